@@ -1,0 +1,41 @@
+# make demo | test | ui: everything else follows from these. Needs python3 (3.11 to 3.13), make and the package registries.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export UV_SYSTEM_CERTS := true
+
+.PHONY: demo test ui lint lock clean
+
+demo: $(STAMP)
+	@$(BIN)/lafid demo
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+ui: $(STAMP)
+	@$(BIN)/lafid ui
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+# uv is installed by pip from its own lock, then installs everything else by the hashes of the big one.
+$(STAMP): locks/bootstrap.txt locks/all.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else f"LaFID needs Python 3.11 to 3.13, and $(PYTHON) is {sys.version.split()[0]}: run make PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/bootstrap.txt
+	@echo "installing the environment (about 7 GB, half a minute on a fast line)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r locks/all.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $(STAMP)
+
+lock: $(STAMP)
+	@$(BIN)/uv pip compile locks/bootstrap.in $(COMPILE) -o locks/bootstrap.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra all --extra dev $(COMPILE) -o locks/all.txt
+
+COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+clean:
+	rm -rf $(VENV) .lafid

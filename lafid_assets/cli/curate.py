@@ -1,0 +1,28 @@
+"""`lafid curate DIR`: a folder of clips becomes a dataset and a report."""
+
+from pathlib import Path
+
+from lafid_assets.cli.display import CONSOLE, show_funnel
+from lafid_assets.cli.funnel import read_funnel
+from lafid_assets.cli.materialize import Materializer, open_materializer
+from resources.settings import Settings
+
+
+def run_curate(settings: Settings, folder: Path, engine: str, clips_per_shard: int) -> None:
+    """Ingest, curate, show the funnel and where the report lies.
+
+    Raises:
+        SourceUnusable: there is nothing to ingest.
+        RunFailed: a shard failed; the others are done.
+    """
+    materializer = open_materializer(settings)
+    curate_folder(materializer, folder, engine, clips_per_shard)
+    counts = read_funnel(settings)
+    show_funnel(counts)
+    CONSOLE.print(f"report: {settings.store_uri}/reports/{counts['dataset_version'] or 'empty'}/report.html", soft_wrap=True)
+
+
+def curate_folder(materializer: Materializer, folder: Path, engine: str, clips_per_shard: int) -> None:
+    """The part that `lafid demo` shares."""
+    shards = materializer.ingest(folder, clips_per_shard)
+    materializer.curate(shards, engine)

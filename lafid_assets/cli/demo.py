@@ -1,0 +1,99 @@
+"""`lafid demo`: the whole road on generated footage.
+
+Belongs here: the order of the demo and what it shows at the end. Does not belong here: any step of the road.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lafid_assets.cli.curate import curate_folder
+from lafid_assets.cli.display import CONSOLE, show_funnel, working
+from lafid_assets.cli.funnel import read_funnel
+from lafid_assets.cli.materialize import Materializer, open_materializer
+from lafid_assets.ingest.media_probe import resolve
+from lafid_assets.jobs import RELEASE
+from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, REGISTERED_MODEL
+from model.files import whole_file
+from resources.settings import Settings
+from resources.shard_store import ShardStore
+
+CLIPS_PER_SHARD = 10
+PROMPT = "The video features a person who turns their head and looks around."
+
+
+def run_demo(settings: Settings) -> None:
+    """Sample footage, dataset, model, registry, one generated video; a second demo finds everything done and says so.
+
+    Raises:
+        RunFailed: a step failed; what was done before it stays.
+    """
+    begin = time.monotonic()
+    footage = settings.home / "sample_footage"
+    with working("building the sample footage"):
+        from lafid_assets.ingest.sample_footage import build_sample_footage
+
+        build_sample_footage(footage)
+    materializer = open_materializer(settings)
+    curate_folder(materializer, footage, "auto", CLIPS_PER_SHARD)
+    materializer.run(RELEASE, "training, evaluating and registering the tiny model")
+    store = ShardStore(settings.store_uri)
+    model = store.read_table(REGISTERED_MODEL.name).row(0, named=True)
+    video = _generate_once(settings, store, model)
+    _show_end(settings, store, materializer, model, video, time.monotonic() - begin)
+
+
+def _generate_once(settings: Settings, store: ShardStore, model: dict[str, Any]) -> Path:
+    """One video by the registered model, in a process of its own that knows nothing but the registry; kept once it is there."""
+    folder = settings.home / "demo"
+    video = folder / f"{model['model_name']}-v{model['model_version']}-{model['checkpoint_sha256'][:8]}.mp4"
+    if not video.is_file():
+        face = folder / "face.png"
+        _cut_face(store, face)
+        with working(f"pulling {model['model_uri']} and generating a video"):
+            command = [sys.executable, "-m", "lafid_assets.cli.main", "generate", "--home", str(settings.home)]
+            options = {"--model": model["model_uri"], "--image": str(face), "--prompt": PROMPT, "--out": str(video)}
+            arguments = [word for option in options.items() for word in option]
+            subprocess.run([*command, *arguments], check=True, stdout=subprocess.DEVNULL)
+        CONSOLE.print("[green]done[/] pulled the model in a fresh process and generated a video")
+    return video
+
+
+def _cut_face(store: ShardStore, face: Path) -> None:
+    """The first frame of a clip whose person the model never saw."""
+    from PIL import Image
+
+    from model.video_io import read_frames
+
+    dataset = store.read_table(LAFID_DATASET.name).sort("split", "clip_id")
+    clip = dataset.row(0, named=True)  # "test" sorts before "train" and "validation"
+    path = resolve(Path(clip["clip_root"]), clip["path"])
+    if path is None:
+        raise FileNotFoundError(f"{clip['path']} has disappeared from {clip['clip_root']}: delete that folder and run again")
+    with whole_file(face) as temporary:
+        Image.fromarray(read_frames(path, 1).frames[0]).save(temporary)
+
+
+def _show_end(
+    settings: Settings, store: ShardStore, materializer: Materializer, model: dict[str, Any], video: Path, seconds: float
+) -> None:
+    counts = read_funnel(settings)
+    show_funnel(counts)
+    trained = store.read_table(FUSION_DIT.name).row(0, named=True)
+    fall = 1 - trained["loss_after"] / trained["loss_before"]
+    lines = {
+        "training loss": f"{trained['loss_before']:.4f} before, {trained['loss_after']:.4f} after ({fall:.0%} less)",
+        "registered model": f"{model['model_name']} version {model['model_version']}, alias {model['alias'] or 'none: ' + model['gate']}",
+        "generated video": str(video),
+        "report": f"{store.uri}/reports/{counts['dataset_version']}/report.html",
+        "database": f"{settings.warehouse_path} (DuckDB, read-only copy)",
+    }
+    for name, value in lines.items():
+        CONSOLE.print(f"{name + ':':18}{value}", soft_wrap=True)
+    computed, found = len(materializer.tally.computed), len(materializer.tally.up_to_date)
+    CONSOLE.print(f"{computed} asset partitions computed, {found} were up to date, {seconds:.0f} s.")
+    if not computed:
+        CONSOLE.print("Everything was done already; nothing was computed again.")
+    CONSOLE.print("Next: open the report and the video, then `make ui` for the asset graph and the model registry.")

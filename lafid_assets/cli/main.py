@@ -1,0 +1,142 @@
+"""Entry point of the `lafid` command.
+
+Belongs here: the commands' signatures, and turning errors into one line. Does not belong here: the work (modules beside this one).
+"""
+
+import json
+import sqlite3
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lafid_assets.cli.display import CONSOLE, ERRORS, show_funnel
+from resources.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
+
+Home = Annotated[Path | None, typer.Option(help="Where state lives; default $LAFID_HOME, else .lafid/ in the checkout.")]
+
+
+@app.command()
+def demo(home: Home = None) -> None:
+    """Sample footage, every asset through Dagster, a tiny model trained, registered, pulled back, one video generated."""
+    from lafid_assets.cli.demo import run_demo
+
+    run_demo(_settings(home))
+
+
+@app.command()
+def curate(
+    folder: Annotated[Path, typer.Argument(help="OpenHumanVid's layout, or a plain folder of videos.")],
+    home: Home = None,
+    engine: Annotated[str, typer.Option(help="Face engine: auto, dlib.")] = "auto",
+    clips_per_shard: Annotated[int, typer.Option(min=1, help="Size of new shards.")] = 500,
+) -> None:
+    """Ingest a folder and materialize everything up to dataset_report."""
+    from lafid_assets.cli.curate import run_curate
+
+    run_curate(_settings(home), folder, engine, clips_per_shard)
+
+
+@app.command()
+def funnel(
+    home: Home = None, as_json: Annotated[bool, typer.Option("--json", help="One object instead of a table.")] = False
+) -> None:
+    """How many clips came in, were kept, and how the others ended."""
+    from lafid_assets.cli.funnel import read_funnel
+
+    counts = read_funnel(_settings(home))
+    if as_json:
+        print(json.dumps(counts))
+    else:
+        show_funnel(counts)
+
+
+@app.command()
+def generate(
+    image: Annotated[Path, typer.Option(help="A photo with one face, or the first frame.")],
+    prompt: Annotated[str, typer.Option(help="What happens in the video.")],
+    out: Annotated[Path, typer.Option(help="The mp4 to write.")],
+    model: Annotated[str, typer.Option(help="What to pull from MLflow.")] = "models:/lafid@champion",
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames; the model's own number when left out.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
+    home: Home = None,
+) -> None:
+    """Pull a model from MLflow and generate a video of the person in the image."""
+    from lafid_assets.cli.generate import run_generate
+
+    run_generate(_settings(home), model, image, prompt, out, steps=steps, frames=frames, seed=seed)
+
+
+@app.command()
+def ui(
+    home: Home = None,
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+) -> None:
+    """Dagster UI and MLflow UI on this project's data, until Ctrl-C."""
+    from lafid_assets.cli.ui import run_ui
+
+    run_ui(_settings(home), port, mlflow_port)
+
+
+@app.command()
+def rebuild(home: Home = None) -> None:
+    """Make the DuckDB file anew from the store's Parquet."""
+    from lafid_assets.contract import comments
+    from lafid_assets.schemas import TABLES
+    from resources.shard_store import ShardStore
+    from resources.warehouse import Warehouse
+
+    settings = _settings(home)
+    settings.prepare()
+    tables = Warehouse(settings.warehouse_path, ShardStore(settings.store_uri), comments(TABLES)).rebuild()
+    CONSOLE.print(f"{settings.warehouse_path}: {len(tables)} tables")
+
+
+def main() -> None:
+    """Run the command; an error is one line that names the thing and the remedy, its traceback goes to the home's log."""
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        ERRORS.print(f"[red]error:[/] {_one_line(error)}", soft_wrap=True)
+        _keep_traceback()
+        sys.exit(1)
+
+
+def _settings(home: Path | None) -> Settings:
+    settings = Settings.from_environment()
+    return settings if home is None else Settings(home=home.expanduser().absolute(), store_uri=_store_uri(home, settings))
+
+
+def _store_uri(home: Path, settings: Settings) -> str:
+    default = str(settings.home / "store")
+    return str(home.expanduser().absolute() / "store") if settings.store_uri == default else settings.store_uri
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"the package {error.name} is not installed: install lafid with its extras, `pip install 'lafid[all]'`"
+    text = " ".join(str(error).split()) or type(error).__name__
+    full = isinstance(error, sqlite3.Error | OSError) and ("full" in text or "No space left" in text)
+    return f"{text}: the disk of the home is full, free some space or set LAFID_HOME to another disk" if full else text
+
+
+def _keep_traceback() -> None:
+    log = Settings.from_environment().logs / "last-error.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc())
+    except OSError:
+        return  # the home itself is the trouble, and the line above says so
+    ERRORS.print(f"[dim]details: {log}[/]", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Materializing assets from the command line: through Dagster, on the same instance that the UI shows.
+
+Belongs here: runs, their order and what came of them. Does not belong here: what an asset computes, what the screen looks like (`display`).
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.definitions import build_defs, build_resources
+from lafid_assets.ingest.openhumanvid import list_clips
+from lafid_assets.ingest.shards import register_new_clips
+from lafid_assets.jobs import DATASET, PER_SHARD
+from lafid_assets.partitions import CLIP_SHARDS
+from resources.settings import Settings
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class RunFailed(RuntimeError):
+    """A Dagster run failed; the message names the asset, the cause and where to read more."""
+
+
+@dataclass
+class Tally:
+    """How many partitions of assets were computed and how many were up to date."""
+
+    computed: list[str] = field(default_factory=list)
+    up_to_date: list[str] = field(default_factory=list)
+
+
+class Materializer:
+    """Runs assets of an installation in this process, recorded in its Dagster instance."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.tally = Tally()
+        self.job = build_defs(settings).resolve_implicit_global_asset_job_def()
+        self.instance = dg.DagsterInstance.get()
+
+    def ingest(self, folder: Path, clips_per_shard: int) -> list[str]:
+        """Put clips of `folder` that are new into shards.
+
+        Returns:
+            all shards of the installation.
+        """
+        store = build_resources(self.settings)["store"]
+        register_new_clips(store, list_clips(folder.resolve()), clips_per_shard, self.settings.shards_lock)
+        shards: list[str] = store.partitions("shard_manifest")
+        self.instance.add_dynamic_partitions(str(CLIP_SHARDS.name), shards)
+        return shards
+
+    def curate(self, shards: Sequence[str], face_engine: str) -> None:
+        """Every shard through the per-clip assets, then the dataset over all of them. A failing shard does not stop the others.
+
+        Raises:
+            RunFailed: after everything that could be done was done.
+        """
+        failures = []
+        engine = {"config": {"engine": face_engine}}
+        for number, shard in enumerate(shards, 1):
+            try:
+                self.run(
+                    PER_SHARD,
+                    f"curating {shard} ({number} of {len(shards)})",
+                    partition=shard,
+                    ops={"face_info": engine, "speech_info": engine},
+                )
+            except RunFailed as error:
+                failures.append(str(error))
+        if failures:
+            raise RunFailed("; ".join(failures))
+        self.run(DATASET, "putting the dataset together")
+
+    def run(
+        self, assets: Sequence[str], label: str, *, partition: str | None = None, ops: dict[str, Any] | None = None
+    ) -> None:
+        """One Dagster run of the named assets.
+
+        Raises:
+            RunFailed: an asset or a blocking check failed.
+        """
+        with working(label):
+            result = self.job.execute_in_process(
+                instance=self.instance,
+                asset_selection=[dg.AssetKey(name) for name in assets],
+                partition_key=partition,
+                run_config=QUIET | {"ops": ops or {}},
+                raise_on_error=False,
+                tags={"lafid/by": "command line"},
+            )
+        for event in result.get_asset_materialization_events():
+            name = f"{event.asset_key.to_user_string()} {partition}" if partition else event.asset_key.to_user_string()  # type: ignore[union-attr]
+            computed = event.materialization.metadata["computed"].value
+            (self.tally.computed if computed else self.tally.up_to_date).append(name)
+        if not result.success:
+            raise RunFailed(_why(result, partition, self.settings))
+        CONSOLE.print(f"[green]done[/] {label}")
+
+
+def open_materializer(settings: Settings) -> Materializer:
+    """Prepare the home and open its Dagster instance, without Dagster's own start-up chatter."""
+    settings.prepare()
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+    return Materializer(settings)
+
+
+def _why(result: dg.ExecuteInProcessResult, partition: str | None, settings: Settings) -> str:
+    where = f" ({partition})" if partition else ""
+    for evaluation in result.get_asset_check_evaluations():
+        if not evaluation.passed:
+            first = evaluation.metadata["first"].value
+            return f"{evaluation.asset_key.to_user_string()}{where} broke its check {evaluation.check_name}: {first}"
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        message = " ".join(error.message.split()) if error else "no message"
+        return f"{event.step_key}{where} failed: {message} [run {result.run_id[:8]}; `lafid ui` shows its log]"
+    return f"run {result.run_id[:8]}{where} failed: `lafid ui` shows its log"

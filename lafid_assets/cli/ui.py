@@ -1,0 +1,116 @@
+"""`lafid ui`: the Dagster UI with its daemon, and the MLflow UI, on this installation's data.
+
+Belongs here: starting, watching and ending both servers. Does not belong here: anything that they show.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from lafid_assets.cli.display import CONSOLE, working
+from resources.settings import PROJECT_ROOT, Settings
+from resources.tracking import Tracking
+
+HOST = "127.0.0.1"
+START_DEADLINE_S = 180.0
+
+
+class PortBusy(OSError):
+    """Another program listens there; the message names the port and the option."""
+
+
+class ServerDied(RuntimeError):
+    """A server ended before it answered; the message names its log."""
+
+
+def run_ui(settings: Settings, port: int, mlflow_port: int) -> None:
+    """Serve both until Ctrl-C or until one of them ends.
+
+    Raises:
+        PortBusy: before anything is started.
+        ServerDied: a server ended by itself.
+    """
+    _refuse_busy_port(port, "--port")
+    _refuse_busy_port(mlflow_port, "--mlflow-port")
+    settings.prepare()
+    Tracking(settings.mlflow_uri, settings.mlflow_artifacts).connect()
+    servers = {
+        f"http://{HOST}:{port}": _start("dagster", _dagster_command(port), settings),
+        f"http://{HOST}:{mlflow_port}": _start("mlflow", _mlflow_command(settings, mlflow_port), settings),
+    }
+    try:
+        with working("starting (about 20 s)"):
+            for address, server in servers.items():
+                _wait_until_it_answers(address, server, settings)
+        for name, address in zip(("Dagster UI", "MLflow UI "), servers, strict=True):
+            CONSOLE.print(f"{name}  {address}")
+        CONSOLE.print("Ctrl-C ends both.")
+        while all(server.poll() is None for server in servers.values()):
+            time.sleep(0.5)
+        raise ServerDied(f"a server ended: read {settings.logs}/dagster.log and {settings.logs}/mlflow.log")
+    finally:
+        _stop(list(servers.values()))
+
+
+def _refuse_busy_port(port: int, option: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise PortBusy(f"port {port} is taken by another program: end it, or choose another with {option}") from error
+
+
+def _dagster_command(port: int) -> list[str]:
+    workspace = str(PROJECT_ROOT / "workspace.yaml")
+    return [_beside_python("dagster"), "dev", "-w", workspace, "-h", HOST, "-p", str(port)]
+
+
+def _mlflow_command(settings: Settings, port: int) -> list[str]:
+    store = ["--backend-store-uri", settings.mlflow_uri, "--artifacts-destination", settings.mlflow_artifacts.as_uri()]
+    return [_beside_python("mlflow"), "server", *store, "--host", HOST, "--port", str(port), "--workers", "1"]
+
+
+def _beside_python(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+def _start(name: str, command: list[str], settings: Settings) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with open(settings.logs / f"{name}.log", "wb") as log:
+        return subprocess.Popen(
+            command, cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], settings: Settings) -> None:
+    deadline = time.monotonic() + START_DEADLINE_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise ServerDied(f"the server at {address} ended with code {server.returncode}: read the logs in {settings.logs}")
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise ServerDied(f"{address} did not answer within {START_DEADLINE_S:.0f} s: read the logs in {settings.logs}")
+
+
+def _stop(servers: list[subprocess.Popen[bytes]]) -> None:
+    for server in servers:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+    for server in servers:
+        try:
+            server.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()

@@ -1,0 +1,1 @@
+"""Face constraints: decisions over stored face scores. Nothing here opens a video."""

@@ -1,0 +1,109 @@
+"""The language in which a table is described: columns with types, units and rules, from which everything else follows.
+
+Belongs here: `Column`, `TableSchema`, and what can be derived from them (typed frames, violations, Dagster's column schema).
+Does not belong here: the tables themselves (`schemas`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from lafid_assets.outcomes import REASONS, Status
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, Polars type, meaning with unit, and what may stand in it."""
+
+    name: str
+    dtype: pl.DataType | type[pl.DataType]
+    doc: str
+    nullable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    one_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """One table: what a row is, its key and its columns. `partitioned` tables carry the column `shard`."""
+
+    name: str
+    doc: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    partitioned: bool = True
+
+    @property
+    def dtypes(self) -> dict[str, pl.DataType | type[pl.DataType]]:
+        """Column name to Polars type, in the table's order."""
+        return {column.name: column.dtype for column in self.columns}
+
+    def frame(self, rows: Iterable[Mapping[str, Any]] | pl.DataFrame) -> pl.DataFrame:
+        """Rows as a frame with exactly this table's columns and types, sorted by key.
+
+        Raises:
+            ValueError: a column is missing, unknown or of a type that cannot be cast; the message names table and column.
+        """
+        if isinstance(rows, pl.DataFrame):
+            unknown = set(rows.columns) ^ set(self.dtypes)
+            if unknown:
+                raise ValueError(f"{self.name}: columns differ from the contract: {', '.join(sorted(unknown))}")
+            typed = rows.select(pl.col(name).cast(dtype) for name, dtype in self.dtypes.items())
+        else:
+            listed = list(rows)
+            unknown = {name for row in listed for name in row} - set(self.dtypes)
+            missing = {name for row in listed for name in self.dtypes if name not in row}
+            if unknown or missing:
+                raise ValueError(f"{self.name}: columns differ from the contract: {', '.join(sorted(unknown | missing))}")
+            typed = pl.DataFrame(listed, schema=self.dtypes, orient="row")
+        return typed.sort(self.key)
+
+    def violations(self, frame: pl.DataFrame) -> dict[str, list[str]]:
+        """What is wrong with `frame`, by rule: `schema`, `unique_key`, `values`. Empty lists mean that all is well."""
+        wrong_types = [
+            f"{name} is {frame.schema.get(name)}, not {dtype}"
+            for name, dtype in self.dtypes.items()
+            if frame.schema.get(name) != dtype
+        ]
+        if wrong_types:
+            return {"schema": wrong_types, "unique_key": [], "values": []}
+        duplicates = frame.group_by(self.key).len().filter(pl.col("len") > 1).height
+        unique = [f"{duplicates} values of ({', '.join(self.key)}) occur more than once"] if duplicates else []
+        values = [message for column in self.columns for message in _column_violations(frame[column.name], column)]
+        if {"clip_id", "status", "reason"} <= set(self.dtypes):
+            values += _reason_violations(frame)
+        return {"schema": [], "unique_key": unique, "values": values}
+
+
+def _column_violations(series: pl.Series, column: Column) -> list[str]:
+    found = []
+    if not column.nullable and series.null_count():
+        found.append(f"{column.name}: {series.null_count()} NULL")
+    present = series.drop_nulls()
+    if series.dtype.is_float() and not present.is_finite().all():
+        found.append(f"{column.name}: not finite")
+    if column.minimum is not None and (present < column.minimum).any():
+        found.append(f"{column.name}: below {column.minimum}")
+    if column.maximum is not None and (present > column.maximum).any():
+        found.append(f"{column.name}: above {column.maximum}")
+    if column.one_of and not present.is_in(list(column.one_of)).all():
+        strange = present.filter(~present.is_in(list(column.one_of))).unique().to_list()
+        found.append(f"{column.name}: {', '.join(map(str, strange))} not in the closed list")
+    return found
+
+
+def _reason_violations(frame: pl.DataFrame) -> list[str]:
+    found = []
+    for status, reason in frame.select("status", "reason").unique().rows():
+        allowed = REASONS[Status(status)] if status in Status._value2member_map_ else frozenset()
+        if (reason is None) != (status == Status.OK) or (reason is not None and reason not in allowed):
+            found.append(f"status {status} with reason {reason}")
+    return found
+
+
+def comments(tables: Sequence[TableSchema]) -> dict[str, dict[str, str]]:
+    """Table to column to its meaning: what the warehouse writes as SQL comments."""
+    return {table.name: {column.name: column.doc for column in table.columns} for table in tables}

@@ -1,0 +1,1 @@
+"""The dataset: what is kept, split by person, versioned by content, and what a person looks at."""

@@ -1,0 +1,107 @@
+"""`dataset_report`: what a person looks at - funnel, poses, contact sheet.
+
+Belongs here: the asset. Does not belong here: counting (`funnel`), drawing (`figures`, `contact_sheet`), the page (`report_page`).
+"""
+
+import base64
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from lafid_assets.dataset.contact_sheet import choose_strips, draw_contact_sheet, thumbnail_jpeg
+from lafid_assets.dataset.figures import funnel_png, pose_png
+from lafid_assets.dataset.funnel import as_object, clip_outcomes, count_outcomes
+from lafid_assets.dataset.report_page import png_address, render_page
+from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, LAFID_DATASET, OUTCOME_TABLES, RAW_CLIPS
+from lafid_assets.step import Frames, Step
+from resources.shard_store import ShardStore
+from resources.warehouse import Warehouse
+
+EMPTY_VERSION = "empty"
+MOST_METADATA_BYTES = 90_000
+FOLDER = "reports"
+
+STEP = Step(
+    writes=(DATASET_REPORT,),
+    reads=(*OUTCOME_TABLES, FACE_INFO.name, LAFID_DATASET.name),
+    group="dataset",
+    code_version="1",
+    kinds=frozenset({"matplotlib"}),
+)
+
+
+class DatasetReportConfig(dg.Config):
+    """Nothing can be chosen here."""
+
+
+@dg.asset(**STEP.arguments(deps=["lafid_dataset"]))
+def dataset_report(
+    context: dg.AssetExecutionContext,
+    config: DatasetReportConfig,
+    store: dg.ResourceParam[ShardStore],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult:
+    """The funnel as a table; beside it in the store a page with funnel, pose histograms and contact sheet."""
+    return STEP.materialize(
+        context,
+        config,
+        store,
+        warehouse,
+        lambda: {DATASET_REPORT.name: _write_report(store)},
+        metadata=lambda frames: _describe(store, frames),
+    )
+
+
+def report_path(version: str, name: str) -> str:
+    """Where a file of a version's report lies in the store."""
+    return f"{FOLDER}/{version}/{name}"
+
+
+def _write_report(store: ShardStore) -> pl.DataFrame:
+    tables = {name: store.read_all(name) for name in OUTCOME_TABLES}
+    dataset = store.read_table(LAFID_DATASET.name)
+    version = dataset["dataset_version"][0] if dataset.height else EMPTY_VERSION
+    outcomes = clip_outcomes(tables)
+    counts = count_outcomes(outcomes, version)
+    pictures = {
+        "How the clips ended": funnel_png(counts),
+        "Head pose of the largest face": pose_png(store.read_all(FACE_INFO.name), dataset["clip_id"]),
+        "Kept clips by person (black labels), rejected clips by reason (white labels)": draw_contact_sheet(
+            choose_strips(outcomes, tables[RAW_CLIPS.name], dataset)
+        ),
+    }
+    for name, png in zip(("funnel.png", "pose.png", "contact_sheet.png"), pictures.values(), strict=True):
+        store.write_bytes(report_path(version, name), png)
+    page = render_page(as_object(counts), _splits(dataset), pictures, _notes(dataset))
+    store.write_bytes(report_path(version, "report.html"), page.encode())
+    return counts
+
+
+def _splits(dataset: pl.DataFrame) -> dict[str, dict[str, int]]:
+    counted = dataset.group_by("split").agg(clips=pl.len(), identities=pl.col("identity_id").n_unique()).sort("split")
+    return {row["split"]: {"clips": row["clips"], "identities": row["identities"]} for row in counted.iter_rows(named=True)}
+
+
+def _notes(dataset: pl.DataFrame) -> list[str]:
+    missing = [split for split in ("validation", "test") if split not in set(dataset["split"])]
+    if not missing:
+        return []
+    persons = dataset["identity_id"].n_unique()
+    return [f"There is no {' and no '.join(missing)} split: {persons} persons are too few to keep them apart."]
+
+
+def _describe(store: ShardStore, frames: Frames) -> dict[str, Any]:
+    counts = frames[DATASET_REPORT.name]
+    version = counts["dataset_version"][0] if counts.height else EMPTY_VERSION
+    sheet = thumbnail_jpeg(store.read_bytes(report_path(version, "contact_sheet.png")), MOST_METADATA_BYTES)
+    funnel = as_object(counts)
+    return {
+        "report": dg.MetadataValue.path(store.full_path(report_path(version, "report.html"))),
+        "funnel": dg.MetadataValue.md(f"![funnel]({png_address(store.read_bytes(report_path(version, 'funnel.png')))})"),
+        "head_pose": dg.MetadataValue.md(f"![pose]({png_address(store.read_bytes(report_path(version, 'pose.png')))})"),
+        "contact_sheet": dg.MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})"),
+        "clips_in": funnel["in"],
+        "clips_kept": funnel["kept"],
+        "dataset_version": version,
+    }

@@ -1,0 +1,68 @@
+"""Charts of the dataset, readable in black and white.
+
+Belongs here: frames -> PNG bytes. Does not belong here: photographs (`contact_sheet`), the page around them (`report_page`).
+"""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from lafid_assets.dataset.funnel import KEPT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HATCHES = {"kept": "", "rejected": "///", "error": "xxx", "timeout": "...", "skipped": "\\\\\\"}
+GREYS = {"kept": "0.25", "rejected": "0.75", "error": "0.55", "timeout": "0.65", "skipped": "0.9"}
+
+
+def funnel_png(counts: pl.DataFrame) -> bytes:
+    """A bar for every way in which clips ended.
+
+    Args:
+        counts: rows of `dataset_report`.
+    """
+    from matplotlib.figure import Figure
+
+    bars = counts.sort(pl.col("status") != KEPT, "status", "clips", descending=[False, False, True])
+    names = [f"{row['status']}: {row['reason']}" if row["reason"] else row["status"] for row in bars.iter_rows(named=True)]
+    figure = Figure(figsize=(7, 0.9 + 0.32 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    for index, row in enumerate(bars.iter_rows(named=True)):
+        status = row["status"]
+        axes.barh(index, row["clips"], color=GREYS[status], hatch=HATCHES[status], edgecolor="black", linewidth=0.6)
+        axes.text(row["clips"], index, f" {row['clips']}", va="center")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("clips")
+    axes.set_title(f"{int(bars['clips'].sum())} clips in")
+    return _png(figure)
+
+
+def pose_png(faces: pl.DataFrame, kept_clip_ids: pl.Series) -> bytes:
+    """Yaw, pitch and roll of the main faces: all clips, and those that were kept.
+
+    Args:
+        faces: rows of `face_info`.
+    """
+    from matplotlib.figure import Figure
+
+    main = faces.filter((pl.col("face_index") == 0) & pl.col("yaw_deg").is_not_null())
+    kept = main.filter(pl.col("clip_id").is_in(kept_clip_ids.implode()))
+    figure = Figure(figsize=(7, 2.4), layout="constrained")
+    bins: Any = range(-90, 91, 10)
+    for axes, angle in zip(figure.subplots(1, 3, sharey=True), ("yaw", "pitch", "roll"), strict=True):
+        axes.hist(main[f"{angle}_deg"].to_list(), bins=bins, color="0.85", edgecolor="black", linewidth=0.5, label="all clips")
+        axes.hist(kept[f"{angle}_deg"].to_list(), bins=bins, color="0.35", edgecolor="black", linewidth=0.5, label="kept")
+        axes.set_xlabel(f"{angle}, degrees")
+        axes.set_xticks(range(-90, 91, 45))
+    figure.axes[0].set_ylabel("faces")
+    figure.axes[-1].legend(fontsize=8)
+    return _png(figure)
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,88 @@
+"""What a file says about itself: existence, hash, container header.
+
+Belongs here: one clip's file -> its facts or a `ClipError`. Does not belong here: decoding frames (`faces.sampling`).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from lafid_assets.ingest.openhumanvid import find_file
+from lafid_assets.outcomes import ClipError, Reason
+
+
+@dataclass(frozen=True)
+class MediaFacts:
+    """Facts from the container's header; None where it does not say."""
+
+    fps: float | None
+    frame_count: int | None
+    width: int
+    height: int
+    duration_s: float | None
+    video_codec: str
+    has_audio: bool
+
+
+def resolve(root: Path, path: str) -> Path | None:
+    """The real file of a row, or None when there is none.
+
+    Raises:
+        ClipError: the path leads out of `root` (absolute, `..`, a link), or is no regular file. Anyone may have written the table.
+    """
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ClipError(Reason.OUTSIDE_ROOT, f"the path {path} leads out of the clip root")
+    found = find_file(root, path)
+    if not found.exists():
+        return None
+    real = found.resolve()
+    if not real.is_relative_to(root.resolve()):
+        raise ClipError(Reason.OUTSIDE_ROOT, f"{path} is a link to {real}, outside the clip root")
+    if not real.is_file():
+        raise ClipError(Reason.NOT_A_FILE, f"{path} is not a regular file")
+    return real
+
+
+def content_sha256(path: Path) -> str:
+    """Hash of the whole file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def probe(path: Path) -> MediaFacts:
+    """Read the container's header.
+
+    Raises:
+        ClipError: the file is empty, unreadable, or has no video stream.
+    """
+    import av
+
+    if path.stat().st_size == 0:
+        raise ClipError(Reason.EMPTY_FILE, "the file has no bytes")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ClipError(Reason.NO_VIDEO_STREAM, "the file has no video stream")
+            stream = container.streams.video[0]
+            duration_s = _duration_s(container, stream)
+            return MediaFacts(
+                fps=float(stream.average_rate) if stream.average_rate else None,
+                frame_count=stream.frames or None,
+                width=stream.codec_context.width,
+                height=stream.codec_context.height,
+                duration_s=duration_s,
+                video_codec=stream.codec_context.name,
+                has_audio=bool(container.streams.audio),
+            )
+    except av.FFmpegError as error:
+        raise ClipError(Reason.UNREADABLE, f"the container cannot be opened: {error.strerror}") from error
+
+
+def _duration_s(container: "object", stream: "object") -> float | None:
+    import av
+
+    assert isinstance(container, av.container.InputContainer)
+    assert isinstance(stream, av.VideoStream)
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None

@@ -1,0 +1,91 @@
+"""How a clip can end, and why.
+
+Belongs here: the closed lists of statuses and reasons that every per-clip table uses.
+Does not belong here: thresholds (they live with the policy of the step that decides).
+"""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Every clip ends a step as exactly one of these; the first step that is not `ok` decides the clip's outcome."""
+
+    OK = "ok"
+    REJECTED = "rejected"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    SKIPPED = "skipped"
+
+
+class Reason(StrEnum):
+    """Why a clip did not pass. Which status a reason may stand with is fixed in `REASONS`."""
+
+    # skipped: nothing was measured
+    FILE_MISSING = "file_missing"
+    NO_ROW = "no_row"
+    UPSTREAM = "upstream"
+    NOT_PROCESSED = "not_processed"
+    # error: measuring failed
+    EMPTY_FILE = "empty_file"
+    UNREADABLE = "unreadable"
+    NO_VIDEO_STREAM = "no_video_stream"
+    OUTSIDE_ROOT = "outside_root"
+    NOT_A_FILE = "not_a_file"
+    DECODE_FAILED = "decode_failed"
+    ENGINE_FAILED = "engine_failed"
+    CRASHED = "crashed"
+    AUDIO_UNREADABLE = "audio_unreadable"
+    # timeout
+    DEADLINE = "deadline"
+    # rejected: measured, and found wanting
+    NO_FACE = "no_face"
+    FACE_TOO_RARE = "face_too_rare"
+    SEVERAL_FACES = "several_faces"
+    FACE_TOO_SMALL = "face_too_small"
+    FACE_BLURRED = "face_blurred"
+    POSE_UNKNOWN = "pose_unknown"
+    POSE_VARIATION_LOW = "pose_variation_low"
+    IDENTITY_UNKNOWN = "identity_unknown"
+    IDENTITY_CHANGE = "identity_change"
+
+
+REASONS: dict[Status, frozenset[Reason]] = {
+    Status.OK: frozenset(),
+    Status.SKIPPED: frozenset({Reason.FILE_MISSING, Reason.NO_ROW, Reason.UPSTREAM, Reason.NOT_PROCESSED}),
+    Status.ERROR: frozenset(
+        {
+            Reason.EMPTY_FILE,
+            Reason.UNREADABLE,
+            Reason.NO_VIDEO_STREAM,
+            Reason.OUTSIDE_ROOT,
+            Reason.NOT_A_FILE,
+            Reason.DECODE_FAILED,
+            Reason.ENGINE_FAILED,
+            Reason.CRASHED,
+            Reason.AUDIO_UNREADABLE,
+        }
+    ),
+    Status.TIMEOUT: frozenset({Reason.DEADLINE}),
+    Status.REJECTED: frozenset(
+        {
+            Reason.NO_FACE,
+            Reason.FACE_TOO_RARE,
+            Reason.SEVERAL_FACES,
+            Reason.FACE_TOO_SMALL,
+            Reason.FACE_BLURRED,
+            Reason.POSE_UNKNOWN,
+            Reason.POSE_VARIATION_LOW,
+            Reason.IDENTITY_UNKNOWN,
+            Reason.IDENTITY_CHANGE,
+        }
+    ),
+}
+
+
+class ClipError(Exception):
+    """A fault in one clip, raised where it arises and turned into that clip's `error` row at the clip's border."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

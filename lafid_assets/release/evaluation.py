@@ -1,0 +1,90 @@
+"""Measures of a checkpoint on persons that it never saw.
+
+Belongs here: checkpoint and held-out clips -> measures. Does not belong here: what a measure is (`model.metrics`), what is enough (`gates`).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lafid_assets.ingest.media_probe import resolve
+from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.progress import track
+from lafid_assets.schemas import MODEL_EVALUATION
+
+SAMPLING_STEPS = 8
+
+
+def evaluate(
+    checkpoint: dict[str, Any], dataset: pl.DataFrame, latent_files: dict[str, list[Path]], store_root: Path
+) -> pl.DataFrame:
+    """Flow loss on the cached clips, and what a generated video keeps of its first frame and of the person.
+
+    Args:
+        checkpoint: a row of `fusion_dit`.
+        dataset: rows of `lafid_dataset`.
+        latent_files: held-out split to its cached clips.
+        store_root: where the checkpoint's paths begin.
+
+    Returns:
+        rows of `model_evaluation`; a measure that no clip allowed is NULL.
+    """
+    from model.data import read_clip_latents
+    from model.metrics import flow_loss
+    from model.pipeline import load
+
+    pipeline = load(store_root / checkpoint["checkpoint_path"], store_root / checkpoint["base_path"])
+    rows = []
+    for split, files in latent_files.items():
+        clips = dataset.filter(pl.col("split") == split).sort("clip_id")
+        if clips.is_empty():
+            continue
+        measures = {"flow_loss": flow_loss(pipeline, [read_clip_latents(path) for path in files])}
+        generated = [
+            _measure_generated(pipeline, clip)
+            for clip in track(clips.iter_rows(named=True), f"model_evaluation {split}", clips.height)
+        ]
+        for name in generated[0]:
+            values = [measure[name] for measure in generated if measure[name] is not None]
+            measures[name] = sum(values) / len(values) if values else None
+        rows += [
+            {
+                "checkpoint_sha256": checkpoint["checkpoint_sha256"],
+                "split": split,
+                "metric": metric,
+                "value": value,
+                "clips": clips.height,
+            }
+            for metric, value in measures.items()
+        ]
+    return MODEL_EVALUATION.frame(rows)
+
+
+def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float | None]:
+    import numpy as np
+    from PIL import Image
+
+    from model.metrics import identity_similarity, psnr
+    from model.video_io import fit_frames, read_frames
+
+    path = resolve(Path(clip["clip_root"]), clip["path"])
+    if path is None:
+        raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
+    size = pipeline.manifest.preset.clip
+    first = read_frames(path, 1).frames
+    frames = pipeline.generate(
+        Image.fromarray(first[0]),
+        clip["refined_caption"] or "",
+        num_frames=size.frames,
+        height=size.height,
+        width=size.width,
+        steps=SAMPLING_STEPS,
+        choose="largest",
+    )
+    similarity = identity_similarity(frames, np.asarray(clip["identity_embedding"], np.float32), pipeline.face_engine)
+    return {
+        "first_frame_psnr_db": psnr(frames[0], fit_frames(first, size.height, size.width)[0]),
+        "face_found_share": similarity.faces_found / similarity.frames,
+        "identity_cosine": similarity.mean,
+    }

@@ -1,0 +1,101 @@
+"""`registered_model`: the MLflow version, with the alias if the gate opened.
+
+Belongs here: the asset. Does not belong here: packaging (`model.package`), bounds (`gates`), tags (`lineage`).
+"""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from lafid_assets.release.gates import PASSED, ReleaseGate, judge
+from lafid_assets.release.lineage import lineage_tags
+from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, REGISTERED_MODEL
+from lafid_assets.step import Frames, Step
+from resources.shard_store import ShardStore
+from resources.tracking import EXPERIMENT, RegisteredVersion, Tracking
+from resources.warehouse import Warehouse
+
+STEP = Step(
+    writes=(REGISTERED_MODEL,),
+    reads=(FUSION_DIT.name, MODEL_EVALUATION.name, LAFID_DATASET.name),
+    group="release",
+    code_version="1",
+    kinds=frozenset({"mlflow"}),
+)
+
+
+class RegisteredModelConfig(dg.Config, ReleaseGate):
+    """Where the model goes and what it must reach for the alias."""
+
+    model_name: str = Field("lafid", description="Name in the registry")
+    alias: str = Field("champion", description="Alias that a version gets when it passes the gate")
+
+
+@dg.asset(**STEP.arguments(deps=["fusion_dit", "model_evaluation"]))
+def registered_model(
+    context: dg.AssetExecutionContext,
+    config: RegisteredModelConfig,
+    store: dg.ResourceParam[ShardStore],
+    warehouse: dg.ResourceParam[Warehouse],
+    tracking: dg.ResourceParam[Tracking],
+) -> dg.MaterializeResult:
+    """The checkpoint in MLflow's registry with measures, lineage and licences; the alias only if the gate opens."""
+    return STEP.materialize(
+        context,
+        config,
+        store,
+        warehouse,
+        lambda: {REGISTERED_MODEL.name: REGISTERED_MODEL.frame([_register(context.run_id, config, store, tracking)])},
+        outside=tracking.uri,
+        intact=lambda frames: _in_registry(frames, tracking),
+        metadata=_describe,
+    )
+
+
+def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tracking: Tracking) -> dict[str, Any]:
+    from model.package import log_checkpoint, register, set_alias
+
+    checkpoint = store.read_table(FUSION_DIT.name).row(0, named=True)
+    evaluation = store.read_table(MODEL_EVALUATION.name)
+    gate = judge(config, checkpoint["loss_before"], checkpoint["loss_after"], evaluation)
+    version = tracking.find_version(config.model_name, checkpoint["checkpoint_sha256"])
+    if version is None:
+        dataset = store.read_table(LAFID_DATASET.name)
+        licences = sorted({*dataset["licence"], *dataset["engine_licence"]})
+        measures = {f"{r['split']}_{r['metric']}": r["value"] for r in evaluation.iter_rows(named=True) if r["value"] is not None}
+        tags = lineage_tags(checkpoint, licences, run_id) | {"lafid.gate": gate}
+        logged = log_checkpoint(
+            store.local_path(checkpoint["checkpoint_path"]),
+            store.local_path(checkpoint["base_path"]),
+            name=config.model_name,
+            experiment=EXPERIMENT,
+            tags=tags,
+            metrics=measures | {name: checkpoint[name] for name in ("loss_before", "loss_after")},
+            params={"preset": checkpoint["preset"], "steps": str(checkpoint["steps"])},
+            step=checkpoint["steps"],
+        )
+        version = RegisteredVersion(config.model_name, register(logged.model_uri, config.model_name, tags))
+    if gate == PASSED:
+        set_alias(config.model_name, config.alias, version.version)
+    return {
+        "model_name": version.name,
+        "model_version": version.version,
+        "alias": config.alias if gate == PASSED else None,
+        "model_uri": version.uri,
+        "gate": gate,
+        "checkpoint_sha256": checkpoint["checkpoint_sha256"],
+        "dataset_version": checkpoint["dataset_version"],
+    }
+
+
+def _in_registry(frames: Frames, tracking: Tracking) -> bool:
+    row = frames[REGISTERED_MODEL.name].row(0, named=True)
+    if tracking.find_version(row["model_name"], row["checkpoint_sha256"]) is None:
+        return False
+    return row["alias"] is None or tracking.version_of_alias(row["model_name"], row["alias"]) is not None
+
+
+def _describe(frames: Frames) -> dict[str, Any]:
+    row = frames[REGISTERED_MODEL.name].row(0, named=True)
+    return {name: row[name] or "none" for name in ("model_uri", "alias", "gate", "dataset_version")}

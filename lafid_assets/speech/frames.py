@@ -1,0 +1,78 @@
+"""Pictures of a clip at wanted times, on the clock of its sound.
+
+Belongs here: decoding a few stretches at a few pictures a second. Not here: what is seen in them (`lips`).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.speech.voice import Span
+
+_TIME_TOLERANCE_S = 1e-3
+"""Time stamps are rounded to the stream's time base."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One picture that is looked at.
+
+    Attributes:
+        span_index: the wanted span in which it lies.
+        time_s: seconds since the first picture.
+        image: (H, W, 3) uint8 RGB, upright.
+    """
+
+    span_index: int
+    time_s: float
+    image: NDArray[np.uint8]
+
+
+def sample_frames(path: Path, spans: Sequence[Span], fps: float) -> Iterator[Look]:
+    """Pictures within `spans`, at most `fps` a second, in order of time.
+
+    One linear pass up to the end of the last span, which costs less than seeking at such densities; only kept pictures are
+    converted. Spans are in order and do not overlap.
+
+    Raises:
+        ClipError: `decode_failed`, naming the file.
+    """
+    if not spans:
+        return
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                return
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"
+            yield from _within(container.decode(stream), spans, fps)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise ClipError(Reason.DECODE_FAILED, f"{path.name}: {error}") from error
+
+
+def _within(frames: Iterator[av.VideoFrame], spans: Sequence[Span], fps: float) -> Iterator[Look]:
+    zero_s: float | None = None
+    due_s = spans[0].start_s
+    for frame in frames:
+        if frame.time is None:
+            continue
+        zero_s = frame.time if zero_s is None else zero_s
+        time_s = frame.time - zero_s
+        if time_s > spans[-1].end_s:
+            return
+        index = next((i for i, span in enumerate(spans) if span.start_s <= time_s <= span.end_s), None)
+        if index is None or time_s < due_s - _TIME_TOLERANCE_S:
+            continue
+        due_s = max(due_s + 1 / fps, time_s + 0.5 / fps)
+        yield Look(index, time_s, _upright(frame))
+
+
+def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """RGB pixels, turned as the container's display matrix asks (`rotation` is counter-clockwise degrees)."""
+    image = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90)) if frame.rotation else image

@@ -1,0 +1,222 @@
+"""How the mouth of the main face moves.
+
+Belongs here: following one face through stretches of a clip and measuring its mouth opening in every picture. Not here: what the
+movement says (`lip_measures`), landmarks and pose (`model.face_engine`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+from pydantic import BaseModel, ConfigDict, Field
+
+from lafid_assets.speech.frames import Look, sample_frames
+from lafid_assets.speech.voice import Span
+from model.face_engine.interface import Box, Face, FaceEngine, Image
+
+_SAME_FACE_IOU = 0.2
+"""Heads move little in a fraction of a second: two boxes that overlap less are not one face followed."""
+_CROP_MARGIN = 0.5
+"""Room around the box, as a share of its side: landmarks reach beyond it."""
+
+
+class LipSettings(BaseModel):
+    """How densely and how long lips are looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fps: float = Field(12.5, ge=5, le=60, description="Looks a second; syllables open the mouth 3 to 6 times a second.")
+    max_duration_s: float = Field(8.0, ge=1, description="Longest time looked at, from the first voice on.")
+    silent_windows: int = Field(4, ge=1, description="One-second windows, spread evenly, where there is sound but no voice.")
+    detect_every: int = Field(3, ge=1, description="Faces are detected in every n-th look, their box interpolated in between.")
+    face_px: int = Field(
+        256, ge=96, description="Side to which the face is scaled for its landmarks, which come in whole pixels."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class MouthTrack:
+    """The mouth of the main face over time.
+
+    Attributes:
+        times_s: (N,) seconds since the first picture, rising.
+        openings: (N,) inner-lip gap over face height in the head's frame; NaN where it could not be measured.
+        yaw_deg: (N,) of the face; NaN where the engine gave no pose.
+        run: (N,) number of the stretch in which one face was followed without a break; looks of different runs are never compared.
+        face_counts: (D,) faces in each picture in which faces were detected.
+    """
+
+    times_s: NDArray[np.float64]
+    openings: NDArray[np.float64]
+    yaw_deg: NDArray[np.float64]
+    run: NDArray[np.int64]
+    face_counts: NDArray[np.int64]
+
+    @property
+    def measurable_share(self) -> float | None:
+        """Share of the looks that gave an opening; None without a look."""
+        return float(np.isfinite(self.openings).mean()) if len(self.openings) else None
+
+    @property
+    def face_share(self) -> float | None:
+        """Share of the pictures searched that show a face; None without one."""
+        return float((self.face_counts > 0).mean()) if len(self.face_counts) else None
+
+    @property
+    def several_faces_share(self) -> float | None:
+        """Share of the pictures searched that show more than one face; None without one."""
+        return float((self.face_counts > 1).mean()) if len(self.face_counts) else None
+
+    @property
+    def yaw_abs_median_deg(self) -> float | None:
+        """Median |yaw| over the looks with a pose; None without one."""
+        known = np.abs(self.yaw_deg[np.isfinite(self.yaw_deg)])
+        return float(np.median(known)) if len(known) else None
+
+
+def voiced_windows(voice: Sequence[Span], settings: LipSettings) -> list[Span]:
+    """The first `max_duration_s` of voice."""
+    windows, left_s = [], settings.max_duration_s
+    for span in voice:
+        if left_s <= 0:
+            break
+        windows.append(Span(span.start_s, min(span.end_s, span.start_s + left_s)))
+        left_s -= windows[-1].duration_s
+    return windows
+
+
+def silent_windows(duration_s: float, settings: LipSettings) -> list[Span]:
+    """Windows of one second, spread evenly over the clip; the whole clip where it is no longer than they are together."""
+    count = settings.silent_windows
+    if duration_s <= count:
+        return [Span(0.0, duration_s)]
+    starts = (np.arange(count) + 0.5) * duration_s / count - 0.5
+    return [Span(float(start), float(start) + 1.0) for start in starts]
+
+
+def track_mouth(path: Path, windows: Sequence[Span], engine: FaceEngine, settings: LipSettings | None = None) -> MouthTrack:
+    """Follow the main face through `windows` and measure its mouth in every look.
+
+    The main face is the largest of the first picture with a face, then the one that overlaps it most; where none does, the largest
+    begins a new run. Between two detections of one face its box is interpolated: the landmarks find the face again from there.
+
+    Raises:
+        ClipError: `decode_failed`, naming the file.
+    """
+    settings = settings or LipSettings()
+    follower = _Follower(engine, settings)
+    for look in sample_frames(path, windows, settings.fps):
+        follower.see(look)
+    return follower.finish()
+
+
+class _Follower:
+    """Detects in every n-th look and fills in those between two detections of the same face."""
+
+    def __init__(self, engine: FaceEngine, settings: LipSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._times_s: list[float] = []
+        self._openings: list[float] = []
+        self._yaw_deg: list[float] = []
+        self._runs: list[int] = []
+        self._face_counts: list[int] = []
+        self._run = 0
+        self._detected: tuple[Look, Box] | None = None
+        self._waiting: list[Look] = []
+
+    def see(self, look: Look) -> None:
+        """Take the next look, in order of time."""
+        if self._waiting and self._waiting[-1].span_index != look.span_index:
+            self._close_span()
+        elif self._detected and self._detected[0].span_index != look.span_index:
+            self._detected = None
+        self._waiting.append(look)
+        if self._detected is None or len(self._waiting) >= self._settings.detect_every:
+            self._detect()
+
+    def finish(self) -> MouthTrack:
+        """Everything seen."""
+        self._close_span()
+        return MouthTrack(
+            np.array(self._times_s, np.float64),
+            np.array(self._openings, np.float64),
+            np.array(self._yaw_deg, np.float64),
+            np.array(self._runs, np.int64),
+            np.array(self._face_counts, np.int64),
+        )
+
+    def _close_span(self) -> None:
+        if self._waiting:
+            self._detect()
+        self._detected = None
+
+    def _detect(self) -> None:
+        """Find the main face in the newest look and measure all that wait."""
+        newest = self._waiting.pop()
+        faces = self._engine.detect(newest.image, embed=False)
+        self._face_counts.append(len(faces))
+        box = self._main_box(faces)
+        followed = self._detected is not None and box is not None and _iou(self._detected[1], box) >= _SAME_FACE_IOU
+        if not followed:
+            self._run += 1
+        for look in self._waiting:
+            self._measure(look, _between(self._detected, (newest, box), look.time_s) if followed else None)
+        self._measure(newest, box)
+        self._waiting = []
+        self._detected = (newest, box) if box is not None else None
+
+    def _main_box(self, faces: Sequence[Face]) -> Box | None:
+        """Of the faces, largest first: the one that was followed so far, else the largest."""
+        if not faces:
+            return None
+        if self._detected is None:
+            return faces[0].box_xyxy_px
+        before = self._detected[1]
+        nearest = max(faces, key=lambda face: _iou(before, face.box_xyxy_px))
+        followed = _iou(before, nearest.box_xyxy_px) >= _SAME_FACE_IOU
+        return (nearest if followed else faces[0]).box_xyxy_px
+
+    def _measure(self, look: Look, box: Box | None) -> None:
+        face = None if box is None else _face_within(self._engine, look.image, box, self._settings.face_px)
+        opening = None if face is None else face.mouth_opening
+        angles = None if face is None else face.angles
+        self._times_s.append(look.time_s)
+        self._openings.append(np.nan if opening is None else opening)
+        self._yaw_deg.append(np.nan if angles is None else angles.yaw_deg)
+        self._runs.append(self._run)
+
+
+def _face_within(engine: FaceEngine, image: Image, box: Box, face_px: int) -> Face | None:
+    """The face of `box`, measured in a crop in which the box is `face_px` wide. Its coordinates are the crop's."""
+    x1, y1, x2, y2 = box
+    margin = _CROP_MARGIN * max(x2 - x1, y2 - y1)
+    left, top = max(0, round(x1 - margin)), max(0, round(y1 - margin))
+    right, bottom = min(image.shape[1], round(x2 + margin)), min(image.shape[0], round(y2 + margin))
+    if right - left < 2 or bottom - top < 2:
+        return None
+    scale = face_px / max(x2 - x1, y2 - y1)
+    size = (max(2, round((right - left) * scale)), max(2, round((bottom - top) * scale)))
+    crop = PilImage.fromarray(image[top:bottom, left:right]).resize(size, PilImage.Resampling.BILINEAR)
+    moved = ((x1 - left) * scale, (y1 - top) * scale, (x2 - left) * scale, (y2 - top) * scale)
+    return engine.landmarks(np.asarray(crop), moved)
+
+
+def _between(before: tuple[Look, Box], after: tuple[Look, Box], time_s: float) -> Box:
+    """The box at `time_s` on the straight line between two boxes of one face."""
+    share = (time_s - before[0].time_s) / (after[0].time_s - before[0].time_s)
+    x1, y1, x2, y2 = (a + share * (b - a) for a, b in zip(before[1], after[1], strict=True))
+    return x1, y1, x2, y2
+
+
+def _iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)

@@ -1,0 +1,110 @@
+"""All speech measures of one clip, and the row in which they are kept.
+
+Belongs here: the order in which a clip is listened to and looked at. Not here: any decision (`speaking_status`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from lafid_assets.speech.audio import Audio, decode_audio
+from lafid_assets.speech.lip_measures import lip_sync, mouth_range
+from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, track_mouth, voiced_windows
+from lafid_assets.speech.transcript import Transcriber, TranscriptSegment
+from lafid_assets.speech.voice import Span, VoiceSettings, voice_share, voice_spans
+from model.face_engine.interface import FaceEngine
+
+
+class SpeechSettings(BaseModel):
+    """How a clip is listened to and looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    voice: VoiceSettings = Field(default_factory=VoiceSettings, description="When sound counts as voice.")
+    lips: LipSettings = Field(default_factory=LipSettings, description="How densely and how long lips are looked at.")
+
+
+@dataclass(frozen=True, eq=False)
+class SpeechMeasures:
+    """What was heard and seen. Times are seconds since the first picture; None is what could not be measured.
+
+    Attributes:
+        has_audio: whether the clip has an audio stream. Without one nothing else is measured.
+        audio_duration_s: from the first picture to the last sample.
+        voice_spans: where a voice is heard.
+        voice_share: voiced time over audio time.
+        transcript: segments with their scores, believed or not; None without a transcriber.
+        transcriber: its name.
+        mouth: the mouth over the voiced stretches; over a few spread windows where no voice is heard.
+        mouth_range: how far it opens and closes within a second, as a share of the face's height (`lip_measures.mouth_range`).
+        lip_audio_correlation, lip_audio_offset_s: of opening and loudness (`lip_measures.lip_sync`); None without a voice.
+    """
+
+    has_audio: bool
+    audio_duration_s: float | None = None
+    voice_spans: Sequence[Span] | None = None
+    voice_share: float | None = None
+    transcript: Sequence[TranscriptSegment] | None = None
+    transcriber: str | None = None
+    mouth: MouthTrack | None = None
+    mouth_range: float | None = None
+    lip_audio_correlation: float | None = None
+    lip_audio_offset_s: float | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        """The measures as columns of `speech_info`: what `speaking_status.decide` reads."""
+        mouth = self.mouth
+        return {
+            "has_audio": self.has_audio,
+            "audio_duration_s": self.audio_duration_s,
+            "voice_spans": None if self.voice_spans is None else [asdict(span) for span in self.voice_spans],
+            "voice_share": self.voice_share,
+            "segments": None if self.transcript is None else [asdict(segment) for segment in self.transcript],
+            "transcriber": self.transcriber,
+            "mouth_times_s": None if mouth is None else mouth.times_s.tolist(),
+            "mouth_openings": None if mouth is None else [o if np.isfinite(o) else None for o in mouth.openings.tolist()],
+            "mouth_range": self.mouth_range,
+            "mouth_measurable_share": None if mouth is None else mouth.measurable_share,
+            "mouth_yaw_abs_median_deg": None if mouth is None else mouth.yaw_abs_median_deg,
+            "face_share": None if mouth is None else mouth.face_share,
+            "several_faces_share": None if mouth is None else mouth.several_faces_share,
+            "lip_audio_correlation": self.lip_audio_correlation,
+            "lip_audio_offset_s": self.lip_audio_offset_s,
+        }
+
+
+def measure_speech(
+    path: Path,
+    engine: FaceEngine,
+    settings: SpeechSettings | None = None,
+    transcriber: Transcriber | None = None,
+) -> SpeechMeasures:
+    """Listen to a clip, and look at its lips: densely where a voice is heard, in a few windows where there is sound without voice.
+
+    Raises:
+        ClipError: `audio_unreadable` or `decode_failed`, naming the file.
+    """
+    settings = settings or SpeechSettings()
+    audio = decode_audio(path)
+    if audio is None:
+        return SpeechMeasures(has_audio=False)
+    voice = voice_spans(audio, settings.voice)
+    windows = voiced_windows(voice, settings.lips) if voice else silent_windows(audio.duration_s, settings.lips)
+    mouth = track_mouth(path, windows, engine, settings.lips)
+    sync = lip_sync(mouth, audio) if voice else None
+    return SpeechMeasures(
+        has_audio=True,
+        audio_duration_s=audio.duration_s,
+        voice_spans=voice,
+        voice_share=voice_share(voice, audio),
+        transcript=None if transcriber is None else transcriber.transcribe(audio),
+        transcriber=None if transcriber is None else transcriber.name,
+        mouth=mouth,
+        mouth_range=mouth_range(mouth),
+        lip_audio_correlation=None if sync is None else sync.correlation,
+        lip_audio_offset_s=None if sync is None else sync.offset_s,
+    )

@@ -1,0 +1,114 @@
+"""Everything frozen about a clip, computed once and cached by content.
+
+Belongs here: which clips need encoding and under which key. Does not belong here: encoders and file format (`model.encoders`, `model.data`).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from lafid_assets.faces.sampling import frame_at
+from lafid_assets.ingest.media_probe import resolve
+from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.progress import track
+from lafid_assets.schemas import TRAINING_LATENTS
+from model.presets import ClipSize
+from resources.shard_store import ShardStore
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FOLDER = "latents"
+
+
+def encode_dataset(dataset: pl.DataFrame, clip_size: ClipSize, base_dir: Path, store: ShardStore) -> pl.DataFrame:
+    """Encode every clip whose key is not in the cache yet.
+
+    Returns:
+        rows of `training_latents`, cached clips included.
+
+    Raises:
+        ClipError: a clip of the dataset cannot be read any more; what was encoded stays in the cache.
+    """
+    from model.base import load_base
+    from model.encoders import ClipEncoders
+
+    encoders = ClipEncoders(load_base(base_dir))
+    rows = []
+    for clip in track(dataset.sort("clip_id").iter_rows(named=True), "training_latents", dataset.height):
+        key = _cache_key(clip, clip_size, encoders.fingerprint)
+        path = f"{FOLDER}/{key[:2]}/{key}.safetensors"
+        if not store.exists(path):
+            _encode(clip, clip_size, encoders, store.local_path(path))
+        rows.append(
+            {
+                "clip_id": clip["clip_id"],
+                "cache_key": key,
+                "latents_path": path,
+                "frames": clip_size.frames,
+                "height": clip_size.height,
+                "width": clip_size.width,
+                "file_size_bytes": store.local_path(path).stat().st_size,
+                "split": clip["split"],
+                "encoders_fingerprint": encoders.fingerprint,
+                "dataset_version": clip["dataset_version"],
+            }
+        )
+    return TRAINING_LATENTS.frame(rows)
+
+
+def files_of(latents: pl.DataFrame, split: str, store: ShardStore) -> list[Path]:
+    """Local paths of a split's cached clips, in the order of their ids."""
+    return [store.local_path(path) for path in latents.filter(pl.col("split") == split).sort("clip_id")["latents_path"]]
+
+
+def all_present(paths: Iterable[str], store: ShardStore) -> bool:
+    """Whether every file still lies in the store."""
+    return all(store.exists(path) for path in paths)
+
+
+def _cache_key(clip: dict[str, Any], clip_size: ClipSize, encoders_fingerprint: str) -> str:
+    facts = [
+        clip["content_sha256"],
+        clip["refined_caption"],
+        clip["references"][0],
+        clip["identity_embedding"],
+        clip["engine"],
+        clip["engine_version"],
+        clip_size.model_dump(),
+        encoders_fingerprint,
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _encode(clip: dict[str, Any], clip_size: ClipSize, encoders: Any, target: Path) -> None:
+    import numpy as np
+
+    from model.data import ClipMeta, write_clip_latents
+    from model.face_processor import head_and_shoulders
+    from model.video_io import fit_frames, read_frames
+
+    path = resolve(Path(clip["clip_root"]), clip["path"])
+    if path is None:
+        raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
+    video = read_frames(path, clip_size.frames, end_s=clip_size.duration_s)
+    reference = clip["references"][0]
+    box = (reference["box_x1"], reference["box_y1"], reference["box_x2"], reference["box_y2"])
+    face_crop: NDArray[np.uint8] = head_and_shoulders(frame_at(path, reference["frame_index"]), box)
+    meta = ClipMeta(
+        clip_id=clip["clip_id"],
+        caption=clip["refined_caption"] or "",
+        fps=clip_size.fps,
+        face_engine=clip["engine"],
+        face_engine_version=clip["engine_version"],
+        base_sha256=encoders.base_sha256,
+        encoders_fingerprint=encoders.fingerprint,
+    )
+    frames = fit_frames(video.frames, clip_size.height, clip_size.width)
+    embedding = np.asarray(clip["identity_embedding"], np.float32)
+    write_clip_latents(target, encoders.encode_clip(frames, meta.caption, face_crop, embedding, meta))

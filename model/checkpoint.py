@@ -1,0 +1,156 @@
+"""A checkpoint on disk: a folder of parts and `lafid.json`, which says what they are and what they belong to.
+
+    adapter/   the FaceFusion: config.json and safetensors
+    lora/      peft's LoRA on the base's attention, with its alpha      (where LoRA trains)
+    weights/   the base's own tensors that were trained, by their keys  (where the base trains)
+    lafid.json
+
+Belongs here: writing, verifying and loading it. Not here: the state a killed run resumes from (`train_state`).
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import load_file, save_file
+
+from model.attach import attach
+from model.base import Base, BaseInfo
+from model.files import sha256_folder, whole_folder
+from model.fusion import FaceFusion
+from model.presets import Preset
+from model.trainable import ADAPTER, LORA, LORA_NAME, WEIGHTS, FusedModel
+
+MANIFEST_FILE = "lafid.json"
+_WEIGHTS_FILE = "weights.safetensors"
+_FORMAT_VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, torn, or belongs to something else; the message names the part."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EmbeddingSource(_Frozen):
+    """The face engine whose identity embeddings the adapter was trained on; another's mean nothing to it."""
+
+    name: str
+    version: str
+    width: int
+
+
+class Manifest(_Frozen):
+    """`lafid.json`."""
+
+    format_version: Literal[1] = _FORMAT_VERSION
+    preset: Preset
+    base: BaseInfo
+    face_engine: EmbeddingSource
+    encoders_fingerprint: str
+    parts: dict[str, str]
+    """Part to the hash of its files."""
+    dataset_version: str
+    seed: int
+    step: int
+    loss_before: float
+    loss_after: float
+    """Mean flow loss over the run's fixed triples."""
+
+
+def write_checkpoint(folder: Path, model: FusedModel, manifest: Manifest) -> Manifest:
+    """Writes `model`'s trained parts, whole or not at all.
+
+    Returns:
+        `manifest` with the parts that were written.
+    """
+    with whole_folder(folder) as temporary:
+        model.fusion.save_pretrained(temporary / ADAPTER)
+        kinds = {name.split("/", 1)[0] for name in model.trainable()}
+        if LORA in kinds:
+            model.base.transformer.save_lora_adapter(temporary / LORA, adapter_name=LORA_NAME)
+        if WEIGHTS in kinds:
+            (temporary / WEIGHTS).mkdir()
+            tensors = {
+                name.removeprefix(f"{WEIGHTS}/"): value.detach().cpu().contiguous()
+                for name, value in model.trainable().items()
+                if name.startswith(f"{WEIGHTS}/")
+            }
+            save_file(tensors, temporary / WEIGHTS / _WEIGHTS_FILE)
+        parts = {part.name: sha256_folder(part) for part in sorted(temporary.iterdir())}
+        written = manifest.model_copy(update={"parts": parts})
+        (temporary / MANIFEST_FILE).write_text(written.model_dump_json(indent=2) + "\n")
+    return written
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What the checkpoint in `folder` says of itself; its parts are not read.
+
+    Raises:
+        CheckpointError: there is none, or another version of LaFID wrote it.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        return Manifest(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} holds no checkpoint: {MANIFEST_FILE} is missing") from None
+    except (json.JSONDecodeError, ValidationError) as error:
+        raise CheckpointError(f"{path} is not of format {_FORMAT_VERSION}: {error}") from error
+
+
+def load_checkpoint(folder: Path, base: Base) -> FusedModel:
+    """Puts a checkpoint onto a freshly loaded `base`, in evaluation mode and without gradients.
+
+    Raises:
+        CheckpointError: a part is missing, torn or does not fit, or `base` is another than it was trained on.
+    """
+    manifest = read_manifest(folder)
+    if manifest.base != base.info:
+        raise CheckpointError(
+            f"{folder} was trained on base {manifest.base.name} {manifest.base.sha256[:12]}, "
+            f"not on {base.info.name} {base.info.sha256[:12]}: give it its own base"
+        )
+    for part, recorded in manifest.parts.items():
+        _check_part(folder / part, recorded)
+    with _naming_part(folder / ADAPTER):
+        fusion = FaceFusion.from_pretrained(folder / ADAPTER).to(base.transformer.device)
+        attach(fusion, base.transformer)
+    if LORA in manifest.parts:
+        with _naming_part(folder / LORA):
+            base.transformer.load_lora_adapter(folder / LORA, prefix=None, use_safetensors=True, adapter_name=LORA_NAME)
+    if WEIGHTS in manifest.parts:
+        with _naming_part(folder / WEIGHTS):
+            _load_weights(base.transformer, load_file(folder / WEIGHTS / _WEIGHTS_FILE))
+    fusion.eval().requires_grad_(False)
+    base.transformer.eval().requires_grad_(False)
+    return FusedModel(base=base, fusion=fusion)
+
+
+def _load_weights(transformer: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    unknown = transformer.load_state_dict(tensors, strict=False).unexpected_keys
+    if unknown:
+        raise ValueError(f"the base has no tensor {unknown[0]}")
+
+
+def _check_part(part: Path, recorded: str) -> None:
+    if not part.is_dir():
+        raise CheckpointError(f"part {part.name} of {part.parent} is missing: copy the whole folder again")
+    found = sha256_folder(part)
+    if found != recorded:
+        raise CheckpointError(
+            f"part {part.name} of {part.parent} is torn or changed: recorded sha256 {recorded[:12]}, found {found[:12]}"
+        )
+
+
+@contextmanager
+def _naming_part(part: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        raise CheckpointError(f"part {part.name} of {part.parent} does not fit this base: {error}") from error

@@ -1,0 +1,206 @@
+"""The embedded face engine: dlib's HOG detector, 68 landmarks and 128-d identity embedding.
+
+Belongs here: running dlib on one image. Not here: where its weights lie (`dlib_weights`), head pose and mouth opening
+from landmarks (`landmark_pose`). Needs numpy, Pillow and dlib alone: the model uses it at inference, where OpenCV is
+not installed.
+"""
+
+import hashlib
+from functools import cached_property, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+from pydantic import BaseModel, ConfigDict, Field
+
+from model.face_engine.dlib_weights import find_dlib_weights
+from model.face_engine.interface import Box, EngineInfo, Face, Image
+from model.face_engine.landmark_pose import WEIGHTS as POSE_WEIGHTS
+from model.face_engine.landmark_pose import load_landmark_pose
+
+CODE_VERSION = 1
+"""Raised when the same weights and settings would give other faces."""
+
+_STARTS = ((0.0, 0.0, 1.0), (-0.04, -0.04, 0.95), (0.04, -0.04, 0.95), (-0.04, 0.04, 1.05), (0.04, 0.04, 1.05))
+"""Shift x, shift y (shares of the box's side) and scale of the boxes from which the landmarks are predicted."""
+
+
+class DlibSettings(BaseModel):
+    """How `DlibEngine` looks for faces."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detection_side_px: int = Field(
+        default=640,
+        ge=160,
+        le=2560,
+        description="Longer side of the frame in the detector; faces from 80 px there.",
+    )
+    min_score: float = Field(default=0.0, description="Lowest HOG score of a face in the first pass (dlib's default).")
+    retry_min_score: float = Field(
+        default=0.25, description="Lowest score in the passes after an empty first one: enlarged textures reach 0.17."
+    )
+    pad_share: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Border around a frame that a face fills, share of its longer side.",
+    )
+    max_landmark_spread: float = Field(
+        default=0.03,
+        gt=0,
+        description="Pose is given up where landmarks from shifted boxes lie farther apart than this share of the box "
+        "(root mean square): more than twice the noise that the pose was fitted with.",
+    )
+
+
+class DlibEngine:
+    """Faces by dlib. Models are loaded at first use; one instance serves one thread.
+
+    Detection runs in up to three passes, each only when the one before found nothing: the frame at
+    `detection_side_px`; twice that size (HOG misses 4-5 % of near-frontal faces otherwise, and all below 80 px); the
+    frame with a border around it (a face that fills the frame leaves HOG no context).
+
+    Landmarks are the mean of five predictions from slightly shifted boxes: steadier than one, finer than dlib's whole
+    pixels, and their spread tells where the predictor only guesses (profiles, hands before the face).
+    """
+
+    def __init__(self, settings: DlibSettings | None = None) -> None:
+        self.settings = settings or DlibSettings()
+        self._weights = find_dlib_weights()
+        self._pose = load_landmark_pose()
+
+    @cached_property
+    def info(self) -> EngineInfo:
+        """Name, versions, licence and fingerprint."""
+        versions = f"dlib-bin {version('dlib-bin')}, face-recognition-models {version('face-recognition-models')}"
+        weights = (self._weights.landmarks_68, self._weights.embedding_128, POSE_WEIGHTS)
+        parts = (f"dlib/{CODE_VERSION}", versions, *map(_sha256, weights), self.settings.model_dump_json())
+        return EngineInfo(
+            name="dlib",
+            version=versions,
+            embedding_dim=128,
+            licence=self._weights.licence,
+            fingerprint=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
+        )
+
+    def detect(self, image_rgb: Image, *, embed: bool = True) -> list[Face]:
+        """All faces, largest box first (`FaceEngine.detect`).
+
+        Raises:
+            ValueError: the image is not (H, W, 3) uint8.
+        """
+        image = _checked(image_rgb)
+        return [self._face(image, box, score, embed=embed) for box, score in self._boxes(image)]
+
+    def landmarks(self, image_rgb: Image, box: Box | None = None) -> Face | None:
+        """Landmarks, pose and mouth of one face (`FaceEngine.landmarks`).
+
+        Raises:
+            ValueError: the image is not (H, W, 3) uint8.
+        """
+        image = _checked(image_rgb)
+        if box is not None:
+            return self._face(image, box, None, embed=False)
+        largest = self._boxes(image)[:1]
+        return self._face(image, *largest[0], embed=False) if largest else None
+
+    def _face(self, image: Image, box: Box, score: float | None, *, embed: bool) -> Face:
+        points, spread = self._landmarks(image, box)
+        rotation = None if spread > self.settings.max_landmark_spread else self._pose.rotation(points)
+        return Face(
+            box_xyxy_px=box,
+            score=score,
+            landmarks_px=points.astype(np.float32),
+            rotation=rotation,
+            embedding=self._embedding(image, box, points) if embed else None,
+            mouth_opening=None if rotation is None else self._pose.mouth_opening(points, rotation),
+        )
+
+    def _landmarks(self, image: Image, box: Box) -> tuple[NDArray[np.float64], float]:
+        """(68, 2) mean of the predictions, and their root mean square distance from it as a share of the box's side."""
+        x1, y1, x2, y2 = box
+        center_x, center_y, side = (x1 + x2) / 2, (y1 + y2) / 2, ((x2 - x1) * (y2 - y1)) ** 0.5
+        predictions = []
+        for shift_x, shift_y, scale in _STARTS:
+            half_w, half_h = scale * (x2 - x1) / 2, scale * (y2 - y1) / 2
+            x, y = center_x + shift_x * side, center_y + shift_y * side
+            shape = self._predictor(image, _rectangle((x - half_w, y - half_h, x + half_w, y + half_h)))
+            predictions.append([(point.x, point.y) for point in shape.parts()])
+        points = np.array(predictions, np.float64)
+        mean = points.mean(axis=0)
+        return mean, float(np.sqrt(((points - mean) ** 2).sum(axis=-1).mean()) / side)
+
+    def _embedding(self, image: Image, box: Box, points: NDArray[np.float64]) -> NDArray[np.float32]:
+        import dlib
+
+        parts = [dlib.point(round(x), round(y)) for x, y in points]
+        shape = dlib.full_object_detection(_rectangle(box), parts)
+        vector = np.asarray(self._embedder.compute_face_descriptor(image, shape), np.float64)
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+    def _boxes(self, image: Image) -> list[tuple[Box, float]]:
+        """Boxes and scores, largest first."""
+        retry = self.settings.retry_min_score
+        found = (
+            self._pass(image, enlarge=1, pad_px=0, min_score=self.settings.min_score)
+            or self._pass(image, enlarge=2, pad_px=0, min_score=retry)
+            or self._pass(
+                image, enlarge=1, pad_px=round(self.settings.pad_share * max(image.shape[:2])), min_score=retry
+            )
+        )
+        return sorted(found, key=lambda item: (item[0][0] - item[0][2]) * (item[0][3] - item[0][1]))
+
+    def _pass(self, image: Image, *, enlarge: int, pad_px: int, min_score: float) -> list[tuple[Box, float]]:
+        """One run of the detector on the padded and scaled image; boxes in the coordinates of `image`."""
+        padded = np.pad(image, ((pad_px, pad_px), (pad_px, pad_px), (0, 0)))
+        height, width = padded.shape[:2]
+        scale = enlarge * self.settings.detection_side_px / max(height, width)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        resized = np.asarray(PilImage.fromarray(padded).resize(size, PilImage.Resampling.BILINEAR))
+        rectangles, scores, _ = self._detector.run(resized, 0, min_score)
+        edges = [(r.left(), r.top(), r.right() + 1, r.bottom() + 1) for r in rectangles]
+        boxes: list[Box] = [
+            (x1 / scale - pad_px, y1 / scale - pad_px, x2 / scale - pad_px, y2 / scale - pad_px)
+            for x1, y1, x2, y2 in edges
+        ]
+        return list(zip(boxes, map(float, scores), strict=True))
+
+    @cached_property
+    def _detector(self) -> Any:
+        import dlib
+
+        return dlib.get_frontal_face_detector()
+
+    @cached_property
+    def _predictor(self) -> Any:
+        import dlib
+
+        return dlib.shape_predictor(str(self._weights.landmarks_68))
+
+    @cached_property
+    def _embedder(self) -> Any:
+        import dlib
+
+        return dlib.face_recognition_model_v1(str(self._weights.embedding_128))
+
+
+def _checked(image_rgb: Image) -> Image:
+    if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
+        raise ValueError(f"an image is (H, W, 3) uint8 RGB, not {image_rgb.shape} {image_rgb.dtype}")
+    return np.ascontiguousarray(image_rgb)
+
+
+def _rectangle(box: Box) -> Any:
+    import dlib
+
+    return dlib.rectangle(*(round(edge) for edge in box))
+
+
+@lru_cache
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,88 @@
+"""What every face engine gives: the records and the protocol.
+
+Belongs here: the types that the assets store and the model reads. Not here: any engine, weights or image operation.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.face_engine.rotations import Angles, angles_from_rotation
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in pixels of the image; can reach beyond it where the face does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One face in one image. What could not be measured is None.
+
+    Attributes:
+        box_xyxy_px: the detector's own box, not clipped to the image.
+        score: the detector's confidence on its own scale; None where a box was given instead of detected.
+        landmarks_px: (L, 2) float32, x and y in pixels of the image.
+        rotation: (3, 3) float32, as `rotations` defines it; None where the engine gives no reliable pose.
+        embedding: (D,) float32 of unit length; None where it was not asked for.
+        mouth_opening: inner-lip gap over face height, both in the head's frame (0 closed, about 0.3 wide open); None
+            without pose.
+    """
+
+    box_xyxy_px: Box
+    score: float | None
+    landmarks_px: NDArray[np.float32]
+    rotation: NDArray[np.float32] | None
+    embedding: NDArray[np.float32] | None
+    mouth_opening: float | None
+
+    @property
+    def angles(self) -> Angles | None:
+        """Yaw, pitch and roll in degrees; None without pose."""
+        return None if self.rotation is None else angles_from_rotation(self.rotation)
+
+    @property
+    def area_px(self) -> float:
+        """Area of the box."""
+        x1, y1, x2, y2 = self.box_xyxy_px
+        return (x2 - x1) * (y2 - y1)
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What is recorded with every measurement of an engine.
+
+    Attributes:
+        name: "dlib", "insightface", ...
+        version: of the packages that ran.
+        embedding_dim: D; embeddings of different engines are never compared.
+        licence: the strictest licence of the weights.
+        fingerprint: hash over weights, code version and settings; two equal ones give equal faces.
+    """
+
+    name: str
+    version: str
+    embedding_dim: int
+    licence: str
+    fingerprint: str
+
+
+class FaceEngine(Protocol):
+    """Detection, landmarks, head pose and identity. Deterministic; one instance serves one thread."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def detect(self, image_rgb: Image, *, embed: bool = True) -> list[Face]:
+        """All faces of the image, largest box first; without embeddings (much cheaper) when `embed` is False."""
+        ...
+
+    def landmarks(self, image_rgb: Image, box: Box | None = None) -> Face | None:
+        """Landmarks, pose and mouth of one face, never its embedding: the cheap path for dense tracking.
+
+        `box` is one that this engine drew around the face in this or a neighbouring frame: nothing is detected then.
+        Without it the largest detected face is taken; None where there is none.
+        """
+        ...

@@ -1,0 +1,141 @@
+"""The face branch of the video DiT: three experts, gated, read by a narrow attention in every block.
+
+Belongs here: `FaceFusion` and its layers, as pure modules. Not here: how they meet a diffusers transformer (`attach`), nor
+where the features come from (`encoders`).
+
+Source: CoFE v3 and MoFE v1 (arXiv 2508.09476), figures "CoFE_pipeline" and "method". Confirmed there: three encoders, a
+projection each, concatenation into a gate (Linear, GELU, Linear, Softmax over three), gate-weighted sum of three experts,
+read by the cross-attention of every block; one gate a block in v3, one for the network in v1. Our choices where the papers
+are silent: the gate sees pooled tokens, the experts are MLPs shared by all blocks, the injection has its own narrow query,
+key and value and a zero-initialised output, so that a fresh adapter leaves the base as it is.
+"""
+
+from typing import NamedTuple, Self
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from torch import nn
+
+from model.experts import EXPERTS, ExpertMLP, FaceFeatures, SequenceProjection, VectorProjection
+from model.presets import FusionConfig, FusionKind
+
+
+class FaceTokens(NamedTuple):
+    """What a video needs of its face, computed once and read by every block at every step."""
+
+    pooled: torch.Tensor  # (B, 3 * W)     the gates' input: each expert's projected tokens, averaged, side by side
+    experts: torch.Tensor  # (B, 3, N, W)  identity, semantic, detail
+
+
+class ExpertGate(nn.Sequential):
+    """How much each expert says: (B, 3 * W) -> (B, 3), rows sum to 1."""
+
+    def __init__(self, token_width: int, gate_width: int) -> None:
+        super().__init__(
+            nn.Linear(len(EXPERTS) * token_width, gate_width),
+            nn.GELU(),
+            nn.Linear(gate_width, len(EXPERTS)),
+            nn.Softmax(dim=-1),
+        )
+
+
+class FaceAttention(nn.Module):
+    """Cross-attention from video tokens to fused face tokens at its own width; adds nothing until trained."""
+
+    def __init__(self, block_width: int, token_width: int, attention_width: int, head_width: int) -> None:
+        super().__init__()
+        self.heads = attention_width // head_width
+        self.query = nn.Linear(block_width, attention_width, bias=False)
+        self.key = nn.Linear(token_width, attention_width, bias=False)
+        self.value = nn.Linear(token_width, attention_width, bias=False)
+        self.norm_query = nn.RMSNorm(head_width)
+        self.norm_key = nn.RMSNorm(head_width)
+        self.out = nn.Linear(attention_width, block_width, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, hidden: torch.Tensor, fused: torch.Tensor, backend: object = None) -> torch.Tensor:
+        """hidden (B, L, block_width), fused (B, N, token_width) -> (B, L, block_width)."""
+        query, key, value = (
+            projected.unflatten(2, (self.heads, -1))  # (B, L or N, heads, head_width)
+            for projected in (self.query(hidden), self.key(fused), self.value(fused))
+        )
+        attended = dispatch_attention_fn(self.norm_query(query), self.norm_key(key), value, backend=backend)
+        return self.out(attended.flatten(2, 3))
+
+
+class FaceFusion(ModelMixin, ConfigMixin):
+    """The adapter: everything about the face that trains, in its own folder of config and safetensors.
+
+    `block_width` and `blocks` are the transformer's inner width and depth; the three `*_width` of features are whatever
+    the frozen encoders give.
+    """
+
+    config_name = "config.json"
+
+    @register_to_config
+    def __init__(
+        self,
+        block_width: int,
+        blocks: int,
+        identity_width: int,
+        semantic_width: int,
+        detail_width: int,
+        kind: FusionKind,
+        tokens: int,
+        token_width: int,
+        gate_width: int,
+        attention_width: int,
+        head_width: int,
+    ) -> None:
+        super().__init__()
+        self.projections = nn.ModuleDict(
+            {
+                "identity": VectorProjection(identity_width, tokens, token_width),
+                "semantic": SequenceProjection(semantic_width, tokens, token_width),
+                "detail": SequenceProjection(detail_width, tokens, token_width),
+            }
+        )
+        self.null_tokens = nn.Parameter(torch.randn(len(EXPERTS), tokens, token_width))
+        self.experts = nn.ModuleDict({name: ExpertMLP(token_width) for name in EXPERTS})
+        self.gates = nn.ModuleList(ExpertGate(token_width, gate_width) for _ in range(blocks if kind == "cofe" else 1))
+        self.attentions = nn.ModuleList(
+            FaceAttention(block_width, token_width, attention_width, head_width) for _ in range(blocks)
+        )
+
+    @classmethod
+    def for_transformer(cls, transformer: ModelMixin, features: FaceFeatures, config: FusionConfig) -> Self:
+        """A fresh adapter that fits `transformer` and features of these widths."""
+        wan = transformer.config
+        return cls(
+            block_width=wan.num_attention_heads * wan.attention_head_dim,
+            blocks=wan.num_layers,
+            identity_width=features.identity.shape[-1],
+            semantic_width=features.semantic.shape[-1],
+            detail_width=features.detail.shape[-1],
+            **config.model_dump(),
+        )
+
+    def forward(self, features: FaceFeatures, keep: torch.Tensor | None = None) -> FaceTokens:
+        """Tokens of a batch of faces; where `keep` (B,) is False the null tokens stand in for all three experts.
+
+        Conditions are dropped this way in training, not by leaving the branch out, so that every parameter is part of
+        every step's graph.
+        """
+        projected = torch.stack([self.projections[name](getattr(features, name)) for name in EXPERTS], dim=1)
+        if keep is not None:
+            projected = torch.where(keep[:, None, None, None], projected, self.null_tokens.to(projected.dtype))
+        return self._run_experts(projected)
+
+    def null(self, batch_size: int = 1) -> FaceTokens:
+        """The tokens of no face in particular: guidance's unconditional pass."""
+        return self._run_experts(self.null_tokens.expand(batch_size, -1, -1, -1))
+
+    def gate(self, block: int) -> ExpertGate:
+        """The gate that block number `block` reads through."""
+        return self.gates[block if self.config.kind == "cofe" else 0]
+
+    def _run_experts(self, projected: torch.Tensor) -> FaceTokens:
+        spoken = [self.experts[name](projected[:, i]) for i, name in enumerate(EXPERTS)]
+        return FaceTokens(pooled=projected.mean(dim=2).flatten(1), experts=torch.stack(spoken, dim=1))

@@ -1,0 +1,76 @@
+"""What is measured of a model and of its videos. A measurement that cannot be made is None, never a number.
+
+Belongs here: flow loss on fixed triples, PSNR, identity similarity. Not here: which clips are judged, or any threshold.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.data import ClipSet
+from model.face_engine.interface import FaceEngine
+from model.flow import add_noise, flow_loss, generator, shift_sigma
+from model.trainable import FusedModel
+
+_TRIPLES_A_FORWARD = 8
+
+
+@dataclass(frozen=True)
+class IdentitySimilarity:
+    """Cosine similarity to a reference, over the frames in which a face was found (the largest where there are several)."""
+
+    mean: float | None
+    frames_with_face: int
+    frames: int
+
+
+@torch.no_grad()
+def fixed_flow_loss(model: FusedModel, clips: ClipSet, triples: int, seed: int, shift: float) -> float:
+    """Mean flow loss over fixed (clip, noise, sigma) triples, with text and face given.
+
+    The triples are a function of the arguments alone, so two models are compared on the same ones. Clips take turns, and
+    sigma runs through evenly spaced quantiles of the training distribution in an order unrelated to theirs.
+    """
+    quantiles = (torch.randperm(triples, generator=generator(seed, "fixed-sigma", 0)) + 0.5) / triples
+    sigmas = shift_sigma(quantiles, shift)
+    noise = torch.stack(
+        [
+            torch.randn(clips.clips[0].latents.shape, generator=generator(seed, "fixed-noise", triple))
+            for triple in range(triples)
+        ]
+    )
+    losses = []
+    for start in range(0, triples, _TRIPLES_A_FORWARD):
+        chosen = range(start, min(start + _TRIPLES_A_FORWARD, triples))
+        batch = clips.batch([triple % len(clips) for triple in chosen]).to(model.device)
+        sigma, drawn = (values[chosen.start : chosen.stop].to(model.device) for values in (sigmas, noise))
+        noisy = add_noise(batch.latents, drawn, sigma)
+        losses.append(flow_loss(model.velocity(noisy, sigma, batch), batch.latents, drawn))
+    return float(torch.cat(losses).mean())
+
+
+def psnr(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio in dB of two uint8 arrays of one shape; infinite where they are equal."""
+    if image.shape != reference.shape:
+        raise ValueError(f"PSNR compares equal shapes, not {image.shape} and {reference.shape}")
+    error = np.mean((image.astype(np.float64) - reference.astype(np.float64)) ** 2)
+    return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
+
+
+def identity_similarity(
+    frames: NDArray[np.uint8], reference: NDArray[np.float32], engine: FaceEngine
+) -> IdentitySimilarity:
+    """How much the largest face of each frame (T, H, W, 3) resembles `reference` (E,), in the engine's own space."""
+    similarities = []
+    for frame in frames:
+        faces = engine.detect(frame)
+        if faces:
+            similarities.append(_cosine(faces[0].embedding, reference))
+    mean = float(np.mean(similarities)) if similarities else None
+    return IdentitySimilarity(mean=mean, frames_with_face=len(similarities), frames=len(frames))
+
+
+def _cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    return float(np.dot(first, second) / (np.linalg.norm(first) * np.linalg.norm(second)))

@@ -1,0 +1,161 @@
+"""Checkpoints in MLflow: logged with their base, registered, given an alias, pulled back.
+
+Belongs here: the only use of mlflow in the model half. Not here: which tracking server is meant (the caller sets the URI and
+the experiment, or the environment does), when a model is promoted, or anything about drawing (`pipeline`).
+
+A logged model is a models-from-code pyfunc: source, json and safetensors, nothing pickled. `pull` reads its artifacts with
+the code of this process; `mlflow.pyfunc.load_model`, where LaFID is not installed, runs the copy of the package `model` that
+travels with it.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+from model.checkpoint import Manifest, read_manifest
+from model.face_engine.interface import FaceEngine
+from model.pipeline import LafidPipeline, load
+
+_CHECKPOINT, _BASE = "checkpoint", "base"
+_PACKAGE = Path(__file__).parent
+# What the package `model` needs to draw a video. Pinned to what is installed when a checkpoint is logged.
+_REQUIREMENTS = (
+    "accelerate",
+    "av",
+    "diffusers",
+    "dlib-bin",
+    "face-recognition-models",
+    "ftfy",
+    "mlflow",
+    "numpy",
+    "peft",
+    "pillow",
+    "pydantic",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "torchvision",
+    "transformers",
+)
+
+
+class PackageError(ValueError):
+    """A model in MLflow is not one of LaFID's."""
+
+
+@dataclass(frozen=True)
+class LoggedCheckpoint:
+    """One checkpoint as MLflow knows it."""
+
+    model_uri: str
+    """models:/m-..., what `register` and `pull` take."""
+    model_id: str
+    run_id: str
+
+
+def log_checkpoint(
+    checkpoint_dir: Path,
+    base_dir: Path,
+    *,
+    name: str,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+    params: Mapping[str, str] | None = None,
+) -> LoggedCheckpoint:
+    """Logs a checkpoint and its base as one LoggedModel, in a run of its own unless one is active.
+
+    Args:
+        checkpoint_dir: as `train.train` gives it.
+        base_dir: its base; it has no public address, so it travels along.
+        name: of the LoggedModel (and of the run).
+        tags: the caller's (git commit, Dagster run, ...); what the checkpoint knows of itself is added.
+        metrics: belong to this model, at the checkpoint's step.
+        params: beside those of training, which are logged anyway.
+    """
+    mlflow = _mlflow()
+    manifest = read_manifest(checkpoint_dir)
+    all_tags = {**_tags(manifest), **tags}
+    all_params = {**_params(manifest), **(params or {})}
+    active = mlflow.active_run()
+    with mlflow.start_run(run_name=name, nested=active is not None, tags=all_tags) as run:
+        mlflow.log_params(all_params)
+        mlflow.log_dict(manifest.model_dump(), "lafid.json")
+        info = mlflow.pyfunc.log_model(
+            name=name,
+            python_model=str(_PACKAGE / "pyfunc_model.py"),
+            code_paths=[str(_PACKAGE)],
+            artifacts={_CHECKPOINT: str(checkpoint_dir), _BASE: str(base_dir)},
+            pip_requirements=_pinned_requirements(),
+            params=all_params,
+            tags=all_tags,
+            step=manifest.step,
+        )
+        mlflow.log_metrics(dict(metrics), step=manifest.step, model_id=info.model_id)
+    return LoggedCheckpoint(model_uri=info.model_uri, model_id=info.model_id, run_id=run.info.run_id)
+
+
+def register(model_uri: str, name: str, tags: Mapping[str, str]) -> str:
+    """Makes a logged model the next version of the registered model `name` (no file is copied).
+
+    Returns:
+        The version.
+    """
+    return str(_mlflow().register_model(model_uri, name, tags=dict(tags)).version)
+
+
+def set_alias(name: str, alias: str, version: str) -> None:
+    """Points `alias` (champion, previous, ...) at a version."""
+    _mlflow().MlflowClient().set_registered_model_alias(name, alias, version)
+
+
+def pull(model_uri: str, device: str | None = None, face_engine: FaceEngine | None = None) -> LafidPipeline:
+    """A model from the registry, ready to draw.
+
+    Args:
+        model_uri: models:/lafid@champion, models:/lafid/3, models:/m-...
+        device, face_engine: as for `pipeline.load`.
+
+    Raises:
+        PackageError: the model was not logged by `log_checkpoint`.
+    """
+    mlflow = _mlflow()
+    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
+    flavors = mlflow.models.Model.load(str(folder)).flavors
+    artifacts = flavors.get("python_function", {}).get("artifacts", {})
+    if not {_CHECKPOINT, _BASE} <= set(artifacts):
+        raise PackageError(f"{model_uri} is no LaFID model: it holds {', '.join(sorted(artifacts)) or 'no artifacts'}")
+    return load(folder / artifacts[_CHECKPOINT]["path"], folder / artifacts[_BASE]["path"], device, face_engine)
+
+
+def _mlflow() -> ModuleType:
+    """mlflow, imported without telemetry or progress bars unless the user has decided otherwise: it reads both on import."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    return mlflow
+
+
+def _tags(manifest: Manifest) -> dict[str, str]:
+    return {
+        "preset": manifest.preset.name,
+        "base": manifest.base.name,
+        "base_sha256": manifest.base.sha256,
+        "dataset_version": manifest.dataset_version,
+        "face_engine": manifest.face_engine.name,
+        "seed": str(manifest.seed),
+    }
+
+
+def _params(manifest: Manifest) -> dict[str, str]:
+    settings = {**manifest.preset.train.model_dump(), **manifest.preset.fusion.model_dump()}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+
+
+def _pinned_requirements() -> list[str]:
+    """name==version; a local version (torch's +cu130) names no file of a registry and is cut."""
+    return [f"{name}=={version(name).split('+')[0]}" for name in _REQUIREMENTS]

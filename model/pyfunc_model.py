@@ -1,0 +1,70 @@
+"""What MLflow runs: the entry point that it stores as source and executes on `mlflow.pyfunc.load_model`.
+
+Belongs here: the request and the answer of a served model, and nothing that `pipeline` does not already do. MLflow copies
+this file next to the package `model`, so it imports that package by name and itself is imported by nobody.
+"""
+
+import base64
+import hashlib
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.pyfunc import PythonModel, PythonModelContext
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from model.pipeline import load
+from model.video_io import write_mp4
+
+
+class VideoRequest(BaseModel):
+    """One video to draw."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: str = Field(description="base64 of a PNG or JPEG: the first frame and the face")
+    prompt: str
+    seed: int = 0
+    steps: int = 20
+    guidance: float = 3.0
+
+
+class VideoAnswer(BaseModel):
+    """The video drawn."""
+
+    video: str = Field(description="base64 of an mp4 (H.264, yuv420p)")
+    fps: float
+    frames: int
+    frames_sha256: str = Field(description="of the uint8 RGB frames before encoding: equal for equal requests")
+
+
+class LafidModel(PythonModel):
+    """`pipeline.LafidPipeline` behind MLflow's interface."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Called by MLflow once, with the paths of the artifacts that `package` logged."""
+        self.pipeline = load(Path(context.artifacts["checkpoint"]), Path(context.artifacts["base"]))
+
+    def predict(
+        self, context: PythonModelContext, model_input: list[VideoRequest], params: dict[str, Any] | None = None
+    ) -> list[VideoAnswer]:
+        """One answer a request, in order."""
+        return [self._draw(request) for request in model_input]
+
+    def _draw(self, request: VideoRequest) -> VideoAnswer:
+        picture = Image.open(io.BytesIO(base64.b64decode(request.image)))
+        frames = self.pipeline.generate(
+            picture, request.prompt, seed=request.seed, steps=request.steps, guidance=request.guidance
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "video.mp4"
+            write_mp4(path, frames, self.pipeline.fps)
+            video = base64.b64encode(path.read_bytes()).decode()
+        digest = hashlib.sha256(frames.tobytes()).hexdigest()
+        return VideoAnswer(video=video, fps=self.pipeline.fps, frames=len(frames), frames_sha256=digest)
+
+
+mlflow.models.set_model(LafidModel())

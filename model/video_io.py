@@ -1,0 +1,105 @@
+"""Videos as arrays: frames by time out of any file, mp4 into one.
+
+Belongs here: decoding at given seconds, fitting to a size, encoding. Not here: probing or judging raw footage (curation).
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.files import whole_file
+
+Frames = NDArray[np.uint8]
+"""(T, H, W, 3) RGB."""
+
+# Visually lossless: what is lost is the chroma resolution of yuv420p, the only layout that every player shows. Small frames
+# feel that most, hence AREA below: the chroma of a block is its mean.
+_X264_OPTIONS = {"crf": "6", "preset": "slow"}
+
+
+class VideoError(ValueError):
+    """A video cannot be read as asked; the message names the file."""
+
+
+def frame_times(count: int, fps: float, start_s: float = 0.0) -> list[float]:
+    """Evenly spaced seconds from the video's first frame."""
+    return [start_s + index / fps for index in range(count)]
+
+
+def read_frames(path: Path, times_s: Sequence[float]) -> Frames:
+    """The frame on screen at each of `times_s` (ascending seconds from the first frame), whatever the file's own rate.
+
+    Raises:
+        VideoError: the file holds no video, breaks off, or is too short.
+    """
+    shown: list[NDArray[np.uint8]] = []
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise VideoError(f"{path} has no video stream")
+            _decode_at(container, times_s, shown)
+    except av.FFmpegError as error:
+        raise VideoError(f"{path} cannot be decoded: {error}") from error
+    if len(shown) < len(times_s):
+        raise VideoError(f"{path} is too short: nothing is shown at {times_s[len(shown)]:.2f} s")
+    return np.stack(shown)
+
+
+def fit_frames(frames: Frames, height: int, width: int, centre_xy_px: tuple[float, float] | None = None) -> Frames:
+    """Cuts frames to the aspect of height x width around `centre_xy_px` (the middle, unless given) and scales them."""
+    _, source_height, source_width, _ = frames.shape
+    scale = min(source_height / height, source_width / width)
+    cut_height, cut_width = height * scale, width * scale
+    x, y = centre_xy_px or (source_width / 2, source_height / 2)
+    left = min(max(x - cut_width / 2, 0), source_width - cut_width)
+    top = min(max(y - cut_height / 2, 0), source_height - cut_height)
+    box = (left, top, left + cut_width, top + cut_height)
+    resized = [Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC, box=box) for frame in frames]
+    return np.stack([np.asarray(image) for image in resized])
+
+
+def write_mp4(path: Path, frames: Frames, fps: float) -> None:
+    """H.264 in mp4 that any player shows; whole or not at all.
+
+    Raises:
+        VideoError: height or width is odd, which yuv420p cannot hold.
+    """
+    _, height, width, _ = frames.shape
+    if height % 2 or width % 2:
+        raise VideoError(f"{path}: {width} x {height} has an odd side, which yuv420p cannot hold")
+    with whole_file(path) as temporary, av.open(str(temporary), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=_X264_OPTIONS)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture.reformat(format="yuv420p", interpolation="AREA")))
+        container.mux(stream.encode(None))
+
+
+def _decode_at(container: av.container.InputContainer, times_s: Sequence[float], shown: list[NDArray[np.uint8]]) -> None:
+    """Appends to `shown` the frame on screen at each time; fewer where the video ends before."""
+    stream = container.streams.video[0]
+    stream.thread_type = "NONE"  # slices in threads give the same pixels later; clips are short
+    first_s: float | None = None
+    current: av.VideoFrame | None = None
+    for frame in container.decode(stream):
+        if frame.time is None:
+            continue
+        first_s = frame.time if first_s is None else first_s
+        # A frame stays on screen until the next one comes.
+        while current is not None and len(shown) < len(times_s) and times_s[len(shown)] < frame.time - first_s:
+            shown.append(current.to_ndarray(format="rgb24"))
+        if len(shown) == len(times_s):
+            return
+        current = frame
+    if current is None or first_s is None:
+        return
+    rate = stream.average_rate
+    end_s = current.time - first_s + (float(1 / rate) if rate else 0.0)
+    while len(shown) < len(times_s) and times_s[len(shown)] < end_s:
+        shown.append(current.to_ndarray(format="rgb24"))

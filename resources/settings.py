@@ -1,0 +1,97 @@
+"""Where things live: the two addresses of a LaFID installation, read from the environment once.
+
+Belongs here: addresses derived from `LAFID_HOME` and `LAFID_STORE`. Does not belong here: thresholds, engines, credentials.
+"""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class HomeUnusable(OSError):
+    """The home directory cannot be written; the message names it and the remedy."""
+
+
+class Settings(BaseModel):
+    """The local home (Dagster's instance, DuckDB, MLflow, logs) and the store (Parquet, latents, exports)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path
+    store_uri: str
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Read `LAFID_HOME` (default `.lafid/` in the checkout) and `LAFID_STORE` (default `<home>/store`; a path or `s3://`)."""
+        checkout = PROJECT_ROOT if (PROJECT_ROOT / "pyproject.toml").is_file() else Path.cwd()
+        home = Path(os.environ.get("LAFID_HOME") or checkout / ".lafid").expanduser().absolute()
+        return cls(home=home, store_uri=os.environ.get("LAFID_STORE") or str(home / "store"))
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The published DuckDB file that analysts open."""
+        return self.home / "lafid.duckdb"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance directory."""
+        return self.home / "dagster"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking store."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Where MLflow keeps artifacts when the tracking store is the local one."""
+        return self.home / "mlflow" / "artifacts"
+
+    @property
+    def drop(self) -> Path:
+        """The folder that the clip-drop sensor watches."""
+        return Path(os.environ.get("LAFID_DROP") or self.home / "drop").expanduser()
+
+    @property
+    def shards_lock(self) -> Path:
+        """Lock file under which clips are put into shards."""
+        return self.home / "shards.lock"
+
+    @property
+    def logs(self) -> Path:
+        """Where long-running commands write their logs."""
+        return self.home / "logs"
+
+    def prepare(self) -> None:
+        """Make the home's directories and point Dagster at its instance.
+
+        Raises:
+            HomeUnusable: a directory cannot be made or written.
+        """
+        try:
+            for folder in (self.dagster_home, self.mlflow_artifacts, self.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.home / f".writable-{os.getpid()}"
+            probe.write_bytes(b"lafid")
+            probe.unlink()
+            self._install_dagster_yaml()
+        except OSError as error:
+            raise HomeUnusable(
+                f"cannot write to the home {self.home} ({error.strerror or error}): "
+                "free some space, or set LAFID_HOME to a directory that can be written"
+            ) from error
+        os.environ["LAFID_HOME"] = str(self.home)
+        os.environ["DAGSTER_HOME"] = str(self.dagster_home)
+
+    def _install_dagster_yaml(self) -> None:
+        """Keep the instance's `dagster.yaml` equal to the project's, or to the one that `LAFID_DAGSTER_YAML` names."""
+        source = Path(os.environ.get("LAFID_DAGSTER_YAML") or PROJECT_ROOT / "dagster.yaml")
+        target = self.dagster_home / "dagster.yaml"
+        content = source.read_bytes()
+        if not target.is_file() or target.read_bytes() != content:
+            temporary = target.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_bytes(content)
+            temporary.replace(target)

@@ -1,0 +1,62 @@
+"""New table parts and clips in the drop folder become shards, and every new shard a run. Off until somebody switches it on.
+
+Belongs here: noticing that the folder has changed and has settled. Does not belong here: reading it (`lafid_assets.ingest`).
+"""
+
+import hashlib
+import time
+from pathlib import Path
+
+import dagster as dg
+
+from lafid_assets.ingest.openhumanvid import SourceUnusable, list_clips
+from lafid_assets.ingest.shards import DEFAULT_CLIPS_PER_SHARD, register_new_clips
+from lafid_assets.jobs import curate_shard
+from lafid_assets.partitions import CLIP_SHARDS
+from resources.settings import Settings
+from resources.shard_store import ShardStore
+
+SETTLED_S = 30.0
+
+
+@dg.sensor(
+    name="clip_drop",
+    job=curate_shard,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description="Watches $LAFID_DROP (default <home>/drop): clips that no shard holds yet become shards and are curated.",
+)
+def clip_drop(
+    context: dg.SensorEvaluationContext,
+    store: dg.ResourceParam[ShardStore],
+    settings: dg.ResourceParam[Settings],
+) -> dg.SensorResult | dg.SkipReason:
+    """Register what is new once nothing in the folder has changed for half a minute: half-copied files are left alone."""
+    drop = settings.drop
+    if not drop.is_dir():
+        return dg.SkipReason(f"there is no folder {drop}: make it and put clips there, or set LAFID_DROP")
+    state, newest = folder_state(drop)
+    if state == context.cursor:
+        return dg.SkipReason(f"nothing has changed in {drop}")
+    if time.time() - newest < SETTLED_S:
+        return dg.SkipReason(f"files in {drop} are still changing")
+    try:
+        clips = list_clips(drop)
+    except SourceUnusable as error:
+        return dg.SkipReason(str(error))
+    shards = register_new_clips(store, clips, DEFAULT_CLIPS_PER_SHARD, settings.shards_lock)
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=shard, partition_key=shard) for shard in shards],
+        dynamic_partitions_requests=[CLIP_SHARDS.build_add_request(shards)] if shards else [],
+        cursor=state,
+    )
+
+
+def folder_state(folder: Path) -> tuple[str, float]:
+    """Hash over names, sizes and times of all files below `folder`, and the newest modification time."""
+    digest, newest = hashlib.sha256(), 0.0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        facts = path.stat()
+        digest.update(f"{path.relative_to(folder)}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        newest = max(newest, facts.st_mtime)
+    return digest.hexdigest(), newest

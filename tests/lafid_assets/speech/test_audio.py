@@ -1,0 +1,104 @@
+"""The sound lies on the clock of the pictures, whatever the container does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.speech.audio import SAMPLE_RATE_HZ, decode_audio
+
+RATE_HZ = 16_000
+PICTURES = np.zeros((25, 64, 64, 3), np.uint8)
+
+
+def click(at_s: float, duration_s: float = 2.0, rate_hz: int = RATE_HZ) -> np.ndarray:
+    """Silence with 10 ms of full level at `at_s`."""
+    samples = np.zeros(round(duration_s * rate_hz), np.float32)
+    samples[round(at_s * rate_hz) : round((at_s + 0.01) * rate_hz)] = 0.9
+    return samples
+
+
+def onset_s(samples: np.ndarray) -> float:
+    return float(np.argmax(np.abs(samples) > 0.3)) / SAMPLE_RATE_HZ
+
+
+@pytest.mark.parametrize(
+    ("audio_starts_s", "picture_starts_s", "expected_s"),
+    [(0.0, 0.0, 1.0), (0.4, 0.0, 1.4), (0.0, 0.8, 0.2), (0.2, 1.0, 0.2), (5.0, 5.2, 0.8)],
+)
+def test_first_sample_lies_at_the_first_picture(tmp_path, write_clip, audio_starts_s, picture_starts_s, expected_s):
+    path = write_clip(
+        tmp_path / "clip",
+        samples=click(1.0),
+        pictures=PICTURES,
+        audio_starts_s=audio_starts_s,
+        picture_starts_s=picture_starts_s,
+    )
+    audio = decode_audio(path)
+    assert onset_s(audio.samples) == pytest.approx(expected_s, abs=0.002)
+    assert audio.duration_s == pytest.approx(2.0 + audio_starts_s - picture_starts_s, abs=0.002)
+
+
+def test_sound_that_ends_before_the_first_picture_is_empty(tmp_path, write_clip):
+    path = write_clip(tmp_path / "clip", samples=click(0.1, 0.5), pictures=PICTURES, picture_starts_s=2.0)
+    assert decode_audio(path).duration_s == 0
+
+
+def test_sound_without_pictures_begins_at_its_own_start(tmp_path, write_clip):
+    audio = decode_audio(write_clip(tmp_path / "clip", samples=click(1.0), audio_starts_s=3.0))
+    assert onset_s(audio.samples) == pytest.approx(1.0, abs=0.002)
+
+
+def test_missing_samples_become_silence(tmp_path, write_clip):
+    """Two stretches of sound in one stream, half a second apart on the clock: the second stays where it belongs."""
+    path = write_clip(tmp_path / "clip", samples=click(1.2, 2.0), pictures=PICTURES, gap_s=(1.0, 0.5))
+    audio = decode_audio(path)
+    assert onset_s(audio.samples) == pytest.approx(1.7, abs=0.002)
+    assert audio.duration_s == pytest.approx(2.5, abs=0.002)
+
+
+@pytest.mark.parametrize("layout", ["mono", "stereo", "3.0", "quad", "5.1", "7.1"])
+def test_every_layout_becomes_mono_at_the_same_level(tmp_path, write_clip, synthetic_voice, layout):
+    voice = synthetic_voice(0.5)
+    audio = decode_audio(write_clip(tmp_path / "clip", samples=voice, pictures=PICTURES, layout=layout))
+    assert audio.samples.dtype == np.float32
+    assert audio.samples.ndim == 1
+    assert np.abs(audio.samples).max() == pytest.approx(0.5, abs=0.01)
+
+
+def test_other_rates_keep_their_time(tmp_path, write_clip):
+    path = write_clip(tmp_path / "clip", samples=click(1.0, 2.0, 44_100), rate_hz=44_100, pictures=PICTURES)
+    audio = decode_audio(path)
+    assert onset_s(audio.samples) == pytest.approx(1.0, abs=0.002)
+    assert audio.duration_s == pytest.approx(2.0, abs=0.002)
+
+
+def test_no_audio_stream_is_none(tmp_path, write_clip):
+    assert decode_audio(write_clip(tmp_path / "clip", pictures=PICTURES)) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video" * 100])
+def test_unreadable_file_is_a_clip_error_that_names_it(tmp_path, content):
+    path = tmp_path / "0123abcd"
+    path.write_bytes(content)
+    with pytest.raises(ClipError, match="0123abcd") as caught:
+        decode_audio(path)
+    assert caught.value.reason is Reason.AUDIO_UNREADABLE
+
+
+def test_missing_file_is_a_clip_error(tmp_path):
+    with pytest.raises(ClipError, match="gone"):
+        decode_audio(tmp_path / "gone")
+
+
+def test_time_stamps_that_run_for_hours_are_refused(tmp_path, write_clip):
+    path = write_clip(tmp_path / "clip", samples=click(1.0), pictures=PICTURES, audio_starts_s=20_000.0)
+    with pytest.raises(ClipError, match="time stamps"):
+        decode_audio(path)
+
+
+def test_shared_clip_with_a_late_picture(testdata: Path):
+    """Its pictures begin 0.844 s after its sound: that much sound is cut off."""
+    audio = decode_audio(testdata / "clips" / "facerec_short_hamilton.mp4")
+    assert audio.duration_s == pytest.approx(10.0078 - 0.844, abs=0.01)
