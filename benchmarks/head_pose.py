@@ -55,9 +55,7 @@ def load_judges(testdata: Path) -> tuple[ModuleType, tuple[Any, ...]]:
     """
     script = testdata / "verify.py"
     if not script.is_file():
-        raise FileNotFoundError(
-            "the judges and clips are missing: this benchmark needs ../shared/testdata beside the project"
-        )
+        raise FileNotFoundError("the judges and clips are missing: this benchmark needs ../shared/testdata beside the project")
     spec = importlib.util.spec_from_file_location("head_pose_judges", script)
     assert spec is not None and spec.loader is not None
     judges = importlib.util.module_from_spec(spec)

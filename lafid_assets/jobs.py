@@ -25,7 +25,9 @@ curate_shard = dg.define_asset_job(
     description="One shard of clips, from the files to the speaking captions.",
 )
 refresh_dataset = dg.define_asset_job(
-    "refresh_dataset", selection=list(DATASET), description="Persons over all shards, the training table and the report."
+    "refresh_dataset",
+    selection=list(DATASET),
+    description="Persons over all shards, the training table and the report.",
 )
 train_and_register = dg.define_asset_job(
     "train_and_register", selection=list(RELEASE), description="Latents, training, evaluation, registry."

@@ -51,9 +51,7 @@ class Step:
 
     def arguments(self, *, deps: Sequence[str], pool: str | None = None) -> dict[str, Any]:
         """Everything that `@dg.asset` wants to know about this step."""
-        rows = [
-            dg.TableColumn(column.name, str(column.dtype), description=column.doc) for column in self.table.columns
-        ]
+        rows = [dg.TableColumn(column.name, str(column.dtype), description=column.doc) for column in self.table.columns]
         return {
             "name": self.table.name,
             "deps": list(deps),
@@ -76,9 +74,7 @@ class Step:
 
     def fingerprint(self, store: ShardStore, partition: str, config: BaseModel, outside: Any = None) -> str:
         """Hash of code version, config, the content of every table read, and whatever lies `outside` the store."""
-        inputs = {
-            table: list(store.digests(table, partition if self._same_partition(table) else None)) for table in self.reads
-        }
+        inputs = {table: list(store.digests(table, partition if self._same_partition(table) else None)) for table in self.reads}
         facts = [self.table.name, self.code_version, config.model_dump(mode="json"), inputs, outside]
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -15,7 +15,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import nn
 
-from model.fusion import ExpertGate, FaceAttention, FaceFusion, FaceTokens
+from model.fusion import FaceFusion, FaceTokens
 
 FACE = "face"
 """The key of the face's tokens in `attention_kwargs`."""
@@ -31,7 +31,7 @@ class FaceContext(NamedTuple):
 class FaceCrossAttention:
     """A block's own cross-attention processor, plus the face branch. Owns no parameter, so it adds no key."""
 
-    def __init__(self, base: Any, gate: ExpertGate, attention: FaceAttention) -> None:
+    def __init__(self, base: Any, gate: nn.Module, attention: nn.Module) -> None:
         self.base = base
         self.gate = gate
         self.attention = attention

@@ -27,7 +27,6 @@ from model.trainable import ADAPTER, LORA, LORA_NAME, WEIGHTS, FusedModel
 
 MANIFEST_FILE = "lafid.json"
 _WEIGHTS_FILE = "weights.safetensors"
-_FORMAT_VERSION = 1
 
 
 class CheckpointError(ValueError):
@@ -49,7 +48,7 @@ class EmbeddingSource(_Frozen):
 class Manifest(_Frozen):
     """`lafid.json`."""
 
-    format_version: Literal[1] = _FORMAT_VERSION
+    format_version: Literal[1] = 1
     preset: Preset
     base: BaseInfo
     face_engine: EmbeddingSource
@@ -101,7 +100,7 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise CheckpointError(f"{folder} holds no checkpoint: {MANIFEST_FILE} is missing") from None
     except (json.JSONDecodeError, ValidationError) as error:
-        raise CheckpointError(f"{path} is not of format {_FORMAT_VERSION}: {error}") from error
+        raise CheckpointError(f"{path} is no manifest of format 1: {error}") from error
 
 
 def load_checkpoint(folder: Path, base: Base) -> FusedModel:

@@ -61,13 +61,12 @@ class HaarCodec(ModelMixin, ConfigMixin):
         # Not persistent: the matrix is the definition, not a weight. As a buffer it follows .to() and gives .dtype.
         self.register_buffer("haar", _haar_2d(), persistent=False)
 
-    def encode(self, x: torch.Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple[DiracLatents]:
+    def encode(self, x: torch.Tensor) -> AutoencoderKLOutput:
         """Video in [-1, 1], (B, 3, T, H, W), H and W multiples of 4, to a distribution over (B, 48, T, H/4, W/4)."""
         patches = x.unflatten(4, (-1, _PATCH)).unflatten(3, (-1, _PATCH))  # (B, C, T, h, p, w, q)
         patches = patches.permute(0, 1, 2, 3, 5, 4, 6).flatten(5)  # (B, C, T, h, w, 16)
         latents = (patches @ self.haar.T).permute(0, 1, 5, 2, 3, 4).flatten(1, 2)
-        posterior = DiracLatents(latents)
-        return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
+        return AutoencoderKLOutput(latent_dist=DiracLatents(latents))
 
     def decode(self, z: torch.Tensor, return_dict: bool = True) -> DecoderOutput | tuple[torch.Tensor]:
         """Latents (B, 48, T, h, w) to video (B, 3, T, 4h, 4w), clipped to [-1, 1] as Wan's VAE does."""

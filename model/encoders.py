@@ -42,6 +42,11 @@ class ClipEncoders:
         real = int(padded[0].any(dim=-1).sum())
         return padded[0, :real]
 
+    def unread(self, prompt: str) -> str:
+        """The end of the prompt that the text encoder does not take; empty for all but very long ones."""
+        tokens = self.base.tokenizer(prompt, add_special_tokens=False).input_ids
+        return self.base.tokenizer.decode(tokens[TEXT_ROWS - 1 :])
+
     @torch.no_grad()
     def video(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         """Frames (T, H, W, 3) to normalised latents (C, T', h, w)."""

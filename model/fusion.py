@@ -132,8 +132,8 @@ class FaceFusion(ModelMixin, ConfigMixin):
         """The tokens of no face in particular: guidance's unconditional pass."""
         return self._run_experts(self.null_tokens.expand(batch_size, -1, -1, -1))
 
-    def gate(self, block: int) -> ExpertGate:
-        """The gate that block number `block` reads through."""
+    def gate(self, block: int) -> nn.Module:
+        """The `ExpertGate` that block number `block` reads through."""
         return self.gates[block if self.config.kind == "cofe" else 0]
 
     def _run_experts(self, projected: torch.Tensor) -> FaceTokens:

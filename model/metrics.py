@@ -36,10 +36,7 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, triples: int, seed: int, 
     quantiles = (torch.randperm(triples, generator=generator(seed, "fixed-sigma", 0)) + 0.5) / triples
     sigmas = shift_sigma(quantiles, shift)
     noise = torch.stack(
-        [
-            torch.randn(clips.clips[0].latents.shape, generator=generator(seed, "fixed-noise", triple))
-            for triple in range(triples)
-        ]
+        [torch.randn(clips.clips[0].latents.shape, generator=generator(seed, "fixed-noise", triple)) for triple in range(triples)]
     )
     losses = []
     for start in range(0, triples, _TRIPLES_A_FORWARD):
@@ -59,14 +56,12 @@ def psnr(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
     return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
 
 
-def identity_similarity(
-    frames: NDArray[np.uint8], reference: NDArray[np.float32], engine: FaceEngine
-) -> IdentitySimilarity:
+def identity_similarity(frames: NDArray[np.uint8], reference: NDArray[np.float32], engine: FaceEngine) -> IdentitySimilarity:
     """How much the largest face of each frame (T, H, W, 3) resembles `reference` (E,), in the engine's own space."""
     similarities = []
     for frame in frames:
         faces = engine.detect(frame)
-        if faces:
+        if faces and faces[0].embedding is not None:
             similarities.append(_cosine(faces[0].embedding, reference))
     mean = float(np.mean(similarities)) if similarities else None
     return IdentitySimilarity(mean=mean, frames_with_face=len(similarities), frames=len(frames))

@@ -25,6 +25,7 @@ from model.trainable import FusedModel
 
 _STEPS = 20
 _GUIDANCE = 3.0
+_log = logging.getLogger(__name__)
 
 
 class LafidPipeline:
@@ -83,7 +84,16 @@ class LafidPipeline:
         if height is None or width is None:
             height, width = size_for_image(picture.height, picture.width, clip.height * clip.width, base.size_multiple_px)
         temporal = base.codec.config.scale_factor_temporal
-        check_size(height, width, frames, multiple_px=base.size_multiple_px, temporal_factor=temporal)
+        check_size(
+            height,
+            width,
+            frames,
+            multiple_px=base.size_multiple_px,
+            temporal_factor=temporal,
+            positions=base.transformer.config.rope_max_seq_len,
+        )
+        if cut := self._encoders.unread(prompt):
+            _log.warning("the prompt is longer than the text encoder takes; it does not see its end: %r", cut)
         pipeline = base.image_to_video(self._denoiser(picture, choose, face_guidance))
         pipeline.set_progress_bar_config(disable=not progress)
         # At a temporal factor of 1 the stock rounding (frames // factor * factor + 1) adds a frame.
@@ -112,9 +122,7 @@ class LafidPipeline:
         return FaceGuidance(transformer, face, fusion.null(), face_guidance)
 
 
-def load(
-    checkpoint_dir: Path, base_dir: Path, device: str | None = None, face_engine: FaceEngine | None = None
-) -> LafidPipeline:
+def load(checkpoint_dir: Path, base_dir: Path, device: str | None = None, face_engine: FaceEngine | None = None) -> LafidPipeline:
     """A checkpoint on its base, ready to draw, on the GPU where there is one.
 
     Args:

@@ -81,7 +81,7 @@ _TINY = Preset(
     # The tiny base is random: unless everything trains, there is nothing for the face branch to steer.
     train=TrainConfig(
         steps=120,
-        batch_size=4,
+        batch_size=2,
         lr=5e-3,
         warmup_steps=10,
         trainable="all",

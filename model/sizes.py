@@ -15,22 +15,32 @@ def size_for_image(image_height: int, image_width: int, area_px: int, multiple_p
     """The legal (height, width) of about `area_px` pixels that is nearest to the picture's aspect."""
     aspect = image_height / image_width
     height, width = math.sqrt(area_px * aspect), math.sqrt(area_px / aspect)
-    return _nearest(height, multiple_px), _nearest(width, multiple_px)
+    return max(1, round(height / multiple_px)) * multiple_px, max(1, round(width / multiple_px)) * multiple_px
 
 
-def check_size(height: int, width: int, frames: int, *, multiple_px: int, temporal_factor: int) -> None:
+def check_size(height: int, width: int, frames: int, *, multiple_px: int, temporal_factor: int, positions: int) -> None:
     """Passes legal sizes.
 
+    Args:
+        height, width: pixels; multiples of `multiple_px`.
+        frames: 1 + a multiple of `temporal_factor`.
+        multiple_px: what one token spans.
+        temporal_factor: frames a latent frame holds.
+        positions: tokens along one axis that the transformer has positions for.
+
     Raises:
-        SizeError: height or width is no positive multiple, or frames is not 1 + a multiple of the temporal factor.
+        SizeError: a side or the number of frames is none of these.
     """
-    if height < 1 or width < 1 or height % multiple_px or width % multiple_px:
-        nearest = f"{_nearest(height, multiple_px)} x {_nearest(width, multiple_px)}"
-        raise SizeError(f"{height} x {width} (height x width) is no multiple of {multiple_px}: the nearest is {nearest}")
-    if frames < 1 or (frames - 1) % temporal_factor:
-        nearest_frames = 1 + temporal_factor * max(0, round((frames - 1) / temporal_factor))
-        raise SizeError(f"{frames} frames cannot be drawn: the nearest number is {nearest_frames}")
+    legal = tuple(_nearest_multiple(side, multiple_px, positions) for side in (height, width))
+    if legal != (height, width):
+        raise SizeError(
+            f"{height} x {width} (height x width) cannot be drawn: sides are multiples of {multiple_px} up to "
+            f"{multiple_px * positions}, the nearest are {legal[0]} x {legal[1]}"
+        )
+    latent_frames = min(max(round((frames - 1) / temporal_factor), 0), positions - 1)
+    if frames != 1 + latent_frames * temporal_factor:
+        raise SizeError(f"{frames} frames cannot be drawn: the nearest number is {1 + latent_frames * temporal_factor}")
 
 
-def _nearest(side: float, multiple: int) -> int:
-    return max(multiple, round(side / multiple) * multiple)
+def _nearest_multiple(side: float, multiple: int, most: int) -> int:
+    return multiple * min(max(round(side / multiple), 1), most)

@@ -44,9 +44,7 @@ def save_state(
         shutil.rmtree(old)
 
 
-def restore_state(
-    folder: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.AdamW
-) -> tuple[int, float] | None:
+def restore_state(folder: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.AdamW) -> tuple[int, float] | None:
     """Puts the newest state in `folder` into parameters and optimiser.
 
     Returns:

@@ -84,7 +84,6 @@ def write_mp4(path: Path, frames: Frames, fps: float) -> None:
 def _decode_at(container: av.container.InputContainer, times_s: Sequence[float], shown: list[NDArray[np.uint8]]) -> None:
     """Appends to `shown` the frame on screen at each time; fewer where the video ends before."""
     stream = container.streams.video[0]
-    stream.thread_type = "NONE"  # slices in threads give the same pixels later; clips are short
     first_s: float | None = None
     current: av.VideoFrame | None = None
     for frame in container.decode(stream):
@@ -93,7 +92,7 @@ def _decode_at(container: av.container.InputContainer, times_s: Sequence[float],
         first_s = frame.time if first_s is None else first_s
         # A frame stays on screen until the next one comes.
         while current is not None and len(shown) < len(times_s) and times_s[len(shown)] < frame.time - first_s:
-            shown.append(current.to_ndarray(format="rgb24"))
+            shown.append(_pixels(current))
         if len(shown) == len(times_s):
             return
         current = frame
@@ -102,4 +101,8 @@ def _decode_at(container: av.container.InputContainer, times_s: Sequence[float],
     rate = stream.average_rate
     end_s = current.time - first_s + (float(1 / rate) if rate else 0.0)
     while len(shown) < len(times_s) and times_s[len(shown)] < end_s:
-        shown.append(current.to_ndarray(format="rgb24"))
+        shown.append(_pixels(current))
+
+
+def _pixels(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)

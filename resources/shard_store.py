@@ -169,7 +169,9 @@ class ShardStore:
         """
         path = _table_path(table, partition)
         if not self.exists(path):
-            raise StoreUnusable(f"the table {table} has no partition {partition} in {self.uri}: materialize the asset {table} first")
+            raise StoreUnusable(
+                f"the table {table} has no partition {partition} in {self.uri}: materialize the asset {table} first"
+            )
         return pl.read_parquet(io.BytesIO(self.read_bytes(path)))
 
     def read_all(self, table: str) -> pl.DataFrame:

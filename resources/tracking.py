@@ -47,6 +47,7 @@ class Tracking:
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
             location = self.artifacts.as_uri() if self.uri.startswith("sqlite:") else None
             mlflow.create_experiment(EXPERIMENT, artifact_location=location)
+        mlflow.set_experiment(EXPERIMENT)
         return mlflow.MlflowClient()
 
     def find_version(self, name: str, checkpoint_sha256: str) -> RegisteredVersion | None:

@@ -73,11 +73,16 @@ def _cut_face(store: ShardStore, face: Path) -> None:
     if path is None:
         raise FileNotFoundError(f"{clip['path']} has disappeared from {clip['clip_root']}: delete that folder and run again")
     with whole_file(face) as temporary:
-        Image.fromarray(read_frames(path, 1).frames[0]).save(temporary)
+        Image.fromarray(read_frames(path, [0.0])[0]).save(temporary)
 
 
 def _show_end(
-    settings: Settings, store: ShardStore, materializer: Materializer, model: dict[str, Any], video: Path, seconds: float
+    settings: Settings,
+    store: ShardStore,
+    materializer: Materializer,
+    model: dict[str, Any],
+    video: Path,
+    seconds: float,
 ) -> None:
     counts = read_funnel(settings)
     show_funnel(counts)

@@ -20,9 +20,7 @@ def read_funnel(settings: Settings) -> dict[str, Any]:
     with warehouse.read() as connection:
         there = {name for (name,) in connection.execute("SELECT table_name FROM information_schema.tables").fetchall()}
         tables = {
-            name: connection.sql(f"SELECT clip_id, status, reason FROM {name}").pl()
-            for name in OUTCOME_TABLES
-            if name in there
+            name: connection.sql(f"SELECT clip_id, status, reason FROM {name}").pl() for name in OUTCOME_TABLES if name in there
         }
         versions = (
             connection.execute(f"SELECT DISTINCT dataset_version FROM {LAFID_DATASET.name}").fetchall()

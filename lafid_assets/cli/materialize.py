@@ -77,9 +77,7 @@ class Materializer:
             raise RunFailed("; ".join(failures))
         self.run(DATASET, "putting the dataset together")
 
-    def run(
-        self, assets: Sequence[str], label: str, *, partition: str | None = None, ops: dict[str, Any] | None = None
-    ) -> None:
+    def run(self, assets: Sequence[str], label: str, *, partition: str | None = None, ops: dict[str, Any] | None = None) -> None:
         """One Dagster run of the named assets.
 
         Raises:

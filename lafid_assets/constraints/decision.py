@@ -11,12 +11,12 @@ from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import POSE_FILTERED_CLIPS
 
 
-def decide_clips(
-    face_clips: pl.DataFrame, faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy
-) -> pl.DataFrame:
+def decide_clips(face_clips: pl.DataFrame, faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
     """A row for every clip of `face_clips`: its measures, all broken rules, `keep` and the reason."""
-    measured = face_clips.filter(pl.col("status") == Status.OK).select("clip_id", "shard").join(
-        measure_clips(faces, frames, policy), on="clip_id", how="left"
+    measured = (
+        face_clips.filter(pl.col("status") == Status.OK)
+        .select("clip_id", "shard")
+        .join(measure_clips(faces, frames, policy), on="clip_id", how="left")
     )
     judged = measured.with_columns(
         reasons=pl.concat_list(

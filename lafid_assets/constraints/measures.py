@@ -37,9 +37,7 @@ def measure_clips(faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy)
 
 def _main_face_measures(faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
     low, high = policy.range_percentile / 100, 1 - policy.range_percentile / 100
-    ranges = {
-        f"{angle}_range_deg": _quantile(angle, high) - _quantile(angle, low) for angle in ("yaw", "pitch", "roll")
-    }
+    ranges = {f"{angle}_range_deg": _quantile(angle, high) - _quantile(angle, low) for angle in ("yaw", "pitch", "roll")}
     main = faces.filter(MAIN_FACE).join(frames.select("clip_id", "frame_index", "height"), on=["clip_id", "frame_index"])
     measured = main.group_by("clip_id").agg(
         face_height_share=((pl.col("box_y2") - pl.col("box_y1")) / pl.col("height")).median().cast(pl.Float64),

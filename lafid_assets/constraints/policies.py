@@ -17,7 +17,9 @@ class FacePolicy(BaseModel):
 
     name: str = Field("cofe", description="Name of the policy, written into every row")
     min_face_frame_share: float = Field(0.6, ge=0, le=1, description="Share of sampled frames that must show a face")
-    prominent_area_ratio: float = Field(0.25, gt=0, le=1, description="A second face counts from this share of the largest one's area")
+    prominent_area_ratio: float = Field(
+        0.25, gt=0, le=1, description="A second face counts from this share of the largest one's area"
+    )
     max_several_faces_share: float = Field(0.05, ge=0, le=1, description="Share of frames that may show a second prominent face")
     min_face_height_share: float = Field(0.18, ge=0, le=1, description="Median height of the main face / height of the frame")
     min_sharpness: float = Field(20.0, ge=0, description="Median variance of the Laplacian of the main face at 112 px")

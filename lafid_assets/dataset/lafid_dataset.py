@@ -25,7 +25,15 @@ from lafid_assets.step import Frames, Step
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
-READS = (RAW_CLIPS, FACE_CLIPS, FACE_INFO, POSE_FILTERED_CLIPS, ID_CONSISTENT_CLIPS, IDENTITY_CLUSTERS, SPEECH_TAGGED_CLIPS)
+READS = (
+    RAW_CLIPS,
+    FACE_CLIPS,
+    FACE_INFO,
+    POSE_FILTERED_CLIPS,
+    ID_CONSISTENT_CLIPS,
+    IDENTITY_CLUSTERS,
+    SPEECH_TAGGED_CLIPS,
+)
 
 
 def one_split_each(frames: Frames) -> list[str]:

@@ -15,7 +15,9 @@ STYLE = (
 )
 
 
-def render_page(funnel: Mapping[str, Any], splits: Mapping[str, Mapping[str, int]], pictures: Mapping[str, bytes], notes: list[str]) -> str:
+def render_page(
+    funnel: Mapping[str, Any], splits: Mapping[str, Mapping[str, int]], pictures: Mapping[str, bytes], notes: list[str]
+) -> str:
     """One page that can be mailed: no address outside itself.
 
     Args:
@@ -34,7 +36,10 @@ def render_page(funnel: Mapping[str, Any], splits: Mapping[str, Mapping[str, int
         _table(("outcome", "reason", "clips"), ended),
         "<h2>Splits</h2>",
         _table(("split", "clips", "identities"), [(name, s["clips"], s["identities"]) for name, s in splits.items()]),
-        *(f'<h2>{escape(heading)}</h2><img alt="{escape(heading)}" src="{png_address(png)}">' for heading, png in pictures.items()),
+        *(
+            f'<h2>{escape(heading)}</h2><img alt="{escape(heading)}" src="{png_address(png)}">'
+            for heading, png in pictures.items()
+        ),
     ]
     return f'<!doctype html><meta charset="utf-8"><title>LaFID dataset</title><style>{STYLE}</style>{"".join(sections)}'
 

@@ -12,19 +12,17 @@ import dagster as dg
 import polars as pl
 
 from lafid_assets.faces.survey import SurveyedClip, SurveySettings, SurveyTask, survey_clip
-from lafid_assets.workers import Crashed, Done, Ending, Failed, map_isolated
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS
 from lafid_assets.step import Step
+from lafid_assets.workers import Crashed, Done, Ending, Failed, map_isolated
 from model.face_engine.interface import EngineInfo
 from resources.face_engine import face_engine_info
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
-STEP = Step(
-    writes=(FACE_INFO, FACE_FRAMES, FACE_CLIPS), reads=(RAW_CLIPS.name,), group="faces", code_version="1"
-)
+STEP = Step(writes=(FACE_INFO, FACE_FRAMES, FACE_CLIPS), reads=(RAW_CLIPS.name,), group="faces", code_version="1")
 LOGGER = logging.getLogger("lafid.faces")
 
 LEAST_DEADLINE_S = 60.0
@@ -101,9 +99,7 @@ def _surveyed(ending: Ending[SurveyedClip]) -> SurveyedClip:
     return SurveyedClip(Status.TIMEOUT, Reason.DEADLINE, f"not finished after {ending.deadline_s:.0f} s", None)
 
 
-def _clip_row(
-    row: Mapping[str, Any], clip: SurveyedClip | None, engine: EngineInfo, fingerprint: str
-) -> dict[str, Any]:
+def _clip_row(row: Mapping[str, Any], clip: SurveyedClip | None, engine: EngineInfo, fingerprint: str) -> dict[str, Any]:
     known = {
         "clip_id": row["clip_id"],
         "shard": row["shard"],

@@ -73,7 +73,9 @@ def survey_clip(task: SurveyTask) -> SurveyedClip:
     except ClipError as error:
         fault = error
     if fault is None and (not frames or (expected and len(frames) < LEAST_DECODED_SHARE * expected)):
-        fault = ClipError(Reason.DECODE_FAILED, f"{len(frames)} of about {expected} frames could be decoded: the file is cut short")
+        fault = ClipError(
+            Reason.DECODE_FAILED, f"{len(frames)} of about {expected} frames could be decoded: the file is cut short"
+        )
     if fault is not None:
         return SurveyedClip(Status.ERROR, fault.reason, fault.detail, expected, frames, faces)
     return SurveyedClip(Status.OK, None, None, expected, frames, faces)
@@ -94,9 +96,7 @@ def sharpness(image_rgb: NDArray[np.uint8], box: tuple[float, float, float, floa
         return None
     side = (SHARPNESS_SIDE_PX, SHARPNESS_SIDE_PX)
     luma = np.asarray(Image.fromarray(crop).convert("L").resize(side, Image.Resampling.BOX), np.float32)
-    laplacian = (
-        luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
-    )
+    laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
     return float(laplacian.var())
 
 

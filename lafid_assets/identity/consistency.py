@@ -13,9 +13,7 @@ from lafid_assets.identity.policies import ConsistencyPolicy, similarity_for
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import ID_CONSISTENT_CLIPS
 
-UNMEASURED: dict[str, Any] = dict.fromkeys(
-    ("embedded_frames", "similarity_mean", "similarity_min", "outlier_share", "centroid")
-)
+UNMEASURED: dict[str, Any] = dict.fromkeys(("embedded_frames", "similarity_mean", "similarity_min", "outlier_share", "centroid"))
 
 
 def decide_clips(pose_filtered: pl.DataFrame, faces: pl.DataFrame, policy: ConsistencyPolicy) -> pl.DataFrame:
@@ -45,8 +43,13 @@ def _row(
     clip: dict[str, Any], embeddings: dict[str, tuple[str, NDArray[np.float64]]], policy: ConsistencyPolicy
 ) -> dict[str, Any]:
     known = {"clip_id": clip["clip_id"], "shard": clip["shard"], "policy": policy.name}
+    outcome: dict[str, Any]
     if not clip["keep"]:
-        outcome = {"status": Status.SKIPPED, "reason": Reason.UPSTREAM, "detail": f"pose_filtered_clips: {clip['reason']}"}
+        outcome = {
+            "status": Status.SKIPPED,
+            "reason": Reason.UPSTREAM,
+            "detail": f"pose_filtered_clips: {clip['reason']}",
+        }
         return known | UNMEASURED | {"keep": False} | outcome
     engine, vectors = embeddings.get(clip["clip_id"], ("", np.empty((0, 0))))
     if len(vectors) < policy.min_embedded_frames:

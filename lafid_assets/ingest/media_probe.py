@@ -7,6 +7,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
+
 from lafid_assets.ingest.openhumanvid import find_file
 from lafid_assets.outcomes import ClipError, Reason
 
@@ -55,8 +57,6 @@ def probe(path: Path) -> MediaFacts:
     Raises:
         ClipError: the file is empty, unreadable, or has no video stream.
     """
-    import av
-
     if path.stat().st_size == 0:
         raise ClipError(Reason.EMPTY_FILE, "the file has no bytes")
     try:
@@ -78,11 +78,7 @@ def probe(path: Path) -> MediaFacts:
         raise ClipError(Reason.UNREADABLE, f"the container cannot be opened: {error.strerror}") from error
 
 
-def _duration_s(container: "object", stream: "object") -> float | None:
-    import av
-
-    assert isinstance(container, av.container.InputContainer)
-    assert isinstance(stream, av.VideoStream)
+def _duration_s(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration else None

@@ -51,9 +51,7 @@ def list_clips(root: Path) -> pl.DataFrame:
     tables = sorted(root.glob(TABLE_PATTERN))
     listed = _list_released(root, tables) if tables else _list_folder(root)
     if listed.is_empty():
-        raise SourceUnusable(
-            f"{root} holds neither {TABLE_PATTERN} nor a video file: put clips there, or name another folder"
-        )
+        raise SourceUnusable(f"{root} holds neither {TABLE_PATTERN} nor a video file: put clips there, or name another folder")
     return listed.select(pl.col(name).cast(dtype) for name, dtype in MANIFEST.items()).sort("clip_id")
 
 
@@ -98,9 +96,7 @@ def _list_released(root: Path, tables: list[Path]) -> pl.DataFrame:
         schema={"clip_id": pl.String, "path": pl.String, "in_table": pl.Boolean},
     )
     both = pl.concat([rows, without_row.filter(~pl.col("clip_id").is_in(rows["clip_id"].implode()))], how="diagonal")
-    return both.with_columns(
-        clip_root=pl.lit(str(root)), source=pl.lit("OpenHumanVid"), licence=pl.lit(OPENHUMANVID_LICENCE)
-    )
+    return both.with_columns(clip_root=pl.lit(str(root)), source=pl.lit("OpenHumanVid"), licence=pl.lit(OPENHUMANVID_LICENCE))
 
 
 def _list_folder(root: Path) -> pl.DataFrame:

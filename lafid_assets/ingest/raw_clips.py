@@ -21,7 +21,17 @@ from resources.warehouse import Warehouse
 
 STEP = Step(writes=(RAW_CLIPS,), reads=(MANIFEST_TABLE,), group="ingest", code_version="1")
 NO_FACTS: dict[str, Any] = dict.fromkeys(
-    ("fps", "frame_count", "width", "height", "duration_s", "video_codec", "has_audio", "file_size_bytes", "content_sha256")
+    (
+        "fps",
+        "frame_count",
+        "width",
+        "height",
+        "duration_s",
+        "video_codec",
+        "has_audio",
+        "file_size_bytes",
+        "content_sha256",
+    )
 )
 
 
@@ -51,9 +61,7 @@ def raw_clips(
 
 def probe_clips(manifest: pl.DataFrame) -> pl.DataFrame:
     """Find, hash and probe the file of every manifest row; a fault in one file is that clip's row and nobody else's."""
-    rows = [
-        _row(row) for row in track(manifest.iter_rows(named=True), f"probing {manifest['shard'][0]}", manifest.height)
-    ]
+    rows = [_row(row) for row in track(manifest.iter_rows(named=True), f"probing {manifest['shard'][0]}", manifest.height)]
     return RAW_CLIPS.frame(rows)
 
 

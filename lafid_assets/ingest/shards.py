@@ -30,7 +30,7 @@ def register_new_clips(store: ShardStore, clips: pl.DataFrame, clips_per_shard: 
         shards = store.partitions(MANIFEST_TABLE)
         known = [store.read_table(MANIFEST_TABLE, shard).select("clip_id") for shard in shards]
         new = clips.join(pl.concat(known), on="clip_id", how="anti") if known else clips
-        names = []
+        names: list[str] = []
         for offset in range(0, new.height, clips_per_shard):
             name = f"shard-{len(shards) + len(names):05d}"
             members = new.slice(offset, clips_per_shard).with_columns(shard=pl.lit(name))

@@ -4,6 +4,7 @@ Belongs here: checkpoint and held-out clips -> measures. Does not belong here: w
 """
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -30,8 +31,8 @@ def evaluate(
     Returns:
         rows of `model_evaluation`; a measure that no clip allowed is NULL.
     """
-    from model.data import read_clip_latents
-    from model.metrics import flow_loss
+    from model.data import ClipSet
+    from model.metrics import fixed_flow_loss
     from model.pipeline import load
 
     pipeline = load(store_root / checkpoint["checkpoint_path"], store_root / checkpoint["base_path"])
@@ -40,13 +41,15 @@ def evaluate(
         clips = dataset.filter(pl.col("split") == split).sort("clip_id")
         if clips.is_empty():
             continue
-        measures = {"flow_loss": flow_loss(pipeline, [read_clip_latents(path) for path in files])}
+        train = pipeline.manifest.preset.train
+        loss = fixed_flow_loss(pipeline.model, ClipSet(files), train.fixed_triples, train.seed, train.flow_shift)
+        measures: dict[str, float | None] = {"flow_loss": loss}
         generated = [
             _measure_generated(pipeline, clip)
             for clip in track(clips.iter_rows(named=True), f"model_evaluation {split}", clips.height)
         ]
         for name in generated[0]:
-            values = [measure[name] for measure in generated if measure[name] is not None]
+            values = [value for measure in generated if (value := measure[name]) is not None]
             measures[name] = sum(values) / len(values) if values else None
         rows += [
             {
@@ -66,13 +69,13 @@ def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float |
     from PIL import Image
 
     from model.metrics import identity_similarity, psnr
-    from model.video_io import fit_frames, read_frames
+    from model.video_io import fit_frames, read_frames, write_mp4
 
     path = resolve(Path(clip["clip_root"]), clip["path"])
     if path is None:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
     size = pipeline.manifest.preset.clip
-    first = read_frames(path, 1).frames
+    first = read_frames(path, [0.0])
     frames = pipeline.generate(
         Image.fromarray(first[0]),
         clip["refined_caption"] or "",
@@ -82,9 +85,13 @@ def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float |
         steps=SAMPLING_STEPS,
         choose="largest",
     )
-    similarity = identity_similarity(frames, np.asarray(clip["identity_embedding"], np.float32), pipeline.face_engine)
+    with TemporaryDirectory() as folder:
+        written = Path(folder) / "generated.mp4"
+        write_mp4(written, frames, pipeline.fps)
+        shown = read_frames(written, [0.0])[0]
+    similarity = identity_similarity(frames, np.asarray(clip["identity_embedding"], np.float32), pipeline.engine)
     return {
-        "first_frame_psnr_db": psnr(frames[0], fit_frames(first, size.height, size.width)[0]),
-        "face_found_share": similarity.faces_found / similarity.frames,
+        "first_frame_psnr_db": psnr(shown, fit_frames(first, size.height, size.width)[0]),
+        "face_found_share": similarity.frames_with_face / similarity.frames,
         "identity_cosine": similarity.mean,
     }

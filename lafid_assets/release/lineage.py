@@ -31,6 +31,7 @@ def lineage_tags(checkpoint: dict[str, Any], licences: list[str], run_id: str) -
 
 def git_commit() -> str:
     """The checkout's commit, `+dirty` when files differ from it; `unknown` outside a checkout."""
+
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
 

@@ -13,7 +13,7 @@ from lafid_assets.release.lineage import lineage_tags
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, REGISTERED_MODEL
 from lafid_assets.step import Frames, Step
 from resources.shard_store import ShardStore
-from resources.tracking import EXPERIMENT, RegisteredVersion, Tracking
+from resources.tracking import RegisteredVersion, Tracking
 from resources.warehouse import Warehouse
 
 STEP = Step(
@@ -69,11 +69,9 @@ def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tra
             store.local_path(checkpoint["checkpoint_path"]),
             store.local_path(checkpoint["base_path"]),
             name=config.model_name,
-            experiment=EXPERIMENT,
             tags=tags,
             metrics=measures | {name: checkpoint[name] for name in ("loss_before", "loss_after")},
             params={"preset": checkpoint["preset"], "steps": str(checkpoint["steps"])},
-            step=checkpoint["steps"],
         )
         version = RegisteredVersion(config.model_name, register(logged.model_uri, config.model_name, tags))
     if gate == PASSED:

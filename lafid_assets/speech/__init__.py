@@ -1,5 +1,5 @@
 """Speech: is there a voice, and does the person on screen speak it?
 
-Measures first (`audio`, `voice`, `lips`, `transcript`, gathered by `measures`), the decision from stored measures afterwards
-(`speaking_status`), and the caption that says it (`caption`). Nothing here but the two assets knows of Dagster.
+Measures first (`audio`, `voice`, `lips`, `transcript`, gathered by `measures`), the decision from stored measures
+afterwards (`speaking_status`), and the caption that says it (`caption`). Only the two assets know of Dagster.
 """

@@ -26,7 +26,8 @@ class Audio:
     """Mono sound whose first sample lies at the time of the first picture.
 
     Attributes:
-        samples: (N,) float32. Sound from before the first picture is cut off; what is missing (a late start, lost packets) is 0.
+        samples: (N,) float32 in [-1, 1]. Sound from before the first picture is cut off; what is missing (a late start,
+            lost packets) is 0.
         sample_rate_hz: always `SAMPLE_RATE_HZ`.
     """
 
@@ -60,7 +61,7 @@ def decode_audio(path: Path) -> Audio | None:
 def first_picture_s(container: InputContainer) -> float | None:
     """Time stamp of the first decodable picture, the zero of the clip's clock; None without a picture.
 
-    The stream's declared start is not used: edit lists and pictures that cannot be decoded make it differ from what is seen.
+    The stream's declared start is not used: edit lists and broken pictures make it differ from what is seen.
     """
     if not container.streams.video:
         return None
@@ -81,12 +82,13 @@ def _pieces(container: InputContainer) -> Iterator[tuple[float, NDArray[np.float
     heard = 0
     blocks: list[NDArray[np.float32]] = []
     for frame in container.decode(stream):
+        assert isinstance(frame, av.AudioFrame)
         frame_kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         frame_s = expected_s if frame.time is None else frame.time
         if resampler is None or frame_kind != kind or abs(frame_s - expected_s) > _GAP_S:
             if resampler is not None:
                 yield start_s, _joined(blocks, resampler)
-            # swresample keeps the level of a down-mix for integer samples only; floats of 5.1 come out 3.4 times too loud
+            # 16 bit, because swresample keeps the level of a down-mix for integers only: floats of 5.1 come out 3.4 times as loud
             resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
             kind, start_s, heard, blocks = frame_kind, frame_s, 0, []
         heard += frame.samples
@@ -103,7 +105,7 @@ def _joined(blocks: list[NDArray[np.float32]], resampler: av.AudioResampler) -> 
 
 
 def _samples(frames: list[av.AudioFrame]) -> list[NDArray[np.float32]]:
-    return [frame.to_ndarray().reshape(-1).astype(np.float32) / 32768 for frame in frames]
+    return [(frame.to_ndarray().reshape(-1) / 32768).astype(np.float32) for frame in frames]
 
 
 def _laid_out(pieces: list[tuple[float, NDArray[np.float32]]], zero_s: float | None) -> NDArray[np.float32]:

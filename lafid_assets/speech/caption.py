@@ -1,10 +1,10 @@
 """The caption that says who speaks.
 
-Belongs here: `refine_caption`, the deterministic rewriter by rules. Not here: the grammar of its cuts (`caption_rules`), the
-decision who speaks (`speaking_status`).
+Belongs here: `refine_caption`, the deterministic rewriter by rules. Not here: the grammar of its cuts (`caption_rules`),
+the decision who speaks (`speaking_status`).
 
-The step is CoFE's Speech Disambiguation ("enriches captions with explicit speaking-status descriptions"); its authors use an LLM.
-A rewriter by LLM gives the same `RefinedCaption` and falls back to this one.
+The step is CoFE's Speech Disambiguation ("enriches captions with explicit speaking-status descriptions"), for which its
+authors use an LLM. A rewriter by LLM gives the same `RefinedCaption` and falls back to this one.
 """
 
 import re
@@ -24,11 +24,10 @@ _SENTENCES: dict[SpeakingStatus, str] = {
     SpeakingStatus.NO_AUDIO: "The clip has no sound.",
 }
 _LANGUAGE_SENTENCE = "The person on screen is speaking {language}."
-_OWN = re.compile(
-    "|".join([*map(re.escape, _SENTENCES.values()), re.escape(_LANGUAGE_SENTENCE).replace(r"\{language\}", r"[A-Z][\w ]{1,30}")])
-)
-_BETWEEN_SENTENCES = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"'”’)]))(\s+)(?=[\"'“‘(]?[A-Z0-9])")
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)]?$")
+_ANY_LANGUAGE = re.escape(_LANGUAGE_SENTENCE).replace(r"\{language\}", r"[A-Z][\w ]{1,30}")
+_OWN = re.compile("|".join([*map(re.escape, _SENTENCES.values()), _ANY_LANGUAGE]))
+_BETWEEN_SENTENCES = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"'\u201d\u2019)]))(\s+)(?=[\"'\u201c\u2018(]?[A-Z0-9])")
+_SENTENCE_END = re.compile(r"[.!?][\"'\u201d\u2019)]?$")
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,9 @@ def refine_caption(
 ) -> RefinedCaption:
     """The caption without what contradicts `status`, and with one sentence that states it.
 
-    Sentences that say nothing about speech survive to the letter. `undecidable` adds and removes nothing: what is not known
-    contradicts nothing. Neither does `no_audio` remove anything: without sound, a caption that lets somebody talk tells of moving
-    lips. Refining a refined caption again changes nothing, and with another status it replaces the sentence.
+    Sentences that say nothing about speech survive to the letter. `undecidable` adds and removes nothing: what is not
+    known contradicts nothing. Neither does `no_audio` remove anything: without sound, a caption that lets somebody talk
+    tells of moving lips. Refining a refined caption again changes nothing, and another status replaces the sentence.
 
     Args:
         caption: English prose, or None.

@@ -1,11 +1,11 @@
 """What captions say about speech in English, and how to take it out of a sentence.
 
-Belongs here: the phrases that claim that someone speaks or that nobody does, and the cut that leaves a sentence without them.
-Not here: which claim contradicts which speaking status, and the sentence that is added (`caption`).
+Belongs here: the phrases that claim that someone speaks or that nobody does, and the cut that leaves a sentence without
+them. Not here: which claim contradicts which speaking status, and the sentence that is added (`caption`).
 
-Captions of OpenHumanVid are descriptive prose ("A man in a suit is speaking to the camera while ..."), so a grammar of a few
-phrase forms reaches most of it. A cut keeps every other fact of its sentence: company ("talks to her friend" becomes "is shown
-with her friend"), direction ("talks to the camera" becomes "faces the camera"), place and appearance.
+Captions of OpenHumanVid are descriptive prose ("A man in a suit is speaking to the camera while ..."), so a grammar of a
+few phrase forms reaches most of it. A cut keeps every other fact of its sentence: company ("talks to her friend" becomes
+"is shown with her friend"), direction ("talks to the camera" becomes "faces the camera"), place and appearance.
 """
 
 import re
@@ -33,7 +33,7 @@ _NEXT_VERB = (
     r"(?:(?:is|are|was|were|has|wears|stands|sits|walks|looks|smiles|holds|appears|remains|gestures|leans|moves|turns|faces)\b"
     r"|\w+s\s+(?:an?|the|his|her|their|its)\b)"
 )
-_NOUN = rf"(?!{_NO_NOUN})[\w'’-]+(?:\s+(?!{_NO_NOUN}|{_NEXT_VERB}|\w+ing\b)[\w'’-]+){{0,4}}"
+_NOUN = rf"(?!{_NO_NOUN})[\w'\u2019-]+(?:\s+(?!{_NO_NOUN}|{_NEXT_VERB}|\w+ing\b)[\w'\u2019-]+){{0,4}}"
 _COMPLEMENT = (
     r"(?:\s+\w+ly\b(?:,?\s+and\s+\w+ly\b)?)?"
     rf"(?:\s+(?:directly\s+|straight\s+)?(?:to|into|at|towards?)\s+(?P<camera>{_WATCHERS})"
@@ -152,18 +152,28 @@ _POSSESSIVE = r"(?:his|her|their|its|the)"
 _CLOSED = r"(?:\w+ly\s+)?(?:closed|shut|sealed)\b"
 
 SILENT_FACE: tuple[Cut, ...] = (
-    (_pattern(rf"^{_POSSESSIVE}\s+(?:\w+['’]s\s+)?(?:mouth|lips)\s+(?:is|are|remains?|stays?|kept)\s+{_CLOSED}(?:,\s*|$)"), ""),
-    (_pattern(rf",?\s+(?:and\s+)?(?:with\s+)?(?:{_POSSESSIVE}\s+)?(?:mouth|lips)\s+(?:(?:is|are|remains?|stays?)\s+)?{_CLOSED}"), ""),
     (
         _pattern(
-            r",?\s+(?:but|and)\s+(?:(?:does|do|is|are)\s+not|(?:doesn|don|isn|aren)['’]t)\s+"
+            rf"^{_POSSESSIVE}\s+(?:\w+['\u2019]s\s+)?(?:mouth|lips)\s+(?:is|are|remains?|stays?|kept)\s+{_CLOSED}(?:,\s*|$)"
+        ),
+        "",
+    ),
+    (
+        _pattern(
+            rf",?\s+(?:and\s+)?(?:with\s+)?(?:{_POSSESSIVE}\s+)?(?:mouth|lips)\s+(?:(?:is|are|remains?|stays?)\s+)?{_CLOSED}"
+        ),
+        "",
+    ),
+    (
+        _pattern(
+            r",?\s+(?:but|and)\s+(?:(?:does|do|is|are)\s+not|(?:doesn|don|isn|aren)['\u2019]t)\s+"
             r"(?:speak|talk|speaking|talking|say\s+anything|saying\s+anything)\b"
         ),
         "",
     ),
     (
         _pattern(
-            r"\b(?:(?:does|do|is|are)\s+not|(?:doesn|don|isn|aren)['’]t)\s+"
+            r"\b(?:(?:does|do|is|are)\s+not|(?:doesn|don|isn|aren)['\u2019]t)\s+"
             r"(?:speak|talk|speaking|talking|say\s+anything|saying\s+anything)\b"
         ),
         "is shown",

@@ -36,8 +36,8 @@ class Look:
 def sample_frames(path: Path, spans: Sequence[Span], fps: float) -> Iterator[Look]:
     """Pictures within `spans`, at most `fps` a second, in order of time.
 
-    One linear pass up to the end of the last span, which costs less than seeking at such densities; only kept pictures are
-    converted. Spans are in order and do not overlap.
+    One linear pass up to the end of the last span, which costs less than seeking at such densities; only kept pictures
+    are converted. Spans are in order and do not overlap.
 
     Raises:
         ClipError: `decode_failed`, naming the file.
@@ -74,5 +74,5 @@ def _within(frames: Iterator[av.VideoFrame], spans: Sequence[Span], fps: float) 
 
 def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """RGB pixels, turned as the container's display matrix asks (`rotation` is counter-clockwise degrees)."""
-    image = frame.to_ndarray(format="rgb24")
+    image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     return np.ascontiguousarray(np.rot90(image, frame.rotation // 90)) if frame.rotation else image

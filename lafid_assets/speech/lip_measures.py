@@ -25,14 +25,14 @@ _SHORTEST_PAIRED_S = 2.0
 
 @dataclass(frozen=True)
 class LipSync:
-    """Best Pearson correlation of opening and envelope, and the offset that gives it (> 0: the sound comes later than the lips)."""
+    """Best Pearson correlation of opening and envelope, and the offset that gives it (> 0: the sound comes later)."""
 
     correlation: float
     offset_s: float
 
 
 def mouth_range(track: MouthTrack) -> float | None:
-    """How far the mouth opens and closes within a second: 90th minus 10th percentile of the opening, median over the seconds.
+    """How far the mouth opens and closes within a second: 90th minus 10th percentile, the median over all seconds.
 
     Windows never reach across two runs, so neither a cut nor a slow turn of the head counts as movement, and the median
     withstands a single yawn or a landmark that slips. None where no second has enough looks.
@@ -48,9 +48,9 @@ def mouth_range(track: MouthTrack) -> float | None:
 def lip_sync(track: MouthTrack, audio: Audio) -> LipSync | None:
     """How well the opening follows the loudness, at the best of several offsets. None where too little can be compared.
 
-    Mouth opening and envelope of speech correlate at 2 to 7 Hz, the lips leading by 0.1 to 0.3 s (Chandrasekaran et al. 2009,
-    The natural statistics of audiovisual speech, PLoS Comput Biol 5:7). Both signals lose their mean over a second first, so
-    that head turns and fades do not count.
+    Mouth opening and envelope of speech correlate at 2 to 7 Hz, the lips leading by 0.1 to 0.3 s (Chandrasekaran et al.
+    2009, The natural statistics of audiovisual speech, PLoS Comput Biol 5:7). Both signals lose their mean over a second
+    first, so that head turns and fades do not count.
     """
     known = np.isfinite(track.openings)
     if not known.any():
@@ -80,9 +80,7 @@ def _windows(times_s: NDArray[np.float64], openings: NDArray[np.float64]) -> lis
     return [part for part in parts if len(part) >= _FEWEST_LOOKS]
 
 
-def _without_drift(
-    times_s: NDArray[np.float64], values: NDArray[np.float64], run: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _without_drift(times_s: NDArray[np.float64], values: NDArray[np.float64], run: NDArray[np.int64]) -> NDArray[np.float64]:
     """Each value less the mean of its run over the second around it."""
     near = (np.abs(times_s[:, None] - times_s) <= _WINDOW_S / 2) & (run[:, None] == run)
     return values - (near @ values) / near.sum(axis=1)

@@ -28,12 +28,16 @@ class LipSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fps: float = Field(12.5, ge=5, le=60, description="Looks a second; syllables open the mouth 3 to 6 times a second.")
-    max_duration_s: float = Field(8.0, ge=1, description="Longest time looked at, from the first voice on.")
-    silent_windows: int = Field(4, ge=1, description="One-second windows, spread evenly, where there is sound but no voice.")
-    detect_every: int = Field(3, ge=1, description="Faces are detected in every n-th look, their box interpolated in between.")
+    fps: float = Field(default=12.5, ge=5, le=60, description="Looks a second; syllables open the mouth 3 to 6 times a second.")
+    max_duration_s: float = Field(default=8.0, ge=1, description="Longest time looked at, from the first voice on.")
+    silent_windows: int = Field(
+        default=4, ge=1, description="One-second windows, spread evenly, where there is sound but no voice."
+    )
+    detect_every: int = Field(
+        default=3, ge=1, description="Faces are detected in every n-th look, their box interpolated in between."
+    )
     face_px: int = Field(
-        256, ge=96, description="Side to which the face is scaled for its landmarks, which come in whole pixels."
+        default=256, ge=96, description="Side to which the face is scaled for its landmarks, which come in whole pixels."
     )
 
 
@@ -45,7 +49,7 @@ class MouthTrack:
         times_s: (N,) seconds since the first picture, rising.
         openings: (N,) inner-lip gap over face height in the head's frame; NaN where it could not be measured.
         yaw_deg: (N,) of the face; NaN where the engine gave no pose.
-        run: (N,) number of the stretch in which one face was followed without a break; looks of different runs are never compared.
+        run: (N,) number of the stretch in which one face was followed without a break; different runs are never compared.
         face_counts: (D,) faces in each picture in which faces were detected.
     """
 
@@ -100,8 +104,9 @@ def silent_windows(duration_s: float, settings: LipSettings) -> list[Span]:
 def track_mouth(path: Path, windows: Sequence[Span], engine: FaceEngine, settings: LipSettings | None = None) -> MouthTrack:
     """Follow the main face through `windows` and measure its mouth in every look.
 
-    The main face is the largest of the first picture with a face, then the one that overlaps it most; where none does, the largest
-    begins a new run. Between two detections of one face its box is interpolated: the landmarks find the face again from there.
+    The main face is the largest of the first picture with a face, then the one that overlaps it most; where none does,
+    the largest begins a new run. Between two detections of one face its box is interpolated: the landmarks find the face
+    again from there.
 
     Raises:
         ClipError: `decode_failed`, naming the file.
@@ -111,6 +116,14 @@ def track_mouth(path: Path, windows: Sequence[Span], engine: FaceEngine, setting
     for look in sample_frames(path, windows, settings.fps):
         follower.see(look)
     return follower.finish()
+
+
+@dataclass(frozen=True, eq=False)
+class _Detection:
+    """The main face of a picture in which faces were detected."""
+
+    look: Look
+    box: Box
 
 
 class _Follower:
@@ -125,14 +138,14 @@ class _Follower:
         self._runs: list[int] = []
         self._face_counts: list[int] = []
         self._run = 0
-        self._detected: tuple[Look, Box] | None = None
+        self._detected: _Detection | None = None
         self._waiting: list[Look] = []
 
     def see(self, look: Look) -> None:
         """Take the next look, in order of time."""
         if self._waiting and self._waiting[-1].span_index != look.span_index:
             self._close_span()
-        elif self._detected and self._detected[0].span_index != look.span_index:
+        elif self._detected and self._detected.look.span_index != look.span_index:
             self._detected = None
         self._waiting.append(look)
         if self._detected is None or len(self._waiting) >= self._settings.detect_every:
@@ -159,26 +172,28 @@ class _Follower:
         newest = self._waiting.pop()
         faces = self._engine.detect(newest.image, embed=False)
         self._face_counts.append(len(faces))
-        box = self._main_box(faces)
-        followed = self._detected is not None and box is not None and _iou(self._detected[1], box) >= _SAME_FACE_IOU
-        if not followed:
+        before, after = self._detected, self._main_face(newest, faces)
+        if before and after and _iou(before.box, after.box) >= _SAME_FACE_IOU:
+            for look in self._waiting:
+                self._measure(look, _between(before, after, look.time_s))
+        else:
             self._run += 1
-        for look in self._waiting:
-            self._measure(look, _between(self._detected, (newest, box), look.time_s) if followed else None)
-        self._measure(newest, box)
+            for look in self._waiting:
+                self._measure(look, None)
+        self._measure(newest, after.box if after else None)
         self._waiting = []
-        self._detected = (newest, box) if box is not None else None
+        self._detected = after
 
-    def _main_box(self, faces: Sequence[Face]) -> Box | None:
+    def _main_face(self, look: Look, faces: Sequence[Face]) -> _Detection | None:
         """Of the faces, largest first: the one that was followed so far, else the largest."""
         if not faces:
             return None
         if self._detected is None:
-            return faces[0].box_xyxy_px
-        before = self._detected[1]
+            return _Detection(look, faces[0].box_xyxy_px)
+        before = self._detected.box
         nearest = max(faces, key=lambda face: _iou(before, face.box_xyxy_px))
         followed = _iou(before, nearest.box_xyxy_px) >= _SAME_FACE_IOU
-        return (nearest if followed else faces[0]).box_xyxy_px
+        return _Detection(look, (nearest if followed else faces[0]).box_xyxy_px)
 
     def _measure(self, look: Look, box: Box | None) -> None:
         face = None if box is None else _face_within(self._engine, look.image, box, self._settings.face_px)
@@ -205,10 +220,10 @@ def _face_within(engine: FaceEngine, image: Image, box: Box, face_px: int) -> Fa
     return engine.landmarks(np.asarray(crop), moved)
 
 
-def _between(before: tuple[Look, Box], after: tuple[Look, Box], time_s: float) -> Box:
+def _between(before: _Detection, after: _Detection, time_s: float) -> Box:
     """The box at `time_s` on the straight line between two boxes of one face."""
-    share = (time_s - before[0].time_s) / (after[0].time_s - before[0].time_s)
-    x1, y1, x2, y2 = (a + share * (b - a) for a, b in zip(before[1], after[1], strict=True))
+    share = (time_s - before.look.time_s) / (after.look.time_s - before.look.time_s)
+    x1, y1, x2, y2 = (a + share * (b - a) for a, b in zip(before.box, after.box, strict=True))
     return x1, y1, x2, y2
 
 

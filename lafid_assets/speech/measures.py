@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from lafid_assets.speech.audio import Audio, decode_audio
+from lafid_assets.speech.audio import decode_audio
 from lafid_assets.speech.lip_measures import lip_sync, mouth_range
 from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, track_mouth, voiced_windows
 from lafid_assets.speech.transcript import Transcriber, TranscriptSegment
@@ -83,7 +83,7 @@ def measure_speech(
     settings: SpeechSettings | None = None,
     transcriber: Transcriber | None = None,
 ) -> SpeechMeasures:
-    """Listen to a clip, and look at its lips: densely where a voice is heard, in a few windows where there is sound without voice.
+    """Listen to a clip and look at its lips: where a voice is heard, or in a few windows of sound without voice.
 
     Raises:
         ClipError: `audio_unreadable` or `decode_failed`, naming the file.

@@ -46,26 +46,30 @@ class SpeakingReason(StrEnum):
 class SpeechPolicy(BaseModel):
     """When a clip counts as spoken on screen. All defaults are ours.
 
-    The two mouth thresholds come from generated footage and anatomy, not from labelled clips: of a still mouth, portraits moved,
-    tilted and zoomed under sensor noise and H.264 give ranges of 0.004 to 0.012 (worst 0.017); a speaking mouth opens by 5 to
-    15 mm on a face of about 115 mm, 0.04 to 0.13.
+    No threshold comes from labelled clips. Mouth: portraits with a still mouth, moved, tilted and zoomed under sensor noise
+    and H.264, give ranges of 0.002 to 0.010 (worst 0.019); a speaking mouth opens by 5 to 15 mm on a face of about 115 mm,
+    0.04 to 0.13. Correlation: moving lips against voices that are not theirs reach 0.5 once in twenty over 3 to 8 s.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field("cofe", min_length=1, description="Recorded with every decision.")
-    min_voice_s: float = Field(0.5, ge=0, description="Less voice than this in the whole clip counts as none.")
-    still_max_range: float = Field(0.02, ge=0, description="A mouth that moves less, as a share of the face's height, is still.")
-    moving_min_range: float = Field(0.03, ge=0, description="A mouth that moves more is speaking, when there is a voice.")
-    min_measurable_share: float = Field(
-        0.5, ge=0, le=1, description="Looks with a measured mouth that are needed; below, the mouth counts as hidden."
+    name: str = Field(default="cofe", min_length=1, description="Recorded with every decision.")
+    min_voice_s: float = Field(default=0.5, ge=0, description="Less voice than this in the whole clip counts as none.")
+    still_max_range: float = Field(
+        default=0.02, ge=0, description="A mouth that moves less, as a share of the face's height, is still."
     )
-    max_yaw_abs_deg: float = Field(40.0, ge=0, le=90, description="Median |yaw| above which the mouth is seen in profile.")
+    moving_min_range: float = Field(default=0.03, ge=0, description="A mouth that moves more is speaking, when there is a voice.")
+    min_measurable_share: float = Field(
+        default=0.5, ge=0, le=1, description="Looks with a measured mouth that are needed; below, the mouth counts as hidden."
+    )
+    max_yaw_abs_deg: float = Field(
+        default=40.0, ge=0, le=90, description="Median |yaw| above which the mouth is seen in profile."
+    )
     max_several_faces_share: float = Field(
-        0.2, ge=0, le=1, description="Pictures with further faces above which a voice may be somebody else's."
+        default=0.2, ge=0, le=1, description="Pictures with further faces above which a voice may be somebody else's."
     )
     min_correlation: float = Field(
-        0.4, ge=-1, le=1, description="Correlation of lips and sound that settles what movement alone leaves open."
+        default=0.5, ge=-1, le=1, description="Correlation of lips and sound that settles what movement alone leaves open."
     )
 
     @model_validator(mode="after")

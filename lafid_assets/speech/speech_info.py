@@ -27,9 +27,7 @@ from resources.face_engine import face_engine_info, load_face_engine
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
-STEP = Step(
-    writes=(SPEECH_INFO,), reads=(RAW_CLIPS.name, ID_CONSISTENT_CLIPS.name), group="speech", code_version="1"
-)
+STEP = Step(writes=(SPEECH_INFO,), reads=(RAW_CLIPS.name, ID_CONSISTENT_CLIPS.name), group="speech", code_version="1")
 LEAST_DEADLINE_S = 60.0
 DEADLINE_PER_CLIP_S = 20.0
 
@@ -129,7 +127,11 @@ def _outcome(ending: Ending[dict[str, Any]]) -> dict[str, Any]:
     if isinstance(ending, Crashed):
         detail = f"the child process died with exit code {ending.exit_code}"
         return {"status": Status.ERROR, "reason": Reason.CRASHED, "detail": detail}
-    return {"status": Status.TIMEOUT, "reason": Reason.DEADLINE, "detail": f"not finished after {ending.deadline_s:.0f} s"}
+    return {
+        "status": Status.TIMEOUT,
+        "reason": Reason.DEADLINE,
+        "detail": f"not finished after {ending.deadline_s:.0f} s",
+    }
 
 
 def _row(row: Mapping[str, Any], measured: dict[str, Any] | None) -> dict[str, Any]:

@@ -53,14 +53,16 @@ class TranscriptGates(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_avg_logprob: float = Field(-1.0, le=0, description="Below it the model guesses.")
-    max_no_speech_prob: float = Field(0.6, ge=0, le=1, description="Above it the model itself doubts that anything is said.")
-    max_compression_ratio: float = Field(2.4, gt=1, description="Text that zlib shrinks more than this repeats itself.")
-    max_chars_per_s: float = Field(30.0, gt=0, description="Nobody talks faster (about 15 is usual in English).")
+    min_avg_logprob: float = Field(default=-1.0, le=0, description="Below it the model guesses.")
+    max_no_speech_prob: float = Field(
+        default=0.6, ge=0, le=1, description="Above it the model itself doubts that anything is said."
+    )
+    max_compression_ratio: float = Field(default=2.4, gt=1, description="Text that zlib shrinks more than this repeats itself.")
+    max_chars_per_s: float = Field(default=30.0, gt=0, description="Nobody talks faster (about 15 is usual in English).")
 
 
 class WhisperTranscriber:
-    """faster-whisper on a CTranslate2 model folder: int8, one CPU thread, greedy temperature 0, so the same sound gives the same text.
+    """faster-whisper on a CTranslate2 model folder: int8, one CPU thread, temperature 0, so the same sound gives the same text.
 
     Every segment that the model emits is returned, with its scores: `believed` judges them, and can judge them anew.
     """
@@ -106,8 +108,7 @@ class WhisperTranscriber:
             temperature=0.0,  # higher ones sample: another text at every run
         )
         return [
-            TranscriptSegment(s.start, s.end, s.text.strip(), info.language, s.avg_logprob, s.no_speech_prob)
-            for s in segments
+            TranscriptSegment(s.start, s.end, s.text.strip(), info.language, s.avg_logprob, s.no_speech_prob) for s in segments
         ]
 
     @cached_property

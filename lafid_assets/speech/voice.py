@@ -29,10 +29,10 @@ class VoiceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold: float = Field(0.5, gt=0, lt=1, description="Lowest probability of a voice in 32 ms of sound.")
-    min_voice_s: float = Field(0.25, ge=0, description="Shorter bursts are no voice.")
-    min_pause_s: float = Field(0.3, ge=0.1, description="Shorter pauses belong to the voice around them.")
-    pad_s: float = Field(0.03, ge=0, le=0.4, description="What is added to both ends of a span, for soft onsets.")
+    threshold: float = Field(default=0.5, gt=0, lt=1, description="Lowest probability of a voice in 32 ms of sound.")
+    min_voice_s: float = Field(default=0.25, ge=0, description="Shorter bursts are no voice.")
+    min_pause_s: float = Field(default=0.3, ge=0.1, description="Shorter pauses belong to the voice around them.")
+    pad_s: float = Field(default=0.03, ge=0, le=0.4, description="What is added to both ends of a span, for soft onsets.")
 
 
 def voice_spans(audio: Audio, settings: VoiceSettings | None = None) -> list[Span]:

@@ -64,7 +64,7 @@ def fusion_dit(
 
 
 def _train(chosen: Preset, store: ShardStore) -> dict[str, Any]:
-    from model.checkpoint import checkpoint_sha256
+    from model.files import sha256_folder
     from model.train import TrainReport, train
 
     latents = store.read_table(TRAINING_LATENTS.name)
@@ -84,14 +84,13 @@ def _train(chosen: Preset, store: ShardStore) -> dict[str, Any]:
         dataset_version=version,
     )
     return {
-        "checkpoint_sha256": checkpoint_sha256(result.checkpoint_dir),
+        "checkpoint_sha256": sha256_folder(result.checkpoint_dir),
         "checkpoint_path": result.checkpoint_dir.relative_to(store.local_path("")).as_posix(),
         "base_path": base_path(chosen.name),
         "preset": chosen.name,
         "steps": result.steps,
         "loss_before": result.loss_before,
         "loss_after": result.loss_after,
-        "trainable_parameters": result.trainable_parameters,
         "train_clips": len(files),
         "dataset_version": version,
     }
@@ -99,4 +98,6 @@ def _train(chosen: Preset, store: ShardStore) -> dict[str, Any]:
 
 def _describe(frames: Frames) -> dict[str, Any]:
     row = frames[FUSION_DIT.name].row(0, named=True)
-    return {name: row[name] for name in ("loss_before", "loss_after", "steps", "train_clips", "checkpoint_path", "dataset_version")}
+    return {
+        name: row[name] for name in ("loss_before", "loss_after", "steps", "train_clips", "checkpoint_path", "dataset_version")
+    }

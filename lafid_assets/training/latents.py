@@ -5,9 +5,10 @@ Belongs here: which clips need encoding and under which key. Does not belong her
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -19,15 +20,12 @@ from lafid_assets.schemas import TRAINING_LATENTS
 from model.presets import ClipSize
 from resources.shard_store import ShardStore
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+LOGGER = logging.getLogger("lafid.training")
 FOLDER = "latents"
 
 
 def encode_dataset(dataset: pl.DataFrame, clip_size: ClipSize, base_dir: Path, store: ShardStore) -> pl.DataFrame:
-    """Encode every clip whose key is not in the cache yet.
+    """Encode every clip whose key is not in the cache yet; clips shorter than the training window are left out, with a warning.
 
     Returns:
         rows of `training_latents`, cached clips included.
@@ -38,13 +36,18 @@ def encode_dataset(dataset: pl.DataFrame, clip_size: ClipSize, base_dir: Path, s
     from model.base import load_base
     from model.encoders import ClipEncoders
 
-    encoders = ClipEncoders(load_base(base_dir))
+    base = load_base(base_dir)
+    encoders = ClipEncoders(base)
+    long_enough = dataset.filter(pl.col("duration_s") >= clip_size.duration_s).sort("clip_id")
+    if long_enough.height < dataset.height:
+        short = dataset.height - long_enough.height
+        LOGGER.warning("%d clips are shorter than %.2f s and cannot be trained on", short, clip_size.duration_s)
     rows = []
-    for clip in track(dataset.sort("clip_id").iter_rows(named=True), "training_latents", dataset.height):
+    for clip in track(long_enough.iter_rows(named=True), "training_latents", long_enough.height):
         key = _cache_key(clip, clip_size, encoders.fingerprint)
         path = f"{FOLDER}/{key[:2]}/{key}.safetensors"
         if not store.exists(path):
-            _encode(clip, clip_size, encoders, store.local_path(path))
+            _encode(clip, clip_size, encoders, base.info.sha256, store.local_path(path))
         rows.append(
             {
                 "clip_id": clip["clip_id"],
@@ -86,29 +89,30 @@ def _cache_key(clip: dict[str, Any], clip_size: ClipSize, encoders_fingerprint: 
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _encode(clip: dict[str, Any], clip_size: ClipSize, encoders: Any, target: Path) -> None:
+def _encode(clip: dict[str, Any], clip_size: ClipSize, encoders: Any, base_sha256: str, target: Path) -> None:
     import numpy as np
 
     from model.data import ClipMeta, write_clip_latents
     from model.face_processor import head_and_shoulders
-    from model.video_io import fit_frames, read_frames
+    from model.video_io import fit_frames, frame_times, read_frames
 
     path = resolve(Path(clip["clip_root"]), clip["path"])
     if path is None:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
-    video = read_frames(path, clip_size.frames, end_s=clip_size.duration_s)
+    video = read_frames(path, frame_times(clip_size.frames, clip_size.fps))
     reference = clip["references"][0]
     box = (reference["box_x1"], reference["box_y1"], reference["box_x2"], reference["box_y2"])
-    face_crop: NDArray[np.uint8] = head_and_shoulders(frame_at(path, reference["frame_index"]), box)
+    face_crop = head_and_shoulders(frame_at(path, reference["frame_index"]), box)
     meta = ClipMeta(
         clip_id=clip["clip_id"],
         caption=clip["refined_caption"] or "",
         fps=clip_size.fps,
         face_engine=clip["engine"],
         face_engine_version=clip["engine_version"],
-        base_sha256=encoders.base_sha256,
+        base_sha256=base_sha256,
         encoders_fingerprint=encoders.fingerprint,
     )
-    frames = fit_frames(video.frames, clip_size.height, clip_size.width)
+    centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    frames = fit_frames(video, clip_size.height, clip_size.width, centre)
     embedding = np.asarray(clip["identity_embedding"], np.float32)
-    write_clip_latents(target, encoders.encode_clip(frames, meta.caption, face_crop, embedding, meta))
+    write_clip_latents(target, encoders.encode_clip(frames, face_crop, embedding, meta))

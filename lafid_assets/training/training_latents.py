@@ -49,5 +49,5 @@ def training_latents(
         },
         outside=clip_size.model_dump(),
         intact=lambda frames: all_present(frames[TRAINING_LATENTS.name]["latents_path"], store),
-        metadata=lambda frames: {"megabytes": round(frames[TRAINING_LATENTS.name]["file_size_bytes"].sum() / 1e6, 2)},
+        metadata=lambda frames: {"megabytes": round(int(frames[TRAINING_LATENTS.name]["file_size_bytes"].sum()) / 1e6, 2)},
     )

@@ -15,13 +15,20 @@ RgbImage = NDArray[np.uint8]  # (height, width, 3), red first
 
 @dataclass(frozen=True)
 class Portrait:
-    """A frontal portrait with the outline of its sitter, in pixels (x right, y down) of the packaged picture."""
+    """A frontal portrait with its sitter's outline, in pixels (x right, y down) of the packaged picture.
+
+    Attributes:
+        face_box: x1, y1, x2, y2 where dlib's detector finds the face.
+        hair_half_width: half the width of hair or hat above the brows, in half face widths.
+    """
 
     name: str
     sitter: str
     licence: str
     provenance: str
     load: Callable[[], RgbImage]
+    face_box: tuple[float, float, float, float]
+    hair_half_width: float
     outline: tuple[tuple[int, int], ...]
 
 
@@ -45,6 +52,8 @@ COLLINS = Portrait(
     licence="public-domain (work of NASA)",
     provenance="skimage.data.astronaut(): photograph from the NASA Great Images database",
     load=_load_collins,
+    face_box=(175, 76, 266, 167),
+    hair_half_width=1.6,
     outline=(
         # fmt: off
         (201, 23), (185, 38), (163, 51), (156, 58), (153, 68), (154, 92), (157, 104), (170, 116), (173, 126), (181, 133),
@@ -65,6 +74,8 @@ HOPPER = Portrait(
     licence="public-domain (work of the US Navy)",
     provenance="matplotlib sample_data/grace_hopper.jpg: official portrait photograph of Commodore Hopper",
     load=_load_hopper,
+    face_box=(180, 139, 367, 326),
+    hair_half_width=1.27,
     outline=(
         # fmt: off
         (231, 27), (208, 38), (196, 49), (181, 61), (176, 78), (165, 92), (152, 108), (148, 120), (148, 180), (152, 192),

@@ -54,7 +54,9 @@ def _formant(source: NDArray[np.float64], centre_hz: int, swing_hz: int, rate_hz
     radius = np.exp(-np.pi * width_hz / RATE_HZ)
     for start in range(0, len(source), block):
         angle = 2 * np.pi * (centre_hz + swing_hz * np.sin(2 * np.pi * rate_hz * start / RATE_HZ)) / RATE_HZ
-        part, state = lfilter([1 - radius**2], [1, -2 * radius * np.cos(angle), radius**2], source[start : start + block], zi=state)
+        part, state = lfilter(
+            [1 - radius**2], [1, -2 * radius * np.cos(angle), radius**2], source[start : start + block], zi=state
+        )
         parts.append(part)
     return np.concatenate(parts)
 
@@ -115,7 +117,7 @@ SIDE_PX = 64
 
 
 def _mouth_pictures(openings: Sequence[float | None], *, faces: int = 1, left_px: int = 16) -> NDArray[np.uint8]:
-    """(T, 64, 64, 3) pictures that `PaintedEngine` reads: red is the opening, green the number of faces, blue where they begin."""
+    """(T, 64, 64, 3) pictures for `PaintedEngine`: red is the opening, green the number of faces, blue where they begin."""
     pictures = np.zeros((len(openings), SIDE_PX, SIDE_PX, 3), np.uint8)
     for picture, opening in zip(pictures, openings, strict=True):
         picture[...] = (0, 0, 0) if opening is None else (round(opening / MOST_OPEN * 255), faces, left_px)

@@ -1,5 +1,7 @@
 """A voice is heard where there is one, and nowhere else."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def test_spans_lie_where_the_voice_is(synthetic_voice):
 def test_a_long_pause_separates_spans(synthetic_voice):
     pause = np.zeros(RATE_HZ, np.float32)
     spans = voice_spans(Audio(np.concatenate([pause, synthetic_voice(2.0), pause, synthetic_voice(2.0, seed=1)])))
-    gaps = [later.start_s - earlier.end_s for earlier, later in zip(spans[:-1], spans[1:], strict=True)]
+    gaps = [later.start_s - earlier.end_s for earlier, later in pairwise(spans)]
     assert any(gap > 0.7 for gap in gaps)
     assert all(gap >= 0 for gap in gaps)
 

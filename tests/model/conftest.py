@@ -1,0 +1,134 @@
+"""What the tests of the model half share: a tiny base, a few cached clips, an engine that finds faces where it is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.base import Base, build_tiny_base, load_base
+from model.data import ClipMeta, ClipSet, write_clip_latents
+from model.encoders import ClipEncoders
+from model.experts import FaceFeatures
+from model.face_engine.interface import EngineInfo, Face, Image
+from model.presets import ClipSize, Preset, preset
+from model.trainable import FusedModel, assemble
+
+EMBEDDING_WIDTH = 16
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """The tensors are small, and machines that test are shared."""
+    torch.set_num_threads(1)
+
+
+@dataclass
+class StubEngine:
+    """Finds `faces` boxes in any picture, largest first; the embedding is a function of the picture's mean colour."""
+
+    faces: int = 1
+    info: EngineInfo = field(default=EngineInfo("stub", "1", EMBEDDING_WIDTH, "none", "stub"))
+
+    def detect(self, image_rgb: Image, *, embed: bool = True) -> list[Face]:
+        colour = image_rgb.reshape(-1, 3).mean(axis=0) / 255
+        embedding = np.tile(colour, EMBEDDING_WIDTH)[:EMBEDDING_WIDTH].astype(np.float32) - 0.4
+        side = min(image_rgb.shape[:2]) / 2
+        boxes = [(side / 2, side / 2, side * 1.5 / (n + 1), side * 1.5 / (n + 1)) for n in range(self.faces)]
+        unit = embedding / np.linalg.norm(embedding)
+        return [Face(box, 1.0, np.zeros((0, 2), np.float32), None, unit, None) for box in boxes]
+
+    def landmarks(self, image_rgb: Image, box: tuple[float, float, float, float] | None = None) -> Face | None:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def stub_engine() -> Callable[..., StubEngine]:
+    return StubEngine
+
+
+@pytest.fixture(scope="session")
+def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    build_tiny_base(folder)
+    return folder
+
+
+@pytest.fixture
+def base(base_dir: Path) -> Base:
+    """Freshly loaded: tests attach to it and train it."""
+    return load_base(base_dir, "cpu")
+
+
+@pytest.fixture
+def quick() -> Callable[..., Preset]:
+    """The tiny preset for clips of 3 frames of 16 x 16 px and a few steps; keywords change its training."""
+
+    def make(**train: object) -> Preset:
+        tiny = preset("tiny")
+        settings = {"steps": 4, "checkpoint_every": 2, "log_every": 1, "warmup_steps": 1, "fixed_triples": 8} | train
+        return tiny.model_copy(
+            update={
+                "clip": ClipSize(frames=3, height=16, width=16),
+                "train": tiny.train.model_copy(update=settings),
+            }
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def latent_files(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Five cached clips of a coloured square that moves, 3 frames of 16 x 16 px."""
+    base = load_base(base_dir, "cpu")
+    encoders = ClipEncoders(base)
+    folder = tmp_path_factory.mktemp("latents")
+    rng = np.random.default_rng(0)
+    files = []
+    for number in range(5):
+        frames = np.full((3, 16, 16, 3), 40 * number, dtype=np.uint8)
+        for time in range(3):
+            frames[time, 4:10, 2 + 2 * time : 8 + 2 * time] = rng.integers(0, 256, 3)
+        embedding = rng.standard_normal(EMBEDDING_WIDTH).astype(np.float32)
+        meta = ClipMeta(
+            clip_id=f"clip-{number}",
+            caption=f"square number {number} moves",
+            fps=8.0,
+            face_engine="stub",
+            face_engine_version="1",
+            base_sha256=base.info.sha256,
+            encoders_fingerprint=encoders.fingerprint,
+        )
+        path = folder / f"{number}.safetensors"
+        write_clip_latents(path, encoders.encode_clip(frames, frames[0], embedding, meta))
+        files.append(path)
+    return files
+
+
+@pytest.fixture
+def clips(latent_files: list[Path]) -> ClipSet:
+    return ClipSet(latent_files)
+
+
+@pytest.fixture
+def features(clips: ClipSet) -> FaceFeatures:
+    """Two people."""
+    return clips.batch([0, 1]).face
+
+
+@pytest.fixture
+def fused(base: Base, features: FaceFeatures, quick: Callable[..., Preset]) -> Callable[..., FusedModel]:
+    """A fresh fusion on `base`; with `heard`, its output weights are no longer zero."""
+
+    def make(kind: str = "cofe", trainable: str = "adapter", heard: bool = False) -> FusedModel:
+        chosen = quick(trainable=trainable)
+        model = assemble(base, features, chosen.fusion.model_copy(update={"kind": kind}), chosen.train)
+        if heard:
+            with torch.no_grad():
+                for attention in model.fusion.attentions:
+                    attention.out.weight.normal_(0, 0.2, generator=torch.Generator().manual_seed(1))
+        return model
+
+    return make

@@ -1,0 +1,177 @@
+"""The dlib engine on the two public-domain portraits that dependencies carry, and on images without a face."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+
+from model.face_engine.dlib_engine import DlibEngine, DlibSettings
+from model.face_engine.interface import Face, FaceEngine
+
+Image = NDArray[np.uint8]
+PORTRAITS = ("eileen_collins", "grace_hopper")
+
+
+@pytest.fixture(scope="module")
+def engine() -> DlibEngine:
+    return DlibEngine()
+
+
+@pytest.fixture(scope="module")
+def portraits() -> dict[str, Image]:
+    skimage_data = pytest.importorskip("skimage.data", reason="the portrait of Eileen Collins comes with scikit-image")
+    matplotlib = pytest.importorskip("matplotlib", reason="the portrait of Grace Hopper comes with matplotlib")
+    with PilImage.open(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg") as hopper:
+        return {"eileen_collins": skimage_data.astronaut(), "grace_hopper": np.asarray(hopper.convert("RGB"))}
+
+
+def only_face(engine: FaceEngine, image: Image) -> Face:
+    faces = engine.detect(image)
+    assert len(faces) == 1
+    return faces[0]
+
+
+@pytest.mark.parametrize("name", PORTRAITS)
+def test_a_portrait_gives_every_measure(engine: DlibEngine, portraits: dict[str, Image], name: str) -> None:
+    face = only_face(engine, portraits[name])
+    x1, y1, x2, y2 = face.box_xyxy_px
+    assert face.landmarks_px.shape == (68, 2)
+    assert face.landmarks_px.dtype == np.float32
+    assert np.all((face.landmarks_px[36:48] > (x1, y1)) & (face.landmarks_px[36:48] < (x2, y2)))
+    assert face.score is not None
+    assert face.score > 0.5
+    assert face.embedding is not None
+    assert face.embedding.shape == (engine.info.embedding_dim,)
+    assert face.embedding.dtype == np.float32
+    assert np.linalg.norm(face.embedding) == pytest.approx(1.0, abs=1e-5)
+    assert face.angles is not None
+    assert np.abs(face.angles).max() < 20
+    assert face.mouth_opening is not None
+    assert 0 <= face.mouth_opening < 0.2
+
+
+def test_eileen_collins_smiles_with_open_lips_and_grace_hopper_does_not(engine: DlibEngine, portraits: dict[str, Image]) -> None:
+    collins, hopper = (only_face(engine, portraits[name]).mouth_opening for name in PORTRAITS)
+    assert collins is not None
+    assert hopper is not None
+    assert collins > hopper + 0.03
+
+
+@pytest.mark.parametrize("name", PORTRAITS)
+def test_a_mirrored_image_negates_yaw_and_roll(engine: DlibEngine, portraits: dict[str, Image], name: str) -> None:
+    angles = only_face(engine, portraits[name]).angles
+    mirrored = only_face(engine, portraits[name][:, ::-1]).angles
+    assert angles is not None
+    assert mirrored is not None
+    assert mirrored == pytest.approx((-angles.yaw_deg, angles.pitch_deg, -angles.roll_deg), abs=2.0)
+
+
+def test_roll_follows_the_image(engine: DlibEngine, portraits: dict[str, Image]) -> None:
+    upright = only_face(engine, portraits["grace_hopper"]).angles
+    clockwise = PilImage.fromarray(portraits["grace_hopper"]).rotate(-15, PilImage.Resampling.BICUBIC)
+    tilted = only_face(engine, np.asarray(clockwise)).angles
+    assert upright is not None
+    assert tilted is not None
+    assert tilted.roll_deg - upright.roll_deg == pytest.approx(15, abs=3)
+
+
+def test_embeddings_tell_the_two_apart_and_know_a_changed_picture(engine: DlibEngine, portraits: dict[str, Image]) -> None:
+    collins, hopper = (only_face(engine, portraits[name]).embedding for name in PORTRAITS)
+    darker = only_face(engine, (portraits["eileen_collins"][:, ::-1] * 0.7).astype(np.uint8)).embedding
+    assert collins is not None
+    assert hopper is not None
+    assert darker is not None
+    assert collins @ darker > 0.95
+    assert collins @ hopper < 0.9
+
+
+def test_a_face_that_fills_the_frame_is_found_by_padding(engine: DlibEngine, portraits: dict[str, Image]) -> None:
+    whole = only_face(engine, portraits["eileen_collins"])
+    x1, y1, x2, y2 = (round(edge) for edge in whole.box_xyxy_px)
+    tight = only_face(engine, portraits["eileen_collins"][y1 + 12 : y2, x1:x2])
+    np.testing.assert_allclose(tight.landmarks_px[27:48] + (x1, y1 + 12), whole.landmarks_px[27:48], atol=0.04 * (x2 - x1))
+    detector_calls = engine._pass(portraits["eileen_collins"][y1 + 12 : y2, x1:x2], enlarge=1, pad_px=0, min_score=0.0)
+    assert detector_calls == []
+
+
+def test_a_small_face_is_found_by_enlarging(engine: DlibEngine, portraits: dict[str, Image]) -> None:
+    canvas = np.full((720, 1280, 3), 90, np.uint8)
+    canvas[200:456, 500:756] = np.asarray(PilImage.fromarray(portraits["eileen_collins"]).resize((256, 256)))
+    face = only_face(engine, canvas)
+    assert face.box_xyxy_px[2] - face.box_xyxy_px[0] < 1280 / 8
+    assert 500 < face.landmarks_px[30, 0] < 756
+
+
+@pytest.mark.parametrize("texture", ["flat", "noise", "gravel"])
+def test_no_face_where_there_is_none(engine: DlibEngine, texture: str) -> None:
+    if texture == "gravel":
+        grey = pytest.importorskip("skimage.data").gravel()
+        image = np.stack([grey] * 3, axis=-1)
+    elif texture == "noise":
+        image = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
+    else:
+        image = np.full((360, 640, 3), 128, np.uint8)
+    assert engine.detect(image) == []
+    assert engine.landmarks(image) is None
+
+
+def test_two_faces_come_largest_first(engine: DlibEngine, portraits: dict[str, Image]) -> None:
+    small = np.asarray(PilImage.fromarray(portraits["eileen_collins"]).resize((380, 380)))
+    canvas = np.zeros((606, 380 + 512, 3), np.uint8)
+    canvas[:380, :380] = small
+    canvas[:, 380:] = portraits["grace_hopper"][:606, :512]
+    first, second = engine.detect(canvas, embed=False)
+    assert first.area_px > second.area_px
+    assert first.landmarks_px[30, 0] > 380 > second.landmarks_px[30, 0]
+
+
+def test_the_cheap_paths_measure_the_same_without_embedding(engine: DlibEngine, portraits: dict[str, Image]) -> None:
+    image = portraits["grace_hopper"]
+    full = only_face(engine, image)
+    (cheap,) = engine.detect(image, embed=False)
+    detected, tracked = engine.landmarks(image), engine.landmarks(image, full.box_xyxy_px)
+    assert detected is not None
+    assert tracked is not None
+    for face in (cheap, detected, tracked):
+        assert face.embedding is None
+        np.testing.assert_array_equal(face.landmarks_px, full.landmarks_px)
+        assert face.angles == full.angles
+        assert face.mouth_opening == full.mouth_opening
+    assert detected.score == full.score
+    assert tracked.score is None
+
+
+def test_a_box_without_a_face_gives_no_pose(engine: DlibEngine) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    face = engine.landmarks(noise, (100.0, 100.0, 300.0, 300.0))
+    assert face is not None
+    assert face.rotation is None
+    assert face.angles is None
+    assert face.mouth_opening is None
+
+
+def test_the_same_image_gives_the_same_numbers(portraits: dict[str, Image]) -> None:
+    first, second = (only_face(DlibEngine(), portraits["eileen_collins"]) for _ in range(2))
+    np.testing.assert_array_equal(first.embedding, second.embedding)
+    np.testing.assert_array_equal(first.rotation, second.rotation)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 64, 4)])
+def test_an_image_of_another_shape_is_refused(engine: DlibEngine, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"\(H, W, 3\) uint8"):
+        engine.detect(np.zeros(shape, np.uint8))
+
+
+def test_a_float_image_is_refused(engine: DlibEngine) -> None:
+    with pytest.raises(ValueError, match="float32"):
+        engine.landmarks(np.zeros((64, 64, 3), np.float32))  # type: ignore[arg-type]
+
+
+def test_the_fingerprint_follows_the_settings(engine: DlibEngine) -> None:
+    assert DlibEngine().info == engine.info
+    assert DlibEngine(DlibSettings(detection_side_px=800)).info.fingerprint != engine.info.fingerprint
+    assert engine.info.name == "dlib"
+    assert engine.info.licence == "non-commercial-research"
+    assert "dlib-bin 2" in engine.info.version

@@ -1,0 +1,40 @@
+"""Files and folders appear whole or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from model.files import sha256_folder, whole_file, whole_folder
+
+
+def test_a_broken_write_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), whole_file(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_temporary_file_keeps_the_suffix(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "a.mp4") as temporary:
+        assert temporary.suffix == ".mp4"
+        temporary.write_text("x")
+    assert (tmp_path / "a.mp4").read_text() == "x"
+
+
+def test_a_broken_folder_vanishes(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "run") as temporary:
+        (temporary / "part").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folders_hash_knows_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    first = sha256_folder(tmp_path)
+    (tmp_path / "a").write_text("2")
+    second = sha256_folder(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert len({first, second, sha256_folder(tmp_path)}) == 3

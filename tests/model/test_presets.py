@@ -1,0 +1,32 @@
+"""Presets are frozen, bounded, and light to import."""
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from model.presets import TrainConfig, preset
+
+
+def test_an_unknown_name_lists_those_that_exist() -> None:
+    with pytest.raises(ValueError, match="tiny"):
+        preset("huge")
+
+
+def test_a_misspelt_or_impossible_setting_is_refused() -> None:
+    good = preset("tiny").train.model_dump()
+    with pytest.raises(ValidationError, match="learning"):
+        TrainConfig(**good, learning=1)
+    with pytest.raises(ValidationError, match="batch_size"):
+        TrainConfig(**{**good, "batch_size": 0})
+
+
+def test_importing_presets_loads_no_torch() -> None:
+    """Dagster's definitions read these types."""
+    code = "import sys, model.presets; sys.exit(any(name in sys.modules for name in ('torch', 'diffusers', 'mlflow')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_clips_duration_counts_the_gaps() -> None:
+    assert preset("tiny").clip.duration_s == pytest.approx(1.0)
