@@ -103,5 +103,5 @@ class ClipEncoders:
 
     def _pixels(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         """(T, H, W, 3) uint8 to (1, 3, T, H, W) in [-1, 1]."""
-        video = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device).permute(3, 0, 1, 2)[None]
+        video = torch.from_numpy(np.array(frames)).to(self._device).permute(3, 0, 1, 2)[None]
         return video.float() / 127.5 - 1.0

@@ -5,7 +5,7 @@ Belongs here: face scores -> which frames serve as references. Does not belong h
 
 import polars as pl
 
-from lafid_assets.schemas import REFERENCE
+from lafid_assets.schemas.products import REFERENCE
 
 YAW_BIN_DEG = 10.0
 MOST_REFERENCES = 8

@@ -42,7 +42,7 @@ def test_every_latent_frame_is_its_own_video_frame() -> None:
 
 def test_normalised_photographs_have_unit_scale() -> None:
     image = pytest.importorskip("skimage.data", reason="needs scikit-image's photograph").astronaut()
-    small = np.asarray(Image.fromarray(image).resize((64, 64)))
+    small = np.array(Image.fromarray(image).resize((64, 64)))
     video = torch.from_numpy(small).permute(2, 0, 1)[None, :, None].float() / 127.5 - 1
     codec = HaarCodec()
     spread = normalise(codec, codec.encode(video).latent_dist.mode()).flatten(2).std(dim=2)

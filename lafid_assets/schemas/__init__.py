@@ -1,0 +1,47 @@
+"""One contract a table: from it follow the Parquet types, the DuckDB columns, the blocking checks and the documentation.
+
+Belongs here: the tables and their columns. Does not belong here: what a contract can do (`contract`), how a row is computed
+(the chapters).
+"""
+
+from lafid_assets.contract import TableSchema
+from lafid_assets.schemas.decisions import ID_CONSISTENT_CLIPS, IDENTITY_CLUSTERS, POSE_FILTERED_CLIPS, SPEECH_TAGGED_CLIPS
+from lafid_assets.schemas.measures import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS, SPEECH_INFO
+from lafid_assets.schemas.products import (
+    DATASET_REPORT,
+    FUSION_DIT,
+    LAFID_DATASET,
+    MODEL_EVALUATION,
+    REGISTERED_MODEL,
+    TRAINING_LATENTS,
+)
+
+TABLES: tuple[TableSchema, ...] = (
+    RAW_CLIPS,
+    FACE_INFO,
+    FACE_FRAMES,
+    FACE_CLIPS,
+    POSE_FILTERED_CLIPS,
+    ID_CONSISTENT_CLIPS,
+    IDENTITY_CLUSTERS,
+    SPEECH_INFO,
+    SPEECH_TAGGED_CLIPS,
+    LAFID_DATASET,
+    DATASET_REPORT,
+    TRAINING_LATENTS,
+    FUSION_DIT,
+    MODEL_EVALUATION,
+    REGISTERED_MODEL,
+)
+
+BY_NAME: dict[str, TableSchema] = {table.name: table for table in TABLES}
+
+# A clip's outcome is decided by the first of these tables in which it is not ok.
+OUTCOME_TABLES = (
+    RAW_CLIPS.name,
+    FACE_CLIPS.name,
+    POSE_FILTERED_CLIPS.name,
+    ID_CONSISTENT_CLIPS.name,
+    SPEECH_INFO.name,
+    SPEECH_TAGGED_CLIPS.name,
+)

@@ -1,0 +1,37 @@
+"""Columns that several tables share, and short names for types. Not here: any table."""
+
+import polars as pl
+
+from lafid_assets.contract import Column
+from lafid_assets.outcomes import Reason, Status
+
+I16, I32, I64, F32, F64, STR, BOOL = pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.String, pl.Boolean
+STATUSES = tuple(Status)
+SPEAKING_STATUSES = ("on_screen", "off_screen", "silent", "no_audio", "undecidable")
+SPLITS = ("train", "validation", "test")
+
+CLIP_ID = Column("clip_id", STR, "32 hex digits: OpenHumanVid's id, or the head of the content hash for a plain folder")
+SHARD = Column("shard", STR, "the clip shard (Dagster partition) that the clip belongs to, for ever")
+OUTCOME = (
+    Column("status", STR, "how the clip ended this step", one_of=STATUSES),
+    Column("reason", STR, "why, from the closed list; NULL when ok", nullable=True, one_of=tuple(Reason)),
+    Column("detail", STR, "one sentence for a person; NULL when there is nothing to add", nullable=True),
+)
+KEEP = Column("keep", BOOL, "whether the clip goes on; the same as status = ok")
+ENGINE = (
+    Column("engine", STR, "name of the face engine"),
+    Column("engine_version", STR, "its version"),
+    Column("engine_licence", STR, "the strictest licence of its weights"),
+)
+RELEASED = tuple(
+    Column(name, F64, doc, nullable=True)
+    for name, doc in (
+        ("luminance_min", "OpenHumanVid's lowest frame luminance, 0-255"),
+        ("luminance_max", "OpenHumanVid's highest frame luminance, 0-255"),
+        ("blur_min", "OpenHumanVid's lowest sharpness (cpbd), 0-1"),
+        ("blur_max", "OpenHumanVid's highest sharpness (cpbd), 0-1"),
+        ("aesthetic", "OpenHumanVid's aesthetic score (VILA), gate 4.8"),
+        ("technical_score", "OpenHumanVid's technical score (DOVER), gate 0.09"),
+        ("global_motion", "OpenHumanVid's motion score (UniMatch), gate 0.5-20"),
+    )
+)

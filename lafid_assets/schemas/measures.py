@@ -1,0 +1,171 @@
+"""What is measured of a clip: files, faces, speech. Scores only; decisions are in `decisions`."""
+
+import polars as pl
+
+from lafid_assets.contract import Column, TableSchema
+from lafid_assets.schemas.columns import BOOL, CLIP_ID, ENGINE, F32, F64, I16, I32, I64, OUTCOME, RELEASED, SHARD, STR
+
+RAW_CLIPS = TableSchema(
+    "raw_clips",
+    "A row a clip: the released table joined with the file on disk.",
+    ("clip_id",),
+    (
+        CLIP_ID,
+        SHARD,
+        Column("path", STR, "path of the file relative to the clip root, as the table gives it"),
+        Column("clip_root", STR, "folder or URI under which `path` lies"),
+        Column("caption", STR, "the released caption, never changed", nullable=True),
+        *RELEASED,
+        Column("fps", F64, "average frame rate of the video stream, 1/s", nullable=True, minimum=0),
+        Column("frame_count", I64, "frames that the container declares", nullable=True, minimum=0),
+        Column("width", I32, "px", nullable=True, minimum=1),
+        Column("height", I32, "px", nullable=True, minimum=1),
+        Column("duration_s", F64, "duration that the container declares", nullable=True, minimum=0),
+        Column("video_codec", STR, "codec of the video stream", nullable=True),
+        Column("has_audio", BOOL, "whether there is an audio stream", nullable=True),
+        Column("file_size_bytes", I64, "size on disk", nullable=True, minimum=0),
+        Column("content_sha256", STR, "hash of the whole file: the clip's identity through all tables", nullable=True),
+        Column("source", STR, "the dataset that the clip comes from"),
+        Column("licence", STR, "the licence of that dataset"),
+        *OUTCOME,
+    ),
+)
+
+FACE_INFO = TableSchema(
+    "face_info",
+    "A row a face a sampled frame. Scores only, no decision.",
+    ("clip_id", "frame_index", "face_index"),
+    (
+        CLIP_ID,
+        SHARD,
+        Column("frame_index", I32, "ordinal of the frame in decoding order, from 0", minimum=0),
+        Column("pts", I64, "presentation timestamp in units of the time base"),
+        Column("time_base_num", I32, "numerator of the time base, s"),
+        Column("time_base_den", I32, "denominator of the time base", minimum=1),
+        Column("face_index", I16, "faces of a frame from the largest box down, from 0", minimum=0),
+        Column("box_x1", F32, "left edge of the face box, px of the full-size frame"),
+        Column("box_y1", F32, "top edge, px"),
+        Column("box_x2", F32, "right edge, px"),
+        Column("box_y2", F32, "bottom edge, px"),
+        Column("score", F32, "detector score, the engine's own scale"),
+        Column("landmarks_px", pl.List(F32), "x, y of every landmark in turn, px"),
+        Column(
+            "rotation",
+            pl.List(F32),
+            "R = Rz(roll) Ry(yaw) Rx(pitch), row by row; NULL when not measurable",
+            nullable=True,
+        ),
+        Column("yaw_deg", F32, "> 0: turned to the image's left", nullable=True, minimum=-180, maximum=180),
+        Column("pitch_deg", F32, "> 0: up", nullable=True, minimum=-180, maximum=180),
+        Column("roll_deg", F32, "> 0: clockwise in the image", nullable=True, minimum=-180, maximum=180),
+        Column("embedding", pl.List(F32), "identity embedding, unit length, the engine's width", nullable=True),
+        Column("sharpness", F32, "variance of the Laplacian over the face at 112 px", nullable=True, minimum=0),
+        Column("frame_share", F32, "area of the box / area of the frame", minimum=0),
+        Column(
+            "mouth_opening",
+            F32,
+            "inner-lip gap / face height, corrected for pose; below 0 where the lips overlap",
+            nullable=True,
+        ),
+        *ENGINE,
+    ),
+)
+
+FACE_FRAMES = TableSchema(
+    "face_frames",
+    "A row a sampled frame, with or without faces.",
+    ("clip_id", "frame_index"),
+    (
+        CLIP_ID,
+        SHARD,
+        Column("frame_index", I32, "ordinal of the frame in decoding order, from 0", minimum=0),
+        Column("pts", I64, "presentation timestamp in units of the time base"),
+        Column("time_base_num", I32, "numerator of the time base, s"),
+        Column("time_base_den", I32, "denominator of the time base", minimum=1),
+        Column("time_s", F64, "time since the first frame"),
+        Column("width", I32, "px", minimum=1),
+        Column("height", I32, "px", minimum=1),
+        Column("face_count", I16, "faces found", minimum=0),
+        Column("luminance", F32, "mean luma, 0-255", minimum=0, maximum=255),
+    ),
+)
+
+FACE_CLIPS = TableSchema(
+    "face_clips",
+    "A row for every clip: how the face analysis of it ended.",
+    ("clip_id",),
+    (
+        CLIP_ID,
+        SHARD,
+        Column("content_sha256", STR, "hash of the file that was analysed", nullable=True),
+        Column("frames_asked", I32, "frames that the sampling plan asked for", nullable=True, minimum=0),
+        Column("frames_decoded", I32, "frames of the plan that were decoded and analysed", nullable=True, minimum=0),
+        Column("frames_with_face", I32, "of these, frames with at least one face", nullable=True, minimum=0),
+        Column("faces", I32, "faces in all frames", nullable=True, minimum=0),
+        *ENGINE,
+        Column("fingerprint", STR, "hash of code version, engine and settings that made the measures"),
+        Column("attempts", I16, "how often the clip was tried under this fingerprint", minimum=0),
+        *OUTCOME,
+    ),
+)
+
+SPAN = pl.Struct({"start_s": F64, "end_s": F64})
+
+SEGMENT = pl.Struct({"start_s": F64, "end_s": F64, "text": STR, "language": STR, "avg_logprob": F64, "no_speech_prob": F64})
+
+SPEECH_INFO = TableSchema(
+    "speech_info",
+    "Measures of voice and lips. Scores only, no decision.",
+    ("clip_id",),
+    (
+        CLIP_ID,
+        SHARD,
+        Column("has_audio", BOOL, "whether there is an audio stream", nullable=True),
+        Column("audio_duration_s", F64, "length of the audio", nullable=True, minimum=0),
+        Column(
+            "voice_spans",
+            pl.List(SPAN),
+            "where the voice activity detector hears a voice, s since the first frame",
+            nullable=True,
+        ),
+        Column("voice_share", F64, "voiced time / audio time", nullable=True, minimum=0, maximum=1.001),
+        Column("segments", pl.List(SEGMENT), "transcript; NULL where no speech model is at hand", nullable=True),
+        Column("transcriber", STR, "speech model that made the transcript", nullable=True),
+        Column("mouth_times_s", pl.List(F64), "times at which the mouth was looked at", nullable=True),
+        Column(
+            "mouth_openings",
+            pl.List(F64),
+            "mouth opening at these times, NULL where it could not be measured",
+            nullable=True,
+        ),
+        Column("mouth_range", F64, "robust range of the opening", nullable=True, minimum=0),
+        Column(
+            "mouth_measurable_share",
+            F64,
+            "share of the looks that gave an opening",
+            nullable=True,
+            minimum=0,
+            maximum=1,
+        ),
+        Column("mouth_yaw_abs_median_deg", F64, "median |yaw| over the looks", nullable=True, minimum=0, maximum=180),
+        Column("face_share", F64, "share of the looks that found a face", nullable=True, minimum=0, maximum=1),
+        Column(
+            "several_faces_share",
+            F64,
+            "share of the looks that found more than one",
+            nullable=True,
+            minimum=0,
+            maximum=1,
+        ),
+        Column(
+            "lip_audio_correlation",
+            F64,
+            "best correlation of opening and sound envelope",
+            nullable=True,
+            minimum=-1.001,
+            maximum=1.001,
+        ),
+        Column("lip_audio_offset_s", F64, "offset at which it is reached; > 0: the sound comes later", nullable=True),
+        *OUTCOME,
+    ),
+)

@@ -1,0 +1,134 @@
+"""What comes out: the dataset, its report, and the model with its measures."""
+
+import polars as pl
+
+from lafid_assets.contract import Column, TableSchema
+from lafid_assets.schemas.columns import CLIP_ID, ENGINE, F32, F64, I32, I64, SHARD, SPEAKING_STATUSES, SPLITS, STATUSES, STR
+
+REFERENCE = pl.Struct(
+    {
+        "frame_index": I32,
+        "pts": I64,
+        "yaw_deg": F32,
+        "pitch_deg": F32,
+        "roll_deg": F32,
+        "box_x1": F32,
+        "box_y1": F32,
+        "box_x2": F32,
+        "box_y2": F32,
+        "sharpness": F32,
+    }
+)
+
+LAFID_DATASET = TableSchema(
+    "lafid_dataset",
+    "The training table: a row a kept clip.",
+    ("clip_id",),
+    (
+        CLIP_ID,
+        SHARD,
+        Column("path", STR, "path of the file relative to the clip root"),
+        Column("clip_root", STR, "folder or URI under which `path` lies"),
+        Column("content_sha256", STR, "hash of the file"),
+        Column("duration_s", F64, "duration that the container declares", minimum=0),
+        Column("caption", STR, "the released caption", nullable=True),
+        Column(
+            "refined_caption",
+            STR,
+            "the caption to train on; NULL when there is none and nothing can be said",
+            nullable=True,
+        ),
+        Column("speaking_status", STR, "who speaks", one_of=SPEAKING_STATUSES),
+        Column("identity_id", STR, "the person"),
+        Column("split", STR, "train, validation or test: whole identities only", one_of=SPLITS),
+        Column("pose_variation_deg", F64, "sum of the three pose ranges", minimum=0),
+        Column("references", pl.List(REFERENCE), "the sharpest face of every yaw bin"),
+        Column("identity_embedding", pl.List(F32), "mean embedding of the clip's face, unit length"),
+        *ENGINE,
+        Column("source", STR, "the dataset that the clip comes from"),
+        Column("licence", STR, "the licence of that dataset"),
+        Column("dataset_version", STR, "hash over contents, decisions, captions, splits and references"),
+    ),
+    partitioned=False,
+)
+
+DATASET_REPORT = TableSchema(
+    "dataset_report",
+    "The funnel: how many clips ended how. The page and the pictures lie beside it in the store.",
+    ("status", "step", "reason"),
+    (
+        Column("status", STR, "`kept`, or how the clips ended", one_of=("kept", *STATUSES)),
+        Column("step", STR, "the first step that they did not pass; empty for kept clips"),
+        Column("reason", STR, "why; empty for kept clips"),
+        Column("clips", I64, "how many", minimum=0),
+        Column("dataset_version", STR, "the version that this funnel belongs to"),
+    ),
+    partitioned=False,
+)
+
+TRAINING_LATENTS = TableSchema(
+    "training_latents",
+    "Everything frozen, precomputed once a clip.",
+    ("clip_id",),
+    (
+        CLIP_ID,
+        Column("cache_key", STR, "hash of content, caption, reference and encoders"),
+        Column("latents_path", STR, "path of the safetensors file in the store"),
+        Column("frames", I32, "frames encoded", minimum=1),
+        Column("height", I32, "px", minimum=1),
+        Column("width", I32, "px", minimum=1),
+        Column("file_size_bytes", I64, "size of the file", minimum=1),
+        Column("split", STR, "as in the dataset", one_of=SPLITS),
+        Column("encoders_fingerprint", STR, "hash of the frozen encoders"),
+        Column("dataset_version", STR, "the version that the clips come from"),
+    ),
+    partitioned=False,
+)
+
+FUSION_DIT = TableSchema(
+    "fusion_dit",
+    "The trained checkpoint.",
+    ("checkpoint_sha256",),
+    (
+        Column("checkpoint_sha256", STR, "hash over the checkpoint's parts"),
+        Column("checkpoint_path", STR, "its folder in the store"),
+        Column("base_path", STR, "folder of the base model in the store"),
+        Column("preset", STR, "the model's preset"),
+        Column("steps", I32, "optimizer steps", minimum=0),
+        Column("loss_before", F64, "loss on the fixed triples before training", minimum=0),
+        Column("loss_after", F64, "loss on the same triples after training", minimum=0),
+        Column("train_clips", I32, "clips that it was trained on", minimum=1),
+        Column("dataset_version", STR, "the version that it was trained on"),
+    ),
+    partitioned=False,
+)
+
+MODEL_EVALUATION = TableSchema(
+    "model_evaluation",
+    "Measures of the checkpoint on identities that it never saw.",
+    ("checkpoint_sha256", "split", "metric"),
+    (
+        Column("checkpoint_sha256", STR, "hash over the checkpoint's parts"),
+        Column("split", STR, "which clips", one_of=SPLITS),
+        Column("metric", STR, "name of the measure, with its unit"),
+        Column("value", F64, "NULL where it could not be measured", nullable=True),
+        Column("clips", I32, "clips that it was measured on", minimum=0),
+    ),
+    partitioned=False,
+)
+
+REGISTERED_MODEL = TableSchema(
+    "registered_model",
+    "The MLflow version.",
+    ("model_name", "model_version"),
+    (
+        Column("model_name", STR, "name in the registry"),
+        Column("model_version", STR, "version in the registry"),
+        Column("alias", STR, "alias that points to it; NULL when the gate did not open", nullable=True),
+        Column("model_uri", STR, "what to pull"),
+        Column("gate", STR, "`passed`, or what failed"),
+        Column("checkpoint_sha256", STR, "hash over the checkpoint's parts"),
+        Column("dataset_version", STR, "the version that it was trained on"),
+    ),
+    partitioned=False,
+)

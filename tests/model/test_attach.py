@@ -1,0 +1,149 @@
+"""The fusion on an unmodified transformer: equal to it when fresh or unused, right under checkpointing, gone when detached."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from diffusers import WanTransformer3DModel
+
+from model.attach import FACE, FaceCrossAttention, attach
+from model.base import Base
+from model.data import Batch, ClipSet
+from model.flow import token_timesteps
+from model.fusion import FaceFusion, FaceTokens
+from model.trainable import FusedModel
+
+Fused = Callable[..., FusedModel]
+
+
+@pytest.fixture
+def batch(clips: ClipSet) -> Batch:
+    return clips.batch([0, 1])
+
+
+def run(transformer: WanTransformer3DModel, batch: Batch, face: FaceTokens | None = None) -> torch.Tensor:
+    sigma = torch.tensor([0.3, 0.8])
+    return transformer(
+        hidden_states=batch.latents,
+        timestep=token_timesteps(sigma, batch.latents, (1, 2, 2)),
+        encoder_hidden_states=batch.text,
+        attention_kwargs=None if face is None else {FACE: face},
+        return_dict=False,
+    )[0]
+
+
+@pytest.mark.parametrize("kind", ["cofe", "mofe"])
+def test_step_0_equals_the_base_bit_for_bit(base: Base, fused: Fused, batch: Batch, kind: str) -> None:
+    expected = run(base.transformer, batch)
+    model = fused(kind)
+    assert torch.equal(run(base.transformer, batch, model.fusion(batch.face)), expected)
+
+
+@pytest.mark.parametrize("kind", ["cofe", "mofe"])
+def test_without_a_face_it_is_the_base_bit_for_bit(base: Base, fused: Fused, batch: Batch, kind: str) -> None:
+    expected = run(base.transformer, batch)
+    model = fused(kind, heard=True)
+    assert not torch.equal(run(base.transformer, batch, model.fusion(batch.face)), expected)
+    assert torch.equal(run(base.transformer, batch), expected)
+
+
+def test_the_base_gains_no_key(base: Base, fused: Fused) -> None:
+    before = set(base.transformer.state_dict())
+    fused()
+    assert set(base.transformer.state_dict()) == before
+
+
+def test_another_face_changes_the_video_the_same_face_does_not(base: Base, fused: Fused, batch: Batch) -> None:
+    model = fused(heard=True)
+    first = run(base.transformer, batch, model.fusion(batch.face))
+    again = run(base.transformer, batch, model.fusion(batch.face))
+    swapped = batch.face._replace(identity=batch.face.identity.flip(0))
+    other = run(base.transformer, batch, model.fusion(swapped))
+    assert torch.equal(first, again)
+    assert (first - other).abs().max() > 1e-3
+
+
+def test_a_face_reaches_its_own_row_only(base: Base, fused: Fused, batch: Batch) -> None:
+    model = fused(heard=True)
+    both = run(base.transformer, batch, model.fusion(batch.face))
+    changed = batch.face._replace(identity=torch.stack([batch.face.identity[0], -batch.face.identity[1]]))
+    mixed = run(base.transformer, batch, model.fusion(changed))
+    torch.testing.assert_close(both[0], mixed[0], atol=1e-6, rtol=0)
+    assert (both[1] - mixed[1]).abs().max() > 1e-3
+
+
+def test_checkpointing_gives_the_same_gradients_with_two_forwards_before_one_backward(
+    base: Base, fused: Fused, clips: ClipSet, batch: Batch
+) -> None:
+    """What breaks when tokens are kept on a module: the recomputation would then see the second face in both forwards."""
+    model = fused(trainable="all", heard=True)
+    base.transformer.train()
+    parameters = model.trainable()
+
+    def gradients() -> Iterator[torch.Tensor]:
+        loss = torch.zeros(())
+        for weight, chosen in ((1, batch), (2, clips.batch([2, 3]))):
+            loss = loss + weight * run(base.transformer, batch, model.fusion(chosen.face)).square().mean()
+        loss.backward()
+        for parameter in parameters.values():
+            yield parameter.grad
+            parameter.grad = None
+
+    plain = list(gradients())
+    base.transformer.enable_gradient_checkpointing()
+    for expected, found in zip(plain, gradients(), strict=True):
+        # Null tokens stay without gradient in both: no face is dropped here.
+        assert (expected is None) == (found is None)
+        if expected is not None:
+            torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-5)
+
+
+def test_detaching_restores_the_transformer(base: Base, batch: Batch, fused: Fused) -> None:
+    processors = dict(base.transformer.attn_processors)
+    expected = run(base.transformer, batch)
+    model = fused(heard=True)
+    with pytest.raises(ValueError, match="detach it first"):
+        attach(model.fusion, base.transformer)
+    fresh = WanTransformer3DModel.from_config(base.transformer.config)
+    fresh.load_state_dict(base.transformer.state_dict())
+    untouched = dict(fresh.attn_processors)
+    detach = attach(model.fusion, fresh)
+    detach()
+    assert fresh.attn_processors == untouched
+    assert not fresh._forward_pre_hooks
+    assert not fresh.condition_embedder._forward_hooks
+    assert torch.equal(run(fresh, batch), expected)
+    assert all(isinstance(p, FaceCrossAttention) for n, p in base.transformer.attn_processors.items() if "attn2" in n)
+    assert all(base.transformer.attn_processors[n] is p for n, p in processors.items() if "attn1" in n)
+
+
+def test_a_fusion_of_another_size_is_refused(base: Base, fused: Fused) -> None:
+    fusion = fused().fusion
+    deeper = FaceFusion.from_config({**fusion.config, "blocks": 3})
+    with pytest.raises(ValueError, match="3 blocks of width 192, the base has 2 of 192"):
+        attach(deeper, base.transformer)
+
+
+def test_an_interrupted_forward_leaves_no_face_behind(base: Base, fused: Fused, batch: Batch) -> None:
+    expected = run(base.transformer, batch)
+    model = fused(heard=True)
+    broken = batch._replace(text=torch.zeros(2, 512, 3))  # the condition embedder fails on this width
+    with pytest.raises(RuntimeError):
+        run(base.transformer, broken, model.fusion(batch.face))
+    assert torch.equal(run(base.transformer, batch), expected)
+
+
+def test_regional_compilation_has_no_graph_break(base: Base, fused: Fused, batch: Batch) -> None:
+    model = fused(heard=True)
+    with torch.no_grad():
+        face = model.fusion(batch.face)
+        expected = run(base.transformer, batch, face)
+        base.transformer.compile_repeated_blocks(fullgraph=True, backend="eager")
+        torch.testing.assert_close(run(base.transformer, batch, face), expected, atol=1e-6, rtol=0)
+
+
+def test_the_attention_backend_reaches_the_wrapped_processor(base: Base, fused: Fused) -> None:
+    fused()
+    base.transformer.set_attention_backend("_native_math")
+    processor = base.transformer.blocks[0].attn2.processor
+    assert processor.base._attention_backend.value == "_native_math"

@@ -1,0 +1,60 @@
+"""Which tokens each pass of the stock pipeline sees."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from model.attach import FACE
+from model.base import Base
+from model.data import Batch, ClipSet
+from model.flow import token_timesteps
+from model.guidance import FaceGuidance
+from model.trainable import FusedModel
+
+
+@pytest.fixture
+def model(fused: Callable[..., FusedModel]) -> FusedModel:
+    return fused(heard=True)
+
+
+@pytest.fixture
+def inputs(clips: ClipSet) -> dict[str, torch.Tensor]:
+    batch: Batch = clips.batch([0])
+    timestep = token_timesteps(torch.tensor([0.5]), batch.latents, (1, 2, 2))
+    return {"hidden_states": batch.latents, "timestep": timestep, "encoder_hidden_states": batch.text, "return_dict": False}
+
+
+@torch.no_grad()
+def test_the_passes(model: FusedModel, inputs: dict[str, torch.Tensor], clips: ClipSet) -> None:
+    transformer = model.base.transformer
+    face, null = model.fusion(clips.batch([0]).face), model.fusion.null()
+    given, absent = (transformer(**inputs, attention_kwargs={FACE: tokens})[0] for tokens in (face, null))
+    assert not torch.equal(given, absent)
+    guidance = FaceGuidance(transformer, face, null, scale=1.0)
+    with guidance.cache_context("uncond"):
+        assert torch.equal(guidance(**inputs)[0], absent)
+    with guidance.cache_context("cond"):
+        assert torch.equal(guidance(**inputs)[0], given)
+    stronger = FaceGuidance(transformer, face, null, scale=2.0)
+    with stronger.cache_context("cond"):
+        torch.testing.assert_close(stronger(**inputs)[0], absent + 2 * (given - absent))
+
+
+@torch.no_grad()
+def test_the_stock_pipeline_names_its_passes(base: Base, model: FusedModel, clips: ClipSet) -> None:
+    seen = []
+
+    class Watched(FaceGuidance):
+        def forward(self, **inputs: object) -> tuple[torch.Tensor]:
+            seen.append(self._pass)
+            return super().forward(**inputs)
+
+    stand_in = Watched(base.transformer, model.fusion(clips.batch([0]).face), model.fusion.null(), 1.0)
+    image = Image.fromarray(np.zeros((16, 16, 3), np.uint8))
+    base.image_to_video(stand_in)(
+        image=image, prompt="x", height=16, width=16, num_frames=2, num_inference_steps=2, guidance_scale=3.0, output_type="latent"
+    )
+    assert seen == ["cond", "uncond"] * 2
