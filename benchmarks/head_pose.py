@@ -1,7 +1,7 @@
-"""Head pose and detection of the embedded engine, judged against other models: `python -m benchmarks.head_pose [--json]`.
+"""Head pose and detection of the embedded engine, judged by other models: `python -m benchmarks.head_pose [--json]`.
 
-The judges are those of ../shared/testdata/verify.py: SCRFD 2.5g says where a face is, the mean of two FSA-Net networks how
-it stands. Judged are evenly spaced frames of the single-person clips (SCRFD never sees two faces, and a face in at
+The judges are those of ../shared/testdata/verify.py: SCRFD 2.5g says where a face is, the mean of two FSA-Net networks
+how it stands. Judged are evenly spaced frames of the single-person clips (SCRFD never sees two faces, and a face in at
 least a tenth of the frames). The clips judge and never fit. Exit code 1 where a bar is missed, 2 without ../shared.
 """
 
@@ -40,7 +40,7 @@ class Judged:
 
 @dataclass
 class Timings:
-    """Milliseconds of the engine's calls."""
+    """CPU milliseconds of the engine's calls (dlib computes in one thread)."""
 
     detect: list[float] = field(default_factory=list)
     embed: list[float] = field(default_factory=list)
@@ -57,7 +57,8 @@ def load_judges(testdata: Path) -> tuple[ModuleType, tuple[Any, ...]]:
     if not script.is_file():
         raise FileNotFoundError("the judges and clips are missing: this benchmark needs ../shared/testdata beside the project")
     spec = importlib.util.spec_from_file_location("head_pose_judges", script)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     judges = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(judges)
     return judges, judges.load()
@@ -68,7 +69,8 @@ def judge_clip(
 ) -> list[Judged]:
     """The frames of one clip in which SCRFD sees a face; none where the clip is not a single person's."""
     detector, _, pose_pair, _ = models
-    judged, asked = [], 0
+    judged: list[Judged] = []
+    asked = 0
     for image in _sampled_frames(path, judges, frames):
         asked += 1
         bgr = np.ascontiguousarray(image[..., ::-1])
@@ -91,16 +93,16 @@ def _sampled_frames(path: Path, judges: ModuleType, frames: int) -> Iterator[NDA
 
 
 def _timed_faces(engine: DlibEngine, image: NDArray[np.uint8], timings: Timings, *, embed: bool) -> list[Face]:
-    start = time.perf_counter()
+    start = time.process_time()
     faces = engine.detect(image, embed=False)
-    detected = time.perf_counter()
+    detected = time.process_time()
     timings.detect.append(1e3 * (detected - start))
     if embed and faces:
         engine.landmarks(image, faces[0].box_xyxy_px)
-        tracked = time.perf_counter()
+        tracked = time.process_time()
         timings.landmarks.append(1e3 * (tracked - detected))
         engine.detect(image)
-        timings.embed.append((1e3 * (time.perf_counter() - tracked) - timings.detect[-1]) / len(faces))
+        timings.embed.append((1e3 * (time.process_time() - tracked) - timings.detect[-1]) / len(faces))
     return faces
 
 
@@ -164,7 +166,8 @@ def main() -> int:
     except FileNotFoundError as error:
         print(error, file=sys.stderr)
         return 2
-    engine, timings, judged = DlibEngine(), Timings(), []
+    engine, timings = DlibEngine(), Timings()
+    judged: list[Judged] = []
     for path in sorted((TESTDATA / "clips").iterdir()):
         of_clip = judge_clip(path, engine, judges, models, arguments.frames, timings)
         judged += of_clip
@@ -176,7 +179,7 @@ def main() -> int:
                 flush=True,
             )
     summary = summarise(judged)
-    summary |= {f"{name}_ms": float(np.median(ms)) for name, ms in vars(timings).items()}
+    summary |= {f"{name}_cpu_ms": float(np.median(ms)) for name, ms in vars(timings).items()}
     missed = missed_bars(summary)
     if arguments.json:
         print(json.dumps({**summary, "bars": BARS, "missed": missed}, indent=2))

@@ -1,7 +1,7 @@
 """The language in which a table is described: columns with types, units and rules, from which everything else follows.
 
 Belongs here: `Column`, `TableSchema`, and what can be derived from them (typed frames, violations, Dagster's column schema).
-Does not belong here: the tables themselves (`schemas`).
+Not here: the tables themselves (`schemas`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

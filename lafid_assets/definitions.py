@@ -1,6 +1,6 @@
 """The one place where assets, resources, jobs, sensors and schedules are put together. Stays light: no torch, no cv2, no MLflow.
 
-Belongs here: assembly. Does not belong here: implementations of anything.
+Belongs here: assembly. Not here: implementations of anything.
 """
 
 from typing import Any

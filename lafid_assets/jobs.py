@@ -1,6 +1,6 @@
 """The three jobs: what is usually materialized together.
 
-Belongs here: selections of assets under a name. Does not belong here: when they run (`sensors`), the assets.
+Belongs here: selections of assets under a name. Not here: when they run (`sensors`), the assets.
 """
 
 import dagster as dg

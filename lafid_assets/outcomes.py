@@ -1,7 +1,7 @@
 """How a clip can end, and why.
 
 Belongs here: the closed lists of statuses and reasons that every per-clip table uses.
-Does not belong here: thresholds (they live with the policy of the step that decides).
+Not here: thresholds (they live with the policy of the step that decides).
 """
 
 from enum import StrEnum

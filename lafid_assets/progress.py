@@ -1,7 +1,7 @@
 """Saying how far a long step is and how long it will still take.
 
 Belongs here: plain lines on the `lafid` logger, which Dagster records and the command line draws.
-Does not belong here: bars and colours (`cli.display`).
+Not here: bars and colours (`cli.display`).
 """
 
 import logging

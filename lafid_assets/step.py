@@ -1,7 +1,7 @@
 """One step, always the same shape: compute (pure) -> contract -> store (whole or not at all) -> warehouse -> metadata and checks.
 
 Belongs here: that shape, the fingerprint that says whether a partition is current, and the blocking checks.
-Does not belong here: what any one step computes.
+Not here: what any one step computes.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """One clip a child process at a time, with a deadline: a clip that crashes or hangs costs itself and nobody else.
 
-Belongs here: starting, feeding, watching and replacing children. Does not belong here: what a child computes.
+Belongs here: starting, feeding, watching and replacing children. Not here: what a child computes.
 """
 
 import multiprocessing as mp

@@ -1,5 +1,5 @@
 """The model half of LaFID: torch, diffusers and the frozen encoders.
 
 Belongs here: everything needed to train, load and run a model, and the face engines that both the model and curation read.
-Does not belong here: Dagster, storage, tables, the command line.
+Not here: Dagster, storage, tables, the command line.
 """

@@ -5,6 +5,7 @@ Belongs here: which components a base has, where they lie and the hash that name
 """
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from model.presets import TEXT_ROWS
 
 _INFO_FILE = "base.json"
 _COMPONENTS = "components"
+_PIPELINE_MULTIPLE_PX = 16  # diffusers checks it whatever the VAE
 
 
 class BaseError(ValueError):
@@ -63,7 +65,8 @@ class Base:
     @property
     def size_multiple_px(self) -> int:
         """Height and width of a video are multiples of this."""
-        return self.codec.config.scale_factor_spatial * self.transformer.config.patch_size[1]
+        ours = self.codec.config.scale_factor_spatial * self.transformer.config.patch_size[1]
+        return math.lcm(ours, _PIPELINE_MULTIPLE_PX)
 
     def image_to_video(self, transformer: nn.Module | None = None) -> WanImageToVideoPipeline:
         """diffusers' own pipeline over these components, with the first latent given clean (Wan2.2 TI2V).
@@ -159,8 +162,19 @@ def load_base(folder: Path, device: torch.device | str | None = None) -> Base:
         tokenizer=PreTrainedTokenizerFast.from_pretrained(parts / "tokenizer"),
         image_processor=CLIPImageProcessor.from_pretrained(parts / "image_processor"),
         scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(parts / "scheduler"),
-        **{name: module.to(target).eval().requires_grad_(False) for name, module in frozen.items()},
+        **{name: own_memory(module).to(target).eval().requires_grad_(False) for name, module in frozen.items()},
     )
+
+
+def own_memory(module: nn.Module) -> nn.Module:
+    """`module` with every tensor in memory of its own, aligned as torch allocates it.
+
+    safetensors maps tensors from the file, at whatever address they begin there, and CPU kernels round differently at
+    addresses that are not aligned: without this a loaded model is not bit-equal to the one that was saved.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = tensor.data.clone()
+    return module
 
 
 def pick_device(device: torch.device | str | None) -> torch.device:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 
 from model.attach import attach
-from model.base import Base, BaseInfo
+from model.base import Base, BaseInfo, own_memory
 from model.files import sha256_folder, whole_folder
 from model.fusion import FaceFusion
 from model.presets import Preset
@@ -118,7 +118,8 @@ def load_checkpoint(folder: Path, base: Base) -> FusedModel:
     for part, recorded in manifest.parts.items():
         _check_part(folder / part, recorded)
     with _naming_part(folder / ADAPTER):
-        fusion = FaceFusion.from_pretrained(folder / ADAPTER).to(base.transformer.device)
+        fusion = FaceFusion.from_pretrained(folder / ADAPTER)
+        own_memory(fusion).to(base.transformer.device)
         attach(fusion, base.transformer)
     if LORA in manifest.parts:
         with _naming_part(folder / LORA):
@@ -127,7 +128,7 @@ def load_checkpoint(folder: Path, base: Base) -> FusedModel:
         with _naming_part(folder / WEIGHTS):
             _load_weights(base.transformer, load_file(folder / WEIGHTS / _WEIGHTS_FILE))
     fusion.eval().requires_grad_(False)
-    base.transformer.eval().requires_grad_(False)
+    own_memory(base.transformer).eval().requires_grad_(False)
     return FusedModel(base=base, fusion=fusion)
 
 

@@ -1,6 +1,6 @@
 """Every number of a training run as typed, frozen Python; a preset is one such object under a name.
 
-Belongs here: sizes, rates, seeds, each with its bounds and one sentence. Does not belong here: anything that loads torch
+Belongs here: sizes, rates, seeds, each with its bounds and one sentence. Not here: anything that loads torch
 (Dagster's definitions read these types), and presets whose base cannot be run.
 """
 

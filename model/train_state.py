@@ -68,8 +68,9 @@ def restore_state(folder: Path, parameters: dict[str, nn.Parameter], optimizer: 
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
             optimizer.state[parameter] = {
-                # AdamW keeps its step count on the CPU wherever the parameters are.
-                moment: moments[f"{name}|{moment}"].to("cpu" if moment == "step" else parameter.device)
+                # AdamW keeps its step count on the CPU wherever the parameters are. A copy, because safetensors maps
+                # tensors at unaligned addresses, where CPU kernels round differently.
+                moment: moments[f"{name}|{moment}"].to("cpu" if moment == "step" else parameter.device, copy=True)
                 for moment in ("step", "exp_avg", "exp_avg_sq")
             }
     return manifest["step"], manifest["loss_before"]

@@ -1,6 +1,6 @@
 """Choosing a face engine by name. Every engine stands behind `model.face_engine.interface.FaceEngine`.
 
-Belongs here: which engines there are and which one `auto` means. Does not belong here: an engine (`model.face_engine`).
+Belongs here: which engines there are and which one `auto` means. Not here: an engine (`model.face_engine`).
 """
 
 from model.face_engine.interface import EngineInfo, FaceEngine

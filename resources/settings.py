@@ -1,6 +1,6 @@
 """Where things live: the two addresses of a LaFID installation, read from the environment once.
 
-Belongs here: addresses derived from `LAFID_HOME` and `LAFID_STORE`. Does not belong here: thresholds, engines, credentials.
+Belongs here: addresses derived from `LAFID_HOME` and `LAFID_STORE`. Not here: thresholds, engines, credentials.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The store: Parquet per table and partition, and the files that belong to them, on a local disk or an object store.
 
 Belongs here: writing whole files or none, reading them back, and knowing whether a partition is current.
-Does not belong here: what the tables mean (`lafid_assets.schemas`), DuckDB (`warehouse`).
+Not here: what the tables mean (`lafid_assets.schemas`), DuckDB (`warehouse`).
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """The warehouse: a DuckDB file that mirrors the store, so that people can ask questions in SQL.
 
 Belongs here: short transactions under a lock, publishing by rename, rebuilding from the store.
-Does not belong here: the store of record (`shard_store`), what the tables mean (`lafid_assets.schemas`).
+Not here: the store of record (`shard_store`), what the tables mean (`lafid_assets.schemas`).
 """
 
 import fcntl

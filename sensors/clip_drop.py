@@ -1,6 +1,6 @@
 """New table parts and clips in the drop folder become shards, and every new shard a run. Off until somebody switches it on.
 
-Belongs here: noticing that the folder has changed and has settled. Does not belong here: reading it (`lafid_assets.ingest`).
+Belongs here: noticing that the folder has changed and has settled. Not here: reading it (`lafid_assets.ingest`).
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """`lafid demo`: the whole road on generated footage.
 
-Belongs here: the order of the demo and what it shows at the end. Does not belong here: any step of the road.
+Belongs here: the order of the demo and what it shows at the end. Not here: any step of the road.
 """
 
 import subprocess
@@ -90,7 +90,7 @@ def _show_end(
     fall = 1 - trained["loss_after"] / trained["loss_before"]
     lines = {
         "training loss": f"{trained['loss_before']:.4f} before, {trained['loss_after']:.4f} after ({fall:.0%} less)",
-        "registered model": f"{model['model_name']} version {model['model_version']}, alias {model['alias'] or 'none: ' + model['gate']}",
+        "registered model": f"{model['model_name']} version {model['model_version']}, {_alias(model)}",
         "generated video": str(video),
         "report": f"{store.uri}/reports/{counts['dataset_version']}/report.html",
         "database": f"{settings.warehouse_path} (DuckDB, read-only copy)",
@@ -102,3 +102,7 @@ def _show_end(
     if not computed:
         CONSOLE.print("Everything was done already; nothing was computed again.")
     CONSOLE.print("Next: open the report and the video, then `make ui` for the asset graph and the model registry.")
+
+
+def _alias(model: dict[str, Any]) -> str:
+    return f"alias {model['alias']}" if model["alias"] else f"no alias: {model['gate']}"

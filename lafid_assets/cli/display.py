@@ -1,6 +1,6 @@
 """What the terminal shows: progress while Dagster works, the funnel, one-line errors.
 
-Belongs here: rich. Does not belong here: anything that computes.
+Belongs here: rich. Not here: anything that computes.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Entry point of the `lafid` command.
 
-Belongs here: the commands' signatures, and turning errors into one line. Does not belong here: the work (modules beside this one).
+Belongs here: the commands' signatures, and turning errors into one line. Not here: the work (modules beside this one).
 """
 
 import json
@@ -105,7 +105,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        ERRORS.print(f"[red]error:[/] {_one_line(error)}", soft_wrap=True)
+        ERRORS.print("[red]error:[/]", end=" ")
+        ERRORS.print(_one_line(error), soft_wrap=True, markup=False)
         _keep_traceback()
         sys.exit(1)
 

@@ -1,6 +1,6 @@
 """Materializing assets from the command line: through Dagster, on the same instance that the UI shows.
 
-Belongs here: runs, their order and what came of them. Does not belong here: what an asset computes, what the screen looks like (`display`).
+Belongs here: runs, their order and what came of them. Not here: what an asset computes, what the screen looks like (`display`).
 """
 
 import os

@@ -1,6 +1,6 @@
 """`lafid ui`: the Dagster UI with its daemon, and the MLflow UI, on this installation's data.
 
-Belongs here: starting, watching and ending both servers. Does not belong here: anything that they show.
+Belongs here: starting, watching and ending both servers. Not here: anything that they show.
 """
 
 import os

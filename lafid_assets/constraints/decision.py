@@ -1,6 +1,6 @@
 """The decision on a clip's faces: every rule that it breaks, in a fixed order, the first one named as the reason.
 
-Belongs here: measures and policy -> keep and reasons. Does not belong here: computing measures (`measures`).
+Belongs here: measures and policy -> keep and reasons. Not here: computing measures (`measures`).
 """
 
 import polars as pl

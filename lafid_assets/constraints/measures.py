@@ -1,6 +1,6 @@
 """Measures of a clip's main face from the per-face scores.
 
-Belongs here: scores -> one row of measures a clip. Does not belong here: thresholds (`policies`), the decision (`decision`).
+Belongs here: scores -> one row of measures a clip. Not here: thresholds (`policies`), the decision (`decision`).
 """
 
 import numpy as np

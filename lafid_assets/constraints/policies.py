@@ -1,6 +1,6 @@
 """What a clip's faces must be like. Thresholds are ours unless a source is named; CoFE publishes none.
 
-Belongs here: typed policies. Does not belong here: computing the measures (`measures`).
+Belongs here: typed policies. Not here: computing the measures (`measures`).
 """
 
 from pydantic import BaseModel, ConfigDict, Field

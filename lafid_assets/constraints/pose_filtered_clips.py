@@ -1,6 +1,6 @@
 """`pose_filtered_clips`: which clips show one prominent face that turns.
 
-Belongs here: the asset. Does not belong here: measures, rules and thresholds (`measures`, `decision`, `policies`).
+Belongs here: the asset. Not here: measures, rules and thresholds (`measures`, `decision`, `policies`).
 """
 
 import dagster as dg

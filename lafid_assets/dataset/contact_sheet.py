@@ -1,6 +1,6 @@
 """The contact sheet: a strip of frames of every kept clip, and one of every rejected clip with its reason.
 
-Belongs here: choosing, decoding and arranging the pictures. Does not belong here: charts (`figures`).
+Belongs here: choosing, decoding and arranging the pictures. Not here: charts (`figures`).
 """
 
 import io
@@ -67,7 +67,7 @@ def choose_strips(outcomes: pl.DataFrame, raw_clips: pl.DataFrame, tags: pl.Data
 
 
 def draw_contact_sheet(strips: Sequence[Strip]) -> bytes:
-    """PNG with two columns of labelled strips; a clip that cannot be decoded any more has an empty strip and a line in the log."""
+    """PNG with two columns of labelled strips; a clip that cannot be decoded any more has an empty strip and a log line."""
     width, height = TILES * TILE_PX, TILE_PX + CAPTION_PX
     lines = (len(strips) + COLUMNS - 1) // COLUMNS
     sheet = Image.new("RGB", (COLUMNS * (width + 8) + 8, max(lines, 1) * (height + 8) + 8), "white")

@@ -1,6 +1,6 @@
 """`dataset_report`: what a person looks at - funnel, poses, contact sheet.
 
-Belongs here: the asset. Does not belong here: counting (`funnel`), drawing (`figures`, `contact_sheet`), the page (`report_page`).
+Belongs here: the asset. Not here: counting (`funnel`), drawing (`figures`, `contact_sheet`), the page (`report_page`).
 """
 
 import base64

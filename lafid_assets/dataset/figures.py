@@ -1,6 +1,6 @@
 """Charts of the dataset, readable in black and white.
 
-Belongs here: frames -> PNG bytes. Does not belong here: photographs (`contact_sheet`), the page around them (`report_page`).
+Belongs here: frames -> PNG bytes. Not here: photographs (`contact_sheet`), the page around them (`report_page`).
 """
 
 import io

@@ -1,6 +1,6 @@
 """The funnel: every clip counted once, by the first step that it did not pass.
 
-Belongs here: outcomes of all steps -> one outcome a clip -> counts. Does not belong here: drawing (`figures`, `cli`).
+Belongs here: outcomes of all steps -> one outcome a clip -> counts. Not here: drawing (`figures`, `cli`).
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ def clip_outcomes(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """One row a clip of the first outcome table: `clip_id`, `status` (`kept` or how it ended), `step`, `reason`.
 
     Args:
-        tables: the tables of `schemas.OUTCOME_TABLES` that exist; a clip that a later table does not hold is `not_processed` there.
+        tables: the tables of `schemas.OUTCOME_TABLES` that exist; a clip missing from a later one is `not_processed`.
     """
     first = OUTCOME_TABLES[0]
     clips = tables[first].select("clip_id", status=pl.lit(KEPT), step=pl.lit(""), reason=pl.lit(""))

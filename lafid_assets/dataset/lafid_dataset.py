@@ -1,6 +1,6 @@
 """`lafid_dataset`: the training table, split by person and versioned by content.
 
-Belongs here: the asset and the join that makes it. Does not belong here: splits, references, versions (modules of these names).
+Belongs here: the asset and the join that makes it. Not here: splits, references, versions (modules of these names).
 """
 
 from collections.abc import Mapping

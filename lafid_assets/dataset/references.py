@@ -1,6 +1,6 @@
 """Reference faces of a clip: spread over poses, the sharpest of each.
 
-Belongs here: face scores -> which frames serve as references. Does not belong here: cutting them out (`training.training_latents`).
+Belongs here: face scores -> which frames serve as references. Not here: cutting them out (`training.training_latents`).
 """
 
 import polars as pl

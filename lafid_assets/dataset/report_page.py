@@ -1,6 +1,6 @@
 """The report as one self-contained HTML page.
 
-Belongs here: figures and counts -> HTML. Does not belong here: drawing them (`figures`, `contact_sheet`).
+Belongs here: figures and counts -> HTML. Not here: drawing them (`figures`, `contact_sheet`).
 """
 
 import base64

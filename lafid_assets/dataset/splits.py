@@ -1,6 +1,6 @@
 """Train, validation and test: whole persons only, and nobody changes sides when clips are added, as far as that is possible.
 
-Belongs here: identities -> splits. Does not belong here: who is the same person (`identity.clustering`).
+Belongs here: identities -> splits. Not here: who is the same person (`identity.clustering`).
 """
 
 import hashlib

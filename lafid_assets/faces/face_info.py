@@ -1,6 +1,6 @@
 """`face_info`, written with `face_frames` and `face_clips` in one transaction a shard.
 
-Belongs here: the asset, and turning endings of children into outcomes. Does not belong here: looking at a frame (`survey`).
+Belongs here: the asset, and turning endings of children into outcomes. Not here: looking at a frame (`survey`).
 """
 
 import logging

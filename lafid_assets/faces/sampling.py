@@ -1,6 +1,6 @@
 """Frames of a clip at a rate in time.
 
-Belongs here: which frames are asked for, and decoding exactly these. Does not belong here: what is seen in them (`survey`).
+Belongs here: which frames are asked for, and decoding exactly these. Not here: what is seen in them (`survey`).
 """
 
 from collections.abc import Iterator

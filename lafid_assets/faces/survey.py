@@ -1,7 +1,7 @@
 """One clip, surveyed: every sampled frame through the face engine.
 
 Belongs here: clip -> rows of `face_info`, `face_frames` and one row of `face_clips`, as values.
-Does not belong here: processes and deadlines (`workers`), thresholds on the scores (`constraints`, `identity`).
+Not here: processes and deadlines (`workers`), thresholds on the scores (`constraints`, `identity`).
 """
 
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
 """Which clips show the same person.
 
-Belongs here: clip centroids -> clusters with stable names. Does not belong here: judging a single clip (`consistency`).
+Belongs here: clip centroids -> clusters with stable names. Not here: judging a single clip (`consistency`).
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Identity over time within a clip.
 
-Belongs here: embeddings of one clip -> measures and decision. Does not belong here: comparing clips (`clustering`).
+Belongs here: embeddings of one clip -> measures and decision. Not here: comparing clips (`clustering`).
 """
 
 from typing import Any

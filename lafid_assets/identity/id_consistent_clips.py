@@ -1,6 +1,6 @@
 """`id_consistent_clips`: which clips show one person from beginning to end.
 
-Belongs here: the asset. Does not belong here: the judgement (`consistency`), its thresholds (`policies`).
+Belongs here: the asset. Not here: the judgement (`consistency`), its thresholds (`policies`).
 """
 
 import dagster as dg

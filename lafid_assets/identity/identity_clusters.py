@@ -1,6 +1,6 @@
 """`identity_clusters`: which clips show the same person.
 
-Belongs here: the asset. Does not belong here: the clustering (`clustering`), its thresholds (`policies`).
+Belongs here: the asset. Not here: the clustering (`clustering`), its thresholds (`policies`).
 """
 
 import dagster as dg

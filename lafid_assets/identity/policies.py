@@ -1,6 +1,6 @@
-"""When two faces count as one person. All figures are ours and belong to an engine: embeddings of different engines are not comparable.
+"""When two faces count as one person. All figures are ours and belong to an engine: different embeddings do not compare.
 
-Belongs here: typed policies. Does not belong here: computing similarities (`similarity`, `clustering`).
+Belongs here: typed policies. Not here: computing similarities (`similarity`, `clustering`).
 """
 
 from pydantic import BaseModel, ConfigDict, Field

@@ -1,6 +1,6 @@
 """What a file says about itself: existence, hash, container header.
 
-Belongs here: one clip's file -> its facts or a `ClipError`. Does not belong here: decoding frames (`faces.sampling`).
+Belongs here: one clip's file -> its facts or a `ClipError`. Not here: decoding frames (`faces.sampling`).
 """
 
 import hashlib
@@ -30,7 +30,7 @@ def resolve(root: Path, path: str) -> Path | None:
     """The real file of a row, or None when there is none.
 
     Raises:
-        ClipError: the path leads out of `root` (absolute, `..`, a link), or is no regular file. Anyone may have written the table.
+        ClipError: the path leads out of `root` (absolute, `..`, a link), or is no regular file: anyone may have written it.
     """
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise ClipError(Reason.OUTSIDE_ROOT, f"the path {path} leads out of the clip root")

@@ -1,6 +1,6 @@
 """Reading what people have on disk: OpenHumanVid's released layout, or a plain folder of videos.
 
-Belongs here: tables, paths and files, joined both ways. Does not belong here: opening a video (`media_probe`), shards (`shards`).
+Belongs here: tables, paths and files, joined both ways. Not here: opening a video (`media_probe`), shards (`shards`).
 
 The released layout (facts: OpenHumanVid, arXiv 2412.00115, and its published table): `OpenHumanVid_part_NNN.csv` with the columns
 below; `clips/part_NNN/ab/cd/<clip_id>`, H.264 mp4, with or without the suffix. Ids are missing on both sides.

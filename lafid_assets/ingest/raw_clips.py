@@ -1,6 +1,6 @@
 """`raw_clips`: a row a clip, the released table joined with the file on disk.
 
-Belongs here: the asset and its kernel. Does not belong here: reading tables (`openhumanvid`), headers (`media_probe`).
+Belongs here: the asset and its kernel. Not here: reading tables (`openhumanvid`), headers (`media_probe`).
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Measures of a checkpoint on persons that it never saw.
 
-Belongs here: checkpoint and held-out clips -> measures. Does not belong here: what a measure is (`model.metrics`), what is enough (`gates`).
+Belongs here: checkpoint and held-out clips -> measures. Not here: what a measure is (`model.metrics`), what is enough (`gates`).
 """
 
 from pathlib import Path

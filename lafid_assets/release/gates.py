@@ -1,6 +1,6 @@
 """What a checkpoint must reach before an alias points to it. The figures are ours.
 
-Belongs here: measures -> passed, or what failed. Does not belong here: measuring (`evaluation`).
+Belongs here: measures -> passed, or what failed. Not here: measuring (`evaluation`).
 """
 
 import polars as pl

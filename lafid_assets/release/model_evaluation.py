@@ -1,6 +1,6 @@
 """`model_evaluation`: the checkpoint's measures on held-out identities.
 
-Belongs here: the asset. Does not belong here: measuring (`evaluation`), what is enough (`gates`).
+Belongs here: the asset. Not here: measuring (`evaluation`), what is enough (`gates`).
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """`registered_model`: the MLflow version, with the alias if the gate opened.
 
-Belongs here: the asset. Does not belong here: packaging (`model.package`), bounds (`gates`), tags (`lineage`).
+Belongs here: the asset. Not here: packaging (`model.package`), bounds (`gates`), tags (`lineage`).
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """One contract a table: from it follow the Parquet types, the DuckDB columns, the blocking checks and the documentation.
 
-Belongs here: the tables and their columns. Does not belong here: what a contract can do (`contract`), how a row is computed
+Belongs here: the tables and their columns. Not here: what a contract can do (`contract`), how a row is computed
 (the chapters).
 """
 

@@ -57,19 +57,21 @@ def sample_frames(path: Path, spans: Sequence[Span], fps: float) -> Iterator[Loo
 
 def _within(frames: Iterator[av.VideoFrame], spans: Sequence[Span], fps: float) -> Iterator[Look]:
     zero_s: float | None = None
+    waiting = list(enumerate(spans))
     due_s = spans[0].start_s
     for frame in frames:
         if frame.time is None:
             continue
         zero_s = frame.time if zero_s is None else zero_s
         time_s = frame.time - zero_s
-        if time_s > spans[-1].end_s:
+        while waiting and time_s > waiting[0][1].end_s + _TIME_TOLERANCE_S:
+            waiting.pop(0)
+            due_s = waiting[0][1].start_s if waiting else due_s
+        if not waiting:
             return
-        index = next((i for i, span in enumerate(spans) if span.start_s <= time_s <= span.end_s), None)
-        if index is None or time_s < due_s - _TIME_TOLERANCE_S:
-            continue
-        due_s = max(due_s + 1 / fps, time_s + 0.5 / fps)
-        yield Look(index, time_s, _upright(frame))
+        if time_s >= due_s - _TIME_TOLERANCE_S:
+            due_s = max(due_s + 1 / fps, time_s + 0.5 / fps)
+            yield Look(waiting[0][0], time_s, _upright(frame))
 
 
 def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:

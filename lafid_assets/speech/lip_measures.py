@@ -22,6 +22,9 @@ _OFFSET_STEP_S = 0.04
 _SHORTEST_PAIRED_S = 2.0
 """Over less, unrelated signals correlate by chance."""
 
+_LEAST_DEVIATION = 1e-5
+"""Below it a signal is constant but for rounding."""
+
 
 @dataclass(frozen=True)
 class LipSync:
@@ -46,7 +49,7 @@ def mouth_range(track: MouthTrack) -> float | None:
 
 
 def lip_sync(track: MouthTrack, audio: Audio) -> LipSync | None:
-    """How well the opening follows the loudness, at the best of several offsets. None where too little can be compared.
+    """How well the opening follows the sound's envelope, at the best of several offsets. None where too little can be compared.
 
     Mouth opening and envelope of speech correlate at 2 to 7 Hz, the lips leading by 0.1 to 0.3 s (Chandrasekaran et al.
     2009, The natural statistics of audiovisual speech, PLoS Comput Biol 5:7). Both signals lose their mean over a second
@@ -57,14 +60,14 @@ def lip_sync(track: MouthTrack, audio: Audio) -> LipSync | None:
         return None
     times_s = track.times_s[known]
     opening = _without_drift(times_s, track.openings[known], track.run[known])
-    if _observed_s(times_s, track.run[known]) < _SHORTEST_PAIRED_S or not opening.std():
+    if _observed_s(times_s, track.run[known]) < _SHORTEST_PAIRED_S or opening.std() < _LEAST_DEVIATION:
         return None
-    loudness_times_s, loudness = _envelope(audio)
+    envelope_times_s, envelope = _envelope(audio)
     best: LipSync | None = None
     for offset_s in np.arange(-_LARGEST_OFFSET_S, _LARGEST_OFFSET_S + 1e-9, _OFFSET_STEP_S):
-        heard = np.interp(times_s + offset_s, loudness_times_s, loudness)
+        heard = np.interp(times_s + offset_s, envelope_times_s, envelope)
         heard = _without_drift(times_s, heard, track.run[known])
-        if not heard.std():
+        if heard.std() < _LEAST_DEVIATION:
             continue
         correlation = float(np.corrcoef(opening, heard)[0, 1])
         if best is None or correlation > best.correlation:
@@ -91,11 +94,9 @@ def _observed_s(times_s: NDArray[np.float64], run: NDArray[np.int64]) -> float:
 
 
 def _envelope(audio: Audio) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Times and loudness in decibels (at most 50 below the loudest), every 10 ms."""
+    """Times and root mean square amplitude, every 10 ms."""
     step = audio.sample_rate_hz // 100
     count = len(audio.samples) // step
     power = (audio.samples[: count * step].astype(np.float64).reshape(count, step) ** 2).mean(axis=1)
     width = round(_ENVELOPE_S * 100)
-    smooth = np.convolve(power, np.ones(width) / width, mode="same")
-    floor = max(smooth.max(initial=0.0) * 1e-5, 1e-12)
-    return (np.arange(count) + 0.5) / 100, 10 * np.log10(np.maximum(smooth, floor))
+    return (np.arange(count) + 0.5) / 100, np.sqrt(np.convolve(power, np.ones(width) / width, mode="same"))

@@ -138,17 +138,20 @@ class _Follower:
         self._runs: list[int] = []
         self._face_counts: list[int] = []
         self._run = 0
+        self._span_index: int | None = None
         self._detected: _Detection | None = None
         self._waiting: list[Look] = []
 
     def see(self, look: Look) -> None:
         """Take the next look, in order of time."""
-        if self._waiting and self._waiting[-1].span_index != look.span_index:
+        if self._span_index != look.span_index:
             self._close_span()
-        elif self._detected and self._detected.look.span_index != look.span_index:
-            self._detected = None
+            self._span_index = look.span_index
+            self._waiting = [look]
+            self._detect()
+            return
         self._waiting.append(look)
-        if self._detected is None or len(self._waiting) >= self._settings.detect_every:
+        if len(self._waiting) >= self._settings.detect_every:
             self._detect()
 
     def finish(self) -> MouthTrack:

@@ -41,7 +41,7 @@ class SpeechMeasures:
         transcriber: its name.
         mouth: the mouth over the voiced stretches; over a few spread windows where no voice is heard.
         mouth_range: how far it opens and closes within a second, as a share of the face's height (`lip_measures.mouth_range`).
-        lip_audio_correlation, lip_audio_offset_s: of opening and loudness (`lip_measures.lip_sync`); None without a voice.
+        lip_audio_correlation, lip_audio_offset_s: of opening and envelope (`lip_measures.lip_sync`); None without a voice.
     """
 
     has_audio: bool

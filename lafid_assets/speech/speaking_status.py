@@ -47,8 +47,8 @@ class SpeechPolicy(BaseModel):
     """When a clip counts as spoken on screen. All defaults are ours.
 
     No threshold comes from labelled clips. Mouth: portraits with a still mouth, moved, tilted and zoomed under sensor noise
-    and H.264, give ranges of 0.002 to 0.010 (worst 0.019); a speaking mouth opens by 5 to 15 mm on a face of about 115 mm,
-    0.04 to 0.13. Correlation: moving lips against voices that are not theirs reach 0.5 once in twenty over 3 to 8 s.
+    and H.264, give ranges of 0.002 to 0.009 (dlib); a speaking mouth opens by 5 to 15 mm on a face of about 115 mm, 0.04
+    to 0.13. Correlation: moving lips against voices that are not theirs reach 0.5 once in twenty over 3 to 5 s.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

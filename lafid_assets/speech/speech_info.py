@@ -1,6 +1,6 @@
 """`speech_info`: what is heard, and how the lips move. Measures only.
 
-Belongs here: the asset, and turning endings of children into outcomes. Does not belong here: measuring (`measures`).
+Belongs here: the asset, and turning endings of children into outcomes. Not here: measuring (`measures`).
 """
 
 from collections.abc import Mapping

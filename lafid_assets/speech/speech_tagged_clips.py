@@ -1,6 +1,6 @@
 """`speech_tagged_clips`: who speaks, and the caption that says so. From `speech_info` alone; no sound is opened.
 
-Belongs here: the asset and its row. Does not belong here: the decision (`speaking_status`), the wording (`caption`).
+Belongs here: the asset and its row. Not here: the decision (`speaking_status`), the wording (`caption`).
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """`fusion_dit`: the trained checkpoint.
 
-Belongs here: the asset. Does not belong here: the training loop (`model.train`).
+Belongs here: the asset. Not here: the training loop (`model.train`).
 """
 
 import logging

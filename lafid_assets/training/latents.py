@@ -1,6 +1,6 @@
 """Everything frozen about a clip, computed once and cached by content.
 
-Belongs here: which clips need encoding and under which key. Does not belong here: encoders and file format (`model.encoders`, `model.data`).
+Belongs here: which clips need encoding and under which key. Not here: encoders and file format (`model.encoders`, `model.data`).
 """
 
 import hashlib

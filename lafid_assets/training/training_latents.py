@@ -1,6 +1,6 @@
 """`training_latents`: everything frozen, precomputed once a clip, keyed by content.
 
-Belongs here: the asset. Does not belong here: keys and encoding (`latents`), the encoders (`model.encoders`).
+Belongs here: the asset. Not here: keys and encoding (`latents`), the encoders (`model.encoders`).
 """
 
 import dagster as dg

@@ -18,14 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from model.face_engine.dlib_weights import find_dlib_weights
 from model.face_engine.interface import Box, EngineInfo, Face, Image
+from model.face_engine.landmark_pose import MIRROR, load_landmark_pose
 from model.face_engine.landmark_pose import WEIGHTS as POSE_WEIGHTS
-from model.face_engine.landmark_pose import load_landmark_pose
 
 CODE_VERSION = 1
 """Raised when the same weights and settings would give other faces."""
 
-_STARTS = ((0.0, 0.0, 1.0), (-0.04, -0.04, 0.95), (0.04, -0.04, 0.95), (-0.04, 0.04, 1.05), (0.04, 0.04, 1.05))
-"""Shift x, shift y (shares of the box's side) and scale of the boxes from which the landmarks are predicted."""
+_START_SCALES = (0.94, 1.06)
+"""Sizes, in those of the detected box, of the boxes from which the landmarks are predicted."""
+_PATCH_MARGIN = 0.5
+"""What the landmark predictor sees around the box, as a share of its longer side."""
 
 
 class DlibSettings(BaseModel):
@@ -50,10 +52,10 @@ class DlibSettings(BaseModel):
         description="Border around a frame that a face fills, share of its longer side.",
     )
     max_landmark_spread: float = Field(
-        default=0.03,
+        default=0.02,
         gt=0,
-        description="Pose is given up where landmarks from shifted boxes lie farther apart than this share of the box "
-        "(root mean square): more than twice the noise that the pose was fitted with.",
+        description="Pose is given up where the predictions of the landmarks lie farther apart than this share of the box "
+        "(root mean square distance from their mean): the greatest noise that the pose was fitted with.",
     )
 
 
@@ -64,8 +66,9 @@ class DlibEngine:
     `detection_side_px`; twice that size (HOG misses 4-5 % of near-frontal faces otherwise, and all below 80 px); the
     frame with a border around it (a face that fills the frame leaves HOG no context).
 
-    Landmarks are the mean of five predictions from slightly shifted boxes: steadier than one, finer than dlib's whole
-    pixels, and their spread tells where the predictor only guesses (profiles, hands before the face).
+    Landmarks are the mean of four predictions, from two box sizes on the image and on its mirror image: steadier than
+    one, finer than dlib's whole pixels, fair to left and right; and their spread tells where the predictor only guesses
+    (profiles, hands before the face).
     """
 
     def __init__(self, settings: DlibSettings | None = None) -> None:
@@ -100,7 +103,7 @@ class DlibEngine:
         """Landmarks, pose and mouth of one face (`FaceEngine.landmarks`).
 
         Raises:
-            ValueError: the image is not (H, W, 3) uint8.
+            ValueError: the image is not (H, W, 3) uint8, or the box lies outside it.
         """
         image = _checked(image_rgb)
         if box is not None:
@@ -123,16 +126,27 @@ class DlibEngine:
     def _landmarks(self, image: Image, box: Box) -> tuple[NDArray[np.float64], float]:
         """(68, 2) mean of the predictions, and their root mean square distance from it as a share of the box's side."""
         x1, y1, x2, y2 = box
-        center_x, center_y, side = (x1 + x2) / 2, (y1 + y2) / 2, ((x2 - x1) * (y2 - y1)) ** 0.5
+        side = max(x2 - x1, y2 - y1)
+        left, top = (max(0, round(edge - _PATCH_MARGIN * side)) for edge in (x1, y1))
+        right, bottom = (max(0, round(edge + _PATCH_MARGIN * side)) for edge in (x2, y2))
+        patch = np.ascontiguousarray(image[top:bottom, left:right])
+        if not patch.size:
+            raise ValueError(f"the box {box} lies outside the image of {image.shape[1]} x {image.shape[0]} px")
+        mirrored, last_x = np.ascontiguousarray(patch[:, ::-1]), patch.shape[1] - 1
+        center_x, center_y = (x1 + x2) / 2 - left, (y1 + y2) / 2 - top
         predictions = []
-        for shift_x, shift_y, scale in _STARTS:
+        for scale in _START_SCALES:
             half_w, half_h = scale * (x2 - x1) / 2, scale * (y2 - y1) / 2
-            x, y = center_x + shift_x * side, center_y + shift_y * side
-            shape = self._predictor(image, _rectangle((x - half_w, y - half_h, x + half_w, y + half_h)))
-            predictions.append([(point.x, point.y) for point in shape.parts()])
-        points = np.array(predictions, np.float64)
+            edges = (center_x - half_w, center_y - half_h, center_x + half_w, center_y + half_h)
+            predictions.append(self._predict(patch, edges))
+            edges = (last_x - edges[2], edges[1], last_x - edges[0], edges[3])
+            predictions.append((np.array((last_x, 0)) - self._predict(mirrored, edges) * (1, -1))[MIRROR])
+        points = np.stack(predictions) + np.array((left, top))
         mean = points.mean(axis=0)
         return mean, float(np.sqrt(((points - mean) ** 2).sum(axis=-1).mean()) / side)
+
+    def _predict(self, patch: Image, box: Box) -> NDArray[np.float64]:
+        return np.array([(point.x, point.y) for point in self._predictor(patch, _rectangle(box)).parts()], np.float64)
 
     def _embedding(self, image: Image, box: Box, points: NDArray[np.float64]) -> NDArray[np.float32]:
         import dlib
@@ -148,9 +162,7 @@ class DlibEngine:
         found = (
             self._pass(image, enlarge=1, pad_px=0, min_score=self.settings.min_score)
             or self._pass(image, enlarge=2, pad_px=0, min_score=retry)
-            or self._pass(
-                image, enlarge=1, pad_px=round(self.settings.pad_share * max(image.shape[:2])), min_score=retry
-            )
+            or self._pass(image, enlarge=1, pad_px=round(self.settings.pad_share * max(image.shape[:2])), min_score=retry)
         )
         return sorted(found, key=lambda item: (item[0][0] - item[0][2]) * (item[0][3] - item[0][1]))
 
@@ -164,8 +176,7 @@ class DlibEngine:
         rectangles, scores, _ = self._detector.run(resized, 0, min_score)
         edges = [(r.left(), r.top(), r.right() + 1, r.bottom() + 1) for r in rectangles]
         boxes: list[Box] = [
-            (x1 / scale - pad_px, y1 / scale - pad_px, x2 / scale - pad_px, y2 / scale - pad_px)
-            for x1, y1, x2, y2 in edges
+            (x1 / scale - pad_px, y1 / scale - pad_px, x2 / scale - pad_px, y2 / scale - pad_px) for x1, y1, x2, y2 in edges
         ]
         return list(zip(boxes, map(float, scores), strict=True))
 

@@ -44,5 +44,5 @@ def test_it_is_laid_out_as_wan_2_2_ti2v(base_dir: Path) -> None:
     assert config.in_channels == config.out_channels == base.codec.config.z_dim == 48
     assert config.image_dim is None
     assert base.image_to_video().config.expand_timesteps
-    assert base.size_multiple_px == 8
+    assert base.size_multiple_px == 16
     assert not any(parameter.requires_grad for parameter in base.transformer.parameters())

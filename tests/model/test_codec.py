@@ -51,11 +51,8 @@ def test_normalised_photographs_have_unit_scale() -> None:
 
 def test_the_stock_pipeline_begins_with_the_given_image(base: Base) -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
-    frames = (
-        base.image_to_video()(
-            image=image, prompt="x", height=16, width=16, num_frames=2, num_inference_steps=1, guidance_scale=1.0, output_type="np"
-        )
-        .frames[0]
-    )
+    frames = base.image_to_video()(
+        image=image, prompt="x", height=16, width=16, num_frames=2, num_inference_steps=1, guidance_scale=1.0, output_type="np"
+    ).frames[0]
     assert frames.shape == (3, 16, 16, 3)
     assert np.array_equal((frames[0] * 255).round().astype(np.uint8), np.asarray(image))

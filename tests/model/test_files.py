@@ -7,12 +7,16 @@ import pytest
 from model.files import sha256_folder, whole_file, whole_folder
 
 
+def write_half_and_fail(path: Path) -> None:
+    path.write_text("half")
+    raise FileNotFoundError
+
+
 def test_a_broken_write_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError), whole_file(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), whole_file(target) as temporary:
+        write_half_and_fail(temporary)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -25,9 +29,8 @@ def test_the_temporary_file_keeps_the_suffix(tmp_path: Path) -> None:
 
 
 def test_a_broken_folder_vanishes(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "run") as temporary:
-        (temporary / "part").write_text("half")
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "run") as temporary:
+        write_half_and_fail(temporary / "part")
     assert list(tmp_path.iterdir()) == []
 
 

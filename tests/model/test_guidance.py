@@ -55,6 +55,13 @@ def test_the_stock_pipeline_names_its_passes(base: Base, model: FusedModel, clip
     stand_in = Watched(base.transformer, model.fusion(clips.batch([0]).face), model.fusion.null(), 1.0)
     image = Image.fromarray(np.zeros((16, 16, 3), np.uint8))
     base.image_to_video(stand_in)(
-        image=image, prompt="x", height=16, width=16, num_frames=2, num_inference_steps=2, guidance_scale=3.0, output_type="latent"
+        image=image,
+        prompt="x",
+        height=16,
+        width=16,
+        num_frames=2,
+        num_inference_steps=2,
+        guidance_scale=3.0,
+        output_type="latent",
     )
     assert seen == ["cond", "uncond"] * 2

@@ -64,8 +64,9 @@ def test_a_photograph_survives_at_64_px_with_30_db(tmp_path: Path, name: str) ->
 
 def test_fitting_cuts_to_the_aspect_around_the_centre() -> None:
     wide = np.zeros((1, 20, 60, 3), np.uint8)
-    wide[:, :, 40:] = 255
-    assert fit_frames(wide, 10, 10).max() == 0
+    wide[:, :, 30:] = 255
+    assert fit_frames(wide, 10, 10, centre_xy_px=(0, 10)).max() == 0
     assert fit_frames(wide, 10, 10, centre_xy_px=(59, 10)).min() == 255
+    assert fit_frames(wide, 10, 10)[0, 5].mean(axis=1).tolist() == pytest.approx([0, 0, 0, 0, 0, 255, 255, 255, 255, 255], abs=20)
     assert fit_frames(wide, 20, 60).shape == (1, 20, 60, 3)
     assert np.array_equal(fit_frames(wide, 20, 60), wide)

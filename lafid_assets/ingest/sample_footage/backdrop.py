@@ -34,7 +34,7 @@ class Backdrop:
             (width - 1) / 2 + 0.8 * _MARGIN * self.size[0] * np.cos(angle),
             (height - 1) / 2 + 0.8 * _MARGIN * self.size[1] * np.sin(angle),
         )
-        return cv2.getRectSubPix(self.picture, self.size, centre)
+        return np.asarray(cv2.getRectSubPix(self.picture, self.size, centre), np.uint8)
 
 
 def make_backdrop(size: tuple[int, int], seed: int) -> Backdrop:
@@ -43,15 +43,16 @@ def make_backdrop(size: tuple[int, int], seed: int) -> Backdrop:
 
     rng = np.random.default_rng(seed)
     width, height = (round(side * (1 + 2 * _MARGIN)) for side in size)
-    walls = rng.integers(40, 170, (4, 6, 3), dtype=np.uint8)
+    wall = rng.integers(80, 150) + rng.integers(-20, 20, 3)
+    walls = (wall + rng.integers(-25, 25, (4, 6, 3))).astype(np.uint8)
     picture = cv2.resize(walls, (width, height), interpolation=cv2.INTER_CUBIC)
     for _ in range(9):
         x, tall = int(rng.integers(0, width)), int(rng.integers(height // 4, height))
-        colour = [int(c) for c in rng.integers(20, 200, 3)]
+        colour = [int(c) for c in wall * rng.uniform(0.4, 1.2) + rng.integers(-25, 25, 3)]
         cv2.rectangle(picture, (x, height - tall), (x + int(rng.integers(12, width // 8)), height), colour, -1)
     for _ in range(14):
         centre = int(rng.integers(0, width)), int(rng.integers(0, height * 2 // 3))
         light = np.zeros_like(picture)
-        cv2.circle(light, centre, int(rng.integers(6, 22)), [int(c) for c in rng.integers(40, 110, 3)], -1)
+        cv2.circle(light, centre, int(rng.integers(6, 22)), [int(c) for c in rng.uniform(0.3, 0.9) * np.array((110, 95, 70))], -1)
         picture = cv2.add(picture, light)
-    return Backdrop(cv2.GaussianBlur(picture, (0, 0), 5), size)
+    return Backdrop(np.asarray(cv2.GaussianBlur(picture, (0, 0), 6), np.uint8), size)

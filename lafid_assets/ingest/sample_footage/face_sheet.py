@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lafid_assets.ingest.sample_footage.persons import Person, Proportions, Tone
 from lafid_assets.ingest.sample_footage.portraits import Portrait
 from lafid_assets.ingest.sample_footage.relief import CHIN, JAW, LEFT_EYE, RIGHT_EYE, Array, HeadFrame, depth_map, smoothstep
+from lafid_assets.ingest.sample_footage.resample import dense_map, grid_px, resample
 
 RgbaImage = NDArray[np.uint8]
 """(height, width, 4): red, green, blue premultiplied by alpha, and alpha."""
@@ -45,7 +46,7 @@ def fit_landmarks(portrait: Portrait) -> NDArray[np.float64]:
     from model.face_engine.dlib_engine import DlibEngine
 
     face = DlibEngine().landmarks(portrait.load(), portrait.face_box)
-    assert face is not None  # noqa: S101 - a given box always yields landmarks
+    assert face is not None, "a given box always yields landmarks"
     return face.landmarks_px.astype(np.float64)
 
 
@@ -95,16 +96,16 @@ def _cut_out(portrait: Portrait, landmarks_px: NDArray[np.float64]) -> tuple[NDA
     scale = FACE_WIDTH_PX / float(np.linalg.norm(landmarks_px[16] - landmarks_px[0]))
     size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
     mask = cv2.fillPoly(np.zeros(picture.shape[:2], np.uint8), [np.array(portrait.outline, np.int32)], 255)
-    alpha = cv2.erode(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), np.ones((3, 3), np.uint8))
-    rgb = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-    return rgb, cv2.GaussianBlur(alpha, (0, 0), 1.3), HeadFrame.of((landmarks_px + 0.5) * scale - 0.5)
+    inner = cv2.erode(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), np.ones((3, 3), np.uint8))
+    alpha = np.asarray(cv2.GaussianBlur(inner, (0, 0), 1.3), np.uint8)
+    rgb = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return rgb, alpha, HeadFrame.of((landmarks_px + 0.5) * scale - 0.5)
 
 
 def _stretch(
     rgb: NDArray[np.uint8], alpha: NDArray[np.uint8], sitter: HeadFrame, landmarks: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Picture and alpha with the sitter's landmarks moved to `landmarks` by a thin-plate spline; the far surroundings stay."""
-    import cv2
     from scipy.interpolate import RBFInterpolator
 
     if np.array_equal(landmarks, sitter.landmarks):
@@ -115,14 +116,11 @@ def _stretch(
     moved_from = np.concatenate((sitter.landmarks, anchors))
     spline = RBFInterpolator(moved_to, moved_from - moved_to, kernel="thin_plate_spline", smoothing=1e-3)
 
-    height, width = alpha.shape
-    columns, rows = -(-width // _WARP_STEP_PX), -(-height // _WARP_STEP_PX)
-    x, y = ((np.arange(n) + 0.5) * _WARP_STEP_PX - 0.5 for n in (columns, rows))
-    points = sitter.from_px(np.stack(np.meshgrid(x, y), axis=-1))
-    source = sitter.to_px(points + spline(points.reshape(-1, 2)).reshape(points.shape)).astype(np.float32)
-    full = cv2.resize(source, (columns * _WARP_STEP_PX, rows * _WARP_STEP_PX))[:height, :width]
-    warped = [cv2.remap(image, full, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE) for image in (rgb, alpha)]
-    return warped[0], warped[1]
+    size = alpha.shape[1], alpha.shape[0]
+    points = sitter.from_px(grid_px(size, _WARP_STEP_PX))
+    source = sitter.to_px(points + spline(points.reshape(-1, 2)).reshape(points.shape))
+    source_px = dense_map(source, size, _WARP_STEP_PX)
+    return resample(rgb, source_px, cubic=True), resample(alpha, source_px, cubic=True)
 
 
 def _toned(rgb: NDArray[np.uint8], frame: HeadFrame, tone: Tone) -> NDArray[np.uint8]:
@@ -132,8 +130,8 @@ def _toned(rgb: NDArray[np.uint8], frame: HeadFrame, tone: Tone) -> NDArray[np.u
         return rgb
     if tone.skin_smoothing:
         for _ in range(3):
-            rgb = cv2.bilateralFilter(rgb, 9, tone.skin_smoothing, 7)
-    lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+            rgb = np.asarray(cv2.bilateralFilter(rgb, 9, tone.skin_smoothing, 7), np.uint8)
+    lab = np.asarray(cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
     skin, hair, clothes = _regions(lab, frame)
     lightness = lab[..., 0] / 100
     toned = skin * lightness ** (1 + tone.skin_depth) + hair * lightness ** (1 + tone.hair_depth) + clothes * lightness
@@ -155,13 +153,17 @@ def _regions(lab: Array, frame: HeadFrame) -> tuple[Array, Array, Array]:
     cv2.fillConvexPoly(face, cv2.convexHull(outline).astype(np.int32), 1.0)
     chroma = lab[..., 1:] - np.median(lab[face > 0][:, 1:], axis=0)
     skin_coloured = smoothstep(2 - np.hypot(chroma[..., 0], chroma[..., 1]) / _SKIN_CHROMA_TOLERANCE)
-    face = cv2.GaussianBlur(face, (0, 0), 0.06 * frame.half_width_px)
+    face = np.asarray(cv2.GaussianBlur(face, (0, 0), 0.06 * frame.half_width_px), np.float32)
 
     u, v = (frame.from_px(np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1))[..., i] for i in (0, 1))
     below_chin = smoothstep((v - frame.landmarks[CHIN, 1]) / 0.35)
     head = (np.abs(u) < 1.3) & (v < frame.landmarks[CHIN, 1] + 0.8) & (v > -0.9)
     skin = np.maximum(face, head * skin_coloured * smoothstep(lab[..., 0] / 30 - 1))
-    return skin.astype(np.float32), ((1 - below_chin) * (1 - skin)).astype(np.float32), (below_chin * (1 - skin)).astype(np.float32)
+    return (
+        skin.astype(np.float32),
+        ((1 - below_chin) * (1 - skin)).astype(np.float32),
+        (below_chin * (1 - skin)).astype(np.float32),
+    )
 
 
 def _brows(frame: HeadFrame, shape: tuple[int, ...]) -> Array:
@@ -171,4 +173,4 @@ def _brows(frame: HeadFrame, shape: tuple[int, ...]) -> Array:
     for brow in (LEFT_BROW, RIGHT_BROW):
         line = frame.to_px(frame.landmarks[brow]).astype(np.int32)
         cv2.polylines(mask, [line], False, 1.0, max(1, int(0.09 * frame.half_width_px)))
-    return cv2.GaussianBlur(mask, (0, 0), 0.025 * frame.half_width_px)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.025 * frame.half_width_px), np.float32)

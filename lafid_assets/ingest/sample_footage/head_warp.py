@@ -8,9 +8,9 @@ where they are: the head's displacement fades out over the neck.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lafid_assets.ingest.sample_footage.relief import CHIN, Array, HeadFrame, depth_at, smoothstep
+from lafid_assets.ingest.sample_footage.resample import dense_map, grid_px
 from model.face_engine.rotations import rotation_from_angles
 
 GRID_STEP_PX = 3
@@ -42,7 +42,7 @@ class Placement:
 
 
 def warp_map(frame: HeadFrame, depth: Array, pose: Pose, placement: Placement, size: tuple[int, int]) -> Array:
-    """(height, width, 2) float32 for cv2.remap: x and y in the portrait of what each pixel of the frame shows.
+    """(height, width, 2) float32 for `resample`: x and y in the portrait of what each pixel of the frame shows.
 
     Args:
         frame: the head in the portrait.
@@ -51,22 +51,15 @@ def warp_map(frame: HeadFrame, depth: Array, pose: Pose, placement: Placement, s
         placement: of the head in the frame.
         size: width, height of the frame in pixels.
     """
-    import cv2
-
-    width, height = size
-    columns, rows = -(-width // GRID_STEP_PX), -(-height // GRID_STEP_PX)
-    x = ((np.arange(columns) + 0.5) * GRID_STEP_PX - 0.5 - placement.x_px) / (placement.scale * frame.half_width_px)
-    y = ((np.arange(rows) + 0.5) * GRID_STEP_PX - 0.5 - placement.y_px) / (placement.scale * frame.half_width_px)
-    u, v = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
-    grid = np.stack((u, v), axis=-1)
-
+    in_frame_px = grid_px(size, GRID_STEP_PX) - (placement.x_px, placement.y_px)
+    grid = (in_frame_px / (placement.scale * frame.half_width_px)).astype(np.float32)
+    u, v = grid[..., 0].copy(), grid[..., 1].copy()
     stiffness = _stiffness(u, v, float(frame.landmarks[CHIN, 1]))
     moving = np.flatnonzero(stiffness.any(axis=1))
     if moving.size:
         band = slice(moving[0], moving[-1] + 1)
         grid[band] += stiffness[band, :, None] * (_cast(depth, pose, u[band], v[band]) - grid[band])
-    full = cv2.resize(frame.to_px(grid).astype(np.float32), (columns * GRID_STEP_PX, rows * GRID_STEP_PX))
-    return full[:height, :width]
+    return dense_map(frame.to_px(grid), size, GRID_STEP_PX)
 
 
 def _stiffness(u: Array, v: Array, chin: float) -> Array:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.ingest.sample_footage.face_sheet import RgbaImage
 from lafid_assets.ingest.sample_footage.relief import CHIN, HeadFrame, smoothstep
+from lafid_assets.ingest.sample_footage.resample import resample
 
 WIDEST = 0.30
 """Largest sensible gap between the lips, in half face widths."""
@@ -21,8 +22,6 @@ _REACH = 1.3
 
 def open_mouth(texture: RgbaImage, frame: HeadFrame, gap: float) -> RgbaImage:
     """`texture` with the inner lips moved apart by `gap`, in half face widths, on top of the gap that they have."""
-    import cv2
-
     left, top = (int(x) for x in frame.to_px(np.array((-_REACH, -0.1))))
     right, bottom = (int(x) for x in frame.to_px(np.array((_REACH, frame.landmarks[CHIN, 1] + gap + 0.5))))
     window = slice(max(top, 0), bottom), slice(max(left, 0), right)
@@ -39,7 +38,7 @@ def open_mouth(texture: RgbaImage, frame: HeadFrame, gap: float) -> RgbaImage:
 
     source_v = np.where(v > cut + lip_drop, v - chin_drop, np.minimum(v, cut))
     source = frame.to_px(np.stack((u, source_v), axis=-1)).astype(np.float32)
-    moved = cv2.remap(texture, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    moved = resample(texture, source)
     inside = smoothstep((v - cut) / _EDGE_SOFTNESS) * smoothstep((cut + lip_drop - v) / _EDGE_SOFTNESS)
     inside = (inside * (lip_drop > 0))[..., None]
     moved[..., :3] = np.rint(moved[..., :3] * (1 - inside) + np.array(_MOUTH_COLOUR_RGB) * inside).astype(np.uint8)

@@ -55,6 +55,7 @@ class Person(BaseModel):
 
     name: str
     portrait: Portrait
+    voice_pitch_hz: float = Field(gt=0, description="Mean fundamental frequency of the voice.")
     proportions: Proportions = Proportions()
     tone: Tone = Tone()
 
@@ -62,7 +63,96 @@ class Person(BaseModel):
 PERSONS: dict[str, Person] = {
     person.name: person
     for person in (
-        Person(name="collins", portrait=COLLINS),
-        Person(name="hopper", portrait=HOPPER),
+        Person(name="collins", portrait=COLLINS, voice_pitch_hz=200),
+        Person(name="hopper", portrait=HOPPER, voice_pitch_hz=170),
+        Person(
+            name="vega",
+            portrait=COLLINS,
+            voice_pitch_hz=205,
+            proportions=Proportions(
+                eye_spacing=-0.06,
+                eye_size=0.06,
+                eye_tilt=-0.14,
+                eye_height=0.04,
+                brow_height=0.07,
+                brow_tilt=-0.12,
+                nose_width=0.15,
+                nose_length=-0.08,
+                mouth_width=0.22,
+                lips=-0.26,
+                mouth_height=0.08,
+                jaw_width=0.06,
+                chin_width=-0.07,
+                chin_length=-0.22,
+                face_width=-0.05,
+            ),
+            tone=Tone(skin_depth=0.39, skin_warmth=4.1, hair_depth=1.79, clothes_hue_deg=160.0),
+        ),
+        Person(
+            name="lyra",
+            portrait=COLLINS,
+            voice_pitch_hz=225,
+            proportions=Proportions(
+                eye_spacing=-0.08,
+                eye_size=-0.03,
+                eye_tilt=0.14,
+                eye_height=0.04,
+                brow_height=0.09,
+                brow_tilt=0.06,
+                nose_width=0.3,
+                nose_length=-0.13,
+                mouth_width=-0.24,
+                lips=-0.4,
+                mouth_height=0.03,
+                jaw_width=0.07,
+                chin_width=-0.24,
+                chin_length=0.11,
+                face_width=0.03,
+            ),
+            tone=Tone(brow_depth=0.43, hair_depth=0.63, clothes_hue_deg=-110.0),
+        ),
+        Person(
+            name="rigel",
+            portrait=HOPPER,
+            voice_pitch_hz=120,
+            proportions=Proportions(
+                eye_size=-0.09,
+                eye_tilt=-0.03,
+                eye_height=0.09,
+                brow_height=0.08,
+                brow_tilt=-0.15,
+                nose_width=0.3,
+                nose_length=-0.22,
+                mouth_width=0.18,
+                lips=0.29,
+                mouth_height=0.08,
+                jaw_width=-0.05,
+                chin_width=-0.12,
+                chin_length=0.2,
+            ),
+            tone=Tone(hair_depth=1.65),
+        ),
+        Person(
+            name="mira",
+            portrait=HOPPER,
+            voice_pitch_hz=190,
+            proportions=Proportions(
+                eye_spacing=-0.08,
+                eye_size=-0.04,
+                eye_tilt=-0.01,
+                brow_height=-0.02,
+                brow_tilt=-0.11,
+                nose_width=-0.2,
+                nose_length=0.22,
+                mouth_width=-0.19,
+                lips=0.19,
+                mouth_height=-0.02,
+                jaw_width=0.18,
+                chin_width=-0.03,
+                chin_length=-0.22,
+                face_width=0.01,
+            ),
+            tone=Tone(skin_depth=0.2, skin_warmth=0.4, hair_depth=1.59, brow_depth=0.2, skin_smoothing=30),
+        ),
     )
 }

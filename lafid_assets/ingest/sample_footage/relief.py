@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lafid_assets.ingest.sample_footage.resample import resample
+
 Array = NDArray[np.float32]
 
 JAW = slice(0, 17)
@@ -97,15 +99,8 @@ def depth_map(landmarks: NDArray[np.float64], hair_half_width: float) -> Array:
 
 def depth_at(depth: Array, u: Array, v: Array) -> Array:
     """Depth at (h, w) points in head units; the border's depth beyond the grid."""
-    import cv2
-
-    return cv2.remap(
-        depth,
-        (u + np.float32(SIDE)) * np.float32(CELLS_PER_UNIT),
-        (v - np.float32(TOP)) * np.float32(CELLS_PER_UNIT),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    cells = np.stack((u - np.float32(-SIDE), v - np.float32(TOP)), axis=-1) * np.float32(CELLS_PER_UNIT)
+    return resample(depth, cells)
 
 
 def _jaw_half_width(jaw_side: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:

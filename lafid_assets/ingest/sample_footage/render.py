@@ -15,6 +15,7 @@ from lafid_assets.ingest.sample_footage.face_sheet import FaceSheet, RgbaImage, 
 from lafid_assets.ingest.sample_footage.head_warp import Placement, Pose, warp_map
 from lafid_assets.ingest.sample_footage.mouth import open_mouth
 from lafid_assets.ingest.sample_footage.persons import PERSONS
+from lafid_assets.ingest.sample_footage.resample import resample
 from lafid_assets.ingest.sample_footage.scenes import Appearance, Motion, Scene
 from lafid_assets.ingest.sample_footage.voice import SAMPLE_RATE_HZ, Samples
 
@@ -63,9 +64,9 @@ class Studio:
         pose = pose_at(appearance.motion, time_s)
         source = warp_map(sheet.frame, sheet.depth, pose, placement, (width, height))
         texture = self._texture(appearance.person, level)
-        layer = cv2.remap(texture, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        background = cv2.multiply(picture, cv2.cvtColor(255 - layer[..., 3], cv2.COLOR_GRAY2RGB), scale=1 / 255)
-        return cv2.add(background, np.ascontiguousarray(layer[..., :3]))
+        layer = resample(texture, source)
+        behind = cv2.multiply(picture, cv2.cvtColor(255 - layer[..., 3], cv2.COLOR_GRAY2RGB), scale=1 / 255)
+        return np.asarray(cv2.add(behind, np.ascontiguousarray(layer[..., :3])), np.uint8)
 
     def _sheet(self, name: str) -> FaceSheet:
         if name not in self._sheets:

@@ -9,6 +9,7 @@ from PIL import Image as PilImage
 
 from model.face_engine.dlib_engine import DlibEngine, DlibSettings
 from model.face_engine.interface import Face, FaceEngine
+from model.face_engine.landmark_pose import MIRROR
 
 Image = NDArray[np.uint8]
 PORTRAITS = ("eileen_collins", "grace_hopper")
@@ -60,21 +61,31 @@ def test_eileen_collins_smiles_with_open_lips_and_grace_hopper_does_not(engine: 
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-def test_a_mirrored_image_negates_yaw_and_roll(engine: DlibEngine, portraits: dict[str, Image], name: str) -> None:
-    angles = only_face(engine, portraits[name]).angles
-    mirrored = only_face(engine, portraits[name][:, ::-1]).angles
-    assert angles is not None
+def test_a_mirrored_face_has_mirrored_landmarks_and_angles(engine: DlibEngine, portraits: dict[str, Image], name: str) -> None:
+    image = portraits[name]
+    face = only_face(engine, image)
+    last_x = image.shape[1] - 1
+    x1, y1, x2, y2 = (round(edge) for edge in face.box_xyxy_px)
+    seen = engine.landmarks(image, (x1, y1, x2, y2))
+    mirrored = engine.landmarks(np.ascontiguousarray(image[:, ::-1]), (last_x - x2, y1, last_x - x1, y2))
+    assert seen is not None
     assert mirrored is not None
-    assert mirrored == pytest.approx((-angles.yaw_deg, angles.pitch_deg, -angles.roll_deg), abs=2.0)
+    assert seen.angles is not None
+    assert mirrored.angles is not None
+    yaw, pitch, roll = seen.angles
+    np.testing.assert_allclose(mirrored.landmarks_px[MIRROR] * (-1, 1) + (last_x, 0), seen.landmarks_px, atol=1.0)
+    assert mirrored.angles == pytest.approx((-yaw, pitch, -roll), abs=0.7)
 
 
-def test_roll_follows_the_image(engine: DlibEngine, portraits: dict[str, Image]) -> None:
-    upright = only_face(engine, portraits["grace_hopper"]).angles
-    clockwise = PilImage.fromarray(portraits["grace_hopper"]).rotate(-15, PilImage.Resampling.BICUBIC)
-    tilted = only_face(engine, np.asarray(clockwise)).angles
+def test_roll_follows_the_image_and_its_mirror(engine: DlibEngine, portraits: dict[str, Image]) -> None:
+    portrait = portraits["grace_hopper"]
+    clockwise = np.asarray(PilImage.fromarray(portrait).rotate(-15, PilImage.Resampling.BICUBIC))
+    upright, tilted, mirrored = (only_face(engine, image).angles for image in (portrait, clockwise, clockwise[:, ::-1]))
     assert upright is not None
     assert tilted is not None
+    assert mirrored is not None
     assert tilted.roll_deg - upright.roll_deg == pytest.approx(15, abs=3)
+    assert mirrored.roll_deg == pytest.approx(-tilted.roll_deg, abs=3)
 
 
 def test_embeddings_tell_the_two_apart_and_know_a_changed_picture(engine: DlibEngine, portraits: dict[str, Image]) -> None:
@@ -87,21 +98,25 @@ def test_embeddings_tell_the_two_apart_and_know_a_changed_picture(engine: DlibEn
     assert collins @ hopper < 0.9
 
 
-def test_a_face_that_fills_the_frame_is_found_by_padding(engine: DlibEngine, portraits: dict[str, Image]) -> None:
-    whole = only_face(engine, portraits["eileen_collins"])
-    x1, y1, x2, y2 = (round(edge) for edge in whole.box_xyxy_px)
-    tight = only_face(engine, portraits["eileen_collins"][y1 + 12 : y2, x1:x2])
-    np.testing.assert_allclose(tight.landmarks_px[27:48] + (x1, y1 + 12), whole.landmarks_px[27:48], atol=0.04 * (x2 - x1))
-    detector_calls = engine._pass(portraits["eileen_collins"][y1 + 12 : y2, x1:x2], enlarge=1, pad_px=0, min_score=0.0)
-    assert detector_calls == []
+@pytest.mark.parametrize("name", PORTRAITS)
+def test_a_face_that_fills_the_frame_is_found_by_padding(engine: DlibEngine, portraits: dict[str, Image], name: str) -> None:
+    points = only_face(engine, portraits[name]).landmarks_px
+    (x1, y1), (x2, y2) = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
+    y1 += round(0.15 * (x2 - x1))
+    crop = portraits[name][y1:y2, x1:x2]
+    assert engine._pass(crop, enlarge=1, pad_px=0, min_score=engine.settings.min_score) == []
+    assert engine._pass(crop, enlarge=2, pad_px=0, min_score=engine.settings.retry_min_score) == []
+    tight = only_face(engine, crop).landmarks_px + np.float32((x1, y1))
+    np.testing.assert_allclose(tight[27:48], points[27:48], atol=0.06 * (x2 - x1))
 
 
 def test_a_small_face_is_found_by_enlarging(engine: DlibEngine, portraits: dict[str, Image]) -> None:
     canvas = np.full((720, 1280, 3), 90, np.uint8)
-    canvas[200:456, 500:756] = np.asarray(PilImage.fromarray(portraits["eileen_collins"]).resize((256, 256)))
+    canvas[200:620, 500:920] = np.asarray(PilImage.fromarray(portraits["eileen_collins"]).resize((420, 420)))
+    assert engine._pass(canvas, enlarge=1, pad_px=0, min_score=engine.settings.min_score) == []
     face = only_face(engine, canvas)
     assert face.box_xyxy_px[2] - face.box_xyxy_px[0] < 1280 / 8
-    assert 500 < face.landmarks_px[30, 0] < 756
+    assert 500 < face.landmarks_px[30, 0] < 920
 
 
 @pytest.mark.parametrize("texture", ["flat", "noise", "gravel"])
@@ -118,13 +133,12 @@ def test_no_face_where_there_is_none(engine: DlibEngine, texture: str) -> None:
 
 
 def test_two_faces_come_largest_first(engine: DlibEngine, portraits: dict[str, Image]) -> None:
-    small = np.asarray(PilImage.fromarray(portraits["eileen_collins"]).resize((380, 380)))
-    canvas = np.zeros((606, 380 + 512, 3), np.uint8)
-    canvas[:380, :380] = small
-    canvas[:, 380:] = portraits["grace_hopper"][:606, :512]
+    canvas = np.zeros((600, 250 + 512, 3), np.uint8)
+    canvas[:300, :250] = portraits["eileen_collins"][:300, 100:350]
+    canvas[:, 250:] = portraits["grace_hopper"]
     first, second = engine.detect(canvas, embed=False)
     assert first.area_px > second.area_px
-    assert first.landmarks_px[30, 0] > 380 > second.landmarks_px[30, 0]
+    assert first.landmarks_px[30, 0] > 250 > second.landmarks_px[30, 0]
 
 
 def test_the_cheap_paths_measure_the_same_without_embedding(engine: DlibEngine, portraits: dict[str, Image]) -> None:
@@ -167,6 +181,11 @@ def test_an_image_of_another_shape_is_refused(engine: DlibEngine, shape: tuple[i
 def test_a_float_image_is_refused(engine: DlibEngine) -> None:
     with pytest.raises(ValueError, match="float32"):
         engine.landmarks(np.zeros((64, 64, 3), np.float32))  # type: ignore[arg-type]
+
+
+def test_a_box_outside_the_image_is_refused(engine: DlibEngine) -> None:
+    with pytest.raises(ValueError, match="outside the image of 80 x 60 px"):
+        engine.landmarks(np.zeros((60, 80, 3), np.uint8), (200.0, 10.0, 240.0, 50.0))
 
 
 def test_the_fingerprint_follows_the_settings(engine: DlibEngine) -> None:

@@ -1,0 +1,170 @@
+"""What many tests share: an installation in a temporary folder, small real videos, rows that keep the contract, a local S3.
+
+Everything is handed out as a fixture, so that no test imports a sibling.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+
+from lafid_assets.contract import TableSchema, comments
+from lafid_assets.schemas import TABLES
+from resources.settings import Settings
+from resources.shard_store import ShardStore
+from resources.warehouse import Warehouse
+
+ADDRESSES = (
+    "LAFID_HOME",
+    "LAFID_STORE",
+    "LAFID_DROP",
+    "LAFID_DAGSTER_YAML",
+    "DAGSTER_HOME",
+    "MLFLOW_TRACKING_URI",
+    "AWS_ENDPOINT_URL",
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or leaves behind where an installation of this machine lives."""
+    for name in ADDRESSES:
+        monkeypatch.setenv(name, "")  # so that what the code itself sets is undone, too
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    home = tmp_path / "home"
+    return Settings(home=home, store_uri=str(home / "store"))
+
+
+@pytest.fixture
+def store(settings: Settings) -> ShardStore:
+    return ShardStore(settings.store_uri)
+
+
+@pytest.fixture
+def warehouse(settings: Settings, store: ShardStore) -> Warehouse:
+    return Warehouse(settings.warehouse_path, store, comments(TABLES))
+
+
+@pytest.fixture(scope="session")
+def row_of() -> Callable[..., dict[str, Any]]:
+    """A row of a table that keeps its contract; keywords set what matters to the test."""
+    return _row_of
+
+
+def _row_of(table: TableSchema, **values: Any) -> dict[str, Any]:
+    unknown = set(values) - set(table.dtypes)
+    assert not unknown, f"{table.name} has no column {unknown}"
+    row = {column.name: None if column.nullable else _plain_value(column) for column in table.columns}
+    return row | values
+
+
+def _plain_value(column: Any) -> Any:
+    if column.one_of:
+        return str(column.one_of[0])
+    if column.dtype == pl.String:
+        return "x"
+    if column.dtype == pl.Boolean:
+        return True
+    return [] if isinstance(column.dtype, pl.List) else 1
+
+
+@pytest.fixture(scope="session")
+def write_video() -> Callable[..., Path]:
+    return _write_video
+
+
+def _write_video(
+    path: Path,
+    *,
+    seconds: float = 1.0,
+    fps: int = 10,
+    pictures: NDArray[np.uint8] | None = None,
+    sound_s: float = 0.0,
+    pts_ms: list[int] | None = None,
+    options: dict[str, str] | None = None,
+    title: str | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """A small H.264 mp4. Frame number n is grey with the value 8 n unless `pictures` (T, H, W, 3) says otherwise.
+
+    Args:
+        pts_ms: time of every frame instead of a constant rate.
+        sound_s: length of a tone beside the picture; none when 0.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if pictures is None:
+        count = len(pts_ms) if pts_ms else round(seconds * fps)
+        pictures = np.stack([np.full((48, 64, 3), 8 * n % 256, np.uint8) for n in range(count)])
+    with av.open(str(path), "w", format="mp4", container_options=container_options or {}) as container:
+        if title is not None:
+            container.metadata["title"] = title
+        video = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast"} | (options or {}))
+        video.height, video.width, video.pix_fmt = pictures.shape[1], pictures.shape[2], "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        sound = container.add_stream("aac", rate=16_000, layout="mono") if sound_s else None
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.time_base = Fraction(1, 1000)
+            frame.pts = pts_ms[number] if pts_ms else round(number * 1000 / fps)
+            container.mux(video.encode(frame))
+        for start in range(0, round(sound_s * 16_000) if sound else 0, 1024):
+            tone = np.sin(np.arange(start, start + 1024) * 0.2).astype(np.float32)
+            samples = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
+            samples.sample_rate, samples.pts, samples.time_base = 16_000, start, Fraction(1, 16_000)
+            container.mux(sound.encode(samples))
+        for stream in filter(None, (video, sound)):
+            container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="session")
+def portrait() -> NDArray[np.uint8]:
+    """The public-domain portrait of Eileen Collins, (512, 512, 3)."""
+    from skimage.data import astronaut
+
+    return np.asarray(astronaut(), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(_s3_server: str, monkeypatch: pytest.MonkeyPatch, _counter: Iterator[int]) -> str:
+    """Name of a fresh bucket on a local S3 that the environment points to."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": _s3_server,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    import boto3
+
+    name = f"lafid-{next(_counter)}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def _counter() -> Iterator[int]:
+    return itertools.count()

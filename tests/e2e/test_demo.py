@@ -1,0 +1,106 @@
+"""The whole road on the sample footage: what `make demo` promises."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.metrics import psnr
+from model.video_io import fit_frames, read_frames
+
+from .conftest import Demo, lafid
+
+pytestmark = pytest.mark.e2e
+
+
+def test_funnel_sums_and_agrees_with_the_footage(demo: Demo) -> None:
+    funnel = json.loads(lafid(demo.home, "funnel", "--json").stdout)
+    ended = funnel["kept"] + funnel["timeout"]
+    ended += sum(clips for status in ("rejected", "error", "skipped") for clips in funnel[status].values())
+    assert ended == funnel["in"]
+    assert funnel["in"] >= 16
+    assert funnel["kept"] >= 5
+    assert {"no_face", "several_faces", "face_too_small", "pose_variation_low", "identity_change"} <= set(funnel["rejected"])
+    assert funnel["skipped"] == {"file_missing": 1, "no_row": 1}
+    assert {"empty_file"} <= set(funnel["error"])
+    assert len(demo.rows("SELECT DISTINCT shard FROM raw_clips")) >= 2
+
+
+def test_every_scene_ends_as_it_was_made_to(demo: Demo) -> None:
+    expected = json.loads((demo.home / "sample_footage" / "scenes.json").read_text())
+    kept = {clip for (clip,) in demo.rows("SELECT clip_id FROM lafid_dataset")}
+    ended = {
+        clip: f"{status}:{reason}"
+        for table in ("raw_clips", "face_clips", "pose_filtered_clips", "id_consistent_clips")
+        for clip, status, reason in demo.rows(f"SELECT clip_id, status, reason FROM {table} WHERE reason <> 'upstream'")
+    }
+    seen = {clip: "kept" if clip in kept else ended[clip] for clip in expected}
+    assert seen == {clip: scene["outcome"] for clip, scene in expected.items()}
+
+
+def test_speech_is_told_apart(demo: Demo) -> None:
+    expected = json.loads((demo.home / "sample_footage" / "scenes.json").read_text())
+    tagged = dict(demo.rows("SELECT clip_id, speaking_status FROM lafid_dataset"))
+    assert tagged == {clip: scene["speaking"] for clip, scene in expected.items() if scene["outcome"] == "kept"}
+    assert {"on_screen", "off_screen", "silent", "no_audio"} <= set(tagged.values())
+
+
+def test_persons_are_told_apart_and_split_whole(demo: Demo) -> None:
+    expected = json.loads((demo.home / "sample_footage" / "scenes.json").read_text())
+    rows = demo.rows("SELECT clip_id, identity_id, split FROM lafid_dataset")
+    persons: dict[str, set[str]] = {}
+    for clip, identity, _ in rows:
+        persons.setdefault(str(identity), set()).add(expected[clip]["person"])
+    assert all(len(names) == 1 for names in persons.values())
+    assert len(persons) == len({name for names in persons.values() for name in names}) >= 4
+    splits: dict[str, set[str]] = {}
+    for _, identity, split in rows:
+        splits.setdefault(str(identity), set()).add(str(split))
+    assert all(len(sides) == 1 for sides in splits.values())
+    assert {"train", "test"} <= {side for sides in splits.values() for side in sides}
+
+
+def test_training_lowers_the_loss_and_the_model_is_champion(demo: Demo) -> None:
+    ((before, after, steps),) = demo.rows("SELECT loss_before, loss_after, steps FROM fusion_dit")
+    assert after <= 0.8 * before
+    assert steps > 0
+    assert demo.rows("SELECT model_name, alias, gate FROM registered_model") == [("lafid", "champion", "passed")]
+
+
+def test_nothing_registered_is_pickled(demo: Demo) -> None:
+    suffixes = {path.suffix for path in (demo.home / "mlflow").rglob("*") if path.is_file()}
+    assert ".safetensors" in suffixes
+    assert not suffixes & {".pkl", ".pickle", ".pt", ".pth", ".bin"}
+
+
+def test_video_begins_with_the_image(demo: Demo) -> None:
+    (video,) = (demo.home / "demo").glob("*.mp4")
+    first = read_frames(video, [0.0])
+    face = np.asarray(Image.open(demo.home / "demo" / "face.png").convert("RGB"))[None]
+    assert psnr(first[0], fit_frames(face, *first.shape[1:3])[0]) >= 30
+
+
+def test_second_demo_computes_nothing(demo: Demo) -> None:
+    before = _contents(demo.home / "store")
+    second = lafid(demo.home, "demo")
+    assert second.returncode == 0, second.stderr
+    assert "nothing was computed again" in second.stdout
+    assert _contents(demo.home / "store") == before
+
+
+def test_alias_pulls_and_the_same_seed_gives_the_same_frames(demo: Demo, tmp_path: Path) -> None:
+    frames = []
+    for name in ("a.mp4", "b.mp4"):
+        done = lafid(
+            demo.home, "generate", "--image", str(demo.home / "demo" / "face.png"), "--prompt", "A person turns.",
+            "--out", str(tmp_path / name), "--steps", "3",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        frames.append(read_frames(tmp_path / name, [0.0, 0.5]))
+    assert np.array_equal(*frames)
+
+
+def _contents(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
