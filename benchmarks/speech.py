@@ -72,11 +72,14 @@ def summarise(judged: list[dict[str, Any]]) -> dict[str, Any]:
     # Labelled with one status and voiced: the clips of one person at a time, all within 30 degrees of the frontal view.
     voiced = [row for row in judged if row["label"] in (SpeakingStatus.ON_SCREEN, SpeakingStatus.OFF_SCREEN)]
     undecidable = [row for row in voiced if row["status"] == SpeakingStatus.UNDECIDABLE]
+    voiced_decided = [row for row in voiced if row["status"] != SpeakingStatus.UNDECIDABLE]
     looked = [row for row in judged if row["status"] != SpeakingStatus.NO_AUDIO]
     return {
         "clips": len(judged),
         "decided": len(decided),
         "right_share": sum(row["right"] for row in decided) / len(decided),
+        "voiced_decided": len(voiced_decided),
+        "voiced_right_share": sum(row["right"] for row in voiced_decided) / max(1, len(voiced_decided)),
         "undecidable_share": len(undecidable) / len(voiced),
         "derived_wrong": [row["clip"] for row in judged if row["clip"].startswith("derived_") and not row["right"]],
         "cpu_s_per_clip_with_audio": sum(row["cpu_s"] for row in looked) / len(looked),
@@ -99,6 +102,7 @@ def show(judged: list[dict[str, Any]], summary: dict[str, Any]) -> None:
         print(f"{label:26}" + "".join(f"{counts[status]:>13}" for status in statuses))
     print(
         f"\nright among the decided   {summary['right_share']:.0%} of {summary['decided']}  (bar: {LEAST_RIGHT_SHARE:.0%})"
+        f"\n  on or off screen only   {summary['voiced_right_share']:.0%} of {summary['voiced_decided']}"
         f"\nundecidable               {summary['undecidable_share']:.0%}  (bar: at most {MOST_UNDECIDABLE_SHARE:.0%})"
         f"\nderived clips wrong       {len(summary['derived_wrong'])}  (bar: 0)"
         f"\nCPU seconds a clip        {summary['cpu_s_per_clip_with_audio']:.1f} where there is sound"

@@ -7,6 +7,7 @@ import multiprocessing as mp
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -64,14 +65,20 @@ class _Child(Generic[Task, Result]):
     def give(self, index: int, task: Task, deadline_s: float) -> None:
         self.task_index, self.deadline_s = index, deadline_s
         self.deadline = time.monotonic() + deadline_s
-        self.pipe.send(task)
+        with suppress(BrokenPipeError, ConnectionResetError):  # `ending` tells of a child that is dead
+            self.pipe.send(task)
+
+    @property
+    def died_idle(self) -> bool:
+        """Whether it died after its last answer: an engine can bring its process down late, and no waiting task is to blame."""
+        return self.task_index is None and not self.process.is_alive()
 
     def ending(self) -> Ending[Result] | None:
         """How the current task ended, or None while it runs."""
         if self.pipe.poll():
             try:
                 ok, value = self.pipe.recv()
-            except EOFError:
+            except (EOFError, OSError):  # it died before its answer, or in the middle of it
                 self.process.join()
                 return Crashed(self.process.exitcode)
             return Done(value) if ok else Failed(value)
@@ -103,6 +110,9 @@ def map_isolated(
     children: list[_Child[Task, Result]] = []
     try:
         while waiting or any(child.task_index is not None for child in children):
+            for child in [child for child in children if child.died_idle]:
+                child.stop()
+                children.remove(child)
             while waiting and len(children) < count:
                 children.append(_Child(work))
             for child in children:

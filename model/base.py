@@ -157,24 +157,25 @@ def load_base(folder: Path, device: torch.device | str | None = None) -> Base:
             "text_encoder": UMT5EncoderModel.from_pretrained(parts / "text_encoder"),
             "image_encoder": CLIPVisionModel.from_pretrained(parts / "image_encoder"),
         }
+    for module in frozen.values():
+        own_memory(module)
     return Base(
         info=info,
         tokenizer=PreTrainedTokenizerFast.from_pretrained(parts / "tokenizer"),
         image_processor=CLIPImageProcessor.from_pretrained(parts / "image_processor"),
         scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(parts / "scheduler"),
-        **{name: own_memory(module).to(target).eval().requires_grad_(False) for name, module in frozen.items()},
+        **{name: module.to(target).eval().requires_grad_(False) for name, module in frozen.items()},
     )
 
 
-def own_memory(module: nn.Module) -> nn.Module:
-    """`module` with every tensor in memory of its own, aligned as torch allocates it.
+def own_memory(module: nn.Module) -> None:
+    """Gives every tensor of `module` memory of its own, aligned as torch allocates it.
 
     safetensors maps tensors from the file, at whatever address they begin there, and CPU kernels round differently at
     addresses that are not aligned: without this a loaded model is not bit-equal to the one that was saved.
     """
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = tensor.data.clone()
-    return module
 
 
 def pick_device(device: torch.device | str | None) -> torch.device:

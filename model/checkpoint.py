@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY, LORA_WEIGHT_NAME_SAFE
+from peft.utils import get_peft_model_state_dict
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 
@@ -73,7 +76,7 @@ def write_checkpoint(folder: Path, model: FusedModel, manifest: Manifest) -> Man
         model.fusion.save_pretrained(temporary / ADAPTER)
         kinds = {name.split("/", 1)[0] for name in model.trainable()}
         if LORA in kinds:
-            model.base.transformer.save_lora_adapter(temporary / LORA, adapter_name=LORA_NAME)
+            _save_lora(model.base.transformer, temporary / LORA)
         if WEIGHTS in kinds:
             (temporary / WEIGHTS).mkdir()
             tensors = {
@@ -119,7 +122,8 @@ def load_checkpoint(folder: Path, base: Base) -> FusedModel:
         _check_part(folder / part, recorded)
     with _naming_part(folder / ADAPTER):
         fusion = FaceFusion.from_pretrained(folder / ADAPTER)
-        own_memory(fusion).to(base.transformer.device)
+        own_memory(fusion)
+        fusion.to(base.transformer.device)
         attach(fusion, base.transformer)
     if LORA in manifest.parts:
         with _naming_part(folder / LORA):
@@ -128,8 +132,26 @@ def load_checkpoint(folder: Path, base: Base) -> FusedModel:
         with _naming_part(folder / WEIGHTS):
             _load_weights(base.transformer, load_file(folder / WEIGHTS / _WEIGHTS_FILE))
     fusion.eval().requires_grad_(False)
-    own_memory(base.transformer).eval().requires_grad_(False)
+    own_memory(base.transformer)
+    base.transformer.eval().requires_grad_(False)
     return FusedModel(base=base, fusion=fusion)
+
+
+def _save_lora(transformer: PeftAdapterMixin, part: Path) -> None:
+    """What `load_lora_adapter` reads.
+
+    diffusers' own `save_lora_adapter` writes two entries of metadata, which safetensors orders at random: equal LoRAs would
+    be unequal files.
+    """
+    part.mkdir()
+    config = transformer.peft_config[LORA_NAME].to_dict()
+    plain = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
+    tensors = get_peft_model_state_dict(transformer, adapter_name=LORA_NAME)
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+        part / LORA_WEIGHT_NAME_SAFE,
+        metadata={LORA_ADAPTER_METADATA_KEY: json.dumps(plain, sort_keys=True)},
+    )
 
 
 def _load_weights(transformer: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:

@@ -70,14 +70,18 @@ class Settings(BaseModel):
 
         Raises:
             HomeUnusable: a directory cannot be made or written.
+            FileNotFoundError: `LAFID_DAGSTER_YAML` names no file.
         """
+        source = Path(os.environ.get("LAFID_DAGSTER_YAML") or PROJECT_ROOT / "dagster.yaml")
+        if not source.is_file():
+            raise FileNotFoundError(f"there is no {source}: set LAFID_DAGSTER_YAML to a dagster.yaml")
         try:
             for folder in (self.dagster_home, self.mlflow_artifacts, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
             probe = self.home / f".writable-{os.getpid()}"
             probe.write_bytes(b"lafid")
             probe.unlink()
-            self._install_dagster_yaml()
+            self._install_dagster_yaml(source)
         except OSError as error:
             raise HomeUnusable(
                 f"cannot write to the home {self.home} ({error.strerror or error}): "
@@ -86,9 +90,8 @@ class Settings(BaseModel):
         os.environ["LAFID_HOME"] = str(self.home)
         os.environ["DAGSTER_HOME"] = str(self.dagster_home)
 
-    def _install_dagster_yaml(self) -> None:
-        """Keep the instance's `dagster.yaml` equal to the project's, or to the one that `LAFID_DAGSTER_YAML` names."""
-        source = Path(os.environ.get("LAFID_DAGSTER_YAML") or PROJECT_ROOT / "dagster.yaml")
+    def _install_dagster_yaml(self, source: Path) -> None:
+        """Keep the instance's `dagster.yaml` equal to `source`."""
         target = self.dagster_home / "dagster.yaml"
         content = source.read_bytes()
         if not target.is_file() or target.read_bytes() != content:

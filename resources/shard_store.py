@@ -39,8 +39,9 @@ class Stamp:
 
 def frame_digest(frame: pl.DataFrame) -> str:
     """Hash of a frame's columns, types and values; the same for equal frames on any machine."""
+    # Parquet holds nothing below a NULL; Arrow's own format would hash whatever happens to lie in memory there.
     buffer = io.BytesIO()
-    frame.rechunk().write_ipc(buffer, compression="uncompressed")
+    pq.write_table(frame.rechunk().to_arrow(), buffer, compression="none", use_dictionary=False)
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
@@ -173,6 +174,10 @@ class ShardStore:
                 f"the table {table} has no partition {partition} in {self.uri}: materialize the asset {table} first"
             )
         return pl.read_parquet(io.BytesIO(self.read_bytes(path)))
+
+    def read_form(self, table: str, partition: str) -> pl.Schema:
+        """Columns and types of one partition, without its rows."""
+        return pl.Schema(pl.read_parquet_schema(io.BytesIO(self.read_bytes(_table_path(table, partition)))))
 
     def read_all(self, table: str) -> pl.DataFrame:
         """All partitions of a table, in the order of their names.

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from resources.shard_store import ShardStore
+from resources.shard_store import UNPARTITIONED, ShardStore
 
 BUSY_DEADLINE_S = 60.0
 
@@ -49,10 +49,8 @@ class Warehouse:
             WarehouseUnusable: another program holds the work file, or the disk is full.
         """
         with self._writing() as connection:
-            connection.execute("BEGIN")
             for table, frame in frames.items():
                 self._replace(connection, table, frame, partition)
-            connection.execute("COMMIT")
 
     def rebuild(self) -> list[str]:
         """Make the whole file anew from the store's Parquet.
@@ -60,13 +58,8 @@ class Warehouse:
         Returns:
             the tables that it now holds.
         """
-        tables = [table for table in self.column_comments if self.store.partitions(table)]
         with self._writing(fresh=True) as connection:
-            connection.execute("BEGIN")
-            for table in tables:
-                self._load_from_store(connection, table)
-            connection.execute("COMMIT")
-        return tables
+            return [table for table in self.column_comments if _form(connection, table) is not None]
 
     @contextmanager
     def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -84,30 +77,37 @@ class Warehouse:
             connection.close()
 
     def _replace(self, connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame, partition: str) -> None:
-        if not _same_columns(connection, table, frame):
-            self._load_from_store(connection, table)
+        if _form(connection, table) != frame.schema:
+            self._load_from_store(connection, table, frame.schema)
             return
-        if "shard" in frame.columns and table != "lafid_dataset":
-            connection.execute(f"DELETE FROM {table} WHERE shard = ?", [partition])
-        else:
+        if partition == UNPARTITIONED:
             connection.execute(f"DELETE FROM {table}")
+        else:
+            connection.execute(f"DELETE FROM {table} WHERE shard = ?", [partition])
         connection.register("incoming", frame)
         connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
         connection.unregister("incoming")
 
-    def _load_from_store(self, connection: duckdb.DuckDBPyConnection, table: str) -> None:
-        """Also how a table begins, and how it takes up a changed contract: partitions of the old form are left out."""
+    def _load_all(self, connection: duckdb.DuckDBPyConnection) -> None:
+        for table, columns in self.column_comments.items():
+            forms = [self.store.read_form(table, name) for name in self.store.partitions(table)]
+            current = [form for form in forms if form.names() == list(columns)]
+            if current:
+                self._load_from_store(connection, table, current[-1])
+
+    def _load_from_store(self, connection: duckdb.DuckDBPyConnection, table: str, form: pl.Schema) -> None:
+        """Also how a table begins, and how it takes up a changed contract: partitions of another form are left out."""
         partitions = [self.store.read_table(table, name) for name in self.store.partitions(table)]
-        newest = partitions[-1].schema
-        connection.register("incoming", pl.concat([frame for frame in partitions if frame.schema == newest]))
+        connection.register("incoming", pl.concat([frame for frame in partitions if frame.schema == form]))
         connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM incoming")
         connection.unregister("incoming")
         for column, meaning in self.column_comments.get(table, {}).items():
             escaped = meaning.replace("'", "''")
-            connection.execute(f"COMMENT ON COLUMN {table}.{column} IS '{escaped}'")
+            connection.execute(f"COMMENT ON COLUMN {table}.\"{column}\" IS '{escaped}'")
 
     @contextmanager
     def _writing(self, *, fresh: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """One transaction on the work file, then its publication. A work file without tables is filled from the store first."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path.with_suffix(".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -115,7 +115,11 @@ class Warehouse:
                 self.work_path.unlink(missing_ok=True)
             connection = self._connect_with_deadline()
             try:
+                connection.execute("BEGIN")
+                if connection.execute("SELECT count(*) FROM information_schema.tables").fetchall() == [(0,)]:
+                    self._load_all(connection)
                 yield connection
+                connection.execute("COMMIT")
                 connection.execute("CHECKPOINT")
             except duckdb.IOException as error:
                 raise WarehouseUnusable(f"cannot write {self.work_path}: {error}") from error
@@ -129,6 +133,8 @@ class Warehouse:
             try:
                 return duckdb.connect(str(self.work_path))
             except duckdb.IOException as error:
+                if "lock" not in str(error):
+                    raise WarehouseUnusable(f"cannot open {self.work_path} ({error}): run `lafid rebuild`") from error
                 if time.monotonic() > deadline:
                     raise WarehouseUnusable(
                         f"another program holds {self.work_path}: close it and open {self.path.name} instead ({error})"
@@ -145,8 +151,7 @@ class Warehouse:
             raise WarehouseUnusable(f"cannot publish {self.path} ({error.strerror}): free some space") from error
 
 
-def _same_columns(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> bool:
-    found = connection.execute(
-        "SELECT column_name FROM information_schema.columns WHERE table_name = ? ORDER BY ordinal_position", [table]
-    ).fetchall()
-    return [name for (name,) in found] == frame.columns
+def _form(connection: duckdb.DuckDBPyConnection, table: str) -> pl.Schema | None:
+    """Columns and types of a table; None when there is no such table."""
+    there = connection.execute("SELECT 1 FROM information_schema.tables WHERE table_name = ?", [table]).fetchall()
+    return connection.sql(f"SELECT * FROM {table} LIMIT 0").pl().schema if there else None

@@ -21,6 +21,8 @@ from resources.settings import Settings
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
+pytest_plugins = ("tests.demo_home",)
+
 ADDRESSES = (
     "LAFID_HOME",
     "LAFID_STORE",

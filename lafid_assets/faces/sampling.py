@@ -36,7 +36,7 @@ def sample_frames(path: Path, rate_hz: float, max_frames: int) -> Iterator[Sampl
         ClipError: the container or a packet cannot be decoded; frames yielded before stay valid.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             stream.thread_count = 1
             first_pts: int | None = None
@@ -74,7 +74,7 @@ def frame_at(path: Path, frame_index: int) -> NDArray[np.uint8]:
         ClipError: the clip cannot be decoded so far.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             for index, frame in enumerate(container.decode(video=0)):
                 if index == frame_index:
                     return rgb(frame)

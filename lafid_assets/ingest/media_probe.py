@@ -4,6 +4,7 @@ Belongs here: one clip's file -> its facts or a `ClipError`. Not here: decoding 
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def resolve(root: Path, path: str) -> Path | None:
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise ClipError(Reason.OUTSIDE_ROOT, f"the path {path} leads out of the clip root")
     found = find_file(root, path)
-    if not found.exists():
+    if not os.path.exists(found):
         return None
     real = found.resolve()
     if not real.is_relative_to(root.resolve()):
@@ -60,10 +61,12 @@ def probe(path: Path) -> MediaFacts:
     if path.stat().st_size == 0:
         raise ClipError(Reason.EMPTY_FILE, "the file has no bytes")
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise ClipError(Reason.NO_VIDEO_STREAM, "the file has no video stream")
             stream = container.streams.video[0]
+            if stream.codec_context is None or not (stream.codec_context.width and stream.codec_context.height):
+                raise ClipError(Reason.UNREADABLE, "the video stream has no known codec or no size")
             duration_s = _duration_s(container, stream)
             return MediaFacts(
                 fps=float(stream.average_rate) if stream.average_rate else None,

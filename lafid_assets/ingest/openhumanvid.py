@@ -8,6 +8,7 @@ below; `clips/part_NNN/ab/cd/<clip_id>`, H.264 mp4, with or without the suffix. 
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 
 import polars as pl
@@ -75,14 +76,19 @@ def read_table(path: Path) -> pl.DataFrame:
         pl.col(name).cast(pl.Float64, strict=False) if name in table.columns else pl.lit(None, pl.Float64).alias(name)
         for name in MEASURES
     ]
-    return table.select(*NEEDED, *measures).unique("clip_id", keep="first", maintain_order=True)
+    nameless = table["clip_id"].null_count()
+    if nameless:
+        raise SourceUnusable(f"the table {path} has {nameless} rows without clip_id: give them one, or take them out")
+    rows = table.select(*NEEDED, *measures).with_columns(pl.col("path").fill_null(""))
+    return rows.unique("clip_id", keep="first", maintain_order=True)
 
 
 def find_file(root: Path, path: str) -> Path:
     """Where the file of a row lies: the path as written, else with `.mp4` (released archives come either way)."""
     exact = root / path
     with_suffix = root / f"{path}.mp4"
-    return with_suffix if not exact.exists() and with_suffix.exists() else exact
+    # os.path, unlike pathlib, also answers for names that no disk can hold; anyone may have written the table.
+    return with_suffix if not os.path.exists(exact) and os.path.exists(with_suffix) else exact
 
 
 def _list_released(root: Path, tables: list[Path]) -> pl.DataFrame:
@@ -94,13 +100,13 @@ def _list_released(root: Path, tables: list[Path]) -> pl.DataFrame:
     without_row = pl.DataFrame(
         {"clip_id": [_id_from_name(path) for path in spare], "path": spare, "in_table": [False] * len(spare)},
         schema={"clip_id": pl.String, "path": pl.String, "in_table": pl.Boolean},
-    )
+    ).unique("clip_id", keep="first", maintain_order=True)
     both = pl.concat([rows, without_row.filter(~pl.col("clip_id").is_in(rows["clip_id"].implode()))], how="diagonal")
     return both.with_columns(clip_root=pl.lit(str(root)), source=pl.lit("OpenHumanVid"), licence=pl.lit(OPENHUMANVID_LICENCE))
 
 
 def _list_folder(root: Path) -> pl.DataFrame:
-    files = sorted(p for p in root.rglob("*") if not p.name.startswith(".") and p.suffix.lower() in VIDEO_SUFFIXES)
+    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and not _is_hidden(p.relative_to(root)))
     rows = [(_id_from_content(path), str(path.relative_to(root))) for path in files if path.is_file()]
     listed = pl.DataFrame(rows, schema={"clip_id": pl.String, "path": pl.String}, orient="row")
     kept = listed.unique("clip_id", keep="first", maintain_order=True)
@@ -114,6 +120,10 @@ def _list_folder(root: Path) -> pl.DataFrame:
         source=pl.lit("folder"),
         licence=pl.lit(UNSTATED_LICENCE),
     )
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _id_from_name(path: str) -> str:

@@ -3,6 +3,7 @@
 Belongs here: the asset and its kernel. Not here: reading tables (`openhumanvid`), headers (`media_probe`).
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
 def _file_state(row: dict[str, Any]) -> tuple[str, int, int]:
     """What changes when a file is replaced: enough to notice, cheap enough to ask every time."""
     path = find_file(Path(row["clip_root"]), row["path"])
-    if not path.exists():
+    if not os.path.exists(path):
         return row["path"], -1, -1
     state = path.stat()
     return row["path"], state.st_size, state.st_mtime_ns

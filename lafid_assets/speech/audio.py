@@ -54,7 +54,9 @@ def decode_audio(path: Path) -> Audio | None:
         with av.open(str(path)) as container:
             zero_s = first_picture_s(container)
         return Audio(_laid_out(pieces, zero_s))
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (av.FFmpegError, OSError) as error:  # its own text would repeat the path, and this machine's folders with it
+        raise ClipError(Reason.AUDIO_UNREADABLE, f"{path.name}: {error.strerror}") from error
+    except ValueError as error:
         raise ClipError(Reason.AUDIO_UNREADABLE, f"{path.name}: {error}") from error
 
 

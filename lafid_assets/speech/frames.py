@@ -51,7 +51,9 @@ def sample_frames(path: Path, spans: Sequence[Span], fps: float) -> Iterator[Loo
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
             yield from _within(container.decode(stream), spans, fps)
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (av.FFmpegError, OSError) as error:  # its own text would repeat the path, and this machine's folders with it
+        raise ClipError(Reason.DECODE_FAILED, f"{path.name}: {error.strerror}") from error
+    except ValueError as error:
         raise ClipError(Reason.DECODE_FAILED, f"{path.name}: {error}") from error
 
 

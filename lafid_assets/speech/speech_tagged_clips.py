@@ -12,6 +12,7 @@ from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
 from lafid_assets.speech.caption import refine_caption
 from lafid_assets.speech.speaking_status import SpeakingReason, SpeechPolicy, decide
+from lafid_assets.speech.transcript import TranscriptSegment, language_of
 from lafid_assets.step import Step
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
@@ -70,7 +71,7 @@ def _row(clip: dict[str, Any], policy: SpeechPolicy) -> dict[str, Any]:
         clip["caption"],
         decision.status,
         lips_move=decision.reason is SpeakingReason.NO_VOICE_LIPS_MOVE,
-        transcript_language=clip["segments"][0]["language"] if clip["segments"] else None,
+        transcript_language=language_of([TranscriptSegment(**segment) for segment in clip["segments"] or ()]),
     )
     return known | {
         "speaking_status": decision.status,

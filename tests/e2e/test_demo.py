@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lafid_assets.ingest.sample_footage.manifest import MANIFEST_NAME, SampleClip, SampleManifest
 from model.metrics import psnr
 from model.video_io import fit_frames, read_frames
-
-from .conftest import Demo, lafid
+from tests.demo_home import Demo, run_lafid
 
 pytestmark = pytest.mark.e2e
 
 
 def test_funnel_sums_and_agrees_with_the_footage(demo: Demo) -> None:
-    funnel = json.loads(lafid(demo.home, "funnel", "--json").stdout)
+    funnel = json.loads(run_lafid(demo.home, "funnel", "--json").stdout)
     ended = funnel["kept"] + funnel["timeout"]
     ended += sum(clips for status in ("rejected", "error", "skipped") for clips in funnel[status].values())
     assert ended == funnel["in"]
@@ -29,7 +29,7 @@ def test_funnel_sums_and_agrees_with_the_footage(demo: Demo) -> None:
 
 
 def test_every_scene_ends_as_it_was_made_to(demo: Demo) -> None:
-    expected = json.loads((demo.home / "sample_footage" / "scenes.json").read_text())
+    expected = _screenplay(demo)
     kept = {clip for (clip,) in demo.rows("SELECT clip_id FROM lafid_dataset")}
     ended = {
         clip: f"{status}:{reason}"
@@ -37,22 +37,24 @@ def test_every_scene_ends_as_it_was_made_to(demo: Demo) -> None:
         for clip, status, reason in demo.rows(f"SELECT clip_id, status, reason FROM {table} WHERE reason <> 'upstream'")
     }
     seen = {clip: "kept" if clip in kept else ended[clip] for clip in expected}
-    assert seen == {clip: scene["outcome"] for clip, scene in expected.items()}
+    assert seen == {clip: scene.expected_outcome for clip, scene in expected.items()}
 
 
 def test_speech_is_told_apart(demo: Demo) -> None:
-    expected = json.loads((demo.home / "sample_footage" / "scenes.json").read_text())
+    expected = _screenplay(demo)
     tagged = dict(demo.rows("SELECT clip_id, speaking_status FROM lafid_dataset"))
-    assert tagged == {clip: scene["speaking"] for clip, scene in expected.items() if scene["outcome"] == "kept"}
+    assert tagged == {
+        clip: scene.expected_speaking_status for clip, scene in expected.items() if scene.expected_outcome == "kept"
+    }
     assert {"on_screen", "off_screen", "silent", "no_audio"} <= set(tagged.values())
 
 
 def test_persons_are_told_apart_and_split_whole(demo: Demo) -> None:
-    expected = json.loads((demo.home / "sample_footage" / "scenes.json").read_text())
+    expected = _screenplay(demo)
     rows = demo.rows("SELECT clip_id, identity_id, split FROM lafid_dataset")
     persons: dict[str, set[str]] = {}
     for clip, identity, _ in rows:
-        persons.setdefault(str(identity), set()).add(expected[clip]["person"])
+        persons.setdefault(str(identity), set()).update(expected[str(clip)].persons)
     assert all(len(names) == 1 for names in persons.values())
     assert len(persons) == len({name for names in persons.values() for name in names}) >= 4
     splits: dict[str, set[str]] = {}
@@ -84,7 +86,7 @@ def test_video_begins_with_the_image(demo: Demo) -> None:
 
 def test_second_demo_computes_nothing(demo: Demo) -> None:
     before = _contents(demo.home / "store")
-    second = lafid(demo.home, "demo")
+    second = run_lafid(demo.home, "demo")
     assert second.returncode == 0, second.stderr
     assert "nothing was computed again" in second.stdout
     assert _contents(demo.home / "store") == before
@@ -93,13 +95,18 @@ def test_second_demo_computes_nothing(demo: Demo) -> None:
 def test_alias_pulls_and_the_same_seed_gives_the_same_frames(demo: Demo, tmp_path: Path) -> None:
     frames = []
     for name in ("a.mp4", "b.mp4"):
-        done = lafid(
+        done = run_lafid(
             demo.home, "generate", "--image", str(demo.home / "demo" / "face.png"), "--prompt", "A person turns.",
             "--out", str(tmp_path / name), "--steps", "3",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         frames.append(read_frames(tmp_path / name, [0.0, 0.5]))
     assert np.array_equal(*frames)
+
+
+def _screenplay(demo: Demo) -> dict[str, SampleClip]:
+    manifest = SampleManifest.model_validate_json((demo.home / "sample_footage" / MANIFEST_NAME).read_text())
+    return {clip.clip_id: clip for clip in manifest.clips}
 
 
 def _contents(folder: Path) -> dict[str, tuple[int, int]]:

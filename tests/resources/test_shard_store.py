@@ -1,8 +1,8 @@
 """The store: whole files or none, groups, digests, and the same on S3."""
 
-import multiprocessing as mp
-import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -93,18 +93,20 @@ def test_group_torn_between_its_files_is_not_current(store: ShardStore, monkeypa
     assert not store.is_current(("a", "b"), "s", "f2")
 
 
-def _write_and_die(uri: str) -> None:
-    os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-    ShardStore(uri).write_group({"t": pl.DataFrame({"n": [2]})}, "all", "f2")
+WRITE_AND_DIE = """
+import os, signal, sys
+import polars as pl
+from resources.shard_store import ShardStore
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+ShardStore(sys.argv[1]).write_group({"t": pl.DataFrame({"n": [2]})}, "all", "f2")
+"""
 
 
 def test_killed_write_leaves_the_old_file_and_no_partition(store: ShardStore) -> None:
     store.write_group({"t": pl.DataFrame({"n": [1]})}, "all", "f1")
-    child = mp.get_context("fork").Process(target=_write_and_die, args=(store.uri,))
-    child.start()
-    child.join()
+    ended = subprocess.run([sys.executable, "-c", WRITE_AND_DIE, store.uri], check=False)
 
-    assert child.exitcode == -signal.SIGKILL
+    assert ended.returncode == -signal.SIGKILL
     assert len(list(Path(store.full_path("tables/t")).iterdir())) == 2, "the torn temporary file must be there to be ignored"
     assert store.partitions("t") == ["all"]
     assert store.read_table("t")["n"].to_list() == [1]

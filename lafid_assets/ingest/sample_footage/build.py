@@ -22,7 +22,7 @@ from lafid_assets.ingest.sample_footage.render import Landmarks, Studio
 from lafid_assets.ingest.sample_footage.scenes import Fault, Scene, Sound
 from lafid_assets.ingest.sample_footage.screenplay import SCENES
 from lafid_assets.ingest.sample_footage.table import table_csv
-from lafid_assets.ingest.sample_footage.voice import ambience, speak
+from lafid_assets.ingest.sample_footage.voice import Speech, ambience, speak
 from model.files import sha256_file, whole_folder
 
 TABLE_NAME = "OpenHumanVid_part_001.csv"
@@ -31,6 +31,7 @@ Progress = Callable[[int, int, str], None]
 """Called with clips done, clips in all, and the name of the scene just done."""
 
 _TRUNCATED_SHARE = 0.6
+_NARRATOR_PITCH_HZ = 120.0
 
 
 class FolderOccupied(FileExistsError):
@@ -73,16 +74,21 @@ def film(scene: Scene, studio: Studio) -> bytes:
     """The bytes of a scene's file, its faults included."""
     if scene.fault == Fault.EMPTY:
         return b""
-    person = PERSONS[scene.persons[0]] if scene.persons else None
-    speech = speak(scene.duration_s, person.voice_pitch_hz if person else 120.0, scene.seed)
-    sound = {
-        Sound.VOICE: lambda: speech.samples,
-        Sound.AMBIENCE: lambda: ambience(scene.duration_s, scene.seed),
-        Sound.NO_STREAM: lambda: None,
-    }[scene.sound]()
-    frames = studio.frames(scene, speech.loudness if scene.lips_move else None)
+    speech = _speech(scene) if scene.lips_move or scene.sound == Sound.VOICE else None
+    sound = None
+    if speech is not None and scene.sound == Sound.VOICE:
+        sound = speech.samples
+    elif scene.sound == Sound.AMBIENCE:
+        sound = ambience(scene.duration_s, scene.seed)
+    frames = studio.frames(scene, speech.loudness if speech is not None and scene.lips_move else None)
     file = encode_mp4(frames, scene.fps, scene.size, sound)
     return file[: int(len(file) * _TRUNCATED_SHARE)] if scene.fault == Fault.TRUNCATED else file
+
+
+def _speech(scene: Scene) -> Speech:
+    """What is said in a scene, by its first person or by a narrator."""
+    pitch_hz = PERSONS[scene.persons[0]].voice_pitch_hz if scene.persons else _NARRATOR_PITCH_HZ
+    return speak(scene.duration_s, pitch_hz, scene.seed)
 
 
 def portrait_landmarks() -> Landmarks:

@@ -13,6 +13,7 @@ from lafid_assets.ingest.sample_footage.persons import Person, Proportions, Tone
 from lafid_assets.ingest.sample_footage.portraits import Portrait
 from lafid_assets.ingest.sample_footage.relief import CHIN, JAW, LEFT_EYE, RIGHT_EYE, Array, HeadFrame, depth_map, smoothstep
 from lafid_assets.ingest.sample_footage.resample import dense_map, grid_px, resample
+from model.face_engine.dlib_weights import find_dlib_weights
 
 RgbaImage = NDArray[np.uint8]
 """(height, width, 4): red, green, blue premultiplied by alpha, and alpha."""
@@ -42,12 +43,15 @@ class FaceSheet:
 
 
 def fit_landmarks(portrait: Portrait) -> NDArray[np.float64]:
-    """(68, 2) landmarks of the sitter in pixels of the portrait, by dlib's predictor in the portrait's own face box."""
-    from model.face_engine.dlib_engine import DlibEngine
+    """(68, 2) landmarks of the sitter in pixels of the portrait.
 
-    face = DlibEngine().landmarks(portrait.load(), portrait.face_box)
-    assert face is not None, "a given box always yields landmarks"
-    return face.landmarks_px.astype(np.float64)
+    By dlib's predictor itself, in the portrait's own face box: the footage does not change when the face engine is tuned.
+    """
+    import dlib
+
+    predict = dlib.shape_predictor(str(find_dlib_weights().landmarks_68))
+    shape = predict(portrait.load(), dlib.rectangle(*portrait.face_box))
+    return np.array([(point.x, point.y) for point in shape.parts()], np.float64)
 
 
 def make_face_sheet(person: Person, landmarks_px: NDArray[np.float64]) -> FaceSheet:

@@ -18,7 +18,7 @@ class Portrait:
     """A frontal portrait with its sitter's outline, in pixels (x right, y down) of the packaged picture.
 
     Attributes:
-        face_box: x1, y1, x2, y2 where dlib's detector finds the face.
+        face_box: left, top, right, bottom where dlib's detector finds the face.
         hair_half_width: half the width of hair or hat above the brows, in half face widths.
     """
 
@@ -27,7 +27,7 @@ class Portrait:
     licence: str
     provenance: str
     load: Callable[[], RgbImage]
-    face_box: tuple[float, float, float, float]
+    face_box: tuple[int, int, int, int]
     hair_half_width: float
     outline: tuple[tuple[int, int], ...]
 
@@ -75,7 +75,7 @@ COLLINS = Portrait(
     licence="public-domain (work of NASA)",
     provenance="skimage.data.astronaut(): photograph from the NASA Great Images database",
     load=_load_collins,
-    face_box=(175, 76, 266, 167),
+    face_box=(175, 76, 265, 166),
     hair_half_width=1.6,
     outline=_COLLINS_OUTLINE,
 )
@@ -86,7 +86,7 @@ HOPPER = Portrait(
     licence="public-domain (work of the US Navy)",
     provenance="matplotlib sample_data/grace_hopper.jpg: official portrait photograph of Commodore Hopper",
     load=_load_hopper,
-    face_box=(180, 139, 367, 326),
+    face_box=(180, 139, 366, 325),
     hair_half_width=1.27,
     outline=_HOPPER_OUTLINE,
 )

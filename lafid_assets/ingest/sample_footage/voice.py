@@ -20,6 +20,7 @@ _VOWEL_FORMANTS_HZ = np.array(
 """First three formants of a, e, i(short), o, u, i (Peterson and Barney 1952, adult male means)."""
 _BANDWIDTHS_HZ = np.array((90.0, 110.0, 170.0))
 _BLOCK_S = 0.005
+_SHORTEST_S = 0.3
 _VOICE_PEAK, _BED_PEAK, _AMBIENT_PEAK = 0.5, 0.01, 0.15
 
 
@@ -37,7 +38,13 @@ class Speech:
 
 
 def speak(duration_s: float, pitch_hz: float, seed: int) -> Speech:
-    """A voice of `pitch_hz` that speaks in phrases from the first tenth of a second to the last, over a faint noise."""
+    """A voice of `pitch_hz` that speaks in phrases from the first tenth of a second to the last, over a faint noise.
+
+    Raises:
+        ValueError: less than 0.3 s, which holds no syllable.
+    """
+    if duration_s < _SHORTEST_S:
+        raise ValueError(f"{duration_s} s hold no syllable: speak for {_SHORTEST_S} s or longer")
     rng = np.random.default_rng(seed)
     count = round(duration_s * SAMPLE_RATE_HZ)
     loudness, formants_hz, contour = _syllables(count, rng)

@@ -40,6 +40,7 @@ def test_speaking_is_cut(sentence, rest):
     [
         "The English-speaking host smiles.",
         "His expression speaks volumes.",
+        "His bearing bespeaks calm.",
         "She does not speak.",
         "He stands without talking.",
         "A loudspeaker hangs on the wall.",

@@ -1,10 +1,11 @@
 """The synthetic faces: symmetric model, known rotations, reproducible chance."""
 
 import numpy as np
+import pytest
 
 from model.face_engine.landmark_pose import MIRROR, RIGID_POINTS, load_landmark_pose
-from model.face_engine.rotations import stacked_angles
-from model.face_engine.synthetic_landmarks import sample_landmarks, symmetric_mean_shape
+from model.face_engine.rotations import rotation_from_angles, stacked_angles
+from model.face_engine.synthetic_landmarks import _slide_jaw_line, sample_landmarks, symmetric_mean_shape
 
 
 def test_mirror_is_an_involution_that_pairs_left_with_right() -> None:
@@ -40,11 +41,15 @@ def test_the_nose_moves_with_yaw_and_pitch() -> None:
     assert np.corrcoef(from_eyes[:, 1], rotations[:, 2, 1])[0, 1] > 0.7
 
 
-def test_the_far_jaw_line_lies_near_the_outline() -> None:
+@pytest.mark.parametrize("yaw_deg", [-50.0, -30.0, 30.0, 50.0])
+def test_only_the_far_jaw_line_slides_and_outwards(yaw_deg: float) -> None:
     shape = load_landmark_pose().mean_shape
-    landmarks, rotations = sample_landmarks(shape, 4_000, np.random.default_rng(5))
-    yaw, _, roll = stacked_angles(rotations).T
-    turned_left = (yaw > 45) & (np.abs(roll) < 15)
-    far, near_nose = landmarks[turned_left, 3, 0], landmarks[turned_left, 33, 0]
-    rigid = (np.broadcast_to(shape[3], (turned_left.sum(), 1, 3)) @ rotations[turned_left])[:, 0, 0]
-    assert np.mean(far - near_nose) < np.mean(rigid - near_nose)
+    (slid,) = _slide_jaw_line(shape[None], shape, np.array([yaw_deg]), np.random.default_rng(0))
+    rotation = rotation_from_angles(yaw_deg, 0, 0)
+    moved = (slid @ rotation - shape @ rotation)[:, 0] * -np.sign(yaw_deg)
+    far, near = (slice(0, 8), slice(9, 17)) if yaw_deg > 0 else (slice(9, 17), slice(0, 8))
+    assert np.all(moved[far] >= 0)
+    assert moved[far].max() > 0.02
+    np.testing.assert_array_equal(slid[near], shape[near])
+    np.testing.assert_array_equal(slid[8], shape[8])
+    np.testing.assert_array_equal(slid[17:], shape[17:])

@@ -1,4 +1,4 @@
-"""One undisturbed `lafid demo` in a home of its own, shared by all tests that look at what it left."""
+"""A plugin of the tests: one undisturbed `lafid demo` in a home of its own, shared by all tests that look at what it left."""
 
 import os
 import subprocess
@@ -9,10 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
-def lafid(home: Path, *arguments: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
+def run_lafid(home: Path, *arguments: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
     """Run the installed command in a process of its own, with nothing of the caller's LaFID environment."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LAFID_", "DAGSTER_", "MLFLOW_"))}
     return subprocess.run(
@@ -41,6 +41,6 @@ class Demo:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     home = tmp_path_factory.mktemp("demo") / "home"
-    done = lafid(home, "demo")
+    done = run_lafid(home, "demo")
     assert done.returncode == 0, done.stdout + done.stderr
     return Demo(home, done.stdout)

@@ -1,0 +1,55 @@
+"""Membership of shards: decided once."""
+
+import hashlib
+import multiprocessing as mp
+from pathlib import Path
+
+import polars as pl
+
+from lafid_assets.ingest.openhumanvid import MANIFEST
+from lafid_assets.ingest.shards import MANIFEST_TABLE, register_new_clips
+from resources.shard_store import ShardStore
+
+
+def _clips(*ids: str) -> pl.DataFrame:
+    rows = [dict.fromkeys(MANIFEST) | {"clip_id": name, "path": name, "clip_root": "/r", "in_table": True} for name in ids]
+    return pl.DataFrame(rows, schema=MANIFEST).with_columns(source=pl.lit("folder"), licence=pl.lit("unstated"))
+
+
+def _members(store: ShardStore) -> dict[str, list[str]]:
+    return {s: store.read_table(MANIFEST_TABLE, s)["clip_id"].to_list() for s in store.partitions(MANIFEST_TABLE)}
+
+
+def test_clips_fill_shards_in_order(store: ShardStore, tmp_path: Path) -> None:
+    assert register_new_clips(store, _clips(*"abcde"), 2, tmp_path / "lock") == ["shard-00000", "shard-00001", "shard-00002"]
+    assert _members(store) == {"shard-00000": ["a", "b"], "shard-00001": ["c", "d"], "shard-00002": ["e"]}
+    assert store.read_table(MANIFEST_TABLE, "shard-00001")["shard"].unique().to_list() == ["shard-00001"]
+
+
+def test_membership_never_changes_when_clips_are_added(store: ShardStore, tmp_path: Path) -> None:
+    register_new_clips(store, _clips(*"bd"), 2, tmp_path / "lock")
+    before = hashlib.sha256(store.read_bytes(f"tables/{MANIFEST_TABLE}/shard-00000.parquet")).hexdigest()
+
+    assert register_new_clips(store, _clips(*"abcd"), 2, tmp_path / "lock") == ["shard-00001"]
+    assert _members(store) == {"shard-00000": ["b", "d"], "shard-00001": ["a", "c"]}
+    assert hashlib.sha256(store.read_bytes(f"tables/{MANIFEST_TABLE}/shard-00000.parquet")).hexdigest() == before
+
+
+def test_known_clips_make_no_shard(store: ShardStore, tmp_path: Path) -> None:
+    register_new_clips(store, _clips(*"ab"), 1, tmp_path / "lock")
+    assert register_new_clips(store, _clips(*"ba"), 1, tmp_path / "lock") == []
+
+
+def _register(uri: str, lock: Path) -> None:
+    register_new_clips(ShardStore(uri), _clips(*"abcdefgh"), 2, lock)
+
+
+def test_two_registrations_at_once_put_every_clip_into_one_shard(store: ShardStore, tmp_path: Path) -> None:
+    context = mp.get_context("spawn")
+    children = [context.Process(target=_register, args=(store.uri, tmp_path / "lock")) for _ in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    assert sorted(clip for members in _members(store).values() for clip in members) == list("abcdefgh")

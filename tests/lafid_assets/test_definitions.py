@@ -1,0 +1,113 @@
+"""What Dagster is shown."""
+
+import dagster as dg
+import pytest
+
+from lafid_assets.definitions import ASSETS, build_defs, defs
+from lafid_assets.jobs import DATASET, PER_SHARD, RELEASE
+from lafid_assets.schemas import BY_NAME
+from resources.settings import Settings
+
+UPSTREAM = {
+    "raw_clips": set(),
+    "face_info": {"raw_clips"},
+    "pose_filtered_clips": {"face_info"},
+    "id_consistent_clips": {"pose_filtered_clips", "face_info"},
+    "identity_clusters": {"id_consistent_clips"},
+    "speech_info": {"raw_clips", "face_info", "id_consistent_clips"},
+    "speech_tagged_clips": {"speech_info"},
+    "lafid_dataset": {"identity_clusters", "speech_tagged_clips", "id_consistent_clips", "pose_filtered_clips"},
+    "dataset_report": {"lafid_dataset"},
+    "training_latents": {"lafid_dataset"},
+    "fusion_dit": {"training_latents"},
+    "model_evaluation": {"fusion_dit", "lafid_dataset"},
+    "registered_model": {"fusion_dit", "model_evaluation"},
+}
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    home = tmp_path_factory.mktemp("definitions") / "home"
+    definitions = build_defs(Settings(home=home, store_uri=str(home / "store")))
+    dg.Definitions.validate_loadable(definitions)
+    assert not home.exists(), "loading the definitions must touch no disk"
+    return definitions
+
+
+def test_graph_holds_the_promised_assets_in_their_order(loaded: dg.Definitions) -> None:
+    graph = loaded.resolve_asset_graph()
+    keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert keys == set(UPSTREAM)
+    ancestors = {name: _ancestors(graph, name) for name in UPSTREAM}
+    for name, needed in UPSTREAM.items():
+        assert needed <= ancestors[name], f"{name} lacks {needed - ancestors[name]}"
+
+
+def _ancestors(graph: object, name: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [dg.AssetKey(name)]
+    while waiting:
+        for parent in graph.get(waiting.pop()).parent_keys:
+            if parent.to_user_string() not in found:
+                found.add(parent.to_user_string())
+                waiting.append(parent)
+    return found
+
+
+def test_every_table_an_asset_reads_is_upstream_of_it(loaded: dg.Definitions) -> None:
+    """Otherwise Dagster would run it before what it reads is there."""
+    import importlib
+
+    graph = loaded.resolve_asset_graph()
+    written_with = {"face_frames": "face_info", "face_clips": "face_info", "shard_manifest": None}
+    for asset in ASSETS:
+        name = asset.key.to_user_string()
+        module = importlib.import_module(asset.op.compute_fn.decorated_fn.__module__)
+        sources = {written_with.get(table, table) for table in module.STEP.reads} - {None}
+        assert sources <= _ancestors(graph, name), name
+
+
+def test_assets_are_partitioned_as_their_tables(loaded: dg.Definitions) -> None:
+    graph = loaded.resolve_asset_graph()
+    for name in UPSTREAM:
+        assert graph.get(dg.AssetKey(name)).is_partitioned == BY_NAME[name].partitioned, name
+
+
+def test_every_asset_has_the_blocking_checks_of_its_contract(loaded: dg.Definitions) -> None:
+    checks = loaded.resolve_asset_graph().asset_check_keys
+    for name in UPSTREAM:
+        own = {key.name for key in checks if key.asset_key == dg.AssetKey(name)}
+        assert {"schema", "unique_key", "values"} <= own, name
+        assert ("counts_add_up" in own) == BY_NAME[name].partitioned, name
+    assert any(key.name == "one_split_each" for key in checks)
+
+
+def test_every_asset_says_what_it_is(loaded: dg.Definitions) -> None:
+    graph = loaded.resolve_asset_graph()
+    for name in UPSTREAM:
+        node = graph.get(dg.AssetKey(name))
+        assert node.description, name
+        assert node.group_name != "default", name
+        assert node.code_version, name
+
+
+def test_jobs_cover_all_assets_once(loaded: dg.Definitions) -> None:
+    assert sorted((*PER_SHARD, *DATASET, *RELEASE)) == sorted(UPSTREAM)
+    for job, names in (("curate_shard", PER_SHARD), ("refresh_dataset", DATASET), ("train_and_register", RELEASE)):
+        found = loaded.resolve_job_def(job).asset_layer.executable_asset_keys
+        assert {key.to_user_string() for key in found} == set(names)
+
+
+def test_only_the_gpu_is_guarded_by_a_pool(loaded: dg.Definitions) -> None:
+    graph = loaded.resolve_asset_graph()
+    pooled = {name for name in UPSTREAM if graph.get(dg.AssetKey(name)).pools == {"gpu"}}
+    assert pooled == {"training_latents", "fusion_dit", "model_evaluation"}
+
+
+def test_entry_point_of_the_workspace_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setenv("LAFID_HOME", str(tmp_path))
+    dg.Definitions.validate_loadable(defs() if callable(defs) and not hasattr(defs, "load_fn") else defs.load_fn())
+
+
+def test_resources_can_be_replaced(settings: Settings) -> None:
+    assert build_defs(settings, {"store": "another"}).resources["store"] == "another"

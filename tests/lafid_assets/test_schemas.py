@@ -1,0 +1,99 @@
+"""The tables: documented, keyed, and the same in Parquet and DuckDB."""
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import pytest
+
+from lafid_assets.contract import TableSchema
+from lafid_assets.outcomes import Reason, Status
+from lafid_assets.schemas import BY_NAME, OUTCOME_TABLES, TABLES
+from resources.shard_store import UNPARTITIONED, ShardStore
+from resources.warehouse import Warehouse
+
+every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+
+
+def _examples(table: TableSchema, row_of: Callable[..., dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row with NULL wherever it may be, and one with a value everywhere, lists and structs filled."""
+    plain = row_of(table)
+    outcome = {"status": str(Status.REJECTED), "reason": str(Reason.NO_FACE)} if "reason" in table.dtypes else {}
+    full = {column.name: _value(column.dtype) for column in table.columns if column.nullable and not column.one_of}
+    keys = {name: "y" if table.dtypes[name] == pl.String and not _column(table, name).one_of else plain[name] for name in table.key}
+    chosen = {c.name: str(c.one_of[-1]) for c in table.columns if c.one_of and c.name not in ("status", "reason")}
+    lists = {c.name: _value(c.dtype) for c in table.columns if isinstance(c.dtype, pl.List)}
+    status = {"status": "kept", "reason": ""} if table.name == "dataset_report" else outcome
+    return [plain, plain | full | lists | chosen | status | keys]
+
+
+def _column(table: TableSchema, name: str) -> Any:
+    return next(column for column in table.columns if column.name == name)
+
+
+def _value(dtype: Any) -> Any:
+    if isinstance(dtype, pl.List):
+        return [_value(dtype.inner), _value(dtype.inner)]
+    if isinstance(dtype, pl.Struct):
+        return {field.name: _value(field.dtype) for field in dtype.fields}
+    return {pl.String: "text", pl.Boolean: False}.get(dtype, 1)
+
+
+@every_table
+def test_every_table_goes_into_duckdb_and_back_unchanged(
+    table: TableSchema, store: ShardStore, warehouse: Warehouse, row_of: Callable[..., dict[str, Any]]
+) -> None:
+    partition = "x" if table.partitioned else UNPARTITIONED
+    for rows in ([], _examples(table, row_of)):
+        frame = table.frame(rows)
+        assert table.violations(frame) == {"schema": [], "unique_key": [], "values": []}
+        store.write_group({table.name: frame}, partition, "f")
+        warehouse.replace_partition({table.name: frame}, partition)
+        with warehouse.read() as connection:
+            back = connection.sql(f"SELECT * FROM {table.name}").pl()
+        assert back.schema == frame.schema
+        assert table.frame(back).equals(frame)
+        assert store.read_table(table.name, partition).equals(frame)
+
+
+@every_table
+def test_every_table_documents_itself(table: TableSchema) -> None:
+    assert table.doc
+    assert set(table.key) <= set(table.dtypes)
+    assert len(table.dtypes) == len(table.columns)
+    assert all(column.doc for column in table.columns)
+    assert not any(column.nullable for column in table.columns if column.name in table.key)
+
+
+@every_table
+def test_partitioned_tables_know_their_shard(table: TableSchema) -> None:
+    assert table.partitioned <= ("shard" in table.dtypes)
+
+
+def test_outcome_tables_have_a_row_for_every_clip_with_its_outcome() -> None:
+    for name in OUTCOME_TABLES:
+        table = BY_NAME[name]
+        assert table.key == ("clip_id",)
+        assert {"status", "reason", "detail"} <= set(table.dtypes)
+        assert table.partitioned
+    assert len(BY_NAME) == len(TABLES)
+
+
+def test_tables_bear_the_names_that_users_were_promised() -> None:
+    assert set(BY_NAME) == {
+        "raw_clips",
+        "face_info",
+        "face_frames",
+        "face_clips",
+        "pose_filtered_clips",
+        "id_consistent_clips",
+        "identity_clusters",
+        "speech_info",
+        "speech_tagged_clips",
+        "lafid_dataset",
+        "dataset_report",
+        "training_latents",
+        "fusion_dit",
+        "model_evaluation",
+        "registered_model",
+    }

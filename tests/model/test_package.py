@@ -1,0 +1,177 @@
+"""The registry: logged, registered, promoted, pulled back and served in fresh processes, with nothing pickled on the way."""
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import pytest
+from PIL import Image
+
+from model.checkpoint import EmbeddingSource, Manifest, write_checkpoint
+from model.package import LoggedCheckpoint, PackageError, log_checkpoint, pull, register, set_alias
+from model.pipeline import load
+from model.trainable import assemble
+
+PROJECT = Path(__file__).parents[2]
+
+_PULL = """
+import hashlib, sys
+import torch
+from PIL import Image
+from model.package import pull
+torch.set_num_threads(1)
+frames = pull("models:/lafid@champion", "cpu").generate(Image.open(sys.argv[1]), "a smile", steps=1, choose="largest")
+print(hashlib.sha256(frames.tobytes()).hexdigest())
+"""
+
+_SERVE = """
+import sys
+import mlflow
+import torch
+torch.set_num_threads(1)
+served = mlflow.pyfunc.load_model("models:/lafid@champion")
+(answer,) = served.predict([{"image": open(sys.argv[1]).read(), "prompt": "a smile", "steps": 1}])
+import model.pipeline
+print(answer.frames_sha256, answer.frames, model.pipeline.__file__)
+open(sys.argv[2], "w").write(answer.video)
+"""
+
+
+@dataclass(frozen=True)
+class Registered:
+    root: Path
+    logged: LoggedCheckpoint
+    version: str
+    photo: Path
+    frames_sha256: str
+    """Of what the checkpoint draws before it is logged."""
+
+
+@pytest.fixture(scope="module")
+def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registered]:
+    """An untrained checkpoint on dlib's embeddings in a sqlite registry, as `lafid@champion`."""
+    import torch
+
+    from model.base import load_base
+    from model.experts import FaceFeatures
+    from model.presets import ClipSize, preset
+
+    root = tmp_path_factory.mktemp("registry")
+    photograph = Image.fromarray(pytest.importorskip("skimage.data", reason="needs a photograph of a face").astronaut())
+    photograph.crop((100, 0, 356, 256)).save(root / "photo.png")
+    tiny = preset("tiny")
+    tiny = tiny.model_copy(
+        update={
+            "clip": ClipSize(frames=2, height=16, width=16),
+            "train": tiny.train.model_copy(update={"trainable": "adapter"}),
+        }
+    )
+    features = FaceFeatures(torch.zeros(1, 128), torch.zeros(1, 65, 64), torch.zeros(1, 256, 48))
+    model = assemble(load_base(base_dir, "cpu"), features, tiny.fusion, tiny.train)
+    manifest = Manifest(
+        preset=tiny,
+        base=model.base.info,
+        face_engine=EmbeddingSource(name="dlib", version="20", width=128),
+        encoders_fingerprint="e",
+        parts={},
+        dataset_version="dataset-7",
+        seed=0,
+        step=12,
+        loss_before=2.0,
+        loss_after=1.0,
+    )
+    write_checkpoint(root / "checkpoint", model, manifest)
+    drawn = load(root / "checkpoint", base_dir, "cpu").generate(
+        Image.open(root / "photo.png"), "a smile", steps=1, choose="largest"
+    )
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")
+    mlflow.create_experiment("lafid", artifact_location=(root / "artifacts").as_uri())
+    mlflow.set_experiment("lafid")
+    logged = log_checkpoint(root / "checkpoint", base_dir, name="tiny-12", tags={"git_commit": "abc"}, metrics={"flow_loss": 1.0})
+    version = register(logged.model_uri, "lafid", {"gate": "passed"})
+    set_alias("lafid", "champion", version)
+    yield Registered(root, logged, version, root / "photo.png", hashlib.sha256(drawn.tobytes()).hexdigest())
+    mlflow.set_tracking_uri(before)
+
+
+def run(registered: Registered, code: str, *arguments: str, project: bool) -> str:
+    """In a fresh process with the registry's address and no unpickling; with or without this project to import."""
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{registered.root}/mlflow.db",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONPATH": str(PROJECT) if project else "",
+    }
+    command = [sys.executable, "-c", code, *arguments]
+    finished = subprocess.run(command, cwd=registered.root, env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.strip().splitlines()[-1]
+
+
+def test_pulled_by_alias_in_a_fresh_process_it_draws_the_same_frames(registered: Registered) -> None:
+    assert run(registered, _PULL, str(registered.photo), project=True) == registered.frames_sha256
+
+
+def test_served_by_mlflow_it_runs_the_code_that_travels_along(registered: Registered) -> None:
+    request = registered.root / "photo.b64"
+    request.write_text(base64.b64encode(registered.photo.read_bytes()).decode())
+    cropped = registered.root / "video.b64"
+    digest, frames, source = run(registered, _SERVE, str(request), str(cropped), project=False).split()
+    assert digest == registered.frames_sha256
+    assert frames == "2"
+    assert Path(source).is_relative_to(registered.root / "artifacts")
+    assert b"ftyp" in base64.b64decode(cropped.read_text())[:16]
+
+
+def test_nothing_pickled_is_stored(registered: Registered) -> None:
+    suffixes = {path.suffix for path in (registered.root / "artifacts").rglob("*") if path.is_file()}
+    assert not suffixes & {".pkl", ".pickle", ".pt", ".pth", ".bin"}
+    assert ".safetensors" in suffixes
+
+
+def test_the_checkpoint_and_its_base_lie_in_it_once(registered: Registered, base_dir: Path) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(registered.logged.model_uri))
+    assert sum(1 for _ in folder.rglob("lafid.json")) == 1
+    (base,) = folder.rglob("base.json")
+    assert base.read_text() == (base_dir / "base.json").read_text()
+
+
+def test_what_the_checkpoint_knows_is_tagged(registered: Registered) -> None:
+    model = mlflow.get_logged_model(registered.logged.model_id)
+    assert model.tags["dataset_version"] == "dataset-7"
+    assert model.tags["git_commit"] == "abc"
+    assert model.params["steps"] == "120"
+    (metric,) = model.metrics
+    assert (metric.key, metric.value, metric.step) == ("flow_loss", 1.0, 12)
+    champion = mlflow.MlflowClient().get_model_version_by_alias("lafid", "champion")
+    assert str(champion.version) == registered.version
+    assert champion.tags["gate"] == "passed"
+
+
+def test_the_signature_comes_from_the_types_and_requirements_are_pinned(registered: Registered) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(registered.logged.model_uri))
+    inputs = json.dumps(mlflow.models.Model.load(str(folder)).signature.to_dict())
+    assert all(name in inputs for name in ("image", "prompt", "frames_sha256"))
+    requirements = (folder / "requirements.txt").read_text().split()
+    assert all(line.count("==") == 1 and "+" not in line for line in requirements)
+    assert any(line.startswith("diffusers==") for line in requirements)
+
+
+def test_a_model_that_is_not_ours_is_refused(registered: Registered, tmp_path: Path) -> None:
+    (tmp_path / "foreign.py").write_text(
+        "import mlflow\nclass F(mlflow.pyfunc.PythonModel):\n    def predict(self, model_input: list[str]) -> list[str]:\n"
+        "        return model_input\nmlflow.models.set_model(F())\n"
+    )
+    with mlflow.start_run():
+        info = mlflow.pyfunc.log_model(name="foreign", python_model=str(tmp_path / "foreign.py"), pip_requirements=[])
+    with pytest.raises(PackageError, match="no LaFID model"):
+        pull(info.model_uri)

@@ -1,0 +1,58 @@
+"""The instance files: they load, and the S3 one puts a run's output into the bucket."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from resources.settings import PROJECT_ROOT, Settings
+
+S3_YAML = PROJECT_ROOT / "deploy" / "dagster.s3.yaml"
+
+
+@dg.asset
+def talkative() -> None:
+    print("a line for the bucket")  # noqa: T201
+
+
+@pytest.fixture
+def s3_instance(bucket: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    monkeypatch.setenv("LAFID_DAGSTER_YAML", str(S3_YAML))
+    monkeypatch.setenv("LAFID_LOGS_BUCKET", bucket)
+    settings.prepare()
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def test_output_of_a_run_lands_in_the_bucket(s3_instance: dg.DagsterInstance, bucket: str) -> None:
+    import boto3
+    from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
+
+    assert isinstance(s3_instance.compute_log_manager, S3ComputeLogManager)
+    assert dg.materialize([talkative], instance=s3_instance).success
+
+    client = boto3.client("s3")
+    keys = [item["Key"] for item in client.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    assert keys
+    assert all(key.startswith("lafid/storage/") for key in keys)
+    bodies = [client.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in keys]
+    assert any("a line for the bucket" in body for body in bodies)
+
+
+def test_local_instance_loads_with_the_guarded_settings(settings: Settings) -> None:
+    settings.prepare()
+    with dg.DagsterInstance.get() as instance:
+        assert Path(instance.root_directory) == settings.dagster_home
+        assert instance.get_settings("run_monitoring")["free_slots_after_run_end_seconds"] == 30
+        assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
+        assert not instance.telemetry_enabled
+        assert "lafid" in instance.managed_python_loggers
+
+
+def test_both_files_differ_only_in_where_output_goes() -> None:
+    local = yaml.safe_load((PROJECT_ROOT / "dagster.yaml").read_text())
+    remote = yaml.safe_load(S3_YAML.read_text())
+    assert set(remote) - set(local) == {"compute_logs"}
+    assert {name: remote[name] for name in local} == local

@@ -1,0 +1,95 @@
+"""Talking to a running Dagster webserver as its own pages do."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+LOCATION = {"repositoryLocationName": "lafid", "repositoryName": "__repository__"}
+
+
+def wait_for(ask: Callable[[], T | None], deadline_s: float, what: str) -> T:
+    """The first answer that is not None."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        answer = ask()
+        if answer is not None:
+            return answer
+        time.sleep(1.0)
+    raise TimeoutError(f"{what} did not happen within {deadline_s:.0f} s")
+
+
+@dataclass(frozen=True)
+class Webserver:
+    """A Dagster webserver at an address."""
+
+    address: str
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.address}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer = json.load(response)
+        assert "errors" not in answer, answer
+        return dict(answer["data"])
+
+    def materialize(self, asset: str, partition: str, run_config: dict[str, Any]) -> str:
+        """Launch a run as the launchpad does; its id."""
+        parameters = {
+            "selector": LOCATION | {"jobName": "__ASSET_JOB", "assetSelection": [{"path": [asset]}]},
+            "runConfigData": run_config,
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+        }
+        launched = self.ask(
+            "mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {"
+            " __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }"
+            " ... on RunConfigValidationInvalid { errors { message } } } }",
+            p=parameters,
+        )["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return str(launched["run"]["runId"])
+
+    def finished_status(self, run_id: str) -> str | None:
+        """The run's status once it has ended."""
+        status = self.ask("query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id)["runOrError"][
+            "status"
+        ]
+        return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
+
+    def start_sensor(self, name: str) -> None:
+        started = self.ask(
+            "mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }",
+            s=LOCATION | {"sensorName": name},
+        )
+        assert started["startSensor"]["__typename"] == "Sensor", started
+
+    def start_schedule(self, name: str) -> None:
+        started = self.ask(
+            "mutation($s: ScheduleSelector!) { startSchedule(scheduleSelector: $s) { __typename } }",
+            s=LOCATION | {"scheduleName": name},
+        )
+        assert started["startSchedule"]["__typename"] == "ScheduleStateResult", started
+
+    def last_sensor_tick(self, name: str) -> dict[str, Any] | None:
+        found = self.ask(
+            "query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor {"
+            " sensorState { ticks(limit: 1) { status skipReason runIds } } } } }",
+            s=LOCATION | {"sensorName": name},
+        )
+        return _ended(found["sensorOrError"]["sensorState"]["ticks"])
+
+    def last_schedule_tick(self, name: str) -> dict[str, Any] | None:
+        found = self.ask(
+            "query($s: ScheduleSelector!) { scheduleOrError(scheduleSelector: $s) { ... on Schedule {"
+            " scheduleState { ticks(limit: 1) { status skipReason runIds } } } } }",
+            s=LOCATION | {"scheduleName": name},
+        )
+        return _ended(found["scheduleOrError"]["scheduleState"]["ticks"])
+
+
+def _ended(ticks: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return ticks[0] if ticks and ticks[0]["status"] != "STARTED" else None
