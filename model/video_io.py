@@ -39,7 +39,7 @@ def read_frames(path: Path, times_s: Sequence[float]) -> Frames:
     """
     shown: list[NDArray[np.uint8]] = []
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise VideoError(f"{path} has no video stream")
             _decode_at(container, times_s, shown)

@@ -91,7 +91,7 @@ def sharpness(image_rgb: NDArray[np.uint8], box: tuple[float, float, float, floa
 
     height, width = image_rgb.shape[:2]
     x1, y1, x2, y2 = (round(v) for v in box)
-    crop = image_rgb[max(y1, 0) : min(y2, height), max(x1, 0) : min(x2, width)]
+    crop = image_rgb[max(y1, 0) : max(min(y2, height), 0), max(x1, 0) : max(min(x2, width), 0)]
     if min(crop.shape[:2]) < 2:
         return None
     side = (SHARPNESS_SIDE_PX, SHARPNESS_SIDE_PX)

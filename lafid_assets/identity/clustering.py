@@ -3,6 +3,8 @@
 Belongs here: clip centroids -> clusters with stable names. Not here: judging a single clip (`consistency`).
 """
 
+from itertools import chain, count
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -57,14 +59,18 @@ def _average_linkage(cosine: NDArray[np.float64], min_similarity: float) -> list
 
 
 def _names(clip_ids: list[str], labels: list[int], earlier: dict[str, str]) -> dict[int, str]:
-    """Names by cluster: the members' most frequent earlier name if no other cluster took it, else the smallest clip id."""
+    """Names by cluster: the members' most frequent earlier name if no other cluster took it, else one by the smallest clip id.
+
+    A cluster that was split off may have lost the name of its smallest clip to the other part: it gets a number behind it.
+    """
     names: dict[int, str] = {}
     for label in sorted(set(labels), key=lambda label: (-labels.count(label), min(_members(clip_ids, labels, label)))):
         members = _members(clip_ids, labels, label)
         votes = [earlier[clip] for clip in members if clip in earlier]
         ranked = sorted(set(votes), key=lambda name: (-votes.count(name), name))
-        free = [name for name in (*ranked, f"person-{min(members)[:12]}") if name not in names.values()]
-        names[label] = free[0]
+        new = f"person-{min(members)[:12]}"
+        wanted = chain(ranked, [new], (f"{new}-{number}" for number in count(2)))
+        names[label] = next(name for name in wanted if name not in names.values())
     return names
 
 

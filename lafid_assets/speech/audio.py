@@ -47,11 +47,11 @@ def decode_audio(path: Path) -> Audio | None:
         ClipError: `audio_unreadable`, naming the file, when it cannot be opened or decoded.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.audio:
                 return None
             pieces = list(_pieces(container))
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             zero_s = first_picture_s(container)
         return Audio(_laid_out(pieces, zero_s))
     except (av.FFmpegError, OSError) as error:  # its own text would repeat the path, and this machine's folders with it

@@ -45,7 +45,7 @@ def sample_frames(path: Path, spans: Sequence[Span], fps: float) -> Iterator[Loo
     if not spans:
         return
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 return
             stream = container.streams.video[0]

@@ -55,6 +55,10 @@ def _manifest(root: Path) -> pl.DataFrame:
     return list_clips(root).with_columns(shard=pl.lit("shard-00000"))
 
 
+def _good(rows: pl.DataFrame) -> dict[str, Any]:
+    return rows.row(by_predicate=pl.col("clip_id") == "a-good", named=True)
+
+
 def test_every_clip_ends_in_its_own_way(released: Path) -> None:
     found = {row["clip_id"]: row for row in probe_clips(_manifest(released)).iter_rows(named=True)}
     [spare] = [name for name in found if name[1] != "-"]
@@ -77,7 +81,7 @@ def test_every_clip_ends_in_its_own_way(released: Path) -> None:
 
 
 def test_good_row_holds_table_and_file(released: Path) -> None:
-    row = probe_clips(_manifest(released)).row(0, named=True)
+    row = _good(probe_clips(_manifest(released)))
     path = released / "clips" / "good.mp4"
     assert row["content_sha256"] == content_sha256(path)
     assert row["file_size_bytes"] == path.stat().st_size
@@ -90,7 +94,7 @@ def test_file_that_the_disk_does_not_give_back_is_one_error(released: Path, monk
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("lafid_assets.ingest.raw_clips.content_sha256", fail)
-    row = probe_clips(_manifest(released)).row(0, named=True)
+    row = _good(probe_clips(_manifest(released)))
     assert (row["status"], row["reason"]) == ("error", "unreadable")
     assert "Input/output error" in row["detail"]
 
