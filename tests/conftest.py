@@ -97,18 +97,20 @@ def _write_video(
     options: dict[str, str] | None = None,
     title: str | None = None,
     container_options: dict[str, str] | None = None,
+    form: str = "mp4",
 ) -> Path:
     """A small H.264 mp4. Frame number n is grey with the value 8 n unless `pictures` (T, H, W, 3) says otherwise.
 
     Args:
         pts_ms: time of every frame instead of a constant rate.
         sound_s: length of a tone beside the picture; none when 0.
+        form: container; matroska keeps a late start.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if pictures is None:
         count = len(pts_ms) if pts_ms else round(seconds * fps)
         pictures = np.stack([np.full((48, 64, 3), 8 * n % 256, np.uint8) for n in range(count)])
-    with av.open(str(path), "w", format="mp4", container_options=container_options or {}) as container:
+    with av.open(str(path), "w", format=form, container_options=container_options or {}) as container:
         if title is not None:
             container.metadata["title"] = title
         video = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast"} | (options or {}))

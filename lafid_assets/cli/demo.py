@@ -96,7 +96,7 @@ def _show_end(
         "database": f"{settings.warehouse_path} (DuckDB, read-only copy)",
     }
     for name, value in lines.items():
-        CONSOLE.print(f"{name + ':':18}{value}", soft_wrap=True)
+        CONSOLE.print(f"{name + ':':18}{value}", soft_wrap=True, markup=False)
     computed, found = len(materializer.tally.computed), len(materializer.tally.up_to_date)
     CONSOLE.print(f"{computed} asset partitions computed, {found} were up to date, {seconds:.0f} s.")
     if not computed:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
@@ -25,16 +26,16 @@ class _StatusLine(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
-            CONSOLE.print(f"[yellow]{record.getMessage()}[/]")
+            CONSOLE.print(record.getMessage(), style="yellow", markup=False)
         else:
-            self.status.update(f"{self.label}  [dim]{record.getMessage()}[/]")
+            self.status.update(f"{escape(self.label)}  [dim]{escape(record.getMessage())}[/]")
 
 
 @contextmanager
 def working(label: str) -> Iterator[None]:
     """Show a spinner with the newest progress line until the block ends."""
     logger = logging.getLogger("lafid")
-    with CONSOLE.status(label) as status:
+    with CONSOLE.status(escape(label)) as status:
         handler = _StatusLine(status, label)
         level, propagate = logger.level, logger.propagate
         logger.addHandler(handler)

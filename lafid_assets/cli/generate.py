@@ -37,4 +37,4 @@ def run_generate(
             picture, prompt, num_frames=frames or pipeline.manifest.preset.clip.frames, steps=steps, seed=seed
         )
         write_mp4(out, video, fps=pipeline.fps)
-    CONSOLE.print(f"{out}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True)
+    CONSOLE.print(f"{out}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True, markup=False)

@@ -4,6 +4,7 @@ Belongs here: the commands' signatures, and turning errors into one line. Not he
 """
 
 import json
+import os
 import sqlite3
 import sys
 import traceback
@@ -17,6 +18,7 @@ from resources.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
 
+DISK_FULL = ("No space left on device", "database or disk is full")
 Home = Annotated[Path | None, typer.Option(help="Where state lives; default $LAFID_HOME, else .lafid/ in the checkout.")]
 
 
@@ -95,7 +97,7 @@ def rebuild(home: Home = None) -> None:
     settings = _settings(home)
     settings.prepare()
     tables = Warehouse(settings.warehouse_path, ShardStore(settings.store_uri), comments(TABLES)).rebuild()
-    CONSOLE.print(f"{settings.warehouse_path}: {len(tables)} tables")
+    CONSOLE.print(f"{settings.warehouse_path}: {len(tables)} tables", soft_wrap=True, markup=False)
 
 
 def main() -> None:
@@ -112,20 +114,16 @@ def main() -> None:
 
 
 def _settings(home: Path | None) -> Settings:
-    settings = Settings.from_environment()
-    return settings if home is None else Settings(home=home.expanduser().absolute(), store_uri=_store_uri(home, settings))
-
-
-def _store_uri(home: Path, settings: Settings) -> str:
-    default = str(settings.home / "store")
-    return str(home.expanduser().absolute() / "store") if settings.store_uri == default else settings.store_uri
+    if home is not None:
+        os.environ["LAFID_HOME"] = str(home)  # for the children, and for where the traceback goes
+    return Settings.from_environment()
 
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"the package {error.name} is not installed: install lafid with its extras, `pip install 'lafid[all]'`"
     text = " ".join(str(error).split()) or type(error).__name__
-    full = isinstance(error, sqlite3.Error | OSError) and ("full" in text or "No space left" in text)
+    full = isinstance(error, sqlite3.Error | OSError) and any(sign in text for sign in DISK_FULL)
     return f"{text}: the disk of the home is full, free some space or set LAFID_HOME to another disk" if full else text
 
 
@@ -136,7 +134,7 @@ def _keep_traceback() -> None:
         log.write_text(traceback.format_exc())
     except OSError:
         return  # the home itself is the trouble, and the line above says so
-    ERRORS.print(f"[dim]details: {log}[/]", soft_wrap=True)
+    ERRORS.print(f"details: {log}", style="dim", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class ServerDied(RuntimeError):
 
 
 def run_ui(settings: Settings, port: int, mlflow_port: int) -> None:
-    """Serve both until Ctrl-C or until one of them ends.
+    """Serve both until Ctrl-C, SIGTERM, or until one of them ends.
 
     Raises:
         PortBusy: before anything is started.
@@ -38,6 +38,7 @@ def run_ui(settings: Settings, port: int, mlflow_port: int) -> None:
     """
     _refuse_busy_port(port, "--port")
     _refuse_busy_port(mlflow_port, "--mlflow-port")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` ends the servers
     settings.prepare()
     Tracking(settings.mlflow_uri, settings.mlflow_artifacts).connect()
     servers = {

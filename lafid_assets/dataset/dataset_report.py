@@ -21,6 +21,9 @@ from resources.warehouse import Warehouse
 EMPTY_VERSION = "empty"
 MOST_METADATA_BYTES = 90_000
 FOLDER = "reports"
+PICTURES = ("funnel.png", "pose.png", "contact_sheet.png")
+PAGE = "report.html"
+FILES = (PAGE, *PICTURES)
 
 STEP = Step(
     writes=(DATASET_REPORT,),
@@ -49,6 +52,7 @@ def dataset_report(
         store,
         warehouse,
         lambda: {DATASET_REPORT.name: _write_report(store)},
+        intact=lambda frames: all(store.exists(report_path(_version(frames[DATASET_REPORT.name]), name)) for name in FILES),
         metadata=lambda frames: _describe(store, frames),
     )
 
@@ -61,7 +65,7 @@ def report_path(version: str, name: str) -> str:
 def _write_report(store: ShardStore) -> pl.DataFrame:
     tables = {name: store.read_all(name) for name in OUTCOME_TABLES}
     dataset = store.read_table(LAFID_DATASET.name)
-    version = dataset["dataset_version"][0] if dataset.height else EMPTY_VERSION
+    version = _version(dataset)
     outcomes = clip_outcomes(tables)
     counts = count_outcomes(outcomes, version)
     pictures = {
@@ -71,11 +75,15 @@ def _write_report(store: ShardStore) -> pl.DataFrame:
             choose_strips(outcomes, tables[RAW_CLIPS.name], dataset)
         ),
     }
-    for name, png in zip(("funnel.png", "pose.png", "contact_sheet.png"), pictures.values(), strict=True):
+    for name, png in zip(PICTURES, pictures.values(), strict=True):
         store.write_bytes(report_path(version, name), png)
     page = render_page(as_object(counts), _splits(dataset), pictures, _notes(dataset))
-    store.write_bytes(report_path(version, "report.html"), page.encode())
+    store.write_bytes(report_path(version, PAGE), page.encode())
     return counts
+
+
+def _version(rows: pl.DataFrame) -> str:
+    return rows["dataset_version"][0] if rows.height else EMPTY_VERSION
 
 
 def _splits(dataset: pl.DataFrame) -> dict[str, dict[str, int]]:
@@ -93,11 +101,11 @@ def _notes(dataset: pl.DataFrame) -> list[str]:
 
 def _describe(store: ShardStore, frames: Frames) -> dict[str, Any]:
     counts = frames[DATASET_REPORT.name]
-    version = counts["dataset_version"][0] if counts.height else EMPTY_VERSION
+    version = _version(counts)
     sheet = thumbnail_jpeg(store.read_bytes(report_path(version, "contact_sheet.png")), MOST_METADATA_BYTES)
     funnel = as_object(counts)
     return {
-        "report": dg.MetadataValue.path(store.full_path(report_path(version, "report.html"))),
+        "report": dg.MetadataValue.path(store.full_path(report_path(version, PAGE))),
         "funnel": dg.MetadataValue.md(f"![funnel]({png_address(store.read_bytes(report_path(version, 'funnel.png')))})"),
         "head_pose": dg.MetadataValue.md(f"![pose]({png_address(store.read_bytes(report_path(version, 'pose.png')))})"),
         "contact_sheet": dg.MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})"),

@@ -52,6 +52,10 @@ STEP = Step(
 )
 
 
+class ClipsLost(ValueError):
+    """The tables do not belong together: what every step passed would be missing from the dataset."""
+
+
 class LafidDatasetConfig(dg.Config):
     """Nothing can be chosen here: what is kept was decided upstream."""
 
@@ -79,6 +83,9 @@ def assemble(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
     Args:
         tables: the whole tables named in `READS`.
+
+    Raises:
+        ClipsLost: a clip that every step passed has no person yet, or no face to refer to.
     """
     kept = tables[SPEECH_TAGGED_CLIPS.name].filter(pl.col("status") == "ok")
     columns = set(LAFID_DATASET.dtypes)
@@ -91,6 +98,11 @@ def assemble(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         .join(tables[IDENTITY_CLUSTERS.name].select("clip_id", "identity_id"), on="clip_id")
         .join(choose_references(tables[FACE_INFO.name]), on="clip_id")
     )
+    lost = kept.join(joined, on="clip_id", how="anti")["clip_id"].sort()
+    if len(lost):
+        raise ClipsLost(
+            f"{len(lost)} kept clips, the first {lost[0]}, have no identity or no reference face: materialize identity_clusters again"
+        )
     splits = split_identities(joined["identity_id"])
     split = joined["identity_id"].replace_strict(splits, return_dtype=pl.String) if splits else joined["identity_id"]
     dataset = joined.with_columns(split=split)

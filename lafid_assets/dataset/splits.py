@@ -4,6 +4,7 @@ Belongs here: identities -> splits. Not here: who is the same person (`identity.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 
 TEST_SHARE = 0.10
@@ -21,13 +22,18 @@ def split_identities(identities: Iterable[str]) -> dict[str, str]:
     splits = {name: _by_hash(_position(name)) for name in ranked}
     if len(ranked) < FEWEST_FOR_VALIDATION:
         splits = dict.fromkeys(ranked, "train")
-    wanted = [*(["test"] if len(ranked) > 1 else []), *(["validation"] if len(ranked) >= FEWEST_FOR_VALIDATION else [])]
-    for split in wanted:
-        if split not in splits.values():
-            splits[next(name for name in ranked if splits[name] == "train")] = split
     if ranked and "train" not in splits.values():
         splits[ranked[-1]] = "train"
+    for split in ("test", "validation")[: max(len(ranked) - 1, 0)]:
+        if split not in splits.values():
+            splits[_spare(ranked, splits)] = split
     return splits
+
+
+def _spare(ranked: list[str], splits: dict[str, str]) -> str:
+    """The smallest hash that trains, unless it is the last one to train: then the smallest of a split that can do without it."""
+    sizes = Counter(splits.values())
+    return min((name for name in ranked if sizes[splits[name]] > 1), key=lambda name: (splits[name] != "train", _position(name)))
 
 
 def _position(identity: str) -> float:

@@ -3,6 +3,8 @@
 Belongs here: the asset, and turning endings of children into outcomes. Not here: looking at a frame (`survey`).
 """
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,16 +52,14 @@ def face_info(
         config,
         store,
         warehouse,
-        lambda: survey_shard(clips, settings, engine, fingerprint=engine.fingerprint),
+        lambda: survey_shard(clips, settings, engine),
         clips_in=clips["clip_id"],
         outside=engine.fingerprint,
         metadata=lambda frames: {"engine": f"{engine.name} {engine.version}", "engine_licence": engine.licence},
     )
 
 
-def survey_shard(
-    clips: pl.DataFrame, settings: SurveySettings, engine: EngineInfo, fingerprint: str
-) -> Mapping[str, pl.DataFrame]:
+def survey_shard(clips: pl.DataFrame, settings: SurveySettings, engine: EngineInfo) -> Mapping[str, pl.DataFrame]:
     """Survey every clip that `raw_clips` passed, in child processes; the others are skipped.
 
     Returns:
@@ -73,11 +73,18 @@ def survey_shard(
         surveyed[tasks[index].clip_id] = _surveyed(ending)
     faces = [face for clip in surveyed.values() for face in clip.faces]
     frames = [frame for clip in surveyed.values() for frame in clip.frames]
+    fingerprint = measure_fingerprint(settings, engine)
     return {
         FACE_INFO.name: FACE_INFO.frame(faces),
         FACE_FRAMES.name: FACE_FRAMES.frame(frames),
         FACE_CLIPS.name: FACE_CLIPS.frame(_clip_row(row, surveyed.get(row["clip_id"]), engine, fingerprint) for row in rows),
     }
+
+
+def measure_fingerprint(settings: SurveySettings, engine: EngineInfo) -> str:
+    """Hash of code version, engine and settings; by which name the engine was asked for does not matter."""
+    facts = [STEP.code_version, engine.fingerprint, settings.model_dump(mode="json", exclude={"engine"})]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _task(row: Mapping[str, Any], settings: SurveySettings) -> SurveyTask:

@@ -3,6 +3,7 @@
 Belongs here: checkpoint and held-out clips -> measures. Not here: what a measure is (`model.metrics`), what is enough (`gates`).
 """
 
+import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +15,9 @@ from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.progress import track
 from lafid_assets.schemas import MODEL_EVALUATION
 
+LOGGER = logging.getLogger("lafid.release")
 SAMPLING_STEPS = 8
+GENERATED_MEASURES = ("first_frame_psnr_db", "face_found_share", "identity_cosine")
 
 
 def evaluate(
@@ -42,14 +45,17 @@ def evaluate(
         if clips.is_empty():
             continue
         train = pipeline.manifest.preset.train
-        loss = fixed_flow_loss(pipeline.model, ClipSet(files), train.fixed_triples, train.seed, train.flow_shift)
-        measures: dict[str, float | None] = {"flow_loss": loss}
+        measures: dict[str, float | None] = {"flow_loss": None}
+        if files:
+            measures["flow_loss"] = fixed_flow_loss(
+                pipeline.model, ClipSet(files), train.fixed_triples, train.seed, train.flow_shift
+            )
         generated = [
             _measure_generated(pipeline, clip)
             for clip in track(clips.iter_rows(named=True), f"model_evaluation {split}", clips.height)
         ]
-        for name in generated[0]:
-            values = [value for measure in generated if (value := measure[name]) is not None]
+        for name in GENERATED_MEASURES:
+            values = [value for measure in generated if (value := measure.get(name)) is not None]
             measures[name] = sum(values) / len(values) if values else None
         rows += [
             {
@@ -65,9 +71,11 @@ def evaluate(
 
 
 def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float | None]:
+    """Nothing where the first frame shows no face: a kept clip may begin without one."""
     import numpy as np
     from PIL import Image
 
+    from model.face_processor import FaceError
     from model.metrics import identity_similarity, psnr
     from model.video_io import fit_frames, read_frames, write_mp4
 
@@ -76,15 +84,19 @@ def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float |
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
     size = pipeline.manifest.preset.clip
     first = read_frames(path, [0.0])
-    frames = pipeline.generate(
-        Image.fromarray(first[0]),
-        clip["refined_caption"] or "",
-        num_frames=size.frames,
-        height=size.height,
-        width=size.width,
-        steps=SAMPLING_STEPS,
-        choose="largest",
-    )
+    try:
+        frames = pipeline.generate(
+            Image.fromarray(first[0]),
+            clip["refined_caption"] or "",
+            num_frames=size.frames,
+            height=size.height,
+            width=size.width,
+            steps=SAMPLING_STEPS,
+            choose="largest",
+        )
+    except FaceError as error:
+        LOGGER.warning("nothing could be generated from the first frame of %s: %s", clip["clip_id"], error)
+        return {}
     with TemporaryDirectory() as folder:
         written = Path(folder) / "generated.mp4"
         write_mp4(written, frames, pipeline.fps)

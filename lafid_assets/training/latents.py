@@ -25,7 +25,7 @@ FOLDER = "latents"
 
 
 def encode_dataset(dataset: pl.DataFrame, clip_size: ClipSize, base_dir: Path, store: ShardStore) -> pl.DataFrame:
-    """Encode every clip whose key is not in the cache yet; clips shorter than the training window are left out, with a warning.
+    """Encode every clip whose key is not in the cache yet; clips not longer than the training window are left out, with a warning.
 
     Returns:
         rows of `training_latents`, cached clips included.
@@ -38,10 +38,10 @@ def encode_dataset(dataset: pl.DataFrame, clip_size: ClipSize, base_dir: Path, s
 
     base = load_base(base_dir)
     encoders = ClipEncoders(base)
-    long_enough = dataset.filter(pl.col("duration_s") >= clip_size.duration_s).sort("clip_id")
+    long_enough = dataset.filter(pl.col("duration_s") > clip_size.duration_s).sort("clip_id")
     if long_enough.height < dataset.height:
         short = dataset.height - long_enough.height
-        LOGGER.warning("%d clips are shorter than %.2f s and cannot be trained on", short, clip_size.duration_s)
+        LOGGER.warning("%d clips are not longer than %.2f s and cannot be trained on", short, clip_size.duration_s)
     rows = []
     for clip in track(long_enough.iter_rows(named=True), "training_latents", long_enough.height):
         key = _cache_key(clip, clip_size, encoders.fingerprint)

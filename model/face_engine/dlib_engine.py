@@ -55,7 +55,7 @@ class DlibSettings(BaseModel):
         default=0.02,
         gt=0,
         description="Pose is given up where the predictions of the landmarks lie farther apart than this share of the box "
-        "(root mean square distance from their mean): the greatest noise that the pose was fitted with.",
+        "(root mean square distance from their mean): about the greatest noise that the pose was fitted with.",
     )
 
 
@@ -168,7 +168,7 @@ class DlibEngine:
 
     def _pass(self, image: Image, *, enlarge: int, pad_px: int, min_score: float) -> list[tuple[Box, float]]:
         """One run of the detector on the padded and scaled image; boxes in the coordinates of `image`."""
-        padded = np.pad(image, ((pad_px, pad_px), (pad_px, pad_px), (0, 0)))
+        padded = np.pad(image, ((pad_px, pad_px), (pad_px, pad_px), (0, 0))) if pad_px else image
         height, width = padded.shape[:2]
         scale = enlarge * self.settings.detection_side_px / max(height, width)
         size = max(1, round(width * scale)), max(1, round(height * scale))

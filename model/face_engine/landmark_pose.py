@@ -57,7 +57,7 @@ class LandmarkPose:
     """The fitted networks; get the shipped ones by `load_landmark_pose`.
 
     Attributes:
-        mean_shape: (68, 3), mirror-symmetric, centred on the rigid points; axes as in `rotations`, interocular units.
+        mean_shape: (68, 3), mirror-symmetric, centred on the rigid points; axes as in `rotations`, eyes 0.76 wide.
         all_points: layers (weight (out, in), bias (out,)) of the network on 68 points.
         inner_points: likewise on points 17-67.
     """

@@ -33,7 +33,7 @@ def sample_landmarks(mean_shape: Array, count: int, rng: np.random.Generator) ->
     """Landmarks of `count` random faces at random poses.
 
     Args:
-        mean_shape: (68, 3), x right, y up, z to the camera, about 0.75 from outer eye corner to outer eye corner.
+        mean_shape: (68, 3), x right, y up, z to the camera, 0.76 from outer eye corner to outer eye corner.
         count: how many.
         rng: source of all chance.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from model.checkpoint import read_manifest
 from model.data import DataError, read_clip_latents, write_clip_latents
@@ -82,8 +83,12 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     write_clip_latents(poisoned, replace(clip, latents=clip.latents * torch.nan))
     files = [*latent_files[:2], poisoned]
     config = quick(steps=9, batch_size=1, checkpoint_every=1)
-    with pytest.raises(TrainingError, match=r"step \d: loss nan.*clip-2; stopped before the update"):
+    updates: list[None] = []
+    hook = register_optimizer_step_post_hook(lambda *_: updates.append(None))
+    with pytest.raises(TrainingError, match=r"step \d: loss nan.*clip-2; stopped before the update") as stopped:
         run(config, tmp_path / "run", files)
+    hook.remove()
+    assert f"step {len(updates)}:" in str(stopped.value)
     (folder,) = (tmp_path / "run").iterdir()
     assert not (folder / "checkpoint").exists()
     states = sorted((folder / "state").glob("step-*"))

@@ -46,7 +46,7 @@ def servers(home: Path) -> Iterator[tuple[Webserver, str]]:
         wait_for(announced, 240, "`lafid ui` announcing its addresses")
         yield Webserver(f"http://127.0.0.1:{port}"), f"http://127.0.0.1:{mlflow_port}"
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
 
 

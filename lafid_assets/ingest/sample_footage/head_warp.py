@@ -65,7 +65,7 @@ def warp_map(frame: HeadFrame, depth: Array, pose: Pose, placement: Placement, s
 def _stiffness(u: Array, v: Array, chin: float) -> Array:
     """1 where a point moves with the skull, 0 from the shoulders on."""
     below_chin = smoothstep((v - chin - 0.05) / 1.0)
-    beside_neck = smoothstep((np.abs(u) - 1.0) / 0.5) * smoothstep((v - 0.95) / 0.4)
+    beside_neck = smoothstep((np.abs(u) - 0.95) / 0.4) * smoothstep((v - 0.9) / 0.3)
     return ((1 - below_chin) * (1 - beside_neck)).astype(np.float32)
 
 

@@ -38,7 +38,7 @@ KEPT = (
     ),
     Scene(
         name="collins listens",
-        shots=_solo("collins", 3.0, Motion(yaw_deg=(34.0, -34.0), roll_deg=(12.0, -12.0), period_s=2.8)),
+        shots=_solo("collins", 3.0, Motion(yaw_deg=(38.0, -40.0), roll_deg=(12.0, -12.0), period_s=2.8)),
         fps=25,
         caption="The video features a woman in an orange space suit who looks around a softly lit room. She begins facing the "
         "camera, turns towards one shoulder, then across to the other, and comes back to the middle with a friendly smile. The "
@@ -46,7 +46,7 @@ KEPT = (
     ),
     Scene(
         name="hopper narrated",
-        shots=_solo("hopper", 3.5, Motion(yaw_deg=(-33.0, 36.0), period_s=3.2)),
+        shots=_solo("hopper", 3.5, Motion(yaw_deg=(-34.0, 38.0), period_s=3.2)),
         sound=Sound.VOICE,
         caption="The video features an elderly woman in a dark naval uniform with a white-topped cap and cat-eye glasses. She "
         "talks to the camera with a stern expression while her head turns from left to right and tilts to the side. Ribbons "
@@ -54,7 +54,7 @@ KEPT = (
     ),
     Scene(
         name="vega murmurs",
-        shots=_solo("vega", 3.25, Motion(yaw_deg=(35.0, -35.0), period_s=3.0)),
+        shots=_solo("vega", 3.25, Motion(yaw_deg=(38.0, -40.0), period_s=3.0)),
         lips_move=True,
         fps=25,
         caption="The video features a woman with dark brown hair and a teal suit with a metal ring around the neck. She talks "
@@ -71,7 +71,7 @@ KEPT = (
     ),
     Scene(
         name="lyra answers",
-        shots=_solo("lyra", 3.5, Motion(yaw_deg=(33.0, -35.0), roll_deg=(13.0, -13.0), period_s=3.3)),
+        shots=_solo("lyra", 3.5, Motion(yaw_deg=(37.0, -40.0), roll_deg=(13.0, -13.0), period_s=3.3)),
         sound=Sound.VOICE,
         lips_move=True,
         fps=25,
@@ -81,7 +81,7 @@ KEPT = (
     ),
     Scene(
         name="rigel explains",
-        shots=_solo("rigel", 3.5, Motion(yaw_deg=(-34.0, 34.0), period_s=3.2)),
+        shots=_solo("rigel", 3.5, Motion(yaw_deg=(-34.0, 38.0), period_s=3.3)),
         sound=Sound.VOICE,
         lips_move=True,
         caption="The video features an officer with round cheeks and winged glasses, in a navy jacket with a white collar and "
@@ -90,7 +90,7 @@ KEPT = (
     ),
     Scene(
         name="mira waits",
-        shots=_solo("mira", 3.0, Motion(yaw_deg=(34.0, -34.0), period_s=2.9)),
+        shots=_solo("mira", 3.0, Motion(yaw_deg=(38.0, -34.0), period_s=2.9)),
         caption="The video features a person in a dark uniform jacket, white shirt and officer's cap, seen from the chest up. "
         "The person waits, looks to one side and then to the other, and tilts the head a little. Nothing else happens. Large "
         "blurred shapes in the background move slowly past.",
@@ -136,9 +136,9 @@ REJECTED = (
     ),
     Scene(
         name="far away",
-        shots=(Shot(duration_s=2.5, people=(Appearance(person="collins", x=0.4, y=0.46, scale=0.38),)),),
+        shots=(Shot(duration_s=2.5, people=(Appearance(person="hopper", x=0.4, y=0.72, scale=0.36),)),),
         size=(640, 480),
-        caption="The video features a woman in an orange space suit who stands some way off in a large, blurred room. She is "
+        caption="The video features an elderly woman in a naval uniform who sits some way off in a large, blurred room. She is "
         "small in the frame and looks around, turning her head first to one side and then to the other.",
         status=Status.REJECTED,
         reason=Reason.FACE_TOO_SMALL,

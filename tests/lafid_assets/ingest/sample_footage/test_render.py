@@ -1,5 +1,7 @@
 """From scenes to frames."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -40,7 +42,7 @@ def test_frames_are_counted_sized_and_cut(studio: Studio) -> None:
     frames = list(studio.frames(scene, None))
     assert len(frames) == 12
     assert {frame.shape for frame in frames} == {(240, 320, 3)}
-    steps = [np.abs(a.astype(int) - b).mean() for a, b in zip(frames, frames[1:], strict=False)]
+    steps = [np.abs(a.astype(int) - b).mean() for a, b in pairwise(frames)]
     assert int(np.argmax(steps)) == 5
     assert max(steps) > 3 * np.median(steps)
 

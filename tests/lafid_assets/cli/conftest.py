@@ -1,0 +1,52 @@
+"""The command line, run in this process as the console script runs it."""
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that says what is wrong; a second one may only say where the traceback lies."""
+        lines = self.err.strip().splitlines()
+        assert self.code != 0
+        assert lines[0].startswith("error: ")
+        assert all(re.match(r"details: \S+/logs/last-error.log$", line) for line in lines[1:])
+        assert len(lines) <= 2
+        return lines[0]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def lafid(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Runs `lafid ARGUMENTS --home HOME`."""
+
+    def run(*arguments: object) -> Ended:
+        from lafid_assets.cli.main import main
+
+        monkeypatch.setattr(sys, "argv", ["lafid", *map(str, arguments), "--home", str(home)])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        out, err = capsys.readouterr()
+        return Ended(int(code or 0), out, err)
+
+    return run

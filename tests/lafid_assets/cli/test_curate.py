@@ -1,0 +1,71 @@
+"""`lafid curate` through Dagster, on files that need no engine."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lafid_assets.cli.materialize import RunFailed, open_materializer
+from resources.settings import Settings
+from resources.shard_store import ShardStore
+
+
+@pytest.fixture
+def bad_files(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_bytes(b"no video" * 100)
+    (folder / "more.mp4").write_bytes(b"no video either" * 100)
+    return folder
+
+
+def test_folder_of_bad_files_ends_with_a_funnel_and_a_report(lafid: Any, home: Path, bad_files: Path) -> None:
+    ended = lafid("curate", bad_files, "--clips-per-shard", "2")
+    assert ended.code == 0, ended.err
+    assert "curating shard-00000 (1 of 2)" in ended.out
+    assert f"report: {home}/store/reports/empty/report.html" in ended.out
+    assert (home / "store" / "reports" / "empty" / "report.html").is_file()
+    funnel = json.loads(lafid("funnel", "--json").out)
+    assert (funnel["in"], funnel["kept"], funnel["error"]) == (3, 0, {"empty_file": 1, "unreadable": 2})
+
+
+def test_failing_shard_stops_no_other_and_is_named_with_its_cause(
+    home: Path, bad_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import lafid_assets.ingest.raw_clips as module
+
+    settings = Settings(home=home, store_uri=str(home / "store"))
+    materializer = open_materializer(settings)
+    shards = materializer.ingest(bad_files, 1)
+    probe = module.probe_clips
+
+    def fail_in_the_first(manifest: Any) -> Any:
+        if manifest["shard"][0] == shards[0]:
+            raise RuntimeError("the disk caught fire")
+        return probe(manifest)
+
+    monkeypatch.setattr(module, "probe_clips", fail_in_the_first)
+    with pytest.raises(RunFailed, match=r"raw_clips \(shard-00000\) failed: .*the disk caught fire.*`lafid ui` shows its log"):
+        materializer.curate(shards, "auto")
+    assert ShardStore(settings.store_uri).partitions("speech_tagged_clips") == shards[1:]
+    assert f"raw_clips {shards[1]}" in materializer.tally.computed
+
+    monkeypatch.setattr(module, "probe_clips", probe)
+    again = open_materializer(settings)
+    again.curate(shards, "auto")
+    assert f"raw_clips {shards[0]}" in again.tally.computed
+    assert f"raw_clips {shards[1]}" in again.tally.up_to_date
+
+
+def test_broken_check_is_named(home: Path, bad_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lafid_assets.ingest.raw_clips as module
+
+    settings = Settings(home=home, store_uri=str(home / "store"))
+    materializer = open_materializer(settings)
+    shards = materializer.ingest(bad_files, 500)
+    probe = module.probe_clips
+    monkeypatch.setattr(module, "probe_clips", lambda manifest: probe(manifest).head(1))
+    with pytest.raises(RunFailed, match=r"raw_clips \(shard-00000\) broke its check counts_add_up: 2 clips lost"):
+        materializer.curate(shards, "auto")

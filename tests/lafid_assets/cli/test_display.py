@@ -1,0 +1,30 @@
+"""What the terminal shows."""
+
+import logging
+
+import pytest
+
+from lafid_assets.cli.display import show_funnel, working
+
+FUNNEL = {"in": 3, "kept": 1, "rejected": {"no_face": 1}, "error": {}, "timeout": 1, "skipped": {}, "dataset_version": "v"}
+
+
+def test_sum_that_differs_is_shouted(capsys: pytest.CaptureFixture[str]) -> None:
+    show_funnel(FUNNEL)
+    assert "DIFFERS" not in capsys.readouterr().out
+    show_funnel(FUNNEL | {"in": 4})
+    assert "4 clips in (DIFFERS)" in capsys.readouterr().out
+
+
+def test_warnings_stay_on_the_screen_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with working("doing [it]"):
+        logging.getLogger("lafid.test").warning("no pictures of [a] [/b]")
+    assert "no pictures of [a] [/b]" in capsys.readouterr().out
+
+
+def test_logger_is_left_as_it_was() -> None:
+    logger = logging.getLogger("lafid")
+    before = (logger.level, logger.propagate, list(logger.handlers))
+    with pytest.raises(RuntimeError), working("doing"):
+        raise RuntimeError
+    assert (logger.level, logger.propagate, list(logger.handlers)) == before

@@ -1,0 +1,126 @@
+"""Bad input: one line that names the thing and the remedy, and a code that is not zero."""
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lafid_assets.cli.main import _one_line
+
+Lafid = Callable[..., "object"]
+
+
+def test_missing_folder(lafid: Lafid, tmp_path: Path) -> None:
+    assert f"{tmp_path}/none is not a folder: name the folder that holds the clips" in lafid("curate", tmp_path / "none").error
+
+
+def test_empty_folder(lafid: Lafid, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    assert f"{folder} holds neither" in lafid("curate", folder).error
+
+
+def test_folder_with_brackets_in_its_name(lafid: Lafid, tmp_path: Path) -> None:
+    """The terminal library takes brackets for markup and would leave them out."""
+    folder = tmp_path / "clips [red] [/]"
+    folder.mkdir()
+    assert str(folder) in lafid("curate", folder).error
+
+
+def test_table_without_a_column(lafid: Lafid, tmp_path: Path) -> None:
+    table = tmp_path / "OpenHumanVid_part_001.csv"
+    table.write_text("clip_id,path\na,b\n")
+    assert f"the table {table} has no column caption" in lafid("curate", tmp_path).error
+
+
+def test_unknown_engine(lafid: Lafid, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "a.mp4").write_bytes(b"no video")
+    assert "there is no face engine 'magic': choose one of" in lafid("curate", clips, "--engine", "magic").error
+
+
+def test_home_that_cannot_be_written(lafid: Lafid, home: Path, tmp_path: Path) -> None:
+    home.write_text("a file in the way")
+    ended = lafid("curate", tmp_path)
+    assert f"cannot write to the home {home}" in ended.error
+    assert "set LAFID_HOME to a directory that can be written" in ended.error
+
+
+@pytest.mark.parametrize("option", ["--port", "--mlflow-port"])
+def test_busy_port(lafid: Lafid, home: Path, option: str) -> None:
+    with socket.socket() as taken, socket.socket() as free:
+        for one in (taken, free):
+            one.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ports = {"--port": free.getsockname()[1], "--mlflow-port": free.getsockname()[1]} | {option: port}
+        free.close()
+        ended = lafid("ui", *[word for pair in ports.items() for word in pair])
+    assert f"port {port} is taken by another program: end it, or choose another with {option}" in ended.error
+    assert not (home / "dagster").exists(), "nothing may have been started"
+
+
+def test_missing_image(lafid: Lafid, tmp_path: Path) -> None:
+    ended = lafid("generate", "--image", tmp_path / "none.png", "--prompt", "x", "--out", tmp_path / "o.mp4")
+    assert f"cannot read the image {tmp_path}/none.png: name a PNG or JPEG file with a face" in ended.error
+
+
+def test_file_that_is_no_image(lafid: Lafid, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("not a picture")
+    ended = lafid("generate", "--image", tmp_path / "text.png", "--prompt", "x", "--out", tmp_path / "o.mp4")
+    assert f"cannot read the image {tmp_path}/text.png" in ended.error
+
+
+def test_model_that_nobody_registered(lafid: Lafid, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    ended = lafid("generate", "--image", tmp_path / "a.png", "--prompt", "x", "--out", tmp_path / "o.mp4")
+    assert "models:/lafid@champion" in ended.error
+    assert "lafid demo" in ended.error
+
+
+def test_funnel_before_anything_was_curated(lafid: Lafid, home: Path) -> None:
+    assert f"there is no {home}/lafid.duckdb yet: run `make demo` or `lafid curate DIR` first" in lafid("funnel").error
+
+
+def test_funnel_of_an_empty_store(lafid: Lafid) -> None:
+    assert lafid("rebuild").code == 0
+    assert "run `make demo` or `lafid curate DIR` first" in lafid("funnel").error
+
+
+def test_traceback_goes_to_the_log_of_the_home_that_was_named(lafid: Lafid, home: Path, tmp_path: Path) -> None:
+    ended = lafid("curate", tmp_path / "none")
+    assert ended.err.strip().endswith(f"details: {home}/logs/last-error.log")
+    assert "SourceUnusable" in (home / "logs" / "last-error.log").read_text()
+    assert "Traceback" not in ended.err
+
+
+def test_full_disk_is_told_from_a_path_that_is_called_full() -> None:
+    remedy = "free some space or set LAFID_HOME to another disk"
+    assert remedy in _one_line(OSError(28, "No space left on device"))
+    assert remedy in _one_line(sqlite3.OperationalError("database or disk is full"))
+    assert remedy not in _one_line(FileNotFoundError("there is no /data/fullhd/clip.mp4"))
+
+
+def test_missing_package_names_the_extras() -> None:
+    assert "install lafid with its extras" in _one_line(ModuleNotFoundError("no", name="dagster"))
+
+
+def test_error_without_words_has_its_name() -> None:
+    assert _one_line(RuntimeError()) == "RuntimeError"
+    assert _one_line(ValueError("two\n   lines")) == "two lines"
+
+
+def test_module_runs_as_the_console_script_does(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lafid_assets.cli.main", "funnel", "--home", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"})
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith("error: there is no")

@@ -1,0 +1,191 @@
+"""Each rule from crafted scores."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lafid_assets.constraints.decision import decide_clips
+from lafid_assets.constraints.policies import FacePolicy
+from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS
+from model.face_engine.rotations import rotation_from_angles
+
+RowOf = Callable[..., dict[str, Any]]
+FRAMES = 10
+SIDE_PX = 100
+
+
+class Clip:
+    """Ten frames with one good face that turns by 60 degrees; the test spoils what it is about."""
+
+    def __init__(self, row_of: RowOf, clip_id: str = "a") -> None:
+        self.row_of, self.clip_id = row_of, clip_id
+        self.yaw_deg: list[float | None] = list(np.linspace(-30, 30, FRAMES))
+        self.has_face = [True] * FRAMES
+        self.height_px, self.sharpness = 40.0, 100.0
+        self.second_share: dict[int, float] = {}
+
+    def faces(self) -> list[dict[str, Any]]:
+        rows = []
+        for frame in range(FRAMES):
+            if self.has_face[frame]:
+                rows.append(self._face(frame, 0, self.yaw_deg[frame], self.height_px * 30 / SIDE_PX**2))
+            if frame in self.second_share:
+                rows.append(self._face(frame, 1, None, self.second_share[frame]))
+        return rows
+
+    def _face(self, frame: int, index: int, yaw_deg: float | None, share: float) -> dict[str, Any]:
+        pose: dict[str, Any] = {"yaw_deg": yaw_deg, "pitch_deg": yaw_deg and 0.0, "roll_deg": yaw_deg and 0.0}
+        pose["rotation"] = None if yaw_deg is None else rotation_from_angles(yaw_deg, 0, 0).ravel().tolist()
+        box = {"box_x1": 0, "box_y1": 10, "box_x2": 30, "box_y2": 10 + self.height_px}
+        known = {"clip_id": self.clip_id, "frame_index": frame, "face_index": index, "frame_share": share}
+        return self.row_of(FACE_INFO, **known, **box, **pose, sharpness=self.sharpness)
+
+    def frames(self) -> list[dict[str, Any]]:
+        counts = [int(has) + (n in self.second_share) for n, has in enumerate(self.has_face)]
+        return [
+            self.row_of(FACE_FRAMES, clip_id=self.clip_id, frame_index=n, height=SIDE_PX, face_count=count)
+            for n, count in enumerate(counts)
+        ]
+
+
+def _decide(row_of: RowOf, *clips: Clip, skipped: tuple[str, ...] = (), policy: FacePolicy | None = None) -> pl.DataFrame:
+    endings = [row_of(FACE_CLIPS, clip_id=clip.clip_id, status="ok") for clip in clips]
+    endings += [row_of(FACE_CLIPS, clip_id=name, status="error", reason="crashed") for name in skipped]
+    decided = decide_clips(
+        FACE_CLIPS.frame(endings),
+        FACE_INFO.frame(face for clip in clips for face in clip.faces()),
+        FACE_FRAMES.frame(frame for clip in clips for frame in clip.frames()),
+        policy or FacePolicy(),
+    )
+    assert POSE_FILTERED_CLIPS.violations(decided) == {"schema": [], "unique_key": [], "values": []}
+    assert decided["keep"].to_list() == (decided["status"] == "ok").to_list()
+    return decided
+
+
+def _row(row_of: RowOf, clip: Clip, **policy: Any) -> dict[str, Any]:
+    return _decide(row_of, clip, policy=FacePolicy(**policy)).row(0, named=True)
+
+
+def test_good_clip_is_kept_with_its_measures(row_of: RowOf) -> None:
+    row = _row(row_of, Clip(row_of))
+    assert (row["status"], row["reason"], row["reasons"]) == ("ok", None, [])
+    assert (row["frames"], row["face_frame_share"], row["several_faces_share"], row["posed_frames"]) == (10, 1.0, 0.0, 10)
+    assert row["face_height_share"] == pytest.approx(0.4)
+    assert row["yaw_range_deg"] == pytest.approx(60 * 0.9, abs=0.01), "from the 5th to the 95th percentile"
+    assert row["pose_variation_deg"] == pytest.approx(row["yaw_range_deg"])
+    assert row["pose_spread_deg"] == pytest.approx(60, abs=0.01)
+    assert row["policy"] == "cofe"
+
+
+def _without_face(clip: Clip) -> None:
+    clip.has_face = [False] * FRAMES
+
+
+def _rare(clip: Clip) -> None:
+    clip.has_face = [n < 5 for n in range(FRAMES)]
+
+
+def _crowded(clip: Clip) -> None:
+    clip.second_share = {3: 0.1}
+
+
+def _small(clip: Clip) -> None:
+    clip.height_px = 17
+
+
+def _blurred(clip: Clip) -> None:
+    clip.sharpness = 19
+
+
+def _poseless(clip: Clip) -> None:
+    clip.yaw_deg = [None] * 8 + [-30.0, 30.0]
+
+
+def _static(clip: Clip) -> None:
+    clip.yaw_deg = list(np.linspace(-20, 20, FRAMES))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reasons"),
+    [
+        (_without_face, ["no_face"]),
+        (_rare, ["face_too_rare", "pose_variation_low"]),
+        (_crowded, ["several_faces"]),
+        (_small, ["face_too_small"]),
+        (_blurred, ["face_blurred"]),
+        (_poseless, ["pose_unknown"]),
+        (_static, ["pose_variation_low"]),
+    ],
+)
+def test_each_rule_rejects_with_its_reason(row_of: RowOf, spoil: Callable[[Clip], None], reasons: list[str]) -> None:
+    clip = Clip(row_of)
+    spoil(clip)
+    row = _row(row_of, clip)
+    assert row["reasons"] == reasons
+    assert (row["status"], row["reason"], row["keep"]) == ("rejected", reasons[0], False)
+
+
+def test_all_broken_rules_are_listed_in_the_policys_order(row_of: RowOf) -> None:
+    clip = Clip(row_of)
+    for spoil in (_static, _blurred, _small, _crowded, _rare):
+        spoil(clip)
+    assert _row(row_of, clip)["reasons"] == [
+        "face_too_rare",
+        "several_faces",
+        "face_too_small",
+        "face_blurred",
+        "pose_variation_low",
+    ]
+
+
+def test_what_was_not_measured_is_null_and_breaks_no_rule(row_of: RowOf) -> None:
+    clip = Clip(row_of)
+    _without_face(clip)
+    row = _row(row_of, clip)
+    measures = ("face_height_share", "sharpness", "posed_frames", "yaw_range_deg", "pose_variation_deg", "pose_spread_deg")
+    assert [row[name] for name in measures] == [None] * len(measures)
+    unposed = Clip(row_of)
+    unposed.yaw_deg = [None] * FRAMES
+    row = _row(row_of, unposed)
+    assert (row["posed_frames"], row["pose_variation_deg"], row["pose_spread_deg"]) == (0, None, None)
+    assert row["reasons"] == ["pose_unknown"]
+
+
+def test_second_face_counts_from_a_quarter_of_the_first(row_of: RowOf) -> None:
+    main = 40 * 30 / SIDE_PX**2
+    for factor, rejected in ((0.2, False), (0.3, True)):
+        clip = Clip(row_of)
+        clip.second_share = dict.fromkeys(range(FRAMES), factor * main)
+        assert (_row(row_of, clip)["reasons"] == ["several_faces"]) is rejected
+        assert _row(row_of, clip)["several_faces_share"] == (1.0 if rejected else 0.0)
+
+
+def test_thresholds_are_the_policys(row_of: RowOf) -> None:
+    clip = Clip(row_of)
+    assert _row(row_of, clip, min_pose_variation_deg=55)["reason"] == "pose_variation_low"
+    assert _row(row_of, clip, min_face_height_share=0.41)["reason"] == "face_too_small"
+    assert _row(row_of, clip, min_sharpness=101)["reason"] == "face_blurred"
+    _crowded(clip)
+    assert _row(row_of, clip, max_several_faces_share=0.1)["keep"]
+
+
+def test_clips_that_did_not_come_so_far_are_skipped(row_of: RowOf) -> None:
+    decided = _decide(row_of, Clip(row_of), skipped=("b", "c"))
+    assert decided.select("clip_id", "status", "reason", "detail", "keep").rows() == [
+        ("a", "ok", None, None, True),
+        ("b", "skipped", "upstream", "face_info: crashed", False),
+        ("c", "skipped", "upstream", "face_info: crashed", False),
+    ]
+
+
+def test_shard_in_which_every_clip_is_skipped(row_of: RowOf) -> None:
+    assert _decide(row_of, skipped=("a", "b"))["status"].to_list() == ["skipped", "skipped"]
+
+
+def test_clips_are_measured_apart(row_of: RowOf) -> None:
+    good, static = Clip(row_of, "a"), Clip(row_of, "b")
+    _static(static)
+    assert _decide(row_of, good, static)["reason"].to_list() == [None, "pose_variation_low"]

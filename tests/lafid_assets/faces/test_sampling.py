@@ -1,0 +1,104 @@
+"""Frames at a rate in time, whatever the clip's own clock does."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lafid_assets.faces.sampling import SampledFrame, frame_at, frames_to_expect, sample_frames
+from lafid_assets.outcomes import ClipError, Reason
+
+WriteVideo = Callable[..., Path]
+
+
+def _number(sample: SampledFrame) -> int:
+    """Which frame it is by its picture: frame n is grey with the value 8 n."""
+    return round(float(sample.image_rgb.mean()) / 8)
+
+
+def _sampled(path: Path, rate_hz: float, most: int = 1000) -> list[SampledFrame]:
+    return list(sample_frames(path, rate_hz, most))
+
+
+def test_constant_rate_gives_the_first_frame_at_or_after_every_tick(tmp_path: Path, write_video: WriteVideo) -> None:
+    samples = _sampled(write_video(tmp_path / "a.mp4", seconds=2, fps=10), 4)
+    assert [s.frame_index for s in samples] == [0, 3, 5, 8, 10, 13, 15, 18]
+    assert [_number(s) for s in samples] == [s.frame_index for s in samples]
+    assert [s.time_s for s in samples] == pytest.approx([0, 0.3, 0.5, 0.8, 1.0, 1.3, 1.5, 1.8])
+
+
+def test_rate_beyond_the_clips_own_gives_every_frame_once(tmp_path: Path, write_video: WriteVideo) -> None:
+    assert [s.frame_index for s in _sampled(write_video(tmp_path / "a.mp4"), 60)] == list(range(10))
+
+
+def test_variable_rate_is_sampled_by_time_not_by_number(tmp_path: Path, write_video: WriteVideo) -> None:
+    path = write_video(tmp_path / "a.mp4", pts_ms=[0, 40, 80, 500, 520, 1700, 2010])
+    samples = _sampled(path, 2)
+    assert [s.frame_index for s in samples] == [0, 3, 5, 6]
+    assert [s.time_s for s in samples] == pytest.approx([0, 0.5, 1.7, 2.01])
+
+
+def test_times_count_from_the_first_frame(tmp_path: Path, write_video: WriteVideo) -> None:
+    late = [5000 + 100 * n for n in range(10)]
+    samples = _sampled(write_video(tmp_path / "a.mp4", pts_ms=late, form="matroska"), 5)
+    assert [s.frame_index for s in samples] == [0, 2, 4, 6, 8]
+    assert samples[0].time_s == 0
+    assert samples[0].pts * samples[0].time_base == 5, "the timestamp itself is recorded as the file has it"
+
+
+def test_b_frames_come_in_the_order_of_showing(tmp_path: Path, write_video: WriteVideo) -> None:
+    path = write_video(tmp_path / "a.mp4", seconds=2, options={"preset": "medium", "bf": "3", "b_strategy": "0", "g": "12"})
+    samples = _sampled(path, 10)
+    assert [_number(s) for s in samples] == list(range(20))
+    assert [s.pts for s in samples] == sorted(s.pts for s in samples)
+
+
+def test_no_more_frames_than_asked_for(tmp_path: Path, write_video: WriteVideo) -> None:
+    assert len(_sampled(write_video(tmp_path / "a.mp4"), 10, most=3)) == 3
+
+
+def test_clip_cut_short_gives_what_it_has(tmp_path: Path, write_video: WriteVideo) -> None:
+    path = write_video(tmp_path / "a.mp4", pictures=_noise(20), container_options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = []
+    with pytest.raises(ClipError) as caught:
+        for sample in sample_frames(path, 60, 1000):
+            found.append(sample.frame_index)
+        raise ClipError(Reason.DECODE_FAILED, "ended early without a word")
+    assert caught.value.reason == Reason.DECODE_FAILED
+    assert found == list(range(len(found)))
+    assert 3 < len(found) < 20
+
+
+def _noise(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 48, 64, 3), np.uint8)
+
+
+def test_what_is_no_video_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"nothing to see" * 100)
+    with pytest.raises(ClipError, match="decode_failed: decoding stopped"):
+        _sampled(path, 4)
+
+
+def test_metadata_in_foreign_letters_does_no_harm(tmp_path: Path, write_video: WriteVideo) -> None:
+    path = write_video(tmp_path / "a.mp4", title="caf\u00e9 XYZ")
+    path.write_bytes(path.read_bytes().replace("caf\u00e9".encode(), b"caf\xe9\xe9"))
+    assert len(_sampled(path, 60)) == 10
+    assert frame_at(path, 0).shape == (48, 64, 3)
+
+
+def test_frame_at_is_the_frame_that_was_sampled(tmp_path: Path, write_video: WriteVideo) -> None:
+    path = write_video(tmp_path / "a.mp4", pictures=_noise(12), options={"preset": "medium", "bf": "2"})
+    for sample in _sampled(path, 5):
+        assert np.array_equal(frame_at(path, sample.frame_index), sample.image_rgb)
+    with pytest.raises(ClipError, match="there is no frame 12"):
+        frame_at(path, 12)
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "expected"), [(None, None), (0.1, 1), (2.0, 8), (2.2, 8), (1000.0, 120)]
+)
+def test_frames_to_expect(duration_s: float | None, expected: int | None) -> None:
+    assert frames_to_expect(duration_s, 4.0, 120) == expected

@@ -1,0 +1,55 @@
+"""`identity_clusters` on a store: over all shards, with one engine only."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from lafid_assets.definitions import build_resources
+from lafid_assets.identity.identity_clusters import MixedEngines, identity_clusters
+from lafid_assets.schemas import FACE_CLIPS, ID_CONSISTENT_CLIPS
+from resources.settings import Settings
+from resources.shard_store import ShardStore
+
+A, B = [1.0, 0.0], [0.0, 1.0]
+
+
+@pytest.fixture
+def run(settings: Settings, store: ShardStore, row_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, str]]:
+    """Shards as {shard: {clip: (centroid, engine)}}; a centroid of None is a clip that was not kept."""
+    resources = build_resources(settings)
+    instance = dg.DagsterInstance.ephemeral()
+
+    def materialize(shards: dict[str, dict[str, tuple[list[float] | None, str]]]) -> dict[str, str]:
+        for shard, clips in shards.items():
+            rows = []
+            for clip, (centroid, _) in clips.items():
+                ending = {"keep": True} if centroid else {"keep": False, "status": "skipped", "reason": "upstream"}
+                rows.append(row_of(ID_CONSISTENT_CLIPS, clip_id=clip, shard=shard, centroid=centroid, **ending))
+            engines = [row_of(FACE_CLIPS, clip_id=clip, shard=shard, engine=engine) for clip, (_, engine) in clips.items()]
+            tables = {"id_consistent_clips": ID_CONSISTENT_CLIPS.frame(rows), "face_clips": FACE_CLIPS.frame(engines)}
+            store.write_group(tables, shard, "f")
+        dg.materialize([identity_clusters], instance=instance, resources=resources)
+        return dict(store.read_table("identity_clusters").select("clip_id", "identity_id").iter_rows())
+
+    return materialize
+
+
+def test_persons_are_found_across_shards_and_keep_their_names(run: Callable[..., dict[str, str]]) -> None:
+    first = {"s0": {"m": (A, "dlib"), "n": (B, "dlib"), "x": (None, "dlib")}}
+    assert run(first) == {"m": "person-m", "n": "person-n"}
+    assert run(first | {"s1": {"a": (A, "dlib")}}) == {"a": "person-m", "m": "person-m", "n": "person-n"}
+
+
+def test_nothing_kept_is_nobody(run: Callable[..., dict[str, str]]) -> None:
+    assert run({"s0": {"x": (None, "dlib")}}) == {}
+
+
+def test_engines_are_never_mixed(run: Callable[..., dict[str, str]]) -> None:
+    with pytest.raises(MixedEngines, match="analysed by dlib and insightface: materialize face_info of all shards with one engine"):
+        run({"s0": {"a": (A, "dlib")}, "s1": {"b": (A, "insightface")}})
+
+
+def test_engine_of_a_clip_that_was_not_kept_does_not_matter(run: Callable[..., dict[str, str]]) -> None:
+    assert run({"s0": {"a": (A, "dlib"), "b": (None, "insightface")}}) == {"a": "person-a"}

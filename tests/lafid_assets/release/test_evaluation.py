@@ -1,0 +1,84 @@
+"""Measures on held-out persons; what a clip does not allow is NULL, not an end."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lafid_assets.outcomes import ClipError
+from lafid_assets.release.evaluation import evaluate
+from lafid_assets.schemas import LAFID_DATASET, MODEL_EVALUATION
+from model.face_processor import FaceError
+from model.presets import preset
+
+CHECKPOINT = {"checkpoint_sha256": "abc", "checkpoint_path": "run", "base_path": "base"}
+
+
+class StubPipeline:
+    """Repeats the given picture at the size asked for; a black picture shows no face."""
+
+    manifest = SimpleNamespace(preset=preset("tiny"))
+    fps = 8.0
+    model = engine = None
+
+    def generate(self, image: Any, prompt: str, *, num_frames: int, height: int, width: int, **_: Any) -> np.ndarray:
+        if np.asarray(image).mean() < 10:
+            raise FaceError("no face found")
+        return np.stack([np.asarray(image.resize((width, height)))] * num_frames)
+
+
+@pytest.fixture(autouse=True)
+def _stubs(monkeypatch: pytest.MonkeyPatch) -> None:
+    import model.data
+    import model.metrics
+    import model.pipeline
+
+    similarity = SimpleNamespace(mean=None, frames_with_face=3, frames=9)
+    monkeypatch.setattr(model.pipeline, "load", lambda checkpoint, base: StubPipeline())
+    monkeypatch.setattr(model.data, "ClipSet", list)
+    monkeypatch.setattr(model.metrics, "fixed_flow_loss", lambda model, clips, *_: float(len(clips)))
+    monkeypatch.setattr(model.metrics, "identity_similarity", lambda *_: similarity)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[..., dict[str, Any]]) -> pl.DataFrame:
+    rows = []
+    for clip, split, grey in (("a", "train", 100), ("b", "test", 100), ("c", "test", 0), ("d", "validation", 0)):
+        write_video(tmp_path / clip, pictures=np.full((10, 64, 64, 3), grey, np.uint8))
+        rows.append(row_of(LAFID_DATASET, clip_id=clip, split=split, clip_root=str(tmp_path), path=clip))
+    return LAFID_DATASET.frame(rows)
+
+
+def _measures(rows: pl.DataFrame, split: str) -> dict[str, Any]:
+    assert MODEL_EVALUATION.violations(rows) == {"schema": [], "unique_key": [], "values": []}
+    return dict(rows.filter(pl.col("split") == split).select("metric", "value").iter_rows())
+
+
+def test_measures_are_means_over_the_clips_that_allowed_them(dataset: pl.DataFrame, tmp_path: Path) -> None:
+    rows = evaluate(CHECKPOINT, dataset, {"validation": [], "test": [Path("b"), Path("c")]}, tmp_path)
+    test = _measures(rows, "test")
+    assert test.pop("first_frame_psnr_db") > 30
+    assert test == {"flow_loss": 2.0, "face_found_share": pytest.approx(1 / 3), "identity_cosine": None}
+    assert _measures(rows, "validation") == {
+        "flow_loss": None,
+        "first_frame_psnr_db": None,
+        "face_found_share": None,
+        "identity_cosine": None,
+    }
+    assert set(rows["split"]) == {"validation", "test"}
+    assert rows["checkpoint_sha256"].unique().to_list() == ["abc"]
+
+
+def test_split_that_does_not_exist_has_no_rows(dataset: pl.DataFrame, tmp_path: Path) -> None:
+    train_only = dataset.filter(pl.col("split") == "train")
+    assert evaluate(CHECKPOINT, train_only, {"validation": [], "test": []}, tmp_path).height == 0
+
+
+def test_clip_that_has_gone_is_named(dataset: pl.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "b").unlink()
+    with pytest.raises(ClipError, match="b has disappeared: put it back"):
+        evaluate(CHECKPOINT, dataset, {"test": [Path("b")]}, tmp_path)
