@@ -27,7 +27,7 @@ $(STAMP): locks/bootstrap.txt locks/all.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/bootstrap.txt
 	@echo "installing the environment (about 7 GB, half a minute on a fast line)"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r locks/all.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r locks/all.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(STAMP)
 

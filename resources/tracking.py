@@ -37,6 +37,11 @@ class Tracking:
     uri: str
     artifacts: Path
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the local store has been made; of a server it is taken for granted."""
+        return not self.uri.startswith("sqlite:///") or Path(self.uri.removeprefix("sqlite:///")).is_file()
+
     def connect(self) -> Any:
         """MLflow's client, with the experiment made on first use."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

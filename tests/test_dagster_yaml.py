@@ -14,7 +14,7 @@ S3_YAML = PROJECT_ROOT / "deploy" / "dagster.s3.yaml"
 
 @dg.asset
 def talkative() -> None:
-    print("a line for the bucket")  # noqa: T201
+    print("a line for the bucket")
 
 
 @pytest.fixture

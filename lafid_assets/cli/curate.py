@@ -19,7 +19,9 @@ def run_curate(settings: Settings, folder: Path, engine: str, clips_per_shard: i
     curate_folder(materializer, folder, engine, clips_per_shard)
     counts = read_funnel(settings)
     show_funnel(counts)
-    CONSOLE.print(f"report: {settings.store_uri}/reports/{counts['dataset_version'] or 'empty'}/report.html", soft_wrap=True, markup=False)
+    CONSOLE.print(
+        f"report: {settings.store_uri}/reports/{counts['dataset_version'] or 'empty'}/report.html", soft_wrap=True, markup=False
+    )
 
 
 def curate_folder(materializer: Materializer, folder: Path, engine: str, clips_per_shard: int) -> None:

@@ -4,10 +4,10 @@ from typing import Any
 
 from lafid_assets.contract import comments
 from lafid_assets.dataset.funnel import as_object, clip_outcomes, count_outcomes
-from lafid_assets.schemas import LAFID_DATASET, OUTCOME_TABLES, TABLES
+from lafid_assets.schemas import LAFID_DATASET, OUTCOME_TABLES, RAW_CLIPS, TABLES
 from resources.settings import Settings
 from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
+from resources.warehouse import Warehouse, WarehouseUnusable
 
 
 def read_funnel(settings: Settings) -> dict[str, Any]:
@@ -19,6 +19,8 @@ def read_funnel(settings: Settings) -> dict[str, Any]:
     warehouse = Warehouse(settings.warehouse_path, ShardStore(settings.store_uri), comments(TABLES))
     with warehouse.read() as connection:
         there = {name for (name,) in connection.execute("SELECT table_name FROM information_schema.tables").fetchall()}
+        if RAW_CLIPS.name not in there:
+            raise WarehouseUnusable(f"{warehouse.path} holds no clips: run `make demo` or `lafid curate DIR` first")
         tables = {
             name: connection.sql(f"SELECT clip_id, status, reason FROM {name}").pl() for name in OUTCOME_TABLES if name in there
         }

@@ -3,6 +3,7 @@
 Belongs here: the commands' signatures, and turning errors into one line. Not here: the work (modules beside this one).
 """
 
+import atexit
 import json
 import os
 import sqlite3
@@ -101,16 +102,29 @@ def rebuild(home: Home = None) -> None:
 
 
 def main() -> None:
-    """Run the command; an error is one line that names the thing and the remedy, its traceback goes to the home's log."""
+    """The console script."""
+    code = run()
+    # DuckDB's and torch's native parts print pages about each other while the interpreter is torn down: leave before.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run() -> int:
+    """The command itself; its exit code. An error is one line that names the thing and the remedy, its traceback goes to the log."""
     try:
         app(standalone_mode=True)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except Exception as error:
         ERRORS.print("[red]error:[/]", end=" ")
         ERRORS.print(_one_line(error), soft_wrap=True, markup=False)
         _keep_traceback()
-        sys.exit(1)
+        return 1
+    return 0
 
 
 def _settings(home: Path | None) -> Settings:

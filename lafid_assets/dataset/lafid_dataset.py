@@ -101,7 +101,8 @@ def assemble(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     lost = kept.join(joined, on="clip_id", how="anti")["clip_id"].sort()
     if len(lost):
         raise ClipsLost(
-            f"{len(lost)} kept clips, the first {lost[0]}, have no identity or no reference face: materialize identity_clusters again"
+            f"{len(lost)} kept clips, the first {lost[0]}, have no identity or no reference face: "
+            "materialize identity_clusters again"
         )
     splits = split_identities(joined["identity_id"])
     split = joined["identity_id"].replace_strict(splits, return_dtype=pl.String) if splits else joined["identity_id"]

@@ -25,7 +25,7 @@ FOLDER = "latents"
 
 
 def encode_dataset(dataset: pl.DataFrame, clip_size: ClipSize, base_dir: Path, store: ShardStore) -> pl.DataFrame:
-    """Encode every clip whose key is not in the cache yet; clips not longer than the training window are left out, with a warning.
+    """Encode every clip whose key is not in the cache yet; clips not longer than the training window are left out.
 
     Returns:
         rows of `training_latents`, cached clips included.

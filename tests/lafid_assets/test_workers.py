@@ -81,7 +81,8 @@ def _wait_between(tasks: list[str]) -> list[object]:
 
 
 def test_child_that_cannot_start_is_a_crash_of_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "fine_here_only.py").write_text("import os\nif os.environ.get('BROKEN'): os._exit(5)\ndef work(task): return task\n")
+    source = "import os\nif os.environ.get('BROKEN'): os._exit(5)\ndef work(task): return task\n"
+    (tmp_path / "fine_here_only.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
     import fine_here_only
 

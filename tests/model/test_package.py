@@ -102,34 +102,50 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     mlflow.set_tracking_uri(before)
 
 
-def run(registered: Registered, code: str, *arguments: str, project: bool) -> str:
-    """In a fresh process with the registry's address and no unpickling; with or without this project to import."""
+@pytest.fixture(scope="module")
+def fresh(registered: Registered) -> dict[str, subprocess.Popen[str]]:
+    """Two fresh processes side by side, without unpickling: `pull` has this project to import, `serve` has not."""
+    request = registered.root / "photo.b64"
+    request.write_text(base64.b64encode(registered.photo.read_bytes()).decode())
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"sqlite:///{registered.root}/mlflow.db",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PYTHONPATH": str(PROJECT) if project else "",
     }
-    command = [sys.executable, "-c", code, *arguments]
-    finished = subprocess.run(command, cwd=registered.root, env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout.strip().splitlines()[-1]
+
+    def start(code: str, *arguments: Path, importable: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            cwd=registered.root,
+            env={**environment, "PYTHONPATH": importable},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return {
+        "pull": start(_PULL, registered.photo, importable=str(PROJECT)),
+        "serve": start(_SERVE, request, registered.root / "video.b64", importable=""),
+    }
 
 
-def test_pulled_by_alias_in_a_fresh_process_it_draws_the_same_frames(registered: Registered) -> None:
-    assert run(registered, _PULL, str(registered.photo), project=True) == registered.frames_sha256
+def last_line(process: subprocess.Popen[str]) -> str:
+    said, complained = process.communicate()
+    assert process.returncode == 0, complained
+    return said.strip().splitlines()[-1]
 
 
-def test_served_by_mlflow_it_runs_the_code_that_travels_along(registered: Registered) -> None:
-    request = registered.root / "photo.b64"
-    request.write_text(base64.b64encode(registered.photo.read_bytes()).decode())
-    cropped = registered.root / "video.b64"
-    digest, frames, source = run(registered, _SERVE, str(request), str(cropped), project=False).split()
+def test_pulled_by_alias_in_a_fresh_process_it_draws_the_same_frames(registered: Registered, fresh) -> None:
+    assert last_line(fresh["pull"]) == registered.frames_sha256
+
+
+def test_served_by_mlflow_in_a_fresh_process_it_runs_the_code_that_travels_along(registered: Registered, fresh) -> None:
+    digest, frames, source = last_line(fresh["serve"]).split()
     assert digest == registered.frames_sha256
     assert frames == "2"
     assert Path(source).is_relative_to(registered.root / "artifacts")
-    assert b"ftyp" in base64.b64decode(cropped.read_text())[:16]
+    assert b"ftyp" in base64.b64decode((registered.root / "video.b64").read_text())[:16]
 
 
 def test_nothing_pickled_is_stored(registered: Registered) -> None:

@@ -35,20 +35,20 @@ def run(latent_files: list[Path], base_dir: Path) -> Callable[..., TrainResult]:
 
 
 def test_the_loss_falls_by_a_fifth_on_fixed_triples(run: Callable, quick: Quick, tmp_path: Path) -> None:
-    result = run(quick(steps=40, lr=5e-3, batch_size=4, fixed_triples=16, trainable="all"), tmp_path)
+    result = run(quick(steps=30, lr=5e-3, fixed_triples=16, trainable="all"), tmp_path)
     assert result.loss_after <= 0.8 * result.loss_before
 
 
 @pytest.mark.parametrize("trainable", ["adapter_and_lora", "all"])
 def test_killed_at_any_step_it_ends_with_the_same_bits(run: Callable, quick: Quick, tmp_path: Path, trainable: str) -> None:
-    config = quick(steps=7, checkpoint_every=2, trainable=trainable)
+    config = quick(steps=5, checkpoint_every=2, trainable=trainable)
     whole = read_manifest(run(config, tmp_path / "whole").checkpoint_dir)
-    for step in (1, 2, 5):
+    for step in (1, 2, 4):
         with pytest.raises(Killed):
             run(config, tmp_path / str(step), until=step)
         resumed = run(config, tmp_path / str(step))
         # Reports come before states are saved: a kill in the report of step 2 loses that step.
-        assert resumed.resumed_from == {1: 0, 2: 0, 5: 4}[step]
+        assert resumed.resumed_from == {1: 0, 2: 0, 4: 2}[step]
         assert read_manifest(resumed.checkpoint_dir) == whole  # the hashes of all parts, and both losses
 
 

@@ -21,9 +21,9 @@ class Motion(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    yaw_deg: Range = (-40.0, 38.0)
-    pitch_deg: Range = (-10.0, 10.0)
-    roll_deg: Range = (-14.0, 14.0)
+    yaw_deg: Range = (-38.0, 36.0)
+    pitch_deg: Range = (-9.0, 9.0)
+    roll_deg: Range = (-9.0, 9.0)
     period_s: float = Field(3.0, gt=0)
 
 

@@ -38,7 +38,7 @@ KEPT = (
     ),
     Scene(
         name="collins listens",
-        shots=_solo("collins", 3.0, Motion(yaw_deg=(38.0, -40.0), roll_deg=(12.0, -12.0), period_s=2.8)),
+        shots=_solo("collins", 3.0, Motion(yaw_deg=(36.0, -38.0), roll_deg=(8.0, -8.0), period_s=2.8)),
         fps=25,
         caption="The video features a woman in an orange space suit who looks around a softly lit room. She begins facing the "
         "camera, turns towards one shoulder, then across to the other, and comes back to the middle with a friendly smile. The "
@@ -54,37 +54,37 @@ KEPT = (
     ),
     Scene(
         name="vega murmurs",
-        shots=_solo("vega", 3.25, Motion(yaw_deg=(38.0, -40.0), period_s=3.0)),
+        shots=_solo("vega", 3.25, Motion(yaw_deg=(36.0, -38.0), period_s=3.0)),
         lips_move=True,
         fps=25,
-        caption="The video features a woman with dark brown hair and a teal suit with a metal ring around the neck. She talks "
-        "to the camera in a lively way, turning her head to both sides as if she addressed several people in the room. The "
-        "setting is indoors, with soft light and an out-of-focus background that slides by slowly.",
+        caption="The video features a person with dark brown hair and a teal suit with a metal ring around the neck. The "
+        "person talks to the camera in a lively way, turning the head to both sides as if several people were in the room. "
+        "The setting is indoors, with soft light and an out-of-focus background that slides by slowly.",
     ),
     Scene(
         name="lyra looks around",
-        shots=_solo("lyra", 3.0, Motion(period_s=2.8)),
+        shots=_solo("lyra", 3.0, Motion(yaw_deg=(-38.0, 35.0), period_s=2.8)),
         sound=Sound.NO_STREAM,
-        caption="The video features a young woman with strong eyebrows and light brown hair who wears a violet suit with a "
-        "dark collar. She says nothing and looks around, first to one side, then to the other, nodding lightly. The background "
-        "is abstract and blurred, with round highlights, and the camera stays at eye level.",
+        caption="The video features a young person with strong eyebrows and light brown hair who wears a violet suit with a "
+        "dark collar. The person says nothing and looks around, first to one side, then to the other, nodding lightly. The "
+        "background is abstract and blurred, with round highlights, and the camera stays at eye level.",
     ),
     Scene(
         name="lyra answers",
-        shots=_solo("lyra", 3.5, Motion(yaw_deg=(37.0, -40.0), roll_deg=(13.0, -13.0), period_s=3.3)),
+        shots=_solo("lyra", 3.5, Motion(yaw_deg=(35.0, -38.0), roll_deg=(8.0, -8.0), period_s=3.3)),
         sound=Sound.VOICE,
         lips_move=True,
         fps=25,
-        caption="The video features a young woman with light brown hair and a violet suit in a close shot. She is speaking "
-        "with an open, friendly expression and turns her head from one side to the other while she explains something. Behind "
-        "her a softly blurred room with coloured furniture can be seen.",
+        caption="The video features a young person with light brown hair and a violet suit in a close shot. The person is "
+        "speaking with an open, friendly expression, and the head turns from one side to the other during the explanation. "
+        "Behind, a softly blurred room with coloured furniture can be seen.",
     ),
     Scene(
         name="rigel explains",
         shots=_solo("rigel", 3.5, Motion(yaw_deg=(-34.0, 38.0), period_s=3.3)),
         sound=Sound.VOICE,
         lips_move=True,
-        caption="The video features an officer with round cheeks and winged glasses, in a navy jacket with a white collar and "
+        caption="The video features an officer with a broad chin and winged glasses, in a navy jacket with a white collar and "
         "a cap with a golden emblem. The mouth is closed and the officer does not say a word, only turning the head from side "
         "to side. The scene is evenly lit; the background is a soft pattern of colours.",
     ),
@@ -129,7 +129,7 @@ REJECTED = (
         shots=_pair("vega", "rigel", 2.5),
         sound=Sound.VOICE,
         size=(640, 480),
-        caption="The video features a woman in a teal suit and an officer in a navy jacket who stand next to each other. One "
+        caption="The video features a person in a teal suit and an officer in a navy jacket who stand next to each other. One "
         "of them is talking, and both turn their heads as if they followed something that moves through the room.",
         status=Status.REJECTED,
         reason=Reason.SEVERAL_FACES,
@@ -176,7 +176,7 @@ REJECTED = (
         sound=Sound.VOICE,
         lips_move=True,
         fps=25,
-        caption="The video features a conversation: first a young woman in a violet suit speaks and turns her head, then, "
+        caption="The video features a conversation: first a young person in a violet suit speaks and turns the head, then, "
         "after a cut, an officer with winged glasses and a cap answers. The background stays blurred throughout.",
         status=Status.REJECTED,
         reason=Reason.IDENTITY_CHANGE,
@@ -188,8 +188,8 @@ FAULTY = (
         name="vega interrupted",
         shots=_solo("vega", 2.0),
         fault=Fault.TRUNCATED,
-        caption="The video features a woman with dark brown hair in a teal suit who turns her head from one side to the other "
-        "in front of a blurred room with coloured panels and small, round lights.",
+        caption="The video features a person with dark brown hair in a teal suit who turns the head from one side to the "
+        "other in front of a blurred room with coloured panels and small, round lights.",
         status=Status.ERROR,
         reason=Reason.UNREADABLE,
     ),

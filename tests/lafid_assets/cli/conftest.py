@@ -37,16 +37,12 @@ def home(tmp_path: Path) -> Path:
 def lafid(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Runs `lafid ARGUMENTS --home HOME`."""
 
-    def run(*arguments: object) -> Ended:
-        from lafid_assets.cli.main import main
+    def invoke(*arguments: object) -> Ended:
+        from lafid_assets.cli.main import run
 
         monkeypatch.setattr(sys, "argv", ["lafid", *map(str, arguments), "--home", str(home)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
+        code = run()
         out, err = capsys.readouterr()
-        return Ended(int(code or 0), out, err)
+        return Ended(code, out, err)
 
-    return run
+    return invoke

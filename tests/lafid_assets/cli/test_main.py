@@ -29,7 +29,7 @@ def test_empty_folder(lafid: Lafid, tmp_path: Path) -> None:
 
 def test_folder_with_brackets_in_its_name(lafid: Lafid, tmp_path: Path) -> None:
     """The terminal library takes brackets for markup and would leave them out."""
-    folder = tmp_path / "clips [red] [/]"
+    folder = tmp_path / "clips [red] [bold]"
     folder.mkdir()
     assert str(folder) in lafid("curate", folder).error
 
@@ -79,11 +79,30 @@ def test_file_that_is_no_image(lafid: Lafid, tmp_path: Path) -> None:
     assert f"cannot read the image {tmp_path}/text.png" in ended.error
 
 
-def test_model_that_nobody_registered(lafid: Lafid, tmp_path: Path) -> None:
+def test_model_that_nobody_registered(lafid: Lafid, home: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     ended = lafid("generate", "--image", tmp_path / "a.png", "--prompt", "x", "--out", tmp_path / "o.mp4")
-    assert "models:/lafid@champion" in ended.error
-    assert "lafid demo" in ended.error
+    assert "cannot pull models:/lafid@champion: there is no registry at sqlite:///" in ended.error
+    assert "`lafid demo` makes one" in ended.error
+    assert not (home / "mlflow").exists()
+
+
+def test_model_that_the_registry_does_not_know(lafid: Lafid, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.exceptions import RestException
+
+    import model.package
+
+    def unknown(uri: str) -> None:
+        raise RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Registered Model with name=other not found"})
+
+    monkeypatch.setattr(model.package, "pull", unknown)
+    monkeypatch.setattr("resources.tracking.Tracking.connect", lambda self: None)
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    (home / "mlflow").mkdir(parents=True)
+    (home / "mlflow" / "mlflow.db").write_bytes(b"")
+    ended = lafid("generate", "--model", "models:/other/1", "--image", tmp_path / "a.png", "--prompt", "x", "--out", "o.mp4")
+    assert "cannot pull models:/other/1 from sqlite:///" in ended.error
+    assert "name=other not found" in ended.error
 
 
 def test_funnel_before_anything_was_curated(lafid: Lafid, home: Path) -> None:

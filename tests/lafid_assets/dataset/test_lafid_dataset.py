@@ -55,5 +55,7 @@ def test_kept_clip_that_would_get_lost_is_named(curated: Curated, table: str) ->
     """A shard that was curated since the clusters were made must not vanish from the dataset without a word."""
     tables = curated(PERSONS)
     stale = tables | {table: tables[table].filter(pl.col("clip_id") != "c")}
-    with pytest.raises(ClipsLost, match="1 kept clips, the first c, have no identity or no reference face: materialize identity_cl"):
+    with pytest.raises(
+        ClipsLost, match="1 kept clips, the first c, have no identity or no reference face: materialize identity_cl"
+    ):
         assemble(stale)

@@ -25,7 +25,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory, portrait: NDArray[np.uint8], 
     """Eight tenths of a second: the portrait, and an empty wall in the last frame."""
     face = _small(portrait)
     pictures = np.stack([*[face] * 7, np.full_like(face, 128)])
-    return write_video(tmp_path_factory.mktemp("survey") / "clip.mp4", pictures=pictures, container_options={"movflags": "faststart"})
+    return write_video(
+        tmp_path_factory.mktemp("survey") / "clip.mp4", pictures=pictures, container_options={"movflags": "faststart"}
+    )
 
 
 def _task(path: Path, duration_s: float | None = 0.8, **settings: float) -> SurveyTask:

@@ -87,7 +87,9 @@ def test_dropped_clips_are_skipped(row_of: RowOf) -> None:
 
 
 def test_engine_without_a_figure_is_named(row_of: RowOf) -> None:
-    with pytest.raises(EngineUncalibrated, match="min_similarity has no figure for the engine magic: add one to the asset's config"):
+    with pytest.raises(
+        EngineUncalibrated, match="min_similarity has no figure for the engine magic: add one to the asset's config"
+    ):
         _decide(row_of, {"a": _person(0, 4)}, engine="magic")
     assert _decide(row_of, {"a": _person(0, 4)}, engine="magic", min_similarity={"magic": 0.5})["keep"].to_list() == [True]
 

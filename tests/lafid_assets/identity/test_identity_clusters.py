@@ -47,7 +47,9 @@ def test_nothing_kept_is_nobody(run: Callable[..., dict[str, str]]) -> None:
 
 
 def test_engines_are_never_mixed(run: Callable[..., dict[str, str]]) -> None:
-    with pytest.raises(MixedEngines, match="analysed by dlib and insightface: materialize face_info of all shards with one engine"):
+    with pytest.raises(
+        MixedEngines, match="analysed by dlib and insightface: materialize face_info of all shards with one engine"
+    ):
         run({"s0": {"a": (A, "dlib")}, "s1": {"b": (A, "insightface")}})
 
 

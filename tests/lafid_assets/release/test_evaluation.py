@@ -48,7 +48,8 @@ def _stubs(monkeypatch: pytest.MonkeyPatch) -> None:
 def dataset(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[..., dict[str, Any]]) -> pl.DataFrame:
     rows = []
     for clip, split, grey in (("a", "train", 100), ("b", "test", 100), ("c", "test", 0), ("d", "validation", 0)):
-        write_video(tmp_path / clip, pictures=np.full((10, 64, 64, 3), grey, np.uint8))
+        noise = np.random.default_rng(0).integers(0, 2 * grey + 1, (1, 64, 64, 1), np.uint8)
+        write_video(tmp_path / clip, pictures=np.broadcast_to(noise, (10, 64, 64, 3)).copy())
         rows.append(row_of(LAFID_DATASET, clip_id=clip, split=split, clip_root=str(tmp_path), path=clip))
     return LAFID_DATASET.frame(rows)
 

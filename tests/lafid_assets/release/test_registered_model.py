@@ -74,9 +74,7 @@ def registry(settings: Settings, store: ShardStore, row_of: Any, logged: list[An
     return Registry(settings, store, row_of)
 
 
-def test_life_of_a_registered_model(
-    registry: Registry, logged: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_life_of_a_registered_model(registry: Registry, logged: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     """One registry for all of it: making one costs seconds."""
     assert registry.tracking.find_version("lafid", "one") is None
     assert registry.champion is None
@@ -90,7 +88,7 @@ def test_life_of_a_registered_model(
 
         patch.setattr(model.package, "set_alias", killed)
         assert registry.run() is None
-    assert [version.version for version in registry.versions] == ["1"]
+    assert [str(version.version) for version in registry.versions] == ["1"]
     assert registry.champion is None
 
     # ... is finished by the next, without a second version.
@@ -110,7 +108,12 @@ def test_life_of_a_registered_model(
     assert (tags[CHECKPOINT_TAG], tags["lafid.dataset_version"], tags["lafid.gate"]) == ("one", "v1", "passed")
     assert tags["lafid.licences"] == "CC-BY-NC-ND-4.0, non-commercial"
     assert tags["dagster.run_id"]
-    assert logged[0]["metrics"] == {"test_flow_loss": 0.9, "test_first_frame_psnr_db": 35.0, "loss_before": 1.0, "loss_after": 0.5}
+    assert logged[0]["metrics"] == {
+        "test_flow_loss": 0.9,
+        "test_first_frame_psnr_db": 35.0,
+        "loss_before": 1.0,
+        "loss_after": 0.5,
+    }
 
     # The same again changes nothing.
     assert registry.run() == row
