@@ -63,6 +63,15 @@ def fit_frames(frames: Frames, height: int, width: int, centre_xy_px: tuple[floa
     return np.stack([np.asarray(image) for image in resized])
 
 
+def upright_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Pixels of a decoded frame, (H, W, 3), turned as the container's display matrix asks (phones film sideways).
+
+    `frame.rotation` is counter-clockwise, in degrees.
+    """
+    image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90)) if frame.rotation else image
+
+
 def write_mp4(path: Path, frames: Frames, fps: float) -> None:
     """H.264 in mp4 that any player shows; whole or not at all.
 
@@ -92,7 +101,7 @@ def _decode_at(container: av.container.InputContainer, times_s: Sequence[float],
         first_s = frame.time if first_s is None else first_s
         # A frame stays on screen until the next one comes.
         while current is not None and len(shown) < len(times_s) and times_s[len(shown)] < frame.time - first_s:
-            shown.append(_pixels(current))
+            shown.append(upright_rgb(current))
         if len(shown) == len(times_s):
             return
         current = frame
@@ -101,8 +110,4 @@ def _decode_at(container: av.container.InputContainer, times_s: Sequence[float],
     rate = stream.average_rate
     end_s = current.time - first_s + (float(1 / rate) if rate else 0.0)
     while len(shown) < len(times_s) and times_s[len(shown)] < end_s:
-        shown.append(_pixels(current))
-
-
-def _pixels(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+        shown.append(upright_rgb(current))

@@ -112,7 +112,7 @@ def main() -> None:
 
 
 def run() -> int:
-    """The command itself; its exit code. An error is one line that names the thing and the remedy, its traceback goes to the log."""
+    """The command itself; its exit code. An error is one line that names thing and remedy, its traceback goes to the log."""
     try:
         app(standalone_mode=True)
     except SystemExit as ended:

@@ -41,13 +41,16 @@ def decide_clips(face_clips: pl.DataFrame, faces: pl.DataFrame, frames: pl.DataF
 
 
 def _rules(policy: FacePolicy) -> dict[Reason, pl.Expr]:
-    """Reason to the condition that breaks the rule. A rule that cannot be judged for want of a measure is not broken."""
+    """Reason to the condition that breaks the rule. A rule that cannot be judged for want of a measure is not broken.
+
+    Small faces come before several: beside a small face, a false detection in the texture counts as prominent.
+    """
     no_face = pl.col("face_frame_share") == 0
     rules = {
         Reason.NO_FACE: no_face,
         Reason.FACE_TOO_RARE: ~no_face & (pl.col("face_frame_share") < policy.min_face_frame_share),
-        Reason.SEVERAL_FACES: pl.col("several_faces_share") > policy.max_several_faces_share,
         Reason.FACE_TOO_SMALL: pl.col("face_height_share") < policy.min_face_height_share,
+        Reason.SEVERAL_FACES: pl.col("several_faces_share") > policy.max_several_faces_share,
         Reason.FACE_BLURRED: pl.col("sharpness") < policy.min_sharpness,
         Reason.POSE_UNKNOWN: ~no_face & (pl.col("posed_frames") < policy.min_posed_frames),
         Reason.POSE_VARIATION_LOW: (pl.col("posed_frames") >= policy.min_posed_frames)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lafid_assets.outcomes import ClipError, Reason
+from model.video_io import upright_rgb
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ def sample_frames(path: Path, rate_hz: float, max_frames: int) -> Iterator[Sampl
                 if time_s + 1e-6 < wanted / rate_hz:
                     continue
                 wanted = int((time_s + 1e-6) * rate_hz) + 1
-                yield SampledFrame(frame_index, frame.pts, frame.time_base, time_s, rgb(frame))
+                yield SampledFrame(frame_index, frame.pts, frame.time_base, time_s, upright_rgb(frame))
                 max_frames -= 1
                 if max_frames == 0:
                     return
@@ -62,11 +63,6 @@ def frames_to_expect(duration_s: float | None, rate_hz: float, max_frames: int) 
     return None if duration_s is None else max(1, min(max_frames, int(duration_s * rate_hz)))
 
 
-def rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Pixels of a decoded frame, (H, W, 3)."""
-    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-
-
 def frame_at(path: Path, frame_index: int) -> NDArray[np.uint8]:
     """The frame of that ordinal, (H, W, 3) RGB.
 
@@ -77,7 +73,7 @@ def frame_at(path: Path, frame_index: int) -> NDArray[np.uint8]:
         with av.open(str(path), metadata_errors="replace") as container:
             for index, frame in enumerate(container.decode(video=0)):
                 if index == frame_index:
-                    return rgb(frame)
+                    return upright_rgb(frame)
     except av.FFmpegError as error:
         raise ClipError(Reason.DECODE_FAILED, f"decoding stopped before frame {frame_index}: {error.strerror}") from error
     raise ClipError(Reason.DECODE_FAILED, f"there is no frame {frame_index}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.speech.voice import Span
+from model.video_io import upright_rgb
 
 _TIME_TOLERANCE_S = 1e-3
 """Time stamps are rounded to the stream's time base."""
@@ -73,10 +74,4 @@ def _within(frames: Iterator[av.VideoFrame], spans: Sequence[Span], fps: float) 
             return
         if time_s >= due_s - _TIME_TOLERANCE_S:
             due_s = max(due_s + 1 / fps, time_s + 0.5 / fps)
-            yield Look(waiting[0][0], time_s, _upright(frame))
-
-
-def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """RGB pixels, turned as the container's display matrix asks (`rotation` is counter-clockwise degrees)."""
-    image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90)) if frame.rotation else image
+            yield Look(waiting[0][0], time_s, upright_rgb(frame))

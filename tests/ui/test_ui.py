@@ -1,4 +1,4 @@
-"""The running UI: a shard materialized with a threshold changed in the launchpad, sensor and schedule seen to tick, pages drawn."""
+"""The running UI: a shard materialized with a changed threshold, sensor and schedule seen to tick, the asset graph drawn."""
 
 import os
 import shutil

@@ -163,16 +163,16 @@ REJECTED = (
         reason=Reason.POSE_VARIATION_LOW,
     ),
     Scene(
-        name="collins then hopper",
-        shots=_cut("collins", "hopper"),
+        name="collins then rigel",
+        shots=_cut("collins", "rigel"),
         caption="The video features a woman in an orange space suit who looks from side to side; then the picture changes to "
-        "an elderly woman in a naval uniform with glasses, who does the same in front of the same blurred room.",
+        "an officer in a naval uniform with glasses, who does the same in front of the same blurred room.",
         status=Status.REJECTED,
         reason=Reason.IDENTITY_CHANGE,
     ),
     Scene(
-        name="lyra then rigel",
-        shots=_cut("lyra", "rigel"),
+        name="lyra then hopper",
+        shots=_cut("lyra", "hopper"),
         sound=Sound.VOICE,
         lips_move=True,
         fps=25,
