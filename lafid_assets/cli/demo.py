@@ -101,7 +101,9 @@ def _show_end(
     CONSOLE.print(f"{computed} asset partitions computed, {found} were up to date, {seconds:.0f} s.")
     if not computed:
         CONSOLE.print("Everything was done already; nothing was computed again.")
-    CONSOLE.print("Next: open the report and the video, then `make ui` for the asset graph and the model registry.")
+    CONSOLE.print(
+        "Next: open the report and the video, then `make ui` for the asset graph and the model registry.", soft_wrap=True
+    )
 
 
 def _alias(model: dict[str, Any]) -> str:

@@ -130,6 +130,8 @@ def run() -> int:
 def _settings(home: Path | None) -> Settings:
     if home is not None:
         os.environ["LAFID_HOME"] = str(home)  # for the children, and for where the traceback goes
+    # Read when torch loads, here and in children: threads that spin while they wait starve each other on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return Settings.from_environment()
 
 

@@ -1,8 +1,10 @@
 """The warehouse: short transactions, published copies, and a file that can always be made anew."""
 
+import fcntl
 import multiprocessing as mp
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -90,6 +92,28 @@ def test_two_processes_writing_at_once_lose_nothing(house: Warehouse) -> None:
     assert [writer.exitcode for writer in writers] == [0, 0]
     for table in ("first", "second"):
         assert _ask(house, f"SELECT n FROM {table} ORDER BY n") == [(n,) for n in range(8)]
+
+
+def test_writer_waits_for_its_turn(house: Warehouse) -> None:
+    """DuckDB's own lock guards the work file only, not the copy that is being published."""
+    _put(house, "s0", clips=_clips("s0", 1))
+    with ThreadPoolExecutor() as pool, open(house.path.with_suffix(".lock")) as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        writing = pool.submit(_put, house, "s0", clips=_clips("s0", 2))
+        with pytest.raises(TimeoutError):
+            writing.result(timeout=0.5)
+        fcntl.flock(turn, fcntl.LOCK_UN)
+        writing.result(timeout=60)
+    assert _ask(house, "SELECT n FROM clips") == [(2,)]
+
+
+def test_publishing_never_touches_the_bytes_of_the_old_copy(house: Warehouse) -> None:
+    _put(house, "s0", clips=_clips("s0", 1))
+    before = house.path.read_bytes()
+    with house.path.open("rb") as opened:
+        _put(house, "s0", clips=_clips("s0", 2))
+        assert opened.read() == before
+    assert house.path.read_bytes() != before
 
 
 READER = """

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.dataset.versions import VERSIONED, dataset_version
+from lafid_assets.dataset.versions import dataset_version
 
 ROWS = [
     {
@@ -40,6 +40,17 @@ def test_version_is_short_and_the_same_every_time() -> None:
     assert _version() == _version()
     assert len(_version()) == 16
     assert int(_version(), 16) >= 0
+
+
+VERSIONED = (
+    "content_sha256",
+    "refined_caption",
+    "speaking_status",
+    "split",
+    "licence",
+    "engine",
+    "engine_version",
+)
 
 
 @pytest.mark.parametrize("column", VERSIONED)

@@ -66,6 +66,12 @@ def test_clip_cut_short_is_an_error_that_keeps_its_rows(
     assert 1 <= len(found.frames) < 8
 
 
+def test_clip_that_ends_early_without_a_word_is_an_error_too(clip: Path) -> None:
+    found = survey_clip(_task(clip, duration_s=2.0))
+    assert (found.status, found.reason) == (Status.ERROR, Reason.DECODE_FAILED)
+    assert found.detail == "4 of about 10 frames could be decoded: the file is cut short"
+
+
 def test_file_that_has_gone_is_an_error(clip: Path) -> None:
     found = survey_clip(_task(clip.with_name("gone.mp4")))
     assert (found.status, found.reason, found.frames) == (Status.ERROR, Reason.UNREADABLE, [])

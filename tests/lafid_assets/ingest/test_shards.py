@@ -1,10 +1,13 @@
 """Membership of shards: decided once."""
 
+import fcntl
 import hashlib
 import multiprocessing as mp
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from lafid_assets.ingest.openhumanvid import MANIFEST
 from lafid_assets.ingest.shards import MANIFEST_TABLE, register_new_clips
@@ -38,6 +41,19 @@ def test_membership_never_changes_when_clips_are_added(store: ShardStore, tmp_pa
 def test_known_clips_make_no_shard(store: ShardStore, tmp_path: Path) -> None:
     register_new_clips(store, _clips(*"ab"), 1, tmp_path / "lock")
     assert register_new_clips(store, _clips(*"ba"), 1, tmp_path / "lock") == []
+
+
+def test_registration_waits_for_another(store: ShardStore, tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with ThreadPoolExecutor() as pool, open(lock, "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waiting = pool.submit(register_new_clips, store, _clips("a", "b"), 1, lock)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.5)
+        store.write_group({MANIFEST_TABLE: _clips("a").with_columns(shard=pl.lit("shard-00000"))}, "shard-00000", "f")
+        fcntl.flock(other, fcntl.LOCK_UN)
+        assert waiting.result(timeout=60) == ["shard-00001"]
+    assert _members(store) == {"shard-00000": ["a"], "shard-00001": ["b"]}
 
 
 def _register(uri: str, lock: Path) -> None:

@@ -1,10 +1,13 @@
 """The footage as files: layout, wholeness, the same bytes every time."""
 
 import hashlib
+import io
 import subprocess
 import sys
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from lafid_assets.ingest.openhumanvid import list_clips
@@ -66,6 +69,16 @@ def test_faults_are_in_the_files(built: tuple[Path, SampleManifest], studio: Stu
     assert whole.startswith(truncated)
     assert (folder / empty.path).stat().st_size == 0
     assert not (folder / lost.path).exists()
+
+
+@pytest.mark.parametrize(("sound", "streams"), [(Sound.VOICE, 1), (Sound.AMBIENCE, 1), (Sound.NO_STREAM, 0)])
+def test_a_clip_has_the_sound_of_its_scene(studio: Studio, sound: Sound, streams: int) -> None:
+    scene = Scene(name="test sound", shots=(Shot(duration_s=0.5),), sound=sound, **SHORT)
+    with av.open(io.BytesIO(film(scene, studio))) as container:
+        assert len(container.streams.audio) == streams
+        heard = [frame.to_ndarray() for frame in container.decode(audio=0)] if streams else []
+    assert bool(heard) == bool(streams)
+    assert all(np.abs(block).max() > 0 for block in heard[:-1])
 
 
 def test_another_process_writes_the_same_bytes(built: tuple[Path, SampleManifest], tmp_path: Path) -> None:
