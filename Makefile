@@ -3,7 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# A company's TLS proxy is known to the system's certificates: uv and pip are told to use them.
 export UV_SYSTEM_CERTS := true
+SYSTEM_CERTS := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
+ifneq ($(SYSTEM_CERTS),)
+export PIP_CERT ?= $(SYSTEM_CERTS)
+endif
 
 .PHONY: demo test ui lint lock clean
 

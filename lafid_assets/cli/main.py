@@ -6,7 +6,6 @@ Belongs here: the commands' signatures, and turning errors into one line. Not he
 import atexit
 import json
 import os
-import sqlite3
 import sys
 import traceback
 from pathlib import Path
@@ -19,7 +18,7 @@ from resources.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
 
-DISK_FULL = ("No space left on device", "database or disk is full")
+DISK_FULL = ("No space left on device", "database or disk is full", "disk I/O error")
 Home = Annotated[Path | None, typer.Option(help="Where state lives; default $LAFID_HOME, else .lafid/ in the checkout.")]
 
 
@@ -139,8 +138,11 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"the package {error.name} is not installed: install lafid with its extras, `pip install 'lafid[all]'`"
     text = " ".join(str(error).split()) or type(error).__name__
-    full = isinstance(error, sqlite3.Error | OSError) and any(sign in text for sign in DISK_FULL)
-    return f"{text}: the disk of the home is full, free some space or set LAFID_HOME to another disk" if full else text
+    signs = [sign for sign in DISK_FULL if sign in text]  # wrapped by SQLAlchemy, DuckDB or Dagster, hence by their words
+    if signs:
+        home = Settings.from_environment().home
+        return f"the disk of the home {home} is full ({signs[0]}): free some space, or set LAFID_HOME to another disk"
+    return text
 
 
 def _keep_traceback() -> None:

@@ -122,7 +122,7 @@ def test_traceback_goes_to_the_log_of_the_home_that_was_named(lafid: Lafid, home
 
 
 def test_full_disk_is_told_from_a_path_that_is_called_full() -> None:
-    remedy = "free some space or set LAFID_HOME to another disk"
+    remedy = "free some space, or set LAFID_HOME to another disk"
     assert remedy in _one_line(OSError(28, "No space left on device"))
     assert remedy in _one_line(sqlite3.OperationalError("database or disk is full"))
     assert remedy not in _one_line(FileNotFoundError("there is no /data/fullhd/clip.mp4"))

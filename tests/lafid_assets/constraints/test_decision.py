@@ -134,8 +134,8 @@ def test_all_broken_rules_are_listed_in_the_policys_order(row_of: RowOf) -> None
         spoil(clip)
     assert _row(row_of, clip)["reasons"] == [
         "face_too_rare",
-        "several_faces",
         "face_too_small",
+        "several_faces",
         "face_blurred",
         "pose_variation_low",
     ]
