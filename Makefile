@@ -16,7 +16,7 @@ demo: $(STAMP)
 	@$(BIN)/lafid demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 ui: $(STAMP)
 	@$(BIN)/lafid ui
