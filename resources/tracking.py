@@ -3,6 +3,7 @@
 Belongs here: the registry's address and the few questions that we ask of it. Not here: packaging a checkpoint (`model.package`).
 """
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ class Tracking:
         os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
         import mlflow
 
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # every new database tells of its migrations
         mlflow.set_tracking_uri(self.uri)
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
             location = self.artifacts.as_uri() if self.uri.startswith("sqlite:") else None

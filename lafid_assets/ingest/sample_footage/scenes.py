@@ -21,7 +21,7 @@ class Motion(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    yaw_deg: Range = (-38.0, 36.0)
+    yaw_deg: Range = (-38.0, 34.0)
     pitch_deg: Range = (-9.0, 9.0)
     roll_deg: Range = (-9.0, 9.0)
     period_s: float = Field(3.0, gt=0)

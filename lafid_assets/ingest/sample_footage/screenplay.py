@@ -63,7 +63,7 @@ KEPT = (
     ),
     Scene(
         name="lyra looks around",
-        shots=_solo("lyra", 3.0, Motion(yaw_deg=(-38.0, 35.0), period_s=2.8)),
+        shots=_solo("lyra", 3.0, Motion(yaw_deg=(-38.0, 32.0), period_s=2.8)),
         sound=Sound.NO_STREAM,
         caption="The video features a young person with strong eyebrows and light brown hair who wears a violet suit with a "
         "dark collar. The person says nothing and looks around, first to one side, then to the other, nodding lightly. The "
@@ -71,7 +71,7 @@ KEPT = (
     ),
     Scene(
         name="lyra answers",
-        shots=_solo("lyra", 3.5, Motion(yaw_deg=(35.0, -38.0), roll_deg=(8.0, -8.0), period_s=3.3)),
+        shots=_solo("lyra", 3.5, Motion(yaw_deg=(32.0, -38.0), roll_deg=(8.0, -8.0), period_s=3.3)),
         sound=Sound.VOICE,
         lips_move=True,
         fps=25,
