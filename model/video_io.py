@@ -19,7 +19,8 @@ Frames = NDArray[np.uint8]
 
 # Visually lossless: what is lost is the chroma resolution of yuv420p, the only layout that every player shows. Small frames
 # feel that most, hence AREA below: the chroma of a block is its mean.
-_X264_OPTIONS = {"crf": "6", "preset": "slow"}
+# The macroblock tree's decisions depend on what the heap held before: without it, equal frames give equal bytes.
+_X264_OPTIONS = {"crf": "6", "preset": "slow", "threads": "1", "x264-params": "mbtree=0:cpu-independent=1"}
 
 
 class VideoError(ValueError):

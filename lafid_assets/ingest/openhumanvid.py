@@ -13,13 +13,13 @@ from pathlib import Path
 
 import polars as pl
 
+from lafid_assets.ingest.provenance import OPENHUMANVID, UNSTATED, SourceUnusable, read_provenance
+
 LOGGER = logging.getLogger("lafid.ingest")
 
 TABLE_PATTERN = "OpenHumanVid_part_*.csv"
 NEEDED = ("clip_id", "path", "caption")
 MEASURES = ("luminance_min", "luminance_max", "blur_min", "blur_max", "aesthetic", "technical_score", "global_motion")
-OPENHUMANVID_LICENCE = "CC-BY-NC-ND-4.0"
-UNSTATED_LICENCE = "unstated"
 VIDEO_SUFFIXES = frozenset({"", ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv"})
 
 MANIFEST = {
@@ -34,10 +34,6 @@ MANIFEST = {
 }
 
 
-class SourceUnusable(ValueError):
-    """The folder or table cannot be ingested; the message names it and the remedy."""
-
-
 def list_clips(root: Path) -> pl.DataFrame:
     """Every clip that `root` knows of, one row each: rows without file and files without row included.
 
@@ -45,14 +41,18 @@ def list_clips(root: Path) -> pl.DataFrame:
         frame with the columns of `MANIFEST`, sorted by clip id.
 
     Raises:
-        SourceUnusable: no such folder, nothing in it, or a table that lacks a needed column.
+        SourceUnusable: no such folder, nothing in it, a table that lacks a needed column, or a provenance file that is broken.
     """
     if not root.is_dir():
         raise SourceUnusable(f"{root} is not a folder: name the folder that holds the clips")
     tables = sorted(root.glob(TABLE_PATTERN))
+    provenance = read_provenance(root, otherwise=OPENHUMANVID if tables else UNSTATED)
     listed = _list_released(root, tables) if tables else _list_folder(root)
     if listed.is_empty():
         raise SourceUnusable(f"{root} holds neither {TABLE_PATTERN} nor a video file: put clips there, or name another folder")
+    listed = listed.with_columns(
+        clip_root=pl.lit(str(root)), source=pl.lit(provenance.source), licence=pl.lit(provenance.licence)
+    )
     return listed.select(pl.col(name).cast(dtype) for name, dtype in MANIFEST.items()).sort("clip_id")
 
 
@@ -101,8 +101,7 @@ def _list_released(root: Path, tables: list[Path]) -> pl.DataFrame:
         {"clip_id": [_id_from_name(path) for path in spare], "path": spare, "in_table": [False] * len(spare)},
         schema={"clip_id": pl.String, "path": pl.String, "in_table": pl.Boolean},
     ).unique("clip_id", keep="first", maintain_order=True)
-    both = pl.concat([rows, without_row.filter(~pl.col("clip_id").is_in(rows["clip_id"].implode()))], how="diagonal")
-    return both.with_columns(clip_root=pl.lit(str(root)), source=pl.lit("OpenHumanVid"), licence=pl.lit(OPENHUMANVID_LICENCE))
+    return pl.concat([rows, without_row.filter(~pl.col("clip_id").is_in(rows["clip_id"].implode()))], how="diagonal")
 
 
 def _list_folder(root: Path) -> pl.DataFrame:
@@ -113,12 +112,9 @@ def _list_folder(root: Path) -> pl.DataFrame:
     if kept.height < listed.height:
         LOGGER.warning("%d files of %s are copies of others: each content counts once", listed.height - kept.height, root)
     return kept.with_columns(
-        clip_root=pl.lit(str(root)),
         caption=pl.lit(None, pl.String),
         **{name: pl.lit(None, pl.Float64) for name in MEASURES},
         in_table=pl.lit(True),
-        source=pl.lit("folder"),
-        licence=pl.lit(UNSTATED_LICENCE),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from lafid_assets.ingest.provenance import SOURCE_FILE, Provenance
 from lafid_assets.ingest.sample_footage.encode import encode_mp4
 from lafid_assets.ingest.sample_footage.face_sheet import fit_landmarks
 from lafid_assets.ingest.sample_footage.manifest import MANIFEST_NAME, SampleClip, SampleManifest, recipe
@@ -25,6 +26,7 @@ from lafid_assets.ingest.sample_footage.table import table_csv
 from lafid_assets.ingest.sample_footage.voice import Speech, ambience, speak
 from model.files import sha256_file, whole_folder
 
+PROVENANCE = Provenance(source="LaFID sample footage", licence="public-domain")
 TABLE_NAME = "OpenHumanVid_part_001.csv"
 
 Progress = Callable[[int, int, str], None]
@@ -61,6 +63,7 @@ def build_sample_footage(
         _film(temporary, scenes, progress, workers)
         table = temporary / TABLE_NAME
         table.write_text(table_csv(scenes), encoding="utf-8", newline="")
+        (temporary / SOURCE_FILE).write_text(PROVENANCE.model_dump_json(), encoding="utf-8")
         manifest = SampleManifest(
             recipe=recipe(), table_sha256=sha256_file(table), clips=tuple(_record(temporary, scene) for scene in scenes)
         )
