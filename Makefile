@@ -16,7 +16,7 @@ demo: $(STAMP)
 	@$(BIN)/lafid demo
 
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ui: $(STAMP)
 	@$(BIN)/lafid ui

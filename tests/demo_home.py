@@ -1,5 +1,6 @@
 """A plugin of the tests: one undisturbed `lafid demo` in a home of its own, shared by all tests that look at what it left."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -40,7 +41,26 @@ class Demo:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    home = tmp_path_factory.mktemp("demo") / "home"
-    done = run_lafid(home, "demo")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Demo(home, done.stdout)
+    """The first worker that needs the demo runs it; the others wait for it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    home, output = folder / "demo" / "home", folder / "demo.txt"
+    with open(folder / "demo.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not output.is_file():
+            done = run_lafid(home, "demo")
+            assert done.returncode == 0, done.stdout + done.stderr
+            output.write_text(done.stdout)
+    return Demo(home, output.read_text())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The demo begins first, because it takes longest; what else needs it comes last, when it is there."""
+
+    def turn(item: pytest.Item) -> int:
+        if "demo" not in getattr(item, "fixturenames", ()):
+            return 1
+        return 0 if item.path.name == "test_demo.py" else 2
+
+    items.sort(key=turn)

@@ -12,7 +12,7 @@ from model.metrics import psnr
 from model.video_io import fit_frames, read_frames
 from tests.demo_home import Demo, run_lafid
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.e2e
 
 
 def test_funnel_sums_and_agrees_with_the_footage(demo: Demo) -> None:

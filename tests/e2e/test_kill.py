@@ -13,7 +13,7 @@ from lafid_assets.schemas import TABLES
 from resources.shard_store import ShardStore
 from tests.demo_home import PROJECT_ROOT, Demo, run_lafid
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.e2e
 KILLED_AFTER_S = (4.0, 7.0, 10.0, 13.0)
 
 

@@ -17,7 +17,7 @@ import pytest
 from tests.demo_home import PROJECT_ROOT, Demo
 from tests.ui.graphql import Webserver, wait_for
 
-pytestmark = [pytest.mark.ui, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.ui
 EVERY_MINUTE = "* * * * *"
 
 
