@@ -57,7 +57,7 @@ class Step:
             "deps": list(deps),
             "group_name": self.group,
             "kinds": KIND_ICONS | self.kinds,
-            "owners": ["team:data" if self.table.partitioned else "team:ml"],
+            "owners": ["team:ml" if self.group in ("training", "release") else "team:data"],
             "code_version": self.code_version,
             "partitions_def": CLIP_SHARDS if self.table.partitioned else None,
             "pool": pool,

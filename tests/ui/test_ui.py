@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +105,8 @@ def test_asset_graph_is_drawn(servers: tuple[Webserver, str], tmp_path: Path) ->
         page = browser.new_page(viewport={"width": 1900, "height": 1000})
         broken: list[str] = []
         page.on("pageerror", lambda error: broken.append(str(error)))
-        page.goto(f"{dagster.address}/asset-groups")
+        expanded = ",".join(f"global@global:{group}" for group in ("dataset", "release"))
+        page.goto(f"{dagster.address}/asset-groups?{urllib.parse.urlencode({'expanded': expanded})}")
         page.get_by_text("lafid_dataset").first.wait_for(timeout=60_000)
         page.get_by_text("registered_model").first.wait_for(timeout=60_000)
         browser.close()
