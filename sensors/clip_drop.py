@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from lafid_assets.ingest.openhumanvid import SourceUnusable, list_clips
-from lafid_assets.ingest.shards import DEFAULT_CLIPS_PER_SHARD, MANIFEST_TABLE, register_new_clips
+from lafid_assets.ingest.shards import DEFAULT_CLIPS_PER_SHARD, MANIFEST_TABLE, register_clips
 from lafid_assets.jobs import curate_shard
 from lafid_assets.partitions import CLIP_SHARDS
 from resources.settings import Settings
@@ -44,13 +44,14 @@ def clip_drop(
         clips = list_clips(drop)
     except SourceUnusable as error:
         return dg.SkipReason(str(error))
-    register_new_clips(store, clips, DEFAULT_CLIPS_PER_SHARD, settings.shards_lock)
+    changed = register_clips(store, clips, DEFAULT_CLIPS_PER_SHARD, settings.shards_lock)
     # Not only what is new: a tick that died after registering must not leave its shards behind for ever.
     known = set(context.instance.get_dynamic_partitions(str(CLIP_SHARDS.name)))
-    shards = [shard for shard in store.partitions(MANIFEST_TABLE) if shard not in known]
+    new = [shard for shard in store.partitions(MANIFEST_TABLE) if shard not in known]
+    run_keys = {shard: f"{shard}:{state[:12]}" for shard in changed} | {shard: shard for shard in new}
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=shard, partition_key=shard) for shard in shards],
-        dynamic_partitions_requests=[CLIP_SHARDS.build_add_request(shards)] if shards else [],
+        run_requests=[dg.RunRequest(run_key=key, partition_key=shard) for shard, key in sorted(run_keys.items())],
+        dynamic_partitions_requests=[CLIP_SHARDS.build_add_request(new)] if new else [],
         cursor=state,
     )
 

@@ -14,7 +14,7 @@ import dagster as dg
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.definitions import build_defs, build_resources
 from lafid_assets.ingest.openhumanvid import list_clips
-from lafid_assets.ingest.shards import register_new_clips
+from lafid_assets.ingest.shards import register_clips
 from lafid_assets.jobs import DATASET, PER_SHARD
 from lafid_assets.partitions import CLIP_SHARDS
 from resources.settings import Settings
@@ -44,13 +44,13 @@ class Materializer:
         self.instance = dg.DagsterInstance.get()
 
     def ingest(self, folder: Path, clips_per_shard: int) -> list[str]:
-        """Put clips of `folder` that are new into shards.
+        """Put clips of `folder` that are new into shards; known ones get what the tables now say of them.
 
         Returns:
             all shards of the installation.
         """
         store = build_resources(self.settings)["store"]
-        register_new_clips(store, list_clips(folder.resolve()), clips_per_shard, self.settings.shards_lock)
+        register_clips(store, list_clips(folder.resolve()), clips_per_shard, self.settings.shards_lock)
         shards: list[str] = store.partitions("shard_manifest")
         self.instance.add_dynamic_partitions(str(CLIP_SHARDS.name), shards)
         return shards
@@ -93,11 +93,12 @@ class Materializer:
                 tags={"lafid/by": "command line"},
             )
         for event in result.get_asset_materialization_events():
-            name = f"{event.asset_key.to_user_string()} {partition}" if partition else event.asset_key.to_user_string()  # type: ignore[union-attr]
-            computed = event.materialization.metadata["computed"].value
+            materialized = event.step_materialization_data.materialization
+            name = " ".join([materialized.asset_key.to_user_string(), partition or ""]).strip()
+            computed = materialized.metadata["computed"].value
             (self.tally.computed if computed else self.tally.up_to_date).append(name)
         if not result.success:
-            raise RunFailed(_why(result, partition, self.settings))
+            raise RunFailed(_why(result, partition))
         CONSOLE.print(f"[green]done[/] {label}")
 
 
@@ -108,7 +109,7 @@ def open_materializer(settings: Settings) -> Materializer:
     return Materializer(settings)
 
 
-def _why(result: dg.ExecuteInProcessResult, partition: str | None, settings: Settings) -> str:
+def _why(result: dg.ExecuteInProcessResult, partition: str | None) -> str:
     where = f" ({partition})" if partition else ""
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed:

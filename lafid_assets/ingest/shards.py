@@ -1,6 +1,6 @@
 """Which clip is in which shard: decided once, written down, never changed.
 
-Belongs here: manifests (a row a clip) and registering clips that are new. Not here: Dagster's partitions (`partitions`).
+Belongs here: manifests (a row a clip) and registering clips. Not here: Dagster's partitions (`partitions`).
 """
 
 import fcntl
@@ -16,27 +16,37 @@ MANIFEST_TABLE = "shard_manifest"
 DEFAULT_CLIPS_PER_SHARD = 500
 
 
-def register_new_clips(store: ShardStore, clips: pl.DataFrame, clips_per_shard: int, lock_path: Path) -> list[str]:
-    """Put clips that no shard holds yet into new shards.
+def register_clips(store: ShardStore, clips: pl.DataFrame, clips_per_shard: int, lock_path: Path) -> list[str]:
+    """Put clips that no shard holds yet into new shards, and take up what the tables now say of clips that one holds.
+
+    A table may arrive after its files: a clip first seen without a row gets it then. Who is in which shard never changes.
 
     Args:
         clips: rows as `openhumanvid.list_clips` gives them.
         lock_path: a local file; two registrations never run at once.
 
     Returns:
-        names of the new shards, empty when every clip is known.
+        names of the shards that are new or say something new, empty when everything is known.
     """
     with _locked(lock_path):
-        shards = store.partitions(MANIFEST_TABLE)
-        known = [store.read_table(MANIFEST_TABLE, shard).select("clip_id") for shard in shards]
-        new = clips.join(pl.concat(known), on="clip_id", how="anti") if known else clips
-        names: list[str] = []
+        known = {shard: store.read_table(MANIFEST_TABLE, shard) for shard in store.partitions(MANIFEST_TABLE)}
+        changed = {shard: _with_later_rows(members, clips) for shard, members in known.items()}
+        changed = {shard: members for shard, members in changed.items() if not members.equals(known[shard])}
+        held = [members.select("clip_id") for members in known.values()]
+        new = clips.join(pl.concat(held), on="clip_id", how="anti") if held else clips
         for offset in range(0, new.height, clips_per_shard):
-            name = f"shard-{len(shards) + len(names):05d}"
-            members = new.slice(offset, clips_per_shard).with_columns(shard=pl.lit(name))
+            name = f"shard-{len(known) + offset // clips_per_shard:05d}"
+            changed[name] = new.slice(offset, clips_per_shard).with_columns(shard=pl.lit(name))
+        for name, members in changed.items():
             store.write_group({MANIFEST_TABLE: members}, name, fingerprint=name)
-            names.append(name)
-    return names
+    return sorted(changed)
+
+
+def _with_later_rows(members: pl.DataFrame, clips: pl.DataFrame) -> pl.DataFrame:
+    """The members of a shard, with the rows that a table of the same folder now has for them."""
+    place = ["clip_id", "clip_root"]
+    later = members.select(*place, "shard").join(clips.filter("in_table"), on=place)
+    return pl.concat([members.join(later, on=place, how="anti"), later.select(members.columns)]).sort("clip_id")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from lafid_assets.ingest import media_probe
 from lafid_assets.ingest.media_probe import content_sha256
 from lafid_assets.ingest.openhumanvid import list_clips
 from lafid_assets.ingest.raw_clips import probe_clips, raw_clips
-from lafid_assets.ingest.shards import MANIFEST_TABLE, register_new_clips
+from lafid_assets.ingest.shards import MANIFEST_TABLE, register_clips
 from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import RAW_CLIPS
 from resources.settings import Settings
@@ -120,7 +120,7 @@ def materialize(settings: Settings, store: ShardStore) -> Callable[[], dict[str,
 def test_replaced_file_is_noticed_and_only_its_shard_is_probed_again(
     released: Path, store: ShardStore, settings: Settings, materialize: Callable[[], dict[str, Any]], write_video: Any
 ) -> None:
-    register_new_clips(store, list_clips(released), 6, settings.shards_lock)
+    register_clips(store, list_clips(released), 6, settings.shards_lock)
     assert materialize() == {"shard-00000": True, "shard-00001": True}
     assert materialize() == {"shard-00000": False, "shard-00001": False}
 
