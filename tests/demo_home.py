@@ -56,11 +56,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The demo begins first, because it takes longest; what else needs it comes last, when it is there."""
+    """The demo begins first, because it takes longest. What else needs it comes when it is done, and before the model's tests:
+    the UI mostly waits for ticks, and meanwhile the other worker has something to compute."""
 
     def turn(item: pytest.Item) -> int:
-        if "demo" not in getattr(item, "fixturenames", ()):
-            return 1
-        return 0 if item.path.name == "test_demo.py" else 2
+        if item.path.name == "test_demo.py":
+            return 0
+        if "demo" in getattr(item, "fixturenames", ()):
+            return 2
+        return 3 if "model" in item.path.parts else 1
 
     items.sort(key=turn)

@@ -106,7 +106,8 @@ def test_only_the_gpu_is_guarded_by_a_pool(loaded: dg.Definitions) -> None:
 
 def test_entry_point_of_the_workspace_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("LAFID_HOME", str(tmp_path))
-    dg.Definitions.validate_loadable(defs() if callable(defs) and not hasattr(defs, "load_fn") else defs.load_fn())
+    names = {key.to_user_string() for key in defs().resolve_asset_graph().get_all_asset_keys()}
+    assert names == set(UPSTREAM)
 
 
 def test_resources_can_be_replaced(settings: Settings) -> None:
