@@ -13,7 +13,7 @@ RAW_CLIPS = TableSchema(
         CLIP_ID,
         SHARD,
         Column("path", STR, "path of the file relative to the clip root, as the table gives it"),
-        Column("clip_root", STR, "folder or URI under which `path` lies"),
+        Column("clip_root", STR, "folder under which `path` lies"),
         Column("caption", STR, "the released caption, never changed", nullable=True),
         *RELEASED,
         Column("fps", F64, "average frame rate of the video stream, 1/s", nullable=True, minimum=0),

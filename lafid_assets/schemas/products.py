@@ -28,7 +28,7 @@ LAFID_DATASET = TableSchema(
         CLIP_ID,
         SHARD,
         Column("path", STR, "path of the file relative to the clip root"),
-        Column("clip_root", STR, "folder or URI under which `path` lies"),
+        Column("clip_root", STR, "folder under which `path` lies"),
         Column("content_sha256", STR, "hash of the file"),
         Column("duration_s", F64, "duration that the container declares", minimum=0),
         Column("caption", STR, "the released caption", nullable=True),
