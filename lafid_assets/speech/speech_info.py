@@ -19,10 +19,12 @@ from lafid_assets.progress import track
 from lafid_assets.schemas import ID_CONSISTENT_CLIPS, RAW_CLIPS, SPEECH_INFO
 from lafid_assets.speech.lips import LipSettings
 from lafid_assets.speech.measures import SpeechSettings, measure_speech
+from lafid_assets.speech.transcript import Transcriber, WhisperTranscriber
 from lafid_assets.speech.voice import VoiceSettings
 from lafid_assets.step import Step
 from lafid_assets.workers import Crashed, Done, Ending, Failed, map_isolated
 from model.face_engine.interface import FaceEngine
+from model.files import sha256_file
 from resources.face_engine import face_engine_info, load_face_engine
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
@@ -44,6 +46,10 @@ class SpeechInfoConfig(dg.Config):
     """How clips are listened to and looked at."""
 
     engine: str = Field("auto", description="Face engine that looks at the lips: auto, dlib")
+    whisper_dir: str | None = Field(None, description="Folder of a CTranslate2 Whisper model; without one nothing is transcribed")
+    whisper_language: str | None = Field(
+        None, description="Code of the language where all clips share one; else detected per clip"
+    )
     voice: VoiceConfig = Field(default_factory=VoiceConfig)
     lips: LipConfig = Field(default_factory=LipConfig)
 
@@ -56,6 +62,8 @@ class SpeechTask:
     path: str
     duration_s: float | None
     engine: str
+    whisper_dir: Path | None
+    whisper_language: str | None
     settings: SpeechSettings
 
 
@@ -77,7 +85,7 @@ def speech_info(
         warehouse,
         lambda: {SPEECH_INFO.name: measure_shard(clips.join(files, on="clip_id"), config)},
         clips_in=clips["clip_id"],
-        outside=face_engine_info(config.engine).fingerprint,
+        outside=[face_engine_info(config.engine).fingerprint, _whisper_digest(config)],
     )
 
 
@@ -90,7 +98,19 @@ def measure_shard(clips: pl.DataFrame, config: SpeechInfoConfig) -> pl.DataFrame
     rows = clips.sort("clip_id").to_dicts()
     kept = [row for row in rows if row["keep"]]
     settings = SpeechSettings(voice=config.voice, lips=config.lips)
-    tasks = [SpeechTask(Path(r["clip_root"]), r["path"], r["duration_s"], config.engine, settings) for r in kept]
+    whisper_dir = None if config.whisper_dir is None else Path(config.whisper_dir)
+    tasks = [
+        SpeechTask(
+            Path(row["clip_root"]),
+            row["path"],
+            row["duration_s"],
+            config.engine,
+            whisper_dir,
+            config.whisper_language,
+            settings,
+        )
+        for row in kept
+    ]
     measured: dict[str, dict[str, Any]] = {}
     endings = map_isolated(measure_task, tasks, _deadline_s)
     for index, ending in track(endings, f"speech_info {clips['shard'][0]}" if rows else "speech_info", len(tasks)):
@@ -104,7 +124,7 @@ def measure_task(task: SpeechTask) -> dict[str, Any]:
         path = resolve(task.clip_root, task.path)
         if path is None:
             raise ClipError(Reason.UNREADABLE, "the file has disappeared since it was probed: materialize raw_clips again")
-        measures = measure_speech(path, _engine(task.engine), task.settings)
+        measures = measure_speech(path, _engine(task.engine), task.settings, _transcriber(task))
     except ClipError as error:
         return {"status": Status.ERROR, "reason": error.reason, "detail": error.detail}
     return measures.as_row() | {"status": Status.OK, "reason": None, "detail": None}
@@ -113,6 +133,23 @@ def measure_task(task: SpeechTask) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _engine(name: str) -> FaceEngine:
     return load_face_engine(name)
+
+
+def _transcriber(task: SpeechTask) -> Transcriber | None:
+    return None if task.whisper_dir is None else _whisper(task.whisper_dir, task.whisper_language)
+
+
+@lru_cache(maxsize=1)
+def _whisper(model_dir: Path, language: str | None) -> WhisperTranscriber:
+    return WhisperTranscriber(model_dir, language)
+
+
+def _whisper_digest(config: SpeechInfoConfig) -> str | None:
+    """Hash of the speech model's weights. A folder that holds none is refused here, before any clip is touched."""
+    if config.whisper_dir is None:
+        return None
+    WhisperTranscriber(Path(config.whisper_dir))
+    return sha256_file(Path(config.whisper_dir) / "model.bin")
 
 
 def _deadline_s(task: SpeechTask) -> float:

@@ -10,9 +10,6 @@ from lafid_assets.ingest.sample_footage.face_sheet import RgbaImage
 from lafid_assets.ingest.sample_footage.relief import CHIN, HeadFrame, smoothstep
 from lafid_assets.ingest.sample_footage.resample import resample
 
-WIDEST = 0.30
-"""Largest sensible gap between the lips, in half face widths."""
-
 _LOWER_EDGE = (60, 67, 66, 65, 64)
 """Landmarks of the inner lower lip from corner to corner."""
 _MOUTH_COLOUR_RGB = (58, 18, 20)

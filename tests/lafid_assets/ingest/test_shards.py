@@ -59,6 +59,12 @@ def test_a_table_that_comes_later_gives_its_rows_to_known_clips(store: ShardStor
     assert register_clips(store, listed, 2, tmp_path / "lock") == []
 
 
+def test_a_row_that_vanishes_from_its_table_is_kept(store: ShardStore, tmp_path: Path) -> None:
+    register_clips(store, _clips("a").with_columns(caption=pl.lit("kept")), 2, tmp_path / "lock")
+    assert register_clips(store, _clips("a").with_columns(in_table=pl.lit(False)), 2, tmp_path / "lock") == []
+    assert store.read_all(MANIFEST_TABLE).select("in_table", "caption").rows() == [(True, "kept")]
+
+
 def test_a_table_of_another_folder_changes_nothing(store: ShardStore, tmp_path: Path) -> None:
     register_clips(store, _clips("a"), 2, tmp_path / "lock")
     elsewhere = _clips("a").with_columns(clip_root=pl.lit("/other"), caption=pl.lit("another"))
