@@ -24,7 +24,7 @@ from resources.face_engine import face_engine_info
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
-STEP = Step(writes=(FACE_INFO, FACE_FRAMES, FACE_CLIPS), reads=(RAW_CLIPS.name,), group="faces", code_version="1")
+STEP = Step(writes=(FACE_INFO, FACE_FRAMES, FACE_CLIPS), reads=(RAW_CLIPS.name,), group="faces", code_version="2")
 LOGGER = logging.getLogger("lafid.faces")
 
 LEAST_DEADLINE_S = 60.0

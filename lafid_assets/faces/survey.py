@@ -61,6 +61,11 @@ class SurveyedClip:
 def survey_clip(task: SurveyTask) -> SurveyedClip:
     """Decode, detect, measure. Faults of the clip come back as its status; a clip that stops decoding keeps what it gave."""
     engine = _engine(task.settings.engine)
+    made_by = {
+        "engine": engine.info.name,
+        "engine_version": engine.info.version,
+        "engine_licence": engine.info.licence,
+    }
     expected = frames_to_expect(task.duration_s, task.settings.rate_hz, task.settings.max_frames)
     frames: list[dict[str, Any]] = []
     faces: list[dict[str, Any]] = []
@@ -68,8 +73,8 @@ def survey_clip(task: SurveyTask) -> SurveyedClip:
     try:
         for sample in sample_frames(_file(task), task.settings.rate_hz, task.settings.max_frames):
             found = engine.detect(sample.image_rgb)
-            frames.append(_frame_row(task, sample, len(found)))
-            faces += [_face_row(task, sample, index, face, engine) for index, face in enumerate(found)]
+            frames.append(_frame_row(task, sample, len(found)) | made_by)
+            faces += [_face_row(task, sample, index, face) | made_by for index, face in enumerate(found)]
     except ClipError as error:
         fault = error
     if fault is None and (not frames or (expected and len(frames) < LEAST_DECODED_SHARE * expected)):
@@ -129,7 +134,7 @@ def _frame_row(task: SurveyTask, sample: SampledFrame, face_count: int) -> dict[
     }
 
 
-def _face_row(task: SurveyTask, sample: SampledFrame, index: int, face: Face, engine: FaceEngine) -> dict[str, Any]:
+def _face_row(task: SurveyTask, sample: SampledFrame, index: int, face: Face) -> dict[str, Any]:
     angles = face.angles
     height, width = sample.image_rgb.shape[:2]
     x1, y1, x2, y2 = face.box_xyxy_px
@@ -155,7 +160,4 @@ def _face_row(task: SurveyTask, sample: SampledFrame, index: int, face: Face, en
         "sharpness": sharpness(sample.image_rgb, face.box_xyxy_px),
         "frame_share": max(x2 - x1, 0) * max(y2 - y1, 0) / (width * height),
         "mouth_opening": face.mouth_opening,
-        "engine": engine.info.name,
-        "engine_version": engine.info.version,
-        "engine_licence": engine.info.licence,
     }

@@ -87,6 +87,7 @@ FACE_FRAMES = TableSchema(
         Column("height", I32, "px", minimum=1),
         Column("face_count", I16, "faces found", minimum=0),
         Column("luminance", F32, "mean luma, 0-255", minimum=0, maximum=255),
+        *ENGINE,
     ),
 )
 
