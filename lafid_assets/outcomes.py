@@ -25,6 +25,7 @@ class Reason(StrEnum):
     NO_ROW = "no_row"
     UPSTREAM = "upstream"
     NOT_PROCESSED = "not_processed"
+    QUARANTINED = "quarantined"
     # error: measuring failed
     EMPTY_FILE = "empty_file"
     UNREADABLE = "unreadable"
@@ -34,6 +35,7 @@ class Reason(StrEnum):
     DECODE_FAILED = "decode_failed"
     ENGINE_FAILED = "engine_failed"
     CRASHED = "crashed"
+    MEMORY_LIMIT = "memory_limit"
     AUDIO_UNREADABLE = "audio_unreadable"
     # timeout
     DEADLINE = "deadline"
@@ -42,6 +44,7 @@ class Reason(StrEnum):
     FACE_TOO_RARE = "face_too_rare"
     SEVERAL_FACES = "several_faces"
     FACE_TOO_SMALL = "face_too_small"
+    STATIC = "static"
     FACE_BLURRED = "face_blurred"
     POSE_UNKNOWN = "pose_unknown"
     POSE_VARIATION_LOW = "pose_variation_low"
@@ -51,7 +54,7 @@ class Reason(StrEnum):
 
 REASONS: dict[Status, frozenset[Reason]] = {
     Status.OK: frozenset(),
-    Status.SKIPPED: frozenset({Reason.FILE_MISSING, Reason.NO_ROW, Reason.UPSTREAM, Reason.NOT_PROCESSED}),
+    Status.SKIPPED: frozenset({Reason.FILE_MISSING, Reason.NO_ROW, Reason.UPSTREAM, Reason.NOT_PROCESSED, Reason.QUARANTINED}),
     Status.ERROR: frozenset(
         {
             Reason.EMPTY_FILE,
@@ -62,6 +65,7 @@ REASONS: dict[Status, frozenset[Reason]] = {
             Reason.DECODE_FAILED,
             Reason.ENGINE_FAILED,
             Reason.CRASHED,
+            Reason.MEMORY_LIMIT,
             Reason.AUDIO_UNREADABLE,
         }
     ),
@@ -72,6 +76,7 @@ REASONS: dict[Status, frozenset[Reason]] = {
             Reason.FACE_TOO_RARE,
             Reason.SEVERAL_FACES,
             Reason.FACE_TOO_SMALL,
+            Reason.STATIC,
             Reason.FACE_BLURRED,
             Reason.POSE_UNKNOWN,
             Reason.POSE_VARIATION_LOW,

@@ -8,6 +8,7 @@ from lafid_assets.outcomes import Reason, Status
 I16, I32, I64, F32, F64, STR, BOOL = pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.String, pl.Boolean
 STATUSES = tuple(Status)
 SPEAKING_STATUSES = ("on_screen", "off_screen", "silent", "no_audio", "undecidable")
+TIERS = ("scan", "survey")
 SPLITS = ("train", "validation", "test")
 
 CLIP_ID = Column("clip_id", STR, "32 hex digits: OpenHumanVid's id, or the head of the content hash for a plain folder")
@@ -22,7 +23,9 @@ ENGINE = (
     Column("engine", STR, "name of the face engine"),
     Column("engine_version", STR, "its version"),
     Column("engine_licence", STR, "the strictest licence of its weights"),
+    Column("engine_reason", STR, "why this engine: it was asked for, or what the model store held when `auto` chose"),
 )
+TIER = Column("tier", STR, "scan: few frames, boxes and five points only; survey: everything", one_of=TIERS)
 RELEASED = tuple(
     Column(name, F64, doc, nullable=True)
     for name, doc in (

@@ -3,7 +3,7 @@
 import polars as pl
 
 from lafid_assets.contract import Column, TableSchema
-from lafid_assets.schemas.columns import BOOL, CLIP_ID, ENGINE, F32, F64, I16, I32, I64, OUTCOME, RELEASED, SHARD, STR
+from lafid_assets.schemas.columns import BOOL, CLIP_ID, ENGINE, F32, F64, I16, I32, I64, OUTCOME, RELEASED, SHARD, STR, TIER, TIERS
 
 RAW_CLIPS = TableSchema(
     "raw_clips",
@@ -43,6 +43,8 @@ FACE_INFO = TableSchema(
         Column("time_base_num", I32, "numerator of the time base, s"),
         Column("time_base_den", I32, "denominator of the time base", minimum=1),
         Column("face_index", I16, "faces of a frame from the largest box down, from 0", minimum=0),
+        TIER,
+        Column("track_id", I16, "the same face through the clip, from 0; NULL in the scan", nullable=True, minimum=0),
         Column("box_x1", F32, "left edge of the face box, px of the full-size frame"),
         Column("box_y1", F32, "top edge, px"),
         Column("box_x2", F32, "right edge, px"),
@@ -58,6 +60,14 @@ FACE_INFO = TableSchema(
         Column("yaw_deg", F32, "> 0: turned to the image's left", nullable=True, minimum=-180, maximum=180),
         Column("pitch_deg", F32, "> 0: up", nullable=True, minimum=-180, maximum=180),
         Column("roll_deg", F32, "> 0: clockwise in the image", nullable=True, minimum=-180, maximum=180),
+        Column(
+            "coarse_yaw_deg",
+            F32,
+            "yaw guessed from eyes, nose and mouth corners alone",
+            nullable=True,
+            minimum=-90,
+            maximum=90,
+        ),
         Column("embedding", pl.List(F32), "identity embedding, unit length, the engine's width", nullable=True),
         Column("sharpness", F32, "variance of the Laplacian over the face at 112 px", nullable=True, minimum=0),
         Column("frame_share", F32, "area of the box / area of the frame", minimum=0),
@@ -78,6 +88,7 @@ FACE_FRAMES = TableSchema(
     (
         CLIP_ID,
         SHARD,
+        TIER,
         Column("frame_index", I32, "ordinal of the frame in decoding order, from 0", minimum=0),
         Column("pts", I64, "presentation timestamp in units of the time base"),
         Column("time_base_num", I32, "numerator of the time base, s"),
@@ -99,6 +110,10 @@ FACE_CLIPS = TableSchema(
         CLIP_ID,
         SHARD,
         Column("content_sha256", STR, "hash of the file that was analysed", nullable=True),
+        Column("tier", STR, "the deepest tier that the clip reached", nullable=True, one_of=TIERS),
+        Column("scan_verdict", STR, "why the scan found the clip hopeless; NULL when it did not", nullable=True),
+        Column("audited", BOOL, "surveyed although the scan found it hopeless, to measure the scan"),
+        Column("scan_margins", STR, "the margins of the scan, JSON; NULL when it was off", nullable=True),
         Column("frames_asked", I32, "frames that the sampling plan asked for", nullable=True, minimum=0),
         Column("frames_decoded", I32, "frames of the plan that were decoded and analysed", nullable=True, minimum=0),
         Column("frames_with_face", I32, "of these, frames with at least one face", nullable=True, minimum=0),

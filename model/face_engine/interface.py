@@ -3,6 +3,7 @@
 Belongs here: the types that the assets store and the model reads. Not here: any engine, weights or image operation.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,10 +80,38 @@ class FaceEngine(Protocol):
         """All faces of the image, largest box first; without embeddings (much cheaper) when `embed` is False."""
         ...
 
+    def detect_many(self, images_rgb: Sequence[Image], *, embed: bool = True) -> list[list[Face]]:
+        """`detect` for each image in turn; on a GPU the crops of all of them go through each network as one batch."""
+        ...
+
+    def glance(self, image_rgb: Image, *, side_px: int) -> list[Face]:
+        """The cheap question: boxes, scores and five landmarks (left eye, right eye, nose, left and right mouth corner, left
+        and right in the image) from an input of `side_px`; neither pose nor embedding, and low scores are reported too."""
+        ...
+
     def landmarks(self, image_rgb: Image, box: Box | None = None) -> Face | None:
         """Landmarks, pose and mouth of one face, never its embedding: the cheap path for dense tracking.
 
         `box` is one that this engine drew around the face in this or a neighbouring frame: nothing is detected then.
         Without it the largest detected face is taken; None where there is none.
         """
+        ...
+
+
+class HeadPose(Protocol):
+    """Head pose from a frame and the boxes in it. Deterministic; one instance serves one thread."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def licence(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash over weights, code version and crop settings."""
+        ...
+
+    def rotations(self, images_rgb: Sequence[Image], boxes: Sequence[Box]) -> list[NDArray[np.float32] | None]:
+        """A (3, 3) rotation, as `rotations` defines it, for each (image, box) pair; None where there is nothing to measure."""
         ...
