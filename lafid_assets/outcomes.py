@@ -40,6 +40,12 @@ class Reason(StrEnum):
     # timeout
     DEADLINE = "deadline"
     # rejected: measured, and found wanting
+    DURATION_OUTSIDE = "duration_outside"
+    LUMINANCE_OUTSIDE = "luminance_outside"
+    RELEASED_BLUR = "released_blur"
+    AESTHETIC_LOW = "aesthetic_low"
+    TECHNICAL_LOW = "technical_low"
+    MOTION_OUTSIDE = "motion_outside"
     NO_FACE = "no_face"
     FACE_TOO_RARE = "face_too_rare"
     SEVERAL_FACES = "several_faces"
@@ -72,6 +78,12 @@ REASONS: dict[Status, frozenset[Reason]] = {
     Status.TIMEOUT: frozenset({Reason.DEADLINE}),
     Status.REJECTED: frozenset(
         {
+            Reason.DURATION_OUTSIDE,
+            Reason.LUMINANCE_OUTSIDE,
+            Reason.RELEASED_BLUR,
+            Reason.AESTHETIC_LOW,
+            Reason.TECHNICAL_LOW,
+            Reason.MOTION_OUTSIDE,
             Reason.NO_FACE,
             Reason.FACE_TOO_RARE,
             Reason.SEVERAL_FACES,

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,8 +162,8 @@ class ShardStore:
         groups = {stamp.group for stamp in stamps if stamp is not None}
         return None not in stamps and len(groups) == 1 and all(s is not None and s.fingerprint == fingerprint for s in stamps)
 
-    def read_table(self, table: str, partition: str = UNPARTITIONED) -> pl.DataFrame:
-        """One partition of a table.
+    def read_table(self, table: str, partition: str = UNPARTITIONED, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """One partition of a table, or only some of its columns.
 
         Raises:
             StoreUnusable: it has not been written.
@@ -173,19 +173,19 @@ class ShardStore:
             raise StoreUnusable(
                 f"the table {table} has no partition {partition} in {self.uri}: materialize the asset {table} first"
             )
-        return pl.read_parquet(io.BytesIO(self.read_bytes(path)))
+        return pl.read_parquet(io.BytesIO(self.read_bytes(path)), columns=list(columns) if columns else None)
 
     def read_form(self, table: str, partition: str) -> pl.Schema:
         """Columns and types of one partition, without its rows."""
         return pl.Schema(pl.read_parquet_schema(io.BytesIO(self.read_bytes(_table_path(table, partition)))))
 
-    def read_all(self, table: str) -> pl.DataFrame:
-        """All partitions of a table, in the order of their names.
+    def read_all(self, table: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """All partitions of a table, in the order of their names, or only some of its columns.
 
         Raises:
             StoreUnusable: none has been written.
         """
-        frames = [self.read_table(table, partition) for partition in self.partitions(table)]
+        frames = [self.read_table(table, partition, columns) for partition in self.partitions(table)]
         if not frames:
             raise StoreUnusable(f"the table {table} is empty in {self.uri}: materialize the asset {table} first")
         return pl.concat(frames)

@@ -1,31 +1,32 @@
 """The decision on a clip's faces: every rule that it breaks, in a fixed order, the first one named as the reason.
 
-Belongs here: measures and policy -> keep and reasons. Not here: computing measures (`measures`).
+Belongs here: measures and policy -> keep and reasons. Not here: computing measures (`measures`), the rules (`policies`).
 """
 
 import polars as pl
 
 from lafid_assets.constraints.measures import measure_clips
-from lafid_assets.constraints.policies import FacePolicy
+from lafid_assets.constraints.policies import RULES, FacePolicy, Rule
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import POSE_FILTERED_CLIPS
 
+RAW_MEASURES = ("luminance_min", "luminance_max", "blur_min", "aesthetic", "technical_score", "global_motion", "duration_s")
+"""What the rules read of `raw_clips`."""
 
-def decide_clips(face_clips: pl.DataFrame, faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
-    """A row for every clip of `face_clips`: its measures, all broken rules, `keep` and the reason."""
-    measured = (
-        face_clips.filter(pl.col("status") == Status.OK)
-        .select("clip_id", "shard")
-        .join(measure_clips(faces, frames, policy), on="clip_id", how="left")
-    )
-    judged = measured.with_columns(
-        reasons=pl.concat_list(
-            pl.when(broken).then(pl.lit(str(reason))) for reason, broken in _rules(policy).items()
-        ).list.drop_nulls()
-    ).with_columns(
-        keep=pl.col("reasons").list.len() == 0,
-        reason=pl.col("reasons").list.first(),
-        detail=pl.lit(None, pl.String),
+
+def decide_clips(
+    raw_clips: pl.DataFrame, face_clips: pl.DataFrame, faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy
+) -> pl.DataFrame:
+    """A row for every clip of `face_clips`: its measures, all broken rules, `keep` and the reason.
+
+    Args:
+        raw_clips: rows of `raw_clips`, of which `clip_id` and `RAW_MEASURES` are read.
+        face_clips: rows of `face_clips`.
+        faces, frames: rows of `face_info` and `face_frames`, as `measures.measure_clips` wants them.
+    """
+    looked_at = face_clips.filter(pl.col("status") == Status.OK).select("clip_id", "shard")
+    measured = looked_at.join(measure_clips(faces, frames, policy), on="clip_id", how="left").join(
+        raw_clips.select("clip_id", *RAW_MEASURES), on="clip_id", how="left"
     )
     passed_over = face_clips.filter(pl.col("status") != Status.OK).select(
         "clip_id",
@@ -35,25 +36,36 @@ def decide_clips(face_clips: pl.DataFrame, faces: pl.DataFrame, frames: pl.DataF
         reason=pl.lit(str(Reason.UPSTREAM)),
         detail=pl.format("face_info: {}", pl.col("reason")),
     )
-    status = pl.when("keep").then(pl.lit(str(Status.OK))).otherwise(pl.lit(str(Status.REJECTED)))
-    rows = pl.concat([judged.with_columns(status=status), passed_over], how="diagonal")
+    rows = pl.concat([judge_clips(measured, policy), passed_over], how="diagonal")
     return POSE_FILTERED_CLIPS.frame(rows.with_columns(policy=pl.lit(policy.name)).select(*POSE_FILTERED_CLIPS.dtypes))
 
 
-def _rules(policy: FacePolicy) -> dict[Reason, pl.Expr]:
-    """Reason to the condition that breaks the rule. A rule that cannot be judged for want of a measure is not broken.
+def judge_clips(measured: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
+    """`measured` with `reasons`, `keep`, `status`, `reason` and `detail` as `policy` decides. Nothing but the measures is read.
 
-    Small faces come before several: beside a small face, a false detection in the texture counts as prominent.
+    Args:
+        measured: a row a clip with the measures that `policies.RULES` name.
     """
-    no_face = pl.col("face_frame_share") == 0
-    rules = {
-        Reason.NO_FACE: no_face,
-        Reason.FACE_TOO_RARE: ~no_face & (pl.col("face_frame_share") < policy.min_face_frame_share),
-        Reason.FACE_TOO_SMALL: pl.col("face_height_share") < policy.min_face_height_share,
-        Reason.SEVERAL_FACES: pl.col("several_faces_share") > policy.max_several_faces_share,
-        Reason.FACE_BLURRED: pl.col("sharpness") < policy.min_sharpness,
-        Reason.POSE_UNKNOWN: ~no_face & (pl.col("posed_frames") < policy.min_posed_frames),
-        Reason.POSE_VARIATION_LOW: (pl.col("posed_frames") >= policy.min_posed_frames)
-        & (pl.col("pose_variation_deg") < policy.min_pose_variation_deg),
-    }
-    return {reason: broken.fill_null(False) for reason, broken in rules.items()}
+    active = {rule: rule.threshold_in(policy) for rule in RULES}
+    broken: dict[Reason, list[pl.Expr]] = {}
+    for rule, threshold in active.items():
+        if threshold is not None:
+            broken.setdefault(rule.reason, []).append(_is_broken(rule, threshold, broken))
+    listed = [pl.when(pl.any_horizontal(parts)).then(pl.lit(str(reason))) for reason, parts in broken.items()]
+    return (
+        measured.with_columns(reasons=pl.concat_list(listed).list.drop_nulls())
+        .with_columns(keep=pl.col("reasons").list.len() == 0, reason=pl.col("reasons").list.first())
+        .with_columns(
+            status=pl.when("keep").then(pl.lit(str(Status.OK))).otherwise(pl.lit(str(Status.REJECTED))),
+            detail=pl.lit(None, pl.String),
+        )
+    )
+
+
+def _is_broken(rule: Rule, threshold: float, before: dict[Reason, list[pl.Expr]]) -> pl.Expr:
+    """A rule that cannot be judged for want of a measure is not broken."""
+    measure = pl.col(rule.measure)
+    fails = {"min": measure < threshold, "max": measure > threshold, "above": measure <= threshold}[rule.bound]
+    if rule.unless in before:
+        fails &= ~pl.any_horizontal(before[rule.unless])
+    return fails.fill_null(False)

@@ -1,4 +1,4 @@
-"""Measures of a clip's main face from the per-face scores.
+"""Measures of a clip's main face from the per-face scores: one pass over the rows, no join below the clip.
 
 Belongs here: scores -> one row of measures a clip. Not here: thresholds (`policies`), the decision (`decision`).
 """
@@ -8,58 +8,135 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lafid_assets.constraints.policies import FacePolicy
-from model.face_engine.rotations import geodesic_deg
+from model.face_engine.rotations import quaternions_from_angles
 
-MAIN_FACE = pl.col("face_index") == 0
+ANGLES = ("yaw", "pitch", "roll")
+FACE_COLUMNS = (
+    "clip_id",
+    "frame_index",
+    "face_index",
+    "box_y1",
+    "box_y2",
+    "frame_share",
+    "sharpness",
+    *(f"{angle}_deg" for angle in ANGLES),
+)
+"""What the decision reads of `face_info`; landmarks and embeddings, nine tenths of the table, stay on disk."""
+FRAME_COLUMNS = ("clip_id", "frame_index", "face_count", "height")
+
+POSES_AT_A_TIME = 1 << 16
 
 
 def measure_clips(faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
     """One row a clip that has sampled frames, with the measure columns of `pose_filtered_clips`.
 
+    The main face of a frame is its largest. A clip's frames are taken to have one height, that of the first.
+
     Args:
-        faces: rows of `face_info`; the main face of a frame is its largest.
-        frames: rows of `face_frames`.
+        faces: rows of `face_info`, of which `FACE_COLUMNS` are read.
+        frames: rows of `face_frames`, of which `FRAME_COLUMNS` are read.
     """
-    by_frame = faces.group_by("clip_id", "frame_index").agg(
-        prominent=(pl.col("frame_share") >= policy.prominent_area_ratio * pl.col("frame_share").max()).sum()
-    )
-    counts = (
-        frames.join(by_frame, on=["clip_id", "frame_index"], how="left")
-        .group_by("clip_id")
+    by_frame = (
+        _runs(frames.select(FRAME_COLUMNS), ["clip_id", "frame_index"])
         .agg(
+            pl.col("clip_id").first(),
             frames=pl.len().cast(pl.Int32),
             face_frame_share=(pl.col("face_count") > 0).mean(),
-            several_faces_share=(pl.col("prominent").fill_null(0) > 1).mean(),
+            faces_in_frame=pl.col("face_count").max().cast(pl.Int32),
+            height=pl.col("height").first(),
         )
+        .drop("run")
     )
-    return counts.join(_main_face_measures(faces, frames, policy), on="clip_id", how="left")
+    ordered = _in_order(faces.select(FACE_COLUMNS), ["clip_id", "frame_index", "face_index"])
+    by_face = _measure_faces(ordered, policy)
+    return (
+        by_frame.join(by_face, on="clip_id", how="left")
+        .with_columns(
+            several_faces_share=pl.col("several_faces").fill_null(0) / pl.col("frames"),
+            face_height_share=pl.col("face_height_px") / pl.col("height"),
+        )
+        .drop("several_faces", "face_height_px", "height")
+    )
 
 
-def _main_face_measures(faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
+def spreads_deg(
+    yaw_deg: NDArray[np.float32], pitch_deg: NDArray[np.float32], roll_deg: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Largest geodesic angle between any two poses of each clip.
+
+    Args:
+        yaw_deg, pitch_deg, roll_deg: (clips, poses) each.
+
+    Returns:
+        (clips,) degrees in [0, 180].
+    """
+    poses = quaternions_from_angles(yaw_deg, pitch_deg, roll_deg)
+    alike = np.abs(np.matmul(poses, poses.transpose(0, 2, 1)))  # (clips, poses, poses): |cos| of half the angle between
+    first, second = np.divmod(alike.reshape(len(poses), -1).argmin(axis=1), poses.shape[1])
+    clips = np.arange(len(poses))
+    a, b = poses[clips, first].astype(np.float64), poses[clips, second].astype(np.float64)
+    # q and -q are one rotation; the chord stays exact where poses hardly differ, which the arccos does not.
+    chord = np.minimum(np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1))
+    return np.asarray(np.rad2deg(4 * np.arcsin(np.clip(chord / 2, 0, 1))))
+
+
+def _measure_faces(faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
     low, high = policy.range_percentile / 100, 1 - policy.range_percentile / 100
-    ranges = {f"{angle}_range_deg": _quantile(angle, high) - _quantile(angle, low) for angle in ("yaw", "pitch", "roll")}
-    main = faces.filter(MAIN_FACE).join(frames.select("clip_id", "frame_index", "height"), on=["clip_id", "frame_index"])
-    measured = main.group_by("clip_id").agg(
-        face_height_share=((pl.col("box_y2") - pl.col("box_y1")) / pl.col("height")).median().cast(pl.Float64),
+    # Faces of a frame stand from the largest down, so the row before a second face is the face that it is compared with.
+    second_prominent = (pl.col("face_index") == 1) & (
+        pl.col("frame_share") >= policy.prominent_area_ratio * pl.col("frame_share").shift(1)
+    )
+    several = _runs(faces.select("clip_id", second=second_prominent), ["clip_id"]).agg(
+        pl.col("clip_id").first(), several_faces=pl.col("second").sum().cast(pl.Int64)
+    )
+    main = faces.filter(pl.col("face_index") == 0)
+    ranges = {f"{angle}_range_deg": _quantile(angle, high) - _quantile(angle, low) for angle in ANGLES}
+    measured = _runs(main, ["clip_id"]).agg(
+        pl.col("clip_id").first(),
+        face_height_px=(pl.col("box_y2") - pl.col("box_y1")).median().cast(pl.Float64),
         sharpness=pl.col("sharpness").median().cast(pl.Float64),
         posed_frames=pl.col("yaw_deg").is_not_null().sum().cast(pl.Int32),
         **{name: expression.cast(pl.Float64) for name, expression in ranges.items()},
-        rotations=pl.col("rotation").drop_nulls(),
     )
-    spreads = [_spread_deg(rotations.to_list()) for rotations in measured["rotations"]]
-    return measured.drop("rotations").with_columns(
-        pose_variation_deg=pl.sum_horizontal(*ranges, ignore_nulls=False),
-        pose_spread_deg=pl.Series(spreads, dtype=pl.Float64),
+    return (
+        several.drop("run")
+        .join(measured.drop("run"), on="clip_id", how="left")
+        .join(_measure_spread(main), on="clip_id", how="left")
+        .with_columns(pose_variation_deg=pl.sum_horizontal(*ranges, ignore_nulls=False))
     )
+
+
+def _measure_spread(main: pl.DataFrame) -> pl.DataFrame:
+    """`clip_id` and `pose_spread_deg` of the clips that have a pose; clips with equally many poses are computed together."""
+    posed = main.select("clip_id", *(f"{angle}_deg" for angle in ANGLES)).drop_nulls()
+    counted = _runs(posed, ["clip_id"]).agg(pl.col("clip_id").first(), poses=pl.len())
+    poses = counted["poses"].to_numpy().astype(np.int64)
+    starts = np.cumsum(poses) - poses
+    columns = [posed[f"{angle}_deg"].to_numpy() for angle in ANGLES]
+    spread = np.empty(len(poses))
+    for size in np.unique(poses):
+        clips = np.flatnonzero(poses == size)
+        step = max(1, POSES_AT_A_TIME // int(size))
+        for chunk in (clips[at : at + step] for at in range(0, len(clips), step)):
+            rows = starts[chunk][:, None] + np.arange(size)
+            spread[chunk] = spreads_deg(*(column[rows] for column in columns))
+    return counted.select("clip_id", pose_spread_deg=pl.Series(spread, dtype=pl.Float64))
 
 
 def _quantile(angle: str, share: float) -> pl.Expr:
     return pl.col(f"{angle}_deg").quantile(share, interpolation="linear")
 
 
-def _spread_deg(rotations: list[list[float]]) -> float | None:
-    """Largest geodesic angle between any two poses of the clip."""
-    if not rotations:
-        return None
-    stacked: NDArray[np.float64] = np.asarray(rotations, np.float64).reshape(-1, 3, 3)
-    return float(np.max(geodesic_deg(stacked[:, None], stacked[None, :])))
+def _in_order(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """The rows sorted by `key`; finding that they are costs a tenth of sorting them."""
+    ascending = pl.lit(False)
+    for column in reversed(key):
+        before = pl.col(column).shift(1)
+        ascending = (pl.col(column) > before) | ((pl.col(column) == before) & ascending)
+    in_order = rows.select(ascending.fill_null(True).all()).item()
+    return rows if in_order else rows.sort(key)
+
+
+def _runs(rows: pl.DataFrame, key: list[str]) -> "pl.dataframe.group_by.GroupBy":
+    """Rows grouped by clip, by comparing neighbours instead of hashing ids."""
+    return _in_order(rows, key).with_columns(run=pl.col("clip_id").rle_id()).group_by("run", maintain_order=True)

@@ -6,17 +6,18 @@ Belongs here: the asset. Not here: measures, rules and thresholds (`measures`, `
 import dagster as dg
 
 from lafid_assets.constraints.decision import decide_clips
+from lafid_assets.constraints.measures import FACE_COLUMNS, FRAME_COLUMNS
 from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS
+from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
 from lafid_assets.step import Step
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
 STEP = Step(
     writes=(POSE_FILTERED_CLIPS,),
-    reads=(FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name),
+    reads=(RAW_CLIPS.name, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name),
     group="constraints",
-    code_version="1",
+    code_version="2",
     kinds=frozenset({"polars"}),
 )
 
@@ -25,7 +26,7 @@ class PoseFilteredClipsConfig(dg.Config, FacePolicy):
     """The face policy; moving a threshold never opens a video."""
 
 
-@dg.asset(**STEP.arguments(deps=["face_info"]))
+@dg.asset(**STEP.arguments(deps=["raw_clips", "face_info"]))
 def pose_filtered_clips(
     context: dg.AssetExecutionContext,
     config: PoseFilteredClipsConfig,
@@ -42,7 +43,11 @@ def pose_filtered_clips(
         warehouse,
         lambda: {
             POSE_FILTERED_CLIPS.name: decide_clips(
-                face_clips, store.read_table(FACE_INFO.name, shard), store.read_table(FACE_FRAMES.name, shard), config
+                store.read_table(RAW_CLIPS.name, shard),
+                face_clips,
+                store.read_table(FACE_INFO.name, shard, columns=FACE_COLUMNS),
+                store.read_table(FACE_FRAMES.name, shard, columns=FRAME_COLUMNS),
+                config,
             )
         },
         clips_in=face_clips["clip_id"],

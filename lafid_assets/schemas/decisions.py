@@ -23,6 +23,7 @@ POSE_FILTERED_CLIPS = TableSchema(
             minimum=0,
             maximum=1,
         ),
+        Column("faces_in_frame", I32, "most faces of any size in one frame", nullable=True, minimum=0),
         Column("face_height_share", F64, "median height of the main face / height of the frame", nullable=True, minimum=0),
         Column("sharpness", F64, "median sharpness of the main face", nullable=True, minimum=0),
         Column("posed_frames", I32, "frames in which the main face's pose could be measured", nullable=True, minimum=0),

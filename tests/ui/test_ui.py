@@ -55,7 +55,7 @@ def test_threshold_changed_in_the_launchpad(servers: tuple[Webserver, str], home
     dagster, _ = servers
     faces = home / "store/tables/face_info/shard-00000.parquet"
     before = faces.stat().st_mtime_ns
-    config = {"ops": {"pose_filtered_clips": {"config": {"min_pose_variation_deg": 179.0}}}}
+    config = {"ops": {"pose_filtered_clips": {"config": {"pose_variation_min_deg": 179.0}}}}
     run_id = dagster.materialize("pose_filtered_clips", "shard-00000", config)
     assert wait_for(lambda: dagster.finished_status(run_id), 120, "the run's end") == "SUCCESS"
     with duckdb.connect(str(home / "lafid.duckdb"), read_only=True) as connection:

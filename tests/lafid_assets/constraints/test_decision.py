@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from lafid_assets.constraints.decision import decide_clips
-from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS
+from lafid_assets.constraints.policies import POLICIES, FacePolicy
+from lafid_assets.ingest.openhumanvid import MEASURES
+from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
 from model.face_engine.rotations import rotation_from_angles
 
 RowOf = Callable[..., dict[str, Any]]
@@ -26,6 +27,7 @@ class Clip:
         self.has_face = [True] * FRAMES
         self.height_px, self.sharpness = 40.0, 100.0
         self.second_share: dict[int, float] = {}
+        self.released: dict[str, float] = {}
 
     def faces(self) -> list[dict[str, Any]]:
         rows = []
@@ -55,6 +57,7 @@ def _decide(row_of: RowOf, *clips: Clip, skipped: tuple[str, ...] = (), policy: 
     endings = [row_of(FACE_CLIPS, clip_id=clip.clip_id, status="ok") for clip in clips]
     endings += [row_of(FACE_CLIPS, clip_id=name, status="error", reason="crashed") for name in skipped]
     decided = decide_clips(
+        RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=clip.clip_id, **clip.released) for clip in clips),
         FACE_CLIPS.frame(endings),
         FACE_INFO.frame(face for clip in clips for face in clip.faces()),
         FACE_FRAMES.frame(frame for clip in clips for frame in clip.frames()),
@@ -165,11 +168,11 @@ def test_second_face_counts_from_a_quarter_of_the_first(row_of: RowOf) -> None:
 
 def test_thresholds_are_the_policys(row_of: RowOf) -> None:
     clip = Clip(row_of)
-    assert _row(row_of, clip, min_pose_variation_deg=55)["reason"] == "pose_variation_low"
-    assert _row(row_of, clip, min_face_height_share=0.41)["reason"] == "face_too_small"
-    assert _row(row_of, clip, min_sharpness=101)["reason"] == "face_blurred"
+    assert _row(row_of, clip, pose_variation_min_deg=55)["reason"] == "pose_variation_low"
+    assert _row(row_of, clip, face_height_share_min=0.41)["reason"] == "face_too_small"
+    assert _row(row_of, clip, sharpness_min=101)["reason"] == "face_blurred"
     _crowded(clip)
-    assert _row(row_of, clip, max_several_faces_share=0.1)["keep"]
+    assert _row(row_of, clip, several_faces_share_max=0.1)["keep"]
 
 
 def test_clips_that_did_not_come_so_far_are_skipped(row_of: RowOf) -> None:
@@ -189,3 +192,77 @@ def test_clips_are_measured_apart(row_of: RowOf) -> None:
     good, static = Clip(row_of, "a"), Clip(row_of, "b")
     _static(static)
     assert _decide(row_of, good, static)["reason"].to_list() == [None, "pose_variation_low"]
+
+
+def test_order_of_the_rows_does_not_matter(row_of: RowOf) -> None:
+    clips = [Clip(row_of, name) for name in "abc"]
+    _crowded(clips[1])
+    faces = FACE_INFO.frame(face for clip in clips for face in clip.faces())
+    frames = FACE_FRAMES.frame(frame for clip in clips for frame in clip.frames())
+    raw = RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=name) for name in "abc")
+    endings = FACE_CLIPS.frame(row_of(FACE_CLIPS, clip_id=name, status="ok") for name in "abc")
+    in_order = decide_clips(raw, endings, faces, frames, FacePolicy())
+    shuffled = decide_clips(
+        raw,
+        endings,
+        faces.sample(fraction=1, shuffle=True, seed=1),
+        frames.sample(fraction=1, shuffle=True, seed=2),
+        FacePolicy(),
+    )
+    assert in_order.sort("clip_id").equals(shuffled.sort("clip_id"))
+    assert in_order.sort("clip_id")["reason"].to_list() == [None, "several_faces", None]
+
+
+@pytest.mark.parametrize(
+    ("released", "reason"),
+    [
+        ({"luminance_min": 9.0}, "luminance_outside"),
+        ({"luminance_max": 211.0}, "luminance_outside"),
+        ({"blur_min": 0.04}, "released_blur"),
+        ({"aesthetic": 4.7}, "aesthetic_low"),
+        ({"technical_score": 0.09}, "technical_low"),
+        ({"global_motion": 0.4}, "motion_outside"),
+        ({"global_motion": 20.1}, "motion_outside"),
+        ({"duration_s": 1.9}, "duration_outside"),
+        ({"duration_s": 20.1}, "duration_outside"),
+    ],
+)
+def test_released_gates_are_rules_that_a_policy_may_have(row_of: RowOf, released: dict[str, float], reason: str) -> None:
+    clip = Clip(row_of)
+    clip.released = released
+    gated = _decide(row_of, clip, policy=POLICIES["cofe_with_released_gates"])
+    assert gated["reasons"].to_list() == [[reason]]
+    assert _row(row_of, clip)["keep"], "the plain policy does not look at them"
+
+
+def test_released_measures_at_their_gates_pass_and_absent_ones_break_nothing(row_of: RowOf) -> None:
+    clip = Clip(row_of)
+    clip.released = {"luminance_min": 10, "luminance_max": 210, "blur_min": 0.05, "aesthetic": 4.8, "technical_score": 0.091}
+    clip.released |= {"global_motion": 0.5, "duration_s": 20}
+    absent = Clip(row_of, "b")
+    absent.released = dict.fromkeys(("duration_s", *MEASURES))
+    assert _decide(row_of, clip, absent, policy=POLICIES["cofe_with_released_gates"])["keep"].to_list() == [True, True]
+
+
+def test_faithfulfaces_counts_faces_in_any_frame_and_asks_for_120_degrees(row_of: RowOf) -> None:
+    policy = POLICIES["faithfulfaces"]
+    turning, quiet, crowded, empty = (Clip(row_of, name) for name in "abcd")
+    for clip in (turning, crowded):
+        clip.yaw_deg = list(np.linspace(-60, 60, FRAMES))
+    quiet.yaw_deg = list(np.linspace(-60, 59, FRAMES))
+    _without_face(empty)
+    rows = _decide(row_of, turning, quiet, crowded, empty, policy=policy)
+    assert rows["reasons"].to_list() == [[], ["pose_variation_low"], [], ["no_face"]]
+    turning.has_face[1:9] = [False] * 8
+    assert _decide(row_of, turning, policy=policy)["keep"].to_list() == [True], "a face somewhere is enough"
+    assert _row(row_of, crowded, **(policy.model_dump() | {"faces_in_frame_max": 1}))["keep"]
+    crowded.second_share = {3: 0.0001}
+    assert _row(row_of, crowded, **policy.model_dump())["keep"], "two faces may be in a frame"
+    assert _row(row_of, crowded, **(policy.model_dump() | {"faces_in_frame_max": 1}))["reasons"] == ["several_faces"]
+
+
+def test_spread_decides_where_the_policy_says_so(row_of: RowOf) -> None:
+    clip = Clip(row_of)
+    by_spread = {"pose_variation_min_deg": None, "pose_spread_min_deg": 61}
+    assert _row(row_of, clip, **by_spread)["reasons"] == ["pose_variation_low"]
+    assert _row(row_of, clip, **(by_spread | {"pose_spread_min_deg": 59}))["keep"]
