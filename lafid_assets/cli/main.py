@@ -8,17 +8,29 @@ import json
 import os
 import sys
 import traceback
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lafid_assets.cli import models
 from lafid_assets.cli.display import CONSOLE, ERRORS, show_funnel
 from resources.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
+app.add_typer(models.app, name="models")
 
 DISK_FULL = ("No space left on device", "database or disk is full", "disk I/O error")
+
+
+class Scan(StrEnum):
+    """Whether clips are scanned before they are surveyed."""
+
+    ON = "on"
+    OFF = "off"
+
+
 Home = Annotated[Path | None, typer.Option(help="Where state lives; default $LAFID_HOME, else .lafid/ in the checkout.")]
 
 
@@ -34,13 +46,17 @@ def demo(home: Home = None) -> None:
 def curate(
     folder: Annotated[Path, typer.Argument(help="OpenHumanVid's layout, or a plain folder of videos.")],
     home: Home = None,
-    engine: Annotated[str, typer.Option(help="Face engine: auto, dlib.")] = "auto",
+    engine: Annotated[str, typer.Option(help="Face engine: auto, dlib, insightface.")] = "auto",
+    head_pose: Annotated[str, typer.Option(help="Head pose of insightface: auto, 6drepnet, fsanet.")] = "auto",
+    scan: Annotated[Scan, typer.Option(help="Drop hopeless clips after a few looks; off: survey every clip.")] = Scan.ON,
     clips_per_shard: Annotated[int, typer.Option(min=1, help="Size of new shards.")] = 500,
 ) -> None:
     """Ingest a folder and materialize everything up to dataset_report."""
     from lafid_assets.cli.curate import run_curate
+    from resources.face_engine import EngineChoice
 
-    run_curate(_settings(home), folder, engine, clips_per_shard)
+    choice = EngineChoice(engine=engine, head_pose=head_pose)
+    run_curate(_settings(home), folder, choice, clips_per_shard, scan=scan is Scan.ON)
 
 
 @app.command()
@@ -55,6 +71,57 @@ def funnel(
         print(json.dumps(counts))
     else:
         show_funnel(counts)
+
+
+@app.command()
+def explain(
+    clip: Annotated[str, typer.Argument(help="A clip's id, or the beginning of it.")],
+    out: Annotated[Path | None, typer.Option(help="The strip of frames to write; explain/<clip>.png in the home.")] = None,
+    home: Home = None,
+) -> None:
+    """Every measure of one clip, every rule it met or missed, and the frames that decided."""
+    from lafid_assets.cli.explain import run_explain
+
+    run_explain(_settings(home), clip, out)
+
+
+@app.command()
+def whatif(
+    changes: Annotated[list[str] | None, typer.Option("--set", help="field=value of the face policy; none switches off.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Start from this policy (a name or a TOML file).")] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture to write; whatif.png in the home.")] = None,
+    home: Home = None,
+) -> None:
+    """What another face policy would keep, from stored measures; nothing is decided by it."""
+    from lafid_assets.cli.whatif import run_whatif
+
+    run_whatif(_settings(home), changes or [], policy, out)
+
+
+@app.command()
+def calibrate(
+    labels: Annotated[Path, typer.Argument(help="CSV with clip_id and label (1 or 0).")],
+    measure: Annotated[str, typer.Option(help="A measure that a rule of the face policy reads.")] = "pose_variation_deg",
+    out: Annotated[Path | None, typer.Option(help="The picture to write; calibrate-<measure>.png in the home.")] = None,
+    home: Home = None,
+) -> None:
+    """The threshold curve of a measure against hand labels."""
+    from lafid_assets.cli.calibrate import run_calibrate
+
+    run_calibrate(_settings(home), labels, measure, out)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over the published tables.")],
+    as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All rows as JSON.")] = False,
+    home: Home = None,
+) -> None:
+    """Ask the published DuckDB file a question in SQL."""
+    from lafid_assets.cli.query import run_query
+
+    run_query(_settings(home), sql, "csv" if as_csv else "json" if as_json else "table")
 
 
 @app.command()

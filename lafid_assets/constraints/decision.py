@@ -37,7 +37,8 @@ def decide_clips(
         detail=pl.format("face_info: {}", pl.col("reason")),
     )
     rows = pl.concat([judge_clips(measured, policy), passed_over], how="diagonal")
-    return POSE_FILTERED_CLIPS.frame(rows.with_columns(policy=pl.lit(policy.name)).select(*POSE_FILTERED_CLIPS.dtypes))
+    decided_by = {"policy": pl.lit(policy.name), "policy_settings": pl.lit(FacePolicy(**policy.model_dump()).model_dump_json())}
+    return POSE_FILTERED_CLIPS.frame(rows.with_columns(**decided_by).select(*POSE_FILTERED_CLIPS.dtypes))
 
 
 def judge_clips(measured: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:

@@ -37,21 +37,27 @@ class Strip:
     kept: bool
 
 
-def choose_strips(outcomes: pl.DataFrame, raw_clips: pl.DataFrame, tags: pl.DataFrame) -> list[Strip]:
-    """Kept clips first (grouped by person), then rejected ones by reason; at most 40.
+def choose_strips(outcomes: pl.DataFrame, raw_clips: pl.DataFrame, tags: pl.DataFrame, misses: pl.DataFrame) -> list[Strip]:
+    """Kept clips first (grouped by person), then rejected ones, those that missed most narrowly first; at most 40.
+
+    Where there are more, each half of the sheet keeps its share: a sheet of kept clips alone would show nothing of the rules.
 
     Args:
         outcomes: rows of `funnel.clip_outcomes`.
         tags: `clip_id`, `identity_id` and `speaking_status` of the kept clips.
+        misses: `clip_id` and `miss` as `constraints.margins` gives them, for clips that the face constraints rejected.
     """
     rows = (
         outcomes.filter(pl.col("status").is_in(["kept", "rejected"]))
         .join(raw_clips.select("clip_id", "clip_root", "path", "duration_s"), on="clip_id")
         .join(tags.select("clip_id", "identity_id", "speaking_status"), on="clip_id", how="left")
+        .join(misses, on="clip_id", how="left")
         .filter(pl.col("duration_s").is_not_null())
-        .sort(pl.col("status") != "kept", "identity_id", "reason", "clip_id")
-        .head(MOST_STRIPS)
+        .sort(pl.col("status") != "kept", "identity_id", "miss", "reason", "clip_id", nulls_last=True)
     )
+    kept, rejected = rows.filter(pl.col("status") == "kept"), rows.filter(pl.col("status") != "kept")
+    places = max(MOST_STRIPS // 2, MOST_STRIPS - rejected.height)
+    rows = pl.concat([kept.head(places), rejected.head(MOST_STRIPS - min(kept.height, places))])
     return [
         Strip(
             row["clip_root"],
@@ -59,7 +65,7 @@ def choose_strips(outcomes: pl.DataFrame, raw_clips: pl.DataFrame, tags: pl.Data
             row["duration_s"],
             f"{row['clip_id'][:8]}  {row['identity_id']}  {row['speaking_status']}"
             if row["status"] == "kept"
-            else f"{row['clip_id'][:8]}  {row['reason']}",
+            else f"{row['clip_id'][:8]}  {row['reason']}" + ("" if row["miss"] is None else f", missed by {row['miss']:.0%}"),
             row["status"] == "kept",
         )
         for row in rows.iter_rows(named=True)

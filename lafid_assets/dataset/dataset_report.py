@@ -9,11 +9,13 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from lafid_assets.constraints.margins import miss_shares
+from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.dataset.contact_sheet import choose_strips, draw_contact_sheet, thumbnail_jpeg
-from lafid_assets.dataset.figures import funnel_png, pose_png
+from lafid_assets.dataset.figures import funnel_png, identities_png, pose_png, speech_png
 from lafid_assets.dataset.funnel import as_object, clip_outcomes, count_outcomes
 from lafid_assets.dataset.report_page import png_address, render_page
-from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, LAFID_DATASET, OUTCOME_TABLES, RAW_CLIPS
+from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, LAFID_DATASET, OUTCOME_TABLES, POSE_FILTERED_CLIPS, RAW_CLIPS
 from lafid_assets.step import Frames, Step
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
@@ -21,7 +23,14 @@ from resources.warehouse import Warehouse
 EMPTY_VERSION = "empty"
 MOST_METADATA_BYTES = 90_000
 FOLDER = "reports"
-PICTURES = ("funnel.png", "pose.png", "contact_sheet.png")
+POSE_COLUMNS = ("clip_id", "face_index", "yaw_deg", "pitch_deg", "roll_deg")
+PICTURES = {
+    "funnel.png": "How the clips ended",
+    "pose.png": "Head pose of the largest face",
+    "identities.png": "How often persons appear",
+    "speech.png": "Who speaks in the kept clips",
+    "contact_sheet.png": "Kept clips by person (black labels), rejected clips by how narrowly they missed (white labels)",
+}
 PAGE = "report.html"
 FILES = (PAGE, *PICTURES)
 
@@ -29,7 +38,7 @@ STEP = Step(
     writes=(DATASET_REPORT,),
     reads=(*OUTCOME_TABLES, FACE_INFO.name, LAFID_DATASET.name),
     group="dataset",
-    code_version="1",
+    code_version="2",
     kinds=frozenset({"matplotlib"}),
 )
 
@@ -68,18 +77,27 @@ def _write_report(store: ShardStore) -> pl.DataFrame:
     version = _version(dataset)
     outcomes = clip_outcomes(tables)
     counts = count_outcomes(outcomes, version)
-    pictures = {
-        "How the clips ended": funnel_png(counts),
-        "Head pose of the largest face": pose_png(store.read_all(FACE_INFO.name), dataset["clip_id"]),
-        "Kept clips by person (black labels), rejected clips by reason (white labels)": draw_contact_sheet(
-            choose_strips(outcomes, tables[RAW_CLIPS.name], dataset)
-        ),
-    }
-    for name, png in zip(PICTURES, pictures.values(), strict=True):
+    drawn = (
+        funnel_png(counts),
+        pose_png(store.read_all(FACE_INFO.name, POSE_COLUMNS), dataset["clip_id"]),
+        identities_png(dataset["identity_id"]),
+        speech_png(dataset["speaking_status"]),
+        draw_contact_sheet(choose_strips(outcomes, tables[RAW_CLIPS.name], dataset, _misses(tables[POSE_FILTERED_CLIPS.name]))),
+    )
+    for name, png in zip(PICTURES, drawn, strict=True):
         store.write_bytes(report_path(version, name), png)
+    pictures = dict(zip(PICTURES.values(), drawn, strict=True))
     page = render_page(as_object(counts), _splits(dataset), pictures, _notes(dataset))
     store.write_bytes(report_path(version, PAGE), page.encode())
     return counts
+
+
+def _misses(decided: pl.DataFrame) -> pl.DataFrame:
+    """How narrowly clips were rejected; shards may have been decided by different policies."""
+    return pl.concat(
+        miss_shares(rows, FacePolicy.model_validate_json(str(settings)))
+        for (settings,), rows in decided.group_by("policy_settings", maintain_order=True)
+    )
 
 
 def _version(rows: pl.DataFrame) -> str:
@@ -107,7 +125,12 @@ def _describe(store: ShardStore, frames: Frames) -> dict[str, Any]:
     return {
         "report": dg.MetadataValue.path(store.full_path(report_path(version, PAGE))),
         "funnel": dg.MetadataValue.md(f"![funnel]({png_address(store.read_bytes(report_path(version, 'funnel.png')))})"),
-        "head_pose": dg.MetadataValue.md(f"![pose]({png_address(store.read_bytes(report_path(version, 'pose.png')))})"),
+        **{
+            name.removesuffix(".png"): dg.MetadataValue.md(
+                f"![{name}]({png_address(store.read_bytes(report_path(version, name)))})"
+            )
+            for name in ("pose.png", "identities.png", "speech.png")
+        },
         "contact_sheet": dg.MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})"),
         "clips_in": funnel["in"],
         "clips_kept": funnel["kept"],

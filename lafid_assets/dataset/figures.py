@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from lafid_assets.dataset.funnel import KEPT
+from lafid_assets.schemas.columns import SPEAKING_STATUSES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,6 +60,45 @@ def pose_png(faces: pl.DataFrame, kept_clip_ids: pl.Series) -> bytes:
         axes.set_xticks(range(-90, 91, 45))
     figure.axes[0].set_ylabel("faces")
     figure.axes[-1].legend(fontsize=8)
+    return _png(figure)
+
+
+def identities_png(identity_ids: pl.Series) -> bytes:
+    """How many persons are in how many clips.
+
+    Args:
+        identity_ids: the person of every kept clip.
+    """
+    from matplotlib.figure import Figure
+
+    clips = identity_ids.value_counts()["count"]
+    persons = clips.rename("clips").value_counts().sort("clips")
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    axes = figure.subplots()
+    sizes = [str(size) for size in persons["clips"]]
+    axes.bar(sizes, persons["count"].to_list(), color="0.6", edgecolor="black", linewidth=0.6)
+    axes.set_xlabel("clips of one person")
+    axes.set_ylabel("persons")
+    axes.set_title(f"{len(clips)} persons in {len(identity_ids)} clips")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    return _png(figure)
+
+
+def speech_png(speaking_status: pl.Series) -> bytes:
+    """Shares of the speaking statuses among the kept clips, in the order of the closed list."""
+    from matplotlib.figure import Figure
+
+    counted = dict(speaking_status.value_counts().iter_rows())
+    figure = Figure(figsize=(7, 2.0), layout="constrained")
+    axes = figure.subplots()
+    for index, status in enumerate(SPEAKING_STATUSES):
+        clips = counted.get(status, 0)
+        axes.barh(index, clips, color="0.8", edgecolor="black", linewidth=0.6)
+        axes.text(clips, index, f" {clips} ({clips / max(1, len(speaking_status)):.0%})", va="center")
+    axes.set_yticks(range(len(SPEAKING_STATUSES)), SPEAKING_STATUSES)
+    axes.invert_yaxis()
+    axes.set_xlabel("clips")
+    axes.margins(x=0.15)
     return _png(figure)
 
 

@@ -3,7 +3,7 @@
 import polars as pl
 
 from lafid_assets.contract import Column, TableSchema
-from lafid_assets.schemas.columns import CLIP_ID, F32, F64, I32, KEEP, OUTCOME, SHARD, SPEAKING_STATUSES, STR
+from lafid_assets.schemas.columns import BOOL, CLIP_ID, ENGINE, F32, F64, I32, KEEP, OUTCOME, SHARD, SPEAKING_STATUSES, STR
 
 POSE_FILTERED_CLIPS = TableSchema(
     "pose_filtered_clips",
@@ -13,6 +13,7 @@ POSE_FILTERED_CLIPS = TableSchema(
         CLIP_ID,
         SHARD,
         Column("policy", STR, "name of the policy that decided"),
+        Column("policy_settings", STR, "all fields of that policy, JSON"),
         Column("frames", I32, "sampled frames", nullable=True, minimum=0),
         Column("face_frame_share", F64, "share of sampled frames with a face", nullable=True, minimum=0, maximum=1),
         Column(
@@ -38,6 +39,23 @@ POSE_FILTERED_CLIPS = TableSchema(
     ),
 )
 
+IDENTITY_BREAKS = ("none", "hidden_face", "hard_cut", "second_person", "unclear")
+
+_IDENTITY_MEASURES = (
+    Column("embedded_frames", I32, "frames whose leading face has an embedding", nullable=True, minimum=0),
+    Column("similarity_mean", F64, "mean cosine to the clip's medoid", nullable=True, minimum=-1.001, maximum=1.001),
+    Column("similarity_min", F64, "lowest cosine to the clip's medoid", nullable=True, minimum=-1.001, maximum=1.001),
+    Column("pose_gap_max_deg", F64, "largest angle to the medoid's pose", nullable=True, minimum=0, maximum=180),
+    Column("residual_mean", F64, "mean of (cosine - expected at the pose gap) / spread, to the medoid", nullable=True),
+    Column("residual_min", F64, "lowest of these", nullable=True),
+    Column("outlier_share", F64, "share of frames that do not look like the person", nullable=True, minimum=0, maximum=1),
+    Column("hidden_frames", I32, "frames set aside because the face is hidden or blurred", nullable=True, minimum=0),
+    Column("identity_break", STR, "why frames do not look like the person", nullable=True, one_of=IDENTITY_BREAKS),
+    Column("identity_break_frame", I32, "first frame of the longest such run", nullable=True, minimum=0),
+    Column("centroid", pl.List(F32), "mean embedding, sharp and frontal frames weighing more, unit length", nullable=True),
+)
+IDENTITY_MEASURES = tuple(column.name for column in _IDENTITY_MEASURES)
+
 ID_CONSISTENT_CLIPS = TableSchema(
     "id_consistent_clips",
     "Identity consistency over time: a row for every clip with its measures and the decision.",
@@ -45,14 +63,29 @@ ID_CONSISTENT_CLIPS = TableSchema(
     (
         CLIP_ID,
         SHARD,
-        Column("policy", STR, "name of the policy that decided"),
-        Column("embedded_frames", I32, "frames whose main face has an embedding", nullable=True, minimum=0),
-        Column("similarity_mean", F64, "mean cosine to the clip's medoid", nullable=True, minimum=-1.001, maximum=1.001),
-        Column("similarity_min", F64, "lowest cosine to the clip's medoid", nullable=True, minimum=-1.001, maximum=1.001),
-        Column("outlier_share", F64, "share of frames below the policy's cosine", nullable=True, minimum=0, maximum=1),
-        Column("centroid", pl.List(F32), "mean embedding of the main face, unit length", nullable=True),
+        Column("policy", STR, "the rule that decided"),
+        Column("policy_settings", STR, "all fields of that policy but the shipped curves, JSON"),
+        *_IDENTITY_MEASURES,
         KEEP,
         *OUTCOME,
+    ),
+)
+
+SIMILARITY_BY_POSE_GAP = TableSchema(
+    "similarity_by_pose_gap",
+    "How alike two faces of one person are at a pose gap: the curve that `id_consistent_clips` judged a shard by.",
+    ("shard", "engine", "engine_version", "gap_from_deg"),
+    (
+        SHARD,
+        *ENGINE[:2],
+        Column("gap_from_deg", F64, "geodesic angle between the poses, from", minimum=0, maximum=180),
+        Column("gap_to_deg", F64, "up to", minimum=0, maximum=180),
+        Column("pairs", I32, "pairs of one track in the shard", minimum=0),
+        Column("measured", F64, "their median cosine", nullable=True, minimum=-1.001, maximum=1.001),
+        Column("measured_spread", F64, "median - 16th percentile", nullable=True, minimum=0),
+        Column("expected", F64, "pooled with the shipped figures, never rising", minimum=-1.001, maximum=1.001),
+        Column("spread", F64, "pooled with the shipped figures", minimum=0),
+        Column("strangers", F64, "cosine below which no pose excuses a face", minimum=0, maximum=1),
     ),
 )
 
@@ -64,11 +97,60 @@ IDENTITY_CLUSTERS = TableSchema(
         CLIP_ID,
         Column("identity_id", STR, "stable name of the person: the smallest clip id of the cluster when it was first seen"),
         Column("cluster_size", I32, "clips of this person", minimum=1),
-        Column("nearest_clip_id", STR, "the most similar other clip", nullable=True),
+        Column("split_key", STR, "what the split is drawn from; stays with the person when clusters merge or part"),
+        Column("least_similarity", F64, "lowest cosine of two clips of this person", nullable=True, minimum=-1.001, maximum=1.001),
+        Column("nearest_clip_id", STR, "the most similar other clip; NULL when none comes near", nullable=True),
         Column("nearest_similarity", F64, "its cosine", nullable=True, minimum=-1.001, maximum=1.001),
+        Column("threshold", F64, "cosine that groups of clips had to reach", minimum=0, maximum=1),
+        Column("threshold_origin", STR, "where strangers were measured", one_of=("clips", "shipped")),
+        Column("search_digest", STR, "hash of centroid, engine and search settings: what the stored edges are valid for"),
+        Column("clusters_version", I32, "counts the changes of the clustering, as in `identity_history`", minimum=1),
     ),
     partitioned=False,
 )
+
+IDENTITY_EDGES = TableSchema(
+    "identity_edges",
+    "Pairs of near clips, and what became of them: the `joined` rows of a person are the merges that made it.",
+    ("clip_id_a", "clip_id_b"),
+    (
+        Column("clip_id_a", STR, "the smaller clip id"),
+        Column("clip_id_b", STR, "the larger one"),
+        Column("similarity", F32, "cosine of the two centroids", minimum=-1.001, maximum=1.001),
+        Column("mutual", BOOL, "each is among the nearest of the other"),
+        Column(
+            "verdict",
+            STR,
+            "joined: united two groups; inside: both already in one; below_threshold, too_wide: the groups stayed apart",
+            one_of=("joined", "inside", "below_threshold", "too_wide"),
+        ),
+        Column(
+            "group_similarity",
+            F32,
+            "cosine of the two groups' mean directions when that was decided; NULL for `inside`",
+            nullable=True,
+            minimum=-1.001,
+            maximum=1.001,
+        ),
+    ),
+    partitioned=False,
+)
+
+IDENTITY_HISTORY = TableSchema(
+    "identity_history",
+    "How persons changed from version to version; a name that is not listed stands for the same person in both.",
+    ("clusters_version", "kind", "earlier_id", "identity_id"),
+    (
+        Column("clusters_version", I32, "the version in which it happened", minimum=1),
+        Column("kind", STR, "what happened", one_of=("new", "merged", "split", "renamed", "gone")),
+        Column("earlier_id", STR, "name in the version before; NULL for new persons", nullable=True),
+        Column("identity_id", STR, "name from this version on; NULL when all clips are gone", nullable=True),
+        Column("clips", I32, "clips that went this way", minimum=0),
+    ),
+    partitioned=False,
+)
+
+DROPPED_SEGMENT = pl.Struct({"start_s": F64, "end_s": F64, "text": STR, "reason": STR})
 
 SPEECH_TAGGED_CLIPS = TableSchema(
     "speech_tagged_clips",
@@ -86,10 +168,17 @@ SPEECH_TAGGED_CLIPS = TableSchema(
             one_of=SPEAKING_STATUSES,
         ),
         Column("speaking_reason", STR, "the measure that decided", nullable=True),
+        Column("transcript", STR, "what is believed to be said; NULL without a transcript", nullable=True),
+        Column("transcript_language", STR, "code of the language of most of it", nullable=True),
+        Column("dropped_segments", pl.List(DROPPED_SEGMENT), "what is not believed, and why", nullable=True),
+        Column("caption_source", STR, "released, frames: <model> or none", nullable=True),
+        Column("caption_reason", STR, "why the caption is not the released one; NULL when it is", nullable=True),
+        Column("source_caption", STR, "the caption that was refined, to the letter", nullable=True),
         Column("refined_caption", STR, "the caption with the speaking sentence", nullable=True),
         Column("speaking_sentence", STR, "that sentence alone", nullable=True),
         Column("removed_sentences", pl.List(STR), "what contradicted it and was taken out", nullable=True),
-        Column("rewriter", STR, "what wrote the refined caption", nullable=True),
+        Column("rewriter", STR, "what wrote the refined caption: rules-<n> or llm: <model>", nullable=True),
+        Column("rewriter_reason", STR, "why it was the rules or the model", nullable=True),
         *OUTCOME,
     ),
 )

@@ -2,11 +2,18 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pytest
+
+from lafid_assets.contract import comments
+from lafid_assets.schemas import BY_NAME, TABLES
+from resources.settings import Settings
+from resources.shard_store import UNPARTITIONED, ShardStore
+from resources.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -46,3 +53,19 @@ def lafid(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         return Ended(code, out, err)
 
     return invoke
+
+
+@pytest.fixture
+def publish(home: Path) -> Callable[[Mapping[str, pl.DataFrame]], None]:
+    """Puts tables into the installation's store and its published DuckDB file."""
+
+    def put(tables: Mapping[str, pl.DataFrame]) -> None:
+        settings = Settings(home=home, store_uri=str(home / "store"))
+        store = ShardStore(settings.store_uri)
+        warehouse = Warehouse(settings.warehouse_path, store, comments(TABLES))
+        for name, frame in tables.items():
+            partition = "x" if BY_NAME[name].partitioned else UNPARTITIONED
+            store.write_group({name: frame}, partition, "f")
+            warehouse.replace_partition({name: frame}, partition)
+
+    return put

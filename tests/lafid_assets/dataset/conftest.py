@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.schemas import (
     FACE_CLIPS,
     FACE_INFO,
@@ -36,7 +37,8 @@ def curated(row_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, pl
             kept = person is not None
             add(RAW_CLIPS, **known, path=clip, clip_root=clip_root, content_sha256=f"sha-{clip}", duration_s=2.0, licence="CC")
             add(FACE_CLIPS, **known, engine="dlib", fingerprint="f")
-            add(POSE_FILTERED_CLIPS, **known, pose_variation_deg=60.0, **({} if kept else REJECTED))
+            judged = {"pose_variation_deg": 60.0, "policy_settings": FacePolicy().model_dump_json(), "reasons": []}
+            add(POSE_FILTERED_CLIPS, **known, **judged, **({} if kept else REJECTED))
             add(ID_CONSISTENT_CLIPS, **known, centroid=[1.0, 0.0], **({} if kept else {"keep": False} | SKIPPED))
             add(SPEECH_INFO, **known, **({} if kept else SKIPPED))
             spoken = {"speaking_status": "silent", "refined_caption": f"caption of {clip}"} if kept else SKIPPED

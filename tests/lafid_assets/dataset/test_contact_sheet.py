@@ -20,7 +20,12 @@ from lafid_assets.dataset.contact_sheet import (
 )
 
 
-def _choose(endings: dict[str, tuple[str, str]], persons: dict[str, str], duration_s: float | None = 2.0) -> list[Strip]:
+def _choose(
+    endings: dict[str, tuple[str, str]],
+    persons: dict[str, str],
+    duration_s: float | None = 2.0,
+    misses: dict[str, float] | None = None,
+) -> list[Strip]:
     outcomes = pl.DataFrame(
         [(clip, status, "", reason) for clip, (status, reason) in endings.items()],
         schema=["clip_id", "status", "step", "reason"],
@@ -34,7 +39,8 @@ def _choose(endings: dict[str, tuple[str, str]], persons: dict[str, str], durati
         schema={"clip_id": pl.String, "identity_id": pl.String, "speaking_status": pl.String},
         orient="row",
     )
-    return choose_strips(outcomes, raw, tags)
+    missed = pl.DataFrame(list((misses or {}).items()), schema={"clip_id": pl.String, "miss": pl.Float64}, orient="row")
+    return choose_strips(outcomes, raw, tags, missed)
 
 
 def test_kept_come_first_by_person_then_rejected_by_reason() -> None:
@@ -42,6 +48,19 @@ def test_kept_come_first_by_person_then_rejected_by_reason() -> None:
     strips = _choose(endings, {"2": "person-y", "4": "person-x"})
     assert [(strip.path, strip.kept) for strip in strips] == [("4", True), ("2", True), ("3", False), ("1", False)]
     assert [strip.label for strip in strips] == ["4  person-x  silent", "2  person-y  silent", "3  a", "1  z"]
+
+
+def test_narrowest_misses_come_first_and_say_by_how_much() -> None:
+    endings = {name: ("rejected", "a") for name in ("1", "2", "3")}
+    strips = _choose(endings, {}, misses={"1": 0.5, "3": 0.02})
+    assert [strip.label for strip in strips] == ["3  a, missed by 2%", "1  a, missed by 50%", "2  a"]
+
+
+def test_kept_and_rejected_share_a_sheet_that_is_too_small_for_both() -> None:
+    endings = {f"k{n:03}": ("kept", "") for n in range(100)} | {f"r{n:03}": ("rejected", "a") for n in range(5)}
+    assert [sum(strip.kept is kept for strip in _choose(endings, {})) for kept in (True, False)] == [MOST_STRIPS - 5, 5]
+    endings |= {f"r{n:03}": ("rejected", "a") for n in range(100)}
+    assert [sum(strip.kept is kept for strip in _choose(endings, {})) for kept in (True, False)] == [MOST_STRIPS // 2] * 2
 
 
 def test_no_more_strips_than_a_person_looks_at() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from lafid_assets.dataset.figures import GREYS, HATCHES, funnel_png, pose_png
+from lafid_assets.dataset.figures import GREYS, HATCHES, funnel_png, identities_png, pose_png, speech_png
 from lafid_assets.outcomes import Status
 from lafid_assets.schemas import DATASET_REPORT, FACE_INFO
 
@@ -55,3 +55,18 @@ def test_pose_shows_kept_clips_apart(row_of: Callable[..., dict[str, Any]]) -> N
 
 def test_pose_without_faces_is_a_picture_too() -> None:
     assert _picture(pose_png(FACE_INFO.frame([]), pl.Series([], dtype=pl.String))).size
+
+
+def test_persons_and_speech_are_drawn_from_counts() -> None:
+    often = _picture(identities_png(pl.Series(["p"] * 5 + ["q"])))
+    seldom = _picture(identities_png(pl.Series(["p", "q", "r"])))
+    assert often.shape == seldom.shape
+    assert (often != seldom).any()
+    silent, spoken = (_picture(speech_png(pl.Series([status] * 4))) for status in ("silent", "on_screen"))
+    assert (silent != spoken).any()
+
+
+def test_empty_dataset_has_pictures_of_persons_and_speech_too() -> None:
+    nobody = pl.Series([], dtype=pl.String)
+    assert _picture(identities_png(nobody)).size
+    assert _picture(speech_png(nobody)).size
