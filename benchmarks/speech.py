@@ -1,6 +1,8 @@
 """Who speaks in the labelled test clips: the decisions against the labels of ../shared, and what they cost.
 
-    python benchmarks/speech.py [--json]
+    python benchmarks/speech.py [--engine dlib|insightface|auto] [--json]
+
+insightface takes its models from the model store (`LAFID_MODELS`, `lafid models list`).
 
 The labels (last table of SOURCES.md there) judge and never fit: no threshold was chosen by looking at these clips.
 """
@@ -19,7 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from lafid_assets.speech.measures import measure_speech
 from lafid_assets.speech.speaking_status import SpeakingStatus, decide
-from model.face_engine.dlib_engine import DlibEngine
+from model.face_engine.interface import FaceEngine
+from resources.face_engine import ENGINES, engine_reason, load_face_engine
 
 TESTDATA = Path(__file__).resolve().parents[2] / "shared" / "testdata"
 LEAST_RIGHT_SHARE = 0.90
@@ -39,7 +42,7 @@ def read_labels(sources: Path, clips: list[Path]) -> dict[Path, frozenset[Speaki
     return labels
 
 
-def judge(clip: Path, allowed: frozenset[SpeakingStatus], engine: DlibEngine) -> dict[str, Any]:
+def judge(clip: Path, allowed: frozenset[SpeakingStatus], engine: FaceEngine) -> dict[str, Any]:
     """Measure and decide one clip."""
     started_s, cpu_started_s = time.perf_counter(), time.process_time()
     row = measure_speech(clip, engine).as_row()
@@ -95,6 +98,7 @@ def show(judged: list[dict[str, Any]], summary: dict[str, Any]) -> None:
         mark = " " if row["right"] else "x"
         print(f"{mark} {row['clip']:45} {row['status']:12} {row['reason']:22} {numbers}  {row['cpu_s']:5.1f} s")
     print("  (columns: " + ", ".join(MEASURES) + ", CPU seconds)\n")
+    print(f"engine: {summary['engine']} ({summary['engine_reason']})\n")
     statuses = list(SpeakingStatus)
     print(f"{'label':26}" + "".join(f"{status:>13}" for status in statuses))
     for label in sorted({row["label"] for row in judged}):
@@ -111,16 +115,17 @@ def show(judged: list[dict[str, Any]], summary: dict[str, Any]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", choices=ENGINES, default="dlib", help="face engine that looks at the lips (dlib)")
     parser.add_argument("--json", action="store_true", help="print one object instead of tables")
     arguments = parser.parse_args()
     if not TESTDATA.is_dir():
         print("The labelled clips (../shared/testdata beside the checkout) are absent: nothing to judge.", file=sys.stderr)
         return 1
     labels = read_labels(TESTDATA / "SOURCES.md", sorted((TESTDATA / "clips").iterdir()))
-    engine = DlibEngine()
+    engine = load_face_engine(arguments.engine)
     judged = [judge(clip, allowed, engine) for clip, allowed in labels.items()]
     judged.sort(key=lambda row: (row["label"], row["clip"]))
-    summary = summarise(judged)
+    summary = {"engine": engine.info.name, "engine_reason": engine_reason(arguments.engine)} | summarise(judged)
     if arguments.json:
         print(json.dumps(summary | {"rows": judged}, indent=1))
     else:

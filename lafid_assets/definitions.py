@@ -11,6 +11,7 @@ from lafid_assets.constraints.pose_filtered_clips import pose_filtered_clips
 from lafid_assets.contract import comments
 from lafid_assets.dataset.dataset_report import dataset_report
 from lafid_assets.dataset.lafid_dataset import lafid_dataset
+from lafid_assets.dataset.reference_crops import reference_crops
 from lafid_assets.faces.face_info import face_info
 from lafid_assets.identity.id_consistent_clips import id_consistent_clips
 from lafid_assets.identity.identity_clusters import identity_clusters
@@ -38,6 +39,7 @@ ASSETS = (
     identity_clusters,
     speech_info,
     speech_tagged_clips,
+    reference_crops,
     lafid_dataset,
     dataset_report,
     training_latents,

@@ -14,6 +14,7 @@ PER_SHARD = (
     "id_consistent_clips",
     "speech_info",
     "speech_tagged_clips",
+    "reference_crops",
 )
 DATASET = ("identity_clusters", "lafid_dataset", "dataset_report")
 RELEASE = ("training_latents", "fusion_dit", "model_evaluation", "registered_model")

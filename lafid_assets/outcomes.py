@@ -26,6 +26,7 @@ class Reason(StrEnum):
     UPSTREAM = "upstream"
     NOT_PROCESSED = "not_processed"
     QUARANTINED = "quarantined"
+    FORGOTTEN = "forgotten"
     # error: measuring failed
     EMPTY_FILE = "empty_file"
     UNREADABLE = "unreadable"
@@ -60,7 +61,16 @@ class Reason(StrEnum):
 
 REASONS: dict[Status, frozenset[Reason]] = {
     Status.OK: frozenset(),
-    Status.SKIPPED: frozenset({Reason.FILE_MISSING, Reason.NO_ROW, Reason.UPSTREAM, Reason.NOT_PROCESSED, Reason.QUARANTINED}),
+    Status.SKIPPED: frozenset(
+        {
+            Reason.FILE_MISSING,
+            Reason.NO_ROW,
+            Reason.UPSTREAM,
+            Reason.NOT_PROCESSED,
+            Reason.QUARANTINED,
+            Reason.FORGOTTEN,
+        }
+    ),
     Status.ERROR: frozenset(
         {
             Reason.EMPTY_FILE,

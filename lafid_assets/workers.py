@@ -1,6 +1,8 @@
-"""One clip a child process at a time, with a deadline: a clip that crashes or hangs costs itself and nobody else.
+"""One clip a child process at a time, within a deadline and a memory limit: a clip that crashes, hangs or swells costs itself and
+nobody else.
 
-Belongs here: starting, feeding, watching and replacing children. Not here: what a child computes.
+Belongs here: starting, feeding, watching, recycling and replacing children. Not here: what a child computes (`worker_child`
+is its side), what an ending means for a clip (`endings`).
 """
 
 import multiprocessing as mp
@@ -9,14 +11,38 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Generic, TypeVar
+
+from lafid_assets.worker_child import LENGTH_BYTES, OUT_OF_MEMORY, RAISED, serve
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM", "POLARS_MAX_THREADS")
+SECONDS_BETWEEN_LOOKS = 0.1
+BYTES_AT_ONCE = 1 << 20
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class ChildLimits:
+    """What a child may use before it is killed, and how long it lives.
+
+    None sets no limit.
+
+    Attributes:
+        memory_bytes: resident memory at which the parent kills it. Address space is no measure: CUDA reserves far more than it
+            uses.
+        recycle_bytes: resident memory after a task above which it is replaced: allocators and engines keep what they once had.
+        recycle_tasks: tasks after which it is replaced.
+    """
+
+    memory_bytes: int | None = None
+    recycle_bytes: int | None = None
+    recycle_tasks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +61,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Crashed:
-    """The child died; a negative exit code is the signal."""
+    """The child died before its answer was complete; a negative exit code is the signal."""
 
     exit_code: int | None
 
@@ -47,49 +73,90 @@ class TimedOut:
     deadline_s: float
 
 
-Ending = Done[Result] | Failed | Crashed | TimedOut
+@dataclass(frozen=True)
+class OutOfMemory:
+    """The child was killed at its memory limit, or was itself refused memory: then `limit_bytes` may be None."""
+
+    limit_bytes: int | None
+
+
+Ending = Done[Result] | Failed | Crashed | TimedOut | OutOfMemory
 
 
 class _Child(Generic[Task, Result]):
-    def __init__(self, work: Callable[[Task], Result]) -> None:
+    def __init__(self, work: Callable[[Task], Result], limits: ChildLimits) -> None:
         context = mp.get_context("spawn")
-        self.pipe, far_end = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(work, far_end), daemon=True)
+        task_end, self.tasks = context.Pipe(duplex=False)
+        self.answers, answer_end = context.Pipe(duplex=False)
+        self.process: BaseProcess = context.Process(target=serve, args=(work, task_end, answer_end, os.getpid()), daemon=True)
         with _one_thread_each():
             self.process.start()
-        far_end.close()
+        task_end.close()
+        answer_end.close()
+        # Read piece by piece: a child that stops in the middle of an answer must not stop its parent.
+        os.set_blocking(self.answers.fileno(), False)
+        self.limits = limits
         self.task_index: int | None = None
+        self.tasks_done = 0
         self.deadline = 0.0
         self.deadline_s = 0.0
+        self.received = bytearray()
 
     def give(self, index: int, task: Task, deadline_s: float) -> None:
         self.task_index, self.deadline_s = index, deadline_s
         self.deadline = time.monotonic() + deadline_s
         with suppress(BrokenPipeError, ConnectionResetError):  # `ending` tells of a child that is dead
-            self.pipe.send(task)
+            self.tasks.send(task)
 
     @property
-    def died_idle(self) -> bool:
-        """Whether it died after its last answer: an engine can bring its process down late, and no waiting task is to blame."""
-        return self.task_index is None and not self.process.is_alive()
+    def spent(self) -> bool:
+        """Whether it should be replaced before the next task. An engine can bring its process down after the answer, too."""
+        if self.task_index is not None:
+            return False
+        worn = self.limits.recycle_tasks is not None and self.tasks_done >= self.limits.recycle_tasks
+        return worn or not self.process.is_alive() or (self.tasks_done > 0 and self._holds_more_than(self.limits.recycle_bytes))
 
     def ending(self) -> Ending[Result] | None:
         """How the current task ended, or None while it runs."""
-        if self.pipe.poll():
-            try:
-                ok, value = self.pipe.recv()
-            except (EOFError, OSError):  # it died before its answer, or in the middle of it
-                self.process.join()
-                return Crashed(self.process.exitcode)
-            return Done(value) if ok else Failed(value)
-        if not self.process.is_alive():
+        was_alive = self.process.is_alive()  # asked first: what a child sent before it died has then arrived
+        self._receive()
+        answer = self._answer()
+        if answer is not None:
+            self.tasks_done += 1
+            return answer
+        if not was_alive:
             return Crashed(self.process.exitcode)
+        if self._holds_more_than(self.limits.memory_bytes):
+            return OutOfMemory(self.limits.memory_bytes)
         return TimedOut(self.deadline_s) if time.monotonic() > self.deadline else None
 
     def stop(self) -> None:
         self.process.kill()
         self.process.join()
-        self.pipe.close()
+        self.tasks.close()
+        self.answers.close()
+
+    def _holds_more_than(self, limit_bytes: int | None) -> bool:
+        return limit_bytes is not None and resident_bytes(self.process.pid) > limit_bytes
+
+    def _receive(self) -> None:
+        with suppress(BlockingIOError):
+            while piece := os.read(self.answers.fileno(), BYTES_AT_ONCE):
+                self.received += piece
+
+    def _answer(self) -> Ending[Result] | None:
+        length = int.from_bytes(self.received[:LENGTH_BYTES], "big")
+        if len(self.received) < LENGTH_BYTES or len(self.received) < LENGTH_BYTES + length:
+            return None
+        payload = bytes(self.received[LENGTH_BYTES : LENGTH_BYTES + length])
+        self.received.clear()
+        try:
+            kind, value = ForkingPickler.loads(payload)
+        except Exception as error:  # whatever the types in the answer raise when they are built anew
+            return Failed(f"its answer cannot be read: {type(error).__name__}: {error}")
+        if kind == OUT_OF_MEMORY:
+            return OutOfMemory(self.limits.memory_bytes)
+        return Failed(value) if kind == RAISED else Done(value)
 
 
 def map_isolated(
@@ -97,56 +164,57 @@ def map_isolated(
     tasks: Sequence[Task],
     deadline_s: Callable[[Task], float],
     workers: int | None = None,
+    limits: ChildLimits | None = None,
 ) -> Iterator[tuple[int, Ending[Result]]]:
     """Run `work` on every task in child processes, one a core, and yield (index of the task, how it ended) as they end.
 
+    Children run one thread each and die with their parent, however it dies.
+
     Args:
         work: a module-level function; tasks and results cross the process border.
-        deadline_s: how long a task may take.
+        deadline_s: how long a task may take, the start of a new child included.
         workers: children at a time; the number of usable cores when None.
+        limits: memory and life of a child; none when None.
     """
     count = min(workers or len(os.sched_getaffinity(0)), len(tasks))
     waiting = list(reversed(range(len(tasks))))
     children: list[_Child[Task, Result]] = []
     try:
         while waiting or any(child.task_index is not None for child in children):
-            for child in [child for child in children if child.died_idle]:
+            for child in [child for child in children if child.spent]:
                 child.stop()
                 children.remove(child)
             while waiting and len(children) < count:
-                children.append(_Child(work))
+                children.append(_Child(work, limits or ChildLimits()))
             for child in children:
                 if child.task_index is None and waiting:
                     index = waiting.pop()
                     child.give(index, tasks[index], deadline_s(tasks[index]))
             busy = [child for child in children if child.task_index is not None]
-            patience = max(0.0, min(child.deadline for child in busy) - time.monotonic())
-            wait([child.pipe for child in busy] + [child.process.sentinel for child in busy], timeout=patience + 0.01)
+            patience = max(0.0, min(child.deadline for child in busy) - time.monotonic()) + 0.01
+            handles: list[Any] = [handle for child in busy for handle in (child.answers, child.process.sentinel)]
+            wait(handles, timeout=min(patience, SECONDS_BETWEEN_LOOKS))
             for child in busy:
                 ending = child.ending()
                 if ending is None or child.task_index is None:
                     continue
-                yield child.task_index, ending
-                child.task_index = None
-                if isinstance(ending, Crashed | TimedOut):
+                if not isinstance(ending, Done | Failed):
                     child.stop()
                     children.remove(child)
+                index, child.task_index = child.task_index, None
+                yield index, ending
     finally:
         for child in children:
             child.stop()
 
 
-def _serve(work: Callable[[Any], Any], pipe: Connection) -> None:
-    while True:
-        try:
-            task = pipe.recv()
-        except EOFError:
-            return
-        try:
-            answer = (True, work(task))
-        except Exception as error:
-            answer = (False, f"{type(error).__name__}: {error}")
-        pipe.send(answer)
+def resident_bytes(pid: int | None) -> int:
+    """Memory that the process holds in RAM; 0 for one that has ended."""
+    try:
+        with open(f"/proc/{pid}/statm") as counts:
+            return int(counts.read().split()[1]) * PAGE_BYTES
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 class _one_thread_each:  # noqa: N801 - reads as a phrase at its one place of use

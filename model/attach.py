@@ -1,24 +1,31 @@
-"""Joins a `FaceFusion` to an unmodified diffusers Wan transformer, and parts them again.
+"""Joins a `FaceFusion` to an unmodified diffusers Wan transformer (VACE too), and parts them again.
 
-Belongs here: the three public touch points (attention processors, forward pre-hook, hook on the condition embedder). Not
+Belongs here: the public touch points (attention processors, forward hooks on the transformer and on four of its parts). Not
 here: any parameter; the transformer's state dict keeps exactly its own keys.
 
-The face's tokens enter as `attention_kwargs={"face": FaceTokens}`, which every stock Wan pipeline hands down, and travel to
-the blocks inside what they take for text. They are never kept on a module: with gradient checkpointing a second forward
-before the backward would otherwise recompute the first one with the wrong face, silently.
+Face and references enter as `attention_kwargs={"face": FaceTokens, "references": References}`, which every stock Wan pipeline
+hands down. The face travels to the blocks inside what they take for text, the references as further tokens of the sequence.
+Neither is kept on a module: with gradient checkpointing a second forward before the backward would otherwise recompute the
+first one with the wrong face, silently.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from diffusers import WanTransformer3DModel
+import torch.nn.functional as F
+from diffusers import WanTransformer3DModel, WanVACETransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from torch import nn
 
 from model.fusion import FaceFusion, FaceTokens
+from model.presets import TEXT_ROWS
+from model.references import References, reference_positions, reference_tokens
 
-FACE = "face"
-"""The key of the face's tokens in `attention_kwargs`."""
+FACE, REFERENCES = "face", "references"
+"""The keys of the face's tokens and of its further views in `attention_kwargs`."""
+
+Transformer: TypeAlias = WanTransformer3DModel | WanVACETransformer3DModel
 
 
 class FaceContext(NamedTuple):
@@ -26,15 +33,14 @@ class FaceContext(NamedTuple):
 
     text: torch.Tensor  # (B, [257 +] 512, D)  what diffusers would have passed
     face: FaceTokens
+    time: torch.Tensor  # (B, D)  the timestep's embedding
 
 
-class FaceCrossAttention:
-    """A block's own cross-attention processor, plus the face branch. Owns no parameter, so it adds no key."""
+class _Processor:
+    """Stands before a block's own cross-attention processor. Owns no parameter, so it adds no key."""
 
-    def __init__(self, base: Any, gate: nn.Module, attention: nn.Module) -> None:
+    def __init__(self, base: Any) -> None:
         self.base = base
-        self.gate = gate
-        self.attention = attention
 
     # diffusers sets these two on whatever processor it finds; both belong to the wrapped one.
     @property
@@ -53,6 +59,31 @@ class FaceCrossAttention:
     def _parallel_config(self, config: Any) -> None:
         self.base._parallel_config = config
 
+
+class TextCrossAttention(_Processor):
+    """VACE's own blocks, which read text alone: they form what the control video says, not the face."""
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | FaceContext | None = None,
+        attention_mask: torch.Tensor | None = None,
+        rotary_emb: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        given = encoder_hidden_states
+        text = given.text if isinstance(given, FaceContext) else given
+        return self.base(attn, hidden_states, text, attention_mask, rotary_emb)
+
+
+class FaceCrossAttention(_Processor):
+    """A block's own cross-attention, plus the face branch."""
+
+    def __init__(self, base: Any, gate: nn.Module, attention: nn.Module) -> None:
+        super().__init__(base)
+        self.gate = gate
+        self.attention = attention
+
     def __call__(
         self,
         attn: nn.Module,
@@ -63,17 +94,96 @@ class FaceCrossAttention:
     ) -> torch.Tensor:
         if not isinstance(encoder_hidden_states, FaceContext):
             return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb)
-        text, face = encoder_hidden_states
-        weights = self.gate(face.pooled)  # (B, 3)
+        text, face, time = encoder_hidden_states
+        weights = self.gate(face.pooled, time)  # (B, 3)
         fused = torch.einsum("be,benw->bnw", weights, face.experts)
+        if face.token_shift is not None:
+            fused = fused + face.token_shift[:, None]
         attended = self.base(attn, hidden_states, text, attention_mask, rotary_emb)
         return attended + self.attention(hidden_states, fused, self._attention_backend)
 
 
-def attach(fusion: FaceFusion, transformer: WanTransformer3DModel) -> Callable[[], None]:
-    """Lets `transformer` read `attention_kwargs["face"]`; without it the transformer stays the base, bit for bit.
+class _Forward:
+    """The hooks of one attachment, in the order in which a forward calls them, and what they hand on until it ends.
 
-    One forward at a time: between pre-hook and condition embedder the tokens are in this attachment's hands.
+    One forward at a time. All of it lies outside the blocks, so nothing here is computed again under checkpointing.
+    """
+
+    def __init__(self, fusion: FaceFusion, text_rows: int) -> None:
+        self.fusion = fusion
+        self.text_rows = text_rows
+        self.face: FaceTokens | None = None
+        self.references: References | None = None
+        self.video_tokens = 0
+
+    def take(self, module: Transformer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Before the transformer: takes ours out of `attention_kwargs`; references stand at timestep 0 where tokens have one."""
+        self._end()
+        remaining = dict(kwargs.get("attention_kwargs") or {})
+        self.face = remaining.pop(FACE, None)
+        references = remaining.pop(REFERENCES, None)
+        kwargs = {**kwargs, "attention_kwargs": remaining or None}
+        if references is not None and references.latents.shape[1]:
+            if self.fusion.config.references is None:
+                raise ValueError("this adapter was made without references: train one with FusionConfig.references")
+            self.references = references
+            timestep = kwargs["timestep"]
+            if timestep.ndim == 2:
+                kwargs["timestep"] = F.pad(timestep, (0, references.tokens(module.config.patch_size)))
+        return args, kwargs
+
+    def extend_positions(self, rope: WanRotaryPosEmbed, args: tuple[torch.Tensor], output: tuple[torch.Tensor, ...]) -> Any:
+        """After the rotary embedding of the video (B, C, T, h, w), whose positions stay as they are."""
+        grid = tuple(side // patch for side, patch in zip(args[0].shape[2:], rope.patch_size, strict=True))
+        self.video_tokens = grid[0] * grid[1] * grid[2]
+        if self.references is None:
+            return output
+        added = reference_positions(self.references, rope, grid)
+        return tuple(
+            torch.cat([video.expand(len(more), -1, -1, -1), more.to(video)], dim=1)
+            for video, more in zip(output, added, strict=True)
+        )
+
+    def embed(self, patch_embedding: nn.Conv3d, _args: tuple[torch.Tensor], video: torch.Tensor) -> torch.Tensor:
+        """After the video's own embedding (B, D, T, h, w): the aligner joins it; references follow, flat (B, D, L)."""
+        if self.face is not None and self.face.input_shift is not None:
+            video = video + self.face.input_shift[:, :, None, None, None].to(video.dtype)
+        if self.references is None:
+            return video
+        views = reference_tokens(self.references, patch_embedding, self.fusion.null_reference)
+        return torch.cat([video.flatten(2), views], dim=2)
+
+    def wrap_text(self, _module: nn.Module, _args: tuple[Any, ...], output: tuple[Any, ...]) -> tuple[Any, ...]:
+        """After the condition embedder: what the blocks take for text carries the face from here on."""
+        if self.face is None:
+            return output
+        temb, projected_temb, text, image = output
+        if text.shape[1] != self.text_rows:
+            raise ValueError(f"text has {text.shape[1]} rows, the base was trained with {self.text_rows}: pad it with zeros")
+        # Where every token has a timestep the first frame's is 0; the video's last token is always one that is drawn.
+        time = temb if temb.ndim == 2 else temb[:, self.video_tokens - 1]
+        joined_text = text if image is None else torch.cat([image, text], dim=1)
+        return temb, projected_temb, FaceContext(joined_text, self.face, time), None
+
+    def cut(self, _module: nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        """Before the output projection: only the video is drawn."""
+        video = args[0] if self.references is None else args[0][:, : self.video_tokens]
+        self._end()
+        return (video,)
+
+    def _end(self) -> None:
+        self.face = None
+        self.references = None
+
+
+def attach(fusion: FaceFusion, transformer: Transformer, text_rows: int = TEXT_ROWS) -> Callable[[], None]:
+    """Lets `transformer` read face and references from `attention_kwargs`; without them it stays the base, bit for bit.
+
+    Args:
+        fusion: the adapter.
+        transformer: unmodified.
+        text_rows: rows of text the base was trained with; others are refused, since diffusers would take them wrongly in
+            silence (it masks none, and splits off image rows by this number).
 
     Returns:
         A function that takes everything off again.
@@ -87,27 +197,17 @@ def attach(fusion: FaceFusion, transformer: WanTransformer3DModel) -> Callable[[
     for block, attention in enumerate(fusion.attentions):
         name = f"blocks.{block}.attn2.processor"
         joined[name] = FaceCrossAttention(before[name], fusion.gate(block), attention)
+    for name in before:
+        if name.startswith("vace_blocks.") and name.endswith(".attn2.processor"):
+            joined[name] = TextCrossAttention(before[name])
     transformer.set_attn_processor(joined)
-    in_flight: list[FaceTokens] = []
-
-    def take_face(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        in_flight.clear()
-        remaining = dict(kwargs.get("attention_kwargs") or {})
-        face = remaining.pop(FACE, None)
-        if face is not None:
-            in_flight.append(face)
-        return args, {**kwargs, "attention_kwargs": remaining or None}
-
-    def wrap_text(_module: nn.Module, _args: tuple[Any, ...], output: tuple[Any, ...]) -> tuple[Any, ...]:
-        if not in_flight:
-            return output
-        temb, projected_temb, text, image = output
-        joined_text = text if image is None else torch.cat([image, text], dim=1)
-        return temb, projected_temb, FaceContext(joined_text, in_flight.pop()), None
-
+    forward = _Forward(fusion, text_rows)
     hooks = [
-        transformer.register_forward_pre_hook(take_face, with_kwargs=True),
-        transformer.condition_embedder.register_forward_hook(wrap_text),
+        transformer.register_forward_pre_hook(forward.take, with_kwargs=True),
+        transformer.rope.register_forward_hook(forward.extend_positions),
+        transformer.patch_embedding.register_forward_hook(forward.embed),
+        transformer.condition_embedder.register_forward_hook(forward.wrap_text),
+        transformer.proj_out.register_forward_pre_hook(forward.cut),
     ]
 
     def detach() -> None:
@@ -119,7 +219,7 @@ def attach(fusion: FaceFusion, transformer: WanTransformer3DModel) -> Callable[[
     return detach
 
 
-def _check_fit(fusion: FaceFusion, transformer: WanTransformer3DModel) -> None:
+def _check_fit(fusion: FaceFusion, transformer: Transformer) -> None:
     wan = transformer.config
     needed = (wan.num_layers, wan.num_attention_heads * wan.attention_head_dim)
     given = (fusion.config.blocks, fusion.config.block_width)

@@ -1,37 +1,52 @@
-"""The frozen base as one folder of diffusers and transformers components: building the tiny one, loading any.
+"""The frozen base as one folder of diffusers and transformers components: reading it, and what names it.
 
-Belongs here: which components a base has, where they lie and the hash that names it. Not here: what is trained on top
-(`fusion`, `checkpoint`) or how a video is drawn (`pipeline`).
+Belongs here: which components a base has, where they lie and the hash that names it. Not here: where a base comes from
+(`base_build`), what is trained on top (`fusion`, `checkpoint`) or how a video is drawn (`pipeline`).
+
+`folder/base.json` names the base, `folder/components/` holds what diffusers' repositories of Wan hold: transformer (and
+transformer_2), vae, text_encoder, tokenizer, scheduler, and image_encoder with image_processor where there is one.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import diffusers
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, WanImageToVideoPipeline, WanTransformer3DModel
+from diffusers import AutoencoderKLWan, ModelMixin, SchedulerMixin, WanImageToVideoPipeline
 from pydantic import BaseModel, ConfigDict
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
 from transformers import (
+    AutoTokenizer,
     CLIPImageProcessor,
-    CLIPVisionConfig,
     CLIPVisionModel,
-    PreTrainedTokenizerFast,
-    UMT5Config,
+    PreTrainedTokenizerBase,
     UMT5EncoderModel,
 )
 from transformers.utils import logging as transformers_logging
 
+from model.attach import Transformer
+from model.base_specs import Layout
 from model.codec import HaarCodec
-from model.files import sha256_folder, whole_folder
-from model.presets import TEXT_ROWS
+from model.files import sha256_folder
 
-_INFO_FILE = "base.json"
-_COMPONENTS = "components"
+INFO_FILE = "base.json"
+COMPONENTS = "components"
+_PARTS = (
+    "image_encoder",
+    "image_processor",
+    "scheduler",
+    "text_encoder",
+    "tokenizer",
+    "transformer",
+    "transformer_2",
+    "vae",
+)
 _PIPELINE_MULTIPLE_PX = 16  # diffusers checks it whatever the VAE
 
 
@@ -45,8 +60,19 @@ class BaseInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    layout: Layout
+    repository: str | None
+    """On Hugging Face; None: built here, travels with its model."""
+    revision: str | None
+    """Commit of the repository."""
+    boundary: float | None
+    """Sigma from which on `transformer` draws; below it `transformer_2` does. None: there is one transformer."""
     sha256: str
     """Over the names and bytes of all component files."""
+
+    def __str__(self) -> str:
+        address = f" ({self.repository}@{self.revision})" if self.repository else ""
+        return f"{self.name}{address} {self.sha256[:12]}"
 
 
 @dataclass(frozen=True)
@@ -54,13 +80,20 @@ class Base:
     """A loaded base. Everything but what the trainer explicitly unfreezes stays as it is."""
 
     info: BaseInfo
-    transformer: WanTransformer3DModel
-    codec: HaarCodec
+    transformer: Transformer
+    codec: HaarCodec | AutoencoderKLWan
     text_encoder: UMT5EncoderModel
-    tokenizer: PreTrainedTokenizerFast
-    image_encoder: CLIPVisionModel
-    image_processor: CLIPImageProcessor
-    scheduler: FlowMatchEulerDiscreteScheduler
+    tokenizer: PreTrainedTokenizerBase
+    scheduler: SchedulerMixin
+    transformer_2: Transformer | None
+    """The low-noise one of two (Wan2.2 A14B)."""
+    image_encoder: CLIPVisionModel | None
+    image_processor: CLIPImageProcessor | None
+
+    @property
+    def transformers(self) -> tuple[Transformer, ...]:
+        """One, or high noise and low noise."""
+        return (self.transformer,) if self.transformer_2 is None else (self.transformer, self.transformer_2)
 
     @property
     def size_multiple_px(self) -> int:
@@ -68,62 +101,28 @@ class Base:
         ours = self.codec.config.scale_factor_spatial * self.transformer.config.patch_size[1]
         return math.lcm(ours, _PIPELINE_MULTIPLE_PX)
 
-    def image_to_video(self, transformer: nn.Module | None = None) -> WanImageToVideoPipeline:
-        """diffusers' own pipeline over these components, with the first latent given clean (Wan2.2 TI2V).
+    def image_to_video(
+        self, transformer: nn.Module | None = None, transformer_2: nn.Module | None = None
+    ) -> WanImageToVideoPipeline:
+        """diffusers' own pipeline over these components.
 
-        `transformer` may be a stand-in with the interface of the base's own.
+        Both may be stand-ins with the interface of the base's own.
         """
         pipeline = WanImageToVideoPipeline(
             tokenizer=self.tokenizer,
             text_encoder=self.text_encoder,
             vae=self.codec,
             scheduler=self.scheduler,
+            image_processor=self.image_processor,
+            # Only a base with an image branch reads it; on others it serves the semantic expert alone.
+            image_encoder=self.image_encoder if self.transformer.config.image_dim else None,
             transformer=transformer or self.transformer,
-            expand_timesteps=True,
+            transformer_2=transformer_2 or self.transformer_2,
+            boundary_ratio=self.info.boundary,
+            expand_timesteps=self.info.layout == "ti2v",
         )
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
-
-
-def build_tiny_base(folder: Path, seed: int = 0) -> BaseInfo:
-    """Writes the tiny base with random weights unless `folder` already holds a base, and says what it is.
-
-    The layout is Wan2.2 TI2V-5B's: as many channels in as out, a timestep a token, no CLIP branch in the transformer. The
-    tiny CLIP serves the semantic expert alone.
-    """
-    if (folder / _INFO_FILE).is_file():
-        return read_base_info(folder)
-    with _no_progress_bars(), torch.random.fork_rng(devices=[]), whole_folder(folder) as temporary:
-        torch.manual_seed(seed)
-        parts = temporary / _COMPONENTS
-        codec = HaarCodec()
-        codec.save_config(parts / "codec")
-        text = UMT5Config(vocab_size=128, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4)
-        UMT5EncoderModel(text).save_pretrained(parts / "text_encoder")
-        _character_tokenizer().save_pretrained(parts / "tokenizer")
-        vision = CLIPVisionConfig(
-            hidden_size=64, intermediate_size=128, num_hidden_layers=3, num_attention_heads=4, image_size=64, patch_size=8
-        )
-        CLIPVisionModel(vision).save_pretrained(parts / "image_encoder")
-        side = {"height": 64, "width": 64}
-        CLIPImageProcessor(size={"shortest_edge": 64}, crop_size=side).save_pretrained(parts / "image_processor")
-        transformer = WanTransformer3DModel(
-            patch_size=(1, 2, 2),
-            num_attention_heads=4,
-            attention_head_dim=48,
-            in_channels=codec.config.z_dim,
-            out_channels=codec.config.z_dim,
-            text_dim=text.d_model,
-            freq_dim=64,
-            ffn_dim=384,
-            num_layers=2,
-            rope_max_seq_len=128,
-        )
-        transformer.save_pretrained(parts / "transformer")
-        FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(parts / "scheduler")
-        info = BaseInfo(name="tiny", sha256=sha256_folder(parts))
-        (temporary / _INFO_FILE).write_text(info.model_dump_json(indent=2) + "\n")
-    return info
 
 
 def read_base_info(folder: Path) -> BaseInfo:
@@ -133,38 +132,60 @@ def read_base_info(folder: Path) -> BaseInfo:
         BaseError: there is no base.
     """
     try:
-        return BaseInfo(**json.loads((folder / _INFO_FILE).read_text()))
+        return BaseInfo(**json.loads((folder / INFO_FILE).read_text()))
     except FileNotFoundError:
-        raise BaseError(f"{folder} holds no base ({_INFO_FILE} is missing): build it with build_tiny_base") from None
+        raise BaseError(
+            f"{folder} holds no base ({INFO_FILE} is missing): build it with build_tiny_base, or fetch and adopt_base it"
+        ) from None
 
 
-def load_base(folder: Path, device: torch.device | str | None = None) -> Base:
+def hash_components(parts: Path) -> str:
+    """Hex digest over all files of the components in `parts`, and of nothing that lies beside them."""
+    digest = hashlib.sha256()
+    for name in _PARTS:
+        if (parts / name).is_dir():
+            digest.update(f"{name}\0{sha256_folder(parts / name)}\n".encode())
+    return digest.hexdigest()
+
+
+def load_base(folder: Path, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Base:
     """All components in evaluation mode, without gradients, on `device` (the GPU where there is one).
+
+    Args:
+        folder: the base.
+        device: chosen unless given.
+        dtype: of transformers and text encoder, unless as stored; what must stay in float32 (norms, time embedding, the
+            whole VAE) does.
 
     Raises:
         BaseError: there is no base, or its files are not those it was recorded with.
     """
     info = read_base_info(folder)
-    parts = folder / _COMPONENTS
-    found = sha256_folder(parts)
+    parts = folder / COMPONENTS
+    found = hash_components(parts)
     if found != info.sha256:
         raise BaseError(f"base {folder} changed: recorded sha256 {info.sha256[:12]}, found {found[:12]}; restore it")
     target = pick_device(device)
-    with _no_progress_bars():
-        frozen = {
-            "transformer": WanTransformer3DModel.from_pretrained(parts / "transformer"),
-            "codec": HaarCodec.from_config(HaarCodec.load_config(parts / "codec")),
-            "text_encoder": UMT5EncoderModel.from_pretrained(parts / "text_encoder"),
-            "image_encoder": CLIPVisionModel.from_pretrained(parts / "image_encoder"),
+    has_image_encoder = (parts / "image_encoder").is_dir()
+    with no_progress_bars():
+        frozen: dict[str, Any] = {
+            "transformer": _load_diffusers(parts / "transformer", dtype),
+            "transformer_2": _load_diffusers(parts / "transformer_2", dtype) if info.boundary else None,
+            "codec": _load_codec(parts / "vae"),
+            "text_encoder": UMT5EncoderModel.from_pretrained(parts / "text_encoder", dtype=dtype or "auto"),
+            "image_encoder": CLIPVisionModel.from_pretrained(parts / "image_encoder") if has_image_encoder else None,
         }
-    for module in frozen.values():
-        own_memory(module)
+    for name, module in frozen.items():
+        if module is not None:
+            own_memory(module)
+            frozen[name] = module.to(target).eval().requires_grad_(False)
+    scheduler = json.loads((parts / "scheduler" / "scheduler_config.json").read_text())["_class_name"]
     return Base(
         info=info,
-        tokenizer=PreTrainedTokenizerFast.from_pretrained(parts / "tokenizer"),
-        image_processor=CLIPImageProcessor.from_pretrained(parts / "image_processor"),
-        scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(parts / "scheduler"),
-        **{name: module.to(target).eval().requires_grad_(False) for name, module in frozen.items()},
+        tokenizer=AutoTokenizer.from_pretrained(parts / "tokenizer"),
+        image_processor=CLIPImageProcessor.from_pretrained(parts / "image_processor") if has_image_encoder else None,
+        scheduler=getattr(diffusers, scheduler).from_pretrained(parts / "scheduler"),
+        **frozen,
     )
 
 
@@ -184,7 +205,7 @@ def pick_device(device: torch.device | str | None) -> torch.device:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
     """transformers draws a bar for every component, however small; a base of milliseconds needs none."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
@@ -195,13 +216,14 @@ def _no_progress_bars() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _character_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a printable ASCII character, with T5's specials: needs no vocabulary file."""
-    vocabulary = {"<pad>": 0, "</s>": 1, "<unk>": 2} | {chr(code): code - 29 for code in range(32, 127)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=TEXT_ROWS
-    )
+def _load_diffusers(part: Path, dtype: torch.dtype | None) -> ModelMixin:
+    """Of the class that its config names."""
+    name = json.loads((part / "config.json").read_text())["_class_name"]
+    return getattr(diffusers, name).from_pretrained(part, torch_dtype=dtype)
+
+
+def _load_codec(part: Path) -> HaarCodec | AutoencoderKLWan:
+    config = HaarCodec.load_config(part)
+    if config["_class_name"] == HaarCodec.__name__:
+        return HaarCodec.from_config(config)
+    return AutoencoderKLWan.from_pretrained(part)

@@ -5,6 +5,8 @@
     weights/   the base's own tensors that were trained, by their keys  (where the base trains)
     lafid.json
 
+A base of two transformers has each of these twice, the second time as adapter_2/, lora_2/, weights_2/.
+
 Belongs here: writing, verifying and loading it. Not here: the state a killed run resumes from (`train_state`).
 """
 
@@ -21,12 +23,12 @@ from peft.utils import get_peft_model_state_dict
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 
-from model.attach import attach
+from model.attach import Transformer, attach
 from model.base import Base, BaseInfo, own_memory
 from model.files import sha256_folder, whole_folder
 from model.fusion import FaceFusion
 from model.presets import Preset
-from model.trainable import ADAPTER, LORA, LORA_NAME, WEIGHTS, FusedModel
+from model.trainable import ADAPTER, LORA, LORA_NAME, SUFFIXES, WEIGHTS, FusedModel
 
 MANIFEST_FILE = "lafid.json"
 _WEIGHTS_FILE = "weights.safetensors"
@@ -51,7 +53,7 @@ class EmbeddingSource(_Frozen):
 class Manifest(_Frozen):
     """`lafid.json`."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     preset: Preset
     base: BaseInfo
     face_engine: EmbeddingSource
@@ -72,19 +74,15 @@ def write_checkpoint(folder: Path, model: FusedModel, manifest: Manifest) -> Man
     Returns:
         `manifest` with the parts that were written.
     """
+    trained = model.trainable()
+    kinds = {name.split("/", 1)[0] for name in trained}
     with whole_folder(folder) as temporary:
-        model.fusion.save_pretrained(temporary / ADAPTER)
-        kinds = {name.split("/", 1)[0] for name in model.trainable()}
-        if LORA in kinds:
-            _save_lora(model.base.transformer, temporary / LORA)
-        if WEIGHTS in kinds:
-            (temporary / WEIGHTS).mkdir()
-            tensors = {
-                name.removeprefix(f"{WEIGHTS}/"): value.detach().cpu().contiguous()
-                for name, value in model.trainable().items()
-                if name.startswith(f"{WEIGHTS}/")
-            }
-            save_file(tensors, temporary / WEIGHTS / _WEIGHTS_FILE)
+        for suffix, (transformer, fusion) in zip(SUFFIXES, model.attached, strict=False):
+            fusion.save_pretrained(temporary / f"{ADAPTER}{suffix}")
+            if f"{LORA}{suffix}" in kinds:
+                _save_lora(transformer, temporary / f"{LORA}{suffix}")
+            if f"{WEIGHTS}{suffix}" in kinds:
+                _save_weights(trained, temporary / f"{WEIGHTS}{suffix}")
         parts = {part.name: sha256_folder(part) for part in sorted(temporary.iterdir())}
         written = manifest.model_copy(update={"parts": parts})
         (temporary / MANIFEST_FILE).write_text(written.model_dump_json(indent=2) + "\n")
@@ -103,7 +101,7 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise CheckpointError(f"{folder} holds no checkpoint: {MANIFEST_FILE} is missing") from None
     except (json.JSONDecodeError, ValidationError) as error:
-        raise CheckpointError(f"{path} is no manifest of format 1: {error}") from error
+        raise CheckpointError(f"{path} is no manifest of format 2: {error}") from error
 
 
 def load_checkpoint(folder: Path, base: Base) -> FusedModel:
@@ -114,27 +112,45 @@ def load_checkpoint(folder: Path, base: Base) -> FusedModel:
     """
     manifest = read_manifest(folder)
     if manifest.base != base.info:
-        raise CheckpointError(
-            f"{folder} was trained on base {manifest.base.name} {manifest.base.sha256[:12]}, "
-            f"not on {base.info.name} {base.info.sha256[:12]}: give it its own base"
-        )
+        raise CheckpointError(f"{folder} was trained on base {manifest.base}, not on {base.info}: give it its own base")
     for part, recorded in manifest.parts.items():
         _check_part(folder / part, recorded)
-    with _naming_part(folder / ADAPTER):
-        fusion = FaceFusion.from_pretrained(folder / ADAPTER)
+    fusions = [
+        _load_onto(folder, suffix, transformer, manifest)
+        for suffix, transformer in zip(SUFFIXES, base.transformers, strict=False)
+    ]
+    return FusedModel(base, *fusions)
+
+
+def _load_onto(folder: Path, suffix: str, transformer: Transformer, manifest: Manifest) -> FaceFusion:
+    """One transformer's parts: its fusion, attached, and what was trained of the transformer itself."""
+    adapter, lora, weights = (f"{part}{suffix}" for part in (ADAPTER, LORA, WEIGHTS))
+    if adapter not in manifest.parts:
+        raise CheckpointError(f"part {adapter} of {folder} is missing: the base has two transformers, it is for one")
+    with _naming_part(folder / adapter):
+        fusion = FaceFusion.from_pretrained(folder / adapter)
         own_memory(fusion)
-        fusion.to(base.transformer.device)
-        attach(fusion, base.transformer)
-    if LORA in manifest.parts:
-        with _naming_part(folder / LORA):
-            base.transformer.load_lora_adapter(folder / LORA, prefix=None, use_safetensors=True, adapter_name=LORA_NAME)
-    if WEIGHTS in manifest.parts:
-        with _naming_part(folder / WEIGHTS):
-            _load_weights(base.transformer, load_file(folder / WEIGHTS / _WEIGHTS_FILE))
-    fusion.eval().requires_grad_(False)
-    own_memory(base.transformer)
-    base.transformer.eval().requires_grad_(False)
-    return FusedModel(base=base, fusion=fusion)
+        fusion.to(transformer.device)
+        attach(fusion, transformer)
+    if lora in manifest.parts:
+        with _naming_part(folder / lora):
+            transformer.load_lora_adapter(folder / lora, prefix=None, use_safetensors=True, adapter_name=LORA_NAME)
+    if weights in manifest.parts:
+        with _naming_part(folder / weights):
+            _load_weights(transformer, load_file(folder / weights / _WEIGHTS_FILE))
+    own_memory(transformer)
+    transformer.eval().requires_grad_(False)
+    return fusion.eval().requires_grad_(False)
+
+
+def _save_weights(trained: dict[str, torch.nn.Parameter], part: Path) -> None:
+    part.mkdir()
+    tensors = {
+        name.removeprefix(f"{part.name}/"): value.detach().cpu().contiguous()
+        for name, value in trained.items()
+        if name.startswith(f"{part.name}/")
+    }
+    save_file(tensors, part / _WEIGHTS_FILE)
 
 
 def _save_lora(transformer: PeftAdapterMixin, part: Path) -> None:

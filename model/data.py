@@ -20,9 +20,11 @@ from model.experts import FaceFeatures
 from model.files import sha256_file, whole_file
 from model.flow import generator
 from model.presets import TEXT_ROWS
+from model.views import FaceViews
 
 _META_KEY = "lafid_clip"
 _TENSORS = ("latents", "text", "null_text", "identity", "semantic", "detail")
+_VIEW_PREFIX = "views."
 
 
 class DataError(ValueError):
@@ -39,6 +41,7 @@ class ClipMeta(BaseModel):
     fps: float = Field(gt=0, description="frames a second of the cached frames")
     face_engine: str = Field(description="name of the engine that gave the identity embedding")
     face_engine_version: str
+    identity_id: str | None = Field(None, description="the person; None: somebody who is in no other clip")
     base_sha256: str = Field(description="the base whose encoders were used")
     encoders_fingerprint: str
     extra: dict[str, str] = Field(default_factory=dict)
@@ -55,6 +58,12 @@ class ClipLatents:
     semantic: torch.Tensor  # (S, D_s)
     detail: torch.Tensor  # (P, D_d)
     meta: ClipMeta
+    views: FaceViews | None = None  # of the clip's own face; the first is the one that identity, semantic and detail tell of
+
+    @property
+    def person(self) -> str:
+        """Who it is, as far as is known."""
+        return self.meta.identity_id or f"clip {self.meta.clip_id}"
 
 
 class Batch(NamedTuple):
@@ -64,18 +73,26 @@ class Batch(NamedTuple):
     text: torch.Tensor  # (B, 512, D)
     face: FaceFeatures
     clip_ids: tuple[str, ...]
+    references: torch.Tensor | None = None  # (B, R, C, h, w)  views of each clip's face
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
-        face = FaceFeatures(*(feature.to(device) for feature in self.face))
-        return self._replace(latents=self.latents.to(device), text=self.text.to(device), face=face)
+        return self._replace(
+            latents=self.latents.to(device),
+            text=self.text.to(device),
+            face=self.face.to(device),
+            references=None if self.references is None else self.references.to(device),
+        )
 
 
 def write_clip_latents(path: Path, clip: ClipLatents) -> None:
     """One clip as one safetensors file, whole or not at all; `meta` as JSON in its header."""
-    tensors = {name: getattr(clip, name).detach().cpu().contiguous() for name in _TENSORS}
+    tensors = {name: getattr(clip, name) for name in _TENSORS}
+    if clip.views is not None:
+        tensors |= {_VIEW_PREFIX + name: value for name, value in clip.views._asdict().items()}
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with whole_file(path) as temporary:
-        save_file(tensors, temporary, metadata={_META_KEY: clip.meta.model_dump_json()})
+        save_file(whole, temporary, metadata={_META_KEY: clip.meta.model_dump_json()})
 
 
 def read_clip_latents(path: Path) -> ClipLatents:
@@ -88,7 +105,9 @@ def read_clip_latents(path: Path) -> ClipLatents:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in _TENSORS}
-        return ClipLatents(**tensors, meta=ClipMeta(**json.loads(header[_META_KEY])))
+            has_views = any(name.startswith(_VIEW_PREFIX) for name in file.keys())  # noqa: SIM118
+            views = FaceViews(*(file.get_tensor(_VIEW_PREFIX + name) for name in FaceViews._fields)) if has_views else None
+        return ClipLatents(**tensors, meta=ClipMeta(**json.loads(header[_META_KEY])), views=views)
     except (OSError, SafetensorError, KeyError, ValidationError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is no readable cached clip ({error}): encode it again") from error
 
@@ -121,11 +140,27 @@ class ClipSet:
         """SHA-256 of every file, in order: what a run's digest knows of its data."""
         return [sha256_file(file) for file in self.files]
 
-    def batch(self, indices: Sequence[int], drop_text: Sequence[bool] | None = None) -> Batch:
-        """The clips of these indices; where `drop_text` says so, with the empty caption."""
+    def batch(
+        self, indices: Sequence[int], drop_text: Sequence[bool] | None = None, views: Sequence[Sequence[int]] | None = None
+    ) -> Batch:
+        """The clips of these indices.
+
+        Args:
+            indices: which.
+            drop_text: where it says so, with the empty caption.
+            views: of each clip, which of its views are references, equally many of each; None: no references.
+
+        Raises:
+            DataError: references are asked of a clip that was cached without views.
+        """
         dropped = drop_text or [False] * len(indices)
         clips = [self.clips[index] for index in indices]
         texts = [clip.null_text if drop else clip.text for clip, drop in zip(clips, dropped, strict=True)]
+        angles = [clip.views.angles_deg[0] for clip in clips if clip.views is not None]
+        references = None
+        if views is not None:
+            shown = zip(indices, views, strict=True)
+            references = torch.stack([self.views(index).latents[list(chosen)] for index, chosen in shown])
         return Batch(
             latents=torch.stack([clip.latents for clip in clips]),
             text=torch.stack([F.pad(text, (0, 0, 0, TEXT_ROWS - text.shape[0])) for text in texts]),
@@ -133,9 +168,22 @@ class ClipSet:
                 identity=torch.stack([clip.identity for clip in clips]),
                 semantic=torch.stack([clip.semantic for clip in clips]),
                 detail=torch.stack([clip.detail for clip in clips]),
+                angles_deg=torch.stack(angles) if len(angles) == len(clips) else None,
             ),
             clip_ids=tuple(clip.meta.clip_id for clip in clips),
+            references=references,
         )
+
+    def views(self, index: int) -> FaceViews:
+        """The views of one clip's face.
+
+        Raises:
+            DataError: it was cached without.
+        """
+        found = self.clips[index].views
+        if found is None:
+            raise DataError(f"{self.files[index]} holds no views of the face: materialize training_latents again")
+        return found
 
 
 def batch_indices(clips: int, batch_size: int, seed: int, step: int) -> list[int]:
@@ -157,6 +205,7 @@ def _check_alike(first_file: Path, first: ClipLatents, file: Path, clip: ClipLat
         ("identity width", first.identity.shape[0], clip.identity.shape[0]),
         ("base", first.meta.base_sha256[:12], clip.meta.base_sha256[:12]),
         ("encoders", first.meta.encoders_fingerprint[:12], clip.meta.encoders_fingerprint[:12]),
+        ("views of the face", first.views is not None, clip.views is not None),
     ):
         if expected != found:
             raise DataError(f"{file} has {what} {found}, {first_file} has {expected}: encode them alike")

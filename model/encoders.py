@@ -1,10 +1,12 @@
 """Everything frozen, run once: text, clip and face to the tensors that training and inference both read.
 
 Belongs here: the calls of the base's encoders, so that a cached clip and a live request go through the same code. Not here:
-anything that trains (`experts`, `fusion`), finding the face (`face_processor`), the file format (`data`).
+anything that trains (`experts`, `fusion`), finding the face (`face_processor`), the networks that look at it
+(`face_encoders`), the file format (`data`).
 """
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,23 +17,41 @@ from model.base import Base
 from model.codec import normalise
 from model.data import ClipLatents, ClipMeta
 from model.experts import FaceFeatures
-from model.presets import TEXT_ROWS
+from model.face_encoders import EncoderError, FaceEncoder, LatentEncoder, VisionEncoder
+from model.presets import TEXT_ROWS, EncoderConfig
 
-_VERSION = 1
+_VERSION = 2
 """Raise it when the same input is to give other tensors: caches are keyed by the fingerprint."""
 
 
 class ClipEncoders:
-    """The frozen encoders of one base. Deterministic; without gradients; results on the base's device."""
+    """The frozen encoders of one base. Deterministic; without gradients; results on the base's device.
 
-    def __init__(self, base: Base) -> None:
+    Args:
+        base: text encoder, VAE and, where it has one, CLIP.
+        config: which networks look at the face.
+        semantic_dir: the folder of the vision encoder, where `config.semantic` is "folder".
+
+    Raises:
+        EncoderError: the config asks for an encoder that the base or the folder does not hold.
+    """
+
+    def __init__(self, base: Base, config: EncoderConfig | None = None, semantic_dir: Path | None = None) -> None:
         self.base = base
         self._pipeline = base.image_to_video()
+        config = config or EncoderConfig()
+        self._semantic = _vision(base, config, config.semantic_layer, semantic_dir)
+        self._detail: FaceEncoder = (
+            LatentEncoder(base.codec, config.detail_side_px, base.info.sha256)
+            if config.detail == "latents"
+            else _vision(base, config, config.detail_layer, semantic_dir)
+        )
 
     @property
     def fingerprint(self) -> str:
         """Names weights and preprocessing; equal fingerprints give equal tensors."""
-        return hashlib.sha256(f"{self.base.info.sha256}/{_VERSION}".encode()).hexdigest()
+        parts = (self.base.info.sha256, self._semantic.fingerprint, self._detail.fingerprint, str(_VERSION))
+        return hashlib.sha256("/".join(parts).encode()).hexdigest()
 
     @torch.no_grad()
     def text(self, prompt: str) -> torch.Tensor:
@@ -50,25 +70,31 @@ class ClipEncoders:
     @torch.no_grad()
     def video(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         """Frames (T, H, W, 3) to normalised latents (C, T', h, w)."""
-        latents = self.base.codec.encode(self._pixels(frames)).latent_dist.mode()
+        pixels = torch.from_numpy(np.array(frames)).to(self._device).permute(3, 0, 1, 2)[None].float() / 127.5 - 1.0
+        latents = self.base.codec.encode(pixels.to(self.base.codec.dtype)).latent_dist.mode()
         return normalise(self.base.codec, latents)[0]
 
-    @torch.no_grad()
-    def face(self, crop: NDArray[np.uint8], embedding: NDArray[np.float32]) -> FaceFeatures:
-        """A head-and-shoulders crop (H, W, 3) and its identity embedding (E,) to features of batch size 1."""
+    def semantic(self, crop: NDArray[np.uint8]) -> torch.Tensor:
+        """A head-and-shoulders crop (H, W, 3) to (1, S, D_s)."""
+        return self._semantic.encode([crop])
+
+    def face(
+        self, crop: NDArray[np.uint8], embedding: NDArray[np.float32], angles_deg: NDArray[np.float32] | None = None
+    ) -> FaceFeatures:
+        """One face to features of batch size 1.
+
+        Args:
+            crop: (H, W, 3), head and shoulders.
+            embedding: (E,) of any length, by the face engine.
+            angles_deg: (3,) yaw, pitch, roll; an adapter with an aligner needs them.
+        """
         identity = torch.from_numpy(np.asarray(embedding, dtype=np.float32)).to(self._device)
-        pixels = self.base.image_processor(images=crop, return_tensors="pt").to(self._device)
-        # The last hidden state but one, as Wan2.1's own image branch takes it: less bent to CLIP's text objective.
-        semantic = self.base.image_encoder(**pixels, output_hidden_states=True).hidden_states[-2]
-        side = self.base.image_encoder.config.image_size
-        still = F.interpolate(
-            self._pixels(crop[None])[:, :, 0], size=(side, side), mode="bilinear", antialias=True, align_corners=False
-        )
-        detail = normalise(self.base.codec, self.base.codec.encode(still[:, :, None]).latent_dist.mode())
+        angles = None if angles_deg is None else torch.from_numpy(np.asarray(angles_deg, np.float32)).to(self._device)[None]
         return FaceFeatures(
             identity=F.normalize(identity[None], dim=-1),
-            semantic=semantic,
-            detail=detail[:, :, 0].flatten(2).transpose(1, 2),  # (1, h * w, C)
+            semantic=self.semantic(crop),
+            detail=self._detail.encode([crop]),
+            angles_deg=angles,
         )
 
     def encode_clip(
@@ -78,7 +104,7 @@ class ClipEncoders:
         embedding: NDArray[np.float32],
         meta: ClipMeta,
     ) -> ClipLatents:
-        """All that training reads of one clip, on the CPU.
+        """All that training reads of one clip but its views (`views.encode_views`), on the CPU.
 
         Args:
             frames: (T, H, W, 3) at the preset's size and rate (`video_io.read_frames`, `video_io.fit_frames`).
@@ -101,7 +127,12 @@ class ClipEncoders:
     def _device(self) -> torch.device:
         return self.base.codec.device
 
-    def _pixels(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        """(T, H, W, 3) uint8 to (1, 3, T, H, W) in [-1, 1]."""
-        video = torch.from_numpy(np.array(frames)).to(self._device).permute(3, 0, 1, 2)[None]
-        return video.float() / 127.5 - 1.0
+
+def _vision(base: Base, config: EncoderConfig, layer: int, semantic_dir: Path | None) -> VisionEncoder:
+    if config.semantic == "folder":
+        if semantic_dir is None:
+            raise EncoderError("the preset's semantic encoder is a folder: name one of a CLIP, SigLIP or DINOv2")
+        return VisionEncoder.from_folder(semantic_dir, layer, base.codec.device)
+    if base.image_encoder is None:
+        raise EncoderError(f"base {base.info.name} has no image encoder: set `semantic` to folder and name one")
+    return VisionEncoder(base.image_encoder, base.image_processor, layer, base.info.sha256)

@@ -19,6 +19,11 @@ class FaceFeatures(NamedTuple):
     identity: torch.Tensor  # (B, E) of unit length
     semantic: torch.Tensor  # (B, S, D_s)
     detail: torch.Tensor  # (B, P, D_d)
+    angles_deg: torch.Tensor | None = None  # (B, 3)  yaw, pitch, roll; only the pose-shared aligner reads them
+
+    def to(self, device: torch.device) -> "FaceFeatures":
+        """The same features on `device`."""
+        return self._replace(**{name: value.to(device) for name, value in self._asdict().items() if value is not None})
 
 
 class VectorProjection(nn.Module):

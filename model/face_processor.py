@@ -1,7 +1,11 @@
-"""From a picture to the one face that conditions a video: chosen, cut to head and shoulders, with its identity.
+"""From a picture to the one face that conditions a video: chosen, cut out on white, aligned, with its pose and identity.
 
 Belongs here: the choice among faces, its errors, and the crop that training and inference share. Not here: detection and
-embedding (`face_engine`), encoding the crop (`encoders`).
+embedding (`face_engine`), encoding the crop (`encoders`), segmentation by a network (curation).
+
+CoFE's figure shows a head-and-shoulders crop whose background is white and does not say how it was cut out. Ours is an oval
+mask: an ellipse around the head, tilted as the landmarks tilt, and one around the shoulders. It needs no network, and it keeps
+what lies between hair and oval.
 """
 
 from dataclasses import dataclass
@@ -9,16 +13,32 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PilImage
 
+from model.face_engine.five_points import five_points
 from model.face_engine.interface import Box, Face, FaceEngine, Image
+from model.face_engine.rotations import Angles
 
 FaceChoice = Literal["only", "largest"] | int
 """Which of the faces: the only one there is, the largest, or a number counted from 0, largest first."""
+
+Points = NDArray[np.float32]
+"""(L, 2), x and y in pixels of the picture."""
+
+ALIGNED_SIDE_PX = 112
 
 # Of the detector's box, which reaches from brows to chin: hair above, shoulders below, as in CoFE's figure.
 _SIDE_OF_BOX = 2.4
 _ABOVE_BOX = 0.6
 _WHITE = 255
+# The oval mask in sides of the box, from the middle between eyes and mouth, y towards the chin: (x, y) and half axes.
+_HEAD = ((0.0, -0.1), (0.85, 1.0))
+_SHOULDERS = ((0.0, 1.5), (1.25, 0.8))
+
+# Where InsightFace's `norm_crop` puts eyes, nose and mouth corners at 112 px: what ArcFace networks were trained on.
+_ALIGNED_POINTS_PX = np.array(
+    ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)), np.float64
+)
 
 
 class FaceError(ValueError):
@@ -30,18 +50,23 @@ class ReferenceFace:
     """The face that conditions a video.
 
     Attributes:
-        crop: (S, S, 3) uint8 RGB, head and shoulders, white where it reaches beyond the picture.
+        crop: (S, S, 3) uint8 RGB, head and shoulders on white.
         embedding: (E,) float32 of unit length.
         box_xyxy_px: the face's box in the picture.
+        aligned: (112, 112, 3) uint8 RGB, eyes, nose and mouth where ArcFace networks expect them; None where the engine gives
+            no landmarks.
+        angles: yaw, pitch and roll in degrees; None where the engine gives no reliable pose.
     """
 
     crop: Image
     embedding: NDArray[np.float32]
     box_xyxy_px: Box
+    aligned: Image | None
+    angles: Angles | None
 
 
 def process_face(image: Image, engine: FaceEngine, choose: FaceChoice = "only") -> ReferenceFace:
-    """Finds, chooses, crops and identifies a face in `image` (H, W, 3) uint8 RGB.
+    """Finds, chooses, cuts out and identifies a face in `image` (H, W, 3) uint8 RGB.
 
     Raises:
         FaceError: there is no face, there are several and none was chosen, or fewer than the number asked for.
@@ -49,12 +74,23 @@ def process_face(image: Image, engine: FaceEngine, choose: FaceChoice = "only") 
     face = _choose(engine.detect(image), choose, engine.info.name)
     if face.embedding is None:
         raise FaceError(f"{engine.info.name} gave no identity embedding for the face: use an engine that does")
-    crop = head_and_shoulders(image, face.box_xyxy_px)
-    return ReferenceFace(crop=crop, embedding=face.embedding, box_xyxy_px=face.box_xyxy_px)
+    return ReferenceFace(
+        crop=head_and_shoulders(image, face.box_xyxy_px, face.landmarks_px),
+        embedding=face.embedding,
+        box_xyxy_px=face.box_xyxy_px,
+        aligned=align(image, face.landmarks_px),
+        angles=face.angles,
+    )
 
 
-def head_and_shoulders(image: Image, box: Box) -> Image:
-    """A square around head and shoulders of the face in `box`, at the picture's own scale, white beyond its edges."""
+def head_and_shoulders(image: Image, box: Box, landmarks_px: Points | None = None) -> Image:
+    """A square around head and shoulders of the face in `box`, at the picture's own scale; white outside the oval mask.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        box: of the face; it gives the crop's size.
+        landmarks_px: of the face (a set that `five_points` knows): the mask follows their place and tilt, without them the box.
+    """
     x1, y1, x2, y2 = box
     face_side = max(x2 - x1, y2 - y1)
     side = max(1, round(_SIDE_OF_BOX * face_side))
@@ -65,7 +101,58 @@ def head_and_shoulders(image: Image, box: Box) -> Image:
     rows = slice(max(top, 0), min(top + side, height))
     columns = slice(max(left, 0), min(left + side, width))
     crop[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = image[rows, columns]
+    crop[~_oval_mask(side, (left, top), box, _five(landmarks_px))] = _WHITE
     return crop
+
+
+def align(image: Image, landmarks_px: Points) -> Image | None:
+    """(112, 112, 3): the similarity transform that brings the five points to ArcFace's places (Umeyama 1991), bilinear.
+
+    None where there are no landmarks.
+    """
+    points = _five(landmarks_px)
+    if points is None:
+        return None
+    matrix = _similarity(_ALIGNED_POINTS_PX, points)  # PIL asks where each output pixel comes from
+    size = (ALIGNED_SIDE_PX, ALIGNED_SIDE_PX)
+    coefficients = tuple(matrix.ravel())
+    warped = PilImage.fromarray(image).transform(size, PilImage.Transform.AFFINE, coefficients, PilImage.Resampling.BILINEAR)
+    return np.asarray(warped)
+
+
+def _five(landmarks_px: Points | None) -> NDArray[np.float64] | None:
+    return five_points(landmarks_px) if landmarks_px is not None and len(landmarks_px) else None
+
+
+def _similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2, 3): rotation, scale and shift that take `source` (N, 2) to `target` (N, 2) with least squares.
+
+    As complex numbers a similarity is z -> a z + b, so this is a regression with one coefficient.
+    """
+    z, w = (points[:, 0] + 1j * points[:, 1] for points in (source, target))
+    centred = z - z.mean()
+    a = np.vdot(centred, w - w.mean()) / np.vdot(centred, centred)
+    b = w.mean() - a * z.mean()
+    return np.array(((a.real, -a.imag, b.real), (a.imag, a.real, b.imag)))
+
+
+def _oval_mask(side: int, origin: tuple[int, int], box: Box, points: NDArray[np.float64] | None) -> NDArray[np.bool_]:
+    """(side, side), True within head or shoulders, for a crop whose first pixel is `origin` (x, y) of the picture."""
+    x1, y1, x2, y2 = box
+    face_side = max(x2 - x1, y2 - y1)
+    middle, down = np.array(((x1 + x2) / 2, (y1 + y2) / 2)), np.array((0.0, 1.0))
+    if points is not None:
+        eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
+        length = float(np.linalg.norm(mouth - eyes))
+        middle, down = (eyes + mouth) / 2, (mouth - eyes) / length if length > 0 else down
+    grid = np.stack(np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5), axis=-1) + np.array(origin) - middle
+    tilted = np.stack([grid @ np.array((down[1], -down[0])), grid @ down], axis=-1) / face_side
+    # Shoulders stay level when the head tilts.
+    return _within(tilted, *_HEAD) | _within(grid / face_side, *_SHOULDERS)
+
+
+def _within(at: NDArray[np.float64], centre: tuple[float, float], half_axes: tuple[float, float]) -> NDArray[np.bool_]:
+    return (((at - np.array(centre)) / np.array(half_axes)) ** 2).sum(axis=-1) <= 1.0
 
 
 def _choose(faces: list[Face], choose: FaceChoice, engine: str) -> Face:

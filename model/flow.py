@@ -2,8 +2,8 @@
 
 Belongs here: sigma, noisy latents, target, loss, random generators. Not here: the loop, the optimiser, or any state.
 
-Convention (Wan, diffusers): x_sigma = (1 - sigma) x0 + sigma n, target n - x0, timestep 1000 sigma. The first latent frame is
-the given image: clean, at timestep 0 and outside the loss (Wan2.2 TI2V).
+Convention (Wan, diffusers): x_sigma = (1 - sigma) x0 + sigma n, target n - x0, timestep 1000 sigma. With `first_frame` the
+first latent frame is the given image: clean, at timestep 0 and outside the loss (Wan2.2 TI2V); without, it is drawn too.
 """
 
 import hashlib
@@ -27,23 +27,26 @@ def shift_sigma(uniform: torch.Tensor, shift: float) -> torch.Tensor:
     return shift * uniform / (1 + (shift - 1) * uniform)
 
 
-def add_noise(clean: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """x_sigma (B, C, T, h, w) for sigma (B,), its first latent frame left clean."""
+def add_noise(clean: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor, first_frame: bool = True) -> torch.Tensor:
+    """x_sigma (B, C, T, h, w) for sigma (B,), its first latent frame left clean where it is given."""
     sigma = sigma.view(-1, 1, 1, 1, 1)
     noisy = (1 - sigma) * clean + sigma * noise
-    return torch.cat([clean[:, :, :1], noisy[:, :, 1:]], dim=2)
+    return torch.cat([clean[:, :, :1], noisy[:, :, 1:]], dim=2) if first_frame else noisy
 
 
-def token_timesteps(sigma: torch.Tensor, latents: torch.Tensor, patch: tuple[int, int, int]) -> torch.Tensor:
-    """(B, tokens) float32: 0 for the tokens of the first latent frame, 1000 sigma for all others."""
+def token_timesteps(
+    sigma: torch.Tensor, latents: torch.Tensor, patch: tuple[int, int, int], first_frame: bool = True
+) -> torch.Tensor:
+    """(B, tokens) float32: 1000 sigma, and 0 for the tokens of a first latent frame that is given."""
     batch, _, frames, height, width = latents.shape
     per_frame = (height // patch[1]) * (width // patch[2])
     timesteps = (TIMESTEPS * sigma.float()).view(batch, 1, 1).repeat(1, frames, per_frame)
-    timesteps[:, 0] = 0
+    if first_frame:
+        timesteps[:, 0] = 0
     return timesteps.flatten(1)
 
 
-def flow_loss(velocity: torch.Tensor, clean: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """(B,): mean squared error of each clip's predicted velocity, without the first latent frame."""
+def flow_loss(velocity: torch.Tensor, clean: torch.Tensor, noise: torch.Tensor, first_frame: bool = True) -> torch.Tensor:
+    """(B,): mean squared error of each clip's predicted velocity, without a first latent frame that is given."""
     error = velocity.float() - (noise - clean)
-    return error[:, :, 1:].square().mean(dim=(1, 2, 3, 4))
+    return error[:, :, int(first_frame) :].square().mean(dim=(1, 2, 3, 4))

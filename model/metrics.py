@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from model.data import ClipSet
+from model.draws import first_views
 from model.face_engine.interface import FaceEngine
 from model.flow import add_noise, flow_loss, generator, shift_sigma
+from model.references import References
 from model.trainable import FusedModel
 
 _TRIPLES_A_FORWARD = 8
@@ -28,7 +30,8 @@ class IdentitySimilarity:
 
 @torch.no_grad()
 def fixed_flow_loss(model: FusedModel, clips: ClipSet, triples: int, seed: int, shift: float) -> float:
-    """Mean flow loss over fixed (clip, noise, sigma) triples, with text and face given.
+    """Mean flow loss over fixed (clip, noise, sigma) triples, with text, face, references and first frame given (the
+    last not to a base that takes none).
 
     The triples are a function of the arguments alone, so two models are compared on the same ones. Clips take turns, and
     sigma runs through evenly spaced quantiles of the training distribution in an order unrelated to theirs.
@@ -38,13 +41,19 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, triples: int, seed: int, 
     noise = torch.stack(
         [torch.randn(clips.clips[0].latents.shape, generator=generator(seed, "fixed-noise", triple)) for triple in range(triples)]
     )
+    wanted = model.fusion.config.references
+    first_frame = model.base.info.layout != "t2v"
     losses = []
     for start in range(0, triples, _TRIPLES_A_FORWARD):
         chosen = range(start, min(start + _TRIPLES_A_FORWARD, triples))
-        batch = clips.batch([triple % len(clips) for triple in chosen]).to(model.device)
+        indices = [triple % len(clips) for triple in chosen]
+        views = first_views(clips, indices, wanted["views"]) if wanted else None
+        batch = clips.batch(indices, views=views).to(model.device)
+        references = None if batch.references is None else References(batch.references)
         sigma, drawn = (values[chosen.start : chosen.stop].to(model.device) for values in (sigmas, noise))
-        noisy = add_noise(batch.latents, drawn, sigma)
-        losses.append(flow_loss(model.velocity(noisy, sigma, batch), batch.latents, drawn))
+        noisy = add_noise(batch.latents, drawn, sigma, first_frame)
+        velocity = model.velocity(noisy, sigma, batch, references=references, first_frame=first_frame)
+        losses.append(flow_loss(velocity, batch.latents, drawn, first_frame))
     return float(torch.cat(losses).mean())
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints in MLflow: logged with their base, registered, given an alias, pulled back.
+"""Checkpoints in MLflow: logged (with a base that has no address), registered, given an alias, pulled back.
 
 Belongs here: the only use of mlflow in the model half. Not here: which tracking server is meant (the caller sets the URI and
 the experiment, or the environment does), when a model is promoted, or anything about drawing (`pipeline`).
@@ -15,12 +15,18 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from model.checkpoint import Manifest, read_manifest
 from model.face_engine.interface import FaceEngine
 from model.pipeline import LafidPipeline, load
 
+if TYPE_CHECKING:
+    import torch
+
 _CHECKPOINT, _BASE = "checkpoint", "base"
+_BASE_DIR = "base_dir"
+"""What `mlflow.pyfunc.load_model(uri, model_config={"base_dir": ...})` names, where the base does not travel along."""
 _PACKAGE = Path(__file__).parent
 # What the package `model` needs to draw a video. Pinned to what is installed when a checkpoint is logged.
 _REQUIREMENTS = (
@@ -66,11 +72,11 @@ def log_checkpoint(
     metrics: Mapping[str, float],
     params: Mapping[str, str] | None = None,
 ) -> LoggedCheckpoint:
-    """Logs a checkpoint and its base as one LoggedModel, in a run of its own unless one is active.
+    """Logs a checkpoint as one LoggedModel, in a run of its own unless one is active.
 
     Args:
         checkpoint_dir: as `train.train` gives it.
-        base_dir: its base; it has no public address, so it travels along.
+        base_dir: its base; it travels along where it has no public address.
         name: of the LoggedModel (and of the run).
         tags: the caller's (git commit, Dagster run, ...); what the checkpoint knows of itself is added.
         metrics: belong to this model, at the checkpoint's step.
@@ -78,6 +84,7 @@ def log_checkpoint(
     """
     mlflow = _mlflow()
     manifest = read_manifest(checkpoint_dir)
+    artifacts = {_CHECKPOINT: str(checkpoint_dir)} | ({} if manifest.base.repository else {_BASE: str(base_dir)})
     all_tags = {**_tags(manifest), **tags}
     all_params = {**_params(manifest), **(params or {})}
     active = mlflow.active_run()
@@ -88,7 +95,8 @@ def log_checkpoint(
             name=name,
             python_model=str(_PACKAGE / "pyfunc_model.py"),
             code_paths=[str(_PACKAGE)],
-            artifacts={_CHECKPOINT: str(checkpoint_dir), _BASE: str(base_dir)},
+            artifacts=artifacts,
+            model_config={_BASE_DIR: ""},
             pip_requirements=_pinned_requirements(),
             params=all_params,
             tags=all_tags,
@@ -112,23 +120,38 @@ def set_alias(name: str, alias: str, version: str) -> None:
     _mlflow().MlflowClient().set_registered_model_alias(name, alias, version)
 
 
-def pull(model_uri: str, device: str | None = None, face_engine: FaceEngine | None = None) -> LafidPipeline:
+def pull(
+    model_uri: str,
+    device: str | None = None,
+    face_engine: FaceEngine | None = None,
+    *,
+    base_dir: Path | None = None,
+    dtype: "torch.dtype | None" = None,
+    low_memory: bool = False,
+    semantic_dir: Path | None = None,
+) -> LafidPipeline:
     """A model from the registry, ready to draw.
 
     Args:
         model_uri: models:/lafid@champion, models:/lafid/3, models:/m-...
-        device, face_engine: as for `pipeline.load`.
+        base_dir: where its base lies, unless that travels with the model.
+        device, face_engine, dtype, low_memory, semantic_dir: as for `pipeline.load`.
 
     Raises:
-        PackageError: the model was not logged by `log_checkpoint`.
+        PackageError: the model was not logged by `log_checkpoint`, or its base is not given.
     """
     mlflow = _mlflow()
     folder = Path(mlflow.artifacts.download_artifacts(model_uri))
     flavors = mlflow.models.Model.load(str(folder)).flavors
     artifacts = flavors.get("python_function", {}).get("artifacts", {})
-    if not {_CHECKPOINT, _BASE} <= set(artifacts):
+    if _CHECKPOINT not in artifacts:
         raise PackageError(f"{model_uri} is no LaFID model: it holds {', '.join(sorted(artifacts)) or 'no artifacts'}")
-    return load(folder / artifacts[_CHECKPOINT]["path"], folder / artifacts[_BASE]["path"], device, face_engine)
+    checkpoint_dir = folder / artifacts[_CHECKPOINT]["path"]
+    if _BASE in artifacts:
+        base_dir = folder / artifacts[_BASE]["path"]
+    if base_dir is None:
+        raise PackageError(f"{model_uri} needs its base {read_manifest(checkpoint_dir).base}: fetch it and name its folder")
+    return load(checkpoint_dir, base_dir, device, face_engine, dtype=dtype, low_memory=low_memory, semantic_dir=semantic_dir)
 
 
 def _mlflow() -> ModuleType:
@@ -145,6 +168,7 @@ def _tags(manifest: Manifest) -> dict[str, str]:
         "preset": manifest.preset.name,
         "base": manifest.base.name,
         "base_sha256": manifest.base.sha256,
+        **({"base_repository": f"{manifest.base.repository}@{manifest.base.revision}"} if manifest.base.repository else {}),
         "dataset_version": manifest.dataset_version,
         "face_engine": manifest.face_engine.name,
         "seed": str(manifest.seed),

@@ -1,15 +1,31 @@
 """Every number of a training run as typed, frozen Python; a preset is one such object under a name.
 
-Belongs here: sizes, rates, seeds, each with its bounds and one sentence. Not here: anything that loads torch
-(Dagster's definitions read these types), and presets whose base cannot be run.
+Belongs here: sizes, rates, seeds, each with its bounds and one sentence. Not here: the bases (`base_specs`), and anything
+that loads torch (Dagster's definitions read these types).
 """
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from model.base_specs import (
+    TINY,
+    TINY_TWO_EXPERTS,
+    WAN21_I2V_14B,
+    WAN21_T2V_1B,
+    WAN21_T2V_14B,
+    WAN21_VACE_1B,
+    WAN21_VACE_14B,
+    WAN22_I2V_A14B,
+    WAN22_TI2V_5B,
+    BaseSpec,
+)
+
 FusionKind = Literal["cofe", "mofe"]
-Trainable = Literal["adapter", "adapter_and_lora", "all"]
+Injection = Literal["narrow", "full"]
+AngleEmbedding = Literal["harmonic", "timestep"]
+AlignerJoin = Literal["input", "tokens"]
+Trainable = Literal["adapter", "adapter_and_cross_attention", "adapter_and_lora", "all"]
 
 TEXT_ROWS = 512
 """Rows of text Wan was trained with; diffusers hard-codes them and masks none, so shorter text is padded with zeros."""
@@ -20,12 +36,14 @@ class _Frozen(BaseModel):
 
 
 class ClipSize(_Frozen):
-    """The video tensor of one training clip, in pixels and frames."""
+    """The tensors of one training clip, in pixels and frames: its video, and the views of its face beside it."""
 
     frames: PositiveInt = Field(9, description="frames of a clip")
     height: PositiveInt = Field(64, description="pixels; a multiple of the codec's factor times the patch")
     width: PositiveInt = Field(64, description="pixels; a multiple of the codec's factor times the patch")
     fps: float = Field(8.0, gt=0, description="frames a second; clips are cut by time, whatever rate they were filmed at")
+    views: PositiveInt = Field(4, description="most views of the face that are cached, by different yaw")
+    view_side: PositiveInt = Field(32, description="pixels a side of a cached view; a multiple like height and width")
 
     @property
     def duration_s(self) -> float:
@@ -33,15 +51,60 @@ class ClipSize(_Frozen):
         return (self.frames - 1) / self.fps
 
 
+class AlignerConfig(_Frozen):
+    """The pose-shared aligner (FaithfulFaces): what a face says of its person whatever its pose."""
+
+    dictionary: PositiveInt = Field(4096, description="learned elements that all poses share (the paper's number)")
+    width: PositiveInt = Field(512, description="width of an element, and of the aligner's tokens")
+    angle_embedding: AngleEmbedding = Field("harmonic", description="harmonic: periodic; timestep: the paper's, which is not")
+    frequencies: PositiveInt = Field(8, description="sines, and as many cosines, of each Euler angle")
+    joins: AlignerJoin = Field("input", description="its output joins the embedded noisy video, or the fused face tokens")
+    detach: bool = Field(True, description="the flow loss does not train the aligner; the contrastive loss alone does")
+    pairs: PositiveInt = Field(1024, description="most pairs of views in a contrastive batch (the paper's number)")
+    chunk: PositiveInt = Field(64, description="views whose correlation with the dictionary is in memory at a time")
+    loss_weight: float = Field(1.0, gt=0, description="of the contrastive loss beside the flow loss")
+
+
+class ReferenceConfig(_Frozen):
+    """Further views of the face as clean tokens at the end of the sequence (Mv2ID)."""
+
+    views: PositiveInt = Field(3, description="views of a training clip")
+    masked_share: float = Field(0.6, ge=0, lt=1, description="of each view's tokens, hidden in training (the paper's lead)")
+
+
 class FusionConfig(_Frozen):
-    """The face branch: three experts, fused, read by a narrow attention beside the text cross-attention."""
+    """The adapter: three experts, fused and read in every block, and the parts that join them."""
 
     kind: FusionKind = Field("cofe", description="cofe: a gate a block (paper v3); mofe: one gate for the network (v1)")
+    time_aware: bool = Field(False, description="gates see the timestep too; a fresh one does not use it")
+    injection: Injection = Field("narrow", description="narrow: a width of its own; full: the width and heads of the block")
     tokens: PositiveInt = Field(4, description="tokens every expert is projected to")
     token_width: PositiveInt = Field(64, description="width of those tokens")
     gate_width: PositiveInt = Field(64, description="hidden width of a gate")
-    attention_width: PositiveInt = Field(64, description="width of the branch's own query, key and value")
-    head_width: PositiveInt = Field(32, description="width of one head; divides attention_width")
+    attention_width: PositiveInt = Field(64, description="width of the narrow branch's query, key and value")
+    head_width: PositiveInt = Field(32, description="width of one narrow head; divides attention_width")
+    aligner: AlignerConfig | None = Field(None, description="the pose-shared aligner; None: without")
+    references: ReferenceConfig | None = Field(None, description="multi-view references; None: without")
+
+
+class FeatureShapes(_Frozen):
+    """What the frozen encoders give of one face; the table of presets counts with these, training with what it is given."""
+
+    identity_width: PositiveInt = Field(512, description="ArcFace")
+    semantic_tokens: PositiveInt = Field(257, description="CLIP ViT-H/14 at 224 px")
+    semantic_width: PositiveInt = Field(1280, description="CLIP ViT-H/14")
+    detail_tokens: PositiveInt = Field(1024, description="VAE latents of the crop")
+    detail_width: PositiveInt = Field(16, description="channels of the VAE")
+
+
+class EncoderConfig(_Frozen):
+    """Which frozen encoders speak for the semantic and the detail expert; identity is the face engine's embedding."""
+
+    semantic: Literal["base", "folder"] = Field("base", description="the base's own CLIP, or a CLIP, SigLIP or DINOv2 given")
+    semantic_layer: int = Field(-2, description="which of its hidden states; -2 as Wan2.1's own image branch takes it")
+    detail: Literal["latents", "vision"] = Field("latents", description="the VAE's latents, or a shallow hidden state")
+    detail_side_px: PositiveInt = Field(64, description="pixels a side of the crop that the VAE sees")
+    detail_layer: int = Field(4, description="which hidden state, where detail is `vision`")
 
 
 class TrainConfig(_Frozen):
@@ -57,7 +120,9 @@ class TrainConfig(_Frozen):
     flow_shift: float = Field(3.0, gt=0, description="sigma shift of flow matching; 1 draws sigma uniformly")
     text_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the empty caption")
     face_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the null face tokens")
-    trainable: Trainable = Field(description="adapter alone, adapter and LoRA on the base, or everything")
+    reference_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the null reference tokens")
+    first_frame_dropout: float = Field(0.0, ge=0, le=1, description="share of batches whose first frame is drawn, not given")
+    trainable: Trainable = Field(description="the adapter, and of the base: nothing, cross-attention, LoRA, everything")
     lora_rank: PositiveInt = Field(16, description="rank of LoRA where it trains")
     lora_alpha: PositiveInt = Field(16, description="LoRA's scale times its rank")
     checkpoint_every: PositiveInt = Field(description="updates between two states from which a killed run goes on")
@@ -66,9 +131,12 @@ class TrainConfig(_Frozen):
 
 
 class Preset(_Frozen):
-    """All that fixes a run beside its data and its base."""
+    """All that fixes a run beside its data and its base's weights."""
 
     name: str = Field(description="the preset's own name; a changed copy keeps it")
+    base: BaseSpec
+    features: FeatureShapes = FeatureShapes()
+    encoders: EncoderConfig = EncoderConfig()
     clip: ClipSize
     fusion: FusionConfig
     train: TrainConfig
@@ -76,21 +144,77 @@ class Preset(_Frozen):
 
 _TINY = Preset(
     name="tiny",
+    base=TINY,
+    features=FeatureShapes(identity_width=128, semantic_tokens=65, semantic_width=64, detail_tokens=256, detail_width=48),
     clip=ClipSize(frames=9, height=64, width=64),
-    fusion=FusionConfig(),
+    fusion=FusionConfig(
+        time_aware=True,
+        aligner=AlignerConfig(dictionary=64, width=32, pairs=8, chunk=4),
+        references=ReferenceConfig(views=2),
+    ),
     # The tiny base is random: unless everything trains, there is nothing for the face branch to steer.
     train=TrainConfig(
         steps=120,
         batch_size=2,
         lr=5e-3,
         warmup_steps=10,
+        first_frame_dropout=0.2,
         trainable="all",
         checkpoint_every=30,
         log_every=10,
     ),
 )
 
-PRESETS = {preset.name: preset for preset in (_TINY,)}
+_DETAIL_PX = 512
+_ENCODERS = EncoderConfig(semantic="folder", detail_side_px=_DETAIL_PX)
+_480P = ClipSize(frames=81, height=480, width=832, fps=16, view_side=256)
+_704P = ClipSize(frames=81, height=704, width=1248, fps=24, view_side=256)
+_WIDE = FusionConfig(tokens=32, token_width=1024, gate_width=512, attention_width=512, head_width=64)
+_LORA = TrainConfig(
+    steps=20_000,
+    batch_size=32,
+    lr=1e-4,
+    warmup_steps=500,
+    trainable="adapter_and_lora",
+    lora_rank=128,
+    lora_alpha=128,
+    checkpoint_every=500,
+    log_every=20,
+)
+# CoFE v3's figure: cross-attention trains, self-attention and feed-forward do not. DiffSynth's rate for full weights.
+_CROSS_ATTENTION = _LORA.model_copy(update={"trainable": "adapter_and_cross_attention", "lr": 1e-5})
+
+
+def _wan(base: BaseSpec, clip: ClipSize = _480P, train: TrainConfig = _LORA, **parts: object) -> Preset:
+    features = FeatureShapes(detail_width=base.latent_channels, detail_tokens=(_DETAIL_PX // base.spatial_factor) ** 2)
+    return Preset(
+        name=base.name,
+        base=base,
+        features=features,
+        encoders=_ENCODERS,
+        clip=clip,
+        fusion=_WIDE.model_copy(update=parts),
+        # A text-to-video base cannot be given a first frame.
+        train=train.model_copy(update={"first_frame_dropout": 1.0}) if base.layout == "t2v" else train,
+    )
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        _TINY,
+        _TINY.model_copy(update={"name": TINY_TWO_EXPERTS.name, "base": TINY_TWO_EXPERTS}),
+        _wan(WAN21_T2V_1B),
+        # Mv2ID's base is a 14B text-to-video model.
+        _wan(WAN21_T2V_14B, references=ReferenceConfig()),
+        _wan(WAN21_I2V_14B),
+        _wan(WAN22_TI2V_5B, clip=_704P, train=_CROSS_ATTENTION),
+        _wan(WAN22_I2V_A14B),
+        _wan(WAN21_VACE_1B),
+        # FaithfulFaces: VACE-14B, LoRA of rank 128, dictionary of 4096.
+        _wan(WAN21_VACE_14B, aligner=AlignerConfig()),
+    )
+}
 
 
 def preset(name: str) -> Preset:

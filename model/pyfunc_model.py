@@ -25,11 +25,14 @@ class VideoRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image: str = Field(description="base64 of a PNG or JPEG: the first frame and the face")
+    image: str = Field("", description="base64 of a PNG or JPEG: the first frame and, without photos, the face")
+    photos: list[str] = Field([], description="base64 of pictures of the person; without `image` the first frame is drawn")
     prompt: str
+    negative_prompt: str = ""
     seed: int = 0
     steps: int = 20
     guidance: float = 3.0
+    face_guidance: float = 1.0
 
 
 class VideoAnswer(BaseModel):
@@ -46,7 +49,10 @@ class LafidModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Called by MLflow once, with the paths of the artifacts that `package` logged."""
-        self.pipeline = load(Path(context.artifacts["checkpoint"]), Path(context.artifacts["base"]))
+        base = context.artifacts.get("base") or context.model_config["base_dir"]
+        if not base:
+            raise ValueError("the model's base does not travel with it: load it with model_config={'base_dir': its folder}")
+        self.pipeline = load(Path(context.artifacts["checkpoint"]), Path(base))
 
     def predict(
         self, context: PythonModelContext, model_input: list[VideoRequest], params: dict[str, Any] | None = None
@@ -55,9 +61,15 @@ class LafidModel(PythonModel):
         return [self._draw(request) for request in model_input]
 
     def _draw(self, request: VideoRequest) -> VideoAnswer:
-        picture = Image.open(io.BytesIO(base64.b64decode(request.image)))
         frames = self.pipeline.generate(
-            picture, request.prompt, seed=request.seed, steps=request.steps, guidance=request.guidance
+            _picture(request.image) if request.image else None,
+            request.prompt,
+            photos=[_picture(photo) for photo in request.photos],
+            negative_prompt=request.negative_prompt or None,
+            seed=request.seed,
+            steps=request.steps,
+            guidance=request.guidance,
+            face_guidance=request.face_guidance,
         )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "video.mp4"
@@ -65,6 +77,10 @@ class LafidModel(PythonModel):
             video = base64.b64encode(path.read_bytes()).decode()
         digest = hashlib.sha256(frames.tobytes()).hexdigest()
         return VideoAnswer(video=video, fps=self.pipeline.fps, frames=len(frames), frames_sha256=digest)
+
+
+def _picture(encoded: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(encoded)))
 
 
 mlflow.models.set_model(LafidModel())

@@ -22,6 +22,7 @@ import torch
 from model.base import Base, load_base
 from model.checkpoint import EmbeddingSource, Manifest, read_manifest, write_checkpoint
 from model.data import Batch, ClipSet, DataError, batch_indices
+from model.draws import choose_pairs, choose_views, hide_references
 from model.flow import add_noise, flow_loss, generator, shift_sigma
 from model.metrics import fixed_flow_loss
 from model.presets import Preset, TrainConfig
@@ -105,13 +106,12 @@ def train(
     restored = restore_state(states, parameters, optimizer)
     first, loss_before = restored or (0, _judge(model, clips, config))
 
-    model.base.transformer.train()
-    model.fusion.train()
+    model.set_training(True)
     for step in range(first, config.steps):
-        batch = _draw_batch(clips, config, step).to(model.device)
-        loss = _step_loss(model, batch, config, step)
+        batch = _draw_batch(clips, preset, step).to(model.device)
+        loss = _flow_loss(model, batch, preset, step)
         optimizer.zero_grad()
-        loss.backward()
+        (loss + _aligner_loss(model, clips, preset, step)).backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
         _stop_unless_finite(loss, grad_norm, step, batch)
         lr = _learning_rate(config, step)
@@ -126,8 +126,7 @@ def train(
         if done % config.checkpoint_every == 0 and done < config.steps:
             save_state(states, done, loss_before, parameters, optimizer)
 
-    model.base.transformer.eval()
-    model.fusion.eval()
+    model.set_training(False)
     manifest = Manifest(
         preset=preset,
         base=base.info,
@@ -149,21 +148,40 @@ def train(
     return _result(finished, started, resumed_from=first)
 
 
-def _draw_batch(clips: ClipSet, config: TrainConfig, step: int) -> Batch:
+def _draw_batch(clips: ClipSet, preset: Preset, step: int) -> Batch:
+    config, wanted = preset.train, preset.fusion.references
     dice = torch.rand(config.batch_size, generator=generator(config.seed, "text-dropout", step))
     indices = batch_indices(len(clips), config.batch_size, config.seed, step)
-    return clips.batch(indices, drop_text=(dice < config.text_dropout).tolist())
+    views = choose_views(clips, indices, wanted.views, config.seed, step) if wanted else None
+    return clips.batch(indices, (dice < config.text_dropout).tolist(), views)
 
 
-def _step_loss(model: FusedModel, batch: Batch, config: TrainConfig, step: int) -> torch.Tensor:
+def _flow_loss(model: FusedModel, batch: Batch, preset: Preset, step: int) -> torch.Tensor:
     """The batch's flow loss. Drawn on the CPU, so that a run does not depend on the device's generator."""
+    config, wanted = preset.train, preset.fusion.references
     uniform = torch.rand(config.batch_size, generator=generator(config.seed, "sigma", step))
     sigma = shift_sigma(uniform, config.flow_shift).to(model.device)
     noise = torch.randn(batch.latents.shape, generator=generator(config.seed, "noise", step)).to(model.device)
     keep_face = torch.rand(config.batch_size, generator=generator(config.seed, "face-dropout", step)) >= config.face_dropout
-    noisy = add_noise(batch.latents, noise, sigma)
-    velocity = model.velocity(noisy, sigma, batch, keep_face.to(model.device))
-    return flow_loss(velocity, batch.latents, noise).mean()
+    dice = torch.rand((), generator=generator(config.seed, "first-frame-dropout", step))
+    first_frame = bool(dice >= config.first_frame_dropout)
+    references = None
+    if wanted is not None and batch.references is not None:
+        patch = model.base.transformer.config.patch_size
+        hidden = hide_references(batch.references, wanted, config.reference_dropout, patch, config.seed, step)
+        references = hidden.to(model.device)
+    noisy = add_noise(batch.latents, noise, sigma, first_frame)
+    velocity = model.velocity(noisy, sigma, batch, keep_face.to(model.device), references, first_frame)
+    return flow_loss(velocity, batch.latents, noise, first_frame).mean()
+
+
+def _aligner_loss(model: FusedModel, clips: ClipSet, preset: Preset, step: int) -> torch.Tensor:
+    """The weighted contrastive loss on a batch of its own; zero without an aligner."""
+    wanted = preset.fusion.aligner
+    if wanted is None:
+        return torch.zeros((), device=model.device)
+    pairs = choose_pairs(clips, wanted, preset.train.seed, step).to(model.device)
+    return wanted.loss_weight * model.contrastive_loss(pairs)
 
 
 def _learning_rate(config: TrainConfig, step: int) -> float:

@@ -34,7 +34,8 @@ def save_state(
         moments = {
             f"{name}|{moment}": value.detach().cpu().contiguous()
             for name, parameter in parameters.items()
-            for moment, value in optimizer.state[parameter].items()
+            # Nothing where no batch so far has reached one of two transformers.
+            for moment, value in optimizer.state.get(parameter, {}).items()
         }
         save_file(moments, temporary / _MOMENTS)
         digests = {name: sha256_file(temporary / name) for name in (_TENSORS, _MOMENTS)}
@@ -67,6 +68,8 @@ def restore_state(folder: Path, parameters: dict[str, nn.Parameter], optimizer: 
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
+            if f"{name}|step" not in moments:
+                continue
             optimizer.state[parameter] = {
                 # AdamW keeps its step count on the CPU wherever the parameters are. A copy, because safetensors maps
                 # tensors at unaligned addresses, where CPU kernels round differently.

@@ -4,71 +4,184 @@ Belongs here: assembling the two for training, LoRA, the velocity that both loop
 (`train`), files (`checkpoint`).
 """
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from peft import LoraConfig
 from torch import nn
 
-from model.attach import FACE, attach
+from model.attach import FACE, REFERENCES, Transformer, attach
 from model.base import Base
 from model.data import Batch
+from model.draws import FacePairs
 from model.experts import FaceFeatures
-from model.flow import token_timesteps
+from model.flow import TIMESTEPS, token_timesteps
 from model.fusion import FaceFusion
 from model.presets import FusionConfig, TrainConfig
+from model.references import References
 
 ADAPTER, LORA, WEIGHTS = "adapter", "lora", "weights"
 """The parts of a checkpoint, and the first component of every trainable tensor's name."""
+SUFFIXES = ("", "_2")
+"""Of both, for the base's first and second transformer."""
 
 LORA_NAME = "lafid"
 # Matched in full: a bare suffix would also find linears that are not the base's.
-_LORA_TARGETS = r"blocks\.\d+\.attn[12]\.to_(q|k|v|out\.0)"
+_LORA_TARGETS = r"(vace_)?blocks\.\d+\.attn[12]\.to_(q|k|v|out\.0)"
+_CROSS_ATTENTION = re.compile(r"blocks\.\d+\.attn2\.")
+
+
+class _Inputs(NamedTuple):
+    """What one forward is given; rows belong together."""
+
+    noisy: torch.Tensor  # (B, C, T, h, w)
+    sigma: torch.Tensor  # (B,)
+    text: torch.Tensor  # (B, 512, D)
+    face: FaceFeatures
+    keep_face: torch.Tensor | None  # (B,)
+    references: References | None
 
 
 @dataclass(frozen=True)
 class FusedModel:
-    """A base whose transformer carries a fusion."""
+    """A base whose transformers carry a fusion each."""
 
     base: Base
     fusion: FaceFusion
+    fusion_2: FaceFusion | None = None
+    """On the low-noise transformer of two."""
 
     @property
     def device(self) -> torch.device:
         return self.base.transformer.device
 
+    @property
+    def attached(self) -> tuple[tuple[Transformer, FaceFusion], ...]:
+        """Every transformer with the fusion it carries."""
+        fusions = (self.fusion,) if self.fusion_2 is None else (self.fusion, self.fusion_2)
+        return tuple(zip(self.base.transformers, fusions, strict=True))
+
+    def set_training(self, training: bool) -> None:
+        """Training or evaluation mode of everything."""
+        for transformer, fusion in self.attached:
+            transformer.train(training)
+            fusion.train(training)
+
     def velocity(
-        self, noisy: torch.Tensor, sigma: torch.Tensor, batch: Batch, keep_face: torch.Tensor | None = None
+        self,
+        noisy: torch.Tensor,
+        sigma: torch.Tensor,
+        batch: Batch,
+        keep_face: torch.Tensor | None = None,
+        references: References | None = None,
+        first_frame: bool = True,
     ) -> torch.Tensor:
         """Predicted n - x0, (B, C, T, h, w), for noisy latents (B, C, T, h, w) at sigma (B,).
 
-        Where `keep_face` (B,) is False the null tokens take the face's place.
+        Args:
+            noisy, sigma: as `flow.add_noise` gives them.
+            batch: text and face.
+            keep_face: (B,); where it is False the null tokens take the face's place.
+            references: further views; None: none.
+            first_frame: the first latent frame is given, as in `flow`. Only bases of layout ti2v can be given one so.
+
+        Raises:
+            ValueError: the base takes more than noise and text, or no first frame.
         """
-        transformer = self.base.transformer
-        return transformer(
-            hidden_states=noisy,
-            timestep=token_timesteps(sigma, noisy, transformer.config.patch_size),
-            encoder_hidden_states=batch.text,
-            attention_kwargs={FACE: self.fusion(batch.face, keep_face)},
-            return_dict=False,
-        )[0]
+        inputs = _Inputs(noisy, sigma, batch.text, batch.face, keep_face, references)
+        if self.base.info.boundary is None:
+            return self._predict(*self.attached[0], inputs, first_frame)
+        velocity = torch.empty_like(noisy)
+        high = sigma >= self.base.info.boundary
+        for (transformer, fusion), chosen in zip(self.attached, (high, ~high), strict=True):
+            rows = chosen.nonzero()[:, 0]
+            if len(rows):
+                part = self._predict(transformer, fusion, _rows(inputs, rows), first_frame)
+                velocity = velocity.index_copy(0, rows, part)
+        return velocity
+
+    def contrastive_loss(self, pairs: FacePairs) -> torch.Tensor:
+        """The pose-shared aligners' own loss, a mean over them.
+
+        Raises:
+            ValueError: there is none.
+        """
+        losses = []
+        for _, fusion in self.attached:
+            aligner = fusion.pose_aligner
+            if aligner is None:
+                raise ValueError("this adapter has no pose-shared aligner to train: set FusionConfig.aligner")
+            first, second = (aligner(*view) for view in zip(*pairs, strict=True))
+            losses.append(aligner.contrastive_loss(first, second))
+        return torch.stack(losses).mean()
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """What has gradients, by "part/key", in an order that is always the same."""
-        named = {f"{ADAPTER}/{key}": value for key, value in self.fusion.named_parameters()}
-        for key, value in self.base.transformer.named_parameters():
-            named[f"{LORA if '.lora_' in key else WEIGHTS}/{key}"] = value
-        return {name: value for name, value in named.items() if value.requires_grad}
+        return {name: value for name, value in self._named() if value.requires_grad}
+
+    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
+        for suffix, (transformer, fusion) in zip(SUFFIXES, self.attached, strict=False):
+            for key, value in fusion.named_parameters():
+                yield f"{ADAPTER}{suffix}/{key}", value
+            for key, value in transformer.named_parameters():
+                yield f"{LORA if '.lora_' in key else WEIGHTS}{suffix}/{key}", value
+
+    def _predict(self, transformer: Transformer, fusion: FaceFusion, inputs: _Inputs, first_frame: bool) -> torch.Tensor:
+        layout = self.base.info.layout
+        if layout == "ti2v":
+            timestep = token_timesteps(inputs.sigma, inputs.noisy, transformer.config.patch_size, first_frame)
+        elif layout == "t2v" and not first_frame:
+            timestep = TIMESTEPS * inputs.sigma.float()
+        else:
+            raise ValueError(
+                f"base {self.base.info.name} of layout {layout} takes more than noise and text, or no first frame: "
+                "train a ti2v, or a t2v without one"
+            )
+        condition: dict[str, Any] = {FACE: fusion(inputs.face, inputs.keep_face)}
+        if inputs.references is not None:
+            condition[REFERENCES] = inputs.references
+        return transformer(
+            hidden_states=inputs.noisy,
+            timestep=timestep,
+            encoder_hidden_states=inputs.text,
+            attention_kwargs=condition,
+            return_dict=False,
+        )[0]
 
 
 def assemble(base: Base, features: FaceFeatures, fusion: FusionConfig, train: TrainConfig) -> FusedModel:
-    """A fresh fusion (and LoRA) on `base`, with gradients for what `train.trainable` names; initialised from its seed."""
+    """Fresh fusions (and LoRA) on `base`, with gradients for what `train.trainable` names; initialised from its seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(train.seed)
-        adapter = FaceFusion.for_transformer(base.transformer, features, fusion).to(base.transformer.device)
-        base.transformer.requires_grad_(train.trainable == "all")
-        if train.trainable == "adapter_and_lora":
-            lora = LoraConfig(r=train.lora_rank, lora_alpha=train.lora_alpha, target_modules=_LORA_TARGETS)
-            base.transformer.add_adapter(lora, adapter_name=LORA_NAME)
-    attach(adapter, base.transformer)
-    return FusedModel(base=base, fusion=adapter)
+        fusions = [_fuse(transformer, features, fusion, train) for transformer in base.transformers]
+    return FusedModel(base, *fusions)
+
+
+def unfreeze(transformer: Transformer, train: TrainConfig) -> None:
+    """Gradients for what `train.trainable` names of the base; its LoRA is added where it is named."""
+    transformer.requires_grad_(train.trainable == "all")
+    if train.trainable == "adapter_and_cross_attention":
+        for name, parameter in transformer.named_parameters():
+            parameter.requires_grad_(_CROSS_ATTENTION.match(name) is not None)
+    if train.trainable == "adapter_and_lora":
+        lora = LoraConfig(r=train.lora_rank, lora_alpha=train.lora_alpha, target_modules=_LORA_TARGETS)
+        transformer.add_adapter(lora, adapter_name=LORA_NAME)
+
+
+def _fuse(transformer: Transformer, features: FaceFeatures, fusion: FusionConfig, train: TrainConfig) -> FaceFusion:
+    adapter = FaceFusion.for_transformer(transformer, features, fusion).to(transformer.device)
+    unfreeze(transformer, train)
+    attach(adapter, transformer)
+    return adapter
+
+
+def _rows(value: Any, rows: torch.Tensor) -> Any:
+    """These rows of a tensor, of a tuple of tensors, or of what is not given."""
+    if value is None:
+        return None
+    if isinstance(value, torch.Tensor):
+        return value[rows]
+    return type(value)(*(_rows(part, rows) for part in value))

@@ -1,34 +1,131 @@
-"""Choosing a face engine by name. Every engine stands behind `model.face_engine.interface.FaceEngine`.
+"""Choosing a face engine by config. Every engine stands behind `model.face_engine.interface.FaceEngine`.
 
-Belongs here: which engines there are and which one `auto` means. Not here: an engine (`model.face_engine`).
+Belongs here: the config that names an engine and its models, and where this installation keeps models. Not here: which models
+`auto` takes (`model.face_engine.selection`), an engine (`model.face_engine`).
 """
 
-from model.face_engine.interface import EngineInfo, FaceEngine
+from pydantic import BaseModel, ConfigDict, Field
 
-ENGINES = ("auto", "dlib")
+from model.face_engine.interface import EngineInfo, FaceEngine
+from model.face_engine.selection import AUTO, NONE, Parts, check_names, choose_parts, lacking
+from model.model_store.registry import ModelUnknown
+from model.model_store.store import ModelStore
+from resources.settings import Settings
+
+ENGINES = ("auto", "dlib", "insightface")
 
 
 class EngineUnknown(ValueError):
-    """No engine of that name; the message lists those that there are."""
+    """No engine or model of that name; the message lists those that there are."""
 
 
-def load_face_engine(name: str) -> FaceEngine:
-    """The engine of that name; `auto` is dlib, the one whose weights arrive with the packages.
+class EngineChoice(BaseModel):
+    """Which engine looks at faces, and with which models of the model store (`lafid models list`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str = Field(
+        "auto",
+        description="Face engine: auto (insightface where the model store holds what it needs, else dlib), dlib, insightface",
+    )
+    detector: str = Field(
+        "auto", description="insightface's detector: auto, or the name of a detector or pack in the model store"
+    )
+    embedder: str = Field("auto", description="insightface's identity model: auto, or the name of an embedder or pack")
+    head_pose: str = Field("auto", description="insightface's head pose: auto (6drepnet where it is present), 6drepnet, fsanet")
+    mouth: str = Field("auto", description="insightface's lip landmarks: auto (face_mesh where present), none, face_mesh, 2d106")
+    detection_side_px: int = Field(
+        640,
+        ge=160,
+        le=2560,
+        multiple_of=32,
+        description="Longer side of a frame in the detector; 320 costs SCRFD a quarter, and changes boxes and faces",
+    )
+
+
+def model_store() -> ModelStore:
+    """Where this installation keeps third-party weights; a child process finds it by the same environment."""
+    return ModelStore(Settings.from_environment().models)
+
+
+def load_face_engine(choice: EngineChoice | str) -> FaceEngine:
+    """The engine of that choice; a name stands for that engine with its default models.
 
     Raises:
-        EngineUnknown: there is no such engine.
+        EngineUnknown: there is no engine or model of that name.
+        ModelMissing: insightface was asked for and the store lacks a model.
+        LicenceNotAccepted: the terms of a model were not accepted.
     """
-    if name not in ENGINES:
-        raise EngineUnknown(f"there is no face engine {name!r}: choose one of {', '.join(ENGINES)}")
-    from model.face_engine.dlib_engine import DlibEngine
+    choice = _checked(choice)
+    parts = _parts(choice)
+    if parts is None:
+        from model.face_engine.dlib_engine import DlibEngine, DlibSettings
 
-    return DlibEngine()
+        return DlibEngine(DlibSettings(detection_side_px=choice.detection_side_px))
+    from model.face_engine.insightface_engine import InsightfaceEngine, InsightfaceSettings
+
+    return InsightfaceEngine(parts, InsightfaceSettings(detection_side_px=choice.detection_side_px))
 
 
-def face_engine_info(name: str) -> EngineInfo:
-    """What `load_face_engine(name)` would record with its measurements.
+def face_engine_info(choice: EngineChoice | str) -> EngineInfo:
+    """What `load_face_engine` of that choice would record with its measurements; no network is loaded.
 
     Raises:
-        EngineUnknown: there is no such engine.
+        EngineUnknown, ModelMissing, LicenceNotAccepted: as `load_face_engine`.
     """
-    return load_face_engine(name).info
+    choice = _checked(choice)
+    parts = _parts(choice)
+    if parts is None:
+        from model.face_engine.dlib_engine import DlibEngine, DlibSettings
+
+        return DlibEngine(DlibSettings(detection_side_px=choice.detection_side_px)).info
+    from model.face_engine.insightface_engine import InsightfaceSettings, describe
+
+    return describe(parts, InsightfaceSettings(detection_side_px=choice.detection_side_px))
+
+
+def engine_reason(choice: EngineChoice | str) -> str:
+    """Why it is this engine, in words, for every row that it makes.
+
+    Raises:
+        EngineUnknown, ModelMissing, LicenceNotAccepted: as `load_face_engine`.
+    """
+    choice = _checked(choice)
+    parts = _parts(choice)
+    if choice.engine != AUTO:
+        return f"asked for: {parts.summary}" if parts else "asked for"
+    if parts is None:
+        return f"auto: the model store lacks what insightface needs ({', '.join(lacking(model_store()))})"
+    why = "its models were asked for" if _named(choice) else "the model store holds what insightface needs"
+    return f"auto: {why}: {parts.summary}"
+
+
+def _parts(choice: EngineChoice) -> Parts | None:
+    """insightface's models; None where the engine is dlib. To name a model is to ask for insightface."""
+    store = model_store()
+    if choice.engine == "dlib" or (choice.engine == AUTO and not _named(choice) and lacking(store)):
+        return None
+    return choose_parts(store, **_models(choice))
+
+
+def _models(choice: EngineChoice) -> dict[str, str]:
+    return {"detector": choice.detector, "embedder": choice.embedder, "head_pose": choice.head_pose, "mouth": choice.mouth}
+
+
+def _named(choice: EngineChoice) -> dict[str, str]:
+    """The parts for which one certain model was asked."""
+    return {part: name for part, name in _models(choice).items() if name not in (AUTO, NONE)}
+
+
+def _checked(choice: EngineChoice | str) -> EngineChoice:
+    choice = EngineChoice(engine=choice) if isinstance(choice, str) else choice
+    if choice.engine not in ENGINES:
+        raise EngineUnknown(f"there is no face engine {choice.engine!r}: choose one of {', '.join(ENGINES)}")
+    try:
+        check_names(**_models(choice))
+    except ModelUnknown as error:
+        raise EngineUnknown(str(error)) from error
+    if choice.engine == "dlib" and _named(choice):
+        part, name = next(iter(_named(choice).items()))
+        raise EngineUnknown(f"dlib brings its own models and takes no {part} {name!r}: choose the engine insightface, or auto")
+    return choice

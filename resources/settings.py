@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from model.model_store.location import lafid_home, models_folder
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -26,8 +28,7 @@ class Settings(BaseModel):
     @classmethod
     def from_environment(cls) -> "Settings":
         """Read `LAFID_HOME` (default `.lafid/` in the checkout) and `LAFID_STORE` (default `<home>/store`; a path or `s3://`)."""
-        checkout = PROJECT_ROOT if (PROJECT_ROOT / "pyproject.toml").is_file() else Path.cwd()
-        home = Path(os.environ.get("LAFID_HOME") or checkout / ".lafid").expanduser().absolute()
+        home = lafid_home()
         return cls(home=home, store_uri=os.environ.get("LAFID_STORE") or str(home / "store"))
 
     @property
@@ -54,6 +55,11 @@ class Settings(BaseModel):
     def drop(self) -> Path:
         """The folder that the clip-drop sensor watches."""
         return Path(os.environ.get("LAFID_DROP") or self.home / "drop").expanduser()
+
+    @property
+    def models(self) -> Path:
+        """The model store: third-party weights, `LAFID_MODELS` or `<home>/models`."""
+        return models_folder(self.home)
 
     @property
     def shards_lock(self) -> Path:

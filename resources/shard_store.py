@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +118,40 @@ class ShardStore:
             for info in self._fs.get_file_info(selector)
             if info.type == pafs.FileType.File and not info.base_name.startswith(".")
         )
+
+    def list_tree(self, folder: str) -> list[str]:
+        """Paths of all files below `folder`, relative to the root, sorted; empty when there is no such folder."""
+        selector = pafs.FileSelector(self.full_path(folder), allow_not_found=True, recursive=True)
+        found = self._fs.get_file_info(selector)
+        return sorted(info.path.removeprefix(f"{self._root}/") for info in found if info.type == pafs.FileType.File)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a folder with all that it holds; nothing happens when there is none."""
+        kind = self._fs.get_file_info(self.full_path(path)).type
+        if kind == pafs.FileType.Directory:
+            self._fs.delete_dir(self.full_path(path))
+        elif kind == pafs.FileType.File:
+            self._fs.delete_file(self.full_path(path))
+
+    def rewrite(self, path: str, change: Callable[[pl.DataFrame], pl.DataFrame], *, dry_run: bool = False) -> bool:
+        """Put other rows in the place of those of a Parquet file, which keeps saying what it was computed from.
+
+        Returns:
+            whether `change` changed anything; if not, or in a dry run, the file is left alone.
+        """
+        content = self.read_bytes(path)
+        before = pl.read_parquet(io.BytesIO(content))
+        after = change(before)
+        if after.equals(before):
+            return False
+        if not dry_run:
+            metadata = pq.read_schema(io.BytesIO(content)).metadata or {}
+            digest = {DIGEST_KEY: frame_digest(after).encode()} if DIGEST_KEY in metadata else {}
+            buffer = io.BytesIO()
+            arrow = after.to_arrow()
+            pq.write_table(arrow.replace_schema_metadata(metadata | digest), buffer, compression="zstd")
+            self.write_bytes(path, buffer.getvalue())
+        return True
 
     def partitions(self, table: str) -> list[str]:
         """Partitions of `table` that have been written, sorted."""

@@ -112,7 +112,8 @@ class Warehouse:
         with open(self.path.with_suffix(".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if fresh:
-                self.work_path.unlink(missing_ok=True)
+                for path in (self.work_path, self.work_path.with_name(f"{self.work_path.name}.wal")):
+                    path.unlink(missing_ok=True)
             connection = self._connect_with_deadline()
             try:
                 connection.execute("BEGIN")

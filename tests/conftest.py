@@ -21,10 +21,11 @@ from resources.settings import Settings
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
-pytest_plugins = ("tests.demo_home",)
+pytest_plugins = ("tests.demo_home", "tests.model_weights", "tests.zoo")
 
 ADDRESSES = (
     "LAFID_HOME",
+    "LAFID_MODELS",
     "LAFID_STORE",
     "LAFID_DROP",
     "LAFID_DAGSTER_YAML",

@@ -5,10 +5,13 @@ from pathlib import Path
 from lafid_assets.cli.display import CONSOLE, show_funnel
 from lafid_assets.cli.funnel import read_funnel
 from lafid_assets.cli.materialize import Materializer, open_materializer
+from resources.face_engine import EngineChoice, engine_reason, face_engine_info
 from resources.settings import Settings
 
 
-def run_curate(settings: Settings, folder: Path, engine: str, clips_per_shard: int) -> None:
+def run_curate(
+    settings: Settings, folder: Path, choice: EngineChoice, clips_per_shard: int, *, scan: bool = True, only: Path | None = None
+) -> None:
     """Ingest, curate, show the funnel and where the report lies.
 
     Raises:
@@ -16,7 +19,7 @@ def run_curate(settings: Settings, folder: Path, engine: str, clips_per_shard: i
         RunFailed: a shard failed; the others are done.
     """
     materializer = open_materializer(settings)
-    curate_folder(materializer, folder, engine, clips_per_shard)
+    curate_folder(materializer, folder, choice, clips_per_shard, scan=scan, only=only)
     counts = read_funnel(settings)
     show_funnel(counts)
     CONSOLE.print(
@@ -24,7 +27,17 @@ def run_curate(settings: Settings, folder: Path, engine: str, clips_per_shard: i
     )
 
 
-def curate_folder(materializer: Materializer, folder: Path, engine: str, clips_per_shard: int) -> None:
+def curate_folder(
+    materializer: Materializer,
+    folder: Path,
+    choice: EngineChoice,
+    clips_per_shard: int,
+    *,
+    scan: bool = True,
+    only: Path | None = None,
+) -> None:
     """The part that `lafid demo` shares."""
-    shards = materializer.ingest(folder, clips_per_shard)
-    materializer.curate(shards, engine)
+    info = face_engine_info(choice)
+    CONSOLE.print(f"face engine: {info.name} ({engine_reason(choice)}); licence: {info.licence}", soft_wrap=True, markup=False)
+    shards = materializer.ingest(folder, clips_per_shard, only)
+    materializer.curate(shards, choice, scan=scan)

@@ -17,6 +17,7 @@ from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.jobs import RELEASE
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, REGISTERED_MODEL
 from model.files import whole_file
+from resources.face_engine import EngineChoice
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 
@@ -37,7 +38,7 @@ def run_demo(settings: Settings) -> None:
 
         build_sample_footage(footage)
     materializer = open_materializer(settings)
-    curate_folder(materializer, footage, "auto", CLIPS_PER_SHARD)
+    curate_folder(materializer, footage, EngineChoice(), CLIPS_PER_SHARD)
     materializer.run(RELEASE, "training, evaluating and registering the tiny model")
     store = ShardStore(settings.store_uri)
     model = store.read_table(REGISTERED_MODEL.name).row(0, named=True)

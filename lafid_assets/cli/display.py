@@ -4,14 +4,18 @@ Belongs here: rich. Not here: anything that computes.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
+
+from model.files import whole_file
 
 CONSOLE = Console(highlight=False)
 ERRORS = Console(stderr=True, highlight=False)
@@ -47,6 +51,16 @@ def working(label: str) -> Iterator[None]:
             logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate
+
+
+def show_missing(list_path: Path, found: int, missing: Sequence[str], report: Path) -> None:
+    """How many clips of a list are there; the others by name, a few on the screen and all in `report` (CSV)."""
+    CONSOLE.print(f"{list_path}: {found} clips are here, {len(missing)} are missing", soft_wrap=True, markup=False)
+    with whole_file(report) as temporary:
+        pl.DataFrame({"missing": missing}, schema={"missing": pl.String}).write_csv(temporary)
+    if missing:
+        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        CONSOLE.print(f"missing: {some} (all of them: {report})", soft_wrap=True, markup=False)
 
 
 def show_funnel(funnel: Mapping[str, Any]) -> None:

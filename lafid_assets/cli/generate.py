@@ -1,12 +1,25 @@
-"""`lafid generate`: pull a registered model and make a video. Needs no Dagster."""
+"""`lafid generate`: pull a registered model and make a video. Needs no Dagster.
 
+Belongs here: reading the pictures, pulling, writing the mp4, and their errors; `inspect` shares the first two. Not here: the
+drawing (`model.pipeline`).
+"""
+
+import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
 
 from lafid_assets.cli.display import CONSOLE, working
 from resources.settings import Settings
 from resources.tracking import Tracking
+
+if TYPE_CHECKING:
+    from model.face_processor import FaceChoice
+    from model.pipeline import LafidPipeline
+
+LOGGER = logging.getLogger("lafid.generate")
 
 
 class ImageUnusable(ValueError):
@@ -17,39 +30,134 @@ class ModelUnknown(LookupError):
     """The registry has no such model; the message names both and the remedy."""
 
 
-def run_generate(
-    settings: Settings, model: str, image: Path, prompt: str, out: Path, *, steps: int, frames: int | None, seed: int
-) -> None:
-    """Pull, generate, write an mp4 that begins with the image.
+class NobodyToDraw(ValueError):
+    """Neither a first frame nor a photo was given."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a model is put into memory.
+
+    Attributes:
+        half: transformers and text encoder in bfloat16.
+        low_memory: for small cards; slower.
+        base_dir: the base's folder, where it does not travel with the model.
+        semantic_dir: the vision encoder's folder, where the model's preset names one.
+    """
+
+    half: bool = False
+    low_memory: bool = False
+    base_dir: Path | None = None
+    semantic_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class VideoRequest:
+    """What is to be drawn; what is None is as the model was trained."""
+
+    prompt: str
+    image: Path | None
+    photos: tuple[Path, ...] = ()
+    negative_prompt: str | None = None
+    frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    steps: int = 20
+    guidance: float = 3.0
+    face_guidance: float = 1.0
+    seed: int = 0
+    face: str = "only"
+
+
+def run_generate(settings: Settings, model: str, request: VideoRequest, out: Path, loading: Loading) -> None:
+    """Pull, generate, write an mp4.
+
+    Raises:
+        NobodyToDraw: the request holds no picture.
+        ImageUnusable: one of its pictures cannot be read.
+        ModelUnknown: no such model in the registry, or no registry.
+        FaceError: no face in a picture, or several.
+    """
+    if request.image is None and not request.photos:
+        raise NobodyToDraw("there is nobody to draw: name a first frame with --image, or photos of the person with --photo")
+    picture = None if request.image is None else open_image(request.image)
+    photos = [open_image(path) for path in request.photos]
+    pipeline = pull_model(settings, model, loading)
+    from model.video_io import write_mp4
+
+    with working(f"generating {out.name}"):
+        video = pipeline.generate(
+            picture,
+            request.prompt,
+            photos=photos,
+            negative_prompt=request.negative_prompt,
+            num_frames=request.frames,
+            height=request.height,
+            width=request.width,
+            steps=request.steps,
+            guidance=request.guidance,
+            face_guidance=request.face_guidance,
+            seed=request.seed,
+            choose=face_choice(request.face),
+            on_step=lambda done, steps: LOGGER.info("step %d of %d", done, steps),
+        )
+        write_mp4(out, video, fps=pipeline.fps)
+    CONSOLE.print(f"{out}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True, markup=False)
+
+
+def open_image(path: Path) -> Image.Image:
+    """The picture in `path`, RGB.
 
     Raises:
         ImageUnusable: no picture there.
-        ModelUnknown: no such model in the registry, or no registry.
-        FaceError: no face in it, or several.
     """
     try:
-        picture = Image.open(image).convert("RGB")
+        return Image.open(path).convert("RGB")
     except (OSError, UnidentifiedImageError) as error:
-        raise ImageUnusable(f"cannot read the image {image}: name a PNG or JPEG file with a face") from error
+        raise ImageUnusable(f"cannot read the image {path}: name a PNG or JPEG file with a face") from error
+
+
+def face_choice(text: str) -> "FaceChoice":
+    """ "only", "largest" or a number from 0.
+
+    Raises:
+        ValueError: none of these.
+    """
+    if text == "only":
+        return "only"
+    if text == "largest":
+        return "largest"
+    if text.isdecimal():
+        return int(text)
+    raise ValueError(f'{text!r} names no face: say "only", "largest", or a number from 0 (the largest)')
+
+
+def pull_model(settings: Settings, model: str, loading: Loading) -> "LafidPipeline":
+    """The model of that name, ready to draw.
+
+    Raises:
+        ModelUnknown: no such model in the registry, or no registry.
+    """
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     if not tracking.is_there:
         raise ModelUnknown(f"cannot pull {model}: there is no registry at {tracking.uri} yet, `lafid demo` makes one")
     with working(f"pulling {model}"):
         tracking.connect()
+        import torch
         from mlflow.exceptions import MlflowException
 
         from model.package import pull
-        from model.video_io import write_mp4
 
+        dtype = torch.bfloat16 if loading.half else None
         try:
-            pipeline = pull(model)
+            return pull(
+                model,
+                base_dir=loading.base_dir,
+                dtype=dtype,
+                low_memory=loading.low_memory,
+                semantic_dir=loading.semantic_dir,
+            )
         except MlflowException as error:
             raise ModelUnknown(
                 f"cannot pull {model} from {tracking.uri} ({error.message}): name another with --model, or run `lafid demo`"
             ) from error
-    with working(f"generating {out.name}"):
-        video = pipeline.generate(
-            picture, prompt, num_frames=frames or pipeline.manifest.preset.clip.frames, steps=steps, seed=seed
-        )
-        write_mp4(out, video, fps=pipeline.fps)
-    CONSOLE.print(f"{out}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True, markup=False)

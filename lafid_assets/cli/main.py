@@ -10,7 +10,7 @@ import sys
 import traceback
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,7 +31,14 @@ class Scan(StrEnum):
     OFF = "off"
 
 
+ExportForm = Literal["parquet", "csv", "webdataset", "hf"]
 Home = Annotated[Path | None, typer.Option(help="Where state lives; default $LAFID_HOME, else .lafid/ in the checkout.")]
+Model = Annotated[str, typer.Option(help="What to pull from MLflow.")]
+Face = Annotated[str, typer.Option(help="Which face of every picture: only, largest, or a number from 0 (the largest).")]
+Half = Annotated[bool, typer.Option("--half", help="Transformers and text encoder in bfloat16.")]
+LowMemory = Annotated[bool, typer.Option("--low-memory", help="For small cards: parts wait on the CPU, the VAE works in tiles.")]
+BaseFolder = Annotated[Path | None, typer.Option(help="The base's folder, where it does not travel with the model.")]
+SemanticEncoder = Annotated[Path | None, typer.Option(help="A CLIP, SigLIP or DINOv2's folder, where the preset wants one.")]
 
 
 @app.command()
@@ -50,13 +57,14 @@ def curate(
     head_pose: Annotated[str, typer.Option(help="Head pose of insightface: auto, 6drepnet, fsanet.")] = "auto",
     scan: Annotated[Scan, typer.Option(help="Drop hopeless clips after a few looks; off: survey every clip.")] = Scan.ON,
     clips_per_shard: Annotated[int, typer.Option(min=1, help="Size of new shards.")] = 500,
+    only: Annotated[Path | None, typer.Option(help="CSV with clip_id or path: take in no other clips.")] = None,
 ) -> None:
     """Ingest a folder and materialize everything up to dataset_report."""
     from lafid_assets.cli.curate import run_curate
     from resources.face_engine import EngineChoice
 
     choice = EngineChoice(engine=engine, head_pose=head_pose)
-    run_curate(_settings(home), folder, choice, clips_per_shard, scan=scan is Scan.ON)
+    run_curate(_settings(home), folder, choice, clips_per_shard, scan=scan is Scan.ON, only=only)
 
 
 @app.command()
@@ -125,20 +133,137 @@ def query(
 
 
 @app.command()
-def generate(
-    image: Annotated[Path, typer.Option(help="A photo with one face, or the first frame.")],
-    prompt: Annotated[str, typer.Option(help="What happens in the video.")],
-    out: Annotated[Path, typer.Option(help="The mp4 to write.")],
-    model: Annotated[str, typer.Option(help="What to pull from MLflow.")] = "models:/lafid@champion",
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
-    frames: Annotated[int | None, typer.Option(min=1, help="Frames; the model's own number when left out.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
+def diff(
+    older: Annotated[str, typer.Argument(help="A dataset version, the beginning of one, or `latest`.")],
+    newer: Annotated[str, typer.Argument(help="Another one.")],
+    home: Home = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One object instead of a table.")] = False,
+) -> None:
+    """Which clips came, went or changed between two versions of the dataset, and why."""
+    from lafid_assets.cli.diff import read_diff, show_diff
+
+    difference = read_diff(_settings(home), older, newer)
+    if as_json:
+        print(json.dumps(difference))
+    else:
+        show_diff(difference)
+
+
+@app.command()
+def export(
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A folder: empty, or with an unfinished export.")],
+    form: Annotated[ExportForm, typer.Option("--format", help="A table, or shards with clips and reference pictures.")],
+    version: Annotated[str, typer.Option(help="A dataset version, or the beginning of one.")] = "latest",
+    allow_licence: Annotated[list[str] | None, typer.Option(help="A licence to pass clips on under; may be repeated.")] = None,
+    skip_refused: Annotated[bool, typer.Option(help="Leave out clips whose licence is not allowed.")] = False,
+    clips_per_shard: Annotated[int, typer.Option(min=1, help="Size of webdataset's and hf's shards.")] = 500,
     home: Home = None,
 ) -> None:
-    """Pull a model from MLflow and generate a video of the person in the image."""
-    from lafid_assets.cli.generate import run_generate
+    """Write a version of the dataset in a form that others can load. Goes on where it was interrupted."""
+    from lafid_assets.cli.export import run_export
 
-    run_generate(_settings(home), model, image, prompt, out, steps=steps, frames=frames, seed=seed)
+    run_export(
+        _settings(home),
+        destination,
+        form,
+        version,
+        allow_licence or [],
+        skip_refused=skip_refused,
+        clips_per_shard=clips_per_shard,
+    )
+
+
+@app.command()
+def forget(
+    clip: Annotated[list[str] | None, typer.Option(help="A clip's id; may be repeated.")] = None,
+    identity: Annotated[list[str] | None, typer.Option(help="A person: all clips of an identity_id; may be repeated.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be done.")] = False,
+    delete_file: Annotated[bool, typer.Option("--delete-file", help="Also delete the clips' own files.")] = False,
+    home: Home = None,
+) -> None:
+    """Take clips out of every table, file and kept version, for ever. Finishes what an interrupted run left."""
+    from lafid_assets.cli.forget import run_forget
+
+    run_forget(_settings(home), clip or [], identity or [], dry_run=dry_run, delete_files=delete_file)
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Option(help="What happens in the video.")],
+    out: Annotated[Path, typer.Option(help="The mp4 to write.")],
+    image: Annotated[Path | None, typer.Option(help="The first frame; without photos, the face too.")] = None,
+    photo: Annotated[
+        list[Path] | None, typer.Option(help="Of the person; repeatable. Without an image the first frame is drawn.")
+    ] = None,
+    model: Model = "models:/lafid@champion",
+    negative_prompt: Annotated[str | None, typer.Option(help="What shall not be seen.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames; the model's own number when left out.")] = None,
+    height: Annotated[int | None, typer.Option(min=1, help="Pixels; the model's own area when left out.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Pixels; the model's own area when left out.")] = None,
+    guidance: Annotated[float, typer.Option(help="How strongly the text counts; 1 switches guidance off.")] = 3.0,
+    face_guidance: Annotated[float, typer.Option(help="How strongly the face counts; 1 is as trained.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
+    face: Face = "only",
+    half: Half = False,
+    low_memory: LowMemory = False,
+    base: BaseFolder = None,
+    semantic_encoder: SemanticEncoder = None,
+    home: Home = None,
+) -> None:
+    """Pull a model from MLflow and generate a video of the person in the pictures."""
+    from lafid_assets.cli.generate import Loading, VideoRequest, run_generate
+
+    request = VideoRequest(
+        prompt=prompt,
+        image=image,
+        photos=tuple(photo or ()),
+        negative_prompt=negative_prompt,
+        frames=frames,
+        height=height,
+        width=width,
+        steps=steps,
+        guidance=guidance,
+        face_guidance=face_guidance,
+        seed=seed,
+        face=face,
+    )
+    run_generate(_settings(home), model, request, out, Loading(half, low_memory, base, semantic_encoder))
+
+
+@app.command()
+def inspect(
+    image: Annotated[Path | None, typer.Option(help="The first frame; without photos, the face too.")] = None,
+    photo: Annotated[list[Path] | None, typer.Option(help="Of the person; several show the dictionary by pose.")] = None,
+    prompt: Annotated[str, typer.Option(help="What happens in the video.")] = "",
+    model: Model = "models:/lafid@champion",
+    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("inspection"),
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    face: Face = "only",
+    base: BaseFolder = None,
+    semantic_encoder: SemanticEncoder = None,
+    home: Home = None,
+) -> None:
+    """Draw which face expert speaks in which layer and when, and which dictionary elements a pose wakes."""
+    from lafid_assets.cli.generate import Loading, VideoRequest
+    from lafid_assets.cli.inspect import run_inspect
+
+    request = VideoRequest(prompt=prompt, image=image, photos=tuple(photo or ()), steps=steps, seed=seed, face=face)
+    run_inspect(_settings(home), model, request, out, Loading(base_dir=base, semantic_dir=semantic_encoder))
+
+
+@app.command()
+def presets(
+    name: Annotated[str | None, typer.Argument(help="One of them; all when left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects instead of a table.")] = False,
+    home: Home = None,
+) -> None:
+    """What each preset costs, built without its weights: parameters, tokens, operations, memory."""
+    from lafid_assets.cli.presets import run_presets
+
+    _settings(home)
+    run_presets(name, as_json=as_json)
 
 
 @app.command()

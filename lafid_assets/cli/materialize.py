@@ -11,14 +11,17 @@ from typing import Any
 
 import dagster as dg
 
-from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.cli.display import CONSOLE, show_missing, working
 from lafid_assets.definitions import build_defs, build_resources
+from lafid_assets.ingest.clip_list import restrict_to
 from lafid_assets.ingest.openhumanvid import list_clips
 from lafid_assets.ingest.shards import register_clips
 from lafid_assets.jobs import DATASET, PER_SHARD
 from lafid_assets.partitions import CLIP_SHARDS
+from resources.face_engine import EngineChoice
 from resources.settings import Settings
 
+MISSING_CLIPS = "missing_clips.csv"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -43,33 +46,44 @@ class Materializer:
         self.job = build_defs(settings).resolve_implicit_global_asset_job_def()
         self.instance = dg.DagsterInstance.get()
 
-    def ingest(self, folder: Path, clips_per_shard: int) -> list[str]:
+    def ingest(self, folder: Path, clips_per_shard: int, only: Path | None = None) -> list[str]:
         """Put clips of `folder` that are new into shards; known ones get what the tables now say of them.
+
+        Args:
+            only: a list of clips; others are not taken in, and those that are not there are told.
 
         Returns:
             all shards of the installation.
         """
         store = build_resources(self.settings)["store"]
-        register_clips(store, list_clips(folder.resolve()), clips_per_shard, self.settings.shards_lock)
+        clips = list_clips(folder.resolve())
+        if only is not None:
+            clips, missing = restrict_to(clips, only)
+            show_missing(only, clips.height, missing, self.settings.home / MISSING_CLIPS)
+        register_clips(store, clips, clips_per_shard, self.settings.shards_lock)
         shards: list[str] = store.partitions("shard_manifest")
         self.instance.add_dynamic_partitions(str(CLIP_SHARDS.name), shards)
         return shards
 
-    def curate(self, shards: Sequence[str], face_engine: str) -> None:
+    def curate(self, shards: Sequence[str], choice: EngineChoice, *, scan: bool = True) -> None:
         """Every shard through the per-clip assets, then the dataset over all of them. A failing shard does not stop the others.
+
+        Args:
+            choice: which engine looks at faces.
+            scan: whether hopeless clips are dropped after a few looks.
 
         Raises:
             RunFailed: after everything that could be done was done.
         """
         failures = []
-        engine = {"config": {"engine": face_engine}}
+        engine = choice.model_dump()
         for number, shard in enumerate(shards, 1):
             try:
                 self.run(
                     PER_SHARD,
                     f"curating {shard} ({number} of {len(shards)})",
                     partition=shard,
-                    ops={"face_info": engine, "speech_info": engine},
+                    ops={"face_info": {"config": engine | {"scan": scan}}, "speech_info": {"config": engine}},
                 )
             except RunFailed as error:
                 failures.append(str(error))
@@ -112,7 +126,7 @@ def open_materializer(settings: Settings) -> Materializer:
 def _why(result: dg.ExecuteInProcessResult, partition: str | None) -> str:
     where = f" ({partition})" if partition else ""
     for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed:
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
             first = evaluation.metadata["first"].value
             return f"{evaluation.asset_key.to_user_string()}{where} broke its check {evaluation.check_name}: {first}"
     for event in result.get_step_failure_events():

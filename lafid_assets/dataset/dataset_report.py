@@ -12,10 +12,18 @@ import polars as pl
 from lafid_assets.constraints.margins import miss_shares
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.dataset.contact_sheet import choose_strips, draw_contact_sheet, thumbnail_jpeg
-from lafid_assets.dataset.figures import funnel_png, identities_png, pose_png, speech_png
+from lafid_assets.dataset.figures import funnel_png, identities_png, pose_png, similarity_png, speech_png
 from lafid_assets.dataset.funnel import as_object, clip_outcomes, count_outcomes
 from lafid_assets.dataset.report_page import png_address, render_page
-from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, LAFID_DATASET, OUTCOME_TABLES, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.schemas import (
+    DATASET_REPORT,
+    FACE_INFO,
+    LAFID_DATASET,
+    OUTCOME_TABLES,
+    POSE_FILTERED_CLIPS,
+    RAW_CLIPS,
+    SIMILARITY_BY_POSE_GAP,
+)
 from lafid_assets.step import Frames, Step
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
@@ -28,6 +36,7 @@ PICTURES = {
     "funnel.png": "How the clips ended",
     "pose.png": "Head pose of the largest face",
     "identities.png": "How often persons appear",
+    "similarity.png": "How alike one person's faces are, by how far apart their poses are",
     "speech.png": "Who speaks in the kept clips",
     "contact_sheet.png": "Kept clips by person (black labels), rejected clips by how narrowly they missed (white labels)",
 }
@@ -36,7 +45,7 @@ FILES = (PAGE, *PICTURES)
 
 STEP = Step(
     writes=(DATASET_REPORT,),
-    reads=(*OUTCOME_TABLES, FACE_INFO.name, LAFID_DATASET.name),
+    reads=(*OUTCOME_TABLES, FACE_INFO.name, SIMILARITY_BY_POSE_GAP.name, LAFID_DATASET.name),
     group="dataset",
     code_version="2",
     kinds=frozenset({"matplotlib"}),
@@ -81,6 +90,7 @@ def _write_report(store: ShardStore) -> pl.DataFrame:
         funnel_png(counts),
         pose_png(store.read_all(FACE_INFO.name, POSE_COLUMNS), dataset["clip_id"]),
         identities_png(dataset["identity_id"]),
+        similarity_png(store.read_all(SIMILARITY_BY_POSE_GAP.name)),
         speech_png(dataset["speaking_status"]),
         draw_contact_sheet(choose_strips(outcomes, tables[RAW_CLIPS.name], dataset, _misses(tables[POSE_FILTERED_CLIPS.name]))),
     )
@@ -129,7 +139,7 @@ def _describe(store: ShardStore, frames: Frames) -> dict[str, Any]:
             name.removesuffix(".png"): dg.MetadataValue.md(
                 f"![{name}]({png_address(store.read_bytes(report_path(version, name)))})"
             )
-            for name in ("pose.png", "identities.png", "speech.png")
+            for name in ("pose.png", "identities.png", "similarity.png", "speech.png")
         },
         "contact_sheet": dg.MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})"),
         "clips_in": funnel["in"],

@@ -70,6 +70,7 @@ def identities_png(identity_ids: pl.Series) -> bytes:
         identity_ids: the person of every kept clip.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     clips = identity_ids.value_counts()["count"]
     persons = clips.rename("clips").value_counts().sort("clips")
@@ -80,7 +81,7 @@ def identities_png(identity_ids: pl.Series) -> bytes:
     axes.set_xlabel("clips of one person")
     axes.set_ylabel("persons")
     axes.set_title(f"{len(clips)} persons in {len(identity_ids)} clips")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return _png(figure)
 
 
@@ -99,6 +100,42 @@ def speech_png(speaking_status: pl.Series) -> bytes:
     axes.invert_yaxis()
     axes.set_xlabel("clips")
     axes.margins(x=0.15)
+    return _png(figure)
+
+
+def similarity_png(curves: pl.DataFrame) -> bytes:
+    """How alike faces of one person are at a pose gap: measured in the shards, expected, and where strangers lie.
+
+    Args:
+        curves: rows of `similarity_by_pose_gap`, all shards.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.0), layout="constrained")
+    axes = figure.subplots()
+    pooled = (
+        curves.with_columns(gap=(pl.col("gap_from_deg") + pl.col("gap_to_deg")) / 2)
+        .group_by("engine", "gap")
+        .agg(
+            expected=pl.col("expected").mean(),
+            spread=pl.col("spread").mean(),
+            strangers=pl.col("strangers").max(),
+            measured=(pl.col("measured") * pl.col("pairs")).sum()
+            / pl.col("pairs").filter(pl.col("measured").is_not_null()).sum(),
+        )
+        .sort("engine", "gap")
+    )
+    for (engine,), curve in pooled.group_by("engine", maintain_order=True):
+        gap = curve["gap"].to_numpy()
+        low = (curve["expected"] - curve["spread"]).to_numpy()
+        axes.fill_between(gap, low, curve["expected"].to_numpy(), color="0.85", linewidth=0)
+        axes.plot(gap, curve["expected"], color="black", label=f"{engine}: expected, and one spread below")
+        axes.plot(gap, curve["measured"], "k.", label="measured in these shards")
+        axes.plot(gap, curve["strangers"], color="black", linestyle=":", label="strangers")
+    axes.set_xlabel("pose gap, degrees")
+    axes.set_ylabel("cosine")
+    if pooled.height:
+        axes.legend(fontsize=8)
     return _png(figure)
 
 

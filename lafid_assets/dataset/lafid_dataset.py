@@ -4,36 +4,46 @@ Belongs here: the asset and the join that makes it. Not here: splits, references
 """
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import dagster as dg
 import polars as pl
 
-from lafid_assets.dataset.references import choose_references
+from lafid_assets.dataset.funnel import clip_outcomes
+from lafid_assets.dataset.references import cross_references
 from lafid_assets.dataset.splits import split_identities
-from lafid_assets.dataset.versions import dataset_version
+from lafid_assets.dataset.versions import dataset_version, is_kept, keep_version, rules_of
 from lafid_assets.schemas import (
+    DATASET_VERSIONS,
     FACE_CLIPS,
-    FACE_INFO,
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
     LAFID_DATASET,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
+    REFERENCE_CROPS,
+    SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
 )
+from lafid_assets.schemas.columns import ENGINE
+from lafid_assets.schemas.products import REFERENCE
 from lafid_assets.step import Frames, Step
-from resources.shard_store import ShardStore
+from resources.shard_store import UNPARTITIONED, ShardStore
 from resources.warehouse import Warehouse
 
 READS = (
     RAW_CLIPS,
     FACE_CLIPS,
-    FACE_INFO,
     POSE_FILTERED_CLIPS,
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
+    SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
+    REFERENCE_CROPS,
 )
+COLUMNS_READ = {SPEECH_INFO.name: ("clip_id", "has_audio", "transcriber", "status", "reason")}
+"""Of a table whose greater part does not concern the dataset."""
+VOICE_DETECTOR = "silero-vad: MIT"
 
 
 def one_split_each(frames: Frames) -> list[str]:
@@ -43,10 +53,10 @@ def one_split_each(frames: Frames) -> list[str]:
 
 
 STEP = Step(
-    writes=(LAFID_DATASET,),
+    writes=(LAFID_DATASET, DATASET_VERSIONS),
     reads=tuple(table.name for table in READS),
     group="dataset",
-    code_version="1",
+    code_version="2",
     kinds=frozenset({"polars"}),
     checks={"one_split_each": one_split_each},
 )
@@ -60,7 +70,10 @@ class LafidDatasetConfig(dg.Config):
     """Nothing can be chosen here: what is kept was decided upstream."""
 
 
-@dg.asset(**STEP.arguments(deps=["identity_clusters", "speech_tagged_clips", "id_consistent_clips", "pose_filtered_clips"]))
+DEPS = ("identity_clusters", "reference_crops", "speech_tagged_clips", "id_consistent_clips", "pose_filtered_clips")
+
+
+@dg.asset(**STEP.arguments(deps=DEPS))
 def lafid_dataset(
     context: dg.AssetExecutionContext,
     config: LafidDatasetConfig,
@@ -73,9 +86,19 @@ def lafid_dataset(
         config,
         store,
         warehouse,
-        lambda: {LAFID_DATASET.name: assemble({table.name: store.read_all(table.name) for table in READS})},
+        lambda: _put_together_and_keep(store),
+        intact=lambda frames: all(is_kept(store, version) for version in frames[DATASET_VERSIONS.name]["dataset_version"]),
         metadata=_describe,
     )
+
+
+class Dataset(NamedTuple):
+    """The training table and all that its version depends on."""
+
+    rows: pl.DataFrame
+    version: str
+    outcomes: pl.DataFrame
+    decided_by: dict[str, Any]
 
 
 def assemble(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -87,16 +110,54 @@ def assemble(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     Raises:
         ClipsLost: a clip that every step passed has no person yet, or no face to refer to.
     """
+    return put_together(tables).rows
+
+
+def put_together(tables: Mapping[str, pl.DataFrame], earlier: Mapping[str, str] | None = None) -> Dataset:
+    """`assemble`, with what the version was computed from.
+
+    Args:
+        earlier: split key to split, as in the last dataset: nobody changes sides.
+    """
+    joined = _join(tables)
+    splits = split_identities(joined["split_key"], earlier)
+    split = joined["split_key"].replace_strict(splits, return_dtype=pl.String) if splits else joined["split_key"]
+    outcomes = clip_outcomes(tables)
+    decided_by = rules_of(tables)
+    version = dataset_version(joined.with_columns(split=split), outcomes, decided_by)
+    return Dataset(joined.with_columns(split=split, dataset_version=pl.lit(version)), version, outcomes, decided_by)
+
+
+def _put_together_and_keep(store: ShardStore) -> Frames:
+    tables = {table.name: store.read_all(table.name, COLUMNS_READ.get(table.name)) for table in READS}
+    made = put_together(tables, _sides_of_the_last(store))
+    rows = LAFID_DATASET.frame(made.rows)
+    versions = keep_version(store, rows, made.version, made.outcomes, made.decided_by)
+    return {LAFID_DATASET.name: rows, DATASET_VERSIONS.name: versions}
+
+
+def _sides_of_the_last(store: ShardStore) -> dict[str, str]:
+    form = store.read_form(LAFID_DATASET.name, UNPARTITIONED) if store.partitions(LAFID_DATASET.name) else {}
+    if "split_key" not in form:
+        return {}
+    return dict(store.read_table(LAFID_DATASET.name, columns=["split_key", "split"]).iter_rows())
+
+
+def _join(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     kept = tables[SPEECH_TAGGED_CLIPS.name].filter(pl.col("status") == "ok")
     columns = set(LAFID_DATASET.dtypes)
+    crops = tables[REFERENCE_CROPS.name]
+    identities = tables[IDENTITY_CLUSTERS.name].select("clip_id", "identity_id", "split_key").join(kept, on="clip_id", how="semi")
     joined = (
         kept.select("clip_id", "shard", "refined_caption", "speaking_status")
         .join(_columns(tables[RAW_CLIPS.name], columns - {"shard"}), on="clip_id")
-        .join(tables[FACE_CLIPS.name].select("clip_id", "engine", "engine_version", "engine_licence"), on="clip_id")
+        .join(tables[FACE_CLIPS.name].select("clip_id", *(column.name for column in ENGINE)), on="clip_id")
         .join(tables[POSE_FILTERED_CLIPS.name].select("clip_id", "pose_variation_deg"), on="clip_id")
         .join(tables[ID_CONSISTENT_CLIPS.name].select("clip_id", identity_embedding="centroid"), on="clip_id")
-        .join(tables[IDENTITY_CLUSTERS.name].select("clip_id", "identity_id"), on="clip_id")
-        .join(choose_references(tables[FACE_INFO.name]), on="clip_id")
+        .join(identities, on="clip_id")
+        .join(_references(crops), on="clip_id")
+        .join(cross_references(crops.select("clip_id", "reference_index"), identities), on="clip_id")
+        .join(tables[SPEECH_INFO.name].select("clip_id", "has_audio", "transcriber"), on="clip_id")
     )
     lost = kept.join(joined, on="clip_id", how="anti")["clip_id"].sort()
     if len(lost):
@@ -104,19 +165,20 @@ def assemble(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             f"{len(lost)} kept clips, the first {lost[0]}, have no identity or no reference face: "
             "materialize identity_clusters again"
         )
-    splits = split_identities(joined["identity_id"])
-    split = joined["identity_id"].replace_strict(splits, return_dtype=pl.String) if splits else joined["identity_id"]
-    dataset = joined.with_columns(split=split)
-    decided_by = {
-        name: ",".join(sorted(tables[name][column].unique()))
-        for name, column in (
-            (FACE_CLIPS.name, "fingerprint"),
-            (POSE_FILTERED_CLIPS.name, "policy"),
-            (ID_CONSISTENT_CLIPS.name, "policy"),
-            (SPEECH_TAGGED_CLIPS.name, "policy"),
-        )
-    }
-    return dataset.with_columns(dataset_version=pl.lit(dataset_version(dataset, decided_by)))
+    return joined.with_columns(model_licences=_model_licences()).drop("has_audio", "transcriber")
+
+
+def _references(crops: pl.DataFrame) -> pl.DataFrame:
+    fields = [field.name for field in REFERENCE.fields]
+    listed = crops.sort("clip_id", "reference_index").select("clip_id", references=pl.struct(fields).cast(REFERENCE))
+    return listed.group_by("clip_id", maintain_order=True).agg("references")
+
+
+def _model_licences() -> pl.Expr:
+    heard = pl.when("has_audio").then(pl.lit(VOICE_DETECTOR))
+    model = pl.col("transcriber").is_not_null() & ~pl.col("transcriber").str.starts_with("file:")
+    written = pl.when(model).then(pl.format("{}: unstated", "transcriber"))
+    return pl.concat_list(pl.format("{}: {}", "engine", "engine_licence"), heard, written).list.drop_nulls().list.sort()
 
 
 def _columns(table: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:

@@ -7,16 +7,16 @@ import dagster as dg
 
 from lafid_assets.identity.consistency import decide_clips
 from lafid_assets.identity.policies import ConsistencyPolicy
-from lafid_assets.schemas import FACE_INFO, ID_CONSISTENT_CLIPS, POSE_FILTERED_CLIPS
+from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, ID_CONSISTENT_CLIPS, POSE_FILTERED_CLIPS, SIMILARITY_BY_POSE_GAP
 from lafid_assets.step import Step
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
 STEP = Step(
-    writes=(ID_CONSISTENT_CLIPS,),
-    reads=(POSE_FILTERED_CLIPS.name, FACE_INFO.name),
+    writes=(ID_CONSISTENT_CLIPS, SIMILARITY_BY_POSE_GAP),
+    reads=(POSE_FILTERED_CLIPS.name, FACE_INFO.name, FACE_FRAMES.name),
     group="identity",
-    code_version="1",
+    code_version="2",
     kinds=frozenset({"polars"}),
 )
 
@@ -32,7 +32,7 @@ def id_consistent_clips(
     store: dg.ResourceParam[ShardStore],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult:
-    """Identity consistency over time: similarity of every frame's main face to the clip's medoid, and the decision."""
+    """Identity consistency over time: does the leading face look like one person, given how its pose changes?"""
     shard = context.partition_key
     clips = store.read_table(POSE_FILTERED_CLIPS.name, shard)
     return STEP.materialize(
@@ -40,6 +40,6 @@ def id_consistent_clips(
         config,
         store,
         warehouse,
-        lambda: {ID_CONSISTENT_CLIPS.name: decide_clips(clips, store.read_table(FACE_INFO.name, shard), config)},
+        lambda: decide_clips(clips, store.read_table(FACE_INFO.name, shard), store.read_table(FACE_FRAMES.name, shard), config),
         clips_in=clips["clip_id"],
     )

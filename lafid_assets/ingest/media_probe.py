@@ -6,12 +6,17 @@ Belongs here: one clip's file -> its facts or a `ClipError`. Not here: decoding 
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import av
+from av.stream import Disposition
 
 from lafid_assets.ingest.openhumanvid import find_file
 from lafid_assets.outcomes import ClipError, Reason
+
+CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg,asf,nut,mxf,wav,mp3,aac,flac"
+"""Demuxers that read one file and nothing else; sound alone gets its own reason. Playlists (hls, dash, concat) would open what
+their text names, wherever that lies."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,16 @@ class MediaFacts:
 
 
 def resolve(root: Path, path: str) -> Path | None:
-    """The real file of a row, or None when there is none.
+    """The real file of a row, or None when there is none. Opens nothing: a pipe cannot block it.
 
     Raises:
-        ClipError: the path leads out of `root` (absolute, `..`, a link), or is no regular file: anyone may have written it.
+        ClipError: the path leads out of `root` (absolute, `..`, a link), is no name that a disk could hold, or is no regular
+            file: anyone may have written it.
     """
-    if Path(path).is_absolute() or ".." in Path(path).parts:
+    if "\0" in path:
+        raise ClipError(Reason.NOT_A_FILE, f"the path {path!r} holds a NUL byte: no file can have that name")
+    as_windows = PureWindowsPath(path)  # which takes / and \\ alike: the table may come from there
+    if Path(path).is_absolute() or as_windows.is_absolute() or ".." in as_windows.parts:
         raise ClipError(Reason.OUTSIDE_ROOT, f"the path {path} leads out of the clip root")
     found = find_file(root, path)
     if not os.path.exists(found):
@@ -61,10 +70,13 @@ def probe(path: Path) -> MediaFacts:
     if path.stat().st_size == 0:
         raise ClipError(Reason.EMPTY_FILE, "the file has no bytes")
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        options = {"format_whitelist": CONTAINERS}
+        with av.open(str(path), metadata_errors="replace", container_options=options) as container:
             if not container.streams.video:
                 raise ClipError(Reason.NO_VIDEO_STREAM, "the file has no video stream")
             stream = container.streams.video[0]
+            if stream.disposition & Disposition.attached_pic:
+                raise ClipError(Reason.NO_VIDEO_STREAM, "the file holds sound and a cover picture, no video")
             if stream.codec_context is None or not (stream.codec_context.width and stream.codec_context.height):
                 raise ClipError(Reason.UNREADABLE, "the video stream has no known codec or no size")
             duration_s = _duration_s(container, stream)

@@ -31,6 +31,7 @@ MANIFEST = {
     "in_table": pl.Boolean,
     "source": pl.String,
     "licence": pl.String,
+    "gate": pl.String,
 }
 
 
@@ -51,7 +52,7 @@ def list_clips(root: Path) -> pl.DataFrame:
     if listed.is_empty():
         raise SourceUnusable(f"{root} holds neither {TABLE_PATTERN} nor a video file: put clips there, or name another folder")
     listed = listed.with_columns(
-        clip_root=pl.lit(str(root)), source=pl.lit(provenance.source), licence=pl.lit(provenance.licence)
+        clip_root=pl.lit(str(root)), **{name: pl.lit(value) for name, value in provenance.model_dump().items()}
     )
     return listed.select(pl.col(name).cast(dtype) for name, dtype in MANIFEST.items()).sort("clip_id")
 
@@ -106,7 +107,7 @@ def _list_released(root: Path, tables: list[Path]) -> pl.DataFrame:
 
 def _list_folder(root: Path) -> pl.DataFrame:
     files = sorted(p for p in root.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and not _is_hidden(p.relative_to(root)))
-    rows = [(_id_from_content(path), str(path.relative_to(root))) for path in files if path.is_file()]
+    rows = [(_id_from_file(path, root), str(path.relative_to(root))) for path in files if not path.is_dir()]
     listed = pl.DataFrame(rows, schema={"clip_id": pl.String, "path": pl.String}, orient="row")
     kept = listed.unique("clip_id", keep="first", maintain_order=True)
     if kept.height < listed.height:
@@ -126,6 +127,14 @@ def _id_from_name(path: str) -> str:
     stem = Path(path).stem
     is_hex_id = len(stem) == 32 and all(c in "0123456789abcdef" for c in stem)
     return stem if is_hex_id else hashlib.sha256(path.encode()).hexdigest()[:32]
+
+
+def _id_from_file(path: Path, root: Path) -> str:
+    """What is no file, or cannot be read, is named by its path: it ends as an error of its own, and no other clip suffers."""
+    try:
+        return _id_from_content(path) if path.is_file() else _id_from_name(str(path.relative_to(root)))
+    except OSError:
+        return _id_from_name(str(path.relative_to(root)))
 
 
 def _id_from_content(path: Path) -> str:

@@ -4,6 +4,7 @@ Belongs here: the file `lafid_source.json`. Not here: what a licence allows (the
 """
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,15 +16,18 @@ class SourceUnusable(ValueError):
 
 
 class Provenance(BaseModel):
-    """`lafid_source.json`: the columns `source` and `licence` of every clip of the folder."""
+    """`lafid_source.json`: the columns `source`, `licence` and `gate` of every clip of the folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str = Field(min_length=1, description="Name of the dataset")
     licence: str = Field(min_length=1, description="Its licence, by SPDX identifier where there is one")
+    gate: Literal["open", "gated", "unstated"] = Field(
+        "unstated", description="open: anyone may fetch it; gated: its owners gave access, and only to those who asked"
+    )
 
 
-OPENHUMANVID = Provenance(source="OpenHumanVid", licence="CC-BY-NC-ND-4.0")
+OPENHUMANVID = Provenance(source="OpenHumanVid", licence="CC-BY-NC-ND-4.0", gate="gated")
 UNSTATED = Provenance(source="folder", licence="unstated")
 
 

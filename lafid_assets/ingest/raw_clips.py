@@ -3,37 +3,28 @@
 Belongs here: the asset and its kernel. Not here: reading tables (`openhumanvid`), headers (`media_probe`).
 """
 
-import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from lafid_assets.ingest.media_probe import content_sha256, probe, resolve
+from lafid_assets.ingest.clip_probe import LIMITS, ProbedClip, ProbeTask, probe_clip, probed
+from lafid_assets.ingest.media_probe import MediaFacts
 from lafid_assets.ingest.openhumanvid import MEASURES, find_file
+from lafid_assets.ingest.provenance import UNSTATED
 from lafid_assets.ingest.shards import MANIFEST_TABLE
-from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.ingest.tombstones import Tombstones
 from lafid_assets.progress import track
 from lafid_assets.schemas import RAW_CLIPS
 from lafid_assets.step import Step
+from lafid_assets.workers import map_isolated
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
-STEP = Step(writes=(RAW_CLIPS,), reads=(MANIFEST_TABLE,), group="ingest", code_version="1")
-NO_FACTS: dict[str, Any] = dict.fromkeys(
-    (
-        "fps",
-        "frame_count",
-        "width",
-        "height",
-        "duration_s",
-        "video_codec",
-        "has_audio",
-        "file_size_bytes",
-        "content_sha256",
-    )
-)
+STEP = Step(writes=(RAW_CLIPS,), reads=(MANIFEST_TABLE,), group="ingest", code_version="2")
+NO_FACTS: dict[str, Any] = dict.fromkeys(field.name for field in fields(MediaFacts))
 
 
 class RawClipsConfig(dg.Config):
@@ -54,43 +45,33 @@ def raw_clips(
         config,
         store,
         warehouse,
-        lambda: {RAW_CLIPS.name: probe_clips(manifest)},
+        lambda: {RAW_CLIPS.name: Tombstones(store).hide(probe_clips(manifest))},
         clips_in=manifest["clip_id"],
         outside=[_file_state(row) for row in manifest.iter_rows(named=True)],
     )
 
 
 def probe_clips(manifest: pl.DataFrame) -> pl.DataFrame:
-    """Find, hash and probe the file of every manifest row; a fault in one file is that clip's row and nobody else's."""
-    rows = [_row(row) for row in track(manifest.iter_rows(named=True), f"probing {manifest['shard'][0]}", manifest.height)]
-    return RAW_CLIPS.frame(rows)
+    """Find, hash and probe the file of every manifest row in child processes; a fault in one file is that clip's row alone."""
+    rows = manifest.to_dicts()
+    tasks = [ProbeTask(Path(row["clip_root"]), row["path"], row["in_table"], max(0, _file_state(row)[1])) for row in rows]
+    endings = map_isolated(probe_clip, tasks, lambda task: task.deadline_s, limits=LIMITS)
+    found = dict(track(endings, f"probing {rows[0]['shard']}" if rows else "probing", len(rows)))
+    return RAW_CLIPS.frame(_row(row, probed(found[index])) for index, row in enumerate(rows))
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
+def _row(row: dict[str, Any], clip: ProbedClip) -> dict[str, Any]:
     known = {name: row[name] for name in ("clip_id", "shard", "path", "clip_root", "caption", *MEASURES, "source", "licence")}
-    facts = dict(NO_FACTS)
-    status, reason, detail = Status.OK, None, None
-    try:
-        path = resolve(Path(row["clip_root"]), row["path"])
-        if path is None:
-            status, reason, detail = Status.SKIPPED, Reason.FILE_MISSING, "the table names a file that is not on disk"
-        else:
-            facts |= {"file_size_bytes": path.stat().st_size, "content_sha256": content_sha256(path)}
-            if row["in_table"]:
-                facts |= vars(probe(path))
-            else:
-                status, reason, detail = Status.SKIPPED, Reason.NO_ROW, "the file is in no table"
-    except ClipError as error:
-        status, reason, detail = Status.ERROR, error.reason, error.detail
-    except OSError as error:
-        status, reason, detail = Status.ERROR, Reason.UNREADABLE, f"the file cannot be read: {error.strerror}"
-    return known | facts | {"status": status, "reason": reason, "detail": detail}
+    known["gate"] = row.get("gate") or UNSTATED.gate  # manifests did not always have it
+    facts = NO_FACTS if clip.facts is None else vars(clip.facts)
+    file = {"file_size_bytes": clip.file_size_bytes, "content_sha256": clip.content_sha256}
+    return known | facts | file | {"status": clip.status, "reason": clip.reason, "detail": clip.detail}
 
 
 def _file_state(row: dict[str, Any]) -> tuple[str, int, int]:
     """What changes when a file is replaced: enough to notice, cheap enough to ask every time."""
-    path = find_file(Path(row["clip_root"]), row["path"])
-    if not os.path.exists(path):
+    try:
+        state = find_file(Path(row["clip_root"]), row["path"]).stat()
+    except (OSError, ValueError):  # there is none, or no disk could hold the name; `probe_clip` says which
         return row["path"], -1, -1
-    state = path.stat()
     return row["path"], state.st_size, state.st_mtime_ns

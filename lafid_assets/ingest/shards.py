@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from lafid_assets.ingest.tombstones import Tombstones
 from resources.shard_store import ShardStore
 
 MANIFEST_TABLE = "shard_manifest"
@@ -20,6 +21,7 @@ def register_clips(store: ShardStore, clips: pl.DataFrame, clips_per_shard: int,
     """Put clips that no shard holds yet into new shards, and take up what the tables now say of clips that one holds.
 
     A table may arrive after its files: a clip first seen without a row gets it then. Who is in which shard never changes.
+    Of a forgotten clip only its pseudonym is taken up, so that it is still counted.
 
     Args:
         clips: rows as `openhumanvid.list_clips` gives them.
@@ -29,6 +31,7 @@ def register_clips(store: ShardStore, clips: pl.DataFrame, clips_per_shard: int,
         names of the shards that are new or say something new, empty when everything is known.
     """
     with _locked(lock_path):
+        clips = Tombstones(store).veil(clips)
         known = {shard: store.read_table(MANIFEST_TABLE, shard) for shard in store.partitions(MANIFEST_TABLE)}
         changed = {shard: _with_later_rows(members, clips) for shard, members in known.items()}
         changed = {shard: members for shard, members in changed.items() if not members.equals(known[shard])}

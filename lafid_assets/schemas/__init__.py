@@ -5,13 +5,23 @@ Belongs here: the tables and their columns. Not here: what a contract can do (`c
 """
 
 from lafid_assets.contract import TableSchema
-from lafid_assets.schemas.decisions import ID_CONSISTENT_CLIPS, IDENTITY_CLUSTERS, POSE_FILTERED_CLIPS, SPEECH_TAGGED_CLIPS
+from lafid_assets.schemas.decisions import (
+    ID_CONSISTENT_CLIPS,
+    IDENTITY_CLUSTERS,
+    IDENTITY_EDGES,
+    IDENTITY_HISTORY,
+    POSE_FILTERED_CLIPS,
+    SIMILARITY_BY_POSE_GAP,
+    SPEECH_TAGGED_CLIPS,
+)
 from lafid_assets.schemas.measures import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS, SPEECH_INFO
 from lafid_assets.schemas.products import (
     DATASET_REPORT,
+    DATASET_VERSIONS,
     FUSION_DIT,
     LAFID_DATASET,
     MODEL_EVALUATION,
+    REFERENCE_CROPS,
     REGISTERED_MODEL,
     TRAINING_LATENTS,
 )
@@ -23,10 +33,15 @@ TABLES: tuple[TableSchema, ...] = (
     FACE_CLIPS,
     POSE_FILTERED_CLIPS,
     ID_CONSISTENT_CLIPS,
+    SIMILARITY_BY_POSE_GAP,
     IDENTITY_CLUSTERS,
+    IDENTITY_EDGES,
+    IDENTITY_HISTORY,
     SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
+    REFERENCE_CROPS,
     LAFID_DATASET,
+    DATASET_VERSIONS,
     DATASET_REPORT,
     TRAINING_LATENTS,
     FUSION_DIT,

@@ -18,6 +18,8 @@ OUTCOME = (
     Column("reason", STR, "why, from the closed list; NULL when ok", nullable=True, one_of=tuple(Reason)),
     Column("detail", STR, "one sentence for a person; NULL when there is nothing to add", nullable=True),
 )
+GATES = ("open", "gated", "unstated")
+GATE = Column("gate", STR, "whether access to that dataset is open, gated (only for those who asked), or unstated", one_of=GATES)
 KEEP = Column("keep", BOOL, "whether the clip goes on; the same as status = ok")
 ENGINE = (
     Column("engine", STR, "name of the face engine"),

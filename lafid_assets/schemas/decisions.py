@@ -51,7 +51,7 @@ _IDENTITY_MEASURES = (
     Column("outlier_share", F64, "share of frames that do not look like the person", nullable=True, minimum=0, maximum=1),
     Column("hidden_frames", I32, "frames set aside because the face is hidden or blurred", nullable=True, minimum=0),
     Column("identity_break", STR, "why frames do not look like the person", nullable=True, one_of=IDENTITY_BREAKS),
-    Column("identity_break_frame", I32, "first frame of the longest such run", nullable=True, minimum=0),
+    Column("identity_break_frame", I32, "where the longest such run begins (or ends, at frame 0)", nullable=True, minimum=0),
     Column("centroid", pl.List(F32), "mean embedding, sharp and frontal frames weighing more, unit length", nullable=True),
 )
 IDENTITY_MEASURES = tuple(column.name for column in _IDENTITY_MEASURES)
@@ -98,7 +98,7 @@ IDENTITY_CLUSTERS = TableSchema(
         Column("identity_id", STR, "stable name of the person: the smallest clip id of the cluster when it was first seen"),
         Column("cluster_size", I32, "clips of this person", minimum=1),
         Column("split_key", STR, "what the split is drawn from; stays with the person when clusters merge or part"),
-        Column("least_similarity", F64, "lowest cosine of two clips of this person", nullable=True, minimum=-1.001, maximum=1.001),
+        Column("least_similarity", F64, "lowest cosine of two of the clips", nullable=True, minimum=-1.001, maximum=1.001),
         Column("nearest_clip_id", STR, "the most similar other clip; NULL when none comes near", nullable=True),
         Column("nearest_similarity", F64, "its cosine", nullable=True, minimum=-1.001, maximum=1.001),
         Column("threshold", F64, "cosine that groups of clips had to reach", minimum=0, maximum=1),
@@ -143,8 +143,8 @@ IDENTITY_HISTORY = TableSchema(
     (
         Column("clusters_version", I32, "the version in which it happened", minimum=1),
         Column("kind", STR, "what happened", one_of=("new", "merged", "split", "renamed", "gone")),
-        Column("earlier_id", STR, "name in the version before; NULL for new persons", nullable=True),
-        Column("identity_id", STR, "name from this version on; NULL when all clips are gone", nullable=True),
+        Column("earlier_id", STR, "name in the version before; of new persons their own"),
+        Column("identity_id", STR, "name from this version on; of persons all of whose clips are gone the last one"),
         Column("clips", I32, "clips that went this way", minimum=0),
     ),
     partitioned=False,

@@ -3,7 +3,23 @@
 import polars as pl
 
 from lafid_assets.contract import Column, TableSchema
-from lafid_assets.schemas.columns import BOOL, CLIP_ID, ENGINE, F32, F64, I16, I32, I64, OUTCOME, RELEASED, SHARD, STR, TIER, TIERS
+from lafid_assets.schemas.columns import (
+    BOOL,
+    CLIP_ID,
+    ENGINE,
+    F32,
+    F64,
+    GATE,
+    I16,
+    I32,
+    I64,
+    OUTCOME,
+    RELEASED,
+    SHARD,
+    STR,
+    TIER,
+    TIERS,
+)
 
 RAW_CLIPS = TableSchema(
     "raw_clips",
@@ -27,6 +43,7 @@ RAW_CLIPS = TableSchema(
         Column("content_sha256", STR, "hash of the whole file: the clip's identity through all tables", nullable=True),
         Column("source", STR, "the dataset that the clip comes from"),
         Column("licence", STR, "the licence of that dataset"),
+        GATE,
         *OUTCOME,
     ),
 )
@@ -129,6 +146,8 @@ SPAN = pl.Struct({"start_s": F64, "end_s": F64})
 
 SEGMENT = pl.Struct({"start_s": F64, "end_s": F64, "text": STR, "language": STR, "avg_logprob": F64, "no_speech_prob": F64})
 
+OFFSET_CORRELATION = pl.Struct({"offset_s": F64, "correlation": F64})
+
 SPEECH_INFO = TableSchema(
     "speech_info",
     "Measures of voice and lips. Scores only, no decision.",
@@ -146,7 +165,8 @@ SPEECH_INFO = TableSchema(
         ),
         Column("voice_share", F64, "voiced time / audio time", nullable=True, minimum=0, maximum=1.001),
         Column("segments", pl.List(SEGMENT), "transcript; NULL where no speech model is at hand", nullable=True),
-        Column("transcriber", STR, "speech model that made the transcript", nullable=True),
+        Column("transcriber", STR, "speech model that made the transcript, or file: <name>", nullable=True),
+        Column("transcriber_reason", STR, "why this one, or none", nullable=True),
         Column("mouth_times_s", pl.List(F64), "times at which the mouth was looked at", nullable=True),
         Column(
             "mouth_openings",
@@ -182,6 +202,13 @@ SPEECH_INFO = TableSchema(
             maximum=1.001,
         ),
         Column("lip_audio_offset_s", F64, "offset at which it is reached; > 0: the sound comes later", nullable=True),
+        Column(
+            "lip_audio_correlations",
+            pl.List(OFFSET_CORRELATION),
+            "correlation of opening and sound envelope at every offset tried",
+            nullable=True,
+        ),
+        *ENGINE,
         *OUTCOME,
     ),
 )

@@ -3,7 +3,22 @@
 import polars as pl
 
 from lafid_assets.contract import Column, TableSchema
-from lafid_assets.schemas.columns import CLIP_ID, ENGINE, F32, F64, I32, I64, SHARD, SPEAKING_STATUSES, SPLITS, STATUSES, STR
+from lafid_assets.schemas.columns import (
+    CLIP_ID,
+    ENGINE,
+    F32,
+    F64,
+    GATE,
+    I16,
+    I32,
+    I64,
+    OUTCOME,
+    SHARD,
+    SPEAKING_STATUSES,
+    SPLITS,
+    STATUSES,
+    STR,
+)
 
 REFERENCE = pl.Struct(
     {
@@ -17,7 +32,45 @@ REFERENCE = pl.Struct(
         "box_x2": F32,
         "box_y2": F32,
         "sharpness": F32,
+        "face_index": I16,
+        "rotation": pl.List(F32),
+        "face_path": STR,
+        "head_path": STR,
+        "mask": STR,
     }
+)
+CROSS_REFERENCE = pl.Struct({"clip_id": STR, "reference_index": I16})
+OUTCOME_COUNT = pl.Struct({"status": STR, "step": STR, "reason": STR, "clips": I64})
+
+MASKS = ("oval",)
+
+REFERENCE_CROPS = TableSchema(
+    "reference_crops",
+    "Reference faces of every clip that is kept: at spread poses, the sharpest of each, cut out. A row a reference.",
+    ("clip_id", "reference_index"),
+    (
+        CLIP_ID,
+        SHARD,
+        Column("reference_index", I16, "from 0, the most frontal", minimum=0),
+        Column("frame_index", I32, "ordinal of the frame in decoding order, from 0", minimum=0),
+        Column("pts", I64, "presentation timestamp in units of the clip's time base"),
+        Column("face_index", I16, "which face of that frame, from the largest down", minimum=0),
+        Column("yaw_deg", F32, "> 0: turned to the image's left", minimum=-180, maximum=180),
+        Column("pitch_deg", F32, "> 0: up", minimum=-180, maximum=180),
+        Column("roll_deg", F32, "> 0: clockwise in the image", minimum=-180, maximum=180),
+        Column("rotation", pl.List(F32), "R = Rz(roll) Ry(yaw) Rx(pitch), row by row", nullable=True),
+        Column("box_x1", F32, "left edge of the face box, px of the full-size frame"),
+        Column("box_y1", F32, "top edge, px"),
+        Column("box_x2", F32, "right edge, px"),
+        Column("box_y2", F32, "bottom edge, px"),
+        Column("sharpness", F32, "variance of the Laplacian over the face at 112 px", minimum=0),
+        Column(
+            "face_path", STR, "PNG in the store: the face, a square 1.5 times the box; NULL where cutting failed", nullable=True
+        ),
+        Column("head_path", STR, "PNG in the store: head and shoulders on white; NULL where cutting failed", nullable=True),
+        Column("mask", STR, "what cut the head out: oval, or the name of a segmentation model", one_of=MASKS),
+        *OUTCOME,
+    ),
 )
 
 LAFID_DATASET = TableSchema(
@@ -40,14 +93,42 @@ LAFID_DATASET = TableSchema(
         ),
         Column("speaking_status", STR, "who speaks", one_of=SPEAKING_STATUSES),
         Column("identity_id", STR, "the person"),
+        Column("split_key", STR, "what the split is drawn from, as in `identity_clusters`"),
         Column("split", STR, "train, validation or test: whole identities only", one_of=SPLITS),
         Column("pose_variation_deg", F64, "sum of the three pose ranges", minimum=0),
-        Column("references", pl.List(REFERENCE), "the sharpest face of every yaw bin"),
+        Column("references", pl.List(REFERENCE), "faces at spread poses, the most frontal first, with their crops in the store"),
+        Column(
+            "cross_references",
+            pl.List(CROSS_REFERENCE),
+            "references of other clips of the same person: the clip, and which of its references (from 0)",
+        ),
         Column("identity_embedding", pl.List(F32), "mean embedding of the clip's face, unit length"),
         *ENGINE,
         Column("source", STR, "the dataset that the clip comes from"),
         Column("licence", STR, "the licence of that dataset"),
+        GATE,
+        Column(
+            "model_licences", pl.List(STR), "`<model>: <licence>` of what measured the clip and whose terms are known, sorted"
+        ),
         Column("dataset_version", STR, "hash over contents, decisions, captions, splits and references"),
+    ),
+    partitioned=False,
+)
+
+DATASET_VERSIONS = TableSchema(
+    "dataset_versions",
+    "Every version of the dataset that there was, with its funnel. Its rows lie in the store at versions/<dataset_version>.",
+    ("dataset_version",),
+    (
+        Column("dataset_version", STR, "hash over contents, decisions, captions, splits, references, policies and models"),
+        Column("number", I32, "1 for the first version of this installation", minimum=1),
+        Column("made_at", STR, "when it was first put together, ISO 8601, UTC"),
+        Column("clips", I64, "kept clips when it was made", minimum=0),
+        Column("identities", I64, "persons in them", minimum=0),
+        Column("clips_in", I64, "clips that came in", minimum=0),
+        Column("funnel", pl.List(OUTCOME_COUNT), "how many clips ended how, as in `dataset_report`"),
+        Column("decided_by", STR, "policies and measuring models, JSON: what the version depends on beside the clips"),
+        Column("erased_clips", I64, "of its kept clips, those that `lafid forget` has taken out since", minimum=0),
     ),
     partitioned=False,
 )

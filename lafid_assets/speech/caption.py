@@ -4,17 +4,17 @@ Belongs here: `refine_caption`, the deterministic rewriter by rules. Not here: t
 the decision who speaks (`speaking_status`).
 
 The step is CoFE's Speech Disambiguation ("enriches captions with explicit speaking-status descriptions"), for which its
-authors use an LLM. A rewriter by LLM gives the same `RefinedCaption` and falls back to this one.
+authors use an LLM. `llm_rewriter` gives the same `RefinedCaption` and falls back to this one.
 """
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lafid_assets.speech.caption_rules import SILENT_FACE, SILENT_SOUND, SPEAKING, Cut, cut, mentions_voice_over
+from lafid_assets.speech.caption_rules import NOBODY_SPEAKS, SILENT_FACE, SILENT_SOUND, SPEAKING, Cut, cut, mentions_voice_over
 from lafid_assets.speech.speaking_status import SpeakingStatus
 
-REWRITER = "rules-1"
+REWRITER = "rules-2"
 """Recorded with every caption; the number rises when the same input would give another text."""
 
 _SENTENCES: dict[SpeakingStatus, str] = {
@@ -38,12 +38,14 @@ class RefinedCaption:
         text: the refined caption; None where there was none and nothing can be said.
         sentence: the sentence about the speech that stands at its end; None where nothing is known.
         removed: phrases and sentences of the original that contradicted the status, as they stood, in order.
+        kept: the original without them; empty where nothing is left.
         rewriter: what made it.
     """
 
     text: str | None
     sentence: str | None
     removed: list[str]
+    kept: str
     rewriter: str = REWRITER
 
 
@@ -63,7 +65,7 @@ def refine_caption(
     Args:
         caption: English prose, or None.
         status: who speaks.
-        lips_move: for `silent`: the lips move though no voice is heard, so "talks" stays as what is seen.
+        lips_move: for `silent`: the lips move though no voice is heard, so "talks" stays as what is seen, and "is silent" goes.
         transcript_language: code of the language that is spoken ("en"), where a transcript is believed.
     """
     sentence = _sentence(status, transcript_language)
@@ -72,9 +74,8 @@ def refine_caption(
     while taken:  # a cut can lay bare another claim; each takes words out, so this ends
         kept, taken = _pass(kept, status, lips_move)
         removed = removed + taken
-    if sentence and kept:
-        kept += " " if _SENTENCE_END.search(kept) else ". "
-    return RefinedCaption((kept + (sentence or "")) or None, sentence, removed)
+    between = (" " if _SENTENCE_END.search(kept) else ". ") if sentence and kept else ""
+    return RefinedCaption((kept + between + (sentence or "")) or None, sentence, removed, kept)
 
 
 def _pass(text: str, status: SpeakingStatus, lips_move: bool) -> tuple[str, list[str]]:
@@ -92,7 +93,7 @@ def _pass(text: str, status: SpeakingStatus, lips_move: bool) -> tuple[str, list
 
 
 def _sentence(status: SpeakingStatus, language_code: str | None) -> str | None:
-    language = _language_name(language_code) if language_code else None
+    language = language_name(language_code) if language_code else None
     if status is SpeakingStatus.ON_SCREEN and language:
         return _LANGUAGE_SENTENCE.format(language=language)
     return _SENTENCES.get(status)
@@ -106,8 +107,10 @@ def _without_contradiction(sentence: str, status: SpeakingStatus, lips_move: boo
             claims = (*SILENT_SOUND, *SILENT_FACE)
         case SpeakingStatus.OFF_SCREEN:
             claims = SILENT_SOUND if voice_over else (*SILENT_SOUND, *SPEAKING)
-        case SpeakingStatus.SILENT if voice_over or not lips_move:
+        case SpeakingStatus.SILENT if not lips_move:
             claims = SPEAKING
+        case SpeakingStatus.SILENT:  # the lips are seen to move; only that no voice is heard stands beside it
+            claims = (*(SPEAKING if voice_over else ()), *SILENT_FACE, *NOBODY_SPEAKS)
     rest, removed = cut(sentence, claims)
     if status is SpeakingStatus.SILENT and voice_over and removed:
         return None, [sentence]  # a narrator cannot be "shown" instead
@@ -115,7 +118,7 @@ def _without_contradiction(sentence: str, status: SpeakingStatus, lips_move: boo
 
 
 @lru_cache
-def _language_name(code: str) -> str | None:
+def language_name(code: str) -> str | None:
     """English name of a language that Whisper knows; None for another code."""
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 

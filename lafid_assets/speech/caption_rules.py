@@ -189,6 +189,11 @@ SILENT_FACE: tuple[Cut, ...] = (
 )
 """Claims that the visible person does not speak."""
 
+NOBODY_SPEAKS: tuple[Cut, ...] = (
+    (_pattern(r"(?:^|,?\s+(?:and|but|while)\s+|,\s*)(?:no\s+one|nobody)\s+(?:speaks|talks|is\s+speaking|is\s+talking)\b"), ""),
+)
+"""Claims that nobody speaks, seen or unseen."""
+
 SILENT_SOUND: tuple[Cut, ...] = (
     (
         _pattern(
@@ -198,7 +203,7 @@ SILENT_SOUND: tuple[Cut, ...] = (
         ),
         "",
     ),
-    (_pattern(r"(?:^|,?\s+(?:and|but|while)\s+|,\s*)(?:no\s+one|nobody)\s+(?:speaks|talks|is\s+speaking|is\s+talking)\b"), ""),
+    *NOBODY_SPEAKS,
 )
 """Claims that no voice is heard at all."""
 

@@ -27,11 +27,23 @@ _LEAST_DEVIATION = 1e-5
 
 
 @dataclass(frozen=True)
-class LipSync:
-    """Best Pearson correlation of opening and envelope, and the offset that gives it (> 0: the sound comes later)."""
+class OffsetCorrelation:
+    """Pearson correlation of opening and envelope at one offset (> 0: the sound comes later)."""
 
-    correlation: float
     offset_s: float
+    correlation: float
+
+
+@dataclass(frozen=True)
+class LipSync:
+    """Correlations of opening and envelope at all offsets, in rising order of offset; at least one."""
+
+    correlations: tuple[OffsetCorrelation, ...]
+
+    @property
+    def best(self) -> OffsetCorrelation:
+        """The highest; the earliest of equal ones."""
+        return max(self.correlations, key=lambda one: one.correlation)
 
 
 def mouth_range(track: MouthTrack) -> float | None:
@@ -49,7 +61,7 @@ def mouth_range(track: MouthTrack) -> float | None:
 
 
 def lip_sync(track: MouthTrack, audio: Audio) -> LipSync | None:
-    """How well the opening follows the sound's envelope, at the best of several offsets. None where too little can be compared.
+    """How well the opening follows the sound's envelope, at several offsets. None where too little can be compared.
 
     Mouth opening and envelope of speech correlate at 2 to 7 Hz, the lips leading by 0.1 to 0.3 s (Chandrasekaran et al.
     2009, The natural statistics of audiovisual speech, PLoS Comput Biol 5:7). Both signals lose their mean over a second
@@ -63,16 +75,14 @@ def lip_sync(track: MouthTrack, audio: Audio) -> LipSync | None:
     if _observed_s(times_s, track.run[known]) < _SHORTEST_PAIRED_S or opening.std() < _LEAST_DEVIATION:
         return None
     envelope_times_s, envelope = _envelope(audio)
-    best: LipSync | None = None
+    correlations = []
     for offset_s in np.arange(-_LARGEST_OFFSET_S, _LARGEST_OFFSET_S + 1e-9, _OFFSET_STEP_S):
         heard = np.interp(times_s + offset_s, envelope_times_s, envelope)
         heard = _without_drift(times_s, heard, track.run[known])
         if heard.std() < _LEAST_DEVIATION:
             continue
-        correlation = float(np.corrcoef(opening, heard)[0, 1])
-        if best is None or correlation > best.correlation:
-            best = LipSync(correlation, round(float(offset_s), 3))
-    return best
+        correlations.append(OffsetCorrelation(round(float(offset_s), 3), float(np.corrcoef(opening, heard)[0, 1])))
+    return LipSync(tuple(correlations)) if correlations else None
 
 
 def _windows(times_s: NDArray[np.float64], openings: NDArray[np.float64]) -> list[NDArray[np.float64]]:

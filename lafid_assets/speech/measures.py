@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lafid_assets.speech.audio import decode_audio
-from lafid_assets.speech.lip_measures import lip_sync, mouth_range
+from lafid_assets.speech.lip_measures import LipSync, lip_sync, mouth_range
 from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, track_mouth, voiced_windows
 from lafid_assets.speech.transcript import Transcriber, TranscriptSegment
 from lafid_assets.speech.voice import Span, VoiceSettings, voice_share, voice_spans
@@ -41,7 +41,7 @@ class SpeechMeasures:
         transcriber: its name.
         mouth: the mouth over the voiced stretches; over a few spread windows where no voice is heard.
         mouth_range: how far it opens and closes within a second, as a share of the face's height (`lip_measures.mouth_range`).
-        lip_audio_correlation, lip_audio_offset_s: of opening and envelope (`lip_measures.lip_sync`); None without a voice.
+        sync: correlations of opening and envelope (`lip_measures.lip_sync`); None without a voice.
     """
 
     has_audio: bool
@@ -52,12 +52,11 @@ class SpeechMeasures:
     transcriber: str | None = None
     mouth: MouthTrack | None = None
     mouth_range: float | None = None
-    lip_audio_correlation: float | None = None
-    lip_audio_offset_s: float | None = None
+    sync: LipSync | None = None
 
     def as_row(self) -> dict[str, Any]:
         """The measures as columns of `speech_info`: what `speaking_status.decide` reads."""
-        mouth = self.mouth
+        mouth, sync = self.mouth, self.sync
         return {
             "has_audio": self.has_audio,
             "audio_duration_s": self.audio_duration_s,
@@ -72,8 +71,9 @@ class SpeechMeasures:
             "mouth_yaw_abs_median_deg": None if mouth is None else mouth.yaw_abs_median_deg,
             "face_share": None if mouth is None else mouth.face_share,
             "several_faces_share": None if mouth is None else mouth.several_faces_share,
-            "lip_audio_correlation": self.lip_audio_correlation,
-            "lip_audio_offset_s": self.lip_audio_offset_s,
+            "lip_audio_correlation": None if sync is None else sync.best.correlation,
+            "lip_audio_offset_s": None if sync is None else sync.best.offset_s,
+            "lip_audio_correlations": None if sync is None else [asdict(one) for one in sync.correlations],
         }
 
 
@@ -95,7 +95,6 @@ def measure_speech(
     voice = voice_spans(audio, settings.voice)
     windows = voiced_windows(voice, settings.lips) if voice else silent_windows(audio.duration_s, settings.lips)
     mouth = track_mouth(path, windows, engine, settings.lips)
-    sync = lip_sync(mouth, audio) if voice else None
     return SpeechMeasures(
         has_audio=True,
         audio_duration_s=audio.duration_s,
@@ -105,6 +104,5 @@ def measure_speech(
         transcriber=None if transcriber is None else transcriber.name,
         mouth=mouth,
         mouth_range=mouth_range(mouth),
-        lip_audio_correlation=None if sync is None else sync.correlation,
-        lip_audio_offset_s=None if sync is None else sync.offset_s,
+        sync=lip_sync(mouth, audio) if voice else None,
     )

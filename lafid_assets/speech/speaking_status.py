@@ -37,6 +37,7 @@ class SpeakingReason(StrEnum):
     # undecidable
     NOT_MEASURED = "not_measured"
     NO_FACE = "no_face"
+    NO_MOUTH_OPENING = "no_mouth_opening"
     MOUTH_HIDDEN = "mouth_hidden"
     PROFILE = "profile"
     SEVERAL_FACES = "several_faces"
@@ -113,6 +114,8 @@ def _hidden(row: Mapping[str, Any], policy: SpeechPolicy) -> SpeakingReason | No
     yaw = row["mouth_yaw_abs_median_deg"]
     if yaw is not None and yaw > policy.max_yaw_abs_deg:
         return SpeakingReason.PROFILE
+    if row["mouth_measurable_share"] == 0:
+        return SpeakingReason.NO_MOUTH_OPENING  # in no look: covered all along, or an engine that measures no lips
     if row["mouth_range"] is None or row["mouth_measurable_share"] < policy.min_measurable_share:
         return SpeakingReason.MOUTH_HIDDEN
     return None

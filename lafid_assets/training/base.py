@@ -1,24 +1,29 @@
 """Where a preset's base model lies.
 
-Belongs here: preset -> folder in the store. The tiny base has no public address: it is built once and travels with its models.
+Belongs here: preset -> folder in the store. A tiny base has no public address: it is built once and travels with its models.
 """
 
 from pathlib import Path
 
+from model.presets import preset
 from resources.shard_store import ShardStore
 
 FOLDER = "bases"
 
 
 def base_path(preset_name: str) -> str:
-    """Path of the base's folder in the store."""
-    return f"{FOLDER}/{preset_name}"
+    """Path of the folder in the store of a preset's base; presets on the same base share it."""
+    return f"{FOLDER}/{preset(preset_name).base.name}"
 
 
 def base_folder(preset_name: str, store: ShardStore) -> Path:
-    """The base's folder on disk, built when it is not there yet."""
-    from model.base import build_tiny_base
+    """The base's folder on disk; a tiny one is built when it is not there yet.
+
+    Raises:
+        BaseError: a real one is not there; the message says how it gets there.
+    """
+    from model.base_build import ensure_base
 
     folder = store.local_path(base_path(preset_name))
-    build_tiny_base(folder)
+    ensure_base(preset(preset_name).base, folder)
     return folder

@@ -79,7 +79,8 @@ def _cache_key(clip: dict[str, Any], clip_size: ClipSize, encoders_fingerprint: 
     facts = [
         clip["content_sha256"],
         clip["refined_caption"],
-        clip["references"][0],
+        clip["references"][: clip_size.views],
+        clip["identity_id"],
         clip["identity_embedding"],
         clip["engine"],
         clip["engine_version"],
@@ -90,29 +91,38 @@ def _cache_key(clip: dict[str, Any], clip_size: ClipSize, encoders_fingerprint: 
 
 
 def _encode(clip: dict[str, Any], clip_size: ClipSize, encoders: Any, base_sha256: str, target: Path) -> None:
+    from dataclasses import replace
+
     import numpy as np
 
     from model.data import ClipMeta, write_clip_latents
     from model.face_processor import head_and_shoulders
     from model.video_io import fit_frames, frame_times, read_frames
+    from model.views import encode_views
 
     path = resolve(Path(clip["clip_root"]), clip["path"])
     if path is None:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
     video = read_frames(path, frame_times(clip_size.frames, clip_size.fps))
-    reference = clip["references"][0]
-    box = (reference["box_x1"], reference["box_y1"], reference["box_x2"], reference["box_y2"])
-    face_crop = head_and_shoulders(frame_at(path, reference["frame_index"]), box)
+    references = clip["references"][: clip_size.views]
+    boxes = [tuple(reference[f"box_{side}"] for side in ("x1", "y1", "x2", "y2")) for reference in references]
+    crops = [
+        head_and_shoulders(frame_at(path, reference["frame_index"]), box)
+        for reference, box in zip(references, boxes, strict=True)
+    ]
+    angles = [[reference[f"{angle}_deg"] for angle in ("yaw", "pitch", "roll")] for reference in references]
     meta = ClipMeta(
         clip_id=clip["clip_id"],
         caption=clip["refined_caption"] or "",
         fps=clip_size.fps,
+        identity_id=clip["identity_id"],
         face_engine=clip["engine"],
         face_engine_version=clip["engine_version"],
         base_sha256=base_sha256,
         encoders_fingerprint=encoders.fingerprint,
     )
-    centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    frames = fit_frames(video, clip_size.height, clip_size.width, centre)
+    x1, y1, x2, y2 = boxes[0]
+    frames = fit_frames(video, clip_size.height, clip_size.width, ((x1 + x2) / 2, (y1 + y2) / 2))
     embedding = np.asarray(clip["identity_embedding"], np.float32)
-    write_clip_latents(target, encoders.encode_clip(frames, face_crop, embedding, meta))
+    views = encode_views(encoders, crops, np.asarray(angles, np.float32), clip_size.view_side)
+    write_clip_latents(target, replace(encoders.encode_clip(frames, crops[0], embedding, meta), views=views))

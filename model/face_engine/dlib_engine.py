@@ -6,6 +6,7 @@ not installed.
 """
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,10 @@ _START_SCALES = (0.94, 1.06)
 """Sizes, in those of the detected box, of the boxes from which the landmarks are predicted."""
 _PATCH_MARGIN = 0.5
 """What the landmark predictor sees around the box, as a share of its longer side."""
+GLANCE_MIN_SCORE = -0.2
+"""Lowest HOG score of a face in the first pass of a glance; `detect` asks for 0."""
+_LEFT_EYE, _RIGHT_EYE, _NOSE_TIP, _MOUTH_CORNERS = slice(36, 42), slice(42, 48), 30, [48, 54]
+"""Of the 68 points, those behind the five of a glance; left and right in the image."""
 
 
 class DlibSettings(BaseModel):
@@ -99,6 +104,30 @@ class DlibEngine:
         image = _checked(image_rgb)
         return [self._face(image, box, score, embed=embed) for box, score in self._boxes(image)]
 
+    def detect_many(self, images_rgb: Sequence[Image], *, embed: bool = True) -> list[list[Face]]:
+        """`detect` for each image in turn (`FaceEngine.detect_many`).
+
+        Raises:
+            ValueError: an image is not (H, W, 3) uint8.
+        """
+        return [self.detect(image, embed=embed) for image in images_rgb]
+
+    def glance(self, image_rgb: Image, *, side_px: int) -> list[Face]:
+        """Boxes, scores and five points of faces from 80 px at `side_px`, or from half of that where there are none
+        (`FaceEngine.glance`). The points are of one prediction, not of four.
+
+        Raises:
+            ValueError: the image is not (H, W, 3) uint8.
+        """
+        image = _checked(image_rgb)
+        faces = []
+        for box, score in self._boxes(image, side_px=side_px, min_score=GLANCE_MIN_SCORE):
+            points = self._predict(image, box)
+            eyes = points[_LEFT_EYE].mean(axis=0), points[_RIGHT_EYE].mean(axis=0)
+            five = np.stack([*eyes, points[_NOSE_TIP], *points[_MOUTH_CORNERS]]).astype(np.float32)
+            faces.append(Face(box, score, five, rotation=None, embedding=None, mouth_opening=None))
+        return faces
+
     def landmarks(self, image_rgb: Image, box: Box | None = None) -> Face | None:
         """Landmarks, pose and mouth of one face (`FaceEngine.landmarks`).
 
@@ -156,21 +185,23 @@ class DlibEngine:
         vector = np.asarray(self._embedder.compute_face_descriptor(image, shape), np.float64)
         return (vector / np.linalg.norm(vector)).astype(np.float32)
 
-    def _boxes(self, image: Image) -> list[tuple[Box, float]]:
-        """Boxes and scores, largest first."""
-        retry = self.settings.retry_min_score
+    def _boxes(self, image: Image, *, side_px: int | None = None, min_score: float | None = None) -> list[tuple[Box, float]]:
+        """Boxes and scores, largest first; at the settings' size and score unless given."""
+        side = side_px or self.settings.detection_side_px
+        first = self.settings.min_score if min_score is None else min_score
+        retry, pad_px = self.settings.retry_min_score, round(self.settings.pad_share * max(image.shape[:2]))
         found = (
-            self._pass(image, enlarge=1, pad_px=0, min_score=self.settings.min_score)
-            or self._pass(image, enlarge=2, pad_px=0, min_score=retry)
-            or self._pass(image, enlarge=1, pad_px=round(self.settings.pad_share * max(image.shape[:2])), min_score=retry)
+            self._pass(image, side_px=side, pad_px=0, min_score=first)
+            or self._pass(image, side_px=2 * side, pad_px=0, min_score=retry)
+            or self._pass(image, side_px=side, pad_px=pad_px, min_score=retry)
         )
         return sorted(found, key=lambda item: (item[0][0] - item[0][2]) * (item[0][3] - item[0][1]))
 
-    def _pass(self, image: Image, *, enlarge: int, pad_px: int, min_score: float) -> list[tuple[Box, float]]:
-        """One run of the detector on the padded and scaled image; boxes in the coordinates of `image`."""
+    def _pass(self, image: Image, *, side_px: int, pad_px: int, min_score: float) -> list[tuple[Box, float]]:
+        """One run of the detector on the padded image at `side_px`; boxes in the coordinates of `image`."""
         padded = np.pad(image, ((pad_px, pad_px), (pad_px, pad_px), (0, 0))) if pad_px else image
         height, width = padded.shape[:2]
-        scale = enlarge * self.settings.detection_side_px / max(height, width)
+        scale = side_px / max(height, width)
         size = max(1, round(width * scale)), max(1, round(height * scale))
         resized = np.asarray(PilImage.fromarray(padded).resize(size, PilImage.Resampling.BILINEAR))
         rectangles, scores, _ = self._detector.run(resized, 0, min_score)

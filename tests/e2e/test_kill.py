@@ -5,12 +5,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
-from lafid_assets.schemas import TABLES
-from resources.shard_store import ShardStore
+from lafid_assets.schemas import DATASET_VERSIONS, TABLES
+from resources.shard_store import ShardStore, frame_digest
 from tests.demo_home import PROJECT_ROOT, Demo, run_lafid
 
 pytestmark = pytest.mark.e2e
@@ -44,16 +49,63 @@ def test_killed_runs_end_like_an_undisturbed_one(footage: Path, tmp_path: Path) 
     assert not [path for path in (disturbed / "store/tables").rglob("*") if path.is_file() and path.suffix != ".parquet"]
 
 
+def test_run_killed_over_faces_leaves_no_child_and_ends_like_an_undisturbed_one(
+    tmp_path: Path, portrait: NDArray[np.uint8], write_video: Callable[..., Path]
+) -> None:
+    """Only the parent is killed: its children must notice. What they had finished is in the ledger, which is gone at the end."""
+    for shift in range(4):
+        face = np.asarray(Image.fromarray(portrait[:320, 64 + shift : 384 + shift]).resize((160, 160)), np.uint8)
+        write_video(tmp_path / "footage" / f"{shift}.mp4", pictures=np.stack([face] * 10))
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    arguments = ("curate", str(tmp_path / "footage"))
+    done = run_lafid(undisturbed, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for moment_s in (0.2, 2.0):
+        _kill_over_faces(moment_s, disturbed, *arguments)
+    assert run_lafid(disturbed, *arguments).returncode == 0
+    assert _digests(disturbed) == _digests(undisturbed)
+    assert not list((disturbed / "ledger").rglob("*.parquet"))
+
+
+def _kill_over_faces(moment_s: float, home: Path, *arguments: str) -> None:
+    """Kill the run a moment after `face_info` has children."""
+    run = _start(home, *arguments)
+    children: list[int] = []
+    for _ in range(6000):
+        children = _children(run.pid) if list((home / "store/tables/raw_clips").glob("*.parquet")) else []
+        if children or run.poll() is not None:
+            break
+        time.sleep(0.02)
+    assert children, "face_info never had a child"
+    time.sleep(moment_s)
+    children = _children(run.pid)
+    run.kill()
+    run.wait()
+    for _ in range(600):
+        if not any(_runs(pid) for pid in children):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"children {children} outlived their parent")
+
+
+def _children(pid: int) -> list[int]:
+    """Processes that `workers` started for it."""
+    try:
+        found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _kill_after(seconds: float, home: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "lafid_assets.cli.main", *arguments]
-    child = subprocess.Popen(
-        command,
-        cwd=PROJECT_ROOT,
-        env=os.environ | {"LAFID_HOME": str(home)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    child = _start(home, *arguments)
     try:
         child.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -61,7 +113,20 @@ def _kill_after(seconds: float, home: Path, *arguments: str) -> None:
         child.wait()
 
 
+def _start(home: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lafid_assets.cli.main", *arguments],
+        cwd=PROJECT_ROOT,
+        env=os.environ | {"LAFID_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def _digests(home: Path) -> dict[str, list[tuple[str, str]]]:
+    """Table to partition and digest. When a dataset version was made differs between any two runs."""
     store = ShardStore(str(home / "store"))
-    found = {table.name: list(store.digests(table.name, None)) for table in TABLES}
-    return {name: digests for name, digests in found.items() if digests}
+    found = {table.name: list(store.digests(table.name, None)) for table in TABLES if table != DATASET_VERSIONS}
+    versions = [("all", frame_digest(store.read_all(DATASET_VERSIONS.name).drop("made_at")))]
+    return {name: digests for name, digests in found.items() if digests} | {DATASET_VERSIONS.name: versions}

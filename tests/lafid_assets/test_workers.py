@@ -1,15 +1,18 @@
-"""Children that crash, hang and raise cost their own task and no other."""
+"""Children that crash, hang, swell and raise cost their own task and no other."""
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lafid_assets.workers import THREAD_LIMITS, Crashed, Done, Failed, TimedOut, map_isolated
+from lafid_assets.worker_child import LENGTH_BYTES
+from lafid_assets.workers import THREAD_LIMITS, ChildLimits, Crashed, Done, Failed, OutOfMemory, TimedOut, map_isolated
 
 LONG_S = 60.0
 
@@ -91,30 +94,142 @@ def test_child_that_cannot_start_is_a_crash_of_its_task(tmp_path: Path, monkeypa
     assert [ending for _, ending in map_isolated(fine_here_only.work, big, _deadline_s, 1)] == [Crashed(5), Crashed(5)]
 
 
-def test_answer_broken_off_in_the_middle_is_a_crash() -> None:
-    assert [ending for _, ending in map_isolated(_break_off, [0], lambda _: LONG_S)] == [Crashed(6)]
+@pytest.mark.parametrize(("behaviour", "ending"), [("die", Crashed(6)), ("stop", TimedOut(3.0))])
+def test_answer_broken_off_in_the_middle_is_none(behaviour: str, ending: object) -> None:
+    """Dead or merely frozen, the child that sends half an answer costs its task; its parent does not wait for the rest."""
+    assert dict(map_isolated(_break_off, [behaviour], lambda _: 3.0)) == {0: ending}
 
 
-class _Torn:
-    def __reduce__(self) -> tuple:
-        os.write(_pipe_of_child(), (1000).to_bytes(4, "big") + b"half an answer")
-        os._exit(6)
-
-
-def _pipe_of_child() -> int:
-    """The child's end of the pipe to its parent: the socket that the parent opened for it."""
-    import multiprocessing.connection as connection
-
+def _break_off(behaviour: str) -> None:
+    """Writes a part of an answer to the pipe that leads to the parent, then dies or freezes."""
     frame = sys._getframe()
-    while frame is not None:
-        if isinstance(frame.f_locals.get("pipe"), connection.Connection):
-            return frame.f_locals["pipe"].fileno()
+    while frame is not None and "answers" not in frame.f_locals:
         frame = frame.f_back
-    raise AssertionError("no pipe on the stack")
+    assert frame is not None
+    os.write(frame.f_locals["answers"].fileno(), (1000).to_bytes(LENGTH_BYTES, "big") + b"half an answer")
+    if behaviour == "die":
+        os._exit(6)
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def _break_off(_: int) -> _Torn:
-    return _Torn()
+def test_answer_that_cannot_cross_the_border_is_a_fault_of_its_task() -> None:
+    found = dict(map_isolated(_answer_oddly, ["lambda", "unreadable", "fine"], lambda _: LONG_S, 1))
+    assert [type(found[index]) for index in range(3)] == [Failed, Failed, Done]
+    assert "cannot be read" in found[1].message
+
+
+def _answer_oddly(kind: str) -> object:
+    return {"lambda": lambda: None, "unreadable": _Unreadable(), "fine": None}[kind]
+
+
+class _Unreadable:
+    def __reduce__(self) -> tuple[object, ...]:
+        return int, ("no number",)
+
+
+MIB = 1 << 20
+
+
+def _swell(size_mib: int) -> int:
+    held = bytearray(size_mib * MIB)
+    if size_mib:
+        time.sleep(LONG_S)
+    return len(held)
+
+
+def test_child_that_outgrows_its_memory_costs_its_task_only() -> None:
+    limits = ChildLimits(memory_bytes=300 * MIB)
+    found = dict(map_isolated(_swell, [0, 400, 0], lambda _: LONG_S, 1, limits))
+    assert [found[index] for index in range(3)] == [Done(0), OutOfMemory(300 * MIB), Done(0)]
+
+
+def _refused(size: int) -> int:
+    if size:
+        raise MemoryError
+    return os.getpid()
+
+
+def test_child_that_is_refused_memory_costs_its_task_and_is_replaced() -> None:
+    found = dict(map_isolated(_refused, [0, 1, 0], lambda _: LONG_S, 1))
+    assert found[1] == OutOfMemory(None)
+    assert found[0].value != found[2].value
+
+
+def test_child_is_recycled_after_so_many_tasks() -> None:
+    endings = map_isolated(_own_pid, list(range(5)), lambda _: LONG_S, 1, ChildLimits(recycle_tasks=2))
+    pids = [ending.value for _, ending in endings]
+    assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
+
+
+def _keep(size_mib: int) -> int:
+    KEPT.append(bytearray(size_mib * MIB))
+    return os.getpid()
+
+
+KEPT: list[bytearray] = []
+
+
+def test_child_that_keeps_memory_is_recycled_after_its_answer() -> None:
+    endings = map_isolated(_keep, [0, 300, 0], lambda _: LONG_S, 1, ChildLimits(recycle_bytes=250 * MIB))
+    pids = [ending.value for _, ending in endings]
+    assert pids[0] == pids[1] != pids[2]
+
+
+PARENT = """
+import sys
+from tests.lafid_assets.test_workers import map_isolated, _tell_pid_and_sleep
+if __name__ == "__main__":
+    list(map_isolated(_tell_pid_and_sleep, [sys.argv[1] + "/a", sys.argv[1] + "/b"], lambda _: 600.0, 2))
+"""
+
+
+def _tell_pid_and_sleep(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def test_parent_that_is_killed_leaves_no_orphans(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(PARENT)
+    root = Path(__file__).resolve().parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    with subprocess.Popen([sys.executable, str(tmp_path / "parent.py"), str(tmp_path)], cwd=root, env=environment) as parent:
+        pids = [_pid_in(tmp_path / name, parent) for name in "ab"]
+        parent.kill()
+    for pid in pids:
+        _wait_until(lambda pid=pid: not _runs(pid))
+
+
+def _pid_in(path: Path, parent: subprocess.Popen[bytes]) -> int:
+    _wait_until(lambda: parent.poll() is not None or (path.exists() and path.read_text() != ""))
+    assert parent.poll() is None, "the parent ended before its children told their pids"
+    return int(path.read_text())
+
+
+def _runs(pid: int) -> bool:
+    """A killed orphan stays a zombie where nobody adopts it; it no longer runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not come about within a minute")
+
+
+def _threads(_: int) -> tuple[int, int]:
+    import cv2
+    import polars as pl
+
+    return cv2.getNumThreads(), pl.thread_pool_size()
+
+
+def test_libraries_in_a_child_run_one_thread() -> None:
+    assert dict(map_isolated(_threads, [0], lambda _: LONG_S)) == {0: Done((1, 1))}
 
 
 def _limits(_: int) -> dict[str, str | None]:

@@ -1,20 +1,24 @@
 """What the tests of the model half share: a tiny base, a few cached clips, an engine that finds faces where it is told."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from model.base import Base, build_tiny_base, load_base
+from model.base import Base, load_base
+from model.base_build import build_tiny_base
 from model.data import ClipMeta, ClipSet, write_clip_latents
 from model.encoders import ClipEncoders
 from model.experts import FaceFeatures
 from model.face_engine.interface import EngineInfo, Face, Image
+from model.fusion import FaceFusion
 from model.presets import ClipSize, Preset, preset
 from model.trainable import FusedModel, assemble
+from model.views import FaceViews
 
 EMBEDDING_WIDTH = 16
 
@@ -31,6 +35,7 @@ class StubEngine:
 
     faces: int = 1
     info: EngineInfo = field(default=EngineInfo("stub", "1", EMBEDDING_WIDTH, "none", "stub"))
+    rotation: NDArray[np.float32] | None = field(default_factory=lambda: np.eye(3, dtype=np.float32))
 
     def detect(self, image_rgb: Image, *, embed: bool = True) -> list[Face]:
         colour = image_rgb.reshape(-1, 3).mean(axis=0) / 255
@@ -38,7 +43,7 @@ class StubEngine:
         side = min(image_rgb.shape[:2]) / 2
         boxes = [(side / 2, side / 2, side * 1.5 / (n + 1), side * 1.5 / (n + 1)) for n in range(self.faces)]
         unit = embedding / np.linalg.norm(embedding)
-        return [Face(box, 1.0, np.zeros((0, 2), np.float32), None, unit, None) for box in boxes]
+        return [Face(box, 1.0, np.zeros((0, 2), np.float32), self.rotation, unit, None) for box in boxes]
 
     def landmarks(self, image_rgb: Image, box: tuple[float, float, float, float] | None = None) -> Face | None:
         raise AssertionError("the model asks for whole faces only")
@@ -81,7 +86,7 @@ def quick() -> Callable[..., Preset]:
 
 @pytest.fixture(scope="session")
 def latent_files(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Five cached clips of a coloured square that moves, 3 frames of 16 x 16 px."""
+    """Five cached clips of a coloured square that moves, 3 frames of 16 x 16 px, each of them a view of the face too."""
     base = load_base(base_dir, "cpu")
     encoders = ClipEncoders(base)
     folder = tmp_path_factory.mktemp("latents")
@@ -96,13 +101,20 @@ def latent_files(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> li
             clip_id=f"clip-{number}",
             caption=f"square number {number} moves",
             fps=8.0,
+            identity_id=f"person-{number}",
             face_engine="stub",
             face_engine_version="1",
             base_sha256=base.info.sha256,
             encoders_fingerprint=encoders.fingerprint,
         )
         path = folder / f"{number}.safetensors"
-        write_clip_latents(path, encoders.encode_clip(frames, frames[0], embedding, meta))
+        clip = encoders.encode_clip(frames, frames[0], embedding, meta)
+        views = FaceViews(
+            latents=torch.stack([encoders.video(frame[None])[:, 0] for frame in frames]),
+            semantic=torch.cat([encoders.face(frame, embedding).semantic for frame in frames]),
+            angles_deg=torch.from_numpy(rng.uniform(-40, 40, (3, 3)).astype(np.float32)),
+        )
+        write_clip_latents(path, replace(clip, views=views))
         files.append(path)
     return files
 
@@ -120,15 +132,26 @@ def features(clips: ClipSet) -> FaceFeatures:
 
 @pytest.fixture
 def fused(base: Base, features: FaceFeatures, quick: Callable[..., Preset]) -> Callable[..., FusedModel]:
-    """A fresh fusion on `base`; with `heard`, its output weights are no longer zero."""
+    """A fresh fusion on `base`, with every part of the tiny preset; `hear` makes what it says more than zero."""
 
-    def make(kind: str = "cofe", trainable: str = "adapter", heard: bool = False) -> FusedModel:
+    def make(kind: str = "cofe", trainable: str = "adapter", heard: bool = False, **parts: object) -> FusedModel:
         chosen = quick(trainable=trainable)
-        model = assemble(base, features, chosen.fusion.model_copy(update={"kind": kind}), chosen.train)
+        model = assemble(base, features, chosen.fusion.model_copy(update={"kind": kind, **parts}), chosen.train)
         if heard:
-            with torch.no_grad():
-                for attention in model.fusion.attentions:
-                    attention.out.weight.normal_(0, 0.2, generator=torch.Generator().manual_seed(1))
+            hear(model.fusion)
         return model
 
     return make
+
+
+def hear(fusion: FaceFusion) -> None:
+    """Everything that begins at zero becomes small and random."""
+    generator = torch.Generator().manual_seed(1)
+    zeros = [attention.out for attention in fusion.attentions]
+    if fusion.config.time_aware:
+        zeros += [gate.time[1] for gate in fusion.gates]
+    if fusion.config.aligner:
+        zeros.append(fusion.join)
+    with torch.no_grad():
+        for linear in zeros:
+            linear.weight.normal_(0, 0.2, generator=generator)

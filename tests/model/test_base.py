@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from model.base import BaseError, build_tiny_base, load_base
+from model.base import BaseError, load_base
+from model.base_build import build_tiny_base
 
 
 def test_one_seed_gives_one_base(tmp_path: Path) -> None:

@@ -4,16 +4,21 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from peft.utils import get_peft_model_state_dict
+from safetensors.torch import load_file
 
-from model.base import Base, build_tiny_base, load_base
+from model.base import Base, load_base
+from model.base_build import build_tiny_base
+from model.base_specs import TINY_TWO_EXPERTS
 from model.checkpoint import CheckpointError, EmbeddingSource, Manifest, load_checkpoint, read_manifest, write_checkpoint
 from model.data import Batch, ClipSet
 from model.presets import Preset
+from model.references import References
 from model.trainable import FusedModel, assemble
 
 Fused = Callable[..., FusedModel]
@@ -25,13 +30,15 @@ import torch
 from model.base import load_base
 from model.checkpoint import load_checkpoint
 from model.data import ClipSet
+from model.references import References
 torch.set_num_threads(1)
 base_dir, clip, *checkpoints = map(Path, sys.argv[1:])
-batch = ClipSet([clip]).batch([0])
+batch = ClipSet([clip]).batch([0], views=[[0, 1]])
+references = References(batch.references)
 for checkpoint in checkpoints:
     model = load_checkpoint(checkpoint, load_base(base_dir, "cpu"))
     with torch.no_grad():
-        print(model.velocity(batch.latents, torch.tensor([0.5]), batch).numpy().tobytes().hex())
+        print(model.velocity(batch.latents, torch.tensor([0.5]), batch, references=references).numpy().tobytes().hex())
 """
 
 
@@ -63,14 +70,14 @@ def trained(fused: Fused, trainable: str) -> FusedModel:
 
 @torch.no_grad()
 def velocity(model: FusedModel, batch: Batch) -> torch.Tensor:
-    return model.velocity(batch.latents, torch.tensor([0.5]), batch)
+    return model.velocity(batch.latents, torch.tensor([0.5]), batch, references=References(batch.references))
 
 
 def test_round_trip_in_a_fresh_process_is_bit_equal(
     base_dir: Path, latent_files: list[Path], clips: ClipSet, manifest: Manifest, quick, features, tmp_path: Path
 ) -> None:
     expected, folders = [], []
-    for trainable in ("adapter", "adapter_and_lora", "all"):
+    for trainable in ("adapter", "adapter_and_cross_attention", "adapter_and_lora", "all"):
 
         def fresh(trainable: str, heard: bool) -> FusedModel:
             chosen = quick(trainable=trainable)
@@ -79,8 +86,8 @@ def test_round_trip_in_a_fresh_process_is_bit_equal(
         model = trained(fresh, trainable)
         folders.append(tmp_path / trainable)
         write_checkpoint(folders[-1], model, manifest)
-        expected.append(velocity(model, clips.batch([0])).numpy().tobytes().hex())
-    assert len(set(expected)) == 3
+        expected.append(velocity(model, clips.batch([0], views=[[0, 1]])).numpy().tobytes().hex())
+    assert len(set(expected)) == 4
     command = [sys.executable, "-c", _VELOCITY, str(base_dir), str(latent_files[0]), *map(str, folders)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == expected
 
@@ -95,6 +102,42 @@ def test_only_what_trained_is_in_it(fused: Fused, manifest: Manifest, tmp_path: 
     assert {path.name for path in (tmp_path / "c").iterdir()} == parts | {"lafid.json"}
     assert read_manifest(tmp_path / "c") == written
     assert {path.suffix for path in (tmp_path / "c").rglob("*") if path.is_file()} == {".json", ".safetensors"}
+
+
+def test_of_the_base_only_the_tensors_that_trained_are_in_it(fused: Fused, manifest: Manifest, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "c", fused(trainable="adapter_and_cross_attention"), manifest)
+    keys = set(load_file(tmp_path / "c" / "weights" / "weights.safetensors"))
+    assert keys
+    assert {key.split(".")[2] for key in keys} == {"attn2"}
+
+
+def test_two_transformers_come_back_with_a_part_each(manifest: Manifest, quick, features, clips: ClipSet, tmp_path: Path) -> None:
+    info = build_tiny_base(tmp_path / "two", spec=TINY_TWO_EXPERTS)
+
+    def fresh(trainable: str, heard: bool) -> FusedModel:
+        chosen = quick(trainable=trainable)
+        return assemble(load_base(tmp_path / "two", "cpu"), features, chosen.fusion, chosen.train)
+
+    model = trained(fresh, "adapter_and_lora")
+    written = write_checkpoint(tmp_path / "c", model, manifest.model_copy(update={"base": info}))
+    assert set(written.parts) == {"adapter", "adapter_2", "lora", "lora_2"}
+    loaded = load_checkpoint(tmp_path / "c", load_base(tmp_path / "two", "cpu"))
+    batch, sigma = clips.batch([0, 1]), torch.tensor([0.95, 0.5])
+    with torch.no_grad():
+        assert torch.equal(loaded.velocity(batch.latents, sigma, batch), model.velocity(batch.latents, sigma, batch))
+    one = written.model_copy(update={"parts": {name: written.parts[name] for name in ("adapter", "lora")}})
+    (tmp_path / "c" / "lafid.json").write_text(one.model_dump_json())
+    with pytest.raises(CheckpointError, match="part adapter_2 of .* is missing"):
+        load_checkpoint(tmp_path / "c", load_base(tmp_path / "two", "cpu"))
+
+
+def test_a_base_of_another_commit_is_refused_by_name(fused: Fused, manifest: Manifest, tmp_path: Path) -> None:
+    model = fused()
+    named = manifest.base.model_copy(update={"repository": "owner/wan", "revision": "a" * 40})
+    write_checkpoint(tmp_path / "c", model, manifest.model_copy(update={"base": named}))
+    newer = replace(model.base, info=named.model_copy(update={"revision": "b" * 40}))
+    with pytest.raises(CheckpointError, match=r"trained on base tiny \(owner/wan@a{40}\) .*, not on tiny \(owner/wan@b{40}\)"):
+        load_checkpoint(tmp_path / "c", newer)
 
 
 def test_loras_alpha_survives(fused: Fused, manifest: Manifest, base_dir: Path, tmp_path: Path, quick) -> None:
@@ -152,5 +195,5 @@ def test_a_folder_without_or_with_a_foreign_manifest_is_refused(tmp_path: Path) 
     with pytest.raises(CheckpointError, match=r"lafid\.json is missing"):
         read_manifest(tmp_path)
     (tmp_path / "lafid.json").write_text(json.dumps({"format_version": 2}))
-    with pytest.raises(CheckpointError, match="no manifest of format 1"):
+    with pytest.raises(CheckpointError, match="no manifest of format 2"):
         read_manifest(tmp_path)

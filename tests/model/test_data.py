@@ -17,6 +17,26 @@ def test_a_clip_comes_back_bit_for_bit(latent_files: list[Path], tmp_path: Path)
     assert copy.meta == clip.meta
     for name in ("latents", "text", "null_text", "identity", "semantic", "detail"):
         assert torch.equal(getattr(copy, name), getattr(clip, name))
+    for name in ("latents", "semantic", "angles_deg"):
+        assert torch.equal(getattr(copy.views, name), getattr(clip.views, name))
+
+
+def test_a_clip_without_views_serves_where_no_part_asks_for_them(latent_files: list[Path], tmp_path: Path) -> None:
+    write_clip_latents(tmp_path / "plain.safetensors", replace(read_clip_latents(latent_files[0]), views=None))
+    clips = ClipSet([tmp_path / "plain.safetensors"])
+    batch = clips.batch([0])
+    assert batch.references is None
+    assert batch.face.angles_deg is None
+    with pytest.raises(DataError, match=r"plain\.safetensors holds no views of the face"):
+        clips.batch([0], views=[[0]])
+
+
+def test_a_batch_has_the_faces_angles_and_the_views_asked_for(clips: ClipSet) -> None:
+    batch = clips.batch([1, 3], views=[[2, 0], [1, 1]])
+    assert torch.equal(batch.face.angles_deg[1], clips.views(3).angles_deg[0])
+    assert batch.references.shape == (2, 2, 48, 4, 4)
+    assert torch.equal(batch.references[0, 0], clips.views(1).latents[2])
+    assert torch.equal(batch.references[1, 1], clips.views(3).latents[1])
 
 
 def test_a_torn_clip_is_named(latent_files: list[Path], tmp_path: Path) -> None:
@@ -36,6 +56,7 @@ def test_no_clips_names_the_remedy() -> None:
     [
         ("size", lambda clip: replace(clip, latents=clip.latents[:, :2])),
         ("engine", lambda clip: replace(clip, meta=clip.meta.model_copy(update={"face_engine": "other"}))),
+        ("views", lambda clip: replace(clip, views=None)),
         ("base", lambda clip: replace(clip, meta=clip.meta.model_copy(update={"base_sha256": "0" * 64}))),
     ],
 )

@@ -43,6 +43,16 @@ def test_the_loss_leaves_the_first_frame_out_and_is_zero_for_the_truth() -> None
     torch.testing.assert_close(flow_loss(velocity, clean, noise), torch.tensor([0.0, 4.0]))
 
 
+def test_without_a_given_first_frame_all_frames_are_noisy_timed_and_judged() -> None:
+    clean, noise = torch.randn(2, 4, 3, 4, 4), torch.randn(2, 4, 3, 4, 4)
+    sigma = torch.tensor([1.0, 0.25])
+    assert torch.equal(add_noise(clean, noise, sigma, first_frame=False)[0], noise[0])
+    assert (token_timesteps(sigma, clean, (1, 2, 2), first_frame=False)[1] == 250).all()
+    velocity = noise - clean
+    velocity[:, :, 0] += 3
+    torch.testing.assert_close(flow_loss(velocity, clean, noise, first_frame=False), torch.tensor([3.0, 3.0]))
+
+
 def test_the_shift_dwells_on_noise_and_keeps_the_ends() -> None:
     uniform = torch.tensor([0.0, 0.5, 1.0])
     assert torch.equal(shift_sigma(uniform, 1.0), uniform)

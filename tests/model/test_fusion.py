@@ -36,7 +36,7 @@ def test_each_expert_hears_its_own_encoder(fusion: Callable[..., FaceFusion], fe
 
 def test_gate_weights_sum_to_one_and_depend_on_the_face(fusion: Callable[..., FaceFusion], features: FaceFeatures) -> None:
     branch = fusion()
-    weights = branch.gate(0)(branch(features).pooled)
+    weights = branch.gate(0)(branch(features).pooled, torch.zeros(2, 192))
     assert weights.shape == (2, 3)
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(2))
     assert not torch.equal(weights[0], weights[1])
@@ -58,6 +58,46 @@ def test_a_dropped_face_is_the_null_tokens_and_no_other_row(fusion: Callable[...
     torch.testing.assert_close(dropped.experts[0], kept.experts[0])
     torch.testing.assert_close(dropped.experts[1], null.experts[0])
     torch.testing.assert_close(dropped.pooled[1], null.pooled[0])
+
+
+def test_a_dropped_face_has_the_null_person(fusion: Callable[..., FaceFusion], features: FaceFeatures) -> None:
+    branch = fusion()
+    torch.nn.init.normal_(branch.join.weight)
+    dropped = branch(features, keep=torch.tensor([True, False]))
+    torch.testing.assert_close(dropped.input_shift[0], branch(features).input_shift[0])
+    torch.testing.assert_close(dropped.input_shift[1], branch.null().input_shift[0])
+    assert not torch.equal(dropped.input_shift[0], dropped.input_shift[1])
+
+
+def test_an_aligner_without_angles_says_what_is_missing(fusion: Callable[..., FaceFusion], features: FaceFeatures) -> None:
+    with pytest.raises(ValueError, match="Euler angles"):
+        fusion()(features._replace(angles_deg=None))
+
+
+def test_a_fresh_time_aware_gate_does_not_use_the_time(fusion: Callable[..., FaceFusion], features: FaceFeatures) -> None:
+    gate, pooled = fusion().gate(0), fusion()(features).pooled
+    assert torch.equal(gate(pooled, torch.zeros(2, 192)), gate(pooled, torch.randn(2, 192)))
+
+
+def test_full_injection_has_the_width_and_heads_of_the_block(
+    base: Base, features: FaceFeatures, quick: Callable[..., Preset]
+) -> None:
+    config = quick().fusion.model_copy(update={"injection": "full"})
+    attention = FaceFusion.for_transformer(base.transformer, features, config).attentions[0]
+    assert attention.query.weight.shape == (192, 192)
+    assert attention.heads == base.transformer.config.num_attention_heads
+
+
+@pytest.mark.parametrize("part", ["aligner", "references"])
+def test_a_part_that_is_off_has_no_parameter(base: Base, features: FaceFeatures, quick: Callable[..., Preset], part: str) -> None:
+    on = quick().fusion
+    keys = [
+        set(FaceFusion.for_transformer(base.transformer, features, config).state_dict())
+        for config in (on, on.model_copy(update={part: None}))
+    ]
+    own = {"aligner": {"pose_aligner", "null_person", "join"}, "references": {"null_reference"}}
+    assert {key.split(".")[0] for key in keys[0] - keys[1]} == own[part]
+    assert keys[1] < keys[0]
 
 
 def test_a_fresh_branch_says_nothing(fusion: Callable[..., FaceFusion], features: FaceFeatures) -> None:

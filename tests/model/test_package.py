@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from model.checkpoint import EmbeddingSource, Manifest, write_checkpoint
+from model.encoders import ClipEncoders
 from model.package import LoggedCheckpoint, PackageError, log_checkpoint, pull, register, set_alias
 from model.pipeline import load
 from model.trainable import assemble
@@ -79,7 +80,7 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         preset=tiny,
         base=model.base.info,
         face_engine=EmbeddingSource(name="dlib", version="20", width=128),
-        encoders_fingerprint="e",
+        encoders_fingerprint=ClipEncoders(model.base).fingerprint,
         parts={},
         dataset_version="dataset-7",
         seed=0,

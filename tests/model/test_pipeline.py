@@ -2,18 +2,21 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKLWan
 from PIL import Image
 
 from model.base import load_base
-from model.checkpoint import CheckpointError, EmbeddingSource, Manifest, write_checkpoint
+from model.checkpoint import CheckpointError, EmbeddingSource, Manifest, read_manifest, write_checkpoint
+from model.encoders import ClipEncoders
 from model.face_processor import FaceError
 from model.metrics import psnr
-from model.pipeline import LafidPipeline, load
+from model.pipeline import InputError, LafidPipeline, load
 from model.presets import Preset
 from model.sizes import SizeError
 from model.trainable import FusedModel
@@ -27,7 +30,7 @@ def checkpoint_dir(fused: Callable[..., FusedModel], quick: Callable[..., Preset
         preset=quick(),
         base=model.base.info,
         face_engine=EmbeddingSource(name="stub", version="1", width=16),
-        encoders_fingerprint="e",
+        encoders_fingerprint=ClipEncoders(model.base).fingerprint,
         parts={},
         dataset_version="v1",
         seed=0,
@@ -122,3 +125,104 @@ def test_a_prompt_that_is_cut_says_where(pipeline: LafidPipeline, image: Image.I
         pipeline.generate(image, "a" * 511 + " and the end", steps=1)
     assert "' and the end'" in caplog.text
     assert "Rounding" not in caplog.text
+
+
+def test_from_a_photo_alone_every_frame_is_drawn(pipeline: LafidPipeline, image: Image.Image) -> None:
+    frames = pipeline.generate(None, "x", photos=[image], steps=2)
+    assert frames.shape == (3, 16, 16, 3)
+    assert np.array_equal(frames, pipeline.generate(None, "x", photos=[image], steps=2))
+    first = np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC))
+    assert psnr(frames[0], first) < 20, "the photo is no first frame"
+    other = Image.fromarray(255 - np.asarray(image))
+    assert not np.array_equal(frames, pipeline.generate(None, "x", photos=[other], steps=2))
+    nobody = pipeline.generate(None, "x", steps=2, choose=None)
+    assert not np.array_equal(frames, nobody)
+
+
+def test_further_photos_are_views_of_the_same_person(pipeline: LafidPipeline, image: Image.Image) -> None:
+    other = Image.fromarray(255 - np.asarray(image))
+    one = pipeline.generate(image, "x", steps=1, photos=[image])
+    assert np.array_equal(one, pipeline.generate(image, "x", steps=1)), "without photos the first frame is the only one"
+    two = pipeline.generate(image, "x", steps=1, photos=[image, other])
+    assert not np.array_equal(one, two)
+    assert not np.array_equal(two, pipeline.generate(image, "x", steps=1, photos=[other, image]))
+
+
+def test_identity_is_the_mean_of_the_photos(pipeline: LafidPipeline, image: Image.Image) -> None:
+    other = Image.fromarray(255 - np.asarray(image))
+    faces = [pipeline.face(photo) for photo in (image, other)]
+    identity = pipeline.features(faces).identity[0].numpy()
+    mean = faces[0].embedding + faces[1].embedding
+    assert np.allclose(identity, mean / np.linalg.norm(mean), atol=1e-6)
+    assert torch.equal(pipeline.features(faces).semantic, pipeline.features(faces[:1]).semantic)
+
+
+def test_the_negative_prompt_counts_where_text_is_guided(pipeline: LafidPipeline, image: Image.Image) -> None:
+    plain = pipeline.generate(image, "x", steps=1, guidance=3.0)
+    assert not np.array_equal(plain, pipeline.generate(image, "x", steps=1, guidance=3.0, negative_prompt="blurred"))
+
+
+def test_what_the_base_cannot_draw_from_is_refused(pipeline: LafidPipeline, image: Image.Image) -> None:
+    with pytest.raises(InputError, match="nobody to draw"):
+        pipeline.generate(None, "x")
+    info = pipeline.model.base.info
+    for layout, first, message in (("t2v", image, "give the picture as a photo"), ("i2v", None, "give a first frame")):
+        other = replace(pipeline.model.base, info=info.model_copy(update={"layout": layout}))
+        pipeline.model = replace(pipeline.model, base=other)
+        with pytest.raises(InputError, match=message):
+            pipeline.generate(first, "x", photos=[image])
+
+
+def test_a_face_without_pose_is_refused_where_the_model_needs_one(pipeline: LafidPipeline, image: Image.Image) -> None:
+    pipeline.engine.rotation = None
+    with pytest.raises(FaceError, match="stub cannot tell the face's pose"):
+        pipeline.generate(image, "x", steps=1)
+
+
+def test_steps_are_reported(pipeline: LafidPipeline, image: Image.Image) -> None:
+    heard: list[tuple[int, int]] = []
+    pipeline.generate(image, "x", steps=2, on_step=lambda done, steps: heard.append((done, steps)))
+    assert heard == [(1, 2), (2, 2)]
+
+
+def test_half_precision_keeps_what_must_stay_fine(
+    checkpoint_dir: Path, base_dir: Path, stub_engine: Callable, image: Image.Image
+) -> None:
+    fine = load(checkpoint_dir, base_dir, "cpu", stub_engine()).generate(image, "x", steps=1)
+    half = load(checkpoint_dir, base_dir, "cpu", stub_engine(), dtype=torch.bfloat16)
+    transformer = half.model.base.transformer
+    assert transformer.blocks[0].attn1.to_q.weight.dtype == torch.bfloat16
+    assert transformer.blocks[0].norm2.weight.dtype == torch.float32
+    assert transformer.condition_embedder.time_embedder.linear_1.weight.dtype == torch.float32
+    assert half.model.base.codec.dtype == torch.float32
+    assert half.model.fusion.dtype == torch.bfloat16
+    drawn = half.generate(image, "x", steps=1)
+    assert psnr(drawn, fine) > 25
+    assert not np.array_equal(drawn, fine)
+
+
+def test_for_small_cards_parts_take_turns_and_the_vae_tiles(
+    checkpoint_dir: Path, base_dir: Path, stub_engine: Callable, image: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[torch.device] = []
+    monkeypatch.setattr(
+        "diffusers.DiffusionPipeline.enable_model_cpu_offload", lambda self, device: asked.append(torch.device(device))
+    )
+    pipeline = load(checkpoint_dir, base_dir, "cpu", stub_engine(), low_memory=True)
+    pipeline.generate(image, "x", steps=1)
+    assert asked == [torch.device("cpu")]
+    vae = AutoencoderKLWan(base_dim=3, z_dim=4, dim_mult=[1, 1], num_res_blocks=1, temperal_downsample=[False])
+    other = replace(pipeline.model, base=replace(pipeline.model.base, codec=vae))
+    monkeypatch.setattr("model.pipeline.ClipEncoders", lambda *_: None)
+    LafidPipeline(other, pipeline.manifest, pipeline.engine)
+    assert not vae.use_tiling
+    LafidPipeline(other, pipeline.manifest, pipeline.engine, low_memory=True)
+    assert vae.use_tiling
+
+
+def test_other_encoders_than_trained_with_are_refused(checkpoint_dir: Path, base_dir: Path, stub_engine: Callable) -> None:
+    manifest = checkpoint_dir / "lafid.json"
+    fingerprint = read_manifest(checkpoint_dir).encoders_fingerprint
+    manifest.write_text(manifest.read_text().replace(fingerprint, "0" * 64))
+    with pytest.raises(CheckpointError, match="trained on features of encoders 000000000000"):
+        load(checkpoint_dir, base_dir, "cpu", stub_engine())

@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from model.presets import TrainConfig, preset
+from model.presets import PRESETS, TrainConfig, preset
 
 
 def test_an_unknown_name_lists_those_that_exist() -> None:
@@ -30,3 +30,19 @@ def test_importing_presets_loads_no_torch() -> None:
 
 def test_a_clips_duration_counts_the_gaps() -> None:
     assert preset("tiny").clip.duration_s == pytest.approx(1.0)
+
+
+def test_tiny_has_every_part_on() -> None:
+    fusion = preset("tiny").fusion
+    assert fusion.kind == "cofe"
+    assert fusion.time_aware
+    assert fusion.aligner is not None
+    assert fusion.references is not None
+
+
+def test_clips_and_views_are_sizes_that_their_base_can_read() -> None:
+    for chosen in PRESETS.values():
+        token = chosen.base.spatial_factor * chosen.base.patch
+        assert all(side % token == 0 for side in (chosen.clip.height, chosen.clip.width, chosen.clip.view_side))
+        assert (chosen.clip.frames - 1) % chosen.base.temporal_factor == 0
+        assert chosen.name == chosen.base.name

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from model.base_build import build_tiny_base
+from model.base_specs import TINY_TWO_EXPERTS
 from model.checkpoint import read_manifest
 from model.data import DataError, read_clip_latents, write_clip_latents
 from model.presets import Preset
@@ -50,6 +53,63 @@ def test_killed_at_any_step_it_ends_with_the_same_bits(run: Callable, quick: Qui
         # Reports come before states are saved: a kill in the report of step 2 loses that step.
         assert resumed.resumed_from == {1: 0, 2: 0, 4: 2}[step]
         assert read_manifest(resumed.checkpoint_dir) == whole  # the hashes of all parts, and both losses
+
+
+def test_two_transformers_resume_to_the_same_bits(latent_files: list[Path], quick: Quick, tmp_path: Path) -> None:
+    """One clip an update: some updates reach one of the two alone, which then has no moments to save for the other."""
+    base = tmp_path / "base"
+    info = build_tiny_base(base, spec=TINY_TWO_EXPERTS)
+    files = []
+    for file in latent_files:
+        clip = read_clip_latents(file)
+        files.append(tmp_path / file.name)
+        write_clip_latents(files[-1], replace(clip, meta=clip.meta.model_copy(update={"base_sha256": info.sha256})))
+    config = quick(steps=4, checkpoint_every=1, trainable="adapter_and_lora", batch_size=1)
+
+    def go(out_dir: Path, until: int | None = None) -> TrainResult:
+        def report(progress: TrainReport) -> None:
+            if progress.step == until:
+                raise Killed
+
+        return train(config, files, base, out_dir, report, dataset_version="v1", device="cpu")
+
+    whole = read_manifest(go(tmp_path / "whole").checkpoint_dir)
+    assert set(whole.parts) == {"adapter", "adapter_2", "lora", "lora_2"}
+    for step in (2, 3, 4):
+        with pytest.raises(Killed):
+            go(tmp_path / str(step), until=step)
+        resumed = go(tmp_path / str(step))
+        assert resumed.resumed_from == step - 1
+        assert read_manifest(resumed.checkpoint_dir) == whole
+
+
+@pytest.mark.parametrize("part", ["aligner", "references"])
+def test_each_part_trains_by_one_line_of_config(run: Callable, quick: Quick, tmp_path: Path, part: str) -> None:
+    """What a part owns moves where it is on, and does not exist where it is off."""
+    own = {"aligner": "pose_aligner.dictionary", "references": "null_reference"}[part]
+    config = quick(steps=2, reference_dropout=0.9)
+    start = quick(steps=1, lr=1e-12)
+    off = config.model_copy(update={"fusion": config.fusion.model_copy(update={part: None})})
+    tensors = [
+        load_file(run(chosen, tmp_path).checkpoint_dir / "adapter" / "diffusion_pytorch_model.safetensors")
+        for chosen in (config, start, off)
+    ]
+    assert (tensors[0][own] - tensors[1][own]).abs().max() > 1e-5
+    assert own not in tensors[2]
+
+
+def test_clips_without_views_train_where_no_part_asks_for_them(
+    run: Callable, quick: Quick, latent_files: list[Path], tmp_path: Path
+) -> None:
+    files = []
+    for file in latent_files:
+        files.append(tmp_path / file.name)
+        write_clip_latents(files[-1], replace(read_clip_latents(file), views=None))
+    config = quick(steps=1)
+    off = config.model_copy(update={"fusion": config.fusion.model_copy(update={"aligner": None, "references": None})})
+    assert run(off, tmp_path / "off", files).steps == 1
+    with pytest.raises(DataError, match="holds no views of the face"):
+        run(config, tmp_path / "on", files)
 
 
 def test_a_finished_run_is_returned_as_it_is(run: Callable, quick: Quick, tmp_path: Path) -> None:

@@ -178,3 +178,40 @@ def test_metadata_keys_are_the_published_ones() -> None:
     """Files of older versions are found again only under these."""
     keys = (shard_store.FINGERPRINT_KEY, shard_store.DIGEST_KEY, shard_store.GROUP_KEY)
     assert keys == (b"lafid.fingerprint", b"lafid.digest", b"lafid.group")
+
+
+def _drop_a(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter(pl.col("clip_id").ne_missing("a"))
+
+
+def _tree_and_rewrite(store: ShardStore) -> None:
+    store.write_group({"faces": FRAME}, "shard-00000", "f1")
+    store.write_bytes("crops/a/b/c.png", b"picture")
+    assert store.list_tree("crops") == ["crops/a/b/c.png"]
+    assert store.list_tree("nothing") == []
+    path = "tables/faces/shard-00000.parquet"
+    assert store.list_tree("tables") == [path]
+    before = store.stamp("faces", "shard-00000")
+    assert store.rewrite(path, _drop_a, dry_run=True)
+    assert store.read_table("faces", "shard-00000").equals(FRAME)
+    assert store.rewrite(path, _drop_a)
+    assert not store.rewrite(path, _drop_a), "nothing is left to change"
+    after = store.stamp("faces", "shard-00000")
+    assert store.read_table("faces", "shard-00000").equals(_drop_a(FRAME))
+    assert before is not None
+    assert after is not None
+    assert (after.fingerprint, after.group) == (before.fingerprint, before.group)
+    assert after.digest == frame_digest(_drop_a(FRAME))
+    for _ in range(2):
+        store.remove("crops/a")
+        store.remove(path)
+    assert store.list_tree("crops") == []
+    assert store.partitions("faces") == []
+
+
+def test_files_are_listed_rewritten_and_removed(store: ShardStore) -> None:
+    _tree_and_rewrite(store)
+
+
+def test_the_same_on_s3(bucket: str) -> None:
+    _tree_and_rewrite(ShardStore(f"s3://{bucket}/prefix"))

@@ -5,12 +5,14 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from lafid_assets.contract import comments
-from lafid_assets.schemas import BY_NAME, TABLES
+from lafid_assets.dataset.versions import keep_version
+from lafid_assets.schemas import BY_NAME, DATASET_VERSIONS, LAFID_DATASET, TABLES
 from resources.settings import Settings
 from resources.shard_store import UNPARTITIONED, ShardStore
 from resources.warehouse import Warehouse
@@ -69,3 +71,22 @@ def publish(home: Path) -> Callable[[Mapping[str, pl.DataFrame]], None]:
             warehouse.replace_partition({name: frame}, partition)
 
     return put
+
+
+@pytest.fixture
+def keep_dataset(home: Path, row_of: Callable[..., dict[str, Any]]) -> Callable[..., None]:
+    """Keeps a dataset version in `home`: {clip: licence}, every clip of a person of its own, and clips that were rejected."""
+
+    def keep(version: str, clips: dict[str, str], rejected: tuple[str, ...] = ()) -> None:
+        store = ShardStore(str(home / "store"))
+        dataset = LAFID_DATASET.frame(
+            row_of(LAFID_DATASET, clip_id=clip, content_sha256=clip, identity_id=clip, licence=licence, dataset_version=version)
+            for clip, licence in clips.items()
+        )
+        ended = [(clip, "kept", "", "") for clip in clips]
+        ended += [(clip, "rejected", "pose_filtered_clips", "no_face") for clip in rejected]
+        outcomes = pl.DataFrame(ended, schema=["clip_id", "status", "step", "reason"], orient="row")
+        listed = keep_version(store, dataset, version, outcomes, {})
+        store.write_group({LAFID_DATASET.name: dataset, DATASET_VERSIONS.name: listed}, "all", "f")
+
+    return keep

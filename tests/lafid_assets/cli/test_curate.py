@@ -10,6 +10,7 @@ import pytest
 
 from lafid_assets.cli.materialize import Materializer, RunFailed, open_materializer
 from lafid_assets.ingest import raw_clips as module
+from resources.face_engine import EngineChoice
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 
@@ -42,6 +43,17 @@ def test_folder_of_bad_files_ends_with_a_funnel_and_a_report(lafid: Any, home: P
     assert (funnel["in"], funnel["kept"], funnel["error"]) == (2, 0, {"empty_file": 1, "unreadable": 1})
 
 
+def test_list_restricts_what_is_taken_in(lafid: Any, home: Path, bad_files: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path\ntext\nnowhere\n")
+    ended = lafid("curate", bad_files, "--only", tmp_path / "list.csv")
+    assert ended.code == 0, ended.err
+    assert "list.csv: 1 clips are here, 1 are missing" in ended.out
+    assert "missing: nowhere (all of them:" in ended.out
+    assert (home / "missing_clips.csv").read_text() == "missing\nnowhere\n"
+    funnel = json.loads(lafid("funnel", "--json").out)
+    assert (funnel["in"], funnel["error"]) == (1, {"unreadable": 1})
+
+
 def test_failing_shard_stops_no_other_and_is_named_with_its_cause(
     materializer: Callable[[], Materializer], bad_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,13 +69,13 @@ def test_failing_shard_stops_no_other_and_is_named_with_its_cause(
 
     monkeypatch.setattr(module, "probe_clips", fail_in_the_first)
     with pytest.raises(RunFailed, match=r"raw_clips \(shard-00000\) failed: .*the disk caught fire.*`lafid ui` shows its log"):
-        first.curate(shards, "auto")
+        first.curate(shards, EngineChoice())
     assert ShardStore(first.settings.store_uri).partitions("speech_tagged_clips") == shards[1:]
     assert f"raw_clips {shards[1]}" in first.tally.computed
 
     monkeypatch.setattr(module, "probe_clips", probe)
     again = materializer()
-    again.curate(shards, "auto")
+    again.curate(shards, EngineChoice())
     assert f"raw_clips {shards[0]}" in again.tally.computed
     assert f"raw_clips {shards[1]}" in again.tally.up_to_date
 
@@ -76,4 +88,4 @@ def test_broken_check_is_named(
     opened = materializer()
     shards = opened.ingest(bad_files, 500)
     with pytest.raises(RunFailed, match=r"raw_clips \(shard-00000\) broke its check counts_add_up: 1 clips lost"):
-        opened.curate(shards, "auto")
+        opened.curate(shards, EngineChoice())

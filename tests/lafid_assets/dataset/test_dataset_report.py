@@ -15,7 +15,7 @@ from lafid_assets.schemas import LAFID_DATASET
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 
-FILES = ["contact_sheet.png", "funnel.png", "identities.png", "pose.png", "report.html", "speech.png"]
+FILES = ["contact_sheet.png", "funnel.png", "identities.png", "pose.png", "report.html", "similarity.png", "speech.png"]
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from lafid_assets.dataset.figures import GREYS, HATCHES, funnel_png, identities_png, pose_png, speech_png
+from lafid_assets.dataset.figures import GREYS, HATCHES, funnel_png, identities_png, pose_png, similarity_png, speech_png
 from lafid_assets.outcomes import Status
-from lafid_assets.schemas import DATASET_REPORT, FACE_INFO
+from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, SIMILARITY_BY_POSE_GAP
 
 COLUMNS = ("status", "step", "reason", "clips", "dataset_version")
 
@@ -70,3 +70,17 @@ def test_empty_dataset_has_pictures_of_persons_and_speech_too() -> None:
     nobody = pl.Series([], dtype=pl.String)
     assert _picture(identities_png(nobody)).size
     assert _picture(speech_png(nobody)).size
+
+
+def test_similarity_is_drawn_by_engine_with_and_without_measured_pairs(row_of: Callable[..., dict[str, Any]]) -> None:
+    def curve(**values: Any) -> np.ndarray:
+        rows = [
+            row_of(SIMILARITY_BY_POSE_GAP, gap_from_deg=gap, gap_to_deg=gap + 10, expected=0.9 - gap / 100, spread=0.1, **values)
+            for gap in (0, 10, 20)
+        ]
+        return _picture(similarity_png(SIMILARITY_BY_POSE_GAP.frame(rows)))
+
+    bare, measured = curve(pairs=0), curve(pairs=5, measured=0.5)
+    assert bare.shape == measured.shape
+    assert (bare != measured).any()
+    assert _picture(similarity_png(SIMILARITY_BY_POSE_GAP.frame([]))).size

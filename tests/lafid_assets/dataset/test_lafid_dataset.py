@@ -1,12 +1,18 @@
 """The training table, joined from all steps."""
 
 from collections.abc import Callable
+from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
 
-from lafid_assets.dataset.lafid_dataset import ClipsLost, assemble, one_split_each
+from lafid_assets.dataset.lafid_dataset import ClipsLost, assemble, lafid_dataset, one_split_each, put_together
+from lafid_assets.dataset.versions import ROWS, known_versions, read_version, version_path
+from lafid_assets.definitions import build_resources
 from lafid_assets.schemas import LAFID_DATASET
+from resources.settings import Settings
+from resources.shard_store import ShardStore
 
 Curated = Callable[..., dict[str, pl.DataFrame]]
 PERSONS = {"a": "p", "b": "p", "c": "q", "d": None, "e": "r"}
@@ -50,7 +56,7 @@ def test_version_follows_the_decisions(curated: Curated) -> None:
         assert _dataset(changed)["dataset_version"][0] != first[0]
 
 
-@pytest.mark.parametrize("table", ["identity_clusters", "face_info"])
+@pytest.mark.parametrize("table", ["identity_clusters", "reference_crops"])
 def test_kept_clip_that_would_get_lost_is_named(curated: Curated, table: str) -> None:
     """A shard that was curated since the clusters were made must not vanish from the dataset without a word."""
     tables = curated(PERSONS)
@@ -59,3 +65,60 @@ def test_kept_clip_that_would_get_lost_is_named(curated: Curated, table: str) ->
         ClipsLost, match="1 kept clips, the first c, have no identity or no reference face: materialize identity_cl"
     ):
         assemble(stale)
+
+
+def test_licences_of_clip_and_models_are_columns(curated: Curated) -> None:
+    tables = curated({"a": "p", "b": "q", "c": "r"})
+    heard = pl.Series([True, True, False])
+    models = pl.Series(["whisper-x", "file: words.srt", None])
+    tables["speech_info"] = tables["speech_info"].sort("clip_id").with_columns(has_audio=heard, transcriber=models)
+    tables["raw_clips"] = tables["raw_clips"].with_columns(gate=pl.lit("gated"))
+    dataset = _dataset(tables).sort("clip_id")
+    assert dataset["model_licences"].to_list() == [
+        ["dlib: x", "silero-vad: MIT", "whisper-x: unstated"],
+        ["dlib: x", "silero-vad: MIT"],
+        ["dlib: x"],
+    ]
+    assert set(dataset["gate"]) == {"gated"}
+
+
+def test_clips_of_one_person_refer_to_each_other(curated: Curated) -> None:
+    dataset = _dataset(curated(PERSONS)).sort("clip_id")
+    crossed = {row["clip_id"]: [ref["clip_id"] for ref in row["cross_references"]] for row in dataset.iter_rows(named=True)}
+    assert crossed == {"a": ["b"], "b": ["a"], "c": [], "e": []}
+
+
+def test_asset_keeps_every_version_once(settings: Settings, store: ShardStore, curated: Curated) -> None:
+    """Through Dagster: current is not computed again, a lost version is made anew, the list of versions grows."""
+    instance = dg.DagsterInstance.ephemeral()
+
+    def run(persons: dict[str, str | None]) -> dict[str, Any]:
+        for name, frame in curated(persons).items():
+            store.write_group({name: frame}, "all" if name == "identity_clusters" else "shard-00000", "f")
+        result = dg.materialize([lafid_dataset], instance=instance, resources=build_resources(settings))
+        [event] = result.get_asset_materialization_events()
+        return {name: value.value for name, value in event.materialization.metadata.items()}
+
+    first = run(PERSONS)
+    assert not run(PERSONS)["computed"]
+    second = run({"a": "p"})
+    assert known_versions(store).sort("number")["dataset_version"].to_list() == [
+        first["dataset_version"],
+        second["dataset_version"],
+    ]
+    store.remove(version_path(second["dataset_version"], ROWS))
+    assert run({"a": "p"})["computed"]
+    assert read_version(store, second["dataset_version"]).rows["clip_id"].to_list() == ["a"]
+    assert known_versions(store).height == 2
+
+
+def test_nobody_changes_sides_when_persons_come(curated: Curated) -> None:
+    """Also when the hashes would have it otherwise: a handful of persons cannot fill three splits by chance."""
+    persons: dict[str, str | None] = {}
+    sides: dict[str, str] = {}
+    for person in "pqrstuvw":
+        persons[f"clip-{person}"] = person
+        made = put_together(curated(persons), sides or None)
+        now = dict(made.rows.select("split_key", "split").iter_rows())
+        assert {key: now[key] for key in sides} == sides
+        sides = now

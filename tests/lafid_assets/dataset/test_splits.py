@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lafid_assets.dataset import splits as module
-from lafid_assets.dataset.splits import split_identities
+from lafid_assets.dataset.splits import inherited_key, split_identities
 
 names = st.sets(st.text("abcdefgh0123", min_size=1, max_size=8), max_size=40)
 
@@ -76,3 +76,41 @@ def test_few_change_sides_when_persons_are_added() -> None:
 
 def test_persons_who_come_twice_count_once() -> None:
     assert split_identities(["a", "a", "b"]) == split_identities(["b", "a"])
+
+
+@settings(deadline=None, max_examples=200)
+@given(names, names)
+def test_nobody_ever_changes_sides_when_the_last_sides_are_known(persons: set[str], added: set[str]) -> None:
+    """Unless a side would be empty."""
+    before = split_identities(persons)
+    after = split_identities(persons | added, before)
+    needed = [set(), {"train"}, {"train", "test"}, {"train", "test", "validation"}][min(len(persons | added), 3)]
+    assert needed <= set(after.values())
+    moved = {name for name in persons if before[name] != after[name]}
+    newcomers = len((persons | added) - persons)
+    assert not moved or len(persons) < 3
+    assert len(moved) <= max(len(needed) - len(set(before.values())) - newcomers, 0)
+
+
+@settings(deadline=None)
+@given(names)
+def test_same_persons_and_their_last_sides_give_these_sides(persons: set[str]) -> None:
+    before = split_identities(persons)
+    assert split_identities(persons, before) == before
+    assert split_identities(persons, {**before, "somebody who left": "test"}) == before
+
+
+def test_person_without_a_side_fills_an_empty_one_before_others_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    positions = {"a": 0.3, "b": 0.4, "new": 0.9, "newer": 0.95}
+    monkeypatch.setattr(module, "_position", positions.__getitem__)
+    earlier = {"a": "train", "b": "test"}
+    assert split_identities(positions, earlier) == {"a": "train", "b": "test", "new": "validation", "newer": "train"}
+
+
+def test_heir_of_several_keys_stays_where_it_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    positions = {"tests": 0.05, "validates": 0.15, "trains": 0.5, "trains too": 0.6}
+    monkeypatch.setattr(module, "_position", positions.__getitem__)
+    assert inherited_key({"tests": 9, "validates": 5, "trains": 1}) == "trains"
+    assert inherited_key({"tests": 9, "validates": 5}) == "validates"
+    assert inherited_key({"trains": 1, "trains too": 2}) == "trains too"
+    assert inherited_key({"trains too": 2, "trains": 2}) == "trains"

@@ -1,8 +1,8 @@
-"""`face_info` end to end: real engine, real children, one clip that brings its child down."""
+"""`face_info` end to end: real engine, real children, clips that bring their child down."""
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,99 +15,172 @@ from PIL import Image
 
 from lafid_assets.definitions import build_resources
 from lafid_assets.faces import face_info as module
-from lafid_assets.faces.face_info import face_info, measure_fingerprint, survey_shard
-from lafid_assets.faces.survey import SurveyedClip, SurveySettings, SurveyTask, survey_clip
+from lafid_assets.faces import shard_analysis
+from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask, analyse_clip
+from lafid_assets.faces.clip_record import Engine
+from lafid_assets.faces.face_info import face_info
+from lafid_assets.faces.shard_analysis import ShardRecipe, analyse_shard
+from lafid_assets.faces.shard_limits import ShardLimits
+from lafid_assets.outcomes import Status
 from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS
+from lafid_assets.workers import Crashed, Done, Ending, Failed
 from resources.face_engine import face_engine_info
+from resources.ledger import Ledger
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 
 SHARD = "shard-00000"
 TABLES = (FACE_INFO, FACE_FRAMES, FACE_CLIPS)
+CONFIG = {"engine": "dlib", "rate_hz": 10.0, "max_frames": 3, "scan": False}
 
 
-def survey_or_crash(task: SurveyTask) -> SurveyedClip:
+def analyse_or_crash(task: ClipTask) -> AnalysedClip:
     if task.clip_id == "b-crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if task.clip_id == "d-raise":
         raise RuntimeError("an engine's own fault")
-    return survey_clip(task)
+    return analyse_clip(task)
+
+
+def without_children(work: object, tasks: Sequence[ClipTask], *_: object) -> Iterator[tuple[int, Ending[AnalysedClip]]]:
+    """`map_isolated` for tests that need endings and no pixels."""
+    endings = {"b-crash": Crashed(-11), "d-raise": Failed("an engine's own fault")}
+    for index, task in enumerate(tasks):
+        yield index, endings.get(task.clip_id) or Done(AnalysedClip(Status.OK, None, None, "survey", None, False, 3))
 
 
 @pytest.fixture
 def raw_clips(
     tmp_path: Path, portrait: NDArray[np.uint8], write_video: Callable[..., Path], row_of: Callable[..., dict[str, Any]]
 ) -> pl.DataFrame:
-    face = np.asarray(Image.fromarray(portrait[:320, 64:384]).resize((160, 160)), np.uint8)
-    for name in ("a-good", "b-crash", "c-good", "d-raise"):
+    names = ("a-good", "b-crash", "c-good", "d-raise")
+    for shift, name in enumerate(names):
+        face = np.asarray(Image.fromarray(portrait[:320, 64 + shift : 384 + shift]).resize((160, 160)), np.uint8)
         write_video(tmp_path / name, pictures=np.stack([face] * 4))
-    rows = [
-        row_of(RAW_CLIPS, clip_id=name, shard=SHARD, path=name, clip_root=str(tmp_path), duration_s=0.4, status="ok")
-        for name in ("a-good", "b-crash", "c-good", "d-raise")
-    ]
+    passed = {"shard": SHARD, "clip_root": str(tmp_path), "duration_s": 0.4, "status": "ok"}
+    rows = [row_of(RAW_CLIPS, clip_id=name, path=name, content_sha256=name, **passed) for name in names]
     missing = row_of(RAW_CLIPS, clip_id="e-missing", shard=SHARD, status="skipped", reason="file_missing")
     return RAW_CLIPS.frame([*rows, missing])
 
 
-def _endings(clips: pl.DataFrame) -> dict[str, tuple[str, str | None]]:
-    return {row["clip_id"]: (row["status"], row["reason"]) for row in clips.iter_rows(named=True)}
-
-
-def test_asset_writes_three_tables_and_a_bad_clip_costs_only_itself(
+@pytest.fixture
+def materialize(
     raw_clips: pl.DataFrame, settings: Settings, store: ShardStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "survey_clip", survey_or_crash)
+) -> Callable[..., dg.ExecuteInProcessResult]:
+    monkeypatch.setattr(shard_analysis, "analyse_clip", analyse_or_crash)
     store.write_group({"raw_clips": raw_clips}, SHARD, "f")
     instance = dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions(CLIP_SHARDS.name, [SHARD])
-    config = {"ops": {"face_info": {"config": {"rate_hz": 10.0, "max_frames": 3}}}}
-    resources = build_resources(settings)
 
-    for computed in (True, False):
-        result = dg.materialize([face_info], instance=instance, resources=resources, partition_key=SHARD, run_config=config)
-        [event] = result.get_asset_materialization_events()
-        assert event.materialization.metadata["computed"].value is computed
-        assert event.materialization.metadata["engine_licence"].value
+    def run(**config: Any) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            [face_info],
+            instance=instance,
+            resources=build_resources(settings),
+            partition_key=SHARD,
+            run_config={"ops": {"face_info": {"config": CONFIG | config}}},
+            raise_on_error=False,
+        )
 
-    frames = {table.name: store.read_table(table.name, SHARD) for table in TABLES}
-    assert _endings(frames["face_clips"]) == {
-        "a-good": ("ok", None),
-        "b-crash": ("error", "crashed"),
-        "c-good": ("ok", None),
-        "d-raise": ("error", "engine_failed"),
-        "e-missing": ("skipped", "upstream"),
+    return run
+
+
+def _computed(result: dg.ExecuteInProcessResult) -> bool:
+    [event] = result.get_asset_materialization_events()
+    assert event.materialization.metadata["engine_licence"].value
+    return bool(event.materialization.metadata["computed"].value)
+
+
+def _endings(store: ShardStore) -> dict[str, tuple[Any, ...]]:
+    columns = ("clip_id", "status", "reason", "attempts")
+    return {name: tuple(rest) for name, *rest in store.read_table("face_clips", SHARD).select(columns).iter_rows()}
+
+
+def test_asset_writes_three_tables_and_a_bad_clip_costs_only_itself(
+    materialize: Callable[..., dg.ExecuteInProcessResult], settings: Settings, store: ShardStore
+) -> None:
+    result = materialize()
+    assert result.success
+    assert _computed(result)
+    assert _endings(store) == {
+        "a-good": ("ok", None, 1),
+        "b-crash": ("error", "crashed", 1),
+        "c-good": ("ok", None, 1),
+        "d-raise": ("error", "engine_failed", 1),
+        "e-missing": ("skipped", "upstream", 0),
     }
+    frames = {table.name: store.read_table(table.name, SHARD) for table in TABLES}
     details = dict(frames["face_clips"].select("clip_id", "detail").iter_rows())
     assert "exit code -11" in details["b-crash"]
     assert "an engine's own fault" in details["d-raise"]
-    assert "file_missing" in details["e-missing"]
-    asked = frames["face_clips"].select("clip_id", "frames_asked", "frames_decoded", "frames_with_face", "faces", "attempts")
-    assert asked.row(0) == ("a-good", 3, 3, 3, 3, 1)
-    assert asked.row(4) == ("e-missing", None, None, None, None, 0)
+    asked = frames["face_clips"].select("clip_id", "tier", "frames_asked", "frames_decoded", "frames_with_face", "faces")
+    assert asked.row(0) == ("a-good", "survey", 3, 3, 3, 3)
+    assert asked.row(4) == ("e-missing", None, None, None, None, None)
     for table in ("face_info", "face_frames"):
         assert frames[table]["clip_id"].to_list() == ["a-good"] * 3 + ["c-good"] * 3
-    with resources["warehouse"].read() as connection:
+        assert frames[table]["engine_reason"].unique().to_list() == ["asked for"]
+    with build_resources(settings)["warehouse"].read() as connection:
+        assert connection.execute("SELECT count(*) FROM face_clips").fetchall() == [(5,)]
+    assert not (settings.home / "ledger" / "face_info" / SHARD).exists()
+
+
+def test_materializing_again_tries_failed_clips_until_they_are_quarantined(
+    materialize: Callable[..., dg.ExecuteInProcessResult], store: ShardStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
+    computed, endings = [], []
+    for _ in range(4):
+        computed.append(_computed(materialize()))
+        endings.append(_endings(store)["b-crash"])
+    assert computed == [True, True, True, False]
+    assert endings == [("error", "crashed", 1), ("error", "crashed", 2), *[("skipped", "quarantined", 3)] * 2]
+    assert _endings(store)["a-good"] == ("ok", None, 1)
+
+
+def test_shard_over_its_error_budget_fails_with_its_tables_written(
+    materialize: Callable[..., dg.ExecuteInProcessResult],
+    settings: Settings,
+    store: ShardStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
+    result = materialize(limits={"errors_always_allowed": 1})
+    [broken] = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert not result.success
+    assert broken.check_name == "error_budget"
+    assert str(broken.metadata["first"].value).startswith("2 of 4 clips failed (crashed 1, engine_failed 1), more than")
+    assert len(_endings(store)) == 5
+    with build_resources(settings)["warehouse"].read() as connection:
         assert connection.execute("SELECT count(*) FROM face_clips").fetchall() == [(5,)]
 
 
-def test_clip_that_takes_too_long_is_a_timeout(raw_clips: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LEAST_DEADLINE_S", 0.05)
-    monkeypatch.setattr(module, "DEADLINE_S_PER_FRAME", 0.0)
-    found = survey_shard(raw_clips.head(1), SurveySettings(), face_engine_info("dlib"))
-    assert _endings(found["face_clips"]) == {"a-good": ("timeout", "deadline")}
-    assert found["face_info"].height == found["face_frames"].height == 0
+def test_tables_that_break_their_contract_are_not_written_and_the_ledger_is_kept(
+    materialize: Callable[..., dg.ExecuteInProcessResult],
+    settings: Settings,
+    store: ShardStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lose_a_clip(*arguments: Any) -> dict[str, pl.DataFrame]:
+        frames = dict(analyse_shard(*arguments))
+        return frames | {"face_clips": frames["face_clips"].filter(pl.col("clip_id") != "c-good")}
+
+    monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
+    monkeypatch.setattr(module, "analyse_shard", lose_a_clip)
+    result = materialize()
+    assert not result.success
+    assert [check.check_name for check in result.get_asset_check_evaluations() if not check.passed] == ["counts_add_up"]
+    assert store.partitions("face_clips") == []
+    assert list((settings.home / "ledger" / "face_info" / SHARD).rglob("face_clips.parquet"))
 
 
-def test_shard_in_which_nothing_can_be_surveyed_has_its_rows(raw_clips: pl.DataFrame) -> None:
-    found = survey_shard(raw_clips.tail(1), SurveySettings(), face_engine_info("dlib"))
+def test_real_measures_are_bit_equal_over_order_and_worker_count(raw_clips: pl.DataFrame, tmp_path: Path) -> None:
+    engine = Engine(face_engine_info("dlib"), "asked for")
+    found = []
+    for workers, seed in ((1, 0), (3, 1)):
+        recipe = ShardRecipe(AnalysisSettings(**CONFIG), ShardLimits(workers=workers), engine)
+        shuffled = raw_clips.sample(fraction=1.0, shuffle=True, seed=seed)
+        found.append(analyse_shard(shuffled, recipe, Ledger(tmp_path / str(workers), recipe.prints.measures)))
+    assert found[0]["face_info"].height == 12
     for table in TABLES:
-        assert table.violations(found[table.name]) == {"schema": [], "unique_key": [], "values": []}
-    assert _endings(found["face_clips"]) == {"e-missing": ("skipped", "upstream")}
-
-
-def test_fingerprint_is_of_engine_and_settings() -> None:
-    info = face_engine_info("dlib")
-    prints = {measure_fingerprint(SurveySettings(**changed), info) for changed in ({}, {"rate_hz": 2.0}, {"max_frames": 9})}
-    assert len(prints) == 3
-    assert measure_fingerprint(SurveySettings(engine="dlib"), info) == measure_fingerprint(SurveySettings(engine="auto"), info)
+        assert found[0][table.name].equals(found[1][table.name])

@@ -1,18 +1,23 @@
-"""One clip through the real engine."""
+"""The dense tier: a real engine on a portrait, and an engine that sees drawn faces."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
-from lafid_assets.faces.survey import SurveySettings, SurveyTask, sharpness, survey_clip
-from lafid_assets.outcomes import Reason, Status
+from lafid_assets.faces.settings import AnalysisSettings
+from lafid_assets.faces.survey import TierRows, survey_clip
+from lafid_assets.outcomes import Reason
 from lafid_assets.schemas import FACE_FRAMES, FACE_INFO
+from model.face_engine.dlib_engine import DlibEngine
 
 SIDE_PX = 192
+ENGINE = {"engine": "x", "engine_version": "x", "engine_licence": "x", "engine_reason": "x"}
 
 
 def _small(portrait: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -21,89 +26,95 @@ def _small(portrait: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory, portrait: NDArray[np.uint8], write_video: Callable[..., Path]) -> Path:
-    """Eight tenths of a second: the portrait, and an empty wall in the last frame."""
+def portrait_clip(
+    tmp_path_factory: pytest.TempPathFactory, portrait: NDArray[np.uint8], write_video: Callable[..., Path]
+) -> Path:
+    """Four tenths of a second: the portrait, and an empty wall in the last frame."""
     face = _small(portrait)
-    pictures = np.stack([*[face] * 7, np.full_like(face, 128)])
-    return write_video(
-        tmp_path_factory.mktemp("survey") / "clip.mp4", pictures=pictures, container_options={"movflags": "faststart"}
-    )
+    return write_video(tmp_path_factory.mktemp("survey") / "clip.mp4", pictures=np.stack([*[face] * 3, np.full_like(face, 128)]))
 
 
-def _task(path: Path, duration_s: float | None = 0.8, **settings: float) -> SurveyTask:
-    return SurveyTask("a", "shard-00000", path.parent, path.name, duration_s, SurveySettings(**{"rate_hz": 5.0} | settings))
+@pytest.fixture
+def crossing(tmp_path: Path, write_video: Callable[..., Path], draw_face: Callable[..., Any]) -> Path:
+    """Two seconds: a red face moves to the right, a blue one, smaller, stands and is gone at the end."""
+    moments = [(("red", 10 + 4 * n, 10, 40), *([("blue", 120, 60, 20)] if n < 15 else [])) for n in range(20)]
+    pictures = np.stack([draw_face(*faces, moment=n) for n, faces in enumerate(moments)])
+    return write_video(tmp_path / "crossing.mp4", pictures=pictures, options={"crf": "5"})
 
 
-def test_every_sampled_frame_has_a_row_and_every_face_its_measures(clip: Path) -> None:
-    found = survey_clip(_task(clip, rate_hz=10.0))
-    assert (found.status, found.reason, found.frames_asked) == (Status.OK, None, 8)
-    assert [frame["face_count"] for frame in found.frames] == [1] * 7 + [0]
-    assert [frame["frame_index"] for frame in found.frames] == list(range(8))
-    faces, frames = FACE_INFO.frame(found.faces), FACE_FRAMES.frame(found.frames)
-    for table, rows in ((FACE_INFO, faces), (FACE_FRAMES, frames)):
-        assert table.violations(rows) == {"schema": [], "unique_key": [], "values": []}
-    face = faces.row(0, named=True)
+def _survey(path: Path, engine: Any, duration_s: float | None = 2.0, chunk_bytes: int = 2**26, **settings: Any) -> TierRows:
+    return survey_clip("a", "shard-00000", path, duration_s, AnalysisSettings(**{"rate_hz": 5.0} | settings), engine, chunk_bytes)
+
+
+def _tables(rows: TierRows) -> dict[str, pl.DataFrame]:
+    found = {
+        "face_frames": FACE_FRAMES.frame(row | ENGINE for row in rows.frames),
+        "face_info": FACE_INFO.frame(row | ENGINE for row in rows.faces),
+    }
+    for table in (FACE_FRAMES, FACE_INFO):
+        assert table.violations(found[table.name]) == {"schema": [], "unique_key": [], "values": []}
+    return found
+
+
+def test_every_measure_of_a_real_face_is_there(portrait_clip: Path) -> None:
+    rows = _survey(portrait_clip, DlibEngine(), 0.4, rate_hz=10.0)
+    assert (rows.frames_asked, rows.fault) == (4, None)
+    tables = _tables(rows)
+    assert tables["face_frames"]["face_count"].to_list() == [1, 1, 1, 0]
+    assert tables["face_frames"]["luminance"][3] == pytest.approx(128, abs=3)
+    face = tables["face_info"].row(0, named=True)
+    assert (face["tier"], face["track_id"], face["face_index"]) == ("survey", 0, 0)
     assert len(face["landmarks_px"]) == 2 * 68
     assert np.linalg.norm(face["embedding"]) == pytest.approx(1, abs=1e-5)
     assert len(face["rotation"]) == 9
     assert abs(face["yaw_deg"]) < 45
-    assert face["engine"] == "dlib"
+    assert face["coarse_yaw_deg"] == pytest.approx(face["yaw_deg"], abs=15)
+    assert face["sharpness"] > 0
     width, height = face["box_x2"] - face["box_x1"], face["box_y2"] - face["box_y1"]
     assert face["frame_share"] == pytest.approx(width * height / SIDE_PX**2)
-    assert frames["luminance"][7] == pytest.approx(128, abs=3)
 
 
-def test_clip_cut_short_is_an_error_that_keeps_its_rows(
-    tmp_path: Path, portrait: NDArray[np.uint8], write_video: Callable[..., Path]
+def test_every_face_is_a_row_and_keeps_its_track(crossing: Path, drawn_engine: Any) -> None:
+    tables = _tables(_survey(crossing, drawn_engine))
+    frames, faces = tables["face_frames"], tables["face_info"]
+    assert frames["frame_index"].to_list() == list(range(0, 20, 2))
+    assert frames["face_count"].to_list() == [2] * 8 + [1] * 2
+    assert faces.filter(pl.col("face_index") == 0)["track_id"].to_list() == [0] * 10
+    assert faces.filter(pl.col("face_index") == 1)["track_id"].to_list() == [1] * 8
+    red = faces.filter(pl.col("track_id") == 0)
+    assert red["box_x1"].to_list() == pytest.approx([10 + 4 * n for n in range(0, 20, 2)], abs=1)
+    assert red["yaw_deg"].is_sorted(descending=True)
+
+
+def test_the_size_of_chunks_does_not_change_a_row(crossing: Path, drawn_engine: Any) -> None:
+    of_one = _survey(crossing, drawn_engine, chunk_bytes=1)
+    assert drawn_engine.asked == ["detect_many 1"] * 10
+    drawn_engine.asked.clear()
+    of_three = _survey(crossing, drawn_engine, chunk_bytes=3 * 160 * 96 * 3)
+    assert drawn_engine.asked == ["detect_many 3"] * 3 + ["detect_many 1"]
+    assert of_one == of_three
+
+
+def test_a_clip_cut_short_is_a_fault_that_keeps_its_rows(
+    tmp_path: Path, write_video: Callable[..., Path], draw_face: Callable[..., Any], drawn_engine: Any
 ) -> None:
-    noisy = _small(portrait) // 2 + np.random.default_rng(0).integers(0, 100, (16, SIDE_PX, SIDE_PX, 3), np.uint8)
-    path = write_video(tmp_path / "cut.mp4", pictures=noisy, container_options={"movflags": "faststart"})
+    noise = np.random.default_rng(0).integers(0, 60, (20, 96, 160, 3), np.uint8)
+    pictures = np.minimum(draw_face(("red", 60, 20, 40)) // 2 + noise, 255).astype(np.uint8)
+    path = write_video(tmp_path / "cut.mp4", pictures=pictures, container_options={"movflags": "faststart"})
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
-    found = survey_clip(_task(path, duration_s=1.6, rate_hz=10.0))
-    assert (found.status, found.reason) == (Status.ERROR, Reason.DECODE_FAILED)
-    assert found.detail
-    assert found.frames_asked == 16
-    assert 1 <= len(found.frames) < 8
+    rows = _survey(path, drawn_engine, rate_hz=10.0)
+    assert rows.fault is not None
+    assert rows.fault.reason == Reason.DECODE_FAILED
+    assert rows.frames_asked == 20
+    assert 1 <= len(rows.frames) < 10
 
 
-def test_clip_that_ends_early_without_a_word_is_an_error_too(clip: Path) -> None:
-    found = survey_clip(_task(clip, duration_s=2.0))
-    assert (found.status, found.reason) == (Status.ERROR, Reason.DECODE_FAILED)
-    assert found.detail == "4 of about 10 frames could be decoded: the file is cut short"
+def test_a_clip_that_ends_early_without_a_word_is_a_fault_too(crossing: Path, drawn_engine: Any) -> None:
+    rows = _survey(crossing, drawn_engine, 6.0)
+    assert str(rows.fault) == "decode_failed: 10 of about 30 frames could be decoded: the file is cut short"
+    assert len(rows.frames) == 10
 
 
-def test_file_that_has_gone_is_an_error(clip: Path) -> None:
-    found = survey_clip(_task(clip.with_name("gone.mp4")))
-    assert (found.status, found.reason, found.frames) == (Status.ERROR, Reason.UNREADABLE, [])
-    assert "materialize raw_clips again" in str(found.detail)
-
-
-def test_clip_of_unknown_length_is_no_error(clip: Path) -> None:
-    assert survey_clip(_task(clip, duration_s=None)).status == Status.OK
-
-
-@pytest.mark.parametrize("changed", [{"rate_hz": 0}, {"rate_hz": 61}, {"max_frames": 0}, {"speed": 1}])
-def test_settings_have_bounds(changed: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=next(iter(changed))):
-        SurveySettings(**changed)
-
-
-def test_blur_lowers_sharpness(portrait: NDArray[np.uint8]) -> None:
-    box = (150.0, 50.0, 300.0, 200.0)
-    values = [
-        sharpness(np.asarray(Image.fromarray(portrait).filter(ImageFilter.GaussianBlur(radius))), box) for radius in (0, 1, 2, 4)
-    ]
-    assert values == sorted(values, reverse=True)
-    assert values[0] > 2 * values[2]
-
-
-def test_size_alone_does_not_sharpen(portrait: NDArray[np.uint8]) -> None:
-    box = (150.0, 50.0, 300.0, 200.0)
-    twice = np.asarray(Image.fromarray(portrait).resize((1024, 1024), Image.Resampling.BICUBIC))
-    assert sharpness(twice, tuple(2 * v for v in box)) == pytest.approx(sharpness(portrait, box), rel=0.5)
-
-
-def test_box_that_reaches_out_is_cut_and_one_outside_is_unmeasured(portrait: NDArray[np.uint8]) -> None:
-    assert sharpness(portrait, (-20, -20, 100, 100)) == pytest.approx(sharpness(portrait, (0, 0, 100, 100)))
-    for box in ((-90, -90, -10, -10), (-90, 10, -10, 90), (600, 0, 700, 100), (0, 600, 100, 700), (10, 10, 11, 90)):
-        assert sharpness(portrait, box) is None
+def test_a_clip_of_unknown_length_is_no_fault(crossing: Path, drawn_engine: Any) -> None:
+    rows = _survey(crossing, drawn_engine, None)
+    assert (rows.fault, rows.frames_asked) == (None, None)

@@ -7,7 +7,8 @@ import dagster as dg
 import pytest
 
 from lafid_assets.definitions import build_resources
-from lafid_assets.identity.identity_clusters import MixedEngines, identity_clusters
+from lafid_assets.identity.clustering import TABLES, MixedEngines
+from lafid_assets.identity.identity_clusters import identity_clusters
 from lafid_assets.schemas import FACE_CLIPS, ID_CONSISTENT_CLIPS
 from resources.settings import Settings
 from resources.shard_store import ShardStore
@@ -48,10 +49,29 @@ def test_nothing_kept_is_nobody(run: Callable[..., dict[str, str]]) -> None:
 
 def test_engines_are_never_mixed(run: Callable[..., dict[str, str]]) -> None:
     with pytest.raises(
-        MixedEngines, match="analysed by dlib and insightface: materialize face_info of all shards with one engine"
+        MixedEngines, match=r"analysed by dlib \(x\) and insightface \(x\): materialize face_info of all shards with one engine"
     ):
         run({"s0": {"a": (A, "dlib")}, "s1": {"b": (A, "insightface")}})
 
 
 def test_engine_of_a_clip_that_was_not_kept_does_not_matter(run: Callable[..., dict[str, str]]) -> None:
     assert run({"s0": {"a": (A, "dlib"), "b": (None, "insightface")}}) == {"a": "person-a"}
+
+
+def test_edges_and_history_come_with_the_persons(run: Callable[..., dict[str, str]], store: ShardStore) -> None:
+    run({"s0": {"m": (A, "dlib"), "n": (B, "dlib")}})
+    run({"s1": {"a": (A, "dlib")}})
+    assert store.read_table("identity_edges").select("clip_id_a", "clip_id_b", "verdict").rows() == [("a", "m", "joined")]
+    assert store.read_table("identity_history").select("clusters_version", "kind", "identity_id").rows() == [
+        (1, "new", "person-m"),
+        (1, "new", "person-n"),
+    ]
+
+
+def test_tables_of_an_older_contract_count_as_none(run: Callable[..., dict[str, str]], store: ShardStore) -> None:
+    shards = {"s0": {"m": (A, "dlib")}}
+    run(shards)
+    old = {table.name: store.read_table(table.name) for table in TABLES}
+    old["identity_clusters"] = old["identity_clusters"].drop("search_digest")
+    store.write_group(old, "all", "another")
+    assert run(shards) == {"m": "person-m"}

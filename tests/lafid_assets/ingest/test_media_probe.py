@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from lafid_assets.ingest.media_probe import MediaFacts, content_sha256, probe, resolve
 from lafid_assets.outcomes import ClipError, Reason
@@ -74,6 +75,45 @@ def test_paths_that_lead_out_are_refused(tmp_path: Path) -> None:
     (root / "folder").symlink_to(tmp_path)
     for path in (str(tmp_path / "secret.mp4"), "../secret.mp4", "a/../../secret.mp4", "link.mp4", "link", "folder/secret.mp4"):
         assert _reason(lambda path=path: resolve(root, path)) == Reason.OUTSIDE_ROOT
+
+
+@pytest.mark.parametrize("path", ["..\\secret.mp4", "a\\..\\..\\secret.mp4", "C:\\secret.mp4", "\\\\host\\share\\secret.mp4"])
+def test_paths_of_windows_that_lead_out_are_refused(path: str, tmp_path: Path) -> None:
+    assert _reason(lambda: resolve(tmp_path, path)) == Reason.OUTSIDE_ROOT
+
+
+def test_backslash_in_a_name_is_no_way_out(tmp_path: Path) -> None:
+    (tmp_path / "a\\b.mp4").write_bytes(b"video")
+    assert resolve(tmp_path, "a\\b.mp4") == tmp_path / "a\\b.mp4"
+
+
+def test_path_that_no_disk_can_hold_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"video")
+    assert _reason(lambda: resolve(tmp_path, "a.mp4\0")) == Reason.NOT_A_FILE
+
+
+def test_playlist_opens_nothing(tmp_path: Path, write_video: Callable[..., Path]) -> None:
+    """A list names further files, which may lie anywhere; a clip is one file."""
+    write_video(tmp_path / "other.mp4")
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
+    assert _reason(lambda: probe(tmp_path / "list.mp4")) == Reason.UNREADABLE
+
+
+def test_cover_picture_is_no_video(tmp_path: Path, write_video: Callable[..., Path]) -> None:
+    path = write_video(tmp_path / "a.mp4", sound_s=1.0)
+    with av.open(str(path)) as source, av.open(str(tmp_path / "cover.mp4"), "w") as container:
+        sound = container.add_stream_from_template(source.streams.audio[0])
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = sound
+                container.mux(packet)
+        picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24").reformat(format="yuvj420p")
+        container.mux(cover.encode(picture))
+        container.mux(cover.encode(None))
+    assert _reason(lambda: probe(tmp_path / "cover.mp4")) == Reason.NO_VIDEO_STREAM
 
 
 def test_links_that_stay_inside_are_followed(tmp_path: Path) -> None:

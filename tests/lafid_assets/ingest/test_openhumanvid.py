@@ -3,6 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,7 @@ def test_released_row_comes_whole(tmp_path: Path) -> None:
         "in_table": True,
         "source": "OpenHumanVid",
         "licence": "CC-BY-NC-ND-4.0",
+        "gate": "gated",
     }
 
 
@@ -175,12 +177,6 @@ def test_folder_below_a_hidden_one_is_read(tmp_path: Path) -> None:
     assert list_clips(root).height == 1
 
 
-def test_fifo_in_a_plain_folder_is_left_alone(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.mp4")
-    (tmp_path / "clip.mp4").write_bytes(b"video")
-    assert list_clips(tmp_path)["path"].to_list() == ["clip.mp4"]
-
-
 def test_empty_folder_says_what_to_put_there(tmp_path: Path) -> None:
     with pytest.raises(SourceUnusable, match=f"{tmp_path} holds neither OpenHumanVid_part_.* nor a video file: put clips there"):
         list_clips(tmp_path)
@@ -189,3 +185,21 @@ def test_empty_folder_says_what_to_put_there(tmp_path: Path) -> None:
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceUnusable, match=f"{tmp_path}/none is not a folder: name the folder that holds the clips"):
         list_clips(tmp_path / "none")
+
+
+def test_what_is_no_file_or_cannot_be_read_is_listed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "good.mp4").write_bytes(b"video")
+    (tmp_path / "locked.mp4").write_bytes(b"locked")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    read = Path.open
+
+    def refuse(path: Path, *arguments: Any, **keywords: Any) -> Any:
+        if path.name == "locked.mp4":
+            raise PermissionError(13, "Permission denied")
+        return read(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    listed = list_clips(tmp_path)
+    assert sorted(listed["path"]) == ["good.mp4", "locked.mp4", "pipe.mp4"]
+    assert listed["clip_id"].n_unique() == 3

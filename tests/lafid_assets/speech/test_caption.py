@@ -74,6 +74,25 @@ def test_lips_that_move_in_silence_keep_what_is_seen():
     assert refined.removed == ["A narrator speaks."]
 
 
+@pytest.mark.parametrize(
+    ("caption", "kept"),
+    [
+        ("A man smiles and remains silent.", "A man smiles."),
+        ("A woman stands still, with her mouth closed.", "A woman stands still."),
+        ("He waves. Nobody speaks.", "He waves."),
+    ],
+)
+def test_lips_that_move_in_silence_are_never_said_to_be_still(caption, kept):
+    assert refine_caption(caption, SILENT, lips_move=True).text == f"{kept} No voice is heard."
+    assert refine_caption(caption, SILENT).text == f"{caption} No voice is heard."
+
+
+def test_what_is_left_of_the_original_is_told_apart_from_the_sentence():
+    refined = refine_caption("A man is talking. He wears a tie.", SILENT)
+    assert (refined.kept, refined.sentence) == ("He wears a tie.", "No voice is heard.")
+    assert refine_caption("A man is talking.", SILENT).kept == ""
+
+
 def test_nobody_is_never_said():
     for status in SpeakingStatus:
         for lips_move in (False, True):

@@ -66,6 +66,15 @@ def test_the_row_is_plain_values_under_one_set_of_columns(clip, painted_engine):
         json.dumps(row, allow_nan=False)
 
 
+def test_an_engine_that_measures_no_lips_decides_nothing_about_a_voice(clip, painted_engine):
+    for mouth in ("speaking", "still"):
+        row = measure_speech(clip("voice", mouth), painted_engine(measures_lips=False)).as_row()
+        assert row["face_share"] == 1.0
+        assert decide(row) == (SpeakingStatus.UNDECIDABLE, SpeakingReason.NO_MOUTH_OPENING)
+    silent = measure_speech(clip("noise", "speaking"), painted_engine(measures_lips=False)).as_row()
+    assert decide(silent) == (SpeakingStatus.SILENT, SpeakingReason.NO_VOICE)
+
+
 def test_without_sound_no_picture_is_looked_at(clip, painted_engine):
     engine = painted_engine()
     row = measure_speech(clip("none", "speaking"), engine).as_row()
@@ -81,11 +90,18 @@ def test_lips_are_looked_at_over_the_voice_only(tmp_path, write_clip, mouth_pict
     assert row["mouth_times_s"][0] >= row["voice_spans"][0]["start_s"] - 0.001 > 1.5
 
 
+def test_the_correlation_at_every_offset_is_stored(clip, painted_engine):
+    row = measure_speech(clip("voice", "speaking"), painted_engine()).as_row()
+    best = max(row["lip_audio_correlations"], key=lambda one: one["correlation"])
+    assert (best["correlation"], best["offset_s"]) == (row["lip_audio_correlation"], row["lip_audio_offset_s"])
+    assert len(row["lip_audio_correlations"]) == 21
+
+
 def test_the_correlation_is_known_where_a_voice_is(clip, painted_engine):
     voiced = measure_speech(clip("voice", "speaking"), painted_engine())
-    assert voiced.lip_audio_correlation > 0.3
-    assert abs(voiced.lip_audio_offset_s) <= 0.12
-    assert measure_speech(clip("noise", "speaking"), painted_engine()).lip_audio_correlation is None
+    assert voiced.sync.best.correlation > 0.3
+    assert abs(voiced.sync.best.offset_s) <= 0.12
+    assert measure_speech(clip("noise", "speaking"), painted_engine()).sync is None
 
 
 def test_the_transcript_is_made_where_a_transcriber_is(clip, painted_engine):

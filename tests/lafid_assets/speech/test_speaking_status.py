@@ -17,6 +17,7 @@ SPEAKING = {
 }
 STILL = {"mouth_range": 0.008}
 NO_VOICE = {"voice_spans": [], "lip_audio_correlation": None}
+NO_LIPS = {"mouth_range": None, "mouth_measurable_share": 0.0}
 UNSEEN = {"face_share": 0.0, "mouth_range": None, "mouth_measurable_share": 0.0, "mouth_yaw_abs_median_deg": None}
 
 CASES = [
@@ -31,6 +32,9 @@ CASES = [
     (STILL | {"mouth_measurable_share": 0.2}, "undecidable", "mouth_hidden"),
     ({"mouth_range": None}, "undecidable", "mouth_hidden"),
     (UNSEEN, "undecidable", "no_face"),
+    (NO_LIPS, "undecidable", "no_mouth_opening"),
+    (NO_LIPS | {"mouth_yaw_abs_median_deg": None}, "undecidable", "no_mouth_opening"),
+    (NO_LIPS | NO_VOICE, "silent", "no_voice"),
     (STILL | {"several_faces_share": 0.6}, "undecidable", "several_faces"),
     ({"several_faces_share": 0.6}, "undecidable", "several_faces"),
     ({"several_faces_share": 0.6, "lip_audio_correlation": 0.7}, "on_screen", "lips_move_under_voice"),

@@ -11,6 +11,7 @@ import pytest
 from lafid_assets.schemas import LAFID_DATASET
 
 REFERENCE = {"frame_index": 2, "pts": 0, "yaw_deg": 0.0, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 50.0}
+TURNED = REFERENCE | {"frame_index": 6, "yaw_deg": 30.0, "pitch_deg": -5.0, "roll_deg": 2.0}
 BOX = {"box_x1": 20.0, "box_y1": 10.0, "box_x2": 44.0, "box_y2": 34.0}
 
 
@@ -24,5 +25,6 @@ def dataset(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[.
         known = {"clip_id": clip, "content_sha256": f"sha-{clip}", "split": split, "identity_id": f"person-{clip}"}
         place = {"clip_root": str(tmp_path / "footage"), "path": clip, "duration_s": frames / 10}
         embedding = (np.eye(128, dtype=np.float32)[ord(clip)]).tolist()
-        rows.append(row_of(LAFID_DATASET, **known, **place, references=[REFERENCE | BOX], identity_embedding=embedding))
+        faces = {"references": [REFERENCE | BOX, TURNED | BOX], "identity_embedding": embedding}
+        rows.append(row_of(LAFID_DATASET, **known, **place, **faces))
     return LAFID_DATASET.frame(rows)

@@ -44,6 +44,11 @@ def test_base_lies_in_the_store_and_is_built_once(store: ShardStore, base_dir: P
     assert {path: path.stat().st_mtime_ns for path in base_dir.rglob("*")} == before
 
 
+def test_a_real_base_is_not_made_up(store: ShardStore) -> None:
+    with pytest.raises(ValueError, match=r"hf download Wan-AI/Wan2\.2-TI2V-5B-Diffusers"):
+        base_folder("wan2.2-ti2v-5b", store)
+
+
 def test_second_call_encodes_nothing(store: ShardStore, base_dir: Path, dataset: pl.DataFrame, encoded: list[str]) -> None:
     first = encode_dataset(dataset, SIZE, base_dir, store)
     assert encoded == ["a", "b"]
@@ -68,6 +73,18 @@ def test_rows_tell_what_lies_where(store: ShardStore, base_dir: Path, dataset: p
     assert not all_present(rows["latents_path"], store)
 
 
+def test_the_references_are_views_with_their_angles(store: ShardStore, base_dir: Path, dataset: pl.DataFrame) -> None:
+    row = encode_dataset(dataset, SIZE, base_dir, store).row(0, named=True)
+    clip = read_clip_latents(store.local_path(row["latents_path"]))
+    assert clip.meta.identity_id == "person-a"
+    assert clip.views.angles_deg.tolist() == [[0, 0, 0], [30, -5, 2]]
+    assert clip.views.latents.shape == (2, 48, 8, 8)  # 32 px a side
+    assert clip.views.semantic[0].equal(clip.semantic)
+    assert not clip.views.semantic[1].equal(clip.views.semantic[0])
+    fewer = encode_dataset(dataset, SIZE.model_copy(update={"views": 1}), base_dir, store).row(0, named=True)
+    assert read_clip_latents(store.local_path(fewer["latents_path"])).views.angles_deg.shape == (1, 3)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -75,6 +92,7 @@ def test_rows_tell_what_lies_where(store: ShardStore, base_dir: Path, dataset: p
         {"refined_caption": "She nods."},
         {"identity_embedding": [1.0] * 128},
         {"engine_version": "2"},
+        {"identity_id": "somebody else"},
         {"references": [{"frame_index": 3}]},
     ],
     ids=str,

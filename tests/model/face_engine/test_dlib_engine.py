@@ -104,8 +104,8 @@ def test_a_face_that_fills_the_frame_is_found_by_padding(engine: DlibEngine, por
     (x1, y1), (x2, y2) = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
     y1 += round(0.15 * (x2 - x1))
     crop = portraits[name][y1:y2, x1:x2]
-    assert engine._pass(crop, enlarge=1, pad_px=0, min_score=engine.settings.min_score) == []
-    assert engine._pass(crop, enlarge=2, pad_px=0, min_score=engine.settings.retry_min_score) == []
+    assert engine._pass(crop, side_px=640, pad_px=0, min_score=engine.settings.min_score) == []
+    assert engine._pass(crop, side_px=1280, pad_px=0, min_score=engine.settings.retry_min_score) == []
     tight = only_face(engine, crop).landmarks_px + np.float32((x1, y1))
     np.testing.assert_allclose(tight[27:48], points[27:48], atol=0.06 * (x2 - x1))
 
@@ -113,7 +113,7 @@ def test_a_face_that_fills_the_frame_is_found_by_padding(engine: DlibEngine, por
 def test_a_small_face_is_found_by_enlarging(engine: DlibEngine, portraits: dict[str, Image]) -> None:
     canvas = np.full((720, 1280, 3), 90, np.uint8)
     canvas[200:620, 500:920] = np.asarray(PilImage.fromarray(portraits["eileen_collins"]).resize((420, 420)))
-    assert engine._pass(canvas, enlarge=1, pad_px=0, min_score=engine.settings.min_score) == []
+    assert engine._pass(canvas, side_px=640, pad_px=0, min_score=engine.settings.min_score) == []
     face = only_face(engine, canvas)
     assert face.box_xyxy_px[2] - face.box_xyxy_px[0] < 1280 / 8
     assert 500 < face.landmarks_px[30, 0] < 920
@@ -194,3 +194,34 @@ def test_the_fingerprint_follows_the_settings(engine: DlibEngine) -> None:
     assert engine.info.name == "dlib"
     assert engine.info.licence == "non-commercial-research"
     assert "dlib-bin 2" in engine.info.version
+
+
+@pytest.mark.parametrize("name", PORTRAITS)
+def test_a_glance_gives_box_score_and_five_points(engine: DlibEngine, portraits: dict[str, Image], name: str) -> None:
+    full = only_face(engine, portraits[name])
+    face = max(engine.glance(portraits[name], side_px=400), key=lambda seen: seen.score or 0.0)
+    assert face.landmarks_px.shape == (5, 2)
+    assert (face.rotation, face.embedding, face.mouth_opening) == (None, None, None)
+    assert face.score is not None
+    width = full.box_xyxy_px[2] - full.box_xyxy_px[0]
+    points = full.landmarks_px
+    five = np.stack([points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]])
+    np.testing.assert_allclose(face.landmarks_px, five, atol=0.08 * width)
+
+
+def test_a_glance_sees_lower_scores_than_a_look(engine: DlibEngine, portraits: dict[str, Image]) -> None:
+    """A portrait so blurred that the detector's score falls below nought."""
+    blurred = np.asarray(PilImage.fromarray(portraits["grace_hopper"]).resize((36, 36)).resize((640, 640)))
+    assert engine._boxes(blurred, side_px=320) == []
+    (face,) = engine.glance(blurred, side_px=320)
+    assert face.score is not None
+    assert face.score < 0
+
+
+def test_many_images_are_each_image(engine: DlibEngine, portraits: dict[str, Image]) -> None:
+    images = [portraits["grace_hopper"], np.zeros((100, 100, 3), np.uint8), portraits["eileen_collins"]]
+    many = engine.detect_many(images, embed=False)
+    assert [len(faces) for faces in many] == [1, 0, 1]
+    for image, (face,) in zip(images[::2], many[::2], strict=True):
+        np.testing.assert_array_equal(face.landmarks_px, engine.detect(image, embed=False)[0].landmarks_px)
+        assert face.embedding is None

@@ -1,0 +1,41 @@
+"""`lafid diff A B`: which clips came, went or changed between two versions of the dataset, and why. Needs no Dagster."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from lafid_assets.cli.display import CONSOLE
+from lafid_assets.dataset.version_diff import as_object
+from lafid_assets.dataset.versions import read_version
+from resources.settings import Settings
+from resources.shard_store import ShardStore
+
+
+def read_diff(settings: Settings, older: str, newer: str) -> dict[str, Any]:
+    """The difference as one object, as `version_diff.as_object` gives it.
+
+    Raises:
+        VersionUnknown: no version begins with one of the names.
+    """
+    store = ShardStore(settings.store_uri)
+    return as_object(read_version(store, older), read_version(store, newer))
+
+
+def show_diff(diff: Mapping[str, Any]) -> None:
+    """The same as a table, a line a clip."""
+    older, newer = diff["versions"]
+    table = Table(title=f"From version {older} to {newer}", show_lines=False)
+    table.add_column("clip", no_wrap=True)
+    table.add_column("change")
+    table.add_column("why", overflow="fold")
+    for row in diff["rows"]:
+        table.add_row(row["clip_id"], row["change"], row["why"])
+    CONSOLE.print(table)
+    CONSOLE.print(f"{diff['clips'][0]} clips before, {diff['clips'][1]} after: ", end="", markup=False)
+    CONSOLE.print(f"{diff['came']} came, {diff['went']} went, {diff['changed']} changed", markup=False)
+    if diff["rules_differ"]:
+        CONSOLE.print("Policies or measuring models differ: see dataset_versions.decided_by", markup=False)
+    for version, erased in zip(diff["versions"], diff["erased"], strict=True):
+        if erased:
+            CONSOLE.print(f"version {version} is marked erased: {erased} clips", markup=False)

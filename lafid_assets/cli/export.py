@@ -1,0 +1,48 @@
+"""`lafid export DEST`: a kept version of the dataset in a form that others can load. Needs no Dagster."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.dataset.export.export import export_version
+from lafid_assets.dataset.versions import read_version
+from resources.settings import Settings
+from resources.shard_store import ShardStore
+
+
+def run_export(
+    settings: Settings,
+    destination: Path,
+    format_name: str,
+    version: str,
+    allow_licence: Sequence[str],
+    *,
+    skip_refused: bool,
+    clips_per_shard: int,
+) -> None:
+    """Write, check, and say what went where.
+
+    Raises:
+        VersionUnknown, LicenceRefused, DestinationUnusable, ClipGone, ExportBroken: as their messages say.
+    """
+    store = ShardStore(settings.store_uri)
+    kept = read_version(store, version)
+    with working(f"exporting version {kept.facts['dataset_version']} as {format_name}"):
+        manifest = export_version(
+            kept,
+            format_name,
+            destination,
+            store,
+            also_allowed=allow_licence,
+            skip_refused=skip_refused,
+            clips_per_shard=clips_per_shard,
+        )
+    refused = f", {manifest.refused_clips} left out for their licence" if manifest.refused_clips else ""
+    erased = f", {manifest.erased_clips} erased since" if manifest.erased_clips else ""
+    CONSOLE.print(
+        f"{destination}: {manifest.clips} clips of version {manifest.dataset_version} in {len(manifest.files)} files, "
+        f"checked{refused}{erased}",
+        soft_wrap=True,
+        markup=False,
+    )
+    CONSOLE.print(f"licences: {', '.join(manifest.licences) or 'none'}", soft_wrap=True, markup=False)

@@ -1,0 +1,172 @@
+"""`lafid models`: third-party weights, their terms, and where they lie.
+
+Belongs here: the subcommands and what they show. Not here: the store itself (`model.model_store`).
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+from rich.table import Table
+
+from lafid_assets.cli.display import CONSOLE
+from model.model_store.registry import REGISTRY, TERMS, Licence, find_entry
+from model.model_store.store import ModelStore
+from resources.face_engine import model_store
+
+if TYPE_CHECKING:
+    from model.face_engine.interface import Box, FaceEngine, Image
+    from model.model_store.install import Installation
+
+app = typer.Typer(no_args_is_help=True, help=__doc__.splitlines()[0])
+
+Accept = Annotated[Licence | None, typer.Option(help="Accept these terms, once and for this store.")]
+Name = Annotated[str, typer.Argument(help="As `lafid models list` names it.")]
+Home = Annotated[Path | None, typer.Option(help="Where state lives; default $LAFID_HOME, else .lafid/ in the checkout.")]
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_RATE_HZ, _FRAMES_A_CLIP, _SIDE_PX = 2.0, 12, 640
+"""What `check` looks at."""
+
+
+class ModelsDamaged(ValueError):
+    """Files of the store are not as they arrived; the message names them."""
+
+
+@app.command("list")
+def list_models(home: Home = None) -> None:
+    """What there is, under which terms, from where, and whether it is here."""
+    store = _store(home)
+    CONSOLE.print(f"models in {store.root}", soft_wrap=True, markup=False)
+    for entry in REGISTRY:
+        files = store.record(entry.name).files if store.present(entry.name) else entry.files
+        sizes = [file.size_bytes for file in files]
+        size = f"{sum(filter(None, sizes)) / 1e6:.1f} MB" if all(sizes) else "? MB"
+        here = "present" if store.usable(entry.name) else "terms not accepted" if store.present(entry.name) else "absent"
+        line = f"{entry.name:34} {entry.task:20} {size:>9}  {entry.licence:24} {here}"
+        CONSOLE.print(line, soft_wrap=True, markup=False)
+        where = "lafid models fetch" if entry.fetchable else "no public address, lafid models add"
+        CONSOLE.print(f"    {entry.source} ({where})", style="dim", soft_wrap=True, markup=False)
+        if entry.inference:
+            CONSOLE.print(f"    {entry.inference}", style="dim", soft_wrap=True, markup=False)
+
+
+@app.command()
+def accept(licence: Annotated[Licence, typer.Argument(help="The terms to accept.")], home: Home = None) -> None:
+    """Accept terms, once and for this store."""
+    store = _store(home)
+    store.accept(licence)
+    CONSOLE.print(f"{licence}: {TERMS[licence]} Accepted for {store.root}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def fetch(name: Name, accept: Accept = None, home: Home = None) -> None:
+    """Get a model from its public address; a transfer that broke off goes on where it stopped."""
+    from model.model_store.fetch import fetch as fetch_model
+
+    store = _ready(name, accept, home)
+    with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=CONSOLE) as bar:
+        tasks = {file.name: bar.add_task(file.name, total=file.size_bytes) for file in find_entry(name).files}
+        installed = fetch_model(store, name, lambda file, done, total: bar.update(tasks[file], completed=done, total=total))
+    _tell(store, installed)
+
+
+@app.command()
+def add(
+    name: Name,
+    files: Annotated[list[Path], typer.Argument(help="Its files, under any name; of a pack, its archive or folder.")],
+    accept: Accept = None,
+    home: Home = None,
+) -> None:
+    """Copy a model's files into the store, after a look at what they are."""
+    from model.model_store.install import install
+
+    store = _ready(name, accept, home)
+    _tell(store, install(store, name, files))
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="One model; every one that is here when left out.")] = None, home: Home = None
+) -> None:
+    """Compare every file with its sha256 at arrival."""
+    store = _store(home)
+    names = [name] if name else [entry.name for entry in REGISTRY if store.present(entry.name)]
+    problems = {model: store.verify(model) for model in names}
+    for model, found in problems.items():
+        CONSOLE.print(f"{model}: {'as it arrived' if not found else 'DAMAGED'}", soft_wrap=True, markup=False)
+    if any(problems.values()):
+        told = "; ".join(problem for found in problems.values() for problem in found)
+        raise ModelsDamaged(f"{told}: delete the model's folder and add it again")
+
+
+@app.command()
+def check(
+    first: Annotated[str, typer.Argument(help="A head pose model.")],
+    second: Annotated[str, typer.Argument(help="Another one.")],
+    folder: Annotated[Path, typer.Argument(help="Clips or images that show faces.")],
+    home: Home = None,
+) -> None:
+    """Run two head pose models over the same faces: correlation, difference, and whether their signs agree."""
+    from model.face_engine.head_pose.comparison import compare
+    from model.face_engine.head_pose.loading import load_head_pose
+    from resources.face_engine import load_face_engine
+
+    store = _store(home)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder: name one with clips or images that show faces")
+    models = [load_head_pose(store.require(name)) for name in (first, second)]
+    engine = load_face_engine("auto")
+    found = compare(models[0], models[1], _faces(engine, folder))
+    CONSOLE.print(f"{first} and {second} on {found.faces} faces found by {engine.info.name}", soft_wrap=True, markup=False)
+    table = Table("angle", "correlation", "mean difference", "signs")
+    for agreement in found.angles:
+        correlation = "-" if agreement.correlation is None else f"{agreement.correlation:.3f}"
+        table.add_row(agreement.angle, correlation, f"{agreement.mean_absolute_deg:.1f} degrees", agreement.signs)
+    CONSOLE.print(table)
+    CONSOLE.print(found.verdict)
+
+
+def _ready(name: str, licence: Licence | None, home: Path | None) -> ModelStore:
+    """The store, with the given terms accepted after they were shown."""
+    store, entry = _store(home), find_entry(name)
+    CONSOLE.print(f"{name}: {entry.licence}. {TERMS[entry.licence]} ({entry.source})", soft_wrap=True, markup=False)
+    if licence:
+        store.accept(licence)
+    return store
+
+
+def _tell(store: ModelStore, installed: "Installation") -> None:
+    for remark in installed.remarks:
+        CONSOLE.print(remark, style="yellow", soft_wrap=True, markup=False)
+    for file in installed.record.files:
+        CONSOLE.print(f"{store.folder(installed.record.name) / file.name}  sha256 {file.sha256}", soft_wrap=True, markup=False)
+
+
+def _store(home: Path | None) -> ModelStore:
+    if home is not None:
+        os.environ["LAFID_HOME"] = str(home)
+    return model_store()
+
+
+def _faces(engine: "FaceEngine", folder: Path) -> "Iterator[tuple[Image, Sequence[Box]]]":
+    """A few frames of every clip and image of the folder, with the boxes that the engine finds in them."""
+    for image in _frames(folder):
+        if boxes := [face.box_xyxy_px for face in engine.glance(image, side_px=_SIDE_PX)]:
+            yield image, boxes
+
+
+def _frames(folder: Path) -> "Iterator[Image]":
+    import numpy as np
+    from PIL import Image as PilImage
+
+    from lafid_assets.faces.sampling import sample_frames
+    from lafid_assets.ingest.openhumanvid import VIDEO_SUFFIXES
+
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            yield np.asarray(PilImage.open(path).convert("RGB"))
+        elif path.suffix.lower() in VIDEO_SUFFIXES:
+            yield from (frame.image_rgb for frame in sample_frames(path, _RATE_HZ, _FRAMES_A_CLIP))

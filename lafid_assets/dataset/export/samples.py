@@ -1,0 +1,99 @@
+"""What of a clip leaves the house: caption, facts, and in some formats the clip and its reference pictures.
+
+Belongs here: a row of `lafid_dataset` -> plain values and bytes. Not here: file formats (`formats`).
+
+Left out on purpose: the identity embedding, which is biometric, and this machine's folders.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lafid_assets.ingest.media_probe import resolve
+from lafid_assets.outcomes import ClipError
+from resources.shard_store import ShardStore
+
+FLAT = (
+    "clip_id",
+    "path",
+    "caption",
+    "original_caption",
+    "speaking_status",
+    "identity_id",
+    "split",
+    "duration_s",
+    "pose_variation_deg",
+    "source",
+    "licence",
+    "gate",
+    "engine",
+    "engine_version",
+    "engine_licence",
+    "content_sha256",
+    "dataset_version",
+)
+"""The released-list form: what fits into a CSV, `clip_id,path,caption` first."""
+NESTED = ("model_licences", "references", "cross_references")
+PICTURE_PATHS = ("face_path", "head_path")
+_SAFE = re.compile(r"[0-9A-Za-z_-]{1,100}")
+
+
+class ClipGone(FileNotFoundError):
+    """A clip is not what it was when it was curated; the message names it and the remedy."""
+
+
+def to_release(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `lafid_dataset` in the form that leaves: columns `FLAT` and `NESTED`, sorted by clip.
+
+    The refined caption is `caption`. References lose the addresses of their pictures, cross-references those of clips that stay.
+    """
+    staying = set(rows["clip_id"])
+    fields = [field.name for field in rows.schema["references"].inner.fields if field.name not in PICTURE_PATHS]  # type: ignore[attr-defined,union-attr]
+    leaving = rows.with_columns(
+        original_caption="caption",
+        caption="refined_caption",
+        references=pl.col("references").list.eval(pl.struct(pl.element().struct.field(name) for name in fields)),
+        cross_references=pl.col("cross_references").list.filter(pl.element().struct.field("clip_id").is_in(list(staying))),
+    )
+    return leaving.select(*FLAT, *NESTED).sort("clip_id")
+
+
+def file_name(clip_id: str) -> str:
+    """The clip's name inside archives: its id, or a hash of it where the id is no safe file name."""
+    return clip_id if _SAFE.fullmatch(clip_id) else hashlib.sha256(clip_id.encode()).hexdigest()[:32]
+
+
+def read_clip(row: Mapping[str, Any]) -> tuple[str, bytes]:
+    """(suffix, bytes) of the clip's file.
+
+    Args:
+        row: of `lafid_dataset`.
+
+    Raises:
+        ClipGone: it is missing, or not the file that was curated.
+    """
+    try:
+        path = resolve(Path(row["clip_root"]), row["path"])
+    except ClipError as error:
+        raise ClipGone(f"clip {row['clip_id']}: {error.detail}; materialize raw_clips again") from error
+    content = path.read_bytes() if path is not None else None
+    if path is None or content is None or hashlib.sha256(content).hexdigest() != row["content_sha256"]:
+        what = "is missing" if path is None else "has changed since it was curated"
+        raise ClipGone(f"the file {row['path']} of clip {row['clip_id']} {what}: put it back, or curate the folder again")
+    return path.suffix.lower() or ".mp4", content
+
+
+def read_pictures(row: Mapping[str, Any], store: ShardStore) -> Iterator[tuple[int, str, bytes]]:
+    """(reference index, `face` or `head`, PNG) of every reference picture that there is.
+
+    Args:
+        row: of `lafid_dataset`.
+    """
+    for index, reference in enumerate(row["references"]):
+        for name in PICTURE_PATHS:
+            if reference[name] is not None:
+                yield index, name.removesuffix("_path"), store.read_bytes(reference[name])

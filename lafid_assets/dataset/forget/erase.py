@@ -1,0 +1,248 @@
+"""Erasing, file by file, so that a kill at any moment and another run finish it.
+
+Belongs here: which files of the home and the store are touched, in which order, and the search afterwards. Not here: who is meant
+(`subject`), one table or file (`scrub`), the models (`trained_models`).
+
+Order: tombstones, tables, pictures and latents, every other file, the DuckDB files anew. Every file is replaced whole or not at
+all, and doing any of it twice changes nothing.
+"""
+
+import mmap
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from lafid_assets.dataset.cutting import folder_of
+from lafid_assets.dataset.forget.scrub import SQLITE_MAGIC, count_erased, scrub_frame, scrub_sqlite, scrub_text
+from lafid_assets.dataset.forget.subject import INTENT, Subject
+from lafid_assets.dataset.versions import FOLDER as VERSIONS_FOLDER
+from lafid_assets.dataset.versions import OUTCOMES, ROWS, is_kept, known_versions, version_path
+from lafid_assets.ingest.tombstones import write_tombstones
+from lafid_assets.schemas import DATASET_VERSIONS
+from lafid_assets.speech.answer_cache import AnswerCache
+from model.files import whole_file
+from resources.settings import Settings
+from resources.shard_store import UNPARTITIONED, ShardStore
+from resources.warehouse import Warehouse
+
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4"})
+REPORTS, LATENTS, ANSWERS, DEMO = "reports", "latents", "llm_answers", "demo"
+MOST_TEXT_BYTES = 256 << 20
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}(\.[^.]+)?")
+SQLITE_ASIDE = ("-wal", "-shm", "-journal")
+
+
+class ForgetIncomplete(RuntimeError):
+    """Something of the clips is still there; the message names the files."""
+
+
+@dataclass
+class Erased:
+    """What was done, or in a dry run would be.
+
+    Attributes:
+        rewritten, removed: files; below the store relative to it, else absolute.
+        pictures_to_check: pictures and videos that MLflow holds and that nobody can recognise for you.
+    """
+
+    rewritten: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    pictures_to_check: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Eraser:
+    """One request on one installation."""
+
+    settings: Settings
+    store: ShardStore
+    warehouse: Warehouse
+    subject: Subject
+    dry_run: bool
+
+    def run(self) -> Erased:
+        """Do it all, or in a dry run only find out what would be done.
+
+        Raises:
+            ForgetIncomplete: a file that this cannot rewrite still names a clip.
+        """
+        done = Erased()
+        if not self.dry_run:
+            write_tombstones(self.store, self.subject.clip_ids, self.subject.contents)
+        self._erase_from_store(done)
+        answers = AnswerCache(self.settings.home / ANSWERS)
+        if not self.dry_run and answers.forget(self.subject.clip_ids):
+            done.removed.append(str(self.settings.home / ANSWERS))
+        for path in self._files():
+            if not self._is_done_with(path):
+                self._erase_from_file(path, done)
+        if not self.dry_run:
+            self._count_erased()
+        self._rebuild_database(done)
+        if not self.dry_run:
+            self._delete_raw_files(done)
+            self.require_gone()
+        done.pictures_to_check += self._logged_pictures()
+        return done
+
+    def require_gone(self) -> None:
+        """Search every file for the clips' ids, hashes and captions.
+
+        Raises:
+            ForgetIncomplete: one still holds them.
+        """
+        left = [path for path in self._files(databases=True) if _contains(path, self.subject) or self._is_named(path)]
+        if left:
+            raise ForgetIncomplete(
+                f"{len(left)} files still hold something of the clips, the first {left[0]}: remove it, or end the program that "
+                "writes to it, and run `lafid forget` again"
+            )
+
+    def _erase_from_store(self, done: Erased) -> None:
+        for path in [*self.store.list_tree("tables"), *self.store.list_tree(VERSIONS_FOLDER)]:
+            if path.endswith(".parquet") and self.store.rewrite(path, _scrubbing(path, self.subject), dry_run=self.dry_run):
+                done.rewritten.append(path)
+        folders = [folder_of(content) for content in self.subject.contents]
+        folders += [f"{REPORTS}/{version}" for version in (*self.subject.versions, "empty")]
+        for folder in folders:
+            if self.store.list_tree(folder):
+                done.removed.append(folder)
+                if not self.dry_run:
+                    self.store.remove(folder)
+
+    def _erase_from_file(self, path: Path, done: Erased) -> None:
+        """A file outside the tables: a part of a ledger, a database of Dagster or MLflow, a log, a cached clip, a picture."""
+        if self._was_left_by_a_kill(path) or self._belongs_to_them(path):
+            done.removed.append(str(path))
+            if not self.dry_run:
+                path.unlink()
+        elif path.suffix == ".parquet":
+            folder = ShardStore(str(path.parent))
+            if folder.rewrite(path.name, _scrubbing(str(path), self.subject), dry_run=self.dry_run):
+                done.rewritten.append(str(path))
+        elif _begins_with(path, SQLITE_MAGIC):
+            pictures = path.is_relative_to(self.settings.dagster_home)
+            in_free_pages = _contains(path, self.subject)
+            if scrub_sqlite(path, self.subject, with_pictures=pictures, rebuild=in_free_pages, dry_run=self.dry_run):
+                done.rewritten.append(str(path))
+        elif path.stat().st_size <= MOST_TEXT_BYTES and _contains(path, self.subject):
+            self._rewrite_text(path, done)
+
+    def _rewrite_text(self, path: Path, done: Erased) -> None:
+        try:
+            text = path.read_bytes().decode()
+        except UnicodeDecodeError:
+            return  # `require_gone` names it
+        done.rewritten.append(str(path))
+        if not self.dry_run:
+            with whole_file(path) as temporary:
+                temporary.write_text(scrub_text(text, self.subject))
+
+    def _belongs_to_them(self, path: Path) -> bool:
+        """Whether the whole file is about the clips: named after one, an answer about one, encoded from one, or the demo's."""
+        if self._is_named(path):
+            return True
+        if path.is_relative_to(self.settings.home / DEMO):
+            return self.subject.shown_in_demo
+        is_cached_clip = path.suffix == ".safetensors" and LATENTS in path.parts
+        return is_cached_clip and _contains(path, self.subject)
+
+    def _is_done_with(self, path: Path) -> bool:
+        """Whether it is a table of the store."""
+        folders = ("tables", VERSIONS_FOLDER) if self.store.is_local else ()
+        return any(path.is_relative_to(self.store.local_path(folder)) for folder in folders) and path.suffix == ".parquet"
+
+    def _was_left_by_a_kill(self, path: Path) -> bool:
+        """Whether it is half of a file or folder that never came to be (`model.files`)."""
+        return any(_UNFINISHED.fullmatch(part) for part in path.parts)
+
+    def _is_named(self, path: Path) -> bool:
+        return any(needle in path.name for needle in self.subject.needles)
+
+    def _rebuild_database(self, done: Erased) -> None:
+        paths = [path for path in (self.warehouse.path, self.warehouse.work_path) if path.is_file()]
+        done.rewritten += [str(path) for path in paths]
+        if paths and not self.dry_run:
+            self.warehouse.rebuild()
+
+    def _count_erased(self) -> None:
+        known = known_versions(self.store)
+        if known.is_empty():
+            return
+        left = {
+            version: pl.read_parquet(self.store.read_bytes(version_path(version, ROWS)), columns=["clip_id"]).height
+            for version in known["dataset_version"]
+            if is_kept(self.store, version)
+        }
+        path = f"tables/{DATASET_VERSIONS.name}/{UNPARTITIONED}.parquet"
+        self.store.rewrite(path, lambda versions: count_erased(versions, left))
+
+    def _delete_raw_files(self, done: Erased) -> None:
+        if not self.subject.delete_files:
+            return
+        for path in raw_paths(self.subject):
+            if path.is_file():
+                path.unlink()
+                done.removed.append(str(path))
+
+    def _logged_pictures(self) -> list[str]:
+        artifacts = self.settings.mlflow_artifacts
+        return [str(path) for path in sorted(artifacts.rglob("*")) if path.suffix.lower() in PICTURES]
+
+    def _files(self, *, databases: bool = False) -> Iterator[Path]:
+        """Files of the home and of a local store, but for the users' own clips.
+
+        Args:
+            databases: also the DuckDB files and what lies beside SQLite files.
+        """
+        roots = [self.settings.home, *([self.store.local_path("")] if self.store.is_local else [])]
+        own = {Path(raw.clip_root).resolve() for raw in self.subject.raw_files}
+        # A folder of clips may lie in the home (drop, sample footage); when the home lies in it, nothing is exempt.
+        own = {root for root in own if any(root != base.resolve() and root.is_relative_to(base.resolve()) for base in roots)}
+        seen: set[Path] = set()
+        for path in sorted(path for root in roots for path in root.rglob("*")):
+            skipped = path.name == INTENT or path.is_symlink() or not path.is_file() or path in seen
+            if skipped or any(path.resolve().is_relative_to(root) for root in own):
+                continue
+            seen.add(path)
+            database = path.parent == self.warehouse.path.parent and path.name.startswith(f"{self.warehouse.path.stem}.")
+            aside = path.name.endswith(SQLITE_ASIDE) or database
+            if databases or not aside:
+                yield path
+
+
+def raw_paths(subject: Subject) -> list[Path]:
+    """The clips' own files, as far as they lie where the table says."""
+    from lafid_assets.ingest.media_probe import resolve
+    from lafid_assets.outcomes import ClipError
+
+    found = []
+    for raw in subject.raw_files:
+        try:
+            path = resolve(Path(raw.clip_root), raw.path)
+        except ClipError:  # a path that leads out of its folder is nobody's to delete
+            continue
+        if path is not None:
+            found.append(path)
+    return found
+
+
+def _scrubbing(path: str, subject: Subject) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    table = Path(path).stem if Path(path).name in (ROWS, OUTCOMES) or "ledger" in Path(path).parts else Path(path).parent.name
+    return lambda frame: scrub_frame(frame, table, subject)
+
+
+def _begins_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(magic)) == magic
+
+
+def _contains(path: Path, subject: Subject) -> bool:
+    needles: Sequence[bytes] = [needle.encode() for needle in subject.needles]
+    if path.stat().st_size == 0:
+        return False
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(needle) >= 0 for needle in needles)

@@ -1,0 +1,153 @@
+"""Taking clips out of one table, one SQLite file or one text.
+
+Belongs here: content in, content without them out. Not here: which files there are (`erase`).
+
+A row about a forgotten clip goes. In `shard_manifest` and `raw_clips` it stays under a pseudonym, empty, so that the counts still
+add up. Where other rows only name the clip, a pseudonym takes the place of the name; pairs of clips go with either.
+"""
+
+import re
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lafid_assets.dataset.forget.subject import SHORTEST_NEEDLE, Subject
+from lafid_assets.ingest.shards import MANIFEST_TABLE
+from lafid_assets.ingest.tombstones import pseudonym, veil, veil_raw
+from lafid_assets.schemas import BY_NAME, DATASET_VERSIONS, RAW_CLIPS
+
+GONE = "[forgotten]"
+SQLITE_MAGIC = b"SQLite format 3\0"
+BUSY_S = 60.0
+_PICTURE = re.compile(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+")
+
+
+def replacements(subject: Subject) -> dict[str, str]:
+    """Text to what takes its place, longest first."""
+    names = {clip: pseudonym(clip) for clip in subject.clip_ids} | dict.fromkeys((*subject.contents, *subject.captions), GONE)
+    return {text: names[text] for text in sorted(names, key=len, reverse=True) if len(text) >= SHORTEST_NEEDLE}
+
+
+def scrub_frame(frame: pl.DataFrame, table: str, subject: Subject) -> pl.DataFrame:
+    """Rows of a table without the clips.
+
+    Args:
+        table: its name; of a file that is no table of ours, anything else.
+    """
+    ids = list(subject.clip_ids)
+    if table == MANIFEST_TABLE:
+        frame = veil(frame, ids)
+    elif table == RAW_CLIPS.name:
+        frame = veil_raw(frame, ids)
+    elif "clip_id" in frame.columns:
+        frame = frame.filter(~pl.col("clip_id").is_in(ids).fill_null(False))
+    nullable = {column.name for column in BY_NAME[table].columns if column.nullable} if table in BY_NAME else set()
+    for name, dtype in frame.schema.items():
+        if dtype == pl.String and _names_a_clip(name):
+            named = pl.col(name).is_in(ids).fill_null(False)
+            frame = frame.with_columns(pl.when(~named).then(name)) if name in nullable else frame.filter(~named)
+    return _rename(frame, subject)
+
+
+def count_erased(versions: pl.DataFrame, clips_left: Mapping[str, int]) -> pl.DataFrame:
+    """Rows of `dataset_versions` that say how many of their clips were taken out.
+
+    Args:
+        clips_left: version to the rows that are left of it.
+    """
+    erased = pl.col("clips") - pl.col("dataset_version").replace_strict(
+        clips_left, default=pl.col("clips"), return_dtype=pl.Int64
+    )
+    return DATASET_VERSIONS.frame(versions.with_columns(erased_clips=erased))
+
+
+def scrub_sqlite(path: Path, subject: Subject, *, with_pictures: bool, rebuild: bool, dry_run: bool) -> bool:
+    """Take the clips out of every text of a SQLite file, then rebuild it: deleted text stays in free pages otherwise.
+
+    Args:
+        with_pictures: also take out pictures that stand in texts as data URIs (Dagster keeps those of reports that way).
+        rebuild: even when no text holds them, because a free page does.
+
+    Returns:
+        whether there was anything to take out.
+    """
+    found = rebuild
+    with closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as connection:
+        connection.create_function("without_pictures", 1, lambda text: _PICTURE.sub(GONE, text), deterministic=True)
+        for table, column in _text_columns(connection):
+            changes = [(f"replace({column}, ?, ?)", [old, new], old) for old, new in replacements(subject).items()]
+            if with_pictures:
+                changes.append((f"without_pictures({column})", [], "data:image/"))
+            for expression, values, sign in changes:
+                where = f"typeof({column}) = 'text' AND instr({column}, ?) > 0"
+                if connection.execute(f"SELECT 1 FROM {table} WHERE {where} LIMIT 1", [sign]).fetchone() is None:
+                    continue
+                found = True
+                if not dry_run:
+                    connection.execute(f"UPDATE {table} SET {column} = {expression} WHERE {where}", [*values, sign])
+        if not dry_run and found:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return found
+
+
+def scrub_text(text: str, subject: Subject) -> str:
+    """A text without the clips."""
+    for old, new in replacements(subject).items():
+        text = text.replace(old, new)
+    return text
+
+
+def _names_a_clip(column: str) -> bool:
+    return column != "clip_id" and "clip" in column and not column.startswith("clip_root")
+
+
+def _rename(frame: pl.DataFrame, subject: Subject) -> pl.DataFrame:
+    names = {clip: pseudonym(clip) for clip in subject.clip_ids}
+    inside = replacements(subject)
+    changed = []
+    for name, dtype in frame.schema.items():
+        if dtype == pl.String:
+            exact = pl.col(name).replace(names)
+            changed.append(exact.str.replace_many(list(inside), list(inside.values())) if inside else exact)
+        elif _holds_text(dtype):
+            values = [_without(value, names, inside) for value in frame[name].to_list()]
+            changed.append(pl.lit(pl.Series(name, values, dtype)))
+    return frame.with_columns(changed)
+
+
+def _holds_text(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.List):
+        return _holds_text(dtype.inner)  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Struct):
+        return any(_holds_text(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
+    return dtype == pl.String
+
+
+def _without(value: Any, names: Mapping[str, str], inside: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_without(part, names, inside) for part in value if not (isinstance(part, dict) and part.get("clip_id") in names)]
+    if isinstance(value, dict):
+        return {key: _without(part, names, inside) for key, part in value.items()}
+    if not isinstance(value, str):
+        return value
+    for old, new in inside.items():
+        value = value.replace(old, new)
+    return names.get(value, value)
+
+
+def _text_columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall()
+    return [
+        (_quoted(table), _quoted(column))
+        for (table,) in tables
+        for _, column, *_ in connection.execute(f"PRAGMA table_info({_quoted(table)})").fetchall()
+    ]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

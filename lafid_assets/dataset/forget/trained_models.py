@@ -1,0 +1,21 @@
+"""Which models were trained on a clip. Weights cannot be made to forget; whoever owns them must decide.
+
+Belongs here: dataset versions -> checkpoints and registered versions. Not here: training them anew (the next run of `fusion_dit`
+does, because its latents have changed).
+"""
+
+from lafid_assets.dataset.forget.subject import Subject
+from resources.tracking import Tracking
+
+VERSION_TAG = "lafid.dataset_version"
+
+
+def models_trained_on(subject: Subject, tracking: Tracking) -> list[str]:
+    """Checkpoints in the store, and versions in the registry, that were trained on a dataset version with one of the clips."""
+    found = [f"checkpoint {path}" for path in subject.checkpoints]
+    if not subject.trained_versions or not tracking.is_there:
+        return found
+    for version in tracking.connect().search_model_versions():
+        if version.tags.get(VERSION_TAG) in subject.trained_versions:
+            found.append(f"models:/{version.name}/{version.version} (trained on {version.tags[VERSION_TAG]})")
+    return sorted(found)

@@ -1,0 +1,29 @@
+"""What the end of a child says of the clip that it worked on: the same words in every table.
+
+Belongs here: endings other than `Done` -> status, reason, detail. Not here: how children end (`workers`).
+"""
+
+from typing import NamedTuple
+
+from lafid_assets.outcomes import Reason, Status
+from lafid_assets.workers import Crashed, Failed, OutOfMemory, TimedOut
+
+
+class Fault(NamedTuple):
+    """How a clip ended whose child gave no answer."""
+
+    status: Status
+    reason: Reason
+    detail: str
+
+
+def fault_of(ending: Failed | Crashed | TimedOut | OutOfMemory) -> Fault:
+    """The clip's outcome. A task that raised is a fault of the engine: what a clip can do wrong comes back as its own status."""
+    if isinstance(ending, Failed):
+        return Fault(Status.ERROR, Reason.ENGINE_FAILED, ending.message)
+    if isinstance(ending, Crashed):
+        return Fault(Status.ERROR, Reason.CRASHED, f"the child process died with exit code {ending.exit_code}")
+    if isinstance(ending, OutOfMemory):
+        limit = "there is" if ending.limit_bytes is None else f"{ending.limit_bytes >> 20} MiB"
+        return Fault(Status.ERROR, Reason.MEMORY_LIMIT, f"it needed more memory than {limit}")
+    return Fault(Status.TIMEOUT, Reason.DEADLINE, f"not finished after {ending.deadline_s:.0f} s")

@@ -1,0 +1,153 @@
+"""How a clip's analysis ended, as rows of the three face tables, and what such a row means for the next run.
+
+Belongs here: endings of children -> outcomes, attempts and quarantine, the fingerprints that say which rows still count.
+Not here: running children (`shard_analysis`), looking at frames (`clip_analysis`).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from lafid_assets.endings import fault_of
+from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
+from lafid_assets.faces.shard_limits import ShardLimits
+from lafid_assets.outcomes import Reason, Status
+from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO
+from lafid_assets.workers import Done, Ending
+from model.face_engine.interface import EngineInfo
+from resources.face_engine import EngineChoice
+
+CODE_VERSION = "3"
+TRIES = 3
+TRIED_AGAIN = frozenset({Reason.CRASHED, Reason.DEADLINE, Reason.MEMORY_LIMIT, Reason.ENGINE_FAILED, Reason.UNREADABLE})
+"""Faults that another try may not meet: of the machine, its memory, its disk. What a decoder says of a file stays as it is."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What the tables record of the engine."""
+
+    info: EngineInfo
+    reason: str
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The engine's columns."""
+        return {
+            "engine": self.info.name,
+            "engine_version": self.info.version,
+            "engine_licence": self.info.licence,
+            "engine_reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """Of what a clip's rows depend on, besides the clip's content.
+
+    Attributes:
+        measures: code version, engine and settings; by which name the engine was asked for does not matter.
+        trial: the same and the limits: a failure is one under these limits.
+    """
+
+    measures: str
+    trial: str
+
+    def still_counts(self, row: Row, content_sha256: str | None) -> bool:
+        """Whether analysing the clip of this row of `face_clips` now would start from the same facts."""
+        made_under = self.trial if row["reason"] in TRIED_AGAIN | {Reason.QUARANTINED} else self.measures
+        return bool(row["fingerprint"] == made_under and row["content_sha256"] == content_sha256)
+
+
+def fingerprints(settings: AnalysisSettings, limits: ShardLimits, engine: EngineInfo) -> Fingerprints:
+    """Hashes of exactly what this step reads."""
+    own = settings.model_dump(mode="json", exclude=set(EngineChoice.model_fields))
+    measures = _hash([CODE_VERSION, engine.fingerprint, own])
+    return Fingerprints(measures, _hash([measures, limits.what_a_clip_gets]))
+
+
+def clip_frames(
+    task: ClipTask, ending: Ending[AnalysedClip], attempt: int, engine: Engine, prints: Fingerprints
+) -> dict[str, pl.DataFrame]:
+    """The clip's rows in all three tables.
+
+    Args:
+        attempt: which try this was; the third failure puts the clip into quarantine.
+    """
+    clip = _analysed(ending)
+    again = clip.reason in TRIED_AGAIN
+    status, reason, detail = clip.status, clip.reason, clip.detail
+    if again and attempt >= TRIES:
+        status, reason, detail = Status.SKIPPED, Reason.QUARANTINED, _quarantined(clip, attempt)
+    row = engine.columns | {
+        "clip_id": task.clip_id,
+        "shard": task.shard,
+        "content_sha256": task.content_sha256,
+        "tier": clip.tier,
+        "scan_verdict": clip.scan_verdict,
+        "audited": clip.audited,
+        "scan_margins": _scan_margins(task.settings),
+        "frames_asked": clip.frames_asked,
+        "frames_decoded": len(clip.frames),
+        "frames_with_face": sum(frame["face_count"] > 0 for frame in clip.frames),
+        "faces": len(clip.faces),
+        "fingerprint": prints.trial if again else prints.measures,
+        "attempts": attempt,
+        "status": status,
+        "reason": reason,
+        "detail": detail,
+    }
+    return {
+        FACE_INFO.name: FACE_INFO.frame(face | engine.columns for face in clip.faces),
+        FACE_FRAMES.name: FACE_FRAMES.frame(frame | engine.columns for frame in clip.frames),
+        FACE_CLIPS.name: FACE_CLIPS.frame([row]),
+    }
+
+
+def upstream_row(row: Row, settings: AnalysisSettings, engine: Engine, prints: Fingerprints) -> dict[str, Any]:
+    """The row in `face_clips` of a clip that `raw_clips` did not pass."""
+    nothing = dict.fromkeys(("tier", "scan_verdict", "frames_asked", "frames_decoded", "frames_with_face", "faces"))
+    return (
+        engine.columns
+        | nothing
+        | {
+            "clip_id": row["clip_id"],
+            "shard": row["shard"],
+            "content_sha256": row["content_sha256"],
+            "audited": False,
+            "scan_margins": _scan_margins(settings),
+            "fingerprint": prints.measures,
+            "attempts": 0,
+            "status": Status.SKIPPED,
+            "reason": Reason.UPSTREAM,
+            "detail": f"raw_clips: {row['reason']}",
+        }
+    )
+
+
+def _scan_margins(settings: AnalysisSettings) -> str | None:
+    return None if settings.scan_margins is None else settings.scan_margins.model_dump_json()
+
+
+def _analysed(ending: Ending[AnalysedClip]) -> AnalysedClip:
+    if isinstance(ending, Done):
+        return ending.value
+    fault = fault_of(ending)
+    return AnalysedClip(fault.status, fault.reason, fault.detail, None, None, False, None)
+
+
+def _quarantined(clip: AnalysedClip, attempt: int) -> str:
+    return (
+        f"failed {attempt} times, the last time as {clip.reason}: {clip.detail}; "
+        "it is tried again when its file, the engine, the settings or the limits change"
+    )
+
+
+def _hash(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,46 @@
+"""What the analysis of a shard may cost: children, deadlines, memory, and how many clips may fail.
+
+Belongs here: the typed settings, none of which changes what is measured. Not here: what is measured (`settings`).
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lafid_assets.workers import ChildLimits
+
+MIB = 1 << 20
+UNKNOWN_LENGTH_S = 30.0
+"""What a clip whose header names no length is taken for: several times the mean of OpenHumanVid."""
+RECYCLED_AT_SHARE_OF_LIMIT = 0.5
+
+
+class ShardLimits(BaseModel):
+    """How much time and memory clips get. Changing these measures nothing again, but tries failed clips again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: int | None = Field(None, ge=1, description="Children at a time; one a usable core when not given")
+    least_deadline_s: float = Field(60.0, ge=30, description="Seconds that every clip gets, the start of a child included")
+    deadline_s_per_s: float = Field(20.0, gt=0, description="Further seconds for each second of the clip")
+    most_deadline_s: float = Field(1800.0, ge=30, description="Seconds after which any clip is given up, however long it is")
+    memory_limit_mib: int = Field(4096, ge=64, description="Resident memory at which a child is killed")
+    clips_per_child: int = Field(200, ge=1, description="Clips after which a child is replaced")
+    error_budget: float = Field(
+        0.05, ge=0, le=1, description="Share of the clips tried in a shard that may end as error or timeout, or be quarantined"
+    )
+    errors_always_allowed: int = Field(3, ge=0, description="So many failed clips never fail a shard, however small it is")
+
+    def deadline_s(self, duration_s: float | None) -> float:
+        """Seconds for a clip of that length."""
+        length_s = UNKNOWN_LENGTH_S if duration_s is None else duration_s
+        return min(self.most_deadline_s, self.least_deadline_s + self.deadline_s_per_s * length_s)
+
+    @property
+    def of_child(self) -> ChildLimits:
+        """The same as the workers want it."""
+        memory_bytes = self.memory_limit_mib * MIB
+        return ChildLimits(memory_bytes, int(memory_bytes * RECYCLED_AT_SHARE_OF_LIMIT), self.clips_per_child)
+
+    @property
+    def what_a_clip_gets(self) -> dict[str, float]:
+        """The limits at which a clip fails."""
+        return self.model_dump(include={"least_deadline_s", "deadline_s_per_s", "most_deadline_s", "memory_limit_mib"})

@@ -1,0 +1,1 @@
+"""Head pose networks behind one interface, `model.face_engine.interface.HeadPose`."""

@@ -1,0 +1,30 @@
+"""`lafid diff`."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+
+def test_table_and_object_say_the_same(lafid: Callable[..., Any], keep_dataset: Callable[..., None]) -> None:
+    keep_dataset("aa11", {"a": "CC0-1.0", "b": "CC0-1.0"})
+    keep_dataset("bb22", {"a": "unstated", "c": "CC0-1.0"}, rejected=("b",))
+    shown = lafid("diff", "aa", "bb")
+    assert shown.code == 0, shown.err
+    assert "From version aa11 to bb22" in shown.out
+    assert "2 clips before, 2 after: 1 came, 1 went, 1 changed" in shown.out
+    diff = json.loads(lafid("diff", "aa", "latest", "--json").out)
+    assert [(row["clip_id"], row["change"]) for row in diff["rows"]] == [("c", "came"), ("a", "changed"), ("b", "went")]
+    assert diff["rows"][2]["why"] == "rejected by pose_filtered_clips: no_face"
+    assert (diff["versions"], diff["clips"], diff["rules_differ"]) == (["aa11", "bb22"], [2, 2], False)
+
+
+def test_erased_clips_are_said(lafid: Callable[..., Any], keep_dataset: Callable[..., None]) -> None:
+    keep_dataset("aa11", {"a" * 32: "CC0-1.0", "b": "CC0-1.0"})
+    keep_dataset("bb22", {"b": "CC0-1.0"})
+    assert lafid("forget", "--identity", "a" * 32).code == 0
+    assert "version aa11 is marked erased: 1 clips" in lafid("diff", "aa", "bb").out
+
+
+def test_unknown_versions_are_named(lafid: Callable[..., Any], keep_dataset: Callable[..., None]) -> None:
+    keep_dataset("aa11", {"a": "CC0-1.0"})
+    assert "no version begins with 'zz': there are aa11" in lafid("diff", "aa", "zz").error

@@ -1,0 +1,58 @@
+"""`lafid forget`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lafid_assets.dataset.forget import erase
+
+CLIP, OTHER = "0" * 32, "1" * 32
+
+
+def _there(home: Path) -> bool:
+    return any(CLIP.encode() in path.read_bytes() for path in home.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def known(home: Path, keep_dataset: Callable[..., None]) -> None:
+    """Two clips, one of which a log names, too."""
+    keep_dataset("aa11", {CLIP: "CC0-1.0", OTHER: "CC0-1.0"})
+    (home / "logs").mkdir()
+    (home / "logs" / "last-error.log").write_text(f"trouble with {CLIP}")
+
+
+@pytest.mark.usefixtures("known")
+def test_dry_run_then_for_good(lafid: Callable[..., Any], home: Path) -> None:
+    dry = lafid("forget", "--identity", CLIP, "--dry-run")
+    assert dry.code == 0, dry.err
+    assert f"clips (1):\n  {CLIP}\n" in dry.out
+    assert "would be rewritten" in dry.out
+    assert _there(home)
+    ended = lafid("forget", "--identity", CLIP)
+    assert ended.code == 0, ended.err
+    assert "1 clips are forgotten; a search of all files finds nothing of them" in ended.out
+    assert not _there(home)
+    assert not (home / "forget.json").exists()
+
+
+@pytest.mark.usefixtures("known")
+def test_interrupted_run_is_finished_by_the_next(lafid: Callable[..., Any], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any) -> str:
+        raise RuntimeError("the power went")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(erase, "scrub_text", killed)
+        assert "the power went" in lafid("forget", "--identity", CLIP).error
+    assert _there(home)
+    ended = lafid("forget")
+    assert ended.code == 0, ended.err
+    assert "an earlier `lafid forget` was interrupted: finishing it first" in ended.out
+    assert not _there(home)
+
+
+def test_nobody_and_unknown_are_errors(lafid: Callable[..., Any], known: None) -> None:
+    assert lafid("forget").error == "error: nobody to forget: name a clip with --clip, or a person with --identity"
+    assert "there is no clip zz" in lafid("forget", "--clip", "zz").error
+    assert "there is no person zz" in lafid("forget", "--identity", "zz").error

@@ -1,0 +1,148 @@
+"""`lafid generate` and `lafid inspect` around a stand-in model: what is asked of it, what is written, what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lafid_assets.cli.generate import face_choice
+from lafid_assets.cli.inspect import dictionary_figure, gate_figure
+from model.inspection import Activations, GateWeights
+
+Lafid = Callable[..., Any]
+
+
+class StandIn:
+    """Draws grey frames and remembers what it was asked."""
+
+    fps = 8.0
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, Any] = {}
+        self.asked: dict[str, Any] = {}
+        self.model = SimpleNamespace(fusion=SimpleNamespace(config=SimpleNamespace(aligner={})))
+
+    def generate(self, image: Image.Image | None, prompt: str, **request: Any) -> np.ndarray:
+        self.asked = {"image": image, "prompt": prompt, **request}
+        request["on_step"](1, 2)
+        return np.full((3, 16, 32, 3), 128, np.uint8)
+
+
+@pytest.fixture
+def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """What `pull` gives, whatever the name."""
+    import model.package
+
+    pulled = StandIn()
+
+    def pull(uri: str, **loading: Any) -> StandIn:
+        pulled.loaded = {"uri": uri, **loading}
+        return pulled
+
+    monkeypatch.setattr(model.package, "pull", pull)
+    monkeypatch.setattr("resources.tracking.Tracking.connect", lambda self: None)
+    (home / "mlflow").mkdir(parents=True)
+    (home / "mlflow" / "mlflow.db").write_bytes(b"")
+    return pulled
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
+    return path
+
+
+def test_every_option_arrives(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mp4"
+    ended = lafid(
+        *("generate", "--prompt", "x", "--out", out, "--photo", photo, "--photo", photo, "--negative-prompt", "blur"),
+        *("--steps", 2, "--frames", 3, "--height", 16, "--width", 32, "--guidance", 2.5, "--face-guidance", 1.5),
+        *("--seed", 7, "--face", "largest", "--half", "--low-memory", "--base", tmp_path, "--semantic-encoder", tmp_path),
+    )
+    assert ended.code == 0, ended.err
+    asked = stand_in.asked
+    assert asked["image"] is None
+    assert [picture.size for picture in asked.pop("photos")] == [(8, 8), (8, 8)]
+    asked.pop("on_step")
+    assert asked == {
+        **{"image": None, "prompt": "x", "negative_prompt": "blur", "num_frames": 3, "height": 16, "width": 32},
+        **{"steps": 2, "guidance": 2.5, "face_guidance": 1.5, "seed": 7, "choose": "largest"},
+    }
+    import torch
+
+    assert stand_in.loaded == {
+        **{"uri": "models:/lafid@champion", "base_dir": tmp_path, "dtype": torch.bfloat16},
+        **{"low_memory": True, "semantic_dir": tmp_path},
+    }
+    assert out.stat().st_size > 0
+    assert "3 frames of 32x16" in ended.out
+
+
+def test_a_first_frame_alone(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path) -> None:
+    assert lafid("generate", "--prompt", "x", "--out", tmp_path / "o.mp4", "--image", photo).code == 0
+    assert stand_in.asked["image"].size == (8, 8)
+    assert stand_in.asked["photos"] == []
+    assert stand_in.asked["num_frames"] is None
+    assert stand_in.loaded["dtype"] is None
+
+
+def test_nobody_to_draw_and_no_such_face(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mp4"
+    ended = lafid("generate", "--prompt", "x", "--out", out)
+    assert "nobody to draw: name a first frame with --image, or photos of the person with --photo" in ended.error
+    ended = lafid("generate", "--prompt", "x", "--out", out, "--image", photo, "--face", "tallest")
+    assert "'tallest' names no face: say" in ended.error
+    assert not out.exists()
+
+
+def test_which_face() -> None:
+    assert [face_choice(text) for text in ("only", "largest", "2")] == ["only", "largest", 2]
+
+
+def test_inspect_writes_both_pictures(
+    lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates = GateWeights(np.array([1000.0, 500.0], np.float32), np.full((2, 2, 3), 1 / 3, np.float32))
+    sweep = Activations(np.zeros((2, 3), np.float32), np.eye(2, dtype=np.float32))
+    seen: list[str] = []
+    monkeypatch.setattr(
+        "model.inspection.gate_weights", lambda *_, **request: seen.append(f"{request['steps']} steps") or [gates]
+    )
+    monkeypatch.setattr("model.inspection.pose_sweep", lambda *_: seen.append("sweep") or sweep)
+    monkeypatch.setattr("model.inspection.dictionary_activations", lambda *_: seen.append("photos") or sweep)
+    out = tmp_path / "pictures"
+    ended = lafid("inspect", "--image", photo, "--out", out, "--steps", 2)
+    assert ended.code == 0, ended.err
+    assert f"{out}/gates.png" in ended.out
+    assert f"{out}/dictionary.png" in ended.out
+    for name in ("gates", "dictionary"):
+        assert min(Image.open(out / f"{name}.png").size) > 100
+    assert "identity  0.333" in ended.out
+    assert lafid("inspect", "--photo", photo, "--photo", photo, "--out", out).code == 0
+    assert seen == ["2 steps", "sweep", "20 steps", "photos"]
+    stand_in.model.fusion.config.aligner = None
+    assert "no pose-shared aligner: no dictionary to show" in lafid("inspect", "--image", photo, "--out", out).out
+
+
+def test_the_heat_maps_show_the_weights() -> None:
+    weights = np.random.default_rng(0).dirichlet(np.ones(3), (4, 5)).astype(np.float32)  # 4 steps, 5 layers
+    figure = gate_figure(GateWeights(np.array([900, 600, 300, 100], np.float32), weights), ("a", "b", "c"))
+    first, *others = figure.axes[:4]
+    assert np.allclose(first.images[0].get_array(), weights.mean(axis=0))
+    assert [axes.get_title() for axes in others] == ["a", "b", "c"]
+    for number, axes in enumerate(others):
+        assert np.allclose(axes.images[0].get_array(), weights[:, :, number].T)
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["900", "600", "300", "100"]
+
+
+def test_the_dictionary_goes_from_right_to_left() -> None:
+    """Each face wakes an element of its own, so rows and columns sorted by pose make a diagonal."""
+    angles = np.array([[30, 0, 0], [-60, 0, 0], [0, 0, 0]], np.float32)
+    axes = dictionary_figure(Activations(angles, np.eye(3, dtype=np.float32)), "x").axes[0]
+    assert np.array_equal(axes.images[0].get_array(), np.eye(3))
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["-60", "+0", "+30"]

@@ -1,0 +1,60 @@
+"""Who is meant, before anything is touched."""
+
+from typing import Any
+
+import pytest
+
+from lafid_assets.dataset.forget.subject import NobodyToForget, identify, read_intent, write_intent
+from lafid_assets.ingest.tombstones import write_tombstones
+
+
+def test_all_by_which_a_clip_can_be_recognised(installation: Any) -> None:
+    subject = identify(installation.store, [installation.clip("a")], [], delete_files=True)
+    assert set(subject.clip_ids) == {installation.clip("a"), installation.clip("f")}, "and its copies"
+    assert subject.contents == (installation.content("a"),)
+    assert [caption.split()[5] for caption in subject.captions] == ["102", "97"]
+    assert {raw.path for raw in subject.raw_files} == set(subject.clip_ids)
+    assert set(subject.versions) == {installation.first_version, installation.second_version}
+    assert subject.delete_files
+
+
+def test_rejected_clips_came_in_too_but_no_model_learned_from_them(installation: Any) -> None:
+    subject = identify(installation.store, [installation.clip("d")], [], delete_files=False)
+    assert len(subject.versions) == 2
+    assert (subject.trained_versions, subject.checkpoints) == ((), ())
+
+
+def test_checkpoints_trained_on_a_clip_are_found(installation: Any) -> None:
+    """By the version that they were trained on, if the clip was in its train split."""
+    rows = installation.store.read_table("lafid_dataset")
+    for letter in "abce":
+        clip = installation.clip(letter)
+        split = rows.row(rows["clip_id"].to_list().index(clip), named=True)["split"]
+        subject = identify(installation.store, [clip], [], delete_files=False)
+        assert (installation.second_version in subject.trained_versions) == (split == "train")
+        assert bool(subject.checkpoints) == (split == "train")
+    assert "train" in set(rows["split"])
+
+
+def test_captions_that_others_have_too_are_not_searched_for(installation: Any) -> None:
+    store = installation.store
+    store.rewrite("tables/raw_clips/shard-00000.parquet", lambda raw: raw.with_columns(caption="clip_root"))
+    subject = identify(store, [installation.clip("c")], [], delete_files=False)
+    assert str(installation.footage) not in subject.captions
+
+
+def test_unknown_clips_and_persons_are_named(installation: Any) -> None:
+    with pytest.raises(NobodyToForget, match="there is no clip nobody: see clip_id in"):
+        identify(installation.store, ["nobody"], [], delete_files=False)
+    with pytest.raises(NobodyToForget, match="there is no person nobody: see identity_id in"):
+        identify(installation.store, [], ["nobody"], delete_files=False)
+    write_tombstones(installation.store, ["nobody"], [])
+    assert identify(installation.store, ["nobody"], [], delete_files=False).clip_ids == ("nobody",), "a second look is allowed"
+
+
+def test_intent_survives_as_it_was(installation: Any) -> None:
+    home = installation.settings.home
+    assert read_intent(home) is None
+    subject = identify(installation.store, [], [installation.clip("a")], delete_files=False)
+    write_intent(home, subject)
+    assert read_intent(home) == subject

@@ -1,0 +1,48 @@
+"""Which models learned from a clip."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lafid_assets.dataset.forget.subject import Subject
+from lafid_assets.dataset.forget.trained_models import models_trained_on
+from resources.tracking import Tracking
+
+
+def _subject(*trained_versions: str) -> Subject:
+    known: dict[str, Any] = dict.fromkeys(("contents", "captions", "raw_files", "versions"), ())
+    checkpoints = ("training_runs/x",) if trained_versions else ()
+    known |= {"shown_in_demo": False, "delete_files": False}
+    return Subject(**known, clip_ids=("a",), trained_versions=trained_versions, checkpoints=checkpoints)
+
+
+@dataclass(frozen=True)
+class Version:
+    name: str
+    version: str
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Registry(Tracking):
+    """Two versions in a registry that is there."""
+
+    is_there = True
+
+    def connect(self) -> Any:
+        return self
+
+    def search_model_versions(self) -> list[Version]:
+        tagged = [Version("lafid", number, {"lafid.dataset_version": f"v{number}"}) for number in "12"]
+        return [*tagged, Version("x", "1")]
+
+
+def test_checkpoints_and_registered_versions_are_named(tmp_path: Path) -> None:
+    registry = Registry("sqlite:///x", tmp_path)
+    assert models_trained_on(_subject("v2"), registry) == ["checkpoint training_runs/x", "models:/lafid/2 (trained on v2)"]
+    assert models_trained_on(_subject(), registry) == []
+
+
+def test_without_a_registry_only_the_store_is_asked(tmp_path: Path) -> None:
+    tracking = Tracking(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+    assert models_trained_on(_subject("v2"), tracking) == ["checkpoint training_runs/x"]
+    assert list(tmp_path.iterdir()) == [], "asking makes no registry"

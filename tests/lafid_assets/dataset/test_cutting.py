@@ -1,0 +1,127 @@
+"""Reference faces as pictures: cut once, and a clip that is gone costs only itself."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from lafid_assets.dataset import cutting
+from lafid_assets.dataset.cutting import MOST_SIDE_PX, cut_references, folder_of
+from lafid_assets.dataset.references import choose_references
+from lafid_assets.ingest.media_probe import content_sha256
+from lafid_assets.schemas import FACE_INFO, RAW_CLIPS, REFERENCE_CROPS
+from lafid_assets.workers import Crashed, TimedOut
+from resources.shard_store import ShardStore
+
+BOX = {"box_x1": 24.0, "box_y1": 16.0, "box_x2": 40.0, "box_y2": 32.0}
+
+
+@pytest.fixture
+def clips(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[..., dict[str, Any]]) -> tuple[pl.DataFrame, ...]:
+    """(chosen references, raw clips) of clips `a` and `b`; frame n is grey 8 n, with a face that turns by 20 degrees a frame."""
+    faces, raw = [], []
+    for clip in "ab":
+        path = write_video(
+            tmp_path / clip,
+            pictures=np.full((10, 48, 64, 3), 0, np.uint8)
+            + 8 * np.arange(10, dtype=np.uint8)[:, None, None, None]
+            + ord(clip) % 2,
+        )
+        known = {"clip_id": clip, "shard": "shard-00000"}
+        raw.append(
+            row_of(RAW_CLIPS, **known, path=clip, clip_root=str(tmp_path), content_sha256=content_sha256(path), duration_s=1.0)
+        )
+        for frame in (0, 4, 9):
+            pose = {"yaw_deg": 20.0 * frame, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 5.0}
+            faces.append(row_of(FACE_INFO, **known, frame_index=frame, face_index=0, **pose, **BOX))
+    return choose_references(FACE_INFO.frame(faces)), RAW_CLIPS.frame(raw)
+
+
+def _picture(store: ShardStore, path: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(store.read_bytes(path))))
+
+
+def test_every_reference_has_a_face_and_a_head_on_white(clips: tuple[pl.DataFrame, ...], store: ShardStore) -> None:
+    crops = cut_references(*clips, store)
+    assert REFERENCE_CROPS.violations(crops) == {"schema": [], "unique_key": [], "values": []}
+    assert crops["frame_index"].to_list() == [0, 4, 9] * 2
+    assert set(crops["status"]) == {"ok"}
+    assert set(crops["mask"]) == {"oval"}
+    for row in crops.iter_rows(named=True):
+        face, head = _picture(store, row["face_path"]), _picture(store, row["head_path"])
+        grey = 8 * row["frame_index"]
+        assert face.shape == (24, 24, 3), "1.5 times the box"
+        assert abs(int(face[12, 12, 0]) - grey) < 6, "of the frame that the row names"
+        assert (head[0, 0] == 255).all(), "white outside the oval"
+        assert abs(int(head[len(head) // 2, len(head) // 2, 0]) - grey) < 6
+
+
+def test_what_is_there_is_not_cut_again(
+    clips: tuple[pl.DataFrame, ...], store: ShardStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = cut_references(*clips, store)
+    lost = first.row(0, named=True)["head_path"]
+    store.remove(lost)
+    tasks: list[str] = []
+    run = cutting.map_isolated
+    monkeypatch.setattr(
+        cutting, "map_isolated", lambda work, todo, deadline: run(work, tasks.extend(t.clip_id for t in todo) or todo, deadline)
+    )
+    assert cut_references(*clips, store).equals(first)
+    assert tasks == ["a"]
+    assert store.exists(lost)
+    assert cut_references(*clips, store).equals(first)
+    assert tasks == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason", "detail"),
+    [
+        (lambda path: path.unlink(), "unreadable", "a has disappeared: put it back"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"x"), "unreadable", "a has changed since raw_clips"),
+    ],
+)
+def test_clip_that_is_gone_costs_only_its_own_pictures(
+    clips: tuple[pl.DataFrame, ...], store: ShardStore, tmp_path: Path, damage: Callable[[Path], None], reason: str, detail: str
+) -> None:
+    damage(tmp_path / "a")
+    crops = cut_references(*clips, store)
+    assert REFERENCE_CROPS.violations(crops) == {"schema": [], "unique_key": [], "values": []}
+    lost, kept = crops.filter(pl.col("clip_id") == "a"), crops.filter(pl.col("clip_id") == "b")
+    assert set(lost["reason"]) == {reason}
+    assert lost["detail"][0].startswith(detail)
+    assert lost["face_path"].null_count() == lost["head_path"].null_count() == 3
+    assert kept["face_path"].null_count() == 0
+
+
+def test_child_that_dies_costs_only_its_clip(
+    clips: tuple[pl.DataFrame, ...], store: ShardStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endings = iter([(0, Crashed(-11)), (1, TimedOut(80.0))])
+    monkeypatch.setattr(cutting, "map_isolated", lambda work, todo, deadline: endings)
+    crops = cut_references(*clips, store).unique("clip_id", maintain_order=True)
+    assert crops.select("status", "reason").rows() == [("error", "crashed"), ("timeout", "deadline")]
+
+
+def test_fewer_frames_than_before_is_a_reason(clips: tuple[pl.DataFrame, ...], store: ShardStore) -> None:
+    chosen, raw = clips
+    crops = cut_references(chosen.with_columns(frame_index=pl.col("frame_index") + 5), raw, store)
+    assert set(crops["reason"]) == {"decode_failed"}
+    assert crops["detail"][0] == "there is no frame 14 any more"
+
+
+def test_large_pictures_are_scaled_down() -> None:
+    png = cutting._png(np.zeros((2000, 2000, 3), np.uint8))
+    assert Image.open(io.BytesIO(png)).size == (MOST_SIDE_PX, MOST_SIDE_PX)
+
+
+def test_pictures_of_a_clip_are_one_folder(clips: tuple[pl.DataFrame, ...], store: ShardStore) -> None:
+    crops = cut_references(*clips, store)
+    content = clips[1]["content_sha256"][0]
+    assert len(store.list_files(folder_of(content))) == 6
+    assert all(path.startswith(f"crops/{content[:2]}/{content}/") for path in crops.filter(pl.col("clip_id") == "a")["face_path"])

@@ -1,0 +1,61 @@
+"""Which rows still count: fingerprints hold what the step reads, and nothing else."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lafid_assets.faces import clip_record
+from lafid_assets.faces.clip_analysis import AnalysisSettings
+from lafid_assets.faces.clip_record import TRIED_AGAIN, Fingerprints, fingerprints
+from lafid_assets.faces.shard_limits import ShardLimits
+from lafid_assets.outcomes import REASONS, Reason, Status
+from model.face_engine.interface import EngineInfo
+
+INFO = EngineInfo("played", "1.0", 4, "CC0", "weights")
+
+
+def _prints(limits: ShardLimits | None = None, info: EngineInfo = INFO, **settings: Any) -> Fingerprints:
+    return fingerprints(AnalysisSettings(**settings), limits or ShardLimits(), info)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"rate_hz": 2.0}, {"max_frames": 9}, {"scan": False}, {"scan_looks": 9}, {"info": replace(INFO, fingerprint="other")}],
+)
+def test_measures_depend_on_settings_and_engine(changed: dict[str, Any]) -> None:
+    assert _prints(**changed).measures != _prints().measures
+    assert _prints(**changed).trial != _prints().trial
+
+
+def test_measures_depend_on_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _prints()
+    monkeypatch.setattr(clip_record, "CODE_VERSION", "next")
+    assert _prints().measures != before.measures
+
+
+def test_by_which_name_the_engine_was_asked_for_does_not_matter() -> None:
+    assert _prints(engine="dlib") == _prints(engine="auto")
+
+
+def test_limits_belong_to_the_trial_alone() -> None:
+    other = _prints(ShardLimits(memory_limit_mib=100))
+    assert other.measures == _prints().measures
+    assert other.trial != _prints().trial
+
+
+def test_row_counts_for_its_content_and_for_what_it_was_made_under() -> None:
+    prints = Fingerprints("measures", "trial")
+    for reason in (None, Reason.DECODE_FAILED, Reason.NO_FACE):
+        row = {"reason": reason, "fingerprint": "measures", "content_sha256": "a"}
+        assert prints.still_counts(row, "a")
+        assert not prints.still_counts(row, "b")
+        assert not prints.still_counts(row | {"fingerprint": "trial"}, "a")
+    for reason in (Reason.CRASHED, Reason.QUARANTINED):
+        row = {"reason": reason, "fingerprint": "trial", "content_sha256": "a"}
+        assert prints.still_counts(row, "a")
+        assert not prints.still_counts(row | {"fingerprint": "measures"}, "a")
+
+
+def test_nothing_that_was_measured_is_tried_again() -> None:
+    assert TRIED_AGAIN.isdisjoint(REASONS[Status.REJECTED] | {Reason.DECODE_FAILED, Reason.QUARANTINED})

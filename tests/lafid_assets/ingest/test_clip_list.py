@@ -1,0 +1,41 @@
+"""A published list restricts what is taken in, and what is missing is named."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lafid_assets.ingest.clip_list import restrict_to
+from lafid_assets.ingest.provenance import SourceUnusable
+
+CLIPS = pl.DataFrame({"clip_id": ["a", "b", "c"], "path": ["x/a.mp4", "x/b", "x/c"]})
+
+
+def _restrict(folder: Path, text: str) -> tuple[list[str], list[str]]:
+    path = folder / "list.csv"
+    path.write_text(text)
+    kept, missing = restrict_to(CLIPS, path)
+    return kept["clip_id"].to_list(), missing
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "missing"),
+    [
+        ("clip_id,caption\na,text\nz,text\nc,\n", ["a", "c"], ["z"]),
+        ("path\nx/a\nx/b.mp4\nx/z\n", ["a", "b"], ["x/z"]),
+        ("clip_id,path\nother,x/a.mp4\nb,elsewhere\nz,nowhere\n", ["a", "b"], ["z"]),
+        ("\ufeffclip_id,Unnamed: 1\nb,\nb,\n", ["b"], []),
+    ],
+    ids=["by id", "by path, with or without suffix", "by either", "byte order mark, spare column, twice"],
+)
+def test_clips_are_found_by_id_or_path(tmp_path: Path, text: str, kept: list[str], missing: list[str]) -> None:
+    assert _restrict(tmp_path, text) == (kept, missing)
+
+
+def test_unusable_lists_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnusable, match="has neither a column clip_id nor path: give one of them"):
+        _restrict(tmp_path, "id\na\n")
+    with pytest.raises(SourceUnusable, match="names none of the 3 clips: name the folder that holds its clips"):
+        _restrict(tmp_path, "clip_id\nz\n")
+    with pytest.raises(SourceUnusable, match=r"cannot read the list .*nowhere.csv"):
+        restrict_to(CLIPS, tmp_path / "nowhere.csv")

@@ -1,0 +1,152 @@
+"""Broken media of every kind through `raw_clips` and `face_info`: each its right status and reason, in bounded time and memory.
+
+The engine sees nothing here: what is tested is finding, opening and decoding, in children as in earnest.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lafid_assets.faces import clip_analysis, shard_analysis
+from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
+from lafid_assets.faces.clip_record import Engine
+from lafid_assets.faces.shard_analysis import Frames, ShardRecipe, analyse_shard
+from lafid_assets.faces.shard_limits import ShardLimits
+from lafid_assets.ingest.openhumanvid import MEASURES
+from lafid_assets.ingest.raw_clips import probe_clips
+from lafid_assets.outcomes import REASONS, Status
+from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS
+from model.face_engine.interface import Box, EngineInfo, Face, Image
+from resources.ledger import Ledger
+
+LIMITS = ShardLimits(memory_limit_mib=1000, most_deadline_s=90)
+KINDS = 50
+
+
+class BlindEngine:
+    """A face engine that never finds a face."""
+
+    info = EngineInfo("blind", "1", 4, "CC0", "blind")
+
+    def detect(self, image_rgb: Image, *, embed: bool = True) -> list[Face]:
+        return []
+
+    def detect_many(self, images_rgb: Sequence[Image], *, embed: bool = True) -> list[list[Face]]:
+        return [[] for _ in images_rgb]
+
+    def glance(self, image_rgb: Image, *, side_px: int) -> list[Face]:
+        return []
+
+    def landmarks(self, image_rgb: Image, box: Box | None = None) -> Face | None:
+        return None
+
+
+def analyse_blindly(task: ClipTask) -> AnalysedClip:
+    clip_analysis._engine = lambda choice: BlindEngine()
+    return clip_analysis.analyse_clip(task)
+
+
+def _manifest(root: Path, paths: dict[str, str]) -> pl.DataFrame:
+    rows = pl.DataFrame({"clip_id": list(paths), "path": list(paths.values())})
+    constant = {"shard": "shard-00000", "clip_root": str(root), "source": "zoo", "licence": "CC0"}
+    return rows.with_columns(
+        pl.lit(None, pl.String).alias("caption"),
+        pl.lit(True).alias("in_table"),
+        *(pl.lit(None, pl.Float64).alias(name) for name in MEASURES),
+        *(pl.lit(value).alias(name) for name, value in constant.items()),
+    )
+
+
+def _analyse(clips: pl.DataFrame, folder: Path, **settings: Any) -> Frames:
+    recipe = ShardRecipe(AnalysisSettings(engine="dlib", **settings), LIMITS, Engine(BlindEngine.info, "asked for"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(shard_analysis, "analyse_clip", analyse_blindly)
+        return analyse_shard(clips, recipe, Ledger(folder, recipe.prints.measures))
+
+
+@pytest.fixture(scope="module")
+def probed(zoo: Any) -> pl.DataFrame:
+    return probe_clips(_manifest(zoo.root, {kind: exhibit.path for kind, exhibit in zoo.exhibits.items()}))
+
+
+@pytest.fixture(scope="module")
+def surveyed(probed: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Frames:
+    return _analyse(probed, tmp_path_factory.mktemp("surveyed"), scan=False)
+
+
+def _endings(clips: pl.DataFrame) -> dict[str, tuple[str, str | None]]:
+    return {clip_id: (status, reason) for clip_id, status, reason in clips.select("clip_id", "status", "reason").iter_rows()}
+
+
+def test_every_kind_ends_raw_clips_as_it_must(zoo: Any, probed: pl.DataFrame) -> None:
+    assert len(zoo.exhibits) > KINDS
+    assert _endings(probed) == {kind: exhibit.probed for kind, exhibit in zoo.exhibits.items()}
+    assert RAW_CLIPS.violations(probed) == {"schema": [], "unique_key": [], "values": []}
+    assert probed.filter((pl.col("status") != "ok") & pl.col("detail").is_null()).is_empty()
+
+
+def test_every_kind_ends_face_info_as_it_must(zoo: Any, surveyed: Frames) -> None:
+    for kind, ending in _endings(surveyed["face_clips"]).items():
+        exhibit = zoo.exhibits[kind]
+        expected = exhibit.analysed if exhibit.probed == ("ok", None) else {("skipped", "upstream")}
+        assert ending in expected, (kind, ending)
+    for table in (FACE_INFO, FACE_FRAMES, FACE_CLIPS):
+        assert table.violations(surveyed[table.name]) == {"schema": [], "unique_key": [], "values": []}
+
+
+def test_scan_gives_every_kind_a_status_and_a_reason(probed: pl.DataFrame, tmp_path: Path) -> None:
+    found = _analyse(probed, tmp_path)["face_clips"]
+    assert set(found["clip_id"]) == set(probed["clip_id"])
+    assert FACE_CLIPS.violations(found) == {"schema": [], "unique_key": [], "values": []}
+    looked_at = found.filter(pl.col("reason") != "upstream")
+    assert set(looked_at["status"]) == {"rejected", "error"}
+
+
+def test_facts_of_odd_media_are_right(probed: pl.DataFrame) -> None:
+    facts = {row["clip_id"]: row for row in probed.iter_rows(named=True)}
+    assert (facts["odd_size"]["width"], facts["odd_size"]["height"]) == (63, 47)
+    assert facts["claims_years"]["duration_s"] > 1e8
+    assert facts["one_frame"]["frame_count"] == 1
+    assert facts["with_sound"]["has_audio"]
+    assert not facts["video_only"]["has_audio"]
+
+
+def test_frames_of_odd_media_are_where_they_are_shown(surveyed: Frames) -> None:
+    frames = {kind: rows for (kind,), rows in surveyed["face_frames"].group_by("clip_id", maintain_order=True)}
+    assert frames["late"]["time_s"][0] == frames["early"]["time_s"][0] == 0
+    assert frames["late"].select(pl.col("pts") * pl.col("time_base_num") / pl.col("time_base_den")).item(0, 0) == 0.5
+    assert frames["turned"].select("width", "height").row(0) == (48, 64)
+    assert frames["one_frame"].height == 1
+    assert frames["b_frames"]["pts"].is_sorted()
+    assert frames["variable_rate"]["time_s"].round(2).to_list() == [0.0, 0.4, 0.9, 1.4]
+
+
+@pytest.mark.parametrize("kind", ["flipped_bytes", "cut_in_the_middle", "cut_matroska", "zeroed_frames"])
+def test_damage_invents_no_frame(kind: str, surveyed: Frames) -> None:
+    """What is measured of a damaged clip lies at times at which the whole one has a frame."""
+    times = dict(surveyed["face_frames"].group_by("clip_id").agg(pl.col("time_s").round(2)).rows())
+    assert set(times.get(kind, [])) <= set(times["whole"])
+    assert surveyed["face_info"].is_empty()
+
+
+def test_random_damage_always_ends_in_a_status(
+    tmp_path: Path, write_video: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Twenty clips, headers and frames damaged alike, through both steps."""
+    chance = np.random.default_rng(7)
+    content = write_video(tmp_path / "whole.mp4", sound_s=1.0, container_options={"movflags": "faststart"}).read_bytes()
+    for number in range(20):
+        damaged = bytearray(content)
+        for at in chance.integers(0, len(content), 1 + number):
+            damaged[at] = chance.integers(256)
+        (tmp_path / f"{number}.mp4").write_bytes(damaged)
+    probed = probe_clips(_manifest(tmp_path, {str(number): f"{number}.mp4" for number in range(20)}))
+    analysed = _analyse(probed, tmp_path_factory.mktemp("damaged"), scan=False)["face_clips"]
+    assert probed.height == analysed.height == 20
+    assert 0 < probed.filter(status="ok").height < 20
+    for status, reason in [*_endings(probed).values(), *_endings(analysed).values()]:
+        assert reason is None if status == "ok" else reason in REASONS[Status(status)]
