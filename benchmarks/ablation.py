@@ -97,6 +97,8 @@ def show(table: dict[str, Any]) -> None:
 def _kept(
     path: Path, variant: str, seed: int, steps: int, shared: Any, train: HeadClips, test: HeadClips, judge: Recogniser
 ) -> dict[str, Any]:
+    if path.is_file():
+        return json.loads(path.read_text())
     started_s = time.process_time()
     score: Score = run(variant, seed, steps, shared, train, test, judge)
     kept = asdict(score) | {"cpu_s": time.process_time() - started_s}

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from lafid_assets.cli.display import CONSOLE, show_funnel
 from lafid_assets.cli.funnel import read_funnel
-from lafid_assets.cli.materialize import Materializer, open_materializer
-from resources.face_engine import EngineChoice, engine_reason, face_engine_info
+from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
+from resources.face_engine import engine_reason, face_engine_info
 from resources.settings import Settings
 
 
 def run_curate(
-    settings: Settings, folder: Path, choice: EngineChoice, clips_per_shard: int, *, scan: bool = True, only: Path | None = None
+    settings: Settings, folder: Path, choices: CurationChoices, clips_per_shard: int, only: Path | None = None
 ) -> None:
     """Ingest, curate, show the funnel and where the report lies.
 
@@ -19,7 +19,7 @@ def run_curate(
         RunFailed: a shard failed; the others are done.
     """
     materializer = open_materializer(settings)
-    curate_folder(materializer, folder, choice, clips_per_shard, scan=scan, only=only)
+    curate_folder(materializer, folder, choices, clips_per_shard, only)
     counts = read_funnel(settings)
     show_funnel(counts)
     CONSOLE.print(
@@ -30,14 +30,13 @@ def run_curate(
 def curate_folder(
     materializer: Materializer,
     folder: Path,
-    choice: EngineChoice,
+    choices: CurationChoices,
     clips_per_shard: int,
-    *,
-    scan: bool = True,
     only: Path | None = None,
 ) -> None:
     """The part that `lafid demo` shares."""
-    info = face_engine_info(choice)
-    CONSOLE.print(f"face engine: {info.name} ({engine_reason(choice)}); licence: {info.licence}", soft_wrap=True, markup=False)
+    info = face_engine_info(choices.engine)
+    reason = engine_reason(choices.engine)
+    CONSOLE.print(f"face engine: {info.name} ({reason}); licence: {info.licence}", soft_wrap=True, markup=False)
     shards = materializer.ingest(folder, clips_per_shard, only)
-    materializer.curate(shards, choice, scan=scan)
+    materializer.curate(shards, choices)

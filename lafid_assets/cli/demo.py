@@ -12,12 +12,11 @@ from typing import Any
 from lafid_assets.cli.curate import curate_folder
 from lafid_assets.cli.display import CONSOLE, show_funnel, working
 from lafid_assets.cli.funnel import read_funnel
-from lafid_assets.cli.materialize import Materializer, open_materializer
+from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.jobs import RELEASE
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, REGISTERED_MODEL
 from model.files import whole_file
-from resources.face_engine import EngineChoice
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 
@@ -38,7 +37,7 @@ def run_demo(settings: Settings) -> None:
 
         build_sample_footage(footage)
     materializer = open_materializer(settings)
-    curate_folder(materializer, footage, EngineChoice(), CLIPS_PER_SHARD)
+    curate_folder(materializer, footage, CurationChoices(), CLIPS_PER_SHARD)
     materializer.run(RELEASE, "training, evaluating and registering the tiny model")
     store = ShardStore(settings.store_uri)
     model = store.read_table(REGISTERED_MODEL.name).row(0, named=True)

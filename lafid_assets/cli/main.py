@@ -56,15 +56,19 @@ def curate(
     engine: Annotated[str, typer.Option(help="Face engine: auto, dlib, insightface.")] = "auto",
     head_pose: Annotated[str, typer.Option(help="Head pose of insightface: auto, 6drepnet, fsanet.")] = "auto",
     scan: Annotated[Scan, typer.Option(help="Drop hopeless clips after a few looks; off: survey every clip.")] = Scan.ON,
+    policy: Annotated[str, typer.Option(help="cofe, cofe_with_released_gates, faithfulfaces, or a TOML file.")] = "cofe",
     clips_per_shard: Annotated[int, typer.Option(min=1, help="Size of new shards.")] = 500,
     only: Annotated[Path | None, typer.Option(help="CSV with clip_id or path: take in no other clips.")] = None,
 ) -> None:
     """Ingest a folder and materialize everything up to dataset_report."""
     from lafid_assets.cli.curate import run_curate
+    from lafid_assets.cli.materialize import CurationChoices
+    from lafid_assets.constraints.policies import load_policy
     from resources.face_engine import EngineChoice
 
-    choice = EngineChoice(engine=engine, head_pose=head_pose)
-    run_curate(_settings(home), folder, choice, clips_per_shard, scan=scan is Scan.ON, only=only)
+    face_engine = EngineChoice(engine=engine, head_pose=head_pose)
+    choices = CurationChoices(face_engine, scan is Scan.ON, load_policy(policy))
+    run_curate(_settings(home), folder, choices, clips_per_shard, only)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from lafid_assets.cli.display import CONSOLE, show_missing, working
+from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.definitions import build_defs, build_resources
 from lafid_assets.ingest.clip_list import restrict_to
 from lafid_assets.ingest.openhumanvid import list_clips
@@ -35,6 +36,31 @@ class Tally:
 
     computed: list[str] = field(default_factory=list)
     up_to_date: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CurationChoices:
+    """What a curation may be told.
+
+    Attributes:
+        engine: which engine looks at faces.
+        scan: whether hopeless clips are dropped after a few looks.
+        policy: what a clip's faces must be like.
+    """
+
+    engine: EngineChoice = field(default_factory=EngineChoice)
+    scan: bool = True
+    policy: FacePolicy = field(default_factory=FacePolicy)
+
+    @property
+    def ops(self) -> dict[str, Any]:
+        """The same as Dagster's run config of the per-shard assets."""
+        engine = self.engine.model_dump()
+        return {
+            "face_info": {"config": engine | {"scan": self.scan}},
+            "pose_filtered_clips": {"config": self.policy.model_dump()},
+            "speech_info": {"config": engine},
+        }
 
 
 class Materializer:
@@ -65,26 +91,17 @@ class Materializer:
         self.instance.add_dynamic_partitions(str(CLIP_SHARDS.name), shards)
         return shards
 
-    def curate(self, shards: Sequence[str], choice: EngineChoice, *, scan: bool = True) -> None:
+    def curate(self, shards: Sequence[str], choices: CurationChoices) -> None:
         """Every shard through the per-clip assets, then the dataset over all of them. A failing shard does not stop the others.
-
-        Args:
-            choice: which engine looks at faces.
-            scan: whether hopeless clips are dropped after a few looks.
 
         Raises:
             RunFailed: after everything that could be done was done.
         """
         failures = []
-        engine = choice.model_dump()
         for number, shard in enumerate(shards, 1):
             try:
-                self.run(
-                    PER_SHARD,
-                    f"curating {shard} ({number} of {len(shards)})",
-                    partition=shard,
-                    ops={"face_info": {"config": engine | {"scan": scan}}, "speech_info": {"config": engine}},
-                )
+                label = f"curating {shard} ({number} of {len(shards)})"
+                self.run(PER_SHARD, label, partition=shard, ops=choices.ops)
             except RunFailed as error:
                 failures.append(str(error))
         if failures:

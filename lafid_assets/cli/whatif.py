@@ -15,9 +15,10 @@ from lafid_assets.constraints.decision import RAW_MEASURES
 from lafid_assets.constraints.figures import measure_png
 from lafid_assets.constraints.measures import FACE_COLUMNS, FRAME_COLUMNS, measure_clips
 from lafid_assets.constraints.policies import RULES, FacePolicy, PolicyUnusable, change_policy, load_policy
+from lafid_assets.constraints.scan_limits import unseen_by_policy
 from lafid_assets.constraints.whatif import WhatIf, compare, needs_measuring, with_raw_measures
 from lafid_assets.outcomes import Status
-from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
 from model.files import whole_file
 from resources.settings import Settings
 
@@ -38,7 +39,10 @@ def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: 
         before = _standing_policy(decided)
         after = change_policy(load_policy(policy) if policy else before, _parse(changes))
         result = compare(decided, _measured(published, decided, before, after), after)
+        unseen = unseen_by_policy(after, published.table(FACE_CLIPS.name))
     _show(result, before, after)
+    if unseen.count:
+        CONSOLE.print(str(unseen), style="yellow", soft_wrap=True)
     moved = _moved_measure(before, after)
     if moved is not None and result.after.height:
         measure, field = moved

@@ -23,7 +23,7 @@ STEP = Step(
     writes=(FUSION_DIT,),
     reads=(TRAINING_LATENTS.name,),
     group="training",
-    code_version="1",
+    code_version="2",
     kinds=frozenset({"pytorch"}),
 )
 
@@ -34,7 +34,9 @@ class FusionDitConfig(dg.Config):
     preset: str = Field("tiny", description="Name of the preset")
     steps: int | None = Field(None, ge=1, description="Optimizer steps")
     seed: int | None = Field(None, ge=0, description="Seed of every draw")
-    trainable: str | None = Field(None, description="What is trained: adapter, adapter_and_lora, all")
+    trainable: str | None = Field(
+        None, description="What is trained: adapter, adapter_and_cross_attention, adapter_and_lora, all"
+    )
 
     def resolved(self) -> Preset:
         """The preset with the changes."""

@@ -17,7 +17,7 @@ STEP = Step(
     writes=(TRAINING_LATENTS,),
     reads=(LAFID_DATASET.name,),
     group="training",
-    code_version="1",
+    code_version="2",
     kinds=frozenset({"pytorch"}),
 )
 

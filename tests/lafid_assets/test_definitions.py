@@ -66,7 +66,12 @@ def test_every_table_an_asset_reads_is_upstream_of_it(loaded: dg.Definitions) ->
     import importlib
 
     graph = loaded.resolve_asset_graph()
-    written_with = {"face_frames": "face_info", "face_clips": "face_info", "shard_manifest": None}
+    written_with = {
+        "face_frames": "face_info",
+        "face_clips": "face_info",
+        "similarity_by_pose_gap": "id_consistent_clips",
+        "shard_manifest": None,
+    }
     for asset in ASSETS:
         name = asset.key.to_user_string()
         module = importlib.import_module(asset.op.compute_fn.decorated_fn.__module__)

@@ -8,9 +8,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from lafid_assets.cli.materialize import Materializer, RunFailed, open_materializer
+from lafid_assets.cli.materialize import CurationChoices, Materializer, RunFailed, open_materializer
 from lafid_assets.ingest import raw_clips as module
-from resources.face_engine import EngineChoice
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 
@@ -69,13 +68,13 @@ def test_failing_shard_stops_no_other_and_is_named_with_its_cause(
 
     monkeypatch.setattr(module, "probe_clips", fail_in_the_first)
     with pytest.raises(RunFailed, match=r"raw_clips \(shard-00000\) failed: .*the disk caught fire.*`lafid ui` shows its log"):
-        first.curate(shards, EngineChoice())
+        first.curate(shards, CurationChoices())
     assert ShardStore(first.settings.store_uri).partitions("speech_tagged_clips") == shards[1:]
     assert f"raw_clips {shards[1]}" in first.tally.computed
 
     monkeypatch.setattr(module, "probe_clips", probe)
     again = materializer()
-    again.curate(shards, EngineChoice())
+    again.curate(shards, CurationChoices())
     assert f"raw_clips {shards[0]}" in again.tally.computed
     assert f"raw_clips {shards[1]}" in again.tally.up_to_date
 
@@ -88,4 +87,17 @@ def test_broken_check_is_named(
     opened = materializer()
     shards = opened.ingest(bad_files, 500)
     with pytest.raises(RunFailed, match=r"raw_clips \(shard-00000\) broke its check counts_add_up: 1 clips lost"):
-        opened.curate(shards, EngineChoice())
+        opened.curate(shards, CurationChoices())
+
+
+def test_policy_from_a_file_reaches_the_decision(lafid: Any, bad_files: Path, tmp_path: Path) -> None:
+    own = tmp_path / "strict.toml"
+    own.write_text("pose_variation_min_deg = 90\nsharpness_min = 5\n")
+    assert lafid("curate", bad_files, "--policy", own).code == 0
+    sql = "SELECT DISTINCT policy, json_extract(policy_settings, '$.pose_variation_min_deg') AS deg FROM pose_filtered_clips"
+    assert json.loads(lafid("query", sql, "--json").out) == [{"policy": "strict", "deg": "90.0"}]
+
+
+def test_unknown_policy_is_one_line_before_anything_is_done(lafid: Any, home: Path, bad_files: Path) -> None:
+    assert "no policy 'coffee': choose cofe" in lafid("curate", bad_files, "--policy", "coffee").error
+    assert not (home / "store").exists()

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from lafid_assets.constraints.policies import POLICIES, FacePolicy
-from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.faces.settings import ScanMargins
+from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
 
 RowOf = Callable[..., dict[str, Any]]
 GOOD = {"face_frame_share": 1.0, "several_faces_share": 0.0, "face_height_share": 0.4, "sharpness": 90.0, "posed_frames": 9}
@@ -17,6 +18,8 @@ GOOD = {"face_frame_share": 1.0, "several_faces_share": 0.0, "face_height_share"
 def _tables(row_of: RowOf) -> dict[str, pl.DataFrame]:
     """Clips a to d turn by 10, 50, 70, 90 degrees; the extremes of each are single frames of ten."""
     decided, faces, frames = [], [], []
+    scanned = {"tier": "scan", "scan_margins": ScanMargins().model_dump_json(), "scan_verdict": "pose_variation_low"}
+    dropped = row_of(FACE_CLIPS, clip_id="e", status="rejected", reason="pose_variation_low", **scanned)
     for clip, degrees in zip("abcd", (10.0, 50.0, 70.0, 90.0), strict=True):
         low = {"status": "rejected", "reason": "pose_variation_low", "keep": False} if degrees < 45 else {"status": "ok"}
         settings = {"policy_settings": FacePolicy().model_dump_json(), "pose_variation_deg": degrees}
@@ -28,6 +31,7 @@ def _tables(row_of: RowOf) -> dict[str, pl.DataFrame]:
             frames.append(row_of(FACE_FRAMES, clip_id=clip, frame_index=n, height=100, face_count=1))
     return {
         "raw_clips": RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=clip) for clip in "abcd"),
+        "face_clips": FACE_CLIPS.frame([*(row_of(FACE_CLIPS, clip_id=clip) for clip in "abcd"), dropped]),
         "face_info": FACE_INFO.frame(faces),
         "face_frames": FACE_FRAMES.frame(frames),
         "pose_filtered_clips": POSE_FILTERED_CLIPS.frame(decided),
@@ -50,6 +54,14 @@ def test_what_is_measured_otherwise_is_measured_from_the_faces(lafid: Any, publi
     publish(_tables(row_of))
     out = lafid("whatif", "--set", "range_percentile=0").out
     assert "keep 3 of 4 judged clips now, 1 under cofe+" in out, "only clip a has a frame that is turned"
+
+
+def test_clips_that_the_scan_dropped_are_counted_where_the_policy_might_keep_them(
+    lafid: Any, publish: Any, row_of: RowOf
+) -> None:
+    publish(_tables(row_of))
+    assert "1 clips were dropped by the scan" in lafid("whatif", "--set", "pose_variation_min_deg=10").out
+    assert "dropped by the scan" not in lafid("whatif", "--set", "pose_variation_min_deg=60").out
 
 
 def test_another_policy_is_asked_by_name(lafid: Any, publish: Any, row_of: RowOf) -> None:
