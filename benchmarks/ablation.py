@@ -135,7 +135,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="end with one object")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=400, help="of each variant")
+    parser.add_argument("--steps", type=int, default=300, help="of each variant")
     parser.add_argument("--base-steps", type=int, default=4000, help="of the base that all share")
     parser.add_argument("--train-persons", type=int, default=2000)
     parser.add_argument("--test-persons", type=int, default=128)

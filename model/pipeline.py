@@ -176,7 +176,7 @@ class LafidPipeline:
         references = None
         if self.manifest.preset.fusion.references is not None:
             views = encode_views(
-                self.encoders, [face.crop for face in faces[:1]], _angles(faces[:1]), self.manifest.preset.clip.view_side
+                self.encoders, [face.crop for face in faces], _angles(faces), self.manifest.preset.clip.view_side
             )
             references = References(views.latents[None]).to(self._device)
         return [
