@@ -46,7 +46,7 @@ def ensure_base(spec: BaseSpec, folder: Path) -> BaseInfo:
         revision = spec.revision or "COMMIT"
         raise BaseError(
             f"base {spec.name} is not in {folder}: fetch it with `hf download {spec.repository} --revision {revision} "
-            f"--local-dir {folder / COMPONENTS}` and call model.base_build.adopt_base"
+            f"--local-dir {folder / COMPONENTS}`, then `lafid adopt PRESET {revision}`"
         )
     info = read_base_info(folder)
     if info.name != spec.name:
@@ -77,7 +77,10 @@ def adopt_base(folder: Path, spec: BaseSpec, revision: str) -> BaseInfo:
         needed.append("transformer_2")
     missing = [name for name in needed if not (parts / name).is_dir()]
     if missing:
-        raise BaseError(f"{parts} lacks {', '.join(missing)}: fetch {spec.repository} whole")
+        raise BaseError(
+            f"{parts} lacks {', '.join(missing)}: fetch all of it with `hf download {spec.repository} --revision {revision} "
+            f"--local-dir {parts}`"
+        )
     for name in needed[:1] + needed[5:]:
         _check_config(parts / name, spec)
     info = _info(spec, hash_components(parts), revision)

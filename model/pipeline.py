@@ -250,8 +250,9 @@ def load(
     target = pick_device(device)
     model = load_checkpoint(checkpoint_dir, load_base(base_dir, "cpu" if low_memory else target, dtype))
     for transformer, fusion in model.attached:
-        # The adapter is read inside the blocks: where they compute, and as finely.
-        fusion.to(target, transformer.dtype)
+        # The adapter is read inside the blocks: where they compute, and as finely. It has no modules that must stay in float32,
+        # of which diffusers' own `to` would warn.
+        torch.nn.Module.to(fusion, target, transformer.dtype)
     pipeline = LafidPipeline(model, manifest, engine, semantic_dir=semantic_dir, device=target, low_memory=low_memory)
     if pipeline.encoders.fingerprint != manifest.encoders_fingerprint:
         raise CheckpointError(

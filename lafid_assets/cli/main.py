@@ -101,7 +101,7 @@ def explain(
 def whatif(
     changes: Annotated[list[str] | None, typer.Option("--set", help="field=value of the face policy; none switches off.")] = None,
     policy: Annotated[str | None, typer.Option(help="Start from this policy (a name or a TOML file).")] = None,
-    out: Annotated[Path | None, typer.Option(help="The picture to write; whatif.png in the home.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A PNG of the histogram to write; none when left out.")] = None,
     home: Home = None,
 ) -> None:
     """What another face policy would keep, from stored measures; nothing is decided by it."""
@@ -268,6 +268,18 @@ def presets(
 
     _settings(home)
     run_presets(name, as_json=as_json)
+
+
+@app.command()
+def adopt(
+    name: Annotated[str, typer.Argument(help="A preset on a published base: `lafid presets` lists them.")],
+    commit: Annotated[str, typer.Argument(help="The commit of the base's repository that was fetched, 40 hex digits.")],
+    home: Home = None,
+) -> None:
+    """Take a published base that was fetched into the store into use: check it, and record its commit and hash."""
+    from lafid_assets.cli.adopt import run_adopt
+
+    run_adopt(_settings(home), name, commit)
 
 
 @app.command()

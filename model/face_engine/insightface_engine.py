@@ -192,10 +192,13 @@ class InsightfaceEngine:
         """Unit vectors, one a face, of crops aligned by the five points and cut from the full-size frames."""
         from insightface.utils.face_align import norm_crop
 
-        crops = [
-            cv2.cvtColor(norm_crop(image, face.points, _CROP_SIDE_PX), cv2.COLOR_RGB2BGR)
-            for image, face in zip(images, faces, strict=True)
-        ]
+        with warnings.catch_warnings():
+            # insightface's use of scikit-image, which works until its version 2.2: nothing that a user could mend.
+            warnings.filterwarnings("ignore", message="`estimate` is deprecated", category=FutureWarning)
+            crops = [
+                cv2.cvtColor(norm_crop(image, face.points, _CROP_SIDE_PX), cv2.COLOR_RGB2BGR)
+                for image, face in zip(images, faces, strict=True)
+            ]
         batch = 1 if isinstance(self._embedder.input_shape[0], int) else crop_batch()
         vectors = [
             vector for start in range(0, len(crops), batch) for vector in self._embedder.get_feat(crops[start : start + batch])
@@ -220,8 +223,6 @@ class InsightfaceEngine:
     def _embedder(self) -> Any:
         from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 
-        # Said once a face by insightface's use of scikit-image, which works until its version 2.2.
-        warnings.filterwarnings("ignore", message="`estimate` is deprecated", category=FutureWarning)
         path = _network_path(self.parts.embedder, Kind.ARCFACE)
         return ArcFaceONNX(str(path), open_session(path))
 

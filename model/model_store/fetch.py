@@ -77,7 +77,20 @@ def _transfer(file: ModelFile, part: Path, version: Path, progress: Progress | N
         except requests.HTTPError as error:
             raise FetchFailed(f"{file.url} does not give it ({error}): fetch it yourself and use `lafid models add`") from error
     there = part.stat().st_size if part.is_file() else 0
-    raise FetchFailed(f"{file.url} broke off {_ATTEMPTS} times, {there} bytes are there: run the same command to go on ({fault})")
+    if not there:
+        raise FetchFailed(
+            f"{file.url} cannot be reached from here: get it elsewhere and use `lafid models add`, or try again ({_cause(fault)})"
+        )
+    raise FetchFailed(
+        f"{file.url} broke off {_ATTEMPTS} times, {there} bytes are there: run the same command to go on ({_cause(fault)})"
+    )
+
+
+def _cause(fault: BaseException | None) -> str:
+    """What lies at the bottom of a chain of exceptions, which `requests` would print as a whole."""
+    while fault is not None and (deeper := fault.__cause__ or fault.__context__) is not None:
+        fault = deeper
+    return " ".join(str(fault).split())
 
 
 def _download(file: ModelFile, part: Path, version: Path, progress: Progress | None) -> None:

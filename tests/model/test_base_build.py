@@ -68,7 +68,7 @@ def test_a_branch_another_commit_or_another_base_is_not_adopted(fetched: tuple[P
 def test_a_tiny_base_is_built_when_missing_a_real_one_is_asked_for(tmp_path: Path) -> None:
     info = ensure_base(TINY, tmp_path / "tiny")
     assert ensure_base(TINY, tmp_path / "tiny") == info
-    with pytest.raises(BaseError, match=r"hf download Wan-AI/Wan2\.2-TI2V-5B-Diffusers --revision COMMIT .*adopt_base"):
+    with pytest.raises(BaseError, match=r"hf download Wan-AI/Wan2\.2-TI2V-5B-Diffusers --revision COMMIT .*lafid adopt"):
         ensure_base(WAN22_TI2V_5B, tmp_path / "real")
     with pytest.raises(BaseError, match=r"holds base tiny, not wan2\.2-ti2v-5b"):
         ensure_base(WAN22_TI2V_5B, tmp_path / "tiny")

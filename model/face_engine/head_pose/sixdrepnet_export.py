@@ -5,6 +5,7 @@
 Belongs here: the export. Not here: running the result (`sixdrepnet`).
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.face_engine.head_pose.sixdrepnet import SIDE_PX, network_input
 from model.face_engine.head_pose.sixdrepnet_network import load_network
-from model.face_engine.onnx_session import open_session
+from model.face_engine.onnx_session import PROVIDER_VARIABLE, open_session
 from model.files import whole_file
 
 MAX_DIFFERENCE = 1e-4
@@ -37,7 +38,8 @@ def export_in_child(weights: Path, target: Path) -> Path:
     """
     command = [sys.executable, "-m", __name__, str(weights), str(target)]
     root = Path(__file__).resolve().parents[3]
-    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    exact = {name: value for name, value in os.environ.items() if name != PROVIDER_VARIABLE}  # the check is of float32
+    ended = subprocess.run(command, cwd=root, env=exact, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         lines = ended.stderr.strip().splitlines() or [f"the child ended with {ended.returncode}"]
         raise ExportFailed(f"6DRepNet was not exported: {lines[-1]}")

@@ -1,0 +1,25 @@
+"""`lafid adopt PRESET COMMIT`: a published base that somebody fetched into the store becomes one that training may use.
+
+Belongs here: where it lies and what is said. Not here: checking it (`model.base_build`).
+"""
+
+from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.training.base import base_path
+from resources.settings import Settings
+from resources.shard_store import ShardStore
+
+
+def run_adopt(settings: Settings, name: str, commit: str) -> None:
+    """Check the snapshot and write down which one it is.
+
+    Raises:
+        ValueError: there is no such preset.
+        BaseError: the snapshot is incomplete or of another base; the message says how to fetch it.
+    """
+    from model.base_build import adopt_base
+    from model.presets import preset
+
+    folder = ShardStore(settings.store_uri).local_path(base_path(name))
+    with working(f"hashing {folder}"):
+        info = adopt_base(folder, preset(name).base, commit)
+    CONSOLE.print(f"{info.name}: {info.repository}@{info.revision}, sha256 {info.sha256}", soft_wrap=True, markup=False)
