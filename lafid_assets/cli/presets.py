@@ -6,6 +6,7 @@ Belongs here: the table as text or JSON. Not here: the numbers (`model.preset_ta
 import json
 from dataclasses import asdict
 
+from rich.console import Console
 from rich.table import Table
 
 from lafid_assets.cli.display import CONSOLE, working
@@ -49,7 +50,7 @@ def run_presets(name: str | None, *, as_json: bool) -> None:
     for row in rows:
         table.add_row(*(_cell(field, row[field]) for field in _COLUMNS))
     # Whole numbers, even on a narrow terminal or in a pipe: lines wrap rather than lose digits.
-    CONSOLE.print(table, width=_WIDTH, crop=False, no_wrap=True)
+    Console(width=max(CONSOLE.width, _WIDTH), highlight=False).print(table)
     CONSOLE.print(
         "Parameters in millions; operations of one forward of one clip; all on the meta device, no weights read.", style="dim"
     )
