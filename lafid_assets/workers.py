@@ -8,7 +8,7 @@ is its side), what an ending means for a clip (`endings`).
 import multiprocessing as mp
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -84,18 +84,19 @@ Ending = Done[Result] | Failed | Crashed | TimedOut | OutOfMemory
 
 
 class _Child(Generic[Task, Result]):
-    def __init__(self, work: Callable[[Task], Result], limits: ChildLimits) -> None:
+    def __init__(self, work: Callable[[Task], Result], limits: ChildLimits, place: int, environment: Mapping[str, str]) -> None:
         context = mp.get_context("spawn")
         task_end, self.tasks = context.Pipe(duplex=False)
         self.answers, answer_end = context.Pipe(duplex=False)
         self.process: BaseProcess = context.Process(target=serve, args=(work, task_end, answer_end, os.getpid()), daemon=True)
-        with _one_thread_each():
+        with _environment(dict.fromkeys(THREAD_LIMITS, "1") | dict(environment)):
             self.process.start()
         task_end.close()
         answer_end.close()
         # Read piece by piece: a child that stops in the middle of an answer must not stop its parent.
         os.set_blocking(self.answers.fileno(), False)
         self.limits = limits
+        self.place = place
         self.task_index: int | None = None
         self.tasks_done = 0
         self.deadline = 0.0
@@ -165,6 +166,7 @@ def map_isolated(
     deadline_s: Callable[[Task], float],
     workers: int | None = None,
     limits: ChildLimits | None = None,
+    environments: Sequence[Mapping[str, str]] = (),
 ) -> Iterator[tuple[int, Ending[Result]]]:
     """Run `work` on every task in child processes, one a core, and yield (index of the task, how it ended) as they end.
 
@@ -175,6 +177,7 @@ def map_isolated(
         deadline_s: how long a task may take, the start of a new child included.
         workers: children at a time; the number of usable cores when None.
         limits: memory and life of a child; none when None.
+        environments: variables for the children by their place among those alive, in turn: what each of them alone may use.
     """
     count = min(workers or len(os.sched_getaffinity(0)), len(tasks))
     waiting = list(reversed(range(len(tasks))))
@@ -185,7 +188,9 @@ def map_isolated(
                 child.stop()
                 children.remove(child)
             while waiting and len(children) < count:
-                children.append(_Child(work, limits or ChildLimits()))
+                place = min(set(range(count)) - {child.place for child in children})
+                environment = environments[place % len(environments)] if environments else {}
+                children.append(_Child(work, limits or ChildLimits(), place, environment))
             for child in children:
                 if child.task_index is None and waiting:
                     index = waiting.pop()
@@ -217,12 +222,15 @@ def resident_bytes(pid: int | None) -> int:
         return 0
 
 
-class _one_thread_each:  # noqa: N801 - reads as a phrase at its one place of use
-    """Children inherit one-thread limits, so that a core has one busy thread; the parent's environment stays as it was."""
+class _environment:  # noqa: N801 - reads as a phrase at its one place of use
+    """Children inherit these variables, thread limits among them so that a core has one busy thread; the parent's own stay."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self.variables = variables
 
     def __enter__(self) -> None:
-        self.before = {name: os.environ.get(name) for name in THREAD_LIMITS}
-        os.environ.update(dict.fromkeys(THREAD_LIMITS, "1"))
+        self.before = {name: os.environ.get(name) for name in self.variables}
+        os.environ.update(self.variables)
 
     def __exit__(self, *_: object) -> None:
         for name, value in self.before.items():

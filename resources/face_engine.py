@@ -4,6 +4,8 @@ Belongs here: the config that names an engine and its models, and where this ins
 `auto` takes (`model.face_engine.selection`), an engine (`model.face_engine`).
 """
 
+import os
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from model.face_engine.interface import EngineInfo, FaceEngine
@@ -13,6 +15,7 @@ from model.model_store.store import ModelStore
 from resources.settings import Settings
 
 ENGINES = ("auto", "dlib", "insightface")
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 class EngineUnknown(ValueError):
@@ -98,6 +101,22 @@ def engine_reason(choice: EngineChoice | str) -> str:
         return f"auto: the model store lacks what insightface needs ({', '.join(lacking(model_store()))})"
     why = "its models were asked for" if _named(choice) else "the model store holds what insightface needs"
     return f"auto: {why}: {parts.summary}"
+
+
+def gpu_feeders(choice: EngineChoice | str) -> list[dict[str, str]]:
+    """Environments of the children that feed the engine, one a GPU, which is all that its child sees; empty where the engine
+    runs on the CPU.
+
+    Raises:
+        EngineUnknown, ModelMissing, LicenceNotAccepted: as `load_face_engine`.
+    """
+    if _parts(_checked(choice)) is None:
+        return []
+    from model.face_engine.onnx_session import gpu_count
+
+    visible = os.environ.get(VISIBLE_GPUS)
+    names = visible.split(",") if visible else [str(number) for number in range(gpu_count())]
+    return [{VISIBLE_GPUS: name} for name in names[: gpu_count()]]
 
 
 def _parts(choice: EngineChoice) -> Parts | None:

@@ -5,6 +5,7 @@ Belongs here: parts (a few rows of each table of a step) written whole or not at
 still count (the step knows), finished partitions (`shard_store`).
 """
 
+import fcntl
 import logging
 import shutil
 import time
@@ -23,7 +24,7 @@ class Ledger:
     """Parts at `<folder>/<fingerprint>/<number>/<table>.parquet`; a part is never changed, and counts only as a whole.
 
     Args:
-        folder: of one step and partition, used by one run at a time.
+        folder: of one step and partition, used by one run at a time (`held`).
         fingerprint: of the code and settings that make the rows; parts made otherwise are not seen.
         seconds_per_part: how much finished work a kill may cost.
     """
@@ -32,6 +33,18 @@ class Ledger:
         self.folder = folder
         self._seconds_per_part = seconds_per_part
         self._parts = folder / fingerprint
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs on this machine off the partition; waits for one that is at it, which ends with its process."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with self.folder.with_name(f"{self.folder.name}.lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                LOGGER.warning("another run computes %s: waiting for it", self.folder.name)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
 
     def read(self) -> list[dict[str, pl.DataFrame]]:
         """All parts, oldest first. One that cannot be read is reported and removed: its clips are computed again."""

@@ -26,6 +26,7 @@ pytest_plugins = ("tests.demo_home", "tests.model_weights", "tests.zoo")
 ADDRESSES = (
     "LAFID_HOME",
     "LAFID_MODELS",
+    "LAFID_ONNX_PROVIDER",
     "LAFID_STORE",
     "LAFID_DROP",
     "LAFID_DAGSTER_YAML",

@@ -1,34 +1,72 @@
 """`lafid explain CLIP`: everything that was measured and decided about one clip, and the frames that decided.
 
-Belongs here: gathering and showing. Not here: which rule applies (`constraints.explanation`), drawing (`dataset.frame_strip`).
+Belongs here: gathering and showing. Not here: which rule applies (each chapter's `explanation`), drawing (`dataset.frame_strip`).
 """
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
 from lafid_assets.cli.display import CONSOLE
 from lafid_assets.cli.published import Published, open_published
 from lafid_assets.constraints.decision import RAW_MEASURES
-from lafid_assets.constraints.explanation import RuleLine, TellingFrame, explain_rules, telling_frames
+from lafid_assets.constraints.explanation import (
+    RuleLine,
+    TellingFrame,
+    explain_rules,
+    frames_around,
+    in_words,
+    telling_frames,
+)
 from lafid_assets.constraints.policies import FacePolicy
+from lafid_assets.constraints.whatif import KEPT
 from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.sampling import frame_at
+from lafid_assets.identity.explanation import explain_identity
+from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.ingest.media_probe import resolve
-from lafid_assets.outcomes import ClipError
-from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, OUTCOME_TABLES, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.schemas import (
+    FACE_CLIPS,
+    FACE_FRAMES,
+    FACE_INFO,
+    ID_CONSISTENT_CLIPS,
+    LAFID_DATASET,
+    OUTCOME_TABLES,
+    POSE_FILTERED_CLIPS,
+    RAW_CLIPS,
+    SPEECH_INFO,
+    SPEECH_TAGGED_CLIPS,
+)
+from lafid_assets.speech.explanation import explain_speech
+from lafid_assets.speech.tagging import read_settings
 from model.files import whole_file
 from resources.settings import Settings
 
 LONGEST_VALUE = 120
-NOT_SHOWN = ("clip_id", "shard", "policy_settings", "fingerprint", "centroid")
+RULES_WIDTH = 100
+"""Whole names and numbers, even on a narrow terminal or in a pipe."""
+NOT_SHOWN = ("clip_id", "shard", "policy_settings", "scan_margins", "fingerprint", "centroid")
+Row = dict[str, Any]
 
 
 class ClipUnknown(ValueError):
     """No clip of that id; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Where the clip's way ended: the step that did not pass it on, or `kept` at the last one that there is."""
+
+    status: str
+    step: str
+    row: Row
 
 
 def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
@@ -44,20 +82,22 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
     with open_published(settings) as published:
         clip_id = _whole_id(published, clip)
         rows = {name: _row(published, name, clip_id) for name in OUTCOME_TABLES if name in published.names}
-        lines = _rules(rows)
-        frames = (
-            telling_frames(
-                published.table(FACE_INFO.name, clip_id=clip_id),
-                published.table(FACE_FRAMES.name, clip_id=clip_id),
-                rows.get(POSE_FILTERED_CLIPS.name, {}).get("reason"),
-            )
-            if FACE_INFO.name in published.names
-            else []
-        )
+        dataset = _row(published, LAFID_DATASET.name, clip_id) if LAFID_DATASET.name in published.names else {}
+        frames = _frames(published, clip_id, rows) if FACE_INFO.name in published.names else []
+    rules = _rules(rows)
+    ending = _ending(rows)
+    said = in_words(ending.status, ending.step, ending.row.get("reason"), rules.get(ending.step, []), ending.row.get("detail"))
+    person = f" as {dataset['identity_id']}, {dataset['split']}" if dataset else ""
+    CONSOLE.print(f"{clip_id}: {said}{person}", style="bold", soft_wrap=True, markup=False)
     for name, row in rows.items():
         _show_row(name, row)
-        if name == POSE_FILTERED_CLIPS.name and lines:
-            _show_rules(lines)
+        if rules.get(name):
+            _show_rules(*_title(name, rows), rules[name])
+        if row.get("scan_verdict"):
+            _show_margins(row)
+        if name == ending.step and ending.status != KEPT:
+            CONSOLE.print("the steps after this one did not see the clip", style="dim")
+            break
     _write_strip(rows[RAW_CLIPS.name], frames, out or settings.home / "explain" / f"{clip_id}.png")
 
 
@@ -70,20 +110,56 @@ def _whole_id(published: Published, clip: str) -> str:
     return str(found[0])
 
 
-def _row(published: Published, table: str, clip_id: str) -> dict[str, Any]:
+def _row(published: Published, table: str, clip_id: str) -> Row:
     rows = published.table(table, clip_id=clip_id)
     return rows.row(0, named=True) if rows.height else {}
 
 
-def _rules(rows: dict[str, dict[str, Any]]) -> list[RuleLine]:
+def _frames(published: Published, clip_id: str, rows: dict[str, Row]) -> list[TellingFrame]:
+    faces, frames = (published.table(table.name, clip_id=clip_id) for table in (FACE_INFO, FACE_FRAMES))
+    identity = rows.get(ID_CONSISTENT_CLIPS.name, {})
+    if identity.get("reason") == Reason.IDENTITY_CHANGE and identity["identity_break_frame"] is not None:
+        return frames_around(faces, frames, identity["identity_break_frame"])
+    decided = rows.get(POSE_FILTERED_CLIPS.name, {})
+    dropped = rows.get(FACE_CLIPS.name, {}).get("scan_verdict")
+    return telling_frames(faces, frames, dropped if decided.get("reason") == Reason.UPSTREAM else decided.get("reason"))
+
+
+def _ending(rows: dict[str, Row]) -> Ending:
+    step, row = next(iter(rows.items()))
+    for step, row in rows.items():
+        if not row or row["status"] != Status.OK:
+            return Ending(row.get("status", Status.SKIPPED), step, row or {"reason": Reason.NOT_PROCESSED})
+    return Ending(KEPT, step, row)
+
+
+def _rules(rows: dict[str, Row]) -> dict[str, list[RuleLine]]:
+    rules: dict[str, list[RuleLine]] = {}
     decided = rows.get(POSE_FILTERED_CLIPS.name) or {}
-    if not decided or decided["reasons"] is None:
-        return []
-    measures = {name: rows[RAW_CLIPS.name][name] for name in RAW_MEASURES} | decided
-    return explain_rules(measures, decided["reasons"], FacePolicy.model_validate_json(decided["policy_settings"]))
+    if decided and decided["reasons"] is not None:
+        measures = {name: rows[RAW_CLIPS.name][name] for name in RAW_MEASURES} | decided
+        policy = FacePolicy.model_validate_json(decided["policy_settings"])
+        rules[POSE_FILTERED_CLIPS.name] = explain_rules(measures, decided["reasons"], policy)
+    identity = rows.get(ID_CONSISTENT_CLIPS.name) or {}
+    if identity:
+        one_person = ConsistencyPolicy.model_validate_json(identity["policy_settings"])
+        rules[ID_CONSISTENT_CLIPS.name] = explain_identity(identity, rows[FACE_CLIPS.name]["engine"], one_person)
+    tagged = rows.get(SPEECH_TAGGED_CLIPS.name) or {}
+    if tagged and tagged["status"] == Status.OK:
+        rules[SPEECH_TAGGED_CLIPS.name] = explain_speech(rows[SPEECH_INFO.name], read_settings(tagged["policy_settings"]))
+    return rules
 
 
-def _show_row(name: str, row: dict[str, Any]) -> None:
+def _title(name: str, rows: dict[str, Row]) -> tuple[str, str, str]:
+    """What stands above the rules of a step, and the words for met and missed."""
+    row = rows[name]
+    if name == SPEECH_TAGGED_CLIPS.name:
+        return f"who speaks, policy {row['policy']}: {row['speaking_status']}, because {row['speaking_reason']}", "yes", "no"
+    what = "face constraints" if name == POSE_FILTERED_CLIPS.name else "one person"
+    return f"{what}, policy {row['policy']}, in their order", "met", "missed"
+
+
+def _show_row(name: str, row: Row) -> None:
     table = Table("measure", "value", title=name, title_justify="left", min_width=60)
     for column, value in row.items():
         if column not in NOT_SHOWN and value is not None:
@@ -91,14 +167,21 @@ def _show_row(name: str, row: dict[str, Any]) -> None:
     CONSOLE.print(table if row else f"{name}: the clip did not come so far", markup=False)
 
 
-def _show_rules(lines: list[RuleLine]) -> None:
-    table = Table(title="face constraints, in their order", box=SIMPLE_HEAD, pad_edge=False)
+def _show_rules(title: str, met: str, missed: str, lines: list[RuleLine]) -> None:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("rule", "measure", "measured", "asked for", ""):
         table.add_column(heading, no_wrap=True)
     for line in lines:
-        measured, verdict = ("-", "not judged") if line.measured is None else (f"{line.measured:.4g}", "met")
-        table.add_row(line.rule, line.measure, measured, line.demand, "[bold]missed[/]" if line.broken else verdict)
-    CONSOLE.print(table)
+        measured, verdict = ("-", "not judged") if line.measured is None else (f"{line.measured:.4g}", met)
+        table.add_row(line.rule, line.measure, measured, line.demand, f"[bold]{missed}[/]" if line.broken else verdict)
+    Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
+
+
+def _show_margins(row: Row) -> None:
+    """Of a clip that was dropped after a few looks no rule was judged; the scan's margins stand for them."""
+    scalars = {name: value for name, value in json.loads(row["scan_margins"]).items() if not isinstance(value, dict)}
+    margins = ", ".join(f"{name} {value}" for name, value in scalars.items())
+    CONSOLE.print(f"the scan's margins: {margins}; `--scan off` surveys every clip", soft_wrap=True, markup=False)
 
 
 def _short(value: Any) -> str:
@@ -108,7 +191,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
-def _write_strip(raw: dict[str, Any], frames: list[TellingFrame], out: Path) -> None:
+def _write_strip(raw: Row, frames: list[TellingFrame], out: Path) -> None:
     try:
         path = resolve(Path(raw["clip_root"]), raw["path"])
         pictures = [

@@ -59,15 +59,28 @@ def curate(
     policy: Annotated[str, typer.Option(help="cofe, cofe_with_released_gates, faithfulfaces, or a TOML file.")] = "cofe",
     clips_per_shard: Annotated[int, typer.Option(min=1, help="Size of new shards.")] = 500,
     only: Annotated[Path | None, typer.Option(help="CSV with clip_id or path: take in no other clips.")] = None,
+    error_budget: Annotated[float, typer.Option(min=0, max=1, help="Share of a shard's clips that may fail.")] = 0.05,
+    transcripts: Annotated[Path | None, typer.Option(help="Made elsewhere: .csv, .json, or a folder of <clip_id>.srt.")] = None,
+    caption_llm: Annotated[str | None, typer.Option(help="URL,MODEL: refines captions; they leave this machine.")] = None,
+    caption_frames: Annotated[str | None, typer.Option(help="URL,MODEL: writes missing captions; frames leave it.")] = None,
 ) -> None:
     """Ingest a folder and materialize everything up to dataset_report."""
     from lafid_assets.cli.curate import run_curate
     from lafid_assets.cli.materialize import CurationChoices
     from lafid_assets.constraints.policies import load_policy
+    from lafid_assets.speech.chat_endpoint import endpoint_of
     from resources.face_engine import EngineChoice
 
     face_engine = EngineChoice(engine=engine, head_pose=head_pose)
-    choices = CurationChoices(face_engine, scan is Scan.ON, load_policy(policy))
+    choices = CurationChoices(
+        face_engine,
+        scan is Scan.ON,
+        load_policy(policy),
+        transcripts,
+        None if caption_llm is None else endpoint_of(caption_llm),
+        None if caption_frames is None else endpoint_of(caption_frames),
+        error_budget,
+    )
     run_curate(_settings(home), folder, choices, clips_per_shard, only)
 
 

@@ -14,15 +14,19 @@ import dagster as dg
 from lafid_assets.cli.display import CONSOLE, show_missing, working
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.definitions import build_defs, build_resources
+from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.ingest.clip_list import restrict_to
 from lafid_assets.ingest.openhumanvid import list_clips
 from lafid_assets.ingest.shards import register_clips
 from lafid_assets.jobs import DATASET, PER_SHARD
 from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.speech.chat_endpoint import EndpointSettings
 from resources.face_engine import EngineChoice
 from resources.settings import Settings
 
 MISSING_CLIPS = "missing_clips.csv"
+ENDPOINTS = ("caption_llm_", "caption_frames_model_")
+"""How metadata begin that say what asking an endpoint cost."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -46,20 +50,32 @@ class CurationChoices:
         engine: which engine looks at faces.
         scan: whether hopeless clips are dropped after a few looks.
         policy: what a clip's faces must be like.
+        transcripts: file or folder with transcripts that were made elsewhere.
+        caption_llm: the endpoint that refines captions; rules do where there is none.
+        caption_frames: the endpoint that writes captions from frames for clips without one.
+        error_budget: share of a shard's clips that may fail; more fail the shard, after it was written.
     """
 
     engine: EngineChoice = field(default_factory=EngineChoice)
     scan: bool = True
     policy: FacePolicy = field(default_factory=FacePolicy)
+    transcripts: Path | None = None
+    caption_llm: EndpointSettings | None = None
+    caption_frames: EndpointSettings | None = None
+    error_budget: float = ShardLimits().error_budget
 
     @property
     def ops(self) -> dict[str, Any]:
         """The same as Dagster's run config of the per-shard assets."""
         engine = self.engine.model_dump()
+        heard = {"transcripts": str(self.transcripts.resolve())} if self.transcripts else {}
+        endpoints = {"caption_llm": self.caption_llm, "caption_frames_model": self.caption_frames}
+        asked = {name: endpoint.model_dump() for name, endpoint in endpoints.items() if endpoint is not None}
         return {
-            "face_info": {"config": engine | {"scan": self.scan}},
+            "face_info": {"config": engine | {"scan": self.scan, "limits": {"error_budget": self.error_budget}}},
             "pose_filtered_clips": {"config": self.policy.model_dump()},
-            "speech_info": {"config": engine},
+            "speech_info": {"config": engine | heard},
+            "speech_tagged_clips": {"config": asked},
         }
 
 
@@ -128,6 +144,9 @@ class Materializer:
             name = " ".join([materialized.asset_key.to_user_string(), partition or ""]).strip()
             computed = materialized.metadata["computed"].value
             (self.tally.computed if computed else self.tally.up_to_date).append(name)
+            bill = {key: value.value for key, value in materialized.metadata.items() if key.startswith(ENDPOINTS)}
+            if bill:
+                CONSOLE.print("; ".join(f"{key} {value}" for key, value in bill.items()), soft_wrap=True, markup=False)
         if not result.success:
             raise RunFailed(_why(result, partition))
         CONSOLE.print(f"[green]done[/] {label}")

@@ -25,8 +25,8 @@ class Published:
         rows = connection.execute("SELECT table_name FROM information_schema.tables").fetchall()
         self.names = frozenset(name for (name,) in rows)
 
-    def table(self, name: str, columns: Sequence[str] = (), clip_id: str | None = None) -> pl.DataFrame:
-        """Rows of a table, of one clip if given, in the order of their keys.
+    def table(self, name: str, columns: Sequence[str] = (), clip_id: str | None = None, where: str | None = None) -> pl.DataFrame:
+        """Rows of a table, of one clip if given or those that a condition in SQL lets through, in the order of their keys.
 
         Raises:
             WarehouseUnusable: the table has not been materialized yet.
@@ -34,9 +34,10 @@ class Published:
         if name not in self.names:
             raise WarehouseUnusable(f"{self.path} holds no {name}: run `make demo` or `lafid curate DIR` first")
         wanted = ", ".join(f'"{column}"' for column in columns) or "*"
-        if clip_id is None:
-            return self.connection.sql(f'SELECT {wanted} FROM "{name}"').pl()
-        return self.connection.sql(f'SELECT {wanted} FROM "{name}" WHERE clip_id = ?', params=[clip_id]).pl()
+        conditions = [*(["clip_id = ?"] if clip_id is not None else []), *([f"({where})"] if where else [])]
+        filtered = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        parameters = [] if clip_id is None else [clip_id]
+        return self.connection.sql(f'SELECT {wanted} FROM "{name}"{filtered}', params=parameters).pl()
 
 
 @contextmanager

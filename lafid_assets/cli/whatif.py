@@ -1,4 +1,4 @@
-"""`lafid whatif`: what another face policy would keep. Writes nothing but the picture.
+"""`lafid whatif`: what another face policy would keep. Writes nothing, but a picture where one is asked for.
 
 Belongs here: reading, choosing the policy and showing. Not here: deciding (`constraints.whatif`).
 """
@@ -12,44 +12,49 @@ from rich.table import Table
 from lafid_assets.cli.display import CONSOLE
 from lafid_assets.cli.published import Published, open_published
 from lafid_assets.constraints.decision import RAW_MEASURES
-from lafid_assets.constraints.figures import measure_png
-from lafid_assets.constraints.measures import FACE_COLUMNS, FRAME_COLUMNS, measure_clips
-from lafid_assets.constraints.policies import RULES, FacePolicy, PolicyUnusable, change_policy, load_policy
+from lafid_assets.constraints.figures import histogram_lines, measure_png
+from lafid_assets.constraints.policies import FacePolicy, PolicyUnusable, Rule, change_policy, load_policy
 from lafid_assets.constraints.scan_limits import unseen_by_policy
-from lafid_assets.constraints.whatif import WhatIf, compare, needs_measuring, with_raw_measures
-from lafid_assets.outcomes import Status
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.constraints.whatif import (
+    WhatIf,
+    compare,
+    counts_otherwise,
+    reads_released,
+    telling_rule,
+    turns_otherwise,
+    with_ranges,
+    with_released,
+    with_several_faces,
+)
+from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
 from model.files import whole_file
 from resources.settings import Settings
 
+READ = tuple(name for name in POSE_FILTERED_CLIPS.dtypes if name not in ("policy", "policy_settings", "reasons", "detail"))
+
 
 def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: Path | None) -> None:
-    """Show kept clips before and after, which reasons changed, and draw the measure whose threshold moved.
+    """Show kept clips before and after, which reasons changed, and how the measure is spread whose threshold moved.
 
     Args:
         changes: `field=value` each.
         policy: name or file of the policy to start from; the one that stands when None.
-        out: the PNG to write; `whatif.png` in the home when None.
+        out: a PNG to write of the same; none when None.
 
     Raises:
         PolicyUnusable: a field, a value or a policy does not exist.
     """
     with open_published(settings) as published:
-        decided = published.table(POSE_FILTERED_CLIPS.name)
-        before = _standing_policy(decided)
+        before = _standing_policy(published)
         after = change_policy(load_policy(policy) if policy else before, _parse(changes))
-        result = compare(decided, _measured(published, decided, before, after), after)
-        unseen = unseen_by_policy(after, published.table(FACE_CLIPS.name))
+        result = compare(_measured(published, before, after), after)
+        unseen = unseen_by_policy(after, published.table(FACE_CLIPS.name, ["tier", "scan_verdict", "scan_margins"]))
     _show(result, before, after)
     if unseen.count:
         CONSOLE.print(str(unseen), style="yellow", soft_wrap=True)
-    moved = _moved_measure(before, after)
-    if moved is not None and result.after.height:
-        measure, field = moved
-        target = out or settings.home / "whatif.png"
-        with whole_file(target) as temporary:
-            temporary.write_bytes(measure_png(result.after[measure], getattr(before, field), getattr(after, field)))
-        CONSOLE.print(f"{measure} over all judged clips: {target}", soft_wrap=True, markup=False)
+    rule = telling_rule(before, after, result.changed)
+    if rule is not None and result.after.height:
+        _show_measure(result.after[rule.measure], rule, before, after, out)
 
 
 def _parse(changes: list[str]) -> dict[str, str]:
@@ -60,8 +65,8 @@ def _parse(changes: list[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _standing_policy(decided: pl.DataFrame) -> FacePolicy:
-    settings = decided["policy_settings"].unique().to_list()
+def _standing_policy(published: Published) -> FacePolicy:
+    settings = published.table(POSE_FILTERED_CLIPS.name, ["policy_settings"])["policy_settings"].unique().to_list()
     if len(settings) != 1:
         raise PolicyUnusable(
             f"the shards were decided by {len(settings)} different policies: materialize pose_filtered_clips with one first"
@@ -69,12 +74,17 @@ def _standing_policy(decided: pl.DataFrame) -> FacePolicy:
     return FacePolicy.model_validate_json(settings[0])
 
 
-def _measured(published: Published, decided: pl.DataFrame, before: FacePolicy, after: FacePolicy) -> pl.DataFrame:
-    measures = decided.filter(pl.col("status") != Status.SKIPPED)
-    if needs_measuring(before, after):
-        faces, frames = published.table(FACE_INFO.name, FACE_COLUMNS), published.table(FACE_FRAMES.name, FRAME_COLUMNS)
-        measures = measures.select("clip_id").join(measure_clips(faces, frames, after), on="clip_id", how="left")
-    return with_raw_measures(measures, published.table(RAW_CLIPS.name, ["clip_id", *RAW_MEASURES]))
+def _measured(published: Published, before: FacePolicy, after: FacePolicy) -> pl.DataFrame:
+    decided = published.table(POSE_FILTERED_CLIPS.name, READ)
+    if turns_otherwise(before, after):
+        angles = published.table(FACE_INFO.name, ["clip_id", "yaw_deg", "pitch_deg", "roll_deg"], where="face_index = 0")
+        decided = with_ranges(decided, angles, after)
+    if counts_otherwise(before, after):
+        faces = published.table(FACE_INFO.name, ["clip_id", "frame_index", "face_index", "frame_share"])
+        decided = with_several_faces(decided, faces, after)
+    if reads_released(before) or reads_released(after):
+        decided = with_released(decided, published.table(RAW_CLIPS.name, ["clip_id", *RAW_MEASURES]))
+    return decided
 
 
 def _show(result: WhatIf, before: FacePolicy, after: FacePolicy) -> None:
@@ -85,7 +95,7 @@ def _show(result: WhatIf, before: FacePolicy, after: FacePolicy) -> None:
         CONSOLE.print(f"{name}: {_word(old)} -> {_word(new)}", markup=False)
     CONSOLE.print(
         f"face constraints keep {result.kept_before} of {result.after.height} judged clips now, "
-        f"{result.kept_after} under {after.name}; nothing was written",
+        f"{result.kept_after} under {after.name}; no table was touched",
         soft_wrap=True,
     )
     if result.changed.height:
@@ -99,9 +109,12 @@ def _word(value: Any) -> str:
     return "off" if value is None else str(value)
 
 
-def _moved_measure(before: FacePolicy, after: FacePolicy) -> tuple[str, str] | None:
-    """The first rule whose threshold moved: its measure and the policy's field."""
-    for rule in RULES:
-        if isinstance(rule.threshold, str) and getattr(before, rule.threshold) != getattr(after, rule.threshold):
-            return rule.measure, rule.threshold
-    return None
+def _show_measure(values: pl.Series, rule: Rule, before: FacePolicy, after: FacePolicy, out: Path | None) -> None:
+    thresholds = {"now": rule.threshold_in(before), "then": rule.threshold_in(after)}
+    CONSOLE.print(f"{rule.measure} over all judged clips:", markup=False)
+    for line in histogram_lines(values, thresholds):
+        CONSOLE.print(line, markup=False, no_wrap=True, crop=False)
+    if out is not None:
+        with whole_file(out) as temporary:
+            temporary.write_bytes(measure_png(values, thresholds))
+        CONSOLE.print(f"drawn: {out}", soft_wrap=True, markup=False)

@@ -23,7 +23,7 @@ class RuleLine:
         demand: the threshold in words, "at least 45".
     """
 
-    rule: Reason
+    rule: str
     measure: str
     measured: float | None
     demand: str
@@ -86,12 +86,32 @@ def telling_frames(faces: pl.DataFrame, frames: pl.DataFrame, reason: str | None
     return [TellingFrame(index, times[index], why) for index, why in sorted(chosen)]
 
 
-def one_line(kept: bool, reason: str | None, lines: list[RuleLine]) -> str:
-    """The decision as a sentence."""
-    if kept:
+def frames_around(faces: pl.DataFrame, frames: pl.DataFrame, break_frame: int) -> list[TellingFrame]:
+    """The frames before and from the one at which the person changes, at most four each.
+
+    Args:
+        faces, frames: as `telling_frames` takes them.
+        break_frame: index of the first frame that shows somebody else.
+    """
+    times = dict(frames.select("frame_index", "time_s").iter_rows())
+    shown = faces.filter(pl.col("face_index") == 0)["frame_index"].sort()
+    before, after = shown.filter(shown < break_frame), shown.filter(shown >= break_frame)
+    half = MOST_FRAMES // 2
+    chosen = [(index, "before") for index in before.tail(half)] + [(index, "from the change on") for index in after.head(half)]
+    return [TellingFrame(index, times[index], why) for index, why in chosen]
+
+
+def in_words(status: str, step: str, reason: str | None, lines: list[RuleLine], detail: str | None = None) -> str:
+    """How a clip ended as a sentence.
+
+    Args:
+        status, reason: of the step that decided, `kept` where every step let it pass.
+        lines: the rules of that step.
+    """
+    if status == KEPT:
         return KEPT
     broken = [f"{line.measure} {line.measured:.3g}, {line.demand} asked for" for line in lines if line.broken]
-    return f"rejected: {reason}" + (f" ({'; '.join(broken)})" if broken else "")
+    return f"{status} by {step}: {reason}" + (f" ({why})" if (why := "; ".join([*broken, *([detail] if detail else [])])) else "")
 
 
 def _extreme_poses(main: pl.DataFrame) -> list[tuple[int, str]]:

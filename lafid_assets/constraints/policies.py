@@ -161,7 +161,7 @@ def change_policy(policy: FacePolicy, changes: dict[str, str]) -> FacePolicy:
     if unknown:
         raise PolicyUnusable(f"a policy has no {unknown[0]}: it has {', '.join(FacePolicy.model_fields)}")
     values = {name: None if text.lower() == "none" else text for name, text in changes.items()}
-    name = {} if "name" in values else {"name": f"{policy.name}+"}
+    name = {} if "name" in values or not values else {"name": f"{policy.name}+"}
     try:
         return FacePolicy(**(policy.model_dump() | name | values))
     except ValidationError as error:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from lafid_assets.constraints.decision import RAW_MEASURES, judge_clips
-from lafid_assets.constraints.policies import FacePolicy
+from lafid_assets.constraints.measures import frames_with_several, pose_ranges
+from lafid_assets.constraints.policies import RULES, FacePolicy, Rule
 from lafid_assets.outcomes import Status
 
 KEPT = "kept"
-MEASURING_FIELDS = ("prominent_area_ratio", "range_percentile")
-"""Fields of a policy that change what is measured; under another value of these the stored measures do not serve."""
+DECIDED = ("reasons", "keep", "status", "reason", "detail")
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,55 @@ class WhatIf:
     after: pl.DataFrame
 
 
-def needs_measuring(before: FacePolicy, after: FacePolicy) -> bool:
-    """Whether `after` measures otherwise than `before`, so that the per-face scores must be read again."""
-    return any(getattr(before, name) != getattr(after, name) for name in MEASURING_FIELDS)
+def turns_otherwise(before: FacePolicy, after: FacePolicy) -> bool:
+    """Whether `after` measures ranges of pose otherwise, so that the stored ones do not serve."""
+    return before.range_percentile != after.range_percentile
 
 
-def compare(decided: pl.DataFrame, measured: pl.DataFrame, policy: FacePolicy) -> WhatIf:
+def counts_otherwise(before: FacePolicy, after: FacePolicy) -> bool:
+    """Whether `after` counts second faces otherwise, so that the stored share does not serve."""
+    return before.prominent_area_ratio != after.prominent_area_ratio
+
+
+def reads_released(policy: FacePolicy) -> bool:
+    """Whether a rule of the policy reads what OpenHumanVid was released with, which `pose_filtered_clips` does not repeat."""
+    return any(rule.measure in RAW_MEASURES and rule.threshold_in(policy) is not None for rule in RULES)
+
+
+def with_ranges(decided: pl.DataFrame, main_faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
+    """`decided` with the ranges of pose as `policy` measures them.
+
+    Args:
+        main_faces: `clip_id` and the angles of the main faces.
+    """
+    ranges = pose_ranges(main_faces, policy)
+    return decided.drop(name for name in ranges.columns if name != "clip_id").join(ranges, on="clip_id", how="left")
+
+
+def with_several_faces(decided: pl.DataFrame, faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
+    """`decided` with the share of frames that show a second face as `policy` counts it.
+
+    Args:
+        faces: as `measures.frames_with_several` wants them.
+    """
+    counted = decided.join(frames_with_several(faces, policy), on="clip_id", how="left")
+    share = pl.col("several_faces").fill_null(0) / pl.col("frames")
+    return counted.with_columns(several_faces_share=share).drop("several_faces")
+
+
+def with_released(decided: pl.DataFrame, raw_clips: pl.DataFrame) -> pl.DataFrame:
+    """`decided` beside the measures that OpenHumanVid was released with."""
+    return decided.join(raw_clips.select("clip_id", *RAW_MEASURES), on="clip_id", how="left")
+
+
+def compare(decided: pl.DataFrame, policy: FacePolicy) -> WhatIf:
     """Judge the clips that the face constraints have judged once more.
 
     Args:
-        decided: rows of `pose_filtered_clips` as they stand.
-        measured: a row a clip with all measures of the rules (`with_raw_measures`), measured as `policy` wants.
+        decided: rows of `pose_filtered_clips` as they stand, measured as `policy` wants, with the released measures it reads.
     """
-    judged = decided.filter(pl.col("status") != Status.SKIPPED).select("clip_id", before=_said("reason"))
-    after = judge_clips(measured.join(judged, on="clip_id"), policy).with_columns(after=_said("reason"))
+    judged = decided.filter(pl.col("status") != Status.SKIPPED).with_columns(before=_said("reason"))
+    after = judge_clips(judged.drop(DECIDED, strict=False), policy).with_columns(after=_said("reason"))
     changed = (
         after.filter(pl.col("before") != pl.col("after"))
         .group_by("before", "after")
@@ -60,11 +95,18 @@ def compare(decided: pl.DataFrame, measured: pl.DataFrame, policy: FacePolicy) -
     )
 
 
-def with_raw_measures(measures: pl.DataFrame, raw_clips: pl.DataFrame) -> pl.DataFrame:
-    """The measures of `pose_filtered_clips` beside those that OpenHumanVid was released with."""
-    return measures.drop("reasons", "keep", "status", "reason", "detail", strict=False).join(
-        raw_clips.select("clip_id", *RAW_MEASURES), on="clip_id", how="left"
-    )
+def telling_rule(before: FacePolicy, after: FacePolicy, changed: pl.DataFrame) -> Rule | None:
+    """Of the rules whose threshold moved, the one whose reason most clips gain or lose; None where no threshold moved.
+
+    Args:
+        changed: as `WhatIf` has it.
+    """
+    touched = dict.fromkeys((rule.reason for rule in RULES), 0)
+    for said_before, said_after, clips in changed.iter_rows():
+        for reason in {said_before, said_after} & set(touched):
+            touched[reason] += clips
+    moved = [rule for rule in RULES if rule.threshold_in(before) != rule.threshold_in(after)]
+    return max(moved, key=lambda rule: touched[rule.reason], default=None)
 
 
 def _said(reason: str) -> pl.Expr:

@@ -65,11 +65,18 @@ def choose_strips(outcomes: pl.DataFrame, raw_clips: pl.DataFrame, tags: pl.Data
             row["duration_s"],
             f"{row['clip_id'][:8]}  {row['identity_id']}  {row['speaking_status']}"
             if row["status"] == "kept"
-            else f"{row['clip_id'][:8]}  {row['reason']}" + ("" if row["miss"] is None else f", missed by {row['miss']:.0%}"),
+            else f"{row['clip_id'][:8]}  {row['reason']}{_missed(row['miss'])}",
             row["status"] == "kept",
         )
         for row in rows.iter_rows(named=True)
     ]
+
+
+def _missed(share: float | None) -> str:
+    """Shares beyond the threshold itself say only that it was not close."""
+    if share is None:
+        return ""
+    return f", missed by {share:.0%}" if share < 1 else ", missed by far"
 
 
 def draw_contact_sheet(strips: Sequence[Strip]) -> bytes:

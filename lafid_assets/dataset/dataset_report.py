@@ -15,8 +15,10 @@ from lafid_assets.dataset.contact_sheet import choose_strips, draw_contact_sheet
 from lafid_assets.dataset.figures import funnel_png, identities_png, pose_png, similarity_png, speech_png
 from lafid_assets.dataset.funnel import as_object, clip_outcomes, count_outcomes
 from lafid_assets.dataset.report_page import png_address, render_page
+from lafid_assets.dataset.report_rules import decided_by
 from lafid_assets.schemas import (
     DATASET_REPORT,
+    FACE_CLIPS,
     FACE_INFO,
     LAFID_DATASET,
     OUTCOME_TABLES,
@@ -29,7 +31,9 @@ from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
 EMPTY_VERSION = "empty"
-MOST_METADATA_BYTES = 90_000
+MOST_METADATA_CHARACTERS = 200_000
+"""All pictures of one materialization together; the contact sheet gets what the charts leave."""
+LEAST_SHEET_BYTES = 20_000
 FOLDER = "reports"
 POSE_COLUMNS = ("clip_id", "face_index", "yaw_deg", "pitch_deg", "roll_deg")
 PICTURES = {
@@ -41,13 +45,14 @@ PICTURES = {
     "contact_sheet.png": "Kept clips by person (black labels), rejected clips by how narrowly they missed (white labels)",
 }
 PAGE = "report.html"
+SHEET = "contact_sheet.png"
 FILES = (PAGE, *PICTURES)
 
 STEP = Step(
     writes=(DATASET_REPORT,),
     reads=(*OUTCOME_TABLES, FACE_INFO.name, SIMILARITY_BY_POSE_GAP.name, LAFID_DATASET.name),
     group="dataset",
-    code_version="2",
+    code_version="3",
     kinds=frozenset({"matplotlib"}),
 )
 
@@ -97,7 +102,8 @@ def _write_report(store: ShardStore) -> pl.DataFrame:
     for name, png in zip(PICTURES, drawn, strict=True):
         store.write_bytes(report_path(version, name), png)
     pictures = dict(zip(PICTURES.values(), drawn, strict=True))
-    page = render_page(as_object(counts), _splits(dataset), pictures, _notes(dataset))
+    decided = decided_by(tables[POSE_FILTERED_CLIPS.name], tables[FACE_CLIPS.name], dataset)
+    page = render_page(as_object(counts), _splits(dataset), decided, pictures, _notes(dataset))
     store.write_bytes(report_path(version, PAGE), page.encode())
     return counts
 
@@ -130,17 +136,13 @@ def _notes(dataset: pl.DataFrame) -> list[str]:
 def _describe(store: ShardStore, frames: Frames) -> dict[str, Any]:
     counts = frames[DATASET_REPORT.name]
     version = _version(counts)
-    sheet = thumbnail_jpeg(store.read_bytes(report_path(version, "contact_sheet.png")), MOST_METADATA_BYTES)
+    charts = {name: png_address(store.read_bytes(report_path(version, name))) for name in PICTURES if name != SHEET}
+    left = MOST_METADATA_CHARACTERS - sum(map(len, charts.values()))
+    sheet = thumbnail_jpeg(store.read_bytes(report_path(version, SHEET)), max(left * 3 // 4, LEAST_SHEET_BYTES))
     funnel = as_object(counts)
     return {
         "report": dg.MetadataValue.path(store.full_path(report_path(version, PAGE))),
-        "funnel": dg.MetadataValue.md(f"![funnel]({png_address(store.read_bytes(report_path(version, 'funnel.png')))})"),
-        **{
-            name.removesuffix(".png"): dg.MetadataValue.md(
-                f"![{name}]({png_address(store.read_bytes(report_path(version, name)))})"
-            )
-            for name in ("pose.png", "identities.png", "similarity.png", "speech.png")
-        },
+        **{name.removesuffix(".png"): dg.MetadataValue.md(f"![{PICTURES[name]}]({address})") for name, address in charts.items()},
         "contact_sheet": dg.MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})"),
         "clips_in": funnel["in"],
         "clips_kept": funnel["kept"],

@@ -3,16 +3,13 @@
 Belongs here: frames -> PNG bytes. Not here: photographs (`contact_sheet`), the page around them (`report_page`).
 """
 
-import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
+from lafid_assets.constraints.figures import png_of
 from lafid_assets.dataset.funnel import KEPT
 from lafid_assets.schemas.columns import SPEAKING_STATUSES
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 HATCHES = {"kept": "", "rejected": "///", "error": "xxx", "timeout": "...", "skipped": "\\\\\\"}
 GREYS = {"kept": "0.25", "rejected": "0.75", "error": "0.55", "timeout": "0.65", "skipped": "0.9"}
@@ -38,7 +35,7 @@ def funnel_png(counts: pl.DataFrame) -> bytes:
     axes.invert_yaxis()
     axes.set_xlabel("clips")
     axes.set_title(f"{int(bars['clips'].sum())} clips in")
-    return _png(figure)
+    return png_of(figure)
 
 
 def pose_png(faces: pl.DataFrame, kept_clip_ids: pl.Series) -> bytes:
@@ -60,7 +57,7 @@ def pose_png(faces: pl.DataFrame, kept_clip_ids: pl.Series) -> bytes:
         axes.set_xticks(range(-90, 91, 45))
     figure.axes[0].set_ylabel("faces")
     figure.axes[-1].legend(fontsize=8)
-    return _png(figure)
+    return png_of(figure)
 
 
 def identities_png(identity_ids: pl.Series) -> bytes:
@@ -82,7 +79,7 @@ def identities_png(identity_ids: pl.Series) -> bytes:
     axes.set_ylabel("persons")
     axes.set_title(f"{len(clips)} persons in {len(identity_ids)} clips")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    return _png(figure)
+    return png_of(figure)
 
 
 def speech_png(speaking_status: pl.Series) -> bytes:
@@ -100,7 +97,7 @@ def speech_png(speaking_status: pl.Series) -> bytes:
     axes.invert_yaxis()
     axes.set_xlabel("clips")
     axes.margins(x=0.15)
-    return _png(figure)
+    return png_of(figure)
 
 
 def similarity_png(curves: pl.DataFrame) -> bytes:
@@ -136,10 +133,4 @@ def similarity_png(curves: pl.DataFrame) -> bytes:
     axes.set_ylabel("cosine")
     if pooled.height:
         axes.legend(fontsize=8)
-    return _png(figure)
-
-
-def _png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
-    return buffer.getvalue()
+    return png_of(figure)

@@ -16,17 +16,22 @@ STYLE = (
 
 
 def render_page(
-    funnel: Mapping[str, Any], splits: Mapping[str, Mapping[str, int]], pictures: Mapping[str, bytes], notes: list[str]
+    funnel: Mapping[str, Any],
+    splits: Mapping[str, Mapping[str, int]],
+    decided_by: list[tuple[str, str]],
+    pictures: Mapping[str, bytes],
+    notes: list[str],
 ) -> str:
     """One page that can be mailed: no address outside itself.
 
     Args:
         funnel: as `funnel.as_object` gives it.
         splits: split to {"clips", "identities"}.
+        decided_by: rules and models, what and how.
         pictures: heading to PNG.
         notes: sentences that the reader must know.
     """
-    ended = [("kept", "", funnel["kept"]), ("timeout", "", funnel["timeout"])]
+    ended = [("kept", "", funnel["kept"])] + ([("timeout", "", funnel["timeout"])] if funnel["timeout"] else [])
     for status in ("rejected", "error", "skipped"):
         ended += [(status, reason, clips) for reason, clips in funnel[status].items()]
     sections = [
@@ -36,6 +41,8 @@ def render_page(
         _table(("outcome", "reason", "clips"), ended),
         "<h2>Splits</h2>",
         _table(("split", "clips", "identities"), [(name, s["clips"], s["identities"]) for name, s in splits.items()]),
+        "<h2>How it was decided</h2>",
+        _table(("what", "how"), decided_by),
         *(
             f'<h2>{escape(heading)}</h2><img alt="{escape(heading)}" src="{png_address(png)}">'
             for heading, png in pictures.items()

@@ -21,7 +21,7 @@ from lafid_assets.workers import Done, Ending
 from model.face_engine.interface import EngineInfo
 from resources.face_engine import EngineChoice
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 TRIES = 3
 TRIED_AGAIN = frozenset({Reason.CRASHED, Reason.DEADLINE, Reason.MEMORY_LIMIT, Reason.ENGINE_FAILED, Reason.UNREADABLE})
 """Faults that another try may not meet: of the machine, its memory, its disk. What a decoder says of a file stays as it is."""

@@ -14,6 +14,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from lafid_assets.ingest.media_probe import open_clip
 from lafid_assets.outcomes import ClipError, Reason
 from model.video_io import upright_rgb
 
@@ -67,7 +68,7 @@ def read_index(path: Path) -> FrameIndex:
         ClipError: the container cannot be read, or its frames carry no timestamps.
     """
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_clip(path) as container:
             stream = container.streams.video[0]
             packets = [
                 (packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size and not packet.is_discard
@@ -110,7 +111,7 @@ def look_into(path: Path, index: FrameIndex, planned_pts: list[int]) -> Iterator
         ClipError: the container or a packet cannot be decoded; frames yielded before stay valid.
     """
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_clip(path) as container:
             stream = container.streams.video[0]
             stream.thread_count = 1
             stream.codec_context.skip_frame = "NONREF"

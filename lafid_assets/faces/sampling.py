@@ -3,6 +3,7 @@
 Belongs here: which frames are asked for, and decoding exactly these. Not here: what is seen in them (`survey`).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from lafid_assets.ingest.media_probe import open_clip
 from lafid_assets.outcomes import ClipError, Reason
 from model.video_io import upright_rgb
 
@@ -37,7 +39,7 @@ def sample_frames(path: Path, rate_hz: float, max_frames: int) -> Iterator[Sampl
         ClipError: the container or a packet cannot be decoded; frames yielded before stay valid.
     """
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_clip(path) as container:
             stream = container.streams.video[0]
             stream.thread_count = 1
             first_pts: int | None = None
@@ -59,8 +61,11 @@ def sample_frames(path: Path, rate_hz: float, max_frames: int) -> Iterator[Sampl
 
 
 def frames_to_expect(duration_s: float | None, rate_hz: float, max_frames: int) -> int | None:
-    """How many frames `sample_frames` should yield for a clip of this length; None when the length is unknown."""
-    return None if duration_s is None else max(1, min(max_frames, int(duration_s * rate_hz)))
+    """How many frames `sample_frames` asks for in a clip of this length; None when the length is unknown.
+
+    It may yield one less, where no frame starts after the last moment that was asked for.
+    """
+    return None if duration_s is None else max(1, min(max_frames, math.ceil(duration_s * rate_hz - 1e-6)))
 
 
 def frame_at(path: Path, frame_index: int) -> NDArray[np.uint8]:
@@ -70,7 +75,7 @@ def frame_at(path: Path, frame_index: int) -> NDArray[np.uint8]:
         ClipError: the clip cannot be decoded so far.
     """
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_clip(path) as container:
             for index, frame in enumerate(container.decode(video=0)):
                 if index == frame_index:
                     return upright_rgb(frame)

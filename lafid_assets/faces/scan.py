@@ -4,6 +4,7 @@ Belongs here: looking, and the rows of what was seen. Not here: when a clip is h
 looked at (`looks`).
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from model.face_engine.interface import Face, FaceEngine
 
 TIER = "scan"
 THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT = 32, 18
-DEFAULT_SIDE_PX = 640
+DEFAULT_SIDE_PX, DEFAULT_SURE_SCORE = 640, 0.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,6 @@ class ScannedClip:
 def scan_clip(clip_id: str, shard: str, path: Path, margins: ScanMargins, engine: FaceEngine) -> ScannedClip:
     """Look until the clip is known to be hopeless or not. One that cannot be looked into is left to the survey, which
     says what is wrong with it."""
-    side_px = margins.scan_side_px.get(family(engine.info.name), DEFAULT_SIDE_PX)
     looks: list[Look] = []
     verdict = LOOK_ON
     middle: LookedAtFrame | None = None
@@ -48,7 +48,7 @@ def scan_clip(clip_id: str, shard: str, path: Path, margins: ScanMargins, engine
         scanned = ScannedClip(None, len(planned))
         for looked_at in look_into(path, index, planned):
             middle = looked_at if len(looks) <= len(planned) // 2 else middle
-            looks.append(_look(clip_id, shard, looked_at, side_px, engine, scanned))
+            looks.append(_look(clip_id, shard, looked_at, margins, engine, scanned))
             verdict = judge(looks, len(planned), margins)
             if verdict.course != Course.LOOK_ON:
                 break
@@ -61,8 +61,12 @@ def scan_clip(clip_id: str, shard: str, path: Path, margins: ScanMargins, engine
     return replace(scanned, verdict=verdict.reason)
 
 
-def _look(clip_id: str, shard: str, looked_at: LookedAtFrame, side_px: int, engine: FaceEngine, scanned: ScannedClip) -> Look:
+def _look(
+    clip_id: str, shard: str, looked_at: LookedAtFrame, margins: ScanMargins, engine: FaceEngine, scanned: ScannedClip
+) -> Look:
     """One look; its rows are added to `scanned`."""
+    side_px = margins.scan_side_px.get(family(engine.info.name), DEFAULT_SIDE_PX)
+    sure_score = margins.scan_sure_score.get(family(engine.info.name), DEFAULT_SURE_SCORE)
     image = looked_at.image_rgb(side_px)
     width, height = looked_at.size_px
     scale = np.array((width / image.shape[1], height / image.shape[0]))
@@ -78,11 +82,13 @@ def _look(clip_id: str, shard: str, looked_at: LookedAtFrame, side_px: int, engi
         width,
         height,
     )
+    scores = tuple(face.score for face in faces if face.score is not None)
     scanned.frames.append(frame_row(place, image, len(faces)))
     scanned.faces.extend(face_row(place, number, face, None) for number, face in enumerate(faces))
     return Look(
         areas=tuple(frame_share(face, width, height) for face in faces),
-        scores=tuple(face.score or 0.0 for face in faces),
+        scores=scores,
+        sure=max(scores, default=-math.inf) >= sure_score,
         height_share=(faces[0].box_xyxy_px[3] - faces[0].box_xyxy_px[1]) / height if faces else None,
         angles=coarse_angles(faces[0].landmarks_px) if faces else None,
         thumbnail=thumbnail(image),

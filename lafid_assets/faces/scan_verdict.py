@@ -25,6 +25,7 @@ class Look:
     Attributes:
         areas: share of the frame of every face, largest first.
         scores: detector scores, in the same order.
+        sure: whether a score is one that the survey would believe.
         height_share: height of the largest face / height of the frame; None without faces.
         angles: coarse pose of the largest face; None where it cannot be guessed.
         thumbnail: (18, 32) float32, mean luma of every cell of the frame, 0-255.
@@ -32,6 +33,7 @@ class Look:
 
     areas: tuple[float, ...]
     scores: tuple[float, ...]
+    sure: bool
     height_share: float | None
     angles: Angles | None
     thumbnail: NDArray[np.float32]
@@ -62,16 +64,17 @@ def judge(looks: Sequence[Look], planned: int, margins: ScanMargins) -> Verdict:
     Several faces, or one far too small, are believed early when every look so far agrees. That nothing is there, moves or turns
     can only be said after the last look. A clip is passed on as soon as its face turns and neither of the first two can
     come true any more. The reasons stand in the order of `constraints.decision`, so that a dropped clip is named as
-    the policy would have named it.
+    the policy would have named it: where no look shows a face of which the survey would be sure, that is a clip without one.
     """
     faced = [look for look in looks if look.areas]
     left = planned - len(looks)
     small = sum(_is_small(look, margins) for look in faced)
     crowded = sum(_is_crowded(look, margins) for look in faced)
-    early = len(faced) == len(looks) >= margins.scan_early_looks
+    sure = any(look.sure for look in faced)
+    early = sure and len(faced) == len(looks) >= margins.scan_early_looks
     for count, reason in ((small, Reason.FACE_TOO_SMALL), (crowded, Reason.SEVERAL_FACES)):
         if faced and ((early and count == len(looks)) or (not left and count >= margins.scan_agreement * len(faced))):
-            return Verdict(Course.DROP, reason)
+            return Verdict(Course.DROP, reason if sure else Reason.NO_FACE)
     turns = _variation_deg(faced) >= margins.scan_min_pose_variation_deg
     if left:
         undecided = max(small, crowded) + left >= margins.scan_agreement * (len(faced) + left)

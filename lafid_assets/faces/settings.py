@@ -25,6 +25,10 @@ class ScanMargins(BaseModel):
     scan_side_px: dict[str, int] = Field(
         {"dlib": 640, "insightface": 320}, description="Engine to the longer side of what its detector sees in the scan"
     )
+    scan_sure_score: dict[str, float] = Field(
+        {"dlib": 0.0, "insightface": 0.5},
+        description="Engine to the score from which its survey takes something for a face; the scan reports lower ones, too",
+    )
     scan_agreement: float = Field(
         0.75, gt=0.5, le=1, description="Share of the looks with a face that must show several, or one far too small"
     )

@@ -20,11 +20,13 @@ from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO
 from lafid_assets.workers import map_isolated
+from resources.face_engine import gpu_feeders
 from resources.ledger import Ledger
 from resources.shard_store import ShardStore
 
 LOGGER = logging.getLogger("lafid.faces")
 TABLES = (FACE_INFO, FACE_FRAMES, FACE_CLIPS)
+FAILED = (Status.ERROR, Status.TIMEOUT)
 
 Frames = Mapping[str, pl.DataFrame]
 
@@ -90,17 +92,22 @@ def is_settled(face_clips: pl.DataFrame, prints: Fingerprints) -> bool:
     return waiting.is_empty()
 
 
-def over_budget(face_clips: pl.DataFrame, limits: ShardLimits) -> str | None:
-    """What to say when more clips failed than may, of those that were tried; None when all is well."""
-    tried = face_clips.filter(pl.col("attempts") > 0)
-    failed = tried.filter(pl.col("status").is_in([Status.ERROR, Status.TIMEOUT]) | (pl.col("reason") == Reason.QUARANTINED))
-    if failed.height <= max(limits.errors_always_allowed, limits.error_budget * tried.height):
+def over_budget(face_clips: pl.DataFrame, raw_clips: pl.DataFrame, limits: ShardLimits) -> str | None:
+    """What to say when more clips failed than may, of those that were tried; None when all is well.
+
+    A file that `raw_clips` could not read has failed, too: a disk that gives nothing but errors must not look like an empty one.
+    """
+    unread = raw_clips.filter(pl.col("status").is_in(FAILED))
+    analysed = face_clips.filter(pl.col("attempts") > 0)
+    failed = analysed.filter(pl.col("status").is_in(FAILED) | (pl.col("reason") == Reason.QUARANTINED))
+    tried, count = analysed.height + unread.height, failed.height + unread.height
+    if count <= max(limits.errors_always_allowed, limits.error_budget * tried):
         return None
-    reasons = failed.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    reasons = pl.concat([failed["reason"], unread["reason"]]).value_counts().sort("count", "reason", descending=[True, False])
     return (
-        f"{failed.height} of {tried.height} clips failed ({', '.join(f'{reason} {count}' for reason, count in reasons.rows())}), "
-        f"more than the error budget of {limits.error_budget:.1%} allows: see face_clips.detail; what could be measured is "
-        "written, and the next run tries only the failed clips"
+        f"{count} of {tried} clips failed ({', '.join(f'{reason} {number}' for reason, number in reasons.rows())}), "
+        f"more than the error budget of {limits.error_budget:.1%} allows: see the detail in face_clips and raw_clips; what could "
+        "be measured is written, and the next run tries only the failed clips"
     )
 
 
@@ -132,7 +139,9 @@ def _run(left: Sequence[ClipTask], finished: int, tries: Mapping[str, int], reci
     if finished:
         LOGGER.info("face_info: %d clips are finished already, %d are left", finished, len(left))
     limits = recipe.limits
-    endings = map_isolated(analyse_clip, left, lambda task: limits.deadline_s(task.duration_s), limits.workers, limits.of_child)
+    feeders = gpu_feeders(recipe.settings.engine_choice)
+    workers = limits.workers or len(feeders) or None
+    endings = map_isolated(analyse_clip, left, lambda task: limits.deadline_s(task.duration_s), workers, limits.of_child, feeders)
     with ledger.writing() as parts:
         for index, ending in track(endings, f"face_info {left[0].shard}" if left else "face_info", len(left)):
             task = left[index]

@@ -18,7 +18,9 @@ class ShardLimits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    workers: int | None = Field(None, ge=1, description="Children at a time; one a usable core when not given")
+    workers: int | None = Field(
+        None, ge=1, description="Children at a time; when not given one a usable core, or one a GPU where the engine runs on GPUs"
+    )
     least_deadline_s: float = Field(60.0, ge=30, description="Seconds that every clip gets, the start of a child included")
     deadline_s_per_s: float = Field(20.0, gt=0, description="Further seconds for each second of the clip")
     most_deadline_s: float = Field(1800.0, ge=30, description="Seconds after which any clip is given up, however long it is")

@@ -61,6 +61,15 @@ def content_sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def open_clip(path: Path) -> av.container.InputContainer:
+    """Open the file itself and nothing that its text may name, tags in any encoding: the one way to a clip's packets.
+
+    Raises:
+        av.FFmpegError: it is no container of a kind that reads one file.
+    """
+    return av.open(str(path), metadata_errors="replace", container_options={"format_whitelist": CONTAINERS})
+
+
 def probe(path: Path) -> MediaFacts:
     """Read the container's header.
 
@@ -70,8 +79,7 @@ def probe(path: Path) -> MediaFacts:
     if path.stat().st_size == 0:
         raise ClipError(Reason.EMPTY_FILE, "the file has no bytes")
     try:
-        options = {"format_whitelist": CONTAINERS}
-        with av.open(str(path), metadata_errors="replace", container_options=options) as container:
+        with open_clip(path) as container:
             if not container.streams.video:
                 raise ClipError(Reason.NO_VIDEO_STREAM, "the file has no video stream")
             stream = container.streams.video[0]

@@ -160,6 +160,7 @@ SPEECH_TAGGED_CLIPS = TableSchema(
         CLIP_ID,
         SHARD,
         Column("policy", STR, "name of the policy that decided"),
+        Column("policy_settings", STR, "all fields of that policy and the gates of the transcript, JSON"),
         Column(
             "speaking_status",
             STR,

@@ -59,6 +59,18 @@ class EndpointSettings(BaseModel):
     price_out_per_million: float | None = Field(None, ge=0, description="Price of a million tokens answered.")
 
 
+def endpoint_of(address: str) -> EndpointSettings:
+    """An endpoint as it is named on a command line, `URL,MODEL`; everything else by default.
+
+    Raises:
+        EndpointUnusable: it is no such pair.
+    """
+    base_url, _, model = address.rpartition(",")
+    if not (base_url.startswith(("http://", "https://")) and model):
+        raise EndpointUnusable(f"{address!r} names no endpoint: give URL,MODEL, the URL up to and including /v1")
+    return EndpointSettings(base_url=base_url, model=model)
+
+
 @dataclass(frozen=True)
 class Bill:
     """What was used since the endpoint was made. Answers from the cache cost nothing and are counted apart."""

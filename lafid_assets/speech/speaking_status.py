@@ -98,13 +98,18 @@ def decide(row: Mapping[str, Any], policy: SpeechPolicy | None = None) -> Decisi
         return Decision(SpeakingStatus.UNDECIDABLE, SpeakingReason.NOT_MEASURED)
     if not row["has_audio"]:
         return Decision(SpeakingStatus.NO_AUDIO, SpeakingReason.NO_AUDIO_STREAM)
-    if sum(span["end_s"] - span["start_s"] for span in row["voice_spans"] or ()) < policy.min_voice_s:
+    if voice_s(row) < policy.min_voice_s:
         moving = not _hidden(row, policy) and row["mouth_range"] >= policy.moving_min_range
         return Decision(SpeakingStatus.SILENT, SpeakingReason.NO_VOICE_LIPS_MOVE if moving else SpeakingReason.NO_VOICE)
     hidden = _hidden(row, policy)
     if hidden:
         return Decision(SpeakingStatus.UNDECIDABLE, hidden)
     return _by_lips(row, policy)
+
+
+def voice_s(row: Mapping[str, Any]) -> float:
+    """How long a voice is heard in the whole clip, seconds."""
+    return float(sum(span["end_s"] - span["start_s"] for span in row["voice_spans"] or ()))
 
 
 def _hidden(row: Mapping[str, Any], policy: SpeechPolicy) -> SpeakingReason | None:

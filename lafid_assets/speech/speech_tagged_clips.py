@@ -29,7 +29,7 @@ STEP = Step(
     writes=(SPEECH_TAGGED_CLIPS,),
     reads=(SPEECH_INFO.name, RAW_CLIPS.name),
     group="speech",
-    code_version="2",
+    code_version="3",
     kinds=frozenset({"polars"}),
 )
 

@@ -4,6 +4,7 @@ Belongs here: the rows of `speech_tagged_clips`. Not here: the decision (`speaki
 wording (`caption`, `llm_rewriter`).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -69,6 +70,17 @@ def tag_clips(
     return SPEECH_TAGGED_CLIPS.frame(
         _row(row, measured.get(row["clip_id"]), refined.get(row["clip_id"]), policy, gates) for row in rows
     )
+
+
+def settings_json(policy: SpeechPolicy, gates: TranscriptGates) -> str:
+    """All that decides beside the measures, as `read_settings` reads it; an asset's config is cut down to these fields."""
+    fields = {name: getattr(policy, name) for name in SpeechPolicy.model_fields}
+    return json.dumps(fields | {"gates": {name: getattr(gates, name) for name in TranscriptGates.model_fields}})
+
+
+def read_settings(text: str) -> SpeechPolicy:
+    """The policy that `settings_json` wrote down."""
+    return SpeechPolicy(**{name: value for name, value in json.loads(text).items() if name != "gates"})
 
 
 def without_caption(captions: pl.DataFrame) -> pl.DataFrame:
@@ -142,6 +154,7 @@ def _row(
         "clip_id": clip["clip_id"],
         "shard": clip["shard"],
         "policy": policy.name,
+        "policy_settings": settings_json(policy, gates),
     }
     if tagged is None or refined is None:
         upstream = f"speech_info: {clip['reason']}"

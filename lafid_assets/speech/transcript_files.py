@@ -12,6 +12,7 @@ import csv
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,13 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    content = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=lambda _: math.nan)
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        twice = next((name for name, times in Counter(name for name, _ in pairs).items() if times > 1), None)
+        if twice is not None:  # a plain reader keeps the last of them and says nothing
+            raise TranscriptsUnusable(f"transcripts {path.name}: {twice} is there twice in one object: join its segments")
+        return dict(pairs)
+
+    content = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=lambda _: math.nan, object_pairs_hook=once)
     if isinstance(content, list):
         yield from ((f"row {i}", row) for i, row in enumerate(content, 1))
     elif isinstance(content, dict):

@@ -268,3 +268,20 @@ def test_giving_up_early_ends_the_children() -> None:
     endings.close()
     with pytest.raises(ProcessLookupError):
         os.kill(first.value, 0)
+
+
+def _device(task: str) -> str | None:
+    if task == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.2)
+    return os.environ.get("DEVICE")
+
+
+def test_each_child_has_the_environment_of_its_place_and_so_has_the_one_that_replaces_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEVICE", "the parent's")
+    environments = [{"DEVICE": "first"}, {"DEVICE": "second"}]
+    found = dict(map_isolated(_device, ["a", "crash", *"bcdefgh"], lambda _: LONG_S, 2, None, environments))
+    assert found.pop(1) == Crashed(-signal.SIGKILL)
+    assert {ending.value for ending in found.values()} == {"first", "second"}
+    assert os.environ["DEVICE"] == "the parent's"
+    assert dict(map_isolated(_device, ["a"], lambda _: LONG_S)) == {0: Done("the parent's")}

@@ -14,6 +14,7 @@ from resources.face_engine import (
     EngineUnknown,
     engine_reason,
     face_engine_info,
+    gpu_feeders,
     load_face_engine,
     model_store,
 )
@@ -115,3 +116,17 @@ def test_a_child_process_finds_the_same_store(filled: ModelStore) -> None:
         [sys.executable, "-c", code], cwd=PROJECT_ROOT, env=os.environ, capture_output=True, text=True, check=True
     )
     assert child.stdout.strip() == face_engine_info("auto").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "feeders"), [(None, 0, []), (None, 2, ["0", "1"]), ("5,GPU-3fa9", 2, ["5", "GPU-3fa9"]), ("", 0, [])]
+)
+def test_one_child_feeds_each_gpu_and_sees_no_other(
+    filled: ModelStore, monkeypatch: pytest.MonkeyPatch, visible: str | None, count: int, feeders: list[str]
+) -> None:
+    monkeypatch.setattr("model.face_engine.onnx_session.gpu_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpu_feeders("insightface") == [{"CUDA_VISIBLE_DEVICES": name} for name in feeders]
+    assert gpu_feeders("dlib") == []

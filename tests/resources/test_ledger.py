@@ -1,6 +1,8 @@
 """Parts of an unfinished partition: whole or not at all, found again, never mixed with those of other settings."""
 
 import logging
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -92,3 +94,28 @@ def test_clearing_forgets_all_settings_and_may_be_repeated(folder: Path) -> None
     assert not folder.exists()
     Ledger(folder, "f").clear()
     assert Ledger(folder, "f").read() == []
+
+
+def test_a_second_run_of_a_partition_waits_for_the_first(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with Ledger(folder, "other settings").held():
+            order.append("second")
+
+    waiting = threading.Thread(target=second)
+    with caplog.at_level(logging.WARNING, "lafid.ledger"), Ledger(folder, "f").held():
+        waiting.start()
+        while "waiting for it" not in caplog.text and waiting.is_alive():
+            time.sleep(0.01)
+        order.append("first")
+        Ledger(folder, "f").clear()
+    waiting.join()
+    assert order == ["first", "second"]
+    assert "another run computes shard-00000" in caplog.text
+
+
+def test_every_partition_has_its_own_lock(folder: Path) -> None:
+    for shard in ("shard-00000", "shard-00001"):
+        with Ledger(folder.with_name(shard), "f").held():
+            assert (folder.parent / f"{shard}.lock").is_file()

@@ -4,6 +4,7 @@ Belongs here: content in, content without them out. Not here: which files there 
 
 A row about a forgotten clip goes. In `shard_manifest` and `raw_clips` it stays under a pseudonym, empty, so that the counts still
 add up. Where other rows only name the clip, a pseudonym takes the place of the name; pairs of clips go with either.
+So do the persons of whom no clip is left, in the history of the persons.
 """
 
 import re
@@ -18,7 +19,7 @@ import polars as pl
 from lafid_assets.dataset.forget.subject import SHORTEST_NEEDLE, Subject
 from lafid_assets.ingest.shards import MANIFEST_TABLE
 from lafid_assets.ingest.tombstones import pseudonym, veil, veil_raw
-from lafid_assets.schemas import BY_NAME, DATASET_VERSIONS, RAW_CLIPS
+from lafid_assets.schemas import BY_NAME, DATASET_VERSIONS, IDENTITY_HISTORY, RAW_CLIPS
 
 GONE = "[forgotten]"
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -28,7 +29,8 @@ _PICTURE = re.compile(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+")
 
 def replacements(subject: Subject) -> dict[str, str]:
     """Text to what takes its place, longest first."""
-    names = {clip: pseudonym(clip) for clip in subject.clip_ids} | dict.fromkeys((*subject.contents, *subject.captions), GONE)
+    gone = (*subject.contents, *subject.captions, *subject.own_names)
+    names = {clip: pseudonym(clip) for clip in subject.clip_ids} | dict.fromkeys(gone, GONE)
     return {text: names[text] for text in sorted(names, key=len, reverse=True) if len(text) >= SHORTEST_NEEDLE}
 
 
@@ -45,6 +47,8 @@ def scrub_frame(frame: pl.DataFrame, table: str, subject: Subject) -> pl.DataFra
         frame = veil_raw(frame, ids)
     elif "clip_id" in frame.columns:
         frame = frame.filter(~pl.col("clip_id").is_in(ids).fill_null(False))
+    elif table == IDENTITY_HISTORY.name:
+        frame = frame.filter(~pl.any_horizontal(pl.col("earlier_id", "identity_id").is_in(list(subject.identities))))
     nullable = {column.name for column in BY_NAME[table].columns if column.nullable} if table in BY_NAME else set()
     for name, dtype in frame.schema.items():
         if dtype == pl.String and _names_a_clip(name):

@@ -43,6 +43,8 @@ class Subject(BaseModel):
     clip_ids: tuple[str, ...]
     contents: tuple[str, ...] = Field(description="Their content hashes")
     captions: tuple[str, ...] = Field(description="Released and refined; those that another clip has, too, are left out")
+    identities: tuple[str, ...] = Field((), description="Persons of whom no clip is left: their names begin like a clip's id")
+    shared_names: tuple[str, ...] = Field((), description="Of these, the ones with which the name of somebody else begins")
     raw_files: tuple[RawFile, ...]
     versions: tuple[str, ...] = Field(description="Dataset versions in which one of them came in")
     trained_versions: tuple[str, ...] = Field(description="Dataset versions in whose train split one of them is")
@@ -53,7 +55,13 @@ class Subject(BaseModel):
     @property
     def needles(self) -> tuple[str, ...]:
         """What to search files for: long enough not to occur by chance."""
-        return tuple(text for text in (*self.clip_ids, *self.contents, *self.captions) if len(text) >= SHORTEST_NEEDLE)
+        texts = (*self.clip_ids, *self.contents, *self.captions, *self.own_names)
+        return tuple(text for text in texts if len(text) >= SHORTEST_NEEDLE)
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """Persons whose names can be searched for."""
+        return tuple(name for name in self.identities if name not in self.shared_names)
 
 
 def identify(store: ShardStore, clips: Sequence[str], identities: Sequence[str], *, delete_files: bool) -> Subject:
@@ -78,10 +86,15 @@ def identify(store: ShardStore, clips: Sequence[str], identities: Sequence[str],
     trained = [name for name, rows in versions.items() if not rows.filter(theirs & (pl.col("split") == "train")).is_empty()]
     checkpoints = _all(store, FUSION_DIT.name, ["checkpoint_path", "dataset_version"])
     dataset = _all(store, LAFID_DATASET.name, ["clip_id", "split"]).sort("split", "clip_id")
+    persons = _persons(store, versions.values())
+    others_names = set(persons.filter(~theirs)["identity_id"])
+    gone = sorted(set(persons.filter(theirs)["identity_id"]) - others_names)
     return Subject(
         clip_ids=tuple(sorted(ids)),
         contents=tuple(sorted(contents)),
         captions=tuple(sorted(set(captions.filter(theirs)["caption"]) - others)),
+        identities=tuple(gone),
+        shared_names=tuple(name for name in gone if any(other.startswith(name) for other in others_names)),
         raw_files=tuple(
             RawFile(clip_root=root, path=path)
             for root, path in manifest.filter(theirs).select("clip_root", "path").unique().sort("path").rows()
@@ -107,12 +120,17 @@ def read_intent(home: Path) -> Subject | None:
 
 
 def _clips_of(store: ShardStore, versions: Iterable[pl.DataFrame], identities: Sequence[str]) -> set[str]:
-    named = [_all(store, table.name, ["clip_id", "identity_id"]) for table in (IDENTITY_CLUSTERS, LAFID_DATASET)]
-    rows = pl.concat([*named, *(version.select("clip_id", "identity_id") for version in versions)])
+    rows = _persons(store, versions)
     unknown = sorted(set(identities) - set(rows["identity_id"]))
     if unknown:
         raise NobodyToForget(f"there is no person {unknown[0]}: see identity_id in `lafid query 'FROM identity_clusters'`")
     return set(rows.filter(pl.col("identity_id").is_in(list(identities)))["clip_id"])
+
+
+def _persons(store: ShardStore, versions: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """`clip_id` and `identity_id` from wherever a clip has a person, now or in a kept version."""
+    named = [_all(store, table.name, ["clip_id", "identity_id"]) for table in (IDENTITY_CLUSTERS, LAFID_DATASET)]
+    return pl.concat([*named, *(version.select("clip_id", "identity_id") for version in versions)]).drop_nulls()
 
 
 def _require_known(wanted: set[str], known: set[str], tombstones: Tombstones) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from lafid_assets.cli.materialize import CurationChoices, Materializer, RunFailed, open_materializer
 from lafid_assets.ingest import raw_clips as module
+from lafid_assets.speech.chat_endpoint import endpoint_of
+from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 
@@ -101,3 +103,40 @@ def test_policy_from_a_file_reaches_the_decision(lafid: Any, bad_files: Path, tm
 def test_unknown_policy_is_one_line_before_anything_is_done(lafid: Any, home: Path, bad_files: Path) -> None:
     assert "no policy 'coffee': choose cofe" in lafid("curate", bad_files, "--policy", "coffee").error
     assert not (home / "store").exists()
+
+
+def test_transcripts_and_endpoints_reach_the_assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    endpoint = endpoint_of("http://127.0.0.1:9/v1,a-model")
+    ops = CurationChoices(transcripts=Path("said.csv"), caption_llm=endpoint).ops
+    assert ops["speech_info"]["config"]["transcripts"] == str(tmp_path / "said.csv"), "wherever the run's process stands"
+    assert ops["speech_tagged_clips"]["config"] == {"caption_llm": endpoint.model_dump()}
+    frames = CurationChoices(caption_frames=endpoint).ops["speech_tagged_clips"]["config"]
+    assert SpeechTaggedClipsConfig(**frames).caption_frames_model.model == "a-model"
+    assert "transcripts" not in CurationChoices().ops["speech_info"]["config"]
+
+
+def test_endpoint_that_is_none_is_refused_before_anything_is_done(lafid: Any, home: Path, bad_files: Path) -> None:
+    message = "'a-model' names no endpoint: give URL,MODEL"
+    assert message in lafid("curate", bad_files, "--caption-llm", "a-model").error
+    assert message in lafid("curate", bad_files, "--caption-frames", "a-model").error
+    assert not (home / "store").exists()
+
+
+def test_transcripts_that_cannot_be_read_are_named(lafid: Any, bad_files: Path) -> None:
+    assert "no such .csv or .json file" in lafid("curate", bad_files, "--transcripts", "nowhere.csv").error
+
+
+def test_bill_of_an_endpoint_is_shown(lafid: Any, bad_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    out = lafid("curate", bad_files, "--caption-llm", "http://127.0.0.1:9/v1,a-model").out
+    assert "caption_llm_answers 0" in out
+    assert "caption_llm_cost no price is configured" in out
+
+
+def test_error_budget_fails_a_shard_loudly_after_writing_it(lafid: Any, bad_files: Path) -> None:
+    for number in range(3):
+        (bad_files / f"more{number}.mp4").write_bytes(b"no video" * (101 + number))
+    assert "error budget of 5.0%" in lafid("curate", bad_files).error
+    assert json.loads(lafid("funnel", "--json").out)["error"] == {"empty_file": 1, "unreadable": 4}
+    assert lafid("curate", bad_files, "--error-budget", "1").code == 0

@@ -5,12 +5,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
 from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.dataset.frame_strip import draw_strip
+from lafid_assets.faces.settings import ScanMargins
+from lafid_assets.identity.policies import ConsistencyPolicy
+from lafid_assets.schemas import (
+    FACE_CLIPS,
+    FACE_FRAMES,
+    FACE_INFO,
+    ID_CONSISTENT_CLIPS,
+    LAFID_DATASET,
+    POSE_FILTERED_CLIPS,
+    RAW_CLIPS,
+    SPEECH_INFO,
+    SPEECH_TAGGED_CLIPS,
+)
+from lafid_assets.speech.speaking_status import SpeechPolicy
+from lafid_assets.speech.tagging import settings_json
+from lafid_assets.speech.transcript_gates import TranscriptGates
 
 RowOf = Callable[..., dict[str, Any]]
 CLIP = "ab" * 16
@@ -43,11 +60,71 @@ def test_rules_with_thresholds_and_the_frames_that_decided(lafid: Any, publish: 
     publish(tables)
     ended = lafid("explain", "aba")
     assert (ended.code, ended.err) == (0, "")
-    line = next(line for line in ended.out.splitlines() if "pose_variation_deg" in line and "at least" in line)
-    assert all(word in line for word in ("pose_variation_low", "44", "at least 45", "missed"))
+    assert ended.out.startswith(
+        f"{CLIP}: rejected by pose_filtered_clips: pose_variation_low (pose_variation_deg 44, at least 45"
+    )
+    line = next(line for line in ended.out.splitlines() if "pose_variation_deg" in line and "missed" in line)
+    assert all(word in line for word in ("pose_variation_low", "44", "at least 45"))
     assert "a person" in ended.out
     strip = Image.open(io.BytesIO((home / "explain" / f"{CLIP}.png").read_bytes()))
     assert strip.width > strip.height, "two frames side by side: the least and the most turned one"
+
+
+def _kept(tables: dict[str, pl.DataFrame], row_of: RowOf) -> dict[str, pl.DataFrame]:
+    """The clip as every step passed it on."""
+    settings = {"policy_settings": FacePolicy().model_dump_json()}
+    one = {
+        "embedded_frames": 10,
+        "outlier_share": 0.1,
+        "policy_settings": ConsistencyPolicy().model_dump_json(exclude={"pose_gap"}),
+    }
+    heard = {"has_audio": True, "voice_spans": [{"start_s": 0.0, "end_s": 2.0}], "mouth_range": 0.05}
+    spoken = {"speaking_status": "on_screen", "speaking_reason": "lips_move_under_voice"}
+    spoken["policy_settings"] = settings_json(SpeechPolicy(moving_min_range=0.04), TranscriptGates())
+    return tables | {
+        "face_clips": FACE_CLIPS.frame([row_of(FACE_CLIPS, clip_id=CLIP, engine="dlib")]),
+        "pose_filtered_clips": POSE_FILTERED_CLIPS.frame([row_of(POSE_FILTERED_CLIPS, clip_id=CLIP, **settings)]),
+        "id_consistent_clips": ID_CONSISTENT_CLIPS.frame([row_of(ID_CONSISTENT_CLIPS, clip_id=CLIP, **one)]),
+        "speech_info": SPEECH_INFO.frame([row_of(SPEECH_INFO, clip_id=CLIP, **heard)]),
+        "speech_tagged_clips": SPEECH_TAGGED_CLIPS.frame([row_of(SPEECH_TAGGED_CLIPS, clip_id=CLIP, **spoken)]),
+        "lafid_dataset": LAFID_DATASET.frame([row_of(LAFID_DATASET, clip_id=CLIP, identity_id="person-a", split="test")]),
+    }
+
+
+def test_kept_clip_is_explained_to_the_end(lafid: Any, publish: Any, tables: Any, row_of: RowOf) -> None:
+    publish(_kept(tables, row_of))
+    out = lafid("explain", CLIP).out
+    assert out.startswith(f"{CLIP}: kept as person-a, test\n")
+    words = " ".join(out.split())
+    assert "identity_change outlier_share 0.1 at most 0.15 met" in words
+    assert "on_screen, because lips_move_under_voice" in words
+    assert "lips move mouth_range 0.05 at least 0.04 yes" in words, "of the policy that decided, not of the default"
+
+
+def test_change_of_person_shows_both_sides_and_nothing_after_it(
+    lafid: Any, publish: Any, tables: Any, row_of: RowOf, home: Path
+) -> None:
+    changed = {"status": "rejected", "reason": "identity_change", "keep": False, "identity_break_frame": 9}
+    changed |= {"embedded_frames": 10, "outlier_share": 0.5, "policy_settings": ConsistencyPolicy().model_dump_json()}
+    identity = ID_CONSISTENT_CLIPS.frame([row_of(ID_CONSISTENT_CLIPS, clip_id=CLIP, **changed)])
+    publish(_kept(tables, row_of) | {"id_consistent_clips": identity})
+    out = lafid("explain", CLIP).out
+    assert "rejected by id_consistent_clips: identity_change (outlier_share 0.5, at most 0.15 asked for)" in out
+    assert "the steps after this one did not see the clip" in out
+    assert "speech_info" not in out
+    strip = Image.open(home / "explain" / f"{CLIP}.png")
+    one_frame_px = Image.open(io.BytesIO(draw_strip([(np.zeros((48, 64, 3), np.uint8), "")]))).width
+    assert strip.width == 5 * one_frame_px, "four frames before, one from the change on"
+
+
+def test_clip_that_the_scan_dropped_is_explained_by_its_margins(lafid: Any, publish: Any, tables: Any, row_of: RowOf) -> None:
+    margins = ScanMargins(scan_min_pose_variation_deg=17).model_dump_json()
+    dropped = {"status": "rejected", "reason": "static", "detail": "after 6 looks", "scan_verdict": "static"}
+    scanned = row_of(FACE_CLIPS, clip_id=CLIP, tier="scan", scan_margins=margins, **dropped)
+    publish({"raw_clips": tables["raw_clips"], "face_clips": FACE_CLIPS.frame([scanned])})
+    out = lafid("explain", CLIP).out
+    assert out.startswith(f"{CLIP}: rejected by face_clips: static (after 6 looks)")
+    assert "scan_min_pose_variation_deg 17.0" in out
 
 
 def test_clip_whose_file_is_gone_is_explained_without_pictures(lafid: Any, publish: Any, tables: Any, tmp_path: Path) -> None:

@@ -96,10 +96,14 @@ def test_check_compares_two_models_on_photos(
     for path in (testdata / "photos").glob("*.jpg"):
         (folder / path.name).symlink_to(path)
     (folder / "notes.txt").write_text("no picture")
+    (folder / "broken.mp4").write_text("no clip")
+    (folder / "broken.jpg").write_text("no picture")
     ended = lafid("models", "check", "fsanet", "fsanet", folder)
     assert ended.code == 0
     assert "found by insightface" in ended.out
     assert ended.out.count("1.000") == 3
+    assert "left out broken.mp4: decode_failed: " in ended.out
+    assert "left out broken.jpg: " in ended.out
     assert "all three signs agree on" in ended.out
 
 

@@ -41,10 +41,16 @@ def _tables(row_of: RowOf) -> dict[str, pl.DataFrame]:
 def test_threshold_is_moved_over_stored_measures(lafid: Any, publish: Any, row_of: RowOf, home: Path) -> None:
     publish(_tables(row_of))
     before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    lafid("whatif", "--set", "pose_variation_min_deg=60")
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before, "nothing is written unasked"
     ended = lafid("whatif", "--set", "pose_variation_min_deg=60", "--out", home / "picture.png")
     assert (ended.code, ended.err) == (0, "")
     assert "pose_variation_min_deg: 45.0 -> 60.0" in ended.out
     assert "keep 3 of 4 judged clips now, 2 under cofe+" in ended.out
+    histogram = [line for line in ended.out.splitlines() if "#" in line or ": 45" in line or ": 60" in line]
+    assert [line.split()[4] for line in histogram if "#" in line] == ["1"] * 4, "a bar for each of four clips"
+    assert any(line.endswith("now: 45") for line in histogram)
+    assert any(line.endswith("then: 60") for line in histogram)
     assert (home / "picture.png").read_bytes().startswith(b"\x89PNG")
     after = {path: path.read_bytes() for path in home.rglob("*") if path.is_file() and path.name != "picture.png"}
     assert after == before, "nothing but the picture was written"
@@ -68,7 +74,8 @@ def test_another_policy_is_asked_by_name(lafid: Any, publish: Any, row_of: RowOf
     publish(_tables(row_of))
     out = lafid("whatif", "--policy", "faithfulfaces").out
     assert f"pose_variation_min_deg: 45.0 -> {POLICIES['faithfulfaces'].pose_variation_min_deg}" in out
-    assert "under faithfulfaces" in out
+    assert "under faithfulfaces;" in out, "a shipped policy is named as it is"
+    assert "pose_variation_deg over all judged clips" in out, "of the thresholds that moved, the one that counts"
 
 
 @pytest.mark.parametrize(

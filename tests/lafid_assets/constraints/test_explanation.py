@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.constraints.explanation import explain_rules, one_line, telling_frames
+from lafid_assets.constraints.explanation import explain_rules, frames_around, in_words, telling_frames
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.schemas import FACE_FRAMES, FACE_INFO
 
@@ -25,9 +25,12 @@ def test_rules_stand_in_order_with_measure_demand_and_verdict() -> None:
         ("pose_unknown", None, "at least 3", False),
         ("pose_variation_low", 44.0, "at least 45", True),
     ]
-    assert one_line(False, "several_faces", lines) == (
-        "rejected: several_faces (several_faces_share 0.5, at most 0.05 asked for; pose_variation_deg 44, at least 45 asked for)"
+    assert in_words("rejected", "pose_filtered_clips", "several_faces", lines) == (
+        "rejected by pose_filtered_clips: several_faces "
+        "(several_faces_share 0.5, at most 0.05 asked for; pose_variation_deg 44, at least 45 asked for)"
     )
+    assert in_words("error", "raw_clips", "unreadable", [], "no moov") == "error by raw_clips: unreadable (no moov)"
+    assert in_words("kept", "speech_tagged_clips", None, lines) == "kept"
 
 
 def test_of_two_rules_with_one_reason_only_the_broken_one_is_marked() -> None:
@@ -80,3 +83,10 @@ def test_clip_without_faces_or_poses_has_no_telling_frames_that_are_not_there(
     assert telling_frames(faces.clear(), frames, "pose_variation_low") == []
     unposed = faces.with_columns(yaw_deg=pl.lit(None, pl.Float32))
     assert {frame.why for frame in telling_frames(unposed, frames, None)} == {"no pose"}
+
+
+def test_frames_on_both_sides_of_a_change(scores: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    told = frames_around(*scores, 13)
+    assert [frame.frame_index for frame in told] == [10, 11, 12, 13, 14, 15, 16]
+    assert [frame.why for frame in told] == ["before"] * 3 + ["from the change on"] * 4
+    assert told[0].time_s == 10 / 4

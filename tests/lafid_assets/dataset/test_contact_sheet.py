@@ -52,8 +52,8 @@ def test_kept_come_first_by_person_then_rejected_by_reason() -> None:
 
 def test_narrowest_misses_come_first_and_say_by_how_much() -> None:
     endings = {name: ("rejected", "a") for name in ("1", "2", "3")}
-    strips = _choose(endings, {}, misses={"1": 0.5, "3": 0.02})
-    assert [strip.label for strip in strips] == ["3  a, missed by 2%", "1  a, missed by 50%", "2  a"]
+    strips = _choose(endings, {}, misses={"1": 0.5, "2": 13.0, "3": 0.02})
+    assert [strip.label for strip in strips] == ["3  a, missed by 2%", "1  a, missed by 50%", "2  a, missed by far"]
 
 
 def test_kept_and_rejected_share_a_sheet_that_is_too_small_for_both() -> None:

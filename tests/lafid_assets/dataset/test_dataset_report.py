@@ -11,7 +11,7 @@ import pytest
 from lafid_assets.dataset.dataset_report import dataset_report
 from lafid_assets.dataset.lafid_dataset import assemble
 from lafid_assets.definitions import build_resources
-from lafid_assets.schemas import LAFID_DATASET
+from lafid_assets.schemas import LAFID_DATASET, SIMILARITY_BY_POSE_GAP
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 
@@ -20,7 +20,12 @@ FILES = ["contact_sheet.png", "funnel.png", "identities.png", "pose.png", "repor
 
 @pytest.fixture
 def report(
-    settings: Settings, store: ShardStore, curated: Callable[..., Any], tmp_path: Path, write_video: Callable[..., Path]
+    settings: Settings,
+    store: ShardStore,
+    curated: Callable[..., Any],
+    row_of: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    write_video: Callable[..., Path],
 ) -> Callable[..., dict[str, Any]]:
     """Materializes the report over clips as {clip: person}; gives its metadata."""
     instance = dg.DagsterInstance.ephemeral()
@@ -31,7 +36,8 @@ def report(
                 write_video(tmp_path / clip, seconds=0.5)
         tables = curated(persons, str(tmp_path))
         store.write_group({"lafid_dataset": LAFID_DATASET.frame(assemble(tables))}, "all", "f")
-        for name, frame in tables.items():
+        curve = SIMILARITY_BY_POSE_GAP.frame([row_of(SIMILARITY_BY_POSE_GAP, gap_from_deg=0.0, gap_to_deg=5.0)])
+        for name, frame in {**tables, SIMILARITY_BY_POSE_GAP.name: curve}.items():
             store.write_group({name: frame}, "all" if name == "identity_clusters" else "shard-00000", "f")
         result = dg.materialize([dataset_report], instance=instance, resources=build_resources(settings))
         [event] = result.get_asset_materialization_events()
@@ -54,7 +60,11 @@ def test_report_is_table_page_and_pictures(report: Callable[..., Any], store: Sh
     ]
     assert (metadata["clips_in"], metadata["clips_kept"]) == (4, 3)
     assert metadata["report"].endswith(f"reports/{version}/report.html")
-    assert len(metadata["contact_sheet"]) < 200_000
+    pictures = ["contact_sheet", "funnel", "identities", "pose", "similarity", "speech"]
+    assert sum(len(metadata[name]) for name in pictures) < 201_000, "Dagster keeps them in its database"
+    page = _page(store, version)
+    assert "face_height_share at least 0.18" in page
+    assert page.count("data:image/png;base64,") == 6
     assert "There is no" not in _page(store, version)
 
 

@@ -17,7 +17,7 @@ FUNNEL = {
 
 
 def _page(notes: tuple[str, ...] = ()) -> str:
-    return render_page(FUNNEL, {"train": {"clips": 2, "identities": 1}}, {"A & B": b"png"}, list(notes))
+    return render_page(FUNNEL, {"train": {"clips": 2, "identities": 1}}, [("policy", "a < b")], {"A & B": b"png"}, list(notes))
 
 
 def test_page_needs_nothing_outside_itself() -> None:

@@ -1,5 +1,6 @@
 """`face_info` end to end: real engine, real children, clips that bring their child down."""
 
+import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -184,3 +185,21 @@ def test_real_measures_are_bit_equal_over_order_and_worker_count(raw_clips: pl.D
     assert found[0]["face_info"].height == 12
     for table in TABLES:
         assert found[0][table.name].equals(found[1][table.name])
+
+
+def test_no_other_run_can_enter_a_shard_that_is_being_computed(
+    materialize: Callable[..., dg.ExecuteInProcessResult], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = []
+
+    def knock(work: object, tasks: Sequence[ClipTask], *_: object) -> Iterator[tuple[int, Ending[AnalysedClip]]]:
+        with (settings.home / "ledger" / "face_info" / f"{SHARD}.lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                refused.append(SHARD)
+        return without_children(work, tasks)
+
+    monkeypatch.setattr(shard_analysis, "map_isolated", knock)
+    assert materialize().success
+    assert refused == [SHARD]

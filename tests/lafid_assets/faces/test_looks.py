@@ -92,3 +92,13 @@ def test_what_is_no_video_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"nothing to see" * 100)
     with pytest.raises(ClipError, match="decode_failed: reading packets stopped"):
         read_index(path)
+
+
+def test_a_list_of_files_is_never_followed(tmp_path: Path, write_video: WriteVideo) -> None:
+    write_video(tmp_path / "other.mp4")
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with pytest.raises(ClipError, match="reading packets stopped"):
+        read_index(tmp_path / "list.mp4")
+    index = read_index(tmp_path / "other.mp4")
+    with pytest.raises(ClipError, match="decoding stopped"):
+        list(look_into(tmp_path / "list.mp4", index, index.pts[:1]))

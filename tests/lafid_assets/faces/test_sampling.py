@@ -96,6 +96,15 @@ def test_frame_at_is_the_frame_that_was_sampled(tmp_path: Path, write_video: Wri
         frame_at(path, 12)
 
 
-@pytest.mark.parametrize(("duration_s", "expected"), [(None, None), (0.1, 1), (2.0, 8), (2.2, 8), (1000.0, 120)])
+@pytest.mark.parametrize(("duration_s", "expected"), [(None, None), (0.1, 1), (2.0, 8), (2.2, 9), (0.3, 2), (1000.0, 120)])
 def test_frames_to_expect(duration_s: float | None, expected: int | None) -> None:
     assert frames_to_expect(duration_s, 4.0, 120) == expected
+
+
+def test_a_list_of_files_is_never_followed(tmp_path: Path, write_video: WriteVideo) -> None:
+    write_video(tmp_path / "other.mp4")
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with pytest.raises(ClipError, match="decoding stopped"):
+        _sampled(tmp_path / "list.mp4", 4)
+    with pytest.raises(ClipError, match="decoding stopped before frame 0"):
+        frame_at(tmp_path / "list.mp4", 0)

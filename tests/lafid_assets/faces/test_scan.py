@@ -1,6 +1,7 @@
 """A few looks into real files, with an engine that sees drawn faces."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,14 @@ def test_thumbnail_is_the_mean_luma_of_every_cell() -> None:
     assert cells.shape == (18, 32)
     assert cells[0, 0] == pytest.approx(255, abs=0.1)
     assert cells[1:].max() == cells[:, 1:].max() == 0
+
+
+def test_a_speck_that_only_a_glance_takes_for_a_face_is_no_small_face(
+    scan: Callable[..., Any], drawn_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = drawn_engine.glance
+    monkeypatch.setattr(drawn_engine, "glance", lambda image, side_px: [replace(f, score=-0.1) for f in seen(image, side_px=160)])
+    speck = [(("red", 60, 40, 8),)] * 20
+    assert scan(*speck, side_px=160).verdict is None  # its middle, looked at closely, shows a face after all
+    monkeypatch.setattr(drawn_engine, "detect", lambda image, embed: [])
+    assert scan(*speck, side_px=160).verdict == Reason.NO_FACE

@@ -14,11 +14,12 @@ MARGINS = ScanMargins()
 RNG = np.random.default_rng(0)
 
 
-def _look(*areas: float, yaw: float | None = 0.0, height: float = 0.4, scores: tuple[float, ...] = ()) -> Look:
+def _look(*areas: float, yaw: float | None = 0.0, height: float = 0.4, scores: tuple[float, ...] = (), sure: bool = True) -> Look:
     """A look at faces of these areas, in front of something that moves."""
     return Look(
         areas=areas,
         scores=scores or (0.8,) * len(areas),
+        sure=sure and bool(areas),
         height_share=height if areas else None,
         angles=Angles(yaw, 0.0, 0.0) if areas and yaw is not None else None,
         thumbnail=RNG.uniform(0, 255, (18, 32)).astype(np.float32),
@@ -119,3 +120,11 @@ def test_margins_are_what_decides() -> None:
     wide = ScanMargins(scan_min_pose_variation_deg=10, scan_early_looks=6)
     assert judge([PAIR] * 5, 6, wide) == LOOK_ON
     assert judge([_look(0.1, yaw=yaw) for yaw in (0, 12)], 2, wide) == SURVEY
+
+
+@pytest.mark.parametrize("doubtful", [_look(0.005, height=0.05, sure=False), _look(0.1, 0.08, sure=False)])
+def test_what_no_survey_would_take_for_a_face_is_none_and_not_a_small_one(doubtful: Look) -> None:
+    assert judge([doubtful] * 5, 6, MARGINS) == LOOK_ON
+    assert judge([doubtful] * 6, 6, MARGINS) == _dropped(Reason.NO_FACE)
+    certain = replace(doubtful, sure=True)
+    assert judge([doubtful] * 2 + [certain], 6, MARGINS) == judge([certain] * 3, 6, MARGINS)

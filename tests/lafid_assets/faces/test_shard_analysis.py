@@ -309,16 +309,19 @@ def test_shard_without_a_clip_to_analyse_has_its_rows(clips: Any, ledger: Any, t
 
 
 @pytest.mark.parametrize(
-    ("failed", "tried", "message"),
+    ("failed", "unread", "tried", "message"),
     [
-        ({"crashed": 3}, 3, None),
-        ({"crashed": 4}, 100, None),
-        ({"crashed": 4}, 60, "4 of 60 clips failed (crashed 4), more than the error budget of 5.0% allows"),
-        ({"decode_failed": 3, "deadline": 2, "quarantined": 1}, 100, "(decode_failed 3, deadline 2, quarantined 1)"),
+        ({"crashed": 3}, 0, 3, None),
+        ({"crashed": 4}, 0, 100, None),
+        ({"crashed": 4}, 0, 60, "4 of 60 clips failed (crashed 4), more than the error budget of 5.0% allows"),
+        ({"decode_failed": 3, "deadline": 2, "quarantined": 1}, 0, 100, "(decode_failed 3, deadline 2, quarantined 1)"),
+        ({}, 4, 0, "4 of 4 clips failed (unreadable 4), more than"),
+        ({"crashed": 1}, 5, 95, "6 of 100 clips failed (unreadable 5, crashed 1), more than"),
+        ({}, 5, 95, None),
     ],
 )
 def test_budget_is_of_the_clips_that_were_tried(
-    failed: dict[str, int], tried: int, message: str | None, row_of: Callable[..., dict[str, Any]]
+    failed: dict[str, int], unread: int, tried: int, message: str | None, row_of: Callable[..., dict[str, Any]]
 ) -> None:
     statuses = {"deadline": "timeout", "quarantined": "skipped"}
     rows = [(statuses.get(reason, "error"), reason, 1) for reason, count in failed.items() for _ in range(count)]
@@ -327,7 +330,10 @@ def test_budget_is_of_the_clips_that_were_tried(
         row_of(FACE_CLIPS, clip_id=f"{number:04d}", status=status, reason=reason, attempts=attempts)
         for number, (status, reason, attempts) in enumerate(rows)
     )
-    told = over_budget(frame, ShardLimits())
+    raw = [{"status": "error", "reason": "unreadable"}] * unread + [{"status": "skipped", "reason": "file_missing"}] * 500
+    raw += [{"status": "ok"}] * tried
+    probed = RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=f"{number:04d}", **row) for number, row in enumerate(raw))
+    told = over_budget(frame, probed, ShardLimits())
     assert (told is None) if message is None else (message in str(told))
 
 
@@ -397,3 +403,21 @@ def _run_and_kill(folder: Path, seconds_per_part: float, after_runs: int, moment
 def _start(folder: Path, seconds_per_part: float) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(folder / "run.py"), str(folder), str(seconds_per_part)]
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.usefixtures("bookkeeping")
+@pytest.mark.parametrize(("asked", "gpus", "given"), [(None, 2, (2, 2)), (5, 2, (5, 2)), (None, 0, (None, 0))])
+def test_a_gpu_has_one_child_that_feeds_it(
+    asked: int | None, gpus: int, given: tuple[int | None, int], clips: Any, ledger: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def note(work: Any, tasks: Sequence[ClipTask], deadline: Any, workers: int | None, limits: Any, feeders: list[Any]) -> Any:
+        seen.append((workers, len(feeders)))
+        return without_children(work, tasks)
+
+    monkeypatch.setattr(shard_analysis, "map_isolated", note)
+    monkeypatch.setattr(shard_analysis, "gpu_feeders", lambda choice: [{}] * gpus)
+    of = recipe({"workers": asked})
+    analyse_shard(clips("a"), of, ledger(of))
+    assert seen == [given]

@@ -6,7 +6,14 @@ import pytest
 from pydantic import ValidationError
 
 from lafid_assets.speech.answer_cache import AnswerCache
-from lafid_assets.speech.chat_endpoint import ChatEndpoint, EndpointSettings, EndpointUnusable, NoAnswer, RateLimiter
+from lafid_assets.speech.chat_endpoint import (
+    ChatEndpoint,
+    EndpointSettings,
+    EndpointUnusable,
+    NoAnswer,
+    RateLimiter,
+    endpoint_of,
+)
 
 HELLO = [{"role": "user", "content": "hello"}]
 AT_ONCE = {"retry-after-ms": "1"}
@@ -159,3 +166,11 @@ def test_the_bill_says_when_no_price_is_known(chat_endpoint):
 def test_an_unknown_setting_is_refused():
     with pytest.raises(ValidationError):
         EndpointSettings(base_url="x", model="y", api_key="secret")
+
+
+def test_endpoint_as_it_is_named_on_a_command_line() -> None:
+    endpoint = endpoint_of("https://host/a,b/v1,org/a-model")
+    assert (endpoint.base_url, endpoint.model) == ("https://host/a,b/v1", "org/a-model")
+    for address in ("a-model", "https://host/v1", "https://host/v1,", "host/v1,a-model"):
+        with pytest.raises(EndpointUnusable, match="names no endpoint: give URL,MODEL"):
+            endpoint_of(address)

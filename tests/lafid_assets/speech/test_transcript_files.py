@@ -82,6 +82,7 @@ def test_every_bad_row_is_counted_and_the_first_are_named(tmp_path):
         ("a.csv", "clip_id,text\naa,x\n", "column end_s, start_s is missing"),
         ("a.csv", "", "column clip_id, end_s, start_s, text is missing"),
         ("a.json", "{", "a.json: Expecting"),
+        ("a.json", '{"aa": [], "aa": []}', "aa is there twice in one object"),
         ("a.json", "3", "neither a list of rows nor an object"),
         ("a.json", '{"aa": "hello"}', "1 bad rows: clip aa"),
         ("a.json", '{"aa": ["hello"]}', "1 bad rows: clip aa, segment 1"),

@@ -1,5 +1,6 @@
 """insightface's networks on real photos and frames: the numbers of a careful user's script, and what the script misses."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -260,3 +261,10 @@ def test_a_checkpoint_finds_the_engine_of_its_embeddings(real_store: ModelStore,
         assert (found.name, found.embedding_dim) == (trained_on.name, trained_on.embedding_dim)
     with pytest.raises(ModelMissing, match="the model buffalo_l"):
         _engine_by_name("insightface/buffalo_l")
+
+
+def test_measuring_says_nothing_that_a_user_could_not_mend(real_store: ModelStore, photo: Any) -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert InsightfaceEngine(choose_parts(real_store)).detect(photo(PHOTOS[1]))
+    assert said == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import requests
 
 from model.model_store import fetch as fetching
 from model.model_store import registry
@@ -164,3 +165,13 @@ def test_a_model_without_an_address_is_told_so(tmp_path: Path) -> None:
     store.accept(Licence.RESEARCH)
     with pytest.raises(FetchFailed, match="arcface_mobilefacenet_foamliu has no public address: get .* yourself"):
         fetch(store, "arcface_mobilefacenet_foamliu")
+
+
+def test_offline_the_way_without_the_net_is_told_in_one_short_line(models: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_net(*_: object, **__: object) -> None:
+        raise requests.ConnectionError("a page of wrappers") from OSError("no such host")
+
+    monkeypatch.setattr(fetching.requests, "get", no_net)
+    with pytest.raises(FetchFailed, match=r"cannot be reached from here: get it elsewhere and use `lafid models add`") as told:
+        fetch(models, "tiny")
+    assert str(told.value).endswith("(no such host)")

@@ -61,5 +61,20 @@ def test_a_table_without_them_is_the_same() -> None:
     assert scrub_frame(frame, "any", SUBJECT).equals(frame)
 
 
+def test_persons_of_whom_nothing_is_left_go_from_their_history() -> None:
+    subject = SUBJECT.model_copy(update={"identities": ("person-0123456789ab",)})
+    history = pl.DataFrame(
+        {
+            "earlier_id": ["person-0123456789ab", "person-x", "person-0123456789ab", "person-x"],
+            "identity_id": ["person-0123456789ab", "person-0123456789ab", "person-x", "person-x"],
+            "clips": [1, 2, 3, 4],
+        }
+    )
+    assert scrub_frame(history, "identity_history", subject)["clips"].to_list() == [4]
+    assert scrub_text("a report about person-0123456789ab", subject) == f"a report about {GONE}"
+    shared = subject.model_copy(update={"shared_names": subject.identities})
+    assert "person-0123456789ab-2" in scrub_text("person-0123456789ab-2", shared), "somebody else's name begins so"
+
+
 def test_texts() -> None:
     assert scrub_text(f"{LONG} b", SUBJECT) == f"{pseudonym(LONG)} b"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import polars as pl
 import pytest
 
 from lafid_assets.dataset.forget.subject import NobodyToForget, identify, read_intent, write_intent
@@ -34,6 +35,18 @@ def test_checkpoints_trained_on_a_clip_are_found(installation: Any) -> None:
         assert (installation.second_version in subject.trained_versions) == (split == "train")
         assert bool(subject.checkpoints) == (split == "train")
     assert "train" in set(rows["split"])
+
+
+def test_persons_are_named_once_nothing_is_left_of_them(installation: Any) -> None:
+    a, b, c = (installation.clip(letter) for letter in "abc")
+    assert identify(installation.store, [a], [], delete_files=False).identities == (), "b shows the same person"
+    assert identify(installation.store, [a, b], [], delete_files=False).identities == (a,)
+    longer = pl.col("identity_id").replace(installation.clip("e"), f"{c}-2")
+    for table in ("identity_clusters", "lafid_dataset"):
+        path = f"tables/{table}/all.parquet"
+        installation.store.rewrite(path, lambda rows: rows.with_columns(longer))
+    subject = identify(installation.store, [c], [], delete_files=False)
+    assert (subject.identities, subject.shared_names, subject.own_names) == ((c,), (c,), ())
 
 
 def test_captions_that_others_have_too_are_not_searched_for(installation: Any) -> None:

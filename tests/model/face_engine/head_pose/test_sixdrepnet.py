@@ -1,5 +1,6 @@
 """6DRepNet of random weights, exported and run, against the package's own detector."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image as PilImage
 
 from model.face_engine.head_pose import sixdrepnet_export
 from model.face_engine.head_pose.sixdrepnet import SixDRepNet, face_crop, network_input
-from model.face_engine.head_pose.sixdrepnet_export import ExportFailed
+from model.face_engine.head_pose.sixdrepnet_export import ExportFailed, export_in_child
 from model.face_engine.rotations import stacked_angles
 from model.model_store.install import install
 from model.model_store.registry import Kind
@@ -127,3 +128,17 @@ def test_the_export_is_judged_on_noise_and_on_a_portrait() -> None:
     crops = sixdrepnet_export.example_crops()
     assert crops.shape == (4, 3, 224, 224)
     assert np.abs(np.diff(crops, axis=-1)).mean(axis=(1, 2, 3)).tolist() == pytest.approx([1.13, 1.13, 0.1, 0.1], abs=0.15)
+
+
+def test_the_export_is_checked_in_float32_whatever_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[dict[str, str]] = []
+
+    def run(command: list[str], *, env: dict[str, str], **_: object) -> subprocess.CompletedProcess[str]:
+        seen.append(env)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setenv("LAFID_ONNX_PROVIDER", "openvino-bf16")
+    monkeypatch.setattr(sixdrepnet_export.subprocess, "run", run)
+    export_in_child(tmp_path / "a.pth", tmp_path / "a.onnx")
+    assert "LAFID_ONNX_PROVIDER" not in seen[0]
+    assert seen[0]["PATH"] == os.environ["PATH"]

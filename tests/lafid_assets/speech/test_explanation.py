@@ -1,0 +1,41 @@
+"""Every question of the speech policy beside what was measured."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lafid_assets.schemas import SPEECH_INFO
+from lafid_assets.speech.explanation import explain_speech
+from lafid_assets.speech.speaking_status import SpeechPolicy
+
+RowOf = Callable[..., dict[str, Any]]
+
+
+def test_each_threshold_with_its_answer(row_of: RowOf) -> None:
+    row = row_of(
+        SPEECH_INFO,
+        has_audio=True,
+        voice_spans=[{"start_s": 0.0, "end_s": 0.4}, {"start_s": 1.0, "end_s": 1.5}],
+        face_share=0.0,
+        mouth_yaw_abs_median_deg=41.0,
+        mouth_measurable_share=0.4,
+        several_faces_share=0.3,
+        mouth_range=0.025,
+        lip_audio_correlation=None,
+    )
+    lines = explain_speech(row, SpeechPolicy(min_voice_s=0.8))
+    assert [(line.measure, line.demand, line.broken) for line in lines] == [
+        ("voice_s", "at least 0.8", False),
+        ("face_share", "more than 0", True),
+        ("mouth_yaw_abs_median_deg", "at most 40", True),
+        ("mouth_measurable_share", "at least 0.5", True),
+        ("several_faces_share", "at most 0.2", True),
+        ("mouth_range", "at least 0.03", True),
+        ("mouth_range", "at most 0.02", True),
+        ("lip_audio_correlation", "at least 0.5", False),
+    ]
+    assert lines[0].measured == 0.9
+    assert lines[-1].measured is None
+
+
+def test_without_sound_no_voice_is_measured(row_of: RowOf) -> None:
+    assert explain_speech(row_of(SPEECH_INFO, has_audio=False, voice_spans=None), SpeechPolicy())[0].measured is None
