@@ -53,9 +53,7 @@ class Trainer:
         )
 
 
-def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
-    settings: Settings, store: ShardStore, row_of: Any
-) -> None:
+def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Settings, store: ShardStore, row_of: Any) -> None:
     rows = [
         row_of(TRAINING_LATENTS, clip_id=clip, latents_path=f"latents/{clip}.safetensors", split=split, dataset_version="v1")
         for clip, split in (("a", "train"), ("b", "test"), ("c", "validation"), ("d", "train"))
