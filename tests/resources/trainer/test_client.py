@@ -133,7 +133,8 @@ def instance(settings: Settings) -> dg.DagsterInstance:
 @pytest.mark.parametrize("behaviour", ["saves", "stubborn"])
 def test_cancelled_run_ends_its_trainer_before_it_ends_itself(processes: Any, instance: Any, behaviour: str) -> None:
     """As a run launcher cancels: the run is marked, its worker gets SIGINT."""
-    worker = processes.worker(processes.trainer(behaviour), grace_s=1.0)
+    # Longer than the worker needs to end when it does not wait.
+    worker = processes.worker(processes.trainer(behaviour), grace_s=5.0)
     trainer = processes.pid("trainer")
     [run] = instance.get_runs()
     instance.report_run_canceling(run)
