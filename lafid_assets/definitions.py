@@ -27,6 +27,8 @@ from lafid_assets.training.training_latents import training_latents
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 from resources.tracking import Tracking
+from resources.trainer.client import TrainerClient
+from resources.trainer.launch import LaunchConfig
 from resources.warehouse import Warehouse
 from sensors.clip_drop import clip_drop
 from sensors.schedules import nightly_refresh
@@ -57,6 +59,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "store": store,
         "warehouse": Warehouse(settings.warehouse_path, store, comments(TABLES)),
         "tracking": Tracking(settings.mlflow_uri, settings.mlflow_artifacts),
+        "trainer": TrainerClient(LaunchConfig.from_environment()),
     }
 
 
@@ -69,7 +72,7 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
     return dg.Definitions(
         assets=ASSETS,
         resources=build_resources(settings) | (resource_overrides or {}),
-        jobs=[curate_shard, refresh_dataset, train_and_register],
+        jobs=[curate_shard, refresh_dataset, train_and_register(LaunchConfig.from_environment().tags)],
         schedules=[nightly_refresh],
         sensors=[clip_drop],
         # Every run has its own process already; a process a step would import everything again.

@@ -3,7 +3,11 @@
 Belongs here: selections of assets under a name. Not here: when they run (`sensors`), the assets.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from lafid_assets.partitions import CLIP_SHARDS
 
@@ -30,6 +34,14 @@ refresh_dataset = dg.define_asset_job(
     selection=list(DATASET),
     description="Persons over all shards, the training table and the report.",
 )
-train_and_register = dg.define_asset_job(
-    "train_and_register", selection=list(RELEASE), description="Latents, training, evaluation, registry."
-)
+
+
+def train_and_register(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
+    """Latents, training, evaluation, registry.
+
+    Args:
+        tags: of its runs: what brings them to a machine with a GPU (`resources.trainer.launch`).
+    """
+    return dg.define_asset_job(
+        "train_and_register", selection=list(RELEASE), description="Latents, training, evaluation, registry.", tags=tags
+    )

@@ -26,6 +26,8 @@ Injection = Literal["narrow", "full"]
 AngleEmbedding = Literal["harmonic", "timestep"]
 AlignerJoin = Literal["input", "tokens"]
 Trainable = Literal["adapter", "adapter_and_cross_attention", "adapter_and_lora", "all"]
+Precision = Literal["float32", "bfloat16"]
+Attention = Literal["native", "_native_cudnn", "_native_flash", "_native_math"]
 
 TEXT_ROWS = 512
 """Rows of text Wan was trained with; diffusers hard-codes them and masks none, so shorter text is padded with zeros."""
@@ -108,14 +110,16 @@ class EncoderConfig(_Frozen):
 
 
 class TrainConfig(_Frozen):
-    """One training run: optimiser, schedule, noise, dropout, what trains and when it is saved."""
+    """One training run: optimiser, schedule, noise, dropout, what trains, how it computes and when it is saved."""
 
     steps: PositiveInt = Field(description="optimiser updates")
-    batch_size: PositiveInt = Field(description="clips an update")
+    batch_size: PositiveInt = Field(description="clips an update, over all forwards and all processes")
+    forward_clips: PositiveInt | None = Field(None, description="most clips a forward; None: a process's share at once")
     lr: float = Field(gt=0, lt=1, description="peak learning rate of AdamW")
     warmup_steps: int = Field(ge=0, description="updates of linear warmup; cosine to zero follows")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW's decoupled weight decay")
-    max_grad_norm: float = Field(1.0, gt=0, description="global norm to which gradients are clipped")
+    max_grad_norm: float = Field(1.0, gt=0, description="global norm to which an update's whole gradient is clipped")
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="of the trained tensors' moving average; None: without")
     seed: int = Field(0, ge=0, description="every draw of the run derives from it")
     flow_shift: float = Field(3.0, gt=0, description="sigma shift of flow matching; 1 draws sigma uniformly")
     text_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the empty caption")
@@ -125,7 +129,14 @@ class TrainConfig(_Frozen):
     trainable: Trainable = Field(description="the adapter, and of the base: nothing, cross-attention, LoRA, everything")
     lora_rank: PositiveInt = Field(16, description="rank of LoRA where it trains")
     lora_alpha: PositiveInt = Field(16, description="LoRA's scale times its rank")
+    precision: Precision = Field("float32", description="of the frozen base and of what blocks compute; float32 trains")
+    gradient_checkpointing: bool = Field(False, description="blocks keep their inputs alone and are computed twice")
+    compile_blocks: bool = Field(False, description="the blocks are compiled, once for all of them")
+    attention: Attention = Field("native", description="diffusers' name of the attention kernel; native: torch chooses")
+    shard_base: bool = Field(False, description="processes share the frozen weights among themselves (FSDP2)")
+    deterministic: bool = Field(False, description="kernels that give the same bits again, on a GPU at some cost")
     checkpoint_every: PositiveInt = Field(description="updates between two states from which a killed run goes on")
+    keep_states: PositiveInt = Field(2, description="states that are kept, the newest")
     log_every: PositiveInt = Field(description="updates between two reports")
     fixed_triples: PositiveInt = Field(64, description="fixed (clip, noise, sigma) triples that judge the run")
 
@@ -159,6 +170,7 @@ _TINY = Preset(
         lr=5e-3,
         warmup_steps=10,
         first_frame_dropout=0.2,
+        ema_decay=0.95,
         trainable="all",
         checkpoint_every=30,
         log_every=10,
@@ -175,9 +187,14 @@ _LORA = TrainConfig(
     batch_size=32,
     lr=1e-4,
     warmup_steps=500,
+    ema_decay=0.999,
     trainable="adapter_and_lora",
     lora_rank=128,
     lora_alpha=128,
+    forward_clips=1,
+    precision="bfloat16",
+    gradient_checkpointing=True,
+    compile_blocks=True,
     checkpoint_every=500,
     log_every=20,
 )

@@ -1,11 +1,13 @@
 """The training loop, top to bottom: cached clips and a base in, a checkpoint out.
 
-Belongs here: the order of a run's steps and the run's own folder. Not here: what a step computes (`flow`, `trainable`), what
-a checkpoint is (`checkpoint`), and whoever launches or watches the run: it hears of it through `report`.
+Belongs here: the order of a run's steps and the run's own folder. Not here: what an update learns from (`objective`), how it
+changes the weights (`optimisation`), how it computes (`execution`), what a checkpoint is (`checkpoint`), and whoever launches
+or watches the run: it hears of it through `report`.
 
-`out_dir/<digest>/state/` holds the states of an unfinished run, `out_dir/<digest>/checkpoint/` the finished one; the digest
-is over preset, data and base. The same call after a kill goes on where the last state was saved and ends with the same bits
-(on a CPU, with as many threads); after the end it returns what is there.
+`out_dir/<digest>/state/` holds the states of an unfinished run, `out_dir/<digest>/checkpoint/` the finished one, and
+`.../checkpoint_ema/` that of the averaged weights; the digest is over preset, data and base. The same call after a kill goes on
+where the last state was saved and ends with the same bits (on a CPU, with as many threads and processes); after the end it
+returns what is there.
 """
 
 import hashlib
@@ -13,56 +15,42 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from model.base import Base, load_base
+from model.base import BaseInfo, read_base_info
 from model.checkpoint import EmbeddingSource, Manifest, read_manifest, write_checkpoint
-from model.data import Batch, ClipSet, DataError, batch_indices
-from model.draws import choose_pairs, choose_views, hide_references
-from model.flow import add_noise, flow_loss, generator, shift_sigma
+from model.data import ClipSet, DataError
+from model.execution import autocast, load_for_training, prepare, reproducible
+from model.memory_estimate import card_memory_gib, check_fits, what_to_lower
 from model.metrics import fixed_flow_loss
-from model.presets import Preset, TrainConfig
-from model.train_state import restore_state, save_state
+from model.objective import StepLosses, backward
+from model.optimisation import MovingAverage, gradient_norms, learning_rate
+from model.parallel import Ranks, join_ranks
+from model.presets import Preset
+from model.train_report import Meter, TrainReport, TrainResult
+from model.train_state import TrainState, naming_disk_errors, restore_state, save_state
 from model.trainable import FusedModel, assemble
 
 
 class TrainingError(RuntimeError):
-    """A run cannot go on; the message names the step and the clips."""
+    """A run cannot go on; the message names the step and the clips, or what to change."""
 
 
-@dataclass(frozen=True)
-class TrainReport:
-    """How a run stands after `step` updates."""
+class TrainingStopped(Exception):
+    """`stop` said so. The state after `step` updates is saved, and the same call goes on from it."""
 
-    step: int
-    steps: int
-    loss: float
-    """Flow loss of the last batch."""
-    grad_norm: float
-    """Before clipping."""
-    lr: float
-    seconds: float
-    """Since this call began to train."""
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after step {step}; its state is saved")
+        self.step = step
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """A finished run."""
-
-    checkpoint_dir: Path
-    loss_before: float
-    """Mean over the fixed triples before the first update."""
-    loss_after: float
-    """The same triples after the last."""
-    steps: int
-    seconds: float
-    """This call's; a resumed run took longer in all."""
-    resumed_from: int
-    """Updates that were done before this call; `steps` where the run was already finished."""
+def never() -> bool:
+    """Do not stop."""
+    return False
 
 
 def train(
@@ -74,6 +62,7 @@ def train(
     *,
     dataset_version: str,
     device: str | None = None,
+    stop: Callable[[], bool] = never,
 ) -> TrainResult:
     """Trains, resumes, or returns what is finished.
 
@@ -82,54 +71,97 @@ def train(
         latent_files: cached clips (`data.write_clip_latents`), in any order.
         base_dir: the base they were encoded with.
         out_dir: where runs live, each in a folder of its own.
-        report: hears every `log_every` updates; what it raises ends the run, which can be resumed.
+        report: hears every `log_every` updates, on one process of several; what it raises ends the run, which can be resumed.
         dataset_version: recorded in the checkpoint.
         device: the GPU where there is one, unless named.
+        stop: asked after every update; True saves the state and ends the run.
 
     Raises:
-        DataError: no clips, or clips that do not belong together or to this base.
-        TrainingError: a loss or gradient is not finite; nothing was updated with it.
+        DataError: no clips or too few, or clips that do not belong together or to this base.
+        BaseError: there is no base, or it changed.
+        PresetTooLarge: the preset cannot fit the card.
+        TrainStateError: a state could not be written, or none of those that are there can be read.
+        TrainingError: a loss or gradient is not finite, and nothing was updated with it; or memory ran out.
+        TrainingStopped: as `stop` asked.
     """
     started = time.monotonic()
-    clips = ClipSet(latent_files)
-    base = load_base(base_dir, device)
-    _check_base(clips, base)
-    run_dir = out_dir / _run_digest(preset, clips, base, dataset_version)[:16]
-    finished, states = run_dir / "checkpoint", run_dir / "state"
-    if finished.is_dir():
-        return _result(finished, started, resumed_from=preset.train.steps)
-
     config = preset.train
-    model = assemble(base, clips.batch([0]).face, preset.fusion, config)
-    parameters = model.trainable()
-    optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=config.weight_decay)
-    restored = restore_state(states, parameters, optimizer)
-    first, loss_before = restored or (0, _judge(model, clips, config))
+    with join_ranks(device) as ranks, reproducible(config.deterministic), _naming_what_to_lower(preset):
+        clips, info = ClipSet(latent_files), read_base_info(base_dir)
+        _check_data(clips, info, preset, ranks)
+        run_dir = out_dir / _run_digest(preset, clips, info, dataset_version)[:16]
+        finished, averaged, states = run_dir / "checkpoint", run_dir / "checkpoint_ema", run_dir / "state"
+        if finished.is_dir():
+            return _result(run_dir, started, resumed_from=config.steps)
+        card_gib = card_memory_gib(ranks.device)
+        if card_gib is not None:
+            check_fits(preset, card_gib, ranks.world)
 
-    model.set_training(True)
-    for step in range(first, config.steps):
-        batch = _draw_batch(clips, preset, step).to(model.device)
-        loss = _flow_loss(model, batch, preset, step)
-        optimizer.zero_grad()
-        (loss + _aligner_loss(model, clips, preset, step)).backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
-        _stop_unless_finite(loss, grad_norm, step, batch)
-        lr = _learning_rate(config, step)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-        optimizer.step()
+        base = load_for_training(base_dir, config, ranks)
+        model = assemble(base, clips.batch([0]).face, preset.fusion, config)
+        prepare(model, config, ranks)
+        parameters = model.trainable()
+        state = TrainState(
+            parameters,
+            torch.optim.AdamW(
+                parameters.values(), lr=config.lr, weight_decay=config.weight_decay, fused=ranks.device.type == "cuda"
+            ),
+            None if config.ema_decay is None else MovingAverage(parameters, config.ema_decay),
+        )
+        restored = restore_state(states, state)
+        first, loss_before = restored or (0, _judge(model, clips, preset, ranks))
 
-        done = step + 1
-        if done % config.log_every == 0 or done == config.steps:
-            seconds = time.monotonic() - started
-            report(TrainReport(done, config.steps, loss.item(), grad_norm.item(), lr, seconds))
-        if done % config.checkpoint_every == 0 and done < config.steps:
-            save_state(states, done, loss_before, parameters, optimizer)
+        model.set_training(True)
+        meter = Meter(model, preset, ranks)
+        for step in range(first, config.steps):
+            losses = backward(model, clips, preset, step, ranks)
+            norms = gradient_norms(parameters)
+            grad_norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
+            _stop_unless_finite(step, losses, norms, grad_norm)
+            torch.nn.utils.clip_grads_with_norm_(parameters.values(), config.max_grad_norm, grad_norm)
+            lr = learning_rate(config, step)
+            for group in state.optimizer.param_groups:
+                group["lr"] = lr
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            if state.average is not None:
+                state.average.update(parameters, step)
+            meter.note(losses)
 
-    model.set_training(False)
+            done = step + 1
+            if done % config.log_every == 0 or done == config.steps:
+                figures = meter.read(losses, norms)
+                seconds = time.monotonic() - started
+                if ranks.leads:
+                    report(TrainReport(done, config.steps, float(losses.flow.mean()), float(grad_norm), lr, seconds, figures))
+            stopping = ranks.any(stop()) and done < config.steps
+            if ranks.leads and (stopping or (done % config.checkpoint_every == 0 and done < config.steps)):
+                save_state(states, done, loss_before, state, config.keep_states)
+            if stopping:
+                ranks.wait()
+                raise TrainingStopped(done)
+
+        model.set_training(False)
+        if state.average is not None:
+            with state.average.in_place_of(parameters):
+                _finish(averaged, model, clips, preset, ranks, dataset_version, loss_before)
+        _finish(finished, model, clips, preset, ranks, dataset_version, loss_before)
+        if ranks.leads:
+            shutil.rmtree(states, ignore_errors=True)
+        ranks.wait()
+        return _result(run_dir, started, resumed_from=first)
+
+
+def _finish(
+    folder: Path, model: FusedModel, clips: ClipSet, preset: Preset, ranks: Ranks, dataset_version: str, loss_before: float
+) -> None:
+    """Judges the model as it is and writes it as a checkpoint, unless a run that was killed after it has."""
+    loss_after = _judge(model, clips, preset, ranks)
+    if folder.is_dir() or not ranks.leads:
+        return
     manifest = Manifest(
         preset=preset,
-        base=base.info,
+        base=model.base.info,
         face_engine=EmbeddingSource(
             name=clips.meta.face_engine,
             version=clips.meta.face_engine_version,
@@ -138,92 +170,81 @@ def train(
         encoders_fingerprint=clips.meta.encoders_fingerprint,
         parts={},
         dataset_version=dataset_version,
-        seed=config.seed,
-        step=config.steps,
+        seed=preset.train.seed,
+        step=preset.train.steps,
         loss_before=loss_before,
-        loss_after=_judge(model, clips, config),
+        loss_after=loss_after,
     )
-    write_checkpoint(finished, model, manifest)
-    shutil.rmtree(states, ignore_errors=True)
-    return _result(finished, started, resumed_from=first)
+    with naming_disk_errors(f"checkpoint {folder}", "the run goes on from its last state"):
+        write_checkpoint(folder, model, manifest)
 
 
-def _draw_batch(clips: ClipSet, preset: Preset, step: int) -> Batch:
-    config, wanted = preset.train, preset.fusion.references
-    dice = torch.rand(config.batch_size, generator=generator(config.seed, "text-dropout", step))
-    indices = batch_indices(len(clips), config.batch_size, config.seed, step)
-    views = choose_views(clips, indices, wanted.views, config.seed, step) if wanted else None
-    return clips.batch(indices, (dice < config.text_dropout).tolist(), views)
+def _stop_unless_finite(step: int, losses: StepLosses, norms: dict[str, torch.Tensor], grad_norm: torch.Tensor) -> None:
+    """One look at the device for all that must be finite, before anything is updated."""
+    numbers = torch.stack([losses.flow.sum(), losses.contrastive, grad_norm]).tolist()
+    if all(map(math.isfinite, numbers)):
+        return
+    blamed = [clip for clip, loss in zip(losses.clip_ids, losses.flow.tolist(), strict=True) if not math.isfinite(loss)]
+    groups = [group for group, norm in norms.items() if not math.isfinite(float(norm))]
+    raise TrainingError(
+        f"step {step}: loss {float(losses.flow.mean())}, contrastive loss {numbers[1]}, gradient norm {numbers[2]} of "
+        f"{', '.join(groups) or 'the whole'} on clips {', '.join(blamed or losses.clip_ids)}; "
+        "stopped before the update. Look at these clips' latents, or lower lr"
+    )
 
 
-def _flow_loss(model: FusedModel, batch: Batch, preset: Preset, step: int) -> torch.Tensor:
-    """The batch's flow loss. Drawn on the CPU, so that a run does not depend on the device's generator."""
-    config, wanted = preset.train, preset.fusion.references
-    uniform = torch.rand(config.batch_size, generator=generator(config.seed, "sigma", step))
-    sigma = shift_sigma(uniform, config.flow_shift).to(model.device)
-    noise = torch.randn(batch.latents.shape, generator=generator(config.seed, "noise", step)).to(model.device)
-    keep_face = torch.rand(config.batch_size, generator=generator(config.seed, "face-dropout", step)) >= config.face_dropout
-    dice = torch.rand((), generator=generator(config.seed, "first-frame-dropout", step))
-    first_frame = bool(dice >= config.first_frame_dropout)
-    references = None
-    if wanted is not None and batch.references is not None:
-        patch = model.base.transformer.config.patch_size
-        hidden = hide_references(batch.references, wanted, config.reference_dropout, patch, config.seed, step)
-        references = hidden.to(model.device)
-    noisy = add_noise(batch.latents, noise, sigma, first_frame)
-    velocity = model.velocity(noisy, sigma, batch, keep_face.to(model.device), references, first_frame)
-    return flow_loss(velocity, batch.latents, noise, first_frame).mean()
+def _judge(model: FusedModel, clips: ClipSet, preset: Preset, ranks: Ranks) -> float:
+    config = preset.train
+    with autocast(config, ranks.device):
+        return fixed_flow_loss(model, clips, config.fixed_triples, config.seed, config.flow_shift)
 
 
-def _aligner_loss(model: FusedModel, clips: ClipSet, preset: Preset, step: int) -> torch.Tensor:
-    """The weighted contrastive loss on a batch of its own; zero without an aligner."""
-    wanted = preset.fusion.aligner
-    if wanted is None:
-        return torch.zeros((), device=model.device)
-    pairs = choose_pairs(clips, wanted, preset.train.seed, step).to(model.device)
-    return wanted.loss_weight * model.contrastive_loss(pairs)
-
-
-def _learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warmup, then cosine to zero; a function of the step alone."""
-    if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def _stop_unless_finite(loss: torch.Tensor, grad_norm: torch.Tensor, step: int, batch: Batch) -> None:
-    if not (torch.isfinite(loss) and torch.isfinite(grad_norm)):
-        raise TrainingError(
-            f"step {step}: loss {loss.item()}, gradient norm {grad_norm.item()} on clips {', '.join(batch.clip_ids)}; "
-            "stopped before the update. Look at these clips' latents, or lower lr"
-        )
-
-
-def _judge(model: FusedModel, clips: ClipSet, config: TrainConfig) -> float:
-    return fixed_flow_loss(model, clips, config.fixed_triples, config.seed, config.flow_shift)
-
-
-def _check_base(clips: ClipSet, base: Base) -> None:
-    if clips.meta.base_sha256 != base.info.sha256:
+def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) -> None:
+    if clips.meta.base_sha256 != info.sha256:
         raise DataError(
-            f"the clips were encoded with base {clips.meta.base_sha256[:12]}, this one is {base.info.sha256[:12]}: "
+            f"the clips were encoded with base {clips.meta.base_sha256[:12]}, this one is {info.sha256[:12]}: "
             "materialize training_latents again"
         )
+    wanted = preset.train.batch_size
+    if len(clips) < wanted:
+        raise DataError(
+            f"{len(clips)} clips are fewer than the {wanted} of a batch, which would hold one twice: "
+            "lower train.batch_size, or curate more clips"
+        )
+    if ranks.world > wanted:
+        raise TrainingError(f"{ranks.world} processes share a batch of {wanted} clips: raise train.batch_size, or start fewer")
+    # Blocks are gathered in step: every process must run each of them equally often.
+    if preset.train.shard_base and (wanted % ranks.world or preset.base.experts > 1):
+        raise TrainingError(
+            f"shard_base needs one transformer and equal shares, not {preset.base.experts} and a batch of {wanted} clips for "
+            f"{ranks.world} processes: set train.shard_base to False, or another train.batch_size"
+        )
 
 
-def _run_digest(preset: Preset, clips: ClipSet, base: Base, dataset_version: str) -> str:
-    facts = [preset.model_dump(), clips.digests(), base.info.sha256, dataset_version]
+def _run_digest(preset: Preset, clips: ClipSet, info: BaseInfo, dataset_version: str) -> str:
+    facts = [preset.model_dump(), clips.digests(), info.sha256, dataset_version]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _result(checkpoint_dir: Path, started: float, resumed_from: int) -> TrainResult:
-    manifest = read_manifest(checkpoint_dir)
+def _result(run_dir: Path, started: float, resumed_from: int) -> TrainResult:
+    manifest = read_manifest(run_dir / "checkpoint")
+    averaged = run_dir / "checkpoint_ema" if manifest.preset.train.ema_decay is not None else None
     return TrainResult(
-        checkpoint_dir=checkpoint_dir,
+        checkpoint_dir=run_dir / "checkpoint",
         loss_before=manifest.loss_before,
         loss_after=manifest.loss_after,
         steps=manifest.step,
         seconds=time.monotonic() - started,
         resumed_from=resumed_from,
+        ema_checkpoint_dir=averaged,
+        ema_loss_after=None if averaged is None else read_manifest(averaged).loss_after,
     )
+
+
+@contextmanager
+def _naming_what_to_lower(preset: Preset) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        needed, remedies = ". ".join(str(error).split(". ")[:2]), ", ".join(what_to_lower(preset))
+        raise TrainingError(f"out of memory in training {preset.name} ({needed}). To save memory: {remedies}") from error

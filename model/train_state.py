@@ -1,79 +1,152 @@
-"""The state from which a killed run goes on, bit for bit: trained tensors, AdamW's moments, the step, nothing else.
+"""The state from which a killed run goes on, bit for bit: trained tensors, AdamW's moments, the average, the step, nothing else.
 
 Belongs here: saving, finding and restoring it. Not here: the finished checkpoint (`checkpoint`). Noise, order and learning
-rate are functions of the step, so no generator and no data position is part of a state.
+rate are functions of the step, so no generator and no data position is part of a state. Gradients that are being accumulated
+are not either: a state is the one after an update, and a run that is killed between two begins the second anew.
 """
 
 import json
+import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from model.files import sha256_file, whole_folder
+from model.optimisation import MovingAverage
 
-_KEPT = 2
 _MANIFEST = "state.json"
 _TENSORS = "parameters.safetensors"
 _MOMENTS = "optimizer.safetensors"
+_AVERAGE = "average.safetensors"
+_LOGGER = logging.getLogger("lafid.training")
 
 
 class TrainStateError(ValueError):
-    """A saved state is torn or of another run."""
+    """A state cannot be written, or none of those that are there can be read."""
 
 
-def save_state(
-    folder: Path, step: int, loss_before: float, parameters: dict[str, nn.Parameter], optimizer: torch.optim.AdamW
-) -> None:
-    """Writes the state after `step` updates as `folder`/step-..., whole or not at all; keeps the last two."""
+@dataclass(frozen=True)
+class TrainState:
+    """Everything of a run that changes from update to update."""
+
+    parameters: dict[str, nn.Parameter]
+    optimizer: torch.optim.AdamW
+    average: MovingAverage | None
+
+
+def save_state(folder: Path, step: int, loss_before: float, state: TrainState, keep: int) -> None:
+    """Writes the state after `step` updates as `folder`/step-..., whole or not at all, then leaves the newest `keep`.
+
+    Raises:
+        TrainStateError: the disk is full or does not take it; the states before it are as they were.
+    """
+    newest = newest_step(folder)
+    rest = f"the run goes on from step {newest}" if newest else "no state is saved yet"
     target = folder / f"step-{step:07d}"
-    with whole_folder(target) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in parameters.items()}, temporary / _TENSORS)
-        moments = {
-            f"{name}|{moment}": value.detach().cpu().contiguous()
-            for name, parameter in parameters.items()
-            # Nothing where no batch so far has reached one of two transformers.
-            for moment, value in optimizer.state.get(parameter, {}).items()
-        }
-        save_file(moments, temporary / _MOMENTS)
-        digests = {name: sha256_file(temporary / name) for name in (_TENSORS, _MOMENTS)}
+    with naming_disk_errors(f"the state of step {step} in {folder}", rest), whole_folder(target) as temporary:
+        files: dict[str, dict[str, torch.Tensor]] = {_TENSORS: {**state.parameters}, _MOMENTS: _moments(state)}
+        if state.average is not None:
+            files[_AVERAGE] = state.average.tensors
+        for name, tensors in files.items():
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary / name)
+        digests = {name: sha256_file(temporary / name) for name in files}
         manifest = {"step": step, "loss_before": loss_before, "sha256": digests}
         (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-    for old in sorted(folder.glob("step-*"))[:-_KEPT]:
+    for old in [*_saved(folder)[:-keep], *folder.glob(f".{target.name[:5]}*")]:
         shutil.rmtree(old)
 
 
-def restore_state(folder: Path, parameters: dict[str, nn.Parameter], optimizer: torch.optim.AdamW) -> tuple[int, float] | None:
-    """Puts the newest state in `folder` into parameters and optimiser.
+def restore_state(folder: Path, state: TrainState) -> tuple[int, float] | None:
+    """Puts the newest state in `folder` that is whole into `state`; a torn one is named in the log and passed over.
 
     Returns:
         Updates done and the loss before the first, or None where no state is saved yet.
 
     Raises:
-        TrainStateError: the newest state is torn; the message names the file and the remedy.
+        TrainStateError: all are torn, or they are another run's; the message names the remedy.
     """
-    saved = sorted(folder.glob("step-*"))
-    if not saved:
-        return None
-    newest = saved[-1]
-    manifest = json.loads((newest / _MANIFEST).read_text())
-    for name, recorded in manifest["sha256"].items():
-        if sha256_file(newest / name) != recorded:
-            raise TrainStateError(f"{newest / name} is torn: delete {newest} to go on from the state before it")
-    tensors, moments = load_file(newest / _TENSORS), load_file(newest / _MOMENTS)
-    if set(tensors) != set(parameters):
-        raise TrainStateError(f"{newest} is the state of another run: delete {folder} to start anew")
+    saved = _saved(folder)
+    for path in reversed(saved):
+        torn = _torn(path)
+        if torn is None:
+            return _load(path, state)
+        _LOGGER.warning("%s is torn: passing over %s, going on from the state before it", torn, path.name)
+    if saved:
+        raise TrainStateError(f"every state in {folder} is torn: delete it to start anew")
+    return None
+
+
+def newest_step(folder: Path) -> int | None:
+    """Updates done in the newest state; None: there is none."""
+    saved = _saved(folder)
+    return int(saved[-1].name.removeprefix("step-")) if saved else None
+
+
+@contextmanager
+def naming_disk_errors(what: str, rest: str) -> Iterator[None]:
+    """An error of the disk while `what` is written, as one line that says what `rest` is left.
+
+    Raises:
+        TrainStateError: in its place.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise TrainStateError(
+            f"{what} could not be written ({error}): free space on that disk and start again; {rest}"
+        ) from error
+
+
+def _saved(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"))
+
+
+def _moments(state: TrainState) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}|{moment}": value
+        for name, parameter in state.parameters.items()
+        # Nothing where no batch so far has reached one of two transformers.
+        for moment, value in state.optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _torn(path: Path) -> Path | None:
+    """The first file of a state that is not what was written; None: it is whole."""
+    try:
+        digests = json.loads((path / _MANIFEST).read_text())["sha256"]
+    except (OSError, ValueError, KeyError):
+        return path / _MANIFEST
+    for name, recorded in digests.items():
+        if not (path / name).is_file() or sha256_file(path / name) != recorded:
+            return path / name
+    return None
+
+
+def _load(path: Path, state: TrainState) -> tuple[int, float]:
+    manifest = json.loads((path / _MANIFEST).read_text())
+    tensors, moments = load_file(path / _TENSORS), load_file(path / _MOMENTS)
+    averaged = load_file(path / _AVERAGE) if state.average is not None and _AVERAGE in manifest["sha256"] else {}
+    if set(tensors) != set(state.parameters) or (state.average is not None and set(averaged) != set(tensors)):
+        raise TrainStateError(f"{path} is the state of another run: delete {path.parent} to start anew")
+    fused = state.optimizer.defaults["fused"]
     with torch.no_grad():
-        for name, parameter in parameters.items():
+        for name, parameter in state.parameters.items():
             parameter.copy_(tensors[name])
+            if state.average is not None:
+                state.average.tensors[name].copy_(averaged[name])
             if f"{name}|step" not in moments:
                 continue
-            optimizer.state[parameter] = {
-                # AdamW keeps its step count on the CPU wherever the parameters are. A copy, because safetensors maps
-                # tensors at unaligned addresses, where CPU kernels round differently.
-                moment: moments[f"{name}|{moment}"].to("cpu" if moment == "step" else parameter.device, copy=True)
+            state.optimizer.state[parameter] = {
+                # AdamW keeps its step count on the CPU unless it is fused. A copy, because safetensors maps tensors at
+                # unaligned addresses, where CPU kernels round differently.
+                moment: moments[f"{name}|{moment}"].to("cpu" if moment == "step" and not fused else parameter.device, copy=True)
                 for moment in ("step", "exp_avg", "exp_avg_sq")
             }
     return manifest["step"], manifest["loss_before"]

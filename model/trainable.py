@@ -100,7 +100,7 @@ class FusedModel:
             rows = chosen.nonzero()[:, 0]
             if len(rows):
                 part = self._predict(transformer, fusion, _rows(inputs, rows), first_frame)
-                velocity = velocity.index_copy(0, rows, part)
+                velocity = velocity.index_copy(0, rows, part.to(velocity))
         return velocity
 
     def contrastive_loss(self, pairs: FacePairs) -> torch.Tensor:

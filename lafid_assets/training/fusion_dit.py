@@ -1,9 +1,9 @@
 """`fusion_dit`: the trained checkpoint.
 
-Belongs here: the asset. Not here: the training loop (`model.train`).
+Belongs here: the asset. Not here: the training loop (`model.train`), the process that it runs in (`resources.trainer`).
 """
 
-import logging
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,11 +13,14 @@ from lafid_assets.schemas import FUSION_DIT, TRAINING_LATENTS
 from lafid_assets.step import Frames, Step
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.latents import files_of
+from lafid_assets.training.origin import origin_tags
 from model.presets import Preset, preset
 from resources.shard_store import ShardStore
+from resources.tracking import Tracking
+from resources.trainer.client import TrainerClient
+from resources.trainer.job import Finished, TrainingJob
 from resources.warehouse import Warehouse
 
-LOGGER = logging.getLogger("lafid.training")
 RUNS_FOLDER = "training_runs"
 STEP = Step(
     writes=(FUSION_DIT,),
@@ -51,51 +54,63 @@ def fusion_dit(
     config: FusionDitConfig,
     store: dg.ResourceParam[ShardStore],
     warehouse: dg.ResourceParam[Warehouse],
+    tracking: dg.ResourceParam[Tracking],
+    trainer: dg.ResourceParam[TrainerClient],
 ) -> dg.MaterializeResult:
-    """The video DiT with its three face experts, trained on the train split; a killed run goes on where it stopped."""
+    """The video DiT with its three face experts, trained on the train split; an interrupted run goes on where it stopped."""
+    chosen = config.resolved()
+    trained: list[Finished] = []
+
+    def compute() -> Frames:
+        job = _job(chosen, store, tracking, context.run_id)
+        trained.append(trainer.train(context, job))
+        return {FUSION_DIT.name: FUSION_DIT.frame([_row(job, trained[0], store)])}
+
     return STEP.materialize(
         context,
         config,
         store,
         warehouse,
-        lambda: {FUSION_DIT.name: FUSION_DIT.frame([_train(config.resolved(), store)])},
-        outside=config.resolved().model_dump(mode="json"),
+        compute,
+        outside=chosen.model_dump(mode="json"),
         intact=lambda frames: all(store.exists(f"{path}/lafid.json") for path in frames[FUSION_DIT.name]["checkpoint_path"]),
-        metadata=_describe,
+        metadata=lambda frames: _describe(frames) | (_describe_training(trained[0]) if trained else {}),
     )
 
 
-def _train(chosen: Preset, store: ShardStore) -> dict[str, Any]:
-    from model.files import sha256_folder
-    from model.train import TrainReport, train
-
+def _job(chosen: Preset, store: ShardStore, tracking: Tracking, run_id: str) -> TrainingJob:
     latents = store.read_table(TRAINING_LATENTS.name)
-    files = files_of(latents, "train", store)
     version = latents["dataset_version"][0] if latents.height else ""
-
-    def report(state: TrainReport) -> None:
-        left_s = state.seconds / max(state.step, 1) * (state.steps - state.step)
-        LOGGER.info("fusion_dit: step %d of %d, loss %.4f, about %.0f s left", state.step, state.steps, state.loss, left_s)
-
-    result = train(
-        chosen,
-        files,
-        base_folder(chosen.name, store),
-        store.local_path(RUNS_FOLDER),
-        report,
+    return TrainingJob(
+        preset=chosen,
+        latent_files=tuple(files_of(latents, "train", store)),
+        base_dir=base_folder(chosen.name, store),
+        out_dir=store.local_path(RUNS_FOLDER),
         dataset_version=version,
+        tracking_uri=tracking.uri,
+        tracking_artifacts=tracking.artifacts,
+        tags=origin_tags(chosen, version, store, run_id),
     )
+
+
+def _row(job: TrainingJob, result: Finished, store: ShardStore) -> dict[str, Any]:
+    from model.files import sha256_folder
+
     return {
         "checkpoint_sha256": sha256_folder(result.checkpoint_dir),
-        "checkpoint_path": result.checkpoint_dir.relative_to(store.local_path("")).as_posix(),
-        "base_path": base_path(chosen.name),
-        "preset": chosen.name,
+        "checkpoint_path": _in_store(result.checkpoint_dir, store),
+        "base_path": base_path(job.preset.name),
+        "preset": job.preset.name,
         "steps": result.steps,
         "loss_before": result.loss_before,
         "loss_after": result.loss_after,
-        "train_clips": len(files),
-        "dataset_version": version,
+        "train_clips": len(job.latent_files),
+        "dataset_version": job.dataset_version,
     }
+
+
+def _in_store(folder: Path, store: ShardStore) -> str:
+    return folder.relative_to(store.local_path("")).as_posix()
 
 
 def _describe(frames: Frames) -> dict[str, Any]:
@@ -103,3 +118,11 @@ def _describe(frames: Frames) -> dict[str, Any]:
     return {
         name: row[name] for name in ("loss_before", "loss_after", "steps", "train_clips", "checkpoint_path", "dataset_version")
     }
+
+
+def _describe_training(result: Finished) -> dict[str, Any]:
+    """What the trainer told; its last figures under `train/`, where Dagster plots them from one training to the next."""
+    told = {"resumed_from": result.resumed_from, "mlflow_run_id": result.mlflow_run_id}
+    if result.ema_checkpoint_dir:
+        told["ema_checkpoint"] = result.ema_checkpoint_dir.as_posix()
+    return told | {f"train/{name}": value for name, value in result.metrics.items()}

@@ -1,7 +1,6 @@
 """`fusion_dit`: the training loop itself is tested in `model`; here what the asset makes of it."""
 
-from pathlib import Path
-from types import SimpleNamespace
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -13,6 +12,7 @@ from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.fusion_dit import FusionDitConfig, fusion_dit
 from resources.settings import Settings
 from resources.shard_store import ShardStore
+from resources.trainer.job import Finished, TrainingJob
 
 
 def test_config_changes_only_what_it_names() -> None:
@@ -30,48 +30,61 @@ def test_unknown_names_are_refused(wrong: dict[str, Any]) -> None:
         FusionDitConfig(**wrong).resolved()
 
 
-@pytest.fixture
-def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Stands in for the minutes of training; notes what it was asked to do."""
-    import model.train
+@dataclass(frozen=True)
+class Trainer:
+    """Stands in for the trainer's process; keeps the jobs that it was given."""
 
-    asked: list[Any] = []
+    jobs: list[TrainingJob] = field(default_factory=list)
 
-    def train(chosen: Any, files: list[Path], base: Path, runs: Path, report: Any, *, dataset_version: str) -> Any:
-        asked.append((chosen.train.steps, [path.name for path in files], base.name, dataset_version))
-        folder = runs / f"run-{len(asked)}"
+    def train(self, context: dg.AssetExecutionContext, job: TrainingJob) -> Finished:
+        self.jobs.append(job)
+        folder = job.out_dir / f"run-{len(self.jobs)}" / "checkpoint"
         folder.mkdir(parents=True)
         (folder / "lafid.json").write_text("{}")
-        report(SimpleNamespace(step=1, steps=2, loss=0.5, seconds=1.0))
-        return SimpleNamespace(checkpoint_dir=folder, steps=chosen.train.steps, loss_before=1.0, loss_after=0.5)
+        return Finished(
+            checkpoint_dir=folder,
+            steps=job.preset.train.steps,
+            resumed_from=0,
+            loss_before=1.0,
+            loss_after=0.5,
+            ema_checkpoint_dir=None,
+            mlflow_run_id="m-1",
+            metrics={"loss": 0.5, "hfu": 0.46},
+        )
 
-    monkeypatch.setattr(model.train, "train", train)
-    return asked
 
-
-def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
-    settings: Settings, store: ShardStore, row_of: Any, trainings: list[Any]
-) -> None:
+def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Settings, store: ShardStore, row_of: Any) -> None:
     rows = [
         row_of(TRAINING_LATENTS, clip_id=clip, latents_path=f"latents/{clip}.safetensors", split=split, dataset_version="v1")
         for clip, split in (("a", "train"), ("b", "test"), ("c", "validation"), ("d", "train"))
     ]
     store.write_group({"training_latents": TRAINING_LATENTS.frame(rows)}, "all", "f")
     instance = dg.DagsterInstance.ephemeral()
+    trainer = Trainer()
+    resources = build_resources(settings) | {"trainer": trainer}
+    shown: list[Any] = []
 
     def run(**config: Any) -> pl.DataFrame:
         ops = {"ops": {"fusion_dit": {"config": config}}}
-        assert dg.materialize([fusion_dit], instance=instance, resources=build_resources(settings), run_config=ops).success
+        result = dg.materialize([fusion_dit], instance=instance, resources=resources, run_config=ops)
+        [event] = result.asset_materializations_for_node("fusion_dit")
+        shown.append({name: value.value for name, value in event.metadata.items()})
         return store.read_table("fusion_dit")
 
     row = run().row(0, named=True)
-    assert trainings == [(120, ["a.safetensors", "d.safetensors"], "tiny", "v1")]
+    [job] = trainer.jobs
+    assert [path.name for path in job.latent_files] == ["a.safetensors", "d.safetensors"]
+    assert (job.preset.train.steps, job.base_dir.name, job.dataset_version) == (120, "tiny", "v1")
+    assert job.tags.keys() >= {"lafid.dataset_version", "lafid.policy", "lafid.git_commit", "lafid.seed", "dagster.run_id"}
+    assert job.tracking_uri == settings.mlflow_uri
+    assert shown[0].items() >= {"train/loss": 0.5, "train/hfu": 0.46, "mlflow_run_id": "m-1", "resumed_from": 0}.items()
     assert (row["train_clips"], row["loss_before"], row["loss_after"], row["dataset_version"]) == (2, 1.0, 0.5, "v1")
     assert store.exists(f"{row['checkpoint_path']}/lafid.json")
     run()
-    assert len(trainings) == 1
+    assert len(trainer.jobs) == 1
+    assert not [name for name in shown[1] if name.startswith("train/")]
     store.local_path(f"{row['checkpoint_path']}/lafid.json").unlink()
     run()
-    assert len(trainings) == 2
+    assert len(trainer.jobs) == 2
     run(steps=5)
-    assert trainings[-1][0] == 5
+    assert trainer.jobs[-1].preset.train.steps == 5

@@ -1,0 +1,192 @@
+"""One training step of the project's own trainer, with one lever more or less: what `train_cpu` and `train_gpu` time.
+
+Random weights of the real architectures, and clips of random numbers in the project's own files: nothing is downloaded, and a
+step does what a step of a run does. A rung that encodes online runs the VAE and the text encoder in every step besides; what
+they give is not used, so that all rungs without a face have the same loss.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan
+from transformers import UMT5Config, UMT5EncoderModel
+
+from model.base import Base, BaseInfo
+from model.base_build import build_transformer
+from model.data import Batch, ClipLatents, ClipMeta, ClipSet, write_clip_latents
+from model.execution import prepare
+from model.flow import TIMESTEPS
+from model.objective import backward
+from model.optimisation import gradient_norms, learning_rate
+from model.parallel import Ranks
+from model.presets import TEXT_ROWS, Preset
+from model.references import References
+from model.trainable import ADAPTER, FusedModel, assemble
+
+_CLIPS = 4
+_VOCABULARY = 1000
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What one step of the ladder has on."""
+
+    name: str
+    online: bool = False
+    attention: str = "native"
+    compiled: bool = False
+    fused: bool = False
+    checkpointing: bool = True
+    face: bool = False
+    batch: int = 1
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class OnlineEncoders:
+    """Sizes of the frozen encoders that a rung runs in every step."""
+
+    vae: dict[str, Any]
+    text: dict[str, Any]
+
+
+class _Faceless(FusedModel):
+    """The base and its LoRA alone; of a text-to-video base."""
+
+    def velocity(
+        self,
+        noisy: torch.Tensor,
+        sigma: torch.Tensor,
+        batch: Batch,
+        keep_face: torch.Tensor | None = None,
+        references: References | None = None,
+        first_frame: bool = True,
+    ) -> torch.Tensor:
+        return self.base.transformer(
+            hidden_states=noisy, timestep=TIMESTEPS * sigma, encoder_hidden_states=batch.text, return_dict=False
+        )[0]
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        return {name: value for name, value in super().trainable().items() if not name.startswith(ADAPTER)}
+
+
+def open_rung(preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path, device: torch.device) -> Callable[[], float]:
+    """A function that takes one more step and gives its loss. `preset` is text-to-video, with LoRA."""
+    config = preset.train.model_copy(
+        update={
+            "batch_size": rung.batch,
+            "forward_clips": None,
+            "attention": rung.attention,
+            "compile_blocks": rung.compiled,
+            "gradient_checkpointing": rung.checkpointing,
+        }
+    )
+    chosen = preset.model_copy(update={"train": config})
+    ranks = Ranks(0, 1, device)
+    clips = ClipSet(write_clips(preset, folder))
+    torch.manual_seed(0)
+    with torch.device(device):
+        transformer = build_transformer(preset.base).eval().requires_grad_(False)
+    if config.precision == "bfloat16":
+        _round_but_islands(transformer)
+    info = BaseInfo(
+        name=preset.base.name, layout=preset.base.layout, repository=None, revision=None, boundary=None, sha256="0" * 64
+    )
+    # Of a base's other components training calls none.
+    rest: dict[str, Any] = dict.fromkeys(Base.__dataclass_fields__)
+    base = Base(**rest | {"info": info, "transformer": transformer})
+    model = assemble(base, clips.batch([0]).face, preset.fusion, config)
+    if not rung.face:
+        model = _Faceless(model.base, model.fusion)
+    prepare(model, config, ranks)
+    model.set_training(True)
+    parameters = model.trainable()
+    optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, fused=rung.fused)
+    encode = _encode_online(preset, encoders, rung.batch, device, config.precision) if rung.online else None
+    taken = 0
+
+    def step() -> float:
+        nonlocal taken
+        if encode is not None:
+            encode()
+        losses = backward(model, clips, chosen, taken, ranks)
+        norms = gradient_norms(parameters)
+        norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
+        torch.nn.utils.clip_grads_with_norm_(parameters.values(), config.max_grad_norm, norm)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, taken)
+        optimizer.step()
+        optimizer.zero_grad()
+        taken += 1
+        return float(losses.flow.mean())
+
+    return step
+
+
+def write_clips(preset: Preset, folder: Path) -> list[Path]:
+    """Cached clips of random numbers, of the preset's own size."""
+    spec, clip, shapes = preset.base, preset.clip, preset.features
+    frames = 1 + (clip.frames - 1) // spec.temporal_factor
+    size = (spec.latent_channels, frames, clip.height // spec.spatial_factor, clip.width // spec.spatial_factor)
+    dice = torch.Generator().manual_seed(0)
+    files = []
+    for number in range(_CLIPS):
+        meta = ClipMeta(
+            clip_id=f"clip-{number}",
+            caption="random",
+            fps=clip.fps,
+            face_engine="none",
+            face_engine_version="1",
+            base_sha256="0" * 64,
+            encoders_fingerprint="none",
+        )
+        files.append(folder / f"{number}.safetensors")
+        write_clip_latents(
+            files[-1],
+            ClipLatents(
+                latents=torch.randn(size, generator=dice),
+                text=torch.randn(TEXT_ROWS // 2, spec.transformer.text_dim, generator=dice),
+                null_text=torch.randn(1, spec.transformer.text_dim, generator=dice),
+                identity=torch.nn.functional.normalize(torch.randn(shapes.identity_width, generator=dice), dim=0),
+                semantic=torch.randn(shapes.semantic_tokens, shapes.semantic_width, generator=dice),
+                detail=torch.randn(shapes.detail_tokens, shapes.detail_width, generator=dice),
+                meta=meta,
+            ),
+        )
+    return files
+
+
+def bare(preset: Preset) -> Preset:
+    """Without aligner and references: the ladder's face branch is the branch alone, and its clips hold no views."""
+    parts = preset.fusion.model_copy(update={"aligner": None, "references": None})
+    return preset.model_copy(update={"fusion": parts})
+
+
+def _round_but_islands(transformer: Any) -> None:
+    """What diffusers does when it loads a base in bfloat16."""
+    islands = transformer._keep_in_fp32_modules
+    for name, parameter in transformer.named_parameters():
+        if not any(island in name.split(".") for island in islands):
+            parameter.data = parameter.data.bfloat16()
+
+
+def _encode_online(
+    preset: Preset, encoders: OnlineEncoders, batch: int, device: torch.device, precision: str
+) -> Callable[[], None]:
+    number = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    clip = preset.clip
+    with torch.device(device):
+        vae = AutoencoderKLWan(**encoders.vae).to(number).eval().requires_grad_(False)
+        text = UMT5EncoderModel(UMT5Config(**encoders.text)).to(number).eval().requires_grad_(False)
+        video = torch.rand(batch, 3, clip.frames, clip.height, clip.width, dtype=number) * 2 - 1
+        ids = torch.randint(0, _VOCABULARY, (batch, TEXT_ROWS))
+
+    @torch.no_grad()
+    def encode() -> None:
+        vae.encode(video).latent_dist.sample()
+        text(ids)
+
+    return encode

@@ -1,0 +1,36 @@
+"""What a training run says about where it comes from, while it trains: in MLflow, before there is a checkpoint to register.
+
+Belongs here: facts -> tags. Not here: the tags of a registered version (`release.lineage`), writing them (`resources.trainer`).
+"""
+
+import json
+
+import polars as pl
+
+from lafid_assets.dataset.versions import known_versions
+from lafid_assets.release.lineage import git_commit
+from model.presets import Preset
+from resources.shard_store import ShardStore
+
+
+def origin_tags(chosen: Preset, dataset_version: str, store: ShardStore, run_id: str) -> dict[str, str]:
+    """Dataset version, policies that decided it, code, run, preset and seed; the base's own are added by the trainer.
+
+    Args:
+        run_id: Dagster's run.
+    """
+    return {
+        "lafid.dataset_version": dataset_version,
+        "lafid.policy": ", ".join(_policies(dataset_version, store)) or "none recorded",
+        "lafid.git_commit": git_commit(),
+        "lafid.preset": chosen.name,
+        "lafid.seed": str(chosen.train.seed),
+        "dagster.run_id": run_id,
+    }
+
+
+def _policies(dataset_version: str, store: ShardStore) -> list[str]:
+    """Names of the policies that decided which clips are in the version, sorted."""
+    rows = known_versions(store).filter(pl.col("dataset_version") == dataset_version)
+    decided_by = [json.loads(text) for text in rows["decided_by"]]
+    return sorted({name for tables in decided_by for columns in tables.values() for name in columns.get("policy", [])})

@@ -1,0 +1,86 @@
+"""What passes between worker and trainer: the job that goes in, and how it ended.
+
+Belongs here: those types and the file that carries the job. Not here: processes (`client`, `supervisor`), training (`child`).
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from model.files import whole_file
+from model.presets import Preset
+
+INTERRUPTED_EXIT = os.EX_TEMPFAIL
+"""75, "temporary failure": the state is saved and the same job goes on from it."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainingJob(_Frozen):
+    """All that a trainer is told. Every rank of every node reads the same file."""
+
+    preset: Preset
+    latent_files: tuple[Path, ...] = Field(description="cached clips to train on")
+    base_dir: Path = Field(description="the base they were encoded with")
+    out_dir: Path = Field(description="where runs keep their states and checkpoints")
+    dataset_version: str
+    tracking_uri: str = Field(description="MLflow's tracking store")
+    tracking_artifacts: Path = Field(description="where MLflow keeps artifacts when that store is a local one")
+    tags: dict[str, str] = Field(description="of the MLflow run: where this training comes from")
+
+    @property
+    def key(self) -> str:
+        """Names the training, whoever runs it and however often it is resumed: 16 hex digits over preset, clips and version."""
+        files = sorted(path.name for path in self.latent_files)
+        facts = [self.preset.model_dump(mode="json"), files, self.base_dir.name, self.dataset_version]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def folder(self) -> Path:
+        """Where the job's own file and the trainer's output lie."""
+        return self.out_dir / "launches" / self.key
+
+    def write(self) -> Path:
+        """Puts the job into its folder; an earlier one of the same key is replaced."""
+        path = self.folder / "job.json"
+        with whole_file(path) as temporary:
+            temporary.write_text(self.model_dump_json(indent=2) + "\n")
+        return path
+
+
+class Finished(_Frozen):
+    """The checkpoint is there."""
+
+    kind: Literal["finished"] = "finished"
+    checkpoint_dir: Path
+    steps: int
+    resumed_from: int
+    loss_before: float
+    loss_after: float
+    ema_checkpoint_dir: Path | None = Field(description="the averaged weights as a checkpoint of their own, where wanted")
+    mlflow_run_id: str | None = Field(description="None from a rank that does not speak")
+    metrics: dict[str, float] = Field(description="of the last report; none where the checkpoint was there already")
+
+
+class Interrupted(_Frozen):
+    """SIGTERM came; the state after `step` updates is saved."""
+
+    kind: Literal["interrupted"] = "interrupted"
+    step: int
+
+
+class Failed(_Frozen):
+    """The trainer raised; the message says what and, where it knows, the remedy."""
+
+    kind: Literal["failed"] = "failed"
+    message: str
+
+
+Ending = Annotated[Finished | Interrupted | Failed, Field(discriminator="kind")]
+ENDING: TypeAdapter[Finished | Interrupted | Failed] = TypeAdapter(Ending)

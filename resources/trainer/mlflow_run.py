@@ -1,0 +1,92 @@
+"""A training as one run in MLflow, however often it was interrupted and resumed.
+
+Belongs here: reports -> metrics, a job -> parameters and tags. Not here: checkpoints as LoggedModels (`model.package`, called by
+the release), where the store is (`resources.tracking`).
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from model.presets import Preset
+from resources.tracking import EXPERIMENT, Tracking
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+    from model.train_report import TrainReport
+
+LOGGER = logging.getLogger("lafid.training")
+KEY_TAG = "lafid.training"
+METRICS_AT_ONCE = 1000
+"""MLflow's limit for one request."""
+PLAIN_FIGURES = ("loss", "grad_norm", "lr", "seconds")
+
+RunEnd = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+class MlflowRun:
+    """What the report callback tells MLflow. One request a report; a report that MLflow refused is sent again with the next."""
+
+    def __init__(self, tracking: Tracking, key: str, preset: Preset, tags: Mapping[str, str]) -> None:
+        """Opens the run of the training `key`, or goes on in the one that is there."""
+        # Its defaults would hold up training for minutes when the server is away; what it missed is sent again anyway.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        self._client = tracking.connect()
+        self._unsent: list[Metric] = []
+        experiment = self._client.get_experiment_by_name(EXPERIMENT).experiment_id
+        known = self._client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+        run = known[0] if known else self._client.create_run(experiment, run_name=f"{preset.name}-{key}", tags={KEY_TAG: key})
+        self.run_id: str = run.info.run_id
+        self._client.update_run(self.run_id, status="RUNNING")
+        self._describe(preset, tags)
+
+    def report(self, state: "TrainReport") -> None:
+        """All figures of one report at its step."""
+        from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
+
+        figures = {name: getattr(state, name) for name in PLAIN_FIGURES} | state.metrics
+        now_ms = int(time.time() * 1000)
+        self._unsent += [Metric(name, value, now_ms, state.step) for name, value in figures.items()]
+        try:
+            self._send()
+        except MlflowException as error:
+            LOGGER.warning("MLflow took no metrics (%s): %d are kept for the next report", error, len(self._unsent))
+
+    def end(self, status: RunEnd) -> None:
+        """Sends what is left and closes the run. Training is over: that MLflow is away cannot undo it, and is told."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._send()
+            self._client.set_terminated(self.run_id, status)
+        except MlflowException as error:
+            LOGGER.warning("MLflow run %s stays open, %d metrics are lost (%s)", self.run_id, len(self._unsent), error)
+
+    def _send(self) -> None:
+        while batch := self._unsent[:METRICS_AT_ONCE]:
+            self._client.log_batch(self.run_id, metrics=batch)
+            del self._unsent[: len(batch)]
+
+    def _describe(self, preset: Preset, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import Param, RunTag
+
+        params = [Param(name, _text(value)) for name, value in _flat(preset.model_dump(mode="json"))]
+        # A resumed training has the same parameters: they are part of its key.
+        self._client.log_batch(self.run_id, params=params, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for name, value in settings.items():
+        flat += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+    return flat
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

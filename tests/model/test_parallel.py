@@ -1,0 +1,160 @@
+"""Several processes: shares of a batch, sums of gradients, and two real ones that train what one trains."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from model.parallel import Ranks, join_ranks
+from model.presets import Preset
+from model.train import TrainingError, TrainReport, train
+
+CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
+WORKER = """
+import json, os, sys, torch
+from pathlib import Path
+from model.presets import Preset
+from model.train import train
+torch.set_num_threads(1)
+task = json.loads(Path(sys.argv[1]).read_text())
+for (name, preset), port in zip(task["presets"].items(), task["ports"]):
+    os.environ["MASTER_PORT"] = str(port)
+    heard = []
+    result = train(Preset(**preset), [Path(f) for f in task["files"]], Path(task["base"]), Path(task["out"]) / name,
+                   lambda r: heard.append((r.loss, r.grad_norm, sorted(r.metrics))), dataset_version="v1", device="cpu")
+    print(json.dumps({"name": name, "heard": heard, "checkpoint": str(result.checkpoint_dir)}), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("rows", "world"), [(5, 2), (4, 4), (32, 3)])
+def test_shares_are_the_batch_and_nearly_even(rows: int, world: int) -> None:
+    shares = [Ranks(rank, world, CPU).share(rows) for rank in range(world)]
+    assert [row for share in shares for row in share] == list(range(rows))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_alone_everything_is_as_it_is() -> None:
+    ranks = Ranks(0, 1, CPU)
+    parameter = nn.Parameter(torch.ones(2))
+    ranks.sum_gradients([parameter])
+    assert parameter.grad is None
+    assert torch.equal(ranks.sum(torch.ones(2)), torch.ones(2))
+    assert ranks.any(True)
+    assert not ranks.any(False)
+    ranks.wait()
+
+
+def test_a_gradient_that_another_process_has_is_summed_and_one_that_none_has_stays_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other process has gradients of ones, of the second parameter and the third."""
+    here, both, there, none = (nn.Parameter(torch.zeros(2)) for _ in range(4))
+    here.grad, both.grad = torch.full((2,), 2.0), torch.full((2,), 3.0)
+    theirs = iter([torch.tensor([0.0, 1.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 1.0, 1.0]), torch.ones(2)])
+    monkeypatch.setattr("model.parallel.dist.all_reduce", lambda tensor: tensor.add_(next(theirs)))
+    monkeypatch.setattr("model.parallel._BUCKET", 4)
+    Ranks(0, 2, CPU).sum_gradients([here, both, there, none])
+    assert here.grad.tolist() == [2.0, 2.0]
+    assert both.grad.tolist() == [4.0, 4.0]
+    assert there.grad.tolist() == [1.0, 1.0]
+    assert none.grad is None
+
+
+def test_without_an_environment_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with join_ranks("cpu") as ranks:
+        assert ranks == Ranks(0, 1, CPU)
+        assert ranks.leads
+
+
+def test_two_processes_train_what_one_trains(
+    quick: Callable[..., Preset], latent_files: list[Path], base_dir: Path, tmp_path: Path
+) -> None:
+    """Over gloo: an uneven batch in uneven parts, then with the frozen base sharded between them."""
+    plain = quick(steps=3, batch_size=5, forward_clips=2, trainable="adapter_and_lora", lr=1e-3)
+    sharded = quick(steps=2, batch_size=4, trainable="adapter_and_lora", lr=1e-3, shard_base=True)
+    presets = {"plain": plain, "sharded": sharded}
+    alone: dict[str, list[TrainReport]] = {name: [] for name in presets}
+    whole = {
+        name: train(preset, latent_files, base_dir, tmp_path, alone[name].append, dataset_version="v1", device="cpu")
+        for name, preset in presets.items()
+    }
+    task = tmp_path / "task.json"
+    described = {name: preset.model_dump() for name, preset in presets.items()}
+    places = {"files": [str(file) for file in latent_files], "base": str(base_dir), "out": str(tmp_path / "two")}
+    task.write_text(json.dumps({"presets": described, "ports": _free_ports(len(presets)), **places}))
+    leader, follower = _run_two(task)
+    assert [line["name"] for line in leader] == list(presets)
+    for line, silent in zip(leader, follower, strict=True):
+        name = line["name"]
+        assert silent["heard"] == []
+        assert len(line["heard"]) == len(alone[name]) == presets[name].train.steps
+        for (loss, grad_norm, figures), report in zip(line["heard"], alone[name], strict=True):
+            assert loss == pytest.approx(report.loss, rel=1e-4)
+            assert grad_norm == pytest.approx(report.grad_norm, rel=1e-3)
+            assert figures == sorted(report.metrics)
+        for part in ("adapter/diffusion_pytorch_model.safetensors", "lora/pytorch_lora_weights.safetensors"):
+            one, two = load_file(whole[name].checkpoint_dir / part), load_file(Path(line["checkpoint"]) / part)
+            assert one.keys() == two.keys()
+            for key, value in one.items():
+                assert torch.allclose(value, two[key], atol=2e-4), key
+
+
+@pytest.mark.parametrize(
+    ("shard_base", "message"), [(True, "equal shares, not 1 and a batch of 3"), (False, "share a batch of 3")]
+)
+def test_batches_that_processes_cannot_share_are_refused(
+    quick: Callable[..., Preset],
+    latent_files: list[Path],
+    base_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shard_base: bool,
+    message: str,
+) -> None:
+    world = 2 if shard_base else 4
+    monkeypatch.setattr("model.train.join_ranks", lambda _device: nullcontext(Ranks(0, world, CPU)))
+    config = quick(batch_size=3, shard_base=shard_base)
+    with pytest.raises(TrainingError, match=message):
+        train(config, latent_files, base_dir, tmp_path, lambda _: None, dataset_version="v1")
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [free.getsockname()[1] for free in sockets]
+
+
+def _run_two(task: Path) -> list[list[dict]]:
+    """What each of two processes printed, a line a run."""
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(task)],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    printed = []
+    for process in processes:
+        out, error = process.communicate(timeout=300)
+        assert process.returncode == 0, error[-3000:]
+        printed.append([json.loads(line) for line in out.splitlines() if line.startswith("{")])
+    return printed

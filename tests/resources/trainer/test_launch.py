@@ -1,0 +1,104 @@
+"""What an installation may say of how the trainer is launched: shapes only, no cluster is asked."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from lafid_assets.definitions import build_defs
+from resources.settings import PROJECT_ROOT, Settings
+from resources.trainer.launch import LaunchConfig, LaunchUnusable
+
+FILES = sorted((PROJECT_ROOT / "deploy").glob("launch.*.toml"))
+
+
+def test_without_a_file_this_python_trains_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAFID_LAUNCH", raising=False)
+    assert LaunchConfig.from_environment() == LaunchConfig()
+    assert LaunchConfig().command(Path("job.json")) == [sys.executable, "-m", "resources.trainer.child", "job.json"]
+
+
+def test_torchrun_runs_the_same_module() -> None:
+    command = LaunchConfig(launcher=("torchrun", "--nproc-per-node", "8")).command(Path("job.json"))
+    assert command == ["torchrun", "--nproc-per-node", "8", "-m", "resources.trainer.child", "job.json"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_shipped_files_bring_the_run_to_its_machine(path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their tags are on the job as Dagster's run launchers read them: strings, tables as JSON."""
+    monkeypatch.setenv("LAFID_LAUNCH", str(path))
+    launch = LaunchConfig.from_environment()
+    defs = build_defs(settings)
+    assert defs.resources["trainer"].launch == launch
+    tags = defs.resolve_job_def("train_and_register").run_tags
+    assert launch.tags
+    for name, value in launch.tags.items():
+        assert tags[name] == value if isinstance(value, str) else json.loads(tags[name]) == value
+    assert not launch.tags.keys() & defs.resolve_job_def("refresh_dataset").run_tags.keys()
+
+
+def test_both_engines_have_a_file() -> None:
+    assert {path.name for path in FILES} == {"launch.kubernetes.toml", "launch.ecs.toml"}
+
+
+K8S = "dagster-k8s/config"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"launcher": ()}, "at least 1"),
+        ({"launcher": ("torchrun", " ")}, "an empty word"),
+        ({"launcher": ("torchrun", "-m", "model.train")}, "without -m"),
+        ({"launcher": ("torchrun", "--nnodes=2")}, "--nnodes needs --rdzv-endpoint"),
+        ({"grace_s": 0}, "greater than 0"),
+        ({"tags": {"team": 3}}, "team must be a string"),
+        ({"tags": {"ecs/cpu": "8 cores"}}, "ecs/cpu must be a number in quotes"),
+        ({"tags": {"ecs/gpu": "1"}}, "EcsRunLauncher reads no ecs/gpu"),
+        ({"tags": {"ecs/run_task_kwargs": []}}, "ecs/run_task_kwargs must be a table"),
+        ({"tags": {K8S: "gpu"}}, "must be a table"),
+        ({"tags": {K8S: {"containers": {}}}}, "has no containers"),
+        ({"tags": {K8S: {}}}, "Kubernetes kills the pod after 30 s, .* to at least 130"),
+        ({"tags": {K8S: {"pod_spec_config": {"terminationGracePeriodSeconds": 129}}}}, "after 129 s"),
+        ({"prefix": ["torchrun"]}, "Extra inputs"),
+    ],
+)
+def test_what_cannot_work_is_refused(wrong: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        LaunchConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    "fine",
+    [
+        {"launcher": ("torchrun", "--nnodes=2", "--rdzv_endpoint=head:29500")},
+        {"tags": {"team": "faces"}},
+        {"tags": {K8S: {"pod_spec_config": {"terminationGracePeriodSeconds": 130}}}},
+        {"tags": {K8S: {"pod_spec_config": {"termination_grace_period_seconds": 130}}}},
+    ],
+)
+def test_what_can_work_is_not(fine: dict[str, Any]) -> None:
+    assert LaunchConfig(**fine).model_dump(include=set(fine)) == fine
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("launcher = [", "cannot read .*launch.toml .*: set LAFID_LAUNCH to a launch file"),
+        ('grace_s = "long"', "launch.toml: grace_s: Input should be a valid number"),
+        ('[tags]\n"ecs/gpu" = "1"', "launch.toml: tags: EcsRunLauncher reads no ecs/gpu"),
+        (None, "cannot read .*launch.toml .*: set LAFID_LAUNCH to a launch file"),
+    ],
+)
+def test_bad_file_is_one_line_that_names_it(
+    text: str | None, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "launch.toml"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setenv("LAFID_LAUNCH", str(path))
+    with pytest.raises(LaunchUnusable, match=complaint):
+        LaunchConfig.from_environment()
