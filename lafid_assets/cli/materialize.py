@@ -169,6 +169,7 @@ def _why(result: dg.ExecuteInProcessResult, partition: str | None) -> str:
         error = event.step_failure_data.error
         while error is not None and error.cause is not None:
             error = error.cause
-        message = " ".join(error.message.split()) if error else "no message"
+        # Of a trainer's failure the first line says what happened; the lines of its log that follow are in the run's own log.
+        message = " ".join(error.message.strip().splitlines()[0].split()) if error and error.message.strip() else "no message"
         return f"{event.step_key}{where} failed: {message} [run {result.run_id[:8]}; `lafid ui` shows its log]"
     return f"run {result.run_id[:8]}{where} failed: `lafid ui` shows its log"
