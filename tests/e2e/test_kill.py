@@ -28,8 +28,8 @@ def footage(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("footage")
     wanted = demo.rows(
         "(SELECT path FROM raw_clips JOIN lafid_dataset USING (clip_id, path) ORDER BY path LIMIT 1)"
-        " UNION (SELECT path FROM raw_clips JOIN pose_filtered_clips USING (clip_id)"
-        " WHERE pose_filtered_clips.reason = 'no_face' ORDER BY path LIMIT 1)"
+        " UNION (SELECT path FROM raw_clips JOIN face_clips USING (clip_id)"
+        " WHERE face_clips.reason = 'no_face' ORDER BY path LIMIT 1)"
         " UNION (SELECT path FROM raw_clips WHERE reason = 'unreadable' LIMIT 1)"
     )
     for (path,) in wanted:
