@@ -21,7 +21,7 @@ import pytest
 from lafid_assets.faces import shard_analysis
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
 from lafid_assets.faces.clip_record import TRIES, Engine
-from lafid_assets.faces.shard_analysis import TABLES, Frames, ShardRecipe, analyse_shard, is_settled, over_budget, written_before
+from lafid_assets.faces.shard_analysis import TABLES, Frames, ShardRecipe, analyse_shard, is_settled, written_before
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import FACE_CLIPS, RAW_CLIPS
@@ -306,35 +306,6 @@ def test_shard_without_a_clip_to_analyse_has_its_rows(clips: Any, ledger: Any, t
     assert _endings(frames) == {"gone": ("skipped", "upstream", 0)}
     assert frames["face_info"].height == frames["face_frames"].height == 0
     assert _runs(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("failed", "unread", "tried", "message"),
-    [
-        ({"crashed": 3}, 0, 3, None),
-        ({"crashed": 4}, 0, 100, None),
-        ({"crashed": 4}, 0, 60, "4 of 60 clips failed (crashed 4), more than the error budget of 5.0% allows"),
-        ({"decode_failed": 3, "deadline": 2, "quarantined": 1}, 0, 100, "(decode_failed 3, deadline 2, quarantined 1)"),
-        ({}, 4, 0, "4 of 4 clips failed (unreadable 4), more than"),
-        ({"crashed": 1}, 5, 95, "6 of 100 clips failed (unreadable 5, crashed 1), more than"),
-        ({}, 5, 95, None),
-    ],
-)
-def test_budget_is_of_the_clips_that_were_tried(
-    failed: dict[str, int], unread: int, tried: int, message: str | None, row_of: Callable[..., dict[str, Any]]
-) -> None:
-    statuses = {"deadline": "timeout", "quarantined": "skipped"}
-    rows = [(statuses.get(reason, "error"), reason, 1) for reason, count in failed.items() for _ in range(count)]
-    rows += [("ok", None, 1)] * (tried - len(rows)) + [("skipped", "upstream", 0)] * 500
-    frame = FACE_CLIPS.frame(
-        row_of(FACE_CLIPS, clip_id=f"{number:04d}", status=status, reason=reason, attempts=attempts)
-        for number, (status, reason, attempts) in enumerate(rows)
-    )
-    raw = [{"status": "error", "reason": "unreadable"}] * unread + [{"status": "skipped", "reason": "file_missing"}] * 500
-    raw += [{"status": "ok"}] * tried
-    probed = RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=f"{number:04d}", **row) for number, row in enumerate(raw))
-    told = over_budget(frame, probed, ShardLimits())
-    assert (told is None) if message is None else (message in str(told))
 
 
 @pytest.mark.usefixtures("bookkeeping")
