@@ -1,0 +1,59 @@
+"""One item ahead: the same items, made while the one before is used, and nothing left running."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from model.ahead import one_ahead
+
+
+def test_items_come_in_order_and_the_end_is_the_end() -> None:
+    with ThreadPoolExecutor(1) as reader:
+        assert list(one_ahead(iter(range(1, 8)), reader)) == list(range(1, 8))
+        assert list(one_ahead(iter(()), reader)) == []
+
+
+def test_the_next_item_is_made_in_another_thread_while_one_is_used_and_none_further() -> None:
+    made: list[int] = []
+    threads: set[int] = set()
+    second = threading.Event()
+
+    def items() -> Iterator[int]:
+        for number in range(1, 6):
+            made.append(number)
+            threads.add(threading.get_ident())
+            if number == 2:
+                second.set()
+            yield number
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead = one_ahead(items(), reader)
+        assert next(ahead) == 1
+        assert second.wait(10)  # nobody asked for it yet
+        assert next(ahead) == 2
+        reader.submit(lambda: None).result()
+        assert made == [1, 2, 3]
+    assert threads and threading.get_ident() not in threads
+
+
+def test_an_error_is_raised_where_its_item_would_have_come() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise OSError("clip-7 is torn")
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead = one_ahead(items(), reader)
+        assert next(ahead) == 1
+        with pytest.raises(OSError, match="clip-7 is torn"):
+            next(ahead)
+
+
+def test_whoever_stops_early_leaves_no_thread() -> None:
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt), ThreadPoolExecutor(1) as reader:
+        for item in one_ahead(iter(range(1, 1000)), reader):
+            if item == 3:
+                raise KeyboardInterrupt
+    assert threading.active_count() == before
