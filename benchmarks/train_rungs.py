@@ -5,7 +5,9 @@ step does what a step of a run does. A rung that encodes online runs the VAE and
 they give is not used, so that all rungs without a face have the same loss.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,20 @@ import torch
 from diffusers import AutoencoderKLWan
 from transformers import UMT5Config, UMT5EncoderModel
 
+from model.ahead import one_ahead
 from model.base import Base, BaseInfo
 from model.base_build import build_transformer
-from model.data import Batch, ClipLatents, ClipMeta, ClipSet, write_clip_latents
+from model.clip_list import ClipMeta
+from model.clip_parts import ClipLatents, write_clips
+from model.data import Batch, ClipSet
+from model.draws import draw_steps
 from model.execution import prepare
-from model.flow import TIMESTEPS
+from model.flow import TIMESTEPS, token_timesteps
 from model.objective import backward
 from model.optimisation import gradient_norms, learning_rate
+from model.order import Order
 from model.parallel import Ranks
-from model.presets import TEXT_ROWS, Preset
+from model.presets import TEXT_ROWS, Injection, Preset
 from model.references import References
 from model.trainable import ADAPTER, FusedModel, assemble
 
@@ -40,7 +47,8 @@ class Rung:
     compiled: bool = False
     fused: bool = False
     checkpointing: bool = True
-    face: bool = False
+    ahead: bool = True
+    face: Injection | None = None
     batch: int = 1
     deterministic: bool = False
 
@@ -54,7 +62,7 @@ class OnlineEncoders:
 
 
 class _Faceless(FusedModel):
-    """The base and its LoRA alone; of a text-to-video base."""
+    """The base and its LoRA alone; of a base that draws from text."""
 
     def velocity(
         self,
@@ -65,16 +73,22 @@ class _Faceless(FusedModel):
         references: References | None = None,
         first_frame: bool = True,
     ) -> torch.Tensor:
-        return self.base.transformer(
-            hidden_states=noisy, timestep=TIMESTEPS * sigma, encoder_hidden_states=batch.text, return_dict=False
+        transformer, timestep = self.base.transformer, TIMESTEPS * sigma
+        if self.base.info.layout == "ti2v":
+            timestep = token_timesteps(sigma, noisy, transformer.config.patch_size, first_frame)
+        return transformer(
+            hidden_states=noisy, timestep=timestep, encoder_hidden_states=batch.text, return_dict=False
         )[0]
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         return {name: value for name, value in super().trainable().items() if not name.startswith(ADAPTER)}
 
 
-def open_rung(preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path, device: torch.device) -> Callable[[], float]:
-    """A function that takes one more step and gives its loss. `preset` is text-to-video, with LoRA."""
+@contextmanager
+def open_rung(
+    preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path, device: torch.device
+) -> Iterator[Callable[[], float]]:
+    """A function that takes one more step and gives its loss. `preset` is `bare`, of a base that draws from text."""
     config = preset.train.model_copy(
         update={
             "batch_size": rung.batch,
@@ -84,9 +98,10 @@ def open_rung(preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path
             "gradient_checkpointing": rung.checkpointing,
         }
     )
-    chosen = preset.model_copy(update={"train": config})
+    fusion = preset.fusion.model_copy(update={"injection": rung.face or preset.fusion.injection})
+    chosen = preset.model_copy(update={"train": config, "fusion": fusion})
     ranks = Ranks(0, 1, device)
-    clips = ClipSet(write_clips(preset, folder))
+    clips = ClipSet(write_clips(folder, _random_clips(preset)))
     torch.manual_seed(0)
     with torch.device(device):
         transformer = build_transformer(preset.base).eval().requires_grad_(False)
@@ -98,71 +113,68 @@ def open_rung(preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path
     # Of a base's other components training calls none.
     rest: dict[str, Any] = dict.fromkeys(Base.__dataclass_fields__)
     base = Base(**rest | {"info": info, "transformer": transformer})
-    model = assemble(base, clips.batch([0]).face, preset.fusion, config)
-    if not rung.face:
+    model = assemble(base, clips.batch([0]).face, fusion, config)
+    if rung.face is None:
         model = _Faceless(model.base, model.fusion)
     prepare(model, config, ranks)
     model.set_training(True)
     parameters = model.trainable()
     optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, fused=rung.fused)
     encode = _encode_online(preset, encoders, rung.batch, device, config.precision) if rung.online else None
-    taken = 0
+    order = Order(tuple(clips.buckets.values()), rung.batch, config.seed)
+    drawn = draw_steps(clips, order, chosen, 0, ranks)
 
     def step() -> float:
-        nonlocal taken
         if encode is not None:
             encode()
-        losses = backward(model, clips, chosen, taken, ranks)
+        draws = next(coming)
+        losses = backward(model, draws, chosen, ranks)
         norms = gradient_norms(parameters)
         norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
         torch.nn.utils.clip_grads_with_norm_(parameters.values(), config.max_grad_norm, norm)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, taken)
+            group["lr"] = learning_rate(config, draws.step)
         optimizer.step()
         optimizer.zero_grad()
-        taken += 1
         return float(losses.flow.mean())
 
-    return step
+    with ThreadPoolExecutor(1) as reader:
+        coming = (draws for draws, _ in one_ahead(drawn, reader)) if rung.ahead else drawn
+        yield step
 
 
-def write_clips(preset: Preset, folder: Path) -> list[Path]:
-    """Cached clips of random numbers, of the preset's own size."""
+def _random_clips(preset: Preset) -> Iterator[ClipLatents]:
+    """Of the preset's own size."""
     spec, clip, shapes = preset.base, preset.clip, preset.features
     frames = 1 + (clip.frames - 1) // spec.temporal_factor
     size = (spec.latent_channels, frames, clip.height // spec.spatial_factor, clip.width // spec.spatial_factor)
     dice = torch.Generator().manual_seed(0)
-    files = []
     for number in range(_CLIPS):
-        meta = ClipMeta(
-            clip_id=f"clip-{number}",
-            caption="random",
-            fps=clip.fps,
-            face_engine="none",
-            face_engine_version="1",
-            base_sha256="0" * 64,
-            encoders_fingerprint="none",
-        )
-        files.append(folder / f"{number}.safetensors")
-        write_clip_latents(
-            files[-1],
-            ClipLatents(
-                latents=torch.randn(size, generator=dice),
-                text=torch.randn(TEXT_ROWS // 2, spec.transformer.text_dim, generator=dice),
-                null_text=torch.randn(1, spec.transformer.text_dim, generator=dice),
-                identity=torch.nn.functional.normalize(torch.randn(shapes.identity_width, generator=dice), dim=0),
-                semantic=torch.randn(shapes.semantic_tokens, shapes.semantic_width, generator=dice),
-                detail=torch.randn(shapes.detail_tokens, shapes.detail_width, generator=dice),
-                meta=meta,
+        yield ClipLatents(
+            latents=torch.randn(size, generator=dice),
+            text=torch.randn(TEXT_ROWS // 2, spec.transformer.text_dim, generator=dice),
+            null_text=torch.randn(1, spec.transformer.text_dim, generator=dice),
+            identity=torch.nn.functional.normalize(torch.randn(shapes.identity_width, generator=dice), dim=0),
+            semantic=torch.randn(shapes.semantic_tokens, shapes.semantic_width, generator=dice),
+            detail=torch.randn(shapes.detail_tokens, shapes.detail_width, generator=dice),
+            meta=ClipMeta(
+                clip_id=f"clip-{number}",
+                caption="random",
+                bucket=clip.bucket,
+                fps=clip.fps,
+                face_engine="none",
+                face_engine_version="1",
+                base_sha256="0" * 64,
+                encoders_fingerprint="none",
             ),
         )
-    return files
 
 
-def bare(preset: Preset) -> Preset:
-    """Without aligner and references: the ladder's face branch is the branch alone, and its clips hold no views."""
+def bare(preset: Preset, lora_rank: int) -> Preset:
+    """Without aligner and references, with LoRA: the ladder's face branch is the branch alone, and its clips hold no views."""
     parts = preset.fusion.model_copy(update={"aligner": None, "references": None})
-    return preset.model_copy(update={"fusion": parts})
+    lora = {"trainable": "adapter_and_lora", "lora_rank": lora_rank, "lora_alpha": lora_rank}
+    return preset.model_copy(update={"fusion": parts, "train": preset.train.model_copy(update=lora)})
 
 
 def _round_but_islands(transformer: Any) -> None:
