@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from model.presets import PRESETS, TrainConfig, preset
+from model.presets import PRESETS, Stage, TrainConfig, preset
 
 
 def test_an_unknown_name_lists_those_that_exist() -> None:
@@ -46,3 +46,13 @@ def test_clips_and_views_are_sizes_that_their_base_can_read() -> None:
         assert all(side % token == 0 for side in (chosen.clip.height, chosen.clip.width, chosen.clip.view_side))
         assert (chosen.clip.frames - 1) % chosen.base.temporal_factor == 0
         assert chosen.name == chosen.base.name
+
+
+def test_stages_follow_each_other_and_end_with_whole_clips() -> None:
+    config = preset("tiny").train.model_dump()
+    stages = [Stage(until_step=3, frames=5), Stage(until_step=8, frames=9)]
+    train = TrainConfig(**config | {"curriculum": stages})
+    assert [train.most_frames(step) for step in (0, 2, 3, 7, 8, 100)] == [5, 5, 9, 9, None, None]
+    assert preset("tiny").train.most_frames(0) is None
+    with pytest.raises(ValidationError, match=r"stages end at steps \[8, 3\]: let each end after the one before"):
+        TrainConfig(**config | {"curriculum": stages[::-1]})
