@@ -12,13 +12,14 @@ import multiprocessing
 import random
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from model.presets import Preset, preset
+from model.presets import ClipSize, Preset, preset
 
 STEPS = 12
+SIZE = ClipSize(frames=3, height=16, width=16, view_side=16)
 MOST_DELAY_S = 0.1
 """About a step and the saving of its state."""
 
@@ -32,7 +33,7 @@ class Run:
     """What `train` is called with."""
 
     preset: Preset
-    latent_files: tuple[Path, ...]
+    clip_list: Path
     base_dir: Path
     out_dir: Path
     device: str = "cpu"
@@ -92,8 +93,69 @@ def _train(run: Run, tell: Connection) -> None:
         exact = [progress.loss, progress.grad_norm, progress.metrics["loss_contrastive"]]
         tell.send_bytes(json.dumps({"step": progress.step, "losses": " ".join(map(float.hex, exact))}).encode())
 
-    result = train(
-        run.preset, run.latent_files, run.base_dir, run.out_dir, report, dataset_version="benchmark", device=run.device
-    )
+    result = train(run.preset, run.clip_list, run.base_dir, run.out_dir, report, dataset_version="benchmark", device=run.device)
     folders = [folder for folder in (result.checkpoint_dir, result.ema_checkpoint_dir) if folder is not None]
     tell.send_bytes(json.dumps({"weights": " ".join(map(sha256_folder, folders))}).encode())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--seed", type=int, help="of the steps and moments of the kills; another one every time unless given")
+    parser.add_argument("--device", default="cpu", help="cuda trains with deterministic kernels")
+    arguments = parser.parse_args()
+    seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
+    kills = random_kills(arguments.kills, STEPS, seed)
+    moments = ", ".join(f"{1000 * delay_s:.0f} ms after step {step}" for step, delay_s in kills)
+    tiny = preset("tiny")
+    train = {"steps": STEPS, "checkpoint_every": 2, "log_every": 1, "deterministic": arguments.device != "cpu"}
+    chosen = tiny.model_copy(update={"clip": SIZE, "train": tiny.train.model_copy(update=train)})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clip_list = _write_clips(folder)
+        undisturbed, killed = (
+            digest(Run(chosen, clip_list, folder / "tiny", folder / kind, arguments.device), ends)
+            for kind, ends in (("undisturbed", ()), ("killed", kills))
+        )
+    print(f"undisturbed      {undisturbed}")
+    print(f"killed, resumed  {killed}  (seed {seed}: SIGKILL {moments})")
+    print("equal" if undisturbed == killed else "DIFFERENT")
+    return int(undisturbed != killed)
+
+
+def _write_clips(folder: Path) -> Path:
+    """The tiny base, and five clips of noise that it encoded."""
+    import numpy as np
+
+    from model.base import load_base
+    from model.base_build import build_tiny_base
+    from model.clip_list import ClipMeta
+    from model.clip_parts import write_clips
+    from model.encoders import ClipEncoders
+    from model.views import encode_views
+
+    build_tiny_base(folder / "tiny")
+    base = load_base(folder / "tiny", "cpu")
+    encoders = ClipEncoders(base)
+    clips = []
+    for number in range(5):
+        dice = np.random.default_rng(number)
+        frames = dice.integers(0, 256, (SIZE.frames, SIZE.height, SIZE.width, 3), np.uint8)
+        meta = ClipMeta(
+            clip_id=f"clip-{number}",
+            caption="noise",
+            bucket=SIZE.bucket,
+            fps=SIZE.fps,
+            face_engine="none",
+            face_engine_version="1",
+            base_sha256=base.info.sha256,
+            encoders_fingerprint=encoders.fingerprint,
+        )
+        clip = encoders.encode_clip(frames, frames[0], dice.standard_normal(16).astype(np.float32), meta)
+        angles_deg = dice.uniform(-40, 40, (SIZE.frames, 3)).astype(np.float32)
+        clips.append(replace(clip, views=encode_views(encoders, list(frames), angles_deg, SIZE.view_side)))
+    return write_clips(folder, clips)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -103,8 +103,8 @@ def compare(table: dict[str, dict[str, Any]]) -> dict[str, float]:
     """What the rungs say together, as far as they were measured.
 
     Returns:
-        `ratio_plain` (rung 0 over rung 6), `share_face_branch` (of rung 6's step), `hfu_face_branch`, `cost_deterministic` (what it
-        adds to rung 6) and `loss_difference_deterministic` (of the last losses, relative: the tolerance without it).
+        `ratio_plain` (rung 0 over rung 6), `share_face_branch` (of rung 6's step), `hfu_face_branch`, `cost_deterministic`
+        (what it adds to rung 6) and `loss_difference_deterministic` (of the last losses, relative: the tolerance without it).
     """
     found: dict[str, float] = {}
     plain, ahead, face, exact = (table.get(rung.name) for rung in (PLAIN, AHEAD, FACE, DETERMINISTIC))
@@ -146,7 +146,9 @@ def main() -> int:
         chosen = train_cpu.PRESET.model_copy(update={"clip": ClipSize(frames=5, height=64, width=64)})
         encoders, arguments.steps, arguments.warmup = train_cpu.ENCODERS, 1, 1
     elif chosen.base.layout not in ("t2v", "ti2v"):
-        parser.error(f"base {chosen.base.name} of layout {chosen.base.layout} takes more than noise and text: name another preset")
+        parser.error(
+            f"base {chosen.base.name} of layout {chosen.base.layout} takes more than noise and text: name another preset"
+        )
     elif torch.cuda.is_available():
         device, encoders = torch.device("cuda"), WAN_ENCODERS[chosen.base.latent_channels]
         print(torch.cuda.get_device_name(device), torch.__version__)

@@ -76,9 +76,7 @@ class _Faceless(FusedModel):
         transformer, timestep = self.base.transformer, TIMESTEPS * sigma
         if self.base.info.layout == "ti2v":
             timestep = token_timesteps(sigma, noisy, transformer.config.patch_size, first_frame)
-        return transformer(
-            hidden_states=noisy, timestep=timestep, encoder_hidden_states=batch.text, return_dict=False
-        )[0]
+        return transformer(hidden_states=noisy, timestep=timestep, encoder_hidden_states=batch.text, return_dict=False)[0]
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         return {name: value for name, value in super().trainable().items() if not name.startswith(ADAPTER)}

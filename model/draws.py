@@ -132,15 +132,14 @@ def first_views(clips: ClipSet, indices: Sequence[int], views: int) -> list[list
 
 
 def hide_references(
-    latents: torch.Tensor, config: ReferenceConfig, dropout: float, patch: int, seed: int, positions: Sequence[int]
+    latents: torch.Tensor, config: ReferenceConfig, dropout: float, patch: tuple[int, int, int], seed: int, position: int
 ) -> References:
-    """A training batch's references (B, R, C, h, w), partly hidden, and for some clips replaced by the null token."""
-    views, tokens = latents.shape[1], tokens_of_view(latents, (1, patch, patch))
-    visible = [
-        region_mask(1, views, tokens, config.masked_share, generator(seed, "region-mask", position)) for position in positions
-    ]
-    dice = [torch.rand(1, generator=generator(seed, "reference-dropout", position)) for position in positions]
-    return References(latents, torch.cat(visible), torch.cat(dice) >= dropout)
+    """Clips' references (B, R, C, h, w), partly hidden, and for some clips replaced by the null token."""
+    rows, views = latents.shape[:2]
+    tokens = tokens_of_view(latents, patch)
+    visible = region_mask(rows, views, tokens, config.masked_share, generator(seed, "region-mask", position))
+    keep = torch.rand(rows, generator=generator(seed, "reference-dropout", position)) >= dropout
+    return References(latents, visible, keep)
 
 
 def weigh_face(boxes: torch.Tensor, height: int, width: int, weight: float) -> torch.Tensor:
@@ -214,11 +213,13 @@ def _draw_forward(
         # Legal because Wan's VAE is causal in time: its first latents are those of the clip that ends there.
         batch = batch.cut(1 + (frames - 1) // preset.base.temporal_factor)
     batch = batch._replace(latents=sample_latents(batch, config.seed, positions), spread=None)
-    references = None
+    references, patch = None, (1, preset.base.patch, preset.base.patch)
     if wanted is not None and batch.references is not None:
-        references = hide_references(
-            batch.references, wanted, config.reference_dropout, preset.base.patch, config.seed, positions
-        )
+        hidden = [
+            hide_references(views_of_one, wanted, config.reference_dropout, patch, config.seed, position)
+            for views_of_one, position in zip(batch.references.split(1), positions, strict=True)
+        ]
+        references = References(*(torch.cat(part) for part in zip(*hidden, strict=True)))
     return ForwardDraws(
         rows=rows,
         batch=batch,
@@ -238,7 +239,7 @@ def _cell_weight(batch: Batch, weight: float) -> torch.Tensor | None:
             f"clip {batch.clip_ids[0]} holds no boxes of its face, which train.face_loss_weight asks for: materialize "
             "training_latents again, or set it to 1"
         )
-    return weigh_face(batch.face_boxes, *batch.latents.shape[3:], weight)
+    return weigh_face(batch.face_boxes, batch.latents.shape[3], batch.latents.shape[4], weight)
 
 
 def _noise(shape: Sequence[int], seed: int, purpose: str, positions: Sequence[int]) -> torch.Tensor:

@@ -50,9 +50,7 @@ def backward(model: FusedModel, draws: StepDraws, preset: Preset, ranks: Ranks) 
     )
 
 
-def _flow_losses(
-    model: FusedModel, part: ForwardDraws, preset: Preset, first_frame: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _flow_losses(model: FusedModel, part: ForwardDraws, preset: Preset, first_frame: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """(b,) twice: the flow loss of each clip in float32, and the same with its cells weighted, which trains."""
     clean = part.batch.latents
     noisy = add_noise(clean, part.noise, part.sigma, first_frame)

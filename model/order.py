@@ -56,7 +56,9 @@ class Order:
         most = (step + len(self._rows)) * self.batch_size // sum(map(len, self._rows)) + 1
         epoch = bisect_right(range(most + 1), step, key=self._before) - 1
         numbers = torch.arange(len(self._rows))
-        labels = numbers.repeat_interleave(torch.tensor([self._batches(row, epoch + 1) - self._batches(row, epoch) for row in self._rows]))
+        labels = numbers.repeat_interleave(
+            torch.tensor([self._batches(row, epoch + 1) - self._batches(row, epoch) for row in self._rows])
+        )
         mixed = labels[_shuffled(self.seed, "buckets", epoch, len(labels))]
         place = step - self._before(epoch)
         chosen = self._rows[int(mixed[place])]

@@ -16,7 +16,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +40,6 @@ from model.train_report import Meter, TrainReport, TrainResult
 from model.train_state import TrainState, naming_disk_errors, restore_state, save_state
 from model.trainable import FusedModel, assemble
 
-
 _LOGGER = logging.getLogger("lafid.training")
 
 
@@ -63,7 +62,7 @@ def never() -> bool:
 
 def train(
     preset: Preset,
-    latent_files: Sequence[Path],
+    clip_list: Path,
     base_dir: Path,
     out_dir: Path,
     report: Callable[[TrainReport], None],
@@ -76,7 +75,7 @@ def train(
 
     Args:
         preset: everything about the run but its data and base.
-        latent_files: cached clips (`data.write_clip_latents`), in any order.
+        clip_list: the cached clips (`clip_list.write_clip_list`), of which the train split is trained on.
         base_dir: the base they were encoded with.
         out_dir: where runs live, each in a folder of its own.
         report: hears every `log_every` updates, on one process of several; what it raises ends the run, which can be resumed.
@@ -100,13 +99,13 @@ def train(
         _naming_what_to_lower(preset),
         ThreadPoolExecutor(1, "lafid-reader") as reader,
     ):
-        clips, info = ClipSet(latent_files), read_base_info(base_dir)
+        clips, info = ClipSet(clip_list), read_base_info(base_dir)
         _check_data(clips, info, preset, ranks)
         order = Order(tuple(clips.buckets.values()), config.batch_size, config.seed)
         left_out = tuple(clips.clip_ids[index] for index in order.left_out)
         if left_out:
             _LOGGER.warning(
-                "%d of %d clips are left out, whose size fewer than the %d clips of a batch have: %s",
+                "%d of %d clips are left out, since of their sizes there are fewer than the %d clips of a batch: %s",
                 *(len(left_out), len(clips), config.batch_size, ", ".join(left_out)),
             )
         run_dir = out_dir / _run_digest(preset, clips, info, dataset_version)[:16]
@@ -238,7 +237,7 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
 
 
 def _run_digest(preset: Preset, clips: ClipSet, info: BaseInfo, dataset_version: str) -> str:
-    facts = [preset.model_dump(), clips.digests(), info.sha256, dataset_version]
+    facts = [preset.model_dump(), clips.digest, info.sha256, dataset_version]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

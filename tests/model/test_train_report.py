@@ -31,7 +31,6 @@ def losses(clips: ClipSet) -> StepLosses:
         quantile=torch.tensor([0.1, 0.9]),
         last=clips.batch([0, 1], views=[[0, 1], [1, 2]]),
         last_sigma=torch.tensor([0.2, 0.95]),
-        data_wait_s=0.0,
     )
 
 
@@ -39,8 +38,8 @@ def test_losses_are_means_by_quarter_of_the_sigmas_since_the_last_reading(
     fused: Callable[..., FusedModel], quick: Callable[..., Preset], losses: StepLosses
 ) -> None:
     meter = Meter(fused(), quick(), ALONE)
-    meter.note(losses)
-    meter.note(replace(losses, flow=torch.tensor([3.0, 7.0]), quantile=torch.tensor([0.2, 0.6])))
+    meter.note(losses, 0.0)
+    meter.note(replace(losses, flow=torch.tensor([3.0, 7.0]), quantile=torch.tensor([0.2, 0.6])), 0.0)
     figures = meter.read(losses, {"lora": torch.tensor(2.0)})
     assert {name: value for name, value in figures.items() if name.startswith("loss_sigma")} == {
         "loss_sigma/q1": 2.0,
@@ -49,7 +48,7 @@ def test_losses_are_means_by_quarter_of_the_sigmas_since_the_last_reading(
     }
     assert figures["loss_contrastive"] == 0.5
     assert figures["grad_norm/lora"] == 2.0
-    meter.note(losses)
+    meter.note(losses, 0.0)
     assert meter.read(losses, {})["loss_sigma/q1"] == 1.0
 
 
@@ -61,8 +60,8 @@ def test_speed_counts_every_clips_tokens_and_the_cards_peak(
     monkeypatch.setattr(model.train_report, "peak_flop_per_s", lambda _device: 1e9)
     preset = quick()
     meter = Meter(fused(), preset, Ranks(0, 2, torch.device("cpu")))
-    meter.note(replace(losses, data_wait_s=0.5))
-    meter.note(replace(losses, data_wait_s=0.5))
+    meter.note(losses, 0.5)
+    meter.note(losses, 0.5)
     figures = meter.read(losses, {})
     # 3 latent frames of 2 x 2 tokens, and two views of 4 tokens of which 60 % are hidden.
     tokens = 3 * 4 + 2 * 2
@@ -98,11 +97,11 @@ def test_a_time_aware_gate_is_asked_at_the_clips_own_sigma(fused: Callable[..., 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_real_run_reports_every_figure_that_a_cpu_has(
-    quick: Callable[..., Preset], latent_files: list[Path], base_dir: Path, tmp_path: Path, precision: str
+    quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path, precision: str
 ) -> None:
     heard: list[TrainReport] = []
     config = quick(steps=1, batch_size=5, trainable="adapter_and_lora", precision=precision)
-    train(config, latent_files, base_dir, tmp_path, heard.append, dataset_version="v1", device="cpu")
+    train(config, clip_list, base_dir, tmp_path, heard.append, dataset_version="v1", device="cpu")
     (report,) = heard
     figures = report.metrics
     assert all(math.isfinite(value) for value in figures.values())
