@@ -5,9 +5,9 @@ that loads torch (Dagster's definitions read these types).
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from model.base_specs import (
     TINY,
@@ -212,6 +212,15 @@ class Preset(_Frozen):
     clip: ClipSize
     fusion: FusionConfig
     train: TrainConfig
+
+    @model_validator(mode="after")
+    def _stages_leave_frames_to_draw(self) -> Self:
+        least = self.base.temporal_factor + 1
+        if self.base.layout != "t2v" and any(stage.frames < least for stage in self.train.curriculum):
+            raise ValueError(
+                f"a stage of fewer than {least} frames is the frame that a {self.base.layout} base is given: take more"
+            )
+        return self
 
 
 _TINY = Preset(
