@@ -154,7 +154,7 @@ def main() -> int:
             f"base {chosen.base.name} of layout {chosen.base.layout} takes more than noise and text: name another preset"
         )
     elif torch.cuda.is_available():
-        device, encoders = torch.device("cuda"), WAN_ENCODERS[chosen.base.latent_channels]
+        device, encoders = torch.device("cuda:0"), WAN_ENCODERS[chosen.base.latent_channels]
         print(torch.cuda.get_device_name(device), torch.__version__)
     else:
         parser.error("there is no GPU: run it where one is, or with --smoke")
