@@ -102,12 +102,7 @@ def train(
         clips, info = ClipSet(clip_list), read_base_info(base_dir)
         _check_data(clips, info, preset, ranks)
         order = Order(tuple(clips.buckets.values()), config.batch_size, config.seed)
-        left_out = tuple(clips.clip_ids[index] for index in order.left_out)
-        if left_out and ranks.leads:
-            _LOGGER.warning(
-                "%d of %d clips are left out, since of their sizes there are fewer than the %d clips of a batch: %s",
-                *(len(left_out), len(clips), config.batch_size, ", ".join(left_out)),
-            )
+        left_out = _name_left_out(order, clips, ranks)
         run_dir = out_dir / _run_digest(preset, clips, info, dataset_version)[:16]
         finished, averaged, states = run_dir / "checkpoint", run_dir / "checkpoint_ema", run_dir / "state"
         if finished.is_dir():
@@ -234,6 +229,15 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
             f"shard_base needs one transformer and equal shares, not {preset.base.experts} and a batch of {wanted} clips for "
             f"{ranks.world} processes: set train.shard_base to False, or another train.batch_size"
         )
+
+
+def _name_left_out(order: Order, clips: ClipSet, ranks: Ranks) -> tuple[str, ...]:
+    """The clips that are in no batch, which the log is told of."""
+    left_out = tuple(clips.clip_ids[index] for index in order.left_out)
+    if left_out and ranks.leads:
+        reason = f"since of their sizes there are fewer than the {order.batch_size} clips of a batch"
+        _LOGGER.warning("%d of %d clips are left out, %s: %s", len(left_out), len(clips), reason, ", ".join(left_out))
+    return left_out
 
 
 def _run_digest(preset: Preset, clips: ClipSet, info: BaseInfo, dataset_version: str) -> str:
