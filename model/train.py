@@ -12,28 +12,35 @@ returns what is there.
 
 import hashlib
 import json
+import logging
 import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from model.ahead import one_ahead
 from model.base import BaseInfo, read_base_info
 from model.checkpoint import EmbeddingSource, Manifest, read_manifest, write_checkpoint
 from model.data import ClipSet, DataError
+from model.draws import draw_steps
 from model.execution import autocast, load_for_training, prepare, reproducible
 from model.memory_estimate import card_memory_gib, check_fits, what_to_lower
 from model.metrics import fixed_flow_loss
 from model.objective import StepLosses, backward
 from model.optimisation import MovingAverage, gradient_norms, learning_rate
+from model.order import Order
 from model.parallel import Ranks, join_ranks
 from model.presets import Preset
 from model.train_report import Meter, TrainReport, TrainResult
 from model.train_state import TrainState, naming_disk_errors, restore_state, save_state
 from model.trainable import FusedModel, assemble
+
+_LOGGER = logging.getLogger("lafid.training")
 
 
 class TrainingError(RuntimeError):
@@ -86,13 +93,20 @@ def train(
     """
     started = time.monotonic()
     config = preset.train
-    with join_ranks(device) as ranks, reproducible(config.deterministic), _naming_what_to_lower(preset):
+    with (
+        join_ranks(device) as ranks,
+        reproducible(config.deterministic),
+        _naming_what_to_lower(preset),
+        ThreadPoolExecutor(1, "lafid-reader") as reader,
+    ):
         clips, info = ClipSet(clip_list), read_base_info(base_dir)
         _check_data(clips, info, preset, ranks)
+        order = Order(tuple(clips.buckets.values()), config.batch_size, config.seed)
+        left_out = _name_left_out(order, clips, ranks)
         run_dir = out_dir / _run_digest(preset, clips, info, dataset_version)[:16]
         finished, averaged, states = run_dir / "checkpoint", run_dir / "checkpoint_ema", run_dir / "state"
         if finished.is_dir():
-            return _result(run_dir, started, resumed_from=config.steps)
+            return _result(run_dir, started, config.steps, left_out)
         card_gib = card_memory_gib(ranks.device)
         if card_gib is not None:
             check_fits(preset, card_gib, ranks.world)
@@ -113,8 +127,9 @@ def train(
 
         model.set_training(True)
         meter = Meter(model, preset, ranks)
-        for step in range(first, config.steps):
-            losses = backward(model, clips, preset, step, ranks)
+        for draws, data_wait_s in one_ahead(draw_steps(clips, order, preset, first, ranks), reader):
+            step = draws.step
+            losses = backward(model, draws, preset, ranks)
             norms = gradient_norms(parameters)
             grad_norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
             _stop_unless_finite(step, losses, norms, grad_norm)
@@ -126,7 +141,7 @@ def train(
             state.optimizer.zero_grad()
             if state.average is not None:
                 state.average.update(parameters, step)
-            meter.note(losses)
+            meter.note(losses, data_wait_s)
 
             done = step + 1
             if done % config.log_every == 0 or done == config.steps:
@@ -149,7 +164,7 @@ def train(
         if ranks.leads:
             shutil.rmtree(states, ignore_errors=True)
         ranks.wait()
-        return _result(run_dir, started, resumed_from=first)
+        return _result(run_dir, started, first, left_out)
 
 
 def _finish(
@@ -206,11 +221,6 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
             "materialize training_latents again"
         )
     wanted = preset.train.batch_size
-    if len(clips) < wanted:
-        raise DataError(
-            f"{len(clips)} clips are fewer than the {wanted} of a batch, which would hold one twice: "
-            "lower train.batch_size, or curate more clips"
-        )
     if ranks.world > wanted:
         raise TrainingError(f"{ranks.world} processes share a batch of {wanted} clips: raise train.batch_size, or start fewer")
     # Blocks are gathered in step: every process must run each of them equally often.
@@ -221,12 +231,21 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
         )
 
 
+def _name_left_out(order: Order, clips: ClipSet, ranks: Ranks) -> tuple[str, ...]:
+    """The clips that are in no batch, which the log is told of."""
+    left_out = tuple(clips.clip_ids[index] for index in order.left_out)
+    if left_out and ranks.leads:
+        reason = f"since of their sizes there are fewer than the {order.batch_size} clips of a batch"
+        _LOGGER.warning("%d of %d clips are left out, %s: %s", len(left_out), len(clips), reason, ", ".join(left_out))
+    return left_out
+
+
 def _run_digest(preset: Preset, clips: ClipSet, info: BaseInfo, dataset_version: str) -> str:
     facts = [preset.model_dump(), clips.digest, info.sha256, dataset_version]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _result(run_dir: Path, started: float, resumed_from: int) -> TrainResult:
+def _result(run_dir: Path, started: float, resumed_from: int, left_out: tuple[str, ...]) -> TrainResult:
     manifest = read_manifest(run_dir / "checkpoint")
     averaged = run_dir / "checkpoint_ema" if manifest.preset.train.ema_decay is not None else None
     return TrainResult(
@@ -238,6 +257,7 @@ def _result(run_dir: Path, started: float, resumed_from: int) -> TrainResult:
         resumed_from=resumed_from,
         ema_checkpoint_dir=averaged,
         ema_loss_after=None if averaged is None else read_manifest(averaged).loss_after,
+        clips_left_out=left_out,
     )
 
 

@@ -125,7 +125,11 @@ def _describe(frames: Frames) -> dict[str, Any]:
 
 def _describe_training(result: Finished) -> dict[str, Any]:
     """What the trainer told; its last figures under `train/`, where Dagster plots them from one training to the next."""
-    told = {"resumed_from": result.resumed_from, "mlflow_run_id": result.mlflow_run_id}
+    told = {
+        "resumed_from": result.resumed_from,
+        "mlflow_run_id": result.mlflow_run_id,
+        "clips_left_out": len(result.clips_left_out),
+    }
     if result.ema_checkpoint_dir:
         told["ema_checkpoint"] = result.ema_checkpoint_dir.as_posix()
     return told | {f"train/{name}": value for name, value in result.metrics.items()}

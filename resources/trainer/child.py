@@ -99,6 +99,7 @@ def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None)
         loss_before=result.loss_before,
         loss_after=result.loss_after,
         ema_checkpoint_dir=result.ema_checkpoint_dir,
+        clips_left_out=result.clips_left_out,
         mlflow_run_id=mlflow.run_id if mlflow else None,
         metrics=last,
     )

@@ -63,6 +63,7 @@ class Finished(_Frozen):
     loss_before: float
     loss_after: float
     ema_checkpoint_dir: Path | None = Field(description="the averaged weights as a checkpoint of their own, where wanted")
+    clips_left_out: tuple[str, ...] = Field(description="of whose size there are fewer clips than a batch needs")
     mlflow_run_id: str | None = Field(description="None from a rank that does not speak")
     metrics: dict[str, float] = Field(description="of the last report; none where the checkpoint was there already")
 

@@ -36,6 +36,7 @@ FINISHED = {
     "loss_before": 1.0,
     "loss_after": 0.5,
     "ema_checkpoint_dir": None,
+    "clips_left_out": [],
     "mlflow_run_id": "abc",
     "metrics": {"loss": 0.5, "hfu": 0.46},
 }
