@@ -4,10 +4,10 @@ Belongs here: the order of a run's steps and the run's own folder. Not here: wha
 changes the weights (`optimisation`), how it computes (`execution`), what a checkpoint is (`checkpoint`), and whoever launches
 or watches the run: it hears of it through `report`.
 
-`out_dir/<digest>/state/` holds the states of an unfinished run, `out_dir/<digest>/checkpoint/` the finished one, and
-`.../checkpoint_ema/` that of the averaged weights; the digest is over preset, data and base. The same call after a kill goes on
-where the last state was saved and ends with the same bits (on a CPU, with as many threads and processes); after the end it
-returns what is there.
+`out_dir/<digest>/state/` holds the states of an unfinished run, `.../checkpoints/` the judged ones on its way, `.../checkpoint/`
+the finished one and `.../checkpoint_ema/` that of the averaged weights; the digest is over preset, data and base. The same call
+after a kill goes on where the last state was saved and ends with the same bits (on a CPU, with as many threads and processes);
+after the end it returns what is there.
 """
 
 import hashlib
@@ -18,15 +18,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
 from model.base import BaseInfo, read_base_info
-from model.checkpoint import EmbeddingSource, Manifest, read_manifest, write_checkpoint
+from model.checkpoint import Manifest, read_manifest, write_checkpoint
 from model.data import ClipSet, DataError
-from model.execution import autocast, load_for_training, prepare, reproducible
+from model.execution import evaluating, load_for_training, prepare, reproducible
+from model.judge import Judge
+from model.kept_checkpoints import CHECKPOINTS, best_of, checkpoints_in, keep_checkpoint, sweep_torn
 from model.memory_estimate import card_memory_gib, check_fits, what_to_lower
-from model.metrics import fixed_flow_loss
 from model.objective import StepLosses, backward
 from model.optimisation import MovingAverage, gradient_norms, learning_rate
 from model.parallel import Ranks, join_ranks
@@ -34,6 +36,11 @@ from model.presets import Preset
 from model.train_report import Meter, TrainReport, TrainResult
 from model.train_state import TrainState, naming_disk_errors, restore_state, save_state
 from model.trainable import FusedModel, assemble
+
+STATES = "state"
+"""Folder of a run's states, in that of the run."""
+Validate: TypeAlias = Callable[[FusedModel, Manifest, Path], None]
+"""Looks at a judged model: its checkpoint's manifest, and the run's folder."""
 
 
 class TrainingError(RuntimeError):
@@ -60,9 +67,11 @@ def train(
     out_dir: Path,
     report: Callable[[TrainReport], None],
     *,
+    validation_files: Sequence[Path] = (),
     dataset_version: str,
     device: str | None = None,
     stop: Callable[[], bool] = never,
+    validate: Validate | None = None,
 ) -> TrainResult:
     """Trains, resumes, or returns what is finished.
 
@@ -72,9 +81,13 @@ def train(
         base_dir: the base they were encoded with.
         out_dir: where runs live, each in a folder of its own.
         report: hears every `log_every` updates, on one process of several; what it raises ends the run, which can be resumed.
+        validation_files: cached clips of held-out persons, which judge every `validate_every` updates; without any, those that
+            it trains on do.
         dataset_version: recorded in the checkpoint.
         device: the GPU where there is one, unless named.
         stop: asked after every update; True saves the state and ends the run.
+        validate: hears, on one process, of every judged model and the run's folder; it may draw with the model, which is in
+            evaluation mode, unless `shard_base` is on: then no process has the whole of it.
 
     Raises:
         DataError: no clips or too few, or clips that do not belong together or to this base.
@@ -89,8 +102,13 @@ def train(
     with join_ranks(device) as ranks, reproducible(config.deterministic), _naming_what_to_lower(preset):
         clips, info = ClipSet(latent_files), read_base_info(base_dir)
         _check_data(clips, info, preset, ranks)
-        run_dir = out_dir / _run_digest(preset, clips, info, dataset_version)[:16]
-        finished, averaged, states = run_dir / "checkpoint", run_dir / "checkpoint_ema", run_dir / "state"
+        held_out = ClipSet(validation_files) if config.validate_every and validation_files else None
+        judge = Judge(preset, clips, held_out, dataset_version, ranks)
+        run_dir = out_dir / _run_digest(judge, info)[:16]
+        finished, averaged, states = run_dir / "checkpoint", run_dir / "checkpoint_ema", run_dir / STATES
+        if ranks.leads:
+            sweep_torn(run_dir / CHECKPOINTS)
+        ranks.wait()
         if finished.is_dir():
             return _result(run_dir, started, resumed_from=config.steps)
         card_gib = card_memory_gib(ranks.device)
@@ -109,11 +127,15 @@ def train(
             None if config.ema_decay is None else MovingAverage(parameters, config.ema_decay),
         )
         restored = restore_state(states, state)
-        first, loss_before = restored or (0, _judge(model, clips, preset, ranks))
+        first, loss_before = restored or (0, judge.loss(model, clips))
 
         model.set_training(True)
         meter = Meter(model, preset, ranks)
         for step in range(first, config.steps):
+            if config.validate_every and step and step % config.validate_every == 0:
+                # Before the update that follows: a run that is killed in it and goes on from here comes here again.
+                with meter.paused(), evaluating(model):
+                    _validate(run_dir, model, judge, step, loss_before, validate)
             losses = backward(model, clips, preset, step, ranks)
             norms = gradient_norms(parameters)
             grad_norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
@@ -144,38 +166,34 @@ def train(
         model.set_training(False)
         if state.average is not None:
             with state.average.in_place_of(parameters):
-                _finish(averaged, model, clips, preset, ranks, dataset_version, loss_before)
-        _finish(finished, model, clips, preset, ranks, dataset_version, loss_before)
+                _finish(averaged, model, judge, loss_before)
+        _finish(finished, model, judge, loss_before, validate)
         if ranks.leads:
             shutil.rmtree(states, ignore_errors=True)
         ranks.wait()
         return _result(run_dir, started, resumed_from=first)
 
 
-def _finish(
-    folder: Path, model: FusedModel, clips: ClipSet, preset: Preset, ranks: Ranks, dataset_version: str, loss_before: float
-) -> None:
+def _validate(run_dir: Path, model: FusedModel, judge: Judge, step: int, loss_before: float, validate: Validate | None) -> None:
+    """Judges the model as it is, keeps it as a checkpoint by rule, and lets `validate` look at it."""
+    manifest = judge.manifest(model, step, loss_before)
+    if judge.ranks.leads:
+        folder = run_dir / CHECKPOINTS
+        with naming_disk_errors(f"the checkpoint of step {step} in {folder}", run_dir / STATES):
+            keep_checkpoint(folder, model, manifest, judge.preset.train.keep_checkpoints)
+        if validate is not None:
+            validate(model, manifest, run_dir)
+    judge.ranks.wait()
+
+
+def _finish(folder: Path, model: FusedModel, judge: Judge, loss_before: float, validate: Validate | None = None) -> None:
     """Judges the model as it is and writes it as a checkpoint, unless a run that was killed after it has."""
-    loss_after = _judge(model, clips, preset, ranks)
-    if folder.is_dir() or not ranks.leads:
+    manifest = judge.manifest(model, judge.preset.train.steps, loss_before)
+    if not judge.ranks.leads or folder.is_dir():
         return
-    manifest = Manifest(
-        preset=preset,
-        base=model.base.info,
-        face_engine=EmbeddingSource(
-            name=clips.meta.face_engine,
-            version=clips.meta.face_engine_version,
-            width=model.fusion.config.identity_width,
-        ),
-        encoders_fingerprint=clips.meta.encoders_fingerprint,
-        parts={},
-        dataset_version=dataset_version,
-        seed=preset.train.seed,
-        step=preset.train.steps,
-        loss_before=loss_before,
-        loss_after=loss_after,
-    )
-    with naming_disk_errors(f"checkpoint {folder}", "the run goes on from its last state"):
+    if validate is not None and judge.preset.train.validate_every:
+        validate(model, manifest, folder.parent)  # what is finished is not trained again: nothing may come after it
+    with naming_disk_errors(f"checkpoint {folder}", folder.with_name(STATES)):
         write_checkpoint(folder, model, manifest)
 
 
@@ -191,12 +209,6 @@ def _stop_unless_finite(step: int, losses: StepLosses, norms: dict[str, torch.Te
         f"{', '.join(groups) or 'the whole'} on clips {', '.join(blamed or losses.clip_ids)}; "
         "stopped before the update. Look at these clips' latents, or lower lr"
     )
-
-
-def _judge(model: FusedModel, clips: ClipSet, preset: Preset, ranks: Ranks) -> float:
-    config = preset.train
-    with autocast(config, ranks.device):
-        return fixed_flow_loss(model, clips, config.fixed_triples, config.seed, config.flow_shift)
 
 
 def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) -> None:
@@ -221,14 +233,16 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
         )
 
 
-def _run_digest(preset: Preset, clips: ClipSet, info: BaseInfo, dataset_version: str) -> str:
-    facts = [preset.model_dump(), clips.digests(), info.sha256, dataset_version]
+def _run_digest(judge: Judge, info: BaseInfo) -> str:
+    held_out = [] if judge.held_out is None else judge.held_out.digests()
+    facts = [judge.preset.model_dump(), judge.clips.digests(), held_out, info.sha256, judge.dataset_version]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _result(run_dir: Path, started: float, resumed_from: int) -> TrainResult:
     manifest = read_manifest(run_dir / "checkpoint")
     averaged = run_dir / "checkpoint_ema" if manifest.preset.train.ema_decay is not None else None
+    on_the_way = checkpoints_in(run_dir / CHECKPOINTS)
     return TrainResult(
         checkpoint_dir=run_dir / "checkpoint",
         loss_before=manifest.loss_before,
@@ -238,6 +252,7 @@ def _result(run_dir: Path, started: float, resumed_from: int) -> TrainResult:
         resumed_from=resumed_from,
         ema_checkpoint_dir=averaged,
         ema_loss_after=None if averaged is None else read_manifest(averaged).loss_after,
+        best_checkpoint_dir=best_of([*on_the_way, run_dir / "checkpoint"]),
     )
 
 

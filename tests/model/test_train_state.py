@@ -116,6 +116,6 @@ def test_a_full_disk_leaves_the_state_before_and_says_so(tmp_path: Path, trained
     assert equal(trained, blank)
 
 
-def test_only_errors_of_the_disk_are_named_so() -> None:
-    with pytest.raises(ZeroDivisionError), naming_disk_errors("it", "nothing"):
+def test_only_errors_of_the_disk_are_named_so(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), naming_disk_errors("it", tmp_path):
         raise ZeroDivisionError
