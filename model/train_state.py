@@ -74,7 +74,9 @@ def restore_state(folder: Path, state: TrainState) -> tuple[int, float] | None:
     for path in reversed(saved):
         torn = _torn(path)
         if torn is None:
-            return _load(path, state)
+            step, loss_before = _load(path, state)
+            _LOGGER.info("going on from step %d", step)
+            return step, loss_before
         _LOGGER.warning("%s is torn: passing over %s, going on from the state before it", torn, path.name)
     if saved:
         raise TrainStateError(f"every state in {folder} is torn: delete it to start anew")

@@ -30,12 +30,12 @@ sys.exit(code)
 """
 FINISHED = {
     "kind": "finished",
-    "checkpoint_dir": "somewhere/checkpoint",
-    "steps": 20,
+    "last": {"folder": "somewhere/checkpoint", "step": 20, "loss_after": 0.5, "validation_loss": None, "validated_on": None},
+    "best": None,
     "resumed_from": 10,
     "loss_before": 1.0,
-    "loss_after": 0.5,
     "ema_checkpoint_dir": None,
+    "videos_dir": None,
     "mlflow_run_id": "abc",
     "metrics": {"loss": 0.5, "hfu": 0.46},
 }
@@ -71,7 +71,7 @@ def materialize(tmp_path: Path) -> Callable[[list[str]], Materialized]:
             except dg.Failure as failure:
                 failures.append(failure)
                 raise
-            return dg.MaterializeResult(metadata={"steps": finished.steps, **finished.metrics})
+            return dg.MaterializeResult(metadata={"steps": finished.last.step, **finished.metrics})
 
         instance = dg.DagsterInstance.ephemeral()
         result = dg.materialize([trained], instance=instance, raise_on_error=False)
