@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from model.base import Base
-from model.codec import normalise
-from model.data import ClipLatents, ClipMeta
+from model.clip_list import ClipMeta
+from model.clip_parts import ClipLatents
+from model.codec import Moments, encode_moments
 from model.experts import FaceFeatures
 from model.face_encoders import EncoderError, FaceEncoder, LatentEncoder, VisionEncoder
 from model.presets import TEXT_ROWS, EncoderConfig
@@ -68,11 +69,15 @@ class ClipEncoders:
         return self.base.tokenizer.decode(tokens[TEXT_ROWS - 1 :])
 
     @torch.no_grad()
-    def video(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        """Frames (T, H, W, 3) to normalised latents (C, T', h, w)."""
+    def moments(self, frames: NDArray[np.uint8]) -> Moments:
+        """Frames (T, H, W, 3) to mean and spread of their normalised latents, (C, T', h, w) each."""
         pixels = torch.from_numpy(np.array(frames)).to(self._device).permute(3, 0, 1, 2)[None].float() / 127.5 - 1.0
-        latents = self.base.codec.encode(pixels.to(self.base.codec.dtype)).latent_dist.mode()
-        return normalise(self.base.codec, latents)[0]
+        mean, spread = encode_moments(self.base.codec, pixels)
+        return Moments(mean[0], None if spread is None else spread[0])
+
+    def video(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        """Frames (T, H, W, 3) to normalised latents (C, T', h, w), the mean of their distribution."""
+        return self.moments(frames).mean
 
     def semantic(self, crop: NDArray[np.uint8]) -> torch.Tensor:
         """A head-and-shoulders crop (H, W, 3) to (1, S, D_s)."""
@@ -112,9 +117,10 @@ class ClipEncoders:
             embedding: (E,), the reference's identity by the engine that `meta` names.
             meta: what the file says about itself; its caption is the one encoded.
         """
-        face = self.face(crop, embedding)
+        face, moments = self.face(crop, embedding), self.moments(frames)
         return ClipLatents(
-            latents=self.video(frames).cpu(),
+            latents=moments.mean.cpu(),
+            spread=None if moments.spread is None else moments.spread.cpu(),
             text=self.text(meta.caption).cpu(),
             null_text=self.text("").cpu(),
             identity=face.identity[0].cpu(),

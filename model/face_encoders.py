@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from model.base import no_progress_bars, own_memory
-from model.codec import normalise
+from model.codec import encode_moments
 from model.face_engine.interface import Image
 from model.files import sha256_folder
 
@@ -135,8 +135,7 @@ class LatentEncoder:
     def encode(self, images: Sequence[Image]) -> torch.Tensor:
         """(N, h * w, C), normalised."""
         stills = torch.cat([self._square(image) for image in images])
-        latents = self.codec.encode(stills[:, :, None].to(self.codec.dtype)).latent_dist.mode()
-        return normalise(self.codec, latents)[:, :, 0].flatten(2).transpose(1, 2)
+        return encode_moments(self.codec, stills[:, :, None]).mean[:, :, 0].flatten(2).transpose(1, 2)
 
     def _square(self, image: Image) -> torch.Tensor:
         """(1, 3, side, side) in [-1, 1]."""

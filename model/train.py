@@ -15,7 +15,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +24,7 @@ import torch
 
 from model.base import BaseInfo, read_base_info
 from model.checkpoint import Manifest, read_manifest, write_checkpoint
+from model.clip_list import ClipList
 from model.data import ClipSet, DataError
 from model.execution import evaluating, load_for_training, prepare, reproducible
 from model.judge import Judge
@@ -62,12 +63,11 @@ def never() -> bool:
 
 def train(
     preset: Preset,
-    latent_files: Sequence[Path],
+    clip_list: Path,
     base_dir: Path,
     out_dir: Path,
     report: Callable[[TrainReport], None],
     *,
-    validation_files: Sequence[Path] = (),
     dataset_version: str,
     device: str | None = None,
     stop: Callable[[], bool] = never,
@@ -77,12 +77,10 @@ def train(
 
     Args:
         preset: everything about the run but its data and base.
-        latent_files: cached clips (`data.write_clip_latents`), in any order.
+        clip_list: the cached clips (`clip_list.write_clip_list`), of which the train split is trained on.
         base_dir: the base they were encoded with.
         out_dir: where runs live, each in a folder of its own.
         report: hears every `log_every` updates, on one process of several; what it raises ends the run, which can be resumed.
-        validation_files: cached clips of held-out persons, which judge every `validate_every` updates; without any, those that
-            it trains on do.
         dataset_version: recorded in the checkpoint.
         device: the GPU where there is one, unless named.
         stop: asked after every update; True saves the state and ends the run.
@@ -100,9 +98,9 @@ def train(
     started = time.monotonic()
     config = preset.train
     with join_ranks(device) as ranks, reproducible(config.deterministic), _naming_what_to_lower(preset):
-        clips, info = ClipSet(latent_files), read_base_info(base_dir)
+        clips, info = ClipSet(clip_list), read_base_info(base_dir)
         _check_data(clips, info, preset, ranks)
-        held_out = ClipSet(validation_files) if config.validate_every and validation_files else None
+        held_out = ClipSet(clip_list, "validation") if config.validate_every and len(ClipList(clip_list, "validation")) else None
         judge = Judge(preset, clips, held_out, dataset_version, ranks)
         run_dir = out_dir / _run_digest(judge, info)[:16]
         finished, averaged, states = run_dir / "checkpoint", run_dir / "checkpoint_ema", run_dir / STATES
@@ -234,8 +232,8 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
 
 
 def _run_digest(judge: Judge, info: BaseInfo) -> str:
-    held_out = [] if judge.held_out is None else judge.held_out.digests()
-    facts = [judge.preset.model_dump(), judge.clips.digests(), held_out, info.sha256, judge.dataset_version]
+    held_out = None if judge.held_out is None else judge.held_out.digest
+    facts = [judge.preset.model_dump(), judge.clips.digest, held_out, info.sha256, judge.dataset_version]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -90,11 +90,10 @@ def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None)
     try:
         result = train(
             job.preset,
-            job.latent_files,
+            job.clip_list,
             job.base_dir,
             job.out_dir,
             report,
-            validation_files=job.validation_files,
             dataset_version=job.dataset_version,
             stop=stop,
             validate=Validation(job, mlflow, stop) if mlflow else None,
