@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 import polars as pl
 
+from lafid_assets.dataset import face_tracks
 from lafid_assets.dataset.funnel import clip_outcomes
 from lafid_assets.dataset.references import cross_references
 from lafid_assets.dataset.splits import split_identities
@@ -16,6 +17,8 @@ from lafid_assets.dataset.versions import dataset_version, is_kept, keep_version
 from lafid_assets.schemas import (
     DATASET_VERSIONS,
     FACE_CLIPS,
+    FACE_FRAMES,
+    FACE_INFO,
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
     LAFID_DATASET,
@@ -34,6 +37,8 @@ from resources.warehouse import Warehouse
 READS = (
     RAW_CLIPS,
     FACE_CLIPS,
+    FACE_INFO,
+    FACE_FRAMES,
     POSE_FILTERED_CLIPS,
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
@@ -41,7 +46,11 @@ READS = (
     SPEECH_TAGGED_CLIPS,
     REFERENCE_CROPS,
 )
-COLUMNS_READ = {SPEECH_INFO.name: ("clip_id", "has_audio", "transcriber", "status", "reason")}
+COLUMNS_READ = {
+    SPEECH_INFO.name: ("clip_id", "has_audio", "transcriber", "status", "reason"),
+    FACE_INFO.name: face_tracks.FACE_COLUMNS,
+    FACE_FRAMES.name: face_tracks.FRAME_COLUMNS,
+}
 """Of a table whose greater part does not concern the dataset."""
 VOICE_DETECTOR = "silero-vad: MIT"
 
@@ -56,7 +65,7 @@ STEP = Step(
     writes=(LAFID_DATASET, DATASET_VERSIONS),
     reads=tuple(table.name for table in READS),
     group="dataset",
-    code_version="2",
+    code_version="3",
     kinds=frozenset({"polars"}),
     checks={"one_split_each": one_split_each},
 )
@@ -149,13 +158,14 @@ def _join(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     crops = tables[REFERENCE_CROPS.name]
     identities = tables[IDENTITY_CLUSTERS.name].select("clip_id", "identity_id", "split_key").join(kept, on="clip_id", how="semi")
     joined = (
-        kept.select("clip_id", "shard", "refined_caption", "speaking_status")
-        .join(_columns(tables[RAW_CLIPS.name], columns - {"shard"}), on="clip_id")
+        kept.select("clip_id", "shard", "refined_caption", "speaking_status", "speaking_sentence")
+        .join(_columns(tables[RAW_CLIPS.name], columns - {"shard", "width", "height"}), on="clip_id")
         .join(tables[FACE_CLIPS.name].select("clip_id", *(column.name for column in ENGINE)), on="clip_id")
         .join(tables[POSE_FILTERED_CLIPS.name].select("clip_id", "pose_variation_deg"), on="clip_id")
         .join(tables[ID_CONSISTENT_CLIPS.name].select("clip_id", identity_embedding="centroid"), on="clip_id")
         .join(identities, on="clip_id")
         .join(_references(crops), on="clip_id")
+        .join(_face_tracks(tables, kept), on="clip_id")
         .join(cross_references(crops.select("clip_id", "reference_index"), identities), on="clip_id")
         .join(tables[SPEECH_INFO.name].select("clip_id", "has_audio", "transcriber"), on="clip_id")
     )
@@ -172,6 +182,11 @@ def _references(crops: pl.DataFrame) -> pl.DataFrame:
     fields = [field.name for field in REFERENCE.fields]
     listed = crops.sort("clip_id", "reference_index").select("clip_id", references=pl.struct(fields).cast(REFERENCE))
     return listed.group_by("clip_id", maintain_order=True).agg("references")
+
+
+def _face_tracks(tables: Mapping[str, pl.DataFrame], kept: pl.DataFrame) -> pl.DataFrame:
+    faces, frames = (tables[table.name].join(kept, on="clip_id", how="semi") for table in (FACE_INFO, FACE_FRAMES))
+    return face_tracks.face_tracks(faces, frames)
 
 
 def _model_licences() -> pl.Expr:

@@ -18,7 +18,7 @@ STEP = Step(
     writes=(REFERENCE_CROPS,),
     reads=(RAW_CLIPS.name, FACE_INFO.name, SPEECH_TAGGED_CLIPS.name),
     group="dataset",
-    code_version="1",
+    code_version="2",
     kinds=frozenset({"polars"}),
 )
 

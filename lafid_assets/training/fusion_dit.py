@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 
 from lafid_assets.dataset.report_page import png_address
+from lafid_assets.outcomes import Status
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.schemas.products import PUBLISHED
 from lafid_assets.step import Frames, Step
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.figures import loss_png
 from lafid_assets.training.held_out import choose_held_out, write_first_frame
-from lafid_assets.training.latents import files_of
+from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.origin import origin_tags
 from model.presets import Preset, preset
 from resources.shard_store import ShardStore
@@ -120,9 +122,9 @@ def _job(chosen: Preset, config: FusionDitConfig, store: ShardStore, tracking: T
     version = latents["dataset_version"][0] if latents.height else ""
     return TrainingJob(
         preset=chosen,
-        latent_files=tuple(files_of(latents, "train", store)),
-        validation_files=tuple(files_of(latents, "validation", store)) if chosen.train.validate_every else (),
+        clip_list=clip_list_of(latents, store),
         held_out=_held_out(config.validation_clips, store) if chosen.train.validate_every else (),
+        semantic_dir=next((Path(folder) for folder in latents["semantic_encoder"] if folder), None),
         base_dir=base_folder(chosen.name, store),
         out_dir=store.local_path(RUNS_FOLDER),
         dataset_version=version,
@@ -144,6 +146,7 @@ def _row(job: TrainingJob, result: Finished, config: FusionDitConfig, store: Sha
     from model.files import sha256_folder
 
     checkpoint = result.best if config.publish == BEST and result.best else result.last
+    latents = store.read_table(TRAINING_LATENTS.name)
     return {
         "checkpoint_sha256": sha256_folder(checkpoint.folder),
         "checkpoint_path": _in_store(checkpoint.folder, store),
@@ -156,7 +159,7 @@ def _row(job: TrainingJob, result: Finished, config: FusionDitConfig, store: Sha
         "loss_after": checkpoint.loss_after,
         "validation_loss": checkpoint.validation_loss,
         "validated_on": checkpoint.validated_on,
-        "train_clips": len(job.latent_files),
+        "train_clips": latents.filter((pl.col("split") == "train") & (pl.col("status") == Status.OK)).height,
         "dataset_version": job.dataset_version,
         "mlflow_run_id": result.mlflow_run_id,
     }

@@ -36,6 +36,7 @@ class TrainingJob(_Frozen):
     preset: Preset
     clip_list: Path = Field(description="the cached clips: the train split is trained on, the validation split judges")
     held_out: tuple[HeldOutClip, ...] = Field((), description="drawn by every judged model")
+    semantic_dir: Path | None = Field(None, description="the vision encoder's folder, where the preset wants one")
     base_dir: Path = Field(description="the base they were encoded with")
     out_dir: Path = Field(description="where runs keep their states and checkpoints")
     dataset_version: str

@@ -79,7 +79,8 @@ class Validation:
         missing = [clip for clip in self.job.held_out if not (folder / f"{clip.clip_id}.mp4").is_file()]
         if not missing:
             return
-        with live_pipeline(model, manifest, engine_named(manifest.face_engine.name)) as pipeline:
+        engine = engine_named(manifest.face_engine.name)
+        with live_pipeline(model, manifest, engine, self.job.semantic_dir) as pipeline:
             for clip in missing:
                 with _told(f"step {manifest.step}: no video of clip {clip.clip_id}"):
                     self._draw_one(pipeline, clip, folder / f"{clip.clip_id}.mp4")
