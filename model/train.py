@@ -83,7 +83,7 @@ def train(
         report: hears every `log_every` updates, on one process of several; what it raises ends the run, which can be resumed.
         dataset_version: recorded in the checkpoint.
         device: the GPU where there is one, unless named.
-        stop: asked after every update; True saves the state and ends the run.
+        stop: asked before every update; True saves the state and ends the run.
         validate: hears, on one process, of every judged model and the run's folder; it may draw with the model, which is in
             evaluation mode, unless `shard_base` is on: then no process has the whole of it.
 
@@ -130,10 +130,18 @@ def train(
         model.set_training(True)
         meter = Meter(model, preset, ranks)
         for step in range(first, config.steps):
+            if ranks.leads and step > first and step % config.checkpoint_every == 0:
+                save_state(states, step, loss_before, state, config.keep_states)
             if config.validate_every and step and step % config.validate_every == 0:
-                # Before the update that follows: a run that is killed in it and goes on from here comes here again.
                 with meter.paused(), evaluating(model):
                     _validate(run_dir, model, judge, step, loss_before, validate)
+            # After judging: a run that is stopped while it judges goes on from here and comes to it again.
+            if ranks.any(stop()):
+                if ranks.leads:
+                    save_state(states, step, loss_before, state, config.keep_states)
+                ranks.wait()
+                raise TrainingStopped(step)
+
             losses = backward(model, clips, preset, step, ranks)
             norms = gradient_norms(parameters)
             grad_norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
@@ -154,12 +162,6 @@ def train(
                 seconds = time.monotonic() - started
                 if ranks.leads:
                     report(TrainReport(done, config.steps, float(losses.flow.mean()), float(grad_norm), lr, seconds, figures))
-            stopping = ranks.any(stop()) and done < config.steps
-            if ranks.leads and (stopping or (done % config.checkpoint_every == 0 and done < config.steps)):
-                save_state(states, done, loss_before, state, config.keep_states)
-            if stopping:
-                ranks.wait()
-                raise TrainingStopped(done)
 
         model.set_training(False)
         if state.average is not None:

@@ -44,10 +44,16 @@ class TrainState:
 def save_state(folder: Path, step: int, loss_before: float, state: TrainState, keep: int) -> None:
     """Writes the state after `step` updates as `folder`/step-..., whole or not at all, then leaves the newest `keep`.
 
+    A whole one that is there already stays; a torn one, which was passed over, makes way.
+
     Raises:
         TrainStateError: the disk is full or does not take it; the states before it are as they were.
     """
     target = folder / f"step-{step:07d}"
+    if target.is_dir():
+        if _torn(target) is None:
+            return
+        shutil.rmtree(target)
     with naming_disk_errors(f"the state of step {step} in {folder}", folder), whole_folder(target) as temporary:
         files: dict[str, dict[str, torch.Tensor]] = {_TENSORS: {**state.parameters}, _MOMENTS: _moments(state)}
         if state.average is not None:

@@ -143,6 +143,7 @@ def test_cancelled_run_ends_its_trainer_before_it_ends_itself(processes: Any, in
     assert (processes.folder / "sigterm").exists()
     assert not processes.runs(trainer)
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
+    assert instance.event_log_storage.get_concurrency_info("gpu").active_slot_count == 0, "the next training would wait"
 
 
 def test_killed_worker_takes_along_whoever_ignores_sigterm(processes: Any, instance: Any) -> None:
