@@ -236,6 +236,7 @@ _LORA = TrainConfig(
     gradient_checkpointing=True,
     compile_blocks=True,
     checkpoint_every=500,
+    validate_every=1000,
     log_every=20,
 )
 # CoFE v3's figure: cross-attention trains, self-attention and feed-forward do not. DiffSynth's rate for full weights.

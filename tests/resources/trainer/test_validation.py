@@ -1,4 +1,4 @@
-"""What the trainer makes of a judged model: LoggedModels by the keep rule, videos at their step; nothing of it ends a training."""
+"""What the trainer makes of a judged model: LoggedModels by the keep rule, videos at their step; none of it ends a training."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ def _logged(tracking: Tracking, run: MlflowRun) -> dict[int, Any]:
 def test_every_kept_checkpoint_is_one_logged_model_of_the_trainings_run(
     tracking: Tracking, run: MlflowRun, checkpoint: Callable[[Path, int], Path], base_dir: Path, tmp_path: Path
 ) -> None:
-    """Kept, seen again, removed by the rule, registered by somebody, torn by a kill: one store, because making one takes seconds."""
+    """Kept, seen again, removed by the rule, registered by somebody, torn by a kill; one store, for making one takes seconds."""
     import mlflow
 
     client = tracking.connect()
