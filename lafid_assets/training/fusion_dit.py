@@ -3,6 +3,7 @@
 Belongs here: the asset. Not here: the training loop (`model.train`), the process that it runs in (`resources.trainer`).
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from resources.trainer.client import TrainerClient
 from resources.trainer.job import Finished, HeldOutClip, TrainingJob
 from resources.warehouse import Warehouse
 
+LOGGER = logging.getLogger("lafid.training")
 RUNS_FOLDER = "training_runs"
 FIRST_FRAMES = "held_out"
 """Beside the runs: what their videos begin with."""
@@ -187,10 +189,21 @@ def _describe_training(result: Finished, tracking: Tracking) -> dict[str, Any]:
         told["validation_videos"] = dg.MetadataValue.table(
             [dg.TableRecord({"step": _step_of(video), "clip_id": video.stem, "path": str(video)}) for video in videos]
         )
-    if result.mlflow_run_id:
-        png = loss_png(tracking.curve(result.mlflow_run_id, "loss"), tracking.curve(result.mlflow_run_id, "validation_loss"))
-        told["loss_curve"] = dg.MetadataValue.md(f"![loss curve]({png_address(png)})")
+    picture = _loss_curve(result.mlflow_run_id, tracking) if result.mlflow_run_id else None
+    if picture:
+        told["loss_curve"] = dg.MetadataValue.md(f"![loss curve]({picture})")
     return told | {f"train/{name}": value for name, value in result.metrics.items()}
+
+
+def _loss_curve(run_id: str, tracking: Tracking) -> str | None:
+    """As an address that carries the picture. Training is over: that MLflow is away cannot undo it, and is told."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return png_address(loss_png(tracking.curve(run_id, "loss"), tracking.curve(run_id, "validation_loss")))
+    except MlflowException as error:
+        LOGGER.warning("the loss curve is not drawn, MLflow does not give it: %s", error)
+        return None
 
 
 def _step_of(video: Path) -> int:
