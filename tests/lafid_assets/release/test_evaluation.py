@@ -21,7 +21,7 @@ CHECKPOINT = {"checkpoint_sha256": "abc", "checkpoint_path": "run", "base_path":
 class StubPipeline:
     """Repeats the given picture at the size asked for; a black picture shows no face."""
 
-    manifest = SimpleNamespace(preset=preset("tiny"))
+    manifest = SimpleNamespace(preset=preset("tiny"), base=SimpleNamespace(layout="ti2v"))
     fps = 8.0
     model = engine = None
 
