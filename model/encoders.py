@@ -17,6 +17,8 @@ from model.base import Base
 from model.clip_list import ClipMeta
 from model.clip_parts import ClipLatents
 from model.codec import Moments, encode_moments
+from model.condition_encoder import ConditionEncoder
+from model.conditions import Condition
 from model.experts import FaceFeatures
 from model.face_encoders import EncoderError, FaceEncoder, LatentEncoder, VisionEncoder
 from model.presets import TEXT_ROWS, EncoderConfig
@@ -41,6 +43,7 @@ class ClipEncoders:
         self.base = base
         self._pipeline = base.image_to_video()
         config = config or EncoderConfig()
+        self.conditions = ConditionEncoder(base)
         self._semantic = _vision(base, config, config.semantic_layer, semantic_dir)
         self._detail: FaceEncoder = (
             LatentEncoder(base.codec, config.detail_side_px, base.digests["vae"])
@@ -149,7 +152,20 @@ class ClipEncoders:
             identity=face.identity[0].cpu(),
             semantic=face.semantic[0].cpu(),
             detail=face.detail[0].cpu(),
+            condition=self.condition(frames, crop),
             meta=meta,
+        )
+
+    def condition(self, frames: NDArray[np.uint8], crop: NDArray[np.uint8]) -> Condition | None:
+        """What the base is given of the clip's first frame, or of the crop, on the CPU; None: nothing."""
+        length, height, width = frames.shape[:3]
+        parts = self.conditions.parts
+        if not parts:
+            return None
+        return Condition(
+            control=self.conditions.control(frames[0], length).cpu(),
+            image_embeds=self.conditions.image_embeds(frames[0]).cpu() if "image_embeds" in parts else None,
+            picture=self.conditions.picture(crop, height, width).cpu() if "picture" in parts else None,
         )
 
     @property

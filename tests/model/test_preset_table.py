@@ -63,6 +63,15 @@ def test_references_and_both_transformers_are_counted() -> None:
     assert two.forward_tflop == one.forward_tflop
 
 
+def test_vace_draws_its_picture_too_and_its_blocks_are_counted() -> None:
+    name = "wan2.1-vace-1.3b"
+    assert preset_row(shallow(name)).video_tokens == (21 + 1) * 30 * 52
+    assert preset_row(shallow("wan2.1-i2v-14b")).video_tokens == 21 * 30 * 52
+    alone = preset_row(shallow(name, 1)).forward_tflop
+    # Of two blocks the first has a VACE block beside it: three blocks' work, and two of one block.
+    assert preset_row(shallow(name, 2)).forward_tflop == pytest.approx(1.5 * alone, rel=0.02)
+
+
 def test_it_counts_what_really_runs(base) -> None:
     from model.fusion import FaceFusion
     from model.preset_table import _features
