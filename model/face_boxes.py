@@ -52,5 +52,5 @@ def _at(asked_s: NDArray[np.float64], times_s: NDArray[np.float64], boxes: NDArr
     share = np.divide(asked_s - times_s[before], gap, out=np.zeros_like(asked_s), where=gap > 0).clip(0, 1)[:, None]
     between = (1 - share) * boxes[before] + share * boxes[after]
     nearer = np.where(share <= 0.5, boxes[before], boxes[after])
-    seen = ~np.isnan(boxes).any(axis=1)
-    return np.where((seen[before] & seen[after])[:, None], between, nearer)
+    # Not a number where either was not seen.
+    return np.where(np.isnan(between), nearer, between)

@@ -90,6 +90,7 @@ class ShardWriter:
         self._places = index.places
         self._open: dict[str, dict[str, torch.Tensor]] = {}
         self._bytes, self._since = 0, 0.0
+        self.written_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +112,9 @@ class ShardWriter:
         if not self._open:
             self._since = time.monotonic()
         self._open[key] = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        self._bytes += sum(tensor.nbytes for tensor in self._open[key].values())
+        size = sum(tensor.nbytes for tensor in self._open[key].values())
+        self._bytes += size
+        self.written_bytes += size
         waited_s = time.monotonic() - self._since
         if self._bytes >= self._most_bytes or len(self._open) >= self._most_parts or waited_s >= self._most_seconds:
             self.close_shard()
