@@ -83,10 +83,9 @@ def views_part(latents: torch.Tensor) -> Tensors:
     return {"latents": latents}
 
 
-def condition_parts(condition: Condition) -> dict[str, Tensors]:
-    """Of batch size 1, by part."""
-    known = {part: value for part, value in condition._asdict().items() if value is not None}
-    return {part: {CONDITION_TENSORS[part]: value[0]} for part, value in known.items()}
+def condition_part(part: str, field: torch.Tensor) -> Tensors:
+    """A field of a condition, batch size 1; the part is named after it."""
+    return {CONDITION_TENSORS[part]: field[0]}
 
 
 def parts_of(clip: ClipLatents) -> dict[str, Tensors]:
@@ -104,7 +103,8 @@ def parts_of(clip: ClipLatents) -> dict[str, Tensors]:
         parts["text_plain"] = text_part(clip.text_plain)
     if views is not None:
         parts["views"] = views_part(views.latents)
-    return parts | ({} if clip.condition is None else condition_parts(clip.condition))
+    fields = {} if clip.condition is None else clip.condition._asdict()
+    return parts | {part: condition_part(part, field) for part, field in fields.items() if field is not None}
 
 
 def clip_from_parts(meta: ClipMeta, parts: Iterable[str], read: Callable[[str, str], torch.Tensor | None]) -> ClipLatents:

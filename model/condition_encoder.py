@@ -22,25 +22,23 @@ class ConditionEncoder:
     """The pictures of one clip to what its base is given of them: tensors of batch size 1 on the base's device.
 
     Args:
-        base: of any layout.
-
-    Attributes:
-        parts: the fields of `Condition` that this base takes; none of them may be asked for but these.
+        base: of any layout; what a layout is given is said at the methods.
     """
 
     def __init__(self, base: Base) -> None:
-        layout = base.info.layout
-        self.parts = _parts(base)
-        self._base, self._is_vace = base, layout == "vace"
-        self._pipeline = stock_pipeline(base, base.transformers, first_frame=layout == "i2v", offload_to=None)
+        self._base = base
+        self._pipeline = stock_pipeline(base, base.transformers, first_frame=base.info.layout == "i2v", offload_to=None)
         self._empty = lru_cache(maxsize=_SIZES)(self._encode_empty)
 
+    @property
+    def has_image_branch(self) -> bool:
+        """Whether the base reads CLIP's rows of a first frame."""
+        return self._base.transformer.config.image_dim is not None
+
     @torch.no_grad()
-    def control(self, first: NDArray[np.uint8], frames: int) -> torch.Tensor:
-        """(1, C, T, h, w): for a clip of so many `frames`, the first of them (H, W, 3); VACE's tells of its size alone."""
+    def first_frame_control(self, first: NDArray[np.uint8], frames: int) -> torch.Tensor:
+        """(1, C, T, h, w), for an image-to-video base: of a clip of so many `frames`, the first of which (H, W, 3) is known."""
         height, width = first.shape[:2]
-        if self._is_vace:
-            return self._empty(frames, height, width)
         pixels = self._pipeline.video_processor.preprocess(Image.fromarray(first), height=height, width=width)
         _, given = self._pipeline.prepare_latents(
             pixels.to(self._device, torch.float32),
@@ -57,12 +55,16 @@ class ConditionEncoder:
 
     @torch.no_grad()
     def image_embeds(self, first: NDArray[np.uint8]) -> torch.Tensor:
-        """(1, rows, width) of the first frame (H, W, 3)."""
+        """(1, rows, width) of the first frame (H, W, 3), for a base with an image branch."""
         return self._pipeline.encode_image(Image.fromarray(first), self._device)
+
+    def empty_control(self, frames: int, height: int, width: int) -> torch.Tensor:
+        """(1, C, T, h, w), for a VACE base: of a clip of which nothing is known."""
+        return self._empty(frames, height, width)
 
     @torch.no_grad()
     def picture(self, crop: NDArray[np.uint8], height: int, width: int) -> torch.Tensor:
-        """(1, C, 1, h, w) of a picture (H, W, 3) of any size, fitted into the clip's size on white."""
+        """(1, C, 1, h, w) of a picture (H, W, 3) of any size, fitted into the clip's on white, for VACE."""
         return self._encode_vace([Image.fromarray(crop)], 1, height, width)[:, : self._channels, :1]
 
     @torch.no_grad()
@@ -83,11 +85,3 @@ class ConditionEncoder:
     @property
     def _device(self) -> torch.device:
         return self._base.codec.device
-
-
-def _parts(base: Base) -> frozenset[str]:
-    if base.info.layout == "vace":
-        return frozenset({"control", "picture"})
-    if base.info.layout != "i2v":
-        return frozenset()
-    return frozenset({"control"} | ({"image_embeds"} if base.transformer.config.image_dim is not None else set()))

@@ -58,13 +58,18 @@ class ClipEncoders:
 
     @property
     def video_fingerprint(self) -> str:
-        """The same of `moments` and `video`."""
+        """The same of `moments` and `video`, and of what else the VAE encodes of a clip."""
         return _fingerprint(self.base.digests["vae"])
 
     @property
     def text_fingerprint(self) -> str:
         """The same of `text`."""
         return _fingerprint(self.base.digests["text_encoder"], self.base.digests["tokenizer"])
+
+    @property
+    def image_fingerprint(self) -> str:
+        """The same of a condition's `image_embeds`, for a base with an image branch."""
+        return _fingerprint(self.base.digests["image_encoder"], self.base.digests["image_processor"])
 
     @property
     def semantic_fingerprint(self) -> str:
@@ -159,13 +164,16 @@ class ClipEncoders:
     def condition(self, frames: NDArray[np.uint8], crop: NDArray[np.uint8]) -> Condition | None:
         """What the base is given of the clip's first frame, or of the crop, on the CPU; None: nothing."""
         length, height, width = frames.shape[:3]
-        parts = self.conditions.parts
-        if not parts:
+        encoder, layout = self.conditions, self.base.info.layout
+        if layout == "vace":
+            return Condition(
+                control=encoder.empty_control(length, height, width).cpu(), picture=encoder.picture(crop, height, width).cpu()
+            )
+        if layout != "i2v":
             return None
         return Condition(
-            control=self.conditions.control(frames[0], length).cpu(),
-            image_embeds=self.conditions.image_embeds(frames[0]).cpu() if "image_embeds" in parts else None,
-            picture=self.conditions.picture(crop, height, width).cpu() if "picture" in parts else None,
+            control=encoder.first_frame_control(frames[0], length).cpu(),
+            image_embeds=encoder.image_embeds(frames[0]).cpu() if encoder.has_image_branch else None,
         )
 
     @property

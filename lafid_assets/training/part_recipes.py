@@ -94,8 +94,49 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, encoders: "ClipEncoders")
             lambda: views_part(view_latents(encoders, footage.crops, size.view_side)),
         ),
     }
+    found |= _condition_recipes(footage, bucket, content, cut, spots[0], encoders)
     plain = without_speech(clip["refined_caption"], clip["speaking_sentence"])
     return found if plain is None else found | {"text_plain": text(plain)}
+
+
+def _condition_recipes(
+    footage: "_Footage", bucket: Bucket, content: str, cut: list[Any], spot: list[Any], encoders: "ClipEncoders"
+) -> dict[str, Recipe]:
+    """Of what the base is given of pictures, where it takes some.
+
+    Args:
+        content: digest of the clip's file.
+        cut: what of it is seen.
+        spot: where the first crop lies.
+    """
+    from model.clip_parts import condition_part
+
+    conditions, layout = encoders.conditions, encoders.base.info.layout
+    if layout == "vace":
+        return {
+            # It says nothing of the clip: all clips of a size share it.
+            "control": Recipe(
+                _key("control", bucket, encoders.video_fingerprint),
+                lambda: condition_part("control", conditions.empty_control(*bucket)),
+            ),
+            "picture": Recipe(
+                _key("picture", content, spot, bucket[1:], encoders.video_fingerprint),
+                lambda: condition_part("picture", conditions.picture(footage.crops[0], *bucket[1:])),
+            ),
+        }
+    if layout != "i2v":
+        return {}
+    control = Recipe(
+        _key("control", content, cut, encoders.video_fingerprint),
+        lambda: condition_part("control", conditions.first_frame_control(footage.frames[0], bucket.frames)),
+    )
+    if not conditions.has_image_branch:
+        return {"control": control}
+    image_embeds = Recipe(
+        _key("image_embeds", content, cut, encoders.image_fingerprint),
+        lambda: condition_part("image_embeds", conditions.image_embeds(footage.frames[0])),
+    )
+    return {"control": control, "image_embeds": image_embeds}
 
 
 def without_speech(caption: str | None, sentence: str | None) -> str | None:

@@ -121,9 +121,9 @@ def test_from_a_first_frame(
     draw(base, 2, image=Image.fromarray(frame))
     assert [len(calls) for calls in every] == ([2] if len(every) == 1 else [1, 1])
     encoder = ConditionEncoder(base)
-    assert ("image_embeds" in encoder.parts) == (name == "tiny-i2v")
-    embeds = encoder.image_embeds(frame) if name == "tiny-i2v" else None
-    condition = Condition(encoder.control(frame, FRAMES), embeds)
+    assert encoder.has_image_branch == (name == "tiny-i2v")
+    embeds = encoder.image_embeds(frame) if encoder.has_image_branch else None
+    condition = Condition(encoder.first_frame_control(frame, FRAMES), embeds)
     for calls in every:
         check(base, model, batch_of(base, clips, condition), calls)
 
@@ -138,7 +138,7 @@ def test_vace_from_a_picture_of_the_person_or_from_nothing(
     draw(base, 2, **({"reference_images": [Image.fromarray(crop)]} if has_picture else {}))
     encoder = ConditionEncoder(base)
     picture = encoder.picture(crop, SIDE, SIDE) if has_picture else None
-    condition = Condition(encoder.control(_pixels(SIDE, SIDE), FRAMES), picture=picture)
+    condition = Condition(encoder.empty_control(FRAMES, SIDE, SIDE), picture=picture)
     assert len(calls) == 2
     check(base, model, batch_of(base, clips, condition), calls)
 
@@ -151,9 +151,12 @@ def test_the_condition_of_a_shorter_clip_is_the_beginning_of_the_longer_ones(
     for name in ("tiny-i2v", "tiny-vace"):
         base, frame = of_layout(name), _pixels(SIDE, SIDE)
         encoder = ConditionEncoder(base)
-        embeds = encoder.image_embeds(frame) if name == "tiny-i2v" else None
-        picture = encoder.picture(frame, SIDE, SIDE) if name == "tiny-vace" else None
-        long, short = (Condition(encoder.control(frame, frames), embeds, picture) for frames in (FRAMES, 5))
+        if name == "tiny-i2v":
+            embeds = encoder.image_embeds(frame)
+            long, short = (Condition(encoder.first_frame_control(frame, frames), embeds) for frames in (FRAMES, 5))
+        else:
+            picture = encoder.picture(frame, SIDE, SIDE)
+            long, short = (Condition(encoder.empty_control(frames, SIDE, SIDE), picture=picture) for frames in (FRAMES, 5))
         cut = short.control.shape[2]
         assert 1 < cut < long.control.shape[2]
         assert torch.equal(long.control[:, :, :cut], short.control)
@@ -170,7 +173,7 @@ def test_each_clip_of_a_batch_has_its_own_condition_whichever_transformer_draws_
     base = load_base(folders["tiny-i2v-two-experts"], "cpu")
     model = fuse(base)
     frames = [_pixels(SIDE, SIDE), 255 - _pixels(SIDE, SIDE)]
-    each = [batch_of(base, clips, Condition(ConditionEncoder(base).control(frame, FRAMES))) for frame in frames]
+    each = [batch_of(base, clips, Condition(ConditionEncoder(base).first_frame_control(frame, FRAMES))) for frame in frames]
     text, control = (torch.cat(parts) for parts in zip(*((b.text, b.condition.control) for b in each), strict=True))
     both = clips.batch([0, 0])._replace(text=text, condition=Condition(control))
     noisy, sigma = torch.randn_like(control), torch.tensor([0.95, 0.2])

@@ -70,7 +70,7 @@ def test_vace_is_given_the_persons_picture_as_in_training(pipeline_on: Callable,
     frames = pipeline.generate(None, "x", photos=[image], steps=2, guidance=2.0)
     assert frames.shape == (3, 16, 16, 3)
     encoder = ConditionEncoder(pipeline.model.base)
-    picture, empty = encoder.picture(pipeline.face(image).crop, 16, 16), encoder.control(np.zeros((16, 16, 3), np.uint8), 3)
+    picture, empty = encoder.picture(pipeline.face(image).crop, 16, 16), encoder.empty_control(3, 16, 16)
     # In both of guidance's passes, at both steps: the picture before the video, of which nothing is known.
     assert len(controls) == 4
     for control in controls:
@@ -115,7 +115,7 @@ def test_image_to_video_is_given_the_first_frame_as_in_training(pipeline_on: Cal
     assert frames.shape == (3, 16, 16, 3)
     shown = np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC))
     encoder = ConditionEncoder(pipeline.model.base)
-    assert torch.equal(inputs[0][:, -48:], encoder.control(shown, 3))
+    assert torch.equal(inputs[0][:, -48:], encoder.first_frame_control(shown, 3))
     assert (rows[0] is None) == (name == "tiny-i2v-two-experts")
     if rows[0] is not None:
         assert torch.equal(rows[0], encoder.image_embeds(shown))
