@@ -102,7 +102,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--seed", type=int, help="of the steps and moments of the kills; another one every time unless given")
-    parser.add_argument("--device", default="cpu", help="cuda trains with deterministic kernels")
+    parser.add_argument("--device", default="cpu", help="cuda:0 trains with deterministic kernels")
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
     kills = random_kills(arguments.kills, STEPS, seed)

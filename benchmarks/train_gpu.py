@@ -34,6 +34,8 @@ WAN_ENCODERS = {
 }
 """By latent channels: Wan2.1's, and those of Wan2.2's 5B."""
 LORA_RANK = 128
+BARS = {"ratio_plain": "at least 2", "hfu_face_branch": "at least 0.45", "share_face_branch": "at most 0.03"}
+"""What is wanted of an H200 with the default preset."""
 FLASH = "_native_flash"
 
 PLAIN = Rung("0 plain loop, encoders online", online=True, ahead=False)
@@ -138,7 +140,9 @@ def main() -> int:
     parser.add_argument("--rungs", default="", help="their first characters; all unless given")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=5)
-    parser.add_argument("--smoke", action="store_true", help="every rung in small, on the CPU, without compiling")
+    parser.add_argument(
+        "--smoke", action="store_true", help="every rung in small, on the CPU, without compiling: that they run, no figures"
+    )
     parser.add_argument("--json", action="store_true", help="end with one object")
     arguments = parser.parse_args()
     chosen, device = bare(preset(arguments.preset), LORA_RANK), torch.device("cpu")
@@ -150,7 +154,7 @@ def main() -> int:
             f"base {chosen.base.name} of layout {chosen.base.layout} takes more than noise and text: name another preset"
         )
     elif torch.cuda.is_available():
-        device, encoders = torch.device("cuda"), WAN_ENCODERS[chosen.base.latent_channels]
+        device, encoders = torch.device("cuda:0"), WAN_ENCODERS[chosen.base.latent_channels]
         print(torch.cuda.get_device_name(device), torch.__version__)
     else:
         parser.error("there is no GPU: run it where one is, or with --smoke")
@@ -170,7 +174,7 @@ def main() -> int:
             torch.cuda.empty_cache()
         show(rung.name, table[rung.name])
     together = compare(table)
-    print("  ".join(f"{name} {value:.4g}" for name, value in together.items()))
+    print("\n".join(f"{name:32}{value:8.4g}  {BARS.get(name, '')}" for name, value in together.items()))
     if arguments.json:
         print(json.dumps({"rungs": table, **together}))
     return 0

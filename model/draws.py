@@ -58,10 +58,13 @@ class StepDraws:
 
 def draw_steps(clips: ClipSet, order: Order, preset: Preset, first: int, ranks: Ranks) -> Iterator[StepDraws]:
     """This process's share of every step from number `first` on, in memory from which a GPU can fetch it by itself."""
-    rows = ranks.share(preset.train.batch_size)
+    rows, on_gpu = ranks.share(preset.train.batch_size), ranks.device.type == "cuda"
+    if on_gpu:
+        # A thread begins on the first GPU, where every process would take memory of its own merely to pin some of the host's.
+        torch.cuda.set_device(ranks.device)
     for step in range(first, preset.train.steps):
         draws = draw_step(clips, order, preset, step, rows)
-        yield pinned(draws) if ranks.device.type == "cuda" else draws
+        yield pinned(draws) if on_gpu else draws
 
 
 def draw_step(clips: ClipSet, order: Order, preset: Preset, step: int, rows: range) -> StepDraws:

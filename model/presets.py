@@ -227,6 +227,13 @@ class Preset(_Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _stages_leave_frames_to_draw(self) -> Self:
+        least = self.base.temporal_factor + 1
+        if self.base.layout == "ti2v" and any(stage.frames < least for stage in self.train.curriculum):
+            raise ValueError(f"a stage of fewer than {least} frames is the frame that a ti2v base is given: take more")
+        return self
+
 
 _TINY = Preset(
     name="tiny",

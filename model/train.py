@@ -103,7 +103,7 @@ def train(
         _check_data(clips, info, preset, ranks)
         order = Order(tuple(clips.buckets.values()), config.batch_size, config.seed)
         left_out = tuple(clips.clip_ids[index] for index in order.left_out)
-        if left_out:
+        if left_out and ranks.leads:
             _LOGGER.warning(
                 "%d of %d clips are left out, since of their sizes there are fewer than the %d clips of a batch: %s",
                 *(len(left_out), len(clips), config.batch_size, ", ".join(left_out)),

@@ -16,6 +16,7 @@ from model.draws import (
     choose_text,
     choose_views,
     draw_step,
+    draw_steps,
     first_views,
     hide_references,
     moved,
@@ -23,6 +24,7 @@ from model.draws import (
     weigh_face,
 )
 from model.order import Order
+from model.parallel import Ranks
 from model.presets import AlignerConfig, Preset, ReferenceConfig, Stage
 from model.views import FaceViews
 
@@ -143,6 +145,16 @@ def test_latents_are_drawn_from_the_moments_anew_at_every_position(cached: list[
     assert torch.equal(sample_latents(clips.batch([0]), 7, (5,))[0], drawn[2][1])
 
 
+def test_a_step_trains_on_latents_drawn_at_its_own_positions(cached: list[ClipLatents], quick: Quick, tmp_path: Path) -> None:
+    spread = torch.ones_like(cached[0].latents)
+    clips = ClipSet(write_clips(tmp_path, [replace(clip, spread=spread) for clip in cached]))
+    for step in (0, 3):
+        (drawn,) = whole(clips, quick(batch_size=5), step)
+        mean = clips.batch([clips.clip_ids.index(clip_id) for clip_id in drawn.batch.clip_ids])
+        assert torch.equal(drawn.batch.latents, sample_latents(mean, 0, range(5 * step, 5 * step + 5)))
+        assert not torch.equal(drawn.batch.latents, mean.latents)
+
+
 def test_a_codec_without_spread_gives_its_mean(clips: ClipSet) -> None:
     batch = clips.batch([0, 1])
     assert batch.spread is None
@@ -230,6 +242,23 @@ def test_neither_forwards_nor_processes_change_what_a_clip_draws(clips: ClipSet,
         assert torch.equal(torch.cat([part.references.visible for part in several]), together.references.visible)
         assert torch.equal(torch.cat([part.references.latents for part in several]), together.references.latents)
         assert torch.equal(torch.cat([part.batch.text for part in several]), together.batch.text)
+
+
+def test_for_a_gpu_draws_are_pinned_by_a_thread_that_is_on_that_gpu(
+    clips: ClipSet, quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.to("meta"))
+    preset, gpu = quick(batch_size=2), torch.device("cuda:1")
+    draws = next(draw_steps(clips, Order(tuple(clips.buckets.values()), 2, 0), preset, 0, Ranks(0, 1, gpu)))
+    (drawn,) = draws.forwards
+    assert {tensor.device.type for tensor in (drawn.noise, drawn.batch.latents, *drawn.references, *draws.pairs)} == {"meta"}
+    assert chosen == [gpu]
+    here = next(draw_steps(clips, Order(tuple(clips.buckets.values()), 2, 0), preset, 0, Ranks(0, 1, torch.device("cpu"))))
+    assert here.forwards[0].noise.device.type == "cpu"
+    assert (draws.clip_ids, draws.step) == (here.clip_ids, 0)
+    assert torch.equal(draws.quantile, here.quantile)
 
 
 def test_moving_draws_moves_every_tensor_in_them(clips: ClipSet, quick: Quick) -> None:

@@ -61,16 +61,16 @@ def test_speed_counts_every_clips_tokens_and_the_cards_peak(
     preset = quick()
     meter = Meter(fused(), preset, Ranks(0, 2, torch.device("cpu")))
     meter.note(losses, 0.5)
-    meter.note(losses, 0.5)
+    meter.note(replace(losses, last=losses.last.cut(2)), 0.5)
     figures = meter.read(losses, {})
-    # 3 latent frames of 2 x 2 tokens, and two views of 4 tokens of which 60 % are hidden.
-    tokens = 3 * 4 + 2 * 2
-    assert figures["tokens_per_second"] == pytest.approx(4 * tokens / 4.0)
+    # 3 latent frames of 2 x 2 tokens, then 2, and two views of 4 tokens of which 60 % are hidden.
+    tokens = 3 * 4 + 2 * 2, 2 * 4 + 2 * 2
+    assert figures["tokens_per_second"] == pytest.approx(2 * sum(tokens) / 4.0)
     assert figures["seconds_per_step"] == pytest.approx(2.0)
     assert figures["data_wait_share"] == pytest.approx(0.25)
-    flop = step_flop(preset.base.transformer, tokens, preset.train)
-    assert figures["mfu"] == pytest.approx(4 * flop.model / (4.0 * 2e9))
-    assert figures["hfu"] == pytest.approx(4 * flop.hardware / (4.0 * 2e9))
+    flops = [step_flop(preset.base.transformer, count, preset.train) for count in tokens]
+    assert figures["mfu"] == pytest.approx(sum(2 * flop.model for flop in flops) / (4.0 * 2e9))
+    assert figures["hfu"] == pytest.approx(sum(2 * flop.hardware for flop in flops) / (4.0 * 2e9))
 
 
 def test_an_even_gate_has_the_entropy_of_three_and_a_decided_one_none(
