@@ -18,7 +18,7 @@ import torch
 
 
 class Condition(NamedTuple):
-    """What the pictures of a batch became. Wan's VAE is causal, so the beginning of `control` is the shorter clip's."""
+    """What the pictures of a batch became."""
 
     control: torch.Tensor  # (B, C, T, h, w)  latents of what is known of the video, grey where nothing is
     image_embeds: torch.Tensor | None = None  # (B, rows, width)  CLIP's of the first frame
@@ -28,17 +28,21 @@ class Condition(NamedTuple):
         """The same condition on `device`."""
         return Condition._make(None if part is None else part.to(device) for part in self)
 
+    def cut(self, latent_frames: int) -> "Condition":
+        """That of the same clips up to that many latent frames: Wan's VAE is causal, so nothing has to be encoded again."""
+        return self._replace(control=self.control[:, :, :latent_frames])
+
 
 def with_picture(video: torch.Tensor, condition: Condition | None) -> torch.Tensor:
     """The clean latents of all that a forward draws: the video (B, C, T, h, w), for VACE behind the person's picture."""
     if condition is None or condition.picture is None:
         return video
-    return torch.cat([condition.picture.to(video), video], dim=2)
+    return torch.cat([condition.picture, video], dim=2)
 
 
 def image_to_video_inputs(noisy: torch.Tensor, condition: Condition, channels: int) -> dict[str, torch.Tensor | None]:
     """Arguments of an image-to-video transformer of `channels` channels in, for noisy latents (B, C, T, h, w)."""
-    control = condition.control[:, :, : noisy.shape[2]]
+    control = condition.control
     mask_channels = channels - noisy.shape[1] - control.shape[1]
     known = control.new_zeros(len(control), mask_channels, *control.shape[2:])
     known[:, :, 0] = 1
@@ -49,15 +53,21 @@ def image_to_video_inputs(noisy: torch.Tensor, condition: Condition, channels: i
 
 
 def vace_inputs(noisy: torch.Tensor, condition: Condition, channels: int) -> dict[str, torch.Tensor | None]:
-    """Arguments of a VACE transformer of `channels` control channels, for noisy latents (B, C, T, h, w) as `with_picture` orders
-    them."""
+    """Arguments of a VACE transformer of `channels` control channels, for noisy latents (B, C, T, h, w), `with_picture`.
+
+    Raises:
+        ValueError: the control is of another length; diffusers would pad a shorter one in silence.
+    """
     pictures = 0 if condition.picture is None else condition.picture.shape[2]
-    control = condition.control[:, :, : noisy.shape[2] - pictures]
     # What stays as it is, and what is to be drawn anew: of a video that says nothing both are grey.
-    latents = torch.cat([control, control], dim=1)
+    latents = torch.cat([condition.control, condition.control], dim=1)
     if condition.picture is not None:
         shown = torch.cat([condition.picture, torch.zeros_like(condition.picture)], dim=1)
         latents = torch.cat([shown, latents], dim=2)
+    if latents.shape[2] != noisy.shape[2]:
+        raise ValueError(
+            f"{noisy.shape[2]} noisy latent frames beside {latents.shape[2]} of control: give both the picture, cut both alike"
+        )
     to_draw = latents.new_ones(len(latents), channels - latents.shape[1], *latents.shape[2:])
     to_draw[:, :, :pictures] = 0
     return {"hidden_states": noisy, "control_hidden_states": torch.cat([latents, to_draw], dim=1)}

@@ -61,6 +61,7 @@ class Batch(NamedTuple):
             latents=self.latents[:, :, :latent_frames],
             spread=None if self.spread is None else self.spread[:, :, :latent_frames],
             face_boxes=None if self.face_boxes is None else self.face_boxes[:, :latent_frames],
+            condition=None if self.condition is None else self.condition.cut(latent_frames),
         )
 
 

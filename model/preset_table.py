@@ -87,7 +87,8 @@ def preset_row(preset: Preset) -> PresetRow:
         lora_parameters = sum(p.numel() for name, p in transformer.named_parameters() if ".lora_" in name)
     trained = _count(fusion) + sum(p.numel() for p in transformer.parameters() if p.requires_grad)
     video_tokens = _video_tokens(preset)
-    block_inputs = spec.transformer.num_layers * (video_tokens + reference_tokens) * spec.transformer.width * _BASE_BYTES
+    blocks = spec.transformer.num_layers + len(spec.transformer.vace_layers or ())
+    block_inputs = blocks * (video_tokens + reference_tokens) * spec.transformer.width * _BASE_BYTES
     weights = spec.experts * (_BASE_BYTES * (base_parameters + lora_parameters) + 4 * _count(fusion))
     return PresetRow(
         preset=preset.name,

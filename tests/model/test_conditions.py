@@ -162,7 +162,8 @@ def test_the_condition_of_a_shorter_clip_is_the_beginning_of_the_longer_ones(
         assert torch.equal(long.control[:, :, :cut], short.control)
         model, batches = fuse(base), [batch_of(base, clips, condition) for condition in (long, short)]
         noisy = with_picture(torch.randn(short.control.shape), short)
-        drawn = [model.velocity(noisy, torch.tensor([0.5]), batch, first_frame=name == "tiny-i2v") for batch in batches]
+        cut_batches = [batches[0].cut(cut), batches[1]]
+        drawn = [model.velocity(noisy, torch.tensor([0.5]), batch, first_frame=name == "tiny-i2v") for batch in cut_batches]
         assert torch.equal(*drawn)
 
 
@@ -192,5 +193,8 @@ def test_what_a_base_is_not_given_is_said(folders: dict[str, Path], clips: ClipS
         i2v.velocity(batch.latents, sigma, batch)
     with pytest.raises(ValueError, match="always given its first frame: set train.first_frame_dropout to 0"):
         i2v.velocity(batch.latents, sigma, batch, first_frame=False)
+    shorter = clips.batch([0])._replace(condition=Condition(batch.latents[:, :, 1:]))
+    with pytest.raises(ValueError, match="3 noisy latent frames beside 2 of control"):
+        vace.velocity(batch.latents, sigma, shorter, first_frame=False)
     with pytest.raises(ValueError, match="cannot be given a first frame: set train.first_frame_dropout to 1"):
         vace.velocity(batch.latents, sigma, batch)

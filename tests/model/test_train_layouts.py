@@ -14,9 +14,11 @@ from model.checkpoint import read_manifest
 from model.clip_parts import CONDITION_TENSORS, write_clips
 from model.conditions import with_picture
 from model.data import ClipSet
+from model.draws import draw_step
 from model.flow import add_noise, flow_loss
+from model.order import Order
 from model.pipeline import load
-from model.presets import Preset
+from model.presets import Preset, Stage
 from model.train import TrainingStopped, TrainReport, train
 from model.trainable import assemble
 from tests.model.conftest import encode_clips
@@ -60,11 +62,27 @@ def test_a_clip_holds_what_its_base_is_given_and_shares_what_says_nothing_of_it(
         assert torch.equal(getattr(batch.condition, part)[1:], getattr(clip.condition, part))
 
 
+def test_what_a_step_draws_has_room_for_the_picture(prepared: tuple[str, Path, Path], configured: Callable[..., Preset]) -> None:
+    name, _, clip_list = prepared
+    clips, pictures = ClipSet(clip_list), int(name == "tiny-vace")
+    chosen = configured(name, batch_size=2, face_loss_weight=3.0, curriculum=(Stage(until_step=1, frames=2),))
+    order = Order(tuple(clips.buckets.values()), 2, 0)
+    for step, frames in ((0, 2), (1, 3)):
+        (drawn,) = draw_step(clips, order, chosen, step, range(2)).forwards
+        assert drawn.noise.shape[2] == drawn.cell_weight.shape[1] == frames + pictures
+        assert drawn.batch.latents.shape[2] == drawn.batch.condition.control.shape[2] == frames
+        assert (drawn.cell_weight[:, :pictures] == 1).all()
+        assert (drawn.cell_weight[:, pictures] == 3).any()
+
+
 def test_killed_it_goes_on_to_the_same_bits_and_its_checkpoint_draws(
     prepared: tuple[str, Path, Path], configured: Callable[..., Preset], stub_engine: Callable, tmp_path: Path
 ) -> None:
+    """With a short-clip stage and a weight on the face, which VACE's picture before the video must not shift."""
     name, base_dir, clip_list = prepared
-    chosen, heard = configured(name, steps=4, checkpoint_every=2, batch_size=3, forward_clips=2), []
+    short = (Stage(until_step=1, frames=2),)
+    chosen = configured(name, steps=4, checkpoint_every=2, batch_size=3, forward_clips=2, curriculum=short, face_loss_weight=3.0)
+    heard: list[int] = []
 
     def go(folder: str, stop_at: int | None = None) -> Path:
         def report(told: TrainReport) -> None:
