@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from model.base import load_base
-from model.base_build import build_tiny_base
+from model.base_build import build_tiny_base, build_transformer
 from model.clip_parts import write_clips
 from model.parallel import Ranks, join_ranks
 from model.presets import Preset
@@ -81,6 +81,14 @@ def test_without_an_environment_there_is_one_process(monkeypatch: pytest.MonkeyP
     with join_ranks("cpu") as ranks:
         assert ranks == Ranks(0, 1, CPU)
         assert ranks.leads
+
+
+def test_blocks_are_sharded_vaces_side_blocks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    sharded: list[nn.Module] = []
+    monkeypatch.setattr("model.parallel.fully_shard", lambda module, **_: sharded.append(module))
+    transformer = build_transformer(TINY_VACE)
+    Ranks(0, 2, CPU).shard(transformer)
+    assert sharded == [*transformer.blocks, *transformer.vace_blocks, transformer]
 
 
 def test_two_processes_train_what_one_trains(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model.base import load_base
+from model.base import Base, load_base
 from model.base_build import build_tiny_base
 from model.checkpoint import read_manifest
 from model.clip_parts import CONDITION_TENSORS, write_clips
@@ -16,11 +16,13 @@ from model.conditions import with_picture
 from model.data import ClipSet
 from model.draws import draw_step
 from model.flow import add_noise, flow_loss
+from model.objective import backward
 from model.order import Order
+from model.parallel import Ranks
 from model.pipeline import load
 from model.presets import Preset, Stage
 from model.train import TrainingStopped, TrainReport, train
-from model.trainable import assemble
+from model.trainable import FusedModel, assemble
 from tests.model.conftest import encode_clips
 from tests.model.layouts import WITH_PICTURES
 
@@ -73,6 +75,30 @@ def test_what_a_step_draws_has_room_for_the_picture(prepared: tuple[str, Path, P
         assert drawn.batch.latents.shape[2] == drawn.batch.condition.control.shape[2] == frames
         assert (drawn.cell_weight[:, :pictures] == 1).all()
         assert (drawn.cell_weight[:, pictures] == 3).any()
+
+
+def test_every_frame_of_it_is_drawn_anew_a_first_frame_too(
+    prepared: tuple[str, Path, Path], configured: Callable[..., Preset], base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the stock pipelines denoise them; only a ti2v base is given a clean first latent."""
+    name, base_dir, clip_list = prepared
+    chosen, clips = configured(name, batch_size=2), ClipSet(clip_list)
+    model = assemble(load_base(base_dir, "cpu"), clips.batch([0]).face, chosen.fusion, chosen.train)
+    drawn = draw_step(clips, Order(tuple(clips.buckets.values()), 2, 0), chosen, 0, range(2))
+    clean = with_picture(drawn.forwards[0].batch.latents, drawn.forwards[0].batch.condition)
+    given: list[torch.Tensor] = []
+    real = FusedModel.velocity
+
+    def noting(self: FusedModel, noisy: torch.Tensor, *more: object) -> torch.Tensor:
+        given.append(noisy)
+        return real(self, noisy, *more)
+
+    monkeypatch.setattr(FusedModel, "velocity", noting)
+    backward(model, drawn, chosen, Ranks(0, 1, torch.device("cpu")))
+    changed = (given[0] != clean).flatten(3).any(dim=3).any(dim=1)
+    assert changed.all(), "every latent frame of every clip is noisy"
+    ti2v = FusedModel(base, model.fusion)
+    assert (ti2v.holds_first_frame(True), ti2v.holds_first_frame(False)) == (True, False)
 
 
 def test_killed_it_goes_on_to_the_same_bits_and_its_checkpoint_draws(
