@@ -156,10 +156,10 @@ def test_a_changed_encoder_costs_its_parts_and_a_changed_transformer_none(
     computed.clear()
     real = model.base.load_base
 
-    def changed(folder: Path) -> Any:
+    def changed(folder: Path, **options: Any) -> Any:
         from dataclasses import replace
 
-        base = real(folder)
+        base = real(folder, **options)
         info = base.info.model_copy(update={"sha256": "f" * 64})
         return replace(base, info=info, digests={**base.digests, component: "f" * 64})
 

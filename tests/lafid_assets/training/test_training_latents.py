@@ -79,6 +79,8 @@ def test_a_preset_without_a_semantic_encoder_takes_a_folder_or_the_model_stores(
 ) -> None:
     with pytest.raises(FileNotFoundError, match="lafid models fetch clip_vit_h14"):
         run(preset="small")
+    with pytest.raises(ValueError, match="preset tiny takes its base's own semantic encoder: leave semantic_encoder out"):
+        run(semantic_encoder=str(clip_folder))
     run(preset="small", semantic_encoder=str(clip_folder))
     rows = store.read_table("training_latents")
     assert set(rows["semantic_encoder"]) == {str(clip_folder)}
