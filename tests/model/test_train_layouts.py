@@ -73,6 +73,9 @@ def test_what_a_step_draws_has_room_for_the_picture(prepared: tuple[str, Path, P
         (drawn,) = draw_step(clips, order, chosen, step, range(2)).forwards
         assert drawn.noise.shape[2] == drawn.cell_weight.shape[1] == frames + pictures
         assert drawn.batch.latents.shape[2] == drawn.batch.condition.control.shape[2] == frames
+        clean = with_picture(drawn.batch.latents, drawn.batch.condition)
+        assert torch.equal(clean[:, :, pictures:], drawn.batch.latents), "the stock pipeline cuts the picture off in front"
+        assert pictures == 0 or torch.equal(clean[:, :, :1], drawn.batch.condition.picture)
         assert (drawn.cell_weight[:, :pictures] == 1).all()
         assert (drawn.cell_weight[:, pictures] == 3).any()
 
