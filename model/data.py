@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from model.clip_list import SHARDS, ClipEntry, ClipList, ClipMeta, DataError, Place
-from model.clip_parts import ClipLatents, clip_from_parts
+from model.clip_parts import CONDITION_TENSORS, ClipLatents, clip_from_parts
+from model.conditions import Condition
 from model.experts import FaceFeatures
 from model.latent_shards import ShardReader, ShardTorn
 from model.presets import TEXT_ROWS, Bucket
@@ -36,6 +37,7 @@ class Batch(NamedTuple):
     references: torch.Tensor | None = None  # (B, R, C, h, w)  views of each clip's face
     spread: torch.Tensor | None = None  # (B, C, T', h, w)  standard deviations; None: the codec has no spread
     face_boxes: torch.Tensor | None = None  # (B, T', 4)  x1 y1 x2 y2 in shares of the frame; NaN: not seen; None: not cached
+    condition: Condition | None = None  # what the base is given of pictures, where it takes some
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
@@ -50,6 +52,7 @@ class Batch(NamedTuple):
             references=moved(self.references),
             spread=moved(self.spread),
             face_boxes=moved(self.face_boxes),
+            condition=None if self.condition is None else self.condition.to(device),
         )
 
     def cut(self, latent_frames: int) -> "Batch":
@@ -58,6 +61,7 @@ class Batch(NamedTuple):
             latents=self.latents[:, :, :latent_frames],
             spread=None if self.spread is None else self.spread[:, :, :latent_frames],
             face_boxes=None if self.face_boxes is None else self.face_boxes[:, :latent_frames],
+            condition=None if self.condition is None else self.condition.cut(latent_frames),
         )
 
 
@@ -164,6 +168,7 @@ class ClipSet:
             references=references,
             spread=None if spread is None else spread.to(latents.dtype),
             face_boxes=_stack_known("face boxes", ids, [self._find(entry, "face", "boxes") for entry in entries]),
+            condition=self._condition(entries),
         )
 
     def views(self, index: int) -> FaceViews:
@@ -202,6 +207,14 @@ class ClipSet:
         for index, person in enumerate(self.persons):
             found.setdefault(person, []).append(index)
         return {person: tuple(indices) for person, indices in found.items()}
+
+    def _condition(self, entries: Sequence[ClipEntry]) -> Condition | None:
+        ids, found = [entry.meta.clip_id for entry in entries], {}
+        for part, name in CONDITION_TENSORS.items():
+            tensors = [self._read(entry, part, name) if part in entry.parts else None for entry in entries]
+            if (stacked := _stack_known(part, ids, tensors)) is not None:
+                found[part] = stacked
+        return Condition(**found) if found else None
 
     def _text(self, entry: ClipEntry, text: Text) -> torch.Tensor:
         part = _TEXT_PARTS[text]

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 
+from model.conditions import with_picture
 from model.data import Batch, ClipSet, DataError, Text
 from model.flow import generator, shift_sigma
 from model.order import Order
@@ -34,7 +36,7 @@ class ForwardDraws(NamedTuple):
 
     rows: range  # of the step's batch, b of them
     batch: Batch
-    noise: torch.Tensor  # (b, C, T', h, w)
+    noise: torch.Tensor  # (b, C, T', h, w)  of all that is drawn, VACE's picture among it
     sigma: torch.Tensor  # (b,)
     keep_face: torch.Tensor  # (b,)  False: the null tokens take the face's place
     references: References | None
@@ -216,6 +218,7 @@ def _draw_forward(
         # Legal because Wan's VAE is causal in time: its first latents are those of the clip that ends there.
         batch = batch.cut(1 + (frames - 1) // preset.base.temporal_factor)
     batch = batch._replace(latents=sample_latents(batch, config.seed, positions), spread=None)
+    clean = with_picture(batch.latents, batch.condition)
     references, patch = None, (1, preset.base.patch, preset.base.patch)
     if wanted is not None and batch.references is not None:
         hidden = [
@@ -226,15 +229,16 @@ def _draw_forward(
     return ForwardDraws(
         rows=rows,
         batch=batch,
-        noise=_noise(batch.latents.shape[1:], config.seed, "noise", positions),
+        noise=_noise(clean.shape[1:], config.seed, "noise", positions),
         sigma=shift_sigma(quantile[rows.start : rows.stop], config.flow_shift),
         keep_face=dice["face-dropout"] >= config.face_dropout,
         references=references,
-        cell_weight=_cell_weight(batch, config.face_loss_weight),
+        cell_weight=_cell_weight(batch, config.face_loss_weight, clean.shape[2]),
     )
 
 
-def _cell_weight(batch: Batch, weight: float) -> torch.Tensor | None:
+def _cell_weight(batch: Batch, weight: float, frames: int) -> torch.Tensor | None:
+    """(B, frames, h, w): what is drawn before the video counts as its background does."""
     if weight == 1:
         return None
     if batch.face_boxes is None:
@@ -242,7 +246,8 @@ def _cell_weight(batch: Batch, weight: float) -> torch.Tensor | None:
             f"clip {batch.clip_ids[0]} holds no boxes of its face, which train.face_loss_weight asks for: materialize "
             "training_latents again, or set it to 1"
         )
-    return weigh_face(batch.face_boxes, batch.latents.shape[3], batch.latents.shape[4], weight)
+    video = weigh_face(batch.face_boxes, batch.latents.shape[3], batch.latents.shape[4], weight)
+    return F.pad(video, (0, 0, 0, 0, frames - video.shape[1], 0), value=1.0)
 
 
 def _noise(shape: Sequence[int], seed: int, purpose: str, positions: Sequence[int]) -> torch.Tensor:

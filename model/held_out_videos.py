@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.attach import Transformer
+from model.base_specs import FIRST_FRAME_LAYOUTS
 from model.checkpoint import Manifest
 from model.execution import autocast
 from model.face_engine.interface import FaceEngine
@@ -46,7 +47,7 @@ def draw_held_out(
         FaceError: the first frame shows no face.
     """
     picture, size = Image.fromarray(first_frame), pipeline.manifest.preset.clip
-    begins_with_it = pipeline.manifest.base.layout in ("ti2v", "i2v")
+    begins_with_it = pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS
     return pipeline.generate(
         picture if begins_with_it else None,
         caption,

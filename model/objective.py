@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from model.conditions import with_picture
 from model.data import Batch
 from model.draws import FacePairs, ForwardDraws, StepDraws, moved
 from model.execution import autocast
@@ -52,14 +53,14 @@ def backward(model: FusedModel, draws: StepDraws, preset: Preset, ranks: Ranks) 
 
 def _flow_losses(model: FusedModel, part: ForwardDraws, preset: Preset, first_frame: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """(b,) twice: the flow loss of each clip in float32, and the same with its cells weighted, which trains."""
-    clean = part.batch.latents
-    noisy = add_noise(clean, part.noise, part.sigma, first_frame)
+    clean, held = with_picture(part.batch.latents, part.batch.condition), model.holds_first_frame(first_frame)
+    noisy = add_noise(clean, part.noise, part.sigma, held)
     with autocast(preset.train, clean.device):
         velocity = model.velocity(noisy, part.sigma, part.batch, part.keep_face, part.references, first_frame)
-    loss = flow_loss(velocity, clean, part.noise, first_frame)
+    loss = flow_loss(velocity, clean, part.noise, held)
     if part.cell_weight is None:
         return loss, loss
-    return loss, flow_loss(velocity, clean, part.noise, first_frame, part.cell_weight)
+    return loss, flow_loss(velocity, clean, part.noise, held, part.cell_weight)
 
 
 def _contrastive(model: FusedModel, pairs: FacePairs | None, preset: Preset, ranks: Ranks) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from model.base_specs import (
+    FIRST_FRAME_LAYOUTS,
     TINY,
     TINY_TWO_EXPERTS,
     WAN21_I2V_14B,
@@ -32,6 +33,8 @@ Attention = Literal["native", "_native_cudnn", "_native_flash", "_native_math"]
 
 TEXT_ROWS = 512
 """Rows of text Wan was trained with; diffusers hard-codes them and masks none, so shorter text is padded with zeros."""
+CLIP_IMAGE_ROWS = 257
+"""Rows that Wan2.1's image branch reads of the first frame: CLIP ViT-H/14 at 224 px."""
 
 
 class _Frozen(BaseModel):
@@ -216,6 +219,17 @@ class Preset(_Frozen):
     train: TrainConfig
 
     @model_validator(mode="after")
+    def _gives_a_first_frame_as_the_base_takes_it(self) -> Self:
+        layout, share = self.base.layout, self.train.first_frame_dropout
+        needed = 0.0 if layout == "i2v" else 1.0
+        if layout != "ti2v" and share != needed:
+            raise ValueError(
+                f"base {self.base.name} of layout {layout} is {'never' if needed else 'always'} given a first frame: "
+                f"set train.first_frame_dropout to {needed:g}, not {share:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _stages_leave_frames_to_draw(self) -> Self:
         least = self.base.temporal_factor + 1
         if self.base.layout == "ti2v" and any(stage.frames < least for stage in self.train.curriculum):
@@ -287,8 +301,7 @@ def _wan(base: BaseSpec, clip: ClipSize = _480P, train: TrainConfig = _LORA, **p
         encoders=_ENCODERS,
         clip=clip,
         fusion=_WIDE.model_copy(update=parts),
-        # A text-to-video base cannot be given a first frame.
-        train=train.model_copy(update={"first_frame_dropout": 1.0}) if base.layout == "t2v" else train,
+        train=train if base.layout in FIRST_FRAME_LAYOUTS else train.model_copy(update={"first_frame_dropout": 1.0}),
     )
 
 

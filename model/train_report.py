@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from model.attach import Transformer
+from model.conditions import with_picture
 from model.flow import TIMESTEPS
 from model.fusion import FaceFusion
 from model.objective import StepLosses
@@ -161,9 +162,9 @@ def memory_gib(device: torch.device) -> dict[str, float]:
 
 
 def _tokens(losses: StepLosses, model: FusedModel, preset: Preset) -> int:
-    """Of one clip of a step, whose clips are of one size: its video's, and those of its references that are not hidden."""
+    """Of one clip of a step, whose clips are of one size: of all that is drawn, and of its references that are not hidden."""
     patch = model.base.transformer.config.patch_size
-    frames, height, width = losses.last.latents.shape[2:]
+    frames, height, width = with_picture(losses.last.latents, losses.last.condition).shape[2:]
     tokens = (frames // patch[0]) * (height // patch[1]) * (width // patch[2])
     wanted = preset.fusion.references
     if wanted is not None and losses.last.references is not None:

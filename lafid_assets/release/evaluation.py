@@ -14,6 +14,7 @@ from lafid_assets.outcomes import Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import MODEL_EVALUATION
 from lafid_assets.training.held_out import first_frame
+from model.base_specs import FIRST_FRAME_LAYOUTS
 
 LOGGER = logging.getLogger("lafid.release")
 GENERATED_MEASURES = ("first_frame_psnr_db", "face_found_share", "identity_cosine")
@@ -24,6 +25,8 @@ HELD_OUT = ("validation", "test")
 
 def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.DataFrame, store_root: Path) -> pl.DataFrame:
     """Flow loss on the cached clips, and what a generated video keeps of its first frame and of the person.
+
+    A base that cannot be given a first frame is given the clip's as a photo; its `first_frame_psnr_db` is NULL.
 
     Args:
         checkpoint: a row of `fusion_dit`.
@@ -87,13 +90,15 @@ def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float |
     except FaceError as error:
         LOGGER.warning("nothing could be generated from the first frame of %s: %s", clip["clip_id"], error)
         return {}
+    similarity = identity_similarity(frames, np.asarray(clip["identity_embedding"], np.float32), pipeline.engine)
+    measures = {
+        "face_found_share": similarity.frames_with_face / similarity.frames,
+        "identity_cosine": similarity.mean,
+    }
+    if pipeline.manifest.base.layout not in FIRST_FRAME_LAYOUTS:
+        return measures
     with TemporaryDirectory() as folder:
         written = Path(folder) / "generated.mp4"
         write_mp4(written, frames, pipeline.fps)
         shown = read_frames(written, [0.0])[0]
-    similarity = identity_similarity(frames, np.asarray(clip["identity_embedding"], np.float32), pipeline.engine)
-    return {
-        "first_frame_psnr_db": psnr(shown, fit_frames(first[None], *frames.shape[1:3])[0]),
-        "face_found_share": similarity.frames_with_face / similarity.frames,
-        "identity_cosine": similarity.mean,
-    }
+    return measures | {"first_frame_psnr_db": psnr(shown, fit_frames(first[None], *frames.shape[1:3])[0])}

@@ -13,6 +13,8 @@ from lafid_assets.release.gates import PASSED, ReleaseGate, judge
 from lafid_assets.release.lineage import lineage_tags
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, REGISTERED_MODEL
 from lafid_assets.step import Frames, Step
+from model.base_specs import FIRST_FRAME_LAYOUTS
+from model.presets import preset
 from resources.shard_store import ShardStore
 from resources.tracking import RegisteredVersion, Tracking
 from resources.warehouse import Warehouse
@@ -59,7 +61,13 @@ def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tra
 
     checkpoint = store.read_table(FUSION_DIT.name).row(0, named=True)
     evaluation = store.read_table(MODEL_EVALUATION.name)
-    gate = judge(config, checkpoint["loss_before"], checkpoint["loss_after"], evaluation)
+    gate = judge(
+        config,
+        checkpoint["loss_before"],
+        checkpoint["loss_after"],
+        evaluation,
+        begins_with_picture=preset(checkpoint["preset"]).base.layout in FIRST_FRAME_LAYOUTS,
+    )
     version = tracking.find_version(config.model_name, checkpoint["checkpoint_sha256"])
     if version is None:
         dataset = store.read_table(LAFID_DATASET.name)
