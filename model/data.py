@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from model.experts import FaceFeatures
 from model.files import sha256_file, whole_file
 from model.flow import generator
+from model.head_mask import MaskInfo
 from model.presets import TEXT_ROWS
 from model.views import FaceViews
 
@@ -44,6 +45,7 @@ class ClipMeta(BaseModel):
     identity_id: str | None = Field(None, description="the person; None: somebody who is in no other clip")
     base_sha256: str = Field(description="the base whose encoders were used")
     encoders_fingerprint: str
+    head_mask: MaskInfo = Field(default_factory=MaskInfo, description="what cut its reference heads out")
     extra: dict[str, str] = Field(default_factory=dict)
 
 
@@ -205,6 +207,7 @@ def _check_alike(first_file: Path, first: ClipLatents, file: Path, clip: ClipLat
         ("identity width", first.identity.shape[0], clip.identity.shape[0]),
         ("base", first.meta.base_sha256[:12], clip.meta.base_sha256[:12]),
         ("encoders", first.meta.encoders_fingerprint[:12], clip.meta.encoders_fingerprint[:12]),
+        ("head mask", str(first.meta.head_mask), str(clip.meta.head_mask)),
         ("views of the face", first.views is not None, clip.views is not None),
     ):
         if expected != found:

@@ -168,6 +168,7 @@ def _finish(
             width=model.fusion.config.identity_width,
         ),
         encoders_fingerprint=clips.meta.encoders_fingerprint,
+        head_mask=clips.meta.head_mask,
         parts={},
         dataset_version=dataset_version,
         seed=preset.train.seed,

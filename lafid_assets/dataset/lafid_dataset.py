@@ -41,8 +41,20 @@ READS = (
     SPEECH_TAGGED_CLIPS,
     REFERENCE_CROPS,
 )
-COLUMNS_READ = {SPEECH_INFO.name: ("clip_id", "has_audio", "transcriber", "status", "reason")}
+COLUMNS_READ = {
+    SPEECH_INFO.name: (
+        "clip_id",
+        "has_audio",
+        "engine",
+        "engine_licence",
+        "transcriber",
+        "transcriber_licence",
+        "status",
+        "reason",
+    )
+}
 """Of a table whose greater part does not concern the dataset."""
+MODELS_BESIDE = ("has_audio", "lip_engine", "lip_engine_licence", "transcriber", "transcriber_licence", "mask", "mask_licence")
 VOICE_DETECTOR = "silero-vad: MIT"
 
 
@@ -56,7 +68,7 @@ STEP = Step(
     writes=(LAFID_DATASET, DATASET_VERSIONS),
     reads=tuple(table.name for table in READS),
     group="dataset",
-    code_version="2",
+    code_version="3",
     kinds=frozenset({"polars"}),
     checks={"one_split_each": one_split_each},
 )
@@ -157,7 +169,7 @@ def _join(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         .join(identities, on="clip_id")
         .join(_references(crops), on="clip_id")
         .join(cross_references(crops.select("clip_id", "reference_index"), identities), on="clip_id")
-        .join(tables[SPEECH_INFO.name].select("clip_id", "has_audio", "transcriber"), on="clip_id")
+        .join(_models_beside(tables), on="clip_id")
     )
     lost = kept.join(joined, on="clip_id", how="anti")["clip_id"].sort()
     if len(lost):
@@ -165,7 +177,7 @@ def _join(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             f"{len(lost)} kept clips, the first {lost[0]}, have no identity or no reference face: "
             "materialize identity_clusters again"
         )
-    return joined.with_columns(model_licences=_model_licences()).drop("has_audio", "transcriber")
+    return joined.with_columns(model_licences=_model_licences()).drop(MODELS_BESIDE)
 
 
 def _references(crops: pl.DataFrame) -> pl.DataFrame:
@@ -174,11 +186,17 @@ def _references(crops: pl.DataFrame) -> pl.DataFrame:
     return listed.group_by("clip_id", maintain_order=True).agg("references")
 
 
+def _models_beside(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """`clip_id` and `MODELS_BESIDE`: what measured a clip beside the face engine of `face_clips`."""
+    crops = tables[REFERENCE_CROPS.name].select("clip_id", "mask", "mask_licence").unique("clip_id")
+    speech = tables[SPEECH_INFO.name].rename({"engine": "lip_engine", "engine_licence": "lip_engine_licence"})
+    return speech.join(crops, on="clip_id", how="left").select("clip_id", *MODELS_BESIDE)
+
+
 def _model_licences() -> pl.Expr:
     heard = pl.when("has_audio").then(pl.lit(VOICE_DETECTOR))
-    model = pl.col("transcriber").is_not_null() & ~pl.col("transcriber").str.starts_with("file:")
-    written = pl.when(model).then(pl.format("{}: unstated", "transcriber"))
-    return pl.concat_list(pl.format("{}: {}", "engine", "engine_licence"), heard, written).list.drop_nulls().list.sort()
+    named = [pl.format("{}: {}", model, f"{model}_licence") for model in ("engine", "lip_engine", "transcriber", "mask")]
+    return pl.concat_list(*named, heard).list.drop_nulls().list.unique().list.sort()
 
 
 def _columns(table: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from lafid_assets.schemas.columns import (
     STATUSES,
     STR,
 )
+from model.head_mask import MASKS
 
 REFERENCE = pl.Struct(
     {
@@ -37,12 +38,11 @@ REFERENCE = pl.Struct(
         "face_path": STR,
         "head_path": STR,
         "mask": STR,
+        "mask_sha256": STR,
     }
 )
 CROSS_REFERENCE = pl.Struct({"clip_id": STR, "reference_index": I16})
 OUTCOME_COUNT = pl.Struct({"status": STR, "step": STR, "reason": STR, "clips": I64})
-
-MASKS = ("oval",)
 
 REFERENCE_CROPS = TableSchema(
     "reference_crops",
@@ -68,7 +68,9 @@ REFERENCE_CROPS = TableSchema(
             "face_path", STR, "PNG in the store: the face, a square 1.5 times the box; NULL where cutting failed", nullable=True
         ),
         Column("head_path", STR, "PNG in the store: head and shoulders on white; NULL where cutting failed", nullable=True),
-        Column("mask", STR, "what cut the head out: oval, or the name of a segmentation model", one_of=MASKS),
+        Column("mask", STR, "what cut the head out: oval, or the name of a matting network", one_of=MASKS),
+        Column("mask_sha256", STR, "hash of that network's weights; NULL of the oval", nullable=True),
+        Column("mask_licence", STR, "their licence; NULL of the oval", nullable=True),
         *OUTCOME,
     ),
 )

@@ -4,6 +4,7 @@ Belongs here: which clips need encoding and under which key. Not here: encoders 
 """
 
 import hashlib
+import io
 import json
 import logging
 from collections.abc import Iterable
@@ -12,7 +13,6 @@ from typing import Any
 
 import polars as pl
 
-from lafid_assets.faces.sampling import frame_at
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.progress import track
@@ -47,7 +47,7 @@ def encode_dataset(dataset: pl.DataFrame, clip_size: ClipSize, base_dir: Path, s
         key = _cache_key(clip, clip_size, encoders.fingerprint)
         path = f"{FOLDER}/{key[:2]}/{key}.safetensors"
         if not store.exists(path):
-            _encode(clip, clip_size, encoders, base.info.sha256, store.local_path(path))
+            _encode(clip, clip_size, encoders, base.info.sha256, store.local_path(path), store)
         rows.append(
             {
                 "clip_id": clip["clip_id"],
@@ -90,13 +90,13 @@ def _cache_key(clip: dict[str, Any], clip_size: ClipSize, encoders_fingerprint: 
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _encode(clip: dict[str, Any], clip_size: ClipSize, encoders: Any, base_sha256: str, target: Path) -> None:
+def _encode(clip: dict[str, Any], clip_size: ClipSize, encoders: Any, base_sha256: str, target: Path, store: ShardStore) -> None:
     from dataclasses import replace
 
     import numpy as np
 
     from model.data import ClipMeta, write_clip_latents
-    from model.face_processor import head_and_shoulders
+    from model.head_mask import MaskInfo
     from model.video_io import fit_frames, frame_times, read_frames
     from model.views import encode_views
 
@@ -105,11 +105,7 @@ def _encode(clip: dict[str, Any], clip_size: ClipSize, encoders: Any, base_sha25
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
     video = read_frames(path, frame_times(clip_size.frames, clip_size.fps))
     references = clip["references"][: clip_size.views]
-    boxes = [tuple(reference[f"box_{side}"] for side in ("x1", "y1", "x2", "y2")) for reference in references]
-    crops = [
-        head_and_shoulders(frame_at(path, reference["frame_index"]), box)
-        for reference, box in zip(references, boxes, strict=True)
-    ]
+    crops = [_head(clip["clip_id"], reference, store) for reference in references]
     angles = [[reference[f"{angle}_deg"] for angle in ("yaw", "pitch", "roll")] for reference in references]
     meta = ClipMeta(
         clip_id=clip["clip_id"],
@@ -120,9 +116,22 @@ def _encode(clip: dict[str, Any], clip_size: ClipSize, encoders: Any, base_sha25
         face_engine_version=clip["engine_version"],
         base_sha256=base_sha256,
         encoders_fingerprint=encoders.fingerprint,
+        head_mask=MaskInfo(name=references[0]["mask"], sha256=references[0]["mask_sha256"]),
     )
-    x1, y1, x2, y2 = boxes[0]
+    x1, y1, x2, y2 = (references[0][f"box_{side}"] for side in ("x1", "y1", "x2", "y2"))
     frames = fit_frames(video, clip_size.height, clip_size.width, ((x1 + x2) / 2, (y1 + y2) / 2))
     embedding = np.asarray(clip["identity_embedding"], np.float32)
     views = encode_views(encoders, crops, np.asarray(angles, np.float32), clip_size.view_side)
     write_clip_latents(target, replace(encoders.encode_clip(frames, crops[0], embedding, meta), views=views))
+
+
+def _head(clip_id: str, reference: dict[str, Any], store: ShardStore) -> Any:
+    """(H, W, 3) uint8 RGB: head and shoulders on white, as `reference_crops` cut them."""
+    import numpy as np
+    from PIL import Image
+
+    if reference["head_path"] is None or not store.exists(reference["head_path"]):
+        raise ClipError(
+            Reason.UNREADABLE, f"the reference pictures of {clip_id} are not in the store: materialize reference_crops again"
+        )
+    return np.array(Image.open(io.BytesIO(store.read_bytes(reference["head_path"]))).convert("RGB"))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model.data import ClipSet, DataError, batch_indices, read_clip_latents, write_clip_latents
+from model.head_mask import MaskInfo
 
 
 def test_a_clip_comes_back_bit_for_bit(latent_files: list[Path], tmp_path: Path) -> None:
@@ -57,6 +58,7 @@ def test_no_clips_names_the_remedy() -> None:
         ("size", lambda clip: replace(clip, latents=clip.latents[:, :2])),
         ("engine", lambda clip: replace(clip, meta=clip.meta.model_copy(update={"face_engine": "other"}))),
         ("views", lambda clip: replace(clip, views=None)),
+        ("head mask", lambda clip: replace(clip, meta=clip.meta.model_copy(update={"head_mask": MaskInfo(name="modnet")}))),
         ("base", lambda clip: replace(clip, meta=clip.meta.model_copy(update={"base_sha256": "0" * 64}))),
     ],
 )

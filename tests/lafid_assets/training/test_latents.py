@@ -1,9 +1,11 @@
 """The cache of everything frozen: keyed by content, encoded once."""
 
+import io
 from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from lafid_assets.outcomes import ClipError
 from lafid_assets.schemas import TRAINING_LATENTS
@@ -11,6 +13,7 @@ from lafid_assets.training import latents as module
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.latents import all_present, encode_dataset, files_of
 from model.data import read_clip_latents
+from model.head_mask import MaskInfo
 from model.presets import ClipSize
 from resources.shard_store import ShardStore
 
@@ -85,6 +88,26 @@ def test_the_references_are_views_with_their_angles(store: ShardStore, base_dir:
     assert read_clip_latents(store.local_path(fewer["latents_path"])).views.angles_deg.shape == (1, 3)
 
 
+def test_heads_are_those_that_were_cut_and_the_file_says_by_what(
+    store: ShardStore, base_dir: Path, dataset: pl.DataFrame
+) -> None:
+    whole = encode_dataset(dataset, SIZE, base_dir, store).row(0, named=True)
+    assert read_clip_latents(store.local_path(whole["latents_path"])).meta.head_mask == MaskInfo()
+    masked = pl.element().struct.with_fields(mask=pl.lit("modnet"), mask_sha256=pl.lit("abc"))
+    other = dataset.with_columns(references=pl.col("references").list.eval(masked))
+    buffer = io.BytesIO()
+    Image.new("RGB", (58, 58), "white").save(buffer, format="PNG")
+    store.write_bytes("crops/a-0-head.png", buffer.getvalue())
+    cut = encode_dataset(other, SIZE, base_dir, store).row(0, named=True)
+    first, second = (read_clip_latents(store.local_path(row["latents_path"])) for row in (whole, cut))
+    assert second.meta.head_mask == MaskInfo(name="modnet", sha256="abc")
+    assert second.latents.equal(first.latents)
+    assert not second.semantic.equal(first.semantic)
+    store.remove("crops/a-0-head.png")
+    with pytest.raises(ClipError, match="the reference pictures of a are not in the store: materialize reference_crops again"):
+        encode_dataset(other.with_columns(refined_caption=pl.lit("anew")), SIZE, base_dir, store)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -93,6 +116,7 @@ def test_the_references_are_views_with_their_angles(store: ShardStore, base_dir:
         {"identity_embedding": [1.0] * 128},
         {"engine_version": "2"},
         {"identity_id": "somebody else"},
+        {"references": [{"mask_sha256": "other"}]},
         {"references": [{"frame_index": 3}]},
     ],
     ids=str,
