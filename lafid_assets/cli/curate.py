@@ -6,6 +6,7 @@ from lafid_assets.cli.display import CONSOLE, show_funnel
 from lafid_assets.cli.funnel import read_funnel
 from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
 from resources.face_engine import engine_reason, face_engine_info
+from resources.home_lock import at_work
 from resources.settings import Settings
 
 
@@ -38,5 +39,6 @@ def curate_folder(
     info = face_engine_info(choices.engine)
     reason = engine_reason(choices.engine)
     CONSOLE.print(f"face engine: {info.name} ({reason}); licence: {info.licence}", soft_wrap=True, markup=False)
-    shards = materializer.ingest(folder, clips_per_shard, only)
-    materializer.curate(shards, choices)
+    with at_work(materializer.settings.home):
+        shards = materializer.ingest(folder, clips_per_shard, only)
+        materializer.curate(shards, choices)

@@ -8,6 +8,7 @@ from lafid_assets.dataset.forget.erase import Erased, Eraser, raw_paths
 from lafid_assets.dataset.forget.subject import INTENT, NobodyToForget, Subject, identify, read_intent, write_intent
 from lafid_assets.dataset.forget.trained_models import models_trained_on
 from lafid_assets.schemas import TABLES
+from resources.home_lock import alone
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 from resources.tracking import Tracking
@@ -20,7 +21,18 @@ def run_forget(settings: Settings, clips: Sequence[str], identities: Sequence[st
     Raises:
         NobodyToForget: nothing was named, or something unknown.
         ForgetIncomplete: a file could not be cleaned; the message names it.
+        HomeBusy: a run is at work in this home.
     """
+    if dry_run:
+        _forget_these(settings, clips, identities, dry_run=True, delete_files=delete_files)
+        return
+    with alone(settings.home):
+        _forget_these(settings, clips, identities, dry_run=False, delete_files=delete_files)
+
+
+def _forget_these(
+    settings: Settings, clips: Sequence[str], identities: Sequence[str], *, dry_run: bool, delete_files: bool
+) -> None:
     store = ShardStore(settings.store_uri)
     unfinished = None if dry_run else read_intent(settings.home)
     if unfinished is not None:
@@ -50,13 +62,14 @@ def _forget(settings: Settings, store: ShardStore, subject: Subject, *, dry_run:
 
 
 def _show(subject: Subject, done: Erased, models: list[str], raw_files: list[str], settings: Settings, *, dry_run: bool) -> None:
-    would = "would be " if dry_run else ""
+    would, are = ("would be ", "would be ") if dry_run else ("", "are ")
     if dry_run:
         _say("clips", subject.clip_ids)
     else:
         CONSOLE.print(f"{len(subject.clip_ids)} clips are forgotten; a search of all files finds nothing of them")
     _say(f"{would}rewritten", done.rewritten)
     _say(f"{would}removed", done.removed)
+    _say(f"persons who stay and {are}renamed, for their names began like a clip's id", _renamings(subject))
     kept = raw_files if dry_run or not subject.delete_files else []
     fate = "would be deleted" if subject.delete_files else "which stay (--delete-file deletes them)"
     _say(f"their own files, {fate}", kept)
@@ -65,6 +78,10 @@ def _show(subject: Subject, done: Erased, models: list[str], raw_files: list[str
     if not settings.mlflow_uri.startswith("sqlite:"):
         _say("not on this machine, look there yourself", [settings.mlflow_uri])
     CONSOLE.print("Exports made before, and tables or files that the clips came from, are yours to clean.")
+
+
+def _renamings(subject: Subject) -> list[str]:
+    return [f"{old} is {new}" for old, new in subject.renamed.items()]
 
 
 def _say(what: str, things: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from lafid_assets.dataset.forget import erase as module
 from lafid_assets.dataset.forget.erase import Eraser, ForgetIncomplete
 from lafid_assets.dataset.forget.subject import Subject, identify
 from lafid_assets.dataset.versions import read_version
+from lafid_assets.identity.naming import name_after
 from lafid_assets.ingest.openhumanvid import MANIFEST, list_clips
 from lafid_assets.ingest.raw_clips import probe_clips
 from lafid_assets.ingest.shards import register_clips
@@ -116,6 +117,29 @@ def test_whole_person_goes(installation: Any) -> None:
     for letter in "abf":
         assert installation.traces(letter) == []
     assert set(installation.store.read_table("lafid_dataset")["identity_id"]) == {installation.clip("c"), installation.clip("e")}
+
+
+def test_whoever_stays_under_a_forgotten_clips_name_is_renamed(installation: Any, forget: Callable[..., Any]) -> None:
+    """In tables and kept versions alike; the split stays with the person."""
+    a, store = installation.clip("a"), installation.store
+    named = pl.col("identity_id", "split_key").replace(a, name_after(a))
+    paths = [f"tables/{table}/all.parquet" for table in ("identity_clusters", "lafid_dataset")]
+    paths += [f"versions/{v}/lafid_dataset.parquet" for v in (installation.first_version, installation.second_version)]
+    for path in paths:
+        store.rewrite(path, lambda rows: rows.with_columns(named))
+    before = store.read_table("lafid_dataset").filter(pl.col("clip_id") == installation.clip("b"))
+    forget("a")
+    after = store.read_table("lafid_dataset").filter(pl.col("clip_id") == installation.clip("b"))
+    assert after["split"].to_list() == before["split"].to_list()
+    assert after["identity_id"].to_list() == after["split_key"].to_list() != before["identity_id"].to_list()
+    kept = read_version(store, installation.second_version).rows
+    clusters = store.read_table("identity_clusters")
+    for rows in (kept, clusters):
+        assert rows.filter(pl.col("clip_id") == installation.clip("b"))["identity_id"].to_list() == after["identity_id"].to_list()
+    for path in installation.settings.home.rglob("*"):
+        held = str(pl.read_parquet(path).to_dicts()) if path.suffix == ".parquet" else ""
+        assert a[:12] not in held
+        assert not path.is_file() or a[:12].encode() not in path.read_bytes(), path
 
 
 def test_dry_run_lists_and_touches_nothing(installation: Any, forget: Callable[..., Any]) -> None:
