@@ -50,12 +50,13 @@ def _forget_these(
 def _forget(settings: Settings, store: ShardStore, subject: Subject, *, dry_run: bool) -> None:
     warehouse = Warehouse(settings.warehouse_path, store, comments(TABLES))
     raw_files = raw_paths(subject)
+    tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     with working("looking for models that were trained on them"):
-        models = models_trained_on(subject, Tracking(settings.mlflow_uri, settings.mlflow_artifacts))
+        models = models_trained_on(subject, tracking)
     with working(f"{'looking for' if dry_run else 'forgetting'} {len(subject.clip_ids)} clips"):
         if not dry_run:
             write_intent(settings.home, subject)
-        done = Eraser(settings, store, warehouse, subject, dry_run).run()
+        done = Eraser(settings, store, warehouse, subject, tracking, dry_run).run()
     if not dry_run:
         (settings.home / INTENT).unlink()
     _show(subject, done, models, [str(path) for path in raw_files], settings, dry_run=dry_run)
@@ -75,8 +76,10 @@ def _show(subject: Subject, done: Erased, models: list[str], raw_files: list[str
     _say(f"their own files, {fate}", kept)
     _say("models that were trained on them: weights do not forget, retire or retrain them", models)
     _say("pictures that MLflow holds: look whether they show them", done.pictures_to_check)
-    if not settings.mlflow_uri.startswith("sqlite:"):
-        _say("not on this machine, look there yourself", [settings.mlflow_uri])
+    elsewhere = [] if settings.mlflow_uri.startswith("sqlite:") else [f"{settings.mlflow_uri}: texts of its runs"]
+    if "://" in settings.store_uri:
+        elsewhere.append(f"{settings.store_uri}: earlier versions of objects, where the bucket keeps them")
+    _say("not on this machine, look there yourself", elsewhere)
     CONSOLE.print("Exports made before, and tables or files that the clips came from, are yours to clean.")
 
 

@@ -62,7 +62,8 @@ def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tra
     version = tracking.find_version(config.model_name, checkpoint["checkpoint_sha256"])
     if version is None:
         dataset = store.read_table(LAFID_DATASET.name)
-        licences = sorted({*dataset["licence"], *dataset["engine_licence"]})
+        models = dataset["model_licences"].explode().drop_nulls().str.split(": ").list.last()
+        licences = sorted({*dataset["licence"], *dataset["engine_licence"], *models})
         measures = {f"{r['split']}_{r['metric']}": r["value"] for r in evaluation.iter_rows(named=True) if r["value"] is not None}
         tags = lineage_tags(checkpoint, licences, run_id) | {"lafid.gate": gate}
         logged = log_checkpoint(

@@ -1,5 +1,6 @@
 """After `lafid forget` nothing is left of the clip, whenever it was killed, and the others are as they were."""
 
+import dataclasses
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ from lafid_assets.ingest.shards import register_clips
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
 from lafid_assets.schemas import BY_NAME, TABLES
 from lafid_assets.speech.answer_cache import AnswerCache
+from resources.shard_store import ShardStore
+from resources.tracking import Tracking
 from resources.warehouse import Warehouse
 
 
@@ -34,7 +37,8 @@ def forget(installation: Any) -> Callable[..., Any]:
 
 def _eraser(installation: Any, subject: Subject, *, dry_run: bool = False) -> Eraser:
     warehouse = Warehouse(installation.settings.warehouse_path, installation.store, comments(TABLES))
-    return Eraser(installation.settings, installation.store, warehouse, subject, dry_run)
+    tracking = Tracking("sqlite:////no/such/mlflow.db", installation.settings.mlflow_artifacts)
+    return Eraser(installation.settings, installation.store, warehouse, subject, tracking, dry_run)
 
 
 def test_no_byte_is_left(installation: Any, forget: Callable[..., Any]) -> None:
@@ -267,3 +271,30 @@ def test_pictures_of_the_demo_go_when_they_show_them(installation: Any, shown: b
     chosen = first if shown else next(clip for clip in map(installation.clip, "bcd") if clip != first)
     _eraser(installation, identify(installation.store, [chosen], [], delete_files=False)).run()
     assert face.exists() != shown
+
+
+def test_nothing_is_left_in_a_bucket(installation: Any, bucket: str) -> None:
+    local, remote = installation.store, ShardStore(f"s3://{bucket}/lafid")
+    for path in local.list_tree(""):
+        remote.write_bytes(path, local.read_bytes(path))
+        local.remove(path)
+    there = dataclasses.replace(
+        installation, store=remote, settings=installation.settings.model_copy(update={"store_uri": remote.uri})
+    )
+    a, content = installation.clip("a"), installation.content("b")
+    subject = identify(remote, [a, installation.clip("b")], [], delete_files=False)
+    remote.write_bytes(f"exports/{a}.txt", b"somebody's own")
+    with pytest.raises(ForgetIncomplete, match=f"1 files still hold .* the first s3://{bucket}/lafid/exports/{a}.txt: remove it"):
+        _eraser(there, subject).run()
+    remote.remove(f"exports/{a}.txt")
+    remote.write_bytes("exports/list.csv", f"clip_id\n{a}\n".encode())
+    with pytest.raises(ForgetIncomplete, match="exports/list.csv"):
+        _eraser(there, subject).require_gone()
+    remote.remove("exports/list.csv")
+    _eraser(there, subject).require_gone()
+    assert not [path for path in remote.list_tree("crops") if content in path]
+    tables = [path for path in remote.list_tree("") if path.endswith(".parquet")]
+    held = {path: str(pl.read_parquet(remote.read_bytes(path)).to_dicts()) for path in tables}
+    assert tables
+    assert not [path for path, text in held.items() if a in text or installation.clip("b") in text]
+    assert [path for path, text in held.items() if installation.clip("c") in text]
