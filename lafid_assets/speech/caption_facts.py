@@ -42,12 +42,12 @@ _DIGITS = {word: str(number) for number, word in enumerate(_COUNTED, start=1)}
 _SPELT = {"gray": "grey", "blond": "blonde", "tshirt": "shirt", "mustache": "moustache", "center": "centre", "pajamas": "pyjamas"}
 _FORMS = (
     "sit sat seated, stand stood, run ran running, lie lay lain lying, hold held, go went gone going, come came coming, "
-    "take took taken, make made, give gave given, get got gotten, hang hung, ride rode ridden, drive drove driven, "
-    "eat ate eaten, drink drank drunk, write wrote written, throw threw thrown, catch caught, bring brought, buy bought, "
-    "begin began begun, shake shook shaken, bend bent, swing swung, rise rose risen, fall fell fallen, think thought, sleep slept, keep kept, "
-    "draw drew drawn, blow blew blown, break broke broken, choose chose chosen, feel felt, find found, fly flew flown flying, "
-    "grow grew grown, swim swam swum, light lit, sell sold, child children, foot feet, tooth teeth, knife knives, shelf shelves, "
-    "scarf scarves, leaf leaves, person people"
+    "take took taken, make made, give gave given, get got gotten, hang hung, ride rode ridden, drive drove driven, eat ate "
+    "eaten, drink drank drunk, write wrote written, throw threw thrown, catch caught, bring brought, buy bought, begin "
+    "began begun, shake shook shaken, bend bent, swing swung, rise rose risen, fall fell fallen, think thought, sleep "
+    "slept, keep kept, draw drew drawn, blow blew blown, break broke broken, choose chose chosen, feel felt, find found, "
+    "fly flew flown flying, grow grew grown, swim swam swum, light lit, sell sold, child children, foot feet, tooth teeth, "
+    "knife knives, shelf shelves, scarf scarves, leaf leaves, person people"
 )
 _IRREGULAR = {form: forms.split()[0] for forms in _FORMS.split(",") for form in forms.split()[1:]}
 """Forms of words of captions that no ending gives away."""
