@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.head_judge import MAX_YAW_DEG, Recogniser, to_pixels
 from benchmarks.heads import SIDE_PX, draw_identities, draw_nuisances, render
-from model.codec import HaarCodec, normalise
+from model.codec import HaarCodec, encode_moments
 from model.experts import FaceFeatures
 
 FRAMES = 3
@@ -115,4 +115,4 @@ def _render_rows(identities: NDArray[np.float32], yaws: NDArray[np.float32], nui
 def _encode(images: NDArray[np.uint8]) -> torch.Tensor:
     """(N, T, H, W, 3) to (N, C, T, h, w)."""
     haar = codec()
-    return normalise(haar, haar.encode(to_pixels(images).transpose(1, 2)).latent_dist.mode())
+    return encode_moments(haar, to_pixels(images).transpose(1, 2)).mean

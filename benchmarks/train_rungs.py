@@ -5,7 +5,7 @@ step does what a step of a run does. A rung that encodes online runs the VAE and
 they give is not used, so that all rungs without a face have the same loss.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from model.base import Base, BaseInfo
 from model.base_build import build_transformer
-from model.data import Batch, ClipLatents, ClipMeta, ClipSet, write_clip_latents
+from model.clip_list import ClipMeta
+from model.clip_parts import ClipLatents, write_clips
+from model.data import Batch, ClipSet
 from model.execution import prepare
 from model.flow import TIMESTEPS
 from model.objective import backward
@@ -86,7 +88,7 @@ def open_rung(preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path
     )
     chosen = preset.model_copy(update={"train": config})
     ranks = Ranks(0, 1, device)
-    clips = ClipSet(write_clips(preset, folder))
+    clips = ClipSet(write_clips(folder, _random_clips(preset)))
     torch.manual_seed(0)
     with torch.device(device):
         transformer = build_transformer(preset.base).eval().requires_grad_(False)
@@ -126,37 +128,31 @@ def open_rung(preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path
     return step
 
 
-def write_clips(preset: Preset, folder: Path) -> list[Path]:
-    """Cached clips of random numbers, of the preset's own size."""
+def _random_clips(preset: Preset) -> Iterator[ClipLatents]:
+    """Of the preset's own size."""
     spec, clip, shapes = preset.base, preset.clip, preset.features
     frames = 1 + (clip.frames - 1) // spec.temporal_factor
     size = (spec.latent_channels, frames, clip.height // spec.spatial_factor, clip.width // spec.spatial_factor)
     dice = torch.Generator().manual_seed(0)
-    files = []
     for number in range(_CLIPS):
-        meta = ClipMeta(
-            clip_id=f"clip-{number}",
-            caption="random",
-            fps=clip.fps,
-            face_engine="none",
-            face_engine_version="1",
-            base_sha256="0" * 64,
-            encoders_fingerprint="none",
-        )
-        files.append(folder / f"{number}.safetensors")
-        write_clip_latents(
-            files[-1],
-            ClipLatents(
-                latents=torch.randn(size, generator=dice),
-                text=torch.randn(TEXT_ROWS // 2, spec.transformer.text_dim, generator=dice),
-                null_text=torch.randn(1, spec.transformer.text_dim, generator=dice),
-                identity=torch.nn.functional.normalize(torch.randn(shapes.identity_width, generator=dice), dim=0),
-                semantic=torch.randn(shapes.semantic_tokens, shapes.semantic_width, generator=dice),
-                detail=torch.randn(shapes.detail_tokens, shapes.detail_width, generator=dice),
-                meta=meta,
+        yield ClipLatents(
+            latents=torch.randn(size, generator=dice),
+            text=torch.randn(TEXT_ROWS // 2, spec.transformer.text_dim, generator=dice),
+            null_text=torch.randn(1, spec.transformer.text_dim, generator=dice),
+            identity=torch.nn.functional.normalize(torch.randn(shapes.identity_width, generator=dice), dim=0),
+            semantic=torch.randn(shapes.semantic_tokens, shapes.semantic_width, generator=dice),
+            detail=torch.randn(shapes.detail_tokens, shapes.detail_width, generator=dice),
+            meta=ClipMeta(
+                clip_id=f"clip-{number}",
+                caption="random",
+                bucket=clip.bucket,
+                fps=clip.fps,
+                face_engine="none",
+                face_engine_version="1",
+                base_sha256="0" * 64,
+                encoders_fingerprint="none",
             ),
         )
-    return files
 
 
 def bare(preset: Preset) -> Preset:

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     NOT_PROCESSED = "not_processed"
     QUARANTINED = "quarantined"
     FORGOTTEN = "forgotten"
+    TOO_SHORT = "too_short"
     # error: measuring failed
     EMPTY_FILE = "empty_file"
     UNREADABLE = "unreadable"
@@ -69,6 +70,7 @@ REASONS: dict[Status, frozenset[Reason]] = {
             Reason.NOT_PROCESSED,
             Reason.QUARANTINED,
             Reason.FORGOTTEN,
+            Reason.TOO_SHORT,
         }
     ),
     Status.ERROR: frozenset(

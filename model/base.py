@@ -10,7 +10,7 @@ transformer_2), vae, text_encoder, tokenizer, scheduler, and image_encoder with 
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,8 @@ class Base:
     """A loaded base. Everything but what the trainer explicitly unfreezes stays as it is."""
 
     info: BaseInfo
+    digests: Mapping[str, str]
+    """Component to the hash of its files: what is cached is keyed by those that it went through."""
     transformer: Transformer
     codec: HaarCodec | AutoencoderKLWan
     text_encoder: UMT5EncoderModel
@@ -141,10 +143,18 @@ def read_base_info(folder: Path) -> BaseInfo:
 
 def hash_components(parts: Path) -> str:
     """Hex digest over all files of the components in `parts`, and of nothing that lies beside them."""
+    return _digest_of(component_digests(parts))
+
+
+def component_digests(parts: Path) -> dict[str, str]:
+    """Component to the hex digest over its files, of those that are there."""
+    return {name: sha256_folder(parts / name) for name in _PARTS if (parts / name).is_dir()}
+
+
+def _digest_of(components: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
-    for name in _PARTS:
-        if (parts / name).is_dir():
-            digest.update(f"{name}\0{sha256_folder(parts / name)}\n".encode())
+    for name, sha256 in components.items():
+        digest.update(f"{name}\0{sha256}\n".encode())
     return digest.hexdigest()
 
 
@@ -162,7 +172,8 @@ def load_base(folder: Path, device: torch.device | str | None = None, dtype: tor
     """
     info = read_base_info(folder)
     parts = folder / COMPONENTS
-    found = hash_components(parts)
+    digests = component_digests(parts)
+    found = _digest_of(digests)
     if found != info.sha256:
         raise BaseError(f"base {folder} changed: recorded sha256 {info.sha256[:12]}, found {found[:12]}; restore it")
     target = pick_device(device)
@@ -182,6 +193,7 @@ def load_base(folder: Path, device: torch.device | str | None = None, dtype: tor
     scheduler = json.loads((parts / "scheduler" / "scheduler_config.json").read_text())["_class_name"]
     return Base(
         info=info,
+        digests=digests,
         tokenizer=AutoTokenizer.from_pretrained(parts / "tokenizer"),
         image_processor=CLIPImageProcessor.from_pretrained(parts / "image_processor") if has_image_encoder else None,
         scheduler=getattr(diffusers, scheduler).from_pretrained(parts / "scheduler"),

@@ -4,6 +4,7 @@ Belongs here: the transform between pixels and latents of the tiny base. Not her
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -83,10 +84,24 @@ def _haar_2d() -> torch.Tensor:
     return torch.kron(haar_1d, haar_1d)
 
 
-def normalise(codec: ModelMixin, latents: torch.Tensor) -> torch.Tensor:
-    """A codec's raw latents (B, C, T, h, w) on the scale that the transformer reads."""
+class Moments(NamedTuple):
+    """What a codec says of a video, on the scale that the transformer reads: both (B, C, T, h, w)."""
+
+    mean: torch.Tensor
+    spread: torch.Tensor | None
+    """Standard deviation; None where the codec is deterministic."""
+
+
+def encode_moments(codec: ModelMixin, pixels: torch.Tensor) -> Moments:
+    """A video in [-1, 1], (B, 3, T, H, W), to the distribution of its latents.
+
+    Normalising shifts and scales the mean; the spread is scaled alone, and as a standard deviation, not as its logarithm.
+    """
+    distribution = codec.encode(pixels.to(codec.dtype)).latent_dist
+    mode = distribution.mode()
     mean, std = (
-        torch.tensor(values, dtype=latents.dtype, device=latents.device).view(1, -1, 1, 1, 1)
+        torch.tensor(values, dtype=mode.dtype, device=mode.device).view(1, -1, 1, 1, 1)
         for values in (codec.config.latents_mean, codec.config.latents_std)
     )
-    return (latents - mean) / std
+    spread = None if isinstance(distribution, DiracLatents) else distribution.std / std
+    return Moments((mode - mean) / std, spread)

@@ -1,179 +1,156 @@
-"""Cached clips: the file format that curation writes and training reads, and the order in which a run reads them.
+"""Cached clips as training reads them: batches out of memory-mapped shards, and the order in which a run reads them.
 
-Belongs here: one clip's file, a run's clips in memory, batches as a pure function of (seed, step). Not here: how the tensors
-come about (`encoders`), noise and sigma (`flow`).
+Belongs here: a run's clips, batches as a pure function of (seed, step). Not here: files (`clip_list`, `latent_shards`), what a
+clip consists of (`clip_parts`), how the tensors come about (`encoders`), noise and sigma (`flow`).
 """
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
+from model.clip_list import SHARDS, ClipEntry, ClipList, ClipMeta, DataError, Place
+from model.clip_parts import ClipLatents, clip_from_parts
 from model.experts import FaceFeatures
-from model.files import sha256_file, whole_file
 from model.flow import generator
-from model.head_mask import MaskInfo
-from model.presets import TEXT_ROWS
+from model.latent_shards import ShardReader, ShardTorn
+from model.presets import TEXT_ROWS, Bucket
 from model.views import FaceViews
 
-_META_KEY = "lafid_clip"
-_TENSORS = ("latents", "text", "null_text", "identity", "semantic", "detail")
-_VIEW_PREFIX = "views."
+Text = Literal["caption", "plain", "empty"]
+"""What a clip is trained with: its caption; the same without the sentence on speech, where it has one; no words."""
 
-
-class DataError(ValueError):
-    """Cached clips are missing, torn, or do not belong together."""
-
-
-class ClipMeta(BaseModel):
-    """What a clip's file says about itself. Curation may add strings of its own under `extra`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    clip_id: str
-    caption: str
-    fps: float = Field(gt=0, description="frames a second of the cached frames")
-    face_engine: str = Field(description="name of the engine that gave the identity embedding")
-    face_engine_version: str
-    identity_id: str | None = Field(None, description="the person; None: somebody who is in no other clip")
-    base_sha256: str = Field(description="the base whose encoders were used")
-    encoders_fingerprint: str
-    head_mask: MaskInfo = Field(default_factory=MaskInfo, description="what cut its reference heads out")
-    extra: dict[str, str] = Field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class ClipLatents:
-    """One clip, everything frozen already run; float tensors on the CPU."""
-
-    latents: torch.Tensor  # (C, T, h, w)  normalised
-    text: torch.Tensor  # (L, D)           real rows only, L <= 512
-    null_text: torch.Tensor  # (N, D)      the empty caption, for guidance
-    identity: torch.Tensor  # (E,)         unit length
-    semantic: torch.Tensor  # (S, D_s)
-    detail: torch.Tensor  # (P, D_d)
-    meta: ClipMeta
-    views: FaceViews | None = None  # of the clip's own face; the first is the one that identity, semantic and detail tell of
-
-    @property
-    def person(self) -> str:
-        """Who it is, as far as is known."""
-        return self.meta.identity_id or f"clip {self.meta.clip_id}"
+_TEXT_PARTS: dict[Text, str] = {"caption": "text", "plain": "text_plain", "empty": "text_empty"}
 
 
 class Batch(NamedTuple):
-    """Clips side by side, text padded to the 512 rows that the transformer expects."""
+    """Clips of one bucket side by side, text padded to the 512 rows that the transformer expects."""
 
-    latents: torch.Tensor  # (B, C, T, h, w)
+    latents: torch.Tensor  # (B, C, T', h, w)  means
     text: torch.Tensor  # (B, 512, D)
     face: FaceFeatures
     clip_ids: tuple[str, ...]
     references: torch.Tensor | None = None  # (B, R, C, h, w)  views of each clip's face
+    spread: torch.Tensor | None = None  # (B, C, T', h, w)  standard deviations; None: the codec has no spread
+    face_boxes: torch.Tensor | None = None  # (B, T', 4)  x1 y1 x2 y2 in shares of the frame; NaN: not seen; None: not cached
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
+
+        def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
         return self._replace(
             latents=self.latents.to(device),
             text=self.text.to(device),
             face=self.face.to(device),
-            references=None if self.references is None else self.references.to(device),
+            references=moved(self.references),
+            spread=moved(self.spread),
+            face_boxes=moved(self.face_boxes),
         )
 
 
-def write_clip_latents(path: Path, clip: ClipLatents) -> None:
-    """One clip as one safetensors file, whole or not at all; `meta` as JSON in its header."""
-    tensors = {name: getattr(clip, name) for name in _TENSORS}
-    if clip.views is not None:
-        tensors |= {_VIEW_PREFIX + name: value for name, value in clip.views._asdict().items()}
-    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    with whole_file(path) as temporary:
-        save_file(whole, temporary, metadata={_META_KEY: clip.meta.model_dump_json()})
-
-
-def read_clip_latents(path: Path) -> ClipLatents:
-    """The clip that `write_clip_latents` wrote.
-
-    Raises:
-        DataError: the file is missing, torn, or of another format.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in _TENSORS}
-            has_views = any(name.startswith(_VIEW_PREFIX) for name in file.keys())  # noqa: SIM118
-            views = FaceViews(*(file.get_tensor(_VIEW_PREFIX + name) for name in FaceViews._fields)) if has_views else None
-        return ClipLatents(**tensors, meta=ClipMeta(**json.loads(header[_META_KEY])), views=views)
-    except (OSError, SafetensorError, KeyError, ValidationError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is no readable cached clip ({error}): encode it again") from error
-
-
 class ClipSet:
-    """A run's clips in memory, checked to belong together, in the order of their ids whatever the order of the files.
+    """The clips of one split of a run, in the order of their ids. Only the list is in memory; tensors are read when asked for.
+
+    Args:
+        clip_list: as `clip_list.write_clip_list` wrote it, beside the folder of the shards.
+        split: of the dataset.
+
+    Attributes:
+        clip_ids: in order.
+        persons: who each clip shows; the same name for the same person.
+        buckets: size to the indices of its clips; clips of different sizes do not go into one batch.
 
     Raises:
-        DataError: there are none; or they differ in size, engine or base, in which case both files are named.
+        DataError: there are none; or they differ in engine, base or encoders, in which case two clips are named.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        if not files:
-            raise DataError("no cached clips to train on: materialize training_latents, or loosen the policies before it")
-        read = sorted(((file, read_clip_latents(file)) for file in files), key=lambda pair: pair[1].meta.clip_id)
-        self.files = tuple(file for file, _ in read)
-        self.clips = tuple(clip for _, clip in read)
-        for file, clip in read:
-            _check_alike(*read[0], file, clip)
+    def __init__(self, clip_list: Path, split: str = "train") -> None:
+        self._list = ClipList(clip_list, split)
+        self._shards = ShardReader(clip_list.parent / SHARDS)
+        if not len(self._list):
+            raise DataError(
+                f"no cached clips of split {split} in {clip_list}: materialize training_latents, or loosen the policies before it"
+            )
+        self.clip_ids = tuple(self._list.column("clip_id"))
+        persons = zip(self._list.column("identity_id"), self.clip_ids, strict=True)
+        self.persons = tuple(person or f"clip {clip}" for person, clip in persons)
+        sizes = self._list.buckets()
+        buckets: dict[Bucket, list[int]] = {size: [] for size in sorted(set(sizes))}
+        for index, size in enumerate(sizes):
+            buckets[size].append(index)
+        self.buckets: Mapping[Bucket, tuple[int, ...]] = {size: tuple(indices) for size, indices in buckets.items()}
+        self._check_alike()
 
     def __len__(self) -> int:
-        return len(self.clips)
+        return len(self._list)
 
     @property
     def meta(self) -> ClipMeta:
         """The first clip's: engine, base and encoders are the same for all."""
-        return self.clips[0].meta
+        return self.entry(0).meta
 
-    def digests(self) -> list[str]:
-        """SHA-256 of every file, in order: what a run's digest knows of its data."""
-        return [sha256_file(file) for file in self.files]
+    @property
+    def digest(self) -> str:
+        """What a run's digest knows of its data: ids, persons, sizes and the parts' keys."""
+        return self._list.digest()
+
+    def entry(self, index: int) -> ClipEntry:
+        """What the list says of one clip."""
+        return self._list.entry(index)
+
+    def clip(self, index: int) -> ClipLatents:
+        """Everything of one clip.
+
+        Raises:
+            DataError: its shards cannot be read.
+        """
+        entry = self.entry(index)
+        return clip_from_parts(entry.meta, entry.parts, lambda part, name: self._find(entry, part, name))
 
     def batch(
-        self, indices: Sequence[int], drop_text: Sequence[bool] | None = None, views: Sequence[Sequence[int]] | None = None
+        self, indices: Sequence[int], texts: Sequence[Text] | None = None, views: Sequence[Sequence[int]] | None = None
     ) -> Batch:
-        """The clips of these indices.
+        """The clips of these indices, all of one bucket.
 
         Args:
             indices: which.
-            drop_text: where it says so, with the empty caption.
+            texts: what each of them is told; the caption unless given.
             views: of each clip, which of its views are references, equally many of each; None: no references.
 
         Raises:
-            DataError: references are asked of a clip that was cached without views.
+            DataError: references are asked of a clip that was cached without views, the clips differ in size or width, or a shard
+                cannot be read.
         """
-        dropped = drop_text or [False] * len(indices)
-        clips = [self.clips[index] for index in indices]
-        texts = [clip.null_text if drop else clip.text for clip, drop in zip(clips, dropped, strict=True)]
-        angles = [clip.views.angles_deg[0] for clip in clips if clip.views is not None]
+        entries = [self.entry(index) for index in indices]
+        ids = tuple(entry.meta.clip_id for entry in entries)
+        told = texts or ["caption"] * len(entries)
+        rows = [self._text(entry, text) for entry, text in zip(entries, told, strict=True)]
+        spreads = [self._find(entry, "video", "spread") for entry in entries]
+        latents = _stack("latents", ids, [self._read(entry, "video", "mean") for entry in entries])
+        spread = _stack_known("spread", ids, spreads)
         references = None
         if views is not None:
-            shown = zip(indices, views, strict=True)
-            references = torch.stack([self.views(index).latents[list(chosen)] for index, chosen in shown])
+            shown = zip(entries, views, strict=True)
+            references = _stack("references", ids, [self._view_latents(entry, list(chosen)) for entry, chosen in shown])
+        angles = [self._find(entry, "face", "angles_deg", [0]) for entry in entries]
         return Batch(
-            latents=torch.stack([clip.latents for clip in clips]),
-            text=torch.stack([F.pad(text, (0, 0, 0, TEXT_ROWS - text.shape[0])) for text in texts]),
+            latents=latents,
+            text=_stack("text", ids, [F.pad(text, (0, 0, 0, TEXT_ROWS - text.shape[0])) for text in rows]),
             face=FaceFeatures(
-                identity=torch.stack([clip.identity for clip in clips]),
-                semantic=torch.stack([clip.semantic for clip in clips]),
-                detail=torch.stack([clip.detail for clip in clips]),
-                angles_deg=torch.stack(angles) if len(angles) == len(clips) else None,
+                identity=_stack("identity", ids, [self._read(entry, "face", "identity") for entry in entries]),
+                semantic=_stack("semantic", ids, [self._read(entry, "semantic", "states", [0])[0] for entry in entries]),
+                detail=_stack("detail", ids, [self._read(entry, "detail", "tokens") for entry in entries]),
+                angles_deg=_stack_known("angles", ids, [None if angle is None else angle[0] for angle in angles]),
             ),
-            clip_ids=tuple(clip.meta.clip_id for clip in clips),
+            clip_ids=ids,
             references=references,
+            spread=None if spread is None else spread.to(latents.dtype),
+            face_boxes=_stack_known("face boxes", ids, [self._find(entry, "face", "boxes") for entry in entries]),
         )
 
     def views(self, index: int) -> FaceViews:
@@ -182,10 +159,56 @@ class ClipSet:
         Raises:
             DataError: it was cached without.
         """
-        found = self.clips[index].views
-        if found is None:
-            raise DataError(f"{self.files[index]} holds no views of the face: materialize training_latents again")
-        return found
+        entry = self.entry(index)
+        latents = self._view_latents(entry, None)
+        return FaceViews(latents, self._read(entry, "semantic", "states"), self._read(entry, "face", "angles_deg"))
+
+    def view_count(self, index: int) -> int:
+        """How many views there are of one clip's face; none of them is read.
+
+        Raises:
+            DataError: it was cached without.
+        """
+        entry = self.entry(index)
+        key, shard = self._views(entry)
+        with _naming(entry):
+            return self._shards.count(shard, key, "latents")
+
+    def _text(self, entry: ClipEntry, text: Text) -> torch.Tensor:
+        part = _TEXT_PARTS[text]
+        return self._read(entry, part if part in entry.parts else "text", "rows")
+
+    def _views(self, entry: ClipEntry) -> Place:
+        if "views" not in entry.parts:
+            raise DataError(f"clip {entry.meta.clip_id} holds no views of the face: materialize training_latents again")
+        return entry.parts["views"]
+
+    def _view_latents(self, entry: ClipEntry, rows: list[int] | None) -> torch.Tensor:
+        self._views(entry)
+        return self._read(entry, "views", "latents", rows)
+
+    def _find(self, entry: ClipEntry, part: str, name: str, rows: list[int] | None = None) -> torch.Tensor | None:
+        """None where the part has no tensor of that name."""
+        key, shard = entry.parts[part]
+        with _naming(entry):
+            return self._shards.read(shard, key, name, rows) if self._shards.holds(shard, key, name) else None
+
+    def _read(self, entry: ClipEntry, part: str, name: str, rows: list[int] | None = None) -> torch.Tensor:
+        key, shard = entry.parts[part]
+        with _naming(entry):
+            return self._shards.read(shard, key, name, rows)
+
+    def _check_alike(self) -> None:
+        columns = {"face engine": "face_engine", "base": "base_sha256", "encoders": "encoders_fingerprint", "head mask": "mask"}
+        known = {what: self._list.column(column) for what, column in columns.items()}
+        known["head mask's weights"] = [sha256 or "none" for sha256 in self._list.column("mask_sha256")]
+        for what, values in known.items():
+            odd = next((index for index, value in enumerate(values) if value != values[0]), None)
+            if odd is not None:
+                raise DataError(
+                    f"clip {self.clip_ids[odd]} has {what} {values[odd][:12]}, clip {self.clip_ids[0]} has {values[0][:12]}: "
+                    "encode them alike"
+                )
 
 
 def batch_indices(clips: int, batch_size: int, seed: int, step: int) -> list[int]:
@@ -200,15 +223,28 @@ def batch_indices(clips: int, batch_size: int, seed: int, step: int) -> list[int
     return indices
 
 
-def _check_alike(first_file: Path, first: ClipLatents, file: Path, clip: ClipLatents) -> None:
-    for what, expected, found in (
-        ("size (C, T, h, w)", tuple(first.latents.shape), tuple(clip.latents.shape)),
-        ("face engine", first.meta.face_engine, clip.meta.face_engine),
-        ("identity width", first.identity.shape[0], clip.identity.shape[0]),
-        ("base", first.meta.base_sha256[:12], clip.meta.base_sha256[:12]),
-        ("encoders", first.meta.encoders_fingerprint[:12], clip.meta.encoders_fingerprint[:12]),
-        ("head mask", str(first.meta.head_mask), str(clip.meta.head_mask)),
-        ("views of the face", first.views is not None, clip.views is not None),
-    ):
-        if expected != found:
-            raise DataError(f"{file} has {what} {found}, {first_file} has {expected}: encode them alike")
+@contextmanager
+def _naming(entry: ClipEntry) -> Iterator[None]:
+    try:
+        yield
+    except ShardTorn as error:
+        raise DataError(f"clip {entry.meta.clip_id}: {error}") from error
+
+
+def _stack(what: str, clip_ids: Sequence[str], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    for clip_id, tensor in zip(clip_ids, tensors, strict=True):
+        if tensor.shape != tensors[0].shape:
+            raise DataError(
+                f"clip {clip_id} has {what} of {tuple(tensor.shape)}, clip {clip_ids[0]} of {tuple(tensors[0].shape)}: "
+                "encode them alike, and take a batch from one bucket"
+            )
+    return torch.stack(list(tensors))
+
+
+def _stack_known(what: str, clip_ids: Sequence[str], tensors: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """None where none of the clips has it."""
+    known = [tensor for tensor in tensors if tensor is not None]
+    if 0 < len(known) < len(tensors):
+        lacking, having = (clip_ids[[tensor is None for tensor in tensors].index(missing)] for missing in (True, False))
+        raise DataError(f"clip {lacking} has no {what}, clip {having} has: encode them alike")
+    return _stack(what, clip_ids, known) if known else None

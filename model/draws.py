@@ -31,14 +31,14 @@ def choose_views(clips: ClipSet, indices: Sequence[int], views: int, seed: int, 
     dice = generator(seed, "views", step)
     chosen = []
     for index in indices:
-        order = torch.randperm(len(clips.views(index).latents), generator=dice).tolist()
+        order = torch.randperm(clips.view_count(index), generator=dice).tolist()
         chosen.append([order[slot % len(order)] for slot in range(views)])
     return chosen
 
 
 def first_views(clips: ClipSet, indices: Sequence[int], views: int) -> list[list[int]]:
     """The same without dice: the first views of each clip, for judging a model."""
-    return [[slot % len(clips.views(index).latents) for slot in range(views)] for index in indices]
+    return [[slot % clips.view_count(index) for slot in range(views)] for index in indices]
 
 
 def hide_references(
@@ -64,8 +64,8 @@ def choose_pairs(clips: ClipSet, config: AlignerConfig, seed: int, step: int) ->
     dice = generator(seed, "pairs", step)
     persons: dict[str, int] = {}
     for index in torch.randperm(len(clips), generator=dice).tolist():
-        if len(clips.views(index).latents) > 1:
-            persons.setdefault(clips.clips[index].person, index)
+        if clips.view_count(index) > 1:
+            persons.setdefault(clips.persons[index], index)
     if not persons:
         raise DataError(
             f"none of {len(clips)} clips holds two views of its face, which the pose-shared aligner learns from: "

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from model.base import Base
-from model.codec import normalise
-from model.data import ClipLatents, ClipMeta
+from model.clip_list import ClipMeta
+from model.clip_parts import ClipLatents
+from model.codec import Moments, encode_moments
 from model.experts import FaceFeatures
 from model.face_encoders import EncoderError, FaceEncoder, LatentEncoder, VisionEncoder
 from model.presets import TEXT_ROWS, EncoderConfig
@@ -42,16 +43,35 @@ class ClipEncoders:
         config = config or EncoderConfig()
         self._semantic = _vision(base, config, config.semantic_layer, semantic_dir)
         self._detail: FaceEncoder = (
-            LatentEncoder(base.codec, config.detail_side_px, base.info.sha256)
+            LatentEncoder(base.codec, config.detail_side_px, base.digests["vae"])
             if config.detail == "latents"
             else _vision(base, config, config.detail_layer, semantic_dir)
         )
 
     @property
     def fingerprint(self) -> str:
-        """Names weights and preprocessing; equal fingerprints give equal tensors."""
-        parts = (self.base.info.sha256, self._semantic.fingerprint, self._detail.fingerprint, str(_VERSION))
-        return hashlib.sha256("/".join(parts).encode()).hexdigest()
+        """Names weights and preprocessing of all; equal fingerprints give equal tensors."""
+        return _fingerprint(self.base.info.sha256, self.semantic_fingerprint, self.detail_fingerprint)
+
+    @property
+    def video_fingerprint(self) -> str:
+        """The same of `moments` and `video`."""
+        return _fingerprint(self.base.digests["vae"])
+
+    @property
+    def text_fingerprint(self) -> str:
+        """The same of `text`."""
+        return _fingerprint(self.base.digests["text_encoder"], self.base.digests["tokenizer"])
+
+    @property
+    def semantic_fingerprint(self) -> str:
+        """The same of `semantic`."""
+        return _fingerprint(self._semantic.fingerprint)
+
+    @property
+    def detail_fingerprint(self) -> str:
+        """The same of `detail`."""
+        return _fingerprint(self._detail.fingerprint)
 
     @torch.no_grad()
     def text(self, prompt: str) -> torch.Tensor:
@@ -68,15 +88,23 @@ class ClipEncoders:
         return self.base.tokenizer.decode(tokens[TEXT_ROWS - 1 :])
 
     @torch.no_grad()
-    def video(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        """Frames (T, H, W, 3) to normalised latents (C, T', h, w)."""
+    def moments(self, frames: NDArray[np.uint8]) -> Moments:
+        """Frames (T, H, W, 3) to mean and spread of their normalised latents, (C, T', h, w) each."""
         pixels = torch.from_numpy(np.array(frames)).to(self._device).permute(3, 0, 1, 2)[None].float() / 127.5 - 1.0
-        latents = self.base.codec.encode(pixels.to(self.base.codec.dtype)).latent_dist.mode()
-        return normalise(self.base.codec, latents)[0]
+        mean, spread = encode_moments(self.base.codec, pixels)
+        return Moments(mean[0], None if spread is None else spread[0])
+
+    def video(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        """Frames (T, H, W, 3) to normalised latents (C, T', h, w), the mean of their distribution."""
+        return self.moments(frames).mean
 
     def semantic(self, crop: NDArray[np.uint8]) -> torch.Tensor:
         """A head-and-shoulders crop (H, W, 3) to (1, S, D_s)."""
         return self._semantic.encode([crop])
+
+    def detail(self, crop: NDArray[np.uint8]) -> torch.Tensor:
+        """The same crop to (1, P, D_d)."""
+        return self._detail.encode([crop])
 
     def face(
         self, crop: NDArray[np.uint8], embedding: NDArray[np.float32], angles_deg: NDArray[np.float32] | None = None
@@ -93,7 +121,7 @@ class ClipEncoders:
         return FaceFeatures(
             identity=F.normalize(identity[None], dim=-1),
             semantic=self.semantic(crop),
-            detail=self._detail.encode([crop]),
+            detail=self.detail(crop),
             angles_deg=angles,
         )
 
@@ -112,9 +140,10 @@ class ClipEncoders:
             embedding: (E,), the reference's identity by the engine that `meta` names.
             meta: what the file says about itself; its caption is the one encoded.
         """
-        face = self.face(crop, embedding)
+        face, moments = self.face(crop, embedding), self.moments(frames)
         return ClipLatents(
-            latents=self.video(frames).cpu(),
+            latents=moments.mean.cpu(),
+            spread=None if moments.spread is None else moments.spread.cpu(),
             text=self.text(meta.caption).cpu(),
             null_text=self.text("").cpu(),
             identity=face.identity[0].cpu(),
@@ -135,4 +164,9 @@ def _vision(base: Base, config: EncoderConfig, layer: int, semantic_dir: Path | 
         return VisionEncoder.from_folder(semantic_dir, layer, base.codec.device)
     if base.image_encoder is None:
         raise EncoderError(f"base {base.info.name} has no image encoder: set `semantic` to folder and name one")
-    return VisionEncoder(base.image_encoder, base.image_processor, layer, base.info.sha256)
+    weights = f"{base.digests['image_encoder']}/{base.digests['image_processor']}"
+    return VisionEncoder(base.image_encoder, base.image_processor, layer, weights)
+
+
+def _fingerprint(*parts: str) -> str:
+    return hashlib.sha256("/".join((*parts, str(_VERSION))).encode()).hexdigest()

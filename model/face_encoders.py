@@ -28,11 +28,11 @@ from transformers import (
 )
 
 from model.base import no_progress_bars, own_memory
-from model.codec import normalise
+from model.codec import encode_moments
 from model.face_engine.interface import Image
-from model.files import sha256_folder
+from model.files import sha256_file
 
-# By the `model_type` of the folder's config. A whole CLIP or SigLIP names its vision half by another type than that half alone.
+# By the `model_type` of the folder's config (`model_store.registry.VISION_TYPES`).
 _VISION_CLASSES: dict[str, Any] = {
     "clip": CLIPVisionModel,
     "clip_vision_model": CLIPVisionModel,
@@ -97,7 +97,7 @@ class VisionEncoder:
             network = _VISION_CLASSES[kind].from_pretrained(folder)
         own_memory(network)
         processor = AutoImageProcessor.from_pretrained(folder)
-        return cls(network.to(device).eval().requires_grad_(False), processor, layer, sha256_folder(folder))
+        return cls(network.to(device).eval().requires_grad_(False), processor, layer, _digest_of(folder))
 
     @property
     def fingerprint(self) -> str:
@@ -135,11 +135,19 @@ class LatentEncoder:
     def encode(self, images: Sequence[Image]) -> torch.Tensor:
         """(N, h * w, C), normalised."""
         stills = torch.cat([self._square(image) for image in images])
-        latents = self.codec.encode(stills[:, :, None].to(self.codec.dtype)).latent_dist.mode()
-        return normalise(self.codec, latents)[:, :, 0].flatten(2).transpose(1, 2)
+        return encode_moments(self.codec, stills[:, :, None]).mean[:, :, 0].flatten(2).transpose(1, 2)
 
     def _square(self, image: Image) -> torch.Tensor:
         """(1, 3, side, side) in [-1, 1]."""
         pixels = torch.from_numpy(np.array(image)).to(self.codec.device).permute(2, 0, 1)[None].float() / 127.5 - 1.0
         size = (self.side_px, self.side_px)
         return F.interpolate(pixels, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _digest_of(folder: Path) -> str:
+    """Over what is read of the folder, whatever else lies in it (a record of the model store, a licence)."""
+    digest = hashlib.sha256()
+    for path in sorted((folder / "config.json", folder / "preprocessor_config.json", *folder.glob("*.safetensors"))):
+        if path.is_file():
+            digest.update(f"{path.name}\0{sha256_file(path)}\n".encode())
+    return digest.hexdigest()

@@ -3,6 +3,7 @@
 Belongs here: flow loss on fixed triples, PSNR, identity similarity. Not here: which clips are judged, or any threshold.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,23 +39,30 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, triples: int, seed: int, 
     """
     quantiles = (torch.randperm(triples, generator=generator(seed, "fixed-sigma", 0)) + 0.5) / triples
     sigmas = shift_sigma(quantiles, shift)
-    noise = torch.stack(
-        [torch.randn(clips.clips[0].latents.shape, generator=generator(seed, "fixed-noise", triple)) for triple in range(triples)]
-    )
     wanted = model.fusion.config.references
     first_frame = model.base.info.layout != "t2v"
     losses = []
-    for start in range(0, triples, _TRIPLES_A_FORWARD):
-        chosen = range(start, min(start + _TRIPLES_A_FORWARD, triples))
+    for chosen in _forwards(clips, triples):
         indices = [triple % len(clips) for triple in chosen]
         views = first_views(clips, indices, wanted["views"]) if wanted else None
-        batch = clips.batch(indices, views=views).to(model.device)
+        batch = clips.batch(indices, views=views)
+        shape = batch.latents.shape[1:]
+        drawn = torch.stack([torch.randn(shape, generator=generator(seed, "fixed-noise", triple)) for triple in chosen])
+        batch, drawn, sigma = batch.to(model.device), drawn.to(model.device), sigmas[chosen].to(model.device)
         references = None if batch.references is None else References(batch.references)
-        sigma, drawn = (values[chosen.start : chosen.stop].to(model.device) for values in (sigmas, noise))
         noisy = add_noise(batch.latents, drawn, sigma, first_frame)
         velocity = model.velocity(noisy, sigma, batch, references=references, first_frame=first_frame)
         losses.append(flow_loss(velocity, batch.latents, drawn, first_frame))
     return float(torch.cat(losses).mean())
+
+
+def _forwards(clips: ClipSet, triples: int) -> Iterator[list[int]]:
+    """Numbers of triples whose clips, which take turns, are of one size."""
+    for indices in clips.buckets.values():
+        members = set(indices)
+        of_bucket = [triple for triple in range(triples) if triple % len(clips) in members]
+        for start in range(0, len(of_bucket), _TRIPLES_A_FORWARD):
+            yield of_bucket[start : start + _TRIPLES_A_FORWARD]
 
 
 def psnr(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:

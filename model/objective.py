@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import torch
 
-from model.data import Batch, ClipSet, batch_indices
+from model.data import Batch, ClipSet, Text, batch_indices
 from model.draws import choose_pairs, choose_views, hide_references
 from model.execution import autocast
 from model.flow import add_noise, flow_loss, generator, shift_sigma
 from model.parallel import Ranks
-from model.presets import Preset
+from model.presets import Preset, TrainConfig
 from model.references import References
 from model.trainable import FusedModel
 
@@ -38,7 +38,7 @@ class StepLosses:
 def backward(model: FusedModel, clips: ClipSet, preset: Preset, step: int, ranks: Ranks) -> StepLosses:
     """Adds the gradients of step number `step`, summed over all processes, to the parameters'."""
     config = preset.train
-    indices = batch_indices(len(clips), config.batch_size, config.seed, step)
+    indices = _clips_of_step(clips, config, step)
     quantile = torch.cat([_dice(preset, "sigma", step, row) for row in range(config.batch_size)])
     sigmas = shift_sigma(quantile, config.flow_shift).to(ranks.device)
     dice = torch.rand((), generator=generator(config.seed, "first-frame-dropout", step))
@@ -58,7 +58,7 @@ def backward(model: FusedModel, clips: ClipSet, preset: Preset, step: int, ranks
     contrastive = _contrastive(model, clips, preset, step, ranks)
     ranks.sum_gradients(model.trainable().values())
     return StepLosses(
-        clip_ids=tuple(clips.clips[index].meta.clip_id for index in indices),
+        clip_ids=tuple(clips.clip_ids[index] for index in indices),
         flow=ranks.sum(losses),
         contrastive=contrastive,
         quantile=quantile,
@@ -68,16 +68,24 @@ def backward(model: FusedModel, clips: ClipSet, preset: Preset, step: int, ranks
     )
 
 
+def _clips_of_step(clips: ClipSet, config: TrainConfig, step: int) -> list[int]:
+    """Of one bucket; the buckets take turns."""
+    sizes = tuple(clips.buckets.values())
+    bucket = sizes[step % len(sizes)]
+    return [bucket[place] for place in batch_indices(len(bucket), config.batch_size, config.seed, step // len(sizes))]
+
+
 def _draw_batch(clips: ClipSet, preset: Preset, step: int, rows: range, indices: list[int]) -> Batch:
     config, wanted = preset.train, preset.fusion.references
-    drop_text = [bool(_dice(preset, "text-dropout", step, row) < config.text_dropout) for row in rows]
+    dropped = [bool(_dice(preset, "text-dropout", step, row) < config.text_dropout) for row in rows]
+    texts: list[Text] = ["empty" if drop else "caption" for drop in dropped]
     views = None
     if wanted is not None:
         views = [
             choose_views(clips, [index], wanted.views, config.seed, _position(preset, step, row))[0]
             for row, index in zip(rows, indices, strict=True)
         ]
-    return clips.batch(indices, drop_text, views)
+    return clips.batch(indices, texts, views)
 
 
 def _flow_losses(

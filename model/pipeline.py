@@ -23,6 +23,9 @@ from model.face_engine.interface import FaceEngine
 from model.face_processor import FaceChoice, FaceError, ReferenceFace, process_face
 from model.guidance import FaceGuidance
 from model.head_mask import mask_of
+from model.model_store.location import models_folder
+from model.model_store.store import ModelStore
+from model.model_store.vision import vision_folder
 from model.references import References
 from model.sizes import check_size, size_for_image
 from model.stock_pipelines import frames_to_ask, reporting, stock_pipeline, without_rounding_warning
@@ -238,7 +241,8 @@ def load(
         dtype: of the transformers and the text encoder, unless as stored; torch.bfloat16 halves their memory. What must stay in
             float32 does.
         low_memory: for small cards; slower.
-        semantic_dir: the vision encoder's folder, where the checkpoint's preset has `encoders.semantic` "folder".
+        semantic_dir: the vision encoder's folder, where the checkpoint's preset has `encoders.semantic` "folder"; unless given,
+            the one that the model store holds.
 
     Raises:
         CheckpointError: a part or the base does not fit, or an encoder gives other features than trained on.
@@ -254,6 +258,8 @@ def load(
             f"{engine.info.name} gives others ({engine.info.embedding_dim} wide): use {trained_on.name}"
         )
     mask_of(manifest.head_mask)  # what cannot be cut out as in training is refused before gigabytes are read
+    if semantic_dir is None and manifest.preset.encoders.semantic == "folder":
+        semantic_dir = vision_folder(ModelStore(models_folder()))
     target = pick_device(device)
     model = load_checkpoint(checkpoint_dir, load_base(base_dir, "cpu" if low_memory else target, dtype))
     for transformer, fusion in model.attached:
@@ -275,8 +281,6 @@ def _engine_by_name(name: str) -> FaceEngine:
         # Needs onnxruntime and OpenCV, which the base install lacks: only where such embeddings were trained on.
         from model.face_engine.insightface_engine import InsightfaceEngine
         from model.face_engine.selection import choose_parts
-        from model.model_store.location import models_folder
-        from model.model_store.store import ModelStore
 
         return InsightfaceEngine(choose_parts(ModelStore(models_folder()), embedder=embedder, mouth="none"))
     if name != "dlib":

@@ -4,7 +4,8 @@ Belongs here: sizes, rates, seeds, each with its bounds and one sentence. Not he
 that loads torch (Dagster's definitions read these types).
 """
 
-from typing import Literal
+import math
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
@@ -37,6 +38,14 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Bucket(NamedTuple):
+    """The size of a training clip's video; clips of one bucket can share a forward."""
+
+    frames: int
+    height: int
+    width: int
+
+
 class ClipSize(_Frozen):
     """The tensors of one training clip, in pixels and frames: its video, and the views of its face beside it."""
 
@@ -44,13 +53,37 @@ class ClipSize(_Frozen):
     height: PositiveInt = Field(64, description="pixels; a multiple of the codec's factor times the patch")
     width: PositiveInt = Field(64, description="pixels; a multiple of the codec's factor times the patch")
     fps: float = Field(8.0, gt=0, description="frames a second; clips are cut by time, whatever rate they were filmed at")
+    shorter_frames: tuple[PositiveInt, ...] = Field((), description="further lengths, for clips that last less than `frames`")
+    shapes: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(
+        (), description="further (height, width), for clips whose aspect they are nearer to"
+    )
     views: PositiveInt = Field(4, description="most views of the face that are cached, by different yaw")
     view_side: PositiveInt = Field(32, description="pixels a side of a cached view; a multiple like height and width")
 
     @property
-    def duration_s(self) -> float:
-        """Seconds from the first frame to the last."""
-        return (self.frames - 1) / self.fps
+    def bucket(self) -> Bucket:
+        """The main size: what is drawn where nobody asks for another."""
+        return Bucket(self.frames, self.height, self.width)
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """Every size that training may see, sorted."""
+        shapes = {(self.height, self.width), *self.shapes}
+        return tuple(sorted(Bucket(frames, *shape) for frames in {self.frames, *self.shorter_frames} for shape in shapes))
+
+    def bucket_for(self, duration_s: float, height: int, width: int) -> Bucket | None:
+        """Where a clip belongs: of the sizes nearest to its aspect (as a ratio) the longest that it covers.
+
+        None where it covers not even the shortest. At the very end of a clip nothing is on screen any more: it covers a window
+        when it lasts longer than from the window's first frame to its last.
+        """
+        covered = [bucket for bucket in self.buckets if duration_s > (bucket.frames - 1) / self.fps]
+        aspect = math.log(width / height)
+        return min(
+            covered,
+            key=lambda bucket: (abs(math.log(bucket.width / bucket.height) - aspect), -bucket.frames, bucket),
+            default=None,
+        )
 
 
 class AlignerConfig(_Frozen):
@@ -179,8 +212,13 @@ _TINY = Preset(
 
 _DETAIL_PX = 512
 _ENCODERS = EncoderConfig(semantic="folder", detail_side_px=_DETAIL_PX)
-_480P = ClipSize(frames=81, height=480, width=832, fps=16, view_side=256)
-_704P = ClipSize(frames=81, height=704, width=1248, fps=24, view_side=256)
+# 57 % of OpenHumanVid's clips last 2 to 4 seconds: the shorter lengths take those from 2, 3 and 4 seconds on.
+_480P = ClipSize(
+    frames=81, height=480, width=832, fps=16, shorter_frames=(29, 45, 61), shapes=((832, 480), (624, 624)), view_side=256
+)
+_704P = ClipSize(
+    frames=81, height=704, width=1248, fps=24, shorter_frames=(45, 69), shapes=((1248, 704), (928, 928)), view_side=256
+)
 _WIDE = FusionConfig(tokens=32, token_width=1024, gate_width=512, attention_width=512, head_width=64)
 _LORA = TrainConfig(
     steps=20_000,

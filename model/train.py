@@ -15,7 +15,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def never() -> bool:
 
 def train(
     preset: Preset,
-    latent_files: Sequence[Path],
+    clip_list: Path,
     base_dir: Path,
     out_dir: Path,
     report: Callable[[TrainReport], None],
@@ -68,7 +68,7 @@ def train(
 
     Args:
         preset: everything about the run but its data and base.
-        latent_files: cached clips (`data.write_clip_latents`), in any order.
+        clip_list: the cached clips (`clip_list.write_clip_list`), of which the train split is trained on.
         base_dir: the base they were encoded with.
         out_dir: where runs live, each in a folder of its own.
         report: hears every `log_every` updates, on one process of several; what it raises ends the run, which can be resumed.
@@ -87,7 +87,7 @@ def train(
     started = time.monotonic()
     config = preset.train
     with join_ranks(device) as ranks, reproducible(config.deterministic), _naming_what_to_lower(preset):
-        clips, info = ClipSet(latent_files), read_base_info(base_dir)
+        clips, info = ClipSet(clip_list), read_base_info(base_dir)
         _check_data(clips, info, preset, ranks)
         run_dir = out_dir / _run_digest(preset, clips, info, dataset_version)[:16]
         finished, averaged, states = run_dir / "checkpoint", run_dir / "checkpoint_ema", run_dir / "state"
@@ -223,7 +223,7 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
 
 
 def _run_digest(preset: Preset, clips: ClipSet, info: BaseInfo, dataset_version: str) -> str:
-    facts = [preset.model_dump(), clips.digests(), info.sha256, dataset_version]
+    facts = [preset.model_dump(), clips.digest, info.sha256, dataset_version]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,6 +6,7 @@ Belongs here: decoding at given seconds, fitting to a size, encoding. Not here: 
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -51,15 +52,32 @@ def read_frames(path: Path, times_s: Sequence[float]) -> Frames:
     return np.stack(shown)
 
 
-def fit_frames(frames: Frames, height: int, width: int, centre_xy_px: tuple[float, float] | None = None) -> Frames:
-    """Cuts frames to the aspect of height x width around `centre_xy_px` (the middle, unless given) and scales them."""
-    _, source_height, source_width, _ = frames.shape
+class Window(NamedTuple):
+    """A part of a frame, in its pixels and fractions of them."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def cut_window(
+    source_height: int, source_width: int, height: int, width: int, centre_xy_px: tuple[float, float] | None = None
+) -> Window:
+    """The largest part of a frame with the aspect of height x width, around `centre_xy_px` (the middle, unless given)."""
     scale = min(source_height / height, source_width / width)
     cut_height, cut_width = height * scale, width * scale
     x, y = centre_xy_px or (source_width / 2, source_height / 2)
     left = min(max(x - cut_width / 2, 0), source_width - cut_width)
     top = min(max(y - cut_height / 2, 0), source_height - cut_height)
-    box = (left, top, left + cut_width, top + cut_height)
+    return Window(left, top, cut_width, cut_height)
+
+
+def fit_frames(frames: Frames, height: int, width: int, centre_xy_px: tuple[float, float] | None = None) -> Frames:
+    """Cuts frames to the aspect of height x width around `centre_xy_px` (the middle, unless given) and scales them."""
+    _, source_height, source_width, _ = frames.shape
+    window = cut_window(source_height, source_width, height, width, centre_xy_px)
+    box = (window.left, window.top, window.left + window.width, window.top + window.height)
     resized = [Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC, box=box) for frame in frames]
     return np.stack([np.asarray(image) for image in resized])
 

@@ -28,9 +28,14 @@ def encode_views(
     encoders: "ClipEncoders", crops: Sequence[NDArray[np.uint8]], angles_deg: NDArray[np.float32], side_px: int
 ) -> FaceViews:
     """Head-and-shoulders crops (H, W, 3) of any sizes, and their Euler angles (V, 3), as tensors on the CPU."""
-    squares = [np.asarray(Image.fromarray(crop).resize((side_px, side_px), Image.Resampling.BICUBIC)) for crop in crops]
     return FaceViews(
-        latents=torch.stack([encoders.video(square[None])[:, 0].cpu() for square in squares]),
+        latents=view_latents(encoders, crops, side_px).cpu(),
         semantic=torch.cat([encoders.semantic(crop).cpu() for crop in crops]),
         angles_deg=torch.from_numpy(np.asarray(angles_deg, dtype=np.float32).reshape(len(crops), 3)),
     )
+
+
+def view_latents(encoders: "ClipEncoders", crops: Sequence[NDArray[np.uint8]], side_px: int) -> torch.Tensor:
+    """(V, C, h, w): normalised, of each crop at `side_px` a side."""
+    squares = [np.asarray(Image.fromarray(crop).resize((side_px, side_px), Image.Resampling.BICUBIC)) for crop in crops]
+    return torch.stack([encoders.video(square[None])[:, 0] for square in squares])

@@ -17,19 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from lafid_assets.endings import fault_of
+from lafid_assets.faces.sampling import frames_at
 from lafid_assets.ingest.media_probe import content_sha256, resolve
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import REFERENCE_CROPS
 from lafid_assets.workers import Done, Ending, map_isolated
 from model.head_mask import MaskChoice, MaskInfo
-from model.video_io import upright_rgb
 from resources.shard_store import ShardStore
 
 FOLDER = "crops"
@@ -119,27 +118,12 @@ def cut_clip(task: CutTask) -> CutClip:
             raise ClipError(Reason.UNREADABLE, f"{task.path} has disappeared: put it back")
         if content_sha256(path) != task.content_sha256:
             raise ClipError(Reason.UNREADABLE, f"{task.path} has changed since raw_clips: materialize raw_clips again")
-        frames = _decode(path, {spot.frame_index for spot in task.faces})
+        frames = frames_at(path, {spot.frame_index for spot in task.faces})
         return CutClip(tuple(_pictures(frames[spot.frame_index], spot, task.mask) for spot in task.faces))
     except ClipError as error:
         return CutClip((), Status.ERROR, error.reason, error.detail)
     except OSError as error:
         return CutClip((), Status.ERROR, Reason.UNREADABLE, f"the file cannot be read: {error.strerror}")
-
-
-def _decode(path: Path, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
-    """The frames of these ordinals, (H, W, 3) RGB each, in one linear pass."""
-    frames: dict[int, NDArray[np.uint8]] = {}
-    try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            for index, frame in enumerate(container.decode(video=0)):
-                if index in wanted:
-                    frames[index] = upright_rgb(frame)
-                if len(frames) == len(wanted):
-                    return frames
-    except av.FFmpegError as error:
-        raise ClipError(Reason.DECODE_FAILED, f"decoding stopped: {error.strerror}") from error
-    raise ClipError(Reason.DECODE_FAILED, f"there is no frame {min(wanted - frames.keys())} any more")
 
 
 def _pictures(frame: NDArray[np.uint8], spot: FaceSpot, mask: MaskChoice) -> tuple[bytes, bytes]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import dagster as dg
 import polars as pl
 
+from lafid_assets.dataset import face_tracks
 from lafid_assets.dataset.funnel import clip_outcomes
 from lafid_assets.dataset.references import cross_references
 from lafid_assets.dataset.splits import split_identities
@@ -16,6 +17,8 @@ from lafid_assets.dataset.versions import dataset_version, is_kept, keep_version
 from lafid_assets.schemas import (
     DATASET_VERSIONS,
     FACE_CLIPS,
+    FACE_FRAMES,
+    FACE_INFO,
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
     LAFID_DATASET,
@@ -34,6 +37,8 @@ from resources.warehouse import Warehouse
 READS = (
     RAW_CLIPS,
     FACE_CLIPS,
+    FACE_INFO,
+    FACE_FRAMES,
     POSE_FILTERED_CLIPS,
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
@@ -51,7 +56,9 @@ COLUMNS_READ = {
         "transcriber_licence",
         "status",
         "reason",
-    )
+    ),
+    FACE_INFO.name: face_tracks.FACE_COLUMNS,
+    FACE_FRAMES.name: face_tracks.FRAME_COLUMNS,
 }
 """Of a table whose greater part does not concern the dataset."""
 MODELS_BESIDE = ("has_audio", "lip_engine", "lip_engine_licence", "transcriber", "transcriber_licence", "mask", "mask_licence")
@@ -161,13 +168,14 @@ def _join(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     crops = tables[REFERENCE_CROPS.name]
     identities = tables[IDENTITY_CLUSTERS.name].select("clip_id", "identity_id", "split_key").join(kept, on="clip_id", how="semi")
     joined = (
-        kept.select("clip_id", "shard", "refined_caption", "speaking_status")
-        .join(_columns(tables[RAW_CLIPS.name], columns - {"shard"}), on="clip_id")
+        kept.select("clip_id", "shard", "refined_caption", "speaking_status", "speaking_sentence")
+        .join(_columns(tables[RAW_CLIPS.name], columns - {"shard", "width", "height"}), on="clip_id")
         .join(tables[FACE_CLIPS.name].select("clip_id", *(column.name for column in ENGINE)), on="clip_id")
         .join(tables[POSE_FILTERED_CLIPS.name].select("clip_id", "pose_variation_deg"), on="clip_id")
         .join(tables[ID_CONSISTENT_CLIPS.name].select("clip_id", identity_embedding="centroid"), on="clip_id")
         .join(identities, on="clip_id")
         .join(_references(crops), on="clip_id")
+        .join(_face_tracks(tables, kept), on="clip_id")
         .join(cross_references(crops.select("clip_id", "reference_index"), identities), on="clip_id")
         .join(_models_beside(tables), on="clip_id")
     )
@@ -191,6 +199,11 @@ def _models_beside(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     crops = tables[REFERENCE_CROPS.name].select("clip_id", "mask", "mask_licence").unique("clip_id")
     speech = tables[SPEECH_INFO.name].rename({"engine": "lip_engine", "engine_licence": "lip_engine_licence"})
     return speech.join(crops, on="clip_id", how="left").select("clip_id", *MODELS_BESIDE)
+
+
+def _face_tracks(tables: Mapping[str, pl.DataFrame], kept: pl.DataFrame) -> pl.DataFrame:
+    faces, frames = (tables[table.name].join(kept, on="clip_id", how="semi") for table in (FACE_INFO, FACE_FRAMES))
+    return face_tracks.face_tracks(faces, frames)
 
 
 def _model_licences() -> pl.Expr:

@@ -56,7 +56,7 @@ def choose_references(faces: pl.DataFrame) -> pl.DataFrame:
     Returns:
         the chosen rows with `reference_index`, sorted by clip and index.
     """
-    posed = _main_faces(faces.select(FACE_COLUMNS)).drop_nulls([*ANGLES, "sharpness"])
+    posed = main_faces(faces.select(FACE_COLUMNS)).drop_nulls([*ANGLES, "sharpness"])
     posed = posed.sort("clip_id", "frame_index", "face_index")
     runs = posed["clip_id"].rle().struct.field("len").to_numpy().astype(np.int64)
     poses = quaternions_from_angles(*(posed[angle].to_numpy() for angle in ANGLES))
@@ -106,7 +106,7 @@ def _circle(clips: Iterable[str], counts: dict[str, int]) -> list[tuple[str, lis
     return found
 
 
-def _main_faces(faces: pl.DataFrame) -> pl.DataFrame:
+def main_faces(faces: pl.DataFrame) -> pl.DataFrame:
     """Faces of the track that is most often the largest face of its clip; of a clip without tracks the largest of each frame."""
     largest = faces.filter(pl.col("face_index") == 0)
     tracks = (

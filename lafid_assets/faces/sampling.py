@@ -4,7 +4,7 @@ Belongs here: which frames are asked for, and decoding exactly these. Not here: 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -74,11 +74,23 @@ def frame_at(path: Path, frame_index: int) -> NDArray[np.uint8]:
     Raises:
         ClipError: the clip cannot be decoded so far.
     """
+    return frames_at(path, {frame_index})[frame_index]
+
+
+def frames_at(path: Path, wanted: Set[int]) -> dict[int, NDArray[np.uint8]]:
+    """The frames of these ordinals, (H, W, 3) RGB each, in one linear pass.
+
+    Raises:
+        ClipError: the clip cannot be decoded so far.
+    """
+    frames: dict[int, NDArray[np.uint8]] = {}
     try:
         with open_clip(path) as container:
             for index, frame in enumerate(container.decode(video=0)):
-                if index == frame_index:
-                    return upright_rgb(frame)
+                if index in wanted:
+                    frames[index] = upright_rgb(frame)
+                if len(frames) == len(wanted):
+                    return frames
     except av.FFmpegError as error:
-        raise ClipError(Reason.DECODE_FAILED, f"decoding stopped before frame {frame_index}: {error.strerror}") from error
-    raise ClipError(Reason.DECODE_FAILED, f"there is no frame {frame_index}")
+        raise ClipError(Reason.DECODE_FAILED, f"decoding stopped: {error.strerror}") from error
+    raise ClipError(Reason.DECODE_FAILED, f"there is no frame {min(wanted - frames.keys())}")

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.ingest.media_probe import resolve
-from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import MODEL_EVALUATION
 
@@ -20,15 +20,16 @@ SAMPLING_STEPS = 8
 GENERATED_MEASURES = ("first_frame_psnr_db", "face_found_share", "identity_cosine")
 
 
-def evaluate(
-    checkpoint: dict[str, Any], dataset: pl.DataFrame, latent_files: dict[str, list[Path]], store_root: Path
-) -> pl.DataFrame:
+HELD_OUT = ("validation", "test")
+
+
+def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.DataFrame, store_root: Path) -> pl.DataFrame:
     """Flow loss on the cached clips, and what a generated video keeps of its first frame and of the person.
 
     Args:
         checkpoint: a row of `fusion_dit`.
         dataset: rows of `lafid_dataset`.
-        latent_files: held-out split to its cached clips.
+        latents: rows of `training_latents`.
         store_root: where the checkpoint's paths begin.
 
     Returns:
@@ -38,18 +39,20 @@ def evaluate(
     from model.metrics import fixed_flow_loss
     from model.pipeline import load
 
-    pipeline = load(store_root / checkpoint["checkpoint_path"], store_root / checkpoint["base_path"])
+    paths = [store_root / checkpoint[name] for name in ("checkpoint_path", "base_path")]
+    semantic_dir = next((Path(folder) for folder in latents["semantic_encoder"] if folder), None)
+    pipeline = load(*paths, semantic_dir=semantic_dir)
     rows = []
-    for split, files in latent_files.items():
+    for split in HELD_OUT:
         clips = dataset.filter(pl.col("split") == split).sort("clip_id")
         if clips.is_empty():
             continue
         train = pipeline.manifest.preset.train
         measures: dict[str, float | None] = {"flow_loss": None}
-        if files:
-            measures["flow_loss"] = fixed_flow_loss(
-                pipeline.model, ClipSet(files), train.fixed_triples, train.seed, train.flow_shift
-            )
+        cached = latents.filter((pl.col("split") == split) & (pl.col("status") == Status.OK))
+        if cached.height:
+            held_out = ClipSet(store_root / cached["clip_list"][0], split)
+            measures["flow_loss"] = fixed_flow_loss(pipeline.model, held_out, train.fixed_triples, train.seed, train.flow_shift)
         generated = [
             _measure_generated(pipeline, clip)
             for clip in track(clips.iter_rows(named=True), f"model_evaluation {split}", clips.height)

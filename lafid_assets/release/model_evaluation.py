@@ -10,11 +10,9 @@ import dagster as dg
 from lafid_assets.release.evaluation import evaluate
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
 from lafid_assets.step import Frames, Step
-from lafid_assets.training.latents import files_of
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
-HELD_OUT = ("validation", "test")
 STEP = Step(
     writes=(MODEL_EVALUATION,),
     reads=(FUSION_DIT.name, LAFID_DATASET.name, TRAINING_LATENTS.name),
@@ -47,11 +45,10 @@ def model_evaluation(
 
 
 def _evaluate(store: ShardStore) -> Any:
-    latents = store.read_table(TRAINING_LATENTS.name)
     return evaluate(
         store.read_table(FUSION_DIT.name).row(0, named=True),
         store.read_table(LAFID_DATASET.name),
-        {split: files_of(latents, split, store) for split in HELD_OUT},
+        store.read_table(TRAINING_LATENTS.name),
         store.local_path(""),
     )
 

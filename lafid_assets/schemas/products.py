@@ -35,12 +35,15 @@ REFERENCE = pl.Struct(
         "sharpness": F32,
         "face_index": I16,
         "rotation": pl.List(F32),
+        "landmarks_px": pl.List(F32),
         "face_path": STR,
         "head_path": STR,
         "mask": STR,
         "mask_sha256": STR,
     }
 )
+FACE_PLACE = pl.Struct({"time_s": F64, "box_x1": F32, "box_y1": F32, "box_x2": F32, "box_y2": F32})
+CACHED_PART = pl.Struct({"part": STR, "key": STR, "shard": STR})
 CROSS_REFERENCE = pl.Struct({"clip_id": STR, "reference_index": I16})
 OUTCOME_COUNT = pl.Struct({"status": STR, "step": STR, "reason": STR, "clips": I64})
 
@@ -64,6 +67,7 @@ REFERENCE_CROPS = TableSchema(
         Column("box_x2", F32, "right edge, px"),
         Column("box_y2", F32, "bottom edge, px"),
         Column("sharpness", F32, "variance of the Laplacian over the face at 112 px", minimum=0),
+        Column("landmarks_px", pl.List(F32), "x, y of every landmark in turn, px; none where the engine finds none"),
         Column(
             "face_path", STR, "PNG in the store: the face, a square 1.5 times the box; NULL where cutting failed", nullable=True
         ),
@@ -86,6 +90,8 @@ LAFID_DATASET = TableSchema(
         Column("clip_root", STR, "folder under which `path` lies"),
         Column("content_sha256", STR, "hash of the file"),
         Column("duration_s", F64, "duration that the container declares", minimum=0),
+        Column("width", I32, "px, upright", minimum=1),
+        Column("height", I32, "px, upright", minimum=1),
         Column("caption", STR, "the released caption", nullable=True),
         Column(
             "refined_caption",
@@ -94,6 +100,9 @@ LAFID_DATASET = TableSchema(
             nullable=True,
         ),
         Column("speaking_status", STR, "who speaks", one_of=SPEAKING_STATUSES),
+        Column(
+            "speaking_sentence", STR, "the sentence of the refined caption that says so; NULL: it says nothing", nullable=True
+        ),
         Column("identity_id", STR, "the person"),
         Column("split_key", STR, "what the split is drawn from, as in `identity_clusters`"),
         Column("split", STR, "train, validation or test: whole identities only", one_of=SPLITS),
@@ -103,6 +112,11 @@ LAFID_DATASET = TableSchema(
             "cross_references",
             pl.List(CROSS_REFERENCE),
             "references of other clips of the same person: the clip, and which of its references (from 0)",
+        ),
+        Column(
+            "face_track",
+            pl.List(FACE_PLACE),
+            "where the main face was in every analysed frame, px of the full-size frame; NULL sides where it was not seen",
         ),
         Column("identity_embedding", pl.List(F32), "mean embedding of the clip's face, unit length"),
         *ENGINE,
@@ -151,19 +165,20 @@ DATASET_REPORT = TableSchema(
 
 TRAINING_LATENTS = TableSchema(
     "training_latents",
-    "Everything frozen, precomputed once a clip.",
+    "Everything frozen, precomputed once a clip: a row for every clip of the dataset, cached or not.",
     ("clip_id",),
     (
         CLIP_ID,
-        Column("cache_key", STR, "hash of content, caption, reference and encoders"),
-        Column("latents_path", STR, "path of the safetensors file in the store"),
-        Column("frames", I32, "frames encoded", minimum=1),
-        Column("height", I32, "px", minimum=1),
-        Column("width", I32, "px", minimum=1),
-        Column("file_size_bytes", I64, "size of the file", minimum=1),
         Column("split", STR, "as in the dataset", one_of=SPLITS),
+        Column("frames", I32, "frames encoded; NULL where the clip is not cached", nullable=True, minimum=1),
+        Column("height", I32, "px", nullable=True, minimum=1),
+        Column("width", I32, "px", nullable=True, minimum=1),
+        Column("parts", pl.List(CACHED_PART), "what is cached of it: the part, its key, and its shard below latents/shards"),
         Column("encoders_fingerprint", STR, "hash of the frozen encoders"),
+        Column("semantic_encoder", STR, "folder of the semantic encoder; NULL: the base's own", nullable=True),
+        Column("clip_list", STR, "path in the store of the list that training reads"),
         Column("dataset_version", STR, "the version that the clips come from"),
+        *OUTCOME,
     ),
     partitioned=False,
 )

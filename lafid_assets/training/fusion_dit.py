@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 
+from lafid_assets.outcomes import Status
 from lafid_assets.schemas import FUSION_DIT, TRAINING_LATENTS
 from lafid_assets.step import Frames, Step
 from lafid_assets.training.base import base_folder, base_path
-from lafid_assets.training.latents import files_of
+from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.origin import origin_tags
 from model.presets import Preset, preset
 from resources.shard_store import ShardStore
@@ -83,7 +85,7 @@ def _job(chosen: Preset, store: ShardStore, tracking: Tracking, run_id: str) -> 
     version = latents["dataset_version"][0] if latents.height else ""
     return TrainingJob(
         preset=chosen,
-        latent_files=tuple(files_of(latents, "train", store)),
+        clip_list=clip_list_of(latents, store),
         base_dir=base_folder(chosen.name, store),
         out_dir=store.local_path(RUNS_FOLDER),
         dataset_version=version,
@@ -96,6 +98,7 @@ def _job(chosen: Preset, store: ShardStore, tracking: Tracking, run_id: str) -> 
 def _row(job: TrainingJob, result: Finished, store: ShardStore) -> dict[str, Any]:
     from model.files import sha256_folder
 
+    latents = store.read_table(TRAINING_LATENTS.name)
     return {
         "checkpoint_sha256": sha256_folder(result.checkpoint_dir),
         "checkpoint_path": _in_store(result.checkpoint_dir, store),
@@ -104,7 +107,7 @@ def _row(job: TrainingJob, result: Finished, store: ShardStore) -> dict[str, Any
         "steps": result.steps,
         "loss_before": result.loss_before,
         "loss_after": result.loss_after,
-        "train_clips": len(job.latent_files),
+        "train_clips": latents.filter((pl.col("split") == "train") & (pl.col("status") == Status.OK)).height,
         "dataset_version": job.dataset_version,
     }
 

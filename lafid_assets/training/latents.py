@@ -1,137 +1,193 @@
-"""Everything frozen about a clip, computed once and cached by content.
+"""Everything frozen about the dataset's clips, computed once and cached in parts.
 
-Belongs here: which clips need encoding and under which key. Not here: encoders and file format (`model.encoders`, `model.data`).
+Belongs here: which parts are missing, the rows that say what is cached, the list that training reads. Not here: what a part
+depends on (`part_recipes`), shards and lists as files (`model.latent_shards`, `model.clip_list`), removing parts (`sweep`).
 """
 
 import hashlib
-import io
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from lafid_assets.ingest.media_probe import resolve
-from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import TRAINING_LATENTS
-from model.presets import ClipSize
+from lafid_assets.training.part_recipes import Row, recipes
+from model.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
+from model.presets import Bucket, ClipSize, Preset
 from resources.shard_store import ShardStore
+
+if TYPE_CHECKING:
+    from model.encoders import ClipEncoders
+    from model.latent_shards import ShardWriter
 
 LOGGER = logging.getLogger("lafid.training")
 FOLDER = "latents"
 
 
-def encode_dataset(dataset: pl.DataFrame, clip_size: ClipSize, base_dir: Path, store: ShardStore) -> pl.DataFrame:
-    """Encode every clip whose key is not in the cache yet; clips not longer than the training window are left out.
+@dataclass(frozen=True)
+class _Cached:
+    """How one clip ended: its size and the keys of its parts, or why it has none."""
+
+    bucket: Bucket | None
+    keys: Mapping[str, str]
+    status: Status = Status.OK
+    reason: Reason | None = None
+    detail: str | None = None
+
+
+def shards_folder(store: ShardStore) -> Path:
+    """Where the shards lie."""
+    return store.local_path(f"{FOLDER}/{SHARDS}")
+
+
+def encode_dataset(
+    dataset: pl.DataFrame, chosen: Preset, base_dir: Path, semantic_dir: Path | None, store: ShardStore
+) -> pl.DataFrame:
+    """Encode what is not cached yet of every clip, and write the list of those that training can read.
+
+    A clip that cannot be read, or that no longer is the one that the dataset knows, costs no other clip anything.
+
+    Args:
+        dataset: rows of `lafid_dataset`.
+        semantic_dir: the vision encoder's folder, where the preset wants one.
 
     Returns:
-        rows of `training_latents`, cached clips included.
-
-    Raises:
-        ClipError: a clip of the dataset cannot be read any more; what was encoded stays in the cache.
+        rows of `training_latents`, one for each row of `dataset`.
     """
     from model.base import load_base
     from model.encoders import ClipEncoders
+    from model.latent_shards import ShardWriter
 
     base = load_base(base_dir)
-    encoders = ClipEncoders(base)
-    long_enough = dataset.filter(pl.col("duration_s") > clip_size.duration_s).sort("clip_id")
-    if long_enough.height < dataset.height:
-        short = dataset.height - long_enough.height
-        LOGGER.warning("%d clips are not longer than %.2f s and cannot be trained on", short, clip_size.duration_s)
-    rows = []
-    for clip in track(long_enough.iter_rows(named=True), "training_latents", long_enough.height):
-        key = _cache_key(clip, clip_size, encoders.fingerprint)
-        path = f"{FOLDER}/{key[:2]}/{key}.safetensors"
-        if not store.exists(path):
-            _encode(clip, clip_size, encoders, base.info.sha256, store.local_path(path), store)
-        rows.append(
-            {
-                "clip_id": clip["clip_id"],
-                "cache_key": key,
-                "latents_path": path,
-                "frames": clip_size.frames,
-                "height": clip_size.height,
-                "width": clip_size.width,
-                "file_size_bytes": store.local_path(path).stat().st_size,
-                "split": clip["split"],
-                "encoders_fingerprint": encoders.fingerprint,
-                "dataset_version": clip["dataset_version"],
-            }
+    encoders = ClipEncoders(base, chosen.encoders, semantic_dir)
+    clips = dataset.sort("clip_id")
+    with ShardWriter(shards_folder(store)) as shards:
+        for name in shards.torn:
+            LOGGER.warning("shard %s is torn: what it held and is still needed is encoded again", name)
+        lines = track(
+            clips.iter_rows(named=True), "training_latents", clips.height, lambda: f"{shards.written_bytes / 1e9:.2f} GB new"
         )
-    return TRAINING_LATENTS.frame(rows)
-
-
-def files_of(latents: pl.DataFrame, split: str, store: ShardStore) -> list[Path]:
-    """Local paths of a split's cached clips, in the order of their ids."""
-    return [store.local_path(path) for path in latents.filter(pl.col("split") == split).sort("clip_id")["latents_path"]]
-
-
-def all_present(paths: Iterable[str], store: ShardStore) -> bool:
-    """Whether every file still lies in the store."""
-    return all(store.exists(path) for path in paths)
-
-
-def _cache_key(clip: dict[str, Any], clip_size: ClipSize, encoders_fingerprint: str) -> str:
-    facts = [
-        clip["content_sha256"],
-        clip["refined_caption"],
-        clip["references"][: clip_size.views],
-        clip["identity_id"],
-        clip["identity_embedding"],
-        clip["engine"],
-        clip["engine_version"],
-        clip_size.model_dump(),
-        encoders_fingerprint,
+        cached = [_cache(clip, chosen.clip, encoders, shards) for clip in lines]
+    entries = [
+        _entry(clip, one, chosen.clip, encoders, shards)
+        for clip, one in zip(clips.iter_rows(named=True), cached, strict=True)
+        if one.bucket is not None
     ]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    clip_list = f"{FOLDER}/clips-{_digest(entries)}.parquet"
+    write_clip_list(store.local_path(clip_list), entries)
+    known = {
+        "encoders_fingerprint": encoders.fingerprint,
+        "semantic_encoder": None if semantic_dir is None else str(semantic_dir),
+        "clip_list": clip_list,
+    }
+    rows = TRAINING_LATENTS.frame(
+        _row(clip, one, shards) | known for clip, one in zip(clips.iter_rows(named=True), cached, strict=True)
+    )
+    _tell_losses(rows)
+    return rows
 
 
-def _encode(clip: dict[str, Any], clip_size: ClipSize, encoders: Any, base_sha256: str, target: Path, store: ShardStore) -> None:
-    from dataclasses import replace
+def intact(latents: pl.DataFrame, store: ShardStore) -> bool:
+    """Whether all that the rows name is there and readable; a clip that failed counts as missing, for its file may be back."""
+    from model.latent_shards import read_index
 
-    import numpy as np
+    if Status.ERROR in latents["status"]:
+        return False
+    places = read_index(shards_folder(store)).places
+    named = {(part["key"], part["shard"]) for parts in latents["parts"] for part in parts}
+    lists = latents["clip_list"].unique()
+    return all(places.get(key) == shard for key, shard in named) and all(store.exists(path) for path in lists)
 
-    from model.data import ClipMeta, write_clip_latents
-    from model.head_mask import MaskInfo
-    from model.video_io import fit_frames, frame_times, read_frames
-    from model.views import encode_views
 
-    path = resolve(Path(clip["clip_root"]), clip["path"])
-    if path is None:
-        raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
-    video = read_frames(path, frame_times(clip_size.frames, clip_size.fps))
-    references = clip["references"][: clip_size.views]
-    crops = [_head(clip["clip_id"], reference, store) for reference in references]
-    angles = [[reference[f"{angle}_deg"] for angle in ("yaw", "pitch", "roll")] for reference in references]
+def clip_list_of(latents: pl.DataFrame, store: ShardStore) -> Path:
+    """The list that training reads.
+
+    Raises:
+        ValueError: the dataset is empty.
+    """
+    if latents.is_empty():
+        raise ValueError("the dataset has no clips to train on: curate more, or loosen the policies before it")
+    return store.local_path(latents["clip_list"][0])
+
+
+def count(latents: pl.DataFrame) -> dict[str, int]:
+    """Clips by size, and by why they have none; the numbers add up to the dataset's clips."""
+    cached = latents.filter(pl.col("status") == Status.OK)
+    sizes = cached.group_by("frames", "height", "width").len().sort("frames", "height", "width")
+    left_out = latents.filter(pl.col("status") != Status.OK).group_by("status", "reason").len().sort("status", "reason")
+    return {f"clips of {frames} x {height} x {width}": clips for frames, height, width, clips in sizes.rows()} | {
+        f"clips {status}: {reason}": clips for status, reason, clips in left_out.rows()
+    }
+
+
+def _cache(clip: Row, size: ClipSize, encoders: "ClipEncoders", shards: "ShardWriter") -> _Cached:
+    bucket = size.bucket_for(clip["duration_s"], clip["height"], clip["width"])
+    if bucket is None:
+        shortest_s = (size.buckets[0].frames - 1) / size.fps
+        detail = f"{clip['duration_s']:.2f} s are not longer than the shortest window, {shortest_s:.2f} s"
+        return _Cached(None, {}, Status.SKIPPED, Reason.TOO_SHORT, detail)
+    wanted = recipes(clip, size, bucket, encoders)
+    try:
+        for recipe in wanted.values():
+            if recipe.key not in shards:
+                shards.add(recipe.key, recipe.compute())
+    except ClipError as error:
+        return _Cached(None, {}, Status.ERROR, error.reason, error.detail)
+    return _Cached(bucket, {part: recipe.key for part, recipe in wanted.items()})
+
+
+def _entry(clip: Row, cached: _Cached, size: ClipSize, encoders: "ClipEncoders", shards: "ShardWriter") -> ClipEntry:
+    assert cached.bucket is not None
     meta = ClipMeta(
         clip_id=clip["clip_id"],
         caption=clip["refined_caption"] or "",
-        fps=clip_size.fps,
+        bucket=cached.bucket,
+        fps=size.fps,
         identity_id=clip["identity_id"],
         face_engine=clip["engine"],
         face_engine_version=clip["engine_version"],
-        base_sha256=base_sha256,
+        base_sha256=encoders.base.info.sha256,
         encoders_fingerprint=encoders.fingerprint,
-        head_mask=MaskInfo(name=references[0]["mask"], sha256=references[0]["mask_sha256"]),
+        mask=clip["references"][0]["mask"],
+        mask_sha256=clip["references"][0]["mask_sha256"],
     )
-    x1, y1, x2, y2 = (references[0][f"box_{side}"] for side in ("x1", "y1", "x2", "y2"))
-    frames = fit_frames(video, clip_size.height, clip_size.width, ((x1 + x2) / 2, (y1 + y2) / 2))
-    embedding = np.asarray(clip["identity_embedding"], np.float32)
-    views = encode_views(encoders, crops, np.asarray(angles, np.float32), clip_size.view_side)
-    write_clip_latents(target, replace(encoders.encode_clip(frames, crops[0], embedding, meta), views=views))
+    return ClipEntry(meta, clip["split"], {part: Place(key, shards.place(key)) for part, key in cached.keys.items()})
 
 
-def _head(clip_id: str, reference: dict[str, Any], store: ShardStore) -> Any:
-    """(H, W, 3) uint8 RGB: head and shoulders on white, as `reference_crops` cut them."""
-    import numpy as np
-    from PIL import Image
+def _row(clip: Row, cached: _Cached, shards: "ShardWriter") -> dict[str, Any]:
+    sizes = dict.fromkeys(Bucket._fields) if cached.bucket is None else cached.bucket._asdict()
+    parts = [{"part": part, "key": key, "shard": shards.place(key)} for part, key in sorted(cached.keys.items())]
+    known = {name: clip[name] for name in ("clip_id", "split", "dataset_version")}
+    outcome = {"status": cached.status, "reason": cached.reason, "detail": cached.detail}
+    return known | sizes | {"parts": parts} | outcome
 
-    if reference["head_path"] is None or not store.exists(reference["head_path"]):
-        raise ClipError(
-            Reason.UNREADABLE, f"the reference pictures of {clip_id} are not in the store: materialize reference_crops again"
+
+def _digest(entries: Sequence[ClipEntry]) -> str:
+    """Over what training reads, wherever it lies: the same clips make the same list."""
+    facts = [
+        [entry.meta.model_dump(mode="json"), entry.split, sorted((part, place.key) for part, place in entry.parts.items())]
+        for entry in entries
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _tell_losses(rows: pl.DataFrame) -> None:
+    lost = rows.filter(pl.col("status") == Status.ERROR)
+    if lost.height:
+        first = lost.row(0, named=True)
+        LOGGER.warning(
+            "%d of %d clips could not be cached and will not be trained on, the first %s: %s",
+            lost.height,
+            rows.height,
+            first["clip_id"],
+            first["detail"],
         )
-    return np.array(Image.open(io.BytesIO(store.read_bytes(reference["head_path"]))).convert("RGB"))
+    short = rows.filter(pl.col("reason") == Reason.TOO_SHORT).height
+    if short:
+        LOGGER.warning("%d of %d clips are too short for every length of the preset", short, rows.height)

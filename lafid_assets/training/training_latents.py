@@ -1,15 +1,21 @@
-"""`training_latents`: everything frozen, precomputed once a clip, keyed by content.
+"""`training_latents`: everything frozen, precomputed once a clip, cached in parts.
 
-Belongs here: the asset. Not here: keys and encoding (`latents`), the encoders (`model.encoders`).
+Belongs here: the asset. Not here: keys and encoding (`latents`, `part_recipes`), the encoders (`model.encoders`).
 """
 
+from pathlib import Path
+from typing import Any
+
 import dagster as dg
+from pydantic import Field
 
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
-from lafid_assets.step import Step
+from lafid_assets.step import Frames, Step
 from lafid_assets.training.base import base_folder
-from lafid_assets.training.latents import all_present, encode_dataset
-from model.presets import preset
+from lafid_assets.training.latents import count, encode_dataset, intact, shards_folder
+from model.model_store.vision import vision_folder
+from model.presets import Preset, preset
+from resources.face_engine import model_store
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
@@ -17,7 +23,7 @@ STEP = Step(
     writes=(TRAINING_LATENTS,),
     reads=(LAFID_DATASET.name,),
     group="training",
-    code_version="2",
+    code_version="3",
     kinds=frozenset({"pytorch"}),
 )
 
@@ -25,7 +31,18 @@ STEP = Step(
 class TrainingLatentsConfig(dg.Config):
     """For which model the clips are encoded."""
 
-    preset: str = "tiny"
+    preset: str = Field("tiny", description="Name of the preset")
+    semantic_encoder: str | None = Field(
+        None,
+        description="CLIP, SigLIP or DINOv2 of the presets that bring none: a name of `lafid models list`, or a folder; "
+        "None: the one that the model store holds",
+    )
+
+    def semantic_dir(self) -> Path | None:
+        """The vision encoder's folder; None where the preset takes the base's own."""
+        if preset(self.preset).encoders.semantic != "folder":
+            return None
+        return vision_folder(model_store(), self.semantic_encoder)
 
 
 @dg.asset(**STEP.arguments(deps=["lafid_dataset"], pool="gpu"))
@@ -35,8 +52,8 @@ def training_latents(
     store: dg.ResourceParam[ShardStore],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult:
-    """Latents of the video, text rows and the face features of every clip, one safetensors file each, cached by content."""
-    clip_size = preset(config.preset).clip
+    """Latents of the video, text rows and the face's features of every clip, in parts that are cached by what they depend on."""
+    chosen, semantic_dir = preset(config.preset), config.semantic_dir()
     return STEP.materialize(
         context,
         config,
@@ -44,10 +61,21 @@ def training_latents(
         warehouse,
         lambda: {
             TRAINING_LATENTS.name: encode_dataset(
-                store.read_table(LAFID_DATASET.name), clip_size, base_folder(config.preset, store), store
+                store.read_table(LAFID_DATASET.name), chosen, base_folder(chosen.name, store), semantic_dir, store
             )
         },
-        outside=clip_size.model_dump(),
-        intact=lambda frames: all_present(frames[TRAINING_LATENTS.name]["latents_path"], store),
-        metadata=lambda frames: {"megabytes": round(int(frames[TRAINING_LATENTS.name]["file_size_bytes"].sum()) / 1e6, 2)},
+        outside=_outside(chosen, semantic_dir),
+        intact=lambda frames: intact(frames[TRAINING_LATENTS.name], store),
+        metadata=lambda frames: _describe(frames, store),
     )
+
+
+def _outside(chosen: Preset, semantic_dir: Path | None) -> list[Any]:
+    return [chosen.clip.model_dump(), chosen.encoders.model_dump(), None if semantic_dir is None else str(semantic_dir)]
+
+
+def _describe(frames: Frames, store: ShardStore) -> dict[str, Any]:
+    latents = frames[TRAINING_LATENTS.name]
+    shards = {part["shard"] for parts in latents["parts"] for part in parts}
+    size_bytes = sum((shards_folder(store) / shard).stat().st_size for shard in shards)
+    return count(latents) | {"shards": len(shards), "megabytes": round(size_bytes / 1e6, 2)}

@@ -4,6 +4,7 @@ Belongs here: what `lafid models add` does and `fetch` ends with. Not here: the 
 """
 
 import hashlib
+import json
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,13 @@ from pathlib import Path
 
 from model.files import sha256_file, whole_folder
 from model.model_store.inspection import ModelUnfit, read_network, require_kind
-from model.model_store.registry import Kind, ModelEntry, find_entry
+from model.model_store.registry import VISION_TYPES, Kind, ModelEntry, find_entry
 from model.model_store.store import RECORD, ModelStore, Record, StoredFile
 
 _RUN_FROM_PACKS = (Kind.SCRFD, Kind.ARCFACE, Kind.LANDMARKS_106)
 _WHISPER_FILES = ("config.json", "model.bin", "tokenizer.json")
 _WHISPER_VOCABULARIES = ("vocabulary.txt", "vocabulary.json")
+_VISION_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 _MAX_MEMBER_BYTES = 2 * 1024**3
 _COPY_BYTES = 1024**2
 
@@ -62,6 +64,8 @@ def install(store: ModelStore, name: str, sources: Sequence[Path]) -> Installati
         chosen = _pack_members(entry, sources)
     elif entry.kind is Kind.WHISPER:
         chosen = _whisper_files(entry, [file for source in sources for file in _files_in(source)])
+    elif entry.kind is Kind.VISION:
+        chosen = _vision_files(entry, [file for source in sources for file in _files_in(source)])
     else:
         chosen = _assigned(entry, [file for source in sources for file in _files_in(source)], remarks)
     _refuse_others(entry, chosen)
@@ -138,6 +142,24 @@ def _whisper_files(entry: ModelEntry, files: Sequence[Path]) -> dict[str, Path]:
     return {name: given[name] for name in (*_WHISPER_FILES, *vocabularies)}
 
 
+def _vision_files(entry: ModelEntry, files: Sequence[Path]) -> dict[str, Path]:
+    """A folder of save_pretrained, one's own as well: its files by the names that transformers opens."""
+    given = {path.name: path for path in files}
+    lacking = [name for name in _VISION_FILES if name not in given]
+    if lacking:
+        raise ModelUnfit(
+            f"{entry.name} needs {lacking[0]}, which is not among {' '.join(map(str, files))}: give the model's folder"
+        )
+    config = given[_VISION_FILES[0]]
+    try:
+        kind = json.loads(config.read_text()).get("model_type")
+    except (ValueError, AttributeError) as error:
+        raise ModelUnfit(f"{config} is no config of transformers: give the model's folder") from error
+    if kind not in VISION_TYPES:
+        raise ModelUnfit(f"{config} is of a {kind}, which is no vision encoder known here: {', '.join(sorted(VISION_TYPES))}")
+    return {name: given[name] for name in _VISION_FILES}
+
+
 def _refuse_others(entry: ModelEntry, chosen: Mapping[str, Source]) -> None:
     """Look at the files where the user has them, so that an error names what was given.
 
@@ -147,7 +169,7 @@ def _refuse_others(entry: ModelEntry, chosen: Mapping[str, Source]) -> None:
     for source in chosen.values():
         if isinstance(source, Path) and entry.kind is Kind.PACK:
             read_network(source)
-        elif isinstance(source, Path) and entry.kind not in (Kind.SIXDREPNET, Kind.WHISPER):
+        elif isinstance(source, Path) and entry.kind not in (Kind.SIXDREPNET, Kind.WHISPER, Kind.VISION):
             require_kind(source, entry.kind)
 
 
@@ -171,6 +193,8 @@ def _describe(entry: ModelEntry, folder: Path, chosen: Mapping[str, Source]) -> 
         return (_stored(weights, None), _stored(exported, Kind.SIXDREPNET))
     if entry.kind is Kind.WHISPER:
         return tuple(_stored(path, Kind.WHISPER if path.name == "model.bin" else None) for path in sorted(folder.iterdir()))
+    if entry.kind is Kind.VISION:
+        return tuple(_stored(path, Kind.VISION if path.suffix == ".safetensors" else None) for path in sorted(folder.iterdir()))
     stored = []
     for path in sorted(folder.iterdir()):
         network = read_network(path) if entry.kind is Kind.PACK else require_kind(path, entry.kind)

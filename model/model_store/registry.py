@@ -48,7 +48,12 @@ class Kind(StrEnum):
     LANDMARKS_106 = "2d106"
     MATTING = "matting"
     WHISPER = "whisper"
+    VISION = "vision"
 
+
+VISION_TYPES = frozenset({"clip", "clip_vision_model", "siglip", "siglip_vision_model", "siglip2_vision_model", "dinov2"})
+"""`model_type` in the config of a vision encoder's folder; a whole CLIP or SigLIP names its vision half otherwise than that half
+alone."""
 
 TASKS = {
     Kind.PACK: "detector + embedder",
@@ -60,6 +65,7 @@ TASKS = {
     Kind.LANDMARKS_106: "mouth",
     Kind.MATTING: "head mask",
     Kind.WHISPER: "transcript",
+    Kind.VISION: "semantic encoder",
 }
 
 
@@ -125,6 +131,21 @@ def _whisper(size: str, vocabulary: str = "vocabulary.txt") -> ModelEntry:
         licence=Licence.MIT,
         source=f"OpenAI Whisper {size} (Radford et al. 2022), converted to CTranslate2 by Systran",
         input="16 kHz mono sound to words with times; 99 languages",
+    )
+
+
+def _vision(name: str, repository: str, licence: Licence, source: str, output: str) -> ModelEntry:
+    address = f"https://huggingface.co/{repository}/resolve/main"
+    return ModelEntry(
+        name=name,
+        kind=Kind.VISION,
+        files=tuple(
+            ModelFile(name=name, url=f"{address}/{name}")
+            for name in ("config.json", "model.safetensors", "preprocessor_config.json")
+        ),
+        licence=licence,
+        source=source,
+        input=f"a crop of head and shoulders to {output}",
     )
 
 
@@ -270,6 +291,21 @@ REGISTRY: tuple[ModelEntry, ...] = (
     _whisper("small"),
     _whisper("medium"),
     _whisper("large-v3", "vocabulary.json"),
+    _vision(
+        "clip_vit_h14",
+        "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+        Licence.MIT,
+        "LAION CLIP ViT-H/14 trained on LAION-2B, of the size of Wan2.1's own image branch",
+        "257 x 1280",
+    ),
+    _vision(
+        "siglip_so400m",
+        "google/siglip-so400m-patch14-384",
+        Licence.APACHE_2,
+        "Google SigLIP so400m/14 at 384 px (Zhai et al. 2023)",
+        "729 x 1152",
+    ),
+    _vision("dinov2_large", "facebook/dinov2-large", Licence.APACHE_2, "Meta DINOv2 ViT-L/14 (Oquab et al. 2023)", "257 x 1024"),
 )
 
 

@@ -87,7 +87,7 @@ def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None)
 
     try:
         result = train(
-            job.preset, job.latent_files, job.base_dir, job.out_dir, report, dataset_version=job.dataset_version, stop=stop
+            job.preset, job.clip_list, job.base_dir, job.out_dir, report, dataset_version=job.dataset_version, stop=stop
         )
     except TrainingStopped as stopped:
         LOGGER.info("SIGTERM: the state after step %d of %d is saved", stopped.step, job.preset.train.steps)

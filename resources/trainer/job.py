@@ -26,7 +26,7 @@ class TrainingJob(_Frozen):
     """All that a trainer is told. Every rank of every node reads the same file."""
 
     preset: Preset
-    latent_files: tuple[Path, ...] = Field(description="cached clips to train on")
+    clip_list: Path = Field(description="the cached clips; the train split is trained on")
     base_dir: Path = Field(description="the base they were encoded with")
     out_dir: Path = Field(description="where runs keep their states and checkpoints")
     dataset_version: str
@@ -37,8 +37,7 @@ class TrainingJob(_Frozen):
     @property
     def key(self) -> str:
         """Names the training, whoever runs it and however often it is resumed: 16 hex digits over preset, clips and version."""
-        files = sorted(path.name for path in self.latent_files)
-        facts = [self.preset.model_dump(mode="json"), files, self.base_dir.name, self.dataset_version]
+        facts = [self.preset.model_dump(mode="json"), self.clip_list.name, self.base_dir.name, self.dataset_version]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

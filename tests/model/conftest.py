@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from model.base import Base, load_base
 from model.base_build import build_tiny_base
-from model.data import ClipMeta, ClipSet, write_clip_latents
+from model.clip_list import ClipMeta
+from model.clip_parts import ClipLatents, write_clips
+from model.data import ClipSet
 from model.encoders import ClipEncoders
 from model.experts import FaceFeatures
 from model.face_engine.interface import EngineInfo, Face, Image
 from model.fusion import FaceFusion
-from model.presets import ClipSize, Preset, preset
+from model.presets import Bucket, ClipSize, Preset, preset
 from model.trainable import FusedModel, assemble
 from model.views import FaceViews
 
@@ -85,13 +87,15 @@ def quick() -> Callable[..., Preset]:
 
 
 @pytest.fixture(scope="session")
-def latent_files(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Five cached clips of a coloured square that moves, 3 frames of 16 x 16 px, each of them a view of the face too."""
+def cached(base_dir: Path) -> list[ClipLatents]:
+    """Five clips of a coloured square that moves, 3 frames of 16 x 16 px, each of them a view of the face too.
+
+    Of the first two there is a caption without a sentence on speech; the face was not seen in the last frame.
+    """
     base = load_base(base_dir, "cpu")
     encoders = ClipEncoders(base)
-    folder = tmp_path_factory.mktemp("latents")
     rng = np.random.default_rng(0)
-    files = []
+    clips = []
     for number in range(5):
         frames = np.full((3, 16, 16, 3), 40 * number, dtype=np.uint8)
         for time in range(3):
@@ -100,6 +104,7 @@ def latent_files(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> li
         meta = ClipMeta(
             clip_id=f"clip-{number}",
             caption=f"square number {number} moves",
+            bucket=Bucket(3, 16, 16),
             fps=8.0,
             identity_id=f"person-{number}",
             face_engine="stub",
@@ -107,21 +112,28 @@ def latent_files(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> li
             base_sha256=base.info.sha256,
             encoders_fingerprint=encoders.fingerprint,
         )
-        path = folder / f"{number}.safetensors"
         clip = encoders.encode_clip(frames, frames[0], embedding, meta)
         views = FaceViews(
             latents=torch.stack([encoders.video(frame[None])[:, 0] for frame in frames]),
             semantic=torch.cat([encoders.face(frame, embedding).semantic for frame in frames]),
             angles_deg=torch.from_numpy(rng.uniform(-40, 40, (3, 3)).astype(np.float32)),
         )
-        write_clip_latents(path, replace(clip, views=views))
-        files.append(path)
-    return files
+        boxes = torch.tensor([[2 + 2 * time, 4, 8 + 2 * time, 10] for time in range(3)]) / 16
+        boxes[2] = torch.nan
+        plain = encoders.text(f"square number {number}") if number < 2 else None
+        clips.append(replace(clip, views=views, face_boxes=boxes, text_plain=plain))
+    return clips
+
+
+@pytest.fixture(scope="session")
+def clip_list(cached: list[ClipLatents], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same clips on disk, all in the train split."""
+    return write_clips(tmp_path_factory.mktemp("latents"), cached)
 
 
 @pytest.fixture
-def clips(latent_files: list[Path]) -> ClipSet:
-    return ClipSet(latent_files)
+def clips(clip_list: Path) -> ClipSet:
+    return ClipSet(clip_list)
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ from model.checkpoint import load_checkpoint
 from model.data import ClipSet
 from model.references import References
 torch.set_num_threads(1)
-base_dir, clip, *checkpoints = map(Path, sys.argv[1:])
-batch = ClipSet([clip]).batch([0], views=[[0, 1]])
+base_dir, clips, *checkpoints = map(Path, sys.argv[1:])
+batch = ClipSet(clips).batch([0], views=[[0, 1]])
 references = References(batch.references)
 for checkpoint in checkpoints:
     model = load_checkpoint(checkpoint, load_base(base_dir, "cpu"))
@@ -74,7 +74,7 @@ def velocity(model: FusedModel, batch: Batch) -> torch.Tensor:
 
 
 def test_round_trip_in_a_fresh_process_is_bit_equal(
-    base_dir: Path, latent_files: list[Path], clips: ClipSet, manifest: Manifest, quick, features, tmp_path: Path
+    base_dir: Path, clip_list: Path, clips: ClipSet, manifest: Manifest, quick, features, tmp_path: Path
 ) -> None:
     expected, folders = [], []
     for trainable in ("adapter", "adapter_and_cross_attention", "adapter_and_lora", "all"):
@@ -88,7 +88,7 @@ def test_round_trip_in_a_fresh_process_is_bit_equal(
         write_checkpoint(folders[-1], model, manifest)
         expected.append(velocity(model, clips.batch([0], views=[[0, 1]])).numpy().tobytes().hex())
     assert len(set(expected)) == 4
-    command = [sys.executable, "-c", _VELOCITY, str(base_dir), str(latent_files[0]), *map(str, folders)]
+    command = [sys.executable, "-c", _VELOCITY, str(base_dir), str(clip_list), *map(str, folders)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == expected
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.data import ClipSet, DataError, read_clip_latents, write_clip_latents
+from model.clip_parts import ClipLatents, write_clips
+from model.data import ClipSet, DataError
 from model.draws import choose_pairs, choose_views, first_views, hide_references
 from model.presets import AlignerConfig, ReferenceConfig
 from model.views import FaceViews
@@ -51,17 +52,15 @@ def test_a_pair_is_two_views_of_one_person(clips: ClipSet) -> None:
     assert len(set(owners)) == 4
 
 
-def test_a_person_of_several_clips_is_in_a_batch_once(latent_files: list[Path], tmp_path: Path) -> None:
-    for number, file in enumerate(latent_files):
-        clip = read_clip_latents(file)
-        identity = "one" if number < 3 else None  # unknown persons count as a person each
-        write_clip_latents(tmp_path / file.name, replace(clip, meta=clip.meta.model_copy(update={"identity_id": identity})))
-    clips = ClipSet(sorted(tmp_path.iterdir()))
+def test_a_person_of_several_clips_is_in_a_batch_once(cached: list[ClipLatents], tmp_path: Path) -> None:
+    # Unknown persons count as a person each.
+    identities = ("one", "one", "one", None, None)
+    metas = [clip.meta.model_copy(update={"identity_id": identity}) for clip, identity in zip(cached, identities, strict=True)]
+    clips = ClipSet(write_clips(tmp_path, [replace(clip, meta=meta) for clip, meta in zip(cached, metas, strict=True)]))
     assert {choose_pairs(clips, AlignerConfig(), 0, step).semantic.shape[1] for step in range(5)} == {3}
 
 
-def test_without_two_views_of_anybody_the_remedy_is_named(latent_files: list[Path], tmp_path: Path) -> None:
-    clip = read_clip_latents(latent_files[0])
-    write_clip_latents(tmp_path / "one.safetensors", replace(clip, views=FaceViews(*(part[:1] for part in clip.views))))
+def test_without_two_views_of_anybody_the_remedy_is_named(cached: list[ClipLatents], tmp_path: Path) -> None:
+    one = replace(cached[0], views=FaceViews(*(part[:1] for part in cached[0].views)))
     with pytest.raises(DataError, match=r"none of 1 clips holds two views.*fusion\.aligner is None"):
-        choose_pairs(ClipSet([tmp_path / "one.safetensors"]), AlignerConfig(), 0, 0)
+        choose_pairs(ClipSet(write_clips(tmp_path, [one])), AlignerConfig(), 0, 0)

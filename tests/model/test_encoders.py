@@ -10,7 +10,7 @@ from model.encoders import ClipEncoders
 
 
 def test_cached_text_padded_equals_the_pipelines_own(base: Base, clips: ClipSet) -> None:
-    prompt = clips.clips[2].meta.caption
+    prompt = clips.entry(2).meta.caption
     live, _ = base.image_to_video().encode_prompt(prompt, do_classifier_free_guidance=False, max_sequence_length=512)
     batch = clips.batch([2])
     assert batch.text.shape == live.shape == (1, 512, 64)
@@ -58,7 +58,7 @@ def test_video_latents_are_one_frame_each(base: Base) -> None:
 
 
 def test_the_empty_caption_is_cached_with_every_clip(base: Base, clips: ClipSet) -> None:
-    assert torch.equal(clips.clips[0].null_text, ClipEncoders(base).text(""))
-    dropped = clips.batch([0, 1], drop_text=[True, False])
-    assert torch.equal(dropped.text[0], F.pad(clips.clips[0].null_text, (0, 0, 0, 511)))
+    assert torch.equal(clips.clip(0).null_text, ClipEncoders(base).text(""))
+    dropped = clips.batch([0, 1], texts=["empty", "caption"])
+    assert torch.equal(dropped.text[0], F.pad(clips.clip(0).null_text, (0, 0, 0, 511)))
     assert torch.equal(dropped.text[1], clips.batch([1]).text[0])

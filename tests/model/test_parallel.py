@@ -30,7 +30,7 @@ task = json.loads(Path(sys.argv[1]).read_text())
 for (name, preset), port in zip(task["presets"].items(), task["ports"]):
     os.environ["MASTER_PORT"] = str(port)
     heard = []
-    result = train(Preset(**preset), [Path(f) for f in task["files"]], Path(task["base"]), Path(task["out"]) / name,
+    result = train(Preset(**preset), Path(task["clips"]), Path(task["base"]), Path(task["out"]) / name,
                    lambda r: heard.append((r.loss, r.grad_norm, sorted(r.metrics))), dataset_version="v1", device="cpu")
     print(json.dumps({"name": name, "heard": heard, "checkpoint": str(result.checkpoint_dir)}), flush=True)
 """
@@ -79,7 +79,7 @@ def test_without_an_environment_there_is_one_process(monkeypatch: pytest.MonkeyP
 
 
 def test_two_processes_train_what_one_trains(
-    quick: Callable[..., Preset], latent_files: list[Path], base_dir: Path, tmp_path: Path
+    quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path
 ) -> None:
     """Over gloo: an uneven batch in uneven parts, then with the frozen base sharded between them."""
     plain = quick(steps=3, batch_size=5, forward_clips=2, trainable="adapter_and_lora", lr=1e-3)
@@ -87,12 +87,12 @@ def test_two_processes_train_what_one_trains(
     presets = {"plain": plain, "sharded": sharded}
     alone: dict[str, list[TrainReport]] = {name: [] for name in presets}
     whole = {
-        name: train(preset, latent_files, base_dir, tmp_path, alone[name].append, dataset_version="v1", device="cpu")
+        name: train(preset, clip_list, base_dir, tmp_path, alone[name].append, dataset_version="v1", device="cpu")
         for name, preset in presets.items()
     }
     task = tmp_path / "task.json"
     described = {name: preset.model_dump() for name, preset in presets.items()}
-    places = {"files": [str(file) for file in latent_files], "base": str(base_dir), "out": str(tmp_path / "two")}
+    places = {"clips": str(clip_list), "base": str(base_dir), "out": str(tmp_path / "two")}
     task.write_text(json.dumps({"presets": described, "ports": _free_ports(len(presets)), **places}))
     leader, follower = _run_two(task)
     assert [line["name"] for line in leader] == list(presets)
@@ -116,7 +116,7 @@ def test_two_processes_train_what_one_trains(
 )
 def test_batches_that_processes_cannot_share_are_refused(
     quick: Callable[..., Preset],
-    latent_files: list[Path],
+    clip_list: Path,
     base_dir: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -127,7 +127,7 @@ def test_batches_that_processes_cannot_share_are_refused(
     monkeypatch.setattr("model.train.join_ranks", lambda _device: nullcontext(Ranks(0, world, CPU)))
     config = quick(batch_size=3, shard_base=shard_base)
     with pytest.raises(TrainingError, match=message):
-        train(config, latent_files, base_dir, tmp_path, lambda _: None, dataset_version="v1")
+        train(config, clip_list, base_dir, tmp_path, lambda _: None, dataset_version="v1")
 
 
 def _free_ports(count: int) -> list[int]:

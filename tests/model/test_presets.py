@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from model.presets import PRESETS, TrainConfig, preset
+from model.presets import PRESETS, Bucket, ClipSize, TrainConfig, preset
 
 
 def test_an_unknown_name_lists_those_that_exist() -> None:
@@ -28,8 +28,18 @@ def test_importing_presets_loads_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_clips_duration_counts_the_gaps() -> None:
-    assert preset("tiny").clip.duration_s == pytest.approx(1.0)
+def test_a_clip_is_placed_by_its_aspect_and_by_all_of_its_length() -> None:
+    size = ClipSize(frames=81, height=480, width=832, fps=16, shorter_frames=(33, 49), shapes=((832, 480), (624, 624)))
+    assert size.bucket == Bucket(81, 480, 832)
+    assert len(size.buckets) == 9
+    assert size.bucket_for(6.0, 1080, 1920) == Bucket(81, 480, 832)
+    assert size.bucket_for(6.0, 1920, 1080) == Bucket(81, 832, 480)
+    assert size.bucket_for(3.5, 700, 800) == Bucket(49, 624, 624)
+    # From the first frame to the last it is one gap less than frames; at its very end a clip shows nothing any more.
+    assert size.bucket_for(5.0, 1080, 1920) == Bucket(49, 480, 832)
+    assert size.bucket_for(5.01, 1080, 1920) == Bucket(81, 480, 832)
+    assert size.bucket_for(2.0, 1080, 1920) is None
+    assert ClipSize(frames=9, height=16, width=16, fps=8).bucket_for(1.2, 100, 900) == Bucket(9, 16, 16)
 
 
 def test_tiny_has_every_part_on() -> None:
@@ -43,6 +53,20 @@ def test_tiny_has_every_part_on() -> None:
 def test_clips_and_views_are_sizes_that_their_base_can_read() -> None:
     for chosen in PRESETS.values():
         token = chosen.base.spatial_factor * chosen.base.patch
-        assert all(side % token == 0 for side in (chosen.clip.height, chosen.clip.width, chosen.clip.view_side))
-        assert (chosen.clip.frames - 1) % chosen.base.temporal_factor == 0
+        assert chosen.clip.view_side % token == 0
+        for bucket in chosen.clip.buckets:
+            assert bucket.height % token == bucket.width % token == 0
+            assert (bucket.frames - 1) % chosen.base.temporal_factor == 0
+            # The memory estimate is of the main size: no other may need more.
+            main = chosen.clip.bucket
+            assert bucket.frames <= main.frames
+            assert bucket.height * bucket.width <= main.height * main.width
         assert chosen.name == chosen.base.name
+
+
+def test_a_real_preset_takes_clips_of_two_seconds_and_of_any_aspect() -> None:
+    for chosen in PRESETS.values():
+        if chosen.base.repository is not None:
+            shortest = [chosen.clip.bucket_for(2.0, height, width) for height, width in ((1080, 1920), (1920, 1080), (900, 900))]
+            assert len({bucket[1:] for bucket in shortest}) == 3
+            assert {bucket.frames for bucket in shortest} == {min(chosen.clip.shorter_frames)}

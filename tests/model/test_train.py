@@ -19,7 +19,8 @@ from model.base import load_base
 from model.base_build import build_tiny_base
 from model.base_specs import TINY_TWO_EXPERTS
 from model.checkpoint import load_checkpoint, read_manifest
-from model.data import DataError, read_clip_latents, write_clip_latents
+from model.clip_parts import ClipLatents, write_clips
+from model.data import DataError
 from model.memory_estimate import PresetTooLarge
 from model.presets import Preset
 from model.train import TrainingError, TrainingStopped, TrainReport, TrainResult, train
@@ -33,15 +34,15 @@ class Killed(Exception):
 
 
 @pytest.fixture
-def run(latent_files: list[Path], base_dir: Path) -> Callable[..., TrainResult]:
+def run(clip_list: Path, base_dir: Path) -> Callable[..., TrainResult]:
     """Trains on the shared clips; killed after `until` updates where given."""
 
-    def go(config: Preset, out_dir: Path, files: list[Path] | None = None, until: int | None = None) -> TrainResult:
+    def go(config: Preset, out_dir: Path, clips: Path | None = None, until: int | None = None) -> TrainResult:
         def report(progress: TrainReport) -> None:
             if progress.step == until:
                 raise Killed
 
-        return train(config, files or latent_files, base_dir, out_dir, report, dataset_version="v1", device="cpu")
+        return train(config, clips or clip_list, base_dir, out_dir, report, dataset_version="v1", device="cpu")
 
     return go
 
@@ -100,7 +101,7 @@ def go_until_killed(go: Callable[..., TrainResult], folder: Path, how: str, at: 
 
 
 def test_whatever_kills_it_wherever_it_ends_with_the_same_bits(
-    latent_files: list[Path], base_dir: Path, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clip_list: Path, base_dir: Path, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A property over random ends, several a run: the same losses, weights and averages as the run that nothing stopped."""
     config = quick(steps=6, batch_size=3, forward_clips=2, checkpoint_every=2, trainable="adapter_and_lora", ema_decay=0.9)
@@ -113,7 +114,7 @@ def test_whatever_kills_it_wherever_it_ends_with_the_same_bits(
             if progress.step == until:
                 raise Killed
 
-        return train(config, latent_files, base_dir, out_dir, report, dataset_version="v1", device="cpu", stop=stop)
+        return train(config, clip_list, base_dir, out_dir, report, dataset_version="v1", device="cpu", stop=stop)
 
     whole = go(tmp_path / "whole")
     assert sorted(losses) == [1, 2, 3, 4, 5, 6]
@@ -132,12 +133,10 @@ def test_whatever_kills_it_wherever_it_ends_with_the_same_bits(
     check()
 
 
-def test_stopped_it_saves_at_once_and_goes_on_from_there(
-    quick: Quick, latent_files: list[Path], base_dir: Path, tmp_path: Path
-) -> None:
+def test_stopped_it_saves_at_once_and_goes_on_from_there(quick: Quick, clip_list: Path, base_dir: Path, tmp_path: Path) -> None:
     config = quick(steps=4, checkpoint_every=100)
     asked = iter([False, False, True])
-    arguments = (config, latent_files, base_dir, tmp_path, lambda _: None)
+    arguments = (config, clip_list, base_dir, tmp_path, lambda _: None)
     with pytest.raises(TrainingStopped, match="after step 3") as stopped:
         train(*arguments, dataset_version="v1", device="cpu", stop=lambda: next(asked))
     assert stopped.value.step == 3
@@ -170,15 +169,12 @@ def test_it_resumes_exactly_however_it_computes(run: Callable, quick: Quick, tmp
     assert read_manifest(run(config, tmp_path / "cut").checkpoint_dir) == whole
 
 
-def test_two_transformers_resume_to_the_same_bits(latent_files: list[Path], quick: Quick, tmp_path: Path) -> None:
+def test_two_transformers_resume_to_the_same_bits(cached: list[ClipLatents], quick: Quick, tmp_path: Path) -> None:
     """One clip an update: some updates reach one of the two alone, which then has no moments to save for the other."""
     base = tmp_path / "base"
     info = build_tiny_base(base, spec=TINY_TWO_EXPERTS)
-    files = []
-    for file in latent_files:
-        clip = read_clip_latents(file)
-        files.append(tmp_path / file.name)
-        write_clip_latents(files[-1], replace(clip, meta=clip.meta.model_copy(update={"base_sha256": info.sha256})))
+    clips = [replace(clip, meta=clip.meta.model_copy(update={"base_sha256": info.sha256})) for clip in cached]
+    clip_list = write_clips(tmp_path / "latents", clips)
     config = quick(steps=4, checkpoint_every=1, trainable="adapter_and_lora", batch_size=1)
 
     def go(out_dir: Path, until: int | None = None) -> TrainResult:
@@ -186,7 +182,7 @@ def test_two_transformers_resume_to_the_same_bits(latent_files: list[Path], quic
             if progress.step == until:
                 raise Killed
 
-        return train(config, files, base, out_dir, report, dataset_version="v1", device="cpu")
+        return train(config, clip_list, base, out_dir, report, dataset_version="v1", device="cpu")
 
     whole = read_manifest(go(tmp_path / "whole").checkpoint_dir)
     assert set(whole.parts) == {"adapter", "adapter_2", "lora", "lora_2"}
@@ -214,17 +210,14 @@ def test_each_part_trains_by_one_line_of_config(run: Callable, quick: Quick, tmp
 
 
 def test_clips_without_views_train_where_no_part_asks_for_them(
-    run: Callable, quick: Quick, latent_files: list[Path], tmp_path: Path
+    run: Callable, quick: Quick, cached: list[ClipLatents], tmp_path: Path
 ) -> None:
-    files = []
-    for file in latent_files:
-        files.append(tmp_path / file.name)
-        write_clip_latents(files[-1], replace(read_clip_latents(file), views=None))
+    without = write_clips(tmp_path / "latents", [replace(clip, views=None) for clip in cached])
     config = quick(steps=1)
     off = config.model_copy(update={"fusion": config.fusion.model_copy(update={"aligner": None, "references": None})})
-    assert run(off, tmp_path / "off", files).steps == 1
+    assert run(off, tmp_path / "off", without).steps == 1
     with pytest.raises(DataError, match="holds no views of the face"):
-        run(config, tmp_path / "on", files)
+        run(config, tmp_path / "on", without)
 
 
 def test_a_finished_run_is_returned_as_it_is(run: Callable, quick: Quick, tmp_path: Path) -> None:
@@ -239,36 +232,36 @@ def test_a_finished_run_is_returned_as_it_is(run: Callable, quick: Quick, tmp_pa
 
 
 def test_another_setting_or_other_data_is_another_run(
-    run: Callable, quick: Quick, latent_files: list[Path], tmp_path: Path
+    run: Callable, quick: Quick, cached: list[ClipLatents], tmp_path: Path
 ) -> None:
+    fewer, backwards = (write_clips(tmp_path / str(len(some)), some) for some in (cached[:3], cached[::-1]))
+    out = tmp_path / "runs"
     folders = {
-        run(quick(steps=1), tmp_path).checkpoint_dir,
-        run(quick(steps=1, seed=1), tmp_path).checkpoint_dir,
-        run(quick(steps=1), tmp_path, latent_files[:3]).checkpoint_dir,
-        run(quick(steps=1), tmp_path, latent_files[::-1]).checkpoint_dir,  # the order of files is not data
+        run(quick(steps=1), out).checkpoint_dir,
+        run(quick(steps=1, seed=1), out).checkpoint_dir,
+        run(quick(steps=1), out, fewer).checkpoint_dir,
+        run(quick(steps=1), out, backwards).checkpoint_dir,  # the order in which they were cached is not data
     }
     assert len(folders) == 3
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(
-    run: Callable, quick: Quick, latent_files: list[Path], tmp_path: Path
+    run: Callable, quick: Quick, cached: list[ClipLatents], tmp_path: Path
 ) -> None:
-    clip = read_clip_latents(latent_files[2])
-    poisoned = tmp_path / "poisoned.safetensors"
-    write_clip_latents(poisoned, replace(clip, latents=clip.latents * torch.nan))
-    files = [*latent_files[:2], poisoned]
+    poisoned = replace(cached[2], latents=cached[2].latents * torch.nan)
+    clips = write_clips(tmp_path / "latents", [*cached[:2], poisoned])
     config = quick(steps=9, batch_size=1, checkpoint_every=1)
     updates: list[None] = []
     hook = register_optimizer_step_post_hook(lambda *_: updates.append(None))
     with pytest.raises(TrainingError, match=r"step \d: loss nan.*on clips clip-2; stopped before the update") as stopped:
-        run(config, tmp_path / "run", files)
+        run(config, tmp_path / "run", clips)
     hook.remove()
     assert f"step {len(updates)}:" in str(stopped.value)
     (folder,) = (tmp_path / "run").iterdir()
     assert not (folder / "checkpoint").exists()
     states = sorted((folder / "state").glob("step-*"))
     with pytest.raises(TrainingError):
-        run(config, tmp_path / "run", files)
+        run(config, tmp_path / "run", clips)
     assert sorted((folder / "state").glob("step-*")) == states
 
 
@@ -287,10 +280,10 @@ def test_a_gradient_that_is_not_finite_names_its_group_and_the_whole_batch(
         run(quick(), tmp_path)
 
 
-def test_fewer_clips_than_a_batch_are_refused(run: Callable, quick: Quick, latent_files: list[Path], tmp_path: Path) -> None:
+def test_fewer_clips_than_a_batch_are_refused(run: Callable, quick: Quick, cached: list[ClipLatents], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"2 clips are fewer than the 3 of a batch.*lower train\.batch_size"):
-        run(quick(batch_size=3), tmp_path, latent_files[:2])
-    assert not list(tmp_path.iterdir())
+        run(quick(batch_size=3), tmp_path / "runs", write_clips(tmp_path, cached[:2]))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_preset_too_large_is_refused_before_anything_is_loaded(
@@ -328,20 +321,16 @@ def test_a_full_disk_at_the_end_leaves_the_last_state(
     assert run(config, tmp_path).resumed_from == 2
 
 
-def test_clips_of_another_base_are_refused(run: Callable, quick: Quick, latent_files: list[Path], tmp_path: Path) -> None:
-    clip = read_clip_latents(latent_files[0])
-    foreign = tmp_path / "foreign.safetensors"
-    write_clip_latents(foreign, replace(clip, meta=clip.meta.model_copy(update={"base_sha256": "f" * 64})))
+def test_clips_of_another_base_are_refused(run: Callable, quick: Quick, cached: list[ClipLatents], tmp_path: Path) -> None:
+    foreign = replace(cached[0], meta=cached[0].meta.model_copy(update={"base_sha256": "f" * 64}))
     with pytest.raises(DataError, match="encoded with base ffffffffffff"):
-        run(quick(), tmp_path, [foreign])
+        run(quick(), tmp_path / "runs", write_clips(tmp_path, [foreign]))
 
 
-def test_reports_come_at_the_pace_asked_for_and_at_the_end(
-    quick: Quick, latent_files: list[Path], base_dir: Path, tmp_path: Path
-) -> None:
+def test_reports_come_at_the_pace_asked_for_and_at_the_end(quick: Quick, clip_list: Path, base_dir: Path, tmp_path: Path) -> None:
     heard: list[TrainReport] = []
     config = quick(steps=5, log_every=2, warmup_steps=2, lr=1e-3)
-    train(config, latent_files, base_dir, tmp_path, heard.append, dataset_version="v1", device="cpu")
+    train(config, clip_list, base_dir, tmp_path, heard.append, dataset_version="v1", device="cpu")
     assert [report.step for report in heard] == [2, 4, 5]
     assert [report.lr for report in heard] == pytest.approx([1e-3, 1e-3 * 0.75, 1e-3 * 0.25])
     assert all(report.steps == 5 and report.grad_norm > 0 for report in heard)

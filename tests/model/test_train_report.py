@@ -98,11 +98,11 @@ def test_a_time_aware_gate_is_asked_at_the_clips_own_sigma(fused: Callable[..., 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_real_run_reports_every_figure_that_a_cpu_has(
-    quick: Callable[..., Preset], latent_files: list[Path], base_dir: Path, tmp_path: Path, precision: str
+    quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path, precision: str
 ) -> None:
     heard: list[TrainReport] = []
     config = quick(steps=1, batch_size=5, trainable="adapter_and_lora", precision=precision)
-    train(config, latent_files, base_dir, tmp_path, heard.append, dataset_version="v1", device="cpu")
+    train(config, clip_list, base_dir, tmp_path, heard.append, dataset_version="v1", device="cpu")
     (report,) = heard
     figures = report.metrics
     assert all(math.isfinite(value) for value in figures.values())

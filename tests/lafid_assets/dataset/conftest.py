@@ -9,6 +9,7 @@ import pytest
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.schemas import (
     FACE_CLIPS,
+    FACE_FRAMES,
     FACE_INFO,
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
@@ -48,13 +49,14 @@ def curated(row_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, pl
             for frame, yaw_deg in enumerate((-20.0, 0.0, 20.0)):
                 pose = {"yaw_deg": yaw_deg, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 50.0}
                 add(FACE_INFO, **known, frame_index=frame, face_index=0, **pose)
+                add(FACE_FRAMES, **known, frame_index=frame, time_s=frame / 2, width=640, height=360)
             if kept:
                 for index, (frame, yaw_deg) in enumerate(((1, 0.0), (0, -20.0), (2, 20.0))):
                     pose = {"yaw_deg": yaw_deg, "pitch_deg": 0.0, "roll_deg": 0.0, "face_index": 0}
                     add(REFERENCE_CROPS, **known, reference_index=index, frame_index=frame, **pose)
             if kept:
                 add(IDENTITY_CLUSTERS, clip_id=clip, identity_id=person, split_key=person)
-        tables = (RAW_CLIPS, FACE_CLIPS, FACE_INFO, POSE_FILTERED_CLIPS, ID_CONSISTENT_CLIPS, IDENTITY_CLUSTERS)
+        tables = (RAW_CLIPS, FACE_CLIPS, FACE_INFO, FACE_FRAMES, POSE_FILTERED_CLIPS, ID_CONSISTENT_CLIPS, IDENTITY_CLUSTERS)
         tables += (SPEECH_INFO, REFERENCE_CROPS)
         return {table.name: table.frame(rows.get(table.name, [])) for table in (*tables, SPEECH_TAGGED_CLIPS)}
 

@@ -1,42 +1,68 @@
-"""The cache of everything frozen: keyed by content, encoded once."""
+"""The cache of everything frozen: in parts, each encoded once for what it depends on."""
 
-import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
-from PIL import Image
+import torch
 
-from lafid_assets.outcomes import ClipError
 from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training import latents as module
 from lafid_assets.training.base import base_folder, base_path
-from lafid_assets.training.latents import all_present, encode_dataset, files_of
-from model.data import read_clip_latents
-from model.head_mask import MaskInfo
-from model.presets import ClipSize
+from lafid_assets.training.latents import clip_list_of, count, encode_dataset, intact, shards_folder
+from model.data import ClipSet
+from model.files import sha256_file
+from model.head_mask import MaskInfo, MaskUnusable
+from model.model_store.install import install
+from model.model_store.registry import Kind
+from model.presets import ClipSize, Preset, preset
+from resources.face_engine import model_store
 from resources.shard_store import ShardStore
 
 SIZE = ClipSize(frames=9, height=16, width=16)
+Encode = Callable[..., pl.DataFrame]
+
+
+def tiny(clip: ClipSize = SIZE) -> Preset:
+    return preset("tiny").model_copy(update={"clip": clip})
 
 
 @pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ids of the clips that were really encoded."""
-    ids: list[str] = []
-    encode = module._encode
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """(clip, part) of everything that was really computed."""
+    made: list[tuple[str, str]] = []
+    real = module.recipes
 
-    def counting(clip: dict, *arguments: object) -> None:
-        ids.append(clip["clip_id"])
-        encode(clip, *arguments)
+    def noting(clip: dict[str, Any], *arguments: Any) -> dict[str, Any]:
+        from dataclasses import replace
 
-    monkeypatch.setattr(module, "_encode", counting)
-    return ids
+        def told(part: str, compute: Callable[[], Any]) -> Callable[[], Any]:
+            def go() -> Any:
+                tensors = compute()
+                made.append((clip["clip_id"], part))
+                return tensors
+
+            return go
+
+        return {part: replace(one, compute=told(part, one.compute)) for part, one in real(clip, *arguments).items()}
+
+    monkeypatch.setattr(module, "recipes", noting)
+    return made
 
 
 @pytest.fixture
 def base_dir(store: ShardStore) -> Path:
     return base_folder("tiny", store)
+
+
+@pytest.fixture
+def encode(store: ShardStore, base_dir: Path) -> Encode:
+    def run(dataset: pl.DataFrame, clip: ClipSize = SIZE) -> pl.DataFrame:
+        return encode_dataset(dataset, tiny(clip), base_dir, None, store)
+
+    return run
 
 
 def test_base_lies_in_the_store_and_is_built_once(store: ShardStore, base_dir: Path) -> None:
@@ -52,109 +78,250 @@ def test_a_real_base_is_not_made_up(store: ShardStore) -> None:
         base_folder("wan2.2-ti2v-5b", store)
 
 
-def test_second_call_encodes_nothing(store: ShardStore, base_dir: Path, dataset: pl.DataFrame, encoded: list[str]) -> None:
-    first = encode_dataset(dataset, SIZE, base_dir, store)
-    assert encoded == ["a", "b"]
-    assert encode_dataset(dataset, SIZE, base_dir, store).equals(first)
-    assert encoded == ["a", "b"]
+def test_second_call_computes_nothing(encode: Encode, dataset: pl.DataFrame, computed: list) -> None:
+    first = encode(dataset)
+    parts = ["video", "text", "text_empty", "face", "semantic", "detail", "views", "text_plain"]
+    assert computed == [("a", part) for part in parts] + [("b", part) for part in parts if part != "text_empty"]
+    computed.clear()
+    assert encode(dataset).equals(first)
+    assert computed == []
     assert TRAINING_LATENTS.violations(first) == {"schema": [], "unique_key": [], "values": []}
 
 
-def test_rows_tell_what_lies_where(store: ShardStore, base_dir: Path, dataset: pl.DataFrame) -> None:
-    rows = encode_dataset(dataset, SIZE, base_dir, store)
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"refined_caption": "She nods. No voice is heard."}, {"text", "text_plain"}),
+        ({"speaking_sentence": None}, set()),
+        ({"identity_embedding": [1.0] * 128}, {"face"}),
+        ({"engine_version": "2"}, {"face"}),
+        ({"face_track": []}, {"face"}),
+        ({"references": {"landmarks_px": []}}, {"semantic", "detail", "views"}),
+        ({"references": {"frame_index": 3}}, {"semantic", "detail", "views"}),
+        ({"references": {"yaw_deg": 3.0}}, {"face"}),
+        ({"identity_id": "somebody else", "split": "validation", "dataset_version": "v2", "licence": "CC0"}, set()),
+    ],
+)
+def test_a_change_costs_the_parts_that_depend_on_it(
+    encode: Encode, dataset: pl.DataFrame, computed: list, change: dict[str, Any], parts: set[str]
+) -> None:
+    rows = dataset.filter(pl.col("clip_id") == "a").to_dicts()
+    encode(dataset)
+    computed.clear()
+    if "references" in change:
+        first, *others = rows[0]["references"]
+        change = {"references": [first | change["references"], *others]}
+    encode(pl.DataFrame([rows[0] | change], schema=dataset.schema))
+    assert {part for _, part in computed} == parts
+    assert len(computed) == len(parts)
+
+
+def test_heads_are_cut_out_by_the_mask_that_the_dataset_names(
+    encode: Encode,
+    dataset: pl.DataFrame,
+    store: ShardStore,
+    computed: list,
+    tmp_path: Path,
+    write_network: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And by no other: the network must be in the model store still."""
+    monkeypatch.setenv("LAFID_MODELS", str(tmp_path / "models"))
+    one = dataset.filter(pl.col("clip_id") == "a")
+    assert ClipSet(clip_list_of(encode(one), store)).meta.head_mask == MaskInfo()
+    computed.clear()
+    network = write_network(tmp_path / "matting.onnx", Kind.MATTING, 0.0)
+    mask = MaskInfo(name="modnet", sha256=sha256_file(network))
+    (row,) = one.to_dicts()
+    row["references"] = [each | {"mask": mask.name, "mask_sha256": mask.sha256} for each in row["references"]]
+    masked = pl.DataFrame([row], schema=dataset.schema)
+    with pytest.raises(MaskUnusable, match="cut out by modnet .*lafid models fetch modnet"):
+        encode(masked)
+    install(model_store(), "modnet", [network])
+    clips = ClipSet(clip_list_of(encode(masked), store))
+    assert {part for _, part in computed} == {"semantic", "detail", "views"}
+    assert clips.meta.head_mask == mask
+    white, other = clips.views(0).latents
+    assert torch.equal(white, other), "this network leaves nothing of a head but white"
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [
+        ({"fps": 7.9}, {"video", "face"}),  # the boxes are of other moments
+        ({"frames": 8}, {"video", "face"}),
+        ({"views": 1}, {"semantic", "views", "face"}),
+        ({"view_side": 16}, {"views"}),
+    ],
+)
+def test_another_size_costs_what_is_of_that_size(
+    encode: Encode, dataset: pl.DataFrame, computed: list, size: dict[str, Any], parts: set[str]
+) -> None:
+    one = dataset.filter(pl.col("clip_id") == "a")
+    encode(one)
+    computed.clear()
+    encode(one, SIZE.model_copy(update=size))
+    assert {part for _, part in computed} == parts
+
+
+@pytest.mark.parametrize(
+    ("component", "parts"),
+    [
+        ("vae", {"video", "detail", "views"}),
+        ("text_encoder", {"text", "text_plain", "text_empty"}),
+        ("tokenizer", {"text", "text_plain", "text_empty"}),
+        ("image_encoder", {"semantic"}),
+        ("transformer", set()),
+    ],
+)
+def test_a_changed_encoder_costs_its_parts_and_a_changed_transformer_none(
+    encode: Encode,
+    dataset: pl.DataFrame,
+    computed: list,
+    monkeypatch: pytest.MonkeyPatch,
+    component: str,
+    parts: set[str],
+) -> None:
+    import model.base
+
+    one = dataset.filter(pl.col("clip_id") == "a")
+    encode(one)
+    computed.clear()
+    real = model.base.load_base
+
+    def changed(folder: Path) -> Any:
+        from dataclasses import replace
+
+        base = real(folder)
+        info = base.info.model_copy(update={"sha256": "f" * 64})
+        return replace(base, info=info, digests={**base.digests, component: "f" * 64})
+
+    monkeypatch.setattr(model.base, "load_base", changed)
+    rows = encode(one)
+    assert {part for _, part in computed} == parts
+    assert rows["encoders_fingerprint"].n_unique() == 1
+
+
+def test_what_is_cached_is_what_training_reads(store: ShardStore, encode: Encode, dataset: pl.DataFrame) -> None:
+    rows = encode(dataset)
     row = rows.row(0, named=True)
-    assert (row["frames"], row["height"], row["width"], row["split"]) == (9, 16, 16, "train")
-    path = store.local_path(row["latents_path"])
-    assert path.stat().st_size == row["file_size_bytes"]
-    clip = read_clip_latents(path)
-    assert clip.meta.clip_id == "a"
-    assert clip.identity.shape == (128,)
+    assert (row["frames"], row["height"], row["width"], row["split"], row["status"]) == (9, 16, 16, "train", "ok")
+    clips = ClipSet(clip_list_of(rows, store))
+    assert clips.clip_ids == ("a",)
+    clip = clips.clip(0)
     assert clip.meta.encoders_fingerprint == row["encoders_fingerprint"]
-    assert files_of(rows, "test", store) == [store.local_path(rows["latents_path"][1])]
-    assert all_present(rows["latents_path"], store)
-    path.unlink()
-    assert not all_present(rows["latents_path"], store)
+    assert clip.meta.caption == "Person a. No voice is heard."
+    assert clips.persons == ("person-a",)
+    assert clip.text_plain.shape[0] == len("Person a.") + 1
+    assert clip.identity.argmax() == ord("a")
+    assert clip.latents.shape == (48, 9, 4, 4)
+    assert clip.face_boxes[0].tolist() == pytest.approx([20 / 64, 10 / 64, 44 / 64, 34 / 64])
+    assert clip.face_boxes.isnan().all(dim=1).tolist() == [False] * 3 + [True] * 6
+    assert ClipSet(clip_list_of(rows, store), "test").clip_ids == ("b",)
 
 
-def test_the_references_are_views_with_their_angles(store: ShardStore, base_dir: Path, dataset: pl.DataFrame) -> None:
-    row = encode_dataset(dataset, SIZE, base_dir, store).row(0, named=True)
-    clip = read_clip_latents(store.local_path(row["latents_path"]))
-    assert clip.meta.identity_id == "person-a"
+def test_the_references_are_views_with_their_angles(store: ShardStore, encode: Encode, dataset: pl.DataFrame) -> None:
+    clip = ClipSet(clip_list_of(encode(dataset), store)).clip(0)
     assert clip.views.angles_deg.tolist() == [[0, 0, 0], [30, -5, 2]]
     assert clip.views.latents.shape == (2, 48, 8, 8)  # 32 px a side
     assert clip.views.semantic[0].equal(clip.semantic)
     assert not clip.views.semantic[1].equal(clip.views.semantic[0])
-    fewer = encode_dataset(dataset, SIZE.model_copy(update={"views": 1}), base_dir, store).row(0, named=True)
-    assert read_clip_latents(store.local_path(fewer["latents_path"])).views.angles_deg.shape == (1, 3)
 
 
-def test_heads_are_those_that_were_cut_and_the_file_says_by_what(
-    store: ShardStore, base_dir: Path, dataset: pl.DataFrame
+def test_every_clip_is_placed_by_size_and_the_counts_add_up(
+    store: ShardStore, encode: Encode, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = encode_dataset(dataset, SIZE, base_dir, store).row(0, named=True)
-    assert read_clip_latents(store.local_path(whole["latents_path"])).meta.head_mask == MaskInfo()
-    masked = pl.element().struct.with_fields(mask=pl.lit("modnet"), mask_sha256=pl.lit("abc"))
-    other = dataset.with_columns(references=pl.col("references").list.eval(masked))
-    buffer = io.BytesIO()
-    Image.new("RGB", (58, 58), "white").save(buffer, format="PNG")
-    store.write_bytes("crops/a-0-head.png", buffer.getvalue())
-    cut = encode_dataset(other, SIZE, base_dir, store).row(0, named=True)
-    first, second = (read_clip_latents(store.local_path(row["latents_path"])) for row in (whole, cut))
-    assert second.meta.head_mask == MaskInfo(name="modnet", sha256="abc")
-    assert second.latents.equal(first.latents)
-    assert not second.semantic.equal(first.semantic)
-    store.remove("crops/a-0-head.png")
-    with pytest.raises(ClipError, match="the reference pictures of a are not in the store: materialize reference_crops again"):
-        encode_dataset(other.with_columns(refined_caption=pl.lit("anew")), SIZE, base_dir, store)
+    """Of a clip of exactly one second nothing is on screen any more at its end, where the window's last frame is."""
+    longer = encode(dataset)
+    assert longer["status"].to_list() == ["ok", "ok", "skipped"]
+    assert longer.row(2, named=True).items() >= {"reason": "too_short", "parts": [], "frames": None}.items()
+    assert count(longer) == {"clips of 9 x 16 x 16": 2, "clips skipped: too_short": 1}
+    assert "1 of 3 clips are too short for every length of the preset" in caplog.text
+    wide = dataset.with_columns(width=pl.when(pl.col("clip_id") == "b").then(128).otherwise("width").cast(pl.Int32))
+    size = SIZE.model_copy(update={"shorter_frames": (5,), "shapes": ((16, 32),)})
+    several = encode(wide, size)
+    assert count(several) == {"clips of 5 x 16 x 16": 1, "clips of 9 x 16 x 16": 1, "clips of 9 x 16 x 32": 1}
+    assert sum(count(several).values()) == dataset.height
+    train = ClipSet(clip_list_of(several, store))
+    assert {tuple(size): indices for size, indices in train.buckets.items()} == {(5, 16, 16): (1,), (9, 16, 16): (0,)}
+    assert train.clip(1).latents.shape == (48, 5, 4, 4)
+    assert train.clip(1).face_boxes.shape == (5, 4)
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("spoil", "message"),
     [
-        {"content_sha256": "other"},
-        {"refined_caption": "She nods."},
-        {"identity_embedding": [1.0] * 128},
-        {"engine_version": "2"},
-        {"identity_id": "somebody else"},
-        {"references": [{"mask_sha256": "other"}]},
-        {"references": [{"frame_index": 3}]},
+        (lambda path: path.rename(path.with_name("hidden")), "b has disappeared: put it back"),
+        (lambda path: path.write_bytes(b"other"), "b has changed since dataset version x: put the file back"),
     ],
-    ids=str,
+    ids=["gone", "changed"],
 )
-def test_whatever_goes_into_the_tensors_makes_another_key(dataset: pl.DataFrame, change: dict) -> None:
-    row = dataset.row(0, named=True)
-    changed = row | change
-    if "references" in change:
-        changed["references"] = [row["references"][0] | change["references"][0]]
-    assert module._cache_key(changed, SIZE, "e") != module._cache_key(row, SIZE, "e")
-    assert module._cache_key(row, SIZE, "f") != module._cache_key(row, SIZE, "e")
-    assert module._cache_key(row, ClipSize(), "e") != module._cache_key(row, SIZE, "e")
-
-
-@pytest.mark.parametrize("change", [{"path": "moved"}, {"split": "test"}, {"dataset_version": "v2"}, {"licence": "CC0"}], ids=str)
-def test_what_does_not_go_into_them_does_not(dataset: pl.DataFrame, change: dict) -> None:
-    row = dataset.row(0, named=True)
-    assert module._cache_key(row | change, SIZE, "e") == module._cache_key(row, SIZE, "e")
-
-
-def test_clips_too_short_are_left_out_and_told(
-    store: ShardStore, base_dir: Path, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
+def test_a_clip_that_no_longer_is_the_datasets_costs_no_other(
+    store: ShardStore,
+    encode: Encode,
+    dataset: pl.DataFrame,
+    tmp_path: Path,
+    computed: list,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Path], Any],
+    message: str,
 ) -> None:
-    """Of a clip of exactly one second nothing is on screen any more at its end, where the window's last frame is."""
-    assert encode_dataset(dataset, SIZE, base_dir, store)["clip_id"].to_list() == ["a", "b"]
-    assert "1 clips are not longer than 1.00 s" in caplog.text
+    path = tmp_path / "footage" / "a"
+    content = path.read_bytes()
+    spoil(path)
+    rows = encode(dataset)
+    assert rows["status"].to_list() == ["error", "ok", "skipped"]
+    assert message.replace("b has", "a has") in rows["detail"][0]
+    assert f"1 of 3 clips could not be cached and will not be trained on, the first a: {rows['detail'][0]}" in caplog.text
+    assert not intact(rows, store)
+    path.write_bytes(content)
+    computed.clear()
+    rows = encode(dataset)
+    assert {clip for clip, _ in computed} == {"a"}
+    assert intact(rows, store)
 
 
-def test_clip_that_has_gone_is_named_and_what_was_encoded_stays(
-    store: ShardStore, base_dir: Path, dataset: pl.DataFrame, tmp_path: Path, encoded: list[str]
+def test_a_clip_that_is_shorter_than_it_says_is_an_error_of_its_own(encode: Encode, dataset: pl.DataFrame) -> None:
+    rows = encode(dataset.with_columns(duration_s=5.0), SIZE.model_copy(update={"frames": 17}))
+    assert set(rows["reason"]) == {"decode_failed"}
+    assert "is too short: nothing is shown at" in rows["detail"][0]
+
+
+def test_a_kill_loses_the_open_shard_alone(
+    store: ShardStore, encode: Encode, dataset: pl.DataFrame, computed: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "footage" / "b").rename(tmp_path / "hidden")
-    with pytest.raises(ClipError, match="b has disappeared: put it back, or materialize raw_clips again"):
-        encode_dataset(dataset, SIZE, base_dir, store)
-    (tmp_path / "hidden").rename(tmp_path / "footage" / "b")
-    encode_dataset(dataset, SIZE, base_dir, store)
-    assert encoded == ["a", "b", "b"]
+    """Written as it goes; an error closes what is open."""
+    from model.encoders import ClipEncoders
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClipEncoders, "detail", full)
+        with pytest.raises(OSError, match="No space left"):
+            encode(dataset)
+    computed.clear()
+    encode(dataset.filter(pl.col("clip_id") == "a"))
+    assert [part for _, part in computed] == ["detail", "views", "text_plain"]
 
 
-def test_nothing_kept_is_an_empty_table(store: ShardStore, base_dir: Path, dataset: pl.DataFrame) -> None:
-    assert encode_dataset(dataset.head(0), SIZE, base_dir, store).height == 0
+def test_a_torn_shard_is_told_and_its_parts_are_made_again(
+    store: ShardStore, encode: Encode, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = encode(dataset)
+    assert intact(rows, store)
+    (shard,) = shards_folder(store).iterdir()
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert not intact(rows, store)
+    assert encode(dataset).equals(rows)
+    assert f"shard {shard.name} is torn" in caplog.text
+    assert intact(rows, store)
+    clip_list_of(rows, store).unlink()
+    assert not intact(rows, store)
+
+
+def test_nothing_kept_is_an_empty_table(store: ShardStore, encode: Encode, dataset: pl.DataFrame) -> None:
+    rows = encode(dataset.head(0))
+    assert rows.height == 0
+    with pytest.raises(ValueError, match="the dataset has no clips to train on"):
+        clip_list_of(rows, store)

@@ -36,7 +36,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: Tracking) -> 
     monkeypatch.setattr(model.base, "read_base_info", lambda folder: info)
     return TrainingJob(
         preset=preset("tiny"),
-        latent_files=(tmp_path / "a.safetensors",),
+        clip_list=tmp_path / "clips.parquet",
         base_dir=tmp_path / "tiny",
         out_dir=tmp_path / "runs",
         dataset_version=tmp_path.name,

@@ -14,10 +14,11 @@ import torch
 
 from model.base import load_base
 from model.base_build import build_tiny_base
-from model.data import ClipMeta, write_clip_latents
+from model.clip_list import ClipMeta
+from model.clip_parts import write_clips
 from model.encoders import ClipEncoders
 from model.files import sha256_folder
-from model.presets import ClipSize, preset
+from model.presets import Bucket, ClipSize, preset
 from model.train import train
 from model.views import encode_views
 from resources.trainer.client import TrainerClient
@@ -36,7 +37,7 @@ def job(tmp_path: Path) -> TrainingJob:
         preset=tiny.model_copy(
             update={"clip": ClipSize(frames=3, height=16, width=16), "train": tiny.train.model_copy(update=quick)}
         ),
-        latent_files=tuple(_write_clips(tmp_path)),
+        clip_list=_write_clips(tmp_path),
         base_dir=tmp_path / "tiny",
         out_dir=tmp_path / "runs",
         dataset_version="v1",
@@ -46,11 +47,11 @@ def job(tmp_path: Path) -> TrainingJob:
     )
 
 
-def _write_clips(folder: Path) -> list[Path]:
+def _write_clips(folder: Path) -> Path:
     build_tiny_base(folder / "tiny")
     base = load_base(folder / "tiny", "cpu")
     encoders = ClipEncoders(base)
-    files = []
+    clips = []
     for number in range(3):
         rng = np.random.default_rng(number)
         frames = rng.integers(0, 256, (3, 16, 16, 3), np.uint8)
@@ -58,6 +59,7 @@ def _write_clips(folder: Path) -> list[Path]:
         meta = ClipMeta(
             clip_id=f"clip-{number}",
             caption="noise",
+            bucket=Bucket(3, 16, 16),
             fps=8.0,
             identity_id=f"person-{number}",
             face_engine="stub",
@@ -66,9 +68,8 @@ def _write_clips(folder: Path) -> list[Path]:
             encoders_fingerprint=encoders.fingerprint,
         )
         views = encode_views(encoders, list(frames), rng.uniform(-40, 40, (3, 3)).astype(np.float32), 16)
-        files.append(folder / "latents" / f"{number}.safetensors")
-        write_clip_latents(files[-1], replace(encoders.encode_clip(frames, frames[0], embedding, meta), views=views))
-    return files
+        clips.append(replace(encoders.encode_clip(frames, frames[0], embedding, meta), views=views))
+    return write_clips(folder / "latents", clips)
 
 
 def test_interrupted_training_goes_on_and_ends_with_the_same_bits(
@@ -99,6 +100,6 @@ def test_interrupted_training_goes_on_and_ends_with_the_same_bits(
     assert event.metadata["tokens_per_second"].value > 0
 
     torch.set_num_threads(1)
-    files, out = job.latent_files, tmp_path / "undisturbed"
-    undisturbed = train(job.preset, files, job.base_dir, out, lambda _: None, dataset_version="v1")
+    clips, out = job.clip_list, tmp_path / "undisturbed"
+    undisturbed = train(job.preset, clips, job.base_dir, out, lambda _: None, dataset_version="v1")
     assert sha256_folder(Path(event.metadata["at"].value)) == sha256_folder(undisturbed.checkpoint_dir)

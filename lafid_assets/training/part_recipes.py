@@ -1,0 +1,179 @@
+"""What is to be cached of a clip: every part with its key and the way to compute it.
+
+Belongs here: what each part depends on, and from a row of the dataset to the encoders' calls. Not here: which parts are missing
+and where they lie (`latents`), parts and encoders themselves (`model.clip_parts`, `model.encoders`).
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lafid_assets.faces.sampling import frames_at
+from lafid_assets.ingest.media_probe import content_sha256, resolve
+from lafid_assets.outcomes import ClipError, Reason
+from model.presets import Bucket, ClipSize
+from resources.face_engine import model_store
+
+if TYPE_CHECKING:
+    from model.encoders import ClipEncoders
+    from model.latent_shards import Tensors
+
+KEY_DIGITS = 32
+_VERSION = 1
+"""Raise it when the same facts are to give other pixels: how clips are cut and faces cropped."""
+
+Row = Mapping[str, Any]
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One part: its key, over all that it depends on, and what computes it."""
+
+    key: str
+    compute: "Callable[[], Tensors]"
+
+
+def recipes(clip: Row, size: ClipSize, bucket: Bucket, encoders: "ClipEncoders") -> dict[str, Recipe]:
+    """All parts of a clip, by name. Nothing is decoded or encoded until a recipe is followed.
+
+    Args:
+        clip: a row of `lafid_dataset`.
+        bucket: where the clip was placed.
+    """
+    import torch
+
+    from model.clip_parts import detail_part, face_part, semantic_part, text_part, video_part, views_part
+    from model.face_boxes import boxes_in_latents
+    from model.video_io import cut_window
+    from model.views import view_latents
+
+    footage = _Footage(clip, size, bucket)
+    references = clip["references"][: size.views]
+    spots = [[one["frame_index"], _box(one), one["landmarks_px"], one["mask"], one["mask_sha256"]] for one in references]
+    window = cut_window(clip["height"], clip["width"], bucket.height, bucket.width, footage.centre_xy_px)
+    cut = [*bucket, size.fps, [round(side, 3) for side in window]]
+    angles = np.array([[one[f"{name}_deg"] for name in ("yaw", "pitch", "roll")] for one in references], np.float32)
+    track = clip["face_track"]
+    places = np.array([_box(place) for place in track], np.float32).reshape(-1, 4)  # what was not seen becomes NaN
+    factor = encoders.base.codec.config.scale_factor_temporal
+    boxes = boxes_in_latents([place["time_s"] for place in track], places, window, bucket.frames, size.fps, factor)
+    measured = [clip["identity_embedding"], clip["engine"], clip["engine_version"], angles.tolist(), boxes.tolist()]
+    content = clip["content_sha256"]
+
+    def face() -> "Tensors":
+        identity = torch.nn.functional.normalize(torch.tensor(clip["identity_embedding"], dtype=torch.float32), dim=0)
+        return face_part(identity, torch.from_numpy(angles), torch.from_numpy(boxes))
+
+    def text(words: str) -> Recipe:
+        return Recipe(_key("text", words, encoders.text_fingerprint), lambda: text_part(encoders.text(words)))
+
+    found = {
+        "video": Recipe(
+            _key("video", content, cut, encoders.video_fingerprint), lambda: video_part(*encoders.moments(footage.frames))
+        ),
+        "text": text(clip["refined_caption"] or ""),
+        "text_empty": text(""),
+        "face": Recipe(_key("face", measured), face),
+        "semantic": Recipe(
+            _key("semantic", content, spots, encoders.semantic_fingerprint),
+            lambda: semantic_part(torch.cat([encoders.semantic(crop) for crop in footage.crops])),
+        ),
+        "detail": Recipe(
+            _key("detail", content, spots[0], encoders.detail_fingerprint),
+            lambda: detail_part(encoders.detail(footage.crops[0])[0]),
+        ),
+        "views": Recipe(
+            _key("views", content, spots, size.view_side, encoders.video_fingerprint),
+            lambda: views_part(view_latents(encoders, footage.crops, size.view_side)),
+        ),
+    }
+    plain = without_speech(clip["refined_caption"], clip["speaking_sentence"])
+    return found if plain is None else found | {"text_plain": text(plain)}
+
+
+def without_speech(caption: str | None, sentence: str | None) -> str | None:
+    """The caption without its sentence on speech; None where it has none."""
+    if not caption or not sentence or sentence not in caption:
+        return None
+    before, _, after = caption.partition(sentence)
+    return " ".join(part for part in (before.strip(), after.strip()) if part)
+
+
+class _Footage:
+    """The clip's file, read when a part needs it and once at most."""
+
+    def __init__(self, clip: Row, size: ClipSize, bucket: Bucket) -> None:
+        self._clip, self._size, self._bucket = clip, size, bucket
+
+    @property
+    def centre_xy_px(self) -> tuple[float, float]:
+        """Of the first reference's face: what a cut keeps in view."""
+        x1, y1, x2, y2 = _box(self._clip["references"][0])
+        return (x1 + x2) / 2, (y1 + y2) / 2
+
+    @cached_property
+    def frames(self) -> Picture:
+        """(T, H, W, 3) at the bucket's size and rate."""
+        from model.video_io import VideoError, fit_frames, frame_times, read_frames
+
+        try:
+            shown = read_frames(self._path, frame_times(self._bucket.frames, self._size.fps))
+        except VideoError as error:
+            raise ClipError(Reason.DECODE_FAILED, str(error)) from error
+        return fit_frames(shown, self._bucket.height, self._bucket.width, self.centre_xy_px)
+
+    @cached_property
+    def crops(self) -> list[Picture]:
+        """Head and shoulders of every view, cut as a user's photo is, by the mask that `reference_crops` used.
+
+        Raises:
+            MaskUnusable: its network is not in the model store any more.
+        """
+        from model.face_processor import head_and_shoulders
+        from model.head_mask import MaskInfo, mask_of
+
+        references = self._clip["references"][: self._size.views]
+        frames = frames_at(self._path, {reference["frame_index"] for reference in references})
+        return [
+            head_and_shoulders(
+                frames[one["frame_index"]],
+                _box(one),
+                mask_of(MaskInfo(name=one["mask"], sha256=one["mask_sha256"]), model_store()),
+                np.array(one["landmarks_px"], np.float32).reshape(-1, 2),
+            )
+            for one in references
+        ]
+
+    @cached_property
+    def _path(self) -> Path:
+        clip = self._clip
+        path = resolve(Path(clip["clip_root"]), clip["path"])
+        if path is None:
+            raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
+        try:
+            found = content_sha256(path)
+        except OSError as error:
+            raise ClipError(Reason.UNREADABLE, f"{clip['path']} cannot be read: {error.strerror}") from error
+        if found != clip["content_sha256"]:
+            version = clip["dataset_version"]
+            raise ClipError(
+                Reason.UNREADABLE,
+                f"{clip['path']} has changed since dataset version {version}: put the file back, or materialize raw_clips again",
+            )
+        return path
+
+
+def _box(row: Row) -> tuple[float, float, float, float]:
+    return row["box_x1"], row["box_y1"], row["box_x2"], row["box_y2"]
+
+
+def _key(*facts: Any) -> str:
+    return hashlib.sha256(json.dumps([_VERSION, *facts]).encode()).hexdigest()[:KEY_DIGITS]

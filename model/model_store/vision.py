@@ -1,0 +1,42 @@
+"""Which vision encoder looks at faces where the preset wants a folder: one that is named, else the model store's.
+
+Belongs here: the choice. Not here: running the encoder (`model.face_encoders`), the store (`store`).
+"""
+
+from pathlib import Path
+
+from model.model_store.registry import REGISTRY, Kind
+from model.model_store.store import ModelMissing, ModelStore
+
+
+class VisionAmbiguous(LookupError):
+    """The store holds several vision encoders; the message lists them."""
+
+
+def vision_folder(store: ModelStore, asked: str | None = None) -> Path:
+    """The folder of a CLIP, SigLIP or DINOv2.
+
+    Args:
+        asked: a name in the registry, or a folder; None: the only one that the store holds.
+
+    Raises:
+        ModelMissing: the store has none, or not the one that was asked for.
+        VisionAmbiguous: nothing was asked for, and there are several.
+        LicenceNotAccepted, StoreDamaged: as `ModelStore.require`.
+    """
+    names = [entry.name for entry in REGISTRY if entry.kind is Kind.VISION]
+    if asked in names:
+        return store.require(asked).folder
+    if asked is not None:
+        if not Path(asked).is_dir():
+            raise ModelMissing(f"there is no vision encoder {asked!r}: name a folder, or one of {', '.join(names)}")
+        return Path(asked).absolute()
+    held = [name for name in names if store.usable(name)]
+    if not held:
+        raise ModelMissing(
+            f"the preset's semantic encoder is a folder of its own, and {store.root} holds none: `lafid models fetch {names[0]}` "
+            f"(or {', '.join(names[1:])}), or name a folder of save_pretrained"
+        )
+    if len(held) > 1:
+        raise VisionAmbiguous(f"{store.root} holds several vision encoders: name one of {', '.join(held)}")
+    return store.require(held[0]).folder
