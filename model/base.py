@@ -158,7 +158,13 @@ def _digest_of(components: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def load_base(folder: Path, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Base:
+def load_base(
+    folder: Path,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    encoders_only: bool = False,
+) -> Base:
     """All components in evaluation mode, without gradients, on `device` (the GPU where there is one).
 
     Args:
@@ -166,6 +172,7 @@ def load_base(folder: Path, device: torch.device | str | None = None, dtype: tor
         device: chosen unless given.
         dtype: of transformers and text encoder, unless as stored; what must stay in float32 (norms, time embedding, the
             whole VAE) does.
+        encoders_only: the transformers have no weights, for who only encodes.
 
     Raises:
         BaseError: there is no base, or its files are not those it was recorded with.
@@ -180,12 +187,16 @@ def load_base(folder: Path, device: torch.device | str | None = None, dtype: tor
     has_image_encoder = (parts / "image_encoder").is_dir()
     with no_progress_bars():
         frozen: dict[str, Any] = {
-            "transformer": _load_diffusers(parts / "transformer", dtype),
-            "transformer_2": _load_diffusers(parts / "transformer_2", dtype) if info.boundary else None,
             "codec": _load_codec(parts / "vae"),
             "text_encoder": UMT5EncoderModel.from_pretrained(parts / "text_encoder", dtype=dtype or "auto"),
             "image_encoder": CLIPVisionModel.from_pretrained(parts / "image_encoder") if has_image_encoder else None,
         }
+        names = ("transformer", "transformer_2") if info.boundary else ("transformer",)
+        transformers = {
+            name: (_outline(parts / name) if encoders_only else _load_diffusers(parts / name, dtype)) for name in names
+        }
+    if not encoders_only:
+        frozen |= transformers
     for name, module in frozen.items():
         if module is not None:
             own_memory(module)
@@ -197,7 +208,7 @@ def load_base(folder: Path, device: torch.device | str | None = None, dtype: tor
         tokenizer=AutoTokenizer.from_pretrained(parts / "tokenizer"),
         image_processor=CLIPImageProcessor.from_pretrained(parts / "image_processor") if has_image_encoder else None,
         scheduler=getattr(diffusers, scheduler).from_pretrained(parts / "scheduler"),
-        **frozen,
+        **{"transformer_2": None} | transformers | frozen,
     )
 
 
@@ -232,6 +243,14 @@ def _load_diffusers(part: Path, dtype: torch.dtype | None) -> ModelMixin:
     """Of the class that its config names."""
     name = json.loads((part / "config.json").read_text())["_class_name"]
     return getattr(diffusers, name).from_pretrained(part, torch_dtype=dtype)
+
+
+def _outline(part: Path) -> ModelMixin:
+    """The same without weights."""
+    config = json.loads((part / "config.json").read_text())
+    kind = getattr(diffusers, config["_class_name"])
+    with torch.device("meta"):
+        return kind.from_config(config)
 
 
 def _load_codec(part: Path) -> HaarCodec | AutoencoderKLWan:

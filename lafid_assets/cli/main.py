@@ -312,6 +312,16 @@ def ui(
 
 
 @app.command()
+def sweep(
+    home: Home = None, dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False
+) -> None:
+    """Remove cached latents that no row of training_latents names; not while it is being materialized."""
+    from lafid_assets.cli.sweep import run_sweep
+
+    run_sweep(_settings(home), dry_run=dry_run)
+
+
+@app.command()
 def rebuild(home: Home = None) -> None:
     """Make the DuckDB file anew from the store's Parquet."""
     from lafid_assets.contract import comments

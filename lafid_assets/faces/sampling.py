@@ -92,5 +92,7 @@ def frames_at(path: Path, wanted: Set[int]) -> dict[int, NDArray[np.uint8]]:
                 if len(frames) == len(wanted):
                     return frames
     except av.FFmpegError as error:
-        raise ClipError(Reason.DECODE_FAILED, f"decoding stopped: {error.strerror}") from error
+        raise ClipError(
+            Reason.DECODE_FAILED, f"decoding stopped before frame {min(wanted - frames.keys())}: {error.strerror}"
+        ) from error
     raise ClipError(Reason.DECODE_FAILED, f"there is no frame {min(wanted - frames.keys())}")

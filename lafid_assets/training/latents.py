@@ -64,7 +64,7 @@ def encode_dataset(
     from model.encoders import ClipEncoders
     from model.latent_shards import ShardWriter
 
-    base = load_base(base_dir)
+    base = load_base(base_dir, encoders_only=True)
     encoders = ClipEncoders(base, chosen.encoders, semantic_dir)
     clips = dataset.sort("clip_id")
     with ShardWriter(shards_folder(store)) as shards:

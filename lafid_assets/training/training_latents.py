@@ -39,8 +39,14 @@ class TrainingLatentsConfig(dg.Config):
     )
 
     def semantic_dir(self) -> Path | None:
-        """The vision encoder's folder; None where the preset takes the base's own."""
+        """The vision encoder's folder; None where the preset takes the base's own.
+
+        Raises:
+            ValueError: one is named that the preset would not use.
+        """
         if preset(self.preset).encoders.semantic != "folder":
+            if self.semantic_encoder is not None:
+                raise ValueError(f"preset {self.preset} takes its base's own semantic encoder: leave semantic_encoder out")
             return None
         return vision_folder(model_store(), self.semantic_encoder)
 

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from model.base import BaseError, load_base
+from model.base import Base, BaseError, load_base
 from model.base_build import build_tiny_base
+from model.encoders import ClipEncoders
 
 
 def test_one_seed_gives_one_base(tmp_path: Path) -> None:
@@ -47,3 +49,11 @@ def test_it_is_laid_out_as_wan_2_2_ti2v(base_dir: Path) -> None:
     assert base.image_to_video().config.expand_timesteps
     assert base.size_multiple_px == 16
     assert not any(parameter.requires_grad for parameter in base.transformer.parameters())
+
+
+def test_who_only_encodes_loads_no_transformer(base_dir: Path, base: Base) -> None:
+    light = load_base(base_dir, "cpu", encoders_only=True)
+    assert {parameter.device.type for parameter in light.transformer.parameters()} == {"meta"}
+    assert light.transformer.config.image_dim == base.transformer.config.image_dim
+    assert torch.equal(ClipEncoders(light).text("abc"), ClipEncoders(base).text("abc"))
+    assert ClipEncoders(light).fingerprint == ClipEncoders(base).fingerprint

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKLWan
 from PIL import Image
 
 from model.base import Base
@@ -47,6 +48,34 @@ def test_normalised_photographs_have_unit_scale() -> None:
     codec = HaarCodec()
     spread = encode_moments(codec, video).mean.flatten(2).std(dim=2)
     assert 0.5 < spread.median() < 2.0
+
+
+def test_a_deterministic_codec_has_no_spread() -> None:
+    assert encode_moments(HaarCodec(), torch.zeros(1, 3, 1, 8, 8)).spread is None
+
+
+@torch.no_grad()
+def test_mean_and_spread_are_those_of_what_wans_vae_samples() -> None:
+    """The spread is scaled, not shifted, and is no logarithm: normalised samples scatter by it around the mean."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        vae = AutoencoderKLWan(
+            base_dim=3,
+            z_dim=4,
+            dim_mult=[1, 1],
+            num_res_blocks=1,
+            temperal_downsample=[False],
+            latents_mean=[0.5, -1.0, 2.0, 0.0],
+            latents_std=[0.5, 2.0, 3.0, 1.0],
+        )
+    pixels = torch.rand(1, 3, 5, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    mean, spread = encode_moments(vae, pixels)
+    dice = torch.Generator().manual_seed(0)
+    latents = vae.encode(pixels).latent_dist
+    shift, scale = (torch.tensor(values).view(1, -1, 1, 1, 1) for values in (vae.config.latents_mean, vae.config.latents_std))
+    samples = torch.stack([(latents.sample(dice) - shift) / scale for _ in range(2000)])
+    assert ((samples.mean(dim=0) - mean).abs() <= 5 * spread / 2000**0.5).all()
+    torch.testing.assert_close(samples.std(dim=0), spread, atol=0, rtol=0.1)
 
 
 def test_the_stock_pipeline_begins_with_the_given_image(base: Base) -> None:

@@ -1,13 +1,18 @@
 """Measurements, and that what cannot be measured is None."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from model.clip_parts import ClipLatents, write_clips
 from model.data import ClipSet
 from model.metrics import fixed_flow_loss, identity_similarity, psnr
+from model.presets import Bucket
 from model.trainable import FusedModel
 
 
@@ -45,3 +50,23 @@ def test_the_flow_loss_is_the_same_twice_and_depends_on_the_face(fused: Callable
     with torch.no_grad():
         model.fusion.attentions[0].out.weight.zero_()
     assert first != fixed_flow_loss(model, clips, 10, seed=0, shift=3.0)
+
+
+def test_clips_of_several_sizes_are_judged_together(
+    fused: Callable[..., FusedModel], cached: list[ClipLatents], tmp_path: Path
+) -> None:
+    model = fused(heard=True)
+    short = [
+        replace(
+            clip,
+            latents=clip.latents[:, :2],
+            face_boxes=clip.face_boxes[:2],
+            meta=clip.meta.model_copy(update={"bucket": Bucket(2, 16, 16)}),
+        )
+        for clip in cached[3:]
+    ]
+    mixed = ClipSet(write_clips(tmp_path, [*cached[:3], *short]))
+    assert {tuple(bucket): indices for bucket, indices in mixed.buckets.items()} == {(2, 16, 16): (3, 4), (3, 16, 16): (0, 1, 2)}
+    first, again = (fixed_flow_loss(model, mixed, 10, seed=0, shift=3.0) for _ in range(2))
+    assert first == again
+    assert math.isfinite(first)

@@ -3,7 +3,7 @@
 Belongs here: which files of the home and the store are touched, in which order, and the search afterwards. Not here: who is meant
 (`subject`), one table or file (`scrub`), the models (`trained_models`).
 
-Order: tombstones, tables, pictures and latents, pictures in MLflow, every other file, the DuckDB files anew. Every file is
+Order: tombstones, tables and pictures, pictures in MLflow, every other file, cached latents, the DuckDB files anew. Every file is
 replaced whole or not at all, and doing any of it twice changes nothing.
 """
 
@@ -26,13 +26,14 @@ from lafid_assets.dataset.versions import OUTCOMES, ROWS, is_kept, known_version
 from lafid_assets.ingest.tombstones import write_tombstones
 from lafid_assets.schemas import DATASET_VERSIONS
 from lafid_assets.speech.answer_cache import AnswerCache
+from lafid_assets.training.sweep import drop_unnamed
 from model.files import whole_file
 from resources.settings import Settings
 from resources.shard_store import UNPARTITIONED, ShardStore
 from resources.tracking import Tracking
 from resources.warehouse import Warehouse
 
-REPORTS, LATENTS, ANSWERS, DEMO = "reports", "latents", "llm_answers", "demo"
+REPORTS, ANSWERS, DEMO = "reports", "llm_answers", "demo"
 TEXTS = frozenset({".json", ".html", ".csv", ".txt", ".log", ".toml"})
 MOST_TEXT_BYTES = 256 << 20
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}(\.[^.]+)?")
@@ -86,6 +87,7 @@ class Eraser:
         for path in self._files():
             if not self._is_done_with(path):
                 self._erase_from_file(path, done)
+        self._erase_latents(done)
         if not self.dry_run:
             self._count_erased()
         self._rebuild_database(done)
@@ -122,7 +124,8 @@ class Eraser:
                     self.store.remove(folder)
 
     def _erase_from_file(self, path: Path, done: Erased) -> None:
-        """A file outside the tables: a part of a ledger, a database of Dagster or MLflow, a log, a cached clip, a picture."""
+        """A file outside the tables: a part of a ledger, a list of cached clips, a database of Dagster or MLflow, a log, a
+        picture."""
         if self._was_left_by_a_kill(path) or self._belongs_to_them(path):
             done.removed.append(str(path))
             if not self.dry_run:
@@ -139,6 +142,11 @@ class Eraser:
         elif path.stat().st_size <= MOST_TEXT_BYTES and _contains(path, self.subject):
             self._rewrite_text(path, done)
 
+    def _erase_latents(self, done: Erased) -> None:
+        """Shards hold no names, so that nothing there can be searched for: what no list of clips names any more goes."""
+        if self.store.is_local:
+            done.rewritten += drop_unnamed(self.store, self.subject.clip_ids, dry_run=self.dry_run)
+
     def _rewrite_text(self, path: Path, done: Erased) -> None:
         try:
             text = path.read_bytes().decode()
@@ -150,13 +158,8 @@ class Eraser:
                 temporary.write_text(scrub_text(text, self.subject))
 
     def _belongs_to_them(self, path: Path) -> bool:
-        """Whether the whole file is about the clips: named after one, an answer about one, encoded from one, or the demo's."""
-        if self._is_named(path):
-            return True
-        if path.is_relative_to(self.settings.home / DEMO):
-            return self.subject.shown_in_demo
-        is_cached_clip = path.suffix == ".safetensors" and LATENTS in path.parts
-        return is_cached_clip and _contains(path, self.subject)
+        """Whether the whole file is about the clips: named after one, an answer about one, or the demo's."""
+        return self._is_named(path) or (path.is_relative_to(self.settings.home / DEMO) and self.subject.shown_in_demo)
 
     def _is_done_with(self, path: Path) -> bool:
         """Whether it is a table of the store."""

@@ -117,7 +117,7 @@ def test_fewer_frames_than_before_is_a_reason(clips: tuple[pl.DataFrame, ...], s
     chosen, raw = clips
     crops = cut_references(chosen.with_columns(frame_index=pl.col("frame_index") + 5), raw, store, OVAL)
     assert set(crops["reason"]) == {"decode_failed"}
-    assert crops["detail"][0] == "there is no frame 14 any more"
+    assert crops["detail"][0] == "there is no frame 14"
 
 
 def test_large_pictures_are_scaled_down() -> None:

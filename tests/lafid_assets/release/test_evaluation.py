@@ -11,7 +11,7 @@ import pytest
 
 from lafid_assets.outcomes import ClipError
 from lafid_assets.release.evaluation import evaluate
-from lafid_assets.schemas import LAFID_DATASET, MODEL_EVALUATION
+from lafid_assets.schemas import LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
 from model.face_processor import FaceError
 from model.presets import preset
 
@@ -38,9 +38,10 @@ def _stubs(monkeypatch: pytest.MonkeyPatch) -> None:
     import model.pipeline
 
     similarity = SimpleNamespace(mean=None, frames_with_face=3, frames=9)
-    monkeypatch.setattr(model.pipeline, "load", lambda checkpoint, base: StubPipeline())
-    monkeypatch.setattr(model.data, "ClipSet", list)
-    monkeypatch.setattr(model.metrics, "fixed_flow_loss", lambda model, clips, *_: float(len(clips)))
+    monkeypatch.setattr(model.pipeline, "load", lambda checkpoint, base, semantic_dir: StubPipeline())
+    monkeypatch.setattr(model.data, "ClipSet", lambda clip_list, split: (clip_list.name, split))
+    losses = {("clips.parquet", "test"): 2.0}
+    monkeypatch.setattr(model.metrics, "fixed_flow_loss", lambda model, clips, *_: losses[clips])
     monkeypatch.setattr(model.metrics, "identity_similarity", lambda *_: similarity)
 
 
@@ -54,13 +55,25 @@ def dataset(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[.
     return LAFID_DATASET.frame(rows)
 
 
+@pytest.fixture
+def latents(row_of: Callable[..., dict[str, Any]]) -> pl.DataFrame:
+    """Of the held-out clips two of the test split are cached."""
+    statuses = {"a": ("train", "ok"), "b": ("test", "ok"), "c": ("test", "ok"), "d": ("validation", "skipped")}
+    return TRAINING_LATENTS.frame(
+        row_of(TRAINING_LATENTS, clip_id=clip, split=split, status=status, clip_list="latents/clips.parquet")
+        for clip, (split, status) in statuses.items()
+    )
+
+
 def _measures(rows: pl.DataFrame, split: str) -> dict[str, Any]:
     assert MODEL_EVALUATION.violations(rows) == {"schema": [], "unique_key": [], "values": []}
     return dict(rows.filter(pl.col("split") == split).select("metric", "value").iter_rows())
 
 
-def test_measures_are_means_over_the_clips_that_allowed_them(dataset: pl.DataFrame, tmp_path: Path) -> None:
-    rows = evaluate(CHECKPOINT, dataset, {"validation": [], "test": [Path("b"), Path("c")]}, tmp_path)
+def test_measures_are_means_over_the_clips_that_allowed_them(
+    dataset: pl.DataFrame, latents: pl.DataFrame, tmp_path: Path
+) -> None:
+    rows = evaluate(CHECKPOINT, dataset, latents, tmp_path)
     test = _measures(rows, "test")
     assert test.pop("first_frame_psnr_db") > 30
     assert test == {"flow_loss": 2.0, "face_found_share": pytest.approx(1 / 3), "identity_cosine": None}
@@ -74,12 +87,12 @@ def test_measures_are_means_over_the_clips_that_allowed_them(dataset: pl.DataFra
     assert rows["checkpoint_sha256"].unique().to_list() == ["abc"]
 
 
-def test_split_that_does_not_exist_has_no_rows(dataset: pl.DataFrame, tmp_path: Path) -> None:
+def test_split_that_does_not_exist_has_no_rows(dataset: pl.DataFrame, latents: pl.DataFrame, tmp_path: Path) -> None:
     train_only = dataset.filter(pl.col("split") == "train")
-    assert evaluate(CHECKPOINT, train_only, {"validation": [], "test": []}, tmp_path).height == 0
+    assert evaluate(CHECKPOINT, train_only, latents, tmp_path).height == 0
 
 
-def test_clip_that_has_gone_is_named(dataset: pl.DataFrame, tmp_path: Path) -> None:
+def test_clip_that_has_gone_is_named(dataset: pl.DataFrame, latents: pl.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "b").unlink()
     with pytest.raises(ClipError, match="b has disappeared: put it back"):
-        evaluate(CHECKPOINT, dataset, {"test": [Path("b")]}, tmp_path)
+        evaluate(CHECKPOINT, dataset, latents, tmp_path)

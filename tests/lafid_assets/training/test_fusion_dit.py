@@ -54,9 +54,16 @@ class Trainer:
 
 
 def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Settings, store: ShardStore, row_of: Any) -> None:
+    known = {"clip_list": "latents/clips-0.parquet", "dataset_version": "v1"}
     rows = [
-        row_of(TRAINING_LATENTS, clip_id=clip, latents_path=f"latents/{clip}.safetensors", split=split, dataset_version="v1")
-        for clip, split in (("a", "train"), ("b", "test"), ("c", "validation"), ("d", "train"))
+        row_of(TRAINING_LATENTS, clip_id=clip, split=split, status=status, **known)
+        for clip, split, status in (
+            ("a", "train", "ok"),
+            ("b", "test", "ok"),
+            ("c", "validation", "ok"),
+            ("d", "train", "ok"),
+            ("e", "train", "skipped"),
+        )
     ]
     store.write_group({"training_latents": TRAINING_LATENTS.frame(rows)}, "all", "f")
     instance = dg.DagsterInstance.ephemeral()
@@ -73,7 +80,7 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Se
 
     row = run().row(0, named=True)
     [job] = trainer.jobs
-    assert [path.name for path in job.latent_files] == ["a.safetensors", "d.safetensors"]
+    assert job.clip_list == store.local_path("latents/clips-0.parquet")
     assert (job.preset.train.steps, job.base_dir.name, job.dataset_version) == (120, "tiny", "v1")
     assert job.tags.keys() >= {"lafid.dataset_version", "lafid.policy", "lafid.git_commit", "lafid.seed", "dagster.run_id"}
     assert job.tracking_uri == settings.mlflow_uri

@@ -189,10 +189,10 @@ def test_a_changed_encoder_costs_its_parts_and_a_changed_transformer_none(
     computed.clear()
     real = model.base.load_base
 
-    def changed(folder: Path) -> Any:
+    def changed(folder: Path, **options: Any) -> Any:
         from dataclasses import replace
 
-        base = real(folder)
+        base = real(folder, **options)
         info = base.info.model_copy(update={"sha256": "f" * 64})
         return replace(base, info=info, digests={**base.digests, component: "f" * 64})
 
@@ -218,6 +218,37 @@ def test_what_is_cached_is_what_training_reads(store: ShardStore, encode: Encode
     assert clip.face_boxes[0].tolist() == pytest.approx([20 / 64, 10 / 64, 44 / 64, 34 / 64])
     assert clip.face_boxes.isnan().all(dim=1).tolist() == [False] * 3 + [True] * 6
     assert ClipSet(clip_list_of(rows, store), "test").clip_ids == ("b",)
+
+
+def test_faces_are_cropped_as_the_users_pipeline_crops_them(
+    store: ShardStore, encode: Encode, dataset: pl.DataFrame, base_dir: Path, tmp_path: Path
+) -> None:
+    """Under a mask that follows the landmarks: a tilted head is not masked upright."""
+    import numpy as np
+
+    from lafid_assets.faces.sampling import frame_at
+    from model.base import load_base
+    from model.encoders import ClipEncoders
+    from model.face_engine.interface import EngineInfo, Face
+    from model.face_processor import process_face
+
+    row = dataset.row(0, named=True)
+    reference = row["references"][0]
+    box = tuple(reference[f"box_{side}"] for side in ("x1", "y1", "x2", "y2"))
+
+    class Engine:
+        info = EngineInfo("stub", "1", 4, "none", "stub")
+
+        def detect(self, image: Any) -> list[Face]:
+            landmarks = np.array(reference["landmarks_px"], np.float32).reshape(-1, 2)
+            return [Face(box, 1.0, landmarks, None, np.ones(4, np.float32), None)]
+
+    shown = frame_at(tmp_path / "footage" / "a", reference["frame_index"])
+    crop = process_face(shown, Engine()).crop
+    encoders = ClipEncoders(load_base(base_dir))
+    clip = ClipSet(clip_list_of(encode(dataset), store)).clip(0)
+    assert clip.semantic.equal(encoders.semantic(crop)[0])
+    assert clip.detail.equal(encoders.detail(crop)[0])
 
 
 def test_the_references_are_views_with_their_angles(store: ShardStore, encode: Encode, dataset: pl.DataFrame) -> None:

@@ -2,15 +2,14 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import save_file
+import torch
 
 from lafid_assets.dataset.cutting import folder_of
 from lafid_assets.dataset.lafid_dataset import put_together
@@ -18,6 +17,9 @@ from lafid_assets.dataset.versions import keep_version
 from lafid_assets.ingest.openhumanvid import MANIFEST
 from lafid_assets.schemas import DATASET_VERSIONS, FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.speech.answer_cache import Answer, AnswerCache
+from model.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
+from model.latent_shards import ShardWriter
+from model.presets import Bucket
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
@@ -124,17 +126,31 @@ def installation(
     latents = []
     for clip in persons:
         store.write_bytes(f"{folder_of(hashed(clip))}/0-face.png", b"picture")
-        path = store.local_path(f"latents/{letters[clip]}/{letters[clip]}.safetensors")
-        path.parent.mkdir(parents=True)
-        save_file({"identity": np.ones(4, np.float32)}, path, metadata={"lafid_clip": f'{{"clip_id": "{clip}"}}'})
-        latents_path = path.relative_to(store.local_path("")).as_posix()
-        latents.append(row_of(TRAINING_LATENTS, clip_id=clip, latents_path=latents_path))
+    places = _cache_latents(store, [letters[clip] for clip in persons])
+    for clip in persons:
+        parts = [{"part": part, "key": key, "shard": shard} for part, (key, shard) in places[letters[clip]].items()]
+        latents.append(row_of(TRAINING_LATENTS, clip_id=clip, parts=parts, clip_list="latents/clips-0.parquet"))
     store.write_group({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(latents)}, "all", "f")
     trained = row_of(FUSION_DIT, checkpoint_path="training_runs/tiny", dataset_version=versions[1])
     store.write_group({FUSION_DIT.name: FUSION_DIT.frame([trained])}, "all", "f")
     warehouse.rebuild()
     _leave_traces_in_the_home(settings.home, tables)
     return Installation(settings, store, footage, *versions)
+
+
+def _cache_latents(store: ShardStore, letters: Sequence[str]) -> dict[str, dict[str, Place]]:
+    """A part of each clip's own, one that all share, and one that no list names any more; listed as training reads them."""
+    folder = store.local_path("latents")
+    with ShardWriter(folder / SHARDS) as shards:
+        for key in ("shared", "stale", *(f"video-of-{letter}" for letter in letters)):
+            shards.add(key, {"mean": torch.ones(4)})
+    keys = {letter: {"video": f"video-of-{letter}", "text_empty": "shared"} for letter in letters}
+    places = {letter: {part: Place(key, shards.place(key)) for part, key in own.items()} for letter, own in keys.items()}
+    known = {"bucket": Bucket(9, 16, 16), "fps": 8.0, "face_engine": "dlib", "face_engine_version": "1"}
+    known |= {"base_sha256": "b", "encoders_fingerprint": "e"}
+    metas = {letter: ClipMeta(clip_id=_id(letter), caption=_caption(letter), **known) for letter in letters}
+    write_clip_list(folder / "clips-0.parquet", (ClipEntry(metas[letter], "train", places[letter]) for letter in letters))
+    return places
 
 
 def _leave_traces_in_the_home(home: Path, tables: dict[str, pl.DataFrame]) -> None:

@@ -1,0 +1,23 @@
+"""`lafid sweep`: the latents' cache without what nothing names any more. Needs no Dagster.
+
+Belongs here: what the command shows. Not here: what is still named (`training.sweep`).
+"""
+
+from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.training.sweep import sweep
+from resources.settings import Settings
+from resources.shard_store import ShardStore
+
+
+def run_sweep(settings: Settings, *, dry_run: bool) -> None:
+    """Remove cached parts and clip lists that no row of `training_latents` names, and say how much that frees.
+
+    Raises:
+        StoreUnusable: `training_latents` was never materialized.
+    """
+    with working("looking for latents that nothing names"):
+        freed = sweep(ShardStore(settings.store_uri), dry_run=dry_run)
+    for path, size in freed.items():
+        CONSOLE.print(f"{path}  {size / 1e6:.2f} MB", soft_wrap=True, markup=False)
+    would = "would be " if dry_run else ""
+    CONSOLE.print(f"{sum(freed.values()) / 1e9:.3f} GB {would}freed in {len(freed)} files", soft_wrap=True, markup=False)

@@ -1,0 +1,65 @@
+"""Taking out of the cache what nothing names any more: on request alone.
+
+Belongs here: which parts and lists are still named. Not here: the shards' files (`model.latent_shards`), whose parts must go
+(`dataset.forget`).
+"""
+
+from collections.abc import Collection
+
+import polars as pl
+
+from lafid_assets.schemas import TRAINING_LATENTS
+from lafid_assets.training.latents import FOLDER, shards_folder
+from resources.shard_store import ShardStore
+
+
+def sweep(store: ShardStore, *, dry_run: bool = False) -> dict[str, int]:
+    """Remove cached parts and clip lists that no row of `training_latents` names: of earlier presets, encoders and captions.
+
+    A run that was interrupted and reads an earlier list cannot go on afterwards.
+
+    Returns:
+        file below the store to the bytes that this frees there.
+
+    Raises:
+        StoreUnusable: `training_latents` was never materialized, so that nothing is known to be needed.
+    """
+    rows = store.read_table(TRAINING_LATENTS.name, columns=["parts", "clip_list"])
+    freed = _drop(store, _keys(rows), dry_run)
+    for path in sorted(set(_lists(store)) - set(rows["clip_list"])):
+        freed[path] = store.local_path(path).stat().st_size
+        if not dry_run:
+            store.remove(path)
+    return freed
+
+
+def drop_unnamed(store: ShardStore, without: Collection[str], *, dry_run: bool = False) -> dict[str, int]:
+    """Remove cached parts that neither `training_latents` nor any clip list names for another clip than those of `without`.
+
+    Which parts of earlier presets and captions were theirs nobody knows any more: what no list names may be theirs, and goes.
+
+    Returns:
+        file below the store to the bytes that this frees there.
+    """
+    tables = [f"tables/{TRAINING_LATENTS.name}/{name}.parquet" for name in store.partitions(TRAINING_LATENTS.name)]
+    named: set[str] = set()
+    for path in (*tables, *_lists(store)):
+        rows = pl.read_parquet(store.local_path(path), columns=["clip_id", "parts"])
+        named |= _keys(rows.filter(~pl.col("clip_id").is_in(list(without))))
+    return _drop(store, named, dry_run)
+
+
+def _drop(store: ShardStore, named: set[str], dry_run: bool) -> dict[str, int]:
+    from model.latent_shards import drop_parts
+
+    folder = shards_folder(store)
+    freed = drop_parts(folder, lambda key: key not in named, dry_run=dry_run)
+    return {(folder / name).relative_to(store.local_path("")).as_posix(): size for name, size in freed.items()}
+
+
+def _keys(rows: pl.DataFrame) -> set[str]:
+    return set(rows["parts"].explode().struct.field("key").drop_nulls()) if rows.height else set()
+
+
+def _lists(store: ShardStore) -> list[str]:
+    return [f"{FOLDER}/{name}" for name in store.list_files(FOLDER) if name.endswith(".parquet")]

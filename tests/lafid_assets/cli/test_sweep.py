@@ -1,0 +1,27 @@
+"""`lafid sweep` says what goes and how much that frees."""
+
+import pytest
+
+from lafid_assets.cli import sweep as module
+from lafid_assets.cli.sweep import run_sweep
+from resources.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("dry_run", "told"), [(True, "0.003 GB would be freed in 2 files"), (False, "0.003 GB freed in 2 files")]
+)
+def test_it_says_how_much_is_freed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], dry_run: bool, told: str
+) -> None:
+    asked = []
+
+    def swept(_store: object, *, dry_run: bool) -> dict[str, int]:
+        asked.append(dry_run)
+        return {"latents/shards/a.safetensors": 1_500_000, "latents/clips-0.parquet": 1_500_000}
+
+    monkeypatch.setattr(module, "sweep", swept)
+    run_sweep(settings, dry_run=dry_run)
+    shown = capsys.readouterr().out
+    assert asked == [dry_run]
+    assert "latents/shards/a.safetensors  1.50 MB" in shown
+    assert told in shown

@@ -1,0 +1,61 @@
+"""What nothing names goes, on request; what is named stays."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lafid_assets.schemas import TRAINING_LATENTS
+from lafid_assets.training.base import base_folder
+from lafid_assets.training.latents import clip_list_of, encode_dataset, intact, shards_folder
+from lafid_assets.training.sweep import sweep
+from model.data import ClipSet
+from model.latent_shards import read_index
+from model.presets import ClipSize, preset
+from resources.shard_store import ShardStore, StoreUnusable
+
+
+@pytest.fixture
+def encode(store: ShardStore) -> Callable[..., pl.DataFrame]:
+    """Materializes the table for clips of so many frames."""
+
+    def run(dataset: pl.DataFrame, frames: int = 9) -> pl.DataFrame:
+        chosen = preset("tiny").model_copy(update={"clip": ClipSize(frames=frames, height=16, width=16)})
+        rows = encode_dataset(dataset, chosen, base_folder("tiny", store), None, store)
+        store.write_group({TRAINING_LATENTS.name: rows}, "all", "f")
+        return rows
+
+    return run
+
+
+def test_what_no_row_names_goes(store: ShardStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame) -> None:
+    earlier = encode(dataset)
+    rows = encode(dataset.filter(pl.col("clip_id") == "b"), frames=5)
+    folder = shards_folder(store)
+    before = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert sweep(store, dry_run=True)
+    assert {path.name: path.stat().st_size for path in folder.iterdir()} == before
+    freed = sweep(store)
+    assert set(read_index(folder).places) == {part["key"] for parts in rows["parts"] for part in parts}
+    assert intact(rows, store)
+    assert ClipSet(clip_list_of(rows, store), "test").clip(0).latents.shape[1] == 5
+    assert not clip_list_of(earlier, store).exists()
+    shrunk = sum(before.values()) - sum(path.stat().st_size for path in folder.iterdir())
+    named = {path: size for path, size in freed.items() if path.endswith(".safetensors")}
+    # Headers shrink too; what is told are the tensors.
+    assert 0 < sum(named.values()) <= shrunk + 4096
+    assert sweep(store) == {}
+
+
+def test_a_torn_shard_goes(store: ShardStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame) -> None:
+    encode(dataset)
+    torn = shards_folder(store) / "torn.safetensors"
+    torn.write_bytes(b"torn")
+    assert sweep(store) == {"latents/shards/torn.safetensors": 4}
+    assert not torn.exists()
+
+
+def test_without_a_table_nothing_is_known_to_be_needed(store: ShardStore, tmp_path: Path) -> None:
+    with pytest.raises(StoreUnusable, match="materialize the asset training_latents first"):
+        sweep(store)
