@@ -124,7 +124,9 @@ LAFID_DATASET = TableSchema(
         Column("licence", STR, "the licence of that dataset"),
         GATE,
         Column(
-            "model_licences", pl.List(STR), "`<model>: <licence>` of what measured the clip and whose terms are known, sorted"
+            "model_licences",
+            pl.List(STR),
+            "`<model>: <licence>` of what measured the clip, wrote down its words and cut out its heads, sorted",
         ),
         Column("dataset_version", STR, "hash over contents, decisions, captions, splits and references"),
     ),

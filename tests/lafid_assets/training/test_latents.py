@@ -14,7 +14,7 @@ from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.latents import clip_list_of, count, encode_dataset, intact, shards_folder
 from model.data import ClipSet
 from model.files import sha256_file
-from model.head_mask import MaskInfo, MaskUnusable
+from model.head_mask import MaskInfo, MaskUnusable, OvalMask
 from model.model_store.install import install
 from model.model_store.registry import Kind
 from model.presets import ClipSize, Preset, preset
@@ -244,7 +244,7 @@ def test_faces_are_cropped_as_the_users_pipeline_crops_them(
             return [Face(box, 1.0, landmarks, None, np.ones(4, np.float32), None)]
 
     shown = frame_at(tmp_path / "footage" / "a", reference["frame_index"])
-    crop = process_face(shown, Engine()).crop
+    crop = process_face(shown, Engine(), OvalMask()).crop
     encoders = ClipEncoders(load_base(base_dir))
     clip = ClipSet(clip_list_of(encode(dataset), store)).clip(0)
     assert clip.semantic.equal(encoders.semantic(crop)[0])
