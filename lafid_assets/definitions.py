@@ -3,6 +3,8 @@
 Belongs here: assembly. Not here: implementations of anything.
 """
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -24,6 +26,7 @@ from lafid_assets.speech.speech_info import speech_info
 from lafid_assets.speech.speech_tagged_clips import speech_tagged_clips
 from lafid_assets.training.fusion_dit import fusion_dit
 from lafid_assets.training.training_latents import training_latents
+from resources.home_lock import at_work
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 from resources.tracking import Tracking
@@ -71,13 +74,23 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
     """
     return dg.Definitions(
         assets=ASSETS,
-        resources=build_resources(settings) | (resource_overrides or {}),
+        resources=_held_while_used(build_resources(settings), settings.home) | (resource_overrides or {}),
         jobs=[curate_shard, refresh_dataset, train_and_register(LaunchConfig.from_environment().tags)],
         schedules=[nightly_refresh],
         sensors=[clip_drop],
         # Every run has its own process already; a process a step would import everything again.
         executor=dg.in_process_executor,
     )
+
+
+def _held_while_used(resources: dict[str, Any], home: Path) -> dict[str, Any]:
+    """The resources, of which the warehouse, which every asset uses, keeps `lafid forget` out of the home for as long."""
+
+    def warehouse(_: dg.InitResourceContext) -> Iterator[Warehouse]:
+        with at_work(home):
+            yield resources["warehouse"]
+
+    return resources | {"warehouse": dg.ResourceDefinition(warehouse)}
 
 
 @dg.definitions

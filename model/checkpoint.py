@@ -27,6 +27,7 @@ from model.attach import Transformer, attach
 from model.base import Base, BaseInfo, own_memory
 from model.files import sha256_folder, whole_folder
 from model.fusion import FaceFusion
+from model.head_mask import MaskInfo
 from model.presets import Preset
 from model.trainable import ADAPTER, LORA, LORA_NAME, SUFFIXES, WEIGHTS, FusedModel
 
@@ -58,6 +59,8 @@ class Manifest(_Frozen):
     base: BaseInfo
     face_engine: EmbeddingSource
     encoders_fingerprint: str
+    head_mask: MaskInfo = MaskInfo()
+    """What cut the heads out that it was trained on; generation uses the same."""
     parts: dict[str, str]
     """Part to the hash of its files."""
     dataset_version: str

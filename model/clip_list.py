@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from model.files import whole_file
+from model.head_mask import OVAL, MaskInfo
 from model.presets import Bucket
 
 SHARDS = "shards"
@@ -45,6 +46,13 @@ class ClipMeta(BaseModel):
     identity_id: str | None = Field(None, description="the person; None: somebody who is in no other clip")
     base_sha256: str = Field(description="the base whose encoders were used")
     encoders_fingerprint: str
+    mask: str = Field(OVAL, description="what cut its reference heads out")
+    mask_sha256: str | None = Field(None, description="of that network's weights; None of the oval")
+
+    @property
+    def head_mask(self) -> MaskInfo:
+        """What cut its reference heads out."""
+        return MaskInfo(name=self.mask, sha256=self.mask_sha256)
 
     @property
     def person(self) -> str:
@@ -80,6 +88,8 @@ _SCHEMA = pa.schema(
         ("identity_id", pa.string()),
         ("base_sha256", pa.string()),
         ("encoders_fingerprint", pa.string()),
+        ("mask", pa.string()),
+        ("mask_sha256", pa.string()),
         ("parts", pa.list_(pa.struct([("part", pa.string()), ("key", pa.string()), ("shard", pa.string())]))),
     ]
 )
@@ -122,7 +132,8 @@ class ClipList:
 
     def odd_one(self, name: str) -> int | None:
         """The first clip whose value in a column is not the first clip's; None where all are alike."""
-        different = pc.not_equal(self._table.column(name), self._table.column(name)[0])
+        values = pc.fill_null(self._table.column(name), "none")
+        different = pc.not_equal(values, values[0])
         found = int(pc.index(different, True).as_py())
         return None if found < 0 else found
 

@@ -241,11 +241,17 @@ class ClipSet:
             return self._shards.read(shard, key, name, rows)
 
     def _check_alike(self) -> None:
-        columns = {"face_engine": "face engine", "base_sha256": "base", "encoders_fingerprint": "encoders"}
+        columns = {
+            "face_engine": "face engine",
+            "base_sha256": "base",
+            "encoders_fingerprint": "encoders",
+            "mask": "head mask",
+            "mask_sha256": "head mask's weights",
+        }
         for column, what in columns.items():
             odd = self._list.odd_one(column)
             if odd is not None:
-                found, expected = (str(getattr(self.entry(index).meta, column))[:12] for index in (odd, 0))
+                found, expected = ((getattr(self.entry(index).meta, column) or "none")[:12] for index in (odd, 0))
                 raise DataError(
                     f"clip {self.clip_ids[odd]} has {what} {found}, clip {self.clip_ids[0]} has {expected}: encode them alike"
                 )

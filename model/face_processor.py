@@ -1,11 +1,7 @@
 """From a picture to the one face that conditions a video: chosen, cut out on white, aligned, with its pose and identity.
 
 Belongs here: the choice among faces, its errors, and the crop that training and inference share. Not here: detection and
-embedding (`face_engine`), encoding the crop (`encoders`), segmentation by a network (curation).
-
-CoFE's figure shows a head-and-shoulders crop whose background is white and does not say how it was cut out. Ours is an oval
-mask: an ellipse around the head, tilted as the landmarks tilt, and one around the shoulders. It needs no network, and it keeps
-what lies between hair and oval.
+embedding (`face_engine`), what separates the head from its background (`head_mask`), encoding the crop (`encoders`).
 """
 
 from dataclasses import dataclass
@@ -18,6 +14,7 @@ from PIL import Image as PilImage
 from model.face_engine.five_points import five_points
 from model.face_engine.interface import Box, Face, FaceEngine, Image
 from model.face_engine.rotations import Angles
+from model.head_mask import CropFrame, HeadMask
 
 FaceChoice = Literal["only", "largest"] | int
 """Which of the faces: the only one there is, the largest, or a number counted from 0, largest first."""
@@ -31,9 +28,6 @@ ALIGNED_SIDE_PX = 112
 _SIDE_OF_BOX = 2.4
 _ABOVE_BOX = 0.6
 _WHITE = 255
-# The oval mask in sides of the box, from the middle between eyes and mouth, y towards the chin: (x, y) and half axes.
-_HEAD = ((0.0, -0.1), (0.85, 1.0))
-_SHOULDERS = ((0.0, 1.5), (1.25, 0.8))
 
 # Where InsightFace's `norm_crop` puts eyes, nose and mouth corners at 112 px: what ArcFace networks were trained on.
 _ALIGNED_POINTS_PX = np.array(
@@ -65,8 +59,11 @@ class ReferenceFace:
     angles: Angles | None
 
 
-def process_face(image: Image, engine: FaceEngine, choose: FaceChoice = "only") -> ReferenceFace:
+def process_face(image: Image, engine: FaceEngine, mask: HeadMask, choose: FaceChoice = "only") -> ReferenceFace:
     """Finds, chooses, cuts out and identifies a face in `image` (H, W, 3) uint8 RGB.
+
+    Args:
+        mask: what cuts head and shoulders out, as in training.
 
     Raises:
         FaceError: there is no face, there are several and none was chosen, or fewer than the number asked for.
@@ -75,7 +72,7 @@ def process_face(image: Image, engine: FaceEngine, choose: FaceChoice = "only") 
     if face.embedding is None:
         raise FaceError(f"{engine.info.name} gave no identity embedding for the face: use an engine that does")
     return ReferenceFace(
-        crop=head_and_shoulders(image, face.box_xyxy_px, face.landmarks_px),
+        crop=head_and_shoulders(image, face.box_xyxy_px, mask, face.landmarks_px),
         embedding=face.embedding,
         box_xyxy_px=face.box_xyxy_px,
         aligned=align(image, face.landmarks_px),
@@ -83,13 +80,14 @@ def process_face(image: Image, engine: FaceEngine, choose: FaceChoice = "only") 
     )
 
 
-def head_and_shoulders(image: Image, box: Box, landmarks_px: Points | None = None) -> Image:
-    """A square around head and shoulders of the face in `box`, at the picture's own scale; white outside the oval mask.
+def head_and_shoulders(image: Image, box: Box, mask: HeadMask, landmarks_px: Points | None = None) -> Image:
+    """A square around head and shoulders of the face in `box`, at the picture's own scale; white where the mask is not.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         box: of the face; it gives the crop's size.
-        landmarks_px: of the face (a set that `five_points` knows): the mask follows their place and tilt, without them the box.
+        mask: what is head and shoulders in the square, and how much so.
+        landmarks_px: of the face (a set that `five_points` knows): the oval follows their place and tilt, without them the box.
     """
     x1, y1, x2, y2 = box
     face_side = max(x2 - x1, y2 - y1)
@@ -101,8 +99,8 @@ def head_and_shoulders(image: Image, box: Box, landmarks_px: Points | None = Non
     rows = slice(max(top, 0), min(top + side, height))
     columns = slice(max(left, 0), min(left + side, width))
     crop[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = image[rows, columns]
-    crop[~_oval_mask(side, (left, top), box, _five(landmarks_px))] = _WHITE
-    return crop
+    opacity = mask.opacity(crop, CropFrame(left, top, box, _five(landmarks_px)))[..., None]
+    return np.asarray((crop * opacity + _WHITE * (1 - opacity)).round(), np.uint8)
 
 
 def align(image: Image, landmarks_px: Points) -> Image | None:
@@ -134,25 +132,6 @@ def _similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDA
     a = np.vdot(centred, w - w.mean()) / np.vdot(centred, centred)
     b = w.mean() - a * z.mean()
     return np.array(((a.real, -a.imag, b.real), (a.imag, a.real, b.imag)))
-
-
-def _oval_mask(side: int, origin: tuple[int, int], box: Box, points: NDArray[np.float64] | None) -> NDArray[np.bool_]:
-    """(side, side), True within head or shoulders, for a crop whose first pixel is `origin` (x, y) of the picture."""
-    x1, y1, x2, y2 = box
-    face_side = max(x2 - x1, y2 - y1)
-    middle, down = np.array(((x1 + x2) / 2, (y1 + y2) / 2)), np.array((0.0, 1.0))
-    if points is not None:
-        eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
-        length = float(np.linalg.norm(mouth - eyes))
-        middle, down = (eyes + mouth) / 2, (mouth - eyes) / length if length > 0 else down
-    grid = np.stack(np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5), axis=-1) + np.array(origin) - middle
-    tilted = np.stack([grid @ np.array((down[1], -down[0])), grid @ down], axis=-1) / face_side
-    # Shoulders stay level when the head tilts.
-    return _within(tilted, *_HEAD) | _within(grid / face_side, *_SHOULDERS)
-
-
-def _within(at: NDArray[np.float64], centre: tuple[float, float], half_axes: tuple[float, float]) -> NDArray[np.bool_]:
-    return (((at - np.array(centre)) / np.array(half_axes)) ** 2).sum(axis=-1) <= 1.0
 
 
 def _choose(faces: list[Face], choose: FaceChoice, engine: str) -> Face:

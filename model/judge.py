@@ -45,6 +45,7 @@ class Judge:
                 name=meta.face_engine, version=meta.face_engine_version, width=model.fusion.config.identity_width
             ),
             encoders_fingerprint=meta.encoders_fingerprint,
+            head_mask=meta.head_mask,
             parts={},
             dataset_version=self.dataset_version,
             seed=self.preset.train.seed,

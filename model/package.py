@@ -192,6 +192,7 @@ def _tags(manifest: Manifest) -> dict[str, str]:
         **({"base_repository": f"{manifest.base.repository}@{manifest.base.revision}"} if manifest.base.repository else {}),
         "dataset_version": manifest.dataset_version,
         "face_engine": manifest.face_engine.name,
+        "head_mask": str(manifest.head_mask),
         "seed": str(manifest.seed),
     }
 

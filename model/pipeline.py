@@ -23,6 +23,7 @@ from model.experts import FaceFeatures
 from model.face_engine.interface import FaceEngine
 from model.face_processor import FaceChoice, FaceError, ReferenceFace, process_face
 from model.guidance import FaceGuidance
+from model.head_mask import mask_of
 from model.model_store.location import models_folder
 from model.model_store.store import ModelStore
 from model.model_store.vision import vision_folder
@@ -51,6 +52,9 @@ class LafidPipeline:
         semantic_dir: the vision encoder's folder, where the preset names one.
         device: where the transformers compute.
         low_memory: everything waits on the CPU until it is its turn on `device`; the VAE works tile by tile.
+
+    Raises:
+        MaskUnusable: the model store lacks the network that cut the heads out when the checkpoint was trained.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class LafidPipeline:
         self.model = model
         self.manifest = manifest
         self.engine = engine
+        self.head_mask = mask_of(manifest.head_mask)
         self.encoders = ClipEncoders(model.base, manifest.preset.encoders, semantic_dir)
         self._device = torch.device(device)
         self._low_memory = low_memory
@@ -162,7 +167,7 @@ class LafidPipeline:
         Raises:
             FaceError: the photo does not hold the face that was asked for, or its pose cannot be told and the model needs it.
         """
-        face = process_face(np.asarray(photo.convert("RGB")), self.engine, choose)
+        face = process_face(np.asarray(photo.convert("RGB")), self.engine, self.head_mask, choose)
         if self.manifest.preset.fusion.aligner is not None and face.angles is None:
             raise FaceError(
                 f"{self.engine.info.name} cannot tell the face's pose, which this model needs: give a more frontal photo"
@@ -248,6 +253,7 @@ def load(
     Raises:
         CheckpointError: a part or the base does not fit, or an encoder gives other features than trained on.
         EncoderError: the vision encoder cannot be loaded.
+        MaskUnusable: the model store lacks the network that cut the heads out when it was trained.
     """
     manifest = read_manifest(checkpoint_dir)
     engine = face_engine or engine_named(manifest.face_engine.name)
@@ -257,6 +263,7 @@ def load(
             f"{checkpoint_dir} was trained on {trained_on.name}'s identity embeddings ({trained_on.width} wide), "
             f"{engine.info.name} gives others ({engine.info.embedding_dim} wide): use {trained_on.name}"
         )
+    mask_of(manifest.head_mask)  # what cannot be cut out as in training is refused before gigabytes are read
     if semantic_dir is None and manifest.preset.encoders.semantic == "folder":
         semantic_dir = vision_folder(ModelStore(models_folder()))
     target = pick_device(device)

@@ -26,6 +26,7 @@ _SHAPES: dict[Kind, tuple[tuple[int | str, ...], tuple[tuple[int, ...], ...]]] =
     Kind.FSANET: ((1, 3, 64, 64), ((1, 3),)),
     Kind.FACE_MESH: ((1, 192, 192, 3), ((1, 1, 1, 1404),)),
     Kind.LANDMARKS_106: ((1, 3, 192, 192), ((1, 212),)),
+    Kind.MATTING: ((1, 3, 32, 32), ((1, 1, 32, 32),)),
 }
 
 

@@ -30,3 +30,11 @@ def test_only_one_is_installed_here() -> None:
     from importlib.metadata import packages_distributions
 
     assert len(set(packages_distributions().get("onnxruntime", ["-"]))) == 1
+
+
+@pytest.mark.parametrize("lock", sorted(path.name for path in LOCKS.glob("*.txt")))
+def test_locks_name_versions_and_hashes_and_no_addresses(lock: str) -> None:
+    text = (LOCKS / lock).read_text()
+    assert "://" not in text
+    assert "--index-url" not in text
+    assert all("--hash=sha256:" in entry for entry in re.split(r"\n(?=\S)", text) if re.match(r"[\w.-]+==", entry))

@@ -5,8 +5,11 @@ from pathlib import Path
 from lafid_assets.cli.display import CONSOLE, show_funnel
 from lafid_assets.cli.funnel import read_funnel
 from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
+from lafid_assets.speech.speech_tagged_clips import captions_at_stake
 from resources.face_engine import engine_reason, face_engine_info
+from resources.home_lock import at_work
 from resources.settings import Settings
+from resources.shard_store import ShardStore
 
 
 def run_curate(
@@ -38,5 +41,9 @@ def curate_folder(
     info = face_engine_info(choices.engine)
     reason = engine_reason(choices.engine)
     CONSOLE.print(f"face engine: {info.name} ({reason}); licence: {info.licence}", soft_wrap=True, markup=False)
-    shards = materializer.ingest(folder, clips_per_shard, only)
-    materializer.curate(shards, choices)
+    with at_work(materializer.settings.home):
+        shards = materializer.ingest(folder, clips_per_shard, only)
+        at_stake = captions_at_stake(ShardStore(materializer.settings.store_uri), shards) if choices.caption_llm is None else ""
+        if at_stake:
+            CONSOLE.print(f"note: {at_stake} (--caption-llm)", soft_wrap=True, markup=False)
+        materializer.curate(shards, choices)

@@ -16,6 +16,7 @@ def run_export(
     format_name: str,
     version: str,
     allow_licence: Sequence[str],
+    allow_model_licence: Sequence[str],
     *,
     skip_refused: bool,
     clips_per_shard: int,
@@ -34,6 +35,7 @@ def run_export(
             destination,
             store,
             also_allowed=allow_licence,
+            also_allowed_models=allow_model_licence,
             skip_refused=skip_refused,
             clips_per_shard=clips_per_shard,
         )
@@ -46,3 +48,4 @@ def run_export(
         markup=False,
     )
     CONSOLE.print(f"licences: {', '.join(manifest.licences) or 'none'}", soft_wrap=True, markup=False)
+    CONSOLE.print(f"models that measured them: {'; '.join(manifest.model_licences) or 'none'}", soft_wrap=True, markup=False)

@@ -8,6 +8,7 @@ from lafid_assets.dataset.forget.erase import Erased, Eraser, raw_paths
 from lafid_assets.dataset.forget.subject import INTENT, NobodyToForget, Subject, identify, read_intent, write_intent
 from lafid_assets.dataset.forget.trained_models import models_trained_on
 from lafid_assets.schemas import TABLES
+from resources.home_lock import alone
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 from resources.tracking import Tracking
@@ -20,7 +21,18 @@ def run_forget(settings: Settings, clips: Sequence[str], identities: Sequence[st
     Raises:
         NobodyToForget: nothing was named, or something unknown.
         ForgetIncomplete: a file could not be cleaned; the message names it.
+        HomeBusy: a run is at work in this home.
     """
+    if dry_run:
+        _forget_these(settings, clips, identities, dry_run=True, delete_files=delete_files)
+        return
+    with alone(settings.home):
+        _forget_these(settings, clips, identities, dry_run=False, delete_files=delete_files)
+
+
+def _forget_these(
+    settings: Settings, clips: Sequence[str], identities: Sequence[str], *, dry_run: bool, delete_files: bool
+) -> None:
     store = ShardStore(settings.store_uri)
     unfinished = None if dry_run else read_intent(settings.home)
     if unfinished is not None:
@@ -38,33 +50,41 @@ def run_forget(settings: Settings, clips: Sequence[str], identities: Sequence[st
 def _forget(settings: Settings, store: ShardStore, subject: Subject, *, dry_run: bool) -> None:
     warehouse = Warehouse(settings.warehouse_path, store, comments(TABLES))
     raw_files = raw_paths(subject)
+    tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     with working("looking for models that were trained on them"):
-        models = models_trained_on(subject, Tracking(settings.mlflow_uri, settings.mlflow_artifacts))
+        models = models_trained_on(subject, tracking)
     with working(f"{'looking for' if dry_run else 'forgetting'} {len(subject.clip_ids)} clips"):
         if not dry_run:
             write_intent(settings.home, subject)
-        done = Eraser(settings, store, warehouse, subject, dry_run).run()
+        done = Eraser(settings, store, warehouse, subject, tracking, dry_run).run()
     if not dry_run:
         (settings.home / INTENT).unlink()
     _show(subject, done, models, [str(path) for path in raw_files], settings, dry_run=dry_run)
 
 
 def _show(subject: Subject, done: Erased, models: list[str], raw_files: list[str], settings: Settings, *, dry_run: bool) -> None:
-    would = "would be " if dry_run else ""
+    would, are = ("would be ", "would be ") if dry_run else ("", "are ")
     if dry_run:
         _say("clips", subject.clip_ids)
     else:
         CONSOLE.print(f"{len(subject.clip_ids)} clips are forgotten; a search of all files finds nothing of them")
     _say(f"{would}rewritten", done.rewritten)
     _say(f"{would}removed", done.removed)
+    _say(f"persons who stay and {are}renamed, for their names began like a clip's id", _renamings(subject))
     kept = raw_files if dry_run or not subject.delete_files else []
     fate = "would be deleted" if subject.delete_files else "which stay (--delete-file deletes them)"
     _say(f"their own files, {fate}", kept)
     _say("models that were trained on them: weights do not forget, retire or retrain them", models)
     _say("pictures that MLflow holds: look whether they show them", done.pictures_to_check)
-    if not settings.mlflow_uri.startswith("sqlite:"):
-        _say("not on this machine, look there yourself", [settings.mlflow_uri])
+    elsewhere = [] if settings.mlflow_uri.startswith("sqlite:") else [f"{settings.mlflow_uri}: texts of its runs"]
+    if "://" in settings.store_uri:
+        elsewhere.append(f"{settings.store_uri}: earlier versions of objects, where the bucket keeps them")
+    _say("not on this machine, look there yourself", elsewhere)
     CONSOLE.print("Exports made before, and tables or files that the clips came from, are yours to clean.")
+
+
+def _renamings(subject: Subject) -> list[str]:
+    return [f"{old} is {new}" for old, new in subject.renamed.items()]
 
 
 def _say(what: str, things: Sequence[str]) -> None:

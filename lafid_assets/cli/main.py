@@ -172,7 +172,10 @@ def export(
     form: Annotated[ExportForm, typer.Option("--format", help="A table, or shards with clips and reference pictures.")],
     version: Annotated[str, typer.Option(help="A dataset version, or the beginning of one.")] = "latest",
     allow_licence: Annotated[list[str] | None, typer.Option(help="A licence to pass clips on under; may be repeated.")] = None,
-    skip_refused: Annotated[bool, typer.Option(help="Leave out clips whose licence is not allowed.")] = False,
+    allow_model_licence: Annotated[
+        list[str] | None, typer.Option(help="A licence of models that measured clips, to pass them on under; may be repeated.")
+    ] = None,
+    skip_refused: Annotated[bool, typer.Option(help="Leave out clips whose licence, or a model's, is not allowed.")] = False,
     clips_per_shard: Annotated[int, typer.Option(min=1, help="Size of webdataset's and hf's shards.")] = 500,
     home: Home = None,
 ) -> None:
@@ -185,6 +188,7 @@ def export(
         form,
         version,
         allow_licence or [],
+        allow_model_licence or [],
         skip_refused=skip_refused,
         clips_per_shard=clips_per_shard,
     )

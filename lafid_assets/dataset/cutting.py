@@ -1,12 +1,12 @@
 """Reference faces cut out of a clip and laid into the store as pictures.
 
 Belongs here: one clip's faces -> PNG files, and a shard of them through child processes. Not here: which faces (`references`),
-how head and shoulders are cut (`model.face_processor`).
+how head and shoulders are cut (`model.face_processor`), by which mask (`model.head_mask`).
 
 Two pictures a reference: the face alone (a square of 1.5 times its box, as FaithfulFaces gives it to 6DRepNet), and head and
-shoulders on white (CoFE's face processor) under an oval mask. Both keep the frame's own scale up to 512 px a side; larger ones
-are scaled down to that, nothing is enlarged. They lie at `crops/<first two>/<content hash>/<key>-face.png` and `-head.png`; the
-key is a hash of frame, face and this module's version: what is there is never cut again, and a clip's pictures are one folder.
+shoulders on white (CoFE's face processor). Both keep the frame's own scale up to 512 px a side; larger ones are scaled down to
+that, nothing is enlarged. They lie at `crops/<first two>/<content hash>/<key>-face.png` and `-head.png`; the key is a hash of
+frame, face, mask and this module's version: what is there is never cut again, and a clip's pictures are one folder.
 """
 
 import hashlib
@@ -28,13 +28,13 @@ from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import REFERENCE_CROPS
 from lafid_assets.workers import Done, Ending, map_isolated
+from model.head_mask import MaskChoice, MaskInfo
 from resources.shard_store import ShardStore
 
 FOLDER = "crops"
-MASK = "oval"
 FACE_SCALE = 1.5
 MOST_SIDE_PX = 512
-CUTTING_VERSION = 1
+CUTTING_VERSION = 2
 LEAST_DEADLINE_S = 60.0
 DEADLINE_S_PER_S = 20.0
 
@@ -60,6 +60,7 @@ class CutTask:
     content_sha256: str
     duration_s: float
     faces: tuple[FaceSpot, ...]
+    mask: MaskChoice
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,13 @@ def folder_of(content_sha256: str) -> str:
     return f"{FOLDER}/{content_sha256[:2]}/{content_sha256}"
 
 
-def cut_references(references: pl.DataFrame, clips: pl.DataFrame, store: ShardStore) -> pl.DataFrame:
+def cut_references(references: pl.DataFrame, clips: pl.DataFrame, store: ShardStore, mask: MaskChoice) -> pl.DataFrame:
     """Cut every reference that is not in the store yet; a clip that cannot be opened any more costs its own rows their pictures.
 
     Args:
         references: rows of `references.choose_references`.
         clips: rows of `raw_clips` for these clips.
+        mask: what cuts the heads out.
 
     Returns:
         rows of `reference_crops`.
@@ -91,16 +93,20 @@ def cut_references(references: pl.DataFrame, clips: pl.DataFrame, store: ShardSt
     chosen: dict[str, list[Row]] = {}
     for reference in references.iter_rows(named=True):
         chosen.setdefault(reference["clip_id"], []).append(reference)
-    tasks = [_task(by_clip[clip], rows) for clip, rows in chosen.items() if not _all_there(by_clip[clip], rows, store)]
+    tasks = [
+        _task(by_clip[clip], rows, mask) for clip, rows in chosen.items() if not _all_there(by_clip[clip], rows, store, mask.info)
+    ]
     cut: dict[str, CutClip] = {}
     for index, ending in track(map_isolated(cut_clip, tasks, _deadline_s), "reference_crops", len(tasks)):
         made, task = _cut(ending), tasks[index]
         cut[task.clip_id] = CutClip((), made.status, made.reason, made.detail)
         for row, pictures in zip(chosen[task.clip_id], made.pictures, strict=made.status == Status.OK):
-            for path, png in zip(_paths(task.content_sha256, row), pictures, strict=True):
+            for path, png in zip(_paths(task.content_sha256, row, mask.info), pictures, strict=True):
                 store.write_bytes(path, png)
     return REFERENCE_CROPS.frame(
-        _row(row, by_clip[clip]["content_sha256"], cut.get(clip, CutClip(()))) for clip, rows in chosen.items() for row in rows
+        _row(row, by_clip[clip]["content_sha256"], cut.get(clip, CutClip(())), mask)
+        for clip, rows in chosen.items()
+        for row in rows
     )
 
 
@@ -113,22 +119,23 @@ def cut_clip(task: CutTask) -> CutClip:
         if content_sha256(path) != task.content_sha256:
             raise ClipError(Reason.UNREADABLE, f"{task.path} has changed since raw_clips: materialize raw_clips again")
         frames = frames_at(path, {spot.frame_index for spot in task.faces})
-        return CutClip(tuple(_pictures(frames[spot.frame_index], spot) for spot in task.faces))
+        return CutClip(tuple(_pictures(frames[spot.frame_index], spot, task.mask) for spot in task.faces))
     except ClipError as error:
         return CutClip((), Status.ERROR, error.reason, error.detail)
     except OSError as error:
         return CutClip((), Status.ERROR, Reason.UNREADABLE, f"the file cannot be read: {error.strerror}")
 
 
-def _pictures(frame: NDArray[np.uint8], spot: FaceSpot) -> tuple[bytes, bytes]:
+def _pictures(frame: NDArray[np.uint8], spot: FaceSpot, mask: MaskChoice) -> tuple[bytes, bytes]:
     from model.face_engine.crops import square_crop
     from model.face_processor import head_and_shoulders
+    from model.head_mask import open_mask
 
     face = square_crop(frame, spot.box_xyxy_px, FACE_SCALE)
     if face is None:
         raise ClipError(Reason.ENGINE_FAILED, f"the face box in frame {spot.frame_index} has no area")
     landmarks = np.asarray(spot.landmarks_px, np.float32).reshape(-1, 2)
-    return _png(face), _png(head_and_shoulders(frame, spot.box_xyxy_px, landmarks))
+    return _png(face), _png(head_and_shoulders(frame, spot.box_xyxy_px, open_mask(mask), landmarks))
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:
@@ -141,10 +148,10 @@ def _png(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _task(clip: Row, rows: list[Row]) -> CutTask:
+def _task(clip: Row, rows: list[Row], mask: MaskChoice) -> CutTask:
     faces = tuple(FaceSpot(row["frame_index"], _box(row), tuple(row["landmarks_px"])) for row in rows)
     duration_s = clip["duration_s"] or 0.0
-    return CutTask(clip["clip_id"], Path(clip["clip_root"]), clip["path"], clip["content_sha256"], duration_s, faces)
+    return CutTask(clip["clip_id"], Path(clip["clip_root"]), clip["path"], clip["content_sha256"], duration_s, faces, mask)
 
 
 def _deadline_s(task: CutTask) -> float:
@@ -159,21 +166,22 @@ def _box(row: Row) -> tuple[float, float, float, float]:
     return row["box_x1"], row["box_y1"], row["box_x2"], row["box_y2"]
 
 
-def _paths(content: str, row: Row) -> tuple[str, str]:
+def _paths(content: str, row: Row, mask: MaskInfo) -> tuple[str, str]:
     face = [row["frame_index"], row["face_index"], _box(row), row["landmarks_px"]]
-    facts = [CUTTING_VERSION, MASK, FACE_SCALE, MOST_SIDE_PX, *face]
+    facts = [CUTTING_VERSION, mask.model_dump(), FACE_SCALE, MOST_SIDE_PX, *face]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     return f"{folder_of(content)}/{key}-face.png", f"{folder_of(content)}/{key}-head.png"
 
 
-def _all_there(clip: Row, rows: list[Row], store: ShardStore) -> bool:
+def _all_there(clip: Row, rows: list[Row], store: ShardStore, mask: MaskInfo) -> bool:
     folder = folder_of(clip["content_sha256"])
     there = {f"{folder}/{name}" for name in store.list_files(folder)}
-    return all(path in there for row in rows for path in _paths(clip["content_sha256"], row))
+    return all(path in there for row in rows for path in _paths(clip["content_sha256"], row, mask))
 
 
-def _row(row: Row, content: str, clip: CutClip) -> dict[str, Any]:
+def _row(row: Row, content: str, clip: CutClip, mask: MaskChoice) -> dict[str, Any]:
     known = {column.name: row[column.name] for column in REFERENCE_CROPS.columns if column.name in row}
-    face, head = _paths(content, row) if clip.status == Status.OK else (None, None)
+    face, head = _paths(content, row, mask.info) if clip.status == Status.OK else (None, None)
     outcome = {"status": clip.status, "reason": clip.reason, "detail": clip.detail}
-    return known | outcome | {"face_path": face, "head_path": head, "mask": MASK}
+    cut_by = {"mask": mask.info.name, "mask_sha256": mask.info.sha256, "mask_licence": mask.licence}
+    return known | outcome | cut_by | {"face_path": face, "head_path": head}

@@ -47,11 +47,21 @@ READS = (
     REFERENCE_CROPS,
 )
 COLUMNS_READ = {
-    SPEECH_INFO.name: ("clip_id", "has_audio", "transcriber", "status", "reason"),
+    SPEECH_INFO.name: (
+        "clip_id",
+        "has_audio",
+        "engine",
+        "engine_licence",
+        "transcriber",
+        "transcriber_licence",
+        "status",
+        "reason",
+    ),
     FACE_INFO.name: face_tracks.FACE_COLUMNS,
     FACE_FRAMES.name: face_tracks.FRAME_COLUMNS,
 }
 """Of a table whose greater part does not concern the dataset."""
+MODELS_BESIDE = ("has_audio", "lip_engine", "lip_engine_licence", "transcriber", "transcriber_licence", "mask", "mask_licence")
 VOICE_DETECTOR = "silero-vad: MIT"
 
 
@@ -167,7 +177,7 @@ def _join(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         .join(_references(crops), on="clip_id")
         .join(_face_tracks(tables, kept), on="clip_id")
         .join(cross_references(crops.select("clip_id", "reference_index"), identities), on="clip_id")
-        .join(tables[SPEECH_INFO.name].select("clip_id", "has_audio", "transcriber"), on="clip_id")
+        .join(_models_beside(tables), on="clip_id")
     )
     lost = kept.join(joined, on="clip_id", how="anti")["clip_id"].sort()
     if len(lost):
@@ -175,13 +185,20 @@ def _join(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             f"{len(lost)} kept clips, the first {lost[0]}, have no identity or no reference face: "
             "materialize identity_clusters again"
         )
-    return joined.with_columns(model_licences=_model_licences()).drop("has_audio", "transcriber")
+    return joined.with_columns(model_licences=_model_licences()).drop(MODELS_BESIDE)
 
 
 def _references(crops: pl.DataFrame) -> pl.DataFrame:
     fields = [field.name for field in REFERENCE.fields]
     listed = crops.sort("clip_id", "reference_index").select("clip_id", references=pl.struct(fields).cast(REFERENCE))
     return listed.group_by("clip_id", maintain_order=True).agg("references")
+
+
+def _models_beside(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """`clip_id` and `MODELS_BESIDE`: what measured a clip beside the face engine of `face_clips`."""
+    crops = tables[REFERENCE_CROPS.name].select("clip_id", "mask", "mask_licence").unique("clip_id")
+    speech = tables[SPEECH_INFO.name].rename({"engine": "lip_engine", "engine_licence": "lip_engine_licence"})
+    return speech.join(crops, on="clip_id", how="left").select("clip_id", *MODELS_BESIDE)
 
 
 def _face_tracks(tables: Mapping[str, pl.DataFrame], kept: pl.DataFrame) -> pl.DataFrame:
@@ -191,9 +208,8 @@ def _face_tracks(tables: Mapping[str, pl.DataFrame], kept: pl.DataFrame) -> pl.D
 
 def _model_licences() -> pl.Expr:
     heard = pl.when("has_audio").then(pl.lit(VOICE_DETECTOR))
-    model = pl.col("transcriber").is_not_null() & ~pl.col("transcriber").str.starts_with("file:")
-    written = pl.when(model).then(pl.format("{}: unstated", "transcriber"))
-    return pl.concat_list(pl.format("{}: {}", "engine", "engine_licence"), heard, written).list.drop_nulls().list.sort()
+    named = [pl.format("{}: {}", model, f"{model}_licence") for model in ("engine", "lip_engine", "transcriber", "mask")]
+    return pl.concat_list(*named, heard).list.drop_nulls().list.unique().list.sort()
 
 
 def _columns(table: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:

@@ -30,7 +30,7 @@ VERSIONED = (
     "engine_version",
 )
 OUTCOME = ("clip_id", "status", "step", "reason")
-DECIDED_BY = ("policy", "policy_settings", "fingerprint", "transcriber")
+DECIDED_BY = ("policy", "policy_settings", "fingerprint", "transcriber", "mask", "mask_sha256")
 """Columns of the per-clip tables that name a policy, its thresholds, or a model with its settings."""
 ROWS, OUTCOMES = "lafid_dataset.parquet", "outcomes.parquet"
 

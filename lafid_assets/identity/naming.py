@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from lafid_assets.dataset.splits import inherited_key
 
+NAME_CHARS = 12
+
 
 class Known(NamedTuple):
     """What a clip's person was called the last time, and what its split was drawn from."""
@@ -51,6 +53,11 @@ def name_groups(members: Sequence[Sequence[str]], earlier: Mapping[str, Known]) 
     return Named(tuple(names), tuple(keys))
 
 
+def name_after(clip_id: str) -> str:
+    """What a person is called whom this clip named, but for a number that may follow; `lafid forget` looks for it."""
+    return f"person-{clip_id[:NAME_CHARS]}"
+
+
 class _FreshNames:
     """Names that nobody has had: after the smallest clip, with a number where that is not enough."""
 
@@ -59,7 +66,7 @@ class _FreshNames:
         self._next = defaultdict[str, count](lambda: count(2))
 
     def by(self, clip_id: str) -> str:
-        stem = name = f"person-{clip_id[:12]}"
+        stem = name = name_after(clip_id)
         while name in self._used:
             name = f"{stem}-{next(self._next[stem])}"
         self._used.add(name)

@@ -71,7 +71,8 @@ def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tra
     version = tracking.find_version(config.model_name, checkpoint["checkpoint_sha256"])
     if version is None:
         dataset = store.read_table(LAFID_DATASET.name)
-        licences = sorted({*dataset["licence"], *dataset["engine_licence"]})
+        models = dataset["model_licences"].explode().drop_nulls().str.split(": ").list.last()
+        licences = sorted({*dataset["licence"], *dataset["engine_licence"], *models})
         tags = lineage_tags(checkpoint, licences, run_id) | {"lafid.gate": gate}
         model_uri = _logged_model(checkpoint, evaluation, tags, config.model_name, store, tracking)
         version = RegisteredVersion(config.model_name, register(model_uri, config.model_name, tags))

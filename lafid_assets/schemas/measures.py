@@ -166,6 +166,12 @@ SPEECH_INFO = TableSchema(
         Column("voice_share", F64, "voiced time / audio time", nullable=True, minimum=0, maximum=1.001),
         Column("segments", pl.List(SEGMENT), "transcript; NULL where no speech model is at hand", nullable=True),
         Column("transcriber", STR, "speech model that made the transcript, or file: <name>", nullable=True),
+        Column(
+            "transcriber_licence",
+            STR,
+            "licence of that model; NULL without one, unstated of a folder of one's own",
+            nullable=True,
+        ),
         Column("transcriber_reason", STR, "why this one, or none", nullable=True),
         Column("mouth_times_s", pl.List(F64), "times at which the mouth was looked at", nullable=True),
         Column(

@@ -19,6 +19,7 @@ from lafid_assets.schemas.columns import (
     STATUSES,
     STR,
 )
+from model.head_mask import MASKS
 
 REFERENCE = pl.Struct(
     {
@@ -38,6 +39,7 @@ REFERENCE = pl.Struct(
         "face_path": STR,
         "head_path": STR,
         "mask": STR,
+        "mask_sha256": STR,
     }
 )
 FACE_PLACE = pl.Struct({"time_s": F64, "box_x1": F32, "box_y1": F32, "box_x2": F32, "box_y2": F32})
@@ -45,7 +47,6 @@ CACHED_PART = pl.Struct({"part": STR, "key": STR, "shard": STR})
 CROSS_REFERENCE = pl.Struct({"clip_id": STR, "reference_index": I16})
 OUTCOME_COUNT = pl.Struct({"status": STR, "step": STR, "reason": STR, "clips": I64})
 
-MASKS = ("oval",)
 PUBLISHED = ("last", "best")
 
 REFERENCE_CROPS = TableSchema(
@@ -73,7 +74,9 @@ REFERENCE_CROPS = TableSchema(
             "face_path", STR, "PNG in the store: the face, a square 1.5 times the box; NULL where cutting failed", nullable=True
         ),
         Column("head_path", STR, "PNG in the store: head and shoulders on white; NULL where cutting failed", nullable=True),
-        Column("mask", STR, "what cut the head out: oval, or the name of a segmentation model", one_of=MASKS),
+        Column("mask", STR, "what cut the head out: oval, or the name of a matting network", one_of=MASKS),
+        Column("mask_sha256", STR, "hash of that network's weights; NULL of the oval", nullable=True),
+        Column("mask_licence", STR, "their licence; NULL of the oval", nullable=True),
         *OUTCOME,
     ),
 )
@@ -123,7 +126,9 @@ LAFID_DATASET = TableSchema(
         Column("licence", STR, "the licence of that dataset"),
         GATE,
         Column(
-            "model_licences", pl.List(STR), "`<model>: <licence>` of what measured the clip and whose terms are known, sorted"
+            "model_licences",
+            pl.List(STR),
+            "`<model>: <licence>` of what measured the clip, wrote down its words and cut out its heads, sorted",
         ),
         Column("dataset_version", STR, "hash over contents, decisions, captions, splits and references"),
     ),

@@ -4,9 +4,9 @@ Belongs here: the checks, all deterministic and all ours. Not here: asking the m
 speech (`caption_rules`).
 
 What a rewritten caption must keep is what the rules leave of the original: all of it but claims that contradict the speaking
-status. Facts are compared as words: content words by their stem, and some kinds without any tolerance: numbers, colours, sides,
-who is a man or a woman, names, and how often something is denied. A paraphrase in other words therefore fails, and the clip keeps
-the rules' caption: a lost refinement costs less than a wrong fact.
+status. Facts are compared as words: content words by their stem, whatever their form, spelling or punctuation, and some kinds
+without any tolerance: numbers, colours and what they belong to, sides, who is a man or a woman, names, and how often something is
+denied. A paraphrase in other words fails, and the clip keeps the rules' caption: a lost refinement costs less than a wrong fact.
 """
 
 import re
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from lafid_assets.speech.caption import refine_caption
-from lafid_assets.speech.caption_facts import AROUND_SPEECH, STRICT, content, denials, figures, lowered, names, of_kind
+from lafid_assets.speech.caption_facts import AROUND_SPEECH, STRICT, coloured, content, denials, figures, lowered, names, of_kind
 from lafid_assets.speech.caption_rules import SILENT_FACE, SILENT_SOUND, SPEAKING, Cut, cut
 from lafid_assets.speech.speaking_status import SpeakingStatus
 
@@ -132,6 +132,9 @@ def _lost_or_added(rest: str, caption: str, facts: Facts, limits: RewriteLimits)
         known = of_kind(facts.caption, words)
         if known - of_kind(caption, words) or of_kind(rest, words) - known:
             return f"facts_changed: {kind}"
+    painted = coloured(facts.caption)
+    if any(thing in painted and not colours <= painted[thing] for thing, colours in coloured(caption).items()):
+        return "facts_changed: colours"
     if figures(facts.caption) - figures(caption) or figures(rest) - figures(facts.caption):
         return "facts_changed: numbers"
     if not denials(rest) <= denials(facts.caption) <= denials(caption):

@@ -22,6 +22,8 @@ from lafid_assets.speech.speaking_status import SpeakingStatus
 
 UNANSWERED = "no answer: "
 """How a reason begins when the same question may well be answered next time."""
+BY_MODEL = "llm: "
+"""How `rewriter` begins where a model's answer stands."""
 ACCEPTED = "answer accepted"
 _MOST_TRANSCRIPT_CHARS = 600
 _FENCE = re.compile(r"^```(?:json)?\s*\n(.*)\n```$", re.DOTALL)
@@ -86,7 +88,7 @@ def rewrite(task: RewriteTask, endpoint: ChatEndpoint, limits: RewriteLimits) ->
     wrong = fault(proposed, facts, limits)
     if wrong is not None:
         return task.rules, f"answer refused: {wrong}"
-    model = f"llm: {endpoint.settings.model}"
+    model = f"{BY_MODEL}{endpoint.settings.model}"
     return RefinedCaption(proposed.caption, proposed.sentence, task.rules.removed, task.rules.kept, model), ACCEPTED
 
 

@@ -31,7 +31,7 @@ from resources.face_engine import EngineChoice, engine_reason, face_engine_info,
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
-STEP = Step(writes=(SPEECH_INFO,), reads=(RAW_CLIPS.name, ID_CONSISTENT_CLIPS.name), group="speech", code_version="2")
+STEP = Step(writes=(SPEECH_INFO,), reads=(RAW_CLIPS.name, ID_CONSISTENT_CLIPS.name), group="speech", code_version="3")
 LEAST_DEADLINE_S = 60.0
 DEADLINE_PER_CLIP_S = 20.0
 
@@ -130,7 +130,11 @@ def measure_shard(
     measured: dict[str, dict[str, Any]] = {}
     endings = map_isolated(measure_task, tasks, _deadline_s)
     for index, ending in track(endings, f"speech_info {clips['shard'][0]}" if rows else "speech_info", len(tasks)):
-        source = {"transcriber_reason": "the file holds it" if tasks[index].given else whisper.reason}
+        given = tasks[index].given is not None
+        source = {
+            "transcriber_reason": "the file holds it" if given else whisper.reason,
+            "transcriber_licence": None if given else whisper.licence,
+        }
         measured[kept[index]["clip_id"]] = source | _outcome(ending)
     engine = _engine_columns(choice)
     return SPEECH_INFO.frame(_row(row, measured.get(row["clip_id"])) | engine for row in rows)

@@ -3,7 +3,7 @@
 Belongs here: the asset, its config, and the endpoints that it may ask. Not here: the rows (`tagging`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -16,7 +16,7 @@ from lafid_assets.speech.answer_cache import AnswerCache
 from lafid_assets.speech.caption_validation import RewriteLimits
 from lafid_assets.speech.chat_endpoint import ChatEndpoint, EndpointSettings
 from lafid_assets.speech.frame_captions import FrameCaption, FrameCaptionSettings, describe_all
-from lafid_assets.speech.llm_rewriter import UNANSWERED
+from lafid_assets.speech.llm_rewriter import BY_MODEL, UNANSWERED
 from lafid_assets.speech.speaking_status import SpeechPolicy
 from lafid_assets.speech.tagging import tag_clips, without_caption
 from lafid_assets.speech.transcript_gates import TranscriptGates
@@ -81,6 +81,8 @@ def speech_tagged_clips(
     clips = store.read_table(RAW_CLIPS.name, shard).select("clip_id", "caption", "clip_root", "path", "duration_s")
     cache = AnswerCache.of_home(Settings.from_environment().home)
     rewriter = None if config.caption_llm is None else ChatEndpoint(config.caption_llm, cache)
+    if rewriter is None and (told := captions_at_stake(store, [shard])):
+        context.log.warning(told)
     describer = None if config.caption_frames_model is None else ChatEndpoint(config.caption_frames_model, cache)
     return STEP.materialize(
         context,
@@ -114,6 +116,20 @@ def _tag(
         None if config.caption_llm is None else config.caption_llm.limits,
         described,
         "" if describer is None else describer.settings.model,
+    )
+
+
+def captions_at_stake(store: ShardStore, shards: Sequence[str]) -> str:
+    """What a run without `caption_llm` is about to do to captions that a language model wrote; empty where there are none."""
+    known = [shard for shard in store.partitions(SPEECH_TAGGED_CLIPS.name) if shard in shards]
+    columns = [store.read_table(SPEECH_TAGGED_CLIPS.name, shard, columns=["rewriter"])["rewriter"] for shard in known]
+    by_model = [writer for column in columns for writer in column.drop_nulls() if writer.startswith(BY_MODEL)]
+    if not by_model:
+        return ""
+    writers = ", ".join(sorted(set(by_model)))
+    return (
+        f"{len(by_model)} captions were written by {writers} and no language model is named now: rules write them again. "
+        "The answers are kept; naming the model again brings them back and asks nothing twice"
     )
 
 

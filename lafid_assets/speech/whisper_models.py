@@ -13,6 +13,7 @@ from model.model_store.store import ModelStore
 
 AUTO, NONE = "auto", "none"
 WEIGHTS = "model.bin"
+UNSTATED = "unstated"
 
 
 class WhisperUnknown(ValueError):
@@ -26,11 +27,13 @@ class WhisperChoice:
     Attributes:
         folder: None where nothing is transcribed.
         sha256: over its weights; None without a model.
+        licence: of its weights, as the registry has it; `unstated` of a folder of one's own, None without a model.
     """
 
     folder: Path | None
     sha256: str | None
     reason: str
+    licence: str | None = None
 
 
 def choose_whisper(whisper: str, whisper_dir: Path | None, store: ModelStore) -> WhisperChoice:
@@ -47,7 +50,7 @@ def choose_whisper(whisper: str, whisper_dir: Path | None, store: ModelStore) ->
     """
     if whisper_dir is not None:
         WhisperTranscriber(whisper_dir)
-        return WhisperChoice(whisper_dir, sha256_file(whisper_dir / WEIGHTS), "whisper_dir names the model")
+        return WhisperChoice(whisper_dir, sha256_file(whisper_dir / WEIGHTS), "whisper_dir names the model", UNSTATED)
     if whisper == NONE:
         return WhisperChoice(None, None, "no transcript was asked for")
     names = [entry.name for entry in REGISTRY if entry.kind is Kind.WHISPER]
@@ -64,4 +67,4 @@ def choose_whisper(whisper: str, whisper_dir: Path | None, store: ModelStore) ->
 def _chosen(store: ModelStore, name: str, reason: str) -> WhisperChoice:
     model = store.require(name)
     [(_, weights)] = model.networks(Kind.WHISPER)
-    return WhisperChoice(model.folder, weights.sha256, reason)
+    return WhisperChoice(model.folder, weights.sha256, reason, str(model.entry.licence))

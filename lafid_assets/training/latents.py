@@ -154,6 +154,8 @@ def _entry(clip: Row, cached: _Cached, size: ClipSize, encoders: "ClipEncoders",
         face_engine_version=clip["engine_version"],
         base_sha256=encoders.base.info.sha256,
         encoders_fingerprint=encoders.fingerprint,
+        mask=clip["references"][0]["mask"],
+        mask_sha256=clip["references"][0]["mask_sha256"],
     )
     return ClipEntry(meta, clip["split"], {part: Place(key, shards.place(key)) for part, key in cached.keys.items()})
 

@@ -19,6 +19,7 @@ from lafid_assets.faces.sampling import frames_at
 from lafid_assets.ingest.media_probe import content_sha256, resolve
 from lafid_assets.outcomes import ClipError, Reason
 from model.presets import Bucket, ClipSize
+from resources.face_engine import model_store
 
 if TYPE_CHECKING:
     from model.encoders import ClipEncoders
@@ -56,7 +57,7 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, encoders: "ClipEncoders")
 
     footage = _Footage(clip, size, bucket)
     references = clip["references"][: size.views]
-    spots = [[one["frame_index"], _box(one), one["landmarks_px"]] for one in references]
+    spots = [[one["frame_index"], _box(one), one["landmarks_px"], one["mask"], one["mask_sha256"]] for one in references]
     window = cut_window(clip["height"], clip["width"], bucket.height, bucket.width, footage.centre_xy_px)
     seen_px = [round(side, 3) for side in window]
     cut = [*bucket, size.fps, seen_px]
@@ -172,13 +173,23 @@ class _Footage:
 
     @cached_property
     def crops(self) -> list[Picture]:
-        """Head and shoulders of every view, cut as a user's photo is."""
+        """Head and shoulders of every view, cut as a user's photo is, by the mask that `reference_crops` used.
+
+        Raises:
+            MaskUnusable: its network is not in the model store any more.
+        """
         from model.face_processor import head_and_shoulders
+        from model.head_mask import MaskInfo, mask_of
 
         references = self._clip["references"][: self._size.views]
         frames = frames_at(self._path, {reference["frame_index"] for reference in references})
         return [
-            head_and_shoulders(frames[one["frame_index"]], _box(one), np.array(one["landmarks_px"], np.float32).reshape(-1, 2))
+            head_and_shoulders(
+                frames[one["frame_index"]],
+                _box(one),
+                mask_of(MaskInfo(name=one["mask"], sha256=one["mask_sha256"]), model_store()),
+                np.array(one["landmarks_px"], np.float32).reshape(-1, 2),
+            )
             for one in references
         ]
 

@@ -39,6 +39,8 @@ class Network:
         if len(self.outputs) != 1:
             return None
         width = self.outputs[0][-1]
+        if sides[1] == 3 and len(self.outputs[0]) == 4 and self.outputs[0][1] == 1:
+            return Kind.MATTING
         if sides[1:] == (3, 112, 112) and len(self.outputs[0]) == 2 and width:
             return Kind.ARCFACE
         if sides[1:] == (3, 64, 64) and width == 3:

@@ -46,6 +46,7 @@ class Kind(StrEnum):
     FSANET = "fsanet"
     FACE_MESH = "face_mesh"
     LANDMARKS_106 = "2d106"
+    MATTING = "matting"
     WHISPER = "whisper"
     VISION = "vision"
 
@@ -62,6 +63,7 @@ TASKS = {
     Kind.FSANET: "head pose",
     Kind.FACE_MESH: "mouth",
     Kind.LANDMARKS_106: "mouth",
+    Kind.MATTING: "head mask",
     Kind.WHISPER: "transcript",
     Kind.VISION: "semantic encoder",
 }
@@ -268,6 +270,21 @@ REGISTRY: tuple[ModelEntry, ...] = (
         licence=Licence.RESEARCH,
         source="InsightFace coordinate regression, 106 points; part of the packs, from which it is taken where one is present",
         input="N x 3 x 192 x 192 to 106 points",
+    ),
+    ModelEntry(
+        name="modnet",
+        kind=Kind.MATTING,
+        files=(
+            ModelFile(
+                name="modnet_photographic_portrait_matting.onnx",
+                url="https://huggingface.co/Xenova/modnet/resolve/fa2fa546052fba4c08921230a26cc69a333fca12/onnx/model.onnx",
+                size_bytes=25_888_640,
+            ),
+        ),
+        licence=Licence.APACHE_2,
+        source="ZHKKKe/MODNet, portrait matting (Ke et al. 2020), as ONNX by Xenova",
+        input="N x 3 x H x W RGB in -1..1, any multiple of 32 (512 is used), to N x 1 x H x W opacity in 0..1",
+        inference="not run here with the published weights, which have not been at hand",
     ),
     _whisper("tiny"),
     _whisper("base"),

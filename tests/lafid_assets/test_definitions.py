@@ -6,7 +6,9 @@ import pytest
 from lafid_assets.definitions import ASSETS, build_defs, defs
 from lafid_assets.jobs import DATASET, PER_SHARD, RELEASE
 from lafid_assets.schemas import BY_NAME
+from resources.home_lock import HomeBusy, alone
 from resources.settings import Settings
+from resources.warehouse import Warehouse
 
 UPSTREAM = {
     "raw_clips": set(),
@@ -125,3 +127,26 @@ def test_entry_point_of_the_workspace_loads(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_resources_can_be_replaced(settings: Settings) -> None:
     assert build_defs(settings, {"store": "another"}).resources["store"] == "another"
+
+
+def test_a_run_keeps_others_from_being_alone_in_the_home(settings: Settings) -> None:
+    """As long as an asset is at work, and no longer."""
+    told: list[str] = []
+
+    @dg.asset(required_resource_keys={"warehouse"})
+    def working(context: dg.AssetExecutionContext) -> None:
+        with pytest.raises(HomeBusy, match="a run is at work in") as busy, alone(settings.home):
+            pass
+        told.append(str(busy.value))
+        assert isinstance(context.resources.warehouse, Warehouse)
+
+    resources = build_defs(settings).resources
+    assert dg.materialize([working], resources={"warehouse": (resources or {})["warehouse"]}).success
+    assert told
+    with alone(settings.home):
+        pass
+
+
+def test_every_asset_uses_what_holds_the_home(loaded: dg.Definitions) -> None:
+    for asset in ASSETS:
+        assert "warehouse" in asset.required_resource_keys

@@ -94,6 +94,8 @@ def test_no_clips_names_the_remedy(clip_list: Path, tmp_path: Path) -> None:
         ("face engine other, clip clip-0 has stub", {"face_engine": "other"}),
         ("base 000000000000, clip clip-0 has", {"base_sha256": "0" * 64}),
         ("encoders 000000000000, clip clip-0 has", {"encoders_fingerprint": "0" * 64}),
+        ("head mask modnet, clip clip-0 has oval", {"mask": "modnet"}),
+        ("head mask's weights 000000000000, clip clip-0 has none", {"mask_sha256": "0" * 64}),
     ],
 )
 def test_clips_that_do_not_belong_together_are_named(

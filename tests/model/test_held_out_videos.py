@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.checkpoint import Manifest, read_manifest
+from model.head_mask import MaskInfo
 from model.held_out_videos import SAMPLING_STEPS, draw_held_out, live_pipeline
 from model.kept_checkpoints import CHECKPOINTS
 from model.pipeline import load
@@ -109,7 +110,7 @@ def test_afterwards_the_model_is_as_it_was_even_if_drawing_fails(
     fused: Callable[..., FusedModel], quick: Quick, stub_engine: Callable
 ) -> None:
     fresh = fused(trainable="adapter_and_lora")
-    manifest = SimpleNamespace(preset=quick(precision="bfloat16"))
+    manifest = SimpleNamespace(preset=quick(precision="bfloat16"), head_mask=MaskInfo())
     before = {name: value.clone() for name, value in fresh.trainable().items()}
     with suppress(ZeroDivisionError), live_pipeline(fresh, manifest, stub_engine()):
         assert "forward" in fresh.base.transformer.__dict__

@@ -15,7 +15,12 @@ from model.base import load_base
 from model.checkpoint import CheckpointError, EmbeddingSource, Manifest, read_manifest, write_checkpoint
 from model.encoders import ClipEncoders
 from model.face_processor import FaceError
+from model.files import sha256_file
+from model.head_mask import MaskInfo, MaskUnusable
 from model.metrics import psnr
+from model.model_store.install import install
+from model.model_store.registry import Kind
+from model.model_store.store import ModelStore
 from model.pipeline import InputError, LafidPipeline, load
 from model.presets import Preset
 from model.sizes import SizeError
@@ -118,6 +123,29 @@ def test_another_engines_embeddings_are_refused(checkpoint_dir: Path, base_dir: 
         load(checkpoint_dir, base_dir, "cpu", engine)
     with pytest.raises(CheckpointError, match="no face engine here is named 'stub'"):
         load(checkpoint_dir, base_dir, "cpu")
+
+
+def test_a_face_is_cut_out_as_in_training_or_not_at_all(
+    checkpoint_dir: Path,
+    base_dir: Path,
+    stub_engine: Callable,
+    image: Image.Image,
+    tmp_path: Path,
+    write_network: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LAFID_MODELS", str(tmp_path / "models"))
+    by_oval = load(checkpoint_dir, base_dir, "cpu", stub_engine()).face(image).crop
+    network = write_network(tmp_path / "matting.onnx", Kind.MATTING, 0.5)
+    mask = MaskInfo(name="modnet", sha256=sha256_file(network))
+    manifest = read_manifest(checkpoint_dir).model_copy(update={"head_mask": mask})
+    (checkpoint_dir / "lafid.json").write_text(manifest.model_dump_json())
+    with pytest.raises(MaskUnusable, match="cut out by modnet .*lafid models fetch modnet"):
+        load(checkpoint_dir, base_dir, "cpu", stub_engine())
+    install(ModelStore(tmp_path / "models"), "modnet", [network])
+    by_network = load(checkpoint_dir, base_dir, "cpu", stub_engine()).face(image).crop
+    assert not np.array_equal(by_network, by_oval)
+    assert by_network.min() >= 127, "half white"
 
 
 def test_a_prompt_that_is_cut_says_where(pipeline: LafidPipeline, image: Image.Image, caplog: pytest.LogCaptureFixture) -> None:

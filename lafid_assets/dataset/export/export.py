@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lafid_assets.dataset.export.formats import CARD, FORMATS, ExportFormat, Part, dataset_card, plan
-from lafid_assets.dataset.export.licences import DEFAULT_ALLOWED, require_allowed, split_by_licence
+from lafid_assets.dataset.export.licences import DEFAULT_ALLOWED, DEFAULT_ALLOWED_MODELS, require_allowed, split_by_licence
 from lafid_assets.dataset.export.samples import to_release
 from lafid_assets.dataset.versions import KeptVersion
 from lafid_assets.progress import track
@@ -52,12 +52,14 @@ class ExportManifest(BaseModel):
     dataset_version: str
     complete: bool
     clips: int
-    refused_clips: int = Field(description="Left out for their licence")
+    refused_clips: int = Field(description="Left out for their licence or that of a model")
     erased_clips: int = Field(description="Of the version, taken out by `lafid forget` before this export")
     licences: tuple[str, ...]
     also_allowed: tuple[str, ...] = Field(description="Beside the default allow-list, by whoever made this export")
     default_allowed: tuple[str, ...] = DEFAULT_ALLOWED
     model_licences: tuple[str, ...] = Field(description="Of the models that measured the clips")
+    also_allowed_models: tuple[str, ...] = Field(description="Beside the default allow-list of models")
+    default_allowed_models: tuple[str, ...] = DEFAULT_ALLOWED_MODELS
     files: tuple[ExportedFile, ...]
 
     def write(self, folder: Path) -> None:
@@ -73,6 +75,7 @@ def export_version(
     store: ShardStore,
     *,
     also_allowed: Sequence[str] = (),
+    also_allowed_models: Sequence[str] = (),
     skip_refused: bool = False,
     clips_per_shard: int = DEFAULT_CLIPS_PER_SHARD,
 ) -> ExportManifest:
@@ -85,7 +88,7 @@ def export_version(
         ExportBroken: a file does not read back as it was written.
     """
     form = FORMATS[format_name]
-    rows, refused = split_by_licence(version.rows, also_allowed)
+    rows, refused = split_by_licence(version.rows, also_allowed, also_allowed_models)
     if not skip_refused:
         require_allowed(refused)
     known = _finished(destination, format_name, version.facts["dataset_version"])
@@ -95,11 +98,12 @@ def export_version(
         dataset_version=version.facts["dataset_version"],
         complete=False,
         clips=rows.height,
-        refused_clips=refused.height,
+        refused_clips=version.rows.height - rows.height,
         erased_clips=version.facts["erased_clips"],
         licences=tuple(sorted(rows["licence"].unique())),
         also_allowed=tuple(also_allowed),
         model_licences=tuple(sorted(rows["model_licences"].explode().drop_nulls().unique())),
+        also_allowed_models=tuple(also_allowed_models),
         files=(),
     )
     for part in track(parts, f"export {format_name}", len(parts)):
@@ -108,7 +112,7 @@ def export_version(
         manifest.write(destination)
     if format_name == "hf":
         with whole_file(destination / CARD) as temporary:
-            temporary.write_text(dataset_card(parts, manifest.licences, manifest.dataset_version))
+            temporary.write_text(dataset_card(parts, manifest.licences, manifest.model_licences, manifest.dataset_version))
     _remove_stale(destination, known, manifest)
     check_export(destination, manifest)
     manifest = manifest.model_copy(update={"complete": True})

@@ -70,14 +70,15 @@ def plan(form: ExportFormat, released: pl.DataFrame, rows: pl.DataFrame, clips_p
     return parts
 
 
-def dataset_card(parts: Iterable[Part], licences: Iterable[str], version: str) -> str:
+def dataset_card(parts: Iterable[Part], licences: Iterable[str], model_licences: Iterable[str], version: str) -> str:
     """The README of an hf folder: its splits, in the form that `datasets` reads."""
     splits = sorted({part.released["split"][0] for part in parts})
     files = "".join(f"  - split: {split}\n    path: data/{split}-*.parquet\n" for split in splits)
     return (
         f"---\nlicense: other\nlicense_name: {json.dumps(', '.join(licences))}\nconfigs:\n- config_name: default\n"
         f"  data_files:\n{files}---\n\n# LaFID dataset {version}\n\nClips of turning heads with captions, reference faces and "
-        'their angles. The column `video` holds `{bytes, path}`; `dataset.cast_column("video", datasets.Video())` decodes it.\n'
+        'their angles. The column `video` holds `{bytes, path}`; `dataset.cast_column("video", datasets.Video())` decodes it, by '
+        f"torchcodec.\n\nMeasured by: {'; '.join(model_licences) or 'nothing'}. Their terms bind whoever uses the measures.\n"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.ingest.media_probe import resolve
+from lafid_assets.ingest.openhumanvid import VIDEO_SUFFIXES
 from lafid_assets.outcomes import ClipError
 from resources.shard_store import ShardStore
 
@@ -84,7 +85,9 @@ def read_clip(row: Mapping[str, Any]) -> tuple[str, bytes]:
     if path is None or content is None or hashlib.sha256(content).hexdigest() != row["content_sha256"]:
         what = "is missing" if path is None else "has changed since it was curated"
         raise ClipGone(f"the file {row['path']} of clip {row['clip_id']} {what}: put it back, or curate the folder again")
-    return path.suffix.lower() or ".mp4", content
+    # Released clips have no suffix; after a dot in a name comes anything, of which archives would make a name of their own.
+    suffix = path.suffix.lower()
+    return suffix if suffix and suffix in VIDEO_SUFFIXES else ".mp4", content
 
 
 def read_pictures(row: Mapping[str, Any], store: ShardStore) -> Iterator[tuple[int, str, bytes]]:

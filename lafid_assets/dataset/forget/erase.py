@@ -3,8 +3,8 @@
 Belongs here: which files of the home and the store are touched, in which order, and the search afterwards. Not here: who is meant
 (`subject`), one table or file (`scrub`), the models (`trained_models`).
 
-Order: tombstones, tables and pictures, every other file, cached latents, the DuckDB files anew. Every file is replaced whole or
-not at all, and doing any of it twice changes nothing.
+Order: tombstones, tables and pictures, pictures in MLflow, every other file, cached latents, the DuckDB files anew. Every file is
+replaced whole or not at all, and doing any of it twice changes nothing.
 """
 
 import mmap
@@ -12,10 +12,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import polars as pl
 
 from lafid_assets.dataset.cutting import folder_of
+from lafid_assets.dataset.forget.logged_pictures import PICTURES, LoggedPictures, erase_logged_pictures
 from lafid_assets.dataset.forget.scrub import SQLITE_MAGIC, count_erased, scrub_frame, scrub_sqlite, scrub_text
 from lafid_assets.dataset.forget.subject import INTENT, Subject
 from lafid_assets.dataset.versions import FOLDER as VERSIONS_FOLDER
@@ -27,10 +30,11 @@ from lafid_assets.training.sweep import drop_unnamed
 from model.files import whole_file
 from resources.settings import Settings
 from resources.shard_store import UNPARTITIONED, ShardStore
+from resources.tracking import Tracking
 from resources.warehouse import Warehouse
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4"})
 REPORTS, ANSWERS, DEMO = "reports", "llm_answers", "demo"
+TEXTS = frozenset({".json", ".html", ".csv", ".txt", ".log", ".toml"})
 MOST_TEXT_BYTES = 256 << 20
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}(\.[^.]+)?")
 SQLITE_ASIDE = ("-wal", "-shm", "-journal")
@@ -46,7 +50,7 @@ class Erased:
 
     Attributes:
         rewritten, removed: files; below the store relative to it, else absolute.
-        pictures_to_check: pictures and videos that MLflow holds and that nobody can recognise for you.
+        pictures_to_check: pictures and videos that MLflow holds of other dataset versions; nobody can recognise them for you.
     """
 
     rewritten: list[str] = field(default_factory=list)
@@ -62,6 +66,7 @@ class Eraser:
     store: ShardStore
     warehouse: Warehouse
     subject: Subject
+    tracking: Tracking
     dry_run: bool
 
     def run(self) -> Erased:
@@ -74,6 +79,8 @@ class Eraser:
         if not self.dry_run:
             write_tombstones(self.store, self.subject.clip_ids, self.subject.contents)
         self._erase_from_store(done)
+        logged = erase_logged_pictures(self.subject, self.tracking, dry_run=self.dry_run)
+        done.removed += logged.removed
         answers = AnswerCache(self.settings.home / ANSWERS)
         if not self.dry_run and answers.forget(self.subject.clip_ids):
             done.removed.append(str(self.settings.home / ANSWERS))
@@ -87,16 +94,17 @@ class Eraser:
         if not self.dry_run:
             self._delete_raw_files(done)
             self.require_gone()
-        done.pictures_to_check += self._logged_pictures()
+        done.pictures_to_check += self._pictures_to_check(logged)
         return done
 
     def require_gone(self) -> None:
-        """Search every file for the clips' ids, hashes and captions.
+        """Search every file, and every object of a remote store, for the clips' ids, hashes and captions.
 
         Raises:
             ForgetIncomplete: one still holds them.
         """
-        left = [path for path in self._files(databases=True) if _contains(path, self.subject) or self._is_named(path)]
+        files = [path for path in self._files(databases=True) if _contains(path, self.subject) or self._is_named(path)]
+        left = [*map(str, files), *self._objects_left()]
         if left:
             raise ForgetIncomplete(
                 f"{len(left)} files still hold something of the clips, the first {left[0]}: remove it, or end the program that "
@@ -191,9 +199,23 @@ class Eraser:
                 path.unlink()
                 done.removed.append(str(path))
 
-    def _logged_pictures(self) -> list[str]:
-        artifacts = self.settings.mlflow_artifacts
-        return [str(path) for path in sorted(artifacts.rglob("*")) if path.suffix.lower() in PICTURES]
+    def _objects_left(self) -> list[str]:
+        """Objects of a remote store that are named after a clip, or whose text names one; pictures are known by their folders."""
+        if self.store.is_local:
+            return []
+        needles = [needle.encode() for needle in self.subject.needles]
+        paths = self.store.list_tree("")
+        named = [path for path in paths if any(needle in path for needle in self.subject.needles)]
+        texts = [path for path in paths if Path(path).suffix in TEXTS and path not in named]
+        holding = [path for path in texts if any(needle in self.store.read_bytes(path) for needle in needles)]
+        return [f"{self.store.uri}/{path}" for path in (*named, *holding)]
+
+    def _pictures_to_check(self, logged: LoggedPictures) -> list[str]:
+        """What MLflow holds of other runs; of a local one also what belongs to no run."""
+        named = {_local_address(address): address for address in logged.to_check}
+        removed = {_local_address(address) for address in logged.removed}
+        files = [str(path) for path in self.settings.mlflow_artifacts.rglob("*") if path.suffix.lower() in PICTURES]
+        return sorted({*named, *files} - removed)
 
     def _files(self, *, databases: bool = False) -> Iterator[Path]:
         """Files of the home and of a local store, but for the users' own clips.
@@ -236,6 +258,11 @@ def raw_paths(subject: Subject) -> list[Path]:
 def _scrubbing(path: str, subject: Subject) -> Callable[[pl.DataFrame], pl.DataFrame]:
     table = Path(path).stem if Path(path).name in (ROWS, OUTCOMES) or "ledger" in Path(path).parts else Path(path).parent.name
     return lambda frame: scrub_frame(frame, table, subject)
+
+
+def _local_address(address: str) -> str:
+    """A path where it is one; artifacts of a local MLflow are named by URI."""
+    return url2pathname(urlsplit(address).path) if address.startswith("file:") else address
 
 
 def _begins_with(path: Path, magic: bytes) -> bool:

@@ -4,7 +4,9 @@ Belongs here: content in, content without them out. Not here: which files there 
 
 A row about a forgotten clip goes. In `shard_manifest` and `raw_clips` it stays under a pseudonym, empty, so that the counts still
 add up. Where other rows only name the clip, a pseudonym takes the place of the name; pairs of clips go with either.
-So do the persons of whom no clip is left, in the history of the persons.
+So do the persons of whom no clip is left, in the history of the persons. A person who is left and bears the beginning of a
+forgotten clip's id in the name is renamed everywhere alike, in kept versions and split keys, too: no table holds the old name, so
+that none could map it to the new one.
 """
 
 import re
@@ -30,7 +32,7 @@ _PICTURE = re.compile(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+")
 def replacements(subject: Subject) -> dict[str, str]:
     """Text to what takes its place, longest first."""
     gone = (*subject.contents, *subject.captions, *subject.own_names)
-    names = {clip: pseudonym(clip) for clip in subject.clip_ids} | dict.fromkeys(gone, GONE)
+    names = {clip: pseudonym(clip) for clip in subject.clip_ids} | subject.persons_named_after | dict.fromkeys(gone, GONE)
     return {text: names[text] for text in sorted(names, key=len, reverse=True) if len(text) >= SHORTEST_NEEDLE}
 
 
@@ -111,7 +113,7 @@ def _names_a_clip(column: str) -> bool:
 
 
 def _rename(frame: pl.DataFrame, subject: Subject) -> pl.DataFrame:
-    names = {clip: pseudonym(clip) for clip in subject.clip_ids}
+    names = {clip: pseudonym(clip) for clip in subject.clip_ids} | subject.renamed
     inside = replacements(subject)
     changed = []
     for name, dtype in frame.schema.items():

@@ -4,6 +4,7 @@ Belongs here: clip or person -> everything by which the clips can be recognised,
 finished. Not here: erasing (`erase`, `scrub`).
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from lafid_assets.dataset.versions import OUTCOMES, ROWS, is_kept, known_versions, version_path
+from lafid_assets.identity.naming import NAME_CHARS, name_after
 from lafid_assets.ingest.shards import MANIFEST_TABLE
-from lafid_assets.ingest.tombstones import Tombstones
+from lafid_assets.ingest.tombstones import Tombstones, pseudonym
 from lafid_assets.schemas import FUSION_DIT, IDENTITY_CLUSTERS, LAFID_DATASET, RAW_CLIPS, SPEECH_TAGGED_CLIPS
 from model.files import whole_file
 from resources.shard_store import ShardStore
@@ -45,6 +47,9 @@ class Subject(BaseModel):
     captions: tuple[str, ...] = Field(description="Released and refined; those that another clip has, too, are left out")
     identities: tuple[str, ...] = Field((), description="Persons of whom no clip is left: their names begin like a clip's id")
     shared_names: tuple[str, ...] = Field((), description="Of these, the ones with which the name of somebody else begins")
+    renamed: dict[str, str] = Field(
+        default_factory=dict, description="Persons who are left and were named after one of the clips, to their new names"
+    )
     raw_files: tuple[RawFile, ...]
     versions: tuple[str, ...] = Field(description="Dataset versions in which one of them came in")
     trained_versions: tuple[str, ...] = Field(description="Dataset versions in whose train split one of them is")
@@ -55,8 +60,13 @@ class Subject(BaseModel):
     @property
     def needles(self) -> tuple[str, ...]:
         """What to search files for: long enough not to occur by chance."""
-        texts = (*self.clip_ids, *self.contents, *self.captions, *self.own_names)
+        texts = (*self.clip_ids, *self.contents, *self.captions, *self.own_names, *self.persons_named_after)
         return tuple(text for text in texts if len(text) >= SHORTEST_NEEDLE)
+
+    @property
+    def persons_named_after(self) -> dict[str, str]:
+        """How names of persons begin that hold as much of a clip's id as a name takes, to what takes its place."""
+        return {name_after(clip): _new_name(clip) for clip in self.clip_ids if len(clip) >= NAME_CHARS}
 
     @property
     def own_names(self) -> tuple[str, ...]:
@@ -95,6 +105,7 @@ def identify(store: ShardStore, clips: Sequence[str], identities: Sequence[str],
         captions=tuple(sorted(set(captions.filter(theirs)["caption"]) - others)),
         identities=tuple(gone),
         shared_names=tuple(name for name in gone if any(other.startswith(name) for other in others_names)),
+        renamed={name: new for name in sorted(others_names) if (new := _renamed(name, ids)) is not None},
         raw_files=tuple(
             RawFile(clip_root=root, path=path)
             for root, path in manifest.filter(theirs).select("clip_root", "path").unique().sort("path").rows()
@@ -105,6 +116,18 @@ def identify(store: ShardStore, clips: Sequence[str], identities: Sequence[str],
         shown_in_demo=dataset["clip_id"].head(1).is_in(list(ids)).any(),
         delete_files=delete_files,
     )
+
+
+def _renamed(person: str, forgotten: Iterable[str]) -> str | None:
+    """The new name of a person who was named after one of these clips; None of everybody else."""
+    for clip in forgotten:
+        if person == name_after(clip) or (len(clip) >= NAME_CHARS and person.startswith(name_after(clip))):
+            return person.replace(name_after(clip), _new_name(clip))
+    return None
+
+
+def _new_name(clip_id: str) -> str:
+    return name_after(hashlib.sha256(pseudonym(clip_id).encode()).hexdigest())
 
 
 def write_intent(home: Path, subject: Subject) -> None:

@@ -77,10 +77,13 @@ def publish(home: Path) -> Callable[[Mapping[str, pl.DataFrame]], None]:
 def keep_dataset(home: Path, row_of: Callable[..., dict[str, Any]]) -> Callable[..., None]:
     """Keeps a dataset version in `home`: {clip: licence}, every clip of a person of its own, and clips that were rejected."""
 
-    def keep(version: str, clips: dict[str, str], rejected: tuple[str, ...] = ()) -> None:
+    def keep(
+        version: str, clips: dict[str, str], rejected: tuple[str, ...] = (), models: tuple[str, ...] = ("dlib: MIT",)
+    ) -> None:
+        known = {"dataset_version": version, "model_licences": list(models)}
         store = ShardStore(str(home / "store"))
         dataset = LAFID_DATASET.frame(
-            row_of(LAFID_DATASET, clip_id=clip, content_sha256=clip, identity_id=clip, licence=licence, dataset_version=version)
+            row_of(LAFID_DATASET, clip_id=clip, content_sha256=clip, identity_id=clip, licence=licence, **known)
             for clip, licence in clips.items()
         )
         ended = [(clip, "kept", "", "") for clip in clips]

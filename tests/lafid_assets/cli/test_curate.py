@@ -10,6 +10,7 @@ import pytest
 
 from lafid_assets.cli.materialize import CurationChoices, Materializer, RunFailed, open_materializer
 from lafid_assets.ingest import raw_clips as module
+from lafid_assets.schemas import SPEECH_TAGGED_CLIPS
 from lafid_assets.speech.chat_endpoint import endpoint_of
 from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig
 from resources.settings import Settings
@@ -132,6 +133,17 @@ def test_bill_of_an_endpoint_is_shown(lafid: Any, bad_files: Path, monkeypatch: 
     out = lafid("curate", bad_files, "--caption-llm", "http://127.0.0.1:9/v1,a-model").out
     assert "caption_llm_answers 0" in out
     assert "caption_llm_cost no price is configured" in out
+
+
+def test_captions_of_a_model_are_not_rewritten_by_rules_without_a_word(
+    lafid: Any, home: Path, bad_files: Path, row_of: Callable[..., dict[str, Any]]
+) -> None:
+    tagged = SPEECH_TAGGED_CLIPS.frame([row_of(SPEECH_TAGGED_CLIPS, clip_id="a", shard="shard-00000", rewriter="llm: a-model")])
+    ShardStore(str(home / "store")).write_group({SPEECH_TAGGED_CLIPS.name: tagged}, "shard-00000", "f")
+    out = lafid("curate", bad_files).out
+    assert "note: 1 captions were written by llm: a-model and no language model is named now" in out
+    assert out.index("note: 1 captions") < out.index("done curating")
+    assert "note:" not in lafid("curate", bad_files).out
 
 
 def test_error_budget_fails_a_shard_loudly_after_writing_it(lafid: Any, bad_files: Path) -> None:

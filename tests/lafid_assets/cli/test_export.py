@@ -17,6 +17,7 @@ def test_newest_version_goes_out_and_is_said(lafid: Callable[..., Any], keep_dat
     assert ended.code == 0, ended.err
     assert "out: 2 clips of version bb22 in 1 files, checked" in ended.out
     assert "licences: CC0-1.0, public-domain" in ended.out
+    assert "models that measured them: dlib: MIT" in ended.out
     older = lafid("export", "--format", "parquet", tmp_path / "older", "--version", "aa")
     assert "1 clips of version aa11" in older.out
     assert pl.read_parquet(tmp_path / "older" / "lafid_dataset.parquet")["clip_id"].to_list() == ["a"]
@@ -29,6 +30,13 @@ def test_licences_are_asked_for(lafid: Callable[..., Any], keep_dataset: Keep, t
     assert not (tmp_path / "out").exists()
     assert "1 clips of version aa11 in 1 files, checked, 1 left out for their licence" in lafid(*out, "--skip-refused").out
     assert "2 clips of version aa11 in 1 files, checked\n" in lafid(*out, "--allow-licence", ND).out
+
+
+def test_terms_of_models_are_asked_for(lafid: Callable[..., Any], keep_dataset: Keep, tmp_path: Path) -> None:
+    keep_dataset("aa11", {"a": "CC0-1.0"}, models=("my-whisper: unstated",))
+    out = ("export", "--format", "csv", tmp_path / "out")
+    assert "unstated of my-whisper (1 clips: a). Name it with --allow-model-licence 'unstated'" in lafid(*out).error
+    assert "1 clips of version aa11" in lafid(*out, "--allow-model-licence", "unstated").out
 
 
 def test_unknown_forms_and_versions_are_named(lafid: Callable[..., Any], keep_dataset: Keep, tmp_path: Path) -> None:

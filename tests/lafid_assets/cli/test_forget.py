@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lafid_assets.dataset.forget import erase
+from resources.home_lock import at_work
 
 CLIP, OTHER = "0" * 32, "1" * 32
 
@@ -35,6 +36,16 @@ def test_dry_run_then_for_good(lafid: Callable[..., Any], home: Path) -> None:
     assert "1 clips are forgotten; a search of all files finds nothing of them" in ended.out
     assert not _there(home)
     assert not (home / "forget.json").exists()
+
+
+@pytest.mark.usefixtures("known")
+def test_it_waits_for_no_run_and_touches_nothing_under_one(lafid: Callable[..., Any], home: Path) -> None:
+    with at_work(home):
+        assert f"a run is at work in {home}" in lafid("forget", "--clip", CLIP).error
+        assert lafid("forget", "--clip", CLIP, "--dry-run").code == 0
+    assert not (home / "forget.json").exists()
+    assert _there(home)
+    assert lafid("forget", "--clip", CLIP).code == 0
 
 
 @pytest.mark.usefixtures("known")

@@ -21,6 +21,7 @@ from lafid_assets.schemas import (
 )
 
 REJECTED = {"keep": False, "status": "rejected", "reason": "no_face"}
+RESEARCH = "non-commercial-research"
 SKIPPED = {"status": "skipped", "reason": "upstream"}
 
 
@@ -38,11 +39,11 @@ def curated(row_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, pl
             known: dict[str, Any] = {"clip_id": clip, "shard": "shard-00000"}
             kept = person is not None
             add(RAW_CLIPS, **known, path=clip, clip_root=clip_root, content_sha256=f"sha-{clip}", duration_s=2.0, licence="CC")
-            add(FACE_CLIPS, **known, engine="dlib", fingerprint="f")
+            add(FACE_CLIPS, **known, engine="dlib", engine_licence=RESEARCH, fingerprint="f")
             judged = {"pose_variation_deg": 60.0, "policy_settings": FacePolicy().model_dump_json(), "reasons": []}
             add(POSE_FILTERED_CLIPS, **known, **judged, **({} if kept else REJECTED))
             add(ID_CONSISTENT_CLIPS, **known, centroid=[1.0, 0.0], **({} if kept else {"keep": False} | SKIPPED))
-            add(SPEECH_INFO, **known, **({} if kept else SKIPPED))
+            add(SPEECH_INFO, **known, engine="dlib", engine_licence=RESEARCH, **({} if kept else SKIPPED))
             spoken = {"speaking_status": "silent", "refined_caption": f"caption of {clip}"} if kept else SKIPPED
             add(SPEECH_TAGGED_CLIPS, **known, **spoken)
             for frame, yaw_deg in enumerate((-20.0, 0.0, 20.0)):

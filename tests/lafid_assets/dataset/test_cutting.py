@@ -16,8 +16,13 @@ from lafid_assets.dataset.references import choose_references
 from lafid_assets.ingest.media_probe import content_sha256
 from lafid_assets.schemas import FACE_INFO, RAW_CLIPS, REFERENCE_CROPS
 from lafid_assets.workers import Crashed, TimedOut
+from model.head_mask import MaskChoice, MaskInfo, choose_mask
+from model.model_store.install import install
+from model.model_store.registry import Kind
+from model.model_store.store import ModelStore
 from resources.shard_store import ShardStore
 
+OVAL = MaskChoice(MaskInfo(), None, None, "asked for")
 BOX = {"box_x1": 24.0, "box_y1": 16.0, "box_x2": 40.0, "box_y2": 32.0}
 
 
@@ -47,7 +52,7 @@ def _picture(store: ShardStore, path: str) -> np.ndarray:
 
 
 def test_every_reference_has_a_face_and_a_head_on_white(clips: tuple[pl.DataFrame, ...], store: ShardStore) -> None:
-    crops = cut_references(*clips, store)
+    crops = cut_references(*clips, store, OVAL)
     assert REFERENCE_CROPS.violations(crops) == {"schema": [], "unique_key": [], "values": []}
     assert crops["frame_index"].to_list() == [0, 4, 9] * 2
     assert set(crops["status"]) == {"ok"}
@@ -64,7 +69,7 @@ def test_every_reference_has_a_face_and_a_head_on_white(clips: tuple[pl.DataFram
 def test_what_is_there_is_not_cut_again(
     clips: tuple[pl.DataFrame, ...], store: ShardStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = cut_references(*clips, store)
+    first = cut_references(*clips, store, OVAL)
     lost = first.row(0, named=True)["head_path"]
     store.remove(lost)
     tasks: list[str] = []
@@ -72,10 +77,10 @@ def test_what_is_there_is_not_cut_again(
     monkeypatch.setattr(
         cutting, "map_isolated", lambda work, todo, deadline: run(work, tasks.extend(t.clip_id for t in todo) or todo, deadline)
     )
-    assert cut_references(*clips, store).equals(first)
+    assert cut_references(*clips, store, OVAL).equals(first)
     assert tasks == ["a"]
     assert store.exists(lost)
-    assert cut_references(*clips, store).equals(first)
+    assert cut_references(*clips, store, OVAL).equals(first)
     assert tasks == ["a"]
 
 
@@ -90,7 +95,7 @@ def test_clip_that_is_gone_costs_only_its_own_pictures(
     clips: tuple[pl.DataFrame, ...], store: ShardStore, tmp_path: Path, damage: Callable[[Path], None], reason: str, detail: str
 ) -> None:
     damage(tmp_path / "a")
-    crops = cut_references(*clips, store)
+    crops = cut_references(*clips, store, OVAL)
     assert REFERENCE_CROPS.violations(crops) == {"schema": [], "unique_key": [], "values": []}
     lost, kept = crops.filter(pl.col("clip_id") == "a"), crops.filter(pl.col("clip_id") == "b")
     assert set(lost["reason"]) == {reason}
@@ -104,13 +109,13 @@ def test_child_that_dies_costs_only_its_clip(
 ) -> None:
     endings = iter([(0, Crashed(-11)), (1, TimedOut(80.0))])
     monkeypatch.setattr(cutting, "map_isolated", lambda work, todo, deadline: endings)
-    crops = cut_references(*clips, store).unique("clip_id", maintain_order=True)
+    crops = cut_references(*clips, store, OVAL).unique("clip_id", maintain_order=True)
     assert crops.select("status", "reason").rows() == [("error", "crashed"), ("timeout", "deadline")]
 
 
 def test_fewer_frames_than_before_is_a_reason(clips: tuple[pl.DataFrame, ...], store: ShardStore) -> None:
     chosen, raw = clips
-    crops = cut_references(chosen.with_columns(frame_index=pl.col("frame_index") + 5), raw, store)
+    crops = cut_references(chosen.with_columns(frame_index=pl.col("frame_index") + 5), raw, store, OVAL)
     assert set(crops["reason"]) == {"decode_failed"}
     assert crops["detail"][0] == "there is no frame 14"
 
@@ -121,7 +126,26 @@ def test_large_pictures_are_scaled_down() -> None:
 
 
 def test_pictures_of_a_clip_are_one_folder(clips: tuple[pl.DataFrame, ...], store: ShardStore) -> None:
-    crops = cut_references(*clips, store)
+    crops = cut_references(*clips, store, OVAL)
     content = clips[1]["content_sha256"][0]
     assert len(store.list_files(folder_of(content))) == 6
     assert all(path.startswith(f"crops/{content[:2]}/{content}/") for path in crops.filter(pl.col("clip_id") == "a")["face_path"])
+
+
+def test_another_mask_cuts_anew_and_says_which(
+    clips: tuple[pl.DataFrame, ...], store: ShardStore, tmp_path: Path, write_network: Callable[..., Path]
+) -> None:
+    first = cut_references(*clips, store, OVAL)
+    models = ModelStore(tmp_path / "models")
+    install(models, "modnet", [write_network(tmp_path / "mine.onnx", Kind.MATTING, 1.0)])
+    mask = choose_mask("auto", models)
+    crops = cut_references(*clips, store, mask)
+    assert REFERENCE_CROPS.violations(crops) == {"schema": [], "unique_key": [], "values": []}
+    assert crops.select("mask", "mask_sha256", "mask_licence").unique().rows() == [("modnet", mask.info.sha256, "Apache-2.0")]
+    assert not set(crops["head_path"]) & set(first["head_path"])
+    assert set(crops["status"]) == {"ok"}
+    for before, row in zip(first.iter_rows(named=True), crops.iter_rows(named=True), strict=True):
+        face, head = _picture(store, row["face_path"]), _picture(store, row["head_path"])
+        assert np.array_equal(face, _picture(store, before["face_path"]))
+        assert abs(int(head[16, 8, 0]) - 8 * row["frame_index"]) < 6, "beside the oval, which this network keeps"
+    assert cut_references(*clips, store, OVAL).equals(first), "both lie side by side"

@@ -71,13 +71,24 @@ def test_licences_of_clip_and_models_are_columns(curated: Curated) -> None:
     tables = curated({"a": "p", "b": "q", "c": "r"})
     heard = pl.Series([True, True, False])
     models = pl.Series(["whisper-x", "file: words.srt", None])
-    tables["speech_info"] = tables["speech_info"].sort("clip_id").with_columns(has_audio=heard, transcriber=models)
+    terms = pl.Series(["MIT", None, None])
+    lips = pl.Series(["dlib", "insightface/w600k", "dlib"])
+    tables["speech_info"] = (
+        tables["speech_info"]
+        .sort("clip_id")
+        .with_columns(has_audio=heard, transcriber=models, transcriber_licence=terms, engine=lips)
+    )
+    masked = pl.col("clip_id") == "c"
+    tables["reference_crops"] = tables["reference_crops"].with_columns(
+        mask=pl.when(masked).then(pl.lit("modnet")).otherwise("mask"), mask_licence=pl.when(masked).then(pl.lit("Apache-2.0"))
+    )
     tables["raw_clips"] = tables["raw_clips"].with_columns(gate=pl.lit("gated"))
     dataset = _dataset(tables).sort("clip_id")
+    research = "non-commercial-research"
     assert dataset["model_licences"].to_list() == [
-        ["dlib: x", "silero-vad: MIT", "whisper-x: unstated"],
-        ["dlib: x", "silero-vad: MIT"],
-        ["dlib: x"],
+        [f"dlib: {research}", "silero-vad: MIT", "whisper-x: MIT"],
+        [f"dlib: {research}", f"insightface/w600k: {research}", "silero-vad: MIT"],
+        [f"dlib: {research}", "modnet: Apache-2.0"],
     ]
     assert set(dataset["gate"]) == {"gated"}
 

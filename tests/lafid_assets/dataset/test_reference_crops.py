@@ -12,6 +12,9 @@ from lafid_assets.dataset.reference_crops import reference_crops
 from lafid_assets.definitions import build_resources
 from lafid_assets.ingest.media_probe import content_sha256
 from lafid_assets.partitions import CLIP_SHARDS
+from model.model_store.install import install
+from model.model_store.registry import Kind
+from resources.face_engine import model_store
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 
@@ -56,6 +59,30 @@ def test_kept_clips_get_their_pictures_once(materialize: Callable[[], dict[str, 
     store.remove(crops["face_path"][1])
     assert materialize()["computed"]
     assert store.exists(crops["face_path"][1])
+
+
+def test_a_mask_that_comes_into_the_store_cuts_anew_and_looks_for_no_face(
+    materialize: Callable[[], dict[str, Any]],
+    store: ShardStore,
+    settings: Settings,
+    tmp_path: Path,
+    write_network: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LAFID_HOME", str(settings.home))
+    first = materialize()
+    assert first["mask"] == "oval (auto: the model store holds no matting network (modnet))"
+    looked = list(store.digests("face_info", SHARD))
+    before = store.read_table("reference_crops", SHARD)
+    install(model_store(), "modnet", [write_network(tmp_path / "mine.onnx", Kind.MATTING, 0.5)])
+    second = materialize()
+    assert second["computed"]
+    assert second["mask"].startswith("modnet ")
+    crops = store.read_table("reference_crops", SHARD)
+    assert set(crops["mask"]) == {"modnet"}
+    assert not set(crops["head_path"]) & set(before["head_path"])
+    assert list(store.digests("face_info", SHARD)) == looked
+    assert not materialize()["computed"]
 
 
 def test_clip_that_comes_back_gets_its_pictures(

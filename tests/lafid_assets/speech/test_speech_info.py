@@ -60,7 +60,7 @@ def test_named_speech_model_is_used_and_recorded(
     whisper = _choose_whisper(config)
     (row,) = measure_shard(_clips(row_of, tmp_path, {"sound.mp4": True}), config, whisper, None).to_dicts()
     assert (row["status"], row["transcriber"], row["segments"]) == ("ok", "random-tiny-ct2", [])
-    assert row["transcriber_reason"] == "whisper_dir names the model"
+    assert (row["transcriber_reason"], row["transcriber_licence"]) == ("whisper_dir names the model", "unstated")
     assert len(whisper.sha256 or "") == 64
 
 
@@ -74,6 +74,7 @@ def test_a_transcript_made_elsewhere_goes_before_the_model(
     measured = measure_shard(_clips(row_of, tmp_path, {"held.mp4": True, "other.mp4": True}), DLIB, NO_WHISPER, given)
     held, other = measured.sort("clip_id").to_dicts()
     assert (held["transcriber"], held["transcriber_reason"]) == ("file: speech.csv", "the file holds it")
+    assert held["transcriber_licence"] is None
     assert [one["text"] for one in held["segments"]] == ["hello"]
     assert (other["transcriber"], other["segments"]) == (None, None)
     assert other["transcriber_reason"] == "no transcript was asked for"

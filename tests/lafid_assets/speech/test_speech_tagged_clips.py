@@ -7,7 +7,7 @@ import pytest
 
 from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
-from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig, speech_tagged_clips
+from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig, captions_at_stake, speech_tagged_clips
 
 SHARD = "shard-00000"
 CAPTION = "A man in a blue coat smiles."
@@ -76,6 +76,20 @@ def test_the_answer_is_taken_and_its_cost_shown_once(run, chat_server, llm):
     metadata, rows = run(caption_llm=llm, name="other")
     assert (metadata["computed"], metadata["caption_llm_cached_answers"], metadata["caption_llm_cost"]) == (True, 1, 0.0)
     assert len(chat_server.requests) == 1
+
+
+def test_what_a_run_without_the_model_would_rewrite_is_said_and_its_answers_stay(run, store, chat_server, llm):
+    chat_server.script = [json.dumps({"caption": f"{CAPTION} {SENTENCE}", "speaking_sentence": SENTENCE})]
+    assert captions_at_stake(store, [SHARD]) == ""
+    run(caption_llm=llm)
+    told = captions_at_stake(store, [SHARD])
+    assert told.startswith(f"1 captions were written by llm: {llm['model']} and no language model is named now: rules write them")
+    assert captions_at_stake(store, ["another-shard"]) == ""
+    assert run()[1]["aa"]["rewriter"].startswith("rules")
+    assert captions_at_stake(store, [SHARD]) == ""
+    metadata, rows = run(caption_llm=llm)
+    assert rows["aa"]["refined_caption"] == f"{CAPTION} {SENTENCE}"
+    assert (metadata["caption_llm_cached_answers"], len(chat_server.requests)) == (1, 1)
 
 
 def test_only_what_stayed_without_an_answer_is_asked_again(run, chat_server, llm):

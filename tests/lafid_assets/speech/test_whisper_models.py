@@ -35,13 +35,15 @@ def test_auto_takes_the_largest_of_the_store(store: ModelStore, tmp_path: Path) 
     named = choose_whisper("whisper_tiny", None, store)
     assert (named.folder, named.reason) == (store.folder("whisper_tiny"), "asked for by name")
     assert named.sha256 != choice.sha256
+    assert (choice.licence, named.licence) == ("MIT", "MIT")
     assert choose_whisper("none", None, store).folder is None
 
 
 def test_a_named_folder_goes_before_the_store(store: ModelStore, tmp_path: Path) -> None:
     install(store, "whisper_tiny", [_model(tmp_path / "a")])
     own = _model(tmp_path / "own")
-    assert choose_whisper("auto", own, store).folder == own
+    chosen = choose_whisper("auto", own, store)
+    assert (chosen.folder, chosen.licence) == (own, "unstated")
 
 
 def test_what_is_not_there_is_refused(store: ModelStore, tmp_path: Path) -> None:

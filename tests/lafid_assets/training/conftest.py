@@ -13,7 +13,7 @@ from lafid_assets.schemas import LAFID_DATASET
 
 LANDMARKS = [28.0, 18.0, 36.0, 18.0, 32.0, 22.0, 29.0, 28.0, 35.0, 28.0]
 REFERENCE = {"frame_index": 2, "pts": 0, "yaw_deg": 0.0, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 50.0}
-REFERENCE |= {"landmarks_px": LANDMARKS}
+REFERENCE |= {"landmarks_px": LANDMARKS, "mask": "oval"}
 TURNED = REFERENCE | {"frame_index": 6, "yaw_deg": 30.0, "pitch_deg": -5.0, "roll_deg": 2.0}
 BOX = {"box_x1": 20.0, "box_y1": 10.0, "box_x2": 44.0, "box_y2": 34.0}
 

@@ -6,13 +6,19 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 
 from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training import latents as module
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.latents import clip_list_of, count, encode_dataset, intact, shards_folder
 from model.data import ClipSet
+from model.files import sha256_file
+from model.head_mask import MaskInfo, MaskUnusable, OvalMask
+from model.model_store.install import install
+from model.model_store.registry import Kind
 from model.presets import ClipSize, Preset, preset
+from resources.face_engine import model_store
 from resources.shard_store import ShardStore
 
 SIZE = ClipSize(frames=9, height=16, width=16)
@@ -95,7 +101,6 @@ def test_second_call_computes_nothing(encode: Encode, dataset: pl.DataFrame, com
         ({"references": {"yaw_deg": 3.0}}, {"face"}),
         ({"identity_id": "somebody else", "split": "validation", "dataset_version": "v2", "licence": "CC0"}, set()),
     ],
-    ids=str,
 )
 def test_a_change_costs_the_parts_that_depend_on_it(
     encode: Encode, dataset: pl.DataFrame, computed: list, change: dict[str, Any], parts: set[str]
@@ -111,6 +116,35 @@ def test_a_change_costs_the_parts_that_depend_on_it(
     assert len(computed) == len(parts)
 
 
+def test_heads_are_cut_out_by_the_mask_that_the_dataset_names(
+    encode: Encode,
+    dataset: pl.DataFrame,
+    store: ShardStore,
+    computed: list,
+    tmp_path: Path,
+    write_network: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And by no other: the network must be in the model store still."""
+    monkeypatch.setenv("LAFID_MODELS", str(tmp_path / "models"))
+    one = dataset.filter(pl.col("clip_id") == "a")
+    assert ClipSet(clip_list_of(encode(one), store)).meta.head_mask == MaskInfo()
+    computed.clear()
+    network = write_network(tmp_path / "matting.onnx", Kind.MATTING, 0.0)
+    mask = MaskInfo(name="modnet", sha256=sha256_file(network))
+    (row,) = one.to_dicts()
+    row["references"] = [each | {"mask": mask.name, "mask_sha256": mask.sha256} for each in row["references"]]
+    masked = pl.DataFrame([row], schema=dataset.schema)
+    with pytest.raises(MaskUnusable, match="cut out by modnet .*lafid models fetch modnet"):
+        encode(masked)
+    install(model_store(), "modnet", [network])
+    clips = ClipSet(clip_list_of(encode(masked), store))
+    assert {part for _, part in computed} == {"semantic", "detail", "views"}
+    assert clips.meta.head_mask == mask
+    white, other = clips.views(0).latents
+    assert torch.equal(white, other), "this network leaves nothing of a head but white"
+
+
 @pytest.mark.parametrize(
     ("size", "parts"),
     [
@@ -119,7 +153,6 @@ def test_a_change_costs_the_parts_that_depend_on_it(
         ({"views": 1}, {"semantic", "views", "face"}),
         ({"view_side": 16}, {"views"}),
     ],
-    ids=str,
 )
 def test_another_size_costs_what_is_of_that_size(
     encode: Encode, dataset: pl.DataFrame, computed: list, size: dict[str, Any], parts: set[str]
@@ -211,7 +244,7 @@ def test_faces_are_cropped_as_the_users_pipeline_crops_them(
             return [Face(box, 1.0, landmarks, None, np.ones(4, np.float32), None)]
 
     shown = frame_at(tmp_path / "footage" / "a", reference["frame_index"])
-    crop = process_face(shown, Engine()).crop
+    crop = process_face(shown, Engine(), OvalMask()).crop
     encoders = ClipEncoders(load_base(base_dir))
     clip = ClipSet(clip_list_of(encode(dataset), store)).clip(0)
     assert clip.semantic.equal(encoders.semantic(crop)[0])

@@ -22,7 +22,7 @@ from lafid_assets.dataset.export.export import (
 )
 from lafid_assets.dataset.export.formats import FORMATS
 from lafid_assets.dataset.export.licences import LicenceRefused
-from lafid_assets.dataset.export.samples import ClipGone
+from lafid_assets.dataset.export.samples import ClipGone, file_name, read_clip
 from lafid_assets.dataset.versions import KeptVersion
 from lafid_assets.ingest.openhumanvid import read_table
 from resources.shard_store import ShardStore
@@ -45,7 +45,7 @@ def test_csv_is_the_released_list(version: Version, store: ShardStore, dest: Pat
     assert str(dest.parent) not in text, "no folder of this machine"
     assert (manifest.complete, manifest.clips, manifest.licences) == (True, 4, ("CC0-1.0",))
     assert manifest == ExportManifest.model_validate_json((dest / "lafid_export.json").read_bytes())
-    assert manifest.model_licences == ("dlib: x",)
+    assert manifest.model_licences == ("dlib: non-commercial-research",)
 
 
 def test_parquet_has_references_with_their_angles(version: Version, store: ShardStore, dest: Path) -> None:
@@ -91,6 +91,7 @@ def test_hf_folder_names_its_splits_and_holds_files(version: Version, store: Sha
     kept = version(PERSONS)
     manifest = export_version(kept, "hf", dest, store)
     card = (dest / "README.md").read_text()
+    assert "Measured by: dlib: non-commercial-research." in card
     found = []
     for file in manifest.files:
         table = pq.read_table(dest / file.path).to_pylist()
@@ -106,6 +107,19 @@ def test_hf_folder_names_its_splits_and_holds_files(version: Version, store: Sha
         ("face", b"picture of a"),
         ("head", b"picture of a"),
     ]
+
+
+def test_terms_of_models_are_a_gate_too(version: Version, store: ShardStore, dest: Path) -> None:
+    kept = version(PERSONS)
+    own = pl.when(pl.col("clip_id") == "b").then(pl.lit(["dlib: MIT", "my-whisper: unstated"])).otherwise("model_licences")
+    kept = dataclasses.replace(kept, rows=kept.rows.with_columns(model_licences=own))
+    with pytest.raises(LicenceRefused, match=r"1 clips were measured by models .*unstated of my-whisper \(1 clips: b\)"):
+        export_version(kept, "csv", dest, store)
+    assert not dest.exists()
+    left = export_version(kept, "csv", dest, store, skip_refused=True)
+    assert (left.clips, left.refused_clips) == (3, 1)
+    allowed = export_version(kept, "csv", dest, store, also_allowed_models=["Unstated"])
+    assert (allowed.clips, allowed.also_allowed_models) == (4, ("Unstated",))
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -198,9 +212,14 @@ def test_folder_with_something_else_is_left_alone(version: Version, store: Shard
         export_version(kept, "csv", other, store)
 
 
-def test_unsafe_ids_become_safe_file_names(version: Version, store: ShardStore, dest: Path) -> None:
-    from lafid_assets.dataset.export.samples import file_name
+def test_what_stands_after_a_dot_is_a_suffix_only_where_videos_have_it(tmp_path: Path) -> None:
+    for name, suffix in (("a", ".mp4"), ("a.MOV", ".mov"), ("anna.smith at home", ".mp4"), ("a.1", ".mp4")):
+        (tmp_path / name).write_bytes(b"video")
+        row = {"clip_id": "a", "clip_root": str(tmp_path), "path": name, "content_sha256": hashlib.sha256(b"video").hexdigest()}
+        assert read_clip(row) == (suffix, b"video")
 
+
+def test_unsafe_ids_become_safe_file_names(version: Version, store: ShardStore, dest: Path) -> None:
     assert file_name("0123abcDEF_-") == "0123abcDEF_-"
     for strange in ("../up", "a.b", "", "x" * 200, "a/b"):
         assert len(file_name(strange)) == 32

@@ -1,5 +1,6 @@
 """After `lafid forget` nothing is left of the clip, whenever it was killed, and the others are as they were."""
 
+import dataclasses
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from lafid_assets.dataset.forget import erase as module
 from lafid_assets.dataset.forget.erase import Eraser, ForgetIncomplete
 from lafid_assets.dataset.forget.subject import Subject, identify
 from lafid_assets.dataset.versions import read_version
+from lafid_assets.identity.naming import name_after
 from lafid_assets.ingest.openhumanvid import MANIFEST, list_clips
 from lafid_assets.ingest.raw_clips import probe_clips
 from lafid_assets.ingest.shards import register_clips
@@ -22,6 +24,8 @@ from lafid_assets.schemas import BY_NAME, TABLES
 from lafid_assets.speech.answer_cache import AnswerCache
 from model.data import ClipSet
 from model.latent_shards import read_index
+from resources.shard_store import ShardStore
+from resources.tracking import Tracking
 from resources.warehouse import Warehouse
 
 
@@ -36,7 +40,8 @@ def forget(installation: Any) -> Callable[..., Any]:
 
 def _eraser(installation: Any, subject: Subject, *, dry_run: bool = False) -> Eraser:
     warehouse = Warehouse(installation.settings.warehouse_path, installation.store, comments(TABLES))
-    return Eraser(installation.settings, installation.store, warehouse, subject, dry_run)
+    tracking = Tracking("sqlite:////no/such/mlflow.db", installation.settings.mlflow_artifacts)
+    return Eraser(installation.settings, installation.store, warehouse, subject, tracking, dry_run)
 
 
 def test_no_byte_is_left(installation: Any, forget: Callable[..., Any]) -> None:
@@ -136,6 +141,29 @@ def test_whole_person_goes(installation: Any) -> None:
     for letter in "abf":
         assert installation.traces(letter) == []
     assert set(installation.store.read_table("lafid_dataset")["identity_id"]) == {installation.clip("c"), installation.clip("e")}
+
+
+def test_whoever_stays_under_a_forgotten_clips_name_is_renamed(installation: Any, forget: Callable[..., Any]) -> None:
+    """In tables and kept versions alike; the split stays with the person."""
+    a, store = installation.clip("a"), installation.store
+    named = pl.col("identity_id", "split_key").replace(a, name_after(a))
+    paths = [f"tables/{table}/all.parquet" for table in ("identity_clusters", "lafid_dataset")]
+    paths += [f"versions/{v}/lafid_dataset.parquet" for v in (installation.first_version, installation.second_version)]
+    for path in paths:
+        store.rewrite(path, lambda rows: rows.with_columns(named))
+    before = store.read_table("lafid_dataset").filter(pl.col("clip_id") == installation.clip("b"))
+    forget("a")
+    after = store.read_table("lafid_dataset").filter(pl.col("clip_id") == installation.clip("b"))
+    assert after["split"].to_list() == before["split"].to_list()
+    assert after["identity_id"].to_list() == after["split_key"].to_list() != before["identity_id"].to_list()
+    kept = read_version(store, installation.second_version).rows
+    clusters = store.read_table("identity_clusters")
+    for rows in (kept, clusters):
+        assert rows.filter(pl.col("clip_id") == installation.clip("b"))["identity_id"].to_list() == after["identity_id"].to_list()
+    for path in installation.settings.home.rglob("*"):
+        held = str(pl.read_parquet(path).to_dicts()) if path.suffix == ".parquet" else ""
+        assert a[:12] not in held
+        assert not path.is_file() or a[:12].encode() not in path.read_bytes(), path
 
 
 def test_dry_run_lists_and_touches_nothing(installation: Any, forget: Callable[..., Any]) -> None:
@@ -265,3 +293,31 @@ def test_pictures_of_the_demo_go_when_they_show_them(installation: Any, shown: b
     chosen = first if shown else next(clip for clip in map(installation.clip, "bcd") if clip != first)
     _eraser(installation, identify(installation.store, [chosen], [], delete_files=False)).run()
     assert face.exists() != shown
+
+
+def test_nothing_is_left_in_a_bucket(installation: Any, bucket: str) -> None:
+    local, remote = installation.store, ShardStore(f"s3://{bucket}/lafid")
+    for path in local.list_tree(""):
+        if not path.startswith("latents/"):  # training needs a local store
+            remote.write_bytes(path, local.read_bytes(path))
+        local.remove(path)
+    there = dataclasses.replace(
+        installation, store=remote, settings=installation.settings.model_copy(update={"store_uri": remote.uri})
+    )
+    a, content = installation.clip("a"), installation.content("b")
+    subject = identify(remote, [a, installation.clip("b")], [], delete_files=False)
+    remote.write_bytes(f"exports/{a}.txt", b"somebody's own")
+    with pytest.raises(ForgetIncomplete, match=f"1 files still hold .* the first s3://{bucket}/lafid/exports/{a}.txt: remove it"):
+        _eraser(there, subject).run()
+    remote.remove(f"exports/{a}.txt")
+    remote.write_bytes("exports/list.csv", f"clip_id\n{a}\n".encode())
+    with pytest.raises(ForgetIncomplete, match="exports/list.csv"):
+        _eraser(there, subject).require_gone()
+    remote.remove("exports/list.csv")
+    _eraser(there, subject).require_gone()
+    assert not [path for path in remote.list_tree("crops") if content in path]
+    tables = [path for path in remote.list_tree("") if path.endswith(".parquet")]
+    held = {path: str(pl.read_parquet(remote.read_bytes(path)).to_dicts()) for path in tables}
+    assert tables
+    assert not [path for path, text in held.items() if a in text or installation.clip("b") in text]
+    assert [path for path, text in held.items() if installation.clip("c") in text]

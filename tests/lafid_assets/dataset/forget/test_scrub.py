@@ -4,6 +4,7 @@ import polars as pl
 
 from lafid_assets.dataset.forget.scrub import GONE, scrub_frame, scrub_text
 from lafid_assets.dataset.forget.subject import Subject
+from lafid_assets.identity.naming import name_after
 from lafid_assets.ingest.tombstones import pseudonym
 
 LONG, SHORT = "0123456789abcdef0123456789abcdef", "b"
@@ -72,9 +73,25 @@ def test_persons_of_whom_nothing_is_left_go_from_their_history() -> None:
     )
     assert scrub_frame(history, "identity_history", subject)["clips"].to_list() == [4]
     assert scrub_text("a report about person-0123456789ab", subject) == f"a report about {GONE}"
-    shared = subject.model_copy(update={"shared_names": subject.identities})
-    assert "person-0123456789ab-2" in scrub_text("person-0123456789ab-2", shared), "somebody else's name begins so"
+    other = ("person-fedcba987654",)
+    shared = subject.model_copy(update={"identities": other, "shared_names": other})
+    assert scrub_text("person-fedcba987654-2", shared) == "person-fedcba987654-2", "somebody else's name begins so"
 
 
 def test_texts() -> None:
     assert scrub_text(f"{LONG} b", SUBJECT) == f"{pseudonym(LONG)} b"
+
+
+def test_persons_named_after_a_clip_are_renamed_everywhere_alike() -> None:
+    name = name_after(LONG)
+    clusters = pl.DataFrame({"clip_id": ["x", "y"], "identity_id": [name, f"{name}-2"], "split_key": [name, "person-else"]})
+    rows = scrub_frame(clusters, "identity_clusters", SUBJECT)
+    (new, second), keys = rows["identity_id"].to_list(), rows["split_key"].to_list()
+    assert keys == [new, "person-else"]
+    assert second == f"{new}-2"
+    assert LONG[:12] not in str(rows.to_dicts())
+    history = pl.DataFrame({"kind": ["merged"], "earlier_id": [name], "identity_id": [f"{name}-2"]})
+    assert scrub_frame(history, "identity_history", SUBJECT).row(0) == ("merged", new, second)
+    assert scrub_text(f"who is {name}?", SUBJECT) == f"who is {new}?"
+    assert name in SUBJECT.needles
+    assert name_after(SHORT) not in SUBJECT.needles, "too short to be searched for"

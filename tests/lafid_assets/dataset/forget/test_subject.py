@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from lafid_assets.dataset.forget.subject import NobodyToForget, identify, read_intent, write_intent
+from lafid_assets.identity.naming import name_after
 from lafid_assets.ingest.tombstones import write_tombstones
 
 
@@ -47,6 +48,19 @@ def test_persons_are_named_once_nothing_is_left_of_them(installation: Any) -> No
         installation.store.rewrite(path, lambda rows: rows.with_columns(longer))
     subject = identify(installation.store, [c], [], delete_files=False)
     assert (subject.identities, subject.shared_names, subject.own_names) == ((c,), (c,), ())
+
+
+def test_who_stays_and_bears_a_clips_name_gets_another(installation: Any) -> None:
+    a, c = installation.clip("a"), installation.clip("c")
+    named = pl.col("identity_id").replace({a: name_after(a), c: name_after(c)})
+    for table in ("identity_clusters", "lafid_dataset"):
+        installation.store.rewrite(f"tables/{table}/all.parquet", lambda rows: rows.with_columns(named))
+    subject = identify(installation.store, [a], [], delete_files=False)
+    assert list(subject.renamed) == [name_after(a)], "b is left of them"
+    assert not set(subject.renamed.values()) & {name_after(a), name_after(c)}
+    assert a[:12] not in subject.renamed[name_after(a)]
+    assert identify(installation.store, [installation.clip("b")], [], delete_files=False).renamed == {}
+    assert identify(installation.store, [c], [], delete_files=False).renamed == {}, "nobody is left of them"
 
 
 def test_captions_that_others_have_too_are_not_searched_for(installation: Any) -> None:
