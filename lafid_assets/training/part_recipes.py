@@ -58,7 +58,7 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, encoders: "ClipEncoders")
     references = clip["references"][: size.views]
     spots = [[one["frame_index"], _box(one), one["landmarks_px"]] for one in references]
     window = cut_window(clip["height"], clip["width"], bucket.height, bucket.width, footage.centre_xy_px)
-    cut = [*bucket, size.fps, [round(side, 3) for side in window]]
+    cut = [*bucket, size.fps, [round(float(side), 3) for side in window]]
     angles = np.array([[one[f"{name}_deg"] for name in ("yaw", "pitch", "roll")] for one in references], np.float32)
     track = clip["face_track"]
     places = np.array([_box(place) for place in track], np.float32).reshape(-1, 4)  # what was not seen becomes NaN
