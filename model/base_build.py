@@ -72,16 +72,17 @@ def adopt_base(folder: Path, spec: BaseSpec, revision: str) -> BaseInfo:
     if spec.revision not in (None, revision):
         raise BaseError(f"base {spec.name} is {spec.repository}@{spec.revision}, not @{revision}: fetch that commit")
     parts = folder / COMPONENTS
-    needed = ["transformer", "vae", "text_encoder", "tokenizer", "scheduler"]
-    if spec.experts == 2:
-        needed.append("transformer_2")
+    transformers = ["transformer", "transformer_2"][: spec.experts]
+    needed = [*transformers, "vae", "text_encoder", "tokenizer", "scheduler"]
+    if spec.transformer.image_dim is not None:
+        needed += ["image_encoder", "image_processor"]
     missing = [name for name in needed if not (parts / name).is_dir()]
     if missing:
         raise BaseError(
             f"{parts} lacks {', '.join(missing)}: fetch all of it with `hf download {spec.repository} --revision {revision} "
             f"--local-dir {parts}`"
         )
-    for name in needed[:1] + needed[5:]:
+    for name in transformers:
         _check_config(parts / name, spec)
     info = _info(spec, hash_components(parts), revision)
     with whole_file(folder / INFO_FILE) as temporary:
@@ -92,8 +93,8 @@ def adopt_base(folder: Path, spec: BaseSpec, revision: str) -> BaseInfo:
 def build_tiny_base(folder: Path, seed: int = 0, spec: BaseSpec = TINY) -> BaseInfo:
     """Writes a tiny base with random weights unless `folder` already holds a base, and says what it is.
 
-    The layout is Wan2.2 TI2V-5B's: as many channels in as out, a timestep a token, no CLIP branch in the transformer. The
-    tiny CLIP serves the semantic expert alone.
+    The layout is the spec's; TINY's is Wan2.2 TI2V-5B's: as many channels in as out, a timestep a token, no CLIP branch in the
+    transformer, so that the tiny CLIP serves the semantic expert alone.
     """
     if (folder / INFO_FILE).is_file():
         return read_base_info(folder)

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 Layout = Literal["t2v", "i2v", "ti2v", "vace"]
 """What the transformer is given beside noise: nothing; a first frame as further channels; a first frame as its clean first
 latent; a control video."""
+FIRST_FRAME_LAYOUTS: frozenset[Layout] = frozenset({"i2v", "ti2v"})
+"""Those that can be given a first frame; i2v always is."""
 
 
 class _Frozen(BaseModel):

@@ -11,6 +11,11 @@ Belongs here: the parts, their tensors' names and shapes, and a clip put togethe
 | semantic | states | the crops, the vision encoder |
 | detail | tokens | the first crop, the detail encoder |
 | views | latents | the crops, the VAE |
+| control | latents | i2v: the clip's first frame, its cut, the VAE; VACE: size and VAE alone, so that clips share it |
+| image_embeds | rows | the clip's first frame, the base's CLIP |
+| picture | latents | the first crop, the clip's size, the VAE |
+
+The last three are what the base is given of pictures (`conditions.Condition`), where it takes some.
 """
 
 import hashlib
@@ -21,10 +26,13 @@ from pathlib import Path
 import torch
 
 from model.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
+from model.conditions import Condition
 from model.latent_shards import ShardWriter, Tensors
 from model.views import FaceViews
 
 CLIP_LIST = "clips.parquet"
+CONDITION_TENSORS = {"control": "latents", "image_embeds": "rows", "picture": "latents"}
+"""Parts of a condition, which are its fields, and the name of the one tensor in each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +50,7 @@ class ClipLatents:
     text_plain: torch.Tensor | None = None  # (M, D)     the caption without its speech sentence; None: it has none
     face_boxes: torch.Tensor | None = None  # (T', 4)    x1 y1 x2 y2 in shares of the frame; NaN: the face was not seen
     views: FaceViews | None = None  # of the clip's own face; the first is the one that identity, semantic and detail tell of
+    condition: Condition | None = None  # what the base is given of pictures, batch size 1; None: nothing
 
 
 def video_part(mean: torch.Tensor, spread: torch.Tensor | None) -> Tensors:
@@ -74,6 +83,11 @@ def views_part(latents: torch.Tensor) -> Tensors:
     return {"latents": latents}
 
 
+def condition_part(part: str, field: torch.Tensor) -> Tensors:
+    """A field of a condition, batch size 1; the part is named after it."""
+    return {CONDITION_TENSORS[part]: field[0]}
+
+
 def parts_of(clip: ClipLatents) -> dict[str, Tensors]:
     """All parts of a clip, by name; those that it lacks are missing."""
     views = clip.views
@@ -89,7 +103,8 @@ def parts_of(clip: ClipLatents) -> dict[str, Tensors]:
         parts["text_plain"] = text_part(clip.text_plain)
     if views is not None:
         parts["views"] = views_part(views.latents)
-    return parts
+    fields = {} if clip.condition is None else clip.condition._asdict()
+    return parts | {part: condition_part(part, field) for part, field in fields.items() if field is not None}
 
 
 def clip_from_parts(meta: ClipMeta, parts: Iterable[str], read: Callable[[str, str], torch.Tensor | None]) -> ClipLatents:
@@ -106,6 +121,7 @@ def clip_from_parts(meta: ClipMeta, parts: Iterable[str], read: Callable[[str, s
         return tensor
 
     states, known = there("semantic", "states"), set(parts)
+    condition = {part: there(part, name)[None] for part, name in CONDITION_TENSORS.items() if part in known}
     views = FaceViews(there("views", "latents"), states, there("face", "angles_deg")) if "views" in known else None
     return ClipLatents(
         meta=meta,
@@ -119,6 +135,7 @@ def clip_from_parts(meta: ClipMeta, parts: Iterable[str], read: Callable[[str, s
         detail=there("detail", "tokens"),
         face_boxes=read("face", "boxes"),
         views=views,
+        condition=Condition(**condition) if condition else None,
     )
 
 

@@ -62,6 +62,11 @@ class HaarCodec(ModelMixin, ConfigMixin):
         # Not persistent: the matrix is the definition, not a weight. As a buffer it follows .to() and gives .dtype.
         self.register_buffer("haar", _haar_2d(), persistent=False)
 
+    @property
+    def temperal_downsample(self) -> tuple[bool, bool]:
+        """For each halving of height and width, whether it halves time too; diffusers' spelling, read by its VACE pipeline."""
+        return (False, False)
+
     def encode(self, x: torch.Tensor) -> AutoencoderKLOutput:
         """Video in [-1, 1], (B, 3, T, H, W), H and W multiples of 4, to a distribution over (B, 48, T, H/4, W/4)."""
         patches = x.unflatten(4, (-1, _PATCH)).unflatten(3, (-1, _PATCH))  # (B, C, T, h, p, w, q)

@@ -17,6 +17,8 @@ from model.base import Base
 from model.clip_list import ClipMeta
 from model.clip_parts import ClipLatents
 from model.codec import Moments, encode_moments
+from model.condition_encoder import ConditionEncoder
+from model.conditions import Condition
 from model.experts import FaceFeatures
 from model.face_encoders import EncoderError, FaceEncoder, LatentEncoder, VisionEncoder
 from model.presets import TEXT_ROWS, EncoderConfig
@@ -41,6 +43,7 @@ class ClipEncoders:
         self.base = base
         self._pipeline = base.image_to_video()
         config = config or EncoderConfig()
+        self.conditions = ConditionEncoder(base)
         self._semantic = _vision(base, config, config.semantic_layer, semantic_dir)
         self._detail: FaceEncoder = (
             LatentEncoder(base.codec, config.detail_side_px, base.digests["vae"])
@@ -55,13 +58,18 @@ class ClipEncoders:
 
     @property
     def video_fingerprint(self) -> str:
-        """The same of `moments` and `video`."""
+        """The same of `moments` and `video`, and of what else the VAE encodes of a clip."""
         return _fingerprint(self.base.digests["vae"])
 
     @property
     def text_fingerprint(self) -> str:
         """The same of `text`."""
         return _fingerprint(self.base.digests["text_encoder"], self.base.digests["tokenizer"])
+
+    @property
+    def image_fingerprint(self) -> str:
+        """The same of a condition's `image_embeds`, for a base with an image branch."""
+        return _fingerprint(self.base.digests["image_encoder"], self.base.digests["image_processor"])
 
     @property
     def semantic_fingerprint(self) -> str:
@@ -149,7 +157,23 @@ class ClipEncoders:
             identity=face.identity[0].cpu(),
             semantic=face.semantic[0].cpu(),
             detail=face.detail[0].cpu(),
+            condition=self.condition(frames, crop),
             meta=meta,
+        )
+
+    def condition(self, frames: NDArray[np.uint8], crop: NDArray[np.uint8]) -> Condition | None:
+        """What the base is given of the clip's first frame, or of the crop, on the CPU; None: nothing."""
+        length, height, width = frames.shape[:3]
+        encoder, layout = self.conditions, self.base.info.layout
+        if layout == "vace":
+            return Condition(
+                control=encoder.empty_control(length, height, width).cpu(), picture=encoder.picture(crop, height, width).cpu()
+            )
+        if layout != "i2v":
+            return None
+        return Condition(
+            control=encoder.first_frame_control(frames[0], length).cpu(),
+            image_embeds=encoder.image_embeds(frames[0]).cpu() if encoder.has_image_branch else None,
         )
 
     @property

@@ -53,13 +53,20 @@ def estimate_memory(preset: Preset, processes: int = 1) -> MemoryEstimate:
     clips = min(share, config.forward_clips or share)
     inputs = clips * (row.video_tokens + row.reference_tokens) * wan.width * number_bytes
     within = inputs * (_WIDTHS_KEPT + 2 * wan.ffn_dim / wan.width)
-    blocks = wan.num_layers
+    blocks = wan.num_layers + (len(wan.vace_layers or ()) if _reaches_vace_blocks(preset) else 0)
     activations = blocks * inputs + within if config.gradient_checkpointing else blocks * within
     return MemoryEstimate(
         weights=(frozen_bytes + 4 * row.trained_parameters) / _GIB,
         optimiser=(12 + averaged) * row.trained_parameters / _GIB,
         activations=activations / _GIB,
     )
+
+
+def _reaches_vace_blocks(preset: Preset) -> bool:
+    """Whether gradients flow through them: they train, or the aligner joins the video that they read."""
+    aligner = preset.fusion.aligner
+    joined = aligner is not None and aligner.joins == "input"
+    return joined or preset.train.trainable in ("adapter_and_lora", "all")
 
 
 def check_fits(preset: Preset, memory_gib: float, processes: int = 1) -> None:

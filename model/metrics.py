@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.base_specs import FIRST_FRAME_LAYOUTS
+from model.conditions import with_picture
 from model.data import ClipSet
 from model.draws import first_views
 from model.face_engine.interface import FaceEngine
@@ -40,19 +42,21 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, triples: int, seed: int, 
     quantiles = (torch.randperm(triples, generator=generator(seed, "fixed-sigma", 0)) + 0.5) / triples
     sigmas = shift_sigma(quantiles, shift)
     wanted = model.fusion.config.references
-    first_frame = model.base.info.layout != "t2v"
+    first_frame = model.base.info.layout in FIRST_FRAME_LAYOUTS
+    held = model.holds_first_frame(first_frame)
     losses = []
     for chosen in _forwards(clips, triples):
         indices = [triple % len(clips) for triple in chosen]
         views = first_views(clips, indices, wanted["views"]) if wanted else None
         batch = clips.batch(indices, views=views)
-        shape = batch.latents.shape[1:]
-        drawn = torch.stack([torch.randn(shape, generator=generator(seed, "fixed-noise", triple)) for triple in chosen])
-        batch, drawn, sigma = batch.to(model.device), drawn.to(model.device), sigmas[chosen].to(model.device)
+        clean = with_picture(batch.latents, batch.condition)
+        noise = [torch.randn(clean.shape[1:], generator=generator(seed, "fixed-noise", triple)) for triple in chosen]
+        drawn, sigma = torch.stack(noise).to(model.device), sigmas[chosen].to(model.device)
+        batch, clean = batch.to(model.device), clean.to(model.device)
         references = None if batch.references is None else References(batch.references)
-        noisy = add_noise(batch.latents, drawn, sigma, first_frame)
+        noisy = add_noise(clean, drawn, sigma, held)
         velocity = model.velocity(noisy, sigma, batch, references=references, first_frame=first_frame)
-        losses.append(flow_loss(velocity, batch.latents, drawn, first_frame))
+        losses.append(flow_loss(velocity, clean, drawn, held))
     return float(torch.cat(losses).mean())
 
 

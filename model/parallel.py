@@ -82,9 +82,10 @@ class Ranks:
 
         What trains, and what little lies outside the blocks, stays whole on every process.
         """
-        for block in transformer.blocks:
+        blocks = [*transformer.blocks, *getattr(transformer, "vace_blocks", ())]
+        for block in blocks:
             fully_shard(block, ignored_params={p for p in block.parameters() if p.requires_grad})
-        sharded = {id(p) for p in transformer.blocks.parameters()}
+        sharded = {id(p) for block in blocks for p in block.parameters()}
         fully_shard(transformer, ignored_params={p for p in transformer.parameters() if p.requires_grad or id(p) not in sharded})
 
     def _sum_flat(self, gradients: list[torch.Tensor]) -> None:

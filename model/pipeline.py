@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.base import load_base, pick_device
+from model.base_specs import FIRST_FRAME_LAYOUTS
 from model.checkpoint import CheckpointError, Manifest, load_checkpoint, read_manifest
 from model.encoders import ClipEncoders
 from model.experts import FaceFeatures
@@ -98,8 +99,9 @@ class LafidPipeline:
         Args:
             image: the first frame; None draws it too.
             prompt: what happens.
-            photos: of the person. The first one's crop conditions the video and all of them are its reference views, where the
-                model was trained with some; identity is the mean of theirs. Without photos the face is that of `image`.
+            photos: of the person. The first one's crop conditions the video (a VACE base is given it as its reference picture
+                too), and all of them are its reference views, where the model was trained with some; identity is the mean of
+                theirs. Without photos the face is that of `image`.
             negative_prompt: what shall not be seen; it counts where `guidance` is above 1.
             num_frames: as trained, unless given.
             height, width: pixels; unless given, the trained area in the aspect of `image`, or the trained size without one. The
@@ -133,7 +135,11 @@ class LafidPipeline:
             first_frame=picture is not None,
             offload_to=self._device if self._low_memory else None,
         )
-        given = {} if picture is None else {"image": picture.resize((width, height), Image.Resampling.BICUBIC)}
+        given: dict[str, object] = {}
+        if picture is not None:
+            given["image"] = picture.resize((width, height), Image.Resampling.BICUBIC)
+        if faces and self.model.base.info.layout == "vace":
+            given["reference_images"] = [Image.fromarray(faces[0].crop)]
         with without_rounding_warning():
             video = pipeline(
                 **given,
@@ -191,9 +197,9 @@ class LafidPipeline:
         layout, name = self.model.base.info.layout, self.model.base.info.name
         if image is None and not photos and choose is not None:
             raise InputError("there is nobody to draw: give a first frame or a photo")
-        if image is not None and layout not in ("ti2v", "i2v"):
-            raise InputError(f"base {name} draws from text alone: give the picture as a photo, not as the first frame")
-        if image is None and layout not in ("ti2v", "t2v"):
+        if image is not None and layout not in FIRST_FRAME_LAYOUTS:
+            raise InputError(f"base {name} cannot be given a first frame: give the picture as a photo")
+        if image is None and layout == "i2v":
             raise InputError(f"base {name} begins with a picture: give a first frame")
 
     def _size(
@@ -244,7 +250,7 @@ def load(
         EncoderError: the vision encoder cannot be loaded.
     """
     manifest = read_manifest(checkpoint_dir)
-    engine = face_engine or _engine_by_name(manifest.face_engine.name)
+    engine = face_engine or engine_named(manifest.face_engine.name)
     trained_on = manifest.face_engine
     if (engine.info.name, engine.info.embedding_dim) != (trained_on.name, trained_on.width):
         raise CheckpointError(
@@ -268,7 +274,12 @@ def load(
     return pipeline
 
 
-def _engine_by_name(name: str) -> FaceEngine:
+def engine_named(name: str) -> FaceEngine:
+    """The face engine that a checkpoint's manifest or a cached clip names.
+
+    Raises:
+        CheckpointError: it is none of ours.
+    """
     family, _, embedder = name.partition("/")
     if family == "insightface":
         # Needs onnxruntime and OpenCV, which the base install lacks: only where such embeddings were trained on.

@@ -19,14 +19,13 @@ from model.attach import FACE, REFERENCES, Transformer, attach
 from model.base_build import build_transformer
 from model.experts import FaceFeatures
 from model.fusion import FaceFusion
-from model.presets import PRESETS, TEXT_ROWS, Preset
+from model.presets import CLIP_IMAGE_ROWS, PRESETS, TEXT_ROWS, Preset
 from model.references import References
 from model.trainable import unfreeze
 
 _GIB = 2**30
 _BASE_BYTES = 2  # bfloat16
 _TRAINED_BYTES = 16  # float32: the value, its gradient and AdamW's two moments
-_CLIP_IMAGE_ROWS = 257  # of Wan2.1's image branch
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class PresetRow:
     lora_parameters: int
     trained_parameters: int
     video_tokens: int
+    """Of all that a forward draws: VACE draws the person's picture as one more latent frame."""
     reference_tokens: int
     """At inference; training hides `masked_share` of them."""
     forward_tflop: float
@@ -87,7 +87,8 @@ def preset_row(preset: Preset) -> PresetRow:
         lora_parameters = sum(p.numel() for name, p in transformer.named_parameters() if ".lora_" in name)
     trained = _count(fusion) + sum(p.numel() for p in transformer.parameters() if p.requires_grad)
     video_tokens = _video_tokens(preset)
-    block_inputs = spec.transformer.num_layers * (video_tokens + reference_tokens) * spec.transformer.width * _BASE_BYTES
+    blocks = spec.transformer.num_layers + len(spec.transformer.vace_layers or ())
+    block_inputs = blocks * (video_tokens + reference_tokens) * spec.transformer.width * _BASE_BYTES
     weights = spec.experts * (_BASE_BYTES * (base_parameters + lora_parameters) + 4 * _count(fusion))
     return PresetRow(
         preset=preset.name,
@@ -113,7 +114,7 @@ def _video_tokens(preset: Preset) -> int:
 
 def _latent_size(preset: Preset) -> tuple[int, int, int]:
     spec, clip = preset.base, preset.clip
-    frames = 1 + (clip.frames - 1) // spec.temporal_factor
+    frames = 1 + (clip.frames - 1) // spec.temporal_factor + (spec.layout == "vace")
     return frames, clip.height // spec.spatial_factor, clip.width // spec.spatial_factor
 
 
@@ -127,7 +128,7 @@ def _inputs(preset: Preset) -> dict[str, Any]:
         "return_dict": False,
     }
     if wan.image_dim is not None:
-        inputs["encoder_hidden_states_image"] = torch.empty(1, _CLIP_IMAGE_ROWS, wan.image_dim)
+        inputs["encoder_hidden_states_image"] = torch.empty(1, CLIP_IMAGE_ROWS, wan.image_dim)
     if wan.vace_in_channels is not None:
         inputs["control_hidden_states"] = torch.empty(1, wan.vace_in_channels, *size)
         inputs["control_hidden_states_scale"] = torch.empty(len(wan.vace_layers or ()))

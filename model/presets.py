@@ -5,11 +5,12 @@ that loads torch (Dagster's definitions read these types).
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from model.base_specs import (
+    FIRST_FRAME_LAYOUTS,
     TINY,
     TINY_TWO_EXPERTS,
     WAN21_I2V_14B,
@@ -32,6 +33,8 @@ Attention = Literal["native", "_native_cudnn", "_native_flash", "_native_math"]
 
 TEXT_ROWS = 512
 """Rows of text Wan was trained with; diffusers hard-codes them and masks none, so shorter text is padded with zeros."""
+CLIP_IMAGE_ROWS = 257
+"""Rows that Wan2.1's image branch reads of the first frame: CLIP ViT-H/14 at 224 px."""
 
 
 class _Frozen(BaseModel):
@@ -101,10 +104,16 @@ class AlignerConfig(_Frozen):
 
 
 class ReferenceConfig(_Frozen):
-    """Further views of the face as clean tokens at the end of the sequence (Mv2ID)."""
+    """Further views of the face as clean tokens at the end of the sequence (Mv2ID).
+
+    Mv2ID trains in pairs within a clip: references are views of the clip itself, masked so that they are not copied. Pairs
+    across clips of a person are rare (under 5 % of its footage) and none by default. `cross_share` draws among all other clips
+    of the person in the training set; the dataset's column `cross_references` lists up to eight of the same for other trainers.
+    """
 
     views: PositiveInt = Field(3, description="views of a training clip")
     masked_share: float = Field(0.6, ge=0, lt=1, description="of each view's tokens, hidden in training (the paper's lead)")
+    cross_share: float = Field(0.0, ge=0, le=1, description="of clips shown views of another clip of their person, if any")
 
 
 class FusionConfig(_Frozen):
@@ -142,6 +151,13 @@ class EncoderConfig(_Frozen):
     detail_layer: int = Field(4, description="which hidden state, where detail is `vision`")
 
 
+class Stage(_Frozen):
+    """An early part of a run, on short clips: attention costs the square of their length."""
+
+    until_step: PositiveInt = Field(description="the first update that it no longer holds for, counted from 0")
+    frames: PositiveInt = Field(description="most frames of a clip; longer ones are cut in time")
+
+
 class TrainConfig(_Frozen):
     """One training run: optimiser, schedule, noise, dropout, what trains, how it computes and when it is saved."""
 
@@ -155,10 +171,13 @@ class TrainConfig(_Frozen):
     ema_decay: float | None = Field(None, gt=0, lt=1, description="of the trained tensors' moving average; None: without")
     seed: int = Field(0, ge=0, description="every draw of the run derives from it")
     flow_shift: float = Field(3.0, gt=0, description="sigma shift of flow matching; 1 draws sigma uniformly")
+    curriculum: tuple[Stage, ...] = Field((), description="short clips first, stage after stage; whole clips after the last")
     text_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the empty caption")
+    speech_dropout: float = Field(0.1, ge=0, le=1, description="share of captions without their sentence on who speaks")
     face_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the null face tokens")
     reference_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the null reference tokens")
     first_frame_dropout: float = Field(0.0, ge=0, le=1, description="share of batches whose first frame is drawn, not given")
+    face_loss_weight: float = Field(1.0, ge=1, description="of an error inside the face's box, one elsewhere; 1: all alike")
     trainable: Trainable = Field(description="the adapter, and of the base: nothing, cross-attention, LoRA, everything")
     lora_rank: PositiveInt = Field(16, description="rank of LoRA where it trains")
     lora_alpha: PositiveInt = Field(16, description="LoRA's scale times its rank")
@@ -170,8 +189,22 @@ class TrainConfig(_Frozen):
     deterministic: bool = Field(False, description="kernels that give the same bits again, on a GPU at some cost")
     checkpoint_every: PositiveInt = Field(description="updates between two states from which a killed run goes on")
     keep_states: PositiveInt = Field(2, description="states that are kept, the newest")
+    validate_every: PositiveInt | None = Field(None, description="updates between two judged checkpoints; None: the last alone")
+    keep_checkpoints: PositiveInt = Field(2, description="judged checkpoints that are kept, the newest; the best is, too")
     log_every: PositiveInt = Field(description="updates between two reports")
     fixed_triples: PositiveInt = Field(64, description="fixed (clip, noise, sigma) triples that judge the run")
+
+    @field_validator("curriculum")
+    @classmethod
+    def _one_stage_after_the_other(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        ends = [stage.until_step for stage in stages]
+        if ends != sorted(set(ends)):
+            raise ValueError(f"stages end at steps {ends}: let each end after the one before it")
+        return stages
+
+    def most_frames(self, step: int) -> int | None:
+        """The frames that clips are cut to in update number `step`; None: clips stay whole."""
+        return next((stage.frames for stage in self.curriculum if step < stage.until_step), None)
 
 
 class Preset(_Frozen):
@@ -184,6 +217,24 @@ class Preset(_Frozen):
     clip: ClipSize
     fusion: FusionConfig
     train: TrainConfig
+
+    @model_validator(mode="after")
+    def _gives_a_first_frame_as_the_base_takes_it(self) -> Self:
+        layout, share = self.base.layout, self.train.first_frame_dropout
+        needed = 0.0 if layout == "i2v" else 1.0
+        if layout != "ti2v" and share != needed:
+            raise ValueError(
+                f"base {self.base.name} of layout {layout} is {'never' if needed else 'always'} given a first frame: "
+                f"set train.first_frame_dropout to {needed:g}, not {share:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stages_leave_frames_to_draw(self) -> Self:
+        least = self.base.temporal_factor + 1
+        if self.base.layout == "ti2v" and any(stage.frames < least for stage in self.train.curriculum):
+            raise ValueError(f"a stage of fewer than {least} frames is the frame that a ti2v base is given: take more")
+        return self
 
 
 _TINY = Preset(
@@ -234,6 +285,7 @@ _LORA = TrainConfig(
     gradient_checkpointing=True,
     compile_blocks=True,
     checkpoint_every=500,
+    validate_every=1000,
     log_every=20,
 )
 # CoFE v3's figure: cross-attention trains, self-attention and feed-forward do not. DiffSynth's rate for full weights.
@@ -249,8 +301,7 @@ def _wan(base: BaseSpec, clip: ClipSize = _480P, train: TrainConfig = _LORA, **p
         encoders=_ENCODERS,
         clip=clip,
         fusion=_WIDE.model_copy(update=parts),
-        # A text-to-video base cannot be given a first frame.
-        train=train.model_copy(update={"first_frame_dropout": 1.0}) if base.layout == "t2v" else train,
+        train=train if base.layout in FIRST_FRAME_LAYOUTS else train.model_copy(update={"first_frame_dropout": 1.0}),
     )
 
 

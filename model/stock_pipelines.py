@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, WanPipeline
+from diffusers import DiffusionPipeline, WanPipeline, WanVACEPipeline
 from torch import nn
 
 from model.base import Base
@@ -19,7 +19,7 @@ from model.base import Base
 def stock_pipeline(
     base: Base, denoisers: Sequence[nn.Module], *, first_frame: bool, offload_to: torch.device | None
 ) -> DiffusionPipeline:
-    """Image to video where there is a first frame, else text to video.
+    """Image to video where there is a first frame, else VACE on a base of that layout, else text to video.
 
     Args:
         base: all but the transformers.
@@ -27,19 +27,21 @@ def stock_pipeline(
         first_frame: whether a first frame will be given.
         offload_to: components wait on the CPU and take turns there; None: they stay where they are.
     """
+    components: dict[str, Any] = {
+        "tokenizer": base.tokenizer,
+        "text_encoder": base.text_encoder,
+        "vae": base.codec,
+        "scheduler": base.scheduler,
+        "transformer": denoisers[0],
+        "transformer_2": denoisers[1] if len(denoisers) > 1 else None,
+        "boundary_ratio": base.info.boundary,
+    }
     if first_frame:
         pipeline = base.image_to_video(*denoisers)
+    elif base.info.layout == "vace":
+        pipeline = WanVACEPipeline(**components)
     else:
-        pipeline = WanPipeline(
-            tokenizer=base.tokenizer,
-            text_encoder=base.text_encoder,
-            vae=base.codec,
-            scheduler=base.scheduler,
-            transformer=denoisers[0],
-            transformer_2=denoisers[1] if len(denoisers) > 1 else None,
-            boundary_ratio=base.info.boundary,
-            expand_timesteps=base.info.layout == "ti2v",
-        )
+        pipeline = WanPipeline(**components, expand_timesteps=base.info.layout == "ti2v")
     pipeline.set_progress_bar_config(disable=True)
     if offload_to is not None:
         pipeline.enable_model_cpu_offload(device=offload_to)
@@ -74,7 +76,7 @@ def without_rounding_warning() -> Iterator[None]:
         return "`num_frames - 1` has to be divisible" not in record.getMessage()
 
     with ExitStack() as filters:
-        for name in ("pipeline_wan", "pipeline_wan_i2v"):
+        for name in ("pipeline_wan", "pipeline_wan_i2v", "pipeline_wan_vace"):
             logger = logging.getLogger(f"diffusers.pipelines.wan.{name}")
             logger.addFilter(unrelated)
             filters.callback(logger.removeFilter, unrelated)

@@ -2,8 +2,9 @@
 
 Belongs here: the formula and the table of peaks, behind MFU and HFU. Not here: measuring (`train_report`).
 
-With d the width, f the feed-forward's, n blocks, T tokens and c rows of text, one forward costs n (2T (6d^2 + 2df) + 4cd^2) in
-linear layers and n (4T^2 d + 4Tcd) in attention; torch's FlopCounterMode counts the same to 0.2 %. A backward costs the
+With d the width, f the feed-forward's, n blocks, T tokens and c rows of text (and of CLIP, in an image branch), one forward costs
+n (2T (6d^2 + 2df) + 4cd^2) in linear layers and n (4T^2 d + 4Tcd) in attention; a VACE block is one more of the n, with a
+projection 2Td^2 out of it and one into the first. torch's FlopCounterMode counts the same to 1 %. A backward costs the
 linear layers once more for the inputs and once for the weights where they train, and flash attention 2.5 times over.
 """
 
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from model.base_specs import WanConfig
-from model.presets import TEXT_ROWS, TrainConfig
+from model.presets import CLIP_IMAGE_ROWS, TEXT_ROWS, TrainConfig
 
 _PEAKS_FLOP_PER_S = {
     # Dense bfloat16, from NVIDIA's data sheets. The longer of two names that fit is meant: H20 is part of H200.
@@ -37,9 +38,11 @@ class StepFlop(NamedTuple):
 
 def step_flop(wan: WanConfig, tokens: int, config: TrainConfig) -> StepFlop:
     """Of one clip of `tokens` tokens; the face branch, under a percent, is left out."""
-    width, blocks = wan.width, wan.num_layers
-    linear = blocks * (2 * tokens * (6 * width**2 + 2 * width * wan.ffn_dim) + 4 * TEXT_ROWS * width**2)
-    attention = blocks * (4 * tokens**2 * width + 4 * tokens * TEXT_ROWS * width)
+    width, vace_blocks = wan.width, len(wan.vace_layers or ())
+    blocks, rows = wan.num_layers + vace_blocks, TEXT_ROWS + (CLIP_IMAGE_ROWS if wan.image_dim else 0)
+    linear = blocks * (2 * tokens * (6 * width**2 + 2 * width * wan.ffn_dim) + 4 * rows * width**2)
+    linear += 2 * tokens * width**2 * (vace_blocks + min(vace_blocks, 1))
+    attention = blocks * (4 * tokens**2 * width + 4 * tokens * rows * width)
     trained, again = int(config.trainable == "all"), int(config.gradient_checkpointing)
     return StepFlop(
         model=3.0 * (linear + attention),

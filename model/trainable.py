@@ -15,7 +15,9 @@ from torch import nn
 
 from model.attach import FACE, REFERENCES, Transformer, attach
 from model.base import Base
-from model.data import Batch
+from model.base_specs import FIRST_FRAME_LAYOUTS
+from model.conditions import Condition, image_to_video_inputs, vace_inputs
+from model.data import Batch, DataError
 from model.draws import FacePairs
 from model.experts import FaceFeatures
 from model.flow import TIMESTEPS, token_timesteps
@@ -43,6 +45,7 @@ class _Inputs(NamedTuple):
     face: FaceFeatures
     keep_face: torch.Tensor | None  # (B,)
     references: References | None
+    condition: Condition | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ class FusedModel:
             transformer.train(training)
             fusion.train(training)
 
+    def holds_first_frame(self, first_frame: bool) -> bool:
+        """Whether a first frame that is given is the first latent, as `flow` takes it; an i2v base draws it anew."""
+        return first_frame and self.base.info.layout == "ti2v"
+
     def velocity(
         self,
         noisy: torch.Tensor,
@@ -82,16 +89,26 @@ class FusedModel:
         """Predicted n - x0, (B, C, T, h, w), for noisy latents (B, C, T, h, w) at sigma (B,).
 
         Args:
-            noisy, sigma: as `flow.add_noise` gives them.
-            batch: text and face.
+            noisy, sigma: as `flow.add_noise` gives them, for VACE behind the picture (`conditions.with_picture`).
+            batch: text, face and condition.
             keep_face: (B,); where it is False the null tokens take the face's place.
             references: further views; None: none.
-            first_frame: the first latent frame is given, as in `flow`. Only bases of layout ti2v can be given one so.
+            first_frame: the first frame is given. An i2v base is always given it, a t2v or VACE base never.
 
         Raises:
-            ValueError: the base takes more than noise and text, or no first frame.
+            ValueError: the base cannot be given a first frame, or cannot do without.
+            DataError: the batch lacks the condition that the base takes.
         """
-        inputs = _Inputs(noisy, sigma, batch.text, batch.face, keep_face, references)
+        layout, name = self.base.info.layout, self.base.info.name
+        if first_frame and layout not in FIRST_FRAME_LAYOUTS:
+            raise ValueError(f"base {name} of layout {layout} cannot be given a first frame: set train.first_frame_dropout to 1")
+        if not first_frame and layout == "i2v":
+            raise ValueError(f"base {name} of layout i2v is always given its first frame: set train.first_frame_dropout to 0")
+        if batch.condition is None and layout in ("i2v", "vace"):
+            raise DataError(
+                f"the clips hold no condition, which base {name} of layout {layout} takes: materialize training_latents again"
+            )
+        inputs = _Inputs(noisy, sigma, batch.text, batch.face, keep_face, references, batch.condition)
         if self.base.info.boundary is None:
             return self._predict(*self.attached[0], inputs, first_frame)
         velocity = torch.empty_like(noisy)
@@ -130,24 +147,23 @@ class FusedModel:
                 yield f"{LORA if '.lora_' in key else WEIGHTS}{suffix}/{key}", value
 
     def _predict(self, transformer: Transformer, fusion: FaceFusion, inputs: _Inputs, first_frame: bool) -> torch.Tensor:
-        layout = self.base.info.layout
+        layout, wan = self.base.info.layout, transformer.config
+        given: dict[str, torch.Tensor | None] = {"hidden_states": inputs.noisy}
+        if layout == "i2v" and inputs.condition is not None:
+            given = image_to_video_inputs(inputs.noisy, inputs.condition, wan.in_channels)
+        elif layout == "vace" and inputs.condition is not None:
+            given = vace_inputs(inputs.noisy, inputs.condition, wan.vace_in_channels)
+        timestep = TIMESTEPS * inputs.sigma.float()
         if layout == "ti2v":
-            timestep = token_timesteps(inputs.sigma, inputs.noisy, transformer.config.patch_size, first_frame)
-        elif layout == "t2v" and not first_frame:
-            timestep = TIMESTEPS * inputs.sigma.float()
-        else:
-            raise ValueError(
-                f"base {self.base.info.name} of layout {layout} takes more than noise and text, or no first frame: "
-                "train a ti2v, or a t2v without one"
-            )
-        condition: dict[str, Any] = {FACE: fusion(inputs.face, inputs.keep_face)}
+            timestep = token_timesteps(inputs.sigma, inputs.noisy, wan.patch_size, first_frame)
+        ours: dict[str, Any] = {FACE: fusion(inputs.face, inputs.keep_face)}
         if inputs.references is not None:
-            condition[REFERENCES] = inputs.references
+            ours[REFERENCES] = inputs.references
         return transformer(
-            hidden_states=inputs.noisy,
+            **given,
             timestep=timestep,
             encoder_hidden_states=inputs.text,
-            attention_kwargs=condition,
+            attention_kwargs=ours,
             return_dict=False,
         )[0]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from lafid_assets.ingest.media_probe import resolve
-from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.outcomes import Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import MODEL_EVALUATION
+from lafid_assets.training.held_out import first_frame
+from model.base_specs import FIRST_FRAME_LAYOUTS
 
 LOGGER = logging.getLogger("lafid.release")
-SAMPLING_STEPS = 8
 GENERATED_MEASURES = ("first_frame_psnr_db", "face_found_share", "identity_cosine")
 
 
@@ -25,6 +25,8 @@ HELD_OUT = ("validation", "test")
 
 def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.DataFrame, store_root: Path) -> pl.DataFrame:
     """Flow loss on the cached clips, and what a generated video keeps of its first frame and of the person.
+
+    A base that cannot be given a first frame is given the clip's as a photo; its `first_frame_psnr_db` is NULL.
 
     Args:
         checkpoint: a row of `fusion_dit`.
@@ -76,37 +78,27 @@ def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.Data
 def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float | None]:
     """Nothing where the first frame shows no face: a kept clip may begin without one."""
     import numpy as np
-    from PIL import Image
 
     from model.face_processor import FaceError
+    from model.held_out_videos import draw_held_out
     from model.metrics import identity_similarity, psnr
     from model.video_io import fit_frames, read_frames, write_mp4
 
-    path = resolve(Path(clip["clip_root"]), clip["path"])
-    if path is None:
-        raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
-    size = pipeline.manifest.preset.clip
-    first = read_frames(path, [0.0])
+    first = first_frame(clip)
     try:
-        frames = pipeline.generate(
-            Image.fromarray(first[0]),
-            clip["refined_caption"] or "",
-            num_frames=size.frames,
-            height=size.height,
-            width=size.width,
-            steps=SAMPLING_STEPS,
-            choose="largest",
-        )
+        frames = draw_held_out(pipeline, first, clip["refined_caption"] or "")
     except FaceError as error:
         LOGGER.warning("nothing could be generated from the first frame of %s: %s", clip["clip_id"], error)
         return {}
+    similarity = identity_similarity(frames, np.asarray(clip["identity_embedding"], np.float32), pipeline.engine)
+    measures = {
+        "face_found_share": similarity.frames_with_face / similarity.frames,
+        "identity_cosine": similarity.mean,
+    }
+    if pipeline.manifest.base.layout not in FIRST_FRAME_LAYOUTS:
+        return measures
     with TemporaryDirectory() as folder:
         written = Path(folder) / "generated.mp4"
         write_mp4(written, frames, pipeline.fps)
         shown = read_frames(written, [0.0])[0]
-    similarity = identity_similarity(frames, np.asarray(clip["identity_embedding"], np.float32), pipeline.engine)
-    return {
-        "first_frame_psnr_db": psnr(shown, fit_frames(first, size.height, size.width)[0]),
-        "face_found_share": similarity.frames_with_face / similarity.frames,
-        "identity_cosine": similarity.mean,
-    }
+    return measures | {"first_frame_psnr_db": psnr(shown, fit_frames(first[None], *frames.shape[1:3])[0])}

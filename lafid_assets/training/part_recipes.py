@@ -58,7 +58,8 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, encoders: "ClipEncoders")
     references = clip["references"][: size.views]
     spots = [[one["frame_index"], _box(one), one["landmarks_px"]] for one in references]
     window = cut_window(clip["height"], clip["width"], bucket.height, bucket.width, footage.centre_xy_px)
-    cut = [*bucket, size.fps, [round(float(side), 3) for side in window]]
+    seen_px = [round(float(side), 3) for side in window]
+    cut = [*bucket, size.fps, seen_px]
     angles = np.array([[one[f"{name}_deg"] for name in ("yaw", "pitch", "roll")] for one in references], np.float32)
     track = clip["face_track"]
     places = np.array([_box(place) for place in track], np.float32).reshape(-1, 4)  # what was not seen becomes NaN
@@ -94,8 +95,48 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, encoders: "ClipEncoders")
             lambda: views_part(view_latents(encoders, footage.crops, size.view_side)),
         ),
     }
+    found |= _condition_recipes(footage, bucket, [content, seen_px], [content, spots[0]], encoders)
     plain = without_speech(clip["refined_caption"], clip["speaking_sentence"])
     return found if plain is None else found | {"text_plain": text(plain)}
+
+
+def _condition_recipes(
+    footage: "_Footage", bucket: Bucket, first_frame: list[Any], crop: list[Any], encoders: "ClipEncoders"
+) -> dict[str, Recipe]:
+    """Of what the base is given of pictures, where it takes some.
+
+    Args:
+        first_frame: what tells it from others of its size.
+        crop: the same of the first crop.
+    """
+    from model.clip_parts import condition_part
+
+    conditions, layout = encoders.conditions, encoders.base.info.layout
+    if layout == "vace":
+        return {
+            # It says nothing of the clip: all clips of a size share it.
+            "control": Recipe(
+                _key("control", bucket, encoders.video_fingerprint),
+                lambda: condition_part("control", conditions.empty_control(*bucket)),
+            ),
+            "picture": Recipe(
+                _key("picture", crop, bucket[1:], encoders.video_fingerprint),
+                lambda: condition_part("picture", conditions.picture(footage.crops[0], *bucket[1:])),
+            ),
+        }
+    if layout != "i2v":
+        return {}
+    control = Recipe(
+        _key("control", first_frame, bucket, encoders.video_fingerprint),
+        lambda: condition_part("control", conditions.first_frame_control(footage.frames[0], bucket.frames)),
+    )
+    if not conditions.has_image_branch:
+        return {"control": control}
+    image_embeds = Recipe(
+        _key("image_embeds", first_frame, bucket[1:], encoders.image_fingerprint),
+        lambda: condition_part("image_embeds", conditions.image_embeds(footage.frames[0])),
+    )
+    return {"control": control, "image_embeds": image_embeds}
 
 
 def without_speech(caption: str | None, sentence: str | None) -> str | None:

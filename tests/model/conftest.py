@@ -88,11 +88,15 @@ def quick() -> Callable[..., Preset]:
 
 @pytest.fixture(scope="session")
 def cached(base_dir: Path) -> list[ClipLatents]:
+    """Of the tiny base."""
+    return encode_clips(load_base(base_dir, "cpu"))
+
+
+def encode_clips(base: Base) -> list[ClipLatents]:
     """Five clips of a coloured square that moves, 3 frames of 16 x 16 px, each of them a view of the face too.
 
     Of the first two there is a caption without a sentence on speech; the face was not seen in the last frame.
     """
-    base = load_base(base_dir, "cpu")
     encoders = ClipEncoders(base)
     rng = np.random.default_rng(0)
     clips = []

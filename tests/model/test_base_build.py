@@ -62,6 +62,10 @@ def test_a_branch_another_commit_or_another_base_is_not_adopted(fetched: tuple[P
         adopt_base(folder, WAN22_TI2V_5B, COMMIT)
     with pytest.raises(BaseError, match="lacks transformer_2"):
         adopt_base(folder, spec.model_copy(update={"experts": 2, "boundary": 0.9}), COMMIT)
+    (folder / "components" / "image_processor").rename(folder / "hidden")
+    branch = spec.transformer.model_copy(update={"image_dim": 64})
+    with pytest.raises(BaseError, match="lacks image_processor"):
+        adopt_base(folder, spec.model_copy(update={"transformer": branch}), COMMIT)
     assert not (folder / "base.json").exists()
 
 

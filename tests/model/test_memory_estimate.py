@@ -3,7 +3,7 @@
 import pytest
 
 from model.memory_estimate import PresetTooLarge, check_fits, estimate_memory, what_to_lower
-from model.presets import Preset, preset
+from model.presets import AlignerConfig, Preset, preset
 
 LARGE = "wan2.1-t2v-1.3b"
 
@@ -46,6 +46,22 @@ def test_what_saves_memory_lowers_the_estimate() -> None:
     frozen = changed(trainable="adapter"), changed(trainable="adapter", shard_base=True)
     whole, shared = (estimate_memory(chosen, processes=1000).weights for chosen in frozen)
     assert shared < 0.6 * whole
+
+
+def test_vace_blocks_keep_activations_where_gradients_reach_them() -> None:
+    """Here one of them beside two blocks; frozen, and reading no trained tensor, it keeps nothing."""
+
+    def activations(**train: object) -> float:
+        chosen = changed("wan2.1-vace-1.3b", gradient_checkpointing=False, **train)
+        wan = chosen.base.transformer.model_copy(update={"num_layers": 2, "vace_layers": (0,)})
+        cut = chosen.model_copy(update={"base": chosen.base.model_copy(update={"transformer": wan}), "fusion": fusion})
+        return estimate_memory(cut).activations
+
+    fusion = preset("wan2.1-vace-1.3b").fusion
+    frozen, reached = activations(trainable="adapter"), activations(trainable="adapter_and_lora")
+    assert reached == pytest.approx(1.5 * frozen)
+    fusion = fusion.model_copy(update={"aligner": AlignerConfig()})  # it joins the video that the VACE blocks read
+    assert activations(trainable="adapter") == reached
 
 
 def test_only_what_is_not_at_its_least_is_named() -> None:

@@ -14,9 +14,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from model.base import load_base
+from model.base_build import build_tiny_base, build_transformer
+from model.clip_parts import write_clips
 from model.parallel import Ranks, join_ranks
 from model.presets import Preset
 from model.train import TrainingError, TrainReport, train
+from tests.model.conftest import encode_clips
+from tests.model.layouts import TINY_VACE
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]
@@ -27,10 +32,10 @@ from model.presets import Preset
 from model.train import train
 torch.set_num_threads(1)
 task = json.loads(Path(sys.argv[1]).read_text())
-for (name, preset), port in zip(task["presets"].items(), task["ports"]):
+for (name, preset), port, (clips, base) in zip(task["presets"].items(), task["ports"], task["places"].values()):
     os.environ["MASTER_PORT"] = str(port)
     heard = []
-    result = train(Preset(**preset), Path(task["clips"]), Path(task["base"]), Path(task["out"]) / name,
+    result = train(Preset(**preset), Path(clips), Path(base), Path(task["out"]) / name,
                    lambda r: heard.append((r.loss, r.grad_norm, sorted(r.metrics))), dataset_version="v1", device="cpu")
     print(json.dumps({"name": name, "heard": heard, "checkpoint": str(result.checkpoint_dir)}), flush=True)
 """
@@ -78,22 +83,34 @@ def test_without_an_environment_there_is_one_process(monkeypatch: pytest.MonkeyP
         assert ranks.leads
 
 
+def test_blocks_are_sharded_vaces_side_blocks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    sharded: list[nn.Module] = []
+    monkeypatch.setattr("model.parallel.fully_shard", lambda module, **_: sharded.append(module))
+    transformer = build_transformer(TINY_VACE)
+    Ranks(0, 2, CPU).shard(transformer)
+    assert sharded == [*transformer.blocks, *transformer.vace_blocks, transformer]
+
+
 def test_two_processes_train_what_one_trains(
     quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path
 ) -> None:
-    """Over gloo: an uneven batch in uneven parts, then with the frozen base sharded between them."""
+    """Over gloo: an uneven batch in uneven parts, then with the frozen base sharded between them, then one with side blocks."""
     plain = quick(steps=3, batch_size=5, forward_clips=2, trainable="adapter_and_lora", lr=1e-3)
     sharded = quick(steps=2, batch_size=4, trainable="adapter_and_lora", lr=1e-3, shard_base=True)
-    presets = {"plain": plain, "sharded": sharded}
+    vace = sharded.model_copy(update={"train": sharded.train.model_copy(update={"first_frame_dropout": 1.0}), "base": TINY_VACE})
+    presets = {"plain": plain, "sharded": sharded, "sharded_vace": vace}
+    build_tiny_base(tmp_path / "vace", spec=TINY_VACE)
+    vace_clips = write_clips(tmp_path / "vace_clips", encode_clips(load_base(tmp_path / "vace", "cpu")))
+    places = dict.fromkeys(presets, (clip_list, base_dir)) | {"sharded_vace": (vace_clips, tmp_path / "vace")}
     alone: dict[str, list[TrainReport]] = {name: [] for name in presets}
     whole = {
-        name: train(preset, clip_list, base_dir, tmp_path, alone[name].append, dataset_version="v1", device="cpu")
+        name: train(preset, *places[name], tmp_path, alone[name].append, dataset_version="v1", device="cpu")
         for name, preset in presets.items()
     }
     task = tmp_path / "task.json"
     described = {name: preset.model_dump() for name, preset in presets.items()}
-    places = {"clips": str(clip_list), "base": str(base_dir), "out": str(tmp_path / "two")}
-    task.write_text(json.dumps({"presets": described, "ports": _free_ports(len(presets)), **places}))
+    where = {"places": {name: [str(path) for path in paths] for name, paths in places.items()}, "out": str(tmp_path / "two")}
+    task.write_text(json.dumps({"presets": described, "ports": _free_ports(len(presets)), **where}))
     leader, follower = _run_two(task)
     assert [line["name"] for line in leader] == list(presets)
     for line, silent in zip(leader, follower, strict=True):

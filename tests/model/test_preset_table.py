@@ -63,6 +63,17 @@ def test_references_and_both_transformers_are_counted() -> None:
     assert two.forward_tflop == one.forward_tflop
 
 
+def test_vace_draws_its_picture_too_and_its_blocks_are_counted() -> None:
+    name = "wan2.1-vace-1.3b"
+    assert preset_row(shallow(name)).video_tokens == (21 + 1) * 30 * 52
+    assert preset_row(shallow("wan2.1-i2v-14b")).video_tokens == 21 * 30 * 52
+    # Of two blocks the first has a VACE block beside it: three blocks' work, and two of one block.
+    one, two = (preset_row(shallow(name, blocks)) for blocks in (1, 2))
+    assert two.forward_tflop == pytest.approx(1.5 * one.forward_tflop, rel=0.02)
+    block_inputs = 3 * two.video_tokens * 1536 * 2
+    assert two.training_gib == pytest.approx((16 * two.trained_parameters + block_inputs) / 2**30)
+
+
 def test_it_counts_what_really_runs(base) -> None:
     from model.fusion import FaceFusion
     from model.preset_table import _features

@@ -124,15 +124,6 @@ def test_each_of_two_transformers_has_an_adapter_and_lora(two_experts: FusedMode
     assert {name.split("/")[0] for name in two_experts.trainable()} == {"adapter", "lora", "adapter_2", "lora_2"}
 
 
-@pytest.mark.parametrize("layout", ["i2v", "vace", "t2v"])
-def test_a_base_that_takes_other_inputs_is_refused(fused: Fused, clips: ClipSet, layout: str) -> None:
-    model = fused()
-    other = replace(model, base=replace(model.base, info=model.base.info.model_copy(update={"layout": layout})))
-    batch = clips.batch([0])
-    with pytest.raises(ValueError, match=f"layout {layout} takes more than noise and text"):
-        other.velocity(batch.latents, torch.tensor([0.5]), batch)
-
-
 def test_a_text_to_video_base_is_given_one_timestep_a_clip_and_no_first_frame(fused: Fused, clips: ClipSet) -> None:
     model = fused()
     t2v = replace(model, base=replace(model.base, info=model.base.info.model_copy(update={"layout": "t2v"})))

@@ -21,11 +21,13 @@ CHECKPOINT = {"checkpoint_sha256": "abc", "checkpoint_path": "run", "base_path":
 class StubPipeline:
     """Repeats the given picture at the size asked for; a black picture shows no face."""
 
-    manifest = SimpleNamespace(preset=preset("tiny"))
+    manifest = SimpleNamespace(preset=preset("tiny"), base=SimpleNamespace(layout="ti2v"))
     fps = 8.0
     model = engine = None
 
-    def generate(self, image: Any, prompt: str, *, num_frames: int, height: int, width: int, **_: Any) -> np.ndarray:
+    def generate(self, image: Any, prompt: str, *, photos: Any, num_frames: int, height: int, width: int, **_: Any) -> np.ndarray:
+        assert (image is None) == bool(photos) == (self.manifest.base.layout == "vace")
+        image = image or photos[0]
         if np.asarray(image).mean() < 10:
             raise FaceError("no face found")
         return np.stack([np.asarray(image.resize((width, height)))] * num_frames)
@@ -85,6 +87,15 @@ def test_measures_are_means_over_the_clips_that_allowed_them(
     }
     assert set(rows["split"]) == {"validation", "test"}
     assert rows["checkpoint_sha256"].unique().to_list() == ["abc"]
+
+
+def test_a_base_that_cannot_begin_with_the_picture_is_given_it_as_a_photo(
+    dataset: pl.DataFrame, latents: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StubPipeline, "manifest", SimpleNamespace(preset=preset("tiny"), base=SimpleNamespace(layout="vace")))
+    test = _measures(evaluate(CHECKPOINT, dataset, latents, tmp_path), "test")
+    assert test["first_frame_psnr_db"] is None
+    assert test["face_found_share"] == pytest.approx(1 / 3)
 
 
 def test_split_that_does_not_exist_has_no_rows(dataset: pl.DataFrame, latents: pl.DataFrame, tmp_path: Path) -> None:

@@ -9,14 +9,20 @@ GOOD = {"flow_loss": 0.7, "first_frame_psnr_db": 35.0, "identity_cosine": 0.1}
 
 
 def _judge(
-    measures: dict[str, float | None], *, before: float = 1.0, after: float = 0.5, split: str = "test", **gate: float
+    measures: dict[str, float | None],
+    *,
+    before: float = 1.0,
+    after: float = 0.5,
+    split: str = "test",
+    begins_with_picture: bool = True,
+    **gate: float,
 ) -> str:
     evaluation = pl.DataFrame(
         [(split, name, value) for name, value in measures.items()],
         schema={"split": pl.String, "metric": pl.String, "value": pl.Float64},
         orient="row",
     )
-    return judge(ReleaseGate(**gate), before, after, evaluation)
+    return judge(ReleaseGate(**gate), before, after, evaluation, begins_with_picture=begins_with_picture)
 
 
 def test_good_checkpoint_passes() -> None:
@@ -43,6 +49,10 @@ def test_bounds_are_inclusive() -> None:
 )
 def test_each_bound_keeps_the_gate_shut(measures: dict[str, float | None], after: float, sentence: str) -> None:
     assert _judge(measures, after=after) == sentence
+
+
+def test_a_base_without_a_first_frame_is_not_asked_for_its_fidelity() -> None:
+    assert _judge({"flow_loss": 0.7, "first_frame_psnr_db": None}, begins_with_picture=False) == PASSED
 
 
 def test_all_failures_are_named() -> None:

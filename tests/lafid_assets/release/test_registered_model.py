@@ -35,7 +35,7 @@ class Registry:
             self.row_of(MODEL_EVALUATION, checkpoint_sha256=checkpoint, split="test", metric=name, value=value)
             for name, value in measures.items()
         ]
-        self.store.write_group({"fusion_dit": FUSION_DIT.frame([self.row_of(FUSION_DIT, **known)])}, "all", "f")
+        self.store.write_group({"fusion_dit": FUSION_DIT.frame([self.row_of(FUSION_DIT, preset="tiny", **known)])}, "all", "f")
         self.store.write_group({"model_evaluation": MODEL_EVALUATION.frame(rows)}, "all", "f")
 
     def run(self) -> dict[str, Any] | None:

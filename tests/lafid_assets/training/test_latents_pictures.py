@@ -1,0 +1,118 @@
+"""The cache on bases that are given pictures: parts of their own, each encoded once for what it depends on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+
+from lafid_assets.training.latents import clip_list_of, encode_dataset, shards_folder
+from model.base import load_base
+from model.base_build import build_tiny_base
+from model.clip_parts import CONDITION_TENSORS
+from model.condition_encoder import ConditionEncoder
+from model.data import ClipSet
+from model.latent_shards import read_index
+from model.presets import ClipSize, preset
+from model.video_io import read_frames
+from resources.shard_store import ShardStore
+from tests.model.layouts import WITH_PICTURES
+
+SIZE = ClipSize(frames=9, height=16, width=16)
+PARTS = {
+    "tiny-i2v": {"control", "image_embeds"},
+    "tiny-i2v-two-experts": {"control"},
+    "tiny-vace": {"control", "picture"},
+}
+Encode = Callable[..., pl.DataFrame]
+
+
+@pytest.fixture(params=sorted(WITH_PICTURES))
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def base_dir(name: str, tmp_path: Path) -> Path:
+    build_tiny_base(tmp_path / "base", spec=WITH_PICTURES[name])
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def encode(name: str, base_dir: Path, store: ShardStore) -> Encode:
+    def run(dataset: pl.DataFrame, **size: Any) -> pl.DataFrame:
+        chosen = preset("tiny").model_copy(update={"clip": SIZE.model_copy(update=size), "base": WITH_PICTURES[name]})
+        return encode_dataset(dataset, chosen, base_dir, None, store)
+
+    return run
+
+
+def keys(rows: pl.DataFrame, clip: int = 0) -> dict[str, str]:
+    return {part["part"]: part["key"] for part in rows["parts"][clip]}
+
+
+def test_clips_hold_what_their_base_is_given(
+    name: str, base_dir: Path, encode: Encode, dataset: pl.DataFrame, store: ShardStore
+) -> None:
+    rows = encode(dataset)
+    assert set(keys(rows)) & set(CONDITION_TENSORS) == PARTS[name]
+    condition = ClipSet(clip_list_of(rows, store)).clip(0).condition
+    encoder = ConditionEncoder(load_base(base_dir, "cpu"))
+    if name == "tiny-vace":
+        assert torch.equal(condition.control, encoder.empty_control(9, 16, 16))
+        assert condition.picture.shape == (1, 48, 1, 4, 4)
+        assert keys(rows, 0)["control"] == keys(rows, 1)["control"], "it says nothing of a clip, so clips share it"
+        assert keys(rows, 0)["picture"] != keys(rows, 1)["picture"]
+        return
+    whole = read_frames(Path(dataset["clip_root"][0]) / "a", [0.0])[0]
+    first = np.asarray(Image.fromarray(whole).resize((16, 16), Image.Resampling.BICUBIC))
+    close = encoder.first_frame_control(first, 9)
+    assert condition.control.shape == close.shape
+    assert (condition.control[:, :, 1:] == close[:, :, 1:]).all(), "nothing is known after the first frame"
+    assert not torch.equal(condition.control[:, :, 0], condition.control[:, :, 1])
+    assert keys(rows, 0)["control"] != keys(rows, 1)["control"]
+
+
+@pytest.mark.parametrize(
+    ("change", "size", "again"),
+    [
+        ({"refined_caption": "She nods. No voice is heard."}, {}, set()),
+        ({"references": {"frame_index": 3}}, {}, {"picture"}),
+        ({}, {"fps": 7.9}, set()),
+        ({}, {"frames": 8}, {"control"}),
+        ({}, {"height": 32}, {"control", "image_embeds", "picture"}),
+        ({}, {"view_side": 16}, set()),
+    ],
+    ids=str,
+)
+def test_a_change_costs_the_parts_that_depend_on_it(
+    name: str, encode: Encode, dataset: pl.DataFrame, change: dict[str, Any], size: dict[str, Any], again: set[str]
+) -> None:
+    before, row = encode(dataset), dataset.row(0, named=True)
+    if "references" in change:
+        first, *others = row["references"]
+        change = {"references": [first | change["references"], *others]}
+    after = encode(pl.DataFrame([row | change], schema=dataset.schema), **size)
+    assert {part for part in PARTS[name] if keys(before)[part] != keys(after)[part]} == again & PARTS[name]
+
+
+@pytest.mark.parametrize("name", ["tiny-vace"])
+def test_what_clips_share_is_encoded_and_stored_once(
+    encode: Encode, dataset: pl.DataFrame, store: ShardStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, int, int]] = []
+    real = ConditionEncoder.empty_control
+
+    def noting(self: ConditionEncoder, *size: int) -> torch.Tensor:
+        sizes.append(size)
+        return real(self, *size)
+
+    monkeypatch.setattr(ConditionEncoder, "empty_control", noting)
+    rows = encode(dataset)
+    assert sizes == [(9, 16, 16)]
+    held = [keys(rows, clip)[part] for clip in (0, 1) for part in keys(rows, clip)]
+    assert len(read_index(shards_folder(store)).places) == len(set(held)) < len(held)
