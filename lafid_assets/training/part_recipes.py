@@ -59,7 +59,7 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, encoders: "ClipEncoders")
     references = clip["references"][: size.views]
     spots = [[one["frame_index"], _box(one), one["landmarks_px"], one["mask"], one["mask_sha256"]] for one in references]
     window = cut_window(clip["height"], clip["width"], bucket.height, bucket.width, footage.centre_xy_px)
-    seen_px = [round(side, 3) for side in window]
+    seen_px = [round(float(side), 3) for side in window]
     cut = [*bucket, size.fps, seen_px]
     angles = np.array([[one[f"{name}_deg"] for name in ("yaw", "pitch", "roll")] for one in references], np.float32)
     track = clip["face_track"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.clip_list import SHARDS
+from model.clip_list import SHARDS, write_clip_list
 from model.clip_parts import ClipLatents, write_clips
 from model.data import ClipSet, DataError
 from model.presets import Bucket
@@ -139,6 +139,12 @@ def test_the_digest_is_over_the_data_and_not_over_where_it_lies(
 ) -> None:
     assert ClipSet(write_clips(tmp_path / "backwards", cached[::-1])).digest == clips.digest
     assert ClipSet(write_clips(tmp_path / "fewer", cached[:4])).digest != clips.digest
+    entries = [clips.entry(index) for index in range(len(clips))]
+    elsewhere = [
+        replace(entry, parts={part: place._replace(shard="other") for part, place in entry.parts.items()}) for entry in entries
+    ]
+    write_clip_list(tmp_path / "elsewhere.parquet", elsewhere)
+    assert ClipSet(tmp_path / "elsewhere.parquet").digest == clips.digest
     for name, change in (
         ("detail", {"detail": cached[0].detail + 1}),
         ("person", {"meta": cached[0].meta.model_copy(update={"identity_id": "somebody else"})}),

@@ -164,6 +164,22 @@ def test_another_size_costs_what_is_of_that_size(
     assert {part for _, part in computed} == parts
 
 
+def test_what_a_cut_keeps_in_view_costs_the_video(encode: Encode, dataset: pl.DataFrame, computed: list) -> None:
+    """A wide cut of a square picture follows the face up and down, and not to the sides."""
+    (row,) = dataset.filter(pl.col("clip_id") == "a").to_dicts()
+    wide = SIZE.model_copy(update={"width": 32})
+
+    def moved(**box: float) -> set[str]:
+        first, *others = row["references"]
+        computed.clear()
+        encode(pl.DataFrame([row | {"references": [first | box, *others]}], schema=dataset.schema), wide)
+        return {part for _, part in computed}
+
+    moved()
+    assert moved(box_x1=18.0) == {"semantic", "detail", "views"}
+    assert moved(box_y1=30.0, box_y2=60.0) == {"video", "face", "semantic", "detail", "views"}
+
+
 @pytest.mark.parametrize(
     ("component", "parts"),
     [

@@ -9,7 +9,7 @@ import pytest
 from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.latents import clip_list_of, encode_dataset, intact, shards_folder
-from lafid_assets.training.sweep import sweep
+from lafid_assets.training.sweep import drop_unnamed, sweep
 from model.data import ClipSet
 from model.latent_shards import read_index
 from model.presets import ClipSize, preset
@@ -46,6 +46,18 @@ def test_what_no_row_names_goes(store: ShardStore, encode: Callable[..., pl.Data
     # Headers shrink too; what is told are the tensors.
     assert 0 < sum(named.values()) <= shrunk + 4096
     assert sweep(store) == {}
+
+
+def test_a_forgotten_clips_parts_are_unnamed_before_the_tables_know(
+    store: ShardStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame
+) -> None:
+    rows = encode(dataset)
+    assert drop_unnamed(store, []) == {}
+    assert drop_unnamed(store, ["b"], dry_run=True)
+    assert intact(rows, store)
+    drop_unnamed(store, ["b"])
+    kept = rows.filter(pl.col("clip_id") == "a")
+    assert set(read_index(shards_folder(store)).places) == {part["key"] for part in kept["parts"][0]}
 
 
 def test_a_torn_shard_goes(store: ShardStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame) -> None:
