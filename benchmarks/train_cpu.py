@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,27 +29,27 @@ PRESET = bare(
         features=FeatureShapes(semantic_width=512, detail_tokens=256),
         clip=ClipSize(frames=9, height=256, width=256),
         fusion=FusionConfig(tokens=16, token_width=128, attention_width=128, head_width=64),
-        train=preset("tiny").train.model_copy(
-            update={"trainable": "adapter_and_lora", "first_frame_dropout": 1.0, "text_dropout": 0.0, "lr": 1e-4}
-        ),
-    )
+        train=preset("tiny").train.model_copy(update={"first_frame_dropout": 1.0, "text_dropout": 0.0, "lr": 1e-4}),
+    ),
+    lora_rank=16,
 )
 ENCODERS = OnlineEncoders(
     vae={"base_dim": 8, "z_dim": 16},
     text={"vocab_size": 1000, "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 2, "num_heads": 8},
 )
 RUNGS = (
-    Rung("VAE and text encoder online", online=True, checkpointing=False),
-    Rung("cached", checkpointing=False),
-    Rung("cached, face branch", checkpointing=False, face=True),
-    Rung("cached, face branch, checkpointing", face=True),
+    Rung("VAE and text encoder online", online=True, checkpointing=False, ahead=False),
+    Rung("cached", checkpointing=False, ahead=False),
+    Rung("cached, face branch", checkpointing=False, ahead=False, face="narrow"),
+    Rung("cached, face branch, checkpointing", ahead=False, face="narrow"),
 )
 
 
 def measure(rounds: int) -> list[float]:
     """Least CPU seconds of a step on each rung."""
-    with tempfile.TemporaryDirectory() as folder:
-        steps = [open_rung(PRESET, rung, ENCODERS, Path(folder), torch.device("cpu")) for rung in RUNGS]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        steps = [stack.enter_context(open_rung(PRESET, rung, ENCODERS, folder, torch.device("cpu"))) for rung in RUNGS]
         least = [float("inf")] * len(RUNGS)
         for round_ in range(rounds + 1):
             for number, step in enumerate(steps):

@@ -6,6 +6,8 @@ they give is not used, so that all rungs without a face have the same loss.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,20 @@ import torch
 from diffusers import AutoencoderKLWan
 from transformers import UMT5Config, UMT5EncoderModel
 
+from model.ahead import one_ahead
 from model.base import Base, BaseInfo
 from model.base_build import build_transformer
 from model.clip_list import ClipMeta
 from model.clip_parts import ClipLatents, write_clips
 from model.data import Batch, ClipSet
+from model.draws import draw_steps
 from model.execution import prepare
-from model.flow import TIMESTEPS
+from model.flow import TIMESTEPS, token_timesteps
 from model.objective import backward
 from model.optimisation import gradient_norms, learning_rate
+from model.order import Order
 from model.parallel import Ranks
-from model.presets import TEXT_ROWS, Preset
+from model.presets import TEXT_ROWS, Injection, Preset
 from model.references import References
 from model.trainable import ADAPTER, FusedModel, assemble
 
@@ -42,7 +47,8 @@ class Rung:
     compiled: bool = False
     fused: bool = False
     checkpointing: bool = True
-    face: bool = False
+    ahead: bool = True
+    face: Injection | None = None
     batch: int = 1
     deterministic: bool = False
 
@@ -56,7 +62,7 @@ class OnlineEncoders:
 
 
 class _Faceless(FusedModel):
-    """The base and its LoRA alone; of a text-to-video base."""
+    """The base and its LoRA alone; of a base that draws from text."""
 
     def velocity(
         self,
@@ -67,16 +73,20 @@ class _Faceless(FusedModel):
         references: References | None = None,
         first_frame: bool = True,
     ) -> torch.Tensor:
-        return self.base.transformer(
-            hidden_states=noisy, timestep=TIMESTEPS * sigma, encoder_hidden_states=batch.text, return_dict=False
-        )[0]
+        transformer, timestep = self.base.transformer, TIMESTEPS * sigma
+        if self.base.info.layout == "ti2v":
+            timestep = token_timesteps(sigma, noisy, transformer.config.patch_size, first_frame)
+        return transformer(hidden_states=noisy, timestep=timestep, encoder_hidden_states=batch.text, return_dict=False)[0]
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         return {name: value for name, value in super().trainable().items() if not name.startswith(ADAPTER)}
 
 
-def open_rung(preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path, device: torch.device) -> Callable[[], float]:
-    """A function that takes one more step and gives its loss. `preset` is text-to-video, with LoRA."""
+@contextmanager
+def open_rung(
+    preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path, device: torch.device
+) -> Iterator[Callable[[], float]]:
+    """A function that takes one more step and gives its loss. `preset` is `bare`, of a base that draws from text."""
     config = preset.train.model_copy(
         update={
             "batch_size": rung.batch,
@@ -86,7 +96,8 @@ def open_rung(preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path
             "gradient_checkpointing": rung.checkpointing,
         }
     )
-    chosen = preset.model_copy(update={"train": config})
+    fusion = preset.fusion.model_copy(update={"injection": rung.face or preset.fusion.injection})
+    chosen = preset.model_copy(update={"train": config, "fusion": fusion})
     ranks = Ranks(0, 1, device)
     clips = ClipSet(write_clips(folder, _random_clips(preset)))
     torch.manual_seed(0)
@@ -100,32 +111,34 @@ def open_rung(preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path
     # Of a base's other components training calls none.
     rest: dict[str, Any] = dict.fromkeys(Base.__dataclass_fields__)
     base = Base(**rest | {"info": info, "transformer": transformer})
-    model = assemble(base, clips.batch([0]).face, preset.fusion, config)
-    if not rung.face:
+    model = assemble(base, clips.batch([0]).face, fusion, config)
+    if rung.face is None:
         model = _Faceless(model.base, model.fusion)
     prepare(model, config, ranks)
     model.set_training(True)
     parameters = model.trainable()
     optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, fused=rung.fused)
     encode = _encode_online(preset, encoders, rung.batch, device, config.precision) if rung.online else None
-    taken = 0
+    order = Order(tuple(clips.buckets.values()), rung.batch, config.seed)
+    drawn = draw_steps(clips, order, chosen, 0, ranks)
 
     def step() -> float:
-        nonlocal taken
         if encode is not None:
             encode()
-        losses = backward(model, clips, chosen, taken, ranks)
+        draws = next(coming)
+        losses = backward(model, draws, chosen, ranks)
         norms = gradient_norms(parameters)
         norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
         torch.nn.utils.clip_grads_with_norm_(parameters.values(), config.max_grad_norm, norm)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, taken)
+            group["lr"] = learning_rate(config, draws.step)
         optimizer.step()
         optimizer.zero_grad()
-        taken += 1
         return float(losses.flow.mean())
 
-    return step
+    with ThreadPoolExecutor(1) as reader:
+        coming = (draws for draws, _ in one_ahead(drawn, reader)) if rung.ahead else drawn
+        yield step
 
 
 def _random_clips(preset: Preset) -> Iterator[ClipLatents]:
@@ -155,10 +168,11 @@ def _random_clips(preset: Preset) -> Iterator[ClipLatents]:
         )
 
 
-def bare(preset: Preset) -> Preset:
-    """Without aligner and references: the ladder's face branch is the branch alone, and its clips hold no views."""
+def bare(preset: Preset, lora_rank: int) -> Preset:
+    """Without aligner and references, with LoRA: the ladder's face branch is the branch alone, and its clips hold no views."""
     parts = preset.fusion.model_copy(update={"aligner": None, "references": None})
-    return preset.model_copy(update={"fusion": parts})
+    lora = {"trainable": "adapter_and_lora", "lora_rank": lora_rank, "lora_alpha": lora_rank}
+    return preset.model_copy(update={"fusion": parts, "train": preset.train.model_copy(update=lora)})
 
 
 def _round_but_islands(transformer: Any) -> None:

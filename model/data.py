@@ -1,11 +1,12 @@
-"""Cached clips as training reads them: batches out of memory-mapped shards, and the order in which a run reads them.
+"""Cached clips as training reads them: batches out of memory-mapped shards.
 
-Belongs here: a run's clips, batches as a pure function of (seed, step). Not here: files (`clip_list`, `latent_shards`), what a
-clip consists of (`clip_parts`), how the tensors come about (`encoders`), noise and sigma (`flow`).
+Belongs here: a run's clips, and batches of those that are named. Not here: files (`clip_list`, `latent_shards`), what a clip
+consists of (`clip_parts`), how the tensors come about (`encoders`), which clips a step sees (`order`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,7 +16,6 @@ import torch.nn.functional as F
 from model.clip_list import SHARDS, ClipEntry, ClipList, ClipMeta, DataError, Place
 from model.clip_parts import ClipLatents, clip_from_parts
 from model.experts import FaceFeatures
-from model.flow import generator
 from model.latent_shards import ShardReader, ShardTorn
 from model.presets import TEXT_ROWS, Bucket
 from model.views import FaceViews
@@ -50,6 +50,14 @@ class Batch(NamedTuple):
             references=moved(self.references),
             spread=moved(self.spread),
             face_boxes=moved(self.face_boxes),
+        )
+
+    def cut(self, latent_frames: int) -> "Batch":
+        """The same clips up to that many latent frames; shorter ones stay as they are."""
+        return self._replace(
+            latents=self.latents[:, :, :latent_frames],
+            spread=None if self.spread is None else self.spread[:, :, :latent_frames],
+            face_boxes=None if self.face_boxes is None else self.face_boxes[:, :latent_frames],
         )
 
 
@@ -113,14 +121,19 @@ class ClipSet:
         return clip_from_parts(entry.meta, entry.parts, lambda part, name: self._find(entry, part, name))
 
     def batch(
-        self, indices: Sequence[int], texts: Sequence[Text] | None = None, views: Sequence[Sequence[int]] | None = None
+        self,
+        indices: Sequence[int],
+        texts: Sequence[Text] | None = None,
+        views: Sequence[Sequence[int]] | None = None,
+        views_of: Sequence[int] | None = None,
     ) -> Batch:
         """The clips of these indices, all of one bucket.
 
         Args:
             indices: which.
             texts: what each of them is told; the caption unless given.
-            views: of each clip, which of its views are references, equally many of each; None: no references.
+            views: for each clip, which views are its references, equally many for each; None: no references.
+            views_of: for each clip, whose views; its own unless given.
 
         Raises:
             DataError: references are asked of a clip that was cached without views, the clips differ in size or width, or a shard
@@ -135,7 +148,7 @@ class ClipSet:
         spread = _stack_known("spread", ids, spreads)
         references = None
         if views is not None:
-            shown = zip(entries, views, strict=True)
+            shown = zip(entries if views_of is None else map(self.entry, views_of), views, strict=True)
             references = _stack("references", ids, [self._view_latents(entry, list(chosen)) for entry, chosen in shown])
         angles = [self._find(entry, "face", "angles_deg", [0]) for entry in entries]
         return Batch(
@@ -163,6 +176,15 @@ class ClipSet:
         latents = self._view_latents(entry, None)
         return FaceViews(latents, self._read(entry, "semantic", "states"), self._read(entry, "face", "angles_deg"))
 
+    def posed_views(self, index: int, views: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Some views of one clip's face as the pose-shared aligner sees them: (V, S, D_s) and Euler angles (V, 3)."""
+        entry, rows = self.entry(index), list(views)
+        return self._read(entry, "semantic", "states", rows), self._read(entry, "face", "angles_deg", rows)
+
+    def of_person(self, person: str) -> tuple[int, ...]:
+        """The clips that show somebody of `persons`, ascending."""
+        return self._of_person[person]
+
     def view_count(self, index: int) -> int:
         """How many views there are of one clip's face; none of them is read.
 
@@ -173,6 +195,13 @@ class ClipSet:
         key, shard = self._views(entry)
         with _naming(entry):
             return self._shards.count(shard, key, "latents")
+
+    @cached_property
+    def _of_person(self) -> dict[str, tuple[int, ...]]:
+        found: dict[str, list[int]] = {}
+        for index, person in enumerate(self.persons):
+            found.setdefault(person, []).append(index)
+        return {person: tuple(indices) for person, indices in found.items()}
 
     def _text(self, entry: ClipEntry, text: Text) -> torch.Tensor:
         part = _TEXT_PARTS[text]
@@ -207,18 +236,6 @@ class ClipSet:
                 raise DataError(
                     f"clip {self.clip_ids[odd]} has {what} {found}, clip {self.clip_ids[0]} has {expected}: encode them alike"
                 )
-
-
-def batch_indices(clips: int, batch_size: int, seed: int, step: int) -> list[int]:
-    """Which clips step number `step` sees: a window on the endless row of shuffled epochs.
-
-    Within an epoch every clip comes once, and none is dropped where the batch size does not divide their number.
-    """
-    indices = []
-    for position in range(step * batch_size, (step + 1) * batch_size):
-        epoch, offset = divmod(position, clips)
-        indices.append(int(torch.randperm(clips, generator=generator(seed, "order", epoch))[offset]))
-    return indices
 
 
 @contextmanager

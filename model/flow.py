@@ -46,7 +46,23 @@ def token_timesteps(
     return timesteps.flatten(1)
 
 
-def flow_loss(velocity: torch.Tensor, clean: torch.Tensor, noise: torch.Tensor, first_frame: bool = True) -> torch.Tensor:
-    """(B,): mean squared error of each clip's predicted velocity, without a first latent frame that is given."""
-    error = velocity.float() - (noise - clean)
-    return error[:, :, int(first_frame) :].square().mean(dim=(1, 2, 3, 4))
+def flow_loss(
+    velocity: torch.Tensor,
+    clean: torch.Tensor,
+    noise: torch.Tensor,
+    first_frame: bool = True,
+    weight: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """(B,): mean squared error of each clip's predicted velocity, without a first latent frame that is given.
+
+    Args:
+        velocity, clean, noise: (B, C, T, h, w).
+        first_frame: it is given.
+        weight: (B, T, h, w), of every latent cell, positive; the mean is a weighted one, so that only ratios count.
+    """
+    given = int(first_frame)
+    error = (velocity.float() - (noise - clean))[:, :, given:].square()
+    if weight is None:
+        return error.mean(dim=(1, 2, 3, 4))
+    kept = weight[:, given:]
+    return (error.mean(dim=1) * kept).sum(dim=(1, 2, 3)) / kept.sum(dim=(1, 2, 3))

@@ -5,9 +5,9 @@ that loads torch (Dagster's definitions read these types).
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from model.base_specs import (
     TINY,
@@ -101,10 +101,16 @@ class AlignerConfig(_Frozen):
 
 
 class ReferenceConfig(_Frozen):
-    """Further views of the face as clean tokens at the end of the sequence (Mv2ID)."""
+    """Further views of the face as clean tokens at the end of the sequence (Mv2ID).
+
+    Mv2ID trains in pairs within a clip: references are views of the clip itself, masked so that they are not copied. Pairs
+    across clips of a person are rare (under 5 % of its footage) and none by default. `cross_share` draws among all other clips
+    of the person in the training set; the dataset's column `cross_references` lists up to eight of the same for other trainers.
+    """
 
     views: PositiveInt = Field(3, description="views of a training clip")
     masked_share: float = Field(0.6, ge=0, lt=1, description="of each view's tokens, hidden in training (the paper's lead)")
+    cross_share: float = Field(0.0, ge=0, le=1, description="of clips shown views of another clip of their person, if any")
 
 
 class FusionConfig(_Frozen):
@@ -142,6 +148,13 @@ class EncoderConfig(_Frozen):
     detail_layer: int = Field(4, description="which hidden state, where detail is `vision`")
 
 
+class Stage(_Frozen):
+    """An early part of a run, on short clips: attention costs the square of their length."""
+
+    until_step: PositiveInt = Field(description="the first update that it no longer holds for, counted from 0")
+    frames: PositiveInt = Field(description="most frames of a clip; longer ones are cut in time")
+
+
 class TrainConfig(_Frozen):
     """One training run: optimiser, schedule, noise, dropout, what trains, how it computes and when it is saved."""
 
@@ -155,10 +168,13 @@ class TrainConfig(_Frozen):
     ema_decay: float | None = Field(None, gt=0, lt=1, description="of the trained tensors' moving average; None: without")
     seed: int = Field(0, ge=0, description="every draw of the run derives from it")
     flow_shift: float = Field(3.0, gt=0, description="sigma shift of flow matching; 1 draws sigma uniformly")
+    curriculum: tuple[Stage, ...] = Field((), description="short clips first, stage after stage; whole clips after the last")
     text_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the empty caption")
+    speech_dropout: float = Field(0.1, ge=0, le=1, description="share of captions without their sentence on who speaks")
     face_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the null face tokens")
     reference_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the null reference tokens")
     first_frame_dropout: float = Field(0.0, ge=0, le=1, description="share of batches whose first frame is drawn, not given")
+    face_loss_weight: float = Field(1.0, ge=1, description="of an error inside the face's box, one elsewhere; 1: all alike")
     trainable: Trainable = Field(description="the adapter, and of the base: nothing, cross-attention, LoRA, everything")
     lora_rank: PositiveInt = Field(16, description="rank of LoRA where it trains")
     lora_alpha: PositiveInt = Field(16, description="LoRA's scale times its rank")
@@ -175,6 +191,18 @@ class TrainConfig(_Frozen):
     log_every: PositiveInt = Field(description="updates between two reports")
     fixed_triples: PositiveInt = Field(64, description="fixed (clip, noise, sigma) triples that judge the run")
 
+    @field_validator("curriculum")
+    @classmethod
+    def _one_stage_after_the_other(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        ends = [stage.until_step for stage in stages]
+        if ends != sorted(set(ends)):
+            raise ValueError(f"stages end at steps {ends}: let each end after the one before it")
+        return stages
+
+    def most_frames(self, step: int) -> int | None:
+        """The frames that clips are cut to in update number `step`; None: clips stay whole."""
+        return next((stage.frames for stage in self.curriculum if step < stage.until_step), None)
+
 
 class Preset(_Frozen):
     """All that fixes a run beside its data and its base's weights."""
@@ -186,6 +214,13 @@ class Preset(_Frozen):
     clip: ClipSize
     fusion: FusionConfig
     train: TrainConfig
+
+    @model_validator(mode="after")
+    def _stages_leave_frames_to_draw(self) -> Self:
+        least = self.base.temporal_factor + 1
+        if self.base.layout == "ti2v" and any(stage.frames < least for stage in self.train.curriculum):
+            raise ValueError(f"a stage of fewer than {least} frames is the frame that a ti2v base is given: take more")
+        return self
 
 
 _TINY = Preset(

@@ -12,26 +12,31 @@ after the end it returns what is there.
 
 import hashlib
 import json
+import logging
 import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
 
+from model.ahead import one_ahead
 from model.base import BaseInfo, read_base_info
 from model.checkpoint import Manifest, read_manifest, write_checkpoint
 from model.clip_list import ClipList
 from model.data import ClipSet, DataError
+from model.draws import draw_steps
 from model.execution import evaluating, load_for_training, prepare, reproducible
 from model.judge import Judge
 from model.kept_checkpoints import CHECKPOINTS, best_of, checkpoints_in, keep_checkpoint, sweep_torn
 from model.memory_estimate import card_memory_gib, check_fits, what_to_lower
 from model.objective import StepLosses, backward
 from model.optimisation import MovingAverage, gradient_norms, learning_rate
+from model.order import Order
 from model.parallel import Ranks, join_ranks
 from model.presets import Preset
 from model.train_report import Meter, TrainReport, TrainResult
@@ -42,6 +47,7 @@ STATES = "state"
 """Folder of a run's states, in that of the run."""
 Validate: TypeAlias = Callable[[FusedModel, Manifest, Path], None]
 """Looks at a judged model: its checkpoint's manifest, and the run's folder."""
+_LOGGER = logging.getLogger("lafid.training")
 
 
 class TrainingError(RuntimeError):
@@ -97,9 +103,16 @@ def train(
     """
     started = time.monotonic()
     config = preset.train
-    with join_ranks(device) as ranks, reproducible(config.deterministic), _naming_what_to_lower(preset):
+    with (
+        join_ranks(device) as ranks,
+        reproducible(config.deterministic),
+        _naming_what_to_lower(preset),
+        ThreadPoolExecutor(1, "lafid-reader") as reader,
+    ):
         clips, info = ClipSet(clip_list), read_base_info(base_dir)
         _check_data(clips, info, preset, ranks)
+        order = Order(tuple(clips.buckets.values()), config.batch_size, config.seed)
+        left_out = _name_left_out(order, clips, ranks)
         held_out = ClipSet(clip_list, "validation") if config.validate_every and len(ClipList(clip_list, "validation")) else None
         judge = Judge(preset, clips, held_out, dataset_version, ranks)
         run_dir = out_dir / _run_digest(judge, info)[:16]
@@ -108,7 +121,7 @@ def train(
             sweep_torn(run_dir / CHECKPOINTS)
         ranks.wait()
         if finished.is_dir():
-            return _result(run_dir, started, resumed_from=config.steps)
+            return _result(run_dir, started, config.steps, left_out)
         card_gib = card_memory_gib(ranks.device)
         if card_gib is not None:
             check_fits(preset, card_gib, ranks.world)
@@ -129,7 +142,8 @@ def train(
 
         model.set_training(True)
         meter = Meter(model, preset, ranks)
-        for step in range(first, config.steps):
+        for draws, data_wait_s in one_ahead(draw_steps(clips, order, preset, first, ranks), reader):
+            step = draws.step
             if ranks.leads and step > first and step % config.checkpoint_every == 0:
                 save_state(states, step, loss_before, state, config.keep_states)
             if config.validate_every and step and step % config.validate_every == 0:
@@ -142,7 +156,7 @@ def train(
                 ranks.wait()
                 raise TrainingStopped(step)
 
-            losses = backward(model, clips, preset, step, ranks)
+            losses = backward(model, draws, preset, ranks)
             norms = gradient_norms(parameters)
             grad_norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
             _stop_unless_finite(step, losses, norms, grad_norm)
@@ -154,7 +168,7 @@ def train(
             state.optimizer.zero_grad()
             if state.average is not None:
                 state.average.update(parameters, step)
-            meter.note(losses)
+            meter.note(losses, data_wait_s)
 
             done = step + 1
             if done % config.log_every == 0 or done == config.steps:
@@ -171,7 +185,7 @@ def train(
         if ranks.leads:
             shutil.rmtree(states, ignore_errors=True)
         ranks.wait()
-        return _result(run_dir, started, resumed_from=first)
+        return _result(run_dir, started, first, left_out)
 
 
 def _validate(run_dir: Path, model: FusedModel, judge: Judge, step: int, loss_before: float, validate: Validate | None) -> None:
@@ -218,11 +232,6 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
             "materialize training_latents again"
         )
     wanted = preset.train.batch_size
-    if len(clips) < wanted:
-        raise DataError(
-            f"{len(clips)} clips are fewer than the {wanted} of a batch, which would hold one twice: "
-            "lower train.batch_size, or curate more clips"
-        )
     if ranks.world > wanted:
         raise TrainingError(f"{ranks.world} processes share a batch of {wanted} clips: raise train.batch_size, or start fewer")
     # Blocks are gathered in step: every process must run each of them equally often.
@@ -233,13 +242,22 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
         )
 
 
+def _name_left_out(order: Order, clips: ClipSet, ranks: Ranks) -> tuple[str, ...]:
+    """The clips that are in no batch, which the log is told of."""
+    left_out = tuple(clips.clip_ids[index] for index in order.left_out)
+    if left_out and ranks.leads:
+        reason = f"since of their sizes there are fewer than the {order.batch_size} clips of a batch"
+        _LOGGER.warning("%d of %d clips are left out, %s: %s", len(left_out), len(clips), reason, ", ".join(left_out))
+    return left_out
+
+
 def _run_digest(judge: Judge, info: BaseInfo) -> str:
     held_out = None if judge.held_out is None else judge.held_out.digest
     facts = [judge.preset.model_dump(), judge.clips.digest, held_out, info.sha256, judge.dataset_version]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _result(run_dir: Path, started: float, resumed_from: int) -> TrainResult:
+def _result(run_dir: Path, started: float, resumed_from: int, left_out: tuple[str, ...]) -> TrainResult:
     manifest = read_manifest(run_dir / "checkpoint")
     averaged = run_dir / "checkpoint_ema" if manifest.preset.train.ema_decay is not None else None
     on_the_way = checkpoints_in(run_dir / CHECKPOINTS)
@@ -252,6 +270,7 @@ def _result(run_dir: Path, started: float, resumed_from: int) -> TrainResult:
         resumed_from=resumed_from,
         ema_checkpoint_dir=averaged,
         ema_loss_after=None if averaged is None else read_manifest(averaged).loss_after,
+        clips_left_out=left_out,
         best_checkpoint_dir=best_of([*on_the_way, run_dir / "checkpoint"]),
     )
 

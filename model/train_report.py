@@ -62,6 +62,8 @@ class TrainResult:
     """A checkpoint of the averaged tensors, as whole as the other; None: the preset averages none."""
     ema_loss_after: float | None
     """Its mean over the fixed triples."""
+    clips_left_out: tuple[str, ...]
+    """Clips whose size fewer clips have than a batch needs: no update saw their video."""
     best_checkpoint_dir: Path | None
     """Of the finished one and those on the way, that of the lowest validation loss; None: the preset judges none."""
 
@@ -74,15 +76,20 @@ class Meter:
         self._peak_flop_per_s = peak_flop_per_s(ranks.device)
         self._begin()
 
-    def note(self, losses: StepLosses) -> None:
-        """One update's losses."""
+    def note(self, losses: StepLosses, data_wait_s: float) -> None:
+        """One update's losses, and the seconds for which this process waited for its clips."""
         self._losses.append(losses.flow)
         self._quantiles.append(losses.quantile)
-        self._data_wait_s += losses.data_wait_s
+        self._data_wait_s += data_wait_s
+        tokens = _tokens(losses, self._model, self._preset)
+        flop = step_flop(self._preset.base.transformer, tokens, self._preset.train)
+        self._tokens += len(losses.flow) * tokens
+        self._model_flop += len(losses.flow) * flop.model
+        self._hardware_flop += len(losses.flow) * flop.hardware
 
     def read(self, losses: StepLosses, norms: dict[str, torch.Tensor]) -> dict[str, float]:
         """The figures since the last call, `losses` and `norms` being the last update's."""
-        figures = self._by_quarter() | self._speed(losses) | memory_gib(self._ranks.device)
+        figures = self._by_quarter() | self._speed() | memory_gib(self._ranks.device)
         if self._preset.fusion.aligner is not None:
             figures["loss_contrastive"] = float(losses.contrastive)
         figures |= {f"grad_norm/{group}": float(norm) for group, norm in norms.items()}
@@ -104,6 +111,8 @@ class Meter:
         self._losses: list[torch.Tensor] = []
         self._quantiles: list[torch.Tensor] = []
         self._data_wait_s = 0.0
+        self._tokens = 0
+        self._model_flop = self._hardware_flop = 0.0
 
     def _by_quarter(self) -> dict[str, float]:
         losses, quarters = torch.cat(self._losses).cpu(), (torch.cat(self._quantiles) * _QUARTERS).long()
@@ -113,20 +122,16 @@ class Meter:
             if (quarters == quarter).any()
         }
 
-    def _speed(self, losses: StepLosses) -> dict[str, float]:
+    def _speed(self) -> dict[str, float]:
         seconds = time.monotonic() - self._began
-        updates = len(self._losses)
-        clips = sum(len(flow) for flow in self._losses)
-        tokens = _tokens(losses, self._model, self._preset)
         figures = {
-            "tokens_per_second": clips * tokens / seconds,
-            "seconds_per_step": seconds / updates,
+            "tokens_per_second": self._tokens / seconds,
+            "seconds_per_step": seconds / len(self._losses),
             "data_wait_share": self._data_wait_s / seconds,
         }
         if self._peak_flop_per_s is not None:
-            flop = step_flop(self._preset.base.transformer, tokens, self._preset.train)
             available = seconds * self._peak_flop_per_s * self._ranks.world
-            figures |= {"mfu": clips * flop.model / available, "hfu": clips * flop.hardware / available}
+            figures |= {"mfu": self._model_flop / available, "hfu": self._hardware_flop / available}
         return figures
 
 
@@ -156,7 +161,7 @@ def memory_gib(device: torch.device) -> dict[str, float]:
 
 
 def _tokens(losses: StepLosses, model: FusedModel, preset: Preset) -> int:
-    """Of one clip: its video's, and those of its references that are not hidden."""
+    """Of one clip of a step, whose clips are of one size: its video's, and those of its references that are not hidden."""
     patch = model.base.transformer.config.patch_size
     frames, height, width = losses.last.latents.shape[2:]
     tokens = (frames // patch[0]) * (height // patch[1]) * (width // patch[2])

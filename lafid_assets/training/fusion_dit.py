@@ -178,7 +178,7 @@ def _describe(frames: Frames) -> dict[str, Any]:
 
 def _describe_training(result: Finished, tracking: Tracking) -> dict[str, Any]:
     """What the trainer told; its last figures under `train/`, where Dagster plots them from one training to the next."""
-    told: dict[str, Any] = {"resumed_from": result.resumed_from}
+    told: dict[str, Any] = {"resumed_from": result.resumed_from, "clips_left_out": len(result.clips_left_out)}
     if result.ema_checkpoint_dir:
         told["ema_checkpoint"] = result.ema_checkpoint_dir.as_posix()
     if result.best:

@@ -110,6 +110,7 @@ def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None)
         resumed_from=result.resumed_from,
         loss_before=result.loss_before,
         ema_checkpoint_dir=result.ema_checkpoint_dir,
+        clips_left_out=result.clips_left_out,
         videos_dir=run_dir / VIDEOS if (run_dir / VIDEOS).is_dir() else None,
         mlflow_run_id=mlflow.run_id if mlflow else None,
         metrics=last,

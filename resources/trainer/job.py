@@ -82,6 +82,7 @@ class Finished(_Frozen):
     resumed_from: int
     loss_before: float
     ema_checkpoint_dir: Path | None = Field(description="the averaged weights as a checkpoint of their own, where wanted")
+    clips_left_out: tuple[str, ...] = Field(description="of whose size there are fewer clips than a batch needs")
     videos_dir: Path | None = Field(description="videos of held-out persons by step; None: none was drawn")
     mlflow_run_id: str | None = Field(description="None from a rank that does not speak")
     metrics: dict[str, float] = Field(description="of the last report; none where the checkpoint was there already")

@@ -1,6 +1,8 @@
 """The steps that the training benchmarks time are steps of one and the same training."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,18 +14,26 @@ from model.presets import ClipSize
 SMALL = train_cpu.PRESET.model_copy(update={"clip": ClipSize(frames=5, height=32, width=32)})
 
 
+def losses(rung: Rung, folder: Path, steps: int = 3) -> list[float]:
+    with open_rung(SMALL, rung, train_cpu.ENCODERS, folder, torch.device("cpu")) as step:
+        return [step() for _ in range(steps)]
+
+
 def test_no_lever_changes_the_loss(tmp_path: Path) -> None:
     """Of the first step also the face branch does not, which begins at zero; of the third it does, having learned."""
-    losses = {}
-    for rung in train_cpu.RUNGS:
-        step = open_rung(SMALL, rung, train_cpu.ENCODERS, tmp_path, torch.device("cpu"))
-        losses[rung.name] = [step() for _ in range(3)]
-    online, cached, face, checkpointed = losses.values()
-    assert online == cached
+    online, cached, face, checkpointed = (losses(rung, tmp_path) for rung in train_cpu.RUNGS)
+    assert online == cached == losses(replace(train_cpu.RUNGS[1], ahead=True), tmp_path)
     assert face == checkpointed
     assert face[0] == pytest.approx(cached[0], rel=1e-6)
     assert face[2] != cached[2]
     assert len(set(cached)) == 3
+    full = losses(replace(train_cpu.RUNGS[2], face="full"), tmp_path)
+    assert full[0] == pytest.approx(cached[0], rel=1e-6)
+    assert full[2] not in (cached[2], face[2])
+
+
+def test_every_rung_is_named_by_one_character_of_its_own() -> None:
+    assert len({rung.name[0] for rung in train_gpu.RUNGS}) == len(train_gpu.RUNGS)
 
 
 def test_a_row_has_every_figure_and_says_what_it_cannot() -> None:
@@ -32,3 +42,26 @@ def test_a_row_has_every_figure_and_says_what_it_cannot() -> None:
     tokens = 2 * 2 * 2  # latent frames, and 4 x 4 latents in patches of 2
     assert row["tokens_per_s"] == pytest.approx(tokens / row["step_s"])
     assert [row[name] for name in ("mfu", "hfu", "limit_s", "peak_gib")] == [None] * 4
+
+
+def test_the_rungs_are_compared_as_far_as_they_were_measured() -> None:
+    def row(step_s: float, hfu: float | None = None, loss: float = 1.0) -> dict[str, Any]:
+        return {"step_s": step_s, "hfu": hfu, "loss": loss}
+
+    rows = {
+        train_gpu.PLAIN.name: row(5.0),
+        train_gpu.AHEAD.name: row(1.98),
+        train_gpu.FACE.name: row(2.0, hfu=0.5),
+        train_gpu.DETERMINISTIC.name: row(2.2, loss=1.001),
+    }
+    assert train_gpu.compare(rows) == pytest.approx(
+        {
+            "ratio_plain": 2.5,
+            "share_face_branch": 0.01,
+            "hfu_face_branch": 0.5,
+            "cost_deterministic": 0.1,
+            "loss_difference_deterministic": 0.001,
+        }
+    )
+    assert train_gpu.compare({train_gpu.PLAIN.name: row(5.0)}) == {}
+    assert train_gpu.compare({train_gpu.FACE.name: row(2.0)}) == {}

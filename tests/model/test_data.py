@@ -1,7 +1,6 @@
-"""Cached clips out of memory-mapped shards, and the order in which a run reads them."""
+"""Cached clips out of memory-mapped shards."""
 
 import shutil
-from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 
 from model.clip_list import SHARDS
 from model.clip_parts import ClipLatents, write_clips
-from model.data import ClipSet, DataError, batch_indices
+from model.data import ClipSet, DataError
 from model.presets import Bucket
 
 
@@ -146,16 +145,27 @@ def test_the_digest_is_over_the_data_and_not_over_where_it_lies(
         assert ClipSet(changed).digest != clips.digest, name
 
 
-def test_every_clip_comes_once_an_epoch_and_none_is_dropped() -> None:
-    seen = [index for step in range(5) for index in batch_indices(5, 2, seed=7, step=step)]
-    assert Counter(seen[:5]) == Counter(seen[5:]) == Counter(range(5))
-    assert seen[:5] != seen[5:]
+def test_views_may_be_another_clips(clips: ClipSet) -> None:
+    batch = clips.batch([1, 3], views=[[2, 0], [1, 1]], views_of=[1, 4])
+    assert torch.equal(batch.references[0, 0], clips.views(1).latents[2])
+    assert torch.equal(batch.references[1, 0], clips.views(4).latents[1])
+    semantic, angles = clips.posed_views(2, [2, 0])
+    assert torch.equal(semantic, clips.views(2).semantic[[2, 0]])
+    assert torch.equal(angles, clips.views(2).angles_deg[[2, 0]])
 
 
-def test_the_order_is_a_function_of_seed_and_step() -> None:
-    assert batch_indices(9, 4, seed=1, step=12) == batch_indices(9, 4, seed=1, step=12)
-    assert [batch_indices(9, 4, 1, step) for step in range(9)] != [batch_indices(9, 4, 2, step) for step in range(9)]
+def test_the_clips_of_a_person_are_known(cached: list[ClipLatents], tmp_path: Path) -> None:
+    metas = [clip.meta.model_copy(update={"identity_id": who}) for clip, who in zip(cached, "abab", strict=False)]
+    clips = ClipSet(write_clips(tmp_path, [replace(clip, meta=meta) for clip, meta in zip(cached, metas, strict=False)]))
+    assert clips.of_person("a") == (0, 2)
+    assert clips.of_person("b") == (1, 3)
 
 
-def test_a_batch_may_be_larger_than_the_set() -> None:
-    assert Counter(batch_indices(2, 6, seed=0, step=0)) == {0: 3, 1: 3}
+def test_a_batch_is_cut_in_time_and_a_short_one_stays(cached: list[ClipLatents], tmp_path: Path) -> None:
+    spread = torch.rand(cached[0].latents.shape).bfloat16().float()
+    batch = ClipSet(write_clips(tmp_path, [replace(cached[0], spread=spread)])).batch([0])
+    short = batch.cut(2)
+    assert torch.equal(short.latents[0], cached[0].latents[:, :2])
+    assert torch.equal(short.spread[0], spread[:, :2])
+    assert torch.equal(short.face_boxes[0], cached[0].face_boxes[:2])
+    assert torch.equal(batch.cut(9).latents, batch.latents)

@@ -43,6 +43,20 @@ def test_the_loss_leaves_the_first_frame_out_and_is_zero_for_the_truth() -> None
     torch.testing.assert_close(flow_loss(velocity, clean, noise), torch.tensor([0.0, 4.0]))
 
 
+def test_a_weighted_loss_is_a_mean_in_which_weights_count_by_their_ratios() -> None:
+    clean, noise = torch.randn(2, 4, 3, 4, 4), torch.randn(2, 4, 3, 4, 4)
+    velocity = noise - clean
+    velocity[:, :, :, :2] += 2  # the upper half is wrong by 2
+    weight = torch.ones(2, 3, 4, 4)
+    weight[1, :, :2] = 3.0
+    weight[:, 0] = 1000.0  # of the frame that is given
+    expected = torch.tensor([4 / 2, 4 * 3 / 4])
+    torch.testing.assert_close(flow_loss(velocity, clean, noise, weight=weight), expected)
+    torch.testing.assert_close(flow_loss(velocity, clean, noise, weight=5 * weight), expected)
+    even = flow_loss(velocity, clean, noise, first_frame=False, weight=torch.full((2, 3, 4, 4), 7.0))
+    torch.testing.assert_close(even, flow_loss(velocity, clean, noise, first_frame=False))
+
+
 def test_without_a_given_first_frame_all_frames_are_noisy_timed_and_judged() -> None:
     clean, noise = torch.randn(2, 4, 3, 4, 4), torch.randn(2, 4, 3, 4, 4)
     sigma = torch.tensor([1.0, 0.25])

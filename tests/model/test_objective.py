@@ -7,7 +7,9 @@ import torch
 
 import model.objective
 from model.data import ClipSet
+from model.draws import draw_step
 from model.objective import StepLosses, backward
+from model.order import Order
 from model.parallel import Ranks
 from model.presets import Preset
 from model.trainable import FusedModel
@@ -23,7 +25,9 @@ def gradients(fused: Callable[..., FusedModel], clips: ClipSet) -> Callable[...,
 
     def go(preset: Preset, step: int = 0, ranks: Ranks = ALONE) -> tuple[StepLosses, dict[str, torch.Tensor]]:
         model.set_training(True)
-        losses = backward(model, clips, preset, step, ranks)
+        order = Order(tuple(clips.buckets.values()), preset.train.batch_size, preset.train.seed)
+        draws = draw_step(clips, order, preset, step, ranks.share(preset.train.batch_size))
+        losses = backward(model, draws, preset, ranks)
         found = {name: value.grad for name, value in model.trainable().items() if value.grad is not None}
         for parameter in model.trainable().values():
             parameter.grad = None
@@ -81,6 +85,13 @@ def test_noise_is_of_a_clips_own(gradients: Callable, quick: Quick, monkeypatch:
     gradients(quick(batch_size=3, forward_clips=2), step=1)
     assert len(drawn) == 6
     assert len({tuple(noise.flatten()[:8].tolist()) for noise in drawn}) == 6
+
+
+def test_the_face_weighs_more_in_the_gradient_and_not_in_the_figure(gradients: Callable, quick: Quick) -> None:
+    plain, plain_gradients = gradients(quick(batch_size=5))
+    weighted, weighted_gradients = gradients(quick(batch_size=5, face_loss_weight=4.0))
+    assert torch.equal(plain.flow, weighted.flow)
+    assert not close(plain_gradients, weighted_gradients)
 
 
 def test_the_contrastive_loss_comes_with_the_aligner_alone(gradients: Callable, quick: Quick) -> None:

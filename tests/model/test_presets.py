@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from model.presets import PRESETS, Bucket, ClipSize, TrainConfig, preset
+from model.presets import PRESETS, Bucket, ClipSize, Preset, Stage, TrainConfig, preset
 
 
 def test_an_unknown_name_lists_those_that_exist() -> None:
@@ -70,3 +70,25 @@ def test_a_real_preset_takes_clips_of_two_seconds_and_of_any_aspect() -> None:
             shortest = [chosen.clip.bucket_for(2.0, height, width) for height, width in ((1080, 1920), (1920, 1080), (900, 900))]
             assert len({bucket[1:] for bucket in shortest}) == 3
             assert {bucket.frames for bucket in shortest} == {min(chosen.clip.shorter_frames)}
+
+
+def test_a_stage_shows_more_than_the_frame_that_is_given() -> None:
+    def staged(name: str, frames: int) -> Preset:
+        facts = preset(name).model_dump()
+        facts["train"]["curriculum"] = [{"until_step": 3, "frames": frames}]
+        return Preset(**facts)
+
+    assert staged("wan2.2-ti2v-5b", 5).train.most_frames(0) == 5
+    assert staged("wan2.1-t2v-1.3b", 1).train.most_frames(0) == 1
+    with pytest.raises(ValidationError, match="a stage of fewer than 5 frames is the frame that a ti2v base is given"):
+        staged("wan2.2-ti2v-5b", 4)
+
+
+def test_stages_follow_each_other_and_end_with_whole_clips() -> None:
+    config = preset("tiny").train.model_dump()
+    stages = [Stage(until_step=3, frames=5), Stage(until_step=8, frames=9)]
+    train = TrainConfig(**config | {"curriculum": stages})
+    assert [train.most_frames(step) for step in (0, 2, 3, 7, 8, 100)] == [5, 5, 9, 9, None, None]
+    assert preset("tiny").train.most_frames(0) is None
+    with pytest.raises(ValidationError, match=r"stages end at steps \[8, 3\]: let each end after the one before"):
+        TrainConfig(**config | {"curriculum": stages[::-1]})

@@ -31,7 +31,6 @@ def losses(clips: ClipSet) -> StepLosses:
         quantile=torch.tensor([0.1, 0.9]),
         last=clips.batch([0, 1], views=[[0, 1], [1, 2]]),
         last_sigma=torch.tensor([0.2, 0.95]),
-        data_wait_s=0.0,
     )
 
 
@@ -39,8 +38,8 @@ def test_losses_are_means_by_quarter_of_the_sigmas_since_the_last_reading(
     fused: Callable[..., FusedModel], quick: Callable[..., Preset], losses: StepLosses
 ) -> None:
     meter = Meter(fused(), quick(), ALONE)
-    meter.note(losses)
-    meter.note(replace(losses, flow=torch.tensor([3.0, 7.0]), quantile=torch.tensor([0.2, 0.6])))
+    meter.note(losses, 0.0)
+    meter.note(replace(losses, flow=torch.tensor([3.0, 7.0]), quantile=torch.tensor([0.2, 0.6])), 0.0)
     figures = meter.read(losses, {"lora": torch.tensor(2.0)})
     assert {name: value for name, value in figures.items() if name.startswith("loss_sigma")} == {
         "loss_sigma/q1": 2.0,
@@ -49,7 +48,7 @@ def test_losses_are_means_by_quarter_of_the_sigmas_since_the_last_reading(
     }
     assert figures["loss_contrastive"] == 0.5
     assert figures["grad_norm/lora"] == 2.0
-    meter.note(losses)
+    meter.note(losses, 0.0)
     assert meter.read(losses, {})["loss_sigma/q1"] == 1.0
 
 
@@ -61,17 +60,17 @@ def test_speed_counts_every_clips_tokens_and_the_cards_peak(
     monkeypatch.setattr(model.train_report, "peak_flop_per_s", lambda _device: 1e9)
     preset = quick()
     meter = Meter(fused(), preset, Ranks(0, 2, torch.device("cpu")))
-    meter.note(replace(losses, data_wait_s=0.5))
-    meter.note(replace(losses, data_wait_s=0.5))
+    meter.note(losses, 0.5)
+    meter.note(replace(losses, last=losses.last.cut(2)), 0.5)
     figures = meter.read(losses, {})
-    # 3 latent frames of 2 x 2 tokens, and two views of 4 tokens of which 60 % are hidden.
-    tokens = 3 * 4 + 2 * 2
-    assert figures["tokens_per_second"] == pytest.approx(4 * tokens / 4.0)
+    # 3 latent frames of 2 x 2 tokens, then 2, and two views of 4 tokens of which 60 % are hidden.
+    tokens = 3 * 4 + 2 * 2, 2 * 4 + 2 * 2
+    assert figures["tokens_per_second"] == pytest.approx(2 * sum(tokens) / 4.0)
     assert figures["seconds_per_step"] == pytest.approx(2.0)
     assert figures["data_wait_share"] == pytest.approx(0.25)
-    flop = step_flop(preset.base.transformer, tokens, preset.train)
-    assert figures["mfu"] == pytest.approx(4 * flop.model / (4.0 * 2e9))
-    assert figures["hfu"] == pytest.approx(4 * flop.hardware / (4.0 * 2e9))
+    flops = [step_flop(preset.base.transformer, count, preset.train) for count in tokens]
+    assert figures["mfu"] == pytest.approx(sum(2 * flop.model for flop in flops) / (4.0 * 2e9))
+    assert figures["hfu"] == pytest.approx(sum(2 * flop.hardware for flop in flops) / (4.0 * 2e9))
 
 
 def test_an_even_gate_has_the_entropy_of_three_and_a_decided_one_none(

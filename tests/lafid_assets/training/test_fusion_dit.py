@@ -72,6 +72,7 @@ class Trainer:
             resumed_from=0,
             loss_before=1.0,
             ema_checkpoint_dir=None,
+            clips_left_out=("b",),
             mlflow_run_id="m-1",
             metrics={"loss": 0.5, "hfu": 0.46},
         )
@@ -114,7 +115,8 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Se
     assert (job.preset.train.steps, job.base_dir.name, job.dataset_version) == (120, "tiny", "v1")
     assert job.tags.keys() >= {"lafid.dataset_version", "lafid.policy", "lafid.git_commit", "lafid.seed", "dagster.run_id"}
     assert job.tracking_uri == settings.mlflow_uri
-    assert shown[0].items() >= {"train/loss": 0.5, "train/hfu": 0.46, "mlflow_run_id": "m-1", "resumed_from": 0}.items()
+    told = {"train/loss": 0.5, "train/hfu": 0.46, "mlflow_run_id": "m-1", "resumed_from": 0, "clips_left_out": 1}
+    assert shown[0].items() >= told.items()
     assert (row["published"], row["step"], row["steps"], row["mlflow_run_id"]) == ("last", 120, 120, "m-1")
     assert row["validation_loss"] is row["validated_on"] is None
     assert job.held_out == ()

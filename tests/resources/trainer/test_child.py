@@ -67,7 +67,7 @@ def training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Calla
                 report(TrainReport(step, STEPS, 1 / step, 0.1, 1e-3, float(step), {"hfu": 0.4, "seconds_per_step": 2.0}))
                 if stop():
                     raise TrainingStopped(step)
-            return TrainResult(tmp_path / "runs" / "x" / "checkpoint", 1.0, 0.5, STEPS, 9.0, 3, None, None, None)
+            return TrainResult(tmp_path / "runs" / "x" / "checkpoint", 1.0, 0.5, STEPS, 9.0, 3, None, None, ("clip-9",), None)
 
         monkeypatch.setattr(model.train, "train", train)
 
@@ -93,6 +93,7 @@ def test_everything_it_tells_lies_in_one_mlflow_run(job: TrainingJob, training: 
     assert run.info.status == "FINISHED"
     assert isinstance(finished, Finished)
     assert (finished.mlflow_run_id, finished.last.step, finished.resumed_from) == (run.info.run_id, STEPS, 3)
+    assert finished.clips_left_out == ("clip-9",)
     assert finished.metrics == {"loss": 1 / STEPS, "grad_norm": 0.1, "hfu": 0.4, "seconds_per_step": 2.0}
     told = client.get_metric_history(run.info.run_id, "loss")
     assert {(metric.step, metric.value) for metric in told} == {(step, 1 / step) for step in range(1, STEPS + 1)}

@@ -35,6 +35,7 @@ FINISHED = {
     "resumed_from": 10,
     "loss_before": 1.0,
     "ema_checkpoint_dir": None,
+    "clips_left_out": [],
     "videos_dir": None,
     "mlflow_run_id": "abc",
     "metrics": {"loss": 0.5, "hfu": 0.46},

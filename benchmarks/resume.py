@@ -1,0 +1,161 @@
+"""One SHA-256 over all losses and the final weights of a run, undisturbed and killed: `python -m benchmarks.resume [--kills N]`.
+
+Both runs are real processes of the trainer, on the tiny preset with every part on. One is sent SIGKILL after random steps, at a
+random moment of the step that follows, and started again. The same digest twice says that no loss, no weight and no averaged
+weight differs in a bit; a step that is computed again after a kill has to give its first loss again, too.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import random
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from model.presets import ClipSize, Preset, preset
+
+STEPS = 12
+SIZE = ClipSize(frames=3, height=16, width=16, view_side=16)
+MOST_DELAY_S = 0.1
+"""About a step and the saving of its state."""
+
+# Forked from a process that has loaded the trainer and computed nothing: a run starts at once.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["model.train"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `train` is called with."""
+
+    preset: Preset
+    clip_list: Path
+    base_dir: Path
+    out_dir: Path
+    device: str = "cpu"
+
+
+def digest(run: Run, kills: tuple[tuple[int, float], ...] = ()) -> str:
+    """Of a run that is killed after each of these steps, so many seconds after it reported it, and then left to finish.
+
+    Raises:
+        AssertionError: a step that was computed again gave another loss.
+    """
+    losses: dict[int, str] = {}
+    for step, delay_s in kills:
+        _follow(run, losses, step, delay_s)
+    weights = _follow(run, losses)
+    assert sorted(losses) == list(range(1, run.preset.train.steps + 1))
+    return hashlib.sha256(json.dumps([sorted(losses.items()), weights]).encode()).hexdigest()
+
+
+def random_kills(count: int, steps: int, seed: int) -> tuple[tuple[int, float], ...]:
+    """Steps in ascending order, and delays in seconds."""
+    dice = random.Random(seed)
+    return tuple((step, dice.uniform(0, MOST_DELAY_S)) for step in sorted(dice.sample(range(1, steps), count)))
+
+
+def _follow(run: Run, losses: dict[int, str], kill_after: int | None = None, delay_s: float = 0.0) -> str:
+    """Starts the run and notes what it reports; gives the digest of its weights, empty where it did not live to have one."""
+    heard, tell = _PROCESSES.Pipe(duplex=False)
+    process = _PROCESSES.Process(target=_train, args=(run, tell))
+    process.start()
+    tell.close()
+    weights = ""
+    try:
+        while True:
+            message = json.loads(heard.recv_bytes())
+            weights = message.get("weights", weights)
+            if "step" in message:
+                assert losses.setdefault(message["step"], message["losses"]) == message["losses"], f"step {message['step']} anew"
+                if message["step"] == kill_after:
+                    time.sleep(delay_s)
+                    process.kill()
+    except (EOFError, OSError):  # the other end is gone, perhaps in the middle of a message
+        process.join()
+    assert process.exitcode == 0 or kill_after is not None, f"the run ended with exit code {process.exitcode}"
+    return str(weights)
+
+
+def _train(run: Run, tell: Connection) -> None:
+    import torch
+
+    from model.files import sha256_folder
+    from model.train import TrainReport, train
+
+    torch.set_num_threads(1)
+
+    def report(progress: TrainReport) -> None:
+        exact = [progress.loss, progress.grad_norm, progress.metrics["loss_contrastive"]]
+        tell.send_bytes(json.dumps({"step": progress.step, "losses": " ".join(map(float.hex, exact))}).encode())
+
+    result = train(run.preset, run.clip_list, run.base_dir, run.out_dir, report, dataset_version="benchmark", device=run.device)
+    folders = [folder for folder in (result.checkpoint_dir, result.ema_checkpoint_dir) if folder is not None]
+    tell.send_bytes(json.dumps({"weights": " ".join(map(sha256_folder, folders))}).encode())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--seed", type=int, help="of the steps and moments of the kills; another one every time unless given")
+    parser.add_argument("--device", default="cpu", help="cuda:0 trains with deterministic kernels")
+    arguments = parser.parse_args()
+    seed = random.SystemRandom().randrange(2**32) if arguments.seed is None else arguments.seed
+    kills = random_kills(arguments.kills, STEPS, seed)
+    moments = ", ".join(f"{1000 * delay_s:.0f} ms after step {step}" for step, delay_s in kills)
+    tiny = preset("tiny")
+    train = {"steps": STEPS, "checkpoint_every": 2, "log_every": 1, "deterministic": arguments.device != "cpu"}
+    chosen = tiny.model_copy(update={"clip": SIZE, "train": tiny.train.model_copy(update=train)})
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clip_list = _write_clips(folder)
+        undisturbed, killed = (
+            digest(Run(chosen, clip_list, folder / "tiny", folder / kind, arguments.device), ends)
+            for kind, ends in (("undisturbed", ()), ("killed", kills))
+        )
+    print(f"undisturbed      {undisturbed}")
+    print(f"killed, resumed  {killed}  (seed {seed}: SIGKILL {moments})")
+    print("equal" if undisturbed == killed else "DIFFERENT")
+    return int(undisturbed != killed)
+
+
+def _write_clips(folder: Path) -> Path:
+    """The tiny base, and five clips of noise that it encoded."""
+    import numpy as np
+
+    from model.base import load_base
+    from model.base_build import build_tiny_base
+    from model.clip_list import ClipMeta
+    from model.clip_parts import write_clips
+    from model.encoders import ClipEncoders
+    from model.views import encode_views
+
+    build_tiny_base(folder / "tiny")
+    base = load_base(folder / "tiny", "cpu")
+    encoders = ClipEncoders(base)
+    clips = []
+    for number in range(5):
+        dice = np.random.default_rng(number)
+        frames = dice.integers(0, 256, (SIZE.frames, SIZE.height, SIZE.width, 3), np.uint8)
+        meta = ClipMeta(
+            clip_id=f"clip-{number}",
+            caption="noise",
+            bucket=SIZE.bucket,
+            fps=SIZE.fps,
+            face_engine="none",
+            face_engine_version="1",
+            base_sha256=base.info.sha256,
+            encoders_fingerprint=encoders.fingerprint,
+        )
+        clip = encoders.encode_clip(frames, frames[0], dice.standard_normal(16).astype(np.float32), meta)
+        angles_deg = dice.uniform(-40, 40, (SIZE.frames, 3)).astype(np.float32)
+        clips.append(replace(clip, views=encode_views(encoders, list(frames), angles_deg, SIZE.view_side)))
+    return write_clips(folder, clips)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,25 @@
+"""A run that is killed by SIGKILL, a real process at random steps, ends with the bits of the run that nothing disturbed."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.resume import Run, digest, random_kills
+from model.presets import Preset
+
+STEPS = 8
+
+
+def test_killed_at_random_steps_it_has_the_digest_of_the_undisturbed_run(
+    quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path
+) -> None:
+    """Every part on, accumulation, averaging; a state every two steps, so that kills fall before, into and after its saving."""
+    config = quick(steps=STEPS, batch_size=3, forward_clips=2, checkpoint_every=2, trainable="adapter_and_lora", ema_decay=0.9)
+    seed = random.SystemRandom().randrange(2**32)
+    kills = random_kills(3, STEPS, seed)
+    print(f"seed {seed}: killed after {kills}")
+    whole, killed = (
+        digest(Run(config, clip_list, base_dir, tmp_path / name), ends) for name, ends in (("whole", ()), ("killed", kills))
+    )
+    print(f"undisturbed {whole}, killed {killed}")
+    assert whole == killed
