@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -24,6 +25,8 @@ from model.base import pick_device
 
 _BUCKET = 2**26
 """Gradients that are summed at a time."""
+_PATIENCE = timedelta(hours=2)
+"""How long processes wait for one that is busy: the first draws videos while the others stand still."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
     # accelerate's launcher may have joined them already.
     joined_here = not dist.is_initialized()
     if joined_here:
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield Ranks(rank, world, chosen)
     finally:

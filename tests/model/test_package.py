@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import mlflow
 import pytest
 from PIL import Image
 
-from model.checkpoint import EmbeddingSource, Manifest, write_checkpoint
+from model.checkpoint import EmbeddingSource, Manifest, read_manifest, write_checkpoint
 from model.encoders import ClipEncoders
 from model.package import LoggedCheckpoint, PackageError, log_checkpoint, pull, register, set_alias
 from model.pipeline import load
@@ -160,6 +161,24 @@ def test_the_checkpoint_and_its_base_lie_in_it_once(registered: Registered, base
     assert sum(1 for _ in folder.rglob("lafid.json")) == 1
     (base,) = folder.rglob("base.json")
     assert base.read_text() == (base_dir / "base.json").read_text()
+
+
+def test_a_base_with_an_address_does_not_travel_and_the_run_that_trained_goes_on(registered: Registered, tmp_path: Path) -> None:
+    shutil.copytree(registered.root / "checkpoint", tmp_path / "checkpoint")
+    manifest = read_manifest(registered.root / "checkpoint")
+    public = manifest.base.model_copy(update={"repository": "Wan-AI/Wan", "revision": "r1"})
+    (tmp_path / "checkpoint" / "lafid.json").write_text(manifest.model_copy(update={"base": public}).model_dump_json())
+    client = mlflow.MlflowClient()
+    run = client.create_run(client.get_experiment_by_name("lafid").experiment_id).info.run_id
+    logged = log_checkpoint(
+        tmp_path / "checkpoint", tmp_path / "no-base", name="step-12", tags={}, metrics={"validation_loss": 1.0}, run_id=run
+    )
+    folder = Path(mlflow.artifacts.download_artifacts(logged.model_uri))
+    assert not list(folder.rglob("base.json"))
+    model = mlflow.get_logged_model(logged.model_id)
+    assert (model.source_run_id, model.tags["base_repository"]) == (run, "Wan-AI/Wan@r1")
+    assert client.get_run(run).info.status == "RUNNING"
+    assert mlflow.active_run() is None
 
 
 def test_what_the_checkpoint_knows_is_tagged(registered: Registered) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import nn
 
@@ -91,12 +92,29 @@ def test_blocks_are_sharded_vaces_side_blocks_too(monkeypatch: pytest.MonkeyPatc
     assert sharded == [*transformer.blocks, *transformer.vace_blocks, transformer]
 
 
+@pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("cuda:1", "nccl")])
+def test_processes_talk_over_what_their_device_needs_and_wait_for_videos(
+    device: str, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[tuple[str, float]] = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _device: None)
+    monkeypatch.setattr(dist, "init_process_group", lambda name, timeout: joined.append((name, timeout.total_seconds())))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with join_ranks(device) as ranks:
+        assert ranks == Ranks(0, 2, torch.device(device))
+    [(name, patience_s)] = joined
+    assert name == backend
+    assert patience_s >= 3600
+
+
 def test_two_processes_train_what_one_trains(
     quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path
 ) -> None:
     """Over gloo: an uneven batch in uneven parts, then with the frozen base sharded between them, then one with side blocks."""
-    plain = quick(steps=3, batch_size=5, forward_clips=2, trainable="adapter_and_lora", lr=1e-3)
-    sharded = quick(steps=2, batch_size=4, trainable="adapter_and_lora", lr=1e-3, shard_base=True)
+    judged = {"validate_every": 1, "trainable": "adapter_and_lora", "lr": 1e-3}
+    plain = quick(steps=3, batch_size=5, forward_clips=2, **judged)
+    sharded = quick(steps=2, batch_size=4, shard_base=True, **judged)
     vace = sharded.model_copy(update={"train": sharded.train.model_copy(update={"first_frame_dropout": 1.0}), "base": TINY_VACE})
     presets = {"plain": plain, "sharded": sharded, "sharded_vace": vace}
     build_tiny_base(tmp_path / "vace", spec=TINY_VACE)

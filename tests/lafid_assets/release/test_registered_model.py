@@ -13,7 +13,7 @@ from lafid_assets.release.registered_model import registered_model
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION
 from resources.settings import Settings
 from resources.shard_store import ShardStore
-from resources.tracking import CHECKPOINT_TAG, RegisteredVersion, Tracking
+from resources.tracking import CHECKPOINT_TAG, EXPERIMENT, RegisteredVersion, Tracking
 
 GOOD = {"flow_loss": 0.7, "first_frame_psnr_db": 35.0, "identity_cosine": None}
 
@@ -138,4 +138,22 @@ def test_life_of_a_registered_model(registry: Registry, logged: list[dict[str, A
     third = registry.run()
     assert third is not None
     assert third["model_version"] == "3"
+
+    # What the training has logged is what is registered: its run, its tags, and the measures beside its own.
+    client = registry.tracking.connect()
+    training = client.create_run(client.get_experiment_by_name(EXPERIMENT).experiment_id).info
+    tags = {CHECKPOINT_TAG: "four", "dagster.run_id": "of the training"}
+    known = client.create_logged_model(training.experiment_id, name="s", source_run_id=training.run_id, tags=tags)
+    client.finalize_logged_model(known.model_id, "READY")
+    calls = len(logged)
+    registry.put("four")
+    fourth = registry.run()
+    assert fourth is not None
+    assert len(logged) == calls
+    version = registry.versions[-1]
+    assert (str(version.version), version.source, version.run_id) == ("4", f"models:/{known.model_id}", training.run_id)
+    described = client.get_logged_model(known.model_id)
+    assert described.tags["dagster.run_id"] == "of the training"
+    assert described.tags["lafid.gate"] == "passed"
+    assert {metric.key: metric.value for metric in described.metrics}["test_flow_loss"] == 0.7
     assert isinstance(registry.store.read_table("registered_model"), pl.DataFrame)
