@@ -66,6 +66,10 @@ class Manifest(_Frozen):
     loss_before: float
     loss_after: float
     """Mean flow loss over the run's fixed triples."""
+    validation_loss: float | None = None
+    """The same over fixed triples of the clips that judge; None: the run judges no checkpoint on its way."""
+    validated_on: Literal["validation", "train"] | None = None
+    """The split of those clips; train where the validation split is empty."""
 
 
 def write_checkpoint(folder: Path, model: FusedModel, manifest: Manifest) -> Manifest:
@@ -104,17 +108,27 @@ def read_manifest(folder: Path) -> Manifest:
         raise CheckpointError(f"{path} is no manifest of format 2: {error}") from error
 
 
+def verify_checkpoint(folder: Path) -> Manifest:
+    """What the checkpoint in `folder` says of itself, every part compared with its hash.
+
+    Raises:
+        CheckpointError: there is none, or a part is missing or torn.
+    """
+    manifest = read_manifest(folder)
+    for part, recorded in manifest.parts.items():
+        _check_part(folder / part, recorded)
+    return manifest
+
+
 def load_checkpoint(folder: Path, base: Base) -> FusedModel:
     """Puts a checkpoint onto a freshly loaded `base`, in evaluation mode and without gradients.
 
     Raises:
         CheckpointError: a part is missing, torn or does not fit, or `base` is another than it was trained on.
     """
-    manifest = read_manifest(folder)
+    manifest = verify_checkpoint(folder)
     if manifest.base != base.info:
         raise CheckpointError(f"{folder} was trained on base {manifest.base}, not on {base.info}: give it its own base")
-    for part, recorded in manifest.parts.items():
-        _check_part(folder / part, recorded)
     fusions = [
         _load_onto(folder, suffix, transformer, manifest)
         for suffix, transformer in zip(SUFFIXES, base.transformers, strict=False)

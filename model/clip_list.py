@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -85,7 +86,7 @@ _SCHEMA = pa.schema(
 
 
 def write_clip_list(path: Path, entries: Iterable[ClipEntry]) -> None:
-    """Whole or not at all."""
+    """Whole or not at all, in the order of the clips' ids."""
     rows = [
         entry.meta.model_dump(exclude={"bucket"})
         | entry.meta.bucket._asdict()
@@ -98,7 +99,7 @@ def write_clip_list(path: Path, entries: Iterable[ClipEntry]) -> None:
 
 
 class ClipList:
-    """The clips of one split, in the order of their ids; in memory as columns, not as objects.
+    """The clips of one split, in the file's order; in memory as columns, not as objects.
 
     Raises:
         DataError: the file is missing or no clip list.
@@ -109,7 +110,7 @@ class ClipList:
             table = pq.read_table(path, schema=_SCHEMA, filters=[("split", "=", split)])
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path} is no readable list of clips ({error}): materialize training_latents again") from error
-        self._table = table.sort_by("clip_id").combine_chunks()
+        self._table = table.combine_chunks()
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -118,6 +119,12 @@ class ClipList:
         """One column, in order."""
         values: list[str] = self._table.column(name).to_pylist()
         return values
+
+    def odd_one(self, name: str) -> int | None:
+        """The first clip whose value in a column is not the first clip's; None where all are alike."""
+        different = pc.not_equal(self._table.column(name), self._table.column(name)[0])
+        found = int(pc.index(different, True).as_py())
+        return None if found < 0 else found
 
     def buckets(self) -> list[Bucket]:
         """Of every clip, in order."""

@@ -243,12 +243,11 @@ class ClipSet:
     def _check_alike(self) -> None:
         columns = {"face_engine": "face engine", "base_sha256": "base", "encoders_fingerprint": "encoders"}
         for column, what in columns.items():
-            values = self._list.column(column)
-            odd = next((index for index, value in enumerate(values) if value != values[0]), None)
+            odd = self._list.odd_one(column)
             if odd is not None:
+                found, expected = (str(getattr(self.entry(index).meta, column))[:12] for index in (odd, 0))
                 raise DataError(
-                    f"clip {self.clip_ids[odd]} has {what} {values[odd][:12]}, clip {self.clip_ids[0]} has {values[0][:12]}: "
-                    "encode them alike"
+                    f"clip {self.clip_ids[odd]} has {what} {found}, clip {self.clip_ids[0]} has {expected}: encode them alike"
                 )
 
 

@@ -56,6 +56,18 @@ def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
 
 
 @contextmanager
+def evaluating(model: FusedModel) -> Iterator[None]:
+    """`model` in evaluation mode; afterwards training goes on as if nothing had been drawn from torch's generators."""
+    gpus = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        model.set_training(False)
+        try:
+            yield
+        finally:
+            model.set_training(True)
+
+
+@contextmanager
 def reproducible(wanted: bool) -> Iterator[None]:
     """Kernels that give the same bits for the same inputs, where `wanted`; as before when it closes."""
     before = torch.are_deterministic_algorithms_enabled()

@@ -71,8 +71,9 @@ def log_checkpoint(
     tags: Mapping[str, str],
     metrics: Mapping[str, float],
     params: Mapping[str, str] | None = None,
+    run_id: str | None = None,
 ) -> LoggedCheckpoint:
-    """Logs a checkpoint as one LoggedModel, in a run of its own unless one is active.
+    """Logs a checkpoint as one LoggedModel.
 
     Args:
         checkpoint_dir: as `train.train` gives it.
@@ -81,29 +82,49 @@ def log_checkpoint(
         tags: the caller's (git commit, Dagster run, ...); what the checkpoint knows of itself is added.
         metrics: belong to this model, at the checkpoint's step.
         params: beside those of training, which are logged anyway.
+        run_id: the run that it comes from; a run of its own unless given, inside the active one if there is one.
     """
     mlflow = _mlflow()
     manifest = read_manifest(checkpoint_dir)
     artifacts = {_CHECKPOINT: str(checkpoint_dir)} | ({} if manifest.base.repository else {_BASE: str(base_dir)})
     all_tags = {**_tags(manifest), **tags}
     all_params = {**_params(manifest), **(params or {})}
-    active = mlflow.active_run()
-    with mlflow.start_run(run_name=name, nested=active is not None, tags=all_tags) as run:
-        mlflow.log_params(all_params)
-        mlflow.log_dict(manifest.model_dump(), "lafid.json")
-        info = mlflow.pyfunc.log_model(
-            name=name,
-            python_model=str(_PACKAGE / "pyfunc_model.py"),
-            code_paths=[str(_PACKAGE)],
-            artifacts=artifacts,
-            model_config={_BASE_DIR: ""},
-            pip_requirements=_pinned_requirements(),
-            params=all_params,
-            tags=all_tags,
-            step=manifest.step,
-        )
-        mlflow.log_metrics(dict(metrics), step=manifest.step, model_id=info.model_id)
-    return LoggedCheckpoint(model_uri=info.model_uri, model_id=info.model_id, run_id=run.info.run_id)
+    if run_id is None:
+        nested = mlflow.active_run() is not None
+        with mlflow.start_run(run_name=name, nested=nested, tags=all_tags) as run:
+            mlflow.log_params(all_params)
+            mlflow.log_dict(manifest.model_dump(), "lafid.json")
+            run_id = run.info.run_id
+    # `pyfunc.log_model` is this call for the active run: making the training's own run active would end it, too.
+    info = mlflow.models.Model.log(
+        None,
+        mlflow.pyfunc,
+        run_id=run_id,
+        name=name,
+        python_model=str(_PACKAGE / "pyfunc_model.py"),
+        code_paths=[str(_PACKAGE)],
+        artifacts=artifacts,
+        model_config={_BASE_DIR: ""},
+        pip_requirements=_pinned_requirements(),
+        params=all_params,
+        tags=all_tags,
+        step=manifest.step,
+    )
+    mlflow.log_metrics(dict(metrics), step=manifest.step, run_id=run_id, model_id=info.model_id)
+    return LoggedCheckpoint(model_uri=info.model_uri, model_id=info.model_id, run_id=run_id)
+
+
+def describe_logged(model_id: str, *, tags: Mapping[str, str], metrics: Mapping[str, float], step: int) -> str:
+    """Adds to a logged model what was found out after it was logged; tags that it has stay as they are.
+
+    Returns:
+        models:/m-..., what `register` and `pull` take.
+    """
+    mlflow = _mlflow()
+    model = mlflow.get_logged_model(model_id)
+    mlflow.MlflowClient().set_logged_model_tags(model_id, {name: tag for name, tag in tags.items() if name not in model.tags})
+    mlflow.log_metrics(dict(metrics), step=step, run_id=model.source_run_id, model_id=model_id)
+    return str(model.model_uri)
 
 
 def register(model_uri: str, name: str, tags: Mapping[str, str]) -> str:

@@ -250,7 +250,7 @@ def load(
         EncoderError: the vision encoder cannot be loaded.
     """
     manifest = read_manifest(checkpoint_dir)
-    engine = face_engine or _engine_by_name(manifest.face_engine.name)
+    engine = face_engine or engine_named(manifest.face_engine.name)
     trained_on = manifest.face_engine
     if (engine.info.name, engine.info.embedding_dim) != (trained_on.name, trained_on.width):
         raise CheckpointError(
@@ -274,7 +274,12 @@ def load(
     return pipeline
 
 
-def _engine_by_name(name: str) -> FaceEngine:
+def engine_named(name: str) -> FaceEngine:
+    """The face engine that a checkpoint's manifest or a cached clip names.
+
+    Raises:
+        CheckpointError: it is none of ours.
+    """
     family, _, embedder = name.partition("/")
     if family == "insightface":
         # Needs onnxruntime and OpenCV, which the base install lacks: only where such embeddings were trained on.

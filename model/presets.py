@@ -189,6 +189,8 @@ class TrainConfig(_Frozen):
     deterministic: bool = Field(False, description="kernels that give the same bits again, on a GPU at some cost")
     checkpoint_every: PositiveInt = Field(description="updates between two states from which a killed run goes on")
     keep_states: PositiveInt = Field(2, description="states that are kept, the newest")
+    validate_every: PositiveInt | None = Field(None, description="updates between two judged checkpoints; None: the last alone")
+    keep_checkpoints: PositiveInt = Field(2, description="judged checkpoints that are kept, the newest; the best is, too")
     log_every: PositiveInt = Field(description="updates between two reports")
     fixed_triples: PositiveInt = Field(64, description="fixed (clip, noise, sigma) triples that judge the run")
 
@@ -283,6 +285,7 @@ _LORA = TrainConfig(
     gradient_checkpointing=True,
     compile_blocks=True,
     checkpoint_every=500,
+    validate_every=1000,
     log_every=20,
 )
 # CoFE v3's figure: cross-attention trains, self-attention and feed-forward do not. DiffSynth's rate for full weights.

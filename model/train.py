@@ -4,10 +4,10 @@ Belongs here: the order of a run's steps and the run's own folder. Not here: wha
 changes the weights (`optimisation`), how it computes (`execution`), what a checkpoint is (`checkpoint`), and whoever launches
 or watches the run: it hears of it through `report`.
 
-`out_dir/<digest>/state/` holds the states of an unfinished run, `out_dir/<digest>/checkpoint/` the finished one, and
-`.../checkpoint_ema/` that of the averaged weights; the digest is over preset, data and base. The same call after a kill goes on
-where the last state was saved and ends with the same bits (on a CPU, with as many threads and processes); after the end it
-returns what is there.
+`out_dir/<digest>/state/` holds the states of an unfinished run, `.../checkpoints/` the judged ones on its way, `.../checkpoint/`
+the finished one and `.../checkpoint_ema/` that of the averaged weights; the digest is over preset, data and base. The same call
+after a kill goes on where the last state was saved and ends with the same bits (on a CPU, with as many threads and processes);
+after the end it returns what is there.
 """
 
 import hashlib
@@ -20,17 +20,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
 from model.ahead import one_ahead
 from model.base import BaseInfo, read_base_info
-from model.checkpoint import EmbeddingSource, Manifest, read_manifest, write_checkpoint
+from model.checkpoint import Manifest, read_manifest, write_checkpoint
+from model.clip_list import ClipList
 from model.data import ClipSet, DataError
 from model.draws import draw_steps
-from model.execution import autocast, load_for_training, prepare, reproducible
+from model.execution import evaluating, load_for_training, prepare, reproducible
+from model.judge import Judge
+from model.kept_checkpoints import CHECKPOINTS, best_of, checkpoints_in, keep_checkpoint, sweep_torn
 from model.memory_estimate import card_memory_gib, check_fits, what_to_lower
-from model.metrics import fixed_flow_loss
 from model.objective import StepLosses, backward
 from model.optimisation import MovingAverage, gradient_norms, learning_rate
 from model.order import Order
@@ -40,6 +43,10 @@ from model.train_report import Meter, TrainReport, TrainResult
 from model.train_state import TrainState, naming_disk_errors, restore_state, save_state
 from model.trainable import FusedModel, assemble
 
+STATES = "state"
+"""Folder of a run's states, in that of the run."""
+Validate: TypeAlias = Callable[[FusedModel, Manifest, Path], None]
+"""Looks at a judged model: its checkpoint's manifest, and the run's folder."""
 _LOGGER = logging.getLogger("lafid.training")
 
 
@@ -70,6 +77,7 @@ def train(
     dataset_version: str,
     device: str | None = None,
     stop: Callable[[], bool] = never,
+    validate: Validate | None = None,
 ) -> TrainResult:
     """Trains, resumes, or returns what is finished.
 
@@ -81,7 +89,9 @@ def train(
         report: hears every `log_every` updates, on one process of several; what it raises ends the run, which can be resumed.
         dataset_version: recorded in the checkpoint.
         device: the GPU where there is one, unless named.
-        stop: asked after every update; True saves the state and ends the run.
+        stop: asked before every update; True saves the state and ends the run.
+        validate: hears, on one process, of every judged model and the run's folder; it may draw with the model, which is in
+            evaluation mode, unless `shard_base` is on: then no process has the whole of it.
 
     Raises:
         DataError: no clips or too few, or clips that do not belong together or to this base.
@@ -102,14 +112,14 @@ def train(
         clips, info = ClipSet(clip_list), read_base_info(base_dir)
         _check_data(clips, info, preset, ranks)
         order = Order(tuple(clips.buckets.values()), config.batch_size, config.seed)
-        left_out = tuple(clips.clip_ids[index] for index in order.left_out)
-        if left_out and ranks.leads:
-            _LOGGER.warning(
-                "%d of %d clips are left out, since of their sizes there are fewer than the %d clips of a batch: %s",
-                *(len(left_out), len(clips), config.batch_size, ", ".join(left_out)),
-            )
-        run_dir = out_dir / _run_digest(preset, clips, info, dataset_version)[:16]
-        finished, averaged, states = run_dir / "checkpoint", run_dir / "checkpoint_ema", run_dir / "state"
+        left_out = _name_left_out(order, clips, ranks)
+        held_out = ClipSet(clip_list, "validation") if config.validate_every and len(ClipList(clip_list, "validation")) else None
+        judge = Judge(preset, clips, held_out, dataset_version, ranks)
+        run_dir = out_dir / _run_digest(judge, info)[:16]
+        finished, averaged, states = run_dir / "checkpoint", run_dir / "checkpoint_ema", run_dir / STATES
+        if ranks.leads:
+            sweep_torn(run_dir / CHECKPOINTS)
+        ranks.wait()
         if finished.is_dir():
             return _result(run_dir, started, config.steps, left_out)
         card_gib = card_memory_gib(ranks.device)
@@ -128,12 +138,24 @@ def train(
             None if config.ema_decay is None else MovingAverage(parameters, config.ema_decay),
         )
         restored = restore_state(states, state)
-        first, loss_before = restored or (0, _judge(model, clips, preset, ranks))
+        first, loss_before = restored or (0, judge.loss(model, clips))
 
         model.set_training(True)
         meter = Meter(model, preset, ranks)
         for draws, data_wait_s in one_ahead(draw_steps(clips, order, preset, first, ranks), reader):
             step = draws.step
+            if ranks.leads and step > first and step % config.checkpoint_every == 0:
+                save_state(states, step, loss_before, state, config.keep_states)
+            if config.validate_every and step and step % config.validate_every == 0:
+                with meter.paused(), evaluating(model):
+                    _validate(run_dir, model, judge, step, loss_before, validate)
+            # After judging: a run that is stopped while it judges goes on from here and comes to it again.
+            if ranks.any(stop()):
+                if ranks.leads:
+                    save_state(states, step, loss_before, state, config.keep_states)
+                ranks.wait()
+                raise TrainingStopped(step)
+
             losses = backward(model, draws, preset, ranks)
             norms = gradient_norms(parameters)
             grad_norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
@@ -154,48 +176,38 @@ def train(
                 seconds = time.monotonic() - started
                 if ranks.leads:
                     report(TrainReport(done, config.steps, float(losses.flow.mean()), float(grad_norm), lr, seconds, figures))
-            stopping = ranks.any(stop()) and done < config.steps
-            if ranks.leads and (stopping or (done % config.checkpoint_every == 0 and done < config.steps)):
-                save_state(states, done, loss_before, state, config.keep_states)
-            if stopping:
-                ranks.wait()
-                raise TrainingStopped(done)
 
         model.set_training(False)
         if state.average is not None:
             with state.average.in_place_of(parameters):
-                _finish(averaged, model, clips, preset, ranks, dataset_version, loss_before)
-        _finish(finished, model, clips, preset, ranks, dataset_version, loss_before)
+                _finish(averaged, model, judge, loss_before)
+        _finish(finished, model, judge, loss_before, validate)
         if ranks.leads:
             shutil.rmtree(states, ignore_errors=True)
         ranks.wait()
         return _result(run_dir, started, first, left_out)
 
 
-def _finish(
-    folder: Path, model: FusedModel, clips: ClipSet, preset: Preset, ranks: Ranks, dataset_version: str, loss_before: float
-) -> None:
+def _validate(run_dir: Path, model: FusedModel, judge: Judge, step: int, loss_before: float, validate: Validate | None) -> None:
+    """Judges the model as it is, keeps it as a checkpoint by rule, and lets `validate` look at it."""
+    manifest = judge.manifest(model, step, loss_before)
+    if judge.ranks.leads:
+        folder = run_dir / CHECKPOINTS
+        with naming_disk_errors(f"the checkpoint of step {step} in {folder}", run_dir / STATES):
+            keep_checkpoint(folder, model, manifest, judge.preset.train.keep_checkpoints)
+        if validate is not None:
+            validate(model, manifest, run_dir)
+    judge.ranks.wait()
+
+
+def _finish(folder: Path, model: FusedModel, judge: Judge, loss_before: float, validate: Validate | None = None) -> None:
     """Judges the model as it is and writes it as a checkpoint, unless a run that was killed after it has."""
-    loss_after = _judge(model, clips, preset, ranks)
-    if folder.is_dir() or not ranks.leads:
+    manifest = judge.manifest(model, judge.preset.train.steps, loss_before)
+    if not judge.ranks.leads or folder.is_dir():
         return
-    manifest = Manifest(
-        preset=preset,
-        base=model.base.info,
-        face_engine=EmbeddingSource(
-            name=clips.meta.face_engine,
-            version=clips.meta.face_engine_version,
-            width=model.fusion.config.identity_width,
-        ),
-        encoders_fingerprint=clips.meta.encoders_fingerprint,
-        parts={},
-        dataset_version=dataset_version,
-        seed=preset.train.seed,
-        step=preset.train.steps,
-        loss_before=loss_before,
-        loss_after=loss_after,
-    )
-    with naming_disk_errors(f"checkpoint {folder}", "the run goes on from its last state"):
+    if validate is not None and judge.preset.train.validate_every:
+        validate(model, manifest, folder.parent)  # what is finished is not trained again: nothing may come after it
+    with naming_disk_errors(f"checkpoint {folder}", folder.with_name(STATES)):
         write_checkpoint(folder, model, manifest)
 
 
@@ -211,12 +223,6 @@ def _stop_unless_finite(step: int, losses: StepLosses, norms: dict[str, torch.Te
         f"{', '.join(groups) or 'the whole'} on clips {', '.join(blamed or losses.clip_ids)}; "
         "stopped before the update. Look at these clips' latents, or lower lr"
     )
-
-
-def _judge(model: FusedModel, clips: ClipSet, preset: Preset, ranks: Ranks) -> float:
-    config = preset.train
-    with autocast(config, ranks.device):
-        return fixed_flow_loss(model, clips, config.fixed_triples, config.seed, config.flow_shift)
 
 
 def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) -> None:
@@ -236,14 +242,25 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
         )
 
 
-def _run_digest(preset: Preset, clips: ClipSet, info: BaseInfo, dataset_version: str) -> str:
-    facts = [preset.model_dump(), clips.digest, info.sha256, dataset_version]
+def _name_left_out(order: Order, clips: ClipSet, ranks: Ranks) -> tuple[str, ...]:
+    """The clips that are in no batch, which the log is told of."""
+    left_out = tuple(clips.clip_ids[index] for index in order.left_out)
+    if left_out and ranks.leads:
+        reason = f"since of their sizes there are fewer than the {order.batch_size} clips of a batch"
+        _LOGGER.warning("%d of %d clips are left out, %s: %s", len(left_out), len(clips), reason, ", ".join(left_out))
+    return left_out
+
+
+def _run_digest(judge: Judge, info: BaseInfo) -> str:
+    held_out = None if judge.held_out is None else judge.held_out.digest
+    facts = [judge.preset.model_dump(), judge.clips.digest, held_out, info.sha256, judge.dataset_version]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _result(run_dir: Path, started: float, resumed_from: int, left_out: tuple[str, ...]) -> TrainResult:
     manifest = read_manifest(run_dir / "checkpoint")
     averaged = run_dir / "checkpoint_ema" if manifest.preset.train.ema_decay is not None else None
+    on_the_way = checkpoints_in(run_dir / CHECKPOINTS)
     return TrainResult(
         checkpoint_dir=run_dir / "checkpoint",
         loss_before=manifest.loss_before,
@@ -254,6 +271,7 @@ def _result(run_dir: Path, started: float, resumed_from: int, left_out: tuple[st
         ema_checkpoint_dir=averaged,
         ema_loss_after=None if averaged is None else read_manifest(averaged).loss_after,
         clips_left_out=left_out,
+        best_checkpoint_dir=best_of([*on_the_way, run_dir / "checkpoint"]),
     )
 
 

@@ -6,6 +6,8 @@ Belongs here: the figures and how they are measured. Not here: whoever hears of 
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +65,8 @@ class TrainResult:
     """Its mean over the fixed triples."""
     clips_left_out: tuple[str, ...]
     """Clips whose size fewer clips have than a batch needs: no update saw their video."""
+    best_checkpoint_dir: Path | None
+    """Of the finished one and those on the way, that of the lowest validation loss; None: the preset judges none."""
 
 
 class Meter:
@@ -95,6 +99,13 @@ class Meter:
             figures |= {f"gate_entropy{suffix}/layer_{layer:02}": entropy for layer, entropy in enumerate(entropies)}
         self._begin()
         return figures
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens meanwhile is no part of a step's time."""
+        began = time.monotonic()
+        yield
+        self._began += time.monotonic() - began
 
     def _begin(self) -> None:
         self._began = time.monotonic()

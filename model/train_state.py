@@ -44,13 +44,17 @@ class TrainState:
 def save_state(folder: Path, step: int, loss_before: float, state: TrainState, keep: int) -> None:
     """Writes the state after `step` updates as `folder`/step-..., whole or not at all, then leaves the newest `keep`.
 
+    A whole one that is there already stays; a torn one, which was passed over, makes way.
+
     Raises:
         TrainStateError: the disk is full or does not take it; the states before it are as they were.
     """
-    newest = newest_step(folder)
-    rest = f"the run goes on from step {newest}" if newest else "no state is saved yet"
     target = folder / f"step-{step:07d}"
-    with naming_disk_errors(f"the state of step {step} in {folder}", rest), whole_folder(target) as temporary:
+    if target.is_dir():
+        if _torn(target) is None:
+            return
+        shutil.rmtree(target)
+    with naming_disk_errors(f"the state of step {step} in {folder}", folder), whole_folder(target) as temporary:
         files: dict[str, dict[str, torch.Tensor]] = {_TENSORS: {**state.parameters}, _MOMENTS: _moments(state)}
         if state.average is not None:
             files[_AVERAGE] = state.average.tensors
@@ -76,7 +80,9 @@ def restore_state(folder: Path, state: TrainState) -> tuple[int, float] | None:
     for path in reversed(saved):
         torn = _torn(path)
         if torn is None:
-            return _load(path, state)
+            step, loss_before = _load(path, state)
+            _LOGGER.info("going on from step %d", step)
+            return step, loss_before
         _LOGGER.warning("%s is torn: passing over %s, going on from the state before it", torn, path.name)
     if saved:
         raise TrainStateError(f"every state in {folder} is torn: delete it to start anew")
@@ -90,8 +96,11 @@ def newest_step(folder: Path) -> int | None:
 
 
 @contextmanager
-def naming_disk_errors(what: str, rest: str) -> Iterator[None]:
-    """An error of the disk while `what` is written, as one line that says what `rest` is left.
+def naming_disk_errors(what: str, states: Path) -> Iterator[None]:
+    """An error of the disk while `what` is written, as one line that says from where the run goes on.
+
+    Args:
+        states: the folder of the run's states, which stay as they are.
 
     Raises:
         TrainStateError: in its place.
@@ -99,6 +108,8 @@ def naming_disk_errors(what: str, rest: str) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
+        newest = newest_step(states)
+        rest = f"the run goes on from step {newest}" if newest else "no state is saved yet"
         raise TrainStateError(
             f"{what} could not be written ({error}): free space on that disk and start again; {rest}"
         ) from error

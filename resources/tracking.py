@@ -11,6 +11,7 @@ from typing import Any
 
 EXPERIMENT = "lafid"
 CHECKPOINT_TAG = "lafid.checkpoint_sha256"
+STEP_TAG = "lafid.step"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,25 @@ class Tracking:
         tagged = [v for v in found if v.tags.get(CHECKPOINT_TAG) == checkpoint_sha256]
         return RegisteredVersion(name, str(max(tagged, key=lambda v: int(v.version)).version)) if tagged else None
 
+    def find_logged_model(self, checkpoint_sha256: str) -> str | None:
+        """Id of the LoggedModel that a training made of this checkpoint, if there is one."""
+        found = self._logged_models(f"tags.`{CHECKPOINT_TAG}` = '{checkpoint_sha256}'")
+        return next((str(model.model_id) for model in found if model.status == "READY"), None)
+
+    def logged_steps(self, run_id: str) -> dict[str, int | None]:
+        """Id of every LoggedModel of a training's run to its step; None where a kill left it unfinished."""
+        found = self._logged_models(f"source_run_id = '{run_id}'")
+        return {model.model_id: int(model.tags[STEP_TAG]) if model.status == "READY" else None for model in found}
+
+    def is_registered(self, model_id: str) -> bool:
+        """Whether a version in the registry is this LoggedModel."""
+        return any(version.source == f"models:/{model_id}" for version in self.connect().search_model_versions())
+
+    def curve(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """(step, value) of a metric in the order of steps; of a step that was trained twice, the later value."""
+        history = sorted(self.connect().get_metric_history(run_id, metric), key=lambda point: (point.step, point.timestamp))
+        return sorted({point.step: point.value for point in history}.items())
+
     def version_of_alias(self, name: str, alias: str) -> str | None:
         """The version that an alias points to; None when there is no such model or alias."""
         from mlflow.exceptions import MlflowException
@@ -73,3 +93,7 @@ class Tracking:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
+
+    def _logged_models(self, filter_string: str) -> list[Any]:
+        client = self.connect()
+        return list(client.search_logged_models([client.get_experiment_by_name(EXPERIMENT).experiment_id], filter_string))

@@ -10,14 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from lafid_assets.ingest.media_probe import resolve
-from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.outcomes import Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import MODEL_EVALUATION
+from lafid_assets.training.held_out import first_frame
 from model.base_specs import FIRST_FRAME_LAYOUTS
 
 LOGGER = logging.getLogger("lafid.release")
-SAMPLING_STEPS = 8
 GENERATED_MEASURES = ("first_frame_psnr_db", "face_found_share", "identity_cosine")
 
 
@@ -79,29 +78,15 @@ def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.Data
 def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float | None]:
     """Nothing where the first frame shows no face: a kept clip may begin without one."""
     import numpy as np
-    from PIL import Image
 
     from model.face_processor import FaceError
+    from model.held_out_videos import draw_held_out
     from model.metrics import identity_similarity, psnr
     from model.video_io import fit_frames, read_frames, write_mp4
 
-    path = resolve(Path(clip["clip_root"]), clip["path"])
-    if path is None:
-        raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
-    size = pipeline.manifest.preset.clip
-    first = read_frames(path, [0.0])
-    picture, begins_with_it = Image.fromarray(first[0]), pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS
+    first = first_frame(clip)
     try:
-        frames = pipeline.generate(
-            picture if begins_with_it else None,
-            clip["refined_caption"] or "",
-            photos=() if begins_with_it else (picture,),
-            num_frames=size.frames,
-            height=size.height,
-            width=size.width,
-            steps=SAMPLING_STEPS,
-            choose="largest",
-        )
+        frames = draw_held_out(pipeline, first, clip["refined_caption"] or "")
     except FaceError as error:
         LOGGER.warning("nothing could be generated from the first frame of %s: %s", clip["clip_id"], error)
         return {}
@@ -110,10 +95,10 @@ def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float |
         "face_found_share": similarity.frames_with_face / similarity.frames,
         "identity_cosine": similarity.mean,
     }
-    if not begins_with_it:
+    if pipeline.manifest.base.layout not in FIRST_FRAME_LAYOUTS:
         return measures
     with TemporaryDirectory() as folder:
         written = Path(folder) / "generated.mp4"
         write_mp4(written, frames, pipeline.fps)
         shown = read_frames(written, [0.0])[0]
-    return measures | {"first_frame_psnr_db": psnr(shown, fit_frames(first, size.height, size.width)[0])}
+    return measures | {"first_frame_psnr_db": psnr(shown, fit_frames(first[None], *frames.shape[1:3])[0])}

@@ -11,7 +11,7 @@ from resources.tracking import CHECKPOINT_TAG
 
 
 def lineage_tags(checkpoint: dict[str, Any], licences: list[str], run_id: str) -> dict[str, str]:
-    """Tags that lead from the model back to its clips: dataset version, base, code, run, and the licences it stands on.
+    """Tags that lead from the model back to its clips: dataset version, base, code, runs, and the licences it stands on.
 
     Args:
         checkpoint: a row of `fusion_dit`.
@@ -23,6 +23,7 @@ def lineage_tags(checkpoint: dict[str, Any], licences: list[str], run_id: str) -
         "lafid.dataset_version": checkpoint["dataset_version"],
         "lafid.preset": checkpoint["preset"],
         "lafid.base": checkpoint["base_path"],
+        "lafid.training_run": checkpoint["mlflow_run_id"],
         "lafid.licences": ", ".join(sorted(licences)),
         "lafid.git_commit": git_commit(),
         "dagster.run_id": run_id,

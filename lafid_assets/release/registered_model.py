@@ -6,6 +6,7 @@ Belongs here: the asset. Not here: packaging (`model.package`), bounds (`gates`)
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 
 from lafid_assets.release.gates import PASSED, ReleaseGate, judge
@@ -22,7 +23,7 @@ STEP = Step(
     writes=(REGISTERED_MODEL,),
     reads=(FUSION_DIT.name, MODEL_EVALUATION.name, LAFID_DATASET.name),
     group="release",
-    code_version="1",
+    code_version="2",
     kinds=frozenset({"mlflow"}),
 )
 
@@ -56,7 +57,7 @@ def registered_model(
 
 
 def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tracking: Tracking) -> dict[str, Any]:
-    from model.package import log_checkpoint, register, set_alias
+    from model.package import register, set_alias
 
     checkpoint = store.read_table(FUSION_DIT.name).row(0, named=True)
     evaluation = store.read_table(MODEL_EVALUATION.name)
@@ -71,17 +72,9 @@ def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tra
     if version is None:
         dataset = store.read_table(LAFID_DATASET.name)
         licences = sorted({*dataset["licence"], *dataset["engine_licence"]})
-        measures = {f"{r['split']}_{r['metric']}": r["value"] for r in evaluation.iter_rows(named=True) if r["value"] is not None}
         tags = lineage_tags(checkpoint, licences, run_id) | {"lafid.gate": gate}
-        logged = log_checkpoint(
-            store.local_path(checkpoint["checkpoint_path"]),
-            store.local_path(checkpoint["base_path"]),
-            name=config.model_name,
-            tags=tags,
-            metrics=measures | {name: checkpoint[name] for name in ("loss_before", "loss_after")},
-            params={"preset": checkpoint["preset"], "steps": str(checkpoint["steps"])},
-        )
-        version = RegisteredVersion(config.model_name, register(logged.model_uri, config.model_name, tags))
+        model_uri = _logged_model(checkpoint, evaluation, tags, config.model_name, store, tracking)
+        version = RegisteredVersion(config.model_name, register(model_uri, config.model_name, tags))
     if gate == PASSED:
         set_alias(config.model_name, config.alias, version.version)
     return {
@@ -93,6 +86,26 @@ def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tra
         "checkpoint_sha256": checkpoint["checkpoint_sha256"],
         "dataset_version": checkpoint["dataset_version"],
     }
+
+
+def _logged_model(
+    checkpoint: dict[str, Any], evaluation: pl.DataFrame, tags: dict[str, str], name: str, store: ShardStore, tracking: Tracking
+) -> str:
+    """Its address: the one that the training logged, with the measures added; logged now where MLflow was away then."""
+    from model.package import describe_logged, log_checkpoint
+
+    measures = {f"{r['split']}_{r['metric']}": r["value"] for r in evaluation.iter_rows(named=True) if r["value"] is not None}
+    model_id = tracking.find_logged_model(checkpoint["checkpoint_sha256"])
+    if model_id is not None:
+        return describe_logged(model_id, tags=tags, metrics=measures, step=checkpoint["step"])
+    return log_checkpoint(
+        store.local_path(checkpoint["checkpoint_path"]),
+        store.local_path(checkpoint["base_path"]),
+        name=name,
+        tags=tags,
+        metrics=measures | {name: checkpoint[name] for name in ("loss_before", "loss_after")},
+        params={"preset": checkpoint["preset"], "steps": str(checkpoint["steps"])},
+    ).model_uri
 
 
 def _in_registry(frames: Frames, tracking: Tracking) -> bool:

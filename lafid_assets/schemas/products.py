@@ -46,6 +46,7 @@ CROSS_REFERENCE = pl.Struct({"clip_id": STR, "reference_index": I16})
 OUTCOME_COUNT = pl.Struct({"status": STR, "step": STR, "reason": STR, "clips": I64})
 
 MASKS = ("oval",)
+PUBLISHED = ("last", "best")
 
 REFERENCE_CROPS = TableSchema(
     "reference_crops",
@@ -190,11 +191,18 @@ FUSION_DIT = TableSchema(
         Column("checkpoint_path", STR, "its folder in the store"),
         Column("base_path", STR, "folder of the base model in the store"),
         Column("preset", STR, "the model's preset"),
-        Column("steps", I32, "optimizer steps", minimum=0),
+        Column("steps", I32, "optimizer steps of the training", minimum=0),
+        Column("published", STR, "which of its checkpoints this is: the last, or the best of those judged", one_of=PUBLISHED),
+        Column("step", I32, "optimizer steps after which it was taken", minimum=0),
         Column("loss_before", F64, "loss on the fixed triples before training", minimum=0),
-        Column("loss_after", F64, "loss on the same triples after training", minimum=0),
+        Column("loss_after", F64, "loss on the same triples at this step", minimum=0),
+        Column(
+            "validation_loss", F64, "loss on fixed triples of `validated_on`; NULL: none was judged", nullable=True, minimum=0
+        ),
+        Column("validated_on", STR, "the split that judged; train where validation is empty", nullable=True, one_of=SPLITS),
         Column("train_clips", I32, "clips that it was trained on", minimum=1),
         Column("dataset_version", STR, "the version that it was trained on"),
+        Column("mlflow_run_id", STR, "MLflow's run of the training: its curves, videos and LoggedModels"),
     ),
     partitioned=False,
 )

@@ -3,6 +3,7 @@
 Belongs here: the asset. Not here: the training loop (`model.train`), the process that it runs in (`resources.trainer`).
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +11,47 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from lafid_assets.dataset.report_page import png_address
 from lafid_assets.outcomes import Status
-from lafid_assets.schemas import FUSION_DIT, TRAINING_LATENTS
+from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
+from lafid_assets.schemas.products import PUBLISHED
 from lafid_assets.step import Frames, Step
 from lafid_assets.training.base import base_folder, base_path
+from lafid_assets.training.figures import loss_png
+from lafid_assets.training.held_out import choose_held_out, write_first_frame
 from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.origin import origin_tags
 from model.presets import Preset, preset
 from resources.shard_store import ShardStore
 from resources.tracking import Tracking
 from resources.trainer.client import TrainerClient
-from resources.trainer.job import Finished, TrainingJob
+from resources.trainer.job import Finished, HeldOutClip, TrainingJob
 from resources.warehouse import Warehouse
 
+LOGGER = logging.getLogger("lafid.training")
 RUNS_FOLDER = "training_runs"
+FIRST_FRAMES = "held_out"
+"""Beside the runs: what their videos begin with."""
+CHANGES = ("steps", "seed", "trainable", "validate_every", "keep_checkpoints")
+LAST, BEST = PUBLISHED
+SHOWN = (
+    "loss_before",
+    "loss_after",
+    "validation_loss",
+    "validated_on",
+    "steps",
+    "published",
+    "step",
+    "train_clips",
+    "checkpoint_path",
+    "dataset_version",
+    "mlflow_run_id",
+)
 STEP = Step(
     writes=(FUSION_DIT,),
     reads=(TRAINING_LATENTS.name,),
     group="training",
-    code_version="2",
+    code_version="3",
     kinds=frozenset({"pytorch"}),
 )
 
@@ -43,11 +66,27 @@ class FusionDitConfig(dg.Config):
         None, description="What is trained: adapter, adapter_and_cross_attention, adapter_and_lora, all"
     )
 
+    validate_every: int | None = Field(
+        None, ge=1, description="Optimizer steps between two checkpoints that held-out clips judge"
+    )
+    keep_checkpoints: int | None = Field(None, ge=1, description="Judged checkpoints to keep, the newest; the best is kept, too")
+    validation_clips: int = Field(2, ge=0, description="Held-out persons of whom every judged model draws a video")
+    publish: str = Field(LAST, description="Which checkpoint becomes the asset: last, or best by the loss on held-out clips")
+
     def resolved(self) -> Preset:
-        """The preset with the changes."""
+        """The preset with the changes.
+
+        Raises:
+            ValueError: a name is unknown, or the best is asked for where nothing is judged.
+        """
+        if self.publish not in PUBLISHED:
+            raise ValueError(f"publish is {self.publish!r}: choose {' or '.join(PUBLISHED)}")
         chosen = preset(self.preset)
-        changes = {name: getattr(self, name) for name in ("steps", "seed", "trainable") if getattr(self, name) is not None}
-        return chosen.model_copy(update={"train": type(chosen.train)(**chosen.train.model_dump() | changes)})
+        changes = {name: getattr(self, name) for name in CHANGES if getattr(self, name) is not None}
+        chosen = chosen.model_copy(update={"train": type(chosen.train)(**chosen.train.model_dump() | changes)})
+        if self.publish == BEST and chosen.train.validate_every is None:
+            raise ValueError("publish is best, but no checkpoint is judged: set validate_every")
+        return chosen
 
 
 @dg.asset(**STEP.arguments(deps=["training_latents"], pool="gpu"))
@@ -64,9 +103,9 @@ def fusion_dit(
     trained: list[Finished] = []
 
     def compute() -> Frames:
-        job = _job(chosen, store, tracking, context.run_id)
+        job = _job(chosen, config, store, tracking, context.run_id)
         trained.append(trainer.train(context, job))
-        return {FUSION_DIT.name: FUSION_DIT.frame([_row(job, trained[0], store)])}
+        return {FUSION_DIT.name: FUSION_DIT.frame([_row(job, trained[0], config, store)])}
 
     return STEP.materialize(
         context,
@@ -76,16 +115,18 @@ def fusion_dit(
         compute,
         outside=chosen.model_dump(mode="json"),
         intact=lambda frames: all(store.exists(f"{path}/lafid.json") for path in frames[FUSION_DIT.name]["checkpoint_path"]),
-        metadata=lambda frames: _describe(frames) | (_describe_training(trained[0]) if trained else {}),
+        metadata=lambda frames: _describe(frames) | (_describe_training(trained[0], tracking) if trained else {}),
     )
 
 
-def _job(chosen: Preset, store: ShardStore, tracking: Tracking, run_id: str) -> TrainingJob:
+def _job(chosen: Preset, config: FusionDitConfig, store: ShardStore, tracking: Tracking, run_id: str) -> TrainingJob:
     latents = store.read_table(TRAINING_LATENTS.name)
     version = latents["dataset_version"][0] if latents.height else ""
     return TrainingJob(
         preset=chosen,
         clip_list=clip_list_of(latents, store),
+        held_out=_held_out(config.validation_clips, store) if chosen.train.validate_every else (),
+        semantic_dir=next((Path(folder) for folder in latents["semantic_encoder"] if folder), None),
         base_dir=base_folder(chosen.name, store),
         out_dir=store.local_path(RUNS_FOLDER),
         dataset_version=version,
@@ -95,20 +136,34 @@ def _job(chosen: Preset, store: ShardStore, tracking: Tracking, run_id: str) -> 
     )
 
 
-def _row(job: TrainingJob, result: Finished, store: ShardStore) -> dict[str, Any]:
+def _held_out(persons: int, store: ShardStore) -> tuple[HeldOutClip, ...]:
+    folder = store.local_path(f"{RUNS_FOLDER}/{FIRST_FRAMES}")
+    return tuple(
+        HeldOutClip(clip_id=clip["clip_id"], first_frame=write_first_frame(clip, folder), caption=clip["refined_caption"] or "")
+        for clip in choose_held_out(store.read_table(LAFID_DATASET.name), persons).iter_rows(named=True)
+    )
+
+
+def _row(job: TrainingJob, result: Finished, config: FusionDitConfig, store: ShardStore) -> dict[str, Any]:
     from model.files import sha256_folder
 
+    checkpoint = result.best if config.publish == BEST and result.best else result.last
     latents = store.read_table(TRAINING_LATENTS.name)
     return {
-        "checkpoint_sha256": sha256_folder(result.checkpoint_dir),
-        "checkpoint_path": _in_store(result.checkpoint_dir, store),
+        "checkpoint_sha256": sha256_folder(checkpoint.folder),
+        "checkpoint_path": _in_store(checkpoint.folder, store),
         "base_path": base_path(job.preset.name),
         "preset": job.preset.name,
-        "steps": result.steps,
+        "steps": result.last.step,
+        "published": config.publish,
+        "step": checkpoint.step,
         "loss_before": result.loss_before,
-        "loss_after": result.loss_after,
+        "loss_after": checkpoint.loss_after,
+        "validation_loss": checkpoint.validation_loss,
+        "validated_on": checkpoint.validated_on,
         "train_clips": latents.filter((pl.col("split") == "train") & (pl.col("status") == Status.OK)).height,
         "dataset_version": job.dataset_version,
+        "mlflow_run_id": result.mlflow_run_id,
     }
 
 
@@ -118,18 +173,38 @@ def _in_store(folder: Path, store: ShardStore) -> str:
 
 def _describe(frames: Frames) -> dict[str, Any]:
     row = frames[FUSION_DIT.name].row(0, named=True)
-    return {
-        name: row[name] for name in ("loss_before", "loss_after", "steps", "train_clips", "checkpoint_path", "dataset_version")
-    }
+    return {name: "none" if row[name] is None else row[name] for name in SHOWN}
 
 
-def _describe_training(result: Finished) -> dict[str, Any]:
+def _describe_training(result: Finished, tracking: Tracking) -> dict[str, Any]:
     """What the trainer told; its last figures under `train/`, where Dagster plots them from one training to the next."""
-    told = {
-        "resumed_from": result.resumed_from,
-        "mlflow_run_id": result.mlflow_run_id,
-        "clips_left_out": len(result.clips_left_out),
-    }
+    told: dict[str, Any] = {"resumed_from": result.resumed_from, "clips_left_out": len(result.clips_left_out)}
     if result.ema_checkpoint_dir:
         told["ema_checkpoint"] = result.ema_checkpoint_dir.as_posix()
+    if result.best:
+        told["best_checkpoint"] = dg.MetadataValue.path(str(result.best.folder))
+        told["best_step"] = result.best.step
+    if result.videos_dir:
+        videos = sorted(result.videos_dir.rglob("*.mp4"))
+        told["validation_videos"] = dg.MetadataValue.table(
+            [dg.TableRecord({"step": _step_of(video), "clip_id": video.stem, "path": str(video)}) for video in videos]
+        )
+    picture = _loss_curve(result.mlflow_run_id, tracking) if result.mlflow_run_id else None
+    if picture:
+        told["loss_curve"] = dg.MetadataValue.md(f"![loss curve]({picture})")
     return told | {f"train/{name}": value for name, value in result.metrics.items()}
+
+
+def _loss_curve(run_id: str, tracking: Tracking) -> str | None:
+    """As an address that carries the picture. Training is over: that MLflow is away cannot undo it, and is told."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return png_address(loss_png(tracking.curve(run_id, "loss"), tracking.curve(run_id, "validation_loss")))
+    except MlflowException as error:
+        LOGGER.warning("the loss curve is not drawn, MLflow does not give it: %s", error)
+        return None
+
+
+def _step_of(video: Path) -> int:
+    return int(video.parent.name.removeprefix("step-"))

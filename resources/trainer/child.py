@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
 
 from resources.tracking import Tracking
-from resources.trainer.job import INTERRUPTED_EXIT, Failed, Finished, Interrupted, TrainingJob
+from resources.trainer.job import INTERRUPTED_EXIT, Failed, Finished, Interrupted, TrainedCheckpoint, TrainingJob
 from resources.trainer.mlflow_run import MlflowRun, RunEnd
+from resources.trainer.validation import VIDEOS, Validation
 
 if TYPE_CHECKING:
     from model.train_report import TrainReport
@@ -75,6 +76,7 @@ def progress_line(state: "TrainReport") -> str:
 
 
 def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None) -> Finished | Interrupted:
+    from model.kept_checkpoints import CHECKPOINTS, checkpoints_in
     from model.train import TrainingStopped, train
 
     last: dict[str, float] = {}
@@ -87,21 +89,44 @@ def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None)
 
     try:
         result = train(
-            job.preset, job.clip_list, job.base_dir, job.out_dir, report, dataset_version=job.dataset_version, stop=stop
+            job.preset,
+            job.clip_list,
+            job.base_dir,
+            job.out_dir,
+            report,
+            dataset_version=job.dataset_version,
+            stop=stop,
+            validate=Validation(job, mlflow, stop) if mlflow else None,
         )
     except TrainingStopped as stopped:
         LOGGER.info("SIGTERM: the state after step %d of %d is saved", stopped.step, job.preset.train.steps)
         return Interrupted(step=stopped.step)
+    run_dir = result.checkpoint_dir.parent
+    if mlflow:
+        mlflow.keep_models([*checkpoints_in(run_dir / CHECKPOINTS), result.checkpoint_dir], job.base_dir)
     return Finished(
-        checkpoint_dir=result.checkpoint_dir,
-        steps=result.steps,
+        last=_described(result.checkpoint_dir),
+        best=_described(result.best_checkpoint_dir) if result.best_checkpoint_dir else None,
         resumed_from=result.resumed_from,
         loss_before=result.loss_before,
-        loss_after=result.loss_after,
         ema_checkpoint_dir=result.ema_checkpoint_dir,
         clips_left_out=result.clips_left_out,
+        videos_dir=run_dir / VIDEOS if (run_dir / VIDEOS).is_dir() else None,
         mlflow_run_id=mlflow.run_id if mlflow else None,
         metrics=last,
+    )
+
+
+def _described(checkpoint: Path) -> TrainedCheckpoint:
+    from model.checkpoint import read_manifest
+
+    manifest = read_manifest(checkpoint)
+    return TrainedCheckpoint(
+        folder=checkpoint,
+        step=manifest.step,
+        loss_after=manifest.loss_after,
+        validation_loss=manifest.validation_loss,
+        validated_on=manifest.validated_on,
     )
 
 

@@ -76,6 +76,8 @@ class TrainerClient:
             except BaseException:  # a cancelled run raises what is no Exception
                 context.log.warning(f"the run ends: the trainer has {self.launch.grace_s:g} s to save its state")
                 self._end(supervisor)
+                # Dagster would hold a cancelled run's place in the pool for minutes, for children that may have outlived it.
+                context.instance.event_log_storage.free_concurrency_slots_for_run(context.run_id)
                 raise
         finally:
             os.close(held)  # whatever happened above: without it the supervisor ends the trainer

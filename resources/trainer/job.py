@@ -22,11 +22,21 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class HeldOutClip(_Frozen):
+    """A clip of a person that is not trained on; every judged model draws it."""
+
+    clip_id: str
+    first_frame: Path = Field(description="PNG of the clip's first frame")
+    caption: str
+
+
 class TrainingJob(_Frozen):
     """All that a trainer is told. Every rank of every node reads the same file."""
 
     preset: Preset
-    clip_list: Path = Field(description="the cached clips; the train split is trained on")
+    clip_list: Path = Field(description="the cached clips: the train split is trained on, the validation split judges")
+    held_out: tuple[HeldOutClip, ...] = Field((), description="drawn by every judged model")
+    semantic_dir: Path | None = Field(None, description="the vision encoder's folder, where the preset wants one")
     base_dir: Path = Field(description="the base they were encoded with")
     out_dir: Path = Field(description="where runs keep their states and checkpoints")
     dataset_version: str
@@ -53,17 +63,27 @@ class TrainingJob(_Frozen):
         return path
 
 
+class TrainedCheckpoint(_Frozen):
+    """One of a training's checkpoints, and how it was judged."""
+
+    folder: Path
+    step: int
+    loss_after: float
+    validation_loss: float | None
+    validated_on: str | None = Field(description="the split of the clips that judged")
+
+
 class Finished(_Frozen):
-    """The checkpoint is there."""
+    """The checkpoints are there."""
 
     kind: Literal["finished"] = "finished"
-    checkpoint_dir: Path
-    steps: int
+    last: TrainedCheckpoint
+    best: TrainedCheckpoint | None = Field(description="of the lowest validation loss; None where none was judged")
     resumed_from: int
     loss_before: float
-    loss_after: float
     ema_checkpoint_dir: Path | None = Field(description="the averaged weights as a checkpoint of their own, where wanted")
     clips_left_out: tuple[str, ...] = Field(description="of whose size there are fewer clips than a batch needs")
+    videos_dir: Path | None = Field(description="videos of held-out persons by step; None: none was drawn")
     mlflow_run_id: str | None = Field(description="None from a rank that does not speak")
     metrics: dict[str, float] = Field(description="of the last report; none where the checkpoint was there already")
 

@@ -1,18 +1,20 @@
 """A training as one run in MLflow, however often it was interrupted and resumed.
 
-Belongs here: reports -> metrics, a job -> parameters and tags. Not here: checkpoints as LoggedModels (`model.package`, called by
-the release), where the store is (`resources.tracking`).
+Belongs here: reports -> metrics, a job -> parameters and tags, kept checkpoints -> LoggedModels. Not here: what a LoggedModel
+holds (`model.package`), where the store is (`resources.tracking`).
 """
 
 import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from model.files import sha256_folder
 from model.presets import Preset
-from resources.tracking import EXPERIMENT, Tracking
+from resources.tracking import CHECKPOINT_TAG, EXPERIMENT, STEP_TAG, Tracking
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -36,7 +38,8 @@ class MlflowRun:
         # Its defaults would hold up training for minutes when the server is away; what it missed is sent again anyway.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        self._client = tracking.connect()
+        self._tracking, self._client = tracking, tracking.connect()
+        self._tags = {**tags, KEY_TAG: key}
         self._unsent: list[Metric] = []
         experiment = self._client.get_experiment_by_name(EXPERIMENT).experiment_id
         known = self._client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
@@ -47,16 +50,64 @@ class MlflowRun:
 
     def report(self, state: "TrainReport") -> None:
         """All figures of one report at its step."""
+        self.note({name: getattr(state, name) for name in PLAIN_FIGURES} | state.metrics, state.step)
+
+    def note(self, figures: Mapping[str, float], step: int) -> None:
+        """Figures at a step."""
         from mlflow.entities import Metric
         from mlflow.exceptions import MlflowException
 
-        figures = {name: getattr(state, name) for name in PLAIN_FIGURES} | state.metrics
         now_ms = int(time.time() * 1000)
-        self._unsent += [Metric(name, value, now_ms, state.step) for name, value in figures.items()]
+        self._unsent += [Metric(name, value, now_ms, step) for name, value in figures.items()]
         try:
             self._send()
         except MlflowException as error:
             LOGGER.warning("MLflow took no metrics (%s): %d are kept for the next report", error, len(self._unsent))
+
+    def keep_videos(self, folder: Path, artifact_path: str) -> None:
+        """Everything in `folder` as artifacts; logged again, they take the place of the earlier ones."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_artifacts(self.run_id, str(folder), artifact_path)
+        except (MlflowException, OSError) as error:
+            LOGGER.warning("MLflow took no videos (%s): they lie in %s", error, folder)
+
+    def keep_models(self, checkpoints: Sequence[Path], base_dir: Path) -> None:
+        """One LoggedModel for each of `checkpoints` and for no other of this training: what the keep rule removed goes here, too.
+
+        MLflow only hides what is deleted until `mlflow gc`, and what was registered stays. A checkpoint that MLflow does not take
+        now is tried again by the next call; the release logs the one that it needs.
+        """
+        from mlflow.exceptions import MlflowException
+
+        from model.checkpoint import read_manifest
+
+        try:
+            kept = {read_manifest(checkpoint).step: checkpoint for checkpoint in checkpoints}
+            logged = self._tracking.logged_steps(self.run_id)
+            for model_id, step in logged.items():
+                if step not in kept and not self._tracking.is_registered(model_id):
+                    self._client.delete_logged_model(model_id)
+            for step in sorted(kept.keys() - set(logged.values())):
+                self._log_model(kept[step], step, base_dir)
+        except (MlflowException, OSError) as error:
+            LOGGER.warning("MLflow does not hold all checkpoints that are kept (%s): it is tried again", error)
+
+    def _log_model(self, checkpoint: Path, step: int, base_dir: Path) -> None:
+        from model.checkpoint import read_manifest
+        from model.package import log_checkpoint
+
+        manifest = read_manifest(checkpoint)
+        losses = {name: getattr(manifest, name) for name in ("loss_before", "loss_after", "validation_loss")}
+        log_checkpoint(
+            checkpoint,
+            base_dir,
+            name=f"{manifest.preset.name}-step-{step}",
+            tags=self._tags | {CHECKPOINT_TAG: sha256_folder(checkpoint), STEP_TAG: str(step)},
+            metrics={name: loss for name, loss in losses.items() if loss is not None},
+            run_id=self.run_id,
+        )
 
     def end(self, status: RunEnd) -> None:
         """Sends what is left and closes the run. Training is over: that MLflow is away cannot undo it, and is told."""

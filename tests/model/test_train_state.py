@@ -83,6 +83,20 @@ def test_a_torn_state_is_named_and_the_one_before_is_used(
     ]
 
 
+def test_a_state_that_is_there_stays_and_a_torn_one_makes_way(tmp_path: Path, trained: TrainState) -> None:
+    """A run that passed over a torn state comes to its step again."""
+    save_state(tmp_path, 3, 1.0, trained, keep=1)
+    manifest = tmp_path / "step-0000003" / "state.json"
+    written = manifest.stat().st_mtime_ns
+    save_state(tmp_path, 3, 1.0, trained, keep=1)
+    assert manifest.stat().st_mtime_ns == written
+    (tmp_path / "step-0000003" / FILES[0]).write_bytes(b"torn")
+    save_state(tmp_path, 3, 1.0, trained, keep=1)
+    blank = fresh(trained.parameters)
+    assert restore_state(tmp_path, blank) == (3, 1.0)
+    assert equal(trained, blank)
+
+
 def test_a_changed_byte_is_torn_too(tmp_path: Path, trained: TrainState) -> None:
     save_state(tmp_path, 3, 1.0, trained, keep=2)
     moments = tmp_path / "step-0000003" / FILES[1]
@@ -116,6 +130,6 @@ def test_a_full_disk_leaves_the_state_before_and_says_so(tmp_path: Path, trained
     assert equal(trained, blank)
 
 
-def test_only_errors_of_the_disk_are_named_so() -> None:
-    with pytest.raises(ZeroDivisionError), naming_disk_errors("it", "nothing"):
+def test_only_errors_of_the_disk_are_named_so(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), naming_disk_errors("it", tmp_path):
         raise ZeroDivisionError

@@ -37,12 +37,13 @@ class Webserver:
         assert "errors" not in answer, answer
         return dict(answer["data"])
 
-    def materialize(self, asset: str, partition: str, run_config: dict[str, Any]) -> str:
+    def materialize(self, asset: str, partition: str | None, run_config: dict[str, Any]) -> str:
         """Launch a run as the launchpad does; its id."""
+        tags = [] if partition is None else [{"key": "dagster/partition", "value": partition}]
         parameters = {
             "selector": LOCATION | {"jobName": "__ASSET_JOB", "assetSelection": [{"path": [asset]}]},
             "runConfigData": run_config,
-            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+            "executionMetadata": {"tags": tags},
         }
         launched = self.ask(
             "mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {"
@@ -52,6 +53,11 @@ class Webserver:
         )["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return str(launched["run"]["runId"])
+
+    def terminate(self, run_id: str) -> None:
+        """Cancel a run as its page does, giving it the time to end."""
+        ended = self.ask("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)
+        assert ended["terminateRun"]["__typename"] == "TerminateRunSuccess", ended
 
     def finished_status(self, run_id: str) -> str | None:
         """The run's status once it has ended."""

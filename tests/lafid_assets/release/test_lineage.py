@@ -13,7 +13,14 @@ from lafid_assets.schemas import FUSION_DIT
 
 
 def test_tags_lead_back(row_of: Callable[..., dict[str, Any]]) -> None:
-    checkpoint = row_of(FUSION_DIT, checkpoint_sha256="abc", dataset_version="v1", preset="tiny", base_path="bases/tiny")
+    checkpoint = row_of(
+        FUSION_DIT,
+        checkpoint_sha256="abc",
+        dataset_version="v1",
+        preset="tiny",
+        base_path="bases/tiny",
+        mlflow_run_id="m-1",
+    )
     tags = lineage_tags(checkpoint, ["weights: non-commercial", "CC-BY"], "run-1")
     assert tags.pop("lafid.git_commit") == git_commit()
     assert tags == {
@@ -21,6 +28,7 @@ def test_tags_lead_back(row_of: Callable[..., dict[str, Any]]) -> None:
         "lafid.dataset_version": "v1",
         "lafid.preset": "tiny",
         "lafid.base": "bases/tiny",
+        "lafid.training_run": "m-1",
         "lafid.licences": "CC-BY, weights: non-commercial",
         "dagster.run_id": "run-1",
     }

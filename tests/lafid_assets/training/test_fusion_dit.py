@@ -1,26 +1,32 @@
 """`fusion_dit`: the training loop itself is tested in `model`; here what the asset makes of it."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from lafid_assets.definitions import build_resources
-from lafid_assets.schemas import TRAINING_LATENTS
-from lafid_assets.training.fusion_dit import FusionDitConfig, fusion_dit
+from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
+from lafid_assets.training.fusion_dit import FusionDitConfig, _loss_curve, fusion_dit
+from lafid_assets.training.held_out import first_frame
 from resources.settings import Settings
 from resources.shard_store import ShardStore
-from resources.trainer.job import Finished, TrainingJob
+from resources.tracking import Tracking
+from resources.trainer.job import Finished, TrainedCheckpoint, TrainingJob
 
 
 def test_config_changes_only_what_it_names() -> None:
     from model.presets import preset
 
     assert FusionDitConfig().resolved() == preset("tiny")
-    changed = FusionDitConfig(steps=3, seed=7, trainable="adapter").resolved()
+    changed = FusionDitConfig(steps=3, seed=7, trainable="adapter", validate_every=2, keep_checkpoints=4).resolved()
     assert (changed.train.steps, changed.train.seed, changed.train.trainable) == (3, 7, "adapter")
+    assert (changed.train.validate_every, changed.train.keep_checkpoints) == (2, 4)
     assert changed.train.model_copy(update=preset("tiny").train.model_dump()) == preset("tiny").train
 
 
@@ -30,28 +36,52 @@ def test_unknown_names_are_refused(wrong: dict[str, Any]) -> None:
         FusionDitConfig(**wrong).resolved()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "complaint"), [({"publish": "worst"}, "choose last or best"), ({"publish": "best"}, "set validate_every")]
+)
+def test_what_cannot_be_published_is_refused_before_training(wrong: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        FusionDitConfig(**wrong).resolved()
+
+
+def _judged(folder: Path, step: int, loss: float | None) -> TrainedCheckpoint:
+    return TrainedCheckpoint(
+        folder=folder, step=step, loss_after=0.5, validation_loss=loss, validated_on=None if loss is None else "validation"
+    )
+
+
 @dataclass(frozen=True)
 class Trainer:
-    """Stands in for the trainer's process; keeps the jobs that it was given."""
+    """Stands in for the trainer's process; keeps the jobs that it was given. What it judges is best at step 2."""
 
     jobs: list[TrainingJob] = field(default_factory=list)
 
     def train(self, context: dg.AssetExecutionContext, job: TrainingJob) -> Finished:
         self.jobs.append(job)
-        folder = job.out_dir / f"run-{len(self.jobs)}" / "checkpoint"
-        folder.mkdir(parents=True)
-        (folder / "lafid.json").write_text("{}")
+        run_dir = job.out_dir / f"run-{len(self.jobs)}"
+        folder, best, video = (run_dir / name for name in ("checkpoint", "checkpoints/step-2", "validation/step-0000002/a.mp4"))
+        for checkpoint in (folder, best, video.parent):
+            checkpoint.mkdir(parents=True)
+            (checkpoint / "lafid.json").write_text(f"{{}}{checkpoint.name}")
+        video.write_bytes(b"mp4")
+        judges = job.preset.train.validate_every is not None
         return Finished(
-            checkpoint_dir=folder,
-            steps=job.preset.train.steps,
+            last=_judged(folder, job.preset.train.steps, 0.9 if judges else None),
+            best=_judged(best, 2, 0.7) if judges else None,
+            videos_dir=run_dir / "validation" if judges else None,
             resumed_from=0,
             loss_before=1.0,
-            loss_after=0.5,
             ema_checkpoint_dir=None,
             clips_left_out=("b",),
             mlflow_run_id="m-1",
             metrics={"loss": 0.5, "hfu": 0.46},
         )
+
+
+@pytest.fixture(autouse=True)
+def _curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    curves = {"loss": [(1, 2.0), (2, 1.0)], "validation_loss": [(2, 0.7)]}
+    monkeypatch.setattr(Tracking, "curve", lambda self, run_id, name: curves[name])
 
 
 def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Settings, store: ShardStore, row_of: Any) -> None:
@@ -87,6 +117,9 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Se
     assert job.tracking_uri == settings.mlflow_uri
     told = {"train/loss": 0.5, "train/hfu": 0.46, "mlflow_run_id": "m-1", "resumed_from": 0, "clips_left_out": 1}
     assert shown[0].items() >= told.items()
+    assert (row["published"], row["step"], row["steps"], row["mlflow_run_id"]) == ("last", 120, 120, "m-1")
+    assert row["validation_loss"] is row["validated_on"] is None
+    assert job.held_out == ()
     assert (row["train_clips"], row["loss_before"], row["loss_after"], row["dataset_version"]) == (2, 1.0, 0.5, "v1")
     assert store.exists(f"{row['checkpoint_path']}/lafid.json")
     run()
@@ -97,3 +130,49 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Se
     assert len(trainer.jobs) == 2
     run(steps=5)
     assert trainer.jobs[-1].preset.train.steps == 5
+
+
+def test_the_best_is_published_and_shown_with_its_curve_and_videos(
+    settings: Settings, store: ShardStore, row_of: Any, dataset: pl.DataFrame
+) -> None:
+    """One person is held out: the job brings what its video begins with."""
+    latents = [row_of(TRAINING_LATENTS, clip_id="a", split="train", status="ok", clip_list="latents/clips-0.parquet")]
+    store.write_group({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(latents)}, "all", "f")
+    held_out = dataset.with_columns(split=pl.lit("validation"))
+    store.write_group({LAFID_DATASET.name: held_out}, "all", "f")
+    trainer = Trainer()
+    config = {"steps": 4, "validate_every": 2, "publish": "best", "validation_clips": 2}
+    result = dg.materialize(
+        [fusion_dit],
+        resources=build_resources(settings) | {"trainer": trainer},
+        run_config={"ops": {"fusion_dit": {"config": config}}},
+    )
+    row = store.read_table("fusion_dit").row(0, named=True)
+    assert (row["published"], row["step"], row["steps"]) == ("best", 2, 4)
+    assert (row["validation_loss"], row["validated_on"]) == (0.7, "validation")
+    assert row["checkpoint_path"].endswith("checkpoints/step-2")
+    [job] = trainer.jobs
+    assert [clip.clip_id for clip in job.held_out] == ["a", "b"]
+    assert job.held_out[0].caption == held_out["refined_caption"][0]
+    first = np.asarray(Image.open(job.held_out[0].first_frame))
+    assert np.array_equal(first, first_frame(held_out.row(0, named=True)))
+    [event] = result.asset_materializations_for_node("fusion_dit")
+    shown = event.metadata
+    assert shown["best_step"].value == 2
+    assert shown["loss_curve"].value.startswith("![loss curve](data:image/png;base64,")
+    [video] = shown["validation_videos"].value.records
+    assert (video.data["step"], video.data["clip_id"]) == (2, "a")
+    assert Path(video.data["path"]).read_bytes() == b"mp4"
+
+
+def test_a_curve_that_mlflow_does_not_give_does_not_undo_a_training(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    def away(*_: Any) -> None:
+        raise MlflowException("the server is away")
+
+    monkeypatch.setattr(Tracking, "curve", away)
+    assert _loss_curve("m-1", build_resources(settings)["tracking"]) is None
+    assert "the loss curve is not drawn, MLflow does not give it: the server is away" in caplog.text

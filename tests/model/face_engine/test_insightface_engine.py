@@ -252,15 +252,15 @@ def test_an_input_that_scrfd_cannot_take_is_refused() -> None:
 
 
 def test_a_checkpoint_finds_the_engine_of_its_embeddings(real_store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    from model.pipeline import _engine_by_name
+    from model.pipeline import engine_named
 
     monkeypatch.setenv("LAFID_MODELS", str(real_store.root))
     for embedder in ("arcface_mobilefacenet_insightface", "arcface_mobilefacenet_foamliu"):
         trained_on = describe(choose_parts(real_store, embedder=embedder))
-        found = _engine_by_name(trained_on.name).info
+        found = engine_named(trained_on.name).info
         assert (found.name, found.embedding_dim) == (trained_on.name, trained_on.embedding_dim)
     with pytest.raises(ModelMissing, match="the model buffalo_l"):
-        _engine_by_name("insightface/buffalo_l")
+        engine_named("insightface/buffalo_l")
 
 
 def test_measuring_says_nothing_that_a_user_could_not_mend(real_store: ModelStore, photo: Any) -> None:

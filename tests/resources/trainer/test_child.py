@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -49,9 +50,14 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: Tracking) -> 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callable[[int], None]], None]:
     """Puts a loop in the place of the real one: it reports every step, calls `at_step`, and stops when it is asked to."""
+    import model.checkpoint
     import model.train
     from model.train import TrainingStopped
     from model.train_report import TrainReport, TrainResult
+
+    manifest = SimpleNamespace(step=STEPS, loss_after=0.5, validation_loss=None, validated_on=None)
+    monkeypatch.setattr(model.checkpoint, "read_manifest", lambda folder: manifest)
+    monkeypatch.setattr(child.MlflowRun, "keep_models", lambda *_: None)
 
     def put(at_step: Callable[[int], None]) -> None:
         def train(*_: Any, dataset_version: str, stop: Callable[[], bool], **__: Any) -> TrainResult:
@@ -61,7 +67,7 @@ def training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Calla
                 report(TrainReport(step, STEPS, 1 / step, 0.1, 1e-3, float(step), {"hfu": 0.4, "seconds_per_step": 2.0}))
                 if stop():
                     raise TrainingStopped(step)
-            return TrainResult(tmp_path / "runs" / "x" / "checkpoint", 1.0, 0.5, STEPS, 9.0, 3, None, None, ("clip-9",))
+            return TrainResult(tmp_path / "runs" / "x" / "checkpoint", 1.0, 0.5, STEPS, 9.0, 3, None, None, ("clip-9",), None)
 
         monkeypatch.setattr(model.train, "train", train)
 
@@ -86,7 +92,7 @@ def test_everything_it_tells_lies_in_one_mlflow_run(job: TrainingJob, training: 
     client, run = _mlflow_run(job)
     assert run.info.status == "FINISHED"
     assert isinstance(finished, Finished)
-    assert (finished.mlflow_run_id, finished.steps, finished.resumed_from) == (run.info.run_id, STEPS, 3)
+    assert (finished.mlflow_run_id, finished.last.step, finished.resumed_from) == (run.info.run_id, STEPS, 3)
     assert finished.clips_left_out == ("clip-9",)
     assert finished.metrics == {"loss": 1 / STEPS, "grad_norm": 0.1, "hfu": 0.4, "seconds_per_step": 2.0}
     told = client.get_metric_history(run.info.run_id, "loss")
@@ -141,7 +147,7 @@ def test_ranks_but_the_first_stay_silent(job: TrainingJob, training: Any, monkey
 
 def test_sigterm_stops_and_has_its_own_exit_code(job: TrainingJob, training: Any, monkeypatch: Any) -> None:
     training(lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 4 else None)
-    monkeypatch.setattr(child, "MlflowRun", lambda *_: SimpleNamespace(run_id="m", report=lambda _: None, end=lambda _: None))
+    monkeypatch.setattr(child, "MlflowRun", lambda *_: MagicMock(run_id="m"))
     monkeypatch.setattr(sys, "argv", ["child", str(job.write())])
     before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT)}
     try:

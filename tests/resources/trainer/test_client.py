@@ -30,12 +30,13 @@ sys.exit(code)
 """
 FINISHED = {
     "kind": "finished",
-    "checkpoint_dir": "somewhere/checkpoint",
-    "steps": 20,
+    "last": {"folder": "somewhere/checkpoint", "step": 20, "loss_after": 0.5, "validation_loss": None, "validated_on": None},
+    "best": None,
     "resumed_from": 10,
     "loss_before": 1.0,
-    "loss_after": 0.5,
     "ema_checkpoint_dir": None,
+    "clips_left_out": [],
+    "videos_dir": None,
     "mlflow_run_id": "abc",
     "metrics": {"loss": 0.5, "hfu": 0.46},
 }
@@ -71,7 +72,7 @@ def materialize(tmp_path: Path) -> Callable[[list[str]], Materialized]:
             except dg.Failure as failure:
                 failures.append(failure)
                 raise
-            return dg.MaterializeResult(metadata={"steps": finished.steps, **finished.metrics})
+            return dg.MaterializeResult(metadata={"steps": finished.last.step, **finished.metrics})
 
         instance = dg.DagsterInstance.ephemeral()
         result = dg.materialize([trained], instance=instance, raise_on_error=False)
@@ -143,6 +144,7 @@ def test_cancelled_run_ends_its_trainer_before_it_ends_itself(processes: Any, in
     assert (processes.folder / "sigterm").exists()
     assert not processes.runs(trainer)
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
+    assert instance.event_log_storage.get_concurrency_info("gpu").active_slot_count == 0, "the next training would wait"
 
 
 def test_killed_worker_takes_along_whoever_ignores_sigterm(processes: Any, instance: Any) -> None:

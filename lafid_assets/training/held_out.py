@@ -1,0 +1,55 @@
+"""Persons that a model never trains on, as pictures that it begins a video with.
+
+Belongs here: which clips, and their first frames. Not here: drawing (`model.held_out_videos`).
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from lafid_assets.ingest.media_probe import resolve
+from lafid_assets.outcomes import ClipError, Reason
+from model.files import whole_file
+
+LOGGER = logging.getLogger("lafid.training")
+
+
+def first_frame(clip: dict[str, Any]) -> NDArray[np.uint8]:
+    """(H, W, 3) of a row of `lafid_dataset`.
+
+    Raises:
+        ClipError: its file is not there any more.
+    """
+    from model.video_io import read_frames
+
+    path = resolve(Path(clip["clip_root"]), clip["path"])
+    if path is None:
+        raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
+    return read_frames(path, [0.0])[0]
+
+
+def choose_held_out(dataset: pl.DataFrame, persons: int) -> pl.DataFrame:
+    """The first clip of each of the first `persons` of the validation split, as many as there are."""
+    held_out = dataset.filter(pl.col("split") == "validation").sort("identity_id", "clip_id")
+    chosen = held_out.unique("identity_id", keep="first", maintain_order=True).head(persons)
+    if chosen.height < persons:
+        LOGGER.warning("%d of %d videos are drawn: the validation split has no more persons", chosen.height, persons)
+    return chosen
+
+
+def write_first_frame(clip: dict[str, Any], folder: Path) -> Path:
+    """The first frame as PNG in `folder`, named after the clip.
+
+    Raises:
+        ClipError: the clip's file is not there any more.
+    """
+    from PIL import Image
+
+    path = folder / f"{clip['clip_id']}.png"
+    with whole_file(path) as temporary:
+        Image.fromarray(first_frame(clip)).save(temporary)
+    return path

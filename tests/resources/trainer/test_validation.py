@@ -1,0 +1,260 @@
+"""What the trainer makes of a judged model: LoggedModels by the keep rule, videos at their step; none of it ends a training."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import model.held_out_videos
+import model.pipeline
+from model.base import load_base
+from model.base_build import build_tiny_base
+from model.checkpoint import EmbeddingSource, Manifest, write_checkpoint
+from model.experts import FaceFeatures
+from model.files import sha256_folder
+from model.kept_checkpoints import CHECKPOINTS
+from model.presets import Preset, preset
+from model.trainable import FusedModel, assemble
+from resources.tracking import CHECKPOINT_TAG, Tracking
+from resources.trainer.job import HeldOutClip, TrainingJob
+from resources.trainer.mlflow_run import MlflowRun
+from resources.trainer.validation import VIDEOS, Validation, VideosImpossible
+
+ORIGIN = {"lafid.dataset_version": "v1", "lafid.policy": "cofe", "lafid.git_commit": "abc", "lafid.base_revision": "r1"}
+
+
+def _preset(**train: Any) -> Preset:
+    tiny = preset("tiny")
+    return tiny.model_copy(update={"train": tiny.train.model_copy(update={"validate_every": 1, "steps": 9, **train})})
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    folder = tmp_path_factory.mktemp("mlflow")
+    return Tracking(f"sqlite:///{folder}/mlflow.db", folder / "artifacts")
+
+
+@pytest.fixture(scope="module")
+def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base") / "tiny"
+    build_tiny_base(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(base_dir: Path) -> Callable[[Path, int], Path]:
+    """Writes a checkpoint of an untrained adapter as that of a step."""
+    import torch
+
+    chosen = _preset(trainable="adapter")
+    features = FaceFeatures(torch.zeros(1, 128), torch.zeros(1, 65, 64), torch.zeros(1, 256, 48))
+    fused = assemble(load_base(base_dir, "cpu"), features, chosen.fusion, chosen.train)
+
+    def write(folder: Path, step: int) -> Path:
+        target = folder / CHECKPOINTS / f"step-{step:07d}"
+        write_checkpoint(target, fused, _manifest(fused, chosen, step))
+        return target
+
+    return write
+
+
+def _manifest(fused: FusedModel, chosen: Preset, step: int) -> Manifest:
+    return Manifest(
+        preset=chosen,
+        base=fused.base.info,
+        face_engine=EmbeddingSource(name="stub", version="1", width=128),
+        encoders_fingerprint="e",
+        parts={},
+        dataset_version="v1",
+        seed=0,
+        step=step,
+        loss_before=2.0,
+        loss_after=1.0,
+        validation_loss=1.5,
+        validated_on="validation",
+    )
+
+
+@pytest.fixture
+def run(tracking: Tracking, tmp_path: Path) -> MlflowRun:
+    return MlflowRun(tracking, tmp_path.name, _preset(), ORIGIN)
+
+
+def _logged(tracking: Tracking, run: MlflowRun) -> dict[int, Any]:
+    client = tracking.connect()
+    return {step: client.get_logged_model(id_) for id_, step in tracking.logged_steps(run.run_id).items() if step is not None}
+
+
+def test_every_kept_checkpoint_is_one_logged_model_of_the_trainings_run(
+    tracking: Tracking, run: MlflowRun, checkpoint: Callable[[Path, int], Path], base_dir: Path, tmp_path: Path
+) -> None:
+    """Kept, seen again, removed by the rule, registered by somebody, torn by a kill; one store, for making one takes seconds."""
+    import mlflow
+
+    client = tracking.connect()
+    first, second, third = (checkpoint(tmp_path, step) for step in (1, 2, 3))
+    run.keep_models([first, second], base_dir)
+    logged = _logged(tracking, run)
+    assert sorted(logged) == [1, 2]
+    model_of_first = logged[1]
+    assert model_of_first.source_run_id == run.run_id
+    assert model_of_first.tags.items() >= {**ORIGIN, CHECKPOINT_TAG: sha256_folder(first), "seed": "0"}.items()
+    assert {metric.key: metric.value for metric in model_of_first.metrics}["validation_loss"] == 1.5
+    assert {metric.step for metric in model_of_first.metrics} == {1}
+    assert tracking.find_logged_model(sha256_folder(first)) == model_of_first.model_id
+    assert client.get_run(run.run_id).info.status == "RUNNING"
+
+    # The same again logs nothing a second time; what the rule removes goes, unless somebody has registered it.
+    mlflow.register_model(f"models:/{model_of_first.model_id}", "of-somebody")
+    run.keep_models([second, third], base_dir)
+    again = _logged(tracking, run)
+    assert sorted(again) == [1, 2, 3]
+    assert again[2].model_id == logged[2].model_id
+    run.keep_models([third], base_dir)
+    assert sorted(_logged(tracking, run)) == [1, 3]
+
+    # What a kill left half is logged anew.
+    half = client.create_logged_model(model_of_first.experiment_id, name="half", source_run_id=run.run_id)
+    run.keep_models([third], base_dir)
+    assert half.model_id not in tracking.logged_steps(run.run_id)
+
+
+def test_mlflow_being_away_is_told_and_ends_nothing(
+    run: MlflowRun, checkpoint: Callable[[Path, int], Path], base_dir: Path, tmp_path: Path, monkeypatch: Any, caplog: Any
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    def away(*_: Any, **__: Any) -> None:
+        raise MlflowException("the server is away")
+
+    monkeypatch.setattr("model.package.log_checkpoint", away)
+    monkeypatch.setattr("mlflow.MlflowClient.log_artifacts", away)
+    run.keep_models([checkpoint(tmp_path, 1)], base_dir)
+    run.keep_videos(tmp_path, "validation/step-0000001")
+    told = [record.getMessage() for record in caplog.records]
+    assert any("does not hold all checkpoints that are kept (the server is away)" in line for line in told)
+    assert any("MLflow took no videos (the server is away)" in line for line in told)
+
+
+def test_curve_takes_the_later_value_of_a_step_that_was_trained_twice(tracking: Tracking, run: MlflowRun) -> None:
+    for step, value in ((1, 3.0), (2, 2.0), (2, 1.0), (3, 0.5)):
+        run.note({"loss": value}, step)
+    assert tracking.curve(run.run_id, "loss") == [(1, 3.0), (2, 1.0), (3, 0.5)]
+    assert tracking.curve(run.run_id, "validation_loss") == []
+
+
+@pytest.fixture
+def drawing(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Stands in for the model's drawing; keeps what was asked of it."""
+    kept = SimpleNamespace(captions=[], fails=None, on_step=lambda: None)
+
+    @contextmanager
+    def live(*_: Any) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(fps=8.0)
+
+    def draw(pipeline: Any, first_frame: np.ndarray, caption: str, on_step: Callable[[int, int], None]) -> np.ndarray:
+        on_step(1, 8)
+        kept.captions.append(caption)
+        if caption == kept.fails:
+            raise ValueError("no face found")
+        return np.stack([first_frame] * 2)
+
+    monkeypatch.setattr(model.held_out_videos, "live_pipeline", live)
+    monkeypatch.setattr(model.held_out_videos, "draw_held_out", draw)
+    monkeypatch.setattr(model.pipeline, "engine_named", lambda name: name)
+    return kept
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., TrainingJob]:
+    def make(**train: Any) -> TrainingJob:
+        clips = []
+        for name in ("a", "b"):
+            Image.new("RGB", (16, 16)).save(tmp_path / f"{name}.png")
+            clips.append(HeldOutClip(clip_id=name, first_frame=tmp_path / f"{name}.png", caption=f"caption of {name}"))
+        return TrainingJob(
+            preset=_preset(**train),
+            clip_list=tmp_path / "clips.parquet",
+            held_out=tuple(clips),
+            base_dir=tmp_path / "tiny",
+            out_dir=tmp_path / "runs",
+            dataset_version="v1",
+            tracking_uri="sqlite:///nowhere",
+            tracking_artifacts=tmp_path,
+            tags={},
+        )
+
+    return make
+
+
+JUDGED: Any = SimpleNamespace(
+    step=4, validation_loss=1.25, validated_on="train", preset=_preset(), face_engine=SimpleNamespace(name="dlib")
+)
+
+
+def _judge(job: TrainingJob, run_dir: Path, stop: Callable[[], bool] = lambda: False) -> MagicMock:
+    mlflow = MagicMock()
+    Validation(job, mlflow, stop)(None, JUDGED, run_dir)  # type: ignore[arg-type]
+    return mlflow
+
+
+def test_each_person_is_drawn_once_a_step_and_all_is_logged(
+    job: Any, drawing: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="lafid.training")
+    mlflow = _judge(job(), tmp_path)
+    folder = tmp_path / VIDEOS / "step-0000004"
+    assert sorted(path.name for path in folder.iterdir()) == ["a.mp4", "b.mp4"]
+    mlflow.note.assert_called_once_with({"validation_loss": 1.25}, 4)
+    mlflow.keep_videos.assert_called_once_with(folder, "validation/step-0000004")
+    assert "step 4 of 9: validation loss 1.2500 on train clips" in caplog.text
+    # A resumed run passes the step again: nothing is drawn twice, but MLflow may have missed it.
+    assert _judge(job(), tmp_path).keep_videos.called
+    assert drawing.captions == ["caption of a", "caption of b"]
+
+
+def test_a_video_that_fails_is_an_error_in_the_log_and_the_next_is_drawn(
+    job: Any, drawing: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drawing.fails = "caption of a"
+    _judge(job(), tmp_path)
+    [error] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert error.getMessage() == "step 4: no video of clip a (ValueError: no face found)"
+    assert [path.name for path in (tmp_path / VIDEOS / "step-0000004").iterdir()] == ["b.mp4"]
+
+
+def test_an_engine_that_is_not_there_is_an_error_in_the_log(
+    job: Any, drawing: SimpleNamespace, tmp_path: Path, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(name: str) -> None:
+        raise LookupError(f"no networks of {name}")
+
+    monkeypatch.setattr(model.pipeline, "engine_named", missing)
+    mlflow = _judge(job(), tmp_path)
+    assert "step 4: no videos (LookupError: no networks of dlib)" in caplog.text
+    assert mlflow.keep_models.called
+    assert not mlflow.keep_videos.called
+
+
+def test_sigterm_does_not_wait_for_a_video(
+    job: Any, drawing: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="lafid.training")
+    _judge(job(), tmp_path, stop=lambda: True)
+    assert drawing.captions == []
+    assert "SIGTERM: step 4 is left without some of its videos" in caplog.text
+    assert not [record for record in caplog.records if record.levelno == logging.ERROR]
+
+
+def test_shared_weights_cannot_draw_and_are_refused_before_training(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    Validation(job(), MagicMock(), lambda: False)
+    with pytest.raises(VideosImpossible, match="set validation_clips to 0"):
+        Validation(job(shard_base=True), MagicMock(), lambda: False)
