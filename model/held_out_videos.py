@@ -36,7 +36,7 @@ def draw_held_out(
     """One video at the size and length of training, always of the same noise.
 
     Args:
-        first_frame: (H, W, 3) of a clip; a base that draws from text alone takes it as a photo of the person.
+        first_frame: (H, W, 3) of a clip; a base that cannot begin with it takes it as a photo of the person.
         caption: of the clip.
         on_step: hears how many denoising steps are done, and of how many.
 

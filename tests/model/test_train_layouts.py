@@ -15,6 +15,7 @@ from model.clip_parts import CONDITION_TENSORS, write_clips
 from model.conditions import with_picture
 from model.data import ClipSet
 from model.draws import draw_step
+from model.execution import prepare
 from model.flow import add_noise, flow_loss
 from model.objective import backward
 from model.order import Order
@@ -102,6 +103,31 @@ def test_every_frame_of_it_is_drawn_anew_a_first_frame_too(
     assert changed.all(), "every latent frame of every clip is noisy"
     ti2v = FusedModel(base, model.fusion)
     assert (ti2v.holds_first_frame(True), ti2v.holds_first_frame(False)) == (True, False)
+
+
+def test_checkpointing_whole_graphs_and_bfloat16_compute_the_same(
+    prepared: tuple[str, Path, Path], configured: Callable[..., Preset]
+) -> None:
+    name, base_dir, clip_list = prepared
+    clips, alone = ClipSet(clip_list), Ranks(0, 1, torch.device("cpu"))
+
+    def losses(compiled: bool = False, **train: object) -> torch.Tensor:
+        chosen = configured(name, batch_size=2, **train)
+        half = torch.bfloat16 if chosen.train.precision == "bfloat16" else None
+        model = assemble(load_base(base_dir, "cpu", half), clips.batch([0]).face, chosen.fusion, chosen.train)
+        prepare(model, chosen.train, alone)
+        model.set_training(True)
+        if compiled:
+            for transformer in model.base.transformers:
+                transformer.compile_repeated_blocks(fullgraph=True, backend="eager")
+        drawn = draw_step(clips, Order(tuple(clips.buckets.values()), 2, 0), chosen, 0, range(2))
+        return backward(model, drawn, chosen, alone).flow
+
+    plain = losses()
+    assert torch.equal(losses(gradient_checkpointing=True), plain)
+    if name == "tiny-vace":  # seconds for each; its side blocks are compiled for themselves
+        torch.testing.assert_close(losses(compiled=True), plain)
+    torch.testing.assert_close(losses(precision="bfloat16", gradient_checkpointing=True), plain, rtol=0.01, atol=0)
 
 
 def test_killed_it_goes_on_to_the_same_bits_and_its_checkpoint_draws(
