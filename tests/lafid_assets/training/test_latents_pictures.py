@@ -87,7 +87,6 @@ def test_clips_hold_what_their_base_is_given(
         ({}, {"height": 32}, {"control", "image_embeds", "picture"}),
         ({}, {"view_side": 16}, set()),
     ],
-    ids=str,
 )
 def test_a_change_costs_the_parts_that_depend_on_it(
     name: str, encode: Encode, dataset: pl.DataFrame, change: dict[str, Any], size: dict[str, Any], again: set[str]
