@@ -17,6 +17,7 @@ from model.data import ClipSet
 from model.draws import draw_step
 from model.execution import prepare
 from model.flow import add_noise, flow_loss
+from model.metrics import fixed_flow_loss
 from model.objective import backward
 from model.order import Order
 from model.parallel import Ranks
@@ -101,6 +102,11 @@ def test_every_frame_of_it_is_drawn_anew_a_first_frame_too(
     backward(model, drawn, chosen, Ranks(0, 1, torch.device("cpu")))
     changed = (given[0] != clean).flatten(3).any(dim=3).any(dim=1)
     assert changed.all(), "every latent frame of every clip is noisy"
+    monkeypatch.undo()
+    held: list[bool] = []
+    monkeypatch.setattr("model.metrics.add_noise", lambda *noised: held.append(noised[3]) or add_noise(*noised))
+    fixed_flow_loss(model, clips, triples=1, seed=0, shift=3.0)
+    assert held == [False]
     ti2v = FusedModel(base, model.fusion)
     assert (ti2v.holds_first_frame(True), ti2v.holds_first_frame(False)) == (True, False)
 
