@@ -24,6 +24,7 @@ from model.parallel import Ranks
 from model.pipeline import load
 from model.presets import Preset, Stage
 from model.train import TrainingStopped, TrainReport, train
+from model.train_report import _tokens
 from model.trainable import FusedModel, assemble
 from tests.model.conftest import encode_clips
 from tests.model.layouts import WITH_PICTURES
@@ -99,7 +100,9 @@ def test_every_frame_of_it_is_drawn_anew_a_first_frame_too(
         return real(self, noisy, *more)
 
     monkeypatch.setattr(FusedModel, "velocity", noting)
-    backward(model, drawn, chosen, Ranks(0, 1, torch.device("cpu")))
+    losses = backward(model, drawn, chosen, Ranks(0, 1, torch.device("cpu")))
+    # Of two views, of which 2 of 4 tokens are visible each, beside 4 tokens a frame.
+    assert _tokens(losses, model, chosen) == 4 * clean.shape[2] + 2 * 2
     changed = (given[0] != clean).flatten(3).any(dim=3).any(dim=1)
     assert changed.all(), "every latent frame of every clip is noisy"
     monkeypatch.undo()
