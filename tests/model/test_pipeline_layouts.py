@@ -90,13 +90,14 @@ def test_vace_draws_the_same_again_and_another_person_otherwise(pipeline_on: Cal
     assert not np.array_equal(first, views), "further photos are views"
 
 
-def test_vace_draws_nobody_without_a_picture(pipeline_on: Callable) -> None:
+def test_vace_draws_nobody_without_a_picture(pipeline_on: Callable, caplog: pytest.LogCaptureFixture) -> None:
     pipeline = pipeline_on("tiny-vace")
     drawn = given_to(pipeline, "hidden_states")
     assert pipeline.generate(None, "x", steps=1, choose=None).shape == (3, 16, 16, 3)
     assert drawn[0].shape[2] == 3
     pipeline.generate(None, "x", steps=1, photos=[Image.new("RGB", (40, 40), "red")])
     assert drawn[-1].shape[2] == 4
+    assert "Rounding" not in caplog.text
 
 
 @pytest.mark.parametrize(("name", "first", "message"), [("tiny-vace", True, "as a photo"), ("tiny-i2v", False, "a first frame")])

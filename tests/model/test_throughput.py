@@ -16,7 +16,7 @@ def test_the_formula_counts_what_torch_counts_in_a_forward(name: str) -> None:
     chosen = preset(name)
     row = preset_row(chosen)
     formula = step_flop(chosen.base.transformer, row.video_tokens, chosen.train).model / 3
-    assert formula / 1e12 == pytest.approx(row.forward_tflop, rel=0.0005)
+    assert formula / 1e12 == pytest.approx(row.forward_tflop, rel=0.0002)
 
 
 def test_hardware_does_less_for_frozen_layers_and_more_under_checkpointing() -> None:

@@ -17,12 +17,14 @@ from model.data import ClipSet
 from model.draws import draw_step
 from model.execution import prepare
 from model.flow import add_noise, flow_loss
+from model.metrics import fixed_flow_loss
 from model.objective import backward
 from model.order import Order
 from model.parallel import Ranks
 from model.pipeline import load
 from model.presets import Preset, Stage
 from model.train import TrainingStopped, TrainReport, train
+from model.train_report import _tokens
 from model.trainable import FusedModel, assemble
 from tests.model.conftest import encode_clips
 from tests.model.layouts import WITH_PICTURES
@@ -98,9 +100,16 @@ def test_every_frame_of_it_is_drawn_anew_a_first_frame_too(
         return real(self, noisy, *more)
 
     monkeypatch.setattr(FusedModel, "velocity", noting)
-    backward(model, drawn, chosen, Ranks(0, 1, torch.device("cpu")))
+    losses = backward(model, drawn, chosen, Ranks(0, 1, torch.device("cpu")))
+    # Of two views, of which 2 of 4 tokens are visible each, beside 4 tokens a frame.
+    assert _tokens(losses, model, chosen) == 4 * clean.shape[2] + 2 * 2
     changed = (given[0] != clean).flatten(3).any(dim=3).any(dim=1)
     assert changed.all(), "every latent frame of every clip is noisy"
+    monkeypatch.undo()
+    held: list[bool] = []
+    monkeypatch.setattr("model.metrics.add_noise", lambda *noised: held.append(noised[3]) or add_noise(*noised))
+    fixed_flow_loss(model, clips, triples=1, seed=0, shift=3.0)
+    assert held == [False]
     ti2v = FusedModel(base, model.fusion)
     assert (ti2v.holds_first_frame(True), ti2v.holds_first_frame(False)) == (True, False)
 

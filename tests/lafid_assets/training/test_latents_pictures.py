@@ -1,6 +1,7 @@
 """The cache on bases that are given pictures: parts of their own, each encoded once for what it depends on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import model.base
 from lafid_assets.training.latents import clip_list_of, encode_dataset, shards_folder
 from model.base import load_base
 from model.base_build import build_tiny_base
@@ -96,6 +98,21 @@ def test_a_change_costs_the_parts_that_depend_on_it(
         first, *others = row["references"]
         change = {"references": [first | change["references"], *others]}
     after = encode(pl.DataFrame([row | change], schema=dataset.schema), **size)
+    assert {part for part in PARTS[name] if keys(before)[part] != keys(after)[part]} == again & PARTS[name]
+
+
+@pytest.mark.parametrize(("component", "again"), [("vae", {"control", "picture"}), ("image_encoder", {"image_embeds"})])
+def test_a_changed_encoder_costs_its_parts(
+    name: str, encode: Encode, dataset: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, component: str, again: set[str]
+) -> None:
+    before, real = encode(dataset), model.base.load_base
+
+    def changed(*given: Any, **how: Any) -> model.base.Base:
+        base = real(*given, **how)
+        return replace(base, digests={**base.digests, component: "f" * 64})
+
+    monkeypatch.setattr(model.base, "load_base", changed)
+    after = encode(dataset)
     assert {part for part in PARTS[name] if keys(before)[part] != keys(after)[part]} == again & PARTS[name]
 
 
