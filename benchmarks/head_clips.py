@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from benchmarks.head_judge import MAX_YAW_DEG, Recogniser, to_pixels
 from benchmarks.heads import SIDE_PX, draw_identities, draw_nuisances, render
-from model.codec import HaarCodec, encode_moments
-from model.experts import FaceFeatures
+from model.bases.codec import HaarCodec, encode_moments
+from model.face_branch.experts import FaceFeatures
 
 FRAMES = 3
 VIEWS = 3

@@ -19,17 +19,17 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.head_clips import FRAMES, TEXT_WIDTH, HeadClips, codec, decode, portraits
 from benchmarks.head_judge import Recogniser
-from model.attach import attach
-from model.base import Base, load_base
-from model.base_build import build_tiny_base
-from model.data import Batch
-from model.draws import FacePairs, hide_references
+from model.bases.base import Base, load_base
+from model.bases.build import build_tiny_base
+from model.clips.clip_set import Batch
+from model.face_branch.attach import attach
+from model.face_branch.fusion import FaceFusion
+from model.face_branch.references import References
+from model.face_branch.trainable import FusedModel, unfreeze
 from model.files import whole_file
-from model.flow import TIMESTEPS, add_noise, flow_loss, generator, shift_sigma
-from model.fusion import FaceFusion
 from model.presets import AlignerConfig, FusionConfig, ReferenceConfig, TrainConfig
-from model.references import References
-from model.trainable import FusedModel, unfreeze
+from model.training.draws import FacePairs, hide_references
+from model.training.flow import TIMESTEPS, add_noise, flow_loss, generator, shift_sigma
 
 _PATCH = (1, 1, 1)
 _BASE_BATCH, _BASE_LR = 16, 3e-3

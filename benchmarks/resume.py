@@ -25,7 +25,7 @@ MOST_DELAY_S = 0.1
 
 # Forked from a process that has loaded the trainer and computed nothing: a run starts at once.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["model.train"])
+_PROCESSES.set_forkserver_preload(["model.training.train"])
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _train(run: Run, tell: Connection) -> None:
     import torch
 
     from model.files import sha256_folder
-    from model.train import TrainReport, train
+    from model.training.train import TrainReport, train
 
     torch.set_num_threads(1)
 
@@ -127,12 +127,12 @@ def _write_clips(folder: Path) -> Path:
     """The tiny base, and five clips of noise that it encoded."""
     import numpy as np
 
-    from model.base import load_base
-    from model.base_build import build_tiny_base
-    from model.clip_list import ClipMeta
-    from model.clip_parts import write_clips
-    from model.encoders import ClipEncoders
-    from model.views import encode_views
+    from model.bases.base import load_base
+    from model.bases.build import build_tiny_base
+    from model.clips.clip_list import ClipMeta
+    from model.clips.clip_parts import write_clips
+    from model.encoding.encoders import ClipEncoders
+    from model.encoding.views import encode_views
 
     build_tiny_base(folder / "tiny")
     base = load_base(folder / "tiny", "cpu")

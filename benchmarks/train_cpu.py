@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from benchmarks.train_rungs import OnlineEncoders, Rung, bare, open_rung
-from model.base_specs import BaseSpec, WanConfig
+from model.bases.specs import BaseSpec, WanConfig
 from model.presets import ClipSize, FeatureShapes, FusionConfig, Preset, preset
 
 WAN = WanConfig(num_attention_heads=6, attention_head_dim=64, text_dim=512, ffn_dim=1536, num_layers=4)

@@ -1,10 +1,11 @@
 """The training ladder on one GPU: `python -m benchmarks.train_gpu [--preset NAME] [--rungs 0567] [--json]`; --smoke on a CPU.
 
 Rung 0 is the loop that a reader would write from the diffusers documentation: VAE and text encoder online, nothing compiled.
-Rungs 1 to 5 each add a lever to the one before, rungs b to e have one lever alone; 6 and 7 are this project's trainer with the
-face branch on, narrow and full, and the others vary rung 6. Real architectures with random weights: nothing is downloaded. A step
-is timed with the device synchronised; median and 95th percentile after warm-up. HFU and MFU by `model.throughput`, which leaves
-the encoders' and the face branch's operations out, so that what they cost shows; `limit` is a step at all that the card can do.
+Rungs 1 to 5 each add a lever to the one before, rungs b to e have one lever alone; 6 and 7 are this project's trainer with
+the face branch on, narrow and full, and the others vary rung 6. Real architectures with random weights: nothing is
+downloaded. A step is timed with the device synchronised; median and 95th percentile after warm-up. HFU and MFU by
+`model.training.throughput`, which leaves the encoders' and the face branch's operations out, so that what they cost shows;
+`limit` is a step at all that the card can do.
 """
 
 import argparse
@@ -21,10 +22,10 @@ import torch
 
 from benchmarks import train_cpu
 from benchmarks.train_rungs import OnlineEncoders, Rung, bare, open_rung
-from model.execution import reproducible
-from model.preset_table import preset_row
 from model.presets import ClipSize, Preset, preset
-from model.throughput import peak_flop_per_s, step_flop
+from model.training.execution import reproducible
+from model.training.preset_table import preset_row
+from model.training.throughput import peak_flop_per_s, step_flop
 
 _TEXT = {"vocab_size": 256384, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
 _VAE_22 = {"in_channels": 12, "out_channels": 12, "patch_size": 2, "is_residual": True, "decoder_base_dim": 256}

@@ -16,22 +16,22 @@ import torch
 from diffusers import AutoencoderKLWan
 from transformers import UMT5Config, UMT5EncoderModel
 
-from model.ahead import one_ahead
-from model.base import Base, BaseInfo
-from model.base_build import build_transformer
-from model.clip_list import ClipMeta
-from model.clip_parts import ClipLatents, write_clips
-from model.data import Batch, ClipSet
-from model.draws import draw_steps
-from model.execution import prepare
-from model.flow import TIMESTEPS, token_timesteps
-from model.objective import backward
-from model.optimisation import gradient_norms, learning_rate
-from model.order import Order
-from model.parallel import Ranks
+from model.bases.base import Base, BaseInfo
+from model.bases.build import build_transformer
+from model.clips.clip_list import ClipMeta
+from model.clips.clip_parts import ClipLatents, write_clips
+from model.clips.clip_set import Batch, ClipSet
+from model.face_branch.references import References
+from model.face_branch.trainable import ADAPTER, FusedModel, assemble
 from model.presets import TEXT_ROWS, Injection, Preset
-from model.references import References
-from model.trainable import ADAPTER, FusedModel, assemble
+from model.training.ahead import one_ahead
+from model.training.draws import draw_steps
+from model.training.execution import prepare
+from model.training.flow import TIMESTEPS, token_timesteps
+from model.training.objective import backward
+from model.training.optimisation import gradient_norms, learning_rate
+from model.training.order import Order
+from model.training.parallel import Ranks
 
 _CLIPS = 4
 _VOCABULARY = 1000

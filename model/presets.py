@@ -1,6 +1,6 @@
 """Every number of a training run as typed, frozen Python; a preset is one such object under a name.
 
-Belongs here: sizes, rates, seeds, each with its bounds and one sentence. Not here: the bases (`base_specs`), and anything
+Belongs here: sizes, rates, seeds, each with its bounds and one sentence. Not here: the bases (`specs`), and anything
 that loads torch (Dagster's definitions read these types).
 """
 
@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
-from model.base_specs import (
+from model.bases.specs import (
     FIRST_FRAME_LAYOUTS,
     TINY,
     TINY_TWO_EXPERTS,

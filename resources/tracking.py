@@ -1,6 +1,7 @@
 """MLflow: where models are registered and pulled from. Imported only while it is used: it costs seconds.
 
-Belongs here: the registry's address and the few questions that we ask of it. Not here: packaging a checkpoint (`model.package`).
+Belongs here: the registry's address and the few questions that we ask of it. Not here: packaging a checkpoint
+(`model.release.package`).
 """
 
 import logging

@@ -73,7 +73,7 @@ def test_only_two_modules_of_the_resources_know_dagster_and_one_its_pipes() -> N
 
 def test_in_the_model_half_the_packaging_alone_knows_mlflow() -> None:
     knowing = {_name(path) for path in (ROOT / "model").rglob("*.py") if "mlflow" in set(_imports(path))}
-    assert knowing == {"model/package.py", "model/pyfunc_model.py"}
+    assert knowing == {"model/release/package.py", "model/release/pyfunc_model.py"}
 
 
 def test_only_the_assembly_knows_the_sensors() -> None:

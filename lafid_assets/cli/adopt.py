@@ -1,6 +1,6 @@
 """`lafid adopt PRESET COMMIT`: a published base that somebody fetched into the store becomes one that training may use.
 
-Belongs here: where it lies and what is said. Not here: checking it (`model.base_build`).
+Belongs here: where it lies and what is said. Not here: checking it (`model.bases.build`).
 """
 
 from lafid_assets.cli.display import CONSOLE, working
@@ -16,7 +16,7 @@ def run_adopt(settings: Settings, name: str, commit: str) -> None:
         ValueError: there is no such preset.
         BaseError: the snapshot is incomplete or of another base; the message says how to fetch it.
     """
-    from model.base_build import adopt_base
+    from model.bases.build import adopt_base
     from model.presets import preset
 
     folder = ShardStore(settings.store_uri).local_path(base_path(name))

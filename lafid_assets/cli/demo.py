@@ -65,7 +65,7 @@ def _cut_face(store: ShardStore, face: Path) -> None:
     """The first frame of a clip whose person the model never saw."""
     from PIL import Image
 
-    from model.video_io import read_frames
+    from model.encoding.video_io import read_frames
 
     dataset = store.read_table(LAFID_DATASET.name).sort("split", "clip_id")
     clip = dataset.row(0, named=True)  # "test" sorts before "train" and "validation"

@@ -1,7 +1,7 @@
 """`lafid generate`: pull a registered model and make a video. Needs no Dagster.
 
 Belongs here: reading the pictures, pulling, writing the mp4, and their errors; `inspect` shares the first two. Not here: the
-drawing (`model.pipeline`).
+drawing (`model.release.pipeline`).
 """
 
 import logging
@@ -16,8 +16,8 @@ from resources.settings import Settings
 from resources.tracking import Tracking
 
 if TYPE_CHECKING:
-    from model.face_processor import FaceChoice
-    from model.pipeline import LafidPipeline
+    from model.encoding.face_processor import FaceChoice
+    from model.release.pipeline import LafidPipeline
 
 LOGGER = logging.getLogger("lafid.generate")
 
@@ -83,7 +83,7 @@ def run_generate(settings: Settings, model: str, request: VideoRequest, out: Pat
     picture = None if request.image is None else open_image(request.image)
     photos = [open_image(path) for path in request.photos]
     pipeline = pull_model(settings, model, loading)
-    from model.video_io import write_mp4
+    from model.encoding.video_io import write_mp4
 
     with working(f"generating {out.name}"):
         video = pipeline.generate(
@@ -146,7 +146,7 @@ def pull_model(settings: Settings, model: str, loading: Loading) -> "LafidPipeli
         import torch
         from mlflow.exceptions import MlflowException
 
-        from model.package import pull
+        from model.release.package import pull
 
         dtype = torch.bfloat16 if loading.half else None
         try:

@@ -1,6 +1,6 @@
 """`lafid inspect`: what a registered model does with a face, as two pictures. Needs no Dagster.
 
-Belongs here: pulling, running, drawing, saying where the pictures lie. Not here: what is measured (`model.inspection`).
+Belongs here: pulling, running, drawing, saying where the pictures lie. Not here: what is measured (`model.release.inspection`).
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from resources.settings import Settings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from model.inspection import Activations, GateWeights
+    from model.release.inspection import Activations, GateWeights
 
 _SWEEP_DEG = range(-75, 76, 15)
 _ELEMENTS = 64
@@ -34,8 +34,8 @@ def run_inspect(settings: Settings, model: str, request: VideoRequest, out: Path
     picture = None if request.image is None else open_image(request.image)
     shown = photos or [one for one in (picture,) if one is not None]
     pipeline = pull_model(settings, model, loading)
-    from model.experts import EXPERTS
-    from model.inspection import dictionary_activations, gate_weights, pose_sweep
+    from model.face_branch.experts import EXPERTS
+    from model.release.inspection import dictionary_activations, gate_weights, pose_sweep
 
     choose = face_choice(request.face)
     with working("drawing a video and reading its gates"):

@@ -1,6 +1,6 @@
 """`lafid presets`: what each preset costs, built on torch's meta device: no weights, no GPU.
 
-Belongs here: the table as text or JSON. Not here: the numbers (`model.preset_table`).
+Belongs here: the table as text or JSON. Not here: the numbers (`model.training.preset_table`).
 """
 
 import json
@@ -37,8 +37,8 @@ def run_presets(name: str | None, *, as_json: bool) -> None:
         ValueError: there is no such preset; the message lists those that exist.
     """
     with working("building on the meta device"):
-        from model.preset_table import preset_table
         from model.presets import preset
+        from model.training.preset_table import preset_table
 
         rows = [asdict(row) for row in preset_table(None if name is None else [preset(name).name])]
     if as_json:

@@ -1,7 +1,7 @@
 """Reference faces cut out of a clip and laid into the store as pictures.
 
 Belongs here: one clip's faces -> PNG files, and a shard of them through child processes. Not here: which faces (`references`),
-how head and shoulders are cut (`model.face_processor`), by which mask (`model.head_mask`).
+how head and shoulders are cut (`model.encoding.face_processor`), by which mask (`model.encoding.head_mask`).
 
 Two pictures a reference: the face alone (a square of 1.5 times its box, as FaithfulFaces gives it to 6DRepNet), and head and
 shoulders on white (CoFE's face processor). Both keep the frame's own scale up to 512 px a side; larger ones are scaled down to
@@ -28,7 +28,7 @@ from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import REFERENCE_CROPS
 from lafid_assets.workers import Done, Ending, map_isolated
-from model.head_mask import MaskChoice, MaskInfo
+from model.encoding.head_mask import MaskChoice, MaskInfo
 from resources.shard_store import ShardStore
 
 FOLDER = "crops"
@@ -127,9 +127,9 @@ def cut_clip(task: CutTask) -> CutClip:
 
 
 def _pictures(frame: NDArray[np.uint8], spot: FaceSpot, mask: MaskChoice) -> tuple[bytes, bytes]:
+    from model.encoding.face_processor import head_and_shoulders
+    from model.encoding.head_mask import open_mask
     from model.face_engine.crops import square_crop
-    from model.face_processor import head_and_shoulders
-    from model.head_mask import open_mask
 
     face = square_crop(frame, spot.box_xyxy_px, FACE_SCALE)
     if face is None:

@@ -1,7 +1,7 @@
 """Where the main face of a clip is, moment by moment.
 
 Belongs here: the face tables -> one list a clip. Not here: which face is the main one (`references`), what training makes of the
-places (`model.face_boxes`).
+places (`model.encoding.face_boxes`).
 """
 
 import polars as pl

@@ -12,7 +12,7 @@ from lafid_assets.dataset.references import FACE_COLUMNS, choose_references
 from lafid_assets.outcomes import Status
 from lafid_assets.schemas import FACE_INFO, RAW_CLIPS, REFERENCE_CROPS, SPEECH_TAGGED_CLIPS
 from lafid_assets.step import Frames, Step
-from model.head_mask import AUTO, MASKS, MaskChoice, choose_mask
+from model.encoding.head_mask import AUTO, MASKS, MaskChoice, choose_mask
 from resources.face_engine import model_store
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.ingest.media_probe import open_clip
 from lafid_assets.outcomes import ClipError, Reason
-from model.video_io import upright_rgb
+from model.encoding.video_io import upright_rgb
 
 KEYFRAME_SNAP = 0.25
 """A look moves to a keyframe that is nearer than this share of the distance between two looks."""

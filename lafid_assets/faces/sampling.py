@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.ingest.media_probe import open_clip
 from lafid_assets.outcomes import ClipError, Reason
-from model.video_io import upright_rgb
+from model.encoding.video_io import upright_rgb
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Measures of a checkpoint on persons that it never saw.
 
-Belongs here: checkpoint and held-out clips -> measures. Not here: what a measure is (`model.metrics`), what is enough (`gates`).
+Belongs here: checkpoint and held-out clips -> measures. Not here: what a measure is (`model.training.metrics`), what is
+enough (`gates`).
 """
 
 import logging
@@ -14,7 +15,7 @@ from lafid_assets.outcomes import Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import MODEL_EVALUATION
 from lafid_assets.training.held_out import first_frame
-from model.base_specs import FIRST_FRAME_LAYOUTS
+from model.bases.specs import FIRST_FRAME_LAYOUTS
 
 LOGGER = logging.getLogger("lafid.release")
 GENERATED_MEASURES = ("first_frame_psnr_db", "face_found_share", "identity_cosine")
@@ -37,9 +38,9 @@ def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.Data
     Returns:
         rows of `model_evaluation`; a measure that no clip allowed is NULL.
     """
-    from model.data import ClipSet
-    from model.metrics import fixed_flow_loss
-    from model.pipeline import load
+    from model.clips.clip_set import ClipSet
+    from model.release.pipeline import load
+    from model.training.metrics import fixed_flow_loss
 
     paths = [store_root / checkpoint[name] for name in ("checkpoint_path", "base_path")]
     semantic_dir = next((Path(folder) for folder in latents["semantic_encoder"] if folder), None)
@@ -79,10 +80,10 @@ def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float |
     """Nothing where the first frame shows no face: a kept clip may begin without one."""
     import numpy as np
 
-    from model.face_processor import FaceError
-    from model.held_out_videos import draw_held_out
-    from model.metrics import identity_similarity, psnr
-    from model.video_io import fit_frames, read_frames, write_mp4
+    from model.encoding.face_processor import FaceError
+    from model.encoding.video_io import fit_frames, read_frames, write_mp4
+    from model.training.held_out_videos import draw_held_out
+    from model.training.metrics import identity_similarity, psnr
 
     first = first_frame(clip)
     try:

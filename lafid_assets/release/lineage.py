@@ -1,6 +1,6 @@
 """What a registered version says about where it comes from.
 
-Belongs here: facts -> MLflow tags. Not here: writing them (`model.package`).
+Belongs here: facts -> MLflow tags. Not here: writing them (`model.release.package`).
 """
 
 import subprocess

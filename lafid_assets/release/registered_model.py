@@ -1,6 +1,6 @@
 """`registered_model`: the MLflow version, with the alias if the gate opened.
 
-Belongs here: the asset. Not here: packaging (`model.package`), bounds (`gates`), tags (`lineage`).
+Belongs here: the asset. Not here: packaging (`model.release.package`), bounds (`gates`), tags (`lineage`).
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from lafid_assets.release.gates import PASSED, ReleaseGate, judge
 from lafid_assets.release.lineage import lineage_tags
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, REGISTERED_MODEL
 from lafid_assets.step import Frames, Step
-from model.base_specs import FIRST_FRAME_LAYOUTS
+from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.presets import preset
 from resources.shard_store import ShardStore
 from resources.tracking import RegisteredVersion, Tracking
@@ -57,7 +57,7 @@ def registered_model(
 
 
 def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tracking: Tracking) -> dict[str, Any]:
-    from model.package import register, set_alias
+    from model.release.package import register, set_alias
 
     checkpoint = store.read_table(FUSION_DIT.name).row(0, named=True)
     evaluation = store.read_table(MODEL_EVALUATION.name)
@@ -93,7 +93,7 @@ def _logged_model(
     checkpoint: dict[str, Any], evaluation: pl.DataFrame, tags: dict[str, str], name: str, store: ShardStore, tracking: Tracking
 ) -> str:
     """Its address: the one that the training logged, with the measures added; logged now where MLflow was away then."""
-    from model.package import describe_logged, log_checkpoint
+    from model.release.package import describe_logged, log_checkpoint
 
     measures = {f"{r['split']}_{r['metric']}": r["value"] for r in evaluation.iter_rows(named=True) if r["value"] is not None}
     model_id = tracking.find_logged_model(checkpoint["checkpoint_sha256"])

@@ -19,7 +19,7 @@ from lafid_assets.schemas.columns import (
     STATUSES,
     STR,
 )
-from model.head_mask import MASKS
+from model.encoding.head_mask import MASKS
 
 REFERENCE = pl.Struct(
     {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.speech.voice import Span
-from model.video_io import upright_rgb
+from model.encoding.video_io import upright_rgb
 
 _TIME_TOLERANCE_S = 1e-3
 """Time stamps are rounded to the stream's time base."""

@@ -22,7 +22,7 @@ def base_folder(preset_name: str, store: ShardStore) -> Path:
     Raises:
         BaseError: a real one is not there; the message says how it gets there.
     """
-    from model.base_build import ensure_base
+    from model.bases.build import ensure_base
 
     folder = store.local_path(base_path(preset_name))
     ensure_base(preset(preset_name).base, folder)

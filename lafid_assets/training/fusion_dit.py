@@ -1,6 +1,6 @@
 """`fusion_dit`: the trained checkpoint.
 
-Belongs here: the asset. Not here: the training loop (`model.train`), the process that it runs in (`resources.trainer`).
+Belongs here: the asset. Not here: the training loop (`model.training.train`), the process that it runs in (`resources.trainer`).
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Persons that a model never trains on, as pictures that it begins a video with.
 
-Belongs here: which clips, and their first frames. Not here: drawing (`model.held_out_videos`).
+Belongs here: which clips, and their first frames. Not here: drawing (`model.training.held_out_videos`).
 """
 
 import logging
@@ -24,7 +24,7 @@ def first_frame(clip: dict[str, Any]) -> NDArray[np.uint8]:
     Raises:
         ClipError: its file is not there any more.
     """
-    from model.video_io import read_frames
+    from model.encoding.video_io import read_frames
 
     path = resolve(Path(clip["clip_root"]), clip["path"])
     if path is None:

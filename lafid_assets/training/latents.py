@@ -1,7 +1,8 @@
 """Everything frozen about the dataset's clips, computed once and cached in parts.
 
 Belongs here: which parts are missing, the rows that say what is cached, the list that training reads. Not here: what a part
-depends on (`part_recipes`), shards and lists as files (`model.latent_shards`, `model.clip_list`), removing parts (`sweep`).
+depends on (`part_recipes`), shards and lists as files (`model.clips.latent_shards`, `model.clips.clip_list`), removing parts
+(`sweep`).
 """
 
 import hashlib
@@ -18,13 +19,13 @@ from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.part_recipes import Row, recipes
-from model.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
+from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
 from model.presets import Bucket, ClipSize, Preset
 from resources.shard_store import ShardStore
 
 if TYPE_CHECKING:
-    from model.encoders import ClipEncoders
-    from model.latent_shards import ShardWriter
+    from model.clips.latent_shards import ShardWriter
+    from model.encoding.encoders import ClipEncoders
 
 LOGGER = logging.getLogger("lafid.training")
 FOLDER = "latents"
@@ -60,9 +61,9 @@ def encode_dataset(
     Returns:
         rows of `training_latents`, one for each row of `dataset`.
     """
-    from model.base import load_base
-    from model.encoders import ClipEncoders
-    from model.latent_shards import ShardWriter
+    from model.bases.base import load_base
+    from model.clips.latent_shards import ShardWriter
+    from model.encoding.encoders import ClipEncoders
 
     base = load_base(base_dir, encoders_only=True)
     encoders = ClipEncoders(base, chosen.encoders, semantic_dir)
@@ -95,7 +96,7 @@ def encode_dataset(
 
 def intact(latents: pl.DataFrame, store: ShardStore) -> bool:
     """Whether all that the rows name is there and readable; a clip that failed counts as missing, for its file may be back."""
-    from model.latent_shards import read_index
+    from model.clips.latent_shards import read_index
 
     if Status.ERROR in latents["status"]:
         return False

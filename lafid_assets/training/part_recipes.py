@@ -1,7 +1,7 @@
 """What is to be cached of a clip: every part with its key and the way to compute it.
 
 Belongs here: what each part depends on, and from a row of the dataset to the encoders' calls. Not here: which parts are missing
-and where they lie (`latents`), parts and encoders themselves (`model.clip_parts`, `model.encoders`).
+and where they lie (`latents`), parts and encoders themselves (`model.clips.clip_parts`, `model.encoding.encoders`).
 """
 
 import hashlib
@@ -22,8 +22,8 @@ from model.presets import Bucket, ClipSize
 from resources.face_engine import model_store
 
 if TYPE_CHECKING:
-    from model.encoders import ClipEncoders
-    from model.latent_shards import Tensors
+    from model.clips.latent_shards import Tensors
+    from model.encoding.encoders import ClipEncoders
 
 KEY_DIGITS = 32
 _VERSION = 1
@@ -50,10 +50,10 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, encoders: "ClipEncoders")
     """
     import torch
 
-    from model.clip_parts import detail_part, face_part, semantic_part, text_part, video_part, views_part
-    from model.face_boxes import boxes_in_latents
-    from model.video_io import cut_window
-    from model.views import view_latents
+    from model.clips.clip_parts import detail_part, face_part, semantic_part, text_part, video_part, views_part
+    from model.encoding.face_boxes import boxes_in_latents
+    from model.encoding.video_io import cut_window
+    from model.encoding.views import view_latents
 
     footage = _Footage(clip, size, bucket)
     references = clip["references"][: size.views]
@@ -110,7 +110,7 @@ def _condition_recipes(
         first_frame: what tells it from others of its size.
         crop: the same of the first crop.
     """
-    from model.clip_parts import condition_part
+    from model.clips.clip_parts import condition_part
 
     conditions, layout = encoders.conditions, encoders.base.info.layout
     if layout == "vace":
@@ -163,7 +163,7 @@ class _Footage:
     @cached_property
     def frames(self) -> Picture:
         """(T, H, W, 3) at the bucket's size and rate."""
-        from model.video_io import VideoError, fit_frames, frame_times, read_frames
+        from model.encoding.video_io import VideoError, fit_frames, frame_times, read_frames
 
         try:
             shown = read_frames(self._path, frame_times(self._bucket.frames, self._size.fps))
@@ -178,8 +178,8 @@ class _Footage:
         Raises:
             MaskUnusable: its network is not in the model store any more.
         """
-        from model.face_processor import head_and_shoulders
-        from model.head_mask import MaskInfo, mask_of
+        from model.encoding.face_processor import head_and_shoulders
+        from model.encoding.head_mask import MaskInfo, mask_of
 
         references = self._clip["references"][: self._size.views]
         frames = frames_at(self._path, {reference["frame_index"] for reference in references})

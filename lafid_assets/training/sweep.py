@@ -1,7 +1,7 @@
 """Taking out of the cache what nothing names any more: on request alone.
 
-Belongs here: which parts and lists are still named. Not here: the shards' files (`model.latent_shards`), whose parts must go
-(`dataset.forget`).
+Belongs here: which parts and lists are still named. Not here: the shards' files (`model.clips.latent_shards`), whose parts
+must go (`dataset.forget`).
 """
 
 from collections.abc import Collection
@@ -50,7 +50,7 @@ def drop_unnamed(store: ShardStore, without: Collection[str], *, dry_run: bool =
 
 
 def _drop(store: ShardStore, named: set[str], dry_run: bool) -> dict[str, int]:
-    from model.latent_shards import drop_parts
+    from model.clips.latent_shards import drop_parts
 
     folder = shards_folder(store)
     freed = drop_parts(folder, lambda key: key not in named, dry_run=dry_run)

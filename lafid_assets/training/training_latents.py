@@ -1,6 +1,6 @@
 """`training_latents`: everything frozen, precomputed once a clip, cached in parts.
 
-Belongs here: the asset. Not here: keys and encoding (`latents`, `part_recipes`), the encoders (`model.encoders`).
+Belongs here: the asset. Not here: keys and encoding (`latents`, `part_recipes`), the encoders (`model.encoding.encoders`).
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Which vision encoder looks at faces where the preset wants a folder: one that is named, else the model store's.
 
-Belongs here: the choice. Not here: running the encoder (`model.face_encoders`), the store (`store`).
+Belongs here: the choice. Not here: running the encoder (`model.encoding.face_encoders`), the store (`store`).
 """
 
 from pathlib import Path

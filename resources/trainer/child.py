@@ -1,7 +1,8 @@
 """The trainer's entry point: `python -m resources.trainer.child JOB`, alone or once a rank under torchrun.
 
-Belongs here: a job file and signals in; reports, an ending and an exit code out. Not here: the loop (`model.train`), and whoever
-started this process. Launched by Dagster it speaks Pipes; by hand, or on the further nodes of a cluster, it only prints.
+Belongs here: a job file and signals in; reports, an ending and an exit code out. Not here: the loop (`model.training.train`),
+and whoever started this process. Launched by Dagster it speaks Pipes; by hand, or on the further nodes of a cluster, it only
+prints.
 
 Exit codes: 0 the checkpoint is there; 75 SIGTERM came, the state is saved, the same command goes on from it; 1 it failed.
 """
@@ -25,7 +26,7 @@ from resources.trainer.mlflow_run import MlflowRun, RunEnd
 from resources.trainer.validation import VIDEOS, Validation
 
 if TYPE_CHECKING:
-    from model.train_report import TrainReport
+    from model.training.report import TrainReport
 
 LOGGER = logging.getLogger("lafid.training")
 EXITS = {"finished": 0, "interrupted": INTERRUPTED_EXIT, "failed": 1}
@@ -76,8 +77,8 @@ def progress_line(state: "TrainReport") -> str:
 
 
 def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None) -> Finished | Interrupted:
-    from model.kept_checkpoints import CHECKPOINTS, checkpoints_in
-    from model.train import TrainingStopped, train
+    from model.training.kept_checkpoints import CHECKPOINTS, checkpoints_in
+    from model.training.train import TrainingStopped, train
 
     last: dict[str, float] = {}
 
@@ -118,7 +119,7 @@ def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None)
 
 
 def _described(checkpoint: Path) -> TrainedCheckpoint:
-    from model.checkpoint import read_manifest
+    from model.release.checkpoint import read_manifest
 
     manifest = read_manifest(checkpoint)
     return TrainedCheckpoint(
@@ -131,7 +132,7 @@ def _described(checkpoint: Path) -> TrainedCheckpoint:
 
 
 def _base_tags(base_dir: Path) -> dict[str, str]:
-    from model.base import read_base_info
+    from model.bases.base import read_base_info
 
     base = read_base_info(base_dir)
     facts = {"base": base.name, "base_sha256": base.sha256, "base_repository": base.repository, "base_revision": base.revision}

@@ -1,7 +1,7 @@
 """A training as one run in MLflow, however often it was interrupted and resumed.
 
 Belongs here: reports -> metrics, a job -> parameters and tags, kept checkpoints -> LoggedModels. Not here: what a LoggedModel
-holds (`model.package`), where the store is (`resources.tracking`).
+holds (`model.release.package`), where the store is (`resources.tracking`).
 """
 
 import json
@@ -19,7 +19,7 @@ from resources.tracking import CHECKPOINT_TAG, EXPERIMENT, STEP_TAG, Tracking
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-    from model.train_report import TrainReport
+    from model.training.report import TrainReport
 
 LOGGER = logging.getLogger("lafid.training")
 KEY_TAG = "lafid.training"
@@ -81,7 +81,7 @@ class MlflowRun:
         """
         from mlflow.exceptions import MlflowException
 
-        from model.checkpoint import read_manifest
+        from model.release.checkpoint import read_manifest
 
         try:
             kept = {read_manifest(checkpoint).step: checkpoint for checkpoint in checkpoints}
@@ -95,8 +95,8 @@ class MlflowRun:
             LOGGER.warning("MLflow does not hold all checkpoints that are kept (%s): it is tried again", error)
 
     def _log_model(self, checkpoint: Path, step: int, base_dir: Path) -> None:
-        from model.checkpoint import read_manifest
-        from model.package import log_checkpoint
+        from model.release.checkpoint import read_manifest
+        from model.release.package import log_checkpoint
 
         manifest = read_manifest(checkpoint)
         losses = {name: getattr(manifest, name) for name in ("loss_before", "loss_after", "validation_loss")}

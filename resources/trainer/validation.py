@@ -1,7 +1,7 @@
 """What the trainer does with every judged model: tells the judgement, hands the checkpoints to MLflow, draws held-out persons.
 
-Belongs here: the callback that `model.train` takes as `validate`. Not here: judging and keeping (`model`), MLflow's calls
-(`mlflow_run`). Nothing that goes wrong here ends a training; all of it is told.
+Belongs here: the callback that `model.training.train` takes as `validate`. Not here: judging and keeping (`model`), MLflow's
+calls (`mlflow_run`). Nothing that goes wrong here ends a training; all of it is told.
 """
 
 import logging
@@ -17,9 +17,9 @@ from resources.trainer.job import HeldOutClip, TrainingJob
 from resources.trainer.mlflow_run import MlflowRun
 
 if TYPE_CHECKING:
-    from model.checkpoint import Manifest
-    from model.pipeline import LafidPipeline
-    from model.trainable import FusedModel
+    from model.face_branch.trainable import FusedModel
+    from model.release.checkpoint import Manifest
+    from model.release.pipeline import LafidPipeline
 
 LOGGER = logging.getLogger("lafid.training")
 VIDEOS = "validation"
@@ -49,7 +49,7 @@ class Validation:
             )
 
     def __call__(self, model: "FusedModel", manifest: "Manifest", run_dir: Path) -> None:
-        from model.kept_checkpoints import CHECKPOINTS, checkpoints_in
+        from model.training.kept_checkpoints import CHECKPOINTS, checkpoints_in
 
         if manifest.validation_loss is not None:
             LOGGER.info(
@@ -73,8 +73,8 @@ class Validation:
             self.mlflow.keep_videos(folder, f"{VIDEOS}/{folder.name}")
 
     def _draw(self, model: "FusedModel", manifest: "Manifest", folder: Path) -> None:
-        from model.held_out_videos import live_pipeline
-        from model.pipeline import engine_named
+        from model.release.pipeline import engine_named
+        from model.training.held_out_videos import live_pipeline
 
         missing = [clip for clip in self.job.held_out if not (folder / f"{clip.clip_id}.mp4").is_file()]
         if not missing:
@@ -89,8 +89,8 @@ class Validation:
         import numpy as np
         from PIL import Image
 
-        from model.held_out_videos import draw_held_out
-        from model.video_io import write_mp4
+        from model.encoding.video_io import write_mp4
+        from model.training.held_out_videos import draw_held_out
 
         def on_step(_done: int, _steps: int) -> None:
             if self.stop():

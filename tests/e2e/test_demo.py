@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from lafid_assets.ingest.sample_footage.manifest import MANIFEST_NAME, SampleClip, SampleManifest
-from model.metrics import psnr
-from model.video_io import fit_frames, read_frames
+from model.encoding.video_io import fit_frames, read_frames
+from model.training.metrics import psnr
 from tests.demo_home import Demo, run_lafid
 
 pytestmark = pytest.mark.e2e

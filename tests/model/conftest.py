@@ -9,18 +9,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.base import Base, load_base
-from model.base_build import build_tiny_base
-from model.clip_list import ClipMeta
-from model.clip_parts import ClipLatents, write_clips
-from model.data import ClipSet
-from model.encoders import ClipEncoders
-from model.experts import FaceFeatures
+from model.bases.base import Base, load_base
+from model.bases.build import build_tiny_base
+from model.clips.clip_list import ClipMeta
+from model.clips.clip_parts import ClipLatents, write_clips
+from model.clips.clip_set import ClipSet
+from model.encoding.encoders import ClipEncoders
+from model.encoding.views import FaceViews
+from model.face_branch.experts import FaceFeatures
+from model.face_branch.fusion import FaceFusion
+from model.face_branch.trainable import FusedModel, assemble
 from model.face_engine.interface import EngineInfo, Face, Image
-from model.fusion import FaceFusion
 from model.presets import Bucket, ClipSize, Preset, preset
-from model.trainable import FusedModel, assemble
-from model.views import FaceViews
 
 EMBEDDING_WIDTH = 16
 

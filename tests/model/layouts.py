@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 from diffusers import AutoencoderKLWan
 
-from model.base import Base
-from model.base_build import build_transformer
-from model.base_specs import TINY, TINY_TWO_EXPERTS, BaseSpec
+from model.bases.base import Base
+from model.bases.build import build_transformer
+from model.bases.specs import TINY, TINY_TWO_EXPERTS, BaseSpec
 
 
 def _of(spec: BaseSpec, name: str, layout: str, **transformer: object) -> BaseSpec:

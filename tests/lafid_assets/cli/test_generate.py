@@ -11,7 +11,7 @@ from PIL import Image
 
 from lafid_assets.cli.generate import face_choice
 from lafid_assets.cli.inspect import dictionary_figure, gate_figure
-from model.inspection import Activations, GateWeights
+from model.release.inspection import Activations, GateWeights
 
 Lafid = Callable[..., Any]
 
@@ -35,7 +35,7 @@ class StandIn:
 @pytest.fixture
 def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """What `pull` gives, whatever the name."""
-    import model.package
+    import model.release.package
 
     pulled = StandIn()
 
@@ -111,10 +111,10 @@ def test_inspect_writes_both_pictures(
     sweep = Activations(np.zeros((2, 3), np.float32), np.eye(2, dtype=np.float32))
     seen: list[str] = []
     monkeypatch.setattr(
-        "model.inspection.gate_weights", lambda *_, **request: seen.append(f"{request['steps']} steps") or [gates]
+        "model.release.inspection.gate_weights", lambda *_, **request: seen.append(f"{request['steps']} steps") or [gates]
     )
-    monkeypatch.setattr("model.inspection.pose_sweep", lambda *_: seen.append("sweep") or sweep)
-    monkeypatch.setattr("model.inspection.dictionary_activations", lambda *_: seen.append("photos") or sweep)
+    monkeypatch.setattr("model.release.inspection.pose_sweep", lambda *_: seen.append("sweep") or sweep)
+    monkeypatch.setattr("model.release.inspection.dictionary_activations", lambda *_: seen.append("photos") or sweep)
     out = tmp_path / "pictures"
     ended = lafid("inspect", "--image", photo, "--out", out, "--steps", 2)
     assert ended.code == 0, ended.err

@@ -90,7 +90,7 @@ def test_model_that_nobody_registered(lafid: Lafid, home: Path, tmp_path: Path) 
 def test_model_that_the_registry_does_not_know(lafid: Lafid, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.exceptions import RestException
 
-    import model.package
+    import model.release.package
 
     def unknown(uri: str, **loading: object) -> None:
         raise RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Registered Model with name=other not found"})

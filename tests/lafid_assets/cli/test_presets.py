@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from model.preset_table import preset_row
 from model.presets import preset
+from model.training.preset_table import preset_row
 
 Lafid = Callable[..., Any]
 

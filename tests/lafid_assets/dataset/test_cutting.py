@@ -16,7 +16,7 @@ from lafid_assets.dataset.references import choose_references
 from lafid_assets.ingest.media_probe import content_sha256
 from lafid_assets.schemas import FACE_INFO, RAW_CLIPS, REFERENCE_CROPS
 from lafid_assets.workers import Crashed, TimedOut
-from model.head_mask import MaskChoice, MaskInfo, choose_mask
+from model.encoding.head_mask import MaskChoice, MaskInfo, choose_mask
 from model.model_store.install import install
 from model.model_store.registry import Kind
 from model.model_store.store import ModelStore

@@ -12,7 +12,7 @@ import pytest
 from lafid_assets.outcomes import ClipError
 from lafid_assets.release.evaluation import evaluate
 from lafid_assets.schemas import LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
-from model.face_processor import FaceError
+from model.encoding.face_processor import FaceError
 from model.presets import preset
 
 CHECKPOINT = {"checkpoint_sha256": "abc", "checkpoint_path": "run", "base_path": "base"}
@@ -35,9 +35,9 @@ class StubPipeline:
 
 @pytest.fixture(autouse=True)
 def _stubs(monkeypatch: pytest.MonkeyPatch) -> None:
-    import model.data
-    import model.metrics
-    import model.pipeline
+    import model.clips.clip_set
+    import model.release.pipeline
+    import model.training.metrics
 
     similarity = SimpleNamespace(mean=None, frames_with_face=3, frames=9)
     monkeypatch.setattr(model.pipeline, "load", lambda checkpoint, base, semantic_dir: StubPipeline())

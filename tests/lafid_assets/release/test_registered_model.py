@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-import model.package
+import model.release.package
 from lafid_assets.definitions import build_resources
 from lafid_assets.release.registered_model import registered_model
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION
@@ -63,7 +63,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append(what)
         bare = mlflow.initialize_logged_model(name=what["name"])
         mlflow.finalize_logged_model(bare.model_id, "READY")
-        return model.package.LoggedCheckpoint(f"models:/{bare.model_id}", bare.model_id, "run")
+        return model.release.package.LoggedCheckpoint(f"models:/{bare.model_id}", bare.model_id, "run")
 
     monkeypatch.setattr(model.package, "log_checkpoint", log_checkpoint)
     return calls

@@ -12,9 +12,9 @@ from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training import latents as module
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.latents import clip_list_of, count, encode_dataset, intact, shards_folder
-from model.data import ClipSet
+from model.clips.clip_set import ClipSet
+from model.encoding.head_mask import MaskInfo, MaskUnusable, OvalMask
 from model.files import sha256_file
-from model.head_mask import MaskInfo, MaskUnusable, OvalMask
 from model.model_store.install import install
 from model.model_store.registry import Kind
 from model.presets import ClipSize, Preset, preset
@@ -198,7 +198,7 @@ def test_a_changed_encoder_costs_its_parts_and_a_changed_transformer_none(
     component: str,
     parts: set[str],
 ) -> None:
-    import model.base
+    import model.bases.base
 
     one = dataset.filter(pl.col("clip_id") == "a")
     encode(one)
@@ -243,10 +243,10 @@ def test_faces_are_cropped_as_the_users_pipeline_crops_them(
     import numpy as np
 
     from lafid_assets.faces.sampling import frame_at
-    from model.base import load_base
-    from model.encoders import ClipEncoders
+    from model.bases.base import load_base
+    from model.encoding.encoders import ClipEncoders
+    from model.encoding.face_processor import process_face
     from model.face_engine.interface import EngineInfo, Face
-    from model.face_processor import process_face
 
     row = dataset.row(0, named=True)
     reference = row["references"][0]
@@ -338,7 +338,7 @@ def test_a_kill_loses_the_open_shard_alone(
     store: ShardStore, encode: Encode, dataset: pl.DataFrame, computed: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Written as it goes; an error closes what is open."""
-    from model.encoders import ClipEncoders
+    from model.encoding.encoders import ClipEncoders
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")

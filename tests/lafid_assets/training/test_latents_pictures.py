@@ -11,16 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
-import model.base
+import model.bases.base
 from lafid_assets.training.latents import clip_list_of, encode_dataset, shards_folder
-from model.base import load_base
-from model.base_build import build_tiny_base
-from model.clip_parts import CONDITION_TENSORS
-from model.condition_encoder import ConditionEncoder
-from model.data import ClipSet
-from model.latent_shards import read_index
+from model.bases.base import load_base
+from model.bases.build import build_tiny_base
+from model.clips.clip_parts import CONDITION_TENSORS
+from model.clips.clip_set import ClipSet
+from model.clips.latent_shards import read_index
+from model.encoding.condition_encoder import ConditionEncoder
+from model.encoding.video_io import read_frames
 from model.presets import ClipSize, preset
-from model.video_io import read_frames
 from resources.shard_store import ShardStore
 from tests.model.layouts import WITH_PICTURES
 

@@ -10,8 +10,8 @@ from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.latents import clip_list_of, encode_dataset, intact, shards_folder
 from lafid_assets.training.sweep import drop_unnamed, sweep
-from model.data import ClipSet
-from model.latent_shards import read_index
+from model.clips.clip_set import ClipSet
+from model.clips.latent_shards import read_index
 from model.presets import ClipSize, preset
 from resources.shard_store import ShardStore, StoreUnusable
 

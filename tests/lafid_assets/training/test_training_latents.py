@@ -15,7 +15,7 @@ from lafid_assets.definitions import build_resources
 from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.training_latents import training_latents
-from model.data import ClipSet
+from model.clips.clip_set import ClipSet
 from model.model_store.install import install
 from model.model_store.store import ModelStore
 from model.presets import ClipSize, EncoderConfig, preset

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
+from model.encoding.video_io import read_frames
 from model.face_engine.dlib_engine import DlibEngine
 from model.face_engine.insightface_engine import (
     GLANCE_MIN_SCORE,
@@ -21,7 +22,6 @@ from model.face_engine.insightface_engine import (
 from model.face_engine.interface import Image
 from model.face_engine.selection import choose_parts
 from model.model_store.store import ModelMissing, ModelStore
-from model.video_io import read_frames
 
 PHOTOS = ("human_group-2.jpg", "human_emoA_3.jpg", "human_person-vlado5.jpg", "still_B_yaw-30__intel_gaze_demo_f546.jpg")
 
@@ -252,7 +252,7 @@ def test_an_input_that_scrfd_cannot_take_is_refused() -> None:
 
 
 def test_a_checkpoint_finds_the_engine_of_its_embeddings(real_store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    from model.pipeline import engine_named
+    from model.release.pipeline import engine_named
 
     monkeypatch.setenv("LAFID_MODELS", str(real_store.root))
     for embedder in ("arcface_mobilefacenet_insightface", "arcface_mobilefacenet_foamliu"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model.face_encoders import _VISION_CLASSES
+from model.encoding.face_encoders import _VISION_CLASSES
 from model.model_store.inspection import ModelUnfit
 from model.model_store.install import install
 from model.model_store.registry import VISION_TYPES, Kind

@@ -31,7 +31,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: Tracking) -> TrainingJob:
-    import model.base
+    import model.bases.base
 
     info = SimpleNamespace(name="tiny", sha256="ba5e", repository=None, revision="r1")
     monkeypatch.setattr(model.base, "read_base_info", lambda folder: info)
@@ -50,10 +50,10 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: Tracking) -> 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callable[[int], None]], None]:
     """Puts a loop in the place of the real one: it reports every step, calls `at_step`, and stops when it is asked to."""
-    import model.checkpoint
-    import model.train
-    from model.train import TrainingStopped
-    from model.train_report import TrainReport, TrainResult
+    import model.release.checkpoint
+    import model.training.train
+    from model.training.report import TrainReport, TrainResult
+    from model.training.train import TrainingStopped
 
     manifest = SimpleNamespace(step=STEPS, loss_after=0.5, validation_loss=None, validated_on=None)
     monkeypatch.setattr(model.checkpoint, "read_manifest", lambda folder: manifest)
@@ -160,7 +160,7 @@ def test_sigterm_stops_and_has_its_own_exit_code(job: TrainingJob, training: Any
 
 
 def test_line_says_where_a_run_stands() -> None:
-    from model.train_report import TrainReport
+    from model.training.report import TrainReport
 
     state = TrainReport(20, 120, 0.51234, 1.5, 1e-3, 60.0, {"seconds_per_step": 3.0})
     assert child.progress_line(state) == "step 20 of 120: loss 0.5123, gradient norm 1.5, 3 s a step, about 300 s left"

@@ -52,7 +52,7 @@ K8S = "dagster-k8s/config"
     [
         ({"launcher": ()}, "at least 1"),
         ({"launcher": ("torchrun", " ")}, "an empty word"),
-        ({"launcher": ("torchrun", "-m", "model.train")}, "without -m"),
+        ({"launcher": ("torchrun", "-m", "model.training.train")}, "without -m"),
         ({"launcher": ("torchrun", "--nnodes=2")}, "--nnodes needs --rdzv-endpoint"),
         ({"grace_s": 0}, "greater than 0"),
         ({"tags": {"team": 3}}, "team must be a string"),

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from model.base import load_base
-from model.base_build import build_tiny_base
-from model.clip_list import ClipMeta
-from model.clip_parts import write_clips
-from model.encoders import ClipEncoders
+from model.bases.base import load_base
+from model.bases.build import build_tiny_base
+from model.clips.clip_list import ClipMeta
+from model.clips.clip_parts import write_clips
+from model.encoding.encoders import ClipEncoders
+from model.encoding.views import encode_views
 from model.files import sha256_folder
 from model.presets import Bucket, ClipSize, preset
-from model.train import train
-from model.views import encode_views
+from model.training.train import train
 from resources.trainer.client import TrainerClient
 from resources.trainer.job import TrainingJob
 

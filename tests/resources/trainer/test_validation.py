@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import model.held_out_videos
-import model.pipeline
-from model.base import load_base
-from model.base_build import build_tiny_base
-from model.checkpoint import EmbeddingSource, Manifest, write_checkpoint
-from model.experts import FaceFeatures
+import model.release.pipeline
+import model.training.held_out_videos
+from model.bases.base import load_base
+from model.bases.build import build_tiny_base
+from model.face_branch.experts import FaceFeatures
+from model.face_branch.trainable import FusedModel, assemble
 from model.files import sha256_folder
-from model.kept_checkpoints import CHECKPOINTS
 from model.presets import Preset, preset
-from model.trainable import FusedModel, assemble
+from model.release.checkpoint import EmbeddingSource, Manifest, write_checkpoint
+from model.training.kept_checkpoints import CHECKPOINTS
 from resources.tracking import CHECKPOINT_TAG, Tracking
 from resources.trainer.job import HeldOutClip, TrainingJob
 from resources.trainer.mlflow_run import MlflowRun
@@ -134,7 +134,7 @@ def test_mlflow_being_away_is_told_and_ends_nothing(
     def away(*_: Any, **__: Any) -> None:
         raise MlflowException("the server is away")
 
-    monkeypatch.setattr("model.package.log_checkpoint", away)
+    monkeypatch.setattr("model.release.package.log_checkpoint", away)
     monkeypatch.setattr("mlflow.MlflowClient.log_artifacts", away)
     run.keep_models([checkpoint(tmp_path, 1)], base_dir)
     run.keep_videos(tmp_path, "validation/step-0000001")

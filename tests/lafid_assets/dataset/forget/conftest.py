@@ -17,8 +17,8 @@ from lafid_assets.dataset.versions import keep_version
 from lafid_assets.ingest.openhumanvid import MANIFEST
 from lafid_assets.schemas import DATASET_VERSIONS, FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.speech.answer_cache import Answer, AnswerCache
-from model.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
-from model.latent_shards import ShardWriter
+from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
+from model.clips.latent_shards import ShardWriter
 from model.presets import Bucket
 from resources.settings import Settings
 from resources.shard_store import ShardStore

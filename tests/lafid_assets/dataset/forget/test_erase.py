@@ -22,8 +22,8 @@ from lafid_assets.ingest.shards import register_clips
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
 from lafid_assets.schemas import BY_NAME, TABLES
 from lafid_assets.speech.answer_cache import AnswerCache
-from model.data import ClipSet
-from model.latent_shards import read_index
+from model.clips.clip_set import ClipSet
+from model.clips.latent_shards import read_index
 from resources.shard_store import ShardStore
 from resources.tracking import Tracking
 from resources.warehouse import Warehouse

@@ -1,0 +1,150 @@
+"""Where a base comes from: the tiny ones are built here, the real ones are fetched by hand and adopted.
+
+Belongs here: making a base's folder and its `base.json`. Not here: reading one (`base`), the sizes of the bases (`specs`).
+"""
+
+import re
+from pathlib import Path
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, WanTransformer3DModel, WanVACETransformer3DModel
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    PreTrainedTokenizerFast,
+    UMT5Config,
+    UMT5EncoderModel,
+)
+
+from model.bases.base import COMPONENTS, INFO_FILE, BaseError, BaseInfo, hash_components, no_progress_bars, read_base_info
+from model.bases.codec import HaarCodec
+from model.bases.specs import TINY, BaseSpec
+from model.face_branch.attach import Transformer
+from model.files import whole_file, whole_folder
+from model.presets import TEXT_ROWS
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def build_transformer(spec: BaseSpec) -> Transformer:
+    """A base's transformer with fresh weights, on torch's default device; under `torch.device("meta")` with none at all."""
+    kind = WanVACETransformer3DModel if spec.transformer.vace_layers else WanTransformer3DModel
+    return kind(**spec.transformer.arguments())
+
+
+def ensure_base(spec: BaseSpec, folder: Path) -> BaseInfo:
+    """The base in `folder`; a tiny one is built if it is not there yet.
+
+    Raises:
+        BaseError: a real one is not there; the message says how it gets there. Or another one is.
+    """
+    if not (folder / INFO_FILE).is_file():
+        if spec.repository is None:
+            return build_tiny_base(folder, spec=spec)
+        revision = spec.revision or "COMMIT"
+        raise BaseError(
+            f"base {spec.name} is not in {folder}: fetch it with `hf download {spec.repository} --revision {revision} "
+            f"--local-dir {folder / COMPONENTS}`, then `lafid adopt PRESET {revision}`"
+        )
+    info = read_base_info(folder)
+    if info.name != spec.name:
+        raise BaseError(f"{folder} holds base {info.name}, not {spec.name}: give each its own folder")
+    return info
+
+
+def adopt_base(folder: Path, spec: BaseSpec, revision: str) -> BaseInfo:
+    """Makes the snapshot of `spec.repository` that lies in `folder`/components a base: names it by commit and hash.
+
+    Args:
+        folder: becomes the base's folder.
+        spec: what it must be; its transformer's config is compared with the snapshot's.
+        revision: the commit that was fetched, 40 hex digits; a branch's name would name something else tomorrow.
+
+    Raises:
+        BaseError: the snapshot is incomplete or of another base, or `revision` is no commit or not the spec's.
+    """
+    if spec.repository is None:
+        raise BaseError(f"base {spec.name} has no repository: build it with build_tiny_base")
+    if not _COMMIT.fullmatch(revision):
+        raise BaseError(f"{revision!r} is no commit: name the 40 hex digits that were fetched of {spec.repository}")
+    if spec.revision not in (None, revision):
+        raise BaseError(f"base {spec.name} is {spec.repository}@{spec.revision}, not @{revision}: fetch that commit")
+    parts = folder / COMPONENTS
+    transformers = ["transformer", "transformer_2"][: spec.experts]
+    needed = [*transformers, "vae", "text_encoder", "tokenizer", "scheduler"]
+    if spec.transformer.image_dim is not None:
+        needed += ["image_encoder", "image_processor"]
+    missing = [name for name in needed if not (parts / name).is_dir()]
+    if missing:
+        raise BaseError(
+            f"{parts} lacks {', '.join(missing)}: fetch all of it with `hf download {spec.repository} --revision {revision} "
+            f"--local-dir {parts}`"
+        )
+    for name in transformers:
+        _check_config(parts / name, spec)
+    info = _info(spec, hash_components(parts), revision)
+    with whole_file(folder / INFO_FILE) as temporary:
+        temporary.write_text(info.model_dump_json(indent=2) + "\n")
+    return info
+
+
+def build_tiny_base(folder: Path, seed: int = 0, spec: BaseSpec = TINY) -> BaseInfo:
+    """Writes a tiny base with random weights unless `folder` already holds a base, and says what it is.
+
+    The layout is the spec's; TINY's is Wan2.2 TI2V-5B's: as many channels in as out, a timestep a token, no CLIP branch in the
+    transformer, so that the tiny CLIP serves the semantic expert alone.
+    """
+    if (folder / INFO_FILE).is_file():
+        return read_base_info(folder)
+    with no_progress_bars(), torch.random.fork_rng(devices=[]), whole_folder(folder) as temporary:
+        torch.manual_seed(seed)
+        parts = temporary / COMPONENTS
+        HaarCodec().save_config(parts / "vae")
+        text = UMT5Config(vocab_size=128, d_model=spec.transformer.text_dim, d_kv=16, d_ff=128, num_layers=2, num_heads=4)
+        UMT5EncoderModel(text).save_pretrained(parts / "text_encoder")
+        _character_tokenizer().save_pretrained(parts / "tokenizer")
+        vision = CLIPVisionConfig(
+            hidden_size=64, intermediate_size=128, num_hidden_layers=3, num_attention_heads=4, image_size=64, patch_size=8
+        )
+        CLIPVisionModel(vision).save_pretrained(parts / "image_encoder")
+        side = {"height": 64, "width": 64}
+        CLIPImageProcessor(size={"shortest_edge": 64}, crop_size=side).save_pretrained(parts / "image_processor")
+        for name in ("transformer", "transformer_2")[: spec.experts]:
+            build_transformer(spec).save_pretrained(parts / name)
+        FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(parts / "scheduler")
+        info = _info(spec, hash_components(parts), revision=None)
+        (temporary / INFO_FILE).write_text(info.model_dump_json(indent=2) + "\n")
+    return info
+
+
+def _info(spec: BaseSpec, sha256: str, revision: str | None) -> BaseInfo:
+    return BaseInfo(
+        name=spec.name,
+        layout=spec.layout,
+        repository=spec.repository,
+        revision=revision,
+        boundary=spec.boundary,
+        sha256=sha256,
+    )
+
+
+def _check_config(part: Path, spec: BaseSpec) -> None:
+    kind = WanVACETransformer3DModel if spec.transformer.vace_layers else WanTransformer3DModel
+    found = kind.load_config(part)
+    for name, expected in spec.transformer.arguments().items():
+        if name in found and found[name] != expected:
+            raise BaseError(f"{part} has {name} {found[name]}, base {spec.name} has {expected}: it is another base")
+
+
+def _character_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a printable ASCII character, with T5's specials: needs no vocabulary file."""
+    vocabulary = {"<pad>": 0, "</s>": 1, "<unk>": 2} | {chr(code): code - 29 for code in range(32, 127)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=TEXT_ROWS
+    )

@@ -1,0 +1,229 @@
+"""Joins a `FaceFusion` to an unmodified diffusers Wan transformer (VACE too), and parts them again.
+
+Belongs here: the public touch points (attention processors, forward hooks on the transformer and on four of its parts). Not
+here: any parameter; the transformer's state dict keeps exactly its own keys.
+
+Face and references enter as `attention_kwargs={"face": FaceTokens, "references": References}`, which every stock Wan pipeline
+hands down. The face travels to the blocks inside what they take for text, the references as further tokens of the sequence.
+Neither is kept on a module: with gradient checkpointing a second forward before the backward would otherwise recompute the
+first one with the wrong face, silently.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from diffusers import WanTransformer3DModel, WanVACETransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
+from torch import nn
+
+from model.face_branch.fusion import FaceFusion, FaceTokens
+from model.face_branch.references import References, reference_positions, reference_tokens
+from model.presets import TEXT_ROWS
+
+FACE, REFERENCES = "face", "references"
+"""The keys of the face's tokens and of its further views in `attention_kwargs`."""
+
+Transformer: TypeAlias = WanTransformer3DModel | WanVACETransformer3DModel
+
+
+class FaceContext(NamedTuple):
+    """What a block receives in place of text once a face is given."""
+
+    text: torch.Tensor  # (B, [257 +] 512, D)  what diffusers would have passed
+    face: FaceTokens
+    time: torch.Tensor  # (B, D)  the timestep's embedding
+
+
+class _Processor:
+    """Stands before a block's own cross-attention processor. Owns no parameter, so it adds no key."""
+
+    def __init__(self, base: Any) -> None:
+        self.base = base
+
+    # diffusers sets these two on whatever processor it finds; both belong to the wrapped one.
+    @property
+    def _attention_backend(self) -> Any:
+        return self.base._attention_backend
+
+    @_attention_backend.setter
+    def _attention_backend(self, backend: Any) -> None:
+        self.base._attention_backend = backend
+
+    @property
+    def _parallel_config(self) -> Any:
+        return self.base._parallel_config
+
+    @_parallel_config.setter
+    def _parallel_config(self, config: Any) -> None:
+        self.base._parallel_config = config
+
+
+class TextCrossAttention(_Processor):
+    """VACE's own blocks, which read text alone: they form what the control video says, not the face."""
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | FaceContext | None = None,
+        attention_mask: torch.Tensor | None = None,
+        rotary_emb: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        given = encoder_hidden_states
+        text = given.text if isinstance(given, FaceContext) else given
+        return self.base(attn, hidden_states, text, attention_mask, rotary_emb)
+
+
+class FaceCrossAttention(_Processor):
+    """A block's own cross-attention, plus the face branch."""
+
+    def __init__(self, base: Any, gate: nn.Module, attention: nn.Module) -> None:
+        super().__init__(base)
+        self.gate = gate
+        self.attention = attention
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | FaceContext | None = None,
+        attention_mask: torch.Tensor | None = None,
+        rotary_emb: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        if not isinstance(encoder_hidden_states, FaceContext):
+            return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb)
+        text, face, time = encoder_hidden_states
+        weights = self.gate(face.pooled, time)  # (B, 3)
+        fused = torch.einsum("be,benw->bnw", weights, face.experts)
+        if face.token_shift is not None:
+            fused = fused + face.token_shift[:, None]
+        attended = self.base(attn, hidden_states, text, attention_mask, rotary_emb)
+        return attended + self.attention(hidden_states, fused, self._attention_backend)
+
+
+class _Forward:
+    """The hooks of one attachment, in the order in which a forward calls them, and what they hand on until it ends.
+
+    One forward at a time. All of it lies outside the blocks, so nothing here is computed again under checkpointing.
+    """
+
+    def __init__(self, fusion: FaceFusion, text_rows: int) -> None:
+        self.fusion = fusion
+        self.text_rows = text_rows
+        self.face: FaceTokens | None = None
+        self.references: References | None = None
+        self.video_tokens = 0
+
+    def take(self, module: Transformer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Before the transformer: takes ours out of `attention_kwargs`; references stand at timestep 0 where tokens have one."""
+        self._end()
+        remaining = dict(kwargs.get("attention_kwargs") or {})
+        self.face = remaining.pop(FACE, None)
+        references = remaining.pop(REFERENCES, None)
+        kwargs = {**kwargs, "attention_kwargs": remaining or None}
+        if references is not None and references.latents.shape[1]:
+            if self.fusion.config.references is None:
+                raise ValueError("this adapter was made without references: train one with FusionConfig.references")
+            self.references = references
+            timestep = kwargs["timestep"]
+            if timestep.ndim == 2:
+                kwargs["timestep"] = F.pad(timestep, (0, references.tokens(module.config.patch_size)))
+        return args, kwargs
+
+    def extend_positions(self, rope: WanRotaryPosEmbed, args: tuple[torch.Tensor], output: tuple[torch.Tensor, ...]) -> Any:
+        """After the rotary embedding of the video (B, C, T, h, w), whose positions stay as they are."""
+        grid = tuple(side // patch for side, patch in zip(args[0].shape[2:], rope.patch_size, strict=True))
+        self.video_tokens = grid[0] * grid[1] * grid[2]
+        if self.references is None:
+            return output
+        added = reference_positions(self.references, rope, grid)
+        return tuple(
+            torch.cat([video.expand(len(more), -1, -1, -1), more.to(video)], dim=1)
+            for video, more in zip(output, added, strict=True)
+        )
+
+    def embed(self, patch_embedding: nn.Conv3d, _args: tuple[torch.Tensor], video: torch.Tensor) -> torch.Tensor:
+        """After the video's own embedding (B, D, T, h, w): the aligner joins it; references follow, flat (B, D, L)."""
+        if self.face is not None and self.face.input_shift is not None:
+            video = video + self.face.input_shift[:, :, None, None, None].to(video.dtype)
+        if self.references is None:
+            return video
+        views = reference_tokens(self.references, patch_embedding, self.fusion.null_reference)
+        return torch.cat([video.flatten(2), views], dim=2)
+
+    def wrap_text(self, _module: nn.Module, _args: tuple[Any, ...], output: tuple[Any, ...]) -> tuple[Any, ...]:
+        """After the condition embedder: what the blocks take for text carries the face from here on."""
+        if self.face is None:
+            return output
+        temb, projected_temb, text, image = output
+        if text.shape[1] != self.text_rows:
+            raise ValueError(f"text has {text.shape[1]} rows, the base was trained with {self.text_rows}: pad it with zeros")
+        # Where every token has a timestep the first frame's is 0; the video's last token is always one that is drawn.
+        time = temb if temb.ndim == 2 else temb[:, self.video_tokens - 1]
+        joined_text = text if image is None else torch.cat([image, text], dim=1)
+        return temb, projected_temb, FaceContext(joined_text, self.face, time), None
+
+    def cut(self, _module: nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        """Before the output projection: only the video is drawn."""
+        video = args[0] if self.references is None else args[0][:, : self.video_tokens]
+        self._end()
+        return (video,)
+
+    def _end(self) -> None:
+        self.face = None
+        self.references = None
+
+
+def attach(fusion: FaceFusion, transformer: Transformer, text_rows: int = TEXT_ROWS) -> Callable[[], None]:
+    """Lets `transformer` read face and references from `attention_kwargs`; without them it stays the base, bit for bit.
+
+    Args:
+        fusion: the adapter.
+        transformer: unmodified.
+        text_rows: rows of text the base was trained with; others are refused, since diffusers would take them wrongly in
+            silence (it masks none, and splits off image rows by this number).
+
+    Returns:
+        A function that takes everything off again.
+
+    Raises:
+        ValueError: the transformer has another depth or width, or already carries a fusion.
+    """
+    _check_fit(fusion, transformer)
+    before = dict(transformer.attn_processors)
+    joined = dict(before)
+    for block, attention in enumerate(fusion.attentions):
+        name = f"blocks.{block}.attn2.processor"
+        joined[name] = FaceCrossAttention(before[name], fusion.gate(block), attention)
+    for name in before:
+        if name.startswith("vace_blocks.") and name.endswith(".attn2.processor"):
+            joined[name] = TextCrossAttention(before[name])
+    transformer.set_attn_processor(joined)
+    forward = _Forward(fusion, text_rows)
+    hooks = [
+        transformer.register_forward_pre_hook(forward.take, with_kwargs=True),
+        transformer.rope.register_forward_hook(forward.extend_positions),
+        transformer.patch_embedding.register_forward_hook(forward.embed),
+        transformer.condition_embedder.register_forward_hook(forward.wrap_text),
+        transformer.proj_out.register_forward_pre_hook(forward.cut),
+    ]
+
+    def detach() -> None:
+        for hook in hooks:
+            hook.remove()
+        # set_attn_processor empties the dict it is given.
+        transformer.set_attn_processor(dict(before))
+
+    return detach
+
+
+def _check_fit(fusion: FaceFusion, transformer: Transformer) -> None:
+    wan = transformer.config
+    needed = (wan.num_layers, wan.num_attention_heads * wan.attention_head_dim)
+    given = (fusion.config.blocks, fusion.config.block_width)
+    if given != needed:
+        raise ValueError(f"the adapter is for {given[0]} blocks of width {given[1]}, the base has {needed[0]} of {needed[1]}")
+    if any(isinstance(processor, FaceCrossAttention) for processor in transformer.attn_processors.values()):
+        raise ValueError("the transformer already carries a face fusion: detach it first")

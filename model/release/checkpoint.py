@@ -1,0 +1,211 @@
+"""A checkpoint on disk: a folder of parts and `lafid.json`, which says what they are and what they belong to.
+
+    adapter/   the FaceFusion: config.json and safetensors
+    lora/      peft's LoRA on the base's attention, with its alpha      (where LoRA trains)
+    weights/   the base's own tensors that were trained, by their keys  (where the base trains)
+    lafid.json
+
+A base of two transformers has each of these twice, the second time as adapter_2/, lora_2/, weights_2/.
+
+Belongs here: writing, verifying and loading it. Not here: the state a killed run resumes from (`state`).
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import torch
+from diffusers.loaders import PeftAdapterMixin
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY, LORA_WEIGHT_NAME_SAFE
+from peft.utils import get_peft_model_state_dict
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import load_file, save_file
+
+from model.bases.base import Base, BaseInfo, own_memory
+from model.encoding.head_mask import MaskInfo
+from model.face_branch.attach import Transformer, attach
+from model.face_branch.fusion import FaceFusion
+from model.face_branch.trainable import ADAPTER, LORA, LORA_NAME, SUFFIXES, WEIGHTS, FusedModel
+from model.files import sha256_folder, whole_folder
+from model.presets import Preset
+
+MANIFEST_FILE = "lafid.json"
+_WEIGHTS_FILE = "weights.safetensors"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, torn, or belongs to something else; the message names the part."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EmbeddingSource(_Frozen):
+    """The face engine whose identity embeddings the adapter was trained on; another's mean nothing to it."""
+
+    name: str
+    version: str
+    width: int
+
+
+class Manifest(_Frozen):
+    """`lafid.json`."""
+
+    format_version: Literal[2] = 2
+    preset: Preset
+    base: BaseInfo
+    face_engine: EmbeddingSource
+    encoders_fingerprint: str
+    head_mask: MaskInfo = MaskInfo()
+    """What cut the heads out that it was trained on; generation uses the same."""
+    parts: dict[str, str]
+    """Part to the hash of its files."""
+    dataset_version: str
+    seed: int
+    step: int
+    loss_before: float
+    loss_after: float
+    """Mean flow loss over the run's fixed triples."""
+    validation_loss: float | None = None
+    """The same over fixed triples of the clips that judge; None: the run judges no checkpoint on its way."""
+    validated_on: Literal["validation", "train"] | None = None
+    """The split of those clips; train where the validation split is empty."""
+
+
+def write_checkpoint(folder: Path, model: FusedModel, manifest: Manifest) -> Manifest:
+    """Writes `model`'s trained parts, whole or not at all.
+
+    Returns:
+        `manifest` with the parts that were written.
+    """
+    trained = model.trainable()
+    kinds = {name.split("/", 1)[0] for name in trained}
+    with whole_folder(folder) as temporary:
+        for suffix, (transformer, fusion) in zip(SUFFIXES, model.attached, strict=False):
+            fusion.save_pretrained(temporary / f"{ADAPTER}{suffix}")
+            if f"{LORA}{suffix}" in kinds:
+                _save_lora(transformer, temporary / f"{LORA}{suffix}")
+            if f"{WEIGHTS}{suffix}" in kinds:
+                _save_weights(trained, temporary / f"{WEIGHTS}{suffix}")
+        parts = {part.name: sha256_folder(part) for part in sorted(temporary.iterdir())}
+        written = manifest.model_copy(update={"parts": parts})
+        (temporary / MANIFEST_FILE).write_text(written.model_dump_json(indent=2) + "\n")
+    return written
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What the checkpoint in `folder` says of itself; its parts are not read.
+
+    Raises:
+        CheckpointError: there is none, or another version of LaFID wrote it.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        return Manifest(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} holds no checkpoint: {MANIFEST_FILE} is missing") from None
+    except (json.JSONDecodeError, ValidationError) as error:
+        raise CheckpointError(f"{path} is no manifest of format 2: {error}") from error
+
+
+def verify_checkpoint(folder: Path) -> Manifest:
+    """What the checkpoint in `folder` says of itself, every part compared with its hash.
+
+    Raises:
+        CheckpointError: there is none, or a part is missing or torn.
+    """
+    manifest = read_manifest(folder)
+    for part, recorded in manifest.parts.items():
+        _check_part(folder / part, recorded)
+    return manifest
+
+
+def load_checkpoint(folder: Path, base: Base) -> FusedModel:
+    """Puts a checkpoint onto a freshly loaded `base`, in evaluation mode and without gradients.
+
+    Raises:
+        CheckpointError: a part is missing, torn or does not fit, or `base` is another than it was trained on.
+    """
+    manifest = verify_checkpoint(folder)
+    if manifest.base != base.info:
+        raise CheckpointError(f"{folder} was trained on base {manifest.base}, not on {base.info}: give it its own base")
+    fusions = [
+        _load_onto(folder, suffix, transformer, manifest)
+        for suffix, transformer in zip(SUFFIXES, base.transformers, strict=False)
+    ]
+    return FusedModel(base, *fusions)
+
+
+def _load_onto(folder: Path, suffix: str, transformer: Transformer, manifest: Manifest) -> FaceFusion:
+    """One transformer's parts: its fusion, attached, and what was trained of the transformer itself."""
+    adapter, lora, weights = (f"{part}{suffix}" for part in (ADAPTER, LORA, WEIGHTS))
+    if adapter not in manifest.parts:
+        raise CheckpointError(f"part {adapter} of {folder} is missing: the base has two transformers, it is for one")
+    with _naming_part(folder / adapter):
+        fusion = FaceFusion.from_pretrained(folder / adapter)
+        own_memory(fusion)
+        fusion.to(transformer.device)
+        attach(fusion, transformer)
+    if lora in manifest.parts:
+        with _naming_part(folder / lora):
+            transformer.load_lora_adapter(folder / lora, prefix=None, use_safetensors=True, adapter_name=LORA_NAME)
+    if weights in manifest.parts:
+        with _naming_part(folder / weights):
+            _load_weights(transformer, load_file(folder / weights / _WEIGHTS_FILE))
+    own_memory(transformer)
+    transformer.eval().requires_grad_(False)
+    return fusion.eval().requires_grad_(False)
+
+
+def _save_weights(trained: dict[str, torch.nn.Parameter], part: Path) -> None:
+    part.mkdir()
+    tensors = {
+        name.removeprefix(f"{part.name}/"): value.detach().cpu().contiguous()
+        for name, value in trained.items()
+        if name.startswith(f"{part.name}/")
+    }
+    save_file(tensors, part / _WEIGHTS_FILE)
+
+
+def _save_lora(transformer: PeftAdapterMixin, part: Path) -> None:
+    """What `load_lora_adapter` reads.
+
+    diffusers' own `save_lora_adapter` writes two entries of metadata, which safetensors orders at random: equal LoRAs would
+    be unequal files.
+    """
+    part.mkdir()
+    config = transformer.peft_config[LORA_NAME].to_dict()
+    plain = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
+    tensors = get_peft_model_state_dict(transformer, adapter_name=LORA_NAME)
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+        part / LORA_WEIGHT_NAME_SAFE,
+        metadata={LORA_ADAPTER_METADATA_KEY: json.dumps(plain, sort_keys=True)},
+    )
+
+
+def _load_weights(transformer: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    unknown = transformer.load_state_dict(tensors, strict=False).unexpected_keys
+    if unknown:
+        raise ValueError(f"the base has no tensor {unknown[0]}")
+
+
+def _check_part(part: Path, recorded: str) -> None:
+    if not part.is_dir():
+        raise CheckpointError(f"part {part.name} of {part.parent} is missing: copy the whole folder again")
+    found = sha256_folder(part)
+    if found != recorded:
+        raise CheckpointError(
+            f"part {part.name} of {part.parent} is torn or changed: recorded sha256 {recorded[:12]}, found {found[:12]}"
+        )
+
+
+@contextmanager
+def _naming_part(part: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        raise CheckpointError(f"part {part.name} of {part.parent} does not fit this base: {error}") from error

@@ -1,0 +1,207 @@
+"""Checkpoints in MLflow: logged (with a base that has no address), registered, given an alias, pulled back.
+
+Belongs here: the only use of mlflow in the model half. Not here: which tracking server is meant (the caller sets the URI and
+the experiment, or the environment does), when a model is promoted, or anything about drawing (`pipeline`).
+
+A logged model is a models-from-code pyfunc: source, json and safetensors, nothing pickled. `pull` reads its artifacts with
+the code of this process; `mlflow.pyfunc.load_model`, where LaFID is not installed, runs the copy of the package `model` that
+travels with it.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from model.face_engine.interface import FaceEngine
+from model.release.checkpoint import Manifest, read_manifest
+from model.release.pipeline import LafidPipeline, load
+
+if TYPE_CHECKING:
+    import torch
+
+_CHECKPOINT, _BASE = "checkpoint", "base"
+_BASE_DIR = "base_dir"
+"""What `mlflow.pyfunc.load_model(uri, model_config={"base_dir": ...})` names, where the base does not travel along."""
+_PACKAGE = Path(__file__).parents[1]
+# What the package `model` needs to draw a video. Pinned to what is installed when a checkpoint is logged.
+_REQUIREMENTS = (
+    "accelerate",
+    "av",
+    "diffusers",
+    "dlib-bin",
+    "face-recognition-models",
+    "ftfy",
+    "mlflow",
+    "numpy",
+    "peft",
+    "pillow",
+    "pydantic",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "torchvision",
+    "transformers",
+)
+
+
+class PackageError(ValueError):
+    """A model in MLflow is not one of LaFID's."""
+
+
+@dataclass(frozen=True)
+class LoggedCheckpoint:
+    """One checkpoint as MLflow knows it."""
+
+    model_uri: str
+    """models:/m-..., what `register` and `pull` take."""
+    model_id: str
+    run_id: str
+
+
+def log_checkpoint(
+    checkpoint_dir: Path,
+    base_dir: Path,
+    *,
+    name: str,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+    params: Mapping[str, str] | None = None,
+    run_id: str | None = None,
+) -> LoggedCheckpoint:
+    """Logs a checkpoint as one LoggedModel.
+
+    Args:
+        checkpoint_dir: as `train.train` gives it.
+        base_dir: its base; it travels along where it has no public address.
+        name: of the LoggedModel (and of the run).
+        tags: the caller's (git commit, Dagster run, ...); what the checkpoint knows of itself is added.
+        metrics: belong to this model, at the checkpoint's step.
+        params: beside those of training, which are logged anyway.
+        run_id: the run that it comes from; a run of its own unless given, inside the active one if there is one.
+    """
+    mlflow = _mlflow()
+    manifest = read_manifest(checkpoint_dir)
+    artifacts = {_CHECKPOINT: str(checkpoint_dir)} | ({} if manifest.base.repository else {_BASE: str(base_dir)})
+    all_tags = {**_tags(manifest), **tags}
+    all_params = {**_params(manifest), **(params or {})}
+    if run_id is None:
+        nested = mlflow.active_run() is not None
+        with mlflow.start_run(run_name=name, nested=nested, tags=all_tags) as run:
+            mlflow.log_params(all_params)
+            mlflow.log_dict(manifest.model_dump(), "lafid.json")
+            run_id = run.info.run_id
+    # `pyfunc.log_model` is this call for the active run: making the training's own run active would end it, too.
+    info = mlflow.models.Model.log(
+        None,
+        mlflow.pyfunc,
+        run_id=run_id,
+        name=name,
+        python_model=str(_PACKAGE / "release" / "pyfunc_model.py"),
+        code_paths=[str(_PACKAGE)],
+        artifacts=artifacts,
+        model_config={_BASE_DIR: ""},
+        pip_requirements=_pinned_requirements(),
+        params=all_params,
+        tags=all_tags,
+        step=manifest.step,
+    )
+    mlflow.log_metrics(dict(metrics), step=manifest.step, run_id=run_id, model_id=info.model_id)
+    return LoggedCheckpoint(model_uri=info.model_uri, model_id=info.model_id, run_id=run_id)
+
+
+def describe_logged(model_id: str, *, tags: Mapping[str, str], metrics: Mapping[str, float], step: int) -> str:
+    """Adds to a logged model what was found out after it was logged; tags that it has stay as they are.
+
+    Returns:
+        models:/m-..., what `register` and `pull` take.
+    """
+    mlflow = _mlflow()
+    model = mlflow.get_logged_model(model_id)
+    mlflow.MlflowClient().set_logged_model_tags(model_id, {name: tag for name, tag in tags.items() if name not in model.tags})
+    mlflow.log_metrics(dict(metrics), step=step, run_id=model.source_run_id, model_id=model_id)
+    return str(model.model_uri)
+
+
+def register(model_uri: str, name: str, tags: Mapping[str, str]) -> str:
+    """Makes a logged model the next version of the registered model `name` (no file is copied).
+
+    Returns:
+        The version.
+    """
+    return str(_mlflow().register_model(model_uri, name, tags=dict(tags)).version)
+
+
+def set_alias(name: str, alias: str, version: str) -> None:
+    """Points `alias` (champion, previous, ...) at a version."""
+    _mlflow().MlflowClient().set_registered_model_alias(name, alias, version)
+
+
+def pull(
+    model_uri: str,
+    device: str | None = None,
+    face_engine: FaceEngine | None = None,
+    *,
+    base_dir: Path | None = None,
+    dtype: "torch.dtype | None" = None,
+    low_memory: bool = False,
+    semantic_dir: Path | None = None,
+) -> LafidPipeline:
+    """A model from the registry, ready to draw.
+
+    Args:
+        model_uri: models:/lafid@champion, models:/lafid/3, models:/m-...
+        base_dir: where its base lies, unless that travels with the model.
+        device, face_engine, dtype, low_memory, semantic_dir: as for `pipeline.load`.
+
+    Raises:
+        PackageError: the model was not logged by `log_checkpoint`, or its base is not given.
+    """
+    mlflow = _mlflow()
+    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
+    flavors = mlflow.models.Model.load(str(folder)).flavors
+    artifacts = flavors.get("python_function", {}).get("artifacts", {})
+    if _CHECKPOINT not in artifacts:
+        raise PackageError(f"{model_uri} is no LaFID model: it holds {', '.join(sorted(artifacts)) or 'no artifacts'}")
+    checkpoint_dir = folder / artifacts[_CHECKPOINT]["path"]
+    if _BASE in artifacts:
+        base_dir = folder / artifacts[_BASE]["path"]
+    if base_dir is None:
+        raise PackageError(f"{model_uri} needs its base {read_manifest(checkpoint_dir).base}: fetch it and name its folder")
+    return load(checkpoint_dir, base_dir, device, face_engine, dtype=dtype, low_memory=low_memory, semantic_dir=semantic_dir)
+
+
+def _mlflow() -> ModuleType:
+    """mlflow, imported without telemetry or progress bars unless the user has decided otherwise: it reads both on import."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    return mlflow
+
+
+def _tags(manifest: Manifest) -> dict[str, str]:
+    return {
+        "preset": manifest.preset.name,
+        "base": manifest.base.name,
+        "base_sha256": manifest.base.sha256,
+        **({"base_repository": f"{manifest.base.repository}@{manifest.base.revision}"} if manifest.base.repository else {}),
+        "dataset_version": manifest.dataset_version,
+        "face_engine": manifest.face_engine.name,
+        "head_mask": str(manifest.head_mask),
+        "seed": str(manifest.seed),
+    }
+
+
+def _params(manifest: Manifest) -> dict[str, str]:
+    settings = {**manifest.preset.train.model_dump(), **manifest.preset.fusion.model_dump()}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+
+
+def _pinned_requirements() -> list[str]:
+    """name==version; a local version (torch's +cu130) names no file of a registry and is cut."""
+    return [f"{name}=={version(name).split('+')[0]}" for name in _REQUIREMENTS]

@@ -1,0 +1,314 @@
+"""A trained model as one object: a prompt and a picture of a person in, frames out, drawn by diffusers' own pipelines.
+
+Belongs here: one generation, and loading a checkpoint onto its base. Not here: training, files of video (`video_io`), the
+registry (`package`), what each pass of guidance sees (`guidance`).
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.bases.base import load_base, pick_device
+from model.bases.sizes import check_size, size_for_image
+from model.bases.specs import FIRST_FRAME_LAYOUTS
+from model.bases.stock_pipelines import frames_to_ask, reporting, stock_pipeline, without_rounding_warning
+from model.encoding.encoders import ClipEncoders
+from model.encoding.face_processor import FaceChoice, FaceError, ReferenceFace, process_face
+from model.encoding.head_mask import mask_of
+from model.encoding.views import encode_views
+from model.face_branch.experts import FaceFeatures
+from model.face_branch.guidance import FaceGuidance
+from model.face_branch.references import References
+from model.face_branch.trainable import FusedModel
+from model.face_engine.interface import FaceEngine
+from model.model_store.location import models_folder
+from model.model_store.store import ModelStore
+from model.model_store.vision import vision_folder
+from model.release.checkpoint import CheckpointError, Manifest, load_checkpoint, read_manifest
+
+_STEPS = 20
+_GUIDANCE = 3.0
+_log = logging.getLogger(__name__)
+
+
+class InputError(ValueError):
+    """The model cannot draw from what was given; the message names the remedy."""
+
+
+class LafidPipeline:
+    """Video with a face: from a first frame, or from photos alone. One generation at a time.
+
+    Args:
+        model: with its base.
+        manifest: of the checkpoint.
+        engine: the face engine that the checkpoint was trained with.
+        semantic_dir: the vision encoder's folder, where the preset names one.
+        device: where the transformers compute.
+        low_memory: everything waits on the CPU until it is its turn on `device`; the VAE works tile by tile.
+
+    Raises:
+        MaskUnusable: the model store lacks the network that cut the heads out when the checkpoint was trained.
+    """
+
+    def __init__(
+        self,
+        model: FusedModel,
+        manifest: Manifest,
+        engine: FaceEngine,
+        *,
+        semantic_dir: Path | None = None,
+        device: torch.device | str = "cpu",
+        low_memory: bool = False,
+    ) -> None:
+        self.model = model
+        self.manifest = manifest
+        self.engine = engine
+        self.head_mask = mask_of(manifest.head_mask)
+        self.encoders = ClipEncoders(model.base, manifest.preset.encoders, semantic_dir)
+        self._device = torch.device(device)
+        self._low_memory = low_memory
+        if low_memory and isinstance(model.base.codec, AutoencoderKLWan):
+            model.base.codec.enable_tiling()
+
+    @property
+    def fps(self) -> float:
+        """The rate that the model was trained at."""
+        return self.manifest.preset.clip.fps
+
+    def generate(
+        self,
+        image: Image.Image | None,
+        prompt: str,
+        *,
+        photos: Sequence[Image.Image] = (),
+        negative_prompt: str | None = None,
+        num_frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        steps: int = _STEPS,
+        guidance: float = _GUIDANCE,
+        face_guidance: float = 1.0,
+        seed: int = 0,
+        choose: FaceChoice | None = "only",
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Draws a video of a person. The same arguments give the same frames.
+
+        Args:
+            image: the first frame; None draws it too.
+            prompt: what happens.
+            photos: of the person. The first one's crop conditions the video (a VACE base is given it as its reference picture
+                too), and all of them are its reference views, where the model was trained with some; identity is the mean of
+                theirs. Without photos the face is that of `image`.
+            negative_prompt: what shall not be seen; it counts where `guidance` is above 1.
+            num_frames: as trained, unless given.
+            height, width: pixels; unless given, the trained area in the aspect of `image`, or the trained size without one. The
+                first frame is scaled to it.
+            steps: denoising steps.
+            guidance: how strongly the text counts; 1 switches it off and halves the time.
+            face_guidance: how strongly the face and its views count; 1 is as trained, anything else costs a third pass a step.
+            seed: of the noise.
+            choose: which face, in every picture; None draws without the face branch.
+            on_step: hears how many steps are done, and of how many.
+
+        Returns:
+            (T, height, width, 3) uint8 RGB.
+
+        Raises:
+            SizeError: a size the base cannot draw.
+            FaceError: a picture does not hold the face that was asked for.
+            InputError: neither a first frame nor a photo, or a base that cannot draw from what was given.
+        """
+        self._check_inputs(image, photos, choose)
+        picture = None if image is None else image.convert("RGB")
+        height, width, frames = self._size(picture, height, width, num_frames)
+        for text in (prompt, negative_prompt or ""):
+            if cut := self.encoders.unread(text):
+                _log.warning("the prompt is longer than the text encoder takes; it does not see its end: %r", cut)
+        pictured = [*photos] or [one for one in (picture,) if one is not None]
+        faces = [] if choose is None else [self.face(photo, choose) for photo in pictured]
+        pipeline = stock_pipeline(
+            self.model.base,
+            self._denoisers(faces, face_guidance),
+            first_frame=picture is not None,
+            offload_to=self._device if self._low_memory else None,
+        )
+        given: dict[str, object] = {}
+        if picture is not None:
+            given["image"] = picture.resize((width, height), Image.Resampling.BICUBIC)
+        if faces and self.model.base.info.layout == "vace":
+            given["reference_images"] = [Image.fromarray(faces[0].crop)]
+        with without_rounding_warning():
+            video = pipeline(
+                **given,
+                prompt=prompt,
+                negative_prompt=negative_prompt,
+                height=height,
+                width=width,
+                num_frames=frames_to_ask(self.model.base, frames),
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                generator=torch.Generator().manual_seed(seed),
+                output_type="np",
+                callback_on_step_end=reporting(on_step, steps),
+            ).frames[0]
+        return (video * 255).round().astype(np.uint8)
+
+    def face(self, photo: Image.Image, choose: FaceChoice = "only") -> ReferenceFace:
+        """The face of a photo, as generation sees it.
+
+        Raises:
+            FaceError: the photo does not hold the face that was asked for, or its pose cannot be told and the model needs it.
+        """
+        face = process_face(np.asarray(photo.convert("RGB")), self.engine, self.head_mask, choose)
+        if self.manifest.preset.fusion.aligner is not None and face.angles is None:
+            raise FaceError(
+                f"{self.engine.info.name} cannot tell the face's pose, which this model needs: give a more frontal photo"
+            )
+        return face
+
+    @torch.no_grad()
+    def features(self, faces: Sequence[ReferenceFace]) -> FaceFeatures:
+        """What the experts read of one person's faces, at least one, batch size 1."""
+        embedding = np.mean([face.embedding for face in faces], axis=0)
+        return self.encoders.face(faces[0].crop, embedding, _angles(faces[:1])[0] if faces[0].angles else None)
+
+    @torch.no_grad()
+    def _denoisers(self, faces: Sequence[ReferenceFace], face_guidance: float) -> list[torch.nn.Module]:
+        """What takes the place of each of the base's transformers."""
+        if not faces:
+            return list(self.model.base.transformers)
+        features = self.features(faces).to(self._device)
+        dtype = self.model.fusion.dtype
+        references = None
+        if self.manifest.preset.fusion.references is not None:
+            views = encode_views(
+                self.encoders, [face.crop for face in faces], _angles(faces), self.manifest.preset.clip.view_side
+            )
+            references = References(views.latents[None]).to(self._device)
+        return [
+            FaceGuidance(transformer, fusion(_cast(features, dtype)), fusion.null(), face_guidance, references, face_guidance)
+            for transformer, fusion in self.model.attached
+        ]
+
+    def _check_inputs(self, image: Image.Image | None, photos: Sequence[Image.Image], choose: FaceChoice | None) -> None:
+        layout, name = self.model.base.info.layout, self.model.base.info.name
+        if image is None and not photos and choose is not None:
+            raise InputError("there is nobody to draw: give a first frame or a photo")
+        if image is not None and layout not in FIRST_FRAME_LAYOUTS:
+            raise InputError(f"base {name} cannot be given a first frame: give the picture as a photo")
+        if image is None and layout == "i2v":
+            raise InputError(f"base {name} begins with a picture: give a first frame")
+
+    def _size(
+        self, picture: Image.Image | None, height: int | None, width: int | None, num_frames: int | None
+    ) -> tuple[int, int, int]:
+        base, clip = self.model.base, self.manifest.preset.clip
+        frames = num_frames or clip.frames
+        if height is None or width is None:
+            area, multiple = clip.height * clip.width, base.size_multiple_px
+            shape = (clip.height, clip.width) if picture is None else (picture.height, picture.width)
+            height, width = size_for_image(*shape, area, multiple)
+        check_size(
+            height,
+            width,
+            frames,
+            multiple_px=base.size_multiple_px,
+            temporal_factor=base.codec.config.scale_factor_temporal,
+            positions=base.transformer.config.rope_max_seq_len,
+        )
+        return height, width, frames
+
+
+def load(
+    checkpoint_dir: Path,
+    base_dir: Path,
+    device: str | None = None,
+    face_engine: FaceEngine | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    low_memory: bool = False,
+    semantic_dir: Path | None = None,
+) -> LafidPipeline:
+    """A checkpoint on its base, ready to draw, on the GPU where there is one.
+
+    Args:
+        checkpoint_dir: as `train` or the registry gives it.
+        base_dir: the base it was trained on.
+        device: "cpu", "cuda", ...; chosen unless given.
+        face_engine: unless given, the one whose embeddings the checkpoint was trained on.
+        dtype: of the transformers and the text encoder, unless as stored; torch.bfloat16 halves their memory. What must stay in
+            float32 does.
+        low_memory: for small cards; slower.
+        semantic_dir: the vision encoder's folder, where the checkpoint's preset has `encoders.semantic` "folder"; unless given,
+            the one that the model store holds.
+
+    Raises:
+        CheckpointError: a part or the base does not fit, or an encoder gives other features than trained on.
+        EncoderError: the vision encoder cannot be loaded.
+        MaskUnusable: the model store lacks the network that cut the heads out when it was trained.
+    """
+    manifest = read_manifest(checkpoint_dir)
+    engine = face_engine or engine_named(manifest.face_engine.name)
+    trained_on = manifest.face_engine
+    if (engine.info.name, engine.info.embedding_dim) != (trained_on.name, trained_on.width):
+        raise CheckpointError(
+            f"{checkpoint_dir} was trained on {trained_on.name}'s identity embeddings ({trained_on.width} wide), "
+            f"{engine.info.name} gives others ({engine.info.embedding_dim} wide): use {trained_on.name}"
+        )
+    mask_of(manifest.head_mask)  # what cannot be cut out as in training is refused before gigabytes are read
+    if semantic_dir is None and manifest.preset.encoders.semantic == "folder":
+        semantic_dir = vision_folder(ModelStore(models_folder()))
+    target = pick_device(device)
+    model = load_checkpoint(checkpoint_dir, load_base(base_dir, "cpu" if low_memory else target, dtype))
+    for transformer, fusion in model.attached:
+        # The adapter is read inside the blocks: where they compute, and as finely. It has no modules that must stay in float32,
+        # of which diffusers' own `to` would warn.
+        torch.nn.Module.to(fusion, target, transformer.dtype)
+    pipeline = LafidPipeline(model, manifest, engine, semantic_dir=semantic_dir, device=target, low_memory=low_memory)
+    if pipeline.encoders.fingerprint != manifest.encoders_fingerprint:
+        raise CheckpointError(
+            f"{checkpoint_dir} was trained on features of encoders {manifest.encoders_fingerprint[:12]}, these are "
+            f"{pipeline.encoders.fingerprint[:12]}: give the vision encoder and the version of LaFID that it was trained with"
+        )
+    return pipeline
+
+
+def engine_named(name: str) -> FaceEngine:
+    """The face engine that a checkpoint's manifest or a cached clip names.
+
+    Raises:
+        CheckpointError: it is none of ours.
+    """
+    family, _, embedder = name.partition("/")
+    if family == "insightface":
+        # Needs onnxruntime and OpenCV, which the base install lacks: only where such embeddings were trained on.
+        from model.face_engine.insightface_engine import InsightfaceEngine
+        from model.face_engine.selection import choose_parts
+
+        return InsightfaceEngine(choose_parts(ModelStore(models_folder()), embedder=embedder, mouth="none"))
+    if name != "dlib":
+        raise CheckpointError(f"no face engine here is named {name!r}: pass the one that the checkpoint was trained with")
+    # Loads dlib's 120 MB of weights: only where faces are really looked for.
+    from model.face_engine.dlib_engine import DlibEngine
+
+    return DlibEngine()
+
+
+def _angles(faces: Sequence[ReferenceFace]) -> NDArray[np.float32]:
+    """(V, 3); not a number where a pose is not known, which nothing reads: a model with an aligner has refused such faces."""
+    unknown = (math.nan,) * 3
+    return np.array([face.angles or unknown for face in faces], np.float32)
+
+
+def _cast(features: FaceFeatures, dtype: torch.dtype) -> FaceFeatures:
+    """Features in the adapter's precision; angles stay as fine as they are."""
+    identity, semantic, detail = (feature.to(dtype) for feature in features[:3])
+    return features._replace(identity=identity, semantic=semantic, detail=detail)

@@ -1,0 +1,274 @@
+"""What each step of a run draws from its clips, as pure functions of (seed, step).
+
+Belongs here: everything random that an update depends on. Not here: which clips a step sees (`order`), generators and noising
+(`flow`), what is learned from the draws (`objective`).
+
+A clip's draws are keyed by its position on the endless row of batches, `step * batch_size + row`: how many clips a forward takes
+and how many processes share a batch changes none of them. All are drawn on the CPU, so that a run does not depend on the device's
+generator, and by generators of their own, so that they may be drawn in another thread.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from model.bases.conditions import with_picture
+from model.clips.clip_set import Batch, ClipSet, DataError, Text
+from model.face_branch.references import References, region_mask, tokens_of_view
+from model.presets import AlignerConfig, Preset, ReferenceConfig
+from model.training.flow import generator, shift_sigma
+from model.training.order import Order
+from model.training.parallel import Ranks
+
+
+class FacePairs(NamedTuple):
+    """Two views of each of some persons, no person twice; everything the pose-shared aligner is trained on."""
+
+    semantic: torch.Tensor  # (2, P, S, D_s)
+    angles_deg: torch.Tensor  # (2, P, 3)
+
+
+class ForwardDraws(NamedTuple):
+    """What one forward learns from."""
+
+    rows: range  # of the step's batch, b of them
+    batch: Batch
+    noise: torch.Tensor  # (b, C, T', h, w)  of all that is drawn, VACE's picture among it
+    sigma: torch.Tensor  # (b,)
+    keep_face: torch.Tensor  # (b,)  False: the null tokens take the face's place
+    references: References | None
+    cell_weight: torch.Tensor | None  # (b, T', h, w)  of each latent cell's error; None: all alike
+
+
+@dataclass(frozen=True)
+class StepDraws:
+    """What one process computes of one step."""
+
+    step: int
+    clip_ids: tuple[str, ...]  # of the whole batch, B
+    quantile: torch.Tensor  # (B,)  where each clip's sigma lies in the distribution that sigmas are drawn from
+    first_frame: bool
+    """The first latent frame is given, as in `flow`."""
+    forwards: tuple[ForwardDraws, ...]
+    pairs: FacePairs | None
+
+
+def draw_steps(clips: ClipSet, order: Order, preset: Preset, first: int, ranks: Ranks) -> Iterator[StepDraws]:
+    """This process's share of every step from number `first` on, in memory from which a GPU can fetch it by itself."""
+    rows, on_gpu = ranks.share(preset.train.batch_size), ranks.device.type == "cuda"
+    if on_gpu:
+        # A thread begins on the first GPU, where every process would take memory of its own merely to pin some of the host's.
+        torch.cuda.set_device(ranks.device)
+    for step in range(first, preset.train.steps):
+        draws = draw_step(clips, order, preset, step, rows)
+        yield pinned(draws) if on_gpu else draws
+
+
+def draw_step(clips: ClipSet, order: Order, preset: Preset, step: int, rows: range) -> StepDraws:
+    """These rows of step number `step`, in forwards of `forward_clips`.
+
+    Raises:
+        DataError: a clip cannot be read, or holds nothing of what the preset asks for; the message names it.
+    """
+    config, indices = preset.train, order.batch(step)
+    quantile = torch.cat([_dice(preset, "sigma", step, row) for row in range(config.batch_size)])
+    first_frame = torch.rand((), generator=generator(config.seed, "first-frame-dropout", step))
+    size = config.forward_clips or len(rows)
+    parts = [range(start, min(start + size, rows.stop)) for start in rows[::size]]
+    return StepDraws(
+        step=step,
+        clip_ids=tuple(clips.clip_ids[index] for index in indices),
+        quantile=quantile,
+        first_frame=bool(first_frame >= config.first_frame_dropout),
+        forwards=tuple(_draw_forward(clips, indices, quantile, preset, step, part) for part in parts),
+        pairs=None if preset.fusion.aligner is None else choose_pairs(clips, preset.fusion.aligner, config.seed, step),
+    )
+
+
+def moved(draws: Any, device: torch.device) -> Any:
+    """The same draws, or part of them, on `device`; from pinned memory without waiting."""
+    return _each_tensor(draws, lambda tensor: tensor.to(device, non_blocking=device.type == "cuda"))
+
+
+def pinned(draws: StepDraws) -> StepDraws:
+    """The same draws in page-locked memory."""
+    parts = (_each_tensor(part, torch.Tensor.pin_memory) for part in (draws.forwards, draws.pairs))
+    return StepDraws(draws.step, draws.clip_ids, draws.quantile, draws.first_frame, *parts)
+
+
+def sample_latents(batch: Batch, seed: int, positions: Sequence[int]) -> torch.Tensor:
+    """(B, C, T', h, w): a draw from the distribution that the VAE gives for each clip, its mean where it has no spread."""
+    if batch.spread is None:
+        return batch.latents
+    return batch.latents + batch.spread * _noise(batch.latents.shape[1:], seed, "vae", positions)
+
+
+def choose_text(clip_dice: float, speech_dice: float, text_dropout: float, speech_dropout: float) -> Text:
+    """What a clip is told: nothing, its caption without the sentence on speech, or its caption; dice in [0, 1), independent."""
+    if clip_dice < text_dropout:
+        return "empty"
+    return "plain" if speech_dice < speech_dropout else "caption"
+
+
+def choose_shown(clips: ClipSet, index: int, config: ReferenceConfig, seed: int, position: int) -> int:
+    """Whose views are a clip's references: its own, or for a share of draws those of another clip of its person.
+
+    A clip whose person is in no other clip keeps its own, so that `cross_share` bounds the share from above.
+    """
+    others = [other for other in clips.of_person(clips.persons[index]) if other != index]
+    dice = generator(seed, "cross-pairs", position)
+    if torch.rand((), generator=dice) >= config.cross_share or not others:
+        return index
+    return others[int(torch.randint(len(others), (), generator=dice))]
+
+
+def choose_views(clips: ClipSet, index: int, views: int, seed: int, position: int) -> list[int]:
+    """Which of a clip's views are references; a clip with fewer than `views` shows some of them again."""
+    order = torch.randperm(clips.view_count(index), generator=generator(seed, "views", position)).tolist()
+    return [order[slot % len(order)] for slot in range(views)]
+
+
+def first_views(clips: ClipSet, indices: Sequence[int], views: int) -> list[list[int]]:
+    """The same without dice: the first views of each clip, for judging a model."""
+    return [[slot % clips.view_count(index) for slot in range(views)] for index in indices]
+
+
+def hide_references(
+    latents: torch.Tensor, config: ReferenceConfig, dropout: float, patch: tuple[int, int, int], seed: int, position: int
+) -> References:
+    """Clips' references (B, R, C, h, w), partly hidden, and for some clips replaced by the null token."""
+    rows, views = latents.shape[:2]
+    tokens = tokens_of_view(latents, patch)
+    visible = region_mask(rows, views, tokens, config.masked_share, generator(seed, "region-mask", position))
+    keep = torch.rand(rows, generator=generator(seed, "reference-dropout", position)) >= dropout
+    return References(latents, visible, keep)
+
+
+def weigh_face(boxes: torch.Tensor, height: int, width: int, weight: float) -> torch.Tensor:
+    """(B, T', h, w): `weight` for the latent cells that the face's box touches, 1 for the others and where no face was seen.
+
+    Args:
+        boxes: (B, T', 4) x1 y1 x2 y2 in shares of the frame; NaN where none was seen.
+        height, width: latent cells.
+        weight: of a cell's error beside that of the background; `flow.flow_loss` takes the weighted mean, so that a loss
+            of the same size everywhere stays what it is.
+    """
+    x1, y1, x2, y2 = boxes[..., None].unbind(dim=2)  # (B, T', 1) each
+    column, row = torch.arange(width), torch.arange(height)
+    across = (x1 * width < column + 1) & (x2 * width > column)  # (B, T', w)
+    down = (y1 * height < row + 1) & (y2 * height > row)  # (B, T', h)
+    return torch.where(down[..., :, None] & across[..., None, :], weight, 1.0)
+
+
+def choose_pairs(clips: ClipSet, config: AlignerConfig, seed: int, step: int) -> FacePairs:
+    """Up to `config.pairs` persons, two different views of each, drawn anew every step.
+
+    A person is in it once: another clip of the same person would count as somebody else. Where there is but one, nobody is
+    to be told apart, and the contrastive loss is zero.
+
+    Raises:
+        DataError: of nobody there are two views.
+    """
+    dice = generator(seed, "pairs", step)
+    persons: dict[str, int] = {}
+    for index in torch.randperm(len(clips), generator=dice).tolist():
+        if clips.persons[index] not in persons and clips.view_count(index) > 1:
+            persons[clips.persons[index]] = index
+        if len(persons) == config.pairs:
+            break
+    if not persons:
+        raise DataError(
+            f"none of {len(clips)} clips holds two views of its face, which the pose-shared aligner learns from: "
+            "curate clips with more pose variation, or train a preset whose fusion.aligner is None"
+        )
+    pairs = []
+    for index in persons.values():
+        two = torch.randperm(clips.view_count(index), generator=dice)[:2].tolist()
+        pairs.append(clips.posed_views(index, two))
+    return FacePairs(*(torch.stack(part, dim=1) for part in zip(*pairs, strict=True)))
+
+
+def _draw_forward(
+    clips: ClipSet, indices: Sequence[int], quantile: torch.Tensor, preset: Preset, step: int, rows: range
+) -> ForwardDraws:
+    config, wanted = preset.train, preset.fusion.references
+    chosen, positions = indices[rows.start : rows.stop], [_position(preset, step, row) for row in rows]
+    dice = {
+        purpose: torch.cat([_dice(preset, purpose, step, row) for row in rows])
+        for purpose in ("text-dropout", "speech-dropout", "face-dropout")
+    }
+    texts = [
+        choose_text(float(text), float(speech), config.text_dropout, config.speech_dropout)
+        for text, speech in zip(dice["text-dropout"], dice["speech-dropout"], strict=True)
+    ]
+    shown, views = None, None
+    if wanted is not None:
+        places = list(zip(chosen, positions, strict=True))
+        shown = [choose_shown(clips, index, wanted, config.seed, position) for index, position in places]
+        views = [
+            choose_views(clips, index, wanted.views, config.seed, position)
+            for index, position in zip(shown, positions, strict=True)
+        ]
+    batch = clips.batch(chosen, texts, views, shown)
+    frames = config.most_frames(step)
+    if frames is not None:
+        # Legal because Wan's VAE is causal in time: its first latents are those of the clip that ends there.
+        batch = batch.cut(1 + (frames - 1) // preset.base.temporal_factor)
+    batch = batch._replace(latents=sample_latents(batch, config.seed, positions), spread=None)
+    clean = with_picture(batch.latents, batch.condition)
+    references, patch = None, (1, preset.base.patch, preset.base.patch)
+    if wanted is not None and batch.references is not None:
+        hidden = [
+            hide_references(views_of_one, wanted, config.reference_dropout, patch, config.seed, position)
+            for views_of_one, position in zip(batch.references.split(1), positions, strict=True)
+        ]
+        references = References(*(torch.cat(part) for part in zip(*hidden, strict=True)))
+    return ForwardDraws(
+        rows=rows,
+        batch=batch,
+        noise=_noise(clean.shape[1:], config.seed, "noise", positions),
+        sigma=shift_sigma(quantile[rows.start : rows.stop], config.flow_shift),
+        keep_face=dice["face-dropout"] >= config.face_dropout,
+        references=references,
+        cell_weight=_cell_weight(batch, config.face_loss_weight, clean.shape[2]),
+    )
+
+
+def _cell_weight(batch: Batch, weight: float, frames: int) -> torch.Tensor | None:
+    """(B, frames, h, w): what is drawn before the video counts as its background does."""
+    if weight == 1:
+        return None
+    if batch.face_boxes is None:
+        raise DataError(
+            f"clip {batch.clip_ids[0]} holds no boxes of its face, which train.face_loss_weight asks for: materialize "
+            "training_latents again, or set it to 1"
+        )
+    video = weigh_face(batch.face_boxes, batch.latents.shape[3], batch.latents.shape[4], weight)
+    return F.pad(video, (0, 0, 0, 0, frames - video.shape[1], 0), value=1.0)
+
+
+def _noise(shape: Sequence[int], seed: int, purpose: str, positions: Sequence[int]) -> torch.Tensor:
+    """(positions, *shape), normal."""
+    return torch.stack([torch.randn(*shape, generator=generator(seed, purpose, position)) for position in positions])
+
+
+def _position(preset: Preset, step: int, row: int) -> int:
+    return step * preset.train.batch_size + row
+
+
+def _dice(preset: Preset, purpose: str, step: int, row: int) -> torch.Tensor:
+    """(1,): uniform in [0, 1)."""
+    return torch.rand(1, generator=generator(preset.train.seed, purpose, _position(preset, step, row)))
+
+
+def _each_tensor(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The same tuples with every tensor in them changed."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if not isinstance(value, tuple):
+        return value
+    parts = [_each_tensor(part, change) for part in value]
+    return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)

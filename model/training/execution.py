@@ -1,0 +1,92 @@
+"""How a model computes in training: number formats, checkpointing, compilation, attention kernels, determinism.
+
+Belongs here: what changes speed and memory but not what is learned. Not here: what is computed.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from model.bases.base import Base, load_base
+from model.face_branch.trainable import FusedModel
+from model.presets import TrainConfig
+from model.training.parallel import Ranks
+
+_BFLOAT16 = "bfloat16"
+
+
+def load_for_training(folder: Any, config: TrainConfig, ranks: Ranks) -> Base:
+    """The base with its transformers on the device; encoders and VAE, which training never calls, stay in host memory.
+
+    Raises:
+        BaseError: there is no base, or its files are not those it was recorded with.
+    """
+    # Where everything trains, rounding the weights first would train something else than the base.
+    rounded = config.precision == _BFLOAT16 and config.trainable != "all"
+    base = load_base(folder, "cpu", torch.bfloat16 if rounded else None)
+    for transformer in base.transformers:
+        transformer.to(ranks.device)
+    return base
+
+
+def prepare(model: FusedModel, config: TrainConfig, ranks: Ranks) -> None:
+    """Makes `model` compute as `config` says. Trained tensors are float32 whatever the base is in."""
+    for parameter in model.trainable().values():
+        parameter.data = parameter.data.float()
+    for transformer in model.base.transformers:
+        if config.precision == _BFLOAT16:
+            _keep_float32(transformer.condition_embedder.time_embedder, ranks.device)
+        if config.attention != "native":
+            transformer.set_attention_backend(config.attention)
+        if config.gradient_checkpointing:
+            transformer.enable_gradient_checkpointing()
+        if config.compile_blocks:
+            transformer.compile_repeated_blocks(fullgraph=True)
+        if config.shard_base and ranks.world > 1:
+            ranks.shard(transformer)
+
+
+def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+    """Matrix products and attention in bfloat16 where the config says so; norms and losses stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == _BFLOAT16)
+
+
+@contextmanager
+def evaluating(model: FusedModel) -> Iterator[None]:
+    """`model` in evaluation mode; afterwards training goes on as if nothing had been drawn from torch's generators."""
+    gpus = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        model.set_training(False)
+        try:
+            yield
+        finally:
+            model.set_training(True)
+
+
+@contextmanager
+def reproducible(wanted: bool) -> Iterator[None]:
+    """Kernels that give the same bits for the same inputs, where `wanted`; as before when it closes."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        # cuBLAS reads it when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _keep_float32(module: nn.Module, device: torch.device) -> None:
+    """Autocast would round what diffusers keeps in float32 when it loads a base; 1000 timesteps would become 353."""
+    compute = module.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(device.type, enabled=False):
+            return compute(*args, **kwargs)
+
+    module.forward = forward

@@ -1,0 +1,92 @@
+"""What is measured of a model and of its videos. A measurement that cannot be made is None, never a number.
+
+Belongs here: flow loss on fixed triples, PSNR, identity similarity. Not here: which clips are judged, or any threshold.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.bases.conditions import with_picture
+from model.bases.specs import FIRST_FRAME_LAYOUTS
+from model.clips.clip_set import ClipSet
+from model.face_branch.references import References
+from model.face_branch.trainable import FusedModel
+from model.face_engine.interface import FaceEngine
+from model.training.draws import first_views
+from model.training.flow import add_noise, flow_loss, generator, shift_sigma
+
+_TRIPLES_A_FORWARD = 8
+
+
+@dataclass(frozen=True)
+class IdentitySimilarity:
+    """Cosine similarity to a reference, over the frames in which a face was found (the largest where there are several)."""
+
+    mean: float | None
+    frames_with_face: int
+    frames: int
+
+
+@torch.no_grad()
+def fixed_flow_loss(model: FusedModel, clips: ClipSet, triples: int, seed: int, shift: float) -> float:
+    """Mean flow loss over fixed (clip, noise, sigma) triples, with text, face, references and first frame given (the
+    last not to a base that takes none).
+
+    The triples are a function of the arguments alone, so two models are compared on the same ones. Clips take turns, and
+    sigma runs through evenly spaced quantiles of the training distribution in an order unrelated to theirs.
+    """
+    quantiles = (torch.randperm(triples, generator=generator(seed, "fixed-sigma", 0)) + 0.5) / triples
+    sigmas = shift_sigma(quantiles, shift)
+    wanted = model.fusion.config.references
+    first_frame = model.base.info.layout in FIRST_FRAME_LAYOUTS
+    held = model.holds_first_frame(first_frame)
+    losses = []
+    for chosen in _forwards(clips, triples):
+        indices = [triple % len(clips) for triple in chosen]
+        views = first_views(clips, indices, wanted["views"]) if wanted else None
+        batch = clips.batch(indices, views=views)
+        clean = with_picture(batch.latents, batch.condition)
+        noise = [torch.randn(clean.shape[1:], generator=generator(seed, "fixed-noise", triple)) for triple in chosen]
+        drawn, sigma = torch.stack(noise).to(model.device), sigmas[chosen].to(model.device)
+        batch, clean = batch.to(model.device), clean.to(model.device)
+        references = None if batch.references is None else References(batch.references)
+        noisy = add_noise(clean, drawn, sigma, held)
+        velocity = model.velocity(noisy, sigma, batch, references=references, first_frame=first_frame)
+        losses.append(flow_loss(velocity, clean, drawn, held))
+    return float(torch.cat(losses).mean())
+
+
+def _forwards(clips: ClipSet, triples: int) -> Iterator[list[int]]:
+    """Numbers of triples whose clips, which take turns, are of one size."""
+    for indices in clips.buckets.values():
+        members = set(indices)
+        of_bucket = [triple for triple in range(triples) if triple % len(clips) in members]
+        for start in range(0, len(of_bucket), _TRIPLES_A_FORWARD):
+            yield of_bucket[start : start + _TRIPLES_A_FORWARD]
+
+
+def psnr(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio in dB of two uint8 arrays of one shape; infinite where they are equal."""
+    if image.shape != reference.shape:
+        raise ValueError(f"PSNR compares equal shapes, not {image.shape} and {reference.shape}")
+    error = np.mean((image.astype(np.float64) - reference.astype(np.float64)) ** 2)
+    return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
+
+
+def identity_similarity(frames: NDArray[np.uint8], reference: NDArray[np.float32], engine: FaceEngine) -> IdentitySimilarity:
+    """How much the largest face of each frame (T, H, W, 3) resembles `reference` (E,), in the engine's own space."""
+    similarities = []
+    for frame in frames:
+        faces = engine.detect(frame)
+        if faces and faces[0].embedding is not None:
+            similarities.append(_cosine(faces[0].embedding, reference))
+    mean = float(np.mean(similarities)) if similarities else None
+    return IdentitySimilarity(mean=mean, frames_with_face=len(similarities), frames=len(frames))
+
+
+def _cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    return float(np.dot(first, second) / (np.linalg.norm(first) * np.linalg.norm(second)))

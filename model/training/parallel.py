@@ -1,0 +1,124 @@
+"""Several processes that train one model: each computes its share of every batch, and gradients are summed once an update.
+
+Belongs here: torch.distributed. Not here: what is computed. Every process holds the trained tensors and draws the same batch,
+of which it computes some rows; so losses and weights are those of one process, within rounding. Gradients are summed after
+accumulation and by hand: a wrapper would sum them in every backward, and hang where a batch reaches one of two transformers
+on some processes alone.
+
+torchrun and accelerate name the processes by WORLD_SIZE, RANK, LOCAL_RANK, MASTER_ADDR and MASTER_PORT. All of them read and
+write one `out_dir`: between machines it is a shared folder.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+
+from model.bases.base import pick_device
+from model.face_branch.attach import Transformer
+
+_BUCKET = 2**26
+"""Gradients that are summed at a time."""
+_PATIENCE = timedelta(hours=2)
+"""How long processes wait for one that is busy: the first draws videos while the others stand still."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all that train together; alone, every method is what one process needs."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """One process writes and reports."""
+        return self.rank == 0
+
+    def share(self, rows: int) -> range:
+        """Which of a batch's rows this process computes; shares differ by one row at most."""
+        return range(self.rank * rows // self.world, (self.rank + 1) * rows // self.world)
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor` with the sum over all processes in place."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is set on one of them."""
+        return bool(self.sum(torch.tensor(float(flag), device=self.device)))
+
+    def wait(self) -> None:
+        """Until all have come here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sums every gradient that one of the processes has; what none has stays without."""
+        if self.world == 1:
+            return
+        every = list(parameters)
+        reached = self.sum(torch.tensor([float(p.grad is not None) for p in every], device=self.device)).tolist()
+        bucket: list[torch.Tensor] = []
+        for parameter, processes in zip(every, reached, strict=True):
+            if not processes:
+                continue
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            bucket.append(parameter.grad)
+            if sum(gradient.numel() for gradient in bucket) >= _BUCKET:
+                self._sum_flat(bucket)
+                bucket = []
+        if bucket:
+            self._sum_flat(bucket)
+
+    def shard(self, transformer: Transformer) -> None:
+        """Gives each process a part of the blocks' frozen weights, which are gathered when a block is computed.
+
+        What trains, and what little lies outside the blocks, stays whole on every process.
+        """
+        blocks = [*transformer.blocks, *getattr(transformer, "vace_blocks", ())]
+        for block in blocks:
+            fully_shard(block, ignored_params={p for p in block.parameters() if p.requires_grad})
+        sharded = {id(p) for block in blocks for p in block.parameters()}
+        fully_shard(transformer, ignored_params={p for p in transformer.parameters() if p.requires_grad or id(p) not in sharded})
+
+    def _sum_flat(self, gradients: list[torch.Tensor]) -> None:
+        flat = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(summed.view_as(gradient))
+
+
+@contextmanager
+def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
+    """This process among those that the environment names; alone where it names none.
+
+    Args:
+        device: what this process computes on; the GPU of its LOCAL_RANK where there is one, unless named.
+    """
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if device is None and torch.cuda.is_available():
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    chosen = pick_device(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if world == 1:
+        yield Ranks(0, 1, chosen)
+        return
+    # accelerate's launcher may have joined them already.
+    joined_here = not dist.is_initialized()
+    if joined_here:
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
+    try:
+        yield Ranks(rank, world, chosen)
+    finally:
+        if joined_here:
+            dist.destroy_process_group()

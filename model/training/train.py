@@ -1,0 +1,284 @@
+"""The training loop, top to bottom: cached clips and a base in, a checkpoint out.
+
+Belongs here: the order of a run's steps and the run's own folder. Not here: what an update learns from (`objective`), how it
+changes the weights (`optimisation`), how it computes (`execution`), what a checkpoint is (`checkpoint`), and whoever launches
+or watches the run: it hears of it through `report`.
+
+`out_dir/<digest>/state/` holds the states of an unfinished run, `.../checkpoints/` the judged ones on its way, `.../checkpoint/`
+the finished one and `.../checkpoint_ema/` that of the averaged weights; the digest is over preset, data and base. The same call
+after a kill goes on where the last state was saved and ends with the same bits (on a CPU, with as many threads and processes);
+after the end it returns what is there.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+
+from model.bases.base import BaseInfo, read_base_info
+from model.clips.clip_list import ClipList
+from model.clips.clip_set import ClipSet, DataError
+from model.face_branch.trainable import FusedModel, assemble
+from model.presets import Preset
+from model.release.checkpoint import Manifest, read_manifest, write_checkpoint
+from model.training.ahead import one_ahead
+from model.training.draws import draw_steps
+from model.training.execution import evaluating, load_for_training, prepare, reproducible
+from model.training.judge import Judge
+from model.training.kept_checkpoints import CHECKPOINTS, best_of, checkpoints_in, keep_checkpoint, sweep_torn
+from model.training.memory_estimate import card_memory_gib, check_fits, what_to_lower
+from model.training.objective import StepLosses, backward
+from model.training.optimisation import MovingAverage, gradient_norms, learning_rate
+from model.training.order import Order
+from model.training.parallel import Ranks, join_ranks
+from model.training.report import Meter, TrainReport, TrainResult
+from model.training.state import TrainState, naming_disk_errors, restore_state, save_state
+
+STATES = "state"
+"""Folder of a run's states, in that of the run."""
+Validate: TypeAlias = Callable[[FusedModel, Manifest, Path], None]
+"""Looks at a judged model: its checkpoint's manifest, and the run's folder."""
+_LOGGER = logging.getLogger("lafid.training")
+
+
+class TrainingError(RuntimeError):
+    """A run cannot go on; the message names the step and the clips, or what to change."""
+
+
+class TrainingStopped(Exception):
+    """`stop` said so. The state after `step` updates is saved, and the same call goes on from it."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after step {step}; its state is saved")
+        self.step = step
+
+
+def never() -> bool:
+    """Do not stop."""
+    return False
+
+
+def train(
+    preset: Preset,
+    clip_list: Path,
+    base_dir: Path,
+    out_dir: Path,
+    report: Callable[[TrainReport], None],
+    *,
+    dataset_version: str,
+    device: str | None = None,
+    stop: Callable[[], bool] = never,
+    validate: Validate | None = None,
+) -> TrainResult:
+    """Trains, resumes, or returns what is finished.
+
+    Args:
+        preset: everything about the run but its data and base.
+        clip_list: the cached clips (`clip_list.write_clip_list`), of which the train split is trained on.
+        base_dir: the base they were encoded with.
+        out_dir: where runs live, each in a folder of its own.
+        report: hears every `log_every` updates, on one process of several; what it raises ends the run, which can be resumed.
+        dataset_version: recorded in the checkpoint.
+        device: the GPU where there is one, unless named.
+        stop: asked before every update; True saves the state and ends the run.
+        validate: hears, on one process, of every judged model and the run's folder; it may draw with the model, which is in
+            evaluation mode, unless `shard_base` is on: then no process has the whole of it.
+
+    Raises:
+        DataError: no clips or too few, or clips that do not belong together or to this base.
+        BaseError: there is no base, or it changed.
+        PresetTooLarge: the preset cannot fit the card.
+        TrainStateError: a state could not be written, or none of those that are there can be read.
+        TrainingError: a loss or gradient is not finite, and nothing was updated with it; or memory ran out.
+        TrainingStopped: as `stop` asked.
+    """
+    started = time.monotonic()
+    config = preset.train
+    with (
+        join_ranks(device) as ranks,
+        reproducible(config.deterministic),
+        _naming_what_to_lower(preset),
+        ThreadPoolExecutor(1, "lafid-reader") as reader,
+    ):
+        clips, info = ClipSet(clip_list), read_base_info(base_dir)
+        _check_data(clips, info, preset, ranks)
+        order = Order(tuple(clips.buckets.values()), config.batch_size, config.seed)
+        left_out = _name_left_out(order, clips, ranks)
+        held_out = ClipSet(clip_list, "validation") if config.validate_every and len(ClipList(clip_list, "validation")) else None
+        judge = Judge(preset, clips, held_out, dataset_version, ranks)
+        run_dir = out_dir / _run_digest(judge, info)[:16]
+        finished, averaged, states = run_dir / "checkpoint", run_dir / "checkpoint_ema", run_dir / STATES
+        if ranks.leads:
+            sweep_torn(run_dir / CHECKPOINTS)
+        ranks.wait()
+        if finished.is_dir():
+            return _result(run_dir, started, config.steps, left_out)
+        card_gib = card_memory_gib(ranks.device)
+        if card_gib is not None:
+            check_fits(preset, card_gib, ranks.world)
+
+        base = load_for_training(base_dir, config, ranks)
+        model = assemble(base, clips.batch([0]).face, preset.fusion, config)
+        prepare(model, config, ranks)
+        parameters = model.trainable()
+        state = TrainState(
+            parameters,
+            torch.optim.AdamW(
+                parameters.values(), lr=config.lr, weight_decay=config.weight_decay, fused=ranks.device.type == "cuda"
+            ),
+            None if config.ema_decay is None else MovingAverage(parameters, config.ema_decay),
+        )
+        restored = restore_state(states, state)
+        first, loss_before = restored or (0, judge.loss(model, clips))
+
+        model.set_training(True)
+        meter = Meter(model, preset, ranks)
+        for draws, data_wait_s in one_ahead(draw_steps(clips, order, preset, first, ranks), reader):
+            step = draws.step
+            if ranks.leads and step > first and step % config.checkpoint_every == 0:
+                save_state(states, step, loss_before, state, config.keep_states)
+            if config.validate_every and step and step % config.validate_every == 0:
+                with meter.paused(), evaluating(model):
+                    _validate(run_dir, model, judge, step, loss_before, validate)
+            # After judging: a run that is stopped while it judges goes on from here and comes to it again.
+            if ranks.any(stop()):
+                if ranks.leads:
+                    save_state(states, step, loss_before, state, config.keep_states)
+                ranks.wait()
+                raise TrainingStopped(step)
+
+            losses = backward(model, draws, preset, ranks)
+            norms = gradient_norms(parameters)
+            grad_norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
+            _stop_unless_finite(step, losses, norms, grad_norm)
+            torch.nn.utils.clip_grads_with_norm_(parameters.values(), config.max_grad_norm, grad_norm)
+            lr = learning_rate(config, step)
+            for group in state.optimizer.param_groups:
+                group["lr"] = lr
+            state.optimizer.step()
+            state.optimizer.zero_grad()
+            if state.average is not None:
+                state.average.update(parameters, step)
+            meter.note(losses, data_wait_s)
+
+            done = step + 1
+            if done % config.log_every == 0 or done == config.steps:
+                figures = meter.read(losses, norms)
+                seconds = time.monotonic() - started
+                if ranks.leads:
+                    report(TrainReport(done, config.steps, float(losses.flow.mean()), float(grad_norm), lr, seconds, figures))
+
+        model.set_training(False)
+        if state.average is not None:
+            with state.average.in_place_of(parameters):
+                _finish(averaged, model, judge, loss_before)
+        _finish(finished, model, judge, loss_before, validate)
+        if ranks.leads:
+            shutil.rmtree(states, ignore_errors=True)
+        ranks.wait()
+        return _result(run_dir, started, first, left_out)
+
+
+def _validate(run_dir: Path, model: FusedModel, judge: Judge, step: int, loss_before: float, validate: Validate | None) -> None:
+    """Judges the model as it is, keeps it as a checkpoint by rule, and lets `validate` look at it."""
+    manifest = judge.manifest(model, step, loss_before)
+    if judge.ranks.leads:
+        folder = run_dir / CHECKPOINTS
+        with naming_disk_errors(f"the checkpoint of step {step} in {folder}", run_dir / STATES):
+            keep_checkpoint(folder, model, manifest, judge.preset.train.keep_checkpoints)
+        if validate is not None:
+            validate(model, manifest, run_dir)
+    judge.ranks.wait()
+
+
+def _finish(folder: Path, model: FusedModel, judge: Judge, loss_before: float, validate: Validate | None = None) -> None:
+    """Judges the model as it is and writes it as a checkpoint, unless a run that was killed after it has."""
+    manifest = judge.manifest(model, judge.preset.train.steps, loss_before)
+    if not judge.ranks.leads or folder.is_dir():
+        return
+    if validate is not None and judge.preset.train.validate_every:
+        validate(model, manifest, folder.parent)  # what is finished is not trained again: nothing may come after it
+    with naming_disk_errors(f"checkpoint {folder}", folder.with_name(STATES)):
+        write_checkpoint(folder, model, manifest)
+
+
+def _stop_unless_finite(step: int, losses: StepLosses, norms: dict[str, torch.Tensor], grad_norm: torch.Tensor) -> None:
+    """One look at the device for all that must be finite, before anything is updated."""
+    numbers = torch.stack([losses.flow.sum(), losses.contrastive, grad_norm]).tolist()
+    if all(map(math.isfinite, numbers)):
+        return
+    blamed = [clip for clip, loss in zip(losses.clip_ids, losses.flow.tolist(), strict=True) if not math.isfinite(loss)]
+    groups = [group for group, norm in norms.items() if not math.isfinite(float(norm))]
+    raise TrainingError(
+        f"step {step}: loss {float(losses.flow.mean())}, contrastive loss {numbers[1]}, gradient norm {numbers[2]} of "
+        f"{', '.join(groups) or 'the whole'} on clips {', '.join(blamed or losses.clip_ids)}; "
+        "stopped before the update. Look at these clips' latents, or lower lr"
+    )
+
+
+def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) -> None:
+    if clips.meta.base_sha256 != info.sha256:
+        raise DataError(
+            f"the clips were encoded with base {clips.meta.base_sha256[:12]}, this one is {info.sha256[:12]}: "
+            "materialize training_latents again"
+        )
+    wanted = preset.train.batch_size
+    if ranks.world > wanted:
+        raise TrainingError(f"{ranks.world} processes share a batch of {wanted} clips: raise train.batch_size, or start fewer")
+    # Blocks are gathered in step: every process must run each of them equally often.
+    if preset.train.shard_base and (wanted % ranks.world or preset.base.experts > 1):
+        raise TrainingError(
+            f"shard_base needs one transformer and equal shares, not {preset.base.experts} and a batch of {wanted} clips for "
+            f"{ranks.world} processes: set train.shard_base to False, or another train.batch_size"
+        )
+
+
+def _name_left_out(order: Order, clips: ClipSet, ranks: Ranks) -> tuple[str, ...]:
+    """The clips that are in no batch, which the log is told of."""
+    left_out = tuple(clips.clip_ids[index] for index in order.left_out)
+    if left_out and ranks.leads:
+        reason = f"since of their sizes there are fewer than the {order.batch_size} clips of a batch"
+        _LOGGER.warning("%d of %d clips are left out, %s: %s", len(left_out), len(clips), reason, ", ".join(left_out))
+    return left_out
+
+
+def _run_digest(judge: Judge, info: BaseInfo) -> str:
+    held_out = None if judge.held_out is None else judge.held_out.digest
+    facts = [judge.preset.model_dump(), judge.clips.digest, held_out, info.sha256, judge.dataset_version]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _result(run_dir: Path, started: float, resumed_from: int, left_out: tuple[str, ...]) -> TrainResult:
+    manifest = read_manifest(run_dir / "checkpoint")
+    averaged = run_dir / "checkpoint_ema" if manifest.preset.train.ema_decay is not None else None
+    on_the_way = checkpoints_in(run_dir / CHECKPOINTS)
+    return TrainResult(
+        checkpoint_dir=run_dir / "checkpoint",
+        loss_before=manifest.loss_before,
+        loss_after=manifest.loss_after,
+        steps=manifest.step,
+        seconds=time.monotonic() - started,
+        resumed_from=resumed_from,
+        ema_checkpoint_dir=averaged,
+        ema_loss_after=None if averaged is None else read_manifest(averaged).loss_after,
+        clips_left_out=left_out,
+        best_checkpoint_dir=best_of([*on_the_way, run_dir / "checkpoint"]),
+    )
+
+
+@contextmanager
+def _naming_what_to_lower(preset: Preset) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        needed, remedies = ". ".join(str(error).split(". ")[:2]), ", ".join(what_to_lower(preset))
+        raise TrainingError(f"out of memory in training {preset.name} ({needed}). To save memory: {remedies}") from error

@@ -1,0 +1,64 @@
+"""What is cached equals what a live request sees."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from model.bases.base import Base
+from model.clips.clip_set import ClipSet
+from model.encoding.encoders import ClipEncoders
+
+
+def test_cached_text_padded_equals_the_pipelines_own(base: Base, clips: ClipSet) -> None:
+    prompt = clips.entry(2).meta.caption
+    live, _ = base.image_to_video().encode_prompt(prompt, do_classifier_free_guidance=False, max_sequence_length=512)
+    batch = clips.batch([2])
+    assert batch.text.shape == live.shape == (1, 512, 64)
+    assert torch.equal(batch.text, live)
+
+
+def test_only_real_rows_are_kept(base: Base) -> None:
+    encoders = ClipEncoders(base)
+    assert encoders.text("abc").shape[0] == 4  # three characters and the end
+    assert encoders.text("").shape[0] == 1
+    assert encoders.text("a" * 2000).shape[0] == 512
+
+
+def test_the_unread_end_of_a_long_prompt_is_known(base: Base) -> None:
+    encoders = ClipEncoders(base)
+    assert encoders.unread("a short one") == ""
+    assert encoders.unread("a" * 511 + " tail") == " tail"
+
+
+def test_face_features_have_one_row_and_a_unit_identity(base: Base) -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    face = ClipEncoders(base).face(crop, np.full(7, 3.0, np.float32))
+    assert face.identity.shape == (1, 7)
+    assert torch.allclose(face.identity.norm(dim=-1), torch.ones(1))
+    assert face.semantic.shape == (1, 65, 64)
+    assert face.detail.shape == (1, 256, 48)
+
+
+def test_detail_holds_the_crops_colours(base: Base) -> None:
+    encoders = ClipEncoders(base)
+    red, blue = (np.full((64, 64, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 0, 255)))
+    features = [encoders.face(crop, np.ones(4, np.float32)) for crop in (red, blue)]
+    assert features[0].detail[0, :, 0].mean() > 1 > -1 > features[1].detail[0, :, 0].mean()
+    assert not torch.equal(features[0].semantic, features[1].semantic)
+
+
+def test_video_latents_are_one_frame_each(base: Base) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3), dtype=np.uint8)
+    latents = ClipEncoders(base).video(frames)
+    assert latents.shape == (48, 3, 4, 6)
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (base.codec.config.latents_mean, base.codec.config.latents_std))
+    pixels = base.codec.decode(latents[None] * std + mean).sample
+    back = ((pixels[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()
+    assert np.array_equal(back, frames)
+
+
+def test_the_empty_caption_is_cached_with_every_clip(base: Base, clips: ClipSet) -> None:
+    assert torch.equal(clips.clip(0).null_text, ClipEncoders(base).text(""))
+    dropped = clips.batch([0, 1], texts=["empty", "caption"])
+    assert torch.equal(dropped.text[0], F.pad(clips.clip(0).null_text, (0, 0, 0, 511)))
+    assert torch.equal(dropped.text[1], clips.batch([1]).text[0])

@@ -1,0 +1,72 @@
+"""Frames by time, and mp4 that keeps the picture."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.encoding.video_io import VideoError, fit_frames, frame_times, read_frames, write_mp4
+from model.training.metrics import psnr
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> Path:
+    """Two seconds at 10 frames a second; frame n is grey of value 10 n."""
+    path = tmp_path / "counting.mp4"
+    write_mp4(path, np.stack([np.full((16, 16, 3), 10 * n, np.uint8) for n in range(20)]), fps=10)
+    return path
+
+
+def shown(path: Path, *times_s: float) -> list[int]:
+    return [round(float(frame.mean()) / 10) for frame in read_frames(path, times_s)]
+
+
+def test_the_frame_on_screen_at_each_second(counting: Path) -> None:
+    assert shown(counting, 0.0, 0.05, 0.1, 1.0, 1.94) == [0, 0, 1, 10, 19]
+    assert shown(counting, 0.3, 0.3) == [3, 3]
+    assert shown(counting, *frame_times(4, fps=5, start_s=0.4)) == [4, 6, 8, 10]
+
+
+def test_too_short_names_the_second(counting: Path) -> None:
+    with pytest.raises(VideoError, match=r"counting\.mp4 is too short: nothing is shown at 2\.50 s"):
+        read_frames(counting, [0.0, 2.5])
+
+
+def test_no_video_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(VideoError, match=r"text\.mp4"):
+        read_frames(tmp_path / "text.mp4", [0.0])
+
+
+def test_it_is_h264_yuv420p(counting: Path) -> None:
+    with av.open(str(counting)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert stream.average_rate == 10
+
+
+def test_an_odd_side_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="odd"):
+        write_mp4(tmp_path / "odd.mp4", np.zeros((2, 15, 16, 3), np.uint8), fps=8)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee"])
+def test_a_photograph_survives_at_64_px_with_30_db(tmp_path: Path, name: str) -> None:
+    photograph = getattr(pytest.importorskip("skimage.data", reason="needs scikit-image's photographs"), name)()
+    small = np.asarray(Image.fromarray(photograph).resize((64, 64), Image.Resampling.BICUBIC))
+    path = tmp_path / "photo.mp4"
+    write_mp4(path, np.stack([small] * 9), fps=8)
+    assert psnr(read_frames(path, [0.0])[0], small) >= 30
+
+
+def test_fitting_cuts_to_the_aspect_around_the_centre() -> None:
+    wide = np.zeros((1, 20, 60, 3), np.uint8)
+    wide[:, :, 30:] = 255
+    assert fit_frames(wide, 10, 10, centre_xy_px=(0, 10)).max() == 0
+    assert fit_frames(wide, 10, 10, centre_xy_px=(59, 10)).min() == 255
+    assert fit_frames(wide, 10, 10)[0, 5].mean(axis=1).tolist() == pytest.approx([0, 0, 0, 0, 0, 255, 255, 255, 255, 255], abs=20)
+    assert fit_frames(wide, 20, 60).shape == (1, 20, 60, 3)
+    assert np.array_equal(fit_frames(wide, 20, 60), wide)

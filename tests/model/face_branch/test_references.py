@@ -1,0 +1,191 @@
+"""Multi-view references: positions of their own, masked in part and in training only, absent without a trace."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from diffusers import WanTransformer3DModel
+
+from model.bases.base import Base
+from model.clips.clip_set import Batch, ClipSet
+from model.face_branch.attach import FACE, REFERENCES, attach
+from model.face_branch.experts import FaceFeatures
+from model.face_branch.fusion import FaceFusion
+from model.face_branch.references import References, reference_positions, region_mask
+from model.face_branch.trainable import FusedModel
+from model.presets import Preset
+from model.training.flow import token_timesteps
+
+Fused = Callable[..., FusedModel]
+VIDEO = (2, 48, 3, 4, 4)  # 3 x 2 x 2 tokens
+
+
+@pytest.fixture
+def batch(clips: ClipSet) -> Batch:
+    return clips.batch([0, 1], views=[[0, 1], [1, 2]])
+
+
+@torch.no_grad()
+def run(model: FusedModel, batch: Batch, references: References | None = None) -> torch.Tensor:
+    return model.velocity(batch.latents, torch.tensor([0.3, 0.8]), batch, references=references)
+
+
+def test_no_references_change_nothing(fused: Fused, batch: Batch) -> None:
+    model = fused(heard=True)
+    without = run(model, batch)
+    assert torch.equal(run(model, batch, References(batch.references[:, :0])), without)
+    assert not torch.equal(run(model, batch, References(batch.references)), without)
+    assert torch.equal(run(model, batch), without)
+
+
+def test_video_positions_text_and_face_stay_as_they_were(fused: Fused, base: Base, batch: Batch) -> None:
+    """At R > 0 the output differs by nature; what reaches the blocks for the video does not."""
+    model = fused(heard=True)
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def note(_module: torch.nn.Module, args: tuple) -> None:
+        hidden, context, timestep, (cosines, sines) = args
+        weights = model.fusion.gate(0)(context.face.pooled, context.time)
+        seen.append({"video": hidden, "text": context.text, "gates": weights, "experts": context.face.experts})
+        seen[-1] |= {"time": timestep, "cosines": cosines, "sines": sines}
+
+    base.transformer.blocks[0].register_forward_pre_hook(note)
+    run(model, batch)
+    run(model, batch, References(batch.references))
+    plain, referenced = seen
+    added = 2 * 4
+    for name in ("video", "time", "cosines", "sines"):
+        tokens = plain[name].shape[1]
+        assert referenced[name].shape[1] == tokens + added
+        assert torch.equal(referenced[name][:, :tokens].expand_as(plain[name]), plain[name])
+    for name in ("text", "gates", "experts"):
+        assert torch.equal(referenced[name], plain[name])
+
+
+def test_references_are_clean(fused: Fused, base: Base, batch: Batch) -> None:
+    """Where every token has a timestep, theirs is 0, that of a given first frame."""
+    model = fused()
+    given: list[torch.Tensor] = []
+    base.transformer.condition_embedder.register_forward_pre_hook(lambda _module, args: given.append(args[0].view(2, -1)))
+    run(model, batch, References(batch.references))
+    assert given[0].shape == (2, 12 + 8)
+    assert (given[0][:, 12:] == 0).all()
+    assert (given[0][:, 4:12] > 0).all()
+
+
+def test_positions_are_all_distinct_at_one_time_that_no_frame_has(base: Base) -> None:
+    rope = base.transformer.rope
+    views = References(torch.zeros(1, 3, 48, 4, 4))
+    video, added = rope(torch.zeros(VIDEO)), reference_positions(views, rope, (3, 2, 2))
+    assert [part.shape for part in added] == [(1, 12, 1, 48)] * 2
+    both = torch.cat([torch.cat([a, b], dim=1)[0, :, 0] for a, b in zip(video, added, strict=True)], dim=-1)
+    assert len(torch.unique(both.double().round(decimals=6), dim=0)) == 12 + 12
+    time = slice(0, rope.t_dim)
+    times = added[0][0, :, 0, time]
+    assert (times == times[0]).all()
+    assert not (video[0][0, :, 0, time] == times[0]).all(dim=1).any()
+
+
+def test_views_are_shifted_by_whole_grids_in_height_and_width(base: Base) -> None:
+    rope = base.transformer.rope
+    cosines = reference_positions(References(torch.zeros(1, 2, 48, 4, 6)), rope, (3, 2, 2))[0][0, :, 0]
+    _, heights, widths = cosines.split([rope.t_dim, rope.h_dim, rope.w_dim], dim=1)
+    _, all_heights, all_widths = rope.freqs_cos.split([rope.t_dim, rope.h_dim, rope.w_dim], dim=1)
+    rows = [(all_heights == row).all(dim=1).nonzero()[0].item() for row in heights]
+    columns = [(all_widths == column).all(dim=1).nonzero()[0].item() for column in widths]
+    assert list(zip(rows, columns, strict=True)) == [
+        (2 + 2 * view + row, 2 + 3 * view + column) for view in range(2) for row in range(2) for column in range(3)
+    ]
+
+
+def test_too_many_views_for_the_bases_positions_are_refused(base: Base) -> None:
+    with pytest.raises(ValueError, match="need 130 positions, the base has 128"):
+        reference_positions(References(torch.zeros(1, 64, 48, 4, 4)), base.transformer.rope, (3, 2, 2))
+
+
+def test_an_adapter_made_without_them_refuses_references(fused: Fused, batch: Batch) -> None:
+    model = fused(references=None)
+    with pytest.raises(ValueError, match="made without references"):
+        run(model, batch, References(batch.references))
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.0, 10), (0.6, 4), (0.99, 1)])
+def test_a_mask_keeps_its_share_of_every_view_and_never_nothing(share: float, kept: int) -> None:
+    visible = region_mask(4, 3, 10, share, torch.Generator().manual_seed(0))
+    assert visible.shape == (4, 3 * kept)
+    for row in visible:
+        assert len(set(row.tolist())) == 3 * kept
+        assert torch.equal(torch.bincount(row // 10, minlength=3), torch.full((3,), kept))
+    if share == 0.6:
+        assert len({tuple(row.tolist()) for row in visible}) > 1
+
+
+def test_hidden_tokens_are_not_seen_and_visible_ones_keep_their_positions(fused: Fused, base: Base, batch: Batch) -> None:
+    model = fused(heard=True)
+    visible = torch.tensor([[0, 3, 5], [1, 2, 7]])
+    masked = run(model, batch, References(batch.references, visible))
+    hidden = batch.references.clone()
+    hidden[0, 0, :, :2, 2:] += 5  # token 1 of the first clip's first view
+    assert torch.equal(run(model, batch, References(hidden, visible)), masked)
+    shown = batch.references.clone()
+    shown[0, 0, :, :2, :2] += 5  # token 0
+    assert not torch.equal(run(model, batch, References(shown, visible)), masked)
+    whole = reference_positions(References(batch.references), base.transformer.rope, (3, 2, 2))
+    some = reference_positions(References(batch.references, visible), base.transformer.rope, (3, 2, 2))
+    for table, part in zip(whole, some, strict=True):
+        assert torch.equal(part[1], table[0][visible[1]])
+
+
+def test_dropped_references_show_nobody_and_only_where_dropped(fused: Fused, batch: Batch) -> None:
+    model = fused(heard=True)
+    dropped = References(batch.references, keep=torch.tensor([True, False]))
+    other = dropped._replace(latents=torch.stack([batch.references[0], -batch.references[1]]))
+    assert torch.equal(run(model, batch, dropped), run(model, batch, other))
+    torch.testing.assert_close(run(model, batch, dropped)[0], run(model, batch, References(batch.references))[0])
+    torch.testing.assert_close(run(model, batch, dropped)[1], run(model, batch, References(batch.references).null())[1])
+
+
+def test_an_image_to_video_base_is_given_a_view_as_a_known_frame(features: FaceFeatures, quick: Callable[..., Preset]) -> None:
+    """Latents, a mask of ones, latents: as diffusers' pipeline gives the first frame. Its 257 image rows and 512 text rows,
+    the one timestep a clip and the base's output without ours stay as they are."""
+    torch.manual_seed(0)
+    wan = {"num_attention_heads": 4, "attention_head_dim": 48, "ffn_dim": 96, "num_layers": 2, "freq_dim": 32}
+    transformer = WanTransformer3DModel(
+        **wan, in_channels=100, out_channels=48, text_dim=64, image_dim=32, added_kv_proj_dim=192, rope_max_seq_len=64
+    ).eval()
+    inputs = {
+        "hidden_states": torch.randn(2, 100, 3, 4, 4),
+        "timestep": torch.tensor([300.0, 800.0]),
+        "encoder_hidden_states": torch.randn(2, 512, 64),
+        "encoder_hidden_states_image": torch.randn(2, 257, 32),
+        "return_dict": False,
+    }
+    embedded: list[torch.Tensor] = []
+    with torch.no_grad():
+        expected = transformer(**inputs)[0]
+        fusion = FaceFusion.for_transformer(transformer, features, quick().fusion)
+        attach(fusion, transformer)
+        face, views = fusion(features), torch.randn(2, 1, 48, 4, 4)
+        assert torch.equal(transformer(**inputs, attention_kwargs={FACE: face})[0], expected)
+        transformer.blocks[0].register_forward_pre_hook(lambda _module, args: embedded.append(args[0]))
+        changed = transformer(**inputs, attention_kwargs={FACE: face, REFERENCES: References(views)})[0]
+        frame = torch.cat([views[:, 0], torch.ones(2, 4, 4, 4), views[:, 0]], dim=1)[:, :, None]
+        as_frame = transformer.patch_embedding.forward(frame).flatten(2).transpose(1, 2)
+    assert changed.shape == expected.shape
+    torch.testing.assert_close(embedded[0][:, 12:], as_frame)
+
+
+def test_latents_of_another_vae_are_refused(fused: Fused, batch: Batch) -> None:
+    with pytest.raises(ValueError, match="references have 40 channels, the base takes 48"):
+        run(fused(), batch, References(torch.zeros(2, 1, 40, 4, 4)))
+
+
+def test_timesteps_are_the_callers_own_again(fused: Fused, batch: Batch) -> None:
+    model = fused()
+    timesteps = token_timesteps(torch.tensor([0.3, 0.8]), batch.latents, (1, 2, 2))
+    before = timesteps.clone()
+    kwargs = {FACE: model.fusion(batch.face), REFERENCES: References(batch.references)}
+    inputs = {"hidden_states": batch.latents, "timestep": timesteps, "encoder_hidden_states": batch.text}
+    model.base.transformer(**inputs, attention_kwargs=kwargs)
+    assert torch.equal(timesteps, before)
+    assert set(kwargs) == {FACE, REFERENCES}

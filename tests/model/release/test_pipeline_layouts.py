@@ -1,0 +1,122 @@
+"""Generation with bases that are given pictures: what was trained with is what a live request gives."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from model.bases.base import load_base
+from model.bases.build import build_tiny_base
+from model.clips.clip_set import ClipSet
+from model.encoding.condition_encoder import ConditionEncoder
+from model.encoding.encoders import ClipEncoders
+from model.face_branch.trainable import assemble
+from model.presets import Preset
+from model.release.checkpoint import EmbeddingSource, Manifest
+from model.release.pipeline import InputError, LafidPipeline
+from tests.model.conftest import hear
+from tests.model.layouts import WITH_PICTURES
+
+
+@pytest.fixture
+def pipeline_on(
+    clips: ClipSet, quick: Callable[..., Preset], stub_engine: Callable, tmp_path: Path
+) -> Callable[[str], LafidPipeline]:
+    """A model that hears its face, on the tiny base of that name."""
+
+    def make(name: str) -> LafidPipeline:
+        build_tiny_base(tmp_path / name, spec=WITH_PICTURES[name])
+        base, chosen = load_base(tmp_path / name, "cpu"), quick(trainable="adapter")
+        model = assemble(base, clips.batch([0]).face, chosen.fusion, chosen.train)
+        for _, fusion in model.attached:
+            hear(fusion)
+        manifest = Manifest(
+            preset=chosen,
+            base=base.info,
+            face_engine=EmbeddingSource(name="stub", version="1", width=16),
+            encoders_fingerprint=ClipEncoders(base).fingerprint,
+            parts={},
+            dataset_version="v1",
+            seed=0,
+            step=4,
+            loss_before=2.0,
+            loss_after=1.0,
+        )
+        return LafidPipeline(model, manifest, stub_engine())
+
+    return make
+
+
+@pytest.fixture
+def image() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+
+
+def given_to(pipeline: LafidPipeline, name: str) -> list[torch.Tensor | None]:
+    """One argument of every forward of the first transformer, as it comes."""
+    given: list[torch.Tensor | None] = []
+    pipeline.model.base.transformer.register_forward_pre_hook(
+        lambda _module, _args, kwargs: given.append(kwargs.get(name)), with_kwargs=True
+    )
+    return given
+
+
+def test_vace_is_given_the_persons_picture_as_in_training(pipeline_on: Callable, image: Image.Image) -> None:
+    pipeline = pipeline_on("tiny-vace")
+    controls = given_to(pipeline, "control_hidden_states")
+    frames = pipeline.generate(None, "x", photos=[image], steps=2, guidance=2.0)
+    assert frames.shape == (3, 16, 16, 3)
+    encoder = ConditionEncoder(pipeline.model.base)
+    picture, empty = encoder.picture(pipeline.face(image).crop, 16, 16), encoder.empty_control(3, 16, 16)
+    # In both of guidance's passes, at both steps: the picture before the video, of which nothing is known.
+    assert len(controls) == 4
+    for control in controls:
+        assert torch.equal(control[:, :48], torch.cat([picture, empty], dim=2))
+        assert (control[:, 96:, 0] == 0).all()
+        assert (control[:, 96:, 1:] == 1).all()
+
+
+def test_vace_draws_the_same_again_and_another_person_otherwise(pipeline_on: Callable, image: Image.Image) -> None:
+    pipeline = pipeline_on("tiny-vace")
+    first, again = (pipeline.generate(None, "x", photos=[image], steps=2) for _ in range(2))
+    assert np.array_equal(first, again)
+    other = Image.fromarray(255 - np.asarray(image))
+    assert not np.array_equal(first, pipeline.generate(None, "x", photos=[other], steps=2))
+    assert not np.array_equal(first, pipeline.generate(None, "x", photos=[image], steps=2, face_guidance=2.0))
+    views = pipeline.generate(None, "x", photos=[image, other], steps=2)
+    assert not np.array_equal(first, views), "further photos are views"
+
+
+def test_vace_draws_nobody_without_a_picture(pipeline_on: Callable, caplog: pytest.LogCaptureFixture) -> None:
+    pipeline = pipeline_on("tiny-vace")
+    drawn = given_to(pipeline, "hidden_states")
+    assert pipeline.generate(None, "x", steps=1, choose=None).shape == (3, 16, 16, 3)
+    assert drawn[0].shape[2] == 3
+    pipeline.generate(None, "x", steps=1, photos=[Image.new("RGB", (40, 40), "red")])
+    assert drawn[-1].shape[2] == 4
+    assert "Rounding" not in caplog.text
+
+
+@pytest.mark.parametrize(("name", "first", "message"), [("tiny-vace", True, "as a photo"), ("tiny-i2v", False, "a first frame")])
+def test_a_picture_in_the_wrong_place_is_refused(
+    pipeline_on: Callable, image: Image.Image, name: str, first: bool, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        pipeline_on(name).generate(image if first else None, "x", photos=[image])
+
+
+@pytest.mark.parametrize("name", ["tiny-i2v", "tiny-i2v-two-experts"])
+def test_image_to_video_is_given_the_first_frame_as_in_training(pipeline_on: Callable, image: Image.Image, name: str) -> None:
+    pipeline = pipeline_on(name)
+    inputs, rows = (given_to(pipeline, argument) for argument in ("hidden_states", "encoder_hidden_states_image"))
+    frames = pipeline.generate(image, "x", photos=[image], steps=2)
+    assert frames.shape == (3, 16, 16, 3)
+    shown = np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC))
+    encoder = ConditionEncoder(pipeline.model.base)
+    assert torch.equal(inputs[0][:, -48:], encoder.first_frame_control(shown, 3))
+    assert (rows[0] is None) == (name == "tiny-i2v-two-experts")
+    if rows[0] is not None:
+        assert torch.equal(rows[0], encoder.image_embeds(shown))

@@ -1,0 +1,88 @@
+"""Number formats, checkpointing, compilation and kernels: each does what the config says, and nothing of it lasts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.bases.base import load_base
+from model.clips.clip_set import ClipSet
+from model.face_branch.trainable import FusedModel, assemble
+from model.presets import Preset
+from model.training.execution import autocast, load_for_training, prepare, reproducible
+from model.training.parallel import Ranks
+
+CPU = torch.device("cpu")
+ALONE = Ranks(0, 1, CPU)
+Quick = Callable[..., Preset]
+
+
+def prepared(base_dir: Path, clips: ClipSet, preset: Preset) -> FusedModel:
+    base = load_for_training(base_dir, preset.train, ALONE)
+    model = assemble(base, clips.batch([0]).face, preset.fusion, preset.train)
+    prepare(model, preset.train, ALONE)
+    return model
+
+
+def test_in_bfloat16_what_trains_and_the_islands_are_float32(base_dir: Path, clips: ClipSet, quick: Quick) -> None:
+    model = prepared(base_dir, clips, quick(precision="bfloat16", trainable="adapter_and_lora"))
+    transformer = model.base.transformer
+    assert {value.dtype for value in model.trainable().values()} == {torch.float32}
+    assert transformer.blocks[0].attn1.to_q.base_layer.weight.dtype == torch.bfloat16
+    assert transformer.blocks[0].scale_shift_table.dtype == torch.float32
+    embedder = transformer.condition_embedder.time_embedder
+    seen = torch.arange(0, 1000.0)[:, None].repeat(1, transformer.config.freq_dim) / 1000
+    with autocast(quick(precision="bfloat16").train, CPU):
+        embedded = embedder(seen)
+        assert torch.nn.Linear(4, 4)(torch.ones(1, 4)).dtype == torch.bfloat16
+    assert embedded.dtype == torch.float32
+    assert torch.equal(embedded, embedder(seen))
+
+
+def test_what_trains_whole_is_not_rounded_first(base_dir: Path, clips: ClipSet, quick: Quick) -> None:
+    model = prepared(base_dir, clips, quick(precision="bfloat16", trainable="all"))
+    stored = load_base(base_dir, "cpu").transformer.state_dict()
+    assert all(torch.equal(value, stored[name]) for name, value in model.base.transformer.state_dict().items())
+
+
+def test_checkpointing_is_on_where_the_config_says_so_and_changes_no_gradient(
+    base_dir: Path, clips: ClipSet, quick: Quick
+) -> None:
+    gradients = []
+    for wanted in (False, True):
+        model = prepared(base_dir, clips, quick(gradient_checkpointing=wanted, trainable="adapter_and_lora"))
+        assert model.base.transformer.is_gradient_checkpointing is wanted
+        model.set_training(True)
+        batch = clips.batch([0, 1])
+        model.velocity(batch.latents, torch.tensor([0.3, 0.8]), batch).square().mean().backward()
+        gradients.append({name: value.grad for name, value in model.trainable().items()})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert (gradient is None) == (gradients[1][name] is None)
+        assert gradient is None or torch.equal(gradient, gradients[1][name])
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_blocks_are_compiled_where_the_config_says_so(
+    base_dir: Path, clips: ClipSet, quick: Quick, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    compiled: list[tuple[str, bool]] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, fullgraph: compiled.append((type(module).__name__, fullgraph)))
+    model = prepared(base_dir, clips, quick(compile_blocks=wanted))
+    assert compiled == ([("WanTransformerBlock", True)] * model.base.transformer.config.num_layers if wanted else [])
+
+
+def test_the_attention_kernel_reaches_the_blocks_and_the_face_branch(base_dir: Path, clips: ClipSet, quick: Quick) -> None:
+    model = prepared(base_dir, clips, quick(attention="_native_math"))
+    backends = {str(processor._attention_backend) for processor in model.base.transformer.attn_processors.values()}
+    assert len(backends) == 1
+    assert "math" in backends.pop().lower()
+
+
+def test_deterministic_kernels_are_asked_for_while_it_is_open() -> None:
+    with reproducible(True):
+        assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()
+    with reproducible(False):
+        assert not torch.are_deterministic_algorithms_enabled()

@@ -1,0 +1,72 @@
+"""Measurements, and that what cannot be measured is None."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.clips.clip_parts import ClipLatents, write_clips
+from model.clips.clip_set import ClipSet
+from model.face_branch.trainable import FusedModel
+from model.presets import Bucket
+from model.training.metrics import fixed_flow_loss, identity_similarity, psnr
+
+
+def test_psnr() -> None:
+    black, grey = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)
+    assert psnr(black, black) == float("inf")
+    assert psnr(black, grey) == pytest.approx(0.0)
+    assert psnr(black, np.full((4, 4, 3), 8, np.uint8)) == pytest.approx(20 * np.log10(255 / 8))
+    with pytest.raises(ValueError, match="equal shapes"):
+        psnr(black, black[:2])
+
+
+def test_similarity_is_the_mean_over_frames_with_a_face(stub_engine: Callable) -> None:
+    engine = stub_engine()
+    red, blue = (np.full((2, 8, 8, 3), colour, np.uint8) for colour in ((200, 0, 0), (0, 0, 200)))
+    reference = engine.detect(red[0])[0].embedding
+    same = identity_similarity(red, reference, engine)
+    mixed = identity_similarity(np.concatenate([red, blue]), reference, engine)
+    assert same.mean == pytest.approx(1.0)
+    assert (mixed.frames_with_face, mixed.frames) == (4, 4)
+    assert mixed.mean < 0.9
+
+
+def test_no_face_at_all_is_none(stub_engine: Callable) -> None:
+    measured = identity_similarity(np.zeros((3, 8, 8, 3), np.uint8), np.ones(16, np.float32), stub_engine(faces=0))
+    assert measured.mean is None
+    assert (measured.frames_with_face, measured.frames) == (0, 3)
+
+
+def test_the_flow_loss_is_the_same_twice_and_depends_on_the_face(fused: Callable[..., FusedModel], clips: ClipSet) -> None:
+    model = fused(heard=True)
+    first, again = (fixed_flow_loss(model, clips, 10, seed=0, shift=3.0) for _ in range(2))
+    assert first == again
+    assert first != fixed_flow_loss(model, clips, 10, seed=1, shift=3.0)
+    with torch.no_grad():
+        model.fusion.attentions[0].out.weight.zero_()
+    assert first != fixed_flow_loss(model, clips, 10, seed=0, shift=3.0)
+
+
+def test_clips_of_several_sizes_are_judged_together(
+    fused: Callable[..., FusedModel], cached: list[ClipLatents], tmp_path: Path
+) -> None:
+    model = fused(heard=True)
+    short = [
+        replace(
+            clip,
+            latents=clip.latents[:, :2],
+            face_boxes=clip.face_boxes[:2],
+            meta=clip.meta.model_copy(update={"bucket": Bucket(2, 16, 16)}),
+        )
+        for clip in cached[3:]
+    ]
+    mixed = ClipSet(write_clips(tmp_path, [*cached[:3], *short]))
+    assert {tuple(bucket): indices for bucket, indices in mixed.buckets.items()} == {(2, 16, 16): (3, 4), (3, 16, 16): (0, 1, 2)}
+    first, again = (fixed_flow_loss(model, mixed, 10, seed=0, shift=3.0) for _ in range(2))
+    assert first == again
+    assert math.isfinite(first)

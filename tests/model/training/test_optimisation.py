@@ -1,0 +1,70 @@
+"""From gradients to an update: the schedule's shape, whose norm is whose, and an average that follows."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from model.presets import Preset
+from model.training.optimisation import MovingAverage, gradient_norms, group_of, learning_rate
+
+
+def test_warmup_is_linear_and_the_cosine_ends_at_zero(quick: Callable[..., Preset]) -> None:
+    config = quick(steps=12, warmup_steps=2, lr=0.5).train
+    rates = [learning_rate(config, step) for step in range(13)]
+    assert rates[:3] == pytest.approx([0.25, 0.5, 0.5])
+    assert rates[7] == pytest.approx(0.25)  # half way between the end of warmup and the last step
+    assert rates[12] == pytest.approx(0.0)
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("adapter/gates.0.score.0.weight", "adapter/gates"),
+        ("adapter_2/null_tokens", "adapter_2/null_tokens"),
+        ("lora/blocks.0.attn1.to_q.lora_A.lafid.weight", "lora"),
+        ("weights_2/blocks.0.ffn.net.2.weight", "weights_2"),
+    ],
+)
+def test_groups_are_components_of_the_adapter_and_parts_of_the_base(name: str, group: str) -> None:
+    assert group_of(name) == group
+
+
+def test_norms_are_of_the_group_and_together_of_the_whole() -> None:
+    parameters = {name: nn.Parameter(torch.zeros(2)) for name in ("lora/a", "lora/b", "adapter/gates.0", "weights/still")}
+    parameters["lora/a"].grad = torch.tensor([3.0, 0.0])
+    parameters["lora/b"].grad = torch.tensor([0.0, 4.0])
+    parameters["adapter/gates.0"].grad = torch.tensor([12.0, 0.0])
+    norms = gradient_norms(parameters)
+    assert {name: float(norm) for name, norm in norms.items()} == {"lora": 5.0, "adapter/gates": 12.0}
+    assert float(torch.linalg.vector_norm(torch.stack(list(norms.values())))) == 13.0
+
+
+def test_the_average_ramps_up_to_its_decay() -> None:
+    parameters = {"a": nn.Parameter(torch.zeros(1))}
+    average = MovingAverage(parameters, decay=0.5)
+    with torch.no_grad():
+        parameters["a"].fill_(1.0)
+    average.update(parameters, 0)
+    assert float(average.tensors["a"]) == pytest.approx(0.9)  # weighs its past by 1 / 10
+    with torch.no_grad():
+        parameters["a"].zero_()
+    average.update(parameters, 1000)
+    assert float(average.tensors["a"]) == pytest.approx(0.45)  # by its decay
+
+
+def test_the_model_computes_with_the_average_only_while_it_is_in_place() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    parameters = dict(layer.named_parameters())
+    with torch.no_grad():
+        layer.weight.fill_(2.0)
+    average = MovingAverage(parameters, decay=0.5)
+    with torch.no_grad():
+        layer.weight.fill_(8.0)
+    one = torch.ones(1, 1)
+    with average.in_place_of(parameters):
+        assert float(layer(one).detach()) == 2.0
+    assert float(layer(one).detach()) == 8.0
+    assert float(average.tensors["weight"]) == 2.0
