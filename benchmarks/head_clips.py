@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.head_judge import MAX_YAW_DEG, Recogniser, to_pixels
 from benchmarks.heads import SIDE_PX, draw_identities, draw_nuisances, render
 from model.bases.codec import HaarCodec, encode_moments
-from model.face_branch.experts import FaceFeatures
+from model.encoding.face_features import FaceFeatures
 
 FRAMES = 3
 VIEWS = 3

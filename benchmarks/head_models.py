@@ -21,15 +21,16 @@ from benchmarks.head_clips import FRAMES, TEXT_WIDTH, HeadClips, codec, decode, 
 from benchmarks.head_judge import Recogniser
 from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
+from model.bases.flow import TIMESTEPS, add_noise, flow_loss, generator, shift_sigma
 from model.clips.clip_set import Batch
+from model.face_branch.aligner import FacePairs
 from model.face_branch.attach import attach
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel, unfreeze
 from model.files import whole_file
 from model.presets import AlignerConfig, FusionConfig, ReferenceConfig, TrainConfig
-from model.training.draws import FacePairs, hide_references
-from model.training.flow import TIMESTEPS, add_noise, flow_loss, generator, shift_sigma
+from model.training.draws import hide_references
 
 _PATCH = (1, 1, 1)
 _BASE_BATCH, _BASE_LR = 16, 3e-3

@@ -130,7 +130,7 @@ def _write_clips(folder: Path) -> Path:
     from model.bases.base import load_base
     from model.bases.build import build_tiny_base
     from model.clips.clip_list import ClipMeta
-    from model.clips.clip_parts import write_clips
+    from model.clips.clip_parts import encode_clip, write_clips
     from model.encoding.encoders import ClipEncoders
     from model.encoding.views import encode_views
 
@@ -151,7 +151,7 @@ def _write_clips(folder: Path) -> Path:
             base_sha256=base.info.sha256,
             encoders_fingerprint=encoders.fingerprint,
         )
-        clip = encoders.encode_clip(frames, frames[0], dice.standard_normal(16).astype(np.float32), meta)
+        clip = encode_clip(encoders, frames, frames[0], dice.standard_normal(16).astype(np.float32), meta)
         angles_deg = dice.uniform(-40, 40, (SIZE.frames, 3)).astype(np.float32)
         clips.append(replace(clip, views=encode_views(encoders, list(frames), angles_deg, SIZE.view_side)))
     return write_clips(folder, clips)

@@ -18,6 +18,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from model.bases.base import Base, BaseInfo
 from model.bases.build import build_transformer
+from model.bases.flow import TIMESTEPS, token_timesteps
 from model.clips.clip_list import ClipMeta
 from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import Batch, ClipSet
@@ -27,7 +28,6 @@ from model.presets import TEXT_ROWS, Injection, Preset
 from model.training.ahead import one_ahead
 from model.training.draws import draw_steps
 from model.training.execution import prepare
-from model.training.flow import TIMESTEPS, token_timesteps
 from model.training.objective import backward
 from model.training.optimisation import gradient_norms, learning_rate
 from model.training.order import Order

@@ -14,11 +14,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import diffusers
 import torch
-from diffusers import AutoencoderKLWan, ModelMixin, SchedulerMixin, WanImageToVideoPipeline
+from diffusers import (
+    AutoencoderKLWan,
+    ModelMixin,
+    SchedulerMixin,
+    WanImageToVideoPipeline,
+    WanTransformer3DModel,
+    WanVACETransformer3DModel,
+)
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 from transformers import (
@@ -32,7 +39,6 @@ from transformers.utils import logging as transformers_logging
 
 from model.bases.codec import HaarCodec
 from model.bases.specs import Layout
-from model.face_branch.attach import Transformer
 from model.files import sha256_folder
 
 INFO_FILE = "base.json"
@@ -48,6 +54,9 @@ _PARTS = (
     "vae",
 )
 _PIPELINE_MULTIPLE_PX = 16  # diffusers checks it whatever the VAE
+
+
+Transformer: TypeAlias = WanTransformer3DModel | WanVACETransformer3DModel
 
 
 class BaseError(ValueError):

@@ -18,10 +18,18 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from model.bases.base import COMPONENTS, INFO_FILE, BaseError, BaseInfo, hash_components, no_progress_bars, read_base_info
+from model.bases.base import (
+    COMPONENTS,
+    INFO_FILE,
+    BaseError,
+    BaseInfo,
+    Transformer,
+    hash_components,
+    no_progress_bars,
+    read_base_info,
+)
 from model.bases.codec import HaarCodec
 from model.bases.specs import TINY, BaseSpec
-from model.face_branch.attach import Transformer
 from model.files import whole_file, whole_folder
 from model.presets import TEXT_ROWS
 

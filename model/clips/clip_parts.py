@@ -22,13 +22,19 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from model.bases.conditions import Condition
 from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
 from model.clips.latent_shards import ShardWriter, Tensors
-from model.encoding.views import FaceViews
+from model.encoding.face_features import FaceViews
+
+if TYPE_CHECKING:
+    from model.encoding.encoders import ClipEncoders
 
 CLIP_LIST = "clips.parquet"
 CONDITION_TENSORS = {"control": "latents", "image_embeds": "rows", "picture": "latents"}
@@ -136,6 +142,35 @@ def clip_from_parts(meta: ClipMeta, parts: Iterable[str], read: Callable[[str, s
         face_boxes=read("face", "boxes"),
         views=views,
         condition=Condition(**condition) if condition else None,
+    )
+
+
+def encode_clip(
+    encoders: "ClipEncoders",
+    frames: NDArray[np.uint8],
+    crop: NDArray[np.uint8],
+    embedding: NDArray[np.float32],
+    meta: ClipMeta,
+) -> ClipLatents:
+    """All that training reads of one clip but its views (`encoding.views.encode_views`), in memory; for tests and benchmarks.
+
+    Args:
+        frames: (T, H, W, 3) at the preset's size and rate.
+        crop: (h, w, 3), head and shoulders.
+        embedding: (E,), the reference's identity by the engine that `meta` names.
+        meta: its caption is the one encoded.
+    """
+    face, moments = encoders.face(crop, embedding), encoders.moments(frames)
+    return ClipLatents(
+        latents=moments.mean.cpu(),
+        spread=None if moments.spread is None else moments.spread.cpu(),
+        text=encoders.text(meta.caption).cpu(),
+        null_text=encoders.text("").cpu(),
+        identity=face.identity[0].cpu(),
+        semantic=face.semantic[0].cpu(),
+        detail=face.detail[0].cpu(),
+        condition=encoders.condition(frames, crop),
+        meta=meta,
     )
 
 

@@ -17,8 +17,7 @@ from model.bases.conditions import Condition
 from model.clips.clip_list import SHARDS, ClipEntry, ClipList, ClipMeta, DataError, Place
 from model.clips.clip_parts import CONDITION_TENSORS, ClipLatents, clip_from_parts
 from model.clips.latent_shards import ShardReader, ShardTorn
-from model.encoding.views import FaceViews
-from model.face_branch.experts import FaceFeatures
+from model.encoding.face_features import FaceFeatures, FaceViews
 from model.presets import TEXT_ROWS, Bucket
 
 Text = Literal["caption", "plain", "empty"]

@@ -2,7 +2,7 @@
 
 Belongs here: the calls of the base's encoders, so that a cached clip and a live request go through the same code. Not here:
 anything that trains (`experts`, `fusion`), finding the face (`face_processor`), the networks that look at it
-(`face_encoders`), the file format (`clip_set`).
+(`face_encoders`), the parts of a cached clip (`clips.clip_parts`).
 """
 
 import hashlib
@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from model.bases.base import Base
 from model.bases.codec import Moments, encode_moments
 from model.bases.conditions import Condition
-from model.clips.clip_list import ClipMeta
-from model.clips.clip_parts import ClipLatents
 from model.encoding.condition_encoder import ConditionEncoder
 from model.encoding.face_encoders import EncoderError, FaceEncoder, LatentEncoder, VisionEncoder
-from model.face_branch.experts import FaceFeatures
+from model.encoding.face_features import FaceFeatures
 from model.presets import TEXT_ROWS, EncoderConfig
 
 _VERSION = 2
@@ -131,34 +129,6 @@ class ClipEncoders:
             semantic=self.semantic(crop),
             detail=self.detail(crop),
             angles_deg=angles,
-        )
-
-    def encode_clip(
-        self,
-        frames: NDArray[np.uint8],
-        crop: NDArray[np.uint8],
-        embedding: NDArray[np.float32],
-        meta: ClipMeta,
-    ) -> ClipLatents:
-        """All that training reads of one clip but its views (`views.encode_views`), on the CPU.
-
-        Args:
-            frames: (T, H, W, 3) at the preset's size and rate (`video_io.read_frames`, `video_io.fit_frames`).
-            crop: (h, w, 3), the reference as `face_processor.head_and_shoulders` cuts it.
-            embedding: (E,), the reference's identity by the engine that `meta` names.
-            meta: what the file says about itself; its caption is the one encoded.
-        """
-        face, moments = self.face(crop, embedding), self.moments(frames)
-        return ClipLatents(
-            latents=moments.mean.cpu(),
-            spread=None if moments.spread is None else moments.spread.cpu(),
-            text=self.text(meta.caption).cpu(),
-            null_text=self.text("").cpu(),
-            identity=face.identity[0].cpu(),
-            semantic=face.semantic[0].cpu(),
-            detail=face.detail[0].cpu(),
-            condition=self.condition(frames, crop),
-            meta=meta,
         )
 
     def condition(self, frames: NDArray[np.uint8], crop: NDArray[np.uint8]) -> Condition | None:

@@ -5,23 +5,17 @@ Belongs here: from crops and angles to tensors, the same for a cached clip and a
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.encoding.face_features import FaceViews
+
 if TYPE_CHECKING:
     from model.encoding.encoders import ClipEncoders
-
-
-class FaceViews(NamedTuple):
-    """Views of one face, at least one; the first is the one that conditions the video."""
-
-    latents: torch.Tensor  # (V, C, h, w)  normalised, of the crop at the preset's `view_side`
-    semantic: torch.Tensor  # (V, S, D_s)
-    angles_deg: torch.Tensor  # (V, 3)     yaw, pitch, roll
 
 
 def encode_views(

@@ -1,7 +1,7 @@
 """The pose-shared aligner: a face's tokens and its pose to what they say of the person in any pose.
 
 Belongs here: the module and its contrastive loss. Not here: where its output joins the video (`fusion`), which views make a
-pair (`clip_set`).
+pair (`training.draws`).
 
 Source: FaithfulFaces (section 3.3). Confirmed there: tokens and Euler angles, a learned dictionary of 4096, correlation with
 it, max pooling over tokens, weighted sum; a symmetric CLIP-type loss over two crops a video with a learned temperature.
@@ -11,6 +11,7 @@ sets -179 and 181 degrees further apart than +40 and -40.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,13 @@ from model.presets import AlignerConfig, AngleEmbedding
 _ANGLES = 3
 _TEMPERATURE = 0.07  # CLIP's start
 _MOST_SCALE = 100.0  # CLIP's bound on 1 / temperature
+
+
+class FacePairs(NamedTuple):
+    """Two views of each of some persons, no person twice; everything the pose-shared aligner is trained on."""
+
+    semantic: torch.Tensor  # (2, P, S, D_s)
+    angles_deg: torch.Tensor  # (2, P, 3)
 
 
 class EulerEmbedding(nn.Module):

@@ -10,22 +10,20 @@ first one with the wrong face, silently.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from diffusers import WanTransformer3DModel, WanVACETransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from torch import nn
 
+from model.bases.base import Transformer
 from model.face_branch.fusion import FaceFusion, FaceTokens
 from model.face_branch.references import References, reference_positions, reference_tokens
 from model.presets import TEXT_ROWS
 
 FACE, REFERENCES = "face", "references"
 """The keys of the face's tokens and of its further views in `attention_kwargs`."""
-
-Transformer: TypeAlias = WanTransformer3DModel | WanVACETransformer3DModel
 
 
 class FaceContext(NamedTuple):

@@ -4,26 +4,11 @@ Belongs here: what turns the frozen encoders' features into equal (tokens, width
 (`encoders`), the gate and the attention that reads the result (`fusion`).
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 EXPERTS = ("identity", "semantic", "detail")
-
-
-class FaceFeatures(NamedTuple):
-    """What the frozen encoders say about one face a row; widths are the encoders' own."""
-
-    identity: torch.Tensor  # (B, E) of unit length
-    semantic: torch.Tensor  # (B, S, D_s)
-    detail: torch.Tensor  # (B, P, D_d)
-    angles_deg: torch.Tensor | None = None  # (B, 3)  yaw, pitch, roll; only the pose-shared aligner reads them
-
-    def to(self, device: torch.device) -> "FaceFeatures":
-        """The same features on `device`."""
-        return self._replace(**{name: value.to(device) for name, value in self._asdict().items() if value is not None})
 
 
 class VectorProjection(nn.Module):

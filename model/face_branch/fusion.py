@@ -20,8 +20,9 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import nn
 
+from model.encoding.face_features import FaceFeatures
 from model.face_branch.aligner import PoseAligner
-from model.face_branch.experts import EXPERTS, ExpertMLP, FaceFeatures, SequenceProjection, VectorProjection
+from model.face_branch.experts import EXPERTS, ExpertMLP, SequenceProjection, VectorProjection
 from model.presets import AlignerConfig, FusionConfig, FusionKind
 
 _NULL_REFERENCE_STD = 0.02

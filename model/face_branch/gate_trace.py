@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from model.face_branch.attach import Transformer
+from model.bases.base import Transformer
 from model.face_branch.fusion import FaceFusion
 
 

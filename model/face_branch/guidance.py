@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from model.face_branch.attach import FACE, REFERENCES, Transformer
+from model.bases.base import Transformer
+from model.face_branch.attach import FACE, REFERENCES
 from model.face_branch.fusion import FaceTokens
 from model.face_branch.references import References
 

@@ -1,7 +1,7 @@
 """Multi-view references: clean latents of further views of the face as tokens at the end of the video's sequence.
 
 Belongs here: their tokens, their rotary positions, and the mask that hides parts of them in training. Not here: the hooks
-that put them in (`attach`), which views of a clip are taken (`clip_set`).
+that put them in (`attach`), which views of a clip are taken (`training.draws`).
 
 Source: Mv2ID (arXiv 2603.21299). Confirmed or reported there: clean tokens appended to the sequence and read by ordinary
 self-attention; all references at one temporal index, view i shifted by i grids in space; a random spatial mask of 60 % in

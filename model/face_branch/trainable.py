@@ -13,17 +13,17 @@ import torch
 from peft import LoraConfig
 from torch import nn
 
-from model.bases.base import Base
+from model.bases.base import Base, Transformer
 from model.bases.conditions import Condition, image_to_video_inputs, vace_inputs
+from model.bases.flow import TIMESTEPS, token_timesteps
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clips.clip_set import Batch, DataError
-from model.face_branch.attach import FACE, REFERENCES, Transformer, attach
-from model.face_branch.experts import FaceFeatures
+from model.encoding.face_features import FaceFeatures
+from model.face_branch.aligner import FacePairs
+from model.face_branch.attach import FACE, REFERENCES, attach
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import References
 from model.presets import FusionConfig, TrainConfig
-from model.training.draws import FacePairs
-from model.training.flow import TIMESTEPS, token_timesteps
 
 ADAPTER, LORA, WEIGHTS = "adapter", "lora", "weights"
 """The parts of a checkpoint, and the first component of every trainable tensor's name."""

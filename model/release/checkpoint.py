@@ -23,9 +23,9 @@ from peft.utils import get_peft_model_state_dict
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 
-from model.bases.base import Base, BaseInfo, own_memory
+from model.bases.base import Base, BaseInfo, Transformer, own_memory
 from model.encoding.head_mask import MaskInfo
-from model.face_branch.attach import Transformer, attach
+from model.face_branch.attach import attach
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.trainable import ADAPTER, LORA, LORA_NAME, SUFFIXES, WEIGHTS, FusedModel
 from model.files import sha256_folder, whole_folder

@@ -20,10 +20,10 @@ from model.bases.sizes import check_size, size_for_image
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.bases.stock_pipelines import frames_to_ask, reporting, stock_pipeline, without_rounding_warning
 from model.encoding.encoders import ClipEncoders
+from model.encoding.face_features import FaceFeatures
 from model.encoding.face_processor import FaceChoice, FaceError, ReferenceFace, process_face
 from model.encoding.head_mask import mask_of
 from model.encoding.views import encode_views
-from model.face_branch.experts import FaceFeatures
 from model.face_branch.guidance import FaceGuidance
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel

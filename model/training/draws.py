@@ -16,19 +16,13 @@ import torch
 import torch.nn.functional as F
 
 from model.bases.conditions import with_picture
+from model.bases.flow import generator, shift_sigma
 from model.clips.clip_set import Batch, ClipSet, DataError, Text
+from model.face_branch.aligner import FacePairs
 from model.face_branch.references import References, region_mask, tokens_of_view
 from model.presets import AlignerConfig, Preset, ReferenceConfig
-from model.training.flow import generator, shift_sigma
 from model.training.order import Order
 from model.training.parallel import Ranks
-
-
-class FacePairs(NamedTuple):
-    """Two views of each of some persons, no person twice; everything the pose-shared aligner is trained on."""
-
-    semantic: torch.Tensor  # (2, P, S, D_s)
-    angles_deg: torch.Tensor  # (2, P, 3)
 
 
 class ForwardDraws(NamedTuple):

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.bases.base import Transformer
 from model.bases.specs import FIRST_FRAME_LAYOUTS
-from model.face_branch.attach import Transformer
 from model.face_branch.trainable import FusedModel
 from model.face_engine.interface import FaceEngine
 from model.presets import TrainConfig

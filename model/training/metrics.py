@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from model.bases.conditions import with_picture
+from model.bases.flow import add_noise, flow_loss, generator, shift_sigma
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clips.clip_set import ClipSet
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel
 from model.face_engine.interface import FaceEngine
 from model.training.draws import first_views
-from model.training.flow import add_noise, flow_loss, generator, shift_sigma
 
 _TRIPLES_A_FORWARD = 8
 

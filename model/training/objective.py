@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 
 from model.bases.conditions import with_picture
+from model.bases.flow import add_noise, flow_loss
 from model.clips.clip_set import Batch
+from model.face_branch.aligner import FacePairs
 from model.face_branch.trainable import FusedModel
 from model.presets import Preset
-from model.training.draws import FacePairs, ForwardDraws, StepDraws, moved
+from model.training.draws import ForwardDraws, StepDraws, moved
 from model.training.execution import autocast
-from model.training.flow import add_noise, flow_loss
 from model.training.parallel import Ranks
 
 

@@ -15,8 +15,8 @@ from functools import cached_property, lru_cache
 
 import torch
 
+from model.bases.flow import generator
 from model.clips.clip_set import DataError
-from model.training.flow import generator
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 
-from model.bases.base import pick_device
-from model.face_branch.attach import Transformer
+from model.bases.base import Transformer, pick_device
 
 _BUCKET = 2**26
 """Gradients that are summed at a time."""

@@ -15,9 +15,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from model.bases.base import Transformer
 from model.bases.build import build_transformer
-from model.face_branch.attach import FACE, REFERENCES, Transformer, attach
-from model.face_branch.experts import FaceFeatures
+from model.encoding.face_features import FaceFeatures
+from model.face_branch.attach import FACE, REFERENCES, attach
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import References
 from model.face_branch.trainable import unfreeze

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
+from model.bases.base import Transformer
 from model.bases.conditions import with_picture
-from model.face_branch.attach import Transformer
+from model.bases.flow import TIMESTEPS
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import tokens_of_view
 from model.face_branch.trainable import SUFFIXES, FusedModel
 from model.presets import Preset
-from model.training.flow import TIMESTEPS
 from model.training.objective import StepLosses
 from model.training.parallel import Ranks
 from model.training.throughput import peak_flop_per_s, step_flop

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
 from model.clips.clip_list import ClipMeta
-from model.clips.clip_parts import ClipLatents, write_clips
+from model.clips.clip_parts import ClipLatents, encode_clip, write_clips
 from model.clips.clip_set import ClipSet
 from model.encoding.encoders import ClipEncoders
-from model.encoding.views import FaceViews
-from model.face_branch.experts import FaceFeatures
+from model.encoding.face_features import FaceFeatures, FaceViews
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.trainable import FusedModel, assemble
 from model.face_engine.interface import EngineInfo, Face, Image
@@ -116,7 +115,7 @@ def encode_clips(base: Base) -> list[ClipLatents]:
             base_sha256=base.info.sha256,
             encoders_fingerprint=encoders.fingerprint,
         )
-        clip = encoders.encode_clip(frames, frames[0], embedding, meta)
+        clip = encode_clip(encoders, frames, frames[0], embedding, meta)
         views = FaceViews(
             latents=torch.stack([encoders.video(frame[None])[:, 0] for frame in frames]),
             semantic=torch.cat([encoders.face(frame, embedding).semantic for frame in frames]),

@@ -13,12 +13,12 @@ from PIL import Image
 from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
 from model.bases.conditions import Condition, with_picture
+from model.bases.flow import TIMESTEPS
 from model.bases.stock_pipelines import frames_to_ask, stock_pipeline
 from model.clips.clip_set import Batch, ClipSet, DataError
 from model.encoding.condition_encoder import ConditionEncoder
 from model.face_branch.trainable import FusedModel, assemble
 from model.presets import Preset
-from model.training.flow import TIMESTEPS
 from tests.model.layouts import WITH_PICTURES, with_wan_vae
 
 SIDE, FRAMES = 32, 9

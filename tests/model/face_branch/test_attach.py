@@ -7,13 +7,13 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from model.bases.base import Base
+from model.bases.flow import token_timesteps
 from model.clips.clip_set import Batch, ClipSet
 from model.face_branch.attach import FACE, REFERENCES, FaceCrossAttention, attach
 from model.face_branch.fusion import FaceFusion, FaceTokens
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel
 from model.presets import AlignerConfig
-from model.training.flow import token_timesteps
 
 Fused = Callable[..., FusedModel]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from diffusers import WanVACETransformer3DModel
 
+from model.encoding.face_features import FaceFeatures
 from model.face_branch.attach import FACE, REFERENCES, FaceCrossAttention, TextCrossAttention, attach
-from model.face_branch.experts import FaceFeatures
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import References
 from model.face_branch.trainable import unfreeze

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.bases.base import Base
-from model.face_branch.experts import FaceFeatures
+from model.encoding.face_features import FaceFeatures
 from model.face_branch.fusion import FaceFusion
 from model.presets import Preset
 

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 
 from model.bases.base import Base
+from model.bases.flow import token_timesteps
 from model.clips.clip_set import Batch, ClipSet
 from model.face_branch.attach import FACE, REFERENCES
 from model.face_branch.fusion import FaceTokens
 from model.face_branch.guidance import FaceGuidance
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel
-from model.training.flow import token_timesteps
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from model.bases.base import Base
+from model.bases.flow import token_timesteps
 from model.clips.clip_set import Batch, ClipSet
+from model.encoding.face_features import FaceFeatures
 from model.face_branch.attach import FACE, REFERENCES, attach
-from model.face_branch.experts import FaceFeatures
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import References, reference_positions, region_mask
 from model.face_branch.trainable import FusedModel
 from model.presets import Preset
-from model.training.flow import token_timesteps
 
 Fused = Callable[..., FusedModel]
 VIDEO = (2, 48, 3, 4, 4)  # 3 x 2 x 2 tokens

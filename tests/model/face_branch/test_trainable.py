@@ -9,14 +9,14 @@ import torch
 
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
+from model.bases.flow import add_noise, flow_loss
 from model.bases.specs import TINY_TWO_EXPERTS
 from model.clips.clip_set import ClipSet
-from model.face_branch.experts import FaceFeatures
+from model.encoding.face_features import FaceFeatures
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel, assemble
 from model.presets import PRESETS, AlignerConfig, Preset
 from model.training.draws import choose_pairs, first_views
-from model.training.flow import add_noise, flow_loss
 from model.training.metrics import fixed_flow_loss
 
 Fused = Callable[..., FusedModel]

@@ -62,7 +62,7 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     import torch
 
     from model.bases.base import load_base
-    from model.face_branch.experts import FaceFeatures
+    from model.encoding.face_features import FaceFeatures
     from model.presets import ClipSize, preset
 
     root = tmp_path_factory.mktemp("registry")

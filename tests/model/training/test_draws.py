@@ -10,7 +10,7 @@ import torch
 
 from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet, DataError
-from model.encoding.views import FaceViews
+from model.encoding.face_features import FaceViews
 from model.presets import AlignerConfig, Preset, ReferenceConfig, Stage
 from model.training.draws import (
     choose_pairs,

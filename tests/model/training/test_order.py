@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.bases.flow import generator
 from model.clips.clip_set import DataError
-from model.training.flow import generator
 from model.training.order import Order
 
 BUCKETS = [list(range(0, 7)), list(range(7, 10)), list(range(10, 27))]

@@ -11,6 +11,7 @@ from PIL import Image
 from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
 from model.bases.conditions import with_picture
+from model.bases.flow import add_noise, flow_loss
 from model.clips.clip_parts import CONDITION_TENSORS, write_clips
 from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel, assemble
@@ -19,7 +20,6 @@ from model.release.checkpoint import read_manifest
 from model.release.pipeline import load
 from model.training.draws import draw_step
 from model.training.execution import prepare
-from model.training.flow import add_noise, flow_loss
 from model.training.metrics import fixed_flow_loss
 from model.training.objective import backward
 from model.training.order import Order

@@ -15,7 +15,7 @@ import torch
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
 from model.clips.clip_list import ClipMeta
-from model.clips.clip_parts import write_clips
+from model.clips.clip_parts import encode_clip, write_clips
 from model.encoding.encoders import ClipEncoders
 from model.encoding.views import encode_views
 from model.files import sha256_folder
@@ -68,7 +68,7 @@ def _write_clips(folder: Path) -> Path:
             encoders_fingerprint=encoders.fingerprint,
         )
         views = encode_views(encoders, list(frames), rng.uniform(-40, 40, (3, 3)).astype(np.float32), 16)
-        clips.append(replace(encoders.encode_clip(frames, frames[0], embedding, meta), views=views))
+        clips.append(replace(encode_clip(encoders, frames, frames[0], embedding, meta), views=views))
     return write_clips(folder / "latents", clips)
 
 

@@ -16,7 +16,7 @@ import model.release.pipeline
 import model.training.held_out_videos
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
-from model.face_branch.experts import FaceFeatures
+from model.encoding.face_features import FaceFeatures
 from model.face_branch.trainable import FusedModel, assemble
 from model.files import sha256_folder
 from model.presets import Preset, preset

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from model.training.flow import add_noise, flow_loss, generator, shift_sigma, token_timesteps
+from model.bases.flow import add_noise, flow_loss, generator, shift_sigma, token_timesteps
 
 
 def test_an_oracle_velocity_walks_the_scheduler_back_to_the_clean_latents() -> None:

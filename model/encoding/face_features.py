@@ -1,0 +1,29 @@
+"""What the frozen encoders say of a face: of one picture of it, and of several.
+
+Belongs here: the types that encoders fill and the face branch reads. Not here: encoding (`encoders`, `views`).
+"""
+
+from typing import NamedTuple
+
+import torch
+
+
+class FaceFeatures(NamedTuple):
+    """What the frozen encoders say about one face a row; widths are the encoders' own."""
+
+    identity: torch.Tensor  # (B, E) of unit length
+    semantic: torch.Tensor  # (B, S, D_s)
+    detail: torch.Tensor  # (B, P, D_d)
+    angles_deg: torch.Tensor | None = None  # (B, 3)  yaw, pitch, roll; only the pose-shared aligner reads them
+
+    def to(self, device: torch.device) -> "FaceFeatures":
+        """The same features on `device`."""
+        return self._replace(**{name: value.to(device) for name, value in self._asdict().items() if value is not None})
+
+
+class FaceViews(NamedTuple):
+    """Views of one face, at least one; the first is the one that conditions the video."""
+
+    latents: torch.Tensor  # (V, C, h, w)  normalised, of the crop at the preset's `view_side`
+    semantic: torch.Tensor  # (V, S, D_s)
+    angles_deg: torch.Tensor  # (V, 3)     yaw, pitch, roll
