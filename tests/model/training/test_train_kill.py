@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.resume import Run, digest, random_kills
+from benchmarks.resume import Run, Trace, random_kills, trace
 from model.presets import Preset
 
 STEPS = 8
@@ -19,7 +19,13 @@ def test_killed_at_random_steps_it_has_the_digest_of_the_undisturbed_run(
     kills = random_kills(3, STEPS, seed)
     print(f"seed {seed}: killed after {kills}")
     whole, killed = (
-        digest(Run(config, clip_list, base_dir, tmp_path / name), ends) for name, ends in (("whole", ()), ("killed", kills))
+        trace(Run(config, clip_list, base_dir, tmp_path / name), ends) for name, ends in (("whole", ()), ("killed", kills))
     )
-    print(f"undisturbed {whole}, killed {killed}")
-    assert whole == killed
+    print(f"undisturbed {whole.digest}, killed {killed.digest}")
+    assert whole.digest == killed.digest
+
+
+def test_the_drift_is_the_largest_relative_difference_of_a_figure() -> None:
+    one, other = (Trace({1: f"{(1.0).hex()} {second.hex()}"}, "w") for second in (2.0, 2.5))
+    assert (one.drift_from(one), one.drift_from(other)) == (0.0, 0.2)
+    assert one.digest != other.digest
