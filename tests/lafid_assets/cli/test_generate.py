@@ -43,7 +43,7 @@ def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
         pulled.loaded = {"uri": uri, **loading}
         return pulled
 
-    monkeypatch.setattr(model.package, "pull", pull)
+    monkeypatch.setattr(model.release.package, "pull", pull)
     monkeypatch.setattr("resources.tracking.Tracking.connect", lambda self: None)
     (home / "mlflow").mkdir(parents=True)
     (home / "mlflow" / "mlflow.db").write_bytes(b"")

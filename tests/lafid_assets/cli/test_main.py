@@ -95,7 +95,7 @@ def test_model_that_the_registry_does_not_know(lafid: Lafid, home: Path, tmp_pat
     def unknown(uri: str, **loading: object) -> None:
         raise RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Registered Model with name=other not found"})
 
-    monkeypatch.setattr(model.package, "pull", unknown)
+    monkeypatch.setattr(model.release.package, "pull", unknown)
     monkeypatch.setattr("resources.tracking.Tracking.connect", lambda self: None)
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     (home / "mlflow").mkdir(parents=True)

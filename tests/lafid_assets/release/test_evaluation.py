@@ -40,11 +40,11 @@ def _stubs(monkeypatch: pytest.MonkeyPatch) -> None:
     import model.training.metrics
 
     similarity = SimpleNamespace(mean=None, frames_with_face=3, frames=9)
-    monkeypatch.setattr(model.pipeline, "load", lambda checkpoint, base, semantic_dir: StubPipeline())
-    monkeypatch.setattr(model.data, "ClipSet", lambda clip_list, split: (clip_list.name, split))
+    monkeypatch.setattr(model.release.pipeline, "load", lambda checkpoint, base, semantic_dir: StubPipeline())
+    monkeypatch.setattr(model.clips.clip_set, "ClipSet", lambda clip_list, split: (clip_list.name, split))
     losses = {("clips.parquet", "test"): 2.0}
-    monkeypatch.setattr(model.metrics, "fixed_flow_loss", lambda model, clips, *_: losses[clips])
-    monkeypatch.setattr(model.metrics, "identity_similarity", lambda *_: similarity)
+    monkeypatch.setattr(model.training.metrics, "fixed_flow_loss", lambda model, clips, *_: losses[clips])
+    monkeypatch.setattr(model.training.metrics, "identity_similarity", lambda *_: similarity)
 
 
 @pytest.fixture

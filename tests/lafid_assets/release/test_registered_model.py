@@ -65,7 +65,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         mlflow.finalize_logged_model(bare.model_id, "READY")
         return model.release.package.LoggedCheckpoint(f"models:/{bare.model_id}", bare.model_id, "run")
 
-    monkeypatch.setattr(model.package, "log_checkpoint", log_checkpoint)
+    monkeypatch.setattr(model.release.package, "log_checkpoint", log_checkpoint)
     return calls
 
 
@@ -86,7 +86,7 @@ def test_life_of_a_registered_model(registry: Registry, logged: list[dict[str, A
         def killed(*_: str) -> None:
             raise RuntimeError("killed")
 
-        patch.setattr(model.package, "set_alias", killed)
+        patch.setattr(model.release.package, "set_alias", killed)
         assert registry.run() is None
     assert [str(version.version) for version in registry.versions] == ["1"]
     assert registry.champion is None

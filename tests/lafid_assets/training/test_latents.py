@@ -203,7 +203,7 @@ def test_a_changed_encoder_costs_its_parts_and_a_changed_transformer_none(
     one = dataset.filter(pl.col("clip_id") == "a")
     encode(one)
     computed.clear()
-    real = model.base.load_base
+    real = model.bases.base.load_base
 
     def changed(folder: Path, **options: Any) -> Any:
         from dataclasses import replace
@@ -212,7 +212,7 @@ def test_a_changed_encoder_costs_its_parts_and_a_changed_transformer_none(
         info = base.info.model_copy(update={"sha256": "f" * 64})
         return replace(base, info=info, digests={**base.digests, component: "f" * 64})
 
-    monkeypatch.setattr(model.base, "load_base", changed)
+    monkeypatch.setattr(model.bases.base, "load_base", changed)
     rows = encode(one)
     assert {part for _, part in computed} == parts
     assert rows["encoders_fingerprint"].n_unique() == 1

@@ -105,13 +105,13 @@ def test_a_change_costs_the_parts_that_depend_on_it(
 def test_a_changed_encoder_costs_its_parts(
     name: str, encode: Encode, dataset: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, component: str, again: set[str]
 ) -> None:
-    before, real = encode(dataset), model.base.load_base
+    before, real = encode(dataset), model.bases.base.load_base
 
-    def changed(*given: Any, **how: Any) -> model.base.Base:
+    def changed(*given: Any, **how: Any) -> model.bases.base.Base:
         base = real(*given, **how)
         return replace(base, digests={**base.digests, component: "f" * 64})
 
-    monkeypatch.setattr(model.base, "load_base", changed)
+    monkeypatch.setattr(model.bases.base, "load_base", changed)
     after = encode(dataset)
     assert {part for part in PARTS[name] if keys(before)[part] != keys(after)[part]} == again & PARTS[name]
 

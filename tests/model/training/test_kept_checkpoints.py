@@ -204,7 +204,9 @@ def go_until_killed(go: Go, config: Preset, folder: Path, how: str, at: int, mon
         if how == "judge":
             patch.setattr(model.training.judge.Judge, "manifest", killing(model.training.judge.Judge.manifest))
         if how == "write":
-            patch.setattr(model.kept_checkpoints, "write_checkpoint", killing(model.training.kept_checkpoints.write_checkpoint))
+            patch.setattr(
+                model.training.kept_checkpoints, "write_checkpoint", killing(model.training.kept_checkpoints.write_checkpoint)
+            )
         stop = (lambda: next(asked) == at) if how == "stop" else never
         go(config, folder, until=at if how == "report" else None, stop=stop, validate=validate)
 
@@ -216,7 +218,9 @@ def test_whatever_kills_it_the_same_checkpoints_are_kept_and_the_same_is_best(
     judged = model.training.judge.fixed_flow_loss
     # Held-out clips that get worse: the first checkpoint is the best, and the rule has something to decide.
     monkeypatch.setattr(
-        model.judge, "fixed_flow_loss", lambda m, clips, *a: judged(m, clips, *a) if len(clips) == 3 else 9 - judged(m, clips, *a)
+        model.training.judge,
+        "fixed_flow_loss",
+        lambda m, clips, *a: judged(m, clips, *a) if len(clips) == 3 else 9 - judged(m, clips, *a),
     )
 
     def kept(result: TrainResult) -> dict[str, Manifest]:
@@ -265,7 +269,7 @@ def test_a_full_disk_leaves_the_states_and_the_checkpoints_before(
         return write(folder, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(model.kept_checkpoints, "write_checkpoint", full)
+        patch.setattr(model.training.kept_checkpoints, "write_checkpoint", full)
         message = r"the checkpoint of step 4 in .*checkpoints could not be written .*No space left.* goes on from step 3"
         with pytest.raises(TrainStateError, match=message):
             go(config, tmp_path)

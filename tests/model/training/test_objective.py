@@ -80,7 +80,7 @@ def test_noise_is_of_a_clips_own(gradients: Callable, quick: Quick, monkeypatch:
         drawn.extend(noise)
         return add_noise(clean, noise, sigma, first_frame)
 
-    monkeypatch.setattr(model.objective, "add_noise", note)
+    monkeypatch.setattr(model.training.objective, "add_noise", note)
     gradients(quick(batch_size=3, forward_clips=2), step=0)
     gradients(quick(batch_size=3, forward_clips=2), step=1)
     assert len(drawn) == 6

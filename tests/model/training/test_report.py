@@ -57,7 +57,7 @@ def test_speed_counts_every_clips_tokens_and_the_cards_peak(
 ) -> None:
     now = iter([100.0, 104.0, 104.0])
     monkeypatch.setattr(model.training.report.time, "monotonic", lambda: next(now))
-    monkeypatch.setattr(model.train_report, "peak_flop_per_s", lambda _device: 1e9)
+    monkeypatch.setattr(model.training.report, "peak_flop_per_s", lambda _device: 1e9)
     preset = quick()
     meter = Meter(fused(), preset, Ranks(0, 2, torch.device("cpu")))
     meter.note(losses, 0.5)

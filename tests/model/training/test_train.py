@@ -86,12 +86,12 @@ def go_until_killed(go: Callable[..., TrainResult], folder: Path, how: str, at: 
     with monkeypatch.context() as patch:
         if how == "update":
             calls = iter(range(1000))
-            patch.setattr(model.train, "gradient_norms", lambda found: kill() if next(calls) == at else norms(found))
+            patch.setattr(model.training.train, "gradient_norms", lambda found: kill() if next(calls) == at else norms(found))
             norms = model.training.optimisation.gradient_norms
         if how == "save":
             saves = iter(range(1000))
             write = model.training.state.save_file
-            patch.setattr(model.train_state, "save_file", lambda *a: disk_full() if next(saves) == at else write(*a))
+            patch.setattr(model.training.state, "save_file", lambda *a: disk_full() if next(saves) == at else write(*a))
         with suppress(Killed, TrainingStopped, TrainStateError):
             go(folder, until=at if how == "report" else None, stop=stop)
     states = sorted(folder.glob("*/state/step-*"))
@@ -274,7 +274,7 @@ def test_a_gradient_that_is_not_finite_names_its_group_and_the_whole_batch(
         parameters["adapter/null_tokens"].grad.fill_(torch.inf)
         return norms(parameters)
 
-    monkeypatch.setattr(model.train, "gradient_norms", spoilt)
+    monkeypatch.setattr(model.training.train, "gradient_norms", spoilt)
     blamed = r"step 0: loss \d.*gradient norm inf of adapter/null_tokens on clips clip-\d, clip-\d; stopped before the update"
     with pytest.raises(TrainingError, match=blamed):
         run(quick(), tmp_path)
@@ -289,9 +289,9 @@ def test_fewer_clips_than_a_batch_are_refused(run: Callable, quick: Quick, cache
 def test_a_preset_too_large_is_refused_before_anything_is_loaded(
     run: Callable, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.train, "card_memory_gib", lambda _device: 1e-3)
+    monkeypatch.setattr(model.training.train, "card_memory_gib", lambda _device: 1e-3)
     monkeypatch.setattr("model.training.memory_estimate.PRESETS", {})
-    monkeypatch.setattr(model.train, "load_for_training", lambda *_: pytest.fail("it loaded the base"))
+    monkeypatch.setattr(model.training.train, "load_for_training", lambda *_: pytest.fail("it loaded the base"))
     with pytest.raises(PresetTooLarge, match="preset tiny needs at least"):
         run(quick(), tmp_path)
 
@@ -300,7 +300,7 @@ def test_out_of_memory_says_what_to_lower(run: Callable, quick: Quick, tmp_path:
     def exhausted(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB. GPU 0 has")
 
-    monkeypatch.setattr(model.train, "backward", exhausted)
+    monkeypatch.setattr(model.training.train, "backward", exhausted)
     with pytest.raises(TrainingError) as stopped:
         run(quick(), tmp_path)
     assert str(stopped.value).startswith("out of memory in training tiny (CUDA out of memory. Tried to allocate 20 GiB). To save")
@@ -315,7 +315,7 @@ def test_a_full_disk_at_the_end_leaves_the_last_state(
 
     config = quick(steps=3, checkpoint_every=2, ema_decay=None)
     with monkeypatch.context() as patch:
-        patch.setattr(model.train, "write_checkpoint", full)
+        patch.setattr(model.training.train, "write_checkpoint", full)
         with pytest.raises(TrainStateError, match=r"checkpoint .*/checkpoint could not be written .*No space left"):
             run(config, tmp_path)
     assert run(config, tmp_path).resumed_from == 2

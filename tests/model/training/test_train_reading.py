@@ -73,7 +73,7 @@ def test_clips_of_several_sizes_train_together_and_those_of_a_rare_size_are_name
 def test_reading_ahead_changes_no_bit(run: Callable, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = quick(steps=3, batch_size=3, forward_clips=2)
     ahead = read_manifest(run(config, tmp_path / "ahead").checkpoint_dir)
-    monkeypatch.setattr(model.train, "one_ahead", lambda items, _reader: ((item, 0.0) for item in items))
+    monkeypatch.setattr(model.training.train, "one_ahead", lambda items, _reader: ((item, 0.0) for item in items))
     assert read_manifest(run(config, tmp_path / "plain").checkpoint_dir) == ahead
 
 

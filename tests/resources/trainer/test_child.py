@@ -34,7 +34,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: Tracking) -> 
     import model.bases.base
 
     info = SimpleNamespace(name="tiny", sha256="ba5e", repository=None, revision="r1")
-    monkeypatch.setattr(model.base, "read_base_info", lambda folder: info)
+    monkeypatch.setattr(model.bases.base, "read_base_info", lambda folder: info)
     return TrainingJob(
         preset=preset("tiny"),
         clip_list=tmp_path / "clips.parquet",
@@ -56,7 +56,7 @@ def training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Calla
     from model.training.train import TrainingStopped
 
     manifest = SimpleNamespace(step=STEPS, loss_after=0.5, validation_loss=None, validated_on=None)
-    monkeypatch.setattr(model.checkpoint, "read_manifest", lambda folder: manifest)
+    monkeypatch.setattr(model.release.checkpoint, "read_manifest", lambda folder: manifest)
     monkeypatch.setattr(child.MlflowRun, "keep_models", lambda *_: None)
 
     def put(at_step: Callable[[int], None]) -> None:
@@ -69,7 +69,7 @@ def training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Calla
                     raise TrainingStopped(step)
             return TrainResult(tmp_path / "runs" / "x" / "checkpoint", 1.0, 0.5, STEPS, 9.0, 3, None, None, ("clip-9",), None)
 
-        monkeypatch.setattr(model.train, "train", train)
+        monkeypatch.setattr(model.training.train, "train", train)
 
     return put
 

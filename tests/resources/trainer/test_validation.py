@@ -166,9 +166,9 @@ def drawing(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             raise ValueError("no face found")
         return np.stack([first_frame] * 2)
 
-    monkeypatch.setattr(model.held_out_videos, "live_pipeline", live)
-    monkeypatch.setattr(model.held_out_videos, "draw_held_out", draw)
-    monkeypatch.setattr(model.pipeline, "engine_named", lambda name: name)
+    monkeypatch.setattr(model.training.held_out_videos, "live_pipeline", live)
+    monkeypatch.setattr(model.training.held_out_videos, "draw_held_out", draw)
+    monkeypatch.setattr(model.release.pipeline, "engine_named", lambda name: name)
     return kept
 
 
@@ -236,7 +236,7 @@ def test_an_engine_that_is_not_there_is_an_error_in_the_log(
     def missing(name: str) -> None:
         raise LookupError(f"no networks of {name}")
 
-    monkeypatch.setattr(model.pipeline, "engine_named", missing)
+    monkeypatch.setattr(model.release.pipeline, "engine_named", missing)
     mlflow = _judge(job(), tmp_path)
     assert "step 4: no videos (LookupError: no networks of dlib)" in caplog.text
     assert mlflow.keep_models.called
