@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ from resources.settings import PROJECT_ROOT
 from resources.trainer.job import ENDING, INTERRUPTED_EXIT, Failed, Finished, Interrupted, TrainingJob
 from resources.trainer.launch import LaunchConfig
 from resources.trainer.supervisor import KILL_PATIENCE_S
+
+# Dagster warns of a property of its own, which it reads itself.
+warnings.filterwarnings("ignore", message=".*expected_writer_count", category=dg.PreviewWarning)
 
 LAST_LINES = 20
 TAIL_BYTES = 16_384
