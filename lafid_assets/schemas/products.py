@@ -205,7 +205,7 @@ FUSION_DIT = TableSchema(
             "validation_loss", F64, "loss on fixed triples of `validated_on`; NULL: none was judged", nullable=True, minimum=0
         ),
         Column("validated_on", STR, "the split that judged; train where validation is empty", nullable=True, one_of=SPLITS),
-        Column("train_clips", I32, "clips that it was trained on", minimum=1),
+        Column("train_clips", I32, "clips whose videos it was trained on: without those that filled no batch", minimum=1),
         Column("dataset_version", STR, "the version that it was trained on"),
         Column("mlflow_run_id", STR, "MLflow's run of the training: its curves, videos and LoggedModels"),
     ),

@@ -148,7 +148,7 @@ def _row(job: TrainingJob, result: Finished, config: FusionDitConfig, store: Sha
     from model.files import sha256_folder
 
     checkpoint = result.best if config.publish == BEST and result.best else result.last
-    latents = store.read_table(TRAINING_LATENTS.name)
+    cached = store.read_table(TRAINING_LATENTS.name).filter((pl.col("split") == "train") & (pl.col("status") == Status.OK))
     return {
         "checkpoint_sha256": sha256_folder(checkpoint.folder),
         "checkpoint_path": _in_store(checkpoint.folder, store),
@@ -161,7 +161,7 @@ def _row(job: TrainingJob, result: Finished, config: FusionDitConfig, store: Sha
         "loss_after": checkpoint.loss_after,
         "validation_loss": checkpoint.validation_loss,
         "validated_on": checkpoint.validated_on,
-        "train_clips": latents.filter((pl.col("split") == "train") & (pl.col("status") == Status.OK)).height,
+        "train_clips": cached.height - len(result.clips_left_out),
         "dataset_version": job.dataset_version,
         "mlflow_run_id": result.mlflow_run_id,
     }

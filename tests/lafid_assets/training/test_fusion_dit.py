@@ -55,6 +55,7 @@ class Trainer:
     """Stands in for the trainer's process; keeps the jobs that it was given. What it judges is best at step 2."""
 
     jobs: list[TrainingJob] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
 
     def train(self, context: dg.AssetExecutionContext, job: TrainingJob) -> Finished:
         self.jobs.append(job)
@@ -72,7 +73,7 @@ class Trainer:
             resumed_from=0,
             loss_before=1.0,
             ema_checkpoint_dir=None,
-            clips_left_out=("b",),
+            clips_left_out=self.left_out,
             mlflow_run_id="m-1",
             metrics={"loss": 0.5, "hfu": 0.46},
         )
@@ -93,12 +94,13 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Se
             ("b", "test", "ok"),
             ("c", "validation", "ok"),
             ("d", "train", "ok"),
+            ("left out", "train", "ok"),
             ("e", "train", "skipped"),
         )
     ]
     store.write_group({"training_latents": TRAINING_LATENTS.frame(rows)}, "all", "f")
     instance = dg.DagsterInstance.ephemeral()
-    trainer = Trainer()
+    trainer = Trainer(left_out=("left out",))
     resources = build_resources(settings) | {"trainer": trainer}
     shown: list[Any] = []
 
