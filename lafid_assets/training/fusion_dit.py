@@ -12,7 +12,7 @@ import polars as pl
 from pydantic import Field
 
 from lafid_assets.dataset.report_page import png_address
-from lafid_assets.outcomes import Status
+from lafid_assets.outcomes import ClipError, Status
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.schemas.products import PUBLISHED
 from lafid_assets.step import Frames, Step
@@ -137,11 +137,17 @@ def _job(chosen: Preset, config: FusionDitConfig, store: ShardStore, tracking: T
 
 
 def _held_out(persons: int, store: ShardStore) -> tuple[HeldOutClip, ...]:
+    """Without the clips whose file is not there any more: all that training reads is cached."""
     folder = store.local_path(f"{RUNS_FOLDER}/{FIRST_FRAMES}")
-    return tuple(
-        HeldOutClip(clip_id=clip["clip_id"], first_frame=write_first_frame(clip, folder), caption=clip["refined_caption"] or "")
-        for clip in choose_held_out(store.read_table(LAFID_DATASET.name), persons).iter_rows(named=True)
-    )
+    found = []
+    for clip in choose_held_out(store.read_table(LAFID_DATASET.name), persons).iter_rows(named=True):
+        try:
+            first = write_first_frame(clip, folder)
+        except ClipError as error:
+            LOGGER.warning("no video of held-out clip %s is drawn: %s", clip["clip_id"], error.detail)
+            continue
+        found.append(HeldOutClip(clip_id=clip["clip_id"], first_frame=first, caption=clip["refined_caption"] or ""))
+    return tuple(found)
 
 
 def _row(job: TrainingJob, result: Finished, config: FusionDitConfig, store: ShardStore) -> dict[str, Any]:

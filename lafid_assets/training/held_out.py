@@ -22,14 +22,17 @@ def first_frame(clip: dict[str, Any]) -> NDArray[np.uint8]:
     """(H, W, 3) of a row of `lafid_dataset`.
 
     Raises:
-        ClipError: its file is not there any more.
+        ClipError: its file is not there any more, or cannot be read.
     """
-    from model.encoding.video_io import read_frames
+    from model.encoding.video_io import VideoError, read_frames
 
     path = resolve(Path(clip["clip_root"]), clip["path"])
     if path is None:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
-    return read_frames(path, [0.0])[0]
+    try:
+        return read_frames(path, [0.0])[0]
+    except (VideoError, OSError) as error:
+        raise ClipError(Reason.UNREADABLE, f"{clip['path']} cannot be read: {error}") from error
 
 
 def choose_held_out(dataset: pl.DataFrame, persons: int) -> pl.DataFrame:
@@ -45,7 +48,7 @@ def write_first_frame(clip: dict[str, Any], folder: Path) -> Path:
     """The first frame as PNG in `folder`, named after the clip.
 
     Raises:
-        ClipError: the clip's file is not there any more.
+        ClipError: the clip's file is not there any more, or cannot be read.
     """
     from PIL import Image
 

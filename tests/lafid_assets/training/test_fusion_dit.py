@@ -12,7 +12,7 @@ from PIL import Image
 
 from lafid_assets.definitions import build_resources
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
-from lafid_assets.training.fusion_dit import FusionDitConfig, _loss_curve, fusion_dit
+from lafid_assets.training.fusion_dit import FusionDitConfig, _held_out, _loss_curve, fusion_dit
 from lafid_assets.training.held_out import first_frame
 from resources.settings import Settings
 from resources.shard_store import ShardStore
@@ -165,6 +165,19 @@ def test_the_best_is_published_and_shown_with_its_curve_and_videos(
     [video] = shown["validation_videos"].value.records
     assert (video.data["step"], video.data["clip_id"]) == (2, "a")
     assert Path(video.data["path"]).read_bytes() == b"mp4"
+
+
+def test_a_held_out_clip_that_is_gone_costs_its_video_and_not_the_training(
+    store: ShardStore, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    held_out = dataset.with_columns(split=pl.lit("validation"))
+    store.write_group({LAFID_DATASET.name: held_out}, "all", "f")
+    lost, torn, _ = held_out.sort("identity_id").iter_rows(named=True)
+    (Path(lost["clip_root"]) / lost["path"]).unlink()
+    (Path(torn["clip_root"]) / torn["path"]).write_bytes(b"no video")
+    assert [clip.clip_id for clip in _held_out(3, store)] == ["c"]
+    assert "no video of held-out clip a is drawn: a has disappeared: put it back" in caplog.text
+    assert "no video of held-out clip b is drawn: b cannot be read" in caplog.text
 
 
 def test_a_curve_that_mlflow_does_not_give_does_not_undo_a_training(
