@@ -70,6 +70,10 @@ class Tracking:
         found = self._logged_models(f"tags.`{CHECKPOINT_TAG}` = '{checkpoint_sha256}'")
         return next((str(model.model_id) for model in found if model.status == "READY"), None)
 
+    def logged_with(self, tag: str, value: str) -> list[str]:
+        """Ids of the LoggedModels with this tag."""
+        return [str(model.model_id) for model in self._logged_models(f"tags.`{tag}` = '{value}'")]
+
     def logged_steps(self, run_id: str) -> dict[str, int | None]:
         """Id of every LoggedModel of a training's run to its step; None where a kill left it unfinished."""
         found = self._logged_models(f"source_run_id = '{run_id}'")
@@ -97,4 +101,10 @@ class Tracking:
 
     def _logged_models(self, filter_string: str) -> list[Any]:
         client = self.connect()
-        return list(client.search_logged_models([client.get_experiment_by_name(EXPERIMENT).experiment_id], filter_string))
+        experiments = [client.get_experiment_by_name(EXPERIMENT).experiment_id]
+        page = client.search_logged_models(experiments, filter_string)
+        found = list(page)
+        while page.token:
+            page = client.search_logged_models(experiments, filter_string, page_token=page.token)
+            found += page
+        return found

@@ -1,6 +1,10 @@
 """The registry's questions are tested where they are asked (`release.test_registered_model`); here what needs no registry."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from resources.tracking import RegisteredVersion, Tracking
 
@@ -15,3 +19,27 @@ def test_local_registry_is_there_once_its_file_is(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").touch()
     assert local.is_there
     assert Tracking("http://team:5000", tmp_path).is_there
+
+
+def test_logged_models_are_asked_for_page_by_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Logged:
+        model_id: str
+
+    class Page(list[Logged]):
+        token: str | None = None
+
+    class Client:
+        def get_experiment_by_name(self, name: str) -> Any:
+            return self
+
+        experiment_id = "1"
+
+        def search_logged_models(self, experiments: list[str], asked: str, page_token: str | None = None) -> Page:
+            assert (experiments, asked) == (["1"], "tags.`lafid.dataset_version` = 'v1'")
+            page = Page([Logged("m-2" if page_token else "m-1")])
+            page.token = None if page_token else "next"
+            return page
+
+    monkeypatch.setattr(Tracking, "connect", lambda self: Client())
+    assert Tracking("http://team:5000", tmp_path).logged_with("lafid.dataset_version", "v1") == ["m-1", "m-2"]

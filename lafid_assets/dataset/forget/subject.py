@@ -16,6 +16,7 @@ from lafid_assets.identity.naming import NAME_CHARS, name_after
 from lafid_assets.ingest.shards import MANIFEST_TABLE
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
 from lafid_assets.schemas import FUSION_DIT, IDENTITY_CLUSTERS, LAFID_DATASET, RAW_CLIPS, SPEECH_TAGGED_CLIPS
+from lafid_assets.training.runs import checkpoints_trained_on
 from model.files import whole_file
 from resources.shard_store import ShardStore
 
@@ -94,7 +95,8 @@ def identify(store: ShardStore, clips: Sequence[str], identities: Sequence[str],
     captions = pl.concat([table.select("clip_id", "caption") for table in (manifest, raw, tagged, *kept)]).drop_nulls()
     others = set(captions.filter(~theirs)["caption"])
     trained = [name for name, rows in versions.items() if not rows.filter(theirs & (pl.col("split") == "train")).is_empty()]
-    checkpoints = _all(store, FUSION_DIT.name, ["checkpoint_path", "dataset_version"])
+    published = _all(store, FUSION_DIT.name, ["checkpoint_path", "dataset_version"])
+    published = published.filter(pl.col("dataset_version").is_in(trained))
     dataset = _all(store, LAFID_DATASET.name, ["clip_id", "split"]).sort("split", "clip_id")
     persons = _persons(store, versions.values())
     others_names = set(persons.filter(~theirs)["identity_id"])
@@ -112,7 +114,7 @@ def identify(store: ShardStore, clips: Sequence[str], identities: Sequence[str],
         ),
         versions=tuple(name for name in versions if not _outcomes(store, name).filter(theirs).is_empty()),
         trained_versions=tuple(trained),
-        checkpoints=tuple(checkpoints.filter(pl.col("dataset_version").is_in(trained))["checkpoint_path"]),
+        checkpoints=tuple(sorted({*published["checkpoint_path"], *checkpoints_trained_on(store, trained)})),
         shown_in_demo=dataset["clip_id"].head(1).is_in(list(ids)).any(),
         delete_files=delete_files,
     )

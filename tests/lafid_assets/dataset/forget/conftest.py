@@ -178,6 +178,10 @@ def _leave_traces_in_the_home(home: Path, tables: dict[str, pl.DataFrame]) -> No
     artifact = home / "mlflow" / "artifacts" / "run" / "shown.png"
     artifact.parent.mkdir(parents=True)
     artifact.write_bytes(b"picture")
+    runs = home / "store" / "training_runs"
+    for left in (f"run/validation/step-0000002/{_id('a')}.mp4", f"held_out/{_id('a')}.png", "launches/key/job.json"):
+        (runs / left).parent.mkdir(parents=True)
+        (runs / left).write_text(f'{{"clip_id": "{_id("a")}", "caption": "{_caption("a")}"}}')
     cache = AnswerCache(home / "llm_answers")
     for letter in "ac":
         cache.put(_id(letter), "key", Answer(f"about {letter}", "stop", 1, 1))

@@ -21,10 +21,11 @@ class Version:
     name: str
     version: str
     tags: dict[str, str] = field(default_factory=dict)
+    source: str = "models:/m-registered"
 
 
 class Registry(Tracking):
-    """Two versions in a registry that is there."""
+    """Two versions in a registry that is there, and two LoggedModels of trainings on `v2`, of which one is registered."""
 
     is_there = True
 
@@ -35,10 +36,17 @@ class Registry(Tracking):
         tagged = [Version("lafid", number, {"lafid.dataset_version": f"v{number}"}) for number in "12"]
         return [*tagged, Version("x", "1")]
 
+    def logged_with(self, tag: str, value: str) -> list[str]:
+        return ["m-registered", "m-kept"] if (tag, value) == ("lafid.dataset_version", "v2") else []
 
-def test_checkpoints_and_registered_versions_are_named(tmp_path: Path) -> None:
+
+def test_checkpoints_registered_versions_and_logged_models_are_named(tmp_path: Path) -> None:
     registry = Registry("sqlite:///x", tmp_path)
-    assert models_trained_on(_subject("v2"), registry) == ["checkpoint training_runs/x", "models:/lafid/2 (trained on v2)"]
+    assert models_trained_on(_subject("v2"), registry) == [
+        "checkpoint training_runs/x",
+        "models:/lafid/2 (trained on v2)",
+        "models:/m-kept (trained on v2)",
+    ]
     assert models_trained_on(_subject(), registry) == []
 
 
