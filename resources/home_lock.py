@@ -1,7 +1,7 @@
-"""Who is at work in a home: runs side by side, or `lafid forget` alone.
+"""Who is at work in a home: runs side by side, or `lafid forget` or `lafid sweep` alone.
 
-Belongs here: the lock. Not here: who takes it (`lafid_assets.definitions` for every run, `lafid_assets.cli.forget`). It is the
-operating system's, so a process that is killed lets go of it; it knows the processes of one machine.
+Belongs here: the lock. Not here: who takes it (`lafid_assets.definitions` for every run, the two commands in `lafid_assets.cli`).
+It is the operating system's, so a process that is killed lets go of it; it knows the processes of one machine.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ def at_work(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            LOGGER.warning("`lafid forget` is at work in %s: waiting for it", home)
+            LOGGER.warning("`lafid forget` or `lafid sweep` is at work in %s: waiting for it", home)
             fcntl.flock(handle, fcntl.LOCK_SH)
         yield
 
@@ -42,8 +42,8 @@ def alone(home: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise HomeBusy(
-                f"a run is at work in {home}, and would write back what is to be forgotten: wait for it or end it in `lafid ui`, "
-                "then run the command again"
+                f"a run is at work in {home} and writes what this command removes: wait for it or end it in `lafid ui`, then run "
+                "the command again"
             ) from None
         yield
 

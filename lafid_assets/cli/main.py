@@ -315,7 +315,7 @@ def ui(
 def sweep(
     home: Home = None, dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False
 ) -> None:
-    """Remove cached latents that no row of training_latents names; not while it is being materialized."""
+    """Remove cached latents that no row of training_latents names; not while a run is at work."""
     from lafid_assets.cli.sweep import run_sweep
 
     run_sweep(_settings(home), dry_run=dry_run)

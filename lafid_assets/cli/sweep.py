@@ -3,8 +3,11 @@
 Belongs here: what the command shows. Not here: what is still named (`training.sweep`).
 """
 
+from contextlib import nullcontext
+
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.training.sweep import sweep
+from resources.home_lock import alone
 from resources.settings import Settings
 from resources.shard_store import ShardStore
 
@@ -14,8 +17,9 @@ def run_sweep(settings: Settings, *, dry_run: bool) -> None:
 
     Raises:
         StoreUnusable: `training_latents` was never materialized.
+        HomeBusy: a run is at work in this home, and what it has just cached is named by no row yet.
     """
-    with working("looking for latents that nothing names"):
+    with nullcontext() if dry_run else alone(settings.home), working("looking for latents that nothing names"):
         freed = sweep(ShardStore(settings.store_uri), dry_run=dry_run)
     for path, size in freed.items():
         CONSOLE.print(f"{path}  {size / 1e6:.2f} MB", soft_wrap=True, markup=False)

@@ -54,4 +54,4 @@ def test_a_run_waits_for_whoever_is_alone(tmp_path: Path, caplog: pytest.LogCapt
         order.append("alone")
     thread.join(10)
     assert order == ["alone", "run"]
-    assert "`lafid forget` is at work" in caplog.text
+    assert "`lafid forget` or `lafid sweep` is at work" in caplog.text

@@ -4,6 +4,7 @@ import pytest
 
 from lafid_assets.cli import sweep as module
 from lafid_assets.cli.sweep import run_sweep
+from resources.home_lock import HomeBusy, at_work
 from resources.settings import Settings
 
 
@@ -25,3 +26,14 @@ def test_it_says_how_much_is_freed(
     assert asked == [dry_run]
     assert "latents/shards/a.safetensors  1.50 MB" in shown
     assert told in shown
+
+
+def test_it_removes_nothing_under_a_run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run has just cached is named by no row yet."""
+    asked = []
+    monkeypatch.setattr(module, "sweep", lambda _store, *, dry_run: asked.append(dry_run) or {})
+    with at_work(settings.home):
+        with pytest.raises(HomeBusy, match="a run is at work"):
+            run_sweep(settings, dry_run=False)
+        run_sweep(settings, dry_run=True)
+    assert asked == [True]
