@@ -1,6 +1,6 @@
 """Every number of a training run as typed, frozen Python; a preset is one such object under a name.
 
-Belongs here: sizes, rates, seeds, each with its bounds and one sentence. Not here: the bases (`specs`), and anything
+Belongs here: sizes, rates, seeds, each with its bounds and one sentence. Not here: the bases (`bases.specs`), and anything
 that loads torch (Dagster's definitions read these types).
 """
 
