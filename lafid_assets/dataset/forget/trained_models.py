@@ -1,7 +1,7 @@
 """Which models were trained on a clip. Weights cannot be made to forget; whoever owns them must decide.
 
-Belongs here: dataset versions -> checkpoints, registered versions and LoggedModels. Not here: training them anew (the next run of `fusion_dit`
-does, because its latents have changed).
+Belongs here: dataset versions -> checkpoints, registered versions and LoggedModels. Not here: training them anew (the next run
+of `fusion_dit` does, because its latents have changed).
 """
 
 from lafid_assets.dataset.forget.subject import Subject
