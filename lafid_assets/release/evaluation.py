@@ -55,7 +55,9 @@ def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.Data
         cached = latents.filter((pl.col("split") == split) & (pl.col("status") == Status.OK))
         if cached.height:
             held_out = ClipSet(store_root / cached["clip_list"][0], split)
-            measures["flow_loss"] = fixed_flow_loss(pipeline.model, held_out, train.fixed_triples, train.seed, train.flow_shift)
+            measures["flow_loss"] = fixed_flow_loss(
+                pipeline.model, held_out, train.fixed_triples, train.seed, train.flow_shift, train.forward_clips
+            )
         generated = [
             _measure_generated(pipeline, clip)
             for clip in track(clips.iter_rows(named=True), f"model_evaluation {split}", clips.height)

@@ -30,7 +30,7 @@ class Judge:
         """Mean over the fixed triples of `clips`."""
         config = self.preset.train
         with autocast(config, self.ranks.device):
-            return fixed_flow_loss(model, clips, config.fixed_triples, config.seed, config.flow_shift)
+            return fixed_flow_loss(model, clips, config.fixed_triples, config.seed, config.flow_shift, config.forward_clips)
 
     def manifest(self, model: FusedModel, step: int, loss_before: float) -> Manifest:
         """Of the model as it is after `step` updates; its parts are named when they are written."""

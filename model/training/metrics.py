@@ -32,12 +32,17 @@ class IdentitySimilarity:
 
 
 @torch.no_grad()
-def fixed_flow_loss(model: FusedModel, clips: ClipSet, triples: int, seed: int, shift: float) -> float:
+def fixed_flow_loss(
+    model: FusedModel, clips: ClipSet, triples: int, seed: int, shift: float, forward_clips: int | None = None
+) -> float:
     """Mean flow loss over fixed (clip, noise, sigma) triples, with text, face, references and first frame given (the
     last not to a base that takes none).
 
     The triples are a function of the arguments alone, so two models are compared on the same ones. Clips take turns, and
     sigma runs through evenly spaced quantiles of the training distribution in an order unrelated to theirs.
+
+    Args:
+        forward_clips: most clips a forward, as in training, whose memory is then enough here; a few unless given.
     """
     quantiles = (torch.randperm(triples, generator=generator(seed, "fixed-sigma", 0)) + 0.5) / triples
     sigmas = shift_sigma(quantiles, shift)
@@ -45,7 +50,7 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, triples: int, seed: int, 
     first_frame = model.base.info.layout in FIRST_FRAME_LAYOUTS
     held = model.holds_first_frame(first_frame)
     losses = []
-    for chosen in _forwards(clips, triples):
+    for chosen in _forwards(clips, triples, min(forward_clips or _TRIPLES_A_FORWARD, _TRIPLES_A_FORWARD)):
         indices = [triple % len(clips) for triple in chosen]
         views = first_views(clips, indices, wanted["views"]) if wanted else None
         batch = clips.batch(indices, views=views)
@@ -60,13 +65,13 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, triples: int, seed: int, 
     return float(torch.cat(losses).mean())
 
 
-def _forwards(clips: ClipSet, triples: int) -> Iterator[list[int]]:
-    """Numbers of triples whose clips, which take turns, are of one size."""
+def _forwards(clips: ClipSet, triples: int, most: int) -> Iterator[list[int]]:
+    """Numbers of triples whose clips, which take turns, are of one size, up to `most` at once."""
     for indices in clips.buckets.values():
         members = set(indices)
         of_bucket = [triple for triple in range(triples) if triple % len(clips) in members]
-        for start in range(0, len(of_bucket), _TRIPLES_A_FORWARD):
-            yield of_bucket[start : start + _TRIPLES_A_FORWARD]
+        for start in range(0, len(of_bucket), most):
+            yield of_bucket[start : start + most]
 
 
 def psnr(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:

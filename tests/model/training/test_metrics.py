@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +51,23 @@ def test_the_flow_loss_is_the_same_twice_and_depends_on_the_face(fused: Callable
     with torch.no_grad():
         model.fusion.attentions[0].out.weight.zero_()
     assert first != fixed_flow_loss(model, clips, 10, seed=0, shift=3.0)
+
+
+def test_no_forward_is_larger_than_those_of_training(
+    fused: Callable[..., FusedModel], clips: ClipSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card on which training fits has room for judging."""
+    model, sizes, velocity = fused(heard=True), [], FusedModel.velocity
+
+    def measured(self: FusedModel, noisy: torch.Tensor, *arguments: Any, **given: Any) -> torch.Tensor:
+        sizes.append(len(noisy))
+        return velocity(self, noisy, *arguments, **given)
+
+    monkeypatch.setattr(FusedModel, "velocity", measured)
+    together = fixed_flow_loss(model, clips, 10, seed=0, shift=3.0)
+    apart = fixed_flow_loss(model, clips, 10, seed=0, shift=3.0, forward_clips=3)
+    assert sizes == [8, 2, 3, 3, 3, 1]
+    assert apart == pytest.approx(together, rel=1e-5)
 
 
 def test_clips_of_several_sizes_are_judged_together(
