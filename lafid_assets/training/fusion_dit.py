@@ -65,7 +65,10 @@ class FusionDitConfig(dg.Config):
     trainable: str | None = Field(
         None, description="What is trained: adapter, adapter_and_cross_attention, adapter_and_lora, all"
     )
-
+    train: dict[str, Any] = Field(
+        {},
+        description="Further lines of the preset's TrainConfig: deterministic, forward_clips, curriculum, face_loss_weight, ...",
+    )
     validate_every: int | None = Field(
         None, ge=1, description="Optimizer steps between two checkpoints that held-out clips judge"
     )
@@ -77,13 +80,16 @@ class FusionDitConfig(dg.Config):
         """The preset with the changes.
 
         Raises:
-            ValueError: a name is unknown, or the best is asked for where nothing is judged.
+            ValueError: a name is unknown or a value out of its bounds, something is said twice, or the best is asked for where
+                nothing is judged.
         """
         if self.publish not in PUBLISHED:
             raise ValueError(f"publish is {self.publish!r}: choose {' or '.join(PUBLISHED)}")
         chosen = preset(self.preset)
         changes = {name: getattr(self, name) for name in CHANGES if getattr(self, name) is not None}
-        chosen = chosen.model_copy(update={"train": type(chosen.train)(**chosen.train.model_dump() | changes)})
+        if twice := sorted(changes.keys() & self.train.keys()):
+            raise ValueError(f"{twice[0]} is said twice: take it out of train")
+        chosen = Preset(**chosen.model_dump() | {"train": chosen.train.model_dump() | self.train | changes})
         if self.publish == BEST and chosen.train.validate_every is None:
             raise ValueError("publish is best, but no checkpoint is judged: set validate_every")
         return chosen

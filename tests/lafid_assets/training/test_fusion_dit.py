@@ -30,6 +30,23 @@ def test_config_changes_only_what_it_names() -> None:
     assert changed.train.model_copy(update=preset("tiny").train.model_dump()) == preset("tiny").train
 
 
+def test_any_line_of_training_can_be_changed_within_its_bounds() -> None:
+    from model.presets import Stage
+
+    train = {"deterministic": True, "curriculum": [{"until_step": 2, "frames": 5}], "face_loss_weight": 2}
+    changed = FusionDitConfig(train=train, steps=3).resolved().train
+    assert (changed.deterministic, changed.face_loss_weight, changed.steps) == (True, 2.0, 3)
+    assert changed.curriculum == (Stage(until_step=2, frames=5),)
+    for wrong, complaint in (
+        ({"train": {"determinstic": True}}, "determinstic"),
+        ({"train": {"lr": 2}}, "lr"),
+        ({"train": {"first_frame_dropout": 0.5}, "preset": "wan2.1-t2v-1.3b"}, "always|never"),
+        ({"train": {"steps": 2}, "steps": 3}, "steps is said twice: take it out of train"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            FusionDitConfig(**wrong).resolved()
+
+
 @pytest.mark.parametrize("wrong", [{"preset": "huge"}, {"trainable": "nothing"}])
 def test_unknown_names_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong.values()))):
@@ -130,8 +147,9 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Se
     store.local_path(f"{row['checkpoint_path']}/lafid.json").unlink()
     run()
     assert len(trainer.jobs) == 2
-    run(steps=5)
+    run(steps=5, train={"deterministic": True})
     assert trainer.jobs[-1].preset.train.steps == 5
+    assert trainer.jobs[-1].preset.train.deterministic
 
 
 def test_the_best_is_published_and_shown_with_its_curve_and_videos(
