@@ -25,11 +25,10 @@ from model.presets import Preset, preset
 from resources.shard_store import ShardStore
 from resources.tracking import Tracking
 from resources.trainer.client import TrainerClient
-from resources.trainer.job import Finished, HeldOutClip, TrainingJob
+from resources.trainer.job import RUNS_FOLDER, Finished, HeldOutClip, TrainingJob
 from resources.warehouse import Warehouse
 
 LOGGER = logging.getLogger("lafid.training")
-RUNS_FOLDER = "training_runs"
 FIRST_FRAMES = "held_out"
 """Beside the runs: what their videos begin with."""
 CHANGES = ("steps", "seed", "trainable", "validate_every", "keep_checkpoints")

@@ -18,6 +18,7 @@ from lafid_assets.ingest.tombstones import Tombstones, pseudonym
 from lafid_assets.schemas import FUSION_DIT, IDENTITY_CLUSTERS, LAFID_DATASET, RAW_CLIPS, SPEECH_TAGGED_CLIPS
 from model.files import whole_file
 from resources.shard_store import ShardStore
+from resources.trainer.job import RUNS_FOLDER
 
 INTENT = "forget.json"
 SHORTEST_NEEDLE = 16
@@ -53,7 +54,9 @@ class Subject(BaseModel):
     raw_files: tuple[RawFile, ...]
     versions: tuple[str, ...] = Field(description="Dataset versions in which one of them came in")
     trained_versions: tuple[str, ...] = Field(description="Dataset versions in whose train split one of them is")
-    checkpoints: tuple[str, ...] = Field(description="Checkpoints in the store that were trained on one of these versions")
+    checkpoints: tuple[str, ...] = Field(
+        description="Checkpoints in the store that were trained on one of these versions: finished, averaged, kept on the way"
+    )
     shown_in_demo: bool = Field(description="Whether the demo's picture and video begin with one of them")
     delete_files: bool = Field(description="Whether the raw files go, too")
 
@@ -94,7 +97,6 @@ def identify(store: ShardStore, clips: Sequence[str], identities: Sequence[str],
     captions = pl.concat([table.select("clip_id", "caption") for table in (manifest, raw, tagged, *kept)]).drop_nulls()
     others = set(captions.filter(~theirs)["caption"])
     trained = [name for name, rows in versions.items() if not rows.filter(theirs & (pl.col("split") == "train")).is_empty()]
-    checkpoints = _all(store, FUSION_DIT.name, ["checkpoint_path", "dataset_version"])
     dataset = _all(store, LAFID_DATASET.name, ["clip_id", "split"]).sort("split", "clip_id")
     persons = _persons(store, versions.values())
     others_names = set(persons.filter(~theirs)["identity_id"])
@@ -112,7 +114,7 @@ def identify(store: ShardStore, clips: Sequence[str], identities: Sequence[str],
         ),
         versions=tuple(name for name in versions if not _outcomes(store, name).filter(theirs).is_empty()),
         trained_versions=tuple(trained),
-        checkpoints=tuple(checkpoints.filter(pl.col("dataset_version").is_in(trained))["checkpoint_path"]),
+        checkpoints=tuple(_checkpoints(store, trained)),
         shown_in_demo=dataset["clip_id"].head(1).is_in(list(ids)).any(),
         delete_files=delete_files,
     )
@@ -160,6 +162,19 @@ def _require_known(wanted: set[str], known: set[str], tombstones: Tombstones) ->
     unknown = sorted(clip for clip in wanted - known if not tombstones.know_clip(clip))
     if unknown:
         raise NobodyToForget(f"there is no clip {unknown[0]}: see clip_id in `lafid query 'FROM raw_clips'`")
+
+
+def _checkpoints(store: ShardStore, versions: Sequence[str]) -> list[str]:
+    published = _all(store, FUSION_DIT.name, ["checkpoint_path", "dataset_version"])
+    found = set(published.filter(pl.col("dataset_version").is_in(list(versions)))["checkpoint_path"])
+    files = store.list_tree(RUNS_FOLDER) if versions else []
+    if files:
+        from model.release.checkpoint import MANIFEST_FILE
+
+        manifests = {Path(path).parent.as_posix(): path for path in files if Path(path).name == MANIFEST_FILE}
+        texts = {folder: store.read_bytes(path).decode() for folder, path in manifests.items()}
+        found |= {folder for folder, text in texts.items() if any(version in text for version in versions)}
+    return sorted(found)
 
 
 def _version_rows(store: ShardStore) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -1,6 +1,7 @@
 """After `lafid forget` nothing is left of the clip, whenever it was killed, and the others are as they were."""
 
 import dataclasses
+import json
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -93,6 +94,20 @@ def test_the_others_stay(installation: Any, forget: Callable[..., Any]) -> None:
     log = (installation.settings.home / "logs" / "last-error.log").read_text()
     assert installation.clip("c") in log
     assert pseudonym(installation.clip("a")) in log
+
+
+def test_what_trainers_left_of_a_held_out_clip_goes(installation: Any, forget: Callable[..., Any]) -> None:
+    forget("a")
+    store, c = installation.store, installation.clip("c")
+    left = store.list_tree("training_runs")
+    assert [path for path in left if path.endswith((".png", ".mp4"))] == [
+        f"training_runs/held_out/{c}.png",
+        f"training_runs/tiny/validation/step-0000002/{c}.mp4",
+    ]
+    forgotten, other = json.loads(store.read_bytes("training_runs/launches/job/job.json"))["held_out"]
+    assert (forgotten["clip_id"], forgotten["caption"]) == (pseudonym(installation.clip("a")), "[forgotten]")
+    assert (other["clip_id"], other["caption"]) == (c, "The video features person number 99 who turns.")
+    assert installation.clip("a").encode() not in store.read_bytes("training_runs/launches/job/trainer.log")
 
 
 def _cached_parts(installation: Any) -> set[str]:
@@ -298,7 +313,7 @@ def test_pictures_of_the_demo_go_when_they_show_them(installation: Any, shown: b
 def test_nothing_is_left_in_a_bucket(installation: Any, bucket: str) -> None:
     local, remote = installation.store, ShardStore(f"s3://{bucket}/lafid")
     for path in local.list_tree(""):
-        if not path.startswith("latents/"):  # training needs a local store
+        if not path.startswith(("latents/", "training_runs/")):  # training needs a local store
             remote.write_bytes(path, local.read_bytes(path))
         local.remove(path)
     there = dataclasses.replace(
