@@ -67,8 +67,12 @@ class Tracking:
 
     def find_logged_model(self, checkpoint_sha256: str) -> str | None:
         """Id of the LoggedModel that a training made of this checkpoint, if there is one."""
-        found = self._logged_models(f"tags.`{CHECKPOINT_TAG}` = '{checkpoint_sha256}'")
-        return next((str(model.model_id) for model in found if model.status == "READY"), None)
+        return next(iter(self.tagged_models(CHECKPOINT_TAG, checkpoint_sha256)), None)
+
+    def tagged_models(self, tag: str, value: str) -> list[str]:
+        """Ids of the LoggedModels that are whole and whose tag has this value, registered or not."""
+        found = self._logged_models(f"tags.`{tag}` = '{value}'")
+        return [str(model.model_id) for model in found if model.status == "READY"]
 
     def logged_steps(self, run_id: str) -> dict[str, int | None]:
         """Id of every LoggedModel of a training's run to its step; None where a kill left it unfinished."""

@@ -1,7 +1,7 @@
 """Which models were trained on a clip. Weights cannot be made to forget; whoever owns them must decide.
 
-Belongs here: dataset versions -> checkpoints and registered versions. Not here: training them anew (the next run of `fusion_dit`
-does, because its latents have changed).
+Belongs here: dataset versions -> checkpoints, registered versions and logged models. Not here: training them anew (the next run
+of `fusion_dit` does, because its latents have changed).
 """
 
 from lafid_assets.dataset.forget.subject import Subject
@@ -11,11 +11,17 @@ VERSION_TAG = "lafid.dataset_version"
 
 
 def models_trained_on(subject: Subject, tracking: Tracking) -> list[str]:
-    """Checkpoints in the store, and versions in the registry, that were trained on a dataset version with one of the clips."""
+    """Checkpoints in the store, and models in MLflow, registered or only logged, that were trained on a dataset version with one
+    of the clips."""
     found = [f"checkpoint {path}" for path in subject.checkpoints]
     if not subject.trained_versions or not tracking.is_there:
         return found
-    for version in tracking.connect().search_model_versions():
+    registered = tracking.connect().search_model_versions()
+    for version in registered:
         if version.tags.get(VERSION_TAG) in subject.trained_versions:
             found.append(f"models:/{version.name}/{version.version} (trained on {version.tags[VERSION_TAG]})")
+    told = {version.source for version in registered}
+    for trained in subject.trained_versions:
+        addresses = [f"models:/{model_id}" for model_id in tracking.tagged_models(VERSION_TAG, trained)]
+        found += [f"{address} (trained on {trained})" for address in addresses if address not in told]
     return sorted(found)

@@ -21,10 +21,11 @@ class Version:
     name: str
     version: str
     tags: dict[str, str] = field(default_factory=dict)
+    source: str = ""
 
 
 class Registry(Tracking):
-    """Two versions in a registry that is there."""
+    """Two versions in a registry that is there, and what a training logged on its way; one of it was registered."""
 
     is_there = True
 
@@ -32,13 +33,20 @@ class Registry(Tracking):
         return self
 
     def search_model_versions(self) -> list[Version]:
-        tagged = [Version("lafid", number, {"lafid.dataset_version": f"v{number}"}) for number in "12"]
+        tagged = [Version("lafid", number, {"lafid.dataset_version": f"v{number}"}, f"models:/m-{number}") for number in "12"]
         return [*tagged, Version("x", "1")]
 
+    def tagged_models(self, tag: str, value: str) -> list[str]:
+        return {("lafid.dataset_version", "v2"): ["m-2", "m-kept"]}.get((tag, value), [])
 
-def test_checkpoints_and_registered_versions_are_named(tmp_path: Path) -> None:
+
+def test_checkpoints_registered_versions_and_logged_models_are_named_once(tmp_path: Path) -> None:
     registry = Registry("sqlite:///x", tmp_path)
-    assert models_trained_on(_subject("v2"), registry) == ["checkpoint training_runs/x", "models:/lafid/2 (trained on v2)"]
+    assert models_trained_on(_subject("v2"), registry) == [
+        "checkpoint training_runs/x",
+        "models:/lafid/2 (trained on v2)",
+        "models:/m-kept (trained on v2)",
+    ]
     assert models_trained_on(_subject(), registry) == []
 
 
