@@ -110,6 +110,19 @@ def test_what_trainers_left_of_a_held_out_clip_goes(installation: Any, forget: C
     assert installation.clip("a").encode() not in store.read_bytes("training_runs/launches/job/trainer.log")
 
 
+def test_pictures_of_a_clip_with_a_short_id_go(installation: Any) -> None:
+    """Only where they are named after clips; elsewhere so short a name is somebody's own."""
+    subject = identify(installation.store, [installation.clip("a")], [], delete_files=False)
+    home, runs = installation.settings.home, installation.store.local_path("training_runs")
+    theirs = [home / "explain" / "anna.png", runs / "held_out" / "anna.png", runs / "tiny" / "validation" / "anna.mp4"]
+    others = [home / "explain" / "annabel.png", home / "drop" / "anna.mp4", runs / "anna" / "annas.png"]
+    for path in theirs + others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"picture")
+    _eraser(installation, subject.model_copy(update={"clip_ids": (*subject.clip_ids, "anna")})).run()
+    assert [path.exists() for path in theirs + others] == [False] * 3 + [True] * 3
+
+
 def _cached_parts(installation: Any) -> set[str]:
     return set(read_index(installation.store.local_path("latents/shards")).places)
 
