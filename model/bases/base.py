@@ -1,7 +1,7 @@
 """The frozen base as one folder of diffusers and transformers components: reading it, and what names it.
 
 Belongs here: which components a base has, where they lie and the hash that names it. Not here: where a base comes from
-(`build`), what is trained on top (`fusion`, `checkpoint`) or how a video is drawn (`pipeline`).
+(`build`), what is trained on top (`face_branch.fusion`, `release.checkpoint`) or how a video is drawn (`release.pipeline`).
 
 `folder/base.json` names the base, `folder/components/` holds what diffusers' repositories of Wan hold: transformer (and
 transformer_2), vae, text_encoder, tokenizer, scheduler, and image_encoder with image_processor where there is one.

@@ -1,7 +1,7 @@
 """What a base's transformer is given of pictures beside noise and text, as diffusers' own Wan pipelines give it.
 
 Belongs here: these tensors, and the transformer's arguments that they become. Not here: encoding the pictures
-(`condition_encoder`), and what our adapter adds to any base (the face, `references`).
+(`encoding.condition_encoder`), and what our adapter adds to any base (the face, `face_branch.references`).
 
 An image-to-video base reads the first frame: latents of a video that shows it and then nothing, a mask beside them, and CLIP's
 rows of it where the base has an image branch. It draws the first frame anew, so every latent frame is noisy and in the loss.

@@ -1,6 +1,6 @@
 """diffusers' own Wan pipelines over a base's components, with our stand-ins for its transformers.
 
-Belongs here: which of them draws what, their memory settings, their quirks. Not here: what is drawn (`pipeline`), the
+Belongs here: which of them draws what, their memory settings, their quirks. Not here: what is drawn (`release.pipeline`), the
 components (`base`).
 """
 

@@ -1,7 +1,7 @@
 """What is frozen of one clip, as parts that are cached apart: each changes when what it depends on does, and only then.
 
-Belongs here: the parts, their tensors' names and shapes, and a clip put together from them. Not here: how the tensors come about
-(`encoders`), under which key they lie (curation), the files (`latent_shards`, `clip_list`).
+Belongs here: the parts, their tensors' names and shapes, and a clip put together from them. Not here: how the tensors come
+about (`encoding.encoders`), under which key they lie (curation), the files (`latent_shards`, `clip_list`).
 
 | part | tensors | depends on |
 |---|---|---|

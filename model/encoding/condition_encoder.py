@@ -1,7 +1,7 @@
 """From pictures to a base's condition, by the code of the stock pipeline that will draw with it.
 
 Belongs here: the calls of diffusers' pipelines that encode a first frame or a person's picture. Not here: what the transformer
-is given (`conditions`), text and face (`encoders`).
+is given (`bases.conditions`), text and face (`encoders`).
 """
 
 from functools import lru_cache

@@ -1,8 +1,8 @@
 """Everything frozen, run once: text, clip and face to the tensors that training and inference both read.
 
 Belongs here: the calls of the base's encoders, so that a cached clip and a live request go through the same code. Not here:
-anything that trains (`experts`, `fusion`), finding the face (`face_processor`), the networks that look at it
-(`face_encoders`), the parts of a cached clip (`clips.clip_parts`).
+anything that trains (`face_branch.experts`, `face_branch.fusion`), finding the face (`face_processor`), the networks that look
+at it (`face_encoders`), the parts of a cached clip (`clips.clip_parts`).
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Belongs here: running a vision transformer or a VAE on crops of faces. Not here: identity, whose frozen encoder is the face
 engine itself (its embedding comes with the face, its fingerprint is `EngineInfo.fingerprint`); projections that train
-(`experts`).
+(`face_branch.experts`).
 
 A vision transformer is any folder that `save_pretrained` wrote of CLIP, SigLIP, SigLIP 2 or DINOv2, with its image processor:
 classes of transformers alone. ConsisID's EVA-CLIP is not among them: transformers has no class for it, and the libraries that

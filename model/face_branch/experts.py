@@ -1,7 +1,7 @@
 """The trainable half of the three face experts: projections to tokens of one shape, and an MLP each.
 
 Belongs here: what turns the frozen encoders' features into equal (tokens, width). Not here: the encoders themselves
-(`encoders`), the gate and the attention that reads the result (`fusion`).
+(`encoding.encoders`), the gate and the attention that reads the result (`fusion`).
 """
 
 import torch

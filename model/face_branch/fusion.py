@@ -1,7 +1,7 @@
 """The adapter of the video DiT: three face experts, gated, read by an attention in every block, and the parts that join them.
 
 Belongs here: `FaceFusion` and its layers, as pure modules. Not here: how they meet a diffusers transformer (`attach`), nor
-where the features come from (`encoders`), nor the parts themselves (`experts`, `aligner`, `references`).
+where the features come from (`encoding.encoders`), nor the parts themselves (`experts`, `aligner`, `references`).
 
 Source: CoFE v3 and MoFE v1 (arXiv 2508.09476), figures "CoFE_pipeline" and "method". Confirmed there: three encoders, a
 projection each, concatenation into a gate (Linear, GELU, Linear, Softmax over three), gate-weighted sum of three experts,

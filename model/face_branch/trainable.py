@@ -1,7 +1,7 @@
 """A base with a face fusion on it: one forward, and the names of what trains.
 
 Belongs here: assembling the two for training, LoRA, the velocity that both loop and metrics ask for. Not here: the loop
-(`train`), files (`checkpoint`).
+(`training.train`), files (`release.checkpoint`).
 """
 
 import re

@@ -7,7 +7,7 @@
 
 A base of two transformers has each of these twice, the second time as adapter_2/, lora_2/, weights_2/.
 
-Belongs here: writing, verifying and loading it. Not here: the state a killed run resumes from (`state`).
+Belongs here: writing, verifying and loading it. Not here: the state a killed run resumes from (`training.state`).
 """
 
 import json

@@ -1,7 +1,7 @@
 """What a model does with a face, read out of runs: which expert speaks where and when, which dictionary elements a pose wakes.
 
 Belongs here: the numbers behind the gate heat maps and behind FaithfulFaces' figure 7. Not here: recording a forward
-(`gate_trace`), drawing (the command line does).
+(`face_branch.gate_trace`), drawing (the command line does).
 """
 
 from collections.abc import Sequence

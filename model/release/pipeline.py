@@ -1,7 +1,7 @@
 """A trained model as one object: a prompt and a picture of a person in, frames out, drawn by diffusers' own pipelines.
 
-Belongs here: one generation, and loading a checkpoint onto its base. Not here: training, files of video (`video_io`), the
-registry (`package`), what each pass of guidance sees (`guidance`).
+Belongs here: one generation, and loading a checkpoint onto its base. Not here: training, files of video (`encoding.video_io`),
+the registry (`package`), what each pass of guidance sees (`face_branch.guidance`).
 """
 
 import logging

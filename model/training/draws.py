@@ -1,11 +1,11 @@
 """What each step of a run draws from its clips, as pure functions of (seed, step).
 
 Belongs here: everything random that an update depends on. Not here: which clips a step sees (`order`), generators and noising
-(`flow`), what is learned from the draws (`objective`).
+(`bases.flow`), what is learned from the draws (`objective`).
 
-A clip's draws are keyed by its position on the endless row of batches, `step * batch_size + row`: how many clips a forward takes
-and how many processes share a batch changes none of them. All are drawn on the CPU, so that a run does not depend on the device's
-generator, and by generators of their own, so that they may be drawn in another thread.
+A clip's draws are keyed by its position on the endless row of batches, `step * batch_size + row`: how many clips a forward
+takes and how many processes share a batch changes none of them. All are drawn on the CPU, so that a run does not depend on the
+device's generator, and by generators of their own, so that they may be drawn in another thread.
 """
 
 from collections.abc import Callable, Iterator, Sequence

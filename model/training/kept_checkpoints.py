@@ -1,11 +1,11 @@
 """The judged checkpoints on a run's way: written, kept by rule, and the best of them found.
 
 Belongs here: the rule (the newest few and the best one) over the folder in which they lie. Not here: what a checkpoint is
-(`checkpoint`), what judges it (`judge`).
+(`release.checkpoint`), what judges it (`judge`).
 
-`folder`/step-... each, as whole as the finished one. The rule looks at the folder alone: a checkpoint that it removes is neither
-among the newest nor the best of any later folder, so a run that was killed and passes the same steps again ends with the same
-checkpoints.
+`folder`/step-... each, as whole as the finished one. The rule looks at the folder alone: a checkpoint that it removes is
+neither among the newest nor the best of any later folder, so a run that was killed and passes the same steps again ends with
+the same checkpoints.
 """
 
 import logging

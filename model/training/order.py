@@ -1,11 +1,13 @@
 """The order in which a run reads its clips: batches of one size, as a pure function of (seed, step).
 
-Belongs here: which clips a step sees. Not here: the clips themselves (`clip_set`), what is drawn for each of them (`draws`).
+Belongs here: which clips a step sees. Not here: the clips themselves (`clips.clip_set`), what is drawn for each of them
+(`draws`).
 
-Clips of one size make a bucket, and a batch is of one bucket. A bucket of n clips has an endless row of shuffled epochs, in which
-every clip comes once an epoch; its k-th batch is the k-th window of `batch_size` clips on that row, so that none is dropped where
-the batch size does not divide n. In epoch e the run sees floor((e + 1) n / batch_size) - floor(e n / batch_size) batches of that
-bucket, mixed with the other buckets' by chance. Both sums have a closed form: any step is found without those before it.
+Clips of one size make a bucket, and a batch is of one bucket. A bucket of n clips has an endless row of shuffled epochs, in
+which every clip comes once an epoch; its k-th batch is the k-th window of `batch_size` clips on that row, so that none is
+dropped where the batch size does not divide n. In epoch e the run sees floor((e + 1) n / batch_size) - floor(e n / batch_size)
+batches of that bucket, mixed with the other buckets' by chance. Both sums have a closed form: any step is found without those
+before it.
 """
 
 from bisect import bisect_right

@@ -1,8 +1,8 @@
 """The state from which a killed run goes on, bit for bit: trained tensors, AdamW's moments, the average, the step, nothing else.
 
-Belongs here: saving, finding and restoring it. Not here: the finished checkpoint (`checkpoint`). Noise, order and learning
-rate are functions of the step, so no generator and no data position is part of a state. Gradients that are being accumulated
-are not either: a state is the one after an update, and a run that is killed between two begins the second anew.
+Belongs here: saving, finding and restoring it. Not here: the finished checkpoint (`release.checkpoint`). Noise, order and
+learning rate are functions of the step, so no generator and no data position is part of a state. Gradients that are being
+accumulated are not either: a state is the one after an update, and a run that is killed between two begins the second anew.
 """
 
 import json

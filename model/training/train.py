@@ -1,13 +1,13 @@
 """The training loop, top to bottom: cached clips and a base in, a checkpoint out.
 
 Belongs here: the order of a run's steps and the run's own folder. Not here: what an update learns from (`objective`), how it
-changes the weights (`optimisation`), how it computes (`execution`), what a checkpoint is (`checkpoint`), and whoever launches
-or watches the run: it hears of it through `report`.
+changes the weights (`optimisation`), how it computes (`execution`), what a checkpoint is (`release.checkpoint`), and whoever
+launches or watches the run: it hears of it through `report`.
 
-`out_dir/<digest>/state/` holds the states of an unfinished run, `.../checkpoints/` the judged ones on its way, `.../checkpoint/`
-the finished one and `.../checkpoint_ema/` that of the averaged weights; the digest is over preset, data and base. The same call
-after a kill goes on where the last state was saved and ends with the same bits (on a CPU, with as many threads and processes);
-after the end it returns what is there.
+`out_dir/<digest>/state/` holds the states of an unfinished run, `.../checkpoints/` the judged ones on its way,
+`.../checkpoint/` the finished one and `.../checkpoint_ema/` that of the averaged weights; the digest is over preset, data and
+base. The same call after a kill goes on where the last state was saved and ends with the same bits (on a CPU, with as many
+threads and processes); after the end it returns what is there.
 """
 
 import hashlib
