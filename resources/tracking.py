@@ -70,8 +70,8 @@ class Tracking:
         found = self._logged_models(f"tags.`{CHECKPOINT_TAG}` = '{checkpoint_sha256}'")
         return next((str(model.model_id) for model in found if model.status == "READY"), None)
 
-    def logged_with(self, tag: str, value: str) -> list[str]:
-        """Ids of the LoggedModels with this tag."""
+    def tagged_models(self, tag: str, value: str) -> list[str]:
+        """Ids of the LoggedModels whose tag has this value, registered or not, whole or left unfinished by a kill."""
         return [str(model.model_id) for model in self._logged_models(f"tags.`{tag}` = '{value}'")]
 
     def logged_steps(self, run_id: str) -> dict[str, int | None]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE
 from lafid_assets.dataset.version_diff import as_object
@@ -25,13 +26,15 @@ def read_diff(settings: Settings, older: str, newer: str) -> dict[str, Any]:
 def show_diff(diff: Mapping[str, Any]) -> None:
     """The same as a table, a line a clip."""
     older, newer = diff["versions"]
-    table = Table(title=f"From version {older} to {newer}", show_lines=False)
+    CONSOLE.print(f"From version {older} to {newer}", markup=False)
+    table = Table()
     table.add_column("clip", no_wrap=True)
     table.add_column("change")
     table.add_column("why", overflow="fold")
     for row in diff["rows"]:
-        table.add_row(row["clip_id"], row["change"], row["why"])
-    CONSOLE.print(table)
+        table.add_row(*map(Text, (row["clip_id"], row["change"], row["why"])))
+    if diff["rows"]:
+        CONSOLE.print(table)
     CONSOLE.print(f"{diff['clips'][0]} clips before, {diff['clips'][1]} after: ", end="", markup=False)
     CONSOLE.print(f"{diff['came']} came, {diff['went']} went, {diff['changed']} changed", markup=False)
     if diff["rules_differ"]:

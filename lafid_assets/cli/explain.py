@@ -12,6 +12,7 @@ import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE
 from lafid_assets.cli.published import Published, open_published
@@ -49,7 +50,7 @@ from lafid_assets.speech.tagging import read_settings
 from model.files import whole_file
 from resources.settings import Settings
 
-LONGEST_VALUE = 120
+LONGEST_LIST = 120
 RULES_WIDTH = 100
 """Whole names and numbers, even on a narrow terminal or in a pipe."""
 NOT_SHOWN = ("clip_id", "shard", "policy_settings", "scan_margins", "fingerprint", "centroid")
@@ -163,7 +164,7 @@ def _show_row(name: str, row: Row) -> None:
     table = Table("measure", "value", title=name, title_justify="left", min_width=60)
     for column, value in row.items():
         if column not in NOT_SHOWN and value is not None:
-            table.add_row(column, _short(value))
+            table.add_row(column, Text(_short(value), overflow="fold"))
     CONSOLE.print(table if row else f"{name}: the clip did not come so far", markup=False)
 
 
@@ -188,7 +189,7 @@ def _short(value: Any) -> str:
     if isinstance(value, pl.Series):
         value = value.to_list()
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+    return text if isinstance(value, str) or len(text) <= LONGEST_LIST else f"{text[:LONGEST_LIST]}..."
 
 
 def _write_strip(raw: Row, frames: list[TellingFrame], out: Path) -> None:

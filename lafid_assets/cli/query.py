@@ -1,15 +1,19 @@
 """`lafid query "SQL"`: a question to the published tables, answered on the screen or as CSV or JSON."""
 
 import sys
+from typing import Any
 
 import duckdb
+import polars as pl
 from rich.table import Table
+from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE
 from lafid_assets.cli.published import open_published
 from resources.settings import Settings
 
 MOST_SHOWN_ROWS = 100
+ANY_WIDTH = 10_000
 
 
 class QueryFailed(ValueError):
@@ -35,9 +39,31 @@ def run_query(settings: Settings, sql: str, form: str) -> None:
     elif form == "json":
         sys.stdout.write(rows.write_json() + "\n")
     else:
-        table = Table(*rows.columns)
-        for row in rows.head(MOST_SHOWN_ROWS).iter_rows():
-            table.add_row(*("" if value is None else str(value) for value in row))
-        CONSOLE.print(table)
+        _show(rows.head(MOST_SHOWN_ROWS))
         if rows.height > MOST_SHOWN_ROWS:
             CONSOLE.print(f"the first {MOST_SHOWN_ROWS} of {rows.height} rows: --csv or --json gives all", style="dim")
+
+
+def _show(rows: pl.DataFrame) -> None:
+    """A table; where its columns have no room for whole words, such as a clip's id, each row by itself, a line a column."""
+    table = Table()
+    for name in rows.columns:
+        table.add_column(Text(name))
+    for row in rows.iter_rows():
+        table.add_row(*map(_cell, row))
+    if CONSOLE.measure(table, options=CONSOLE.options.update_width(ANY_WIDTH)).minimum <= CONSOLE.width:
+        CONSOLE.print(table)
+        return
+    for number, row in enumerate(rows.iter_rows(), 1):
+        record = Table(title=f"row {number}", title_justify="left", show_header=False)
+        for name, value in zip(rows.columns, row, strict=True):
+            record.add_row(Text(name, no_wrap=True), _cell(value))
+        CONSOLE.print(record)
+
+
+def _cell(value: Any) -> Text:
+    """Words to the letter, brackets included; of a list as much as a line holds."""
+    if value is None:
+        return Text("")
+    is_text = isinstance(value, str)
+    return Text(str(value), no_wrap=not is_text, overflow="fold" if is_text else "ellipsis")

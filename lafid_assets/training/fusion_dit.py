@@ -21,12 +21,11 @@ from lafid_assets.training.figures import loss_png
 from lafid_assets.training.held_out import choose_held_out, write_first_frame
 from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.origin import origin_tags
-from lafid_assets.training.runs import RUNS_FOLDER
 from model.presets import Preset, preset
 from resources.shard_store import ShardStore
 from resources.tracking import Tracking
 from resources.trainer.client import TrainerClient
-from resources.trainer.job import Finished, HeldOutClip, TrainingJob
+from resources.trainer.job import RUNS_FOLDER, Finished, HeldOutClip, TrainingJob
 from resources.warehouse import Warehouse
 
 LOGGER = logging.getLogger("lafid.training")

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from model.files import whole_file
 from model.presets import Preset
 
+RUNS_FOLDER = "training_runs"
+"""In the store: all that trainers leave, their states, checkpoints, videos and jobs, and the pictures that they were given."""
 INTERRUPTED_EXIT = os.EX_TEMPFAIL
 """75, "temporary failure": the state is saved and the same job goes on from it."""
 

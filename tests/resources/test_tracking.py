@@ -42,4 +42,4 @@ def test_logged_models_are_asked_for_page_by_page(tmp_path: Path, monkeypatch: p
             return page
 
     monkeypatch.setattr(Tracking, "connect", lambda self: Client())
-    assert Tracking("http://team:5000", tmp_path).logged_with("lafid.dataset_version", "v1") == ["m-1", "m-2"]
+    assert Tracking("http://team:5000", tmp_path).tagged_models("lafid.dataset_version", "v1") == ["m-1", "m-2"]

@@ -31,9 +31,10 @@ from model.files import whole_file
 from resources.settings import Settings
 from resources.shard_store import UNPARTITIONED, ShardStore
 from resources.tracking import Tracking
+from resources.trainer.job import RUNS_FOLDER
 from resources.warehouse import Warehouse
 
-REPORTS, ANSWERS, DEMO = "reports", "llm_answers", "demo"
+REPORTS, ANSWERS, DEMO, STRIPS = "reports", "llm_answers", "demo", "explain"
 TEXTS = frozenset({".json", ".html", ".csv", ".txt", ".log", ".toml"})
 MOST_TEXT_BYTES = 256 << 20
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}(\.[^.]+)?")
@@ -171,6 +172,10 @@ class Eraser:
         return any(_UNFINISHED.fullmatch(part) for part in path.parts)
 
     def _is_named(self, path: Path) -> bool:
+        """By an id that is too short to be searched for only where pictures bear clips' ids."""
+        ours = [self.settings.home / STRIPS, *([self.store.local_path(RUNS_FOLDER)] if self.store.is_local else [])]
+        if path.stem in self.subject.clip_ids and path.suffix in PICTURES and any(map(path.is_relative_to, ours)):
+            return True
         return any(needle in path.name for needle in self.subject.needles)
 
     def _rebuild_database(self, done: Erased) -> None:

@@ -5,6 +5,7 @@ finished. Not here: erasing (`erase`, `scrub`).
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from lafid_assets.identity.naming import NAME_CHARS, name_after
 from lafid_assets.ingest.shards import MANIFEST_TABLE
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
 from lafid_assets.schemas import FUSION_DIT, IDENTITY_CLUSTERS, LAFID_DATASET, RAW_CLIPS, SPEECH_TAGGED_CLIPS
-from lafid_assets.training.runs import checkpoints_trained_on
 from model.files import whole_file
 from resources.shard_store import ShardStore
+from resources.trainer.job import RUNS_FOLDER
 
 INTENT = "forget.json"
 SHORTEST_NEEDLE = 16
@@ -54,7 +55,9 @@ class Subject(BaseModel):
     raw_files: tuple[RawFile, ...]
     versions: tuple[str, ...] = Field(description="Dataset versions in which one of them came in")
     trained_versions: tuple[str, ...] = Field(description="Dataset versions in whose train split one of them is")
-    checkpoints: tuple[str, ...] = Field(description="Checkpoints in the store that were trained on one of these versions")
+    checkpoints: tuple[str, ...] = Field(
+        description="Checkpoints in the store that were trained on one of these versions: finished, averaged, kept on the way"
+    )
     shown_in_demo: bool = Field(description="Whether the demo's picture and video begin with one of them")
     delete_files: bool = Field(description="Whether the raw files go, too")
 
@@ -95,8 +98,6 @@ def identify(store: ShardStore, clips: Sequence[str], identities: Sequence[str],
     captions = pl.concat([table.select("clip_id", "caption") for table in (manifest, raw, tagged, *kept)]).drop_nulls()
     others = set(captions.filter(~theirs)["caption"])
     trained = [name for name, rows in versions.items() if not rows.filter(theirs & (pl.col("split") == "train")).is_empty()]
-    published = _all(store, FUSION_DIT.name, ["checkpoint_path", "dataset_version"])
-    published = published.filter(pl.col("dataset_version").is_in(trained))
     dataset = _all(store, LAFID_DATASET.name, ["clip_id", "split"]).sort("split", "clip_id")
     persons = _persons(store, versions.values())
     others_names = set(persons.filter(~theirs)["identity_id"])
@@ -114,7 +115,7 @@ def identify(store: ShardStore, clips: Sequence[str], identities: Sequence[str],
         ),
         versions=tuple(name for name in versions if not _outcomes(store, name).filter(theirs).is_empty()),
         trained_versions=tuple(trained),
-        checkpoints=tuple(sorted({*published["checkpoint_path"], *checkpoints_trained_on(store, trained)})),
+        checkpoints=tuple(_checkpoints(store, trained)),
         shown_in_demo=dataset["clip_id"].head(1).is_in(list(ids)).any(),
         delete_files=delete_files,
     )
@@ -162,6 +163,19 @@ def _require_known(wanted: set[str], known: set[str], tombstones: Tombstones) ->
     unknown = sorted(clip for clip in wanted - known if not tombstones.know_clip(clip))
     if unknown:
         raise NobodyToForget(f"there is no clip {unknown[0]}: see clip_id in `lafid query 'FROM raw_clips'`")
+
+
+def _checkpoints(store: ShardStore, versions: Sequence[str]) -> list[str]:
+    """Folders in the store: published, finished, averaged and kept on the way."""
+    from model.release.checkpoint import MANIFEST_FILE
+
+    published = _all(store, FUSION_DIT.name, ["checkpoint_path", "dataset_version"])
+    found = set(published.filter(pl.col("dataset_version").is_in(list(versions)))["checkpoint_path"])
+    for path in store.list_tree(RUNS_FOLDER) if versions else []:
+        folder, _, name = path.rpartition("/")
+        if name == MANIFEST_FILE and json.loads(store.read_bytes(path))["dataset_version"] in versions:
+            found.add(folder)
+    return sorted(found)
 
 
 def _version_rows(store: ShardStore) -> Iterator[tuple[str, pl.DataFrame]]:

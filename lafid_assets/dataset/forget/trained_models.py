@@ -1,6 +1,6 @@
 """Which models were trained on a clip. Weights cannot be made to forget; whoever owns them must decide.
 
-Belongs here: dataset versions -> checkpoints, registered versions and LoggedModels. Not here: training them anew (the next run
+Belongs here: dataset versions -> checkpoints, registered versions and logged models. Not here: training them anew (the next run
 of `fusion_dit` does, because its latents have changed).
 """
 
@@ -11,8 +11,8 @@ VERSION_TAG = "lafid.dataset_version"
 
 
 def models_trained_on(subject: Subject, tracking: Tracking) -> list[str]:
-    """Checkpoints in the store, and versions in the registry and LoggedModels beside them, that were trained on a dataset version
-    with one of the clips."""
+    """Checkpoints in the store, and models in MLflow, registered or only logged, that were trained on a dataset version with one
+    of the clips."""
     found = [f"checkpoint {path}" for path in subject.checkpoints]
     if not subject.trained_versions or not tracking.is_there:
         return found
@@ -20,8 +20,8 @@ def models_trained_on(subject: Subject, tracking: Tracking) -> list[str]:
     for version in registered:
         if version.tags.get(VERSION_TAG) in subject.trained_versions:
             found.append(f"models:/{version.name}/{version.version} (trained on {version.tags[VERSION_TAG]})")
-    known = {version.source for version in registered}
+    told = {version.source for version in registered}
     for trained in subject.trained_versions:
-        uris = {f"models:/{model_id}" for model_id in tracking.logged_with(VERSION_TAG, trained)}
-        found += [f"{uri} (trained on {trained})" for uri in uris - known]
+        addresses = [f"models:/{model_id}" for model_id in tracking.tagged_models(VERSION_TAG, trained)]
+        found += [f"{address} (trained on {trained})" for address in addresses if address not in told]
     return sorted(found)

@@ -18,6 +18,16 @@ def test_table_and_object_say_the_same(lafid: Callable[..., Any], keep_dataset: 
     assert (diff["versions"], diff["clips"], diff["rules_differ"]) == (["aa11", "bb22"], [2, 2], False)
 
 
+def test_same_version_twice_is_said_in_two_lines(lafid: Callable[..., Any], keep_dataset: Callable[..., None]) -> None:
+    version = "a1" * 8
+    keep_dataset(version, {"a": "CC0-1.0"})
+    ended = lafid("diff", "latest", "latest")
+    assert ended.out.splitlines() == [
+        f"From version {version} to {version}",
+        "1 clips before, 1 after: 0 came, 0 went, 0 changed",
+    ]
+
+
 def test_erased_clips_are_said(lafid: Callable[..., Any], keep_dataset: Callable[..., None]) -> None:
     keep_dataset("aa11", {"a" * 32: "CC0-1.0", "b": "CC0-1.0"})
     keep_dataset("bb22", {"b": "CC0-1.0"})

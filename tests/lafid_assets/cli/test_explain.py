@@ -70,6 +70,14 @@ def test_rules_with_thresholds_and_the_frames_that_decided(lafid: Any, publish: 
     assert strip.width > strip.height, "two frames side by side: the least and the most turned one"
 
 
+def test_captions_are_shown_whole_and_to_the_letter(lafid: Any, publish: Any, tables: Any, row_of: RowOf) -> None:
+    caption = "[applause] " + "She turns and turns. " * 20 + "[/b] The end."
+    raw = [row_of(RAW_CLIPS, clip_id=CLIP, caption=caption)]
+    publish(tables | {"raw_clips": RAW_CLIPS.frame(raw)})
+    words = " ".join(lafid("explain", CLIP).out.replace("│", " ").split())
+    assert caption in words
+
+
 def _kept(tables: dict[str, pl.DataFrame], row_of: RowOf) -> dict[str, pl.DataFrame]:
     """The clip as every step passed it on."""
     settings = {"policy_settings": FacePolicy().model_dump_json()}

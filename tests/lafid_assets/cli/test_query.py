@@ -30,6 +30,19 @@ def test_csv_and_json_give_all_rows(lafid: Any, curated: None) -> None:
     assert len(json.loads(lafid("query", "SELECT clip_id FROM raw_clips", "--json").out)) == 150
 
 
+def test_rows_too_wide_for_the_screen_are_shown_a_line_a_column(lafid: Any, publish: Any, row_of: RowOf) -> None:
+    publish({"raw_clips": RAW_CLIPS.frame([row_of(RAW_CLIPS, clip_id=letter * 32) for letter in "ab"])})
+    lines = [" ".join(line.split()) for line in lafid("query", "FROM raw_clips ORDER BY clip_id").out.splitlines()]
+    assert [line for line in lines if line.startswith("row ")] == ["row 1", "row 2"]
+    assert f"│ clip_id │ {'b' * 32} │" in lines
+
+
+def test_brackets_are_no_markup(lafid: Any, curated: None) -> None:
+    out = lafid("query", "SELECT '[music] he says [/b] hello' AS \"[a]\"").out
+    assert "[music] he says [/b] hello" in out
+    assert "[a]" in out
+
+
 @pytest.mark.parametrize("sql", ["SELECT nothing FROM raw_clips", "DELETE FROM raw_clips", "nonsense"])
 def test_what_cannot_be_answered_is_one_line(lafid: Any, curated: None, sql: str) -> None:
     assert "tables: raw_clips" in lafid("query", sql).error

@@ -74,7 +74,7 @@ def home(
 
 def _reference(yaw_deg: float) -> dict[str, Any]:
     place = {"frame_index": 2, "pts": 0, "yaw_deg": yaw_deg, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 50.0}
-    return place | BOX | {"landmarks_px": LANDMARKS}
+    return place | BOX | {"landmarks_px": LANDMARKS, "mask": "oval", "mask_sha256": None}
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """An installation that knows five clips by heart: in tables, versions, pictures, latents, databases, logs and ledgers."""
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -133,9 +134,26 @@ def installation(
     store.write_group({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(latents)}, "all", "f")
     trained = row_of(FUSION_DIT, checkpoint_path="training_runs/tiny", dataset_version=versions[1])
     store.write_group({FUSION_DIT.name: FUSION_DIT.frame([trained])}, "all", "f")
+    _leave_trainings(store, *versions)
     warehouse.rebuild()
     _leave_traces_in_the_home(settings.home, tables)
     return Installation(settings, store, footage, *versions)
+
+
+def _leave_trainings(store: ShardStore, first_version: str, second_version: str) -> None:
+    """What trainers leave: checkpoints, pictures and videos of held-out clips, jobs that name them."""
+    trained = {"tiny/checkpoint": second_version, "tiny/checkpoint_ema": second_version, "older/checkpoint": first_version}
+    for folder, version in trained.items() | {("tiny/checkpoints/step-0000002", second_version), ("other/checkpoint", "none")}:
+        store.write_bytes(f"training_runs/{folder}/lafid.json", json.dumps({"dataset_version": version}).encode())
+    held_out = []
+    for letter in "ac":
+        picture = f"training_runs/held_out/{_id(letter)}.png"
+        store.write_bytes(picture, b"first frame")
+        store.write_bytes(f"training_runs/tiny/validation/step-0000002/{_id(letter)}.mp4", b"video")
+        held_out.append({"clip_id": _id(letter), "first_frame": store.full_path(picture), "caption": _caption(letter)})
+    store.write_bytes("training_runs/launches/job/job.json", json.dumps({"held_out": held_out}).encode())
+    log = "".join(f"no video of clip {clip['clip_id']}\n" for clip in held_out)
+    store.write_bytes("training_runs/launches/job/trainer.log", log.encode())
 
 
 def _cache_latents(store: ShardStore, letters: Sequence[str]) -> dict[str, dict[str, Place]]:
@@ -178,10 +196,6 @@ def _leave_traces_in_the_home(home: Path, tables: dict[str, pl.DataFrame]) -> No
     artifact = home / "mlflow" / "artifacts" / "run" / "shown.png"
     artifact.parent.mkdir(parents=True)
     artifact.write_bytes(b"picture")
-    runs = home / "store" / "training_runs"
-    for left in (f"run/validation/step-0000002/{_id('a')}.mp4", f"held_out/{_id('a')}.png", "launches/key/job.json"):
-        (runs / left).parent.mkdir(parents=True)
-        (runs / left).write_text(f'{{"clip_id": "{_id("a")}", "caption": "{_caption("a")}"}}')
     cache = AnswerCache(home / "llm_answers")
     for letter in "ac":
         cache.put(_id(letter), "key", Answer(f"about {letter}", "stop", 1, 1))

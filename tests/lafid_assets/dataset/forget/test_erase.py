@@ -1,6 +1,7 @@
 """After `lafid forget` nothing is left of the clip, whenever it was killed, and the others are as they were."""
 
 import dataclasses
+import json
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -93,6 +94,33 @@ def test_the_others_stay(installation: Any, forget: Callable[..., Any]) -> None:
     log = (installation.settings.home / "logs" / "last-error.log").read_text()
     assert installation.clip("c") in log
     assert pseudonym(installation.clip("a")) in log
+
+
+def test_what_trainers_left_of_a_held_out_clip_goes(installation: Any, forget: Callable[..., Any]) -> None:
+    forget("a")
+    store, c = installation.store, installation.clip("c")
+    left = store.list_tree("training_runs")
+    assert [path for path in left if path.endswith((".png", ".mp4"))] == [
+        f"training_runs/held_out/{c}.png",
+        f"training_runs/tiny/validation/step-0000002/{c}.mp4",
+    ]
+    forgotten, other = json.loads(store.read_bytes("training_runs/launches/job/job.json"))["held_out"]
+    assert (forgotten["clip_id"], forgotten["caption"]) == (pseudonym(installation.clip("a")), "[forgotten]")
+    assert (other["clip_id"], other["caption"]) == (c, "The video features person number 99 who turns.")
+    assert installation.clip("a").encode() not in store.read_bytes("training_runs/launches/job/trainer.log")
+
+
+def test_pictures_of_a_clip_with_a_short_id_go(installation: Any) -> None:
+    """Only where they are named after clips; elsewhere so short a name is somebody's own."""
+    subject = identify(installation.store, [installation.clip("a")], [], delete_files=False)
+    home, runs = installation.settings.home, installation.store.local_path("training_runs")
+    theirs = [home / "explain" / "anna.png", runs / "held_out" / "anna.png", runs / "tiny" / "validation" / "anna.mp4"]
+    others = [home / "explain" / "annabel.png", home / "drop" / "anna.mp4", runs / "anna" / "annas.png"]
+    for path in theirs + others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"picture")
+    _eraser(installation, subject.model_copy(update={"clip_ids": (*subject.clip_ids, "anna")})).run()
+    assert [path.exists() for path in theirs + others] == [False] * 3 + [True] * 3
 
 
 def _cached_parts(installation: Any) -> set[str]:

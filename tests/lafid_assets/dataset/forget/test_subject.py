@@ -38,6 +38,20 @@ def test_checkpoints_trained_on_a_clip_are_found(installation: Any) -> None:
     assert "train" in set(rows["split"])
 
 
+def test_every_checkpoint_of_such_a_version_is_named(installation: Any) -> None:
+    """Not only the one that is published: earlier trainings, averages, and what is kept on the way."""
+    rows = installation.store.read_table("lafid_dataset").filter(pl.col("split") == "train")
+    trained = next(clip for clip in rows["clip_id"] if clip != installation.clip("e"))  # `e` came with the second version
+    subject = identify(installation.store, [trained], [], delete_files=False)
+    assert subject.checkpoints == (
+        "training_runs/older/checkpoint",
+        "training_runs/tiny",
+        "training_runs/tiny/checkpoint",
+        "training_runs/tiny/checkpoint_ema",
+        "training_runs/tiny/checkpoints/step-0000002",
+    )
+
+
 def test_persons_are_named_once_nothing_is_left_of_them(installation: Any) -> None:
     a, b, c = (installation.clip(letter) for letter in "abc")
     assert identify(installation.store, [a], [], delete_files=False).identities == (), "b shows the same person"

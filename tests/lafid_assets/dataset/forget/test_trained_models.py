@@ -21,11 +21,11 @@ class Version:
     name: str
     version: str
     tags: dict[str, str] = field(default_factory=dict)
-    source: str = "models:/m-registered"
+    source: str = ""
 
 
 class Registry(Tracking):
-    """Two versions in a registry that is there, and two LoggedModels of trainings on `v2`, of which one is registered."""
+    """Two versions in a registry that is there, and what a training logged on its way; one of it was registered."""
 
     is_there = True
 
@@ -33,14 +33,14 @@ class Registry(Tracking):
         return self
 
     def search_model_versions(self) -> list[Version]:
-        tagged = [Version("lafid", number, {"lafid.dataset_version": f"v{number}"}) for number in "12"]
+        tagged = [Version("lafid", number, {"lafid.dataset_version": f"v{number}"}, f"models:/m-{number}") for number in "12"]
         return [*tagged, Version("x", "1")]
 
-    def logged_with(self, tag: str, value: str) -> list[str]:
-        return ["m-registered", "m-kept"] if (tag, value) == ("lafid.dataset_version", "v2") else []
+    def tagged_models(self, tag: str, value: str) -> list[str]:
+        return {("lafid.dataset_version", "v2"): ["m-2", "m-kept"]}.get((tag, value), [])
 
 
-def test_checkpoints_registered_versions_and_logged_models_are_named(tmp_path: Path) -> None:
+def test_checkpoints_registered_versions_and_logged_models_are_named_once(tmp_path: Path) -> None:
     registry = Registry("sqlite:///x", tmp_path)
     assert models_trained_on(_subject("v2"), registry) == [
         "checkpoint training_runs/x",
