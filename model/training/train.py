@@ -144,9 +144,11 @@ def train(
         meter = Meter(model, preset, ranks)
         for draws, data_wait_s in one_ahead(draw_steps(clips, order, preset, first, ranks), reader):
             step = draws.step
-            if ranks.leads and step > first and step % config.checkpoint_every == 0:
+            judging = config.validate_every is not None and step > 0 and step % config.validate_every == 0
+            # Before judging, too: it takes its time, and a kill in it shall not cost the updates since the last state.
+            if ranks.leads and step > first and (judging or step % config.checkpoint_every == 0):
                 save_state(states, step, loss_before, state, config.keep_states)
-            if config.validate_every and step and step % config.validate_every == 0:
+            if judging:
                 with meter.paused(), evaluating(model):
                     _validate(run_dir, model, judge, step, loss_before, validate)
             # After judging: a run that is stopped while it judges goes on from here and comes to it again.
@@ -177,6 +179,8 @@ def train(
                 if ranks.leads:
                     report(TrainReport(done, config.steps, float(losses.flow.mean()), float(grad_norm), lr, seconds, figures))
 
+        if ranks.leads and first < config.steps:
+            save_state(states, config.steps, loss_before, state, config.keep_states)
         model.set_training(False)
         if state.average is not None:
             with state.average.in_place_of(parameters):

@@ -270,10 +270,10 @@ def test_a_full_disk_leaves_the_states_and_the_checkpoints_before(
 
     with monkeypatch.context() as patch:
         patch.setattr(model.training.kept_checkpoints, "write_checkpoint", full)
-        message = r"the checkpoint of step 4 in .*checkpoints could not be written .*No space left.* goes on from step 3"
+        message = r"the checkpoint of step 4 in .*checkpoints could not be written .*No space left.* goes on from step 4"
         with pytest.raises(TrainStateError, match=message):
             go(config, tmp_path)
     assert [path.name for path in tmp_path.glob("*/checkpoints/*")] == ["step-0000002"]
     result = go(config, tmp_path)
-    assert result.resumed_from == 3
+    assert result.resumed_from == 4
     assert read_manifest(result.checkpoint_dir) == read_manifest(go(config, tmp_path / "whole").checkpoint_dir)

@@ -318,7 +318,7 @@ def test_a_full_disk_at_the_end_leaves_the_last_state(
         patch.setattr(model.training.train, "write_checkpoint", full)
         with pytest.raises(TrainStateError, match=r"checkpoint .*/checkpoint could not be written .*No space left"):
             run(config, tmp_path)
-    assert run(config, tmp_path).resumed_from == 2
+    assert run(config, tmp_path).resumed_from == 3, "nothing is trained again"
 
 
 def test_clips_of_another_base_are_refused(run: Callable, quick: Quick, cached: list[ClipLatents], tmp_path: Path) -> None:
