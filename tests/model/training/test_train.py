@@ -25,26 +25,9 @@ from model.release.checkpoint import load_checkpoint, read_manifest
 from model.training.memory_estimate import PresetTooLarge
 from model.training.state import TrainStateError
 from model.training.train import TrainingError, TrainingStopped, TrainReport, TrainResult, train
+from tests.model.training.conftest import Killed
 
 Quick = Callable[..., Preset]
-
-
-class Killed(Exception):
-    pass
-
-
-@pytest.fixture
-def run(clip_list: Path, base_dir: Path) -> Callable[..., TrainResult]:
-    """Trains on the shared clips; killed after `until` updates where given."""
-
-    def go(config: Preset, out_dir: Path, clips: Path | None = None, until: int | None = None) -> TrainResult:
-        def report(progress: TrainReport) -> None:
-            if progress.step == until:
-                raise Killed
-
-        return train(config, clips or clip_list, base_dir, out_dir, report, dataset_version="v1", device="cpu")
-
-    return go
 
 
 def test_the_loss_falls_by_a_fifth_on_fixed_triples(run: Callable, quick: Quick, tmp_path: Path) -> None:

@@ -15,27 +15,10 @@ from model.clips.clip_set import Batch, ClipSet, DataError
 from model.presets import Bucket, Preset, Stage
 from model.release.checkpoint import read_manifest
 from model.training.objective import StepLosses
-from model.training.train import TrainingStopped, TrainReport, TrainResult, train
+from model.training.train import TrainingStopped, TrainReport, train
+from tests.model.training.conftest import Killed
 
 Quick = Callable[..., Preset]
-
-
-class Killed(Exception):
-    pass
-
-
-@pytest.fixture
-def run(clip_list: Path, base_dir: Path) -> Callable[..., TrainResult]:
-    """Trains on the shared clips; killed after `until` updates where given."""
-
-    def go(config: Preset, out_dir: Path, clips: Path | None = None, until: int | None = None) -> TrainResult:
-        def report(progress: TrainReport) -> None:
-            if progress.step == until:
-                raise Killed
-
-        return train(config, clips or clip_list, base_dir, out_dir, report, dataset_version="v1", device="cpu")
-
-    return go
 
 
 def test_clips_of_several_sizes_train_together_and_those_of_a_rare_size_are_named(
