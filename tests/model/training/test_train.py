@@ -304,6 +304,15 @@ def test_a_full_disk_at_the_end_leaves_the_last_state(
     assert run(config, tmp_path).resumed_from == 3, "nothing is trained again"
 
 
+def test_the_checkpoint_says_what_cut_its_heads_out(
+    run: Callable, quick: Quick, cached: list[ClipLatents], tmp_path: Path
+) -> None:
+    by = {"mask": "modnet", "mask_sha256": "0" * 64}
+    clips = write_clips(tmp_path, [replace(clip, meta=clip.meta.model_copy(update=by)) for clip in cached])
+    manifest = read_manifest(run(quick(steps=1), tmp_path / "runs", clips).checkpoint_dir)
+    assert (manifest.head_mask.name, manifest.head_mask.sha256) == ("modnet", "0" * 64)
+
+
 def test_clips_of_another_base_are_refused(run: Callable, quick: Quick, cached: list[ClipLatents], tmp_path: Path) -> None:
     foreign = replace(cached[0], meta=cached[0].meta.model_copy(update={"base_sha256": "f" * 64}))
     with pytest.raises(DataError, match="encoded with base ffffffffffff"):
