@@ -4,7 +4,7 @@ Belongs here: `Column`, `TableSchema`, and what can be derived from them (typed 
 Not here: the tables themselves (`schemas`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,31 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """One table: what a row is, its key and its columns. `partitioned` tables carry the column `shard`."""
+    """One table: what a row is, its key and its columns.
+
+    Attributes:
+        partitioned: whether it is written a shard at a time; such tables carry the column `shard`.
+        appended: whether rows are only ever added, by key.
+        view: SQL that shows other tables in this form; such a table holds nothing of its own.
+    """
 
     name: str
     doc: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     partitioned: bool = True
+    appended: bool = False
+    view: str | None = None
+
+    @property
+    def comments(self) -> dict[str, str]:
+        """Column name to its meaning: the lake's SQL comments."""
+        return {column.name: column.doc for column in self.columns}
+
+    @property
+    def nullable(self) -> frozenset[str]:
+        """Columns that may be NULL."""
+        return frozenset(column.name for column in self.columns if column.nullable)
 
     @property
     def dtypes(self) -> dict[str, pl.DataType | type[pl.DataType]]:
@@ -102,8 +120,3 @@ def _reason_violations(frame: pl.DataFrame) -> list[str]:
         if (reason is None) != (status == Status.OK) or (reason is not None and reason not in allowed):
             found.append(f"status {status} with reason {reason}")
     return found
-
-
-def comments(tables: Sequence[TableSchema]) -> dict[str, dict[str, str]]:
-    """Table to column to its meaning: what the warehouse writes as SQL comments."""
-    return {table.name: {column.name: column.doc for column in table.columns} for table in tables}

@@ -6,3 +6,5 @@ Belongs here: Dagster's partitions definition and how a shard is named. Not here
 import dagster as dg
 
 CLIP_SHARDS = dg.DynamicPartitionsDefinition(name="clip_shards")
+MOST_SHARDS_PER_RUN = 8
+"""A launched run costs some seconds before it begins; shards that share one pay them together."""

@@ -1,29 +1,25 @@
-"""One step, always the same shape: compute (pure) -> contract -> store (whole or not at all) -> warehouse -> metadata and checks.
+"""One step, always the same shape: compute (pure) -> contract -> lake (whole or not at all) -> metadata and checks.
 
-Belongs here: that shape, the fingerprint that says whether a partition is current, and the blocking checks.
-Not here: what any one step computes.
+Belongs here: that shape, and the fingerprint that says whether a partition is current. Not here: what any one step computes, a
+step at work in a run (`step_run`), which shards are current (`staleness`).
 """
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
-import polars as pl
 from pydantic import BaseModel
 
 from lafid_assets.contract import TableSchema
-from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
 from lafid_assets.schemas import BY_NAME
-from resources.shard_store import UNPARTITIONED, ShardStore
-from resources.warehouse import Warehouse
+from lafid_assets.step_run import Finding, Frames, StepRun, Work
+from resources.lake import UNPARTITIONED, Lake
+from resources.lake_reader import Reader, Stamps
 
-LOGGER = logging.getLogger("lafid.step")
-
-Frames = Mapping[str, pl.DataFrame]
 Check = Callable[[Frames], list[str]]
 
 KIND_ICONS = {"python", "duckdb", "parquet"}
@@ -31,10 +27,16 @@ KIND_ICONS = {"python", "duckdb", "parquet"}
 
 @dataclass(frozen=True)
 class Step:
-    """An asset: the tables that it writes (its own first), the tables that it reads, and its version.
+    """An asset: the tables that it writes, the tables that it reads, and its version.
 
     Attributes:
-        checks: further blocking checks, name to a function that lists what is wrong with the written frames.
+        writes: the first bears the asset's name, unless `name` says otherwise.
+        reads: tables whose content decides the result. Of a shard's step it is that shard's rows.
+        facts: what else decides it: of the config, and of the world outside the lake (engines, weights).
+        unsettled: SQL that lists, as `shard`, the shards that have to be computed again although nothing has changed.
+        checks: further blocking checks, name to a function that lists what is wrong with the frames that are to be written.
+        later_checks: checks of what has been written; a blocking one fails the shard, which keeps what it has.
+        counts_clips: whether the per-clip table must have a row for every clip that came in.
     """
 
     writes: tuple[TableSchema, ...]
@@ -42,147 +44,117 @@ class Step:
     group: str
     code_version: str
     kinds: frozenset[str] = frozenset()
+    name: str = ""
+    facts: Callable[[Any], Any] = BaseModel.model_dump
+    unsettled: Callable[[Any], str] | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
+    later_checks: Mapping[str, dg.AssetCheckSpec] = field(default_factory=dict)
+    counts_clips: bool = True
 
     @property
     def table(self) -> TableSchema:
-        """The table that bears the asset's name."""
+        """The first of the tables."""
         return self.writes[0]
+
+    @property
+    def asset(self) -> str:
+        """The asset's name."""
+        return self.name or self.table.name
 
     def arguments(self, *, deps: Sequence[str], pool: str | None = None) -> dict[str, Any]:
         """Everything that `@dg.asset` wants to know about this step."""
         rows = [dg.TableColumn(column.name, str(column.dtype), description=column.doc) for column in self.table.columns]
+        specs = [
+            dg.AssetCheckSpec(name, asset=self.asset, blocking=True, description=description)
+            for name, description in self.check_docs.items()
+        ]
         return {
-            "name": self.table.name,
+            "name": self.asset,
             "deps": list(deps),
             "group_name": self.group,
             "kinds": KIND_ICONS | self.kinds,
             "owners": ["team:ml" if self.group in ("training", "release") else "team:data"],
             "code_version": self.code_version,
             "partitions_def": CLIP_SHARDS if self.table.partitioned else None,
+            "backfill_policy": dg.BackfillPolicy.multi_run(MOST_SHARDS_PER_RUN) if self.table.partitioned else None,
             "pool": pool,
             "metadata": {
                 "dagster/table_name": self.table.name,
                 "dagster/column_schema": dg.TableSchema(columns=rows),
                 "key": ", ".join(self.table.key),
             },
-            "check_specs": [
-                dg.AssetCheckSpec(name, asset=self.table.name, blocking=True, description=description)
-                for name, description in self._check_docs().items()
-            ],
+            "check_specs": [*specs, *self.later_checks.values()],
         }
 
-    def fingerprint(self, store: ShardStore, partition: str, config: BaseModel, outside: Any = None) -> str:
-        """Hash of code version, config, the content of every table read, and whatever lies `outside` the store."""
-        inputs = {table: list(store.digests(table, partition if self._same_partition(table) else None)) for table in self.reads}
-        facts = [self.table.name, self.code_version, config.model_dump(mode="json"), inputs, outside]
-        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+    def fingerprint(self, stamps: Stamps, partition: str, facts: Any) -> str:
+        """Hash of code version, facts, and the content of every table read.
+
+        Args:
+            stamps: of the tables that the step reads: of the partition's own, or of all partitions.
+        """
+        shard_of = {table: partition if self._same_partition(table) else None for table in self.reads}
+        inputs = {
+            table: [[name, stamp.digest] for (read, name), stamp in stamps.items() if read == table and shard in (None, name)]
+            for table, shard in shard_of.items()
+        }
+        return hashlib.sha256(
+            json.dumps([self.asset, self.code_version, facts, inputs], sort_keys=True, default=str).encode()
+        ).hexdigest()
+
+    def is_written(self, stamps: Stamps, partition: str, fingerprint: str) -> bool:
+        """Whether all tables of the partition were written under this fingerprint."""
+        own = [stamps.get((table.name, partition)) for table in self.writes if not table.appended]
+        return all(stamp is not None and stamp.fingerprint == fingerprint for stamp in own)
 
     def materialize(
         self,
         context: dg.AssetExecutionContext,
         config: BaseModel,
-        store: ShardStore,
-        warehouse: Warehouse,
-        compute: Callable[[], Frames],
+        lake: Lake,
+        compute: Callable[[str], Frames],
         *,
-        clips_in: Iterable[str] = (),
-        outside: Any = None,
-        intact: Callable[[Frames], bool] | None = None,
-        metadata: Callable[[Frames], Mapping[str, Any]] | None = None,
+        clips_in: Callable[[str], Iterable[str]] | None = None,
+        revise: Callable[[Reader, Frames], Frames] | None = None,
+        findings: Callable[[str, Frames], Mapping[str, Finding]] | None = None,
+        metadata: Callable[[str, Frames], Mapping[str, Any]] | None = None,
+        settled: Callable[[str, Frames], bool] | None = None,
     ) -> dg.MaterializeResult:
-        """Bring one partition up to date: compute it unless a current one lies in the store, mirror it, report it.
+        """Bring the run's partitions up to date: compute those that are not current, put them into the lake, report.
+
+        A shard that fails costs itself: the others of the run are computed, and assets further down leave it out. The run's last
+        asset then fails and names it.
 
         Args:
-            clips_in: ids of the clips that came in; the per-clip table must have a row for each of them.
-            outside: facts beyond the store that the result depends on (files on disk, engines, weights).
-            intact: whether the files that the rows point to still exist; a current partition that lost them is computed again.
-            metadata: what else to show in the UI, from the written frames.
+            compute: partition to its frames.
+            clips_in: partition to the ids of the clips that came in; the per-clip table must have a row for each of them.
+            revise: changes the frames in the transaction that writes them.
+            findings: partition and written frames to what the `later_checks` found.
+            metadata: partition and written frames to what else the UI shows.
+            settled: whether files that the rows point to are still there; asked of partitions that are otherwise current.
         """
-        partition = context.partition_key if context.has_partition_key else UNPARTITIONED
-        fingerprint = self.fingerprint(store, partition, config, outside)
-        names = tuple(table.name for table in self.writes)
-        frames: Frames = {}
-        current = store.is_current(names, partition, fingerprint)
-        if current:
-            frames = {name: store.read_table(name, partition) for name in names}
-            current = intact is None or intact(frames)
-        if not current:
-            computed = compute()
-            frames = {table.name: table.frame(computed[table.name]) for table in self.writes}
-        results = self._check(frames, set(clips_in))
-        if not current and all(result.passed for result in results):
-            store.write_group(frames, partition, fingerprint)
-        if all(result.passed for result in results):
-            warehouse.replace_partition(frames, partition)
-        own = frames[self.table.name]
-        LOGGER.info("%s %s: %s, %d rows", self.table.name, partition, "up to date" if current else "computed", own.height)
-        return dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": own.height,
-                "computed": not current,
-                "fingerprint": fingerprint[:16],
-                **_outcomes(own),
-                **(metadata(frames) if metadata else {}),
-            },
-            check_results=results,
-        )
+        partitions = list(context.partition_keys) if self.table.partitioned else [UNPARTITIONED]
+        work = Work(compute, clips_in, revise, findings, metadata, settled)
+        unsettled = self.unsettled(config) if self.unsettled else None
+        return StepRun(self, context, lake, work, self.facts(config), unsettled).bring_up_to_date(partitions)
 
-    def _same_partition(self, table: str) -> bool:
-        schema = BY_NAME.get(table)
-        return self.table.partitioned and (schema is None or schema.partitioned)
-
-    def _check_docs(self) -> dict[str, str | None]:
+    @property
+    def check_docs(self) -> dict[str, str | None]:
+        """The checks that come before writing, name to description."""
         docs: dict[str, str | None] = {
             "schema": "Columns and types are those of the contract.",
             "unique_key": "No key occurs twice.",
             "values": "No NULL where none may be, values within bounds and closed lists, reasons fit their status.",
         }
-        if self._per_clip_table is not None:
+        if self.counted_table is not None:
             docs["counts_add_up"] = "Every clip that came in has exactly one row: none lost, none invented."
         return docs | {name: check.__doc__ for name, check in self.checks.items()}
 
     @property
-    def _per_clip_table(self) -> str | None:
-        return next((table.name for table in self.writes if table.partitioned and table.key == ("clip_id",)), None)
+    def counted_table(self) -> str | None:
+        """The table that has a row for every clip that came in; None where there is none."""
+        per_clip = (table.name for table in self.writes if table.partitioned and table.key == ("clip_id",))
+        return next(per_clip, None) if self.counts_clips else None
 
-    def _check(self, frames: Frames, clips_in: set[str]) -> list[dg.AssetCheckResult]:
-        found: dict[str, list[str]] = {name: [] for name in self._check_docs()}
-        for table in self.writes:
-            for rule, messages in table.violations(frames[table.name]).items():
-                found[rule] += [f"{table.name}: {message}" for message in messages]
-        if self._per_clip_table is not None:
-            found["counts_add_up"] += _lost_or_invented(frames[self._per_clip_table], clips_in)
-        for name, check in self.checks.items():
-            found[name] += check(frames)
-        return [
-            dg.AssetCheckResult(
-                check_name=name,
-                passed=not messages,
-                metadata={"violations": len(messages), "first": "; ".join(messages[:5]) or "none"},
-            )
-            for name, messages in found.items()
-        ]
-
-
-def _lost_or_invented(frame: pl.DataFrame, clips_in: set[str]) -> list[str]:
-    out = set(frame["clip_id"].to_list())
-    return [
-        f"{len(clips)} clips {what}, the first {min(clips)}"
-        for what, clips in (("lost", clips_in - out), ("invented", out - clips_in))
-        if clips
-    ]
-
-
-def _outcomes(frame: pl.DataFrame) -> dict[str, Any]:
-    if "status" not in frame.columns or "reason" not in frame.columns or "clip_id" not in frame.columns:
-        return {}
-    counted = frame.group_by("status", "reason").len().sort("status", "reason")
-    return {
-        "outcomes": dg.MetadataValue.table(
-            [dg.TableRecord({"status": s, "reason": r or "", "clips": n}) for s, r, n in counted.rows()]
-        )
-        if counted.height
-        else "no clips",
-        **{f"clips_{status}": sum(n for s, _, n in counted.rows() if s == status) for status in counted["status"].unique()},
-    }
+    def _same_partition(self, table: str) -> bool:
+        schema = BY_NAME.get(table)
+        return self.table.partitioned and (schema is None or schema.partitioned)

@@ -5,16 +5,18 @@ Belongs here: the tables and their columns. Not here: what a contract can do (`c
 """
 
 from lafid_assets.contract import TableSchema
+from lafid_assets.schemas.clips import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, CLIPS, RAW_CLIPS
 from lafid_assets.schemas.decisions import (
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
     IDENTITY_EDGES,
     IDENTITY_HISTORY,
+    POLICY_SETTINGS,
     POSE_FILTERED_CLIPS,
     SIMILARITY_BY_POSE_GAP,
     SPEECH_TAGGED_CLIPS,
 )
-from lafid_assets.schemas.measures import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS, SPEECH_INFO
+from lafid_assets.schemas.measures import FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, FACES, SPEECH_INFO
 from lafid_assets.schemas.products import (
     DATASET_REPORT,
     DATASET_VERSIONS,
@@ -27,8 +29,16 @@ from lafid_assets.schemas.products import (
 )
 
 TABLES: tuple[TableSchema, ...] = (
+    CLIP_ROOTS,
+    CLIP_FILES,
+    CLIP_ROWS,
+    CLIP_CONTENTS,
+    CLIPS,
     RAW_CLIPS,
+    POLICY_SETTINGS,
     FACE_INFO,
+    FACE_EMBEDDINGS,
+    FACES,
     FACE_FRAMES,
     FACE_CLIPS,
     POSE_FILTERED_CLIPS,
@@ -51,12 +61,12 @@ TABLES: tuple[TableSchema, ...] = (
 
 BY_NAME: dict[str, TableSchema] = {table.name: table for table in TABLES}
 
-# A clip's outcome is decided by the first of these tables in which it is not ok.
-OUTCOME_TABLES = (
-    RAW_CLIPS.name,
-    FACE_CLIPS.name,
-    POSE_FILTERED_CLIPS.name,
-    ID_CONSISTENT_CLIPS.name,
-    SPEECH_INFO.name,
-    SPEECH_TAGGED_CLIPS.name,
-)
+# A clip's outcome is decided by the first of these in which it is not ok: what the funnel calls it, and the table that says so.
+OUTCOME_TABLES = {
+    RAW_CLIPS.name: CLIPS.name,
+    FACE_CLIPS.name: FACE_CLIPS.name,
+    POSE_FILTERED_CLIPS.name: POSE_FILTERED_CLIPS.name,
+    ID_CONSISTENT_CLIPS.name: ID_CONSISTENT_CLIPS.name,
+    SPEECH_INFO.name: SPEECH_INFO.name,
+    SPEECH_TAGGED_CLIPS.name: SPEECH_TAGGED_CLIPS.name,
+}

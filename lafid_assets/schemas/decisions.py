@@ -5,6 +5,19 @@ import polars as pl
 from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import BOOL, CLIP_ID, ENGINE, F32, F64, I32, KEEP, OUTCOME, SHARD, SPEAKING_STATUSES, STR
 
+POLICY_SETTINGS = TableSchema(
+    "policy_settings",
+    "What policies and other settings said, once for all rows that name them by their hash.",
+    ("policy_sha256",),
+    (
+        Column("policy_sha256", STR, "hash of `settings`"),
+        Column("settings", STR, "all fields, JSON; of the identity policy without the shipped curves"),
+    ),
+    partitioned=False,
+    appended=True,
+)
+POLICY_SHA256 = Column("policy_sha256", STR, "all fields of that policy, as in `policy_settings`")
+
 POSE_FILTERED_CLIPS = TableSchema(
     "pose_filtered_clips",
     "Face constraints: a row for every clip with its measures and the decision.",
@@ -13,7 +26,7 @@ POSE_FILTERED_CLIPS = TableSchema(
         CLIP_ID,
         SHARD,
         Column("policy", STR, "name of the policy that decided"),
-        Column("policy_settings", STR, "all fields of that policy, JSON"),
+        POLICY_SHA256,
         Column("frames", I32, "sampled frames", nullable=True, minimum=0),
         Column("face_frame_share", F64, "share of sampled frames with a face", nullable=True, minimum=0, maximum=1),
         Column(
@@ -64,7 +77,7 @@ ID_CONSISTENT_CLIPS = TableSchema(
         CLIP_ID,
         SHARD,
         Column("policy", STR, "the rule that decided"),
-        Column("policy_settings", STR, "all fields of that policy but the shipped curves, JSON"),
+        POLICY_SHA256,
         *_IDENTITY_MEASURES,
         KEEP,
         *OUTCOME,
@@ -160,7 +173,7 @@ SPEECH_TAGGED_CLIPS = TableSchema(
         CLIP_ID,
         SHARD,
         Column("policy", STR, "name of the policy that decided"),
-        Column("policy_settings", STR, "all fields of that policy and the gates of the transcript, JSON"),
+        POLICY_SHA256,
         Column(
             "speaking_status",
             STR,

@@ -1,4 +1,4 @@
-"""What is measured of a clip: files, faces, speech. Scores only; decisions are in `decisions`."""
+"""What is measured of a clip: faces, speech. Scores only; decisions are in `decisions`, files in `clips`."""
 
 import polars as pl
 
@@ -9,43 +9,19 @@ from lafid_assets.schemas.columns import (
     ENGINE,
     F32,
     F64,
-    GATE,
     I16,
     I32,
     I64,
     OUTCOME,
-    RELEASED,
     SHARD,
     STR,
     TIER,
     TIERS,
 )
 
-RAW_CLIPS = TableSchema(
-    "raw_clips",
-    "A row a clip: the released table joined with the file on disk.",
-    ("clip_id",),
-    (
-        CLIP_ID,
-        SHARD,
-        Column("path", STR, "path of the file relative to the clip root, as the table gives it"),
-        Column("clip_root", STR, "folder under which `path` lies"),
-        Column("caption", STR, "the released caption, never changed", nullable=True),
-        *RELEASED,
-        Column("fps", F64, "average frame rate of the video stream, 1/s", nullable=True, minimum=0),
-        Column("frame_count", I64, "frames that the container declares", nullable=True, minimum=0),
-        Column("width", I32, "px", nullable=True, minimum=1),
-        Column("height", I32, "px", nullable=True, minimum=1),
-        Column("duration_s", F64, "duration that the container declares", nullable=True, minimum=0),
-        Column("video_codec", STR, "codec of the video stream", nullable=True),
-        Column("has_audio", BOOL, "whether there is an audio stream", nullable=True),
-        Column("file_size_bytes", I64, "size on disk", nullable=True, minimum=0),
-        Column("content_sha256", STR, "hash of the whole file: the clip's identity through all tables", nullable=True),
-        Column("source", STR, "the dataset that the clip comes from"),
-        Column("licence", STR, "the licence of that dataset"),
-        GATE,
-        *OUTCOME,
-    ),
+_FACE_KEY = (
+    Column("frame_index", I32, "ordinal of the frame in decoding order, from 0", minimum=0),
+    Column("face_index", I16, "faces of a frame from the largest box down, from 0", minimum=0),
 )
 
 FACE_INFO = TableSchema(
@@ -55,11 +31,11 @@ FACE_INFO = TableSchema(
     (
         CLIP_ID,
         SHARD,
-        Column("frame_index", I32, "ordinal of the frame in decoding order, from 0", minimum=0),
+        _FACE_KEY[0],
         Column("pts", I64, "presentation timestamp in units of the time base"),
         Column("time_base_num", I32, "numerator of the time base, s"),
         Column("time_base_den", I32, "denominator of the time base", minimum=1),
-        Column("face_index", I16, "faces of a frame from the largest box down, from 0", minimum=0),
+        _FACE_KEY[1],
         TIER,
         Column("track_id", I16, "the same face through the clip, from 0; NULL in the scan", nullable=True, minimum=0),
         Column("box_x1", F32, "left edge of the face box, px of the full-size frame"),
@@ -85,7 +61,6 @@ FACE_INFO = TableSchema(
             minimum=-90,
             maximum=90,
         ),
-        Column("embedding", pl.List(F32), "identity embedding, unit length, the engine's width", nullable=True),
         Column("sharpness", F32, "variance of the Laplacian over the face at 112 px", nullable=True, minimum=0),
         Column("frame_share", F32, "area of the box / area of the frame", minimum=0),
         Column(
@@ -96,6 +71,27 @@ FACE_INFO = TableSchema(
         ),
         *ENGINE,
     ),
+)
+
+FACE_EMBEDDINGS = TableSchema(
+    "face_embeddings",
+    "The identity embeddings of the faces in `face_info`: most of the bytes, and few questions need them.",
+    ("clip_id", "frame_index", "face_index"),
+    (
+        CLIP_ID,
+        SHARD,
+        *_FACE_KEY,
+        Column("embedding", pl.List(F32), "unit length, the engine's width"),
+    ),
+)
+
+FACES = TableSchema(
+    "faces",
+    "`face_info` with its embeddings.",
+    ("clip_id", "frame_index", "face_index"),
+    (*FACE_INFO.columns, Column("embedding", pl.List(F32), "identity embedding, unit length, the engine's width", nullable=True)),
+    view="SELECT face_info.*, face_embeddings.embedding FROM face_info "
+    "LEFT JOIN face_embeddings USING (shard, clip_id, frame_index, face_index)",
 )
 
 FACE_FRAMES = TableSchema(
@@ -130,7 +126,9 @@ FACE_CLIPS = TableSchema(
         Column("tier", STR, "the deepest tier that the clip reached", nullable=True, one_of=TIERS),
         Column("scan_verdict", STR, "why the scan found the clip hopeless; NULL when it did not", nullable=True),
         Column("audited", BOOL, "surveyed although the scan found it hopeless, to measure the scan"),
-        Column("scan_margins", STR, "the margins of the scan, JSON; NULL when it was off", nullable=True),
+        Column(
+            "scan_margins_sha256", STR, "the margins of the scan, as in `policy_settings`; NULL when it was off", nullable=True
+        ),
         Column("frames_asked", I32, "frames that the sampling plan asked for", nullable=True, minimum=0),
         Column("frames_decoded", I32, "frames of the plan that were decoded and analysed", nullable=True, minimum=0),
         Column("frames_with_face", I32, "of these, frames with at least one face", nullable=True, minimum=0),

@@ -1,0 +1,133 @@
+"""What a clip is: content and an interval of it. Where the content lies, and what was said of it, are tables of their own.
+
+Moving, copying or re-captioning a file changes no clip, so that nothing is measured again. `raw_clips` shows all four together.
+"""
+
+from lafid_assets.contract import Column, TableSchema
+from lafid_assets.schemas.columns import BOOL, CLIP_ID, F64, GATE, I32, I64, OUTCOME, RELEASED, SHARD, STR
+
+_PLACE = (
+    Column("clip_root", STR, "folder under which `path` lies"),
+    Column("path", STR, "path of the file relative to the clip root"),
+)
+_FILE_STATE = (
+    Column("size_bytes", I64, "size on disk; NULL where there is no file", nullable=True, minimum=0),
+    Column("mtime_ns", I64, "when the file last changed, ns since 1970; NULL where there is no file", nullable=True),
+)
+_MEDIA = (
+    Column("fps", F64, "average frame rate of the video stream, 1/s", nullable=True, minimum=0),
+    Column("frame_count", I64, "frames that the container declares", nullable=True, minimum=0),
+    Column("width", I32, "px", nullable=True, minimum=1),
+    Column("height", I32, "px", nullable=True, minimum=1),
+    Column("duration_s", F64, "duration that the container declares", nullable=True, minimum=0),
+    Column("video_codec", STR, "codec of the video stream", nullable=True),
+    Column("has_audio", BOOL, "whether there is an audio stream", nullable=True),
+    Column("file_size_bytes", I64, "size on disk", nullable=True, minimum=0),
+    Column("content_sha256", STR, "hash of the whole file: the clip's identity through all tables", nullable=True),
+    Column(
+        "first_pts",
+        I64,
+        "where the clip begins in the file, in units of its time base; NULL: it is the whole file",
+        nullable=True,
+    ),
+    Column("last_pts", I64, "its last frame; NULL: it is the whole file", nullable=True),
+)
+_SAID = (
+    Column("caption", STR, "the released caption, never changed", nullable=True),
+    *RELEASED,
+)
+_TERMS = (
+    Column("source", STR, "the dataset that the clip comes from"),
+    Column("licence", STR, "the licence of that dataset"),
+    GATE,
+)
+
+CLIP_ROOTS = TableSchema(
+    "clip_roots",
+    "Folders from which clips were taken in.",
+    ("clip_root",),
+    (
+        Column("clip_root", STR, "the folder"),
+        Column("seen_at", STR, "when it was last looked through, ISO 8601, UTC"),
+    ),
+    partitioned=False,
+)
+
+CLIP_FILES = TableSchema(
+    "clip_files",
+    "A row a file, or a row of a released table without one: what registration sees without opening anything.",
+    ("clip_root", "path"),
+    (
+        SHARD,
+        *_PLACE,
+        *_FILE_STATE,
+        Column("seen_at", STR, "when it was first seen in this state, ISO 8601, UTC"),
+        Column("released_id", STR, "the clip's id in the released table; NULL in a plain folder", nullable=True),
+        Column("in_table", BOOL, "whether a table names it, or no table is to be expected"),
+        Column("fault", STR, "what is wrong with its name; NULL when nothing is", nullable=True),
+    ),
+)
+
+CLIP_ROWS = TableSchema(
+    "clip_rows",
+    "What was said of a file: caption, released measures, source and terms.",
+    ("clip_root", "path"),
+    (SHARD, *_PLACE, *_SAID, *_TERMS),
+)
+
+CLIP_CONTENTS = TableSchema(
+    "clip_contents",
+    "Which content each file was found to hold, and whose clip that is.",
+    ("clip_root", "path"),
+    (
+        SHARD,
+        *_PLACE,
+        *_FILE_STATE,
+        Column("content_sha256", STR, "hash of the whole file; NULL where it could not be read", nullable=True),
+        CLIP_ID,
+        Column("clip_shard", STR, "the shard of that clip: another one where the content was known there before"),
+    ),
+)
+
+CLIPS = TableSchema(
+    "clips",
+    "A row a clip: its content and what the container says. No path, no caption.",
+    ("clip_id",),
+    (CLIP_ID, SHARD, *_MEDIA, *OUTCOME),
+)
+
+RAW_CLIPS = TableSchema(
+    "raw_clips",
+    "A row a clip, with the file that holds it and what was said of it: of several files the one that was seen last.",
+    ("clip_id",),
+    (
+        CLIP_ID,
+        SHARD,
+        *(Column(column.name, column.dtype, column.doc, nullable=True) for column in _PLACE),
+        *_SAID,
+        *_MEDIA,
+        *_TERMS,
+        *OUTCOME,
+    ),
+    view="""
+    SELECT clips.clip_id, clips.shard, places.place.path, places.place.clip_root,
+        {said}, {media}, {terms}, clips.status, clips.reason, clips.detail
+    FROM clips LEFT JOIN (
+        SELECT clip_contents.clip_shard, clip_contents.clip_id,
+            arg_max({{'clip_root': clip_contents.clip_root, 'path': clip_contents.path}},
+                [clip_roots.seen_at, clip_files.seen_at, clip_contents.clip_root, clip_contents.path]) AS place,
+            arg_max({{{packed}}}, [CASE WHEN clip_files.released_id IS NULL THEN '0' ELSE '1' END,
+                clip_roots.seen_at, clip_files.seen_at, clip_contents.clip_root, clip_contents.path]) AS told
+        FROM clip_contents
+        JOIN clip_files USING (shard, clip_root, path)
+        JOIN clip_rows USING (shard, clip_root, path)
+        JOIN clip_roots USING (clip_root)
+        GROUP BY clip_contents.clip_shard, clip_contents.clip_id
+    ) places ON places.clip_shard = clips.shard AND places.clip_id = clips.clip_id
+    """.format(
+        said=", ".join(f"places.told.{column.name}" for column in _SAID),
+        media=", ".join(f"clips.{column.name}" for column in _MEDIA),
+        terms=", ".join(f"places.told.{column.name}" for column in _TERMS),
+        packed=", ".join(f"'{column.name}': clip_rows.{column.name}" for column in (*_SAID, *_TERMS)),
+    ),
+)

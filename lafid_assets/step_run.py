@@ -1,0 +1,219 @@
+"""One asset at work in one Dagster run: its partitions brought up to date one by one, and what the run is told of them.
+
+Belongs here: leases, checks, metadata, and what a failing shard costs. Not here: what a step is (`step`).
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import dagster as dg
+import polars as pl
+
+from resources.lake import UNPARTITIONED, Lake
+from resources.lake_reader import Reader
+
+if TYPE_CHECKING:
+    from lafid_assets.step import Step
+
+LOGGER = logging.getLogger("lafid.step")
+
+Frames = Mapping[str, pl.DataFrame]
+
+FAILED: dict[str, dict[str, str]] = defaultdict(dict)
+"""Run to the shards that failed in it, and why: assets further down leave them alone. A run is one process."""
+
+
+class Finding(NamedTuple):
+    """What a check found in one partition."""
+
+    violations: int
+    first: str
+
+
+class Brought(NamedTuple):
+    """One partition after its turn.
+
+    Attributes:
+        found: check to what it found.
+    """
+
+    partition: str
+    metadata: Mapping[str, Any]
+    found: Mapping[str, Finding]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an asset gives its step to work with; `Step.materialize` says what each is."""
+
+    compute: Callable[[str], Frames]
+    clips_in: Callable[[str], Iterable[str]] | None
+    revise: Callable[[Reader, Frames], Frames] | None
+    findings: Callable[[str, Frames], Mapping[str, Finding]] | None
+    metadata: Callable[[str, Frames], Mapping[str, Any]] | None
+    settled: Callable[[str, Frames], bool] | None
+
+
+class StepRun:
+    """A step in one run.
+
+    Args:
+        facts: what decides the result besides the tables that the step reads.
+        unsettled: SQL as `Step.unsettled` gives it for the run's config.
+    """
+
+    def __init__(
+        self, step: "Step", context: dg.AssetExecutionContext, lake: Lake, work: Work, facts: Any, unsettled: str | None
+    ) -> None:
+        self.step, self.context, self.lake, self.work = step, context, lake, work
+        self.facts, self.unsettled = facts, unsettled
+
+    def bring_up_to_date(self, partitions: Sequence[str]) -> dg.MaterializeResult:
+        """Bring every partition up to date that has not failed in this run, and report.
+
+        Raises:
+            dg.Failure: a shard of several failed, here or further up, and no asset of the run comes after this one.
+        """
+        failed = FAILED[self.context.run_id]
+        if len(partitions) == 1:
+            return self._result([self._one(partitions[0])])
+        brought = []
+        for partition in partitions:
+            if partition in failed:
+                continue
+            try:
+                result = self._one(partition)
+            except Exception as error:  # whatever it is, it costs this shard alone
+                LOGGER.exception("%s %s failed", self.step.asset, partition)
+                failed[partition] = f"{self.step.asset}: {error}"
+                continue
+            brought.append(result)
+            if broken := [name for name in self._blocking if result.found[name].violations]:
+                failed[partition] = f"{self.step.asset} broke its check {broken[0]}: {result.found[broken[0]].first}"
+        return self._report(brought, {name: failed[name] for name in partitions if name in failed})
+
+    def _one(self, partition: str) -> Brought:
+        step = self.step
+        with self.lake.leases.held(f"{step.asset}/{partition}") as lease:
+            with self.lake.snapshot() as reader:
+                shards = [partition, UNPARTITIONED] if step.table.partitioned else []
+                stamps = reader.stamps({*step.reads, *(table.name for table in step.writes)}, shards)
+                fingerprint = step.fingerprint(stamps, partition, self.facts)
+                current = step.is_written(stamps, partition, fingerprint) and not self._is_unsettled(reader, partition)
+                tables = {table.name: table for table in step.writes}
+                frames: Frames = (
+                    {name: reader.read(name, partition) for name, table in tables.items() if not table.appended}
+                    if current
+                    else {}
+                )
+            current = current and (self.work.settled is None or self.work.settled(partition, frames))
+            if not current:
+                computed = self.work.compute(partition)
+                frames = {name: table.frame(computed[name]) for name, table in tables.items()}
+            found = self._check(frames, set(self.work.clips_in(partition)) if self.work.clips_in else set())
+            if not current and not any(finding.violations for finding in found.values()):
+                self.lake.put(frames, partition, fingerprint, token=lease.token, revise=self.work.revise)
+        later = self.work.findings(partition, frames) if self.work.findings else {}
+        own = frames[step.table.name]
+        LOGGER.info("%s %s: %s, %d rows", step.asset, partition, "up to date" if current else "computed", own.height)
+        metadata = {
+            "dagster/row_count": own.height,
+            "computed": not current,
+            "fingerprint": fingerprint[:16],
+            **_outcomes(own),
+            **(self.work.metadata(partition, frames) if self.work.metadata else {}),
+        }
+        return Brought(partition, metadata, found | dict(later))
+
+    def _is_unsettled(self, reader: Reader, partition: str) -> bool:
+        if self.unsettled is None:
+            return False
+        return not reader.sql(f"SELECT shard FROM ({self.unsettled}) WHERE shard = ?", [partition]).is_empty()
+
+    def _check(self, frames: Frames, clips_in: set[str]) -> dict[str, Finding]:
+        found: dict[str, list[str]] = {name: [] for name in self.step.check_docs}
+        for table in self.step.writes:
+            if table.name in frames:
+                for rule, messages in table.violations(frames[table.name]).items():
+                    found[rule] += [f"{table.name}: {message}" for message in messages]
+        if self.step.counted_table is not None:
+            found["counts_add_up"] += _lost_or_invented(frames[self.step.counted_table], clips_in)
+        for name, check in self.step.checks.items():
+            found[name] += check(frames)
+        return {name: Finding(len(messages), "; ".join(messages[:5]) or "none") for name, messages in found.items()}
+
+    @property
+    def _blocking(self) -> list[str]:
+        return [*self.step.check_docs, *(name for name, spec in self.step.later_checks.items() if spec.blocking)]
+
+    def _report(self, brought: Sequence[Brought], failed: Mapping[str, str]) -> dg.MaterializeResult:
+        whole = [result for result in brought if result.partition not in failed]
+        if failed and (not whole or self._is_last()):
+            for result in whole:
+                self.context.log_event(
+                    dg.AssetMaterialization(self.context.asset_key, partition=result.partition, metadata=dict(result.metadata))
+                )
+            told = "; ".join(f"{name}: {why}" for name, why in failed.items())
+            raise dg.Failure(f"{len(failed)} of {len(failed) + len(whole)} shards failed: {told}")
+        for result in brought:
+            self.context.add_asset_metadata(
+                dict(result.metadata), asset_key=self.context.asset_key, partition_key=result.partition
+            )
+        return dg.MaterializeResult(check_results=self._check_results(brought, fatal=False))
+
+    def _result(self, brought: Sequence[Brought]) -> dg.MaterializeResult:
+        return dg.MaterializeResult(metadata=dict(brought[0].metadata), check_results=self._check_results(brought, fatal=True))
+
+    def _check_results(self, brought: Sequence[Brought], *, fatal: bool) -> list[dg.AssetCheckResult]:
+        """One result a check; of several shards it warns, for an error would stop the shards that are whole."""
+        results = []
+        for name in [*self.step.check_docs, *self.step.later_checks]:
+            found = [(result.partition, result.found[name]) for result in brought]
+            broken = [(partition, finding) for partition, finding in found if finding.violations]
+            first = broken[0] if broken else found[0]
+            is_error = fatal and name in self._blocking
+            results.append(
+                dg.AssetCheckResult(
+                    check_name=name,
+                    passed=not broken,
+                    severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+                    metadata={
+                        "violations": sum(finding.violations for _, finding in found),
+                        "first": first[1].first,
+                        **({} if fatal else {"shards": ", ".join(partition for partition, _ in broken) or "none"}),
+                    },
+                )
+            )
+        return results
+
+    def _is_last(self) -> bool:
+        """Whether no asset of this run comes after this one."""
+        layer = self.context.job_def.asset_layer
+        children = layer.asset_graph.get(self.context.asset_key).child_keys
+        return not children & set(layer.selected_asset_keys)
+
+
+def _lost_or_invented(frame: pl.DataFrame, clips_in: set[str]) -> list[str]:
+    out = set(frame["clip_id"].to_list())
+    return [
+        f"{len(clips)} clips {what}, the first {min(clips)}"
+        for what, clips in (("lost", clips_in - out), ("invented", out - clips_in))
+        if clips
+    ]
+
+
+def _outcomes(frame: pl.DataFrame) -> dict[str, Any]:
+    if "status" not in frame.columns or "reason" not in frame.columns or "clip_id" not in frame.columns:
+        return {}
+    counted = frame.group_by("status", "reason").len().sort("status", "reason")
+    return {
+        "outcomes": dg.MetadataValue.table(
+            [dg.TableRecord({"status": s, "reason": r or "", "clips": n}) for s, r, n in counted.rows()]
+        )
+        if counted.height
+        else "no clips",
+        **{f"clips_{status}": sum(n for s, _, n in counted.rows() if s == status) for status in counted["status"].unique()},
+    }
