@@ -1,6 +1,6 @@
-"""Where things live: the two addresses of a LaFID installation, read from the environment once.
+"""Where things live: the addresses of a LaFID installation, read from the environment once.
 
-Belongs here: addresses derived from `LAFID_HOME` and `LAFID_STORE`. Not here: thresholds, engines, credentials.
+Belongs here: addresses derived from `LAFID_HOME`, `LAFID_STORE` and `LAFID_CATALOG`. Not here: thresholds, engines, credentials.
 """
 
 import os
@@ -18,22 +18,32 @@ class HomeUnusable(OSError):
 
 
 class Settings(BaseModel):
-    """The local home (Dagster's instance, DuckDB, MLflow, logs) and the store (Parquet, latents, exports)."""
+    """The local home (Dagster's instance, MLflow, logs), the store (tables, crops, latents) and the catalog of its tables.
+
+    Attributes:
+        catalog_address: `postgresql://...`; None: a file in the store.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path
     store_uri: str
+    catalog_address: str | None = None
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read `LAFID_HOME` (default `.lafid/` in the checkout) and `LAFID_STORE` (default `<home>/store`; a path or `s3://`)."""
+        """Read `LAFID_HOME` (default `.lafid/` in the checkout), `LAFID_STORE` (default `<home>/store`; a path or `s3://`) and
+        `LAFID_CATALOG`."""
         home = lafid_home()
-        return cls(home=home, store_uri=os.environ.get("LAFID_STORE") or str(home / "store"))
+        return cls(
+            home=home,
+            store_uri=os.environ.get("LAFID_STORE") or str(home / "store"),
+            catalog_address=os.environ.get("LAFID_CATALOG") or None,
+        )
 
     @property
-    def warehouse_path(self) -> Path:
-        """The published DuckDB file that analysts open."""
+    def published_path(self) -> Path:
+        """The plain DuckDB file of the decision and dataset tables, for any DuckDB."""
         return self.home / "lafid.duckdb"
 
     @property
@@ -60,11 +70,6 @@ class Settings(BaseModel):
     def models(self) -> Path:
         """The model store: third-party weights, `LAFID_MODELS` or `<home>/models`."""
         return models_folder(self.home)
-
-    @property
-    def shards_lock(self) -> Path:
-        """Lock file under which clips are put into shards."""
-        return self.home / "shards.lock"
 
     @property
     def logs(self) -> Path:

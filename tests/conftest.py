@@ -4,6 +4,7 @@ Everything is handed out as a fixture, so that no test imports a sibling.
 """
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,11 +16,11 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from lafid_assets.contract import TableSchema, comments
-from lafid_assets.schemas import TABLES
+from lafid_assets.contract import TableSchema
+from lafid_assets.lake import open_lake
+from resources.file_store import FileStore
+from resources.lake import Lake
 from resources.settings import Settings
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
 
 pytest_plugins = ("tests.demo_home", "tests.model_weights", "tests.zoo")
 
@@ -28,6 +29,7 @@ ADDRESSES = (
     "LAFID_MODELS",
     "LAFID_ONNX_PROVIDER",
     "LAFID_STORE",
+    "LAFID_CATALOG",
     "LAFID_DROP",
     "LAFID_DAGSTER_YAML",
     "LAFID_LAUNCH",
@@ -52,13 +54,27 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def store(settings: Settings) -> ShardStore:
-    return ShardStore(settings.store_uri)
+def store(settings: Settings) -> FileStore:
+    return FileStore(settings.store_uri)
+
+
+@pytest.fixture(scope="session")
+def _empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose lake has all tables and no rows: copying it is cheaper than making the tables."""
+    home = tmp_path_factory.mktemp("empty") / "home"
+    lake = open_lake(Settings(home=home, store_uri=str(home / "store")))
+    lake.stamps()
+    lake.close()
+    return home
 
 
 @pytest.fixture
-def warehouse(settings: Settings, store: ShardStore) -> Warehouse:
-    return Warehouse(settings.warehouse_path, store, comments(TABLES))
+def lake(settings: Settings, _empty_home: Path) -> Iterator[Lake]:
+    """A lake without rows, in the home of `settings`."""
+    shutil.copytree(_empty_home, settings.home, dirs_exist_ok=True)
+    lake = open_lake(settings)
+    yield lake
+    lake.close()
 
 
 @pytest.fixture(scope="session")

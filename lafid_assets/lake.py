@@ -1,0 +1,20 @@
+"""The lake of an installation: the project's tables at its addresses.
+
+Belongs here: putting contracts and addresses together. Not here: what a lake is (`resources.lake`).
+"""
+
+from lafid_assets.schemas import TABLES
+from resources.catalog import Catalog
+from resources.file_store import FileStore
+from resources.lake import Lake
+from resources.settings import Settings
+
+
+def open_lake(settings: Settings, *, read_only: bool = False) -> Lake:
+    """The lake; nothing is opened before it is used.
+
+    Raises:
+        CatalogUnusable: the store is remote and there is no address of a catalog.
+    """
+    store = FileStore(settings.store_uri)
+    return Lake(store, Catalog.of(store, settings.catalog_address), settings.home, TABLES, read_only=read_only)
