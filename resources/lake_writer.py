@@ -63,13 +63,16 @@ class Writer(Reader):
         self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming{new}")
         self.cursor.unregister("incoming")
 
+    def serialise(self) -> None:
+        """Make this transaction and every other one that calls this meet, so that the second one begins again."""
+        self.cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = {quoted(ANY)}")
+
     def _claim(self, kept: Mapping[str, pl.DataFrame], partitions: Mapping[str, str], token: int) -> dict[str, list[str]]:
         """Table to those of the partitions of which it holds rows; slots are made where there are none."""
         slots = self.slots(list(kept), list(partitions))
         missing = [(table, partition) for table in kept for partition in partitions if (table, partition) not in slots]
         if missing:
-            # Two processes that make slots at once meet in this row, and the second begins again.
-            self.cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = {quoted(ANY)}")
+            self.serialise()
         if later := [slot for slot, (_, held) in slots.items() if held > token]:
             raise Fenced(
                 f"{' '.join(later[0])} was written by a later run: what this one made, which was thought dead, is left out"
