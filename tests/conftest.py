@@ -21,7 +21,7 @@ from resources.settings import Settings
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
-pytest_plugins = ("tests.demo_home", "tests.model_weights", "tests.zoo")
+pytest_plugins = ("tests.demo_home", "tests.model_weights", "tests.postgres", "tests.zoo")
 
 ADDRESSES = (
     "LAFID_HOME",
