@@ -58,13 +58,18 @@ class Writer(Reader):
         """Add rows to a table; to one that only grows, those whose key it does not hold yet."""
         if frame.is_empty():
             return
-        new = f" ANTI JOIN {table} USING ({', '.join(self.tables[table].key)})" if self.tables[table].appended else ""
         self.cursor.register("incoming", frame)
-        self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming{new}")
+        if self.tables[table].appended:
+            unknown = f"FROM incoming ANTI JOIN {table} USING ({', '.join(self.tables[table].key)})"
+            if self.cursor.execute(f"SELECT 1 {unknown} LIMIT 1").fetchone():
+                self.serialise()
+                self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * {unknown}")
+        else:
+            self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
         self.cursor.unregister("incoming")
 
     def serialise(self) -> None:
-        """Make this transaction and every other one that calls this meet, so that the second one begins again."""
+        """Of two processes that both add what neither finds there yet, the second meets a conflict and begins again."""
         self.cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = {quoted(ANY)}")
 
     def _claim(self, kept: Mapping[str, pl.DataFrame], partitions: Mapping[str, str], token: int) -> dict[str, list[str]]:
@@ -87,6 +92,8 @@ class Writer(Reader):
         stamps = []
         for table, frame in kept.items():
             parts = frame.partition_by("shard", as_dict=True) if self.tables[table].partitioned else {(UNPARTITIONED,): frame}
+            if strange := [str(shard) for (shard,) in parts if shard not in fingerprints]:
+                raise ValueError(f"{table} has rows of {strange[0]}, which is not among {', '.join(fingerprints)}")
             for partition, fingerprint in fingerprints.items():
                 rows = parts.get((partition,), frame.clear())
                 stamps.append((table, partition, fingerprint, frame_digest(rows), rows.height, token))
