@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 import polars as pl
 
+from resources.file_store import FileStore
 from resources.leases import Lease
-from resources.shard_store import ShardStore
 
 LOGGER = logging.getLogger("lafid.ledger")
 FOLDER = "ledger"
@@ -35,7 +35,7 @@ class Ledger:
     """
 
     def __init__(
-        self, store: ShardStore, step: str, partition: str, fingerprint: str, lease: Lease, seconds_per_part: float = 5.0
+        self, store: FileStore, step: str, partition: str, fingerprint: str, lease: Lease, seconds_per_part: float = 5.0
     ) -> None:
         self.folder = f"{FOLDER}/{step}/{partition}"
         self._store, self._lease, self._seconds_per_part = store, lease, seconds_per_part
@@ -96,7 +96,7 @@ class Ledger:
 class PartWriter:
     """Gathers frames for a few seconds, so that quick clips do not leave a file each."""
 
-    def __init__(self, store: ShardStore, parts: str, lease: Lease, number: int, seconds_per_part: float) -> None:
+    def __init__(self, store: FileStore, parts: str, lease: Lease, number: int, seconds_per_part: float) -> None:
         self._store, self._parts, self._lease = store, parts, lease
         self._number, self._seconds = number, seconds_per_part
         self._gathered: list[Mapping[str, pl.DataFrame]] = []

@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from resources.file_store import FileStore, StoreUnusable
 from resources.leases import Lease, LeaseLost
 from resources.ledger import WHOLE, Ledger
-from resources.shard_store import ShardStore, StoreUnusable
 
 SHARD = "ledger/face_info/shard-00000"
 KILLED = """
@@ -21,9 +21,9 @@ import os, sys
 import polars as pl
 from resources.leases import Lease
 from resources.ledger import WHOLE, Ledger
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
 
-class Killed(ShardStore):
+class Killed(FileStore):
     def write_bytes(self, path, content):
         if path.endswith(sys.argv[2]):
             os.kill(os.getpid(), 9)
@@ -48,12 +48,12 @@ def _clips(ledger: Ledger) -> list[list[str]]:
 
 
 @pytest.fixture(params=["local", "s3"])
-def files(request: pytest.FixtureRequest, tmp_path: Path) -> ShardStore:
-    return ShardStore(f"s3://{request.getfixturevalue('bucket')}/lafid" if request.param == "s3" else str(tmp_path / "store"))
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
+    return FileStore(f"s3://{request.getfixturevalue('bucket')}/lafid" if request.param == "s3" else str(tmp_path / "store"))
 
 
 @pytest.fixture
-def ledger(files: ShardStore) -> Callable[..., Ledger]:
+def ledger(files: FileStore) -> Callable[..., Ledger]:
     """The ledger of one shard, as the run with that token and those settings sees it."""
 
     def made(token: int = 1, fingerprint: str = "f", shard: str = "shard-00000", **options: float) -> Ledger:
@@ -75,7 +75,7 @@ def test_what_was_added_is_read_back_by_any_later_run(ledger: Callable[..., Ledg
     assert found[1]["faces"].equals(_frames("b", "c")["faces"])
 
 
-def test_parts_lie_where_they_are_said_to(ledger: Callable[..., Ledger], files: ShardStore) -> None:
+def test_parts_lie_where_they_are_said_to(ledger: Callable[..., Ledger], files: FileStore) -> None:
     with ledger(7).writing() as parts:
         parts.add(_frames("a"))
     assert files.list_tree("ledger") == [f"{SHARD}/f/7-0/{name}" for name in ("clips.parquet", "faces.parquet", WHOLE)]
@@ -116,7 +116,7 @@ def test_a_run_that_was_taken_for_dead_overwrites_nothing_of_its_successor(ledge
     assert _clips(ledger(3)) == [["a"], ["b"]]
 
 
-def test_a_run_that_lost_its_lease_writes_no_part(files: ShardStore) -> None:
+def test_a_run_that_lost_its_lease_writes_no_part(files: FileStore) -> None:
     def require() -> None:
         raise LeaseLost("taken over")
 
@@ -138,7 +138,7 @@ def test_other_fingerprints_and_partitions_are_not_seen(ledger: Callable[..., Le
 @pytest.mark.parametrize("last", ["faces.parquet", WHOLE])
 def test_part_of_a_killed_run_does_not_count_and_is_swept_by_the_next(last: str, tmp_path: Path) -> None:
     """Killed just before it wrote the file."""
-    root, files = Path(__file__).parents[2], ShardStore(str(tmp_path))
+    root, files = Path(__file__).parents[2], FileStore(str(tmp_path))
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), last], cwd=root, timeout=60)
     assert killed.returncode == -9
     assert files.list_tree("ledger")
@@ -148,7 +148,7 @@ def test_part_of_a_killed_run_does_not_count_and_is_swept_by_the_next(last: str,
     assert {path.split("/")[4] for path in files.list_tree("ledger")} == {"2-0"}
 
 
-def test_only_parts_of_others_are_swept(ledger: Callable[..., Ledger], files: ShardStore) -> None:
+def test_only_parts_of_others_are_swept(ledger: Callable[..., Ledger], files: FileStore) -> None:
     """A run's own may be on their way."""
     for token in (1, 2):
         files.write_bytes(f"{SHARD}/f/{token}-0/clips.parquet", b"")
@@ -158,7 +158,7 @@ def test_only_parts_of_others_are_swept(ledger: Callable[..., Ledger], files: Sh
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
 def test_damaged_part_is_reported_and_removed(
-    damage: str, ledger: Callable[..., Ledger], files: ShardStore, caplog: pytest.LogCaptureFixture
+    damage: str, ledger: Callable[..., Ledger], files: FileStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ledger(seconds_per_part=0).writing() as parts:
         parts.add(_frames("a"))
@@ -172,7 +172,7 @@ def test_damaged_part_is_reported_and_removed(
     assert not files.list_tree(f"{SHARD}/f/1-0")
 
 
-def test_clearing_forgets_all_settings_and_runs_and_may_be_repeated(ledger: Callable[..., Ledger], files: ShardStore) -> None:
+def test_clearing_forgets_all_settings_and_runs_and_may_be_repeated(ledger: Callable[..., Ledger], files: FileStore) -> None:
     for token, fingerprint in enumerate("fg"):
         with ledger(token, fingerprint).writing() as parts:
             parts.add(_frames("a"))
@@ -187,6 +187,6 @@ def test_clearing_forgets_all_settings_and_runs_and_may_be_repeated(ledger: Call
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file")
-    ledger = Ledger(ShardStore(str(tmp_path / "store")), "face_info", "shard-00000", "f", Lease("", 1))
+    ledger = Ledger(FileStore(str(tmp_path / "store")), "face_info", "shard-00000", "f", Lease("", 1))
     with pytest.raises(StoreUnusable, match="cannot write .*ledger/face_info"), ledger.writing() as parts:
         parts.add(_frames("a"))
