@@ -104,9 +104,8 @@ def bind(
         shown = content[place] if content[place] not in forgotten else None
         rows.append(file | {"content_sha256": shown, "clip_id": clip, "clip_shard": home})
         if home == shard and (clip not in clips or (file["in_table"] and clips[clip]["reason"] == Reason.NO_ROW)):
-            clips[clip] = _clip(
-                clip, shard, sha, owner.get(sha or "", (clip, shard)), probed.get(place), measured, before, forgotten
-            )
+            its_owner = owner.get(sha or "", (clip, shard))
+            clips[clip] = _clip((clip, shard), its_owner, sha, probed.get(place), measured, forgotten)
     return {
         CLIPS.name: CLIPS.frame(clips.values()),
         CLIP_CONTENTS.name: CLIP_CONTENTS.frame({name: row[name] for name in CLIP_CONTENTS.dtypes} for row in rows),
@@ -171,22 +170,28 @@ def _measured(probed: Mapping[Place, ProbedClip], before: Before) -> dict[str, R
 
 
 def _clip(
-    clip: str,
-    shard: str,
-    sha: str | None,
+    own: tuple[str, str],
     owner: tuple[str, str],
+    sha: str | None,
     probe: ProbedClip | None,
     measured: Mapping[str, Row],
     forgotten: set[str],
 ) -> Row:
+    """The row of a clip.
+
+    Args:
+        own: its id and shard.
+        owner: id and shard of the clip that has its content.
+        probe: what came of looking at its file, where nobody has ever read it.
+    """
     nothing = dict.fromkeys(CLIPS.dtypes)
-    named = {"clip_id": clip, "shard": shard}
+    named = dict(zip(("clip_id", "shard"), own, strict=True))
     if sha is None:
-        assert probe is not None, f"{clip} was neither read nor looked for"
+        assert probe is not None, f"{own[0]} was neither read nor looked for"
         return nothing | _as_row(probe) | named
     if sha in forgotten:
         return nothing | FORGOTTEN | named
-    if owner != (clip, shard):
+    if owner != own:
         told = {"status": Status.SKIPPED, "reason": Reason.DUPLICATE, "detail": f"the same content as {owner[0]} in {owner[1]}"}
         return nothing | told | named | {"content_sha256": sha}
     return dict(measured[sha]) | named

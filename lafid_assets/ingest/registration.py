@@ -129,7 +129,7 @@ def _write(writer: Writer, sharded: pl.DataFrame, later: pl.DataFrame, touched: 
         rows = [frame.with_columns(seen_at=pl.lit(now)) for frame in (sharded, later) if frame.height]
         if before is not None:
             rows.append(before.join(later, on=["clip_root", "path"], how="anti"))
-        frames[table.name] = table.frame(pl.concat([frame.select(table.dtypes) for frame in rows]))
+        frames[table.name] = table.frame(pl.concat([frame.select(list(table.dtypes)) for frame in rows]))
     writer.put(frames, dict.fromkeys([*set(sharded["shard"]), *touched], REGISTERED))
 
 
