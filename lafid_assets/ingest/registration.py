@@ -7,6 +7,7 @@ A shard keeps its files for ever. A file that lies elsewhere now joins the shard
 path and size below another root), so that its content is looked for where it is known.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,7 +20,9 @@ from resources.lake import Lake
 from resources.lake_writer import Writer
 
 DEFAULT_CLIPS_PER_SHARD = 500
+SHARDS_AT_ONCE = 100
 REGISTERED = "registered"
+TABLES = (CLIP_FILES, CLIP_ROWS)
 _STATE = ("size_bytes", "mtime_ns", "released_id", "in_table", "fault")
 _SAID = tuple(column.name for column in CLIP_ROWS.columns if column.name not in ("shard", "clip_root", "path"))
 
@@ -57,80 +60,91 @@ def register(lake: Lake, listed: pl.DataFrame, clips_per_shard: int = DEFAULT_CL
 
 def _register(writer: Writer, files: pl.DataFrame, clips_per_shard: int) -> Registered:
     root = str(files["clip_root"][0])
-    known = _known(writer, files)
-    fresh = known.filter(pl.col("shard").is_null()).drop("shard", "changed", "retold")
-    placed = _with_their_like(writer, fresh)
-    apart = fresh.join(placed, on="path", how="anti")
-    shards_before = writer.stamps([CLIP_FILES.name])
-    sharded = into_shards(apart, clips_per_shard, len(shards_before))
-    moved = known.filter(pl.col("changed") | pl.col("retold"))
-    touched = pl.concat([moved.select("shard"), placed.select("shard")]).unique()["shard"].to_list()
-    if sharded.height or touched:
-        later = pl.concat([moved.drop("changed", "retold"), placed], how="diagonal")
-        _write(writer, sharded, later, touched)
-    if sharded.height or touched or not _was_seen_last(writer, root):
+    known = _known(writer, files, root)
+    fresh = files.filter(~pl.col("number").is_in(known["number"].implode()))
+    like = _with_their_like(writer, fresh, root)
+    altered = known.filter(pl.col("changed") | pl.col("retold"))
+    later = files.join(pl.concat([altered.select("number", "shard"), like]), on="number")
+    sharded = into_shards(
+        fresh.filter(~pl.col("number").is_in(like["number"].implode())), clips_per_shard, len(writer.stamps([CLIP_FILES.name]))
+    )
+    _write(writer, sharded, later)
+    if sharded.height or later.height or not _was_seen_last(writer, root):
         _see(writer, root)
-    held = {*known["shard"].drop_nulls(), *placed["shard"], *sharded["shard"]}
+    new_shards = sharded["shard"].unique().to_list()
     return Registered(
-        shards=tuple(sorted(held)),
-        new_shards=tuple(sorted(set(sharded["shard"]))),
+        shards=tuple(sorted({*known["shard"].unique(), *like["shard"].unique(), *new_shards})),
+        new_shards=tuple(sorted(new_shards)),
         new=fresh.height,
         changed=int(known["changed"].sum()),
         retold=int(known["retold"].sum()),
-        elsewhere=placed.height,
+        elsewhere=like.height,
     )
 
 
 def _unique(listed: pl.DataFrame) -> pl.DataFrame:
-    """One row a place; a row that names no file stands under its id."""
+    """One row a place, numbered; a row that names no file stands under its id."""
     named = listed.with_columns(path=pl.when(pl.col("path") != "").then("path").otherwise("released_id"))
-    return named.unique(["clip_root", "path"], keep="first", maintain_order=True)
+    return named.unique(["clip_root", "path"], keep="first", maintain_order=True).with_row_index("number")
 
 
-def _known(writer: Writer, files: pl.DataFrame) -> pl.DataFrame:
-    """`files` with the shard that holds each (NULL: none), and whether its state or what is said of it has changed."""
+def _known(writer: Writer, files: pl.DataFrame, root: str) -> pl.DataFrame:
+    """`number` and shard of the files that some shard holds, whether their state has changed, and what is said of them."""
     state, said = (" OR ".join(f"l.{name} IS DISTINCT FROM k.{name}" for name in names) for names in (_STATE, _SAID))
     return writer.sql(
         f"""
-        SELECT l.*, f.shard, coalesce(f.changed, false) AS changed, coalesce(r.retold, false) AS retold
-        FROM listed l
-        LEFT JOIN (
-            SELECT k.path, k.shard, {state} AS changed FROM clip_files k JOIN listed l USING (clip_root, path)
-        ) f USING (path)
-        LEFT JOIN (SELECT k.path, {said} AS retold FROM clip_rows k JOIN listed l USING (clip_root, path)) r USING (path)
-        ORDER BY l.number
+        SELECT f.number, f.shard, f.changed, r.retold
+        FROM (SELECT l.number, k.shard, {state} AS changed FROM clip_files k JOIN listed l USING (path) WHERE k.clip_root = ?) f
+        JOIN (
+            SELECT l.number, {said} AS retold FROM clip_rows k JOIN listed l USING (path) WHERE k.clip_root = ?
+        ) r USING (number)
         """,
-        listed=files.with_row_index("number"),
-    ).drop("number")
-
-
-def _with_their_like(writer: Writer, fresh: pl.DataFrame) -> pl.DataFrame:
-    """Those of the new files whose like another root holds, with its shard."""
-    if fresh.is_empty():
-        return fresh.with_columns(shard=pl.lit(None, pl.String))
-    return writer.sql(
-        """
-        SELECT l.*, coalesce(min(i.shard), min(p.shard)) AS shard
-        FROM fresh l
-        LEFT JOIN clip_files i ON i.released_id = l.released_id
-        LEFT JOIN clip_files p ON p.path = l.path AND p.size_bytes = l.size_bytes
-        GROUP BY ALL
-        HAVING coalesce(min(i.shard), min(p.shard)) IS NOT NULL
-        """,
-        fresh=fresh,
+        [root, root],
+        listed=files,
     )
 
 
-def _write(writer: Writer, sharded: pl.DataFrame, later: pl.DataFrame, touched: list[str]) -> None:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    frames = {}
-    for table in (CLIP_FILES, CLIP_ROWS):
-        before = writer.sql(f"SELECT * FROM {table.name} WHERE list_contains(?, shard)", [touched]) if touched else None
-        rows = [frame.with_columns(seen_at=pl.lit(now)) for frame in (sharded, later) if frame.height]
-        if before is not None:
-            rows.append(before.join(later, on=["clip_root", "path"], how="anti"))
-        frames[table.name] = table.frame(pl.concat([frame.select(list(table.dtypes)) for frame in rows]))
-    writer.put(frames, dict.fromkeys([*set(sharded["shard"]), *touched], REGISTERED))
+def _with_their_like(writer: Writer, fresh: pl.DataFrame, root: str) -> pl.DataFrame:
+    """`number` of the new files whose like another root holds, and its shard."""
+    return writer.sql(
+        """
+        WITH others AS (SELECT shard, path, size_bytes, released_id FROM clip_files WHERE clip_root != ?)
+        SELECT number, min(shard) AS shard FROM (
+            SELECT number, o.shard FROM fresh JOIN others o USING (released_id)
+            UNION ALL
+            SELECT number, o.shard FROM fresh JOIN others o USING (path, size_bytes) WHERE fresh.released_id IS NULL
+        ) GROUP BY number
+        """,
+        [root],
+        fresh=fresh.select("number", "path", "size_bytes", "released_id"),
+    )
+
+
+def _write(writer: Writer, sharded: pl.DataFrame, later: pl.DataFrame) -> None:
+    """New shards whole, and the altered files of others in the place of what stood there; a block of shards at a time."""
+    seen_at = datetime.now(UTC).isoformat(timespec="seconds")
+    for block in _blocks(sharded):
+        rows = block.with_columns(seen_at=pl.lit(seen_at))
+        writer.put({table.name: table.frame(rows.select(list(table.dtypes))) for table in TABLES}, _registered(block))
+    for block in _blocks(later.sort("shard")):
+        rows, shards = block.with_columns(seen_at=pl.lit(seen_at)), _registered(block)
+        frames = {}
+        for table in TABLES:
+            before = writer.sql(f"SELECT * FROM {table.name} WHERE list_contains(?, shard)", [list(shards)])
+            untouched = before.join(rows, on=["clip_root", "path"], how="anti").select(list(table.dtypes))
+            frames[table.name] = table.frame(pl.concat([rows.select(list(table.dtypes)), untouched]))
+        writer.put(frames, shards)
+
+
+def _blocks(files: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Files of some shards at a time, so that memory does not grow with the folder."""
+    shards = files["shard"].unique(maintain_order=True)
+    for start in range(0, len(shards), SHARDS_AT_ONCE):
+        yield files.filter(pl.col("shard").is_in(shards.slice(start, SHARDS_AT_ONCE).implode()))
+
+
+def _registered(block: pl.DataFrame) -> dict[str, str]:
+    return dict.fromkeys(block["shard"].unique(maintain_order=True), REGISTERED)
 
 
 def _was_seen_last(writer: Writer, root: str) -> bool:

@@ -22,9 +22,10 @@ def into_shards(files: pl.DataFrame, files_per_shard: int, known_shards: int) ->
     """
     if files_per_shard < 1:
         raise ValueError(f"a shard holds at least one file, not {files_per_shard}")
-    parts = [files.slice(start, files_per_shard) for start in range(0, files.height, files_per_shard)]
-    named = [part.with_columns(shard=pl.lit(shard_name(known_shards + i, part))) for i, part in enumerate(parts)]
-    return pl.concat(named) if named else files.with_columns(shard=pl.lit(None, pl.String))
+    starts = range(0, files.height, files_per_shard)
+    names = [shard_name(known_shards + i, files.slice(start, files_per_shard)) for i, start in enumerate(starts)]
+    number = pl.int_range(files.height) // files_per_shard
+    return files.with_columns(shard=pl.lit(pl.Series(names, dtype=pl.String)).gather(number))
 
 
 def shard_name(number: int, members: pl.DataFrame) -> str:
