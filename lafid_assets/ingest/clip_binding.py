@@ -102,7 +102,7 @@ def bind(
             twin = sha or twins.get((file["path"], file["size_bytes"]))
             clip, home = owner[twin] if twin else (_named_by_place(file), shard)
         shown = content[place] if content[place] not in forgotten else None
-        rows.append(file | {"content_sha256": shown, "clip_id": clip, "clip_shard": home})
+        rows.append({**file, "content_sha256": shown, "clip_id": clip, "clip_shard": home})
         if home == shard and (clip not in clips or (file["in_table"] and clips[clip]["reason"] == Reason.NO_ROW)):
             its_owner = owner.get(sha or "", (clip, shard))
             clips[clip] = _clip((clip, shard), its_owner, sha, probed.get(place), measured, forgotten)

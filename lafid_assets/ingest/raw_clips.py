@@ -86,7 +86,7 @@ class _Shard:
     def __init__(self, lake: Lake, shard: str) -> None:
         self.shard = shard
         with lake.snapshot() as reader:
-            self.files: list[Row] = reader.read(CLIP_FILES.name, shard).to_dicts()
+            self.files: Sequence[Row] = reader.read(CLIP_FILES.name, shard).to_dicts()
             clips, contents = (
                 reader.sql(f"SELECT * FROM {table.name} WHERE shard = ?", [shard]) for table in (CLIPS, CLIP_CONTENTS)
             )

@@ -41,8 +41,8 @@ class Tombstones:
 
     def veil(self, files: pl.DataFrame) -> pl.DataFrame:
         """Listed files with nothing left of released clips that were forgotten but a name that counts them, and their terms."""
-        ids = files["released_id"].drop_nulls() if self._names else []
-        names = {clip: pseudonym(clip) for clip in ids if self.know_clip(clip)}
+        ids = files["released_id"].drop_nulls()
+        names = {clip: pseudonym(clip) for clip in ids if self.know_clip(clip)} if self._names else {}
         if not names:
             return files
         gone = pl.col("released_id").is_in(list(names)).fill_null(False)
