@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+from resources.home_lock import at_work
+from resources.shard_store import ShardStore
+
 from lafid_assets.cli.display import CONSOLE, show_funnel
 from lafid_assets.cli.funnel import read_funnel
 from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
 from lafid_assets.speech.speech_tagged_clips import captions_at_stake
 from resources.face_engine import engine_reason, face_engine_info
-from resources.home_lock import at_work
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 
 def run_curate(

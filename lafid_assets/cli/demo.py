@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from resources.shard_store import ShardStore
+
 from lafid_assets.cli.curate import curate_folder
 from lafid_assets.cli.display import CONSOLE, show_funnel, working
 from lafid_assets.cli.funnel import read_funnel
@@ -18,7 +20,6 @@ from lafid_assets.jobs import RELEASE
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, REGISTERED_MODEL
 from model.files import whole_file
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 CLIPS_PER_SHARD = 10
 PROMPT = "The video features a person who turns their head and looks around."

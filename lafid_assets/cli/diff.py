@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from resources.shard_store import ShardStore
 from rich.table import Table
 from rich.text import Text
 
@@ -10,7 +11,6 @@ from lafid_assets.cli.display import CONSOLE
 from lafid_assets.dataset.version_diff import as_object
 from lafid_assets.dataset.versions import read_version
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 
 def read_diff(settings: Settings, older: str, newer: str) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from resources.shard_store import ShardStore
+
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.dataset.export.export import export_version
 from lafid_assets.dataset.versions import read_version
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 
 def run_export(

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from resources.shard_store import ShardStore
+from resources.warehouse import Warehouse, WarehouseUnusable
+
 from lafid_assets.contract import comments
 from lafid_assets.dataset.funnel import as_object, clip_outcomes, count_outcomes
 from lafid_assets.schemas import LAFID_DATASET, OUTCOME_TABLES, RAW_CLIPS, TABLES
 from resources.settings import Settings
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse, WarehouseUnusable
 
 
 def read_funnel(settings: Settings) -> dict[str, Any]:

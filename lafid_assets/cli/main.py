@@ -324,10 +324,11 @@ def sweep(
 @app.command()
 def rebuild(home: Home = None) -> None:
     """Make the DuckDB file anew from the store's Parquet."""
-    from lafid_assets.contract import comments
-    from lafid_assets.schemas import TABLES
     from resources.shard_store import ShardStore
     from resources.warehouse import Warehouse
+
+    from lafid_assets.contract import comments
+    from lafid_assets.schemas import TABLES
 
     settings = _settings(home)
     settings.prepare()

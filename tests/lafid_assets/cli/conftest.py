@@ -10,12 +10,19 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.contract import comments
 from lafid_assets.dataset.versions import keep_version
-from lafid_assets.schemas import BY_NAME, DATASET_VERSIONS, LAFID_DATASET, TABLES
-from resources.settings import Settings
-from resources.shard_store import UNPARTITIONED, ShardStore
-from resources.warehouse import Warehouse
+from lafid_assets.schemas import (
+    BY_NAME,
+    CLIP_CONTENTS,
+    CLIP_FILES,
+    CLIP_ROOTS,
+    CLIP_ROWS,
+    CLIPS,
+    DATASET_VERSIONS,
+    LAFID_DATASET,
+    RAW_CLIPS,
+)
+from resources.lake import UNPARTITIONED, Lake
 
 
 @dataclass(frozen=True)
@@ -58,19 +65,28 @@ def lafid(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 @pytest.fixture
-def publish(home: Path) -> Callable[[Mapping[str, pl.DataFrame]], None]:
-    """Puts tables into the installation's store and its published DuckDB file."""
+def publish(lake: Lake) -> Callable[[Mapping[str, pl.DataFrame]], None]:
+    """Puts tables into the installation's lake; `raw_clips`, a view, by the tables that it shows."""
 
     def put(tables: Mapping[str, pl.DataFrame]) -> None:
-        settings = Settings(home=home, store_uri=str(home / "store"))
-        store = ShardStore(settings.store_uri)
-        warehouse = Warehouse(settings.warehouse_path, store, comments(TABLES))
         for name, frame in tables.items():
-            partition = "x" if BY_NAME[name].partitioned else UNPARTITIONED
-            store.write_group({name: frame}, partition, "f")
-            warehouse.replace_partition({name: frame}, partition)
+            for own, rows in (_behind_raw_clips(frame) if name == RAW_CLIPS.name else {name: frame}).items():
+                lake.put({own: rows}, "x" if BY_NAME[own].partitioned else UNPARTITIONED, "f")
 
     return put
+
+
+def _behind_raw_clips(raw_clips: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """A file a clip, each of which was found to hold it."""
+    known = {"size_bytes": 1, "mtime_ns": 1, "seen_at": "2026-01-01", "in_table": True, "released_id": None, "fault": None}
+    rows = raw_clips.with_columns(
+        pl.col("path").fill_null(pl.col("clip_id")),
+        pl.col("clip_root").fill_null("/x"),
+        clip_shard=pl.col("shard"),
+        **{name: pl.lit(value) for name, value in known.items()},
+    )
+    tables = (CLIPS, CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS, CLIP_ROOTS)
+    return {table.name: table.frame(rows.select(table.dtypes).unique(table.key)) for table in tables}
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """`lafid sweep` says what goes and how much that frees."""
 
 import pytest
+from resources.home_lock import HomeBusy, at_work
 
 from lafid_assets.cli import sweep as module
 from lafid_assets.cli.sweep import run_sweep
-from resources.home_lock import HomeBusy, at_work
 from resources.settings import Settings
 
 
