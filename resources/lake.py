@@ -8,8 +8,6 @@ the lease under which it was written. Its rows change in the transaction that ch
 writing of two processes never interleave: the second one meets a conflict and begins again.
 """
 
-import hashlib
-import io
 import itertools
 import os
 import random
@@ -22,19 +20,18 @@ from typing import Any, NamedTuple, TypeVar
 
 import duckdb
 import polars as pl
-import pyarrow.parquet as pq
 
 from resources.catalog import TABLES_FOLDER, Catalog, join
 from resources.duckdb_extensions import duckdb_cursor, quoted
 from resources.file_store import FileStore
 from resources.lake_reader import Reader, Stamp
-from resources.lake_tables import LakeTable, add_slots, in_transaction, prepare_tables, stamp
+from resources.lake_tables import LakeTable, in_transaction, prepare_tables
+from resources.lake_writer import UNPARTITIONED, Writer
 from resources.leases import Leases
 from resources.s3_secret import s3_secret
 
 Result = TypeVar("Result")
 
-UNPARTITIONED = "all"
 BUSY_DEADLINE_S = 180.0
 CONFLICTS = ("conflict", "database is locked", "could not serialize", "deadlock detected")
 LOST_CONNECTIONS = (
@@ -49,10 +46,6 @@ class LakeUnusable(OSError):
     """A table cannot be read or written; the message names it and the remedy."""
 
 
-class Fenced(RuntimeError):
-    """Somebody else has computed the partition since: this run was thought dead, and what it made is not written."""
-
-
 class _Attached(NamedTuple):
     """The catalog as one process has it open: a connection, and the name under which DuckDB knows it."""
 
@@ -62,14 +55,6 @@ class _Attached(NamedTuple):
 
 
 _numbers = itertools.count()
-
-
-def frame_digest(frame: pl.DataFrame) -> str:
-    """Hash of a frame's columns, types and values; the same for equal frames on any machine."""
-    # Parquet holds nothing below a NULL; Arrow's own format would hash whatever happens to lie in memory there.
-    buffer = io.BytesIO()
-    pq.write_table(frame.rechunk().to_arrow(), buffer, compression="none", use_dictionary=False)
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 class Lake:
@@ -108,7 +93,7 @@ class Lake:
         *,
         token: int = 0,
         revise: Callable[[Reader, Mapping[str, pl.DataFrame]], Mapping[str, pl.DataFrame]] | None = None,
-    ) -> dict[str, str]:
+    ) -> None:
         """Put a step's tables of one partition in place of what was there, in one transaction.
 
         Tables that only grow (`appended`) take the rows whose key they do not hold yet.
@@ -119,29 +104,15 @@ class Lake:
             token: of the lease under which they were computed.
             revise: changes the frames by what the lake holds in this very transaction; called again after a conflict.
 
-        Returns:
-            table to content digest.
-
         Raises:
             Fenced: somebody with a later lease has written the partition.
             LakeUnusable: the catalog stays busy, or cannot be written.
         """
-        digests = {} if revise else {name: frame_digest(frame) for name, frame in frames.items()}
+        self.commit(
+            lambda writer: writer.put(frames if revise is None else revise(writer, frames), {partition: fingerprint}, token)
+        )
 
-        def change(reader: Reader) -> dict[str, str]:
-            now = frames if revise is None else revise(reader, frames)
-            made = digests if revise is None else {name: frame_digest(frame) for name, frame in now.items()}
-            kept = [name for name in now if not self.tables[name].appended]
-            rows = self._require_slots(reader, kept, partition, token)
-            for name, frame in now.items():
-                self._write(reader.cursor, name, frame, partition, holds_rows=rows.get(name, 0) > 0)
-            if kept:
-                stamp(reader.cursor, partition, fingerprint, token, {name: (made[name], now[name].height) for name in kept})
-            return made
-
-        return self.commit(change)
-
-    def commit(self, change: Callable[[Reader], Result]) -> Result:
+    def commit(self, change: Callable[[Writer], Result]) -> Result:
         """Run `change` in a transaction; on a conflict with another process it is run again from the beginning.
 
         Raises:
@@ -207,13 +178,13 @@ class Lake:
     # ---- inside
 
     @contextmanager
-    def _transaction(self, *, writing: bool) -> Iterator[Reader]:
+    def _transaction(self, *, writing: bool) -> Iterator[Writer]:
         attached = self._open()
         cursor = attached.connection.cursor()
         try:
             cursor.execute(f"USE {attached.name}")
             cursor.execute("BEGIN")
-            yield Reader(self.tables, cursor, attached.name)
+            yield Writer(self.tables, cursor, attached.name)
             cursor.execute("COMMIT" if writing else "ROLLBACK")
         except BaseException:
             if in_transaction(cursor):  # a failed COMMIT has rolled back already
@@ -250,31 +221,6 @@ class Lake:
     @property
     def _data_path(self) -> str:
         return f"{self.store.uri}/{TABLES_FOLDER}/" if not self.store.is_local else f"{self.store.local_path(TABLES_FOLDER)}/"
-
-    def _require_slots(self, reader: Reader, names: Sequence[str], partition: str, token: int) -> dict[str, int]:
-        """Rows that each table's partition has now; slots are made where there are none."""
-        slots = reader.slots(names, partition)
-        if set(slots) != set(names):
-            add_slots(reader.cursor, [(name, partition) for name in names if name not in slots])
-        if later := [name for name, (_, held) in slots.items() if held > token]:
-            raise Fenced(
-                f"{later[0]} {partition} was written by a later run: what this one made, which was thought dead, is left out"
-            )
-        return {name: rows for name, (rows, _) in slots.items()}
-
-    def _write(
-        self, cursor: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame, partition: str, *, holds_rows: bool
-    ) -> None:
-        table = self.tables[name]
-        if holds_rows and table.partitioned:
-            cursor.execute(f"DELETE FROM {name} WHERE shard = {quoted(partition)}")
-        elif holds_rows:
-            cursor.execute(f"DELETE FROM {name}")
-        if frame.height:
-            cursor.register("incoming", frame)
-            known = f" ANTI JOIN {name} USING ({', '.join(table.key)})" if table.appended else ""
-            cursor.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming{known}")
-            cursor.unregister("incoming")
 
     def _unusable(self, error: duckdb.Error) -> Exception:
         said = self.catalog.without_password(" ".join(str(error).split()))

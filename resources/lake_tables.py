@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import duckdb
 import polars as pl
 
-from resources.duckdb_extensions import literal, quoted
+from resources.duckdb_extensions import quoted
 
 PARTITIONS = "partitions"
 ANY = "*"
@@ -82,30 +82,6 @@ def prepare_tables(connection: duckdb.DuckDBPyConnection, lake: str, tables: Seq
                 connection.execute("ROLLBACK")
             if attempt == MOST_TRIES - 1:
                 raise
-
-
-def add_slots(cursor: duckdb.DuckDBPyConnection, slots: Iterable[tuple[str, str]]) -> None:
-    """Give tables' partitions their rows in `partitions`. Two processes that do so at once meet in the row of `ANY`."""
-    cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = '{ANY}'")
-    frame = pl.DataFrame(list(slots), schema={"table_name": pl.String, "partition": pl.String}, orient="row")
-    cursor.register("incoming", frame)
-    cursor.execute(f"INSERT INTO {PARTITIONS} SELECT table_name, partition, NULL, NULL, 0, 0, NULL FROM incoming")
-    cursor.unregister("incoming")
-
-
-def stamp(
-    cursor: duckdb.DuckDBPyConnection, partition: str, fingerprint: str, token: int, held: Mapping[str, tuple[str, int]]
-) -> None:
-    """Write down what tables hold of a partition now. They have slots.
-
-    Args:
-        held: table to content digest and number of rows.
-    """
-    names = ", ".join(map(quoted, held))
-    cursor.execute(f"DELETE FROM {PARTITIONS} WHERE partition = {quoted(partition)} AND table_name IN ({names})")
-    rows = [(table, partition, fingerprint, digest, rows, token) for table, (digest, rows) in held.items()]
-    values = ", ".join(f"({', '.join(map(literal, row))}, now())" for row in rows)
-    cursor.execute(f"INSERT INTO {PARTITIONS} VALUES {values}")
 
 
 def _missing(connection: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[LakeTable]) -> Iterable[str]:
