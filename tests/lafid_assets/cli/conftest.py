@@ -1,5 +1,6 @@
 """The command line, run in this process as the console script runs it."""
 
+import itertools
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -10,7 +11,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.dataset.versions import keep_version
 from lafid_assets.schemas import (
     BY_NAME,
     CLIP_CONTENTS,
@@ -18,6 +18,8 @@ from lafid_assets.schemas import (
     CLIP_ROOTS,
     CLIP_ROWS,
     CLIPS,
+    DATASET_OUTCOMES,
+    DATASET_VERSION_ROWS,
     DATASET_VERSIONS,
     LAFID_DATASET,
     RAW_CLIPS,
@@ -86,26 +88,34 @@ def _behind_raw_clips(raw_clips: pl.DataFrame) -> dict[str, pl.DataFrame]:
         **{name: pl.lit(value) for name, value in known.items()},
     )
     tables = (CLIPS, CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS, CLIP_ROOTS)
-    return {table.name: table.frame(rows.select(table.dtypes).unique(table.key)) for table in tables}
+    return {table.name: table.frame(rows.select(list(table.dtypes)).unique(table.key)) for table in tables}
 
 
 @pytest.fixture
-def keep_dataset(home: Path, row_of: Callable[..., dict[str, Any]]) -> Callable[..., None]:
+def keep_dataset(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> Callable[..., None]:
     """Keeps a dataset version in `home`: {clip: licence}, every clip of a person of its own, and clips that were rejected."""
+    numbers = itertools.count(1)
 
     def keep(
         version: str, clips: dict[str, str], rejected: tuple[str, ...] = (), models: tuple[str, ...] = ("dlib: MIT",)
     ) -> None:
         known = {"dataset_version": version, "model_licences": list(models)}
-        store = ShardStore(str(home / "store"))
         dataset = LAFID_DATASET.frame(
             row_of(LAFID_DATASET, clip_id=clip, content_sha256=clip, identity_id=clip, licence=licence, **known)
             for clip, licence in clips.items()
         )
-        ended = [(clip, "kept", "", "") for clip in clips]
-        ended += [(clip, "rejected", "pose_filtered_clips", "no_face") for clip in rejected]
-        outcomes = pl.DataFrame(ended, schema=["clip_id", "status", "step", "reason"], orient="row")
-        listed = keep_version(store, dataset, version, outcomes, {})
-        store.write_group({LAFID_DATASET.name: dataset, DATASET_VERSIONS.name: listed}, "all", "f")
+        number = next(numbers)
+        listed = row_of(DATASET_VERSIONS, dataset_version=version, number=number, clips=len(clips), erased_clips=0)
+        ended = [{"clip_id": clip, "status": "kept", "step": "", "reason": ""} for clip in clips]
+        ended += [
+            {"clip_id": clip, "status": "rejected", "step": "pose_filtered_clips", "reason": "no_face"} for clip in rejected
+        ]
+        tables = {
+            LAFID_DATASET: dataset,
+            DATASET_VERSION_ROWS: dataset,
+            DATASET_VERSIONS: DATASET_VERSIONS.frame([listed]),
+            DATASET_OUTCOMES: DATASET_OUTCOMES.frame(row | {"since": number} for row in ended),
+        }
+        lake.put({table.name: frame for table, frame in tables.items()}, "all", version)
 
     return keep
