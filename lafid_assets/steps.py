@@ -1,6 +1,7 @@
 """The steps with their configs: for whoever asks whether something is current, and starts no run for it.
 
-Belongs here: which config belongs to which step. Not here: asking (`staleness`), what runs together (`jobs`).
+Belongs here: which config belongs to which step, and whether the dataset is current. Not here: what that means (`staleness`),
+what runs together (`jobs`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,8 +14,11 @@ from lafid_assets.dataset import dataset_report, lafid_dataset, reference_crops
 from lafid_assets.faces import face_info
 from lafid_assets.identity import id_consistent_clips, identity_clusters
 from lafid_assets.ingest import raw_clips
+from lafid_assets.jobs import DATASET
 from lafid_assets.speech import speech_info, speech_tagged_clips
+from lafid_assets.staleness import is_current
 from lafid_assets.step import Step
+from resources.lake_reader import Reader
 
 _STEPS: tuple[tuple[Step, type[dg.Config]], ...] = (
     (raw_clips.STEP, raw_clips.RawClipsConfig),
@@ -38,3 +42,8 @@ def configured(assets: Iterable[str], ops: Mapping[str, Any]) -> list[tuple[Step
     """
     known = {step.asset: (step, config) for step, config in _STEPS}
     return [(known[name][0], known[name][1](**ops.get(name, {}).get("config", {}))) for name in assets]
+
+
+def dataset_is_current(reader: Reader) -> bool:
+    """Whether the refresh would compute nothing."""
+    return all(is_current(reader, step, config) for step, config in configured(DATASET, {}))

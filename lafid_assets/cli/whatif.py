@@ -52,8 +52,6 @@ def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: 
         result = compare(_measured(reader, before, after), after)
         dropped = reader.read(FACE_CLIPS.name, columns=["tier", "scan_verdict", "scan_margins_sha256"])
         unseen = unseen_by_policy(after, dropped, all_settings(reader))
-            after, reader.read(FACE_CLIPS.name, columns=["tier", "scan_verdict", "scan_margins_sha256"]), all_settings(reader)
-        )
     _show(result, before, after)
     if unseen.count:
         CONSOLE.print(str(unseen), style="yellow", soft_wrap=True)
