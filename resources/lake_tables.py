@@ -5,6 +5,7 @@ Belongs here: tables, columns, comments, views and the slots of `partitions`. No
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import duckdb
@@ -77,8 +78,8 @@ def prepare_tables(connection: duckdb.DuckDBPyConnection, lake: str, tables: Seq
                 connection.execute(statement)
             connection.execute("COMMIT")
         except duckdb.Error:
-            # Another process makes the same tables; a failed COMMIT has rolled back already.
-            if in_transaction(connection):
+            # Another process makes the same tables.
+            with suppress(duckdb.Error):  # a failed COMMIT has rolled back already
                 connection.execute("ROLLBACK")
             if attempt == MOST_TRIES - 1:
                 raise
@@ -143,13 +144,3 @@ def _grow(table: LakeTable, there: Mapping[str, str]) -> Iterable[str]:
     for name in new:
         yield f'ALTER TABLE {table.name} ADD COLUMN "{name}" {wanted[name]}'
         yield f'COMMENT ON COLUMN {table.name}."{name}" IS {quoted(table.comments[name])}'
-
-
-def in_transaction(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether a transaction is open."""
-    try:
-        connection.execute("BEGIN")
-    except duckdb.TransactionException:
-        return True
-    connection.execute("ROLLBACK")
-    return False

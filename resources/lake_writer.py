@@ -58,18 +58,26 @@ class Writer(Reader):
         """Add rows to a table; to one that only grows, those whose key it does not hold yet."""
         if frame.is_empty():
             return
-        new = f" ANTI JOIN {table} USING ({', '.join(self.tables[table].key)})" if self.tables[table].appended else ""
         self.cursor.register("incoming", frame)
-        self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming{new}")
+        if self.tables[table].appended:
+            unknown = f"FROM incoming ANTI JOIN {table} USING ({', '.join(self.tables[table].key)})"
+            if self.cursor.execute(f"SELECT 1 {unknown} LIMIT 1").fetchone():
+                self._meet()
+                self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * {unknown}")
+        else:
+            self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
         self.cursor.unregister("incoming")
+
+    def _meet(self) -> None:
+        """Of two processes that both add what neither finds there yet, the second meets a conflict and begins again."""
+        self.cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = {quoted(ANY)}")
 
     def _claim(self, kept: Mapping[str, pl.DataFrame], partitions: Mapping[str, str], token: int) -> dict[str, list[str]]:
         """Table to those of the partitions of which it holds rows; slots are made where there are none."""
         slots = self.slots(list(kept), list(partitions))
         missing = [(table, partition) for table in kept for partition in partitions if (table, partition) not in slots]
         if missing:
-            # Two processes that make slots at once meet in this row, and the second begins again.
-            self.cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = {quoted(ANY)}")
+            self._meet()
         if later := [slot for slot, (_, held) in slots.items() if held > token]:
             raise Fenced(
                 f"{' '.join(later[0])} was written by a later run: what this one made, which was thought dead, is left out"
@@ -84,6 +92,8 @@ class Writer(Reader):
         stamps = []
         for table, frame in kept.items():
             parts = frame.partition_by("shard", as_dict=True) if self.tables[table].partitioned else {(UNPARTITIONED,): frame}
+            if strange := [str(shard) for (shard,) in parts if shard not in fingerprints]:
+                raise ValueError(f"{table} has rows of {strange[0]}, which is not among {', '.join(fingerprints)}")
             for partition, fingerprint in fingerprints.items():
                 rows = parts.get((partition,), frame.clear())
                 stamps.append((table, partition, fingerprint, frame_digest(rows), rows.height, token))
