@@ -168,7 +168,7 @@ def _opened(catalog: str) -> sa.Engine:
             # A client that dies in the middle of a transaction holds everybody up no longer than this.
             f"SET LOCAL idle_in_transaction_session_timeout = {1000 * BUSY_S:.0f}",
             f"SET LOCAL statement_timeout = {1000 * BUSY_S:.0f}",
-            
+            f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})",
         )
     else:
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)

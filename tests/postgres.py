@@ -18,8 +18,8 @@ import pytest
 PROGRAMS = "usr/lib/postgresql/*/bin"
 USER = "lafid"
 SPEED = ("-F", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=16MB")
-# The server ends with the process that holds the other end of its standard input, however that one ends.
-GUARD = '"$@" & read -r _; kill -INT $!; wait $!'
+# The server and its folder ($0) go with the process that holds the other end of its standard input, however that one ends.
+GUARD = '"$@" & read -r _; kill -INT $!; wait $!; rm -rf -- "$0"'
 START_S = 60
 
 
@@ -66,7 +66,7 @@ def _serving(programs: Path, folder: Path) -> Iterator[str]:
     serve = [programs / "postgres", "-D", data, "-k", folder, "-p", port, "-c", "listen_addresses=127.0.0.1", *SPEED]
     with log.open("w") as output:
         server = subprocess.Popen(
-            ["/bin/sh", "-c", GUARD, "sh", *serve], stdin=subprocess.PIPE, stdout=output, stderr=output, **options
+            ["/bin/sh", "-c", GUARD, folder, *serve], stdin=subprocess.PIPE, stdout=output, stderr=output, **options
         )
     address = f"postgresql://{USER}@127.0.0.1:{port}"
     try:

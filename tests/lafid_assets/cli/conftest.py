@@ -13,11 +13,6 @@ import pytest
 
 from lafid_assets.schemas import (
     BY_NAME,
-    CLIP_CONTENTS,
-    CLIP_FILES,
-    CLIP_ROOTS,
-    CLIP_ROWS,
-    CLIPS,
     DATASET_OUTCOMES,
     DATASET_VERSION_ROWS,
     DATASET_VERSIONS,
@@ -67,28 +62,18 @@ def lafid(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 @pytest.fixture
-def publish(lake: Lake) -> Callable[[Mapping[str, pl.DataFrame]], None]:
-    """Puts tables into the installation's lake; `raw_clips`, a view, by the tables that it shows."""
+def publish(lake: Lake, lay_clips: Callable[..., None]) -> Callable[[Mapping[str, pl.DataFrame]], None]:
+    """Puts tables into the installation's lake; `raw_clips`, a view, by the tables that it shows, a file a clip."""
 
     def put(tables: Mapping[str, pl.DataFrame]) -> None:
         for name, frame in tables.items():
-            for own, rows in (_behind_raw_clips(frame) if name == RAW_CLIPS.name else {name: frame}).items():
-                lake.put({own: rows}, "x" if BY_NAME[own].partitioned else UNPARTITIONED, "f")
+            if name == RAW_CLIPS.name:
+                placed = frame.with_columns(pl.col("path").fill_null(pl.col("clip_id")), pl.col("clip_root").fill_null("/x"))
+                lay_clips(lake, placed, "x")
+            else:
+                lake.put({name: frame}, "x" if BY_NAME[name].partitioned else UNPARTITIONED, "f")
 
     return put
-
-
-def _behind_raw_clips(raw_clips: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """A file a clip, each of which was found to hold it."""
-    known = {"size_bytes": 1, "mtime_ns": 1, "seen_at": "2026-01-01", "in_table": True, "released_id": None, "fault": None}
-    rows = raw_clips.with_columns(
-        pl.col("path").fill_null(pl.col("clip_id")),
-        pl.col("clip_root").fill_null("/x"),
-        clip_shard=pl.col("shard"),
-        **{name: pl.lit(value) for name, value in known.items()},
-    )
-    tables = (CLIPS, CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS, CLIP_ROOTS)
-    return {table.name: table.frame(rows.select(list(table.dtypes)).unique(table.key)) for table in tables}
 
 
 @pytest.fixture
