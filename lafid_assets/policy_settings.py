@@ -5,12 +5,15 @@ Belongs here: the row of `policy_settings`, and reading it back. Not here: what 
 
 import hashlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from lafid_assets.schemas import POLICY_SETTINGS
-from resources.lake import Lake
-from resources.lake_reader import Reader
+
+if TYPE_CHECKING:
+    from resources.lake import Lake
+    from resources.lake_reader import Reader
 
 
 def settings_row(settings: str) -> tuple[str, pl.DataFrame]:
@@ -23,6 +26,6 @@ def settings_row(settings: str) -> tuple[str, pl.DataFrame]:
     return sha256, POLICY_SETTINGS.frame([{"policy_sha256": sha256, "settings": settings}])
 
 
-def all_settings(lake: Lake | Reader) -> Mapping[str, str]:
+def all_settings(lake: "Lake | Reader") -> Mapping[str, str]:
     """Hash to settings, of all that were ever written."""
     return dict(lake.read(POLICY_SETTINGS.name).iter_rows())

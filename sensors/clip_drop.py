@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import dagster as dg
+from resources.shard_store import ShardStore
 
 from lafid_assets.ingest.openhumanvid import SourceUnusable, list_clips
 from lafid_assets.ingest.shards import DEFAULT_CLIPS_PER_SHARD, MANIFEST_TABLE, register_clips
 from lafid_assets.jobs import curate_shard
 from lafid_assets.partitions import CLIP_SHARDS
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 SETTLED_S = 30.0
 

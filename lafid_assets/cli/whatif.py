@@ -10,7 +10,6 @@ import polars as pl
 from rich.table import Table
 
 from lafid_assets.cli.display import CONSOLE
-from lafid_assets.cli.published import Published, open_published
 from lafid_assets.constraints.decision import RAW_MEASURES
 from lafid_assets.constraints.figures import histogram_lines, measure_png
 from lafid_assets.constraints.policies import FacePolicy, PolicyUnusable, Rule, change_policy, load_policy
@@ -26,11 +25,14 @@ from lafid_assets.constraints.whatif import (
     with_released,
     with_several_faces,
 )
+from lafid_assets.lake import open_lake
+from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
 from model.files import whole_file
+from resources.lake_reader import Reader
 from resources.settings import Settings
 
-READ = tuple(name for name in POSE_FILTERED_CLIPS.dtypes if name not in ("policy", "policy_settings", "reasons", "detail"))
+READ = tuple(name for name in POSE_FILTERED_CLIPS.dtypes if name not in ("policy", "policy_sha256", "shard", "reasons", "detail"))
 
 
 def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: Path | None) -> None:
@@ -44,11 +46,12 @@ def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: 
     Raises:
         PolicyUnusable: a field, a value or a policy does not exist.
     """
-    with open_published(settings) as published:
-        before = _standing_policy(published)
+    with open_lake(settings, read_only=True).snapshot() as reader:
+        before = _standing_policy(reader)
         after = change_policy(load_policy(policy) if policy else before, _parse(changes))
-        result = compare(_measured(published, before, after), after)
-        unseen = unseen_by_policy(after, published.table(FACE_CLIPS.name, ["tier", "scan_verdict", "scan_margins"]))
+        result = compare(_measured(reader, before, after), after)
+        dropped = reader.read(FACE_CLIPS.name, columns=["tier", "scan_verdict", "scan_margins_sha256"])
+        unseen = unseen_by_policy(after, dropped, all_settings(reader))
     _show(result, before, after)
     if unseen.count:
         CONSOLE.print(str(unseen), style="yellow", soft_wrap=True)
@@ -65,25 +68,25 @@ def _parse(changes: list[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _standing_policy(published: Published) -> FacePolicy:
-    settings = published.table(POSE_FILTERED_CLIPS.name, ["policy_settings"])["policy_settings"].unique().to_list()
-    if len(settings) != 1:
+def _standing_policy(reader: Reader) -> FacePolicy:
+    decided_by = reader.read(POSE_FILTERED_CLIPS.name, columns=["policy_sha256"])["policy_sha256"].unique().to_list()
+    if len(decided_by) != 1:
         raise PolicyUnusable(
-            f"the shards were decided by {len(settings)} different policies: materialize pose_filtered_clips with one first"
+            f"the shards were decided by {len(decided_by)} different policies: materialize pose_filtered_clips with one first"
         )
-    return FacePolicy.model_validate_json(settings[0])
+    return FacePolicy.model_validate_json(all_settings(reader)[decided_by[0]])
 
 
-def _measured(published: Published, before: FacePolicy, after: FacePolicy) -> pl.DataFrame:
-    decided = published.table(POSE_FILTERED_CLIPS.name, READ)
+def _measured(reader: Reader, before: FacePolicy, after: FacePolicy) -> pl.DataFrame:
+    decided = reader.read(POSE_FILTERED_CLIPS.name, columns=READ)
     if turns_otherwise(before, after):
-        angles = published.table(FACE_INFO.name, ["clip_id", "yaw_deg", "pitch_deg", "roll_deg"], where="face_index = 0")
+        angles = reader.read(FACE_INFO.name, columns=["clip_id", "yaw_deg", "pitch_deg", "roll_deg"], where="face_index = 0")
         decided = with_ranges(decided, angles, after)
     if counts_otherwise(before, after):
-        faces = published.table(FACE_INFO.name, ["clip_id", "frame_index", "face_index", "frame_share"])
+        faces = reader.read(FACE_INFO.name, columns=["clip_id", "frame_index", "face_index", "frame_share"])
         decided = with_several_faces(decided, faces, after)
     if reads_released(before) or reads_released(after):
-        decided = with_released(decided, published.table(RAW_CLIPS.name, ["clip_id", *RAW_MEASURES]))
+        decided = with_released(decided, reader.read(RAW_CLIPS.name, columns=["clip_id", *RAW_MEASURES]))
     return decided
 
 

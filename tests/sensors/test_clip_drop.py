@@ -7,12 +7,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from resources.shard_store import ShardStore
 
 from lafid_assets.ingest.openhumanvid import list_clips
 from lafid_assets.ingest.shards import MANIFEST_TABLE, register_clips
 from lafid_assets.partitions import CLIP_SHARDS
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 from sensors.clip_drop import SETTLED_S, clip_drop, folder_state
 
 Tick = Callable[..., dg.SensorResult | dg.SkipReason]

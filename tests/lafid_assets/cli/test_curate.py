@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from resources.shard_store import ShardStore
 
 from lafid_assets.cli.materialize import CurationChoices, Materializer, RunFailed, open_materializer
 from lafid_assets.ingest import raw_clips as module
@@ -14,7 +15,6 @@ from lafid_assets.schemas import SPEECH_TAGGED_CLIPS
 from lafid_assets.speech.chat_endpoint import endpoint_of
 from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 
 @pytest.fixture

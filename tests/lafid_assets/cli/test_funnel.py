@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from resources.shard_store import ShardStore
+from resources.warehouse import Warehouse
 
 from lafid_assets.contract import comments
 from lafid_assets.schemas import BY_NAME, LAFID_DATASET, OUTCOME_TABLES, TABLES
 from resources.settings import Settings
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
 
 SKIPPED = {"status": "skipped", "reason": "upstream"}
 
