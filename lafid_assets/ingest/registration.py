@@ -45,6 +45,17 @@ class Registered:
     retold: int
     elsewhere: int
 
+    def __str__(self) -> str:
+        """One line for a person."""
+        counts = {
+            "new": self.new - self.elsewhere,
+            "known from another folder": self.elsewhere,
+            "changed": self.changed,
+            "with something new in their table": self.retold,
+        }
+        told = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing new"
+        return f"files: {told}; {len(self.shards)} shards, {len(self.new_shards)} of them new"
+
 
 def register(lake: Lake, listed: pl.DataFrame, clips_per_shard: int = DEFAULT_CLIPS_PER_SHARD) -> Registered:
     """Put files that no shard holds into shards, and take up what has changed of the others. Nothing is written when nothing has.
