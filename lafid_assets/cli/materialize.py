@@ -100,7 +100,8 @@ class Materializer:
         store = build_resources(self.settings)["store"]
         clips = list_clips(folder.resolve())
         if only is not None:
-            clips, missing = restrict_to(clips, only)
+            files, missing = restrict_to(clips.rename({"clip_id": "released_id"}), only)
+            clips = files.rename({"released_id": "clip_id"})
             show_missing(only, clips.height, missing, self.settings.home / MISSING_CLIPS)
         register_clips(store, clips, clips_per_shard, self.settings.shards_lock)
         shards: list[str] = store.partitions("shard_manifest")
