@@ -22,7 +22,7 @@ from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.settings import Settings
 
-pytest_plugins = ("tests.demo_home", "tests.model_weights", "tests.zoo")
+pytest_plugins = ("tests.demo_home", "tests.model_weights", "tests.postgres", "tests.zoo")
 
 ADDRESSES = (
     "LAFID_HOME",
