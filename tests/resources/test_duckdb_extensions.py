@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import duckdb
@@ -34,15 +35,16 @@ def test_nothing_is_written_into_the_users_home_and_nothing_is_downloaded(tmp_pa
 
 
 def test_copy_with_one_changed_bit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (real,) = module.files("duckdb_extension_sqlite_scanner").rglob("*.duckdb_extension")  # type: ignore[attr-defined]
-    folder = tmp_path / "extensions" / f"v{duckdb.__version__}"
-    folder.mkdir(parents=True)
-    copy = folder / "sqlite_scanner.duckdb_extension"
-    shutil.copy(real, copy)
+    inside = Path("extensions") / f"v{duckdb.__version__}" / "sqlite_scanner.duckdb_extension"
+    content = bytearray((files("duckdb_extension_sqlite_scanner") / str(inside)).read_bytes())
+    copy = tmp_path / inside
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(content)
     monkeypatch.setattr(module, "files", lambda _: tmp_path)
     module._load(duckdb.connect(), "sqlite_scanner")
-    content = bytearray(copy.read_bytes())
     content[len(content) // 2] ^= 1
+    shutil.rmtree(tmp_path / "extensions")
+    copy.parent.mkdir(parents=True)
     copy.write_bytes(content)
     with pytest.raises(ExtensionUnusable, match=r"cannot load its extension sqlite_scanner .*signature"):
         module._load(duckdb.connect(), "sqlite_scanner")
