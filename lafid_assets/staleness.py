@@ -50,6 +50,5 @@ def _tables(step: Step) -> set[str]:
 
 def _unsettled(reader: Reader, step: Step, config: BaseModel) -> set[str]:
     """The shards that the step says to be computed again; of a step that is not of shards, anything at all."""
-    if step.unsettled is None:
-        return set()
-    return set(reader.sql(f"SELECT DISTINCT shard FROM ({step.unsettled(config)})")["shard"])
+    listing = step.unsettled(config) if step.unsettled else None
+    return set() if listing is None else set(reader.sql(f"SELECT DISTINCT shard FROM ({listing})")["shard"])

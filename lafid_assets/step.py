@@ -35,7 +35,8 @@ class Step:
         writes: the first bears the asset's name, unless `name` says otherwise.
         reads: tables whose content decides the result. Of a shard's step it is that shard's rows. No views: they have no stamps.
         facts: what else decides it: of the config, and of the world outside the lake (engines, weights).
-        unsettled: of a config, SQL that lists, as `shard`, the shards to be computed again although nothing has changed.
+        unsettled: of a config, SQL that lists, as `shard`, the shards to be computed again although no table read has changed;
+            None where there can be none.
         checks: further blocking checks, name to a function that lists what is wrong with the frames that are to be written.
         later_checks: checks of what has been written; a blocking one fails the shard, which keeps what it has.
         counts_clips: whether the per-clip table must have a row for every clip that came in.
@@ -48,7 +49,7 @@ class Step:
     kinds: frozenset[str] = frozenset()
     name: str = ""
     facts: Callable[[Any], Any] = BaseModel.model_dump
-    unsettled: Callable[[Any], str] | None = None
+    unsettled: Callable[[Any], str | None] | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     later_checks: Mapping[str, dg.AssetCheckSpec] = field(default_factory=dict)
     counts_clips: bool = True

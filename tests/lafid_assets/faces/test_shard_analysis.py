@@ -215,7 +215,7 @@ def test_every_bad_clip_costs_exactly_its_own_row(
 
 class _Hasty(ShardLimits):
     def deadline_s(self, duration_s: float | None) -> float:
-        return 15.0
+        return 8.0
 
 
 def test_order_and_worker_count_change_nothing(clips: Any, ledger: Any, reach: Folder) -> None:
