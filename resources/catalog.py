@@ -59,6 +59,8 @@ LOST_CONNECTIONS = (
     "the database system is",
     "could not receive data from server",
     "could not send data to server",
+    'failed to execute query "rollback"',
+    'catalog "lake_',  # another thread found the server lost, and let go of it
 )
 DAMAGED = ("file is not a database", "malformed")
 _PASSWORD = re.compile(r"(://[^/@:]*:)([^@]*)(@)|([?&]password=)([^&\s]*)()")
@@ -265,16 +267,10 @@ def read_name(catalog: Catalog) -> Name | None:
     """What the catalog says of itself; None where there is none."""
     if catalog.sqlite_path is not None and not catalog.sqlite_path.is_file():
         return None
-    with catalog.opened() as cursor:
-        if (
-            cursor.execute(
-                "SELECT 1 FROM duckdb_tables() WHERE table_name = 'lafid_catalog' AND database_name = current_database()"
-            ).fetchone()
-            is None
-        ):
-            return None
+    with catalog.opened() as cursor, suppress(duckdb.CatalogException):
         found = cursor.execute("SELECT id, store FROM lafid_catalog").fetchone()
         return None if found is None else Name(*found)
+    return None
 
 
 def write_name(cursor: duckdb.DuckDBPyConnection, store: FileStore) -> None:

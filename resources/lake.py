@@ -165,5 +165,5 @@ class Lake:
 
     def _told(self, error: duckdb.Error) -> Exception:
         if is_lost_connection(error):
-            self._connection.drop()
+            self._connection.close()
         return self._connection.told(error)

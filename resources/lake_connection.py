@@ -81,12 +81,8 @@ class LakeConnection:
             raise
         return cursor, attached.name
 
-    def drop(self) -> None:
-        """Open the lake anew at the next use: its server went away. Transactions of other threads may still go on."""
-        self._process.attached = None
-
     def close(self) -> None:
-        """Let go of the catalog."""
+        """Let go of the catalog, also because its server is lost; the next use opens it again."""
         process = self._process
         with process.lock:
             attached, process.attached = process.attached, None
