@@ -66,7 +66,7 @@ class Lake:
         fingerprint: str = "",
         *,
         token: int = 0,
-        revise: Callable[[Reader, Mapping[str, pl.DataFrame]], Mapping[str, pl.DataFrame]] | None = None,
+        revise: Callable[[Writer, Mapping[str, pl.DataFrame]], Mapping[str, pl.DataFrame]] | None = None,
     ) -> None:
         """Put a step's tables of one partition in place of what was there, in one transaction.
 

@@ -8,6 +8,7 @@ import io
 from collections.abc import Mapping
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.duckdb_extensions import literal, quoted
@@ -23,10 +24,24 @@ class Fenced(RuntimeError):
 
 def frame_digest(frame: pl.DataFrame) -> str:
     """Hash of a frame's columns, types and values; the same for equal frames on any machine."""
+    return _digest(frame.rechunk().to_arrow())
+
+
+def _digest(rows: pa.Table) -> str:
     # Parquet holds nothing below a NULL; Arrow's own format would hash whatever happens to lie in memory there.
     buffer = io.BytesIO()
-    pq.write_table(frame.rechunk().to_arrow(), buffer, compression="none", use_dictionary=False)
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
+    pq.write_table(rows, buffer, compression="none", use_dictionary=False)
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()
+
+
+def _parts(frame: pl.DataFrame) -> dict[str, pa.Table]:
+    """Shard to its rows, cut out of one table."""
+    ordered = frame.sort("shard", maintain_order=True).rechunk()
+    counts = ordered["shard"].unique_counts()
+    starts = counts.cum_sum() - counts
+    rows = ordered.to_arrow()
+    shards = ordered["shard"].unique(maintain_order=True)
+    return {shard: rows.slice(start, count) for shard, start, count in zip(shards, starts, counts, strict=True)}
 
 
 class Writer(Reader):
@@ -62,13 +77,13 @@ class Writer(Reader):
         if self.tables[table].appended:
             unknown = f"FROM incoming ANTI JOIN {table} USING ({', '.join(self.tables[table].key)})"
             if self.cursor.execute(f"SELECT 1 {unknown} LIMIT 1").fetchone():
-                self._meet()
+                self.serialise()
                 self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * {unknown}")
         else:
             self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
         self.cursor.unregister("incoming")
 
-    def _meet(self) -> None:
+    def serialise(self) -> None:
         """Of two processes that both add what neither finds there yet, the second meets a conflict and begins again."""
         self.cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = {quoted(ANY)}")
 
@@ -77,7 +92,7 @@ class Writer(Reader):
         slots = self.slots(list(kept), list(partitions))
         missing = [(table, partition) for table in kept for partition in partitions if (table, partition) not in slots]
         if missing:
-            self._meet()
+            self.serialise()
         if later := [slot for slot, (_, held) in slots.items() if held > token]:
             raise Fenced(
                 f"{' '.join(later[0])} was written by a later run: what this one made, which was thought dead, is left out"
@@ -91,12 +106,11 @@ class Writer(Reader):
     def _stamp(self, kept: Mapping[str, pl.DataFrame], fingerprints: Mapping[str, str], token: int) -> None:
         stamps = []
         for table, frame in kept.items():
-            parts = frame.partition_by("shard", as_dict=True) if self.tables[table].partitioned else {(UNPARTITIONED,): frame}
-            if strange := [str(shard) for (shard,) in parts if shard not in fingerprints]:
-                raise ValueError(f"{table} has rows of {strange[0]}, which is not among {', '.join(fingerprints)}")
+            parts = _parts(frame) if self.tables[table].partitioned else {UNPARTITIONED: frame.rechunk().to_arrow()}
+            nothing = frame.clear().to_arrow()
             for partition, fingerprint in fingerprints.items():
-                rows = parts.get((partition,), frame.clear())
-                stamps.append((table, partition, fingerprint, frame_digest(rows), rows.height, token))
+                rows = parts.get(partition, nothing)
+                stamps.append((table, partition, fingerprint, _digest(rows), rows.num_rows, token))
         if stamps:
             tables, partitions = ", ".join(map(quoted, kept)), ", ".join(map(quoted, fingerprints))
             self.cursor.execute(f"DELETE FROM {PARTITIONS} WHERE partition IN ({partitions}) AND table_name IN ({tables})")

@@ -52,7 +52,9 @@ def curate_folder(
     files = _look_through(folder, only, materializer.settings.home / MISSING_CLIPS)
     lake = materializer.lake
     with lake.leases.at_work("lafid curate"):
-        shards = sorted(register(lake, files, clips_per_shard).shards_of_dir)
+        registered = register(lake, files, clips_per_shard)
+        CONSOLE.print(f"{folder}: {registered}", soft_wrap=True, markup=False)
+        shards = registered.shards
         at_stake = captions_at_stake(lake, shards) if choices.caption_llm is None else ""
         if at_stake:
             CONSOLE.print(f"note: {at_stake} (--caption-llm)", soft_wrap=True, markup=False)
