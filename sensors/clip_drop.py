@@ -48,8 +48,8 @@ def clip_drop(
     registered = register(lake, files, DEFAULT_CLIPS_PER_SHARD)
     # Not only what is new: a tick that died after registering must not leave its shards behind for ever.
     known = set(context.instance.get_dynamic_partitions(str(CLIP_SHARDS.name)))
-    new = sorted(set(registered.shards_of_dir) - known)
-    run_keys = {shard: f"{shard}:{state[:12]}" for shard in registered.changed} | {shard: shard for shard in new}
+    new = sorted(set(registered.shards) - known)
+    run_keys = {shard: f"{shard}:{state[:12]}" for shard in registered.altered_shards} | {shard: shard for shard in new}
     return dg.SensorResult(
         run_requests=[dg.RunRequest(run_key=key, partition_key=shard) for shard, key in sorted(run_keys.items())],
         dynamic_partitions_requests=[CLIP_SHARDS.build_add_request(new)] if new else [],

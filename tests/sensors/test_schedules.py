@@ -1,6 +1,5 @@
 """The clock."""
 
-
 import dagster as dg
 import pytest
 
