@@ -11,7 +11,7 @@ import pytest
 
 from lafid_assets.cli.materialize import CurationChoices, Materializer, RunFailed, open_materializer
 from lafid_assets.ingest import raw_clips as module
-from lafid_assets.ingest.clip_probe import ProbeTask
+from lafid_assets.ingest.clip_binding import Row
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.registration import register
 from lafid_assets.lake import open_lake
@@ -33,7 +33,7 @@ def bad_files(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def instance(monkeypatch: pytest.MonkeyPatch) -> dg.DagsterInstance:
     """The home's Dagster; its records are kept in memory, which is quicker."""
     kept = dg.DagsterInstance.ephemeral()
@@ -51,14 +51,13 @@ def _shards(opened: Materializer, folder: Path, clips_per_shard: int = 500) -> l
     return list(register(opened.lake, list_files(folder), clips_per_shard).shards)
 
 
-def _break_probing(monkeypatch: pytest.MonkeyPatch, lake: Lake, shard: str) -> None:
+def _break_probing(monkeypatch: pytest.MonkeyPatch, shard: str) -> None:
     probe = module.probe_files
-    broken = set(lake.sql("SELECT path FROM clip_files WHERE shard = ?", [shard])["path"])
 
-    def fail(tasks: Sequence[ProbeTask], *rest: Any) -> Any:
-        if broken & {task.path for task in tasks}:
+    def fail(files: Sequence[Row], *rest: Any) -> Any:
+        if files[0]["shard"] == shard:
             raise RuntimeError("the disk caught fire")
-        return probe(tasks, *rest)
+        return probe(files, *rest)
 
     monkeypatch.setattr(module, "probe_files", fail)
 
@@ -150,7 +149,7 @@ def test_failing_shard_stops_no_other_and_is_named_with_its_cause(
     shards = _shards(first, bad_files, 1)
     assert len(shards) == 2
     with monkeypatch.context() as patched:
-        _break_probing(patched, first.lake, shards[0])
+        _break_probing(patched, shards[0])
         with pytest.raises(RunFailed, match=rf"1 of 2 shards failed: {shards[0]}: raw_clips: the disk caught fire"):
             first.curate(shards, CurationChoices())
     assert instance.get_runs_count() == 1, "neighbours share a run, and the dataset is left as it is"
@@ -169,7 +168,7 @@ def test_shard_that_fails_alone_is_named_with_its_cause(
 ) -> None:
     opened = materializer()
     [shard] = _shards(opened, bad_files)
-    _break_probing(monkeypatch, opened.lake, shard)
+    _break_probing(monkeypatch, shard)
     with pytest.raises(RunFailed, match=rf"raw_clips \({shard}\) failed: .*the disk caught fire.*`lafid ui` shows its log"):
         opened.curate([shard], CurationChoices())
 
