@@ -15,10 +15,14 @@ from lafid_assets.faces import face_info
 from lafid_assets.identity import id_consistent_clips, identity_clusters
 from lafid_assets.ingest import raw_clips
 from lafid_assets.jobs import DATASET
+from lafid_assets.schemas import DATASET_REPORT
 from lafid_assets.speech import speech_info, speech_tagged_clips
 from lafid_assets.staleness import is_current
 from lafid_assets.step import Step
-from resources.lake_reader import Reader
+from resources.duckdb_extensions import quoted
+from resources.lake import Lake
+from resources.lake_tables import PARTITIONS
+from resources.settings import Settings
 
 _STEPS: tuple[tuple[Step, type[dg.Config]], ...] = (
     (raw_clips.STEP, raw_clips.RawClipsConfig),
@@ -44,6 +48,14 @@ def configured(assets: Iterable[str], ops: Mapping[str, Any]) -> list[tuple[Step
     return [(known[name][0], known[name][1](**ops.get(name, {}).get("config", {}))) for name in assets]
 
 
-def dataset_is_current(reader: Reader) -> bool:
-    """Whether the refresh would compute nothing."""
-    return all(is_current(reader, step, config) for step, config in configured(DATASET, {}))
+def dataset_is_current(lake: Lake, settings: Settings) -> bool:
+    """Whether the refresh would change nothing: the tables, the report's page, and this home's copy of the decisions."""
+    with lake.snapshot() as reader:
+        if not all(is_current(reader, step, config) for step, config in configured(DATASET, {})):
+            return False
+        versions = reader.sql(f"SELECT DISTINCT dataset_version FROM {DATASET_REPORT.name}")["dataset_version"]
+        written = f"SELECT epoch(max(written_at)) FROM {PARTITIONS} WHERE table_name = {quoted(DATASET_REPORT.name)}"
+        written_at = float(reader.sql(written).item())
+    page = dataset_report.report_path(versions[0] if len(versions) else dataset_report.EMPTY_VERSION, dataset_report.PAGE)
+    published = settings.published_path
+    return lake.store.exists(page) and published.is_file() and published.stat().st_mtime >= written_at

@@ -7,6 +7,7 @@ import dagster as dg
 from lafid_assets.jobs import compact_lake, refresh_dataset
 from lafid_assets.steps import dataset_is_current
 from resources.lake import Lake
+from resources.settings import Settings
 
 
 @dg.schedule(
@@ -16,12 +17,11 @@ from resources.lake import Lake
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="Persons, training table and report over all shards that are there; at $LAFID_REFRESH_CRON (default 02:00 UTC).",
 )
-def nightly_refresh(lake: dg.ResourceParam[Lake]) -> dg.RunRequest | dg.SkipReason:
+def nightly_refresh(lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]) -> dg.RunRequest | dg.SkipReason:
     """What is current starts no run."""
     if not lake.is_there():
         return dg.SkipReason("nothing has been curated yet")
-    with lake.snapshot() as reader:
-        return dg.SkipReason("the dataset is current") if dataset_is_current(reader) else dg.RunRequest()
+    return dg.SkipReason("the dataset is current") if dataset_is_current(lake, settings) else dg.RunRequest()
 
 
 daily_compaction = dg.ScheduleDefinition(

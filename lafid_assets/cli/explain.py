@@ -31,7 +31,7 @@ from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.sampling import frame_at
 from lafid_assets.identity.explanation import explain_identity
 from lafid_assets.identity.policies import ConsistencyPolicy
-from lafid_assets.ingest.media_probe import resolve
+from lafid_assets.ingest.locate import locate
 from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.policy_settings import all_settings
@@ -85,7 +85,8 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
     Raises:
         ClipUnknown: no clip has that id, or several begin so.
     """
-    with open_lake(settings, read_only=True).snapshot() as reader:
+    lake = open_lake(settings, read_only=True)
+    with lake.snapshot() as reader:
         clip_id, shard = _whole_id(reader, clip)
         tables = _ClipTables(reader, clip_id, shard)
         rows = {step: tables.row(step) for step, table in OUTCOME_TABLES.items() if table in tables.written}
@@ -106,7 +107,8 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
         if name == ending.step and ending.status != KEPT:
             CONSOLE.print("the steps after this one did not see the clip", style="dim")
             break
-    _write_strip(rows[RAW_CLIPS.name], frames, out or settings.home / "explain" / f"{clip_id}.png")
+    path = locate(lake, shard).get(clip_id)
+    _write_strip(path, frames, out or settings.home / "explain" / f"{clip_id}.png")
 
 
 class _ClipTables:
@@ -215,9 +217,8 @@ def _short(value: Any) -> str:
     return text if isinstance(value, str) or len(text) <= LONGEST_LIST else f"{text[:LONGEST_LIST]}..."
 
 
-def _write_strip(raw: Row, frames: list[TellingFrame], out: Path) -> None:
+def _write_strip(path: Path | None, frames: list[TellingFrame], out: Path) -> None:
     try:
-        path = resolve(Path(raw["clip_root"]), raw["path"])
         pictures = [
             (frame_at(path, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}") for frame in frames if path is not None
         ]

@@ -140,9 +140,7 @@ class Materializer:
         Raises:
             RunFailed: an asset or a blocking check failed.
         """
-        with self.lake.snapshot() as reader:
-            is_whole = dataset_is_current(reader)
-        if is_whole:
+        if dataset_is_current(self.lake, self.settings):
             self._leave(DATASET, [""])
         else:
             self.run(DATASET, "putting the dataset together")

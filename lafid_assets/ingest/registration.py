@@ -34,12 +34,14 @@ class Registered:
     Attributes:
         shards: all shards that hold files of the folder, sorted.
         new_shards: those of them that were made now.
+        altered_shards: those of them that were there, and hold something else now.
         new, changed, retold: files that were not known, that lie there in another state, of which the tables say something new.
         elsewhere: of the new ones, files whose like is known below another folder.
     """
 
     shards: tuple[str, ...]
     new_shards: tuple[str, ...]
+    altered_shards: tuple[str, ...]
     new: int
     changed: int
     retold: int
@@ -86,6 +88,7 @@ def _register(writer: Writer, files: pl.DataFrame, clips_per_shard: int) -> Regi
     return Registered(
         shards=tuple(sorted({*known["shard"].unique(), *like["shard"].unique(), *new_shards})),
         new_shards=tuple(sorted(new_shards)),
+        altered_shards=tuple(sorted(later["shard"].unique())),
         new=fresh.height,
         changed=int(known["changed"].sum()),
         retold=int(known["retold"].sum()),

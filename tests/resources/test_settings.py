@@ -36,7 +36,7 @@ def test_relative_home_and_tilde_become_absolute(monkeypatch: pytest.MonkeyPatch
 
 
 def test_everything_local_lies_below_home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in (settings.warehouse_path, settings.dagster_home, settings.mlflow_artifacts, settings.drop, settings.logs):
+    for path in (settings.published_path, settings.dagster_home, settings.mlflow_artifacts, settings.drop, settings.logs):
         assert path.is_relative_to(settings.home)
     assert settings.mlflow_uri == f"sqlite:///{settings.home}/mlflow/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team:5000")

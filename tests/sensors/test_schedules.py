@@ -1,6 +1,5 @@
 """The clock."""
 
-
 import dagster as dg
 import pytest
 
@@ -23,16 +22,16 @@ def test_compaction_is_off_by_default_and_daily() -> None:
     assert daily_compaction.cron_schedule == "0 4 * * *"
 
 
-def test_a_dataset_that_is_current_starts_no_run(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_that_is_current_starts_no_run(lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     context = dg.build_schedule_context()
-    assert isinstance(nightly_refresh(context, lake=lake), dg.RunRequest), "nothing was ever written"
-    monkeypatch.setattr(schedules, "dataset_is_current", lambda _reader: True)
-    skipped = nightly_refresh(context, lake=lake)
+    assert isinstance(nightly_refresh(context, lake=lake, settings=settings), dg.RunRequest), "nothing was ever written"
+    monkeypatch.setattr(schedules, "dataset_is_current", lambda _lake, _settings: True)
+    skipped = nightly_refresh(context, lake=lake, settings=settings)
     assert isinstance(skipped, dg.SkipReason)
     assert "the dataset is current" in str(skipped.skip_message)
 
 
 def test_before_anything_is_curated_it_says_so(settings: Settings) -> None:
-    skipped = nightly_refresh(dg.build_schedule_context(), lake=open_lake(settings))
+    skipped = nightly_refresh(dg.build_schedule_context(), lake=open_lake(settings), settings=settings)
     assert "nothing has been curated yet" in str(skipped.skip_message)
     assert not settings.home.exists()
