@@ -4,6 +4,7 @@ Everything is handed out as a fixture, so that no test imports a sibling.
 """
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,7 @@ from resources.settings import Settings
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
-pytest_plugins = ("tests.demo_home", "tests.model_weights", "tests.zoo")
+pytest_plugins = ("tests.own_home", "tests.demo_home", "tests.model_weights", "tests.zoo")
 
 ADDRESSES = (
     "LAFID_HOME",
@@ -34,15 +35,17 @@ ADDRESSES = (
     "DAGSTER_HOME",
     "MLFLOW_TRACKING_URI",
     "AWS_ENDPOINT_URL",
+    "PYTHONUNBUFFERED",  # a plain machine does not set it, and what children print must arrive all the same
 )
 
 
 @pytest.fixture(autouse=True)
-def _own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or leaves behind where an installation of this machine lives."""
+def _own_addresses(monkeypatch: pytest.MonkeyPatch, _counter: Iterator[int]) -> None:
+    """No test reads or leaves behind where an installation of this machine lives; one that names no home has a fresh one."""
     for name in ADDRESSES:
         monkeypatch.setenv(name, "")  # so that what the code itself sets is undone, too
         monkeypatch.delenv(name)
+    monkeypatch.setenv("LAFID_HOME", str(Path.home() / f"lafid {os.getpid()} {next(_counter)}"))
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 from resources.settings import PROJECT_ROOT, HomeUnusable, Settings
 
 
-def test_defaults_lie_in_the_checkout() -> None:
+def test_defaults_lie_in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAFID_HOME")
     found = Settings.from_environment()
     assert found.home == PROJECT_ROOT / ".lafid"
     assert found.store_uri == str(PROJECT_ROOT / ".lafid" / "store")
