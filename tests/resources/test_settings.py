@@ -72,6 +72,14 @@ def test_home_that_is_a_file_is_named_with_the_remedy(tmp_path: Path) -> None:
         Settings(home=home, store_uri="x").prepare()
 
 
+@pytest.mark.rights
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: .ci/run runs this as an ordinary user, too")
+def test_home_in_a_folder_of_somebody_else_is_named_with_the_remedy(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(HomeUnusable, match=rf"cannot write to the home {tmp_path}/home \(Permission denied\): .*set LAFID_HOME"):
+        Settings(home=tmp_path / "home", store_uri="x").prepare()
+
+
 def test_full_disk_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: Path, content: bytes) -> int:
         raise OSError(28, "No space left on device")
