@@ -115,8 +115,7 @@ def _break_off(behaviour: str) -> None:
 
 
 def test_what_a_child_printed_before_it_died_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
-    tasks = ["print", "crash"]
-    assert [ending for _, ending in map_isolated(_behave, tasks, _deadline_s, 1)] == [Done("print done"), Crashed(-signal.SIGKILL)]
+    assert _endings(["print", "crash"], 1) == [Done("print done"), Crashed(-signal.SIGKILL)]
     assert capfd.readouterr().out == "an engine's complaint\n"
 
 
