@@ -18,7 +18,8 @@ from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
 from lafid_assets.schemas import BY_NAME
 from lafid_assets.step_run import Finding, Frames, StepRun, Work
 from resources.lake import UNPARTITIONED, Lake
-from resources.lake_reader import Reader, Stamps
+from resources.lake_reader import Stamps
+from resources.lake_writer import Writer
 from resources.leases import Lease
 from resources.ledger import Ledger
 
@@ -121,7 +122,7 @@ class Step:
         compute: Callable[[str], Frames],
         *,
         clips_in: Callable[[str], Iterable[str]] | None = None,
-        revise: Callable[[Reader, Frames], Frames] | None = None,
+        revise: Callable[[Writer, Frames], Frames] | None = None,
         findings: Callable[[str, Frames], Mapping[str, Finding]] | None = None,
         metadata: Callable[[str, Frames], Mapping[str, Any]] | None = None,
         settled: Callable[[str, Frames], bool] | None = None,

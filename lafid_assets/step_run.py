@@ -15,6 +15,7 @@ import polars as pl
 from resources.duckdb_extensions import quoted
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Reader
+from resources.lake_writer import Writer
 from resources.leases import Lease
 from resources.ledger import Ledger
 
@@ -54,7 +55,7 @@ class Work:
 
     compute: Callable[[str], Frames]
     clips_in: Callable[[str], Iterable[str]] | None
-    revise: Callable[[Reader, Frames], Frames] | None
+    revise: Callable[[Writer, Frames], Frames] | None
     findings: Callable[[str, Frames], Mapping[str, Finding]] | None
     metadata: Callable[[str, Frames], Mapping[str, Any]] | None
     settled: Callable[[str, Frames], bool] | None

@@ -105,13 +105,15 @@ class Reader:
         ).fetchall()
         return {(table, name): Stamp(*rest) for table, name, *rest in rows}
 
-    def slots(self, tables: Sequence[str], partition: str) -> dict[str, tuple[int, int]]:
-        """Table to rows and fencing token of one partition, written or not."""
+    def slots(self, tables: Sequence[str], partitions: Sequence[str]) -> dict[tuple[str, str], tuple[int, int]]:
+        """(table, partition) to its rows and fencing token, of those that have been written."""
+        if not tables:
+            return {}
         rows = self.cursor.execute(
-            f"SELECT table_name, row_count, token FROM {PARTITIONS} "
-            f"WHERE partition = {quoted(partition)} AND table_name IN ({', '.join(map(quoted, tables))})"
+            f"SELECT table_name, partition, row_count, token FROM {PARTITIONS} "
+            f"WHERE partition IN ({', '.join(map(quoted, partitions))}) AND table_name IN ({', '.join(map(quoted, tables))})"
         ).fetchall()
-        return {table: (count, token) for table, count, token in rows}
+        return {(table, partition): (count, token) for table, partition, count, token in rows}
 
     def snapshot(self) -> int:
         """The number of the lake's snapshot that this transaction reads."""

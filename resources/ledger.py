@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 import polars as pl
 
-from resources.leases import Lease
 from resources.file_store import FileStore
+from resources.leases import Lease
 
 LOGGER = logging.getLogger("lafid.ledger")
 FOLDER = "ledger"

@@ -7,8 +7,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import pytest
+
+from lafid_assets.lake import open_lake
+from resources.settings import Settings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,8 +37,12 @@ class Demo:
     output: str
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
-        with duckdb.connect(str(self.home / "lafid.duckdb"), read_only=True) as connection:
-            return connection.execute(query).fetchall()
+        """What the lake answers."""
+        lake = open_lake(Settings(home=self.home, store_uri=str(self.home / "store")), read_only=True)
+        try:
+            return lake.sql(query).rows()
+        finally:
+            lake.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 
+from resources.home_lock import alone
+from resources.shard_store import ShardStore
+from resources.warehouse import Warehouse
+
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.contract import comments
 from lafid_assets.dataset.forget.erase import Erased, Eraser, raw_paths
 from lafid_assets.dataset.forget.subject import INTENT, NobodyToForget, Subject, identify, read_intent, write_intent
 from lafid_assets.dataset.forget.trained_models import models_trained_on
 from lafid_assets.schemas import TABLES
-from resources.home_lock import alone
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 from resources.tracking import Tracking
-from resources.warehouse import Warehouse
 
 
 def run_forget(settings: Settings, clips: Sequence[str], identities: Sequence[str], *, dry_run: bool, delete_files: bool) -> None:

@@ -5,9 +5,10 @@ Belongs here: choosing, decoding and arranging the pictures. Not here: charts (`
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lafid_assets.faces.sampling import sample_frames
-from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError
 
 LOGGER = logging.getLogger("lafid.dataset")
@@ -30,46 +30,34 @@ MOST_STRIPS = 40
 class Strip:
     """One clip of the sheet."""
 
-    clip_root: str
-    path: str
+    clip_id: str
+    shard: str
     duration_s: float
     label: str
     kept: bool
 
 
-def choose_strips(outcomes: pl.DataFrame, raw_clips: pl.DataFrame, tags: pl.DataFrame, misses: pl.DataFrame) -> list[Strip]:
+def choose_strips(kept: pl.DataFrame, rejected: pl.DataFrame) -> list[Strip]:
     """Kept clips first (grouped by person), then rejected ones, those that missed most narrowly first; at most 40.
 
     Where there are more, each half of the sheet keeps its share: a sheet of kept clips alone would show nothing of the rules.
 
     Args:
-        outcomes: rows of `funnel.clip_outcomes`.
-        tags: `clip_id`, `identity_id` and `speaking_status` of the kept clips.
-        misses: `clip_id` and `miss` as `constraints.margins` gives them, for clips that the face constraints rejected.
+        kept, rejected: as `report_data.kept_to_show` and `rejected_to_show` give them, in their order.
     """
-    rows = (
-        outcomes.filter(pl.col("status").is_in(["kept", "rejected"]))
-        .join(raw_clips.select("clip_id", "clip_root", "path", "duration_s"), on="clip_id")
-        .join(tags.select("clip_id", "identity_id", "speaking_status"), on="clip_id", how="left")
-        .join(misses, on="clip_id", how="left")
-        .filter(pl.col("duration_s").is_not_null())
-        .sort(pl.col("status") != "kept", "identity_id", "miss", "reason", "clip_id", nulls_last=True)
-    )
-    kept, rejected = rows.filter(pl.col("status") == "kept"), rows.filter(pl.col("status") != "kept")
     places = max(MOST_STRIPS // 2, MOST_STRIPS - rejected.height)
-    rows = pl.concat([kept.head(places), rejected.head(MOST_STRIPS - min(kept.height, places))])
-    return [
-        Strip(
-            row["clip_root"],
-            row["path"],
-            row["duration_s"],
-            f"{row['clip_id'][:8]}  {row['identity_id']}  {row['speaking_status']}"
-            if row["status"] == "kept"
-            else f"{row['clip_id'][:8]}  {row['reason']}{_missed(row['miss'])}",
-            row["status"] == "kept",
-        )
-        for row in rows.iter_rows(named=True)
+    shown = [
+        _strip(row, f"{row['identity_id']}  {row['speaking_status']}", is_kept=True)
+        for row in kept.head(places).iter_rows(named=True)
     ]
+    return shown + [
+        _strip(row, f"{row['reason']}{_missed(row['miss'])}", is_kept=False)
+        for row in rejected.head(MOST_STRIPS - len(shown)).iter_rows(named=True)
+    ]
+
+
+def _strip(row: Mapping[str, Any], words: str, *, is_kept: bool) -> Strip:
+    return Strip(row["clip_id"], row["shard"], row["duration_s"], f"{row['clip_id'][:8]}  {words}", is_kept)
 
 
 def _missed(share: float | None) -> str:
@@ -79,8 +67,12 @@ def _missed(share: float | None) -> str:
     return f", missed by {share:.0%}" if share < 1 else ", missed by far"
 
 
-def draw_contact_sheet(strips: Sequence[Strip]) -> bytes:
-    """PNG with two columns of labelled strips; a clip that cannot be decoded any more has an empty strip and a log line."""
+def draw_contact_sheet(strips: Sequence[Strip], places: Mapping[str, Path]) -> bytes:
+    """PNG with two columns of labelled strips; a clip that cannot be decoded any more has an empty strip and a log line.
+
+    Args:
+        places: clip to its file, of those that can be reached.
+    """
     width, height = TILES * TILE_PX, TILE_PX + CAPTION_PX
     lines = (len(strips) + COLUMNS - 1) // COLUMNS
     sheet = Image.new("RGB", (COLUMNS * (width + 8) + 8, max(lines, 1) * (height + 8) + 8), "white")
@@ -89,7 +81,7 @@ def draw_contact_sheet(strips: Sequence[Strip]) -> bytes:
         x, y = 8 + (index % COLUMNS) * (width + 8), 8 + (index // COLUMNS) * (height + 8)
         pen.rectangle((x, y, x + width, y + CAPTION_PX), fill="black" if strip.kept else "white", outline="black")
         pen.text((x + 4, y + 2), strip.label, fill="white" if strip.kept else "black")
-        for tile, image in enumerate(_tiles(strip)):
+        for tile, image in enumerate(_tiles(strip, places.get(strip.clip_id))):
             sheet.paste(image, (x + tile * TILE_PX, y + CAPTION_PX))
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG", optimize=True)
@@ -108,15 +100,14 @@ def thumbnail_jpeg(sheet_png: bytes, most_bytes: int) -> bytes:
     return buffer.getvalue()
 
 
-def _tiles(strip: Strip) -> list[Image.Image]:
+def _tiles(strip: Strip, path: Path | None) -> list[Image.Image]:
     try:
-        path = resolve(Path(strip.clip_root), strip.path)
         if path is None:
-            raise FileNotFoundError(strip.path)
+            raise FileNotFoundError("its file has disappeared")
         rate_hz = TILES / max(strip.duration_s, 0.1)
         return [_square(sample.image_rgb) for sample in sample_frames(path, rate_hz, TILES)]
     except (ClipError, OSError) as error:
-        LOGGER.warning("no pictures of %s: %s", strip.path, error)
+        LOGGER.warning("no pictures of %s: %s", strip.clip_id, error)
         return []
 
 

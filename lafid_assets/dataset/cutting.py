@@ -12,7 +12,7 @@ frame, face, mask and this module's version: what is there is never cut again, a
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from lafid_assets.endings import fault_of
 from lafid_assets.faces.sampling import frames_at
-from lafid_assets.ingest.media_probe import content_sha256, resolve
+from lafid_assets.ingest.media_probe import content_sha256
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import REFERENCE_CROPS
 from lafid_assets.workers import Done, Ending, map_isolated
 from model.encoding.head_mask import MaskChoice, MaskInfo
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
 
 FOLDER = "crops"
 FACE_SCALE = 1.5
@@ -52,11 +52,14 @@ class FaceSpot:
 
 @dataclass(frozen=True)
 class CutTask:
-    """One clip and its faces."""
+    """One clip and its faces.
+
+    Attributes:
+        path: a file that holds it; None where none can be reached.
+    """
 
     clip_id: str
-    clip_root: Path
-    path: str
+    path: Path | None
     content_sha256: str
     duration_s: float
     faces: tuple[FaceSpot, ...]
@@ -78,12 +81,22 @@ def folder_of(content_sha256: str) -> str:
     return f"{FOLDER}/{content_sha256[:2]}/{content_sha256}"
 
 
-def cut_references(references: pl.DataFrame, clips: pl.DataFrame, store: ShardStore, mask: MaskChoice) -> pl.DataFrame:
+def are_there(paths: Iterable[str], store: FileStore) -> bool:
+    """Whether all of these pictures lie in the store: one listing a clip."""
+    wanted = set(paths)
+    folders = {path.rpartition("/")[0] for path in wanted}
+    return wanted <= {f"{folder}/{name}" for folder in folders for name in store.list_files(folder)}
+
+
+def cut_references(
+    references: pl.DataFrame, clips: pl.DataFrame, places: Mapping[str, Path], store: FileStore, mask: MaskChoice
+) -> pl.DataFrame:
     """Cut every reference that is not in the store yet; a clip that cannot be opened any more costs its own rows their pictures.
 
     Args:
         references: rows of `references.choose_references`.
-        clips: rows of `raw_clips` for these clips.
+        clips: `clip_id`, `content_sha256` and `duration_s` of these clips.
+        places: clip to its file, as `locate` gives it.
         mask: what cuts the heads out.
 
     Returns:
@@ -94,7 +107,9 @@ def cut_references(references: pl.DataFrame, clips: pl.DataFrame, store: ShardSt
     for reference in references.iter_rows(named=True):
         chosen.setdefault(reference["clip_id"], []).append(reference)
     tasks = [
-        _task(by_clip[clip], rows, mask) for clip, rows in chosen.items() if not _all_there(by_clip[clip], rows, store, mask.info)
+        _task(by_clip[clip], rows, places.get(clip), mask)
+        for clip, rows in chosen.items()
+        if not _all_there(by_clip[clip], rows, store, mask.info)
     ]
     cut: dict[str, CutClip] = {}
     for index, ending in track(map_isolated(cut_clip, tasks, _deadline_s), "reference_crops", len(tasks)):
@@ -113,12 +128,11 @@ def cut_references(references: pl.DataFrame, clips: pl.DataFrame, store: ShardSt
 def cut_clip(task: CutTask) -> CutClip:
     """Both pictures of every face of one clip, decoded once; faults of the clip come back as its status."""
     try:
-        path = resolve(task.clip_root, task.path)
-        if path is None:
-            raise ClipError(Reason.UNREADABLE, f"{task.path} has disappeared: put it back")
-        if content_sha256(path) != task.content_sha256:
-            raise ClipError(Reason.UNREADABLE, f"{task.path} has changed since raw_clips: materialize raw_clips again")
-        frames = frames_at(path, {spot.frame_index for spot in task.faces})
+        if task.path is None:
+            raise ClipError(Reason.UNREADABLE, "its file has disappeared: put it back")
+        if content_sha256(task.path) != task.content_sha256:
+            raise ClipError(Reason.UNREADABLE, f"{task.path.name} has changed since raw_clips: materialize raw_clips again")
+        frames = frames_at(task.path, {spot.frame_index for spot in task.faces})
         return CutClip(tuple(_pictures(frames[spot.frame_index], spot, task.mask) for spot in task.faces))
     except ClipError as error:
         return CutClip((), Status.ERROR, error.reason, error.detail)
@@ -148,10 +162,9 @@ def _png(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _task(clip: Row, rows: list[Row], mask: MaskChoice) -> CutTask:
+def _task(clip: Row, rows: list[Row], path: Path | None, mask: MaskChoice) -> CutTask:
     faces = tuple(FaceSpot(row["frame_index"], _box(row), tuple(row["landmarks_px"])) for row in rows)
-    duration_s = clip["duration_s"] or 0.0
-    return CutTask(clip["clip_id"], Path(clip["clip_root"]), clip["path"], clip["content_sha256"], duration_s, faces, mask)
+    return CutTask(clip["clip_id"], path, clip["content_sha256"], clip["duration_s"] or 0.0, faces, mask)
 
 
 def _deadline_s(task: CutTask) -> float:
@@ -173,10 +186,9 @@ def _paths(content: str, row: Row, mask: MaskInfo) -> tuple[str, str]:
     return f"{folder_of(content)}/{key}-face.png", f"{folder_of(content)}/{key}-head.png"
 
 
-def _all_there(clip: Row, rows: list[Row], store: ShardStore, mask: MaskInfo) -> bool:
-    folder = folder_of(clip["content_sha256"])
-    there = {f"{folder}/{name}" for name in store.list_files(folder)}
-    return all(path in there for row in rows for path in _paths(clip["content_sha256"], row, mask))
+def _all_there(clip: Row, rows: list[Row], store: FileStore, mask: MaskInfo) -> bool:
+    content = clip["content_sha256"]
+    return are_there([path for row in rows for path in _paths(content, row, mask)], store)
 
 
 def _row(row: Row, content: str, clip: CutClip, mask: MaskChoice) -> dict[str, Any]:

@@ -4,38 +4,36 @@ Belongs here: the asset. Not here: counting (`funnel`), drawing (`figures`, `con
 """
 
 import base64
+import logging
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from lafid_assets.constraints.margins import miss_shares
-from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.dataset.contact_sheet import choose_strips, draw_contact_sheet, thumbnail_jpeg
+from lafid_assets.dataset import report_data
+from lafid_assets.dataset.contact_sheet import Strip, choose_strips, draw_contact_sheet, thumbnail_jpeg
 from lafid_assets.dataset.figures import funnel_png, identities_png, pose_png, similarity_png, speech_png
-from lafid_assets.dataset.funnel import as_object, clip_outcomes, count_outcomes
+from lafid_assets.dataset.funnel import as_object, count_outcomes
+from lafid_assets.dataset.published import NotPublished, publish
 from lafid_assets.dataset.report_page import png_address, render_page
 from lafid_assets.dataset.report_rules import decided_by
-from lafid_assets.schemas import (
-    DATASET_REPORT,
-    FACE_CLIPS,
-    FACE_INFO,
-    LAFID_DATASET,
-    OUTCOME_TABLES,
-    POSE_FILTERED_CLIPS,
-    RAW_CLIPS,
-    SIMILARITY_BY_POSE_GAP,
-)
-from lafid_assets.step import Frames, Step
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
+from lafid_assets.dataset.versions import known_versions
+from lafid_assets.ingest.locate import locate
+from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, LAFID_DATASET, OUTCOME_TABLES, SIMILARITY_BY_POSE_GAP
+from lafid_assets.step import Step
+from lafid_assets.step_run import Frames
+from resources.file_store import FileStore
+from resources.lake import Lake
+from resources.lake_reader import Reader
+from resources.settings import Settings
 
+LOGGER = logging.getLogger("lafid.dataset")
 EMPTY_VERSION = "empty"
 MOST_METADATA_CHARACTERS = 200_000
 """All pictures of one materialization together; the contact sheet gets what the charts leave."""
 LEAST_SHEET_BYTES = 20_000
 FOLDER = "reports"
-POSE_COLUMNS = ("clip_id", "face_index", "yaw_deg", "pitch_deg", "roll_deg")
+DATASET_COLUMNS = ("clip_id", "identity_id", "speaking_status", "split", "dataset_version")
 PICTURES = {
     "funnel.png": "How the clips ended",
     "pose.png": "Head pose of the largest face",
@@ -50,9 +48,9 @@ FILES = (PAGE, *PICTURES)
 
 STEP = Step(
     writes=(DATASET_REPORT,),
-    reads=(*OUTCOME_TABLES, FACE_INFO.name, SIMILARITY_BY_POSE_GAP.name, LAFID_DATASET.name),
+    reads=(*OUTCOME_TABLES.values(), FACE_INFO.name, SIMILARITY_BY_POSE_GAP.name, LAFID_DATASET.name),
     group="dataset",
-    code_version="3",
+    code_version="4",
     kinds=frozenset({"matplotlib"}),
 )
 
@@ -65,19 +63,32 @@ class DatasetReportConfig(dg.Config):
 def dataset_report(
     context: dg.AssetExecutionContext,
     config: DatasetReportConfig,
-    store: dg.ResourceParam[ShardStore],
-    warehouse: dg.ResourceParam[Warehouse],
+    lake: dg.ResourceParam[Lake],
+    store: dg.ResourceParam[FileStore],
+    settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:
     """The funnel as a table; beside it in the store a page with funnel, pose histograms and contact sheet."""
-    return STEP.materialize(
+    result = STEP.materialize(
         context,
         config,
-        store,
-        warehouse,
-        lambda: {DATASET_REPORT.name: _write_report(store)},
-        intact=lambda frames: all(store.exists(report_path(_version(frames[DATASET_REPORT.name]), name)) for name in FILES),
-        metadata=lambda frames: _describe(store, frames),
+        lake,
+        lambda _: {DATASET_REPORT.name: _write_report(lake, store)},
+        settled=lambda _, frames: _all_there(store, _version(frames[DATASET_REPORT.name])),
+        metadata=lambda _, frames: _describe(store, frames),
     )
+    return dg.MaterializeResult(
+        metadata=dict(result.metadata or {}) | {"published": _publish(lake, settings)}, check_results=result.check_results
+    )
+
+
+def _publish(lake: Lake, settings: Settings) -> str:
+    """The file's path, or why it is still the last one: that costs nobody the dataset."""
+    try:
+        publish(lake, settings.published_path)
+    except NotPublished as error:
+        LOGGER.error("%s", error)
+        return str(error)
+    return str(settings.published_path)
 
 
 def report_path(version: str, name: str) -> str:
@@ -85,35 +96,44 @@ def report_path(version: str, name: str) -> str:
     return f"{FOLDER}/{version}/{name}"
 
 
-def _write_report(store: ShardStore) -> pl.DataFrame:
-    tables = {name: store.read_all(name) for name in OUTCOME_TABLES}
-    dataset = store.read_table(LAFID_DATASET.name)
-    version = _version(dataset)
-    outcomes = clip_outcomes(tables)
-    counts = count_outcomes(outcomes, version)
+def _all_there(store: FileStore, version: str) -> bool:
+    return set(FILES) <= set(store.list_files(f"{FOLDER}/{version}"))
+
+
+def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
+    with lake.snapshot() as reader:
+        dataset = reader.read(LAFID_DATASET.name, columns=DATASET_COLUMNS)
+        version = _version(dataset)
+        counts = _counts(reader, version)
+        poses, curves = report_data.pose_histogram(reader), report_data.similarity_curves(reader)
+        strips = choose_strips(report_data.kept_to_show(reader), report_data.rejected_to_show(reader))
+        policies, engines = report_data.face_policies(reader), report_data.face_engines(reader)
+        decided = decided_by(policies, engines, report_data.kept_sources(reader))
     drawn = (
         funnel_png(counts),
-        pose_png(store.read_all(FACE_INFO.name, POSE_COLUMNS), dataset["clip_id"]),
+        pose_png(poses),
         identities_png(dataset["identity_id"]),
-        similarity_png(store.read_all(SIMILARITY_BY_POSE_GAP.name)),
+        similarity_png(curves),
         speech_png(dataset["speaking_status"]),
-        draw_contact_sheet(choose_strips(outcomes, tables[RAW_CLIPS.name], dataset, _misses(tables[POSE_FILTERED_CLIPS.name]))),
+        _sheet(lake, strips),
     )
     for name, png in zip(PICTURES, drawn, strict=True):
         store.write_bytes(report_path(version, name), png)
     pictures = dict(zip(PICTURES.values(), drawn, strict=True))
-    decided = decided_by(tables[POSE_FILTERED_CLIPS.name], tables[FACE_CLIPS.name], dataset)
-    page = render_page(as_object(counts), _splits(dataset), decided, pictures, _notes(dataset))
+    page = render_page(as_object(counts, version), _splits(dataset), decided, pictures, _notes(dataset))
     store.write_bytes(report_path(version, PAGE), page.encode())
-    return counts
+    return counts.with_columns(dataset_version=pl.lit(version))
 
 
-def _misses(decided: pl.DataFrame) -> pl.DataFrame:
-    """How narrowly clips were rejected; shards may have been decided by different policies."""
-    return pl.concat(
-        miss_shares(rows, FacePolicy.model_validate_json(str(settings)))
-        for (settings,), rows in decided.group_by("policy_settings", maintain_order=True)
-    )
+def _counts(reader: Reader, version: str) -> pl.DataFrame:
+    """The funnel that was counted when the version was made; of an empty dataset, which bears no version, it is counted again."""
+    known = known_versions(reader).filter(dataset_version=version)
+    return known["funnel"].explode().struct.unnest() if known.height else count_outcomes(reader)
+
+
+def _sheet(lake: Lake, strips: list[Strip]) -> bytes:
+    places = {clip: path for shard in {strip.shard for strip in strips} for clip, path in locate(lake, shard).items()}
+    return draw_contact_sheet(strips, places)
 
 
 def _version(rows: pl.DataFrame) -> str:
@@ -133,13 +153,13 @@ def _notes(dataset: pl.DataFrame) -> list[str]:
     return [f"There is no {' and no '.join(missing)} split: {persons} persons are too few to keep them apart."]
 
 
-def _describe(store: ShardStore, frames: Frames) -> dict[str, Any]:
+def _describe(store: FileStore, frames: Frames) -> dict[str, Any]:
     counts = frames[DATASET_REPORT.name]
     version = _version(counts)
     charts = {name: png_address(store.read_bytes(report_path(version, name))) for name in PICTURES if name != SHEET}
     left = MOST_METADATA_CHARACTERS - sum(map(len, charts.values()))
     sheet = thumbnail_jpeg(store.read_bytes(report_path(version, SHEET)), max(left * 3 // 4, LEAST_SHEET_BYTES))
-    funnel = as_object(counts)
+    funnel = as_object(counts, version)
     return {
         "report": dg.MetadataValue.path(store.full_path(report_path(version, PAGE))),
         **{name.removesuffix(".png"): dg.MetadataValue.md(f"![{PICTURES[name]}]({address})") for name, address in charts.items()},

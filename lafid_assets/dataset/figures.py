@@ -9,6 +9,7 @@ import polars as pl
 
 from lafid_assets.constraints.figures import png_of
 from lafid_assets.dataset.funnel import KEPT
+from lafid_assets.dataset.report_data import POSE_BIN_DEG
 from lafid_assets.schemas.columns import SPEAKING_STATUSES
 
 HATCHES = {"kept": "", "rejected": "///", "error": "xxx", "timeout": "...", "skipped": "\\\\\\"}
@@ -38,21 +39,22 @@ def funnel_png(counts: pl.DataFrame) -> bytes:
     return png_of(figure)
 
 
-def pose_png(faces: pl.DataFrame, kept_clip_ids: pl.Series) -> bytes:
+def pose_png(histogram: pl.DataFrame) -> bytes:
     """Yaw, pitch and roll of the main faces: all clips, and those that were kept.
 
     Args:
-        faces: rows of `face_info`.
+        histogram: as `report_data.pose_histogram` gives it.
     """
     from matplotlib.figure import Figure
 
-    main = faces.filter((pl.col("face_index") == 0) & pl.col("yaw_deg").is_not_null())
-    kept = main.filter(pl.col("clip_id").is_in(kept_clip_ids.implode()))
     figure = Figure(figsize=(7, 2.4), layout="constrained")
-    bins: Any = range(-90, 91, 10)
+    looks = (("faces", "0.85", "all clips"), ("kept", "0.35", "kept"))
     for axes, angle in zip(figure.subplots(1, 3, sharey=True), ("yaw", "pitch", "roll"), strict=True):
-        axes.hist(main[f"{angle}_deg"].to_list(), bins=bins, color="0.85", edgecolor="black", linewidth=0.5, label="all clips")
-        axes.hist(kept[f"{angle}_deg"].to_list(), bins=bins, color="0.35", edgecolor="black", linewidth=0.5, label="kept")
+        counted = histogram.filter(angle=angle)
+        for column, grey, label in looks:
+            look: dict[str, Any] = {"align": "edge", "color": grey, "edgecolor": "black", "linewidth": 0.5, "label": label}
+            axes.bar(counted["from_deg"].to_list(), counted[column].to_list(), POSE_BIN_DEG, **look)
+        axes.set_xlim(-99, 99)
         axes.set_xlabel(f"{angle}, degrees")
         axes.set_xticks(range(-90, 91, 45))
     figure.axes[0].set_ylabel("faces")
@@ -104,25 +106,13 @@ def similarity_png(curves: pl.DataFrame) -> bytes:
     """How alike faces of one person are at a pose gap: measured in the shards, expected, and where strangers lie.
 
     Args:
-        curves: rows of `similarity_by_pose_gap`, all shards.
+        curves: as `report_data.similarity_curves` gives them.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.0), layout="constrained")
     axes = figure.subplots()
-    pooled = (
-        curves.with_columns(gap=(pl.col("gap_from_deg") + pl.col("gap_to_deg")) / 2)
-        .group_by("engine", "gap")
-        .agg(
-            expected=pl.col("expected").mean(),
-            spread=pl.col("spread").mean(),
-            strangers=pl.col("strangers").max(),
-            measured=(pl.col("measured") * pl.col("pairs")).sum()
-            / pl.col("pairs").filter(pl.col("measured").is_not_null()).sum(),
-        )
-        .sort("engine", "gap")
-    )
-    for (engine,), curve in pooled.group_by("engine", maintain_order=True):
+    for (engine,), curve in curves.group_by("engine", maintain_order=True):
         gap = curve["gap"].to_numpy()
         low = (curve["expected"] - curve["spread"]).to_numpy()
         axes.fill_between(gap, low, curve["expected"].to_numpy(), color="0.85", linewidth=0)
@@ -131,6 +121,6 @@ def similarity_png(curves: pl.DataFrame) -> bytes:
         axes.plot(gap, curve["strangers"], color="black", linestyle=":", label="strangers")
     axes.set_xlabel("pose gap, degrees")
     axes.set_ylabel("cosine")
-    if pooled.height:
+    if curves.height:
         axes.legend(fontsize=8)
     return png_of(figure)

@@ -1,58 +1,117 @@
 """The funnel: every clip counted once, by the first step that it did not pass.
 
 Belongs here: outcomes of all steps -> one outcome a clip -> counts. Not here: drawing (`figures`, `cli`).
+
+Every step writes `skipped`, `upstream` for the clips that did not come to it. Where all steps of a shard agree on who came, a
+clip's outcome is therefore its one row that says neither that nor ok, and nothing need be joined. A shard whose steps do not
+agree is at work, or not processed to the end; its clips are looked at one by one.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
 
 from lafid_assets.outcomes import Reason, Status
-from lafid_assets.schemas import OUTCOME_TABLES
+from lafid_assets.schemas import BY_NAME, OUTCOME_TABLES
+from resources.duckdb_extensions import quoted
+from resources.lake_reader import Reader
 
 KEPT = "kept"
+RULES = ("policy", "policy_sha256", "fingerprint", "transcriber")
+"""Columns of the outcome tables that name a policy, or a model with its settings."""
+STEPS = tuple(OUTCOME_TABLES)
+_LAST = len(STEPS) - 1
+_UPSTREAM = f"(status = '{Status.SKIPPED}' AND reason = '{Reason.UPSTREAM}')"
+
+_TORN_SHARDS = f"""
+    SELECT DISTINCT shard FROM (
+        SELECT shard, step AS gate, -count(*) AS clips, bit_xor(hash(clip_id)) AS who FROM {{came}} WHERE step > 0 GROUP BY ALL
+        UNION ALL
+        SELECT shard, step + 1, count(*), bit_xor(hash(clip_id)) FROM {{came}}
+        WHERE status = '{Status.OK}' AND step < {_LAST} GROUP BY ALL
+    ) GROUP BY shard, gate HAVING sum(clips) <> 0 OR bit_xor(who) <> 0
+"""
+"""Shards in which those who passed one step are not those who came to the next."""
+
+_OUTCOMES = f"""
+    WITH torn AS MATERIALIZED ({_TORN_SHARDS}),
+    ended AS (
+        SELECT clip_id, step, status, reason FROM {{came}} ANTI JOIN torn USING (shard)
+        WHERE status <> '{Status.OK}' OR step = {_LAST}
+        UNION ALL
+        SELECT clip_id, least(place, gap), CASE WHEN gap < place THEN '{Status.SKIPPED}' ELSE status END,
+            CASE WHEN gap < place THEN '{Reason.NOT_PROCESSED}' ELSE reason END
+        FROM (
+            SELECT clip_id, list_position([bit_or(1 << step) >> place & 1 FOR place IN range({_LAST + 2})], 0) - 1 AS gap,
+                coalesce(min(step) FILTER (status <> '{Status.OK}'), {_LAST}) AS place,
+                coalesce(arg_min(status, step) FILTER (status <> '{Status.OK}'), '{Status.OK}') AS status,
+                arg_min(reason, step) FILTER (status <> '{Status.OK}') AS reason
+            FROM {{came}} SEMI JOIN torn USING (shard) GROUP BY shard, clip_id HAVING min(step) = 0
+        )
+    )
+    SELECT clip_id, CASE WHEN status = '{Status.OK}' THEN '{KEPT}' ELSE status END AS status,
+        CASE WHEN status = '{Status.OK}' THEN '' ELSE [{", ".join(map(quoted, STEPS))}][step + 1] END AS step,
+        coalesce(reason, '') AS reason
+    FROM ended
+"""
 
 
-def clip_outcomes(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """One row a clip of the first outcome table: `clip_id`, `status` (`kept` or how it ended), `step`, `reason`.
+@dataclass(frozen=True)
+class Outcomes:
+    """How every clip ended at one moment, in files beside the lake: there may be more clips than memory holds.
+
+    Attributes:
+        rows: what to select from in SQL: `clip_id`, `status` (`kept` or how it ended), `step`, `reason`.
+        came: the same for the steps: `shard`, `clip_id`, `step` (its place), `status`, `reason` and `RULES`, a row a clip and
+            step that it came to.
+        counts: how many ended how.
+        digest: of all rows, whatever their order.
+    """
+
+    rows: str
+    came: str
+    counts: pl.DataFrame
+    digest: str
+
+    @property
+    def clips_in(self) -> int:
+        """Every clip of the first outcome table."""
+        return int(self.counts["clips"].sum())
+
+
+def read_outcomes(reader: Reader, folder: Path) -> Outcomes:
+    """How every clip of the first outcome table ended; each table is read once, row by row.
 
     Args:
-        tables: the tables of `schemas.OUTCOME_TABLES` that exist; a clip missing from a later one is `not_processed`.
+        folder: takes the files.
     """
-    first = OUTCOME_TABLES[0]
-    clips = tables[first].select("clip_id", status=pl.lit(KEPT), step=pl.lit(""), reason=pl.lit(""))
-    for name in OUTCOME_TABLES:
-        table = tables.get(name)
-        here = (
-            table.select("clip_id", here_status="status", here_reason="reason")
-            if table is not None
-            else pl.DataFrame(schema={"clip_id": pl.String, "here_status": pl.String, "here_reason": pl.String})
-        )
-        joined = clips.join(here, on="clip_id", how="left").with_columns(
-            pl.col("here_reason").fill_null(
-                pl.when(pl.col("here_status").is_null()).then(pl.lit(str(Reason.NOT_PROCESSED))).otherwise(pl.lit(""))
-            ),
-            pl.col("here_status").fill_null(str(Status.SKIPPED)),
-        )
-        ends_here = (pl.col("status") == KEPT) & (pl.col("here_status") != Status.OK)
-        clips = joined.select(
-            "clip_id",
-            status=pl.when(ends_here).then("here_status").otherwise("status"),
-            step=pl.when(ends_here).then(pl.lit(name)).otherwise("step"),
-            reason=pl.when(ends_here).then("here_reason").otherwise("reason"),
-        )
-    return clips.sort("clip_id")
+    came, rows = (f"read_parquet({quoted(str(folder / name))})" for name in ("came.parquet", "outcomes.parquet"))
+    _copy(reader, " UNION ALL BY NAME ".join(map(_came_to, range(_LAST + 1))), folder / "came.parquet")
+    _copy(reader, _OUTCOMES.format(came=came), folder / "outcomes.parquet")
+    counted = reader.sql(
+        f"""SELECT status, step, reason, count(*) AS clips, sum(md5_number_lower(said))::VARCHAR AS lower,
+            sum(md5_number_upper(said))::VARCHAR AS upper
+        FROM (SELECT *, concat_ws(' ', status, step, reason, clip_id) AS said FROM {rows}) GROUP BY ALL ORDER BY ALL"""
+    )
+    digest = ";".join(" ".join(map(str, row)) for row in counted.rows())
+    return Outcomes(rows, came, counted.select("status", "step", "reason", "clips"), digest)
 
 
-def count_outcomes(outcomes: pl.DataFrame, dataset_version: str) -> pl.DataFrame:
-    """Rows of `dataset_report`: how many clips ended how."""
-    counted = outcomes.group_by("status", "step", "reason").agg(clips=pl.len().cast(pl.Int64))
-    return counted.with_columns(dataset_version=pl.lit(dataset_version))
+def count_outcomes(reader: Reader) -> pl.DataFrame:
+    """How many clips ended how at this moment: `status`, `step`, `reason`, `clips`."""
+    with TemporaryDirectory(prefix="lafid-") as folder:
+        return read_outcomes(reader, Path(folder)).counts
 
 
-def as_object(counts: pl.DataFrame) -> dict[str, Any]:
-    """The funnel as one object: `in`, `kept`, `rejected`, `error`, `timeout`, `skipped`, `dataset_version`."""
+def as_object(counts: pl.DataFrame, dataset_version: str | None) -> dict[str, Any]:
+    """The funnel as one object: `in`, `kept`, `rejected`, `error`, `timeout`, `skipped`, `dataset_version`.
+
+    Args:
+        counts: `status`, `step`, `reason`, `clips`.
+    """
 
     def by_reason(status: Status) -> dict[str, int]:
         rows = counts.filter(pl.col("status") == status).group_by("reason").agg(pl.col("clips").sum()).sort("reason")
@@ -61,7 +120,6 @@ def as_object(counts: pl.DataFrame) -> dict[str, Any]:
     def total(status: str) -> int:
         return int(counts.filter(pl.col("status") == status)["clips"].sum())
 
-    versions = counts["dataset_version"].unique().to_list()
     return {
         "in": int(counts["clips"].sum()),
         "kept": total(KEPT),
@@ -69,5 +127,17 @@ def as_object(counts: pl.DataFrame) -> dict[str, Any]:
         "error": by_reason(Status.ERROR),
         "timeout": total(Status.TIMEOUT),
         "skipped": by_reason(Status.SKIPPED),
-        "dataset_version": versions[0] if len(versions) == 1 else None,
+        "dataset_version": dataset_version,
     }
+
+
+def _came_to(step: int) -> str:
+    """The clips that came to a step; of the first step all."""
+    table = OUTCOME_TABLES[STEPS[step]]
+    rules = [name for name in RULES if name in BY_NAME[table].dtypes]
+    came = f" WHERE NOT coalesce({_UPSTREAM}, false)" if step else ""
+    return f"SELECT {', '.join(['shard', 'clip_id', f'{step} AS step', 'status', 'reason', *rules])} FROM {table}{came}"
+
+
+def _copy(reader: Reader, query: str, path: Path) -> None:
+    reader.cursor.execute(f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet)")

@@ -4,17 +4,24 @@ Belongs here: the asset and the join that makes it. Not here: splits, references
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import dagster as dg
 import polars as pl
 
 from lafid_assets.dataset import face_tracks
-from lafid_assets.dataset.funnel import clip_outcomes
+from lafid_assets.dataset.funnel import KEPT, Outcomes, read_outcomes
 from lafid_assets.dataset.references import cross_references
 from lafid_assets.dataset.splits import split_identities
-from lafid_assets.dataset.versions import dataset_version, is_kept, keep_version, rules_of
+from lafid_assets.dataset.versions import Version, dataset_version, keep_version, rules_of
 from lafid_assets.schemas import (
+    CLIP_CONTENTS,
+    CLIP_FILES,
+    CLIP_ROWS,
+    DATASET_OUTCOMES,
+    DATASET_VERSION_ROWS,
     DATASET_VERSIONS,
     FACE_CLIPS,
     FACE_FRAMES,
@@ -22,6 +29,7 @@ from lafid_assets.schemas import (
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
     LAFID_DATASET,
+    OUTCOME_TABLES,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
     REFERENCE_CROPS,
@@ -30,39 +38,29 @@ from lafid_assets.schemas import (
 )
 from lafid_assets.schemas.columns import ENGINE
 from lafid_assets.schemas.products import REFERENCE
-from lafid_assets.step import Frames, Step
-from resources.shard_store import UNPARTITIONED, ShardStore
-from resources.warehouse import Warehouse
+from lafid_assets.step import Step
+from lafid_assets.step_run import Frames
+from resources.lake import Lake
+from resources.lake_reader import Reader
 
-READS = (
-    RAW_CLIPS,
-    FACE_CLIPS,
-    FACE_INFO,
-    FACE_FRAMES,
-    POSE_FILTERED_CLIPS,
-    ID_CONSISTENT_CLIPS,
-    IDENTITY_CLUSTERS,
-    SPEECH_INFO,
-    SPEECH_TAGGED_CLIPS,
-    REFERENCE_CROPS,
-)
-COLUMNS_READ = {
-    SPEECH_INFO.name: (
-        "clip_id",
-        "has_audio",
-        "engine",
-        "engine_licence",
-        "transcriber",
-        "transcriber_licence",
-        "status",
-        "reason",
-    ),
-    FACE_INFO.name: face_tracks.FACE_COLUMNS,
-    FACE_FRAMES.name: face_tracks.FRAME_COLUMNS,
-}
-"""Of a table whose greater part does not concern the dataset."""
 MODELS_BESIDE = ("has_audio", "lip_engine", "lip_engine_licence", "transcriber", "transcriber_licence", "mask", "mask_licence")
 VOICE_DETECTOR = "silero-vad: MIT"
+REFERENCE_FIELDS = tuple(field.name for field in REFERENCE.fields)
+NOT_OF_RAW_CLIPS = ("shard", "width", "height")
+CLIP_COLUMNS = tuple(name for name in LAFID_DATASET.dtypes if name in RAW_CLIPS.dtypes and name not in NOT_OF_RAW_CLIPS)
+COLUMNS: dict[str, tuple[str, ...]] = {
+    FACE_CLIPS.name: ("clip_id", *(column.name for column in ENGINE)),
+    FACE_INFO.name: face_tracks.FACE_COLUMNS,
+    FACE_FRAMES.name: face_tracks.FRAME_COLUMNS,
+    POSE_FILTERED_CLIPS.name: ("clip_id", "pose_variation_deg"),
+    ID_CONSISTENT_CLIPS.name: ("clip_id", "centroid"),
+    IDENTITY_CLUSTERS.name: ("clip_id", "identity_id", "split_key"),
+    SPEECH_INFO.name: ("clip_id", "has_audio", "engine", "engine_licence", "transcriber", "transcriber_licence"),
+    SPEECH_TAGGED_CLIPS.name: ("clip_id", "shard", "refined_caption", "speaking_status", "speaking_sentence"),
+    REFERENCE_CROPS.name: ("clip_id", "reference_index", *REFERENCE_FIELDS, "mask_licence"),
+}
+"""What is read of the kept clips, beside `raw_clips`."""
+READS = tuple(dict.fromkeys((*OUTCOME_TABLES.values(), CLIP_FILES.name, CLIP_ROWS.name, CLIP_CONTENTS.name, *COLUMNS)))
 
 
 def one_split_each(frames: Frames) -> list[str]:
@@ -72,10 +70,10 @@ def one_split_each(frames: Frames) -> list[str]:
 
 
 STEP = Step(
-    writes=(LAFID_DATASET, DATASET_VERSIONS),
-    reads=tuple(table.name for table in READS),
+    writes=(LAFID_DATASET, DATASET_VERSION_ROWS, DATASET_OUTCOMES, DATASET_VERSIONS),
+    reads=READS,
     group="dataset",
-    code_version="3",
+    code_version="4",
     kinds=frozenset({"polars"}),
     checks={"one_split_each": one_split_each},
 )
@@ -94,88 +92,79 @@ DEPS = ("identity_clusters", "reference_crops", "speech_tagged_clips", "id_consi
 
 @dg.asset(**STEP.arguments(deps=DEPS))
 def lafid_dataset(
-    context: dg.AssetExecutionContext,
-    config: LafidDatasetConfig,
-    store: dg.ResourceParam[ShardStore],
-    warehouse: dg.ResourceParam[Warehouse],
+    context: dg.AssetExecutionContext, config: LafidDatasetConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """The training table: clip, refined caption, references, identity, split by identity, licence; versioned by its content."""
-    return STEP.materialize(
-        context,
-        config,
-        store,
-        warehouse,
-        lambda: _put_together_and_keep(store),
-        intact=lambda frames: all(is_kept(store, version) for version in frames[DATASET_VERSIONS.name]["dataset_version"]),
-        metadata=_describe,
-    )
+    made: list[Version] = []
+
+    def keep(reader: Reader, frames: Frames) -> Frames:
+        return {**frames, DATASET_VERSIONS.name: keep_version(reader, frames[LAFID_DATASET.name], made[-1])}
+
+    with TemporaryDirectory(prefix="lafid-") as folder:
+
+        def compute(_: str) -> Frames:
+            with lake.snapshot() as reader:
+                dataset = put_together(reader, Path(folder))
+            made.append(dataset.version)
+            # What only grows is written in SQL, when the version turns out to be new.
+            return {table.name: table.frame([]) for table in STEP.writes} | {LAFID_DATASET.name: dataset.rows}
+
+        return STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(frames))
 
 
 class Dataset(NamedTuple):
-    """The training table and all that its version depends on."""
+    """The training table and its version."""
 
     rows: pl.DataFrame
-    version: str
-    outcomes: pl.DataFrame
-    decided_by: dict[str, Any]
+    version: Version
 
 
-def assemble(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Join what all steps know about the clips that every step passed.
+def put_together(reader: Reader, folder: Path) -> Dataset:
+    """Join what all steps know about the clips that every step passed. Whoever had a side in the last dataset keeps it.
 
     Args:
-        tables: the whole tables named in `READS`.
+        folder: takes files, which the version needs.
 
     Raises:
         ClipsLost: a clip that every step passed has no person yet, or no face to refer to.
     """
-    return put_together(tables).rows
-
-
-def put_together(tables: Mapping[str, pl.DataFrame], earlier: Mapping[str, str] | None = None) -> Dataset:
-    """`assemble`, with what the version was computed from.
-
-    Args:
-        earlier: split key to split, as in the last dataset: nobody changes sides.
-    """
-    joined = _join(tables)
+    outcomes = read_outcomes(reader, folder)
+    joined = _join(_read(reader, outcomes))
+    earlier = dict(reader.sql(f"SELECT DISTINCT split_key, split FROM {LAFID_DATASET.name}").iter_rows())
     splits = split_identities(joined["split_key"], earlier)
     split = joined["split_key"].replace_strict(splits, return_dtype=pl.String) if splits else joined["split_key"]
-    outcomes = clip_outcomes(tables)
-    decided_by = rules_of(tables)
-    version = dataset_version(joined.with_columns(split=split), outcomes, decided_by)
-    return Dataset(joined.with_columns(split=split, dataset_version=pl.lit(version)), version, outcomes, decided_by)
+    rows = joined.with_columns(split=split)
+    rules = rules_of(reader, outcomes)
+    name = dataset_version(rows, outcomes.digest, rules)
+    version = Version(name, outcomes, rules, reader.snapshot())
+    return Dataset(LAFID_DATASET.frame(rows.with_columns(dataset_version=pl.lit(name))), version)
 
 
-def _put_together_and_keep(store: ShardStore) -> Frames:
-    tables = {table.name: store.read_all(table.name, COLUMNS_READ.get(table.name)) for table in READS}
-    made = put_together(tables, _sides_of_the_last(store))
-    rows = LAFID_DATASET.frame(made.rows)
-    versions = keep_version(store, rows, made.version, made.outcomes, made.decided_by)
-    return {LAFID_DATASET.name: rows, DATASET_VERSIONS.name: versions}
-
-
-def _sides_of_the_last(store: ShardStore) -> dict[str, str]:
-    form = store.read_form(LAFID_DATASET.name, UNPARTITIONED) if store.partitions(LAFID_DATASET.name) else {}
-    if "split_key" not in form:
-        return {}
-    return dict(store.read_table(LAFID_DATASET.name, columns=["split_key", "split"]).iter_rows())
+def _read(reader: Reader, outcomes: Outcomes) -> dict[str, pl.DataFrame]:
+    """Table to its rows of the kept clips."""
+    kept = f"WITH kept AS MATERIALIZED (SELECT clip_id FROM {outcomes.rows} WHERE status = '{KEPT}')"
+    tables = {
+        name: reader.sql(f"{kept} SELECT {', '.join(columns)} FROM {name} SEMI JOIN kept USING (clip_id)")
+        for name, columns in COLUMNS.items()
+    }
+    # The view over fewer rows: it would gather all files of all clips before any are left out.
+    fewer = [f"{name} AS (SELECT * FROM main.{name} SEMI JOIN kept USING (clip_id))" for name in ("clips", "clip_contents")]
+    clips = f"{kept}, {', '.join(fewer)} SELECT {', '.join(CLIP_COLUMNS)} FROM ({RAW_CLIPS.view})"
+    return tables | {RAW_CLIPS.name: reader.sql(clips)}
 
 
 def _join(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    kept = tables[SPEECH_TAGGED_CLIPS.name].filter(pl.col("status") == "ok")
-    columns = set(LAFID_DATASET.dtypes)
+    kept = tables[SPEECH_TAGGED_CLIPS.name]
     crops = tables[REFERENCE_CROPS.name]
-    identities = tables[IDENTITY_CLUSTERS.name].select("clip_id", "identity_id", "split_key").join(kept, on="clip_id", how="semi")
+    identities = tables[IDENTITY_CLUSTERS.name]
     joined = (
-        kept.select("clip_id", "shard", "refined_caption", "speaking_status", "speaking_sentence")
-        .join(_columns(tables[RAW_CLIPS.name], columns - {"shard", "width", "height"}), on="clip_id")
-        .join(tables[FACE_CLIPS.name].select("clip_id", *(column.name for column in ENGINE)), on="clip_id")
-        .join(tables[POSE_FILTERED_CLIPS.name].select("clip_id", "pose_variation_deg"), on="clip_id")
-        .join(tables[ID_CONSISTENT_CLIPS.name].select("clip_id", identity_embedding="centroid"), on="clip_id")
+        kept.join(tables[RAW_CLIPS.name], on="clip_id")
+        .join(tables[FACE_CLIPS.name], on="clip_id")
+        .join(tables[POSE_FILTERED_CLIPS.name], on="clip_id")
+        .join(tables[ID_CONSISTENT_CLIPS.name].rename({"centroid": "identity_embedding"}), on="clip_id")
         .join(identities, on="clip_id")
         .join(_references(crops), on="clip_id")
-        .join(_face_tracks(tables, kept), on="clip_id")
+        .join(face_tracks.face_tracks(tables[FACE_INFO.name], tables[FACE_FRAMES.name]), on="clip_id")
         .join(cross_references(crops.select("clip_id", "reference_index"), identities), on="clip_id")
         .join(_models_beside(tables), on="clip_id")
     )
@@ -189,8 +178,8 @@ def _join(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def _references(crops: pl.DataFrame) -> pl.DataFrame:
-    fields = [field.name for field in REFERENCE.fields]
-    listed = crops.sort("clip_id", "reference_index").select("clip_id", references=pl.struct(fields).cast(REFERENCE))
+    in_order = crops.sort("clip_id", "reference_index")
+    listed = in_order.select("clip_id", references=pl.struct(REFERENCE_FIELDS).cast(REFERENCE))
     return listed.group_by("clip_id", maintain_order=True).agg("references")
 
 
@@ -201,19 +190,10 @@ def _models_beside(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return speech.join(crops, on="clip_id", how="left").select("clip_id", *MODELS_BESIDE)
 
 
-def _face_tracks(tables: Mapping[str, pl.DataFrame], kept: pl.DataFrame) -> pl.DataFrame:
-    faces, frames = (tables[table.name].join(kept, on="clip_id", how="semi") for table in (FACE_INFO, FACE_FRAMES))
-    return face_tracks.face_tracks(faces, frames)
-
-
 def _model_licences() -> pl.Expr:
     heard = pl.when("has_audio").then(pl.lit(VOICE_DETECTOR))
     named = [pl.format("{}: {}", model, f"{model}_licence") for model in ("engine", "lip_engine", "transcriber", "mask")]
     return pl.concat_list(*named, heard).list.drop_nulls().list.unique().list.sort()
-
-
-def _columns(table: pl.DataFrame, wanted: set[str]) -> pl.DataFrame:
-    return table.select(name for name in table.columns if name in wanted)
 
 
 def _describe(frames: Frames) -> dict[str, str | int]:

@@ -41,7 +41,7 @@ FACE_COLUMNS = (
     "sharpness",
     "landmarks_px",
 )
-"""What is read of `face_info`; embeddings, most of the table, stay on disk."""
+"""What is read of `face_info`."""
 
 
 def choose_references(faces: pl.DataFrame) -> pl.DataFrame:

@@ -1,24 +1,33 @@
 """A dataset version: a hash over what training depends on, and nothing else.
 
-Belongs here: dataset rows -> version id, the row of `dataset_versions`, and the kept rows in the store. Raw scores are left out
-of the hash: their last bits may differ between machines. Not here: comparing versions (`version_diff`).
+Belongs here: dataset rows -> version id, and the version as rows of its own, which nothing that happens to the lake later
+touches. Raw scores are left out of the hash: their last bits may differ between machines. So are paths, shards and snapshots. Not
+here: comparing versions (`version_diff`).
 """
 
 import hashlib
-import io
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
-from lafid_assets.dataset.funnel import count_outcomes
-from lafid_assets.schemas import DATASET_VERSIONS
-from resources.shard_store import ShardStore
+from lafid_assets.dataset.funnel import RULES, STEPS, Outcomes
+from lafid_assets.outcomes import Status
+from lafid_assets.schemas import (
+    BY_NAME,
+    DATASET_OUTCOMES,
+    DATASET_VERSION_ROWS,
+    DATASET_VERSIONS,
+    OUTCOME_TABLES,
+    REFERENCE_CROPS,
+)
+from resources.lake import Lake
+from resources.lake_reader import Reader
 
-FOLDER = "versions"
 VERSIONED = (
     "content_sha256",
     "refined_caption",
@@ -29,10 +38,11 @@ VERSIONED = (
     "engine",
     "engine_version",
 )
-OUTCOME = ("clip_id", "status", "step", "reason")
-DECIDED_BY = ("policy", "policy_settings", "fingerprint", "transcriber", "mask", "mask_sha256")
-"""Columns of the per-clip tables that name a policy, its thresholds, or a model with its settings."""
-ROWS, OUTCOMES = "lafid_dataset.parquet", "outcomes.parquet"
+MASK_RULES = ("mask", "mask_sha256")
+LATEST = "latest"
+
+Facts = Mapping[str, Any]
+"""A row of `dataset_versions`."""
 
 
 class VersionUnknown(LookupError):
@@ -40,125 +50,143 @@ class VersionUnknown(LookupError):
 
 
 @dataclass(frozen=True)
-class KeptVersion:
-    """A version with its rows.
+class Version:
+    """A version as it was computed.
 
     Attributes:
-        facts: its row of `dataset_versions`.
-        rows: rows of `lafid_dataset`.
-        outcomes: how every clip ended that came in, as `funnel.clip_outcomes` gives it.
+        name: `dataset_version` of its rows.
+        outcomes: how every clip ended that came in.
+        decided_by: as `rules_of` gives it.
+        snapshot: the lake's snapshot that was read.
     """
 
-    facts: Mapping[str, Any]
-    rows: pl.DataFrame
-    outcomes: pl.DataFrame
+    name: str
+    outcomes: Outcomes
+    decided_by: Mapping[str, Any]
+    snapshot: int
 
 
-def dataset_version(dataset: pl.DataFrame, outcomes: pl.DataFrame, decided_by: Mapping[str, Any]) -> str:
+def dataset_version(dataset: pl.DataFrame, outcomes: str, decided_by: Mapping[str, Any]) -> str:
     """16 hex digits over contents, captions, decisions, persons, splits and reference frames.
 
     Args:
         dataset: rows of `lafid_dataset` without the version.
-        outcomes: how every clip ended, the rejected ones included.
+        outcomes: digest of how every clip ended, the rejected ones included.
         decided_by: whatever named the rules and the models that measured: `rules_of`.
     """
-    person = {name: index for index, name in enumerate(dataset.sort("clip_id")["identity_id"].unique(maintain_order=True))}
-    rows = [
-        [
+    digest = hashlib.sha256(json.dumps([outcomes, decided_by], sort_keys=True).encode())
+    persons: dict[str, int] = defaultdict(lambda: len(persons))
+    wanted = dataset.select("clip_id", *VERSIONED, "identity_id", "references", "cross_references").sort("clip_id")
+    for row in wanted.iter_rows(named=True):
+        said = [
             row["clip_id"],
             *(row[name] for name in VERSIONED),
-            person[row["identity_id"]],
+            persons[row["identity_id"]],
             [[reference["frame_index"], reference["face_index"]] for reference in row["references"]],
             [[reference["clip_id"], reference["reference_index"]] for reference in row["cross_references"]],
         ]
-        for row in dataset.sort("clip_id").iter_rows(named=True)
-    ]
-    ended = outcomes.select(OUTCOME).sort("clip_id").rows()
-    return hashlib.sha256(json.dumps([rows, ended, decided_by], sort_keys=True).encode()).hexdigest()[:16]
+        digest.update(json.dumps(said).encode())
+    return digest.hexdigest()[:16]
 
 
-def rules_of(tables: Mapping[str, pl.DataFrame]) -> dict[str, dict[str, list[str]]]:
+def rules_of(reader: Reader, outcomes: Outcomes) -> dict[str, dict[str, list[str]]]:
     """Table to column to the policies and models that occur in it, of the clips that were measured or decided there.
 
     Clips that failed are left out: what made them fail says nothing about the rules.
     """
-    rules: dict[str, dict[str, list[str]]] = {}
-    for name, table in sorted(tables.items()):
-        named = [column for column in DECIDED_BY if column in table.columns]
-        if named and "status" in table.columns:
-            judged = table.filter(pl.col("status").is_in(["ok", "rejected"]))
-            rules[name] = {column: sorted(judged[column].drop_nulls().unique()) for column in named}
-    return rules
+    judged = f"status IN ('{Status.OK}', '{Status.REJECTED}')"
+    named = reader.sql(f"SELECT DISTINCT step, {', '.join(RULES)} FROM {outcomes.came} WHERE {judged}")
+    rules = {}
+    for step, name in enumerate(STEPS):
+        table = OUTCOME_TABLES[name]
+        if columns := [column for column in RULES if column in BY_NAME[table].dtypes]:
+            rules[table] = _occurring(named.filter(step=step), columns)
+    masks = reader.sql(f"SELECT DISTINCT {', '.join(MASK_RULES)} FROM {REFERENCE_CROPS.name} WHERE {judged}")
+    return rules | {REFERENCE_CROPS.name: _occurring(masks, MASK_RULES)}
 
 
-def keep_version(
-    store: ShardStore, dataset: pl.DataFrame, version: str, outcomes: pl.DataFrame, decided_by: Mapping[str, Any]
-) -> pl.DataFrame:
-    """Store the rows of a version that is new, and add it to the list; a known one changes nothing.
+def _occurring(named: pl.DataFrame, columns: Iterable[str]) -> dict[str, list[str]]:
+    return {column: sorted(named[column].drop_nulls().unique()) for column in columns}
+
+
+def keep_version(reader: Reader, dataset: pl.DataFrame, version: Version) -> pl.DataFrame:
+    """Keep a version that is new: its rows, and the outcomes that differ from the last version's; a known one changes nothing.
+
+    Args:
+        reader: a transaction that writes.
+        dataset: rows of `lafid_dataset`.
 
     Returns:
-        rows of `dataset_versions`.
+        what comes into `dataset_versions`: one row, or none.
     """
-    known = known_versions(store)
-    if not is_kept(store, version):
-        _write(store, version_path(version, ROWS), dataset)
-        _write(store, version_path(version, OUTCOMES), outcomes)
-    if version in set(known["dataset_version"]):
-        return known
-    counts = count_outcomes(outcomes, version).sort("status", "step", "reason")
+    known = known_versions(reader)
+    if version.name in set(known["dataset_version"]):
+        return DATASET_VERSIONS.frame([])
+    number = int(known["number"].max() or 0) + 1  # type: ignore[arg-type]
+    _keep_rows(reader, dataset)
+    _keep_outcomes(reader, version.outcomes, number)
     row = {
-        "dataset_version": version,
-        "number": known.height + 1,
+        "dataset_version": version.name,
+        "number": number,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "snapshot": version.snapshot,
         "clips": dataset.height,
         "identities": dataset["identity_id"].n_unique(),
-        "clips_in": outcomes.height,
-        "funnel": counts.drop("dataset_version").to_dicts(),
-        "decided_by": json.dumps(decided_by, sort_keys=True),
+        "clips_in": version.outcomes.clips_in,
+        "funnel": version.outcomes.counts.to_dicts(),
+        "decided_by": json.dumps(version.decided_by, sort_keys=True),
         "erased_clips": 0,
     }
-    return DATASET_VERSIONS.frame(pl.concat([known, DATASET_VERSIONS.frame([row])]))
+    return DATASET_VERSIONS.frame([row])
 
 
-def known_versions(store: ShardStore) -> pl.DataFrame:
-    """Rows of `dataset_versions`; none before the first dataset."""
-    if not store.partitions(DATASET_VERSIONS.name):
-        return DATASET_VERSIONS.frame([])
-    return DATASET_VERSIONS.frame(store.read_table(DATASET_VERSIONS.name))
+def known_versions(lake: Lake | Reader) -> pl.DataFrame:
+    """Rows of `dataset_versions` in the order of their numbers; none before the first dataset."""
+    return lake.sql(f"SELECT * FROM {DATASET_VERSIONS.name} ORDER BY number")
 
 
-def version_path(version: str, name: str) -> str:
-    """Where a file of a version lies in the store."""
-    return f"{FOLDER}/{version}/{name}"
-
-
-def is_kept(store: ShardStore, version: str) -> bool:
-    """Whether the rows of a version lie in the store."""
-    return all(store.exists(version_path(version, name)) for name in (ROWS, OUTCOMES))
-
-
-def read_version(store: ShardStore, beginning: str) -> KeptVersion:
-    """A kept version by its id or the beginning of it; `latest` is the one that was made last.
+def find_version(lake: Lake | Reader, beginning: str) -> Facts:
+    """A version by its id or the beginning of it; `latest` is the one that was made last.
 
     Raises:
         VersionUnknown: there is none, or several begin so.
     """
-    known = known_versions(store).sort("number")
+    known = known_versions(lake)
     newest = known["dataset_version"].to_list()[-1:]
-    names = newest if beginning == "latest" else [v for v in known["dataset_version"] if v.startswith(beginning)]
+    names = newest if beginning == LATEST else [name for name in known["dataset_version"] if name.startswith(beginning)]
     if len(names) != 1:
         listed = ", ".join(known["dataset_version"]) or "none yet: run `lafid curate DIR` first"
         count = "several versions begin" if names else "no version begins"
         raise VersionUnknown(f"{count} with {beginning!r}: there are {listed}")
-    facts = known.row(by_predicate=pl.col("dataset_version") == names[0], named=True)
-    return KeptVersion(facts, *(_read(store, version_path(names[0], name)) for name in (ROWS, OUTCOMES)))
+    return known.row(by_predicate=pl.col("dataset_version") == names[0], named=True)
 
 
-def _write(store: ShardStore, path: str, frame: pl.DataFrame) -> None:
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer)
-    store.write_bytes(path, buffer.getvalue())
+def endings_at(reader: Reader, version: Facts, clips: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """Clip to (status, step, reason) in that version, of those clips that came in then."""
+    rows = reader.sql(
+        f"""SELECT clip_id, last.status, last.step, last.reason FROM (
+            SELECT clip_id, arg_max({{'status': status, 'step': step, 'reason': reason}}, since) AS last
+            FROM {DATASET_OUTCOMES.name} WHERE since <= ? AND clip_id IN (SELECT unnest(?)) GROUP BY clip_id
+        ) WHERE last.status IS NOT NULL""",
+        [version["number"], sorted(clips)],
+    )
+    return {clip: (status, step, reason) for clip, status, step, reason in rows.iter_rows()}
 
 
-def _read(store: ShardStore, path: str) -> pl.DataFrame:
-    return pl.read_parquet(io.BytesIO(store.read_bytes(path)))
+def _keep_rows(reader: Reader, dataset: pl.DataFrame) -> None:
+    """In the order in which an export asks for them."""
+    reader.cursor.register("kept_rows", dataset)
+    reader.cursor.execute(f"INSERT INTO {DATASET_VERSION_ROWS.name} BY NAME SELECT * FROM kept_rows ORDER BY split, clip_id")
+    reader.cursor.unregister("kept_rows")
+
+
+def _keep_outcomes(reader: Reader, outcomes: Outcomes, number: int) -> None:
+    log = DATASET_OUTCOMES.name
+    reader.cursor.execute(
+        f"""INSERT INTO {log} BY NAME
+        WITH last AS (SELECT * FROM {log} SEMI JOIN (SELECT clip_id, max(since) AS since FROM {log} GROUP BY clip_id) newest
+            USING (clip_id, since))
+        SELECT clip_id, {number} AS since, now.status, now.step, now.reason
+        FROM {outcomes.rows} now FULL JOIN last USING (clip_id)
+        WHERE (now.status, now.step, now.reason) IS DISTINCT FROM (last.status, last.step, last.reason) ORDER BY clip_id"""
+    )

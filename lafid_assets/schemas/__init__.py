@@ -18,7 +18,9 @@ from lafid_assets.schemas.decisions import (
 )
 from lafid_assets.schemas.measures import FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, FACES, SPEECH_INFO
 from lafid_assets.schemas.products import (
+    DATASET_OUTCOMES,
     DATASET_REPORT,
+    DATASET_VERSION_ROWS,
     DATASET_VERSIONS,
     FUSION_DIT,
     LAFID_DATASET,
@@ -51,6 +53,8 @@ TABLES: tuple[TableSchema, ...] = (
     SPEECH_TAGGED_CLIPS,
     REFERENCE_CROPS,
     LAFID_DATASET,
+    DATASET_VERSION_ROWS,
+    DATASET_OUTCOMES,
     DATASET_VERSIONS,
     DATASET_REPORT,
     TRAINING_LATENTS,

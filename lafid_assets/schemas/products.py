@@ -135,14 +135,45 @@ LAFID_DATASET = TableSchema(
     partitioned=False,
 )
 
+DATASET_VERSION_ROWS = TableSchema(
+    "dataset_version_rows",
+    "The rows that `lafid_dataset` had in each of its versions.",
+    ("dataset_version", "clip_id"),
+    LAFID_DATASET.columns,
+    partitioned=False,
+    appended=True,
+)
+
+DATASET_OUTCOMES = TableSchema(
+    "dataset_outcomes",
+    "How every clip ended, version by version: a row where it ended otherwise than in the version before.",
+    ("clip_id", "since"),
+    (
+        CLIP_ID,
+        Column("since", I32, "the number of the version from which on it ended so", minimum=1),
+        Column(
+            "status",
+            STR,
+            "`kept`, or how it ended; NULL where it does not come in any more",
+            nullable=True,
+            one_of=("kept", *STATUSES),
+        ),
+        Column("step", STR, "the first step that it did not pass; empty for kept clips", nullable=True),
+        Column("reason", STR, "why; empty for kept clips", nullable=True),
+    ),
+    partitioned=False,
+    appended=True,
+)
+
 DATASET_VERSIONS = TableSchema(
     "dataset_versions",
-    "Every version of the dataset that there was, with its funnel. Its rows lie in the store at versions/<dataset_version>.",
+    "Every version of the dataset that there was, with its funnel. Its rows are in `dataset_version_rows`.",
     ("dataset_version",),
     (
         Column("dataset_version", STR, "hash over contents, decisions, captions, splits, references, policies and models"),
-        Column("number", I32, "1 for the first version of this installation", minimum=1),
+        Column("number", I32, "1 for the first version of this lake", minimum=1),
         Column("made_at", STR, "when it was first put together, ISO 8601, UTC"),
+        Column("snapshot", I64, "the snapshot of the lake that was read; it may have expired", minimum=0),
         Column("clips", I64, "kept clips when it was made", minimum=0),
         Column("identities", I64, "persons in them", minimum=0),
         Column("clips_in", I64, "clips that came in", minimum=0),
@@ -151,6 +182,7 @@ DATASET_VERSIONS = TableSchema(
         Column("erased_clips", I64, "of its kept clips, those that `lafid forget` has taken out since", minimum=0),
     ),
     partitioned=False,
+    appended=True,
 )
 
 DATASET_REPORT = TableSchema(

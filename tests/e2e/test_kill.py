@@ -14,12 +14,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lafid_assets.schemas import DATASET_VERSIONS, TABLES
-from resources.shard_store import ShardStore, frame_digest
+from lafid_assets.lake import open_lake
+from lafid_assets.schemas import TABLES
+from resources.lake import Lake
+from resources.lake_writer import frame_digest
+from resources.settings import Settings
 from tests.demo_home import PROJECT_ROOT, Demo, run_lafid
 
 pytestmark = pytest.mark.e2e
 KILLED_AFTER_S = (4.0, 7.0, 10.0, 13.0)
+TIMES = ("seen_at", "made_at", "snapshot")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,6 @@ def test_killed_runs_end_like_an_undisturbed_one(footage: Path, tmp_path: Path) 
         _kill_after(seconds, disturbed, *arguments)
     assert run_lafid(disturbed, *arguments).returncode == 0
     assert _digests(disturbed) == _digests(undisturbed)
-    assert not [path for path in (disturbed / "store/tables").rglob("*") if path.is_file() and path.suffix != ".parquet"]
 
 
 def test_run_killed_over_faces_leaves_no_child_and_ends_like_an_undisturbed_one(
@@ -64,7 +67,7 @@ def test_run_killed_over_faces_leaves_no_child_and_ends_like_an_undisturbed_one(
         _kill_over_faces(moment_s, disturbed, *arguments)
     assert run_lafid(disturbed, *arguments).returncode == 0
     assert _digests(disturbed) == _digests(undisturbed)
-    assert not list((disturbed / "ledger").rglob("*.parquet"))
+    assert not list((disturbed / "store/ledger").rglob("*.parquet"))
 
 
 def _kill_over_faces(moment_s: float, home: Path, *arguments: str) -> None:
@@ -72,7 +75,7 @@ def _kill_over_faces(moment_s: float, home: Path, *arguments: str) -> None:
     run = _start(home, *arguments)
     children: list[int] = []
     for _ in range(6000):
-        children = _children(run.pid) if list((home / "store/tables/raw_clips").glob("*.parquet")) else []
+        children = _children(run.pid) if _is_probed(home) else []
         if children or run.poll() is not None:
             break
         time.sleep(0.02)
@@ -124,9 +127,18 @@ def _start(home: Path, *arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _digests(home: Path) -> dict[str, list[tuple[str, str]]]:
-    """Table to partition and digest. When a dataset version was made differs between any two runs."""
-    store = ShardStore(str(home / "store"))
-    found = {table.name: list(store.digests(table.name, None)) for table in TABLES if table != DATASET_VERSIONS}
-    versions = [("all", frame_digest(store.read_all(DATASET_VERSIONS.name).drop("made_at")))]
-    return {name: digests for name, digests in found.items() if digests} | {DATASET_VERSIONS.name: versions}
+def _is_probed(home: Path) -> bool:
+    """Whether the clips of a shard are known, so that children look at faces now."""
+    lake = _lake(home)
+    return lake.is_there() and any(table == "clips" for table, _ in lake.stamps(["clips"]))
+
+
+def _lake(home: Path) -> Lake:
+    return open_lake(Settings(home=home, store_uri=str(home / "store")), read_only=True)
+
+
+def _digests(home: Path) -> dict[str, str]:
+    """Table to the digest of what it holds. When files were seen and a version was made differs between any two runs."""
+    with _lake(home).snapshot() as reader:
+        held = {table.name: reader.sql(f"SELECT * FROM {table.name}").drop(TIMES, strict=False) for table in TABLES}
+    return {name: frame_digest(rows.sort(rows.columns[:4])) for name, rows in held.items()}

@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from resources.file_store import FileStore, StoreUnusable
 from resources.leases import Lease, LeaseLost
 from resources.ledger import WHOLE, Ledger
-from resources.file_store import FileStore, StoreUnusable
 
 SHARD = "ledger/face_info/shard-00000"
 KILLED = """

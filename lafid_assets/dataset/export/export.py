@@ -7,20 +7,25 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lafid_assets.dataset.export.formats import CARD, FORMATS, ExportFormat, Part, dataset_card, plan
+from lafid_assets.dataset.export.formats import CARD, FORMATS, ExportFormat, Page, Pages, Part, dataset_card, plan
 from lafid_assets.dataset.export.licences import DEFAULT_ALLOWED, DEFAULT_ALLOWED_MODELS, require_allowed, split_by_licence
 from lafid_assets.dataset.export.samples import to_release
-from lafid_assets.dataset.versions import KeptVersion
+from lafid_assets.dataset.versions import Facts
 from lafid_assets.progress import track
+from lafid_assets.schemas import DATASET_VERSION_ROWS
 from model.files import sha256_file, whole_file
-from resources.shard_store import ShardStore
+from resources.lake import Lake
 
 MANIFEST = "lafid_export.json"
-WRITER_VERSION = 1
+WRITER_VERSION = 2
 DEFAULT_CLIPS_PER_SHARD = 500
+CLIPS_A_PAGE = 2000
+JUDGED = ("clip_id", "split", "licence", "model_licences")
 
 
 class DestinationUnusable(FileExistsError):
@@ -37,7 +42,7 @@ class ExportedFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
-    made_of: str = Field(description="Hash of the rows and the writer's version: the same, and the file need not be made again")
+    made_of: str = Field(description="Hash of version, clips and writer: the same, and the file need not be made again")
     sha256: str
     file_size_bytes: int
     clips: int
@@ -69,10 +74,10 @@ class ExportManifest(BaseModel):
 
 
 def export_version(
-    version: KeptVersion,
+    lake: Lake,
+    version: Facts,
     format_name: str,
     destination: Path,
-    store: ShardStore,
     *,
     also_allowed: Sequence[str] = (),
     also_allowed_models: Sequence[str] = (),
@@ -81,33 +86,40 @@ def export_version(
 ) -> ExportManifest:
     """Write a version to a folder; files that an earlier, interrupted export finished are kept after a look at their hash.
 
+    Args:
+        version: as `versions.find_version` gives it.
+
     Raises:
         LicenceRefused: clips may not be passed on, and were not to be left out.
         DestinationUnusable: the folder holds anything but an export of this version in this format.
         ClipGone: a clip's file is missing or has changed.
         ExportBroken: a file does not read back as it was written.
     """
-    form = FORMATS[format_name]
-    rows, refused = split_by_licence(version.rows, also_allowed, also_allowed_models)
+    form, name = FORMATS[format_name], version["dataset_version"]
+    all_clips = _read(lake, name, JUDGED)
+    clips, refused = split_by_licence(all_clips, also_allowed, also_allowed_models)
     if not skip_refused:
         require_allowed(refused)
-    known = _finished(destination, format_name, version.facts["dataset_version"])
-    parts = plan(form, to_release(rows), rows, clips_per_shard)
+    known = _finished(destination, format_name, name)
+    parts = plan(form, clips, clips_per_shard)
     manifest = ExportManifest(
         format=format_name,
-        dataset_version=version.facts["dataset_version"],
+        dataset_version=name,
         complete=False,
-        clips=rows.height,
-        refused_clips=version.rows.height - rows.height,
-        erased_clips=version.facts["erased_clips"],
-        licences=tuple(sorted(rows["licence"].unique())),
+        clips=clips.height,
+        refused_clips=all_clips.height - clips.height,
+        erased_clips=version["erased_clips"],
+        licences=tuple(sorted(clips["licence"].unique())),
         also_allowed=tuple(also_allowed),
-        model_licences=tuple(sorted(rows["model_licences"].explode().drop_nulls().unique())),
+        model_licences=tuple(sorted(clips["model_licences"].explode().drop_nulls().unique())),
         also_allowed_models=tuple(also_allowed_models),
         files=(),
     )
+    leaving = clips["clip_id"]
     for part in track(parts, f"export {format_name}", len(parts)):
-        made = _make(part, form, destination, store, known)
+        made_of = _digest(WRITER_VERSION, part.path, name, part.clips.to_list(), _digest(leaving.to_list()))
+        made = _still_there(known.get(part.path), made_of, destination)
+        made = made or _make(part, form, destination, lake, _pages(lake, name, part, leaving), made_of)
         manifest = manifest.model_copy(update={"files": (*manifest.files, made)})
         manifest.write(destination)
     if format_name == "hf":
@@ -137,27 +149,48 @@ def check_export(destination: Path, manifest: ExportManifest) -> None:
         raise ExportBroken(f"{destination} holds {total} clips of {manifest.clips}: empty it and run the export again")
 
 
-def _make(part: Part, form: ExportFormat, destination: Path, store: ShardStore, known: dict[str, ExportedFile]) -> ExportedFile:
+def _read(
+    lake: Lake, version: str, columns: Sequence[str] = (), where: str = "true", parameters: Sequence[Any] = ()
+) -> pl.DataFrame:
+    """Rows of a version, sorted by clip."""
+    with lake.snapshot() as reader:
+        return reader.read(DATASET_VERSION_ROWS.name, None, columns, f"dataset_version = ? AND {where}", [version, *parameters])
+
+
+def _pages(lake: Lake, version: str, part: Part, leaving: pl.Series) -> Pages:
+    """The rows of a part, some at a time; one page without rows where it has none."""
+    for offset in range(0, max(len(part.clips), 1), CLIPS_A_PAGE):
+        clips = part.clips.slice(offset, CLIPS_A_PAGE)
+        # They lie in the order of split and clip, so that most others are passed over.
+        ends = [clips[0], clips[-1]] if len(clips) else ["", ""]
+        splits = [] if part.split is None else [part.split]
+        where = f"clip_id BETWEEN ? AND ?{' AND split = ?' if splits else ''}"
+        rows = _read(lake, version, where=where, parameters=[*ends, *splits]).filter(pl.col("clip_id").is_in(clips.implode()))
+        yield Page(to_release(rows, leaving), rows)
+
+
+def _digest(*facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _still_there(before: ExportedFile | None, made_of: str, destination: Path) -> ExportedFile | None:
+    if before is None or before.made_of != made_of:
+        return None
+    target = destination / before.path
+    return before if target.is_file() and sha256_file(target) == before.sha256 else None
+
+
+def _make(part: Part, form: ExportFormat, destination: Path, lake: Lake, pages: Pages, made_of: str) -> ExportedFile:
     target = destination / part.path
-    made_of = _made_of(part)
-    before = known.get(part.path)
-    if before is not None and before.made_of == made_of and target.is_file() and sha256_file(target) == before.sha256:
-        return before
     with whole_file(target) as temporary:
-        form.write(part, temporary, store)
+        form.write(pages, temporary, lake.store)
     return ExportedFile(
         path=part.path,
         made_of=made_of,
         sha256=sha256_file(target),
         file_size_bytes=target.stat().st_size,
-        clips=part.released.height,
+        clips=len(part.clips),
     )
-
-
-def _made_of(part: Part) -> str:
-    pictures = [[ref["face_path"], ref["head_path"]] for refs in part.rows["references"] for ref in refs]
-    facts = [WRITER_VERSION, part.path, part.released.to_dicts(), pictures]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _finished(destination: Path, format_name: str, version: str) -> dict[str, ExportedFile]:

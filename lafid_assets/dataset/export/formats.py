@@ -12,17 +12,18 @@ a folder for `datasets.load_dataset(DEST)`: Parquet shards a split with the clip
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lafid_assets.dataset.export.samples import FLAT, file_name, read_clip, read_pictures
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
 
 TABLE_NAME = "lafid_dataset"
 CARD = "README.md"
@@ -36,43 +37,61 @@ class Part:
 
     Attributes:
         path: relative to the destination.
+        split: of its clips; None where they are of several.
+        clips: their ids, sorted.
+    """
+
+    path: str
+    split: str | None
+    clips: pl.Series
+
+
+class Page(NamedTuple):
+    """Some clips of a part, as many as are read at once.
+
+    Attributes:
         released: rows as `samples.to_release` gives them.
         rows: the same clips as they stand in `lafid_dataset`, in the same order.
     """
 
-    path: str
     released: pl.DataFrame
     rows: pl.DataFrame
 
 
+Pages = Iterable[Page]
+
+
 @dataclass(frozen=True)
 class ExportFormat:
-    """How to write a part to a path, and how many clips one says that it holds."""
+    """How to write a part to a path, page by page, and how many clips one says that it holds."""
 
     suffix: str
     sharded: bool
-    write: Callable[[Part, Path, ShardStore], None]
+    write: Callable[[Pages, Path, FileStore], None]
     count: Callable[[Path], int]
     pattern: str = "{split}-{number:06d}"
 
 
-def plan(form: ExportFormat, released: pl.DataFrame, rows: pl.DataFrame, clips_per_shard: int) -> list[Part]:
-    """Which files the export consists of."""
-    rows = released.select("clip_id").join(rows, on="clip_id", maintain_order="left")
+def plan(form: ExportFormat, clips: pl.DataFrame, clips_per_shard: int) -> list[Part]:
+    """Which files the export consists of.
+
+    Args:
+        clips: `clip_id` and `split`, sorted by clip.
+    """
     if not form.sharded:
-        return [Part(f"{TABLE_NAME}{form.suffix}", released, rows)]
+        return [Part(f"{TABLE_NAME}{form.suffix}", None, clips["clip_id"])]
     parts = []
-    for split in sorted(released["split"].unique()):
-        chosen = (released.filter(pl.col("split") == split), rows.filter(pl.col("split") == split))
-        for number, offset in enumerate(range(0, chosen[0].height, clips_per_shard)):
+    for split in sorted(clips["split"].unique()):
+        chosen = clips.filter(split=split)["clip_id"]
+        for number, offset in enumerate(range(0, len(chosen), clips_per_shard)):
             name = form.pattern.format(split=split, number=number)
-            parts.append(Part(name + form.suffix, *(frame.slice(offset, clips_per_shard) for frame in chosen)))
+            parts.append(Part(name + form.suffix, split, chosen.slice(offset, clips_per_shard)))
     return parts
 
 
 def dataset_card(parts: Iterable[Part], licences: Iterable[str], model_licences: Iterable[str], version: str) -> str:
     """The README of an hf folder: its splits, in the form that `datasets` reads."""
-    splits = sorted({part.released["split"][0] for part in parts})
+    splits = sorted({part.split for part in parts if part.split is not None})
     files = "".join(f"  - split: {split}\n    path: data/{split}-*.parquet\n" for split in splits)
     return (
         f"---\nlicense: other\nlicense_name: {json.dumps(', '.join(licences))}\nconfigs:\n- config_name: default\n"
@@ -82,17 +101,28 @@ def dataset_card(parts: Iterable[Part], licences: Iterable[str], model_licences:
     )
 
 
-def _write_csv(part: Part, target: Path, _: ShardStore) -> None:
-    part.released.select(FLAT).write_csv(target)
+def _write_csv(pages: Pages, target: Path, _: FileStore) -> None:
+    with target.open("wb") as stream:
+        for number, page in enumerate(pages):
+            page.released.select(FLAT).write_csv(stream, include_header=number == 0)
 
 
-def _write_parquet(part: Part, target: Path, _: ShardStore) -> None:
-    part.released.write_parquet(target)
+def _write_parquet(pages: Pages, target: Path, _: FileStore) -> None:
+    _write_tables((page.released.to_arrow() for page in pages), target, "zstd")
 
 
-def _write_tar(part: Part, target: Path, store: ShardStore) -> None:
+def _write_tables(tables: Iterable[pa.Table], target: Path, compression: str) -> None:
+    """A row group each; there is at least one."""
+    writer: pq.ParquetWriter | None = None
+    with ExitStack() as stack:
+        for table in tables:
+            writer = writer or stack.enter_context(pq.ParquetWriter(target, table.schema, compression=compression))
+            writer.write_table(table)
+
+
+def _write_tar(pages: Pages, target: Path, store: FileStore) -> None:
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as archive:
-        for released, row in _pairs(part):
+        for released, row in _pairs(pages):
             name = file_name(row["clip_id"])
             suffix, clip = read_clip(row)
             _add(archive, f"{name}{suffix}", clip)
@@ -108,18 +138,21 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(member, io.BytesIO(content))
 
 
-def _write_rows(part: Part, target: Path, store: ShardStore) -> None:
-    table = part.released.to_arrow()
+def _write_rows(pages: Pages, target: Path, store: FileStore) -> None:
+    _write_tables(_row_groups(pages, store), target, "none")
+
+
+def _row_groups(pages: Pages, store: FileStore) -> Iterator[pa.Table]:
     pictures = pa.list_(pa.struct([("reference_index", pa.int16()), ("kind", pa.string()), ("image", _FILE)]))
-    schema = pa.schema([*table.schema, ("video", _FILE), ("reference_pictures", pictures)])
-    with pq.ParquetWriter(target, schema, compression="none") as writer:
-        pairs = list(_pairs(part))
-        for offset in range(0, len(pairs), CLIPS_A_ROW_GROUP):
-            group = [_with_files(released, row, store) for released, row in pairs[offset : offset + CLIPS_A_ROW_GROUP]]
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+    for page in pages:
+        schema = pa.schema([*page.released.head(0).to_arrow().schema, ("video", _FILE), ("reference_pictures", pictures)])
+        for offset in range(0, page.rows.height, CLIPS_A_ROW_GROUP):
+            group = Page(*(frame.slice(offset, CLIPS_A_ROW_GROUP) for frame in page))
+            files = [_with_files(released, row, store) for released, row in _pairs([group])]
+            yield pa.Table.from_pylist(files, schema=schema)
 
 
-def _with_files(released: dict[str, Any], row: Mapping[str, Any], store: ShardStore) -> dict[str, Any]:
+def _with_files(released: dict[str, Any], row: Mapping[str, Any], store: FileStore) -> dict[str, Any]:
     name = file_name(row["clip_id"])
     suffix, clip = read_clip(row)
     pictures = [
@@ -129,8 +162,9 @@ def _with_files(released: dict[str, Any], row: Mapping[str, Any], store: ShardSt
     return released | {"video": {"bytes": clip, "path": f"{name}{suffix}"}, "reference_pictures": pictures}
 
 
-def _pairs(part: Part) -> Iterable[tuple[dict[str, Any], dict[str, Any]]]:
-    return zip(part.released.iter_rows(named=True), part.rows.iter_rows(named=True), strict=True)
+def _pairs(pages: Pages) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    for page in pages:
+        yield from zip(page.released.iter_rows(named=True), page.rows.iter_rows(named=True), strict=True)
 
 
 def _count_csv(path: Path) -> int:

@@ -13,10 +13,10 @@ from typing import Any
 
 import polars as pl
 
+from lafid_assets.ingest.clip_names import VIDEO_SUFFIXES
 from lafid_assets.ingest.media_probe import resolve
-from lafid_assets.ingest.openhumanvid import VIDEO_SUFFIXES
 from lafid_assets.outcomes import ClipError
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
 
 FLAT = (
     "clip_id",
@@ -47,20 +47,24 @@ class ClipGone(FileNotFoundError):
     """A clip is not what it was when it was curated; the message names it and the remedy."""
 
 
-def to_release(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `lafid_dataset` in the form that leaves: columns `FLAT` and `NESTED`, sorted by clip.
+def to_release(rows: pl.DataFrame, leaving_clips: pl.Series) -> pl.DataFrame:
+    """Rows of `lafid_dataset` in the form that leaves: columns `FLAT` and `NESTED`.
 
     The refined caption is `caption`. References lose the addresses of their pictures, cross-references those of clips that stay.
+
+    Args:
+        leaving_clips: the ids of all clips that leave.
     """
-    staying = set(rows["clip_id"])
     fields = [field.name for field in rows.schema["references"].inner.fields if field.name not in PICTURE_PATHS]  # type: ignore[attr-defined,union-attr]
     leaving = rows.with_columns(
         original_caption="caption",
         caption="refined_caption",
         references=pl.col("references").list.eval(pl.struct(pl.element().struct.field(name) for name in fields)),
-        cross_references=pl.col("cross_references").list.filter(pl.element().struct.field("clip_id").is_in(list(staying))),
+        cross_references=pl.col("cross_references").list.filter(
+            pl.element().struct.field("clip_id").is_in(leaving_clips.implode())
+        ),
     )
-    return leaving.select(*FLAT, *NESTED).sort("clip_id")
+    return leaving.select(*FLAT, *NESTED)
 
 
 def file_name(clip_id: str) -> str:
@@ -87,10 +91,10 @@ def read_clip(row: Mapping[str, Any]) -> tuple[str, bytes]:
         raise ClipGone(f"the file {row['path']} of clip {row['clip_id']} {what}: put it back, or curate the folder again")
     # Released clips have no suffix; after a dot in a name comes anything, of which archives would make a name of their own.
     suffix = path.suffix.lower()
-    return suffix if suffix and suffix in VIDEO_SUFFIXES else ".mp4", content
+    return suffix if suffix in VIDEO_SUFFIXES else ".mp4", content
 
 
-def read_pictures(row: Mapping[str, Any], store: ShardStore) -> Iterator[tuple[int, str, bytes]]:
+def read_pictures(row: Mapping[str, Any], store: FileStore) -> Iterator[tuple[int, str, bytes]]:
     """(reference index, `face` or `head`, PNG) of every reference picture that there is.
 
     Args:

@@ -1,0 +1,117 @@
+"""What the report shows, counted by the lake: there are more faces and clips than memory holds.
+
+Belongs here: SQL -> the few figures and clips that are drawn. Not here: drawing (`figures`, `contact_sheet`), the funnel.
+"""
+
+import polars as pl
+
+from lafid_assets.constraints.policies import RULES, FacePolicy
+from lafid_assets.dataset.contact_sheet import MOST_STRIPS
+from lafid_assets.outcomes import Status
+from lafid_assets.schemas import (
+    CLIPS,
+    FACE_CLIPS,
+    FACE_INFO,
+    LAFID_DATASET,
+    OUTCOME_TABLES,
+    POLICY_SETTINGS,
+    POSE_FILTERED_CLIPS,
+    SIMILARITY_BY_POSE_GAP,
+)
+from resources.duckdb_extensions import quoted
+from resources.lake_reader import Reader
+
+POSE_BIN_DEG = 10
+MOST_ANGLE_DEG = 90
+
+
+def pose_histogram(reader: Reader) -> pl.DataFrame:
+    """`angle` (yaw, pitch, roll), `from_deg`, and how many main faces of all clips (`faces`) and of kept ones (`kept`)."""
+    bins = 2 * MOST_ANGLE_DEG // POSE_BIN_DEG
+    return reader.sql(
+        f"""WITH main AS (
+            SELECT yaw_deg AS yaw, pitch_deg AS pitch, roll_deg AS roll,
+                clip_id IN (SELECT clip_id FROM {LAFID_DATASET.name}) AS is_kept
+            FROM {FACE_INFO.name} WHERE face_index = 0 AND yaw_deg IS NOT NULL)
+        SELECT angle, {POSE_BIN_DEG} * least(floor((deg + {MOST_ANGLE_DEG}) / {POSE_BIN_DEG}), {bins - 1}) - {MOST_ANGLE_DEG}
+            AS from_deg,
+            count(*) AS faces, count(*) FILTER (is_kept) AS kept
+        FROM (UNPIVOT main ON yaw, pitch, roll INTO NAME angle VALUE deg)
+        WHERE abs(deg) <= {MOST_ANGLE_DEG} GROUP BY ALL ORDER BY ALL"""
+    )
+
+
+def similarity_curves(reader: Reader) -> pl.DataFrame:
+    """`engine`, `gap`, `expected`, `spread`, `strangers`, `measured`: the shards' curves pooled."""
+    return reader.sql(
+        f"""SELECT engine, (gap_from_deg + gap_to_deg) / 2 AS gap, avg(expected) AS expected, avg(spread) AS spread,
+            max(strangers) AS strangers, sum(measured * pairs) / sum(pairs) FILTER (measured IS NOT NULL) AS measured
+        FROM {SIMILARITY_BY_POSE_GAP.name} GROUP BY ALL ORDER BY engine, gap"""
+    )
+
+
+def kept_to_show(reader: Reader) -> pl.DataFrame:
+    """The first kept clips by person."""
+    return reader.sql(
+        f"""SELECT clip_id, shard, duration_s, identity_id, speaking_status FROM {LAFID_DATASET.name}
+        ORDER BY identity_id, clip_id LIMIT {MOST_STRIPS}"""
+    )
+
+
+def rejected_to_show(reader: Reader) -> pl.DataFrame:
+    """Rejected clips of known length with `miss`: the narrowest misses of the face constraints, then others."""
+    shares = " ".join(
+        f"WHEN {quoted(sha)} THEN {miss_share(FacePolicy.model_validate_json(text))}"
+        for sha, text, _ in face_policies(reader).iter_rows()
+    )
+    miss = f"CASE policy_sha256 {shares} END" if shares else "NULL"
+    found = [_narrowest(reader, POSE_FILTERED_CLIPS.name, miss)]
+    if found[0]["miss"].drop_nulls().len() < MOST_STRIPS:
+        found += [_narrowest(reader, table, "NULL") for table in OUTCOME_TABLES.values() if table != POSE_FILTERED_CLIPS.name]
+    rows = pl.concat(found).sort("miss", "reason", "clip_id", nulls_last=True)
+    return rows.unique("clip_id", keep="first", maintain_order=True).head(MOST_STRIPS)
+
+
+def miss_share(policy: FacePolicy) -> str:
+    """`constraints.margins.miss_shares` in SQL."""
+    shares = []
+    for rule in RULES:
+        threshold = rule.threshold_in(policy)
+        if threshold is not None and rule.measure in POSE_FILTERED_CLIPS.dtypes:
+            missed = f"({rule.measure} - {threshold})" if rule.bound == "max" else f"({threshold} - {rule.measure})"
+            share = f"{missed} / {threshold}" if threshold else "1.0"
+            shares.append(f"CASE WHEN list_contains(reasons, {quoted(rule.reason)}) AND {missed} >= 0 THEN {share} END")
+    return f"list_max([{', '.join(shares)}]::DOUBLE[])"
+
+
+def face_policies(reader: Reader) -> pl.DataFrame:
+    """`policy_sha256`, `settings`, and the median of the `frames` that were judged by it."""
+    return reader.sql(
+        f"""SELECT policy_sha256, settings, frames
+        FROM (SELECT policy_sha256, median(frames) AS frames FROM {POSE_FILTERED_CLIPS.name} GROUP BY policy_sha256)
+        JOIN {POLICY_SETTINGS.name} USING (policy_sha256) ORDER BY settings"""
+    )
+
+
+def face_engines(reader: Reader) -> pl.DataFrame:
+    """`what`, `licence`, `clips` of the face engines."""
+    return _counted(reader, FACE_CLIPS.name, "concat(engine, ' ', engine_version)", "engine_licence")
+
+
+def kept_sources(reader: Reader) -> pl.DataFrame:
+    """`what`, `licence`, `clips` of the datasets from which clips are kept."""
+    return _counted(reader, LAFID_DATASET.name, "source", "licence")
+
+
+def _narrowest(reader: Reader, table: str, miss: str) -> pl.DataFrame:
+    # Some have no known length, and are left out afterwards: looking all of them up would cost more.
+    return reader.sql(
+        f"""WITH near AS (
+            SELECT clip_id, shard, reason, ({miss})::DOUBLE AS miss FROM {table} WHERE status = '{Status.REJECTED}'
+            ORDER BY miss NULLS LAST, reason, clip_id LIMIT {2 * MOST_STRIPS})
+        SELECT near.*, duration_s FROM near JOIN {CLIPS.name} USING (shard, clip_id) WHERE duration_s IS NOT NULL"""
+    )
+
+
+def _counted(reader: Reader, table: str, what: str, licence: str) -> pl.DataFrame:
+    return reader.sql(f"SELECT {what} AS what, {licence} AS licence, count(*) AS clips FROM {table} GROUP BY ALL ORDER BY ALL")
