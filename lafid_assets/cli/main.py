@@ -71,6 +71,7 @@ def curate(
     from lafid_assets.speech.chat_endpoint import endpoint_of
     from resources.face_engine import EngineChoice
 
+    settings = _settings(home)  # before anything can fail: the traceback goes to this home
     face_engine = EngineChoice(engine=engine, head_pose=head_pose)
     choices = CurationChoices(
         face_engine,
@@ -81,7 +82,7 @@ def curate(
         None if caption_frames is None else endpoint_of(caption_frames),
         error_budget,
     )
-    run_curate(_settings(home), folder, choices, clips_per_shard, only)
+    run_curate(settings, folder, choices, clips_per_shard, only)
 
 
 @app.command()

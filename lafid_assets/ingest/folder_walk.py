@@ -109,7 +109,7 @@ class _Walk:
                 continue
             stack.extend(below if folder or folders is None else [name for name in below if name in folders])
             if not folder and folders is not None:
-                self.links = [name for name in self.links if True]
+                self.links = [name for name in self.links if name in folders]
 
     def follow(self, link: str) -> None:
         """Descend into a linked folder, or say why not."""

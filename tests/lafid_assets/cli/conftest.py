@@ -36,7 +36,7 @@ class Ended:
         lines = self.err.strip().splitlines()
         assert self.code != 0
         assert lines[0].startswith("error: ")
-        assert all(re.match(r"details: \S+/logs/last-error.log$", line) for line in lines[1:])
+        assert all(re.match(r"details: /.+/logs/last-error\.log$", line) for line in lines[1:])
         assert len(lines) <= 2
         return lines[0]
 

@@ -117,6 +117,10 @@ def test_traceback_goes_to_the_log_of_the_home_that_was_named(lafid: Lafid, home
     assert "Traceback" not in ended.err
 
 
+def test_option_that_is_refused_is_logged_in_that_home_too(lafid: Lafid, home: Path, tmp_path: Path) -> None:
+    assert f"details: {home}/logs/last-error.log" in lafid("curate", tmp_path, "--policy", "none").err
+
+
 def test_full_disk_is_told_from_a_path_that_is_called_full() -> None:
     remedy = "free some space, or set LAFID_HOME to another disk"
     assert remedy in _one_line(OSError(28, "No space left on device"))

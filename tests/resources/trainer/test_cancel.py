@@ -91,7 +91,7 @@ def dagster(home: Path) -> Iterator[Webserver]:
         server = subprocess.Popen(
             command,
             cwd=PROJECT_ROOT,
-            env=os.environ | {"PYTHONPATH": str(PROJECT_ROOT), "PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONPATH": str(PROJECT_ROOT)},
             stdout=log,
             stderr=log,
             start_new_session=True,
