@@ -1,4 +1,4 @@
-"""The tables: documented, keyed, and the same in Parquet and DuckDB."""
+"""The tables: documented, keyed, and the same in the lake."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,7 @@ import pytest
 from lafid_assets.contract import TableSchema
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import BY_NAME, OUTCOME_TABLES, TABLES
-from resources.shard_store import UNPARTITIONED, ShardStore
-from resources.warehouse import Warehouse
+from resources.lake import UNPARTITIONED, Lake
 
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 
@@ -39,21 +38,23 @@ def _value(dtype: Any) -> Any:
     return {pl.String: "text", pl.Boolean: False}.get(dtype, 1)
 
 
-@every_table
-def test_every_table_goes_into_duckdb_and_back_unchanged(
-    table: TableSchema, store: ShardStore, warehouse: Warehouse, row_of: Callable[..., dict[str, Any]]
+@pytest.mark.parametrize("table", [table for table in TABLES if table.view is None], ids=lambda table: table.name)
+def test_every_table_goes_into_the_lake_and_back_unchanged(
+    table: TableSchema, lake: Lake, row_of: Callable[..., dict[str, Any]]
 ) -> None:
     partition = "x" if table.partitioned else UNPARTITIONED
     for rows in ([], _examples(table, row_of)):
         frame = table.frame(rows)
         assert table.violations(frame) == {"schema": [], "unique_key": [], "values": []}
-        store.write_group({table.name: frame}, partition, "f")
-        warehouse.replace_partition({table.name: frame}, partition)
-        with warehouse.read() as connection:
-            back = connection.sql(f"SELECT * FROM {table.name}").pl()
+        lake.put({table.name: frame}, partition, "f")
+        back = lake.read(table.name, partition)
         assert back.schema == frame.schema
-        assert table.frame(back).equals(frame)
-        assert store.read_table(table.name, partition).equals(frame)
+        assert back.equals(frame)
+
+
+@pytest.mark.parametrize("table", [table for table in TABLES if table.view is not None], ids=lambda table: table.name)
+def test_every_view_has_the_form_of_its_contract(table: TableSchema, lake: Lake) -> None:
+    assert lake.read(table.name).schema == table.frame([]).schema
 
 
 @every_table
@@ -71,7 +72,7 @@ def test_partitioned_tables_know_their_shard(table: TableSchema) -> None:
 
 
 def test_outcome_tables_have_a_row_for_every_clip_with_its_outcome() -> None:
-    for name in OUTCOME_TABLES:
+    for name in OUTCOME_TABLES.values():
         table = BY_NAME[name]
         assert table.key == ("clip_id",)
         assert {"status", "reason", "detail"} <= set(table.dtypes)
@@ -81,8 +82,16 @@ def test_outcome_tables_have_a_row_for_every_clip_with_its_outcome() -> None:
 
 def test_tables_bear_the_names_that_users_were_promised() -> None:
     assert set(BY_NAME) == {
+        "clip_roots",
+        "clip_files",
+        "clip_rows",
+        "clip_contents",
+        "clips",
         "raw_clips",
+        "policy_settings",
         "face_info",
+        "face_embeddings",
+        "faces",
         "face_frames",
         "face_clips",
         "pose_filtered_clips",
@@ -95,6 +104,8 @@ def test_tables_bear_the_names_that_users_were_promised() -> None:
         "speech_tagged_clips",
         "reference_crops",
         "lafid_dataset",
+        "dataset_version_rows",
+        "dataset_outcomes",
         "dataset_versions",
         "dataset_report",
         "training_latents",
