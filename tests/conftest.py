@@ -22,7 +22,7 @@ from resources.settings import Settings
 from resources.shard_store import ShardStore
 from resources.warehouse import Warehouse
 
-pytest_plugins = ("tests.own_home", "tests.demo_home", "tests.model_weights", "tests.zoo")
+pytest_plugins = ("tests.own_home", "tests.soaks", "tests.demo_home", "tests.model_weights", "tests.zoo")
 
 ADDRESSES = (
     "LAFID_HOME",
