@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.contract import Column, TableSchema, comments
+from lafid_assets.contract import Column, TableSchema
 from lafid_assets.outcomes import Reason, Status
 
 TABLE = TableSchema(

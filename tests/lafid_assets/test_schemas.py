@@ -19,7 +19,9 @@ def _examples(table: TableSchema, row_of: Callable[..., dict[str, Any]]) -> list
     plain = row_of(table)
     outcome = {"status": str(Status.REJECTED), "reason": str(Reason.NO_FACE)} if "reason" in table.dtypes else {}
     full = {column.name: _value(column.dtype) for column in table.columns if column.nullable and not column.one_of}
-    keys = {name: "y" for name in table.key if table.dtypes[name] == pl.String and not _column(table, name).one_of}
+    keys = {
+        name: "y" for name in table.key if name != "shard" and table.dtypes[name] == pl.String and not _column(table, name).one_of
+    }
     chosen = {c.name: str(c.one_of[-1]) for c in table.columns if c.one_of and c.name not in ("status", "reason")}
     lists = {c.name: _value(c.dtype) for c in table.columns if isinstance(c.dtype, pl.List)}
     status = {"status": "kept", "reason": ""} if table.name == "dataset_report" else outcome
