@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from lafid_assets.endings import fault_of
+from lafid_assets.endings import TRIED_AGAIN, fault_of
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import Reason, Status
@@ -24,8 +24,6 @@ from resources.face_engine import EngineChoice
 
 CODE_VERSION = "5"
 TRIES = 3
-TRIED_AGAIN = frozenset({Reason.CRASHED, Reason.DEADLINE, Reason.MEMORY_LIMIT, Reason.ENGINE_FAILED, Reason.UNREADABLE})
-"""Faults that another try may not meet: of the machine, its memory, its disk. What a decoder says of a file stays as it is."""
 
 Row = Mapping[str, Any]
 

@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.contract import TableSchema
+from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.faces.clip_analysis import AnalysisSettings, ClipTask, analyse_clip
-from lafid_assets.faces.clip_record import TRIED_AGAIN, Engine, Fingerprints, clip_frames, fingerprints, upstream_row
+from lafid_assets.faces.clip_record import Engine, Fingerprints, clip_frames, fingerprints, upstream_row
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
