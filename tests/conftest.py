@@ -23,7 +23,14 @@ from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.settings import Settings
 
-pytest_plugins = ("tests.own_home", "tests.demo_home", "tests.model_weights", "tests.postgres", "tests.zoo")
+pytest_plugins = (
+    "tests.own_home",
+    "tests.soaks",
+    "tests.demo_home",
+    "tests.model_weights",
+    "tests.postgres",
+    "tests.zoo",
+)
 
 ADDRESSES = (
     "LAFID_HOME",

@@ -65,10 +65,10 @@ STEP = Step(
 @dg.asset(**STEP.arguments(deps=[]))
 def raw_clips(context: dg.AssetExecutionContext, config: RawClipsConfig, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
     """What the files of a shard hold: hashed, probed, and bound to clips by their content."""
-    known: dict[str, _Shard] = {}
+    known: dict[str, ShardFiles] = {}
 
-    def at(shard: str) -> _Shard:
-        return known.get(shard) or known.setdefault(shard, _Shard(lake, shard))
+    def at(shard: str) -> ShardFiles:
+        return known.get(shard) or known.setdefault(shard, ShardFiles(lake, shard))
 
     return STEP.materialize(
         context,
@@ -80,7 +80,7 @@ def raw_clips(context: dg.AssetExecutionContext, config: RawClipsConfig, lake: d
     )
 
 
-class _Shard:
+class ShardFiles:
     """A shard's files, and what was found in those that had to be opened."""
 
     def __init__(self, lake: Lake, shard: str) -> None:
@@ -94,7 +94,7 @@ class _Shard:
         self.tombstones = Tombstones(lake.store)
         self.probed: Mapping[Place, ProbedClip] = {}
 
-    def open_files(self) -> "_Shard":
+    def open_files(self) -> "ShardFiles":
         """Hash and probe what is not known, in child processes; a fault in one file is that file's alone.
 
         Raises:

@@ -77,7 +77,7 @@ def _register(writer: Writer, files: pl.DataFrame, clips_per_shard: int) -> Regi
     fresh = files.filter(~pl.col("number").is_in(known["number"].implode()))
     like = _with_their_like(writer, fresh, root)
     altered = known.filter(pl.col("changed") | pl.col("retold"))
-    later = files.join(pl.concat([altered.select("number", "shard"), like]), on="number")
+    later = files.join(pl.concat([altered.select("number", "shard", "changed"), like]), on="number")
     sharded = into_shards(
         fresh.filter(~pl.col("number").is_in(like["number"].implode())), clips_per_shard, len(writer.stamps([CLIP_FILES.name]))
     )
@@ -119,11 +119,11 @@ def _known(writer: Writer, files: pl.DataFrame, root: str) -> pl.DataFrame:
 
 
 def _with_their_like(writer: Writer, fresh: pl.DataFrame, root: str) -> pl.DataFrame:
-    """`number` of the new files whose like another root holds, and its shard."""
+    """`number` of the new files whose like another root holds, and its shard; `changed`, since they are new there."""
     return writer.sql(
         """
         WITH others AS (SELECT shard, path, size_bytes, released_id FROM clip_files WHERE clip_root != ?)
-        SELECT number, min(shard) AS shard FROM (
+        SELECT number, min(shard) AS shard, true AS changed FROM (
             SELECT number, o.shard FROM fresh JOIN others o USING (released_id)
             UNION ALL
             SELECT number, o.shard FROM fresh JOIN others o USING (path, size_bytes) WHERE fresh.released_id IS NULL
@@ -144,9 +144,11 @@ def _write(writer: Writer, sharded: pl.DataFrame, later: pl.DataFrame) -> None:
         rows, shards = block.with_columns(seen_at=pl.lit(seen_at)), _registered(block)
         frames = {}
         for table in TABLES:
+            # A file that is as it was is no other for what is said of it.
+            new = (rows.filter("changed") if table is CLIP_FILES else rows).select(list(table.dtypes))
             before = writer.sql(f"SELECT * FROM {table.name} WHERE list_contains(?, shard)", [list(shards)])
-            untouched = before.join(rows, on=["clip_root", "path"], how="anti").select(list(table.dtypes))
-            frames[table.name] = table.frame(pl.concat([rows.select(list(table.dtypes)), untouched]))
+            untouched = before.join(new, on=["clip_root", "path"], how="anti").select(list(table.dtypes))
+            frames[table.name] = table.frame(pl.concat([new, untouched]))
         writer.put(frames, shards)
 
 
