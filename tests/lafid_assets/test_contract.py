@@ -107,4 +107,4 @@ def test_no_rows_are_a_frame_too() -> None:
 
 
 def test_comments_are_the_documentation() -> None:
-    assert comments([TABLE])["clips"]["share"] == "a share"
+    assert TABLE.comments["share"] == "a share"
