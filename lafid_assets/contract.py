@@ -91,7 +91,7 @@ class TableSchema:
         duplicates = frame.group_by(self.key).len().filter(pl.col("len") > 1).height
         unique = [f"{duplicates} values of ({', '.join(self.key)}) occur more than once"] if duplicates else []
         values = [message for column in self.columns for message in _column_violations(frame[column.name], column)]
-        if {"clip_id", "status", "reason", "detail"} <= set(self.dtypes):
+        if {"clip_id", "status", "reason"} <= set(self.dtypes):
             values += _reason_violations(frame)
         return {"schema": [], "unique_key": unique, "values": values}
 
