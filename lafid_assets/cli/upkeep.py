@@ -13,7 +13,15 @@ def run_compact(settings: Settings) -> None:
     """Put small files together, drop what no table needs any more, and say what that did."""
     with working("putting small files together"):
         done = lake_upkeep.compact(open_lake(settings))
-    CONSOLE.print(str(done), soft_wrap=True, markup=False)
+    before, after = done.before, done.after
+    CONSOLE.print(
+        f"data files: {before.files}, now {after.files}; {before.bytes / 1e6:.1f} MB, now {after.bytes / 1e6:.1f} MB; "
+        f"snapshots: {before.snapshots}, now {after.snapshots}; {done.removed} files removed",
+        soft_wrap=True,
+        markup=False,
+    )
+    if done.busy:
+        CONSOLE.print(f"kept by other runs, for the next time: {', '.join(done.busy)}", style="yellow", markup=False)
 
 
 def run_rebuild(settings: Settings) -> None:
