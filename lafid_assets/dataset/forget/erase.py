@@ -188,7 +188,7 @@ class Eraser:
                     after.write_parquet(temporary)
 
     def _is_the_lakes(self, path: Path) -> bool:
-        """Whether it is the catalog, its copy, a table's file or a ledger's: what `scrub_tables` and `_erase_from_store` clean."""
+        """Whether it is the catalog, its copy, a table's file or a ledger's, which `_erase_from_store` cleans."""
         if not self.store.is_local:
             return False
         folders = (TABLES_FOLDER, LEDGER_FOLDER, catalog_copy.PATH)

@@ -96,7 +96,8 @@ def _conditions(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema,
     """Where rows may be about the clips, by table. Of a shard's table only their shards are looked at."""
     ids, files = _listed(subject.clip_ids), [(file.clip_root, file.path) for file in subject.raw_files]
     shards = reader.sql(
-        f"SELECT shard FROM {CLIPS.name} WHERE clip_id IN ({ids}) UNION SELECT shard FROM {CLIP_CONTENTS.name} WHERE clip_id IN ({ids}) "
+        f"SELECT shard FROM {CLIPS.name} WHERE clip_id IN ({ids}) "
+        f"UNION SELECT shard FROM {CLIP_CONTENTS.name} WHERE clip_id IN ({ids}) "
         f"UNION SELECT shard FROM {CLIP_FILES.name} WHERE released_id IN ({ids})"
     )["shard"].to_list()
     for table in TABLES:
