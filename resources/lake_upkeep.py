@@ -9,11 +9,12 @@ rows.
 """
 
 import logging
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resources.catalog import TABLES_FOLDER
-from resources.duckdb_extensions import quoted
+from resources.duckdb_extensions import literal, quoted
 from resources.lake_connection import LakeUnusable
 from resources.lake_reader import KEPT_S
 from resources.leases import StoreBusy
@@ -144,6 +145,52 @@ def remove_unneeded_files(lake: "Lake", *, kept_s: float, orphan_s: float) -> in
         where = f"ducklake_files_scheduled_for_deletion WHERE data_file_id IN ({numbers})"
         lake.commit(lambda writer: writer.cursor.execute(f"DELETE FROM {_catalog(writer)}.{where}"))
     return len(doomed)
+
+
+def drop_all_history(lake: "Lake", tables: Iterable[str], needles: Collection[str]) -> None:
+    """Leave nothing of deleted rows: files are written without them, old snapshots and their files go, statistics are made anew.
+
+    Nobody else may be reading or writing.
+
+    Args:
+        tables: whose files may hold deleted rows.
+        needles: texts that statistics of a column must not hold as its least or greatest value.
+
+    Raises:
+        LakeUnusable: the lake cannot be read or written.
+    """
+    for table in tables:
+        for call in (
+            f"flush_inlined_data('{{}}', table_name => {quoted(table)})",
+            f"rewrite_data_files('{{}}', {quoted(table)}, delete_threshold => 0.0)",
+        ):
+            lake.commit(lambda writer, call=call: writer.cursor.execute(f"CALL ducklake_{call.format(writer.name)}"))  # type: ignore[misc]
+    expire(lake, 0.0)
+    remove_unneeded_files(lake, kept_s=0.0, orphan_s=0.0)
+    lake.commit(lambda writer: _measure_anew(writer, needles))
+
+
+def _measure_anew(writer: "Writer", needles: Collection[str]) -> None:
+    """Least and greatest values of columns, where one of them holds a needle or begins one: they outlive their rows."""
+    catalog = _catalog(writer)
+    extremes = writer.cursor.execute(
+        f"SELECT s.table_id, s.column_id, t.table_name, c.column_name, s.min_value, s.max_value "
+        f"FROM {catalog}.ducklake_table_column_stats s JOIN {catalog}.ducklake_table t USING (table_id) "
+        f"JOIN {catalog}.ducklake_column c USING (table_id, column_id) "
+        "WHERE t.end_snapshot IS NULL AND c.end_snapshot IS NULL AND c.parent_column IS NULL AND c.column_type = 'varchar'"
+    ).fetchall()
+    anew = []
+    for table_id, column_id, table, column, *values in extremes:
+        if any(
+            value and (needle in value or (len(value) > 7 and needle.startswith(value))) for value in values for needle in needles
+        ):
+            [(least, greatest)] = writer.cursor.execute(f'SELECT min("{column}"), max("{column}") FROM {table}').fetchall()
+            anew.append((table_id, column_id, least, greatest))
+    for table_id, column_id, least, greatest in anew:
+        writer.cursor.execute(
+            f"UPDATE {catalog}.ducklake_table_column_stats SET min_value = {literal(least)}, max_value = {literal(greatest)} "
+            f"WHERE table_id = {table_id} AND column_id = {column_id}"
+        )
 
 
 def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:
