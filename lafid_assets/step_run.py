@@ -5,7 +5,7 @@ Belongs here: leases, checks, metadata, and what a failing shard costs. Not here
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -96,6 +96,7 @@ class StepRun:
     ) -> None:
         self.step, self.context, self.lake, self.work = step, context, lake, work
         self.facts, self.unsettled = facts, unsettled
+        self._asked_of: Collection[str] | None = None
 
     def bring_up_to_date(self, partitions: Sequence[str]) -> dg.MaterializeResult:
         """Bring every partition up to date that has not failed in this run, and report.
@@ -106,6 +107,7 @@ class StepRun:
         failed = FAILED[self.context.run_id]
         if len(partitions) == 1:
             return self._result([self._one(partitions[0])])
+        self._asked_of = self._unsettled_now()
         brought = []
         for partition in partitions:
             if partition in failed:
@@ -167,9 +169,14 @@ class StepRun:
         return written[-1]
 
     def _is_unsettled(self, reader: Reader, partition: str) -> bool:
-        if self.unsettled is None:
+        """Of several partitions only those are asked of that were unsettled when the run began: a question costs as much as one
+        of all of them."""
+        if self.unsettled is None or (self._asked_of is not None and partition not in self._asked_of):
             return False
         return not reader.sql(f"SELECT shard FROM ({self.unsettled}) WHERE shard = {quoted(partition)}").is_empty()
+
+    def _unsettled_now(self) -> Collection[str]:
+        return set() if self.unsettled is None else set(self.lake.sql(f"SELECT shard FROM ({self.unsettled})")["shard"])
 
     def _check(self, frames: Frames, clips_in: set[str]) -> dict[str, Finding]:
         found: dict[str, list[str]] = {name: [] for name in self.step.check_docs}

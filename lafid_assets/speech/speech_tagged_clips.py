@@ -13,7 +13,8 @@ from pydantic import Field
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Status
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.schemas import POLICY_SETTINGS, RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
+from lafid_assets.schemas import CLIP_CONTENTS, CLIP_ROWS, POLICY_SETTINGS, RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
+from lafid_assets.schemas.clips import told_by_several
 from lafid_assets.speech.answer_cache import AnswerCache
 from lafid_assets.speech.caption_validation import RewriteLimits
 from lafid_assets.speech.chat_endpoint import ChatEndpoint, EndpointSettings
@@ -67,25 +68,26 @@ class SpeechTaggedClipsConfig(dg.Config, SpeechPolicy):
     )
 
 
-def outstanding(config: SpeechTaggedClipsConfig) -> str:
+def outstanding(_: SpeechTaggedClipsConfig) -> str:
     """SQL that lists, as `shard`, the shards with a question that stayed without an answer, or with another released caption.
 
-    Captions belong to files, of which clips get new ones without being changed.
+    Captions belong to files, of which clips get new ones without being changed, in other shards, too.
     """
     unanswered = quoted(f"%{UNANSWERED}%")
     return f"""
-        SELECT shard FROM {SPEECH_TAGGED_CLIPS.name} JOIN raw_clips USING (shard, clip_id)
-        WHERE {SPEECH_TAGGED_CLIPS.name}.status = {quoted(Status.OK)} AND (
-            rewriter_reason LIKE {unanswered} OR caption_reason LIKE {unanswered}
-            OR CASE WHEN regexp_matches(caption, '{NOT_BLANK}') THEN caption END
-                IS DISTINCT FROM CASE WHEN caption_source = {quoted(RELEASED)} THEN source_caption END
-        )
+        SELECT shard FROM {SPEECH_TAGGED_CLIPS.name}
+        WHERE rewriter_reason LIKE {unanswered} OR caption_reason LIKE {unanswered}
+        UNION ALL
+        SELECT shard FROM {SPEECH_TAGGED_CLIPS.name} JOIN ({told_by_several("caption")}) USING (shard, clip_id)
+        WHERE status = {quoted(Status.OK)} AND
+            CASE WHEN regexp_matches(caption, '{NOT_BLANK}') THEN caption END
+            IS DISTINCT FROM CASE WHEN caption_source = {quoted(RELEASED)} THEN source_caption END
     """
 
 
 STEP = Step(
     writes=(SPEECH_TAGGED_CLIPS, POLICY_SETTINGS),
-    reads=(SPEECH_INFO.name,),
+    reads=(SPEECH_INFO.name, CLIP_ROWS.name, CLIP_CONTENTS.name),
     group="speech",
     code_version="4",
     kinds=frozenset({"polars"}),

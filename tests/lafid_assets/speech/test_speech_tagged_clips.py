@@ -3,11 +3,12 @@
 import json
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.policy_settings import all_settings
-from lafid_assets.schemas import RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
+from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
 from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig, captions_at_stake, speech_tagged_clips
 from lafid_assets.speech.tagging import read_settings
 
@@ -115,15 +116,44 @@ def test_a_caption_is_written_from_frames_where_there_is_none(run, chat_server, 
     assert metadata["caption_frames_model_answers"] == len(chat_server.requests) == 1
 
 
+def _copy_in(lake, tmp_path, row_of, caption, shard):
+    """A copy of the first clip in a folder that is seen later, with its own caption, held by `shard`."""
+    place = {"shard": shard, "clip_root": str(tmp_path / "copy"), "path": "aa"}
+    seen = lake.read("clip_roots").rows() + [(place["clip_root"], "2027")]
+    lake.put({"clip_roots": CLIP_ROOTS.frame(pl.DataFrame(seen, schema=CLIP_ROOTS.dtypes, orient="row"))})
+    frames = {
+        "clip_files": CLIP_FILES.frame([row_of(CLIP_FILES, **place)]),
+        "clip_rows": CLIP_ROWS.frame([row_of(CLIP_ROWS, **place, caption=caption)]),
+        "clip_contents": CLIP_CONTENTS.frame([row_of(CLIP_CONTENTS, **place, clip_id="aa", clip_shard=SHARD)]),
+    }
+    if shard == SHARD:
+        frames = {name: pl.concat([lake.read(name, shard), frame]) for name, frame in frames.items()}
+    lake.put(frames, shard)
+
+
+@pytest.mark.parametrize("shard", [SHARD, "shard-00001"])
 @pytest.mark.parametrize("caption", ["Another man.", " ", "\u00a0\u2003\x0b", None])
-def test_another_caption_words_its_shard_anew_once(run, lake, caption):
-    """Whatever file it comes with: captions are no part of a clip's content."""
+def test_another_caption_words_its_shard_anew_once(run, lake, tmp_path, row_of, caption, shard):
+    """Whatever file it comes with, and whatever shard holds that: captions are no part of a clip's content."""
     run()
-    told = "NULL" if caption is None else f"'{caption}'"
-    lake.commit(lambda reader: reader.cursor.execute(f"UPDATE clip_rows SET caption = {told} WHERE path = 'aa'"))
+    _copy_in(lake, tmp_path, row_of, caption, shard)
     metadata, rows = run()
     assert metadata["computed"]
     assert rows["aa"]["source_caption"] == ("Another man." if caption == "Another man." else None)
+    assert not run()[0]["computed"]
+
+
+def test_the_captions_of_a_shard_word_it_anew(run, lake):
+    run()
+    retold = lake.read("clip_rows", SHARD).with_columns(caption=pl.lit("Another man."))
+    lake.put({"clip_rows": retold}, SHARD)
+    assert {row["source_caption"] for row in run()[1].values()} == {"Another man."}
+    assert not run()[0]["computed"]
+
+
+def test_a_copy_with_the_same_caption_changes_nothing(run, lake, tmp_path, row_of):
+    run()
+    _copy_in(lake, tmp_path, row_of, CAPTION, "shard-00001")
     assert not run()[0]["computed"]
 
 
