@@ -19,65 +19,54 @@ from lafid_assets.dataset.contact_sheet import (
     thumbnail_jpeg,
 )
 
-
-def _choose(
-    endings: dict[str, tuple[str, str]],
-    persons: dict[str, str],
-    duration_s: float | None = 2.0,
-    misses: dict[str, float] | None = None,
-) -> list[Strip]:
-    outcomes = pl.DataFrame(
-        [(clip, status, "", reason) for clip, (status, reason) in endings.items()],
-        schema=["clip_id", "status", "step", "reason"],
-        orient="row",
-    )
-    raw = pl.DataFrame({"clip_id": list(endings)}).with_columns(
-        clip_root=pl.lit("/r"), path=pl.col("clip_id"), duration_s=pl.lit(duration_s, pl.Float64)
-    )
-    tags = pl.DataFrame(
-        [(clip, person, "silent") for clip, person in persons.items()],
-        schema={"clip_id": pl.String, "identity_id": pl.String, "speaking_status": pl.String},
-        orient="row",
-    )
-    missed = pl.DataFrame(list((misses or {}).items()), schema={"clip_id": pl.String, "miss": pl.Float64}, orient="row")
-    return choose_strips(outcomes, raw, tags, missed)
+KNOWN = {"clip_id": pl.String, "shard": pl.String, "duration_s": pl.Float64}
+KEPT = KNOWN | {"identity_id": pl.String, "speaking_status": pl.String}
+REJECTED = KNOWN | {"reason": pl.String, "miss": pl.Float64}
 
 
-def test_kept_come_first_by_person_then_rejected_by_reason() -> None:
-    endings = {"1": ("rejected", "z"), "2": ("kept", ""), "3": ("rejected", "a"), "4": ("kept", ""), "5": ("error", "unreadable")}
-    strips = _choose(endings, {"2": "person-y", "4": "person-x"})
-    assert [(strip.path, strip.kept) for strip in strips] == [("4", True), ("2", True), ("3", False), ("1", False)]
-    assert [strip.label for strip in strips] == ["4  person-x  silent", "2  person-y  silent", "3  a", "1  z"]
+def _choose(persons: dict[str, str], reasons: dict[str, tuple[str, float | None]]) -> list[Strip]:
+    """Kept clips as {clip: person}, rejected ones as {clip: (reason, miss)}."""
+    kept = pl.DataFrame([(clip, "s", 2.0, person, "silent") for clip, person in persons.items()], schema=KEPT, orient="row")
+    rejected = pl.DataFrame([(clip, "s", 2.0, *said) for clip, said in reasons.items()], schema=REJECTED, orient="row")
+    return choose_strips(kept, rejected)
 
 
-def test_narrowest_misses_come_first_and_say_by_how_much() -> None:
-    endings = {name: ("rejected", "a") for name in ("1", "2", "3")}
-    strips = _choose(endings, {}, misses={"1": 0.5, "2": 13.0, "3": 0.02})
-    assert [strip.label for strip in strips] == ["3  a, missed by 2%", "1  a, missed by 50%", "2  a, missed by far"]
+def test_kept_come_first_then_rejected_with_reason_and_miss() -> None:
+    reasons = {"1": ("z", 0.02), "3": ("a", 0.5), "5": ("a", 13.0), "6": ("b", None)}
+    strips = _choose({"4": "person-x", "2": "person-y"}, reasons)
+    assert [(strip.clip_id, strip.kept) for strip in strips] == [
+        *[("4", True), ("2", True)],
+        *[(clip, False) for clip in reasons],
+    ]
+    assert [strip.label for strip in strips] == [
+        "4  person-x  silent",
+        "2  person-y  silent",
+        "1  z, missed by 2%",
+        "3  a, missed by 50%",
+        "5  a, missed by far",
+        "6  b",
+    ]
 
 
 def test_kept_and_rejected_share_a_sheet_that_is_too_small_for_both() -> None:
-    endings = {f"k{n:03}": ("kept", "") for n in range(100)} | {f"r{n:03}": ("rejected", "a") for n in range(5)}
-    assert [sum(strip.kept is kept for strip in _choose(endings, {})) for kept in (True, False)] == [MOST_STRIPS - 5, 5]
-    endings |= {f"r{n:03}": ("rejected", "a") for n in range(100)}
-    assert [sum(strip.kept is kept for strip in _choose(endings, {})) for kept in (True, False)] == [MOST_STRIPS // 2] * 2
+    persons = {f"k{n:03}": "p" for n in range(100)}
+    few, many = ({f"r{n:03}": ("a", None) for n in range(count)} for count in (5, 100))
+    assert [sum(strip.kept is kept for strip in _choose(persons, few)) for kept in (True, False)] == [MOST_STRIPS - 5, 5]
+    assert [sum(strip.kept is kept for strip in _choose(persons, many)) for kept in (True, False)] == [MOST_STRIPS // 2] * 2
 
 
 def test_no_more_strips_than_a_person_looks_at() -> None:
-    assert len(_choose({f"{n:03}": ("rejected", "a") for n in range(100)}, {})) == MOST_STRIPS
+    assert len(_choose({}, {f"{n:03}": ("a", None) for n in range(100)})) == MOST_STRIPS
 
 
-def test_clips_of_unknown_length_are_left_out() -> None:
-    assert _choose({"1": ("kept", "")}, {"1": "p"}, duration_s=None) == []
-
-
-def _sheet(strips: list[Strip]) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(draw_contact_sheet(strips))).convert("RGB"))
+def _sheet(strips: list[Strip], folder: Path | None = None) -> np.ndarray:
+    places = {path.name: path for path in folder.iterdir()} if folder else {}
+    return np.asarray(Image.open(io.BytesIO(draw_contact_sheet(strips, places))).convert("RGB"))
 
 
 def test_strip_shows_the_clip_from_beginning_to_end(tmp_path: Path, write_video: Callable[..., Path]) -> None:
     write_video(tmp_path / "a", seconds=3)
-    sheet = _sheet([Strip(str(tmp_path), "a", 3.0, "a", True)])
+    sheet = _sheet([Strip("a", "s", 3.0, "a", True)], tmp_path)
     row = sheet[8 + 16 + TILE_PX // 2, 8 : 8 + TILES * TILE_PX : TILE_PX].astype(int)[:, 0]
     assert list(row) == sorted(row)
     assert row[0] < 20
@@ -89,8 +78,8 @@ def test_clip_that_is_gone_has_an_empty_strip_and_a_line(
 ) -> None:
     write_video(tmp_path / "b", pictures=np.zeros((10, 48, 64, 3), np.uint8))
     (tmp_path / "torn").write_bytes(b"torn")
-    strips = [Strip(str(tmp_path), name, 1.0, name, False) for name in ("gone", "torn", "b")]
-    sheet = _sheet(strips)
+    strips = [Strip(name, "s", 1.0, name, False) for name in ("gone", "torn", "b")]
+    sheet = _sheet(strips, tmp_path)
     assert "no pictures of gone" in caplog.text
     assert "no pictures of torn" in caplog.text
     assert (sheet[8 + 17 : 8 + 16 + TILE_PX, 8 : 8 + TILES * TILE_PX] == 255).all()

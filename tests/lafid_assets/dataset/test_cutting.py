@@ -14,22 +14,23 @@ from lafid_assets.dataset import cutting
 from lafid_assets.dataset.cutting import MOST_SIDE_PX, cut_references, folder_of
 from lafid_assets.dataset.references import choose_references
 from lafid_assets.ingest.media_probe import content_sha256
-from lafid_assets.schemas import FACE_INFO, RAW_CLIPS, REFERENCE_CROPS
+from lafid_assets.schemas import CLIPS, FACE_INFO, REFERENCE_CROPS
 from lafid_assets.workers import Crashed, TimedOut
 from model.encoding.head_mask import MaskChoice, MaskInfo, choose_mask
 from model.model_store.install import install
 from model.model_store.registry import Kind
 from model.model_store.store import ModelStore
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
 
+Clips = tuple[pl.DataFrame, pl.DataFrame, dict[str, Path]]
 OVAL = MaskChoice(MaskInfo(), None, None, "asked for")
 BOX = {"box_x1": 24.0, "box_y1": 16.0, "box_x2": 40.0, "box_y2": 32.0}
 
 
 @pytest.fixture
-def clips(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[..., dict[str, Any]]) -> tuple[pl.DataFrame, ...]:
-    """(chosen references, raw clips) of clips `a` and `b`; frame n is grey 8 n, with a face that turns by 20 degrees a frame."""
-    faces, raw = [], []
+def clips(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[..., dict[str, Any]]) -> Clips:
+    """(chosen references, clips, places) of clips `a` and `b`; frame n is grey 8 n, with a face that turns 20 degrees a frame."""
+    faces, rows, places = [], [], {}
     for clip in "ab":
         path = write_video(
             tmp_path / clip,
@@ -38,20 +39,19 @@ def clips(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[...
             + ord(clip) % 2,
         )
         known = {"clip_id": clip, "shard": "shard-00000"}
-        raw.append(
-            row_of(RAW_CLIPS, **known, path=clip, clip_root=str(tmp_path), content_sha256=content_sha256(path), duration_s=1.0)
-        )
+        rows.append(row_of(CLIPS, **known, content_sha256=content_sha256(path), duration_s=1.0))
+        places[clip] = path
         for frame in (0, 4, 9):
             pose = {"yaw_deg": 20.0 * frame, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 5.0}
             faces.append(row_of(FACE_INFO, **known, frame_index=frame, face_index=0, **pose, **BOX))
-    return choose_references(FACE_INFO.frame(faces)), RAW_CLIPS.frame(raw)
+    return choose_references(FACE_INFO.frame(faces)), CLIPS.frame(rows), places
 
 
-def _picture(store: ShardStore, path: str) -> np.ndarray:
+def _picture(store: FileStore, path: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(store.read_bytes(path))))
 
 
-def test_every_reference_has_a_face_and_a_head_on_white(clips: tuple[pl.DataFrame, ...], store: ShardStore) -> None:
+def test_every_reference_has_a_face_and_a_head_on_white(clips: Clips, store: FileStore) -> None:
     crops = cut_references(*clips, store, OVAL)
     assert REFERENCE_CROPS.violations(crops) == {"schema": [], "unique_key": [], "values": []}
     assert crops["frame_index"].to_list() == [0, 4, 9] * 2
@@ -66,9 +66,7 @@ def test_every_reference_has_a_face_and_a_head_on_white(clips: tuple[pl.DataFram
         assert abs(int(head[len(head) // 2, len(head) // 2, 0]) - grey) < 6
 
 
-def test_what_is_there_is_not_cut_again(
-    clips: tuple[pl.DataFrame, ...], store: ShardStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_there_is_not_cut_again(clips: Clips, store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cut_references(*clips, store, OVAL)
     lost = first.row(0, named=True)["head_path"]
     store.remove(lost)
@@ -87,15 +85,16 @@ def test_what_is_there_is_not_cut_again(
 @pytest.mark.parametrize(
     ("damage", "reason", "detail"),
     [
-        (lambda path: path.unlink(), "unreadable", "a has disappeared: put it back"),
+        (lambda path: path.unlink(), "unreadable", "its file has disappeared: put it back"),
         (lambda path: path.write_bytes(path.read_bytes() + b"x"), "unreadable", "a has changed since raw_clips"),
     ],
 )
 def test_clip_that_is_gone_costs_only_its_own_pictures(
-    clips: tuple[pl.DataFrame, ...], store: ShardStore, tmp_path: Path, damage: Callable[[Path], None], reason: str, detail: str
+    clips: Clips, store: FileStore, tmp_path: Path, damage: Callable[[Path], None], reason: str, detail: str
 ) -> None:
     damage(tmp_path / "a")
-    crops = cut_references(*clips, store, OVAL)
+    reached = {clip: path for clip, path in clips[2].items() if path.exists()}
+    crops = cut_references(*clips[:2], reached, store, OVAL)
     assert REFERENCE_CROPS.violations(crops) == {"schema": [], "unique_key": [], "values": []}
     lost, kept = crops.filter(pl.col("clip_id") == "a"), crops.filter(pl.col("clip_id") == "b")
     assert set(lost["reason"]) == {reason}
@@ -104,18 +103,21 @@ def test_clip_that_is_gone_costs_only_its_own_pictures(
     assert kept["face_path"].null_count() == 0
 
 
-def test_child_that_dies_costs_only_its_clip(
-    clips: tuple[pl.DataFrame, ...], store: ShardStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clip_whose_file_cannot_be_reached_keeps_the_pictures_that_it_has(clips: Clips, store: FileStore) -> None:
+    first = cut_references(*clips, store, OVAL)
+    assert cut_references(*clips[:2], {}, store, OVAL).equals(first)
+
+
+def test_child_that_dies_costs_only_its_clip(clips: Clips, store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     endings = iter([(0, Crashed(-11)), (1, TimedOut(80.0))])
     monkeypatch.setattr(cutting, "map_isolated", lambda work, todo, deadline: endings)
     crops = cut_references(*clips, store, OVAL).unique("clip_id", maintain_order=True)
     assert crops.select("status", "reason").rows() == [("error", "crashed"), ("timeout", "deadline")]
 
 
-def test_fewer_frames_than_before_is_a_reason(clips: tuple[pl.DataFrame, ...], store: ShardStore) -> None:
-    chosen, raw = clips
-    crops = cut_references(chosen.with_columns(frame_index=pl.col("frame_index") + 5), raw, store, OVAL)
+def test_fewer_frames_than_before_is_a_reason(clips: Clips, store: FileStore) -> None:
+    chosen, *others = clips
+    crops = cut_references(chosen.with_columns(frame_index=pl.col("frame_index") + 5), *others, store, OVAL)
     assert set(crops["reason"]) == {"decode_failed"}
     assert crops["detail"][0] == "there is no frame 14"
 
@@ -125,7 +127,7 @@ def test_large_pictures_are_scaled_down() -> None:
     assert Image.open(io.BytesIO(png)).size == (MOST_SIDE_PX, MOST_SIDE_PX)
 
 
-def test_pictures_of_a_clip_are_one_folder(clips: tuple[pl.DataFrame, ...], store: ShardStore) -> None:
+def test_pictures_of_a_clip_are_one_folder(clips: Clips, store: FileStore) -> None:
     crops = cut_references(*clips, store, OVAL)
     content = clips[1]["content_sha256"][0]
     assert len(store.list_files(folder_of(content))) == 6
@@ -133,7 +135,7 @@ def test_pictures_of_a_clip_are_one_folder(clips: tuple[pl.DataFrame, ...], stor
 
 
 def test_another_mask_cuts_anew_and_says_which(
-    clips: tuple[pl.DataFrame, ...], store: ShardStore, tmp_path: Path, write_network: Callable[..., Path]
+    clips: Clips, store: FileStore, tmp_path: Path, write_network: Callable[..., Path]
 ) -> None:
     first = cut_references(*clips, store, OVAL)
     models = ModelStore(tmp_path / "models")

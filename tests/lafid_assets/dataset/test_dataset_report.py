@@ -1,19 +1,23 @@
 """`dataset_report`: table, page and pictures."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import polars as pl
 import pytest
 
+from lafid_assets.dataset import dataset_report as module
 from lafid_assets.dataset.dataset_report import dataset_report
-from lafid_assets.dataset.lafid_dataset import assemble
-from lafid_assets.definitions import build_resources
-from lafid_assets.schemas import LAFID_DATASET, SIMILARITY_BY_POSE_GAP
+from lafid_assets.dataset.lafid_dataset import Dataset
+from lafid_assets.dataset.published import NotPublished
+from lafid_assets.schemas import SIMILARITY_BY_POSE_GAP
+from resources.file_store import FileStore
+from resources.lake import Lake
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 FILES = ["contact_sheet.png", "funnel.png", "identities.png", "pose.png", "report.html", "similarity.png", "speech.png"]
 
@@ -21,8 +25,10 @@ FILES = ["contact_sheet.png", "funnel.png", "identities.png", "pose.png", "repor
 @pytest.fixture
 def report(
     settings: Settings,
-    store: ShardStore,
-    curated: Callable[..., Any],
+    lake: Lake,
+    store: FileStore,
+    curated: Callable[..., dict[str, pl.DataFrame]],
+    keep: Callable[[dict[str, pl.DataFrame]], Dataset],
     row_of: Callable[..., dict[str, Any]],
     tmp_path: Path,
     write_video: Callable[..., Path],
@@ -34,27 +40,25 @@ def report(
         for clip in persons:
             if not (tmp_path / clip).exists():
                 write_video(tmp_path / clip, seconds=0.5)
-        tables = curated(persons, str(tmp_path))
-        store.write_group({"lafid_dataset": LAFID_DATASET.frame(assemble(tables))}, "all", "f")
-        curve = SIMILARITY_BY_POSE_GAP.frame([row_of(SIMILARITY_BY_POSE_GAP, gap_from_deg=0.0, gap_to_deg=5.0)])
-        for name, frame in {**tables, SIMILARITY_BY_POSE_GAP.name: curve}.items():
-            store.write_group({name: frame}, "all" if name == "identity_clusters" else "shard-00000", "f")
-        result = dg.materialize([dataset_report], instance=instance, resources=build_resources(settings))
+        curve = SIMILARITY_BY_POSE_GAP.frame([row_of(SIMILARITY_BY_POSE_GAP, shard="shard-00000", gap_to_deg=5.0)])
+        keep(curated(persons, str(tmp_path)) | {SIMILARITY_BY_POSE_GAP.name: curve})
+        resources = {"lake": lake, "store": store, "settings": settings}
+        result = dg.materialize([dataset_report], instance=instance, resources=resources)
         [event] = result.get_asset_materialization_events()
         return {name: value.value for name, value in event.materialization.metadata.items()}
 
     return run
 
 
-def _page(store: ShardStore, version: str) -> str:
+def _page(store: FileStore, version: str) -> str:
     return store.read_bytes(f"reports/{version}/report.html").decode()
 
 
-def test_report_is_table_page_and_pictures(report: Callable[..., Any], store: ShardStore) -> None:
+def test_report_is_table_page_and_pictures(report: Callable[..., Any], lake: Lake, store: FileStore) -> None:
     metadata = report({"a": "p", "b": "q", "c": "r", "d": None})
     version = metadata["dataset_version"]
     assert store.list_files(f"reports/{version}") == FILES
-    assert store.read_table("dataset_report").select("status", "reason", "clips").rows() == [
+    assert lake.read("dataset_report").select("status", "reason", "clips").rows() == [
         ("kept", "", 3),
         ("rejected", "no_face", 1),
     ]
@@ -68,7 +72,7 @@ def test_report_is_table_page_and_pictures(report: Callable[..., Any], store: Sh
     assert "There is no" not in _page(store, version)
 
 
-def test_second_run_draws_nothing_and_lost_files_are_drawn_again(report: Callable[..., Any], store: ShardStore) -> None:
+def test_second_run_draws_nothing_and_lost_files_are_drawn_again(report: Callable[..., Any], store: FileStore) -> None:
     persons = {"a": "p", "b": "q", "c": "r"}
     version = report(persons)["dataset_version"]
     assert report(persons)["computed"] is False
@@ -85,11 +89,29 @@ def test_second_run_draws_nothing_and_lost_files_are_drawn_again(report: Callabl
         ({"a": "p", "b": "p"}, "There is no validation and no test split: 1 persons are too few"),
     ],
 )
-def test_missing_split_is_said(report: Callable[..., Any], store: ShardStore, persons: dict[str, str], note: str) -> None:
+def test_missing_split_is_said(report: Callable[..., Any], store: FileStore, persons: dict[str, str], note: str) -> None:
     assert note in _page(store, report(persons)["dataset_version"])
 
 
-def test_nothing_kept_is_a_report_too(report: Callable[..., Any], store: ShardStore) -> None:
+def test_nothing_kept_is_a_report_too(report: Callable[..., Any], lake: Lake, store: FileStore) -> None:
     assert report({"a": None})["dataset_version"] == "empty"
     assert "0 are kept" in _page(store, "empty")
-    assert isinstance(store.read_table("dataset_report"), pl.DataFrame)
+    assert lake.read("dataset_report").select("status", "reason", "clips").rows() == [("rejected", "no_face", 1)]
+
+
+def test_tables_are_published_with_the_report(report: Callable[..., Any], settings: Settings) -> None:
+    version = report({"a": "p", "b": "q", "c": "r"})["dataset_version"]
+    with duckdb.connect(str(settings.published_path), read_only=True) as connection:
+        assert connection.execute("SELECT DISTINCT dataset_version FROM dataset_report").fetchall() == [(version,)]
+
+
+def test_report_stands_where_publishing_fails(
+    report: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any) -> None:
+        raise NotPublished("cannot write lafid.duckdb (No space left on device): free some space")
+
+    monkeypatch.setattr(module, "publish", full)
+    with caplog.at_level(logging.ERROR, "lafid.dataset"):
+        assert report({"a": "p"})["published"].startswith("cannot write lafid.duckdb (No space left")
+    assert "No space left on device" in caplog.text

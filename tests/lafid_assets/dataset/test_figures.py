@@ -1,8 +1,6 @@
 """Charts: drawn for all data, the same every time."""
 
 import io
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,7 +8,7 @@ from PIL import Image
 
 from lafid_assets.dataset.figures import GREYS, HATCHES, funnel_png, identities_png, pose_png, similarity_png, speech_png
 from lafid_assets.outcomes import Status
-from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, SIMILARITY_BY_POSE_GAP
+from lafid_assets.schemas import DATASET_REPORT
 
 COLUMNS = ("status", "step", "reason", "clips", "dataset_version")
 
@@ -41,20 +39,20 @@ def test_empty_funnel_is_a_picture_too() -> None:
     assert _picture(funnel_png(_counts())).size
 
 
-def test_pose_shows_kept_clips_apart(row_of: Callable[..., dict[str, Any]]) -> None:
-    faces = FACE_INFO.frame(
-        row_of(FACE_INFO, clip_id=clip, frame_index=n, face_index=0, yaw_deg=10.0 * n, pitch_deg=0.0, roll_deg=0.0)
-        for clip in "ab"
-        for n in range(4)
-    )
-    all_kept = _picture(pose_png(faces, pl.Series(["a", "b"])))
-    none_kept = _picture(pose_png(faces, pl.Series([], dtype=pl.String)))
-    assert all_kept.shape == none_kept.shape
-    assert all_kept.mean() < none_kept.mean()
+HISTOGRAM = {"angle": pl.String, "from_deg": pl.Float64, "faces": pl.Int64, "kept": pl.Int64}
+
+
+def test_pose_shows_kept_clips_apart() -> None:
+    def picture(kept: int) -> np.ndarray:
+        rows = [(angle, 10.0 * n, 8, kept) for angle in ("yaw", "pitch", "roll") for n in range(4)]
+        return _picture(pose_png(pl.DataFrame(rows, schema=HISTOGRAM, orient="row")))
+
+    assert picture(8).shape == picture(0).shape
+    assert picture(8).mean() < picture(0).mean()
 
 
 def test_pose_without_faces_is_a_picture_too() -> None:
-    assert _picture(pose_png(FACE_INFO.frame([]), pl.Series([], dtype=pl.String))).size
+    assert _picture(pose_png(pl.DataFrame(schema=HISTOGRAM))).size
 
 
 def test_persons_and_speech_are_drawn_from_counts() -> None:
@@ -72,15 +70,12 @@ def test_empty_dataset_has_pictures_of_persons_and_speech_too() -> None:
     assert _picture(speech_png(nobody)).size
 
 
-def test_similarity_is_drawn_by_engine_with_and_without_measured_pairs(row_of: Callable[..., dict[str, Any]]) -> None:
-    def curve(**values: Any) -> np.ndarray:
-        rows = [
-            row_of(SIMILARITY_BY_POSE_GAP, gap_from_deg=gap, gap_to_deg=gap + 10, expected=0.9 - gap / 100, spread=0.1, **values)
-            for gap in (0, 10, 20)
-        ]
-        return _picture(similarity_png(SIMILARITY_BY_POSE_GAP.frame(rows)))
-
-    bare, measured = curve(pairs=0), curve(pairs=5, measured=0.5)
+def test_similarity_is_drawn_by_engine_with_and_without_measured_pairs() -> None:
+    curve = pl.DataFrame(
+        {"engine": "dlib", "gap": [5.0, 15.0, 25.0], "expected": [0.9, 0.8, 0.7], "spread": 0.1, "strangers": 0.4}
+    )
+    bare = _picture(similarity_png(curve.with_columns(measured=pl.lit(None, pl.Float64))))
+    measured = _picture(similarity_png(curve.with_columns(measured=pl.lit(0.5))))
     assert bare.shape == measured.shape
     assert (bare != measured).any()
-    assert _picture(similarity_png(SIMILARITY_BY_POSE_GAP.frame([]))).size
+    assert _picture(similarity_png(curve.clear().with_columns(measured=pl.lit(0.5)))).size

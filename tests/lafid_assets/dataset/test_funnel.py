@@ -1,6 +1,6 @@
 """Every clip is counted once, whatever happened to it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +30,9 @@ def _reader(clips: Clips, *, shard_of: Callable[[str], str] = lambda clip: "s") 
     """Clip to how it ended in each table in turn; None, or a list that ends before, where the table does not hold it."""
     connection = duckdb.connect()
     for index, name in enumerate(OUTCOME_TABLES.values()):
-        columns = [column for column in ("policy", "policy_sha256", "fingerprint", "transcriber") if column in BY_NAME[name].dtypes]
+        columns = [
+            column for column in ("policy", "policy_sha256", "fingerprint", "transcriber") if column in BY_NAME[name].dtypes
+        ]
         named = "".join(f", {column} VARCHAR" for column in columns)
         connection.execute(f"CREATE TABLE {name} (shard VARCHAR, clip_id VARCHAR, status VARCHAR, reason VARCHAR{named})")
         for clip, endings in clips.items():
@@ -161,14 +163,14 @@ def test_digest_knows_every_clip_and_neither_order_nor_shards() -> None:
 
 
 @pytest.fixture
-def laid(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> Iterator[Lake]:
+def laid(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> Lake:
     """A lake with a shard that is done and one that `pose_filtered_clips` has not reached."""
     for name in OUTCOME_TABLES.values():
         table = BY_NAME[name]
         for shard, ends in (("done", LAST), ("halfway", 2)):
             if list(OUTCOME_TABLES.values()).index(name) < ends:
                 lake.put({name: table.frame([row_of(table, clip_id=shard, shard=shard)])}, shard, "f")
-    yield lake
+    return lake
 
 
 def test_counts_are_those_of_a_moment_of_the_lake(laid: Lake) -> None:

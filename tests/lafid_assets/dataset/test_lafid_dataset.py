@@ -1,73 +1,115 @@
 """The training table, joined from all steps."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 import pytest
 
-from lafid_assets.dataset.lafid_dataset import ClipsLost, assemble, lafid_dataset, one_split_each, put_together
-from lafid_assets.dataset.versions import ROWS, known_versions, read_version, version_path
-from lafid_assets.definitions import build_resources
-from lafid_assets.schemas import LAFID_DATASET
-from resources.settings import Settings
-from resources.shard_store import ShardStore
+from lafid_assets.dataset.lafid_dataset import ClipsLost, lafid_dataset, one_split_each, put_together
+from lafid_assets.dataset.versions import find_version, known_versions
+from lafid_assets.schemas import DATASET_OUTCOMES, DATASET_VERSION_ROWS, DATASET_VERSIONS, LAFID_DATASET, REFERENCE_CROPS
+from resources.lake import Lake
+from resources.lake_reader import Reader
 
-Curated = Callable[..., dict[str, pl.DataFrame]]
+Tables = dict[str, pl.DataFrame]
+Curated = Callable[..., Tables]
 PERSONS = {"a": "p", "b": "p", "c": "q", "d": None, "e": "r"}
 
 
-def _dataset(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    dataset = LAFID_DATASET.frame(assemble(tables))
-    assert LAFID_DATASET.violations(dataset) == {"schema": [], "unique_key": [], "values": []}
-    return dataset
+@pytest.fixture
+def dataset_of(reader_of: Callable[[Tables], Reader], tmp_path: Path) -> Callable[[Tables], pl.DataFrame]:
+    def make(tables: Tables) -> pl.DataFrame:
+        dataset = put_together(reader_of(tables), tmp_path).rows
+        assert LAFID_DATASET.violations(dataset) == {"schema": [], "unique_key": [], "values": []}
+        return dataset
+
+    return make
 
 
-def test_kept_clips_come_with_all_that_is_known(curated: Curated) -> None:
-    dataset = _dataset(curated(PERSONS))
+Of = Callable[[Tables], pl.DataFrame]
+
+
+def test_kept_clips_come_with_all_that_is_known(curated: Curated, dataset_of: Of) -> None:
+    dataset = dataset_of(curated(PERSONS))
     assert dict(dataset.select("clip_id", "identity_id").iter_rows()) == {"a": "p", "b": "p", "c": "q", "e": "r"}
     row = dataset.row(0, named=True)
     assert (row["content_sha256"], row["refined_caption"], row["licence"]) == ("sha-a", "caption of a", "CC")
+    assert (row["clip_root"], row["path"]) == ("/footage", "a")
     assert (row["engine"], row["pose_variation_deg"], row["identity_embedding"]) == ("dlib", 60.0, [1.0, 0.0])
     assert [reference["yaw_deg"] for reference in row["references"]] == [0.0, -20.0, 20.0]
+    assert (row["width"], row["height"], len(row["face_track"])) == (640, 360, 3)
 
 
-def test_persons_are_on_one_side(curated: Curated) -> None:
-    dataset = _dataset(curated(PERSONS))
+def test_clip_that_an_earlier_step_rejects_by_now_is_not_kept(curated: Curated, dataset_of: Of) -> None:
+    """The steps after it have not been computed again yet."""
+    tables = curated(PERSONS)
+    status = pl.when(pl.col("clip_id") == "c").then(pl.lit("rejected")).otherwise("status")
+    reason = pl.when(pl.col("clip_id") == "c").then(pl.lit("no_face")).otherwise("reason")
+    decided = tables["pose_filtered_clips"].with_columns(status=status, reason=reason)
+    assert dataset_of(tables | {"pose_filtered_clips": decided})["clip_id"].to_list() == ["a", "b", "e"]
+
+
+def test_persons_are_on_one_side(curated: Curated, dataset_of: Of) -> None:
+    dataset = dataset_of(curated(PERSONS))
     assert one_split_each({"lafid_dataset": dataset}) == []
     assert set(dataset["split"]) == {"train", "validation", "test"}
     torn = dataset.with_columns(split=pl.when(pl.col("clip_id") == "a").then(pl.lit("x")).otherwise(pl.lit("y")))
     assert one_split_each({"lafid_dataset": torn}) == ["p is in 2 splits"]
 
 
-def test_nothing_kept_is_an_empty_table(curated: Curated) -> None:
-    assert _dataset(curated({"a": None})).height == 0
+def test_nothing_kept_is_an_empty_table(curated: Curated, dataset_of: Of) -> None:
+    assert dataset_of(curated({"a": None})).height == 0
 
 
-def test_version_follows_the_decisions(curated: Curated) -> None:
+def test_version_follows_the_decisions(curated: Curated, dataset_of: Of) -> None:
     tables = curated(PERSONS)
-    first = _dataset(tables)["dataset_version"].unique().to_list()
-    assert first == _dataset(tables)["dataset_version"].unique().to_list()
+    first = dataset_of(tables)["dataset_version"].unique().to_list()
+    assert first == dataset_of(tables)["dataset_version"].unique().to_list()
     assert len(first) == 1
     stricter = tables | {"pose_filtered_clips": tables["pose_filtered_clips"].with_columns(policy=pl.lit("strict"))}
     fewer = curated(PERSONS | {"e": None})
-    for changed in (stricter, fewer):
-        assert _dataset(changed)["dataset_version"][0] != first[0]
+    rejected_otherwise = tables["pose_filtered_clips"].with_columns(pl.col("reason").replace("no_face", "static"))
+    for changed in (stricter, fewer, tables | {"pose_filtered_clips": rejected_otherwise}):
+        assert dataset_of(changed)["dataset_version"][0] != first[0]
+
+
+def test_version_knows_neither_shards_nor_folders(curated: Curated, dataset_of: Of) -> None:
+    """Two homes on one lake get what one machine gets."""
+    once = dataset_of(curated(PERSONS))
+    halves = [
+        curated({clip: person for clip, person in PERSONS.items() if (clip < "c") == first}, f"/mnt/{first}", f"shard-{first}")
+        for first in (False, True)
+    ]
+    twice = dataset_of({name: pl.concat([half[name] for half in halves]).unique(maintain_order=True) for name in halves[0]})
+    assert twice.drop("shard", "clip_root").equals(once.drop("shard", "clip_root"))
+    assert twice["shard"].n_unique() == 2
 
 
 @pytest.mark.parametrize("table", ["identity_clusters", "reference_crops"])
-def test_kept_clip_that_would_get_lost_is_named(curated: Curated, table: str) -> None:
+def test_kept_clip_that_would_get_lost_is_named(curated: Curated, dataset_of: Of, table: str) -> None:
     """A shard that was curated since the clusters were made must not vanish from the dataset without a word."""
     tables = curated(PERSONS)
     stale = tables | {table: tables[table].filter(pl.col("clip_id") != "c")}
     with pytest.raises(
         ClipsLost, match="1 kept clips, the first c, have no identity or no reference face: materialize identity_cl"
     ):
-        assemble(stale)
+        dataset_of(stale)
 
 
-def test_licences_of_clip_and_models_are_columns(curated: Curated) -> None:
+def test_of_several_files_of_a_clip_the_one_seen_last_is_named(
+    curated: Curated, dataset_of: Of, row_of: Callable[..., dict[str, Any]]
+) -> None:
+    tables, copy = curated(PERSONS), curated(PERSONS, "/moved")
+    for name in ("clip_files", "clip_rows", "clip_contents"):
+        tables[name] = pl.concat([tables[name], copy[name]])
+    tables["clip_roots"] = pl.concat([tables["clip_roots"], copy["clip_roots"].with_columns(seen_at=pl.lit("z"))])
+    assert set(dataset_of(tables)["clip_root"]) == {"/moved"}
+
+
+def test_licences_of_clip_and_models_are_columns(curated: Curated, dataset_of: Of) -> None:
     tables = curated({"a": "p", "b": "q", "c": "r"})
     heard = pl.Series([True, True, False])
     models = pl.Series(["whisper-x", "file: words.srt", None])
@@ -82,8 +124,8 @@ def test_licences_of_clip_and_models_are_columns(curated: Curated) -> None:
     tables["reference_crops"] = tables["reference_crops"].with_columns(
         mask=pl.when(masked).then(pl.lit("modnet")).otherwise("mask"), mask_licence=pl.when(masked).then(pl.lit("Apache-2.0"))
     )
-    tables["raw_clips"] = tables["raw_clips"].with_columns(gate=pl.lit("gated"))
-    dataset = _dataset(tables).sort("clip_id")
+    tables["clip_rows"] = tables["clip_rows"].with_columns(gate=pl.lit("gated"))
+    dataset = dataset_of(tables).sort("clip_id")
     research = "non-commercial-research"
     assert dataset["model_licences"].to_list() == [
         [f"dlib: {research}", "silero-vad: MIT", "whisper-x: MIT"],
@@ -93,43 +135,54 @@ def test_licences_of_clip_and_models_are_columns(curated: Curated) -> None:
     assert set(dataset["gate"]) == {"gated"}
 
 
-def test_clips_of_one_person_refer_to_each_other(curated: Curated) -> None:
-    dataset = _dataset(curated(PERSONS)).sort("clip_id")
+def test_clips_of_one_person_refer_to_each_other(curated: Curated, dataset_of: Of) -> None:
+    dataset = dataset_of(curated(PERSONS)).sort("clip_id")
     crossed = {row["clip_id"]: [ref["clip_id"] for ref in row["cross_references"]] for row in dataset.iter_rows(named=True)}
     assert crossed == {"a": ["b"], "b": ["a"], "c": [], "e": []}
 
 
-def test_asset_keeps_every_version_once(settings: Settings, store: ShardStore, curated: Curated) -> None:
-    """Through Dagster: current is not computed again, a lost version is made anew, the list of versions grows."""
+def test_asset_keeps_every_version_once(lake: Lake, lay: Callable[[Tables], None], curated: Curated) -> None:
+    """Through Dagster: current is not computed again, a version that comes back adds nothing, the list of versions grows."""
     instance = dg.DagsterInstance.ephemeral()
 
-    def run(persons: dict[str, str | None]) -> dict[str, Any]:
-        for name, frame in curated(persons).items():
-            store.write_group({name: frame}, "all" if name == "identity_clusters" else "shard-00000", "f")
-        result = dg.materialize([lafid_dataset], instance=instance, resources=build_resources(settings))
+    def run(persons: dict[str, str | None], sharpness: float | None = None) -> dict[str, Any]:
+        tables = curated(persons)
+        measured = tables["pose_filtered_clips"].with_columns(sharpness=pl.lit(sharpness, pl.Float64))
+        lay(tables | {"pose_filtered_clips": measured})
+        result = dg.materialize([lafid_dataset], instance=instance, resources={"lake": lake})
         [event] = result.get_asset_materialization_events()
         return {name: value.value for name, value in event.materialization.metadata.items()}
 
     first = run(PERSONS)
     assert not run(PERSONS)["computed"]
     second = run({"a": "p"})
-    assert known_versions(store).sort("number")["dataset_version"].to_list() == [
-        first["dataset_version"],
-        second["dataset_version"],
-    ]
-    store.remove(version_path(second["dataset_version"], ROWS))
-    assert run({"a": "p"})["computed"]
-    assert read_version(store, second["dataset_version"]).rows["clip_id"].to_list() == ["a"]
-    assert known_versions(store).height == 2
+    versions = [first["dataset_version"], second["dataset_version"]]
+    assert known_versions(lake)["dataset_version"].to_list() == versions
+    assert known_versions(lake)["number"].to_list() == [1, 2]
+    assert DATASET_VERSIONS.violations(lake.read("dataset_versions")) == {"schema": [], "unique_key": [], "values": []}
+    rows = [lake.read(table.name).height for table in (DATASET_VERSION_ROWS, DATASET_OUTCOMES)]
+    again = run({"a": "p"}, sharpness=5.0)
+    assert (again["computed"], again["dataset_version"]) == (True, versions[1]), "a score alone makes no version"
+    assert known_versions(lake).height == 2
+    assert [lake.read(table.name).height for table in (DATASET_VERSION_ROWS, DATASET_OUTCOMES)] == rows
 
 
-def test_nobody_changes_sides_when_persons_come(curated: Curated) -> None:
+def test_snapshot_that_was_read_is_recorded(lake: Lake, keep: Callable[[Tables], Any], curated: Curated) -> None:
+    made = keep(curated(PERSONS))
+    facts = find_version(lake, "latest")
+    assert facts["snapshot"] == made.version.snapshot
+    crops = lake.sql(f"SELECT count(*) FROM {REFERENCE_CROPS.name} AT (VERSION => {facts['snapshot']})").item()
+    assert (crops, lake.sql(f"SELECT count(*) FROM lafid_dataset AT (VERSION => {facts['snapshot']})").item()) == (12, 0)
+
+
+def test_nobody_changes_sides_when_persons_come(curated: Curated, dataset_of: Of) -> None:
     """Also when the hashes would have it otherwise: a handful of persons cannot fill three splits by chance."""
     persons: dict[str, str | None] = {}
+    last: Tables = {}
     sides: dict[str, str] = {}
     for person in "pqrstuvw":
         persons[f"clip-{person}"] = person
-        made = put_together(curated(persons), sides or None)
-        now = dict(made.rows.select("split_key", "split").iter_rows())
+        made = dataset_of(curated(persons) | last)
+        now = dict(made.select("split_key", "split").iter_rows())
         assert {key: now[key] for key in sides} == sides
-        sides = now
+        last, sides = {LAFID_DATASET.name: made}, now

@@ -1,27 +1,18 @@
 """How it was decided, in lines."""
 
-from collections.abc import Callable
-from typing import Any
-
+import polars as pl
 import pytest
 
 from lafid_assets.constraints.policies import POLICIES
 from lafid_assets.dataset.report_rules import decided_by
-from lafid_assets.schemas import FACE_CLIPS, LAFID_DATASET, POSE_FILTERED_CLIPS
-
-RowOf = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize(("policy", "said"), [("cofe", False), ("faithfulfaces", True)])
-def test_policies_models_and_licences(row_of: RowOf, policy: str, said: bool) -> None:
-    settings = {"policy": policy, "policy_settings": POLICIES[policy].model_dump_json()}
-    decided = [row_of(POSE_FILTERED_CLIPS, clip_id=clip, frames=frames, **settings) for clip, frames in (("a", 9), ("b", 11))]
-    engine = {"engine": "dlib", "engine_version": "20", "engine_licence": "NC"}
-    lines = decided_by(
-        POSE_FILTERED_CLIPS.frame(decided),
-        FACE_CLIPS.frame(row_of(FACE_CLIPS, clip_id=clip, **engine) for clip in "ab"),
-        LAFID_DATASET.frame([row_of(LAFID_DATASET, clip_id="a", source="a film", licence="CC0-1.0")]),
-    )
+def test_policies_models_and_licences(policy: str, said: bool) -> None:
+    policies = pl.DataFrame({"policy_sha256": "sha", "settings": POLICIES[policy].model_dump_json(), "frames": [10.0]})
+    engines = pl.DataFrame({"what": "dlib 20", "licence": "NC", "clips": [2]})
+    sources = pl.DataFrame({"what": "a film", "licence": "CC0-1.0", "clips": [1]})
+    lines = decided_by(policies, engines, sources)
     told = dict(lines)
     assert [what for what, _ in lines] == [f"face policy {policy}", f"measured for {policy}", "face engine", "kept from"]
     asked = f"pose_variation_deg at least {POLICIES[policy].pose_variation_min_deg:g}"
@@ -31,3 +22,9 @@ def test_policies_models_and_licences(row_of: RowOf, policy: str, said: bool) ->
     assert ("the paper measures every frame" in told[f"measured for {policy}"]) == said
     assert told["face engine"] == "dlib 20 (licence: NC): 2 clips"
     assert told["kept from"] == "a film (licence: CC0-1.0): 1 clips"
+
+
+def test_policy_under_which_no_frame_was_sampled() -> None:
+    policies = pl.DataFrame({"policy_sha256": "sha", "settings": POLICIES["cofe"].model_dump_json(), "frames": [None]})
+    nothing = pl.DataFrame(schema={"what": pl.String, "licence": pl.String, "clips": pl.Int64})
+    assert dict(decided_by(policies, nothing, nothing))["measured for cofe"].startswith("no frame, sampled evenly")

@@ -1,67 +1,67 @@
 """What came, went and changed between two versions, and why."""
 
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 import pytest
 
-from lafid_assets.dataset.lafid_dataset import put_together
-from lafid_assets.dataset.version_diff import as_object, diff_versions
-from lafid_assets.dataset.versions import KeptVersion
-from lafid_assets.schemas import LAFID_DATASET
+from lafid_assets.dataset.lafid_dataset import Dataset
+from lafid_assets.dataset.version_diff import as_object
+from resources.lake import Lake
 
-Curated = Callable[..., dict[str, pl.DataFrame]]
+Tables = dict[str, pl.DataFrame]
 
 
 @pytest.fixture
-def version(curated: Curated) -> Callable[..., KeptVersion]:
-    def make(
-        persons: dict[str, str | None], change: Callable[[dict[str, pl.DataFrame]], None] = lambda tables: None
-    ) -> KeptVersion:
-        tables = curated(persons)
-        change(tables)
-        made = put_together(tables)
-        facts = {"dataset_version": made.version, "made_at": "now", "clips": made.rows.height, "erased_clips": 0}
-        return KeptVersion(facts | {"decided_by": str(made.decided_by)}, LAFID_DATASET.frame(made.rows), made.outcomes)
+def diff(lake: Lake, keep: Callable[[Tables], Dataset]) -> Callable[..., dict[str, Any]]:
+    """What lies between the versions of these tables."""
 
-    return make
+    def run(older: Tables, newer: Tables) -> dict[str, Any]:
+        return as_object(lake, *(keep(tables).version.name for tables in (older, newer)))
+
+    return run
 
 
-def test_every_difference_has_its_reason(version: Callable[..., KeptVersion]) -> None:
-    older = version({"a": "p", "b": "p", "c": None, "d": "q", "f": "s"})
-    newer = version({"a": "p", "b": None, "c": "q", "e": "r", "f": "s"})
-    why = {(row["clip_id"], row["change"]): row["why"] for row in diff_versions(older, newer).to_dicts()}
+Diff = Callable[[Tables, Tables], dict[str, Any]]
+Curated = Callable[..., Tables]
+
+
+def test_every_difference_has_its_reason(diff: Diff, curated: Curated) -> None:
+    older = curated({"a": "p", "b": "p", "c": None, "d": "q", "f": "s"})
+    newer = curated({"a": "p", "b": None, "c": "q", "e": "r", "f": "s"})
+    found = diff(older, newer)
+    why = {(row["clip_id"], row["change"]): row["why"] for row in found["rows"]}
     assert why[("c", "came")] == "before, it was rejected by pose_filtered_clips: no_face"
     assert why[("e", "came")] == "it did not come in before"
     assert why[("b", "went")] == "rejected by pose_filtered_clips: no_face"
     assert why[("d", "went")] == "it does not come in any more"
     assert why[("a", "changed")] == "cross_references: 1 went, 0 came"
     assert ("f", "changed") not in why or why[("f", "changed")].startswith("split:")
+    assert (found["came"], found["went"]) == (2, 2)
 
 
-def test_what_changed_is_named_with_both_values(version: Callable[..., KeptVersion]) -> None:
-    def rewrite(tables: dict[str, pl.DataFrame]) -> None:
-        tables["speech_tagged_clips"] = tables["speech_tagged_clips"].with_columns(refined_caption=pl.lit("new"))
-        crops = tables["reference_crops"]
-        tables["reference_crops"] = crops.with_columns(frame_index=pl.col("frame_index") + (pl.col("reference_index") == 2))
-
-    diff = as_object(version({"a": "p"}), version({"a": "p"}, rewrite))
-    assert diff["rows"] == [
+def test_what_changed_is_named_with_both_values(diff: Diff, curated: Curated) -> None:
+    rewritten = curated({"a": "p"})
+    rewritten["speech_tagged_clips"] = rewritten["speech_tagged_clips"].with_columns(refined_caption=pl.lit("new"))
+    crops = rewritten["reference_crops"]
+    rewritten["reference_crops"] = crops.with_columns(frame_index=pl.col("frame_index") + (pl.col("reference_index") == 2))
+    found = diff(curated({"a": "p"}), rewritten)
+    assert found["rows"] == [
         {"clip_id": "a", "change": "changed", "why": "refined_caption: caption of a -> new; references: 1 went, 1 came"}
     ]
-    assert (diff["came"], diff["went"], diff["changed"], diff["rules_differ"]) == (0, 0, 1, False)
+    assert (found["came"], found["went"], found["changed"], found["rules_differ"]) == (0, 0, 1, False)
 
 
-def test_other_rules_are_said(version: Callable[..., KeptVersion]) -> None:
-    def stricter(tables: dict[str, pl.DataFrame]) -> None:
-        tables["pose_filtered_clips"] = tables["pose_filtered_clips"].with_columns(policy=pl.lit("strict"))
+def test_other_rules_are_said(diff: Diff, curated: Curated) -> None:
+    stricter = curated({"a": "p"})
+    stricter["pose_filtered_clips"] = stricter["pose_filtered_clips"].with_columns(policy=pl.lit("strict"))
+    found = diff(curated({"a": "p"}), stricter)
+    assert found["rules_differ"]
+    assert found["rows"] == []
+    assert found["versions"][0] != found["versions"][1]
 
-    diff = as_object(version({"a": "p"}), version({"a": "p"}, stricter))
-    assert diff["rules_differ"]
-    assert diff["rows"] == []
-    assert diff["versions"][0] != diff["versions"][1]
 
-
-def test_a_version_does_not_differ_from_itself(version: Callable[..., KeptVersion]) -> None:
-    one = version({"a": "p", "b": None})
-    assert diff_versions(one, one).is_empty()
+def test_a_version_does_not_differ_from_itself(diff: Diff, curated: Curated) -> None:
+    tables = curated({"a": "p", "b": None})
+    assert diff(tables, tables)["rows"] == []

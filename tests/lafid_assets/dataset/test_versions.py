@@ -1,15 +1,28 @@
 """A version changes exactly when something that training depends on has changed."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from lafid_assets.dataset.lafid_dataset import put_together
-from lafid_assets.dataset.versions import VersionUnknown, dataset_version, keep_version, known_versions, read_version, rules_of
-from lafid_assets.schemas import DATASET_VERSIONS, LAFID_DATASET
-from resources.shard_store import ShardStore
+from lafid_assets.dataset.funnel import read_outcomes
+from lafid_assets.dataset.lafid_dataset import Dataset
+from lafid_assets.dataset.versions import (
+    VersionUnknown,
+    dataset_version,
+    endings_at,
+    find_version,
+    known_versions,
+    rules_of,
+)
+from lafid_assets.schemas import DATASET_OUTCOMES, DATASET_VERSIONS
+from resources.lake import Lake
+from resources.lake_reader import Reader
+
+Tables = dict[str, pl.DataFrame]
+Keep = Callable[[Tables], Dataset]
 
 ROWS = [
     {
@@ -33,19 +46,18 @@ ROWS = [
     for clip, person in (("a", "p"), ("b", "p"), ("c", "q"))
 ]
 RULES = {"pose_filtered_clips": {"policy": ["cofe"]}}
-ENDED = [{"clip_id": clip, "status": "kept", "step": "", "reason": ""} for clip in "abcd"]
 
 
 def _version(
     *changes: dict[str, Any],
     rules: dict[str, Any] | None = None,
     rows: list[dict[str, Any]] | None = None,
-    ended: list[dict[str, Any]] | None = None,
+    ended: str = "kept   4",
 ) -> str:
     changed = [dict(row) for row in rows or ROWS]
     for row, change in zip(changed, changes, strict=False):
         row |= change
-    return dataset_version(pl.DataFrame(changed), pl.DataFrame(ended or ENDED), rules or RULES)
+    return dataset_version(pl.DataFrame(changed), ended, rules or RULES)
 
 
 def test_version_is_short_and_the_same_every_time() -> None:
@@ -120,56 +132,85 @@ def test_fewer_clips_and_other_rules_count() -> None:
 
 def test_decisions_about_rejected_clips_count() -> None:
     """The funnel belongs to the version."""
-    other = [*ENDED[:3], ENDED[3] | {"status": "rejected", "step": "pose_filtered_clips", "reason": "no_face"}]
-    assert _version(ended=other) != _version()
-    assert _version(ended=ENDED[::-1]) == _version()
+    assert _version(ended="kept   3;rejected pose_filtered_clips no_face 1") != _version()
 
 
-def test_rules_are_policies_and_models_of_clips_that_were_measured() -> None:
-    face_clips = pl.DataFrame({"fingerprint": ["f", "limits"], "status": ["ok", "error"]})
-    decided = pl.DataFrame({"policy": ["cofe"], "policy_settings": ["{}"], "status": ["rejected"]})
-    rules = rules_of({"face_clips": face_clips, "decided": decided, "clusters": pl.DataFrame({"policy": ["x"]})})
-    assert rules == {"face_clips": {"fingerprint": ["f"]}, "decided": {"policy": ["cofe"], "policy_settings": ["{}"]}}
+def test_rules_are_policies_and_models_of_clips_that_were_measured(
+    curated: Callable[..., Tables], reader_of: Callable[[Tables], Reader], tmp_path: Path
+) -> None:
+    tables = curated({"a": "p", "b": None, "c": "q"})
+    failed = pl.col("clip_id") == "c"
+    tables["face_clips"] = tables["face_clips"].with_columns(
+        status=pl.when(failed).then(pl.lit("error")).otherwise("status"),
+        reason=pl.when(failed).then(pl.lit("crashed")).otherwise("reason"),
+        fingerprint=pl.when(failed).then(pl.lit("limits")).otherwise("fingerprint"),
+    )
+    reader = reader_of(tables)
+    rules = rules_of(reader, read_outcomes(reader, tmp_path))
+    assert rules["face_clips"] == {"fingerprint": ["f"]}
+    assert rules["pose_filtered_clips"] == {"policy": ["cofe"], "policy_sha256": ["cofe-sha"]}
+    assert rules["reference_crops"] == {"mask": ["oval"], "mask_sha256": []}
+    assert rules["speech_info"] == {"transcriber": []}
+    assert "identity_clusters" not in rules
 
 
-@pytest.fixture
-def keep(store: ShardStore, curated: Callable[..., dict[str, pl.DataFrame]]) -> Callable[..., str]:
-    """Keeps the version of clips as {clip: person}, as `lafid_dataset` does; gives its id."""
-
-    def run(persons: dict[str, str | None]) -> str:
-        made = put_together(curated(persons))
-        versions = keep_version(store, LAFID_DATASET.frame(made.rows), made.version, made.outcomes, made.decided_by)
-        store.write_group({DATASET_VERSIONS.name: versions}, "all", "f")
-        return made.version
-
-    return run
-
-
-def test_every_version_is_kept_with_rows_and_funnel(store: ShardStore, keep: Callable[..., str]) -> None:
-    first, second = keep({"a": "p", "b": "p"}), keep({"a": "p", "b": None})
-    assert keep({"a": "p", "b": "p"}) == first, "the same inputs give the same version"
-    known = known_versions(store)
-    assert DATASET_VERSIONS.violations(known) == {"schema": [], "unique_key": [], "values": []}
-    assert known.sort("number")["dataset_version"].to_list() == [first, second]
-    kept = read_version(store, second)
-    assert kept.rows["clip_id"].to_list() == ["a"]
-    assert kept.outcomes["reason"].to_list() == ["", "no_face"]
-    assert (kept.facts["clips"], kept.facts["clips_in"], kept.facts["erased_clips"]) == (1, 2, 0)
-    assert [(count["status"], count["clips"]) for count in kept.facts["funnel"]] == [("kept", 1), ("rejected", 1)]
-    assert read_version(store, first).rows["clip_id"].to_list() == ["a", "b"]
+def test_every_version_is_kept_with_rows_and_funnel(lake: Lake, keep: Keep, curated: Callable[..., Tables]) -> None:
+    first, second = (keep(curated(persons)).version.name for persons in ({"a": "p", "b": "p"}, {"a": "p", "b": None}))
+    assert keep(curated({"a": "p", "b": "p"})).version.name == first, "the same inputs give the same version"
+    known = known_versions(lake)
+    assert DATASET_VERSIONS.violations(DATASET_VERSIONS.frame(known)) == {"schema": [], "unique_key": [], "values": []}
+    assert known["dataset_version"].to_list() == [first, second]
+    rows = lake.sql("SELECT dataset_version, clip_id FROM dataset_version_rows ORDER BY ALL").rows()
+    assert rows == sorted([(first, "a"), (first, "b"), (second, "a")])
+    facts = find_version(lake, second)
+    assert (facts["clips"], facts["clips_in"], facts["erased_clips"]) == (1, 2, 0)
+    assert [(count["status"], count["clips"]) for count in facts["funnel"]] == [("kept", 1), ("rejected", 1)]
 
 
-def test_versions_are_found_by_their_beginning(store: ShardStore, keep: Callable[..., str]) -> None:
+def test_outcomes_are_a_log_of_what_changed(lake: Lake, keep: Keep, curated: Callable[..., Tables]) -> None:
+    """A clip that ends as before has no new row, one that is gone has a row that says so, and may come back."""
+    versions = [{"a": "p", "b": "q", "c": None}, {"a": "p", "b": None, "c": None}, {"a": "p", "c": None}, {"a": "p", "b": "q"}]
+    for persons in versions:
+        keep(curated(persons))
+    assert lake.read(DATASET_OUTCOMES.name).rows() == [
+        ("a", 1, "kept", "", ""),
+        ("b", 1, "kept", "", ""),
+        ("b", 2, "rejected", "pose_filtered_clips", "no_face"),
+        ("b", 3, None, None, None),
+        ("b", 4, "kept", "", ""),
+        ("c", 1, "rejected", "pose_filtered_clips", "no_face"),
+        ("c", 4, None, None, None),
+    ]
+    with lake.snapshot() as reader:
+        then = [endings_at(reader, facts, ["a", "b", "c", "z"]) for facts in known_versions(reader).iter_rows(named=True)]
+    no_face = ("rejected", "pose_filtered_clips", "no_face")
+    kept = ("kept", "", "")
+    assert then == [
+        {"a": kept, "b": kept, "c": no_face},
+        {"a": kept, "b": no_face, "c": no_face},
+        {"a": kept, "c": no_face},
+        {"a": kept, "b": kept},
+    ]
+
+
+def test_version_outlasts_the_snapshot_that_it_read(lake: Lake, keep: Keep, curated: Callable[..., Tables]) -> None:
+    name = keep(curated({"a": "p", "b": "q"})).version.name
+    keep(curated({"a": "p"}))
+    lake.commit(lambda reader: reader.cursor.execute(f"CALL ducklake_expire_snapshots('{reader.name}', older_than => now())"))
+    assert lake.sql("SELECT clip_id FROM dataset_version_rows WHERE dataset_version = ?", [name]).height == 2
+
+
+def test_versions_are_found_by_their_beginning(lake: Lake, keep: Keep, curated: Callable[..., Tables]) -> None:
     with pytest.raises(VersionUnknown, match="there are none yet: run `lafid curate DIR` first"):
-        read_version(store, "latest")
-    first, second = keep({"a": "p"}), keep({"a": "p", "b": "q"})
-    assert read_version(store, first[:10]).facts["dataset_version"] == first
-    assert read_version(store, "latest").facts["dataset_version"] == second
+        find_version(lake, "latest")
+    first, second = (keep(curated(persons)).version.name for persons in ({"a": "p"}, {"a": "p", "b": "q"}))
+    assert find_version(lake, first[:10])["dataset_version"] == first
+    assert find_version(lake, "latest")["dataset_version"] == second
     with pytest.raises(VersionUnknown, match=f"no version begins with 'zz': there are .*{first}"):
-        read_version(store, "zz")
+        find_version(lake, "zz")
     with pytest.raises(VersionUnknown, match="several versions begin with ''"):
-        read_version(store, "")
+        find_version(lake, "")
 
 
-def test_an_empty_dataset_is_a_version_too(store: ShardStore, keep: Callable[..., str]) -> None:
-    assert read_version(store, keep({"a": None})).facts["clips"] == 0
+def test_an_empty_dataset_is_a_version_too(lake: Lake, keep: Keep, curated: Callable[..., Tables]) -> None:
+    assert find_version(lake, keep(curated({"a": None})).version.name)["clips"] == 0

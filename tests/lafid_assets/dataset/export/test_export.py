@@ -23,11 +23,12 @@ from lafid_assets.dataset.export.export import (
 from lafid_assets.dataset.export.formats import FORMATS
 from lafid_assets.dataset.export.licences import LicenceRefused
 from lafid_assets.dataset.export.samples import ClipGone, file_name, read_clip
-from lafid_assets.dataset.versions import KeptVersion
+from lafid_assets.dataset.versions import Facts
 from lafid_assets.ingest.openhumanvid import read_table
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
+from resources.lake import Lake
 
-Version = Callable[..., KeptVersion]
+Version = Callable[..., Facts]
 PERSONS = {"a": "p", "b": "p", "c": "q", "d": None, "e": "r"}
 KEPT = ["a", "b", "c", "e"]
 
@@ -37,8 +38,8 @@ def dest(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_csv_is_the_released_list(version: Version, store: ShardStore, dest: Path) -> None:
-    manifest = export_version(version(PERSONS), "csv", dest, store)
+def test_csv_is_the_released_list(version: Version, lake: Lake, dest: Path) -> None:
+    manifest = export_version(lake, version(PERSONS), "csv", dest)
     text = (dest / "lafid_dataset.csv").read_text()
     assert text.startswith("clip_id,path,caption,")
     assert read_table(dest / "lafid_dataset.csv")["caption"].to_list() == [f"caption of {clip}" for clip in KEPT]
@@ -48,8 +49,8 @@ def test_csv_is_the_released_list(version: Version, store: ShardStore, dest: Pat
     assert manifest.model_licences == ("dlib: non-commercial-research",)
 
 
-def test_parquet_has_references_with_their_angles(version: Version, store: ShardStore, dest: Path) -> None:
-    export_version(version(PERSONS), "parquet", dest, store)
+def test_parquet_has_references_with_their_angles(version: Version, lake: Lake, dest: Path) -> None:
+    export_version(lake, version(PERSONS), "parquet", dest)
     table = pl.read_parquet(dest / "lafid_dataset.parquet")
     assert table["clip_id"].to_list() == KEPT
     reference = table["references"][0][1]
@@ -58,11 +59,11 @@ def test_parquet_has_references_with_their_angles(version: Version, store: Shard
     assert not {"identity_embedding", "clip_root"} & set(table.columns)
 
 
-def test_webdataset_holds_clips_captions_facts_and_pictures(version: Version, store: ShardStore, dest: Path) -> None:
+def test_webdataset_holds_clips_captions_facts_and_pictures(version: Version, lake: Lake, dest: Path) -> None:
     kept = version(PERSONS)
-    manifest = export_version(kept, "webdataset", dest, store, clips_per_shard=1)
+    manifest = export_version(lake, kept, "webdataset", dest, clips_per_shard=1)
     assert sum(file.path.endswith(".tar") for file in manifest.files) == 4
-    by_clip = {row["clip_id"]: row for row in kept.rows.iter_rows(named=True)}
+    by_clip = {row["clip_id"]: row for row in lake.read("dataset_version_rows").iter_rows(named=True)}
     seen = []
     for file in manifest.files:
         with tarfile.open(dest / file.path) as archive:
@@ -80,16 +81,16 @@ def test_webdataset_holds_clips_captions_facts_and_pictures(version: Version, st
     assert sorted(seen) == KEPT
 
 
-def test_same_rows_give_the_same_bytes(version: Version, store: ShardStore, dest: Path, tmp_path: Path) -> None:
+def test_same_rows_give_the_same_bytes(version: Version, lake: Lake, dest: Path, tmp_path: Path) -> None:
     kept = version(PERSONS)
-    first = export_version(kept, "webdataset", dest, store)
-    second = export_version(kept, "webdataset", tmp_path / "again", store)
+    first = export_version(lake, kept, "webdataset", dest)
+    second = export_version(lake, kept, "webdataset", tmp_path / "again")
     assert first == second
 
 
-def test_hf_folder_names_its_splits_and_holds_files(version: Version, store: ShardStore, dest: Path) -> None:
+def test_hf_folder_names_its_splits_and_holds_files(version: Version, lake: Lake, dest: Path) -> None:
     kept = version(PERSONS)
-    manifest = export_version(kept, "hf", dest, store)
+    manifest = export_version(lake, kept, "hf", dest)
     card = (dest / "README.md").read_text()
     assert "Measured by: dlib: non-commercial-research." in card
     found = []
@@ -109,107 +110,135 @@ def test_hf_folder_names_its_splits_and_holds_files(version: Version, store: Sha
     ]
 
 
-def test_terms_of_models_are_a_gate_too(version: Version, store: ShardStore, dest: Path) -> None:
-    kept = version(PERSONS)
-    own = pl.when(pl.col("clip_id") == "b").then(pl.lit(["dlib: MIT", "my-whisper: unstated"])).otherwise("model_licences")
-    kept = dataclasses.replace(kept, rows=kept.rows.with_columns(model_licences=own))
+def test_terms_of_models_are_a_gate_too(version: Version, lake: Lake, dest: Path) -> None:
+    kept = version(PERSONS, {"b": "my-whisper"})
     with pytest.raises(LicenceRefused, match=r"1 clips were measured by models .*unstated of my-whisper \(1 clips: b\)"):
-        export_version(kept, "csv", dest, store)
+        export_version(lake, kept, "csv", dest)
     assert not dest.exists()
-    left = export_version(kept, "csv", dest, store, skip_refused=True)
+    left = export_version(lake, kept, "csv", dest, skip_refused=True)
     assert (left.clips, left.refused_clips) == (3, 1)
-    allowed = export_version(kept, "csv", dest, store, also_allowed_models=["Unstated"])
+    allowed = export_version(lake, kept, "csv", dest, also_allowed_models=["Unstated"])
     assert (allowed.clips, allowed.also_allowed_models) == (4, ("Unstated",))
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_refused_rows_stop_the_export_or_stay_behind(version: Version, store: ShardStore, dest: Path, form: str) -> None:
+def test_refused_rows_stop_the_export_or_stay_behind(version: Version, lake: Lake, dest: Path, form: str) -> None:
     kept = version(PERSONS, b="CC-BY-NC-ND-4.0")
     with pytest.raises(LicenceRefused, match=r"1 clips have .*CC-BY-NC-ND-4.0 \(1 clips: b\)"):
-        export_version(kept, form, dest, store)
+        export_version(lake, kept, form, dest)
     assert not dest.exists()
-    manifest = export_version(kept, form, dest, store, skip_refused=True)
+    manifest = export_version(lake, kept, form, dest, skip_refused=True)
     assert (manifest.clips, manifest.refused_clips) == (3, 1)
     if form == "parquet":
         table = pl.read_parquet(dest / "lafid_dataset.parquet")
         assert table["cross_references"].to_list() == [[], [], []], "a points to b, which stays"
-    allowed = export_version(kept, form, dest, store, also_allowed=["CC-BY-NC-ND-4.0"])
+    allowed = export_version(lake, kept, form, dest, also_allowed=["CC-BY-NC-ND-4.0"])
     assert (allowed.clips, allowed.also_allowed) == (4, ("CC-BY-NC-ND-4.0",))
 
 
+def _part_of(temporary: Path) -> str:
+    """The file that is written under a temporary name."""
+    return f"{temporary.name.split('.')[1]}{temporary.suffix}"
+
+
 def test_interrupted_export_goes_on(
-    version: Version, store: ShardStore, dest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    version: Version, lake: Lake, dest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = version(PERSONS)
     made: list[str] = []
     write = FORMATS["webdataset"].write
 
-    def breaking(part: Any, target: Path, of: ShardStore) -> None:
+    def breaking(pages: Any, target: Path, of: FileStore) -> None:
         if len(made) == 2:
             raise KeyboardInterrupt
-        made.append(part.path)
-        write(part, target, of)
+        made.append(_part_of(target))
+        write(pages, target, of)
 
     form = module.FORMATS["webdataset"]
     monkeypatch.setitem(module.FORMATS, "webdataset", dataclasses.replace(form, write=breaking))
     with pytest.raises(KeyboardInterrupt):
-        export_version(kept, "webdataset", dest, store, clips_per_shard=1)
+        export_version(lake, kept, "webdataset", dest, clips_per_shard=1)
     assert not ExportManifest.model_validate_json((dest / "lafid_export.json").read_bytes()).complete
     first, second = made
     (dest / second).write_bytes(b"broken meanwhile")
     made.clear()
 
-    def noting(part: Any, target: Path, of: ShardStore) -> None:
-        made.append(part.path)
-        write(part, target, of)
+    def noting(pages: Any, target: Path, of: FileStore) -> None:
+        made.append(_part_of(target))
+        write(pages, target, of)
 
     monkeypatch.setitem(module.FORMATS, "webdataset", dataclasses.replace(form, write=noting))
-    resumed = export_version(kept, "webdataset", dest, store, clips_per_shard=1)
+    resumed = export_version(lake, kept, "webdataset", dest, clips_per_shard=1)
     assert first not in made, "finished before, and unharmed"
     assert second in made, "its hash is not what it was"
     assert len(made) == 3
-    assert resumed == export_version(kept, "webdataset", tmp_path / "fresh", store, clips_per_shard=1)
+    assert resumed == export_version(lake, kept, "webdataset", tmp_path / "fresh", clips_per_shard=1)
 
 
-def test_shards_of_other_options_do_not_stay(version: Version, store: ShardStore, dest: Path) -> None:
+def test_shards_of_other_options_do_not_stay(version: Version, lake: Lake, dest: Path) -> None:
     kept = version(PERSONS)
-    many = export_version(kept, "webdataset", dest, store, clips_per_shard=1)
-    few = export_version(kept, "webdataset", dest, store, clips_per_shard=100)
+    many = export_version(lake, kept, "webdataset", dest, clips_per_shard=1)
+    few = export_version(lake, kept, "webdataset", dest, clips_per_shard=100)
     assert len(few.files) < len(many.files)
     assert {path.name for path in dest.glob("*.tar")} == {file.path for file in few.files}
 
 
-def test_damage_is_noticed(version: Version, store: ShardStore, dest: Path) -> None:
-    manifest = export_version(version(PERSONS), "csv", dest, store)
+@pytest.mark.parametrize("form", FORMATS)
+def test_rows_come_a_page_at_a_time(
+    version: Version, lake: Lake, dest: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = version(PERSONS)
+    at_once = export_version(lake, kept, form, tmp_path / "at once")
+    monkeypatch.setattr(module, "CLIPS_A_PAGE", 1)
+    paged = export_version(lake, kept, form, dest)
+    assert paged.clips == at_once.clips == 4
+    suffix = FORMATS[form].suffix
+    for file in paged.files:
+        one, other = ((folder / file.path) for folder in (dest, tmp_path / "at once"))
+        assert (
+            pl.read_parquet(one).equals(pl.read_parquet(other))
+            if suffix == ".parquet"
+            else one.read_bytes() == other.read_bytes()
+        )
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_nothing_to_pass_on_is_an_export_too(version: Version, lake: Lake, dest: Path, form: str) -> None:
+    manifest = export_version(lake, version({"a": None}), form, dest)
+    assert (manifest.complete, manifest.clips) == (True, 0)
+
+
+def test_damage_is_noticed(version: Version, lake: Lake, dest: Path) -> None:
+    manifest = export_version(lake, version(PERSONS), "csv", dest)
     (dest / "lafid_dataset.csv").write_text("clip_id\na\n")
     with pytest.raises(ExportBroken, match=r"lafid_dataset.csv does not read back as it was written: remove it"):
         check_export(dest, manifest)
-    again = export_version(version(PERSONS), "csv", dest, store)
+    again = export_version(lake, version(PERSONS), "csv", dest)
     with pytest.raises(ExportBroken, match="holds 4 clips of 5"):
         check_export(dest, again.model_copy(update={"clips": 5}))
 
 
 @pytest.mark.parametrize("change", [lambda path: path.unlink(), lambda path: path.write_bytes(b"other")])
 def test_clip_that_is_not_what_was_curated_is_named(
-    version: Version, store: ShardStore, dest: Path, tmp_path: Path, change: Callable[[Path], None]
+    version: Version, lake: Lake, dest: Path, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     kept = version(PERSONS)
     change(tmp_path / "footage" / "c")
     with pytest.raises(ClipGone, match=r"the file c of clip c (is missing|has changed since it was curated): put it back"):
-        export_version(kept, "webdataset", dest, store)
-    assert export_version(kept, "csv", tmp_path / "table", store).clips == 4, "a table needs no files"
+        export_version(lake, kept, "webdataset", dest)
+    assert export_version(lake, kept, "csv", tmp_path / "table").clips == 4, "a table needs no files"
 
 
-def test_folder_with_something_else_is_left_alone(version: Version, store: ShardStore, dest: Path) -> None:
+def test_folder_with_something_else_is_left_alone(version: Version, lake: Lake, dest: Path) -> None:
     kept = version(PERSONS)
-    export_version(kept, "csv", dest, store)
-    with pytest.raises(DestinationUnusable, match=f"holds version {kept.facts['dataset_version']} as csv: name another folder"):
-        export_version(kept, "parquet", dest, store)
+    export_version(lake, kept, "csv", dest)
+    with pytest.raises(DestinationUnusable, match=f"holds version {kept['dataset_version']} as csv: name another folder"):
+        export_version(lake, kept, "parquet", dest)
     with pytest.raises(DestinationUnusable, match="holds version"):
-        export_version(version({"a": "p"}), "csv", dest, store)
+        export_version(lake, version({"a": "p"}), "csv", dest)
     other = dest.parent / "home"
     with pytest.raises(DestinationUnusable, match="is not an empty folder"):
-        export_version(kept, "csv", other, store)
+        export_version(lake, kept, "csv", other)
 
 
 def test_what_stands_after_a_dot_is_a_suffix_only_where_videos_have_it(tmp_path: Path) -> None:
@@ -219,7 +248,7 @@ def test_what_stands_after_a_dot_is_a_suffix_only_where_videos_have_it(tmp_path:
         assert read_clip(row) == (suffix, b"video")
 
 
-def test_unsafe_ids_become_safe_file_names(version: Version, store: ShardStore, dest: Path) -> None:
+def test_unsafe_ids_become_safe_file_names(version: Version, lake: Lake, dest: Path) -> None:
     assert file_name("0123abcDEF_-") == "0123abcDEF_-"
     for strange in ("../up", "a.b", "", "x" * 200, "a/b"):
         assert len(file_name(strange)) == 32
