@@ -159,8 +159,8 @@ class StepRun:
         """Write the frames; what was written, which `revise` may have changed."""
         written = [frames]
 
-        def revise(reader: Reader, frames: Frames) -> Frames:
-            written.append(frames if self.work.revise is None else self.work.revise(reader, frames))
+        def revise(writer: Writer, frames: Frames) -> Frames:
+            written.append(frames if self.work.revise is None else self.work.revise(writer, frames))
             return written[-1]
 
         self.lake.put(frames, partition, fingerprint, token=lease.token, revise=revise if self.work.revise else None)

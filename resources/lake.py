@@ -24,6 +24,7 @@ from resources.lake_connection import LakeConnection, end
 from resources.lake_connection import LakeUnusable as LakeUnusable
 from resources.lake_reader import Reader, Stamp
 from resources.lake_tables import LakeTable
+from resources.lake_upkeep import EVERY, compact_by_the_way
 from resources.lake_writer import UNPARTITIONED, Writer
 from resources.leases import Leases
 
@@ -56,6 +57,7 @@ class Lake:
         self.tables = {table.name: table for table in tables}
         self.leases = Leases(catalog.sqlalchemy_url)
         self._connection = LakeConnection(store, catalog, home, tables, read_only)
+        self._committed = 0
 
     # ---- writing
 
@@ -96,16 +98,22 @@ class Lake:
             LakeUnusable: the catalog stays busy, or cannot be written.
         """
 
-        def once() -> Result:
-            cursor, name = self._connection.begin()
+        def once() -> tuple[Result, int]:
+            cursor, name, snapshot = self._connection.begin()
             try:
-                result = change(Writer(self.tables, cursor, name))
+                writer = Writer(self.tables, cursor, name)
+                result = change(writer)
+                writer.require_young()
                 cursor.execute("COMMIT")
-                return result
+                return result, snapshot
             finally:
                 end(cursor)
 
-        return self._patiently(once)
+        result, snapshot = self._patiently(once)
+        last, self._committed = self._committed or snapshot, snapshot
+        if last // EVERY != snapshot // EVERY:
+            compact_by_the_way(self)
+        return result
 
     # ---- reading
 
@@ -116,7 +124,7 @@ class Lake:
         Raises:
             LakeUnusable: nothing has been written yet, or it cannot be read.
         """
-        cursor, name = self._patiently(self._connection.begin)
+        cursor, name, _ = self._patiently(self._connection.begin)
         try:
             yield Reader(self.tables, cursor, name)
         except duckdb.Error as error:

@@ -26,6 +26,14 @@ class LakeUnusable(OSError):
     """A table cannot be read or written; the message names it and the remedy."""
 
 
+class Begun(NamedTuple):
+    """A transaction that reads the lake as it was after commit number `snapshot`; `name` is the lake's in it. `end` it."""
+
+    cursor: duckdb.DuckDBPyConnection
+    name: str
+    snapshot: int
+
+
 class Attached(NamedTuple):
     """A connection, and the name under which DuckDB knows the lake."""
 
@@ -59,8 +67,8 @@ class LakeConnection:
         """Whether the lake could be reached before, so that a lost server may come back."""
         return self._process.joined
 
-    def begin(self) -> tuple[duckdb.DuckDBPyConnection, str]:
-        """A cursor in a transaction that reads the lake as it is now, and the lake's name in it; `end` it.
+    def begin(self) -> Begun:
+        """A transaction that reads the lake as it is now.
 
         Raises:
             LakeUnusable: nothing has been written yet, and nothing may be made.
@@ -75,11 +83,11 @@ class LakeConnection:
             cursor.execute(f"USE {attached.name}")
             cursor.execute("BEGIN")
             # The first question fixes the moment, and finds out whether the server is still there.
-            cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{attached.name}')").fetchall()
+            [(number,)] = cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{attached.name}')").fetchall()
         except BaseException:
             end(cursor)
             raise
-        return cursor, attached.name
+        return Begun(cursor, attached.name, int(number))
 
     def close(self) -> None:
         """Let go of the catalog, also because its server is lost; the next use opens it again."""

@@ -71,17 +71,30 @@ class Writer(Reader):
 
     def add(self, table: str, frame: pl.DataFrame) -> None:
         """Add rows to a table; to one that only grows, those whose key it does not hold yet."""
-        if frame.is_empty():
+        if frame.is_empty() or not self.tables[table].appended:
+            self.insert(table, frame)
             return
         self.cursor.register("incoming", frame)
-        if self.tables[table].appended:
-            unknown = f"FROM incoming ANTI JOIN {table} USING ({', '.join(self.tables[table].key)})"
-            if self.cursor.execute(f"SELECT 1 {unknown} LIMIT 1").fetchone():
-                self.serialise()
-                self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * {unknown}")
-        else:
-            self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+        unknown = f"FROM incoming ANTI JOIN {table} USING ({', '.join(self.tables[table].key)})"
+        if self.cursor.execute(f"SELECT 1 {unknown} LIMIT 1").fetchone():
+            self.serialise()
+            self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * {unknown}")
         self.cursor.unregister("incoming")
+
+    def insert(self, table: str, frame: pl.DataFrame) -> None:
+        """Add rows, whatever is there."""
+        if not frame.is_empty():
+            self.cursor.register("incoming", frame)
+            self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+            self.cursor.unregister("incoming")
+
+    def restamp(self, table: str, partition: str) -> None:
+        """Write down what a partition holds now, after some of its rows have changed; it still says what it was computed from."""
+        rows = self.read(table, partition)
+        self.cursor.execute(
+            f"UPDATE {PARTITIONS} SET digest = {quoted(frame_digest(rows))}, row_count = {rows.height} "
+            f"WHERE table_name = {quoted(table)} AND partition = {quoted(partition)}"
+        )
 
     def serialise(self) -> None:
         """Of two processes that both add what neither finds there yet, the second meets a conflict and begins again."""

@@ -21,7 +21,7 @@ from lafid_assets.faces.shard_analysis import (
     written_before,
 )
 from lafid_assets.faces.shard_limits import ShardLimits
-from lafid_assets.ingest.reach import require_files
+from lafid_assets.ingest.locate import require_located
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, POLICY_SETTINGS
 from lafid_assets.step import Step
 from lafid_assets.step_run import Finding, Frames
@@ -98,7 +98,9 @@ def face_info(
     def compute(shard: str) -> Frames:
         with lake.snapshot() as reader:
             clips, before = reader.read(CLIPS.name, shard, CLIP_COLUMNS), written_before(reader, shard)
-        frames = analyse_shard(clips, recipe, ledgers[shard], lambda clip_ids: require_files(lake, shard, clip_ids), before)
+        frames = analyse_shard(
+            clips, recipe, ledgers[shard], lambda clip_ids: require_located(lake, shard, set(clip_ids)), before
+        )
         return {**frames, POLICY_SETTINGS.name: margins_row(recipe.settings)[1]}
 
     def findings(shard: str, frames: Frames) -> dict[str, Finding]:

@@ -77,7 +77,7 @@ def analyse_shard(clips: pl.DataFrame, recipe: ShardRecipe, ledger: Ledger, reac
         LOGGER.info("face_info: %d clips are finished already, %d are left", len(settled), len(passed) - len(settled))
     left = [clip_id for clip_id in passed if clip_id not in settled]
     while left:
-        paths = reach(left)
+        paths = reach(set(left))
         left = _run([_task(passed[clip_id], paths[clip_id], recipe) for clip_id in left], tries, recipe, ledger)
     sources = [*last, *ledger.read()]
     known = _known_rows(contents, recipe.prints, sources)

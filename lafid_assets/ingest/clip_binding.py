@@ -99,8 +99,8 @@ def bind(
             clip, home = file["released_id"], shard
             sha = released.get(clip, sha)
         else:
-            twin = sha or twins.get((file["path"], file["size_bytes"]))
-            clip, home = owner[twin] if twin else (_named_by_place(file), shard)
+            sha = sha or twins.get((file["path"], file["size_bytes"]))
+            clip, home = owner[sha] if sha else (_named_by_place(file), shard)
         shown = content[place] if content[place] not in forgotten else None
         rows.append({**file, "content_sha256": shown, "clip_id": clip, "clip_shard": home})
         if home == shard and (clip not in clips or (file["in_table"] and clips[clip]["reason"] == Reason.NO_ROW)):

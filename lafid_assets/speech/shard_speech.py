@@ -95,7 +95,7 @@ def measure_shard(clips: pl.DataFrame, recipe: SpeechRecipe, reach: Reach, befor
     measured = {} if before is None else _still_counting(before, kept)
     left = [clip_id for clip_id in kept if clip_id not in measured]
     while left:
-        paths = reach(left)
+        paths = reach(set(left))
         measured |= _run([kept[clip_id] for clip_id in left], paths, recipe)
         left = [clip_id for clip_id in left if clip_id not in measured]
     engine = {

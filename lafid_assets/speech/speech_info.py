@@ -3,13 +3,14 @@
 Belongs here: the asset and its config. Not here: running a shard's clips (`shard_speech`), measuring one (`measures`).
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from lafid_assets.ingest.reach import require_files
+from lafid_assets.ingest.locate import require_located
 from lafid_assets.schemas import CLIPS, ID_CONSISTENT_CLIPS, SPEECH_INFO
 from lafid_assets.speech.lips import LipSettings
 from lafid_assets.speech.measures import SpeechSettings
@@ -99,8 +100,7 @@ def speech_info(
         with lake.snapshot() as reader:
             clips = reader.sql(CLIPS_OF_SHARD, [shard])
             before = reader.read(SPEECH_INFO.name, shard) if reader.stamps([SPEECH_INFO.name], [shard]) else None
-        measured = measure_shard(clips, recipe, lambda clip_ids: require_files(lake, shard, clip_ids), before)
-        return {SPEECH_INFO.name: measured}
+        return {SPEECH_INFO.name: measure_shard(clips, recipe, partial(require_located, lake, shard), before)}
 
     return STEP.materialize(
         context,

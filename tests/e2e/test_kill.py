@@ -54,7 +54,6 @@ def test_killed_runs_leave_no_child_and_end_like_an_undisturbed_one(footage: Pat
     """Over faces only the parent is killed: its children must notice. What they had finished is in a ledger, gone at the end."""
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     arguments = ("curate", str(footage), "--clips-per-shard", "4")
-TIMES = ("seen_at", "made_at", "snapshot")
     done = run_lafid(undisturbed, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     for moment_s in OVER_FACES_S:

@@ -108,3 +108,7 @@ def test_no_rows_are_a_frame_too() -> None:
 
 def test_comments_are_the_documentation() -> None:
     assert TABLE.comments["share"] == "a share"
+
+
+def test_a_contract_says_what_may_be_null() -> None:
+    assert TABLE.nullable == {"share", "side", "boxes", "reason"}

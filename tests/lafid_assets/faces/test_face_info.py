@@ -218,5 +218,5 @@ def test_measured_rows_wait_while_the_folder_is_away_and_new_clips_name_it(
     result = materialize(rate_hz=5.0)  # all of it is
     assert not result.success
     [failure] = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    assert f"They lay in {tmp_path} (4): mount that, or curate the folder" in str(failure.cause)
+    assert f"they were in {tmp_path}: mount it, or run `lafid curate`" in str(failure.cause)
     assert lake.read("face_clips", SHARD).equals(before)

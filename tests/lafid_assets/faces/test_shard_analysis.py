@@ -24,7 +24,7 @@ from lafid_assets.faces.clip_record import TRIES, Engine, margins_row
 from lafid_assets.faces.settings import ScanMargins
 from lafid_assets.faces.shard_analysis import TABLES, Frames, ShardRecipe, analyse_shard, waiting_or_broken, written_before
 from lafid_assets.faces.shard_limits import ShardLimits
-from lafid_assets.ingest.reach import FilesAway
+from lafid_assets.ingest.locate import ClipsAway
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO
 from lafid_assets.workers import Crashed, Done, Ending
@@ -156,7 +156,7 @@ class Folder:
         self.asked.append(sorted(clip_ids))
         paths = {clip_id: self.root / clip_id for clip_id in clip_ids}
         if away := [clip_id for clip_id, path in paths.items() if not path.exists()]:
-            raise FilesAway(f"away: {', '.join(away)}")
+            raise ClipsAway(f"away: {', '.join(away)}")
         return paths
 
 
@@ -385,7 +385,7 @@ def test_measured_clips_keep_their_rows_while_their_file_is_away(clips: Any, led
 def test_nothing_is_opened_while_a_file_is_away_that_is_needed(clips: Any, ledger: Any, reach: Folder, tmp_path: Path) -> None:
     shard = clips("a", "b")
     (tmp_path / "b").unlink()
-    with pytest.raises(FilesAway, match="away: b"):
+    with pytest.raises(ClipsAway, match="away: b"):
         analyse_shard(shard, recipe(), ledger(), reach)
     assert _runs(tmp_path) == []
 
@@ -393,7 +393,7 @@ def test_nothing_is_opened_while_a_file_is_away_that_is_needed(clips: Any, ledge
 @pytest.mark.usefixtures("bookkeeping")
 def test_a_file_that_goes_away_meanwhile_is_no_fault_of_its_clip(clips: Any, ledger: Any, reach: Folder, tmp_path: Path) -> None:
     """The clips that were measured lie in the ledger, and the clip has no try behind it."""
-    with pytest.raises(FilesAway, match="away: vanish"):
+    with pytest.raises(ClipsAway, match="away: vanish"):
         analyse_shard(clips("a", "vanish", "z"), recipe(), ledger(), reach)
     assert sorted(clip for part in ledger().read() for clip in part["face_clips"]["clip_id"]) == ["a", "z"]
     again = analyse_shard(clips("a", "torn", "vanish", "z"), recipe(), ledger(), _Elsewhere(tmp_path))

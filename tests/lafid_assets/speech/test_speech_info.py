@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from lafid_assets.ingest.reach import FilesAway
+from lafid_assets.ingest.locate import ClipsAway
 from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import ID_CONSISTENT_CLIPS, RAW_CLIPS, SPEECH_INFO
 from lafid_assets.speech import shard_speech
@@ -49,7 +49,7 @@ def reach(tmp_path: Path) -> Callable[[Collection[str]], dict[str, Path]]:
     def found(clip_ids: Collection[str]) -> dict[str, Path]:
         paths = {clip_id: tmp_path / clip_id for clip_id in clip_ids}
         if away := [clip_id for clip_id, path in paths.items() if not path.exists()]:
-            raise FilesAway(f"away: {', '.join(away)}")
+            raise ClipsAway(f"away: {', '.join(away)}")
         return paths
 
     return found
@@ -174,11 +174,11 @@ def test_another_content_is_measured_again(tmp_path: Path, reach: Any, played: l
 
 def test_nothing_is_opened_while_a_file_is_away_that_is_needed(tmp_path: Path, reach: Any, played: list[str]) -> None:
     (tmp_path / "a").touch()
-    with pytest.raises(FilesAway, match="away: b"):
+    with pytest.raises(ClipsAway, match="away: b"):
         measure_shard(_clips({"a": True, "b": True}), NONE_ASKED, reach)
     assert played == []
     (tmp_path / "vanish").touch()
-    with pytest.raises(FilesAway, match="away: vanish"):  # while the shard is being measured
+    with pytest.raises(ClipsAway, match="away: vanish"):  # while the shard is being measured
         measure_shard(_clips({"a": True, "vanish": True}), NONE_ASKED, reach)
 
 
@@ -211,5 +211,5 @@ def test_the_asset_keeps_its_rows_and_names_the_folder_that_is_away(
     assert played == ["a"]
     result = run(voice={"threshold": 0.7})
     [failure] = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    assert f"They lay in {tmp_path} (1): mount that" in str(failure.cause)
+    assert f"they were in {tmp_path}: mount it" in str(failure.cause)
     assert lake.read("speech_info", SHARD).equals(before)

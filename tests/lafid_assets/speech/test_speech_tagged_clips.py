@@ -30,7 +30,7 @@ def run(tmp_path, settings, lake, row_of, write_video, lay_clips):
     """Materialize the asset over two clips, the second without a caption: its metadata and its rows by clip id."""
     write_video(tmp_path / "clip.mp4")
     clips = {"aa": CAPTION, "bb": None}
-    file = {"clip_root": str(tmp_path), "duration_s": 1.0, "status": "ok", "shard": SHARD}
+    file = {"clip_root": str(tmp_path), "duration_s": 1.0, "status": "ok", "shard": SHARD, "content_sha256": "c"}
     for clip in clips:
         (tmp_path / clip).write_bytes((tmp_path / "clip.mp4").read_bytes())
     raw = RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=clip, path=clip, caption=caption, **file) for clip, caption in clips.items())
