@@ -20,7 +20,7 @@ import polars as pl
 
 from resources.catalog import Catalog, CatalogBusy, is_conflict, is_lost_connection, join
 from resources.file_store import FileStore
-from resources.lake_connection import LakeConnection, end
+from resources.lake_connection import LakeConnection
 from resources.lake_connection import LakeUnusable as LakeUnusable
 from resources.lake_reader import Reader, Stamp
 from resources.lake_tables import LakeTable
@@ -88,26 +88,29 @@ class Lake:
             lambda writer: writer.put(frames if revise is None else revise(writer, frames), {partition: fingerprint}, token)
         )
 
-    def commit(self, change: Callable[[Writer], Result]) -> Result:
+    def commit(self, change: Callable[[Writer], Result], *, alone: bool = False) -> Result:
         """Run `change` in a transaction; on a conflict with another process it is run again from the beginning.
 
         It is also run again when the connection was lost while it was committed, so that whether it was is not known: doing it
         twice must do no harm.
+
+        Args:
+            alone: for what takes rows of the catalog itself away (`catalog_lock`).
 
         Raises:
             LakeUnusable: the catalog stays busy, or cannot be written.
         """
 
         def once() -> tuple[Result, int]:
-            cursor, name, snapshot = self._connection.begin()
+            begun = self._connection.begin(alone=alone)
             try:
-                writer = Writer(self.tables, cursor, name)
+                writer = Writer(self.tables, begun.cursor, begun.name)
                 result = change(writer)
                 writer.require_young()
-                cursor.execute("COMMIT")
-                return result, snapshot
+                begun.cursor.execute("COMMIT")
+                return result, begun.snapshot
             finally:
-                end(cursor)
+                begun.end()
 
         result, snapshot = self._patiently(once)
         last, self._committed = self._committed or snapshot, snapshot
@@ -124,13 +127,13 @@ class Lake:
         Raises:
             LakeUnusable: nothing has been written yet, or it cannot be read.
         """
-        cursor, name, _ = self._patiently(self._connection.begin)
+        begun = self._patiently(self._connection.begin)
         try:
-            yield Reader(self.tables, cursor, name)
+            yield Reader(self.tables, begun.cursor, begun.name)
         except duckdb.Error as error:
             raise self._told(error) from None
         finally:
-            end(cursor)
+            begun.end()
 
     def read(self, table: str, partition: str | None = None, columns: Sequence[str] = (), where: str = "") -> pl.DataFrame:
         """`Reader.read` of this moment."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import duckdb
 
 from resources.catalog import TABLES_FOLDER, Catalog, is_conflict, is_lost_connection, join
+from resources.catalog_lock import CatalogInUse, CatalogLock, release
 from resources.duckdb_extensions import duckdb_cursor, quoted
 from resources.file_store import FileStore
 from resources.lake_tables import LakeTable, prepare_tables
@@ -32,6 +33,14 @@ class Begun(NamedTuple):
     cursor: duckdb.DuckDBPyConnection
     name: str
     snapshot: int
+    lock: tuple[int, ...]
+
+    def end(self) -> None:
+        """Undo what is not committed, and let go of it."""
+        with suppress(duckdb.Error):  # there is no transaction any more
+            self.cursor.execute("ROLLBACK")
+        self.cursor.close()
+        release(self.lock)
 
 
 class Attached(NamedTuple):
@@ -60,6 +69,7 @@ class LakeConnection:
     def __init__(self, store: FileStore, catalog: Catalog, home: Path, tables: Sequence[LakeTable], read_only: bool) -> None:
         self._store, self._catalog, self._home = store, catalog, home
         self._tables, self._read_only = list(tables), read_only
+        self._lock = CatalogLock(catalog.sqlite_path)
         self._processes: dict[int, _Process] = {}
 
     @property
@@ -67,27 +77,33 @@ class LakeConnection:
         """Whether the lake could be reached before, so that a lost server may come back."""
         return self._process.joined
 
-    def begin(self) -> Begun:
+    def begin(self, *, alone: bool = False) -> Begun:
         """A transaction that reads the lake as it is now.
 
+        Args:
+            alone: no other transaction is under way, where the catalog needs that (`catalog_lock`).
+
         Raises:
-            LakeUnusable: nothing has been written yet, and nothing may be made.
+            LakeUnusable: nothing has been written yet, and nothing may be made; or others do not end.
             CatalogUnusable: catalog and store do not belong together, or the catalog does not answer.
             duckdb.Error: anything else.
         """
         attached = self._open()
-        cursor = attached.connection.cursor()
+        try:
+            begun = Begun(attached.connection.cursor(), attached.name, 0, self._lock.take(alone=alone))
+        except CatalogInUse:
+            raise LakeUnusable(f"the catalog {self._catalog} stays in use: try again when other runs are done") from None
         try:
             if (access := self._process.access) is not None:
-                access.renew(cursor)
-            cursor.execute(f"USE {attached.name}")
-            cursor.execute("BEGIN")
+                access.renew(begun.cursor)
+            begun.cursor.execute(f"USE {attached.name}")
+            begun.cursor.execute("BEGIN")
             # The first question fixes the moment, and finds out whether the server is still there.
-            [(number,)] = cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{attached.name}')").fetchall()
+            [(number,)] = begun.cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{attached.name}')").fetchall()
         except BaseException:
-            end(cursor)
+            begun.end()
             raise
-        return Begun(cursor, attached.name, int(number))
+        return begun._replace(snapshot=int(number))
 
     def close(self) -> None:
         """Let go of the catalog, also because its server is lost; the next use opens it again."""
@@ -145,13 +161,6 @@ class LakeConnection:
     def _data_path(self) -> str:
         root = str(self._store.local_path(TABLES_FOLDER)) if self._store.is_local else f"{self._store.uri}/{TABLES_FOLDER}"
         return f"{root}/"
-
-
-def end(cursor: duckdb.DuckDBPyConnection) -> None:
-    """Undo what is not committed, and close the cursor."""
-    with suppress(duckdb.Error):  # there is no transaction any more
-        cursor.execute("ROLLBACK")
-    cursor.close()
 
 
 def _detach(attached: Attached) -> None:

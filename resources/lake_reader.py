@@ -58,7 +58,7 @@ class Reader:
         self._begun = time.monotonic()
 
     def require_young(self) -> None:
-        """Make sure that what this transaction reads is still there: where the catalog is SQLite, it finds empty tables later.
+        """Make sure that what this transaction reads is still there, and what others wrote meanwhile still known.
 
         Raises:
             TooSlow: it may be gone.

@@ -11,6 +11,7 @@ rows.
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from resources.catalog import TABLES_FOLDER
@@ -102,8 +103,8 @@ def held(lake: "Lake") -> Held:
 def expire(lake: "Lake", kept_s: float) -> None:
     """Drop the snapshots that newer ones replaced so long ago; their files are removed later.
 
-    A snapshot may be old and still have readers, when nothing was written since. Where the catalog is SQLite, they would find all
-    tables empty. The time of a snapshot is that at which its transaction began.
+    A snapshot may be old and still have readers, when nothing was written since. The time of a snapshot is that at which its
+    transaction began.
     """
 
     def change(writer: "Writer") -> None:
@@ -116,7 +117,7 @@ def expire(lake: "Lake", kept_s: float) -> None:
             numbers = ", ".join(str(number) for (number,) in rows)
             writer.cursor.execute(f"CALL ducklake_expire_snapshots('{writer.name}', versions => [{numbers}])")
 
-    lake.commit(change)
+    lake.commit(change, alone=True)
 
 
 def remove_unneeded_files(lake: "Lake", *, kept_s: float, orphan_s: float) -> int:
@@ -198,7 +199,7 @@ def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:
     for table, function, option in _needed(lake):
         call = f"CALL ducklake_{function}('{{}}', {option.format(quoted(table))})"
         try:
-            lake.commit(lambda writer, call=call: writer.cursor.execute(call.format(writer.name)))  # type: ignore[misc]
+            lake.commit(partial(_call, call), alone=True)
         except LakeUnusable as error:
             LOGGER.warning("%s is not compacted this time: %s", table, error)
             busy.append(table)
@@ -207,6 +208,10 @@ def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:
     done = Compacted(before, held(lake), removed, tuple(dict.fromkeys(busy)))
     LOGGER.info("compacted: %d data files, now %d; %d files removed", done.before.files, done.after.files, removed)
     return done
+
+
+def _call(call: str, writer: "Writer") -> None:
+    writer.cursor.execute(call.format(writer.name))
 
 
 def _needed(lake: "Lake") -> list[tuple[str, str, str]]:
