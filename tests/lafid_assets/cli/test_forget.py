@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resources.home_lock import at_work
 
 from lafid_assets.dataset.forget import erase
+from resources.lake import Lake
 
 CLIP, OTHER = "0" * 32, "1" * 32
 
@@ -39,9 +39,9 @@ def test_dry_run_then_for_good(lafid: Callable[..., Any], home: Path) -> None:
 
 
 @pytest.mark.usefixtures("known")
-def test_it_waits_for_no_run_and_touches_nothing_under_one(lafid: Callable[..., Any], home: Path) -> None:
-    with at_work(home):
-        assert f"a run is at work in {home}" in lafid("forget", "--clip", CLIP).error
+def test_it_waits_for_no_run_and_touches_nothing_under_one(lafid: Callable[..., Any], lake: Lake, home: Path) -> None:
+    with lake.leases.at_work("a Dagster run"):
+        assert "others are at work in the store, and lafid forget" in lafid("forget", "--clip", CLIP).error
         assert lafid("forget", "--clip", CLIP, "--dry-run").code == 0
     assert not (home / "forget.json").exists()
     assert _there(home)
