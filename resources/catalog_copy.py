@@ -54,7 +54,8 @@ def copy(lake: Lake) -> None:
         path = Path(folder) / "copy.duckdb"
         facts = f"{quoted(lake.catalog.kind)} AS kind, {quoted(datetime.now(UTC).isoformat(' ', 'seconds'))} AS made_at"
         try:
-            with _attached(path) as copied, lake.catalog.opened() as cursor:
+            # The lake's own transaction keeps writers off where the catalog is SQLite.
+            with lake.snapshot(), _attached(path) as copied, lake.catalog.opened() as cursor:
                 for table in _tables(cursor):
                     cursor.execute(f"CREATE TABLE {copied}.{table} AS FROM {table}")
                 cursor.execute(f"CREATE TABLE {copied}.{_FACTS} AS SELECT {facts}")

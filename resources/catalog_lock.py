@@ -1,27 +1,32 @@
-"""Who may take rows of the catalog itself away, where the catalog is SQLite: compaction, while no transaction is under way.
+"""Who may be at the catalog, where it is SQLite: readers together, or one writer alone.
 
-DuckDB reads SQLite without a transaction's isolation. What others add meanwhile is not seen, but what they take away is, so that
-a reader of files that are being merged would find neither the small ones nor the large one. Writers only add; compaction, expiry
-and copies of the catalog wait until nobody reads. Postgres keeps everybody's moment by itself and needs none of this.
+DuckDB reads SQLite without a transaction's isolation: a reader would see halves of what others write and take away meanwhile, and
+find no rows, or twice as many, without an error. So whoever writes waits until nobody reads. Postgres keeps everybody's moment by
+itself and needs none of this.
 
 Belongs here: that lock. Not here: who is at work in the store (`leases`).
 """
 
 import fcntl
 import os
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE_S = 10.0
-POLL_S = 0.02
+PATIENCE_S = 120.0
+POLL_S = 0.005
 
 
 class CatalogInUse(Exception):
-    """Transactions are under way and do not end."""
+    """Others read and do not end."""
 
 
 class CatalogLock:
-    """Shared by transactions, or held by one who is alone; released by the end of a process at the latest.
+    """Shared by readers, or held by a writer; released by the end of a process at the latest.
+
+    A thread that reads already may read again. It may not write before it has ended: it would wait for itself.
 
     Args:
         catalog: the SQLite file; None where there is no need for a lock.
@@ -29,38 +34,48 @@ class CatalogLock:
 
     def __init__(self, catalog: Path | None) -> None:
         self._catalog = catalog
+        self._thread = threading.local()
 
-    def take(self, *, alone: bool) -> tuple[int, ...]:
-        """Wait for one's turn; what is returned is to be given to `release`.
+    @contextmanager
+    def held(self, *, alone: bool) -> Iterator[None]:
+        """Wait for one's turn.
 
         Raises:
             CatalogInUse: others do not end.
+            RuntimeError: the thread reads already and wants to write.
         """
-        if self._catalog is None:
-            return ()
-        # Whoever wants to be alone closes the gate, so that those who come later wait.
-        gate, room = (os.open(self._catalog.with_suffix(suffix), os.O_RDWR | os.O_CREAT, 0o666) for suffix in (".gate", ".lock"))
+        depth = getattr(self._thread, "depth", 0)
+        if depth and alone:
+            raise RuntimeError("a transaction of the lake is begun inside one that reads")
+        taken = () if self._catalog is None or depth else _take(self._catalog, alone=alone)
+        self._thread.depth = depth + 1
         try:
-            fcntl.flock(gate, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-            if not alone:
-                fcntl.flock(room, fcntl.LOCK_SH)
-                fcntl.flock(gate, fcntl.LOCK_UN)
+            yield
+        finally:
+            self._thread.depth = depth
+            for handle in taken:
+                os.close(handle)
+
+
+def _take(catalog: Path, *, alone: bool) -> tuple[int, ...]:
+    # Whoever wants to be alone closes the gate, so that those who come later wait.
+    gate, room = (os.open(catalog.with_suffix(suffix), os.O_RDWR | os.O_CREAT, 0o666) for suffix in (".gate", ".lock"))
+    try:
+        fcntl.flock(gate, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        if not alone:
+            fcntl.flock(room, fcntl.LOCK_SH)
+            fcntl.flock(gate, fcntl.LOCK_UN)
+            return gate, room
+        give_up = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(room, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return gate, room
-            give_up = time.monotonic() + PATIENCE_S
-            while True:
-                try:
-                    fcntl.flock(room, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    return gate, room
-                except BlockingIOError:
-                    if time.monotonic() > give_up:
-                        raise CatalogInUse from None
-                time.sleep(POLL_S)
-        except BaseException:
-            release((gate, room))
-            raise
-
-
-def release(taken: tuple[int, ...]) -> None:
-    """Let others in."""
-    for handle in taken:
-        os.close(handle)
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise CatalogInUse from None
+            time.sleep(POLL_S)
+    except BaseException:
+        for handle in (gate, room):
+            os.close(handle)
+        raise

@@ -88,21 +88,18 @@ class Lake:
             lambda writer: writer.put(frames if revise is None else revise(writer, frames), {partition: fingerprint}, token)
         )
 
-    def commit(self, change: Callable[[Writer], Result], *, alone: bool = False) -> Result:
+    def commit(self, change: Callable[[Writer], Result]) -> Result:
         """Run `change` in a transaction; on a conflict with another process it is run again from the beginning.
 
         It is also run again when the connection was lost while it was committed, so that whether it was is not known: doing it
         twice must do no harm.
-
-        Args:
-            alone: for what takes rows of the catalog itself away (`catalog_lock`).
 
         Raises:
             LakeUnusable: the catalog stays busy, or cannot be written.
         """
 
         def once() -> tuple[Result, int]:
-            begun = self._connection.begin(alone=alone)
+            begun = self._connection.begin(writing=True)
             try:
                 writer = Writer(self.tables, begun.cursor, begun.name)
                 result = change(writer)
@@ -127,7 +124,7 @@ class Lake:
         Raises:
             LakeUnusable: nothing has been written yet, or it cannot be read.
         """
-        begun = self._patiently(self._connection.begin)
+        begun = self._patiently(lambda: self._connection.begin(writing=False))
         try:
             yield Reader(self.tables, begun.cursor, begun.name)
         except duckdb.Error as error:

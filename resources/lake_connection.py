@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import duckdb
 
 from resources.catalog import TABLES_FOLDER, Catalog, is_conflict, is_lost_connection, join
-from resources.catalog_lock import CatalogInUse, CatalogLock, release
+from resources.catalog_lock import CatalogInUse, CatalogLock
 from resources.duckdb_extensions import duckdb_cursor, quoted
 from resources.file_store import FileStore
 from resources.lake_tables import LakeTable, prepare_tables
@@ -33,14 +33,14 @@ class Begun(NamedTuple):
     cursor: duckdb.DuckDBPyConnection
     name: str
     snapshot: int
-    lock: tuple[int, ...]
+    lock: ExitStack
 
     def end(self) -> None:
         """Undo what is not committed, and let go of it."""
         with suppress(duckdb.Error):  # there is no transaction any more
             self.cursor.execute("ROLLBACK")
         self.cursor.close()
-        release(self.lock)
+        self.lock.close()
 
 
 class Attached(NamedTuple):
@@ -77,11 +77,11 @@ class LakeConnection:
         """Whether the lake could be reached before, so that a lost server may come back."""
         return self._process.joined
 
-    def begin(self, *, alone: bool = False) -> Begun:
+    def begin(self, *, writing: bool) -> Begun:
         """A transaction that reads the lake as it is now.
 
         Args:
-            alone: no other transaction is under way, where the catalog needs that (`catalog_lock`).
+            writing: whether it may write; where the catalog needs that (`catalog_lock`), no other one is under way.
 
         Raises:
             LakeUnusable: nothing has been written yet, and nothing may be made; or others do not end.
@@ -89,10 +89,7 @@ class LakeConnection:
             duckdb.Error: anything else.
         """
         attached = self._open()
-        try:
-            begun = Begun(attached.connection.cursor(), attached.name, 0, self._lock.take(alone=alone))
-        except CatalogInUse:
-            raise LakeUnusable(f"the catalog {self._catalog} stays in use: try again when other runs are done") from None
+        begun = Begun(attached.connection.cursor(), attached.name, 0, self._locked(writing=writing))
         try:
             if (access := self._process.access) is not None:
                 access.renew(begun.cursor)
@@ -104,6 +101,14 @@ class LakeConnection:
             begun.end()
             raise
         return begun._replace(snapshot=int(number))
+
+    def _locked(self, *, writing: bool) -> ExitStack:
+        stack = ExitStack()
+        try:
+            stack.enter_context(self._lock.held(alone=writing))
+        except CatalogInUse:
+            raise LakeUnusable(f"the catalog {self._catalog} stays in use: try again when other runs are done") from None
+        return stack
 
     def close(self) -> None:
         """Let go of the catalog, also because its server is lost; the next use opens it again."""
@@ -150,7 +155,8 @@ class LakeConnection:
             connection.execute(f"ATTACH {address} AS {name} ({', '.join(options)})")
             connection.execute(f"USE {name}")
             if not self._read_only:
-                prepare_tables(connection, name, self._tables)
+                with self._locked(writing=True):
+                    prepare_tables(connection, name, self._tables)
         except BaseException:
             _detach(attached)
             raise

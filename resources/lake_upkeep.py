@@ -117,7 +117,7 @@ def expire(lake: "Lake", kept_s: float) -> None:
             numbers = ", ".join(str(number) for (number,) in rows)
             writer.cursor.execute(f"CALL ducklake_expire_snapshots('{writer.name}', versions => [{numbers}])")
 
-    lake.commit(change, alone=True)
+    lake.commit(change)
 
 
 def remove_unneeded_files(lake: "Lake", *, kept_s: float, orphan_s: float) -> int:
@@ -199,7 +199,7 @@ def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:
     for table, function, option in _needed(lake):
         call = f"CALL ducklake_{function}('{{}}', {option.format(quoted(table))})"
         try:
-            lake.commit(partial(_call, call), alone=True)
+            lake.commit(partial(_call, call))
         except LakeUnusable as error:
             LOGGER.warning("%s is not compacted this time: %s", table, error)
             busy.append(table)

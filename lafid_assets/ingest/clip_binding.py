@@ -17,7 +17,7 @@ import polars as pl
 
 from lafid_assets.ingest.clip_probe import ProbedClip
 from lafid_assets.ingest.media_probe import MediaFacts
-from lafid_assets.ingest.tombstones import Tombstones, pseudonym
+from lafid_assets.ingest.tombstones import PSEUDONYM, Tombstones, pseudonym
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import CLIP_CONTENTS, CLIPS
 
@@ -186,11 +186,11 @@ def _clip(
     """
     nothing = dict.fromkeys(CLIPS.dtypes)
     named = dict(zip(("clip_id", "shard"), own, strict=True))
+    if own[0].startswith(PSEUDONYM):
+        return nothing | FORGOTTEN | named
     if sha is None:
         assert probe is not None, f"{own[0]} was neither read nor looked for"
         return nothing | _as_row(probe) | named
-    if sha in forgotten:
-        return nothing | FORGOTTEN | named
     if owner != own:
         told = {"status": Status.SKIPPED, "reason": Reason.DUPLICATE, "detail": f"the same content as {owner[0]} in {owner[1]}"}
         return nothing | told | named | {"content_sha256": sha}

@@ -191,7 +191,7 @@ class Eraser:
         """Whether it is the catalog, its copy, a table's file or a ledger's, which `_erase_from_store` cleans."""
         if not self.store.is_local:
             return False
-        folders = (TABLES_FOLDER, LEDGER_FOLDER, catalog_copy.PATH)
+        folders = (TABLES_FOLDER, LEDGER_FOLDER, catalog_copy.COPY)
         return path == self.store.local_path(SQLITE_FILE) or any(
             path.is_relative_to(self.store.local_path(name)) for name in folders
         )
@@ -213,8 +213,8 @@ class Eraser:
             done.rewritten.append(str(path))
             if not self.dry_run:
                 publish(self.lake, path)
-        if self.store.exists(catalog_copy.PATH):
-            done.rewritten.append(catalog_copy.PATH)
+        if self.store.exists(catalog_copy.COPY):
+            done.rewritten.append(catalog_copy.COPY)
             if not self.dry_run:
                 catalog_copy.copy(self.lake)
 
