@@ -1,4 +1,4 @@
-# make demo | test | ui: everything else follows from these. Needs python3 (3.11 to 3.13), make and the package registries.
+# make demo | test | soak | ui: everything else follows from these. Needs python3 (3.11 to 3.13), make and the package registries.
 # CUDA=1 beside any of them installs the CUDA build of onnxruntime in place of the CPU one.
 PYTHON ?= python3
 VENV := .venv
@@ -22,13 +22,17 @@ ifneq ($(SYSTEM_CERTS),)
 export PIP_CERT ?= $(SYSTEM_CERTS)
 endif
 
-.PHONY: demo test ui lint lock clean
+.PHONY: demo test soak ui lint lock clean
 
 demo: $(STAMP)
 	@$(BIN)/lafid demo
 
 test: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The tests that find more the longer they run, long.
+soak: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m soak --soak
 
 ui: $(STAMP)
 	@$(BIN)/lafid ui

@@ -1,6 +1,6 @@
 """`lafid whatif` on generated tables, against judging the faces anew: `python -m benchmarks.whatif [--clips 180000] [--json]`.
 
-Ours is the command as users type it, a process of its own that reads the published DuckDB file. The alternative is what stored
+Ours is the command as users type it, a process of its own that reads the lake. The alternative is what stored
 measures spare: reading every face and measuring and judging the clips once more, in a process that is already there.
 """
 
@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.console import Console
@@ -18,13 +20,13 @@ from rich.table import Table
 
 from benchmarks.decide import FACES_PER_CLIP, POLICY, decide_ours, generate
 from lafid_assets.constraints.decision import decide_clips
-from lafid_assets.contract import TableSchema, comments
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS, TABLES
+from lafid_assets.contract import TableSchema
+from lafid_assets.lake import open_lake
+from lafid_assets.policy_settings import settings_row
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO, POLICY_SETTINGS, POSE_FILTERED_CLIPS, RAW_CLIPS
 from resources.settings import Settings
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
 
-SHARD = "shard-00000"
+CLIPS_PER_SHARD = 500
 QUESTIONS = {
     "another threshold": ["--set", "pose_variation_min_deg=90"],
     "another policy": ["--policy", "faithfulfaces"],
@@ -32,31 +34,48 @@ QUESTIONS = {
 
 
 def install(home: Path, clips: int) -> Path:
-    """A home whose published database holds the generated tables, decided by the standing policy; gives their folder."""
+    """A home whose lake holds the generated tables, decided by the standing policy, a file a shard; gives their folder."""
     folder = home / "generated"
     folder.mkdir(parents=True)
     generate(folder, clips)
-    settings = Settings(home=home, store_uri=str(home / "store"))
-    store = ShardStore(settings.store_uri)
     generated = {
         table: pl.read_parquet(folder / f"{table.name}.parquet") for table in (RAW_CLIPS, FACE_CLIPS, FACE_INFO, FACE_FRAMES)
     }
-    decided = decide_clips(*generated.values(), POLICY).with_columns(
-        policy=pl.lit(POLICY.name), policy_settings=pl.lit(POLICY.model_dump_json())
-    )
-    for table, rows in (generated | {POSE_FILTERED_CLIPS: decided}).items():
-        store.write_group({table.name: _whole(table, rows)}, SHARD, "generated")
-    Warehouse(settings.warehouse_path, store, comments(TABLES)).rebuild()
+    policy, settings = settings_row(POLICY.model_dump_json())
+    decided = decide_clips(*generated.values(), POLICY).with_columns(policy=pl.lit(POLICY.name), policy_sha256=pl.lit(policy))
+    order = generated[FACE_CLIPS]["clip_id"].to_frame().with_row_index("number")
+    shard = pl.format("shard-{}", (pl.col("number") // CLIPS_PER_SHARD).cast(pl.String).str.zfill(5))
+    shards = order.select("clip_id", shard=shard)
+    lake = open_lake(Settings(home=home, store_uri=str(home / "store")))
+    lake.put({POLICY_SETTINGS.name: settings})
+    tables = {CLIPS: generated.pop(RAW_CLIPS), POSE_FILTERED_CLIPS: decided, **generated}
+    parts = {table.name: _whole(table, rows, shards).partition_by("shard", as_dict=True) for table, rows in tables.items()}
+    for (name,) in parts[CLIPS.name]:
+        lake.put({table: rows[name,] for table, rows in parts.items()}, name, "generated")
+    lake.close()
     return folder
 
 
-def _whole(table: TableSchema, rows: pl.DataFrame) -> pl.DataFrame:
-    """Every column of the table, NULL where nothing was generated."""
-    generated = rows.with_columns(shard=pl.lit(SHARD))
+def _whole(table: TableSchema, rows: pl.DataFrame, shards: pl.DataFrame) -> pl.DataFrame:
+    """Every column of the table, NULL where nothing was generated and something stands where there may be none."""
+    generated = rows.drop("shard", strict=False).join(shards, on="clip_id")
+    known = {"engine": "none", "engine_version": "none", "engine_licence": "none", "engine_reason": "none", "tier": "survey"}
     return generated.select(
-        (pl.col(name) if name in generated.columns else pl.lit(None).alias(name)).cast(dtype)
+        (pl.col(name) if name in generated.columns else _nothing(name, dtype, name in table.nullable, known))
+        .cast(dtype)
+        .alias(name)
         for name, dtype in table.dtypes.items()
     )
+
+
+def _nothing(name: str, dtype: Any, may_be_null: bool, known: Mapping[str, str]) -> pl.Expr:
+    if may_be_null:
+        return pl.lit(None)
+    if dtype == pl.Boolean:
+        return pl.lit(False)
+    if dtype == pl.String:
+        return pl.lit(known.get(name, "x"))
+    return pl.lit([], dtype) if isinstance(dtype, pl.List) else pl.lit(0)
 
 
 def main() -> None:

@@ -59,6 +59,11 @@ class TableSchema:
         """Column name to Polars type, in the table's order."""
         return {column.name: column.dtype for column in self.columns}
 
+    @property
+    def _says_how_clips_end(self) -> bool:
+        known = {column.name: column.one_of for column in self.columns}
+        return {"clip_id", "status", "reason"} <= set(known) and set(known["status"]) <= set(Status)
+
     def frame(self, rows: Iterable[Mapping[str, Any]] | pl.DataFrame) -> pl.DataFrame:
         """Rows as a frame with exactly this table's columns and types, sorted by key.
 
@@ -91,7 +96,7 @@ class TableSchema:
         duplicates = frame.group_by(self.key).len().filter(pl.col("len") > 1).height
         unique = [f"{duplicates} values of ({', '.join(self.key)}) occur more than once"] if duplicates else []
         values = [message for column in self.columns for message in _column_violations(frame[column.name], column)]
-        if {"clip_id", "status", "reason"} <= set(self.dtypes):
+        if self._says_how_clips_end:
             values += _reason_violations(frame)
         return {"schema": [], "unique_key": unique, "values": values}
 

@@ -8,6 +8,9 @@ from typing import NamedTuple
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.workers import Crashed, Failed, OutOfMemory, TimedOut
 
+TRIED_AGAIN = frozenset({Reason.CRASHED, Reason.DEADLINE, Reason.MEMORY_LIMIT, Reason.ENGINE_FAILED, Reason.UNREADABLE})
+"""Faults that another try may not meet: of the machine, its memory, its disk. What a decoder says of a file stays as it is."""
+
 
 class Fault(NamedTuple):
     """How a clip ended whose child gave no answer."""

@@ -1,4 +1,4 @@
-"""The three jobs: what is usually materialized together.
+"""The jobs: what is usually materialized together, and the lake's upkeep.
 
 Belongs here: selections of assets under a name. Not here: when they run (`sensors`), the assets.
 """
@@ -10,6 +10,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from lafid_assets.partitions import CLIP_SHARDS
+from resources.lake import Lake
 
 PER_SHARD = (
     "raw_clips",
@@ -27,7 +28,7 @@ curate_shard = dg.define_asset_job(
     "curate_shard",
     selection=list(PER_SHARD),
     partitions_def=CLIP_SHARDS,
-    description="One shard of clips, from the files to the speaking captions.",
+    description="Shards of clips, from the files to the speaking captions.",
 )
 refresh_dataset = dg.define_asset_job(
     "refresh_dataset",
@@ -45,3 +46,17 @@ def train_and_register(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         "train_and_register", selection=list(RELEASE), description="Latents, training, evaluation, registry.", tags=tags
     )
+
+
+@dg.op
+def compact(context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
+    """Put the lake's small files together and drop those that no table needs any more."""
+    from resources import lake_upkeep
+
+    context.log.info(str(lake_upkeep.compact(lake)))
+
+
+@dg.job(description="Puts the lake's small files together and drops those that no table needs any more.")
+def compact_lake() -> None:
+    """Beside other runs, at any time."""
+    compact()

@@ -27,10 +27,12 @@ class Reason(StrEnum):
     NOT_PROCESSED = "not_processed"
     QUARANTINED = "quarantined"
     FORGOTTEN = "forgotten"
+    DUPLICATE = "duplicate"
     TOO_SHORT = "too_short"
     # error: measuring failed
     EMPTY_FILE = "empty_file"
     UNREADABLE = "unreadable"
+    NAME_NOT_UTF8 = "name_not_utf8"
     NO_VIDEO_STREAM = "no_video_stream"
     OUTSIDE_ROOT = "outside_root"
     NOT_A_FILE = "not_a_file"
@@ -70,6 +72,7 @@ REASONS: dict[Status, frozenset[Reason]] = {
             Reason.NOT_PROCESSED,
             Reason.QUARANTINED,
             Reason.FORGOTTEN,
+            Reason.DUPLICATE,
             Reason.TOO_SHORT,
         }
     ),
@@ -77,6 +80,7 @@ REASONS: dict[Status, frozenset[Reason]] = {
         {
             Reason.EMPTY_FILE,
             Reason.UNREADABLE,
+            Reason.NAME_NOT_UTF8,
             Reason.NO_VIDEO_STREAM,
             Reason.OUTSIDE_ROOT,
             Reason.NOT_A_FILE,

@@ -3,7 +3,12 @@
 Belongs here: Dagster's partitions definition and how a shard is named. Not here: which clips are in a shard (`ingest.shards`).
 """
 
+import warnings
+
 import dagster as dg
+
+# Several shards a run is what this project is built on; that Dagster calls the parameter beta is nobody's concern at every start.
+warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)
 
 CLIP_SHARDS = dg.DynamicPartitionsDefinition(name="clip_shards")
 MOST_SHARDS_PER_RUN = 8

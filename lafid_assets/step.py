@@ -18,7 +18,10 @@ from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
 from lafid_assets.schemas import BY_NAME
 from lafid_assets.step_run import Finding, Frames, StepRun, Work
 from resources.lake import UNPARTITIONED, Lake
-from resources.lake_reader import Reader, Stamps
+from resources.lake_reader import Stamps
+from resources.lake_writer import Writer
+from resources.leases import Lease
+from resources.ledger import Ledger
 
 Check = Callable[[Frames], list[str]]
 
@@ -31,9 +34,10 @@ class Step:
 
     Attributes:
         writes: the first bears the asset's name, unless `name` says otherwise.
-        reads: tables whose content decides the result. Of a shard's step it is that shard's rows.
+        reads: tables whose content decides the result. Of a shard's step it is that shard's rows. No views: they have no stamps.
         facts: what else decides it: of the config, and of the world outside the lake (engines, weights).
-        unsettled: SQL that lists, as `shard`, the shards that have to be computed again although nothing has changed.
+        unsettled: of a config, SQL that lists, as `shard`, the shards to be computed again although no table read has changed;
+            None where there can be none.
         checks: further blocking checks, name to a function that lists what is wrong with the frames that are to be written.
         later_checks: checks of what has been written; a blocking one fails the shard, which keeps what it has.
         counts_clips: whether the per-clip table must have a row for every clip that came in.
@@ -46,10 +50,14 @@ class Step:
     kinds: frozenset[str] = frozenset()
     name: str = ""
     facts: Callable[[Any], Any] = BaseModel.model_dump
-    unsettled: Callable[[Any], str] | None = None
+    unsettled: Callable[[Any], str | None] | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     later_checks: Mapping[str, dg.AssetCheckSpec] = field(default_factory=dict)
     counts_clips: bool = True
+
+    def __post_init__(self) -> None:
+        if views := [name for name in self.reads if name in BY_NAME and BY_NAME[name].view is not None]:
+            raise ValueError(f"{self.asset} reads the view {views[0]}, which has no stamp: name the tables that it shows")
 
     @property
     def table(self) -> TableSchema:
@@ -114,10 +122,11 @@ class Step:
         compute: Callable[[str], Frames],
         *,
         clips_in: Callable[[str], Iterable[str]] | None = None,
-        revise: Callable[[Reader, Frames], Frames] | None = None,
+        revise: Callable[[Writer, Frames], Frames] | None = None,
         findings: Callable[[str, Frames], Mapping[str, Finding]] | None = None,
         metadata: Callable[[str, Frames], Mapping[str, Any]] | None = None,
         settled: Callable[[str, Frames], bool] | None = None,
+        ledger: Callable[[str, Lease], Ledger] | None = None,
     ) -> dg.MaterializeResult:
         """Bring the run's partitions up to date: compute those that are not current, put them into the lake, report.
 
@@ -125,15 +134,16 @@ class Step:
         asset then fails and names it.
 
         Args:
-            compute: partition to its frames.
+            compute: partition to its frames; not called where the stored ones are current.
             clips_in: partition to the ids of the clips that came in; the per-clip table must have a row for each of them.
             revise: changes the frames in the transaction that writes them.
             findings: partition and written frames to what the `later_checks` found.
             metadata: partition and written frames to what else the UI shows.
             settled: whether files that the rows point to are still there; asked of partitions that are otherwise current.
+            ledger: partition and its lease to where `compute` keeps what is finished; asked before, cleared when all is written.
         """
         partitions = list(context.partition_keys) if self.table.partitioned else [UNPARTITIONED]
-        work = Work(compute, clips_in, revise, findings, metadata, settled)
+        work = Work(compute, clips_in, revise, findings, metadata, settled, ledger)
         unsettled = self.unsettled(config) if self.unsettled else None
         return StepRun(self, context, lake, work, self.facts(config), unsettled).bring_up_to_date(partitions)
 

@@ -5,15 +5,19 @@ Belongs here: leases, checks, metadata, and what a failing shard costs. Not here
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 import polars as pl
 
+from resources.duckdb_extensions import quoted
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Reader
+from resources.lake_writer import Writer
+from resources.leases import Lease
+from resources.ledger import Ledger
 
 if TYPE_CHECKING:
     from lafid_assets.step import Step
@@ -29,8 +33,8 @@ FAILED: dict[str, dict[str, str]] = defaultdict(dict)
 class Finding(NamedTuple):
     """What a check found in one partition."""
 
-    violations: int
-    first: str
+    violations: int = 0
+    first: str = "none"
 
 
 class Brought(NamedTuple):
@@ -51,10 +55,32 @@ class Work:
 
     compute: Callable[[str], Frames]
     clips_in: Callable[[str], Iterable[str]] | None
-    revise: Callable[[Reader, Frames], Frames] | None
+    revise: Callable[[Writer, Frames], Frames] | None
     findings: Callable[[str, Frames], Mapping[str, Finding]] | None
     metadata: Callable[[str, Frames], Mapping[str, Any]] | None
     settled: Callable[[str, Frames], bool] | None
+    ledger: Callable[[str, Lease], Ledger] | None
+
+
+class _Stored(Mapping[str, pl.DataFrame]):
+    """A step's tables of a current partition; what nobody asks for is not read."""
+
+    def __init__(self, lake: Lake, tables: Iterable[str], partition: str) -> None:
+        self._lake, self._tables, self._partition = lake, tuple(tables), partition
+        self._read: dict[str, pl.DataFrame] = {}
+
+    def __getitem__(self, table: str) -> pl.DataFrame:
+        if table not in self._tables:
+            raise KeyError(table)
+        if table not in self._read:
+            self._read[table] = self._lake.read(table, self._partition)
+        return self._read[table]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
 
 
 class StepRun:
@@ -70,6 +96,7 @@ class StepRun:
     ) -> None:
         self.step, self.context, self.lake, self.work = step, context, lake, work
         self.facts, self.unsettled = facts, unsettled
+        self._asked_of: Collection[str] | None = None
 
     def bring_up_to_date(self, partitions: Sequence[str]) -> dg.MaterializeResult:
         """Bring every partition up to date that has not failed in this run, and report.
@@ -80,6 +107,7 @@ class StepRun:
         failed = FAILED[self.context.run_id]
         if len(partitions) == 1:
             return self._result([self._one(partitions[0])])
+        self._asked_of = self._unsettled_now()
         brought = []
         for partition in partitions:
             if partition in failed:
@@ -96,42 +124,59 @@ class StepRun:
         return self._report(brought, {name: failed[name] for name in partitions if name in failed})
 
     def _one(self, partition: str) -> Brought:
-        step = self.step
+        """Bring one partition up to date. What is stored has kept its contract when it was written; it is not checked again."""
+        step, work = self.step, self.work
         with self.lake.leases.held(f"{step.asset}/{partition}") as lease:
             with self.lake.snapshot() as reader:
                 shards = [partition, UNPARTITIONED] if step.table.partitioned else []
                 stamps = reader.stamps({*step.reads, *(table.name for table in step.writes)}, shards)
                 fingerprint = step.fingerprint(stamps, partition, self.facts)
                 current = step.is_written(stamps, partition, fingerprint) and not self._is_unsettled(reader, partition)
-                tables = {table.name: table for table in step.writes}
-                frames: Frames = (
-                    {name: reader.read(name, partition) for name, table in tables.items() if not table.appended}
-                    if current
-                    else {}
-                )
-            current = current and (self.work.settled is None or self.work.settled(partition, frames))
+            frames: Frames = _Stored(self.lake, [table.name for table in step.writes], partition)
+            current = current and (work.settled is None or work.settled(partition, frames))
+            found = dict.fromkeys([*step.check_docs, *step.later_checks], Finding())
+            ledger = work.ledger(partition, lease) if work.ledger else None
             if not current:
-                computed = self.work.compute(partition)
-                frames = {name: table.frame(computed[name]) for name, table in tables.items()}
-            found = self._check(frames, set(self.work.clips_in(partition)) if self.work.clips_in else set())
-            if not current and not any(finding.violations for finding in found.values()):
-                self.lake.put(frames, partition, fingerprint, token=lease.token, revise=self.work.revise)
-        later = self.work.findings(partition, frames) if self.work.findings else {}
-        own = frames[step.table.name]
-        LOGGER.info("%s %s: %s, %d rows", step.asset, partition, "up to date" if current else "computed", own.height)
+                computed = work.compute(partition)
+                frames = {table.name: table.frame(computed[table.name]) for table in step.writes}
+                found |= self._check(frames, set(work.clips_in(partition)) if work.clips_in else set())
+                if any(finding.violations for finding in found.values()):
+                    return Brought(partition, {"computed": True}, found)
+                frames = self._put(frames, partition, fingerprint, lease)
+            if ledger is not None:
+                ledger.clear()
+        found |= work.findings(partition, frames) if work.findings else {}
+        rows = stamps[step.table.name, partition].rows if current else frames[step.table.name].height
+        LOGGER.info("%s %s: %s, %d rows", step.asset, partition, "up to date" if current else "computed", rows)
         metadata = {
-            "dagster/row_count": own.height,
+            "dagster/row_count": rows,
             "computed": not current,
             "fingerprint": fingerprint[:16],
-            **_outcomes(own),
-            **(self.work.metadata(partition, frames) if self.work.metadata else {}),
+            **(_outcomes(frames[step.table.name]) if {"clip_id", "status", "reason"} <= set(step.table.dtypes) else {}),
+            **(work.metadata(partition, frames) if work.metadata else {}),
         }
-        return Brought(partition, metadata, found | dict(later))
+        return Brought(partition, metadata, found)
+
+    def _put(self, frames: Frames, partition: str, fingerprint: str, lease: Lease) -> Frames:
+        """Write the frames; what was written, which `revise` may have changed."""
+        written = [frames]
+
+        def revise(writer: Writer, frames: Frames) -> Frames:
+            written.append(frames if self.work.revise is None else self.work.revise(writer, frames))
+            return written[-1]
+
+        self.lake.put(frames, partition, fingerprint, token=lease.token, revise=revise if self.work.revise else None)
+        return written[-1]
 
     def _is_unsettled(self, reader: Reader, partition: str) -> bool:
-        if self.unsettled is None:
+        """Of several partitions only those are asked of that were unsettled when the run began: a question costs as much as one
+        of all of them."""
+        if self.unsettled is None or (self._asked_of is not None and partition not in self._asked_of):
             return False
-        return not reader.sql(f"SELECT shard FROM ({self.unsettled}) WHERE shard = ?", [partition]).is_empty()
+        return not reader.sql(f"SELECT shard FROM ({self.unsettled}) WHERE shard = {quoted(partition)}").is_empty()
+
+    def _unsettled_now(self) -> Collection[str]:
+        return set() if self.unsettled is None else set(self.lake.sql(f"SELECT shard FROM ({self.unsettled})")["shard"])
 
     def _check(self, frames: Frames, clips_in: set[str]) -> dict[str, Finding]:
         found: dict[str, list[str]] = {name: [] for name in self.step.check_docs}
@@ -153,16 +198,21 @@ class StepRun:
         whole = [result for result in brought if result.partition not in failed]
         if failed and (not whole or self._is_last()):
             for result in whole:
-                self.context.log_event(
-                    dg.AssetMaterialization(self.context.asset_key, partition=result.partition, metadata=dict(result.metadata))
-                )
+                self._log_materialization(result)
             told = "; ".join(f"{name}: {why}" for name, why in failed.items())
             raise dg.Failure(f"{len(failed)} of {len(failed) + len(whole)} shards failed: {told}")
-        for result in brought:
+        for result in whole:
             self.context.add_asset_metadata(
                 dict(result.metadata), asset_key=self.context.asset_key, partition_key=result.partition
             )
+        for name, why in failed.items():  # Dagster counts every partition of a run that goes on as materialized
+            self.context.add_asset_metadata({"failed": why}, asset_key=self.context.asset_key, partition_key=name)
         return dg.MaterializeResult(check_results=self._check_results(brought, fatal=False))
+
+    def _log_materialization(self, result: Brought) -> None:
+        """At once: what `context.log_event` takes is lost when the step fails."""
+        done = dg.AssetMaterialization(self.context.asset_key, partition=result.partition, metadata=dict(result.metadata))
+        dg.DagsterEvent.asset_materialization(self.context.get_step_execution_context(), done)
 
     def _result(self, brought: Sequence[Brought]) -> dg.MaterializeResult:
         return dg.MaterializeResult(metadata=dict(brought[0].metadata), check_results=self._check_results(brought, fatal=True))
@@ -206,8 +256,6 @@ def _lost_or_invented(frame: pl.DataFrame, clips_in: set[str]) -> list[str]:
 
 
 def _outcomes(frame: pl.DataFrame) -> dict[str, Any]:
-    if "status" not in frame.columns or "reason" not in frame.columns or "clip_id" not in frame.columns:
-        return {}
     counted = frame.group_by("status", "reason").len().sort("status", "reason")
     return {
         "outcomes": dg.MetadataValue.table(

@@ -14,6 +14,8 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
+from resources.output import print_line_by_line
+
 LENGTH_BYTES = 8
 FINISHED, RAISED, OUT_OF_MEMORY = "finished", "raised", "out of memory"
 
@@ -24,6 +26,7 @@ FIRST_TO_GO = "1000"
 def serve(work: Callable[[Any], Any], tasks: Connection, answers: Connection, parent: int) -> None:
     """Run tasks until the parent closes the pipe; a child that was refused memory ends, because its engines may be half built."""
     _die_with(parent)
+    print_line_by_line()  # children are killed, even those that have done their work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted parent ends its children itself
     while True:
         try:

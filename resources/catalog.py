@@ -4,29 +4,86 @@ Belongs here: its address, and that store and catalog belong together. Not here:
 the store (`catalog_copy`).
 """
 
+import itertools
 import json
+import os
+import random
+import re
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from typing import NamedTuple
+from urllib.parse import unquote
 
-from model.files import whole_file
+import duckdb
+
+from resources.duckdb_extensions import duckdb_cursor, quoted
 from resources.file_store import FileStore
-
-if TYPE_CHECKING:
-    import sqlalchemy
 
 SQLITE_FILE = "catalog.sqlite"
 RECORD = "lake.json"
 TABLES_FOLDER = "tables"
 HOME_RECORD = "home.json"
+PATIENCE_S = 60.0  # how long plain tables of the catalog are tried again while others are at them
+# A server whose machine is gone is noticed well within a lease's time to live.
+POSTGRES_OPTIONS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+CONFLICTS = (
+    "conflict",
+    "database is locked",
+    "could not serialize",
+    "deadlock detected",
+    "duplicate key value",
+    "unique constraint",
+    # two processes that make the catalog at once
+    'ducklake_metadata" already exists',
+    "table ducklake_metadata already exists",
+    'lafid_catalog" already exists',
+    "table lafid_catalog already exists",
+)
+LOST_CONNECTIONS = (
+    "server closed the connection",
+    "terminating connection",
+    "connection to server",
+    "no connection to the server",
+    "connection not open",
+    "ssl connection has been closed",
+    "the database system is",
+    "could not receive data from server",
+    "could not send data to server",
+    'failed to execute query "rollback"',
+    'catalog "lake_',  # another thread found the server lost, and let go of it
+)
+DAMAGED = ("file is not a database", "malformed")
+_PASSWORD = re.compile(r"(://[^/@:]*:)([^@]*)(@)|([?&]password=)([^&\s]*)()")
+_numbers = itertools.count()
 
 
 class CatalogUnusable(OSError):
     """The catalog is missing, another store's, or does not answer; the message names it and the remedy."""
+
+
+class CatalogBusy(CatalogUnusable):
+    """Others are at the catalog, and stay there for long."""
+
+
+class Name(NamedTuple):
+    """What a catalog says of itself.
+
+    Attributes:
+        store: where its store was when the catalog was made.
+    """
+
+    id: str
+    store: str
 
 
 @dataclass(frozen=True)
@@ -68,58 +125,90 @@ class Catalog:
         return self.url.replace("postgresql://", "postgresql+psycopg2://", 1)
 
     @property
-    def ducklake_uri(self) -> str:
-        """As DuckDB's ATTACH takes it."""
-        path = self.sqlite_path
-        return f"ducklake:postgres:{self.url}" if path is None else f"ducklake:sqlite:{path}"
+    def address(self) -> str:
+        """As DuckDB's ATTACH takes it: a path, or a URL with what it takes to notice a lost server."""
+        if self.sqlite_path is not None:
+            return str(self.sqlite_path)
+        options = "&".join(f"{name}={value}" for name, value in POSTGRES_OPTIONS.items() if f"{name}=" not in self.url)
+        return f"{self.url}{'&' if '?' in self.url else '?'}{options}"
+
+    @property
+    def kind(self) -> str:
+        """DuckDB's name of the database: `sqlite` or `postgres`."""
+        return "postgres" if self.sqlite_path is None else "sqlite"
 
     @property
     def extensions(self) -> tuple[str, ...]:
         """What DuckDB needs for it."""
-        return ("ducklake", "postgres_scanner" if self.sqlite_path is None else "sqlite_scanner")
+        return ("ducklake", f"{self.kind}_scanner")
 
     def __str__(self) -> str:
         """The address without its password."""
-        parts = urlsplit(self.url)
-        if parts.password is None:
-            return self.url
-        return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))
+        return _PASSWORD.sub(r"\1\4***\3\6", self.url)
 
-    def without_password(self, message: str) -> str:
-        """A message of a database as it may be shown."""
-        password = urlsplit(self.url).password
-        shown = message.replace(self.url, str(self))
-        return shown.replace(password, "***") if password else shown
+    def without_password(self, message: object) -> str:
+        """A message of a database as it may be shown, in one line."""
+        shown = " ".join(str(message).split()).replace(self.address, str(self)).replace(self.url, str(self))
+        for found in _PASSWORD.finditer(self.url):
+            for secret in (found[2] or found[5], unquote(found[2] or found[5] or "")):
+                shown = shown.replace(secret, "***") if secret else shown
+        return shown
 
     @contextmanager
-    def transaction(self) -> Iterator["sqlalchemy.Connection"]:
-        """A transaction on the plain tables beside the lake's own; a SQLite file is made where there is none.
+    def opened(self, *, writing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A transaction on the catalog's database as it is: the lake's own tables, and plain ones beside them.
+
+        Everything goes through DuckDB, never through Python's own SQLite: two copies of SQLite in one process undo each other's
+        locks on a file and destroy it.
 
         Raises:
             CatalogUnusable: the database does not answer.
+            CatalogBusy: others are at it.
         """
-        import sqlalchemy
-
-        engine = sqlalchemy.create_engine(self.sqlalchemy_url, poolclass=sqlalchemy.NullPool, connect_args=self._connect_args)
+        cursor, name = duckdb_cursor(self.extensions), f"catalog_{next(_numbers)}"
+        path = self.sqlite_path
+        options = [f"TYPE {self.kind}"]
+        if not writing:
+            options.append("READ_ONLY")
+        elif path is not None:
+            options.append("JOURNAL_MODE 'WAL'")  # readers and a writer at once; the mode stays with the file
+            _make_folder(path.parent)
         try:
-            if (path := self.sqlite_path) is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            with engine.begin() as connection:
-                if self.sqlite_path is not None:
-                    # Readers and a writer at once; the mode stays with the file.
-                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-                yield connection
-        except (sqlalchemy.exc.DBAPIError, OSError) as error:
-            said = self.without_password(" ".join(str(getattr(error, "orig", error)).split()))
-            raise CatalogUnusable(
-                f"the catalog {self} does not answer ({said}): see that it is there and can be written"
-            ) from error
+            cursor.execute(f"ATTACH {quoted(self.address)} AS {name} ({', '.join(options)})")
+            cursor.execute(f"USE {name}")
+            cursor.execute("BEGIN")
+            yield cursor
+            cursor.execute("COMMIT")
+        except duckdb.Error as error:
+            raise self._unusable(error) from None  # not chained: the database's own words hold the password
         finally:
-            engine.dispose()
+            for statement in ("ROLLBACK", "USE memory", f"DETACH {name}"):
+                with suppress(duckdb.Error):
+                    cursor.execute(statement)
+            cursor.close()
 
-    @property
-    def _connect_args(self) -> dict[str, int]:
-        return {"connect_timeout": 10} if self.sqlite_path is None else {"timeout": 60}
+    def _unusable(self, error: duckdb.Error) -> CatalogUnusable:
+        said = self.without_password(error)
+        if is_conflict(error):
+            return CatalogBusy(f"the catalog {self} stays busy ({said}): try again when other runs are done")
+        if any(sign in said for sign in DAMAGED):
+            return CatalogUnusable(
+                f"the catalog {self} is damaged ({said}): move it away and run `lafid rebuild`, which makes it anew "
+                "from the copy in the store"
+            )
+        return CatalogUnusable(f"the catalog {self} does not answer ({said}): see that it is there and can be written")
+
+
+def is_conflict(error: duckdb.Error) -> bool:
+    """Whether another transaction was in the way, so that the same one may succeed later."""
+    said = str(error).lower()
+    return any(sign in said for sign in CONFLICTS)
+
+
+def is_lost_connection(error: duckdb.Error) -> bool:
+    """Whether the catalog's server went away; it may come back."""
+    said = str(error).lower()
+    return any(sign in said for sign in LOST_CONNECTIONS)
 
 
 def join(catalog: Catalog, store: FileStore, home: Path, *, writing: bool) -> bool:
@@ -137,69 +226,113 @@ def join(catalog: Catalog, store: FileStore, home: Path, *, writing: bool) -> bo
     Raises:
         CatalogUnusable: the catalog is missing, does not answer or is another store's, or the store is another home's.
     """
-    recorded: dict[str, str] | None = json.loads(store.read_bytes(RECORD)) if store.exists(RECORD) else None
-    named = _named(catalog, store, make=writing and recorded is None and not _has_tables(store))
+    recorded = read_record(store)
+    has_tables = recorded is not None or bool(store.list_tree(TABLES_FOLDER))  # before the catalog: another process may begin
+    named = read_name(catalog)
     if named is None:
-        if recorded is None and not _has_tables(store):
+        if has_tables:
+            raise CatalogUnusable(
+                f"the store {store.uri} holds tables, but their catalog {catalog} is missing or empty: put it back, or run "
+                "`lafid rebuild`, which makes it anew from the copy in the store"
+            )
+        if not writing:
             return False
-        raise CatalogUnusable(
-            f"the store {store.uri} holds tables, but their catalog {catalog} is missing or empty: put it back, or run "
-            "`lafid rebuild`, which makes it anew from the copy in the store"
-        )
-    catalog_id, its_store = named
-    if (recorded is None and its_store != store.uri) or (recorded is not None and recorded["catalog"] != catalog_id):
-        raise CatalogUnusable(
-            f"the catalog {catalog} belongs to the store {its_store}, not to {store.uri}: "
-            "set LAFID_CATALOG or LAFID_STORE so that they belong together"
-        )
-    if catalog.sqlite_path is not None and recorded is not None and recorded["home"] != home_id(home):
+        named = _name(catalog, store)
+    _require_same(catalog, named, store, recorded)
+    if catalog.sqlite_path is not None and recorded is not None and recorded["home"] != home_id(home, make=writing):
         raise CatalogUnusable(
             f"the store {store.uri} is another home's ({recorded['home'][:8]}) and has its catalog in a file, "
             "which serves one home: set LAFID_CATALOG=postgresql://user@host/database for several, "
             "or run `lafid rebuild` to take the store over"
         )
     if recorded is None and writing:
-        record(catalog_id, store, home)
+        record(named.id, store, home)
     return True
 
 
 def record(catalog_id: str, store: FileStore, home: Path) -> None:
     """Write down in the store which catalog knows its tables, and which home works on it."""
-    store.write_bytes(RECORD, json.dumps({"catalog": catalog_id, "home": home_id(home)}).encode())
+    store.write_bytes(RECORD, json.dumps({"catalog": catalog_id, "home": home_id(home, make=True)}).encode())
 
 
-def home_id(home: Path) -> str:
-    """What tells this home from others, wherever it is moved."""
-    path = home / HOME_RECORD
-    if not path.is_file():
-        home.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as temporary:
-            temporary.write_text(json.dumps({"home": uuid.uuid4().hex}))
-    return str(json.loads(path.read_text())["home"])
-
-
-def _has_tables(store: FileStore) -> bool:
-    return bool(store.list_tree(TABLES_FOLDER))
-
-
-def _named(catalog: Catalog, store: FileStore, *, make: bool) -> tuple[str, str] | None:
-    """The id of the catalog and the address of its store when it was made; None where it has none and none is made."""
-    import sqlalchemy
-
-    if not make and catalog.sqlite_path is not None and not catalog.sqlite_path.is_file():
+def read_record(store: FileStore) -> dict[str, str] | None:
+    """What `record` wrote: the ids of `catalog` and `home`."""
+    if not store.exists(RECORD):
         return None
-    with catalog.transaction() as connection:
-        if make:
-            connection.execute(
-                sqlalchemy.text(
-                    "CREATE TABLE IF NOT EXISTS lafid_catalog (one INTEGER PRIMARY KEY, id TEXT NOT NULL, store TEXT NOT NULL)"
-                )
+    found: dict[str, str] = json.loads(store.read_bytes(RECORD))
+    return found
+
+
+def read_name(catalog: Catalog) -> Name | None:
+    """What the catalog says of itself; None where there is none."""
+    if catalog.sqlite_path is not None and not catalog.sqlite_path.is_file():
+        return None
+    with catalog.opened() as cursor, suppress(duckdb.CatalogException):
+        found = cursor.execute("SELECT id, store FROM lafid_catalog").fetchone()
+        return None if found is None else Name(*found)
+    return None
+
+
+def write_name(cursor: duckdb.DuckDBPyConnection, store: FileStore) -> None:
+    """Give the catalog that `cursor` uses an id, unless it has one."""
+    cursor.execute("CREATE TABLE IF NOT EXISTS lafid_catalog (one INTEGER PRIMARY KEY, id TEXT NOT NULL, store TEXT NOT NULL)")
+    cursor.execute(
+        f"INSERT INTO lafid_catalog SELECT 1, {quoted(uuid.uuid4().hex)}, {quoted(_place(store))} "
+        "WHERE NOT EXISTS (FROM lafid_catalog)"
+    )
+
+
+def home_id(home: Path, *, make: bool) -> str:
+    """What tells this home from others, wherever it is moved; nothing of a home that has none, unless it is to be made."""
+    path = home / HOME_RECORD
+    if make and not path.is_file():
+        _make_folder(home)
+        mine = home / f".{uuid.uuid4().hex}.{HOME_RECORD}"
+        mine.write_text(json.dumps({"home": uuid.uuid4().hex}))
+        with suppress(FileExistsError):
+            os.link(mine, path)  # of two processes the first one's stands
+        mine.unlink()
+    return str(json.loads(path.read_text())["home"]) if path.is_file() else ""
+
+
+def _name(catalog: Catalog, store: FileStore) -> Name:
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with catalog.opened(writing=True) as cursor:
+                write_name(cursor, store)
+            if (named := read_name(catalog)) is not None:
+                return named
+        except CatalogBusy:
+            if time.monotonic() > give_up:
+                raise
+        time.sleep(random.uniform(0.02, 0.2))
+
+
+def _require_same(catalog: Catalog, named: Name, store: FileStore, recorded: dict[str, str] | None) -> None:
+    moved = named.store != _place(store)
+    # A catalog in a file lies in its store, so that both move together.
+    strange = moved and catalog.sqlite_path is None if recorded is None else recorded["catalog"] != named.id
+    if strange:
+        raise CatalogUnusable(
+            f"the catalog {catalog} belongs to the store {named.store}, not to {store.uri}: "
+            "set LAFID_CATALOG or LAFID_STORE so that they belong together"
+        )
+    if moved and catalog.sqlite_path is None and store.is_local:
+        first = Path(named.store) / RECORD
+        if first.is_file() and not first.samefile(store.local_path(RECORD)):
+            raise CatalogUnusable(
+                f"{store.uri} is a copy of the store {named.store}, and the catalog {catalog} belongs to that one: "
+                "set LAFID_STORE to it, or remove it when the copy shall take its place"
             )
-            connection.execute(
-                sqlalchemy.text("INSERT INTO lafid_catalog VALUES (1, :id, :store) ON CONFLICT DO NOTHING"),
-                {"id": uuid.uuid4().hex, "store": store.uri},
-            )
-        elif not sqlalchemy.inspect(connection).has_table("lafid_catalog"):
-            return None
-        row = connection.execute(sqlalchemy.text("SELECT id, store FROM lafid_catalog")).one_or_none()
-    return None if row is None else (str(row.id), str(row.store))
+
+
+def _place(store: FileStore) -> str:
+    return str(store.local_path("")) if store.is_local else store.uri
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CatalogUnusable(f"cannot make {folder} ({error.strerror}): make it writable, or choose another place") from error

@@ -52,6 +52,10 @@ def literal(value: Any) -> str:
 
 _opened: dict[int, duckdb.DuckDBPyConnection] = {}
 _loaded: set[tuple[int, str]] = set()
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
 
 
 def duckdb_cursor(extensions: Iterable[str]) -> duckdb.DuckDBPyConnection:
@@ -67,8 +71,9 @@ def duckdb_cursor(extensions: Iterable[str]) -> duckdb.DuckDBPyConnection:
     """
     process = os.getpid()
     if process not in _opened:
-        settings = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-        _opened[process] = duckdb.connect(config=settings)
+        connection = duckdb.connect(config=SETTINGS)
+        connection.execute("SET enable_progress_bar = false")  # it is written to standard output
+        _opened.setdefault(process, connection)  # another thread may have been quicker
     for name in extensions:
         if (process, name) not in _loaded:
             _load(_opened[process], name)

@@ -4,6 +4,7 @@ Belongs here: writing whole files or none, reading them back. Not here: tables (
 """
 
 import os
+import time
 from pathlib import Path
 
 import pyarrow.fs as pafs
@@ -94,6 +95,12 @@ class FileStore:
         selector = pafs.FileSelector(self.full_path(folder), allow_not_found=True, recursive=True)
         found = self._fs.get_file_info(selector)
         return sorted(info.path.removeprefix(f"{self._root}/") for info in found if info.type == pafs.FileType.File)
+
+    def ages(self, folder: str) -> dict[str, float]:
+        """The same paths to the seconds since each file was written."""
+        selector = pafs.FileSelector(self.full_path(folder), allow_not_found=True, recursive=True)
+        found = [info for info in self._fs.get_file_info(selector) if info.type == pafs.FileType.File]
+        return {info.path.removeprefix(f"{self._root}/"): time.time() - info.mtime_ns / 1e9 for info in found}
 
     def remove(self, path: str) -> None:
         """Remove a file, or a folder with all that it holds; nothing happens when there is none."""

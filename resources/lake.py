@@ -8,68 +8,29 @@ the lease under which it was written. Its rows change in the transaction that ch
 writing of two processes never interleave: the second one meets a conflict and begins again.
 """
 
-import hashlib
-import io
-import itertools
-import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 import polars as pl
-import pyarrow.parquet as pq
 
-from resources.catalog import TABLES_FOLDER, Catalog, join
-from resources.duckdb_extensions import duckdb_cursor, quoted
+from resources.catalog import Catalog, CatalogBusy, is_conflict, is_lost_connection, join
 from resources.file_store import FileStore
+from resources.lake_connection import LakeConnection, end
+from resources.lake_connection import LakeUnusable as LakeUnusable
 from resources.lake_reader import Reader, Stamp
-from resources.lake_tables import LakeTable, add_slots, in_transaction, prepare_tables, stamp
+from resources.lake_tables import LakeTable
+from resources.lake_upkeep import EVERY, compact_by_the_way
+from resources.lake_writer import UNPARTITIONED, Writer
 from resources.leases import Leases
-from resources.s3_secret import s3_secret
 
 Result = TypeVar("Result")
 
-UNPARTITIONED = "all"
 BUSY_DEADLINE_S = 180.0
-CONFLICTS = ("conflict", "database is locked", "could not serialize", "deadlock detected")
-LOST_CONNECTIONS = (
-    "server closed the connection",
-    "terminating connection",
-    "connection to server",
-    "no connection to the server",
-)
-
-
-class LakeUnusable(OSError):
-    """A table cannot be read or written; the message names it and the remedy."""
-
-
-class Fenced(RuntimeError):
-    """Somebody else has computed the partition since: this run was thought dead, and what it made is not written."""
-
-
-class _Attached(NamedTuple):
-    """The catalog as one process has it open: a connection, and the name under which DuckDB knows it."""
-
-    connection: duckdb.DuckDBPyConnection
-    name: str
-    process: int
-
-
-_numbers = itertools.count()
-
-
-def frame_digest(frame: pl.DataFrame) -> str:
-    """Hash of a frame's columns, types and values; the same for equal frames on any machine."""
-    # Parquet holds nothing below a NULL; Arrow's own format would hash whatever happens to lie in memory there.
-    buffer = io.BytesIO()
-    pq.write_table(frame.rechunk().to_arrow(), buffer, compression="none", use_dictionary=False)
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 class Lake:
@@ -95,8 +56,8 @@ class Lake:
         self.store, self.catalog, self.home, self.read_only = store, catalog, home, read_only
         self.tables = {table.name: table for table in tables}
         self.leases = Leases(catalog.sqlalchemy_url)
-        self._lock = threading.RLock()
-        self._attached: _Attached | None = None
+        self._connection = LakeConnection(store, catalog, home, tables, read_only)
+        self._committed = 0
 
     # ---- writing
 
@@ -107,8 +68,8 @@ class Lake:
         fingerprint: str = "",
         *,
         token: int = 0,
-        revise: Callable[[Reader, Mapping[str, pl.DataFrame]], Mapping[str, pl.DataFrame]] | None = None,
-    ) -> dict[str, str]:
+        revise: Callable[[Writer, Mapping[str, pl.DataFrame]], Mapping[str, pl.DataFrame]] | None = None,
+    ) -> None:
         """Put a step's tables of one partition in place of what was there, in one transaction.
 
         Tables that only grow (`appended`) take the rows whose key they do not hold yet.
@@ -119,47 +80,40 @@ class Lake:
             token: of the lease under which they were computed.
             revise: changes the frames by what the lake holds in this very transaction; called again after a conflict.
 
-        Returns:
-            table to content digest.
-
         Raises:
             Fenced: somebody with a later lease has written the partition.
             LakeUnusable: the catalog stays busy, or cannot be written.
         """
-        digests = {} if revise else {name: frame_digest(frame) for name, frame in frames.items()}
+        self.commit(
+            lambda writer: writer.put(frames if revise is None else revise(writer, frames), {partition: fingerprint}, token)
+        )
 
-        def change(reader: Reader) -> dict[str, str]:
-            now = frames if revise is None else revise(reader, frames)
-            made = digests if revise is None else {name: frame_digest(frame) for name, frame in now.items()}
-            kept = [name for name in now if not self.tables[name].appended]
-            rows = self._require_slots(reader, kept, partition, token)
-            for name, frame in now.items():
-                self._write(reader.cursor, name, frame, partition, holds_rows=rows.get(name, 0) > 0)
-            if kept:
-                stamp(reader.cursor, partition, fingerprint, token, {name: (made[name], now[name].height) for name in kept})
-            return made
-
-        return self.commit(change)
-
-    def commit(self, change: Callable[[Reader], Result]) -> Result:
+    def commit(self, change: Callable[[Writer], Result]) -> Result:
         """Run `change` in a transaction; on a conflict with another process it is run again from the beginning.
+
+        It is also run again when the connection was lost while it was committed, so that whether it was is not known: doing it
+        twice must do no harm.
 
         Raises:
             LakeUnusable: the catalog stays busy, or cannot be written.
         """
-        deadline = time.monotonic() + BUSY_DEADLINE_S
-        attempt = 0
-        while True:
+
+        def once() -> tuple[Result, int]:
+            cursor, name, snapshot = self._connection.begin()
             try:
-                with self._transaction(writing=True) as reader:
-                    return change(reader)
-            except duckdb.Error as error:
-                if not _passes(error) or time.monotonic() > deadline:
-                    raise self._unusable(error) from error
-                if _connection_lost(error):
-                    self.close()
-            attempt += 1
-            time.sleep(random.uniform(0.01, 0.05) * min(attempt, 20))
+                writer = Writer(self.tables, cursor, name)
+                result = change(writer)
+                writer.require_young()
+                cursor.execute("COMMIT")
+                return result, snapshot
+            finally:
+                end(cursor)
+
+        result, snapshot = self._patiently(once)
+        last, self._committed = self._committed or snapshot, snapshot
+        if last // EVERY != snapshot // EVERY:
+            compact_by_the_way(self)
+        return result
 
     # ---- reading
 
@@ -170,11 +124,13 @@ class Lake:
         Raises:
             LakeUnusable: nothing has been written yet, or it cannot be read.
         """
+        cursor, name, _ = self._patiently(self._connection.begin)
         try:
-            with self._transaction(writing=False) as reader:
-                yield reader
+            yield Reader(self.tables, cursor, name)
         except duckdb.Error as error:
-            raise self._unusable(error) from error
+            raise self._told(error) from None
+        finally:
+            end(cursor)
 
     def read(self, table: str, partition: str | None = None, columns: Sequence[str] = (), where: str = "") -> pl.DataFrame:
         """`Reader.read` of this moment."""
@@ -197,102 +153,25 @@ class Lake:
 
     def close(self) -> None:
         """Let go of the catalog; the next use opens it again."""
-        with self._lock:
-            attached, self._attached = self._attached, None
-            if attached is not None and attached.process == os.getpid():
-                attached.connection.execute("USE memory")
-                attached.connection.execute(f"DETACH {attached.name}")
-                attached.connection.close()
+        self._connection.close()
 
-    # ---- inside
+    def _patiently(self, work: Callable[[], Result]) -> Result:
+        give_up, attempt = time.monotonic() + BUSY_DEADLINE_S, 0
+        while True:
+            try:
+                return work()
+            except duckdb.Error as error:
+                told = self._told(error)
+                passes = is_conflict(error) or (is_lost_connection(error) and self._connection.was_open)
+                if not passes or time.monotonic() > give_up:
+                    raise told from None
+            except CatalogBusy:
+                if time.monotonic() > give_up:
+                    raise
+            attempt += 1
+            time.sleep(random.uniform(0.01, 0.05) * min(attempt, 20))
 
-    @contextmanager
-    def _transaction(self, *, writing: bool) -> Iterator[Reader]:
-        attached = self._open()
-        cursor = attached.connection.cursor()
-        try:
-            cursor.execute(f"USE {attached.name}")
-            cursor.execute("BEGIN")
-            yield Reader(self.tables, cursor, attached.name)
-            cursor.execute("COMMIT" if writing else "ROLLBACK")
-        except BaseException:
-            if in_transaction(cursor):  # a failed COMMIT has rolled back already
-                cursor.execute("ROLLBACK")
-            raise
-        finally:
-            cursor.close()
-
-    def _open(self) -> "_Attached":
-        with self._lock:
-            if self._attached is None or self._attached.process != os.getpid():
-                self._attached = self._attach()
-            return self._attached
-
-    def _attach(self) -> "_Attached":
-        if not join(self.catalog, self.store, self.home, writing=not self.read_only):
-            raise LakeUnusable(f"there are no tables in {self.store.uri} yet: run `make demo` or `lafid curate DIR` first")
-        remote = () if self.store.is_local else ("httpfs",)
-        connection = duckdb_cursor([*self.catalog.extensions, *remote])
-        name = f"lake_{next(_numbers)}"
-        try:
-            if remote:
-                connection.execute(s3_secret())
-            options = f"DATA_PATH {quoted(self._data_path)}, OVERRIDE_DATA_PATH true{', READ_ONLY' if self.read_only else ''}"
-            connection.execute(f"ATTACH {quoted(self.catalog.ducklake_uri)} AS {name} ({options})")
-            connection.execute(f"USE {name}")
-            if not self.read_only:
-                prepare_tables(connection, name, list(self.tables.values()))
-        except duckdb.Error as error:
-            connection.close()
-            raise self._unusable(error) from error
-        return _Attached(connection, name, os.getpid())
-
-    @property
-    def _data_path(self) -> str:
-        return f"{self.store.uri}/{TABLES_FOLDER}/" if not self.store.is_local else f"{self.store.local_path(TABLES_FOLDER)}/"
-
-    def _require_slots(self, reader: Reader, names: Sequence[str], partition: str, token: int) -> dict[str, int]:
-        """Rows that each table's partition has now; slots are made where there are none."""
-        slots = reader.slots(names, partition)
-        if set(slots) != set(names):
-            add_slots(reader.cursor, [(name, partition) for name in names if name not in slots])
-        if later := [name for name, (_, held) in slots.items() if held > token]:
-            raise Fenced(
-                f"{later[0]} {partition} was written by a later run: what this one made, which was thought dead, is left out"
-            )
-        return {name: rows for name, (rows, _) in slots.items()}
-
-    def _write(
-        self, cursor: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame, partition: str, *, holds_rows: bool
-    ) -> None:
-        table = self.tables[name]
-        if holds_rows and table.partitioned:
-            cursor.execute(f"DELETE FROM {name} WHERE shard = {quoted(partition)}")
-        elif holds_rows:
-            cursor.execute(f"DELETE FROM {name}")
-        if frame.height:
-            cursor.register("incoming", frame)
-            known = f" ANTI JOIN {name} USING ({', '.join(table.key)})" if table.appended else ""
-            cursor.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming{known}")
-            cursor.unregister("incoming")
-
-    def _unusable(self, error: duckdb.Error) -> Exception:
-        said = self.catalog.without_password(" ".join(str(error).split()))
-        if _passes(error):
-            return LakeUnusable(f"the catalog {self.catalog} stays busy or away ({said}): try again when other runs are done")
-        if isinstance(error, duckdb.IOException):
-            return LakeUnusable(
-                f"cannot read or write the tables in {self.store.uri} ({said}): free some space or make it reachable"
-            )
-        return error
-
-
-def _passes(error: duckdb.Error) -> bool:
-    """Whether the same transaction may succeed later."""
-    said = str(error).lower()
-    return any(sign in said for sign in CONFLICTS) or _connection_lost(error)
-
-
-def _connection_lost(error: duckdb.Error) -> bool:
-    said = str(error).lower()
-    return any(sign in said for sign in LOST_CONNECTIONS)
+    def _told(self, error: duckdb.Error) -> Exception:
+        if is_lost_connection(error):
+            self._connection.close()
+        return self._connection.told(error)

@@ -3,6 +3,7 @@
 Belongs here: SQL and tables to frames, and the stamps of partitions. Not here: opening the lake, writing (`lake`).
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,15 @@ import polars as pl
 
 from resources.duckdb_extensions import bound, quoted
 from resources.lake_tables import PARTITIONS, LakeTable
+
+KEPT_S = 3600.0
+"""How long a snapshot is kept after the transaction began that replaced it."""
+LONGEST_S = 0.45 * KEPT_S
+"""How long a transaction may take: what it reads is there for twice as long, even when a like one replaced it."""
+
+
+class TooSlow(RuntimeError):
+    """A transaction took so long that what it reads may have been removed."""
 
 
 class TableMissing(LookupError):
@@ -45,6 +55,16 @@ class Reader:
 
     def __init__(self, tables: Mapping[str, LakeTable], cursor: duckdb.DuckDBPyConnection, name: str) -> None:
         self.tables, self.cursor, self.name = tables, cursor, name
+        self._begun = time.monotonic()
+
+    def require_young(self) -> None:
+        """Make sure that what this transaction reads is still there: where the catalog is SQLite, it finds empty tables later.
+
+        Raises:
+            TooSlow: it may be gone.
+        """
+        if time.monotonic() - self._begun > LONGEST_S:
+            raise TooSlow(f"a transaction of the lake takes longer than {LONGEST_S:.0f} s: run the command again")
 
     def read(
         self,
@@ -81,6 +101,7 @@ class Reader:
         Args:
             frames: further tables that the statement may name.
         """
+        self.require_young()
         for name, frame in frames.items():
             self.cursor.register(name, frame)
         try:
@@ -95,6 +116,7 @@ class Reader:
         Args:
             tables, partitions: none of them stands for all.
         """
+        self.require_young()
         names, shards = list(tables), list(partitions)
         conditions = ["fingerprint IS NOT NULL"]
         conditions += [f"table_name IN ({', '.join(map(quoted, names))})"] if names else []
@@ -105,13 +127,15 @@ class Reader:
         ).fetchall()
         return {(table, name): Stamp(*rest) for table, name, *rest in rows}
 
-    def slots(self, tables: Sequence[str], partition: str) -> dict[str, tuple[int, int]]:
-        """Table to rows and fencing token of one partition, written or not."""
+    def slots(self, tables: Sequence[str], partitions: Sequence[str]) -> dict[tuple[str, str], tuple[int, int]]:
+        """(table, partition) to its rows and fencing token, of those that have been written."""
+        if not tables:
+            return {}
         rows = self.cursor.execute(
-            f"SELECT table_name, row_count, token FROM {PARTITIONS} "
-            f"WHERE partition = {quoted(partition)} AND table_name IN ({', '.join(map(quoted, tables))})"
+            f"SELECT table_name, partition, row_count, token FROM {PARTITIONS} "
+            f"WHERE partition IN ({', '.join(map(quoted, partitions))}) AND table_name IN ({', '.join(map(quoted, tables))})"
         ).fetchall()
-        return {table: (count, token) for table, count, token in rows}
+        return {(table, partition): (count, token) for table, partition, count, token in rows}
 
     def snapshot(self) -> int:
         """The number of the lake's snapshot that this transaction reads."""

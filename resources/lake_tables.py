@@ -5,12 +5,13 @@ Belongs here: tables, columns, comments, views and the slots of `partitions`. No
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import duckdb
 import polars as pl
 
-from resources.duckdb_extensions import literal, quoted
+from resources.duckdb_extensions import quoted
 
 PARTITIONS = "partitions"
 ANY = "*"
@@ -77,58 +78,44 @@ def prepare_tables(connection: duckdb.DuckDBPyConnection, lake: str, tables: Seq
                 connection.execute(statement)
             connection.execute("COMMIT")
         except duckdb.Error:
-            # Another process makes the same tables; a failed COMMIT has rolled back already.
-            if in_transaction(connection):
+            # Another process makes the same tables.
+            with suppress(duckdb.Error):  # a failed COMMIT has rolled back already
                 connection.execute("ROLLBACK")
             if attempt == MOST_TRIES - 1:
                 raise
 
 
-def add_slots(cursor: duckdb.DuckDBPyConnection, slots: Iterable[tuple[str, str]]) -> None:
-    """Give tables' partitions their rows in `partitions`. Two processes that do so at once meet in the row of `ANY`."""
-    cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = '{ANY}'")
-    frame = pl.DataFrame(list(slots), schema={"table_name": pl.String, "partition": pl.String}, orient="row")
-    cursor.register("incoming", frame)
-    cursor.execute(f"INSERT INTO {PARTITIONS} SELECT table_name, partition, NULL, NULL, 0, 0, NULL FROM incoming")
-    cursor.unregister("incoming")
-
-
-def stamp(
-    cursor: duckdb.DuckDBPyConnection, partition: str, fingerprint: str, token: int, held: Mapping[str, tuple[str, int]]
-) -> None:
-    """Write down what tables hold of a partition now. They have slots.
-
-    Args:
-        held: table to content digest and number of rows.
-    """
-    names = ", ".join(map(quoted, held))
-    cursor.execute(f"DELETE FROM {PARTITIONS} WHERE partition = {quoted(partition)} AND table_name IN ({names})")
-    rows = [(table, partition, fingerprint, digest, rows, token) for table, (digest, rows) in held.items()]
-    values = ", ".join(f"({', '.join(map(literal, row))}, now())" for row in rows)
-    cursor.execute(f"INSERT INTO {PARTITIONS} VALUES {values}")
-
-
 def _missing(connection: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[LakeTable]) -> Iterable[str]:
-    there: dict[str, dict[str, str]] = {}
-    rows = connection.execute(f"SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = '{lake}'")
-    for table, column, kind in rows.fetchall():
-        there.setdefault(table, {})[column] = kind.replace('"', "")
+    # DuckDB's own lists, such as duckdb_columns(), ask every database that the process has open, also one whose server is gone.
+    catalog = f"__ducklake_metadata_{lake}"
+    there = dict(
+        connection.execute(
+            f"SELECT name, value FROM (SELECT table_id AS id, table_name AS name FROM {catalog}.ducklake_table "
+            f"WHERE end_snapshot IS NULL UNION ALL SELECT view_id, view_name FROM {catalog}.ducklake_view "
+            f"WHERE end_snapshot IS NULL) LEFT JOIN (SELECT object_id AS id, value FROM {catalog}.ducklake_tag "
+            "WHERE key = 'comment' AND end_snapshot IS NULL) USING (id)"
+        ).fetchall()
+    )
     if PARTITIONS not in there:
         yield f"CALL {lake}.set_option('parquet_compression', 'zstd')"
         yield _PARTITIONS_DDL
         yield f"INSERT INTO {PARTITIONS} VALUES ('', '{ANY}', NULL, NULL, 0, 0, NULL)"
-    for table in tables:
-        if table.view is None and table.name not in there:
-            yield from _create(table)
-        elif table.view is None:
-            yield from _grow(table, there[table.name])
-    known = dict(connection.execute(f"SELECT view_name, comment FROM duckdb_views() WHERE database_name = '{lake}'").fetchall())
-    for table in tables:
+    for table in sorted(tables, key=lambda table: table.view is not None):  # views show tables
+        mark = _mark(table)
+        if there.get(table.name) == mark:
+            continue
         if table.view is not None:
-            mark = f"{table.doc} [{hashlib.sha256(table.view.encode()).hexdigest()[:16]}]"
-            if known.get(table.name) != mark:
-                yield f"CREATE OR REPLACE VIEW {table.name} AS {table.view}"
-                yield f"COMMENT ON VIEW {table.name} IS {quoted(mark)}"
+            yield f"CREATE OR REPLACE VIEW {table.name} AS {table.view}"
+            yield f"COMMENT ON VIEW {table.name} IS {quoted(mark)}"
+        else:
+            yield from _grow(connection, table) if table.name in there else _create(table)
+            yield f"COMMENT ON TABLE {table.name} IS {quoted(mark)}"
+
+
+def _mark(table: LakeTable) -> str:
+    """The comment of a table or view: what it is, and a hash of its form."""
+    form = table.view or repr([_columns(table), sorted(table.nullable), dict(table.comments)])
+    return f"{table.doc} [{hashlib.sha256(form.encode()).hexdigest()[:16]}]"
 
 
 def _columns(table: LakeTable) -> dict[str, str]:
@@ -140,7 +127,7 @@ def _sql_type(dtype: Any) -> str:
     if isinstance(dtype, pl.List):
         return f"{_sql_type(dtype.inner)}[]"
     if isinstance(dtype, pl.Struct):
-        return f"STRUCT({', '.join(f'{field.name} {_sql_type(field.dtype)}' for field in dtype.fields)})"
+        return "STRUCT({})".format(", ".join(f'"{field.name}" {_sql_type(field.dtype)}' for field in dtype.fields))
     return _SQL_TYPES[dtype if isinstance(dtype, type) else type(dtype)]
 
 
@@ -149,14 +136,16 @@ def _create(table: LakeTable) -> Iterable[str]:
         f'"{name}" {kind}{"" if name in table.nullable else " NOT NULL"}' for name, kind in _columns(table).items()
     )
     yield f"CREATE TABLE {table.name} ({columns})"
-    yield f"COMMENT ON TABLE {table.name} IS {quoted(table.doc)}"
     for name, meaning in table.comments.items():
         yield f'COMMENT ON COLUMN {table.name}."{name}" IS {quoted(meaning)}'
 
 
-def _grow(table: LakeTable, there: Mapping[str, str]) -> Iterable[str]:
+def _grow(connection: duckdb.DuckDBPyConnection, table: LakeTable) -> Iterable[str]:
+    rows = connection.execute(f"DESCRIBE {table.name}").fetchall()
+    there = {column: kind.replace('"', "") for column, kind, *_ in rows}
     wanted = _columns(table)
-    other = [f"{name} is {there[name]}, not {kind}" for name, kind in wanted.items() if name in there and there[name] != kind]
+    plain = {name: kind.replace('"', "") for name, kind in wanted.items()}
+    other = [f"{name} is {there[name]}, not {kind}" for name, kind in plain.items() if there.get(name, kind) != kind]
     new = [name for name in wanted if name not in there]
     other += [f"{name} is missing" for name in new if name not in table.nullable]
     if other:
@@ -166,14 +155,5 @@ def _grow(table: LakeTable, there: Mapping[str, str]) -> Iterable[str]:
         )
     for name in new:
         yield f'ALTER TABLE {table.name} ADD COLUMN "{name}" {wanted[name]}'
-        yield f'COMMENT ON COLUMN {table.name}."{name}" IS {quoted(table.comments[name])}'
-
-
-def in_transaction(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether a transaction is open."""
-    try:
-        connection.execute("BEGIN")
-    except duckdb.TransactionException:
-        return True
-    connection.execute("ROLLBACK")
-    return False
+    for name, meaning in table.comments.items():
+        yield f'COMMENT ON COLUMN {table.name}."{name}" IS {quoted(meaning)}'

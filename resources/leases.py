@@ -80,13 +80,17 @@ class Leases:
         self._processes: dict[int, tuple[LeaseTable, Heart]] = {}
 
     @contextmanager
-    def held(self, name: str) -> Iterator[Lease]:
-        """Keep others off whatever `name` names; waits while a live owner has it. Not to be taken again while it is held."""
+    def held(self, name: str, *, wait: bool = True) -> Iterator[Lease]:
+        """Keep others off whatever `name` names; waits while a live owner has it. Not to be taken again while it is held.
+
+        Raises:
+            StoreBusy: a live owner has it, and is not waited for.
+        """
 
         def in_the_way(rows: "Rows") -> list["Row"]:
             return self._living(rows, [rows.get(name)])
 
-        with self._holding(name, name, in_the_way, f"another run computes {name}") as lease:
+        with self._holding(name, name, in_the_way, f"another run computes {name}" if wait else None) as lease:
             yield lease
 
     @contextmanager

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import dagster as dg
 
-from lafid_assets.ingest.openhumanvid import SourceUnusable, list_clips
-from lafid_assets.ingest.shards import DEFAULT_CLIPS_PER_SHARD, MANIFEST_TABLE, register_clips
+from lafid_assets.ingest.listing import list_files
+from lafid_assets.ingest.provenance import SourceUnusable
+from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD, register
 from lafid_assets.jobs import curate_shard
 from lafid_assets.partitions import CLIP_SHARDS
+from resources.lake import Lake
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 SETTLED_S = 30.0
 
@@ -28,7 +29,7 @@ SETTLED_S = 30.0
 )
 def clip_drop(
     context: dg.SensorEvaluationContext,
-    store: dg.ResourceParam[ShardStore],
+    lake: dg.ResourceParam[Lake],
     settings: dg.ResourceParam[Settings],
 ) -> dg.SensorResult | dg.SkipReason:
     """Register what is new once nothing in the folder has changed for half a minute: half-copied files are left alone."""
@@ -41,14 +42,14 @@ def clip_drop(
     if time.time() - newest < SETTLED_S:
         return dg.SkipReason(f"files in {drop} are still changing")
     try:
-        clips = list_clips(drop)
+        files = list_files(drop)
     except SourceUnusable as error:
         return dg.SkipReason(str(error))
-    changed = register_clips(store, clips, DEFAULT_CLIPS_PER_SHARD, settings.shards_lock)
+    registered = register(lake, files, DEFAULT_CLIPS_PER_SHARD)
     # Not only what is new: a tick that died after registering must not leave its shards behind for ever.
     known = set(context.instance.get_dynamic_partitions(str(CLIP_SHARDS.name)))
-    new = [shard for shard in store.partitions(MANIFEST_TABLE) if shard not in known]
-    run_keys = {shard: f"{shard}:{state[:12]}" for shard in changed} | {shard: shard for shard in new}
+    new = sorted(set(registered.shards) - known)
+    run_keys = {shard: f"{shard}:{state[:12]}" for shard in registered.altered_shards} | {shard: shard for shard in new}
     return dg.SensorResult(
         run_requests=[dg.RunRequest(run_key=key, partition_key=shard) for shard, key in sorted(run_keys.items())],
         dynamic_partitions_requests=[CLIP_SHARDS.build_add_request(new)] if new else [],

@@ -4,6 +4,7 @@ Everything is handed out as a fixture, so that no test imports a sibling.
 """
 
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -22,7 +23,14 @@ from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.settings import Settings
 
-pytest_plugins = ("tests.demo_home", "tests.model_weights", "tests.zoo")
+pytest_plugins = (
+    "tests.own_home",
+    "tests.soaks",
+    "tests.demo_home",
+    "tests.model_weights",
+    "tests.postgres",
+    "tests.zoo",
+)
 
 ADDRESSES = (
     "LAFID_HOME",
@@ -36,15 +44,17 @@ ADDRESSES = (
     "DAGSTER_HOME",
     "MLFLOW_TRACKING_URI",
     "AWS_ENDPOINT_URL",
+    "PYTHONUNBUFFERED",  # a plain machine does not set it, and what children print must arrive all the same
 )
 
 
 @pytest.fixture(autouse=True)
-def _own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or leaves behind where an installation of this machine lives."""
+def _own_addresses(monkeypatch: pytest.MonkeyPatch, _counter: Iterator[int]) -> None:
+    """No test reads or leaves behind where an installation of this machine lives; one that names no home has a fresh one."""
     for name in ADDRESSES:
         monkeypatch.setenv(name, "")  # so that what the code itself sets is undone, too
         monkeypatch.delenv(name)
+    monkeypatch.setenv("LAFID_HOME", str(Path.home() / f"lafid {os.getpid()} {next(_counter)}"))
 
 
 @pytest.fixture

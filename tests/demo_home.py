@@ -1,14 +1,16 @@
 """A plugin of the tests: one undisturbed `lafid demo` in a home of its own, shared by all tests that look at what it left."""
 
-import fcntl
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import pytest
+
+from lafid_assets.lake import open_lake
+from resources.settings import Settings
+from tests.once import built_once
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,24 +37,25 @@ class Demo:
     output: str
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
-        with duckdb.connect(str(self.home / "lafid.duckdb"), read_only=True) as connection:
-            return connection.execute(query).fetchall()
+        """What the lake answers."""
+        lake = open_lake(Settings(home=self.home, store_uri=str(self.home / "store")), read_only=True)
+        try:
+            return lake.sql(query).rows()
+        finally:
+            lake.close()
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """The first worker that needs the demo runs it; the others wait for it."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    home, output = folder / "demo" / "home", folder / "demo.txt"
-    with open(folder / "demo.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not output.is_file():
-            done = run_lafid(home, "demo")
-            assert done.returncode == 0, done.stdout + done.stderr
-            output.write_text(done.stdout)
-    return Demo(home, output.read_text())
+
+    def run(folder: Path) -> None:
+        done = run_lafid(folder / "home", "demo")
+        assert done.returncode == 0, done.stdout + done.stderr
+        (folder / "demo.txt").write_text(done.stdout)
+
+    folder = built_once(tmp_path_factory, "demo", run)
+    return Demo(folder / "home", (folder / "demo.txt").read_text())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from model.model_store.install import install
 from model.model_store.registry import Kind, Licence
 from model.model_store.store import ModelStore
+from tests.once import built_once
 
 TESTDATA = Path(__file__).resolve().parents[2] / "shared" / "testdata"
 REAL = {
@@ -83,24 +84,29 @@ def _write_network(path: Path, kind: Kind, constant: NDArray[np.float32] | float
 @pytest.fixture(scope="session")
 def random_6drepnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """6DRepNet's real architecture with random weights, whose answers depend on the picture."""
-    import torch
 
-    from model.face_engine.head_pose.sixdrepnet_network import build_network
+    def build(folder: Path) -> None:
+        import torch
 
-    torch.manual_seed(0)
-    network = build_network()
-    for layer in network.modules():
-        if isinstance(layer, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            torch.nn.init.zeros_(layer.bias)
-    path = tmp_path_factory.mktemp("6drepnet") / "random.pth"
-    torch.save(network.state_dict(), path)
-    return path
+        from model.face_engine.head_pose.sixdrepnet_network import build_network
+
+        torch.manual_seed(0)
+        network = build_network()
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                torch.nn.init.zeros_(layer.bias)
+        folder.mkdir()
+        torch.save(network.state_dict(), folder / "random.pth")
+
+    return built_once(tmp_path_factory, "6drepnet", build) / "random.pth"
 
 
 @pytest.fixture(scope="session")
 def store_6drepnet(random_6drepnet: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
-    """A store with 6DRepNet of random weights, exported."""
-    store = ModelStore(tmp_path_factory.mktemp("store_6drepnet") / "models")
-    install(store, "6drepnet", [random_6drepnet])
-    return store
+    """A store with 6DRepNet of random weights, exported. Tests read it only."""
+
+    def export(folder: Path) -> None:
+        install(ModelStore(folder / "models"), "6drepnet", [random_6drepnet])
+
+    return ModelStore(built_once(tmp_path_factory, "store_6drepnet", export) / "models")

@@ -17,6 +17,8 @@ MOST_LINES = 400
 # Modules that are Dagster's by what they do; every other module of lafid_assets without an asset is a kernel.
 ASSEMBLY = {
     "lafid_assets/step.py",
+    "lafid_assets/step_run.py",
+    "lafid_assets/steps.py",
     "lafid_assets/partitions.py",
     "lafid_assets/jobs.py",
     "lafid_assets/definitions.py",

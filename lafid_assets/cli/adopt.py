@@ -5,8 +5,8 @@ Belongs here: where it lies and what is said. Not here: checking it (`model.base
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.training.base import base_path
+from resources.file_store import FileStore
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 
 def run_adopt(settings: Settings, name: str, commit: str) -> None:
@@ -19,7 +19,7 @@ def run_adopt(settings: Settings, name: str, commit: str) -> None:
     from model.bases.build import adopt_base
     from model.presets import preset
 
-    folder = ShardStore(settings.store_uri).local_path(base_path(name))
+    folder = FileStore(settings.store_uri).local_path(base_path(name))
     with working(f"hashing {folder}"):
         info = adopt_base(folder, preset(name).base, commit)
     CONSOLE.print(f"{info.name}: {info.repository}@{info.revision}, sha256 {info.sha256}", soft_wrap=True, markup=False)

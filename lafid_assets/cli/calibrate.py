@@ -8,11 +8,12 @@ from pathlib import Path
 from rich.table import Table
 
 from lafid_assets.cli.display import CONSOLE
-from lafid_assets.cli.published import open_published
 from lafid_assets.constraints.calibration import LabelsUnusable, calibrate, read_labels
 from lafid_assets.constraints.decision import RAW_MEASURES
 from lafid_assets.constraints.figures import calibration_png
 from lafid_assets.constraints.policies import RULES, FacePolicy
+from lafid_assets.lake import open_lake
+from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import POSE_FILTERED_CLIPS, RAW_CLIPS
 from model.files import whole_file
 from resources.settings import Settings
@@ -35,10 +36,10 @@ def run_calibrate(settings: Settings, labels: Path, measure: str, out: Path | No
         raise LabelsUnusable(f"there is no measure {measure!r} to calibrate: choose one of {', '.join(MEASURES)}")
     rule = next(rule for rule in RULES if rule.measure == measure)
     table_name = RAW_CLIPS.name if measure in RAW_MEASURES else POSE_FILTERED_CLIPS.name
-    with open_published(settings) as published:
-        measured = published.table(table_name, ["clip_id", measure])
-        settings_json = published.table(POSE_FILTERED_CLIPS.name, ["policy_settings"])["policy_settings"]
-    current = rule.threshold_in(FacePolicy.model_validate_json(settings_json[0])) if len(settings_json) else None
+    with open_lake(settings, read_only=True).snapshot() as reader:
+        measured = reader.read(table_name, columns=["clip_id", measure])
+        decided = reader.read(POSE_FILTERED_CLIPS.name, columns=["policy_sha256"])["policy_sha256"]
+        current = rule.threshold_in(FacePolicy.model_validate_json(all_settings(reader)[decided[0]])) if len(decided) else None
     result = calibrate(read_labels(labels), measured, measure, higher_is_better=rule.bound != "max")
     table = Table(*result.curve.columns, title=f"{measure} against {labels.name}")
     step = max(1, -(-result.curve.height // SHOWN_ROWS))

@@ -1,15 +1,23 @@
-"""`lafid curate DIR`: a folder of clips becomes a dataset and a report."""
+"""`lafid curate DIR`: a folder of clips becomes a dataset and a report.
+
+Belongs here: the order, and taking a folder in. Not here: the runs (`materialize`), registration (`ingest`).
+"""
 
 from pathlib import Path
 
-from lafid_assets.cli.display import CONSOLE, show_funnel
+import polars as pl
+
+from lafid_assets.cli.display import CONSOLE, show_funnel, show_missing, working
 from lafid_assets.cli.funnel import read_funnel
 from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
+from lafid_assets.ingest.clip_list import restrict_to
+from lafid_assets.ingest.listing import list_files
+from lafid_assets.ingest.registration import register
 from lafid_assets.speech.speech_tagged_clips import captions_at_stake
 from resources.face_engine import engine_reason, face_engine_info
-from resources.home_lock import at_work
 from resources.settings import Settings
-from resources.shard_store import ShardStore
+
+MISSING_CLIPS = "missing_clips.csv"
 
 
 def run_curate(
@@ -37,13 +45,28 @@ def curate_folder(
     clips_per_shard: int,
     only: Path | None = None,
 ) -> None:
-    """The part that `lafid demo` shares."""
+    """The part that `lafid demo` shares: the shards that hold clips of `folder`; others are left alone."""
     info = face_engine_info(choices.engine)
     reason = engine_reason(choices.engine)
     CONSOLE.print(f"face engine: {info.name} ({reason}); licence: {info.licence}", soft_wrap=True, markup=False)
-    with at_work(materializer.settings.home):
-        shards = materializer.ingest(folder, clips_per_shard, only)
-        at_stake = captions_at_stake(ShardStore(materializer.settings.store_uri), shards) if choices.caption_llm is None else ""
+    files = _look_through(folder, only, materializer.settings.home / MISSING_CLIPS)
+    lake = materializer.lake
+    with lake.leases.at_work("lafid curate"):
+        registered = register(lake, files, clips_per_shard)
+        CONSOLE.print(f"{folder}: {registered}", soft_wrap=True, markup=False)
+        shards = registered.shards
+        at_stake = captions_at_stake(lake, shards) if choices.caption_llm is None else ""
         if at_stake:
             CONSOLE.print(f"note: {at_stake} (--caption-llm)", soft_wrap=True, markup=False)
         materializer.curate(shards, choices)
+
+
+def _look_through(folder: Path, only: Path | None, missing_csv: Path) -> pl.DataFrame:
+    """The files that are clips; of a list of clips those that it names, and what is missing of it is told."""
+    with working(f"looking through {folder}"):
+        files = list_files(folder)
+    if only is None:
+        return files
+    files, missing = restrict_to(files, only)
+    show_missing(only, files.height, missing, missing_csv)
+    return files

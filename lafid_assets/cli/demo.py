@@ -13,12 +13,12 @@ from lafid_assets.cli.curate import curate_folder
 from lafid_assets.cli.display import CONSOLE, show_funnel, working
 from lafid_assets.cli.funnel import read_funnel
 from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
-from lafid_assets.ingest.media_probe import resolve
+from lafid_assets.ingest.locate import locate
 from lafid_assets.jobs import RELEASE
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, REGISTERED_MODEL
 from model.files import whole_file
+from resources.lake import Lake
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 CLIPS_PER_SHARD = 10
 PROMPT = "The video features a person who turns their head and looks around."
@@ -39,19 +39,19 @@ def run_demo(settings: Settings) -> None:
     materializer = open_materializer(settings)
     curate_folder(materializer, footage, CurationChoices(), CLIPS_PER_SHARD)
     materializer.run(RELEASE, "training, evaluating and registering the tiny model")
-    store = ShardStore(settings.store_uri)
-    model = store.read_table(REGISTERED_MODEL.name).row(0, named=True)
-    video = _generate_once(settings, store, model)
-    _show_end(settings, store, materializer, model, video, time.monotonic() - begin)
+    lake = materializer.lake
+    model = lake.read(REGISTERED_MODEL.name).row(0, named=True)
+    video = _generate_once(settings, lake, model)
+    _show_end(settings, lake, materializer, model, video, time.monotonic() - begin)
 
 
-def _generate_once(settings: Settings, store: ShardStore, model: dict[str, Any]) -> Path:
+def _generate_once(settings: Settings, lake: Lake, model: dict[str, Any]) -> Path:
     """One video by the registered model, in a process of its own that knows nothing but the registry; kept once it is there."""
     folder = settings.home / "demo"
     video = folder / f"{model['model_name']}-v{model['model_version']}-{model['checkpoint_sha256'][:8]}.mp4"
     if not video.is_file():
         face = folder / "face.png"
-        _cut_face(store, face)
+        _cut_face(lake, face)
         with working(f"pulling {model['model_uri']} and generating a video"):
             command = [sys.executable, "-m", "lafid_assets.cli.main", "generate", "--home", str(settings.home)]
             options = {"--model": model["model_uri"], "--image": str(face), "--prompt": PROMPT, "--out": str(video)}
@@ -61,15 +61,15 @@ def _generate_once(settings: Settings, store: ShardStore, model: dict[str, Any])
     return video
 
 
-def _cut_face(store: ShardStore, face: Path) -> None:
+def _cut_face(lake: Lake, face: Path) -> None:
     """The first frame of a clip whose person the model never saw."""
     from PIL import Image
 
     from model.encoding.video_io import read_frames
 
-    dataset = store.read_table(LAFID_DATASET.name).sort("split", "clip_id")
+    dataset = lake.read(LAFID_DATASET.name, columns=["clip_id", "shard", "split", "clip_root", "path"]).sort("split", "clip_id")
     clip = dataset.row(0, named=True)  # "test" sorts before "train" and "validation"
-    path = resolve(Path(clip["clip_root"]), clip["path"])
+    path = locate(lake, clip["shard"]).get(clip["clip_id"])
     if path is None:
         raise FileNotFoundError(f"{clip['path']} has disappeared from {clip['clip_root']}: delete that folder and run again")
     with whole_file(face) as temporary:
@@ -78,7 +78,7 @@ def _cut_face(store: ShardStore, face: Path) -> None:
 
 def _show_end(
     settings: Settings,
-    store: ShardStore,
+    lake: Lake,
     materializer: Materializer,
     model: dict[str, Any],
     video: Path,
@@ -86,14 +86,14 @@ def _show_end(
 ) -> None:
     counts = read_funnel(settings)
     show_funnel(counts)
-    trained = store.read_table(FUSION_DIT.name).row(0, named=True)
+    trained = lake.read(FUSION_DIT.name).row(0, named=True)
     fall = 1 - trained["loss_after"] / trained["loss_before"]
     lines = {
         "training loss": f"{trained['loss_before']:.4f} before, {trained['loss_after']:.4f} after ({fall:.0%} less)",
         "registered model": f"{model['model_name']} version {model['model_version']}, {_alias(model)}",
         "generated video": str(video),
-        "report": f"{store.uri}/reports/{counts['dataset_version']}/report.html",
-        "database": f"{settings.warehouse_path} (DuckDB, read-only copy)",
+        "report": f"{lake.store.uri}/reports/{counts['dataset_version']}/report.html",
+        "database": f"{settings.published_path} (DuckDB, a copy of the decisions; `lafid query` asks all tables)",
     }
     for name, value in lines.items():
         CONSOLE.print(f"{name + ':':18}{value}", soft_wrap=True, markup=False)

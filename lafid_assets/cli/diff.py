@@ -8,9 +8,8 @@ from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE
 from lafid_assets.dataset.version_diff import as_object
-from lafid_assets.dataset.versions import read_version
+from lafid_assets.lake import open_lake
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 
 def read_diff(settings: Settings, older: str, newer: str) -> dict[str, Any]:
@@ -19,8 +18,7 @@ def read_diff(settings: Settings, older: str, newer: str) -> dict[str, Any]:
     Raises:
         VersionUnknown: no version begins with one of the names.
     """
-    store = ShardStore(settings.store_uri)
-    return as_object(read_version(store, older), read_version(store, newer))
+    return as_object(open_lake(settings, read_only=True), older, newer)
 
 
 def show_diff(diff: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ Belongs here: gathering and showing. Not here: which rule applies (each chapter'
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE
-from lafid_assets.cli.published import Published, open_published
 from lafid_assets.constraints.decision import RAW_MEASURES
 from lafid_assets.constraints.explanation import (
     RuleLine,
@@ -31,9 +31,12 @@ from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.sampling import frame_at
 from lafid_assets.identity.explanation import explain_identity
 from lafid_assets.identity.policies import ConsistencyPolicy
-from lafid_assets.ingest.media_probe import resolve
+from lafid_assets.ingest.locate import locate
+from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import (
+    CLIPS,
     FACE_CLIPS,
     FACE_FRAMES,
     FACE_INFO,
@@ -48,12 +51,14 @@ from lafid_assets.schemas import (
 from lafid_assets.speech.explanation import explain_speech
 from lafid_assets.speech.tagging import read_settings
 from model.files import whole_file
+from resources.lake import UNPARTITIONED
+from resources.lake_reader import Reader
 from resources.settings import Settings
 
 LONGEST_LIST = 120
 RULES_WIDTH = 100
 """Whole names and numbers, even on a narrow terminal or in a pipe."""
-NOT_SHOWN = ("clip_id", "shard", "policy_settings", "scan_margins", "fingerprint", "centroid")
+NOT_SHOWN = ("clip_id", "shard", "policy_sha256", "scan_margins_sha256")
 Row = dict[str, Any]
 
 
@@ -80,12 +85,15 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
     Raises:
         ClipUnknown: no clip has that id, or several begin so.
     """
-    with open_published(settings) as published:
-        clip_id = _whole_id(published, clip)
-        rows = {name: _row(published, name, clip_id) for name in OUTCOME_TABLES if name in published.names}
-        dataset = _row(published, LAFID_DATASET.name, clip_id) if LAFID_DATASET.name in published.names else {}
-        frames = _frames(published, clip_id, rows) if FACE_INFO.name in published.names else []
-    rules = _rules(rows)
+    lake = open_lake(settings, read_only=True)
+    with lake.snapshot() as reader:
+        clip_id, shard = _whole_id(reader, clip)
+        tables = _ClipTables(reader, clip_id, shard)
+        rows = {step: tables.row(step) for step, table in OUTCOME_TABLES.items() if table in tables.written}
+        dataset = tables.row(LAFID_DATASET.name)
+        frames = _frames(tables, rows)
+        said_by = all_settings(reader)
+    rules = _rules(rows, said_by)
     ending = _ending(rows)
     said = in_words(ending.status, ending.step, ending.row.get("reason"), rules.get(ending.step, []), ending.row.get("detail"))
     person = f" as {dataset['identity_id']}, {dataset['split']}" if dataset else ""
@@ -95,29 +103,46 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
         if rules.get(name):
             _show_rules(*_title(name, rows), rules[name])
         if row.get("scan_verdict"):
-            _show_margins(row)
+            _show_margins(said_by[row["scan_margins_sha256"]])
         if name == ending.step and ending.status != KEPT:
             CONSOLE.print("the steps after this one did not see the clip", style="dim")
             break
-    _write_strip(rows[RAW_CLIPS.name], frames, out or settings.home / "explain" / f"{clip_id}.png")
+    path = locate(lake, shard).get(clip_id)
+    _write_strip(path, frames, out or settings.home / "explain" / f"{clip_id}.png")
 
 
-def _whole_id(published: Published, clip: str) -> str:
-    ids = published.table(RAW_CLIPS.name, ["clip_id"])["clip_id"]
-    found = ids.filter(ids.str.starts_with(clip)).sort().to_list()
+class _ClipTables:
+    """What the tables hold of one clip. Its shard comes first: a table's files of other shards are not opened."""
+
+    def __init__(self, reader: Reader, clip_id: str, shard: str) -> None:
+        self._reader, self._clip_id, self._shard = reader, clip_id, shard
+        self.written = {table for table, _ in reader.stamps(partitions=[shard, UNPARTITIONED])}
+
+    def rows(self, table: str) -> pl.DataFrame:
+        """None where the table does not know the clip's shard yet."""
+        contract = self._reader.tables[table]
+        if contract.view is None and table not in self.written:
+            return pl.DataFrame(schema=contract.dtypes)
+        shard = self._shard if contract.partitioned else None
+        return self._reader.read(table, shard, where="clip_id = ?", parameters=[self._clip_id])
+
+    def row(self, table: str) -> Row:
+        """The clip's only row; empty where there is none."""
+        rows = self.rows(table)
+        return rows.row(0, named=True) if rows.height else {}
+
+
+def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
+    """The clip's id and its shard."""
+    found = reader.sql(f"SELECT clip_id, shard FROM {CLIPS.name} WHERE starts_with(clip_id, ?)", [clip]).rows()
     if len(found) != 1:
         what = f"{len(found)} clips begin with {clip!r}" if found else f"there is no clip {clip!r}"
-        raise ClipUnknown(f"{what} in {published.path}: `lafid query 'SELECT clip_id, path FROM raw_clips'` lists them")
-    return str(found[0])
+        raise ClipUnknown(f"{what}: `lafid query 'SELECT clip_id, path FROM raw_clips'` lists them")
+    return found[0]
 
 
-def _row(published: Published, table: str, clip_id: str) -> Row:
-    rows = published.table(table, clip_id=clip_id)
-    return rows.row(0, named=True) if rows.height else {}
-
-
-def _frames(published: Published, clip_id: str, rows: dict[str, Row]) -> list[TellingFrame]:
-    faces, frames = (published.table(table.name, clip_id=clip_id) for table in (FACE_INFO, FACE_FRAMES))
+def _frames(tables: _ClipTables, rows: dict[str, Row]) -> list[TellingFrame]:
+    faces, frames = (tables.rows(table.name) for table in (FACE_INFO, FACE_FRAMES))
     identity = rows.get(ID_CONSISTENT_CLIPS.name, {})
     if identity.get("reason") == Reason.IDENTITY_CHANGE and identity["identity_break_frame"] is not None:
         return frames_around(faces, frames, identity["identity_break_frame"])
@@ -134,20 +159,20 @@ def _ending(rows: dict[str, Row]) -> Ending:
     return Ending(KEPT, step, row)
 
 
-def _rules(rows: dict[str, Row]) -> dict[str, list[RuleLine]]:
+def _rules(rows: dict[str, Row], said_by: Mapping[str, str]) -> dict[str, list[RuleLine]]:
     rules: dict[str, list[RuleLine]] = {}
     decided = rows.get(POSE_FILTERED_CLIPS.name) or {}
     if decided and decided["reasons"] is not None:
         measures = {name: rows[RAW_CLIPS.name][name] for name in RAW_MEASURES} | decided
-        policy = FacePolicy.model_validate_json(decided["policy_settings"])
+        policy = FacePolicy.model_validate_json(said_by[decided["policy_sha256"]])
         rules[POSE_FILTERED_CLIPS.name] = explain_rules(measures, decided["reasons"], policy)
     identity = rows.get(ID_CONSISTENT_CLIPS.name) or {}
     if identity:
-        one_person = ConsistencyPolicy.model_validate_json(identity["policy_settings"])
+        one_person = ConsistencyPolicy.model_validate_json(said_by[identity["policy_sha256"]])
         rules[ID_CONSISTENT_CLIPS.name] = explain_identity(identity, rows[FACE_CLIPS.name]["engine"], one_person)
     tagged = rows.get(SPEECH_TAGGED_CLIPS.name) or {}
     if tagged and tagged["status"] == Status.OK:
-        rules[SPEECH_TAGGED_CLIPS.name] = explain_speech(rows[SPEECH_INFO.name], read_settings(tagged["policy_settings"]))
+        rules[SPEECH_TAGGED_CLIPS.name] = explain_speech(rows[SPEECH_INFO.name], read_settings(said_by[tagged["policy_sha256"]]))
     return rules
 
 
@@ -178,9 +203,9 @@ def _show_rules(title: str, met: str, missed: str, lines: list[RuleLine]) -> Non
     Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
 
 
-def _show_margins(row: Row) -> None:
+def _show_margins(margins_json: str) -> None:
     """Of a clip that was dropped after a few looks no rule was judged; the scan's margins stand for them."""
-    scalars = {name: value for name, value in json.loads(row["scan_margins"]).items() if not isinstance(value, dict)}
+    scalars = {name: value for name, value in json.loads(margins_json).items() if not isinstance(value, dict)}
     margins = ", ".join(f"{name} {value}" for name, value in scalars.items())
     CONSOLE.print(f"the scan's margins: {margins}; `--scan off` surveys every clip", soft_wrap=True, markup=False)
 
@@ -192,9 +217,8 @@ def _short(value: Any) -> str:
     return text if isinstance(value, str) or len(text) <= LONGEST_LIST else f"{text[:LONGEST_LIST]}..."
 
 
-def _write_strip(raw: Row, frames: list[TellingFrame], out: Path) -> None:
+def _write_strip(path: Path | None, frames: list[TellingFrame], out: Path) -> None:
     try:
-        path = resolve(Path(raw["clip_root"]), raw["path"])
         pictures = [
             (frame_at(path, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}") for frame in frames if path is not None
         ]

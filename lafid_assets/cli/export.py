@@ -5,9 +5,9 @@ from pathlib import Path
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.dataset.export.export import export_version
-from lafid_assets.dataset.versions import read_version
+from lafid_assets.dataset.versions import find_version
+from lafid_assets.lake import open_lake
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 
 def run_export(
@@ -26,14 +26,14 @@ def run_export(
     Raises:
         VersionUnknown, LicenceRefused, DestinationUnusable, ClipGone, ExportBroken: as their messages say.
     """
-    store = ShardStore(settings.store_uri)
-    kept = read_version(store, version)
-    with working(f"exporting version {kept.facts['dataset_version']} as {format_name}"):
+    lake = open_lake(settings, read_only=True)
+    kept = find_version(lake, version)
+    with working(f"exporting version {kept['dataset_version']} as {format_name}"):
         manifest = export_version(
+            lake,
             kept,
             format_name,
             destination,
-            store,
             also_allowed=allow_licence,
             also_allowed_models=allow_model_licence,
             skip_refused=skip_refused,

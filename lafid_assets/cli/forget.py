@@ -1,18 +1,16 @@
 """`lafid forget`: a clip, or all clips of a person, out of everything. Needs no Dagster."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.contract import comments
 from lafid_assets.dataset.forget.erase import Erased, Eraser, raw_paths
 from lafid_assets.dataset.forget.subject import INTENT, NobodyToForget, Subject, identify, read_intent, write_intent
 from lafid_assets.dataset.forget.trained_models import models_trained_on
-from lafid_assets.schemas import TABLES
-from resources.home_lock import alone
+from lafid_assets.lake import open_lake
+from resources.lake import Lake
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 from resources.tracking import Tracking
-from resources.warehouse import Warehouse
 
 
 def run_forget(settings: Settings, clips: Sequence[str], identities: Sequence[str], *, dry_run: bool, delete_files: bool) -> None:
@@ -21,34 +19,30 @@ def run_forget(settings: Settings, clips: Sequence[str], identities: Sequence[st
     Raises:
         NobodyToForget: nothing was named, or something unknown.
         ForgetIncomplete: a file could not be cleaned; the message names it.
-        HomeBusy: a run is at work in this home.
+        StoreBusy: a run is at work in the store.
     """
-    if dry_run:
-        _forget_these(settings, clips, identities, dry_run=True, delete_files=delete_files)
-        return
-    with alone(settings.home):
-        _forget_these(settings, clips, identities, dry_run=False, delete_files=delete_files)
+    lake = open_lake(settings, read_only=dry_run)
+    with nullcontext() if dry_run else lake.leases.alone("lafid forget"):
+        _forget_these(settings, lake, clips, identities, dry_run=dry_run, delete_files=delete_files)
 
 
 def _forget_these(
-    settings: Settings, clips: Sequence[str], identities: Sequence[str], *, dry_run: bool, delete_files: bool
+    settings: Settings, lake: Lake, clips: Sequence[str], identities: Sequence[str], *, dry_run: bool, delete_files: bool
 ) -> None:
-    store = ShardStore(settings.store_uri)
     unfinished = None if dry_run else read_intent(settings.home)
     if unfinished is not None:
         CONSOLE.print("an earlier `lafid forget` was interrupted: finishing it first")
-        _forget(settings, store, unfinished, dry_run=False)
+        _forget(settings, lake, unfinished, dry_run=False)
     if clips or identities:
         still_there = [clip for clip in clips if unfinished is None or clip not in unfinished.clip_ids]
         if still_there or identities:
-            subject = identify(store, still_there, identities, delete_files=delete_files)
-            _forget(settings, store, subject, dry_run=dry_run)
+            subject = identify(lake, still_there, identities, delete_files=delete_files)
+            _forget(settings, lake, subject, dry_run=dry_run)
     elif unfinished is None:
         raise NobodyToForget("nobody to forget: name a clip with --clip, or a person with --identity")
 
 
-def _forget(settings: Settings, store: ShardStore, subject: Subject, *, dry_run: bool) -> None:
-    warehouse = Warehouse(settings.warehouse_path, store, comments(TABLES))
+def _forget(settings: Settings, lake: Lake, subject: Subject, *, dry_run: bool) -> None:
     raw_files = raw_paths(subject)
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     with working("looking for models that were trained on them"):
@@ -56,7 +50,7 @@ def _forget(settings: Settings, store: ShardStore, subject: Subject, *, dry_run:
     with working(f"{'looking for' if dry_run else 'forgetting'} {len(subject.clip_ids)} clips"):
         if not dry_run:
             write_intent(settings.home, subject)
-        done = Eraser(settings, store, warehouse, subject, tracking, dry_run).run()
+        done = Eraser(settings, lake, subject, tracking, dry_run).run()
     if not dry_run:
         (settings.home / INTENT).unlink()
     _show(subject, done, models, [str(path) for path in raw_files], settings, dry_run=dry_run)

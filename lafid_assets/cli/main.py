@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import typer
 
 from lafid_assets.cli import models
-from lafid_assets.cli.display import CONSOLE, ERRORS, show_funnel
+from lafid_assets.cli.display import ERRORS, show_funnel
 from resources.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
@@ -71,6 +71,7 @@ def curate(
     from lafid_assets.speech.chat_endpoint import endpoint_of
     from resources.face_engine import EngineChoice
 
+    settings = _settings(home)  # before anything can fail: the traceback goes to this home
     face_engine = EngineChoice(engine=engine, head_pose=head_pose)
     choices = CurationChoices(
         face_engine,
@@ -81,7 +82,7 @@ def curate(
         None if caption_frames is None else endpoint_of(caption_frames),
         error_budget,
     )
-    run_curate(_settings(home), folder, choices, clips_per_shard, only)
+    run_curate(settings, folder, choices, clips_per_shard, only)
 
 
 @app.command()
@@ -138,12 +139,12 @@ def calibrate(
 
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(help="One SELECT over the published tables.")],
+    sql: Annotated[str, typer.Argument(help="One SELECT over the tables.")],
     as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All rows as JSON.")] = False,
     home: Home = None,
 ) -> None:
-    """Ask the published DuckDB file a question in SQL."""
+    """Ask all tables a question in SQL; nothing can be changed by it."""
     from lafid_assets.cli.query import run_query
 
     run_query(_settings(home), sql, "csv" if as_csv else "json" if as_json else "table")
@@ -322,17 +323,19 @@ def sweep(
 
 
 @app.command()
-def rebuild(home: Home = None) -> None:
-    """Make the DuckDB file anew from the store's Parquet."""
-    from lafid_assets.contract import comments
-    from lafid_assets.schemas import TABLES
-    from resources.shard_store import ShardStore
-    from resources.warehouse import Warehouse
+def compact(home: Home = None) -> None:
+    """Put the lake's small files together, and drop those that no table needs any more."""
+    from lafid_assets.cli.upkeep import run_compact
 
-    settings = _settings(home)
-    settings.prepare()
-    tables = Warehouse(settings.warehouse_path, ShardStore(settings.store_uri), comments(TABLES)).rebuild()
-    CONSOLE.print(f"{settings.warehouse_path}: {len(tables)} tables", soft_wrap=True, markup=False)
+    run_compact(_settings(home))
+
+
+@app.command()
+def rebuild(home: Home = None) -> None:
+    """Make the catalog anew from its copy in the store, where it is lost or the store was moved."""
+    from lafid_assets.cli.upkeep import run_rebuild
+
+    run_rebuild(_settings(home))
 
 
 def main() -> None:

@@ -4,27 +4,30 @@ Belongs here: runs, their order and what came of them. Not here: what an asset c
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from lafid_assets.cli.display import CONSOLE, show_missing, working
+from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.definitions import build_defs, build_resources
+from lafid_assets.definitions import build_defs
 from lafid_assets.faces.shard_limits import ShardLimits
-from lafid_assets.ingest.clip_list import restrict_to
-from lafid_assets.ingest.openhumanvid import list_clips
-from lafid_assets.ingest.shards import register_clips
 from lafid_assets.jobs import DATASET, PER_SHARD
-from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.lake import open_lake
+from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
+from lafid_assets.schemas import CLIP_FILES
 from lafid_assets.speech.chat_endpoint import EndpointSettings
+from lafid_assets.staleness import stale_shards
+from lafid_assets.steps import configured, dataset_is_current
 from resources.face_engine import EngineChoice
 from resources.settings import Settings
 
-MISSING_CLIPS = "missing_clips.csv"
+ASSET_PARTITION_RANGE_START = "dagster/asset_partition_range_start"
+ASSET_PARTITION_RANGE_END = "dagster/asset_partition_range_end"
 ENDPOINTS = ("caption_llm_", "caption_frames_model_")
 """How metadata begin that say what asking an endpoint cost."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -80,76 +83,125 @@ class CurationChoices:
 
 
 class Materializer:
-    """Runs assets of an installation in this process, recorded in its Dagster instance."""
+    """Runs assets of an installation in this process, recorded in its Dagster instance. What is current starts no run."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.lake = open_lake(settings)
         self.tally = Tally()
-        self.job = build_defs(settings).resolve_implicit_global_asset_job_def()
         self.instance = dg.DagsterInstance.get()
 
-    def ingest(self, folder: Path, clips_per_shard: int, only: Path | None = None) -> list[str]:
-        """Put clips of `folder` that are new into shards; known ones get what the tables now say of them.
+    @cached_property
+    def job(self) -> dg.JobDefinition:
+        """All assets."""
+        return build_defs(self.settings).resolve_implicit_global_asset_job_def()
 
-        Args:
-            only: a list of clips; others are not taken in, and those that are not there are told.
+    def know(self) -> list[str]:
+        """Let Dagster know of every shard of the lake, whoever took it in.
+
+        What other homes have computed is current here, too, but only this home's own runs are in its Dagster's records.
 
         Returns:
-            all shards of the installation.
+            all shards, in Dagster's order.
         """
-        store = build_resources(self.settings)["store"]
-        clips = list_clips(folder.resolve())
-        if only is not None:
-            clips, missing = restrict_to(clips, only)
-            show_missing(only, clips.height, missing, self.settings.home / MISSING_CLIPS)
-        register_clips(store, clips, clips_per_shard, self.settings.shards_lock)
-        shards: list[str] = store.partitions("shard_manifest")
-        self.instance.add_dynamic_partitions(str(CLIP_SHARDS.name), shards)
-        return shards
+        name = str(CLIP_SHARDS.name)
+        known = list(self.instance.get_dynamic_partitions(name))
+        there = {shard for _, shard in self.lake.stamps([CLIP_FILES.name])}
+        if new := sorted(there - set(known)):
+            self.instance.add_dynamic_partitions(name, new)
+        return [*known, *new]
 
     def curate(self, shards: Sequence[str], choices: CurationChoices) -> None:
-        """Every shard through the per-clip assets, then the dataset over all of them. A failing shard does not stop the others.
+        """Shards that are not current through the per-clip assets, then the dataset. A failing shard does not stop the others.
 
         Raises:
-            RunFailed: after everything that could be done was done.
+            RunFailed: after everything that could be done was done; the dataset is left as it is.
         """
-        failures = []
-        for number, shard in enumerate(shards, 1):
+        with self.lake.snapshot() as reader:
+            stale = stale_shards(reader, configured(PER_SHARD, choices.ops), shards)
+        self._leave(PER_SHARD, [shard for shard in shards if shard not in stale])
+        done, failures = 0, []
+        for run in runs_of(stale, self.know()):
+            done += len(run)
+            among = f"{run[0]} to {run[-1]}" if len(run) > 1 else run[0]
             try:
-                label = f"curating {shard} ({number} of {len(shards)})"
-                self.run(PER_SHARD, label, partition=shard, ops=choices.ops)
+                self.run(PER_SHARD, f"curating {among} ({done} of {len(stale)})", partitions=run, ops=choices.ops)
             except RunFailed as error:
                 failures.append(str(error))
         if failures:
             raise RunFailed("; ".join(failures))
-        self.run(DATASET, "putting the dataset together")
+        self.refresh()
+        if not self.tally.computed:
+            CONSOLE.print(f"{len(shards)} shards are current; nothing to do")
 
-    def run(self, assets: Sequence[str], label: str, *, partition: str | None = None, ops: dict[str, Any] | None = None) -> None:
-        """One Dagster run of the named assets.
+    def refresh(self) -> None:
+        """The dataset over all shards of the store.
 
         Raises:
             RunFailed: an asset or a blocking check failed.
         """
+        if dataset_is_current(self.lake, self.settings):
+            self._leave(DATASET, [""])
+        else:
+            self.run(DATASET, "putting the dataset together")
+
+    def run(
+        self, assets: Sequence[str], label: str, *, partitions: Sequence[str] = (), ops: dict[str, Any] | None = None
+    ) -> None:
+        """One Dagster run of the named assets.
+
+        Args:
+            partitions: shards that follow each other in Dagster's order.
+
+        Raises:
+            RunFailed: an asset or a blocking check failed.
+        """
+        several = {ASSET_PARTITION_RANGE_START: partitions[0], ASSET_PARTITION_RANGE_END: partitions[-1]} if partitions else {}
+        is_single = len(partitions) == 1
         with working(label):
             result = self.job.execute_in_process(
                 instance=self.instance,
                 asset_selection=[dg.AssetKey(name) for name in assets],
-                partition_key=partition,
+                partition_key=partitions[0] if is_single else None,
                 run_config=QUIET | {"ops": ops or {}},
                 raise_on_error=False,
-                tags={"lafid/by": "command line"},
+                tags={"lafid/by": "command line"} | ({} if is_single else several),
             )
         for event in result.get_asset_materialization_events():
-            materialized = event.step_materialization_data.materialization
-            name = " ".join([materialized.asset_key.to_user_string(), partition or ""]).strip()
-            computed = materialized.metadata["computed"].value
-            (self.tally.computed if computed else self.tally.up_to_date).append(name)
-            bill = {key: value.value for key, value in materialized.metadata.items() if key.startswith(ENDPOINTS)}
-            if bill:
-                CONSOLE.print("; ".join(f"{key} {value}" for key, value in bill.items()), soft_wrap=True, markup=False)
+            self._count(event.step_materialization_data.materialization)
         if not result.success:
-            raise RunFailed(_why(result, partition))
+            raise RunFailed(_why(result, partitions))
         CONSOLE.print(f"[green]done[/] {label}")
+
+    def _count(self, materialized: dg.AssetMaterialization) -> None:
+        if "failed" in materialized.metadata:
+            return
+        name = _name(materialized.asset_key.to_user_string(), materialized.partition)
+        (self.tally.computed if materialized.metadata["computed"].value else self.tally.up_to_date).append(name)
+        bill = {key: value.value for key, value in materialized.metadata.items() if key.startswith(ENDPOINTS)}
+        if bill:
+            CONSOLE.print("; ".join(f"{key} {value}" for key, value in bill.items()), soft_wrap=True, markup=False)
+
+    def _leave(self, assets: Sequence[str], partitions: Sequence[str]) -> None:
+        """Count what is current and starts no run."""
+        self.tally.up_to_date += [_name(asset, partition) for partition in partitions for asset in assets]
+
+
+def runs_of(stale: Collection[str], order: Sequence[str]) -> list[list[str]]:
+    """Stale shards in the runs that take them: a run takes shards that follow each other, `MOST_SHARDS_PER_RUN` at most.
+
+    Args:
+        order: all shards, as Dagster orders them.
+    """
+    runs: list[list[str]] = []
+    follows = False
+    for shard in order:
+        if shard in stale and follows and len(runs[-1]) < MOST_SHARDS_PER_RUN:
+            runs[-1].append(shard)
+        elif shard in stale:
+            runs.append([shard])
+        follows = shard in stale
+    return runs
 
 
 def open_materializer(settings: Settings) -> Materializer:
@@ -159,8 +211,12 @@ def open_materializer(settings: Settings) -> Materializer:
     return Materializer(settings)
 
 
-def _why(result: dg.ExecuteInProcessResult, partition: str | None) -> str:
-    where = f" ({partition})" if partition else ""
+def _name(asset: str, partition: str | None) -> str:
+    return " ".join([asset, partition or ""]).strip()
+
+
+def _why(result: dg.ExecuteInProcessResult, partitions: Sequence[str]) -> str:
+    where = f" ({partitions[0]})" if len(partitions) == 1 else ""
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
             first = evaluation.metadata["first"].value

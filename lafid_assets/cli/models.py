@@ -164,14 +164,14 @@ def _frames(folder: Path) -> "Iterator[Image]":
     from PIL import Image as PilImage
 
     from lafid_assets.faces.sampling import sample_frames
-    from lafid_assets.ingest.openhumanvid import VIDEO_SUFFIXES
+    from lafid_assets.ingest.clip_names import VIDEO_SUFFIXES
     from lafid_assets.outcomes import ClipError
 
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
             if path.suffix.lower() in IMAGE_SUFFIXES:
                 yield np.asarray(PilImage.open(path).convert("RGB"))
-            elif path.suffix.lower() in VIDEO_SUFFIXES:
+            elif not path.suffix or path.suffix.lower() in VIDEO_SUFFIXES:
                 yield from (frame.image_rgb for frame in sample_frames(path, _RATE_HZ, _FRAMES_A_CLIP))
         except (ClipError, OSError) as error:
             CONSOLE.print(f"left out {path.name}: {error}", style="yellow", soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""`lafid query "SQL"`: a question to the published tables, answered on the screen or as CSV or JSON."""
+"""`lafid query "SQL"`: a question to the lake, answered on the screen or as CSV or JSON."""
 
 import sys
 from typing import Any
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE
-from lafid_assets.cli.published import open_published
+from lafid_assets.lake import open_lake
 from resources.settings import Settings
 
 MOST_SHOWN_ROWS = 100
@@ -29,11 +29,11 @@ def run_query(settings: Settings, sql: str, form: str) -> None:
     Raises:
         QueryFailed: DuckDB refuses the statement.
     """
-    with open_published(settings) as published:
+    with open_lake(settings, read_only=True).snapshot() as reader:
         try:
-            rows = published.connection.sql(sql).pl()
-        except (duckdb.Error, AttributeError) as error:  # a statement without a result gives no relation
-            raise QueryFailed(f"{error}; tables: {', '.join(sorted(published.names))}") from error
+            rows = reader.cursor.execute(sql).pl()
+        except duckdb.Error as error:
+            raise QueryFailed(f"{error}; tables: {', '.join(sorted(reader.tables))}") from error
     if form == "csv":
         sys.stdout.write(rows.write_csv())
     elif form == "json":

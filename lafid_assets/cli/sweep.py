@@ -6,21 +6,22 @@ Belongs here: what the command shows. Not here: what is still named (`training.s
 from contextlib import nullcontext
 
 from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.lake import open_lake
 from lafid_assets.training.sweep import sweep
-from resources.home_lock import alone
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 
 def run_sweep(settings: Settings, *, dry_run: bool) -> None:
     """Remove cached parts and clip lists that no row of `training_latents` names, and say how much that frees.
 
     Raises:
-        StoreUnusable: `training_latents` was never materialized.
-        HomeBusy: a run is at work in this home, and what it has just cached is named by no row yet.
+        TableMissing: `training_latents` was never materialized.
+        StoreBusy: a run is at work in the store, and what it has just cached is named by no row yet.
     """
-    with nullcontext() if dry_run else alone(settings.home), working("looking for latents that nothing names"):
-        freed = sweep(ShardStore(settings.store_uri), dry_run=dry_run)
+    lake = open_lake(settings, read_only=True)
+    alone = nullcontext() if dry_run else lake.leases.alone("lafid sweep")
+    with alone, working("looking for latents that nothing names"):
+        freed = sweep(lake, dry_run=dry_run)
     for path, size in freed.items():
         CONSOLE.print(f"{path}  {size / 1e6:.2f} MB", soft_wrap=True, markup=False)
     would = "would be " if dry_run else ""

@@ -10,27 +10,32 @@ import polars as pl
 from rich.table import Table
 
 from lafid_assets.cli.display import CONSOLE
-from lafid_assets.cli.published import Published, open_published
-from lafid_assets.constraints.decision import RAW_MEASURES
 from lafid_assets.constraints.figures import histogram_lines, measure_png
-from lafid_assets.constraints.policies import FacePolicy, PolicyUnusable, Rule, change_policy, load_policy
+from lafid_assets.constraints.policies import RULES, FacePolicy, PolicyUnusable, Rule, change_policy, load_policy
 from lafid_assets.constraints.scan_limits import unseen_by_policy
 from lafid_assets.constraints.whatif import (
     WhatIf,
     compare,
     counts_otherwise,
-    reads_released,
+    released_measures,
     telling_rule,
     turns_otherwise,
     with_ranges,
-    with_released,
     with_several_faces,
 )
-from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.lake import open_lake
+from lafid_assets.outcomes import Status
+from lafid_assets.policy_settings import all_settings
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
 from model.files import whole_file
+from resources.lake_reader import Reader
 from resources.settings import Settings
 
-READ = tuple(name for name in POSE_FILTERED_CLIPS.dtypes if name not in ("policy", "policy_settings", "reasons", "detail"))
+DROPPED = f"""
+    SELECT tier, scan_verdict, scan_margins_sha256 FROM {FACE_CLIPS.name}
+    WHERE tier = 'scan' AND scan_verdict IS NOT NULL
+"""
+MEASURES = tuple(dict.fromkeys(rule.measure for rule in RULES if rule.measure in POSE_FILTERED_CLIPS.dtypes))
 
 
 def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: Path | None) -> None:
@@ -44,11 +49,11 @@ def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: 
     Raises:
         PolicyUnusable: a field, a value or a policy does not exist.
     """
-    with open_published(settings) as published:
-        before = _standing_policy(published)
+    with open_lake(settings, read_only=True).snapshot() as reader:
+        before = _standing_policy(reader)
         after = change_policy(load_policy(policy) if policy else before, _parse(changes))
-        result = compare(_measured(published, before, after), after)
-        unseen = unseen_by_policy(after, published.table(FACE_CLIPS.name, ["tier", "scan_verdict", "scan_margins"]))
+        result = compare(_measured(reader, before, after), after)
+        unseen = unseen_by_policy(after, reader.sql(DROPPED), all_settings(reader))
     _show(result, before, after)
     if unseen.count:
         CONSOLE.print(str(unseen), style="yellow", soft_wrap=True)
@@ -65,25 +70,33 @@ def _parse(changes: list[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _standing_policy(published: Published) -> FacePolicy:
-    settings = published.table(POSE_FILTERED_CLIPS.name, ["policy_settings"])["policy_settings"].unique().to_list()
-    if len(settings) != 1:
+def _standing_policy(reader: Reader) -> FacePolicy:
+    decided_by = reader.sql(f"SELECT DISTINCT policy_sha256 FROM {POSE_FILTERED_CLIPS.name}")["policy_sha256"]
+    if len(decided_by) != 1:
         raise PolicyUnusable(
-            f"the shards were decided by {len(settings)} different policies: materialize pose_filtered_clips with one first"
+            f"the shards were decided by {len(decided_by)} different policies: materialize pose_filtered_clips with one first"
+            if len(decided_by)
+            else "no clip was decided yet: run `make demo` or `lafid curate DIR` first"
         )
-    return FacePolicy.model_validate_json(settings[0])
+    return FacePolicy.model_validate_json(all_settings(reader)[decided_by[0]])
 
 
-def _measured(published: Published, before: FacePolicy, after: FacePolicy) -> pl.DataFrame:
-    decided = published.table(POSE_FILTERED_CLIPS.name, READ)
-    if turns_otherwise(before, after):
-        angles = published.table(FACE_INFO.name, ["clip_id", "yaw_deg", "pitch_deg", "roll_deg"], where="face_index = 0")
+def _measured(reader: Reader, before: FacePolicy, after: FacePolicy) -> pl.DataFrame:
+    """The clips that were judged, measured as `after` wants it. No column is read that nobody looks at."""
+    turns, counts = turns_otherwise(before, after), counts_otherwise(before, after)
+    released = released_measures(before, after)
+    key = ["clip_id"] if turns or counts or released else []
+    columns = ", ".join([*key, "frames", "status", "reason", *MEASURES])
+    decided = reader.sql(f"SELECT {columns} FROM {POSE_FILTERED_CLIPS.name} WHERE status <> '{Status.SKIPPED}'")
+    if turns:
+        angles = reader.sql(f"SELECT clip_id, yaw_deg, pitch_deg, roll_deg FROM {FACE_INFO.name} WHERE face_index = 0")
         decided = with_ranges(decided, angles, after)
-    if counts_otherwise(before, after):
-        faces = published.table(FACE_INFO.name, ["clip_id", "frame_index", "face_index", "frame_share"])
+    if counts:
+        faces = reader.sql(f"SELECT clip_id, frame_index, face_index, frame_share FROM {FACE_INFO.name}")
         decided = with_several_faces(decided, faces, after)
-    if reads_released(before) or reads_released(after):
-        decided = with_released(decided, published.table(RAW_CLIPS.name, ["clip_id", *RAW_MEASURES]))
+    if released:
+        table = CLIPS if set(released) <= set(CLIPS.dtypes) else RAW_CLIPS
+        decided = decided.join(reader.sql(f"SELECT clip_id, {', '.join(released)} FROM {table.name}"), on="clip_id", how="left")
     return decided
 
 

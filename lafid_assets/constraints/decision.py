@@ -8,10 +8,18 @@ import polars as pl
 from lafid_assets.constraints.measures import measure_clips
 from lafid_assets.constraints.policies import RULES, FacePolicy, Rule
 from lafid_assets.outcomes import Reason, Status
+from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import POSE_FILTERED_CLIPS
+from resources.duckdb_extensions import quoted
 
-RAW_MEASURES = ("luminance_min", "luminance_max", "blur_min", "aesthetic", "technical_score", "global_motion", "duration_s")
+RELEASED_MEASURES = ("luminance_min", "luminance_max", "blur_min", "aesthetic", "technical_score", "global_motion")
+"""What the rules read of what OpenHumanVid was released with."""
+RAW_MEASURES = (*RELEASED_MEASURES, "duration_s")
 """What the rules read of `raw_clips`."""
+
+
+SIGNS = {"min": "<", "max": ">", "above": "<="}
+"""How a measure stands to the threshold of a rule that it breaks."""
 
 
 def decide_clips(
@@ -37,8 +45,13 @@ def decide_clips(
         detail=pl.format("face_info: {}", pl.col("reason")),
     )
     rows = pl.concat([judge_clips(measured, policy), passed_over], how="diagonal")
-    decided_by = {"policy": pl.lit(policy.name), "policy_settings": pl.lit(FacePolicy(**policy.model_dump()).model_dump_json())}
+    decided_by = {"policy": pl.lit(policy.name), "policy_sha256": pl.lit(policy_row(policy)[0])}
     return POSE_FILTERED_CLIPS.frame(rows.with_columns(**decided_by).select(*POSE_FILTERED_CLIPS.dtypes))
+
+
+def policy_row(policy: FacePolicy) -> tuple[str, pl.DataFrame]:
+    """The policy's hash and its row of `policy_settings`."""
+    return settings_row(FacePolicy(**policy.model_dump()).model_dump_json())
 
 
 def judge_clips(measured: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
@@ -60,6 +73,26 @@ def judge_clips(measured: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
             status=pl.when("keep").then(pl.lit(str(Status.OK))).otherwise(pl.lit(str(Status.REJECTED))),
             detail=pl.lit(None, pl.String),
         )
+    )
+
+
+def released_otherwise(policy: FacePolicy) -> str | None:
+    """SQL that lists, as `shard`, the shards in which a rule on a released measure would say something else than it did.
+
+    Released measures belong to files, of which clips get new ones without being changed. None: the policy has no such rule.
+    """
+    broken: dict[Reason, list[str]] = {}
+    for rule in RULES:
+        threshold = rule.threshold_in(policy)
+        if threshold is not None and rule.measure in RELEASED_MEASURES:
+            fails = f"raw_clips.{rule.measure} {SIGNS[rule.bound]} {quoted(str(threshold))}::DOUBLE"
+            broken.setdefault(rule.reason, []).append(f"coalesce({fails}, false)")
+    told_otherwise = [f"list_contains(reasons, {quoted(reason)}) <> ({' OR '.join(parts)})" for reason, parts in broken.items()]
+    return (
+        f"SELECT shard FROM {POSE_FILTERED_CLIPS.name} JOIN raw_clips USING (shard, clip_id) "
+        f"WHERE reasons IS NOT NULL AND ({' OR '.join(told_otherwise)})"
+        if told_otherwise
+        else None
     )
 
 

@@ -7,22 +7,15 @@ from typing import Any
 
 import dagster as dg
 
-from lafid_assets.constraints.decision import decide_clips
+from lafid_assets.constraints.decision import RAW_MEASURES, decide_clips, policy_row, released_otherwise
 from lafid_assets.constraints.measures import FACE_COLUMNS, FRAME_COLUMNS
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.constraints.scan_limits import AuditFindings, UnseenClips, audit, unseen_by_policy
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.policy_settings import all_settings
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO, POLICY_SETTINGS, POSE_FILTERED_CLIPS, RAW_CLIPS
 from lafid_assets.step import Step
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
-
-STEP = Step(
-    writes=(POSE_FILTERED_CLIPS,),
-    reads=(RAW_CLIPS.name, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name),
-    group="constraints",
-    code_version="2",
-    kinds=frozenset({"polars"}),
-)
+from lafid_assets.step_run import Finding, Frames
+from resources.lake import Lake
 
 MAX_FALSE_REJECTION_RATE = 0.05
 SCAN_COVERS_POLICY = dg.AssetCheckSpec(
@@ -35,72 +28,69 @@ SCAN_FALSE_REJECTIONS = dg.AssetCheckSpec(
     asset=POSE_FILTERED_CLIPS.name,
     description=f"Of the audited clips the policy keeps at most {MAX_FALSE_REJECTION_RATE:.0%}: the scan drops what is hopeless.",
 )
+STEP = Step(
+    writes=(POSE_FILTERED_CLIPS, POLICY_SETTINGS),
+    reads=(CLIPS.name, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name),
+    group="constraints",
+    code_version="3",
+    kinds=frozenset({"polars"}),
+    unsettled=released_otherwise,
+    later_checks={check.name: check for check in (SCAN_COVERS_POLICY, SCAN_FALSE_REJECTIONS)},
+)
 
 
 class PoseFilteredClipsConfig(dg.Config, FacePolicy):
     """The face policy; moving a threshold never opens a video."""
 
 
-def _arguments() -> dict[str, Any]:
-    arguments = STEP.arguments(deps=["raw_clips", "face_info"])
-    return arguments | {"check_specs": [*arguments["check_specs"], SCAN_COVERS_POLICY, SCAN_FALSE_REJECTIONS]}
-
-
-@dg.asset(**_arguments())
+@dg.asset(**STEP.arguments(deps=["raw_clips", "face_info"]))
 def pose_filtered_clips(
-    context: dg.AssetExecutionContext,
-    config: PoseFilteredClipsConfig,
-    store: dg.ResourceParam[ShardStore],
-    warehouse: dg.ResourceParam[Warehouse],
+    context: dg.AssetExecutionContext, config: PoseFilteredClipsConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """Face constraints: count, proportion, sharpness and pose variation of the main face, with the decision and all reasons."""
-    shard = context.partition_key
-    face_clips = store.read_table(FACE_CLIPS.name, shard)
-    unseen = unseen_by_policy(config, face_clips)
-    result = STEP.materialize(
-        context,
-        config,
-        store,
-        warehouse,
-        lambda: {
-            POSE_FILTERED_CLIPS.name: decide_clips(
-                store.read_table(RAW_CLIPS.name, shard),
-                face_clips,
-                store.read_table(FACE_INFO.name, shard, columns=FACE_COLUMNS),
-                store.read_table(FACE_FRAMES.name, shard, columns=FRAME_COLUMNS),
+
+    def compute(shard: str) -> Frames:
+        with lake.snapshot() as reader:
+            decided = decide_clips(
+                reader.read(RAW_CLIPS.name, shard, ["clip_id", *RAW_MEASURES]),
+                reader.read(FACE_CLIPS.name, shard, ["clip_id", "shard", "status", "reason"]),
+                reader.read(FACE_INFO.name, shard, FACE_COLUMNS),
+                reader.read(FACE_FRAMES.name, shard, FRAME_COLUMNS),
                 config,
             )
-        },
-        clips_in=face_clips["clip_id"],
-        metadata=lambda frames: _scan_metadata(unseen, audit(face_clips, frames[POSE_FILTERED_CLIPS.name])),
+        return {POSE_FILTERED_CLIPS.name: decided, POLICY_SETTINGS.name: policy_row(config)[1]}
+
+    def of_scan(shard: str, frames: Frames) -> tuple[UnseenClips, AuditFindings]:
+        with lake.snapshot() as reader:
+            columns = ["clip_id", "status", "tier", "scan_verdict", "scan_margins_sha256", "audited"]
+            face_clips, settings = reader.read(FACE_CLIPS.name, shard, columns), all_settings(reader)
+        return unseen_by_policy(config, face_clips, settings), audit(face_clips, frames[POSE_FILTERED_CLIPS.name])
+
+    return STEP.materialize(
+        context,
+        config,
+        lake,
+        compute,
+        clips_in=lambda shard: lake.read(FACE_CLIPS.name, shard, ["clip_id"])["clip_id"],
+        findings=lambda shard, frames: _findings(*of_scan(shard, frames)),
+        metadata=lambda shard, frames: _metadata(*of_scan(shard, frames)),
     )
-    return dg.MaterializeResult(metadata=result.metadata, check_results=[*result.check_results, *_scan_checks(result.metadata)])
 
 
-def _scan_metadata(unseen: UnseenClips, findings: AuditFindings) -> dict[str, Any]:
+def _findings(unseen: UnseenClips, audited: AuditFindings) -> dict[str, Finding]:
+    too_many = (audited.rate or 0.0) > MAX_FALSE_REJECTION_RATE
+    of_audited = f"{audited.wrongly_dropped} of {audited.audited} audited clips would be kept"
     return {
-        "clips_unseen_by_policy": unseen.count,
-        "unseen_by_policy": str(unseen),
-        "scan_audited": findings.audited,
-        "scan_wrongly_dropped": findings.wrongly_dropped,
-        **({} if findings.rate is None else {"scan_false_rejection_rate": findings.rate}),
+        SCAN_COVERS_POLICY.name: Finding(unseen.count, str(unseen)),
+        SCAN_FALSE_REJECTIONS.name: Finding(audited.wrongly_dropped if too_many else 0, of_audited),
     }
 
 
-def _scan_checks(metadata: Any) -> list[dg.AssetCheckResult]:
-    rate = metadata.get("scan_false_rejection_rate", 0.0)
-    of_audited = f"{metadata['scan_wrongly_dropped']} of {metadata['scan_audited']} audited clips would be kept"
-    return [
-        dg.AssetCheckResult(
-            check_name=SCAN_COVERS_POLICY.name,
-            passed=metadata["clips_unseen_by_policy"] == 0,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"violations": metadata["clips_unseen_by_policy"], "first": metadata["unseen_by_policy"]},
-        ),
-        dg.AssetCheckResult(
-            check_name=SCAN_FALSE_REJECTIONS.name,
-            passed=rate <= MAX_FALSE_REJECTION_RATE,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"violations": metadata["scan_wrongly_dropped"], "first": of_audited},
-        ),
-    ]
+def _metadata(unseen: UnseenClips, audited: AuditFindings) -> dict[str, Any]:
+    return {
+        "clips_unseen_by_policy": unseen.count,
+        "unseen_by_policy": str(unseen),
+        "scan_audited": audited.audited,
+        "scan_wrongly_dropped": audited.wrongly_dropped,
+        **({} if audited.rate is None else {"scan_false_rejection_rate": audited.rate}),
+    }

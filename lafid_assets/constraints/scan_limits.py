@@ -4,7 +4,7 @@ Belongs here: pure functions over `face_clips`, decisions and a policy. Not here
 (`policies`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -54,16 +54,17 @@ class AuditFindings:
         return self.wrongly_dropped / self.audited if self.audited else None
 
 
-def unseen_by_policy(policy: FacePolicy, face_clips: pl.DataFrame) -> UnseenClips:
+def unseen_by_policy(policy: FacePolicy, face_clips: pl.DataFrame, settings: Mapping[str, str]) -> UnseenClips:
     """Clips on which the policy cannot decide because the scan dropped them under margins that it does not imply.
 
     Args:
-        face_clips: rows of `face_clips`; each says under which margins it was scanned.
+        face_clips: `tier`, `scan_verdict` and `scan_margins_sha256` of `face_clips`.
+        settings: hash to margins, as `policy_settings` has them.
     """
-    dropped = face_clips.filter(DROPPED).group_by("scan_margins", "scan_verdict").len()
+    dropped = face_clips.filter(DROPPED).group_by("scan_margins_sha256", "scan_verdict").len()
     unseen: dict[str, int] = {}
-    for margins_json, verdict, count in dropped.sort("scan_verdict").iter_rows():
-        if _IS_LOOSER[Reason(verdict)](policy, ScanMargins.model_validate_json(margins_json)):
+    for sha256, verdict, count in dropped.sort("scan_verdict").iter_rows():
+        if _IS_LOOSER[Reason(verdict)](policy, ScanMargins.model_validate_json(settings[sha256])):
             unseen[verdict] = unseen.get(verdict, 0) + count
     return UnseenClips(unseen)
 

@@ -42,9 +42,10 @@ def counts_otherwise(before: FacePolicy, after: FacePolicy) -> bool:
     return before.prominent_area_ratio != after.prominent_area_ratio
 
 
-def reads_released(policy: FacePolicy) -> bool:
-    """Whether a rule of the policy reads what OpenHumanVid was released with, which `pose_filtered_clips` does not repeat."""
-    return any(rule.measure in RAW_MEASURES and rule.threshold_in(policy) is not None for rule in RULES)
+def released_measures(*policies: FacePolicy) -> list[str]:
+    """What rules of the policies read of `raw_clips`, which `pose_filtered_clips` does not repeat."""
+    asked = {rule.measure for rule in RULES for policy in policies if rule.threshold_in(policy) is not None}
+    return [name for name in RAW_MEASURES if name in asked]
 
 
 def with_ranges(decided: pl.DataFrame, main_faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
@@ -66,11 +67,6 @@ def with_several_faces(decided: pl.DataFrame, faces: pl.DataFrame, policy: FaceP
     counted = decided.join(frames_with_several(faces, policy), on="clip_id", how="left")
     share = pl.col("several_faces").fill_null(0) / pl.col("frames")
     return counted.with_columns(several_faces_share=share).drop("several_faces")
-
-
-def with_released(decided: pl.DataFrame, raw_clips: pl.DataFrame) -> pl.DataFrame:
-    """`decided` beside the measures that OpenHumanVid was released with."""
-    return decided.join(raw_clips.select("clip_id", *RAW_MEASURES), on="clip_id", how="left")
 
 
 def compare(decided: pl.DataFrame, policy: FacePolicy) -> WhatIf:

@@ -15,7 +15,6 @@ from lafid_assets.faces.scan import scan_clip
 from lafid_assets.faces.settings import AnalysisSettings
 from lafid_assets.faces.survey import TIER as SURVEY
 from lafid_assets.faces.survey import survey_clip
-from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError, Reason, Status
 from model.face_engine.interface import FaceEngine
 from resources.face_engine import EngineChoice, load_face_engine
@@ -29,8 +28,7 @@ class ClipTask:
 
     clip_id: str
     shard: str
-    clip_root: Path
-    path: str
+    path: Path
     duration_s: float | None
     content_sha256: str | None
     settings: AnalysisSettings
@@ -66,18 +64,11 @@ def analyse_clip(task: ClipTask) -> AnalysedClip:
     Raises:
         Exception: faults of the engine or of the code.
     """
-    try:
-        path = resolve(task.clip_root, task.path)
-    except ClipError as error:
-        return AnalysedClip(Status.ERROR, error.reason, error.detail, None, None, False, None)
-    if path is None:
-        detail = "the file has disappeared since it was probed: materialize raw_clips again"
-        return AnalysedClip(Status.ERROR, Reason.UNREADABLE, detail, None, None, False, None)
     engine, settings = _engine(task.settings.engine_choice), task.settings
     verdict: Reason | None = None
     audited = False
     if settings.scan_margins is not None:
-        scanned = scan_clip(task.clip_id, task.shard, path, settings.scan_margins, engine)
+        scanned = scan_clip(task.clip_id, task.shard, task.path, settings.scan_margins, engine)
         verdict = scanned.verdict
         audited = verdict is not None and is_audited(task.clip_id, settings)
         if verdict is not None and not audited:
@@ -85,7 +76,7 @@ def analyse_clip(task: ClipTask) -> AnalysedClip:
             return AnalysedClip(
                 Status.REJECTED, verdict, detail, SCAN, verdict, False, scanned.frames_asked, scanned.frames, scanned.faces
             )
-    rows = survey_clip(task.clip_id, task.shard, path, task.duration_s, settings, engine)
+    rows = survey_clip(task.clip_id, task.shard, task.path, task.duration_s, settings, engine)
     status, reason, detail_ = (Status.OK, None, None) if rows.fault is None else _fault(rows.fault)
     return AnalysedClip(status, reason, detail_, SURVEY, verdict, audited, rows.frames_asked, rows.frames, rows.faces)
 

@@ -1,4 +1,4 @@
-"""How a clip's analysis ended, as rows of the three face tables, and what such a row means for the next run.
+"""How a clip's analysis ended, as rows of the face tables, and what such a row means for the next run.
 
 Belongs here: endings of children -> outcomes, attempts and quarantine, the fingerprints that say which rows still count.
 Not here: running children (`shard_analysis`), looking at frames (`clip_analysis`).
@@ -12,19 +12,18 @@ from typing import Any
 
 import polars as pl
 
-from lafid_assets.endings import fault_of
+from lafid_assets.endings import TRIED_AGAIN, fault_of
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import Reason, Status
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO
+from lafid_assets.policy_settings import settings_row
+from lafid_assets.schemas import FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, POLICY_SETTINGS
 from lafid_assets.workers import Done, Ending
 from model.face_engine.interface import EngineInfo
 from resources.face_engine import EngineChoice
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 TRIES = 3
-TRIED_AGAIN = frozenset({Reason.CRASHED, Reason.DEADLINE, Reason.MEMORY_LIMIT, Reason.ENGINE_FAILED, Reason.UNREADABLE})
-"""Faults that another try may not meet: of the machine, its memory, its disk. What a decoder says of a file stays as it is."""
 
 Row = Mapping[str, Any]
 
@@ -75,7 +74,7 @@ def fingerprints(settings: AnalysisSettings, limits: ShardLimits, engine: Engine
 def clip_frames(
     task: ClipTask, ending: Ending[AnalysedClip], attempt: int, engine: Engine, prints: Fingerprints
 ) -> dict[str, pl.DataFrame]:
-    """The clip's rows in all three tables.
+    """The clip's rows in all four tables.
 
     Args:
         attempt: which try this was; the third failure puts the clip into quarantine.
@@ -92,7 +91,7 @@ def clip_frames(
         "tier": clip.tier,
         "scan_verdict": clip.scan_verdict,
         "audited": clip.audited,
-        "scan_margins": _scan_margins(task.settings),
+        "scan_margins_sha256": margins_row(task.settings)[0],
         "frames_asked": clip.frames_asked,
         "frames_decoded": len(clip.frames),
         "frames_with_face": sum(frame["face_count"] > 0 for frame in clip.frames),
@@ -104,7 +103,10 @@ def clip_frames(
         "detail": detail,
     }
     return {
-        FACE_INFO.name: FACE_INFO.frame(face | engine.columns for face in clip.faces),
+        FACE_INFO.name: FACE_INFO.frame(_without_embedding(face) | engine.columns for face in clip.faces),
+        FACE_EMBEDDINGS.name: FACE_EMBEDDINGS.frame(
+            {name: face[name] for name in FACE_EMBEDDINGS.dtypes} for face in clip.faces if face["embedding"] is not None
+        ),
         FACE_FRAMES.name: FACE_FRAMES.frame(frame | engine.columns for frame in clip.frames),
         FACE_CLIPS.name: FACE_CLIPS.frame([row]),
     }
@@ -121,7 +123,7 @@ def upstream_row(row: Row, settings: AnalysisSettings, engine: Engine, prints: F
             "shard": row["shard"],
             "content_sha256": row["content_sha256"],
             "audited": False,
-            "scan_margins": _scan_margins(settings),
+            "scan_margins_sha256": margins_row(settings)[0],
             "fingerprint": prints.measures,
             "attempts": 0,
             "status": Status.SKIPPED,
@@ -131,8 +133,14 @@ def upstream_row(row: Row, settings: AnalysisSettings, engine: Engine, prints: F
     )
 
 
-def _scan_margins(settings: AnalysisSettings) -> str | None:
-    return None if settings.scan_margins is None else settings.scan_margins.model_dump_json()
+def margins_row(settings: AnalysisSettings) -> tuple[str | None, pl.DataFrame]:
+    """The hash of the scan's margins and their row of `policy_settings`; None and no row where the scan is off."""
+    margins = settings.scan_margins
+    return (None, POLICY_SETTINGS.frame([])) if margins is None else settings_row(margins.model_dump_json())
+
+
+def _without_embedding(face: Row) -> dict[str, Any]:
+    return {name: value for name, value in face.items() if name != "embedding"}
 
 
 def _analysed(ending: Ending[AnalysedClip]) -> AnalysedClip:

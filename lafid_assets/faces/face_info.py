@@ -1,4 +1,4 @@
-"""`face_info`, written with `face_frames` and `face_clips` in one transaction a shard.
+"""`face_info`, written with `face_embeddings`, `face_frames` and `face_clips` in one transaction a shard.
 
 Belongs here: the asset. Not here: running a shard's clips (`shard_analysis`), looking at one (`clip_analysis`).
 """
@@ -10,25 +10,33 @@ import dagster as dg
 from pydantic import Field
 
 from lafid_assets.faces.clip_analysis import AnalysisSettings
-from lafid_assets.faces.clip_record import CODE_VERSION, Engine
-from lafid_assets.faces.shard_analysis import ShardRecipe, analyse_shard, is_settled, over_budget, written_before
+from lafid_assets.faces.clip_record import CODE_VERSION, Engine, margins_row
+from lafid_assets.faces.shard_analysis import (
+    CLIP_COLUMNS,
+    TABLES,
+    ShardRecipe,
+    analyse_shard,
+    over_budget,
+    waiting_or_broken,
+    written_before,
+)
 from lafid_assets.faces.shard_limits import ShardLimits
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS
+from lafid_assets.ingest.locate import require_located
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, POLICY_SETTINGS
 from lafid_assets.step import Step
+from lafid_assets.step_run import Finding, Frames
 from resources.face_engine import engine_reason, face_engine_info
+from resources.file_store import FileStore
+from resources.lake import Lake
+from resources.leases import Lease
 from resources.ledger import Ledger
-from resources.settings import Settings
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
 
-STEP = Step(writes=(FACE_INFO, FACE_FRAMES, FACE_CLIPS), reads=(RAW_CLIPS.name,), group="faces", code_version=CODE_VERSION)
 ERROR_BUDGET = dg.AssetCheckSpec(
     "error_budget",
     asset=FACE_INFO.name,
     blocking=True,
     description="No more clips failed, here or in raw_clips, of those that were tried than the budget allows; all is written.",
 )
-BUDGET_KEPT = "kept"
 LOGGER = logging.getLogger("lafid.faces")
 
 
@@ -42,47 +50,6 @@ class FaceInfoConfig(dg.Config, AnalysisSettings):
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
 
 
-def _arguments() -> dict[str, Any]:
-    arguments = STEP.arguments(deps=["raw_clips"])
-    return arguments | {"check_specs": [*arguments["check_specs"], ERROR_BUDGET]}
-
-
-@dg.asset(**_arguments())
-def face_info(
-    context: dg.AssetExecutionContext,
-    config: FaceInfoConfig,
-    settings: dg.ResourceParam[Settings],
-    store: dg.ResourceParam[ShardStore],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.MaterializeResult:
-    """A row a face a sampled frame: box, landmarks, rotation, embedding, sharpness. Scores only; nothing is decided here."""
-    shard = context.partition_key
-    clips = store.read_table(RAW_CLIPS.name, shard)
-    recipe = _recipe(config)
-    info = recipe.engine.info
-    LOGGER.info("face engine: %s %s (%s)", info.name, info.version, recipe.engine.reason)
-    ledger = Ledger(settings.home / "ledger" / FACE_INFO.name / shard, recipe.prints.measures)
-    with ledger.held():
-        result = STEP.materialize(
-            context,
-            recipe.settings,
-            store,
-            warehouse,
-            lambda: analyse_shard(clips, recipe, ledger, written_before(store, shard)),
-            clips_in=clips["clip_id"],
-            outside=info.fingerprint,
-            intact=lambda frames: is_settled(frames[FACE_CLIPS.name], recipe.prints),
-            metadata=lambda frames: {
-                "engine": f"{info.name} {info.version}",
-                "engine_licence": info.licence,
-                ERROR_BUDGET.name: over_budget(frames[FACE_CLIPS.name], clips, recipe.limits) or BUDGET_KEPT,
-            },
-        )
-        if all(check.passed for check in result.check_results):
-            ledger.clear()
-    return _with_budget_checked(result)
-
-
 def _recipe(config: FaceInfoConfig) -> ShardRecipe:
     settings = AnalysisSettings(**config.model_dump(exclude={"limits"}))
     choice = settings.engine_choice
@@ -90,12 +57,63 @@ def _recipe(config: FaceInfoConfig) -> ShardRecipe:
     return ShardRecipe(settings, ShardLimits(**config.limits.model_dump()), engine)
 
 
-def _with_budget_checked(result: dg.MaterializeResult) -> dg.MaterializeResult:
-    """The result with one more check, made after the tables are written: a shard that fails by it keeps what it has."""
-    told = str((result.metadata or {})[ERROR_BUDGET.name])
-    check = dg.AssetCheckResult(
-        check_name=ERROR_BUDGET.name,
-        passed=told == BUDGET_KEPT,
-        metadata={"violations": int(told != BUDGET_KEPT), "first": told},
+def _facts(config: FaceInfoConfig) -> dict[str, Any]:
+    recipe = _recipe(config)
+    return {"settings": recipe.settings.model_dump(), "engine": [recipe.engine.info.fingerprint, recipe.engine.reason]}
+
+
+def _unsettled(config: FaceInfoConfig) -> str:
+    recipe = _recipe(config)
+    return waiting_or_broken(recipe.prints, recipe.limits)
+
+
+STEP = Step(
+    writes=(*TABLES, POLICY_SETTINGS),
+    reads=(CLIPS.name,),
+    group="faces",
+    code_version=CODE_VERSION,
+    facts=_facts,
+    unsettled=_unsettled,
+    later_checks={ERROR_BUDGET.name: ERROR_BUDGET},
+)
+
+
+@dg.asset(**STEP.arguments(deps=["raw_clips"]))
+def face_info(
+    context: dg.AssetExecutionContext,
+    config: FaceInfoConfig,
+    lake: dg.ResourceParam[Lake],
+    store: dg.ResourceParam[FileStore],
+) -> dg.MaterializeResult:
+    """A row a face a sampled frame: box, landmarks, rotation, sharpness. Scores only; nothing is decided here."""
+    recipe = _recipe(config)
+    info = recipe.engine.info
+    LOGGER.info("face engine: %s %s (%s)", info.name, info.version, recipe.engine.reason)
+    ledgers: dict[str, Ledger] = {}
+
+    def ledger(shard: str, lease: Lease) -> Ledger:
+        ledgers[shard] = Ledger(store, FACE_INFO.name, shard, recipe.prints.measures, lease)
+        return ledgers[shard]
+
+    def compute(shard: str) -> Frames:
+        with lake.snapshot() as reader:
+            clips, before = reader.read(CLIPS.name, shard, CLIP_COLUMNS), written_before(reader, shard)
+        frames = analyse_shard(
+            clips, recipe, ledgers[shard], lambda clip_ids: require_located(lake, shard, set(clip_ids)), before
+        )
+        return {**frames, POLICY_SETTINGS.name: margins_row(recipe.settings)[1]}
+
+    def findings(shard: str, frames: Frames) -> dict[str, Finding]:
+        told = over_budget(frames[FACE_CLIPS.name], lake.read(CLIPS.name, shard, CLIP_COLUMNS), recipe.limits)
+        return {ERROR_BUDGET.name: Finding(1, told) if told else Finding(0, "kept")}
+
+    return STEP.materialize(
+        context,
+        config,
+        lake,
+        compute,
+        clips_in=lambda shard: lake.read(CLIPS.name, shard, ["clip_id"])["clip_id"],
+        findings=findings,
+        metadata=lambda shard, frames: {"engine": f"{info.name} {info.version}", "engine_licence": info.licence},
+        ledger=ledger,
     )
-    return dg.MaterializeResult(metadata=result.metadata, check_results=[*result.check_results, check])

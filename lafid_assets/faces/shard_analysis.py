@@ -1,11 +1,11 @@
-"""A shard of clips through child processes into the three face tables; what is finished is never done again.
+"""A shard of clips through child processes into the face tables; what is finished is never done again.
 
 Belongs here: which clips are left to do, running them, putting the tables together, the error budget. Not here: what one clip
 gives (`clip_analysis`), what an ending means (`clip_record`), writing tables (`step`).
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,28 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.contract import TableSchema
+from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.faces.clip_analysis import AnalysisSettings, ClipTask, analyse_clip
-from lafid_assets.faces.clip_record import TRIED_AGAIN, Engine, Fingerprints, clip_frames, fingerprints, upstream_row
+from lafid_assets.faces.clip_record import Engine, Fingerprints, clip_frames, fingerprints, upstream_row
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO
 from lafid_assets.workers import map_isolated
+from resources.duckdb_extensions import literal
 from resources.face_engine import gpu_feeders
+from resources.lake_reader import Reader
 from resources.ledger import Ledger
-from resources.shard_store import ShardStore
 
 LOGGER = logging.getLogger("lafid.faces")
-TABLES = (FACE_INFO, FACE_FRAMES, FACE_CLIPS)
+TABLES = (FACE_INFO, FACE_EMBEDDINGS, FACE_FRAMES, FACE_CLIPS)
+CLIP_COLUMNS = ("clip_id", "shard", "duration_s", "content_sha256", "status", "reason")
+"""What is read of `clips`."""
 FAILED = (Status.ERROR, Status.TIMEOUT)
 
 Frames = Mapping[str, pl.DataFrame]
+Reach = Callable[[Collection[str]], Mapping[str, Path]]
+"""Clip ids to a file of each; raises where one has none."""
 
 
 @dataclass(frozen=True)
@@ -45,59 +51,73 @@ class ShardRecipe:
         return fingerprints(self.settings, self.limits, self.engine.info)
 
 
-def analyse_shard(clips: pl.DataFrame, recipe: ShardRecipe, ledger: Ledger, before: Frames | None = None) -> Frames:
-    """Analyse every clip that `raw_clips` passed and that is not finished; the others are skipped.
+def analyse_shard(clips: pl.DataFrame, recipe: ShardRecipe, ledger: Ledger, reach: Reach, before: Frames | None = None) -> Frames:
+    """Analyse every clip that `clips` passed and that is not finished; the others are skipped.
 
     A clip that failed before is tried once more, up to three times in all. Rows reach the ledger while the shard is computed, and
-    the tables are put together from what lies there and from `before`, in the same way after a kill as without one.
+    the tables are put together from what lies there and from `before`, in the same way after a kill as without one. What is
+    finished is never opened again, and its file may be away.
 
     Args:
-        clips: the shard's rows of `raw_clips`.
+        clips: the shard's rows of `clips`, of which `CLIP_COLUMNS` are read.
+        reach: asked for all clips that are left, before the first is opened; and again for those whose file went away meanwhile.
         before: the shard's face tables as last written, None when there are none.
 
     Returns:
-        frames of `face_info`, `face_frames` and `face_clips`.
+        frames of `TABLES`.
     """
     rows = clips.sort("clip_id").to_dicts()
-    tasks = [_task(row, recipe.settings) for row in rows if row["status"] == Status.OK]
+    passed = {row["clip_id"]: row for row in rows if row["status"] == Status.OK}
+    contents = {clip_id: row["content_sha256"] for clip_id, row in passed.items()}
     last = [] if before is None else [before]
-    known = _known_rows(tasks, recipe.prints, [*last, *ledger.read()])
+    known = _known_rows(contents, recipe.prints, [*last, *ledger.read()])
     settled = {clip_id for clip_id, row in known.items() if row.source >= len(last) or row.reason not in TRIED_AGAIN}
     tries = {clip_id: row.attempts for clip_id, row in known.items()}
-    _run([task for task in tasks if task.clip_id not in settled], len(settled), tries, recipe, ledger)
+    if settled:
+        LOGGER.info("face_info: %d clips are finished already, %d are left", len(settled), len(passed) - len(settled))
+    left = [clip_id for clip_id in passed if clip_id not in settled]
+    while left:
+        paths = reach(set(left))
+        left = _run([_task(passed[clip_id], paths[clip_id], recipe) for clip_id in left], tries, recipe, ledger)
     sources = [*last, *ledger.read()]
-    known = _known_rows(tasks, recipe.prints, sources)
+    known = _known_rows(contents, recipe.prints, sources)
     frames = {table.name: _gather(table, known, sources, recipe.engine) for table in TABLES}
     skipped = [upstream_row(row, recipe.settings, recipe.engine, recipe.prints) for row in rows if row["status"] != Status.OK]
     return frames | {FACE_CLIPS.name: FACE_CLIPS.frame(pl.concat([frames[FACE_CLIPS.name], FACE_CLIPS.frame(skipped)]))}
 
 
-def written_before(store: ShardStore, shard: str) -> Frames | None:
-    """The shard's face tables as they lie in the store; None unless all are there in today's form."""
+def written_before(reader: Reader, shard: str) -> Frames | None:
+    """The shard's face tables as they lie in the lake; None where they were never written."""
     names = [table.name for table in TABLES]
-    stamps = [store.stamp(name, shard) for name in names]
-    if len({None if stamp is None else stamp.group for stamp in stamps}) != 1 or stamps[0] is None:
+    if len(reader.stamps(names, [shard])) < len(names):
         return None
-    if any(store.read_form(table.name, shard) != pl.Schema(table.dtypes) for table in TABLES):
-        return None
-    return {name: store.read_table(name, shard) for name in names}
+    return {name: reader.read(name, shard) for name in names}
 
 
-def is_settled(face_clips: pl.DataFrame, prints: Fingerprints) -> bool:
-    """Whether no clip of the shard waits for another try."""
-    waiting = face_clips.filter(
-        pl.col("reason").is_in(list(TRIED_AGAIN))
-        | ((pl.col("reason") == Reason.QUARANTINED) & (pl.col("fingerprint") != prints.trial))
-    )
-    return waiting.is_empty()
+def waiting_or_broken(prints: Fingerprints, limits: ShardLimits) -> str:
+    """SQL that lists, as `shard`, the shards with a clip that waits for another try, and those that are over the error budget."""
+    again, failed = ", ".join(map(literal, sorted(TRIED_AGAIN))), ", ".join(map(literal, FAILED))
+    quarantined = f"reason = {literal(Reason.QUARANTINED)}"
+    return f"""
+        SELECT shard FROM {FACE_CLIPS.name}
+        WHERE reason IN ({again}) OR ({quarantined} AND fingerprint <> {literal(prints.trial)})
+        UNION
+        SELECT shard FROM (
+            SELECT shard, coalesce(status IN ({failed}) OR {quarantined}, false) AS failed
+            FROM {FACE_CLIPS.name} WHERE attempts > 0
+            UNION ALL SELECT shard, true AS failed FROM {CLIPS.name} WHERE status IN ({failed})
+        ) GROUP BY shard
+        HAVING count(*) FILTER (failed) > greatest({limits.errors_always_allowed}, {limits.error_budget} * count(*))
+    """
 
 
-def over_budget(face_clips: pl.DataFrame, raw_clips: pl.DataFrame, limits: ShardLimits) -> str | None:
+def over_budget(face_clips: pl.DataFrame, clips: pl.DataFrame, limits: ShardLimits) -> str | None:
     """What to say when more clips failed than may, of those that were tried; None when all is well.
 
-    A file that `raw_clips` could not read has failed, too: a disk that gives nothing but errors must not look like an empty one.
+    `waiting_or_broken` counts alike. A file that `clips` could not read has failed, too: a disk that gives nothing but errors
+    must not look like an empty one.
     """
-    unread = raw_clips.filter(pl.col("status").is_in(FAILED))
+    unread = clips.filter(pl.col("status").is_in(FAILED))
     analysed = face_clips.filter(pl.col("attempts") > 0)
     failed = analysed.filter(pl.col("status").is_in(FAILED) | (pl.col("reason") == Reason.QUARANTINED))
     tried, count = analysed.height + unread.height, failed.height + unread.height
@@ -120,9 +140,12 @@ class _KnownRow:
     reason: str | None
 
 
-def _known_rows(tasks: Sequence[ClipTask], prints: Fingerprints, sources: Sequence[Frames]) -> dict[str, _KnownRow]:
-    """By clip id. A later source takes over with a later try only: what is written again was there before."""
-    contents = {task.clip_id: task.content_sha256 for task in tasks}
+def _known_rows(contents: Mapping[str, str | None], prints: Fingerprints, sources: Sequence[Frames]) -> dict[str, _KnownRow]:
+    """By clip id. A later source takes over with a later try only: what is written again was there before.
+
+    Args:
+        contents: clip id to the hash of its file.
+    """
     known: dict[str, _KnownRow] = {}
     for number, source in enumerate(sources):
         for row in source[FACE_CLIPS.name].iter_rows(named=True):
@@ -134,22 +157,26 @@ def _known_rows(tasks: Sequence[ClipTask], prints: Fingerprints, sources: Sequen
     return known
 
 
-def _run(left: Sequence[ClipTask], finished: int, tries: Mapping[str, int], recipe: ShardRecipe, ledger: Ledger) -> None:
-    """Give each clip to a child, once, and its rows to the ledger."""
-    if finished:
-        LOGGER.info("face_info: %d clips are finished already, %d are left", finished, len(left))
+def _run(left: Sequence[ClipTask], tries: Mapping[str, int], recipe: ShardRecipe, ledger: Ledger) -> list[str]:
+    """Give each clip to a child, once, and its rows to the ledger. A clip whose file went away meanwhile is returned instead."""
     limits = recipe.limits
     feeders = gpu_feeders(recipe.settings.engine_choice)
     workers = limits.workers or len(feeders) or None
     endings = map_isolated(analyse_clip, left, lambda task: limits.deadline_s(task.duration_s), workers, limits.of_child, feeders)
+    away = []
     with ledger.writing() as parts:
-        for index, ending in track(endings, f"face_info {left[0].shard}" if left else "face_info", len(left)):
+        for index, ending in track(endings, f"face_info {left[0].shard}", len(left)):
             task = left[index]
             frames = clip_frames(task, ending, tries.get(task.clip_id, 0) + 1, recipe.engine, recipe.prints)
-            parts.add(frames)
             [row] = frames[FACE_CLIPS.name].iter_rows(named=True)
-            if row["status"] not in (Status.OK, Status.REJECTED):
+            passed = row["status"] in (Status.OK, Status.REJECTED)
+            if not passed and not task.path.exists():
+                away.append(task.clip_id)
+                continue
+            parts.add(frames)
+            if not passed:
                 LOGGER.warning("face_info: %s (%s): %s, %s", task.clip_id, task.path, row["reason"], row["detail"])
+    return away
 
 
 def _gather(table: TableSchema, known: Mapping[str, _KnownRow], sources: Sequence[Frames], engine: Engine) -> pl.DataFrame:
@@ -159,16 +186,9 @@ def _gather(table: TableSchema, known: Mapping[str, _KnownRow], sources: Sequenc
         ids[row.source].append(clip_id)
     found = [source[table.name].filter(pl.col("clip_id").is_in(own)) for source, own in zip(sources, ids, strict=True)]
     rows = pl.concat([table.frame([]), *found])
-    return table.frame(rows.with_columns(pl.lit(value).alias(name) for name, value in engine.columns.items()))
+    named_now = [pl.lit(value).alias(name) for name, value in engine.columns.items() if name in table.dtypes]
+    return table.frame(rows.with_columns(named_now))
 
 
-def _task(row: Mapping[str, Any], settings: AnalysisSettings) -> ClipTask:
-    return ClipTask(
-        clip_id=row["clip_id"],
-        shard=row["shard"],
-        clip_root=Path(row["clip_root"]),
-        path=row["path"],
-        duration_s=row["duration_s"],
-        content_sha256=row["content_sha256"],
-        settings=settings,
-    )
+def _task(row: Mapping[str, Any], path: Path, recipe: ShardRecipe) -> ClipTask:
+    return ClipTask(row["clip_id"], row["shard"], path, row["duration_s"], row["content_sha256"], recipe.settings)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.identity.merging import VERDICTS, Groups, Verdict, merge
 from lafid_assets.identity.naming import Known, changes, name_groups
-from lafid_assets.identity.neighbours import Pairs, Vectors, least_cosine, mutual, nearest_pairs
+from lafid_assets.identity.neighbours import Pairs, Vectors, mutual, nearest_pairs
 from lafid_assets.identity.policies import ClusterFigures, ClusterPolicy
 from lafid_assets.identity.strangers import choose_threshold
 from lafid_assets.schemas import IDENTITY_CLUSTERS, IDENTITY_EDGES, IDENTITY_HISTORY
@@ -59,7 +59,7 @@ def cluster_clips(clips: pl.DataFrame, policy: ClusterPolicy, earlier: Mapping[s
     threshold = choose_threshold(vectors, figures, policy.false_links_per_clip)
     groups = merge(vectors, pairs, is_mutual, threshold.cosine, figures.least_similarity)
     edges = _edges(clips["clip_id"], pairs, is_mutual, groups)
-    clusters = _clusters(clips["clip_id"], vectors, groups, edges, before).with_columns(
+    clusters = _clusters(clips["clip_id"], groups, edges, before).with_columns(
         threshold=threshold.cosine,
         threshold_origin=pl.lit(threshold.origin),
         search_digest=pl.Series(digests),
@@ -116,7 +116,7 @@ def _edges(clip_ids: pl.Series, pairs: Pairs, is_mutual: NDArray[np.bool_], grou
     )
 
 
-def _clusters(clip_ids: pl.Series, vectors: Vectors, groups: Groups, edges: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+def _clusters(clip_ids: pl.Series, groups: Groups, edges: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """The columns of `identity_clusters` that say who, how many and how near."""
     places = defaultdict[int, list[int]](list)
     for place, label in enumerate(groups.label.tolist()):
@@ -126,8 +126,8 @@ def _clusters(clip_ids: pl.Series, vectors: Vectors, groups: Groups, edges: pl.D
     earlier = {clip: Known(*rest) for clip, *rest in before.select("clip_id", "identity_id", "split_key").iter_rows()}
     named = name_groups(members, earlier)
     least = [
-        least_cosine(vectors[places[label]], vectors[places[label]]) if len(places[label]) > 1 else None
-        for label in range(len(places))
+        similarity if len(group) > 1 else None
+        for similarity, group in zip(groups.least_similarity.tolist(), members, strict=True)
     ]
     persons = pl.DataFrame(
         {

@@ -15,12 +15,18 @@ from lafid_assets.identity.leading_face import leading_faces
 from lafid_assets.identity.policies import ConsistencyPolicy, figure_for
 from lafid_assets.identity.pose_gap import Array, PoseGapCurve, calibrate, gaps_deg
 from lafid_assets.outcomes import Reason, Status
-from lafid_assets.schemas import ID_CONSISTENT_CLIPS, SIMILARITY_BY_POSE_GAP
+from lafid_assets.policy_settings import settings_row
+from lafid_assets.schemas import ID_CONSISTENT_CLIPS, POLICY_SETTINGS, SIMILARITY_BY_POSE_GAP
 from lafid_assets.schemas.decisions import IDENTITY_MEASURES
 
 Engine = tuple[str, str]
 """Name and version."""
 
+FACE_COLUMNS = (
+    *("clip_id", "frame_index", "face_index", "track_id", "box_x1", "box_y1", "box_x2", "box_y2", "frame_share"),
+    *("score", "sharpness", "rotation", "embedding", "engine", "engine_version"),
+)
+FRAME_COLUMNS = ("clip_id", "frame_index", "luminance")
 ENGINE_OF = ("clip_id", "engine", "engine_version")
 UNMEASURED: dict[str, Any] = dict.fromkeys(IDENTITY_MEASURES)
 UNKNOWN = {"keep": False, "status": Status.REJECTED, "reason": Reason.IDENTITY_UNKNOWN, "detail": None}
@@ -34,23 +40,23 @@ def decide_clips(
     """A row for every clip: those that the face constraints kept are judged, the others skipped.
 
     Args:
-        faces, frames: the shard's `face_info` and `face_frames`.
+        faces, frames: the shard's `faces` and `face_frames`, of which `FACE_COLUMNS` and `FRAME_COLUMNS` are read.
 
     Returns:
-        `id_consistent_clips`, and the curve that judged as `similarity_by_pose_gap`.
+        `id_consistent_clips`, the curve that judged as `similarity_by_pose_gap`, and `policy_settings`.
 
     Raises:
         EngineUncalibrated: the policy has no figures for the engine.
     """
-    leading = leading_faces(faces).filter(pl.col("embedding").is_not_null())
+    leading = leading_faces(faces.select(FACE_COLUMNS)).filter(pl.col("embedding").is_not_null())
     engine_of = {clip: (name, version) for clip, name, version in leading.select(*ENGINE_OF).unique("clip_id").iter_rows()}
     sequences = dict(_sequences(leading, frames))
     kept = set(pose_filtered.filter("keep")["clip_id"])
     curves = _curves(leading, sequences, {engine for clip, engine in engine_of.items() if clip in kept}, engine_of, policy)
+    sha256, settings = settings_row(policy.model_dump_json(exclude={"pose_gap"}))
     rows = []
     for clip in pose_filtered.iter_rows(named=True):
-        known = {"clip_id": clip["clip_id"], "shard": clip["shard"], "policy": policy.name}
-        known["policy_settings"] = policy.model_dump_json(exclude={"pose_gap"})
+        known = {"clip_id": clip["clip_id"], "shard": clip["shard"], "policy": policy.name, "policy_sha256": sha256}
         if not clip["keep"]:
             skipped = {"keep": False, "status": Status.SKIPPED, "reason": Reason.UPSTREAM}
             rows.append(known | UNMEASURED | skipped | {"detail": f"pose_filtered_clips: {clip['reason']}"})
@@ -69,6 +75,7 @@ def decide_clips(
             for (name, version), curve in curves.items()
             for row in curve.rows()
         ),
+        POLICY_SETTINGS.name: settings,
     }
 
 

@@ -5,18 +5,27 @@ Belongs here: the asset. Not here: the judgement (`consistency`), its thresholds
 
 import dagster as dg
 
-from lafid_assets.identity.consistency import decide_clips
+from lafid_assets.identity.consistency import FACE_COLUMNS, FRAME_COLUMNS, decide_clips
 from lafid_assets.identity.policies import ConsistencyPolicy
-from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, ID_CONSISTENT_CLIPS, POSE_FILTERED_CLIPS, SIMILARITY_BY_POSE_GAP
+from lafid_assets.schemas import (
+    FACE_EMBEDDINGS,
+    FACE_FRAMES,
+    FACE_INFO,
+    FACES,
+    ID_CONSISTENT_CLIPS,
+    POLICY_SETTINGS,
+    POSE_FILTERED_CLIPS,
+    SIMILARITY_BY_POSE_GAP,
+)
 from lafid_assets.step import Step
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
+from lafid_assets.step_run import Frames
+from resources.lake import Lake
 
 STEP = Step(
-    writes=(ID_CONSISTENT_CLIPS, SIMILARITY_BY_POSE_GAP),
-    reads=(POSE_FILTERED_CLIPS.name, FACE_INFO.name, FACE_FRAMES.name),
+    writes=(ID_CONSISTENT_CLIPS, SIMILARITY_BY_POSE_GAP, POLICY_SETTINGS),
+    reads=(POSE_FILTERED_CLIPS.name, FACE_INFO.name, FACE_EMBEDDINGS.name, FACE_FRAMES.name),
     group="identity",
-    code_version="2",
+    code_version="3",
     kinds=frozenset({"polars"}),
 )
 
@@ -27,19 +36,24 @@ class IdConsistentClipsConfig(dg.Config, ConsistencyPolicy):
 
 @dg.asset(**STEP.arguments(deps=["pose_filtered_clips", "face_info"]))
 def id_consistent_clips(
-    context: dg.AssetExecutionContext,
-    config: IdConsistentClipsConfig,
-    store: dg.ResourceParam[ShardStore],
-    warehouse: dg.ResourceParam[Warehouse],
+    context: dg.AssetExecutionContext, config: IdConsistentClipsConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """Identity consistency over time: does the leading face look like one person, given how its pose changes?"""
-    shard = context.partition_key
-    clips = store.read_table(POSE_FILTERED_CLIPS.name, shard)
+
+    def compute(shard: str) -> Frames:
+        with lake.snapshot() as reader:
+            clips = reader.read(POSE_FILTERED_CLIPS.name, shard, ["clip_id", "shard", "keep", "reason"])
+            return decide_clips(
+                clips,
+                reader.read(FACES.name, shard, FACE_COLUMNS),
+                reader.read(FACE_FRAMES.name, shard, FRAME_COLUMNS),
+                config,
+            )
+
     return STEP.materialize(
         context,
         config,
-        store,
-        warehouse,
-        lambda: decide_clips(clips, store.read_table(FACE_INFO.name, shard), store.read_table(FACE_FRAMES.name, shard), config),
-        clips_in=clips["clip_id"],
+        lake,
+        compute,
+        clips_in=lambda shard: lake.read(POSE_FILTERED_CLIPS.name, shard, ["clip_id"])["clip_id"],
     )

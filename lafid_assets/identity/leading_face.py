@@ -1,6 +1,6 @@
 """Which face of a frame a clip is about.
 
-Belongs here: rows of `face_info` -> at most one of them a frame. Not here: judging these faces (`consistency`).
+Belongs here: rows of `faces` -> at most one of them a frame. Not here: judging these faces (`consistency`).
 """
 
 import polars as pl
@@ -16,7 +16,7 @@ def leading_faces(faces: pl.DataFrame) -> pl.DataFrame:
     person changes; looking at the main track alone would then never see the change. Clips without tracks: the largest face.
 
     Args:
-        faces: rows of `face_info`.
+        faces: rows of `faces`.
 
     Returns:
         rows of `faces` in the order of their frames, at most one a frame.

@@ -6,6 +6,7 @@ Belongs here: pairs of clips -> groups, and what became of every pair. Not here:
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +35,13 @@ class Groups:
         verdict: (P,) index into `VERDICTS`.
         group_similarity: (P,) cosine of the two groups' mean directions when the pair joined them or last failed to; NaN for
             pairs that never had a say.
+        least_similarity: (groups,) lowest cosine of two clips of the group; 1 of a single clip.
     """
 
     label: NDArray[np.int32]
     verdict: NDArray[np.int8]
     group_similarity: Vectors
+    least_similarity: Vectors
 
 
 def merge(vectors: Vectors, pairs: Pairs, is_mutual: NDArray[np.bool_], threshold: float, least_similarity: float) -> Groups:
@@ -62,10 +65,11 @@ def merge(vectors: Vectors, pairs: Pairs, is_mutual: NDArray[np.bool_], threshol
         while joined:
             remaining = _apart(forest, pairs, remaining, verdict)
             joined = _one_pass(forest, pairs, remaining, verdict, group_similarity, threshold, least_similarity)
-    _, first_seen, numbers = np.unique(forest.roots(), return_index=True, return_inverse=True)
+    roots, first_seen, numbers = np.unique(forest.roots(), return_index=True, return_inverse=True)
+    order = np.argsort(first_seen)
     rank = np.empty(len(first_seen), np.int32)
-    rank[np.argsort(first_seen)] = np.arange(len(first_seen), dtype=np.int32)
-    return Groups(rank[numbers.reshape(-1)], verdict, group_similarity)
+    rank[order] = np.arange(len(first_seen), dtype=np.int32)
+    return Groups(rank[numbers.reshape(-1)], verdict, group_similarity, forest.least[roots[order]])
 
 
 def _apart(forest: "_Forest", pairs: Pairs, remaining: NDArray[np.intp], verdict: NDArray[np.int8]) -> NDArray[np.intp]:
@@ -106,25 +110,30 @@ def _one_pass(
         group_similarity[pair] = reached
         if reached < threshold:
             continue
-        if forest.least_between(one, other) < least_similarity:
+        least = forest.least_between(one, other)
+        if least < least_similarity:
             refused |= {(one, other), (other, one)}
             verdict[pair] = VERDICTS.index(Verdict.TOO_WIDE)
             continue
-        forest.join(one, other)
+        forest.join(one, other, least)
         verdict[pair] = VERDICTS.index(Verdict.JOINED)
         joined = True
     return joined
 
 
 class _Forest:
-    """Union-find over clips that also knows the sum of every group's vectors and its members."""
+    """Union-find over clips that also knows the sum of every group's vectors, the vectors themselves, and how alike they are.
+
+    Attributes:
+        least: (N,) of every root the lowest cosine of two of its clips.
+    """
 
     def __init__(self, vectors: Vectors) -> None:
-        self._vectors = vectors
+        self._own = list(vectors[:, None])
         self._sums = vectors.copy()
         self._lengths = np.linalg.norm(vectors, axis=1)
         self._parent = list(range(len(vectors)))
-        self._members = [[index] for index in range(len(vectors))]
+        self.least = np.ones(len(vectors), np.float32)
 
     def find(self, clip: int) -> int:
         parent = self._parent
@@ -156,14 +165,19 @@ class _Forest:
 
     def least_between(self, one: int, other: int) -> float:
         """Lowest cosine of a clip of one group to a clip of the other."""
-        return least_cosine(self._vectors[self._members[one]], self._vectors[self._members[other]])
+        return least_cosine(self._own[one], self._own[other])
 
-    def join(self, one: int, other: int) -> None:
-        """The larger group swallows the smaller one; of equal ones, that of the smaller root."""
-        if (len(self._members[one]), -one) < (len(self._members[other]), -other):
+    def join(self, one: int, other: int, least: float) -> None:
+        """The larger group swallows the smaller one; of equal ones, that of the smaller root.
+
+        Args:
+            least: as `least_between` gives it.
+        """
+        if (len(self._own[one]), -one) < (len(self._own[other]), -other):
             one, other = other, one
         self._parent[other] = one
         self._sums[one] += self._sums[other]
-        self._lengths[one] = np.linalg.norm(self._sums[one])
-        self._members[one] += self._members[other]
-        self._members[other] = []
+        self._lengths[one] = sqrt(self._sums[one] @ self._sums[one])
+        self._own[one] = np.concatenate([self._own[one], self._own[other]])
+        self._own[other] = self._own[other][:0]
+        self.least[one] = min(self.least[one], self.least[other], least)

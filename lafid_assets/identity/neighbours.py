@@ -89,6 +89,8 @@ def mutual(pairs: Pairs, count: int, neighbours: int) -> NDArray[np.bool_]:
 
 def least_cosine(ones: Vectors, others: Vectors) -> float:
     """Lowest cosine between two sets of unit vectors, (M, D) and (N, D)."""
+    if len(ones) <= BLOCK_ROWS:
+        return float((ones @ others.T).min())
     return min(float((ones[start : start + BLOCK_ROWS] @ others.T).min()) for start in range(0, len(ones), BLOCK_ROWS))
 
 

@@ -1,7 +1,7 @@
 """A list of clips that somebody published, such as LaFID's own: which of ours it names.
 
-Belongs here: reading the list, restricting clips to it, and saying which are missing. Not here: where clips come from
-(`openhumanvid`).
+Belongs here: reading the list, restricting files to it, and saying which are missing. Not here: where files come from
+(`listing`), which file a path means (`clip_names`).
 """
 
 from pathlib import Path
@@ -9,39 +9,47 @@ from typing import NamedTuple
 
 import polars as pl
 
+from lafid_assets.ingest.clip_names import find_paths
 from lafid_assets.ingest.provenance import SourceUnusable
 
 COLUMNS = ("clip_id", "path")
 
 
 class Restricted(NamedTuple):
-    """The clips that the list names, and the entries of the list that nobody here has."""
+    """The files that the list names, and the entries of the list that nobody here has."""
 
-    clips: pl.DataFrame
+    files: pl.DataFrame
     missing: list[str]
 
 
-def restrict_to(clips: pl.DataFrame, list_path: Path) -> Restricted:
-    """Keep the clips whose id, or else whose path, stands in the list; `.mp4` at the end of a path does not count.
+def restrict_to(files: pl.DataFrame, list_path: Path) -> Restricted:
+    """Keep the files whose released id stands in the list, and those that a path of the list means (`clip_names.find_paths`).
+
+    Clips of a plain folder have no id before their content is hashed: there an entry is found by its path alone, and one that
+    has nothing but an id is missing.
 
     Args:
-        clips: rows as `openhumanvid.list_clips` gives them.
+        files: rows as `listing.list_files` gives them.
         list_path: CSV with `clip_id`, `path` or both; other columns are not read. An entry is found by either.
 
+    Returns:
+        the rows kept, in their order, and the missing entries by id, or else path, sorted.
+
     Raises:
-        SourceUnusable: the list cannot be read, has neither column, or names none of the clips.
+        SourceUnusable: the list cannot be read, has neither column, or names none of the files.
     """
     wanted = _read(list_path)
-    by_id = set(wanted["clip_id"].drop_nulls())
-    by_path = {path.removesuffix(".mp4") for path in wanted["path"].drop_nulls()}
-    kept = clips.filter(pl.col("clip_id").is_in(list(by_id)) | pl.col("path").str.strip_suffix(".mp4").is_in(list(by_path)))
+    meant = find_paths(wanted["path"], files["path"].unique())
+    by_id = pl.col("released_id").is_in(wanted["clip_id"].drop_nulls().implode())
+    kept = files.filter(by_id.fill_null(False) | pl.col("path").is_in(meant["found"].implode()))
     if kept.is_empty():
-        raise SourceUnusable(f"the list {list_path} names none of the {clips.height} clips: name the folder that holds its clips")
-    ids, paths = set(kept["clip_id"]), {path.removesuffix(".mp4") for path in kept["path"]}
-    missing = [
-        clip or path for clip, path in wanted.iter_rows() if clip not in ids and (path or "").removesuffix(".mp4") not in paths
-    ]
-    return Restricted(kept, sorted(missing))
+        raise SourceUnusable(
+            f"the list {list_path} names none of the {files.height} clips: name the folder that holds its clips"
+            + ("" if files["released_id"].count() else ", or give paths: a plain folder's clips have no other name yet")
+        )
+    held = pl.col("clip_id").is_in(kept["released_id"].drop_nulls().implode()).fill_null(False)
+    missing = wanted.filter(~held & ~pl.col("path").is_in(meant["written"].implode()).fill_null(False))
+    return Restricted(kept, missing.select(pl.coalesce("clip_id", "path")).to_series().drop_nulls().sort().to_list())
 
 
 def _read(path: Path) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from pathlib import Path, PureWindowsPath
 import av
 from av.stream import Disposition
 
+from lafid_assets.ingest.folder_walk import linked_folders
 from lafid_assets.ingest.openhumanvid import find_file
 from lafid_assets.outcomes import ClipError, Reason
 
@@ -35,9 +36,11 @@ class MediaFacts:
 def resolve(root: Path, path: str) -> Path | None:
     """The real file of a row, or None when there is none. Opens nothing: a pipe cannot block it.
 
+    The file lies below `root`, or below a linked folder on its way that the listing follows, too.
+
     Raises:
-        ClipError: the path leads out of `root` (absolute, `..`, a link), is no name that a disk could hold, or is no regular
-            file: anyone may have written it.
+        ClipError: the path leads out of there (absolute, `..`, a linked file), is no name that a disk could hold, or is no
+            regular file: anyone may have written it.
     """
     if "\0" in path:
         raise ClipError(Reason.NOT_A_FILE, f"the path {path!r} holds a NUL byte: no file can have that name")
@@ -48,7 +51,7 @@ def resolve(root: Path, path: str) -> Path | None:
     if not os.path.exists(found):
         return None
     real = found.resolve()
-    if not real.is_relative_to(root.resolve()):
+    if not any(real.is_relative_to(home) for home in (root.resolve(), *linked_folders(root, path))):
         raise ClipError(Reason.OUTSIDE_ROOT, f"{path} is a link to {real}, outside the clip root")
     if not real.is_file():
         raise ClipError(Reason.NOT_A_FILE, f"{path} is not a regular file")

@@ -1,18 +1,23 @@
-"""Reading what people have on disk: OpenHumanVid's released layout, or a plain folder of videos.
+"""OpenHumanVid's released layout: its tables, and its files by name.
 
-Belongs here: tables, paths and files, joined both ways. Not here: opening a video (`media_probe`), shards (`shards`).
+Belongs here: reading the tables, and joining rows and files both ways. Not here: plain folders (`listing`), opening a video
+(`media_probe`), shards (`shards`).
 
 The released layout (facts: OpenHumanVid, arXiv 2412.00115, and its published table): `OpenHumanVid_part_NNN.csv` with the columns
 below; `clips/part_NNN/ab/cd/<clip_id>`, H.264 mp4, with or without the suffix. Ids are missing on both sides.
 """
 
+import csv
 import hashlib
 import logging
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
+from lafid_assets.ingest.clip_names import VIDEO_SUFFIXES, find_paths, has_video_suffix, plain_paths, released_id
+from lafid_assets.ingest.folder_walk import walk
 from lafid_assets.ingest.provenance import OPENHUMANVID, UNSTATED, SourceUnusable, read_provenance
 
 LOGGER = logging.getLogger("lafid.ingest")
@@ -20,7 +25,7 @@ LOGGER = logging.getLogger("lafid.ingest")
 TABLE_PATTERN = "OpenHumanVid_part_*.csv"
 NEEDED = ("clip_id", "path", "caption")
 MEASURES = ("luminance_min", "luminance_max", "blur_min", "blur_max", "aesthetic", "technical_score", "global_motion")
-VIDEO_SUFFIXES = frozenset({"", ".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv"})
+CLIPS = "clips"
 
 MANIFEST = {
     "clip_id": pl.String,
@@ -57,31 +62,115 @@ def list_clips(root: Path) -> pl.DataFrame:
     return listed.select(pl.col(name).cast(dtype) for name, dtype in MANIFEST.items()).sort("clip_id")
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """One released table: a byte order mark and spare trailing columns are tolerated, a missing column is not.
+def list_released(root: Path, tables: Sequence[Path]) -> pl.DataFrame:
+    """Rows of `tables`, each with its file where there is one, and the files below `clips` that no row names.
+
+    Only folders that some row names are walked. A file without row counts where its name says that it is a clip: an id, or a
+    video's suffix. Its id stays NULL where its name holds none.
+
+    Returns:
+        frame (`released_id`, `path`, `size_bytes`, `mtime_ns`, `fault`, `in_table`, `caption`, `MEASURES`). The path of a row
+        is that of its file; without a file it is what the table says, with `/` between its parts.
 
     Raises:
-        SourceUnusable: it cannot be read, or lacks `clip_id`, `path` or `caption`.
+        SourceUnusable: a table cannot be read, or there are rows and not one file: a disk that is not mounted.
+        OSError: `root` cannot be read.
+    """
+    rows = read_tables(tables).rename({"clip_id": "released_id"}).with_columns(in_table=pl.lit(True))
+    rows = rows.with_columns(plain=plain_paths(rows["path"]))
+    folders = rows["plain"].str.extract("^([^/]+)/").drop_nulls().unique()
+    files = walk(root, lambda name: True, {CLIPS, *folders})
+    found = find_paths(rows["path"], files.filter(pl.col("fault").is_null())["path"])
+    rows = rows.join(found, left_on="path", right_on="written", how="left").with_columns(path=pl.coalesce("found", "plain"))
+    with_file = rows.filter(pl.col("found").is_not_null()).height
+    spare = files.join(found, left_on="path", right_on="found", how="anti").filter(pl.col("path").str.starts_with(f"{CLIPS}/"))
+    spare = spare.with_columns(released_id=released_id(pl.col("path")), in_table=pl.lit(False))
+    spare = spare.filter(pl.col("released_id").is_not_null() | has_video_suffix(pl.col("path"))).sort("path")
+    if rows.height and not with_file and spare.is_empty():
+        raise SourceUnusable(
+            f"{root / CLIPS} is not there or holds no clip, and the tables name {rows.height}: mount it or name another folder"
+        )
+    rows = rows.join(files, on="path", how="left").drop("found", "plain")
+    return pl.concat([rows, _first_of_an_id(spare, rows["released_id"])], how="diagonal")
+
+
+def read_tables(tables: Sequence[Path]) -> pl.DataFrame:
+    """The rows of all tables; of rows with one id the first counts, and how many others there are is told.
+
+    Raises:
+        SourceUnusable: as `read_table`.
+    """
+    rows = pl.concat([read_table(path) for path in tables])
+    if repeated := rows.height - rows["clip_id"].n_unique():
+        LOGGER.warning("%d rows below %s repeat a clip_id: the first counts", repeated, tables[0].parent)
+        rows = rows.unique("clip_id", keep="first", maintain_order=True)
+    return rows
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """One released table: a byte order mark, blank lines and spare trailing columns are tolerated, a missing column is not.
+
+    Raises:
+        SourceUnusable: it cannot be read, lacks `clip_id`, `path` or `caption`, or has rows without id.
     """
     try:
         table = pl.read_csv(path, infer_schema=False, encoding="utf8", truncate_ragged_lines=True)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise SourceUnusable(f"cannot read the table {path}: {error}. Export it again as CSV in UTF-8") from error
+        cause = _stray_quote(path) or f"{str(error).splitlines()[0]}. Export it again as CSV in UTF-8"
+        raise SourceUnusable(f"cannot read the table {path}: {cause}") from error
     table = table.rename(lambda name: name.strip().removeprefix("\ufeff"))
     missing = [name for name in NEEDED if name not in table.columns]
     if missing:
         raise SourceUnusable(
             f"the table {path} has no column {', '.join(missing)}: OpenHumanVid's tables need {', '.join(NEEDED)}"
         )
+    if table["clip_id"].null_count():
+        table = table.filter(~pl.all_horizontal(pl.all().is_null()))
+    if nameless := table.filter(pl.col("clip_id").fill_null("") == "").height:
+        raise SourceUnusable(f"the table {path} has {nameless} rows without clip_id: give them one, or take them out")
     measures = [
         pl.col(name).cast(pl.Float64, strict=False) if name in table.columns else pl.lit(None, pl.Float64).alias(name)
         for name in MEASURES
     ]
-    nameless = table["clip_id"].null_count()
-    if nameless:
-        raise SourceUnusable(f"the table {path} has {nameless} rows without clip_id: give them one, or take them out")
-    rows = table.select(*NEEDED, *measures).with_columns(pl.col("path").fill_null(""))
-    return rows.unique("clip_id", keep="first", maintain_order=True)
+    return table.select(*NEEDED, *measures).with_columns(pl.col("path").fill_null(""))
+
+
+def _first_of_an_id(spare: pl.DataFrame, taken: pl.Series) -> pl.DataFrame:
+    """Files without row, but for those whose id a row has that names another file, and for copies under one id."""
+    nameless = spare.filter(pl.col("released_id").is_null())
+    named = spare.filter(pl.col("released_id").is_not_null()).unique("released_id", keep="first", maintain_order=True)
+    kept = pl.concat([named.join(taken.to_frame(), on="released_id", how="anti"), nameless])
+    if kept.height < spare.height:
+        LOGGER.warning("%d files bear the id of a clip that is listed with another file: left out", spare.height - kept.height)
+    return kept
+
+
+def _stray_quote(path: Path) -> str | None:
+    """Which row breaks the quoting of a table that cannot be read; None when none does, or nobody can open it."""
+    line, raw = 0, []
+
+    def lines(handle: Iterator[str]) -> Iterator[str]:
+        for text in handle:
+            raw.append(text)
+            yield text
+
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as handle:
+            reader = csv.reader(lines(handle), strict=True)
+            while True:
+                line, raw[:] = reader.line_num + 1, []
+                try:
+                    ended = next(reader, None) is None
+                    broken = "".join(raw).count('"') % 2 == 1  # Python takes a quote within a bare text, Polars does not
+                except csv.Error:
+                    ended, broken = False, True
+                if broken:
+                    start = raw[0].split(",")[0].strip()[:40]
+                    return f'a stray quote in line {line} (row {start!r}): write it twice, as "", in a text that stands in quotes'
+                if ended:
+                    return None
+    except OSError:
+        return None
 
 
 def find_file(root: Path, path: str) -> Path:
@@ -93,11 +182,10 @@ def find_file(root: Path, path: str) -> Path:
 
 
 def _list_released(root: Path, tables: list[Path]) -> pl.DataFrame:
-    rows = pl.concat([read_table(path) for path in tables]).unique("clip_id", keep="first", maintain_order=True)
-    rows = rows.with_columns(in_table=pl.lit(True))
+    rows = read_tables(tables).with_columns(in_table=pl.lit(True))
     known = {str(find_file(root, path).relative_to(root)) for path in rows["path"] if not Path(path).is_absolute()}
     files = sorted(str(path.relative_to(root)) for path in (root / "clips").rglob("*") if path.is_file() or path.is_symlink())
-    spare = [path for path in files if path not in known and Path(path).suffix in VIDEO_SUFFIXES]
+    spare = [path for path in files if path not in known and Path(path).suffix in VIDEO_SUFFIXES | {""}]
     without_row = pl.DataFrame(
         {"clip_id": [_id_from_name(path) for path in spare], "path": spare, "in_table": [False] * len(spare)},
         schema={"clip_id": pl.String, "path": pl.String, "in_table": pl.Boolean},

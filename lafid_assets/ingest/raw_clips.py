@@ -1,77 +1,179 @@
-"""`raw_clips`: a row a clip, the released table joined with the file on disk.
+"""`raw_clips`: what the files of a shard hold. It writes `clips` and `clip_contents`; the view of its name shows all of them.
 
-Belongs here: the asset and its kernel. Not here: reading tables (`openhumanvid`), headers (`media_probe`).
+Belongs here: the asset, and which files are opened. Not here: which files there are (`registration`), headers (`media_probe`),
+what makes a clip (`clip_binding`).
 """
 
-from dataclasses import fields
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from lafid_assets.ingest.clip_binding import Before, Elsewhere, Place, Row, bind, contents_of
 from lafid_assets.ingest.clip_probe import LIMITS, ProbedClip, ProbeTask, probe_clip, probed
-from lafid_assets.ingest.media_probe import MediaFacts
-from lafid_assets.ingest.openhumanvid import MEASURES, find_file
-from lafid_assets.ingest.provenance import UNSTATED
-from lafid_assets.ingest.shards import MANIFEST_TABLE
-from lafid_assets.ingest.tombstones import Tombstones
+from lafid_assets.ingest.tombstones import Tombstones, pseudonym
+from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
-from lafid_assets.schemas import RAW_CLIPS
-from lafid_assets.step import Step
+from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIPS, RAW_CLIPS
+from lafid_assets.step import Finding, Frames, Step
 from lafid_assets.workers import map_isolated
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
+from resources.lake import Lake
+from resources.lake_reader import Reader
+from resources.lake_writer import Writer
 
-STEP = Step(writes=(RAW_CLIPS,), reads=(MANIFEST_TABLE,), group="ingest", code_version="2")
-NO_FACTS: dict[str, Any] = dict.fromkeys(field.name for field in fields(MediaFacts))
+LOOKED_FOR_AGAIN = (Reason.FILE_MISSING, Reason.UNREADABLE)
+EVERY_FILE = dg.AssetCheckSpec(
+    "counts_add_up",
+    asset=RAW_CLIPS.name,
+    blocking=True,
+    description="Every file and every row of a released table belongs to exactly one clip: none lost, none invented.",
+)
+
+
+class FolderAway(OSError):
+    """A folder of clips is not there; the message names it and the remedy."""
 
 
 class RawClipsConfig(dg.Config):
     """Nothing can be chosen here: the files are what they are."""
 
 
-@dg.asset(**STEP.arguments(deps=[]))
-def raw_clips(
-    context: dg.AssetExecutionContext,
-    config: RawClipsConfig,
-    store: dg.ResourceParam[ShardStore],
-    warehouse: dg.ResourceParam[Warehouse],
-) -> dg.MaterializeResult:
-    """A row a clip: the released OpenHumanVid table joined with the file on disk, probed and hashed."""
-    manifest = store.read_table(MANIFEST_TABLE, context.partition_key)
-    return STEP.materialize(
-        context,
-        config,
-        store,
-        warehouse,
-        lambda: {RAW_CLIPS.name: Tombstones(store).hide(probe_clips(manifest))},
-        clips_in=manifest["clip_id"],
-        outside=[_file_state(row) for row in manifest.iter_rows(named=True)],
+def _waiting(_: RawClipsConfig) -> str:
+    """Shards with a file that was registered and could not be read: it may be back."""
+    reasons = ", ".join(f"'{reason}'" for reason in LOOKED_FOR_AGAIN)
+    return (
+        "SELECT DISTINCT f.shard FROM clip_contents k JOIN clip_files f USING (shard, clip_root, path) "
+        "JOIN clips c ON c.shard = k.clip_shard AND c.clip_id = k.clip_id "
+        f"WHERE k.content_sha256 IS NULL AND f.size_bytes IS NOT NULL AND c.reason IN ({reasons})"
     )
 
 
-def probe_clips(manifest: pl.DataFrame) -> pl.DataFrame:
-    """Find, hash and probe the file of every manifest row in child processes; a fault in one file is that clip's row alone."""
-    rows = manifest.to_dicts()
-    tasks = [ProbeTask(Path(row["clip_root"]), row["path"], row["in_table"], max(0, _file_state(row)[1])) for row in rows]
-    endings = map_isolated(probe_clip, tasks, lambda task: task.deadline_s, limits=LIMITS)
-    found = dict(track(endings, f"probing {rows[0]['shard']}" if rows else "probing", len(rows)))
-    return RAW_CLIPS.frame(_row(row, probed(found[index])) for index, row in enumerate(rows))
+STEP = Step(
+    name=RAW_CLIPS.name,
+    writes=(CLIPS, CLIP_CONTENTS),
+    reads=(CLIP_FILES.name,),
+    group="ingest",
+    code_version="3",
+    unsettled=_waiting,
+    later_checks={EVERY_FILE.name: EVERY_FILE},
+    counts_clips=False,
+)
 
 
-def _row(row: dict[str, Any], clip: ProbedClip) -> dict[str, Any]:
-    known = {name: row[name] for name in ("clip_id", "shard", "path", "clip_root", "caption", *MEASURES, "source", "licence")}
-    known["gate"] = row.get("gate") or UNSTATED.gate  # manifests did not always have it
-    facts = NO_FACTS if clip.facts is None else vars(clip.facts)
-    file = {"file_size_bytes": clip.file_size_bytes, "content_sha256": clip.content_sha256}
-    return known | facts | file | {"status": clip.status, "reason": clip.reason, "detail": clip.detail}
+@dg.asset(**STEP.arguments(deps=[]))
+def raw_clips(context: dg.AssetExecutionContext, config: RawClipsConfig, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
+    """What the files of a shard hold: hashed, probed, and bound to clips by their content."""
+    known: dict[str, ShardFiles] = {}
+
+    def at(shard: str) -> ShardFiles:
+        return known.get(shard) or known.setdefault(shard, ShardFiles(lake, shard))
+
+    return STEP.materialize(
+        context,
+        config,
+        lake,
+        lambda shard: at(shard).open_files().bound(lake),
+        revise=lambda writer, frames: at(frames[CLIP_CONTENTS.name]["shard"][0]).claimed(writer),
+        findings=lambda shard, frames: {EVERY_FILE.name: _without_clip(at(shard).files, frames)},
+    )
 
 
-def _file_state(row: dict[str, Any]) -> tuple[str, int, int]:
-    """What changes when a file is replaced: enough to notice, cheap enough to ask every time."""
-    try:
-        state = find_file(Path(row["clip_root"]), row["path"]).stat()
-    except (OSError, ValueError):  # there is none, or no disk could hold the name; `probe_clip` says which
-        return row["path"], -1, -1
-    return row["path"], state.st_size, state.st_mtime_ns
+class ShardFiles:
+    """A shard's files, and what was found in those that had to be opened."""
+
+    def __init__(self, lake: Lake, shard: str) -> None:
+        self.shard = shard
+        with lake.snapshot() as reader:
+            self.files: Sequence[Row] = reader.read(CLIP_FILES.name, shard).to_dicts()
+            clips, contents = (
+                reader.sql(f"SELECT * FROM {table.name} WHERE shard = ?", [shard]) for table in (CLIPS, CLIP_CONTENTS)
+            )
+        self.before = Before.of(clips, contents)
+        self.tombstones = Tombstones(lake.store)
+        self.probed: Mapping[Place, ProbedClip] = {}
+
+    def open_files(self) -> "ShardFiles":
+        """Hash and probe what is not known, in child processes; a fault in one file is that file's alone.
+
+        Raises:
+            FolderAway: files that were never read lie in a folder that is not there.
+        """
+        self.probed = probe_files(self.files, self.before)
+        return self
+
+    def bound(self, lake: Lake) -> Frames:
+        """The shard's tables, as far as other shards are known now."""
+        with lake.snapshot() as reader:
+            return self._bound(reader)
+
+    def claimed(self, writer: Writer) -> Frames:
+        """The same in the transaction that writes them: two shards that find one content at once do not both have it."""
+        writer.serialise()
+        return self._bound(writer)
+
+    def _bound(self, reader: Reader) -> Frames:
+        asked = contents_of(self.files, self.probed, self.before)
+        elsewhere = _elsewhere(reader, self.shard, asked)
+        return bind(self.shard, self.files, self.probed, self.before, elsewhere, self.tombstones)
+
+
+def probe_files(files: Sequence[Row], before: Before) -> dict[Place, ProbedClip]:
+    """What is found in the files that have to be opened.
+
+    Raises:
+        FolderAway: files that were never read lie in a folder that is not there.
+    """
+    away = {root for root in {file["clip_root"] for file in files} if not os.path.isdir(root)}
+    _require_there(files, before, away)
+    found: dict[Place, ProbedClip] = {}
+    tasks: dict[Place, ProbeTask] = {}
+    for file in files:
+        place = file["clip_root"], file["path"]
+        if not before.must_be_opened(file):
+            continue
+        if file["fault"] is not None:
+            found[place] = ProbedClip(Status.ERROR, Reason(file["fault"]), "its name is not UTF-8: rename the file")
+        elif file["clip_root"] in away:
+            found[place] = ProbedClip(Status.SKIPPED, Reason.FILE_MISSING, f"the folder {file['clip_root']} is not there")
+        else:
+            tasks[place] = ProbeTask(Path(file["clip_root"]), file["path"], file["in_table"], file["size_bytes"] or 0)
+    endings = map_isolated(probe_clip, list(tasks.values()), lambda task: task.deadline_s, limits=LIMITS)
+    places = list(tasks)
+    label = f"probing {files[0]['shard']}" if files else "probing"
+    return found | {places[index]: probed(ending) for index, ending in track(endings, label, len(tasks))}
+
+
+def _require_there(files: Sequence[Row], before: Before, away: set[str]) -> None:
+    """A folder that is not there is no fact about its clips; those that are known wait, and those that lie elsewhere now, too."""
+    there = [file for file in files if file["clip_root"] not in away]
+    like = {(file["path"], file["size_bytes"]) for file in there} | {file["released_id"] for file in there if file["released_id"]}
+    for file in files:
+        is_known = before.content_of(file) or (file["path"], file["size_bytes"]) in like or file["released_id"] in like
+        if file["clip_root"] in away and not is_known:
+            raise FolderAway(
+                f"the folder {file['clip_root']} is not there, and its clips have not been read yet: mount it, "
+                "or run `lafid curate` on the folder where they are now"
+            )
+
+
+def _elsewhere(reader: Reader, shard: str, contents: Sequence[str]) -> Elsewhere:
+    owners = reader.sql(
+        f"SELECT content_sha256, clip_id, shard FROM {CLIPS.name} WHERE shard != ? AND ("
+        "(list_contains(?, content_sha256) AND reason IS DISTINCT FROM ?) OR list_contains(?, clip_id))",
+        [shard, contents, str(Reason.DUPLICATE), [pseudonym(content[:32]) for content in contents]],
+    )
+    bound = reader.sql(f"SELECT DISTINCT clip_id FROM {CLIP_CONTENTS.name} WHERE shard != ? AND clip_shard = ?", [shard, shard])
+    return Elsewhere(
+        {row["content_sha256"] or row["clip_id"]: (row["clip_id"], row["shard"]) for row in owners.iter_rows(named=True)},
+        frozenset(bound["clip_id"]),
+    )
+
+
+def _without_clip(files: Sequence[Row], frames: Frames) -> Finding:
+    contents, clips = frames[CLIP_CONTENTS.name], frames[CLIPS.name]
+    own = contents.filter(pl.col("clip_shard") == pl.col("shard"))
+    homeless = own.join(clips, on="clip_id", how="anti")["path"].to_list()
+    lost = {file["path"] for file in files} - set(contents["path"])
+    return Finding(len(homeless) + len(lost), ", ".join(sorted([*homeless, *lost])[:5]) or "none")

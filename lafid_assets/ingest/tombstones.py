@@ -11,12 +11,12 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from lafid_assets.outcomes import Reason, Status
-from lafid_assets.schemas import RAW_CLIPS
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
 
 FOLDER = "forgotten"
 PSEUDONYM = "forgotten-"
+KEPT = ("clip_root", "path", "released_id", "source", "licence", "gate")
+"""What listed files of forgotten clips keep, the names replaced."""
 _CLIP, _CONTENT = "clip-", "content-"
 
 
@@ -28,7 +28,7 @@ def pseudonym(clip_id: str) -> str:
 class Tombstones:
     """All tombstones of a store, read once."""
 
-    def __init__(self, store: ShardStore) -> None:
+    def __init__(self, store: FileStore) -> None:
         self._names = frozenset(store.list_files(FOLDER))
 
     def know_clip(self, clip_id: str) -> bool:
@@ -39,51 +39,23 @@ class Tombstones:
         """Whether a clip of this content was forgotten, under whatever id."""
         return _CONTENT + _hash(content_sha256) in self._names
 
-    def veil(self, clips: pl.DataFrame) -> pl.DataFrame:
-        """`clips` (columns of a shard manifest) with nothing left of those that were forgotten but a name that counts them."""
-        known = [clip for clip in clips["clip_id"] if self.know_clip(clip)] if self._names else []
-        return veil(clips, known)
-
-    def hide(self, clips: pl.DataFrame) -> pl.DataFrame:
-        """Rows of `raw_clips` in which forgotten clips, and copies of them under another name, are skipped and hold nothing."""
-        known = [content for content in clips["content_sha256"].drop_nulls() if self._names and self.know_content(content)]
-        hidden = pl.col("content_sha256").is_in(known).fill_null(False) | pl.col("clip_id").str.starts_with(PSEUDONYM)
-        return _skip(clips, hidden)
-
-
-def _skip(clips: pl.DataFrame, hidden: pl.Expr) -> pl.DataFrame:
-    values: dict[str, str | None] = {column.name: None for column in RAW_CLIPS.columns if column.nullable}
-    values |= {"status": Status.SKIPPED, "reason": Reason.FORGOTTEN, "detail": "forgotten on request; it stays away"}
-    return RAW_CLIPS.frame(
-        clips.with_columns(
-            pl.when(hidden).then(pl.lit(value, RAW_CLIPS.dtypes[name])).otherwise(pl.col(name)).alias(name)
-            for name, value in values.items()
-        )
-    )
+    def veil(self, files: pl.DataFrame) -> pl.DataFrame:
+        """Listed files with nothing left of released clips that were forgotten but a name that counts them, and their terms."""
+        ids = files["released_id"].drop_nulls()
+        names = {clip: pseudonym(clip) for clip in ids if self.know_clip(clip)} if self._names else {}
+        if not names:
+            return files
+        gone = pl.col("released_id").is_in(list(names)).fill_null(False)
+        emptied = [
+            pl.when(~gone).then(name).alias(name)
+            for name in files.columns
+            if name not in KEPT and files.schema[name] != pl.Boolean
+        ]
+        name = pl.col("released_id").replace(names)
+        return files.with_columns(*emptied, released_id=name, path=pl.when(gone).then(name).otherwise("path"))
 
 
-def veil_raw(clips: pl.DataFrame, forgotten: Iterable[str]) -> pl.DataFrame:
-    """The same of rows of `raw_clips`: they end as skipped."""
-    veiled = veil(clips, forgotten)
-    return _skip(veiled, pl.col("clip_id").str.starts_with(PSEUDONYM)) if not veiled.equals(clips) else clips
-
-
-def veil(clips: pl.DataFrame, forgotten: Iterable[str]) -> pl.DataFrame:
-    """Rows of a manifest in which the clips named `forgotten` are empty but for shard, source and terms."""
-    names = {clip: pseudonym(clip) for clip in forgotten}
-    if not names:
-        return clips
-    kept = {"shard", "clip_root", "source", "licence", "gate", "in_table"}
-    gone = pl.col("clip_id").is_in(list(names))
-    emptied = [
-        pl.when(gone).then(pl.lit("" if name == "path" else None, dtype)).otherwise(pl.col(name)).alias(name)
-        for name, dtype in clips.schema.items()
-        if name not in kept | {"clip_id"}
-    ]
-    return clips.with_columns(*emptied, clip_id=pl.col("clip_id").replace(names)).sort("clip_id")
-
-
-def write_tombstones(store: ShardStore, clip_ids: Iterable[str], contents: Iterable[str]) -> None:
+def write_tombstones(store: FileStore, clip_ids: Iterable[str], contents: Iterable[str]) -> None:
     """Mark clips and contents as forgotten; marking twice changes nothing."""
     for name in (*(_CLIP + _hash(clip) for clip in clip_ids), *(_CONTENT + _hash(content) for content in contents)):
         if not store.exists(f"{FOLDER}/{name}"):

@@ -6,12 +6,13 @@ Belongs here: the asset. Not here: measuring (`evaluation`), what is enough (`ga
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from lafid_assets.release.evaluation import evaluate
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
-from lafid_assets.step import Frames, Step
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
+from lafid_assets.step import Step
+from lafid_assets.step_run import Frames
+from resources.lake import Lake
 
 STEP = Step(
     writes=(MODEL_EVALUATION,),
@@ -30,27 +31,18 @@ class ModelEvaluationConfig(dg.Config):
 def model_evaluation(
     context: dg.AssetExecutionContext,
     config: ModelEvaluationConfig,
-    store: dg.ResourceParam[ShardStore],
-    warehouse: dg.ResourceParam[Warehouse],
+    lake: dg.ResourceParam[Lake],
 ) -> dg.MaterializeResult:
     """Flow loss, first-frame fidelity and identity similarity on persons that the checkpoint never saw."""
     return STEP.materialize(
-        context,
-        config,
-        store,
-        warehouse,
-        lambda: {MODEL_EVALUATION.name: _evaluate(store)},
-        metadata=_describe,
+        context, config, lake, lambda _: {MODEL_EVALUATION.name: _evaluate(lake)}, metadata=lambda _, frames: _describe(frames)
     )
 
 
-def _evaluate(store: ShardStore) -> Any:
-    return evaluate(
-        store.read_table(FUSION_DIT.name).row(0, named=True),
-        store.read_table(LAFID_DATASET.name),
-        store.read_table(TRAINING_LATENTS.name),
-        store.local_path(""),
-    )
+def _evaluate(lake: Lake) -> pl.DataFrame:
+    with lake.snapshot() as reader:
+        checkpoint, dataset, latents = (reader.read(name) for name in STEP.reads)
+    return evaluate(checkpoint.row(0, named=True), dataset, latents, lake.store.local_path(""))
 
 
 def _describe(frames: Frames) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from pydantic import Field
 from lafid_assets.release.gates import PASSED, ReleaseGate, judge
 from lafid_assets.release.lineage import lineage_tags
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, REGISTERED_MODEL
-from lafid_assets.step import Frames, Step
+from lafid_assets.step import Step
+from lafid_assets.step_run import Frames
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.presets import preset
-from resources.shard_store import ShardStore
+from resources.lake import Lake
 from resources.tracking import RegisteredVersion, Tracking
-from resources.warehouse import Warehouse
 
 STEP = Step(
     writes=(REGISTERED_MODEL,),
@@ -39,28 +39,26 @@ class RegisteredModelConfig(dg.Config, ReleaseGate):
 def registered_model(
     context: dg.AssetExecutionContext,
     config: RegisteredModelConfig,
-    store: dg.ResourceParam[ShardStore],
-    warehouse: dg.ResourceParam[Warehouse],
+    lake: dg.ResourceParam[Lake],
     tracking: dg.ResourceParam[Tracking],
 ) -> dg.MaterializeResult:
     """The checkpoint in MLflow's registry with measures, lineage and licences; the alias only if the gate opens."""
     return STEP.materialize(
         context,
         config,
-        store,
-        warehouse,
-        lambda: {REGISTERED_MODEL.name: REGISTERED_MODEL.frame([_register(context.run_id, config, store, tracking)])},
-        outside=tracking.uri,
-        intact=lambda frames: _in_registry(frames, tracking),
-        metadata=_describe,
+        lake,
+        lambda _: {REGISTERED_MODEL.name: REGISTERED_MODEL.frame([_register(context.run_id, config, lake, tracking)])},
+        settled=lambda _, frames: _in_registry(frames, tracking),
+        metadata=lambda _, frames: _describe(frames),
     )
 
 
-def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tracking: Tracking) -> dict[str, Any]:
+def _register(run_id: str, config: RegisteredModelConfig, lake: Lake, tracking: Tracking) -> dict[str, Any]:
     from model.release.package import register, set_alias
 
-    checkpoint = store.read_table(FUSION_DIT.name).row(0, named=True)
-    evaluation = store.read_table(MODEL_EVALUATION.name)
+    with lake.snapshot() as reader:
+        trained, evaluation, dataset = (reader.read(name) for name in STEP.reads)
+    checkpoint = trained.row(0, named=True)
     gate = judge(
         config,
         checkpoint["loss_before"],
@@ -70,11 +68,10 @@ def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tra
     )
     version = tracking.find_version(config.model_name, checkpoint["checkpoint_sha256"])
     if version is None:
-        dataset = store.read_table(LAFID_DATASET.name)
         models = dataset["model_licences"].explode().drop_nulls().str.split(": ").list.last()
         licences = sorted({*dataset["licence"], *dataset["engine_licence"], *models})
         tags = lineage_tags(checkpoint, licences, run_id) | {"lafid.gate": gate}
-        model_uri = _logged_model(checkpoint, evaluation, tags, config.model_name, store, tracking)
+        model_uri = _logged_model(checkpoint, evaluation, tags, config.model_name, lake, tracking)
         version = RegisteredVersion(config.model_name, register(model_uri, config.model_name, tags))
     if gate == PASSED:
         set_alias(config.model_name, config.alias, version.version)
@@ -90,7 +87,7 @@ def _register(run_id: str, config: RegisteredModelConfig, store: ShardStore, tra
 
 
 def _logged_model(
-    checkpoint: dict[str, Any], evaluation: pl.DataFrame, tags: dict[str, str], name: str, store: ShardStore, tracking: Tracking
+    checkpoint: dict[str, Any], evaluation: pl.DataFrame, tags: dict[str, str], name: str, lake: Lake, tracking: Tracking
 ) -> str:
     """Its address: the one that the training logged, with the measures added; logged now where MLflow was away then."""
     from model.release.package import describe_logged, log_checkpoint
@@ -100,8 +97,8 @@ def _logged_model(
     if model_id is not None:
         return describe_logged(model_id, tags=tags, metrics=measures, step=checkpoint["step"])
     return log_checkpoint(
-        store.local_path(checkpoint["checkpoint_path"]),
-        store.local_path(checkpoint["base_path"]),
+        lake.store.local_path(checkpoint["checkpoint_path"]),
+        lake.store.local_path(checkpoint["base_path"]),
         name=name,
         tags=tags,
         metrics=measures | {name: checkpoint[name] for name in ("loss_before", "loss_after")},

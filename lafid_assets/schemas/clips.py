@@ -96,6 +96,12 @@ CLIPS = TableSchema(
     (CLIP_ID, SHARD, *_MEDIA, *OUTCOME),
 )
 
+_BESIDE_CONTENTS = """
+        JOIN clip_files USING (shard, clip_root, path)
+        JOIN clip_rows USING (shard, clip_root, path)
+        JOIN clip_roots USING (clip_root)"""
+_TOLD_LAST = """[CASE WHEN clip_files.released_id IS NULL THEN '0' ELSE '1' END,
+                clip_roots.seen_at, clip_files.seen_at, clip_contents.clip_root, clip_contents.path]"""
 RAW_CLIPS = TableSchema(
     "raw_clips",
     "A row a clip, with the file that holds it and what was said of it: of several files the one that was seen last.",
@@ -116,12 +122,8 @@ RAW_CLIPS = TableSchema(
         SELECT clip_contents.clip_shard, clip_contents.clip_id,
             arg_max({{'clip_root': clip_contents.clip_root, 'path': clip_contents.path}},
                 [clip_roots.seen_at, clip_files.seen_at, clip_contents.clip_root, clip_contents.path]) AS place,
-            arg_max({{{packed}}}, [CASE WHEN clip_files.released_id IS NULL THEN '0' ELSE '1' END,
-                clip_roots.seen_at, clip_files.seen_at, clip_contents.clip_root, clip_contents.path]) AS told
-        FROM clip_contents
-        JOIN clip_files USING (shard, clip_root, path)
-        JOIN clip_rows USING (shard, clip_root, path)
-        JOIN clip_roots USING (clip_root)
+            arg_max({{{packed}}}, {told_last}) AS told
+        FROM clip_contents {beside}
         GROUP BY clip_contents.clip_shard, clip_contents.clip_id
     ) places ON places.clip_shard = clips.shard AND places.clip_id = clips.clip_id
     """.format(
@@ -129,5 +131,25 @@ RAW_CLIPS = TableSchema(
         media=", ".join(f"clips.{column.name}" for column in _MEDIA),
         terms=", ".join(f"places.told.{column.name}" for column in _TERMS),
         packed=", ".join(f"'{column.name}': clip_rows.{column.name}" for column in (*_SAID, *_TERMS)),
+        told_last=_TOLD_LAST,
+        beside=_BESIDE_CONTENTS,
     ),
 )
+
+
+def told_by_several(column: str) -> str:
+    """SQL that gives `shard`, `clip_id` and a column that is said of files, as `raw_clips` shows it, of some clips only.
+
+    They are those with several files, or with one that another shard holds: of the others the shard's own rows decide.
+    """
+    return f"""
+    SELECT several.clip_shard AS shard, several.clip_id, arg_max({{'said': clip_rows.{column}}}, {_TOLD_LAST}).said AS {column}
+    FROM (
+        SELECT clip_shard, clip_id FROM (
+            SELECT clip_shard, clip_id, count(*) AS files, bool_or(clip_shard <> shard) AS elsewhere
+            FROM clip_contents GROUP BY clip_shard, clip_id
+        ) WHERE files > 1 OR elsewhere
+    ) several
+    JOIN clip_contents USING (clip_shard, clip_id) {_BESIDE_CONTENTS}
+    GROUP BY several.clip_shard, several.clip_id
+    """

@@ -212,6 +212,12 @@ SPEECH_INFO = TableSchema(
             "correlation of opening and sound envelope at every offset tried",
             nullable=True,
         ),
+        Column(
+            "measured_from",
+            STR,
+            "hash of content, code version, engine, speech model, settings and given transcript; NULL when nothing was measured",
+            nullable=True,
+        ),
         *ENGINE,
         *OUTCOME,
     ),

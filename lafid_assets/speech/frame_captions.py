@@ -10,7 +10,7 @@ this machine: nothing here runs unless such a model is configured.
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,6 @@ import polars as pl
 from PIL import Image as PilImage
 from pydantic import Field
 
-from lafid_assets.ingest.media_probe import resolve
-from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.speech.chat_endpoint import ChatEndpoint, EndpointSettings, Message, NoAnswer
 from lafid_assets.speech.frames import sample_frames
 from lafid_assets.speech.llm_rewriter import ACCEPTED, UNANSWERED
@@ -50,8 +48,7 @@ class FrameTask:
     """One clip to look at. Plain values: it crosses a process border."""
 
     clip_id: str
-    clip_root: Path
-    path: str
+    path: Path
     duration_s: float
     frames: int
     side_px: int
@@ -71,13 +68,10 @@ def encode_frames(task: FrameTask) -> list[bytes]:
     Raises:
         ClipError: there is no such file, or it cannot be decoded.
     """
-    path = resolve(task.clip_root, task.path)
-    if path is None:
-        raise ClipError(Reason.UNREADABLE, "the file has disappeared since it was probed: materialize raw_clips again")
     part_s = task.duration_s / task.frames
     parts = [Span((i + 0.5) * part_s, (i + 1) * part_s) for i in range(task.frames)]
     encoded = []
-    for look in sample_frames(path, parts, fps=1 / part_s):
+    for look in sample_frames(task.path, parts, fps=1 / part_s):
         picture = PilImage.fromarray(look.image)
         picture.thumbnail((task.side_px, task.side_px), PilImage.Resampling.LANCZOS)
         buffer = io.BytesIO()
@@ -86,24 +80,28 @@ def encode_frames(task: FrameTask) -> list[bytes]:
     return encoded
 
 
-def describe_all(clips: pl.DataFrame, settings: FrameCaptionSettings, endpoint: ChatEndpoint) -> dict[str, FrameCaption]:
+def describe_all(
+    clips: pl.DataFrame, paths: Mapping[str, Path], settings: FrameCaptionSettings, endpoint: ChatEndpoint
+) -> dict[str, FrameCaption]:
     """A caption from frames, or why there is none, for each clip; several at a time.
 
     Args:
-        clips: `clip_id`, `clip_root`, `path` and `duration_s`.
+        clips: `clip_id` and `duration_s`.
+        paths: where their files are; a clip whose file is away is asked about another time.
     """
     rows = clips.sort("clip_id").to_dicts()
     tasks = [
-        FrameTask(row["clip_id"], Path(row["clip_root"]), row["path"], row["duration_s"], settings.frames, settings.side_px)
+        FrameTask(row["clip_id"], paths[row["clip_id"]], row["duration_s"], settings.frames, settings.side_px)
         for row in rows
-        if row["duration_s"]
+        if row["duration_s"] and row["clip_id"] in paths
     ]
-    pictures: dict[str, list[bytes]] = {row["clip_id"]: [] for row in rows}
+    pictures: dict[str, list[bytes]] = {row["clip_id"]: [] for row in rows if row["clip_id"] in paths}
     for index, ending in map_isolated(encode_frames, tasks, lambda _: _DEADLINE_S):
         pictures[tasks[index].clip_id] = ending.value if isinstance(ending, Done) else []
+    away = {row["clip_id"]: FrameCaption(None, f"{UNANSWERED}its file is away") for row in rows if row["clip_id"] not in paths}
     with ThreadPoolExecutor(endpoint.settings.concurrency, thread_name_prefix="frames") as pool:
         captions = pool.map(lambda item: describe(item[0], item[1], endpoint), pictures.items())
-        return dict(zip(pictures, captions, strict=True))
+        return away | dict(zip(pictures, captions, strict=True))
 
 
 def describe(clip_id: str, jpegs: Sequence[bytes], endpoint: ChatEndpoint) -> FrameCaption:

@@ -10,28 +10,28 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Status
-from lafid_assets.schemas import RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
+from lafid_assets.policy_settings import settings_row
+from lafid_assets.schemas import CLIP_CONTENTS, CLIP_ROWS, POLICY_SETTINGS, RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
+from lafid_assets.schemas.clips import told_by_several
 from lafid_assets.speech.answer_cache import AnswerCache
 from lafid_assets.speech.caption_validation import RewriteLimits
 from lafid_assets.speech.chat_endpoint import ChatEndpoint, EndpointSettings
 from lafid_assets.speech.frame_captions import FrameCaption, FrameCaptionSettings, describe_all
 from lafid_assets.speech.llm_rewriter import BY_MODEL, UNANSWERED
 from lafid_assets.speech.speaking_status import SpeechPolicy
-from lafid_assets.speech.tagging import tag_clips, without_caption
+from lafid_assets.speech.tagging import RELEASED, settings_json, tag_clips, without_caption
 from lafid_assets.speech.transcript_gates import TranscriptGates
-from lafid_assets.step import Frames, Step
+from lafid_assets.step import Step
+from lafid_assets.step_run import Frames
+from resources.duckdb_extensions import quoted
+from resources.lake import Lake
+from resources.lake_reader import Reader
 from resources.settings import Settings
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
 
-STEP = Step(
-    writes=(SPEECH_TAGGED_CLIPS,),
-    reads=(SPEECH_INFO.name, RAW_CLIPS.name),
-    group="speech",
-    code_version="3",
-    kinds=frozenset({"polars"}),
-)
+NOT_BLANK = r"[^\s\p{Z}\x{0b}\x{1c}-\x{1f}\x{85}]"
+"""What `str.strip` leaves something of."""
 
 
 class GatesConfig(dg.Config, TranscriptGates):
@@ -68,31 +68,68 @@ class SpeechTaggedClipsConfig(dg.Config, SpeechPolicy):
     )
 
 
+def outstanding(_: SpeechTaggedClipsConfig) -> str:
+    """SQL that lists, as `shard`, the shards with a question that stayed without an answer, or with another released caption.
+
+    Captions belong to files, of which clips get new ones without being changed, in other shards, too.
+    """
+    unanswered = quoted(f"%{UNANSWERED}%")
+    return f"""
+        SELECT shard FROM {SPEECH_TAGGED_CLIPS.name}
+        WHERE rewriter_reason LIKE {unanswered} OR caption_reason LIKE {unanswered}
+        UNION ALL
+        SELECT shard FROM {SPEECH_TAGGED_CLIPS.name} JOIN ({told_by_several("caption")}) USING (shard, clip_id)
+        WHERE status = {quoted(Status.OK)} AND
+            CASE WHEN regexp_matches(caption, '{NOT_BLANK}') THEN caption END
+            IS DISTINCT FROM CASE WHEN caption_source = {quoted(RELEASED)} THEN source_caption END
+    """
+
+
+STEP = Step(
+    writes=(SPEECH_TAGGED_CLIPS, POLICY_SETTINGS),
+    reads=(SPEECH_INFO.name, CLIP_ROWS.name, CLIP_CONTENTS.name),
+    group="speech",
+    code_version="4",
+    kinds=frozenset({"polars"}),
+    unsettled=outstanding,
+)
+
+
 @dg.asset(**STEP.arguments(deps=["speech_info", "raw_clips"]))
 def speech_tagged_clips(
     context: dg.AssetExecutionContext,
     config: SpeechTaggedClipsConfig,
-    store: dg.ResourceParam[ShardStore],
-    warehouse: dg.ResourceParam[Warehouse],
+    settings: dg.ResourceParam[Settings],
+    lake: dg.ResourceParam[Lake],
 ) -> dg.MaterializeResult:
     """Speaking status by policy, and the caption rewritten to agree with it; the released caption stays in `raw_clips`."""
-    shard = context.partition_key
-    speech = store.read_table(SPEECH_INFO.name, shard)
-    clips = store.read_table(RAW_CLIPS.name, shard).select("clip_id", "caption", "clip_root", "path", "duration_s")
-    cache = AnswerCache.of_home(Settings.from_environment().home)
+    cache = AnswerCache.of_home(settings.home)
     rewriter = None if config.caption_llm is None else ChatEndpoint(config.caption_llm, cache)
-    if rewriter is None and (told := captions_at_stake(store, [shard])):
+    if rewriter is None and (told := captions_at_stake(lake, context.partition_keys)):
         context.log.warning(told)
     describer = None if config.caption_frames_model is None else ChatEndpoint(config.caption_frames_model, cache)
+
+    def compute(shard: str) -> Frames:
+        with lake.snapshot() as reader:
+            speech = reader.read(SPEECH_INFO.name, shard)
+            clips = reader.read(RAW_CLIPS.name, shard, ["clip_id", "caption", "duration_s"])
+        described: Mapping[str, FrameCaption] = {}
+        if config.caption_frames_model is not None and describer is not None:
+            measured = speech.filter(pl.col("status") == Status.OK).select("clip_id")
+            wordless = without_caption(clips).join(measured, on="clip_id")
+            paths = locate(lake, shard) if wordless.height else {}
+            described = describe_all(wordless, paths, config.caption_frames_model, describer)
+        return {SPEECH_TAGGED_CLIPS.name: _tag(speech, clips, config, rewriter, describer, described)} | {
+            POLICY_SETTINGS.name: settings_row(settings_json(config, config.gates))[1]
+        }
+
     return STEP.materialize(
         context,
         config,
-        store,
-        warehouse,
-        lambda: {SPEECH_TAGGED_CLIPS.name: _tag(speech, clips, config, rewriter, describer)},
-        clips_in=speech["clip_id"],
-        intact=_all_answered,
-        metadata=lambda _: _bills(rewriter, describer),
+        lake,
+        compute,
+        clips_in=lambda shard: lake.read(SPEECH_INFO.name, shard, ["clip_id"])["clip_id"],
+        metadata=lambda shard, frames: _bills(rewriter, describer),
     )
 
 
@@ -102,11 +139,8 @@ def _tag(
     config: SpeechTaggedClipsConfig,
     rewriter: ChatEndpoint | None,
     describer: ChatEndpoint | None,
+    described: Mapping[str, FrameCaption],
 ) -> pl.DataFrame:
-    described: Mapping[str, FrameCaption] = {}
-    if config.caption_frames_model is not None and describer is not None:
-        measured = speech.filter(pl.col("status") == Status.OK).select("clip_id")
-        described = describe_all(without_caption(clips).join(measured, on="clip_id"), config.caption_frames_model, describer)
     return tag_clips(
         speech,
         clips.select("clip_id", "caption"),
@@ -119,24 +153,19 @@ def _tag(
     )
 
 
-def captions_at_stake(store: ShardStore, shards: Sequence[str]) -> str:
+def captions_at_stake(lake: Lake | Reader, shards: Sequence[str]) -> str:
     """What a run without `caption_llm` is about to do to captions that a language model wrote; empty where there are none."""
-    known = [shard for shard in store.partitions(SPEECH_TAGGED_CLIPS.name) if shard in shards]
-    columns = [store.read_table(SPEECH_TAGGED_CLIPS.name, shard, columns=["rewriter"])["rewriter"] for shard in known]
-    by_model = [writer for column in columns for writer in column.drop_nulls() if writer.startswith(BY_MODEL)]
-    if not by_model:
-        return ""
-    writers = ", ".join(sorted(set(by_model)))
-    return (
-        f"{len(by_model)} captions were written by {writers} and no language model is named now: rules write them again. "
-        "The answers are kept; naming the model again brings them back and asks nothing twice"
+    by_model = lake.sql(
+        f"SELECT rewriter, count(*) AS captions FROM {SPEECH_TAGGED_CLIPS.name} "
+        f"WHERE starts_with(rewriter, {quoted(BY_MODEL)}) AND list_contains(?, shard) GROUP BY rewriter ORDER BY rewriter",
+        [list(shards)],
     )
-
-
-def _all_answered(frames: Frames) -> bool:
-    """Whether asking again would change nothing: captions whose question stayed without an answer are tried again."""
-    reasons = frames[SPEECH_TAGGED_CLIPS.name].select("rewriter_reason", "caption_reason")
-    return not any(UNANSWERED in reason for column in reasons for reason in column.drop_nulls())
+    if by_model.is_empty():
+        return ""
+    return (
+        f"{by_model['captions'].sum()} captions were written by {', '.join(by_model['rewriter'])} and no language model is named "
+        "now: rules write them again. The answers are kept; naming the model again brings them back and asks nothing twice"
+    )
 
 
 def _bills(rewriter: ChatEndpoint | None, describer: ChatEndpoint | None) -> dict[str, Any]:

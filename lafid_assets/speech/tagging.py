@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.outcomes import Reason, Status
+from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import SPEECH_TAGGED_CLIPS
 from lafid_assets.speech.caption import RefinedCaption, language_name, refine_caption
 from lafid_assets.speech.caption_validation import RewriteLimits
@@ -67,8 +68,9 @@ def tag_clips(
         if row["status"] == Status.OK
     }
     refined = _refined(measured, gates, endpoint, limits or RewriteLimits())
+    sha256, _ = settings_row(settings_json(policy, gates))
     return SPEECH_TAGGED_CLIPS.frame(
-        _row(row, measured.get(row["clip_id"]), refined.get(row["clip_id"]), policy, gates) for row in rows
+        _row(row, measured.get(row["clip_id"]), refined.get(row["clip_id"]), policy, gates, sha256) for row in rows
     )
 
 
@@ -149,12 +151,13 @@ def _row(
     refined: tuple[RefinedCaption, str] | None,
     policy: SpeechPolicy,
     gates: TranscriptGates,
+    sha256: str,
 ) -> dict[str, Any]:
     known = dict.fromkeys(SPEECH_TAGGED_CLIPS.dtypes) | {
         "clip_id": clip["clip_id"],
         "shard": clip["shard"],
         "policy": policy.name,
-        "policy_settings": settings_json(policy, gates),
+        "policy_sha256": sha256,
     }
     if tagged is None or refined is None:
         upstream = f"speech_info: {clip['reason']}"

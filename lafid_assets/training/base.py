@@ -6,7 +6,7 @@ Belongs here: preset -> folder in the store. A tiny base has no public address: 
 from pathlib import Path
 
 from model.presets import preset
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
 
 FOLDER = "bases"
 
@@ -16,7 +16,7 @@ def base_path(preset_name: str) -> str:
     return f"{FOLDER}/{preset(preset_name).base.name}"
 
 
-def base_folder(preset_name: str, store: ShardStore) -> Path:
+def base_folder(preset_name: str, store: FileStore) -> Path:
     """The base's folder on disk; a tiny one is built when it is not there yet.
 
     Raises:

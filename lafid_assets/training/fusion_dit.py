@@ -15,18 +15,19 @@ from lafid_assets.dataset.report_page import png_address
 from lafid_assets.outcomes import ClipError, Status
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.schemas.products import PUBLISHED
-from lafid_assets.step import Frames, Step
+from lafid_assets.step import Step
+from lafid_assets.step_run import Frames
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.figures import loss_png
 from lafid_assets.training.held_out import choose_held_out, write_first_frame
 from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.origin import origin_tags
 from model.presets import Preset, preset
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
+from resources.lake import Lake
 from resources.tracking import Tracking
 from resources.trainer.client import TrainerClient
 from resources.trainer.job import RUNS_FOLDER, Finished, HeldOutClip, TrainingJob
-from resources.warehouse import Warehouse
 
 LOGGER = logging.getLogger("lafid.training")
 FIRST_FRAMES = "held_out"
@@ -45,13 +46,6 @@ SHOWN = (
     "checkpoint_path",
     "dataset_version",
     "mlflow_run_id",
-)
-STEP = Step(
-    writes=(FUSION_DIT,),
-    reads=(TRAINING_LATENTS.name,),
-    group="training",
-    code_version="3",
-    kinds=frozenset({"pytorch"}),
 )
 
 
@@ -94,12 +88,22 @@ class FusionDitConfig(dg.Config):
         return chosen
 
 
+STEP = Step(
+    writes=(FUSION_DIT,),
+    reads=(TRAINING_LATENTS.name,),
+    group="training",
+    code_version="3",
+    kinds=frozenset({"pytorch"}),
+    facts=lambda config: [config.model_dump(), config.resolved().model_dump(mode="json")],
+)
+
+
 @dg.asset(**STEP.arguments(deps=["training_latents"], pool="gpu"))
 def fusion_dit(
     context: dg.AssetExecutionContext,
     config: FusionDitConfig,
-    store: dg.ResourceParam[ShardStore],
-    warehouse: dg.ResourceParam[Warehouse],
+    lake: dg.ResourceParam[Lake],
+    store: dg.ResourceParam[FileStore],
     tracking: dg.ResourceParam[Tracking],
     trainer: dg.ResourceParam[TrainerClient],
 ) -> dg.MaterializeResult:
@@ -107,45 +111,46 @@ def fusion_dit(
     chosen = config.resolved()
     trained: list[Finished] = []
 
-    def compute() -> Frames:
-        job = _job(chosen, config, store, tracking, context.run_id)
+    def compute(_: str) -> Frames:
+        latents = lake.read(TRAINING_LATENTS.name)
+        job = _job(chosen, config, latents, lake, tracking, context.run_id)
         trained.append(trainer.train(context, job))
-        return {FUSION_DIT.name: FUSION_DIT.frame([_row(job, trained[0], config, store)])}
+        return {FUSION_DIT.name: FUSION_DIT.frame([_row(job, trained[0], config, latents, store)])}
 
     return STEP.materialize(
         context,
         config,
-        store,
-        warehouse,
+        lake,
         compute,
-        outside=chosen.model_dump(mode="json"),
-        intact=lambda frames: all(store.exists(f"{path}/lafid.json") for path in frames[FUSION_DIT.name]["checkpoint_path"]),
-        metadata=lambda frames: _describe(frames) | (_describe_training(trained[0], tracking) if trained else {}),
+        settled=lambda _, frames: all(store.exists(f"{path}/lafid.json") for path in frames[FUSION_DIT.name]["checkpoint_path"]),
+        metadata=lambda _, frames: _describe(frames) | (_describe_training(trained[0], tracking) if trained else {}),
     )
 
 
-def _job(chosen: Preset, config: FusionDitConfig, store: ShardStore, tracking: Tracking, run_id: str) -> TrainingJob:
-    latents = store.read_table(TRAINING_LATENTS.name)
+def _job(
+    chosen: Preset, config: FusionDitConfig, latents: pl.DataFrame, lake: Lake, tracking: Tracking, run_id: str
+) -> TrainingJob:
+    store = lake.store
     version = latents["dataset_version"][0] if latents.height else ""
     return TrainingJob(
         preset=chosen,
         clip_list=clip_list_of(latents, store),
-        held_out=_held_out(config.validation_clips, store) if chosen.train.validate_every else (),
+        held_out=_held_out(config.validation_clips, lake) if chosen.train.validate_every else (),
         semantic_dir=next((Path(folder) for folder in latents["semantic_encoder"] if folder), None),
         base_dir=base_folder(chosen.name, store),
         out_dir=store.local_path(RUNS_FOLDER),
         dataset_version=version,
         tracking_uri=tracking.uri,
         tracking_artifacts=tracking.artifacts,
-        tags=origin_tags(chosen, version, store, run_id),
+        tags=origin_tags(chosen, version, lake, run_id),
     )
 
 
-def _held_out(persons: int, store: ShardStore) -> tuple[HeldOutClip, ...]:
+def _held_out(persons: int, lake: Lake) -> tuple[HeldOutClip, ...]:
     """Without the clips whose file is not there any more: all that training reads is cached."""
-    folder = store.local_path(f"{RUNS_FOLDER}/{FIRST_FRAMES}")
+    folder = lake.store.local_path(f"{RUNS_FOLDER}/{FIRST_FRAMES}")
     found = []
-    for clip in choose_held_out(store.read_table(LAFID_DATASET.name), persons).iter_rows(named=True):
+    for clip in choose_held_out(lake.read(LAFID_DATASET.name), persons).iter_rows(named=True):
         try:
             first = write_first_frame(clip, folder)
         except ClipError as error:
@@ -155,11 +160,11 @@ def _held_out(persons: int, store: ShardStore) -> tuple[HeldOutClip, ...]:
     return tuple(found)
 
 
-def _row(job: TrainingJob, result: Finished, config: FusionDitConfig, store: ShardStore) -> dict[str, Any]:
+def _row(job: TrainingJob, result: Finished, config: FusionDitConfig, latents: pl.DataFrame, store: FileStore) -> dict[str, Any]:
     from model.files import sha256_folder
 
     checkpoint = result.best if config.publish == BEST and result.best else result.last
-    cached = store.read_table(TRAINING_LATENTS.name).filter((pl.col("split") == "train") & (pl.col("status") == Status.OK))
+    cached = latents.filter((pl.col("split") == "train") & (pl.col("status") == Status.OK))
     return {
         "checkpoint_sha256": sha256_folder(checkpoint.folder),
         "checkpoint_path": _in_store(checkpoint.folder, store),
@@ -178,7 +183,7 @@ def _row(job: TrainingJob, result: Finished, config: FusionDitConfig, store: Sha
     }
 
 
-def _in_store(folder: Path, store: ShardStore) -> str:
+def _in_store(folder: Path, store: FileStore) -> str:
     return folder.relative_to(store.local_path("")).as_posix()
 
 

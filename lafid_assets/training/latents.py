@@ -21,7 +21,7 @@ from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.part_recipes import Row, recipes
 from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
 from model.presets import Bucket, ClipSize, Preset
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
 
 if TYPE_CHECKING:
     from model.clips.latent_shards import ShardWriter
@@ -42,13 +42,13 @@ class _Cached:
     detail: str | None = None
 
 
-def shards_folder(store: ShardStore) -> Path:
+def shards_folder(store: FileStore) -> Path:
     """Where the shards lie."""
     return store.local_path(f"{FOLDER}/{SHARDS}")
 
 
 def encode_dataset(
-    dataset: pl.DataFrame, chosen: Preset, base_dir: Path, semantic_dir: Path | None, store: ShardStore
+    dataset: pl.DataFrame, chosen: Preset, base_dir: Path, semantic_dir: Path | None, store: FileStore
 ) -> pl.DataFrame:
     """Encode what is not cached yet of every clip, and write the list of those that training can read.
 
@@ -94,7 +94,7 @@ def encode_dataset(
     return rows
 
 
-def intact(latents: pl.DataFrame, store: ShardStore) -> bool:
+def intact(latents: pl.DataFrame, store: FileStore) -> bool:
     """Whether all that the rows name is there and readable; a clip that failed counts as missing, for its file may be back."""
     from model.clips.latent_shards import read_index
 
@@ -106,7 +106,7 @@ def intact(latents: pl.DataFrame, store: ShardStore) -> bool:
     return all(places.get(key) == shard for key, shard in named) and all(store.exists(path) for path in lists)
 
 
-def clip_list_of(latents: pl.DataFrame, store: ShardStore) -> Path:
+def clip_list_of(latents: pl.DataFrame, store: FileStore) -> Path:
     """The list that training reads.
 
     Raises:

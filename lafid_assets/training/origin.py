@@ -5,15 +5,13 @@ Belongs here: facts -> tags. Not here: the tags of a registered version (`releas
 
 import json
 
-import polars as pl
-
-from lafid_assets.dataset.versions import known_versions
 from lafid_assets.release.lineage import git_commit
+from lafid_assets.schemas import DATASET_VERSIONS
 from model.presets import Preset
-from resources.shard_store import ShardStore
+from resources.lake import Lake
 
 
-def origin_tags(chosen: Preset, dataset_version: str, store: ShardStore, run_id: str) -> dict[str, str]:
+def origin_tags(chosen: Preset, dataset_version: str, lake: Lake, run_id: str) -> dict[str, str]:
     """Dataset version, policies that decided it, code, run, preset and seed; the base's own are added by the trainer.
 
     Args:
@@ -21,7 +19,7 @@ def origin_tags(chosen: Preset, dataset_version: str, store: ShardStore, run_id:
     """
     return {
         "lafid.dataset_version": dataset_version,
-        "lafid.policy": ", ".join(_policies(dataset_version, store)) or "none recorded",
+        "lafid.policy": ", ".join(_policies(dataset_version, lake)) or "none recorded",
         "lafid.git_commit": git_commit(),
         "lafid.preset": chosen.name,
         "lafid.seed": str(chosen.train.seed),
@@ -29,8 +27,8 @@ def origin_tags(chosen: Preset, dataset_version: str, store: ShardStore, run_id:
     }
 
 
-def _policies(dataset_version: str, store: ShardStore) -> list[str]:
+def _policies(dataset_version: str, lake: Lake) -> list[str]:
     """Names of the policies that decided which clips are in the version, sorted."""
-    rows = known_versions(store).filter(pl.col("dataset_version") == dataset_version)
-    decided_by = [json.loads(text) for text in rows["decided_by"]]
+    sql = f"SELECT decided_by FROM {DATASET_VERSIONS.name} WHERE dataset_version = ?"
+    decided_by = [json.loads(text) for text in lake.sql(sql, [dataset_version])["decided_by"]]
     return sorted({name for tables in decided_by for columns in tables.values() for name in columns.get("policy", [])})

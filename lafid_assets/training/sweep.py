@@ -5,15 +5,18 @@ must go (`dataset.forget`).
 """
 
 from collections.abc import Collection
+from contextlib import suppress
 
 import polars as pl
 
 from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.latents import FOLDER, shards_folder
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
+from resources.lake import Lake
+from resources.lake_reader import TableMissing
 
 
-def sweep(store: ShardStore, *, dry_run: bool = False) -> dict[str, int]:
+def sweep(lake: Lake, *, dry_run: bool = False) -> dict[str, int]:
     """Remove cached parts and clip lists that no row of `training_latents` names: of earlier presets, encoders and captions.
 
     A run that was interrupted and reads an earlier list cannot go on afterwards.
@@ -22,9 +25,9 @@ def sweep(store: ShardStore, *, dry_run: bool = False) -> dict[str, int]:
         file below the store to the bytes that this frees there.
 
     Raises:
-        StoreUnusable: `training_latents` was never materialized, so that nothing is known to be needed.
+        TableMissing: `training_latents` was never materialized, so that nothing is known to be needed.
     """
-    rows = store.read_table(TRAINING_LATENTS.name, columns=["parts", "clip_list"])
+    store, rows = lake.store, lake.read(TRAINING_LATENTS.name, columns=["parts", "clip_list"])
     freed = _drop(store, _keys(rows), dry_run)
     for path in sorted(set(_lists(store)) - set(rows["clip_list"])):
         freed[path] = store.local_path(path).stat().st_size
@@ -33,7 +36,7 @@ def sweep(store: ShardStore, *, dry_run: bool = False) -> dict[str, int]:
     return freed
 
 
-def drop_unnamed(store: ShardStore, without: Collection[str], *, dry_run: bool = False) -> dict[str, int]:
+def drop_unnamed(lake: Lake, without: Collection[str], *, dry_run: bool = False) -> dict[str, int]:
     """Remove cached parts that neither `training_latents` nor any clip list names for another clip than those of `without`.
 
     Which parts of earlier presets and captions were theirs nobody knows any more: what no list names may be theirs, and goes.
@@ -41,15 +44,15 @@ def drop_unnamed(store: ShardStore, without: Collection[str], *, dry_run: bool =
     Returns:
         file below the store to the bytes that this frees there.
     """
-    tables = [f"tables/{TRAINING_LATENTS.name}/{name}.parquet" for name in store.partitions(TRAINING_LATENTS.name)]
-    named: set[str] = set()
-    for path in (*tables, *_lists(store)):
-        rows = pl.read_parquet(store.local_path(path), columns=["clip_id", "parts"])
-        named |= _keys(rows.filter(~pl.col("clip_id").is_in(list(without))))
+    store, columns = lake.store, ["clip_id", "parts"]
+    tables = [pl.read_parquet(store.local_path(path), columns=columns) for path in _lists(store)]
+    with suppress(TableMissing):
+        tables.append(lake.read(TRAINING_LATENTS.name, columns=columns))
+    named = {key for rows in tables for key in _keys(rows.filter(~pl.col("clip_id").is_in(list(without))))}
     return _drop(store, named, dry_run)
 
 
-def _drop(store: ShardStore, named: set[str], dry_run: bool) -> dict[str, int]:
+def _drop(store: FileStore, named: set[str], dry_run: bool) -> dict[str, int]:
     from model.clips.latent_shards import drop_parts
 
     folder = shards_folder(store)
@@ -61,5 +64,5 @@ def _keys(rows: pl.DataFrame) -> set[str]:
     return set(rows["parts"].explode().struct.field("key").drop_nulls()) if rows.height else set()
 
 
-def _lists(store: ShardStore) -> list[str]:
+def _lists(store: FileStore) -> list[str]:
     return [f"{FOLDER}/{name}" for name in store.list_files(FOLDER) if name.endswith(".parquet")]

@@ -10,22 +10,15 @@ import dagster as dg
 from pydantic import Field
 
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
-from lafid_assets.step import Frames, Step
+from lafid_assets.step import Step
+from lafid_assets.step_run import Frames
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.latents import count, encode_dataset, intact, shards_folder
 from model.model_store.vision import vision_folder
-from model.presets import Preset, preset
+from model.presets import preset
 from resources.face_engine import model_store
-from resources.shard_store import ShardStore
-from resources.warehouse import Warehouse
-
-STEP = Step(
-    writes=(TRAINING_LATENTS,),
-    reads=(LAFID_DATASET.name,),
-    group="training",
-    code_version="3",
-    kinds=frozenset({"pytorch"}),
-)
+from resources.file_store import FileStore
+from resources.lake import Lake
 
 
 class TrainingLatentsConfig(dg.Config):
@@ -50,37 +43,46 @@ class TrainingLatentsConfig(dg.Config):
             return None
         return vision_folder(model_store(), self.semantic_encoder)
 
+    def facts(self) -> list[Any]:
+        """What of a preset decides the latents, and whose semantic features they hold."""
+        chosen, semantic_dir = preset(self.preset), self.semantic_dir()
+        return [chosen.clip.model_dump(), chosen.encoders.model_dump(), None if semantic_dir is None else str(semantic_dir)]
+
+
+STEP = Step(
+    writes=(TRAINING_LATENTS,),
+    reads=(LAFID_DATASET.name,),
+    group="training",
+    code_version="3",
+    kinds=frozenset({"pytorch"}),
+    facts=TrainingLatentsConfig.facts,
+)
+
 
 @dg.asset(**STEP.arguments(deps=["lafid_dataset"], pool="gpu"))
 def training_latents(
     context: dg.AssetExecutionContext,
     config: TrainingLatentsConfig,
-    store: dg.ResourceParam[ShardStore],
-    warehouse: dg.ResourceParam[Warehouse],
+    lake: dg.ResourceParam[Lake],
+    store: dg.ResourceParam[FileStore],
 ) -> dg.MaterializeResult:
     """Latents of the video, text rows and the face's features of every clip, in parts that are cached by what they depend on."""
     chosen, semantic_dir = preset(config.preset), config.semantic_dir()
     return STEP.materialize(
         context,
         config,
-        store,
-        warehouse,
-        lambda: {
+        lake,
+        lambda _: {
             TRAINING_LATENTS.name: encode_dataset(
-                store.read_table(LAFID_DATASET.name), chosen, base_folder(chosen.name, store), semantic_dir, store
+                lake.read(LAFID_DATASET.name), chosen, base_folder(chosen.name, store), semantic_dir, store
             )
         },
-        outside=_outside(chosen, semantic_dir),
-        intact=lambda frames: intact(frames[TRAINING_LATENTS.name], store),
-        metadata=lambda frames: _describe(frames, store),
+        settled=lambda _, frames: intact(frames[TRAINING_LATENTS.name], store),
+        metadata=lambda _, frames: _describe(frames, store),
     )
 
 
-def _outside(chosen: Preset, semantic_dir: Path | None) -> list[Any]:
-    return [chosen.clip.model_dump(), chosen.encoders.model_dump(), None if semantic_dir is None else str(semantic_dir)]
-
-
-def _describe(frames: Frames, store: ShardStore) -> dict[str, Any]:
+def _describe(frames: Frames, store: FileStore) -> dict[str, Any]:
     latents = frames[TRAINING_LATENTS.name]
     shards = {part["shard"] for parts in latents["parts"] for part in parts}
     size_bytes = sum((shards_folder(store) / shard).stat().st_size for shard in shards)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from model.presets import PRESETS, Preset
-from model.training.preset_table import preset_row
+from model.training.preset_table import preset_size
 
 _GIB = 2**30
 _WIDTHS_KEPT = 8
@@ -44,20 +44,20 @@ class MemoryEstimate:
 
 def estimate_memory(preset: Preset, processes: int = 1) -> MemoryEstimate:
     """What training `preset` needs, with as many processes sharing a batch."""
-    config, wan, row = preset.train, preset.base.transformer, preset_row(preset)
+    config, wan, size = preset.train, preset.base.transformer, preset_size(preset)
     number_bytes = 2 if config.precision == "bfloat16" else 4
-    frozen = row.base_parameters + row.adapter_parameters + row.lora_parameters - row.trained_parameters
+    frozen = size.base_parameters + size.adapter_parameters + size.lora_parameters - size.trained_parameters
     frozen_bytes = number_bytes * frozen / (processes if config.shard_base else 1)
     averaged = _EMA_BYTES if config.ema_decay is not None else 0
     share = -(-config.batch_size // processes)
     clips = min(share, config.forward_clips or share)
-    inputs = clips * (row.video_tokens + row.reference_tokens) * wan.width * number_bytes
+    inputs = clips * (size.video_tokens + size.reference_tokens) * wan.width * number_bytes
     within = inputs * (_WIDTHS_KEPT + 2 * wan.ffn_dim / wan.width)
     blocks = wan.num_layers + (len(wan.vace_layers or ()) if _reaches_vace_blocks(preset) else 0)
     activations = blocks * inputs + within if config.gradient_checkpointing else blocks * within
     return MemoryEstimate(
-        weights=(frozen_bytes + 4 * row.trained_parameters) / _GIB,
-        optimiser=(12 + averaged) * row.trained_parameters / _GIB,
+        weights=(frozen_bytes + 4 * size.trained_parameters) / _GIB,
+        optimiser=(12 + averaged) * size.trained_parameters / _GIB,
         activations=activations / _GIB,
     )
 

@@ -30,8 +30,8 @@ _TRAINED_BYTES = 16  # float32: the value, its gradient and AdamW's two moments
 
 
 @dataclass(frozen=True)
-class PresetRow:
-    """One preset. Counts are of all of a base's transformers; operations of one forward, of the one that runs."""
+class PresetSize:
+    """What of a preset needs no forward, and so is known in a second. Counts are of all of a base's transformers."""
 
     preset: str
     base_parameters: int
@@ -42,6 +42,12 @@ class PresetRow:
     """Of all that a forward draws: VACE draws the person's picture as one more latent frame."""
     reference_tokens: int
     """At inference; training hides `masked_share` of them."""
+
+
+@dataclass(frozen=True)
+class PresetRow(PresetSize):
+    """One preset. Operations are of one forward, of the transformer that runs."""
+
     forward_tflop: float
     """The base alone."""
     branch_tflop: float
@@ -62,12 +68,34 @@ def preset_table(names: Iterable[str] | None = None) -> list[PresetRow]:
     return [preset_row(PRESETS[name]) for name in names or PRESETS]
 
 
-def preset_row(preset: Preset) -> PresetRow:
-    """Builds the preset on the meta device and counts."""
-    spec, clip = preset.base, preset.clip
+def preset_size(preset: Preset) -> PresetSize:
+    """Builds the preset on the meta device and counts what is there."""
+    spec, experts = preset.base, preset.base.experts
     with torch.device("meta"):
         transformer = build_transformer(spec).requires_grad_(False)
         base_parameters = _count(transformer)
+        fusion = FaceFusion.for_transformer(transformer, _features(preset), preset.fusion)
+        views = _views(preset)
+        reference_tokens = 0 if views is None else views.tokens(transformer.config.patch_size)
+        unfreeze(transformer, preset.train)
+    lora_parameters = sum(p.numel() for name, p in transformer.named_parameters() if ".lora_" in name)
+    trained = _count(fusion) + sum(p.numel() for p in transformer.parameters() if p.requires_grad)
+    return PresetSize(
+        preset=preset.name,
+        base_parameters=experts * base_parameters,
+        adapter_parameters=experts * _count(fusion),
+        lora_parameters=experts * lora_parameters,
+        trained_parameters=experts * trained,
+        video_tokens=_video_tokens(preset),
+        reference_tokens=reference_tokens,
+    )
+
+
+def preset_row(preset: Preset) -> PresetRow:
+    """Its size, and the operations of forwards on the meta device: LoRA's are none of them, it is merged for inference."""
+    spec, size = preset.base, preset_size(preset)
+    with torch.device("meta"):
+        transformer = build_transformer(spec).requires_grad_(False)
         inputs = _inputs(preset)
         alone = _tflop(transformer, inputs)
         features = _features(preset)
@@ -76,36 +104,29 @@ def preset_row(preset: Preset) -> PresetRow:
             face = fusion(features)
         attach(fusion, transformer)
         with_face = _tflop(transformer, inputs | {"attention_kwargs": {FACE: face}})
-        reference_tokens, references_tflop = 0, 0.0
-        if preset.fusion.references is not None:
-            side = clip.view_side // spec.spatial_factor
-            views = References(torch.empty(1, preset.fusion.references.views, spec.latent_channels, side, side))
-            reference_tokens = views.tokens(transformer.config.patch_size)
+        views, references_tflop = _views(preset), 0.0
+        if views is not None:
             both = _tflop(transformer, inputs | {"attention_kwargs": {FACE: face, REFERENCES: views}})
             references_tflop = both - with_face
-        # After counting: LoRA's operations are no part of the branch's, and it is merged for inference.
-        unfreeze(transformer, preset.train)
-        lora_parameters = sum(p.numel() for name, p in transformer.named_parameters() if ".lora_" in name)
-    trained = _count(fusion) + sum(p.numel() for p in transformer.parameters() if p.requires_grad)
-    video_tokens = _video_tokens(preset)
     blocks = spec.transformer.num_layers + len(spec.transformer.vace_layers or ())
-    block_inputs = blocks * (video_tokens + reference_tokens) * spec.transformer.width * _BASE_BYTES
-    weights = spec.experts * (_BASE_BYTES * (base_parameters + lora_parameters) + 4 * _count(fusion))
+    block_inputs = blocks * (size.video_tokens + size.reference_tokens) * spec.transformer.width * _BASE_BYTES
+    weights = _BASE_BYTES * (size.base_parameters + size.lora_parameters) + 4 * size.adapter_parameters
     return PresetRow(
-        preset=preset.name,
-        base_parameters=spec.experts * base_parameters,
-        adapter_parameters=spec.experts * _count(fusion),
-        lora_parameters=spec.experts * lora_parameters,
-        trained_parameters=spec.experts * trained,
-        video_tokens=video_tokens,
-        reference_tokens=reference_tokens,
+        **vars(size),
         forward_tflop=alone,
         branch_tflop=with_face - alone,
         references_tflop=references_tflop,
         branch_share=(with_face - alone) / alone,
         weights_gib=weights / _GIB,
-        training_gib=(spec.experts * _TRAINED_BYTES * trained + block_inputs) / _GIB,
+        training_gib=(_TRAINED_BYTES * size.trained_parameters + block_inputs) / _GIB,
     )
+
+
+def _views(preset: Preset) -> References | None:
+    if preset.fusion.references is None:
+        return None
+    side = preset.clip.view_side // preset.base.spatial_factor
+    return References(torch.empty(1, preset.fusion.references.views, preset.base.latent_channels, side, side))
 
 
 def _video_tokens(preset: Preset) -> int:

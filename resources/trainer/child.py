@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
 
+from resources.output import print_line_by_line
 from resources.tracking import Tracking
 from resources.trainer.job import INTERRUPTED_EXIT, Failed, Finished, Interrupted, TrainedCheckpoint, TrainingJob
 from resources.trainer.mlflow_run import MlflowRun, RunEnd
@@ -42,6 +43,7 @@ def main() -> int:
     asked: list[int] = []
     for expected in (signal.SIGTERM, signal.SIGINT):
         signal.signal(expected, lambda number, _frame: asked.append(number))
+    print_line_by_line()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("lafid").setLevel(logging.INFO)
     with _dagster() as tell:

@@ -14,18 +14,26 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lafid_assets.schemas import DATASET_VERSIONS, TABLES
-from resources.shard_store import ShardStore, frame_digest
+from lafid_assets.lake import open_lake
+from lafid_assets.schemas import TABLES
+from resources.lake import Lake
+from resources.lake_writer import frame_digest
+from resources.settings import Settings
 from tests.demo_home import PROJECT_ROOT, Demo, run_lafid
 
 pytestmark = pytest.mark.e2e
-KILLED_AFTER_S = (4.0, 7.0, 10.0, 13.0)
+SHARDS = 2
+OVER_FACES_S = (0.2, 2.0)
+"""Seconds after `face_info` has children."""
+AFTER_START_S = (6.0, 10.0)
+TIMES = ("seen_at", "made_at", "snapshot")
 
 
-@pytest.fixture(scope="module")
-def footage(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain folder with three of the demo's clips: kept, rejected and unreadable."""
-    folder = tmp_path_factory.mktemp("footage")
+@pytest.fixture
+def footage(demo: Demo, tmp_path: Path, portrait: NDArray[np.uint8], write_video: Callable[..., Path]) -> Path:
+    """A plain folder: three of the demo's clips, kept, rejected and unreadable, and four of a portrait."""
+    folder = tmp_path / "footage"
+    folder.mkdir()
     wanted = demo.rows(
         "(SELECT path FROM raw_clips JOIN lafid_dataset USING (clip_id, path) ORDER BY path LIMIT 1)"
         " UNION (SELECT path FROM raw_clips JOIN face_clips USING (clip_id)"
@@ -34,37 +42,28 @@ def footage(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for (path,) in wanted:
         shutil.copy(demo.home / "sample_footage" / str(path), folder / f"{Path(str(path)).name}.mp4")
-    assert len(list(folder.iterdir())) == 3
+    for shift in range(4):
+        face = np.asarray(Image.fromarray(portrait[:320, 64 + shift : 384 + shift]).resize((160, 160)), np.uint8)
+        write_video(folder / f"{shift}.mp4", pictures=np.stack([face] * 10))
+    assert len(list(folder.iterdir())) == 7
     return folder
 
 
-def test_killed_runs_end_like_an_undisturbed_one(footage: Path, tmp_path: Path) -> None:
+@pytest.mark.soak
+def test_killed_runs_leave_no_child_and_end_like_an_undisturbed_one(footage: Path, tmp_path: Path, soak: bool) -> None:
+    """Over faces only the parent is killed: its children must notice. What they had finished is in a ledger, gone at the end."""
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    arguments = ("curate", str(footage), "--clips-per-shard", "2")
-    assert run_lafid(undisturbed, *arguments).returncode == 0
-    for seconds in KILLED_AFTER_S:
-        _kill_after(seconds, disturbed, *arguments)
-    assert run_lafid(disturbed, *arguments).returncode == 0
-    assert _digests(disturbed) == _digests(undisturbed)
-    assert not [path for path in (disturbed / "store/tables").rglob("*") if path.is_file() and path.suffix != ".parquet"]
-
-
-def test_run_killed_over_faces_leaves_no_child_and_ends_like_an_undisturbed_one(
-    tmp_path: Path, portrait: NDArray[np.uint8], write_video: Callable[..., Path]
-) -> None:
-    """Only the parent is killed: its children must notice. What they had finished is in the ledger, which is gone at the end."""
-    for shift in range(4):
-        face = np.asarray(Image.fromarray(portrait[:320, 64 + shift : 384 + shift]).resize((160, 160)), np.uint8)
-        write_video(tmp_path / "footage" / f"{shift}.mp4", pictures=np.stack([face] * 10))
-    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    arguments = ("curate", str(tmp_path / "footage"))
+    arguments = ("curate", str(footage), "--clips-per-shard", "4")
     done = run_lafid(undisturbed, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    for moment_s in (0.2, 2.0):
+    for moment_s in OVER_FACES_S:
         _kill_over_faces(moment_s, disturbed, *arguments)
-    assert run_lafid(disturbed, *arguments).returncode == 0
+    for seconds in (*range(3, 15), *AFTER_START_S) if soak else AFTER_START_S:
+        _kill_after(seconds, disturbed, *arguments)
+    done = run_lafid(disturbed, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert _digests(disturbed) == _digests(undisturbed)
-    assert not list((disturbed / "ledger").rglob("*.parquet"))
+    assert not list((disturbed / "store/ledger").rglob("*.parquet"))
 
 
 def _kill_over_faces(moment_s: float, home: Path, *arguments: str) -> None:
@@ -72,7 +71,7 @@ def _kill_over_faces(moment_s: float, home: Path, *arguments: str) -> None:
     run = _start(home, *arguments)
     children: list[int] = []
     for _ in range(6000):
-        children = _children(run.pid) if list((home / "store/tables/raw_clips").glob("*.parquet")) else []
+        children = _children(run.pid) if _is_probed(home) else []
         if children or run.poll() is not None:
             break
         time.sleep(0.02)
@@ -124,9 +123,18 @@ def _start(home: Path, *arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _digests(home: Path) -> dict[str, list[tuple[str, str]]]:
-    """Table to partition and digest. When a dataset version was made differs between any two runs."""
-    store = ShardStore(str(home / "store"))
-    found = {table.name: list(store.digests(table.name, None)) for table in TABLES if table != DATASET_VERSIONS}
-    versions = [("all", frame_digest(store.read_all(DATASET_VERSIONS.name).drop("made_at")))]
-    return {name: digests for name, digests in found.items() if digests} | {DATASET_VERSIONS.name: versions}
+def _is_probed(home: Path) -> bool:
+    """Whether the clips of all shards are known, so that children look at faces now."""
+    lake = _lake(home)
+    return lake.is_there() and len(lake.stamps(["clips"])) == SHARDS
+
+
+def _lake(home: Path) -> Lake:
+    return open_lake(Settings(home=home, store_uri=str(home / "store")), read_only=True)
+
+
+def _digests(home: Path) -> dict[str, str]:
+    """Table to the digest of what it holds. When files were seen and a version was made differs between any two runs."""
+    with _lake(home).snapshot() as reader:
+        held = {table.name: reader.sql(f"SELECT * FROM {table.name}").drop(TIMES, strict=False) for table in TABLES}
+    return {name: frame_digest(rows.sort(rows.columns[:4])) for name, rows in held.items()}

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.contract import Column, TableSchema, comments
+from lafid_assets.contract import Column, TableSchema
 from lafid_assets.outcomes import Reason, Status
 
 TABLE = TableSchema(
@@ -107,4 +107,8 @@ def test_no_rows_are_a_frame_too() -> None:
 
 
 def test_comments_are_the_documentation() -> None:
-    assert comments([TABLE])["clips"]["share"] == "a share"
+    assert TABLE.comments["share"] == "a share"
+
+
+def test_a_contract_says_what_may_be_null() -> None:
+    assert TABLE.nullable == {"share", "side", "boxes", "reason"}

@@ -5,10 +5,11 @@ import pytest
 
 from lafid_assets.definitions import ASSETS, build_defs, defs
 from lafid_assets.jobs import DATASET, PER_SHARD, RELEASE
+from lafid_assets.lake import open_lake
 from lafid_assets.schemas import BY_NAME
-from resources.home_lock import HomeBusy, alone
+from resources.lake import Lake
+from resources.leases import StoreBusy
 from resources.settings import Settings
-from resources.warehouse import Warehouse
 
 UPSTREAM = {
     "raw_clips": set(),
@@ -68,17 +69,11 @@ def test_every_table_an_asset_reads_is_upstream_of_it(loaded: dg.Definitions) ->
     import importlib
 
     graph = loaded.resolve_asset_graph()
-    written_with = {
-        "face_frames": "face_info",
-        "face_clips": "face_info",
-        "similarity_by_pose_gap": "id_consistent_clips",
-        "shard_manifest": None,
-    }
-    for asset in ASSETS:
-        name = asset.key.to_user_string()
-        module = importlib.import_module(asset.op.compute_fn.decorated_fn.__module__)
-        sources = {written_with.get(table, table) for table in module.STEP.reads} - {None}
-        assert sources <= _ancestors(graph, name), name
+    steps = [importlib.import_module(asset.op.compute_fn.decorated_fn.__module__).STEP for asset in ASSETS]
+    written_by = {table.name: step.asset for step in steps for table in step.writes if not table.appended}
+    for step in steps:
+        sources = {written_by[table] for table in step.reads if table in written_by}
+        assert sources <= _ancestors(graph, step.asset), step.asset
 
 
 def test_assets_are_partitioned_as_their_tables(loaded: dg.Definitions) -> None:
@@ -129,24 +124,25 @@ def test_resources_can_be_replaced(settings: Settings) -> None:
     assert build_defs(settings, {"store": "another"}).resources["store"] == "another"
 
 
-def test_a_run_keeps_others_from_being_alone_in_the_home(settings: Settings) -> None:
+def test_a_run_keeps_others_from_being_alone_in_the_store(settings: Settings) -> None:
     """As long as an asset is at work, and no longer."""
     told: list[str] = []
+    leases = open_lake(settings).leases
 
-    @dg.asset(required_resource_keys={"warehouse"})
+    @dg.asset(required_resource_keys={"lake"})
     def working(context: dg.AssetExecutionContext) -> None:
-        with pytest.raises(HomeBusy, match="a run is at work in") as busy, alone(settings.home):
+        with pytest.raises(StoreBusy, match="a Dagster run") as busy, leases.alone("lafid forget"):
             pass
         told.append(str(busy.value))
-        assert isinstance(context.resources.warehouse, Warehouse)
+        assert isinstance(context.resources.lake, Lake)
 
     resources = build_defs(settings).resources
-    assert dg.materialize([working], resources={"warehouse": (resources or {})["warehouse"]}).success
+    assert dg.materialize([working], resources={"lake": (resources or {})["lake"]}).success
     assert told
-    with alone(settings.home):
+    with leases.alone("lafid forget"):
         pass
 
 
-def test_every_asset_uses_what_holds_the_home(loaded: dg.Definitions) -> None:
+def test_every_asset_uses_what_holds_the_store(loaded: dg.Definitions) -> None:
     for asset in ASSETS:
-        assert "warehouse" in asset.required_resource_keys
+        assert "lake" in asset.required_resource_keys

@@ -18,6 +18,8 @@ LONG_S = 60.0
 
 
 def _behave(task: str) -> str:
+    if task == "print":
+        print("an engine's complaint")
     if task == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
     if task == "exit":
@@ -110,6 +112,11 @@ def _break_off(behaviour: str) -> None:
     if behaviour == "die":
         os._exit(6)
     os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_what_a_child_printed_before_it_died_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    assert _endings(["print", "crash"], 1) == [Done("print done"), Crashed(-signal.SIGKILL)]
+    assert capfd.readouterr().out == "an engine's complaint\n"
 
 
 def test_answer_that_cannot_cross_the_border_is_a_fault_of_its_task() -> None:

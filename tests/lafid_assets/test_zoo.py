@@ -82,6 +82,7 @@ def _endings(clips: pl.DataFrame) -> dict[str, tuple[str, str | None]]:
     return {clip_id: (status, reason) for clip_id, status, reason in clips.select("clip_id", "status", "reason").iter_rows()}
 
 
+@pytest.mark.rights
 def test_every_kind_ends_raw_clips_as_it_must(zoo: Any, probed: pl.DataFrame) -> None:
     assert len(zoo.exhibits) > KINDS
     assert _endings(probed) == {kind: exhibit.probed for kind, exhibit in zoo.exhibits.items()}

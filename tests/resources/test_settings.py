@@ -8,7 +8,8 @@ import pytest
 from resources.settings import PROJECT_ROOT, HomeUnusable, Settings
 
 
-def test_defaults_lie_in_the_checkout() -> None:
+def test_defaults_lie_in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAFID_HOME")
     found = Settings.from_environment()
     assert found.home == PROJECT_ROOT / ".lafid"
     assert found.store_uri == str(PROJECT_ROOT / ".lafid" / "store")
@@ -36,7 +37,7 @@ def test_relative_home_and_tilde_become_absolute(monkeypatch: pytest.MonkeyPatch
 
 
 def test_everything_local_lies_below_home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in (settings.warehouse_path, settings.dagster_home, settings.mlflow_artifacts, settings.drop, settings.logs):
+    for path in (settings.published_path, settings.dagster_home, settings.mlflow_artifacts, settings.drop, settings.logs):
         assert path.is_relative_to(settings.home)
     assert settings.mlflow_uri == f"sqlite:///{settings.home}/mlflow/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team:5000")
@@ -69,6 +70,14 @@ def test_home_that_is_a_file_is_named_with_the_remedy(tmp_path: Path) -> None:
     home.write_text("in the way")
     with pytest.raises(HomeUnusable, match=rf"cannot write to the home {home} \(.*\): free some space, or set LAFID_HOME"):
         Settings(home=home, store_uri="x").prepare()
+
+
+@pytest.mark.rights
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere: .ci/run runs this as an ordinary user, too")
+def test_home_in_a_folder_of_somebody_else_is_named_with_the_remedy(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(HomeUnusable, match=rf"cannot write to the home {tmp_path}/home \(Permission denied\): .*set LAFID_HOME"):
+        Settings(home=tmp_path / "home", store_uri="x").prepare()
 
 
 def test_full_disk_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from lafid_assets.ingest.openhumanvid import list_clips
-from lafid_assets.ingest.shards import MANIFEST_TABLE, register_clips
+from lafid_assets.ingest.listing import list_files
+from lafid_assets.ingest.registration import register
 from lafid_assets.partitions import CLIP_SHARDS
+from resources.lake import Lake
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 from sensors.clip_drop import SETTLED_S, clip_drop, folder_state
 
 Tick = Callable[..., dg.SensorResult | dg.SkipReason]
@@ -24,10 +24,10 @@ def instance() -> dg.DagsterInstance:
 
 
 @pytest.fixture
-def tick(settings: Settings, store: ShardStore, instance: dg.DagsterInstance) -> Tick:
+def tick(settings: Settings, lake: Lake, instance: dg.DagsterInstance) -> Tick:
     def evaluate(cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
         context = dg.build_sensor_context(instance=instance, cursor=cursor)
-        result = clip_drop(context, store=store, settings=settings)
+        result = clip_drop(context, lake=lake, settings=settings)
         if isinstance(result, dg.SensorResult):
             for request in result.dynamic_partitions_requests or []:
                 instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
@@ -48,6 +48,12 @@ def _skipped(result: dg.SensorResult | dg.SkipReason, message: str) -> None:
     assert message in str(result.skip_message)
 
 
+def _paths(lake: Lake) -> dict[str, list[str]]:
+    """Shard to the paths of its files."""
+    rows = lake.sql("SELECT shard, list(path ORDER BY path) AS paths FROM clip_files GROUP BY shard ORDER BY shard")
+    return {shard: list(paths) for shard, paths in rows.iter_rows()}
+
+
 def _requested(result: dg.SensorResult | dg.SkipReason) -> list[str]:
     assert isinstance(result, dg.SensorResult)
     requests = result.run_requests or []
@@ -64,56 +70,54 @@ def test_empty_folder_is_said(tick: Tick, settings: Settings) -> None:
     _skipped(tick(), "holds neither OpenHumanVid_part_*.csv nor a video file")
 
 
-def test_files_that_still_change_are_left_alone(tick: Tick, settings: Settings, store: ShardStore) -> None:
+def test_files_that_still_change_are_left_alone(tick: Tick, settings: Settings, lake: Lake) -> None:
     _drop(settings, "a.mp4", b"a")
     _drop(settings, "b.mp4", b"half", age_s=1)
     _skipped(tick(), "still changing")
-    assert store.partitions(MANIFEST_TABLE) == []
+    assert _paths(lake) == {}
 
 
-def test_new_clips_become_a_shard_and_a_run(
-    tick: Tick, settings: Settings, store: ShardStore, instance: dg.DagsterInstance
-) -> None:
+def test_new_clips_become_a_shard_and_a_run(tick: Tick, settings: Settings, lake: Lake, instance: dg.DagsterInstance) -> None:
     _drop(settings, "a.mp4", b"a")
     result = tick()
-    assert _requested(result) == ["shard-00000"]
+    [first] = _requested(result)
     assert isinstance(result, dg.SensorResult)
-    assert store.read_table(MANIFEST_TABLE, "shard-00000")["path"].to_list() == ["a.mp4"]
-    assert instance.get_dynamic_partitions(str(CLIP_SHARDS.name)) == ["shard-00000"]
+    assert _paths(lake) == {first: ["a.mp4"]}
+    assert instance.get_dynamic_partitions(str(CLIP_SHARDS.name)) == [first]
 
     _skipped(tick(result.cursor), "nothing has changed")
     _drop(settings, "b.mp4", b"b")
-    assert _requested(tick(result.cursor)) == ["shard-00001"]
-    assert store.read_table(MANIFEST_TABLE, "shard-00000")["path"].to_list() == ["a.mp4"]
+    [second] = _requested(tick(result.cursor))
+    assert _paths(lake) == {first: ["a.mp4"], second: ["b.mp4"]}
 
 
-def test_changed_folder_without_new_clips_moves_the_cursor_only(tick: Tick, settings: Settings) -> None:
+def test_changed_folder_without_a_changed_clip_moves_the_cursor_only(tick: Tick, settings: Settings) -> None:
     _drop(settings, "a.mp4", b"a")
     first = tick()
-    _drop(settings, "copy.mp4", b"a")
+    _drop(settings, "notes.txt", b"a")
     second = tick(first.cursor)
     assert _requested(second) == []
     assert second.cursor not in (None, first.cursor)
 
 
-def test_table_that_comes_later_runs_its_shard_again(tick: Tick, settings: Settings, store: ShardStore) -> None:
+def test_table_that_comes_later_runs_its_shard_again(tick: Tick, settings: Settings, lake: Lake) -> None:
     clip_id = "ab" * 16
     _drop(settings, "OpenHumanVid_part_001.csv", b"clip_id,path,caption\n")
     _drop(settings, f"clips/part_001/ab/ab/{clip_id}", b"a")
     first = tick()
-    assert _requested(first) == ["shard-00000"]
+    [shard] = _requested(first)
     row = f"{clip_id},clips/part_001/ab/ab/{clip_id},The video features a cat.\n"
     _drop(settings, "OpenHumanVid_part_002.csv", f"clip_id,path,caption\n{row}".encode())
     second = tick(first.cursor)
-    assert _requested(second) == ["shard-00000"]
+    assert _requested(second) == [shard]
     assert second.run_requests[0].run_key != first.run_requests[0].run_key
-    assert store.read_table(MANIFEST_TABLE, "shard-00000")["in_table"].to_list() == [True]
+    assert lake.read("clip_files")["in_table"].to_list() == [True]
 
 
-def test_shard_that_a_dead_tick_registered_is_run_by_the_next(tick: Tick, settings: Settings, store: ShardStore) -> None:
+def test_shard_that_a_dead_tick_registered_is_run_by_the_next(tick: Tick, settings: Settings, lake: Lake) -> None:
     _drop(settings, "a.mp4", b"a")
-    register_clips(store, list_clips(settings.drop), 500, settings.shards_lock)
-    assert _requested(tick()) == ["shard-00000"]
+    [shard] = register(lake, list_files(settings.drop)).shards
+    assert _requested(tick()) == [shard]
 
 
 def test_table_without_a_needed_column_is_said(tick: Tick, settings: Settings) -> None:

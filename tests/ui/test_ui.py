@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from tests.demo_home import PROJECT_ROOT, Demo
@@ -53,15 +52,15 @@ def servers(home: Path) -> Iterator[tuple[Webserver, str]]:
 
 def test_threshold_changed_in_the_launchpad(servers: tuple[Webserver, str], home: Path) -> None:
     dagster, _ = servers
-    faces = home / "store/tables/face_info/shard-00000.parquet"
-    before = faces.stat().st_mtime_ns
+    lake = Demo(home, "")
+    [(shard,)] = lake.rows("SELECT min(shard) FROM clips")
+    faces = f"SELECT * FROM partitions WHERE table_name = 'face_info' AND partition = '{shard}'"
+    before = lake.rows(faces)
     config = {"ops": {"pose_filtered_clips": {"config": {"pose_variation_min_deg": 179.0}}}}
-    run_id = dagster.materialize("pose_filtered_clips", "shard-00000", config)
+    run_id = dagster.materialize("pose_filtered_clips", shard, config)
     assert wait_for(lambda: dagster.finished_status(run_id), 120, "the run's end") == "SUCCESS"
-    with duckdb.connect(str(home / "lafid.duckdb"), read_only=True) as connection:
-        kept = connection.execute("SELECT count(*) FROM pose_filtered_clips WHERE keep AND shard = 'shard-00000'").fetchone()
-    assert kept == (0,)
-    assert faces.stat().st_mtime_ns == before
+    assert lake.rows(f"SELECT count(*) FROM pose_filtered_clips WHERE keep AND shard = '{shard}'") == [(0,)]
+    assert lake.rows(faces) == before
 
 
 def test_sensor_ticks_and_makes_a_shard(servers: tuple[Webserver, str], home: Path) -> None:
@@ -77,8 +76,7 @@ def test_sensor_ticks_and_makes_a_shard(servers: tuple[Webserver, str], home: Pa
     assert tick["status"] == "SUCCESS", tick
     (run_id,) = tick["runIds"]
     assert wait_for(lambda: dagster.finished_status(run_id), 240, "the new shard's run") == "SUCCESS"
-    with duckdb.connect(str(home / "lafid.duckdb"), read_only=True) as connection:
-        assert connection.execute("SELECT count(*) FROM raw_clips WHERE path = 'new.mp4' AND status = 'ok'").fetchone() == (1,)
+    assert Demo(home, "").rows("SELECT count(*) FROM raw_clips WHERE path = 'new.mp4' AND status = 'ok'") == [(1,)]
 
 
 def test_schedule_ticks(servers: tuple[Webserver, str]) -> None:

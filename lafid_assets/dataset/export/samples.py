@@ -13,8 +13,8 @@ from typing import Any
 
 import polars as pl
 
+from lafid_assets.ingest.clip_names import VIDEO_SUFFIXES
 from lafid_assets.ingest.media_probe import resolve
-from lafid_assets.ingest.openhumanvid import VIDEO_SUFFIXES
 from lafid_assets.outcomes import ClipError
 from resources.file_store import FileStore
 
@@ -91,7 +91,7 @@ def read_clip(row: Mapping[str, Any]) -> tuple[str, bytes]:
         raise ClipGone(f"the file {row['path']} of clip {row['clip_id']} {what}: put it back, or curate the folder again")
     # Released clips have no suffix; after a dot in a name comes anything, of which archives would make a name of their own.
     suffix = path.suffix.lower()
-    return suffix if suffix and suffix in VIDEO_SUFFIXES else ".mp4", content
+    return suffix if suffix in VIDEO_SUFFIXES else ".mp4", content
 
 
 def read_pictures(row: Mapping[str, Any], store: FileStore) -> Iterator[tuple[int, str, bytes]]:

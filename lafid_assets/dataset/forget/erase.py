@@ -3,13 +3,14 @@
 Belongs here: which files of the home and the store are touched, in which order, and the search afterwards. Not here: who is meant
 (`subject`), one table or file (`scrub`), the models (`trained_models`).
 
-Order: tombstones, tables and pictures, pictures in MLflow, every other file, cached latents, the DuckDB files anew. Every file is
-replaced whole or not at all, and doing any of it twice changes nothing.
+Order: tombstones, tables, pictures, pictures in MLflow, every other file, cached latents, the published DuckDB file and the
+catalog's copy anew. Every file is replaced whole or not at all, and doing any of it twice changes nothing.
 """
 
+import io
 import mmap
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,20 +20,22 @@ import polars as pl
 
 from lafid_assets.dataset.cutting import folder_of
 from lafid_assets.dataset.forget.logged_pictures import PICTURES, LoggedPictures, erase_logged_pictures
-from lafid_assets.dataset.forget.scrub import SQLITE_MAGIC, count_erased, scrub_frame, scrub_sqlite, scrub_text
+from lafid_assets.dataset.forget.scrub import SQLITE_MAGIC, scrub_frame, scrub_sqlite, scrub_text
 from lafid_assets.dataset.forget.subject import INTENT, Subject
-from lafid_assets.dataset.versions import FOLDER as VERSIONS_FOLDER
-from lafid_assets.dataset.versions import OUTCOMES, ROWS, is_kept, known_versions, version_path
+from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
+from lafid_assets.dataset.published import publish
 from lafid_assets.ingest.tombstones import write_tombstones
-from lafid_assets.schemas import DATASET_VERSIONS
 from lafid_assets.speech.answer_cache import AnswerCache
 from lafid_assets.training.sweep import drop_unnamed
 from model.files import whole_file
+from resources import catalog_copy
+from resources.catalog import SQLITE_FILE, TABLES_FOLDER
+from resources.file_store import FileStore
+from resources.lake import Lake
+from resources.ledger import FOLDER as LEDGER_FOLDER
 from resources.settings import Settings
-from resources.shard_store import UNPARTITIONED, ShardStore
 from resources.tracking import Tracking
 from resources.trainer.job import RUNS_FOLDER
-from resources.warehouse import Warehouse
 
 REPORTS, ANSWERS, DEMO, STRIPS = "reports", "llm_answers", "demo", "explain"
 TEXTS = frozenset({".json", ".html", ".csv", ".txt", ".log", ".toml"})
@@ -64,11 +67,15 @@ class Eraser:
     """One request on one installation."""
 
     settings: Settings
-    store: ShardStore
-    warehouse: Warehouse
+    lake: Lake
     subject: Subject
     tracking: Tracking
     dry_run: bool
+
+    @property
+    def store(self) -> FileStore:
+        """The files that are no tables."""
+        return self.lake.store
 
     def run(self) -> Erased:
         """Do it all, or in a dry run only find out what would be done.
@@ -86,12 +93,9 @@ class Eraser:
         if not self.dry_run and answers.forget(self.subject.clip_ids):
             done.removed.append(str(self.settings.home / ANSWERS))
         for path in self._files():
-            if not self._is_done_with(path):
-                self._erase_from_file(path, done)
+            self._erase_from_file(path, done)
         self._erase_latents(done)
-        if not self.dry_run:
-            self._count_erased()
-        self._rebuild_database(done)
+        self._publish_anew(done)
         if not self.dry_run:
             self._delete_raw_files(done)
             self.require_gone()
@@ -99,13 +103,13 @@ class Eraser:
         return done
 
     def require_gone(self) -> None:
-        """Search every file, and every object of a remote store, for the clips' ids, hashes and captions.
+        """Ask every table, and search every file and every object of a remote store, for the clips' ids, hashes and captions.
 
         Raises:
             ForgetIncomplete: one still holds them.
         """
         files = [path for path in self._files(databases=True) if _contains(path, self.subject) or self._is_named(path)]
-        left = [*map(str, files), *self._objects_left()]
+        left = [*rows_left(self.lake, self.subject), *map(str, files), *self._objects_left()]
         if left:
             raise ForgetIncomplete(
                 f"{len(left)} files still hold something of the clips, the first {left[0]}: remove it, or end the program that "
@@ -113,8 +117,9 @@ class Eraser:
             )
 
     def _erase_from_store(self, done: Erased) -> None:
-        for path in [*self.store.list_tree("tables"), *self.store.list_tree(VERSIONS_FOLDER)]:
-            if path.endswith(".parquet") and self.store.rewrite(path, _scrubbing(path, self.subject), dry_run=self.dry_run):
+        done.rewritten += scrub_tables(self.lake, self.subject, dry_run=self.dry_run)
+        for path in self.store.list_tree(LEDGER_FOLDER):
+            if path.endswith(".parquet") and self._scrub_part(path):
                 done.rewritten.append(path)
         folders = [folder_of(content) for content in self.subject.contents]
         folders += [f"{REPORTS}/{version}" for version in (*self.subject.versions, "empty")]
@@ -132,9 +137,7 @@ class Eraser:
             if not self.dry_run:
                 path.unlink()
         elif path.suffix == ".parquet":
-            folder = ShardStore(str(path.parent))
-            if folder.rewrite(path.name, _scrubbing(str(path), self.subject), dry_run=self.dry_run):
-                done.rewritten.append(str(path))
+            self._scrub_list(path, done)
         elif _begins_with(path, SQLITE_MAGIC):
             pictures = path.is_relative_to(self.settings.dagster_home)
             in_free_pages = _contains(path, self.subject)
@@ -146,7 +149,7 @@ class Eraser:
     def _erase_latents(self, done: Erased) -> None:
         """Shards hold no names, so that nothing there can be searched for: what no list of clips names any more goes."""
         if self.store.is_local:
-            done.rewritten += drop_unnamed(self.store, self.subject.clip_ids, dry_run=self.dry_run)
+            done.rewritten += drop_unnamed(self.lake, self.subject.clip_ids, dry_run=self.dry_run)
 
     def _rewrite_text(self, path: Path, done: Erased) -> None:
         try:
@@ -162,10 +165,36 @@ class Eraser:
         """Whether the whole file is about the clips: named after one, an answer about one, or the demo's."""
         return self._is_named(path) or (path.is_relative_to(self.settings.home / DEMO) and self.subject.shown_in_demo)
 
-    def _is_done_with(self, path: Path) -> bool:
-        """Whether it is a table of the store."""
-        folders = ("tables", VERSIONS_FOLDER) if self.store.is_local else ()
-        return any(path.is_relative_to(self.store.local_path(folder)) for folder in folders) and path.suffix == ".parquet"
+    def _scrub_part(self, path: str) -> bool:
+        """A part of a ledger; whether anything in it was about the clips."""
+        before = pl.read_parquet(self.store.read_bytes(path))
+        after = scrub_frame(before, Path(path).stem, self.subject)
+        if after.equals(before):
+            return False
+        if not self.dry_run:
+            buffer = io.BytesIO()
+            after.write_parquet(buffer)
+            self.store.write_bytes(path, buffer.getvalue())
+        return True
+
+    def _scrub_list(self, path: Path, done: Erased) -> None:
+        """A Parquet file that is no table, such as a list of cached clips."""
+        before = pl.read_parquet(path)
+        after = scrub_frame(before, path.stem, self.subject)
+        if not after.equals(before):
+            done.rewritten.append(str(path))
+            if not self.dry_run:
+                with whole_file(path) as temporary:
+                    after.write_parquet(temporary)
+
+    def _is_the_lakes(self, path: Path) -> bool:
+        """Whether it is the catalog, its copy, a table's file or a ledger's, which `_erase_from_store` cleans."""
+        if not self.store.is_local:
+            return False
+        folders = (TABLES_FOLDER, LEDGER_FOLDER, catalog_copy.PATH)
+        return path == self.store.local_path(SQLITE_FILE) or any(
+            path.is_relative_to(self.store.local_path(name)) for name in folders
+        )
 
     def _was_left_by_a_kill(self, path: Path) -> bool:
         """Whether it is half of a file or folder that never came to be (`model.files`)."""
@@ -178,23 +207,16 @@ class Eraser:
             return True
         return any(needle in path.name for needle in self.subject.needles)
 
-    def _rebuild_database(self, done: Erased) -> None:
-        paths = [path for path in (self.warehouse.path, self.warehouse.work_path) if path.is_file()]
-        done.rewritten += [str(path) for path in paths]
-        if paths and not self.dry_run:
-            self.warehouse.rebuild()
-
-    def _count_erased(self) -> None:
-        known = known_versions(self.store)
-        if known.is_empty():
-            return
-        left = {
-            version: pl.read_parquet(self.store.read_bytes(version_path(version, ROWS)), columns=["clip_id"]).height
-            for version in known["dataset_version"]
-            if is_kept(self.store, version)
-        }
-        path = f"tables/{DATASET_VERSIONS.name}/{UNPARTITIONED}.parquet"
-        self.store.rewrite(path, lambda versions: count_erased(versions, left))
+    def _publish_anew(self, done: Erased) -> None:
+        path = self.settings.published_path
+        if path.is_file():
+            done.rewritten.append(str(path))
+            if not self.dry_run:
+                publish(self.lake, path)
+        if self.store.exists(catalog_copy.PATH):
+            done.rewritten.append(catalog_copy.PATH)
+            if not self.dry_run:
+                catalog_copy.copy(self.lake)
 
     def _delete_raw_files(self, done: Erased) -> None:
         if not self.subject.delete_files:
@@ -226,7 +248,7 @@ class Eraser:
         """Files of the home and of a local store, but for the users' own clips.
 
         Args:
-            databases: also the DuckDB files and what lies beside SQLite files.
+            databases: also the lake's own, the published DuckDB file and what lies beside SQLite files.
         """
         roots = [self.settings.home, *([self.store.local_path("")] if self.store.is_local else [])]
         own = {Path(raw.clip_root).resolve() for raw in self.subject.raw_files}
@@ -238,8 +260,7 @@ class Eraser:
             if skipped or any(path.resolve().is_relative_to(root) for root in own):
                 continue
             seen.add(path)
-            database = path.parent == self.warehouse.path.parent and path.name.startswith(f"{self.warehouse.path.stem}.")
-            aside = path.name.endswith(SQLITE_ASIDE) or database
+            aside = path.name.endswith(SQLITE_ASIDE) or self._is_the_lakes(path) or path == self.settings.published_path
             if databases or not aside:
                 yield path
 
@@ -258,11 +279,6 @@ def raw_paths(subject: Subject) -> list[Path]:
         if path is not None:
             found.append(path)
     return found
-
-
-def _scrubbing(path: str, subject: Subject) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    table = Path(path).stem if Path(path).name in (ROWS, OUTCOMES) or "ledger" in Path(path).parts else Path(path).parent.name
-    return lambda frame: scrub_frame(frame, table, subject)
 
 
 def _local_address(address: str) -> str:

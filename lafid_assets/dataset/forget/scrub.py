@@ -2,8 +2,8 @@
 
 Belongs here: content in, content without them out. Not here: which files there are (`erase`).
 
-A row about a forgotten clip goes. In `shard_manifest` and `raw_clips` it stays under a pseudonym, empty, so that the counts still
-add up. Where other rows only name the clip, a pseudonym takes the place of the name; pairs of clips go with either.
+A row about a forgotten clip goes. In `clips` and the tables of its files it stays under a pseudonym, empty, so that the counts
+still add up. Where other rows only name the clip, a pseudonym takes the place of the name; pairs of clips go with either.
 So do the persons of whom no clip is left, in the history of the persons. A person who is left and bears the beginning of a
 forgotten clip's id in the name is renamed everywhere alike, in kept versions and split keys, too: no table holds the old name, so
 that none could map it to the new one.
@@ -11,7 +11,7 @@ that none could map it to the new one.
 
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.dataset.forget.subject import SHORTEST_NEEDLE, Subject
-from lafid_assets.ingest.shards import MANIFEST_TABLE
-from lafid_assets.ingest.tombstones import pseudonym, veil, veil_raw
-from lafid_assets.schemas import BY_NAME, DATASET_VERSIONS, IDENTITY_HISTORY, RAW_CLIPS
+from lafid_assets.ingest.clip_binding import FORGOTTEN
+from lafid_assets.ingest.tombstones import pseudonym
+from lafid_assets.schemas import BY_NAME, CLIPS, IDENTITY_HISTORY
 
 GONE = "[forgotten]"
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -43,32 +43,49 @@ def scrub_frame(frame: pl.DataFrame, table: str, subject: Subject) -> pl.DataFra
         table: its name; of a file that is no table of ours, anything else.
     """
     ids = list(subject.clip_ids)
-    if table == MANIFEST_TABLE:
-        frame = veil(frame, ids)
-    elif table == RAW_CLIPS.name:
-        frame = veil_raw(frame, ids)
+    if table == CLIPS.name:
+        frame = _emptied(frame, pl.col("clip_id").is_in(ids), ("shard", "clip_id"), FORGOTTEN)
     elif "clip_id" in frame.columns:
         frame = frame.filter(~pl.col("clip_id").is_in(ids).fill_null(False))
     elif table == IDENTITY_HISTORY.name:
         frame = frame.filter(~pl.any_horizontal(pl.col("earlier_id", "identity_id").is_in(list(subject.identities))))
     nullable = {column.name for column in BY_NAME[table].columns if column.nullable} if table in BY_NAME else set()
     for name, dtype in frame.schema.items():
-        if dtype == pl.String and _names_a_clip(name):
+        if dtype == pl.String and names_a_clip(name):
             named = pl.col(name).is_in(ids).fill_null(False)
             frame = frame.with_columns(pl.when(~named).then(name)) if name in nullable else frame.filter(~named)
     return _rename(frame, subject)
 
 
-def count_erased(versions: pl.DataFrame, clips_left: Mapping[str, int]) -> pl.DataFrame:
-    """Rows of `dataset_versions` that say how many of their clips were taken out.
+def scrub_files(frame: pl.DataFrame, subject: Subject) -> pl.DataFrame:
+    """Rows of the tables of files: their places stay as pseudonyms, empty but for their terms.
 
     Args:
-        clips_left: version to the rows that are left of it.
+        frame: rows of files of the clips alone.
     """
-    erased = pl.col("clips") - pl.col("dataset_version").replace_strict(
-        clips_left, default=pl.col("clips"), return_dtype=pl.Int64
+    released = pl.col("released_id") if "released_id" in frame.columns else pl.lit(None, pl.String)
+    clip = pl.col("clip_id") if "clip_id" in frame.columns else released
+    named = {(file.clip_root, file.path): file.named_by for file in subject.raw_files}
+    paths = [pseudonym(named.get((root, path)) or f"{root}/{path}") for root, path in frame.select("clip_root", "path").rows()]
+    kept = ("shard", "clip_root", "path", "clip_id", "clip_shard", "seen_at", "in_table", "source", "licence", "gate")
+    names = {clip: pseudonym(clip) for clip in subject.clip_ids}
+    ids = [
+        name.replace(names).alias(column)
+        for name, column in ((clip, "clip_id"), (released, "released_id"))
+        if column in frame.columns
+    ]
+    return _emptied(frame.with_columns(*ids), pl.lit(True), (*kept, "released_id"), {}).with_columns(
+        path=pl.Series(paths, dtype=pl.String)
     )
-    return DATASET_VERSIONS.frame(versions.with_columns(erased_clips=erased))
+
+
+def _emptied(frame: pl.DataFrame, gone: pl.Expr, kept: Collection[str], values: Mapping[str, str]) -> pl.DataFrame:
+    """`frame` whose rows that are `gone` hold nothing but `kept` and `values`."""
+    return frame.with_columns(
+        pl.when(gone).then(pl.lit(values.get(name), dtype)).otherwise(pl.col(name)).alias(name)
+        for name, dtype in frame.schema.items()
+        if name not in kept
+    )
 
 
 def scrub_sqlite(path: Path, subject: Subject, *, with_pictures: bool, rebuild: bool, dry_run: bool) -> bool:
@@ -108,8 +125,9 @@ def scrub_text(text: str, subject: Subject) -> str:
     return text
 
 
-def _names_a_clip(column: str) -> bool:
-    return column != "clip_id" and "clip" in column and not column.startswith("clip_root")
+def names_a_clip(column: str) -> bool:
+    """Whether a column other than the key holds ids of clips."""
+    return column != "clip_id" and "clip" in column and not column.startswith(("clip_root", "clip_shard", "clip_list"))
 
 
 def _rename(frame: pl.DataFrame, subject: Subject) -> pl.DataFrame:
@@ -120,17 +138,18 @@ def _rename(frame: pl.DataFrame, subject: Subject) -> pl.DataFrame:
         if dtype == pl.String:
             exact = pl.col(name).replace(names)
             changed.append(exact.str.replace_many(list(inside), list(inside.values())) if inside else exact)
-        elif _holds_text(dtype):
+        elif holds_text(dtype):
             values = [_without(value, names, inside) for value in frame[name].to_list()]
             changed.append(pl.lit(pl.Series(name, values, dtype)))
     return frame.with_columns(changed)
 
 
-def _holds_text(dtype: pl.DataType) -> bool:
+def holds_text(dtype: Any) -> bool:
+    """Whether values of this type hold text, however deep."""
     if isinstance(dtype, pl.List):
-        return _holds_text(dtype.inner)  # type: ignore[arg-type]
+        return holds_text(dtype.inner)
     if isinstance(dtype, pl.Struct):
-        return any(_holds_text(field.dtype) for field in dtype.fields)  # type: ignore[arg-type]
+        return any(holds_text(field.dtype) for field in dtype.fields)
     return dtype == pl.String
 
 

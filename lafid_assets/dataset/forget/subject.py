@@ -6,19 +6,19 @@ finished. Not here: erasing (`erase`, `scrub`).
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from lafid_assets.dataset.versions import OUTCOMES, ROWS, is_kept, known_versions, version_path
 from lafid_assets.identity.naming import NAME_CHARS, name_after
-from lafid_assets.ingest.shards import MANIFEST_TABLE
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
-from lafid_assets.schemas import FUSION_DIT, IDENTITY_CLUSTERS, LAFID_DATASET, RAW_CLIPS, SPEECH_TAGGED_CLIPS
 from model.files import whole_file
-from resources.shard_store import ShardStore
+from resources.duckdb_extensions import quoted
+from resources.file_store import FileStore
+from resources.lake import Lake
+from resources.lake_reader import Reader
 from resources.trainer.job import RUNS_FOLDER
 
 INTENT = "forget.json"
@@ -37,6 +37,7 @@ class RawFile(BaseModel):
 
     clip_root: str
     path: str
+    named_by: str | None = Field(None, description="The released id under which a table names it")
 
 
 class Subject(BaseModel):
@@ -73,50 +74,91 @@ class Subject(BaseModel):
         return {name_after(clip): _new_name(clip) for clip in self.clip_ids if len(clip) >= NAME_CHARS}
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Persons who go or are renamed."""
+        return (*self.identities, *self.renamed)
+
+    @property
     def own_names(self) -> tuple[str, ...]:
         """Persons whose names can be searched for."""
         return tuple(name for name in self.identities if name not in self.shared_names)
 
 
-def identify(store: ShardStore, clips: Sequence[str], identities: Sequence[str], *, delete_files: bool) -> Subject:
-    """Find everything that the store knows of these clips, of their copies under other ids, and of the persons' clips.
+_SAID = """
+SELECT k.clip_id, r.caption FROM clip_contents k JOIN clip_rows r USING (shard, clip_root, path)
+UNION ALL SELECT f.released_id, r.caption FROM clip_files f JOIN clip_rows r USING (shard, clip_root, path)
+UNION ALL SELECT clip_id, refined_caption FROM speech_tagged_clips
+UNION ALL SELECT clip_id, refined_caption FROM lafid_dataset
+UNION ALL SELECT clip_id, refined_caption FROM dataset_version_rows
+"""
+_PERSONS = """
+SELECT clip_id, identity_id FROM identity_clusters
+UNION SELECT clip_id, identity_id FROM lafid_dataset
+UNION SELECT clip_id, identity_id FROM dataset_version_rows
+"""
+_CONTENTS = """
+SELECT clip_id, content_sha256 FROM clips
+UNION SELECT released_id, NULL FROM clip_files WHERE released_id IS NOT NULL
+UNION SELECT clip_id, content_sha256 FROM dataset_version_rows
+"""
+_FILES = """
+SELECT f.clip_root, f.path, f.released_id FROM clip_files f LEFT JOIN clip_contents k USING (shard, clip_root, path)
+WHERE k.clip_id IN ({ids}) OR f.released_id IN ({ids}) ORDER BY f.path, f.clip_root
+"""
+_CAME_IN = """
+SELECT v.dataset_version FROM dataset_versions v JOIN dataset_outcomes o ON o.since <= v.number
+WHERE o.clip_id IN ({ids})
+GROUP BY v.dataset_version, v.number, o.clip_id HAVING arg_max(o.status, o.since) IS NOT NULL ORDER BY v.number
+"""
+
+
+def identify(lake: Lake, clips: Sequence[str], identities: Sequence[str], *, delete_files: bool) -> Subject:
+    """Find everything that the lake knows of these clips, of their copies under other ids, and of the persons' clips.
 
     Raises:
         NobodyToForget: a clip or person is unknown.
     """
-    manifest = _all(store, MANIFEST_TABLE, ["clip_id", "caption", "path", "clip_root"])
-    raw = _all(store, RAW_CLIPS.name, ["clip_id", "content_sha256", "caption", "path", "clip_root"])
-    versions = dict(_version_rows(store))
-    wanted = set(clips) | _clips_of(store, versions.values(), identities)
-    hashed = pl.concat([table.select("clip_id", "content_sha256") for table in (raw, *versions.values())]).unique()
-    _require_known(wanted, set(manifest["clip_id"]) | set(hashed["clip_id"]), Tombstones(store))
-    contents = set(hashed.filter(pl.col("clip_id").is_in(list(wanted)))["content_sha256"].drop_nulls())
-    ids = wanted | set(hashed.filter(pl.col("content_sha256").is_in(list(contents)))["clip_id"])
+    with lake.snapshot() as reader:
+        return _identify(reader, lake.store, clips, identities, delete_files)
+
+
+def _identify(reader: Reader, store: FileStore, clips: Sequence[str], identities: Sequence[str], delete_files: bool) -> Subject:
+    wanted = set(clips) | _clips_of(reader, identities)
+    known = reader.sql(f"SELECT * FROM ({_CONTENTS}) WHERE clip_id IN ({_listed(wanted)})")
+    _require_known(wanted, set(known["clip_id"]), Tombstones(store))
+    contents = set(known["content_sha256"].drop_nulls())
+    copies = reader.sql(f"SELECT clip_id FROM ({_CONTENTS}) WHERE content_sha256 IN ({_listed(contents)})")
+    ids = wanted | set(copies["clip_id"])
+    listed = _listed(ids)
+    captions = reader.sql(f"SELECT DISTINCT caption FROM ({_SAID}) WHERE clip_id IN ({listed}) AND caption IS NOT NULL")[
+        "caption"
+    ]
+    shared = reader.sql(
+        f"SELECT DISTINCT caption FROM ({_SAID}) JOIN theirs USING (caption) WHERE clip_id NOT IN ({listed})",
+        theirs=captions.to_frame(),
+    )
+    persons = reader.sql(_PERSONS)
     theirs = pl.col("clip_id").is_in(list(ids))
-    tagged = _all(store, SPEECH_TAGGED_CLIPS.name, ["clip_id", "refined_caption"]).rename({"refined_caption": "caption"})
-    kept = [rows.select("clip_id", caption="refined_caption") for rows in versions.values()]
-    captions = pl.concat([table.select("clip_id", "caption") for table in (manifest, raw, tagged, *kept)]).drop_nulls()
-    others = set(captions.filter(~theirs)["caption"])
-    trained = [name for name, rows in versions.items() if not rows.filter(theirs & (pl.col("split") == "train")).is_empty()]
-    dataset = _all(store, LAFID_DATASET.name, ["clip_id", "split"]).sort("split", "clip_id")
-    persons = _persons(store, versions.values())
     others_names = set(persons.filter(~theirs)["identity_id"])
     gone = sorted(set(persons.filter(theirs)["identity_id"]) - others_names)
+    trained = reader.sql(
+        f"SELECT DISTINCT dataset_version FROM dataset_version_rows WHERE split = 'train' AND clip_id IN ({listed}) ORDER BY 1"
+    )["dataset_version"].to_list()
+    shown = reader.sql("SELECT clip_id FROM lafid_dataset ORDER BY split, clip_id LIMIT 1")["clip_id"].to_list()
     return Subject(
         clip_ids=tuple(sorted(ids)),
         contents=tuple(sorted(contents)),
-        captions=tuple(sorted(set(captions.filter(theirs)["caption"]) - others)),
+        captions=tuple(sorted(set(captions) - set(shared["caption"]))),
         identities=tuple(gone),
         shared_names=tuple(name for name in gone if any(other.startswith(name) for other in others_names)),
         renamed={name: new for name in sorted(others_names) if (new := _renamed(name, ids)) is not None},
         raw_files=tuple(
-            RawFile(clip_root=root, path=path)
-            for root, path in manifest.filter(theirs).select("clip_root", "path").unique().sort("path").rows()
+            RawFile(clip_root=root, path=path, named_by=name) for root, path, name in reader.sql(_FILES.format(ids=listed)).rows()
         ),
-        versions=tuple(name for name in versions if not _outcomes(store, name).filter(theirs).is_empty()),
+        versions=tuple(dict.fromkeys(reader.sql(_CAME_IN.format(ids=listed))["dataset_version"])),
         trained_versions=tuple(trained),
-        checkpoints=tuple(_checkpoints(store, trained)),
-        shown_in_demo=dataset["clip_id"].head(1).is_in(list(ids)).any(),
+        checkpoints=tuple(_checkpoints(reader, store, trained)),
+        shown_in_demo=bool(set(shown) & ids),
         delete_files=delete_files,
     )
 
@@ -145,18 +187,14 @@ def read_intent(home: Path) -> Subject | None:
     return Subject.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
-def _clips_of(store: ShardStore, versions: Iterable[pl.DataFrame], identities: Sequence[str]) -> set[str]:
-    rows = _persons(store, versions)
+def _clips_of(reader: Reader, identities: Sequence[str]) -> set[str]:
+    if not identities:
+        return set()
+    rows = reader.sql(f"SELECT * FROM ({_PERSONS}) WHERE identity_id IN ({_listed(identities)})")
     unknown = sorted(set(identities) - set(rows["identity_id"]))
     if unknown:
         raise NobodyToForget(f"there is no person {unknown[0]}: see identity_id in `lafid query 'FROM identity_clusters'`")
-    return set(rows.filter(pl.col("identity_id").is_in(list(identities)))["clip_id"])
-
-
-def _persons(store: ShardStore, versions: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """`clip_id` and `identity_id` from wherever a clip has a person, now or in a kept version."""
-    named = [_all(store, table.name, ["clip_id", "identity_id"]) for table in (IDENTITY_CLUSTERS, LAFID_DATASET)]
-    return pl.concat([*named, *(version.select("clip_id", "identity_id") for version in versions)]).drop_nulls()
+    return set(rows["clip_id"])
 
 
 def _require_known(wanted: set[str], known: set[str], tombstones: Tombstones) -> None:
@@ -165,12 +203,12 @@ def _require_known(wanted: set[str], known: set[str], tombstones: Tombstones) ->
         raise NobodyToForget(f"there is no clip {unknown[0]}: see clip_id in `lafid query 'FROM raw_clips'`")
 
 
-def _checkpoints(store: ShardStore, versions: Sequence[str]) -> list[str]:
+def _checkpoints(reader: Reader, store: FileStore, versions: Sequence[str]) -> list[str]:
     """Folders in the store: published, finished, averaged and kept on the way."""
     from model.release.checkpoint import MANIFEST_FILE
 
-    published = _all(store, FUSION_DIT.name, ["checkpoint_path", "dataset_version"])
-    found = set(published.filter(pl.col("dataset_version").is_in(list(versions)))["checkpoint_path"])
+    published = reader.sql(f"SELECT checkpoint_path FROM fusion_dit WHERE dataset_version IN ({_listed(versions)})")
+    found = set(published["checkpoint_path"])
     for path in store.list_tree(RUNS_FOLDER) if versions else []:
         folder, _, name = path.rpartition("/")
         if name == MANIFEST_FILE and json.loads(store.read_bytes(path))["dataset_version"] in versions:
@@ -178,21 +216,5 @@ def _checkpoints(store: ShardStore, versions: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
-def _version_rows(store: ShardStore) -> Iterator[tuple[str, pl.DataFrame]]:
-    for version in known_versions(store)["dataset_version"]:
-        if is_kept(store, version):
-            yield version, _frame(store, version_path(version, ROWS))
-
-
-def _outcomes(store: ShardStore, version: str) -> pl.DataFrame:
-    return _frame(store, version_path(version, OUTCOMES))
-
-
-def _frame(store: ShardStore, path: str) -> pl.DataFrame:
-    return pl.read_parquet(store.read_bytes(path))
-
-
-def _all(store: ShardStore, table: str, columns: list[str]) -> pl.DataFrame:
-    if not store.partitions(table):
-        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
-    return store.read_all(table, columns)
+def _listed(texts: Iterable[str]) -> str:
+    return ", ".join(map(quoted, sorted(texts))) or "NULL"

@@ -1,5 +1,6 @@
 """The command line, run in this process as the console script runs it."""
 
+import itertools
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -10,12 +11,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.contract import comments
-from lafid_assets.dataset.versions import keep_version
-from lafid_assets.schemas import BY_NAME, DATASET_VERSIONS, LAFID_DATASET, TABLES
-from resources.settings import Settings
-from resources.shard_store import UNPARTITIONED, ShardStore
-from resources.warehouse import Warehouse
+from lafid_assets.schemas import (
+    BY_NAME,
+    DATASET_OUTCOMES,
+    DATASET_VERSION_ROWS,
+    DATASET_VERSIONS,
+    LAFID_DATASET,
+    RAW_CLIPS,
+)
+from resources.lake import UNPARTITIONED, Lake
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Ended:
         lines = self.err.strip().splitlines()
         assert self.code != 0
         assert lines[0].startswith("error: ")
-        assert all(re.match(r"details: \S+/logs/last-error.log$", line) for line in lines[1:])
+        assert all(re.match(r"details: /.+/logs/last-error\.log$", line) for line in lines[1:])
         assert len(lines) <= 2
         return lines[0]
 
@@ -58,38 +62,45 @@ def lafid(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 @pytest.fixture
-def publish(home: Path) -> Callable[[Mapping[str, pl.DataFrame]], None]:
-    """Puts tables into the installation's store and its published DuckDB file."""
+def publish(lake: Lake, lay_clips: Callable[..., None]) -> Callable[[Mapping[str, pl.DataFrame]], None]:
+    """Puts tables into the installation's lake; `raw_clips`, a view, by the tables that it shows, a file a clip."""
 
     def put(tables: Mapping[str, pl.DataFrame]) -> None:
-        settings = Settings(home=home, store_uri=str(home / "store"))
-        store = ShardStore(settings.store_uri)
-        warehouse = Warehouse(settings.warehouse_path, store, comments(TABLES))
         for name, frame in tables.items():
-            partition = "x" if BY_NAME[name].partitioned else UNPARTITIONED
-            store.write_group({name: frame}, partition, "f")
-            warehouse.replace_partition({name: frame}, partition)
+            if name == RAW_CLIPS.name:
+                placed = frame.with_columns(pl.col("path").fill_null(pl.col("clip_id")), pl.col("clip_root").fill_null("/x"))
+                lay_clips(lake, placed, "x")
+            else:
+                lake.put({name: frame}, "x" if BY_NAME[name].partitioned else UNPARTITIONED, "f")
 
     return put
 
 
 @pytest.fixture
-def keep_dataset(home: Path, row_of: Callable[..., dict[str, Any]]) -> Callable[..., None]:
+def keep_dataset(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> Callable[..., None]:
     """Keeps a dataset version in `home`: {clip: licence}, every clip of a person of its own, and clips that were rejected."""
+    numbers = itertools.count(1)
 
     def keep(
         version: str, clips: dict[str, str], rejected: tuple[str, ...] = (), models: tuple[str, ...] = ("dlib: MIT",)
     ) -> None:
         known = {"dataset_version": version, "model_licences": list(models)}
-        store = ShardStore(str(home / "store"))
         dataset = LAFID_DATASET.frame(
             row_of(LAFID_DATASET, clip_id=clip, content_sha256=clip, identity_id=clip, licence=licence, **known)
             for clip, licence in clips.items()
         )
-        ended = [(clip, "kept", "", "") for clip in clips]
-        ended += [(clip, "rejected", "pose_filtered_clips", "no_face") for clip in rejected]
-        outcomes = pl.DataFrame(ended, schema=["clip_id", "status", "step", "reason"], orient="row")
-        listed = keep_version(store, dataset, version, outcomes, {})
-        store.write_group({LAFID_DATASET.name: dataset, DATASET_VERSIONS.name: listed}, "all", "f")
+        number = next(numbers)
+        listed = row_of(DATASET_VERSIONS, dataset_version=version, number=number, clips=len(clips), erased_clips=0)
+        ended = [{"clip_id": clip, "status": "kept", "step": "", "reason": ""} for clip in clips]
+        ended += [
+            {"clip_id": clip, "status": "rejected", "step": "pose_filtered_clips", "reason": "no_face"} for clip in rejected
+        ]
+        tables = {
+            LAFID_DATASET: dataset,
+            DATASET_VERSION_ROWS: dataset,
+            DATASET_VERSIONS: DATASET_VERSIONS.frame([listed]),
+            DATASET_OUTCOMES: DATASET_OUTCOMES.frame(row | {"since": number} for row in ended),
+        }
+        lake.put({table.name: frame for table, frame in tables.items()}, "all", version)
 
     return keep

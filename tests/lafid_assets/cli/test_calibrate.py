@@ -7,22 +7,22 @@ from typing import Any
 import pytest
 
 from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.schemas import POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.policy_settings import settings_row
+from lafid_assets.schemas import POLICY_SETTINGS, POSE_FILTERED_CLIPS, RAW_CLIPS
 
 RowOf = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
 def curated(publish: Any, row_of: RowOf) -> None:
-    settings = FacePolicy().model_dump_json()
+    policy, settings = settings_row(FacePolicy().model_dump_json())
     rows = [
-        row_of(
-            POSE_FILTERED_CLIPS, clip_id=clip, pose_variation_deg=degrees, several_faces_share=degrees, policy_settings=settings
-        )
+        row_of(POSE_FILTERED_CLIPS, clip_id=clip, pose_variation_deg=degrees, several_faces_share=degrees, policy_sha256=policy)
         for clip, degrees in zip("abcd", (10.0, 20.0, 30.0, 40.0), strict=True)
     ]
     raw = RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=clip, aesthetic=index) for index, clip in enumerate("abcd"))
-    publish({"raw_clips": raw, "pose_filtered_clips": POSE_FILTERED_CLIPS.frame(rows)})
+    decided = POSE_FILTERED_CLIPS.frame(rows)
+    publish({"raw_clips": raw, "pose_filtered_clips": decided, POLICY_SETTINGS.name: settings})
 
 
 def test_curve_best_threshold_and_picture(lafid: Any, curated: None, home: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """`lafid curate` through Dagster, on files that need no engine."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,17 @@ import pytest
 
 from lafid_assets.cli.materialize import CurationChoices, Materializer, RunFailed, open_materializer
 from lafid_assets.ingest import raw_clips as module
+from lafid_assets.ingest.clip_binding import Row
+from lafid_assets.ingest.listing import list_files
+from lafid_assets.ingest.registration import register
+from lafid_assets.lake import open_lake
+from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import SPEECH_TAGGED_CLIPS
 from lafid_assets.speech.chat_endpoint import endpoint_of
 from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig
+from lafid_assets.step_run import Finding
+from resources.lake import Lake
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 
 @pytest.fixture
@@ -26,26 +33,105 @@ def bad_files(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def instance(monkeypatch: pytest.MonkeyPatch) -> dg.DagsterInstance:
+    """The home's Dagster; its records are kept in memory, which is quicker."""
+    kept = dg.DagsterInstance.ephemeral()
+    monkeypatch.setattr(dg.DagsterInstance, "get", lambda: kept)
+    return kept
+
+
 @pytest.fixture
-def materializer(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Materializer]:
-    """Opens one after the other on the same installation; Dagster's records are kept in memory, which is quicker."""
-    instance = dg.DagsterInstance.ephemeral()
-    monkeypatch.setattr(dg.DagsterInstance, "get", lambda: instance)
-    settings = Settings(home=home, store_uri=str(home / "store"))
+def materializer(settings: Settings, instance: dg.DagsterInstance) -> Callable[[], Materializer]:
+    """Opens one after the other on the same installation."""
     return lambda: open_materializer(settings)
 
 
-def test_folder_of_bad_files_ends_with_a_funnel_and_a_report(lafid: Any, home: Path, bad_files: Path) -> None:
+def _shards(opened: Materializer, folder: Path, clips_per_shard: int = 500) -> list[str]:
+    return list(register(opened.lake, list_files(folder), clips_per_shard).shards)
+
+
+def _break_probing(monkeypatch: pytest.MonkeyPatch, shard: str) -> None:
+    probe = module.probe_files
+
+    def fail(files: Sequence[Row], *rest: Any) -> Any:
+        if files[0]["shard"] == shard:
+            raise RuntimeError("the disk caught fire")
+        return probe(files, *rest)
+
+    monkeypatch.setattr(module, "probe_files", fail)
+
+
+def test_folder_of_bad_files_ends_with_a_funnel_and_a_report(
+    lafid: Any, home: Path, bad_files: Path, instance: dg.DagsterInstance
+) -> None:
     ended = lafid("curate", bad_files)
     assert ended.code == 0, ended.err
-    assert "curating shard-00000 (1 of 1)" in ended.out
+    assert re.search(r"curating shard-00000-[0-9a-f]{8} \(1 of 1\)", ended.out)
     assert f"report: {home}/store/reports/empty/report.html" in ended.out
     assert (home / "store" / "reports" / "empty" / "report.html").is_file()
     funnel = json.loads(lafid("funnel", "--json").out)
     assert (funnel["in"], funnel["kept"], funnel["error"]) == (2, 0, {"empty_file": 1, "unreadable": 1})
 
 
-def test_list_restricts_what_is_taken_in(lafid: Any, home: Path, bad_files: Path, tmp_path: Path) -> None:
+def test_what_is_current_starts_no_run_and_writes_nothing(
+    lafid: Any, settings: Settings, bad_files: Path, instance: dg.DagsterInstance
+) -> None:
+    assert lafid("curate", bad_files, "--clips-per-shard", 1).code == 0
+    lake = open_lake(settings, read_only=True)
+
+    def state() -> tuple[int, int, float]:
+        with lake.snapshot() as reader:
+            return reader.snapshot(), instance.get_runs_count(), settings.published_path.stat().st_mtime
+
+    before = state()
+    again = lafid("curate", bad_files, "--clips-per-shard", 1)
+    assert again.code == 0, again.err
+    assert "2 shards are current; nothing to do" in again.out
+    assert "curating" not in again.out
+    assert state() == before
+
+
+def test_another_home_finds_everything_current_and_its_dagster_knows_the_shards(
+    lafid: Any, bad_files: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lafid("curate", bad_files).code == 0
+    known = instance.get_dynamic_partitions(str(CLIP_SHARDS.name))
+    other = dg.DagsterInstance.ephemeral()
+    monkeypatch.setattr(dg.DagsterInstance, "get", lambda: other)
+    assert "1 shards are current; nothing to do" in lafid("curate", bad_files).out
+    assert other.get_dynamic_partitions(str(CLIP_SHARDS.name)) == known
+    assert other.get_runs_count() == 0
+
+
+@pytest.mark.parametrize("lost", ["store/reports/empty/report.html", "lafid.duckdb"])
+def test_a_lost_report_or_copy_is_made_again(
+    lafid: Any, home: Path, bad_files: Path, instance: dg.DagsterInstance, lost: str
+) -> None:
+    assert lafid("curate", bad_files).code == 0
+    (home / lost).unlink()
+    assert "putting the dataset together" in lafid("curate", bad_files).out
+    assert (home / lost).is_file()
+
+
+def test_shards_without_a_clip_in_the_folder_are_left_alone(
+    lafid: Any, bad_files: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    assert lafid("curate", bad_files).code == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "more.mp4").write_bytes(b"other bytes" * 30)
+    assert lafid("curate", other, "--policy", "faithfulfaces").code == 0
+    sql = "SELECT count(DISTINCT shard) AS shards, policy FROM pose_filtered_clips GROUP BY policy ORDER BY policy"
+    assert json.loads(lafid("query", sql, "--json").out) == [
+        {"shards": 1, "policy": "cofe"},
+        {"shards": 1, "policy": "faithfulfaces"},
+    ]
+
+
+def test_list_restricts_what_is_taken_in(
+    lafid: Any, home: Path, bad_files: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
     (tmp_path / "list.csv").write_text("path\ntext\nnowhere\n")
     ended = lafid("curate", bad_files, "--only", tmp_path / "list.csv")
     assert ended.code == 0, ended.err
@@ -57,48 +143,54 @@ def test_list_restricts_what_is_taken_in(lafid: Any, home: Path, bad_files: Path
 
 
 def test_failing_shard_stops_no_other_and_is_named_with_its_cause(
-    materializer: Callable[[], Materializer], bad_files: Path, monkeypatch: pytest.MonkeyPatch
+    materializer: Callable[[], Materializer], bad_files: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = materializer()
-    shards = first.ingest(bad_files, 1)
-    assert shards == ["shard-00000", "shard-00001"]
-    probe = module.probe_clips
-
-    def fail_in_the_first(manifest: Any) -> Any:
-        if manifest["shard"][0] == shards[0]:
-            raise RuntimeError("the disk caught fire")
-        return probe(manifest)
-
-    monkeypatch.setattr(module, "probe_clips", fail_in_the_first)
-    with pytest.raises(RunFailed, match=r"raw_clips \(shard-00000\) failed: .*the disk caught fire.*`lafid ui` shows its log"):
-        first.curate(shards, CurationChoices())
-    assert ShardStore(first.settings.store_uri).partitions("speech_tagged_clips") == shards[1:]
+    shards = _shards(first, bad_files, 1)
+    assert len(shards) == 2
+    with monkeypatch.context() as patched:
+        _break_probing(patched, shards[0])
+        with pytest.raises(RunFailed, match=rf"1 of 2 shards failed: {shards[0]}: raw_clips: the disk caught fire"):
+            first.curate(shards, CurationChoices())
+    assert instance.get_runs_count() == 1, "neighbours share a run, and the dataset is left as it is"
+    assert {shard for _, shard in first.lake.stamps(["speech_tagged_clips"])} == {shards[1]}
     assert f"raw_clips {shards[1]}" in first.tally.computed
+    assert f"raw_clips {shards[0]}" not in first.tally.computed
 
-    monkeypatch.setattr(module, "probe_clips", probe)
     again = materializer()
     again.curate(shards, CurationChoices())
     assert f"raw_clips {shards[0]}" in again.tally.computed
     assert f"raw_clips {shards[1]}" in again.tally.up_to_date
 
 
+def test_shard_that_fails_alone_is_named_with_its_cause(
+    materializer: Callable[[], Materializer], bad_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = materializer()
+    [shard] = _shards(opened, bad_files)
+    _break_probing(monkeypatch, shard)
+    with pytest.raises(RunFailed, match=rf"raw_clips \({shard}\) failed: .*the disk caught fire.*`lafid ui` shows its log"):
+        opened.curate([shard], CurationChoices())
+
+
 def test_broken_check_is_named(
     materializer: Callable[[], Materializer], bad_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    probe = module.probe_clips
-    monkeypatch.setattr(module, "probe_clips", lambda manifest: probe(manifest).head(1))
+    monkeypatch.setattr(module, "_without_clip", lambda *_: Finding(1, "1 files lost"))
     opened = materializer()
-    shards = opened.ingest(bad_files, 500)
-    with pytest.raises(RunFailed, match=r"raw_clips \(shard-00000\) broke its check counts_add_up: 1 clips lost"):
-        opened.curate(shards, CurationChoices())
+    [shard] = _shards(opened, bad_files)
+    with pytest.raises(RunFailed, match=rf"raw_clips \({shard}\) broke its check counts_add_up: 1 files lost"):
+        opened.curate([shard], CurationChoices())
 
 
 def test_policy_from_a_file_reaches_the_decision(lafid: Any, bad_files: Path, tmp_path: Path) -> None:
     own = tmp_path / "strict.toml"
     own.write_text("pose_variation_min_deg = 90\nsharpness_min = 5\n")
     assert lafid("curate", bad_files, "--policy", own).code == 0
-    sql = "SELECT DISTINCT policy, json_extract(policy_settings, '$.pose_variation_min_deg') AS deg FROM pose_filtered_clips"
-    assert json.loads(lafid("query", sql, "--json").out) == [{"policy": "strict", "deg": "90.0"}]
+    sql = "SELECT DISTINCT policy, settings FROM pose_filtered_clips JOIN policy_settings USING (policy_sha256)"
+    [row] = json.loads(lafid("query", sql, "--json").out)
+    assert row["policy"] == "strict"
+    assert json.loads(row["settings"])["pose_variation_min_deg"] == 90
 
 
 def test_unknown_policy_is_one_line_before_anything_is_done(lafid: Any, home: Path, bad_files: Path) -> None:
@@ -136,10 +228,11 @@ def test_bill_of_an_endpoint_is_shown(lafid: Any, bad_files: Path, monkeypatch: 
 
 
 def test_captions_of_a_model_are_not_rewritten_by_rules_without_a_word(
-    lafid: Any, home: Path, bad_files: Path, row_of: Callable[..., dict[str, Any]]
+    lafid: Any, lake: Lake, bad_files: Path, row_of: Callable[..., dict[str, Any]]
 ) -> None:
-    tagged = SPEECH_TAGGED_CLIPS.frame([row_of(SPEECH_TAGGED_CLIPS, clip_id="a", shard="shard-00000", rewriter="llm: a-model")])
-    ShardStore(str(home / "store")).write_group({SPEECH_TAGGED_CLIPS.name: tagged}, "shard-00000", "f")
+    [shard] = register(lake, list_files(bad_files)).shards
+    tagged = SPEECH_TAGGED_CLIPS.frame([row_of(SPEECH_TAGGED_CLIPS, clip_id="a", shard=shard, rewriter="llm: a-model")])
+    lake.put({SPEECH_TAGGED_CLIPS.name: tagged}, shard, "f")
     out = lafid("curate", bad_files).out
     assert "note: 1 captions were written by llm: a-model and no language model is named now" in out
     assert out.index("note: 1 captions") < out.index("done curating")

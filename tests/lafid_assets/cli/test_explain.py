@@ -14,6 +14,7 @@ from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.settings import ScanMargins
 from lafid_assets.identity.policies import ConsistencyPolicy
+from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import (
     FACE_CLIPS,
     FACE_FRAMES,
@@ -31,6 +32,11 @@ from lafid_assets.speech.transcript_gates import TranscriptGates
 
 RowOf = Callable[..., dict[str, Any]]
 CLIP = "ab" * 16
+FACE_POLICY, _FACE = settings_row(FacePolicy().model_dump_json())
+ONE_PERSON, _ONE = settings_row(ConsistencyPolicy().model_dump_json(exclude={"pose_gap"}))
+WHO_SPEAKS, _WHO = settings_row(settings_json(SpeechPolicy(moving_min_range=0.04), TranscriptGates()))
+MARGINS, _SCAN = settings_row(ScanMargins(scan_min_pose_variation_deg=17).model_dump_json())
+SETTINGS = pl.concat([_FACE, _ONE, _WHO, _SCAN])
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ def tables(row_of: RowOf, write_video: Callable[..., Path], tmp_path: Path) -> d
     """One clip of ten frames, rejected for its poses; another one whose id begins with the same letter."""
     write_video(tmp_path / "clips" / "a.mp4")
     low = {"status": "rejected", "reason": "pose_variation_low", "reasons": ["pose_variation_low"], "keep": False}
-    measures = {"face_frame_share": 1.0, "pose_variation_deg": 44.0, "policy_settings": FacePolicy().model_dump_json()}
+    measures = {"face_frame_share": 1.0, "pose_variation_deg": 44.0, "policy_sha256": FACE_POLICY}
     faces = [row_of(FACE_INFO, clip_id=CLIP, frame_index=n, face_index=0, yaw_deg=n, pitch_deg=0, roll_deg=0) for n in range(10)]
     return {
         "raw_clips": RAW_CLIPS.frame(
@@ -53,6 +59,7 @@ def tables(row_of: RowOf, write_video: Callable[..., Path], tmp_path: Path) -> d
             row_of(FACE_FRAMES, clip_id=CLIP, frame_index=n, time_s=n / 10, face_count=1) for n in range(10)
         ),
         "pose_filtered_clips": POSE_FILTERED_CLIPS.frame([row_of(POSE_FILTERED_CLIPS, clip_id=CLIP, **measures, **low)]),
+        "policy_settings": SETTINGS,
     }
 
 
@@ -80,15 +87,15 @@ def test_captions_are_shown_whole_and_to_the_letter(lafid: Any, publish: Any, ta
 
 def _kept(tables: dict[str, pl.DataFrame], row_of: RowOf) -> dict[str, pl.DataFrame]:
     """The clip as every step passed it on."""
-    settings = {"policy_settings": FacePolicy().model_dump_json()}
+    settings = {"policy_sha256": FACE_POLICY}
     one = {
         "embedded_frames": 10,
         "outlier_share": 0.1,
-        "policy_settings": ConsistencyPolicy().model_dump_json(exclude={"pose_gap"}),
+        "policy_sha256": ONE_PERSON,
     }
     heard = {"has_audio": True, "voice_spans": [{"start_s": 0.0, "end_s": 2.0}], "mouth_range": 0.05}
     spoken = {"speaking_status": "on_screen", "speaking_reason": "lips_move_under_voice"}
-    spoken["policy_settings"] = settings_json(SpeechPolicy(moving_min_range=0.04), TranscriptGates())
+    spoken["policy_sha256"] = WHO_SPEAKS
     return tables | {
         "face_clips": FACE_CLIPS.frame([row_of(FACE_CLIPS, clip_id=CLIP, engine="dlib")]),
         "pose_filtered_clips": POSE_FILTERED_CLIPS.frame([row_of(POSE_FILTERED_CLIPS, clip_id=CLIP, **settings)]),
@@ -113,7 +120,7 @@ def test_change_of_person_shows_both_sides_and_nothing_after_it(
     lafid: Any, publish: Any, tables: Any, row_of: RowOf, home: Path
 ) -> None:
     changed = {"status": "rejected", "reason": "identity_change", "keep": False, "identity_break_frame": 9}
-    changed |= {"embedded_frames": 10, "outlier_share": 0.5, "policy_settings": ConsistencyPolicy().model_dump_json()}
+    changed |= {"embedded_frames": 10, "outlier_share": 0.5, "policy_sha256": ONE_PERSON}
     identity = ID_CONSISTENT_CLIPS.frame([row_of(ID_CONSISTENT_CLIPS, clip_id=CLIP, **changed)])
     publish(_kept(tables, row_of) | {"id_consistent_clips": identity})
     out = lafid("explain", CLIP).out
@@ -126,10 +133,9 @@ def test_change_of_person_shows_both_sides_and_nothing_after_it(
 
 
 def test_clip_that_the_scan_dropped_is_explained_by_its_margins(lafid: Any, publish: Any, tables: Any, row_of: RowOf) -> None:
-    margins = ScanMargins(scan_min_pose_variation_deg=17).model_dump_json()
     dropped = {"status": "rejected", "reason": "static", "detail": "after 6 looks", "scan_verdict": "static"}
-    scanned = row_of(FACE_CLIPS, clip_id=CLIP, tier="scan", scan_margins=margins, **dropped)
-    publish({"raw_clips": tables["raw_clips"], "face_clips": FACE_CLIPS.frame([scanned])})
+    scanned = row_of(FACE_CLIPS, clip_id=CLIP, tier="scan", scan_margins_sha256=MARGINS, **dropped)
+    publish({name: tables[name] for name in ("raw_clips", "policy_settings")} | {"face_clips": FACE_CLIPS.frame([scanned])})
     out = lafid("explain", CLIP).out
     assert out.startswith(f"{CLIP}: rejected by face_clips: static (after 6 looks)")
     assert "scan_min_pose_variation_deg 17.0" in out

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from resources.home_lock import at_work
 
 from lafid_assets.dataset.forget import erase
-from resources.home_lock import at_work
 
 CLIP, OTHER = "0" * 32, "1" * 32
 

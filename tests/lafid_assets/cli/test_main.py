@@ -106,12 +106,8 @@ def test_model_that_the_registry_does_not_know(lafid: Lafid, home: Path, tmp_pat
 
 
 def test_funnel_before_anything_was_curated(lafid: Lafid, home: Path) -> None:
-    assert f"there is no {home}/lafid.duckdb yet: run `make demo` or `lafid curate DIR` first" in lafid("funnel").error
-
-
-def test_funnel_of_an_empty_store(lafid: Lafid) -> None:
-    assert lafid("rebuild").code == 0
-    assert "run `make demo` or `lafid curate DIR` first" in lafid("funnel").error
+    assert f"there are no tables in {home}/store yet: run `make demo` or `lafid curate DIR` first" in lafid("funnel").error
+    assert not (home / "store").exists(), "a question makes nothing"
 
 
 def test_traceback_goes_to_the_log_of_the_home_that_was_named(lafid: Lafid, home: Path, tmp_path: Path) -> None:
@@ -119,6 +115,10 @@ def test_traceback_goes_to_the_log_of_the_home_that_was_named(lafid: Lafid, home
     assert ended.err.strip().endswith(f"details: {home}/logs/last-error.log")
     assert "SourceUnusable" in (home / "logs" / "last-error.log").read_text()
     assert "Traceback" not in ended.err
+
+
+def test_option_that_is_refused_is_logged_in_that_home_too(lafid: Lafid, home: Path, tmp_path: Path) -> None:
+    assert f"details: {home}/logs/last-error.log" in lafid("curate", tmp_path, "--policy", "none").err
 
 
 def test_full_disk_is_told_from_a_path_that_is_called_full() -> None:
@@ -142,4 +142,4 @@ def test_module_runs_as_the_console_script_does(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"})
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr.startswith("error: there is no")
+    assert ended.stderr.startswith("error: there are no tables")

@@ -1,7 +1,10 @@
 """`lafid query`."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +46,62 @@ def test_brackets_are_no_markup(lafid: Any, curated: None) -> None:
     assert "[a]" in out
 
 
-@pytest.mark.parametrize("sql", ["SELECT nothing FROM raw_clips", "DELETE FROM raw_clips", "nonsense"])
-def test_what_cannot_be_answered_is_one_line(lafid: Any, curated: None, sql: str) -> None:
-    assert "tables: raw_clips" in lafid("query", sql).error
+@pytest.mark.parametrize("sql", ["SELECT nothing FROM raw_clips", "nonsense"])
+def test_what_cannot_be_answered_is_one_line_that_names_the_tables(lafid: Any, curated: None, sql: str) -> None:
+    error = lafid("query", sql).error
+    assert " raw_clips," in error
+    assert " face_embeddings," in error
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM raw_clips",
+        "DELETE FROM clips",
+        "COMMIT; DELETE FROM clips",
+        "DROP TABLE clips",
+        "INSERT INTO clips SELECT * FROM clips",
+        "CREATE TABLE mine AS SELECT 1",
+        "UPDATE partitions SET token = 9",
+    ],
+)
+def test_nothing_can_be_changed(lafid: Any, curated: None, sql: str) -> None:
+    assert lafid("query", sql).code == 1
     assert json.loads(lafid("query", "SELECT count(*) AS n FROM raw_clips", "--json").out) == [{"n": 150}]
+
+
+def test_the_catalogs_own_tables_cannot_be_changed_either(lafid: Any, curated: None) -> None:
+    sql = "SELECT max(database_name) AS name FROM duckdb_databases() WHERE readonly AND type = 'ducklake'"
+    [row] = json.loads(lafid("query", sql, "--json").out)
+    following = int(row["name"].removeprefix("lake_")) + 1  # every opening in this process has a name of its own
+    assert "read-only" in lafid("query", f"DELETE FROM __ducklake_metadata_lake_{following}.ducklake_data_file").error
+
+
+def test_a_question_mark_is_a_letter(lafid: Any, curated: None) -> None:
+    assert json.loads(lafid("query", "SELECT 'who?' AS q", "--json").out) == [{"q": "who?"}]
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from lafid_assets.lake import open_lake
+from resources.settings import Settings
+
+home = Path(sys.argv[1])
+
+def change(writer):
+    writer.cursor.execute("DELETE FROM clips")
+    print("writing", flush=True)
+    time.sleep(600)
+
+open_lake(Settings(home=home, store_uri=str(home / "store"))).commit(change)
+"""
+
+
+def test_a_writer_at_work_and_one_that_was_killed_hold_no_question_up(lafid: Any, curated: None, home: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(home)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "writing\n"
+        sql = "SELECT count(*) AS n FROM raw_clips"
+        assert json.loads(lafid("query", sql, "--json").out) == [{"n": 150}]
+        writer.kill()
+    assert json.loads(lafid("query", sql, "--json").out) == [{"n": 150}]

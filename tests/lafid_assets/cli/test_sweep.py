@@ -4,7 +4,8 @@ import pytest
 
 from lafid_assets.cli import sweep as module
 from lafid_assets.cli.sweep import run_sweep
-from resources.home_lock import HomeBusy, at_work
+from resources.lake import Lake
+from resources.leases import StoreBusy
 from resources.settings import Settings
 
 
@@ -16,7 +17,7 @@ def test_it_says_how_much_is_freed(
 ) -> None:
     asked = []
 
-    def swept(_store: object, *, dry_run: bool) -> dict[str, int]:
+    def swept(_lake: object, *, dry_run: bool) -> dict[str, int]:
         asked.append(dry_run)
         return {"latents/shards/a.safetensors": 1_500_000, "latents/clips-0.parquet": 1_500_000}
 
@@ -28,12 +29,12 @@ def test_it_says_how_much_is_freed(
     assert told in shown
 
 
-def test_it_removes_nothing_under_a_run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_removes_nothing_under_a_run(settings: Settings, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a run has just cached is named by no row yet."""
     asked = []
-    monkeypatch.setattr(module, "sweep", lambda _store, *, dry_run: asked.append(dry_run) or {})
-    with at_work(settings.home):
-        with pytest.raises(HomeBusy, match="a run is at work"):
+    monkeypatch.setattr(module, "sweep", lambda _lake, *, dry_run: asked.append(dry_run) or {})
+    with lake.leases.at_work("a Dagster run"):
+        with pytest.raises(StoreBusy, match="others are at work in the store, and lafid sweep .*a Dagster run"):
             run_sweep(settings, dry_run=False)
         run_sweep(settings, dry_run=True)
     assert asked == [True]

@@ -9,6 +9,7 @@ import pytest
 
 from lafid_assets.constraints.policies import POLICIES, FacePolicy
 from lafid_assets.faces.settings import ScanMargins
+from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
 
 RowOf = Callable[..., dict[str, Any]]
@@ -18,11 +19,13 @@ GOOD = {"face_frame_share": 1.0, "several_faces_share": 0.0, "face_height_share"
 def _tables(row_of: RowOf) -> dict[str, pl.DataFrame]:
     """Clips a to d turn by 10, 50, 70, 90 degrees; the extremes of each are single frames of ten."""
     decided, faces, frames = [], [], []
-    scanned = {"tier": "scan", "scan_margins": ScanMargins().model_dump_json(), "scan_verdict": "pose_variation_low"}
+    margins, said_of_margins = settings_row(ScanMargins().model_dump_json())
+    policy, said_of_policy = settings_row(FacePolicy().model_dump_json())
+    scanned = {"tier": "scan", "scan_margins_sha256": margins, "scan_verdict": "pose_variation_low"}
     dropped = row_of(FACE_CLIPS, clip_id="e", status="rejected", reason="pose_variation_low", **scanned)
     for clip, degrees in zip("abcd", (10.0, 50.0, 70.0, 90.0), strict=True):
         low = {"status": "rejected", "reason": "pose_variation_low", "keep": False} if degrees < 45 else {"status": "ok"}
-        settings = {"policy_settings": FacePolicy().model_dump_json(), "pose_variation_deg": degrees}
+        settings = {"policy_sha256": policy, "pose_variation_deg": degrees}
         decided.append(row_of(POSE_FILTERED_CLIPS, clip_id=clip, **GOOD, **settings, **low))
         for n in range(10):
             pose = {"yaw_deg": 200.0 * (n == 9) * (clip == "a"), "pitch_deg": 0.0, "roll_deg": 0.0}
@@ -35,6 +38,7 @@ def _tables(row_of: RowOf) -> dict[str, pl.DataFrame]:
         "face_info": FACE_INFO.frame(faces),
         "face_frames": FACE_FRAMES.frame(frames),
         "pose_filtered_clips": POSE_FILTERED_CLIPS.frame(decided),
+        "policy_settings": pl.concat([said_of_margins, said_of_policy]),
     }
 
 

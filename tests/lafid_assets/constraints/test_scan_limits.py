@@ -11,7 +11,7 @@ from lafid_assets.constraints.scan_limits import audit, unseen_by_policy
 from lafid_assets.faces.settings import ScanMargins
 from lafid_assets.schemas import FACE_CLIPS, POSE_FILTERED_CLIPS
 
-DEFAULT = ScanMargins().model_dump_json()
+SETTINGS = {"default": ScanMargins().model_dump_json()}
 DROPPED = {"no_face": 1, "several_faces": 2, "face_too_small": 3, "static": 4, "pose_variation_low": 5}
 
 
@@ -19,12 +19,12 @@ DROPPED = {"no_face": 1, "several_faces": 2, "face_too_small": 3, "static": 4, "
 def face_clips(row_of: Callable[..., dict[str, Any]]) -> pl.DataFrame:
     """Clips dropped by every verdict, one surveyed, and three audited."""
     rows = [
-        {"tier": "scan", "scan_verdict": verdict, "scan_margins": DEFAULT, "status": "rejected", "reason": verdict}
+        {"tier": "scan", "scan_verdict": verdict, "scan_margins_sha256": "default", "status": "rejected", "reason": verdict}
         for verdict, count in DROPPED.items()
         for _ in range(count)
     ]
-    rows.append({"tier": "survey", "scan_margins": DEFAULT, "status": "ok"})
-    rows += [{"tier": "survey", "scan_verdict": "no_face", "scan_margins": DEFAULT, "status": "ok", "audited": True}] * 3
+    rows.append({"tier": "survey", "scan_margins_sha256": "default", "status": "ok"})
+    rows += [{"tier": "survey", "scan_verdict": "no_face", "scan_margins_sha256": "default", "status": "ok", "audited": True}] * 3
     known = {"audited": False}
     return FACE_CLIPS.frame(row_of(FACE_CLIPS, clip_id=f"c{n:02}", **known | row) for n, row in enumerate(rows))
 
@@ -48,29 +48,28 @@ def face_clips(row_of: Callable[..., dict[str, Any]]) -> pl.DataFrame:
 def test_a_looser_policy_is_told_how_many_it_cannot_see(
     face_clips: pl.DataFrame, policy: dict[str, float | None], verdicts: set[str]
 ) -> None:
-    unseen = unseen_by_policy(FacePolicy(**policy), face_clips)
+    unseen = unseen_by_policy(FacePolicy(**policy), face_clips, SETTINGS)
     assert unseen.by_verdict == {verdict: DROPPED[verdict] for verdict in verdicts}
     assert unseen.count == sum(DROPPED[verdict] for verdict in verdicts)
 
 
 def test_the_sentence_names_number_and_remedy(face_clips: pl.DataFrame) -> None:
-    told = str(unseen_by_policy(POLICIES["faithfulfaces"], face_clips))
+    told = str(unseen_by_policy(POLICIES["faithfulfaces"], face_clips, SETTINGS))
     assert "6 clips were dropped by the scan that it might keep (face_too_small 3, no_face 1, several_faces 2)" in told
     assert "`scan: off`" in told
-    assert "no clip was dropped" in str(unseen_by_policy(FacePolicy(), face_clips))
+    assert "no clip was dropped" in str(unseen_by_policy(FacePolicy(), face_clips, SETTINGS))
 
 
 def test_every_clip_is_judged_by_the_margins_it_was_scanned_with(face_clips: pl.DataFrame) -> None:
     strict = ScanMargins(scan_min_pose_variation_deg=60.0).model_dump_json()
-    half = face_clips.with_columns(
-        scan_margins=pl.when(pl.col("clip_id") == "c14").then(pl.lit(strict)).otherwise("scan_margins")
-    )
-    assert unseen_by_policy(FacePolicy(), half).by_verdict == {"pose_variation_low": 1}
+    strictly = pl.when(pl.col("clip_id") == "c14").then(pl.lit("strict")).otherwise("scan_margins_sha256")
+    half = face_clips.with_columns(scan_margins_sha256=strictly)
+    assert unseen_by_policy(FacePolicy(), half, SETTINGS | {"strict": strict}).by_verdict == {"pose_variation_low": 1}
 
 
 def test_shards_surveyed_without_a_scan_hide_nothing(face_clips: pl.DataFrame) -> None:
     surveyed = face_clips.with_columns(tier=pl.lit("survey"), scan_verdict=pl.lit(None, pl.String))
-    assert unseen_by_policy(POLICIES["faithfulfaces"], surveyed).count == 0
+    assert unseen_by_policy(POLICIES["faithfulfaces"], surveyed, SETTINGS).count == 0
 
 
 def test_audit_counts_what_the_policy_keeps_of_audited_clips(

@@ -11,14 +11,13 @@ from lafid_assets.constraints.policies import POLICIES, FacePolicy
 from lafid_assets.constraints.whatif import (
     compare,
     counts_otherwise,
-    reads_released,
+    released_measures,
     telling_rule,
     turns_otherwise,
     with_ranges,
-    with_released,
     with_several_faces,
 )
-from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS
 
 RowOf = Callable[..., dict[str, Any]]
 GOOD = {"face_frame_share": 1.0, "several_faces_share": 0.0, "face_height_share": 0.4, "sharpness": 90.0, "posed_frames": 9}
@@ -35,7 +34,7 @@ def tables(row_of: RowOf) -> tuple[pl.DataFrame, pl.DataFrame]:
         )
     skipped = {"status": "skipped", "reason": "upstream", "keep": False}
     rows.append(row_of(POSE_FILTERED_CLIPS, clip_id="e", pose_variation_deg=None, **skipped))
-    raw = RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=clip, duration_s=3.0 if clip != "d" else 1.0) for clip in "abcde")
+    raw = pl.DataFrame({"clip_id": list("abcde"), "duration_s": [3.0, 3.0, 3.0, 1.0, 3.0]})
     return POSE_FILTERED_CLIPS.frame(rows), raw
 
 
@@ -44,7 +43,7 @@ def test_counts_and_changed_reasons(tables: tuple[pl.DataFrame, pl.DataFrame]) -
     stricter = compare(decided, FacePolicy(pose_variation_min_deg=60))
     assert (stricter.kept_before, stricter.kept_after, stricter.after.height) == (3, 2, 4)
     assert stricter.changed.rows() == [("kept", "pose_variation_low", 1)]
-    looser = compare(with_released(decided, raw), FacePolicy(pose_variation_min_deg=None, duration_min_s=2))
+    looser = compare(decided.join(raw, on="clip_id"), FacePolicy(pose_variation_min_deg=None, duration_min_s=2))
     assert (looser.kept_before, looser.kept_after) == (3, 3)
     assert looser.changed.rows() == [("kept", "duration_outside", 1), ("pose_variation_low", "kept", 1)]
 
@@ -61,8 +60,10 @@ def test_only_what_is_measured_otherwise_needs_the_faces_again() -> None:
     assert not turns_otherwise(before, moved)
     assert not counts_otherwise(before, moved)
     assert not turns_otherwise(before, FacePolicy(prominent_area_ratio=0.5))
-    assert reads_released(POLICIES["cofe_with_released_gates"])
-    assert not reads_released(before)
+    gated = released_measures(POLICIES["cofe_with_released_gates"])
+    assert "aesthetic" in gated
+    assert released_measures(before, POLICIES["cofe_with_released_gates"]) == gated
+    assert released_measures(before) == []
 
 
 def test_measured_again_from_the_faces_as_the_asset_measures_them(row_of: RowOf) -> None:

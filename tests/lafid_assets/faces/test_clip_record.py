@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.faces import clip_record
 from lafid_assets.faces.clip_analysis import AnalysisSettings
-from lafid_assets.faces.clip_record import TRIED_AGAIN, Fingerprints, fingerprints
+from lafid_assets.faces.clip_record import Fingerprints, fingerprints
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import REASONS, Reason, Status
 from model.face_engine.interface import EngineInfo

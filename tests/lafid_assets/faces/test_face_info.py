@@ -1,8 +1,8 @@
 """`face_info` end to end: real engine, real children, clips that bring their child down."""
 
-import fcntl
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,25 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lafid_assets.definitions import build_resources
 from lafid_assets.faces import face_info as module
 from lafid_assets.faces import shard_analysis
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask, analyse_clip
 from lafid_assets.faces.clip_record import Engine
-from lafid_assets.faces.face_info import face_info
-from lafid_assets.faces.shard_analysis import ShardRecipe, analyse_shard
+from lafid_assets.faces.face_info import FaceInfoConfig, face_info
+from lafid_assets.faces.shard_analysis import TABLES, ShardRecipe, analyse_shard
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import Status
 from lafid_assets.partitions import CLIP_SHARDS
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS
+from lafid_assets.schemas import RAW_CLIPS
+from lafid_assets.staleness import stale_shards
 from lafid_assets.workers import Crashed, Done, Ending, Failed
 from resources.face_engine import face_engine_info
+from resources.file_store import FileStore
+from resources.lake import Lake
+from resources.leases import Lease
 from resources.ledger import Ledger
-from resources.settings import Settings
-from resources.shard_store import ShardStore
 
 SHARD = "shard-00000"
-TABLES = (FACE_INFO, FACE_FRAMES, FACE_CLIPS)
 CONFIG = {"engine": "dlib", "rate_hz": 10.0, "max_frames": 3, "scan": False}
 
 
@@ -61,16 +61,17 @@ def raw_clips(
         write_video(tmp_path / name, pictures=np.stack([face] * 4))
     passed = {"shard": SHARD, "clip_root": str(tmp_path), "duration_s": 0.4, "status": "ok"}
     rows = [row_of(RAW_CLIPS, clip_id=name, path=name, content_sha256=name, **passed) for name in names]
-    missing = row_of(RAW_CLIPS, clip_id="e-missing", shard=SHARD, status="skipped", reason="file_missing")
+    gone = {"path": "e-missing", "clip_root": str(tmp_path)}
+    missing = row_of(RAW_CLIPS, clip_id="e-missing", shard=SHARD, status="skipped", reason="file_missing", **gone)
     return RAW_CLIPS.frame([*rows, missing])
 
 
 @pytest.fixture
 def materialize(
-    raw_clips: pl.DataFrame, settings: Settings, store: ShardStore, monkeypatch: pytest.MonkeyPatch
+    raw_clips: pl.DataFrame, lake: Lake, store: FileStore, lay_clips: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dg.ExecuteInProcessResult]:
     monkeypatch.setattr(shard_analysis, "analyse_clip", analyse_or_crash)
-    store.write_group({"raw_clips": raw_clips}, SHARD, "f")
+    lay_clips(lake, raw_clips, SHARD)
     instance = dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions(CLIP_SHARDS.name, [SHARD])
 
@@ -78,7 +79,7 @@ def materialize(
         return dg.materialize(
             [face_info],
             instance=instance,
-            resources=build_resources(settings),
+            resources={"lake": lake, "store": store},
             partition_key=SHARD,
             run_config={"ops": {"face_info": {"config": CONFIG | config}}},
             raise_on_error=False,
@@ -93,25 +94,25 @@ def _computed(result: dg.ExecuteInProcessResult) -> bool:
     return bool(event.materialization.metadata["computed"].value)
 
 
-def _endings(store: ShardStore) -> dict[str, tuple[Any, ...]]:
+def _endings(lake: Lake) -> dict[str, tuple[Any, ...]]:
     columns = ("clip_id", "status", "reason", "attempts")
-    return {name: tuple(rest) for name, *rest in store.read_table("face_clips", SHARD).select(columns).iter_rows()}
+    return {name: tuple(rest) for name, *rest in lake.read("face_clips", SHARD, columns).iter_rows()}
 
 
-def test_asset_writes_three_tables_and_a_bad_clip_costs_only_itself(
-    materialize: Callable[..., dg.ExecuteInProcessResult], settings: Settings, store: ShardStore
+def test_asset_writes_its_tables_and_a_bad_clip_costs_only_itself(
+    materialize: Callable[..., dg.ExecuteInProcessResult], lake: Lake, store: FileStore
 ) -> None:
     result = materialize()
     assert result.success
     assert _computed(result)
-    assert _endings(store) == {
+    assert _endings(lake) == {
         "a-good": ("ok", None, 1),
         "b-crash": ("error", "crashed", 1),
         "c-good": ("ok", None, 1),
         "d-raise": ("error", "engine_failed", 1),
         "e-missing": ("skipped", "upstream", 0),
     }
-    frames = {table.name: store.read_table(table.name, SHARD) for table in TABLES}
+    frames = {table.name: lake.read(table.name, SHARD) for table in TABLES}
     details = dict(frames["face_clips"].select("clip_id", "detail").iter_rows())
     assert "exit code -11" in details["b-crash"]
     assert "an engine's own fault" in details["d-raise"]
@@ -121,29 +122,27 @@ def test_asset_writes_three_tables_and_a_bad_clip_costs_only_itself(
     for table in ("face_info", "face_frames"):
         assert frames[table]["clip_id"].to_list() == ["a-good"] * 3 + ["c-good"] * 3
         assert frames[table]["engine_reason"].unique().to_list() == ["asked for"]
-    with build_resources(settings)["warehouse"].read() as connection:
-        assert connection.execute("SELECT count(*) FROM face_clips").fetchall() == [(5,)]
-    assert not (settings.home / "ledger" / "face_info" / SHARD).exists()
+    widths = frames["face_embeddings"].group_by("clip_id").agg(pl.col("embedding").list.len().unique()).sort("clip_id")
+    assert widths.rows() == [("a-good", [128]), ("c-good", [128])]
+    assert lake.read("faces", SHARD, ["embedding"])["embedding"].null_count() == 0
+    assert store.list_tree("ledger") == []
 
 
 def test_materializing_again_tries_failed_clips_until_they_are_quarantined(
-    materialize: Callable[..., dg.ExecuteInProcessResult], store: ShardStore, monkeypatch: pytest.MonkeyPatch
+    materialize: Callable[..., dg.ExecuteInProcessResult], lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
     computed, endings = [], []
     for _ in range(4):
         computed.append(_computed(materialize()))
-        endings.append(_endings(store)["b-crash"])
+        endings.append(_endings(lake)["b-crash"])
     assert computed == [True, True, True, False]
     assert endings == [("error", "crashed", 1), ("error", "crashed", 2), *[("skipped", "quarantined", 3)] * 2]
-    assert _endings(store)["a-good"] == ("ok", None, 1)
+    assert _endings(lake)["a-good"] == ("ok", None, 1)
 
 
 def test_shard_over_its_error_budget_fails_with_its_tables_written(
-    materialize: Callable[..., dg.ExecuteInProcessResult],
-    settings: Settings,
-    store: ShardStore,
-    monkeypatch: pytest.MonkeyPatch,
+    materialize: Callable[..., dg.ExecuteInProcessResult], lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
     result = materialize(limits={"errors_always_allowed": 1})
@@ -151,16 +150,14 @@ def test_shard_over_its_error_budget_fails_with_its_tables_written(
     assert not result.success
     assert broken.check_name == "error_budget"
     assert str(broken.metadata["first"].value).startswith("2 of 4 clips failed (crashed 1, engine_failed 1), more than")
-    assert len(_endings(store)) == 5
-    with build_resources(settings)["warehouse"].read() as connection:
-        assert connection.execute("SELECT count(*) FROM face_clips").fetchall() == [(5,)]
+    assert len(_endings(lake)) == 5
+    chain = [(module.STEP, FaceInfoConfig(**CONFIG, limits={"errors_always_allowed": 1}))]
+    with lake.snapshot() as reader:  # nor does anybody call it current
+        assert stale_shards(reader, chain, [SHARD]) == {SHARD: "face_info"}
 
 
 def test_tables_that_break_their_contract_are_not_written_and_the_ledger_is_kept(
-    materialize: Callable[..., dg.ExecuteInProcessResult],
-    settings: Settings,
-    store: ShardStore,
-    monkeypatch: pytest.MonkeyPatch,
+    materialize: Callable[..., dg.ExecuteInProcessResult], lake: Lake, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lose_a_clip(*arguments: Any) -> dict[str, pl.DataFrame]:
         frames = dict(analyse_shard(*arguments))
@@ -171,8 +168,8 @@ def test_tables_that_break_their_contract_are_not_written_and_the_ledger_is_kept
     result = materialize()
     assert not result.success
     assert [check.check_name for check in result.get_asset_check_evaluations() if not check.passed] == ["counts_add_up"]
-    assert store.partitions("face_clips") == []
-    assert list((settings.home / "ledger" / "face_info" / SHARD).rglob("face_clips.parquet"))
+    assert lake.stamps(["face_clips"]) == {}
+    assert any(path.endswith("face_clips.parquet") for path in store.list_tree(f"ledger/face_info/{SHARD}"))
 
 
 def test_real_measures_are_bit_equal_over_order_and_worker_count(raw_clips: pl.DataFrame, tmp_path: Path) -> None:
@@ -181,25 +178,45 @@ def test_real_measures_are_bit_equal_over_order_and_worker_count(raw_clips: pl.D
     for workers, seed in ((1, 0), (3, 1)):
         recipe = ShardRecipe(AnalysisSettings(**CONFIG), ShardLimits(workers=workers), engine)
         shuffled = raw_clips.sample(fraction=1.0, shuffle=True, seed=seed)
-        found.append(analyse_shard(shuffled, recipe, Ledger(tmp_path / str(workers), recipe.prints.measures)))
+        ledger = Ledger(FileStore(str(tmp_path / str(workers))), "face_info", SHARD, recipe.prints.measures, Lease(SHARD, 1))
+        reach = lambda clip_ids: {clip_id: tmp_path / clip_id for clip_id in clip_ids}  # noqa: E731
+        found.append(analyse_shard(shuffled, recipe, ledger, reach))
     assert found[0]["face_info"].height == 12
     for table in TABLES:
         assert found[0][table.name].equals(found[1][table.name])
 
 
 def test_no_other_run_can_enter_a_shard_that_is_being_computed(
-    materialize: Callable[..., dg.ExecuteInProcessResult], settings: Settings, monkeypatch: pytest.MonkeyPatch
+    materialize: Callable[..., dg.ExecuteInProcessResult], lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = []
+    entered = threading.Event()
 
-    def knock(work: object, tasks: Sequence[ClipTask], *_: object) -> Iterator[tuple[int, Ending[AnalysedClip]]]:
-        with (settings.home / "ledger" / "face_info" / f"{SHARD}.lock").open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                refused.append(SHARD)
+    def knock() -> None:
+        with lake.leases.held(f"face_info/{SHARD}"):
+            entered.set()
+
+    def compute(work: object, tasks: Sequence[ClipTask], *_: object) -> Iterator[tuple[int, Ending[AnalysedClip]]]:
+        threading.Thread(target=knock, daemon=True).start()
+        assert not entered.wait(1.0)
         return without_children(work, tasks)
 
-    monkeypatch.setattr(shard_analysis, "map_isolated", knock)
+    monkeypatch.setattr(shard_analysis, "map_isolated", compute)
     assert materialize().success
-    assert refused == [SHARD]
+    assert entered.wait(30.0)
+
+
+def test_measured_rows_wait_while_the_folder_is_away_and_new_clips_name_it(
+    materialize: Callable[..., dg.ExecuteInProcessResult], lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
+    for _ in range(3):
+        materialize()
+    before = lake.read("face_clips", SHARD)
+    for name in ("a-good", "b-crash", "c-good", "d-raise"):
+        (tmp_path / name).unlink()
+    assert not _computed(materialize())  # nothing is left to measure
+    result = materialize(rate_hz=5.0)  # all of it is
+    assert not result.success
+    [failure] = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    assert f"they were in {tmp_path}: mount it, or run `lafid curate`" in str(failure.cause)
+    assert lake.read("face_clips", SHARD).equals(before)

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lafid_assets.schemas import FACE_FRAMES, FACE_INFO
+from lafid_assets.schemas import FACE_FRAMES, FACES
 from model.face_engine.rotations import rotation_from_angles
 
 WIDTH = 24
@@ -26,7 +26,7 @@ def _face(person: int, yaw_deg: float, wobble: float, random: np.random.Generato
 
 @pytest.fixture(scope="session")
 def clip_of(row_of: Callable[..., dict[str, Any]]) -> Callable[..., tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
-    """Rows of `face_info` and of `face_frames` of one clip, given the person (None: no face) and yaw of every frame."""
+    """Rows of `faces` and of `face_frames` of one clip, given the person (None: no face) and yaw of every frame."""
 
     def make(
         clip_id: str,
@@ -55,7 +55,7 @@ def clip_of(row_of: Callable[..., dict[str, Any]]) -> Callable[..., tuple[list[d
                 "score": 0.8,
             }
             seen = known | {"frame_index": frame, "face_index": 0} | box | face | (changes or {}).get(frame, {})
-            faces.append(row_of(FACE_INFO, **seen))
+            faces.append(row_of(FACES, **seen))
         return faces, frames
 
     return make
@@ -63,10 +63,10 @@ def clip_of(row_of: Callable[..., dict[str, Any]]) -> Callable[..., tuple[list[d
 
 @pytest.fixture(scope="session")
 def shard_of() -> Callable[..., tuple[pl.DataFrame, pl.DataFrame]]:
-    """`face_info` and `face_frames` of several clips."""
+    """`faces` and `face_frames` of several clips."""
 
     def make(*clips: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> tuple[pl.DataFrame, pl.DataFrame]:
         faces, frames = ([row for clip in clips for row in clip[side]] for side in (0, 1))
-        return FACE_INFO.frame(faces), FACE_FRAMES.frame(frames)
+        return FACES.frame(faces), FACE_FRAMES.frame(frames)
 
     return make

@@ -29,6 +29,7 @@ def decide(row_of: RowOf, clip_of: Callable[..., Any], shard_of: Callable[..., A
             assert BY_NAME[name].violations(frame) == {"schema": [], "unique_key": [], "values": []}
         decided = tables["id_consistent_clips"]
         assert decided["keep"].to_list() == (decided["status"] == "ok").to_list()
+        assert set(decided["policy_sha256"]) <= set(tables["policy_settings"]["policy_sha256"])
         return decided
 
     return make
@@ -121,7 +122,13 @@ def test_plain_rules(decide: Callable[..., pl.DataFrame]) -> None:
     rules = {name: decide(mixed, name=name, **figure) for name in ("mean", "minimum", "medoid")}
     assert {name: decided["keep"][0] for name, decided in rules.items()} == {"mean": True, "minimum": False, "medoid": True}
     assert {name: decided["policy"][0] for name, decided in rules.items()} == {name: name for name in rules}
-    assert json.loads(rules["mean"]["policy_settings"][0])["min_similarity"] == {"insightface": 0.5}
+
+
+def test_the_settings_are_told_without_the_shipped_curves(shard_of: Callable[..., Any], clip_of: Callable[..., Any]) -> None:
+    policy = ConsistencyPolicy(min_similarity={"insightface": 0.5})
+    [settings] = decide_clips(POSE_FILTERED_CLIPS.frame([]), *shard_of(clip_of("a", [0])), policy)["policy_settings"]["settings"]
+    assert json.loads(settings)["min_similarity"] == {"insightface": 0.5}
+    assert "pose_gap" not in json.loads(settings)
 
 
 def test_too_few_embeddings_are_no_judgement(decide: Callable[..., pl.DataFrame]) -> None:

@@ -1,4 +1,4 @@
-"""`identity_clusters` on a store: over all shards, with one engine only."""
+"""`identity_clusters` on a lake: over all shards, with one engine only."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,20 +6,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from lafid_assets.definitions import build_resources
-from lafid_assets.identity.clustering import TABLES, MixedEngines
+from lafid_assets.identity.clustering import MixedEngines
 from lafid_assets.identity.identity_clusters import identity_clusters
 from lafid_assets.schemas import FACE_CLIPS, ID_CONSISTENT_CLIPS
-from resources.settings import Settings
-from resources.shard_store import ShardStore
+from resources.lake import Lake
 
 A, B = [1.0, 0.0], [0.0, 1.0]
 
 
 @pytest.fixture
-def run(settings: Settings, store: ShardStore, row_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, str]]:
+def run(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, str]]:
     """Shards as {shard: {clip: (centroid, engine)}}; a centroid of None is a clip that was not kept."""
-    resources = build_resources(settings)
     instance = dg.DagsterInstance.ephemeral()
 
     def materialize(shards: dict[str, dict[str, tuple[list[float] | None, str]]]) -> dict[str, str]:
@@ -30,9 +27,9 @@ def run(settings: Settings, store: ShardStore, row_of: Callable[..., dict[str, A
                 rows.append(row_of(ID_CONSISTENT_CLIPS, clip_id=clip, shard=shard, centroid=centroid, **ending))
             engines = [row_of(FACE_CLIPS, clip_id=clip, shard=shard, engine=engine) for clip, (_, engine) in clips.items()]
             tables = {"id_consistent_clips": ID_CONSISTENT_CLIPS.frame(rows), "face_clips": FACE_CLIPS.frame(engines)}
-            store.write_group(tables, shard, "f")
-        dg.materialize([identity_clusters], instance=instance, resources=resources)
-        return dict(store.read_table("identity_clusters").select("clip_id", "identity_id").iter_rows())
+            lake.put(tables, shard, "f")
+        dg.materialize([identity_clusters], instance=instance, resources={"lake": lake})
+        return dict(lake.read("identity_clusters", columns=["clip_id", "identity_id"]).iter_rows())
 
     return materialize
 
@@ -58,20 +55,11 @@ def test_engine_of_a_clip_that_was_not_kept_does_not_matter(run: Callable[..., d
     assert run({"s0": {"a": (A, "dlib"), "b": (None, "insightface")}}) == {"a": "person-a"}
 
 
-def test_edges_and_history_come_with_the_persons(run: Callable[..., dict[str, str]], store: ShardStore) -> None:
+def test_edges_and_history_come_with_the_persons(run: Callable[..., dict[str, str]], lake: Lake) -> None:
     run({"s0": {"m": (A, "dlib"), "n": (B, "dlib")}})
     run({"s1": {"a": (A, "dlib")}})
-    assert store.read_table("identity_edges").select("clip_id_a", "clip_id_b", "verdict").rows() == [("a", "m", "joined")]
-    assert store.read_table("identity_history").select("clusters_version", "kind", "identity_id").rows() == [
+    assert lake.read("identity_edges", columns=["clip_id_a", "clip_id_b", "verdict"]).rows() == [("a", "m", "joined")]
+    assert lake.read("identity_history", columns=["clusters_version", "kind", "identity_id"]).rows() == [
         (1, "new", "person-m"),
         (1, "new", "person-n"),
     ]
-
-
-def test_tables_of_an_older_contract_count_as_none(run: Callable[..., dict[str, str]], store: ShardStore) -> None:
-    shards = {"s0": {"m": (A, "dlib")}}
-    run(shards)
-    old = {table.name: store.read_table(table.name) for table in TABLES}
-    old["identity_clusters"] = old["identity_clusters"].drop("search_digest")
-    store.write_group(old, "all", "another")
-    assert run(shards) == {"m": "person-m"}

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 from lafid_assets.identity.leading_face import leading_faces
-from lafid_assets.schemas import FACE_INFO
+from lafid_assets.schemas import FACES
 
 
 def _leading(row_of: Callable[..., dict[str, Any]], *faces: tuple[int, int, int | None, float]) -> list[tuple[int, int]]:
     """Faces as (frame, face index, track, share of the frame); the (frame, face index) that lead."""
     columns = ("frame_index", "face_index", "track_id", "frame_share")
-    rows = [row_of(FACE_INFO, clip_id="a", **dict(zip(columns, face, strict=True))) for face in faces]
-    return leading_faces(FACE_INFO.frame(rows)).select("frame_index", "face_index").rows()
+    rows = [row_of(FACES, clip_id="a", **dict(zip(columns, face, strict=True))) for face in faces]
+    return leading_faces(FACES.frame(rows)).select("frame_index", "face_index").rows()
 
 
 def test_main_track_leads_even_where_another_face_is_larger(row_of: Callable[..., dict[str, Any]]) -> None:

@@ -77,6 +77,13 @@ def test_clip_that_is_in_nobodys_list_still_finds_its_person() -> None:
     assert set(_merge(*degrees, neighbours=3)[0].label.tolist()) == {0}
 
 
+def test_every_group_knows_its_least_similarity() -> None:
+    degrees = (0, 90, 12, 24, 95, 180)
+    groups, _ = _merge(*degrees)
+    assert groups.label.tolist() == [0, 1, 0, 0, 1, 2]
+    assert groups.least_similarity.tolist() == pytest.approx([np.cos(np.radians(24)), np.cos(np.radians(5)), 1.0])
+
+
 def test_labels_count_by_first_appearance() -> None:
     assert _merge(100, 0, 101, 1)[0].label.tolist() == [0, 1, 0, 1]
     assert _merge(0)[0].label.tolist() == [0]

@@ -16,7 +16,7 @@ import pytest
 from lafid_assets.identity.clustering import NOTHING, cluster_clips
 from lafid_assets.identity.consistency import decide_clips
 from lafid_assets.identity.policies import ClusterPolicy, ConsistencyPolicy
-from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS
+from lafid_assets.schemas import FACE_FRAMES, FACES, POSE_FILTERED_CLIPS
 from model.face_engine.interface import Image
 from model.model_store.store import ModelStore
 
@@ -84,10 +84,10 @@ def persons(testdata: Path, real_store: ModelStore, row_of: Callable[..., dict[s
                 box = dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), face.box_xyxy_px, strict=True))
                 measured = {"embedding": face.embedding.tolist(), "score": face.score, "frame_share": 0.1, "sharpness": 100.0}
                 rotation = None if face.rotation is None else face.rotation.ravel().tolist()
-                faces.append(row_of(FACE_INFO, **known, **box, **measured, face_index=index, rotation=rotation))
+                faces.append(row_of(FACES, **known, **box, **measured, face_index=index, rotation=rotation))
     constrained = POSE_FILTERED_CLIPS.frame([row_of(POSE_FILTERED_CLIPS, clip_id=clip) for clip in clips])
     policy = ConsistencyPolicy(min_embedded_frames=1)
-    decided = decide_clips(constrained, FACE_INFO.frame(faces), FACE_FRAMES.frame(frames), policy)["id_consistent_clips"]
+    decided = decide_clips(constrained, FACES.frame(faces), FACE_FRAMES.frame(frames), policy)["id_consistent_clips"]
     assert decided["keep"].all(), decided.filter(~pl.col("keep"))["clip_id"].to_list()
     kept = decided.select("clip_id", "centroid").with_columns(pl.lit(value).alias(name) for name, value in made_by.items())
     return cluster_clips(kept, ClusterPolicy(), NOTHING)["identity_clusters"]

@@ -77,6 +77,24 @@ def test_paths_that_lead_out_are_refused(tmp_path: Path) -> None:
         assert _reason(lambda path=path: resolve(root, path)) == Reason.OUTSIDE_ROOT
 
 
+def test_file_below_a_linked_folder_is_found_and_nothing_that_lies_beyond(tmp_path: Path) -> None:
+    """The folder's owner made the link; who wrote the path, or laid a linked file there, gets no further by it."""
+    root, disk = tmp_path / "root", tmp_path / "disk"
+    for folder in (root, disk / "deep"):
+        folder.mkdir(parents=True)
+    (root / "linked").symlink_to(disk)
+    for path in (disk / "deep" / "a.mp4", tmp_path / "secret.mp4"):
+        path.write_bytes(b"video")
+    (disk / "out.mp4").symlink_to(tmp_path / "secret.mp4")
+    (disk / "here.mp4").symlink_to("deep/a.mp4")
+    (root / "there.mp4").symlink_to(disk / "deep" / "a.mp4")
+    assert resolve(root, "linked/deep/a.mp4") == disk / "deep" / "a.mp4"
+    assert resolve(root, "linked/here.mp4") == disk / "deep" / "a.mp4"
+    assert resolve(root, "linked/none.mp4") is None
+    for path in ("linked/out.mp4", "linked/../secret.mp4", "there.mp4"):
+        assert _reason(lambda path=path: resolve(root, path)) == Reason.OUTSIDE_ROOT
+
+
 @pytest.mark.parametrize("path", ["..\\secret.mp4", "a\\..\\..\\secret.mp4", "C:\\secret.mp4", "\\\\host\\share\\secret.mp4"])
 def test_paths_of_windows_that_lead_out_are_refused(path: str, tmp_path: Path) -> None:
     assert _reason(lambda: resolve(tmp_path, path)) == Reason.OUTSIDE_ROOT

@@ -84,6 +84,40 @@ def test_row_without_id_is_named(tmp_path: Path) -> None:
         list_clips(tmp_path)
 
 
+def test_row_with_an_empty_id_in_quotes_is_named(tmp_path: Path) -> None:
+    table = _part(tmp_path, '"",b,text,1,2')
+    with pytest.raises(SourceUnusable, match=f"{table} has 1 rows without clip_id"):
+        read_table(table)
+
+
+def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
+    assert read_table(_part(tmp_path, "", f"{ID},a,text,1,2", "", f"{OTHER},b,text,1,2", ""))["clip_id"].to_list() == [ID, OTHER]
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "row"),
+    [
+        (["a,p,x,1,2", 'b,p,"She says,1,2', "c,p,x,1,2"], 3, "b"),
+        (['a,p,"She says,1,2', "b,p,x,1,2", 'c,p,"fine",1,2', "d,p,x,1,2"], 2, "a"),
+        (['a,p,"two\nlines",1,2', 'b,p,a 5" tall doll,1,2', "c,p,x,1,2"], 4, "b"),
+        (["a,p,x,1,2", 'b,p,"he said" and left,1,2'], 3, "b"),
+        (['a,p,one 5" doll,1,2', "b,p,x,1,2", 'c,p,another 6" doll,1,2'], 2, "a"),
+    ],
+    ids=["never closed", "closed by a later row", "inch mark", "text after the quote", "two inch marks"],
+)
+def test_stray_quote_is_named_with_its_line_and_row(tmp_path: Path, rows: list[str], line: int, row: str) -> None:
+    table = _part(tmp_path, *rows)
+    with pytest.raises(
+        SourceUnusable, match=f"cannot read the table {table}: a stray quote in line {line} \\(row '{row}'\\): write"
+    ):
+        read_table(table)
+
+
+def test_quotes_and_lines_within_a_text_are_read(tmp_path: Path) -> None:
+    table = _part(tmp_path, f'{ID},a,"x\ny",1,2', f'{OTHER},b,"say ""hi""",1,2')
+    assert read_table(table)["caption"].to_list() == ["x\ny", 'say "hi"']
+
+
 def test_row_without_path_is_a_clip_without_file(tmp_path: Path) -> None:
     _part(tmp_path, f"{ID},,text,1,2")
     assert _by_id(tmp_path)[ID]["path"] == ""
@@ -97,10 +131,11 @@ def test_unreadable_table_is_named(tmp_path: Path, content: bytes) -> None:
         list_clips(tmp_path)
 
 
-def test_all_parts_are_read_and_the_first_row_of_an_id_counts(tmp_path: Path) -> None:
+def test_all_parts_are_read_and_the_first_row_of_an_id_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _part(tmp_path, f"{ID},a,first,1,2", f"{ID},a,second,1,2", number=1)
     _part(tmp_path, f"{ID},a,third,1,2", f"{OTHER},b,other,1,2", number=2)
     assert {name: row["caption"] for name, row in _by_id(tmp_path).items()} == {ID: "first", OTHER: "other"}
+    assert f"2 rows below {tmp_path} repeat a clip_id" in caplog.text
 
 
 def test_rows_without_file_and_files_without_row_are_both_listed(tmp_path: Path) -> None:

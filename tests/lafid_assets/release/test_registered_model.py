@@ -8,11 +8,10 @@ import polars as pl
 import pytest
 
 import model.release.package
-from lafid_assets.definitions import build_resources
 from lafid_assets.release.registered_model import registered_model
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION
+from resources.lake import Lake
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 from resources.tracking import CHECKPOINT_TAG, EXPERIMENT, RegisteredVersion, Tracking
 
 GOOD = {"flow_loss": 0.7, "first_frame_psnr_db": 35.0, "identity_cosine": None}
@@ -21,13 +20,13 @@ GOOD = {"flow_loss": 0.7, "first_frame_psnr_db": 35.0, "identity_cosine": None}
 class Registry:
     """The asset on an installation, and what the registry holds afterwards."""
 
-    def __init__(self, settings: Settings, store: ShardStore, row_of: Callable[..., dict[str, Any]]) -> None:
+    def __init__(self, settings: Settings, lake: Lake, row_of: Callable[..., dict[str, Any]]) -> None:
         settings.mlflow_artifacts.mkdir(parents=True)
-        self.settings, self.store, self.row_of = settings, store, row_of
+        self.lake, self.row_of = lake, row_of
         self.tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
         self.instance = dg.DagsterInstance.ephemeral()
         clip = row_of(LAFID_DATASET, licence="CC-BY-NC-ND-4.0", engine_licence="non-commercial")
-        store.write_group({"lafid_dataset": LAFID_DATASET.frame([clip])}, "all", "f")
+        lake.put({"lafid_dataset": LAFID_DATASET.frame([clip])}, "all", "f")
 
     def put(self, checkpoint: str, measures: dict[str, float | None] = GOOD) -> None:
         known = {"checkpoint_sha256": checkpoint, "dataset_version": "v1", "loss_before": 1.0, "loss_after": 0.5}
@@ -35,13 +34,13 @@ class Registry:
             self.row_of(MODEL_EVALUATION, checkpoint_sha256=checkpoint, split="test", metric=name, value=value)
             for name, value in measures.items()
         ]
-        self.store.write_group({"fusion_dit": FUSION_DIT.frame([self.row_of(FUSION_DIT, preset="tiny", **known)])}, "all", "f")
-        self.store.write_group({"model_evaluation": MODEL_EVALUATION.frame(rows)}, "all", "f")
+        self.lake.put({"fusion_dit": FUSION_DIT.frame([self.row_of(FUSION_DIT, preset="tiny", **known)])}, "all", "f")
+        self.lake.put({"model_evaluation": MODEL_EVALUATION.frame(rows)}, "all", "f")
 
     def run(self) -> dict[str, Any] | None:
-        resources = build_resources(self.settings)
+        resources = {"lake": self.lake, "tracking": self.tracking}
         done = dg.materialize([registered_model], instance=self.instance, resources=resources, raise_on_error=False)
-        return self.store.read_table("registered_model").row(0, named=True) if done.success else None
+        return self.lake.read("registered_model").row(0, named=True) if done.success else None
 
     @property
     def versions(self) -> list[Any]:
@@ -70,8 +69,8 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def registry(settings: Settings, store: ShardStore, row_of: Any, logged: list[Any]) -> Registry:
-    return Registry(settings, store, row_of)
+def registry(settings: Settings, lake: Lake, row_of: Any, logged: list[Any]) -> Registry:
+    return Registry(settings, lake, row_of)
 
 
 def test_life_of_a_registered_model(registry: Registry, logged: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,4 +155,4 @@ def test_life_of_a_registered_model(registry: Registry, logged: list[dict[str, A
     assert described.tags["dagster.run_id"] == "of the training"
     assert described.tags["lafid.gate"] == "passed"
     assert {metric.key: metric.value for metric in described.metrics}["test_flow_loss"] == 0.7
-    assert isinstance(registry.store.read_table("registered_model"), pl.DataFrame)
+    assert isinstance(registry.lake.read("registered_model"), pl.DataFrame)

@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from lafid_assets.definitions import build_resources
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.fusion_dit import FusionDitConfig, _held_out, _loss_curve, fusion_dit
 from lafid_assets.training.held_out import first_frame
+from resources.file_store import FileStore
+from resources.lake import Lake
 from resources.settings import Settings
-from resources.shard_store import ShardStore
 from resources.tracking import Tracking
 from resources.trainer.job import Finished, TrainedCheckpoint, TrainingJob
 
@@ -96,13 +96,20 @@ class Trainer:
         )
 
 
+@pytest.fixture
+def tracking(settings: Settings) -> Tracking:
+    return Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
+
+
 @pytest.fixture(autouse=True)
 def _curves(monkeypatch: pytest.MonkeyPatch) -> None:
     curves = {"loss": [(1, 2.0), (2, 1.0)], "validation_loss": [(2, 0.7)]}
     monkeypatch.setattr(Tracking, "curve", lambda self, run_id, name: curves[name])
 
 
-def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Settings, store: ShardStore, row_of: Any) -> None:
+def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
+    tracking: Tracking, lake: Lake, store: FileStore, row_of: Any
+) -> None:
     known = {"clip_list": "latents/clips-0.parquet", "dataset_version": "v1"}
     rows = [
         row_of(TRAINING_LATENTS, clip_id=clip, split=split, status=status, **known)
@@ -115,10 +122,10 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Se
             ("e", "train", "skipped"),
         )
     ]
-    store.write_group({"training_latents": TRAINING_LATENTS.frame(rows)}, "all", "f")
+    lake.put({"training_latents": TRAINING_LATENTS.frame(rows)}, "all", "f")
     instance = dg.DagsterInstance.ephemeral()
     trainer = Trainer(left_out=("left out",))
-    resources = build_resources(settings) | {"trainer": trainer}
+    resources = {"lake": lake, "store": store, "tracking": tracking, "trainer": trainer}
     shown: list[Any] = []
 
     def run(**config: Any) -> pl.DataFrame:
@@ -126,14 +133,14 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Se
         result = dg.materialize([fusion_dit], instance=instance, resources=resources, run_config=ops)
         [event] = result.asset_materializations_for_node("fusion_dit")
         shown.append({name: value.value for name, value in event.metadata.items()})
-        return store.read_table("fusion_dit")
+        return lake.read("fusion_dit")
 
     row = run().row(0, named=True)
     [job] = trainer.jobs
     assert job.clip_list == store.local_path("latents/clips-0.parquet")
     assert (job.preset.train.steps, job.base_dir.name, job.dataset_version) == (120, "tiny", "v1")
     assert job.tags.keys() >= {"lafid.dataset_version", "lafid.policy", "lafid.git_commit", "lafid.seed", "dagster.run_id"}
-    assert job.tracking_uri == settings.mlflow_uri
+    assert job.tracking_uri == tracking.uri
     told = {"train/loss": 0.5, "train/hfu": 0.46, "mlflow_run_id": "m-1", "resumed_from": 0, "clips_left_out": 1}
     assert shown[0].items() >= told.items()
     assert (row["published"], row["step"], row["steps"], row["mlflow_run_id"]) == ("last", 120, 120, "m-1")
@@ -153,21 +160,21 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(settings: Se
 
 
 def test_the_best_is_published_and_shown_with_its_curve_and_videos(
-    settings: Settings, store: ShardStore, row_of: Any, dataset: pl.DataFrame
+    tracking: Tracking, lake: Lake, store: FileStore, row_of: Any, dataset: pl.DataFrame
 ) -> None:
     """One person is held out: the job brings what its video begins with."""
     latents = [row_of(TRAINING_LATENTS, clip_id="a", split="train", status="ok", clip_list="latents/clips-0.parquet")]
-    store.write_group({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(latents)}, "all", "f")
+    lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(latents)}, "all", "f")
     held_out = dataset.with_columns(split=pl.lit("validation"))
-    store.write_group({LAFID_DATASET.name: held_out}, "all", "f")
+    lake.put({LAFID_DATASET.name: held_out}, "all", "f")
     trainer = Trainer()
     config = {"steps": 4, "validate_every": 2, "publish": "best", "validation_clips": 2}
     result = dg.materialize(
         [fusion_dit],
-        resources=build_resources(settings) | {"trainer": trainer},
+        resources={"lake": lake, "store": store, "tracking": tracking, "trainer": trainer},
         run_config={"ops": {"fusion_dit": {"config": config}}},
     )
-    row = store.read_table("fusion_dit").row(0, named=True)
+    row = lake.read("fusion_dit").row(0, named=True)
     assert (row["published"], row["step"], row["steps"]) == ("best", 2, 4)
     assert (row["validation_loss"], row["validated_on"]) == (0.7, "validation")
     assert row["checkpoint_path"].endswith("checkpoints/step-2")
@@ -186,20 +193,20 @@ def test_the_best_is_published_and_shown_with_its_curve_and_videos(
 
 
 def test_a_held_out_clip_that_is_gone_costs_its_video_and_not_the_training(
-    store: ShardStore, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
+    lake: Lake, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     held_out = dataset.with_columns(split=pl.lit("validation"))
-    store.write_group({LAFID_DATASET.name: held_out}, "all", "f")
+    lake.put({LAFID_DATASET.name: held_out}, "all", "f")
     lost, torn, _ = held_out.sort("identity_id").iter_rows(named=True)
     (Path(lost["clip_root"]) / lost["path"]).unlink()
     (Path(torn["clip_root"]) / torn["path"]).write_bytes(b"no video")
-    assert [clip.clip_id for clip in _held_out(3, store)] == ["c"]
+    assert [clip.clip_id for clip in _held_out(3, lake)] == ["c"]
     assert "no video of held-out clip a is drawn: a has disappeared: put it back" in caplog.text
     assert "no video of held-out clip b is drawn: b cannot be read" in caplog.text
 
 
 def test_a_curve_that_mlflow_does_not_give_does_not_undo_a_training(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from mlflow.exceptions import MlflowException
 
@@ -207,5 +214,5 @@ def test_a_curve_that_mlflow_does_not_give_does_not_undo_a_training(
         raise MlflowException("the server is away")
 
     monkeypatch.setattr(Tracking, "curve", away)
-    assert _loss_curve("m-1", build_resources(settings)["tracking"]) is None
+    assert _loss_curve("m-1", tracking) is None
     assert "the loss curve is not drawn, MLflow does not give it: the server is away" in caplog.text

@@ -19,7 +19,7 @@ from model.model_store.install import install
 from model.model_store.registry import Kind
 from model.presets import ClipSize, Preset, preset
 from resources.face_engine import model_store
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
 
 SIZE = ClipSize(frames=9, height=16, width=16)
 Encode = Callable[..., pl.DataFrame]
@@ -53,19 +53,19 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def base_dir(store: ShardStore) -> Path:
+def base_dir(store: FileStore) -> Path:
     return base_folder("tiny", store)
 
 
 @pytest.fixture
-def encode(store: ShardStore, base_dir: Path) -> Encode:
+def encode(store: FileStore, base_dir: Path) -> Encode:
     def run(dataset: pl.DataFrame, clip: ClipSize = SIZE) -> pl.DataFrame:
         return encode_dataset(dataset, tiny(clip), base_dir, None, store)
 
     return run
 
 
-def test_base_lies_in_the_store_and_is_built_once(store: ShardStore, base_dir: Path) -> None:
+def test_base_lies_in_the_store_and_is_built_once(store: FileStore, base_dir: Path) -> None:
     assert base_dir == store.local_path(base_path("tiny"))
     before = {path: path.stat().st_mtime_ns for path in base_dir.rglob("*")}
     assert before
@@ -73,7 +73,7 @@ def test_base_lies_in_the_store_and_is_built_once(store: ShardStore, base_dir: P
     assert {path: path.stat().st_mtime_ns for path in base_dir.rglob("*")} == before
 
 
-def test_a_real_base_is_not_made_up(store: ShardStore) -> None:
+def test_a_real_base_is_not_made_up(store: FileStore) -> None:
     with pytest.raises(ValueError, match=r"hf download Wan-AI/Wan2\.2-TI2V-5B-Diffusers"):
         base_folder("wan2.2-ti2v-5b", store)
 
@@ -119,7 +119,7 @@ def test_a_change_costs_the_parts_that_depend_on_it(
 def test_heads_are_cut_out_by_the_mask_that_the_dataset_names(
     encode: Encode,
     dataset: pl.DataFrame,
-    store: ShardStore,
+    store: FileStore,
     computed: list,
     tmp_path: Path,
     write_network: Callable[..., Path],
@@ -218,7 +218,7 @@ def test_a_changed_encoder_costs_its_parts_and_a_changed_transformer_none(
     assert rows["encoders_fingerprint"].n_unique() == 1
 
 
-def test_what_is_cached_is_what_training_reads(store: ShardStore, encode: Encode, dataset: pl.DataFrame) -> None:
+def test_what_is_cached_is_what_training_reads(store: FileStore, encode: Encode, dataset: pl.DataFrame) -> None:
     rows = encode(dataset)
     row = rows.row(0, named=True)
     assert (row["frames"], row["height"], row["width"], row["split"], row["status"]) == (9, 16, 16, "train", "ok")
@@ -237,7 +237,7 @@ def test_what_is_cached_is_what_training_reads(store: ShardStore, encode: Encode
 
 
 def test_faces_are_cropped_as_the_users_pipeline_crops_them(
-    store: ShardStore, encode: Encode, dataset: pl.DataFrame, base_dir: Path, tmp_path: Path
+    store: FileStore, encode: Encode, dataset: pl.DataFrame, base_dir: Path, tmp_path: Path
 ) -> None:
     """Under a mask that follows the landmarks: a tilted head is not masked upright."""
     import numpy as np
@@ -267,7 +267,7 @@ def test_faces_are_cropped_as_the_users_pipeline_crops_them(
     assert clip.detail.equal(encoders.detail(crop)[0])
 
 
-def test_the_references_are_views_with_their_angles(store: ShardStore, encode: Encode, dataset: pl.DataFrame) -> None:
+def test_the_references_are_views_with_their_angles(store: FileStore, encode: Encode, dataset: pl.DataFrame) -> None:
     clip = ClipSet(clip_list_of(encode(dataset), store)).clip(0)
     assert clip.views.angles_deg.tolist() == [[0, 0, 0], [30, -5, 2]]
     assert clip.views.latents.shape == (2, 48, 8, 8)  # 32 px a side
@@ -276,7 +276,7 @@ def test_the_references_are_views_with_their_angles(store: ShardStore, encode: E
 
 
 def test_every_clip_is_placed_by_size_and_the_counts_add_up(
-    store: ShardStore, encode: Encode, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
+    store: FileStore, encode: Encode, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of a clip of exactly one second nothing is on screen any more at its end, where the window's last frame is."""
     longer = encode(dataset)
@@ -304,7 +304,7 @@ def test_every_clip_is_placed_by_size_and_the_counts_add_up(
     ids=["gone", "changed"],
 )
 def test_a_clip_that_no_longer_is_the_datasets_costs_no_other(
-    store: ShardStore,
+    store: FileStore,
     encode: Encode,
     dataset: pl.DataFrame,
     tmp_path: Path,
@@ -335,7 +335,7 @@ def test_a_clip_that_is_shorter_than_it_says_is_an_error_of_its_own(encode: Enco
 
 
 def test_a_kill_loses_the_open_shard_alone(
-    store: ShardStore, encode: Encode, dataset: pl.DataFrame, computed: list, monkeypatch: pytest.MonkeyPatch
+    store: FileStore, encode: Encode, dataset: pl.DataFrame, computed: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Written as it goes; an error closes what is open."""
     from model.encoding.encoders import ClipEncoders
@@ -353,7 +353,7 @@ def test_a_kill_loses_the_open_shard_alone(
 
 
 def test_a_torn_shard_is_told_and_its_parts_are_made_again(
-    store: ShardStore, encode: Encode, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
+    store: FileStore, encode: Encode, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = encode(dataset)
     assert intact(rows, store)
@@ -367,7 +367,7 @@ def test_a_torn_shard_is_told_and_its_parts_are_made_again(
     assert not intact(rows, store)
 
 
-def test_nothing_kept_is_an_empty_table(store: ShardStore, encode: Encode, dataset: pl.DataFrame) -> None:
+def test_nothing_kept_is_an_empty_table(store: FileStore, encode: Encode, dataset: pl.DataFrame) -> None:
     rows = encode(dataset.head(0))
     assert rows.height == 0
     with pytest.raises(ValueError, match="the dataset has no clips to train on"):

@@ -21,7 +21,7 @@ from model.clips.latent_shards import read_index
 from model.encoding.condition_encoder import ConditionEncoder
 from model.encoding.video_io import read_frames
 from model.presets import ClipSize, preset
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
 from tests.model.layouts import WITH_PICTURES
 
 SIZE = ClipSize(frames=9, height=16, width=16)
@@ -45,7 +45,7 @@ def base_dir(name: str, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def encode(name: str, base_dir: Path, store: ShardStore) -> Encode:
+def encode(name: str, base_dir: Path, store: FileStore) -> Encode:
     def run(dataset: pl.DataFrame, **size: Any) -> pl.DataFrame:
         chosen = preset("tiny").model_copy(update={"clip": SIZE.model_copy(update=size), "base": WITH_PICTURES[name]})
         return encode_dataset(dataset, chosen, base_dir, None, store)
@@ -58,7 +58,7 @@ def keys(rows: pl.DataFrame, clip: int = 0) -> dict[str, str]:
 
 
 def test_clips_hold_what_their_base_is_given(
-    name: str, base_dir: Path, encode: Encode, dataset: pl.DataFrame, store: ShardStore
+    name: str, base_dir: Path, encode: Encode, dataset: pl.DataFrame, store: FileStore
 ) -> None:
     rows = encode(dataset)
     assert set(keys(rows)) & set(CONDITION_TENSORS) == PARTS[name]
@@ -118,7 +118,7 @@ def test_a_changed_encoder_costs_its_parts(
 
 @pytest.mark.parametrize("name", ["tiny-vace"])
 def test_what_clips_share_is_encoded_and_stored_once(
-    encode: Encode, dataset: pl.DataFrame, store: ShardStore, monkeypatch: pytest.MonkeyPatch
+    encode: Encode, dataset: pl.DataFrame, store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[tuple[int, int, int]] = []
     real = ConditionEncoder.empty_control

@@ -8,18 +8,18 @@ from lafid_assets.release.lineage import git_commit
 from lafid_assets.schemas import DATASET_VERSIONS
 from lafid_assets.training.origin import origin_tags
 from model.presets import preset
-from resources.shard_store import ShardStore
+from resources.lake import Lake
 
 
-def test_policies_are_those_that_decided_the_version(store: ShardStore, row_of: Callable[..., dict[str, Any]]) -> None:
+def test_policies_are_those_that_decided_the_version(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> None:
     decided = {"pose_filtered_clips": {"policy": ["cofe"], "fingerprint": ["f"]}, "speech_info": {"transcriber": ["small"]}}
     other = {"pose_filtered_clips": {"policy": ["faithfulfaces"]}}
     rows = [
         row_of(DATASET_VERSIONS, dataset_version=version, number=number, decided_by=json.dumps(tables))
         for number, (version, tables) in enumerate((("v1", decided), ("v2", other)), 1)
     ]
-    store.write_group({DATASET_VERSIONS.name: DATASET_VERSIONS.frame(rows)}, "all", "f")
-    assert origin_tags(preset("tiny"), "v1", store, "run-1") == {
+    lake.put({DATASET_VERSIONS.name: DATASET_VERSIONS.frame(rows)}, "all", "f")
+    assert origin_tags(preset("tiny"), "v1", lake, "run-1") == {
         "lafid.dataset_version": "v1",
         "lafid.policy": "cofe",
         "lafid.git_commit": git_commit(),
@@ -29,5 +29,5 @@ def test_policies_are_those_that_decided_the_version(store: ShardStore, row_of: 
     }
 
 
-def test_version_that_nobody_kept_has_no_policy(store: ShardStore) -> None:
-    assert origin_tags(preset("tiny"), "v9", store, "run-1")["lafid.policy"] == "none recorded"
+def test_version_that_nobody_kept_has_no_policy(lake: Lake) -> None:
+    assert origin_tags(preset("tiny"), "v9", lake, "run-1")["lafid.policy"] == "none recorded"

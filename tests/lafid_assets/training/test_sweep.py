@@ -1,7 +1,6 @@
 """What nothing names goes, on request; what is named stays."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,30 +12,32 @@ from lafid_assets.training.sweep import drop_unnamed, sweep
 from model.clips.clip_set import ClipSet
 from model.clips.latent_shards import read_index
 from model.presets import ClipSize, preset
-from resources.shard_store import ShardStore, StoreUnusable
+from resources.file_store import FileStore
+from resources.lake import Lake
+from resources.lake_reader import TableMissing
 
 
 @pytest.fixture
-def encode(store: ShardStore) -> Callable[..., pl.DataFrame]:
+def encode(lake: Lake, store: FileStore) -> Callable[..., pl.DataFrame]:
     """Materializes the table for clips of so many frames."""
 
     def run(dataset: pl.DataFrame, frames: int = 9) -> pl.DataFrame:
         chosen = preset("tiny").model_copy(update={"clip": ClipSize(frames=frames, height=16, width=16)})
         rows = encode_dataset(dataset, chosen, base_folder("tiny", store), None, store)
-        store.write_group({TRAINING_LATENTS.name: rows}, "all", "f")
+        lake.put({TRAINING_LATENTS.name: rows}, "all", "f")
         return rows
 
     return run
 
 
-def test_what_no_row_names_goes(store: ShardStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame) -> None:
+def test_what_no_row_names_goes(lake: Lake, store: FileStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame) -> None:
     earlier = encode(dataset)
     rows = encode(dataset.filter(pl.col("clip_id") == "b"), frames=5)
     folder = shards_folder(store)
     before = {path.name: path.stat().st_size for path in folder.iterdir()}
-    assert sweep(store, dry_run=True)
+    assert sweep(lake, dry_run=True)
     assert {path.name: path.stat().st_size for path in folder.iterdir()} == before
-    freed = sweep(store)
+    freed = sweep(lake)
     assert set(read_index(folder).places) == {part["key"] for parts in rows["parts"] for part in parts}
     assert intact(rows, store)
     assert ClipSet(clip_list_of(rows, store), "test").clip(0).latents.shape[1] == 5
@@ -45,29 +46,29 @@ def test_what_no_row_names_goes(store: ShardStore, encode: Callable[..., pl.Data
     named = {path: size for path, size in freed.items() if path.endswith(".safetensors")}
     # Headers shrink too; what is told are the tensors.
     assert 0 < sum(named.values()) <= shrunk + 4096
-    assert sweep(store) == {}
+    assert sweep(lake) == {}
 
 
 def test_a_forgotten_clips_parts_are_unnamed_before_the_tables_know(
-    store: ShardStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame
+    lake: Lake, store: FileStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame
 ) -> None:
     rows = encode(dataset)
-    assert drop_unnamed(store, []) == {}
-    assert drop_unnamed(store, ["b"], dry_run=True)
+    assert drop_unnamed(lake, []) == {}
+    assert drop_unnamed(lake, ["b"], dry_run=True)
     assert intact(rows, store)
-    drop_unnamed(store, ["b"])
+    drop_unnamed(lake, ["b"])
     kept = rows.filter(pl.col("clip_id") == "a")
     assert set(read_index(shards_folder(store)).places) == {part["key"] for part in kept["parts"][0]}
 
 
-def test_a_torn_shard_goes(store: ShardStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame) -> None:
+def test_a_torn_shard_goes(lake: Lake, store: FileStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame) -> None:
     encode(dataset)
     torn = shards_folder(store) / "torn.safetensors"
     torn.write_bytes(b"torn")
-    assert sweep(store) == {"latents/shards/torn.safetensors": 4}
+    assert sweep(lake) == {"latents/shards/torn.safetensors": 4}
     assert not torn.exists()
 
 
-def test_without_a_table_nothing_is_known_to_be_needed(store: ShardStore, tmp_path: Path) -> None:
-    with pytest.raises(StoreUnusable, match="materialize the asset training_latents first"):
-        sweep(store)
+def test_without_a_table_nothing_is_known_to_be_needed(lake: Lake) -> None:
+    with pytest.raises(TableMissing, match="materialize the asset training_latents first"):
+        sweep(lake)

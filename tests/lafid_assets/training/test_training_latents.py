@@ -11,7 +11,6 @@ import torch
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
 import model.presets
-from lafid_assets.definitions import build_resources
 from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.training_latents import training_latents
@@ -19,25 +18,26 @@ from model.clips.clip_set import ClipSet
 from model.model_store.install import install
 from model.model_store.store import ModelStore
 from model.presets import ClipSize, EncoderConfig, preset
-from resources.settings import Settings
-from resources.shard_store import ShardStore
+from resources.file_store import FileStore
+from resources.lake import Lake
 
 Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def run(settings: Settings, store: ShardStore, dataset: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def run(lake: Lake, store: FileStore, dataset: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Materializes the asset; its metadata. The preset `small` brings no semantic encoder, as those of Wan do."""
     tiny = preset("tiny").model_copy(update={"clip": ClipSize(frames=9, height=16, width=16)})
     small = tiny.model_copy(update={"encoders": EncoderConfig(semantic="folder")})
     monkeypatch.setattr(model.presets, "PRESETS", {"tiny": tiny, "small": small})
     monkeypatch.setenv("LAFID_MODELS", str(tmp_path / "models"))
-    store.write_group({LAFID_DATASET.name: dataset}, "all", "f")
+    lake.put({LAFID_DATASET.name: dataset}, "all", "f")
     instance = dg.DagsterInstance.ephemeral()
 
     def go(**config: Any) -> dict[str, Any]:
         ops = {"ops": {"training_latents": {"config": config}}}
-        result = dg.materialize([training_latents], instance=instance, resources=build_resources(settings), run_config=ops)
+        resources = {"lake": lake, "store": store}
+        result = dg.materialize([training_latents], instance=instance, resources=resources, run_config=ops)
         [event] = result.asset_materializations_for_node("training_latents")
         return {name: value.value for name, value in event.metadata.items()}
 
@@ -57,17 +57,17 @@ def clip_folder(tmp_path: Path) -> Path:
     return tmp_path / "clip"
 
 
-def test_every_clip_is_counted_and_what_is_there_is_not_computed_again(run: Run, store: ShardStore) -> None:
+def test_every_clip_is_counted_and_what_is_there_is_not_computed_again(run: Run, lake: Lake, store: FileStore) -> None:
     first = run()
     assert first.items() >= {"clips of 9 x 16 x 16": 2, "clips skipped: too_short": 1, "computed": True, "shards": 1}.items()
     assert (first["clips_ok"], first["clips_skipped"], first["dagster/row_count"]) == (2, 1, 3)
     assert first["megabytes"] > 0
     assert not run()["computed"]
-    clip_list_of(store.read_table("training_latents"), store).unlink()
+    clip_list_of(lake.read("training_latents"), store).unlink()
     assert run()["computed"]
 
 
-def test_a_clip_that_failed_is_tried_again(run: Run, store: ShardStore, tmp_path: Path) -> None:
+def test_a_clip_that_failed_is_tried_again(run: Run, tmp_path: Path) -> None:
     (tmp_path / "footage" / "b").rename(tmp_path / "hidden")
     assert run().items() >= {"clips error: unreadable": 1, "clips of 9 x 16 x 16": 1}.items()
     (tmp_path / "hidden").rename(tmp_path / "footage" / "b")
@@ -75,19 +75,19 @@ def test_a_clip_that_failed_is_tried_again(run: Run, store: ShardStore, tmp_path
 
 
 def test_a_preset_without_a_semantic_encoder_takes_a_folder_or_the_model_stores(
-    run: Run, store: ShardStore, clip_folder: Path, tmp_path: Path
+    run: Run, lake: Lake, store: FileStore, clip_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(FileNotFoundError, match="lafid models fetch clip_vit_h14"):
         run(preset="small")
     with pytest.raises(ValueError, match="preset tiny takes its base's own semantic encoder: leave semantic_encoder out"):
         run(semantic_encoder=str(clip_folder))
     run(preset="small", semantic_encoder=str(clip_folder))
-    rows = store.read_table("training_latents")
+    rows = lake.read("training_latents")
     assert set(rows["semantic_encoder"]) == {str(clip_folder)}
     assert ClipSet(clip_list_of(rows, store)).batch([0]).face.semantic.shape == (1, 17, 32)
     install(ModelStore(tmp_path / "models"), "clip_vit_h14", [clip_folder])
     run(preset="small")
-    again = store.read_table("training_latents")
+    again = lake.read("training_latents")
     assert set(again["semantic_encoder"]) == {str(tmp_path / "models" / "clip_vit_h14")}
     assert again["encoders_fingerprint"].equals(rows["encoders_fingerprint"]), "the same weights, wherever they lie"
     assert again["parts"].equals(rows["parts"])

@@ -8,7 +8,8 @@ from model.model_store.location import lafid_home, models_folder
 from resources.settings import PROJECT_ROOT, Settings
 
 
-def test_models_lie_in_the_home() -> None:
+def test_models_lie_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAFID_HOME")
     assert lafid_home() == PROJECT_ROOT / ".lafid"
     assert models_folder() == PROJECT_ROOT / ".lafid" / "models"
 

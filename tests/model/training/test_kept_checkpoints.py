@@ -211,8 +211,9 @@ def go_until_killed(go: Go, config: Preset, folder: Path, how: str, at: int, mon
         go(config, folder, until=at if how == "report" else None, stop=stop, validate=validate)
 
 
+@pytest.mark.soak
 def test_whatever_kills_it_the_same_checkpoints_are_kept_and_the_same_is_best(
-    go: Go, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    go: Go, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soak: bool
 ) -> None:
     config = quick(steps=7, checkpoint_every=3, validate_every=2, keep_checkpoints=1, trainable="adapter_and_lora")
     judged = model.training.judge.fixed_flow_loss
@@ -233,7 +234,7 @@ def test_whatever_kills_it_the_same_checkpoints_are_kept_and_the_same_is_best(
     assert whole["best"].step == 2
     runs = iter(range(1000))
 
-    @settings(max_examples=6, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=60 if soak else 3, deadline=None, derandomize=True, database=None)
     @given(st.lists(st.tuples(st.sampled_from(KILLS), st.integers(1, 6)), min_size=1, max_size=3))
     def check(ends: list[tuple[str, int]]) -> None:
         folder = tmp_path / str(next(runs))

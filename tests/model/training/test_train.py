@@ -83,8 +83,9 @@ def go_until_killed(go: Callable[..., TrainResult], folder: Path, how: str, at: 
         torn.write_bytes(torn.read_bytes()[:-1])
 
 
+@pytest.mark.soak
 def test_whatever_kills_it_wherever_it_ends_with_the_same_bits(
-    clip_list: Path, base_dir: Path, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clip_list: Path, base_dir: Path, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soak: bool
 ) -> None:
     """A property over random ends, several a run: the same losses, weights and averages as the run that nothing stopped."""
     config = quick(steps=6, batch_size=3, forward_clips=2, checkpoint_every=2, trainable="adapter_and_lora", ema_decay=0.9)
@@ -103,7 +104,7 @@ def test_whatever_kills_it_wherever_it_ends_with_the_same_bits(
     assert sorted(losses) == [1, 2, 3, 4, 5, 6]
     runs = iter(range(1000))
 
-    @settings(max_examples=6, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=60 if soak else 3, deadline=None, derandomize=True, database=None)
     @given(st.lists(st.tuples(st.sampled_from(KILLS), st.integers(1, 6)), min_size=1, max_size=3))
     def check(ends: list[tuple[str, int]]) -> None:
         folder = tmp_path / str(next(runs))

@@ -4,19 +4,21 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from benchmarks.resume import Run, Trace, random_kills, trace
 from model.presets import Preset
 
-STEPS = 8
 
-
+@pytest.mark.soak
 def test_killed_at_random_steps_it_has_the_digest_of_the_undisturbed_run(
-    quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path
+    quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path, soak: bool
 ) -> None:
     """Every part on, accumulation, averaging; a state every two steps, so that kills fall before, into and after its saving."""
-    config = quick(steps=STEPS, batch_size=3, forward_clips=2, checkpoint_every=2, trainable="adapter_and_lora", ema_decay=0.9)
+    steps, count = (40, 20) if soak else (6, 2)
+    config = quick(steps=steps, batch_size=3, forward_clips=2, checkpoint_every=2, trainable="adapter_and_lora", ema_decay=0.9)
     seed = random.SystemRandom().randrange(2**32)
-    kills = random_kills(3, STEPS, seed)
+    kills = random_kills(count, steps, seed)
     print(f"seed {seed}: killed after {kills}")
     whole, killed = (
         trace(Run(config, clip_list, base_dir, tmp_path / name), ends) for name, ends in (("whole", ()), ("killed", kills))

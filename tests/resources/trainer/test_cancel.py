@@ -17,12 +17,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lafid_assets.lake import open_lake
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.latents import encode_dataset
 from model.presets import preset
+from resources.file_store import FileStore
+from resources.lake import Lake
 from resources.settings import PROJECT_ROOT, Settings
-from resources.shard_store import ShardStore
 from tests.ui.graphql import Webserver, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -35,7 +37,8 @@ SPLIT_OF = {"a" * 32: "train", "b" * 32: "train", "c" * 32: "validation"}
 @pytest.fixture
 def home(
     settings: Settings,
-    store: ShardStore,
+    lake: Lake,
+    store: FileStore,
     write_video: Callable[..., Path],
     row_of: Callable[..., Any],
     portrait: NDArray[np.uint8],
@@ -66,8 +69,8 @@ def home(
         )
     dataset = LAFID_DATASET.frame(rows)
     latents = encode_dataset(dataset, preset("tiny"), base_folder("tiny", store), None, store)
-    store.write_group({LAFID_DATASET.name: dataset}, "all", "f")
-    store.write_group({TRAINING_LATENTS.name: latents}, "all", "f")
+    lake.put({LAFID_DATASET.name: dataset}, fingerprint="f")
+    lake.put({TRAINING_LATENTS.name: latents}, fingerprint="f")
     settings.prepare()
     return settings.home
 
@@ -88,7 +91,7 @@ def dagster(home: Path) -> Iterator[Webserver]:
         server = subprocess.Popen(
             command,
             cwd=PROJECT_ROOT,
-            env=os.environ | {"PYTHONPATH": str(PROJECT_ROOT), "PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONPATH": str(PROJECT_ROOT)},
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -134,7 +137,7 @@ def test_cancelled_training_leaves_no_process_and_the_next_run_goes_on(dagster: 
     assert event is not None
     shown = event.asset_materialization.metadata
     assert 10 <= shown["resumed_from"].value < 30
-    row = ShardStore(str(home / "store")).read_table("fusion_dit").row(0, named=True)
+    row = open_lake(Settings(home=home, store_uri=str(home / "store")), read_only=True).read("fusion_dit").row(0, named=True)
     assert (row["steps"], row["published"], row["validated_on"]) == (30, "best", "validation")
     assert row["step"] == shown["best_step"].value
     assert row["mlflow_run_id"] == shown["mlflow_run_id"].value

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +15,25 @@ from unittest.mock import MagicMock
 import pytest
 
 from model.presets import preset
+from resources.settings import PROJECT_ROOT
 from resources.tracking import EXPERIMENT, Tracking
 from resources.trainer import child
 from resources.trainer.job import Failed, Finished, Interrupted, TrainingJob
 from resources.trainer.mlflow_run import KEY_TAG
 
 STEPS = 20
+# The real entry point over a training that prints and is killed, by the kernel when memory runs out, say.
+KILLED = """
+import os, signal, sys
+from resources.trainer import child
+def run(job, stop):
+    print("first, on stdout")
+    print("second, on stderr", file=sys.stderr)
+    print("last, on stdout")
+    os.kill(os.getpid(), signal.SIGKILL)
+child.run = run
+child.main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +171,15 @@ def test_sigterm_stops_and_has_its_own_exit_code(job: TrainingJob, training: Any
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
+
+
+def test_what_a_killed_trainer_printed_is_in_its_log_in_order(job: TrainingJob, tmp_path: Path) -> None:
+    with (tmp_path / "trainer.log").open("wb") as log:
+        command = [sys.executable, "-c", KILLED, str(job.write())]
+        killed = subprocess.run(command, cwd=PROJECT_ROOT, stdout=log, stderr=subprocess.STDOUT, check=False)
+    lines = (tmp_path / "trainer.log").read_text().splitlines()
+    assert lines == ["first, on stdout", "second, on stderr", "last, on stdout"]
+    assert killed.returncode == -signal.SIGKILL
 
 
 def test_line_says_where_a_run_stands() -> None:

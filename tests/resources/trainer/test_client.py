@@ -19,7 +19,9 @@ from resources.trainer.launch import LaunchConfig
 TALKER = """
 import json, logging, sys
 from dagster_pipes import open_dagster_pipes
+from resources.output import print_line_by_line
 ending, code = json.loads(sys.argv[1]), int(sys.argv[2])
+print_line_by_line()
 with open_dagster_pipes() as pipes:
     pipes.log.info("step 10 of 20: loss 0.5000")
     print("a line on stdout")

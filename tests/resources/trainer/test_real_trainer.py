@@ -76,7 +76,6 @@ def test_interrupted_training_goes_on_and_ends_with_the_same_bits(
     processes: Any, job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     trainer = processes.start(sys.executable, "-m", "resources.trainer.child", str(job.write()))
     lines = []
     for line in trainer.stdout:

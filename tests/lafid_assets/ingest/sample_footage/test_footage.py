@@ -7,19 +7,21 @@ import av
 import numpy as np
 import pytest
 
-from lafid_assets.ingest.sample_footage import SampleClip, SampleManifest, build_sample_footage
+from lafid_assets.ingest.sample_footage.manifest import MANIFEST_NAME, SampleClip, SampleManifest
 from lafid_assets.outcomes import Reason, Status
 from model.face_engine.dlib_engine import DlibEngine
 from model.face_engine.interface import Face
+from tests.demo_home import Demo
 
 pytestmark = pytest.mark.e2e
 EVERY_NTH_FRAME = 5
 
 
 @pytest.fixture(scope="module")
-def footage(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SampleManifest]:
-    folder = tmp_path_factory.mktemp("home") / "sample_footage"
-    return folder, build_sample_footage(folder)
+def footage(demo: Demo) -> tuple[Path, SampleManifest]:
+    """The demo's: it takes a minute to build."""
+    folder = demo.home / "sample_footage"
+    return folder, SampleManifest.model_validate_json((folder / MANIFEST_NAME).read_bytes())
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,31 @@
+"""`lafid compact` and `lafid rebuild`: the lake's files put together, the catalog made anew. Need no Dagster.
+
+Belongs here: what the commands show. Not here: doing it (`resources.lake_upkeep`, `resources.catalog_copy`).
+"""
+
+from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.lake import open_lake
+from resources import catalog_copy, lake_upkeep
+from resources.settings import Settings
+
+
+def run_compact(settings: Settings) -> None:
+    """Put small files together, drop what no table needs any more, and say what that did."""
+    with working("putting small files together"):
+        done = lake_upkeep.compact(open_lake(settings))
+    before, after = done.before, done.after
+    CONSOLE.print(
+        f"data files: {before.files}, now {after.files}; {before.bytes / 1e6:.1f} MB, now {after.bytes / 1e6:.1f} MB; "
+        f"snapshots: {before.snapshots}, now {after.snapshots}; {done.removed} files removed",
+        soft_wrap=True,
+        markup=False,
+    )
+    if done.busy:
+        CONSOLE.print(f"kept by other runs, for the next time: {', '.join(done.busy)}", style="yellow", markup=False)
+
+
+def run_rebuild(settings: Settings) -> None:
+    """Make the catalog anew from the newest copy in the store, and say which."""
+    with working("making the catalog anew"):
+        done = catalog_copy.restore(open_lake(settings))
+    CONSOLE.print(str(done), soft_wrap=True, markup=False)

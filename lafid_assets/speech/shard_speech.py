@@ -1,0 +1,181 @@
+"""A shard of clips through child processes into `speech_info`; what is measured is never measured again.
+
+Belongs here: which clips are left to do, running them, endings of children -> outcomes. Not here: measuring (`measures`), the
+asset and its config (`speech_info`).
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lafid_assets.endings import TRIED_AGAIN, fault_of
+from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.progress import track
+from lafid_assets.schemas import SPEECH_INFO
+from lafid_assets.speech.measures import SpeechSettings, measure_speech
+from lafid_assets.speech.transcript import GivenTranscript, Transcriber, WhisperTranscriber
+from lafid_assets.speech.transcript_files import TranscriptFile
+from lafid_assets.speech.voice import VoiceSettings
+from lafid_assets.speech.whisper_models import WhisperChoice
+from lafid_assets.workers import Done, map_isolated
+from model.face_engine.interface import FaceEngine
+from resources.face_engine import EngineChoice, engine_reason, face_engine_info, load_face_engine
+
+CODE_VERSION = "4"
+LEAST_DEADLINE_S = 60.0
+DEADLINE_PER_CLIP_S = 20.0
+
+Row = Mapping[str, Any]
+Reach = Callable[[Collection[str]], Mapping[str, Path]]
+"""Clip ids to a file of each; raises where one has none."""
+
+
+@dataclass(frozen=True)
+class SpeechRecipe:
+    """All that decides how a shard's clips are listened to and looked at.
+
+    Attributes:
+        whisper: the speech model for clips of which `transcripts` says nothing.
+    """
+
+    engine: EngineChoice
+    settings: SpeechSettings
+    whisper: WhisperChoice
+    language: str | None
+    transcripts: TranscriptFile | None
+
+    def given(self, clip_id: str) -> GivenTranscript | None:
+        """What the file of transcripts says of the clip; None where it says nothing."""
+        if self.transcripts is None or clip_id not in self.transcripts.segments:
+            return None
+        return GivenTranscript(f"file: {self.transcripts.name}", self.transcripts.segments[clip_id])
+
+    def measured_from(self, row: Row, engine_fingerprint: str) -> str:
+        """Hash of whatever the clip's measures depend on.
+
+        Args:
+            row: its id and content.
+        """
+        given = self.given(row["clip_id"])
+        words = [self.whisper.sha256, self.language] if given is None else asdict(given)
+        facts = [CODE_VERSION, engine_fingerprint, self.settings.model_dump(), words, row["content_sha256"]]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class SpeechTask:
+    """One clip to measure. Plain values: it crosses a process border."""
+
+    path: Path
+    duration_s: float | None
+    engine: EngineChoice
+    given: GivenTranscript | None
+    whisper_dir: Path | None
+    whisper_language: str | None
+    settings: SpeechSettings
+
+
+def measure_shard(clips: pl.DataFrame, recipe: SpeechRecipe, reach: Reach, before: pl.DataFrame | None = None) -> pl.DataFrame:
+    """A row of `speech_info` for every clip: kept ones are measured unless they were, the others skipped.
+
+    Args:
+        clips: `clip_id`, `shard`, `keep` and `reason` of `id_consistent_clips`, `duration_s` and `content_sha256` of `clips`.
+        reach: asked for all clips that are left, before the first is opened; and again for those whose file went away meanwhile.
+        before: the shard's rows as last written, None when there are none.
+    """
+    rows = clips.sort("clip_id").to_dicts()
+    info = face_engine_info(recipe.engine)
+    kept = {row["clip_id"]: row | {"measured_from": recipe.measured_from(row, info.fingerprint)} for row in rows if row["keep"]}
+    measured = {} if before is None else _still_counting(before, kept)
+    left = [clip_id for clip_id in kept if clip_id not in measured]
+    while left:
+        paths = reach(set(left))
+        measured |= _run([kept[clip_id] for clip_id in left], paths, recipe)
+        left = [clip_id for clip_id in left if clip_id not in measured]
+    engine = {
+        "engine": info.name,
+        "engine_version": info.version,
+        "engine_licence": info.licence,
+        "engine_reason": engine_reason(recipe.engine),
+    }
+    return SPEECH_INFO.frame(_row(row, measured.get(row["clip_id"]), recipe) | engine for row in rows)
+
+
+def measure_task(task: SpeechTask) -> dict[str, Any]:
+    """Runs in a child: the measures as columns, or the clip's fault as its status."""
+    try:
+        measures = measure_speech(task.path, _engine(task.engine), task.settings, _transcriber(task))
+    except ClipError as error:
+        return {"status": Status.ERROR, "reason": error.reason, "detail": error.detail}
+    return measures.as_row() | {"status": Status.OK, "reason": None, "detail": None}
+
+
+def _still_counting(before: pl.DataFrame, kept: Mapping[str, Row]) -> dict[str, Row]:
+    """Rows that measuring again would give again, by clip id; a clip that failed is tried again where that may help."""
+    wanted = pl.DataFrame({"clip_id": list(kept), "measured_from": [row["measured_from"] for row in kept.values()]})
+    again = pl.col("reason").is_in(list(TRIED_AGAIN)).fill_null(False)
+    rows = before.filter(~again).join(wanted, on=["clip_id", "measured_from"], how="semi").iter_rows(named=True)
+    return {row["clip_id"]: row for row in rows}
+
+
+def _run(left: Sequence[Row], paths: Mapping[str, Path], recipe: SpeechRecipe) -> dict[str, Row]:
+    """Give each clip to a child, once; what came of it, but of a clip whose file went away meanwhile."""
+    tasks = [
+        SpeechTask(
+            paths[row["clip_id"]],
+            row["duration_s"],
+            recipe.engine,
+            recipe.given(row["clip_id"]),
+            recipe.whisper.folder,
+            recipe.language,
+            recipe.settings,
+        )
+        for row in left
+    ]
+    measured: dict[str, Row] = {}
+    endings = map_isolated(measure_task, tasks, _deadline_s)
+    for index, ending in track(endings, f"speech_info {left[0]['shard']}", len(tasks)):
+        outcome = ending.value if isinstance(ending, Done) else fault_of(ending)._asdict()
+        if outcome["status"] == Status.OK or tasks[index].path.exists():
+            measured[left[index]["clip_id"]] = outcome | {"measured_from": left[index]["measured_from"]}
+    return measured
+
+
+@lru_cache(maxsize=1)
+def _engine(choice: EngineChoice) -> FaceEngine:
+    return load_face_engine(choice)
+
+
+def _transcriber(task: SpeechTask) -> Transcriber | None:
+    if task.given is not None or task.whisper_dir is None:
+        return task.given
+    return _whisper(task.whisper_dir, task.whisper_language, task.settings.voice)
+
+
+@lru_cache(maxsize=1)
+def _whisper(model_dir: Path, language: str | None, voice: VoiceSettings) -> WhisperTranscriber:
+    return WhisperTranscriber(model_dir, language, voice)
+
+
+def _deadline_s(task: SpeechTask) -> float:
+    return LEAST_DEADLINE_S + DEADLINE_PER_CLIP_S * (task.duration_s or 0.0)
+
+
+def _row(row: Row, measured: Row | None, recipe: SpeechRecipe) -> dict[str, Any]:
+    """The row of `speech_info` without the engine's columns; how it came to its words is told as it is now."""
+    own = dict.fromkeys(SPEECH_INFO.dtypes) | {"clip_id": row["clip_id"], "shard": row["shard"]}
+    if measured is None:
+        upstream = f"id_consistent_clips: {row['reason']}"
+        return own | {"status": Status.SKIPPED, "reason": Reason.UPSTREAM, "detail": upstream}
+    given = recipe.given(row["clip_id"]) is not None
+    source = {
+        "transcriber_reason": "the file holds it" if given else recipe.whisper.reason,
+        "transcriber_licence": None if given else recipe.whisper.licence,
+    }
+    return own | dict(measured) | source

@@ -1,0 +1,54 @@
+"""What is not current, asked of the lake alone: of a thousand shards as quickly as of one, and without starting a run.
+
+Belongs here: fingerprints computed from all stamps at once. Not here: what a fingerprint is (`step`), computing anything.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from pydantic import BaseModel
+
+from lafid_assets.step import Step
+from resources.lake import UNPARTITIONED
+from resources.lake_reader import Reader, Stamp
+
+Chain = Sequence[tuple[Step, BaseModel]]
+
+
+def stale_shards(reader: Reader, steps: Chain, shards: Iterable[str]) -> dict[str, str]:
+    """Shard to the first step that is not current, of the shards that have one.
+
+    Args:
+        steps: of shards, each after those that it reads, with their configs.
+    """
+    wanted = {name for step, _ in steps for name in _tables(step)}
+    of_shard: defaultdict[str, dict[tuple[str, str], Stamp]] = defaultdict(dict)
+    for (table, partition), stamp in reader.stamps(wanted).items():
+        of_shard[partition][table, partition] = stamp
+    shared = of_shard[UNPARTITIONED]
+    asked = [(step, step.facts(config), _unsettled(reader, step, config)) for step, config in steps]
+    stale = {}
+    for shard in shards:
+        stamps = of_shard[shard] | shared
+        for step, facts, unsettled in asked:
+            if shard in unsettled or not step.is_written(stamps, shard, step.fingerprint(stamps, shard, facts)):
+                stale[shard] = step.asset
+                break
+    return stale
+
+
+def is_current(reader: Reader, step: Step, config: BaseModel) -> bool:
+    """Whether a step that is not of shards would compute nothing."""
+    stamps = reader.stamps(_tables(step))
+    fingerprint = step.fingerprint(stamps, UNPARTITIONED, step.facts(config))
+    return step.is_written(stamps, UNPARTITIONED, fingerprint) and not _unsettled(reader, step, config)
+
+
+def _tables(step: Step) -> set[str]:
+    return {*step.reads, *(table.name for table in step.writes)}
+
+
+def _unsettled(reader: Reader, step: Step, config: BaseModel) -> set[str]:
+    """The shards that the step says to be computed again; of a step that is not of shards, anything at all."""
+    listing = step.unsettled(config) if step.unsettled else None
+    return set() if listing is None else set(reader.sql(f"SELECT DISTINCT shard FROM ({listing})")["shard"])

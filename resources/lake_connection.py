@@ -1,0 +1,161 @@
+"""The lake as a process has it open: attached once, shared by its threads, opened anew by a forked child or after a lost server.
+
+Belongs here: attaching, beginning and ending transactions, what a DuckDB error means for the user. Not here: what is read and
+written in them (`lake`).
+"""
+
+import itertools
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from resources.catalog import TABLES_FOLDER, Catalog, is_conflict, is_lost_connection, join
+from resources.duckdb_extensions import duckdb_cursor, quoted
+from resources.file_store import FileStore
+from resources.lake_tables import LakeTable, prepare_tables
+from resources.s3_secret import S3Access
+
+
+class LakeUnusable(OSError):
+    """A table cannot be read or written; the message names it and the remedy."""
+
+
+class Begun(NamedTuple):
+    """A transaction that reads the lake as it was after commit number `snapshot`; `name` is the lake's in it. `end` it."""
+
+    cursor: duckdb.DuckDBPyConnection
+    name: str
+    snapshot: int
+
+
+class Attached(NamedTuple):
+    """A connection, and the name under which DuckDB knows the lake."""
+
+    connection: duckdb.DuckDBPyConnection
+    name: str
+
+
+@dataclass
+class _Process:
+    """Of one process: a forked child finds its parent's locks taken for ever, and its connection dead."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    attached: Attached | None = None
+    joined: bool = False
+    access: S3Access | None = None
+
+
+_numbers = itertools.count()
+
+
+class LakeConnection:
+    """Arguments as `Lake` has them."""
+
+    def __init__(self, store: FileStore, catalog: Catalog, home: Path, tables: Sequence[LakeTable], read_only: bool) -> None:
+        self._store, self._catalog, self._home = store, catalog, home
+        self._tables, self._read_only = list(tables), read_only
+        self._processes: dict[int, _Process] = {}
+
+    @property
+    def was_open(self) -> bool:
+        """Whether the lake could be reached before, so that a lost server may come back."""
+        return self._process.joined
+
+    def begin(self) -> Begun:
+        """A transaction that reads the lake as it is now.
+
+        Raises:
+            LakeUnusable: nothing has been written yet, and nothing may be made.
+            CatalogUnusable: catalog and store do not belong together, or the catalog does not answer.
+            duckdb.Error: anything else.
+        """
+        attached = self._open()
+        cursor = attached.connection.cursor()
+        try:
+            if (access := self._process.access) is not None:
+                access.renew(cursor)
+            cursor.execute(f"USE {attached.name}")
+            cursor.execute("BEGIN")
+            # The first question fixes the moment, and finds out whether the server is still there.
+            [(number,)] = cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{attached.name}')").fetchall()
+        except BaseException:
+            end(cursor)
+            raise
+        return Begun(cursor, attached.name, int(number))
+
+    def close(self) -> None:
+        """Let go of the catalog, also because its server is lost; the next use opens it again."""
+        process = self._process
+        with process.lock:
+            attached, process.attached = process.attached, None
+            if attached is not None:
+                _detach(attached)
+
+    def told(self, error: duckdb.Error) -> Exception:
+        """An error as it may be raised: without passwords, with a remedy where there is one."""
+        said = self._catalog.without_password(error)
+        if is_conflict(error) or is_lost_connection(error):
+            return LakeUnusable(f"the catalog {self._catalog} stays busy or away ({said}): try again when other runs are done")
+        if isinstance(error, duckdb.IOException):
+            return LakeUnusable(
+                f"cannot read or write the tables in {self._store.uri} ({said}): free some space or make it reachable"
+            )
+        return error if said == " ".join(str(error).split()) else type(error)(said)
+
+    @property
+    def _process(self) -> _Process:
+        return self._processes.setdefault(os.getpid(), _Process())
+
+    def _open(self) -> Attached:
+        process = self._process
+        with process.lock:
+            if process.attached is None:
+                process.attached = self._attach(process)
+            return process.attached
+
+    def _attach(self, process: _Process) -> Attached:
+        if not process.joined and not join(self._catalog, self._store, self._home, writing=not self._read_only):
+            raise LakeUnusable(f"there are no tables in {self._store.uri} yet: run `make demo` or `lafid curate DIR` first")
+        remote = () if self._store.is_local else ("httpfs",)
+        attached = Attached(duckdb_cursor([*self._catalog.extensions, *remote]), f"lake_{next(_numbers)}")
+        connection, name = attached
+        try:
+            if remote:
+                process.access = process.access or S3Access()
+                process.access.renew(connection)
+            options = [f"DATA_PATH {quoted(self._data_path)}", "OVERRIDE_DATA_PATH true", *["READ_ONLY"] * self._read_only]
+            address = quoted(f"ducklake:{self._catalog.kind}:{self._catalog.address}")
+            connection.execute(f"ATTACH {address} AS {name} ({', '.join(options)})")
+            connection.execute(f"USE {name}")
+            if not self._read_only:
+                prepare_tables(connection, name, self._tables)
+        except BaseException:
+            _detach(attached)
+            raise
+        process.joined = True
+        return attached
+
+    @property
+    def _data_path(self) -> str:
+        root = str(self._store.local_path(TABLES_FOLDER)) if self._store.is_local else f"{self._store.uri}/{TABLES_FOLDER}"
+        return f"{root}/"
+
+
+def end(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Undo what is not committed, and close the cursor."""
+    with suppress(duckdb.Error):  # there is no transaction any more
+        cursor.execute("ROLLBACK")
+    cursor.close()
+
+
+def _detach(attached: Attached) -> None:
+    for statement in ("USE memory", f"DETACH {attached.name}"):
+        with suppress(duckdb.Error):  # it never came to be, or its server is gone
+            attached.connection.execute(statement)
+    attached.connection.close()

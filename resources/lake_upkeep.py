@@ -1,0 +1,258 @@
+"""Keeping the lake quick and small: small files are merged, deleted rows and old snapshots dropped, unneeded files removed.
+
+Belongs here: compaction, and when a writer does it by the way. Not here: the lake itself (`lake`), the catalog's copy
+(`catalog_copy`).
+
+All of it may run beside readers and writers. What a transaction reads is kept for longer than it may take; a writer that meets a
+compaction begins again. What rows mean never depends on a snapshot: kept dataset versions are
+rows.
+"""
+
+import logging
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resources.catalog import TABLES_FOLDER
+from resources.duckdb_extensions import literal, quoted
+from resources.lake_connection import LakeUnusable
+from resources.lake_reader import KEPT_S
+from resources.leases import StoreBusy
+
+if TYPE_CHECKING:
+    from resources.lake import Lake
+    from resources.lake_reader import Reader
+    from resources.lake_writer import Writer
+
+LOGGER = logging.getLogger("lafid.lake")
+LEASE = "compact"
+EVERY = 300
+"""Commits of all processes between two compactions."""
+ORPHAN_S = 86_400.0
+"""How old a file must be that no snapshot names, to be one that a killed writer left."""
+SMALL_BYTES = 32 << 20
+"""Smaller files are merged, again and again; larger ones are let be."""
+DELETED_SHARE = 0.3
+"""A file is written anew when so many of its rows are deleted."""
+INLINED_ROWS = 2_000
+"""So many rows of a table may lie in the catalog itself."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the lake holds: data files and their bytes, of the newest snapshot, and snapshots."""
+
+    files: int
+    bytes: int
+    snapshots: int
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What a compaction did.
+
+    Attributes:
+        removed: files that are gone from the store, of old snapshots and of killed writers.
+        busy: tables that others kept changing meanwhile; the next compaction does them.
+    """
+
+    before: Held
+    after: Held
+    removed: int
+    busy: tuple[str, ...]
+
+
+def compact(lake: "Lake", *, kept_s: float = KEPT_S, orphan_s: float = ORPHAN_S) -> Compacted:
+    """Compact all tables; waits while another process does.
+
+    Args:
+        kept_s: how long older snapshots and their files are kept. Nobody else may be reading when it is 0.
+        orphan_s: how old files are that no snapshot names. Nobody else may be writing when it is 0.
+
+    Raises:
+        LakeUnusable: the lake cannot be read or written.
+    """
+    with lake.leases.at_work(LEASE), lake.leases.held(LEASE):
+        return _compact(lake, kept_s, orphan_s)
+
+
+def compact_by_the_way(lake: "Lake") -> None:
+    """Compact unless another process is at it or was lately; a failure costs nothing but the compaction."""
+    try:
+        with lake.leases.held(LEASE, wait=False):
+            if not _was_lately(lake):
+                _compact(lake, KEPT_S, ORPHAN_S)
+    except StoreBusy:
+        return
+    except OSError as error:
+        LOGGER.warning("the lake is not compacted this time: %s", error)
+
+
+def held(lake: "Lake") -> Held:
+    """What the lake holds now."""
+    with lake.snapshot() as reader:
+        files, size = reader.cursor.execute(
+            f"SELECT count(*), coalesce(sum(file_size_bytes), 0)::BIGINT FROM {_catalog(reader)}.ducklake_data_file "
+            "WHERE end_snapshot IS NULL"
+        ).fetchall()[0]
+        [(snapshots,)] = reader.cursor.execute(f"SELECT count(*) FROM {_catalog(reader)}.ducklake_snapshot").fetchall()
+    return Held(files, size, snapshots)
+
+
+def expire(lake: "Lake", kept_s: float) -> None:
+    """Drop the snapshots that newer ones replaced so long ago; their files are removed later.
+
+    A snapshot may be old and still have readers, when nothing was written since. Where the catalog is SQLite, they would find all
+    tables empty. The time of a snapshot is that at which its transaction began.
+    """
+
+    def change(writer: "Writer") -> None:
+        rows = writer.cursor.execute(
+            "SELECT snapshot_id FROM (SELECT snapshot_id, lead(snapshot_time) OVER (ORDER BY snapshot_id) AS replaced "
+            f"FROM {_catalog(writer)}.ducklake_snapshot) WHERE replaced::TIMESTAMPTZ <= {_ago(kept_s)}"
+        ).fetchall()
+        if rows:
+            # Named one by one: DuckLake compares times as text where the catalog is SQLite, and finds all of today too old.
+            numbers = ", ".join(str(number) for (number,) in rows)
+            writer.cursor.execute(f"CALL ducklake_expire_snapshots('{writer.name}', versions => [{numbers}])")
+
+    lake.commit(change)
+
+
+def remove_unneeded_files(lake: "Lake", *, kept_s: float, orphan_s: float) -> int:
+    """Remove files of snapshots that were dropped, and those that no snapshot ever named; how many."""
+    there = lake.store.ages(TABLES_FOLDER)  # before the catalog is asked: what is committed meanwhile is young
+    with lake.snapshot() as reader:
+        names = {
+            table: f"SELECT split_part(path, '/', -1) AS name, * FROM {_catalog(reader)}.ducklake_{table}"
+            for table in ("data_file", "delete_file", "files_scheduled_for_deletion")
+        }
+        old = reader.cursor.execute(
+            f"SELECT data_file_id, name FROM ({names['files_scheduled_for_deletion']}) "
+            f"WHERE schedule_start::TIMESTAMPTZ <= {_ago(kept_s)}"
+        ).fetchall()
+        known = reader.cursor.execute(" UNION ".join(f"SELECT name FROM ({files})" for files in names.values())).fetchall()
+    named, unneeded = {name for (name,) in known}, {name for _, name in old}
+    doomed = [
+        path
+        for path, age_s in there.items()
+        if (name := path.rsplit("/", 1)[-1]) in unneeded or (name not in named and age_s >= orphan_s)
+    ]
+    for path in doomed:
+        lake.store.remove(path)
+    if old:
+        numbers = ", ".join(str(number) for number, _ in old)
+        where = f"ducklake_files_scheduled_for_deletion WHERE data_file_id IN ({numbers})"
+        lake.commit(lambda writer: writer.cursor.execute(f"DELETE FROM {_catalog(writer)}.{where}"))
+    return len(doomed)
+
+
+def drop_all_history(lake: "Lake", tables: Iterable[str], needles: Collection[str]) -> None:
+    """Leave nothing of deleted rows: files are written without them, old snapshots and their files go, statistics are made anew.
+
+    Nobody else may be reading or writing.
+
+    Args:
+        tables: whose files may hold deleted rows.
+        needles: texts that statistics of a column must not hold as its least or greatest value.
+
+    Raises:
+        LakeUnusable: the lake cannot be read or written.
+    """
+    for table in tables:
+        for call in (
+            f"flush_inlined_data('{{}}', table_name => {quoted(table)})",
+            f"rewrite_data_files('{{}}', {quoted(table)}, delete_threshold => 0.0)",
+        ):
+            lake.commit(lambda writer, call=call: writer.cursor.execute(f"CALL ducklake_{call.format(writer.name)}"))  # type: ignore[misc]
+    expire(lake, 0.0)
+    remove_unneeded_files(lake, kept_s=0.0, orphan_s=0.0)
+    lake.commit(lambda writer: _measure_anew(writer, needles))
+
+
+def _measure_anew(writer: "Writer", needles: Collection[str]) -> None:
+    """Least and greatest values of columns, where one of them holds a needle or begins one: they outlive their rows."""
+    catalog = _catalog(writer)
+    extremes = writer.cursor.execute(
+        f"SELECT s.table_id, s.column_id, t.table_name, c.column_name, s.min_value, s.max_value "
+        f"FROM {catalog}.ducklake_table_column_stats s JOIN {catalog}.ducklake_table t USING (table_id) "
+        f"JOIN {catalog}.ducklake_column c USING (table_id, column_id) "
+        "WHERE t.end_snapshot IS NULL AND c.end_snapshot IS NULL AND c.parent_column IS NULL AND c.column_type = 'varchar'"
+    ).fetchall()
+    anew = []
+    for table_id, column_id, table, column, *values in extremes:
+        if any(
+            value and (needle in value or (len(value) > 7 and needle.startswith(value))) for value in values for needle in needles
+        ):
+            [(least, greatest)] = writer.cursor.execute(f'SELECT min("{column}"), max("{column}") FROM {table}').fetchall()
+            anew.append((table_id, column_id, least, greatest))
+    for table_id, column_id, least, greatest in anew:
+        writer.cursor.execute(
+            f"UPDATE {catalog}.ducklake_table_column_stats SET min_value = {literal(least)}, max_value = {literal(greatest)} "
+            f"WHERE table_id = {table_id} AND column_id = {column_id}"
+        )
+
+
+def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:
+    before, busy = held(lake), []
+    for table, function, option in _needed(lake):
+        call = f"CALL ducklake_{function}('{{}}', {option.format(quoted(table))})"
+        try:
+            lake.commit(lambda writer, call=call: writer.cursor.execute(call.format(writer.name)))  # type: ignore[misc]
+        except LakeUnusable as error:
+            LOGGER.warning("%s is not compacted this time: %s", table, error)
+            busy.append(table)
+    expire(lake, kept_s)
+    removed = remove_unneeded_files(lake, kept_s=kept_s, orphan_s=orphan_s)
+    done = Compacted(before, held(lake), removed, tuple(dict.fromkeys(busy)))
+    LOGGER.info("compacted: %d data files, now %d; %d files removed", done.before.files, done.after.files, removed)
+    return done
+
+
+def _needed(lake: "Lake") -> list[tuple[str, str, str]]:
+    """Table, function of DuckLake, its arguments: what is worth doing, in the order in which it is done."""
+    with lake.snapshot() as reader:
+        catalog = _catalog(reader)
+        tables = f"SELECT table_id, table_name FROM {catalog}.ducklake_table WHERE end_snapshot IS NULL"
+        files = f"SELECT * FROM {catalog}.ducklake_data_file WHERE end_snapshot IS NULL"
+        deletes = f"SELECT data_file_id, delete_count FROM {catalog}.ducklake_delete_file WHERE end_snapshot IS NULL"
+        inlined = [
+            table
+            for table, place in reader.cursor.execute(
+                f"SELECT tables.table_name, places.table_name FROM {catalog}.ducklake_inlined_data_tables places "
+                f"JOIN ({tables}) tables USING (table_id)"
+            ).fetchall()
+            if reader.cursor.execute(f"SELECT count(*) > {INLINED_ROWS} FROM {catalog}.{place}").fetchone() == (True,)
+        ]
+        deleted = reader.cursor.execute(
+            f"SELECT DISTINCT table_name FROM ({files}) JOIN ({deletes}) USING (data_file_id) "
+            f"JOIN ({tables}) USING (table_id) WHERE delete_count >= {DELETED_SHARE} * record_count"
+        ).fetchall()
+        small = reader.cursor.execute(
+            f"SELECT table_name FROM ({files}) JOIN ({tables}) USING (table_id) WHERE file_size_bytes < {SMALL_BYTES} "
+            "GROUP BY table_name HAVING count(*) > 1"
+        ).fetchall()
+    return [
+        *((table, "flush_inlined_data", "table_name => {}") for table in sorted(set(inlined))),
+        *((table, "rewrite_data_files", f"{{}}, delete_threshold => {DELETED_SHARE}") for (table,) in deleted),
+        *((table, "merge_adjacent_files", f"{{}}, max_file_size => {SMALL_BYTES}") for (table,) in small),
+    ]
+
+
+def _was_lately(lake: "Lake") -> bool:
+    with lake.snapshot() as reader:
+        done = " OR ".join(f"changes_made LIKE '%{what}%'" for what in ("merge_adjacent", "rewrite_delete", "inline_flush"))
+        [(times,)] = reader.cursor.execute(
+            f"SELECT count(*) FROM {_catalog(reader)}.ducklake_snapshot_changes "
+            f"WHERE snapshot_id > {reader.snapshot() - EVERY // 2} AND ({done})"
+        ).fetchall()
+    return bool(times)
+
+
+def _catalog(reader: "Reader") -> str:
+    """Under which name DuckDB knows the lake's own tables."""
+    return f"__ducklake_metadata_{reader.name}"
+
+
+def _ago(seconds: float) -> str:
+    return f"now() - INTERVAL '{seconds:.3f} seconds'"

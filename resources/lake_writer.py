@@ -1,0 +1,131 @@
+"""Writing into the lake in one transaction: the tables of partitions, and what they were computed from.
+
+Belongs here: replacing and adding rows, slots, stamps, fencing. Not here: the transaction and its retries (`lake`).
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resources.duckdb_extensions import literal, quoted
+from resources.lake_reader import Reader
+from resources.lake_tables import ANY, PARTITIONS
+
+UNPARTITIONED = "all"
+
+
+class Fenced(RuntimeError):
+    """Somebody else has computed the partition since: this run was thought dead, and what it made is not written."""
+
+
+def frame_digest(frame: pl.DataFrame) -> str:
+    """Hash of a frame's columns, types and values; the same for equal frames on any machine."""
+    return _digest(frame.rechunk().to_arrow())
+
+
+def _digest(rows: pa.Table) -> str:
+    # Parquet holds nothing below a NULL; Arrow's own format would hash whatever happens to lie in memory there.
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, compression="none", use_dictionary=False)
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()
+
+
+def _parts(frame: pl.DataFrame) -> dict[str, pa.Table]:
+    """Shard to its rows, cut out of one table."""
+    ordered = frame.sort("shard", maintain_order=True).rechunk()
+    counts = ordered["shard"].unique_counts()
+    starts = counts.cum_sum() - counts
+    rows = ordered.to_arrow()
+    shards = ordered["shard"].unique(maintain_order=True)
+    return {shard: rows.slice(start, count) for shard, start, count in zip(shards, starts, counts, strict=True)}
+
+
+class Writer(Reader):
+    """One transaction that may write."""
+
+    def put(self, frames: Mapping[str, pl.DataFrame], fingerprints: Mapping[str, str], token: int = 0) -> None:
+        """Put tables of some partitions in place of what was there.
+
+        Tables that only grow (`appended`) take the rows whose key they do not hold yet.
+
+        Args:
+            frames: table to rows in the contract's form, of all these partitions.
+            fingerprints: partition to the hash of what it was computed from.
+            token: of the lease under which they were computed.
+
+        Raises:
+            Fenced: somebody with a later lease has written one of the partitions.
+        """
+        kept = {name: frame for name, frame in frames.items() if not self.tables[name].appended}
+        full = self._claim(kept, fingerprints, token)
+        for name, frame in frames.items():
+            if name in full:
+                where = f" WHERE shard IN ({', '.join(map(quoted, full[name]))})" if self.tables[name].partitioned else ""
+                self.cursor.execute(f"DELETE FROM {name}{where}")
+            self.add(name, frame)
+        self._stamp(kept, fingerprints, token)
+
+    def add(self, table: str, frame: pl.DataFrame) -> None:
+        """Add rows to a table; to one that only grows, those whose key it does not hold yet."""
+        if frame.is_empty() or not self.tables[table].appended:
+            self.insert(table, frame)
+            return
+        self.cursor.register("incoming", frame)
+        unknown = f"FROM incoming ANTI JOIN {table} USING ({', '.join(self.tables[table].key)})"
+        if self.cursor.execute(f"SELECT 1 {unknown} LIMIT 1").fetchone():
+            self.serialise()
+            self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * {unknown}")
+        self.cursor.unregister("incoming")
+
+    def insert(self, table: str, frame: pl.DataFrame) -> None:
+        """Add rows, whatever is there."""
+        if not frame.is_empty():
+            self.cursor.register("incoming", frame)
+            self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+            self.cursor.unregister("incoming")
+
+    def restamp(self, table: str, partition: str) -> None:
+        """Write down what a partition holds now, after some of its rows have changed; it still says what it was computed from."""
+        rows = self.read(table, partition)
+        self.cursor.execute(
+            f"UPDATE {PARTITIONS} SET digest = {quoted(frame_digest(rows))}, row_count = {rows.height} "
+            f"WHERE table_name = {quoted(table)} AND partition = {quoted(partition)}"
+        )
+
+    def serialise(self) -> None:
+        """Of two processes that both add what neither finds there yet, the second meets a conflict and begins again."""
+        self.cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = {quoted(ANY)}")
+
+    def _claim(self, kept: Mapping[str, pl.DataFrame], partitions: Mapping[str, str], token: int) -> dict[str, list[str]]:
+        """Table to those of the partitions of which it holds rows; slots are made where there are none."""
+        slots = self.slots(list(kept), list(partitions))
+        missing = [(table, partition) for table in kept for partition in partitions if (table, partition) not in slots]
+        if missing:
+            self.serialise()
+        if later := [slot for slot, (_, held) in slots.items() if held > token]:
+            raise Fenced(
+                f"{' '.join(later[0])} was written by a later run: what this one made, which was thought dead, is left out"
+            )
+        full: dict[str, list[str]] = {}
+        for (table, partition), (rows, _) in slots.items():
+            if rows:
+                full.setdefault(table, []).append(partition)
+        return full
+
+    def _stamp(self, kept: Mapping[str, pl.DataFrame], fingerprints: Mapping[str, str], token: int) -> None:
+        stamps = []
+        for table, frame in kept.items():
+            parts = _parts(frame) if self.tables[table].partitioned else {UNPARTITIONED: frame.rechunk().to_arrow()}
+            nothing = frame.clear().to_arrow()
+            for partition, fingerprint in fingerprints.items():
+                rows = parts.get(partition, nothing)
+                stamps.append((table, partition, fingerprint, _digest(rows), rows.num_rows, token))
+        if stamps:
+            tables, partitions = ", ".join(map(quoted, kept)), ", ".join(map(quoted, fingerprints))
+            self.cursor.execute(f"DELETE FROM {PARTITIONS} WHERE partition IN ({partitions}) AND table_name IN ({tables})")
+            values = ", ".join(f"({', '.join(map(literal, row))}, now())" for row in stamps)
+            self.cursor.execute(f"INSERT INTO {PARTITIONS} VALUES {values}")

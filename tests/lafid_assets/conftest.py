@@ -1,0 +1,45 @@
+"""Clips laid into a lake as registration and probing leave them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, CLIPS
+from resources.lake import Lake
+
+SEEN_AT = "2026-01-01T00:00:00+00:00"
+
+
+@pytest.fixture(scope="session")
+def lay_clips() -> Callable[..., None]:
+    """Puts the tables behind `raw_clips` into a lake, from rows of `raw_clips`; rows without path have no file."""
+    return _lay_clips
+
+
+def _lay_clips(lake: Lake, raw_clips: pl.DataFrame, shard: str) -> None:
+    placed = raw_clips.drop_nulls("path")
+    states = [_state(Path(root), path) for root, path in placed.select("clip_root", "path").iter_rows()]
+    files = placed.with_columns(
+        size_bytes=pl.Series([size for size, _ in states], dtype=pl.Int64),
+        mtime_ns=pl.Series([mtime for _, mtime in states], dtype=pl.Int64),
+        seen_at=pl.lit(SEEN_AT),
+        released_id=pl.lit(None, pl.String),
+        in_table=pl.lit(True),
+        fault=pl.lit(None, pl.String),
+        clip_shard="shard",
+    )
+    tables = (CLIPS, CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS)
+    lake.put({table.name: table.frame((raw_clips if table is CLIPS else files).select(*table.dtypes)) for table in tables}, shard)
+    roots = pl.concat([lake.read(CLIP_ROOTS.name), files.select("clip_root", "seen_at")]) if _has_roots(lake) else files
+    lake.put({CLIP_ROOTS.name: CLIP_ROOTS.frame(roots.select("clip_root", "seen_at").unique("clip_root"))})
+
+
+def _has_roots(lake: Lake) -> bool:
+    return bool(lake.stamps([CLIP_ROOTS.name]))
+
+
+def _state(root: Path, path: str) -> tuple[int | None, int | None]:
+    file = root / path
+    return (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else (None, None)

@@ -1,0 +1,98 @@
+"""A plugin of the tests: a throw-away Postgres, where its programs are installed."""
+
+import itertools
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAMS = "usr/lib/postgresql/*/bin"
+USER = "lafid"
+SPEED = ("-F", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=16MB")
+# The server and its folder ($0) go with the process that holds the other end of its standard input, however that one ends.
+GUARD = '"$@" & read -r _; kill -INT $!; wait $!; rm -rf -- "$0"'
+START_S = 60
+
+
+@pytest.fixture
+def postgres_url(_postgres_server: str) -> Iterator[str]:
+    """A fresh database of its own: `postgresql://user@host:port/name`."""
+    name = f"lafid_{next(_NUMBERS)}"
+    _execute(_postgres_server, f"CREATE DATABASE {name}")
+    yield f"{_postgres_server}/{name}"
+    _execute(_postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def _postgres_server() -> Iterator[str]:
+    found = sorted(Path("/").glob(PROGRAMS), key=lambda path: [int(part) for part in path.parent.name.split(".")])
+    if not found:
+        pytest.skip(f"needs Postgres: there is no /{PROGRAMS}")
+    # Not pytest's own folder: the path of a Unix socket is short, and the server's user must be able to reach it.
+    folder = Path(tempfile.mkdtemp(prefix="lafid-pg-"))
+    try:
+        with _serving(found[-1], folder) as address:
+            yield address
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _serving(programs: Path, folder: Path) -> Iterator[str]:
+    options: dict[str, Any] = {"cwd": folder}
+    if os.geteuid() == 0:  # Postgres refuses to run as root
+        nobody = pwd.getpwnam("nobody")
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        options |= {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    data, log = folder / "data", folder / "log"
+    initialise = [programs / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
+    made = subprocess.run(initialise, capture_output=True, text=True, **options)
+    assert made.returncode == 0, made.stderr
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    serve = [programs / "postgres", "-D", data, "-k", folder, "-p", port, "-c", "listen_addresses=127.0.0.1", *SPEED]
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            ["/bin/sh", "-c", GUARD, folder, *serve], stdin=subprocess.PIPE, stdout=output, stderr=output, **options
+        )
+    address = f"postgresql://{USER}@127.0.0.1:{port}"
+    try:
+        _wait(server, address, log)
+        yield address
+    finally:
+        server.communicate()
+
+
+def _wait(server: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    import psycopg2
+
+    give_up = time.monotonic() + START_S
+    while True:
+        try:
+            return _execute(address, "SELECT 1")
+        except psycopg2.OperationalError:
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < give_up, log.read_text()
+            time.sleep(0.05)
+
+
+def _execute(address: str, statement: str) -> None:
+    import psycopg2
+
+    with closing(psycopg2.connect(f"{address}/postgres")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)

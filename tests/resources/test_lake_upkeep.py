@@ -1,0 +1,236 @@
+"""Compaction: fewer files, the same rows, and nobody is disturbed."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resources import lake as lake_module
+from resources import lake_reader as reader_module
+from resources import lake_upkeep as module
+from resources.lake import Lake
+from resources.lake_reader import TooSlow
+from resources.lake_upkeep import compact, compact_by_the_way, held
+
+Rows = Callable[..., Any]
+
+
+def _put(lake: Lake, rows_of: Rows, shards: int, n: int = 1) -> None:
+    for number in range(shards):
+        lake.put(rows_of(f"s{number}", n), f"s{number}", str(n))
+
+
+def _files(lake: Lake) -> set[str]:
+    return set(lake.store.list_tree("tables"))
+
+
+def test_small_files_become_one_and_the_rows_stay(small_lake: Lake, rows_of: Rows) -> None:
+    _put(small_lake, rows_of, 6)
+    _put(small_lake, rows_of, 3, n=2)
+    before, stamps = small_lake.read("measures"), small_lake.stamps()
+    done = compact(small_lake, kept_s=0, orphan_s=0)
+    assert (done.before.files, done.after.files, done.busy) == (12, 2, ())
+    assert done.after.snapshots == 1
+    assert done.removed == 18
+    assert len(_files(small_lake)) == 2
+    assert small_lake.read("measures").equals(before)
+    assert small_lake.stamps() == stamps
+    small_lake.put(rows_of("s1", 3), "s1", "3")
+    assert small_lake.read("measures", "s1")["n"].unique().to_list() == [3]
+    assert small_lake.read("measures").height == before.height
+    again = compact(small_lake, kept_s=0, orphan_s=0)
+    assert again.after.files == 4, "files that hold deleted rows are not merged"
+    assert small_lake.read("measures").height == before.height
+
+
+def test_files_with_many_deleted_rows_are_written_anew(small_lake: Lake, rows_of: Rows) -> None:
+    _put(small_lake, rows_of, 2)
+    compact(small_lake, kept_s=0, orphan_s=0)
+    small_lake.put({"ends": rows_of("s0", 1)["ends"].clear()}, "s0", "none")
+    compact(small_lake, kept_s=0, orphan_s=0)
+    (left,) = [path for path in _files(small_lake) if "/ends/" in path]
+    import polars as pl
+
+    assert pl.read_parquet(small_lake.store.local_path(left))["shard"].unique().to_list() == ["s1"]
+
+
+def test_rows_in_the_catalog_become_files(small_lake: Lake, rows_of: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    _put(small_lake, rows_of, 3)
+    stamps = small_lake.stamps()
+    assert not [path for path in _files(small_lake) if "/partitions/" in path]
+    monkeypatch.setattr(module, "INLINED_ROWS", 1)
+    compact(small_lake, kept_s=0)
+    assert [path for path in _files(small_lake) if "/partitions/" in path]
+    assert small_lake.stamps() == stamps
+    _put(small_lake, rows_of, 2, n=2)
+    assert {stamp.fingerprint for stamp in small_lake.stamps(["ends"]).values()} == {"1", "2"}
+
+
+def test_young_files_and_snapshots_are_kept(small_lake: Lake, rows_of: Rows) -> None:
+    """Whatever the time of day: DuckLake's own functions compare it as text where the catalog is SQLite."""
+    _put(small_lake, rows_of, 4)
+    before = _files(small_lake)
+    done = compact(small_lake)
+    assert (done.removed, done.after.files) == (0, 2)
+    assert done.after.snapshots == done.before.snapshots + 2
+    assert before < _files(small_lake)
+    time.sleep(1.1)
+    assert compact(small_lake, kept_s=1.0).removed == 8
+
+
+def test_what_killed_writers_left_goes_when_it_is_old(small_lake: Lake, rows_of: Rows) -> None:
+    _put(small_lake, rows_of, 1)
+    folder = small_lake.store.local_path("tables/main/ends")
+    for name, age_s in (("old", 100_000), ("young", 10)):
+        path = folder / f"ducklake-{name}.parquet"
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age_s, time.time() - age_s))
+    assert compact(small_lake).removed == 1
+    assert {path.name for path in folder.glob("ducklake-*old.parquet")} == set()
+    assert (folder / "ducklake-young.parquet").exists()
+    assert small_lake.read("ends").height == 50
+
+
+def test_a_reader_of_an_older_snapshot_reads_on(small_lake: Lake, rows_of: Rows) -> None:
+    _put(small_lake, rows_of, 3)
+    with small_lake.snapshot() as reader:
+        _put(small_lake, rows_of, 3, n=2)
+        compact(small_lake)
+        assert reader.read("measures")["n"].unique().to_list() == [1]
+    assert small_lake.read("measures")["n"].unique().to_list() == [2]
+
+
+def test_the_newest_snapshot_is_kept_for_its_readers_however_old(
+    small_lake: Lake, rows_of: Rows, elsewhere: Callable[..., Any]
+) -> None:
+    """Where the catalog is SQLite, who reads a snapshot that is dropped finds empty tables."""
+    _put(small_lake, rows_of, 3)
+
+    def age(writer: Any) -> None:
+        writer.cursor.execute(
+            f"UPDATE __ducklake_metadata_{writer.name}.ducklake_snapshot "
+            "SET snapshot_time = (snapshot_time::TIMESTAMPTZ - INTERVAL 1 DAY)::VARCHAR::TIMESTAMPTZ"
+        )
+
+    small_lake.commit(age)
+    with small_lake.snapshot() as reader:
+        assert reader.read("measures").height == 150
+        other = elsewhere(
+            "from resources.lake_upkeep import compact\n"
+            'for shard in ("s0", "s1", "s2"): lake.put(rows(shard, 2), shard, "2")\n'
+            "print(compact(lake).after.snapshots)"
+        )
+        kept, said = other.communicate(timeout=300)
+        assert other.returncode == 0, said
+        assert int(kept) == 6, "the reader's, three that put, two that merged"
+        assert reader.read("ends")["n"].unique().to_list() == [1]
+
+
+def test_a_transaction_that_takes_too_long_is_given_up(small_lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "LONGEST_S", 0.0)
+    with small_lake.snapshot() as reader, pytest.raises(TooSlow, match="longer than 0 s: run the command again"):
+        reader.sql("SELECT 1")
+    with pytest.raises(TooSlow):
+        small_lake.commit(lambda writer: writer.cursor.execute("DELETE FROM ends"))
+
+
+READ_ON = """
+print("ready", flush=True)
+while True:
+    with lake.snapshot() as reader:
+        one = reader.sql("SELECT shard, count(*) AS rows, count(DISTINCT n) AS versions FROM measures GROUP BY shard")
+        two = reader.sql("SELECT shard, n FROM ends GROUP BY ALL")
+    assert set(one["rows"]) == {50} and set(one["versions"]) == {1}, one
+    assert one.height == two.height == 3, two
+    print(one.height, flush=True)
+"""
+WRITE_ON = """
+print("ready", flush=True)
+while True:
+    n, shard = random.randrange(10**9), f"s{random.randrange(3)}"
+    lake.put(rows(shard, n), shard, str(n))
+    print(n, flush=True)
+"""
+
+
+def test_readers_and_writers_go_on(small_lake: Lake, rows_of: Rows, elsewhere: Callable[..., Any], tmp_path: Path) -> None:
+    _put(small_lake, rows_of, 3)
+    others = [elsewhere(program) for program in (READ_ON, WRITE_ON, WRITE_ON)]
+    for other in others:
+        assert other.stdout.readline() == "ready\n"
+    compacted = 0
+    for _ in range(30 if os.environ.get("LAFID_SOAK") else 4):
+        done = compact(small_lake, kept_s=60.0)
+        compacted += done.busy == ()
+        for other in others:
+            assert other.stdout.readline(), other.communicate()[1]
+    for other in others:
+        assert other.poll() is None, other.communicate()[1]
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    held_rows = small_lake.sql("SELECT shard, count(*) AS rows, count(DISTINCT n) AS versions FROM measures GROUP BY shard")
+    assert held_rows.select("rows", "versions").unique().rows() == [(50, 1)]
+    assert compact(small_lake, kept_s=0, orphan_s=0).after.files == 2
+    assert len(_files(small_lake)) == 2
+
+
+COMPACT_AND_DIE = """
+from resources import lake_upkeep
+threading.Timer(float(arguments[0]), lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+while True:
+    lake_upkeep.compact(lake, kept_s=0, orphan_s=0)
+    lake.put(rows("s0", 1), "s0", "1")
+"""
+
+
+def test_killed_compactions_lose_nothing(small_lake: Lake, rows_of: Rows, elsewhere: Callable[..., Any]) -> None:
+    _put(small_lake, rows_of, 5)
+    before = small_lake.read("measures")
+    for number in range(20 if os.environ.get("LAFID_SOAK") else 2):
+        killed = elsewhere(COMPACT_AND_DIE, 5.0 + number % 7 / 3)
+        killed.communicate(timeout=300)
+        assert killed.returncode == -signal.SIGKILL
+        assert small_lake.read("measures").equals(before)
+    assert compact(small_lake, kept_s=0, orphan_s=0).after.files == 2
+    assert small_lake.read("measures").equals(before)
+
+
+def test_writers_compact_by_the_way(small_lake: Lake, rows_of: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    for where in (module, lake_module):
+        monkeypatch.setattr(where, "EVERY", 10)
+    most = 0
+    for number in range(24):
+        small_lake.put(rows_of(f"s{number}", 1), f"s{number}", "1")
+        most = max(most, held(small_lake).files)
+    assert most < 30
+    assert small_lake.read("ends")["shard"].n_unique() == 24
+
+
+def test_only_one_compacts_and_a_writer_does_not_wait_for_it(
+    small_lake: Lake, rows_of: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _put(small_lake, rows_of, 3)
+    with small_lake.leases.held(module.LEASE):
+        compact_by_the_way(small_lake)
+        assert held(small_lake).files == 6
+    compact_by_the_way(small_lake)
+    assert held(small_lake).files == 2
+    _put(small_lake, rows_of, 3, n=2)
+    compact_by_the_way(small_lake)
+    assert held(small_lake).files > 2, "it was done lately"
+
+
+def test_tables_in_a_bucket_are_compacted(
+    tmp_path: Path, bucket: str, postgres_url: str, open_lake_at: Callable[..., Lake], rows_of: Rows
+) -> None:
+    lake = open_lake_at(tmp_path / "home", postgres_url, f"s3://{bucket}/lafid")
+    _put(lake, rows_of, 3)
+    lake.store.write_bytes("tables/main/ends/ducklake-left.parquet", b"half")
+    assert compact(lake).removed == 0
+    assert compact(lake, kept_s=0, orphan_s=0).removed == 7
+    assert len(_files(lake)) == 2
+    assert lake.read("ends").height == 150
