@@ -142,7 +142,10 @@ def _counts(reader: Reader, version: str) -> pl.DataFrame:
 
 
 def _sheet(lake: Lake, strips: list[Strip]) -> bytes:
-    places = {clip: path for shard in {strip.shard for strip in strips} for clip, path in locate(lake, shard).items()}
+    shown: dict[str, list[str]] = {}
+    for strip in strips:
+        shown.setdefault(strip.shard, []).append(strip.clip_id)
+    places = {clip: path for shard, clips in shown.items() for clip, path in locate(lake, shard, clips).items()}
     return draw_contact_sheet(strips, places)
 
 

@@ -88,8 +88,10 @@ def read_outcomes(reader: Reader, folder: Path) -> Outcomes:
     Args:
         folder: takes the files.
     """
-    came, rows = (f"read_parquet({quoted(str(folder / name))})" for name in ("came.parquet", "outcomes.parquet"))
-    _copy(reader, " UNION ALL BY NAME ".join(map(_came_to, range(_LAST + 1))), folder / "came.parquet")
+    came = f"read_parquet({quoted(str(folder / 'came-*.parquet'))}, union_by_name = true)"
+    rows = f"read_parquet({quoted(str(folder / 'outcomes.parquet'))})"
+    for step in range(_LAST + 1):  # one table at a time: together they would wait for each other in memory
+        _copy(reader, _came_to(step), folder / f"came-{step}.parquet")
     _copy(reader, _OUTCOMES.format(came=came), folder / "outcomes.parquet")
     counted = reader.sql(
         f"""SELECT status, step, reason, count(*) AS clips, sum(md5_number_lower(said))::VARCHAR AS lower,

@@ -70,7 +70,7 @@ def _cut(lake: Lake, store: FileStore, shard: str, mask: MaskChoice) -> pl.DataF
             reader.sql(f"SELECT {', '.join(columns)} FROM {table} WHERE shard = ? AND clip_id IN ({kept})", [shard, shard])
             for table, columns in ((FACE_INFO.name, FACE_COLUMNS), (CLIPS.name, ("clip_id", "content_sha256", "duration_s")))
         )
-    places = locate(lake, shard) if clips.height else {}
+    places = locate(lake, shard, clips["clip_id"].to_list()) if clips.height else {}
     return cut_references(choose_references(faces), clips, places, store, mask)
 
 
