@@ -22,6 +22,7 @@ from lafid_assets.ingest.locate import locate
 from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, LAFID_DATASET, OUTCOME_TABLES, SIMILARITY_BY_POSE_GAP
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
+from resources import catalog_copy
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.lake_reader import Reader
@@ -76,9 +77,8 @@ def dataset_report(
         settled=lambda _, frames: _all_there(store, _version(frames[DATASET_REPORT.name])),
         metadata=lambda _, frames: _describe(store, frames),
     )
-    return dg.MaterializeResult(
-        metadata=dict(result.metadata or {}) | {"published": _publish(lake, settings)}, check_results=result.check_results
-    )
+    later = {"published": _publish(lake, settings), "catalog_copy": _copy_catalog(lake)}
+    return dg.MaterializeResult(metadata=dict(result.metadata or {}) | later, check_results=result.check_results)
 
 
 def _publish(lake: Lake, settings: Settings) -> str:
@@ -89,6 +89,16 @@ def _publish(lake: Lake, settings: Settings) -> str:
         LOGGER.error("%s", error)
         return str(error)
     return str(settings.published_path)
+
+
+def _copy_catalog(lake: Lake) -> str:
+    """Where the catalog's copy lies, or why it is still the last one: that costs nobody the dataset, either."""
+    try:
+        catalog_copy.copy(lake)
+    except OSError as error:
+        LOGGER.error("the catalog is not copied: %s", error)
+        return str(error)
+    return lake.store.full_path(catalog_copy.COPY)
 
 
 def report_path(version: str, name: str) -> str:

@@ -15,7 +15,7 @@ from lafid_assets.dataset.dataset_report import dataset_report
 from lafid_assets.dataset.lafid_dataset import Dataset
 from lafid_assets.dataset.published import NotPublished
 from lafid_assets.schemas import SIMILARITY_BY_POSE_GAP
-from resources.file_store import FileStore
+from resources.file_store import FileStore, StoreUnusable
 from resources.lake import Lake
 from resources.settings import Settings
 
@@ -115,3 +115,18 @@ def test_report_stands_where_publishing_fails(
     with caplog.at_level(logging.ERROR, "lafid.dataset"):
         assert report({"a": "p"})["published"].startswith("cannot write lafid.duckdb (No space left")
     assert "No space left on device" in caplog.text
+
+
+def test_catalog_is_copied_with_the_report(
+    report: Callable[..., Any], store: FileStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert report({"a": "p"})["catalog_copy"] == store.full_path("catalog/catalog.duckdb")
+    assert store.exists("catalog/catalog.duckdb")
+
+    def full(*_: Any) -> None:
+        raise StoreUnusable("cannot write catalog.duckdb (No space left on device): free some space")
+
+    monkeypatch.setattr(module.catalog_copy, "copy", full)
+    with caplog.at_level(logging.ERROR, "lafid.dataset"):
+        assert report({"a": "p"})["catalog_copy"].startswith("cannot write catalog.duckdb")
+    assert "the catalog is not copied" in caplog.text
