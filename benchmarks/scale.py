@@ -9,25 +9,12 @@ is all of OpenHumanVid. Rows are generated (`scale_rows`); no video is decoded.
 The figures beside ours are those of the design before DuckLake: Parquet a shard, and a DuckDB file copied after every step.
 """
 
-import argparse
-import hashlib
-import json
-import math
-import os
-import resource
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.scale_rows import CLIPS_PER_SHARD, listed, shard_frames, shard_name
+from benchmarks.scale_rows import shard_frames, shard_name
 from lafid_assets.lake import open_lake
 from lafid_assets.schemas import POLICY_SETTINGS
 from resources.lake import Lake

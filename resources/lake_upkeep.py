@@ -5,13 +5,15 @@ Belongs here: compaction, and when a writer does it by the way. Not here: the la
 
 All of it may run beside readers and writers. What a transaction reads is kept for longer than it may take; a writer that meets a
 compaction begins again. What rows mean never depends on a snapshot: kept dataset versions are
-rows.
+rows. Only `drop_all_history` wants to be alone.
 """
 
 import logging
-from collections.abc import Collection, Iterable
+import subprocess
+import sys
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resources.catalog import TABLES_FOLDER
@@ -35,6 +37,8 @@ SMALL_BYTES = 32 << 20
 """Smaller files are merged, again and again; larger ones are let be."""
 DELETED_SHARE = 0.3
 """A file is written anew when so many of its rows are deleted."""
+NOTHING_S = -86_400.0
+"""Kept of history when all of it goes: clocks of machines differ."""
 INLINED_ROWS = 2_000
 """So many rows of a table may lie in the catalog itself."""
 
@@ -148,50 +152,77 @@ def remove_unneeded_files(lake: "Lake", *, kept_s: float, orphan_s: float) -> in
     return len(doomed)
 
 
-def drop_all_history(lake: "Lake", tables: Iterable[str], needles: Collection[str]) -> None:
-    """Leave nothing of deleted rows: files are written without them, old snapshots and their files go, statistics are made anew.
+def drop_all_history(lake: "Lake") -> None:
+    """Leave nothing of deleted rows: files are written without them, old snapshots, their files and the statistics of their
+    rows go, and so does what free pages of a catalog in a file still hold.
 
     Nobody else may be reading or writing.
-
-    Args:
-        tables: whose files may hold deleted rows.
-        needles: texts that statistics of a column must not hold as its least or greatest value.
 
     Raises:
         LakeUnusable: the lake cannot be read or written.
     """
-    for table in tables:
-        for call in (
-            f"flush_inlined_data('{{}}', table_name => {quoted(table)})",
-            f"rewrite_data_files('{{}}', {quoted(table)}, delete_threshold => 0.0)",
-        ):
-            lake.commit(lambda writer, call=call: writer.cursor.execute(f"CALL ducklake_{call.format(writer.name)}"))  # type: ignore[misc]
-    expire(lake, 0.0)
-    remove_unneeded_files(lake, kept_s=0.0, orphan_s=0.0)
-    lake.commit(lambda writer: _measure_anew(writer, needles))
+    for call in ("flush_inlined_data('{}')", "rewrite_data_files('{}', delete_threshold => 0.0)"):
+        lake.commit(lambda writer, call=call: writer.cursor.execute(f"CALL ducklake_{call.format(writer.name)}"))  # type: ignore[misc]
+    expire(lake, NOTHING_S)
+    remove_unneeded_files(lake, kept_s=NOTHING_S, orphan_s=NOTHING_S)
+    lake.commit(_measure_anew)
+    if (path := lake.catalog.sqlite_path) is not None:
+        lake.close()
+        _rebuild(path)
 
 
-def _measure_anew(writer: "Writer", needles: Collection[str]) -> None:
-    """Least and greatest values of columns, where one of them holds a needle or begins one: they outlive their rows."""
+def _measure_anew(writer: "Writer") -> None:
+    """Least and greatest values of columns, from those of the files that are left: DuckLake keeps them when a whole file goes.
+
+    A column without values has none; of any other it must be known, or DuckLake takes those of the next file for all.
+    """
     catalog = _catalog(writer)
-    extremes = writer.cursor.execute(
-        f"SELECT s.table_id, s.column_id, t.table_name, c.column_name, s.min_value, s.max_value "
-        f"FROM {catalog}.ducklake_table_column_stats s JOIN {catalog}.ducklake_table t USING (table_id) "
-        f"JOIN {catalog}.ducklake_column c USING (table_id, column_id) "
-        "WHERE t.end_snapshot IS NULL AND c.end_snapshot IS NULL AND c.parent_column IS NULL AND c.column_type = 'varchar'"
+    # As numbers where they are numbers; 64 bits do not fit into a DOUBLE.
+    kinds = {"float": "TRY_CAST({0} AS DOUBLE)", "whole": "TRY_CAST({0} AS HUGEINT)"}
+    number = ", ".join(f"'{kind}': CASE WHEN column_type != 'varchar' THEN {cast} END" for kind, cast in kinds.items())
+    order = f"{{{{{number}, 'text': {{0}}}}}}"
+    least, greatest = (f"arg_{kind}({kind}_value, {order.format(f'{kind}_value')})" for kind in ("min", "max"))
+    changed = writer.cursor.execute(
+        f"""
+        WITH live AS (SELECT table_id, data_file_id FROM {catalog}.ducklake_data_file WHERE end_snapshot IS NULL),
+        columns AS (SELECT table_id, column_id, column_type FROM {catalog}.ducklake_column WHERE end_snapshot IS NULL),
+        measured AS (
+            SELECT table_id, column_id, count(*) AS files, {least} AS least, {greatest} AS greatest,
+                bool_and(value_count = 0 OR (min_value IS NOT NULL AND max_value IS NOT NULL)) AS known
+            FROM {catalog}.ducklake_file_column_stats JOIN live USING (table_id, data_file_id)
+            JOIN columns USING (table_id, column_id)
+            GROUP BY table_id, column_id
+        )
+        SELECT table_id, column_id, least, greatest
+        FROM {catalog}.ducklake_table_column_stats
+        LEFT JOIN (SELECT table_id, count(*) AS there FROM live GROUP BY table_id) USING (table_id)
+        LEFT JOIN measured USING (table_id, column_id)
+        WHERE (there IS NULL OR (known AND files = there)) AND (min_value, max_value) IS DISTINCT FROM (least, greatest)
+        """
     ).fetchall()
-    anew = []
-    for table_id, column_id, table, column, *values in extremes:
-        if any(
-            value and (needle in value or (len(value) > 7 and needle.startswith(value))) for value in values for needle in needles
-        ):
-            [(least, greatest)] = writer.cursor.execute(f'SELECT min("{column}"), max("{column}") FROM {table}').fetchall()
-            anew.append((table_id, column_id, least, greatest))
-    for table_id, column_id, least, greatest in anew:
+    for table_id, column_id, *values in changed:
+        lowest, highest = map(literal, values)
         writer.cursor.execute(
-            f"UPDATE {catalog}.ducklake_table_column_stats SET min_value = {literal(least)}, max_value = {literal(greatest)} "
+            f"UPDATE {catalog}.ducklake_table_column_stats SET min_value = {lowest}, max_value = {highest} "
             f"WHERE table_id = {table_id} AND column_id = {column_id}"
         )
+    # Processes that have the lake open remember statistics by this number, and would write them again.
+    writer.cursor.execute(f"UPDATE {catalog}.ducklake_snapshot SET next_file_id = next_file_id + 1")
+
+
+def _rebuild(path: Path) -> None:
+    """A SQLite file without free pages, by a process of its own: two libraries of SQLite must not have one file open in one."""
+    code = (
+        "import sqlite3, sys\n"
+        "connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)\n"
+        "connection.execute('VACUUM')\n"
+        "connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')\n"
+        "connection.close()\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code, str(path)], capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().rpartition("\n")[2]
+        raise LakeUnusable(f"the catalog {path} cannot be rebuilt ({said}): end what uses it, or free some space, and try again")
 
 
 def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:

@@ -120,6 +120,8 @@ class Writer(Reader):
         stamps = []
         for table, frame in kept.items():
             parts = _parts(frame) if self.tables[table].partitioned else {UNPARTITIONED: frame.rechunk().to_arrow()}
+            if strange := sorted(set(parts) - set(fingerprints)):
+                raise ValueError(f"{table} has rows of {strange[0]}, which is not among {', '.join(fingerprints)}")
             nothing = frame.clear().to_arrow()
             for partition, fingerprint in fingerprints.items():
                 rows = parts.get(partition, nothing)

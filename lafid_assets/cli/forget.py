@@ -1,7 +1,7 @@
 """`lafid forget`: a clip, or all clips of a person, out of everything. Needs no Dagster."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.dataset.forget.erase import Erased, Eraser, raw_paths
@@ -21,8 +21,7 @@ def run_forget(settings: Settings, clips: Sequence[str], identities: Sequence[st
         ForgetIncomplete: a file could not be cleaned; the message names it.
         StoreBusy: a run is at work in the store.
     """
-    lake = open_lake(settings, read_only=dry_run)
-    with nullcontext() if dry_run else lake.leases.alone("lafid forget"):
+    with closing(open_lake(settings, read_only=dry_run)) as lake, nullcontext() if dry_run else lake.leases.alone("lafid forget"):
         _forget_these(settings, lake, clips, identities, dry_run=dry_run, delete_files=delete_files)
 
 

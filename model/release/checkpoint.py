@@ -30,8 +30,8 @@ from model.face_branch.fusion import FaceFusion
 from model.face_branch.trainable import ADAPTER, LORA, LORA_NAME, SUFFIXES, WEIGHTS, FusedModel
 from model.files import sha256_folder, whole_folder
 from model.presets import Preset
+from model.release import MANIFEST_FILE
 
-MANIFEST_FILE = "lafid.json"
 _WEIGHTS_FILE = "weights.safetensors"
 
 

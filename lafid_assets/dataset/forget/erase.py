@@ -108,8 +108,10 @@ class Eraser:
         Raises:
             ForgetIncomplete: one still holds them.
         """
+        tables = rows_left(self.lake, self.subject)
+        self.lake.close()  # reading the catalog's file undoes the locks that an open one has on it
         files = [path for path in self._files(databases=True) if _contains(path, self.subject) or self._is_named(path)]
-        left = [*rows_left(self.lake, self.subject), *map(str, files), *self._objects_left()]
+        left = [*tables, *map(str, files), *self._objects_left()]
         if left:
             raise ForgetIncomplete(
                 f"{len(left)} files still hold something of the clips, the first {left[0]}: remove it, or end the program that "
@@ -118,7 +120,7 @@ class Eraser:
 
     def _erase_from_store(self, done: Erased) -> None:
         done.rewritten += scrub_tables(self.lake, self.subject, dry_run=self.dry_run)
-        for path in self.store.list_tree(LEDGER_FOLDER):
+        for path in [] if self.store.is_local else self.store.list_tree(LEDGER_FOLDER):
             if path.endswith(".parquet") and self._scrub_part(path):
                 done.rewritten.append(path)
         folders = [folder_of(content) for content in self.subject.contents]
@@ -166,7 +168,7 @@ class Eraser:
         return self._is_named(path) or (path.is_relative_to(self.settings.home / DEMO) and self.subject.shown_in_demo)
 
     def _scrub_part(self, path: str) -> bool:
-        """A part of a ledger; whether anything in it was about the clips."""
+        """A part of a ledger in a remote store; whether anything in it was about the clips."""
         before = pl.read_parquet(self.store.read_bytes(path))
         after = scrub_frame(before, Path(path).stem, self.subject)
         if after.equals(before):
@@ -178,7 +180,7 @@ class Eraser:
         return True
 
     def _scrub_list(self, path: Path, done: Erased) -> None:
-        """A Parquet file that is no table, such as a list of cached clips."""
+        """A Parquet file that is no table, such as a list of cached clips or a part of a ledger."""
         before = pl.read_parquet(path)
         after = scrub_frame(before, path.stem, self.subject)
         if not after.equals(before):
@@ -188,13 +190,11 @@ class Eraser:
                     after.write_parquet(temporary)
 
     def _is_the_lakes(self, path: Path) -> bool:
-        """Whether it is the catalog, its copy, a table's file or a ledger's, which `_erase_from_store` cleans."""
+        """Whether it is the catalog, its copy or a table's file."""
         if not self.store.is_local:
             return False
-        folders = (TABLES_FOLDER, LEDGER_FOLDER, catalog_copy.COPY)
-        return path == self.store.local_path(SQLITE_FILE) or any(
-            path.is_relative_to(self.store.local_path(name)) for name in folders
-        )
+        own = (SQLITE_FILE, catalog_copy.COPY, TABLES_FOLDER)
+        return any(path.is_relative_to(self.store.local_path(name)) for name in own)
 
     def _was_left_by_a_kill(self, path: Path) -> bool:
         """Whether it is half of a file or folder that never came to be (`model.files`)."""

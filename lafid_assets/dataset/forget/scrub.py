@@ -63,6 +63,7 @@ def scrub_files(frame: pl.DataFrame, subject: Subject) -> pl.DataFrame:
     Args:
         frame: rows of files of the clips alone.
     """
+    frame = frame.sort("clip_root", "path")
     released = pl.col("released_id") if "released_id" in frame.columns else pl.lit(None, pl.String)
     clip = pl.col("clip_id") if "clip_id" in frame.columns else released
     named = {(file.clip_root, file.path): file.named_by for file in subject.raw_files}
@@ -74,9 +75,9 @@ def scrub_files(frame: pl.DataFrame, subject: Subject) -> pl.DataFrame:
         for name, column in ((clip, "clip_id"), (released, "released_id"))
         if column in frame.columns
     ]
-    return _emptied(frame.with_columns(*ids), pl.lit(True), (*kept, "released_id"), {}).with_columns(
-        path=pl.Series(paths, dtype=pl.String)
-    )
+    emptied = _emptied(frame.with_columns(*ids), pl.lit(True), (*kept, "released_id"), {})
+    # Several files of one released clip are one row of its table.
+    return emptied.with_columns(path=pl.Series(paths, dtype=pl.String)).unique(["clip_root", "path"], keep="first")
 
 
 def _emptied(frame: pl.DataFrame, gone: pl.Expr, kept: Collection[str], values: Mapping[str, str]) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lafid_assets.identity.naming import NAME_CHARS, name_after
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
 from model.files import whole_file
+from model.release import MANIFEST_FILE
 from resources.duckdb_extensions import quoted
 from resources.file_store import FileStore
 from resources.lake import Lake
@@ -108,7 +109,7 @@ WHERE k.clip_id IN ({ids}) OR f.released_id IN ({ids}) ORDER BY f.path, f.clip_r
 _CAME_IN = """
 SELECT v.dataset_version FROM dataset_versions v JOIN dataset_outcomes o ON o.since <= v.number
 WHERE o.clip_id IN ({ids})
-GROUP BY v.dataset_version, v.number, o.clip_id HAVING arg_max(o.status, o.since) IS NOT NULL ORDER BY v.number
+GROUP BY v.dataset_version, v.number, o.clip_id HAVING arg_max({{'ended': o.status}}, o.since).ended IS NOT NULL ORDER BY v.number
 """
 
 
@@ -205,8 +206,6 @@ def _require_known(wanted: set[str], known: set[str], tombstones: Tombstones) ->
 
 def _checkpoints(reader: Reader, store: FileStore, versions: Sequence[str]) -> list[str]:
     """Folders in the store: published, finished, averaged and kept on the way."""
-    from model.release.checkpoint import MANIFEST_FILE
-
     published = reader.sql(f"SELECT checkpoint_path FROM fusion_dit WHERE dataset_version IN ({_listed(versions)})")
     found = set(published["checkpoint_path"])
     for path in store.list_tree(RUNS_FOLDER) if versions else []:

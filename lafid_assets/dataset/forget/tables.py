@@ -6,12 +6,10 @@ are no tables (`erase`).
 Only what holds the clips is touched: rows of their shards, rows elsewhere that name them, and the files in which these rows lay.
 """
 
-import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
+from typing import Any
 
 import polars as pl
-from resources.lake_upkeep import drop_all_history
 
 from lafid_assets.contract import TableSchema
 from lafid_assets.dataset.forget.scrub import holds_text, names_a_clip, replacements, scrub_files, scrub_frame
@@ -21,7 +19,6 @@ from lafid_assets.schemas import (
     CLIP_CONTENTS,
     CLIP_FILES,
     CLIP_ROWS,
-    CLIPS,
     DATASET_OUTCOMES,
     DATASET_VERSION_ROWS,
     DATASET_VERSIONS,
@@ -30,9 +27,11 @@ from lafid_assets.schemas import (
 from resources.duckdb_extensions import quoted
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Reader
+from resources.lake_upkeep import drop_all_history
 from resources.lake_writer import Writer
 
 OF_FILES = (CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS)
+NAMES_OF_PERSONS = ("identity_id", "earlier_id", "split_key")
 
 
 def scrub_tables(lake: Lake, subject: Subject, *, dry_run: bool) -> list[str]:
@@ -45,24 +44,13 @@ def scrub_tables(lake: Lake, subject: Subject, *, dry_run: bool) -> list[str]:
         with lake.snapshot() as reader:
             return sorted({table.name for table, _, _, _ in _changes(reader, subject)})
     changed = lake.commit(lambda writer: _scrub(writer, subject))
-    # Also when nothing changed: an earlier request may have been interrupted before its history was gone.
-    drop_all_history(lake, [table.name for table in TABLES if table.view is None], subject.needles)
-    if (path := lake.catalog.sqlite_path) is not None:
-        lake.close()  # two libraries of SQLite must not have one file open in one process
-        with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    drop_all_history(lake)  # also when nothing changed: an earlier request may have been interrupted before
     return changed
 
 
 def rows_left(lake: Lake, subject: Subject) -> list[str]:
     """Tables in which a row is still about the clips or names them."""
-    with lake.snapshot() as reader:
-        return [
-            table.name
-            for table, where in _conditions(reader, subject)
-            if not reader.sql(f"SELECT 1 AS there FROM {table.name} WHERE {where} LIMIT 1").is_empty()
-        ]
+    return scrub_tables(lake, subject, dry_run=True)
 
 
 def _scrub(writer: Writer, subject: Subject) -> list[str]:
@@ -93,39 +81,42 @@ def _changes(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema, st
 
 
 def _conditions(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema, str]]:
-    """Where rows may be about the clips, by table. Of a shard's table only their shards are looked at."""
+    """Where rows may be about the clips, by table. Of a shard's table only shards are looked at that have rows of theirs."""
     ids, files = _listed(subject.clip_ids), [(file.clip_root, file.path) for file in subject.raw_files]
-    shards = reader.sql(
-        f"SELECT shard FROM {CLIPS.name} WHERE clip_id IN ({ids}) "
-        f"UNION SELECT shard FROM {CLIP_CONTENTS.name} WHERE clip_id IN ({ids}) "
-        f"UNION SELECT shard FROM {CLIP_FILES.name} WHERE released_id IN ({ids})"
-    )["shard"].to_list()
-    for table in TABLES:
-        if table.view is not None:
-            continue
+    held = [table for table in TABLES if table.view is None]
+    owned = [table.name for table in held if table.partitioned and "clip_id" in table.dtypes]
+    named = [f"SELECT shard FROM {name} WHERE clip_id IN ({ids})" for name in owned]
+    named.append(f"SELECT shard FROM {CLIP_FILES.name} WHERE released_id IN ({ids})")
+    shards = _listed(reader.sql(" UNION ".join(named))["shard"])
+    for table in held:
         if table in OF_FILES:
             places = " OR ".join(f"(clip_root = {quoted(root)} AND path = {quoted(path)})" for root, path in files) or "false"
-            yield table, f"shard IN ({_listed(shards)}) AND ({places})"
+            yield table, f"shard IN ({shards}) AND ({places})"
         elif table is DATASET_OUTCOMES:
             yield table, f"clip_id IN ({ids})"
         else:
-            own = f"shard IN ({_listed(shards)}) AND " if table.partitioned else ""
+            own = f"shard IN ({shards}) AND " if table.partitioned else ""
             yield table, f"{own}({_mention(table, subject)})"
 
 
 def _mention(table: TableSchema, subject: Subject) -> str:
     """Rows whose key or another column is one of the clips, or in whose texts something of them stands."""
-    exact = [
-        f'"{name}" IN ({_listed(subject.clip_ids)})'
-        for name, dtype in table.dtypes.items()
-        if dtype == pl.String and (name == "clip_id" or names_a_clip(name))
-    ]
-    names = [
-        f'"{name}" IN ({_listed(subject.names)})' for name in table.dtypes if name in ("identity_id", "earlier_id", "split_key")
-    ]
-    texts = [f'"{name}"::VARCHAR' for name, dtype in table.dtypes.items() if holds_text(dtype)]
-    inside = [f"contains({text}, {quoted(needle)})" for text in texts for needle in replacements(subject)]
-    return " OR ".join([*exact, *(names if subject.names else []), *inside]) or "false"
+    ids, found = _listed(subject.clip_ids), []
+    for name, dtype in table.dtypes.items():
+        if dtype == pl.String and (name == "clip_id" or names_a_clip(name)):
+            found.append(f'"{name}" IN ({ids})')
+        elif _lists_clips(dtype):
+            found.append(f'list_has_any(list_transform("{name}", lambda each: each.clip_id), [{ids}])')
+        if name in NAMES_OF_PERSONS:
+            found.append(f'"{name}" IN ({_listed((*subject.names, *subject.clip_ids))})')
+        if holds_text(dtype):
+            found += [f'contains("{name}"::VARCHAR, {quoted(needle)})' for needle in replacements(subject)]
+    return " OR ".join(found) or "false"
+
+
+def _lists_clips(dtype: Any) -> bool:
+    """Whether values of this type list clips by their ids."""
+    return isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) and "clip_id" in dtype.inner.to_schema()
 
 
 def _count_erased(writer: Writer) -> None:

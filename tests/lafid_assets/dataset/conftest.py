@@ -1,6 +1,7 @@
 """A small finished curation: all tables that the dataset reads, for the clips that a test names."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,33 +114,45 @@ def reader_of() -> Iterator[Callable[[Mapping[str, pl.DataFrame]], Reader]]:
         connection.close()
 
 
+@pytest.fixture(scope="session")
+def lay_into() -> Callable[[Lake, Tables], None]:
+    """Puts tables into a lake in place of what was there, each shard by itself."""
+    return _lay
+
+
+@pytest.fixture(scope="session")
+def keep_in() -> Callable[[Lake, Tables, Path], Dataset]:
+    """Makes the dataset of these tables in a lake and keeps its version, as `lafid_dataset` does; the folder takes files."""
+    return _keep
+
+
 @pytest.fixture
 def lay(lake: Lake) -> Callable[[Tables], None]:
     """Puts tables into the lake in place of what was there, each shard by itself."""
-
-    def put(tables: Tables) -> None:
-        whole = {name: frame for name, frame in tables.items() if not BY_NAME[name].partitioned}
-        parts = {name: frame for name, frame in tables.items() if name not in whole}
-        lake.put(whole, "all", "f")
-        for shard in {SHARD}.union(*(frame["shard"] for frame in parts.values())):
-            lake.put({name: frame.filter(shard=shard) for name, frame in parts.items()}, shard, "f")
-
-    return put
+    return partial(_lay, lake)
 
 
 @pytest.fixture
-def keep(lake: Lake, lay: Callable[[Tables], None], tmp_path: Path) -> Callable[[Tables], Dataset]:
+def keep(lake: Lake, tmp_path: Path) -> Callable[[Tables], Dataset]:
     """Makes the dataset of these tables and keeps its version, as `lafid_dataset` does."""
+    return lambda tables: _keep(lake, tables, tmp_path)
 
-    def run(tables: Tables) -> Dataset:
-        lay(tables)
-        with lake.snapshot() as reader:
-            made = put_together(reader, tmp_path)
-        lake.put(
-            {LAFID_DATASET.name: made.rows, DATASET_VERSIONS.name: DATASET_VERSIONS.frame([])},
-            fingerprint="f",
-            revise=lambda reader, frames: {**frames, DATASET_VERSIONS.name: keep_version(reader, made.rows, made.version)},
-        )
-        return made
 
-    return run
+def _lay(lake: Lake, tables: Tables) -> None:
+    whole = {name: frame for name, frame in tables.items() if not BY_NAME[name].partitioned}
+    parts = {name: frame for name, frame in tables.items() if name not in whole}
+    lake.put(whole, "all", "f")
+    for shard in {SHARD}.union(*(frame["shard"] for frame in parts.values())):
+        lake.put({name: frame.filter(shard=shard) for name, frame in parts.items()}, shard, "f")
+
+
+def _keep(lake: Lake, tables: Tables, folder: Path) -> Dataset:
+    _lay(lake, tables)
+    with lake.snapshot() as reader:
+        made = put_together(reader, folder)
+    lake.put(
+        {LAFID_DATASET.name: made.rows, DATASET_VERSIONS.name: DATASET_VERSIONS.frame([])},
+        fingerprint="f",
+        revise=lambda reader, frames: {**frames, DATASET_VERSIONS.name: keep_version(reader, made.rows, made.version)},
+    )
+    return made

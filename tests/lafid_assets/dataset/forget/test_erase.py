@@ -1,9 +1,10 @@
 """After `lafid forget` nothing is left of the clip, whenever it was killed, and the others are as they were."""
 
-import dataclasses
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -11,341 +12,388 @@ import polars as pl
 import pytest
 import torch
 
-from lafid_assets.contract import comments
-from lafid_assets.dataset.forget import erase as module
-from lafid_assets.dataset.forget.erase import Eraser, ForgetIncomplete
+from lafid_assets.dataset.forget import erase as erase_module
+from lafid_assets.dataset.forget import tables as tables_module
+from lafid_assets.dataset.forget.erase import ForgetIncomplete
 from lafid_assets.dataset.forget.subject import Subject, identify
-from lafid_assets.dataset.versions import read_version
+from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
+from lafid_assets.dataset.versions import find_version
 from lafid_assets.identity.naming import name_after
-from lafid_assets.ingest.openhumanvid import MANIFEST, list_clips
-from lafid_assets.ingest.raw_clips import probe_clips
-from lafid_assets.ingest.shards import register_clips
-from lafid_assets.ingest.tombstones import Tombstones, pseudonym
+from lafid_assets.ingest.listing import list_files
+from lafid_assets.ingest.raw_clips import ShardFiles
+from lafid_assets.ingest.registration import register
+from lafid_assets.ingest.tombstones import pseudonym
 from lafid_assets.schemas import BY_NAME, TABLES
 from lafid_assets.speech.answer_cache import AnswerCache
 from model.clips.clip_set import ClipSet
 from model.clips.latent_shards import read_index
-from resources.shard_store import ShardStore
-from resources.tracking import Tracking
-from resources.warehouse import Warehouse
+from resources import lake_upkeep
+
+SHARD = "shard-00000"
 
 
 @pytest.fixture
-def forget(installation: Any) -> Callable[..., Any]:
+def forget(installation: Any, erase: Callable[..., Any]) -> Callable[..., Any]:
     def run(letter: str, *, dry_run: bool = False, delete_files: bool = False) -> Any:
-        subject = identify(installation.store, [installation.clip(letter)], [], delete_files=delete_files)
-        return _eraser(installation, subject, dry_run=dry_run).run()
+        subject = identify(installation.lake, [installation.clip(letter)], [], delete_files=delete_files)
+        return erase(installation, subject, dry_run=dry_run)
 
     return run
 
 
-def _eraser(installation: Any, subject: Subject, *, dry_run: bool = False) -> Eraser:
-    warehouse = Warehouse(installation.settings.warehouse_path, installation.store, comments(TABLES))
-    tracking = Tracking("sqlite:////no/such/mlflow.db", installation.settings.mlflow_artifacts)
-    return Eraser(installation.settings, installation.store, warehouse, subject, tracking, dry_run)
+def test_what_there_is_to_forget(installation: Any) -> None:
+    """Without which the other tests prove nothing."""
+    traces = installation.traces("a", content=installation.content("a"))
+    assert {path.split("/")[0] for path in traces} == {"lafid.duckdb", "dagster", "mlflow", "logs", "explain", "store"}
+    assert {path.split("/")[1] for path in traces if path.startswith("store/")} == {
+        *("catalog", "catalog.sqlite", "tables", "crops", "ledger", "latents", "training_runs"),
+    }
+    assert {path.split("/")[1] for path in installation.rows_about("a")} == {"tables", "ledger", "latents"}
+    assert installation.unknown_files()
+    catalog = installation.store.local_path("catalog.sqlite").read_bytes()
+    told = installation.statistics()
+    for letter, ends in {"a": {high for _, high in told}, "d": {low for low, _ in told}}.items():
+        clip, _, *values, _ = installation.needles(letter)
+        assert clip.decode() in ends
+        assert {value.decode() for value in values} & ends
+        assert any(value in catalog for value in values)
 
 
-def test_no_byte_is_left(installation: Any, forget: Callable[..., Any]) -> None:
-    content = installation.content("a")
-    before = installation.traces("a", content=content)
-    databases = {"lafid.duckdb", "lafid.work.duckdb"}
-    assert {path.split("/")[0] for path in before} == databases | {"dagster", "mlflow", "logs", "explain", "ledger", "store"}
-    assert installation.rows_about("a")
-    forget("a")
-    assert installation.traces("a", content=content) == []
-    assert installation.rows_about("a") == []
-    with duckdb.connect(str(installation.settings.warehouse_path), read_only=True) as connection:
-        faces = connection.execute("SELECT count(*) FROM face_info WHERE clip_id = ?", [installation.clip("a")])
-        assert faces.fetchone() == (0,)
-        ended = connection.execute("SELECT reason FROM raw_clips WHERE clip_id = ?", [pseudonym(installation.clip("a"))])
+def test_no_byte_is_left(without_a: Any) -> None:
+    """Of the clip that is the last in the order of its columns."""
+    assert without_a.traces("a", content=without_a.content("a")) == []
+    assert without_a.rows_about("a") == []
+    assert without_a.unknown_files() == []
+    with duckdb.connect(str(without_a.settings.published_path), read_only=True) as connection:
+        crops = connection.execute(f"SELECT count(*) FROM reference_crops WHERE clip_id = '{without_a.clip('a')}'")
+        assert crops.fetchone() == (0,)
+        ended = connection.execute(f"SELECT reason FROM raw_clips WHERE clip_id = '{pseudonym(without_a.clip('a'))}'")
         assert ended.fetchall() == [("forgotten",)]
 
 
-def test_copies_under_another_id_go_too(installation: Any, forget: Callable[..., Any]) -> None:
-    forget("a")
-    assert installation.traces("f") == []
-    assert installation.rows_about("f") == []
+def test_no_byte_of_the_first_clip_is_left_either(installation: Any, forget: Callable[..., Any]) -> None:
+    """Nor of what killed runs left half written."""
+    part = installation.store.local_path(f"ledger/face_info/{SHARD}/fingerprint/1-1")
+    half = [part / f".face_info.{'0' * 32}.parquet", installation.store.local_path("tables/main/face_info/half.parquet")]
+    for path in half:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    forget("d")
+    assert [path.exists() for path in half] == [False, False]
+    assert installation.traces("d", content=installation.content("d")) == []
+    assert installation.rows_about("d") == []
+    assert installation.unknown_files() == []
 
 
-def test_the_others_stay(installation: Any, forget: Callable[..., Any]) -> None:
-    counted = {name: installation.store.read_all(name).height for name in ("face_info", "raw_clips", "training_latents")}
-    forget("a")
-    store = installation.store
-    for table in ("raw_clips", "face_info", "lafid_dataset", "identity_clusters", "training_latents", "dataset_versions"):
-        frame = store.read_all(table)
-        assert BY_NAME[table].violations(frame) == {"schema": [], "unique_key": [], "values": []}
-    assert store.read_all("raw_clips").height == counted["raw_clips"], "forgotten clips are still counted"
-    assert store.read_all("face_info").height == counted["face_info"] - 6
-    assert store.read_all("training_latents").height == counted["training_latents"] - 1
-    rows = store.read_table("lafid_dataset")
-    assert set(rows["clip_id"]) == {installation.clip(letter) for letter in "bce"}
-    other = rows.row(by_predicate=pl.col("clip_id") == installation.clip("b"), named=True)
-    assert other["identity_id"] == pseudonym(installation.clip("a")), "the person bore the clip's name"
+def test_whoever_asks_afterwards_finds_all_other_rows(without_a: Any) -> None:
+    """Also the rows at the ends of a column, which wrong statistics would leave out."""
+    with without_a.lake.snapshot() as reader:
+        for table in TABLES:
+            if table.view is None and "clip_id" in table.dtypes:
+                rows = reader.sql(f"SELECT * FROM {table.name}")
+                for clip in rows["clip_id"].unique():
+                    asked = f"SELECT count(*) AS n FROM {table.name} WHERE clip_id"
+                    count = rows.filter(clip_id=clip).height
+                    assert reader.sql(f"{asked} = ?", [clip])["n"].item() == count
+                    assert reader.sql(f"{asked} >= ? AND clip_id <= ?", [clip, clip])["n"].item() == count
+        bounds = reader.sql(
+            "SELECT min(value) AS a, max(value) AS z FROM (SELECT unnest(embedding) AS value FROM face_embeddings)"
+        )
+        values = reader.sql("SELECT embedding FROM face_embeddings")["embedding"].explode()
+        assert bounds.row(0) == (values.min(), values.max())
+
+
+def test_copies_under_another_id_go_too(without_a: Any) -> None:
+    assert without_a.traces("f") == []
+    assert without_a.rows_about("f") == []
+
+
+def test_the_others_stay(without_a: Any, installation: Any) -> None:
+    a, b, c = map(without_a.clip, "abc")
+    lake, store = without_a.lake, without_a.store
+    counted = {name: installation.lake.read(name).height for name in ("face_info", "raw_clips", "clip_files", "training_latents")}
+    for table in TABLES:
+        rows = lake.sql(f"SELECT * FROM {table.name}").select(list(table.dtypes))
+        assert table.violations(rows) == {"schema": [], "unique_key": [], "values": []}
+    assert lake.read("raw_clips").height == counted["raw_clips"], "forgotten clips are still counted"
+    assert lake.read("clip_files").height == counted["clip_files"]
+    assert lake.read("face_info").height == counted["face_info"] - 6
+    assert lake.read("training_latents").height == counted["training_latents"] - 1
+    rows = lake.read("lafid_dataset")
+    assert set(rows["clip_id"]) == {without_a.clip(letter) for letter in "bce"}
+    other = rows.row(by_predicate=pl.col("clip_id") == b, named=True)
+    assert other["identity_id"] == pseudonym(a), "the person bore the clip's name"
     assert other["cross_references"] == []
-    clusters = store.read_table("identity_clusters")
+    clusters = lake.read("identity_clusters")
     assert clusters["nearest_clip_id"].null_count() == clusters.height
-    assert installation.traces("c")
-    assert installation.rows_about("c")
-    assert store.list_tree(f"crops/{installation.content('c')[:2]}")
-    assert not store.list_tree(f"crops/{installation.content('a')[:2]}/{installation.content('a')}")
-    answers = AnswerCache(installation.settings.home / "llm_answers")
-    assert answers.get(installation.clip("a"), "key") is None
-    assert answers.get(installation.clip("c"), "key") is not None
-    log = (installation.settings.home / "logs" / "last-error.log").read_text()
-    assert installation.clip("c") in log
-    assert pseudonym(installation.clip("a")) in log
+    assert without_a.traces("c")
+    assert without_a.rows_about("c")
+    assert store.list_tree(f"crops/{without_a.content('c')[:2]}")
+    assert not store.list_tree(f"crops/{without_a.content('a')[:2]}/{without_a.content('a')}")
+    answers = AnswerCache(without_a.settings.home / "llm_answers")
+    assert answers.get(a, "key") is None
+    assert answers.get(c, "key") is not None
+    log = (without_a.settings.home / "logs" / "last-error.log").read_text()
+    assert c in log
+    assert pseudonym(a) in log
 
 
-def test_what_trainers_left_of_a_held_out_clip_goes(installation: Any, forget: Callable[..., Any]) -> None:
-    forget("a")
-    store, c = installation.store, installation.clip("c")
+def test_only_what_holds_them_is_touched(installation: Any) -> None:
+    """A file without rows of theirs stays as it is, and so does a table without."""
+    lake, others = installation.lake, {}
+    for table in ("face_info", "face_frames"):
+        others[table] = lake.read(table).with_columns(clip_id=pl.col("clip_id") + "-other", shard=pl.lit("other"))
+    lake.put(others, "other", "f")
+    files, stamps = installation.store.list_tree("tables"), lake.stamps()
+    scrub_tables(lake, identify(lake, [installation.clip("a")], [], delete_files=False), dry_run=False)
+    untouched = [path for path in installation.store.list_tree("tables") if path in files]
+    assert [path.split("/")[2] for path in untouched if "/face_" in path] == ["face_frames", "face_info"]
+    unchanged = {slot for slot, stamp in lake.stamps().items() if stamp == stamps[slot]}
+    assert {("face_info", "other"), ("face_frames", "other"), ("clip_roots", "all"), ("fusion_dit", "all")} <= unchanged
+
+
+def test_what_trainers_left_of_a_held_out_clip_goes(without_a: Any) -> None:
+    store, c = without_a.store, without_a.clip("c")
     left = store.list_tree("training_runs")
     assert [path for path in left if path.endswith((".png", ".mp4"))] == [
         f"training_runs/held_out/{c}.png",
         f"training_runs/tiny/validation/step-0000002/{c}.mp4",
     ]
     forgotten, other = json.loads(store.read_bytes("training_runs/launches/job/job.json"))["held_out"]
-    assert (forgotten["clip_id"], forgotten["caption"]) == (pseudonym(installation.clip("a")), "[forgotten]")
+    assert (forgotten["clip_id"], forgotten["caption"]) == (pseudonym(without_a.clip("a")), "[forgotten]")
     assert (other["clip_id"], other["caption"]) == (c, "The video features person number 99 who turns.")
-    assert installation.clip("a").encode() not in store.read_bytes("training_runs/launches/job/trainer.log")
+    assert without_a.clip("a").encode() not in store.read_bytes("training_runs/launches/job/trainer.log")
 
 
-def test_pictures_of_a_clip_with_a_short_id_go(installation: Any) -> None:
+def test_pictures_of_a_clip_with_a_short_id_go(installation: Any, erase: Callable[..., Any]) -> None:
     """Only where they are named after clips; elsewhere so short a name is somebody's own."""
-    subject = identify(installation.store, [installation.clip("a")], [], delete_files=False)
+    subject = identify(installation.lake, [installation.clip("a")], [], delete_files=False)
     home, runs = installation.settings.home, installation.store.local_path("training_runs")
     theirs = [home / "explain" / "anna.png", runs / "held_out" / "anna.png", runs / "tiny" / "validation" / "anna.mp4"]
     others = [home / "explain" / "annabel.png", home / "drop" / "anna.mp4", runs / "anna" / "annas.png"]
     for path in theirs + others:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"picture")
-    _eraser(installation, subject.model_copy(update={"clip_ids": (*subject.clip_ids, "anna")})).run()
-    assert [path.exists() for path in theirs + others] == [False] * 3 + [True] * 3
+    done = erase(installation, subject.model_copy(update={"clip_ids": (*subject.clip_ids, "anna")}), dry_run=True)
+    assert [str(path) in done.removed for path in theirs + others] == [True] * 3 + [False] * 3
 
 
 def _cached_parts(installation: Any) -> set[str]:
     return set(read_index(installation.store.local_path("latents/shards")).places)
 
 
-def test_what_was_encoded_of_the_clip_goes_and_what_others_need_stays(installation: Any, forget: Callable[..., Any]) -> None:
-    everybody = {"shared", *(f"video-of-{letter}" for letter in "abcde")}
-    assert _cached_parts(installation) == everybody | {"stale"}
-    done = forget("a", dry_run=True)
-    assert _cached_parts(installation) == everybody | {"stale"}
-    (shard,) = installation.store.list_files("latents/shards")
-    assert f"latents/shards/{shard}" in done.rewritten
-    forget("a")
+def test_what_was_encoded_of_the_clip_goes_and_what_others_need_stays(without_a: Any) -> None:
     # Whose a part was that no list names any more, nobody knows.
-    assert _cached_parts(installation) == everybody - {"video-of-a"}
-    left = ClipSet(installation.store.local_path("latents/clips-0.parquet"))
-    assert set(left.clip_ids) == {installation.clip(letter) for letter in "bcde"}
+    assert _cached_parts(without_a) == {"shared", *(f"video-of-{letter}" for letter in "bcde")}
+    left = ClipSet(without_a.store.local_path("latents/clips-0.parquet"))
+    assert set(left.clip_ids) == {without_a.clip(letter) for letter in "bcde"}
     assert torch.equal(left._read(left.entry(0), "video", "mean"), torch.ones(4))
 
 
-def test_partitions_keep_saying_what_they_were_made_of(installation: Any, forget: Callable[..., Any]) -> None:
-    before = installation.store.stamp("face_info", "shard-00000")
-    forget("a")
-    after = installation.store.stamp("face_info", "shard-00000")
-    assert (after.fingerprint, after.group) == (before.fingerprint, before.group)
-    assert after.digest != before.digest, "what reads it is not current any more"
+def test_partitions_keep_saying_what_they_were_made_of(without_a: Any, installation: Any) -> None:
+    before, after = installation.lake.stamps(), without_a.lake.stamps()
+    assert {slot: stamp.fingerprint for slot, stamp in after.items()} == {
+        slot: stamp.fingerprint for slot, stamp in before.items()
+    }
+    changed = {slot[0] for slot in after if after[slot].digest != before[slot].digest}
+    assert {"face_info", "clips", "lafid_dataset"} <= changed, "what reads it is not current any more"
+    for (table, partition), stamp in after.items():
+        if not BY_NAME[table].appended:
+            assert stamp.rows == without_a.lake.read(table, partition).height
 
 
-def test_versions_keep_their_ids_and_say_how_many_were_erased(installation: Any, forget: Callable[..., Any]) -> None:
-    forget("a")
-    first, second = (read_version(installation.store, v) for v in (installation.first_version, installation.second_version))
-    assert (first.facts["clips"], first.facts["erased_clips"], first.rows.height) == (3, 1, 2)
-    assert (second.facts["clips"], second.facts["erased_clips"], second.rows.height) == (5, 2, 3)
-    assert not installation.store.list_tree("reports"), "pages and contact sheets of versions in which it came in"
-    forget("b")
-    assert read_version(installation.store, installation.second_version).facts["erased_clips"] == 3
-    with duckdb.connect(str(installation.settings.warehouse_path), read_only=True) as connection:
+def test_versions_keep_their_ids_and_say_how_many_were_erased(
+    without_a: Any, copy_of: Callable[..., Any], erase: Callable[..., Any], tmp_path: Path
+) -> None:
+    there = copy_of(without_a, tmp_path / "home")
+
+    def facts(version: str) -> tuple[int, int, int]:
+        told = find_version(there.lake, version)
+        rows = there.lake.sql("SELECT count(*) AS n FROM dataset_version_rows WHERE dataset_version = ?", [version])
+        return told["clips"], told["erased_clips"], rows["n"].item()
+
+    assert facts(there.first_version) == (3, 1, 2)
+    assert facts(there.second_version) == (5, 2, 3)
+    assert not there.store.list_tree("reports"), "pages and contact sheets of versions in which it came in"
+    erase(there, identify(there.lake, [there.clip("b")], [], delete_files=False))
+    assert facts(there.second_version) == (5, 3, 2)
+    with duckdb.connect(str(there.settings.published_path), read_only=True) as connection:
         assert connection.execute("SELECT sum(erased_clips)::INT FROM dataset_versions").fetchone() == (5,)
+    there.lake.close()
 
 
-def test_whole_person_goes(installation: Any) -> None:
-    subject = identify(installation.store, [], [installation.clip("a")], delete_files=False)
+def test_whole_person_goes(installation: Any, erase: Callable[..., Any]) -> None:
+    """With their own files, when that is asked for."""
+    own = {letter: installation.footage / installation.clip(letter) for letter in "abcf"}
+    kept = {path: path.read_bytes() for path in own.values()}
+    subject = identify(installation.lake, [], [installation.clip("a")], delete_files=True)
     assert set(subject.clip_ids) == {installation.clip(letter) for letter in "abf"}
-    _eraser(installation, subject).run()
-    for letter in "abf":
-        assert installation.traces(letter) == []
-    assert set(installation.store.read_table("lafid_dataset")["identity_id"]) == {installation.clip("c"), installation.clip("e")}
+    erase(installation, subject)
+    assert [path.exists() for path in own.values()] == [False, False, True, False]
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert [installation.traces(letter) for letter in "abf"] == [[], [], []]
+    assert set(installation.lake.read("lafid_dataset")["identity_id"]) == {installation.clip("c"), installation.clip("e")}
+
+
+def test_own_files_stay_unless_asked(without_a: Any) -> None:
+    assert (without_a.footage / without_a.clip("a")).exists()
 
 
 def test_whoever_stays_under_a_forgotten_clips_name_is_renamed(installation: Any, forget: Callable[..., Any]) -> None:
     """In tables and kept versions alike; the split stays with the person."""
-    a, store = installation.clip("a"), installation.store
-    named = pl.col("identity_id", "split_key").replace(a, name_after(a))
-    paths = [f"tables/{table}/all.parquet" for table in ("identity_clusters", "lafid_dataset")]
-    paths += [f"versions/{v}/lafid_dataset.parquet" for v in (installation.first_version, installation.second_version)]
-    for path in paths:
-        store.rewrite(path, lambda rows: rows.with_columns(named))
-    before = store.read_table("lafid_dataset").filter(pl.col("clip_id") == installation.clip("b"))
+    a, b, lake = installation.clip("a"), installation.clip("b"), installation.lake
+
+    def rename(writer: Any) -> None:
+        for table in ("identity_clusters", "lafid_dataset", "dataset_version_rows"):
+            for column in ("identity_id", "split_key"):
+                writer.cursor.execute(f"UPDATE {table} SET {column} = '{name_after(a)}' WHERE {column} = '{a}'")
+
+    lake.commit(rename)
+    of_b = f"SELECT * FROM {{}} WHERE clip_id = '{b}'"
+    before = lake.sql(of_b.format("lafid_dataset"))
     forget("a")
-    after = store.read_table("lafid_dataset").filter(pl.col("clip_id") == installation.clip("b"))
+    after = lake.sql(of_b.format("lafid_dataset"))
     assert after["split"].to_list() == before["split"].to_list()
     assert after["identity_id"].to_list() == after["split_key"].to_list() != before["identity_id"].to_list()
-    kept = read_version(store, installation.second_version).rows
-    clusters = store.read_table("identity_clusters")
-    for rows in (kept, clusters):
-        assert rows.filter(pl.col("clip_id") == installation.clip("b"))["identity_id"].to_list() == after["identity_id"].to_list()
+    for table in ("dataset_version_rows", "identity_clusters"):
+        assert set(lake.sql(of_b.format(table))["identity_id"]) == set(after["identity_id"])
+    lake.close()
     for path in installation.settings.home.rglob("*"):
         held = str(pl.read_parquet(path).to_dicts()) if path.suffix == ".parquet" else ""
         assert a[:12] not in held
         assert not path.is_file() or a[:12].encode() not in path.read_bytes(), path
 
 
-def test_dry_run_lists_and_touches_nothing(installation: Any, forget: Callable[..., Any]) -> None:
-    def snapshot() -> dict[str, bytes]:
-        return {str(path): path.read_bytes() for path in installation.settings.home.rglob("*") if path.is_file()}
+def test_clips_with_short_ids_go_from_lists_of_other_clips(installation: Any) -> None:
+    lake, b = installation.lake, installation.clip("b")
+    listed = "[{'clip_id': 'anna', 'reference_index': 0}, {'clip_id': 'annabel', 'reference_index': 0}]"
+    lake.commit(
+        lambda writer: writer.cursor.execute(f"UPDATE lafid_dataset SET cross_references = {listed} WHERE clip_id = '{b}'")
+    )
+    subject = identify(lake, [installation.clip("d")], [], delete_files=False)
+    subject = subject.model_copy(update={"clip_ids": (*subject.clip_ids, "anna")})
+    assert "lafid_dataset" in rows_left(lake, subject)
+    scrub_tables(lake, subject, dry_run=False)
+    assert rows_left(lake, subject) == []
+    left = lake.sql("SELECT cross_references FROM lafid_dataset WHERE clip_id = ?", [b])["cross_references"].item().to_list()
+    assert [reference["clip_id"] for reference in left] == ["annabel"]
 
-    before = snapshot()
+
+def test_dry_run_lists_and_touches_nothing(installation: Any, forget: Callable[..., Any]) -> None:
+    def everything() -> dict[str, bytes]:
+        installation.lake.close()
+        files = (path for path in installation.settings.home.rglob("*") if path.is_file())
+        return {str(path): path.read_bytes() for path in files}
+
+    before = everything()
     done = forget("a", dry_run=True)
-    assert snapshot() == before
-    assert any("face_info" in path for path in done.rewritten)
+    assert everything() == before
+    assert {"face_info", "clips", "dataset_version_rows"} <= set(done.rewritten)
+    assert any(path.endswith("face_embeddings.parquet") for path in done.rewritten)
     assert any(path.endswith("index.db") for path in done.rewritten)
+    (shard,) = installation.store.list_files("latents/shards")
+    assert f"latents/shards/{shard}" in done.rewritten
+    assert _cached_parts(installation) == {"shared", "stale", *(f"video-of-{letter}" for letter in "abcde")}
     assert any(path.endswith(f"{installation.clip('a')}.png") for path in done.removed)
     assert done.pictures_to_check == [str(installation.settings.home / "mlflow" / "artifacts" / "run" / "shown.png")]
 
 
-@pytest.mark.parametrize(
-    "step", ["write_tombstones", "scrub_frame", "scrub_sqlite", "scrub_text", "drop_unnamed", "count_erased"]
+KILLED_AT = (
+    (erase_module, "write_tombstones"),
+    (tables_module, "_count_erased"),
+    (tables_module, "drop_all_history"),
+    (lake_upkeep, "remove_unneeded_files"),
+    (lake_upkeep, "_measure_anew"),
+    (lake_upkeep, "_rebuild"),
+    (erase_module, "scrub_sqlite"),
+    (erase_module, "drop_unnamed"),
+    (erase_module, "publish"),
 )
-def test_killed_anywhere_and_run_again_it_is_complete(installation: Any, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """The intent, written before, holds all that a second run needs, although the tables know the clip no more."""
-    subject = identify(installation.store, [installation.clip("a")], [], delete_files=False)
-    content = installation.content("a")
-    calls = []
-    real = getattr(module, step)
 
-    def killed(*arguments: Any, **options: Any) -> Any:
-        calls.append(1)
-        if len(calls) > (4 if step == "scrub_frame" else 0):
-            raise KeyboardInterrupt
-        return real(*arguments, **options)
 
-    monkeypatch.setattr(module, step, killed)
-    with pytest.raises(KeyboardInterrupt):
-        _eraser(installation, subject).run()
-    monkeypatch.setattr(module, step, real)
-    _eraser(installation, Subject.model_validate_json(subject.model_dump_json())).run()
-    assert installation.traces("a", content=content) == []
+def test_killed_anywhere_and_run_again_it_is_complete(
+    installation: Any, erase: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The intent, written before, holds all that later runs need, although the tables know the clip no more; each of them is
+    killed where the one before had not come."""
+    subject = identify(installation.lake, [installation.clip("a")], [], delete_files=False)
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    for module, step in KILLED_AT:
+        with monkeypatch.context() as patched:
+            patched.setattr(module, step, killed)
+            with pytest.raises(KeyboardInterrupt):
+                erase(installation, subject)
+    assert installation.traces("a", content=installation.content("a"))
+    erase(installation, Subject.model_validate_json(subject.model_dump_json()))
+    assert installation.traces("a", content=installation.content("a")) == []
     assert installation.rows_about("a") == []
-    assert read_version(installation.store, installation.first_version).facts["erased_clips"] == 1
+    assert installation.unknown_files() == []
+    assert find_version(installation.lake, installation.first_version)["erased_clips"] == 1
 
 
-def test_pictures_in_dagsters_history_go_and_mlflows_stay_text(installation: Any, forget: Callable[..., Any]) -> None:
-    forget("a")
-
+def test_pictures_in_dagsters_history_go_and_mlflows_stay_text(without_a: Any) -> None:
     def pictures(name: str) -> int:
-        with sqlite3.connect(installation.settings.home / name) as connection:
+        with sqlite3.connect(without_a.settings.home / name) as connection:
             return int(connection.execute("SELECT count(*) FROM event_logs WHERE event LIKE '%data:image%'").fetchone()[0])
 
     assert pictures("dagster/history/runs/index.db") == 0
     assert pictures("mlflow/mlflow.db") == 5
 
 
-def test_file_that_cannot_be_cleaned_is_named(installation: Any, forget: Callable[..., Any]) -> None:
-    odd = installation.settings.home / "odd.bin"
-    odd.write_bytes(b"\xff\xfe" + installation.clip("a").encode())
+def test_file_that_cannot_be_cleaned_is_named(
+    without_a: Any, copy_of: Callable[..., Any], erase: Callable[..., Any], tmp_path: Path
+) -> None:
+    there = copy_of(without_a, tmp_path / "home")
+    (there.settings.home / "odd.bin").write_bytes(b"\xff\xfe" + there.clip("a").encode())
+    subject = identify(there.lake, [there.clip("a")], [], delete_files=False)
     with pytest.raises(ForgetIncomplete, match=r"1 files still hold something of the clips, the first .*odd.bin: remove it"):
-        forget("a")
+        erase(there, subject)
+    there.lake.close()
 
 
-def test_half_written_files_of_killed_runs_go(installation: Any, forget: Callable[..., Any]) -> None:
-    half = installation.settings.home / "ledger" / f".0.{'0' * 32}" / "face_info.parquet"
-    half.parent.mkdir()
-    half.write_bytes(b"half")
-    forget("a")
-    assert not half.exists()
-
-
-def test_own_files_stay_unless_asked(installation: Any, forget: Callable[..., Any]) -> None:
-    own = {letter: installation.footage / installation.clip(letter) for letter in "abf"}
-    forget("b")
-    assert own["b"].exists()
-    forget("a", delete_files=True)
-    assert not own["a"].exists()
-    assert not own["f"].exists()
-    assert own["b"].exists()
-
-
-def test_it_does_not_come_back(installation: Any, forget: Callable[..., Any]) -> None:
+def test_it_does_not_come_back(without_a: Any, copy_of: Callable[..., Any], tmp_path: Path) -> None:
     """Neither under its own id nor as a copy under another; both are still counted."""
-    content = installation.content("a")
-    forget("a")
-    store = installation.store
-    known = {"clip_root": str(installation.footage), "caption": "The same person once more.", "in_table": True}
-    listed = [
-        known | {"clip_id": installation.clip("a"), "path": "a"},
-        known | {"clip_id": "copy", "path": installation.clip("f")},
-    ]
-    terms = {"source": "x", "licence": "x", "gate": "open"}
-    clips = pl.DataFrame([dict.fromkeys(MANIFEST) | row | terms for row in listed], schema=MANIFEST)
-    *_, new = register_clips(store, clips, 10, installation.settings.shards_lock)
-    assert store.read_table("shard_manifest", new)["clip_id"].to_list() == ["copy"], "the other is counted where it was"
-    raw = Tombstones(store).hide(probe_clips(store.read_table("shard_manifest", new)))
-    row = raw.row(0, named=True)
-    assert (row["status"], row["reason"], row["content_sha256"], row["caption"]) == ("skipped", "forgotten", None, None)
-    assert installation.traces("a", content=content) == []
+    there, folder = copy_of(without_a, tmp_path / "home"), tmp_path / "again"
+    a, lake = there.clip("a"), there.lake
+    counted = lake.read("clips")["clip_id"].to_list()
+    folder.mkdir()
+    for name in (a, "copy.mp4"):
+        shutil.copy(there.footage / a, folder / name)
+    again = {a: f"{a},The same person once more.", "c" * 32: "copy.mp4,And again."}
+    rows = [f"{clip},{said}\n" for clip, said in again.items()]
+    (folder / "OpenHumanVid_part_001.csv").write_text("".join(["clip_id,path,caption\n", *rows]))
+    registered = register(lake, list_files(folder))
+    for shard in registered.shards:
+        files = ShardFiles(lake, shard)
+        lake.put(files.open_files().bound(lake), shard, "f")
+    (new,) = registered.new_shards
+    row = lake.read("raw_clips", new).row(0, named=True)
+    assert (row["clip_id"], row["status"], row["reason"], row["content_sha256"]) == ("c" * 32, "skipped", "forgotten", None)
+    assert lake.read("clips", SHARD)["clip_id"].to_list() == counted, "the other is counted where it was"
+    assert there.traces("a", content=there.content("a")) == []
 
 
-def test_list_of_a_folder_is_veiled_before_it_is_registered(installation: Any, forget: Callable[..., Any]) -> None:
-    (installation.footage / "OpenHumanVid_part_001.csv").write_text(
-        f"clip_id,path,caption\n{installation.clip('c')},{installation.clip('c')},Some caption of some length.\n"
-    )
-    forget("c")
-    veiled = Tombstones(installation.store).veil(list_clips(installation.footage))
-    row = veiled.row(by_predicate=pl.col("clip_id") == pseudonym(installation.clip("c")), named=True)
-    assert (row["path"], row["caption"], row["in_table"]) == ("", None, True)
+def test_the_side_of_a_person_who_bore_the_clips_name_stays(installation: Any, without_a: Any) -> None:
+    def side(lake: Any) -> tuple[str, str, str]:
+        joined = "SELECT d.split_key, d.split, c.split_key FROM lafid_dataset d JOIN identity_clusters c USING (clip_id)"
+        return lake.sql(f"{joined} WHERE clip_id = ?", [installation.clip("b")]).row(0)
 
-
-def test_the_side_of_a_person_who_bore_the_clips_name_stays(installation: Any, forget: Callable[..., Any]) -> None:
-    def side() -> tuple[str, str]:
-        rows = installation.store.read_table("lafid_dataset")
-        row = rows.row(by_predicate=pl.col("clip_id") == installation.clip("b"), named=True)
-        return row["split_key"], row["split"]
-
-    before = side()
-    forget("a")
-    clusters = installation.store.read_table("identity_clusters").filter(pl.col("clip_id") == installation.clip("b"))
-    assert side() == (clusters["split_key"][0], before[1])
-    assert before[0] == installation.clip("a")
+    before, after = side(installation.lake), side(without_a.lake)
+    assert before[0] == before[2] == installation.clip("a")
+    assert after[0] == after[2] == pseudonym(installation.clip("a"))
+    assert after[1] == before[1]
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_pictures_of_the_demo_go_when_they_show_them(installation: Any, shown: bool) -> None:
-    first = installation.store.read_table("lafid_dataset").sort("split", "clip_id")["clip_id"][0]
+def test_pictures_of_the_demo_go_when_they_show_them(installation: Any, erase: Callable[..., Any], shown: bool) -> None:
+    first = installation.lake.read("lafid_dataset").sort("split", "clip_id")["clip_id"][0]
     face = installation.settings.home / "demo" / "face.png"
     face.parent.mkdir()
     face.write_bytes(b"face")
     chosen = first if shown else next(clip for clip in map(installation.clip, "bcd") if clip != first)
-    _eraser(installation, identify(installation.store, [chosen], [], delete_files=False)).run()
-    assert face.exists() != shown
-
-
-def test_nothing_is_left_in_a_bucket(installation: Any, bucket: str) -> None:
-    local, remote = installation.store, ShardStore(f"s3://{bucket}/lafid")
-    for path in local.list_tree(""):
-        if not path.startswith(("latents/", "training_runs/")):  # training needs a local store
-            remote.write_bytes(path, local.read_bytes(path))
-        local.remove(path)
-    there = dataclasses.replace(
-        installation, store=remote, settings=installation.settings.model_copy(update={"store_uri": remote.uri})
-    )
-    a, content = installation.clip("a"), installation.content("b")
-    subject = identify(remote, [a, installation.clip("b")], [], delete_files=False)
-    remote.write_bytes(f"exports/{a}.txt", b"somebody's own")
-    with pytest.raises(ForgetIncomplete, match=f"1 files still hold .* the first s3://{bucket}/lafid/exports/{a}.txt: remove it"):
-        _eraser(there, subject).run()
-    remote.remove(f"exports/{a}.txt")
-    remote.write_bytes("exports/list.csv", f"clip_id\n{a}\n".encode())
-    with pytest.raises(ForgetIncomplete, match="exports/list.csv"):
-        _eraser(there, subject).require_gone()
-    remote.remove("exports/list.csv")
-    _eraser(there, subject).require_gone()
-    assert not [path for path in remote.list_tree("crops") if content in path]
-    tables = [path for path in remote.list_tree("") if path.endswith(".parquet")]
-    held = {path: str(pl.read_parquet(remote.read_bytes(path)).to_dicts()) for path in tables}
-    assert tables
-    assert not [path for path, text in held.items() if a in text or installation.clip("b") in text]
-    assert [path for path, text in held.items() if installation.clip("c") in text]
+    done = erase(installation, identify(installation.lake, [chosen], [], delete_files=False), dry_run=True)
+    assert (str(face) in done.removed) == shown
