@@ -119,7 +119,7 @@ def test_a_caption_is_written_from_frames_where_there_is_none(run, chat_server, 
 def _copy_in(lake, tmp_path, row_of, caption, shard):
     """A copy of the first clip in a folder that is seen later, with its own caption, held by `shard`."""
     place = {"shard": shard, "clip_root": str(tmp_path / "copy"), "path": "aa"}
-    seen = lake.read("clip_roots").rows() + [(place["clip_root"], "2027")]
+    seen = [*lake.read("clip_roots").rows(), (place["clip_root"], "2027")]
     lake.put({"clip_roots": CLIP_ROOTS.frame(pl.DataFrame(seen, schema=CLIP_ROOTS.dtypes, orient="row"))})
     frames = {
         "clip_files": CLIP_FILES.frame([row_of(CLIP_FILES, **place)]),
