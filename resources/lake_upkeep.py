@@ -13,10 +13,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resources.catalog import TABLES_FOLDER
+from resources.catalog import TABLES_FOLDER, Catalog
 from resources.duckdb_extensions import literal, quoted
 from resources.lake_connection import LakeUnusable
 from resources.lake_reader import KEPT_S
@@ -37,6 +36,8 @@ SMALL_BYTES = 32 << 20
 """Smaller files are merged, again and again; larger ones are let be."""
 DELETED_SHARE = 0.3
 """A file is written anew when so many of its rows are deleted."""
+BUSY_S = 60
+"""How long others that use the catalog are waited for when it is made anew."""
 NOTHING_S = -86_400.0
 """Kept of history when all of it goes: clocks of machines differ."""
 INLINED_ROWS = 2_000
@@ -166,9 +167,8 @@ def drop_all_history(lake: "Lake") -> None:
     expire(lake, NOTHING_S)
     remove_unneeded_files(lake, kept_s=NOTHING_S, orphan_s=NOTHING_S)
     lake.commit(_measure_anew)
-    if (path := lake.catalog.sqlite_path) is not None:
-        lake.close()
-        _rebuild(path)
+    lake.close()
+    _rebuild(lake.catalog)
 
 
 def _measure_anew(writer: "Writer") -> None:
@@ -210,19 +210,47 @@ def _measure_anew(writer: "Writer") -> None:
     writer.cursor.execute(f"UPDATE {catalog}.ducklake_snapshot SET next_file_id = next_file_id + 1")
 
 
-def _rebuild(path: Path) -> None:
-    """A SQLite file without free pages, by a process of its own: two libraries of SQLite must not have one file open in one."""
-    code = (
-        "import sqlite3, sys\n"
-        "connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)\n"
-        "connection.execute('VACUUM')\n"
-        "connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')\n"
-        "connection.close()\n"
-    )
-    done = subprocess.run([sys.executable, "-I", "-c", code, str(path)], capture_output=True, text=True)
-    if done.returncode:
-        said = done.stderr.strip().rpartition("\n")[2]
-        raise LakeUnusable(f"the catalog {path} cannot be rebuilt ({said}): end what uses it, or free some space, and try again")
+def _rebuild(catalog: Catalog) -> None:
+    """Make the catalog's tables anew without what free pages hold of removed rows."""
+    try:
+        if catalog.sqlite_path is not None:
+            # A process of its own: two libraries of SQLite must not have one file open in one process.
+            command = [sys.executable, "-I", "-c", REBUILD_SQLITE, str(catalog.sqlite_path)]
+            subprocess.run(command, capture_output=True, text=True, check=True)
+        else:
+            _rebuild_postgres(catalog)
+    except (subprocess.CalledProcessError, OSError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip().rpartition("\n")[2]
+        raise LakeUnusable(
+            f"the catalog {catalog} cannot be made anew without what was removed ({catalog.without_password(said)}): "
+            "end what uses it or free some space, then run the command again"
+        ) from None
+
+
+REBUILD_SQLITE = f"""
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout={BUSY_S}, isolation_level=None)
+connection.execute("VACUUM")
+busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+connection.close()
+sys.exit("its log stays in use" if busy else 0)
+"""
+
+
+def _rebuild_postgres(catalog: Catalog) -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(catalog.sqlalchemy_url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"SET lock_timeout = '{BUSY_S}s'")
+            listed = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND starts_with(tablename, 'ducklake_')"
+            for (table,) in connection.exec_driver_sql(listed).fetchall():
+                connection.exec_driver_sql(f'VACUUM FULL "{table}"')
+    except DBAPIError as error:
+        raise OSError(str(error.orig)) from None
 
 
 def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:

@@ -72,6 +72,8 @@ def _show(subject: Subject, done: Erased, models: list[str], raw_files: list[str
     elsewhere = [] if settings.mlflow_uri.startswith("sqlite:") else [f"{settings.mlflow_uri}: texts of its runs"]
     if "://" in settings.store_uri:
         elsewhere.append(f"{settings.store_uri}: earlier versions of objects, where the bucket keeps them")
+    if settings.catalog_address:
+        elsewhere.append("the catalog's server: its log of changes and its backups")
     _say("not on this machine, look there yourself", elsewhere)
     CONSOLE.print("Exports made before, and tables or files that the clips came from, are yours to clean.")
 

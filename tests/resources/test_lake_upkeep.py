@@ -138,6 +138,67 @@ def test_a_transaction_that_takes_too_long_is_given_up(small_lake: Lake, monkeyp
         small_lake.commit(lambda writer: writer.cursor.execute("DELETE FROM ends"))
 
 
+def _ends(lake: Lake, table: str, column: str) -> tuple[str, str]:
+    """Least and greatest value, as the catalog says."""
+    with lake.snapshot() as reader:
+        catalog = f"__ducklake_metadata_{reader.name}"
+        (found,) = reader.cursor.execute(
+            f"SELECT min_value, max_value FROM {catalog}.ducklake_table_column_stats "
+            f"JOIN {catalog}.ducklake_table USING (table_id) JOIN {catalog}.ducklake_column USING (table_id, column_id) "
+            f"WHERE table_name = '{table}' AND column_name = '{column}'"
+        ).fetchall()
+    return found
+
+
+def test_nothing_is_left_of_what_was_removed(
+    small_lake: Lake,
+    rows_of: Rows,
+    open_lake_at: Callable[..., Lake],
+    address: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No file, no snapshot, and no statistics, not even by processes that remember them; and none say less than what is there."""
+    for shard, n in {"a": -5, "m": 10, "n": 9, "z": 500}.items():
+        small_lake.put(rows_of(shard, n), shard, "f")
+    small_lake.put(rows_of("few", 11, 2), "few", "f")
+    other, measure_anew = open_lake_at(tmp_path / "home", address), module._measure_anew
+
+    def meanwhile(writer: Any) -> None:
+        other.read("measures")
+        measure_anew(writer)
+
+    monkeypatch.setattr(module, "_measure_anew", meanwhile)
+    gone = "shard IN ('a', 'z') OR clip_id IN ('few-0', 'n-0')"
+    small_lake.commit(
+        lambda writer: [writer.cursor.execute(f"DELETE FROM {table} WHERE {gone}") for table in ("ends", "measures")]
+    )
+    assert _ends(small_lake, "ends", "clip_id") == ("a-0", "z-9")
+    module.drop_all_history(small_lake)
+    assert held(small_lake).snapshots == 1
+    assert held(small_lake).files == len(_files(small_lake))
+    assert _ends(small_lake, "ends", "clip_id") == ("few-1", "n-9")
+    assert _ends(small_lake, "ends", "n") == ("9", "11"), "numbers, not texts"
+    other.put(rows_of("p", 100, 2), "p", "f")
+    assert _ends(other, "ends", "clip_id") == ("few-1", "p-1")
+    assert _ends(other, "ends", "n") == ("9", "100")
+    for lake in (small_lake, other):
+        for table in ("ends", "measures"):
+            counts = [lake.sql(f"SELECT count(*) AS n FROM {table} WHERE n = {n}")["n"].item() for n in (-5, 9, 10, 11, 100, 500)]
+            assert counts == [0, 49, 50, 1, 2, 0]
+
+
+def test_a_table_that_was_emptied_takes_rows_again(small_lake: Lake, rows_of: Rows) -> None:
+    small_lake.put(rows_of("a", 1), "a", "f")
+    small_lake.commit(lambda writer: writer.cursor.execute("DELETE FROM ends"))
+    module.drop_all_history(small_lake)
+    assert _ends(small_lake, "ends", "clip_id") == (None, None)
+    for shard, n in (("m", 5), ("b", 4)):
+        small_lake.put(rows_of(shard, n), shard, "f")
+    assert _ends(small_lake, "ends", "clip_id") == ("b-0", "m-9")
+    assert [small_lake.read("ends", where=f"n = {n}").height for n in (1, 4, 5)] == [0, 50, 50]
+
+
 READ_ON = """
 print("ready", flush=True)
 while True:

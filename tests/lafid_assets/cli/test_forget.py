@@ -17,9 +17,10 @@ def _there(home: Path) -> bool:
 
 
 @pytest.fixture
-def known(home: Path, keep_dataset: Callable[..., None]) -> None:
+def known(home: Path, lake: Lake, keep_dataset: Callable[..., None]) -> None:
     """Two clips, one of which a log names, too."""
     keep_dataset("aa11", {CLIP: "CC0-1.0", OTHER: "CC0-1.0"})
+    lake.close()
     (home / "logs").mkdir()
     (home / "logs" / "last-error.log").write_text(f"trouble with {CLIP}")
 
@@ -39,9 +40,9 @@ def test_dry_run_then_for_good(lafid: Callable[..., Any], home: Path) -> None:
 
 
 @pytest.mark.usefixtures("known")
-def test_it_waits_for_no_run_and_touches_nothing_under_one(lafid: Callable[..., Any], lake: Lake, home: Path) -> None:
-    with lake.leases.at_work("a Dagster run"):
-        assert "others are at work in the store, and lafid forget" in lafid("forget", "--clip", CLIP).error
+def test_it_waits_for_no_run_and_touches_nothing_under_one(lafid: Callable[..., Any], home: Path, lake: Lake) -> None:
+    with lake.leases.at_work("a run"):
+        assert "others are at work in the store, and lafid forget would remove" in lafid("forget", "--clip", CLIP).error
         assert lafid("forget", "--clip", CLIP, "--dry-run").code == 0
     assert not (home / "forget.json").exists()
     assert _there(home)
