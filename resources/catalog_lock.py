@@ -1,8 +1,8 @@
-"""Who may be at the catalog, where it is SQLite: readers together, or one writer alone.
+"""Who may be at the catalog, where it is SQLite: all who read it together, or one who commits alone.
 
-DuckDB reads SQLite without a transaction's isolation: a reader would see halves of what others write and take away meanwhile, and
-find no rows, or twice as many, without an error. So whoever writes waits until nobody reads. Postgres keeps everybody's moment by
-itself and needs none of this.
+DuckDB reads SQLite without a transaction's isolation: a reader would see halves of what others commit meanwhile, and find no rows,
+or twice as many, without an error. So a commit waits until nobody reads, and takes milliseconds. A writer reads, too, until it
+commits. Postgres keeps everybody's moment by itself and needs none of this.
 
 Belongs here: that lock. Not here: who is at work in the store (`leases`).
 """
@@ -24,9 +24,9 @@ class CatalogInUse(Exception):
 
 
 class CatalogLock:
-    """Shared by readers, or held by a writer; released by the end of a process at the latest.
+    """Shared by all who read, or held by one who commits; released by the end of a process at the latest.
 
-    A thread that reads already may read again. It may not write before it has ended: it would wait for itself.
+    A thread that holds it already may read under it. It may not be alone before it has let go: it would wait for itself.
 
     Args:
         catalog: the SQLite file; None where there is no need for a lock.

@@ -98,13 +98,14 @@ class Lake:
             LakeUnusable: the catalog stays busy, or cannot be written.
         """
 
-        def once() -> tuple[Result, int]:
-            begun = self._connection.begin(writing=True)
+        def once(attempt: int) -> tuple[Result, int]:
+            # Who met a conflict is alone from the beginning, or somebody quicker could be first for ever.
+            begun = self._connection.begin(alone=attempt > 0)
             try:
                 writer = Writer(self.tables, begun.cursor, begun.name)
                 result = change(writer)
                 writer.require_young()
-                begun.cursor.execute("COMMIT")
+                self._connection.commit(begun)
                 return result, begun.snapshot
             finally:
                 begun.end()
@@ -124,7 +125,7 @@ class Lake:
         Raises:
             LakeUnusable: nothing has been written yet, or it cannot be read.
         """
-        begun = self._patiently(lambda: self._connection.begin(writing=False))
+        begun = self._patiently(lambda _: self._connection.begin())
         try:
             yield Reader(self.tables, begun.cursor, begun.name)
         except duckdb.Error as error:
@@ -155,11 +156,11 @@ class Lake:
         """Let go of the catalog; the next use opens it again."""
         self._connection.close()
 
-    def _patiently(self, work: Callable[[], Result]) -> Result:
+    def _patiently(self, work: Callable[[int], Result]) -> Result:
         give_up, attempt = time.monotonic() + BUSY_DEADLINE_S, 0
         while True:
             try:
-                return work()
+                return work(attempt)
             except duckdb.Error as error:
                 told = self._told(error)
                 passes = is_conflict(error) or (is_lost_connection(error) and self._connection.was_open)

@@ -28,12 +28,16 @@ class LakeUnusable(OSError):
 
 
 class Begun(NamedTuple):
-    """A transaction that reads the lake as it was after commit number `snapshot`; `name` is the lake's in it. `end` it."""
+    """A transaction that reads the lake as it was after commit number `snapshot`; `name` is the lake's in it. `end` it.
+
+    `alone`: nobody else commits before it has ended, where the catalog needs a lock.
+    """
 
     cursor: duckdb.DuckDBPyConnection
     name: str
     snapshot: int
     lock: ExitStack
+    alone: bool
 
     def end(self) -> None:
         """Undo what is not committed, and let go of it."""
@@ -77,11 +81,11 @@ class LakeConnection:
         """Whether the lake could be reached before, so that a lost server may come back."""
         return self._process.joined
 
-    def begin(self, *, writing: bool) -> Begun:
+    def begin(self, *, alone: bool = False) -> Begun:
         """A transaction that reads the lake as it is now.
 
         Args:
-            writing: whether it may write; where the catalog needs that (`catalog_lock`), no other one is under way.
+            alone: whether no other one may be under way, where the catalog needs a lock (`catalog_lock`): no conflict, then.
 
         Raises:
             LakeUnusable: nothing has been written yet, and nothing may be made; or others do not end.
@@ -89,7 +93,7 @@ class LakeConnection:
             duckdb.Error: anything else.
         """
         attached = self._open()
-        begun = Begun(attached.connection.cursor(), attached.name, 0, self._locked(writing=writing))
+        begun = Begun(attached.connection.cursor(), attached.name, 0, self._locked(alone=alone), alone)
         try:
             if (access := self._process.access) is not None:
                 access.renew(begun.cursor)
@@ -102,10 +106,24 @@ class LakeConnection:
             raise
         return begun._replace(snapshot=int(number))
 
-    def _locked(self, *, writing: bool) -> ExitStack:
+    def commit(self, begun: Begun) -> None:
+        """Make what the transaction changed visible; nobody reads the catalog meanwhile.
+
+        Raises:
+            LakeUnusable: others read and do not end.
+            duckdb.Error: a conflict with what others committed since it began, or anything else.
+        """
+        if begun.alone:
+            begun.cursor.execute("COMMIT")
+            return
+        begun.lock.close()
+        with self._locked(alone=True):
+            begun.cursor.execute("COMMIT")
+
+    def _locked(self, *, alone: bool) -> ExitStack:
         stack = ExitStack()
         try:
-            stack.enter_context(self._lock.held(alone=writing))
+            stack.enter_context(self._lock.held(alone=alone))
         except CatalogInUse:
             raise LakeUnusable(f"the catalog {self._catalog} stays in use: try again when other runs are done") from None
         return stack
@@ -155,7 +173,7 @@ class LakeConnection:
             connection.execute(f"ATTACH {address} AS {name} ({', '.join(options)})")
             connection.execute(f"USE {name}")
             if not self._read_only:
-                with self._locked(writing=True):
+                with self._locked(alone=True):
                     prepare_tables(connection, name, self._tables)
         except BaseException:
             _detach(attached)

@@ -19,6 +19,7 @@ import pytest
 Ending = tuple[str, str | None]
 OK: Ending = ("ok", None)
 CUT: Ending = ("error", "decode_failed")
+FREE_BOX = struct.pack(">I4s", 8, b"free")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory, write_video: Callable[..., Pat
 
 def _sound_videos(root: Path, outside: Path, whole: Path, write: Callable[..., Path]) -> dict[str, Exhibit]:
     """Unusual and whole: they must pass."""
-    write(root / "video_only.mp4")
+    write(root / "video_only.mp4", seconds=1.2)
     write(root / "with_sound.mp4", sound_s=1.0)
     write(root / "late.mkv", pts_ms=[500 + 100 * n for n in range(10)], form="matroska")
     write(root / "early.mp4", pts_ms=[100 * n - 300 for n in range(10)])
@@ -66,8 +67,11 @@ def _sound_videos(root: Path, outside: Path, whole: Path, write: Callable[..., P
     write(root / "b_frames.mp4", seconds=2, options={"preset": "medium", "bf": "3", "x264-params": "b-adapt=0:scenecut=0"})
     write(root / "one_frame.mp4", pts_ms=[0])
     write(root / "matroska_inside.mp4", form="matroska")
-    (root / "no_suffix").write_bytes(whole.read_bytes())
-    (root / "inner_link.mp4").symlink_to(whole)
+    # Equal contents would be one clip: each has a box of its own at its end.
+    (root / "no_suffix").write_bytes(whole.read_bytes() + FREE_BOX)
+    (root / "inner").mkdir()
+    (root / "inner" / "file").write_bytes(whole.read_bytes() + 2 * FREE_BOX)
+    (root / "inner_link.mp4").symlink_to(root / "inner" / "file")
     names = ("video_only.mp4", "with_sound.mp4", "late.mkv", "early.mp4", "variable_rate.mp4", "b_frames.mp4", "one_frame.mp4")
     return {Path(name).stem: Exhibit(name, OK) for name in (*names, "matroska_inside.mp4", "no_suffix", "inner_link.mp4")}
 
@@ -171,7 +175,7 @@ def _no_files(root: Path, outside: Path, whole: Path, write: Callable[..., Path]
         "socket": Exhibit("socket.mp4", no_file),
         "link_out": Exhibit("out.mp4", outside_root),
         "link_to_device": Exhibit("device.mp4", outside_root),
-        "folder_link_out": Exhibit("way_out/secret.mp4", outside_root),
+        "in_linked_folder": Exhibit("way_out/secret.mp4", OK),  # whoever registers the folder has linked it
         "dangling_link": Exhibit("nowhere.mp4", missing),
         "link_to_itself": Exhibit("circle.mp4", missing),
         **_of_privileges(root, whole),
@@ -199,7 +203,7 @@ def _paths(root: Path, outside: Path, whole: Path, write: Callable[..., Path]) -
         "backslashes": Exhibit(f"..\\{outside.name}\\secret.mp4", out),
         "drive": Exhibit("C:\\Windows\\secret.mp4", out),
         "nul": Exhibit("whole.mp4\0.jpg", ("error", "not_a_file")),
-        "nothing": Exhibit("", ("error", "not_a_file")),
+        "nothing": Exhibit("", ("skipped", "file_missing")),
         "long_name": Exhibit("x" * 5000, ("skipped", "file_missing")),
         "long_path": Exhibit("x/" * 5000, ("skipped", "file_missing")),
         "protocol": Exhibit("http://127.0.0.1:9/whole.mp4", ("skipped", "file_missing")),

@@ -55,7 +55,7 @@ def with_ranges(decided: pl.DataFrame, main_faces: pl.DataFrame, policy: FacePol
         main_faces: `clip_id` and the angles of the main faces.
     """
     ranges = pose_ranges(main_faces, policy)
-    return decided.drop(name for name in ranges.columns if name != "clip_id").join(ranges, on="clip_id", how="left")
+    return decided.drop(set(ranges.columns) - {"clip_id"}, strict=False).join(ranges, on="clip_id", how="left")
 
 
 def with_several_faces(decided: pl.DataFrame, faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:

@@ -3,7 +3,9 @@
 The engine sees nothing here: what is tested is finding, opening and decoding, in children as in earnest.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,19 @@ from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, Cli
 from lafid_assets.faces.clip_record import Engine
 from lafid_assets.faces.shard_analysis import Frames, ShardRecipe, analyse_shard
 from lafid_assets.faces.shard_limits import ShardLimits
-from lafid_assets.ingest.openhumanvid import MEASURES
-from lafid_assets.ingest.raw_clips import probe_clips
+from lafid_assets.ingest.listing import LISTED
+from lafid_assets.ingest.locate import require_located
+from lafid_assets.ingest.raw_clips import ShardFiles
+from lafid_assets.ingest.registration import register
+from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import REASONS, Status
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO
 from model.face_engine.interface import Box, EngineInfo, Face, Image
+from resources.file_store import FileStore
+from resources.lake import Lake
+from resources.leases import Lease
 from resources.ledger import Ledger
+from resources.settings import Settings
 
 LIMITS = ShardLimits(memory_limit_mib=1000, most_deadline_s=90)
 KINDS = 50
@@ -50,32 +59,50 @@ def analyse_blindly(task: ClipTask) -> AnalysedClip:
     return clip_analysis.analyse_clip(task)
 
 
-def _manifest(root: Path, paths: dict[str, str]) -> pl.DataFrame:
-    rows = pl.DataFrame({"clip_id": list(paths), "path": list(paths.values())})
-    constant = {"shard": "shard-00000", "clip_root": str(root), "source": "zoo", "licence": "CC0"}
-    return rows.with_columns(
-        pl.lit(None, pl.String).alias("caption"),
-        pl.lit(True).alias("in_table"),
-        *(pl.lit(None, pl.Float64).alias(name) for name in MEASURES),
-        *(pl.lit(value).alias(name) for name, value in constant.items()),
-    )
+def _probe(root: Path, paths: dict[str, str], home: Path) -> tuple[Lake, pl.DataFrame]:
+    """The clips of a table that names these files of a folder, through registration and `raw_clips`' kernel."""
+    same = {"clip_root": str(root), "in_table": True, "source": "zoo", "licence": "CC0", "gate": "open"}
+    rows = [
+        dict.fromkeys(LISTED) | same | {"released_id": clip_id, "path": path} | _state(root, path)
+        for clip_id, path in paths.items()
+    ]
+    lake = open_lake(Settings(home=home, store_uri=str(home / "store")))
+    [shard] = register(lake, pl.DataFrame(rows, LISTED)).shards
+    lake.put(ShardFiles(lake, shard).open_files().bound(lake), shard)
+    return lake, lake.read("raw_clips")
 
 
-def _analyse(clips: pl.DataFrame, folder: Path, **settings: Any) -> Frames:
+def _state(root: Path, path: str) -> dict[str, int]:
+    try:
+        state = os.stat(root / path)
+    except (OSError, ValueError):
+        return {}
+    return {"size_bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
+
+
+def _analyse(lake: Lake, clips: pl.DataFrame, folder: Path, **settings: Any) -> Frames:
     recipe = ShardRecipe(AnalysisSettings(engine="dlib", **settings), LIMITS, Engine(BlindEngine.info, "asked for"))
+    shard = clips["shard"][0]
+    ledger = Ledger(FileStore(str(folder)), "face_info", shard, recipe.prints.measures, Lease(shard, 1))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(shard_analysis, "analyse_clip", analyse_blindly)
-        return analyse_shard(clips, recipe, Ledger(folder, recipe.prints.measures))
+        return analyse_shard(clips, recipe, ledger, partial(require_located, lake, shard))
 
 
 @pytest.fixture(scope="module")
-def probed(zoo: Any) -> pl.DataFrame:
-    return probe_clips(_manifest(zoo.root, {kind: exhibit.path for kind, exhibit in zoo.exhibits.items()}))
+def taken_in(zoo: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, pl.DataFrame]:
+    paths = {kind: exhibit.path for kind, exhibit in zoo.exhibits.items()}
+    return _probe(zoo.root, paths, tmp_path_factory.mktemp("probed"))
 
 
 @pytest.fixture(scope="module")
-def surveyed(probed: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Frames:
-    return _analyse(probed, tmp_path_factory.mktemp("surveyed"), scan=False)
+def probed(taken_in: tuple[Lake, pl.DataFrame]) -> pl.DataFrame:
+    return taken_in[1]
+
+
+@pytest.fixture(scope="module")
+def surveyed(taken_in: tuple[Lake, pl.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> Frames:
+    return _analyse(*taken_in, tmp_path_factory.mktemp("surveyed"), scan=False)
 
 
 def _endings(clips: pl.DataFrame) -> dict[str, tuple[str, str | None]]:
@@ -86,7 +113,7 @@ def _endings(clips: pl.DataFrame) -> dict[str, tuple[str, str | None]]:
 def test_every_kind_ends_raw_clips_as_it_must(zoo: Any, probed: pl.DataFrame) -> None:
     assert len(zoo.exhibits) > KINDS
     assert _endings(probed) == {kind: exhibit.probed for kind, exhibit in zoo.exhibits.items()}
-    assert RAW_CLIPS.violations(probed) == {"schema": [], "unique_key": [], "values": []}
+    assert CLIPS.violations(probed.select(list(CLIPS.dtypes))) == {"schema": [], "unique_key": [], "values": []}
     assert probed.filter((pl.col("status") != "ok") & pl.col("detail").is_null()).is_empty()
 
 
@@ -99,8 +126,8 @@ def test_every_kind_ends_face_info_as_it_must(zoo: Any, surveyed: Frames) -> Non
         assert table.violations(surveyed[table.name]) == {"schema": [], "unique_key": [], "values": []}
 
 
-def test_scan_gives_every_kind_a_status_and_a_reason(probed: pl.DataFrame, tmp_path: Path) -> None:
-    found = _analyse(probed, tmp_path)["face_clips"]
+def test_scan_gives_every_kind_a_status_and_a_reason(taken_in: Any, probed: pl.DataFrame, tmp_path: Path) -> None:
+    found = _analyse(*taken_in, tmp_path)["face_clips"]
     assert set(found["clip_id"]) == set(probed["clip_id"])
     assert FACE_CLIPS.violations(found) == {"schema": [], "unique_key": [], "values": []}
     looked_at = found.filter(pl.col("reason") != "upstream")
@@ -145,8 +172,9 @@ def test_random_damage_always_ends_in_a_status(
         for at in chance.integers(0, len(content), 1 + number):
             damaged[at] = chance.integers(256)
         (tmp_path / f"{number}.mp4").write_bytes(damaged)
-    probed = probe_clips(_manifest(tmp_path, {str(number): f"{number}.mp4" for number in range(20)}))
-    analysed = _analyse(probed, tmp_path_factory.mktemp("damaged"), scan=False)["face_clips"]
+    folder = tmp_path_factory.mktemp("damaged")
+    lake, probed = _probe(tmp_path, {str(number): f"{number}.mp4" for number in range(20)}, folder)
+    analysed = _analyse(lake, probed, folder, scan=False)["face_clips"]
     assert probed.height == analysed.height == 20
     assert 0 < probed.filter(status="ok").height < 20
     for status, reason in [*_endings(probed).values(), *_endings(analysed).values()]:

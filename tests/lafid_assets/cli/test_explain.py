@@ -43,13 +43,14 @@ SETTINGS = pl.concat([_FACE, _ONE, _WHO, _SCAN])
 def tables(row_of: RowOf, write_video: Callable[..., Path], tmp_path: Path) -> dict[str, pl.DataFrame]:
     """One clip of ten frames, rejected for its poses; another one whose id begins with the same letter."""
     write_video(tmp_path / "clips" / "a.mp4")
+    place = {"clip_root": str(tmp_path / "clips"), "path": "a.mp4"}
     low = {"status": "rejected", "reason": "pose_variation_low", "reasons": ["pose_variation_low"], "keep": False}
     measures = {"face_frame_share": 1.0, "pose_variation_deg": 44.0, "policy_sha256": FACE_POLICY}
     faces = [row_of(FACE_INFO, clip_id=CLIP, frame_index=n, face_index=0, yaw_deg=n, pitch_deg=0, roll_deg=0) for n in range(10)]
     return {
         "raw_clips": RAW_CLIPS.frame(
             [
-                row_of(RAW_CLIPS, clip_id=CLIP, clip_root=str(tmp_path / "clips"), path="a.mp4", caption="a person"),
+                row_of(RAW_CLIPS, clip_id=CLIP, content_sha256=CLIP, caption="a person", **place),
                 row_of(RAW_CLIPS, clip_id="a0" * 16),
             ]
         ),

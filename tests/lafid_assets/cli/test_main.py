@@ -18,7 +18,7 @@ Lafid = Callable[..., "object"]
 
 
 def test_missing_folder(lafid: Lafid, tmp_path: Path) -> None:
-    assert f"{tmp_path}/none is not a folder: name the folder that holds the clips" in lafid("curate", tmp_path / "none").error
+    assert f"there is no folder {tmp_path}/none: mount it or name another folder" in lafid("curate", tmp_path / "none").error
 
 
 def test_empty_folder(lafid: Lafid, tmp_path: Path) -> None:
