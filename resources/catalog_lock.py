@@ -1,8 +1,8 @@
 """Who may be at the catalog, where it is SQLite: all who read it together, or one who commits alone.
 
-DuckDB reads SQLite without a transaction's isolation: a reader would see halves of what others commit meanwhile, and find no rows,
-or twice as many, without an error. So a commit waits until nobody reads, and takes milliseconds. A writer reads, too, until it
-commits. Postgres keeps everybody's moment by itself and needs none of this.
+DuckDB reads SQLite without a transaction's isolation: a reader would see halves of what others commit meanwhile, and find no
+rows, or twice as many, without an error. So a commit waits until nobody reads, and takes milliseconds. A writer reads, too,
+until it commits. Postgres keeps everybody's moment by itself and needs none of this.
 
 Belongs here: that lock. Not here: who is at work in the store (`leases`).
 """

@@ -88,11 +88,14 @@ class Lake:
             lambda writer: writer.put(frames if revise is None else revise(writer, frames), {partition: fingerprint}, token)
         )
 
-    def commit(self, change: Callable[[Writer], Result]) -> Result:
+    def commit(self, change: Callable[[Writer], Result], *, all_cores: bool = False) -> Result:
         """Run `change` in a transaction; on a conflict with another process it is run again from the beginning.
 
         It is also run again when the connection was lost while it was committed, so that whether it was is not known: doing it
         twice must do no harm.
+
+        Args:
+            all_cores: whether it handles so much that they are worth their start.
 
         Raises:
             LakeUnusable: the catalog stays busy, or cannot be written.
@@ -100,7 +103,7 @@ class Lake:
 
         def once(attempt: int) -> tuple[Result, int]:
             # Who met a conflict is alone from the beginning, or somebody quicker could be first for ever.
-            begun = self._connection.begin(alone=attempt > 0)
+            begun = self._connection.begin(alone=attempt > 0, all_cores=all_cores)
             try:
                 writer = Writer(self.tables, begun.cursor, begun.name)
                 result = change(writer)
@@ -119,13 +122,16 @@ class Lake:
     # ---- reading
 
     @contextmanager
-    def snapshot(self) -> Iterator[Reader]:
+    def snapshot(self, *, all_cores: bool = False) -> Iterator[Reader]:
         """Several reads of one moment: what others write meanwhile is not seen.
+
+        Args:
+            all_cores: whether so much is read that they are worth their start; questions (`read_only`) have them anyway.
 
         Raises:
             LakeUnusable: nothing has been written yet, or it cannot be read.
         """
-        begun = self._patiently(lambda _: self._connection.begin())
+        begun = self._patiently(lambda _: self._connection.begin(all_cores=all_cores or self.read_only))
         try:
             yield Reader(self.tables, begun.cursor, begun.name)
         except duckdb.Error as error:

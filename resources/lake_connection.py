@@ -81,11 +81,12 @@ class LakeConnection:
         """Whether the lake could be reached before, so that a lost server may come back."""
         return self._process.joined
 
-    def begin(self, *, alone: bool = False) -> Begun:
+    def begin(self, *, alone: bool = False, all_cores: bool = False) -> Begun:
         """A transaction that reads the lake as it is now.
 
         Args:
             alone: whether no other one may be under way, where the catalog needs a lock (`catalog_lock`): no conflict, then.
+            all_cores: whether it reads so much that they are worth their start; a step of one shard takes twice as long with two.
 
         Raises:
             LakeUnusable: nothing has been written yet, and nothing may be made; or others do not end.
@@ -98,6 +99,7 @@ class LakeConnection:
             if (access := self._process.access) is not None:
                 access.renew(begun.cursor)
             begun.cursor.execute(f"USE {attached.name}")
+            begun.cursor.execute(f"SET threads = {len(os.sched_getaffinity(0)) if all_cores else 1}")
             begun.cursor.execute("BEGIN")
             # The first question fixes the moment, and finds out whether the server is still there.
             [(number,)] = begun.cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{attached.name}')").fetchall()

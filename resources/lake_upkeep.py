@@ -163,7 +163,7 @@ def drop_all_history(lake: "Lake") -> None:
         LakeUnusable: the lake cannot be read or written.
     """
     for call in ("flush_inlined_data('{}')", "rewrite_data_files('{}', delete_threshold => 0.0)"):
-        lake.commit(lambda writer, call=call: writer.cursor.execute(f"CALL ducklake_{call.format(writer.name)}"))  # type: ignore[misc]
+        lake.commit(partial(_call, f"CALL ducklake_{call}"), all_cores=True)
     expire(lake, NOTHING_S)
     remove_unneeded_files(lake, kept_s=NOTHING_S, orphan_s=NOTHING_S)
     lake.commit(_measure_anew)
@@ -258,7 +258,7 @@ def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:
     for table, function, option in _needed(lake):
         call = f"CALL ducklake_{function}('{{}}', {option.format(quoted(table))})"
         try:
-            lake.commit(partial(_call, call))
+            lake.commit(partial(_call, call), all_cores=True)
         except LakeUnusable as error:
             LOGGER.warning("%s is not compacted this time: %s", table, error)
             busy.append(table)

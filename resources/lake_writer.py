@@ -61,13 +61,17 @@ class Writer(Reader):
             Fenced: somebody with a later lease has written one of the partitions.
         """
         kept = {name: frame for name, frame in frames.items() if not self.tables[name].appended}
-        full = self._claim(kept, fingerprints, token)
+        slots = self._claim(kept, fingerprints, token)
+        full: dict[str, list[str]] = {}
+        for (name, partition), rows in slots.items():
+            if rows:
+                full.setdefault(name, []).append(partition)
         for name, frame in frames.items():
             if name in full:
                 where = f" WHERE shard IN ({', '.join(map(quoted, full[name]))})" if self.tables[name].partitioned else ""
                 self.cursor.execute(f"DELETE FROM {name}{where}")
             self.add(name, frame)
-        self._stamp(kept, fingerprints, token)
+        self._stamp(kept, fingerprints, token, anew=bool(slots))
 
     def add(self, table: str, frame: pl.DataFrame) -> None:
         """Add rows to a table; to one that only grows, those whose key it does not hold yet."""
@@ -100,8 +104,8 @@ class Writer(Reader):
         """Of two processes that both add what neither finds there yet, the second meets a conflict and begins again."""
         self.cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = {quoted(ANY)}")
 
-    def _claim(self, kept: Mapping[str, pl.DataFrame], partitions: Mapping[str, str], token: int) -> dict[str, list[str]]:
-        """Table to those of the partitions of which it holds rows; slots are made where there are none."""
+    def _claim(self, kept: Mapping[str, pl.DataFrame], partitions: Mapping[str, str], token: int) -> dict[tuple[str, str], int]:
+        """(table, partition) to its rows, of those that have a slot; whoever makes the others meanwhile is in the way."""
         slots = self.slots(list(kept), list(partitions))
         missing = [(table, partition) for table in kept for partition in partitions if (table, partition) not in slots]
         if missing:
@@ -110,13 +114,9 @@ class Writer(Reader):
             raise Fenced(
                 f"{' '.join(later[0])} was written by a later run: what this one made, which was thought dead, is left out"
             )
-        full: dict[str, list[str]] = {}
-        for (table, partition), (rows, _) in slots.items():
-            if rows:
-                full.setdefault(table, []).append(partition)
-        return full
+        return {slot: rows for slot, (rows, _) in slots.items()}
 
-    def _stamp(self, kept: Mapping[str, pl.DataFrame], fingerprints: Mapping[str, str], token: int) -> None:
+    def _stamp(self, kept: Mapping[str, pl.DataFrame], fingerprints: Mapping[str, str], token: int, *, anew: bool) -> None:
         stamps = []
         for table, frame in kept.items():
             parts = _parts(frame) if self.tables[table].partitioned else {UNPARTITIONED: frame.rechunk().to_arrow()}
@@ -128,6 +128,7 @@ class Writer(Reader):
                 stamps.append((table, partition, fingerprint, _digest(rows), rows.num_rows, token))
         if stamps:
             tables, partitions = ", ".join(map(quoted, kept)), ", ".join(map(quoted, fingerprints))
-            self.cursor.execute(f"DELETE FROM {PARTITIONS} WHERE partition IN ({partitions}) AND table_name IN ({tables})")
+            if anew:
+                self.cursor.execute(f"DELETE FROM {PARTITIONS} WHERE partition IN ({partitions}) AND table_name IN ({tables})")
             values = ", ".join(f"({', '.join(map(literal, row))}, now())" for row in stamps)
             self.cursor.execute(f"INSERT INTO {PARTITIONS} VALUES {values}")

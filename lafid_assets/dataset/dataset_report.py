@@ -111,7 +111,7 @@ def _all_there(store: FileStore, version: str) -> bool:
 
 
 def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
-    with lake.snapshot() as reader:
+    with lake.snapshot(all_cores=True) as reader:
         dataset = reader.read(LAFID_DATASET.name, columns=DATASET_COLUMNS)
         version = _version(dataset)
         counts = _counts(reader, version)

@@ -103,7 +103,7 @@ def lafid_dataset(
     with TemporaryDirectory(prefix="lafid-") as folder:
 
         def compute(_: str) -> Frames:
-            with lake.snapshot() as reader:
+            with lake.snapshot(all_cores=True) as reader:
                 dataset = put_together(reader, Path(folder))
             made.append(dataset.version)
             # What only grows is written in SQL, when the version turns out to be new.

@@ -91,7 +91,7 @@ def _write(lake: Lake, path: Path) -> None:
     cursor = duckdb_cursor(())
     cursor.execute(f"ATTACH {quoted(str(path))} AS {name}")
     try:
-        lake.commit(lambda reader: _copy(reader, name))
+        lake.commit(lambda reader: _copy(reader, name), all_cores=True)
         cursor.execute(f"CHECKPOINT {name}")
     finally:
         cursor.execute(f"DETACH {name}")

@@ -36,7 +36,7 @@ def identity_clusters(
     """Which clips show the same person, over all shards; a person keeps the name it had when clips are added."""
 
     def compute(_: str) -> Frames:
-        with lake.snapshot() as reader:
+        with lake.snapshot(all_cores=True) as reader:
             names = [table.name for table in TABLES]
             earlier = {name: reader.read(name) for name in names} if len(reader.stamps(names)) == len(names) else NOTHING
             kept = reader.sql(KEPT)

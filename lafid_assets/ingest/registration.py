@@ -68,7 +68,7 @@ def register(lake: Lake, listed: pl.DataFrame, clips_per_shard: int = DEFAULT_CL
         listed: rows as `listing.list_files` gives them, of one root.
     """
     files = Tombstones(lake.store).veil(_unique(listed))
-    return lake.commit(lambda writer: _register(writer, files, clips_per_shard))
+    return lake.commit(lambda writer: _register(writer, files, clips_per_shard), all_cores=True)
 
 
 def _register(writer: Writer, files: pl.DataFrame, clips_per_shard: int) -> Registered:

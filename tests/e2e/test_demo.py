@@ -112,5 +112,7 @@ def _screenplay(demo: Demo) -> dict[str, SampleClip]:
 def _contents(folder: Path) -> dict[str, tuple[int, int]]:
     """Without who is at work, which every command writes down, and what SQLite keeps beside its file while it is open."""
     passing = ("-shm", "-wal")
-    files = [path for path in folder.rglob("*") if path.is_file() and "lease" not in path.name and not path.name.endswith(passing)]
+    files = [
+        path for path in folder.rglob("*") if path.is_file() and "lease" not in path.name and not path.name.endswith(passing)
+    ]
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}

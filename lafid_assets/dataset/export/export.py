@@ -153,7 +153,7 @@ def _read(
     lake: Lake, version: str, columns: Sequence[str] = (), where: str = "true", parameters: Sequence[Any] = ()
 ) -> pl.DataFrame:
     """Rows of a version, sorted by clip."""
-    with lake.snapshot() as reader:
+    with lake.snapshot(all_cores=True) as reader:
         return reader.read(DATASET_VERSION_ROWS.name, None, columns, f"dataset_version = ? AND {where}", [version, *parameters])
 
 

@@ -1,0 +1,266 @@
+"""The operations that `benchmarks.scale` measures: one of them, on a home, in this process.
+
+    python -m benchmarks.scale_operations OPERATION HOME SHARDS SHARDS_BEFORE
+
+Belongs here: what is run, and what it costs. Not here: rows (`scale_rows`), sizes and the table (`scale`).
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from benchmarks.scale_rows import CLIPS_PER_SHARD, listed, shard_frames, shard_name
+from lafid_assets.cli.forget import run_forget
+from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
+from lafid_assets.dataset.lafid_dataset import put_together
+from lafid_assets.faces.clip_record import margins_row
+from lafid_assets.faces.face_info import _recipe
+from lafid_assets.ingest.registration import REGISTERED, register
+from lafid_assets.jobs import PER_SHARD
+from lafid_assets.lake import open_lake
+from lafid_assets.policy_settings import settings_row
+from lafid_assets.schemas import CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, FACE_CLIPS, FACE_INFO, LAFID_DATASET, POLICY_SETTINGS
+from lafid_assets.staleness import Chain, stale_shards
+from lafid_assets.steps import configured
+from resources import lake_upkeep
+from resources.lake import Lake
+from resources.lake_writer import Writer
+from resources.settings import Settings
+
+SHARDS_AT_ONCE = 25
+"""Laid in one transaction: a first curation takes one a step and shard, but laying is not what is measured."""
+PUTS = 10
+BYTES_PER_GB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU s and MB written of the operation, its seconds by the clock, peak memory of the process in GB."""
+
+    cpu_s: float
+    mb_written: float
+    seconds: float
+    peak_gb: float
+
+    def __str__(self) -> str:
+        return f"{self.cpu_s:.3g} CPU s, {self.seconds:.3g} s, {self.mb_written:.3g} MB, {self.peak_gb:.2f} GB"
+
+
+Measured = Iterator[Callable[[], Cost]]
+
+
+@contextmanager
+def measured(times: int = 1) -> Measured:
+    """What the block costs, of each of `times` repetitions."""
+    cost: list[Cost] = []
+    before, began = _spent(), time.perf_counter()
+    yield lambda: cost[0]
+    seconds = time.perf_counter() - began
+    cpu_s, mb_written = (after - at_first for after, at_first in zip(_spent(), before, strict=True))
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / BYTES_PER_GB
+    cost.append(Cost(cpu_s / times, mb_written / times, seconds / times, peak_gb))
+
+
+def _spent() -> tuple[float, float]:
+    """CPU s and MB written so far, of this process and the children it has waited for."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    io = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return sum(one.ru_utime + one.ru_stime for one in usage), int(io["write_bytes"]) / 1e6
+
+
+def lay(home: Path, shards: int, before: int) -> Cost:
+    """Generated shards into the lake, each step under the fingerprint that makes it current; not to be compared."""
+    lake = open_lake(_settings(home))
+    steps = configured(PER_SHARD, CurationChoices().ops)
+    with measured() as cost:
+        for first in range(before, shards, SHARDS_AT_ONCE):
+            _lay(lake, range(first, min(first + SHARDS_AT_ONCE, shards)), steps)
+    lake.close()
+    return cost()
+
+
+def _lay(lake: Lake, numbers: Sequence[int], steps: Chain) -> None:
+    decided, policies = _settings_of(steps)
+    per_shard = [shard_frames(number, decided) for number in numbers]
+    frames = {name: pl.concat([shard[name] for shard in per_shard]) for name in per_shard[0]}
+    shards = [shard_name(number) for number in numbers]
+    roots = CLIP_ROOTS.frame(frames[CLIP_FILES.name].select("clip_root", "seen_at").unique())
+
+    def change(writer: Writer) -> None:
+        writer.put({table.name: frames[table.name] for table in (CLIP_FILES, CLIP_ROWS)}, dict.fromkeys(shards, REGISTERED))
+        writer.put({CLIP_ROOTS.name: roots}, {"all": ""})
+        writer.add(POLICY_SETTINGS.name, policies)
+        for step, config in steps:
+            stamps, facts = writer.stamps([*step.reads, CLIP_ROOTS.name]), step.facts(config)
+            own = {table.name: frames[table.name] for table in step.writes if table.name in frames}
+            writer.put(own, {shard: step.fingerprint(stamps, shard, facts) for shard in shards})
+
+    lake.commit(change)
+
+
+def _settings_of(steps: Chain) -> tuple[dict[str, str], pl.DataFrame]:
+    """What `scale_rows.shard_frames` wants to know, and the rows of `policy_settings`."""
+    configs = {step.asset: config for step, config in steps}
+    recipe: Any = _recipe(configs[FACE_INFO.name])  # type: ignore[arg-type]
+    margins = margins_row(recipe.settings)
+    said = {
+        name: settings_row(configs[name].model_dump_json())
+        for name in ("pose_filtered_clips", "id_consistent_clips", "speech_tagged_clips")
+    }
+    shas = {name: sha for name, (sha, _) in said.items()} | {
+        "measures": recipe.prints.measures,
+        "scan_margins_sha256": margins[0],
+    }
+    return shas, pl.concat([margins[1], *(row for _, row in said.values())]).unique()
+
+
+def put(home: Path, shards: int, before: int) -> Cost:
+    """A step of one shard: the tables of `face_info`, mean of ten."""
+    lake = open_lake(_settings(home))
+    decided, _ = _settings_of(configured(PER_SHARD, CurationChoices().ops))
+    stamps = lake.stamps([FACE_CLIPS.name])
+    chosen = range(0, shards, max(1, shards // PUTS))[:PUTS]
+    frames = {number: shard_frames(number, decided) for number in chosen}
+    names = ("face_info", "face_embeddings", "face_frames", "face_clips")
+
+    def put_one(number: int) -> None:
+        shard = shard_name(number)
+        tables = {name: frames[number][name] for name in names}
+        lake.put(tables, shard, stamps[FACE_CLIPS.name, shard].fingerprint)
+
+    put_one(chosen[0])  # the first of a process, which imports and attaches
+    with measured(len(chosen)) as cost:
+        for number in chosen:
+            put_one(number)
+    return cost()
+
+
+def compact(home: Path, shards: int, before: int) -> Cost:
+    """A compaction, of which each commit bears a share."""
+    lake = open_lake(_settings(home))
+    lake.stamps()
+    with measured(lake_upkeep.EVERY) as cost:
+        lake_upkeep.compact(lake)
+    return cost()
+
+
+def uptodate(home: Path, shards: int, before: int) -> Cost:
+    """Finding out that all steps of all shards are current, as `lafid curate` and the schedules do."""
+    lake = open_lake(_settings(home))
+    steps = configured(PER_SHARD, CurationChoices().ops)
+    lake.stamps([FACE_CLIPS.name])
+    with measured() as cost, lake.snapshot() as reader:
+        stale = stale_shards(reader, steps, [shard_name(number) for number in range(shards)])
+    if stale:
+        sys.exit(f"{len(stale)} shards are not current, the first: {next(iter(stale.items()))}")
+    return cost()
+
+
+def refresh(home: Path, shards: int, before: int) -> Cost:
+    """The dataset with one new shard: persons, training table, report, plain file and the catalog's copy, through Dagster."""
+    materializer = open_materializer(_settings(home))
+    _refresh(materializer)
+    _lay(materializer.lake, [shards], configured(PER_SHARD, CurationChoices().ops))
+    materializer.tally.computed.clear()
+    with measured() as cost:
+        materializer.refresh()
+    if not materializer.tally.computed:
+        sys.exit("the refresh computed nothing")
+    return cost()
+
+
+def _refresh(materializer: Materializer) -> None:
+    materializer.know()
+    materializer.refresh()
+
+
+def dataset(home: Path, shards: int, before: int) -> Cost:
+    """What `lafid_dataset` computes."""
+    lake = open_lake(_settings(home))
+    with TemporaryDirectory() as folder, lake.snapshot() as reader, measured() as cost:
+        made = put_together(reader, Path(folder))
+    if made.rows.is_empty():
+        sys.exit("the dataset is empty")
+    return cost()
+
+
+def register_new(home: Path, shards: int, before: int) -> Cost:
+    """Taking in a folder with as many clips as the lake holds, into a lake of its own."""
+    lake = open_lake(_settings(_fresh(home, shards)))
+    files = listed(0, shards * CLIPS_PER_SHARD)
+    lake.stamps()
+    with measured() as cost:
+        register(lake, files)
+    return cost()
+
+
+def register_again(home: Path, shards: int, before: int) -> Cost:
+    """The same folder once more, with nothing new."""
+    lake = open_lake(_settings(_fresh(home, shards)))
+    files = listed(0, shards * CLIPS_PER_SHARD)
+    lake.stamps()
+    with measured() as cost:
+        registered = register(lake, files)
+    if registered.new:
+        sys.exit(f"registering again found {registered.new} new files")
+    return cost()
+
+
+def query_count(home: Path, shards: int, before: int) -> Cost:
+    """`SELECT count(*) FROM face_info`."""
+    lake = open_lake(_settings(home), read_only=True)
+    lake.stamps([FACE_INFO.name])
+    with measured() as cost:
+        lake.sql(f"SELECT count(*) FROM {FACE_INFO.name}")
+    return cost()
+
+
+def forget(home: Path, shards: int, before: int) -> Cost:
+    """`lafid forget` of a kept clip."""
+    settings = _settings(home)
+    lake = open_lake(settings)
+    [clip] = lake.sql(f"SELECT min(clip_id) AS clip_id FROM {LAFID_DATASET.name}")["clip_id"]
+    lake.close()
+    with measured() as cost:
+        run_forget(settings, [clip], [], dry_run=False, delete_files=False)
+    return cost()
+
+
+def _settings(home: Path) -> Settings:
+    os.environ["LAFID_HOME"] = os.environ["DAGSTER_HOME"] = str(home)
+    home.mkdir(parents=True, exist_ok=True)
+    return Settings(home=home, store_uri=str(home / "store"))
+
+
+def _fresh(home: Path, shards: int) -> Path:
+    return home.with_name(f"registered-{shards}")
+
+
+OPERATIONS: dict[str, Callable[[Path, int, int], Cost]] = {
+    "lay": lay,
+    "put": put,
+    "compact": compact,
+    "uptodate": uptodate,
+    "refresh": refresh,
+    "dataset": dataset,
+    "register": register_new,
+    "register_again": register_again,
+    "query_count": query_count,
+    "forget": forget,
+}
+"""In the order in which they run at every size."""
+
+
+if __name__ == "__main__":
+    name, home, *numbers = sys.argv[1:]
+    print(json.dumps(asdict(OPERATIONS[name](Path(home), *map(int, numbers)))))
