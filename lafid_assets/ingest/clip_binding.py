@@ -186,7 +186,7 @@ def _clip(
     """
     nothing = dict.fromkeys(CLIPS.dtypes)
     named = dict(zip(("clip_id", "shard"), own, strict=True))
-    if own[0].startswith(PSEUDONYM):
+    if own[0].startswith(PSEUDONYM) or sha in forgotten:
         return nothing | FORGOTTEN | named
     if sha is None:
         assert probe is not None, f"{own[0]} was neither read nor looked for"

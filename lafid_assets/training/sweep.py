@@ -53,9 +53,11 @@ def drop_unnamed(lake: Lake, without: Collection[str], *, dry_run: bool = False)
 
 
 def _drop(store: FileStore, named: set[str], dry_run: bool) -> dict[str, int]:
+    folder = shards_folder(store)
+    if not folder.exists():
+        return {}
     from model.clips.latent_shards import drop_parts
 
-    folder = shards_folder(store)
     freed = drop_parts(folder, lambda key: key not in named, dry_run=dry_run)
     return {(folder / name).relative_to(store.local_path("")).as_posix(): size for name, size in freed.items()}
 

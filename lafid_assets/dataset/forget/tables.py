@@ -41,9 +41,9 @@ def scrub_tables(lake: Lake, subject: Subject, *, dry_run: bool) -> list[str]:
         the tables that changed, or in a dry run would.
     """
     if dry_run:
-        with lake.snapshot(all_cores=True) as reader:
+        with lake.snapshot() as reader:
             return sorted({table.name for table, _, _, _ in _changes(reader, subject)})
-    changed = lake.commit(lambda writer: _scrub(writer, subject), all_cores=True)
+    changed = lake.commit(lambda writer: _scrub(writer, subject))
     drop_all_history(lake)  # also when nothing changed: an earlier request may have been interrupted before
     return changed
 

@@ -56,7 +56,7 @@ def test_kept_clips_show_one_face_that_turns_far(footage: tuple[Path, SampleMani
         print(f"{clip.scene}: found {found:.2f}, yaw {angles[:, 0].min():.0f}..{angles[:, 0].max():.0f}, sum {ranges.sum():.0f}")
         assert found >= 0.85
         assert np.mean([len(faces) > 1 for faces in frames]) <= 0.05
-        assert len(angles) >= 0.7 * len(frames)
+        assert len(angles) >= 0.6 * len(frames)
         assert angles[:, 0].min() < -18
         assert angles[:, 0].max() > 18
         assert ranges.sum() > 65
