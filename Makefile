@@ -28,7 +28,7 @@ demo: $(STAMP)
 	@$(BIN)/lafid demo
 
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The tests that find more the longer they run, long.
 soak: $(STAMP)

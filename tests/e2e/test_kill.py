@@ -1,6 +1,7 @@
 """Kill it anywhere, run it again: the tables are those of an undisturbed run."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,26 @@ pytestmark = pytest.mark.e2e
 SHARDS = 2
 OVER_FACES_S = (0.2, 2.0)
 """Seconds after `face_info` has children."""
-AFTER_START_S = (6.0, 10.0)
+AFTER_START_S = (3.0, 12.0)
+NEVER = 10**6
+PROGRAM = """
+import os, signal, sys
+from lafid_assets.cli.main import main
+from resources.lake_connection import LakeConnection
+
+left, commit = int(sys.argv.pop(1)), LakeConnection.commit
+
+def commit_or_die(self, begun):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    commit(self, begun)
+
+LakeConnection.commit = commit_or_die
+main()
+"""
+"""`lafid` that is killed before the commit of that number: its data files are written, and no catalog names them."""
 TIMES = ("seen_at", "made_at", "snapshot")
 
 
@@ -51,24 +72,48 @@ def footage(demo: Demo, tmp_path: Path, portrait: NDArray[np.uint8], write_video
 
 @pytest.mark.soak
 def test_killed_runs_leave_no_child_and_end_like_an_undisturbed_one(footage: Path, tmp_path: Path, soak: bool) -> None:
-    """Over faces only the parent is killed: its children must notice. What they had finished is in a ledger, gone at the end."""
+    """At random moments and between data files and commit; over faces only the parent, and its children must notice.
+
+    What was finished of a shard is in a ledger, which is gone at the end.
+    """
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     arguments = ("curate", str(footage), "--clips-per-shard", "4")
     done = run_lafid(undisturbed, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
+    expected = _digests(undisturbed)
     for moment_s in OVER_FACES_S:
         _kill_over_faces(moment_s, disturbed, *arguments)
-    for seconds in (*range(3, 15), *AFTER_START_S) if soak else AFTER_START_S:
-        _kill_after(seconds, disturbed, *arguments)
+    seed = random.randrange(10**9) if soak else 11
+    chance, kills = random.Random(seed), len(OVER_FACES_S)
+    while kills < (100 if soak else 10):
+        if _is_killed(chance, disturbed, *arguments):
+            kills += 1
+        else:
+            assert _digests(disturbed) == expected, f"seed {seed}, before kill {kills + 1}"
+            shutil.rmtree(disturbed)
     done = run_lafid(disturbed, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert _digests(disturbed) == _digests(undisturbed)
+    assert _digests(disturbed) == expected, f"seed {seed}"
     assert not list((disturbed / "store/ledger").rglob("*.parquet"))
+
+
+def _is_killed(chance: random.Random, home: Path, *arguments: str) -> bool:
+    """Run, and kill it before one of its next commits or after some seconds; whether that was before its end."""
+    by_commit = chance.random() < 0.5
+    commits = chance.randint(1, 5) if by_commit else NEVER
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, str(commits), *arguments], **_at(home)) as run:
+        try:
+            run.wait(timeout=300 if by_commit else chance.uniform(*AFTER_START_S))
+        except subprocess.TimeoutExpired:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+    assert run.returncode in (0, -signal.SIGKILL)
+    return run.returncode != 0
 
 
 def _kill_over_faces(moment_s: float, home: Path, *arguments: str) -> None:
     """Kill the run a moment after `face_info` has children."""
-    run = _start(home, *arguments)
+    run = subprocess.Popen([sys.executable, "-c", PROGRAM, str(NEVER), *arguments], **_at(home))
     children: list[int] = []
     for _ in range(6000):
         children = _children(run.pid) if _is_probed(home) else []
@@ -103,24 +148,10 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _kill_after(seconds: float, home: Path, *arguments: str) -> None:
-    child = _start(home, *arguments)
-    try:
-        child.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-
-
-def _start(home: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "lafid_assets.cli.main", *arguments],
-        cwd=PROJECT_ROOT,
-        env=os.environ | {"LAFID_HOME": str(home)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def _at(home: Path) -> dict[str, Any]:
+    """How a run is started on a home."""
+    nothing = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    return nothing | {"cwd": PROJECT_ROOT, "env": os.environ | {"LAFID_HOME": str(home)}}
 
 
 def _is_probed(home: Path) -> bool:

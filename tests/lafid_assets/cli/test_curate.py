@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,33 @@ from lafid_assets.schemas import SPEECH_TAGGED_CLIPS
 from lafid_assets.speech.chat_endpoint import endpoint_of
 from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig
 from lafid_assets.step_run import Finding
-from resources.lake import Lake
 from resources.settings import Settings
+from tests.demo_home import run_lafid
 
 
-@pytest.fixture
-def bad_files(tmp_path: Path) -> Path:
-    folder = tmp_path / "clips"
+@pytest.fixture(scope="module")
+def bad_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad") / "clips"
     folder.mkdir()
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_bytes(b"no video" * 100)
     return folder
+
+
+@pytest.fixture(scope="module")
+def curated(bad_files: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A home in which each of them was curated in a shard of its own, with its Dagster; and what was printed."""
+    home = tmp_path_factory.mktemp("curated") / "home"
+    done = run_lafid(home, "curate", str(bad_files), "--clips-per-shard", "1")
+    assert done.returncode == 0, done.stderr
+    return home, done.stdout
+
+
+@pytest.fixture
+def curated_home(curated: tuple[Path, str], home: Path) -> Path:
+    """A copy of it in `home`."""
+    shutil.copytree(curated[0], home, dirs_exist_ok=True)
+    return home
 
 
 @pytest.fixture(autouse=True)
@@ -62,84 +79,74 @@ def _break_probing(monkeypatch: pytest.MonkeyPatch, shard: str) -> None:
     monkeypatch.setattr(module, "probe_files", fail)
 
 
-def test_folder_of_bad_files_ends_with_a_funnel_and_a_report(
-    lafid: Any, home: Path, bad_files: Path, instance: dg.DagsterInstance
-) -> None:
-    ended = lafid("curate", bad_files)
-    assert ended.code == 0, ended.err
-    assert re.search(r"curating shard-00000-[0-9a-f]{8} \(1 of 1\)", ended.out)
-    assert f"report: {home}/store/reports/empty/report.html" in ended.out
-    assert (home / "store" / "reports" / "empty" / "report.html").is_file()
+def test_folder_of_bad_files_ends_with_a_funnel_and_a_report(lafid: Any, curated: tuple[Path, str], curated_home: Path) -> None:
+    made_in, said = curated
+    assert re.search(r"curating shard-00000-[0-9a-f]{8} to shard-00001-[0-9a-f]{8} \(2 of 2\)", said)
+    assert f"report: {made_in}/store/reports/empty/report.html" in said
+    assert (curated_home / "store" / "reports" / "empty" / "report.html").is_file()
     funnel = json.loads(lafid("funnel", "--json").out)
     assert (funnel["in"], funnel["kept"], funnel["error"]) == (2, 0, {"empty_file": 1, "unreadable": 1})
 
 
 def test_what_is_current_starts_no_run_and_writes_nothing(
-    lafid: Any, settings: Settings, bad_files: Path, instance: dg.DagsterInstance
+    lafid: Any, settings: Settings, bad_files: Path, curated_home: Path, instance: dg.DagsterInstance
 ) -> None:
-    assert lafid("curate", bad_files, "--clips-per-shard", 1).code == 0
     lake = open_lake(settings, read_only=True)
 
-    def state() -> tuple[int, int, float]:
+    def state() -> tuple[int, float]:
         with lake.snapshot() as reader:
-            return reader.snapshot(), instance.get_runs_count(), settings.published_path.stat().st_mtime
+            return reader.snapshot(), settings.published_path.stat().st_mtime
 
     before = state()
     again = lafid("curate", bad_files, "--clips-per-shard", 1)
     assert again.code == 0, again.err
     assert "2 shards are current; nothing to do" in again.out
     assert "curating" not in again.out
-    assert state() == before
-
-
-def test_another_home_finds_everything_current_and_its_dagster_knows_the_shards(
-    lafid: Any, bad_files: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert lafid("curate", bad_files).code == 0
+    assert (state(), instance.get_runs_count()) == (before, 0)
     known = instance.get_dynamic_partitions(str(CLIP_SHARDS.name))
-    other = dg.DagsterInstance.ephemeral()
-    monkeypatch.setattr(dg.DagsterInstance, "get", lambda: other)
-    assert "1 shards are current; nothing to do" in lafid("curate", bad_files).out
-    assert other.get_dynamic_partitions(str(CLIP_SHARDS.name)) == known
-    assert other.get_runs_count() == 0
+    assert set(known) == {shard for _, shard in lake.stamps(["clips"])}, "another Dagster knows the shards that others made"
 
 
-@pytest.mark.parametrize("lost", ["store/reports/empty/report.html", "lafid.duckdb"])
-def test_a_lost_report_or_copy_is_made_again(
-    lafid: Any, home: Path, bad_files: Path, instance: dg.DagsterInstance, lost: str
-) -> None:
-    assert lafid("curate", bad_files).code == 0
-    (home / lost).unlink()
-    assert "putting the dataset together" in lafid("curate", bad_files).out
-    assert (home / lost).is_file()
+def test_a_lost_report_or_copy_is_made_again(lafid: Any, curated_home: Path, bad_files: Path) -> None:
+    for lost in ("store/reports/empty/report.html", "lafid.duckdb"):
+        (curated_home / lost).unlink()
+        assert "putting the dataset together" in lafid("curate", bad_files).out
+        assert (curated_home / lost).is_file()
 
 
-def test_shards_without_a_clip_in_the_folder_are_left_alone(
-    lafid: Any, bad_files: Path, tmp_path: Path, instance: dg.DagsterInstance
-) -> None:
-    assert lafid("curate", bad_files).code == 0
+def test_shards_without_a_clip_in_the_folder_are_left_alone(lafid: Any, curated_home: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "more.mp4").write_bytes(b"other bytes" * 30)
     assert lafid("curate", other, "--policy", "faithfulfaces").code == 0
     sql = "SELECT count(DISTINCT shard) AS shards, policy FROM pose_filtered_clips GROUP BY policy ORDER BY policy"
     assert json.loads(lafid("query", sql, "--json").out) == [
-        {"shards": 1, "policy": "cofe"},
+        {"shards": 2, "policy": "cofe"},
         {"shards": 1, "policy": "faithfulfaces"},
     ]
 
 
-def test_list_restricts_what_is_taken_in(
-    lafid: Any, home: Path, bad_files: Path, tmp_path: Path, instance: dg.DagsterInstance
+def test_list_policy_and_endpoint_reach_the_assets(
+    lafid: Any, home: Path, bad_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "list.csv").write_text("path\ntext\nnowhere\n")
-    ended = lafid("curate", bad_files, "--only", tmp_path / "list.csv")
+    own = tmp_path / "strict.toml"
+    own.write_text("pose_variation_min_deg = 90\nsharpness_min = 5\n")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    endpoint = ("--caption-llm", "http://127.0.0.1:9/v1,a-model")
+    ended = lafid("curate", bad_files, "--only", tmp_path / "list.csv", "--policy", own, *endpoint)
     assert ended.code == 0, ended.err
     assert "list.csv: 1 clips are here, 1 are missing" in ended.out
     assert "missing: nowhere (all of them:" in ended.out
     assert (home / "missing_clips.csv").read_text() == "missing\nnowhere\n"
+    assert "caption_llm_answers 0" in ended.out
+    assert "caption_llm_cost no price is configured" in ended.out
     funnel = json.loads(lafid("funnel", "--json").out)
     assert (funnel["in"], funnel["error"]) == (1, {"unreadable": 1})
+    sql = "SELECT DISTINCT policy, settings FROM pose_filtered_clips JOIN policy_settings USING (policy_sha256)"
+    [row] = json.loads(lafid("query", sql, "--json").out)
+    assert row["policy"] == "strict"
+    assert json.loads(row["settings"])["pose_variation_min_deg"] == 90
 
 
 def test_failing_shard_stops_no_other_and_is_named_with_its_cause(
@@ -183,16 +190,6 @@ def test_broken_check_is_named(
         opened.curate([shard], CurationChoices())
 
 
-def test_policy_from_a_file_reaches_the_decision(lafid: Any, bad_files: Path, tmp_path: Path) -> None:
-    own = tmp_path / "strict.toml"
-    own.write_text("pose_variation_min_deg = 90\nsharpness_min = 5\n")
-    assert lafid("curate", bad_files, "--policy", own).code == 0
-    sql = "SELECT DISTINCT policy, settings FROM pose_filtered_clips JOIN policy_settings USING (policy_sha256)"
-    [row] = json.loads(lafid("query", sql, "--json").out)
-    assert row["policy"] == "strict"
-    assert json.loads(row["settings"])["pose_variation_min_deg"] == 90
-
-
 def test_unknown_policy_is_one_line_before_anything_is_done(lafid: Any, home: Path, bad_files: Path) -> None:
     assert "no policy 'coffee': choose cofe" in lafid("curate", bad_files, "--policy", "coffee").error
     assert not (home / "store").exists()
@@ -220,28 +217,26 @@ def test_transcripts_that_cannot_be_read_are_named(lafid: Any, bad_files: Path) 
     assert "no such .csv or .json file" in lafid("curate", bad_files, "--transcripts", "nowhere.csv").error
 
 
-def test_bill_of_an_endpoint_is_shown(lafid: Any, bad_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "none")
-    out = lafid("curate", bad_files, "--caption-llm", "http://127.0.0.1:9/v1,a-model").out
-    assert "caption_llm_answers 0" in out
-    assert "caption_llm_cost no price is configured" in out
-
-
 def test_captions_of_a_model_are_not_rewritten_by_rules_without_a_word(
-    lafid: Any, lake: Lake, bad_files: Path, row_of: Callable[..., dict[str, Any]]
+    lafid: Any, curated_home: Path, settings: Settings, bad_files: Path, row_of: Callable[..., dict[str, Any]]
 ) -> None:
-    [shard] = register(lake, list_files(bad_files)).shards
+    lake = open_lake(settings)
+    [shard, _] = sorted({shard for _, shard in lake.stamps(["clips"])})
     tagged = SPEECH_TAGGED_CLIPS.frame([row_of(SPEECH_TAGGED_CLIPS, clip_id="a", shard=shard, rewriter="llm: a-model")])
-    lake.put({SPEECH_TAGGED_CLIPS.name: tagged}, shard, "f")
+    with lake.leases.held(f"{SPEECH_TAGGED_CLIPS.name}/{shard}") as lease:
+        lake.put({SPEECH_TAGGED_CLIPS.name: tagged}, shard, "f", token=lease.token)
+    lake.close()
     out = lafid("curate", bad_files).out
     assert "note: 1 captions were written by llm: a-model and no language model is named now" in out
     assert out.index("note: 1 captions") < out.index("done curating")
     assert "note:" not in lafid("curate", bad_files).out
 
 
-def test_error_budget_fails_a_shard_loudly_after_writing_it(lafid: Any, bad_files: Path) -> None:
-    for number in range(3):
-        (bad_files / f"more{number}.mp4").write_bytes(b"no video" * (101 + number))
-    assert "error budget of 5.0%" in lafid("curate", bad_files).error
-    assert json.loads(lafid("funnel", "--json").out)["error"] == {"empty_file": 1, "unreadable": 4}
-    assert lafid("curate", bad_files, "--error-budget", "1").code == 0
+def test_error_budget_fails_a_shard_loudly_after_writing_it(lafid: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.mp4").write_bytes(b"no video" * (100 + number))
+    assert "error budget of 5.0%" in lafid("curate", folder).error
+    assert json.loads(lafid("funnel", "--json").out)["error"] == {"unreadable": 4}
+    assert lafid("curate", folder, "--error-budget", "1").code == 0

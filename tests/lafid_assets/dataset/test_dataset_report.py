@@ -76,7 +76,7 @@ def test_second_run_draws_nothing_and_lost_files_are_drawn_again(report: Callabl
     persons = {"a": "p", "b": "q", "c": "r"}
     version = report(persons)["dataset_version"]
     assert report(persons)["computed"] is False
-    for name in FILES:
+    for name in (FILES[0], FILES[-1]):
         store.local_path(f"reports/{version}/{name}").unlink()
         assert report(persons)["computed"] is True
         assert store.list_files(f"reports/{version}") == FILES

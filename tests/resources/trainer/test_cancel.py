@@ -28,7 +28,7 @@ from resources.settings import PROJECT_ROOT, Settings
 from tests.ui.graphql import Webserver, wait_for
 
 pytestmark = pytest.mark.e2e
-CONFIG = {"steps": 30, "validate_every": 10, "validation_clips": 1, "publish": "best"}
+CONFIG = {"steps": 12, "validate_every": 4, "validation_clips": 1, "publish": "best"}
 BOX = {"box_x1": 30.0, "box_y1": 10.0, "box_x2": 66.0, "box_y2": 50.0}
 LANDMARKS = [40.0, 26.0, 56.0, 26.0, 48.0, 34.0, 42.0, 42.0, 54.0, 42.0]
 SPLIT_OF = {"a" * 32: "train", "b" * 32: "train", "c" * 32: "validation"}
@@ -121,7 +121,7 @@ def dagster(home: Path) -> Iterator[Webserver]:
 def test_cancelled_training_leaves_no_process_and_the_next_run_goes_on(dagster: Webserver, home: Path) -> None:
     run_config = {"ops": {"fusion_dit": {"config": CONFIG}}}
     cancelled = dagster.materialize("fusion_dit", None, run_config)
-    wait_for(lambda: _line(home, "step 10 of 30:"), 240, "step 10")
+    wait_for(lambda: _line(home, "step 4 of 12:"), 240, "step 4")
     assert _trainers(home)
     dagster.terminate(cancelled)
     assert wait_for(lambda: dagster.finished_status(cancelled), 120, "the end of the run") == "CANCELED"
@@ -136,13 +136,13 @@ def test_cancelled_training_leaves_no_process_and_the_next_run_goes_on(dagster: 
         event = instance.get_latest_materialization_event(dg.AssetKey("fusion_dit"))
     assert event is not None
     shown = event.asset_materialization.metadata
-    assert 10 <= shown["resumed_from"].value < 30
+    assert 4 <= shown["resumed_from"].value < 12
     row = open_lake(Settings(home=home, store_uri=str(home / "store")), read_only=True).read("fusion_dit").row(0, named=True)
-    assert (row["steps"], row["published"], row["validated_on"]) == (30, "best", "validation")
+    assert (row["steps"], row["published"], row["validated_on"]) == (12, "best", "validation")
     assert row["step"] == shown["best_step"].value
     assert row["mlflow_run_id"] == shown["mlflow_run_id"].value
     videos = {record.data["step"]: Path(record.data["path"]) for record in shown["validation_videos"].value.records}
-    assert sorted(videos) == [10, 20, 30]
+    assert sorted(videos) == [4, 8, 12]
     assert all(path.is_file() for path in videos.values())
     assert shown["loss_curve"].value.startswith("![loss curve](data:image/png;base64,")
 
