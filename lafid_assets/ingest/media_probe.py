@@ -12,7 +12,6 @@ import av
 from av.stream import Disposition
 
 from lafid_assets.ingest.folder_walk import linked_folders
-from lafid_assets.ingest.openhumanvid import find_file
 from lafid_assets.outcomes import ClipError, Reason
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg,asf,nut,mxf,wav,mp3,aac,flac"
@@ -47,7 +46,7 @@ def resolve(root: Path, path: str) -> Path | None:
     as_windows = PureWindowsPath(path)  # which takes / and \\ alike: the table may come from there
     if Path(path).is_absolute() or as_windows.is_absolute() or ".." in as_windows.parts:
         raise ClipError(Reason.OUTSIDE_ROOT, f"the path {path} leads out of the clip root")
-    found = find_file(root, path)
+    found = root / path
     if not os.path.exists(found):
         return None
     real = found.resolve()

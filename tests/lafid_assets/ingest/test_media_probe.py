@@ -73,7 +73,7 @@ def test_paths_that_lead_out_are_refused(tmp_path: Path) -> None:
     (tmp_path / "secret.mp4").write_bytes(b"secret")
     (root / "link.mp4").symlink_to(tmp_path / "secret.mp4")
     (root / "folder").symlink_to(tmp_path)
-    for path in (str(tmp_path / "secret.mp4"), "../secret.mp4", "a/../../secret.mp4", "link.mp4", "link", "folder/secret.mp4"):
+    for path in (str(tmp_path / "secret.mp4"), "../secret.mp4", "a/../../secret.mp4", "link.mp4", "folder/secret.mp4"):
         assert _reason(lambda path=path: resolve(root, path)) == Reason.OUTSIDE_ROOT
 
 

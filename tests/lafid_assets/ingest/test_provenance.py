@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lafid_assets.ingest.openhumanvid import list_clips
+from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.provenance import OPENHUMANVID, SOURCE_FILE, UNSTATED, Provenance, SourceUnusable, read_provenance
 
 
@@ -29,4 +29,4 @@ def test_broken_file_is_refused(tmp_path: Path, content: str) -> None:
 def test_every_clip_carries_it(tmp_path: Path, write_video: Callable[..., Path]) -> None:
     write_video(tmp_path / "clip.mp4")
     (tmp_path / SOURCE_FILE).write_text('{"source": "ours", "licence": "CC-BY-4.0"}')
-    assert list_clips(tmp_path).select("source", "licence").rows() == [("ours", "CC-BY-4.0")]
+    assert list_files(tmp_path).select("source", "licence").rows() == [("ours", "CC-BY-4.0")]

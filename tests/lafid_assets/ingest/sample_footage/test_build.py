@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from lafid_assets.ingest.openhumanvid import list_clips
+from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.provenance import SOURCE_FILE
 from lafid_assets.ingest.sample_footage import FolderOccupied, build_sample_footage
 from lafid_assets.ingest.sample_footage.build import TABLE_NAME, film
@@ -41,7 +41,7 @@ def test_the_layout_is_openhumanvids(built: tuple[Path, SampleManifest]) -> None
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     clips = {scene.path for scene in SCENES if scene.fault != Fault.NO_FILE}
     assert files == clips | {TABLE_NAME, MANIFEST_NAME, SOURCE_FILE}
-    listed = {row["clip_id"]: row for row in list_clips(folder).iter_rows(named=True)}
+    listed = {row["released_id"]: row for row in list_files(folder).iter_rows(named=True)}
     assert {(row["source"], row["licence"]) for row in listed.values()} == {("LaFID sample footage", "public-domain")}
     assert set(listed) == {clip.clip_id for clip in manifest.clips}
     assert [listed[scene.clip_id]["in_table"] for scene in SCENES] == [True, True, True, True, False]
