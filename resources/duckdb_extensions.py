@@ -7,8 +7,10 @@ put them, with DuckDB's signature check on; nothing is downloaded and nothing is
 """
 
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -71,7 +73,9 @@ def duckdb_cursor(extensions: Iterable[str]) -> duckdb.DuckDBPyConnection:
     """
     process = os.getpid()
     if process not in _opened:
-        connection = duckdb.connect(config=SETTINGS)
+        # Otherwise what does not fit into memory goes to `.tmp` in the folder where the command was given.
+        spills = Path(tempfile.gettempdir()) / f"lafid-duckdb-{process}"
+        connection = duckdb.connect(config=SETTINGS | {"temp_directory": str(spills)})
         connection.execute("SET enable_progress_bar = false")  # it is written to standard output
         _opened.setdefault(process, connection)  # another thread may have been quicker
     for name in extensions:

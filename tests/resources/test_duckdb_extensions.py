@@ -12,6 +12,7 @@ import pytest
 
 from resources import duckdb_extensions as module
 from resources.duckdb_extensions import ExtensionUnusable, bound, duckdb_cursor, literal
+from resources.settings import PROJECT_ROOT
 
 LOAD_ALL = """
 from resources.duckdb_extensions import duckdb_cursor
@@ -32,6 +33,25 @@ def test_nothing_is_written_into_the_users_home_and_nothing_is_downloaded(tmp_pa
     )
     assert done.stdout == "IOException\n"
     assert list(home.rglob("*")) == []
+
+
+SPILL = """
+from resources.duckdb_extensions import duckdb_cursor
+cursor = duckdb_cursor([])
+cursor.execute("SET memory_limit = '60MB'")
+cursor.execute("CREATE TABLE memory.large AS SELECT range AS n, sha256(range::VARCHAR) AS text FROM range(2_000_000)")
+[(path, size)] = cursor.execute("SELECT path, size FROM duckdb_temporary_files() LIMIT 1").fetchall()
+print(path)
+"""
+
+
+def test_what_does_not_fit_into_memory_goes_to_the_systems_temporary_folder(tmp_path: Path) -> None:
+    command, temporary = [sys.executable, "-c", SPILL], tmp_path / "temporary"
+    temporary.mkdir()
+    place = {"cwd": tmp_path, "env": os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(PROJECT_ROOT)}}
+    done = subprocess.run(command, **place, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{temporary}/lafid-duckdb-")
+    assert [path.name for path in tmp_path.rglob("*")] == ["temporary"], "and is gone afterwards"
 
 
 def test_copy_with_one_changed_bit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
