@@ -1,6 +1,6 @@
 """The catalog's copy in the store, from which a lost catalog is made anew.
 
-Belongs here: making the copy, making a catalog from it. Not here: when a copy is made (the refresh), what is lost since
+Belongs here: making the copy, making a catalog from it. Not here: when a copy is made (refresh, compaction), what is lost since
 (`catalog_losses`), what a catalog is (`catalog`).
 
 The copy is one DuckDB file with the rows of all tables of DuckLake, as they were at one moment. A new catalog gets its tables
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -32,7 +33,9 @@ from resources.catalog_losses import Restored as Restored
 from resources.catalog_losses import compared
 from resources.duckdb_extensions import duckdb_cursor, quoted
 from resources.file_store import FileStore
-from resources.lake import Lake
+
+if TYPE_CHECKING:
+    from resources.lake import Lake
 
 COPY = "catalog/catalog.duckdb"
 _NAME = "lafid_catalog"
@@ -40,7 +43,7 @@ _FACTS = "lafid_copy"
 _numbers = itertools.count()
 
 
-def copy(lake: Lake) -> None:
+def copy(lake: "Lake") -> None:
     """Write the catalog as it is at this moment into the store, whole or not at all; nothing where there is no lake yet.
 
     Raises:
@@ -64,7 +67,7 @@ def copy(lake: Lake) -> None:
         lake.store.write_bytes(COPY, path.read_bytes())
 
 
-def restore(lake: Lake) -> Restored:
+def restore(lake: "Lake") -> Restored:
     """Make a lost catalog anew from the copy; where it is whole and the store another home's, take the store over.
 
     Raises:
@@ -84,7 +87,7 @@ def restore(lake: Lake) -> Restored:
     return compared(lake, made_at)
 
 
-def _take_over(lake: Lake, named: Name) -> Restored:
+def _take_over(lake: "Lake", named: Name) -> Restored:
     recorded = read_record(lake.store)
     held = recorded or {"catalog": "", "home": ""}
     alone = lake.catalog.sqlite_path is not None and held["catalog"] == named.id
@@ -97,7 +100,7 @@ def _take_over(lake: Lake, named: Name) -> Restored:
     )
 
 
-def _make(lake: Lake) -> str:
+def _make(lake: "Lake") -> str:
     """Make the catalog; gives the time of the copy."""
     catalog, store = lake.catalog, lake.store
     _require_no_tables(catalog)

@@ -6,14 +6,17 @@ Belongs here: comparing the catalog with the store's files, and saying what is l
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from resources.catalog import TABLES_FOLDER
 from resources.duckdb_extensions import duckdb_cursor, quoted
 from resources.file_store import FileStore
-from resources.lake import Lake
 from resources.lake_tables import PARTITIONS
+
+if TYPE_CHECKING:
+    from resources.lake import Lake
 
 MOST_NAMED = 5
 
@@ -56,7 +59,7 @@ class Restored:
         return "\n".join(lines)
 
 
-def compared(lake: Lake, made_at: str) -> Restored:
+def compared(lake: "Lake", made_at: str) -> Restored:
     """What the catalog knows beside what the store holds."""
     there = {path.rsplit("/", 1)[-1]: path for path in lake.store.list_tree(TABLES_FOLDER)}
     with lake.snapshot() as reader:

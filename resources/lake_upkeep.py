@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from resources import catalog_copy
 from resources.catalog import TABLES_FOLDER, Catalog
 from resources.duckdb_extensions import literal, quoted
 from resources.lake_connection import LakeUnusable
@@ -263,6 +264,7 @@ def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:
             LOGGER.warning("%s is not compacted this time: %s", table, error)
             busy.append(table)
     expire(lake, kept_s)
+    catalog_copy.copy(lake)  # the last one names files that go now
     removed = remove_unneeded_files(lake, kept_s=kept_s, orphan_s=orphan_s)
     done = Compacted(before, held(lake), removed, tuple(dict.fromkeys(busy)))
     LOGGER.info("compacted: %d data files, now %d; %d files removed", done.before.files, done.after.files, removed)

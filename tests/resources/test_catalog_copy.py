@@ -12,6 +12,7 @@ from resources.catalog import CatalogUnusable, read_record
 from resources.duckdb_extensions import duckdb_cursor, quoted
 from resources.file_store import FileStore
 from resources.lake import Lake
+from resources.lake_upkeep import compact
 
 Open = Callable[..., Lake]
 Rows = Callable[..., dict[str, pl.DataFrame]]
@@ -113,6 +114,17 @@ def test_files_that_are_gone_are_named(tmp_path: Path, open_lake_at: Open, rows_
     done = catalog_copy.restore(lake)
     assert done.missing == {"ends": 1}
     assert "gone from the store, so that these tables cannot be read: ends (1)" in str(done)
+
+
+def test_a_compaction_brings_the_copy_up_to_date(small_lake: Lake, rows_of: Rows) -> None:
+    small_lake.put(rows_of("s0", 1, 50), "s0", "1")
+    catalog_copy.copy(small_lake)
+    small_lake.put(rows_of("s0", 2, 50), "s0", "2")
+    compact(small_lake, kept_s=0)
+    _lose(small_lake)
+    done = catalog_copy.restore(small_lake)
+    assert (done.lost, done.missing) == ({}, {})
+    assert small_lake.read("ends")["n"].unique().to_list() == [2]
 
 
 def test_whole_catalog_is_refused(small_lake: Lake, rows_of: Rows) -> None:
