@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.scale_operations import OPERATIONS, Cost
+from resources.lake_upkeep import EVERY
 
 ALL_SHARDS = 26_400
 BEFORE = {
@@ -34,14 +35,9 @@ BEFORE = {
 """At 1,000 shards, measured on the design before (`gen.py` and `m.py` laid shards through its store)."""
 
 
-def measure(operation: str, home: Path, shards: int, before: int) -> Cost:
-    """Run one operation in a process of its own.
-
-    Args:
-        shards: how many the lake holds, or is to hold.
-        before: how many it held at the size before.
-    """
-    command = [sys.executable, "-m", "benchmarks.scale_operations", operation, str(home), str(shards), str(before)]
+def measure(operation: str, home: Path, shards: int) -> Cost:
+    """Run one operation in a process of its own, on a lake of so many shards."""
+    command = [sys.executable, "-m", "benchmarks.scale_operations", operation, str(home), str(shards)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{operation} at {shards} shards failed:\n{done.stderr}")
@@ -61,11 +57,10 @@ def main() -> None:
     arguments = parser.parse_args()
     sizes: list[int] = arguments.shards
     costs: dict[str, list[Cost]] = {name: [] for name in OPERATIONS}
-    with tempfile.TemporaryDirectory(prefix="lafid-scale-") as folder:
-        home = Path(folder) / "home"
-        for before, size in zip([0, *sizes], sizes, strict=False):
+    for size in sizes:
+        with tempfile.TemporaryDirectory(prefix="lafid-scale-") as folder:
             for name, found in costs.items():
-                found.append(measure(name, home, size, before))
+                found.append(measure(name, Path(folder) / "home", size))
                 print(f"{size} shards, {name}: {found[-1]}", file=sys.stderr, flush=True)
     _show(sizes, costs)
     if arguments.json:
@@ -85,7 +80,7 @@ def _show(sizes: Sequence[int], costs: dict[str, list[Cost]]) -> None:
 
 def _summary(sizes: Sequence[int], costs: dict[str, list[Cost]]) -> dict[str, float]:
     last = {name: found[-1] for name, found in costs.items()}
-    put_s = [put.cpu_s + share.cpu_s for put, share in zip(costs["put"], costs["compact"], strict=True)]
+    put_s = [put.cpu_s + compaction.cpu_s / EVERY for put, compaction in zip(costs["put"], costs["compact"], strict=True)]
     return {
         "put_cpu_s": put_s[-1],
         "put_exponent": exponent(sizes, put_s),

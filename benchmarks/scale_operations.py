@@ -1,6 +1,6 @@
 """The operations that `benchmarks.scale` measures: one of them, on a home, in this process.
 
-    python -m benchmarks.scale_operations OPERATION HOME SHARDS SHARDS_BEFORE
+    python -m benchmarks.scale_operations OPERATION HOME SHARDS
 
 Belongs here: what is run, and what it costs. Not here: rows (`scale_rows`), sizes and the table (`scale`).
 """
@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
+from pydantic import BaseModel
 
 from benchmarks.scale_rows import CLIPS_PER_SHARD, listed, shard_frames, shard_name
 from lafid_assets.cli.forget import run_forget
@@ -29,11 +31,12 @@ from lafid_assets.ingest.registration import REGISTERED, register
 from lafid_assets.jobs import PER_SHARD
 from lafid_assets.lake import open_lake
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.schemas import CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, FACE_CLIPS, FACE_INFO, LAFID_DATASET, POLICY_SETTINGS
+from lafid_assets.schemas import CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, FACE_INFO, LAFID_DATASET, POLICY_SETTINGS
 from lafid_assets.staleness import Chain, stale_shards
+from lafid_assets.step import Step
 from lafid_assets.steps import configured
 from resources import lake_upkeep
-from resources.lake import Lake
+from resources.lake import UNPARTITIONED, Lake
 from resources.lake_writer import Writer
 from resources.settings import Settings
 
@@ -78,34 +81,47 @@ def _spent() -> tuple[float, float]:
     return sum(one.ru_utime + one.ru_stime for one in usage), int(io["write_bytes"]) / 1e6
 
 
-def lay(home: Path, shards: int, before: int) -> Cost:
-    """Generated shards into the lake, each step under the fingerprint that makes it current; not to be compared."""
+def lay(home: Path, shards: int) -> Cost:
+    """Generated shards into the lake, each step under the fingerprint that makes it current; not to be compared.
+
+    The last ones come step by step, so that as many small files lie there as halfway between two compactions.
+    """
     lake = open_lake(_settings(home))
     steps = configured(PER_SHARD, CurationChoices().ops)
+    together = max(0, shards - lake_upkeep.EVERY // 2 // len(steps))
     with measured() as cost:
-        for first in range(before, shards, SHARDS_AT_ONCE):
-            _lay(lake, range(first, min(first + SHARDS_AT_ONCE, shards)), steps)
+        for first in range(0, together, SHARDS_AT_ONCE):
+            _lay(lake, range(first, min(first + SHARDS_AT_ONCE, together)), steps)
+        lake_upkeep.compact(lake)
+        for number in range(together, shards):
+            _lay(lake, [number], steps, step_by_step=True)
     lake.close()
     return cost()
 
 
-def _lay(lake: Lake, numbers: Sequence[int], steps: Chain) -> None:
+def _lay(lake: Lake, numbers: Sequence[int], steps: Chain, *, step_by_step: bool = False) -> None:
     decided, policies = _settings_of(steps)
     per_shard = [shard_frames(number, decided) for number in numbers]
     frames = {name: pl.concat([shard[name] for shard in per_shard]) for name in per_shard[0]}
     shards = [shard_name(number) for number in numbers]
     roots = CLIP_ROOTS.frame(frames[CLIP_FILES.name].select("clip_root", "seen_at").unique())
 
-    def change(writer: Writer) -> None:
+    def take_in(writer: Writer) -> None:
         writer.put({table.name: frames[table.name] for table in (CLIP_FILES, CLIP_ROWS)}, dict.fromkeys(shards, REGISTERED))
-        writer.put({CLIP_ROOTS.name: roots}, {"all": ""})
+        writer.put({CLIP_ROOTS.name: roots}, {UNPARTITIONED: ""})
         writer.add(POLICY_SETTINGS.name, policies)
-        for step, config in steps:
-            stamps, facts = writer.stamps([*step.reads, CLIP_ROOTS.name]), step.facts(config)
-            own = {table.name: frames[table.name] for table in step.writes if table.name in frames}
-            writer.put(own, {shard: step.fingerprint(stamps, shard, facts) for shard in shards})
 
-    lake.commit(change)
+    def put_step(step: Step, config: BaseModel, writer: Writer) -> None:
+        stamps, facts = writer.stamps([*step.reads, CLIP_ROOTS.name]), step.facts(config)
+        own = {table.name: frames[table.name] for table in step.writes if table.name in frames}
+        writer.put(own, {shard: step.fingerprint(stamps, shard, facts) for shard in shards})
+
+    changes = [take_in, *(partial(put_step, step, config) for step, config in steps)]
+    if step_by_step:
+        for change in changes:
+            lake.commit(change)
+    else:
+        lake.commit(lambda writer: [change(writer) for change in changes])
 
 
 def _settings_of(steps: Chain) -> tuple[dict[str, str], pl.DataFrame]:
@@ -124,41 +140,51 @@ def _settings_of(steps: Chain) -> tuple[dict[str, str], pl.DataFrame]:
     return shas, pl.concat([margins[1], *(row for _, row in said.values())]).unique()
 
 
-def put(home: Path, shards: int, before: int) -> Cost:
-    """A step of one shard: the tables of `face_info`, mean of ten."""
+def put(home: Path, shards: int) -> Cost:
+    """A step of one shard put anew: mean of the seven steps, which write two tables each."""
+    return _put_anew(home, shards, PER_SHARD)
+
+
+def put_faces(home: Path, shards: int) -> Cost:
+    """The dearest of them, `face_info` with its four tables."""
+    return _put_anew(home, shards, [FACE_INFO.name])
+
+
+def _put_anew(home: Path, shards: int, assets: Sequence[str]) -> Cost:
     lake = open_lake(_settings(home))
-    decided, _ = _settings_of(configured(PER_SHARD, CurationChoices().ops))
-    stamps = lake.stamps([FACE_CLIPS.name])
+    steps = configured(PER_SHARD, CurationChoices().ops)
+    decided, _ = _settings_of(steps)
     chosen = range(0, shards, max(1, shards // PUTS))[:PUTS]
-    frames = {number: shard_frames(number, decided) for number in chosen}
-    names = ("face_info", "face_embeddings", "face_frames", "face_clips")
+    frames = {shard_name(number): shard_frames(number, decided) for number in chosen}
+    stamps = lake.stamps(partitions=frames)
 
-    def put_one(number: int) -> None:
-        shard = shard_name(number)
-        tables = {name: frames[number][name] for name in names}
-        lake.put(tables, shard, stamps[FACE_CLIPS.name, shard].fingerprint)
+    def put_all(shard: str) -> None:
+        for step, _ in steps:
+            if step.asset in assets:
+                own = {table.name: frames[shard][table.name] for table in step.writes if table.name in frames[shard]}
+                lake.put(own, shard, stamps[step.table.name, shard].fingerprint)
 
-    put_one(chosen[0])  # the first of a process, which imports and attaches
-    with measured(len(chosen)) as cost:
-        for number in chosen:
-            put_one(number)
+    put_all(next(iter(frames)))  # the first of a process imports and attaches
+    with measured(len(frames) * len(assets)) as cost:
+        for shard in frames:
+            put_all(shard)
     return cost()
 
 
-def compact(home: Path, shards: int, before: int) -> Cost:
-    """A compaction, of which each commit bears a share."""
+def compact(home: Path, shards: int) -> Cost:
+    """A compaction; a commit bears a 300th of it."""
     lake = open_lake(_settings(home))
     lake.stamps()
-    with measured(lake_upkeep.EVERY) as cost:
+    with measured() as cost:
         lake_upkeep.compact(lake)
     return cost()
 
 
-def uptodate(home: Path, shards: int, before: int) -> Cost:
+def uptodate(home: Path, shards: int) -> Cost:
     """Finding out that all steps of all shards are current, as `lafid curate` and the schedules do."""
     lake = open_lake(_settings(home))
     steps = configured(PER_SHARD, CurationChoices().ops)
-    lake.stamps([FACE_CLIPS.name])
+    lake.stamps([FACE_INFO.name])
     with measured() as cost, lake.snapshot() as reader:
         stale = stale_shards(reader, steps, [shard_name(number) for number in range(shards)])
     if stale:
@@ -166,7 +192,7 @@ def uptodate(home: Path, shards: int, before: int) -> Cost:
     return cost()
 
 
-def refresh(home: Path, shards: int, before: int) -> Cost:
+def refresh(home: Path, shards: int) -> Cost:
     """The dataset with one new shard: persons, training table, report, plain file and the catalog's copy, through Dagster."""
     materializer = open_materializer(_settings(home))
     _refresh(materializer)
@@ -184,7 +210,7 @@ def _refresh(materializer: Materializer) -> None:
     materializer.refresh()
 
 
-def dataset(home: Path, shards: int, before: int) -> Cost:
+def dataset(home: Path, shards: int) -> Cost:
     """What `lafid_dataset` computes."""
     lake = open_lake(_settings(home))
     with TemporaryDirectory() as folder, lake.snapshot() as reader, measured() as cost:
@@ -194,7 +220,7 @@ def dataset(home: Path, shards: int, before: int) -> Cost:
     return cost()
 
 
-def register_new(home: Path, shards: int, before: int) -> Cost:
+def register_new(home: Path, shards: int) -> Cost:
     """Taking in a folder with as many clips as the lake holds, into a lake of its own."""
     lake = open_lake(_settings(_fresh(home, shards)))
     files = listed(0, shards * CLIPS_PER_SHARD)
@@ -204,7 +230,7 @@ def register_new(home: Path, shards: int, before: int) -> Cost:
     return cost()
 
 
-def register_again(home: Path, shards: int, before: int) -> Cost:
+def register_again(home: Path, shards: int) -> Cost:
     """The same folder once more, with nothing new."""
     lake = open_lake(_settings(_fresh(home, shards)))
     files = listed(0, shards * CLIPS_PER_SHARD)
@@ -216,7 +242,7 @@ def register_again(home: Path, shards: int, before: int) -> Cost:
     return cost()
 
 
-def query_count(home: Path, shards: int, before: int) -> Cost:
+def query_count(home: Path, shards: int) -> Cost:
     """`SELECT count(*) FROM face_info`."""
     lake = open_lake(_settings(home), read_only=True)
     lake.stamps([FACE_INFO.name])
@@ -225,7 +251,7 @@ def query_count(home: Path, shards: int, before: int) -> Cost:
     return cost()
 
 
-def forget(home: Path, shards: int, before: int) -> Cost:
+def forget(home: Path, shards: int) -> Cost:
     """`lafid forget` of a kept clip."""
     settings = _settings(home)
     lake = open_lake(settings)
@@ -246,9 +272,10 @@ def _fresh(home: Path, shards: int) -> Path:
     return home.with_name(f"registered-{shards}")
 
 
-OPERATIONS: dict[str, Callable[[Path, int, int], Cost]] = {
+OPERATIONS: dict[str, Callable[[Path, int], Cost]] = {
     "lay": lay,
     "put": put,
+    "put_faces": put_faces,
     "compact": compact,
     "uptodate": uptodate,
     "refresh": refresh,
@@ -262,5 +289,5 @@ OPERATIONS: dict[str, Callable[[Path, int, int], Cost]] = {
 
 
 if __name__ == "__main__":
-    name, home, *numbers = sys.argv[1:]
-    print(json.dumps(asdict(OPERATIONS[name](Path(home), *map(int, numbers)))))
+    name, home, shards = sys.argv[1:]
+    print(json.dumps(asdict(OPERATIONS[name](Path(home), int(shards)))))
