@@ -30,9 +30,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-# The tests that find more the longer they run, long.
+# The tests that find more the longer they run, and those that take minutes.
 soak: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m soak --soak
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "soak or long" --soak
 
 ui: $(STAMP)
 	@$(BIN)/lafid ui

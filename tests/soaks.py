@@ -1,10 +1,23 @@
-"""A plugin of the tests: loops that find more the longer they run. `make test` runs them short, `make soak` long."""
+"""A plugin of the tests: what `make soak` runs beyond `make test`.
+
+Marked `soak` are loops that find more the longer they run: `make test` runs them short. Marked `long` is what takes a minute or
+more and is covered in parts by quicker tests: `make test` leaves it out.
+"""
 
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--soak", action="store_true", help="tests marked `soak` run their long form")
+    parser.addoption(
+        "--soak", action="store_true", help="tests marked `soak` run their long form, those marked `long` run at all"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--soak"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="a minute or more: `make soak` runs it"))
 
 
 @pytest.fixture(scope="session")

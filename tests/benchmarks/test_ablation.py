@@ -101,7 +101,7 @@ def test_results_are_kept_and_summed_up(
     json.dumps(table)
 
 
-@pytest.mark.parametrize("variant", list(VARIANTS))
+@pytest.mark.parametrize("variant", [name if name == "all" else pytest.param(name, marks=pytest.mark.long) for name in VARIANTS])
 def test_every_variant_trains_and_is_judged(variant: str, tmp_path: Path) -> None:
     """From an untrained base, two steps: it runs, changes nothing it shares, and its seed decides everything."""
     clips = make_clips(20, 5, _ENCODER)

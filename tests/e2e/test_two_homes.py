@@ -18,7 +18,7 @@ from lafid_assets.schemas import CLIPS, FACE_EMBEDDINGS, FACE_INFO, LAFID_DATASE
 from resources.settings import Settings
 from tests.demo_home import PROJECT_ROOT, Demo, run_lafid
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 COMPARED = (CLIPS, FACE_INFO, FACE_EMBEDDINGS, POSE_FILTERED_CLIPS, SPEECH_TAGGED_CLIPS, LAFID_DATASET)
 OF_THE_PLACE = ("shard", "path", "clip_root")
 

@@ -24,7 +24,6 @@ from resources.lake import Lake, LakeUnusable
 from resources.lake_reader import Reader, TableMissing
 from resources.lake_writer import Fenced, frame_digest
 
-SOAK = bool(os.environ.get("LAFID_SOAK"))
 AWKWARD = ["", "NULL", "it's", 'a "b", [c] {d: e}\\', "line\nline", "\ttab", "ÄÖ 漢字 🎬", " x "]
 
 
@@ -107,6 +106,15 @@ def test_a_reader_sees_one_moment(small_lake: Lake, rows_of: Callable[..., Any])
     assert small_lake.read("ends")["n"].unique().to_list() == [2]
 
 
+def test_a_step_has_one_core_and_whole_tables_all(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
+    small_lake.put(rows_of("s0", 1), "s0", "1")
+    threads = "SELECT current_setting('threads')::INTEGER AS n"
+    assert small_lake.sql(threads)["n"].item() == 1
+    with small_lake.snapshot(all_cores=True) as reader:
+        assert reader.sql(threads)["n"].item() == len(os.sched_getaffinity(0))
+    assert small_lake.commit(lambda writer: writer.sql(threads)["n"].item()) == 1
+
+
 @pytest.fixture
 def sqlite_lake(tmp_path: Path, open_lake_at: Callable[..., Lake]) -> Lake:
     return open_lake_at(tmp_path / "home", "")
@@ -167,9 +175,10 @@ for n in range(int(arguments[0]), int(arguments[1])):
 """
 
 
-def test_processes_that_put_the_same_shard_leave_one_version(small_lake: Lake, elsewhere: Callable[..., Any]) -> None:
+@pytest.mark.soak
+def test_processes_that_put_the_same_shard_leave_one_version(small_lake: Lake, elsewhere: Callable[..., Any], soak: bool) -> None:
     """They also make the lake and its tables at the same time."""
-    times = 45 if SOAK else 6
+    times = 45 if soak else 6
     _join(*(elsewhere(SAME_SHARD, 100 * number, 100 * number + times) for number in (1, 2, 3)))
     _require_whole(small_lake, ["s"])
     said = small_lake.read("said")["sha"].to_list()
@@ -194,13 +203,14 @@ while True:
 """
 
 
+@pytest.mark.soak
 def test_killed_writers_leave_every_shard_whole(
-    small_lake: Lake, elsewhere: Callable[..., Any], rows_of: Callable[..., Any]
+    small_lake: Lake, elsewhere: Callable[..., Any], rows_of: Callable[..., Any], soak: bool
 ) -> None:
     shards = ["s0", "s1", "s2"]
     for shard in shards:
         small_lake.put(rows_of(shard, 1), shard, "1")
-    for _ in range(30 if SOAK else 3):
+    for _ in range(30 if soak else 2):
         writers = [elsewhere(WRITE_FOR_EVER) for _ in range(2)]
         for writer in writers:
             assert writer.stdout.readline() == "ready\n"

@@ -216,13 +216,14 @@ while True:
 """
 
 
-def test_readers_and_writers_go_on(small_lake: Lake, rows_of: Rows, elsewhere: Callable[..., Any], tmp_path: Path) -> None:
+@pytest.mark.soak
+def test_readers_and_writers_go_on(small_lake: Lake, rows_of: Rows, elsewhere: Callable[..., Any], soak: bool) -> None:
     _put(small_lake, rows_of, 3)
     others = [elsewhere(program) for program in (READ_ON, WRITE_ON, WRITE_ON)]
     for other in others:
         assert other.stdout.readline() == "ready\n"
     compacted = 0
-    for _ in range(30 if os.environ.get("LAFID_SOAK") else 4):
+    for _ in range(30 if soak else 3):
         done = compact(small_lake, kept_s=60.0)
         compacted += done.busy == ()
         for other in others:
@@ -246,10 +247,11 @@ while True:
 """
 
 
-def test_killed_compactions_lose_nothing(small_lake: Lake, rows_of: Rows, elsewhere: Callable[..., Any]) -> None:
+@pytest.mark.soak
+def test_killed_compactions_lose_nothing(small_lake: Lake, rows_of: Rows, elsewhere: Callable[..., Any], soak: bool) -> None:
     _put(small_lake, rows_of, 5)
     before = small_lake.read("measures")
-    for number in range(20 if os.environ.get("LAFID_SOAK") else 2):
+    for number in range(20 if soak else 2):
         killed = elsewhere(COMPACT_AND_DIE, 5.0 + number % 7 / 3)
         killed.communicate(timeout=300)
         assert killed.returncode == -signal.SIGKILL

@@ -59,7 +59,9 @@ def go(clip_list: Path, base_dir: Path, stub_engine: Callable, picture: NDArray[
     [
         {"trainable": "all"},
         {"trainable": "adapter_and_lora"},
-        {"trainable": "adapter_and_lora", "precision": "bfloat16", "gradient_checkpointing": True},
+        pytest.param(
+            {"trainable": "adapter_and_lora", "precision": "bfloat16", "gradient_checkpointing": True}, marks=pytest.mark.long
+        ),
         {"trainable": "adapter", "compile_blocks": True, "deterministic": True},
     ],
     ids=lambda setting: ", ".join(setting),

@@ -27,7 +27,7 @@ from resources.lake import Lake
 from resources.settings import PROJECT_ROOT, Settings
 from tests.ui.graphql import Webserver, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 CONFIG = {"steps": 12, "validate_every": 4, "validation_clips": 1, "publish": "best"}
 BOX = {"box_x1": 30.0, "box_y1": 10.0, "box_x2": 66.0, "box_y2": 50.0}
 LANDMARKS = [40.0, 26.0, 56.0, 26.0, 48.0, 34.0, 42.0, 42.0, 54.0, 42.0]

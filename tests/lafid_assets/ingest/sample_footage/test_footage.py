@@ -13,7 +13,7 @@ from model.face_engine.dlib_engine import DlibEngine
 from model.face_engine.interface import Face
 from tests.demo_home import Demo
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 EVERY_NTH_FRAME = 5
 
 
