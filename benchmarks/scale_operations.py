@@ -78,7 +78,9 @@ def _spent() -> tuple[float, float]:
     """CPU s and MB written so far, of this process and the children it has waited for."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     io = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
-    return sum(one.ru_utime + one.ru_stime for one in usage), int(io["write_bytes"]) / 1e6
+    # SQLite makes its index anew, in memory, whenever it is opened: what is gone before it was on the disk does not count.
+    written = int(io["write_bytes"]) - int(io["cancelled_write_bytes"])
+    return sum(one.ru_utime + one.ru_stime for one in usage), written / 1e6
 
 
 def lay(home: Path, shards: int) -> Cost:
@@ -165,7 +167,8 @@ def _put_anew(home: Path, shards: int, assets: Sequence[str]) -> Cost:
                 lake.put(own, shard, stamps[step.table.name, shard].fingerprint)
 
     put_all(next(iter(frames)))  # the first of a process imports and attaches
-    with measured(len(frames) * len(assets)) as cost:
+    # Its share of a compaction is counted apart.
+    with lake.leases.held(lake_upkeep.LEASE), measured(len(frames) * len(assets)) as cost:
         for shard in frames:
             put_all(shard)
     return cost()
