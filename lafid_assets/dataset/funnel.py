@@ -7,6 +7,7 @@ clip's outcome is therefore its one row that says neither that nor ok, and nothi
 agree is at work, or not processed to the end; its clips are looked at one by one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,10 +53,11 @@ _OUTCOMES = f"""
             FROM {{came}} SEMI JOIN torn USING (shard) GROUP BY shard, clip_id HAVING min(step) = 0
         )
     )
-    SELECT clip_id, CASE WHEN status = '{Status.OK}' THEN '{KEPT}' ELSE status END AS status,
-        CASE WHEN status = '{Status.OK}' THEN '' ELSE [{", ".join(map(quoted, STEPS))}][step + 1] END AS step,
-        coalesce(reason, '') AS reason
-    FROM ended
+    SELECT clip_id,
+        CASE WHEN status <> '{Status.OK}' THEN status WHEN lacks <> '' THEN '{Status.SKIPPED}' ELSE '{KEPT}' END AS status,
+        CASE WHEN status = '{Status.OK}' THEN lacks ELSE [{", ".join(map(quoted, STEPS))}][step + 1] END AS step,
+        CASE WHEN status = '{Status.OK}' AND lacks <> '' THEN '{Reason.NOT_PROCESSED}' ELSE coalesce(reason, '') END AS reason
+    FROM (SELECT *, {{lacks}} AS lacks FROM ended)
 """
 
 
@@ -82,17 +84,23 @@ class Outcomes:
         return int(self.counts["clips"].sum())
 
 
-def read_outcomes(reader: Reader, folder: Path) -> Outcomes:
+def read_outcomes(reader: Reader, folder: Path, needed: Sequence[str] = ()) -> Outcomes:
     """How every clip of the first outcome table ended; each table is read once, row by row.
 
     Args:
         folder: takes the files.
+        needed: tables in which a clip that all steps passed must be to be kept; until then it is not processed to the end.
     """
+    lacks = [f"WHEN clip_id NOT IN (SELECT clip_id FROM {table}) THEN {quoted(table)}" for table in needed]
     came = f"read_parquet({quoted(str(folder / 'came-*.parquet'))}, union_by_name = true)"
     rows = f"read_parquet({quoted(str(folder / 'outcomes.parquet'))})"
     for step in range(_LAST + 1):  # one table at a time: together they would wait for each other in memory
         _copy(reader, _came_to(step), folder / f"came-{step}.parquet")
-    _copy(reader, _OUTCOMES.format(came=came), folder / "outcomes.parquet")
+    _copy(
+        reader,
+        _OUTCOMES.format(came=came, lacks=f"CASE {' '.join(lacks)} ELSE '' END" if lacks else "''"),
+        folder / "outcomes.parquet",
+    )
     counted = reader.sql(
         f"""SELECT status, step, reason, count(*) AS clips, sum(md5_number_lower(said))::VARCHAR AS lower,
             sum(md5_number_upper(said))::VARCHAR AS upper

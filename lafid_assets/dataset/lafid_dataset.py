@@ -3,6 +3,7 @@
 Belongs here: the asset and the join that makes it. Not here: splits, references, versions (modules of these names).
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +44,7 @@ from lafid_assets.step_run import Frames
 from resources.lake import Lake
 from resources.lake_reader import Reader
 
+LOGGER = logging.getLogger("lafid.dataset")
 MODELS_BESIDE = ("has_audio", "lip_engine", "lip_engine_licence", "transcriber", "transcriber_licence", "mask", "mask_licence")
 VOICE_DETECTOR = "silero-vad: MIT"
 REFERENCE_FIELDS = tuple(field.name for field in REFERENCE.fields)
@@ -60,6 +62,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     REFERENCE_CROPS.name: ("clip_id", "reference_index", *REFERENCE_FIELDS, "mask_licence"),
 }
 """What is read of the kept clips, beside `raw_clips`."""
+NEEDED = (REFERENCE_CROPS.name, IDENTITY_CLUSTERS.name)
+"""Others may curate while the dataset is made: what has passed all steps since its persons were looked for is not in these."""
 READS = tuple(dict.fromkeys((*OUTCOME_TABLES.values(), CLIP_FILES.name, CLIP_ROWS.name, CLIP_CONTENTS.name, *COLUMNS)))
 
 
@@ -73,14 +77,14 @@ STEP = Step(
     writes=(LAFID_DATASET, DATASET_VERSION_ROWS, DATASET_OUTCOMES, DATASET_VERSIONS),
     reads=READS,
     group="dataset",
-    code_version="4",
+    code_version="5",
     kinds=frozenset({"polars"}),
     checks={"one_split_each": one_split_each},
 )
 
 
 class ClipsLost(ValueError):
-    """The tables do not belong together: what every step passed would be missing from the dataset."""
+    """The tables do not belong together: what is kept would be missing from the dataset."""
 
 
 class LafidDatasetConfig(dg.Config):
@@ -126,9 +130,12 @@ def put_together(reader: Reader, folder: Path) -> Dataset:
         folder: takes files, which the version needs.
 
     Raises:
-        ClipsLost: a clip that every step passed has no person yet, or no face to refer to.
+        ClipsLost: a kept clip is not in all tables.
     """
-    outcomes = read_outcomes(reader, folder)
+    outcomes = read_outcomes(reader, folder, NEEDED)
+    late = outcomes.counts.filter(pl.col("step").is_in(NEEDED))["clips"].sum()
+    if late:
+        LOGGER.warning("%d clips came while the dataset was made: the next refresh takes them in", late)
     joined = _join(_read(reader, outcomes))
     earlier = dict(reader.sql(f"SELECT DISTINCT split_key, split FROM {LAFID_DATASET.name}").iter_rows())
     splits = split_identities(joined["split_key"], earlier)
@@ -171,8 +178,7 @@ def _join(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     lost = kept.join(joined, on="clip_id", how="anti")["clip_id"].sort()
     if len(lost):
         raise ClipsLost(
-            f"{len(lost)} kept clips, the first {lost[0]}, have no identity or no reference face: "
-            "materialize identity_clusters again"
+            f"{len(lost)} kept clips, the first {lost[0]}, are not in all tables of their shard: materialize it again"
         )
     return joined.with_columns(model_licences=_model_licences()).drop(MODELS_BESIDE)
 

@@ -89,14 +89,24 @@ def test_version_knows_neither_shards_nor_folders(curated: Curated, dataset_of: 
 
 
 @pytest.mark.parametrize("table", ["identity_clusters", "reference_crops"])
-def test_kept_clip_that_would_get_lost_is_named(curated: Curated, dataset_of: Of, table: str) -> None:
-    """A shard that was curated since the clusters were made must not vanish from the dataset without a word."""
+def test_clip_that_came_meanwhile_waits_for_the_next_refresh(
+    curated: Curated, reader_of: Callable[[Tables], Reader], tmp_path: Path, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another home curates on: the dataset is made without the clip, which is counted, and told."""
     tables = curated(PERSONS)
-    stale = tables | {table: tables[table].filter(pl.col("clip_id") != "c")}
-    with pytest.raises(
-        ClipsLost, match="1 kept clips, the first c, have no identity or no reference face: materialize identity_cl"
-    ):
-        dataset_of(stale)
+    reader = reader_of(tables | {table: tables[table].filter(pl.col("clip_id") != "c")})
+    made = put_together(reader, tmp_path)
+    assert made.rows["clip_id"].to_list() == ["a", "b", "e"]
+    ended = reader.sql(f"SELECT status, step, reason FROM {made.version.outcomes.rows} WHERE clip_id = 'c'").rows()
+    assert ended == [("skipped", table, "not_processed")]
+    assert "1 clips came while the dataset was made: the next refresh takes them in" in caplog.text
+
+
+def test_kept_clip_that_would_get_lost_is_named(curated: Curated, dataset_of: Of) -> None:
+    tables = curated(PERSONS)
+    torn = tables | {"speech_info": tables["speech_info"].filter(pl.col("clip_id") != "c")}
+    with pytest.raises(ClipsLost, match="kept clips, the first c, are not in all tables of their shard"):
+        dataset_of(torn)
 
 
 def test_of_several_files_of_a_clip_the_one_seen_last_is_named(
