@@ -104,7 +104,7 @@ def test_clip_that_came_meanwhile_waits_for_the_next_refresh(
 
 def test_kept_clip_that_would_get_lost_is_named(curated: Curated, dataset_of: Of) -> None:
     tables = curated(PERSONS)
-    torn = tables | {"speech_info": tables["speech_info"].filter(pl.col("clip_id") != "c")}
+    torn = tables | {"face_info": tables["face_info"].filter(pl.col("clip_id") != "c")}
     with pytest.raises(ClipsLost, match="kept clips, the first c, are not in all tables of their shard"):
         dataset_of(torn)
 
