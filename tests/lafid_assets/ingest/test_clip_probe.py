@@ -18,7 +18,7 @@ def _task(root: Path, path: str, **changed: Any) -> ProbeTask:
 
 def test_good_file_gives_its_facts(tmp_path: Path, write_video: Callable[..., Path]) -> None:
     path = write_video(tmp_path / "a.mp4")
-    found = probe_clip(_task(tmp_path, "a"))
+    found = probe_clip(_task(tmp_path, "a.mp4"))
     assert (found.status, found.reason, found.content_sha256) == (Status.OK, None, content_sha256(path))
     assert found.facts is not None
     assert found.facts.frame_count == 10
