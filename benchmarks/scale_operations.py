@@ -23,11 +23,11 @@ from pydantic import BaseModel
 
 from benchmarks.scale_rows import CLIPS_PER_SHARD, listed, shard_frames, shard_name
 from lafid_assets.cli.forget import run_forget
-from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
+from lafid_assets.cli.materialize import CurationChoices, open_materializer
 from lafid_assets.dataset.lafid_dataset import put_together
 from lafid_assets.faces.clip_record import margins_row
 from lafid_assets.faces.face_info import _recipe
-from lafid_assets.ingest.registration import REGISTERED, register
+from lafid_assets.ingest.registration import REGISTERED, Registered, register
 from lafid_assets.jobs import PER_SHARD
 from lafid_assets.lake import open_lake
 from lafid_assets.policy_settings import settings_row
@@ -198,7 +198,8 @@ def uptodate(home: Path, shards: int) -> Cost:
 def refresh(home: Path, shards: int) -> Cost:
     """The dataset with one new shard: persons, training table, report, plain file and the catalog's copy, through Dagster."""
     materializer = open_materializer(_settings(home))
-    _refresh(materializer)
+    materializer.know()
+    materializer.refresh()
     _lay(materializer.lake, [shards], configured(PER_SHARD, CurationChoices().ops))
     materializer.tally.computed.clear()
     with measured() as cost:
@@ -206,11 +207,6 @@ def refresh(home: Path, shards: int) -> Cost:
     if not materializer.tally.computed:
         sys.exit("the refresh computed nothing")
     return cost()
-
-
-def _refresh(materializer: Materializer) -> None:
-    materializer.know()
-    materializer.refresh()
 
 
 def dataset(home: Path, shards: int) -> Cost:
@@ -225,24 +221,24 @@ def dataset(home: Path, shards: int) -> Cost:
 
 def register_new(home: Path, shards: int) -> Cost:
     """Taking in a folder with as many clips as the lake holds, into a lake of its own."""
-    lake = open_lake(_settings(_fresh(home, shards)))
-    files = listed(0, shards * CLIPS_PER_SHARD)
-    lake.stamps()
-    with measured() as cost:
-        register(lake, files)
-    return cost()
+    return _register(home, shards)[1]
 
 
 def register_again(home: Path, shards: int) -> Cost:
     """The same folder once more, with nothing new."""
-    lake = open_lake(_settings(_fresh(home, shards)))
+    registered, cost = _register(home, shards)
+    if registered.new:
+        sys.exit(f"registering again found {registered.new} new files")
+    return cost
+
+
+def _register(home: Path, shards: int) -> tuple[Registered, Cost]:
+    lake = open_lake(_settings(home.with_name("registered")))
     files = listed(0, shards * CLIPS_PER_SHARD)
     lake.stamps()
     with measured() as cost:
         registered = register(lake, files)
-    if registered.new:
-        sys.exit(f"registering again found {registered.new} new files")
-    return cost()
+    return registered, cost()
 
 
 def query_count(home: Path, shards: int) -> Cost:
@@ -269,10 +265,6 @@ def _settings(home: Path) -> Settings:
     os.environ["LAFID_HOME"] = os.environ["DAGSTER_HOME"] = str(home)
     home.mkdir(parents=True, exist_ok=True)
     return Settings(home=home, store_uri=str(home / "store"))
-
-
-def _fresh(home: Path, shards: int) -> Path:
-    return home.with_name(f"registered-{shards}")
 
 
 OPERATIONS: dict[str, Callable[[Path, int], Cost]] = {

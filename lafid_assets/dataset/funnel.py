@@ -56,8 +56,8 @@ _OUTCOMES = f"""
     SELECT clip_id,
         CASE WHEN status <> '{Status.OK}' THEN status WHEN lacks <> '' THEN '{Status.SKIPPED}' ELSE '{KEPT}' END AS status,
         CASE WHEN status = '{Status.OK}' THEN lacks ELSE [{", ".join(map(quoted, STEPS))}][step + 1] END AS step,
-        CASE WHEN status = '{Status.OK}' AND lacks <> '' THEN '{Reason.NOT_PROCESSED}' ELSE coalesce(reason, '') END AS reason
-    FROM (SELECT *, {{lacks}} AS lacks FROM ended)
+        CASE WHEN lacks <> '' THEN '{Reason.NOT_PROCESSED}' ELSE coalesce(reason, '') END AS reason
+    FROM (SELECT *, CASE WHEN status <> '{Status.OK}' THEN '' {{lacks}} ELSE '' END AS lacks FROM ended)
 """
 
 
@@ -91,16 +91,12 @@ def read_outcomes(reader: Reader, folder: Path, needed: Sequence[str] = ()) -> O
         folder: takes the files.
         needed: tables in which a clip that all steps passed must be to be kept; until then it is not processed to the end.
     """
-    lacks = [f"WHEN clip_id NOT IN (SELECT clip_id FROM {table}) THEN {quoted(table)}" for table in needed]
+    lacks = " ".join(f"WHEN clip_id NOT IN (SELECT clip_id FROM {table}) THEN {quoted(table)}" for table in needed)
     came = f"read_parquet({quoted(str(folder / 'came-*.parquet'))}, union_by_name = true)"
     rows = f"read_parquet({quoted(str(folder / 'outcomes.parquet'))})"
     for step in range(_LAST + 1):  # one table at a time: together they would wait for each other in memory
         _copy(reader, _came_to(step), folder / f"came-{step}.parquet")
-    _copy(
-        reader,
-        _OUTCOMES.format(came=came, lacks=f"CASE {' '.join(lacks)} ELSE '' END" if lacks else "''"),
-        folder / "outcomes.parquet",
-    )
+    _copy(reader, _OUTCOMES.format(came=came, lacks=lacks), folder / "outcomes.parquet")
     counted = reader.sql(
         f"""SELECT status, step, reason, count(*) AS clips, sum(md5_number_lower(said))::VARCHAR AS lower,
             sum(md5_number_upper(said))::VARCHAR AS upper
