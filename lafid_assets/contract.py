@@ -84,21 +84,19 @@ class TableSchema:
             typed = pl.DataFrame(listed, schema=self.dtypes, orient="row")
         return typed.sort(self.key)
 
-    def violations(self, frame: pl.DataFrame) -> dict[str, list[str]]:
-        """What is wrong with `frame`, by rule: `schema`, `unique_key`, `values`. Empty lists mean that all is well."""
+    def violations(self, frame: pl.DataFrame) -> list[str]:
+        """What is wrong with `frame`: its columns and types, keys that occur twice, values and reasons that may not be there."""
         wrong_types = [
             f"{name} is {frame.schema.get(name)}, not {dtype}"
             for name, dtype in self.dtypes.items()
             if frame.schema.get(name) != dtype
         ]
         if wrong_types:
-            return {"schema": wrong_types, "unique_key": [], "values": []}
+            return wrong_types
         duplicates = frame.group_by(self.key).len().filter(pl.col("len") > 1).height
-        unique = [f"{duplicates} values of ({', '.join(self.key)}) occur more than once"] if duplicates else []
-        values = [message for column in self.columns for message in _column_violations(frame[column.name], column)]
-        if self._says_how_clips_end:
-            values += _reason_violations(frame)
-        return {"schema": [], "unique_key": unique, "values": values}
+        found = [f"{duplicates} values of ({', '.join(self.key)}) occur more than once"] if duplicates else []
+        found += [message for column in self.columns for message in _column_violations(frame[column.name], column)]
+        return found + _reason_violations(frame) if self._says_how_clips_end else found
 
 
 def _column_violations(series: pl.Series, column: Column) -> list[str]:

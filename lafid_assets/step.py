@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from lafid_assets.contract import TableSchema
 from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
 from lafid_assets.schemas import BY_NAME
-from lafid_assets.step_run import Finding, Frames, StepRun, Work
+from lafid_assets.step_run import CONTRACT, COUNTS_ADD_UP, Finding, Frames, StepRun, Work
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Stamps
 from resources.lake_writer import Writer
@@ -151,12 +151,11 @@ class Step:
     def check_docs(self) -> dict[str, str | None]:
         """The checks that come before writing, name to description."""
         docs: dict[str, str | None] = {
-            "schema": "Columns and types are those of the contract.",
-            "unique_key": "No key occurs twice.",
-            "values": "No NULL where none may be, values within bounds and closed lists, reasons fit their status.",
+            CONTRACT: "Columns and types are the contract's, no key occurs twice, no NULL where none may be, values lie within "
+            "bounds and closed lists, reasons fit their status.",
         }
         if self.counted_table is not None:
-            docs["counts_add_up"] = "Every clip that came in has exactly one row: none lost, none invented."
+            docs[COUNTS_ADD_UP] = "Every clip that came in has exactly one row: none lost, none invented."
         return docs | {name: check.__doc__ for name, check in self.checks.items()}
 
     @property

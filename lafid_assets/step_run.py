@@ -26,6 +26,9 @@ LOGGER = logging.getLogger("lafid.step")
 
 Frames = Mapping[str, pl.DataFrame]
 
+CONTRACT, COUNTS_ADD_UP = "contract", "counts_add_up"
+"""Checks of every step. A check is two events in Dagster's records, and a run with many of them is slow there."""
+
 FAILED: dict[str, dict[str, str]] = defaultdict(dict)
 """Run to the shards that failed in it, and why: assets further down leave them alone. A run is one process."""
 
@@ -182,10 +185,9 @@ class StepRun:
         found: dict[str, list[str]] = {name: [] for name in self.step.check_docs}
         for table in self.step.writes:
             if table.name in frames:
-                for rule, messages in table.violations(frames[table.name]).items():
-                    found[rule] += [f"{table.name}: {message}" for message in messages]
+                found[CONTRACT] += [f"{table.name}: {message}" for message in table.violations(frames[table.name])]
         if self.step.counted_table is not None:
-            found["counts_add_up"] += _lost_or_invented(frames[self.step.counted_table], clips_in)
+            found[COUNTS_ADD_UP] += _lost_or_invented(frames[self.step.counted_table], clips_in)
         for name, check in self.step.checks.items():
             found[name] += check(frames)
         return {name: Finding(len(messages), "; ".join(messages[:5]) or "none") for name, messages in found.items()}

@@ -17,7 +17,8 @@ from lafid_assets.ingest.tombstones import Tombstones, pseudonym
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIPS, RAW_CLIPS
-from lafid_assets.step import Finding, Frames, Step
+from lafid_assets.step import Step
+from lafid_assets.step_run import COUNTS_ADD_UP, Finding, Frames
 from lafid_assets.workers import map_isolated
 from resources.lake import Lake
 from resources.lake_reader import Reader
@@ -25,7 +26,7 @@ from resources.lake_writer import Writer
 
 LOOKED_FOR_AGAIN = (Reason.FILE_MISSING, Reason.UNREADABLE)
 EVERY_FILE = dg.AssetCheckSpec(
-    "counts_add_up",
+    COUNTS_ADD_UP,
     asset=RAW_CLIPS.name,
     blocking=True,
     description="Every file and every row of a released table belongs to exactly one clip: none lost, none invented.",

@@ -47,7 +47,7 @@ def test_every_table_goes_into_the_lake_and_back_unchanged(
     partition = "x" if table.partitioned else UNPARTITIONED
     for rows in ([], _examples(table, row_of)):
         frame = table.frame(rows)
-        assert table.violations(frame) == {"schema": [], "unique_key": [], "values": []}
+        assert table.violations(frame) == []
         lake.put({table.name: frame}, partition, "f")
         back = lake.read(table.name, partition)
         assert back.schema == frame.schema

@@ -114,7 +114,7 @@ def test_the_others_stay(without_a: Any, installation: Any) -> None:
     counted = {name: installation.lake.read(name).height for name in ("face_info", "raw_clips", "clip_files", "training_latents")}
     for table in TABLES:
         rows = lake.sql(f"SELECT * FROM {table.name}").select(list(table.dtypes))
-        assert table.violations(rows) == {"schema": [], "unique_key": [], "values": []}
+        assert table.violations(rows) == []
     assert lake.read("raw_clips").height == counted["raw_clips"], "forgotten clips are still counted"
     assert lake.read("clip_files").height == counted["clip_files"]
     assert lake.read("face_info").height == counted["face_info"] - 6
