@@ -5,7 +5,8 @@ Belongs here: replacing and adding rows, slots, stamps, fencing. Not here: the t
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -71,7 +72,7 @@ class Writer(Reader):
                 where = f" WHERE shard IN ({', '.join(map(quoted, full[name]))})" if self.tables[name].partitioned else ""
                 self.cursor.execute(f"DELETE FROM {name}{where}")
             self.add(name, frame)
-        self._stamp(kept, fingerprints, token, anew=bool(slots))
+        self._stamp(kept, fingerprints, token, slots)
 
     def add(self, table: str, frame: pl.DataFrame) -> None:
         """Add rows to a table; to one that only grows, those whose key it does not hold yet."""
@@ -116,7 +117,14 @@ class Writer(Reader):
             )
         return {slot: rows for slot, (rows, _) in slots.items()}
 
-    def _stamp(self, kept: Mapping[str, pl.DataFrame], fingerprints: Mapping[str, str], token: int, *, anew: bool) -> None:
+    def _stamp(
+        self,
+        kept: Mapping[str, pl.DataFrame],
+        fingerprints: Mapping[str, str],
+        token: int,
+        slots: Collection[tuple[str, str]],
+    ) -> None:
+        """Write down what the partitions hold now; `slots` are those that have a row already."""
         stamps = []
         for table, frame in kept.items():
             parts = _parts(frame) if self.tables[table].partitioned else {UNPARTITIONED: frame.rechunk().to_arrow()}
@@ -126,9 +134,20 @@ class Writer(Reader):
             for partition, fingerprint in fingerprints.items():
                 rows = parts.get(partition, nothing)
                 stamps.append((table, partition, fingerprint, _digest(rows), rows.num_rows, token))
-        if stamps:
-            tables, partitions = ", ".join(map(quoted, kept)), ", ".join(map(quoted, fingerprints))
-            if anew:
-                self.cursor.execute(f"DELETE FROM {PARTITIONS} WHERE partition IN ({partitions}) AND table_name IN ({tables})")
-            values = ", ".join(f"({', '.join(map(literal, row))}, now())" for row in stamps)
-            self.cursor.execute(f"INSERT INTO {PARTITIONS} VALUES {values}")
+        known = [stamp for stamp in stamps if stamp[:2] in slots]
+        new = [stamp for stamp in stamps if stamp[:2] not in slots]
+        if known:
+            # One UPDATE costs half of a DELETE and an INSERT.
+            changed = ("fingerprint", "digest", "row_count", "token")
+            self.cursor.execute(
+                f"UPDATE {PARTITIONS} SET {', '.join(f'{name} = new.{name}' for name in changed)}, written_at = now() "
+                f"FROM (VALUES {_listed(known)}) new (table_name, partition, {', '.join(changed)}) "
+                f"WHERE {PARTITIONS}.table_name = new.table_name AND {PARTITIONS}.partition = new.partition"
+            )
+        if new:
+            self.cursor.execute(f"INSERT INTO {PARTITIONS} SELECT *, now() FROM (VALUES {_listed(new)})")
+
+
+def _listed(rows: Iterable[tuple[Any, ...]]) -> str:
+    """Rows as SQL's VALUES has them."""
+    return ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
