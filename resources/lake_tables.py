@@ -99,7 +99,7 @@ def _missing(connection: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[
     if PARTITIONS not in there:
         yield f"CALL {lake}.set_option('parquet_compression', 'zstd')"
         # Who is forgotten costs a whole file of each table, and so does merging in memory.
-        yield f"CALL {lake}.set_option('target_file_size', '64MB')"
+        yield f"CALL {lake}.set_option('target_file_size', '16MB')"
         yield _PARTITIONS_DDL
         yield f"INSERT INTO {PARTITIONS} VALUES ('', '{ANY}', NULL, NULL, 0, 0, NULL)"
     for table in sorted(tables, key=lambda table: table.view is not None):  # views show tables

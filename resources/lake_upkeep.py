@@ -11,6 +11,7 @@ rows. Only `drop_all_history` wants to be alone.
 import logging
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ EVERY = 300
 """Commits of all processes between two compactions."""
 ORPHAN_S = 86_400.0
 """How old a file must be that no snapshot names, to be one that a killed writer left."""
-SMALL_BYTES = 32 << 20
+SMALL_BYTES = 8 << 20
 """Smaller files are merged, again and again; larger ones are let be."""
 DELETED_SHARE = 0.3
 """A file is written anew when so many of its rows are deleted."""
@@ -154,22 +155,39 @@ def remove_unneeded_files(lake: "Lake", *, kept_s: float, orphan_s: float) -> in
     return len(doomed)
 
 
-def drop_all_history(lake: "Lake") -> None:
-    """Leave nothing of deleted rows: files are written without them, old snapshots, their files and the statistics of their
-    rows go, and so does what free pages of a catalog in a file still hold.
+def drop_all_history(lake: "Lake", gone: Mapping[str, str]) -> None:
+    """Leave nothing of some deleted rows: their files are written without them, old snapshots, their files and the statistics of
+    their rows go, and so does what free pages of a catalog in a file still hold.
 
     Nobody else may be reading or writing.
+
+    Args:
+        gone: table to the condition in SQL that these rows meet.
 
     Raises:
         LakeUnusable: the lake cannot be read or written.
     """
-    for call in ("flush_inlined_data('{}')", "rewrite_data_files('{}', delete_threshold => 0.0)"):
-        lake.commit(partial(_call, f"CALL ducklake_{call}"), all_cores=True)
+    lake.commit(partial(_call, "CALL ducklake_flush_inlined_data('{}')"), all_cores=True)
+    lake.commit(partial(_write_anew, gone), all_cores=True)
     expire(lake, NOTHING_S)
     remove_unneeded_files(lake, kept_s=NOTHING_S, orphan_s=NOTHING_S)
     lake.commit(_measure_anew)
     lake.close()
     _rebuild(lake.catalog)
+
+
+def _write_anew(gone: Mapping[str, str], writer: "Writer") -> None:
+    """Write the files anew that hold deleted rows and such a row: nearly every file of a large lake holds some deleted row."""
+    for table, where in gone.items():
+        listed = writer.cursor.execute(
+            f"SELECT data_file FROM ducklake_list_files('{writer.name}', {quoted(table)}) WHERE delete_file IS NOT NULL"
+        ).fetchall()
+        for path in (quoted(path) for (path,) in listed):
+            # A file that is older than a column lacks it.
+            all_rows = f"(SELECT * FROM {table} LIMIT 0) UNION ALL BY NAME (SELECT * FROM read_parquet({path}))"
+            if writer.cursor.execute(f"SELECT 1 FROM ({all_rows}) WHERE {where} LIMIT 1").fetchone():
+                writer.cursor.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE filename = {path}")
+                writer.cursor.execute(f"DELETE FROM {table} WHERE filename = {path}")
 
 
 def _measure_anew(writer: "Writer") -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lafid_assets.identity.naming import NAME_CHARS, name_after
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
+from lafid_assets.schemas import TABLES
 from model.files import whole_file
 from model.release import MANIFEST_FILE
 from resources.duckdb_extensions import quoted
@@ -55,6 +56,7 @@ class Subject(BaseModel):
         default_factory=dict, description="Persons who are left and were named after one of the clips, to their new names"
     )
     raw_files: tuple[RawFile, ...]
+    shards: tuple[str, ...] = Field((), description="Shards whose tables have rows of theirs")
     versions: tuple[str, ...] = Field(description="Dataset versions in which one of them came in")
     trained_versions: tuple[str, ...] = Field(description="Dataset versions in whose train split one of them is")
     checkpoints: tuple[str, ...] = Field(
@@ -125,17 +127,15 @@ def identify(lake: Lake, clips: Sequence[str], identities: Sequence[str], *, del
 
 def _identify(reader: Reader, store: FileStore, clips: Sequence[str], identities: Sequence[str], delete_files: bool) -> Subject:
     wanted = set(clips) | _clips_of(reader, identities)
-    known = reader.sql(f"SELECT * FROM ({_CONTENTS}) WHERE clip_id IN ({_listed(wanted)})")
+    known = reader.sql(f"SELECT * FROM ({_CONTENTS}) WHERE clip_id IN ({listed(wanted)})")
     _require_known(wanted, set(known["clip_id"]), Tombstones(store))
     contents = set(known["content_sha256"].drop_nulls())
-    copies = reader.sql(f"SELECT clip_id FROM ({_CONTENTS}) WHERE content_sha256 IN ({_listed(contents)})")
+    copies = reader.sql(f"SELECT clip_id FROM ({_CONTENTS}) WHERE content_sha256 IN ({listed(contents)})")
     ids = wanted | set(copies["clip_id"])
-    listed = _listed(ids)
-    captions = reader.sql(f"SELECT DISTINCT caption FROM ({_SAID}) WHERE clip_id IN ({listed}) AND caption IS NOT NULL")[
-        "caption"
-    ]
+    own = listed(ids)
+    captions = reader.sql(f"SELECT DISTINCT caption FROM ({_SAID}) WHERE clip_id IN ({own}) AND caption IS NOT NULL")["caption"]
     shared = reader.sql(
-        f"SELECT DISTINCT caption FROM ({_SAID}) JOIN theirs USING (caption) WHERE clip_id NOT IN ({listed})",
+        f"SELECT DISTINCT caption FROM ({_SAID}) JOIN theirs USING (caption) WHERE clip_id NOT IN ({own})",
         theirs=captions.to_frame(),
     )
     persons = reader.sql(_PERSONS)
@@ -143,7 +143,7 @@ def _identify(reader: Reader, store: FileStore, clips: Sequence[str], identities
     others_names = set(persons.filter(~theirs)["identity_id"])
     gone = sorted(set(persons.filter(theirs)["identity_id"]) - others_names)
     trained = reader.sql(
-        f"SELECT DISTINCT dataset_version FROM dataset_version_rows WHERE split = 'train' AND clip_id IN ({listed}) ORDER BY 1"
+        f"SELECT DISTINCT dataset_version FROM dataset_version_rows WHERE split = 'train' AND clip_id IN ({own}) ORDER BY 1"
     )["dataset_version"].to_list()
     shown = reader.sql("SELECT clip_id FROM lafid_dataset ORDER BY split, clip_id LIMIT 1")["clip_id"].to_list()
     return Subject(
@@ -154,14 +154,23 @@ def _identify(reader: Reader, store: FileStore, clips: Sequence[str], identities
         shared_names=tuple(name for name in gone if any(other.startswith(name) for other in others_names)),
         renamed={name: new for name in sorted(others_names) if (new := _renamed(name, ids)) is not None},
         raw_files=tuple(
-            RawFile(clip_root=root, path=path, named_by=name) for root, path, name in reader.sql(_FILES.format(ids=listed)).rows()
+            RawFile(clip_root=root, path=path, named_by=name) for root, path, name in reader.sql(_FILES.format(ids=own)).rows()
         ),
-        versions=tuple(dict.fromkeys(reader.sql(_CAME_IN.format(ids=listed))["dataset_version"])),
+        shards=tuple(shards_of(reader, ids)),
+        versions=tuple(dict.fromkeys(reader.sql(_CAME_IN.format(ids=own))["dataset_version"])),
         trained_versions=tuple(trained),
         checkpoints=tuple(_checkpoints(reader, store, trained)),
         shown_in_demo=bool(set(shown) & ids),
         delete_files=delete_files,
     )
+
+
+def shards_of(reader: Reader, clips: Iterable[str]) -> list[str]:
+    """Shards in whose tables a row is about one of the clips."""
+    owned = [table.name for table in TABLES if table.view is None and table.partitioned and "clip_id" in table.dtypes]
+    named = [f"SELECT shard FROM {name} WHERE clip_id IN ({listed(clips)})" for name in owned]
+    named.append(f"SELECT shard FROM clip_files WHERE released_id IN ({listed(clips)})")
+    return reader.sql(f"{' UNION '.join(named)} ORDER BY shard")["shard"].to_list()
 
 
 def _renamed(person: str, forgotten: Iterable[str]) -> str | None:
@@ -191,7 +200,7 @@ def read_intent(home: Path) -> Subject | None:
 def _clips_of(reader: Reader, identities: Sequence[str]) -> set[str]:
     if not identities:
         return set()
-    rows = reader.sql(f"SELECT * FROM ({_PERSONS}) WHERE identity_id IN ({_listed(identities)})")
+    rows = reader.sql(f"SELECT * FROM ({_PERSONS}) WHERE identity_id IN ({listed(identities)})")
     unknown = sorted(set(identities) - set(rows["identity_id"]))
     if unknown:
         raise NobodyToForget(f"there is no person {unknown[0]}: see identity_id in `lafid query 'FROM identity_clusters'`")
@@ -206,7 +215,7 @@ def _require_known(wanted: set[str], known: set[str], tombstones: Tombstones) ->
 
 def _checkpoints(reader: Reader, store: FileStore, versions: Sequence[str]) -> list[str]:
     """Folders in the store: published, finished, averaged and kept on the way."""
-    published = reader.sql(f"SELECT checkpoint_path FROM fusion_dit WHERE dataset_version IN ({_listed(versions)})")
+    published = reader.sql(f"SELECT checkpoint_path FROM fusion_dit WHERE dataset_version IN ({listed(versions)})")
     found = set(published["checkpoint_path"])
     for path in store.list_tree(RUNS_FOLDER) if versions else []:
         folder, _, name = path.rpartition("/")
@@ -215,5 +224,6 @@ def _checkpoints(reader: Reader, store: FileStore, versions: Sequence[str]) -> l
     return sorted(found)
 
 
-def _listed(texts: Iterable[str]) -> str:
+def listed(texts: Iterable[str]) -> str:
+    """Texts as SQL lists them."""
     return ", ".join(map(quoted, sorted(texts))) or "NULL"

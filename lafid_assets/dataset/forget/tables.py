@@ -13,7 +13,7 @@ import polars as pl
 
 from lafid_assets.contract import TableSchema
 from lafid_assets.dataset.forget.scrub import holds_text, names_a_clip, replacements, scrub_files, scrub_frame
-from lafid_assets.dataset.forget.subject import Subject
+from lafid_assets.dataset.forget.subject import Subject, listed, shards_of
 from lafid_assets.schemas import (
     BY_NAME,
     CLIP_CONTENTS,
@@ -31,6 +31,7 @@ from resources.lake_upkeep import drop_all_history
 from resources.lake_writer import Writer
 
 OF_FILES = (CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS)
+HELD = [table for table in TABLES if table.view is None]
 NAMES_OF_PERSONS = ("identity_id", "earlier_id", "split_key")
 
 
@@ -44,7 +45,8 @@ def scrub_tables(lake: Lake, subject: Subject, *, dry_run: bool) -> list[str]:
         with lake.snapshot() as reader:
             return sorted({table.name for table, _, _, _ in _changes(reader, subject)})
     changed = lake.commit(lambda writer: _scrub(writer, subject))
-    drop_all_history(lake)  # also when nothing changed: an earlier request may have been interrupted before
+    # Also when nothing changed: an earlier request may have been interrupted before.
+    drop_all_history(lake, {table.name: _were_theirs(table, subject) for table in HELD})
     return changed
 
 
@@ -82,33 +84,36 @@ def _changes(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema, st
 
 def _conditions(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema, str]]:
     """Where rows may be about the clips, by table. Of a shard's table only shards are looked at that have rows of theirs."""
-    ids, files = _listed(subject.clip_ids), [(file.clip_root, file.path) for file in subject.raw_files]
-    held = [table for table in TABLES if table.view is None]
-    owned = [table.name for table in held if table.partitioned and "clip_id" in table.dtypes]
-    named = [f"SELECT shard FROM {name} WHERE clip_id IN ({ids})" for name in owned]
-    named.append(f"SELECT shard FROM {CLIP_FILES.name} WHERE released_id IN ({ids})")
-    shards = _listed(reader.sql(" UNION ".join(named))["shard"])
-    for table in held:
-        if table in OF_FILES:
-            places = " OR ".join(f"(clip_root = {quoted(root)} AND path = {quoted(path)})" for root, path in files) or "false"
-            yield table, f"shard IN ({shards}) AND ({places})"
-        elif table is DATASET_OUTCOMES:
-            yield table, f"clip_id IN ({ids})"
-        else:
-            own = f"shard IN ({shards}) AND " if table.partitioned else ""
-            yield table, f"{own}({_mention(table, subject)})"
+    shards = listed(shards_of(reader, subject.clip_ids))
+    for table in HELD:
+        own = f"shard IN ({shards}) AND " if table.partitioned else ""
+        yield table, f"{own}({_meant(table, subject)})"
+
+
+def _were_theirs(table: TableSchema, subject: Subject) -> str:
+    """The condition of rows, of any time, that may be about the clips or name them: what a row once said may be known no more."""
+    own = f"shard IN ({listed(subject.shards)}) OR " if table.partitioned else ""
+    return f"{own}{_mention(table, subject)}"
+
+
+def _meant(table: TableSchema, subject: Subject) -> str:
+    """The condition of rows that are about the clips or name them."""
+    if table in OF_FILES:
+        files = [(quoted(file.clip_root), quoted(file.path)) for file in subject.raw_files]
+        return " OR ".join(f"(clip_root = {root} AND path = {path})" for root, path in files) or "false"
+    return f"clip_id IN ({listed(subject.clip_ids)})" if table is DATASET_OUTCOMES else _mention(table, subject)
 
 
 def _mention(table: TableSchema, subject: Subject) -> str:
     """Rows whose key or another column is one of the clips, or in whose texts something of them stands."""
-    ids, found = _listed(subject.clip_ids), []
+    ids, found = listed(subject.clip_ids), []
     for name, dtype in table.dtypes.items():
         if dtype == pl.String and (name == "clip_id" or names_a_clip(name)):
             found.append(f'"{name}" IN ({ids})')
         elif _lists_clips(dtype):
             found.append(f'list_has_any(list_transform("{name}", lambda each: each.clip_id), [{ids}])')
         if name in NAMES_OF_PERSONS:
-            found.append(f'"{name}" IN ({_listed((*subject.names, *subject.clip_ids))})')
+            found.append(f'"{name}" IN ({listed((*subject.names, *subject.clip_ids))})')
         if holds_text(dtype):
             found += [f'contains("{name}"::VARCHAR, {quoted(needle)})' for needle in replacements(subject)]
     return " OR ".join(found) or "false"
@@ -125,7 +130,3 @@ def _count_erased(writer: Writer) -> None:
         f"UPDATE {DATASET_VERSIONS.name} SET erased_clips = clips - (SELECT count(*) FROM {DATASET_VERSION_ROWS.name} kept "
         f"WHERE kept.dataset_version = {DATASET_VERSIONS.name}.dataset_version)"
     )
-
-
-def _listed(texts: Iterable[str]) -> str:
-    return ", ".join(map(quoted, texts)) or "NULL"
