@@ -168,7 +168,8 @@ def drop_all_history(lake: "Lake", gone: Mapping[str, str]) -> None:
         LakeUnusable: the lake cannot be read or written.
     """
     lake.commit(partial(_call, "CALL ducklake_flush_inlined_data('{}')"), all_cores=True)
-    lake.commit(partial(_write_anew, gone), all_cores=True)
+    for table in lake.commit(partial(_write_anew, gone), all_cores=True):
+        lake.commit(partial(_call, f"CALL ducklake_rewrite_data_files('{{}}', {quoted(table)}, delete_threshold => 1.0)"))
     expire(lake, NOTHING_S)
     remove_unneeded_files(lake, kept_s=NOTHING_S, orphan_s=NOTHING_S)
     lake.commit(_measure_anew)
@@ -176,8 +177,15 @@ def drop_all_history(lake: "Lake", gone: Mapping[str, str]) -> None:
     _rebuild(lake.catalog)
 
 
-def _write_anew(gone: Mapping[str, str], writer: "Writer") -> None:
-    """Write the files anew that hold deleted rows and such a row: nearly every file of a large lake holds some deleted row."""
+def _write_anew(gone: Mapping[str, str], writer: "Writer") -> list[str]:
+    """Write the files anew that hold deleted rows and such a row: nearly every file of a large lake holds some deleted row.
+
+    Returns:
+        tables with such a file of which all rows are deleted: nothing of it can be written anew.
+    """
+    # A deletion of a few rows would go into the catalog, and its file would stay.
+    writer.cursor.execute("SET ducklake_default_data_inlining_row_limit = 0")
+    emptied = set()
     for table, where in gone.items():
         listed = writer.cursor.execute(
             f"SELECT data_file FROM ducklake_list_files('{writer.name}', {quoted(table)}) WHERE delete_file IS NOT NULL"
@@ -187,7 +195,10 @@ def _write_anew(gone: Mapping[str, str], writer: "Writer") -> None:
             all_rows = f"(SELECT * FROM {table} LIMIT 0) UNION ALL BY NAME (SELECT * FROM read_parquet({path}))"
             if writer.cursor.execute(f"SELECT 1 FROM ({all_rows}) WHERE {where} LIMIT 1").fetchone():
                 writer.cursor.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE filename = {path}")
-                writer.cursor.execute(f"DELETE FROM {table} WHERE filename = {path}")
+                if writer.cursor.execute(f"DELETE FROM {table} WHERE filename = {path}").fetchone() == (0,):
+                    emptied.add(table)
+    writer.cursor.execute("RESET ducklake_default_data_inlining_row_limit")
+    return sorted(emptied)
 
 
 def _measure_anew(writer: "Writer") -> None:

@@ -172,7 +172,7 @@ def test_nothing_is_left_of_what_was_removed(
         lambda writer: [writer.cursor.execute(f"DELETE FROM {table} WHERE {gone}") for table in ("ends", "measures")]
     )
     assert _ends(small_lake, "ends", "clip_id") == ("a-0", "z-9")
-    module.drop_all_history(small_lake, dict.fromkeys(("ends", "measures"), gone))
+    module.drop_all_history(small_lake, dict.fromkeys(("ends", "measures"), gone) | {"partitions": "true"})
     assert held(small_lake).snapshots == 1
     assert held(small_lake).files == len(_files(small_lake))
     assert _ends(small_lake, "ends", "clip_id") == ("few-1", "n-9")
