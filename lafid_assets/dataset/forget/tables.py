@@ -43,7 +43,7 @@ def scrub_tables(lake: Lake, subject: Subject, *, dry_run: bool) -> list[str]:
     """
     if dry_run:
         with lake.snapshot() as reader:
-            return sorted({table.name for table, _, _, _ in _changes(reader, subject)})
+            return sorted({table.name for table, _, _ in _changes(reader, subject)})
     changed = lake.commit(lambda writer: _scrub(writer, subject))
     # Also when nothing changed: an earlier request may have been interrupted before.
     drop_all_history(lake, {table.name: _were_theirs(table, subject) for table in HELD})
@@ -57,10 +57,9 @@ def rows_left(lake: Lake, subject: Subject) -> list[str]:
 
 def _scrub(writer: Writer, subject: Subject) -> list[str]:
     touched: dict[str, set[str]] = {}
-    for table, where, before, after in list(_changes(writer, subject)):
-        writer.cursor.execute(f"DELETE FROM {table.name} WHERE {where}")
-        writer.insert(table.name, after)
+    for table, before, after in list(_changes(writer, subject)):
         shards = {*before["shard"], *after["shard"]} if table.partitioned else {UNPARTITIONED}
+        _replace(writer, table, shards, before, after)
         touched.setdefault(table.name, set()).update(shards)
     if DATASET_VERSION_ROWS.name in touched:
         _count_erased(writer)
@@ -72,14 +71,25 @@ def _scrub(writer: Writer, subject: Subject) -> list[str]:
     return sorted(touched)
 
 
-def _changes(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema, str, pl.DataFrame, pl.DataFrame]]:
-    """Table, condition, the rows that meet it, and what takes their place."""
+def _replace(writer: Writer, table: TableSchema, shards: Iterable[str], before: pl.DataFrame, after: pl.DataFrame) -> None:
+    """Put rows in place of others, which are found by their keys: looking for all texts again would cost as much as the first
+    time."""
+    keys = ", ".join(table.key)
+    where = f"shard IN ({listed(shards)}) AND " if table.partitioned else ""
+    writer.cursor.register("replaced", before.select(table.key))
+    writer.cursor.execute(f"DELETE FROM {table.name} WHERE {where}({keys}) IN (SELECT ({keys}) FROM replaced)")
+    writer.cursor.unregister("replaced")
+    writer.insert(table.name, after)
+
+
+def _changes(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema, pl.DataFrame, pl.DataFrame]]:
+    """Table, rows that are to change, and what takes their place."""
     for table, where in _conditions(reader, subject):
         before = reader.sql(f"SELECT * FROM {table.name} WHERE {where}").select(list(table.dtypes))
         scrubbed = scrub_files(before, subject) if table in OF_FILES else scrub_frame(before, table.name, subject)
         after = table.frame(scrubbed)
         if not after.equals(table.frame(before)):
-            yield table, where, before, after
+            yield table, before, after
 
 
 def _conditions(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema, str]]:
