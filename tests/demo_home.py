@@ -59,11 +59,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The demo begins first, because it takes longest. What else needs it comes when it is done, and before the model's tests:
-    the UI mostly waits for ticks, and meanwhile the other worker has something to compute."""
+    """The demo and the killed runs begin first, because they take longest. What else needs the demo comes when it is done, and
+    before the model's tests: the UI mostly waits for ticks, and meanwhile the other worker has something to compute."""
 
     def turn(item: pytest.Item) -> int:
-        if item.path.name == "test_demo.py":
+        if item.path.name in ("test_demo.py", "test_kill.py"):
             return 0
         if "demo" in getattr(item, "fixturenames", ()):
             return 2

@@ -16,12 +16,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lafid_assets.ingest.sample_footage.build import build_sample_footage
+from lafid_assets.ingest.sample_footage.screenplay import SCENES
 from lafid_assets.lake import open_lake
+from lafid_assets.outcomes import Reason
 from lafid_assets.schemas import TABLES
 from resources.lake import Lake
 from resources.lake_writer import frame_digest
 from resources.settings import Settings
-from tests.demo_home import PROJECT_ROOT, Demo, run_lafid
+from tests.demo_home import PROJECT_ROOT, run_lafid
 
 pytestmark = pytest.mark.e2e
 SHARDS = 2
@@ -51,18 +54,14 @@ TIMES = ("seen_at", "made_at", "snapshot")
 
 
 @pytest.fixture
-def footage(demo: Demo, tmp_path: Path, portrait: NDArray[np.uint8], write_video: Callable[..., Path]) -> Path:
-    """A plain folder: three of the demo's clips, kept, rejected and unreadable, and four of a portrait."""
+def footage(tmp_path: Path, portrait: NDArray[np.uint8], write_video: Callable[..., Path]) -> Path:
+    """A plain folder: three of the sample footage's scenes, kept, rejected and unreadable, and four clips of a portrait."""
     folder = tmp_path / "footage"
     folder.mkdir()
-    wanted = demo.rows(
-        "(SELECT path FROM raw_clips JOIN lafid_dataset USING (clip_id, path) ORDER BY path LIMIT 1)"
-        " UNION (SELECT path FROM raw_clips JOIN face_clips USING (clip_id)"
-        " WHERE face_clips.reason = 'no_face' ORDER BY path LIMIT 1)"
-        " UNION (SELECT path FROM raw_clips WHERE reason = 'unreadable' LIMIT 1)"
-    )
-    for (path,) in wanted:
-        shutil.copy(demo.home / "sample_footage" / str(path), folder / f"{Path(str(path)).name}.mp4")
+    for wanted in (None, Reason.NO_FACE, Reason.UNREADABLE):
+        scene = min((scene for scene in SCENES if scene.reason == wanted), key=lambda scene: scene.duration_s)
+        build_sample_footage(tmp_path / scene.name, scenes=(scene,), workers=1)
+        shutil.copy(tmp_path / scene.name / scene.path, folder / f"{scene.name}.mp4")
     for shift in range(4):
         face = np.asarray(Image.fromarray(portrait[:320, 64 + shift : 384 + shift]).resize((160, 160)), np.uint8)
         write_video(folder / f"{shift}.mp4", pictures=np.stack([face] * 10))
