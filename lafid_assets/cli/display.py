@@ -4,6 +4,7 @@ Belongs here: rich. Not here: anything that computes.
 """
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,28 +20,69 @@ from model.files import whole_file
 
 CONSOLE = Console(highlight=False)
 ERRORS = Console(stderr=True, highlight=False)
+SECONDS_BETWEEN_PLAIN_LINES = 60.0
 
 
-class _StatusLine(logging.Handler):
-    """Puts the newest line of the `lafid` logger beside the spinner; warnings stay on the screen."""
+class _Shown(logging.Handler):
+    """Keeps the newest line of the `lafid` logger; warnings go to the screen at once."""
 
-    def __init__(self, status: Status, label: str) -> None:
+    def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.status, self.label = status, label
+        self.newest = "begun"
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
             CONSOLE.print(record.getMessage(), style="yellow", markup=False)
         else:
-            self.status.update(f"{escape(self.label)}  [dim]{escape(record.getMessage())}[/]")
+            self.show(record.getMessage())
+
+    def show(self, line: str) -> None:
+        """Show how far the work is."""
+        self.newest = line
+
+
+class _StatusLine(_Shown):
+    """Puts the newest line beside the spinner."""
+
+    def __init__(self, status: Status, label: str) -> None:
+        super().__init__()
+        self.status, self.label = status, label
+
+    def show(self, line: str) -> None:
+        self.status.update(f"{escape(self.label)}  [dim]{escape(line)}[/]")
+
+
+@contextmanager
+def _on_terminal(label: str) -> Iterator[_Shown]:
+    with CONSOLE.status(escape(label)) as status:
+        yield _StatusLine(status, label)
+
+
+@contextmanager
+def _on_plain_log(label: str) -> Iterator[_Shown]:
+    """The newest line again and again, so that a log that nobody watches says whether the work goes on."""
+    shown, ended = _Shown(), threading.Event()
+
+    def tell() -> None:
+        told = True
+        while told:
+            CONSOLE.print(f"{label}: {shown.newest}", soft_wrap=True, markup=False)
+            told = not ended.wait(SECONDS_BETWEEN_PLAIN_LINES)
+
+    teller = threading.Thread(target=tell, name="plain log", daemon=True)
+    teller.start()
+    try:
+        yield shown
+    finally:
+        ended.set()
+        teller.join()
 
 
 @contextmanager
 def working(label: str) -> Iterator[None]:
-    """Show a spinner with the newest progress line until the block ends."""
+    """Show the newest progress line until the block ends: beside a spinner, and on a plain log every minute."""
     logger = logging.getLogger("lafid")
-    with CONSOLE.status(escape(label)) as status:
-        handler = _StatusLine(status, label)
+    with (_on_terminal if CONSOLE.is_terminal else _on_plain_log)(label) as handler:
         level, propagate = logger.level, logger.propagate
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)

@@ -4,6 +4,7 @@ Belongs here: the table as text or JSON. Not here: the numbers (`model.training.
 """
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 
 from rich.console import Console
@@ -36,7 +37,7 @@ def run_presets(name: str | None, *, as_json: bool) -> None:
     Raises:
         ValueError: there is no such preset; the message lists those that exist.
     """
-    with working("building on the meta device"):
+    with nullcontext() if as_json else working("building on the meta device"):
         from model.presets import preset
         from model.training.preset_table import preset_table
 

@@ -1,9 +1,11 @@
 """What the terminal shows."""
 
 import logging
+import threading
 
 import pytest
 
+from lafid_assets.cli import display
 from lafid_assets.cli.display import show_funnel, working
 
 FUNNEL = {"in": 3, "kept": 1, "rejected": {"no_face": 1}, "error": {}, "timeout": 1, "skipped": {}, "dataset_version": "v"}
@@ -28,3 +30,21 @@ def test_logger_is_left_as_it_was() -> None:
     with pytest.raises(RuntimeError), working("doing"):
         raise RuntimeError
     assert (logger.level, logger.propagate, list(logger.handlers)) == before
+
+
+def test_a_plain_log_says_again_and_again_how_far_the_work_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(display, "SECONDS_BETWEEN_PLAIN_LINES", 0.01)
+    said = ""
+    with working("doing [it]"):
+        logging.getLogger("lafid.test").info("1 of 3, about 7 s left")
+        while said.count("doing [it]: 1 of 3, about 7 s left\n") < 2:
+            said += capsys.readouterr().out
+    assert not any(thread.name == "plain log" for thread in threading.enumerate())
+
+
+def test_a_block_that_is_done_at_once_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with working("doing"):
+        pass
+    assert capsys.readouterr().out == "doing: begun\n"
