@@ -74,13 +74,17 @@ class ClipSize(_Frozen):
         shapes = {(self.height, self.width), *self.shapes}
         return tuple(sorted(Bucket(frames, *shape) for frames in {self.frames, *self.shorter_frames} for shape in shapes))
 
+    def window_s(self, bucket: Bucket) -> float:
+        """Seconds from the first frame of a clip of this size to its last."""
+        return (bucket.frames - 1) / self.fps
+
     def bucket_for(self, duration_s: float, height: int, width: int) -> Bucket | None:
         """Where a clip belongs: of the sizes nearest to its aspect (as a ratio) the longest that it covers.
 
         None where it covers not even the shortest. At the very end of a clip nothing is on screen any more: it covers a window
         when it lasts longer than from the window's first frame to its last.
         """
-        covered = [bucket for bucket in self.buckets if duration_s > (bucket.frames - 1) / self.fps]
+        covered = [bucket for bucket in self.buckets if duration_s > self.window_s(bucket)]
         aspect = math.log(width / height)
         return min(
             covered,

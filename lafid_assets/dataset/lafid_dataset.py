@@ -77,7 +77,7 @@ STEP = Step(
     writes=(LAFID_DATASET, DATASET_VERSION_ROWS, DATASET_OUTCOMES, DATASET_VERSIONS),
     reads=READS,
     group="dataset",
-    code_version="5",
+    code_version="6",
     kinds=frozenset({"polars"}),
     checks={"one_split_each": one_split_each},
 )

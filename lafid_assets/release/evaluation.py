@@ -87,7 +87,7 @@ def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float |
     from model.training.held_out_videos import draw_held_out
     from model.training.metrics import identity_similarity, psnr
 
-    first = first_frame(clip)
+    first = first_frame(clip, pipeline.manifest.preset.clip)
     try:
         frames = draw_held_out(pipeline, first, clip["refined_caption"] or "")
     except FaceError as error:

@@ -18,7 +18,7 @@ STEP = Step(
     writes=(MODEL_EVALUATION,),
     reads=(FUSION_DIT.name, LAFID_DATASET.name, TRAINING_LATENTS.name),
     group="release",
-    code_version="1",
+    code_version="2",
     kinds=frozenset({"pytorch"}),
 )
 

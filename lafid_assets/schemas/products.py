@@ -42,7 +42,11 @@ REFERENCE = pl.Struct(
         "mask_sha256": STR,
     }
 )
-FACE_PLACE = pl.Struct({"time_s": F64, "box_x1": F32, "box_y1": F32, "box_x2": F32, "box_y2": F32})
+FACE_PLACE = pl.Struct(
+    {"time_s": F64}
+    | dict.fromkeys(("box_x1", "box_y1", "box_x2", "box_y2"), F32)
+    | dict.fromkeys(("yaw_deg", "pitch_deg", "roll_deg"), F32)
+)
 CACHED_PART = pl.Struct({"part": STR, "key": STR, "shard": STR})
 CROSS_REFERENCE = pl.Struct({"clip_id": STR, "reference_index": I16})
 OUTCOME_COUNT = pl.Struct({"status": STR, "step": STR, "reason": STR, "clips": I64})
@@ -118,7 +122,8 @@ LAFID_DATASET = TableSchema(
         Column(
             "face_track",
             pl.List(FACE_PLACE),
-            "where the main face was in every analysed frame, px of the full-size frame; NULL sides where it was not seen",
+            "where the main face was in every analysed frame, px of the full-size frame, and how it was turned; NULL sides where "
+            "it was not seen, NULL angles where its pose was not measured",
         ),
         Column("identity_embedding", pl.List(F32), "mean embedding of the clip's face, unit length"),
         *ENGINE,
@@ -209,6 +214,13 @@ TRAINING_LATENTS = TableSchema(
         Column("frames", I32, "frames encoded; NULL where the clip is not cached", nullable=True, minimum=1),
         Column("height", I32, "px", nullable=True, minimum=1),
         Column("width", I32, "px", nullable=True, minimum=1),
+        Column(
+            "start_s",
+            F64,
+            "where the encoded window begins, s since the clip's first frame; NULL where the clip is not cached",
+            nullable=True,
+            minimum=0,
+        ),
         Column("parts", pl.List(CACHED_PART), "what is cached of it: the part, its key, and its shard below latents/shards"),
         Column("encoders_fingerprint", STR, "hash of the frozen encoders"),
         Column("semantic_encoder", STR, "folder of the semantic encoder; NULL: the base's own", nullable=True),

@@ -22,7 +22,7 @@ from lafid_assets.training.figures import loss_png
 from lafid_assets.training.held_out import choose_held_out, write_first_frame
 from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.origin import origin_tags
-from model.presets import Preset, preset
+from model.presets import ClipSize, Preset, preset
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.tracking import Tracking
@@ -135,7 +135,7 @@ def _job(
     return TrainingJob(
         preset=chosen,
         clip_list=clip_list_of(latents, store),
-        held_out=_held_out(config.validation_clips, lake) if chosen.train.validate_every else (),
+        held_out=_held_out(config.validation_clips, chosen.clip, lake) if chosen.train.validate_every else (),
         semantic_dir=next((Path(folder) for folder in latents["semantic_encoder"] if folder), None),
         base_dir=base_folder(chosen.name, store),
         out_dir=store.local_path(RUNS_FOLDER),
@@ -146,13 +146,13 @@ def _job(
     )
 
 
-def _held_out(persons: int, lake: Lake) -> tuple[HeldOutClip, ...]:
+def _held_out(persons: int, size: ClipSize, lake: Lake) -> tuple[HeldOutClip, ...]:
     """Without the clips whose file is not there any more: all that training reads is cached."""
     folder = lake.store.local_path(f"{RUNS_FOLDER}/{FIRST_FRAMES}")
     found = []
     for clip in choose_held_out(lake.read(LAFID_DATASET.name), persons).iter_rows(named=True):
         try:
-            first = write_first_frame(clip, folder)
+            first = write_first_frame(clip, size, folder)
         except ClipError as error:
             LOGGER.warning("no video of held-out clip %s is drawn: %s", clip["clip_id"], error.detail)
             continue

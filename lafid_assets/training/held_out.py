@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.training.time_window import window_start_s
 from model.files import whole_file
+from model.presets import ClipSize
 
 LOGGER = logging.getLogger("lafid.training")
 
 
-def first_frame(clip: dict[str, Any]) -> NDArray[np.uint8]:
-    """(H, W, 3) of a row of `lafid_dataset`.
+def first_frame(clip: dict[str, Any], size: ClipSize) -> NDArray[np.uint8]:
+    """(H, W, 3): what the window of a row of `lafid_dataset` begins with.
 
     Raises:
         ClipError: its file is not there any more, or cannot be read.
@@ -30,7 +32,7 @@ def first_frame(clip: dict[str, Any]) -> NDArray[np.uint8]:
     if path is None:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
     try:
-        return read_frames(path, [0.0])[0]
+        return read_frames(path, [window_start_s(clip, size)])[0]
     except (VideoError, OSError) as error:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} cannot be read: {error}") from error
 
@@ -44,7 +46,7 @@ def choose_held_out(dataset: pl.DataFrame, persons: int) -> pl.DataFrame:
     return chosen
 
 
-def write_first_frame(clip: dict[str, Any], folder: Path) -> Path:
+def write_first_frame(clip: dict[str, Any], size: ClipSize, folder: Path) -> Path:
     """The first frame as PNG in `folder`, named after the clip.
 
     Raises:
@@ -54,5 +56,5 @@ def write_first_frame(clip: dict[str, Any], folder: Path) -> Path:
 
     path = folder / f"{clip['clip_id']}.png"
     with whole_file(path) as temporary:
-        Image.fromarray(first_frame(clip)).save(temporary)
+        Image.fromarray(first_frame(clip, size)).save(temporary)
     return path

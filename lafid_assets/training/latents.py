@@ -19,6 +19,7 @@ from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.part_recipes import Row, recipes
+from lafid_assets.training.time_window import window_start_s
 from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
 from model.presets import Bucket, ClipSize, Preset
 from resources.file_store import FileStore
@@ -36,6 +37,7 @@ class _Cached:
     """How one clip ended: its size and the keys of its parts, or why it has none."""
 
     bucket: Bucket | None
+    start_s: float | None
     keys: Mapping[str, str]
     status: Status = Status.OK
     reason: Reason | None = None
@@ -130,17 +132,18 @@ def count(latents: pl.DataFrame) -> dict[str, int]:
 def _cache(clip: Row, size: ClipSize, encoders: "ClipEncoders", shards: "ShardWriter") -> _Cached:
     bucket = size.bucket_for(clip["duration_s"], clip["height"], clip["width"])
     if bucket is None:
-        shortest_s = (size.buckets[0].frames - 1) / size.fps
+        shortest_s = size.window_s(size.buckets[0])
         detail = f"{clip['duration_s']:.2f} s are not longer than the shortest window, {shortest_s:.2f} s"
-        return _Cached(None, {}, Status.SKIPPED, Reason.TOO_SHORT, detail)
-    wanted = recipes(clip, size, bucket, encoders)
+        return _Cached(None, None, {}, Status.SKIPPED, Reason.TOO_SHORT, detail)
+    start_s = window_start_s(clip, size)
+    wanted = recipes(clip, size, bucket, start_s, encoders)
     try:
         for recipe in wanted.values():
             if recipe.key not in shards:
                 shards.add(recipe.key, recipe.compute())
     except ClipError as error:
-        return _Cached(None, {}, Status.ERROR, error.reason, error.detail)
-    return _Cached(bucket, {part: recipe.key for part, recipe in wanted.items()})
+        return _Cached(None, None, {}, Status.ERROR, error.reason, error.detail)
+    return _Cached(bucket, start_s, {part: recipe.key for part, recipe in wanted.items()})
 
 
 def _entry(clip: Row, cached: _Cached, size: ClipSize, encoders: "ClipEncoders", shards: "ShardWriter") -> ClipEntry:
@@ -166,7 +169,7 @@ def _row(clip: Row, cached: _Cached, shards: "ShardWriter") -> dict[str, Any]:
     parts = [{"part": part, "key": key, "shard": shards.place(key)} for part, key in sorted(cached.keys.items())]
     known = {name: clip[name] for name in ("clip_id", "split", "dataset_version")}
     outcome = {"status": cached.status, "reason": cached.reason, "detail": cached.detail}
-    return known | sizes | {"parts": parts} | outcome
+    return known | sizes | {"start_s": cached.start_s, "parts": parts} | outcome
 
 
 def _digest(entries: Sequence[ClipEntry]) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lafid_assets.faces.sampling import frames_at
 from lafid_assets.ingest.media_probe import content_sha256, resolve
 from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.training.time_window import face_centre_xy_px
 from model.presets import Bucket, ClipSize
 from resources.face_engine import model_store
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from model.encoding.encoders import ClipEncoders
 
 KEY_DIGITS = 32
-_VERSION = 1
+_VERSION = 2
 """Raise it when the same facts are to give other pixels: how clips are cut and faces cropped."""
 
 Row = Mapping[str, Any]
@@ -41,12 +42,13 @@ class Recipe:
     compute: "Callable[[], Tensors]"
 
 
-def recipes(clip: Row, size: ClipSize, bucket: Bucket, encoders: "ClipEncoders") -> dict[str, Recipe]:
+def recipes(clip: Row, size: ClipSize, bucket: Bucket, start_s: float, encoders: "ClipEncoders") -> dict[str, Recipe]:
     """All parts of a clip, by name. Nothing is decoded or encoded until a recipe is followed.
 
     Args:
         clip: a row of `lafid_dataset`.
         bucket: where the clip was placed.
+        start_s: where its window begins (`time_window`).
     """
     import torch
 
@@ -55,17 +57,17 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, encoders: "ClipEncoders")
     from model.encoding.video_io import cut_window
     from model.encoding.views import view_latents
 
-    footage = _Footage(clip, size, bucket)
+    footage = _Footage(clip, size, bucket, start_s)
     references = clip["references"][: size.views]
     spots = [[one["frame_index"], _box(one), one["landmarks_px"], one["mask"], one["mask_sha256"]] for one in references]
     window = cut_window(clip["height"], clip["width"], bucket.height, bucket.width, footage.centre_xy_px)
     seen_px = [round(float(side), 3) for side in window]
-    cut = [*bucket, size.fps, seen_px]
+    cut = [*bucket, size.fps, start_s, seen_px]
     angles = np.array([[one[f"{name}_deg"] for name in ("yaw", "pitch", "roll")] for one in references], np.float32)
     track = clip["face_track"]
     places = np.array([_box(place) for place in track], np.float32).reshape(-1, 4)  # what was not seen becomes NaN
     factor = encoders.base.codec.config.scale_factor_temporal
-    boxes = boxes_in_latents([place["time_s"] for place in track], places, window, bucket.frames, size.fps, factor)
+    boxes = boxes_in_latents([place["time_s"] - start_s for place in track], places, window, bucket.frames, size.fps, factor)
     measured = [clip["identity_embedding"], clip["engine"], clip["engine_version"], angles.tolist(), boxes.tolist()]
     content = clip["content_sha256"]
 
@@ -96,7 +98,7 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, encoders: "ClipEncoders")
             lambda: views_part(view_latents(encoders, footage.crops, size.view_side)),
         ),
     }
-    found |= _condition_recipes(footage, bucket, [content, seen_px], [content, spots[0]], encoders)
+    found |= _condition_recipes(footage, bucket, [content, start_s, seen_px], [content, spots[0]], encoders)
     plain = without_speech(clip["refined_caption"], clip["speaking_sentence"])
     return found if plain is None else found | {"text_plain": text(plain)}
 
@@ -151,14 +153,15 @@ def without_speech(caption: str | None, sentence: str | None) -> str | None:
 class _Footage:
     """The clip's file, read when a part needs it and once at most."""
 
-    def __init__(self, clip: Row, size: ClipSize, bucket: Bucket) -> None:
-        self._clip, self._size, self._bucket = clip, size, bucket
+    def __init__(self, clip: Row, size: ClipSize, bucket: Bucket, start_s: float) -> None:
+        self._clip, self._size, self._bucket, self._start_s = clip, size, bucket, start_s
 
     @property
     def centre_xy_px(self) -> tuple[float, float]:
-        """Of the first reference's face: what a cut keeps in view."""
+        """Of the face in the window, else of the first reference: what a cut keeps in view."""
+        centre = face_centre_xy_px(self._clip["face_track"], self._start_s, self._size.window_s(self._bucket))
         x1, y1, x2, y2 = _box(self._clip["references"][0])
-        return (x1 + x2) / 2, (y1 + y2) / 2
+        return centre or ((x1 + x2) / 2, (y1 + y2) / 2)
 
     @cached_property
     def frames(self) -> Picture:
@@ -166,7 +169,7 @@ class _Footage:
         from model.encoding.video_io import VideoError, fit_frames, frame_times, read_frames
 
         try:
-            shown = read_frames(self._path, frame_times(self._bucket.frames, self._size.fps))
+            shown = read_frames(self._path, frame_times(self._bucket.frames, self._size.fps, self._start_s))
         except VideoError as error:
             raise ClipError(Reason.DECODE_FAILED, str(error)) from error
         return fit_frames(shown, self._bucket.height, self._bucket.width, self.centre_xy_px)

@@ -53,7 +53,7 @@ STEP = Step(
     writes=(TRAINING_LATENTS,),
     reads=(LAFID_DATASET.name,),
     group="training",
-    code_version="3",
+    code_version="4",
     kinds=frozenset({"pytorch"}),
     facts=TrainingLatentsConfig.facts,
 )

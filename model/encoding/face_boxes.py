@@ -18,13 +18,13 @@ Boxes = NDArray[np.float32]
 def boxes_in_latents(
     times_s: Sequence[float], boxes_px: Boxes, window: Window, frames: int, fps: float, temporal_factor: int
 ) -> Boxes:
-    """(T', 4) in shares of the encoded frame, of a clip that is cut from its first frame on.
+    """(T', 4) in shares of the encoded frame.
 
     A latent frame is given the box at the middle of the frames that it holds. Between two moments at which the face was seen its
     box moves in a straight line; otherwise the nearer moment decides.
 
     Args:
-        times_s: of the moments, ascending.
+        times_s: of the moments since the clip's first encoded frame, ascending; < 0 before it.
         boxes_px: (N, 4), in pixels of the footage.
         window: what of each frame is encoded.
         frames: of the clip.

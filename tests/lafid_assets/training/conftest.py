@@ -28,7 +28,8 @@ def dataset(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[.
         known = {"clip_id": clip, "content_sha256": content, "split": split, "identity_id": f"person-{clip}"}
         place = {"clip_root": str(tmp_path / "footage"), "path": clip, "duration_s": frames / 10, "width": 64, "height": 64}
         embedding = (np.eye(128, dtype=np.float32)[ord(clip)]).tolist()
-        seen = [{"time_s": 0.0} | BOX, {"time_s": 0.5} | dict.fromkeys(BOX)]
+        unposed = dict.fromkeys(("yaw_deg", "pitch_deg", "roll_deg"))
+        seen = [{"time_s": 0.0} | BOX | unposed, {"time_s": 0.5} | dict.fromkeys(BOX) | unposed]
         faces = {"references": [REFERENCE | BOX, TURNED | BOX], "identity_embedding": embedding, "face_track": seen}
         faces |= {"refined_caption": f"Person {clip}. No voice is heard.", "speaking_sentence": "No voice is heard."}
         rows.append(row_of(LAFID_DATASET, **known, **place, **faces))

@@ -13,6 +13,7 @@ from PIL import Image
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.fusion_dit import FusionDitConfig, _held_out, _loss_curve, fusion_dit
 from lafid_assets.training.held_out import first_frame
+from model.presets import ClipSize
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.settings import Settings
@@ -182,7 +183,7 @@ def test_the_best_is_published_and_shown_with_its_curve_and_videos(
     assert [clip.clip_id for clip in job.held_out] == ["a", "b"]
     assert job.held_out[0].caption == held_out["refined_caption"][0]
     first = np.asarray(Image.open(job.held_out[0].first_frame))
-    assert np.array_equal(first, first_frame(held_out.row(0, named=True)))
+    assert np.array_equal(first, first_frame(held_out.row(0, named=True), job.preset.clip))
     [event] = result.asset_materializations_for_node("fusion_dit")
     shown = event.metadata
     assert shown["best_step"].value == 2
@@ -200,7 +201,7 @@ def test_a_held_out_clip_that_is_gone_costs_its_video_and_not_the_training(
     lost, torn, _ = held_out.sort("identity_id").iter_rows(named=True)
     (Path(lost["clip_root"]) / lost["path"]).unlink()
     (Path(torn["clip_root"]) / torn["path"]).write_bytes(b"no video")
-    assert [clip.clip_id for clip in _held_out(3, lake)] == ["c"]
+    assert [clip.clip_id for clip in _held_out(3, ClipSize(), lake)] == ["c"]
     assert "no video of held-out clip a is drawn: a has disappeared: put it back" in caplog.text
     assert "no video of held-out clip b is drawn: b cannot be read" in caplog.text
 

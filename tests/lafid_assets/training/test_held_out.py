@@ -10,6 +10,7 @@ import pytest
 from lafid_assets.outcomes import ClipError
 from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training.held_out import choose_held_out, first_frame, write_first_frame
+from model.presets import ClipSize
 
 
 def test_one_clip_of_each_held_out_person_and_never_one_of_training_or_test(
@@ -33,7 +34,7 @@ def test_one_clip_of_each_held_out_person_and_never_one_of_training_or_test(
 
 def test_the_first_frame_is_named_after_the_clip_and_a_lost_clip_is_told(dataset: pl.DataFrame, tmp_path: Path) -> None:
     clip = dataset.row(0, named=True)
-    assert write_first_frame(clip, tmp_path / "frames").name == f"{clip['clip_id']}.png"
+    assert write_first_frame(clip, ClipSize(), tmp_path / "frames").name == f"{clip['clip_id']}.png"
     (Path(clip["clip_root"]) / clip["path"]).unlink()
     with pytest.raises(ClipError, match="has disappeared: put it back"):
-        first_frame(clip)
+        first_frame(clip, ClipSize())

@@ -13,6 +13,7 @@ from lafid_assets.training import latents as module
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.latents import clip_list_of, count, encode_dataset, intact, shards_folder
 from model.clips.clip_set import ClipSet
+from model.encoding import video_io
 from model.encoding.head_mask import MaskInfo, MaskUnusable, OvalMask
 from model.files import sha256_file
 from model.model_store.install import install
@@ -23,6 +24,9 @@ from resources.file_store import FileStore
 
 SIZE = ClipSize(frames=9, height=16, width=16)
 Encode = Callable[..., pl.DataFrame]
+PLACE = {"box_x1": 20.0, "box_y1": 10.0, "box_x2": 44.0, "box_y2": 34.0, "pitch_deg": 0.0, "roll_deg": 0.0}
+TURNS_LATE = [PLACE | {"time_s": time_s, "yaw_deg": yaw} for time_s, yaw in ((0.0, 0.0), (0.1, 0.0), (1.1, 60.0))]
+"""The second that begins at 0.1 s holds the turn."""
 
 
 def tiny(clip: ClipSize = SIZE) -> Preset:
@@ -96,6 +100,7 @@ def test_second_call_computes_nothing(encode: Encode, dataset: pl.DataFrame, com
         ({"identity_embedding": [1.0] * 128}, {"face"}),
         ({"engine_version": "2"}, {"face"}),
         ({"face_track": []}, {"face"}),
+        ({"face_track": TURNS_LATE}, {"video", "face"}),
         ({"references": {"landmarks_px": []}}, {"semantic", "detail", "views"}),
         ({"references": {"frame_index": 3}}, {"semantic", "detail", "views"}),
         ({"references": {"yaw_deg": 3.0}}, {"face"}),
@@ -114,6 +119,17 @@ def test_a_change_costs_the_parts_that_depend_on_it(
     encode(pl.DataFrame([rows[0] | change], schema=dataset.schema))
     assert {part for _, part in computed} == parts
     assert len(computed) == len(parts)
+
+
+def test_the_window_with_the_turn_is_encoded(encode: Encode, dataset: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[list[float]] = []
+    read = video_io.read_frames
+    monkeypatch.setattr(video_io, "read_frames", lambda path, times_s: shown.append(list(times_s)) or read(path, times_s))
+    rows = dataset.filter(pl.col("clip_id") == "a").to_dicts()
+    encoded = encode(pl.DataFrame([rows[0] | {"face_track": TURNS_LATE}], schema=dataset.schema))
+    assert encoded["start_s"].to_list() == [0.1]
+    assert shown == [pytest.approx([0.1 + index / 8 for index in range(9)])]
+    assert encode(dataset)["start_s"].to_list() == [0.0, 0.0, None], "the last is too short"
 
 
 def test_heads_are_cut_out_by_the_mask_that_the_dataset_names(
@@ -170,14 +186,14 @@ def test_what_a_cut_keeps_in_view_costs_the_video(encode: Encode, dataset: pl.Da
     wide = SIZE.model_copy(update={"width": 32})
 
     def moved(**box: float) -> set[str]:
-        first, *others = row["references"]
+        first, *others = row["face_track"]
         computed.clear()
-        encode(pl.DataFrame([row | {"references": [first | box, *others]}], schema=dataset.schema), wide)
+        encode(pl.DataFrame([row | {"face_track": [first | box, *others]}], schema=dataset.schema), wide)
         return {part for _, part in computed}
 
     moved()
-    assert moved(box_x1=18.0) == {"semantic", "detail", "views"}
-    assert moved(box_y1=30.0, box_y2=60.0) == {"video", "face", "semantic", "detail", "views"}
+    assert moved(box_x1=18.0) == {"face"}
+    assert moved(box_y1=30.0, box_y2=60.0) == {"video", "face"}
 
 
 @pytest.mark.parametrize(

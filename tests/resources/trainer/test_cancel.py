@@ -64,7 +64,7 @@ def home(
                 refined_caption="A person looks into the camera.",
                 references=[_reference(yaw) for yaw in (0.0, 20.0)],
                 identity_embedding=np.eye(128, dtype=np.float32)[shift].tolist(),
-                face_track=[{"time_s": 0.0} | BOX],
+                face_track=[{"time_s": 0.0} | BOX | {f"{angle}_deg": None for angle in ("yaw", "pitch", "roll")}],
             )
         )
     dataset = LAFID_DATASET.frame(rows)
