@@ -82,6 +82,7 @@ def _write_clip(
     audio_starts_s: float = 0.0,
     picture_starts_s: float = 0.0,
     layout: str = "mono",
+    signs: Sequence[float] | None = None,
     rate_hz: int = RATE_HZ,
     gap_s: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
@@ -89,6 +90,7 @@ def _write_clip(
 
     Args:
         pictures: (T, H, W, 3).
+        signs: what each channel of `layout` has of the samples; all of them the samples themselves by default.
         gap_s: after how much sound, and for how long, no samples come.
     """
     with av.open(str(path), "w", format="matroska") as container:
@@ -106,8 +108,9 @@ def _write_clip(
             container.mux(video.encode(frame))
         for start in range(0, 0 if samples is None else len(samples), 1024):
             part = samples[start : start + 1024]
-            channels = av.AudioLayout(layout).nb_channels
-            frame = av.AudioFrame.from_ndarray(np.repeat(part, channels)[None], format="flt", layout=layout)
+            weights = np.ones(av.AudioLayout(layout).nb_channels) if signs is None else np.asarray(signs)
+            spread = (part[:, None] * weights).astype(np.float32).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(spread, format="flt", layout=layout)
             frame.sample_rate = rate_hz
             frame.time_base = Fraction(1, rate_hz)
             after_gap = start >= gap_s[0] * rate_hz
