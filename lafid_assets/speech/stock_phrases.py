@@ -7,6 +7,7 @@ the same words within a sentence are speech. The list is ours, after public repo
 their like).
 """
 
+# ruff: noqa: RUF001 (letters of other scripts are meant)
 import re
 import unicodedata
 from functools import lru_cache
@@ -33,7 +34,13 @@ _PHRASES: dict[str, tuple[str, ...]] = {
     "de": (
         *("vielen dank", "danke", "tschüss", "bis zum nächsten mal", "danke fürs zuschauen", "vielen dank fürs zuschauen"),
         *("vielen dank für ihre aufmerksamkeit", "vielen dank für die aufmerksamkeit", "danke für ihre aufmerksamkeit"),
-        *("untertitel der amara org community", "untertitel von *", "untertitel im auftrag *", "untertitelung des *", "untertitelung im auftrag *"),
+        *(
+            "untertitel der amara org community",
+            "untertitel von *",
+            "untertitel im auftrag *",
+            "untertitelung des *",
+            "untertitelung im auftrag *",
+        ),
         *("untertitel", "copyright wdr *", "swr 20*", "copyright *rundfunk *", "abonniert den kanal", "musik", "applaus"),
     ),
     "fr": (
@@ -85,19 +92,81 @@ _PHRASES: dict[str, tuple[str, ...]] = {
         *("اشتركوا في القناة", "لا تنسوا الاشتراك في القناة", "نانسي قنقر"),
     ),
     "ja": (
-        *("ご視聴ありがとうございました", "ご視聴ありがとうございます", "ご清聴ありがとうございました", "最後までご視聴ありがとうございました"),
-        *("ありがとうございました", "ありがとうございます", "おやすみなさい", "チャンネル登録をお願いします", "また次の動画でお会いしましょう"),
+        *(
+            "ご視聴ありがとうございました",
+            "ご視聴ありがとうございます",
+            "ご清聴ありがとうございました",
+            "最後までご視聴ありがとうございました",
+        ),
+        *(
+            "ありがとうございました",
+            "ありがとうございます",
+            "おやすみなさい",
+            "チャンネル登録をお願いします",
+            "また次の動画でお会いしましょう",
+        ),
         *("チャンネル登録お願いします", "チャンネル登録よろしくお願いします", "次回もお楽しみに", "音楽", "拍手"),
     ),
     "zh": (
-        *("谢谢", "谢谢大家", "谢谢观看", "谢谢收看", "谢谢您的观看", "感谢观看", "感谢您的观看", "感谢收看", "多谢观看", "再见", "音乐"),
-        *("謝謝", "謝謝大家", "謝謝觀看", "謝謝收看", "感謝觀看", "感謝您的觀看", "多謝您的觀看", "下次見", "下期再见", "未完待续"),
-        *("字幕by*", "字幕 by*", "字幕由*", "字幕提供*", "字幕製作*", "字幕制作*", "字幕志愿者*", "字幕志願者*", "中文字幕志愿者*", "中文字幕志願者*", "中文字幕提供*"),
-        *("请不吝点赞*", "請不吝點贊*", "请订阅*", "請訂閱*", "明镜需要您的支持*", "明鏡需要您的支持*", "优优独播剧场*", "優優獨播劇場*"),
+        *(
+            "谢谢",
+            "谢谢大家",
+            "谢谢观看",
+            "谢谢收看",
+            "谢谢您的观看",
+            "感谢观看",
+            "感谢您的观看",
+            "感谢收看",
+            "多谢观看",
+            "再见",
+            "音乐",
+        ),
+        *(
+            "謝謝",
+            "謝謝大家",
+            "謝謝觀看",
+            "謝謝收看",
+            "感謝觀看",
+            "感謝您的觀看",
+            "多謝您的觀看",
+            "下次見",
+            "下期再见",
+            "未完待续",
+        ),
+        *(
+            "字幕by*",
+            "字幕 by*",
+            "字幕由*",
+            "字幕提供*",
+            "字幕製作*",
+            "字幕制作*",
+            "字幕志愿者*",
+            "字幕志願者*",
+            "中文字幕志愿者*",
+            "中文字幕志願者*",
+            "中文字幕提供*",
+        ),
+        *(
+            "请不吝点赞*",
+            "請不吝點贊*",
+            "请订阅*",
+            "請訂閱*",
+            "明镜需要您的支持*",
+            "明鏡需要您的支持*",
+            "优优独播剧场*",
+            "優優獨播劇場*",
+        ),
         *("点赞订阅*", "欢迎订阅*", "歡迎訂閱*", "別忘了訂閱*", "别忘了订阅*"),
     ),
     "ko": (
-        *("감사합니다", "고맙습니다", "시청해주셔서 감사합니다", "시청해 주셔서 감사합니다", "시청해 주셔서 고맙습니다", "안녕히 계세요"),
+        *(
+            "감사합니다",
+            "고맙습니다",
+            "시청해주셔서 감사합니다",
+            "시청해 주셔서 감사합니다",
+            "시청해 주셔서 고맙습니다",
+            "안녕히 계세요",
+        ),
         *("구독과 좋아요 부탁드립니다", "구독 좋아요 부탁드립니다", "다음 영상에서 만나요", "다음 시간에 만나요", "한글자막 *"),
         *("한글 자막 *", "자막 제공 *", "mbc 뉴스 *", "kbs 뉴스 *", "sbs 뉴스 *", "음악", "박수"),
     ),
@@ -111,7 +180,14 @@ _PHRASES: dict[str, tuple[str, ...]] = {
     ),
     "hi": ("धन्यवाद", "देखने के लिए धन्यवाद", "वीडियो देखने के लिए धन्यवाद", "चैनल को सब्सक्राइब करें", "संगीत"),
     "th": ("ขอบคุณครับ", "ขอบคุณค่ะ", "ขอบคุณที่รับชม", "โปรดติดตามตอนต่อไป"),
-    "sv": ("tack", "tack för att ni tittade", "tack för att du tittade", "undertexter från *", "undertexter av *", "undertextning *"),
+    "sv": (
+        "tack",
+        "tack för att ni tittade",
+        "tack för att du tittade",
+        "undertexter från *",
+        "undertexter av *",
+        "undertextning *",
+    ),
     "da": ("tak", "tak fordi i så med", "tak for at se med", "danske tekster af *", "undertekster af *"),
     "fi": ("kiitos", "kiitos katsomisesta", "kiitos kun katsoit", "tekstitys"),
     "cs": ("děkuji", "děkuji za pozornost", "děkuji za sledování", "titulky vytvořil *"),

@@ -96,9 +96,7 @@ def read_transcripts(path: Path) -> TranscriptFile:
     return TranscriptFile(path.name, digest, segments, faults)
 
 
-def _by_clip(
-    path: Path, rows: Iterable[tuple[str, Any]]
-) -> tuple[dict[str, tuple[TranscriptSegment, ...]], tuple[str, ...]]:
+def _by_clip(path: Path, rows: Iterable[tuple[str, Any]]) -> tuple[dict[str, tuple[TranscriptSegment, ...]], tuple[str, ...]]:
     """Checked segments by clip id, and the rows that are none, in words.
 
     Args:

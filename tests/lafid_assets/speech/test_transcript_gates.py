@@ -1,5 +1,6 @@
 """Which segments are believed, and why not."""
 
+# ruff: noqa: RUF001 (letters of other scripts are meant)
 import math
 from dataclasses import replace
 
