@@ -25,7 +25,6 @@ from model.face_engine.rotations import rotation_from_angles
 
 RATE_HZ = 16_000
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "testdata"
-SYLLABLES_HZ = 3.0
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +34,14 @@ def testdata() -> Path:
     return SHARED
 
 
-def _syllables(times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far a mouth is open while it says one syllable after the other, 0 to 1, with uneven stress."""
-    stress = 0.6 + 0.4 * np.sin(2 * np.pi * 0.7 * times_s + 1.0) * np.sin(2 * np.pi * 0.31 * times_s)
-    return stress * (0.5 - 0.5 * np.cos(2 * np.pi * SYLLABLES_HZ * times_s))
+def _syllables(times_s: NDArray[np.float64], seed: int = 0) -> NDArray[np.float64]:
+    """How far a mouth is open while it says one syllable after the other, 0 to 1: of uneven length and stress, no second like
+    another; for 20 s from 2 s before 0 on."""
+    rng = np.random.default_rng(seed)
+    middles_s = np.cumsum(rng.uniform(0.2, 0.4, 80)) - 2.0
+    stresses = rng.uniform(0.3, 1.0, 80)
+    pulses = (stress * np.exp(-(((times_s - s) / 0.07) ** 2)) for s, stress in zip(middles_s, stresses, strict=True))
+    return np.maximum.reduce(list(pulses))
 
 
 def _synthetic_voice(duration_s: float, seed: int = 0) -> NDArray[np.float32]:
@@ -137,7 +140,7 @@ def _mouth_pictures(openings: Sequence[float | None], *, faces: int = 1, left_px
 class PaintedEngine:
     """A face engine that reads what `_mouth_pictures` painted, exactly, and counts its detections."""
 
-    info = EngineInfo("painted", "1", 1, "none", "painted")
+    info = EngineInfo("painted", "1", 1, "none", "painted", mouth="dlib")
 
     def __init__(self, yaw_deg: float = 0.0, *, measures_lips: bool = True) -> None:
         self.detections = 0
