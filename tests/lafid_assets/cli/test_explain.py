@@ -74,6 +74,10 @@ def test_rules_with_thresholds_and_the_frames_that_decided(lafid: Any, publish: 
     line = next(line for line in ended.out.splitlines() if "pose_variation_deg" in line and "missed" in line)
     assert all(word in line for word in ("pose_variation_low", "44", "at least 45"))
     assert "a person" in ended.out
+    for name in ("a.mp4", str(home.parent / "clips" / "a.mp4")):
+        named = lafid("explain", name)
+        assert (named.err, named.out.partition("\n")[0]) == ("", ended.out.partition("\n")[0]), "a file's name will do"
+    assert "there is no clip 'b.mp4'" in lafid("explain", "b.mp4").error
     strip = Image.open(io.BytesIO((home / "explain" / f"{CLIP}.png").read_bytes()))
     assert strip.width > strip.height, "two frames side by side: the least and the most turned one"
 
