@@ -62,7 +62,7 @@ class SpeechPolicy(BaseModel):
     name: str = Field(default="cofe", min_length=1, description="Recorded with every decision.")
     min_voice_s: float = Field(default=0.5, ge=0, description="Less voice than this in the whole clip counts as none.")
     still_max_range: dict[str, float] = Field(
-        default={"dlib": 0.012, "face_mesh": 0.010, "2d106": 0.008},
+        default={"dlib": 0.012, "face_mesh": 0.012, "2d106": 0.008},
         description="By mouth model: a mouth that moves less, as a share of the face's height, is still.",
     )
     moving_min_range: dict[str, float] = Field(
