@@ -129,8 +129,8 @@ class _Mixer:
         """Mix the next frame; None for what the resampler still holds."""
         for part in self._resampler.resample(frame):
             part.pts = None
-            self._channels.append(part.to_ndarray().reshape(part.samples, -1))
-            self._mixed += [mixed.to_ndarray()[0] for mixed in self._mixer.resample(part)]
+            self._channels.append(part.to_ndarray().astype(np.int16, copy=False).reshape(part.samples, -1))
+            self._mixed += [mixed.to_ndarray()[0].astype(np.int16, copy=False) for mixed in self._mixer.resample(part)]
             self._held += part.samples
         if self._held and (frame is None or self._held >= _JUDGED_S * SAMPLE_RATE_HZ):
             self._judge()
@@ -145,7 +145,7 @@ class _Mixer:
         levels = np.sqrt((channels.astype(np.float32) ** 2).mean(axis=0))
         if np.sqrt((sound.astype(np.float32) ** 2).mean()) < _CANCELLED_SHARE * levels.max():
             sound = channels[:, levels.argmax()]
-        self._blocks.append(sound.astype(np.float32) / 32768)
+        self._blocks.append((sound / 32768).astype(np.float32))
         self._channels, self._mixed, self._held = [], [], 0
 
 

@@ -50,11 +50,11 @@ class SpeechPolicy(BaseModel):
     """When a clip counts as spoken on screen. All defaults are ours; amplitudes are by mouth model, for models differ in them.
 
     Amplitude tells a closed mouth, synchrony a speaker: lips that move under any voice may be dubbed, so only lips that follow
-    the voice above chance speak it. `benchmarks/sync.py` measures what a z is worth: at 1.4, one dub in eight passes and seven of
-    ten speakers do (27 speakers of 5 to 8 s, dlib and Face Mesh alike); at 3, one dub in a hundred.
+    the voice above chance speak it. `benchmarks/sync.py` measures what a z is worth: at 1.4, one dub in eight passes and seven
+    of ten speakers do (27 speakers of 5 to 8 s, dlib and Face Mesh alike); at 3, one dub in a hundred.
     Amplitude, as a share of the face's height: closed mouths under a voice move by 0.001 to 0.007, and by 0.010 where they smile
-    or sway (either model); the least of 27 speakers by 0.023 (dlib) and 0.018 (Face Mesh), the median by 0.065 and 0.056. Of 2d106
-    no weights were at hand: its thresholds are those of neither, with the widest border between them.
+    or sway (either model); the least of 27 speakers by 0.023 (dlib) and 0.018 (Face Mesh), the median by 0.065 and 0.056. Of
+    2d106 no weights were at hand: its thresholds are those of neither, with the widest border between them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
