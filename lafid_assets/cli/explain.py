@@ -1,4 +1,4 @@
-"""`lafid explain CLIP`: everything that was measured and decided about one clip, and the frames that decided.
+"""`lafid explain CLIP`, by id or file name: everything that was measured and decided about one clip, and the frames that decided.
 
 Belongs here: gathering and showing. Not here: which rule applies (each chapter's `explanation`), drawing (`dataset.frame_strip`).
 """
@@ -79,11 +79,11 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
     """Show every measure, every rule with the threshold it met or missed, and write the strip of telling frames.
 
     Args:
-        clip: its id, or the beginning of it.
+        clip: its id, or the beginning of it, or its file: the name, or the path from the clip root or as it lies on the disk.
         out: the PNG to write; `explain/<clip>.png` in the home when None.
 
     Raises:
-        ClipUnknown: no clip has that id, or several begin so.
+        ClipUnknown: no clip has that id or file, or several do.
     """
     lake = open_lake(settings, read_only=True)
     with lake.snapshot() as reader:
@@ -135,8 +135,16 @@ class _ClipTables:
 def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
     """The clip's id and its shard."""
     found = reader.sql(f"SELECT clip_id, shard FROM {CLIPS.name} WHERE starts_with(clip_id, ?)", [clip]).rows()
+    several = "begin with"
+    if not found:
+        several = "have a file"
+        found = reader.sql(
+            f"SELECT DISTINCT clip_id, shard FROM {RAW_CLIPS.name} WHERE clip_id IS NOT NULL AND "
+            "(path = ? OR ends_with(path, ?) OR clip_root || '/' || path = ?)",
+            [clip, f"/{clip}", str(Path(clip).absolute())],
+        ).rows()
     if len(found) != 1:
-        what = f"{len(found)} clips begin with {clip!r}" if found else f"there is no clip {clip!r}"
+        what = f"{len(found)} clips {several} {clip!r}" if found else f"there is no clip {clip!r}"
         raise ClipUnknown(f"{what}: `lafid query 'SELECT clip_id, path FROM raw_clips'` lists them")
     return found[0]
 

@@ -101,7 +101,7 @@ def funnel(
 
 @app.command()
 def explain(
-    clip: Annotated[str, typer.Argument(help="A clip's id, or the beginning of it.")],
+    clip: Annotated[str, typer.Argument(help="A clip's id, or the beginning of it, or its file's name.")],
     out: Annotated[Path | None, typer.Option(help="The strip of frames to write; explain/<clip>.png in the home.")] = None,
     home: Home = None,
 ) -> None:

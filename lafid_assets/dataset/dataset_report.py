@@ -34,13 +34,13 @@ MOST_METADATA_CHARACTERS = 200_000
 """All pictures of one materialization together; the contact sheet gets what the charts leave."""
 LEAST_SHEET_BYTES = 20_000
 FOLDER = "reports"
-DATASET_COLUMNS = ("clip_id", "identity_id", "speaking_status", "split", "dataset_version")
+DATASET_COLUMNS = ("clip_id", "identity_id", "split", "dataset_version")
 PICTURES = {
     "funnel.png": "How the clips ended",
     "pose.png": "Head pose of the largest face",
     "identities.png": "How often persons appear",
     "similarity.png": "How alike one person's faces are, by how far apart their poses are",
-    "speech.png": "Who speaks in the kept clips",
+    "speech.png": "Who speaks in the kept clips, and by which evidence",
     "contact_sheet.png": "Kept clips by person (black labels), rejected clips by how narrowly they missed (white labels)",
 }
 PAGE = "report.html"
@@ -51,7 +51,7 @@ STEP = Step(
     writes=(DATASET_REPORT,),
     reads=(*OUTCOME_TABLES.values(), FACE_INFO.name, SIMILARITY_BY_POSE_GAP.name, LAFID_DATASET.name),
     group="dataset",
-    code_version="4",
+    code_version="5",
     kinds=frozenset({"matplotlib"}),
 )
 
@@ -116,6 +116,7 @@ def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
         version = _version(dataset)
         counts = _counts(reader, version)
         poses, curves = report_data.pose_histogram(reader), report_data.similarity_curves(reader)
+        evidence = report_data.speech_by_evidence(reader)
         strips = choose_strips(report_data.kept_to_show(reader), report_data.rejected_to_show(reader))
         policies, engines = report_data.face_policies(reader), report_data.face_engines(reader)
         decided = decided_by(policies, engines, report_data.kept_sources(reader))
@@ -124,7 +125,7 @@ def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
         pose_png(poses),
         identities_png(dataset["identity_id"]),
         similarity_png(curves),
-        speech_png(dataset["speaking_status"]),
+        speech_png(evidence),
         _sheet(lake, strips),
     )
     for name, png in zip(PICTURES, drawn, strict=True):

@@ -84,18 +84,25 @@ def identities_png(identity_ids: pl.Series) -> bytes:
     return png_of(figure)
 
 
-def speech_png(speaking_status: pl.Series) -> bytes:
-    """Shares of the speaking statuses among the kept clips, in the order of the closed list."""
+def speech_png(evidence: pl.DataFrame) -> bytes:
+    """Who speaks in the kept clips and what decided it, in the order of the closed list of statuses.
+
+    Args:
+        evidence: as `report_data.speech_by_evidence` gives it.
+    """
     from matplotlib.figure import Figure
 
-    counted = dict(speaking_status.value_counts().iter_rows())
-    figure = Figure(figsize=(7, 2.0), layout="constrained")
+    total = max(1, evidence["clips"].sum())
+    bars: list[tuple[str, int]] = []
+    for status in SPEAKING_STATUSES:
+        found = evidence.filter(status=status)
+        bars += [(f"{status}: {reason}", clips) for reason, clips in found.select("reason", "clips").iter_rows()] or [(status, 0)]
+    figure = Figure(figsize=(7, 0.6 + 0.28 * len(bars)), layout="constrained")
     axes = figure.subplots()
-    for index, status in enumerate(SPEAKING_STATUSES):
-        clips = counted.get(status, 0)
+    for index, (_, clips) in enumerate(bars):
         axes.barh(index, clips, color="0.8", edgecolor="black", linewidth=0.6)
-        axes.text(clips, index, f" {clips} ({clips / max(1, len(speaking_status)):.0%})", va="center")
-    axes.set_yticks(range(len(SPEAKING_STATUSES)), SPEAKING_STATUSES)
+        axes.text(clips, index, f" {clips} ({clips / total:.0%})", va="center")
+    axes.set_yticks(range(len(bars)), [label for label, _ in bars])
     axes.invert_yaxis()
     axes.set_xlabel("clips")
     axes.margins(x=0.15)

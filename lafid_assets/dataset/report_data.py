@@ -17,6 +17,7 @@ from lafid_assets.schemas import (
     POLICY_SETTINGS,
     POSE_FILTERED_CLIPS,
     SIMILARITY_BY_POSE_GAP,
+    SPEECH_TAGGED_CLIPS,
 )
 from resources.duckdb_extensions import quoted
 from resources.lake_reader import Reader
@@ -47,6 +48,15 @@ def similarity_curves(reader: Reader) -> pl.DataFrame:
         f"""SELECT engine, (gap_from_deg + gap_to_deg) / 2 AS gap, avg(expected) AS expected, avg(spread) AS spread,
             max(strangers) AS strangers, sum(measured * pairs) / sum(pairs) FILTER (measured IS NOT NULL) AS measured
         FROM {SIMILARITY_BY_POSE_GAP.name} GROUP BY ALL ORDER BY engine, gap"""
+    )
+
+
+def speech_by_evidence(reader: Reader) -> pl.DataFrame:
+    """`status`, `reason` (the evidence that decided), `clips` of the kept clips."""
+    return reader.sql(
+        f"""SELECT tagged.speaking_status AS status, tagged.speaking_reason AS reason, count(*) AS clips
+        FROM {LAFID_DATASET.name} JOIN {SPEECH_TAGGED_CLIPS.name} tagged USING (shard, clip_id)
+        GROUP BY ALL ORDER BY status, clips DESC, reason"""
     )
 
 

@@ -171,6 +171,7 @@ SPEECH_INFO = TableSchema(
             nullable=True,
         ),
         Column("transcriber_reason", STR, "why this one, or none", nullable=True),
+        Column("mouth_model", STR, "what found the lips; NULL without sound or of an engine that finds none", nullable=True),
         Column("mouth_times_s", pl.List(F64), "times at which the mouth was looked at", nullable=True),
         Column(
             "mouth_openings",
@@ -178,7 +179,9 @@ SPEECH_INFO = TableSchema(
             "mouth opening at these times, NULL where it could not be measured",
             nullable=True,
         ),
-        Column("mouth_range", F64, "robust range of the opening", nullable=True, minimum=0),
+        Column(
+            "mouth_range", F64, "robust range of the opening within a second; of one mouth_model only", nullable=True, minimum=0
+        ),
         Column(
             "mouth_measurable_share",
             F64,
@@ -200,7 +203,7 @@ SPEECH_INFO = TableSchema(
         Column(
             "lip_audio_correlation",
             F64,
-            "best correlation of opening and sound envelope",
+            "best correlation of opening and log energy of the sound from 1.5 to 3.8 kHz; NULL without voice or movement",
             nullable=True,
             minimum=-1.001,
             maximum=1.001,
@@ -209,7 +212,19 @@ SPEECH_INFO = TableSchema(
         Column(
             "lip_audio_correlations",
             pl.List(OFFSET_CORRELATION),
-            "correlation of opening and sound envelope at every offset tried",
+            "correlation of opening and that energy at every offset tried",
+            nullable=True,
+        ),
+        Column(
+            "lip_audio_chance",
+            pl.List(F64),
+            "best correlation of the same lips with the same sound shifted by 1, 2, ... s: what chance reaches",
+            nullable=True,
+        ),
+        Column(
+            "lip_audio_z",
+            F64,
+            "lip_audio_correlation less the mean of lip_audio_chance, in their spread; NULL where the sound is under 3 s",
             nullable=True,
         ),
         Column(

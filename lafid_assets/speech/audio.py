@@ -3,12 +3,13 @@
 Belongs here: decoding to 16 kHz mono and placing the samples in time. Not here: what the sound means (`voice`, `lips`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
@@ -19,6 +20,10 @@ _GAP_S = 0.05
 """Jumps of the time stamps below this are rounding or jitter of the muxer; above it, samples are missing."""
 _LONGEST_S = 4 * 3600.0
 """Time stamps that span more than this are broken or no clip; an hour of samples takes 230 MB."""
+_CANCELLED_SHARE = 0.1
+"""A mix that is softer than this share of its loudest channel has cancelled: in 7.1, the least weight of a channel is 0.11."""
+_JUDGED_S = 1.0
+"""How much sound is mixed, or not, at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +46,16 @@ class Audio:
 
 
 def decode_audio(path: Path) -> Audio | None:
-    """The clip's default audio stream; None where it has none.
+    """The clip's first audio track that can be decoded; None where it has no track.
 
     Raises:
-        ClipError: `audio_unreadable`, naming the file, when it cannot be opened or decoded.
+        ClipError: `audio_unreadable`, naming the file, when it cannot be opened or decoded, or no track has a decoder.
     """
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.audio:
                 return None
-            pieces = list(_pieces(container))
+            pieces = list(_pieces(container, _decodable(container.streams.audio)))
         with av.open(str(path), metadata_errors="replace") as container:
             zero_s = first_picture_s(container)
         return Audio(_laid_out(pieces, zero_s))
@@ -73,41 +78,75 @@ def first_picture_s(container: InputContainer) -> float | None:
     return None
 
 
-def _pieces(container: InputContainer) -> Iterator[tuple[float, NDArray[np.float32]]]:
+def _decodable(tracks: Sequence[AudioStream]) -> AudioStream:
+    """The first track with a decoder: a phone's first one can be in a format that only its maker reads."""
+    for track in tracks:
+        if track.codec_context is not None:
+            return track
+    raise ValueError("no audio track has a decoder here")
+
+
+def _pieces(container: InputContainer, track: AudioStream) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Stretches without gap: time stamp of the first sample in seconds, and (N,) samples at 16 kHz.
 
-    A stream can change its layout, rate or sample format on the way, so the resampler follows each frame's own.
+    A stream can change its layout, rate or sample format on the way, so the mixer follows each frame's own.
     """
-    stream = container.streams.best("audio") or container.streams.audio[0]
-    resampler = kind = None
+    mixer = kind = None
     start_s = expected_s = 0.0
     heard = 0
-    blocks: list[NDArray[np.float32]] = []
-    for frame in container.decode(stream):
-        assert isinstance(frame, av.AudioFrame)
+    for frame in container.decode(track):
         frame_kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         frame_s = expected_s if frame.time is None else frame.time
-        if resampler is None or frame_kind != kind or abs(frame_s - expected_s) > _GAP_S:
-            if resampler is not None:
-                yield start_s, _joined(blocks, resampler)
-            # 16 bit, because swresample keeps the level of a down-mix for integers only: floats of 5.1 come out 3.4 times as loud
-            resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
-            kind, start_s, heard, blocks = frame_kind, frame_s, 0, []
+        if mixer is None or frame_kind != kind or abs(frame_s - expected_s) > _GAP_S:
+            if mixer is not None:
+                yield start_s, mixer.finish()
+            mixer = _Mixer(frame.layout)
+            kind, start_s, heard = frame_kind, frame_s, 0
         heard += frame.samples
         expected_s = start_s + heard / frame.sample_rate  # counted from the piece's start, so that a slow drift adds up
         frame.pts = None  # the resampler would refuse time stamps that run backwards
-        blocks += _samples(resampler.resample(frame))
-    if resampler is not None:
-        yield start_s, _joined(blocks, resampler)
+        mixer.take(frame)
+    if mixer is not None:
+        yield start_s, mixer.finish()
 
 
-def _joined(blocks: list[NDArray[np.float32]], resampler: av.AudioResampler) -> NDArray[np.float32]:
-    """The blocks and what the resampler still holds, as one array."""
-    return np.concatenate([np.empty(0, np.float32), *blocks, *_samples(resampler.resample(None))])
+class _Mixer:
+    """Frames of one kind to mono at 16 kHz: their mix, or the loudest channel where the mix cancels.
 
+    Two channels of opposite phase sum to nothing, and a microphone wired the wrong way round records just that.
+    """
 
-def _samples(frames: list[av.AudioFrame]) -> list[NDArray[np.float32]]:
-    return [(frame.to_ndarray().reshape(-1) / 32768).astype(np.float32) for frame in frames]
+    def __init__(self, layout: av.AudioLayout) -> None:
+        # 16 bit, because swresample keeps the level of a down-mix for integers only: floats of 5.1 come out 3.4 times as loud
+        self._resampler = av.AudioResampler(format="s16", layout=layout, rate=SAMPLE_RATE_HZ)
+        self._mixer = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+        self._channels: list[NDArray[np.int16]] = []
+        self._mixed: list[NDArray[np.int16]] = []
+        self._held = 0
+        self._blocks: list[NDArray[np.float32]] = []
+
+    def take(self, frame: av.AudioFrame | None) -> None:
+        """Mix the next frame; None for what the resampler still holds."""
+        for part in self._resampler.resample(frame):
+            part.pts = None
+            self._channels.append(part.to_ndarray().astype(np.int16, copy=False).reshape(part.samples, -1))
+            self._mixed += [mixed.to_ndarray()[0].astype(np.int16, copy=False) for mixed in self._mixer.resample(part)]
+            self._held += part.samples
+        if self._held and (frame is None or self._held >= _JUDGED_S * SAMPLE_RATE_HZ):
+            self._judge()
+
+    def finish(self) -> NDArray[np.float32]:
+        """(N,) in [-1, 1]: everything taken."""
+        self.take(None)
+        return np.concatenate([np.empty(0, np.float32), *self._blocks])
+
+    def _judge(self) -> None:
+        channels, sound = np.concatenate(self._channels), np.concatenate(self._mixed)
+        levels = np.sqrt((channels.astype(np.float32) ** 2).mean(axis=0))
+        if np.sqrt((sound.astype(np.float32) ** 2).mean()) < _CANCELLED_SHARE * levels.max():
+            sound = channels[:, levels.argmax()]
+        self._blocks.append((sound / 32768).astype(np.float32))
+        self._channels, self._mixed, self._held = [], [], 0
 
 
 def _laid_out(pieces: list[tuple[float, NDArray[np.float32]]], zero_s: float | None) -> NDArray[np.float32]:

@@ -8,13 +8,23 @@ authors use an LLM. `llm_rewriter` gives the same `RefinedCaption` and falls bac
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lafid_assets.speech.caption_rules import NOBODY_SPEAKS, SILENT_FACE, SILENT_SOUND, SPEAKING, Cut, cut, mentions_voice_over
+from lafid_assets.speech.caption_rules import (
+    NOBODY_SPEAKS,
+    SENTENCE_ENDS,
+    SILENT_FACE,
+    SILENT_SOUND,
+    SPEAKING,
+    Cut,
+    cut,
+    mentions_voice_over,
+)
 from lafid_assets.speech.speaking_status import SpeakingStatus
 
-REWRITER = "rules-2"
+REWRITER = "rules-3"
 """Recorded with every caption; the number rises when the same input would give another text."""
 
 _SENTENCES: dict[SpeakingStatus, str] = {
@@ -26,8 +36,15 @@ _SENTENCES: dict[SpeakingStatus, str] = {
 _LANGUAGE_SENTENCE = "The person on screen is speaking {language}."
 _ANY_LANGUAGE = re.escape(_LANGUAGE_SENTENCE).replace(r"\{language\}", r"[A-Z][\w ]{1,30}")
 _OWN = re.compile("|".join([*map(re.escape, _SENTENCES.values()), _ANY_LANGUAGE]))
-_BETWEEN_SENTENCES = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"'\u201d\u2019)]))(\s+)(?=[\"'\u201c\u2018(]?[A-Z0-9])")
-_SENTENCE_END = re.compile(r"[.!?][\"'\u201d\u2019)]?$")
+_QUOTE = "[\"'\\u201d\\u2019)\\u300d\\u300f\\uff09\\u00bb]"
+_BETWEEN_SENTENCES = re.compile(rf"(?:(?<=[{SENTENCE_ENDS}])|(?<=[{SENTENCE_ENDS}]{_QUOTE}))(\s+)(?=[\"'\u201c\u2018(]?[A-Z0-9])")
+_SENTENCE_END = re.compile(rf"[{SENTENCE_ENDS}]{_QUOTE}?$")
+_FULL_STOPS = {
+    **dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "BOPOMOFO"), "\u3002"),
+    **dict.fromkeys(("DEVANAGARI", "BENGALI", "GURMUKHI", "ORIYA"), "\u0964"),
+    **{"ARMENIAN": "\u0589", "ETHIOPIC": "\u1362", "MYANMAR": "\u104b", "KHMER": "\u17d4", "TIBETAN": "\u0f0d"},
+}
+"""What ends a statement, by the first word of the Unicode name of its last letter; a full stop in every other script."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +91,16 @@ def refine_caption(
     while taken:  # a cut can lay bare another claim; each takes words out, so this ends
         kept, taken = _pass(kept, status, lips_move)
         removed = removed + taken
-    between = (" " if _SENTENCE_END.search(kept) else ". ") if sentence and kept else ""
+    between = f"{_missing_end(kept)} " if sentence and kept else ""
     return RefinedCaption((kept + between + (sentence or "")) or None, sentence, removed, kept)
+
+
+def _missing_end(text: str) -> str:
+    """What its script puts at the end of a statement, where `text` has nothing of the kind."""
+    if _SENTENCE_END.search(text):
+        return ""
+    last = next((char for char in reversed(text) if char.isalpha()), "a")
+    return _FULL_STOPS.get(unicodedata.name(last, "").partition(" ")[0], ".")
 
 
 def _pass(text: str, status: SpeakingStatus, lips_move: bool) -> tuple[str, list[str]]:

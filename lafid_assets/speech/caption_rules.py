@@ -11,6 +11,9 @@ few phrase forms reaches most of it. A cut keeps every other fact of its sentenc
 import re
 from collections.abc import Callable, Sequence
 
+SENTENCE_ENDS = ".!?\u2026\u3002\uff0e\uff61\uff01\uff1f\u061f\u06d4\u0964\u0965\u0589\u1362\u1367\u104b\u17d4\u17d5\u0f0d"
+"""What ends a sentence: Latin, Chinese and Japanese, Arabic and Urdu, Indic, Armenian, Ethiopic, Burmese, Khmer, Tibetan."""
+
 _EVENT = r"(?:an?\s+|the\s+)?(?:\w+\s+)?(?:speech|talk|lecture|interview|conversation|discussion|dialogue|chat)\b"
 _GERUND = (
     r"(?:(?:talking|speaking|chatting|conversing|lecturing|narrating|vlogging|singing)\b"
@@ -226,8 +229,8 @@ def cut(sentence: str, claims: Sequence[Cut]) -> tuple[str | None, list[str]]:
     None instead of a sentence when nothing else was said in it; a sentence without such a claim comes back unchanged.
     """
     removed: list[str] = []
-    rest = sentence.rstrip()
-    end = rest[-1] if rest and rest[-1] in ".!?" else ""
+    rest = " ".join(sentence.split())  # patterns that begin with a run of spaces would try it from each of them
+    end = rest[-1] if rest and rest[-1] in SENTENCE_ENDS else ""
     rest = rest[: len(rest) - len(end)]
     for pattern, replacement in claims:
         found = [match.group().strip(" ,") for match in pattern.finditer(rest)]
@@ -236,7 +239,7 @@ def cut(sentence: str, claims: Sequence[Cut]) -> tuple[str | None, list[str]]:
             rest = pattern.sub(replacement, rest)
     if not removed:
         return sentence, []
-    rest = re.sub(r"\s+([,.;!?])", r"\1", re.sub(r"\s{2,}", " ", rest))
+    rest = re.sub(r"\s+([,.;!?])", r"\1", " ".join(rest.split()))
     rest = re.sub(r",(?:\s*,)+", ",", rest).strip(" ,;")
     if _EMPTY.match(rest):
         return None, [sentence.strip()]

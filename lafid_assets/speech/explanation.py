@@ -16,16 +16,20 @@ def explain_speech(row: Mapping[str, Any], policy: SpeechPolicy) -> list[RuleLin
     Args:
         row: of `speech_info`.
     """
+    mouth = row["mouth_model"]
     asked: list[tuple[str, str, float | None, Literal["at least", "at most", "more than"], float]] = [
         ("a voice is heard", "voice_s", voice_s(row) if row["has_audio"] else None, "at least", policy.min_voice_s),
         ("a face is seen", "face_share", row["face_share"], "more than", 0.0),
         ("not in profile", "mouth_yaw_abs_median_deg", row["mouth_yaw_abs_median_deg"], "at most", policy.max_yaw_abs_deg),
         ("mouth not hidden", "mouth_measurable_share", row["mouth_measurable_share"], "at least", policy.min_measurable_share),
         ("nobody else there", "several_faces_share", row["several_faces_share"], "at most", policy.max_several_faces_share),
-        ("lips move", "mouth_range", row["mouth_range"], "at least", policy.moving_min_range),
-        ("lips are still", "mouth_range", row["mouth_range"], "at most", policy.still_max_range),
-        ("lips follow voice", "lip_audio_correlation", row["lip_audio_correlation"], "at least", policy.min_correlation),
+        ("lips follow voice", "lip_audio_z", row["lip_audio_z"], "at least", policy.min_sync_z),
     ]
+    if mouth is not None:
+        asked += [
+            ("lips move", "mouth_range", row["mouth_range"], "at least", policy.moving_min_range[mouth]),
+            ("lips are still", "mouth_range", row["mouth_range"], "at most", policy.still_max_range[mouth]),
+        ]
     return [
         RuleLine(rule, measure, measured, f"{words} {threshold:g}", measured is not None and _fails(measured, words, threshold))
         for rule, measure, measured, words, threshold in asked

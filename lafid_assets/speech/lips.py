@@ -1,7 +1,7 @@
 """How the mouth of the main face moves.
 
 Belongs here: following one face through stretches of a clip and measuring its mouth opening in every picture. Not here: what the
-movement says (`lip_measures`), landmarks and pose (`model.face_engine`).
+movement says (`lip_measures`, `synchrony`), landmarks and pose (`model.face_engine`).
 """
 
 from collections.abc import Sequence
@@ -28,13 +28,15 @@ class LipSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    fps: float = Field(default=12.5, ge=5, le=60, description="Looks a second; syllables open the mouth 3 to 6 times a second.")
+    fps: float = Field(
+        default=25.0, ge=5, le=60, description="Looks a second; with half as many lips and sound are told apart less well."
+    )
     max_duration_s: float = Field(default=8.0, ge=1, description="Longest time looked at, from the first voice on.")
     silent_windows: int = Field(
         default=4, ge=1, description="One-second windows, spread evenly, where there is sound but no voice."
     )
     detect_every: int = Field(
-        default=3, ge=1, description="Faces are detected in every n-th look, their box interpolated in between."
+        default=6, ge=1, description="Faces are detected in every n-th look, their box interpolated in between."
     )
     face_px: int = Field(
         default=256, ge=96, description="Side to which the face is scaled for its landmarks, which come in whole pixels."

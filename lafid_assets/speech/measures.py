@@ -12,8 +12,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lafid_assets.speech.audio import decode_audio
-from lafid_assets.speech.lip_measures import LipSync, lip_sync, mouth_range
+from lafid_assets.speech.lip_measures import mouth_range
 from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, track_mouth, voiced_windows
+from lafid_assets.speech.synchrony import Synchrony, envelope_of, lip_sync
 from lafid_assets.speech.transcript import Transcriber, TranscriptSegment
 from lafid_assets.speech.voice import Span, VoiceSettings, voice_share, voice_spans
 from model.face_engine.interface import FaceEngine
@@ -39,9 +40,10 @@ class SpeechMeasures:
         voice_share: voiced time over audio time.
         transcript: segments with their scores, believed or not; None without a transcriber.
         transcriber: its name.
+        mouth_model: what found the lips; None of an engine that measures none.
         mouth: the mouth over the voiced stretches; over a few spread windows where no voice is heard.
         mouth_range: how far it opens and closes within a second, as a share of the face's height (`lip_measures.mouth_range`).
-        sync: correlations of opening and envelope (`lip_measures.lip_sync`); None without a voice.
+        sync: how well lips and sound go together (`synchrony.lip_sync`); None without a voice.
     """
 
     has_audio: bool
@@ -50,9 +52,10 @@ class SpeechMeasures:
     voice_share: float | None = None
     transcript: Sequence[TranscriptSegment] | None = None
     transcriber: str | None = None
+    mouth_model: str | None = None
     mouth: MouthTrack | None = None
     mouth_range: float | None = None
-    sync: LipSync | None = None
+    sync: Synchrony | None = None
 
     def as_row(self) -> dict[str, Any]:
         """The measures as columns of `speech_info`: what `speaking_status.decide` reads."""
@@ -64,6 +67,7 @@ class SpeechMeasures:
             "voice_share": self.voice_share,
             "segments": None if self.transcript is None else [asdict(segment) for segment in self.transcript],
             "transcriber": self.transcriber,
+            "mouth_model": self.mouth_model,
             "mouth_times_s": None if mouth is None else mouth.times_s.tolist(),
             "mouth_openings": None if mouth is None else [o if np.isfinite(o) else None for o in mouth.openings.tolist()],
             "mouth_range": self.mouth_range,
@@ -74,6 +78,8 @@ class SpeechMeasures:
             "lip_audio_correlation": None if sync is None else sync.best.correlation,
             "lip_audio_offset_s": None if sync is None else sync.best.offset_s,
             "lip_audio_correlations": None if sync is None else [asdict(one) for one in sync.correlations],
+            "lip_audio_chance": None if sync is None else list(sync.chance),
+            "lip_audio_z": None if sync is None else sync.z,
         }
 
 
@@ -102,7 +108,8 @@ def measure_speech(
         voice_share=voice_share(voice, audio),
         transcript=None if transcriber is None else transcriber.transcribe(audio),
         transcriber=None if transcriber is None else transcriber.name,
+        mouth_model=engine.info.mouth,
         mouth=mouth,
         mouth_range=mouth_range(mouth),
-        sync=lip_sync(mouth, audio) if voice else None,
+        sync=lip_sync(mouth, envelope_of(audio)) if voice else None,
     )

@@ -27,7 +27,7 @@ from lafid_assets.workers import Done, map_isolated
 from model.face_engine.interface import FaceEngine
 from resources.face_engine import EngineChoice, engine_reason, face_engine_info, load_face_engine
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 LEAST_DEADLINE_S = 60.0
 DEADLINE_PER_CLIP_S = 20.0
 

@@ -17,7 +17,7 @@ from lafid_assets.speech.measures import SpeechSettings
 from lafid_assets.speech.shard_speech import CODE_VERSION, SpeechRecipe, measure_shard
 from lafid_assets.speech.transcript_files import read_transcripts
 from lafid_assets.speech.voice import VoiceSettings
-from lafid_assets.speech.whisper_models import AUTO, WhisperChoice, choose_whisper
+from lafid_assets.speech.whisper_models import AUTO, choose_whisper
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from resources.face_engine import EngineChoice, engine_reason, face_engine_info, model_store
@@ -95,6 +95,8 @@ def speech_info(
 ) -> dg.MaterializeResult:
     """Voice spans, mouth opening over them and how the two go together, for every clip that is one person all along."""
     recipe = _recipe(config)
+    if recipe.transcripts is not None and recipe.transcripts.faults:
+        context.log.warning(f"transcripts {recipe.transcripts.name}: left out {recipe.transcripts.told_faults}")
 
     def compute(shard: str) -> Frames:
         with lake.snapshot() as reader:
@@ -108,15 +110,16 @@ def speech_info(
         lake,
         compute,
         clips_in=lambda shard: lake.read(ID_CONSISTENT_CLIPS.name, shard, ["clip_id"])["clip_id"],
-        metadata=lambda shard, frames: _sources(frames, recipe.whisper),
+        metadata=lambda shard, frames: _sources(frames, recipe),
     )
 
 
-def _sources(frames: Frames, whisper: WhisperChoice) -> dict[str, str]:
+def _sources(frames: Frames, recipe: SpeechRecipe) -> dict[str, str | int]:
     """Where the transcripts came from."""
     counts = frames[SPEECH_INFO.name]["transcriber"].drop_nulls().value_counts().sort("transcriber")
     return {
-        "whisper": whisper.folder.name if whisper.folder else "none",
-        "whisper_reason": whisper.reason,
+        "whisper": recipe.whisper.folder.name if recipe.whisper.folder else "none",
+        "whisper_reason": recipe.whisper.reason,
         "transcribers": ", ".join(f"{name} ({clips} clips)" for name, clips in counts.iter_rows()) or "none",
+        "transcript_rows_left_out": len(recipe.transcripts.faults) if recipe.transcripts else 0,
     }

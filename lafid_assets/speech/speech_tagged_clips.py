@@ -89,7 +89,7 @@ STEP = Step(
     writes=(SPEECH_TAGGED_CLIPS, POLICY_SETTINGS),
     reads=(SPEECH_INFO.name, CLIP_ROWS.name, CLIP_CONTENTS.name),
     group="speech",
-    code_version="4",
+    code_version="5",
     kinds=frozenset({"polars"}),
     unsettled=outstanding,
 )

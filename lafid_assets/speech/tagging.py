@@ -105,7 +105,7 @@ def _by_rules(
         caption,
         decision.status,
         lips_move=decision.reason is SpeakingReason.NO_VOICE_LIPS_MOVE,
-        transcript_language=language_of(believed(segments or (), gates)),
+        transcript_language=language_of(believed(segments or (), gates, clip["audio_duration_s"])),
     )
     return _Tagged(clip, decision, caption, source, reason, segments, rules)
 
@@ -132,7 +132,7 @@ def _not_asked(tagged: _Tagged, endpoint: ChatEndpoint | None) -> str:
 
 
 def _task(clip_id: str, tagged: _Tagged, gates: TranscriptGates) -> RewriteTask:
-    heard = believed(tagged.segments or (), gates)
+    heard = believed(tagged.segments or (), gates, tagged.clip["audio_duration_s"])
     code = language_of(heard)
     return RewriteTask(
         clip_id,
@@ -163,13 +163,14 @@ def _row(
         upstream = f"speech_info: {clip['reason']}"
         return known | {"status": Status.SKIPPED, "reason": Reason.UPSTREAM, "detail": upstream}
     caption, reason = refined
-    heard = None if tagged.segments is None else believed(tagged.segments, gates)
+    ends_s = clip["audio_duration_s"]
+    heard = None if tagged.segments is None else believed(tagged.segments, gates, ends_s)
     return known | {
         "speaking_status": tagged.decision.status,
         "speaking_reason": tagged.decision.reason,
         "transcript": None if heard is None else " ".join(segment.text for segment in heard),
         "transcript_language": None if heard is None else language_of(heard),
-        "dropped_segments": None if tagged.segments is None else [asdict(one) for one in dropped(tagged.segments, gates)],
+        "dropped_segments": None if tagged.segments is None else [asdict(one) for one in dropped(tagged.segments, gates, ends_s)],
         "caption_source": tagged.caption_source,
         "caption_reason": tagged.caption_reason,
         "source_caption": tagged.caption,

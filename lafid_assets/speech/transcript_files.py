@@ -1,7 +1,7 @@
 """Transcripts that were made elsewhere, read in by clip id.
 
-Belongs here: the three forms of such a file, and refusing a bad one in one line. Not here: whether a segment is believed
-(`transcript_gates`).
+Belongs here: the three forms of such a file, leaving out its bad rows, and refusing a file of another form in one line. Not here:
+whether a segment is believed (`transcript_gates`).
 
     csv   a row a segment: clip_id, start_s, end_s, text; optional language, avg_logprob, no_speech_prob
     json  a list of such rows, or an object from clip id to a list of them (Whisper's own names `start` and `end` will do)
@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ from lafid_assets.speech.transcript import TranscriptSegment
 from model.files import sha256_file, sha256_folder
 
 _SHOWN_FAULTS = 5
+_OF_VALUES = frozenset({"finite_number", "greater_than_equal", "less_than_equal", "string_too_short", "value_error"})
+"""Pydantic's names of faults that a single segment can have in a file of the right form."""
 _SRT_TIMES = re.compile(r"(\d+):(\d\d):(\d\d)[,.](\d{1,3})\s*-->\s*(\d+):(\d\d):(\d\d)[,.](\d{1,3})(?:\s.*)?")
 _SRT_MARKUP = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 
 
 class TranscriptsUnusable(ValueError):
-    """A file of transcripts cannot be used; the message names it and the rows that are wrong."""
+    """A file of transcripts cannot be used; the message names it and what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,18 @@ class TranscriptFile:
     Attributes:
         name: its name without the folders before it; recorded as "file: <name>".
         sha256: over its content.
+        faults: the rows that were left out, each with its place and what is wrong with it.
     """
 
     name: str
     sha256: str
     segments: Mapping[str, tuple[TranscriptSegment, ...]]
+    faults: tuple[str, ...] = ()
+
+    @property
+    def told_faults(self) -> str:
+        """How many rows were left out, and the first of them; empty where none was."""
+        return _told(self.faults) if self.faults else ""
 
 
 class _Row(BaseModel):
@@ -67,10 +76,10 @@ class _Row(BaseModel):
 
 
 def read_transcripts(path: Path) -> TranscriptFile:
-    """All transcripts of a .csv or .json file, or of a folder of .srt files.
+    """All transcripts of a .csv or .json file, or of a folder of .srt files. A bad row is left out, and told.
 
     Raises:
-        TranscriptsUnusable: it is none of these or broken, or rows are wrong; the message names the first of them.
+        TranscriptsUnusable: it is none of these, or broken, or none of its rows has the form of a segment.
     """
     if path.is_dir():
         digest, rows = sha256_folder(path), _srt_rows(path)
@@ -79,32 +88,40 @@ def read_transcripts(path: Path) -> TranscriptFile:
     else:
         raise TranscriptsUnusable(f"transcripts {path}: there is no such .csv or .json file or folder of .srt files")
     try:
-        return TranscriptFile(path.name, digest, _by_clip(path, rows))
+        segments, faults = _by_clip(path, rows)
     except UnicodeDecodeError as error:
         raise TranscriptsUnusable(f"transcripts {path.name}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     except (csv.Error, json.JSONDecodeError) as error:
         raise TranscriptsUnusable(f"transcripts {path.name}: {error}") from error
+    return TranscriptFile(path.name, digest, segments, faults)
 
 
-def _by_clip(path: Path, rows: Iterable[tuple[str, Any]]) -> dict[str, tuple[TranscriptSegment, ...]]:
-    """Checked segments by clip id.
+def _by_clip(path: Path, rows: Iterable[tuple[str, Any]]) -> tuple[dict[str, tuple[TranscriptSegment, ...]], tuple[str, ...]]:
+    """Checked segments by clip id, and the rows that are none, in words.
 
     Args:
         rows: where each row stands, in words, and its values.
     """
     faults: list[str] = []
+    well_formed = False
     found: dict[str, list[TranscriptSegment]] = {}
     for place, values in rows:
         try:
             row = _Row.model_validate(values)
         except ValidationError as error:
             faults.append(f"{place}: {_in_words(error)}")
+            well_formed = well_formed or {fault["type"] for fault in error.errors()} <= _OF_VALUES
             continue
+        well_formed = True
         found.setdefault(row.clip_id, []).append(TranscriptSegment(**row.model_dump(exclude={"clip_id"})))
-    if faults:
-        more = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
-        raise TranscriptsUnusable(f"transcripts {path.name}: {len(faults)} bad rows: {'; '.join(faults[:_SHOWN_FAULTS])}{more}")
-    return {clip: tuple(sorted(segments, key=lambda s: (s.start_s, s.end_s))) for clip, segments in found.items()}
+    if faults and not well_formed:
+        raise TranscriptsUnusable(f"transcripts {path.name}: {_told(faults)}")
+    return {clip: tuple(sorted(segments, key=lambda s: (s.start_s, s.end_s))) for clip, segments in found.items()}, tuple(faults)
+
+
+def _told(faults: Sequence[str]) -> str:
+    more = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
+    return f"{len(faults)} bad rows: {'; '.join(faults[:_SHOWN_FAULTS])}{more}"
 
 
 def _in_words(error: ValidationError) -> str:
@@ -120,7 +137,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Any]]:
         if missing:
             raise TranscriptsUnusable(f"transcripts {path.name}: column {', '.join(sorted(missing))} is missing")
         for row in reader:
-            yield f"line {reader.line_num}", {name: value for name, value in row.items() if value not in ("", None)}
+            known = {name: value for name, value in row.items() if value not in ("", None)}
+            yield f"line {reader.line_num}", known | {"text": row["text"] or ""}
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -136,8 +154,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
     elif isinstance(content, dict):
         for clip_id, segments in content.items():
             if not isinstance(segments, list):
-                yield f"clip {clip_id}", segments
-                continue
+                raise TranscriptsUnusable(f"transcripts {path.name}: {clip_id} stands before no list of segments")
             for i, segment in enumerate(segments, 1):
                 known = {"clip_id": clip_id} if isinstance(segment, dict) else None
                 yield f"clip {clip_id}, segment {i}", known and segment | known

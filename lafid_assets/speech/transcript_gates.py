@@ -1,13 +1,13 @@
 """Which segments of a transcript can be believed. Speech models invent text; what is invented is kept, with the reason.
 
-Belongs here: the gates, and the judgement from a stored segment alone. Not here: making a transcript (`transcript`,
-`transcript_files`).
+Belongs here: the gates, and the judgement from stored segments alone. Not here: making a transcript (`transcript`,
+`transcript_files`), the phrases that models invent (`stock_phrases`).
 
 Scores and text are judged by Whisper's own rules (Radford et al. 2022, section 4.5); repeated word groups, over-long words and
 stock phrases follow the idea of NeMo Curator's lexical filter for Whisper's inventions. The phrases and limits are ours.
 """
 
-import re
+import math
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -15,17 +15,9 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lafid_assets.speech.stock_phrases import is_stock_phrase
 from lafid_assets.speech.transcript import TranscriptSegment
 
-_STOCK = re.compile(
-    r"(?:thanks?(?: you)?(?: (?:so|very) much)? for (?:watching|listening|viewing)"
-    r"|(?:please )?(?:like|share|comment)?(?: and| &|,)* ?(?:please )?subscribe(?: to (?:my|our|the|this) channel)?"
-    r"|see you (?:in the )?next (?:time|video|week)"
-    r"|(?:subtitles|captions|transcription|transcribed|translated|subtitled)(?: (?:made|provided|edited))? by\b.*"
-    r"|.*\bamara\.? ?org\b.*|copyright\b.*|all rights reserved|sous-titrage\b.*|untertitel\b.*"
-    r"|music|applause|laughter|silence|blank_audio|foreign)"
-)
-"""Whole segments that models write over silence, music or credits, in lower case without punctuation at the ends."""
 _GROUP_WORDS = 3
 
 
@@ -44,6 +36,9 @@ class TranscriptGates(BaseModel):
     max_word_chars: int = Field(
         default=40, ge=10, description="Longer runs without a space are no words, where the text has spaces at all."
     )
+    max_past_end_s: float = Field(
+        default=1.0, ge=0, description="A segment that ends later than this after the last sound is of another recording."
+    )
 
 
 @dataclass(frozen=True)
@@ -56,16 +51,18 @@ class DroppedSegment:
     reason: str
 
 
-def doubt(segment: TranscriptSegment, gates: TranscriptGates) -> str | None:
+def doubt(segment: TranscriptSegment, gates: TranscriptGates, audio_duration_s: float | None = None) -> str | None:
     """Why `segment` is not believed (the first reason that applies), or None. A gate whose score is not known does not apply."""
     encoded = segment.text.encode()
     duration_s = segment.end_s - segment.start_s
     words = segment.text.split()
-    if not encoded:
+    if not any(char.isalnum() for char in segment.text):
         return "empty"
-    if segment.no_speech_prob is not None and segment.no_speech_prob > gates.max_no_speech_prob:
+    if audio_duration_s is not None and _past_end_s(segment, audio_duration_s) > gates.max_past_end_s:
+        return "past_end"
+    if segment.no_speech_prob is not None and not segment.no_speech_prob <= gates.max_no_speech_prob:
         return "no_speech"
-    if segment.avg_logprob is not None and segment.avg_logprob < gates.min_avg_logprob:
+    if segment.avg_logprob is not None and not segment.avg_logprob >= gates.min_avg_logprob:
         return "improbable"
     if len(encoded) / len(zlib.compress(encoded)) > gates.max_compression_ratio or _most_repeats(words) > gates.max_group_repeats:
         return "repetition"
@@ -73,15 +70,21 @@ def doubt(segment: TranscriptSegment, gates: TranscriptGates) -> str | None:
         return "too_fast"
     if len(words) > 1 and max(map(len, words)) > gates.max_word_chars:
         return "long_word"
-    if _STOCK.fullmatch(segment.text.lower().strip(" .,!?…♪*-[]()")):
+    if is_stock_phrase(segment.text):
         return "stock_phrase"
     return None
 
 
-def doubts(segments: Sequence[TranscriptSegment], gates: TranscriptGates | None = None) -> list[str | None]:
-    """`doubt` of each segment in turn; a third and later one with the same words as the two before it is a `repetition`, too."""
+def doubts(
+    segments: Sequence[TranscriptSegment], gates: TranscriptGates | None = None, audio_duration_s: float | None = None
+) -> list[str | None]:
+    """`doubt` of each segment in turn; a third and later one with the same words as the two before it is a `repetition`, too.
+
+    Args:
+        audio_duration_s: from the first picture to the last sound; None where it is not known, and no segment is `past_end`.
+    """
     gates = gates or TranscriptGates()
-    found = [doubt(segment, gates) for segment in segments]
+    found = [doubt(segment, gates, audio_duration_s) for segment in segments]
     texts = [" ".join(segment.text.lower().split()) for segment in segments]
     for i in range(2, len(texts)):
         if found[i] is None and texts[i] == texts[i - 1] == texts[i - 2]:
@@ -89,16 +92,21 @@ def doubts(segments: Sequence[TranscriptSegment], gates: TranscriptGates | None 
     return found
 
 
-def believed(segments: Sequence[TranscriptSegment], gates: TranscriptGates | None = None) -> list[TranscriptSegment]:
-    """The segments that pass every gate."""
-    return [segment for segment, reason in zip(segments, doubts(segments, gates), strict=True) if reason is None]
+def believed(
+    segments: Sequence[TranscriptSegment], gates: TranscriptGates | None = None, audio_duration_s: float | None = None
+) -> list[TranscriptSegment]:
+    """The segments that pass every gate (`doubts`)."""
+    reasons = doubts(segments, gates, audio_duration_s)
+    return [segment for segment, reason in zip(segments, reasons, strict=True) if reason is None]
 
 
-def dropped(segments: Sequence[TranscriptSegment], gates: TranscriptGates | None = None) -> list[DroppedSegment]:
+def dropped(
+    segments: Sequence[TranscriptSegment], gates: TranscriptGates | None = None, audio_duration_s: float | None = None
+) -> list[DroppedSegment]:
     """The segments that do not, with the reason."""
     return [
         DroppedSegment(segment.start_s, segment.end_s, segment.text, reason)
-        for segment, reason in zip(segments, doubts(segments, gates), strict=True)
+        for segment, reason in zip(segments, doubts(segments, gates, audio_duration_s), strict=True)
         if reason is not None
     ]
 
@@ -110,6 +118,11 @@ def language_of(segments: Sequence[TranscriptSegment]) -> str | None:
         if segment.language is not None:
             spoken_s[segment.language] = spoken_s.get(segment.language, 0.0) + segment.end_s - segment.start_s
     return max(sorted(spoken_s), key=spoken_s.__getitem__) if spoken_s else None
+
+
+def _past_end_s(segment: TranscriptSegment, audio_duration_s: float) -> float:
+    """How long after the last sound the segment ends; without limit where it begins there."""
+    return math.inf if segment.start_s >= audio_duration_s else segment.end_s - audio_duration_s
 
 
 def _most_repeats(words: Sequence[str]) -> int:

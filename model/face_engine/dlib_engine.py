@@ -93,6 +93,7 @@ class DlibEngine:
             embedding_dim=128,
             licence=self._weights.licence,
             fingerprint=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
+            mouth="dlib",
         )
 
     def detect(self, image_rgb: Image, *, embed: bool = True) -> list[Face]:

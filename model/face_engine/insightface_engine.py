@@ -244,6 +244,7 @@ def describe(parts: Parts, settings: InsightfaceSettings | None = None) -> Engin
         embedding_dim=embedder.embedding_dim,
         licence=str(parts.licence),
         fingerprint=hashlib.sha256("\n".join(facts).encode()).hexdigest(),
+        mouth=load_mouth(parts.mouth).name if parts.mouth else None,
     )
 
 

@@ -14,6 +14,8 @@ from model.face_engine.rotations import Angles, angles_from_rotation
 
 Image = NDArray[np.uint8]
 """(H, W, 3) RGB."""
+MOUTH_MODELS = ("dlib", "face_mesh", "2d106")
+"""Every landmark model that measures a mouth."""
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the image; can reach beyond it where the face does."""
 
@@ -61,6 +63,7 @@ class EngineInfo:
         embedding_dim: D; embeddings of different engines are never compared.
         licence: the strictest licence of the weights.
         fingerprint: hash over weights, code version and settings; two equal ones give equal faces.
+        mouth: what finds the lips (one of `MOUTH_MODELS`), whose openings are compared among themselves alone; None for nothing.
     """
 
     name: str
@@ -68,6 +71,7 @@ class EngineInfo:
     embedding_dim: int
     licence: str
     fingerprint: str
+    mouth: str | None = None
 
 
 class FaceEngine(Protocol):

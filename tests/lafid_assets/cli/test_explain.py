@@ -34,7 +34,7 @@ RowOf = Callable[..., dict[str, Any]]
 CLIP = "ab" * 16
 FACE_POLICY, _FACE = settings_row(FacePolicy().model_dump_json())
 ONE_PERSON, _ONE = settings_row(ConsistencyPolicy().model_dump_json(exclude={"pose_gap"}))
-WHO_SPEAKS, _WHO = settings_row(settings_json(SpeechPolicy(moving_min_range=0.04), TranscriptGates()))
+WHO_SPEAKS, _WHO = settings_row(settings_json(SpeechPolicy(min_sync_z=2.5), TranscriptGates()))
 MARGINS, _SCAN = settings_row(ScanMargins(scan_min_pose_variation_deg=17).model_dump_json())
 SETTINGS = pl.concat([_FACE, _ONE, _WHO, _SCAN])
 
@@ -74,6 +74,10 @@ def test_rules_with_thresholds_and_the_frames_that_decided(lafid: Any, publish: 
     line = next(line for line in ended.out.splitlines() if "pose_variation_deg" in line and "missed" in line)
     assert all(word in line for word in ("pose_variation_low", "44", "at least 45"))
     assert "a person" in ended.out
+    for name in ("a.mp4", str(home.parent / "clips" / "a.mp4")):
+        named = lafid("explain", name)
+        assert (named.err, named.out.partition("\n")[0]) == ("", ended.out.partition("\n")[0]), "a file's name will do"
+    assert "there is no clip 'b.mp4'" in lafid("explain", "b.mp4").error
     strip = Image.open(io.BytesIO((home / "explain" / f"{CLIP}.png").read_bytes()))
     assert strip.width > strip.height, "two frames side by side: the least and the most turned one"
 
@@ -95,7 +99,8 @@ def _kept(tables: dict[str, pl.DataFrame], row_of: RowOf) -> dict[str, pl.DataFr
         "policy_sha256": ONE_PERSON,
     }
     heard = {"has_audio": True, "voice_spans": [{"start_s": 0.0, "end_s": 2.0}], "mouth_range": 0.05}
-    spoken = {"speaking_status": "on_screen", "speaking_reason": "lips_move_under_voice"}
+    heard |= {"mouth_model": "dlib", "lip_audio_z": 3.5}
+    spoken = {"speaking_status": "on_screen", "speaking_reason": "lips_follow_voice"}
     spoken["policy_sha256"] = WHO_SPEAKS
     return tables | {
         "face_clips": FACE_CLIPS.frame([row_of(FACE_CLIPS, clip_id=CLIP, engine="dlib")]),
@@ -113,8 +118,8 @@ def test_kept_clip_is_explained_to_the_end(lafid: Any, publish: Any, tables: Any
     assert out.startswith(f"{CLIP}: kept as person-a, test\n")
     words = " ".join(out.split())
     assert "identity_change outlier_share 0.1 at most 0.15 met" in words
-    assert "on_screen, because lips_move_under_voice" in words
-    assert "lips move mouth_range 0.05 at least 0.04 yes" in words, "of the policy that decided, not of the default"
+    assert "on_screen, because lips_follow_voice" in words
+    assert "lips follow voice lip_audio_z 3.5 at least 2.5 yes" in words, "of the policy that decided, not of the default"
 
 
 def test_change_of_person_shows_both_sides_and_nothing_after_it(

@@ -60,14 +60,18 @@ def test_persons_and_speech_are_drawn_from_counts() -> None:
     seldom = _picture(identities_png(pl.Series(["p", "q", "r"])))
     assert often.shape == seldom.shape
     assert (often != seldom).any()
-    silent, spoken = (_picture(speech_png(pl.Series([status] * 4))) for status in ("silent", "on_screen"))
+    rows = pl.DataFrame({"status": ["silent", "on_screen"], "reason": ["no_voice", "lips_follow_voice"], "clips": [4, 4]})
+    silent, spoken = (_picture(speech_png(rows[[index]])) for index in (0, 1))
     assert (silent != spoken).any()
+    undecided = rows[[1]].with_columns(status=pl.lit("undecidable"), reason=pl.lit("not_in_sync"))
+    other = undecided.with_columns(reason=pl.lit("several_faces"))
+    assert (_picture(speech_png(undecided)) != _picture(speech_png(other))).any(), "the evidence is named"
+    assert _picture(speech_png(pl.concat([undecided, other]))).shape[0] > _picture(speech_png(other)).shape[0]
 
 
 def test_empty_dataset_has_pictures_of_persons_and_speech_too() -> None:
-    nobody = pl.Series([], dtype=pl.String)
-    assert _picture(identities_png(nobody)).size
-    assert _picture(speech_png(nobody)).size
+    assert _picture(identities_png(pl.Series([], dtype=pl.String))).size
+    assert _picture(speech_png(pl.DataFrame(schema={"status": pl.String, "reason": pl.String, "clips": pl.Int64}))).size
 
 
 def test_similarity_is_drawn_by_engine_with_and_without_measured_pairs() -> None:

@@ -19,6 +19,7 @@ from lafid_assets.schemas import (
     POLICY_SETTINGS,
     POSE_FILTERED_CLIPS,
     SIMILARITY_BY_POSE_GAP,
+    SPEECH_TAGGED_CLIPS,
 )
 from resources.lake_reader import Reader
 
@@ -141,3 +142,21 @@ def test_policies_engines_and_sources_are_counted(asked: Asked) -> None:
     assert report_data.face_policies(reader).rows() == [("sha", "{}", 10.0)]
     assert report_data.face_engines(reader).rows() == [("dlib 20", "NC", 2)]
     assert report_data.kept_sources(reader).rows() == [("a film", "CC0-1.0", 1)]
+
+
+def test_speech_of_kept_clips_is_counted_by_the_evidence_that_decided(asked: Asked) -> None:
+    said = {
+        "a": ("on_screen", "lips_follow_voice"),
+        "b": ("undecidable", "not_in_sync"),
+        "c": ("undecidable", "profile"),
+        "d": ("undecidable", "not_in_sync"),
+        "rejected": ("silent", "no_voice"),
+    }
+    tagged = [{"clip_id": clip, "speaking_status": status, "speaking_reason": why} for clip, (status, why) in said.items()]
+    kept = [{"clip_id": clip} for clip in "abcd"]
+    found = report_data.speech_by_evidence(asked((SPEECH_TAGGED_CLIPS, tagged), (LAFID_DATASET, kept)))
+    assert found.rows() == [
+        ("on_screen", "lips_follow_voice", 1),
+        ("undecidable", "not_in_sync", 2),
+        ("undecidable", "profile", 1),
+    ]

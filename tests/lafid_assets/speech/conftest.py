@@ -25,7 +25,6 @@ from model.face_engine.rotations import rotation_from_angles
 
 RATE_HZ = 16_000
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "testdata"
-SYLLABLES_HZ = 3.0
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +34,14 @@ def testdata() -> Path:
     return SHARED
 
 
-def _syllables(times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far a mouth is open while it says one syllable after the other, 0 to 1, with uneven stress."""
-    stress = 0.6 + 0.4 * np.sin(2 * np.pi * 0.7 * times_s + 1.0) * np.sin(2 * np.pi * 0.31 * times_s)
-    return stress * (0.5 - 0.5 * np.cos(2 * np.pi * SYLLABLES_HZ * times_s))
+def _syllables(times_s: NDArray[np.float64], seed: int = 0) -> NDArray[np.float64]:
+    """How far a mouth is open while it says one syllable after the other, 0 to 1: of uneven length and stress, no second like
+    another; for 20 s from 2 s before 0 on."""
+    rng = np.random.default_rng(seed)
+    middles_s = np.cumsum(rng.uniform(0.2, 0.4, 80)) - 2.0
+    stresses = rng.uniform(0.3, 1.0, 80)
+    pulses = (stress * np.exp(-(((times_s - s) / 0.07) ** 2)) for s, stress in zip(middles_s, stresses, strict=True))
+    return np.maximum.reduce(list(pulses))
 
 
 def _synthetic_voice(duration_s: float, seed: int = 0) -> NDArray[np.float32]:
@@ -82,6 +85,7 @@ def _write_clip(
     audio_starts_s: float = 0.0,
     picture_starts_s: float = 0.0,
     layout: str = "mono",
+    signs: Sequence[float] | None = None,
     rate_hz: int = RATE_HZ,
     gap_s: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
@@ -89,6 +93,7 @@ def _write_clip(
 
     Args:
         pictures: (T, H, W, 3).
+        signs: what each channel of `layout` has of the samples; all of them the samples themselves by default.
         gap_s: after how much sound, and for how long, no samples come.
     """
     with av.open(str(path), "w", format="matroska") as container:
@@ -106,8 +111,9 @@ def _write_clip(
             container.mux(video.encode(frame))
         for start in range(0, 0 if samples is None else len(samples), 1024):
             part = samples[start : start + 1024]
-            channels = av.AudioLayout(layout).nb_channels
-            frame = av.AudioFrame.from_ndarray(np.repeat(part, channels)[None], format="flt", layout=layout)
+            weights = np.ones(av.AudioLayout(layout).nb_channels) if signs is None else np.asarray(signs)
+            spread = (part[:, None] * weights).astype(np.float32).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(spread, format="flt", layout=layout)
             frame.sample_rate = rate_hz
             frame.time_base = Fraction(1, rate_hz)
             after_gap = start >= gap_s[0] * rate_hz
@@ -134,7 +140,7 @@ def _mouth_pictures(openings: Sequence[float | None], *, faces: int = 1, left_px
 class PaintedEngine:
     """A face engine that reads what `_mouth_pictures` painted, exactly, and counts its detections."""
 
-    info = EngineInfo("painted", "1", 1, "none", "painted")
+    info = EngineInfo("painted", "1", 1, "none", "painted", mouth="dlib")
 
     def __init__(self, yaw_deg: float = 0.0, *, measures_lips: bool = True) -> None:
         self.detections = 0

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -65,6 +66,40 @@ def test_every_layout_becomes_mono_at_the_same_level(tmp_path, write_clip, synth
     assert audio.samples.dtype == np.float32
     assert audio.samples.ndim == 1
     assert np.abs(audio.samples).max() == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("layout", "signs", "share"),
+    [
+        ("stereo", (1.0, -1.0), 1.0),
+        ("stereo", (-0.6, 0.65), 0.65),
+        ("5.1", (1.0, -1.0, 0.0, 0.0, 0.0, 0.0), 1.0),
+        ("stereo", (1.0, 0.0), 0.5),
+        ("stereo", (1.0, 1.0), 1.0),
+    ],
+)
+def test_channels_of_opposite_phase_are_heard_and_others_are_mixed(tmp_path, write_clip, synthetic_voice, layout, signs, share):
+    voice = synthetic_voice(1.5)
+    audio = decode_audio(write_clip(tmp_path / "clip", samples=voice, pictures=PICTURES, layout=layout, signs=signs))
+    assert np.allclose(np.abs(audio.samples), share * np.abs(voice), atol=2e-4)
+
+
+@pytest.mark.parametrize("unknown", [1, 2])
+def test_the_first_track_with_a_decoder_is_heard(tmp_path, unknown):
+    """Two tracks, a click at 0.2 and one at 0.7 s, of which the first ones are in a format that nobody here reads."""
+    path = tmp_path / "clip"
+    with av.open(str(path), "w", format="matroska") as container:
+        tracks = [container.add_stream("pcm_f32le", rate=RATE_HZ, layout="mono") for _ in range(2)]
+        for track, at_s in zip(tracks, (0.2, 0.7), strict=True):
+            frame = av.AudioFrame.from_ndarray(click(at_s, 1.0)[None], format="flt", layout="mono")
+            frame.sample_rate = RATE_HZ
+            container.mux([*track.encode(frame), *track.encode(None)])
+    path.write_bytes(path.read_bytes().replace(b"A_PCM/FLOAT/IEEE", b"A_NEW/FLOAT/IEEE", unknown))
+    if unknown == 2:
+        with pytest.raises(ClipError, match="no audio track has a decoder"):
+            decode_audio(path)
+    else:
+        assert onset_s(decode_audio(path).samples) == pytest.approx(0.7, abs=0.002)
 
 
 def test_other_rates_keep_their_time(tmp_path, write_clip):

@@ -1,5 +1,6 @@
 """The caption says who speaks, contradicts it nowhere, and keeps everything else."""
 
+# ruff: noqa: RUF001 (letters of other scripts are meant)
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,6 +111,34 @@ def test_another_status_replaces_the_sentence():
     spoken = refine_caption("A man smiles.", ON, transcript_language="en").text
     assert refine_caption(spoken, SILENT).text == "A man smiles. No voice is heard."
     assert refine_caption(spoken, UNDECIDABLE).text == "A man smiles."
+
+
+@pytest.mark.parametrize(
+    ("caption", "ended"),
+    [
+        ("一个女人正在微笑。", "一个女人正在微笑。"),
+        ("一个女人正在微笑", "一个女人正在微笑。"),
+        ("彼女は「おはよう」と手を振る！", "彼女は「おはよう」と手を振る！"),
+        ("彼女は笑っている。」", "彼女は笑っている。」"),
+        ("एक महिला मुस्कुरा रही है।", "एक महिला मुस्कुरा रही है।"),
+        ("एक महिला मुस्कुरा रही है", "एक महिला मुस्कुरा रही है।"),
+        ("هل تبتسم؟", "هل تبتسم؟"),
+        ("امرأة تبتسم", "امرأة تبتسم."),
+        ("여자가 웃는다", "여자가 웃는다."),
+        ("Eine Frau lächelt …", "Eine Frau lächelt …"),
+    ],
+)
+def test_a_sentence_ends_as_its_script_does(caption, ended):
+    refined = refine_caption(caption, ON)
+    assert refined.text == f"{ended} {SENTENCES[ON]}"
+    assert refine_caption(refined.text, SILENT).text == f"{ended} {SENTENCES[SILENT]}"
+
+
+@pytest.mark.parametrize("space", [" ", "\n", "\u3000"])
+def test_a_long_run_of_spaces_is_no_work(space):
+    """100,000 spaces would take an hour where a pattern is tried from each of them; a claim across them is found all the same."""
+    gap = space * 100_000
+    assert refine_caption(f"A man is{gap}talking. He{gap}smiles.", SILENT).text == f"He{gap}smiles. No voice is heard."
 
 
 PLAIN = [

@@ -19,8 +19,9 @@ def test_each_threshold_with_its_answer(row_of: RowOf) -> None:
         mouth_yaw_abs_median_deg=41.0,
         mouth_measurable_share=0.4,
         several_faces_share=0.3,
-        mouth_range=0.025,
-        lip_audio_correlation=None,
+        mouth_model="face_mesh",
+        mouth_range=0.02,
+        lip_audio_z=None,
     )
     lines = explain_speech(row, SpeechPolicy(min_voice_s=0.8))
     assert [(line.measure, line.demand, line.broken) for line in lines] == [
@@ -29,13 +30,15 @@ def test_each_threshold_with_its_answer(row_of: RowOf) -> None:
         ("mouth_yaw_abs_median_deg", "at most 40", True),
         ("mouth_measurable_share", "at least 0.5", True),
         ("several_faces_share", "at most 0.2", True),
-        ("mouth_range", "at least 0.03", True),
-        ("mouth_range", "at most 0.02", True),
-        ("lip_audio_correlation", "at least 0.5", False),
+        ("lip_audio_z", "at least 1.4", False),
+        ("mouth_range", "at least 0.025", True),
+        ("mouth_range", "at most 0.012", True),
     ]
     assert lines[0].measured == 0.9
-    assert lines[-1].measured is None
+    assert lines[5].measured is None
 
 
 def test_without_sound_no_voice_is_measured(row_of: RowOf) -> None:
-    assert explain_speech(row_of(SPEECH_INFO, has_audio=False, voice_spans=None), SpeechPolicy())[0].measured is None
+    lines = explain_speech(row_of(SPEECH_INFO, has_audio=False, voice_spans=None, mouth_model=None), SpeechPolicy())
+    assert lines[0].measured is None
+    assert "mouth_range" not in {line.measure for line in lines}, "no mouth model, no threshold of one"

@@ -4,29 +4,40 @@ import pytest
 from pydantic import ValidationError
 
 from lafid_assets.speech.speaking_status import SpeakingReason, SpeakingStatus, SpeechPolicy, decide
+from model.face_engine.interface import MOUTH_MODELS
 
 SPEAKING = {
     "has_audio": True,
     "voice_spans": [{"start_s": 0.2, "end_s": 2.0}, {"start_s": 2.5, "end_s": 4.0}],
     "face_share": 1.0,
     "several_faces_share": 0.0,
+    "mouth_model": "dlib",
     "mouth_range": 0.08,
     "mouth_measurable_share": 0.95,
     "mouth_yaw_abs_median_deg": 8.0,
-    "lip_audio_correlation": 0.3,
+    "lip_audio_z": 4.0,
 }
-STILL = {"mouth_range": 0.008}
-NO_VOICE = {"voice_spans": [], "lip_audio_correlation": None}
-NO_LIPS = {"mouth_range": None, "mouth_measurable_share": 0.0}
-UNSEEN = {"face_share": 0.0, "mouth_range": None, "mouth_measurable_share": 0.0, "mouth_yaw_abs_median_deg": None}
+STILL = {"mouth_range": 0.008, "lip_audio_z": 0.5}
+DUBBED = {"lip_audio_z": 0.9}
+NO_VOICE = {"voice_spans": [], "lip_audio_z": None}
+NO_LIPS = {"mouth_range": None, "mouth_measurable_share": 0.0, "lip_audio_z": None}
+UNSEEN = NO_LIPS | {"face_share": 0.0, "mouth_yaw_abs_median_deg": None}
+MESH = {"mouth_model": "face_mesh"}
 
 CASES = [
-    ({}, "on_screen", "lips_move_under_voice"),
+    ({}, "on_screen", "lips_follow_voice"),
+    (DUBBED, "undecidable", "not_in_sync"),
+    ({"lip_audio_z": None}, "undecidable", "not_in_sync"),
     (STILL, "off_screen", "lips_still_under_voice"),
-    ({"mouth_range": 0.025}, "undecidable", "lips_barely_move"),
-    ({"mouth_range": 0.025, "lip_audio_correlation": None}, "undecidable", "lips_barely_move"),
-    ({"mouth_range": 0.025, "lip_audio_correlation": 0.7}, "on_screen", "lips_follow_voice"),
-    (STILL | {"lip_audio_correlation": 0.7}, "off_screen", "lips_still_under_voice"),
+    (STILL | {"lip_audio_z": None}, "off_screen", "lips_still_under_voice"),
+    (STILL | {"lip_audio_z": 2.0}, "off_screen", "lips_still_under_voice"),
+    (STILL | {"lip_audio_z": 4.0}, "undecidable", "lips_barely_move"),
+    (DUBBED | {"mouth_range": 0.02}, "undecidable", "lips_barely_move"),
+    ({"mouth_range": 0.02}, "on_screen", "lips_follow_voice"),
+    (DUBBED | {"mouth_range": 0.010}, "off_screen", "lips_still_under_voice"),
+    ({"mouth_model": "2d106"} | DUBBED | {"mouth_range": 0.010}, "undecidable", "lips_barely_move"),
+    (MESH | DUBBED | {"mouth_range": 0.026}, "undecidable", "not_in_sync"),
+    (DUBBED | {"mouth_range": 0.026}, "undecidable", "lips_barely_move"),
     (STILL | {"mouth_yaw_abs_median_deg": 55.0}, "undecidable", "profile"),
     ({"mouth_yaw_abs_median_deg": 55.0}, "undecidable", "profile"),
     (STILL | {"mouth_measurable_share": 0.2}, "undecidable", "mouth_hidden"),
@@ -36,9 +47,9 @@ CASES = [
     (NO_LIPS | {"mouth_yaw_abs_median_deg": None}, "undecidable", "no_mouth_opening"),
     (NO_LIPS | NO_VOICE, "silent", "no_voice"),
     (STILL | {"several_faces_share": 0.6}, "undecidable", "several_faces"),
-    ({"several_faces_share": 0.6}, "undecidable", "several_faces"),
-    ({"several_faces_share": 0.6, "lip_audio_correlation": 0.7}, "on_screen", "lips_move_under_voice"),
-    ({"several_faces_share": 0.1}, "on_screen", "lips_move_under_voice"),
+    (DUBBED | {"several_faces_share": 0.6}, "undecidable", "several_faces"),
+    ({"several_faces_share": 0.6}, "on_screen", "lips_follow_voice"),
+    ({"several_faces_share": 0.1}, "on_screen", "lips_follow_voice"),
     (NO_VOICE | STILL, "silent", "no_voice"),
     (NO_VOICE, "silent", "no_voice_lips_move"),
     (NO_VOICE | UNSEEN, "silent", "no_voice"),
@@ -64,11 +75,15 @@ def test_no_audio_needs_nothing_else():
     assert decide(row).status is SpeakingStatus.NO_AUDIO
 
 
+WIDE = dict.fromkeys(MOUTH_MODELS, 0.1)
+
+
 @pytest.mark.parametrize(
     ("policy", "status"),
     [
-        (SpeechPolicy(moving_min_range=0.1), SpeakingStatus.UNDECIDABLE),
-        (SpeechPolicy(still_max_range=0.09, moving_min_range=0.1), SpeakingStatus.OFF_SCREEN),
+        (SpeechPolicy(min_sync_z=5.0), SpeakingStatus.UNDECIDABLE),
+        (SpeechPolicy(still_max_range=WIDE, moving_min_range=WIDE), SpeakingStatus.UNDECIDABLE),
+        (SpeechPolicy(still_max_range=WIDE, moving_min_range=WIDE, still_max_sync_z=5.0), SpeakingStatus.OFF_SCREEN),
         (SpeechPolicy(min_voice_s=10.0), SpeakingStatus.SILENT),
         (SpeechPolicy(max_yaw_abs_deg=5.0), SpeakingStatus.UNDECIDABLE),
         (SpeechPolicy(min_measurable_share=0.99), SpeakingStatus.UNDECIDABLE),
@@ -79,6 +94,15 @@ def test_a_threshold_moves_the_decision(policy, status):
     assert decide(SPEAKING, policy).status is status
 
 
-def test_thresholds_out_of_order_are_refused():
-    with pytest.raises(ValidationError, match="still_max_range"):
-        SpeechPolicy(still_max_range=0.05, moving_min_range=0.03)
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        {"still_max_range": WIDE},
+        {"still_max_range": {"dlib": 0.01}},
+        {"moving_min_range": WIDE | {"another": 0.1}},
+        {"still_max_range": WIDE | {"dlib": -0.1}},
+    ],
+)
+def test_thresholds_out_of_order_or_not_of_every_mouth_model_are_refused(ranges):
+    with pytest.raises(ValidationError, match=next(iter(ranges))):
+        SpeechPolicy(**ranges)

@@ -20,7 +20,9 @@ SPEAKING = {
     "voice_spans": [{"start_s": 0.0, "end_s": 3.0}],
     "face_share": 1.0,
     "several_faces_share": 0.0,
+    "mouth_model": "dlib",
     "mouth_range": 0.08,
+    "lip_audio_z": 4.0,
     "mouth_measurable_share": 1.0,
     "status": "ok",
 }

@@ -1,4 +1,4 @@
-"""Transcripts made elsewhere: three forms, one result; a bad file is refused in one line that names what is wrong."""
+"""Transcripts made elsewhere: three forms, one result; bad rows are left out and told, another form is refused in one line."""
 
 import json
 from pathlib import Path
@@ -61,19 +61,40 @@ def test_scores_and_language_come_along(tmp_path):
     }
 
 
-def test_every_bad_row_is_counted_and_the_first_are_named(tmp_path):
-    path = _csv(
-        tmp_path,
-        "clip_id,start_s,end_s,text,avg_logprob\naa,0,1,fine,\n,0,1,x,\naa,2,1,x,\naa,zero,1,x,\naa,0,nan,x,\naa,0,1,,\naa,0,1,x,3\n",
+def test_a_bad_segment_is_left_out_and_told_and_the_file_stays(tmp_path):
+    read = read_transcripts(
+        _csv(
+            tmp_path,
+            "clip_id,start_s,end_s,text,avg_logprob\n"
+            "aa,0,1,fine,\n,0,1,x,\naa,2,1,x,\naa,zero,1,x,\naa,0,nan,x,\naa,0,1,,\naa,0,1,x,3\naa,-0.02,1,x,\nbb,1,1,x,\n",
+        )
     )
-    with pytest.raises(TranscriptsUnusable) as caught:
-        read_transcripts(path)
-    message = str(caught.value)
-    assert message.startswith("transcripts speech.csv: 6 bad rows: line 3: clip_id:")
-    assert "line 4: the segment ends at 1 s, before or where it starts (2 s)" in message
-    assert "line 5: start_s" in message
-    assert message.endswith("; and 1 more")
-    assert "\n" not in message
+    assert read.segments == {"aa": (TranscriptSegment(0, 1, "fine", None, None, None),)}
+    assert len(read.faults) == 8
+    assert read.told_faults.startswith("8 bad rows: line 3: clip_id:")
+    assert "line 4: the segment ends at 1 s, before or where it starts (2 s)" in read.told_faults
+    assert "line 5: start_s" in read.told_faults
+    assert read.told_faults.endswith("; and 3 more")
+    assert "\n" not in read.told_faults
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", '{"a": [{"start": 0, "end": 1, "text": "hi", "avg_logprob": NaN}]}'),
+        ("a.json", '[{"clip_id": "a", "start": NaN, "end": 1, "text": "x"}]'),
+        ("a.json", '{"a": [{"start": 1, "end": 1, "text": "x"}]}'),
+        ("a.csv", "clip_id,start_s,end_s,text\na,-0.02,1,hi\n"),
+        ("s/a.srt", "1\n00:00:00,000 --> 00:00:01,000\n\n"),
+    ],
+)
+def test_a_file_of_bad_segments_alone_still_has_the_right_form(tmp_path, name, content):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    read = read_transcripts(path.parent if name.startswith("s/") else path)
+    assert read.segments == {}
+    assert len(read.faults) == 1
 
 
 @pytest.mark.parametrize(
@@ -84,9 +105,9 @@ def test_every_bad_row_is_counted_and_the_first_are_named(tmp_path):
         ("a.json", "{", "a.json: Expecting"),
         ("a.json", '{"aa": [], "aa": []}', "aa is there twice in one object"),
         ("a.json", "3", "neither a list of rows nor an object"),
-        ("a.json", '{"aa": "hello"}', "1 bad rows: clip aa"),
+        ("a.json", '{"aa": "hello"}', "aa stands before no list of segments"),
         ("a.json", '{"aa": ["hello"]}', "1 bad rows: clip aa, segment 1"),
-        ("a.json", '[{"clip_id": "a", "start": NaN, "end": 1, "text": "x"}]', "row 1: start"),
+        ("a.json", '[{"clip_id": "a", "from": 0, "to": 1, "text": "x"}]', "1 bad rows: row 1: start"),
         ("s/aa.srt", "1\nsoon\nhello\n", "aa.srt, block 1"),
         ("s/note.txt", "x", "no <clip_id>.srt in the folder"),
         ("a.txt", "x", "there is no such .csv or .json file or folder of .srt files"),

@@ -12,7 +12,7 @@ from model.model_store.registry import Kind, Licence
 from model.model_store.store import ModelStore
 
 BOX = (100.0, 40.0, 160.0, 120.0)
-"""Longer side 80: the crop is 120 px, from (70, 20)."""
+"""Longer side 80: Face Mesh's crop is 100 px, from (80, 30), 2d106's 120 px, from (70, 20)."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_face_mesh_points_land_in_the_image(
     install(models, "face_mesh", [write_network(tmp_path / "a.onnx", Kind.FACE_MESH, mesh.reshape(1, 1, 1, -1))])
     points = load_mouth(models.require("face_mesh")).points_68(image, BOX)
     assert points is not None
-    expected = mesh[list(_MESH_POINTS), :2] * (120 / 192) + (70, 20)
+    expected = mesh[list(_MESH_POINTS), :2] * (100 / 192) + (80, 30)
     np.testing.assert_allclose(points, expected, atol=1e-3)
 
 
@@ -64,3 +64,4 @@ def test_a_box_without_area_has_no_points(
     mouth = load_mouth(models.require(name))
     assert mouth.points_68(image, (10, 10, 10, 30)) is None
     assert len(mouth.fingerprint) == 64
+    assert mouth.name == name
