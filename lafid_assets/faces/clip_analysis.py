@@ -76,7 +76,7 @@ def analyse_clip(task: ClipTask) -> AnalysedClip:
             return AnalysedClip(
                 Status.REJECTED, verdict, detail, SCAN, verdict, False, scanned.frames_asked, scanned.frames, scanned.faces
             )
-    rows = survey_clip(task.clip_id, task.shard, task.path, task.duration_s, settings, engine)
+    rows = survey_clip(task.clip_id, task.shard, task.path, settings, engine)
     status, reason, detail_ = (Status.OK, None, None) if rows.fault is None else _fault(rows.fault)
     return AnalysedClip(status, reason, detail_, SURVEY, verdict, audited, rows.frames_asked, rows.frames, rows.faces)
 

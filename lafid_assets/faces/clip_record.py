@@ -22,7 +22,7 @@ from lafid_assets.workers import Done, Ending
 from model.face_engine.interface import EngineInfo
 from resources.face_engine import EngineChoice
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 TRIES = 3
 
 Row = Mapping[str, Any]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lafid_assets.faces.looks import FrameIndex, look_into, plan_looks, read_index
+from lafid_assets.faces.looks import look_into, plan_looks
 from lafid_assets.faces.sampling import sample_frames
+from lafid_assets.ingest.packets import FrameIndex, read_index
 from lafid_assets.outcomes import ClipError
 
 WriteVideo = Callable[..., Path]
@@ -63,7 +64,7 @@ def test_a_look_is_the_frame_that_linear_decoding_gives(tmp_path: Path, write_vi
     for looked_at in seen:
         sample = linear[looked_at.pts]
         assert (looked_at.frame_index, looked_at.time_s) == (sample.frame_index, pytest.approx(sample.time_s))
-        assert abs(looked_at.image_rgb().mean() - sample.image_rgb.mean()) < 1
+        assert abs(looked_at.shown.rgb().mean() - sample.image_rgb.mean()) < 1
 
 
 def test_a_late_start_counts_from_the_first_frame(tmp_path: Path, write_video: WriteVideo) -> None:
@@ -80,11 +81,11 @@ def test_the_picture_is_reduced_by_averages(tmp_path: Path, write_video: WriteVi
     path = write_video(tmp_path / "a.mp4", pictures=np.stack([stripes] * 2), options={"crf": "1"})
     index = read_index(path)
     first = next(look_into(path, index, index.pts))
-    reduced = first.image_rgb(32)
+    reduced = first.shown.rgb(32)
     assert reduced.shape == (16, 32, 3)
     assert abs(reduced.astype(int) - 100).max() < 12
-    assert first.image_rgb(4096).shape == (64, 128, 3)
-    assert first.size_px == (128, 64)
+    assert first.shown.rgb(4096).shape == (64, 128, 3)
+    assert first.shown.size_px == (128, 64)
 
 
 def test_what_is_no_video_is_an_error(tmp_path: Path) -> None:

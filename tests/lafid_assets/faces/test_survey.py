@@ -1,5 +1,6 @@
 """The dense tier: a real engine on a portrait, and an engine that sees drawn faces."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,8 @@ def crossing(tmp_path: Path, write_video: Callable[..., Path], draw_face: Callab
     return write_video(tmp_path / "crossing.mp4", pictures=pictures, options={"crf": "5"})
 
 
-def _survey(path: Path, engine: Any, duration_s: float | None = 2.0, chunk_bytes: int = 2**26, **settings: Any) -> TierRows:
-    return survey_clip("a", "shard-00000", path, duration_s, AnalysisSettings(**{"rate_hz": 5.0} | settings), engine, chunk_bytes)
+def _survey(path: Path, engine: Any, chunk_bytes: int = 2**26, **settings: Any) -> TierRows:
+    return survey_clip("a", "shard-00000", path, AnalysisSettings(**{"rate_hz": 5.0} | settings), engine, chunk_bytes)
 
 
 def _tables(rows: TierRows) -> dict[str, pl.DataFrame]:
@@ -57,7 +58,7 @@ def _tables(rows: TierRows) -> dict[str, pl.DataFrame]:
 
 
 def test_every_measure_of_a_real_face_is_there(portrait_clip: Path) -> None:
-    rows = _survey(portrait_clip, DlibEngine(), 0.4, rate_hz=10.0)
+    rows = _survey(portrait_clip, DlibEngine(), rate_hz=10.0)
     assert (rows.frames_asked, rows.fault) == (4, None)
     tables = _tables(rows)
     assert tables["face_frames"]["face_count"].to_list() == [1, 1, 1, 0]
@@ -105,16 +106,7 @@ def test_a_clip_cut_short_is_a_fault_that_keeps_its_rows(
     rows = _survey(path, drawn_engine, rate_hz=10.0)
     assert rows.fault is not None
     assert rows.fault.reason == Reason.DECODE_FAILED
-    assert rows.frames_asked == 20
+    assert re.search(
+        r"its pictures end after 0\.\d+ s of 2\.00 s that the header promises: the file is cut short", str(rows.fault)
+    )
     assert 1 <= len(rows.frames) < 10
-
-
-def test_a_clip_that_ends_early_without_a_word_is_a_fault_too(crossing: Path, drawn_engine: Any) -> None:
-    rows = _survey(crossing, drawn_engine, 6.0)
-    assert str(rows.fault) == "decode_failed: 10 of about 30 frames could be decoded: the file is cut short"
-    assert len(rows.frames) == 10
-
-
-def test_a_clip_of_unknown_length_is_no_fault(crossing: Path, drawn_engine: Any) -> None:
-    rows = _survey(crossing, drawn_engine, None)
-    assert (rows.fault, rows.frames_asked) == (None, None)
