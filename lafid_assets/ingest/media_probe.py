@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 import av
-from av.format import Flags
 from av.stream import Disposition
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
 from lafid_assets.ingest.folder_walk import linked_folders
 from lafid_assets.ingest.packets import open_clip, read_index
 from lafid_assets.outcomes import ClipError, Reason
-from model.encoding.shown import pixel_shape
+from model.encoding.shown import breaks_off, pixel_shape
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _name(tags: type[ColorTrc] | type[ColorPrimaries], number: int) -> str | Non
 
 def _duration_s(path: Path, container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
     """Until the end of the last frame: by the packets where the header speaks of all streams together, or the clock may break."""
-    if stream.duration and stream.time_base and not container.format.flags & Flags.ts_discont.value:
+    if stream.duration and stream.time_base and not breaks_off(container):
         return float(stream.duration * stream.time_base)
     try:
         return read_index(path).duration_s

@@ -7,10 +7,10 @@ files (each user has its own rules for that), the arithmetic of HDR (`tone_map`)
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
-from av.format import Flags
 from av.sidedata.sidedata import Type
 from av.video.reformatter import Colorspace, Interpolation
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ SQUARE_TOLERANCE = 0.01
 HD_LONGER_PX, HD_SHORTER_PX = 1280, 577
 """From either side's length on, untagged YUV is of BT.709, below of BT.601: what players take it for."""
 UNTAGGED = 2
+AVFMT_TS_DISCONT = 0x0200
 BACKWARDS_S = 0.5
 """A timestamp that falls by more begins a new piece; less is a muxer's rounding."""
 JUMP_S = 10.0
@@ -38,6 +39,11 @@ def pixel_shape(stream: av.VideoStream) -> float:
     return shape if least <= shape <= most else 1.0
 
 
+def breaks_off(container: av.container.InputContainer) -> bool:
+    """Whether the container's kind is one whose clock may break off and begin anew (MPEG streams)."""
+    return bool(container.format.flags & AVFMT_TS_DISCONT)
+
+
 class RisingClock:
     """Timestamps of one stream on a clock that only rises: a piece whose timestamps begin anew goes on where the last one ended.
 
@@ -50,7 +56,7 @@ class RisingClock:
         base = stream.time_base or Fraction(1, av.time_base)
         self.step = max(1, round(1 / (stream.average_rate * base))) if stream.average_rate else 1
         self._fall = BACKWARDS_S / base
-        self._leap = JUMP_S / base if container.format.flags & Flags.ts_discont.value else float("inf")
+        self._leap = JUMP_S / base if breaks_off(container) else float("inf")
         self._offset = 0
         self._last: int | None = None
         self._end: int | None = None
@@ -112,7 +118,11 @@ class ShownFrame:
         mapped = needs_mapping(frame.color_trc, frame.color_primaries)
         layout, matrix = "rgb48le" if mapped else "rgb24", self._colorspace()
         image = frame.reformat(width, height, layout, matrix, interpolation=interpolation, threads=1).to_ndarray()
-        picture = to_sdr(image, frame.color_trc, frame.color_primaries) if mapped else np.asarray(image, np.uint8)
+        picture = (
+            to_sdr(image.astype(np.uint16, copy=False), frame.color_trc, frame.color_primaries)
+            if mapped
+            else image.astype(np.uint8, copy=False)
+        )
         return self._turned(picture)
 
     @property
@@ -136,10 +146,11 @@ class ShownFrame:
     @property
     def _matrix(self) -> tuple[int, int, int, int]:
         """a, b, c, d of the display matrix: a pixel at (x, y) is shown at (a x + c y, b x + d y)."""
-        side_data = self.frame.side_data.get(Type.DISPLAYMATRIX)
+        all_side_data: Any = self.frame.side_data  # PyAV's stub knows one kind alone
+        side_data = all_side_data.get(Type.DISPLAYMATRIX)
         if side_data is None:
             return 1, 0, 0, 1
-        a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32, 5).tolist()
+        a, b, _, c, d = np.frombuffer(memoryview(side_data), np.int32, 5).tolist()
         return a, b, c, d
 
     @property
