@@ -1,7 +1,7 @@
 """The dense tier: every sampled frame through all models of the face engine.
 
-Belongs here: one clip -> rows of `face_frames` and `face_info`. Not here: the few looks before it (`scan`), processes and
-deadlines (`workers`), thresholds on the scores (`constraints`, `identity`).
+Belongs here: one clip -> rows of `face_frames`, `face_info` and `shot_boundaries`. Not here: the few looks before it (`scan`),
+where shots end (`shots`), processes and deadlines (`workers`), thresholds on the scores (`constraints`, `identity`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,6 +15,8 @@ from lafid_assets.faces.settings import AnalysisSettings, family
 from lafid_assets.faces.tracks import TrackRules, track_faces
 from lafid_assets.ingest.packets import LEAST_KEPT_SHARE, FrameIndex, promised_s, read_index
 from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.shots.boundaries import boundary_rows
+from lafid_assets.shots.thumbnails import Thumbnails
 from model.face_engine.interface import Face, FaceEngine
 
 TIER = "survey"
@@ -29,6 +31,7 @@ class TierRows:
     frames_asked: int | None
     frames: list[dict[str, Any]] = field(default_factory=list)
     faces: list[dict[str, Any]] = field(default_factory=list)
+    boundaries: list[dict[str, Any]] = field(default_factory=list)
     fault: ClipError | None = None
 
 
@@ -53,8 +56,9 @@ def survey_clip(
     rows = TierRows(len(planned))
     seen: list[list[Face]] = []
     fault: ClipError | None = None
+    thumbnails = Thumbnails()
     try:
-        for chunk in _chunks(decode_samples(path, planned), chunk_bytes):
+        for chunk in _chunks(decode_samples(path, planned, thumbnails), chunk_bytes):
             found = engine.detect_many([sample.image_rgb for sample in chunk])
             for sample, faces in zip(chunk, found, strict=True):
                 height, width = sample.image_rgb.shape[:2]
@@ -77,7 +81,8 @@ def survey_clip(
     ids = [track for frame in track_faces(seen, rules) for track in frame]
     tracked = [row | {"track_id": track} for row, track in zip(rows.faces, ids, strict=True)]
     fault = _cut_short(index, promised) or fault or _undecodable(len(rows.frames), len(planned))
-    return TierRows(len(planned), rows.frames, tracked, fault)
+    boundaries = boundary_rows(clip_id, shard, thumbnails, index.time_base)
+    return TierRows(len(planned), rows.frames, tracked, boundaries, fault)
 
 
 def _cut_short(index: FrameIndex, promised: float | None) -> ClipError | None:
