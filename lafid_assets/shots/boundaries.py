@@ -128,7 +128,7 @@ def _hard(pictures: _Pictures) -> list[Boundary]:
     ]
     across = np.minimum(step, np.minimum(*over))
     places = np.arange(-NEIGHBOURS, NEIGHBOURS + 1)
-    around = np.pad(step, NEIGHBOURS)[np.arange(count - 1)[:, None] + NEIGHBOURS + places[places != 0]]
+    around = np.pad(step, NEIGHBOURS, mode="reflect")[np.arange(count - 1)[:, None] + NEIGHBOURS + places[places != 0]]
     score = across / (np.sort(around, axis=1)[:, -2] + FLOOR)
     return [Boundary(Kind.HARD, int(at), int(at) + 1, float(score[at])) for at in np.flatnonzero(score >= STORED_FROM)]
 
