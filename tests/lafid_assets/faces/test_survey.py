@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.faces.settings import AnalysisSettings
 from lafid_assets.faces.survey import TierRows, survey_clip
 from lafid_assets.outcomes import Reason
-from lafid_assets.schemas import FACE_FRAMES, FACE_INFO
+from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, SHOT_BOUNDARIES
 from model.face_engine.dlib_engine import DlibEngine
 
 SIDE_PX = 192
@@ -85,6 +86,20 @@ def test_every_face_is_a_row_and_keeps_its_track(crossing: Path, drawn_engine: A
     red = faces.filter(pl.col("track_id") == 0)
     assert red["box_x1"].to_list() == pytest.approx([10 + 4 * n for n in range(0, 20, 2)], abs=1)
     assert red["yaw_deg"].is_sorted(descending=True)
+
+
+def test_a_cut_is_found_between_the_sampled_frames_too(
+    tmp_path: Path, write_video: Callable[..., Path], draw_face: Callable[..., Any], drawn_engine: Any
+) -> None:
+    pictures = np.stack(
+        [draw_face(("red", 60, 20, 40)) if n < 7 else 255 - draw_face(("blue", 20, 40, 50))[:, ::-1] for n in range(20)]
+    )
+    path = write_video(tmp_path / "cut.mp4", pictures=pictures, options={"crf": "5"})
+    rows = _survey(path, drawn_engine, rate_hz=1.0)
+    assert len(rows.frames) == 2
+    [row] = SHOT_BOUNDARIES.frame(rows.boundaries).to_dicts()
+    assert (row["kind"], row["last_s_before"], row["first_s_behind"]) == ("hard", pytest.approx(0.6), pytest.approx(0.7))
+    assert row["score"] > (FacePolicy().hard_cut_score_max or 0)
 
 
 def test_the_size_of_chunks_does_not_change_a_row(crossing: Path, drawn_engine: Any) -> None:
