@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,3 +104,14 @@ def test_a_list_of_files_is_never_followed(tmp_path: Path, write_video: WriteVid
     index = read_index(tmp_path / "other.mp4")
     with pytest.raises(ClipError, match="decoding stopped"):
         list(look_into(tmp_path / "list.mp4", index, index.pts[:1]))
+
+
+def test_looks_into_a_file_whose_timestamps_begin_anew_are_over_all_of_it(zoo: Any) -> None:
+    """Its two pieces have frames of the same timestamps: a seek would find the wrong one."""
+    path = zoo.root / zoo.exhibits["restart"].path
+    index = read_index(path)
+    linear = {sample.pts: sample for sample in sample_frames(path, 60, 1000)}
+    seen = list(look_into(path, index, plan_looks(index, 6)))
+    assert [looked_at.frame_index for looked_at in seen] == [0, 5, 10, 15, 20, 25]
+    for looked_at in seen:
+        assert abs(looked_at.shown.rgb().mean() - linear[looked_at.pts].image_rgb.mean()) < 2
