@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 
 from lafid_assets.outcomes import ClipError, Reason
-from model.encoding.shown import RisingClock
+from model.encoding.shown import RisingClock, breaks_off
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg,asf,nut,mxf,wav,mp3,aac,flac"
 """Demuxers that read one file and nothing else; sound alone gets its own reason. Playlists (hls, dash, concat) would open what
@@ -90,6 +90,8 @@ def promised_s(path: Path) -> float | None:
     try:
         with open_clip(path) as container:
             stream = container.streams.video[0]
+            if breaks_off(container):  # no header names a length there: FFmpeg guesses it from the timestamps
+                return None
             if stream.duration and stream.time_base:
                 return float(stream.duration * stream.time_base)
             if not container.duration:

@@ -29,6 +29,8 @@ TRANSITIONS_S = (0.25, 0.5, 1.0, 1.5)
 """Lengths of the stretches that gradual transitions are looked for in."""
 LEAST_STRETCH = 4
 """Frames; a shorter stretch is one of the hard cuts."""
+PAIRS_AT_A_TIME = 4096
+"""A recording of hours is compared piece by piece: its memory stays that of its thumbnails."""
 STORED_FROM = 1.0
 """Lower scores are not worth keeping: no policy could believe them."""
 
@@ -102,19 +104,24 @@ class _Pictures:
     """Pictures ready to be compared: luma apart from its mean, and colours."""
 
     def __init__(self, pictures: NDArray[np.uint8]) -> None:
-        flat = pictures.reshape(len(pictures), 3, -1).astype(np.float32)
         self.count = len(pictures)
-        self.luma = flat[:, 0] - flat[:, 0].mean(axis=1, keepdims=True)
-        self.colour = flat[:, 1:].reshape(len(pictures), -1)
+        luma = pictures[:, 0].reshape(self.count, -1).astype(np.float32)
+        self.luma = luma - luma.mean(axis=1, keepdims=True)
+        self.colour = pictures[:, 1:].reshape(self.count, -1)
         self.energy = np.square(self.luma).mean(axis=1)
 
     def differences(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
         """Grey levels by which the pictures `a` and `b` differ, pair by pair."""
+        blocks = [slice(start, start + PAIRS_AT_A_TIME) for start in range(0, len(a), PAIRS_AT_A_TIME)]
+        return np.concatenate([self._differences(a[block], b[block]) for block in blocks])
+
+    def _differences(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
         shared = np.square((self.luma[a] * self.luma[b]).mean(axis=1))
         energy_a, energy_b = self.energy[a], self.energy[b]
         explained = np.minimum(shared / np.maximum(energy_a * energy_b, 1e-6), 1.0)
         structure = np.sqrt(np.maximum(energy_a, energy_b) * (1 - explained))
-        return np.asarray(structure + np.abs(self.colour[a] - self.colour[b]).mean(axis=1), np.float32)
+        colour = np.abs(self.colour[a].astype(np.int16) - self.colour[b]).mean(axis=1)
+        return np.asarray(structure + colour, np.float32)
 
 
 def _hard(pictures: _Pictures) -> list[Boundary]:

@@ -25,7 +25,8 @@ def test_every_frame_has_its_timestamp(zoo: Any, kind: str, frames: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("kind", "promised"), [("whole", 2.0), ("sound_goes_on", None), ("sound_goes_on_in_mp4", 1.5), ("cut_in_the_middle", 2.0)]
+    ("kind", "promised"),
+    [("whole", 2.0), ("sound_goes_on", None), ("sound_goes_on_in_mp4", 1.5), ("cut_in_the_middle", 2.0), ("restart", None)],
 )
 def test_a_promise_is_one_of_pictures(zoo: Any, kind: str, promised: float | None) -> None:
     assert promised_s(_path(zoo, kind)) == promised

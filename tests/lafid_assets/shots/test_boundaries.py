@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.faces.sampling import decode_samples
 from lafid_assets.schemas.columns import BOUNDARY_KINDS
+from lafid_assets.shots import boundaries
 from lafid_assets.shots.boundaries import Boundary, Kind, boundary_rows, find_boundaries
 from lafid_assets.shots.thumbnails import HEIGHT, WIDTH, Thumbnails
 
@@ -48,6 +49,14 @@ def _found(pictures: Pictures) -> list[Boundary]:
 def test_a_cut_is_between_the_two_frames_where_it_was_made(seed: int) -> None:
     found = _found(np.concatenate([_shot(seed, 40), _shot(100 + seed, 40)]))
     assert [(one.kind, one.first, one.last) for one in found] == [(Kind.HARD, 39, 40)]
+
+
+def test_a_long_recording_is_compared_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = np.concatenate([_shot(1, 40), _shot(2, 40), _shot(3, 40)])
+    at_once = _found(pictures)
+    monkeypatch.setattr(boundaries, "PAIRS_AT_A_TIME", 7)
+    assert _found(pictures) == at_once
+    assert len(at_once) == 2
 
 
 @pytest.mark.parametrize("length", [6, 12, 25])
