@@ -22,8 +22,8 @@ class FacePolicy(BaseModel):
     """CoFE's three face constraints (arXiv 2508.09476, data figure of v3): one prominent face, face proportion, pose variation.
 
     A threshold of None switches its rule off. Beside the three, a clip is one shot in every policy: above 2.1 (hard) and 1.75
-    (gradual) lay no uncut clip of some 40, see `benchmarks/shots.py`. The 5 % tolerance follows ConsisID's and OpenS2V's data pipelines. The default
-    pose variation is what dlib, blind beyond 45 degrees of yaw, can see of FaithfulFaces' 120.
+    (gradual) lay no uncut clip of some 40, see `benchmarks/shots.py`. The 5 % tolerance follows ConsisID's and OpenS2V's data
+    pipelines. The default pose variation is what dlib, blind beyond 45 degrees of yaw, can see of FaithfulFaces' 120.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
