@@ -28,6 +28,7 @@ from lafid_assets.schemas import (
     ID_CONSISTENT_CLIPS,
     POSE_FILTERED_CLIPS,
     REFERENCE_CROPS,
+    SHOT_BOUNDARIES,
     SIMILARITY_BY_POSE_GAP,
     SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
@@ -171,6 +172,7 @@ def _faces(
         FACE_INFO.name: _whole(FACE_INFO, info),
         FACE_EMBEDDINGS.name: _whole(FACE_EMBEDDINGS, key.filter(pl.Series(seen)).with_columns(embedding=_lists(embedding))),
         FACE_FRAMES.name: _whole(FACE_FRAMES, frames),
+        SHOT_BOUNDARIES.name: SHOT_BOUNDARIES.frame([]),
         FACE_CLIPS.name: _whole(FACE_CLIPS, clips),
     }
 

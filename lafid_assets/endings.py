@@ -29,4 +29,6 @@ def fault_of(ending: Failed | Crashed | TimedOut | OutOfMemory) -> Fault:
     if isinstance(ending, OutOfMemory):
         limit = "there is" if ending.limit_bytes is None else f"{ending.limit_bytes >> 20} MiB"
         return Fault(Status.ERROR, Reason.MEMORY_LIMIT, f"it needed more memory than {limit}")
-    return Fault(Status.TIMEOUT, Reason.DEADLINE, f"not finished after {ending.deadline_s:.0f} s")
+    return Fault(
+        Status.TIMEOUT, Reason.DEADLINE, f"not finished after {ending.deadline_s:.0f} s of computing, or of doing nothing"
+    )

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     AESTHETIC_LOW = "aesthetic_low"
     TECHNICAL_LOW = "technical_low"
     MOTION_OUTSIDE = "motion_outside"
+    CUT = "cut"
     NO_FACE = "no_face"
     FACE_TOO_RARE = "face_too_rare"
     SEVERAL_FACES = "several_faces"
@@ -100,6 +101,7 @@ REASONS: dict[Status, frozenset[Reason]] = {
             Reason.AESTHETIC_LOW,
             Reason.TECHNICAL_LOW,
             Reason.MOTION_OUTSIDE,
+            Reason.CUT,
             Reason.NO_FACE,
             Reason.FACE_TOO_RARE,
             Reason.SEVERAL_FACES,

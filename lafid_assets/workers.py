@@ -2,20 +2,21 @@
 nobody else.
 
 Belongs here: starting, feeding, watching, recycling and replacing children. Not here: what a child computes (`worker_child`
-is its side), what an ending means for a clip (`endings`).
+is its side), when it is late (`deadlines`), what an ending means for a clip (`endings`).
 """
 
 import multiprocessing as mp
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from lafid_assets.deadlines import Deadline, cpu_seconds
 from lafid_assets.worker_child import LENGTH_BYTES, OUT_OF_MEMORY, RAISED, serve
 
 Task = TypeVar("Task")
@@ -99,13 +100,12 @@ class _Child(Generic[Task, Result]):
         self.place = place
         self.task_index: int | None = None
         self.tasks_done = 0
-        self.deadline = 0.0
-        self.deadline_s = 0.0
+        self.deadline = Deadline(0.0, 0.0, 0.0)
         self.received = bytearray()
 
     def give(self, index: int, task: Task, deadline_s: float) -> None:
-        self.task_index, self.deadline_s = index, deadline_s
-        self.deadline = time.monotonic() + deadline_s
+        self.task_index = index
+        self.deadline = Deadline(deadline_s, monotonic(), cpu_seconds(self.process.pid))
         with suppress(BrokenPipeError, ConnectionResetError):  # `ending` tells of a child that is dead
             self.tasks.send(task)
 
@@ -129,7 +129,8 @@ class _Child(Generic[Task, Result]):
             return Crashed(self.process.exitcode)
         if self._holds_more_than(self.limits.memory_bytes):
             return OutOfMemory(self.limits.memory_bytes)
-        return TimedOut(self.deadline_s) if time.monotonic() > self.deadline else None
+        is_late = self.deadline.has_passed(monotonic(), cpu_seconds(self.process.pid))
+        return TimedOut(self.deadline.limit_s) if is_late else None
 
     def stop(self) -> None:
         self.process.kill()
@@ -174,7 +175,7 @@ def map_isolated(
 
     Args:
         work: a module-level function; tasks and results cross the process border.
-        deadline_s: how long a task may take, the start of a new child included.
+        deadline_s: how long a task may compute, or do nothing at all, the start of a new child included.
         workers: children at a time; the number of usable cores when None.
         limits: memory and life of a child; none when None.
         environments: variables for the children by their place among those alive, in turn: what each of them alone may use.
@@ -196,9 +197,8 @@ def map_isolated(
                     index = waiting.pop()
                     child.give(index, tasks[index], deadline_s(tasks[index]))
             busy = [child for child in children if child.task_index is not None]
-            patience = max(0.0, min(child.deadline for child in busy) - time.monotonic()) + 0.01
             handles: list[Any] = [handle for child in busy for handle in (child.answers, child.process.sentinel)]
-            wait(handles, timeout=min(patience, SECONDS_BETWEEN_LOOKS))
+            wait(handles, timeout=SECONDS_BETWEEN_LOOKS)
             for child in busy:
                 ending = child.ending()
                 if ending is None or child.task_index is None:

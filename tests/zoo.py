@@ -6,8 +6,8 @@ Everything is made here, byte by byte where no encoder would write it; nothing i
 import os
 import socket
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 Ending = tuple[str, str | None]
 OK: Ending = ("ok", None)
@@ -30,11 +31,14 @@ class Exhibit:
         path: relative to the zoo's root, as a table gives it.
         probed: how it must end `raw_clips`.
         analysed: how it may end `face_info`, where it gets there; a decoder may survive some damage or give up.
+        said: what must be said of it: columns of `clips`, and of `face_frames` the size of a picture as shown (`size_px`), how
+            many there are (`sampled`, 4 a second), when the last one comes (`last_s`) and how bright the first is (`luminance`).
     """
 
     path: str
     probed: Ending
     analysed: frozenset[Ending] = frozenset({OK})
+    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory, write_video: Callable[..., Pat
     write_video(outside / "secret.mp4")
     whole = write_video(root / "whole.mp4", seconds=2, container_options={"movflags": "faststart"}, options={"g": "10"})
     exhibits = {"whole": Exhibit("whole.mp4", OK)}
-    for make in (_sound_videos, _odd_videos, _damaged, _no_videos, _no_files, _paths):
+    for make in (_sound_videos, _odd_videos, _for_viewers, _of_odd_times, _damaged, _no_videos, _no_files, _paths):
         exhibits |= make(root, outside, whole, write_video)
     return Zoo(root, exhibits)
 
@@ -94,6 +98,53 @@ def _odd_videos(root: Path, outside: Path, whole: Path, write: Callable[..., Pat
     (root / "zero_fps.avi").write_bytes(avi)
     names = ("odd_size.mp4", "ten_bit.mp4", "grey.mp4", "old_codec.avi", "endless.gif", "turned.mp4", "zero_fps.avi")
     return {Path(name).stem: Exhibit(name, OK) for name in names}
+
+
+def _for_viewers(root: Path, outside: Path, whole: Path, write: Callable[..., Path]) -> dict[str, Exhibit]:
+    """What players show otherwise than it is stored."""
+    _encode(root / "wide_pixels.mp4", "libx264", "yuv420p", width=32, tags={"sample_aspect_ratio": Fraction(2)})
+    _encode(root / "tall_pixels.mp4", "libx264", "yuv420p", height=32, tags={"sample_aspect_ratio": Fraction(2, 3)})
+    _encode(root / "mirrored.mp4", "libx264", "yuv420p", tags={"display_matrix": (-1, 0, 0, 1)})
+    # Light of SDR grey 120 on a reference white of 203 nits, by the formulas of ITU-R BT.2100.
+    wide = {"color_primaries": 9, "colorspace": 9, "color_range": 1}
+    grey = np.full((48, 64, 3), 1, np.uint16)
+    _encode(root / "hdr_pq.mp4", "libx264", "yuv420p10le", picture=round(0.4161 * 65535) * grey, tags=wide | {"color_trc": 16})
+    _encode(root / "hdr_hlg.mp4", "libx264", "yuv420p10le", picture=round(0.4466 * 65535) * grey, tags=wide | {"color_trc": 18})
+    full = {"color_range": 2}
+    _encode(root / "full_range.mp4", "libx264", "yuv420p", picture=np.full((48, 64, 3), 120, np.uint8), tags=full)
+    return {
+        "wide_pixels": Exhibit("wide_pixels.mp4", OK, said={"width": 32, "pixel_shape": 2.0, "size_px": (64, 48)}),
+        "tall_pixels": Exhibit("tall_pixels.mp4", OK, said={"height": 32, "pixel_shape": 2 / 3, "size_px": (64, 48)}),
+        "mirrored": Exhibit("mirrored.mp4", OK, said={"pixel_shape": 1.0, "size_px": (64, 48)}),
+        "hdr_pq": Exhibit("hdr_pq.mp4", OK, said={"transfer": "smpte2084", "primaries": "bt2020", "luminance": 120}),
+        "hdr_hlg": Exhibit("hdr_hlg.mp4", OK, said={"transfer": "arib_std_b67", "primaries": "bt2020", "luminance": 120}),
+        "full_range": Exhibit("full_range.mp4", OK, said={"transfer": None, "primaries": None, "luminance": 120}),
+    }
+
+
+def _of_odd_times(root: Path, outside: Path, whole: Path, write: Callable[..., Path]) -> dict[str, Exhibit]:
+    """Clocks that do not run evenly from the first frame to the last."""
+    pieces = [write(root / f"piece_{seconds}.ts", seconds=seconds, form="mpegts") for seconds in (1, 2)]
+    (root / "restart.ts").write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+    for piece in pieces:
+        piece.unlink()
+    write(root / "long_sound.mkv", seconds=1.5, sound_s=4.0, form="matroska")
+    write(root / "long_sound.mp4", seconds=1.5, sound_s=4.0)
+    write(root / "slow_film.mp4", pts_ms=[1000 * n for n in range(6)], fps=1)
+    no_decoder = write(root / "undecodable_track.mp4", sound_s=1.1).read_bytes()
+    assert no_decoder.count(b"mp4a") == 1
+    (root / "undecodable_track.mp4").write_bytes(no_decoder.replace(b"mp4a", b"zzzz"))
+    gif = write(root / "foreign_tags.mp4", title="caf\u00e9 XYZ", seconds=1.3).read_bytes()
+    (root / "foreign_tags.mp4").write_bytes(gif.replace("caf\u00e9".encode(), b"caf\xe9\xe9"))
+    pictures_end = {"duration_s": 1.5, "has_audio": True, "sampled": 6}
+    return {
+        "restart": Exhibit("restart.ts", OK, said={"duration_s": 3.0, "sampled": 12, "last_s": 2.8}),
+        "sound_goes_on": Exhibit("long_sound.mkv", OK, said=pictures_end),
+        "sound_goes_on_in_mp4": Exhibit("long_sound.mp4", OK, said=pictures_end),
+        "slow_film": Exhibit("slow_film.mp4", OK, said={"duration_s": 6.0, "sampled": 6, "last_s": 5.0}),
+        "undecodable_track": Exhibit("undecodable_track.mp4", OK, said={"duration_s": 1.0, "has_audio": True, "sampled": 4}),
+        "foreign_tags": Exhibit("foreign_tags.mp4", OK, said={"duration_s": 1.3}),
+    }
 
 
 def _damaged(root: Path, outside: Path, whole: Path, write: Callable[..., Path]) -> dict[str, Exhibit]:
@@ -221,15 +272,26 @@ def _encode(
     frames: int = 10,
     form: str = "mp4",
     container_options: dict[str, str] | None = None,
+    picture: NDArray[Any] | None = None,
+    tags: Mapping[str, Any] | None = None,
 ) -> None:
+    """Grey frames, ever brighter, or `picture` (H, W, 3) of 8 or 16 bits every time; `tags` are set on the encoder."""
     with av.open(str(path), "w", format=form, container_options=container_options or {}) as container:
         stream: Any = container.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = width, height, layout
         stream.codec_context.time_base = Fraction(1, 10)
+        for name, value in (tags or {}).items():
+            if name == "display_matrix":
+                a, b, c, d = (round(part * 65536) for part in value)
+                stream.set_display_matrix((a, b, 0, c, d, 0, 0, 0, 1 << 30))
+            else:
+                setattr(stream.codec_context, name, value)
         for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 20 * number % 256, np.uint8), format="rgb24")
+            pixels = np.full((height, width, 3), 20 * number % 256, np.uint8) if picture is None else picture
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24" if pixels.dtype == np.uint8 else "rgb48le")
             frame.pts, frame.time_base = number, Fraction(1, 10)
-            container.mux(stream.encode(frame.reformat(format=layout)))
+            in_range = (tags or {}).get("color_range")
+            container.mux(stream.encode(frame.reformat(format=layout, dst_color_range=in_range)))
         container.mux(stream.encode(None))
 
 

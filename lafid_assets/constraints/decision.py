@@ -16,7 +16,8 @@ RELEASED_MEASURES = ("luminance_min", "luminance_max", "blur_min", "aesthetic", 
 """What the rules read of what OpenHumanVid was released with."""
 RAW_MEASURES = (*RELEASED_MEASURES, "duration_s")
 """What the rules read of `raw_clips`."""
-
+CUT_MEASURES = ("hard_cut_score", "gradual_cut_score")
+"""What the rules read of `face_clips`."""
 
 SIGNS = {"min": "<", "max": ">", "above": "<="}
 """How a measure stands to the threshold of a rule that it breaks."""
@@ -32,7 +33,7 @@ def decide_clips(
         face_clips: rows of `face_clips`.
         faces, frames: rows of `face_info` and `face_frames`, as `measures.measure_clips` wants them.
     """
-    looked_at = face_clips.filter(pl.col("status") == Status.OK).select("clip_id", "shard")
+    looked_at = face_clips.filter(pl.col("status") == Status.OK).select("clip_id", "shard", *CUT_MEASURES)
     measured = looked_at.join(measure_clips(faces, frames, policy), on="clip_id", how="left").join(
         raw_clips.select("clip_id", *RAW_MEASURES), on="clip_id", how="left"
     )

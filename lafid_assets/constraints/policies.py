@@ -21,13 +21,16 @@ class PolicyUnusable(ValueError):
 class FacePolicy(BaseModel):
     """CoFE's three face constraints (arXiv 2508.09476, data figure of v3): one prominent face, face proportion, pose variation.
 
-    A threshold of None switches its rule off. The 5 % tolerance follows ConsisID's and OpenS2V's data pipelines. The default
-    pose variation is what dlib, blind beyond 45 degrees of yaw, can see of FaithfulFaces' 120.
+    A threshold of None switches its rule off. Beside the three, a clip is one shot in every policy: above 2.1 (hard) and 1.75
+    (gradual) lay no uncut clip of some 40, see `benchmarks/shots.py`. The 5 % tolerance follows ConsisID's and OpenS2V's data
+    pipelines. The default pose variation is what dlib, blind beyond 45 degrees of yaw, can see of FaithfulFaces' 120.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field("cofe", description="Name of the policy, written into every row")
+    hard_cut_score_max: float | None = Field(2.1, ge=1, description="Score above which a clip has a cut between two frames")
+    gradual_cut_score_max: float | None = Field(1.75, ge=1, description="Score above which a clip has a gradual transition")
     face_frame_share_min: float | None = Field(0.6, ge=0, le=1, description="Share of sampled frames that must show a face")
     prominent_area_ratio: float = Field(
         0.25, gt=0, le=1, description="A second face counts from this share of the largest one's area"
@@ -120,6 +123,8 @@ RULES: tuple[Rule, ...] = (
     Rule(Reason.TECHNICAL_LOW, "technical_score", "above", "technical_min"),
     Rule(Reason.MOTION_OUTSIDE, "global_motion", "min", "motion_min"),
     Rule(Reason.MOTION_OUTSIDE, "global_motion", "max", "motion_max"),
+    Rule(Reason.CUT, "hard_cut_score", "max", "hard_cut_score_max"),
+    Rule(Reason.CUT, "gradual_cut_score", "max", "gradual_cut_score_max"),
     Rule(Reason.NO_FACE, "face_frame_share", "above", 0.0),
     Rule(Reason.FACE_TOO_RARE, "face_frame_share", "min", "face_frame_share_min", unless=Reason.NO_FACE),
     Rule(Reason.FACE_TOO_SMALL, "face_height_share", "min", "face_height_share_min"),

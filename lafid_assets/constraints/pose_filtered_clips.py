@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from lafid_assets.constraints.decision import RAW_MEASURES, decide_clips, policy_row, released_otherwise
+from lafid_assets.constraints.decision import CUT_MEASURES, RAW_MEASURES, decide_clips, policy_row, released_otherwise
 from lafid_assets.constraints.measures import FACE_COLUMNS, FRAME_COLUMNS
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.constraints.scan_limits import AuditFindings, UnseenClips, audit, unseen_by_policy
@@ -32,7 +32,7 @@ STEP = Step(
     writes=(POSE_FILTERED_CLIPS, POLICY_SETTINGS),
     reads=(CLIPS.name, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name),
     group="constraints",
-    code_version="3",
+    code_version="4",
     kinds=frozenset({"polars"}),
     unsettled=released_otherwise,
     later_checks={check.name: check for check in (SCAN_COVERS_POLICY, SCAN_FALSE_REJECTIONS)},
@@ -53,7 +53,7 @@ def pose_filtered_clips(
         with lake.snapshot() as reader:
             decided = decide_clips(
                 reader.read(RAW_CLIPS.name, shard, ["clip_id", *RAW_MEASURES]),
-                reader.read(FACE_CLIPS.name, shard, ["clip_id", "shard", "status", "reason"]),
+                reader.read(FACE_CLIPS.name, shard, ["clip_id", "shard", "status", "reason", *CUT_MEASURES]),
                 reader.read(FACE_INFO.name, shard, FACE_COLUMNS),
                 reader.read(FACE_FRAMES.name, shard, FRAME_COLUMNS),
                 config,

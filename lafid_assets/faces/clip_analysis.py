@@ -45,6 +45,7 @@ class AnalysedClip:
         frames_asked: frames that the tier's sampling plan asked for.
         frames: rows of `face_frames`, without the engine's columns.
         faces: rows of `face_info`, without the engine's columns.
+        boundaries: rows of `shot_boundaries`, of the survey alone.
     """
 
     status: Status
@@ -56,6 +57,7 @@ class AnalysedClip:
     frames_asked: int | None
     frames: list[dict[str, Any]] = field(default_factory=list)
     faces: list[dict[str, Any]] = field(default_factory=list)
+    boundaries: list[dict[str, Any]] = field(default_factory=list)
 
 
 def analyse_clip(task: ClipTask) -> AnalysedClip:
@@ -76,9 +78,10 @@ def analyse_clip(task: ClipTask) -> AnalysedClip:
             return AnalysedClip(
                 Status.REJECTED, verdict, detail, SCAN, verdict, False, scanned.frames_asked, scanned.frames, scanned.faces
             )
-    rows = survey_clip(task.clip_id, task.shard, task.path, task.duration_s, settings, engine)
+    rows = survey_clip(task.clip_id, task.shard, task.path, settings, engine)
     status, reason, detail_ = (Status.OK, None, None) if rows.fault is None else _fault(rows.fault)
-    return AnalysedClip(status, reason, detail_, SURVEY, verdict, audited, rows.frames_asked, rows.frames, rows.faces)
+    seen = rows.frames, rows.faces, rows.boundaries
+    return AnalysedClip(status, reason, detail_, SURVEY, verdict, audited, rows.frames_asked, *seen)
 
 
 def is_audited(clip_id: str, settings: AnalysisSettings) -> bool:

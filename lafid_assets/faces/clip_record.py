@@ -15,14 +15,16 @@ import polars as pl
 from lafid_assets.endings import TRIED_AGAIN, fault_of
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
 from lafid_assets.faces.shard_limits import ShardLimits
+from lafid_assets.faces.survey import TIER as SURVEY
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.schemas import FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, POLICY_SETTINGS
+from lafid_assets.schemas import FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, POLICY_SETTINGS, SHOT_BOUNDARIES
+from lafid_assets.shots.boundaries import Kind
 from lafid_assets.workers import Done, Ending
 from model.face_engine.interface import EngineInfo
 from resources.face_engine import EngineChoice
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 TRIES = 3
 
 Row = Mapping[str, Any]
@@ -74,7 +76,7 @@ def fingerprints(settings: AnalysisSettings, limits: ShardLimits, engine: Engine
 def clip_frames(
     task: ClipTask, ending: Ending[AnalysedClip], attempt: int, engine: Engine, prints: Fingerprints
 ) -> dict[str, pl.DataFrame]:
-    """The clip's rows in all four tables.
+    """The clip's rows in all five tables.
 
     Args:
         attempt: which try this was; the third failure puts the clip into quarantine.
@@ -96,6 +98,8 @@ def clip_frames(
         "frames_decoded": len(clip.frames),
         "frames_with_face": sum(frame["face_count"] > 0 for frame in clip.frames),
         "faces": len(clip.faces),
+        "hard_cut_score": _highest(clip, Kind.HARD),
+        "gradual_cut_score": _highest(clip, Kind.GRADUAL),
         "fingerprint": prints.trial if again else prints.measures,
         "attempts": attempt,
         "status": status,
@@ -108,6 +112,7 @@ def clip_frames(
             {name: face[name] for name in FACE_EMBEDDINGS.dtypes} for face in clip.faces if face["embedding"] is not None
         ),
         FACE_FRAMES.name: FACE_FRAMES.frame(frame | engine.columns for frame in clip.frames),
+        SHOT_BOUNDARIES.name: SHOT_BOUNDARIES.frame(clip.boundaries),
         FACE_CLIPS.name: FACE_CLIPS.frame([row]),
     }
 
@@ -115,6 +120,7 @@ def clip_frames(
 def upstream_row(row: Row, settings: AnalysisSettings, engine: Engine, prints: Fingerprints) -> dict[str, Any]:
     """The row in `face_clips` of a clip that `raw_clips` did not pass."""
     nothing = dict.fromkeys(("tier", "scan_verdict", "frames_asked", "frames_decoded", "frames_with_face", "faces"))
+    nothing |= dict.fromkeys(("hard_cut_score", "gradual_cut_score"))
     return (
         engine.columns
         | nothing
@@ -141,6 +147,11 @@ def margins_row(settings: AnalysisSettings) -> tuple[str | None, pl.DataFrame]:
 
 def _without_embedding(face: Row) -> dict[str, Any]:
     return {name: value for name, value in face.items() if name != "embedding"}
+
+
+def _highest(clip: AnalysedClip, kind: Kind) -> float | None:
+    """The highest score of that kind; None where the clip was not surveyed."""
+    return max((row["score"] for row in clip.boundaries if row["kind"] == kind), default=0.0) if clip.tier == SURVEY else None
 
 
 def _analysed(ending: Ending[AnalysedClip]) -> AnalysedClip:

@@ -1,4 +1,4 @@
-"""`face_info`, written with `face_embeddings`, `face_frames` and `face_clips` in one transaction a shard.
+"""`face_info`, written with `face_embeddings`, `face_frames`, `shot_boundaries` and `face_clips` in one transaction a shard.
 
 Belongs here: the asset. Not here: running a shard's clips (`shard_analysis`), looking at one (`clip_analysis`).
 """

@@ -4,7 +4,8 @@ Belongs here: which frames are asked for, and decoding exactly these. Not here: 
 """
 
 import math
-from collections.abc import Iterator, Set
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,9 +14,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from lafid_assets.ingest.media_probe import open_clip
+from lafid_assets.ingest.packets import FrameIndex, open_clip, read_index
 from lafid_assets.outcomes import ClipError, Reason
-from model.encoding.video_io import upright_rgb
+from model.encoding.shown import ShownFrame, shown_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +30,29 @@ class SampledFrame:
     image_rgb: NDArray[np.uint8]  # (H, W, 3)
 
 
-def sample_frames(path: Path, rate_hz: float, max_frames: int) -> Iterator[SampledFrame]:
-    """Decode linearly and yield the first frame at or after every multiple of 1 / `rate_hz`, at most `max_frames`.
+def plan_samples(index: FrameIndex, rate_hz: float, max_frames: int) -> list[int]:
+    """Timestamps of the first frame at or after every multiple of 1 / `rate_hz`; of a clip that has more than `max_frames` of
+    these, as many at even distances over all of it."""
+    first, last_s = index.pts[0], float((index.pts[-1] - index.pts[0]) * index.time_base)
+    ticks = math.floor(last_s * rate_hz + 1e-6) + 1
+    step_s = 1 / rate_hz
+    if ticks > max_frames:
+        ticks, step_s = max_frames, last_s / max(max_frames - 1, 1)
+    wanted = [first + float(Fraction(step_s * tick - 1e-6) / index.time_base) for tick in range(ticks)]
+    last = len(index.pts) - 1
+    return sorted({index.pts[min(bisect_left(index.pts, stamp), last)] for stamp in wanted})
 
-    Times count from the first frame's timestamp, so clips that start late or early are sampled alike. Linear decoding costs
-    no more than seeking at 2 frames a second and denser (measured), and never yields a wrong frame.
+
+def decode_samples(
+    path: Path, planned_pts: Sequence[int], watch: Callable[[ShownFrame], None] | None = None
+) -> Iterator[SampledFrame]:
+    """Decode linearly and yield the first frame at or after every planned timestamp.
+
+    Times count from the first frame, so clips that start late or early are sampled alike. Linear decoding costs no more than
+    seeking at 2 frames a second and denser (measured), and never yields a wrong frame.
+
+    Args:
+        watch: is shown every decoded frame; decoding then goes on to the clip's end.
 
     Raises:
         ClipError: the container or a packet cannot be decoded; frames yielded before stay valid.
@@ -43,29 +62,28 @@ def sample_frames(path: Path, rate_hz: float, max_frames: int) -> Iterator[Sampl
             stream = container.streams.video[0]
             stream.thread_count = 1
             first_pts: int | None = None
-            wanted = 0
-            for frame_index, frame in enumerate(container.decode(stream)):
-                if frame.pts is None or frame.time_base is None:
-                    raise ClipError(Reason.DECODE_FAILED, f"frame {frame_index} has no timestamp")
-                first_pts = frame.pts if first_pts is None else first_pts
-                time_s = float((frame.pts - first_pts) * frame.time_base)
-                if time_s + 1e-6 < wanted / rate_hz:
-                    continue
-                wanted = int((time_s + 1e-6) * rate_hz) + 1
-                yield SampledFrame(frame_index, frame.pts, frame.time_base, time_s, upright_rgb(frame))
-                max_frames -= 1
-                if max_frames == 0:
+            taken = 0
+            for shown in shown_frames(container, stream):
+                first_pts = shown.pts if first_pts is None else first_pts
+                if watch is not None:
+                    watch(shown)
+                if taken < len(planned_pts) and shown.pts >= planned_pts[taken]:
+                    while taken < len(planned_pts) and planned_pts[taken] <= shown.pts:
+                        taken += 1
+                    yield SampledFrame(shown.index, shown.pts, shown.time_base, shown.time_since(first_pts), shown.rgb())
+                if taken == len(planned_pts) and watch is None:
                     return
     except av.FFmpegError as error:
         raise ClipError(Reason.DECODE_FAILED, f"decoding stopped: {error.strerror}") from error
 
 
-def frames_to_expect(duration_s: float | None, rate_hz: float, max_frames: int) -> int | None:
-    """How many frames `sample_frames` asks for in a clip of this length; None when the length is unknown.
+def sample_frames(path: Path, rate_hz: float, max_frames: int) -> Iterator[SampledFrame]:
+    """Plan, then decode.
 
-    It may yield one less, where no frame starts after the last moment that was asked for.
+    Raises:
+        ClipError: the container or a packet cannot be read; frames yielded before stay valid.
     """
-    return None if duration_s is None else max(1, min(max_frames, math.ceil(duration_s * rate_hz - 1e-6)))
+    yield from decode_samples(path, plan_samples(read_index(path), rate_hz, max_frames))
 
 
 def frame_at(path: Path, frame_index: int) -> NDArray[np.uint8]:
@@ -86,9 +104,9 @@ def frames_at(path: Path, wanted: Set[int]) -> dict[int, NDArray[np.uint8]]:
     frames: dict[int, NDArray[np.uint8]] = {}
     try:
         with open_clip(path) as container:
-            for index, frame in enumerate(container.decode(video=0)):
-                if index in wanted:
-                    frames[index] = upright_rgb(frame)
+            for shown in shown_frames(container, container.streams.video[0]):
+                if shown.index in wanted:
+                    frames[shown.index] = shown.rgb()
                 if len(frames) == len(wanted):
                     return frames
     except av.FFmpegError as error:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lafid_assets.faces.looks import LookedAtFrame, look_into, plan_looks, read_index
+from lafid_assets.faces.looks import LookedAtFrame, look_into, plan_looks
 from lafid_assets.faces.rows import BT601, FramePlace, face_row, frame_row, frame_share
 from lafid_assets.faces.scan_verdict import LOOK_ON, Course, Look, judge
 from lafid_assets.faces.settings import ScanMargins, family
+from lafid_assets.ingest.packets import read_index
 from lafid_assets.outcomes import ClipError, Reason
 from model.face_engine.five_points import coarse_angles
 from model.face_engine.interface import Face, FaceEngine
@@ -56,7 +57,7 @@ def scan_clip(clip_id: str, shard: str, path: Path, margins: ScanMargins, engine
         return scanned
     if verdict.course != Course.DROP:
         return scanned
-    if verdict.reason == Reason.NO_FACE and middle is not None and engine.detect(middle.image_rgb(), embed=False):
+    if verdict.reason == Reason.NO_FACE and middle is not None and engine.detect(middle.shown.rgb(), embed=False):
         return scanned
     return replace(scanned, verdict=verdict.reason)
 
@@ -67,8 +68,8 @@ def _look(
     """One look; its rows are added to `scanned`."""
     side_px = margins.scan_side_px.get(family(engine.info.name), DEFAULT_SIDE_PX)
     sure_score = margins.scan_sure_score.get(family(engine.info.name), DEFAULT_SURE_SCORE)
-    image = looked_at.image_rgb(side_px)
-    width, height = looked_at.size_px
+    image = looked_at.shown.rgb(side_px)
+    width, height = looked_at.shown.size_px
     scale = np.array((width / image.shape[1], height / image.shape[0]))
     faces = [_enlarged(face, scale) for face in engine.glance(image, side_px=side_px)]
     place = FramePlace(

@@ -51,7 +51,7 @@ class AnalysisSettings(EngineChoice, ScanMargins):
     """What decides the content of the face tables: changing any of it analyses the clips again."""
 
     rate_hz: float = Field(4.0, gt=0, le=60, description="Frames looked at per second of clip in the survey")
-    max_frames: int = Field(120, ge=1, description="Frames looked at per clip at most in the survey")
+    max_frames: int = Field(120, ge=1, description="Frames looked at per clip at most in the survey, spread over all of it")
     scan: bool = Field(True, description="Drop hopeless clips after a few looks; off: every clip is surveyed")
     audit_share: float = Field(0.02, ge=0, le=1, description="Share of dropped clips that are surveyed all the same")
     audit_seed: int = Field(0, ge=0, description="Another seed audits other clips")

@@ -19,7 +19,7 @@ from lafid_assets.faces.clip_record import Engine, Fingerprints, clip_frames, fi
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
-from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, SHOT_BOUNDARIES
 from lafid_assets.workers import map_isolated
 from resources.duckdb_extensions import literal
 from resources.face_engine import gpu_feeders
@@ -27,7 +27,7 @@ from resources.lake_reader import Reader
 from resources.ledger import Ledger
 
 LOGGER = logging.getLogger("lafid.faces")
-TABLES = (FACE_INFO, FACE_EMBEDDINGS, FACE_FRAMES, FACE_CLIPS)
+TABLES = (FACE_INFO, FACE_EMBEDDINGS, FACE_FRAMES, SHOT_BOUNDARIES, FACE_CLIPS)
 CLIP_COLUMNS = ("clip_id", "shard", "duration_s", "content_sha256", "status", "reason")
 """What is read of `clips`."""
 FAILED = (Status.ERROR, Status.TIMEOUT)

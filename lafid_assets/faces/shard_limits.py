@@ -21,9 +21,13 @@ class ShardLimits(BaseModel):
     workers: int | None = Field(
         None, ge=1, description="Children at a time; when not given one a usable core, or one a GPU where the engine runs on GPUs"
     )
-    least_deadline_s: float = Field(60.0, ge=30, description="Seconds that every clip gets, the start of a child included")
+    least_deadline_s: float = Field(
+        60.0, ge=30, description="Seconds of CPU time that every clip gets, the start of a child included"
+    )
     deadline_s_per_s: float = Field(20.0, gt=0, description="Further seconds for each second of the clip")
-    most_deadline_s: float = Field(1800.0, ge=30, description="Seconds after which any clip is given up, however long it is")
+    most_deadline_s: float = Field(
+        1800.0, ge=30, description="Seconds of CPU time after which any clip is given up, however long it is"
+    )
     memory_limit_mib: int = Field(4096, ge=64, description="Resident memory at which a child is killed")
     clips_per_child: int = Field(200, ge=1, description="Clips after which a child is replaced")
     error_budget: float = Field(

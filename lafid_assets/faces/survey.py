@@ -1,7 +1,7 @@
 """The dense tier: every sampled frame through all models of the face engine.
 
-Belongs here: one clip -> rows of `face_frames` and `face_info`. Not here: the few looks before it (`scan`), processes and
-deadlines (`workers`), thresholds on the scores (`constraints`, `identity`).
+Belongs here: one clip -> rows of `face_frames`, `face_info` and `shot_boundaries`. Not here: the few looks before it (`scan`),
+where shots end (`shots`), processes and deadlines (`workers`), thresholds on the scores (`constraints`, `identity`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from lafid_assets.faces.rows import FramePlace, face_row, frame_row, sharpness
-from lafid_assets.faces.sampling import SampledFrame, frames_to_expect, sample_frames
+from lafid_assets.faces.sampling import SampledFrame, decode_samples, plan_samples
 from lafid_assets.faces.settings import AnalysisSettings, family
 from lafid_assets.faces.tracks import TrackRules, track_faces
+from lafid_assets.ingest.packets import LEAST_KEPT_SHARE, FrameIndex, promised_s, read_index
 from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.shots.boundaries import boundary_rows
+from lafid_assets.shots.thumbnails import Thumbnails
 from model.face_engine.interface import Face, FaceEngine
 
 TIER = "survey"
-LEAST_DECODED_SHARE = 0.5
 CHUNK_BYTES = 64 * 2**20
 """Decoded frames that wait for the engine: enough for a GPU's batch, little beside the models' own memory."""
 
@@ -29,6 +31,7 @@ class TierRows:
     frames_asked: int | None
     frames: list[dict[str, Any]] = field(default_factory=list)
     faces: list[dict[str, Any]] = field(default_factory=list)
+    boundaries: list[dict[str, Any]] = field(default_factory=list)
     fault: ClipError | None = None
 
 
@@ -36,7 +39,6 @@ def survey_clip(
     clip_id: str,
     shard: str,
     path: Path,
-    duration_s: float | None,
     settings: AnalysisSettings,
     engine: FaceEngine,
     chunk_bytes: int = CHUNK_BYTES,
@@ -44,15 +46,19 @@ def survey_clip(
     """One linear decode for all models. A clip that stops decoding keeps what it gave.
 
     Args:
-        duration_s: as the container declares it; None when it is unknown.
         chunk_bytes: frames go through the engine in chunks of so many bytes; the rows do not depend on it beyond rounding.
     """
-    asked = frames_to_expect(duration_s, settings.rate_hz, settings.max_frames)
-    rows = TierRows(asked)
+    try:
+        index, promised = read_index(path), promised_s(path)
+    except ClipError as error:
+        return TierRows(None, fault=error)
+    planned = plan_samples(index, settings.rate_hz, settings.max_frames)
+    rows = TierRows(len(planned))
     seen: list[list[Face]] = []
     fault: ClipError | None = None
+    thumbnails = Thumbnails()
     try:
-        for chunk in _chunks(sample_frames(path, settings.rate_hz, settings.max_frames), chunk_bytes):
+        for chunk in _chunks(decode_samples(path, planned, thumbnails), chunk_bytes):
             found = engine.detect_many([sample.image_rgb for sample in chunk])
             for sample, faces in zip(chunk, found, strict=True):
                 height, width = sample.image_rgb.shape[:2]
@@ -74,13 +80,22 @@ def survey_clip(
     )
     ids = [track for frame in track_faces(seen, rules) for track in frame]
     tracked = [row | {"track_id": track} for row, track in zip(rows.faces, ids, strict=True)]
-    return TierRows(asked, rows.frames, tracked, fault or _cut_short(len(rows.frames), asked))
+    fault = _cut_short(index, promised) or fault or _undecodable(len(rows.frames), len(planned))
+    boundaries = boundary_rows(clip_id, shard, thumbnails, index.time_base)
+    return TierRows(len(planned), rows.frames, tracked, boundaries, fault)
 
 
-def _cut_short(decoded: int, asked: int | None) -> ClipError | None:
-    if decoded and (asked is None or decoded >= LEAST_DECODED_SHARE * asked):
+def _cut_short(index: FrameIndex, promised: float | None) -> ClipError | None:
+    if promised is None or index.duration_s >= LEAST_KEPT_SHARE * promised:
         return None
-    return ClipError(Reason.DECODE_FAILED, f"{decoded} of about {asked} frames could be decoded: the file is cut short")
+    told = f"its pictures end after {index.duration_s:.2f} s of {promised:.2f} s that the header promises: the file is cut short"
+    return ClipError(Reason.DECODE_FAILED, told)
+
+
+def _undecodable(decoded: int, asked: int) -> ClipError | None:
+    if decoded >= LEAST_KEPT_SHARE * asked:
+        return None
+    return ClipError(Reason.DECODE_FAILED, f"{decoded} of {asked} frames could be decoded: the rest is damaged")
 
 
 def _chunks(samples: Iterable[SampledFrame], chunk_bytes: int) -> Iterator[list[SampledFrame]]:

@@ -1,6 +1,7 @@
 """What a file says about itself: existence, hash, container header.
 
-Belongs here: one clip's file -> its facts or a `ClipError`. Not here: decoding frames (`faces.sampling`).
+Belongs here: one clip's file -> its facts or a `ClipError`. Not here: timestamps of packets (`packets`), decoding frames
+(`faces.sampling`).
 """
 
 import hashlib
@@ -10,23 +11,31 @@ from pathlib import Path, PureWindowsPath
 
 import av
 from av.stream import Disposition
+from av.video.reformatter import ColorPrimaries, ColorTrc
 
 from lafid_assets.ingest.folder_walk import linked_folders
+from lafid_assets.ingest.packets import open_clip, read_index
 from lafid_assets.outcomes import ClipError, Reason
-
-CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg,asf,nut,mxf,wav,mp3,aac,flac"
-"""Demuxers that read one file and nothing else; sound alone gets its own reason. Playlists (hls, dash, concat) would open what
-their text names, wherever that lies."""
+from model.encoding.shown import breaks_off, pixel_shape
 
 
 @dataclass(frozen=True)
 class MediaFacts:
-    """Facts from the container's header; None where it does not say."""
+    """Facts from the container's header; None where it does not say.
+
+    Attributes:
+        width, height: px as stored, before turning and stretching.
+        pixel_shape: width / height of a pixel.
+        transfer, primaries: FFmpeg's names, in small letters.
+    """
 
     fps: float | None
     frame_count: int | None
     width: int
     height: int
+    pixel_shape: float
+    transfer: str | None
+    primaries: str | None
     duration_s: float | None
     video_codec: str
     has_audio: bool
@@ -63,15 +72,6 @@ def content_sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def open_clip(path: Path) -> av.container.InputContainer:
-    """Open the file itself and nothing that its text may name, tags in any encoding: the one way to a clip's packets.
-
-    Raises:
-        av.FFmpegError: it is no container of a kind that reads one file.
-    """
-    return av.open(str(path), metadata_errors="replace", container_options={"format_whitelist": CONTAINERS})
-
-
 def probe(path: Path) -> MediaFacts:
     """Read the container's header.
 
@@ -89,13 +89,15 @@ def probe(path: Path) -> MediaFacts:
                 raise ClipError(Reason.NO_VIDEO_STREAM, "the file holds sound and a cover picture, no video")
             if stream.codec_context is None or not (stream.codec_context.width and stream.codec_context.height):
                 raise ClipError(Reason.UNREADABLE, "the video stream has no known codec or no size")
-            duration_s = _duration_s(container, stream)
             return MediaFacts(
                 fps=float(stream.average_rate) if stream.average_rate else None,
                 frame_count=stream.frames or None,
                 width=stream.codec_context.width,
                 height=stream.codec_context.height,
-                duration_s=duration_s,
+                pixel_shape=pixel_shape(stream),
+                transfer=_name(ColorTrc, stream.codec_context.color_trc),
+                primaries=_name(ColorPrimaries, stream.codec_context.color_primaries),
+                duration_s=_duration_s(path, container, stream),
                 video_codec=stream.codec_context.name,
                 has_audio=bool(container.streams.audio),
             )
@@ -103,7 +105,16 @@ def probe(path: Path) -> MediaFacts:
         raise ClipError(Reason.UNREADABLE, f"the container cannot be opened: {error.strerror}") from error
 
 
-def _duration_s(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
-    if stream.duration and stream.time_base:
+def _name(tags: type[ColorTrc] | type[ColorPrimaries], number: int) -> str | None:
+    """What FFmpeg calls the tag; None for an unspecified or reserved one."""
+    return None if number == tags.UNSPECIFIED or number not in set(tags) else tags(number).name.lower()
+
+
+def _duration_s(path: Path, container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """Until the end of the last frame: by the packets where the header speaks of all streams together, or the clock may break."""
+    if stream.duration and stream.time_base and not breaks_off(container):
         return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
+    try:
+        return read_index(path).duration_s
+    except ClipError:  # packets without timestamps: the survey will say what is wrong
+        return container.duration / av.time_base if container.duration else None

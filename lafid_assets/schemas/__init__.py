@@ -16,7 +16,7 @@ from lafid_assets.schemas.decisions import (
     SIMILARITY_BY_POSE_GAP,
     SPEECH_TAGGED_CLIPS,
 )
-from lafid_assets.schemas.measures import FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, FACES, SPEECH_INFO
+from lafid_assets.schemas.measures import FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, FACES, SHOT_BOUNDARIES, SPEECH_INFO
 from lafid_assets.schemas.products import (
     DATASET_OUTCOMES,
     DATASET_REPORT,
@@ -42,6 +42,7 @@ TABLES: tuple[TableSchema, ...] = (
     FACE_EMBEDDINGS,
     FACES,
     FACE_FRAMES,
+    SHOT_BOUNDARIES,
     FACE_CLIPS,
     POSE_FILTERED_CLIPS,
     ID_CONSISTENT_CLIPS,

@@ -17,9 +17,20 @@ _FILE_STATE = (
 _MEDIA = (
     Column("fps", F64, "average frame rate of the video stream, 1/s", nullable=True, minimum=0),
     Column("frame_count", I64, "frames that the container declares", nullable=True, minimum=0),
-    Column("width", I32, "px", nullable=True, minimum=1),
-    Column("height", I32, "px", nullable=True, minimum=1),
-    Column("duration_s", F64, "duration that the container declares", nullable=True, minimum=0),
+    Column(
+        "width", I32, "px as stored, before turning and stretching; `face_frames` has the size as shown", nullable=True, minimum=1
+    ),
+    Column("height", I32, "px as stored", nullable=True, minimum=1),
+    Column("pixel_shape", F64, "width / height of a pixel as stored", nullable=True, minimum=0),
+    Column("transfer", STR, "transfer characteristic by FFmpeg's name; NULL where untagged", nullable=True),
+    Column("primaries", STR, "colour primaries by FFmpeg's name; NULL where untagged", nullable=True),
+    Column(
+        "duration_s",
+        F64,
+        "until the end of the last frame, as the container declares it or its packets tell",
+        nullable=True,
+        minimum=0,
+    ),
     Column("video_codec", STR, "codec of the video stream", nullable=True),
     Column("has_audio", BOOL, "whether there is an audio stream", nullable=True),
     Column("file_size_bytes", I64, "size on disk", nullable=True, minimum=0),

@@ -8,6 +8,7 @@ from lafid_assets.outcomes import Reason, Status
 I16, I32, I64, F32, F64, STR, BOOL = pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.String, pl.Boolean
 STATUSES = tuple(Status)
 SPEAKING_STATUSES = ("on_screen", "off_screen", "silent", "no_audio", "undecidable")
+BOUNDARY_KINDS = ("hard", "gradual")
 TIERS = ("scan", "survey")
 SPLITS = ("train", "validation", "test")
 

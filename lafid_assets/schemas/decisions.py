@@ -27,6 +27,8 @@ POSE_FILTERED_CLIPS = TableSchema(
         SHARD,
         Column("policy", STR, "name of the policy that decided"),
         POLICY_SHA256,
+        Column("hard_cut_score", F64, "as in `face_clips`", nullable=True, minimum=0),
+        Column("gradual_cut_score", F64, "as in `face_clips`", nullable=True, minimum=0),
         Column("frames", I32, "sampled frames", nullable=True, minimum=0),
         Column("face_frame_share", F64, "share of sampled frames with a face", nullable=True, minimum=0, maximum=1),
         Column(

@@ -5,6 +5,7 @@ import polars as pl
 from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import (
     BOOL,
+    BOUNDARY_KINDS,
     CLIP_ID,
     ENGINE,
     F32,
@@ -115,6 +116,25 @@ FACE_FRAMES = TableSchema(
     ),
 )
 
+SHOT_BOUNDARIES = TableSchema(
+    "shot_boundaries",
+    "A row a moment of a surveyed clip that looks like a cut or a gradual transition. Scores only, no decision.",
+    ("clip_id", "boundary_index"),
+    (
+        CLIP_ID,
+        SHARD,
+        Column("boundary_index", I32, "boundaries of a clip in order of time, from 0", minimum=0),
+        Column("kind", STR, "hard: between two frames; gradual: over several, which are mixtures", one_of=BOUNDARY_KINDS),
+        Column("last_pts_before", I64, "last frame of the shot before, timestamp on the clip's rising clock"),
+        Column("first_pts_behind", I64, "first frame of the shot behind"),
+        Column("time_base_num", I32, "numerator of the time base, s"),
+        Column("time_base_den", I32, "denominator of the time base", minimum=1),
+        Column("last_s_before", F64, "the same as `last_pts_before`, since the first frame", minimum=0),
+        Column("first_s_behind", F64, "the same as `first_pts_behind`, since the first frame", minimum=0),
+        Column("score", F64, "what changes across the moment / what changes around it; not below 1", minimum=1),
+    ),
+)
+
 FACE_CLIPS = TableSchema(
     "face_clips",
     "A row for every clip: how the face analysis of it ended.",
@@ -133,6 +153,14 @@ FACE_CLIPS = TableSchema(
         Column("frames_decoded", I32, "frames of the plan that were decoded and analysed", nullable=True, minimum=0),
         Column("frames_with_face", I32, "of these, frames with at least one face", nullable=True, minimum=0),
         Column("faces", I32, "faces in all frames", nullable=True, minimum=0),
+        Column(
+            "hard_cut_score",
+            F64,
+            "highest score of a hard cut in `shot_boundaries`, 0 without one; NULL where the clip was not surveyed",
+            nullable=True,
+            minimum=0,
+        ),
+        Column("gradual_cut_score", F64, "the same of a gradual transition", nullable=True, minimum=0),
         *ENGINE,
         Column("fingerprint", STR, "hash of code version, engine and settings that made the measures"),
         Column("attempts", I16, "how often the clip was tried under this fingerprint", minimum=0),

@@ -11,9 +11,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from lafid_assets.ingest.packets import open_clip
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.speech.voice import Span
-from model.encoding.video_io import upright_rgb
+from model.encoding.shown import ShownFrame, shown_frames
 
 _TIME_TOLERANCE_S = 1e-3
 """Time stamps are rounded to the stream's time base."""
@@ -46,27 +47,25 @@ def sample_frames(path: Path, spans: Sequence[Span], fps: float) -> Iterator[Loo
     if not spans:
         return
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with open_clip(path) as container:
             if not container.streams.video:
                 return
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
-            yield from _within(container.decode(stream), spans, fps)
+            yield from _within(shown_frames(container, stream), spans, fps)
     except (av.FFmpegError, OSError) as error:  # its own text would repeat the path, and this machine's folders with it
         raise ClipError(Reason.DECODE_FAILED, f"{path.name}: {error.strerror}") from error
     except ValueError as error:
         raise ClipError(Reason.DECODE_FAILED, f"{path.name}: {error}") from error
 
 
-def _within(frames: Iterator[av.VideoFrame], spans: Sequence[Span], fps: float) -> Iterator[Look]:
-    zero_s: float | None = None
+def _within(frames: Iterator[ShownFrame], spans: Sequence[Span], fps: float) -> Iterator[Look]:
+    first_pts: int | None = None
     waiting = list(enumerate(spans))
     due_s = spans[0].start_s
     for frame in frames:
-        if frame.time is None:
-            continue
-        zero_s = frame.time if zero_s is None else zero_s
-        time_s = frame.time - zero_s
+        first_pts = frame.pts if first_pts is None else first_pts
+        time_s = frame.time_since(first_pts)
         while waiting and time_s > waiting[0][1].end_s + _TIME_TOLERANCE_S:
             waiting.pop(0)
             due_s = waiting[0][1].start_s if waiting else due_s
@@ -74,4 +73,4 @@ def _within(frames: Iterator[av.VideoFrame], spans: Sequence[Span], fps: float) 
             return
         if time_s >= due_s - _TIME_TOLERANCE_S:
             due_s = max(due_s + 1 / fps, time_s + 0.5 / fps)
-            yield Look(waiting[0][0], time_s, upright_rgb(frame))
+            yield Look(waiting[0][0], time_s, frame.rgb())

@@ -1,6 +1,7 @@
 """Videos as arrays: frames by time out of any file, mp4 into one.
 
-Belongs here: decoding at given seconds, fitting to a size, encoding. Not here: probing or judging raw footage (curation).
+Belongs here: decoding at given seconds, fitting to a size, encoding. Not here: what a decoded frame looks like (`shown`), probing
+or judging raw footage (curation).
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.encoding.shown import ShownFrame, shown_frames
 from model.files import whole_file
 
 Frames = NDArray[np.uint8]
@@ -82,15 +84,6 @@ def fit_frames(frames: Frames, height: int, width: int, centre_xy_px: tuple[floa
     return np.stack([np.asarray(image) for image in resized])
 
 
-def upright_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Pixels of a decoded frame, (H, W, 3), turned as the container's display matrix asks (phones film sideways).
-
-    `frame.rotation` is counter-clockwise, in degrees.
-    """
-    image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90)) if frame.rotation else image
-
-
 def write_mp4(path: Path, frames: Frames, fps: float) -> None:
     """H.264 in mp4 that any player shows; whole or not at all.
 
@@ -112,21 +105,19 @@ def write_mp4(path: Path, frames: Frames, fps: float) -> None:
 def _decode_at(container: av.container.InputContainer, times_s: Sequence[float], shown: list[NDArray[np.uint8]]) -> None:
     """Appends to `shown` the frame on screen at each time; fewer where the video ends before."""
     stream = container.streams.video[0]
-    first_s: float | None = None
-    current: av.VideoFrame | None = None
-    for frame in container.decode(stream):
-        if frame.time is None:
-            continue
-        first_s = frame.time if first_s is None else first_s
+    first_pts: int | None = None
+    current: ShownFrame | None = None
+    for frame in shown_frames(container, stream):
+        first_pts = frame.pts if first_pts is None else first_pts
         # A frame stays on screen until the next one comes.
-        while current is not None and len(shown) < len(times_s) and times_s[len(shown)] < frame.time - first_s:
-            shown.append(upright_rgb(current))
+        while current is not None and len(shown) < len(times_s) and times_s[len(shown)] < frame.time_since(first_pts):
+            shown.append(current.rgb())
         if len(shown) == len(times_s):
             return
         current = frame
-    if current is None or first_s is None:
+    if current is None or first_pts is None:
         return
     rate = stream.average_rate
-    end_s = current.time - first_s + (float(1 / rate) if rate else 0.0)
+    end_s = current.time_since(first_pts) + (float(1 / rate) if rate else 0.0)
     while len(shown) < len(times_s) and times_s[len(shown)] < end_s:
-        shown.append(upright_rgb(current))
+        shown.append(current.rgb())

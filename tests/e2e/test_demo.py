@@ -22,7 +22,7 @@ def test_funnel_sums_and_agrees_with_the_footage(demo: Demo) -> None:
     assert ended == funnel["in"]
     assert funnel["in"] >= 16
     assert funnel["kept"] >= 5
-    assert {"no_face", "several_faces", "face_too_small", "pose_variation_low", "identity_change"} <= set(funnel["rejected"])
+    assert {"no_face", "several_faces", "face_too_small", "pose_variation_low", "cut"} <= set(funnel["rejected"])
     assert funnel["skipped"] == {"file_missing": 1, "no_row": 1}
     assert {"empty_file"} <= set(funnel["error"])
     assert len(demo.rows("SELECT DISTINCT shard FROM raw_clips")) >= 2

@@ -12,7 +12,7 @@ from lafid_assets.workers import Crashed, Failed, OutOfMemory, TimedOut
     [
         (Failed("ValueError: no such luck"), Reason.ENGINE_FAILED, "ValueError: no such luck"),
         (Crashed(-11), Reason.CRASHED, "exit code -11"),
-        (TimedOut(7.0), Reason.DEADLINE, "not finished after 7 s"),
+        (TimedOut(7.0), Reason.DEADLINE, "not finished after 7 s of computing, or of doing nothing"),
         (OutOfMemory(5 << 20), Reason.MEMORY_LIMIT, "more memory than 5 MiB"),
         (OutOfMemory(None), Reason.MEMORY_LIMIT, "more memory than there is"),
     ],

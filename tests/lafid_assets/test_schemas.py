@@ -102,6 +102,7 @@ def test_tables_bear_the_names_that_users_were_promised() -> None:
         "face_embeddings",
         "faces",
         "face_frames",
+        "shot_boundaries",
         "face_clips",
         "pose_filtered_clips",
         "id_consistent_clips",

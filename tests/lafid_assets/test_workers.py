@@ -1,5 +1,6 @@
 """Children that crash, hang, swell and raise cost their own task and no other."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lafid_assets import workers
 from lafid_assets.worker_child import LENGTH_BYTES
 from lafid_assets.workers import THREAD_LIMITS, ChildLimits, Crashed, Done, Failed, OutOfMemory, TimedOut, map_isolated
 
@@ -59,6 +61,18 @@ def test_neighbours_of_bad_tasks_keep_their_results(workers: int) -> None:
         Crashed(3),
         Done("e done"),
     ]
+
+
+def test_deadline_is_one_of_cpu_time_and_not_of_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine, simulated: at every look weeks have gone by, in which the child had a minute of a core, or nothing."""
+    looks = itertools.count()
+    cpu_s = itertools.count(0.0, 60.0)
+    monkeypatch.setattr(workers, "SECONDS_BETWEEN_LOOKS", 0.5)
+    monkeypatch.setattr(workers, "monotonic", lambda: 1e6 * next(looks))
+    monkeypatch.setattr(workers, "cpu_seconds", lambda pid: next(cpu_s))
+    assert dict(map_isolated(_behave, ["slow"], lambda _: 6000.0)) == {0: Done("slow done")}
+    monkeypatch.setattr(workers, "cpu_seconds", lambda pid: 0.0)
+    assert dict(map_isolated(_behave, ["hang"], lambda _: 6000.0)) == {0: TimedOut(6000.0)}
 
 
 def test_results_come_as_they_end_under_their_own_index() -> None:

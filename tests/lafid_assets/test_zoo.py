@@ -137,10 +137,29 @@ def test_scan_gives_every_kind_a_status_and_a_reason(taken_in: Any, probed: pl.D
 def test_facts_of_odd_media_are_right(probed: pl.DataFrame) -> None:
     facts = {row["clip_id"]: row for row in probed.iter_rows(named=True)}
     assert (facts["odd_size"]["width"], facts["odd_size"]["height"]) == (63, 47)
-    assert facts["claims_years"]["duration_s"] > 1e8
+    assert facts["claims_years"]["duration_s"] == pytest.approx(2), "its packets tell better"
     assert facts["one_frame"]["frame_count"] == 1
     assert facts["with_sound"]["has_audio"]
     assert not facts["video_only"]["has_audio"]
+
+
+def test_what_must_be_said_of_a_kind_is_said(zoo: Any, probed: pl.DataFrame, surveyed: Frames) -> None:
+    clips = {row["clip_id"]: row for row in probed.iter_rows(named=True)}
+    frames = {kind: rows for (kind,), rows in surveyed["face_frames"].group_by("clip_id", maintain_order=True)}
+    for kind, exhibit in zoo.exhibits.items():
+        for name, value in exhibit.said.items():
+            if name in CLIPS.dtypes:
+                said = clips[kind][name]
+            else:
+                rows = frames[kind]
+                said = {
+                    "size_px": rows.select("width", "height").row(0),
+                    "sampled": rows.height,
+                    "last_s": rows["time_s"][-1],
+                    "luminance": rows["luminance"][0],
+                }[name]
+            expected = pytest.approx(value, abs=2.0 if name == "luminance" else 0.05) if isinstance(value, int | float) else value
+            assert said == expected, (kind, name)
 
 
 def test_frames_of_odd_media_are_where_they_are_shown(surveyed: Frames) -> None:

@@ -168,7 +168,7 @@ REJECTED = (
         caption="The video features a woman in an orange space suit who looks from side to side; then the picture changes to "
         "an officer in a naval uniform with glasses, who does the same in front of the same blurred room.",
         status=Status.REJECTED,
-        reason=Reason.IDENTITY_CHANGE,
+        reason=Reason.CUT,
     ),
     Scene(
         name="lyra then hopper",
@@ -179,7 +179,7 @@ REJECTED = (
         caption="The video features a conversation: first a young person in a violet suit speaks and turns the head, then, "
         "after a cut, an officer with winged glasses and a cap answers. The background stays blurred throughout.",
         status=Status.REJECTED,
-        reason=Reason.IDENTITY_CHANGE,
+        reason=Reason.CUT,
     ),
 )
 

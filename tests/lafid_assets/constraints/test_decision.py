@@ -28,6 +28,7 @@ class Clip:
         self.height_px, self.sharpness = 40.0, 100.0
         self.second_share: dict[int, float] = {}
         self.released: dict[str, float] = {}
+        self.cuts: dict[str, float] = {}
 
     def faces(self) -> list[dict[str, Any]]:
         rows = []
@@ -54,7 +55,7 @@ class Clip:
 
 
 def _decide(row_of: RowOf, *clips: Clip, skipped: tuple[str, ...] = (), policy: FacePolicy | None = None) -> pl.DataFrame:
-    endings = [row_of(FACE_CLIPS, clip_id=clip.clip_id, status="ok") for clip in clips]
+    endings = [row_of(FACE_CLIPS, clip_id=clip.clip_id, status="ok", **clip.cuts) for clip in clips]
     endings += [row_of(FACE_CLIPS, clip_id=name, status="error", reason="crashed") for name in skipped]
     decided = decide_clips(
         RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=clip.clip_id, **clip.released) for clip in clips),
@@ -266,3 +267,23 @@ def test_spread_decides_where_the_policy_says_so(row_of: RowOf) -> None:
     by_spread = {"pose_variation_min_deg": None, "pose_spread_min_deg": 61}
     assert _row(row_of, clip, **by_spread)["reasons"] == ["pose_variation_low"]
     assert _row(row_of, clip, **(by_spread | {"pose_spread_min_deg": 59}))["keep"]
+
+
+@pytest.mark.parametrize("kind", ["hard", "gradual"])
+def test_a_clip_with_a_cut_is_rejected_as_such_whatever_else_is_wrong_with_it(row_of: RowOf, kind: str) -> None:
+    threshold = getattr(FacePolicy(), f"{kind}_cut_score_max")
+    whole, cut = Clip(row_of, "whole"), Clip(row_of, "cut")
+    whole.cuts, cut.cuts = {f"{kind}_cut_score": threshold}, {f"{kind}_cut_score": threshold + 0.01}
+    cut.height_px = 5.0
+    decided = _decide(row_of, whole, cut).sort("clip_id", descending=True)
+    assert decided["keep"].to_list() == [True, False]
+    assert decided["reason"].to_list() == [None, "cut"]
+    assert decided["reasons"][1].to_list()[:2] == ["cut", "face_too_small"]
+    assert decided[f"{kind}_cut_score"].to_list() == [threshold, threshold + 0.01]
+
+
+def test_a_policy_may_allow_cuts(row_of: RowOf) -> None:
+    clip = Clip(row_of)
+    clip.cuts = {"hard_cut_score": 9.0, "gradual_cut_score": 9.0}
+    allowing = FacePolicy(hard_cut_score_max=None, gradual_cut_score_max=None)
+    assert _decide(row_of, clip, policy=allowing)["keep"].to_list() == [True]

@@ -18,6 +18,8 @@ def test_rules_stand_in_order_with_measure_demand_and_verdict() -> None:
     policy = FacePolicy(sharpness_min=20, face_height_share_min=None)
     lines = explain_rules(measures, ["several_faces", "pose_variation_low"], policy)
     assert [(line.rule, line.measured, line.demand, line.broken) for line in lines] == [
+        ("cut", None, "at most 2.1", False),
+        ("cut", None, "at most 1.75", False),
         ("no_face", 1.0, "more than 0", False),
         ("face_too_rare", 1.0, "at least 0.6", False),
         ("several_faces", 0.5, "at most 0.05", True),

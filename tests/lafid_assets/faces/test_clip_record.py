@@ -1,16 +1,19 @@
 """Which rows still count: fingerprints hold what the step reads, and nothing else."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.faces import clip_record
-from lafid_assets.faces.clip_analysis import AnalysisSettings
-from lafid_assets.faces.clip_record import Fingerprints, fingerprints
+from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
+from lafid_assets.faces.clip_record import Engine, Fingerprints, clip_frames, fingerprints
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import REASONS, Reason, Status
+from lafid_assets.schemas import FACE_CLIPS, SHOT_BOUNDARIES
+from lafid_assets.workers import Done
 from model.face_engine.interface import EngineInfo
 
 INFO = EngineInfo("played", "1.0", 4, "CC0", "weights")
@@ -60,3 +63,30 @@ def test_row_counts_for_its_content_and_for_what_it_was_made_under() -> None:
 
 def test_nothing_that_was_measured_is_tried_again() -> None:
     assert TRIED_AGAIN.isdisjoint(REASONS[Status.REJECTED] | {Reason.DECODE_FAILED, Reason.QUARANTINED})
+
+
+@pytest.mark.parametrize(
+    ("tier", "found", "scores"),
+    [
+        ("survey", [("hard", 1.5), ("gradual", 1.2), ("hard", 3.0)], (3.0, 1.2)),
+        ("survey", [("hard", 1.5)], (1.5, 0.0)),
+        ("scan", [], (None, None)),
+        (None, [], (None, None)),
+    ],
+)
+def test_cut_scores_of_a_clip_are_the_highest_and_unknown_without_a_survey(
+    tier: str | None, found: list[tuple[str, float]], scores: tuple[float | None, float | None]
+) -> None:
+    place = dict.fromkeys(("last_pts_before", "first_pts_behind", "time_base_num", "time_base_den"), 1)
+    seconds = {"last_s_before": 0.1, "first_s_behind": 0.2}
+    rows = [
+        {"clip_id": "a", "shard": "s", "boundary_index": number, "kind": kind, "score": score} | place | seconds
+        for number, (kind, score) in enumerate(found)
+    ]
+    ending = Done(AnalysedClip(Status.OK, None, None, tier, None, False, 3, boundaries=rows))
+    task = ClipTask("a", "s", Path("a"), 1.0, "sha", AnalysisSettings())
+    frames = clip_frames(task, ending, 1, Engine(INFO, "asked for"), Fingerprints("measures", "trial"))
+    assert frames["face_clips"].select("hard_cut_score", "gradual_cut_score").row(0) == scores
+    assert frames["shot_boundaries"]["score"].to_list() == [score for _, score in found]
+    for table in (FACE_CLIPS, SHOT_BOUNDARIES):
+        assert table.violations(frames[table.name]) == {"schema": [], "unique_key": [], "values": []}

@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lafid_assets.faces.looks import FrameIndex, look_into, plan_looks, read_index
+from lafid_assets.faces.looks import look_into, plan_looks
 from lafid_assets.faces.sampling import sample_frames
+from lafid_assets.ingest.packets import FrameIndex, read_index
 from lafid_assets.outcomes import ClipError
 
 WriteVideo = Callable[..., Path]
@@ -63,7 +65,7 @@ def test_a_look_is_the_frame_that_linear_decoding_gives(tmp_path: Path, write_vi
     for looked_at in seen:
         sample = linear[looked_at.pts]
         assert (looked_at.frame_index, looked_at.time_s) == (sample.frame_index, pytest.approx(sample.time_s))
-        assert abs(looked_at.image_rgb().mean() - sample.image_rgb.mean()) < 1
+        assert abs(looked_at.shown.rgb().mean() - sample.image_rgb.mean()) < 1
 
 
 def test_a_late_start_counts_from_the_first_frame(tmp_path: Path, write_video: WriteVideo) -> None:
@@ -80,11 +82,11 @@ def test_the_picture_is_reduced_by_averages(tmp_path: Path, write_video: WriteVi
     path = write_video(tmp_path / "a.mp4", pictures=np.stack([stripes] * 2), options={"crf": "1"})
     index = read_index(path)
     first = next(look_into(path, index, index.pts))
-    reduced = first.image_rgb(32)
+    reduced = first.shown.rgb(32)
     assert reduced.shape == (16, 32, 3)
     assert abs(reduced.astype(int) - 100).max() < 12
-    assert first.image_rgb(4096).shape == (64, 128, 3)
-    assert first.size_px == (128, 64)
+    assert first.shown.rgb(4096).shape == (64, 128, 3)
+    assert first.shown.size_px == (128, 64)
 
 
 def test_what_is_no_video_is_an_error(tmp_path: Path) -> None:
@@ -102,3 +104,14 @@ def test_a_list_of_files_is_never_followed(tmp_path: Path, write_video: WriteVid
     index = read_index(tmp_path / "other.mp4")
     with pytest.raises(ClipError, match="decoding stopped"):
         list(look_into(tmp_path / "list.mp4", index, index.pts[:1]))
+
+
+def test_looks_into_a_file_whose_timestamps_begin_anew_are_over_all_of_it(zoo: Any) -> None:
+    """Its two pieces have frames of the same timestamps: a seek would find the wrong one."""
+    path = zoo.root / zoo.exhibits["restart"].path
+    index = read_index(path)
+    linear = {sample.pts: sample for sample in sample_frames(path, 60, 1000)}
+    seen = list(look_into(path, index, plan_looks(index, 6)))
+    assert [looked_at.frame_index for looked_at in seen] == [0, 5, 10, 15, 20, 25]
+    for looked_at in seen:
+        assert abs(looked_at.shown.rgb().mean() - linear[looked_at.pts].image_rgb.mean()) < 2

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lafid_assets.faces.sampling import SampledFrame, frame_at, frames_to_expect, sample_frames
+from lafid_assets.faces.sampling import SampledFrame, frame_at, plan_samples, sample_frames
+from lafid_assets.ingest.packets import FrameIndex
 from lafid_assets.outcomes import ClipError
 
 WriteVideo = Callable[..., Path]
@@ -55,8 +58,27 @@ def test_b_frames_come_in_the_order_of_showing(tmp_path: Path, write_video: Writ
     assert [s.pts for s in samples] == sorted(s.pts for s in samples)
 
 
-def test_no_more_frames_than_asked_for(tmp_path: Path, write_video: WriteVideo) -> None:
-    assert len(_sampled(write_video(tmp_path / "a.mp4"), 10, most=3)) == 3
+def test_no_more_frames_than_asked_for_and_these_over_all_of_the_clip(tmp_path: Path, write_video: WriteVideo) -> None:
+    samples = _sampled(write_video(tmp_path / "a.mp4", seconds=2.1), 10, most=3)
+    assert [s.frame_index for s in samples] == [0, 10, 20]
+
+
+def test_long_clip_is_sampled_to_its_end() -> None:
+    """A minute at 10 frames a second: 120 of the 240 frames that 4 a second would be, half a second apart."""
+    index = FrameIndex(list(range(600)), [0], Fraction(1, 10))
+    planned = plan_samples(index, 4.0, 120)
+    assert len(planned) == 120
+    assert (planned[0], planned[-1]) == (0, 599)
+    assert set(np.diff(planned)) <= {5, 6}
+    assert plan_samples(index, 2.0, 120) == list(range(0, 600, 5)), "the rate is met as long as it gives no more"
+    assert plan_samples(index, 4.0, 1) == [0]
+
+
+def test_timestamps_that_begin_anew_are_one_rising_clock(zoo: Any) -> None:
+    """One second of frames and then two more, whose own timestamps both begin at the same time."""
+    samples = _sampled(zoo.root / zoo.exhibits["restart"].path, 2)
+    assert [s.time_s for s in samples] == pytest.approx([0, 0.5, 1.0, 1.5, 2.0, 2.5], abs=0.01)
+    assert [s.frame_index for s in samples] == [0, 5, 10, 15, 20, 25]
 
 
 def test_clip_cut_short_gives_what_it_has(tmp_path: Path, write_video: WriteVideo) -> None:
@@ -77,7 +99,7 @@ def _noise(count: int) -> np.ndarray:
 def test_what_is_no_video_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"nothing to see" * 100)
-    with pytest.raises(ClipError, match="decode_failed: decoding stopped"):
+    with pytest.raises(ClipError, match="decode_failed: reading packets stopped"):
         _sampled(path, 4)
 
 
@@ -96,15 +118,10 @@ def test_frame_at_is_the_frame_that_was_sampled(tmp_path: Path, write_video: Wri
         frame_at(path, 12)
 
 
-@pytest.mark.parametrize(("duration_s", "expected"), [(None, None), (0.1, 1), (2.0, 8), (2.2, 9), (0.3, 2), (1000.0, 120)])
-def test_frames_to_expect(duration_s: float | None, expected: int | None) -> None:
-    assert frames_to_expect(duration_s, 4.0, 120) == expected
-
-
 def test_a_list_of_files_is_never_followed(tmp_path: Path, write_video: WriteVideo) -> None:
     write_video(tmp_path / "other.mp4")
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")
-    with pytest.raises(ClipError, match="decoding stopped"):
+    with pytest.raises(ClipError, match="reading packets stopped"):
         _sampled(tmp_path / "list.mp4", 4)
     with pytest.raises(ClipError, match="decoding stopped before frame 0"):
         frame_at(tmp_path / "list.mp4", 0)

@@ -23,7 +23,7 @@ def _reason(call: Callable[[], object]) -> Reason:
 
 def test_facts_of_a_video_with_sound(tmp_path: Path, write_video: Callable[..., Path]) -> None:
     path = write_video(tmp_path / "a.mp4", seconds=1.2, fps=10, sound_s=1.2)
-    assert probe(path) == MediaFacts(10.0, 12, 64, 48, 1.2, "h264", True)
+    assert probe(path) == MediaFacts(10.0, 12, 64, 48, 1.0, None, None, 1.2, "h264", True)
 
 
 def test_facts_of_a_silent_video(tmp_path: Path, write_video: Callable[..., Path]) -> None:

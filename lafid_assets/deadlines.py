@@ -1,0 +1,41 @@
+"""How long a child process may take, on a machine that others use, too.
+
+Belongs here: CPU time and the clock on the wall -> whether a task is given up. Not here: children (`workers`), how many seconds a
+task gets (each step says).
+"""
+
+import os
+
+HANGING_SHARE = 0.01
+"""A child that takes less of a core than this over its whole deadline waits for something that does not come."""
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Deadline:
+    """The deadline of one task, in seconds of CPU time, so that a busy machine costs no clip.
+
+    A child that hangs uses none: it is given up after as many seconds on the wall.
+    """
+
+    def __init__(self, limit_s: float, now_s: float, cpu_s: float) -> None:
+        self.limit_s = limit_s
+        self._cpu_at_start_s = cpu_s
+        self._last_progress = now_s, cpu_s
+
+    def has_passed(self, now_s: float, cpu_s: float) -> bool:
+        """Whether the task is given up, asked with the clocks as they are now."""
+        since_s, used_s = self._last_progress
+        if cpu_s - used_s >= HANGING_SHARE * self.limit_s:
+            self._last_progress = now_s, cpu_s
+            since_s = now_s
+        return cpu_s - self._cpu_at_start_s > self.limit_s or now_s - since_s > self.limit_s
+
+
+def cpu_seconds(pid: int | None) -> float:
+    """CPU time that the process and what it has waited for have used; 0 for one that has ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as counts:
+            ticks = counts.read().rpartition(")")[2].split()[11:15]  # behind the name, which may hold anything
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(map(int, ticks)) / TICKS_PER_S

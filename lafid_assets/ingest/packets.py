@@ -1,0 +1,108 @@
+"""What a clip's packets tell without decoding: when its frames are shown, and how long the file says that they go on.
+
+Belongs here: one file's packets -> timestamps on a clock that only rises. Not here: the header's facts (`media_probe`), which
+frames are wanted (`faces.sampling`, `faces.looks`).
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from lafid_assets.outcomes import ClipError, Reason
+from model.encoding.shown import RisingClock, breaks_off
+
+CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg,asf,nut,mxf,wav,mp3,aac,flac"
+"""Demuxers that read one file and nothing else; sound alone gets its own reason. Playlists (hls, dash, concat) would open what
+their text names, wherever that lies."""
+LEAST_KEPT_SHARE = 0.5
+"""A file whose packets end before this share of what it promises is cut short."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameIndex:
+    """Timestamps of all frames in the order of showing, and of those where decoding can begin (the first one counts).
+
+    Attributes:
+        pieces: how often timestamps begin, on the file's own clock: more than once, and no timestamp can be sought.
+        step: how long a frame is shown, in units of `time_base`: what the last one adds to the clip's length.
+    """
+
+    pts: list[int]
+    keyframe_pts: list[int]
+    time_base: Fraction
+    pieces: int = 1
+    step: int = 0
+
+    @property
+    def duration_s(self) -> float:
+        """From the first frame to the end of the last one."""
+        return float((self.pts[-1] - self.pts[0] + self.step) * self.time_base)
+
+
+def open_clip(path: Path) -> av.container.InputContainer:
+    """Open the file itself and nothing that its text may name, tags in any encoding: the one way to a clip's packets.
+
+    Raises:
+        av.FFmpegError: it is no container of a kind that reads one file.
+    """
+    return av.open(str(path), metadata_errors="replace", container_options={"format_whitelist": CONTAINERS})
+
+
+def read_index(path: Path) -> FrameIndex:
+    """Read every packet of the pictures, decode none.
+
+    Raises:
+        ClipError: the container cannot be read, or its frames carry no timestamps.
+    """
+    stamps, keyframes, without = [], [], 0
+    try:
+        with open_clip(path) as container:
+            stream = container.streams.video[0]
+            clock = RisingClock(container, stream)
+            for packet in container.demux(stream):
+                if not packet.size or packet.is_discard:
+                    continue
+                pts = packet.dts if packet.pts is None else packet.pts
+                if pts is None:
+                    without += 1
+                    continue
+                stamps.append(clock.rise(pts, packet.dts))
+                if packet.is_keyframe:
+                    keyframes.append(stamps[-1])
+            time_base = stream.time_base
+    except av.FFmpegError as error:
+        raise ClipError(Reason.DECODE_FAILED, f"reading packets stopped: {error.strerror}") from error
+    if not stamps or without or time_base is None:
+        raise ClipError(Reason.DECODE_FAILED, f"{without} of {without + len(stamps)} packets have no timestamp")
+    return FrameIndex(sorted(stamps), sorted({min(stamps), *keyframes}), time_base, clock.pieces, clock.step)
+
+
+def promised_s(path: Path) -> float | None:
+    """How long the header says that the pictures go on; None where it does not say, or means the sound.
+
+    Many containers name one length for all streams. Where a stream reaches it, the file is whole, and its pictures end sooner.
+
+    Raises:
+        ClipError: the container cannot be read.
+    """
+    try:
+        with open_clip(path) as container:
+            stream = container.streams.video[0]
+            if breaks_off(container):  # no header names a length there: FFmpeg guesses it from the timestamps
+                return None
+            if stream.duration and stream.time_base:
+                return float(stream.duration * stream.time_base)
+            if not container.duration:
+                return None
+            promised = container.duration / av.time_base
+            start = (container.start_time or 0) / av.time_base
+            ends = (
+                float((packet.pts + (packet.duration or 0)) * packet.time_base) - start
+                for packet in container.demux()
+                if packet.pts is not None and packet.stream is not stream
+            )
+            return None if any(end >= LEAST_KEPT_SHARE * promised for end in ends) else promised
+    except av.FFmpegError as error:
+        raise ClipError(Reason.DECODE_FAILED, f"reading packets stopped: {error.strerror}") from error

@@ -1,0 +1,172 @@
+"""Cuts and gradual transitions: how much more a picture changes across a moment than around it.
+
+Belongs here: thumbnails -> boundaries with scores, without any input or output. Not here: thumbnails (`thumbnails`), from which
+score on a clip is cut (the face policy).
+
+Two pictures differ by what is left of one's luma when the other's, made brighter or darker and of more or less contrast, is
+taken away, and by their colours: a lamp that is switched on is no cut. A score is a ratio without unit: the difference across the
+moment over that around it. In a film that is full of motion a cut must be the larger, in a quiet one noise is not enough
+(`FLOOR`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lafid_assets.shots.thumbnails import Thumbnails
+
+FLOOR, FLOOR_GRADUAL = 4.0, 8.0
+"""Grey levels that are added to what changes around a moment: the noise of cameras and encoders, and small movements that look
+like a mixture at this size."""
+NEIGHBOURS = 3
+"""Steps before and behind a cut that it is compared with; one of the six may be another cut."""
+TRANSITIONS_S = (0.25, 0.5, 1.0, 1.5)
+"""Lengths of the stretches that gradual transitions are looked for in."""
+LEAST_STRETCH = 4
+"""Frames; a shorter stretch is one of the hard cuts."""
+PAIRS_AT_A_TIME = 4096
+"""A recording of hours is compared piece by piece: its memory stays that of its thumbnails."""
+STORED_FROM = 1.0
+"""Lower scores are not worth keeping: no policy could believe them."""
+
+
+class Kind(StrEnum):
+    """How one shot goes over into the next."""
+
+    HARD = "hard"
+    GRADUAL = "gradual"
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """One boundary, by places in the sequence of pictures.
+
+    Attributes:
+        first: the last picture of the shot before.
+        last: the first picture of the shot behind; of a hard cut the very next one.
+    """
+
+    kind: Kind
+    first: int
+    last: int
+    score: float
+
+
+def find_boundaries(pictures: NDArray[np.uint8], seconds: Sequence[float]) -> list[Boundary]:
+    """All boundaries with a score of `STORED_FROM` and more, in order of time.
+
+    Args:
+        pictures: (T, 3, H, W), luma and colour differences of every frame.
+        seconds: when each is shown, rising.
+    """
+    if len(pictures) < 2:
+        return []
+    shots = _Pictures(pictures)
+    hard = _hard(shots)
+    span_s = seconds[-1] - seconds[0]
+    rate_hz = (len(pictures) - 1) / span_s if span_s > 0 else 1.0
+    lengths = sorted({round(length_s * rate_hz) for length_s in TRANSITIONS_S})
+    gradual = [found for length in lengths if length >= LEAST_STRETCH for found in _gradual(shots, length)]
+    chosen: list[Boundary] = []
+    for found in sorted(hard, key=lambda one: -one.score) + sorted(gradual, key=lambda one: -one.score):
+        if not any(found.first < known.last and known.first < found.last for known in chosen):
+            chosen.append(found)
+    return sorted(chosen, key=lambda one: one.first)
+
+
+def boundary_rows(clip_id: str, shard: str, thumbnails: Thumbnails, time_base: Fraction) -> list[dict[str, Any]]:
+    """A clip's rows of `shot_boundaries`."""
+    seconds = [float((pts - thumbnails.pts[0]) * time_base) for pts in thumbnails.pts]
+    return [
+        {
+            "clip_id": clip_id,
+            "shard": shard,
+            "boundary_index": number,
+            "kind": found.kind,
+            "last_pts_before": thumbnails.pts[found.first],
+            "first_pts_behind": thumbnails.pts[found.last],
+            "time_base_num": time_base.numerator,
+            "time_base_den": time_base.denominator,
+            "last_s_before": seconds[found.first],
+            "first_s_behind": seconds[found.last],
+            "score": found.score,
+        }
+        for number, found in enumerate(find_boundaries(thumbnails.stacked(), seconds))
+    ]
+
+
+class _Pictures:
+    """Pictures ready to be compared: luma apart from its mean, and colours."""
+
+    def __init__(self, pictures: NDArray[np.uint8]) -> None:
+        self.count = len(pictures)
+        luma = pictures[:, 0].reshape(self.count, -1).astype(np.float32)
+        self.luma = luma - luma.mean(axis=1, keepdims=True)
+        self.colour = pictures[:, 1:].reshape(self.count, -1)
+        self.energy = np.square(self.luma).mean(axis=1)
+
+    def differences(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Grey levels by which the pictures `a` and `b` differ, pair by pair."""
+        blocks = [slice(start, start + PAIRS_AT_A_TIME) for start in range(0, len(a), PAIRS_AT_A_TIME)]
+        return np.concatenate([self._differences(a[block], b[block]) for block in blocks])
+
+    def _differences(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
+        shared = np.square((self.luma[a] * self.luma[b]).mean(axis=1))
+        energy_a, energy_b = self.energy[a], self.energy[b]
+        explained = np.minimum(shared / np.maximum(energy_a * energy_b, 1e-6), 1.0)
+        structure = np.sqrt(np.maximum(energy_a, energy_b) * (1 - explained))
+        colour = np.abs(self.colour[a].astype(np.int16) - self.colour[b]).mean(axis=1)
+        return np.asarray(structure + colour, np.float32)
+
+
+def _hard(pictures: _Pictures) -> list[Boundary]:
+    count = pictures.count
+    behind = np.arange(1, count)
+    step = pictures.differences(behind - 1, behind)
+    # A flash is no cut: the pictures before and behind it are alike.
+    over = [
+        pictures.differences(np.maximum(behind - 2, 0), behind),
+        pictures.differences(behind - 1, np.minimum(behind + 1, count - 1)),
+    ]
+    across = np.minimum(step, np.minimum(*over))
+    places = np.arange(-NEIGHBOURS, NEIGHBOURS + 1)
+    around = np.pad(step, NEIGHBOURS, mode="reflect")[np.arange(count - 1)[:, None] + NEIGHBOURS + places[places != 0]]
+    score = across / (np.sort(around, axis=1)[:, -2] + FLOOR)
+    return [Boundary(Kind.HARD, int(at), int(at) + 1, float(score[at])) for at in np.flatnonzero(score >= STORED_FROM)]
+
+
+def _gradual(pictures: _Pictures, length: int) -> list[Boundary]:
+    """Transitions within a stretch of `length` frames: the pictures in it are mixtures of its ends, and on either side, over as
+    many frames, little changes."""
+    first = np.arange(1, pictures.count - length - 1)
+    if not len(first):
+        return []
+    last = first + length
+    across = pictures.differences(first, last)
+    before = pictures.differences(np.maximum(first - length, 0), first)
+    behind = pictures.differences(last, np.minimum(last + length, pictures.count - 1))
+    score = across / (np.maximum(before, behind) + FLOOR_GRADUAL)
+    found = []
+    for at in np.flatnonzero(score >= STORED_FROM):
+        rest, share = _as_mixtures(pictures, int(first[at]), int(last[at]))
+        strict = float(across[at] / (max(before[at], behind[at], rest) + FLOOR_GRADUAL))
+        if strict >= STORED_FROM:
+            begins = int(first[at] + np.flatnonzero(share <= 0.05)[-1])
+            ends = int(first[at] + np.flatnonzero(share >= 0.95)[0])
+            found.append(Boundary(Kind.GRADUAL, min(begins, ends - 1), ends, strict))
+    return found
+
+
+def _as_mixtures(pictures: _Pictures, first: int, last: int) -> tuple[float, NDArray[np.float32]]:
+    """What is left of the pictures in between when they are taken for mixtures of both ends, in grey levels (root mean square of
+    the worst), and the share of the last one in each, ends included."""
+    luma = pictures.luma[first : last + 1]
+    way = luma[-1] - luma[0]
+    share = (luma - luma[0]) @ way / max(float(way @ way), 1e-6)
+    rest = luma - luma[0] - share[:, None] * way
+    return float(np.sqrt(np.square(rest).mean(axis=1)).max()), np.asarray(share, np.float32)

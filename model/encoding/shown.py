@@ -1,0 +1,177 @@
+"""Footage as a viewer sees it: the one place that decoded frames pass through.
+
+Belongs here: turning and mirroring, square pixels, colours, a clock that only rises. Not here: which frames are wanted, opening
+files (each user has its own rules for that), the arithmetic of HDR (`tone_map`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.reformatter import Colorspace, Interpolation
+from numpy.typing import NDArray
+
+from model.encoding.tone_map import needs_mapping, to_sdr
+
+BELIEVABLE_PIXEL_SHAPES = (0.25, 4.0)
+"""Width / height of pixels that real footage has; anything else is a damaged header and taken as square."""
+SQUARE_TOLERANCE = 0.01
+"""Pixels nearer to square than this are shown as they are: the difference cannot be seen, scaling costs sharpness."""
+HD_LONGER_PX, HD_SHORTER_PX = 1280, 577
+"""From either side's length on, untagged YUV is of BT.709, below of BT.601: what players take it for."""
+UNTAGGED = 2
+AVFMT_TS_DISCONT = 0x0200
+BACKWARDS_S = 0.5
+"""A timestamp that falls by more begins a new piece; less is a muxer's rounding."""
+JUMP_S = 10.0
+"""The same for a leap forward, in containers whose clock may break off (MPEG streams)."""
+
+
+def pixel_shape(stream: av.VideoStream) -> float:
+    """Width / height of a pixel of the stream, before turning."""
+    told = stream.sample_aspect_ratio
+    shape = float(told) if told else 1.0
+    least, most = BELIEVABLE_PIXEL_SHAPES
+    return shape if least <= shape <= most else 1.0
+
+
+def breaks_off(container: av.container.InputContainer) -> bool:
+    """Whether the container's kind is one whose clock may break off and begin anew (MPEG streams)."""
+    return bool(container.format.flags & AVFMT_TS_DISCONT)
+
+
+class RisingClock:
+    """Timestamps of one stream on a clock that only rises: a piece whose timestamps begin anew goes on where the last one ended.
+
+    Attributes:
+        step: how long a frame is shown, in units of the time base; 1 where the stream has no rate.
+        pieces: how often timestamps have begun so far.
+    """
+
+    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
+        base = stream.time_base or Fraction(1, av.time_base)
+        self.step = max(1, round(1 / (stream.average_rate * base))) if stream.average_rate else 1
+        self._fall = BACKWARDS_S / base
+        self._leap = JUMP_S / base if breaks_off(container) else float("inf")
+        self._offset = 0
+        self._last: int | None = None
+        self._end: int | None = None
+        self.pieces = 1
+
+    def rise(self, pts: int, order: int | None = None) -> int:
+        """The timestamp on the rising clock.
+
+        Args:
+            order: the decoding timestamp of a packet, by which packets are in order; frames are in that of `pts`.
+        """
+        order = pts if order is None else order
+        if self._last is not None and self._end is not None and not -self._fall <= order - self._last <= self._leap:
+            self._offset = self._end + self.step - pts
+            self.pieces += 1
+        self._last = order
+        risen = pts + self._offset
+        self._end = risen if self._end is None else max(self._end, risen)
+        return risen
+
+
+@dataclass(frozen=True, eq=False)
+class ShownFrame:
+    """One decoded frame in its place.
+
+    Attributes:
+        index: ordinal in the order of showing since decoding began.
+        pts: its timestamp on the rising clock, in units of `time_base`.
+    """
+
+    index: int
+    pts: int
+    time_base: Fraction
+    frame: av.VideoFrame
+    pixel_shape: float
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height as shown."""
+        width, height = self._square()
+        return (height, width) if self._is_on_its_side else (width, height)
+
+    def time_since(self, first_pts: int) -> float:
+        """Seconds since the frame of that timestamp."""
+        return float((self.pts - first_pts) * self.time_base)
+
+    def rgb(self, side_px: int | None = None) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB; reduced to a longer side of `side_px` where that is less.
+
+        By averages over areas: swscale's bicubic default aliases when it reduces, and costs three times as much.
+        """
+        width, height = self._square()
+        interpolation = Interpolation.BILINEAR if (width, height) == self._stored else Interpolation.BICUBIC
+        if side_px is not None and side_px < max(width, height):
+            scale = side_px / max(width, height)
+            width, height = max(1, round(width * scale)), max(1, round(height * scale))
+            interpolation = Interpolation.AREA
+        frame = self.frame
+        mapped = needs_mapping(frame.color_trc, frame.color_primaries)
+        layout, matrix = "rgb48le" if mapped else "rgb24", self._colorspace()
+        image = frame.reformat(width, height, layout, matrix, interpolation=interpolation, threads=1).to_ndarray()
+        picture = (
+            to_sdr(image.astype(np.uint16, copy=False), frame.color_trc, frame.color_primaries)
+            if mapped
+            else image.astype(np.uint8, copy=False)
+        )
+        return self._turned(picture)
+
+    @property
+    def _stored(self) -> tuple[int, int]:
+        return self.frame.width, self.frame.height
+
+    def _square(self) -> tuple[int, int]:
+        """Size in square pixels, before turning: the shorter side of a pixel is stretched, so that nothing is lost."""
+        width, height = self._stored
+        if abs(self.pixel_shape - 1) <= SQUARE_TOLERANCE:
+            return width, height
+        return (round(width * self.pixel_shape), height) if self.pixel_shape > 1 else (width, round(height / self.pixel_shape))
+
+    def _colorspace(self) -> Colorspace | None:
+        """What swscale is told of the matrix; None: what the frame itself says, or that it is RGB."""
+        if self.frame.colorspace != UNTAGGED or self.frame.format.is_rgb:
+            return None
+        is_hd = max(self._stored) >= HD_LONGER_PX or min(self._stored) >= HD_SHORTER_PX
+        return Colorspace.ITU709 if is_hd else Colorspace.ITU601
+
+    @property
+    def _matrix(self) -> tuple[int, int, int, int]:
+        """a, b, c, d of the display matrix: a pixel at (x, y) is shown at (a x + c y, b x + d y)."""
+        all_side_data: Any = self.frame.side_data  # PyAV's stub knows one kind alone
+        side_data = all_side_data.get(Type.DISPLAYMATRIX)
+        if side_data is None:
+            return 1, 0, 0, 1
+        a, b, _, c, d = np.frombuffer(memoryview(side_data), np.int32, 5).tolist()
+        return a, b, c, d
+
+    @property
+    def _is_on_its_side(self) -> bool:
+        a, b, c, d = self._matrix
+        return abs(b) + abs(c) > abs(a) + abs(d)
+
+    def _turned(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        a, b, c, d = self._matrix
+        if self._is_on_its_side:
+            image, a, d = image.swapaxes(0, 1), c, b
+        return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def shown_frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[ShownFrame]:
+    """Decode linearly; frames without a timestamp are passed over.
+
+    Raises:
+        av.FFmpegError: a packet cannot be decoded; frames yielded before stay valid.
+    """
+    clock, shape = RisingClock(container, stream), pixel_shape(stream)
+    for index, frame in enumerate(container.decode(stream)):
+        if frame.pts is not None and frame.time_base is not None:
+            yield ShownFrame(index, clock.rise(frame.pts), frame.time_base, frame, shape)

@@ -1,0 +1,38 @@
+"""Timestamps without decoding, and what a header promises."""
+
+from typing import Any
+
+import pytest
+
+from lafid_assets.ingest.packets import promised_s, read_index
+
+
+def _path(zoo: Any, kind: str) -> Any:
+    return zoo.root / zoo.exhibits[kind].path
+
+
+def test_pieces_are_one_rising_clock(zoo: Any) -> None:
+    index = read_index(_path(zoo, "restart"))
+    assert (len(index.pts), len(set(index.pts)), index.pieces) == (30, 30, 2)
+    assert index.duration_s == pytest.approx(3.0, abs=0.01)
+    assert [pts for pts in index.keyframe_pts if pts not in index.pts] == []
+
+
+@pytest.mark.parametrize(("kind", "frames"), [("whole", 20), ("late", 10), ("b_frames", 20), ("zero_fps", 10), ("endless", 10)])
+def test_every_frame_has_its_timestamp(zoo: Any, kind: str, frames: int) -> None:
+    index = read_index(_path(zoo, kind))
+    assert (len(set(index.pts)), index.pieces) == (frames, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "promised"),
+    [("whole", 2.0), ("sound_goes_on", None), ("sound_goes_on_in_mp4", 1.5), ("cut_in_the_middle", 2.0), ("restart", None)],
+)
+def test_a_promise_is_one_of_pictures(zoo: Any, kind: str, promised: float | None) -> None:
+    assert promised_s(_path(zoo, kind)) == promised
+
+
+@pytest.mark.parametrize("kind", ["cut_in_the_middle", "cut_matroska", "claims_years"])
+def test_a_file_that_is_cut_short_promises_more_than_it_holds(zoo: Any, kind: str) -> None:
+    path = _path(zoo, kind)
+    assert promised_s(path) > 1.5 * read_index(path).duration_s
