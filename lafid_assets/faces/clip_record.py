@@ -14,6 +14,7 @@ import polars as pl
 
 from lafid_assets.endings import TRIED_AGAIN, fault_of
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
+from lafid_assets.faces.expressions import expression_measures
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
@@ -22,7 +23,7 @@ from lafid_assets.workers import Done, Ending
 from model.face_engine.interface import EngineInfo
 from resources.face_engine import EngineChoice
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 TRIES = 3
 
 Row = Mapping[str, Any]
@@ -96,6 +97,7 @@ def clip_frames(
         "frames_decoded": len(clip.frames),
         "frames_with_face": sum(frame["face_count"] > 0 for frame in clip.frames),
         "faces": len(clip.faces),
+        **expression_measures(clip.faces),
         "fingerprint": prints.trial if again else prints.measures,
         "attempts": attempt,
         "status": status,
@@ -115,6 +117,7 @@ def clip_frames(
 def upstream_row(row: Row, settings: AnalysisSettings, engine: Engine, prints: Fingerprints) -> dict[str, Any]:
     """The row in `face_clips` of a clip that `raw_clips` did not pass."""
     nothing = dict.fromkeys(("tier", "scan_verdict", "frames_asked", "frames_decoded", "frames_with_face", "faces"))
+    nothing |= expression_measures([])
     return (
         engine.columns
         | nothing
