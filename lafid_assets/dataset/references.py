@@ -29,7 +29,7 @@ SPREADS: dict[str, dict[str, float]] = {
 """What references are spread over, and how much each counts."""
 LEAST_SCALES = {"pose": 10.0, "expression": 0.05, "time": 1.0}
 """A gap counts as a share of the clip's greatest, or of this where that is less: degrees, 1 - cosine, seconds."""
-STEP = 0.1
+STEP = 0.05
 """Of faces that are equally far from those before, to the step, the sharpest is taken; a nearer one shows nothing new."""
 NEARLY_FRONTAL_DEG = 10.0
 """The order begins with the sharpest of the faces whose yaw is so near to the most frontal one's."""

@@ -35,14 +35,15 @@ def farthest_first(gaps: Array, first: int, most: int, quality: ArrayLike, step:
         gaps: (N, N) distances, symmetric, 0 on the diagonal.
         first: where the order begins.
         most: its length at most.
-        quality: (N,), which view is taken of those that are equally far, to the step.
+        quality: (N,), which view is taken of those that are equally far.
         step: what differs by less counts as equally far, and a view nearer than that to one before it is not taken.
     """
     worth = np.asarray(quality, np.float64)
     order = [first]
     nearest = gaps[first].copy()
     while len(order) < most and nearest.max() >= step:
-        farthest = int(np.lexsort((-worth, -np.floor(nearest / step)))[0])
+        as_far = (nearest > nearest.max() - step) & (nearest >= step)
+        farthest = int(np.lexsort((-nearest, -worth, ~as_far))[0])
         order.append(farthest)
         nearest = np.minimum(nearest, gaps[farthest])
     return order

@@ -186,7 +186,7 @@ def test_ranges_that_add_up_while_the_head_hardly_turns_are_no_turn(row_of: RowO
     faces = clip.faces()
     for n, face in enumerate(faces):
         angle = ("yaw_deg", "pitch_deg", "roll_deg")[n // 4]
-        face |= {"yaw_deg": 0.0, "pitch_deg": 0.0, "roll_deg": 0.0} | {angle: 17.0 * (n % 4 > 1 or n > 8)}
+        face |= {"yaw_deg": 0.0, "pitch_deg": 0.0, "roll_deg": 0.0} | {angle: 20.0 * (n % 4 > 1 or n > 8)}
     clip.faces = lambda: faces  # type: ignore[method-assign]
     row = _row(row_of, clip)
     assert row["pose_variation_deg"] > 45

@@ -26,8 +26,8 @@ def test_a_movement_is_what_it_is_at_every_pose_and_moves_nothing_else(angles: t
         shape = POSE.mean_shape.copy()
         shape[points, axis] += by
         moved = np.array(expression_of(_seen(shape, rotation), rotation)) - still
-        # The lids are among the points that the scale is found by.
-        assert moved == pytest.approx(np.array(changed) * by / POSE.face_height, abs=0.003)
+        # The lids are among the points that the scale is found by: it changes a little.
+        assert moved == pytest.approx(np.array(changed) * by / POSE.face_height, abs=0.005)
     smile = POSE.mean_shape.copy()
     smile[MOUTH_CORNERS, 0] *= 1.2
     wider = expression_of(_seen(smile, rotation), rotation).mouth_width
