@@ -19,7 +19,8 @@ from resources.file_store import FileStore, StoreUnusable
 from resources.lake import Lake
 from resources.settings import Settings
 
-FILES = ["contact_sheet.png", "funnel.png", "identities.png", "pose.png", "report.html", "similarity.png", "speech.png"]
+PICTURES = ("contact_sheet", "expression", "funnel", "identities", "pose", "references", "similarity", "speech")
+FILES = sorted([*(f"{name}.png" for name in PICTURES), "report.html"])
 
 
 @pytest.fixture
