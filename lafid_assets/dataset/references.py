@@ -27,7 +27,7 @@ SPREADS: dict[str, dict[str, float]] = {
     "expression": {"expression": 0.75, "time": 0.25},
 }
 """What references are spread over, and how much each counts."""
-LEAST_SCALES = {"pose": 10.0, "expression": 0.05, "time": 1.0}
+LEAST_SCALES = {"pose": 10.0, "expression": 0.02, "time": 1.0}
 """A gap counts as a share of the clip's greatest, or of this where that is less: degrees, 1 - cosine, seconds."""
 STEP = 0.05
 """Of faces that are equally far from those before, to the step, the sharpest is taken; a nearer one shows nothing new."""
