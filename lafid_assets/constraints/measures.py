@@ -40,10 +40,10 @@ def measure_clips(faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy)
         .agg(
             pl.col("clip_id").first(),
             frames=pl.len().cast(pl.Int32),
-            face_frame_share=(pl.col("face_count") > 0).mean(),
             faces_in_frame=pl.col("face_count").max().cast(pl.Int32),
             faced_frames=(pl.col("face_count") > 0).sum(),
-            shorter_side_px=pl.min_horizontal(pl.col("width").first(), pl.col("height").first()),
+            width=pl.col("width").first(),
+            height=pl.col("height").first(),
         )
         .drop("run")
     )
@@ -51,11 +51,12 @@ def measure_clips(faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy)
     return (
         by_frame.join(by_face, on="clip_id", how="left")
         .with_columns(
+            face_frame_share=pl.col("faced_frames") / pl.col("frames"),
             several_faces_share=pl.col("several_faces").fill_null(0) / pl.col("frames"),
-            face_height_share=pl.col("head_height_px") / pl.col("shorter_side_px"),
+            face_height_share=pl.col("head_height_px") / pl.min_horizontal("width", "height"),
             posed_share=pl.col("posed_frames") / pl.col("faced_frames"),
         )
-        .drop("several_faces", "head_height_px", "faced_frames", "shorter_side_px")
+        .drop("several_faces", "head_height_px", "faced_frames", "width", "height")
     )
 
 
