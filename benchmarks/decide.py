@@ -26,7 +26,7 @@ from lafid_assets.constraints.policies import FacePolicy
 from model.face_engine.rotations import geodesic_deg, rotation_from_angles
 
 FACES_PER_CLIP = 16
-HEIGHT_PX = 720
+WIDTH_PX, HEIGHT_PX = 1280, 720
 POLICY = FacePolicy()
 
 
@@ -45,9 +45,8 @@ def generate(folder: Path, clips: int) -> None:
             "clip_id": names.gather(clip),
             "frame_index": frame,
             "face_index": np.zeros(len(clip), np.int16),
-            "box_y1": np.full(len(clip), 50, np.float32),
-            "box_y2": (50 + height_px).astype(np.float32),
-            "frame_share": (0.75 * height_px**2 / (1280 * HEIGHT_PX)).astype(np.float32),
+            "head_height_px": height_px.astype(np.float32),
+            "frame_share": (0.75 * height_px**2 / (WIDTH_PX * HEIGHT_PX)).astype(np.float32),
             "sharpness": rng.gamma(3, 30, len(clip)).astype(np.float32),
             "yaw_deg": np.clip(swing_deg + rng.normal(0, 2, len(clip)), -90, 90).astype(np.float32),
             "pitch_deg": rng.normal(0, 6, len(clip)).astype(np.float32),
@@ -55,12 +54,16 @@ def generate(folder: Path, clips: int) -> None:
         }
     )
     beside = main.filter(second).with_columns(
-        face_index=pl.lit(1, pl.Int16), frame_share=pl.col("frame_share") / 4, box_y2=50 + (pl.col("box_y2") - 50) / 2
+        face_index=pl.lit(1, pl.Int16), frame_share=pl.col("frame_share") / 4, head_height_px=pl.col("head_height_px") / 2
     )
     faces = pl.concat([main, beside]).sort("clip_id", "frame_index", "face_index")
     faces.write_parquet(folder / "face_info.parquet")
     main.select(
-        "clip_id", "frame_index", face_count=1 + pl.Series(second).cast(pl.Int16), height=pl.lit(HEIGHT_PX, pl.Int32)
+        "clip_id",
+        "frame_index",
+        face_count=1 + pl.Series(second).cast(pl.Int16),
+        width=pl.lit(WIDTH_PX, pl.Int32),
+        height=pl.lit(HEIGHT_PX, pl.Int32),
     ).write_parquet(folder / "face_frames.parquet")
     outcome = {"shard": pl.lit("shard-00000"), "status": pl.lit("ok"), "reason": pl.lit(None, pl.String)}
     names.to_frame().with_columns(**outcome).write_parquet(folder / "face_clips.parquet")
@@ -91,10 +94,12 @@ def decide_pandas(folder: Path) -> dict[str, str | None]:
     merged = frames.merge(prominent, on=["clip_id", "frame_index"], how="left")
     clips = merged.groupby("clip_id").agg(
         face_frame_share=("face_count", lambda counts: (counts > 0).mean()),
+        faced_frames=("face_count", lambda counts: (counts > 0).sum()),
         several_faces_share=("prominent", lambda counts: (counts > 1).mean()),
     )
-    main = faces[faces["face_index"] == 0].merge(frames[["clip_id", "frame_index", "height"]], on=["clip_id", "frame_index"])
-    main["height_share"] = (main["box_y2"] - main["box_y1"]) / main["height"]
+    sizes = frames[["clip_id", "frame_index", "width", "height"]]
+    main = faces[faces["face_index"] == 0].merge(sizes, on=["clip_id", "frame_index"])
+    main["height_share"] = main["head_height_px"] / main[["width", "height"]].min(axis=1)
     grouped = main.groupby("clip_id")
     clips["face_height_share"] = grouped["height_share"].median()
     clips["sharpness"] = grouped["sharpness"].median()
@@ -103,14 +108,18 @@ def decide_pandas(folder: Path) -> dict[str, str | None]:
     angles = grouped[["yaw_deg", "pitch_deg", "roll_deg"]]
     clips["pose_variation_deg"] = (angles.quantile(1 - share) - angles.quantile(share)).sum(axis=1, skipna=False)
     clips["pose_spread_deg"] = grouped[["yaw_deg", "pitch_deg", "roll_deg"]].apply(_spread_deg)
+    unmoved = (clips["pose_variation_deg"] < POLICY.pose_variation_min_deg) | (
+        clips["pose_spread_deg"] < POLICY.pose_spread_min_deg
+    )
+    unposed = clips["posed_frames"] / clips["faced_frames"] < POLICY.posed_share_min
     rules = (
         ("no_face", clips["face_frame_share"] == 0),
         ("face_too_rare", clips["face_frame_share"] < POLICY.face_frame_share_min),
         ("face_too_small", clips["face_height_share"] < POLICY.face_height_share_min),
         ("several_faces", clips["several_faces_share"] > POLICY.several_faces_share_max),
         ("face_blurred", clips["sharpness"] < POLICY.sharpness_min),
-        ("pose_unknown", clips["posed_frames"] < POLICY.posed_frames_min),
-        ("pose_variation_low", clips["pose_variation_deg"] < POLICY.pose_variation_min_deg),
+        ("pose_unknown", (clips["posed_frames"] < POLICY.posed_frames_min) | (unmoved & unposed)),
+        ("pose_variation_low", unmoved),
     )
     reason = pd.Series(None, index=clips.index, dtype=object)
     for name, broken in rules:

@@ -138,6 +138,7 @@ def _faces(
         track_id=_where(np.zeros(count), seen),
         **{f"box_{name}": pl.Series(value) for name, value in zip(("x1", "y1"), box.T, strict=True)},
         **{f"box_{name}": pl.Series(value + 200) for name, value in zip(("x2", "y2"), box.T, strict=True)},
+        head_height_px=pl.Series(160 + 80 * rng.random(count)),
         score=pl.Series(rng.random(count)),
         landmarks_px=_lists(rng.random((count, 10)) * 700),
         rotation=_where(_lists(rng.random((count, 9))), seen),
@@ -195,6 +196,7 @@ def _decisions(
         name: rng.random(count) * scale
         for name, scale in {
             "face_height_share": 0.6,
+            "posed_share": 1,
             "sharpness": 200,
             "yaw_range_deg": 60,
             "pitch_range_deg": 30,

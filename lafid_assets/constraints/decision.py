@@ -3,6 +3,8 @@
 Belongs here: measures and policy -> keep and reasons. Not here: computing measures (`measures`), the rules (`policies`).
 """
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from lafid_assets.constraints.measures import measure_clips
@@ -65,7 +67,7 @@ def judge_clips(measured: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
     broken: dict[Reason, list[pl.Expr]] = {}
     for rule, threshold in active.items():
         if threshold is not None:
-            broken.setdefault(rule.reason, []).append(_is_broken(rule, threshold, broken))
+            broken.setdefault(rule.reason, []).append(_is_broken(rule, threshold, broken, active))
     listed = [pl.when(pl.any_horizontal(parts)).then(pl.lit(str(reason))) for reason, parts in broken.items()]
     return (
         measured.with_columns(reasons=pl.concat_list(listed).list.drop_nulls())
@@ -97,10 +99,19 @@ def released_otherwise(policy: FacePolicy) -> str | None:
     )
 
 
-def _is_broken(rule: Rule, threshold: float, before: dict[Reason, list[pl.Expr]]) -> pl.Expr:
+def _is_broken(rule: Rule, threshold: float, before: dict[Reason, list[pl.Expr]], active: Mapping[Rule, float | None]) -> pl.Expr:
     """A rule that cannot be judged for want of a measure is not broken."""
-    measure = pl.col(rule.measure)
-    fails = {"min": measure < threshold, "max": measure > threshold, "above": measure <= threshold}[rule.bound]
+    fails = _fails(rule, threshold)
     if rule.unless in before:
         fails &= ~pl.any_horizontal(before[rule.unless])
+    if rule.instead_of is not None:
+        told = [
+            _fails(other, figure) for other, figure in active.items() if other.reason == rule.instead_of and figure is not None
+        ]
+        fails &= pl.any_horizontal([pl.lit(False), *told])
     return fails.fill_null(False)
+
+
+def _fails(rule: Rule, threshold: float) -> pl.Expr:
+    measure = pl.col(rule.measure)
+    return {"min": measure < threshold, "max": measure > threshold, "above": measure <= threshold}[rule.bound]

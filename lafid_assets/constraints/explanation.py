@@ -76,7 +76,7 @@ def telling_frames(faces: pl.DataFrame, frames: pl.DataFrame, reason: str | None
         crowded = frames.filter(pl.col("face_count") > 1).sort("face_count", "frame_index", descending=[True, False])
         chosen = [(row["frame_index"], f"{row['face_count']} faces") for row in crowded.head(MOST_FRAMES).iter_rows(named=True)]
     elif reason == Reason.FACE_TOO_SMALL:
-        chosen = _lowest(main.with_columns(height=pl.col("box_y2") - pl.col("box_y1")), "height", "face {:.0f} px high")
+        chosen = _lowest(main, "head_height_px", "face {:.0f} px high")
     elif reason == Reason.FACE_BLURRED:
         chosen = _lowest(main, "sharpness", "sharpness {:.0f}")
     elif reason == Reason.POSE_UNKNOWN:

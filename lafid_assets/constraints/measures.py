@@ -15,14 +15,13 @@ FACE_COLUMNS = (
     "clip_id",
     "frame_index",
     "face_index",
-    "box_y1",
-    "box_y2",
+    "head_height_px",
     "frame_share",
     "sharpness",
     *(f"{angle}_deg" for angle in ANGLES),
 )
 """What the decision reads of `face_info`; landmarks and embeddings, nine tenths of the table, stay on disk."""
-FRAME_COLUMNS = ("clip_id", "frame_index", "face_count", "height")
+FRAME_COLUMNS = ("clip_id", "frame_index", "face_count", "width", "height")
 
 POSES_AT_A_TIME = 1 << 16
 
@@ -30,7 +29,7 @@ POSES_AT_A_TIME = 1 << 16
 def measure_clips(faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
     """One row a clip that has sampled frames, with the measure columns of `pose_filtered_clips`.
 
-    The main face of a frame is its largest. A clip's frames are taken to have one height, that of the first.
+    The main face of a frame is its largest. A clip's frames are taken to have one size, that of the first.
 
     Args:
         faces: rows of `face_info`, of which `FACE_COLUMNS` are read.
@@ -41,8 +40,9 @@ def measure_clips(faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy)
         .agg(
             pl.col("clip_id").first(),
             frames=pl.len().cast(pl.Int32),
-            face_frame_share=(pl.col("face_count") > 0).mean(),
             faces_in_frame=pl.col("face_count").max().cast(pl.Int32),
+            faced_frames=(pl.col("face_count") > 0).sum(),
+            width=pl.col("width").first(),
             height=pl.col("height").first(),
         )
         .drop("run")
@@ -51,10 +51,12 @@ def measure_clips(faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy)
     return (
         by_frame.join(by_face, on="clip_id", how="left")
         .with_columns(
+            face_frame_share=pl.col("faced_frames") / pl.col("frames"),
             several_faces_share=pl.col("several_faces").fill_null(0) / pl.col("frames"),
-            face_height_share=pl.col("face_height_px") / pl.col("height"),
+            face_height_share=pl.col("head_height_px") / pl.min_horizontal("width", "height"),
+            posed_share=pl.col("posed_frames") / pl.col("faced_frames"),
         )
-        .drop("several_faces", "face_height_px", "height")
+        .drop("several_faces", "head_height_px", "faced_frames", "width", "height")
     )
 
 
@@ -116,7 +118,7 @@ def _measure_faces(faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
     main = faces.filter(pl.col("face_index") == 0)
     measured = _runs(main, ["clip_id"]).agg(
         pl.col("clip_id").first(),
-        face_height_px=(pl.col("box_y2") - pl.col("box_y1")).median().cast(pl.Float64),
+        head_height_px=pl.col("head_height_px").median().cast(pl.Float64),
         sharpness=pl.col("sharpness").median().cast(pl.Float64),
         posed_frames=pl.col("yaw_deg").is_not_null().sum().cast(pl.Int32),
         **_ranges(policy),

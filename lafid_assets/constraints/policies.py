@@ -23,7 +23,9 @@ class FacePolicy(BaseModel):
 
     A threshold of None switches its rule off. Beside the three, a clip is one shot in every policy: above 2.1 (hard) and 1.75
     (gradual) lay no uncut clip of some 40, see `benchmarks/shots.py`. The 5 % tolerance follows ConsisID's and OpenS2V's data
-    pipelines. The default pose variation is what dlib, blind beyond 45 degrees of yaw, can see of FaithfulFaces' 120.
+    pipelines. The default pose variation is what dlib, blind beyond 45 degrees of yaw, can see of FaithfulFaces' 120. The sum of
+    ranges over-counts, because nods and tilts at other times add to it, and near profile pitch and roll trade places: hence the
+    angle between two poses, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,13 +42,19 @@ class FacePolicy(BaseModel):
     )
     faces_in_frame_max: int | None = Field(None, ge=1, description="Most faces of any size that one frame may show")
     face_height_share_min: float | None = Field(
-        0.18, ge=0, le=1, description="Median height of the main face / height of the frame"
+        0.18, ge=0, le=1, description="Median height of the main face, hairline to chin / shorter side of the frame"
     )
     sharpness_min: float | None = Field(20.0, ge=0, description="Median variance of the Laplacian of the main face at 112 px")
     range_percentile: float = Field(5.0, ge=0, lt=50, description="Ranges run from this percentile to 100 minus it")
     posed_frames_min: int = Field(3, ge=1, description="Frames with a measurable pose that a range needs")
+    posed_share_min: float | None = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="A head that does not turn enough counts as one whose pose is unknown where fewer of its frames have a pose",
+    )
     pose_variation_min_deg: float | None = Field(45.0, ge=0, description="Sum of the ranges of yaw, pitch and roll")
-    pose_spread_min_deg: float | None = Field(None, ge=0, le=180, description="Largest geodesic angle between two poses")
+    pose_spread_min_deg: float | None = Field(30.0, ge=0, le=180, description="Largest geodesic angle between two poses")
     luminance_min: float | None = Field(None, ge=0, le=255, description="OpenHumanVid's lowest frame luminance; its gate is 10")
     luminance_max: float | None = Field(None, ge=0, le=255, description="OpenHumanVid's highest frame luminance; its gate is 210")
     blur_min: float | None = Field(None, ge=0, le=1, description="OpenHumanVid's lowest sharpness; its gate is 0.05")
@@ -86,6 +94,7 @@ POLICIES: dict[str, FacePolicy] = {
         range_percentile=0.0,
         posed_frames_min=1,
         pose_variation_min_deg=120.0,
+        pose_spread_min_deg=None,
     ),
 }
 
@@ -99,6 +108,7 @@ class Rule:
         bound: "min" is broken below the threshold, "max" above it, "above" at it and below.
         threshold: a field of `FacePolicy`, or a figure that is part of the rule.
         unless: the rule is not judged where this reason already applies: it would say the same again.
+        instead_of: the rule is judged only where one of this reason's is broken; it tells why, and speaks in its place.
     """
 
     reason: Reason
@@ -106,6 +116,7 @@ class Rule:
     bound: Literal["min", "max", "above"]
     threshold: str | float
     unless: Reason | None = None
+    instead_of: Reason | None = None
 
     def threshold_in(self, policy: FacePolicy) -> float | None:
         """The figure that counts under `policy`; None where the rule is off."""
@@ -132,6 +143,7 @@ RULES: tuple[Rule, ...] = (
     Rule(Reason.SEVERAL_FACES, "faces_in_frame", "max", "faces_in_frame_max"),
     Rule(Reason.FACE_BLURRED, "sharpness", "min", "sharpness_min"),
     Rule(Reason.POSE_UNKNOWN, "posed_frames", "min", "posed_frames_min", unless=Reason.NO_FACE),
+    Rule(Reason.POSE_UNKNOWN, "posed_share", "min", "posed_share_min", instead_of=Reason.POSE_VARIATION_LOW),
     Rule(Reason.POSE_VARIATION_LOW, "pose_variation_deg", "min", "pose_variation_min_deg", unless=Reason.POSE_UNKNOWN),
     Rule(Reason.POSE_VARIATION_LOW, "pose_spread_deg", "min", "pose_spread_min_deg", unless=Reason.POSE_UNKNOWN),
 )

@@ -98,7 +98,9 @@ def _may_keep_small(policy: FacePolicy, margins: ScanMargins) -> bool:
 
 
 def _may_keep_unmoved(policy: FacePolicy, margins: ScanMargins) -> bool:
-    return policy.pose_variation_min_deg is None or policy.pose_variation_min_deg < margins.scan_min_pose_variation_deg
+    """The angle between two poses is never greater than the sum of the ranges, so that either threshold will do."""
+    asked = max(policy.pose_variation_min_deg or 0.0, policy.pose_spread_min_deg or 0.0)
+    return asked < margins.scan_min_pose_variation_deg
 
 
 _IS_LOOSER: dict[Reason, Callable[[FacePolicy, ScanMargins], bool]] = {

@@ -12,14 +12,22 @@ import polars as pl
 
 from lafid_assets.dataset import report_data
 from lafid_assets.dataset.contact_sheet import Strip, choose_strips, draw_contact_sheet, thumbnail_jpeg
-from lafid_assets.dataset.figures import funnel_png, identities_png, pose_png, similarity_png, speech_png
+from lafid_assets.dataset.figures import (
+    expression_png,
+    funnel_png,
+    identities_png,
+    pose_png,
+    references_png,
+    similarity_png,
+    speech_png,
+)
 from lafid_assets.dataset.funnel import as_object, count_outcomes
 from lafid_assets.dataset.published import NotPublished, publish
 from lafid_assets.dataset.report_page import png_address, render_page
 from lafid_assets.dataset.report_rules import decided_by
 from lafid_assets.dataset.versions import known_versions
 from lafid_assets.ingest.locate import locate
-from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, LAFID_DATASET, OUTCOME_TABLES, SIMILARITY_BY_POSE_GAP
+from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, LAFID_DATASET, OUTCOME_TABLES, REFERENCE_CROPS, SIMILARITY_BY_POSE_GAP
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from resources import catalog_copy
@@ -38,6 +46,8 @@ DATASET_COLUMNS = ("clip_id", "identity_id", "split", "dataset_version")
 PICTURES = {
     "funnel.png": "How the clips ended",
     "pose.png": "Head pose of the largest face",
+    "expression.png": "What mouth, eyes and brows of the largest face do, shares of its height",
+    "references.png": "What each further reference of a clip adds: median and quartiles",
     "identities.png": "How often persons appear",
     "similarity.png": "How alike one person's faces are, by how far apart their poses are",
     "speech.png": "Who speaks in the kept clips, and by which evidence",
@@ -49,7 +59,7 @@ FILES = (PAGE, *PICTURES)
 
 STEP = Step(
     writes=(DATASET_REPORT,),
-    reads=(*OUTCOME_TABLES.values(), FACE_INFO.name, SIMILARITY_BY_POSE_GAP.name, LAFID_DATASET.name),
+    reads=(*OUTCOME_TABLES.values(), FACE_INFO.name, SIMILARITY_BY_POSE_GAP.name, REFERENCE_CROPS.name, LAFID_DATASET.name),
     group="dataset",
     code_version="5",
     kinds=frozenset({"matplotlib"}),
@@ -117,12 +127,15 @@ def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
         counts = _counts(reader, version)
         poses, curves = report_data.pose_histogram(reader), report_data.similarity_curves(reader)
         evidence = report_data.speech_by_evidence(reader)
+        expressions, gaps = report_data.expression_histogram(reader), report_data.reference_gaps(reader)
         strips = choose_strips(report_data.kept_to_show(reader), report_data.rejected_to_show(reader))
         policies, engines = report_data.face_policies(reader), report_data.face_engines(reader)
         decided = decided_by(policies, engines, report_data.kept_sources(reader))
     drawn = (
         funnel_png(counts),
         pose_png(poses),
+        expression_png(expressions),
+        references_png(gaps),
         identities_png(dataset["identity_id"]),
         similarity_png(curves),
         speech_png(evidence),

@@ -3,14 +3,19 @@
 Belongs here: frames -> PNG bytes. Not here: photographs (`contact_sheet`), the page around them (`report_page`).
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from lafid_assets.constraints.figures import png_of
 from lafid_assets.dataset.funnel import KEPT
-from lafid_assets.dataset.report_data import POSE_BIN_DEG
+from lafid_assets.dataset.report_data import POSE_BIN_DEG, SHARE_BIN
 from lafid_assets.schemas.columns import SPEAKING_STATUSES
+from lafid_assets.schemas.measures import EXPRESSIONS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HATCHES = {"kept": "", "rejected": "///", "error": "xxx", "timeout": "...", "skipped": "\\\\\\"}
 GREYS = {"kept": "0.25", "rejected": "0.75", "error": "0.55", "timeout": "0.65", "skipped": "0.9"}
@@ -45,21 +50,67 @@ def pose_png(histogram: pl.DataFrame) -> bytes:
     Args:
         histogram: as `report_data.pose_histogram` gives it.
     """
+    figure = _kept_of_all(histogram.rename({"angle": "measure", "from_deg": "start"}), ("yaw", "pitch", "roll"), POSE_BIN_DEG)
+    for axes in figure.axes:
+        axes.set_xlim(-99, 99)
+        axes.set_xlabel(f"{axes.get_xlabel()}, degrees")
+        axes.set_xticks(range(-90, 91, 45))
+    return png_of(figure)
+
+
+def expression_png(histogram: pl.DataFrame) -> bytes:
+    """What mouth, eyes and brows of the main faces do: all clips, and those that were kept.
+
+    Args:
+        histogram: as `report_data.expression_histogram` gives it.
+    """
+    figure = _kept_of_all(histogram.rename({"from_share": "start"}), EXPRESSIONS, SHARE_BIN)
+    return png_of(figure)
+
+
+def references_png(gaps: pl.DataFrame) -> bytes:
+    """What each further reference of a clip adds, in pose and in expression: median and quartiles over the clips.
+
+    Args:
+        gaps: as `report_data.reference_gaps` gives it.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 2.4), layout="constrained")
+    labels = {"pose_gap_deg": "pose, degrees", "expression_gap": "expression, 1 - cosine"}
+    for axes, (gap, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
+        of_gap = gaps.filter(gap=gap)
+        index = of_gap["reference_index"].to_numpy()
+        axes.fill_between(index, of_gap["low"].to_numpy(), of_gap["high"].to_numpy(), color="0.85", linewidth=0)
+        axes.plot(index, of_gap["median"].to_numpy(), "k.-")
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel(label)
+        axes.set_xlabel("reference")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return png_of(figure)
+
+
+def _kept_of_all(histogram: pl.DataFrame, measures: Sequence[str], width: float) -> "Figure":
+    """A panel a measure.
+
+    Args:
+        histogram: `measure`, `start` of the bin, `faces` and `kept`.
+        width: of a bin.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 2.4), layout="constrained")
     looks = (("faces", "0.85", "all clips"), ("kept", "0.35", "kept"))
-    for axes, angle in zip(figure.subplots(1, 3, sharey=True), ("yaw", "pitch", "roll"), strict=True):
-        counted = histogram.filter(angle=angle)
+    for axes, measure in zip(figure.subplots(1, len(measures), sharey=True), measures, strict=True):
+        counted = histogram.filter(measure=measure)
         for column, grey, label in looks:
             look: dict[str, Any] = {"align": "edge", "color": grey, "edgecolor": "black", "linewidth": 0.5, "label": label}
-            axes.bar(counted["from_deg"].to_list(), counted[column].to_list(), POSE_BIN_DEG, **look)
-        axes.set_xlim(-99, 99)
-        axes.set_xlabel(f"{angle}, degrees")
-        axes.set_xticks(range(-90, 91, 45))
+            axes.bar(counted["start"].to_list(), counted[column].to_list(), width, **look)
+        axes.set_xlabel(measure.replace("_", " "))
     figure.axes[0].set_ylabel("faces")
     figure.axes[-1].legend(fontsize=8)
-    return png_of(figure)
+    return figure
 
 
 def identities_png(identity_ids: pl.Series) -> bytes:

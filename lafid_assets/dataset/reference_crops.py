@@ -7,13 +7,13 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from lafid_assets.dataset.cutting import FOLDER, are_there, cut_references
-from lafid_assets.dataset.references import FACE_COLUMNS, choose_references
+from lafid_assets.dataset.references import FACE_COLUMNS, SPREADS, choose_references
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Status
-from lafid_assets.schemas import CLIPS, FACE_INFO, REFERENCE_CROPS, SPEECH_TAGGED_CLIPS
+from lafid_assets.schemas import CLIPS, FACE_EMBEDDINGS, FACE_INFO, FACES, REFERENCE_CROPS, SPEECH_TAGGED_CLIPS
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from model.encoding.head_mask import AUTO, MASKS, MaskChoice, choose_mask
@@ -23,22 +23,31 @@ from resources.lake import Lake
 
 
 class ReferenceCropsConfig(dg.Config):
-    """What cuts heads out. Another mask cuts anew and looks for no face again."""
+    """Which faces are references and what cuts heads out. Other ones cut anew and look for no face again."""
+
+    spread: str = Field("both", description="What the references of a clip are spread over, beside time: pose, expression, both")
 
     mask: str = Field(
         AUTO, description=f"auto (a matting network where the model store holds one, else the oval), {', '.join(MASKS)}"
     )
 
+    @field_validator("spread")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value not in SPREADS:
+            raise ValueError(f"references are not spread over {value!r}: choose one of {', '.join(SPREADS)}")
+        return value
+
     def facts(self) -> dict[str, Any]:
-        """The mask that cuts."""
-        return choose_mask(self.mask, model_store()).info.model_dump()
+        """The spread, and the mask that cuts."""
+        return {"spread": self.spread} | choose_mask(self.mask, model_store()).info.model_dump()
 
 
 STEP = Step(
     writes=(REFERENCE_CROPS,),
-    reads=(CLIPS.name, FACE_INFO.name, SPEECH_TAGGED_CLIPS.name),
+    reads=(CLIPS.name, FACE_INFO.name, FACE_EMBEDDINGS.name, SPEECH_TAGGED_CLIPS.name),
     group="dataset",
-    code_version="3",
+    code_version="4",
     kinds=frozenset({"polars"}),
     facts=ReferenceCropsConfig.facts,
 )
@@ -51,27 +60,27 @@ def reference_crops(
     lake: dg.ResourceParam[Lake],
     store: dg.ResourceParam[FileStore],
 ) -> dg.MaterializeResult:
-    """Faces at spread poses of every clip that is kept, the sharpest of each, with angles and boxes, cut out as pictures."""
+    """Sharp faces of every clip that is kept, spread over poses, expressions and time, with angles and boxes, cut out."""
     mask = choose_mask(config.mask, model_store())
     return STEP.materialize(
         context,
         config,
         lake,
-        lambda shard: {REFERENCE_CROPS.name: _cut(lake, store, shard, mask)},
+        lambda shard: {REFERENCE_CROPS.name: _cut(lake, store, shard, config.spread, mask)},
         settled=lambda _, frames: _all_there(frames[REFERENCE_CROPS.name], store),
         metadata=lambda _, frames: _describe(frames, mask),
     )
 
 
-def _cut(lake: Lake, store: FileStore, shard: str, mask: MaskChoice) -> pl.DataFrame:
+def _cut(lake: Lake, store: FileStore, shard: str, spread: str, mask: MaskChoice) -> pl.DataFrame:
     kept = f"SELECT clip_id FROM {SPEECH_TAGGED_CLIPS.name} WHERE shard = ? AND status = '{Status.OK}'"
     with lake.snapshot() as reader:
         faces, clips = (
             reader.sql(f"SELECT {', '.join(columns)} FROM {table} WHERE shard = ? AND clip_id IN ({kept})", [shard, shard])
-            for table, columns in ((FACE_INFO.name, FACE_COLUMNS), (CLIPS.name, ("clip_id", "content_sha256", "duration_s")))
+            for table, columns in ((FACES.name, FACE_COLUMNS), (CLIPS.name, ("clip_id", "content_sha256", "duration_s")))
         )
     places = locate(lake, shard, clips["clip_id"].to_list()) if clips.height else {}
-    return cut_references(choose_references(faces), clips, places, store, mask)
+    return cut_references(choose_references(faces, spread), clips, places, store, mask)
 
 
 def _all_there(crops: pl.DataFrame, store: FileStore) -> bool:

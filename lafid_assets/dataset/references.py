@@ -1,11 +1,13 @@
-"""Reference faces of a clip: spread over poses, the sharpest of each.
+"""Reference faces of a clip: spread over poses, expressions and time, in an order whose first k are well spread.
 
 Belongs here: face scores -> which faces serve as references, of the clip itself and of other clips of its person. Not here:
-cutting them out (`cutting`), how often training draws another clip's face (the trainer's config).
+farthest-point sampling (`model.face_engine.view_spread`), cutting the faces out (`cutting`), how often training draws another
+clip's face (the trainer's config).
 
 Sources: FaithfulFaces (section 3.3) draws two crops of one clip and needs them at different poses; Mv2ID trains on further views
-of the same clip (in-paired), cross-pairs from other clips being rare. Neither says how views are chosen: bins and counts are
-ours.
+of the same clip (in-paired), cross-pairs from other clips being rare; neither says how views are chosen. A paper of 2026 on
+references of different expressions (USC, trained on OpenHumanVid) chooses them greedily by 0.75 (1 - ArcFace cosine) + 0.25 times
+the distance in time. Its weights are ours, too; that pose shares the first, and the scales, is our choice.
 """
 
 import hashlib
@@ -17,12 +19,25 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lafid_assets.schemas.products import CROSS_REFERENCE
-from model.face_engine.rotations import quaternions_from_angles
+from model.face_engine.view_spread import expression_gaps, farthest_first, pose_gaps_deg
 
-YAW_BIN_DEG = 10.0
+SPREADS: dict[str, dict[str, float]] = {
+    "both": {"pose": 0.375, "expression": 0.375, "time": 0.25},
+    "pose": {"pose": 0.75, "time": 0.25},
+    "expression": {"expression": 0.75, "time": 0.25},
+}
+"""What references are spread over, and how much each counts."""
+LEAST_SCALES = {"pose": 10.0, "expression": 0.02, "time": 1.0}
+"""A gap counts as a share of the clip's greatest, or of this where that is less: degrees, 1 - cosine, seconds."""
+STEP = 0.05
+"""Of faces that are equally far from those before, to the step, the sharpest is taken; a nearer one shows nothing new."""
+NEARLY_FRONTAL_DEG = 10.0
+"""The order begins with the sharpest of the faces whose yaw is so near to the most frontal one's."""
+LEAST_SHARPNESS_SHARE = 0.5
+"""Of the clip's median: a blurred face lies far from all others and shows nothing."""
 MOST_REFERENCES = 8
-SAME_POSE_DEG = 1.0
-"""Poses closer than this are one pose: of two equally far ones, to the degree, the sharper face is taken."""
+GAPS = {"pose_gap_deg": "pose", "expression_gap": "expression"}
+"""Columns that say what a reference adds, and what they are gaps of."""
 MOST_CROSS_REFERENCES = 8
 ANGLES = ("yaw_deg", "pitch_deg", "roll_deg")
 FACE_COLUMNS = (
@@ -30,6 +45,8 @@ FACE_COLUMNS = (
     "shard",
     "frame_index",
     "pts",
+    "time_base_num",
+    "time_base_den",
     "face_index",
     "track_id",
     *ANGLES,
@@ -40,36 +57,53 @@ FACE_COLUMNS = (
     "box_y2",
     "sharpness",
     "landmarks_px",
+    "embedding",
 )
-"""What is read of `face_info`."""
+"""What is read of `faces`."""
+
+Array = NDArray[np.float64]
 
 
-def choose_references(faces: pl.DataFrame) -> pl.DataFrame:
-    """For every clip at most eight faces of the main track, the most frontal first.
-
-    First the sharpest of each 10 degrees of yaw; where these are too many, those farthest apart, beginning with the most
-    frontal; where they are too few, the faces farthest in pose from those already chosen.
+def choose_references(faces: pl.DataFrame, spread: str = "both") -> pl.DataFrame:
+    """For every clip at most eight faces of the main track: a sharp frontal one, then each as far as can be from all before it.
 
     Args:
-        faces: rows of `face_info`, of which `FACE_COLUMNS` are read.
+        faces: rows of `faces`, of which `FACE_COLUMNS` are read.
+        spread: one of `SPREADS`.
 
     Returns:
-        the chosen rows with `reference_index`, sorted by clip and index.
+        the chosen rows without embeddings, with `reference_index`, `pose_gap_deg` and `expression_gap` (to the nearest reference
+        before it), sorted by clip and index.
     """
-    posed = main_faces(faces.select(FACE_COLUMNS)).drop_nulls([*ANGLES, "sharpness"])
-    posed = posed.sort("clip_id", "frame_index", "face_index")
-    runs = posed["clip_id"].rle().struct.field("len").to_numpy().astype(np.int64)
-    poses = quaternions_from_angles(*(posed[angle].to_numpy() for angle in ANGLES))
-    yaw, sharpness = posed["yaw_deg"].to_numpy(), posed["sharpness"].to_numpy()
-    rows: list[int] = []
-    for end, length in zip(np.cumsum(runs), runs, strict=True):
-        clip = slice(end - length, end)
-        rows += [int(end - length) + index for index in _spread(poses[clip], yaw[clip], sharpness[clip])]
-    return (
-        posed[rows]
-        .sort("clip_id", pl.col("yaw_deg").abs(), "frame_index")
-        .with_columns(reference_index=pl.int_range(pl.len(), dtype=pl.Int16).over("clip_id"))
+    measured = main_faces(faces.select(FACE_COLUMNS)).drop_nulls(["rotation", "sharpness", "embedding"])
+    own_median = pl.col("sharpness").median().over("clip_id")
+    sharp = measured.filter(pl.col("sharpness") >= LEAST_SHARPNESS_SHARE * own_median).sort(
+        "clip_id", "frame_index", "face_index"
     )
+    chosen = [_choose(clip, spread) for clip in sharp.partition_by("clip_id", maintain_order=True)]
+    nothing = sharp.clear().with_columns(**dict.fromkeys(GAPS, pl.lit(None, pl.Float32)), reference_index=pl.lit(0, pl.Int16))
+    return pl.concat([nothing, *chosen]).drop("embedding", "time_base_num", "time_base_den")
+
+
+def _choose(faces: pl.DataFrame, spread: str) -> pl.DataFrame:
+    """The references of one clip in order."""
+    time_s = (faces["pts"] * faces["time_base_num"] / faces["time_base_den"]).to_numpy()
+    gaps = {
+        "pose": pose_gaps_deg(np.array(faces["rotation"].to_list()).reshape(-1, 3, 3)),
+        "expression": expression_gaps(np.array(faces["embedding"].to_list())),
+        "time": np.abs(time_s[:, None] - time_s[None]),
+    }
+    shares = {name: gap / max(gap.max(), LEAST_SCALES[name]) for name, gap in gaps.items()}
+    apart = np.sum([weight * shares[name] for name, weight in SPREADS[spread].items()], axis=0)
+    yaw, sharpness = np.abs(faces["yaw_deg"].to_numpy()), faces["sharpness"].to_numpy()
+    first = int(np.where(yaw <= yaw.min() + NEARLY_FRONTAL_DEG, sharpness, -np.inf).argmax())
+    order = farthest_first(apart, first, MOST_REFERENCES, sharpness, STEP)
+    new = {column: pl.Series(_to_nearest_before(gaps[name], order), dtype=pl.Float32) for column, name in GAPS.items()}
+    return faces[order].with_columns(**new, reference_index=pl.int_range(pl.len(), dtype=pl.Int16))
+
+
+def _to_nearest_before(gaps: Array, order: list[int]) -> list[float | None]:
+    return [None, *(float(gaps[one, order[:place]].min()) for place, one in enumerate(order) if place)]
 
 
 def cross_references(references: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
@@ -122,39 +156,3 @@ def main_faces(faces: pl.DataFrame) -> pl.DataFrame:
     return known.filter(
         pl.when(pl.col("main_track").is_null()).then(pl.col("face_index") == 0).otherwise(is_main.fill_null(False))
     ).drop("main_track")
-
-
-def _spread(poses: NDArray[np.floating], yaw_deg: NDArray[np.floating], sharpness: NDArray[np.floating]) -> list[int]:
-    """Indices of the chosen faces of one clip.
-
-    Args:
-        poses: (F, 4) unit quaternions.
-        yaw_deg, sharpness: (F,).
-    """
-    bins = np.round(yaw_deg / YAW_BIN_DEG)
-    best = [int(np.flatnonzero(bins == one)[np.argmax(sharpness[bins == one])]) for one in np.unique(bins)]
-    if len(best) > MOST_REFERENCES:
-        frontal = min(best, key=lambda index: (abs(yaw_deg[index]), index))
-        return _fill([frontal], best, poses, sharpness)
-    return _fill(best, range(len(poses)), poses, sharpness)
-
-
-def _fill(chosen: list[int], pool: Iterable[int], poses: NDArray[np.floating], sharpness: NDArray[np.floating]) -> list[int]:
-    """`chosen` and, one by one, the face of `pool` whose pose is farthest from all chosen ones."""
-    left = np.array([index for index in pool if index not in chosen], dtype=np.int64)
-    distance_deg = np.full(len(left), np.inf)
-    taken = list(chosen)
-    for newest in chosen:
-        distance_deg = np.minimum(distance_deg, _angles_deg(poses[left], poses[newest]))
-    while len(taken) < MOST_REFERENCES and len(left) and distance_deg.max() >= SAME_POSE_DEG:
-        steps = np.floor(distance_deg / SAME_POSE_DEG)
-        place = int(np.lexsort((left, -sharpness[left], -steps))[0])
-        taken.append(int(left[place]))
-        left, distance_deg = np.delete(left, place), np.delete(distance_deg, place)
-        distance_deg = np.minimum(distance_deg, _angles_deg(poses[left], poses[taken[-1]]))
-    return taken
-
-
-def _angles_deg(poses: NDArray[np.floating], pose: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Geodesic angles between quaternions (N, 4) and one of them (4,)."""
-    return np.rad2deg(2 * np.arccos(np.clip(np.abs(poses.astype(np.float64) @ pose.astype(np.float64)), 0, 1)))

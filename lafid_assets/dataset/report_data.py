@@ -16,14 +16,18 @@ from lafid_assets.schemas import (
     OUTCOME_TABLES,
     POLICY_SETTINGS,
     POSE_FILTERED_CLIPS,
+    REFERENCE_CROPS,
     SIMILARITY_BY_POSE_GAP,
     SPEECH_TAGGED_CLIPS,
 )
+from lafid_assets.schemas.measures import EXPRESSIONS
 from resources.duckdb_extensions import quoted
 from resources.lake_reader import Reader
 
 POSE_BIN_DEG = 10
 MOST_ANGLE_DEG = 90
+SHARE_BIN = 0.02
+"""Of a face's height: the bins of expressions."""
 
 
 def pose_histogram(reader: Reader) -> pl.DataFrame:
@@ -39,6 +43,30 @@ def pose_histogram(reader: Reader) -> pl.DataFrame:
             count(*) AS faces, count(*) FILTER (is_kept) AS kept
         FROM (UNPIVOT main ON yaw, pitch, roll INTO NAME angle VALUE deg)
         WHERE abs(deg) <= {MOST_ANGLE_DEG} GROUP BY ALL ORDER BY ALL"""
+    )
+
+
+def expression_histogram(reader: Reader) -> pl.DataFrame:
+    """`measure` (of `EXPRESSIONS`), `from_share`, and how many main faces of all clips (`faces`) and of kept ones (`kept`)."""
+    return reader.sql(
+        f"""WITH main AS (
+            SELECT {", ".join(EXPRESSIONS)}, clip_id IN (SELECT clip_id FROM {LAFID_DATASET.name}) AS is_kept
+            FROM {FACE_INFO.name} WHERE face_index = 0)
+        SELECT measure, {SHARE_BIN} * floor(share / {SHARE_BIN}) AS from_share,
+            count(*) AS faces, count(*) FILTER (is_kept) AS kept
+        FROM (UNPIVOT main ON {", ".join(EXPRESSIONS)} INTO NAME measure VALUE share) GROUP BY ALL ORDER BY ALL"""
+    )
+
+
+def reference_gaps(reader: Reader) -> pl.DataFrame:
+    """What each further reference adds: `gap` (a column of `reference_crops`), `reference_index`, and the quartiles `low`,
+    `median` and `high` over clips."""
+    return reader.sql(
+        f"""SELECT gap, reference_index, quantile_cont(apart, 0.25) AS low, median(apart) AS median,
+            quantile_cont(apart, 0.75) AS high
+        FROM (UNPIVOT (SELECT reference_index, pose_gap_deg, expression_gap FROM {REFERENCE_CROPS.name})
+            ON pose_gap_deg, expression_gap INTO NAME gap VALUE apart)
+        GROUP BY ALL ORDER BY ALL"""
     )
 
 

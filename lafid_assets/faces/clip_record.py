@@ -14,6 +14,7 @@ import polars as pl
 
 from lafid_assets.endings import TRIED_AGAIN, fault_of
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
+from lafid_assets.faces.expressions import expression_measures
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.faces.survey import TIER as SURVEY
 from lafid_assets.outcomes import Reason, Status
@@ -100,6 +101,7 @@ def clip_frames(
         "faces": len(clip.faces),
         "hard_cut_score": _highest(clip, Kind.HARD),
         "gradual_cut_score": _highest(clip, Kind.GRADUAL),
+        **expression_measures(clip.faces),
         "fingerprint": prints.trial if again else prints.measures,
         "attempts": attempt,
         "status": status,
@@ -121,6 +123,7 @@ def upstream_row(row: Row, settings: AnalysisSettings, engine: Engine, prints: F
     """The row in `face_clips` of a clip that `raw_clips` did not pass."""
     nothing = dict.fromkeys(("tier", "scan_verdict", "frames_asked", "frames_decoded", "frames_with_face", "faces"))
     nothing |= dict.fromkeys(("hard_cut_score", "gradual_cut_score"))
+    nothing |= expression_measures([])
     return (
         engine.columns
         | nothing

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.face_engine.five_points import MAX_COARSE_DEG, coarse_angles
-from model.face_engine.interface import Face
+from model.face_engine.five_points import MAX_COARSE_DEG, coarse_angles, head_height_px
+from model.face_engine.interface import Expression, Face
 
 SHARPNESS_SIDE_PX = 112
 BT601 = np.array([0.299, 0.587, 0.114], np.float32)
@@ -69,6 +69,7 @@ def face_row(place: FramePlace, face_index: int, face: Face, sharpness_: float |
         "box_y1": y1,
         "box_x2": x2,
         "box_y2": y2,
+        "head_height_px": head_height_px(face.landmarks_px),
         "score": face.score,
         "landmarks_px": face.landmarks_px.ravel().tolist(),
         "rotation": None if face.rotation is None else face.rotation.ravel().tolist(),
@@ -80,6 +81,8 @@ def face_row(place: FramePlace, face_index: int, face: Face, sharpness_: float |
         "sharpness": sharpness_,
         "frame_share": frame_share(face, place.width, place.height),
         "mouth_opening": face.mouth_opening,
+        **dict.fromkeys(Expression._fields),
+        **(face.expression._asdict() if face.expression else {}),
     }
 
 

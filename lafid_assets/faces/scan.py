@@ -4,7 +4,9 @@ Belongs here: looking, and the rows of what was seen. Not here: when a clip is h
 looked at (`looks`).
 """
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,16 @@ from lafid_assets.faces.looks import LookedAtFrame, look_into, plan_looks
 from lafid_assets.faces.rows import BT601, FramePlace, face_row, frame_row, frame_share
 from lafid_assets.faces.scan_verdict import LOOK_ON, Course, Look, judge
 from lafid_assets.faces.settings import ScanMargins, family
-from lafid_assets.ingest.packets import read_index
+from lafid_assets.ingest.packets import FrameIndex, read_index
 from lafid_assets.outcomes import ClipError, Reason
-from model.face_engine.five_points import coarse_angles
+from model.face_engine.five_points import coarse_angles, head_height_px
 from model.face_engine.interface import Face, FaceEngine
 
 TIER = "scan"
 THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT = 32, 18
 DEFAULT_SIDE_PX, DEFAULT_SURE_SCORE = 640, 0.0
+LATE_SHARE = 0.95
+"""Where in a clip that has shown no face the last look is made; the evenly spaced ones end a step before its end."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +45,51 @@ def scan_clip(clip_id: str, shard: str, path: Path, margins: ScanMargins, engine
     says what is wrong with it."""
     looks: list[Look] = []
     verdict = LOOK_ON
-    middle: LookedAtFrame | None = None
     scanned = ScannedClip(None, 0)
+    closer = _CloserLooks()
     try:
         index = read_index(path)
         planned = plan_looks(index, margins.scan_looks)
         scanned = ScannedClip(None, len(planned))
         for looked_at in look_into(path, index, planned):
-            middle = looked_at if len(looks) <= len(planned) // 2 else middle
             looks.append(_look(clip_id, shard, looked_at, margins, engine, scanned))
+            closer.remember(looked_at, looks, len(planned))
             verdict = judge(looks, len(planned), margins)
             if verdict.course != Course.LOOK_ON:
                 break
+        if verdict.reason == Reason.NO_FACE and closer.show_a_face(path, index, engine):
+            return scanned
     except ClipError:
         return scanned
-    if verdict.course != Course.DROP:
-        return scanned
-    if verdict.reason == Reason.NO_FACE and middle is not None and engine.detect(middle.shown.rgb(), embed=False):
-        return scanned
     return replace(scanned, verdict=verdict.reason)
+
+
+class _CloserLooks:
+    """The frames at which a clip is looked at as the survey would, before it counts as one without a face: the middle one, the
+    one that came nearest to showing a face (one that turns away is seen by halves), and one behind the last look."""
+
+    def __init__(self) -> None:
+        self._middle: LookedAtFrame | None = None
+        self._likeliest: LookedAtFrame | None = None
+        self._best_score = -math.inf
+
+    def remember(self, looked_at: LookedAtFrame, looks: Sequence[Look], planned: int) -> None:
+        """Take note of the frame of the last of `looks`."""
+        if len(looks) <= planned // 2 + 1:
+            self._middle = looked_at
+        if (score := max(looks[-1].scores, default=-math.inf)) > self._best_score:
+            self._likeliest, self._best_score = looked_at, score
+
+    def show_a_face(self, path: Path, index: FrameIndex, engine: FaceEngine) -> bool:
+        """Whether the engine finds a face in any of them.
+
+        Raises:
+            ClipError: the end of the clip cannot be decoded.
+        """
+        seen = dict.fromkeys(frame for frame in (self._likeliest, self._middle) if frame is not None)
+        late = (index.pts[-1] - index.pts[0]) * LATE_SHARE + index.pts[0]
+        frames = itertools.chain(seen, look_into(path, index, [round(late)]))
+        return any(engine.detect(frame.shown.rgb(), embed=False) for frame in frames)
 
 
 def _look(
@@ -86,11 +116,12 @@ def _look(
     scores = tuple(face.score for face in faces if face.score is not None)
     scanned.frames.append(frame_row(place, image, len(faces)))
     scanned.faces.extend(face_row(place, number, face, None) for number, face in enumerate(faces))
+    height_px = head_height_px(faces[0].landmarks_px) if faces else None
     return Look(
         areas=tuple(frame_share(face, width, height) for face in faces),
         scores=scores,
         sure=max(scores, default=-math.inf) >= sure_score,
-        height_share=(faces[0].box_xyxy_px[3] - faces[0].box_xyxy_px[1]) / height if faces else None,
+        height_share=height_px and height_px / min(width, height),
         angles=coarse_angles(faces[0].landmarks_px) if faces else None,
         thumbnail=thumbnail(image),
     )

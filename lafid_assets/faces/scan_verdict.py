@@ -26,7 +26,8 @@ class Look:
         areas: share of the frame of every face, largest first.
         scores: detector scores, in the same order.
         sure: whether a score is one that the survey would believe.
-        height_share: height of the largest face / height of the frame; None without faces.
+        height_share: `head_height_px` of the largest face / shorter side of the frame; None without faces, and where the face has
+            no size.
         angles: coarse pose of the largest face; None where it cannot be guessed.
         thumbnail: (18, 32) float32, mean luma of every cell of the frame, 0-255.
     """

@@ -38,7 +38,9 @@ class ScanMargins(BaseModel):
     scan_prominent_score_ratio: float = Field(
         0.5, ge=0, le=1, description="... and from this share of the largest one's detector score"
     )
-    scan_min_face_height_share: float = Field(0.10, ge=0, le=1, description="Far too small: height of the face / of the frame")
+    scan_min_face_height_share: float = Field(
+        0.10, ge=0, le=1, description="Far too small: height of the face, hairline to chin / shorter side of the frame"
+    )
     scan_max_still_change: float = Field(
         2.0, ge=0, description="Static: no cell of a 32 x 18 luma thumbnail changes by more grey levels over the whole clip"
     )

@@ -25,6 +25,8 @@ _FACE_KEY = (
     Column("face_index", I16, "faces of a frame from the largest box down, from 0", minimum=0),
 )
 
+EXPRESSIONS = ("mouth_opening", "eye_opening", "brow_height", "mouth_width")
+
 FACE_INFO = TableSchema(
     "face_info",
     "A row a face a sampled frame. Scores only, no decision.",
@@ -43,6 +45,14 @@ FACE_INFO = TableSchema(
         Column("box_y1", F32, "top edge, px"),
         Column("box_x2", F32, "right edge, px"),
         Column("box_y2", F32, "bottom edge, px"),
+        Column(
+            "head_height_px",
+            F32,
+            "height from hairline to chin by eyes, nose and mouth, px: the same for every engine, as boxes are not; NULL where "
+            "these do not span a face",
+            nullable=True,
+            minimum=0,
+        ),
         Column("score", F32, "detector score, the engine's own scale"),
         Column("landmarks_px", pl.List(F32), "x, y of every landmark in turn, px"),
         Column(
@@ -70,6 +80,9 @@ FACE_INFO = TableSchema(
             "inner-lip gap / face height, corrected for pose; below 0 where the lips overlap",
             nullable=True,
         ),
+        Column("eye_opening", F32, "gap of the lids / face height, mean of both eyes, corrected for pose", nullable=True),
+        Column("brow_height", F32, "height of the brows above the eyes / face height, corrected for pose", nullable=True),
+        Column("mouth_width", F32, "distance of the mouth's corners / face height, corrected for pose", nullable=True),
         *ENGINE,
     ),
 )
@@ -161,6 +174,25 @@ FACE_CLIPS = TableSchema(
             minimum=0,
         ),
         Column("gradual_cut_score", F64, "the same of a gradual transition", nullable=True, minimum=0),
+        *(
+            Column(
+                f"{name}_range",
+                F32,
+                f"robust range of `{name}` of the main face, of one engine's scale",
+                nullable=True,
+                minimum=0,
+            )
+            for name in EXPRESSIONS
+        ),
+        Column(
+            "expression_spread",
+            F32,
+            "how far the main face's embeddings lie apart at like poses: 95th percentile of 1 - cosine over pairs within 10 "
+            "degrees; the engine's own scale",
+            nullable=True,
+            minimum=0,
+            maximum=2,
+        ),
         *ENGINE,
         Column("fingerprint", STR, "hash of code version, engine and settings that made the measures"),
         Column("attempts", I16, "how often the clip was tried under this fingerprint", minimum=0),

@@ -55,12 +55,33 @@ PUBLISHED = ("last", "best")
 
 REFERENCE_CROPS = TableSchema(
     "reference_crops",
-    "Reference faces of every clip that is kept: at spread poses, the sharpest of each, cut out. A row a reference.",
+    "Reference faces of every clip that is kept, spread over poses, expressions and time, cut out. A row a reference.",
     ("clip_id", "reference_index"),
     (
         CLIP_ID,
         SHARD,
-        Column("reference_index", I16, "from 0, the most frontal", minimum=0),
+        Column(
+            "reference_index",
+            I16,
+            "from 0, a sharp frontal face; each further one is as far as can be from all before it: the first k are well spread",
+            minimum=0,
+        ),
+        Column(
+            "pose_gap_deg",
+            F32,
+            "angle to the nearest reference before it; NULL of the first",
+            nullable=True,
+            minimum=0,
+            maximum=180,
+        ),
+        Column(
+            "expression_gap",
+            F32,
+            "1 - cosine to the most similar reference before it, by the engine's embeddings; NULL of the first",
+            nullable=True,
+            minimum=0,
+            maximum=2,
+        ),
         Column("frame_index", I32, "ordinal of the frame in decoding order, from 0", minimum=0),
         Column("pts", I64, "presentation timestamp in units of the clip's time base"),
         Column("face_index", I16, "which face of that frame, from the largest down", minimum=0),
@@ -113,7 +134,7 @@ LAFID_DATASET = TableSchema(
         Column("split_key", STR, "what the split is drawn from, as in `identity_clusters`"),
         Column("split", STR, "train, validation or test: whole identities only", one_of=SPLITS),
         Column("pose_variation_deg", F64, "sum of the three pose ranges", minimum=0),
-        Column("references", pl.List(REFERENCE), "faces at spread poses, the most frontal first, with their crops in the store"),
+        Column("references", pl.List(REFERENCE), "spread faces as `reference_crops` orders them, with their crops in the store"),
         Column(
             "cross_references",
             pl.List(CROSS_REFERENCE),

@@ -18,11 +18,12 @@ from PIL import Image as PilImage
 from pydantic import BaseModel, ConfigDict, Field
 
 from model.face_engine.dlib_weights import find_dlib_weights
+from model.face_engine.expression import expression_of
 from model.face_engine.interface import Box, EngineInfo, Face, Image
 from model.face_engine.landmark_pose import MIRROR, load_landmark_pose
 from model.face_engine.landmark_pose import WEIGHTS as POSE_WEIGHTS
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised when the same weights and settings would give other faces."""
 
 _START_SCALES = (0.94, 1.06)
@@ -151,6 +152,7 @@ class DlibEngine:
             rotation=rotation,
             embedding=self._embedding(image, box, points) if embed else None,
             mouth_opening=None if rotation is None else self._pose.mouth_opening(points, rotation),
+            expression=None if rotation is None else expression_of(points, rotation),
         )
 
     def _landmarks(self, image: Image, box: Box) -> tuple[NDArray[np.float64], float]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from model.face_engine.expression import expression_of
 from model.face_engine.head_pose.loading import load_head_pose
 from model.face_engine.interface import Box, EngineInfo, Face, Image
 from model.face_engine.landmark_pose import MAX_YAW_DEG, load_landmark_pose
@@ -30,7 +31,7 @@ from model.files import sha256_file
 from model.model_store.registry import Kind
 from model.model_store.store import InstalledModel
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised when the same weights and settings would give other faces."""
 
 GLANCE_MIN_SCORE = 0.3
@@ -104,6 +105,7 @@ class InsightfaceEngine:
         faces = [face for of_image in found for face in of_image]
         rotations = self._head_pose.rotations(owners, [face.box for face in faces])
         embeddings = self._embeddings(owners, faces) if embed else [None] * len(faces)
+        mouths = [self._mouth_points(*of_face) for of_face in zip(owners, (face.box for face in faces), rotations, strict=True)]
         measured = iter(
             [
                 Face(
@@ -112,9 +114,10 @@ class InsightfaceEngine:
                     landmarks_px=face.points,
                     rotation=rotation,
                     embedding=embedding,
-                    mouth_opening=self._mouth_opening(image, face.box, rotation),
+                    mouth_opening=mouth and self._landmark_pose.mouth_opening(*mouth),
+                    expression=mouth and expression_of(*mouth),
                 )
-                for image, face, rotation, embedding in zip(owners, faces, rotations, embeddings, strict=True)
+                for face, rotation, embedding, mouth in zip(faces, rotations, embeddings, mouths, strict=True)
             ]
         )
         return [[next(measured) for _ in of_image] for of_image in found]
@@ -205,12 +208,15 @@ class InsightfaceEngine:
         ]
         return [np.asarray(vector / np.linalg.norm(vector), np.float32) for vector in vectors]
 
-    def _mouth_opening(self, image: Image, box: Box, rotation: NDArray[np.float32] | None) -> float | None:
-        """Beyond 45 degrees of yaw half of the lips is hidden: None there, as without pose or mouth model."""
+    def _mouth_points(
+        self, image: Image, box: Box, rotation: NDArray[np.float32] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """The mouth model's 68 points and the rotation to read them by; None without either, and beyond 45 degrees of yaw, where
+        half of the lips and one eye are hidden."""
         if self._mouth is None or rotation is None or abs(angles_from_rotation(rotation).yaw_deg) > MAX_YAW_DEG:
             return None
         points = self._mouth.points_68(image, box)
-        return None if points is None else self._landmark_pose.mouth_opening(points, rotation)
+        return None if points is None else (points, rotation)
 
     @cached_property
     def _detector(self) -> Any:

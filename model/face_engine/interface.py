@@ -5,7 +5,7 @@ Belongs here: the types that the assets store and the model reads. Not here: any
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,22 @@ Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the image; can reach beyond it where the face does."""
 
 
+class Expression(NamedTuple):
+    """What a face does with eyes, brows and mouth corners: shares of its height (nasion to chin), in the head's frame.
+
+    Landmark models differ in how far they follow a movement, so only values of one engine are compared.
+
+    Attributes:
+        eye_opening: between the lids, mean of both eyes.
+        brow_height: of the brows above the corners of the eyes.
+        mouth_width: between the corners of the mouth.
+    """
+
+    eye_opening: float
+    brow_height: float
+    mouth_width: float
+
+
 @dataclass(frozen=True, eq=False)
 class Face:
     """One face in one image. What could not be measured is None.
@@ -32,6 +48,7 @@ class Face:
         embedding: (D,) float32 of unit length; None where it was not asked for.
         mouth_opening: inner-lip gap over face height, both in the head's frame (0 closed, about 0.3 wide open); None
             without pose.
+        expression: None without pose, and where the engine has no landmarks of lids, brows and mouth.
     """
 
     box_xyxy_px: Box
@@ -40,6 +57,7 @@ class Face:
     rotation: NDArray[np.float32] | None
     embedding: NDArray[np.float32] | None
     mouth_opening: float | None
+    expression: Expression | None = None
 
     @property
     def angles(self) -> Angles | None:

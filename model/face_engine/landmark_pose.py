@@ -112,14 +112,21 @@ class LandmarkPose:
         """
         up = np.asarray(landmarks_px, np.float64) * (1.0, -1.0)
         head_to_camera = np.asarray(rotation, np.float64).T
-        rigid = up[RIGID_POINTS] - up[RIGID_POINTS].mean(axis=0)
-        model = (self.mean_shape[RIGID_POINTS] @ head_to_camera.T)[:, :2]
-        px_per_unit = np.sum(rigid * model) / np.sum(model * model)
         vertical = head_to_camera[:2, 1]
         lips = up[_INNER_UPPER_LIP].mean(axis=0) - up[_INNER_LOWER_LIP].mean(axis=0)
         gap_px = lips @ vertical / (vertical @ vertical)
-        face_height = self.mean_shape[_NASION, 1] - self.mean_shape[_CHIN, 1]
-        return float(gap_px / (px_per_unit * face_height))
+        return float(gap_px / (self.px_per_unit(up, head_to_camera) * self.face_height))
+
+    @property
+    def face_height(self) -> float:
+        """From nasion to chin, in units of the mean shape."""
+        return float(self.mean_shape[_NASION, 1] - self.mean_shape[_CHIN, 1])
+
+    def px_per_unit(self, points_up: Array, head_to_camera: Array) -> float:
+        """At which scale the mean shape's nose and eyes lie on those of (68, 2) landmarks, y up, under a (3, 3) rotation."""
+        rigid = points_up[RIGID_POINTS] - points_up[RIGID_POINTS].mean(axis=0)
+        model = (self.mean_shape[RIGID_POINTS] @ head_to_camera.T)[:, :2]
+        return float(np.sum(rigid * model) / np.sum(model * model))
 
     def _rotations(self, points_up: Array, subset: slice, layers: tuple[tuple[Array, Array], ...]) -> Array:
         """(N, 3, 3) from one network."""

@@ -136,7 +136,7 @@ REJECTED = (
     ),
     Scene(
         name="far away",
-        shots=(Shot(duration_s=2.5, people=(Appearance(person="hopper", x=0.4, y=0.72, scale=0.36),)),),
+        shots=(Shot(duration_s=2.5, people=(Appearance(person="hopper", x=0.4, y=0.72, scale=0.32),)),),
         size=(640, 480),
         caption="The video features an elderly woman in a naval uniform who sits some way off in a large, blurred room. She is "
         "small in the frame and looks around, turning her head first to one side and then to the other.",

@@ -26,6 +26,7 @@ class Clip:
         self.yaw_deg: list[float | None] = list(np.linspace(-30, 30, FRAMES))
         self.has_face = [True] * FRAMES
         self.height_px, self.sharpness = 40.0, 100.0
+        self.size_px = (160, SIDE_PX)
         self.second_share: dict[int, float] = {}
         self.released: dict[str, float] = {}
         self.cuts: dict[str, float] = {}
@@ -42,14 +43,14 @@ class Clip:
     def _face(self, frame: int, index: int, yaw_deg: float | None, share: float) -> dict[str, Any]:
         pose: dict[str, Any] = {"yaw_deg": yaw_deg, "pitch_deg": yaw_deg and 0.0, "roll_deg": yaw_deg and 0.0}
         pose["rotation"] = None if yaw_deg is None else rotation_from_angles(yaw_deg, 0, 0).ravel().tolist()
-        box = {"box_x1": 0, "box_y1": 10, "box_x2": 30, "box_y2": 10 + self.height_px}
         known = {"clip_id": self.clip_id, "frame_index": frame, "face_index": index, "frame_share": share}
-        return self.row_of(FACE_INFO, **known, **box, **pose, sharpness=self.sharpness)
+        return self.row_of(FACE_INFO, **known, **pose, head_height_px=self.height_px, sharpness=self.sharpness)
 
     def frames(self) -> list[dict[str, Any]]:
         counts = [int(has) + (n in self.second_share) for n, has in enumerate(self.has_face)]
+        width, height = self.size_px
         return [
-            self.row_of(FACE_FRAMES, clip_id=self.clip_id, frame_index=n, height=SIDE_PX, face_count=count)
+            self.row_of(FACE_FRAMES, clip_id=self.clip_id, frame_index=n, width=width, height=height, face_count=count)
             for n, count in enumerate(counts)
         ]
 
@@ -77,7 +78,7 @@ def test_good_clip_is_kept_with_its_measures(row_of: RowOf) -> None:
     row = _row(row_of, Clip(row_of))
     assert (row["status"], row["reason"], row["reasons"]) == ("ok", None, [])
     assert (row["frames"], row["face_frame_share"], row["several_faces_share"], row["posed_frames"]) == (10, 1.0, 0.0, 10)
-    assert row["face_height_share"] == pytest.approx(0.4)
+    assert (row["face_height_share"], row["posed_share"]) == (pytest.approx(0.4), 1.0)
     assert row["yaw_range_deg"] == pytest.approx(60 * 0.9, abs=0.01), "from the 5th to the 95th percentile"
     assert row["pose_variation_deg"] == pytest.approx(row["yaw_range_deg"])
     assert row["pose_spread_deg"] == pytest.approx(60, abs=0.01)
@@ -112,6 +113,15 @@ def _static(clip: Clip) -> None:
     clip.yaw_deg = list(np.linspace(-20, 20, FRAMES))
 
 
+def _seldom_posed(clip: Clip) -> None:
+    clip.yaw_deg = [None, None] * 3 + list(np.linspace(-10, 10, 4))
+
+
+def _seen_late(clip: Clip) -> None:
+    clip.has_face = [False] * 9 + [True]
+    clip.yaw_deg = [None] * FRAMES
+
+
 @pytest.mark.parametrize(
     ("spoil", "reasons"),
     [
@@ -122,6 +132,8 @@ def _static(clip: Clip) -> None:
         (_blurred, ["face_blurred"]),
         (_poseless, ["pose_unknown"]),
         (_static, ["pose_variation_low"]),
+        (_seldom_posed, ["pose_unknown"]),
+        (_seen_late, ["face_too_rare", "pose_unknown"]),
     ],
 )
 def test_each_rule_rejects_with_its_reason(row_of: RowOf, spoil: Callable[[Clip], None], reasons: list[str]) -> None:
@@ -156,6 +168,39 @@ def test_what_was_not_measured_is_null_and_breaks_no_rule(row_of: RowOf) -> None
     row = _row(row_of, unposed)
     assert (row["posed_frames"], row["pose_variation_deg"], row["pose_spread_deg"]) == (0, None, None)
     assert row["reasons"] == ["pose_unknown"]
+
+
+def test_a_head_that_turns_enough_where_its_pose_is_known_is_kept(row_of: RowOf) -> None:
+    """Near profile an engine may know no pose: of the frames that have one, few are enough."""
+    clip = Clip(row_of)
+    clip.yaw_deg = [None] * 6 + [-30.0, -28.0, 28.0, 30.0]
+    row = _row(row_of, clip)
+    assert (row["keep"], row["posed_share"]) == (True, 0.4)
+    assert _row(row_of, clip, pose_variation_min_deg=90)["reason"] == "pose_unknown"
+    assert _row(row_of, clip, pose_variation_min_deg=90, posed_share_min=None)["reason"] == "pose_variation_low"
+
+
+def test_ranges_that_add_up_while_the_head_hardly_turns_are_no_turn(row_of: RowOf) -> None:
+    """Twenty degrees of yaw, of pitch and of roll, one after the other: 51 by the sum, 24 between any two poses."""
+    clip = Clip(row_of)
+    clip.yaw_deg = [0.0] * FRAMES
+    faces = clip.faces()
+    for n, face in enumerate(faces):
+        angle = ("yaw_deg", "pitch_deg", "roll_deg")[n // 4]
+        face |= {"yaw_deg": 0.0, "pitch_deg": 0.0, "roll_deg": 0.0} | {angle: 20.0 * (n % 4 > 1 or n > 8)}
+    clip.faces = lambda: faces  # type: ignore[method-assign]
+    row = _row(row_of, clip)
+    assert row["pose_variation_deg"] > 45
+    assert row["pose_spread_deg"] < 30
+    assert row["reasons"] == ["pose_variation_low"]
+    assert _row(row_of, clip, pose_spread_min_deg=None)["keep"]
+
+
+@pytest.mark.parametrize(("size_px", "share"), [((90, 160), 0.4), ((160, 90), 0.4), ((900, 90), 0.4)])
+def test_a_face_is_as_large_as_the_shorter_side_says(row_of: RowOf, size_px: tuple[int, int], share: float) -> None:
+    clip = Clip(row_of)
+    clip.size_px, clip.height_px = size_px, 36.0
+    assert _row(row_of, clip)["face_height_share"] == pytest.approx(share)
 
 
 def test_second_face_counts_from_a_quarter_of_the_first(row_of: RowOf) -> None:

@@ -25,7 +25,9 @@ def test_rules_stand_in_order_with_measure_demand_and_verdict() -> None:
         ("several_faces", 0.5, "at most 0.05", True),
         ("face_blurred", None, "at least 20", False),
         ("pose_unknown", None, "at least 3", False),
+        ("pose_unknown", None, "at least 0.5", False),
         ("pose_variation_low", 44.0, "at least 45", True),
+        ("pose_variation_low", None, "at least 30", False),
     ]
     assert in_words("rejected", "pose_filtered_clips", "several_faces", lines) == (
         "rejected by pose_filtered_clips: several_faces "
@@ -53,8 +55,8 @@ def scores(row_of: RowOf) -> tuple[pl.DataFrame, pl.DataFrame]:
         frames.append(row_of(FACE_FRAMES, clip_id="a", frame_index=n, time_s=n / 4, face_count=count))
         for index in range(count):
             pose = dict.fromkeys(("yaw_deg", "pitch_deg", "roll_deg"), None if n == 11 else 3.0 * n)
-            box = {"box_y1": 0, "box_y2": 100 - n}
-            faces.append(row_of(FACE_INFO, clip_id="a", frame_index=n, face_index=index, sharpness=10.0 + n, **pose, **box))
+            size = {"head_height_px": 100.0 - n, "sharpness": 10.0 + n}
+            faces.append(row_of(FACE_INFO, clip_id="a", frame_index=n, face_index=index, **size, **pose))
     return FACE_INFO.frame(faces), FACE_FRAMES.frame(frames)
 
 

@@ -33,8 +33,9 @@ def face_clips(row_of: Callable[..., dict[str, Any]]) -> pl.DataFrame:
     ("policy", "verdicts"),
     [
         ({}, set()),
-        ({"pose_variation_min_deg": 10.0}, {"pose_variation_low", "static"}),
-        ({"pose_variation_min_deg": None}, {"pose_variation_low", "static"}),
+        ({"pose_variation_min_deg": 10.0, "pose_spread_min_deg": 19.0}, {"pose_variation_low", "static"}),
+        ({"pose_variation_min_deg": None, "pose_spread_min_deg": None}, {"pose_variation_low", "static"}),
+        ({"pose_variation_min_deg": None, "pose_spread_min_deg": 20.0}, set()),
         ({"face_height_share_min": 0.05}, {"face_too_small"}),
         ({"face_height_share_min": None}, {"face_too_small"}),
         ({"several_faces_share_max": 0.5}, {"several_faces"}),

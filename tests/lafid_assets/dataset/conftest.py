@@ -21,6 +21,7 @@ from lafid_assets.schemas import (
     CLIPS,
     DATASET_VERSIONS,
     FACE_CLIPS,
+    FACE_EMBEDDINGS,
     FACE_FRAMES,
     FACE_INFO,
     ID_CONSISTENT_CLIPS,
@@ -33,6 +34,7 @@ from lafid_assets.schemas import (
     SPEECH_TAGGED_CLIPS,
     TABLES,
 )
+from model.face_engine.rotations import rotation_from_angles
 from resources.lake import Lake
 from resources.lake_reader import Reader
 
@@ -41,8 +43,17 @@ REJECTED = {"keep": False, "status": "rejected", "reason": "no_face"}
 RESEARCH = "non-commercial-research"
 SKIPPED = {"status": "skipped", "reason": "upstream"}
 SHARD = "shard-00000"
-CURATED = (CLIP_ROOTS, CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS, CLIPS, FACE_CLIPS, FACE_INFO, FACE_FRAMES, POLICY_SETTINGS)
-CURATED += (POSE_FILTERED_CLIPS, ID_CONSISTENT_CLIPS, IDENTITY_CLUSTERS, SPEECH_INFO, REFERENCE_CROPS, SPEECH_TAGGED_CLIPS)
+CURATED = (CLIP_ROOTS, CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS, CLIPS, FACE_CLIPS, FACE_INFO, FACE_EMBEDDINGS)
+CURATED += (
+    FACE_FRAMES,
+    POLICY_SETTINGS,
+    POSE_FILTERED_CLIPS,
+    ID_CONSISTENT_CLIPS,
+    IDENTITY_CLUSTERS,
+    SPEECH_INFO,
+    REFERENCE_CROPS,
+    SPEECH_TAGGED_CLIPS,
+)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +85,9 @@ def curated(row_of: Callable[..., dict[str, Any]]) -> Callable[..., Tables]:
             add(SPEECH_TAGGED_CLIPS, **known, **spoken)
             for frame, yaw_deg in enumerate((-20.0, 0.0, 20.0)):
                 pose = {"yaw_deg": yaw_deg, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 50.0}
-                add(FACE_INFO, **known, frame_index=frame, face_index=0, **pose)
+                rotation = rotation_from_angles(yaw_deg, 0.0, 0.0).ravel().tolist()
+                add(FACE_INFO, **known, frame_index=frame, face_index=0, rotation=rotation, **pose)
+                add(FACE_EMBEDDINGS, **known, frame_index=frame, face_index=0, embedding=[1.0, 0.0])
                 add(FACE_FRAMES, **known, frame_index=frame, time_s=frame / 2, width=640, height=360)
             if kept:
                 for index, (frame, yaw_deg) in enumerate(((1, 0.0), (0, -20.0), (2, 20.0))):

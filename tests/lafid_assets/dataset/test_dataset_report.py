@@ -19,7 +19,8 @@ from resources.file_store import FileStore, StoreUnusable
 from resources.lake import Lake
 from resources.settings import Settings
 
-FILES = ["contact_sheet.png", "funnel.png", "identities.png", "pose.png", "report.html", "similarity.png", "speech.png"]
+PICTURES = ("contact_sheet", "expression", "funnel", "identities", "pose", "references", "similarity", "speech")
+FILES = sorted([*(f"{name}.png" for name in PICTURES), "report.html"])
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_report_is_table_page_and_pictures(report: Callable[..., Any], lake: Lak
     assert sum(len(metadata[name]) for name in pictures) < 201_000, "Dagster keeps them in its database"
     page = _page(store, version)
     assert "face_height_share at least 0.18" in page
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == len(PICTURES)
     assert "There is no" not in _page(store, version)
 
 

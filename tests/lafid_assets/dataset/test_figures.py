@@ -6,9 +6,20 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from lafid_assets.dataset.figures import GREYS, HATCHES, funnel_png, identities_png, pose_png, similarity_png, speech_png
+from lafid_assets.dataset.figures import (
+    GREYS,
+    HATCHES,
+    expression_png,
+    funnel_png,
+    identities_png,
+    pose_png,
+    references_png,
+    similarity_png,
+    speech_png,
+)
 from lafid_assets.outcomes import Status
 from lafid_assets.schemas import DATASET_REPORT
+from lafid_assets.schemas.measures import EXPRESSIONS
 
 COLUMNS = ("status", "step", "reason", "clips", "dataset_version")
 
@@ -51,8 +62,34 @@ def test_pose_shows_kept_clips_apart() -> None:
     assert picture(8).mean() < picture(0).mean()
 
 
-def test_pose_without_faces_is_a_picture_too() -> None:
+def test_expressions_show_kept_clips_apart() -> None:
+    def picture(kept: int) -> np.ndarray:
+        rows = [(measure, 0.02 * n, 8, kept) for measure in EXPRESSIONS for n in range(4)]
+        columns = ("measure", "from_share", "faces", "kept")
+        return _picture(expression_png(pl.DataFrame(rows, schema=columns, orient="row")))
+
+    assert picture(8).mean() < picture(0).mean()
+
+
+GAPS = {"gap": pl.String, "reference_index": pl.Int16, "low": pl.Float64, "median": pl.Float64, "high": pl.Float64}
+
+
+def test_what_references_add_is_drawn_in_pose_and_expression() -> None:
+    def picture(pose: float, expression: float) -> np.ndarray:
+        rows = [
+            (gap, n, by / 2, by, 2 * by) for gap, by in (("pose_gap_deg", pose), ("expression_gap", expression)) for n in (1, 2)
+        ]
+        return _picture(references_png(pl.DataFrame(rows, schema=GAPS, orient="row")))
+
+    one = picture(40.0, 0.2)
+    assert (picture(20.0, 0.2) != one).any()
+    assert (picture(40.0, 0.3) != one).any()
+
+
+def test_pose_and_expression_without_faces_are_pictures_too() -> None:
     assert _picture(pose_png(pl.DataFrame(schema=HISTOGRAM))).size
+    assert _picture(expression_png(pl.DataFrame(schema=HISTOGRAM).rename({"angle": "measure", "from_deg": "from_share"}))).size
+    assert _picture(references_png(pl.DataFrame(schema=GAPS))).size
 
 
 def test_persons_and_speech_are_drawn_from_counts() -> None:

@@ -8,7 +8,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from lafid_assets.dataset.reference_crops import reference_crops
+from lafid_assets.dataset.reference_crops import ReferenceCropsConfig, reference_crops
+from lafid_assets.dataset.references import SPREADS
 from lafid_assets.ingest.media_probe import content_sha256
 from lafid_assets.partitions import CLIP_SHARDS
 from model.model_store.install import install
@@ -111,3 +112,10 @@ def test_clip_whose_folder_is_away_keeps_its_pictures(
     again = materialize()
     assert (again["computed"], again["clips_without_pictures"]) == (True, 0)
     assert lake.read("reference_crops", SHARD).equals(crops)
+
+
+def test_another_spread_cuts_anew_and_an_unknown_one_is_refused() -> None:
+    prints = [ReferenceCropsConfig(spread=spread).facts() for spread in SPREADS]
+    assert all(prints.count(facts) == 1 for facts in prints)
+    with pytest.raises(ValueError, match="not spread over 'age': choose one of both, pose, expression"):
+        ReferenceCropsConfig(spread="age")

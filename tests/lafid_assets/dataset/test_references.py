@@ -1,84 +1,95 @@
-"""Reference faces: at spread poses, the sharpest of each."""
+"""Reference faces: spread over poses, expressions and time, the sharpest of what is equally far."""
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from lafid_assets.dataset.references import MOST_CROSS_REFERENCES, choose_references, cross_references
-from lafid_assets.schemas import FACE_INFO
+from lafid_assets.schemas import FACES
+from model.face_engine.rotations import rotation_from_angles
 
 RowOf = Callable[..., dict[str, Any]]
 
 
-def _face(row_of: RowOf, frame: int, yaw: float | None, sharpness: float | None, **values: Any) -> dict[str, Any]:
-    pose = {"yaw_deg": yaw, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": sharpness}
-    return row_of(FACE_INFO, **{"clip_id": "a", "frame_index": frame, "face_index": 0} | pose | values)
+def _face(
+    row_of: RowOf, frame: int, yaw: float | None, sharpness: float | None = 5.0, look_deg: float = 0.0, **values: Any
+) -> dict[str, Any]:
+    """A face of 25 frames a second, whose embedding is a direction in the plane: its expression."""
+    look = [float(np.cos(np.deg2rad(look_deg))), float(np.sin(np.deg2rad(look_deg)))]
+    angles = {"yaw_deg": yaw, "pitch_deg": 0.0, "roll_deg": 0.0}
+    rotation = None if yaw is None else rotation_from_angles(yaw, 0.0, 0.0).ravel().tolist()
+    known = {"clip_id": "a", "frame_index": frame, "face_index": 0, "pts": frame, "time_base_num": 1, "time_base_den": 25}
+    return row_of(FACES, **known | angles | {"rotation": rotation, "sharpness": sharpness, "embedding": look} | values)
 
 
 def _faces(row_of: RowOf, *faces: tuple[float | None, float | None], clip: str = "a") -> pl.DataFrame:
     """Faces of frames 0, 1, ... as (yaw, sharpness)."""
-    return FACE_INFO.frame(_face(row_of, n, yaw, sharp, clip_id=clip) for n, (yaw, sharp) in enumerate(faces))
+    return FACES.frame(_face(row_of, n, yaw, sharp, clip_id=clip) for n, (yaw, sharp) in enumerate(faces))
 
 
-def _frames(faces: pl.DataFrame) -> dict[str, list[int]]:
-    chosen = choose_references(faces)
+def _frames(faces: pl.DataFrame, spread: str = "both") -> dict[str, list[int]]:
+    chosen = choose_references(faces, spread)
     by_clip = {clip: rows for (clip,), rows in chosen.group_by("clip_id", maintain_order=True)}
     assert all(rows["reference_index"].to_list() == list(range(rows.height)) for rows in by_clip.values())
     return {clip: rows["frame_index"].to_list() for clip, rows in by_clip.items()}
 
 
-def test_sharpest_of_every_bin_most_frontal_first(row_of: RowOf) -> None:
-    """Faces of one pose count once: those within a degree of each other."""
-    faces = _faces(row_of, (-30, 5), (0, 1), (0.4, 9), (30, 2), (30.2, 8))
-    assert _frames(faces) == {"a": [2, 0, 4]}
+def test_order_begins_frontal_and_goes_on_with_the_farthest(row_of: RowOf) -> None:
+    """Whoever takes the first three gets both ends of the turn, and not the three most frontal faces."""
+    yaws = [0, 5, -5, 15, -15, 40, -40, 80, -80]
+    faces = _faces(row_of, *((yaw, 1.0) for yaw in yaws))
+    for spread in ("both", "pose"):
+        chosen = [yaws[frame] for frame in _frames(faces, spread)["a"]]
+        assert chosen[0] == 0
+        assert set(chosen[1:3]) == {-80, 80}
+        assert set(chosen[3:5]) == {-40, 40}
 
 
-def test_equal_sharpness_takes_the_earlier_frame(row_of: RowOf) -> None:
+def test_expressions_are_spread_as_well_as_poses(row_of: RowOf) -> None:
+    """A head that turns with a straight face, and smiles once, near the frontal pose."""
+    faces = FACES.frame([*(_face(row_of, n, 4.0 * n) for n in range(11)), _face(row_of, 11, 20.0, look_deg=40.0)])
+    assert _frames(faces)["a"][:3] == [0, 11, 10]
+    assert _frames(faces, "expression")["a"][:2] == [0, 11]
+    assert 11 not in _frames(faces, "pose")["a"][:3]
+
+
+def test_what_a_reference_adds_is_told(row_of: RowOf) -> None:
+    chosen = choose_references(FACES.frame([_face(row_of, 0, 0.0), _face(row_of, 25, 30.0, look_deg=60.0)]))
+    assert chosen["pose_gap_deg"].to_list() == [None, pytest.approx(30, abs=1e-3)]
+    assert chosen["expression_gap"].to_list() == [None, pytest.approx(0.5)]
+    assert "embedding" not in chosen.columns
+
+
+def test_of_equally_far_faces_the_sharper_is_taken(row_of: RowOf) -> None:
+    faces = _faces(row_of, (-30, 5), (0, 4), (4, 9), (30, 5), (31, 8))
+    assert _frames(faces)["a"] == [2, 4, 0]
+
+
+def test_faces_that_show_nothing_new_count_once(row_of: RowOf) -> None:
     assert _frames(_faces(row_of, (0, 5), (0, 5))) == {"a": [0]}
 
 
-def test_too_many_bins_keep_the_widest_spread(row_of: RowOf) -> None:
-    yaws = list(range(-80, 90, 10))
-    chosen = [yaws[frame] for frame in _frames(_faces(row_of, *((yaw, 1.0) for yaw in yaws)))["a"]]
-    assert len(chosen) == 8
-    assert chosen[0] == 0
-    assert {-80, 80} < set(chosen)
-
-
-def test_too_few_bins_are_filled_with_the_farthest_poses(row_of: RowOf) -> None:
-    """One bin of yaw, and a nod: pitch and roll make poses, too."""
-    nods = [_face(row_of, n, 0.0, 10.0 if n == 3 else 5.0, pitch_deg=float(4 * n)) for n in range(12)]
-    chosen = _frames(FACE_INFO.frame(nods))["a"]
-    assert len(chosen) == 8
-    assert {0, 3, 11} <= set(chosen), "the sharpest of the bin, and both ends of the nod"
-
-
-def test_of_equally_far_poses_the_sharper_is_taken(row_of: RowOf) -> None:
-    faces = FACE_INFO.frame(
-        [
-            _face(row_of, 0, 0.0, 9.0),
-            _face(row_of, 1, 0.0, 3.0, pitch_deg=20.3),
-            _face(row_of, 2, 0.0, 8.0, pitch_deg=20.0),
-        ]
-    )
-    assert _frames(faces)["a"] == [0, 2]
+def test_a_blurred_face_is_no_reference_however_far_it_lies(row_of: RowOf) -> None:
+    assert _frames(_faces(row_of, (0, 5), (20, 5), (60, 2))) == {"a": [0, 1]}
 
 
 def test_unmeasured_and_second_faces_are_no_references(row_of: RowOf) -> None:
     second = _face(row_of, 5, 0.0, 99.0, face_index=1)
-    faces = pl.concat([_faces(row_of, (None, 5), (0, None), (10, 1)), FACE_INFO.frame([second])])
+    unknown = _face(row_of, 6, 40.0, embedding=None)
+    faces = pl.concat([_faces(row_of, (None, 5), (0, None), (10, 1)), FACES.frame([second, unknown])])
     assert _frames(faces) == {"a": [2]}
     assert _frames(_faces(row_of, (None, 5))) == {}
 
 
 def test_only_the_main_track_refers(row_of: RowOf) -> None:
     """Somebody who is once larger than the person of the clip is not that person; the person, smaller there, still is."""
-    faces = [_face(row_of, n, 20.0 * n, 5.0, track_id=0) for n in range(3)]
+    faces = [_face(row_of, n, 20.0 * n, track_id=0) for n in range(3)]
     intruder = _face(row_of, 3, -40.0, 50.0, track_id=1)
-    behind = _face(row_of, 3, -20.0, 5.0, track_id=0, face_index=1)
-    chosen = choose_references(FACE_INFO.frame([*faces, intruder, behind]))
+    behind = _face(row_of, 3, -20.0, track_id=0, face_index=1)
+    chosen = choose_references(FACES.frame([*faces, intruder, behind]))
     assert sorted(chosen["yaw_deg"].to_list()) == [-20, 0, 20, 40]
     assert set(chosen["track_id"]) == {0}
 

@@ -18,6 +18,7 @@ from lafid_assets.schemas import (
     LAFID_DATASET,
     POLICY_SETTINGS,
     POSE_FILTERED_CLIPS,
+    REFERENCE_CROPS,
     SIMILARITY_BY_POSE_GAP,
     SPEECH_TAGGED_CLIPS,
 )
@@ -59,6 +60,29 @@ def test_poses_of_main_faces_are_counted_in_bins_of_ten_degrees(asked: Asked) ->
         (80, 1, 0),
     ]
     assert found.filter(angle="roll").select("from_deg", "faces", "kept").rows() == [(0, 5, 1)]
+
+
+def test_expressions_of_main_faces_are_counted_in_bins(asked: Asked) -> None:
+    faces = [
+        {"clip_id": clip, "frame_index": n, "face_index": index, "mouth_opening": opening, "brow_height": 0.21}
+        for n, (clip, index, opening) in enumerate(
+            (("a", 0, -0.01), ("a", 0, 0.05), ("b", 0, 0.051), ("b", 1, 0.3), ("b", 0, None))
+        )
+    ]
+    found = report_data.expression_histogram(asked((FACE_INFO, faces), (LAFID_DATASET, [{"clip_id": "b"}])))
+    rows = found.select("measure", pl.col("from_share").cast(pl.Float64).round(3), "faces", "kept").rows()
+    assert rows == [("brow_height", 0.2, 4, 2), ("mouth_opening", -0.02, 1, 0), ("mouth_opening", 0.04, 2, 1)]
+
+
+def test_references_tell_what_each_adds(asked: Asked) -> None:
+    crops = [
+        {"clip_id": clip, "reference_index": index, "pose_gap_deg": gap, "expression_gap": gap and gap / 100}
+        for clip, gaps in (("a", (None, 40.0)), ("b", (None, 20.0, 10.0)))
+        for index, gap in enumerate(gaps)
+    ]
+    found = report_data.reference_gaps(asked((REFERENCE_CROPS, crops)))
+    assert found.filter(gap="pose_gap_deg").drop("gap").rows() == [(1, 25.0, 30.0, 35.0), (2, 10.0, 10.0, 10.0)]
+    assert found.filter(gap="expression_gap")["median"].to_list() == pytest.approx([0.3, 0.1])
 
 
 def test_curves_of_all_shards_are_pooled_by_pairs(asked: Asked) -> None:

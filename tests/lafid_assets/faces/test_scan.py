@@ -12,6 +12,7 @@ from lafid_assets.faces.scan import scan_clip, thumbnail
 from lafid_assets.faces.settings import ScanMargins
 from lafid_assets.outcomes import Reason
 from lafid_assets.schemas import FACE_FRAMES, FACE_INFO
+from model.face_engine.five_points import FACE_HEIGHT
 
 ENGINE = {"engine": "x", "engine_version": "x", "engine_licence": "x", "engine_reason": "x"}
 MIDDLE = ("red", 60, 20, 40)
@@ -91,6 +92,28 @@ def test_before_a_clip_counts_as_empty_its_middle_is_looked_at_closely(
     assert scan(*[(MIDDLE,)] * 20).verdict is None
     assert drawn_engine.asked == ["detect"]
     assert scan(*[()] * 20).verdict == Reason.NO_FACE
+
+
+def test_a_face_behind_the_last_look_is_a_face(scan: Callable[..., Any]) -> None:
+    late = scan(*[()] * 18, (MIDDLE,), (MIDDLE,))
+    assert (late.verdict, late.faces) == (None, [])
+
+
+def test_a_face_seen_by_halves_is_looked_at_closely_where_it_showed(
+    scan: Callable[..., Any], drawn_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shows in one early look, far away and turned, so that a glance is not sure of it."""
+    seen = drawn_engine.glance
+    monkeypatch.setattr(drawn_engine, "glance", lambda image, side_px: [replace(f, score=-0.1) for f in seen(image, side_px=160)])
+    assert scan(*[()] * 3, *[(("red", 60, 40, 8),)] * 3, *[()] * 14, side_px=160).verdict is None
+    assert drawn_engine.asked[-1] == "detect"
+
+
+def test_a_face_is_as_large_as_the_shorter_side_says(scan: Callable[..., Any], drawn_engine: Any) -> None:
+    """Ten of a hundred in a wide picture, as high as it is in the tables."""
+    found = scan(*[(MIDDLE,)] * 20)
+    heights = {round(face["head_height_px"] / 10) for face in found.faces}
+    assert heights == {round(FACE_HEIGHT * 40 / 2 / 10)}
 
 
 def test_what_cannot_be_looked_into_is_left_to_the_survey(tmp_path: Path, drawn_engine: Any) -> None:

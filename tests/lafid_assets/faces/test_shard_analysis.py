@@ -27,6 +27,7 @@ from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.ingest.locate import ClipsAway
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO
+from lafid_assets.schemas.measures import EXPRESSIONS
 from lafid_assets.workers import Crashed, Done, Ending
 from model.face_engine.interface import EngineInfo
 from resources.file_store import FileStore
@@ -104,7 +105,8 @@ def _frame(task: ClipTask, index: int, faces: int) -> dict[str, Any]:
 
 
 def _face(task: ClipTask, index: int, embedding: Sequence[float]) -> dict[str, Any]:
-    nothing = dict.fromkeys(("rotation", "yaw_deg", "pitch_deg", "roll_deg", "coarse_yaw_deg", "mouth_opening", "sharpness"))
+    angles = ("yaw_deg", "pitch_deg", "roll_deg", "coarse_yaw_deg")
+    nothing = dict.fromkeys(("head_height_px", "rotation", *angles, "sharpness", *EXPRESSIONS))
     box = {"box_x1": 1.0, "box_y1": 2.0, "box_x2": 3.0, "box_y2": 4.0, "score": 0.5, "frame_share": 0.1}
     return _place(task, index) | nothing | box | {"face_index": 0, "track_id": 0, "landmarks_px": [1.0], "embedding": embedding}
 

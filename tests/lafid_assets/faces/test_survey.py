@@ -72,6 +72,8 @@ def test_every_measure_of_a_real_face_is_there(portrait_clip: Path) -> None:
     assert abs(face["yaw_deg"]) < 45
     assert face["coarse_yaw_deg"] == pytest.approx(face["yaw_deg"], abs=15)
     assert face["sharpness"] > 0
+    assert face["head_height_px"] == pytest.approx(1.25 * (face["box_y2"] - face["box_y1"]), rel=0.2)
+    assert 0.03 < face["eye_opening"] < 0.15 < face["brow_height"] < 0.35 < face["mouth_width"] < 0.8
     width, height = face["box_x2"] - face["box_x1"], face["box_y2"] - face["box_y1"]
     assert face["frame_share"] == pytest.approx(width * height / SIDE_PX**2)
 

@@ -54,10 +54,15 @@ def test_a_portrait_gives_every_measure(engine: DlibEngine, portraits: dict[str,
 
 
 def test_eileen_collins_smiles_with_open_lips_and_grace_hopper_does_not(engine: DlibEngine, portraits: dict[str, Image]) -> None:
-    collins, hopper = (only_face(engine, portraits[name]).mouth_opening for name in PORTRAITS)
-    assert collins is not None
-    assert hopper is not None
-    assert collins > hopper + 0.03
+    collins, hopper = (only_face(engine, portraits[name]) for name in PORTRAITS)
+    assert collins.mouth_opening is not None
+    assert hopper.mouth_opening is not None
+    assert collins.mouth_opening > hopper.mouth_opening + 0.03
+    assert collins.expression is not None
+    assert hopper.expression is not None
+    assert collins.expression.mouth_width > hopper.expression.mouth_width + 0.03
+    for eye_opening, brow_height, _ in (collins.expression, hopper.expression):
+        assert 0.03 < eye_opening < 0.15 < brow_height < 0.35
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
@@ -152,7 +157,7 @@ def test_the_cheap_paths_measure_the_same_without_embedding(engine: DlibEngine, 
         assert face.embedding is None
         np.testing.assert_array_equal(face.landmarks_px, full.landmarks_px)
         assert face.angles == full.angles
-        assert face.mouth_opening == full.mouth_opening
+        assert (face.mouth_opening, face.expression) == (full.mouth_opening, full.expression)
     assert detected.score == full.score
     assert tracked.score is None
 
@@ -163,7 +168,7 @@ def test_a_box_without_a_face_gives_no_pose(engine: DlibEngine) -> None:
     assert face is not None
     assert face.rotation is None
     assert face.angles is None
-    assert face.mouth_opening is None
+    assert face.mouth_opening is face.expression is None
 
 
 def test_the_same_image_gives_the_same_numbers(portraits: dict[str, Image]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.face_engine.five_points import coarse_angles, five_points
+from model.face_engine.five_points import FACE_HEIGHT, coarse_angles, five_points, head_height_px
 from model.face_engine.landmark_pose import load_landmark_pose
 from model.face_engine.rotations import rotation_from_angles
 
@@ -48,3 +48,10 @@ def test_unknown_sets_are_refused() -> None:
 @pytest.mark.parametrize("points", [np.zeros((5, 2)), np.arange(10.0).reshape(5, 2)])
 def test_points_that_span_no_face_have_no_pose(points: np.ndarray) -> None:
     assert coarse_angles(points) is None
+    assert head_height_px(points) is None
+
+
+@pytest.mark.parametrize("pose", [(0, 0, 0), (40, 0, 0), (-78, 10, 20), (0, -30, 45)])
+def test_a_head_is_as_high_at_every_pose(pose: tuple[float, float, float]) -> None:
+    assert head_height_px(_projected(*pose)) == pytest.approx(150 * FACE_HEIGHT)
+    assert head_height_px(_projected(*pose) * 0.2) == pytest.approx(30 * FACE_HEIGHT)

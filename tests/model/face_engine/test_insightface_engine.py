@@ -12,6 +12,7 @@ from PIL import Image as PilImage
 
 from model.encoding.video_io import read_frames
 from model.face_engine.dlib_engine import DlibEngine
+from model.face_engine.five_points import head_height_px
 from model.face_engine.insightface_engine import (
     GLANCE_MIN_SCORE,
     InsightfaceEngine,
@@ -187,19 +188,26 @@ def test_without_a_mouth_model_there_is_a_pose_and_no_mouth(real_store: ModelSto
     (full,) = silent.detect(image, embed=False)
     face = silent.landmarks(image, full.box_xyxy_px)
     assert face is not None
-    assert full.mouth_opening is face.mouth_opening is None
+    assert full.mouth_opening is face.mouth_opening is full.expression is None
     assert face.landmarks_px.shape == (0, 2)
     np.testing.assert_array_equal(face.rotation, full.rotation)
 
 
-def test_the_mouth_opens_and_closes_as_dlib_sees_it(engine: InsightfaceEngine, testdata: Path) -> None:
+def test_mouth_and_size_are_as_dlib_sees_them(engine: InsightfaceEngine, testdata: Path) -> None:
     frames = read_frames(testdata / "clips" / "liveportrait_d11.mp4", [0.3 * k for k in range(14)])
     dlib = DlibEngine()
-    pairs = []
+    pairs, widths, heads = [], [], []
     for frame in frames:
         ours, theirs = engine.detect(frame, embed=False), dlib.detect(frame, embed=False)
         if ours and theirs and None not in (ours[0].mouth_opening, theirs[0].mouth_opening):
             pairs.append((ours[0].mouth_opening, theirs[0].mouth_opening))
+            widths.append([face.expression.mouth_width for face in (ours[0], theirs[0]) if face.expression])
+            heads.append([head_height_px(face.landmarks_px) for face in (ours[0], theirs[0])])
+    assert np.corrcoef(np.array(widths).T)[0, 1] > 0.7
+    sizes = np.array(heads)
+    assert sizes[:, 0] == pytest.approx(sizes[:, 1], rel=0.08), (
+        "a head is as large for either engine, while boxes differ by a fifth"
+    )
     opening = np.array(pairs)
     assert len(opening) >= 12
     assert np.ptp(opening[:, 0]) > 0.05
