@@ -89,4 +89,4 @@ def test_cut_scores_of_a_clip_are_the_highest_and_unknown_without_a_survey(
     assert frames["face_clips"].select("hard_cut_score", "gradual_cut_score").row(0) == scores
     assert frames["shot_boundaries"]["score"].to_list() == [score for _, score in found]
     for table in (FACE_CLIPS, SHOT_BOUNDARIES):
-        assert table.violations(frames[table.name]) == {"schema": [], "unique_key": [], "values": []}
+        assert table.violations(frames[table.name]) == []
