@@ -18,8 +18,8 @@ from lafid_assets.speech.lips import MouthTrack
 
 BANDS_HZ = (1500.0, 2200.0, 3000.0, 3800.0)
 """Edges of the three bands where the mouth's opening shapes the sound most: the second and third formants (Chandrasekaran et al.
-2009, The natural statistics of audiovisual speech, PLoS Comput Biol 5:7). Over 26 speakers their mean tells a little more than one
-band; weights learnt over nine bands from the other speakers tell no more, and the width of the mouth tells less."""
+2009, The natural statistics of audiovisual speech, PLoS Comput Biol 5:7). Over 26 speakers their mean tells a little more than
+one band; weights learnt over nine bands from the other speakers tell no more, and the width of the mouth tells less."""
 OFFSETS_S = tuple(round(-0.08 + 0.04 * step, 2) for step in range(10))
 """By how much the sound may come after the lips: they lead by 0.1 to 0.3 s, and a muxer may be out by a picture or two."""
 _DRIFT_S = 1.0

@@ -42,8 +42,8 @@ SETTINGS = pl.concat([_FACE, _ONE, _WHO, _SCAN])
 @pytest.fixture
 def tables(row_of: RowOf, write_video: Callable[..., Path], tmp_path: Path) -> dict[str, pl.DataFrame]:
     """One clip of ten frames, rejected for its poses; another one whose id begins with the same letter."""
-    write_video(tmp_path / "clips" / "a.mp4")
-    place = {"clip_root": str(tmp_path / "clips"), "path": "a.mp4"}
+    write_video(tmp_path / "clips" / "part" / "a.mp4")
+    place = {"clip_root": str(tmp_path / "clips"), "path": "part/a.mp4"}
     low = {"status": "rejected", "reason": "pose_variation_low", "reasons": ["pose_variation_low"], "keep": False}
     measures = {"face_frame_share": 1.0, "pose_variation_deg": 44.0, "policy_sha256": FACE_POLICY}
     faces = [row_of(FACE_INFO, clip_id=CLIP, frame_index=n, face_index=0, yaw_deg=n, pitch_deg=0, roll_deg=0) for n in range(10)]
@@ -74,7 +74,7 @@ def test_rules_with_thresholds_and_the_frames_that_decided(lafid: Any, publish: 
     line = next(line for line in ended.out.splitlines() if "pose_variation_deg" in line and "missed" in line)
     assert all(word in line for word in ("pose_variation_low", "44", "at least 45"))
     assert "a person" in ended.out
-    for name in ("a.mp4", str(home.parent / "clips" / "a.mp4")):
+    for name in ("a.mp4", "part/a.mp4", str(home.parent / "clips" / "part" / "a.mp4")):
         named = lafid("explain", name)
         assert (named.err, named.out.partition("\n")[0]) == ("", ended.out.partition("\n")[0]), "a file's name will do"
     assert "there is no clip 'b.mp4'" in lafid("explain", "b.mp4").error
@@ -149,7 +149,7 @@ def test_clip_that_the_scan_dropped_is_explained_by_its_margins(lafid: Any, publ
 
 def test_clip_whose_file_is_gone_is_explained_without_pictures(lafid: Any, publish: Any, tables: Any, tmp_path: Path) -> None:
     publish(tables)
-    (tmp_path / "clips" / "a.mp4").unlink()
+    (tmp_path / "clips" / "part" / "a.mp4").unlink()
     ended = lafid("explain", CLIP)
     assert ended.code == 0
     assert "no pictures: the file is gone" in ended.out
