@@ -36,7 +36,7 @@ def analyse(task: dict[str, Any]) -> Callable[[str, Path], dict[str, Any]]:
     def one(name: str, path: Path) -> dict[str, Any]:
         duration_s = probe(path).duration_s
         before = cpu_s()
-        clip = analyse_clip(ClipTask(name, "mix", path.parent, path.name, duration_s, None, settings))
+        clip = analyse_clip(ClipTask(name, "mix", path, duration_s, None, settings))
         return {
             "cpu_s": cpu_s() - before,
             "status": clip.status,
