@@ -39,7 +39,7 @@ def tag(row_of):
             {"clip_id": list(captions), "caption": list(captions.values())}, schema_overrides={"caption": pl.String}
         )
         frame = tag_clips(SPEECH_INFO.frame(rows), texts, SpeechPolicy(), TranscriptGates(), **arguments)
-        assert not any(SPEECH_TAGGED_CLIPS.violations(frame).values())
+        assert SPEECH_TAGGED_CLIPS.violations(frame) == []
         return {row["clip_id"]: row for row in frame.to_dicts()}
 
     return _tag
