@@ -43,3 +43,10 @@ def test_unmeasured_looks_are_left_out(syllables):
     some[::3] = np.nan
     assert mouth_range(track_of(some)) == pytest.approx(mouth_range(track_of(openings)), abs=0.02)
     assert mouth_range(track_of(np.full(len(TIMES_S), np.nan))) is None
+
+
+def test_a_moment_is_too_short_to_show_how_far_a_mouth_moves():
+    """Seven looks in a quarter of a second, of which one slips, are no second of speech."""
+    openings = [0.01, 0.01, 0.1, 0.01, 0.01, 0.01, 0.01]
+    assert mouth_range(track_of(openings, times_s=TIMES_S[:7])) is None
+    assert mouth_range(track_of(openings * 2, times_s=TIMES_S[:14])) is not None
