@@ -14,9 +14,10 @@ from lafid_assets.dataset import cutting
 from lafid_assets.dataset.cutting import MOST_SIDE_PX, cut_references, folder_of
 from lafid_assets.dataset.references import choose_references
 from lafid_assets.ingest.media_probe import content_sha256
-from lafid_assets.schemas import CLIPS, FACE_INFO, REFERENCE_CROPS
+from lafid_assets.schemas import CLIPS, FACES, REFERENCE_CROPS
 from lafid_assets.workers import Crashed, TimedOut
 from model.encoding.head_mask import MaskChoice, MaskInfo, choose_mask
+from model.face_engine.rotations import rotation_from_angles
 from model.model_store.install import install
 from model.model_store.registry import Kind
 from model.model_store.store import ModelStore
@@ -42,9 +43,10 @@ def clips(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[...
         rows.append(row_of(CLIPS, **known, content_sha256=content_sha256(path), duration_s=1.0))
         places[clip] = path
         for frame in (0, 4, 9):
-            pose = {"yaw_deg": 20.0 * frame, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 5.0}
-            faces.append(row_of(FACE_INFO, **known, frame_index=frame, face_index=0, **pose, **BOX))
-    return choose_references(FACE_INFO.frame(faces)), CLIPS.frame(rows), places
+            pose = {"yaw_deg": 20.0 * frame, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 5.0, "embedding": [1.0, 0.0]}
+            pose["rotation"] = rotation_from_angles(20.0 * frame, 0.0, 0.0).ravel().tolist()
+            faces.append(row_of(FACES, **known, frame_index=frame, face_index=0, **pose, **BOX))
+    return choose_references(FACES.frame(faces)), CLIPS.frame(rows), places
 
 
 def _picture(store: FileStore, path: str) -> np.ndarray:
@@ -54,7 +56,7 @@ def _picture(store: FileStore, path: str) -> np.ndarray:
 def test_every_reference_has_a_face_and_a_head_on_white(clips: Clips, store: FileStore) -> None:
     crops = cut_references(*clips, store, OVAL)
     assert REFERENCE_CROPS.violations(crops) == []
-    assert crops["frame_index"].to_list() == [0, 4, 9] * 2
+    assert crops["frame_index"].to_list() == [0, 9, 4] * 2
     assert set(crops["status"]) == {"ok"}
     assert set(crops["mask"]) == {"oval"}
     for row in crops.iter_rows(named=True):
