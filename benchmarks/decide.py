@@ -20,7 +20,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from lafid_assets.constraints.decision import RAW_MEASURES, decide_clips
+from lafid_assets.constraints.decision import CUT_MEASURES, RAW_MEASURES, decide_clips
 from lafid_assets.constraints.measures import FACE_COLUMNS, FRAME_COLUMNS
 from lafid_assets.constraints.policies import FacePolicy
 from model.face_engine.rotations import geodesic_deg, rotation_from_angles
@@ -66,7 +66,8 @@ def generate(folder: Path, clips: int) -> None:
         height=pl.lit(HEIGHT_PX, pl.Int32),
     ).write_parquet(folder / "face_frames.parquet")
     outcome = {"shard": pl.lit("shard-00000"), "status": pl.lit("ok"), "reason": pl.lit(None, pl.String)}
-    names.to_frame().with_columns(**outcome).write_parquet(folder / "face_clips.parquet")
+    uncut = dict.fromkeys(CUT_MEASURES, pl.lit(0.0))
+    names.to_frame().with_columns(**outcome, **uncut).write_parquet(folder / "face_clips.parquet")
     names.to_frame().with_columns(**{name: pl.lit(None, pl.Float64) for name in RAW_MEASURES}).write_parquet(
         folder / "raw_clips.parquet"
     )
