@@ -36,7 +36,7 @@ def measure_clips(faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy)
         frames: rows of `face_frames`, of which `FRAME_COLUMNS` are read.
     """
     by_frame = (
-        _runs(frames.select(FRAME_COLUMNS), ["clip_id", "frame_index"])
+        _by_clip(_numbered(frames.select(FRAME_COLUMNS), ["clip_id", "frame_index"]))
         .agg(
             pl.col("clip_id").first(),
             frames=pl.len().cast(pl.Int32),
@@ -47,7 +47,7 @@ def measure_clips(faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy)
         )
         .drop("run")
     )
-    by_face = _measure_faces(_in_order(faces.select(FACE_COLUMNS), ["clip_id", "frame_index", "face_index"]), policy)
+    by_face = _measure_faces(_numbered(faces.select(FACE_COLUMNS), ["clip_id", "frame_index", "face_index"]), policy)
     return (
         by_frame.join(by_face, on="clip_id", how="left")
         .with_columns(
@@ -87,10 +87,13 @@ def frames_with_several(faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame
     Args:
         faces: `clip_id`, `frame_index`, `face_index` and `frame_share`; the faces of a frame stand from the largest down.
     """
-    ordered = _in_order(faces, ["clip_id", "frame_index", "face_index"])
+    return _several(_numbered(faces, ["clip_id", "frame_index", "face_index"]), policy)
+
+
+def _several(faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
     # The row before a second face is the face that it is compared with.
     second = (pl.col("face_index") == 1) & (pl.col("frame_share") >= policy.prominent_area_ratio * pl.col("frame_share").shift(1))
-    counted = _runs(ordered.select("clip_id", second=second), ["clip_id"]).agg(
+    counted = _by_clip(faces.select("clip_id", "run", second=second)).agg(
         pl.col("clip_id").first(), several_faces=pl.col("second").sum().cast(pl.Int64)
     )
     return counted.drop("run")
@@ -102,7 +105,7 @@ def pose_ranges(main: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
     Args:
         main: `clip_id` and the angles of the main faces.
     """
-    ranges = _runs(main, ["clip_id"]).agg(pl.col("clip_id").first(), **_ranges(policy))
+    ranges = _by_clip(_numbered(main, ["clip_id"])).agg(pl.col("clip_id").first(), **_ranges(policy))
     return ranges.drop("run").with_columns(pose_variation_deg=_POSE_VARIATION)
 
 
@@ -116,7 +119,7 @@ def _ranges(policy: FacePolicy) -> dict[str, pl.Expr]:
 
 def _measure_faces(faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
     main = faces.filter(pl.col("face_index") == 0)
-    measured = _runs(main, ["clip_id"]).agg(
+    measured = _by_clip(main).agg(
         pl.col("clip_id").first(),
         head_height_px=pl.col("head_height_px").median().cast(pl.Float64),
         sharpness=pl.col("sharpness").median().cast(pl.Float64),
@@ -124,7 +127,7 @@ def _measure_faces(faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
         **_ranges(policy),
     )
     return (
-        frames_with_several(faces, policy)
+        _several(faces, policy)
         .join(measured.drop("run"), on="clip_id", how="left")
         .join(_measure_spread(main), on="clip_id", how="left")
         .with_columns(pose_variation_deg=_POSE_VARIATION)
@@ -133,8 +136,8 @@ def _measure_faces(faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
 
 def _measure_spread(main: pl.DataFrame) -> pl.DataFrame:
     """`clip_id` and `pose_spread_deg` of the clips that have a pose; clips with equally many poses are computed together."""
-    posed = main.select("clip_id", *(f"{angle}_deg" for angle in ANGLES)).drop_nulls()
-    counted = _runs(posed, ["clip_id"]).agg(pl.col("clip_id").first(), poses=pl.len())
+    posed = main.select("clip_id", "run", *(f"{angle}_deg" for angle in ANGLES)).drop_nulls()
+    counted = _by_clip(posed).agg(pl.col("clip_id").first(), poses=pl.len())
     poses = counted["poses"].to_numpy().astype(np.int64)
     starts = np.cumsum(poses) - poses
     columns = [posed[f"{angle}_deg"].to_numpy() for angle in ANGLES]
@@ -164,6 +167,10 @@ def _in_order(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     return rows if in_order else rows.sort(key)
 
 
-def _runs(rows: pl.DataFrame, key: list[str]) -> "pl.dataframe.group_by.GroupBy":
-    """Rows grouped by clip, by comparing neighbours instead of hashing ids."""
-    return _in_order(rows, key).with_columns(run=pl.col("clip_id").rle_id()).group_by("run", maintain_order=True)
+def _numbered(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """The rows in order, with `run`, the number of their clip: comparing neighbours is cheaper than hashing ids."""
+    return _in_order(rows, key).with_columns(run=pl.col("clip_id").rle_id())
+
+
+def _by_clip(rows: pl.DataFrame) -> "pl.dataframe.group_by.GroupBy":
+    return rows.group_by("run", maintain_order=True)
