@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.face_engine.rotations import geodesic_deg, rotation_from_angles
+from lafid_assets.constraints.measures import spreads_deg
+from lafid_assets.dataset.face_tracks import ANGLES, BOX
 from model.presets import ClipSize
 
-BOX = ("box_x1", "box_y1", "box_x2", "box_y2")
-ANGLES = ("yaw_deg", "pitch_deg", "roll_deg")
 _SAME_TIME_S = 1e-6
 Row = Mapping[str, Any]
 
@@ -41,7 +40,7 @@ def window_start_s(clip: Row, size: ClipSize) -> float:
     worth = []
     for start in starts:
         inside = _inside(times_s, times_s[start], size.window_s(bucket))
-        worth.append(round(_spread_deg(angles_deg[inside]) * float(seen[inside].mean()), 6))
+        worth.append(round(_spread_deg(angles_deg[inside]) * float(seen[inside].mean()), 2))
     return float(times_s[starts[int(np.argmax(worth))]])
 
 
@@ -70,8 +69,5 @@ def _inside(times_s: NDArray[np.float64], start_s: float, window_s: float) -> ND
 
 def _spread_deg(angles_deg: NDArray[np.float64]) -> float:
     """Largest rotation between two of (N, 3) poses; 0 where there are no two."""
-    known = angles_deg[np.isfinite(angles_deg).all(axis=1)]
-    if len(known) < 2:
-        return 0.0
-    rotations = rotation_from_angles(*known.T)
-    return float(geodesic_deg(rotations[:, None], rotations[None]).max())
+    known = angles_deg[np.isfinite(angles_deg).all(axis=1)].astype(np.float32)
+    return float(spreads_deg(*known.T[:, None])[0]) if len(known) > 1 else 0.0
