@@ -4,11 +4,8 @@ Belongs here: CPU time and the clock on the wall -> whether a task is given up. 
 task gets (each step says).
 """
 
-import os
-
 HANGING_SHARE = 0.01
 """A child that takes less of a core than this over its whole deadline waits for something that does not come."""
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Deadline:
@@ -33,9 +30,10 @@ class Deadline:
 
 def cpu_seconds(pid: int | None) -> float:
     """CPU time that the process and what it has waited for have used; 0 for one that has ended."""
+    import psutil
+
     try:
-        with open(f"/proc/{pid}/stat") as counts:
-            ticks = counts.read().rpartition(")")[2].split()[11:15]  # behind the name, which may hold anything
-    except (FileNotFoundError, ProcessLookupError):
+        used = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
         return 0.0
-    return sum(map(int, ticks)) / TICKS_PER_S
+    return float(used.user + used.system + used.children_user + used.children_system)
