@@ -167,7 +167,7 @@ def drop_all_history(lake: "Lake", gone: Mapping[str, str]) -> None:
     Raises:
         LakeUnusable: the lake cannot be read or written.
     """
-    lake.commit(partial(_call, "CALL ducklake_flush_inlined_data('{}')"), all_cores=True)
+    lake.commit(partial(_call, "CALL ducklake_flush_inlined_data('{}')"))
     for table in lake.commit(partial(_write_anew, gone), all_cores=True):
         lake.commit(partial(_call, f"CALL ducklake_rewrite_data_files('{{}}', {quoted(table)}, delete_threshold => 1.0)"))
     expire(lake, NOTHING_S)
@@ -288,7 +288,7 @@ def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:
     for table, function, option in _needed(lake):
         call = f"CALL ducklake_{function}('{{}}', {option.format(quoted(table))})"
         try:
-            lake.commit(partial(_call, call), all_cores=True)
+            lake.commit(partial(_call, call))
         except LakeUnusable as error:
             LOGGER.warning("%s is not compacted this time: %s", table, error)
             busy.append(table)
@@ -301,6 +301,7 @@ def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:
 
 
 def _call(call: str, writer: "Writer") -> None:
+    """Call a function of DuckLake that moves rows. With more than one core `flush_inlined_data` crashes the process now and then."""
     writer.cursor.execute(call.format(writer.name))
 
 

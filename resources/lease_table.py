@@ -106,19 +106,24 @@ class LeaseTable:
         self._url = url
 
     def run(self, change: Callable[[Rows], Result]) -> Result:
-        """Make one change whole or not at all; it is tried again while the database is locked.
+        """Make one change whole or not at all; it is tried again while the database is locked, or when the connection was lost
+        before it could be committed.
 
         Raises:
             LeasesUnusable: the database cannot be reached, read or written, or stays locked.
         """
         give_up = time.monotonic() + PATIENCE_S
         while True:
+            made = False
             try:
                 with self._engine.begin() as connection:
                     LEASES.create(connection, checkfirst=True)
-                    return change(Rows(connection))
+                    result = change(Rows(connection))
+                    made = True
+                return result
             except OperationalError as error:
-                if not _passes(error) or time.monotonic() > give_up:
+                passes = _passes(error) or (error.connection_invalidated and not made)
+                if not passes or time.monotonic() > give_up:
                     raise self._unusable(error) from error
             except (SQLAlchemyError, OSError, ImportError) as error:
                 raise self._unusable(error) from error

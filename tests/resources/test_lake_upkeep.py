@@ -71,6 +71,23 @@ def test_rows_in_the_catalog_become_files(small_lake: Lake, rows_of: Rows, monke
     assert {stamp.fingerprint for stamp in small_lake.stamps(["ends"]).values()} == {"1", "2"}
 
 
+def test_functions_of_ducklake_have_one_core(small_lake: Lake, rows_of: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more, flushing inlined rows crashed one process in forty under load."""
+    cores, call = [], module._call
+
+    def counted(statement: str, writer: Any) -> None:
+        cores.extend(writer.cursor.execute("SELECT current_setting('threads')").fetchall())
+        call(statement, writer)
+
+    monkeypatch.setattr(module, "_call", counted)
+    monkeypatch.setattr(module, "INLINED_ROWS", 1)
+    _put(small_lake, rows_of, 3)
+    compact(small_lake, kept_s=0)
+    module.drop_all_history(small_lake, {"ends": "true"})
+    assert len(cores) > 2
+    assert set(cores) == {(1,)}
+
+
 def test_young_files_and_snapshots_are_kept(small_lake: Lake, rows_of: Rows) -> None:
     """Whatever the time of day: DuckLake's own functions compare it as text where the catalog is SQLite."""
     _put(small_lake, rows_of, 4)

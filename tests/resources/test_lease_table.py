@@ -31,6 +31,13 @@ def _postgres_locked(address: str) -> Iterator[None]:
         yield
 
 
+def _end_backend(address: str, backend: int) -> None:
+    import psycopg2
+
+    with closing(psycopg2.connect(address)) as other:
+        other.cursor().execute("SELECT pg_terminate_backend(%s, 5000)", [backend])
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def locked(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LeaseTable, Callable]:
     """A table with one row, and what keeps everybody else off it for a while."""
@@ -74,6 +81,21 @@ def test_a_change_is_made_whole_or_not_at_all(locked: tuple[LeaseTable, Callable
     with pytest.raises(KeyboardInterrupt):
         locked[0].run(change)
     assert locked[0].run(lambda rows: rows.get("shard")) == ROW
+
+
+def test_a_lost_connection_is_made_anew(postgres_url: str) -> None:
+    """Also the first one, on which the table is made."""
+    table, backends = LeaseTable(postgres_url), []
+
+    def change(rows: lease_table.Rows) -> None:
+        backends.append(rows._connection.exec_driver_sql("SELECT pg_backend_pid()").scalar())
+        if len(backends) == 1:
+            _end_backend(postgres_url, backends[0])
+        rows.put(ROW)
+
+    table.run(change)
+    assert len(set(backends)) == 2
+    assert table.run(lambda rows: rows.get("shard")) == ROW
 
 
 def test_only_the_owner_renews_and_frees(locked: tuple[LeaseTable, Callable]) -> None:
