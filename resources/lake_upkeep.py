@@ -301,7 +301,7 @@ def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:
 
 
 def _call(call: str, writer: "Writer") -> None:
-    """Call a function of DuckLake that moves rows. With more than one core `flush_inlined_data` crashes the process now and then."""
+    """Call a function of DuckLake that moves rows. With several cores `flush_inlined_data` crashes the process now and then."""
     writer.cursor.execute(call.format(writer.name))
 
 
