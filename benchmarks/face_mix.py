@@ -17,13 +17,14 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 from PIL import Image
 
 from model.files import whole_file
 
 LEAST_HEIGHT_PX = 720
-VERSION = 1
+VERSION = 2
 """Raised with every change in how a clip is made."""
 _ENCODER = {"preset": "veryfast", "crf": "23", "threads": "1", "x264-params": "mbtree=0:cpu-independent=1"}
 
@@ -141,6 +142,8 @@ def _encode(path: Path, clip: MixClip, sources: Path) -> None:
             if stream is None:
                 stream = container.add_stream("libx264", rate=rate, options=_ENCODER)
                 stream.height, stream.width, stream.pix_fmt = picture.shape[0], picture.shape[1], "yuv420p"
+                # OpenCV, which the script reads with, takes every file for BT.601; ours believes what a file says.
+                stream.codec_context.colorspace = Colorspace.ITU601
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = number, 1 / rate
             container.mux(stream.encode(frame))

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,14 +42,15 @@ def _end_backend(address: str, backend: int) -> None:
 @pytest.fixture(params=["sqlite", "postgres"])
 def locked(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LeaseTable, Callable]:
     """A table with one row, and what keeps everybody else off it for a while."""
-    monkeypatch.setattr(lease_table, "BUSY_S", 0.05)
     if request.param == "postgres":
         address = request.getfixturevalue("postgres_url")
-        table, lock = LeaseTable(address), lambda: _postgres_locked(address)
+        lock = partial(_postgres_locked, address)
     else:
-        table, lock = LeaseTable(f"sqlite:///{tmp_path}/c.sqlite"), lambda: _sqlite_locked(tmp_path / "c-leases.sqlite")
-    table.run(lambda rows: rows.put(ROW))
-    return table, lock
+        address = f"sqlite:///{tmp_path}/c.sqlite"
+        lock = partial(_sqlite_locked, tmp_path / "c-leases.sqlite")
+    LeaseTable(address).run(lambda rows: rows.put(ROW))
+    monkeypatch.setattr(lease_table, "BUSY_S", 0.3)
+    return LeaseTable(address), lock
 
 
 def test_a_locked_database_is_waited_for(locked: tuple[LeaseTable, Callable], monkeypatch: pytest.MonkeyPatch) -> None:
