@@ -27,13 +27,13 @@ def test_failed_clip_is_tried_once_a_run_and_quarantined_after_three(
     clips: Any, ledger: Any, tmp_path: Path, reach: Folder
 ) -> None:
     shard, before = clips("a", "crash"), None
-    endings = []
+    told = []
     for _ in range(TRIES + 2):
         frames = analyse_shard(shard, recipe(), ledger(), reach, before)
         ledger().clear()
-        endings.append(endings(frames)["crash"])
+        told.append(endings(frames)["crash"])
         before = frames
-    assert endings == [("error", "crashed", 1), ("error", "crashed", 2), *[("skipped", "quarantined", 3)] * 3]
+    assert told == [("error", "crashed", 1), ("error", "crashed", 2), *[("skipped", "quarantined", 3)] * 3]
     assert runs(tmp_path) == ["a", *["crash"] * TRIES]
     detail = frames["face_clips"].filter(clip_id="crash")["detail"].item()
     assert "failed 3 times, the last time as crashed: the child process died with exit code -9" in detail
