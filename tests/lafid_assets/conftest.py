@@ -1,5 +1,6 @@
-"""Clips laid into a lake as registration and probing leave them; a road of three steps."""
+"""Clips laid into a lake as registration and probing leave them; a road of three steps; reports whose charts cost nothing."""
 
+import io
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from lafid_assets import step as step_module
+from lafid_assets.dataset import dataset_report as report_module
 from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, CLIPS
 from resources.lake import Lake
 from tests.lafid_assets.road import ONE, SOURCE, TABLES, THREE, TWO, Road, lake_of_road
@@ -72,3 +75,12 @@ def three(road: Road) -> Road:
     road.put_source("c", shard=TWO)
     road.put_source("d", shard=THREE)
     return road
+
+
+@pytest.fixture
+def quick_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every chart of a report is one grey pixel, for tests that look at none: drawing them costs more than all else in it."""
+    drawn = io.BytesIO()
+    Image.new("L", (1, 1)).save(drawn, "PNG")
+    for name in ("funnel", "pose", "expression", "references", "identities", "similarity", "speech"):
+        monkeypatch.setattr(report_module, f"{name}_png", lambda _: drawn.getvalue())

@@ -73,6 +73,7 @@ def test_report_is_table_page_and_pictures(report: Callable[..., Any], lake: Lak
     assert "There is no" not in _page(store, version)
 
 
+@pytest.mark.usefixtures("quick_charts")
 def test_second_run_draws_nothing_and_lost_files_are_drawn_again(report: Callable[..., Any], store: FileStore) -> None:
     persons = {"a": "p", "b": "q", "c": "r"}
     version = report(persons)["dataset_version"]
@@ -83,6 +84,7 @@ def test_second_run_draws_nothing_and_lost_files_are_drawn_again(report: Callabl
         assert store.list_files(f"reports/{version}") == FILES
 
 
+@pytest.mark.usefixtures("quick_charts")
 @pytest.mark.parametrize(
     ("persons", "note"),
     [
@@ -94,18 +96,21 @@ def test_missing_split_is_said(report: Callable[..., Any], store: FileStore, per
     assert note in _page(store, report(persons)["dataset_version"])
 
 
+@pytest.mark.usefixtures("quick_charts")
 def test_nothing_kept_is_a_report_too(report: Callable[..., Any], lake: Lake, store: FileStore) -> None:
     assert report({"a": None})["dataset_version"] == "empty"
     assert "0 are kept" in _page(store, "empty")
     assert lake.read("dataset_report").select("status", "reason", "clips").rows() == [("rejected", "no_face", 1)]
 
 
+@pytest.mark.usefixtures("quick_charts")
 def test_tables_are_published_with_the_report(report: Callable[..., Any], settings: Settings) -> None:
     version = report({"a": "p", "b": "q", "c": "r"})["dataset_version"]
     with duckdb.connect(str(settings.published_path), read_only=True) as connection:
         assert connection.execute("SELECT DISTINCT dataset_version FROM dataset_report").fetchall() == [(version,)]
 
 
+@pytest.mark.usefixtures("quick_charts")
 def test_report_stands_where_publishing_fails(
     report: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,6 +123,7 @@ def test_report_stands_where_publishing_fails(
     assert "No space left on device" in caplog.text
 
 
+@pytest.mark.usefixtures("quick_charts")
 def test_catalog_is_copied_with_the_report(
     report: Callable[..., Any], store: FileStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
