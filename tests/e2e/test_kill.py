@@ -4,9 +4,12 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +24,32 @@ from lafid_assets.schemas import TABLES
 from resources.lake import Lake
 from resources.lake_writer import frame_digest
 from resources.settings import Settings
-from tests.e2e.killed import begin_run
+from tests.demo_home import PROJECT_ROOT, run_lafid
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 SHARDS = 2
 OVER_FACES_S = (0.2, 2.0)
 """Seconds after `face_info` has children."""
-AFTER_START_S = (0.5, 8.0)
+AFTER_START_S = (3.0, 12.0)
+NEVER = 10**6
+PROGRAM = """
+import os, signal, sys
+from lafid_assets.cli.main import main
+from resources.lake_connection import LakeConnection
+
+left, commit = int(sys.argv.pop(1)), LakeConnection.commit
+
+def commit_or_die(self, begun):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    commit(self, begun)
+
+LakeConnection.commit = commit_or_die
+main()
+"""
+"""`lafid` that is killed before the commit of that number: its data files are written, and no catalog names them."""
 TIMES = ("seen_at", "made_at", "snapshot")
 
 
@@ -55,7 +77,8 @@ def test_killed_runs_leave_no_child_and_end_like_an_undisturbed_one(footage: Pat
     """
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     arguments = ("curate", str(footage), "--clips-per-shard", "4")
-    _end(undisturbed, *arguments)
+    done = run_lafid(undisturbed, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
     expected = _digests(undisturbed)
     for moment_s in OVER_FACES_S:
         _kill_over_faces(moment_s, disturbed, *arguments)
@@ -67,43 +90,40 @@ def test_killed_runs_leave_no_child_and_end_like_an_undisturbed_one(footage: Pat
         else:
             assert _digests(disturbed) == expected, f"seed {seed}, before kill {kills + 1}"
             shutil.rmtree(disturbed)
-    _end(disturbed, *arguments)
+    done = run_lafid(disturbed, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert _digests(disturbed) == expected, f"seed {seed}"
     assert not list((disturbed / "store/ledger").rglob("*.parquet"))
-
-
-def _end(home: Path, *arguments: str) -> None:
-    run = begin_run(home, *arguments)
-    run.join()
-    assert run.exitcode == 0, (home / "logs" / "last-error.log").read_text()
 
 
 def _is_killed(chance: random.Random, home: Path, *arguments: str) -> bool:
     """Run, and kill it before one of its next commits or after some seconds; whether that was before its end."""
     by_commit = chance.random() < 0.5
-    run = begin_run(home, *arguments, die_before_commit=chance.randint(1, 5) if by_commit else None)
-    run.join(300 if by_commit else chance.uniform(*AFTER_START_S))
-    if run.is_alive():
-        os.killpg(run.pid, signal.SIGKILL)
-        run.join()
-    assert run.exitcode in (0, -signal.SIGKILL)
-    return run.exitcode != 0
+    commits = chance.randint(1, 5) if by_commit else NEVER
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, str(commits), *arguments], **_at(home)) as run:
+        try:
+            run.wait(timeout=300 if by_commit else chance.uniform(*AFTER_START_S))
+        except subprocess.TimeoutExpired:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+    assert run.returncode in (0, -signal.SIGKILL)
+    return run.returncode != 0
 
 
 def _kill_over_faces(moment_s: float, home: Path, *arguments: str) -> None:
     """Kill the run a moment after `face_info` has children."""
-    run = begin_run(home, *arguments)
+    run = subprocess.Popen([sys.executable, "-c", PROGRAM, str(NEVER), *arguments], **_at(home))
     children: list[int] = []
     for _ in range(6000):
         children = _children(run.pid) if _is_probed(home) else []
-        if children or not run.is_alive():
+        if children or run.poll() is not None:
             break
         time.sleep(0.02)
     assert children, "face_info never had a child"
     time.sleep(moment_s)
     children = _children(run.pid)
     run.kill()
-    run.join()
+    run.wait()
     for _ in range(600):
         if not any(_runs(pid) for pid in children):
             return
@@ -125,6 +145,12 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def _at(home: Path) -> dict[str, Any]:
+    """How a run is started on a home."""
+    nothing = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    return nothing | {"cwd": PROJECT_ROOT, "env": os.environ | {"LAFID_HOME": str(home)}}
 
 
 def _is_probed(home: Path) -> bool:
