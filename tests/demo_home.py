@@ -13,6 +13,8 @@ from resources.settings import Settings
 from tests.once import built_once
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+DEMO_S = 600
+"""How long a test may take that makes the demo, or waits for it."""
 
 
 def run_lafid(home: Path, *arguments: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
@@ -50,7 +52,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """The first worker that needs the demo runs it; the others wait for it."""
 
     def run(folder: Path) -> None:
-        done = run_lafid(folder / "home", "demo")
+        done = run_lafid(folder / "home", "demo", timeout_s=DEMO_S - 30)
         assert done.returncode == 0, done.stdout + done.stderr
         (folder / "demo.txt").write_text(done.stdout)
 
@@ -59,14 +61,18 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The demo and the killed runs begin first, because they take longest. What else needs the demo comes when it is done, and
-    before the model's tests: the UI mostly waits for ticks, and meanwhile the other worker has something to compute."""
+    """What takes longest begins first: the demo as the first worker's, the killed runs as the second's of three. What else needs
+    the demo comes at the end, when it is done."""
 
     def turn(item: pytest.Item) -> int:
-        if item.path.name in ("test_demo.py", "test_kill.py"):
+        if item.path.name == "test_demo.py":
             return 0
-        if "demo" in getattr(item, "fixturenames", ()):
-            return 2
-        return 3 if "model" in item.path.parts else 1
+        return 2 if "demo" in getattr(item, "fixturenames", ()) else 1
 
-    items.sort(key=turn)
+    killed = [item for item in items if item.path.name == "test_kill.py"]
+    others = sorted((item for item in items if item not in killed), key=turn)
+    items[:] = others
+    items[len(others) // 3 : len(others) // 3] = killed
+    for item in items:
+        if "demo" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(DEMO_S))

@@ -6,6 +6,9 @@ more and is covered in parts by quicker tests: `make test` leaves it out.
 
 import pytest
 
+LONGEST_S = 7200
+"""How long a test of `make soak` may take."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -14,10 +17,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--soak"):
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="a minute or more: `make soak` runs it"))
+    for item in items:
+        if config.getoption("--soak"):
+            item.add_marker(pytest.mark.timeout(LONGEST_S), append=False)
+        elif item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="a minute or more: `make soak` runs it"))
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ ASSEMBLY = {
     "lafid_assets/partitions.py",
     "lafid_assets/jobs.py",
     "lafid_assets/definitions.py",
+    "lafid_assets/dagster_engines.py",
     "lafid_assets/cli/materialize.py",
 }
 

@@ -1,13 +1,18 @@
-"""`.ci/run`, over a make that only tells what it was given."""
+"""`.ci/run`, over a make that only tells what it was given; and what `make test` does with tests that crash or hang."""
 
 import os
+import re
 import shutil
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from resources.settings import PROJECT_ROOT
+from tests.demo_home import DEMO_S
+from tests.soaks import LONGEST_S
 
 MAKE = """#!/bin/sh
 echo "make $*" >> told
@@ -54,3 +59,43 @@ def test_whatever_fails_fails_the_run_and_the_rest_is_run(checkout: Path, target
     assert ended.returncode == 1
     assert ended.stdout.splitlines()[-1] == f"failed: {what}"
     assert {"make lint", "make test"} <= set((checkout / "told").read_text().splitlines())
+
+
+CRASHING = """
+import os, signal, time
+import pytest
+
+@pytest.mark.parametrize("number", range(6))
+def test_it(number):
+    time.sleep(0.05)
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if number == 3:
+        sum(range(10**12))  # no signal is heard in there
+
+@pytest.mark.parametrize("number", range(12))
+def test_another(number):
+    time.sleep(0.05)
+"""
+
+
+def test_a_worker_that_dies_or_hangs_costs_one_test_and_ends_nothing_else(tmp_path: Path) -> None:
+    [options] = re.findall(r"^test:.*\n.*-m pytest (.*)$", (PROJECT_ROOT / "Makefile").read_text(), re.MULTILINE)
+    (tmp_path / "test_it.py").write_text(CRASHING)
+    quick = {"timeout": "1", "faulthandler_timeout": "2", "faulthandler_exit_on_timeout": "true"}
+    given = [word for name, value in quick.items() for word in ("-o", f"{name}={value}")]
+    command = [sys.executable, "-m", "pytest", *options.split(), *given, "-q"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    crashed = re.findall(r"worker '\w+' crashed while running '.*\[(\d)\]'", ended.stdout)
+    assert sorted(crashed) == ["1", "3"]
+    assert "2 failed, 16 passed" in ended.stdout
+    assert "Fatal Python error: Segmentation fault" in ended.stderr
+    assert 'test_it.py", line 11 in test_it' in ended.stderr, "where it hung"
+
+
+def test_a_test_that_hangs_in_a_library_ends() -> None:
+    options = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    assert options["faulthandler_exit_on_timeout"]
+    assert options["timeout"] < DEMO_S < options["faulthandler_timeout"]
+    assert f"--soak -o faulthandler_timeout={LONGEST_S + 60}" in (PROJECT_ROOT / "Makefile").read_text()

@@ -1,13 +1,20 @@
-"""Clips laid into a lake as registration and probing leave them."""
+"""Clips laid into a lake as registration and probing leave them; a road of three steps; reports whose charts cost nothing."""
 
-from collections.abc import Callable
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
+from lafid_assets import step as step_module
+from lafid_assets.dataset import dataset_report as report_module
 from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, CLIPS
 from resources.lake import Lake
+from tests.lafid_assets.road import ONE, SOURCE, TABLES, THREE, TWO, Road, lake_of_road
 
 SEEN_AT = "2026-01-01T00:00:00+00:00"
 
@@ -43,3 +50,37 @@ def _has_roots(lake: Lake) -> bool:
 def _state(root: Path, path: str) -> tuple[int | None, int | None]:
     file = root / path
     return (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else (None, None)
+
+
+@pytest.fixture(scope="session")
+def _prepared_road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose lake has the tables of the road and two clips in `source`: copying it is cheaper than making them."""
+    home = tmp_path_factory.mktemp("road") / "home"
+    with closing(lake_of_road(home)) as lake:
+        lake.put({"source": SOURCE.frame([{"clip_id": clip, "shard": ONE} for clip in "ab"])}, ONE, "f")
+    return home
+
+
+@pytest.fixture
+def road(_prepared_road: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Road]:
+    monkeypatch.setattr(step_module, "BY_NAME", {table.name: table for table in TABLES})
+    shutil.copytree(_prepared_road, tmp_path / "home")
+    with closing(lake_of_road(tmp_path / "home")) as lake:
+        yield Road(lake)
+
+
+@pytest.fixture
+def three(road: Road) -> Road:
+    """The same with three shards of a clip or two."""
+    road.put_source("c", shard=TWO)
+    road.put_source("d", shard=THREE)
+    return road
+
+
+@pytest.fixture
+def quick_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every chart of a report is one grey pixel, for tests that look at none: drawing them costs more than all else in it."""
+    drawn = io.BytesIO()
+    Image.new("L", (1, 1)).save(drawn, "PNG")
+    for name in ("funnel", "pose", "expression", "references", "identities", "similarity", "speech"):
+        monkeypatch.setattr(report_module, f"{name}_png", lambda _: drawn.getvalue())

@@ -178,8 +178,8 @@ for n in range(int(arguments[0]), int(arguments[1])):
 @pytest.mark.soak
 def test_processes_that_put_the_same_shard_leave_one_version(small_lake: Lake, elsewhere: Callable[..., Any], soak: bool) -> None:
     """They also make the lake and its tables at the same time."""
-    times = 45 if soak else 6
-    _join(*(elsewhere(SAME_SHARD, 100 * number, 100 * number + times) for number in (1, 2, 3)))
+    processes, times = (3, 45) if soak else (2, 4)
+    _join(*(elsewhere(SAME_SHARD, 100 * number, 100 * number + times) for number in range(processes)))
     _require_whole(small_lake, ["s"])
     said = small_lake.read("said")["sha"].to_list()
     assert sorted(said) == sorted(set(said)), "what only grows holds each key once"
@@ -210,11 +210,11 @@ def test_killed_writers_leave_every_shard_whole(
     shards = ["s0", "s1", "s2"]
     for shard in shards:
         small_lake.put(rows_of(shard, 1), shard, "1")
-    for _ in range(30 if soak else 2):
+    for _ in range(30 if soak else 1):
         writers = [elsewhere(WRITE_FOR_EVER) for _ in range(2)]
         for writer in writers:
             assert writer.stdout.readline() == "ready\n"
-        time.sleep(random.uniform(0.2, 3.0))
+        time.sleep(random.uniform(0.2, 3.0 if soak else 1.0))
         for writer in writers:
             writer.send_signal(signal.SIGKILL)
             writer.wait()

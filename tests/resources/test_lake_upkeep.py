@@ -236,11 +236,11 @@ while True:
 @pytest.mark.soak
 def test_readers_and_writers_go_on(small_lake: Lake, rows_of: Rows, elsewhere: Callable[..., Any], soak: bool) -> None:
     _put(small_lake, rows_of, 3)
-    others = [elsewhere(program) for program in (READ_ON, WRITE_ON, WRITE_ON)]
+    others = [elsewhere(program) for program in (READ_ON, WRITE_ON, *[WRITE_ON] * soak)]
     for other in others:
         assert other.stdout.readline() == "ready\n"
     compacted = 0
-    for _ in range(30 if soak else 3):
+    for _ in range(30 if soak else 1):
         done = compact(small_lake, kept_s=60.0)
         compacted += done.busy == ()
         for other in others:
@@ -268,8 +268,8 @@ while True:
 def test_killed_compactions_lose_nothing(small_lake: Lake, rows_of: Rows, elsewhere: Callable[..., Any], soak: bool) -> None:
     _put(small_lake, rows_of, 5)
     before = small_lake.read("measures")
-    for number in range(20 if soak else 2):
-        killed = elsewhere(COMPACT_AND_DIE, 5.0 + number % 7 / 3)
+    for moment_s in [5.0 + number % 7 / 3 for number in range(20)] if soak else [1.5]:
+        killed = elsewhere(COMPACT_AND_DIE, moment_s)
         killed.communicate(timeout=300)
         assert killed.returncode == -signal.SIGKILL
         assert small_lake.read("measures").equals(before)

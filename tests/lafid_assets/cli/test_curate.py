@@ -50,6 +50,12 @@ def curated_home(curated: tuple[Path, str], home: Path) -> Path:
     return home
 
 
+@pytest.fixture
+def no_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A curation ends with its clips, for tests that look at nothing of what is put together from them."""
+    monkeypatch.setattr(Materializer, "refresh", lambda self: None)
+
+
 @pytest.fixture(autouse=True)
 def instance(monkeypatch: pytest.MonkeyPatch) -> dg.DagsterInstance:
     """The home's Dagster; its records are kept in memory, which is quicker."""
@@ -107,6 +113,7 @@ def test_what_is_current_starts_no_run_and_writes_nothing(
     assert set(known) == {shard for _, shard in lake.stamps(["clips"])}, "another Dagster knows the shards that others made"
 
 
+@pytest.mark.usefixtures("quick_charts")
 def test_a_lost_report_or_copy_is_made_again(lafid: Any, curated_home: Path, bad_files: Path) -> None:
     for lost in ("store/reports/empty/report.html", "lafid.duckdb"):
         (curated_home / lost).unlink()
@@ -114,6 +121,7 @@ def test_a_lost_report_or_copy_is_made_again(lafid: Any, curated_home: Path, bad
         assert (curated_home / lost).is_file()
 
 
+@pytest.mark.usefixtures("no_dataset")
 def test_shards_without_a_clip_in_the_folder_are_left_alone(lafid: Any, curated_home: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -126,6 +134,7 @@ def test_shards_without_a_clip_in_the_folder_are_left_alone(lafid: Any, curated_
     ]
 
 
+@pytest.mark.usefixtures("no_dataset")
 def test_list_policy_and_endpoint_reach_the_assets(
     lafid: Any, home: Path, bad_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +158,7 @@ def test_list_policy_and_endpoint_reach_the_assets(
     assert json.loads(row["settings"])["pose_variation_min_deg"] == 90
 
 
+@pytest.mark.usefixtures("no_dataset")
 def test_failing_shard_stops_no_other_and_is_named_with_its_cause(
     materializer: Callable[[], Materializer], bad_files: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +242,7 @@ def test_captions_of_a_model_are_not_rewritten_by_rules_without_a_word(
     assert "note:" not in lafid("curate", bad_files).out
 
 
+@pytest.mark.usefixtures("no_dataset")
 def test_error_budget_fails_a_shard_loudly_after_writing_it(lafid: Any, tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     folder.mkdir()

@@ -1,15 +1,22 @@
-"""An engine that sees drawn faces: quick, deterministic, and counting its calls."""
+"""An engine that sees drawn faces: quick, deterministic, and counting its calls. A shard whose analysis is played."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 
+from lafid_assets.faces import shard_analysis
+from lafid_assets.schemas import CLIPS
 from model.face_engine.interface import Box, EngineInfo, Face, Image
 from model.face_engine.landmark_pose import load_landmark_pose
 from model.face_engine.rotations import rotation_from_angles
+from resources.ledger import Ledger
+from tests.lafid_assets.faces.played import SHARD, Folder, ledger_in, play, recipe, without_children
 
 WIDTH, HEIGHT = 160, 96
 INKS = {"red": (220, 30, 30), "blue": (30, 30, 220)}
@@ -78,3 +85,42 @@ def draw_face() -> Draw:
         return picture
 
     return draw
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips behave as they are named, in children as always."""
+    monkeypatch.setattr(shard_analysis, "analyse_clip", play)
+
+
+@pytest.fixture
+def bookkeeping(played: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same without children."""
+    monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
+
+
+@pytest.fixture
+def clips(tmp_path: Path, row_of: Callable[..., dict[str, Any]]) -> Callable[..., pl.DataFrame]:
+    """Rows of `clips` for clips that behave as they are named, and their files; the content hash is the name unless told
+    otherwise."""
+
+    def rows(*names: str, skipped: Sequence[str] = (), contents: dict[str, str] | None = None) -> pl.DataFrame:
+        passed = [(name, {"status": "ok", "content_sha256": (contents or {}).get(name, name)}) for name in names]
+        missing = [(name, {"status": "skipped", "reason": "file_missing"}) for name in skipped]
+        for name in names:
+            (tmp_path / name).touch()
+        return CLIPS.frame(
+            row_of(CLIPS, clip_id=name, shard=SHARD, duration_s=0.5, **outcome) for name, outcome in passed + missing
+        )
+
+    return rows
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Callable[..., Ledger]:
+    return lambda of=None, store="store": ledger_in(tmp_path / store, of or recipe())
+
+
+@pytest.fixture
+def reach(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)

@@ -312,8 +312,9 @@ KILLED_AT = (
 )
 
 
+@pytest.mark.soak
 def test_killed_anywhere_and_run_again_it_is_complete(
-    installation: Any, erase: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    installation: Any, erase: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, soak: bool
 ) -> None:
     """The intent, written before, holds all that later runs need, although the tables know the clip no more; each of them is
     killed where the one before had not come."""
@@ -322,7 +323,7 @@ def test_killed_anywhere_and_run_again_it_is_complete(
     def killed(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    for module, step in KILLED_AT:
+    for module, step in KILLED_AT if soak else KILLED_AT[::4]:
         with monkeypatch.context() as patched:
             patched.setattr(module, step, killed)
             with pytest.raises(KeyboardInterrupt):

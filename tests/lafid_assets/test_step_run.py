@@ -1,0 +1,74 @@
+"""Several shards in one run, through Dagster: each is brought up to date by itself, and a failing one costs itself alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from lafid_assets.step_run import Finding
+from resources.lake_reader import TableMissing
+from tests.lafid_assets.road import ENOUGH, JUDGE, ONE, THREE, TWO, Road, failure, materialized
+
+
+def test_several_shards_are_brought_up_to_date_in_one_run(three: Road) -> None:
+    three.run(TWO)
+    result = three.run(ONE, TWO, THREE, only=False)
+    assert result.success
+    assert three.calls[1:] == [ONE, THREE, *(f"after {shard}" for shard in (ONE, TWO, THREE))]
+    told = materialized(result, "judged")
+    assert {shard: (each["computed"], each["dagster/row_count"]) for shard, each in told.items()} == {
+        ONE: (True, 2),
+        TWO: (False, 1),
+        THREE: (True, 1),
+    }
+
+
+def test_a_failing_shard_costs_itself(three: Road) -> None:
+    three.breaks = {TWO}
+    result = three.run(ONE, TWO, THREE, only=False)
+    assert three.calls == [ONE, TWO, THREE, f"after {ONE}", f"after {THREE}"]
+    assert not result.success
+    assert failure(result, "after") == f"1 of 3 shards failed: {TWO}: judged: the disk is gone"
+    assert materialized(result, "judged")[TWO] == {"failed": "judged: the disk is gone"}
+    assert three.materialized("after") == {ONE, THREE}
+    assert {shard for table, shard in three.lake.stamps(["after"])} == {ONE, THREE}
+    three.breaks, three.calls = set(), []
+    assert three.run(ONE, TWO, THREE, only=False).success
+    assert three.calls == [TWO, f"after {TWO}"]
+
+
+def test_a_broken_contract_costs_its_shard_alone(three: Road) -> None:
+    three.lose = {"c"}
+    result = three.run(ONE, TWO, THREE, only=False)
+    assert not result.success
+    assert (
+        failure(result, "after")
+        == f"1 of 3 shards failed: {TWO}: judged broke its check counts_add_up: 1 clips lost, the first c"
+    )
+    [evaluation] = [each for each in result.get_asset_check_evaluations() if not each.passed]
+    assert (evaluation.check_name, evaluation.metadata["shards"].value) == ("counts_add_up", TWO)
+    assert {shard for table, shard in three.lake.stamps(["judged"])} == {ONE, THREE}
+
+
+def test_a_later_check_of_several_shards_costs_its_shard_alone(three: Road) -> None:
+    three.judge = replace(JUDGE, later_checks={"enough": ENOUGH})
+    three.options = {"findings": lambda shard, frames: {"enough": Finding(int(shard == TWO), shard)}}
+    result = three.run(ONE, TWO, THREE, only=False)
+    assert failure(result, "after") == f"1 of 3 shards failed: {TWO}: judged broke its check enough: {TWO}"
+    assert three.values(TWO) == [0]
+    with pytest.raises(TableMissing):
+        three.lake.read("after", TWO)
+
+
+def test_a_run_of_one_asset_fails_for_its_failing_shard(three: Road) -> None:
+    three.breaks = {ONE}
+    result = three.run(ONE, TWO, THREE)
+    assert not result.success
+    assert failure(result, "judged") == f"1 of 3 shards failed: {ONE}: judged: the disk is gone"
+    assert three.materialized("judged") == {TWO, THREE}
+
+
+def test_nothing_goes_on_where_every_shard_failed(three: Road) -> None:
+    three.breaks = {ONE, TWO, THREE}
+    result = three.run(ONE, TWO, THREE, only=False)
+    assert "3 of 3 shards failed" in failure(result, "judged")
+    assert three.calls == [ONE, TWO, THREE]
