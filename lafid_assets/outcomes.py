@@ -46,7 +46,7 @@ class Reason(StrEnum):
     # rejected: measured, and found wanting
     DURATION_OUTSIDE = "duration_outside"
     LUMINANCE_OUTSIDE = "luminance_outside"
-    RELEASED_BLUR = "released_blur"
+    PICTURE_BLURRED = "picture_blurred"
     AESTHETIC_LOW = "aesthetic_low"
     TECHNICAL_LOW = "technical_low"
     MOTION_OUTSIDE = "motion_outside"
@@ -97,7 +97,7 @@ REASONS: dict[Status, frozenset[Reason]] = {
         {
             Reason.DURATION_OUTSIDE,
             Reason.LUMINANCE_OUTSIDE,
-            Reason.RELEASED_BLUR,
+            Reason.PICTURE_BLURRED,
             Reason.AESTHETIC_LOW,
             Reason.TECHNICAL_LOW,
             Reason.MOTION_OUTSIDE,

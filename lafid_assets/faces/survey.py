@@ -15,13 +15,19 @@ from lafid_assets.faces.settings import AnalysisSettings, family
 from lafid_assets.faces.tracks import TrackRules, track_faces
 from lafid_assets.ingest.packets import LEAST_KEPT_SHARE, FrameIndex, promised_s, read_index
 from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.pictures.grey import grey
+from lafid_assets.pictures.motion import Motion
+from lafid_assets.pictures.sharp_edges import sharp_edge_share
 from lafid_assets.shots.boundaries import boundary_rows
 from lafid_assets.shots.thumbnails import Thumbnails
+from model.encoding.shown import ShownFrame
 from model.face_engine.interface import Face, FaceEngine
 
 TIER = "survey"
 CHUNK_BYTES = 64 * 2**20
 """Decoded frames that wait for the engine: enough for a GPU's batch, little beside the models' own memory."""
+BLUR_LOOKS = 4
+"""Frames of a clip whose sharp edges are counted."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class TierRows:
     frames: list[dict[str, Any]] = field(default_factory=list)
     faces: list[dict[str, Any]] = field(default_factory=list)
     boundaries: list[dict[str, Any]] = field(default_factory=list)
+    motion: float | None = None
     fault: ClipError | None = None
 
 
@@ -56,16 +63,24 @@ def survey_clip(
     rows = TierRows(len(planned))
     seen: list[list[Face]] = []
     fault: ClipError | None = None
-    thumbnails = Thumbnails()
+    thumbnails, motion = Thumbnails(), Motion.of(index)
+    looked_at_closely = {planned[number * (len(planned) - 1) // (BLUR_LOOKS - 1)] for number in range(BLUR_LOOKS)}
+
+    def watch(shown: ShownFrame) -> None:
+        thumbnails(shown)
+        motion(shown)
+
     try:
-        for chunk in _chunks(decode_samples(path, planned, thumbnails), chunk_bytes):
+        for chunk in _chunks(decode_samples(path, planned, watch), chunk_bytes):
             found = engine.detect_many([sample.image_rgb for sample in chunk])
             for sample, faces in zip(chunk, found, strict=True):
                 height, width = sample.image_rgb.shape[:2]
                 place = FramePlace(
                     clip_id, shard, TIER, sample.frame_index, sample.pts, sample.time_base, sample.time_s, width, height
                 )
-                rows.frames.append(frame_row(place, sample.image_rgb, len(faces)))
+                closely = sample.pts in looked_at_closely
+                blur = sharp_edge_share(grey(sample.image_rgb)) if closely else None
+                rows.frames.append(frame_row(place, sample.image_rgb, len(faces)) | {"blur": blur})
                 rows.faces.extend(
                     face_row(place, index, face, sharpness(sample.image_rgb, face.box_xyxy_px))
                     for index, face in enumerate(faces)
@@ -82,7 +97,7 @@ def survey_clip(
     tracked = [row | {"track_id": track} for row, track in zip(rows.faces, ids, strict=True)]
     fault = _cut_short(index, promised) or fault or _undecodable(len(rows.frames), len(planned))
     boundaries = boundary_rows(clip_id, shard, thumbnails, index.time_base)
-    return TierRows(len(planned), rows.frames, tracked, boundaries, fault)
+    return TierRows(len(planned), rows.frames, tracked, boundaries, motion.mean(), fault)
 
 
 def _cut_short(index: FrameIndex, promised: float | None) -> ClipError | None:

@@ -16,7 +16,16 @@ from lafid_assets.schemas.decisions import (
     SIMILARITY_BY_POSE_GAP,
     SPEECH_TAGGED_CLIPS,
 )
-from lafid_assets.schemas.measures import FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, FACES, SHOT_BOUNDARIES, SPEECH_INFO
+from lafid_assets.schemas.measures import (
+    FACE_CLIPS,
+    FACE_EMBEDDINGS,
+    FACE_FRAMES,
+    FACE_INFO,
+    FACES,
+    PICTURE_MEASURES,
+    SHOT_BOUNDARIES,
+    SPEECH_INFO,
+)
 from lafid_assets.schemas.products import (
     DATASET_OUTCOMES,
     DATASET_REPORT,
@@ -44,6 +53,7 @@ TABLES: tuple[TableSchema, ...] = (
     FACE_FRAMES,
     SHOT_BOUNDARIES,
     FACE_CLIPS,
+    PICTURE_MEASURES,
     POSE_FILTERED_CLIPS,
     ID_CONSISTENT_CLIPS,
     SIMILARITY_BY_POSE_GAP,

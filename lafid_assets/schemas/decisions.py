@@ -56,6 +56,7 @@ POSE_FILTERED_CLIPS = TableSchema(
         Column("pose_variation_deg", F64, "sum of the three ranges", nullable=True, minimum=0),
         Column("pose_spread_deg", F64, "largest geodesic angle between two poses", nullable=True, minimum=0, maximum=180),
         Column("reasons", pl.List(STR), "every rule that the clip breaks, in the policy's order", nullable=True),
+        Column("unjudged", pl.List(STR), "every rule of the policy whose measures the clip lacks: not judged", nullable=True),
         KEEP,
         *OUTCOME,
     ),

@@ -104,6 +104,7 @@ def test_tables_bear_the_names_that_users_were_promised() -> None:
         "face_frames",
         "shot_boundaries",
         "face_clips",
+        "picture_measures",
         "pose_filtered_clips",
         "id_consistent_clips",
         "similarity_by_pose_gap",

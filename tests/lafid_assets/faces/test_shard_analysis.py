@@ -100,7 +100,7 @@ def _place(task: ClipTask, index: int) -> dict[str, Any]:
 
 
 def _frame(task: ClipTask, index: int, faces: int) -> dict[str, Any]:
-    seen = {"time_s": index / 10, "width": 64, "height": 48, "face_count": faces, "luminance": 100.0}
+    seen = {"time_s": index / 10, "width": 64, "height": 48, "face_count": faces, "luminance": 100.0, "blur": None}
     return _place(task, index) | seen
 
 
