@@ -61,6 +61,7 @@ class Reason(StrEnum):
     POSE_VARIATION_LOW = "pose_variation_low"
     IDENTITY_UNKNOWN = "identity_unknown"
     IDENTITY_CHANGE = "identity_change"
+    NEAR_DUPLICATE = "near_duplicate"
 
 
 REASONS: dict[Status, frozenset[Reason]] = {
@@ -112,6 +113,7 @@ REASONS: dict[Status, frozenset[Reason]] = {
             Reason.POSE_VARIATION_LOW,
             Reason.IDENTITY_UNKNOWN,
             Reason.IDENTITY_CHANGE,
+            Reason.NEAR_DUPLICATE,
         }
     ),
 }

@@ -58,7 +58,7 @@ from resources.settings import Settings
 LONGEST_LIST = 120
 RULES_WIDTH = 100
 """Whole names and numbers, even on a narrow terminal or in a pipe."""
-NOT_SHOWN = ("clip_id", "shard", "policy_sha256", "scan_margins_sha256")
+NOT_SHOWN = ("clip_id", "shard", "policy_sha256", "scan_margins_sha256", "looks", "search_digest")
 Row = dict[str, Any]
 
 

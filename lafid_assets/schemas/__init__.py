@@ -7,6 +7,8 @@ Belongs here: the tables and their columns. Not here: what a contract can do (`c
 from lafid_assets.contract import TableSchema
 from lafid_assets.schemas.clips import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, CLIPS, RAW_CLIPS
 from lafid_assets.schemas.decisions import (
+    DUPLICATE_CLIPS,
+    DUPLICATE_PAIRS,
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
     IDENTITY_EDGES,
@@ -62,6 +64,8 @@ TABLES: tuple[TableSchema, ...] = (
     IDENTITY_HISTORY,
     SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
+    DUPLICATE_CLIPS,
+    DUPLICATE_PAIRS,
     REFERENCE_CROPS,
     LAFID_DATASET,
     DATASET_VERSION_ROWS,
@@ -84,4 +88,5 @@ OUTCOME_TABLES = {
     ID_CONSISTENT_CLIPS.name: ID_CONSISTENT_CLIPS.name,
     SPEECH_INFO.name: SPEECH_INFO.name,
     SPEECH_TAGGED_CLIPS.name: SPEECH_TAGGED_CLIPS.name,
+    DUPLICATE_CLIPS.name: DUPLICATE_CLIPS.name,
 }

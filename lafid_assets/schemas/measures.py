@@ -134,6 +134,18 @@ FACE_FRAMES = TableSchema(
             minimum=0,
             maximum=1,
         ),
+        Column(
+            "picture_hash",
+            I64,
+            "perceptual hash, 63 bits, of a surveyed clip's frames; NULL of the others and of flat pictures",
+            nullable=True,
+        ),
+        Column(
+            "crop_hashes",
+            pl.List(I64),
+            "of some of these frames: the same of crops of it that a copy may be, the whole first",
+            nullable=True,
+        ),
         *ENGINE,
     ),
 )

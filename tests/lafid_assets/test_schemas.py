@@ -113,6 +113,8 @@ def test_tables_bear_the_names_that_users_were_promised() -> None:
         "identity_history",
         "speech_info",
         "speech_tagged_clips",
+        "duplicate_clips",
+        "duplicate_pairs",
         "reference_crops",
         "lafid_dataset",
         "dataset_version_rows",

@@ -100,7 +100,8 @@ def _place(task: ClipTask, index: int) -> dict[str, Any]:
 
 
 def _frame(task: ClipTask, index: int, faces: int) -> dict[str, Any]:
-    seen = {"time_s": index / 10, "width": 64, "height": 48, "face_count": faces, "luminance": 100.0, "blur": None}
+    seen = {"time_s": index / 10, "width": 64, "height": 48, "face_count": faces, "luminance": 100.0}
+    seen |= dict.fromkeys(("blur", "picture_hash", "crop_hashes"))
     return _place(task, index) | seen
 
 
