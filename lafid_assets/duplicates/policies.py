@@ -19,10 +19,10 @@ class DuplicatePolicy(BaseModel):
         10.0, ge=0, le=MOST_BITS_APART, description="Median of the bits of 63 by which pictures of one moment may differ"
     )
     pose_distance_max_deg: float = Field(
-        6.0, ge=0, le=180, description="80th percentile of the angles between the poses of one moment"
+        8.0, ge=0, le=180, description="80th percentile of the angles between the poses of one moment"
     )
     face_similarity_min: dict[str, float] = Field(
-        {"dlib": 0.97, "insightface": 0.6}, description="Engine to the median cosine of the faces of one moment"
+        {"dlib": 0.94, "insightface": 0.6}, description="Engine to the median cosine of the faces of one moment"
     )
     shared_share_min: float = Field(
         0.7, ge=LEAST_SHARED, le=1, description="Shared time / length of the shorter clip; clips that only overlap are two"

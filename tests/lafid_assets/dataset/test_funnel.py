@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lafid_assets.dataset.funnel import STEPS, as_object, count_outcomes, read_outcomes
 from lafid_assets.outcomes import REASONS, Status
 from lafid_assets.schemas import BY_NAME, DATASET_REPORT, OUTCOME_TABLES
-from resources.lake import Lake
+from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Reader
 
 OK = ("ok", None)
@@ -170,7 +170,11 @@ def laid(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> Lake:
         table = BY_NAME[name]
         for shard, ends in (("done", LAST), ("halfway", 2)):
             if list(OUTCOME_TABLES.values()).index(name) < ends:
-                lake.put({name: table.frame([row_of(table, clip_id=shard, shard=shard)])}, shard, "f")
+                lake.put(
+                    {name: table.frame([row_of(table, clip_id=shard, shard=shard)])},
+                    shard if table.partitioned else UNPARTITIONED,
+                    "f",
+                )
     return lake
 
 
