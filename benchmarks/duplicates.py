@@ -1,10 +1,10 @@
 """Copies of real clips against what is found of them: `python -m benchmarks.duplicates [--json]`.
 
-Of clips of ../shared/testdata that show a face, an original and copies are encoded: half the size, cropped by a tenth, without the
-first third, and all three; and where the clip goes on, another take: the same person in the same room. All are surveyed and
-compared as `duplicate_clips` does, under the default policy. Recall is that of pairs of copies of one original, by kind; any other
-pair that is taken for one shot counts against precision. `--search N` measures the search for candidates alone, over N clips and
-twice as many whose pictures wander at random. Exit code 2 without the clips.
+Of clips of ../shared/testdata that show a face, an original and copies are encoded: half the size, cropped by a tenth, without
+the first third, and all three; and where the clip goes on, another take: the same person in the same room. All are surveyed and
+compared as `duplicate_clips` does, under the default policy. Recall is that of pairs of copies of one original, by kind; any
+other pair that is taken for one shot counts against precision. `--search N` measures the search for candidates alone, over N
+clips and twice as many whose pictures wander at random. Exit code 2 without the clips.
 """
 
 import argparse
