@@ -20,7 +20,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from lafid_assets.constraints.decision import CUT_MEASURES, RAW_MEASURES, decide_clips
+from lafid_assets.constraints.decision import CLIP_MEASURES, CUT_MEASURES, decide_clips
 from lafid_assets.constraints.measures import FACE_COLUMNS, FRAME_COLUMNS
 from lafid_assets.constraints.policies import FacePolicy
 from model.face_engine.rotations import geodesic_deg, rotation_from_angles
@@ -68,15 +68,15 @@ def generate(folder: Path, clips: int) -> None:
     outcome = {"shard": pl.lit("shard-00000"), "status": pl.lit("ok"), "reason": pl.lit(None, pl.String)}
     uncut = dict.fromkeys(CUT_MEASURES, pl.lit(0.0))
     names.to_frame().with_columns(**outcome, **uncut).write_parquet(folder / "face_clips.parquet")
-    names.to_frame().with_columns(**{name: pl.lit(None, pl.Float64) for name in RAW_MEASURES}).write_parquet(
-        folder / "raw_clips.parquet"
+    names.to_frame().with_columns(**{name: pl.lit(None, pl.Float64) for name in CLIP_MEASURES}).write_parquet(
+        folder / "picture_measures.parquet"
     )
 
 
 def decide_ours(folder: Path) -> dict[str, str | None]:
     """The project's own decision."""
     decided = decide_clips(
-        pl.read_parquet(folder / "raw_clips.parquet"),
+        pl.read_parquet(folder / "picture_measures.parquet"),
         pl.read_parquet(folder / "face_clips.parquet"),
         pl.read_parquet(folder / "face_info.parquet", columns=list(FACE_COLUMNS)),
         pl.read_parquet(folder / "face_frames.parquet", columns=list(FRAME_COLUMNS)),

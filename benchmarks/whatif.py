@@ -23,7 +23,7 @@ from lafid_assets.constraints.decision import decide_clips
 from lafid_assets.contract import TableSchema
 from lafid_assets.lake import open_lake
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO, POLICY_SETTINGS, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO, PICTURE_MEASURES, POLICY_SETTINGS, POSE_FILTERED_CLIPS
 from resources.settings import Settings
 
 CLIPS_PER_SHARD = 500
@@ -39,7 +39,8 @@ def install(home: Path, clips: int) -> Path:
     folder.mkdir(parents=True)
     generate(folder, clips)
     generated = {
-        table: pl.read_parquet(folder / f"{table.name}.parquet") for table in (RAW_CLIPS, FACE_CLIPS, FACE_INFO, FACE_FRAMES)
+        table: pl.read_parquet(folder / f"{table.name}.parquet")
+        for table in (PICTURE_MEASURES, FACE_CLIPS, FACE_INFO, FACE_FRAMES)
     }
     policy, settings = settings_row(POLICY.model_dump_json())
     decided = decide_clips(*generated.values(), POLICY).with_columns(policy=pl.lit(POLICY.name), policy_sha256=pl.lit(policy))
@@ -48,7 +49,7 @@ def install(home: Path, clips: int) -> Path:
     shards = order.select("clip_id", shard=shard)
     lake = open_lake(Settings(home=home, store_uri=str(home / "store")))
     lake.put({POLICY_SETTINGS.name: settings})
-    tables = {CLIPS: generated.pop(RAW_CLIPS), POSE_FILTERED_CLIPS: decided, **generated}
+    tables = {CLIPS: generated.pop(PICTURE_MEASURES), POSE_FILTERED_CLIPS: decided, **generated}
     parts = {table.name: _whole(table, rows, shards).partition_by("shard", as_dict=True) for table, rows in tables.items()}
     for (name,) in parts[CLIPS.name]:
         lake.put({table: rows[name,] for table, rows in parts.items()}, name, "generated")

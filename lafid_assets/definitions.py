@@ -13,6 +13,7 @@ from lafid_assets.dagster_engines import keep_engines
 from lafid_assets.dataset.dataset_report import dataset_report
 from lafid_assets.dataset.lafid_dataset import lafid_dataset
 from lafid_assets.dataset.reference_crops import reference_crops
+from lafid_assets.duplicates.duplicate_clips import duplicate_clips
 from lafid_assets.faces.face_info import face_info
 from lafid_assets.identity.id_consistent_clips import id_consistent_clips
 from lafid_assets.identity.identity_clusters import identity_clusters
@@ -45,6 +46,7 @@ ASSETS = (
     speech_info,
     speech_tagged_clips,
     reference_crops,
+    duplicate_clips,
     lafid_dataset,
     dataset_report,
     training_latents,

@@ -21,7 +21,7 @@ PER_SHARD = (
     "speech_tagged_clips",
     "reference_crops",
 )
-DATASET = ("identity_clusters", "lafid_dataset", "dataset_report")
+DATASET = ("identity_clusters", "duplicate_clips", "lafid_dataset", "dataset_report")
 RELEASE = ("training_latents", "fusion_dit", "model_evaluation", "registered_model")
 
 curate_shard = dg.define_asset_job(
@@ -33,7 +33,7 @@ curate_shard = dg.define_asset_job(
 refresh_dataset = dg.define_asset_job(
     "refresh_dataset",
     selection=list(DATASET),
-    description="Persons over all shards, the training table and the report.",
+    description="Persons and duplicates over all shards, the training table and the report.",
 )
 
 

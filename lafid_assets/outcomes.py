@@ -46,7 +46,7 @@ class Reason(StrEnum):
     # rejected: measured, and found wanting
     DURATION_OUTSIDE = "duration_outside"
     LUMINANCE_OUTSIDE = "luminance_outside"
-    RELEASED_BLUR = "released_blur"
+    PICTURE_BLURRED = "picture_blurred"
     AESTHETIC_LOW = "aesthetic_low"
     TECHNICAL_LOW = "technical_low"
     MOTION_OUTSIDE = "motion_outside"
@@ -61,6 +61,7 @@ class Reason(StrEnum):
     POSE_VARIATION_LOW = "pose_variation_low"
     IDENTITY_UNKNOWN = "identity_unknown"
     IDENTITY_CHANGE = "identity_change"
+    NEAR_DUPLICATE = "near_duplicate"
 
 
 REASONS: dict[Status, frozenset[Reason]] = {
@@ -97,7 +98,7 @@ REASONS: dict[Status, frozenset[Reason]] = {
         {
             Reason.DURATION_OUTSIDE,
             Reason.LUMINANCE_OUTSIDE,
-            Reason.RELEASED_BLUR,
+            Reason.PICTURE_BLURRED,
             Reason.AESTHETIC_LOW,
             Reason.TECHNICAL_LOW,
             Reason.MOTION_OUTSIDE,
@@ -112,6 +113,7 @@ REASONS: dict[Status, frozenset[Reason]] = {
             Reason.POSE_VARIATION_LOW,
             Reason.IDENTITY_UNKNOWN,
             Reason.IDENTITY_CHANGE,
+            Reason.NEAR_DUPLICATE,
         }
     ),
 }

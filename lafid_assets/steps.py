@@ -11,6 +11,7 @@ import dagster as dg
 
 from lafid_assets.constraints import pose_filtered_clips
 from lafid_assets.dataset import dataset_report, lafid_dataset, reference_crops
+from lafid_assets.duplicates import duplicate_clips
 from lafid_assets.faces import face_info
 from lafid_assets.identity import id_consistent_clips, identity_clusters
 from lafid_assets.ingest import raw_clips
@@ -33,6 +34,7 @@ _STEPS: tuple[tuple[Step, type[dg.Config]], ...] = (
     (speech_tagged_clips.STEP, speech_tagged_clips.SpeechTaggedClipsConfig),
     (reference_crops.STEP, reference_crops.ReferenceCropsConfig),
     (identity_clusters.STEP, identity_clusters.IdentityClustersConfig),
+    (duplicate_clips.STEP, duplicate_clips.DuplicateClipsConfig),
     (lafid_dataset.STEP, lafid_dataset.LafidDatasetConfig),
     (dataset_report.STEP, dataset_report.DatasetReportConfig),
 )

@@ -9,12 +9,12 @@ from rich.table import Table
 
 from lafid_assets.cli.display import CONSOLE
 from lafid_assets.constraints.calibration import LabelsUnusable, calibrate, read_labels
-from lafid_assets.constraints.decision import RAW_MEASURES
+from lafid_assets.constraints.decision import CLIP_MEASURES
 from lafid_assets.constraints.figures import calibration_png
 from lafid_assets.constraints.policies import RULES, FacePolicy
 from lafid_assets.lake import open_lake
 from lafid_assets.policy_settings import all_settings
-from lafid_assets.schemas import POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.schemas import PICTURE_MEASURES, POSE_FILTERED_CLIPS
 from model.files import whole_file
 from resources.settings import Settings
 
@@ -35,7 +35,7 @@ def run_calibrate(settings: Settings, labels: Path, measure: str, out: Path | No
     if measure not in MEASURES:
         raise LabelsUnusable(f"there is no measure {measure!r} to calibrate: choose one of {', '.join(MEASURES)}")
     rule = next(rule for rule in RULES if rule.measure == measure)
-    table_name = RAW_CLIPS.name if measure in RAW_MEASURES else POSE_FILTERED_CLIPS.name
+    table_name = PICTURE_MEASURES.name if measure in CLIP_MEASURES else POSE_FILTERED_CLIPS.name
     with open_lake(settings, read_only=True).snapshot() as reader:
         measured = reader.read(table_name, columns=["clip_id", measure])
         decided = reader.read(POSE_FILTERED_CLIPS.name, columns=["policy_sha256"])["policy_sha256"]

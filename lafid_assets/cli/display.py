@@ -105,11 +105,18 @@ def show_missing(list_path: Path, found: int, missing: Sequence[str], report: Pa
         CONSOLE.print(f"missing: {some} (all of them: {report})", soft_wrap=True, markup=False)
 
 
+def show_unjudged(unjudged: Mapping[str, int]) -> None:
+    """Which rules kept clips were not judged by: rule to clips."""
+    if unjudged:
+        listed = ", ".join(f"{rule} ({clips} clips)" for rule, clips in unjudged.items())
+        CONSOLE.print(f"kept but not judged, for want of the measure: {listed}", style="yellow", soft_wrap=True)
+
+
 def show_funnel(funnel: Mapping[str, Any]) -> None:
     """The funnel as a table whose last line is the sum.
 
     Args:
-        funnel: as `dataset.funnel.as_object` gives it.
+        funnel: as `cli.funnel.read_funnel` gives it.
     """
     table = Table(title=f"Funnel of dataset {funnel['dataset_version']}", show_footer=True)
     lines = [("kept", "", funnel["kept"])]
@@ -123,3 +130,4 @@ def show_funnel(funnel: Mapping[str, Any]) -> None:
     for outcome, reason, clips in lines:
         table.add_row(outcome, reason, str(clips))
     CONSOLE.print(table)
+    show_unjudged(funnel["unjudged"])

@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE
-from lafid_assets.constraints.decision import RAW_MEASURES
 from lafid_assets.constraints.explanation import (
     RuleLine,
     TellingFrame,
@@ -43,6 +42,7 @@ from lafid_assets.schemas import (
     ID_CONSISTENT_CLIPS,
     LAFID_DATASET,
     OUTCOME_TABLES,
+    PICTURE_MEASURES,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
     SPEECH_INFO,
@@ -58,7 +58,7 @@ from resources.settings import Settings
 LONGEST_LIST = 120
 RULES_WIDTH = 100
 """Whole names and numbers, even on a narrow terminal or in a pipe."""
-NOT_SHOWN = ("clip_id", "shard", "policy_sha256", "scan_margins_sha256")
+NOT_SHOWN = ("clip_id", "shard", "policy_sha256", "scan_margins_sha256", "looks", "search_digest")
 Row = dict[str, Any]
 
 
@@ -89,11 +89,12 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
     with lake.snapshot() as reader:
         clip_id, shard = _whole_id(reader, clip)
         tables = _ClipTables(reader, clip_id, shard)
+        pictures = tables.row(PICTURE_MEASURES.name)
         rows = {step: tables.row(step) for step, table in OUTCOME_TABLES.items() if table in tables.written}
         dataset = tables.row(LAFID_DATASET.name)
         frames = _frames(tables, rows)
         said_by = all_settings(reader)
-    rules = _rules(rows, said_by)
+    rules = _rules(rows, pictures, said_by)
     ending = _ending(rows)
     said = in_words(ending.status, ending.step, ending.row.get("reason"), rules.get(ending.step, []), ending.row.get("detail"))
     person = f" as {dataset['identity_id']}, {dataset['split']}" if dataset else ""
@@ -167,13 +168,12 @@ def _ending(rows: dict[str, Row]) -> Ending:
     return Ending(KEPT, step, row)
 
 
-def _rules(rows: dict[str, Row], said_by: Mapping[str, str]) -> dict[str, list[RuleLine]]:
+def _rules(rows: dict[str, Row], pictures: Row, said_by: Mapping[str, str]) -> dict[str, list[RuleLine]]:
     rules: dict[str, list[RuleLine]] = {}
     decided = rows.get(POSE_FILTERED_CLIPS.name) or {}
     if decided and decided["reasons"] is not None:
-        measures = {name: rows[RAW_CLIPS.name][name] for name in RAW_MEASURES} | decided
         policy = FacePolicy.model_validate_json(said_by[decided["policy_sha256"]])
-        rules[POSE_FILTERED_CLIPS.name] = explain_rules(measures, decided["reasons"], policy)
+        rules[POSE_FILTERED_CLIPS.name] = explain_rules(pictures | decided, decided["reasons"], policy)
     identity = rows.get(ID_CONSISTENT_CLIPS.name) or {}
     if identity:
         one_person = ConsistencyPolicy.model_validate_json(said_by[identity["policy_sha256"]])
@@ -207,6 +207,7 @@ def _show_rules(title: str, met: str, missed: str, lines: list[RuleLine]) -> Non
         table.add_column(heading, no_wrap=True)
     for line in lines:
         measured, verdict = ("-", "not judged") if line.measured is None else (f"{line.measured:.4g}", met)
+        measured += f" ({line.origin})" if line.origin else ""
         table.add_row(line.rule, line.measure, measured, line.demand, f"[bold]{missed}[/]" if line.broken else verdict)
     Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
 

@@ -9,15 +9,15 @@ from typing import Any
 import polars as pl
 from rich.table import Table
 
-from lafid_assets.cli.display import CONSOLE
+from lafid_assets.cli.display import CONSOLE, show_unjudged
 from lafid_assets.constraints.figures import histogram_lines, measure_png
 from lafid_assets.constraints.policies import RULES, FacePolicy, PolicyUnusable, Rule, change_policy, load_policy
 from lafid_assets.constraints.scan_limits import unseen_by_policy
 from lafid_assets.constraints.whatif import (
     WhatIf,
+    clip_measures,
     compare,
     counts_otherwise,
-    released_measures,
     telling_rule,
     turns_otherwise,
     with_ranges,
@@ -26,7 +26,7 @@ from lafid_assets.constraints.whatif import (
 from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import Status
 from lafid_assets.policy_settings import all_settings
-from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, PICTURE_MEASURES, POSE_FILTERED_CLIPS
 from model.files import whole_file
 from resources.lake_reader import Reader
 from resources.settings import Settings
@@ -84,8 +84,8 @@ def _standing_policy(reader: Reader) -> FacePolicy:
 def _measured(reader: Reader, before: FacePolicy, after: FacePolicy) -> pl.DataFrame:
     """The clips that were judged, measured as `after` wants it. No column is read that nobody looks at."""
     turns, counts = turns_otherwise(before, after), counts_otherwise(before, after)
-    released = released_measures(before, after)
-    key = ["clip_id"] if turns or counts or released else []
+    told = clip_measures(before, after)
+    key = ["clip_id"] if turns or counts or told else []
     columns = ", ".join([*key, "frames", "status", "reason", *MEASURES])
     decided = reader.sql(f"SELECT {columns} FROM {POSE_FILTERED_CLIPS.name} WHERE status <> '{Status.SKIPPED}'")
     if turns:
@@ -94,9 +94,9 @@ def _measured(reader: Reader, before: FacePolicy, after: FacePolicy) -> pl.DataF
     if counts:
         faces = reader.sql(f"SELECT clip_id, frame_index, face_index, frame_share FROM {FACE_INFO.name}")
         decided = with_several_faces(decided, faces, after)
-    if released:
-        table = CLIPS if set(released) <= set(CLIPS.dtypes) else RAW_CLIPS
-        decided = decided.join(reader.sql(f"SELECT clip_id, {', '.join(released)} FROM {table.name}"), on="clip_id", how="left")
+    if told:
+        table = CLIPS if set(told) <= set(CLIPS.dtypes) else PICTURE_MEASURES
+        decided = decided.join(reader.sql(f"SELECT clip_id, {', '.join(told)} FROM {table.name}"), on="clip_id", how="left")
     return decided
 
 
@@ -116,6 +116,7 @@ def _show(result: WhatIf, before: FacePolicy, after: FacePolicy) -> None:
         for row in result.changed.iter_rows(named=True):
             table.add_row(row["before"], row["after"], str(row["clips"]))
         CONSOLE.print(table)
+    show_unjudged(result.unjudged)
 
 
 def _word(value: Any) -> str:

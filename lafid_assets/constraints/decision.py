@@ -11,13 +11,16 @@ from lafid_assets.constraints.measures import measure_clips
 from lafid_assets.constraints.policies import RULES, FacePolicy, Rule
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.schemas import POSE_FILTERED_CLIPS
+from lafid_assets.schemas import PICTURE_MEASURES, POSE_FILTERED_CLIPS
 from resources.duckdb_extensions import quoted
 
-RELEASED_MEASURES = ("luminance_min", "luminance_max", "blur_min", "aesthetic", "technical_score", "global_motion")
-"""What the rules read of what OpenHumanVid was released with."""
-RAW_MEASURES = (*RELEASED_MEASURES, "duration_s")
-"""What the rules read of `raw_clips`."""
+TOLD_MEASURES = (
+    *("luminance_min", "luminance_max", "blur_min"),
+    *("aesthetic", "technical_score", "global_motion", "measured_motion"),
+)
+"""What the rules read of what is released, or measured where nothing was."""
+CLIP_MEASURES = (*TOLD_MEASURES, "duration_s")
+"""What the rules read of `picture_measures`."""
 CUT_MEASURES = ("hard_cut_score", "gradual_cut_score")
 """What the rules read of `face_clips`."""
 
@@ -26,18 +29,18 @@ SIGNS = {"min": "<", "max": ">", "above": "<="}
 
 
 def decide_clips(
-    raw_clips: pl.DataFrame, face_clips: pl.DataFrame, faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy
+    clip_measures: pl.DataFrame, face_clips: pl.DataFrame, faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy
 ) -> pl.DataFrame:
     """A row for every clip of `face_clips`: its measures, all broken rules, `keep` and the reason.
 
     Args:
-        raw_clips: rows of `raw_clips`, of which `clip_id` and `RAW_MEASURES` are read.
+        clip_measures: rows of `picture_measures`, of which `clip_id` and `CLIP_MEASURES` are read.
         face_clips: rows of `face_clips`.
         faces, frames: rows of `face_info` and `face_frames`, as `measures.measure_clips` wants them.
     """
     looked_at = face_clips.filter(pl.col("status") == Status.OK).select("clip_id", "shard", *CUT_MEASURES)
     measured = looked_at.join(measure_clips(faces, frames, policy), on="clip_id", how="left").join(
-        raw_clips.select("clip_id", *RAW_MEASURES), on="clip_id", how="left"
+        clip_measures.select("clip_id", *CLIP_MEASURES), on="clip_id", how="left"
     )
     passed_over = face_clips.filter(pl.col("status") != Status.OK).select(
         "clip_id",
@@ -58,7 +61,8 @@ def policy_row(policy: FacePolicy) -> tuple[str, pl.DataFrame]:
 
 
 def judge_clips(measured: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
-    """`measured` with `reasons`, `keep`, `status`, `reason` and `detail` as `policy` decides. Nothing but the measures is read.
+    """`measured` with `reasons`, `unjudged`, `keep`, `status`, `reason` and `detail` as `policy` decides, by
+    the measures alone.
 
     Args:
         measured: a row a clip with the measures that `policies.RULES` name.
@@ -68,9 +72,15 @@ def judge_clips(measured: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
     for rule, threshold in active.items():
         if threshold is not None:
             broken.setdefault(rule.reason, []).append(_is_broken(rule, threshold, broken, active))
-    listed = [pl.when(pl.any_horizontal(parts)).then(pl.lit(str(reason))) for reason, parts in broken.items()]
+    lacking: dict[Reason, list[pl.Expr]] = {}
+    for rule, threshold in active.items():
+        if threshold is not None:
+            lacking.setdefault(rule.reason, []).append(pl.col(rule.measure).is_null())
     return (
-        measured.with_columns(reasons=pl.concat_list(listed).list.drop_nulls())
+        measured.with_columns(
+            reasons=_listed({reason: pl.any_horizontal(parts) for reason, parts in broken.items()}),
+            unjudged=_listed({reason: pl.all_horizontal(parts) for reason, parts in lacking.items()}),
+        )
         .with_columns(keep=pl.col("reasons").list.len() == 0, reason=pl.col("reasons").list.first())
         .with_columns(
             status=pl.when("keep").then(pl.lit(str(Status.OK))).otherwise(pl.lit(str(Status.REJECTED))),
@@ -80,23 +90,34 @@ def judge_clips(measured: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
 
 
 def released_otherwise(policy: FacePolicy) -> str | None:
-    """SQL that lists, as `shard`, the shards in which a rule on a released measure would say something else than it did.
+    """SQL that lists, as `shard`, the shards in which a rule on what may be released would say something else than it did.
 
     Released measures belong to files, of which clips get new ones without being changed. None: the policy has no such rule.
     """
     broken: dict[Reason, list[str]] = {}
+    lacking: dict[Reason, list[str]] = {}
     for rule in RULES:
         threshold = rule.threshold_in(policy)
-        if threshold is not None and rule.measure in RELEASED_MEASURES:
-            fails = f"raw_clips.{rule.measure} {SIGNS[rule.bound]} {quoted(str(threshold))}::DOUBLE"
+        if threshold is not None and rule.measure in TOLD_MEASURES:
+            fails = f"known.{rule.measure} {SIGNS[rule.bound]} {quoted(str(threshold))}::DOUBLE"
             broken.setdefault(rule.reason, []).append(f"coalesce({fails}, false)")
-    told_otherwise = [f"list_contains(reasons, {quoted(reason)}) <> ({' OR '.join(parts)})" for reason, parts in broken.items()]
+            lacking.setdefault(rule.reason, []).append(f"known.{rule.measure} IS NULL")
+    told_otherwise = [
+        f"list_contains({column}, {quoted(reason)}) <> ({how.join(parts)})"
+        for column, how, listed in (("reasons", " OR ", broken), ("unjudged", " AND ", lacking))
+        for reason, parts in listed.items()
+    ]
     return (
-        f"SELECT shard FROM {POSE_FILTERED_CLIPS.name} JOIN raw_clips USING (shard, clip_id) "
+        f"SELECT shard FROM {POSE_FILTERED_CLIPS.name} JOIN {PICTURE_MEASURES.name} known USING (shard, clip_id) "
         f"WHERE reasons IS NOT NULL AND ({' OR '.join(told_otherwise)})"
         if told_otherwise
         else None
     )
+
+
+def _listed(said: Mapping[Reason, pl.Expr]) -> pl.Expr:
+    """The reasons for which an expression holds, in their order."""
+    return pl.concat_list(pl.when(holds).then(pl.lit(str(reason))) for reason, holds in said.items()).list.drop_nulls()
 
 
 def _is_broken(rule: Rule, threshold: float, before: dict[Reason, list[pl.Expr]], active: Mapping[Rule, float | None]) -> pl.Expr:

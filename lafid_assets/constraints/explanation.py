@@ -3,7 +3,9 @@
 Belongs here: one clip's stored scores -> lines and frames. Not here: decoding the frames, the command.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -12,6 +14,7 @@ from lafid_assets.constraints.whatif import KEPT
 from lafid_assets.outcomes import Reason
 
 MOST_FRAMES = 8
+ORIGIN_OF = {"luminance_min": "luminance_origin", "luminance_max": "luminance_origin", "blur_min": "blur_origin"}
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class RuleLine:
     Attributes:
         measured: None where the measure is missing; the rule is not broken then.
         demand: the threshold in words, "at least 45".
+        origin: where a measure comes from that may be released or measured here; None of all others.
     """
 
     rule: str
@@ -28,6 +32,7 @@ class RuleLine:
     measured: float | None
     demand: str
     broken: bool
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class TellingFrame:
     why: str
 
 
-def explain_rules(measures: dict[str, float | None], reasons: list[str], policy: FacePolicy) -> list[RuleLine]:
+def explain_rules(measures: Mapping[str, Any], reasons: list[str], policy: FacePolicy) -> list[RuleLine]:
     """Every active rule in the policy's order.
 
     Args:
@@ -56,7 +61,8 @@ def explain_rules(measures: dict[str, float | None], reasons: list[str], policy:
         broken = measured is not None and rule.reason in reasons
         if broken and measured is not None:  # of two rules with one reason, only the one that its own measure breaks
             broken = {"min": measured < threshold, "max": measured > threshold, "above": measured <= threshold}[rule.bound]
-        lines.append(RuleLine(rule.reason, rule.measure, measured, f"{words[rule.bound]} {threshold:g}", broken))
+        origin = measures.get(ORIGIN_OF[rule.measure]) if rule.measure in ORIGIN_OF else None
+        lines.append(RuleLine(rule.reason, rule.measure, measured, f"{words[rule.bound]} {threshold:g}", broken, origin))
     return lines
 
 

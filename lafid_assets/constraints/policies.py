@@ -55,13 +55,15 @@ class FacePolicy(BaseModel):
     )
     pose_variation_min_deg: float | None = Field(45.0, ge=0, description="Sum of the ranges of yaw, pitch and roll")
     pose_spread_min_deg: float | None = Field(30.0, ge=0, le=180, description="Largest geodesic angle between two poses")
-    luminance_min: float | None = Field(None, ge=0, le=255, description="OpenHumanVid's lowest frame luminance; its gate is 10")
-    luminance_max: float | None = Field(None, ge=0, le=255, description="OpenHumanVid's highest frame luminance; its gate is 210")
-    blur_min: float | None = Field(None, ge=0, le=1, description="OpenHumanVid's lowest sharpness; its gate is 0.05")
+    luminance_min: float | None = Field(None, ge=0, le=255, description="Lowest luminance of a frame, OpenHumanVid's gate 10")
+    luminance_max: float | None = Field(None, ge=0, le=255, description="Highest luminance of a frame, its gate 210")
+    blur_min: float | None = Field(None, ge=0, le=1, description="Lowest share of sharp edges (CPBD), its gate 0.05")
     aesthetic_min: float | None = Field(None, ge=0, description="OpenHumanVid's aesthetic score; its gate is 4.8")
     technical_min: float | None = Field(None, ge=0, description="OpenHumanVid's technical score; its gate is 0.09")
     motion_min: float | None = Field(None, ge=0, description="OpenHumanVid's motion score; its gate is 0.5")
     motion_max: float | None = Field(None, ge=0, description="OpenHumanVid's motion score; its gate is 20")
+    measured_motion_min: float | None = Field(None, ge=0, description="Our optical flow, where no motion score is released")
+    measured_motion_max: float | None = Field(None, ge=0, description="Our optical flow, where no motion score is released")
     duration_min_s: float | None = Field(None, ge=0, description="Length of the clip; OpenHumanVid's gate is 2")
     duration_max_s: float | None = Field(None, ge=0, description="Length of the clip; OpenHumanVid's gate is 20")
 
@@ -74,10 +76,13 @@ OPENHUMANVID_GATES = {
     "technical_min": 0.09,
     "motion_min": 0.5,
     "motion_max": 20.0,
+    "measured_motion_min": 0.5,
+    "measured_motion_max": 20.0,
     "duration_min_s": 2.0,
     "duration_max_s": 20.0,
 }
-"""The gates that OpenHumanVid was released with (its repository, assets/pipeline.png)."""
+"""The gates that OpenHumanVid was released with (its repository, assets/pipeline.png). That its figures for motion also suit our
+flow is ours: which frames it compared, and at which size, is not published (`pictures.motion`)."""
 
 POLICIES: dict[str, FacePolicy] = {
     "cofe": FacePolicy(),
@@ -104,7 +109,7 @@ class Rule:
     """One condition on one measure.
 
     Attributes:
-        measure: a column of `pose_filtered_clips`, or of `raw_clips` for what OpenHumanVid was released with.
+        measure: a column of `pose_filtered_clips`, or of `picture_measures`.
         bound: "min" is broken below the threshold, "max" above it, "above" at it and below.
         threshold: a field of `FacePolicy`, or a figure that is part of the rule.
         unless: the rule is not judged where this reason already applies: it would say the same again.
@@ -129,11 +134,13 @@ RULES: tuple[Rule, ...] = (
     Rule(Reason.DURATION_OUTSIDE, "duration_s", "max", "duration_max_s"),
     Rule(Reason.LUMINANCE_OUTSIDE, "luminance_min", "min", "luminance_min"),
     Rule(Reason.LUMINANCE_OUTSIDE, "luminance_max", "max", "luminance_max"),
-    Rule(Reason.RELEASED_BLUR, "blur_min", "min", "blur_min"),
+    Rule(Reason.PICTURE_BLURRED, "blur_min", "min", "blur_min"),
     Rule(Reason.AESTHETIC_LOW, "aesthetic", "min", "aesthetic_min"),
     Rule(Reason.TECHNICAL_LOW, "technical_score", "above", "technical_min"),
     Rule(Reason.MOTION_OUTSIDE, "global_motion", "min", "motion_min"),
     Rule(Reason.MOTION_OUTSIDE, "global_motion", "max", "motion_max"),
+    Rule(Reason.MOTION_OUTSIDE, "measured_motion", "min", "measured_motion_min"),
+    Rule(Reason.MOTION_OUTSIDE, "measured_motion", "max", "measured_motion_max"),
     Rule(Reason.CUT, "hard_cut_score", "max", "hard_cut_score_max"),
     Rule(Reason.CUT, "gradual_cut_score", "max", "gradual_cut_score_max"),
     Rule(Reason.NO_FACE, "face_frame_share", "above", 0.0),

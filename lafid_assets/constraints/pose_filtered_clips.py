@@ -7,12 +7,12 @@ from typing import Any
 
 import dagster as dg
 
-from lafid_assets.constraints.decision import CUT_MEASURES, RAW_MEASURES, decide_clips, policy_row, released_otherwise
+from lafid_assets.constraints.decision import CLIP_MEASURES, CUT_MEASURES, decide_clips, policy_row, released_otherwise
 from lafid_assets.constraints.measures import FACE_COLUMNS, FRAME_COLUMNS
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.constraints.scan_limits import AuditFindings, UnseenClips, audit, unseen_by_policy
 from lafid_assets.policy_settings import all_settings
-from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO, POLICY_SETTINGS, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO, PICTURE_MEASURES, POLICY_SETTINGS, POSE_FILTERED_CLIPS
 from lafid_assets.step import Step
 from lafid_assets.step_run import Finding, Frames
 from resources.lake import Lake
@@ -32,7 +32,7 @@ STEP = Step(
     writes=(POSE_FILTERED_CLIPS, POLICY_SETTINGS),
     reads=(CLIPS.name, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name),
     group="constraints",
-    code_version="4",
+    code_version="5",
     kinds=frozenset({"polars"}),
     unsettled=released_otherwise,
     later_checks={check.name: check for check in (SCAN_COVERS_POLICY, SCAN_FALSE_REJECTIONS)},
@@ -52,7 +52,7 @@ def pose_filtered_clips(
     def compute(shard: str) -> Frames:
         with lake.snapshot() as reader:
             decided = decide_clips(
-                reader.read(RAW_CLIPS.name, shard, ["clip_id", *RAW_MEASURES]),
+                reader.read(PICTURE_MEASURES.name, shard, ["clip_id", *CLIP_MEASURES]),
                 reader.read(FACE_CLIPS.name, shard, ["clip_id", "shard", "status", "reason", *CUT_MEASURES]),
                 reader.read(FACE_INFO.name, shard, FACE_COLUMNS),
                 reader.read(FACE_FRAMES.name, shard, FRAME_COLUMNS),

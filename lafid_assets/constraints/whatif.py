@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lafid_assets.constraints.decision import RAW_MEASURES, judge_clips
+from lafid_assets.constraints.decision import CLIP_MEASURES, judge_clips
 from lafid_assets.constraints.measures import frames_with_several, pose_ranges
 from lafid_assets.constraints.policies import RULES, FacePolicy, Rule
 from lafid_assets.outcomes import Status
 
 KEPT = "kept"
-DECIDED = ("reasons", "keep", "status", "reason", "detail")
+DECIDED = ("reasons", "unjudged", "keep", "status", "reason", "detail")
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class WhatIf:
         kept_before, kept_after: clips.
         changed: `before`, `after` (a reason, or "kept") and `clips`, most clips first.
         after: every judged clip with its measures and what the policy says.
+        unjudged: rule to how many of the kept clips lack all measures that it asks for.
     """
 
     kept_before: int
     kept_after: int
     changed: pl.DataFrame
     after: pl.DataFrame
+    unjudged: dict[str, int]
 
 
 def turns_otherwise(before: FacePolicy, after: FacePolicy) -> bool:
@@ -42,10 +44,10 @@ def counts_otherwise(before: FacePolicy, after: FacePolicy) -> bool:
     return before.prominent_area_ratio != after.prominent_area_ratio
 
 
-def released_measures(*policies: FacePolicy) -> list[str]:
-    """What rules of the policies read of `raw_clips`, which `pose_filtered_clips` does not repeat."""
+def clip_measures(*policies: FacePolicy) -> list[str]:
+    """What rules of the policies read of `picture_measures`, which `pose_filtered_clips` does not repeat."""
     asked = {rule.measure for rule in RULES for policy in policies if rule.threshold_in(policy) is not None}
-    return [name for name in RAW_MEASURES if name in asked]
+    return [name for name in CLIP_MEASURES if name in asked]
 
 
 def with_ranges(decided: pl.DataFrame, main_faces: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
@@ -73,7 +75,7 @@ def compare(decided: pl.DataFrame, policy: FacePolicy) -> WhatIf:
     """Judge the clips that the face constraints have judged once more.
 
     Args:
-        decided: rows of `pose_filtered_clips` as they stand, measured as `policy` wants, with the released measures it reads.
+        decided: rows of `pose_filtered_clips` as they stand, measured as `policy` wants, with the clip measures it reads.
     """
     judged = decided.filter(pl.col("status") != Status.SKIPPED).with_columns(before=_said("reason"))
     after = judge_clips(judged.drop(DECIDED, strict=False), policy).with_columns(after=_said("reason"))
@@ -88,6 +90,7 @@ def compare(decided: pl.DataFrame, policy: FacePolicy) -> WhatIf:
         kept_after=int((after["after"] == KEPT).sum()),
         changed=changed,
         after=after,
+        unjudged=dict(after.filter("keep")["unjudged"].explode().drop_nulls().value_counts().sort("unjudged").iter_rows()),
     )
 
 

@@ -61,7 +61,7 @@ STEP = Step(
     writes=(DATASET_REPORT,),
     reads=(*OUTCOME_TABLES.values(), FACE_INFO.name, SIMILARITY_BY_POSE_GAP.name, REFERENCE_CROPS.name, LAFID_DATASET.name),
     group="dataset",
-    code_version="5",
+    code_version="6",
     kinds=frozenset({"matplotlib"}),
 )
 
@@ -130,7 +130,7 @@ def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
         expressions, gaps = report_data.expression_histogram(reader), report_data.reference_gaps(reader)
         strips = choose_strips(report_data.kept_to_show(reader), report_data.rejected_to_show(reader))
         policies, engines = report_data.face_policies(reader), report_data.face_engines(reader)
-        decided = decided_by(policies, engines, report_data.kept_sources(reader))
+        decided = decided_by(policies, engines, report_data.kept_sources(reader), report_data.unjudged_rules(reader))
     drawn = (
         funnel_png(counts),
         pose_png(poses),

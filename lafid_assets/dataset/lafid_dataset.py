@@ -17,6 +17,7 @@ from lafid_assets.dataset.funnel import KEPT, Outcomes, read_outcomes
 from lafid_assets.dataset.references import cross_references
 from lafid_assets.dataset.splits import split_identities
 from lafid_assets.dataset.versions import Version, dataset_version, keep_version, rules_of
+from lafid_assets.outcomes import Reason
 from lafid_assets.schemas import (
     CLIP_CONTENTS,
     CLIP_FILES,
@@ -24,6 +25,7 @@ from lafid_assets.schemas import (
     DATASET_OUTCOMES,
     DATASET_VERSION_ROWS,
     DATASET_VERSIONS,
+    DUPLICATE_CLIPS,
     FACE_CLIPS,
     FACE_FRAMES,
     FACE_INFO,
@@ -77,7 +79,7 @@ STEP = Step(
     writes=(LAFID_DATASET, DATASET_VERSION_ROWS, DATASET_OUTCOMES, DATASET_VERSIONS),
     reads=READS,
     group="dataset",
-    code_version="6",
+    code_version="7",
     kinds=frozenset({"polars"}),
     checks={"one_split_each": one_split_each},
 )
@@ -91,7 +93,14 @@ class LafidDatasetConfig(dg.Config):
     """Nothing can be chosen here: what is kept was decided upstream."""
 
 
-DEPS = ("identity_clusters", "reference_crops", "speech_tagged_clips", "id_consistent_clips", "pose_filtered_clips")
+DEPS = (
+    "identity_clusters",
+    "duplicate_clips",
+    "reference_crops",
+    "speech_tagged_clips",
+    "id_consistent_clips",
+    "pose_filtered_clips",
+)
 
 
 @dg.asset(**STEP.arguments(deps=DEPS))
@@ -133,7 +142,8 @@ def put_together(reader: Reader, folder: Path) -> Dataset:
         ClipsLost: a kept clip is not in all tables.
     """
     outcomes = read_outcomes(reader, folder, NEEDED)
-    late = outcomes.counts.filter(pl.col("step").is_in(NEEDED))["clips"].sum()
+    is_late = pl.col("step").is_in((*NEEDED, DUPLICATE_CLIPS.name)) & (pl.col("reason") == Reason.NOT_PROCESSED)
+    late = outcomes.counts.filter(is_late)["clips"].sum()
     if late:
         LOGGER.warning("%d clips came while the dataset was made: the next refresh takes them in", late)
     joined = _join(_read(reader, outcomes))

@@ -16,6 +16,8 @@ from lafid_assets.schemas import (
     CLIPS,
     DATASET_REPORT,
     DATASET_VERSIONS,
+    DUPLICATE_CLIPS,
+    DUPLICATE_PAIRS,
     FUSION_DIT,
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
@@ -42,6 +44,8 @@ PUBLISHED: Mapping[str, tuple[str, ...]] = {
     ID_CONSISTENT_CLIPS.name: ("centroid",),
     IDENTITY_CLUSTERS.name: (),
     IDENTITY_HISTORY.name: (),
+    DUPLICATE_CLIPS.name: ("looks",),
+    DUPLICATE_PAIRS.name: (),
     SPEECH_INFO.name: (
         "voice_spans",
         "segments",

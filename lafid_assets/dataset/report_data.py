@@ -131,6 +131,15 @@ def face_policies(reader: Reader) -> pl.DataFrame:
     )
 
 
+def unjudged_rules(reader: Reader) -> dict[str, int]:
+    """Rule of the face constraints to how many of the clips that they keep lack all measures that it asks for."""
+    counted = reader.sql(
+        f"""SELECT rule, count(*) FROM (SELECT unnest(unjudged) AS rule FROM {POSE_FILTERED_CLIPS.name} WHERE keep)
+        GROUP BY ALL ORDER BY ALL"""
+    )
+    return dict(counted.iter_rows())
+
+
 def face_engines(reader: Reader) -> pl.DataFrame:
     """`what`, `licence`, `clips` of the face engines."""
     return _counted(reader, FACE_CLIPS.name, "concat(engine, ' ', engine_version)", "engine_licence")

@@ -3,6 +3,8 @@
 Belongs here: decided tables -> lines of text. Not here: the page (`report_page`), deciding.
 """
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from lafid_assets.constraints.policies import RULES, FacePolicy
@@ -10,16 +12,20 @@ from lafid_assets.constraints.policies import RULES, FacePolicy
 DEMAND = {"min": "at least", "max": "at most", "above": "more than"}
 
 
-def decided_by(policies: pl.DataFrame, engines: pl.DataFrame, sources: pl.DataFrame) -> list[tuple[str, str]]:
-    """What and how, a line each: face policies, sampling, engines, licences of the kept clips.
+def decided_by(
+    policies: pl.DataFrame, engines: pl.DataFrame, sources: pl.DataFrame, unjudged: Mapping[str, int]
+) -> list[tuple[str, str]]:
+    """What and how, a line each: face policies, what they could not judge, sampling, engines, licences of the kept clips.
 
     Args:
         policies, engines, sources: as `report_data.face_policies`, `face_engines` and `kept_sources` give them.
+        unjudged: as `report_data.unjudged_rules` gives it.
     """
     read = [(FacePolicy.model_validate_json(text), frames) for _, text, frames in policies.iter_rows()]
     return [
         *((f"face policy {policy.name}", _thresholds(policy)) for policy, _ in read),
         *((f"measured for {policy.name}", _sampling(frames, policy)) for policy, frames in read),
+        *(("not judged", f"{rule}: {clips} clips lack the measure and were kept") for rule, clips in unjudged.items()),
         *_lines(engines, "face engine"),
         *_lines(sources, "kept from"),
     ]

@@ -46,6 +46,7 @@ class AnalysedClip:
         frames: rows of `face_frames`, without the engine's columns.
         faces: rows of `face_info`, without the engine's columns.
         boundaries: rows of `shot_boundaries`, of the survey alone.
+        motion: how much the pictures move, of the survey alone.
     """
 
     status: Status
@@ -58,6 +59,7 @@ class AnalysedClip:
     frames: list[dict[str, Any]] = field(default_factory=list)
     faces: list[dict[str, Any]] = field(default_factory=list)
     boundaries: list[dict[str, Any]] = field(default_factory=list)
+    motion: float | None = None
 
 
 def analyse_clip(task: ClipTask) -> AnalysedClip:
@@ -80,7 +82,7 @@ def analyse_clip(task: ClipTask) -> AnalysedClip:
             )
     rows = survey_clip(task.clip_id, task.shard, task.path, settings, engine)
     status, reason, detail_ = (Status.OK, None, None) if rows.fault is None else _fault(rows.fault)
-    seen = rows.frames, rows.faces, rows.boundaries
+    seen = rows.frames, rows.faces, rows.boundaries, rows.motion
     return AnalysedClip(status, reason, detail_, SURVEY, verdict, audited, rows.frames_asked, *seen)
 
 

@@ -25,8 +25,10 @@ from lafid_assets.workers import Done, Ending
 from model.face_engine.interface import EngineInfo
 from resources.face_engine import EngineChoice
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 TRIES = 3
+OF_PICTURES = ("luminance_min", "luminance_max", "blur_min", "blur_max", "measured_motion")
+"""Columns of `face_clips` that OpenHumanVid publishes and a folder lacks."""
 
 Row = Mapping[str, Any]
 
@@ -101,6 +103,7 @@ def clip_frames(
         "faces": len(clip.faces),
         "hard_cut_score": _highest(clip, Kind.HARD),
         "gradual_cut_score": _highest(clip, Kind.GRADUAL),
+        **_of_pictures(clip),
         **expression_measures(clip.faces),
         "fingerprint": prints.trial if again else prints.measures,
         "attempts": attempt,
@@ -123,7 +126,7 @@ def upstream_row(row: Row, settings: AnalysisSettings, engine: Engine, prints: F
     """The row in `face_clips` of a clip that `raw_clips` did not pass."""
     nothing = dict.fromkeys(("tier", "scan_verdict", "frames_asked", "frames_decoded", "frames_with_face", "faces"))
     nothing |= dict.fromkeys(("hard_cut_score", "gradual_cut_score"))
-    nothing |= expression_measures([])
+    nothing |= dict.fromkeys(OF_PICTURES) | expression_measures([])
     return (
         engine.columns
         | nothing
@@ -155,6 +158,18 @@ def _without_embedding(face: Row) -> dict[str, Any]:
 def _highest(clip: AnalysedClip, kind: Kind) -> float | None:
     """The highest score of that kind; None where the clip was not surveyed."""
     return max((row["score"] for row in clip.boundaries if row["kind"] == kind), default=0.0) if clip.tier == SURVEY else None
+
+
+def _of_pictures(clip: AnalysedClip) -> dict[str, float | None]:
+    """`OF_PICTURES`; None where the clip was not surveyed: a few reduced pictures are no measure of it."""
+    if clip.tier != SURVEY:
+        return dict.fromkeys(OF_PICTURES)
+    ends = {
+        f"{name}_{end.__name__}": end((frame[name] for frame in clip.frames if frame[name] is not None), default=None)
+        for name in ("luminance", "blur")
+        for end in (min, max)
+    }
+    return ends | {"measured_motion": clip.motion}
 
 
 def _analysed(ending: Ending[AnalysedClip]) -> AnalysedClip:

@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lafid_assets.faces.looks import LookedAtFrame, look_into, plan_looks
-from lafid_assets.faces.rows import BT601, FramePlace, face_row, frame_row, frame_share
+from lafid_assets.faces.rows import FramePlace, face_row, frame_row, frame_share
 from lafid_assets.faces.scan_verdict import LOOK_ON, Course, Look, judge
 from lafid_assets.faces.settings import ScanMargins, family
 from lafid_assets.ingest.packets import FrameIndex, read_index
 from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.pictures.grey import thumbnail
 from model.face_engine.five_points import coarse_angles, head_height_px
 from model.face_engine.interface import Face, FaceEngine
 
 TIER = "scan"
-THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT = 32, 18
 DEFAULT_SIDE_PX, DEFAULT_SURE_SCORE = 640, 0.0
 LATE_SHARE = 0.95
 """Where in a clip that has shown no face the last look is made; the evenly spaced ones end a step before its end."""
@@ -125,16 +125,6 @@ def _look(
         angles=coarse_angles(faces[0].landmarks_px) if faces else None,
         thumbnail=thumbnail(image),
     )
-
-
-def thumbnail(image_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(18, 32) float32: mean luma of every cell of the frame."""
-    luma = image_rgb @ BT601
-    rows = np.linspace(0, luma.shape[0], THUMBNAIL_HEIGHT + 1).round().astype(int)[:-1]
-    columns = np.linspace(0, luma.shape[1], THUMBNAIL_WIDTH + 1).round().astype(int)[:-1]
-    sums = np.add.reduceat(np.add.reduceat(luma, rows, axis=0), columns, axis=1)
-    areas = np.outer(np.diff([*rows, luma.shape[0]]), np.diff([*columns, luma.shape[1]]))
-    return np.asarray(sums / areas, np.float32)
 
 
 def _enlarged(face: Face, scale_xy: NDArray[np.float64]) -> Face:

@@ -4,7 +4,7 @@ Belongs here: one clip -> rows of `face_frames`, `face_info` and `shot_boundarie
 where shots end (`shots`), processes and deadlines (`workers`), thresholds on the scores (`constraints`, `identity`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,22 @@ from lafid_assets.faces.settings import AnalysisSettings, family
 from lafid_assets.faces.tracks import TrackRules, track_faces
 from lafid_assets.ingest.packets import LEAST_KEPT_SHARE, FrameIndex, promised_s, read_index
 from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.pictures.grey import grey, thumbnail
+from lafid_assets.pictures.motion import Motion
+from lafid_assets.pictures.picture_hash import crop_hashes, picture_hash
+from lafid_assets.pictures.sharp_edges import sharp_edge_share
 from lafid_assets.shots.boundaries import boundary_rows
 from lafid_assets.shots.thumbnails import Thumbnails
+from model.encoding.shown import ShownFrame
 from model.face_engine.interface import Face, FaceEngine
 
 TIER = "survey"
 CHUNK_BYTES = 64 * 2**20
 """Decoded frames that wait for the engine: enough for a GPU's batch, little beside the models' own memory."""
+BLUR_LOOKS = 4
+"""Frames of a clip whose sharp edges are counted."""
+CROP_LOOKS = 8
+"""Frames of a clip of which crops are known again, too."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class TierRows:
     frames: list[dict[str, Any]] = field(default_factory=list)
     faces: list[dict[str, Any]] = field(default_factory=list)
     boundaries: list[dict[str, Any]] = field(default_factory=list)
+    motion: float | None = None
     fault: ClipError | None = None
 
 
@@ -56,16 +66,30 @@ def survey_clip(
     rows = TierRows(len(planned))
     seen: list[list[Face]] = []
     fault: ClipError | None = None
-    thumbnails = Thumbnails()
+    thumbnails, motion = Thumbnails(), Motion.of(index)
+    for_blur, for_crops = _spread(planned, BLUR_LOOKS), _spread(planned, CROP_LOOKS)
+
+    def watch(shown: ShownFrame) -> None:
+        thumbnails(shown)
+        motion(shown)
+
     try:
-        for chunk in _chunks(decode_samples(path, planned, thumbnails), chunk_bytes):
+        for chunk in _chunks(decode_samples(path, planned, watch), chunk_bytes):
             found = engine.detect_many([sample.image_rgb for sample in chunk])
             for sample, faces in zip(chunk, found, strict=True):
                 height, width = sample.image_rgb.shape[:2]
                 place = FramePlace(
                     clip_id, shard, TIER, sample.frame_index, sample.pts, sample.time_base, sample.time_s, width, height
                 )
-                rows.frames.append(frame_row(place, sample.image_rgb, len(faces)))
+                small = thumbnail(sample.image_rgb)
+                rows.frames.append(
+                    frame_row(place, sample.image_rgb, len(faces))
+                    | {
+                        "blur": sharp_edge_share(grey(sample.image_rgb)) if sample.pts in for_blur else None,
+                        "picture_hash": picture_hash(small),
+                        "crop_hashes": crop_hashes(small) if sample.pts in for_crops else None,
+                    }
+                )
                 rows.faces.extend(
                     face_row(place, index, face, sharpness(sample.image_rgb, face.box_xyxy_px))
                     for index, face in enumerate(faces)
@@ -82,7 +106,12 @@ def survey_clip(
     tracked = [row | {"track_id": track} for row, track in zip(rows.faces, ids, strict=True)]
     fault = _cut_short(index, promised) or fault or _undecodable(len(rows.frames), len(planned))
     boundaries = boundary_rows(clip_id, shard, thumbnails, index.time_base)
-    return TierRows(len(planned), rows.frames, tracked, boundaries, fault)
+    return TierRows(len(planned), rows.frames, tracked, boundaries, motion.mean(), fault)
+
+
+def _spread(planned: Sequence[int], count: int) -> set[int]:
+    """So many of the timestamps at most, evenly over all of them."""
+    return {planned[number * (len(planned) - 1) // (count - 1)] for number in range(count)}
 
 
 def _cut_short(index: FrameIndex, promised: float | None) -> ClipError | None:

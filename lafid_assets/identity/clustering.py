@@ -42,17 +42,13 @@ def cluster_clips(clips: pl.DataFrame, policy: ClusterPolicy, earlier: Mapping[s
         EngineUncalibrated: the policy has no figures for the engine.
     """
     clips = clips.sort("clip_id")
-    engines = clips.select(pl.format("{} ({})", "engine", "engine_version").unique().sort()).to_series().to_list()
-    if len(engines) > 1:
-        raise MixedEngines(
-            f"the kept clips were analysed by {' and '.join(engines)}: materialize face_info of all shards with one engine"
-        )
+    engine = one_engine(clips)
     before = earlier[IDENTITY_CLUSTERS.name]
-    if not engines:
+    if engine is None:
         return _tables(pl.DataFrame(schema=IDENTITY_CLUSTERS.dtypes), NOTHING[IDENTITY_EDGES.name], earlier)
     figures = policy.figures_for(clips["engine"][0])
     vectors = clips["centroid"].cast(pl.List(pl.Float32)).list.to_array(len(clips["centroid"][0])).to_numpy()
-    digests = _digests(vectors, engines[0], policy.neighbours, figures)
+    digests = _digests(vectors, engine, policy.neighbours, figures)
     known, searched = _already_compared(clips["clip_id"], digests, before, earlier[IDENTITY_EDGES.name])
     pairs = nearest_pairs(vectors, neighbours=policy.neighbours, floor=figures.edge_floor, searched=searched, known=known)
     is_mutual = mutual(pairs, len(vectors), policy.neighbours)
@@ -65,6 +61,23 @@ def cluster_clips(clips: pl.DataFrame, policy: ClusterPolicy, earlier: Mapping[s
         search_digest=pl.Series(digests),
     )
     return _tables(clusters, edges, earlier)
+
+
+def one_engine(clips: pl.DataFrame) -> str | None:
+    """Name and version of the engine that analysed all of the clips; None where there are no clips.
+
+    Args:
+        clips: `engine` and `engine_version`.
+
+    Raises:
+        MixedEngines: there are several.
+    """
+    engines = clips.select(pl.format("{} ({})", "engine", "engine_version").unique().sort()).to_series().to_list()
+    if len(engines) > 1:
+        raise MixedEngines(
+            f"the kept clips were analysed by {' and '.join(engines)}: materialize face_info of all shards with one engine"
+        )
+    return engines[0] if engines else None
 
 
 def _digests(vectors: Vectors, engine: str, neighbours: int, figures: ClusterFigures) -> list[str]:

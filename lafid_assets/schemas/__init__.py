@@ -7,6 +7,8 @@ Belongs here: the tables and their columns. Not here: what a contract can do (`c
 from lafid_assets.contract import TableSchema
 from lafid_assets.schemas.clips import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, CLIPS, RAW_CLIPS
 from lafid_assets.schemas.decisions import (
+    DUPLICATE_CLIPS,
+    DUPLICATE_PAIRS,
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
     IDENTITY_EDGES,
@@ -16,7 +18,16 @@ from lafid_assets.schemas.decisions import (
     SIMILARITY_BY_POSE_GAP,
     SPEECH_TAGGED_CLIPS,
 )
-from lafid_assets.schemas.measures import FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, FACES, SHOT_BOUNDARIES, SPEECH_INFO
+from lafid_assets.schemas.measures import (
+    FACE_CLIPS,
+    FACE_EMBEDDINGS,
+    FACE_FRAMES,
+    FACE_INFO,
+    FACES,
+    PICTURE_MEASURES,
+    SHOT_BOUNDARIES,
+    SPEECH_INFO,
+)
 from lafid_assets.schemas.products import (
     DATASET_OUTCOMES,
     DATASET_REPORT,
@@ -44,6 +55,7 @@ TABLES: tuple[TableSchema, ...] = (
     FACE_FRAMES,
     SHOT_BOUNDARIES,
     FACE_CLIPS,
+    PICTURE_MEASURES,
     POSE_FILTERED_CLIPS,
     ID_CONSISTENT_CLIPS,
     SIMILARITY_BY_POSE_GAP,
@@ -52,6 +64,8 @@ TABLES: tuple[TableSchema, ...] = (
     IDENTITY_HISTORY,
     SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
+    DUPLICATE_CLIPS,
+    DUPLICATE_PAIRS,
     REFERENCE_CROPS,
     LAFID_DATASET,
     DATASET_VERSION_ROWS,
@@ -74,4 +88,5 @@ OUTCOME_TABLES = {
     ID_CONSISTENT_CLIPS.name: ID_CONSISTENT_CLIPS.name,
     SPEECH_INFO.name: SPEECH_INFO.name,
     SPEECH_TAGGED_CLIPS.name: SPEECH_TAGGED_CLIPS.name,
+    DUPLICATE_CLIPS.name: DUPLICATE_CLIPS.name,
 }

@@ -3,7 +3,7 @@
 import polars as pl
 
 from lafid_assets.contract import Column, TableSchema
-from lafid_assets.schemas.columns import BOOL, CLIP_ID, ENGINE, F32, F64, I32, KEEP, OUTCOME, SHARD, SPEAKING_STATUSES, STR
+from lafid_assets.schemas.columns import BOOL, CLIP_ID, ENGINE, F32, F64, I32, I64, KEEP, OUTCOME, SHARD, SPEAKING_STATUSES, STR
 
 POLICY_SETTINGS = TableSchema(
     "policy_settings",
@@ -56,6 +56,7 @@ POSE_FILTERED_CLIPS = TableSchema(
         Column("pose_variation_deg", F64, "sum of the three ranges", nullable=True, minimum=0),
         Column("pose_spread_deg", F64, "largest geodesic angle between two poses", nullable=True, minimum=0, maximum=180),
         Column("reasons", pl.List(STR), "every rule that the clip breaks, in the policy's order", nullable=True),
+        Column("unjudged", pl.List(STR), "every rule of the policy whose measures the clip lacks: not judged", nullable=True),
         KEEP,
         *OUTCOME,
     ),
@@ -168,6 +169,43 @@ IDENTITY_HISTORY = TableSchema(
         Column("earlier_id", STR, "name in the version before; of new persons their own"),
         Column("identity_id", STR, "name from this version on; of persons all of whose clips are gone the last one"),
         Column("clips", I32, "clips that went this way", minimum=0),
+    ),
+    partitioned=False,
+)
+
+LOOK = pl.Struct({"picture_hash": I64, "crop_hashes": pl.List(I64)})
+
+DUPLICATE_CLIPS = TableSchema(
+    "duplicate_clips",
+    "Which clips show a shot that a better clip shows, too: a row for every clip that all steps before have passed.",
+    ("clip_id",),
+    (
+        CLIP_ID,
+        SHARD,
+        POLICY_SHA256,
+        Column("shorter_side_px", I32, "of the frames as stored", nullable=True, minimum=1),
+        Column("duration_s", F64, "as in `clips`", nullable=True, minimum=0),
+        Column("duplicate_of", STR, "the clip that stays in its place; NULL of a clip that stays", nullable=True),
+        Column("looks", pl.List(LOOK), "the hashes of its frames in `face_frames`, by which others are found"),
+        Column("search_digest", STR, "hash of what the clip was measured from: what the stored pairs are valid for"),
+        KEEP,
+        *OUTCOME,
+    ),
+    partitioned=False,
+)
+
+DUPLICATE_PAIRS = TableSchema(
+    "duplicate_pairs",
+    "Pairs of clips whose pictures are alike, and how alike they are where they agree best. Scores only, no decision.",
+    ("clip_id_a", "clip_id_b"),
+    (
+        Column("clip_id_a", STR, "the smaller clip id"),
+        Column("clip_id_b", STR, "the larger one"),
+        Column("offset_s", F64, "where b begins in a, s since its first frame; negative where it begins before"),
+        Column("shared_share", F64, "shared time / length of the shorter one", minimum=0, maximum=1),
+        Column("pose_distance_deg", F64, "80th percentile of the angles between the poses of one moment", minimum=0, maximum=180),
+        Column("picture_distance", F64, "median of the bits of 63 by which pictures of one moment differ", minimum=0, maximum=63),
+        Column("face_similarity", F64, "median cosine of the faces of one moment", minimum=-1.001, maximum=1.001),
     ),
     partitioned=False,
 )

@@ -125,6 +125,27 @@ FACE_FRAMES = TableSchema(
         Column("height", I32, "px", minimum=1),
         Column("face_count", I16, "faces found", minimum=0),
         Column("luminance", F32, "mean luma, 0-255", minimum=0, maximum=255),
+        Column(
+            "blur",
+            F32,
+            "share of sharp edges (CPBD), 0 blurred to 1 sharp, of some frames of a surveyed clip; NULL of the others and of "
+            "smooth ones",
+            nullable=True,
+            minimum=0,
+            maximum=1,
+        ),
+        Column(
+            "picture_hash",
+            I64,
+            "perceptual hash, 63 bits, of a surveyed clip's frames; NULL of the others and of flat pictures",
+            nullable=True,
+        ),
+        Column(
+            "crop_hashes",
+            pl.List(I64),
+            "of some of these frames: the same of crops of it that a copy may be, the whole first",
+            nullable=True,
+        ),
         *ENGINE,
     ),
 )
@@ -174,6 +195,18 @@ FACE_CLIPS = TableSchema(
             minimum=0,
         ),
         Column("gradual_cut_score", F64, "the same of a gradual transition", nullable=True, minimum=0),
+        Column("luminance_min", F64, "lowest `luminance` of a surveyed clip's frames", nullable=True, minimum=0, maximum=255),
+        Column("luminance_max", F64, "the highest", nullable=True, minimum=0, maximum=255),
+        Column("blur_min", F64, "lowest `blur` of its frames", nullable=True, minimum=0, maximum=1),
+        Column("blur_max", F64, "the highest", nullable=True, minimum=0, maximum=1),
+        Column(
+            "measured_motion",
+            F64,
+            "mean optical flow of a surveyed clip, px of a 576 x 320 picture over ten frames of 24 a second; NULL of clips "
+            "too short or too slow to tell",
+            nullable=True,
+            minimum=0,
+        ),
         *(
             Column(
                 f"{name}_range",
@@ -198,6 +231,52 @@ FACE_CLIPS = TableSchema(
         Column("attempts", I16, "how often the clip was tried under this fingerprint", minimum=0),
         *OUTCOME,
     ),
+)
+
+ORIGINS = ("released", "measured")
+_ORIGIN = "where {} comes from: the released table, or this survey where the table lacks it; NULL where neither has it"
+_ELSE = "CASE WHEN {released} IS NOT NULL THEN told.{name} ELSE seen.{name} END AS {name}"
+_WHENCE = "CASE WHEN {released} IS NOT NULL THEN 'released' WHEN seen.{name}_min IS NOT NULL THEN 'measured' END AS {name}_origin"
+_RELEASED_PAIR = "coalesce(told.{name}_min, told.{name}_max)"
+
+PICTURE_MEASURES = TableSchema(
+    "picture_measures",
+    "What is known of a clip's pictures as a whole: as it was released, else as it was measured here.",
+    ("clip_id",),
+    (
+        CLIP_ID,
+        SHARD,
+        Column("duration_s", F64, "as in `clips`", nullable=True, minimum=0),
+        Column("luminance_min", F64, "lowest luminance of a frame, 0-255", nullable=True),
+        Column("luminance_max", F64, "highest luminance of a frame", nullable=True),
+        Column("luminance_origin", STR, _ORIGIN.format("the luminance"), nullable=True, one_of=ORIGINS),
+        Column("blur_min", F64, "lowest share of sharp edges of a frame (CPBD), 0-1", nullable=True),
+        Column("blur_max", F64, "the highest", nullable=True),
+        Column("blur_origin", STR, _ORIGIN.format("it"), nullable=True, one_of=ORIGINS),
+        Column("aesthetic", F64, "as released", nullable=True),
+        Column("technical_score", F64, "as released", nullable=True),
+        Column("global_motion", F64, "as released", nullable=True),
+        Column(
+            "measured_motion",
+            F64,
+            "as in `face_clips`, where no `global_motion` was released: another measure of the same thing",
+            nullable=True,
+        ),
+    ),
+    view="SELECT told.clip_id, told.shard, told.duration_s, "
+    + ", ".join(
+        part
+        for name in ("luminance", "blur")
+        for released in [_RELEASED_PAIR.format(name=name)]
+        for part in (
+            _ELSE.format(released=released, name=f"{name}_min"),
+            _ELSE.format(released=released, name=f"{name}_max"),
+            _WHENCE.format(released=released, name=name),
+        )
+    )
+    + ", told.aesthetic, told.technical_score, told.global_motion, "
+    "CASE WHEN told.global_motion IS NULL THEN seen.measured_motion END AS measured_motion "
+    "FROM raw_clips told LEFT JOIN face_clips seen ON seen.shard = told.shard AND seen.clip_id = told.clip_id",
 )
 
 SPAN = pl.Struct({"start_s": F64, "end_s": F64})

@@ -20,8 +20,10 @@ UPSTREAM = {
     "speech_info": {"raw_clips", "face_info", "id_consistent_clips"},
     "speech_tagged_clips": {"speech_info"},
     "reference_crops": {"raw_clips", "face_info", "speech_tagged_clips"},
+    "duplicate_clips": {"speech_tagged_clips", "face_info"},
     "lafid_dataset": {
         "identity_clusters",
+        "duplicate_clips",
         "reference_crops",
         "speech_tagged_clips",
         "id_consistent_clips",

@@ -128,7 +128,9 @@ def scrub_text(text: str, subject: Subject) -> str:
 
 def names_a_clip(column: str) -> bool:
     """Whether a column other than the key holds ids of clips."""
-    return column != "clip_id" and "clip" in column and not column.startswith(("clip_root", "clip_shard", "clip_list"))
+    return column == "duplicate_of" or (
+        column != "clip_id" and "clip" in column and not column.startswith(("clip_root", "clip_shard", "clip_list"))
+    )
 
 
 def _rename(frame: pl.DataFrame, subject: Subject) -> pl.DataFrame:

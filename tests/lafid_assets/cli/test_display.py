@@ -8,7 +8,16 @@ import pytest
 from lafid_assets.cli import display
 from lafid_assets.cli.display import show_funnel, working
 
-FUNNEL = {"in": 3, "kept": 1, "rejected": {"no_face": 1}, "error": {}, "timeout": 1, "skipped": {}, "dataset_version": "v"}
+FUNNEL = {
+    "in": 3,
+    "kept": 1,
+    "rejected": {"no_face": 1},
+    "error": {},
+    "timeout": 1,
+    "skipped": {},
+    "dataset_version": "v",
+    "unjudged": {},
+}
 
 
 def test_sum_that_differs_is_shouted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,6 +25,13 @@ def test_sum_that_differs_is_shouted(capsys: pytest.CaptureFixture[str]) -> None
     assert "DIFFERS" not in capsys.readouterr().out
     show_funnel(FUNNEL | {"in": 4})
     assert "4 clips in (DIFFERS)" in capsys.readouterr().out
+
+
+def test_rules_that_nobody_could_judge_by_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    show_funnel(FUNNEL)
+    assert "not judged" not in capsys.readouterr().out
+    show_funnel(FUNNEL | {"unjudged": {"aesthetic_low": 2}})
+    assert "not judged, for want of the measure: aesthetic_low (2 clips)" in capsys.readouterr().out
 
 
 def test_warnings_stay_on_the_screen_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lafid_assets.schemas import BY_NAME, LAFID_DATASET, OUTCOME_TABLES
-from resources.lake import Lake
+from resources.lake import UNPARTITIONED, Lake
 
 SKIPPED = {"status": "skipped", "reason": "upstream"}
 
@@ -23,7 +23,7 @@ def curated(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> Callable[..., 
             gone = keep | ({"status": "skipped", "reason": "file_missing"} if index == 0 else SKIPPED)
             late = {} if index < 2 else keep | ({"status": "rejected", "reason": "no_face"} if index == 2 else SKIPPED)
             rows = [row_of(table, clip_id=clip, **how) for clip, how in (("a", {}), ("b", gone), ("c", late))]
-            lake.put({name: table.frame(rows)}, "x", "f")
+            lake.put({name: table.frame(rows)}, "x" if table.partitioned else UNPARTITIONED, "f")
         if version:
             lake.put({LAFID_DATASET.name: LAFID_DATASET.frame([row_of(LAFID_DATASET, clip_id="a", dataset_version=version)])})
 
@@ -42,6 +42,7 @@ def test_json_is_one_object(lafid: Any, curated: Callable[..., None]) -> None:
         "timeout": 0,
         "skipped": {"file_missing": 1},
         "dataset_version": "v1",
+        "unjudged": {},
     }
 
 

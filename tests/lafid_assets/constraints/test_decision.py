@@ -10,7 +10,7 @@ import pytest
 from lafid_assets.constraints.decision import decide_clips
 from lafid_assets.constraints.policies import POLICIES, FacePolicy
 from lafid_assets.ingest.openhumanvid import MEASURES
-from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, PICTURE_MEASURES, POSE_FILTERED_CLIPS
 from model.face_engine.rotations import rotation_from_angles
 
 RowOf = Callable[..., dict[str, Any]]
@@ -28,8 +28,8 @@ class Clip:
         self.height_px, self.sharpness = 40.0, 100.0
         self.size_px = (160, SIDE_PX)
         self.second_share: dict[int, float] = {}
-        self.released: dict[str, float] = {}
-        self.cuts: dict[str, float] = {}
+        self.told: dict[str, float] = {}
+        self.cuts = {"hard_cut_score": 0.0, "gradual_cut_score": 0.0}
 
     def faces(self) -> list[dict[str, Any]]:
         rows = []
@@ -59,7 +59,7 @@ def _decide(row_of: RowOf, *clips: Clip, skipped: tuple[str, ...] = (), policy: 
     endings = [row_of(FACE_CLIPS, clip_id=clip.clip_id, status="ok", **clip.cuts) for clip in clips]
     endings += [row_of(FACE_CLIPS, clip_id=name, status="error", reason="crashed") for name in skipped]
     decided = decide_clips(
-        RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=clip.clip_id, **clip.released) for clip in clips),
+        PICTURE_MEASURES.frame(row_of(PICTURE_MEASURES, clip_id=clip.clip_id, **clip.told) for clip in clips),
         FACE_CLIPS.frame(endings),
         FACE_INFO.frame(face for clip in clips for face in clip.faces()),
         FACE_FRAMES.frame(frame for clip in clips for frame in clip.frames()),
@@ -245,7 +245,7 @@ def test_order_of_the_rows_does_not_matter(row_of: RowOf) -> None:
     _crowded(clips[1])
     faces = FACE_INFO.frame(face for clip in clips for face in clip.faces())
     frames = FACE_FRAMES.frame(frame for clip in clips for frame in clip.frames())
-    raw = RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=name) for name in "abc")
+    raw = PICTURE_MEASURES.frame(row_of(PICTURE_MEASURES, clip_id=name) for name in "abc")
     endings = FACE_CLIPS.frame(row_of(FACE_CLIPS, clip_id=name, status="ok") for name in "abc")
     in_order = decide_clips(raw, endings, faces, frames, FacePolicy())
     shuffled = decide_clips(
@@ -264,18 +264,20 @@ def test_order_of_the_rows_does_not_matter(row_of: RowOf) -> None:
     [
         ({"luminance_min": 9.0}, "luminance_outside"),
         ({"luminance_max": 211.0}, "luminance_outside"),
-        ({"blur_min": 0.04}, "released_blur"),
+        ({"blur_min": 0.04}, "picture_blurred"),
         ({"aesthetic": 4.7}, "aesthetic_low"),
         ({"technical_score": 0.09}, "technical_low"),
         ({"global_motion": 0.4}, "motion_outside"),
         ({"global_motion": 20.1}, "motion_outside"),
+        ({"measured_motion": 0.4}, "motion_outside"),
+        ({"measured_motion": 20.1}, "motion_outside"),
         ({"duration_s": 1.9}, "duration_outside"),
         ({"duration_s": 20.1}, "duration_outside"),
     ],
 )
 def test_released_gates_are_rules_that_a_policy_may_have(row_of: RowOf, released: dict[str, float], reason: str) -> None:
     clip = Clip(row_of)
-    clip.released = released
+    clip.told = released
     gated = _decide(row_of, clip, policy=POLICIES["cofe_with_released_gates"])
     assert gated["reasons"].to_list() == [[reason]]
     assert _row(row_of, clip)["keep"], "the plain policy does not look at them"
@@ -283,11 +285,22 @@ def test_released_gates_are_rules_that_a_policy_may_have(row_of: RowOf, released
 
 def test_released_measures_at_their_gates_pass_and_absent_ones_break_nothing(row_of: RowOf) -> None:
     clip = Clip(row_of)
-    clip.released = {"luminance_min": 10, "luminance_max": 210, "blur_min": 0.05, "aesthetic": 4.8, "technical_score": 0.091}
-    clip.released |= {"global_motion": 0.5, "duration_s": 20}
+    clip.told = {"luminance_min": 10, "luminance_max": 210, "blur_min": 0.05, "aesthetic": 4.8, "technical_score": 0.091}
+    clip.told |= {"global_motion": 0.5, "duration_s": 20}
     absent = Clip(row_of, "b")
-    absent.released = dict.fromkeys(("duration_s", *MEASURES))
-    assert _decide(row_of, clip, absent, policy=POLICIES["cofe_with_released_gates"])["keep"].to_list() == [True, True]
+    absent.told = dict.fromkeys(("duration_s", *MEASURES))
+    decided = _decide(row_of, clip, absent, policy=POLICIES["cofe_with_released_gates"])
+    assert decided["keep"].to_list() == [True, True]
+    gates = ["duration_outside", "luminance_outside", "picture_blurred", "aesthetic_low", "technical_low", "motion_outside"]
+    assert decided["unjudged"].to_list() == [[], gates]
+    assert _row(row_of, absent)["unjudged"] == [], "rules that are off are not missed"
+
+
+def test_a_reason_is_judged_where_one_of_its_measures_is_known(row_of: RowOf) -> None:
+    clip = Clip(row_of)
+    clip.told = {"measured_motion": 3.0, "luminance_min": 50.0, "duration_s": 4.0}
+    decided = _decide(row_of, clip, policy=POLICIES["cofe_with_released_gates"])
+    assert decided["unjudged"].to_list() == [["picture_blurred", "aesthetic_low", "technical_low"]]
 
 
 def test_faithfulfaces_counts_faces_in_any_frame_and_asks_for_120_degrees(row_of: RowOf) -> None:

@@ -111,6 +111,24 @@ def test_the_policy_is_written_once_and_rows_name_it(run: Callable[..., Any], la
     assert FacePolicy.model_validate_json(all_settings(lake)[sha256]) == FacePolicy()
 
 
+def test_what_was_not_released_is_judged_as_measured(run: Callable[..., Any], lake: Lake) -> None:
+    gate = {"luminance_min": 10.0, "blur_min": 0.5, "measured_motion_min": 0.5}
+    run(luminance=11.0, **gate)
+    measured = "luminance_min = 2.0, luminance_max = 3.0, blur_min = 0.1, measured_motion = 0.1"
+    lake.commit(lambda reader: reader.cursor.execute(f"UPDATE face_clips SET {measured} WHERE clip_id = 'turning'"))
+    columns = ["luminance_min", "luminance_max", "luminance_origin", "blur_min", "blur_origin", "measured_motion"]
+    known = lake.read("picture_measures", SHARD, ["clip_id", *columns]).sort("clip_id").rows()
+    released = (11.0, None, "released")
+    assert known == [
+        ("audited", *released, None, None, None),
+        ("dropped", *released, None, None, None),
+        ("turning", *released, pytest.approx(0.1), "measured", pytest.approx(0.1)),
+    ]
+    lake.commit(lambda reader: reader.cursor.execute("UPDATE clip_rows SET luminance_min = NULL, global_motion = 1"))
+    [row] = lake.read("picture_measures", SHARD, columns, where="clip_id = 'turning'").rows()
+    assert row == (2.0, 3.0, "measured", pytest.approx(0.1), "measured", None)
+
+
 def test_other_released_measures_decide_anew_where_a_rule_reads_them(run: Callable[..., Any], lake: Lake) -> None:
     """They belong to files, and a clip is not changed by a file more: its shard's stamps may stay as they are."""
 
@@ -121,7 +139,7 @@ def test_other_released_measures_decide_anew_where_a_rule_reads_them(run: Callab
     gate = {"luminance_min": 10.0}
     run(luminance=20.0, **gate)
     assert not stale(**gate)
-    for luminance, changes in ((11.0, False), (None, False), (9.5, True)):
+    for luminance, changes in ((11.0, False), (None, True), (9.5, True)):
         lake.commit(lambda reader, now=luminance: reader.cursor.execute(f"UPDATE clip_rows SET luminance_min = {now or 'NULL'}"))
         assert stale(**gate) == changes
     assert _metadata(run(luminance=9.5, **gate))["computed"]

@@ -9,9 +9,9 @@ import pytest
 from lafid_assets.constraints.measures import frames_with_several, measure_clips, pose_ranges
 from lafid_assets.constraints.policies import POLICIES, FacePolicy
 from lafid_assets.constraints.whatif import (
+    clip_measures,
     compare,
     counts_otherwise,
-    released_measures,
     telling_rule,
     turns_otherwise,
     with_ranges,
@@ -60,10 +60,10 @@ def test_only_what_is_measured_otherwise_needs_the_faces_again() -> None:
     assert not turns_otherwise(before, moved)
     assert not counts_otherwise(before, moved)
     assert not turns_otherwise(before, FacePolicy(prominent_area_ratio=0.5))
-    gated = released_measures(POLICIES["cofe_with_released_gates"])
+    gated = clip_measures(POLICIES["cofe_with_released_gates"])
     assert "aesthetic" in gated
-    assert released_measures(before, POLICIES["cofe_with_released_gates"]) == gated
-    assert released_measures(before) == []
+    assert clip_measures(before, POLICIES["cofe_with_released_gates"]) == gated
+    assert clip_measures(before) == []
 
 
 def test_measured_again_from_the_faces_as_the_asset_measures_them(row_of: RowOf) -> None:

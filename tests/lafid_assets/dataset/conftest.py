@@ -20,6 +20,7 @@ from lafid_assets.schemas import (
     CLIP_ROWS,
     CLIPS,
     DATASET_VERSIONS,
+    DUPLICATE_CLIPS,
     FACE_CLIPS,
     FACE_EMBEDDINGS,
     FACE_FRAMES,
@@ -53,6 +54,7 @@ CURATED += (
     SPEECH_INFO,
     REFERENCE_CROPS,
     SPEECH_TAGGED_CLIPS,
+    DUPLICATE_CLIPS,
 )
 
 
@@ -93,6 +95,7 @@ def curated(row_of: Callable[..., dict[str, Any]]) -> Callable[..., Tables]:
                 for index, (frame, yaw_deg) in enumerate(((1, 0.0), (0, -20.0), (2, 20.0))):
                     pose = {"yaw_deg": yaw_deg, "pitch_deg": 0.0, "roll_deg": 0.0, "face_index": 0}
                     add(REFERENCE_CROPS, **known, reference_index=index, frame_index=frame, **pose)
+                add(DUPLICATE_CLIPS, **known)
                 add(IDENTITY_CLUSTERS, clip_id=clip, identity_id=person, split_key=person)
         return {table.name: table.frame(rows.get(table.name, [])) for table in CURATED}
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lafid_assets.dataset.funnel import STEPS, as_object, count_outcomes, read_outcomes
 from lafid_assets.outcomes import REASONS, Status
 from lafid_assets.schemas import BY_NAME, DATASET_REPORT, OUTCOME_TABLES
-from resources.lake import Lake
+from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Reader
 
 OK = ("ok", None)
@@ -53,7 +53,8 @@ def _funnel(clips: Clips) -> dict[str, Any]:
     return as_object(count_outcomes(_reader(clips)), "v")
 
 
-endings = st.lists(st.one_of(st.just(OK), st.just(UPSTREAM), st.sampled_from(ENDINGS), st.none()), min_size=5, max_size=5)
+LATER = LAST - 1
+endings = st.lists(st.one_of(st.just(OK), st.just(UPSTREAM), st.sampled_from(ENDINGS), st.none()), min_size=LATER, max_size=LATER)
 many_clips = st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.tuples(st.sampled_from(ENDINGS), endings), max_size=12)
 
 
@@ -84,7 +85,7 @@ def test_sums_always_agree_and_every_clip_ends_at_the_first_step_that_it_did_not
 
 def test_first_step_that_does_not_pass_decides() -> None:
     clips: Clips = {
-        "a": [OK] * 6,
+        "a": [OK] * LAST,
         "b": [OK, OK, NO_FACE, UPSTREAM, UPSTREAM, UPSTREAM],
         "c": [("error", "unreadable"), *[UPSTREAM] * 5],
         "d": [OK, ("timeout", "deadline"), *[UPSTREAM] * 4],
@@ -129,11 +130,11 @@ def test_same_reason_in_two_steps_is_one_line_of_the_object() -> None:
 
 
 def test_clips_of_later_tables_alone_do_not_come_in() -> None:
-    assert [row[0] for row in _rows(_reader({"a": [OK] * 6, "z": [None, OK]}))[0]] == ["a"]
+    assert [row[0] for row in _rows(_reader({"a": [OK] * LAST, "z": [None, OK]}))[0]] == ["a"]
 
 
 def test_object_has_exactly_the_promised_fields() -> None:
-    funnel = _funnel({"a": [OK] * 6, "b": [("timeout", "deadline")]})
+    funnel = _funnel({"a": [OK] * LAST, "b": [("timeout", "deadline")]})
     assert funnel == {"in": 2, "kept": 1, "rejected": {}, "error": {}, "timeout": 1, "skipped": {}, "dataset_version": "v"}
     assert as_object(count_outcomes(_reader({})), None) == {
         "in": 0,
@@ -154,12 +155,12 @@ def test_every_reason_has_its_place(ending: tuple[str, str]) -> None:
 
 
 def test_digest_knows_every_clip_and_neither_order_nor_shards() -> None:
-    clips: Clips = {"a": [OK] * 6, "b": [NO_FACE], "c": [("error", "unreadable")], "d": [OK] * 6}
+    clips: Clips = {"a": [OK] * LAST, "b": [NO_FACE], "c": [("error", "unreadable")], "d": [OK] * LAST}
     digest = _rows(_reader(clips))[1]
     assert _rows(_reader(dict(reversed(clips.items()))))[1] == digest
     assert _rows(_reader(clips, shard_of=lambda clip: clip))[1] == digest
     assert _rows(_reader(clips | {"b": clips["c"], "c": clips["b"]}))[1] != digest, "the numbers are the same"
-    assert _rows(_reader(clips | {"e": [OK] * 6}))[1] != digest
+    assert _rows(_reader(clips | {"e": [OK] * LAST}))[1] != digest
 
 
 @pytest.fixture
@@ -169,7 +170,11 @@ def laid(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> Lake:
         table = BY_NAME[name]
         for shard, ends in (("done", LAST), ("halfway", 2)):
             if list(OUTCOME_TABLES.values()).index(name) < ends:
-                lake.put({name: table.frame([row_of(table, clip_id=shard, shard=shard)])}, shard, "f")
+                lake.put(
+                    {name: table.frame([row_of(table, clip_id=shard, shard=shard)])},
+                    shard if table.partitioned else UNPARTITIONED,
+                    "f",
+                )
     return lake
 
 

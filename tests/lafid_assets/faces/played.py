@@ -27,7 +27,7 @@ INFO = EngineInfo("played", "1.0", 4, "CC0", "engine")
 
 def play(task: ClipTask) -> AnalysedClip:
     """Behaves as the clip is named, writes down that it ran, and gives rows that depend on the clip alone."""
-    behaviour = task.path.name.rstrip("0123456789")
+    behaviour = task.footage.name.rstrip("0123456789")
     note_run(task)
     if behaviour == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -40,7 +40,7 @@ def play(task: ClipTask) -> AnalysedClip:
     if behaviour == "raise":
         raise RuntimeError("an engine's own fault")
     if behaviour == "vanish":
-        task.path.unlink()
+        task.footage.unlink()
         return AnalysedClip(Status.ERROR, Reason.DECODE_FAILED, "no such file", "survey", None, False, 3)
     if behaviour == "slow":
         time.sleep(0.15)
@@ -57,16 +57,16 @@ def without_children(
 ) -> Iterator[tuple[int, Ending[AnalysedClip]]]:
     """`map_isolated` for tests of the book-keeping, which need endings and no processes."""
     for index, task in enumerate(tasks):
-        name = task.path.name
-        crashes = name == "crash" or (name == "crash-once" and "crash-once" not in runs(task.path.parent))
+        name = task.footage.name
+        crashes = name == "crash" or (name == "crash-once" and "crash-once" not in runs(task.footage.parent))
         if crashes:
             note_run(task)
         yield index, Crashed(-9) if crashes else Done(work(task))
 
 
 def note_run(task: ClipTask) -> None:
-    with (task.path.parent / "runs.txt").open("a") as log:
-        log.write(f"{task.path.name}\n")
+    with (task.footage.parent / "runs.txt").open("a") as log:
+        log.write(f"{task.footage.name}\n")
 
 
 def runs(root: Path) -> list[str]:
@@ -81,6 +81,7 @@ def _place(task: ClipTask, index: int) -> dict[str, Any]:
 
 def _frame(task: ClipTask, index: int, faces: int) -> dict[str, Any]:
     seen = {"time_s": index / 10, "width": 64, "height": 48, "face_count": faces, "luminance": 100.0}
+    seen |= dict.fromkeys(("blur", "picture_hash", "crop_hashes"))
     return _place(task, index) | seen
 
 

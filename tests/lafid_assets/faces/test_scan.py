@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lafid_assets.faces.scan import scan_clip, thumbnail
+from lafid_assets.faces.scan import scan_clip
 from lafid_assets.faces.settings import ScanMargins
 from lafid_assets.outcomes import Reason
 from lafid_assets.schemas import FACE_FRAMES, FACE_INFO
@@ -121,15 +121,6 @@ def test_what_cannot_be_looked_into_is_left_to_the_survey(tmp_path: Path, drawn_
     path.write_bytes(b"nothing to see" * 100)
     found = scan_clip("a", "shard-00000", path, ScanMargins(), drawn_engine)
     assert (found.verdict, found.frames) == (None, [])
-
-
-def test_thumbnail_is_the_mean_luma_of_every_cell() -> None:
-    picture = np.zeros((90, 161, 3), np.uint8)
-    picture[:5, :5] = 255
-    cells = thumbnail(picture)
-    assert cells.shape == (18, 32)
-    assert cells[0, 0] == pytest.approx(255, abs=0.1)
-    assert cells[1:].max() == cells[:, 1:].max() == 0
 
 
 def test_a_speck_that_only_a_glance_takes_for_a_face_is_no_small_face(

@@ -1,0 +1,93 @@
+"""`duplicate_clips`: which clips show a shot that a better clip shows, too.
+
+Belongs here: the asset, and reading what it compares. Not here: finding them (`finding`), thresholds (`policies`).
+"""
+
+from collections.abc import Collection
+
+import dagster as dg
+import polars as pl
+
+from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, NOTHING, TABLES, find_duplicates
+from lafid_assets.duplicates.policies import DuplicatePolicy
+from lafid_assets.schemas import (
+    CLIPS,
+    DUPLICATE_CLIPS,
+    FACE_CLIPS,
+    FACE_EMBEDDINGS,
+    FACE_FRAMES,
+    FACE_INFO,
+    FACES,
+    POLICY_SETTINGS,
+    SPEECH_TAGGED_CLIPS,
+)
+from lafid_assets.step import Step
+from lafid_assets.step_run import Frames
+from resources.duckdb_extensions import quoted
+from resources.lake import Lake
+from resources.lake_reader import Reader
+
+STEP = Step(
+    writes=(*TABLES, POLICY_SETTINGS),
+    reads=(SPEECH_TAGGED_CLIPS.name, CLIPS.name, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name, FACE_EMBEDDINGS.name),
+    group="duplicates",
+    code_version="1",
+    kinds=frozenset({"duckdb", "numpy"}),
+)
+PASSED = f"""
+    SELECT clip_id, shard, duration_s, engine, engine_version, least(width, height) AS shorter_side_px,
+        md5(concat_ws(' ', face_clips.fingerprint, face_clips.content_sha256)) AS search_digest
+    FROM {SPEECH_TAGGED_CLIPS.name} tagged JOIN {FACE_CLIPS.name} face_clips USING (shard, clip_id)
+    JOIN {CLIPS.name} clips USING (shard, clip_id)
+    WHERE tagged.status = 'ok' ORDER BY clip_id
+"""
+
+
+class DuplicateClipsConfig(dg.Config, DuplicatePolicy):
+    """When two clips show the same shot."""
+
+
+@dg.asset(**STEP.arguments(deps=["speech_tagged_clips", "face_info"]))
+def duplicate_clips(
+    context: dg.AssetExecutionContext, config: DuplicateClipsConfig, lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult:
+    """The same shot encoded anew, scaled, cropped or shortened, over all shards; the best copy stays."""
+
+    def compute(_: str) -> Frames:
+        with lake.snapshot(all_cores=True) as reader:
+            names = [table.name for table in TABLES]
+            earlier = {name: reader.read(name) for name in names} if len(reader.stamps(names)) == len(names) else NOTHING
+            passed = reader.sql(PASSED)
+            of_clips = _OfClips(reader, passed)
+            return find_duplicates(passed, config, earlier, of_clips.frames, of_clips.faces)
+
+    return STEP.materialize(context, config, lake, compute, metadata=lambda _, frames: _describe(frames))
+
+
+class _OfClips:
+    """Reads single clips; of a table's files only those of their shards are opened."""
+
+    def __init__(self, reader: Reader, passed: pl.DataFrame) -> None:
+        self._reader = reader
+        self._shard_of = dict(passed.select("clip_id", "shard").iter_rows())
+
+    def frames(self, clips: Collection[str]) -> pl.DataFrame:
+        """`FRAME_COLUMNS`."""
+        return self._read(FACE_FRAMES.name, FRAME_COLUMNS, clips)
+
+    def faces(self, clips: Collection[str]) -> pl.DataFrame:
+        """`FACE_COLUMNS`."""
+        return self._read(FACES.name, FACE_COLUMNS, clips)
+
+    def _read(self, table: str, columns: Collection[str], clips: Collection[str]) -> pl.DataFrame:
+        shards = ", ".join(quoted(shard) for shard in sorted({self._shard_of[clip] for clip in clips})) or "NULL"
+        self._reader.cursor.register("asked", pl.DataFrame({"clip_id": list(clips)}, schema={"clip_id": pl.String}))
+        found = self._reader.sql(
+            f"SELECT {', '.join(columns)} FROM {table} SEMI JOIN asked USING (clip_id) WHERE shard IN ({shards})"
+        )
+        self._reader.cursor.unregister("asked")
+        return found
+
+
+def _describe(frames: Frames) -> dict[str, int]:
+    return {"duplicates": frames[DUPLICATE_CLIPS.name].filter(~pl.col("keep")).height}

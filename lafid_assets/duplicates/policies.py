@@ -1,0 +1,29 @@
+"""From which likeness on two clips are the same shot.
+
+Belongs here: thresholds. Not here: measuring (`comparison`), who stays (`choice`).
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lafid_assets.duplicates.candidates import MOST_BITS_APART
+from lafid_assets.duplicates.comparison import LEAST_SHARED
+
+
+class DuplicatePolicy(BaseModel):
+    """All must hold. The figures are ours, from copies of real clips that were scaled, cropped, shortened and encoded anew
+    (`benchmarks/duplicates.py`). A mirrored copy shows another face, and counts as another clip."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    picture_distance_max: float = Field(
+        10.0, ge=0, le=MOST_BITS_APART, description="Median of the bits of 63 by which pictures of one moment may differ"
+    )
+    pose_distance_max_deg: float = Field(
+        8.0, ge=0, le=180, description="80th percentile of the angles between the poses of one moment"
+    )
+    face_similarity_min: dict[str, float] = Field(
+        {"dlib": 0.94, "insightface": 0.6}, description="Engine to the median cosine of the faces of one moment"
+    )
+    shared_share_min: float = Field(
+        0.7, ge=LEAST_SHARED, le=1, description="Shared time / length of the shorter clip; clips that only overlap are two"
+    )

@@ -1,0 +1,1 @@
+"""What a picture is like as a whole, whoever is in it: how sharp, how it moves, what it looks like from afar. Measures only."""

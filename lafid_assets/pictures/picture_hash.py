@@ -1,0 +1,67 @@
+"""What a picture looks like from afar, in 63 bits that another encoding or size hardly changes, and what crops of it look like.
+
+Belongs here: thumbnail -> hashes. Not here: comparing clips by them (`duplicates`).
+
+A perceptual hash: which of the lowest 8 x 8 frequencies of the luma (DCT, without the mean) lie above their median. A crop moves
+every frequency, and its hash lies as far away as another moment's; so the crops that a copy may be are hashed beside the whole.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct
+
+FREQUENCIES = 8
+HASH_BITS = FREQUENCIES**2 - 1
+SPANS = ((0.0, 1.0), (0.05, 0.95), (0.0, 0.9), (0.1, 1.0))
+"""What is left of a side: all, or all but a tenth. Every span of the rows goes with every one of the columns."""
+LEAST_CONTRAST = 4.0
+"""Standard deviation in grey levels; flatter pictures (black, fog) all look alike."""
+
+Numbers = NDArray[np.float64]
+
+
+def picture_hash(thumbnail: NDArray[np.float32]) -> int | None:
+    """The hash of the whole picture.
+
+    Args:
+        thumbnail: luma, of any size from 8 x 8 on.
+
+    Returns:
+        None of a picture that is too flat to be known again.
+    """
+    hashes = _hashes(thumbnail, SPANS[:1])
+    return hashes[0] if hashes else None
+
+
+def crop_hashes(thumbnail: NDArray[np.float32]) -> list[int] | None:
+    """The hashes of all crops by `SPANS`, the whole picture first; None as for `picture_hash`."""
+    return _hashes(thumbnail, SPANS) or None
+
+
+def _hashes(thumbnail: NDArray[np.float32], spans: tuple[tuple[float, float], ...]) -> list[int]:
+    if thumbnail.std() < LEAST_CONTRAST:
+        return []
+    height, width = thumbnail.shape
+    found = []
+    for rows in spans:
+        for columns in spans:
+            low = (_frequencies(height, *rows) @ thumbnail @ _frequencies(width, *columns).T).ravel()[1:]
+            bits = low > np.median(low)
+            found.append(int(bits @ _PLACES))
+    return found
+
+
+_PLACES = 1 << np.arange(HASH_BITS, dtype=np.int64)
+
+
+@lru_cache
+def _frequencies(size: int, first: float, last: float) -> Numbers:
+    """(8, size): the lowest frequencies of a row of so many pixels, cut to a share of it and stretched."""
+    places = np.clip(size * (first + (last - first) * (np.arange(size) + 0.5) / size) - 0.5, 0, size - 1)
+    left = np.minimum(places.astype(int), size - 2)
+    stretched = np.zeros((size, size))
+    stretched[np.arange(size), left] = 1 - (places - left)
+    stretched[np.arange(size), left + 1] += places - left
+    return np.asarray(dct(stretched, axis=0, norm="ortho")[:FREQUENCIES], np.float64)

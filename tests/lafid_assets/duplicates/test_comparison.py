@@ -1,0 +1,65 @@
+"""The offset at which two heads turn alike, and what is compared there."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lafid_assets.duplicates.comparison import Track, compare
+from model.face_engine.rotations import rotation_from_angles
+
+
+def _track(begin_s: float, length_s: float, *, rate: float = 4.0, phase: float = 0.0, turns: float = 1.7) -> Track:
+    """A head that turns by a formula of the film's time, sampled from `begin_s` on."""
+    times = np.arange(0, length_s, 1 / rate)
+    film = begin_s + times
+    yaw = 40 * np.sin(turns * film + phase) + 12 * np.sin(4.1 * film)
+    rotations = np.stack([rotation_from_angles(angle, angle / 4, 0) for angle in yaw])
+    hashes = np.int64(1) << (film * 2).astype(np.int64)
+    return Track(times, rotations, np.tile([1.0, 0.0], (len(times), 1)), hashes, hashes > 0, hashes[:, None], times)
+
+
+@pytest.mark.parametrize("begin_s", [0.0, 1.0, 1.13, 1.9])
+def test_a_piece_is_found_where_it_was_cut_from(begin_s: float) -> None:
+    whole, piece = _track(0, 6), _track(begin_s, 4)
+    found, back = compare(whole, piece), compare(piece, whole)
+    assert found is not None
+    assert back is not None
+    assert found.offset_s == pytest.approx(begin_s, abs=0.06)
+    assert back.offset_s == pytest.approx(-begin_s, abs=0.06)
+    assert found.pose_distance_deg < 4
+    assert found.shared_share == pytest.approx(1, abs=0.05)
+    assert found.picture_distance <= 2
+    assert found.face_similarity == pytest.approx(1)
+
+
+def test_clips_that_overlap_say_by_how_much() -> None:
+    found = compare(_track(0, 5), _track(1.5, 5))
+    assert found is not None
+    assert found.offset_s == pytest.approx(1.5, abs=0.06)
+    assert found.shared_share == pytest.approx(0.7, abs=0.05)
+
+
+def test_another_take_turns_otherwise() -> None:
+    found = compare(_track(0, 5), _track(0, 5, phase=1.0, turns=2.3))
+    assert found is not None
+    assert found.pose_distance_deg > 10
+
+
+def test_slow_samples_are_compared_at_their_own_moments_alone() -> None:
+    """Frames two seconds apart say nothing of what lies between; a copy of the same length has the same ones."""
+    slow = _track(0, 20, rate=0.5)
+    found = compare(slow, _track(0, 20, rate=0.5))
+    assert found is not None
+    assert (found.offset_s, found.pose_distance_deg) == (0.0, pytest.approx(0, abs=1e-3))
+
+
+def test_without_poses_faces_or_pictures_nothing_is_said() -> None:
+    whole = _track(0, 5)
+    blind = replace(whole, rotations=np.full_like(whole.rotations, np.nan))
+    faceless = replace(whole, embeddings=np.full_like(whole.embeddings, np.nan))
+    flat = replace(whole, known=np.zeros_like(whole.known))
+    assert compare(whole, blind) is None
+    assert compare(blind, whole) is None
+    assert compare(whole, faceless) is None
+    assert compare(flat, replace(flat, crops=flat.crops[:0], crop_times_s=flat.crop_times_s[:0])) is None

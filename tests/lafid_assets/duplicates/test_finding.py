@@ -1,0 +1,116 @@
+"""Copies are found however they were made, other takes are not, and clips may come one by one."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import polars as pl
+import pytest
+
+from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, NOTHING, find_duplicates
+from lafid_assets.duplicates.policies import DuplicatePolicy
+from lafid_assets.identity.clustering import MixedEngines
+from lafid_assets.schemas import DUPLICATE_CLIPS, DUPLICATE_PAIRS, FACE_FRAMES, FACES
+
+COPIES = ["b smaller", "c cropped", "d without its last lines", "e shortened"]
+SIDES = {"a original": 144, "b smaller": 86, "c cropped": 130, "d without its last lines": 128}
+
+
+class Curated:
+    """The clips of some films as the lake would give them, and which of them were read."""
+
+    def __init__(self, surveyed: Mapping[str, Any]) -> None:
+        frames = [row for film in surveyed.values() for row in film.frames]
+        faces = [row for film in surveyed.values() for row in film.faces]
+        self._frames = pl.DataFrame(
+            [{name: row[name] for name in FRAME_COLUMNS} for row in frames],
+            schema={name: FACE_FRAMES.dtypes[name] for name in FRAME_COLUMNS},
+        )
+        self._faces = pl.DataFrame(
+            [{name: row[name] for name in FACE_COLUMNS} for row in faces],
+            schema={name: FACES.dtypes[name] for name in FACE_COLUMNS},
+        )
+        self.read: set[str] = set()
+
+    def clips(self, names: Collection[str], measured: str = "m", engine: str = "dlib") -> pl.DataFrame:
+        rows = [
+            {"clip_id": name, "shard": "shard-00000", "shorter_side_px": SIDES.get(name, 144), "duration_s": 4.0}
+            | {"engine": engine, "engine_version": "1", "search_digest": measured}
+            for name in names
+        ]
+        return pl.DataFrame(rows, schema_overrides={"shorter_side_px": pl.Int32})
+
+    def frames(self, clips: Collection[str]) -> pl.DataFrame:
+        self.read |= set(clips)
+        return self._frames.filter(pl.col("clip_id").is_in(list(clips)))
+
+    def faces(self, clips: Collection[str]) -> pl.DataFrame:
+        self.read |= set(clips)
+        return self._faces.filter(pl.col("clip_id").is_in(list(clips)))
+
+    def find(
+        self, names: Collection[str], earlier: Mapping[str, pl.DataFrame] = NOTHING, policy: DuplicatePolicy | None = None
+    ) -> dict[str, pl.DataFrame]:
+        found = find_duplicates(self.clips(names), policy or DuplicatePolicy(), earlier, self.frames, self.faces)
+        assert DUPLICATE_CLIPS.violations(found["duplicate_clips"]) == []
+        assert DUPLICATE_PAIRS.violations(found["duplicate_pairs"]) == []
+        return found
+
+
+@pytest.fixture
+def curated(surveyed: Mapping[str, Any]) -> Curated:
+    return Curated(surveyed)
+
+
+def _gone(tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+    return dict(tables["duplicate_clips"].filter(~pl.col("keep")).select("clip_id", "duplicate_of").iter_rows())
+
+
+def test_copies_go_for_the_best_and_other_takes_persons_and_mirrored_ones_stay(
+    curated: Curated, surveyed: Mapping[str, Any]
+) -> None:
+    found = curated.find(surveyed)
+    assert _gone(found) == dict.fromkeys(COPIES, "a original")
+    [row] = found["duplicate_clips"].filter(clip_id="e shortened").to_dicts()
+    assert (row["status"], row["reason"]) == ("rejected", "near_duplicate")
+    assert row["detail"].startswith("the same shot as a original, from its second 1.")
+    offset = found["duplicate_pairs"].filter(clip_id_a="a original", clip_id_b="e shortened")["offset_s"].item()
+    assert offset == pytest.approx(0.3 * 4.0, abs=0.15)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_by_one_in_any_order_is_as_all_at_once(curated: Curated, surveyed: Mapping[str, Any], order: int) -> None:
+    whole = curated.find(surveyed)
+    names = list(surveyed)[::order]
+    grown: Mapping[str, pl.DataFrame] = NOTHING
+    for count in range(2, len(names) + 1, 2):
+        grown = curated.find(names[:count], grown)
+    for name in ("duplicate_clips", "duplicate_pairs"):
+        assert grown[name].equals(whole[name])
+
+
+def test_work_follows_the_change(curated: Curated, surveyed: Mapping[str, Any]) -> None:
+    found = curated.find(surveyed)
+    curated.read.clear()
+    strict = curated.find(surveyed, found, DuplicatePolicy(face_similarity_min={"dlib": 2.0}))
+    assert not curated.read, "a threshold reads no face again"
+    assert _gone(strict) == {}
+    assert strict["duplicate_pairs"].equals(found["duplicate_pairs"])
+    fewer = curated.find([name for name in surveyed if name != "a original"], found)
+    assert not curated.read
+    assert set(_gone(fewer).values()) == {"e shortened"}, "the best of those that are left"
+    again = curated.clips(surveyed).with_columns(
+        search_digest=pl.when(clip_id=pl.lit("f another take")).then(pl.lit("new")).otherwise("search_digest")
+    )
+    find_duplicates(again, DuplicatePolicy(), found, curated.frames, curated.faces)
+    assert "f another take" in curated.read
+
+
+def test_engines_are_never_mixed(curated: Curated) -> None:
+    clips = pl.concat([curated.clips(["a original"]), curated.clips(["b smaller"], engine="insightface")])
+    with pytest.raises(MixedEngines):
+        find_duplicates(clips, DuplicatePolicy(), NOTHING, curated.frames, curated.faces)
+
+
+def test_no_clips_are_no_duplicates(curated: Curated) -> None:
+    nothing = find_duplicates(curated.clips(["a original"]).clear(), DuplicatePolicy(), NOTHING, curated.frames, curated.faces)
+    assert nothing["duplicate_clips"].is_empty()
