@@ -50,6 +50,7 @@ from lafid_assets.schemas import (
 )
 from lafid_assets.speech.explanation import explain_speech
 from lafid_assets.speech.tagging import read_settings
+from model.encoding.footage import Footage
 from model.files import whole_file
 from resources.lake import UNPARTITIONED
 from resources.lake_reader import Reader
@@ -107,8 +108,8 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
         if name == ending.step and ending.status != KEPT:
             CONSOLE.print("the steps after this one did not see the clip", style="dim")
             break
-    path = locate(lake, shard).get(clip_id)
-    _write_strip(path, frames, out or settings.home / "explain" / f"{clip_id}.png")
+    footage = locate(lake, shard, [clip_id]).get(clip_id)
+    _write_strip(footage, frames, out or settings.home / "explain" / f"{clip_id}.png")
 
 
 class _ClipTables:
@@ -225,16 +226,18 @@ def _short(value: Any) -> str:
     return text if isinstance(value, str) or len(text) <= LONGEST_LIST else f"{text[:LONGEST_LIST]}..."
 
 
-def _write_strip(path: Path | None, frames: list[TellingFrame], out: Path) -> None:
+def _write_strip(footage: Footage | None, frames: list[TellingFrame], out: Path) -> None:
     try:
         pictures = [
-            (frame_at(path, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}") for frame in frames if path is not None
+            (frame_at(footage, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}")
+            for frame in frames
+            if footage is not None
         ]
     except ClipError as error:
         CONSOLE.print(f"no pictures: {error}", markup=False)
         return
     if not pictures:
-        CONSOLE.print("no pictures: " + ("no frame was analysed" if path is not None else "the file is gone"))
+        CONSOLE.print("no pictures: " + ("no frame was analysed" if footage is not None else "the file is gone"))
         return
     with whole_file(out) as temporary:
         temporary.write_bytes(draw_strip(pictures))

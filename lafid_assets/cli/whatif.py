@@ -26,7 +26,7 @@ from lafid_assets.constraints.whatif import (
 from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import Status
 from lafid_assets.policy_settings import all_settings
-from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, FOOTAGE, POSE_FILTERED_CLIPS, RAW_CLIPS
 from model.files import whole_file
 from resources.lake_reader import Reader
 from resources.settings import Settings
@@ -95,7 +95,7 @@ def _measured(reader: Reader, before: FacePolicy, after: FacePolicy) -> pl.DataF
         faces = reader.sql(f"SELECT clip_id, frame_index, face_index, frame_share FROM {FACE_INFO.name}")
         decided = with_several_faces(decided, faces, after)
     if released:
-        table = CLIPS if set(released) <= set(CLIPS.dtypes) else RAW_CLIPS
+        table = FOOTAGE if set(released) <= set(FOOTAGE.dtypes) else RAW_CLIPS
         decided = decided.join(reader.sql(f"SELECT clip_id, {', '.join(released)} FROM {table.name}"), on="clip_id", how="left")
     return decided
 

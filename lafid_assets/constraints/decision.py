@@ -16,7 +16,7 @@ from resources.duckdb_extensions import quoted
 
 RELEASED_MEASURES = ("luminance_min", "luminance_max", "blur_min", "aesthetic", "technical_score", "global_motion")
 """What the rules read of what OpenHumanVid was released with."""
-RAW_MEASURES = (*RELEASED_MEASURES, "duration_s")
+RAW_MEASURES = (*RELEASED_MEASURES, "duration_s", "shots_in_file")
 """What the rules read of `raw_clips`."""
 CUT_MEASURES = ("hard_cut_score", "gradual_cut_score")
 """What the rules read of `face_clips`."""

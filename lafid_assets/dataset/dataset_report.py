@@ -27,7 +27,15 @@ from lafid_assets.dataset.report_page import png_address, render_page
 from lafid_assets.dataset.report_rules import decided_by
 from lafid_assets.dataset.versions import known_versions
 from lafid_assets.ingest.locate import locate
-from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, LAFID_DATASET, OUTCOME_TABLES, REFERENCE_CROPS, SIMILARITY_BY_POSE_GAP
+from lafid_assets.schemas import (
+    DATASET_REPORT,
+    FACE_INFO,
+    LAFID_DATASET,
+    OUTCOME_TABLES,
+    PIECES,
+    REFERENCE_CROPS,
+    SIMILARITY_BY_POSE_GAP,
+)
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from resources import catalog_copy
@@ -59,7 +67,14 @@ FILES = (PAGE, *PICTURES)
 
 STEP = Step(
     writes=(DATASET_REPORT,),
-    reads=(*OUTCOME_TABLES.values(), FACE_INFO.name, SIMILARITY_BY_POSE_GAP.name, REFERENCE_CROPS.name, LAFID_DATASET.name),
+    reads=(
+        *OUTCOME_TABLES.values(),
+        PIECES.name,
+        FACE_INFO.name,
+        SIMILARITY_BY_POSE_GAP.name,
+        REFERENCE_CROPS.name,
+        LAFID_DATASET.name,
+    ),
     group="dataset",
     code_version="5",
     kinds=frozenset({"matplotlib"}),
@@ -159,7 +174,7 @@ def _sheet(lake: Lake, strips: list[Strip]) -> bytes:
     shown: dict[str, list[str]] = {}
     for strip in strips:
         shown.setdefault(strip.shard, []).append(strip.clip_id)
-    places = {clip: path for shard, clips in shown.items() for clip, path in locate(lake, shard, clips).items()}
+    places = {clip: footage for shard, clips in shown.items() for clip, footage in locate(lake, shard, clips).items()}
     return draw_contact_sheet(strips, places)
 
 

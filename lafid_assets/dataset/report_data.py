@@ -9,9 +9,9 @@ from lafid_assets.constraints.policies import RULES, FacePolicy
 from lafid_assets.dataset.contact_sheet import MOST_STRIPS
 from lafid_assets.outcomes import Status
 from lafid_assets.schemas import (
-    CLIPS,
     FACE_CLIPS,
     FACE_INFO,
+    FOOTAGE,
     LAFID_DATASET,
     OUTCOME_TABLES,
     POLICY_SETTINGS,
@@ -147,7 +147,7 @@ def _narrowest(reader: Reader, table: str, miss: str) -> pl.DataFrame:
         f"""WITH near AS (
             SELECT clip_id, shard, reason, ({miss})::DOUBLE AS miss FROM {table} WHERE status = '{Status.REJECTED}'
             ORDER BY miss NULLS LAST, reason, clip_id LIMIT {2 * MOST_STRIPS})
-        SELECT near.*, duration_s FROM near JOIN {CLIPS.name} USING (shard, clip_id) WHERE duration_s IS NOT NULL"""
+        SELECT near.*, duration_s FROM near JOIN {FOOTAGE.name} USING (shard, clip_id) WHERE duration_s IS NOT NULL"""
     )
 
 

@@ -5,7 +5,17 @@ Belongs here: the tables and their columns. Not here: what a contract can do (`c
 """
 
 from lafid_assets.contract import TableSchema
-from lafid_assets.schemas.clips import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, CLIPS, RAW_CLIPS
+from lafid_assets.schemas.clips import (
+    CLIP_CONTENTS,
+    CLIP_FILES,
+    CLIP_ROOTS,
+    CLIP_ROWS,
+    CLIPS,
+    FOOTAGE,
+    PIECES,
+    RAW_CLIPS,
+    RECORDINGS,
+)
 from lafid_assets.schemas.decisions import (
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
@@ -36,6 +46,9 @@ TABLES: tuple[TableSchema, ...] = (
     CLIP_ROWS,
     CLIP_CONTENTS,
     CLIPS,
+    RECORDINGS,
+    PIECES,
+    FOOTAGE,
     RAW_CLIPS,
     POLICY_SETTINGS,
     FACE_INFO,
@@ -75,3 +88,6 @@ OUTCOME_TABLES = {
     SPEECH_INFO.name: SPEECH_INFO.name,
     SPEECH_TAGGED_CLIPS.name: SPEECH_TAGGED_CLIPS.name,
 }
+
+FOOTAGE_TABLES = (CLIPS.name, PIECES.name)
+"""What the view `footage` shows."""

@@ -131,7 +131,8 @@ FACE_FRAMES = TableSchema(
 
 SHOT_BOUNDARIES = TableSchema(
     "shot_boundaries",
-    "A row a moment of a surveyed clip that looks like a cut or a gradual transition. Scores only, no decision.",
+    "A row a moment that looks like a cut or a gradual transition, of clips that were surveyed and of long files, which are "
+    "searched first. Scores only, no decision.",
     ("clip_id", "boundary_index"),
     (
         CLIP_ID,
@@ -169,7 +170,7 @@ FACE_CLIPS = TableSchema(
         Column(
             "hard_cut_score",
             F64,
-            "highest score of a hard cut in `shot_boundaries`, 0 without one; NULL where the clip was not surveyed",
+            "highest score of a hard cut in `shot_boundaries`, 0 without one; NULL where the clip was not searched",
             nullable=True,
             minimum=0,
         ),

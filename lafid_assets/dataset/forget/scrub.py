@@ -19,8 +19,7 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.dataset.forget.subject import SHORTEST_NEEDLE, Subject
-from lafid_assets.ingest.clip_binding import FORGOTTEN
-from lafid_assets.ingest.tombstones import pseudonym
+from lafid_assets.ingest.tombstones import FORGOTTEN, pseudonym
 from lafid_assets.schemas import BY_NAME, CLIPS, IDENTITY_HISTORY
 
 GONE = "[forgotten]"

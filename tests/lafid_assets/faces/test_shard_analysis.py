@@ -42,7 +42,7 @@ INFO = EngineInfo("played", "1.0", 4, "CC0", "engine")
 
 def play(task: ClipTask) -> AnalysedClip:
     """Behaves as the clip is named, writes down that it ran, and gives rows that depend on the clip alone."""
-    behaviour = task.path.name.rstrip("0123456789")
+    behaviour = task.footage.name.rstrip("0123456789")
     _note(task)
     if behaviour == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -55,7 +55,7 @@ def play(task: ClipTask) -> AnalysedClip:
     if behaviour == "raise":
         raise RuntimeError("an engine's own fault")
     if behaviour == "vanish":
-        task.path.unlink()
+        task.footage.unlink()
         return AnalysedClip(Status.ERROR, Reason.DECODE_FAILED, "no such file", "survey", None, False, 3)
     if behaviour == "slow":
         time.sleep(0.15)
@@ -72,8 +72,8 @@ def without_children(
 ) -> Iterator[tuple[int, Ending[AnalysedClip]]]:
     """`map_isolated` for tests of the book-keeping, which need endings and no processes."""
     for index, task in enumerate(tasks):
-        name = task.path.name
-        crashes = name == "crash" or (name == "crash-once" and "crash-once" not in _runs(task.path.parent))
+        name = task.footage.name
+        crashes = name == "crash" or (name == "crash-once" and "crash-once" not in _runs(task.footage.parent))
         if crashes:
             _note(task)
         yield index, Crashed(-9) if crashes else Done(work(task))
@@ -85,8 +85,8 @@ def bookkeeping(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _note(task: ClipTask) -> None:
-    with (task.path.parent / "runs.txt").open("a") as log:
-        log.write(f"{task.path.name}\n")
+    with (task.footage.parent / "runs.txt").open("a") as log:
+        log.write(f"{task.footage.name}\n")
 
 
 def _runs(root: Path) -> list[str]:
