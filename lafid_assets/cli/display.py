@@ -109,7 +109,7 @@ def show_funnel(funnel: Mapping[str, Any]) -> None:
     """The funnel as a table whose last line is the sum.
 
     Args:
-        funnel: as `dataset.funnel.as_object` gives it.
+        funnel: as `funnel.read_funnel` gives it.
     """
     table = Table(title=f"Funnel of dataset {funnel['dataset_version']}", show_footer=True)
     lines = [("kept", "", funnel["kept"])]
@@ -123,3 +123,5 @@ def show_funnel(funnel: Mapping[str, Any]) -> None:
     for outcome, reason, clips in lines:
         table.add_row(outcome, reason, str(clips))
     CONSOLE.print(table)
+    if funnel["recordings"]:
+        CONSOLE.print(f"{funnel['recordings']} files have cuts: their {funnel['shots']} shots are clips of their own")

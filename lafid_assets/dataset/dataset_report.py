@@ -5,6 +5,7 @@ Belongs here: the asset. Not here: counting (`funnel`), drawing (`figures`, `con
 
 import base64
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -27,6 +28,7 @@ from lafid_assets.dataset.report_page import png_address, render_page
 from lafid_assets.dataset.report_rules import decided_by
 from lafid_assets.dataset.versions import known_versions
 from lafid_assets.ingest.locate import locate
+from lafid_assets.outcomes import Reason
 from lafid_assets.schemas import (
     DATASET_REPORT,
     FACE_INFO,
@@ -76,7 +78,7 @@ STEP = Step(
         LAFID_DATASET.name,
     ),
     group="dataset",
-    code_version="5",
+    code_version="6",
     kinds=frozenset({"matplotlib"}),
 )
 
@@ -145,6 +147,7 @@ def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
         expressions, gaps = report_data.expression_histogram(reader), report_data.reference_gaps(reader)
         strips = choose_strips(report_data.kept_to_show(reader), report_data.rejected_to_show(reader))
         policies, engines = report_data.face_policies(reader), report_data.face_engines(reader)
+        shots = report_data.shots_of_recordings(reader)
         decided = decided_by(policies, engines, report_data.kept_sources(reader))
     drawn = (
         funnel_png(counts),
@@ -159,7 +162,7 @@ def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
     for name, png in zip(PICTURES, drawn, strict=True):
         store.write_bytes(report_path(version, name), png)
     pictures = dict(zip(PICTURES.values(), drawn, strict=True))
-    page = render_page(as_object(counts, version), _splits(dataset), decided, pictures, _notes(dataset))
+    page = render_page(as_object(counts, version), _splits(dataset), decided, pictures, _notes(dataset, shots))
     store.write_bytes(report_path(version, PAGE), page.encode())
     return counts.with_columns(dataset_version=pl.lit(version))
 
@@ -187,12 +190,18 @@ def _splits(dataset: pl.DataFrame) -> dict[str, dict[str, int]]:
     return {row["split"]: {"clips": row["clips"], "identities": row["identities"]} for row in counted.iter_rows(named=True)}
 
 
-def _notes(dataset: pl.DataFrame) -> list[str]:
+def _notes(dataset: pl.DataFrame, shots: Mapping[str, int]) -> list[str]:
+    notes = []
+    if shots["recordings"]:
+        notes.append(
+            f"{shots['recordings']} files have cuts (skipped: {Reason.SPLIT}): their {shots['shots']} shots came in as clips, of "
+            f"which {shots['kept']} are kept and {shots['too_short']} were too short to be looked at."
+        )
     missing = [split for split in ("validation", "test") if split not in set(dataset["split"])]
-    if not missing:
-        return []
-    persons = dataset["identity_id"].n_unique()
-    return [f"There is no {' and no '.join(missing)} split: {persons} persons are too few to keep them apart."]
+    if missing:
+        persons = dataset["identity_id"].n_unique()
+        notes.append(f"There is no {' and no '.join(missing)} split: {persons} persons are too few to keep them apart.")
+    return notes
 
 
 def _describe(store: FileStore, frames: Frames) -> dict[str, Any]:

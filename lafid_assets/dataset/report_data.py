@@ -7,7 +7,7 @@ import polars as pl
 
 from lafid_assets.constraints.policies import RULES, FacePolicy
 from lafid_assets.dataset.contact_sheet import MOST_STRIPS
-from lafid_assets.outcomes import Status
+from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import (
     FACE_CLIPS,
     FACE_INFO,
@@ -86,6 +86,18 @@ def speech_by_evidence(reader: Reader) -> pl.DataFrame:
         FROM {LAFID_DATASET.name} JOIN {SPEECH_TAGGED_CLIPS.name} tagged USING (shard, clip_id)
         GROUP BY ALL ORDER BY status, clips DESC, reason"""
     )
+
+
+def shots_of_recordings(reader: Reader) -> dict[str, int]:
+    """`recordings` (files with cuts), `shots` that they gave as clips, and of these the `kept` ones and those `too_short` to be
+    looked at."""
+    kept = f"clip_id IN (SELECT clip_id FROM {LAFID_DATASET.name})"
+    counted = reader.sql(
+        f"""SELECT count(DISTINCT recording_id) AS recordings, count(*) AS shots, count(*) FILTER ({kept}) AS kept,
+            count(*) FILTER (reason = '{Reason.TOO_SHORT}') AS too_short
+        FROM {FOOTAGE.name} WHERE recording_id IS NOT NULL"""
+    )
+    return counted.row(0, named=True)
 
 
 def kept_to_show(reader: Reader) -> pl.DataFrame:

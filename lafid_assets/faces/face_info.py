@@ -102,8 +102,8 @@ def face_info(
     def compute(shard: str) -> Frames:
         with lake.snapshot() as reader:
             clips, before = reader.read(CLIPS.name, shard, CLIP_COLUMNS), written_before(reader, shard)
-        reach, veil = partial(require_located, lake, shard), Tombstones(store).veil_pieces
-        frames = analyse_shard(clips, recipe, ledgers[shard], reach, before, veil)
+        reach = partial(require_located, lake, shard)
+        frames = analyse_shard(clips, recipe, ledgers[shard], reach, before, Tombstones(store))
         clips_of[shard] = [*clips["clip_id"], *frames[PIECES.name]["clip_id"]]
         return {**frames, POLICY_SETTINGS.name: margins_row(recipe.settings)[1]}
 

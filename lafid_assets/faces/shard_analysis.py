@@ -16,6 +16,7 @@ from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.faces.clip_analysis import AnalysisSettings, ClipTask, analyse_clip, is_searched_first
 from lafid_assets.faces.clip_record import Engine, Fingerprints, clip_frames, fingerprints, upstream_row
 from lafid_assets.faces.shard_limits import ShardLimits
+from lafid_assets.ingest.tombstones import FORGOTTEN, Tombstones
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import (
@@ -45,8 +46,6 @@ Frames = Mapping[str, pl.DataFrame]
 Row = Mapping[str, Any]
 Reach = Callable[[Collection[str]], Mapping[str, Footage]]
 """Ids of whole files to where each lies; raises where one has no place."""
-Veil = Callable[[pl.DataFrame], pl.DataFrame]
-"""Rows of `pieces` to the same with nothing left of those that were forgotten but a name that counts them."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,12 @@ class ShardRecipe:
 
 
 def analyse_shard(
-    clips: pl.DataFrame, recipe: ShardRecipe, ledger: Ledger, reach: Reach, before: Frames | None = None, veil: Veil | None = None
+    clips: pl.DataFrame,
+    recipe: ShardRecipe,
+    ledger: Ledger,
+    reach: Reach,
+    before: Frames | None = None,
+    tombstones: Tombstones | None = None,
 ) -> Frames:
     """Analyse every clip that `clips` passed and that is not finished; the others are skipped. First the files, then the pieces
     of those that have cuts, each as a clip of its own.
@@ -77,6 +81,7 @@ def analyse_shard(
         clips: the shard's rows of `clips`, of which `CLIP_COLUMNS` are read.
         reach: asked for all files that are left, before the first is opened; and again for those that went away meanwhile.
         before: the shard's face tables as last written, None when there are none.
+        tombstones: of what was forgotten and is not analysed again; None: nothing was.
 
     Returns:
         frames of `TABLES`.
@@ -85,13 +90,20 @@ def analyse_shard(
     shard = _Shard(recipe, ledger, reach, [] if before is None else [before])
     shard.finish(files)
     pieces = shard.gather(PIECES, files, shard.sources())
-    if veil is not None:
-        pieces = veil(pieces)
+    forgotten: dict[str, Row] = {}
+    if tombstones is not None:
+        pieces, split = tombstones.veil_pieces(pieces), set(pieces["recording_id"])
+        whole = {name: row for name, row in files.items() if _passed(row) and name not in split}
+        forgotten = {name: row | FORGOTTEN for name, row in whole.items() if tombstones.know_part_of(row)}
     shots = {row["clip_id"]: row for row in pieces.iter_rows(named=True)}
     shard.finish(shots)
-    rows, sources = files | shots, shard.sources()
+    rows, sources = files | shots | forgotten, shard.sources()
     frames = {table.name: shard.gather(table, rows, sources) for table in TABLES} | {PIECES.name: pieces}
-    skipped = [upstream_row(row, recipe.settings, recipe.engine, recipe.prints) for row in rows.values() if not _passed(row)]
+    skipped = [
+        upstream_row(row, recipe.settings, recipe.engine, recipe.prints) | (FORGOTTEN if name in forgotten else {})
+        for name, row in rows.items()
+        if not _passed(row)
+    ]
     return frames | {FACE_CLIPS.name: FACE_CLIPS.frame(pl.concat([frames[FACE_CLIPS.name], FACE_CLIPS.frame(skipped)]))}
 
 

@@ -35,6 +35,11 @@ class Tombstones:
 
     def __init__(self, store: FileStore) -> None:
         self._names = frozenset(store.list_files(FOLDER))
+        self._forgotten_parts: dict[str, list[tuple[int, int]]] = {}
+        for name in self._names:
+            if name.startswith(_PIECE):
+                content, first, last = name.removeprefix(_PIECE).split("_")
+                self._forgotten_parts.setdefault(content, []).append((int(first), int(last)))
 
     def know_clip(self, clip_id: str) -> bool:
         """Whether a clip of this id was forgotten."""
@@ -64,14 +69,16 @@ class Tombstones:
         gone = [row["clip_id"] for row in pieces.iter_rows(named=True) if self._know_piece(row)]
         return empty_pieces(pieces, gone)
 
+    def know_part_of(self, clip: Mapping[str, Any]) -> bool:
+        """Whether an interval of the clip's content was forgotten."""
+        return bool(self._intervals(clip["content_sha256"]))
+
     def _know_piece(self, piece: Mapping[str, Any]) -> bool:
-        beginning = None if piece["content_sha256"] is None else _PIECE + _hash(piece["content_sha256"])
-        for name in self._names:
-            if beginning is not None and name.startswith(beginning):
-                first, last = (int(number) for number in name.removeprefix(beginning).strip("_").split("_"))
-                if piece["first_pts"] <= last and first <= piece["last_pts"]:
-                    return True
-        return False
+        intervals = self._intervals(piece["content_sha256"])
+        return any(piece["first_pts"] <= last and first <= piece["last_pts"] for first, last in intervals)
+
+    def _intervals(self, content_sha256: str | None) -> list[tuple[int, int]]:
+        return self._forgotten_parts.get("" if content_sha256 is None else _hash(content_sha256), [])
 
 
 def empty_pieces(pieces: pl.DataFrame, gone: Collection[str]) -> pl.DataFrame:

@@ -9,13 +9,16 @@ from lafid_assets.cli import display
 from lafid_assets.cli.display import show_funnel, working
 
 FUNNEL = {"in": 3, "kept": 1, "rejected": {"no_face": 1}, "error": {}, "timeout": 1, "skipped": {}, "dataset_version": "v"}
+FUNNEL |= {"recordings": 0, "shots": 0}
 
 
 def test_sum_that_differs_is_shouted(capsys: pytest.CaptureFixture[str]) -> None:
     show_funnel(FUNNEL)
     assert "DIFFERS" not in capsys.readouterr().out
-    show_funnel(FUNNEL | {"in": 4})
-    assert "4 clips in (DIFFERS)" in capsys.readouterr().out
+    show_funnel(FUNNEL | {"in": 4, "recordings": 1, "shots": 3})
+    shown = capsys.readouterr().out
+    assert "4 clips in (DIFFERS)" in shown
+    assert "1 files have cuts: their 3 shots are clips of their own" in shown
 
 
 def test_warnings_stay_on_the_screen_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

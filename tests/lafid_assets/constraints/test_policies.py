@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from lafid_assets.constraints.policies import POLICIES, RULES, FacePolicy, PolicyUnusable, change_policy, load_policy
-from lafid_assets.ingest.openhumanvid import MEASURES
-from lafid_assets.schemas import POSE_FILTERED_CLIPS
+from lafid_assets.schemas import POSE_FILTERED_CLIPS, RAW_CLIPS
 
 
 @pytest.mark.parametrize(
@@ -30,7 +29,7 @@ def test_every_threshold_says_what_it_is() -> None:
 
 
 def test_every_rule_names_a_stored_measure_and_a_field() -> None:
-    stored = {*POSE_FILTERED_CLIPS.dtypes, *MEASURES, "duration_s"}
+    stored = {*POSE_FILTERED_CLIPS.dtypes, *RAW_CLIPS.dtypes}
     assert {rule.measure for rule in RULES} <= stored
     assert {rule.threshold for rule in RULES if isinstance(rule.threshold, str)} <= set(FacePolicy.model_fields)
 

@@ -72,7 +72,7 @@ def analyse(
     def reach(ids: Collection[str]) -> dict[str, Footage]:
         return {name: files / name for name in ids}
 
-    def analyse(*names: str, before: Frames | None = None, veil: Any = None, **settings: Any) -> Frames:
+    def analyse(*names: str, before: Frames | None = None, tombstones: Tombstones | None = None, **settings: Any) -> Frames:
         recipe = ShardRecipe(AnalysisSettings(**SETTINGS | settings), ShardLimits(), Engine(drawn_engine.info, "asked for"))
         ledger = Ledger(FileStore(str(tmp_path)), "face_info", SHARD, recipe.prints.measures, Lease(SHARD, 1), 0)
         rows = [
@@ -86,7 +86,7 @@ def analyse(
             )
             for name in names
         ]
-        return analyse_shard(CLIPS.frame(rows), recipe, ledger, reach, before, veil)
+        return analyse_shard(CLIPS.frame(rows), recipe, ledger, reach, before, tombstones)
 
     analyse.ran, analyse.kill_at = [], set()
     return analyse
@@ -169,9 +169,11 @@ def test_a_forgotten_piece_stays_away_however_it_is_cut(analyse: Any, tmp_path: 
     store = FileStore(str(tmp_path / "store"))
     write_tombstones(store, [gone["clip_id"]], [], [("content of recording", gone["first_pts"], gone["last_pts"])])
     analyse.ran.clear()
-    frames = analyse("recording", veil=Tombstones(store).veil_pieces, rate_hz=4.0)
+    frames = analyse("recording", tombstones=Tombstones(store), rate_hz=4.0)
     assert gone["clip_id"] not in analyse.ran
     assert len(analyse.ran) == 1 + 3, "the recording, and its pieces but for the forgotten one and the short one"
     row = frames["pieces"].filter(clip_id=pseudonym(gone["clip_id"])).row(0, named=True)
     assert (row["status"], row["reason"], row["first_pts"]) == ("skipped", "forgotten", None)
     assert all(gone["clip_id"] not in frames[table.name]["clip_id"] for table in TABLES)
+    uncut = analyse("recording", tombstones=Tombstones(store), split_hard_score=1e6, split_gradual_score=1e6)["face_clips"]
+    assert uncut.select("status", "reason").rows() == [("skipped", "forgotten")]
