@@ -124,4 +124,4 @@ def show_funnel(funnel: Mapping[str, Any]) -> None:
         table.add_row(outcome, reason, str(clips))
     CONSOLE.print(table)
     if funnel["recordings"]:
-        CONSOLE.print(f"{funnel['recordings']} files have cuts: their {funnel['shots']} shots are clips of their own")
+        CONSOLE.print(f"files with cuts: {funnel['recordings']}, whose {funnel['shots']} shots are clips of their own")

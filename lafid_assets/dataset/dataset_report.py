@@ -194,8 +194,8 @@ def _notes(dataset: pl.DataFrame, shots: Mapping[str, int]) -> list[str]:
     notes = []
     if shots["recordings"]:
         notes.append(
-            f"{shots['recordings']} files have cuts (skipped: {Reason.SPLIT}): their {shots['shots']} shots came in as clips, of "
-            f"which {shots['kept']} are kept and {shots['too_short']} were too short to be looked at."
+            f"Files with cuts (skipped: {Reason.SPLIT}): {shots['recordings']}. Their {shots['shots']} shots came in as clips; "
+            f"{shots['kept']} are kept and {shots['too_short']} were too short to be looked at."
         )
     missing = [split for split in ("validation", "test") if split not in set(dataset["split"])]
     if missing:

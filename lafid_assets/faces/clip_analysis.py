@@ -109,7 +109,7 @@ def is_searched_first(duration_s: float | None, settings: AnalysisSettings) -> b
 
 def _split(boundaries: list[dict[str, Any]], pieces: list[dict[str, Any]], tier: str | None) -> AnalysedClip:
     """A file with cuts: what was seen of it belongs to no clip, its pieces are looked at one by one."""
-    detail = f"it has {len(pieces) - 1} cuts: its {len(pieces)} shots are clips of their own"
+    detail = f"the file has cuts: its {len(pieces)} shots are clips of their own"
     ended = AnalysedClip(Status.SKIPPED, Reason.SPLIT, detail, tier, None, False, None)
     return replace(ended, boundaries=boundaries, pieces=pieces)
 

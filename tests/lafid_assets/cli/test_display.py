@@ -18,7 +18,7 @@ def test_sum_that_differs_is_shouted(capsys: pytest.CaptureFixture[str]) -> None
     show_funnel(FUNNEL | {"in": 4, "recordings": 1, "shots": 3})
     shown = capsys.readouterr().out
     assert "4 clips in (DIFFERS)" in shown
-    assert "1 files have cuts: their 3 shots are clips of their own" in shown
+    assert "files with cuts: 1, whose 3 shots are clips of their own" in shown
 
 
 def test_warnings_stay_on_the_screen_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,7 +175,7 @@ def test_a_file_with_cuts_lists_its_shots_and_a_shot_is_explained_as_a_clip(
         row_of(PIECES, clip_id=clip, piece_index=n, first_pts=pts[5 * n], last_pts=pts[5 * n + 4], start_s=n / 2, **of_file)
         for n, clip in enumerate(shots)
     ]
-    split = row_of(FACE_CLIPS, clip_id=CLIP, status="skipped", reason="split", detail="it has 1 cuts")
+    split = row_of(FACE_CLIPS, clip_id=CLIP, status="skipped", reason="split", detail="the file has cuts")
     seen = [row_of(FACE_CLIPS, clip_id=clip) for clip in shots]
     low = row_of(POSE_FILTERED_CLIPS, clip_id=shots[1], status="rejected", reason="no_face", reasons=["no_face"])
     judged = [row_of(POSE_FILTERED_CLIPS, clip_id=clip) for clip in shots[:1]] + [low | {"policy_sha256": FACE_POLICY}]
@@ -186,7 +186,7 @@ def test_a_file_with_cuts_lists_its_shots_and_a_shot_is_explained_as_a_clip(
         | {"pose_filtered_clips": POSE_FILTERED_CLIPS.frame(row | {"policy_sha256": FACE_POLICY} for row in judged)}
     )
     listed = lafid("explain", "a.mp4").out
-    assert listed.startswith(f"{CLIP}: skipped by face_clips: split (it has 1 cuts)")
+    assert listed.startswith(f"{CLIP}: skipped by face_clips: split (the file has cuts)")
     lines = [line.replace("│", " ").split() for line in listed.splitlines() if any(clip in line for clip in shots)]
     assert lines == [
         ["0", "0.00", "0.50", shots[0], "kept"],
