@@ -24,12 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.faces.sampling import decode_samples
 from lafid_assets.faces.settings import AnalysisSettings
 from lafid_assets.faces.survey import survey_clip
 from lafid_assets.ingest.packets import open_clip, read_index
-from lafid_assets.shots.boundaries import Kind, boundary_rows, find_boundaries
-from lafid_assets.shots.thumbnails import Thumbnails
+from lafid_assets.shots.boundaries import Kind, find_boundaries
+from lafid_assets.shots.search import ShotSearch, Thumbnailer
 from model.encoding.shown import ShownFrame, shown_frames
 from model.encoding.video_io import Frames, fit_frames
 from resources.face_engine import ENGINES, EngineChoice, load_face_engine
@@ -141,21 +140,20 @@ def ours(path: Path) -> list[Span]:
     """What the default policy calls a cut."""
     policy = FacePolicy()
     most = {Kind.HARD: policy.hard_cut_score_max, Kind.GRADUAL: policy.gradual_cut_score_max}
-    thumbnails = _thumbnails(path)
-    found = find_boundaries(thumbnails.stacked(), [index / RATE_HZ for index in range(len(thumbnails.pts))])
+    found = find_boundaries(_thumbnails(path), RATE_HZ)
     return [(one.first, one.last) for one in found if one.score > (most[one.kind] or 0)]
 
 
-def _thumbnails(path: Path) -> Thumbnails:
-    thumbnails = Thumbnails()
-    for _ in decode_samples(path, [], thumbnails):
-        pass
-    return thumbnails
+def _thumbnails(path: Path) -> NDArray[np.uint8]:
+    """(T, 3, 18, 32)."""
+    thumbnail = Thumbnailer()
+    with open_clip(path) as container:
+        return np.stack([thumbnail(shown.frame) for shown in shown_frames(container, container.streams.video[0])])
 
 
 def _differences(path: Path) -> NDArray[np.float64]:
     """(T - 1,) mean absolute difference of luma of every frame and the one before."""
-    return np.asarray(np.abs(np.diff(_thumbnails(path).stacked()[:, 0].astype(float), axis=0)).mean(axis=(1, 2)))
+    return np.asarray(np.abs(np.diff(_thumbnails(path)[:, 0].astype(float), axis=0)).mean(axis=(1, 2)))
 
 
 def _above(differences: NDArray[np.float64], threshold: float) -> list[Span]:
@@ -212,10 +210,10 @@ def cost(clips: Sequence[Path], engine_name: str) -> dict[str, Any]:
     finder_s = survey_s = 0.0
     for path in clips:
         with open_clip(path) as container:
-            thumbnails = Thumbnails()
+            search = ShotSearch(read_index(path))
             for shown in shown_frames(container, container.streams.video[0]):
-                finder_s += _spent(thumbnails, shown)
-        finder_s += _spent(boundary_rows, path.name, "", thumbnails, read_index(path).time_base)
+                finder_s += _spent(search, shown)
+        finder_s += _spent(search.rows, path.name, "")
         survey_s += _spent(survey_clip, path.name, "", path, settings, engine)
     return {"clips": len(clips), "engine": engine_name, "finder_s": finder_s, "survey_s": survey_s, "share": finder_s / survey_s}
 

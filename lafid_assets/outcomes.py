@@ -29,6 +29,7 @@ class Reason(StrEnum):
     FORGOTTEN = "forgotten"
     DUPLICATE = "duplicate"
     TOO_SHORT = "too_short"
+    SPLIT = "split"
     # error: measuring failed
     EMPTY_FILE = "empty_file"
     UNREADABLE = "unreadable"
@@ -76,6 +77,7 @@ REASONS: dict[Status, frozenset[Reason]] = {
             Reason.FORGOTTEN,
             Reason.DUPLICATE,
             Reason.TOO_SHORT,
+            Reason.SPLIT,
         }
     ),
     Status.ERROR: frozenset(

@@ -69,11 +69,11 @@ def _cut_face(lake: Lake, face: Path) -> None:
 
     dataset = lake.read(LAFID_DATASET.name, columns=["clip_id", "shard", "split", "clip_root", "path"]).sort("split", "clip_id")
     clip = dataset.row(0, named=True)  # "test" sorts before "train" and "validation"
-    path = locate(lake, clip["shard"]).get(clip["clip_id"])
-    if path is None:
+    footage = locate(lake, clip["shard"], [clip["clip_id"]]).get(clip["clip_id"])
+    if footage is None:
         raise FileNotFoundError(f"{clip['path']} has disappeared from {clip['clip_root']}: delete that folder and run again")
     with whole_file(face) as temporary:
-        Image.fromarray(read_frames(path, [0.0])[0]).save(temporary)
+        Image.fromarray(read_frames(footage, [0.0])[0]).save(temporary)
 
 
 def _show_end(

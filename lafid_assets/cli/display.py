@@ -130,4 +130,6 @@ def show_funnel(funnel: Mapping[str, Any]) -> None:
     for outcome, reason, clips in lines:
         table.add_row(outcome, reason, str(clips))
     CONSOLE.print(table)
+    if funnel["recordings"]:
+        CONSOLE.print(f"files with cuts: {funnel['recordings']}, whose {funnel['shots']} shots are clips of their own")
     show_unjudged(funnel["unjudged"])

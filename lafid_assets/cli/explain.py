@@ -35,14 +35,15 @@ from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import (
-    CLIPS,
     FACE_CLIPS,
     FACE_FRAMES,
     FACE_INFO,
+    FOOTAGE,
     ID_CONSISTENT_CLIPS,
     LAFID_DATASET,
     OUTCOME_TABLES,
     PICTURE_MEASURES,
+    PIECES,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
     SPEECH_INFO,
@@ -50,6 +51,7 @@ from lafid_assets.schemas import (
 )
 from lafid_assets.speech.explanation import explain_speech
 from lafid_assets.speech.tagging import read_settings
+from model.encoding.footage import Footage
 from model.files import whole_file
 from resources.lake import UNPARTITIONED
 from resources.lake_reader import Reader
@@ -79,7 +81,8 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
     """Show every measure, every rule with the threshold it met or missed, and write the strip of telling frames.
 
     Args:
-        clip: its id, or the beginning of it, or its file: the name, or the path from the clip root or as it lies on the disk.
+        clip: its id, or the beginning of it, or its file: the name, or the path from the clip root or as it lies on the disk. Of
+            a file with cuts its shots are listed.
         out: the PNG to write; `explain/<clip>.png` in the home when None.
 
     Raises:
@@ -93,6 +96,7 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
         rows = {step: tables.row(step) for step, table in OUTCOME_TABLES.items() if table in tables.written}
         dataset = tables.row(LAFID_DATASET.name)
         frames = _frames(tables, rows)
+        shots = _shots(reader, tables, clip_id, shard)
         said_by = all_settings(reader)
     rules = _rules(rows, pictures, said_by)
     ending = _ending(rows)
@@ -108,8 +112,11 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
         if name == ending.step and ending.status != KEPT:
             CONSOLE.print("the steps after this one did not see the clip", style="dim")
             break
-    path = locate(lake, shard).get(clip_id)
-    _write_strip(path, frames, out or settings.home / "explain" / f"{clip_id}.png")
+    if shots.height:
+        _show_shots(shots)
+        return
+    footage = locate(lake, shard, [clip_id]).get(clip_id)
+    _write_strip(footage, frames, out or settings.home / "explain" / f"{clip_id}.png")
 
 
 class _ClipTables:
@@ -127,6 +134,12 @@ class _ClipTables:
         shard = self._shard if contract.partitioned else None
         return self._reader.read(table, shard, where="clip_id = ?", parameters=[self._clip_id])
 
+    def rows_of(self, table: str, column: str) -> pl.DataFrame:
+        """The rows in which the clip stands in another column than the key."""
+        if table not in self.written:
+            return pl.DataFrame(schema=self._reader.tables[table].dtypes)
+        return self._reader.read(table, self._shard, where=f"{column} = ?", parameters=[self._clip_id])
+
     def row(self, table: str) -> Row:
         """The clip's only row; empty where there is none."""
         rows = self.rows(table)
@@ -135,12 +148,12 @@ class _ClipTables:
 
 def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
     """The clip's id and its shard."""
-    found = reader.sql(f"SELECT clip_id, shard FROM {CLIPS.name} WHERE starts_with(clip_id, ?)", [clip]).rows()
+    found = reader.sql(f"SELECT clip_id, shard FROM {FOOTAGE.name} WHERE starts_with(clip_id, ?)", [clip]).rows()
     several = "begin with"
     if not found:
         several = "have a file"
         found = reader.sql(
-            f"SELECT DISTINCT clip_id, shard FROM {RAW_CLIPS.name} WHERE clip_id IS NOT NULL AND "
+            f"SELECT DISTINCT clip_id, shard FROM {RAW_CLIPS.name} WHERE recording_id IS NULL AND "
             "(path = ? OR ends_with(path, ?) OR clip_root || '/' || path = ?)",
             [clip, f"/{clip}", str(Path(clip).absolute())],
         ).rows()
@@ -148,6 +161,19 @@ def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
         what = f"{len(found)} clips {several} {clip!r}" if found else f"there is no clip {clip!r}"
         raise ClipUnknown(f"{what}: `lafid query 'SELECT clip_id, path FROM raw_clips'` lists them")
     return found[0]
+
+
+def _shots(reader: Reader, tables: _ClipTables, recording: str, shard: str) -> pl.DataFrame:
+    """Of a file with cuts its shots in order of time, with `ended`; no rows of a clip."""
+    shots = tables.rows_of(PIECES.name, "recording_id").sort("piece_index")
+    ended = dict.fromkeys(shots["clip_id"], KEPT)
+    for table in (PIECES.name, *list(OUTCOME_TABLES.values())[1:]):
+        if shots.height and table in tables.written:
+            ids = [clip_id for clip_id, how in ended.items() if how == KEPT]
+            rows = reader.read(table, shard, ["clip_id", "status", "reason"], "list_contains(?, clip_id)", [ids])
+            passed = {clip_id: f"{status}: {reason}" if reason else KEPT for clip_id, status, reason in rows.iter_rows()}
+            ended |= {clip_id: passed.get(clip_id, f"{Status.SKIPPED}: {Reason.NOT_PROCESSED}") for clip_id in ids}
+    return shots.with_columns(ended=pl.col("clip_id").replace_strict(ended, return_dtype=pl.String))
 
 
 def _frames(tables: _ClipTables, rows: dict[str, Row]) -> list[TellingFrame]:
@@ -212,6 +238,14 @@ def _show_rules(title: str, met: str, missed: str, lines: list[RuleLine]) -> Non
     Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
 
 
+def _show_shots(shots: pl.DataFrame) -> None:
+    table = Table("shot", "from s", "s", "clip", "ended", title="its shots are clips of their own", title_justify="left")
+    for shot in shots.iter_rows(named=True):
+        times = ("-" if shot[name] is None else f"{shot[name]:.2f}" for name in ("start_s", "duration_s"))
+        table.add_row(str(shot["piece_index"]), *times, shot["clip_id"], shot["ended"])
+    Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
+
+
 def _show_margins(margins_json: str) -> None:
     """Of a clip that was dropped after a few looks no rule was judged; the scan's margins stand for them."""
     scalars = {name: value for name, value in json.loads(margins_json).items() if not isinstance(value, dict)}
@@ -226,16 +260,18 @@ def _short(value: Any) -> str:
     return text if isinstance(value, str) or len(text) <= LONGEST_LIST else f"{text[:LONGEST_LIST]}..."
 
 
-def _write_strip(path: Path | None, frames: list[TellingFrame], out: Path) -> None:
+def _write_strip(footage: Footage | None, frames: list[TellingFrame], out: Path) -> None:
     try:
         pictures = [
-            (frame_at(path, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}") for frame in frames if path is not None
+            (frame_at(footage, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}")
+            for frame in frames
+            if footage is not None
         ]
     except ClipError as error:
         CONSOLE.print(f"no pictures: {error}", markup=False)
         return
     if not pictures:
-        CONSOLE.print("no pictures: " + ("no frame was analysed" if path is not None else "the file is gone"))
+        CONSOLE.print("no pictures: " + ("no frame was analysed" if footage is not None else "the file is gone"))
         return
     with whole_file(out) as temporary:
         temporary.write_bytes(draw_strip(pictures))

@@ -67,6 +67,7 @@ def _show(subject: Subject, done: Erased, models: list[str], raw_files: list[str
     kept = raw_files if dry_run or not subject.delete_files else []
     fate = "would be deleted" if subject.delete_files else "which stay (--delete-file deletes them)"
     _say(f"their own files, {fate}", kept)
+    _say("recordings that hold their shots among others, which stay", subject.recordings)
     _say("models that were trained on them: weights do not forget, retire or retrain them", models)
     _say("pictures that MLflow holds: look whether they show them", done.pictures_to_check)
     elsewhere = [] if settings.mlflow_uri.startswith("sqlite:") else [f"{settings.mlflow_uri}: texts of its runs"]

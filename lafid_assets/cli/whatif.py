@@ -26,7 +26,7 @@ from lafid_assets.constraints.whatif import (
 from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import Status
 from lafid_assets.policy_settings import all_settings
-from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, PICTURE_MEASURES, POSE_FILTERED_CLIPS
+from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, FOOTAGE, PICTURE_MEASURES, POSE_FILTERED_CLIPS
 from model.files import whole_file
 from resources.lake_reader import Reader
 from resources.settings import Settings
@@ -95,7 +95,7 @@ def _measured(reader: Reader, before: FacePolicy, after: FacePolicy) -> pl.DataF
         faces = reader.sql(f"SELECT clip_id, frame_index, face_index, frame_share FROM {FACE_INFO.name}")
         decided = with_several_faces(decided, faces, after)
     if told:
-        table = CLIPS if set(told) <= set(CLIPS.dtypes) else PICTURE_MEASURES
+        table = FOOTAGE if set(told) <= set(FOOTAGE.dtypes) else PICTURE_MEASURES
         decided = decided.join(reader.sql(f"SELECT clip_id, {', '.join(told)} FROM {table.name}"), on="clip_id", how="left")
     return decided
 

@@ -19,7 +19,7 @@ TOLD_MEASURES = (
     *("aesthetic", "technical_score", "global_motion", "measured_motion"),
 )
 """What the rules read of what is released, or measured where nothing was."""
-CLIP_MEASURES = (*TOLD_MEASURES, "duration_s")
+CLIP_MEASURES = (*TOLD_MEASURES, "duration_s", "shots_in_file")
 """What the rules read of `picture_measures`."""
 CUT_MEASURES = ("hard_cut_score", "gradual_cut_score")
 """What the rules read of `face_clips`."""

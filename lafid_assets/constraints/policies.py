@@ -33,6 +33,9 @@ class FacePolicy(BaseModel):
     name: str = Field("cofe", description="Name of the policy, written into every row")
     hard_cut_score_max: float | None = Field(2.1, ge=1, description="Score above which a clip has a cut between two frames")
     gradual_cut_score_max: float | None = Field(1.75, ge=1, description="Score above which a clip has a gradual transition")
+    shots_in_file_max: int | None = Field(
+        None, ge=1, description="Most shots that a clip's file may have: 1 rejects what was cut out of a file with cuts"
+    )
     face_frame_share_min: float | None = Field(0.6, ge=0, le=1, description="Share of sampled frames that must show a face")
     prominent_area_ratio: float = Field(
         0.25, gt=0, le=1, description="A second face counts from this share of the largest one's area"
@@ -141,6 +144,7 @@ RULES: tuple[Rule, ...] = (
     Rule(Reason.MOTION_OUTSIDE, "global_motion", "max", "motion_max"),
     Rule(Reason.MOTION_OUTSIDE, "measured_motion", "min", "measured_motion_min"),
     Rule(Reason.MOTION_OUTSIDE, "measured_motion", "max", "measured_motion_max"),
+    Rule(Reason.CUT, "shots_in_file", "max", "shots_in_file_max"),
     Rule(Reason.CUT, "hard_cut_score", "max", "hard_cut_score_max"),
     Rule(Reason.CUT, "gradual_cut_score", "max", "gradual_cut_score_max"),
     Rule(Reason.NO_FACE, "face_frame_share", "above", 0.0),

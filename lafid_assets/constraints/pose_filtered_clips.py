@@ -12,7 +12,15 @@ from lafid_assets.constraints.measures import FACE_COLUMNS, FRAME_COLUMNS
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.constraints.scan_limits import AuditFindings, UnseenClips, audit, unseen_by_policy
 from lafid_assets.policy_settings import all_settings
-from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO, PICTURE_MEASURES, POLICY_SETTINGS, POSE_FILTERED_CLIPS
+from lafid_assets.schemas import (
+    FACE_CLIPS,
+    FACE_FRAMES,
+    FACE_INFO,
+    FOOTAGE_TABLES,
+    PICTURE_MEASURES,
+    POLICY_SETTINGS,
+    POSE_FILTERED_CLIPS,
+)
 from lafid_assets.step import Step
 from lafid_assets.step_run import Finding, Frames
 from resources.lake import Lake
@@ -30,7 +38,7 @@ SCAN_FALSE_REJECTIONS = dg.AssetCheckSpec(
 )
 STEP = Step(
     writes=(POSE_FILTERED_CLIPS, POLICY_SETTINGS),
-    reads=(CLIPS.name, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name),
+    reads=(*FOOTAGE_TABLES, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name),
     group="constraints",
     code_version="5",
     kinds=frozenset({"polars"}),

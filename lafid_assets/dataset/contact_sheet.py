@@ -7,7 +7,6 @@ import io
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from lafid_assets.faces.sampling import sample_frames
 from lafid_assets.outcomes import ClipError
+from model.encoding.footage import Footage
 
 LOGGER = logging.getLogger("lafid.dataset")
 TILE_PX = 96
@@ -67,11 +67,11 @@ def _missed(share: float | None) -> str:
     return f", missed by {share:.0%}" if share < 1 else ", missed by far"
 
 
-def draw_contact_sheet(strips: Sequence[Strip], places: Mapping[str, Path]) -> bytes:
+def draw_contact_sheet(strips: Sequence[Strip], places: Mapping[str, Footage]) -> bytes:
     """PNG with two columns of labelled strips; a clip that cannot be decoded any more has an empty strip and a log line.
 
     Args:
-        places: clip to its file, of those that can be reached.
+        places: clip to where it lies, of those that can be reached.
     """
     width, height = TILES * TILE_PX, TILE_PX + CAPTION_PX
     lines = (len(strips) + COLUMNS - 1) // COLUMNS
@@ -100,12 +100,12 @@ def thumbnail_jpeg(sheet_png: bytes, most_bytes: int) -> bytes:
     return buffer.getvalue()
 
 
-def _tiles(strip: Strip, path: Path | None) -> list[Image.Image]:
+def _tiles(strip: Strip, footage: Footage | None) -> list[Image.Image]:
     try:
-        if path is None:
+        if footage is None:
             raise FileNotFoundError("its file has disappeared")
         rate_hz = TILES / max(strip.duration_s, 0.1)
-        return [_square(sample.image_rgb) for sample in sample_frames(path, rate_hz, TILES)]
+        return [_square(sample.image_rgb) for sample in sample_frames(footage, rate_hz, TILES)]
     except (ClipError, OSError) as error:
         LOGGER.warning("no pictures of %s: %s", strip.clip_id, error)
         return []

@@ -6,7 +6,8 @@ how head and shoulders are cut (`model.encoding.face_processor`), by which mask 
 Two pictures a reference: the face alone (a square of 1.5 times its box, as FaithfulFaces gives it to 6DRepNet), and head and
 shoulders on white (CoFE's face processor). Both keep the frame's own scale up to 512 px a side; larger ones are scaled down to
 that, nothing is enlarged. They lie at `crops/<first two>/<content hash>/<key>-face.png` and `-head.png`; the key is a hash of
-frame, face, mask and this module's version: what is there is never cut again, and a clip's pictures are one folder.
+frame, face, mask and this module's version: what is there is never cut again, and a clip's pictures are one folder. Those of a
+piece lie below its recording's, in a folder that is named by its interval.
 """
 
 import hashlib
@@ -14,7 +15,6 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from lafid_assets.endings import fault_of
 from lafid_assets.faces.sampling import frames_at
-from lafid_assets.ingest.media_probe import content_sha256
+from lafid_assets.ingest.media_probe import content_sha256_in_state
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import REFERENCE_CROPS
 from lafid_assets.workers import Done, Ending, map_isolated
+from model.encoding.footage import Footage, file_of, passed_s
 from model.encoding.head_mask import MaskChoice, MaskInfo
 from resources.file_store import FileStore
 
@@ -55,11 +56,11 @@ class CutTask:
     """One clip and its faces.
 
     Attributes:
-        path: a file that holds it; None where none can be reached.
+        footage: where it lies; None where it cannot be reached.
     """
 
     clip_id: str
-    path: Path | None
+    footage: Footage | None
     content_sha256: str
     duration_s: float
     faces: tuple[FaceSpot, ...]
@@ -76,9 +77,14 @@ class CutClip:
     detail: str | None = None
 
 
-def folder_of(content_sha256: str) -> str:
-    """Where in the store the pictures of a clip lie."""
-    return f"{FOLDER}/{content_sha256[:2]}/{content_sha256}"
+def folder_of(content_sha256: str, interval: tuple[int, int] | None = None) -> str:
+    """Where in the store the pictures of a clip lie: those of a piece in the folder of its recording.
+
+    Args:
+        interval: first and last timestamp of a piece; None of a whole file.
+    """
+    folder = f"{FOLDER}/{content_sha256[:2]}/{content_sha256}"
+    return folder if interval is None else f"{folder}/{interval[0]}_{interval[1]}"
 
 
 def are_there(paths: Iterable[str], store: FileStore) -> bool:
@@ -89,14 +95,14 @@ def are_there(paths: Iterable[str], store: FileStore) -> bool:
 
 
 def cut_references(
-    references: pl.DataFrame, clips: pl.DataFrame, places: Mapping[str, Path], store: FileStore, mask: MaskChoice
+    references: pl.DataFrame, clips: pl.DataFrame, places: Mapping[str, Footage], store: FileStore, mask: MaskChoice
 ) -> pl.DataFrame:
     """Cut every reference that is not in the store yet; a clip that cannot be opened any more costs its own rows their pictures.
 
     Args:
         references: rows of `references.choose_references`.
-        clips: `clip_id`, `content_sha256` and `duration_s` of these clips.
-        places: clip to its file, as `locate` gives it.
+        clips: `clip_id`, `content_sha256`, `duration_s`, `first_pts` and `last_pts` of these clips, as in `footage`.
+        places: clip to where it lies, as `locate` gives it.
         mask: what cuts the heads out.
 
     Returns:
@@ -116,23 +122,22 @@ def cut_references(
         made, task = _cut(ending), tasks[index]
         cut[task.clip_id] = CutClip((), made.status, made.reason, made.detail)
         for row, pictures in zip(chosen[task.clip_id], made.pictures, strict=made.status == Status.OK):
-            for path, png in zip(_paths(task.content_sha256, row, mask.info), pictures, strict=True):
+            for path, png in zip(_paths(by_clip[task.clip_id], row, mask.info), pictures, strict=True):
                 store.write_bytes(path, png)
     return REFERENCE_CROPS.frame(
-        _row(row, by_clip[clip]["content_sha256"], cut.get(clip, CutClip(())), mask)
-        for clip, rows in chosen.items()
-        for row in rows
+        _row(row, by_clip[clip], cut.get(clip, CutClip(())), mask) for clip, rows in chosen.items() for row in rows
     )
 
 
 def cut_clip(task: CutTask) -> CutClip:
     """Both pictures of every face of one clip, decoded once; faults of the clip come back as its status."""
     try:
-        if task.path is None:
+        if task.footage is None:
             raise ClipError(Reason.UNREADABLE, "its file has disappeared: put it back")
-        if content_sha256(task.path) != task.content_sha256:
-            raise ClipError(Reason.UNREADABLE, f"{task.path.name} has changed since raw_clips: materialize raw_clips again")
-        frames = frames_at(task.path, {spot.frame_index for spot in task.faces})
+        path = file_of(task.footage)
+        if content_sha256_in_state(path) != task.content_sha256:
+            raise ClipError(Reason.UNREADABLE, f"{path.name} has changed since raw_clips: materialize raw_clips again")
+        frames = frames_at(task.footage, {spot.frame_index for spot in task.faces})
         return CutClip(tuple(_pictures(frames[spot.frame_index], spot, task.mask) for spot in task.faces))
     except ClipError as error:
         return CutClip((), Status.ERROR, error.reason, error.detail)
@@ -162,13 +167,14 @@ def _png(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _task(clip: Row, rows: list[Row], path: Path | None, mask: MaskChoice) -> CutTask:
+def _task(clip: Row, rows: list[Row], footage: Footage | None, mask: MaskChoice) -> CutTask:
     faces = tuple(FaceSpot(row["frame_index"], _box(row), tuple(row["landmarks_px"])) for row in rows)
-    return CutTask(clip["clip_id"], path, clip["content_sha256"], clip["duration_s"] or 0.0, faces, mask)
+    return CutTask(clip["clip_id"], footage, clip["content_sha256"], clip["duration_s"] or 0.0, faces, mask)
 
 
 def _deadline_s(task: CutTask) -> float:
-    return LEAST_DEADLINE_S + DEADLINE_S_PER_S * task.duration_s
+    decoded_s = task.duration_s + (passed_s(task.footage) if task.footage else 0.0)
+    return LEAST_DEADLINE_S + DEADLINE_S_PER_S * decoded_s
 
 
 def _cut(ending: Ending[CutClip]) -> CutClip:
@@ -179,21 +185,22 @@ def _box(row: Row) -> tuple[float, float, float, float]:
     return row["box_x1"], row["box_y1"], row["box_x2"], row["box_y2"]
 
 
-def _paths(content: str, row: Row, mask: MaskInfo) -> tuple[str, str]:
+def _paths(clip: Row, row: Row, mask: MaskInfo) -> tuple[str, str]:
+    interval = None if clip["first_pts"] is None else (clip["first_pts"], clip["last_pts"])
+    folder = folder_of(clip["content_sha256"], interval)
     face = [row["frame_index"], row["face_index"], _box(row), row["landmarks_px"]]
     facts = [CUTTING_VERSION, mask.model_dump(), FACE_SCALE, MOST_SIDE_PX, *face]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-    return f"{folder_of(content)}/{key}-face.png", f"{folder_of(content)}/{key}-head.png"
+    return f"{folder}/{key}-face.png", f"{folder}/{key}-head.png"
 
 
 def _all_there(clip: Row, rows: list[Row], store: FileStore, mask: MaskInfo) -> bool:
-    content = clip["content_sha256"]
-    return are_there([path for row in rows for path in _paths(content, row, mask)], store)
+    return are_there([path for row in rows for path in _paths(clip, row, mask)], store)
 
 
-def _row(row: Row, content: str, clip: CutClip, mask: MaskChoice) -> dict[str, Any]:
+def _row(row: Row, clip: Row, cut: CutClip, mask: MaskChoice) -> dict[str, Any]:
     known = {column.name: row[column.name] for column in REFERENCE_CROPS.columns if column.name in row}
-    face, head = _paths(content, row, mask.info) if clip.status == Status.OK else (None, None)
-    outcome = {"status": clip.status, "reason": clip.reason, "detail": clip.detail}
+    face, head = _paths(clip, row, mask.info) if cut.status == Status.OK else (None, None)
+    outcome = {"status": cut.status, "reason": cut.reason, "detail": cut.detail}
     cut_by = {"mask": mask.info.name, "mask_sha256": mask.info.sha256, "mask_licence": mask.licence}
     return known | outcome | cut_by | {"face_path": face, "head_path": head}

@@ -5,6 +5,7 @@ Belongs here: the asset. Not here: counting (`funnel`), drawing (`figures`, `con
 
 import base64
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -27,7 +28,16 @@ from lafid_assets.dataset.report_page import png_address, render_page
 from lafid_assets.dataset.report_rules import decided_by
 from lafid_assets.dataset.versions import known_versions
 from lafid_assets.ingest.locate import locate
-from lafid_assets.schemas import DATASET_REPORT, FACE_INFO, LAFID_DATASET, OUTCOME_TABLES, REFERENCE_CROPS, SIMILARITY_BY_POSE_GAP
+from lafid_assets.outcomes import Reason
+from lafid_assets.schemas import (
+    DATASET_REPORT,
+    FACE_INFO,
+    LAFID_DATASET,
+    OUTCOME_TABLES,
+    PIECES,
+    REFERENCE_CROPS,
+    SIMILARITY_BY_POSE_GAP,
+)
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from resources import catalog_copy
@@ -59,7 +69,14 @@ FILES = (PAGE, *PICTURES)
 
 STEP = Step(
     writes=(DATASET_REPORT,),
-    reads=(*OUTCOME_TABLES.values(), FACE_INFO.name, SIMILARITY_BY_POSE_GAP.name, REFERENCE_CROPS.name, LAFID_DATASET.name),
+    reads=(
+        *OUTCOME_TABLES.values(),
+        PIECES.name,
+        FACE_INFO.name,
+        SIMILARITY_BY_POSE_GAP.name,
+        REFERENCE_CROPS.name,
+        LAFID_DATASET.name,
+    ),
     group="dataset",
     code_version="6",
     kinds=frozenset({"matplotlib"}),
@@ -130,6 +147,7 @@ def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
         expressions, gaps = report_data.expression_histogram(reader), report_data.reference_gaps(reader)
         strips = choose_strips(report_data.kept_to_show(reader), report_data.rejected_to_show(reader))
         policies, engines = report_data.face_policies(reader), report_data.face_engines(reader)
+        shots = report_data.shots_of_recordings(reader)
         decided = decided_by(policies, engines, report_data.kept_sources(reader), report_data.unjudged_rules(reader))
     drawn = (
         funnel_png(counts),
@@ -144,7 +162,7 @@ def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
     for name, png in zip(PICTURES, drawn, strict=True):
         store.write_bytes(report_path(version, name), png)
     pictures = dict(zip(PICTURES.values(), drawn, strict=True))
-    page = render_page(as_object(counts, version), _splits(dataset), decided, pictures, _notes(dataset))
+    page = render_page(as_object(counts, version), _splits(dataset), decided, pictures, _notes(dataset, shots))
     store.write_bytes(report_path(version, PAGE), page.encode())
     return counts.with_columns(dataset_version=pl.lit(version))
 
@@ -159,7 +177,7 @@ def _sheet(lake: Lake, strips: list[Strip]) -> bytes:
     shown: dict[str, list[str]] = {}
     for strip in strips:
         shown.setdefault(strip.shard, []).append(strip.clip_id)
-    places = {clip: path for shard, clips in shown.items() for clip, path in locate(lake, shard, clips).items()}
+    places = {clip: footage for shard, clips in shown.items() for clip, footage in locate(lake, shard, clips).items()}
     return draw_contact_sheet(strips, places)
 
 
@@ -172,12 +190,18 @@ def _splits(dataset: pl.DataFrame) -> dict[str, dict[str, int]]:
     return {row["split"]: {"clips": row["clips"], "identities": row["identities"]} for row in counted.iter_rows(named=True)}
 
 
-def _notes(dataset: pl.DataFrame) -> list[str]:
+def _notes(dataset: pl.DataFrame, shots: Mapping[str, int]) -> list[str]:
+    notes = []
+    if shots["recordings"]:
+        notes.append(
+            f"Files with cuts (skipped: {Reason.SPLIT}): {shots['recordings']}. Their {shots['shots']} shots came in as clips; "
+            f"{shots['kept']} are kept and {shots['too_short']} were too short to be looked at."
+        )
     missing = [split for split in ("validation", "test") if split not in set(dataset["split"])]
-    if not missing:
-        return []
-    persons = dataset["identity_id"].n_unique()
-    return [f"There is no {' and no '.join(missing)} split: {persons} persons are too few to keep them apart."]
+    if missing:
+        persons = dataset["identity_id"].n_unique()
+        notes.append(f"There is no {' and no '.join(missing)} split: {persons} persons are too few to keep them apart.")
+    return notes
 
 
 def _describe(store: FileStore, frames: Frames) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.outcomes import Reason, Status
-from lafid_assets.schemas import BY_NAME, OUTCOME_TABLES
+from lafid_assets.schemas import BY_NAME, FOOTAGE, OUTCOME_TABLES
 from resources.duckdb_extensions import quoted
 from resources.lake_reader import Reader
 
@@ -138,8 +138,8 @@ def as_object(counts: pl.DataFrame, dataset_version: str | None) -> dict[str, An
 
 
 def _came_to(step: int) -> str:
-    """The clips that came to a step; of the first step all."""
-    table = OUTCOME_TABLES[STEPS[step]]
+    """The clips that came to a step; of the first step all, pieces of recordings included."""
+    table = OUTCOME_TABLES[STEPS[step]] if step else FOOTAGE.name
     rules = [name for name in RULES if name in BY_NAME[table].dtypes]
     came = f" WHERE NOT coalesce({_UPSTREAM}, false)" if step else ""
     return f"SELECT {', '.join(['shard', 'clip_id', f'{step} AS step', 'status', 'reason', *rules])} FROM {table}{came}"

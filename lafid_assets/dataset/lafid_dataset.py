@@ -22,6 +22,7 @@ from lafid_assets.schemas import (
     CLIP_CONTENTS,
     CLIP_FILES,
     CLIP_ROWS,
+    CLIPS,
     DATASET_OUTCOMES,
     DATASET_VERSION_ROWS,
     DATASET_VERSIONS,
@@ -33,6 +34,7 @@ from lafid_assets.schemas import (
     IDENTITY_CLUSTERS,
     LAFID_DATASET,
     OUTCOME_TABLES,
+    PIECES,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
     REFERENCE_CROPS,
@@ -66,7 +68,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """What is read of the kept clips, beside `raw_clips`."""
 NEEDED = (REFERENCE_CROPS.name, IDENTITY_CLUSTERS.name)
 """Others may curate while the dataset is made: what has passed all steps since its persons were looked for is not in these."""
-READS = tuple(dict.fromkeys((*OUTCOME_TABLES.values(), CLIP_FILES.name, CLIP_ROWS.name, CLIP_CONTENTS.name, *COLUMNS)))
+READS = tuple(
+    dict.fromkeys((*OUTCOME_TABLES.values(), PIECES.name, CLIP_FILES.name, CLIP_ROWS.name, CLIP_CONTENTS.name, *COLUMNS))
+)
 
 
 def one_split_each(frames: Frames) -> list[str]:
@@ -165,8 +169,13 @@ def _read(reader: Reader, outcomes: Outcomes) -> dict[str, pl.DataFrame]:
         for name, columns in COLUMNS.items()
     }
     # The view over fewer rows: it would gather all files of all clips before any are left out.
-    fewer = [f"{name} AS (SELECT * FROM main.{name} SEMI JOIN kept USING (clip_id))" for name in ("clips", "clip_contents")]
-    clips = f"{kept}, {', '.join(fewer)} SELECT {', '.join(CLIP_COLUMNS)} FROM ({RAW_CLIPS.view})"
+    recordings = f"SELECT recording_id FROM main.{PIECES.name} SEMI JOIN kept USING (clip_id)"
+    fewer = [
+        f"{table.name} AS (SELECT * FROM main.{table.name} SEMI JOIN {those} USING (clip_id))"
+        for table, those in ((PIECES, "kept"), (CLIPS, "files"), (CLIP_CONTENTS, "files"))
+    ]
+    named = ", ".join([kept, f"files AS (SELECT clip_id FROM kept UNION {recordings})", *fewer])
+    clips = f"{named} SELECT {', '.join(CLIP_COLUMNS)} FROM ({RAW_CLIPS.view}) SEMI JOIN kept USING (clip_id)"
     return tables | {RAW_CLIPS.name: reader.sql(clips)}
 
 

@@ -27,6 +27,7 @@ from lafid_assets.schemas import (
     POLICY_SETTINGS,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
+    RECORDINGS,
     REFERENCE_CROPS,
     REGISTERED_MODEL,
     SPEECH_INFO,
@@ -40,6 +41,7 @@ from resources.lake_reader import Reader
 
 PUBLISHED: Mapping[str, tuple[str, ...]] = {
     RAW_CLIPS.name: (),
+    RECORDINGS.name: (),
     POSE_FILTERED_CLIPS.name: (),
     ID_CONSISTENT_CLIPS.name: ("centroid",),
     IDENTITY_CLUSTERS.name: (),

@@ -13,13 +13,23 @@ from lafid_assets.dataset.cutting import FOLDER, are_there, cut_references
 from lafid_assets.dataset.references import FACE_COLUMNS, SPREADS, choose_references
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Status
-from lafid_assets.schemas import CLIPS, FACE_EMBEDDINGS, FACE_INFO, FACES, REFERENCE_CROPS, SPEECH_TAGGED_CLIPS
+from lafid_assets.schemas import (
+    FACE_EMBEDDINGS,
+    FACE_INFO,
+    FACES,
+    FOOTAGE,
+    FOOTAGE_TABLES,
+    REFERENCE_CROPS,
+    SPEECH_TAGGED_CLIPS,
+)
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from model.encoding.head_mask import AUTO, MASKS, MaskChoice, choose_mask
 from resources.face_engine import model_store
 from resources.file_store import FileStore
 from resources.lake import Lake
+
+FOOTAGE_COLUMNS = ("clip_id", "content_sha256", "duration_s", "first_pts", "last_pts")
 
 
 class ReferenceCropsConfig(dg.Config):
@@ -45,7 +55,7 @@ class ReferenceCropsConfig(dg.Config):
 
 STEP = Step(
     writes=(REFERENCE_CROPS,),
-    reads=(CLIPS.name, FACE_INFO.name, FACE_EMBEDDINGS.name, SPEECH_TAGGED_CLIPS.name),
+    reads=(*FOOTAGE_TABLES, FACE_INFO.name, FACE_EMBEDDINGS.name, SPEECH_TAGGED_CLIPS.name),
     group="dataset",
     code_version="4",
     kinds=frozenset({"polars"}),
@@ -77,7 +87,7 @@ def _cut(lake: Lake, store: FileStore, shard: str, spread: str, mask: MaskChoice
     with lake.snapshot() as reader:
         faces, clips = (
             reader.sql(f"SELECT {', '.join(columns)} FROM {table} WHERE shard = ? AND clip_id IN ({kept})", [shard, shard])
-            for table, columns in ((FACES.name, FACE_COLUMNS), (CLIPS.name, ("clip_id", "content_sha256", "duration_s")))
+            for table, columns in ((FACES.name, FACE_COLUMNS), (FOOTAGE.name, FOOTAGE_COLUMNS))
         )
     places = locate(lake, shard, clips["clip_id"].to_list()) if clips.height else {}
     return cut_references(choose_references(faces, spread), clips, places, store, mask)

@@ -7,11 +7,11 @@ import polars as pl
 
 from lafid_assets.constraints.policies import RULES, FacePolicy
 from lafid_assets.dataset.contact_sheet import MOST_STRIPS
-from lafid_assets.outcomes import Status
+from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import (
-    CLIPS,
     FACE_CLIPS,
     FACE_INFO,
+    FOOTAGE,
     LAFID_DATASET,
     OUTCOME_TABLES,
     POLICY_SETTINGS,
@@ -88,6 +88,18 @@ def speech_by_evidence(reader: Reader) -> pl.DataFrame:
     )
 
 
+def shots_of_recordings(reader: Reader) -> dict[str, int]:
+    """`recordings` (files with cuts), `shots` that they gave as clips, and of these the `kept` ones and those `too_short` to be
+    looked at."""
+    kept = f"clip_id IN (SELECT clip_id FROM {LAFID_DATASET.name})"
+    counted = reader.sql(
+        f"""SELECT count(DISTINCT recording_id) AS recordings, count(*) AS shots, count(*) FILTER ({kept}) AS kept,
+            count(*) FILTER (reason = '{Reason.TOO_SHORT}') AS too_short
+        FROM {FOOTAGE.name} WHERE recording_id IS NOT NULL"""
+    )
+    return counted.row(0, named=True)
+
+
 def kept_to_show(reader: Reader) -> pl.DataFrame:
     """The first kept clips by person."""
     return reader.sql(
@@ -156,7 +168,7 @@ def _narrowest(reader: Reader, table: str, miss: str) -> pl.DataFrame:
         f"""WITH near AS (
             SELECT clip_id, shard, reason, ({miss})::DOUBLE AS miss FROM {table} WHERE status = '{Status.REJECTED}'
             ORDER BY miss NULLS LAST, reason, clip_id LIMIT {2 * MOST_STRIPS})
-        SELECT near.*, duration_s FROM near JOIN {CLIPS.name} USING (shard, clip_id) WHERE duration_s IS NOT NULL"""
+        SELECT near.*, duration_s FROM near JOIN {FOOTAGE.name} USING (shard, clip_id) WHERE duration_s IS NOT NULL"""
     )
 
 

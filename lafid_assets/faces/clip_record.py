@@ -19,8 +19,18 @@ from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.faces.survey import TIER as SURVEY
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.schemas import FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, POLICY_SETTINGS, SHOT_BOUNDARIES
+from lafid_assets.schemas import (
+    FACE_CLIPS,
+    FACE_EMBEDDINGS,
+    FACE_FRAMES,
+    FACE_INFO,
+    PIECES,
+    POLICY_SETTINGS,
+    RECORDINGS,
+    SHOT_BOUNDARIES,
+)
 from lafid_assets.shots.boundaries import Kind
+from lafid_assets.shots.pieces import piece_id
 from lafid_assets.workers import Done, Ending
 from model.face_engine.interface import EngineInfo
 from resources.face_engine import EngineChoice
@@ -79,7 +89,7 @@ def fingerprints(settings: AnalysisSettings, limits: ShardLimits, engine: Engine
 def clip_frames(
     task: ClipTask, ending: Ending[AnalysedClip], attempt: int, engine: Engine, prints: Fingerprints
 ) -> dict[str, pl.DataFrame]:
-    """The clip's rows in all five tables.
+    """The clip's rows in all tables.
 
     Args:
         attempt: which try this was; the third failure puts the clip into quarantine.
@@ -117,8 +127,9 @@ def clip_frames(
             {name: face[name] for name in FACE_EMBEDDINGS.dtypes} for face in clip.faces if face["embedding"] is not None
         ),
         FACE_FRAMES.name: FACE_FRAMES.frame(frame | engine.columns for frame in clip.frames),
-        SHOT_BOUNDARIES.name: SHOT_BOUNDARIES.frame(clip.boundaries),
+        SHOT_BOUNDARIES.name: SHOT_BOUNDARIES.frame(clip.boundaries or []),
         FACE_CLIPS.name: FACE_CLIPS.frame([row]),
+        **_recording_frames(task, clip),
     }
 
 
@@ -145,6 +156,32 @@ def upstream_row(row: Row, settings: AnalysisSettings, engine: Engine, prints: F
     )
 
 
+def _recording_frames(task: ClipTask, clip: AnalysedClip) -> dict[str, pl.DataFrame]:
+    """The rows of `recordings` and `pieces` of a file with cuts; none of a clip."""
+    if not clip.pieces or task.content_sha256 is None:
+        return {RECORDINGS.name: RECORDINGS.frame([]), PIECES.name: PIECES.frame([])}
+    own = {"shard": task.shard, "content_sha256": task.content_sha256}
+    above = [row["kind"] for row in clip.boundaries or [] if row["score"] > task.settings.cut_scores[Kind(row["kind"])]]
+    cuts = {f"{kind}_cuts": above.count(kind) for kind in Kind}
+    recording = own | cuts | {"clip_id": task.clip_id, "pieces": len(clip.pieces)}
+    pieces = [
+        own
+        | piece
+        | _outcome_of(piece, task.settings)
+        | {"recording_id": task.clip_id, "shots_in_file": len(clip.pieces)}
+        | {"clip_id": piece_id(task.content_sha256, piece["first_pts"], piece["last_pts"])}
+        for piece in clip.pieces
+    ]
+    return {RECORDINGS.name: RECORDINGS.frame([recording]), PIECES.name: PIECES.frame(pieces)}
+
+
+def _outcome_of(piece: Row, settings: AnalysisSettings) -> dict[str, Any]:
+    if piece["duration_s"] >= settings.piece_min_s:
+        return {"status": Status.OK, "reason": None, "detail": None}
+    told = f"a shot of {piece['duration_s']:.2f} s, less than {settings.piece_min_s:g} s"
+    return {"status": Status.SKIPPED, "reason": Reason.TOO_SHORT, "detail": told}
+
+
 def margins_row(settings: AnalysisSettings) -> tuple[str | None, pl.DataFrame]:
     """The hash of the scan's margins and their row of `policy_settings`; None and no row where the scan is off."""
     margins = settings.scan_margins
@@ -156,8 +193,10 @@ def _without_embedding(face: Row) -> dict[str, Any]:
 
 
 def _highest(clip: AnalysedClip, kind: Kind) -> float | None:
-    """The highest score of that kind; None where the clip was not surveyed."""
-    return max((row["score"] for row in clip.boundaries if row["kind"] == kind), default=0.0) if clip.tier == SURVEY else None
+    """The highest score of that kind; None where the clip was not searched for cuts."""
+    if clip.boundaries is None:
+        return None
+    return max((row["score"] for row in clip.boundaries if row["kind"] == kind), default=0.0)
 
 
 def _of_pictures(clip: AnalysedClip) -> dict[str, float | None]:

@@ -1,9 +1,11 @@
-"""`face_info`, written with `face_embeddings`, `face_frames`, `shot_boundaries` and `face_clips` in one transaction a shard.
+"""`face_info`, written with `face_embeddings`, `face_frames`, `shot_boundaries`, `face_clips`, `recordings` and `pieces` in one
+transaction a shard.
 
 Belongs here: the asset. Not here: running a shard's clips (`shard_analysis`), looking at one (`clip_analysis`).
 """
 
 import logging
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -22,7 +24,8 @@ from lafid_assets.faces.shard_analysis import (
 )
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.ingest.locate import require_located
-from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, POLICY_SETTINGS
+from lafid_assets.ingest.tombstones import Tombstones
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, PIECES, POLICY_SETTINGS
 from lafid_assets.step import Step
 from lafid_assets.step_run import Finding, Frames
 from resources.face_engine import engine_reason, face_engine_info
@@ -90,6 +93,7 @@ def face_info(
     info = recipe.engine.info
     LOGGER.info("face engine: %s %s (%s)", info.name, info.version, recipe.engine.reason)
     ledgers: dict[str, Ledger] = {}
+    clips_of: dict[str, list[str]] = {}
 
     def ledger(shard: str, lease: Lease) -> Ledger:
         ledgers[shard] = Ledger(store, FACE_INFO.name, shard, recipe.prints.measures, lease)
@@ -98,9 +102,9 @@ def face_info(
     def compute(shard: str) -> Frames:
         with lake.snapshot() as reader:
             clips, before = reader.read(CLIPS.name, shard, CLIP_COLUMNS), written_before(reader, shard)
-        frames = analyse_shard(
-            clips, recipe, ledgers[shard], lambda clip_ids: require_located(lake, shard, set(clip_ids)), before
-        )
+        reach = partial(require_located, lake, shard)
+        frames = analyse_shard(clips, recipe, ledgers[shard], reach, before, Tombstones(store))
+        clips_of[shard] = [*clips["clip_id"], *frames[PIECES.name]["clip_id"]]
         return {**frames, POLICY_SETTINGS.name: margins_row(recipe.settings)[1]}
 
     def findings(shard: str, frames: Frames) -> dict[str, Finding]:
@@ -112,7 +116,7 @@ def face_info(
         config,
         lake,
         compute,
-        clips_in=lambda shard: lake.read(CLIPS.name, shard, ["clip_id"])["clip_id"],
+        clips_in=clips_of.__getitem__,
         findings=findings,
         metadata=lambda shard, frames: {"engine": f"{info.name} {info.version}", "engine_licence": info.licence},
         ledger=ledger,

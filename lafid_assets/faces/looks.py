@@ -8,12 +8,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import av
 
 from lafid_assets.ingest.packets import FrameIndex, open_clip
 from lafid_assets.outcomes import ClipError, Reason
+from model.encoding.footage import Footage, file_of
 from model.encoding.shown import ShownFrame, shown_frames
 
 KEYFRAME_SNAP = 0.25
@@ -49,7 +49,7 @@ def plan_looks(index: FrameIndex, count: int) -> list[int]:
     return sorted(chosen)
 
 
-def look_into(path: Path, index: FrameIndex, planned_pts: list[int]) -> Iterator[LookedAtFrame]:
+def look_into(footage: Footage, index: FrameIndex, planned_pts: list[int]) -> Iterator[LookedAtFrame]:
     """Decode the first frame at or after each planned timestamp, in order; stop asking and nothing more is decoded.
 
     Frames that no other refers to are left out and the deblocking filter is off: half of the decoding time, for pixels that
@@ -59,16 +59,16 @@ def look_into(path: Path, index: FrameIndex, planned_pts: list[int]) -> Iterator
         ClipError: the container or a packet cannot be decoded; frames yielded before stay valid.
     """
     try:
-        with open_clip(path) as container:
+        with open_clip(file_of(footage)) as container:
             stream = container.streams.video[0]
             stream.thread_count = 1
             stream.codec_context.skip_frame = "NONREF"
             stream.codec_context.options = {"skip_loop_filter": "all"}
-            frames = shown_frames(container, stream)
+            frames = shown_frames(container, stream, footage)
             position = index.pts[0]
             for wanted in planned_pts:
                 governing = index.keyframe_pts[bisect_right(index.keyframe_pts, wanted) - 1]
-                if governing > position and index.pieces == 1:
+                if governing > position and index.runs == 1:
                     container.seek(governing, stream=stream)
                     frames = shown_frames(container, stream)
                 shown = next((shown for shown in frames if shown.pts >= wanted), None)

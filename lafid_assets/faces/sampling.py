@@ -8,7 +8,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.ingest.packets import FrameIndex, open_clip, read_index
 from lafid_assets.outcomes import ClipError, Reason
+from model.encoding.footage import Footage, file_of
 from model.encoding.shown import ShownFrame, shown_frames
 
 
@@ -44,7 +44,7 @@ def plan_samples(index: FrameIndex, rate_hz: float, max_frames: int) -> list[int
 
 
 def decode_samples(
-    path: Path, planned_pts: Sequence[int], watch: Callable[[ShownFrame], None] | None = None
+    footage: Footage, planned_pts: Sequence[int], watch: Callable[[ShownFrame], None] | None = None
 ) -> Iterator[SampledFrame]:
     """Decode linearly and yield the first frame at or after every planned timestamp.
 
@@ -58,12 +58,12 @@ def decode_samples(
         ClipError: the container or a packet cannot be decoded; frames yielded before stay valid.
     """
     try:
-        with open_clip(path) as container:
+        with open_clip(file_of(footage)) as container:
             stream = container.streams.video[0]
             stream.thread_count = 1
             first_pts: int | None = None
             taken = 0
-            for shown in shown_frames(container, stream):
+            for shown in shown_frames(container, stream, footage):
                 first_pts = shown.pts if first_pts is None else first_pts
                 if watch is not None:
                     watch(shown)
@@ -77,25 +77,25 @@ def decode_samples(
         raise ClipError(Reason.DECODE_FAILED, f"decoding stopped: {error.strerror}") from error
 
 
-def sample_frames(path: Path, rate_hz: float, max_frames: int) -> Iterator[SampledFrame]:
+def sample_frames(footage: Footage, rate_hz: float, max_frames: int) -> Iterator[SampledFrame]:
     """Plan, then decode.
 
     Raises:
         ClipError: the container or a packet cannot be read; frames yielded before stay valid.
     """
-    yield from decode_samples(path, plan_samples(read_index(path), rate_hz, max_frames))
+    yield from decode_samples(footage, plan_samples(read_index(footage), rate_hz, max_frames))
 
 
-def frame_at(path: Path, frame_index: int) -> NDArray[np.uint8]:
+def frame_at(footage: Footage, frame_index: int) -> NDArray[np.uint8]:
     """The frame of that ordinal, (H, W, 3) RGB.
 
     Raises:
         ClipError: the clip cannot be decoded so far.
     """
-    return frames_at(path, {frame_index})[frame_index]
+    return frames_at(footage, {frame_index})[frame_index]
 
 
-def frames_at(path: Path, wanted: Set[int]) -> dict[int, NDArray[np.uint8]]:
+def frames_at(footage: Footage, wanted: Set[int]) -> dict[int, NDArray[np.uint8]]:
     """The frames of these ordinals, (H, W, 3) RGB each, in one linear pass.
 
     Raises:
@@ -103,8 +103,8 @@ def frames_at(path: Path, wanted: Set[int]) -> dict[int, NDArray[np.uint8]]:
     """
     frames: dict[int, NDArray[np.uint8]] = {}
     try:
-        with open_clip(path) as container:
-            for shown in shown_frames(container, container.streams.video[0]):
+        with open_clip(file_of(footage)) as container:
+            for shown in shown_frames(container, container.streams.video[0], footage):
                 if shown.index in wanted:
                     frames[shown.index] = shown.rgb()
                 if len(frames) == len(wanted):

@@ -8,7 +8,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from lafid_assets.faces.settings import ScanMargins, family
 from lafid_assets.ingest.packets import FrameIndex, read_index
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.pictures.grey import thumbnail
+from model.encoding.footage import Footage
 from model.face_engine.five_points import coarse_angles, head_height_px
 from model.face_engine.interface import Face, FaceEngine
 
@@ -40,7 +40,7 @@ class ScannedClip:
     faces: list[dict[str, Any]] = field(default_factory=list)
 
 
-def scan_clip(clip_id: str, shard: str, path: Path, margins: ScanMargins, engine: FaceEngine) -> ScannedClip:
+def scan_clip(clip_id: str, shard: str, footage: Footage, margins: ScanMargins, engine: FaceEngine) -> ScannedClip:
     """Look until the clip is known to be hopeless or not. One that cannot be looked into is left to the survey, which
     says what is wrong with it."""
     looks: list[Look] = []
@@ -48,16 +48,16 @@ def scan_clip(clip_id: str, shard: str, path: Path, margins: ScanMargins, engine
     scanned = ScannedClip(None, 0)
     closer = _CloserLooks()
     try:
-        index = read_index(path)
+        index = read_index(footage)
         planned = plan_looks(index, margins.scan_looks)
         scanned = ScannedClip(None, len(planned))
-        for looked_at in look_into(path, index, planned):
+        for looked_at in look_into(footage, index, planned):
             looks.append(_look(clip_id, shard, looked_at, margins, engine, scanned))
             closer.remember(looked_at, looks, len(planned))
             verdict = judge(looks, len(planned), margins)
             if verdict.course != Course.LOOK_ON:
                 break
-        if verdict.reason == Reason.NO_FACE and closer.show_a_face(path, index, engine):
+        if verdict.reason == Reason.NO_FACE and closer.show_a_face(footage, index, engine):
             return scanned
     except ClipError:
         return scanned
@@ -80,7 +80,7 @@ class _CloserLooks:
         if (score := max(looks[-1].scores, default=-math.inf)) > self._best_score:
             self._likeliest, self._best_score = looked_at, score
 
-    def show_a_face(self, path: Path, index: FrameIndex, engine: FaceEngine) -> bool:
+    def show_a_face(self, footage: Footage, index: FrameIndex, engine: FaceEngine) -> bool:
         """Whether the engine finds a face in any of them.
 
         Raises:
@@ -88,7 +88,7 @@ class _CloserLooks:
         """
         seen = dict.fromkeys(frame for frame in (self._likeliest, self._middle) if frame is not None)
         late = (index.pts[-1] - index.pts[0]) * LATE_SHARE + index.pts[0]
-        frames = itertools.chain(seen, look_into(path, index, [round(late)]))
+        frames = itertools.chain(seen, look_into(footage, index, [round(late)]))
         return any(engine.detect(frame.shown.rgb(), embed=False) for frame in frames)
 
 

@@ -6,6 +6,7 @@ stored scores (`constraints`).
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lafid_assets.shots.boundaries import Kind
 from resources.face_engine import EngineChoice
 
 
@@ -55,6 +56,12 @@ class AnalysisSettings(EngineChoice, ScanMargins):
     rate_hz: float = Field(4.0, gt=0, le=60, description="Frames looked at per second of clip in the survey")
     max_frames: int = Field(120, ge=1, description="Frames looked at per clip at most in the survey, spread over all of it")
     scan: bool = Field(True, description="Drop hopeless clips after a few looks; off: every clip is surveyed")
+    split_hard_score: float = Field(2.1, ge=1, description="Score above which a hard cut makes two clips of a file")
+    split_gradual_score: float = Field(1.75, ge=1, description="Score above which a gradual transition does")
+    searched_from_s: float = Field(
+        30.0, ge=0, description="Files of so many seconds are searched for cuts before all else; shorter ones in the survey"
+    )
+    piece_min_s: float = Field(1.0, ge=0, description="Shots that are shorter than this are counted and not looked at")
     audit_share: float = Field(0.02, ge=0, le=1, description="Share of dropped clips that are surveyed all the same")
     audit_seed: int = Field(0, ge=0, description="Another seed audits other clips")
     track_min_overlap: float = Field(
@@ -66,6 +73,11 @@ class AnalysisSettings(EngineChoice, ScanMargins):
     track_rejoin_cosine: dict[str, float] = Field(
         {"dlib": 0.94, "insightface": 0.45}, description="Engine to the cosine from which faces far apart are one track"
     )
+
+    @property
+    def cut_scores(self) -> dict[Kind, float]:
+        """Kind of boundary to the score above which it is a cut."""
+        return {Kind.HARD: self.split_hard_score, Kind.GRADUAL: self.split_gradual_score}
 
     @property
     def engine_choice(self) -> EngineChoice:

@@ -7,34 +7,45 @@ gives (`clip_analysis`), what an ending means (`clip_record`), writing tables (`
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from lafid_assets.contract import TableSchema
 from lafid_assets.endings import TRIED_AGAIN
-from lafid_assets.faces.clip_analysis import AnalysisSettings, ClipTask, analyse_clip
+from lafid_assets.faces.clip_analysis import AnalysisSettings, ClipTask, analyse_clip, is_searched_first
 from lafid_assets.faces.clip_record import Engine, Fingerprints, clip_frames, fingerprints, upstream_row
 from lafid_assets.faces.shard_limits import ShardLimits
+from lafid_assets.ingest.tombstones import FORGOTTEN, Tombstones
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
-from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, SHOT_BOUNDARIES
+from lafid_assets.schemas import (
+    CLIPS,
+    FACE_CLIPS,
+    FACE_EMBEDDINGS,
+    FACE_FRAMES,
+    FACE_INFO,
+    PIECES,
+    RECORDINGS,
+    SHOT_BOUNDARIES,
+)
 from lafid_assets.workers import map_isolated
+from model.encoding.footage import Footage, Piece, file_of, footage_in, passed_s
 from resources.duckdb_extensions import literal
 from resources.face_engine import gpu_feeders
 from resources.lake_reader import Reader
 from resources.ledger import Ledger
 
 LOGGER = logging.getLogger("lafid.faces")
-TABLES = (FACE_INFO, FACE_EMBEDDINGS, FACE_FRAMES, SHOT_BOUNDARIES, FACE_CLIPS)
+TABLES = (FACE_INFO, FACE_EMBEDDINGS, FACE_FRAMES, SHOT_BOUNDARIES, FACE_CLIPS, RECORDINGS, PIECES)
 CLIP_COLUMNS = ("clip_id", "shard", "duration_s", "content_sha256", "status", "reason")
 """What is read of `clips`."""
 FAILED = (Status.ERROR, Status.TIMEOUT)
 
 Frames = Mapping[str, pl.DataFrame]
-Reach = Callable[[Collection[str]], Mapping[str, Path]]
-"""Clip ids to a file of each; raises where one has none."""
+Row = Mapping[str, Any]
+Reach = Callable[[Collection[str]], Mapping[str, Footage]]
+"""Ids of whole files to where each lies; raises where one has no place."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +62,16 @@ class ShardRecipe:
         return fingerprints(self.settings, self.limits, self.engine.info)
 
 
-def analyse_shard(clips: pl.DataFrame, recipe: ShardRecipe, ledger: Ledger, reach: Reach, before: Frames | None = None) -> Frames:
-    """Analyse every clip that `clips` passed and that is not finished; the others are skipped.
+def analyse_shard(
+    clips: pl.DataFrame,
+    recipe: ShardRecipe,
+    ledger: Ledger,
+    reach: Reach,
+    before: Frames | None = None,
+    tombstones: Tombstones | None = None,
+) -> Frames:
+    """Analyse every clip that `clips` passed and that is not finished; the others are skipped. First the files, then the pieces
+    of those that have cuts, each as a clip of its own.
 
     A clip that failed before is tried once more, up to three times in all. Rows reach the ledger while the shard is computed, and
     the tables are put together from what lies there and from `before`, in the same way after a kill as without one. What is
@@ -60,29 +79,31 @@ def analyse_shard(clips: pl.DataFrame, recipe: ShardRecipe, ledger: Ledger, reac
 
     Args:
         clips: the shard's rows of `clips`, of which `CLIP_COLUMNS` are read.
-        reach: asked for all clips that are left, before the first is opened; and again for those whose file went away meanwhile.
+        reach: asked for all files that are left, before the first is opened; and again for those that went away meanwhile.
         before: the shard's face tables as last written, None when there are none.
+        tombstones: of what was forgotten and is not analysed again; None: nothing was.
 
     Returns:
         frames of `TABLES`.
     """
-    rows = clips.sort("clip_id").to_dicts()
-    passed = {row["clip_id"]: row for row in rows if row["status"] == Status.OK}
-    contents = {clip_id: row["content_sha256"] for clip_id, row in passed.items()}
-    last = [] if before is None else [before]
-    known = _known_rows(contents, recipe.prints, [*last, *ledger.read()])
-    settled = {clip_id for clip_id, row in known.items() if row.source >= len(last) or row.reason not in TRIED_AGAIN}
-    tries = {clip_id: row.attempts for clip_id, row in known.items()}
-    if settled:
-        LOGGER.info("face_info: %d clips are finished already, %d are left", len(settled), len(passed) - len(settled))
-    left = [clip_id for clip_id in passed if clip_id not in settled]
-    while left:
-        paths = reach(set(left))
-        left = _run([_task(passed[clip_id], paths[clip_id], recipe) for clip_id in left], tries, recipe, ledger)
-    sources = [*last, *ledger.read()]
-    known = _known_rows(contents, recipe.prints, sources)
-    frames = {table.name: _gather(table, known, sources, recipe.engine) for table in TABLES}
-    skipped = [upstream_row(row, recipe.settings, recipe.engine, recipe.prints) for row in rows if row["status"] != Status.OK]
+    files = {row["clip_id"]: row | _WHOLE for row in clips.sort("clip_id").iter_rows(named=True)}
+    shard = _Shard(recipe, ledger, reach, [] if before is None else [before])
+    shard.finish(files)
+    pieces = shard.gather(PIECES, files, shard.sources())
+    forgotten: dict[str, Row] = {}
+    if tombstones is not None:
+        pieces, split = tombstones.veil_pieces(pieces), set(pieces["recording_id"])
+        whole = {name: row for name, row in files.items() if _passed(row) and name not in split}
+        forgotten = {name: row | FORGOTTEN for name, row in whole.items() if tombstones.know_part_of(row)}
+    shots = {row["clip_id"]: row for row in pieces.iter_rows(named=True)}
+    shard.finish(shots)
+    rows, sources = files | shots | forgotten, shard.sources()
+    frames = {table.name: shard.gather(table, rows, sources) for table in TABLES} | {PIECES.name: pieces}
+    skipped = [
+        upstream_row(row, recipe.settings, recipe.engine, recipe.prints) | (FORGOTTEN if name in forgotten else {})
+        for name, row in rows.items()
+        if not _passed(row)
+    ]
     return frames | {FACE_CLIPS.name: FACE_CLIPS.frame(pl.concat([frames[FACE_CLIPS.name], FACE_CLIPS.frame(skipped)]))}
 
 
@@ -140,6 +161,67 @@ class _KnownRow:
     reason: str | None
 
 
+_WHOLE = {"recording_id": None, "first_pts": None, "last_pts": None, "keyframe_pts": None, "start_s": None}
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A shard at work.
+
+    Attributes:
+        last: the face tables as last written; none when they never were.
+    """
+
+    recipe: ShardRecipe
+    ledger: Ledger
+    reach: Reach
+    last: Sequence[Frames]
+
+    def finish(self, rows: Mapping[str, Row]) -> None:
+        """Analyse what is not finished of these clips; the ledger has it then.
+
+        Args:
+            rows: by clip id, of `clips` or of `pieces`.
+        """
+        known = self._known(rows, self.sources())
+        settled = {clip_id for clip_id, row in known.items() if row.source >= len(self.last) or row.reason not in TRIED_AGAIN}
+        tries = {clip_id: row.attempts for clip_id, row in known.items()}
+        left = [clip_id for clip_id, row in rows.items() if _passed(row) and clip_id not in settled]
+        if settled:
+            LOGGER.info("face_info: %d clips are finished already, %d are left", len(settled), len(left))
+        while left:
+            places = self.reach({_file_id(rows[clip_id]) for clip_id in left})
+            tasks = [_task(rows[clip_id], places[_file_id(rows[clip_id])], self.recipe) for clip_id in left]
+            left = _run(tasks, tries, self.recipe, self.ledger)
+
+    def gather(self, table: TableSchema, rows: Mapping[str, Row], sources: Sequence[Frames]) -> pl.DataFrame:
+        """The table's rows of these clips, each from its own source; the engine is named as it was asked for now."""
+        ids: list[list[str]] = [[] for _ in sources]
+        for clip_id, row in self._known(rows, sources).items():
+            ids[row.source].append(clip_id)
+        owner = "recording_id" if table is PIECES else "clip_id"
+        found = [source[table.name].filter(pl.col(owner).is_in(own)) for source, own in zip(sources, ids, strict=True)]
+        gathered = pl.concat([table.frame([]), *found])
+        columns = self.recipe.engine.columns.items()
+        return table.frame(gathered.with_columns(pl.lit(value).alias(name) for name, value in columns if name in table.dtypes))
+
+    def _known(self, rows: Mapping[str, Row], sources: Sequence[Frames]) -> dict[str, "_KnownRow"]:
+        contents = {clip_id: row["content_sha256"] for clip_id, row in rows.items() if _passed(row)}
+        return _known_rows(contents, self.recipe.prints, sources)
+
+    def sources(self) -> list[Frames]:
+        """Where finished rows lie, oldest first."""
+        return [*self.last, *self.ledger.read()]
+
+
+def _passed(row: Row) -> bool:
+    return bool(row["status"] == Status.OK)
+
+
+def _file_id(row: Row) -> str:
+    return str(row["recording_id"] or row["clip_id"])
+
+
 def _known_rows(contents: Mapping[str, str | None], prints: Fingerprints, sources: Sequence[Frames]) -> dict[str, _KnownRow]:
     """By clip id. A later source takes over with a later try only: what is written again was there before.
 
@@ -162,33 +244,29 @@ def _run(left: Sequence[ClipTask], tries: Mapping[str, int], recipe: ShardRecipe
     limits = recipe.limits
     feeders = gpu_feeders(recipe.settings.engine_choice)
     workers = limits.workers or len(feeders) or None
-    endings = map_isolated(analyse_clip, left, lambda task: limits.deadline_s(task.duration_s), workers, limits.of_child, feeders)
+
+    def deadline_s(task: ClipTask) -> float:
+        return limits.deadline_s(task.duration_s) + limits.search_s_per_s * task.only_decoded_s
+
+    endings = map_isolated(analyse_clip, left, deadline_s, workers, limits.of_child, feeders)
     away = []
     with ledger.writing() as parts:
         for index, ending in track(endings, f"face_info {left[0].shard}", len(left)):
             task = left[index]
             frames = clip_frames(task, ending, tries.get(task.clip_id, 0) + 1, recipe.engine, recipe.prints)
             [row] = frames[FACE_CLIPS.name].iter_rows(named=True)
-            passed = row["status"] in (Status.OK, Status.REJECTED)
-            if not passed and not task.path.exists():
+            passed = row["status"] in (Status.OK, Status.REJECTED) or row["reason"] == Reason.SPLIT
+            if not passed and not file_of(task.footage).exists():
                 away.append(task.clip_id)
                 continue
             parts.add(frames)
             if not passed:
-                LOGGER.warning("face_info: %s (%s): %s, %s", task.clip_id, task.path, row["reason"], row["detail"])
+                LOGGER.warning("face_info: %s (%s): %s, %s", task.clip_id, file_of(task.footage), row["reason"], row["detail"])
     return away
 
 
-def _gather(table: TableSchema, known: Mapping[str, _KnownRow], sources: Sequence[Frames], engine: Engine) -> pl.DataFrame:
-    """The table's rows of all known clips, each from its own source; the engine is named as it was asked for now."""
-    ids: list[list[str]] = [[] for _ in sources]
-    for clip_id, row in known.items():
-        ids[row.source].append(clip_id)
-    found = [source[table.name].filter(pl.col("clip_id").is_in(own)) for source, own in zip(sources, ids, strict=True)]
-    rows = pl.concat([table.frame([]), *found])
-    named_now = [pl.lit(value).alias(name) for name, value in engine.columns.items() if name in table.dtypes]
-    return table.frame(rows.with_columns(named_now))
-
-
-def _task(row: Mapping[str, Any], path: Path, recipe: ShardRecipe) -> ClipTask:
-    return ClipTask(row["clip_id"], row["shard"], path, row["duration_s"], row["content_sha256"], recipe.settings)
+def _task(row: Row, place: Footage, recipe: ShardRecipe) -> ClipTask:
+    footage, duration_s = footage_in(file_of(place), row), row["duration_s"]
+    is_searched = not isinstance(footage, Piece) and is_searched_first(duration_s, recipe.settings)
+    decoded_s = duration_s if is_searched else passed_s(footage)
+    return ClipTask(row["clip_id"], row["shard"], footage, duration_s, row["content_sha256"], recipe.settings, decoded_s)

@@ -28,6 +28,11 @@ class ShardLimits(BaseModel):
     most_deadline_s: float = Field(
         1800.0, ge=30, description="Seconds of CPU time after which any clip is given up, however long it is"
     )
+    search_s_per_s: float = Field(
+        5.0,
+        gt=0,
+        description="Further seconds for each second of a file that is only decoded: to find its cuts, or on the way to a piece",
+    )
     memory_limit_mib: int = Field(4096, ge=64, description="Resident memory at which a child is killed")
     clips_per_child: int = Field(200, ge=1, description="Clips after which a child is replaced")
     error_budget: float = Field(
@@ -36,7 +41,7 @@ class ShardLimits(BaseModel):
     errors_always_allowed: int = Field(3, ge=0, description="So many failed clips never fail a shard, however small it is")
 
     def deadline_s(self, duration_s: float | None) -> float:
-        """Seconds for a clip of that length."""
+        """Seconds for a clip of that length, without what is only decoded."""
         length_s = UNKNOWN_LENGTH_S if duration_s is None else duration_s
         return min(self.most_deadline_s, self.least_deadline_s + self.deadline_s_per_s * length_s)
 
@@ -49,4 +54,5 @@ class ShardLimits(BaseModel):
     @property
     def what_a_clip_gets(self) -> dict[str, float]:
         """The limits at which a clip fails."""
-        return self.model_dump(include={"least_deadline_s", "deadline_s_per_s", "most_deadline_s", "memory_limit_mib"})
+        deadlines = {"least_deadline_s", "deadline_s_per_s", "most_deadline_s", "search_s_per_s"}
+        return self.model_dump(include=deadlines | {"memory_limit_mib"})

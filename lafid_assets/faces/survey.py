@@ -6,7 +6,6 @@ where shots end (`shots`), processes and deadlines (`workers`), thresholds on th
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from lafid_assets.faces.rows import FramePlace, face_row, frame_row, sharpness
@@ -19,8 +18,9 @@ from lafid_assets.pictures.grey import grey, thumbnail
 from lafid_assets.pictures.motion import Motion
 from lafid_assets.pictures.picture_hash import crop_hashes, picture_hash
 from lafid_assets.pictures.sharp_edges import sharp_edge_share
-from lafid_assets.shots.boundaries import boundary_rows
-from lafid_assets.shots.thumbnails import Thumbnails
+from lafid_assets.shots.pieces import split_at_cuts
+from lafid_assets.shots.search import ShotSearch
+from model.encoding.footage import Footage, Piece
 from model.encoding.shown import ShownFrame
 from model.face_engine.interface import Face, FaceEngine
 
@@ -35,12 +35,17 @@ CROP_LOOKS = 8
 
 @dataclass(frozen=True)
 class TierRows:
-    """What a tier saw: rows without the engine's columns, and the fault that ended it early."""
+    """What a tier saw: rows without the engine's columns, and the fault that ended it early.
+
+    Attributes:
+        pieces: the shots of a file with cuts, as `split_at_cuts` gives them.
+    """
 
     frames_asked: int | None
     frames: list[dict[str, Any]] = field(default_factory=list)
     faces: list[dict[str, Any]] = field(default_factory=list)
     boundaries: list[dict[str, Any]] = field(default_factory=list)
+    pieces: list[dict[str, Any]] = field(default_factory=list)
     motion: float | None = None
     fault: ClipError | None = None
 
@@ -48,33 +53,37 @@ class TierRows:
 def survey_clip(
     clip_id: str,
     shard: str,
-    path: Path,
+    footage: Footage,
     settings: AnalysisSettings,
     engine: FaceEngine,
     chunk_bytes: int = CHUNK_BYTES,
+    boundaries: list[dict[str, Any]] | None = None,
 ) -> TierRows:
     """One linear decode for all models. A clip that stops decoding keeps what it gave.
 
     Args:
         chunk_bytes: frames go through the engine in chunks of so many bytes; the rows do not depend on it beyond rounding.
+        boundaries: its rows of `shot_boundaries` where it was searched for them; None: they are found on the way.
     """
     try:
-        index, promised = read_index(path), promised_s(path)
+        index, promised = read_index(footage), None if isinstance(footage, Piece) else promised_s(footage)
     except ClipError as error:
         return TierRows(None, fault=error)
     planned = plan_samples(index, settings.rate_hz, settings.max_frames)
     rows = TierRows(len(planned))
     seen: list[list[Face]] = []
     fault: ClipError | None = None
-    thumbnails, motion = Thumbnails(), Motion.of(index)
+    motion = Motion.of(index)
+    search = ShotSearch(index) if boundaries is None else None
     for_blur, for_crops = _spread(planned, BLUR_LOOKS), _spread(planned, CROP_LOOKS)
 
     def watch(shown: ShownFrame) -> None:
-        thumbnails(shown)
         motion(shown)
+        if search is not None:
+            search(shown)
 
     try:
-        for chunk in _chunks(decode_samples(path, planned, watch), chunk_bytes):
+        for chunk in _chunks(decode_samples(footage, planned, watch), chunk_bytes):
             found = engine.detect_many([sample.image_rgb for sample in chunk])
             for sample, faces in zip(chunk, found, strict=True):
                 height, width = sample.image_rgb.shape[:2]
@@ -104,9 +113,11 @@ def survey_clip(
     )
     ids = [track for frame in track_faces(seen, rules) for track in frame]
     tracked = [row | {"track_id": track} for row, track in zip(rows.faces, ids, strict=True)]
-    fault = _cut_short(index, promised) or fault or _undecodable(len(rows.frames), len(planned))
-    boundaries = boundary_rows(clip_id, shard, thumbnails, index.time_base)
-    return TierRows(len(planned), rows.frames, tracked, boundaries, motion.mean(), fault)
+    fault = cut_short(index, promised) or fault or _undecodable(len(rows.frames), len(planned))
+    if boundaries is None:
+        boundaries = search.rows(clip_id, shard) if search else []
+    pieces = [] if isinstance(footage, Piece) else split_at_cuts(index, boundaries, settings.cut_scores)
+    return TierRows(len(planned), rows.frames, tracked, boundaries, pieces, motion.mean(), fault)
 
 
 def _spread(planned: Sequence[int], count: int) -> set[int]:
@@ -114,7 +125,8 @@ def _spread(planned: Sequence[int], count: int) -> set[int]:
     return {planned[number * (len(planned) - 1) // (count - 1)] for number in range(count)}
 
 
-def _cut_short(index: FrameIndex, promised: float | None) -> ClipError | None:
+def cut_short(index: FrameIndex, promised: float | None) -> ClipError | None:
+    """The fault of a file whose pictures end long before what its header promises, `packets.promised_s`."""
     if promised is None or index.duration_s >= LEAST_KEPT_SHARE * promised:
         return None
     told = f"its pictures end after {index.duration_s:.2f} s of {promised:.2f} s that the header promises: the file is cut short"

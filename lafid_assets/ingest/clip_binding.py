@@ -17,12 +17,11 @@ import polars as pl
 
 from lafid_assets.ingest.clip_probe import ProbedClip
 from lafid_assets.ingest.media_probe import MediaFacts
-from lafid_assets.ingest.tombstones import PSEUDONYM, Tombstones, pseudonym
+from lafid_assets.ingest.tombstones import FORGOTTEN, PSEUDONYM, Tombstones, pseudonym
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import CLIP_CONTENTS, CLIPS
 
 ID_DIGITS = 32
-FORGOTTEN = {"status": Status.SKIPPED, "reason": Reason.FORGOTTEN, "detail": "forgotten on request; it stays away"}
 
 Row = Mapping[str, Any]
 Place = tuple[str, str]
@@ -199,7 +198,7 @@ def _clip(
 
 def _as_row(clip: ProbedClip) -> dict[str, Any]:
     facts = dict.fromkeys(field.name for field in fields(MediaFacts)) if clip.facts is None else vars(clip.facts)
-    file = {"file_size_bytes": clip.file_size_bytes, "content_sha256": clip.content_sha256, "first_pts": None, "last_pts": None}
+    file = {"file_size_bytes": clip.file_size_bytes, "content_sha256": clip.content_sha256}
     return facts | file | {"status": clip.status, "reason": clip.reason, "detail": clip.detail}
 
 

@@ -9,15 +9,17 @@ from pathlib import Path
 
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError
+from model.encoding.footage import Footage, footage_in
 from resources.lake import Lake
 
 _FILES = """
-SELECT k.clip_id, k.clip_root, k.path, k.size_bytes, k.mtime_ns
+SELECT c.clip_id, k.clip_root, k.path, k.size_bytes, k.mtime_ns, c.first_pts, c.last_pts, c.keyframe_pts, c.start_s
 FROM clip_contents k
-JOIN clips c ON c.shard = k.clip_shard AND c.clip_id = k.clip_id AND c.content_sha256 = k.content_sha256
+JOIN footage c ON c.shard = k.clip_shard AND coalesce(c.recording_id, c.clip_id) = k.clip_id
+    AND c.content_sha256 = k.content_sha256
 JOIN clip_roots r ON r.clip_root = k.clip_root
 WHERE k.clip_shard = ?
-ORDER BY k.clip_id, r.seen_at DESC, k.clip_root, k.path
+ORDER BY c.clip_id, r.seen_at DESC, k.clip_root, k.path
 """
 
 
@@ -25,28 +27,29 @@ class ClipsAway(OSError):
     """No file of a clip can be reached; the message names folder and remedy."""
 
 
-def locate(lake: Lake, shard: str, clip_ids: Collection[str] | None = None) -> dict[str, Path]:
-    """Clip to a file that holds its content, of those that can be reached: of several the one whose folder was seen last.
+def locate(lake: Lake, shard: str, clip_ids: Collection[str] | None = None) -> dict[str, Footage]:
+    """Clip to a file that holds its content, and where in it, of those that can be reached: of several the one whose folder was
+    seen last.
 
     A file that has changed since its content was hashed counts as gone.
 
     Args:
         clip_ids: only these; None for all clips of the shard.
     """
-    found: dict[str, Path] = {}
-    for clip_id, root, path, size_bytes, mtime_ns in lake.sql(_FILES, [shard]).iter_rows():
+    found: dict[str, Footage] = {}
+    known: dict[tuple[str, str], Path | None] = {}
+    for row in lake.sql(_FILES, [shard]).iter_rows(named=True):
+        clip_id, place = row["clip_id"], (row["clip_root"], row["path"])
         if clip_id in found or (clip_ids is not None and clip_id not in clip_ids):
             continue
-        try:
-            file = resolve(Path(root), path)
-        except ClipError:  # a path that leads out of its folder is nobody's to read
-            continue
-        if file is not None and _is_as_it_was(file, size_bytes, mtime_ns):
-            found[clip_id] = file
+        if place not in known:
+            known[place] = _reached(*place, row["size_bytes"], row["mtime_ns"])
+        if (file := known[place]) is not None:
+            found[clip_id] = footage_in(file, row)
     return found
 
 
-def require_located(lake: Lake, shard: str, clip_ids: Collection[str]) -> dict[str, Path]:
+def require_located(lake: Lake, shard: str, clip_ids: Collection[str]) -> dict[str, Footage]:
     """The same of clips that have to be opened.
 
     Raises:
@@ -56,7 +59,9 @@ def require_located(lake: Lake, shard: str, clip_ids: Collection[str]) -> dict[s
     away = sorted(set(clip_ids) - set(found))
     if away:
         roots = lake.sql(
-            "SELECT DISTINCT clip_root FROM clip_contents WHERE clip_shard = ? AND list_contains(?, clip_id)", [shard, away]
+            "SELECT DISTINCT clip_root FROM clip_contents WHERE clip_shard = ? AND clip_id IN "
+            "(SELECT coalesce(recording_id, clip_id) FROM footage WHERE shard = ? AND list_contains(?, clip_id))",
+            [shard, shard, away],
         )
         raise ClipsAway(
             f"{len(away)} clips of {shard}, the first {away[0]}, lie nowhere that can be reached; they were in "
@@ -66,9 +71,11 @@ def require_located(lake: Lake, shard: str, clip_ids: Collection[str]) -> dict[s
     return found
 
 
-def _is_as_it_was(file: Path, size_bytes: int | None, mtime_ns: int | None) -> bool:
+def _reached(root: str, path: str, size_bytes: int | None, mtime_ns: int | None) -> Path | None:
+    """The file, where it can be reached as it was."""
     try:
-        state = os.stat(file)
-    except OSError:
-        return False
-    return (state.st_size, state.st_mtime_ns) == (size_bytes, mtime_ns)
+        file = resolve(Path(root), path)
+        state = None if file is None else os.stat(file)
+    except (ClipError, OSError):  # a path that leads out of its folder is nobody's to read
+        return None
+    return file if state and (state.st_size, state.st_mtime_ns) == (size_bytes, mtime_ns) else None

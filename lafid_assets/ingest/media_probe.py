@@ -7,6 +7,7 @@ Belongs here: one clip's file -> its facts or a `ClipError`. Not here: timestamp
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 
 import av
@@ -70,6 +71,18 @@ def content_sha256(path: Path) -> str:
     """Hash of the whole file."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def content_sha256_in_state(path: Path) -> str:
+    """The same; a file that has the size and the time of when this process last read it is not read again: a recording may be the
+    file of hundreds of clips."""
+    state = path.stat()
+    return _content_in_state(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _content_in_state(path: Path, size_bytes: int, mtime_ns: int) -> str:
+    return content_sha256(path)
 
 
 def probe(path: Path) -> MediaFacts:

@@ -4,13 +4,15 @@ Belongs here: one file's packets -> timestamps on a clock that only rises. Not h
 frames are wanted (`faces.sampling`, `faces.looks`).
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 
 from lafid_assets.outcomes import ClipError, Reason
+from model.encoding.footage import Footage, Piece, file_of
 from model.encoding.shown import RisingClock, breaks_off
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg,asf,nut,mxf,wav,mp3,aac,flac"
@@ -25,14 +27,14 @@ class FrameIndex:
     """Timestamps of all frames in the order of showing, and of those where decoding can begin (the first one counts).
 
     Attributes:
-        pieces: how often timestamps begin, on the file's own clock: more than once, and no timestamp can be sought.
+        runs: how often timestamps begin, on the file's own clock: more than once, and no timestamp can be sought.
         step: how long a frame is shown, in units of `time_base`: what the last one adds to the clip's length.
     """
 
     pts: list[int]
     keyframe_pts: list[int]
     time_base: Fraction
-    pieces: int = 1
+    runs: int = 1
     step: int = 0
 
     @property
@@ -50,17 +52,21 @@ def open_clip(path: Path) -> av.container.InputContainer:
     return av.open(str(path), metadata_errors="replace", container_options={"format_whitelist": CONTAINERS})
 
 
-def read_index(path: Path) -> FrameIndex:
-    """Read every packet of the pictures, decode none.
+def read_index(footage: Footage) -> FrameIndex:
+    """Read every packet of the pictures, decode none; of a piece, the packets from its keyframe to its last frame.
 
     Raises:
         ClipError: the container cannot be read, or its frames carry no timestamps.
     """
     stamps, keyframes, without = [], [], 0
+    first, last = (footage.first_pts, footage.last_pts) if isinstance(footage, Piece) else (-math.inf, math.inf)
+    can_seek = isinstance(footage, Piece) and footage.keyframe_pts is not None
     try:
-        with open_clip(path) as container:
+        with open_clip(file_of(footage)) as container:
             stream = container.streams.video[0]
             clock = RisingClock(container, stream)
+            if isinstance(footage, Piece) and footage.keyframe_pts is not None:
+                container.seek(footage.keyframe_pts, stream=stream)
             for packet in container.demux(stream):
                 if not packet.size or packet.is_discard:
                     continue
@@ -68,15 +74,22 @@ def read_index(path: Path) -> FrameIndex:
                 if pts is None:
                     without += 1
                     continue
-                stamps.append(clock.rise(pts, packet.dts))
+                if can_seek and packet.dts is not None and packet.dts > last:
+                    break
+                risen = clock.rise(pts, packet.dts)
+                if not first <= risen <= last:
+                    continue
+                stamps.append(risen)
                 if packet.is_keyframe:
-                    keyframes.append(stamps[-1])
+                    keyframes.append(risen)
             time_base = stream.time_base
     except av.FFmpegError as error:
         raise ClipError(Reason.DECODE_FAILED, f"reading packets stopped: {error.strerror}") from error
+    if isinstance(footage, Piece) and can_seek and (not stamps or min(stamps) > first):  # some demuxers land behind the keyframe
+        return read_index(replace(footage, keyframe_pts=None))
     if not stamps or without or time_base is None:
         raise ClipError(Reason.DECODE_FAILED, f"{without} of {without + len(stamps)} packets have no timestamp")
-    return FrameIndex(sorted(stamps), sorted({min(stamps), *keyframes}), time_base, clock.pieces, clock.step)
+    return FrameIndex(sorted(stamps), sorted({min(stamps), *keyframes}), time_base, 1 if can_seek else clock.runs, clock.step)
 
 
 def promised_s(path: Path) -> float | None:

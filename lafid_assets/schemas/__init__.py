@@ -5,7 +5,17 @@ Belongs here: the tables and their columns. Not here: what a contract can do (`c
 """
 
 from lafid_assets.contract import TableSchema
-from lafid_assets.schemas.clips import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, CLIPS, RAW_CLIPS
+from lafid_assets.schemas.clips import (
+    CLIP_CONTENTS,
+    CLIP_FILES,
+    CLIP_ROOTS,
+    CLIP_ROWS,
+    CLIPS,
+    FOOTAGE,
+    PIECES,
+    RAW_CLIPS,
+    RECORDINGS,
+)
 from lafid_assets.schemas.decisions import (
     DUPLICATE_CLIPS,
     DUPLICATE_PAIRS,
@@ -47,6 +57,9 @@ TABLES: tuple[TableSchema, ...] = (
     CLIP_ROWS,
     CLIP_CONTENTS,
     CLIPS,
+    RECORDINGS,
+    PIECES,
+    FOOTAGE,
     RAW_CLIPS,
     POLICY_SETTINGS,
     FACE_INFO,
@@ -90,3 +103,6 @@ OUTCOME_TABLES = {
     SPEECH_TAGGED_CLIPS.name: SPEECH_TAGGED_CLIPS.name,
     DUPLICATE_CLIPS.name: DUPLICATE_CLIPS.name,
 }
+
+FOOTAGE_TABLES = (CLIPS.name, PIECES.name)
+"""What the view `footage` shows."""

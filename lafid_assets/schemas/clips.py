@@ -1,7 +1,10 @@
 """What a clip is: content and an interval of it. Where the content lies, and what was said of it, are tables of their own.
 
-Moving, copying or re-captioning a file changes no clip, so that nothing is measured again. `raw_clips` shows all four together.
+Moving, copying or re-captioning a file changes no clip, so that nothing is measured again. `raw_clips` shows all together.
+A file with cuts is a recording and goes no further; its pieces are clips as whole files are.
 """
+
+from dataclasses import replace
 
 from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import BOOL, CLIP_ID, F64, GATE, I32, I64, OUTCOME, RELEASED, SHARD, STR
@@ -34,14 +37,7 @@ _MEDIA = (
     Column("video_codec", STR, "codec of the video stream", nullable=True),
     Column("has_audio", BOOL, "whether there is an audio stream", nullable=True),
     Column("file_size_bytes", I64, "size on disk", nullable=True, minimum=0),
-    Column("content_sha256", STR, "hash of the whole file: the clip's identity through all tables", nullable=True),
-    Column(
-        "first_pts",
-        I64,
-        "where the clip begins in the file, in units of its time base; NULL: it is the whole file",
-        nullable=True,
-    ),
-    Column("last_pts", I64, "its last frame; NULL: it is the whole file", nullable=True),
+    Column("content_sha256", STR, "hash of the whole file: the clip's identity, with the interval of a piece", nullable=True),
 )
 _SAID = (
     Column("caption", STR, "the released caption, never changed", nullable=True),
@@ -107,6 +103,71 @@ CLIPS = TableSchema(
     (CLIP_ID, SHARD, *_MEDIA, *OUTCOME),
 )
 
+RECORDINGS = TableSchema(
+    "recordings",
+    "A row a file with cuts. It is no clip; its shots are: `pieces`.",
+    ("clip_id",),
+    (
+        CLIP_ID,
+        SHARD,
+        Column("content_sha256", STR, "hash of the whole file"),
+        Column("hard_cuts", I32, "cuts between two frames at which it was split", minimum=0),
+        Column("gradual_cuts", I32, "gradual transitions at which it was split", minimum=0),
+        Column("pieces", I32, "its shots, those that are too short to be looked at included", minimum=1),
+    ),
+)
+_INTERVAL = (
+    Column("recording_id", STR, "the recording that the clip is a piece of; NULL: it is a whole file", nullable=True),
+    Column("shots_in_file", I32, "shots of that recording; NULL: the clip is a whole file", nullable=True, minimum=1),
+    Column("piece_index", I32, "which of its pieces in order of time, from 0", nullable=True, minimum=0),
+    Column("first_pts", I64, "first frame, timestamp on the file's rising clock; NULL: it is the whole file", nullable=True),
+    Column("last_pts", I64, "last frame; NULL: it is the whole file", nullable=True),
+    Column(
+        "keyframe_pts",
+        I64,
+        "where decoding may begin to reach the first frame; NULL: at the file's beginning",
+        nullable=True,
+    ),
+    Column(
+        "start_s", F64, "its first frame, s since the recording's first; NULL: it is the whole file", nullable=True, minimum=0
+    ),
+)
+_OF_THE_PIECE = ("duration_s", "frame_count")
+"""What is another of a piece than of its file."""
+PIECES = TableSchema(
+    "pieces",
+    "A row a shot of a recording: a clip by an interval of the recording's file.",
+    ("clip_id",),
+    (
+        CLIP_ID,
+        SHARD,
+        replace(_INTERVAL[0], doc="the recording, by its id in `clips`", nullable=False),
+        *_INTERVAL[1:],
+        Column("content_sha256", STR, "hash of the recording's file", nullable=True),
+        Column("duration_s", F64, "until the end of its last frame", nullable=True, minimum=0),
+        Column("frame_count", I64, "its frames", nullable=True, minimum=0),
+        *OUTCOME,
+    ),
+)
+
+_FOOTAGE = """
+    SELECT clips.clip_id, clips.shard, {media}, {none}, clips.status, clips.reason, clips.detail FROM clips
+    UNION ALL
+    SELECT pieces.clip_id, pieces.shard, {media_of_piece}, {interval}, pieces.status, pieces.reason, pieces.detail
+    FROM pieces JOIN clips ON clips.shard = pieces.shard AND clips.clip_id = pieces.recording_id""".format(
+    media=", ".join(f"clips.{column.name}" for column in _MEDIA),
+    media_of_piece=", ".join(f"{'pieces' if column.name in _OF_THE_PIECE else 'clips'}.{column.name}" for column in _MEDIA),
+    none=", ".join(f"NULL AS {column.name}" for column in _INTERVAL),
+    interval=", ".join(f"pieces.{column.name}" for column in _INTERVAL),
+)
+FOOTAGE = TableSchema(
+    "footage",
+    "A row a clip and a recording: which content, which interval of it, and what the container says. No path, no caption.",
+    ("clip_id",),
+    (CLIP_ID, SHARD, *_MEDIA, *_INTERVAL, *OUTCOME),
+    view=_FOOTAGE,
+)
+
 _BESIDE_CONTENTS = """
         JOIN clip_files USING (shard, clip_root, path)
         JOIN clip_rows USING (shard, clip_root, path)
@@ -115,7 +176,8 @@ _TOLD_LAST = """[CASE WHEN clip_files.released_id IS NULL THEN '0' ELSE '1' END,
                 clip_roots.seen_at, clip_files.seen_at, clip_contents.clip_root, clip_contents.path]"""
 RAW_CLIPS = TableSchema(
     "raw_clips",
-    "A row a clip, with the file that holds it and what was said of it: of several files the one that was seen last.",
+    "A row a clip and a recording, with the file that holds it and what was said of it: of several files the one that was seen "
+    "last. Of a piece it is what was said of its recording.",
     ("clip_id",),
     (
         CLIP_ID,
@@ -123,23 +185,25 @@ RAW_CLIPS = TableSchema(
         *(Column(column.name, column.dtype, column.doc, nullable=True) for column in _PLACE),
         *_SAID,
         *_MEDIA,
+        *_INTERVAL,
         *_TERMS,
         *OUTCOME,
     ),
     view="""
-    SELECT clips.clip_id, clips.shard, places.place.path, places.place.clip_root,
-        {said}, {media}, {terms}, clips.status, clips.reason, clips.detail
-    FROM clips LEFT JOIN (
+    SELECT footage.clip_id, footage.shard, places.place.path, places.place.clip_root,
+        {said}, {media}, {terms}, footage.status, footage.reason, footage.detail
+    FROM ({footage}) footage LEFT JOIN (
         SELECT clip_contents.clip_shard, clip_contents.clip_id,
             arg_max({{'clip_root': clip_contents.clip_root, 'path': clip_contents.path}},
                 [clip_roots.seen_at, clip_files.seen_at, clip_contents.clip_root, clip_contents.path]) AS place,
             arg_max({{{packed}}}, {told_last}) AS told
         FROM clip_contents {beside}
         GROUP BY clip_contents.clip_shard, clip_contents.clip_id
-    ) places ON places.clip_shard = clips.shard AND places.clip_id = clips.clip_id
+    ) places ON places.clip_shard = footage.shard AND places.clip_id = coalesce(footage.recording_id, footage.clip_id)
     """.format(
         said=", ".join(f"places.told.{column.name}" for column in _SAID),
-        media=", ".join(f"clips.{column.name}" for column in _MEDIA),
+        media=", ".join(f"footage.{column.name}" for column in (*_MEDIA, *_INTERVAL)),
+        footage=_FOOTAGE,
         terms=", ".join(f"places.told.{column.name}" for column in _TERMS),
         packed=", ".join(f"'{column.name}': clip_rows.{column.name}" for column in (*_SAID, *_TERMS)),
         told_last=_TOLD_LAST,

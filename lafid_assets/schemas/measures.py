@@ -152,7 +152,8 @@ FACE_FRAMES = TableSchema(
 
 SHOT_BOUNDARIES = TableSchema(
     "shot_boundaries",
-    "A row a moment of a surveyed clip that looks like a cut or a gradual transition. Scores only, no decision.",
+    "A row a moment that looks like a cut or a gradual transition, of clips that were surveyed and of long files, which are "
+    "searched first. Scores only, no decision.",
     ("clip_id", "boundary_index"),
     (
         CLIP_ID,
@@ -190,7 +191,7 @@ FACE_CLIPS = TableSchema(
         Column(
             "hard_cut_score",
             F64,
-            "highest score of a hard cut in `shot_boundaries`, 0 without one; NULL where the clip was not surveyed",
+            "highest score of a hard cut in `shot_boundaries`, 0 without one; NULL where the clip was not searched",
             nullable=True,
             minimum=0,
         ),
@@ -237,7 +238,8 @@ ORIGINS = ("released", "measured")
 _ORIGIN = "where {} comes from: the released table, or this survey where the table lacks it; NULL where neither has it"
 _ELSE = "CASE WHEN {released} IS NOT NULL THEN told.{name} ELSE seen.{name} END AS {name}"
 _WHENCE = "CASE WHEN {released} IS NOT NULL THEN 'released' WHEN seen.{name}_min IS NOT NULL THEN 'measured' END AS {name}_origin"
-_RELEASED_PAIR = "coalesce(told.{name}_min, told.{name}_max)"
+_RELEASED_PAIR = "CASE WHEN told.recording_id IS NULL THEN coalesce(told.{name}_min, told.{name}_max) END"
+"""What was released of a recording is said of all its shots together."""
 
 PICTURE_MEASURES = TableSchema(
     "picture_measures",
@@ -246,7 +248,8 @@ PICTURE_MEASURES = TableSchema(
     (
         CLIP_ID,
         SHARD,
-        Column("duration_s", F64, "as in `clips`", nullable=True, minimum=0),
+        Column("duration_s", F64, "as in `footage`", nullable=True, minimum=0),
+        Column("shots_in_file", I32, "as in `footage`", nullable=True, minimum=1),
         Column("luminance_min", F64, "lowest luminance of a frame, 0-255", nullable=True),
         Column("luminance_max", F64, "highest luminance of a frame", nullable=True),
         Column("luminance_origin", STR, _ORIGIN.format("the luminance"), nullable=True, one_of=ORIGINS),
@@ -263,7 +266,7 @@ PICTURE_MEASURES = TableSchema(
             nullable=True,
         ),
     ),
-    view="SELECT told.clip_id, told.shard, told.duration_s, "
+    view="SELECT told.clip_id, told.shard, told.duration_s, told.shots_in_file, "
     + ", ".join(
         part
         for name in ("luminance", "blur")
@@ -274,8 +277,9 @@ PICTURE_MEASURES = TableSchema(
             _WHENCE.format(released=released, name=name),
         )
     )
-    + ", told.aesthetic, told.technical_score, told.global_motion, "
-    "CASE WHEN told.global_motion IS NULL THEN seen.measured_motion END AS measured_motion "
+    + ", told.aesthetic, told.technical_score, "
+    "CASE WHEN told.recording_id IS NULL THEN told.global_motion END AS global_motion, "
+    "CASE WHEN told.recording_id IS NOT NULL OR told.global_motion IS NULL THEN seen.measured_motion END AS measured_motion "
     "FROM raw_clips told LEFT JOIN face_clips seen ON seen.shard = told.shard AND seen.clip_id = told.clip_id",
 )
 

@@ -1,7 +1,7 @@
 """Cuts and gradual transitions: how much more a picture changes across a moment than around it.
 
-Belongs here: thumbnails -> boundaries with scores, without any input or output. Not here: thumbnails (`thumbnails`), from which
-score on a clip is cut (the face policy).
+Belongs here: small pictures -> boundaries with scores, without any input or output. Not here: the pictures (`search`), from which
+score on a clip is cut (`pieces`, the face policy).
 
 Two pictures differ by what is left of one's luma when the other's, made brighter or darker and of more or less contrast, is
 taken away, and by their colours: a lamp that is switched on is no cut. A score is a ratio without unit: the difference across the
@@ -9,16 +9,12 @@ moment over that around it. In a film that is full of motion a cut must be the l
 (`FLOOR`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from lafid_assets.shots.thumbnails import Thumbnails
 
 FLOOR, FLOOR_GRADUAL = 4.0, 8.0
 """Grey levels that are added to what changes around a moment: the noise of cameras and encoders, and small movements that look
@@ -29,8 +25,8 @@ TRANSITIONS_S = (0.25, 0.5, 1.0, 1.5)
 """Lengths of the stretches that gradual transitions are looked for in."""
 LEAST_STRETCH = 4
 """Frames; a shorter stretch is one of the hard cuts."""
-PAIRS_AT_A_TIME = 4096
-"""A recording of hours is compared piece by piece: its memory stays that of its thumbnails."""
+PICTURES_AT_A_TIME = 2048
+"""Pictures that are compared together: a recording of hours takes no more memory than one of minutes."""
 STORED_FROM = 1.0
 """Lower scores are not worth keeping: no policy could believe them."""
 
@@ -57,47 +53,56 @@ class Boundary:
     score: float
 
 
-def find_boundaries(pictures: NDArray[np.uint8], seconds: Sequence[float]) -> list[Boundary]:
-    """All boundaries with a score of `STORED_FROM` and more, in order of time.
+class BoundarySearch:
+    """Looks for boundaries in pictures that come one by one, in memory that does not grow with their number.
 
     Args:
-        pictures: (T, 3, H, W), luma and colour differences of every frame.
-        seconds: when each is shown, rising.
+        rate_hz: pictures a second.
     """
-    if len(pictures) < 2:
-        return []
-    shots = _Pictures(pictures)
-    hard = _hard(shots)
-    span_s = seconds[-1] - seconds[0]
-    rate_hz = (len(pictures) - 1) / span_s if span_s > 0 else 1.0
-    lengths = sorted({round(length_s * rate_hz) for length_s in TRANSITIONS_S})
-    gradual = [found for length in lengths if length >= LEAST_STRETCH for found in _gradual(shots, length)]
-    chosen: list[Boundary] = []
-    for found in sorted(hard, key=lambda one: -one.score) + sorted(gradual, key=lambda one: -one.score):
-        if not any(found.first < known.last and known.first < found.last for known in chosen):
-            chosen.append(found)
-    return sorted(chosen, key=lambda one: one.first)
+
+    def __init__(self, rate_hz: float) -> None:
+        self._lengths = sorted({length for length_s in TRANSITIONS_S if (length := round(length_s * rate_hz)) >= LEAST_STRETCH})
+        self._around = 2 * max(self._lengths, default=0) + NEIGHBOURS + 2
+        self._held: list[NDArray[np.uint8]] = []
+        self._begin = self._searched = 0
+        self._found: list[Boundary] = []
+
+    def add(self, picture: NDArray[np.uint8]) -> None:
+        """Take the next picture, (3, H, W): luma and colour differences."""
+        self._held.append(picture)
+        if len(self._held) >= PICTURES_AT_A_TIME + 2 * self._around:
+            self._search(self._begin + len(self._held) - self._around)
+
+    def finish(self) -> list[Boundary]:
+        """All boundaries with a score of `STORED_FROM` and more, in order of time; of several that overlap, hard ones come first,
+        and then the higher score."""
+        self._search(self._begin + len(self._held))
+        chosen: list[Boundary] = []
+        for found in sorted(self._found, key=lambda one: (one.kind != Kind.HARD, -one.score, one.first)):
+            behind = bisect_left(chosen, found.last, key=lambda one: one.first)
+            if behind == 0 or chosen[behind - 1].last <= found.first:
+                chosen.insert(behind, found)
+        return chosen
+
+    def _search(self, until: int) -> None:
+        """Take what begins before the place `until`, and keep the pictures that what comes will be compared with."""
+        if len(self._held) > 1:
+            shots = _Pictures(np.stack(self._held))
+            found = [*_hard(shots), *(one for length in self._lengths for one in _gradual(shots, length))]
+            placed = [replace(one, first=one.first + self._begin, last=one.last + self._begin) for one in found]
+            self._found += [one for one in placed if self._searched <= one.first < until]
+        self._searched = until
+        gone = max(0, until - self._around - self._begin)
+        del self._held[:gone]
+        self._begin += gone
 
 
-def boundary_rows(clip_id: str, shard: str, thumbnails: Thumbnails, time_base: Fraction) -> list[dict[str, Any]]:
-    """A clip's rows of `shot_boundaries`."""
-    seconds = [float((pts - thumbnails.pts[0]) * time_base) for pts in thumbnails.pts]
-    return [
-        {
-            "clip_id": clip_id,
-            "shard": shard,
-            "boundary_index": number,
-            "kind": found.kind,
-            "last_pts_before": thumbnails.pts[found.first],
-            "first_pts_behind": thumbnails.pts[found.last],
-            "time_base_num": time_base.numerator,
-            "time_base_den": time_base.denominator,
-            "last_s_before": seconds[found.first],
-            "first_s_behind": seconds[found.last],
-            "score": found.score,
-        }
-        for number, found in enumerate(find_boundaries(thumbnails.stacked(), seconds))
-    ]
+def find_boundaries(pictures: NDArray[np.uint8], rate_hz: float) -> list[Boundary]:
+    """The boundaries in pictures, (T, 3, H, W), that are all there, as `BoundarySearch` finds them."""
+    search = BoundarySearch(rate_hz)
+    for picture in pictures:
+        search.add(picture)
+    return search.finish()
 
 
 class _Pictures:
@@ -112,10 +117,6 @@ class _Pictures:
 
     def differences(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
         """Grey levels by which the pictures `a` and `b` differ, pair by pair."""
-        blocks = [slice(start, start + PAIRS_AT_A_TIME) for start in range(0, len(a), PAIRS_AT_A_TIME)]
-        return np.concatenate([self._differences(a[block], b[block]) for block in blocks])
-
-    def _differences(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float32]:
         shared = np.square((self.luma[a] * self.luma[b]).mean(axis=1))
         energy_a, energy_b = self.energy[a], self.energy[b]
         explained = np.minimum(shared / np.maximum(energy_a * energy_b, 1e-6), 1.0)

@@ -3,9 +3,9 @@
 Belongs here: decoding to 16 kHz mono and placing the samples in time. Not here: what the sound means (`voice`, `lips`).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import av
 import numpy as np
@@ -14,6 +14,8 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from lafid_assets.outcomes import ClipError, Reason
+from model.encoding.footage import Footage, Piece, file_of
+from model.encoding.shown import RisingClock
 
 SAMPLE_RATE_HZ = 16_000
 _GAP_S = 0.05
@@ -22,6 +24,8 @@ _LONGEST_S = 4 * 3600.0
 """Time stamps that span more than this are broken or no clip; an hour of samples takes 230 MB."""
 _CANCELLED_SHARE = 0.1
 """A mix that is softer than this share of its loudest channel has cancelled: in 7.1, the least weight of a channel is 0.11."""
+_LEAD_IN_S = 0.5
+"""How much is decoded before the sound of a piece begins, and cut off: decoders need some to be right."""
 _JUDGED_S = 1.0
 """How much sound is mixed, or not, at a time."""
 
@@ -45,17 +49,21 @@ class Audio:
         return len(self.samples) / self.sample_rate_hz
 
 
-def decode_audio(path: Path) -> Audio | None:
-    """The clip's first audio track that can be decoded; None where it has no track.
+def decode_audio(footage: Footage) -> Audio | None:
+    """The clip's first audio track that can be decoded; None where it has no track. Of a piece, what is heard with its pictures.
 
     Raises:
         ClipError: `audio_unreadable`, naming the file, when it cannot be opened or decoded, or no track has a decoder.
     """
+    path = file_of(footage)
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.audio:
                 return None
-            pieces = list(_pieces(container, _decodable(container.streams.audio)))
+            track = _decodable(container.streams.audio)
+            if isinstance(footage, Piece):
+                return Audio(_with_its_pictures(container, track, footage))
+            pieces = list(_pieces(container, track))
         with av.open(str(path), metadata_errors="replace") as container:
             zero_s = first_picture_s(container)
         return Audio(_laid_out(pieces, zero_s))
@@ -78,6 +86,22 @@ def first_picture_s(container: InputContainer) -> float | None:
     return None
 
 
+def _with_its_pictures(container: InputContainer, track: AudioStream, piece: Piece) -> NDArray[np.float32]:
+    """The sound from the first picture of a piece to the end of its last one.
+
+    Raises:
+        ValueError: the file's clock begins anew on the way, so that nobody knows which sound goes with which picture.
+    """
+    stream = container.streams.video[0]
+    if piece.keyframe_pts is None or stream.time_base is None:
+        raise ValueError("its clock begins anew on the way: the sound of a part of it cannot be told")
+    step = RisingClock(container, stream).step
+    begin_s, end_s = (float(pts * stream.time_base) for pts in (piece.first_pts, piece.last_pts + step))
+    container.seek(round((begin_s - _LEAD_IN_S) * av.time_base))
+    line = _laid_out(list(_pieces(container, track, end_s)), begin_s)
+    return line[: round((end_s - begin_s) * SAMPLE_RATE_HZ)]
+
+
 def _decodable(tracks: Sequence[AudioStream]) -> AudioStream:
     """The first track with a decoder: a phone's first one can be in a format that only its maker reads."""
     for track in tracks:
@@ -86,7 +110,9 @@ def _decodable(tracks: Sequence[AudioStream]) -> AudioStream:
     raise ValueError("no audio track has a decoder here")
 
 
-def _pieces(container: InputContainer, track: AudioStream) -> Iterator[tuple[float, NDArray[np.float32]]]:
+def _pieces(
+    container: InputContainer, track: AudioStream, until_s: float = math.inf
+) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Stretches without gap: time stamp of the first sample in seconds, and (N,) samples at 16 kHz.
 
     A stream can change its layout, rate or sample format on the way, so the mixer follows each frame's own.
@@ -97,6 +123,8 @@ def _pieces(container: InputContainer, track: AudioStream) -> Iterator[tuple[flo
     for frame in container.decode(track):
         frame_kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         frame_s = expected_s if frame.time is None else frame.time
+        if frame_s >= until_s:
+            break
         if mixer is None or frame_kind != kind or abs(frame_s - expected_s) > _GAP_S:
             if mixer is not None:
                 yield start_s, mixer.finish()

@@ -13,7 +13,6 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 from PIL import Image as PilImage
@@ -24,6 +23,7 @@ from lafid_assets.speech.frames import sample_frames
 from lafid_assets.speech.llm_rewriter import ACCEPTED, UNANSWERED
 from lafid_assets.speech.voice import Span
 from lafid_assets.workers import Done, map_isolated
+from model.encoding.footage import Footage, passed_s
 
 _JPEG_QUALITY = 85
 _DEADLINE_S = 120.0
@@ -48,7 +48,7 @@ class FrameTask:
     """One clip to look at. Plain values: it crosses a process border."""
 
     clip_id: str
-    path: Path
+    footage: Footage
     duration_s: float
     frames: int
     side_px: int
@@ -71,7 +71,7 @@ def encode_frames(task: FrameTask) -> list[bytes]:
     part_s = task.duration_s / task.frames
     parts = [Span((i + 0.5) * part_s, (i + 1) * part_s) for i in range(task.frames)]
     encoded = []
-    for look in sample_frames(task.path, parts, fps=1 / part_s):
+    for look in sample_frames(task.footage, parts, fps=1 / part_s):
         picture = PilImage.fromarray(look.image)
         picture.thumbnail((task.side_px, task.side_px), PilImage.Resampling.LANCZOS)
         buffer = io.BytesIO()
@@ -81,24 +81,24 @@ def encode_frames(task: FrameTask) -> list[bytes]:
 
 
 def describe_all(
-    clips: pl.DataFrame, paths: Mapping[str, Path], settings: FrameCaptionSettings, endpoint: ChatEndpoint
+    clips: pl.DataFrame, places: Mapping[str, Footage], settings: FrameCaptionSettings, endpoint: ChatEndpoint
 ) -> dict[str, FrameCaption]:
     """A caption from frames, or why there is none, for each clip; several at a time.
 
     Args:
         clips: `clip_id` and `duration_s`.
-        paths: where their files are; a clip whose file is away is asked about another time.
+        places: where they are; a clip whose file is away is asked about another time.
     """
     rows = clips.sort("clip_id").to_dicts()
     tasks = [
-        FrameTask(row["clip_id"], paths[row["clip_id"]], row["duration_s"], settings.frames, settings.side_px)
+        FrameTask(row["clip_id"], places[row["clip_id"]], row["duration_s"], settings.frames, settings.side_px)
         for row in rows
-        if row["duration_s"] and row["clip_id"] in paths
+        if row["duration_s"] and row["clip_id"] in places
     ]
-    pictures: dict[str, list[bytes]] = {row["clip_id"]: [] for row in rows if row["clip_id"] in paths}
-    for index, ending in map_isolated(encode_frames, tasks, lambda _: _DEADLINE_S):
+    pictures: dict[str, list[bytes]] = {row["clip_id"]: [] for row in rows if row["clip_id"] in places}
+    for index, ending in map_isolated(encode_frames, tasks, lambda task: _DEADLINE_S + passed_s(task.footage)):
         pictures[tasks[index].clip_id] = ending.value if isinstance(ending, Done) else []
-    away = {row["clip_id"]: FrameCaption(None, f"{UNANSWERED}its file is away") for row in rows if row["clip_id"] not in paths}
+    away = {row["clip_id"]: FrameCaption(None, f"{UNANSWERED}its file is away") for row in rows if row["clip_id"] not in places}
     with ThreadPoolExecutor(endpoint.settings.concurrency, thread_name_prefix="frames") as pool:
         captions = pool.map(lambda item: describe(item[0], item[1], endpoint), pictures.items())
         return away | dict(zip(pictures, captions, strict=True))

@@ -5,7 +5,6 @@ Belongs here: decoding a few stretches at a few pictures a second. Not here: wha
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import av
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from lafid_assets.ingest.packets import open_clip
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.speech.voice import Span
+from model.encoding.footage import Footage, file_of
 from model.encoding.shown import ShownFrame, shown_frames
 
 _TIME_TOLERANCE_S = 1e-3
@@ -35,7 +35,7 @@ class Look:
     image: NDArray[np.uint8]
 
 
-def sample_frames(path: Path, spans: Sequence[Span], fps: float) -> Iterator[Look]:
+def sample_frames(footage: Footage, spans: Sequence[Span], fps: float) -> Iterator[Look]:
     """Pictures within `spans`, at most `fps` a second, in order of time.
 
     One linear pass up to the end of the last span, which costs less than seeking at such densities; only kept pictures
@@ -46,13 +46,14 @@ def sample_frames(path: Path, spans: Sequence[Span], fps: float) -> Iterator[Loo
     """
     if not spans:
         return
+    path = file_of(footage)
     try:
         with open_clip(path) as container:
             if not container.streams.video:
                 return
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
-            yield from _within(shown_frames(container, stream), spans, fps)
+            yield from _within(shown_frames(container, stream, footage), spans, fps)
     except (av.FFmpegError, OSError) as error:  # its own text would repeat the path, and this machine's folders with it
         raise ClipError(Reason.DECODE_FAILED, f"{path.name}: {error.strerror}") from error
     except ValueError as error:

@@ -6,7 +6,6 @@ movement says (`lip_measures`, `synchrony`), landmarks and pose (`model.face_eng
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lafid_assets.speech.frames import Look, sample_frames
 from lafid_assets.speech.voice import Span
+from model.encoding.footage import Footage
 from model.face_engine.interface import Box, Face, FaceEngine, Image
 
 _SAME_FACE_IOU = 0.2
@@ -103,7 +103,7 @@ def silent_windows(duration_s: float, settings: LipSettings) -> list[Span]:
     return [Span(float(start), float(start) + 1.0) for start in starts]
 
 
-def track_mouth(path: Path, windows: Sequence[Span], engine: FaceEngine, settings: LipSettings | None = None) -> MouthTrack:
+def track_mouth(footage: Footage, windows: Sequence[Span], engine: FaceEngine, settings: LipSettings | None = None) -> MouthTrack:
     """Follow the main face through `windows` and measure its mouth in every look.
 
     The main face is the largest of the first picture with a face, then the one that overlaps it most; where none does,
@@ -115,7 +115,7 @@ def track_mouth(path: Path, windows: Sequence[Span], engine: FaceEngine, setting
     """
     settings = settings or LipSettings()
     follower = _Follower(engine, settings)
-    for look in sample_frames(path, windows, settings.fps):
+    for look in sample_frames(footage, windows, settings.fps):
         follower.see(look)
     return follower.finish()
 

@@ -5,7 +5,6 @@ Belongs here: the order in which a clip is listened to and looked at. Not here: 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, tr
 from lafid_assets.speech.synchrony import Synchrony, envelope_of, lip_sync
 from lafid_assets.speech.transcript import Transcriber, TranscriptSegment
 from lafid_assets.speech.voice import Span, VoiceSettings, voice_share, voice_spans
+from model.encoding.footage import Footage
 from model.face_engine.interface import FaceEngine
 
 
@@ -84,7 +84,7 @@ class SpeechMeasures:
 
 
 def measure_speech(
-    path: Path,
+    footage: Footage,
     engine: FaceEngine,
     settings: SpeechSettings | None = None,
     transcriber: Transcriber | None = None,
@@ -95,12 +95,12 @@ def measure_speech(
         ClipError: `audio_unreadable` or `decode_failed`, naming the file.
     """
     settings = settings or SpeechSettings()
-    audio = decode_audio(path)
+    audio = decode_audio(footage)
     if audio is None:
         return SpeechMeasures(has_audio=False)
     voice = voice_spans(audio, settings.voice)
     windows = voiced_windows(voice, settings.lips) if voice else silent_windows(audio.duration_s, settings.lips)
-    mouth = track_mouth(path, windows, engine, settings.lips)
+    mouth = track_mouth(footage, windows, engine, settings.lips)
     return SpeechMeasures(
         has_audio=True,
         audio_duration_s=audio.duration_s,

@@ -20,10 +20,11 @@ from lafid_assets.progress import track
 from lafid_assets.schemas import SPEECH_INFO
 from lafid_assets.speech.measures import SpeechSettings, measure_speech
 from lafid_assets.speech.transcript import GivenTranscript, Transcriber, WhisperTranscriber
-from lafid_assets.speech.transcript_files import TranscriptFile
+from lafid_assets.speech.transcript_files import TranscriptFile, segments_within
 from lafid_assets.speech.voice import VoiceSettings
 from lafid_assets.speech.whisper_models import WhisperChoice
 from lafid_assets.workers import Done, map_isolated
+from model.encoding.footage import Footage, file_of, passed_s
 from model.face_engine.interface import FaceEngine
 from resources.face_engine import EngineChoice, engine_reason, face_engine_info, load_face_engine
 
@@ -32,8 +33,8 @@ LEAST_DEADLINE_S = 60.0
 DEADLINE_PER_CLIP_S = 20.0
 
 Row = Mapping[str, Any]
-Reach = Callable[[Collection[str]], Mapping[str, Path]]
-"""Clip ids to a file of each; raises where one has none."""
+Reach = Callable[[Collection[str]], Mapping[str, Footage]]
+"""Clip ids to where each lies; raises where one has no place."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,28 @@ class SpeechRecipe:
     language: str | None
     transcripts: TranscriptFile | None
 
-    def given(self, clip_id: str) -> GivenTranscript | None:
-        """What the file of transcripts says of the clip; None where it says nothing."""
-        if self.transcripts is None or clip_id not in self.transcripts.segments:
+    def given(self, row: Row) -> GivenTranscript | None:
+        """What the file of transcripts says of the clip, or of the recording that it is a piece of; None where it says nothing.
+
+        Args:
+            row: its id, and of a piece `recording_id`, `start_s` and `duration_s`.
+        """
+        known = {} if self.transcripts is None else self.transcripts.segments
+        if row["clip_id"] in known:
+            segments = known[row["clip_id"]]
+        elif row["recording_id"] in known:
+            segments = segments_within(known[row["recording_id"]], row["start_s"], row["start_s"] + row["duration_s"])
+        else:
             return None
-        return GivenTranscript(f"file: {self.transcripts.name}", self.transcripts.segments[clip_id])
+        return GivenTranscript(f"file: {self.transcripts.name}" if self.transcripts else "", segments)
 
     def measured_from(self, row: Row, engine_fingerprint: str) -> str:
         """Hash of whatever the clip's measures depend on.
 
         Args:
-            row: its id and content.
+            row: its id, content and interval.
         """
-        given = self.given(row["clip_id"])
+        given = self.given(row)
         words = [self.whisper.sha256, self.language] if given is None else asdict(given)
         facts = [CODE_VERSION, engine_fingerprint, self.settings.model_dump(), words, row["content_sha256"]]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -72,7 +82,7 @@ class SpeechRecipe:
 class SpeechTask:
     """One clip to measure. Plain values: it crosses a process border."""
 
-    path: Path
+    footage: Footage
     duration_s: float | None
     engine: EngineChoice
     given: GivenTranscript | None
@@ -85,7 +95,8 @@ def measure_shard(clips: pl.DataFrame, recipe: SpeechRecipe, reach: Reach, befor
     """A row of `speech_info` for every clip: kept ones are measured unless they were, the others skipped.
 
     Args:
-        clips: `clip_id`, `shard`, `keep` and `reason` of `id_consistent_clips`, `duration_s` and `content_sha256` of `clips`.
+        clips: `clip_id`, `shard`, `keep` and `reason` of `id_consistent_clips`, `duration_s`, `content_sha256`, `recording_id`
+            and `start_s` of `footage`.
         reach: asked for all clips that are left, before the first is opened; and again for those whose file went away meanwhile.
         before: the shard's rows as last written, None when there are none.
     """
@@ -95,8 +106,8 @@ def measure_shard(clips: pl.DataFrame, recipe: SpeechRecipe, reach: Reach, befor
     measured = {} if before is None else _still_counting(before, kept)
     left = [clip_id for clip_id in kept if clip_id not in measured]
     while left:
-        paths = reach(set(left))
-        measured |= _run([kept[clip_id] for clip_id in left], paths, recipe)
+        places = reach(set(left))
+        measured |= _run([kept[clip_id] for clip_id in left], places, recipe)
         left = [clip_id for clip_id in left if clip_id not in measured]
     engine = {
         "engine": info.name,
@@ -110,7 +121,7 @@ def measure_shard(clips: pl.DataFrame, recipe: SpeechRecipe, reach: Reach, befor
 def measure_task(task: SpeechTask) -> dict[str, Any]:
     """Runs in a child: the measures as columns, or the clip's fault as its status."""
     try:
-        measures = measure_speech(task.path, _engine(task.engine), task.settings, _transcriber(task))
+        measures = measure_speech(task.footage, _engine(task.engine), task.settings, _transcriber(task))
     except ClipError as error:
         return {"status": Status.ERROR, "reason": error.reason, "detail": error.detail}
     return measures.as_row() | {"status": Status.OK, "reason": None, "detail": None}
@@ -124,14 +135,14 @@ def _still_counting(before: pl.DataFrame, kept: Mapping[str, Row]) -> dict[str, 
     return {row["clip_id"]: row for row in rows}
 
 
-def _run(left: Sequence[Row], paths: Mapping[str, Path], recipe: SpeechRecipe) -> dict[str, Row]:
+def _run(left: Sequence[Row], places: Mapping[str, Footage], recipe: SpeechRecipe) -> dict[str, Row]:
     """Give each clip to a child, once; what came of it, but of a clip whose file went away meanwhile."""
     tasks = [
         SpeechTask(
-            paths[row["clip_id"]],
+            places[row["clip_id"]],
             row["duration_s"],
             recipe.engine,
-            recipe.given(row["clip_id"]),
+            recipe.given(row),
             recipe.whisper.folder,
             recipe.language,
             recipe.settings,
@@ -142,7 +153,7 @@ def _run(left: Sequence[Row], paths: Mapping[str, Path], recipe: SpeechRecipe) -
     endings = map_isolated(measure_task, tasks, _deadline_s)
     for index, ending in track(endings, f"speech_info {left[0]['shard']}", len(tasks)):
         outcome = ending.value if isinstance(ending, Done) else fault_of(ending)._asdict()
-        if outcome["status"] == Status.OK or tasks[index].path.exists():
+        if outcome["status"] == Status.OK or file_of(tasks[index].footage).exists():
             measured[left[index]["clip_id"]] = outcome | {"measured_from": left[index]["measured_from"]}
     return measured
 
@@ -164,7 +175,7 @@ def _whisper(model_dir: Path, language: str | None, voice: VoiceSettings) -> Whi
 
 
 def _deadline_s(task: SpeechTask) -> float:
-    return LEAST_DEADLINE_S + DEADLINE_PER_CLIP_S * (task.duration_s or 0.0)
+    return LEAST_DEADLINE_S + DEADLINE_PER_CLIP_S * ((task.duration_s or 0.0) + passed_s(task.footage))
 
 
 def _row(row: Row, measured: Row | None, recipe: SpeechRecipe) -> dict[str, Any]:
@@ -173,7 +184,7 @@ def _row(row: Row, measured: Row | None, recipe: SpeechRecipe) -> dict[str, Any]
     if measured is None:
         upstream = f"id_consistent_clips: {row['reason']}"
         return own | {"status": Status.SKIPPED, "reason": Reason.UPSTREAM, "detail": upstream}
-    given = recipe.given(row["clip_id"]) is not None
+    given = recipe.given(row) is not None
     source = {
         "transcriber_reason": "the file holds it" if given else recipe.whisper.reason,
         "transcriber_licence": None if given else recipe.whisper.licence,

@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from lafid_assets.ingest.locate import require_located
-from lafid_assets.schemas import CLIPS, ID_CONSISTENT_CLIPS, SPEECH_INFO
+from lafid_assets.schemas import FOOTAGE, FOOTAGE_TABLES, ID_CONSISTENT_CLIPS, SPEECH_INFO
 from lafid_assets.speech.lips import LipSettings
 from lafid_assets.speech.measures import SpeechSettings
 from lafid_assets.speech.shard_speech import CODE_VERSION, SpeechRecipe, measure_shard
@@ -24,8 +24,9 @@ from resources.face_engine import EngineChoice, engine_reason, face_engine_info,
 from resources.lake import Lake
 
 CLIPS_OF_SHARD = f"""
-    SELECT judged.clip_id, judged.shard, judged.keep, judged.reason, clips.duration_s, clips.content_sha256
-    FROM {ID_CONSISTENT_CLIPS.name} judged JOIN {CLIPS.name} clips USING (shard, clip_id) WHERE judged.shard = ?
+    SELECT judged.clip_id, judged.shard, judged.keep, judged.reason, footage.duration_s, footage.content_sha256,
+        footage.recording_id, footage.start_s
+    FROM {ID_CONSISTENT_CLIPS.name} judged JOIN {FOOTAGE.name} footage USING (shard, clip_id) WHERE judged.shard = ?
 """
 
 
@@ -82,7 +83,7 @@ def _facts(config: SpeechInfoConfig) -> dict[str, Any]:
 
 STEP = Step(
     writes=(SPEECH_INFO,),
-    reads=(CLIPS.name, ID_CONSISTENT_CLIPS.name),
+    reads=(*FOOTAGE_TABLES, ID_CONSISTENT_CLIPS.name),
     group="speech",
     code_version=CODE_VERSION,
     facts=_facts,

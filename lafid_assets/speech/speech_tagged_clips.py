@@ -89,7 +89,7 @@ STEP = Step(
     writes=(SPEECH_TAGGED_CLIPS, POLICY_SETTINGS),
     reads=(SPEECH_INFO.name, CLIP_ROWS.name, CLIP_CONTENTS.name),
     group="speech",
-    code_version="5",
+    code_version="6",
     kinds=frozenset({"polars"}),
     unsettled=outstanding,
 )
@@ -112,13 +112,13 @@ def speech_tagged_clips(
     def compute(shard: str) -> Frames:
         with lake.snapshot() as reader:
             speech = reader.read(SPEECH_INFO.name, shard)
-            clips = reader.read(RAW_CLIPS.name, shard, ["clip_id", "caption", "duration_s"])
+            clips = claimed_alone(reader.read(RAW_CLIPS.name, shard, ["clip_id", "recording_id", "caption", "duration_s"]))
         described: Mapping[str, FrameCaption] = {}
         if config.caption_frames_model is not None and describer is not None:
             measured = speech.filter(pl.col("status") == Status.OK).select("clip_id")
             wordless = without_caption(clips).join(measured, on="clip_id")
-            paths = locate(lake, shard) if wordless.height else {}
-            described = describe_all(wordless, paths, config.caption_frames_model, describer)
+            places = locate(lake, shard) if wordless.height else {}
+            described = describe_all(wordless, places, config.caption_frames_model, describer)
         return {SPEECH_TAGGED_CLIPS.name: _tag(speech, clips, config, rewriter, describer, described)} | {
             POLICY_SETTINGS.name: settings_row(settings_json(config, config.gates))[1]
         }
@@ -133,6 +133,19 @@ def speech_tagged_clips(
     )
 
 
+def claimed_alone(clips: pl.DataFrame) -> pl.DataFrame:
+    """Clips without the captions that were released for more than them: of a shot nobody knows which sentence is about it.
+
+    Returns:
+        the same with `caption_fault`, why a released caption is left out.
+    """
+    is_shot = pl.col("recording_id").is_not_null() & pl.col("caption").is_not_null()
+    return clips.with_columns(
+        caption=pl.when(~is_shot).then("caption"),
+        caption_fault=pl.when(is_shot).then(pl.lit("the released caption is of the whole recording, not of this shot")),
+    )
+
+
 def _tag(
     speech: pl.DataFrame,
     clips: pl.DataFrame,
@@ -143,7 +156,7 @@ def _tag(
 ) -> pl.DataFrame:
     return tag_clips(
         speech,
-        clips.select("clip_id", "caption"),
+        clips.select("clip_id", "caption", "caption_fault"),
         config,
         config.gates,
         rewriter,

@@ -56,7 +56,7 @@ def tag_clips(
     """A row for every clip of `speech_info`: measured ones are decided and rewritten, the others skipped.
 
     Args:
-        captions: `clip_id` and the released `caption`.
+        captions: `clip_id`, the released `caption`, and `caption_fault`, why there is none though one was released.
         endpoint: the language model that refines captions; the rules alone where there is none.
         described: captions from frames by clip id, for clips without a released one.
         described_by: the model that wrote them.
@@ -97,7 +97,7 @@ def _by_rules(
     segments = None if clip["segments"] is None else [TranscriptSegment(**segment) for segment in clip["segments"]]
     caption, source, reason = clip["caption"], RELEASED, None
     if not (caption or "").strip():
-        caption, source, reason = None, NO_SOURCE, "no caption was released"
+        caption, source, reason = None, NO_SOURCE, clip["caption_fault"] or "no caption was released"
         if described is not None:
             caption, source = described.text, f"frames: {described_by}" if described.text else NO_SOURCE
             reason = f"{reason}; {described.reason}"

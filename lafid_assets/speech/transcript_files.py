@@ -14,7 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,15 @@ def read_transcripts(path: Path) -> TranscriptFile:
     except (csv.Error, json.JSONDecodeError) as error:
         raise TranscriptsUnusable(f"transcripts {path.name}: {error}") from error
     return TranscriptFile(path.name, digest, segments, faults)
+
+
+def segments_within(segments: Sequence[TranscriptSegment], begin_s: float, end_s: float) -> tuple[TranscriptSegment, ...]:
+    """What is said in a part of a recording, on that part's clock: the segments of which most lies in it, cut to its ends."""
+    return tuple(
+        replace(one, start_s=max(one.start_s, begin_s) - begin_s, end_s=min(one.end_s, end_s) - begin_s)
+        for one in segments
+        if min(one.end_s, end_s) - max(one.start_s, begin_s) > (one.end_s - one.start_s) / 2
+    )
 
 
 def _by_clip(path: Path, rows: Iterable[tuple[str, Any]]) -> tuple[dict[str, tuple[TranscriptSegment, ...]], tuple[str, ...]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.training.time_window import window_start_s
+from model.encoding.footage import footage_in
 from model.files import whole_file
 from model.presets import ClipSize
 
@@ -32,7 +33,7 @@ def first_frame(clip: dict[str, Any], size: ClipSize) -> NDArray[np.uint8]:
     if path is None:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
     try:
-        return read_frames(path, [window_start_s(clip, size)])[0]
+        return read_frames(footage_in(path, clip), [window_start_s(clip, size)])[0]
     except (VideoError, OSError) as error:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} cannot be read: {error}") from error
 

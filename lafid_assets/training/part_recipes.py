@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lafid_assets.faces.sampling import frames_at
-from lafid_assets.ingest.media_probe import content_sha256, resolve
+from lafid_assets.ingest.media_probe import content_sha256_in_state, resolve
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.training.time_window import face_centre_xy_px
+from model.encoding.footage import Footage, footage_in
 from model.presets import Bucket, ClipSize
 from resources.face_engine import model_store
 
@@ -57,7 +58,7 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, start_s: float, encoders:
     from model.encoding.video_io import cut_window
     from model.encoding.views import view_latents
 
-    footage = _Footage(clip, size, bucket, start_s)
+    footage = _Pictures(clip, size, bucket, start_s)
     references = clip["references"][: size.views]
     spots = [[one["frame_index"], _box(one), one["landmarks_px"], one["mask"], one["mask_sha256"]] for one in references]
     window = cut_window(clip["height"], clip["width"], bucket.height, bucket.width, footage.centre_xy_px)
@@ -69,7 +70,7 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, start_s: float, encoders:
     factor = encoders.base.codec.config.scale_factor_temporal
     boxes = boxes_in_latents([place["time_s"] - start_s for place in track], places, window, bucket.frames, size.fps, factor)
     measured = [clip["identity_embedding"], clip["engine"], clip["engine_version"], angles.tolist(), boxes.tolist()]
-    content = clip["content_sha256"]
+    content = [clip["content_sha256"], clip["first_pts"], clip["last_pts"]] if clip["recording_id"] else clip["content_sha256"]
 
     def face() -> "Tensors":
         identity = torch.nn.functional.normalize(torch.tensor(clip["identity_embedding"], dtype=torch.float32), dim=0)
@@ -104,7 +105,7 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, start_s: float, encoders:
 
 
 def _condition_recipes(
-    footage: "_Footage", bucket: Bucket, first_frame: list[Any], crop: list[Any], encoders: "ClipEncoders"
+    footage: "_Pictures", bucket: Bucket, first_frame: list[Any], crop: list[Any], encoders: "ClipEncoders"
 ) -> dict[str, Recipe]:
     """Of what the base is given of pictures, where it takes some.
 
@@ -150,7 +151,7 @@ def without_speech(caption: str | None, sentence: str | None) -> str | None:
     return " ".join(part for part in (before.strip(), after.strip()) if part)
 
 
-class _Footage:
+class _Pictures:
     """The clip's file, read when a part needs it and once at most."""
 
     def __init__(self, clip: Row, size: ClipSize, bucket: Bucket, start_s: float) -> None:
@@ -169,7 +170,7 @@ class _Footage:
         from model.encoding.video_io import VideoError, fit_frames, frame_times, read_frames
 
         try:
-            shown = read_frames(self._path, frame_times(self._bucket.frames, self._size.fps, self._start_s))
+            shown = read_frames(self._footage, frame_times(self._bucket.frames, self._size.fps, self._start_s))
         except VideoError as error:
             raise ClipError(Reason.DECODE_FAILED, str(error)) from error
         return fit_frames(shown, self._bucket.height, self._bucket.width, self.centre_xy_px)
@@ -185,7 +186,7 @@ class _Footage:
         from model.encoding.head_mask import MaskInfo, mask_of
 
         references = self._clip["references"][: self._size.views]
-        frames = frames_at(self._path, {reference["frame_index"] for reference in references})
+        frames = frames_at(self._footage, {reference["frame_index"] for reference in references})
         return [
             head_and_shoulders(
                 frames[one["frame_index"]],
@@ -197,13 +198,13 @@ class _Footage:
         ]
 
     @cached_property
-    def _path(self) -> Path:
+    def _footage(self) -> Footage:
         clip = self._clip
         path = resolve(Path(clip["clip_root"]), clip["path"])
         if path is None:
             raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
         try:
-            found = content_sha256(path)
+            found = content_sha256_in_state(path)
         except OSError as error:
             raise ClipError(Reason.UNREADABLE, f"{clip['path']} cannot be read: {error.strerror}") from error
         if found != clip["content_sha256"]:
@@ -212,7 +213,7 @@ class _Footage:
                 Reason.UNREADABLE,
                 f"{clip['path']} has changed since dataset version {version}: put the file back, or materialize raw_clips again",
             )
-        return path
+        return footage_in(path, clip)
 
 
 def _box(row: Row) -> tuple[float, float, float, float]:

@@ -4,8 +4,9 @@ Belongs here: turning and mirroring, square pixels, colours, a clock that only r
 files (each user has its own rules for that), the arithmetic of HDR (`tone_map`).
 """
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +16,7 @@ from av.sidedata.sidedata import Type
 from av.video.reformatter import Colorspace, Interpolation
 from numpy.typing import NDArray
 
+from model.encoding.footage import Footage, Piece
 from model.encoding.tone_map import needs_mapping, to_sdr
 
 BELIEVABLE_PIXEL_SHAPES = (0.25, 4.0)
@@ -26,7 +28,7 @@ HD_LONGER_PX, HD_SHORTER_PX = 1280, 577
 UNTAGGED = 2
 AVFMT_TS_DISCONT = 0x0200
 BACKWARDS_S = 0.5
-"""A timestamp that falls by more begins a new piece; less is a muxer's rounding."""
+"""A timestamp that falls by more begins a new run; less is a muxer's rounding."""
 JUMP_S = 10.0
 """The same for a leap forward, in containers whose clock may break off (MPEG streams)."""
 
@@ -45,11 +47,11 @@ def breaks_off(container: av.container.InputContainer) -> bool:
 
 
 class RisingClock:
-    """Timestamps of one stream on a clock that only rises: a piece whose timestamps begin anew goes on where the last one ended.
+    """Timestamps of one stream on a clock that only rises: a run of timestamps that begins anew goes on where the last one ended.
 
     Attributes:
         step: how long a frame is shown, in units of the time base; 1 where the stream has no rate.
-        pieces: how often timestamps have begun so far.
+        runs: how often timestamps have begun so far.
     """
 
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
@@ -60,7 +62,7 @@ class RisingClock:
         self._offset = 0
         self._last: int | None = None
         self._end: int | None = None
-        self.pieces = 1
+        self.runs = 1
 
     def rise(self, pts: int, order: int | None = None) -> int:
         """The timestamp on the rising clock.
@@ -71,7 +73,7 @@ class RisingClock:
         order = pts if order is None else order
         if self._last is not None and self._end is not None and not -self._fall <= order - self._last <= self._leap:
             self._offset = self._end + self.step - pts
-            self.pieces += 1
+            self.runs += 1
         self._last = order
         risen = pts + self._offset
         self._end = risen if self._end is None else max(self._end, risen)
@@ -165,12 +167,39 @@ class ShownFrame:
         return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
-def shown_frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[ShownFrame]:
+def shown_frames(
+    container: av.container.InputContainer, stream: av.VideoStream, footage: Footage | None = None
+) -> Iterator[ShownFrame]:
     """Decode linearly; frames without a timestamp are passed over.
+
+    Args:
+        footage: what is wanted of the container: of a piece its frames alone are shown, and counted from its first one.
 
     Raises:
         av.FFmpegError: a packet cannot be decoded; frames yielded before stay valid.
     """
+    frames = _decoded(container, stream)
+    if not isinstance(footage, Piece):
+        yield from frames
+        return
+    if footage.keyframe_pts is not None:
+        container.seek(footage.keyframe_pts, stream=stream)
+        first = next(frames, None)
+        if first is None or first.pts > footage.first_pts:  # some demuxers land behind the keyframe
+            container.seek(stream.start_time or 0, stream=stream)
+            frames = _decoded(container, stream)
+        else:
+            frames = itertools.chain([first], frames)
+    before: int | None = None
+    for shown in frames:
+        if shown.pts > footage.last_pts:
+            return
+        if shown.pts >= footage.first_pts:
+            before = shown.index if before is None else before
+            yield replace(shown, index=shown.index - before)
+
+
+def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[ShownFrame]:
     clock, shape = RisingClock(container, stream), pixel_shape(stream)
     for index, frame in enumerate(container.decode(stream)):
         if frame.pts is not None and frame.time_base is not None:

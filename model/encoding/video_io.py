@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.encoding.footage import Footage, file_of
 from model.encoding.shown import ShownFrame, shown_frames
 from model.files import whole_file
 
@@ -35,18 +36,19 @@ def frame_times(count: int, fps: float, start_s: float = 0.0) -> list[float]:
     return [start_s + index / fps for index in range(count)]
 
 
-def read_frames(path: Path, times_s: Sequence[float]) -> Frames:
+def read_frames(footage: Footage, times_s: Sequence[float]) -> Frames:
     """The frame on screen at each of `times_s` (ascending seconds from the first frame), whatever the file's own rate.
 
     Raises:
         VideoError: the file holds no video, breaks off, or is too short.
     """
     shown: list[NDArray[np.uint8]] = []
+    path = file_of(footage)
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise VideoError(f"{path} has no video stream")
-            _decode_at(container, times_s, shown)
+            _decode_at(container, footage, times_s, shown)
     except av.FFmpegError as error:
         raise VideoError(f"{path} cannot be decoded: {error}") from error
     if len(shown) < len(times_s):
@@ -102,12 +104,14 @@ def write_mp4(path: Path, frames: Frames, fps: float) -> None:
         container.mux(stream.encode(None))
 
 
-def _decode_at(container: av.container.InputContainer, times_s: Sequence[float], shown: list[NDArray[np.uint8]]) -> None:
+def _decode_at(
+    container: av.container.InputContainer, footage: Footage, times_s: Sequence[float], shown: list[NDArray[np.uint8]]
+) -> None:
     """Appends to `shown` the frame on screen at each time; fewer where the video ends before."""
     stream = container.streams.video[0]
     first_pts: int | None = None
     current: ShownFrame | None = None
-    for frame in shown_frames(container, stream):
+    for frame in shown_frames(container, stream, footage):
         first_pts = frame.pts if first_pts is None else first_pts
         # A frame stays on screen until the next one comes.
         while current is not None and len(shown) < len(times_s) and times_s[len(shown)] < frame.time_since(first_pts):

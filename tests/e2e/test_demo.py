@@ -22,8 +22,9 @@ def test_funnel_sums_and_agrees_with_the_footage(demo: Demo) -> None:
     assert ended == funnel["in"]
     assert funnel["in"] >= 16
     assert funnel["kept"] >= 5
-    assert {"no_face", "several_faces", "face_too_small", "pose_variation_low", "cut"} <= set(funnel["rejected"])
-    assert funnel["skipped"] == {"file_missing": 1, "no_row": 1}
+    assert {"no_face", "several_faces", "face_too_small", "pose_variation_low"} <= set(funnel["rejected"])
+    assert funnel["skipped"] == {"file_missing": 1, "no_row": 1, "split": 2}
+    assert (funnel["recordings"], funnel["shots"]) == (2, 4)
     assert {"empty_file"} <= set(funnel["error"])
     assert len(demo.rows("SELECT DISTINCT shard FROM raw_clips")) >= 2
 
@@ -31,6 +32,8 @@ def test_funnel_sums_and_agrees_with_the_footage(demo: Demo) -> None:
 def test_every_scene_ends_as_it_was_made_to(demo: Demo) -> None:
     expected = _screenplay(demo)
     kept = {clip for (clip,) in demo.rows("SELECT clip_id FROM lafid_dataset")}
+    shots = demo.rows("SELECT recording_id FROM lafid_dataset WHERE recording_id IS NOT NULL")
+    assert sorted(shots) == sorted(2 * [(clip,) for clip, scene in expected.items() if scene.expected_outcome == "skipped:split"])
     ended = {
         clip: f"{status}:{reason}"
         for table in ("raw_clips", "face_clips", "pose_filtered_clips", "id_consistent_clips")
@@ -42,7 +45,7 @@ def test_every_scene_ends_as_it_was_made_to(demo: Demo) -> None:
 
 def test_speech_is_told_apart(demo: Demo) -> None:
     expected = _screenplay(demo)
-    tagged = dict(demo.rows("SELECT clip_id, speaking_status FROM lafid_dataset"))
+    tagged = dict(demo.rows("SELECT clip_id, speaking_status FROM lafid_dataset WHERE recording_id IS NULL"))
     assert tagged == {
         clip: scene.expected_speaking_status for clip, scene in expected.items() if scene.expected_outcome == "kept"
     }
@@ -51,14 +54,15 @@ def test_speech_is_told_apart(demo: Demo) -> None:
 
 def test_persons_are_told_apart_and_split_whole(demo: Demo) -> None:
     expected = _screenplay(demo)
-    rows = demo.rows("SELECT clip_id, identity_id, split FROM lafid_dataset")
+    rows = demo.rows("SELECT clip_id, recording_id, start_s, identity_id, split FROM lafid_dataset")
     persons: dict[str, set[str]] = {}
-    for clip, identity, _ in rows:
-        persons.setdefault(str(identity), set()).update(expected[str(clip)].persons)
+    for clip, recording, start_s, identity, _ in rows:
+        shown = expected[str(recording or clip)].persons
+        persons.setdefault(str(identity), set()).update(shown if recording is None else shown[:1] if start_s == 0 else shown[1:])
     assert all(len(names) == 1 for names in persons.values())
     assert len(persons) == len({name for names in persons.values() for name in names}) >= 4
     splits: dict[str, set[str]] = {}
-    for _, identity, split in rows:
+    for *_, identity, split in rows:
         splits.setdefault(str(identity), set()).add(str(split))
     assert all(len(sides) == 1 for sides in splits.values())
     assert {"train", "test"} <= {side for sides in splits.values() for side in sides}

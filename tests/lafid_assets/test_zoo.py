@@ -194,7 +194,8 @@ def test_random_damage_always_ends_in_a_status(
     folder = tmp_path_factory.mktemp("damaged")
     lake, probed = _probe(tmp_path, {str(number): f"{number}.mp4" for number in range(20)}, folder)
     analysed = _analyse(lake, probed, folder, scan=False)["face_clips"]
-    assert probed.height == analysed.height == 20
+    assert set(probed["clip_id"]) <= set(analysed["clip_id"]), "and pieces, where damage looks like a cut"
+    assert probed.height == 20
     assert 0 < probed.filter(status="ok").height < 20
     for status, reason in [*_endings(probed).values(), *_endings(analysed).values()]:
         assert reason is None if status == "ok" else reason in REASONS[Status(status)]

@@ -22,7 +22,7 @@ from model.files import sha256_file, whole_file
 from resources.lake import Lake
 
 MANIFEST = "lafid_export.json"
-WRITER_VERSION = 2
+WRITER_VERSION = 3
 DEFAULT_CLIPS_PER_SHARD = 500
 CLIPS_A_PAGE = 2000
 JUDGED = ("clip_id", "split", "licence", "model_licences")

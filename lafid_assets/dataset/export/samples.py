@@ -11,11 +11,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import av
 import polars as pl
 
+from lafid_assets.dataset.export.cut_out import cut_out
 from lafid_assets.ingest.clip_names import VIDEO_SUFFIXES
-from lafid_assets.ingest.media_probe import resolve
+from lafid_assets.ingest.media_probe import content_sha256_in_state, resolve
 from lafid_assets.outcomes import ClipError
+from model.encoding.footage import Piece, footage_in
 from resources.file_store import FileStore
 
 FLAT = (
@@ -26,6 +29,8 @@ FLAT = (
     "speaking_status",
     "identity_id",
     "split",
+    "recording_id",
+    "start_s",
     "duration_s",
     "pose_variation_deg",
     "source",
@@ -73,7 +78,7 @@ def file_name(clip_id: str) -> str:
 
 
 def read_clip(row: Mapping[str, Any]) -> tuple[str, bytes]:
-    """(suffix, bytes) of the clip's file.
+    """(suffix, bytes) of the clip's file; a shot of a recording is cut out of it.
 
     Args:
         row: of `lafid_dataset`.
@@ -85,13 +90,18 @@ def read_clip(row: Mapping[str, Any]) -> tuple[str, bytes]:
         path = resolve(Path(row["clip_root"]), row["path"])
     except ClipError as error:
         raise ClipGone(f"clip {row['clip_id']}: {error.detail}; materialize raw_clips again") from error
-    content = path.read_bytes() if path is not None else None
-    if path is None or content is None or hashlib.sha256(content).hexdigest() != row["content_sha256"]:
+    if path is None or content_sha256_in_state(path) != row["content_sha256"]:
         what = "is missing" if path is None else "has changed since it was curated"
         raise ClipGone(f"the file {row['path']} of clip {row['clip_id']} {what}: put it back, or curate the folder again")
     # Released clips have no suffix; after a dot in a name comes anything, of which archives would make a name of their own.
-    suffix = path.suffix.lower()
-    return suffix if suffix in VIDEO_SUFFIXES else ".mp4", content
+    suffix = path.suffix.lower() if path.suffix.lower() in VIDEO_SUFFIXES else ".mp4"
+    footage = footage_in(path, row)
+    if not isinstance(footage, Piece):
+        return suffix, footage.read_bytes()
+    try:
+        return ".mp4", cut_out(footage)
+    except av.FFmpegError as error:
+        raise ClipGone(f"clip {row['clip_id']} cannot be cut out of {row['path']}: {error.strerror}") from error
 
 
 def read_pictures(row: Mapping[str, Any], store: FileStore) -> Iterator[tuple[int, str, bytes]]:

@@ -85,7 +85,7 @@ class Eraser:
         """
         done = Erased()
         if not self.dry_run:
-            write_tombstones(self.store, self.subject.clip_ids, self.subject.contents)
+            write_tombstones(self.store, self.subject.clip_ids, self.subject.contents, self.subject.intervals)
         self._erase_from_store(done)
         logged = erase_logged_pictures(self.subject, self.tracking, dry_run=self.dry_run)
         done.removed += logged.removed
@@ -124,6 +124,7 @@ class Eraser:
             if path.endswith(".parquet") and self._scrub_part(path):
                 done.rewritten.append(path)
         folders = [folder_of(content) for content in self.subject.contents]
+        folders += [folder_of(content, (first, last)) for content, first, last in self.subject.intervals]
         folders += [f"{REPORTS}/{version}" for version in (*self.subject.versions, "empty")]
         for folder in folders:
             if self.store.list_tree(folder):

@@ -2,8 +2,8 @@
 
 Belongs here: content in, content without them out. Not here: which files there are (`erase`).
 
-A row about a forgotten clip goes. In `clips` and the tables of its files it stays under a pseudonym, empty, so that the counts
-still add up. Where other rows only name the clip, a pseudonym takes the place of the name; pairs of clips go with either.
+A row about a forgotten clip goes. In `clips`, `pieces` and the tables of its files it stays under a pseudonym, empty, so that the
+counts still add up. Where other rows only name the clip, a pseudonym takes the place of the name; pairs of clips go with either.
 So do the persons of whom no clip is left, in the history of the persons. A person who is left and bears the beginning of a
 forgotten clip's id in the name is renamed everywhere alike, in kept versions and split keys, too: no table holds the old name, so
 that none could map it to the new one.
@@ -19,9 +19,8 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.dataset.forget.subject import SHORTEST_NEEDLE, Subject
-from lafid_assets.ingest.clip_binding import FORGOTTEN
-from lafid_assets.ingest.tombstones import pseudonym
-from lafid_assets.schemas import BY_NAME, CLIPS, IDENTITY_HISTORY
+from lafid_assets.ingest.tombstones import FORGOTTEN, empty_pieces, pseudonym
+from lafid_assets.schemas import BY_NAME, CLIPS, IDENTITY_HISTORY, PIECES
 
 GONE = "[forgotten]"
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -45,6 +44,8 @@ def scrub_frame(frame: pl.DataFrame, table: str, subject: Subject) -> pl.DataFra
     ids = list(subject.clip_ids)
     if table == CLIPS.name:
         frame = _emptied(frame, pl.col("clip_id").is_in(ids), ("shard", "clip_id"), FORGOTTEN)
+    elif table == PIECES.name:
+        frame = empty_pieces(frame.filter(~pl.col("recording_id").is_in(ids)), ids)
     elif "clip_id" in frame.columns:
         frame = frame.filter(~pl.col("clip_id").is_in(ids).fill_null(False))
     elif table == IDENTITY_HISTORY.name:

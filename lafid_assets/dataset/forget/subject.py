@@ -49,6 +49,10 @@ class Subject(BaseModel):
 
     clip_ids: tuple[str, ...]
     contents: tuple[str, ...] = Field(description="Their content hashes")
+    intervals: tuple[tuple[str, int, int], ...] = Field(
+        (), description="Of shots whose recording stays: its content hash, first and last timestamp"
+    )
+    recordings: tuple[str, ...] = Field((), description="Files of these recordings, which hold others, too")
     captions: tuple[str, ...] = Field(description="Released and refined; those that another clip has, too, are left out")
     identities: tuple[str, ...] = Field((), description="Persons of whom no clip is left: their names begin like a clip's id")
     shared_names: tuple[str, ...] = Field((), description="Of these, the ones with which the name of somebody else begins")
@@ -102,7 +106,16 @@ UNION SELECT clip_id, identity_id FROM dataset_version_rows
 _CONTENTS = """
 SELECT clip_id, content_sha256 FROM clips
 UNION SELECT released_id, NULL FROM clip_files WHERE released_id IS NOT NULL
-UNION SELECT clip_id, content_sha256 FROM dataset_version_rows
+UNION SELECT clip_id, content_sha256 FROM dataset_version_rows WHERE recording_id IS NULL
+UNION SELECT clip_id, NULL FROM pieces
+UNION SELECT clip_id, NULL FROM dataset_version_rows WHERE recording_id IS NOT NULL
+"""
+_SHOTS = """
+SELECT clip_id, recording_id, content_sha256, first_pts, last_pts FROM pieces
+UNION SELECT clip_id, recording_id, content_sha256, first_pts, last_pts FROM dataset_version_rows WHERE recording_id IS NOT NULL
+"""
+_RECORDINGS = """
+SELECT DISTINCT clip_root || '/' || path AS file FROM clip_contents WHERE clip_id IN ({ids}) ORDER BY file
 """
 _FILES = """
 SELECT f.clip_root, f.path, f.released_id FROM clip_files f LEFT JOIN clip_contents k USING (shard, clip_root, path)
@@ -132,12 +145,14 @@ def _identify(reader: Reader, store: FileStore, clips: Sequence[str], identities
     contents = set(known["content_sha256"].drop_nulls())
     copies = reader.sql(f"SELECT clip_id FROM ({_CONTENTS}) WHERE content_sha256 IN ({listed(contents)})")
     ids = wanted | set(copies["clip_id"])
+    ids |= set(reader.sql(f"SELECT clip_id FROM ({_SHOTS}) WHERE recording_id IN ({listed(ids)})")["clip_id"])
     own = listed(ids)
     captions = reader.sql(f"SELECT DISTINCT caption FROM ({_SAID}) WHERE clip_id IN ({own}) AND caption IS NOT NULL")["caption"]
     shared = reader.sql(
         f"SELECT DISTINCT caption FROM ({_SAID}) JOIN theirs USING (caption) WHERE clip_id NOT IN ({own})",
         theirs=captions.to_frame(),
     )
+    shots = reader.sql(f"SELECT * FROM ({_SHOTS}) WHERE clip_id IN ({own}) AND recording_id NOT IN ({own})").drop_nulls()
     persons = reader.sql(_PERSONS)
     theirs = pl.col("clip_id").is_in(list(ids))
     others_names = set(persons.filter(~theirs)["identity_id"])
@@ -149,6 +164,8 @@ def _identify(reader: Reader, store: FileStore, clips: Sequence[str], identities
     return Subject(
         clip_ids=tuple(sorted(ids)),
         contents=tuple(sorted(contents)),
+        intervals=tuple(sorted(set(shots.select("content_sha256", "first_pts", "last_pts").iter_rows()))),
+        recordings=tuple(reader.sql(_RECORDINGS.format(ids=listed(set(shots["recording_id"]))))["file"]),
         captions=tuple(sorted(set(captions) - set(shared["caption"]))),
         identities=tuple(gone),
         shared_names=tuple(name for name in gone if any(other.startswith(name) for other in others_names)),

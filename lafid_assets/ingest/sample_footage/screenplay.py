@@ -167,8 +167,8 @@ REJECTED = (
         shots=_cut("collins", "rigel"),
         caption="The video features a woman in an orange space suit who looks from side to side; then the picture changes to "
         "an officer in a naval uniform with glasses, who does the same in front of the same blurred room.",
-        status=Status.REJECTED,
-        reason=Reason.CUT,
+        status=Status.SKIPPED,
+        reason=Reason.SPLIT,
     ),
     Scene(
         name="lyra then hopper",
@@ -178,8 +178,8 @@ REJECTED = (
         fps=25,
         caption="The video features a conversation: first a young person in a violet suit speaks and turns the head, then, "
         "after a cut, an officer with winged glasses and a cap answers. The background stays blurred throughout.",
-        status=Status.REJECTED,
-        reason=Reason.CUT,
+        status=Status.SKIPPED,
+        reason=Reason.SPLIT,
     ),
 )
 

@@ -16,6 +16,8 @@ FUNNEL = {
     "timeout": 1,
     "skipped": {},
     "dataset_version": "v",
+    "recordings": 0,
+    "shots": 0,
     "unjudged": {},
 }
 
@@ -23,8 +25,10 @@ FUNNEL = {
 def test_sum_that_differs_is_shouted(capsys: pytest.CaptureFixture[str]) -> None:
     show_funnel(FUNNEL)
     assert "DIFFERS" not in capsys.readouterr().out
-    show_funnel(FUNNEL | {"in": 4})
-    assert "4 clips in (DIFFERS)" in capsys.readouterr().out
+    show_funnel(FUNNEL | {"in": 4, "recordings": 1, "shots": 3})
+    shown = capsys.readouterr().out
+    assert "4 clips in (DIFFERS)" in shown
+    assert "files with cuts: 1, whose 3 shots are clips of their own" in shown
 
 
 def test_rules_that_nobody_could_judge_by_are_named(capsys: pytest.CaptureFixture[str]) -> None:

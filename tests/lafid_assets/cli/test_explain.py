@@ -14,6 +14,7 @@ from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.settings import ScanMargins
 from lafid_assets.identity.policies import ConsistencyPolicy
+from lafid_assets.ingest.packets import read_index
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import (
     FACE_CLIPS,
@@ -21,6 +22,7 @@ from lafid_assets.schemas import (
     FACE_INFO,
     ID_CONSISTENT_CLIPS,
     LAFID_DATASET,
+    PIECES,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
     SPEECH_INFO,
@@ -160,6 +162,40 @@ def test_clip_that_was_not_judged_is_explained_so_far(lafid: Any, publish: Any, 
     ended = lafid("explain", CLIP, "--out", "unused.png")
     assert ended.code == 0
     assert "no pictures: no frame was analysed" in ended.out
+
+
+def test_a_file_with_cuts_lists_its_shots_and_a_shot_is_explained_as_a_clip(
+    lafid: Any, publish: Any, tables: Any, row_of: RowOf, home: Path
+) -> None:
+    """Two shots of the file's ten frames; the second one was rejected, and its frames are counted from its own first one."""
+    shots = [f"{number}c" * 16 for number in range(2)]
+    of_file = {"recording_id": CLIP, "content_sha256": CLIP, "keyframe_pts": 0, "shots_in_file": 2, "duration_s": 0.5}
+    pts = read_index(home.parent / "clips" / "part" / "a.mp4").pts
+    pieces = [
+        row_of(PIECES, clip_id=clip, piece_index=n, first_pts=pts[5 * n], last_pts=pts[5 * n + 4], start_s=n / 2, **of_file)
+        for n, clip in enumerate(shots)
+    ]
+    split = row_of(FACE_CLIPS, clip_id=CLIP, status="skipped", reason="split", detail="the file has cuts")
+    seen = [row_of(FACE_CLIPS, clip_id=clip) for clip in shots]
+    low = row_of(POSE_FILTERED_CLIPS, clip_id=shots[1], status="rejected", reason="no_face", reasons=["no_face"])
+    judged = [row_of(POSE_FILTERED_CLIPS, clip_id=clip) for clip in shots[:1]] + [low | {"policy_sha256": FACE_POLICY}]
+    frames = [row_of(FACE_FRAMES, clip_id=shots[1], frame_index=n, time_s=n / 10, face_count=0) for n in (0, 4)]
+    publish(
+        {"raw_clips": tables["raw_clips"], "policy_settings": SETTINGS, "pieces": PIECES.frame(pieces)}
+        | {"face_clips": FACE_CLIPS.frame([split, *seen]), "face_frames": FACE_FRAMES.frame(frames)}
+        | {"pose_filtered_clips": POSE_FILTERED_CLIPS.frame(row | {"policy_sha256": FACE_POLICY} for row in judged)}
+    )
+    listed = lafid("explain", "a.mp4").out
+    assert listed.startswith(f"{CLIP}: skipped by face_clips: split (the file has cuts)")
+    lines = [line.replace("│", " ").split() for line in listed.splitlines() if any(clip in line for clip in shots)]
+    assert lines == [
+        ["0", "0.00", "0.50", shots[0], "kept"],
+        ["1", "0.50", "0.50", shots[1], "rejected:", "no_face"],
+    ]
+    told = lafid("explain", shots[1]).out
+    assert told.startswith(f"{shots[1]}: rejected by pose_filtered_clips: no_face")
+    strip = np.asarray(Image.open(home / "explain" / f"{shots[1]}.png").convert("L"))
+    assert [strip[100, 100], strip[100, -100]] == pytest.approx([8 * 5, 8 * 9], abs=4), "frames 5 and 9 of the file"
 
 
 @pytest.mark.parametrize(("clip", "message"), [("zz", "there is no clip 'zz'"), ("a", "2 clips begin with 'a'")])

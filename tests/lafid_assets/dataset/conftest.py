@@ -1,6 +1,6 @@
 """A small finished curation: all tables that the dataset reads, for the clips that a test names."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,10 @@ from lafid_assets.schemas import (
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
     LAFID_DATASET,
+    PIECES,
     POLICY_SETTINGS,
     POSE_FILTERED_CLIPS,
+    RECORDINGS,
     REFERENCE_CROPS,
     SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
@@ -100,6 +102,45 @@ def curated(row_of: Callable[..., dict[str, Any]]) -> Callable[..., Tables]:
         return {table.name: table.frame(rows.get(table.name, [])) for table in CURATED}
 
     return make
+
+
+@pytest.fixture(scope="session")
+def as_pieces(row_of: Callable[..., dict[str, Any]]) -> Callable[[Tables, str, Sequence[str]], Tables]:
+    """Tables of `curated` in which some clips, of a second each, are the shots of one recording in a file of its own."""
+
+    def made(tables: Tables, recording: str, shots: Sequence[str]) -> Tables:
+        of_file, known = {"path": recording}, {"clip_id": recording, "content_sha256": f"sha-{recording}"}
+        tables = dict(tables)
+        for table in (CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS, CLIPS, FACE_CLIPS):
+            rows = tables[table.name].to_dicts()
+            key = "clip_id" if "clip_id" in table.dtypes else "path"
+            mine = next(row for row in rows if row[key] == shots[0])
+            whole = mine | {name: value for name, value in (known | of_file).items() if name in table.dtypes}
+            if table is FACE_CLIPS:
+                rows.append(whole | {"status": "skipped", "reason": "split"})
+            else:
+                rows = [row for row in rows if row[key] not in shots] + [whole]
+            tables[table.name] = table.frame(rows)
+        pieces = [
+            row_of(
+                PIECES,
+                clip_id=clip,
+                shard=SHARD,
+                recording_id=recording,
+                shots_in_file=len(shots),
+                piece_index=number,
+                content_sha256=f"sha-{recording}",
+                first_pts=10 * number,
+                last_pts=10 * number + 9,
+                start_s=float(number),
+                duration_s=1.0,
+            )
+            for number, clip in enumerate(shots)
+        ]
+        counted = {"pieces": len(shots), "shard": SHARD, **known}
+        return tables | {PIECES.name: PIECES.frame(pieces), RECORDINGS.name: RECORDINGS.frame([row_of(RECORDINGS, **counted)])}
+
+    return made
 
 
 class _PlainReader(Reader):

@@ -39,6 +39,7 @@ def _reader(clips: Clips, *, shard_of: Callable[[str], str] = lambda clip: "s") 
             if index < len(endings) and (ending := endings[index]) is not None:
                 row = ", ".join("NULL" if value is None else f"'{value}'" for value in (shard_of(clip), clip, *ending))
                 connection.execute(f"INSERT INTO {name} (shard, clip_id, status, reason) VALUES ({row})")
+    connection.execute("CREATE VIEW footage AS FROM clips")
     return Reader(BY_NAME, connection, "memory")
 
 

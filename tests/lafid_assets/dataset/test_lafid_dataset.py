@@ -44,6 +44,19 @@ def test_kept_clips_come_with_all_that_is_known(curated: Curated, dataset_of: Of
     assert (row["width"], row["height"], len(row["face_track"])) == (640, 360, 3)
 
 
+def test_shots_of_a_recording_are_clips_of_their_own(curated: Curated, dataset_of: Of, as_pieces: Any) -> None:
+    dataset = dataset_of(as_pieces(curated(PERSONS), "film", ["b", "c", "d"]))
+    assert dataset["clip_id"].to_list() == ["a", "b", "c", "e"]
+    shots = dataset.filter(pl.col("recording_id") == "film")
+    place = ("clip_id", "path", "content_sha256", "first_pts", "last_pts", "start_s", "duration_s")
+    assert shots.select(place).rows() == [
+        ("b", "film", "sha-film", 0, 9, 0.0, 1.0),
+        ("c", "film", "sha-film", 10, 19, 1.0, 1.0),
+    ]
+    whole = dataset.row(0, named=True)
+    assert (whole["recording_id"], whole["first_pts"], whole["duration_s"]) == (None, None, 2.0)
+
+
 def test_clip_that_an_earlier_step_rejects_by_now_is_not_kept(curated: Curated, dataset_of: Of) -> None:
     """The steps after it have not been computed again yet."""
     tables = curated(PERSONS)

@@ -70,23 +70,24 @@ def test_nothing_that_was_measured_is_tried_again() -> None:
     [
         ("survey", [("hard", 1.5), ("gradual", 1.2), ("hard", 3.0)], (3.0, 1.2)),
         ("survey", [("hard", 1.5)], (1.5, 0.0)),
-        ("scan", [], (None, None)),
-        (None, [], (None, None)),
+        ("scan", [("hard", 1.5)], (1.5, 0.0)),
+        ("scan", None, (None, None)),
     ],
 )
-def test_cut_scores_of_a_clip_are_the_highest_and_unknown_without_a_survey(
-    tier: str | None, found: list[tuple[str, float]], scores: tuple[float | None, float | None]
+def test_cut_scores_of_a_clip_are_the_highest_and_unknown_without_a_search(
+    tier: str, found: list[tuple[str, float]] | None, scores: tuple[float | None, float | None]
 ) -> None:
     place = dict.fromkeys(("last_pts_before", "first_pts_behind", "time_base_num", "time_base_den"), 1)
     seconds = {"last_s_before": 0.1, "first_s_behind": 0.2}
     rows = [
         {"clip_id": "a", "shard": "s", "boundary_index": number, "kind": kind, "score": score} | place | seconds
-        for number, (kind, score) in enumerate(found)
+        for number, (kind, score) in enumerate(found or [])
     ]
-    ending = Done(AnalysedClip(Status.OK, None, None, tier, None, False, 3, boundaries=rows))
+    boundaries = None if found is None else rows
+    ending = Done(AnalysedClip(Status.OK, None, None, tier, None, False, 3, boundaries=boundaries))
     task = ClipTask("a", "s", Path("a"), 1.0, "sha", AnalysisSettings())
     frames = clip_frames(task, ending, 1, Engine(INFO, "asked for"), Fingerprints("measures", "trial"))
     assert frames["face_clips"].select("hard_cut_score", "gradual_cut_score").row(0) == scores
-    assert frames["shot_boundaries"]["score"].to_list() == [score for _, score in found]
+    assert frames["shot_boundaries"]["score"].to_list() == [score for _, score in found or []]
     for table in (FACE_CLIPS, SHOT_BOUNDARIES):
         assert table.violations(frames[table.name]) == []

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.faces.sampling import decode_samples
+from lafid_assets.ingest.packets import read_index
 from lafid_assets.schemas.columns import BOUNDARY_KINDS
 from lafid_assets.shots import boundaries
-from lafid_assets.shots.boundaries import Boundary, Kind, boundary_rows, find_boundaries
-from lafid_assets.shots.thumbnails import HEIGHT, WIDTH, Thumbnails
+from lafid_assets.shots.boundaries import Boundary, Kind, find_boundaries
+from lafid_assets.shots.search import HEIGHT, WIDTH, ShotSearch
 
 RATE_HZ = 25
 Pictures = NDArray[np.float64]  # (T, 3, 18, 32)
@@ -41,7 +42,7 @@ def _found(pictures: Pictures) -> list[Boundary]:
     """What the default policy takes for boundaries."""
     whole = np.clip(np.round(pictures), 0, 255).astype(np.uint8)
     most = {Kind.HARD: FacePolicy().hard_cut_score_max, Kind.GRADUAL: FacePolicy().gradual_cut_score_max}
-    found = find_boundaries(whole, list(np.arange(len(whole)) / RATE_HZ))
+    found = find_boundaries(whole, RATE_HZ)
     return [boundary for boundary in found if boundary.score > (most[boundary.kind] or 0)]
 
 
@@ -52,11 +53,11 @@ def test_a_cut_is_between_the_two_frames_where_it_was_made(seed: int) -> None:
 
 
 def test_a_long_recording_is_compared_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = np.concatenate([_shot(1, 40), _shot(2, 40), _shot(3, 40)])
+    pictures = _dissolved(np.concatenate([_shot(1, 140), _shot(2, 140), _shot(3, 140, 0.02)]), _shot(4, 140, 0.02), 12)
     at_once = _found(pictures)
-    monkeypatch.setattr(boundaries, "PAIRS_AT_A_TIME", 7)
+    monkeypatch.setattr(boundaries, "PICTURES_AT_A_TIME", 7)
     assert _found(pictures) == at_once
-    assert len(at_once) == 2
+    assert len(at_once) == 3
 
 
 @pytest.mark.parametrize("length", [6, 12, 25])
@@ -122,11 +123,10 @@ def test_a_clip_has_its_boundaries_in_pts_and_seconds(tmp_path: Path, write_vide
     walls = np.clip(np.concatenate([_shot(1, 12), _shot(2, 12)])[:, 0], 0, 255).astype(np.uint8)
     pictures = np.repeat(np.kron(walls, np.ones((1, 4, 4), np.uint8))[..., None], 3, axis=3)
     path = write_video(tmp_path / "cut.mp4", pictures=pictures)
-    thumbnails = Thumbnails()
-    samples = list(decode_samples(path, [0, 5120], thumbnails))
+    search = ShotSearch(read_index(path))
+    samples = list(decode_samples(path, [0, 5120], search))
     assert [sample.frame_index for sample in samples] == [0, 4]
-    assert thumbnails.stacked().shape == (24, 3, HEIGHT, WIDTH)
-    [row] = boundary_rows("a", "s", thumbnails, samples[0].time_base)
+    [row] = search.rows("a", "s")
     assert (row["kind"], row["boundary_index"]) == ("hard", 0)
     assert (row["last_s_before"], row["first_s_behind"]) == pytest.approx((1.1, 1.2))
     assert row["first_pts_behind"] * row["time_base_num"] / row["time_base_den"] == pytest.approx(1.2)

@@ -6,8 +6,10 @@ import av
 import numpy as np
 import pytest
 
+from lafid_assets.ingest.packets import read_index
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.speech.audio import SAMPLE_RATE_HZ, decode_audio
+from model.encoding.footage import Piece
 
 RATE_HZ = 16_000
 PICTURES = np.zeros((25, 64, 64, 3), np.uint8)
@@ -138,3 +140,28 @@ def test_shared_clip_with_a_late_picture(testdata: Path):
     """Its pictures begin 0.844 s after its sound: that much sound is cut off."""
     audio = decode_audio(testdata / "clips" / "facerec_short_hamilton.mp4")
     assert audio.duration_s == pytest.approx(10.0078 - 0.844, abs=0.01)
+
+
+@pytest.mark.parametrize(("first", "last", "expected_s"), [(30, 49, 0.6), (0, 49, 1.8), (46, 59, None)])
+def test_a_piece_is_heard_with_its_own_pictures_alone(tmp_path, write_clip, first, last, expected_s):
+    """Sound that begins half a second after pictures that begin at one second; a click at 1.8 s of the clip's clock."""
+    path = write_clip(
+        tmp_path / "clip",
+        samples=click(1.3, 2.0),
+        pictures=np.zeros((60, 64, 64, 3), np.uint8),
+        audio_starts_s=1.5,
+        picture_starts_s=1.0,
+    )
+    pts = read_index(path).pts
+    audio = decode_audio(Piece(path, pts[first], pts[last], pts[0]))
+    assert audio.duration_s == pytest.approx((last - first + 1) / 25, abs=0.002)
+    if expected_s is None:
+        assert np.abs(audio.samples).max() < 0.01
+    else:
+        assert onset_s(audio.samples) == pytest.approx(expected_s, abs=0.002)
+
+
+def test_sound_of_a_part_of_a_file_whose_clock_begins_anew_is_not_guessed(tmp_path, write_clip):
+    path = write_clip(tmp_path / "clip", samples=click(1.0), pictures=PICTURES)
+    with pytest.raises(ClipError, match="begins anew"):
+        decode_audio(Piece(path, 0, 10, None))

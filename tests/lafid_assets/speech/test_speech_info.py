@@ -38,7 +38,9 @@ def _clips(paths: dict[str, bool], contents: dict[str, str] | None = None) -> pl
         for path, keep in paths.items()
     ]
     return pl.DataFrame(rows, schema_overrides={"reason": pl.String}).with_columns(
-        content_sha256=pl.Series([(contents or {}).get(path, path) for path in paths])
+        content_sha256=pl.Series([(contents or {}).get(path, path) for path in paths]),
+        recording_id=pl.lit(None, pl.String),
+        start_s=pl.lit(None, pl.Float64),
     )
 
 
@@ -62,12 +64,12 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def without_children(work: object, tasks: Sequence[SpeechTask], *_: object) -> Iterator[tuple[int, Ending[dict[str, Any]]]]:
         for index, task in enumerate(tasks):
-            asked.append(task.path.name)
-            if task.path.name == "vanish":
-                task.path.unlink()
-            if task.path.name == "crash":
+            asked.append(task.footage.name)
+            if task.footage.name == "vanish":
+                task.footage.unlink()
+            if task.footage.name == "crash":
                 yield index, Crashed(-9)
-            elif task.path.name in ("torn", "vanish"):
+            elif task.footage.name in ("torn", "vanish"):
                 yield index, Done({"status": "error", "reason": "audio_unreadable", "detail": "torn"})
             else:
                 yield index, Done({"has_audio": False, "transcriber": None, "status": "ok", "reason": None, "detail": None})

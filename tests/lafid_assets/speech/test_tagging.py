@@ -36,7 +36,8 @@ def tag(row_of):
     def _tag(clips, captions, **arguments):
         rows = [row_of(SPEECH_INFO, clip_id=clip, **values) for clip, values in clips.items()]
         texts = pl.DataFrame(
-            {"clip_id": list(captions), "caption": list(captions.values())}, schema_overrides={"caption": pl.String}
+            {"clip_id": list(captions), "caption": list(captions.values()), "caption_fault": None},
+            schema_overrides={"caption": pl.String, "caption_fault": pl.String},
         )
         frame = tag_clips(SPEECH_INFO.frame(rows), texts, SpeechPolicy(), TranscriptGates(), **arguments)
         assert SPEECH_TAGGED_CLIPS.violations(frame) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lafid_assets.speech.transcript import TranscriptSegment
-from lafid_assets.speech.transcript_files import TranscriptsUnusable, read_transcripts
+from lafid_assets.speech.transcript_files import TranscriptsUnusable, read_transcripts, segments_within
 
 EXPECTED = {
     "aa": (TranscriptSegment(0.5, 2.0, "Hello, you.", None, None, None), TranscriptSegment(2.5, 3.25, "Bye.", None, None, None)),
@@ -132,3 +132,20 @@ def test_the_digest_follows_the_content(tmp_path):
     first = read_transcripts(_csv(tmp_path, header + "aa,0,1,one\n")).sha256
     assert read_transcripts(_csv(tmp_path, header + "aa,0,1,two\n")).sha256 != first
     assert read_transcripts(_csv(tmp_path, header + "aa,0,1,one\n")).sha256 == first
+
+
+def test_of_a_transcript_of_the_whole_recording_a_piece_has_what_is_mostly_said_in_it() -> None:
+    said = [
+        (0.0, 2.0, "before"),
+        (4.6, 6.0, "begins early"),
+        (6.0, 7.0, "inside"),
+        (8.5, 9.4, "ends late"),
+        (8.9, 12.0, "behind"),
+    ]
+    segments = [TranscriptSegment(start, end, text, None, None, None) for start, end, text in said]
+    found = segments_within(segments, 5.0, 9.0)
+    assert [(one.start_s, one.end_s, one.text) for one in found] == [
+        (0.0, 1.0, "begins early"),
+        (1.0, 2.0, "inside"),
+        (3.5, 4.0, "ends late"),
+    ]

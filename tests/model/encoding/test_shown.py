@@ -138,7 +138,7 @@ class _Stream:
 
 def _risen(stamps: Sequence[int | tuple[int, int]], flags: int = 0) -> tuple[list[int], int]:
     clock = RisingClock(_Container(flags), _Stream())  # type: ignore[arg-type]
-    return [clock.rise(*((stamp,) if isinstance(stamp, int) else stamp)) for stamp in stamps], clock.pieces
+    return [clock.rise(*((stamp,) if isinstance(stamp, int) else stamp)) for stamp in stamps], clock.runs
 
 
 def test_timestamps_that_begin_anew_go_on_where_the_last_ones_ended() -> None:

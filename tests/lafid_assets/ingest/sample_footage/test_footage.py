@@ -95,7 +95,7 @@ def test_every_rejected_clip_shows_what_it_is_rejected_for(
     for clip in clips_with(manifest, Reason.POSE_VARIATION_LOW):
         angles = np.array([face.angles for face in largest(seen[clip.scene]) if face.angles])
         assert np.ptp(angles, axis=0).sum() < 25
-    for clip in clips_with(manifest, Reason.CUT):
+    for clip in clips_with(manifest, Reason.SPLIT):
         first, last = (largest(part)[0].embedding for part in (seen[clip.scene][:3], seen[clip.scene][-3:]))
         assert first is not None
         assert last is not None

@@ -1,0 +1,100 @@
+"""A piece of a recording as a file of its own, for whoever does not have the recording.
+
+Belongs here: piece -> mp4, as viewers see and hear it. Not here: clips that are whole files, which leave as they are (`samples`).
+
+A piece seldom begins with a keyframe, so that it is encoded anew: pictures visually lossless, at their own times, sound as AAC in
+its own rate and layout. The same piece gives the same bytes.
+"""
+
+import io
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from lafid_assets.ingest.packets import open_clip
+from model.encoding.footage import Piece
+from model.encoding.shown import RisingClock, shown_frames
+
+_CLOCK = Fraction(1, 90_000)
+_X264_OPTIONS = {"crf": "14", "preset": "medium", "threads": "1", "x264-params": "mbtree=0:cpu-independent=1"}
+_LEAD_IN_S = 0.5
+_SAMPLES_A_FRAME = 1024
+
+Sound = NDArray[np.float32]
+"""(channels, N) in [-1, 1]."""
+
+
+def cut_out(piece: Piece) -> bytes:
+    """The piece as an mp4.
+
+    Raises:
+        av.FFmpegError: it cannot be decoded.
+    """
+    buffer = io.BytesIO()
+    with open_clip(piece.path) as source, av.open(buffer, "w", format="mp4") as target:
+        stream = source.streams.video[0]
+        stream.thread_count = 1
+        rate = stream.average_rate or 25
+        step, base = RisingClock(source, stream).step, stream.time_base or _CLOCK
+        sound = _sound_of(piece, float(piece.first_pts * base), float((piece.last_pts + step) * base))
+        video: Any = None
+        for shown in shown_frames(source, stream, piece):
+            image = shown.rgb()
+            image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]  # yuv420p holds no odd side
+            if video is None:
+                video = target.add_stream("libx264", rate=rate, options=_X264_OPTIONS)
+                video.height, video.width, video.pix_fmt = image.shape[0], image.shape[1], "yuv420p"
+                video.codec_context.time_base = _CLOCK
+                audio = _add_sound(target, sound)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(format="yuv420p")
+            frame.time_base, frame.pts = _CLOCK, round(shown.time_since(piece.first_pts) / _CLOCK)
+            target.mux(video.encode(frame))
+        if video is not None:
+            target.mux(video.encode(None))
+            _write_sound(target, audio, sound)
+    return buffer.getvalue()
+
+
+def _sound_of(piece: Piece, begin_s: float, end_s: float) -> tuple[Sound, int, str] | None:
+    """The sound of the piece, its rate and its layout; None without any, or where the file's clock begins anew on the way."""
+    if piece.keyframe_pts is None:
+        return None
+    with open_clip(piece.path) as source:
+        track = next((one for one in source.streams.audio if one.codec_context is not None), None)
+        if track is None:
+            return None
+        source.seek(round((begin_s - _LEAD_IN_S) * av.time_base))
+        rate, layout = track.rate, track.layout.name
+        line = np.zeros((len(track.layout.channels), round((end_s - begin_s) * rate)), np.float32)
+        resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+        for frame in source.decode(track):
+            if frame.time is None or frame.time >= end_s:
+                break
+            at = round((frame.time - begin_s) * rate)
+            frame.pts = None
+            for part in resampler.resample(frame):
+                samples = part.to_ndarray()[:, max(0, -at) :]
+                place = max(0, at)
+                samples = samples[:, : max(0, line.shape[1] - place)]
+                line[:, place : place + samples.shape[1]] = samples
+                at += part.samples
+    return line, rate, layout
+
+
+def _add_sound(target: av.container.OutputContainer, sound: tuple[Sound, int, str] | None) -> Any:
+    return None if sound is None else target.add_stream("aac", rate=sound[1], layout=sound[2])
+
+
+def _write_sound(target: av.container.OutputContainer, stream: Any, sound: tuple[Sound, int, str] | None) -> None:
+    if sound is None:
+        return
+    line, rate, layout = sound
+    for start in range(0, line.shape[1], _SAMPLES_A_FRAME):
+        samples = np.ascontiguousarray(line[:, start : start + _SAMPLES_A_FRAME])
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+        target.mux(stream.encode(frame))
+    target.mux(stream.encode(None))
