@@ -11,13 +11,14 @@ import polars as pl
 from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, NOTHING, TABLES, find_duplicates
 from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.schemas import (
-    CLIPS,
     DUPLICATE_CLIPS,
     FACE_CLIPS,
     FACE_EMBEDDINGS,
     FACE_FRAMES,
     FACE_INFO,
     FACES,
+    FOOTAGE,
+    FOOTAGE_TABLES,
     POLICY_SETTINGS,
     SPEECH_TAGGED_CLIPS,
 )
@@ -29,7 +30,7 @@ from resources.lake_reader import Reader
 
 STEP = Step(
     writes=(*TABLES, POLICY_SETTINGS),
-    reads=(SPEECH_TAGGED_CLIPS.name, CLIPS.name, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name, FACE_EMBEDDINGS.name),
+    reads=(SPEECH_TAGGED_CLIPS.name, *FOOTAGE_TABLES, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name, FACE_EMBEDDINGS.name),
     group="duplicates",
     code_version="1",
     kinds=frozenset({"duckdb", "numpy"}),
@@ -38,7 +39,7 @@ PASSED = f"""
     SELECT clip_id, shard, duration_s, engine, engine_version, least(width, height) AS shorter_side_px,
         md5(concat_ws(' ', face_clips.fingerprint, face_clips.content_sha256)) AS search_digest
     FROM {SPEECH_TAGGED_CLIPS.name} tagged JOIN {FACE_CLIPS.name} face_clips USING (shard, clip_id)
-    JOIN {CLIPS.name} clips USING (shard, clip_id)
+    JOIN {FOOTAGE.name} footage USING (shard, clip_id)
     WHERE tagged.status = 'ok' ORDER BY clip_id
 """
 
