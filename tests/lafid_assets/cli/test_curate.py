@@ -1,15 +1,19 @@
 """`lafid curate` through Dagster, on files that need no engine."""
 
+import io
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from lafid_assets.cli.main import run
 from lafid_assets.cli.materialize import CurationChoices, Materializer, RunFailed, open_materializer
 from lafid_assets.ingest import raw_clips as module
 from lafid_assets.ingest.clip_binding import Row
@@ -22,7 +26,6 @@ from lafid_assets.speech.chat_endpoint import endpoint_of
 from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig
 from lafid_assets.step_run import Finding
 from resources.settings import Settings
-from tests.demo_home import run_lafid
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +39,15 @@ def bad_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def curated(bad_files: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A home in which each of them was curated in a shard of its own, with its Dagster; and what was printed."""
-    home = tmp_path_factory.mktemp("curated") / "home"
-    done = run_lafid(home, "curate", str(bad_files), "--clips-per-shard", "1")
-    assert done.returncode == 0, done.stderr
-    return home, done.stdout
+    """A home in which each of them was curated in a shard of its own; and what was printed."""
+    home, said = tmp_path_factory.mktemp("curated") / "home", io.StringIO()
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(said):
+        for name in ("LAFID_HOME", "DAGSTER_HOME"):
+            patched.setenv(name, str(home))
+        patched.setattr(dg.DagsterInstance, "get", dg.DagsterInstance.ephemeral)
+        patched.setattr(sys, "argv", ["lafid", "curate", str(bad_files), "--clips-per-shard", "1", "--home", str(home)])
+        assert run() == 0
+    return home, said.getvalue()
 
 
 @pytest.fixture

@@ -28,13 +28,6 @@ def test_same_version_twice_is_said_in_two_lines(lafid: Callable[..., Any], keep
     ]
 
 
-def test_erased_clips_are_said(lafid: Callable[..., Any], keep_dataset: Callable[..., None]) -> None:
-    keep_dataset("aa11", {"a" * 32: "CC0-1.0", "b": "CC0-1.0"})
-    keep_dataset("bb22", {"b": "CC0-1.0"})
-    assert lafid("forget", "--identity", "a" * 32).code == 0
-    assert "version aa11 is marked erased: 1 clips" in lafid("diff", "aa", "bb").out
-
-
 def test_unknown_versions_are_named(lafid: Callable[..., Any], keep_dataset: Callable[..., None]) -> None:
     keep_dataset("aa11", {"a": "CC0-1.0"})
     assert "no version begins with 'zz': there are aa11" in lafid("diff", "aa", "zz").error

@@ -18,8 +18,9 @@ def _there(home: Path) -> bool:
 
 @pytest.fixture
 def known(home: Path, lake: Lake, keep_dataset: Callable[..., None]) -> None:
-    """Two clips, one of which a log names, too."""
+    """Two versions: of two clips, one of which a log names, too, and of the other clip."""
     keep_dataset("aa11", {CLIP: "CC0-1.0", OTHER: "CC0-1.0"})
+    keep_dataset("bb22", {OTHER: "CC0-1.0"})
     lake.close()
     (home / "logs").mkdir()
     (home / "logs" / "last-error.log").write_text(f"trouble with {CLIP}")
@@ -41,6 +42,7 @@ def test_dry_run_then_for_good_but_not_under_a_run(lafid: Callable[..., Any], ho
     assert "1 clips are forgotten; a search of all files finds nothing of them" in ended.out
     assert not _there(home)
     assert not (home / "forget.json").exists()
+    assert "version aa11 is marked erased: 1 clips" in lafid("diff", "aa", "bb").out
 
 
 @pytest.mark.usefixtures("known")
