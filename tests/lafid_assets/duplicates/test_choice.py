@@ -40,7 +40,7 @@ def test_size_then_length_then_id(better: tuple[int, float], best: str) -> None:
 
 
 def test_two_pieces_of_a_worse_recording_both_stay() -> None:
-    clips = {"whole": (360, 9.0), "first": (720, 3.0), "last": (480, 3.0)}
+    clips = {"whole": (480, 9.0), "first": (720, 3.0), "last": (360, 3.0)}
     pairs = [("first", "whole"), ("last", "whole")]
     for order in permutations(clips):
         assert _gone({clip: clips[clip] for clip in order}, *pairs) == {"whole": "first"}
