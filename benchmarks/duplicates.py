@@ -3,7 +3,8 @@
 Of clips of ../shared/testdata that show a face, an original and copies are encoded: half the size, cropped by a tenth, without
 the first third, and all three; and where the clip goes on, another take: the same person in the same room. All are surveyed and
 compared as `duplicate_clips` does, under the default policy. Recall is that of pairs of copies of one original, by kind; any
-other pair that is taken for one shot counts against precision. `--search N` measures the search for candidates alone, over N
+other pair that is taken for one shot counts against precision. Beside the recall over all stands that over the heads that turn as
+the policy `cofe` asks: no other clip comes so far in a curation. `--search N` measures the search for candidates alone, over N
 clips and twice as many whose pictures wander at random. Exit code 2 without the clips.
 """
 
@@ -24,14 +25,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lafid_assets.constraints import measures
+from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.duplicates.candidates import find_candidates
 from lafid_assets.duplicates.choice import same_shots
 from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, NOTHING, find_duplicates
 from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.faces.settings import AnalysisSettings
-from lafid_assets.faces.survey import survey_clip
+from lafid_assets.faces.survey import TierRows, survey_clip
 from lafid_assets.ingest.packets import open_clip
-from lafid_assets.schemas import FACE_FRAMES, FACES
+from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, FACES
 from model.encoding.shown import shown_frames
 from resources.face_engine import ENGINES, EngineChoice, load_face_engine
 
@@ -144,25 +147,52 @@ def judge(films: dict[tuple[str, str], Path], engine_name: str) -> dict[str, Any
     same = {frozenset(pair) for pair in same_shots(pairs, policy, engine.info.name).select("clip_id_a", "clip_id_b").rows()}
     by_kind: dict[str, list[bool]] = defaultdict(list)
     for one, other in combinations(films, 2):
-        if one[0] == other[0] and ANOTHER_TAKE not in (one[1], other[1]):
+        if _is_copy(one, other):
             by_kind[f"{one[1]} and {other[1]}"].append(frozenset((" ".join(one), " ".join(other))) in same)
     hits = sum(map(sum, by_kind.values()))
+    turning = _turning(seen)
+    of_turning = [
+        frozenset((" ".join(one), " ".join(other))) in same
+        for one, other in combinations(films, 2)
+        if _is_copy(one, other) and one[0] in turning
+    ]
+    names = {" ".join(name): name for name in films}
     return {
         "sources": len({name for name, _ in films}),
         "films": len(films),
         "other takes": sum(kind == ANOTHER_TAKE for _, kind in films),
         "recall": round(hits / max(1, sum(map(len, by_kind.values()))), 3),
+        "turning": {"sources": len(turning), "found": f"{sum(of_turning)} of {len(of_turning)}"},
         "precision": round(hits / max(1, len(same)), 3),
         "found": {kind: f"{sum(found)} of {len(found)}" for kind, found in by_kind.items()},
-        "wrong": sorted(" = ".join(sorted(pair)) for pair in same if not _is_copy(pair, films)),
+        "missed": sorted(
+            f"{one[0]}: {one[1]}, {other[1]}"
+            for one, other in combinations(films, 2)
+            if _is_copy(one, other) and frozenset((" ".join(one), " ".join(other))) not in same
+        ),
+        "wrong": sorted(" = ".join(sorted(pair)) for pair in same if not _is_copy(*(names[clip] for clip in pair))),
         "candidates": pairs.height,
         "CPU seconds": {"survey": round(surveyed_s, 1), "duplicates": round(found_s, 2)},
     }
 
 
-def _is_copy(pair: frozenset[str], films: dict[tuple[str, str], Path]) -> bool:
-    (one, kind), (other, other_kind) = (next(name for name in films if " ".join(name) == clip) for clip in sorted(pair))
-    return one == other and ANOTHER_TAKE not in (kind, other_kind)
+def _is_copy(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    return one[0] == other[0] and ANOTHER_TAKE not in (one[1], other[1])
+
+
+def _turning(seen: dict[tuple[str, str], TierRows]) -> set[str]:
+    """The sources whose originals turn as `cofe` asks."""
+    policy, turning = FacePolicy(), set()
+    for (source, kind), rows in seen.items():
+        if kind != "original":
+            continue
+        faces = _frame(rows.faces, measures.FACE_COLUMNS, FACE_INFO.dtypes)
+        frames = _frame(rows.frames, measures.FRAME_COLUMNS, FACE_FRAMES.dtypes)
+        [measured] = measures.measure_clips(faces, frames, policy).to_dicts()
+        asked = (("pose_variation_deg", policy.pose_variation_min_deg), ("pose_spread_deg", policy.pose_spread_min_deg))
+        if all((measured[name] or 0.0) >= (least or 0.0) for name, least in asked):
+            turning.add(source)
+    return turning
 
 
 def _frame(rows: list[dict[str, Any]], columns: Sequence[str], dtypes: dict[str, Any]) -> pl.DataFrame:

@@ -12,8 +12,8 @@ import polars as pl
 from resources.duckdb_extensions import duckdb_cursor
 
 PARTS, PART_BITS = 3, 21
-MOST_BITS_APART = 14
-"""Of 63. Strangers' pictures of one moment lie 26 bits and more apart in nine of ten cases; a policy may ask for less."""
+MOST_BITS_APART = 10
+"""Of 63. Strangers' pictures of one moment lie 26 bits and more apart in nine of ten cases, copies seldom more than eight."""
 LEAST_MOMENTS = 2
 """Of the moments at which a clip's crops are hashed: one alone may be a common picture, such as a studio."""
 

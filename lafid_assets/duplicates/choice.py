@@ -26,6 +26,7 @@ def same_shots(pairs: pl.DataFrame, policy: DuplicatePolicy, engine: str) -> pl.
     return pairs.filter(
         (pl.col("picture_distance") <= policy.picture_distance_max)
         & (pl.col("pose_distance_deg") <= policy.pose_distance_max_deg)
+        & (pl.col("pose_distance_deg") <= policy.pose_chance_share_max * pl.col("pose_chance_deg"))
         & (pl.col("face_similarity") >= alike)
         & (pl.col("shared_share") >= policy.shared_share_min)
     )

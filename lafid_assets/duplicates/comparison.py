@@ -3,7 +3,8 @@
 Belongs here: two clips' tracks -> measures. Not here: which pairs are compared (`candidates`), thresholds (`policies`).
 
 How a head turns is as good as a signature: encoding, scaling and cropping do not change it, and no second take repeats it. The
-offset is the one at which the poses differ least; between two sampled frames they are taken to change evenly.
+offset is the one at which the poses differ least; between two sampled frames they are taken to change evenly. A head that keeps
+still is alike at every offset: how far the poses lie apart at the others stands beside the distance.
 """
 
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class Likeness:
         offset_s: where the second clip begins in the first, s; negative where it begins before.
         shared_share: shared time / length of the shorter one.
         pose_distance_deg: of the poses at the same moments, `PERCENTILE`.
+        pose_chance_deg: the same at other offsets, median.
         picture_distance: median of the bits by which the pictures differ, the nearest crop of either side.
         face_similarity: median cosine of the faces.
     """
@@ -65,6 +67,7 @@ class Likeness:
     offset_s: float
     shared_share: float
     pose_distance_deg: float
+    pose_chance_deg: float
     picture_distance: float
     face_similarity: float
 
@@ -76,18 +79,19 @@ def compare(first: Track, second: Track) -> Likeness | None:
     found = _best_offset(longer, shorter)
     if found is None:
         return None
-    offset, pose_distance = found
+    offset, pose_distance, pose_chance = found
     picture_distance = min(_picture_distance(longer, shorter, offset), _picture_distance(shorter, longer, -offset))
     similarity = _face_similarity(longer, shorter, offset)
     if not np.isfinite(picture_distance) or not np.isfinite(similarity):
         return None
     begins, ends = max(longer.times_s[0], shorter.times_s[0] + offset), min(longer.times_s[-1], shorter.times_s[-1] + offset)
     share = (ends - begins) / shorter.length_s if shorter.length_s else 1.0
-    return Likeness(-offset if swapped else offset, float(np.clip(share, 0, 1)), pose_distance, picture_distance, similarity)
+    begins_s, shared = -offset if swapped else offset, float(np.clip(share, 0, 1))
+    return Likeness(begins_s, shared, pose_distance, pose_chance, picture_distance, similarity)
 
 
-def _best_offset(longer: Track, shorter: Track) -> tuple[float, float] | None:
-    """Seconds that the shorter clip begins behind the longer one, and how far the poses then lie apart."""
+def _best_offset(longer: Track, shorter: Track) -> tuple[float, float, float] | None:
+    """Seconds that the shorter clip begins behind the longer one, how far the poses then lie apart, and how far by chance."""
     posed = np.isfinite(shorter.rotations).all(axis=(1, 2))
     there = np.isfinite(longer.rotations).all(axis=(1, 2))
     if posed.sum() < LEAST_FRAMES or there.sum() < 2:
@@ -104,7 +108,7 @@ def _best_offset(longer: Track, shorter: Track) -> tuple[float, float] | None:
         return None
     distance = np.nanpercentile(apart[enough], PERCENTILE, axis=1)
     best = int(np.argmin(distance))
-    return float(offsets[enough][best]), float(distance[best])
+    return float(offsets[enough][best]), float(distance[best]), float(np.median(distance))
 
 
 def _interpolated(times_s: Numbers, rotations: Numbers, wanted_s: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:

@@ -21,6 +21,9 @@ class DuplicatePolicy(BaseModel):
     pose_distance_max_deg: float = Field(
         8.0, ge=0, le=180, description="80th percentile of the angles between the poses of one moment"
     )
+    pose_chance_share_max: float = Field(
+        0.5, ge=0, le=1, description="That angle / the angle at other offsets: where the head keeps still, poses prove nothing"
+    )
     face_similarity_min: dict[str, float] = Field(
         {"dlib": 0.94, "insightface": 0.6}, description="Engine to the median cosine of the faces of one moment"
     )

@@ -204,6 +204,7 @@ DUPLICATE_PAIRS = TableSchema(
         Column("offset_s", F64, "where b begins in a, s since its first frame; negative where it begins before"),
         Column("shared_share", F64, "shared time / length of the shorter one", minimum=0, maximum=1),
         Column("pose_distance_deg", F64, "80th percentile of the angles between the poses of one moment", minimum=0, maximum=180),
+        Column("pose_chance_deg", F64, "the same at other offsets, median: what chance gives", minimum=0, maximum=180),
         Column("picture_distance", F64, "median of the bits of 63 by which pictures of one moment differ", minimum=0, maximum=63),
         Column("face_similarity", F64, "median cosine of the faces of one moment", minimum=-1.001, maximum=1.001),
     ),

@@ -9,7 +9,14 @@ from lafid_assets.duplicates.choice import choose, same_shots
 from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.schemas import DUPLICATE_PAIRS
 
-SAME = {"offset_s": 0.0, "shared_share": 1.0, "pose_distance_deg": 1.0, "picture_distance": 2.0, "face_similarity": 0.99}
+SAME = {
+    "offset_s": 0.0,
+    "shared_share": 1.0,
+    "pose_distance_deg": 1.0,
+    "pose_chance_deg": 20.0,
+    "picture_distance": 2.0,
+    "face_similarity": 0.99,
+}
 
 
 def _pairs(*pairs: tuple[str, str], **changed: float) -> pl.DataFrame:
@@ -33,7 +40,7 @@ def test_size_then_length_then_id(better: tuple[int, float], best: str) -> None:
 
 
 def test_two_pieces_of_a_worse_recording_both_stay() -> None:
-    clips = {"whole": (360, 9.0), "first": (720, 3.0), "last": (480, 3.0)}
+    clips = {"whole": (480, 9.0), "first": (720, 3.0), "last": (360, 3.0)}
     pairs = [("first", "whole"), ("last", "whole")]
     for order in permutations(clips):
         assert _gone({clip: clips[clip] for clip in order}, *pairs) == {"whole": "first"}
@@ -44,6 +51,7 @@ def test_two_pieces_of_a_worse_recording_both_stay() -> None:
     [
         ("picture_distance", 10.0, 10.5),
         ("pose_distance_deg", 8.0, 8.1),
+        ("pose_chance_deg", 2.0, 1.9),
         ("face_similarity", 0.94, 0.93),
         ("shared_share", 0.7, 0.69),
     ],
