@@ -26,7 +26,9 @@ from lafid_assets.schemas import (
     FACE_FRAMES,
     FACE_INFO,
     ID_CONSISTENT_CLIPS,
+    PIECES,
     POSE_FILTERED_CLIPS,
+    RECORDINGS,
     REFERENCE_CROPS,
     SHOT_BOUNDARIES,
     SIMILARITY_BY_POSE_GAP,
@@ -174,6 +176,8 @@ def _faces(
         FACE_EMBEDDINGS.name: _whole(FACE_EMBEDDINGS, key.filter(pl.Series(seen)).with_columns(embedding=_lists(embedding))),
         FACE_FRAMES.name: _whole(FACE_FRAMES, frames),
         SHOT_BOUNDARIES.name: SHOT_BOUNDARIES.frame([]),
+        RECORDINGS.name: RECORDINGS.frame([]),
+        PIECES.name: PIECES.frame([]),
         FACE_CLIPS.name: _whole(FACE_CLIPS, clips),
     }
 

@@ -162,6 +162,9 @@ REJECTED = (
         status=Status.REJECTED,
         reason=Reason.POSE_VARIATION_LOW,
     ),
+)
+
+RECORDINGS = (
     Scene(
         name="collins then rigel",
         shots=_cut("collins", "rigel"),
@@ -219,4 +222,4 @@ FAULTY = (
     ),
 )
 
-SCENES: tuple[Scene, ...] = (*KEPT, *REJECTED, *FAULTY)
+SCENES: tuple[Scene, ...] = (*KEPT, *REJECTED, *RECORDINGS, *FAULTY)

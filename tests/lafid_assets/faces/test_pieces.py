@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lafid_assets.constraints.decision import decide_clips
+from lafid_assets.constraints.decision import TOLD_MEASURES, decide_clips
 from lafid_assets.constraints.policies import FacePolicy, change_policy
 from lafid_assets.faces import clip_analysis, shard_analysis
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
@@ -94,8 +94,7 @@ def analyse(
 
 def _decided(frames: Frames, policy: FacePolicy, clips: pl.DataFrame) -> pl.DataFrame:
     raw = clips.select("clip_id", "duration_s", "shots_in_file").with_columns(
-        **{name: pl.lit(None, pl.Float64) for name in ("luminance_min", "luminance_max", "blur_min")},
-        **{name: pl.lit(None, pl.Float64) for name in ("aesthetic", "technical_score", "global_motion")},
+        **{name: pl.lit(None, pl.Float64) for name in TOLD_MEASURES}
     )
     return decide_clips(raw, frames["face_clips"], frames["face_info"], frames["face_frames"], policy)
 

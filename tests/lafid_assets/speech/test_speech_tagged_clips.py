@@ -9,7 +9,12 @@ import pytest
 from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
-from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig, captions_at_stake, speech_tagged_clips
+from lafid_assets.speech.speech_tagged_clips import (
+    SpeechTaggedClipsConfig,
+    captions_at_stake,
+    claimed_alone,
+    speech_tagged_clips,
+)
 from lafid_assets.speech.tagging import read_settings
 
 SHARD = "shard-00000"
@@ -180,3 +185,11 @@ def test_the_config_says_what_leaves_the_machine():
     fields = SpeechTaggedClipsConfig.model_fields
     assert "frames that show persons leave this machine" in fields["caption_frames_model"].description
     assert "captions and transcripts are sent" in fields["caption_llm"].description
+
+
+def test_a_shot_claims_nothing_of_the_caption_of_its_whole_recording():
+    """Of the three, only a whole file keeps what was said of the file; why, is told where something was said."""
+    clips = pl.DataFrame({"clip_id": ["whole", "shot", "bare"], "recording_id": [None, "r", "r"], "caption": ["a", "b", None]})
+    claimed = claimed_alone(clips)
+    assert claimed["caption"].to_list() == ["a", None, None]
+    assert [fault is None for fault in claimed["caption_fault"]] == [True, False, True]

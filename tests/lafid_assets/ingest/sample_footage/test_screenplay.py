@@ -42,7 +42,7 @@ def test_every_way_to_fail_is_there() -> None:
         "rejected:several_faces",
         "rejected:face_too_small",
         "rejected:pose_variation_low",
-        "rejected:cut",
+        "skipped:split",
         "error:unreadable",
         "error:empty_file",
         "skipped:file_missing",
