@@ -13,7 +13,7 @@ from resources.settings import Settings
 from tests.once import built_once
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-DEMO_S = 600
+DEMO_S = 1200
 """How long a test may take that makes the demo, or waits for it."""
 
 

@@ -26,7 +26,7 @@ from resources.lake_writer import frame_digest
 from resources.settings import Settings
 from tests.demo_home import PROJECT_ROOT, run_lafid
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 SHARDS = 2
 OVER_FACES_S = (0.2, 2.0)
 """Seconds after `face_info` has children."""

@@ -245,7 +245,7 @@ def test_what_stands_after_a_dot_is_a_suffix_only_where_videos_have_it(tmp_path:
     for name, suffix in (("a", ".mp4"), ("a.MOV", ".mov"), ("anna.smith at home", ".mp4"), ("a.1", ".mp4")):
         (tmp_path / name).write_bytes(b"video")
         row = {"clip_id": "a", "clip_root": str(tmp_path), "path": name, "content_sha256": hashlib.sha256(b"video").hexdigest()}
-        assert read_clip(row) == (suffix, b"video")
+        assert read_clip(row | dict.fromkeys(("first_pts", "last_pts", "keyframe_pts", "start_s"))) == (suffix, b"video")
 
 
 def test_unsafe_ids_become_safe_file_names(version: Version, lake: Lake, dest: Path) -> None:
