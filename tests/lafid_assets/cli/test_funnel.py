@@ -42,6 +42,8 @@ def test_json_is_one_object(lafid: Any, curated: Callable[..., None]) -> None:
         "timeout": 0,
         "skipped": {"file_missing": 1},
         "dataset_version": "v1",
+        "recordings": 0,
+        "shots": 0,
         "unjudged": {},
     }
 

@@ -14,7 +14,7 @@ from lafid_assets.dataset import cutting
 from lafid_assets.dataset.cutting import MOST_SIDE_PX, cut_references, folder_of
 from lafid_assets.dataset.references import choose_references
 from lafid_assets.ingest.media_probe import content_sha256
-from lafid_assets.schemas import CLIPS, FACES, REFERENCE_CROPS
+from lafid_assets.schemas import FACES, FOOTAGE, REFERENCE_CROPS
 from lafid_assets.workers import Crashed, TimedOut
 from model.encoding.head_mask import MaskChoice, MaskInfo, choose_mask
 from model.face_engine.rotations import rotation_from_angles
@@ -40,13 +40,13 @@ def clips(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[...
             + ord(clip) % 2,
         )
         known = {"clip_id": clip, "shard": "shard-00000"}
-        rows.append(row_of(CLIPS, **known, content_sha256=content_sha256(path), duration_s=1.0))
+        rows.append(row_of(FOOTAGE, **known, content_sha256=content_sha256(path), duration_s=1.0))
         places[clip] = path
         for frame in (0, 4, 9):
             pose = {"yaw_deg": 20.0 * frame, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 5.0, "embedding": [1.0, 0.0]}
             pose["rotation"] = rotation_from_angles(20.0 * frame, 0.0, 0.0).ravel().tolist()
             faces.append(row_of(FACES, **known, frame_index=frame, face_index=0, **pose, **BOX))
-    return choose_references(FACES.frame(faces)), CLIPS.frame(rows), places
+    return choose_references(FACES.frame(faces)), FOOTAGE.frame(rows), places
 
 
 def _picture(store: FileStore, path: str) -> np.ndarray:
