@@ -9,7 +9,6 @@ from typing import Any
 import dagster as dg
 
 from lafid_assets.constraints.pose_filtered_clips import pose_filtered_clips
-from lafid_assets.dagster_engines import keep_engines
 from lafid_assets.dataset.dataset_report import dataset_report
 from lafid_assets.dataset.lafid_dataset import lafid_dataset
 from lafid_assets.dataset.reference_crops import reference_crops
@@ -34,8 +33,6 @@ from resources.trainer.client import TrainerClient
 from resources.trainer.launch import LaunchConfig
 from sensors.clip_drop import clip_drop
 from sensors.schedules import daily_compaction, nightly_refresh
-
-keep_engines()
 
 ASSETS = (
     raw_clips,

@@ -22,7 +22,6 @@ ASSEMBLY = {
     "lafid_assets/partitions.py",
     "lafid_assets/jobs.py",
     "lafid_assets/definitions.py",
-    "lafid_assets/dagster_engines.py",
     "lafid_assets/cli/materialize.py",
 }
 
