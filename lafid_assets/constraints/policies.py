@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lafid_assets.outcomes import Reason
+from lafid_assets.shots.boundaries import CUT_SCORES, Kind
 
 
 class PolicyUnusable(ValueError):
@@ -31,8 +32,12 @@ class FacePolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field("cofe", description="Name of the policy, written into every row")
-    hard_cut_score_max: float | None = Field(2.1, ge=1, description="Score above which a clip has a cut between two frames")
-    gradual_cut_score_max: float | None = Field(1.75, ge=1, description="Score above which a clip has a gradual transition")
+    hard_cut_score_max: float | None = Field(
+        CUT_SCORES[Kind.HARD], ge=1, description="Score above which a clip has a cut between two frames"
+    )
+    gradual_cut_score_max: float | None = Field(
+        CUT_SCORES[Kind.GRADUAL], ge=1, description="Score above which a clip has a gradual transition"
+    )
     shots_in_file_max: int | None = Field(
         None, ge=1, description="Most shots that a clip's file may have: 1 rejects what was cut out of a file with cuts"
     )

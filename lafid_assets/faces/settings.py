@@ -6,7 +6,7 @@ stored scores (`constraints`).
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lafid_assets.shots.boundaries import Kind
+from lafid_assets.shots.boundaries import CUT_SCORES, Kind
 from resources.face_engine import EngineChoice
 
 
@@ -56,8 +56,10 @@ class AnalysisSettings(EngineChoice, ScanMargins):
     rate_hz: float = Field(4.0, gt=0, le=60, description="Frames looked at per second of clip in the survey")
     max_frames: int = Field(120, ge=1, description="Frames looked at per clip at most in the survey, spread over all of it")
     scan: bool = Field(True, description="Drop hopeless clips after a few looks; off: every clip is surveyed")
-    split_hard_score: float = Field(2.1, ge=1, description="Score above which a hard cut makes two clips of a file")
-    split_gradual_score: float = Field(1.75, ge=1, description="Score above which a gradual transition does")
+    split_hard_score: float = Field(
+        CUT_SCORES[Kind.HARD], ge=1, description="Score above which a hard cut makes two clips of a file"
+    )
+    split_gradual_score: float = Field(CUT_SCORES[Kind.GRADUAL], ge=1, description="Score above which a gradual transition does")
     searched_from_s: float = Field(
         30.0, ge=0, description="Files of so many seconds are searched for cuts before all else; shorter ones in the survey"
     )

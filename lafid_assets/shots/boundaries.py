@@ -38,6 +38,10 @@ class Kind(StrEnum):
     GRADUAL = "gradual"
 
 
+CUT_SCORES = {Kind.HARD: 2.1, Kind.GRADUAL: 1.75}
+"""Above these a boundary is a cut, where nobody says otherwise."""
+
+
 @dataclass(frozen=True)
 class Boundary:
     """One boundary, by places in the sequence of pictures.
