@@ -1,15 +1,14 @@
-"""Does the face branch do what it is for? Drawn heads, known identity and pose: `python -m benchmarks.ablation [--json]`.
+"""Does each part of the face branch do what it is for? Drawn heads, known identity: `python -m benchmarks.ablation [--quick]`.
 
 Every variant starts from one base that draws turning heads of nobody in particular, and trains LoRA on its attention for the
-same steps on the same clips; variants differ in what they are told of the person. Text-to-video from a photo: frames show the
-person in other poses and light than the photo, so that copying it is no answer. Judged is the cosine similarity, in a
-network's space that conditions no model, of generated frames with persons that no training ever saw.
+same steps on the same clips; variants differ in what they are told of the person, and are held against controls with the same
+parameters (`head_variants`). Text-to-video from a photo in any pose: frames show the person in other poses, expressions and
+light than the photo, so that copying it is no answer. Judged are, in the space of a network that conditions no model,
+generated frames of persons that no training ever saw (`head_scores`).
 
-    none        no face branch        mofe        one gate for the network     cofe        a gate a block
-    aligner     cofe and the aligner  references  cofe and two further views   all         cofe, time-aware, both
-
-Results are kept by (variant, seed) in --out and never computed twice; kill it at any moment and start it again. With
---json the last line is one object: for each variant `similarity` and `similarity_spread` (standard deviation over seeds).
+Results are kept by (variant, seed) in --out and never computed twice; kill it at any moment and start it again. Rows that
+carry a claim have five seeds, the others two. Beside the results lie `table.txt`, `table.json` and pictures of the curves.
+With --json the last line is one object: {variant: {similarity, spread, far_pose, swap_other, hidden, ...}, real_frames, ...}.
 """
 
 import argparse
@@ -20,110 +19,116 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import torch
 
+from benchmarks.ablation_curves import write_pictures
+from benchmarks.ablation_table import summarise, text_of
+from benchmarks.head_base import base_of, pretrained_transformer
 from benchmarks.head_clips import HeadClips, decode, make_clips
+from benchmarks.head_identity import IdentityEncoder
 from benchmarks.head_judge import Recogniser, recogniser, validity
-from benchmarks.head_models import (
-    GAPS_DEG,
-    VARIANTS,
-    Score,
-    base_of,
-    gap_means,
-    pretrained_transformer,
-    run,
-    similarity_of,
-)
+from benchmarks.head_scores import Judge, Score, curve_point, score_of
+from benchmarks.head_training import Trained, train
+from benchmarks.head_variants import QUICK, VARIANTS
+from model.bases.base import Base
 from model.files import whole_file
 
-VERSION = 1
-"""Raised when heads, judge, base or training change: results of other code are other results."""
+VERSION = 2
+"""Raised when heads, judge, base, variants or training change: results of other code are other results."""
+QUICK_SEEDS = 2
 
 
-def measure(out: Path, variants: list[str], seeds: int, steps: int, sizes: dict[str, int]) -> dict[str, Any]:
-    """Runs what has no result yet; the whole table as one object."""
-    folder = out / _digest(sizes)
+class World(NamedTuple):
+    """What all variants share."""
+
+    folder: Path
+    base: Base
+    train: HeadClips
+    judge: Judge
+
+
+class Sizes(NamedTuple):
+    """What a result depends on beside code, variant and seed."""
+
+    steps: int
+    base_steps: int
+    train_persons: int
+    test_persons: int
+
+
+def prepare(out: Path, sizes: Sizes) -> World:
+    """Networks (trained where they are not there) and clips."""
+    folder = out / _digest(sizes._replace(steps=0))
     conditioner = recogniser(folder / "conditioner.safetensors", width=24, seed=1)
-    judge = recogniser(folder / "judge.safetensors", width=32, seed=2)
+    network: Recogniser = recogniser(folder / "judge.safetensors", width=32, seed=2)
     _say("networks that recognise heads are ready")
-    train = make_clips(sizes["train_persons"], 100, conditioner)
-    test = make_clips(sizes["test_persons"], 200, conditioner)
-    transformer = pretrained_transformer(folder / "base.safetensors", train, sizes["base_steps"], _say)
-    shared = base_of(transformer, folder / "tiny")
-    runs: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
-    for seed in range(seeds):
-        for variant in variants:
-            path = folder / f"{steps}-steps" / f"{variant}-{seed}.json"
-            runs[variant].append(_kept(path, variant, seed, steps, shared, train, test, judge))
-    real = similarity_of(decode(test.latents), test, judge)
-    gap_deg = (test.yaw_deg - test.view_angles_deg[:, :1, 0]).abs().numpy()
+    encoder = IdentityEncoder(conditioner)
+    clips = make_clips(sizes.train_persons, 100, encoder)
+    judge = Judge(network, make_clips(sizes.test_persons, 200, encoder))
+    transformer = pretrained_transformer(folder / "base.safetensors", clips, sizes.base_steps, _say)
+    return World(folder, base_of(transformer, folder / "tiny"), clips, judge)
+
+
+def measure(out: Path, seeds: dict[str, int], sizes: Sizes) -> dict[str, Any]:
+    """Runs what has no result yet, `seeds[variant]` seeds of each, one seed of all before the next; the whole table."""
+    world = prepare(out, sizes)
+    runs: dict[str, list[dict[str, Any]]] = {variant: [] for variant in seeds}
+    for seed in range(max(seeds.values())):
+        for variant in (name for name, wanted in seeds.items() if seed < wanted):
+            runs[variant].append(_kept(world, variant, seed, sizes.steps))
+    judge = world.judge
+    real = judge.traits(decode(judge.clips.latents))
+    similarity = judge.similarity(real)
+    by_gap = judge.by_gap(similarity)
+    ceiling = {"similarity": float(similarity.mean()), "by_gap": by_gap, "far_pose": by_gap[-1], **judge.features(real)}
     return {
-        **{variant: _summary(scores) for variant, scores in runs.items()},
-        "real_frames": {"similarity": float(real.mean()), "by_gap": gap_means(real, gap_deg)},
-        "judge": validity(judge)._asdict(),
-        "seeds": seeds,
-        "steps": steps,
-        "gaps_deg": GAPS_DEG,
-        **sizes,
+        **summarise(runs),
+        "real_frames": ceiling,
+        "judge": validity(judge.network)._asdict(),
+        "sizes": sizes._asdict(),
     }
 
 
-def show(table: dict[str, Any]) -> None:
-    """The table as text."""
-    heads = "".join(f"{f'{low}-{high} deg':>16}" for low, high in table["gaps_deg"])
-    print(
-        f"\nsimilarity with persons never seen, by pose gap to the photo; {table['seeds']} seeds, mean and standard deviation\n"
-    )
-    print(f"{'variant':12}{'all frames':>16}{heads}{'flow loss':>12}")
-    for variant in VARIANTS:
-        if variant in table:
-            row = table[variant]
-            pairs = [(row["similarity"], row["similarity_spread"]), *zip(row["by_gap"], row["by_gap_spread"], strict=True)]
-            cells = "".join(f"{f'{mean:.3f} ± {spread:.3f}':>16}" for mean, spread in pairs)
-            print(f"{variant:12}{cells}{row['loss']:>12.3f}")
-    real, judge = table["real_frames"], table["judge"]
-    print(f"{'real frames':12}" + "".join(f"{value:>16.3f}" for value in (real["similarity"], *real["by_gap"])))
-    print(
-        f"\nthe judge: one head in two poses {judge['same']:.3f} ({judge['same_far']:.3f} more than 60 deg apart), two heads "
-        f"{judge['different']:.3f}, told apart in {judge['auc']:.2%} of pairs ({judge['auc_far']:.2%})"
-    )
+def run(world: World, variant: str, seed: int, steps: int) -> Score:
+    """Trains one variant with one seed and judges it on persons that it never saw."""
+    curve: list[tuple[int, float]] = []
+    judging_s = 0.0
+
+    def look(step: int, trained: Trained) -> None:
+        nonlocal judging_s
+        before_s = time.process_time()
+        curve.append((step, curve_point(trained, world.judge, seed)))
+        judging_s += time.process_time() - before_s
+
+    started_s = time.process_time()
+    trained, loss = train(VARIANTS[variant], seed, steps, world.base, world.train, look)
+    train_s = time.process_time() - started_s - judging_s
+    look(steps, trained)
+    return score_of(trained, world.judge, world.train, seed, curve, loss, train_s)
 
 
-def _kept(
-    path: Path, variant: str, seed: int, steps: int, shared: Any, train: HeadClips, test: HeadClips, judge: Recogniser
-) -> dict[str, Any]:
+def _kept(world: World, variant: str, seed: int, steps: int) -> dict[str, Any]:
+    path = world.folder / f"{steps}-steps" / f"{variant}-{seed}.json"
     if path.is_file():
         return json.loads(path.read_text())
     started_s = time.process_time()
-    score: Score = run(variant, seed, steps, shared, train, test, judge)
+    score = run(world, variant, seed, steps)
     kept = asdict(score) | {"cpu_s": time.process_time() - started_s}
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(kept) + "\n")
-    _say(f"seed {seed} {variant:12} similarity {score.similarity:.3f}, loss {score.loss:.3f}, {kept['cpu_s']:.0f} CPU seconds")
+    _say(
+        f"seed {seed} {variant:22} similarity {score.similarity:.3f}, hidden {score.hidden or 0:.2f}, loss {score.loss:.3f}, "
+        f"{score.train_s / steps:.3f} s a step, {kept['cpu_s']:.0f} CPU seconds"
+    )
     return kept
 
 
-def _summary(scores: list[dict[str, Any]]) -> dict[str, Any]:
-    similarity = np.array([score["similarity"] for score in scores])
-    by_gap = np.array([score["by_gap"] for score in scores])
-    spread = {"ddof": 1} if len(scores) > 1 else {"ddof": 0}
-    return {
-        "similarity": float(similarity.mean()),
-        "similarity_spread": float(similarity.std(**spread)),
-        "by_gap": by_gap.mean(axis=0).tolist(),
-        "by_gap_spread": by_gap.std(axis=0, **spread).tolist(),
-        "loss": float(np.mean([score["loss"] for score in scores])),
-        "cpu_s": float(np.sum([score["cpu_s"] for score in scores])),
-    }
-
-
-def _digest(sizes: dict[str, int]) -> str:
-    return hashlib.sha256(json.dumps({"version": VERSION, **sizes}, sort_keys=True).encode()).hexdigest()[:12]
+def _digest(sizes: Sizes) -> str:
+    return hashlib.sha256(json.dumps({"version": VERSION, **sizes._asdict()}, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _say(line: str) -> None:
@@ -133,18 +138,27 @@ def _say(line: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="end with one object")
+    parser.add_argument("--quick", action="store_true", help=f"half the steps, {QUICK_SEEDS} seeds of {', '.join(QUICK)}")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=300, help="of each variant")
-    parser.add_argument("--base-steps", type=int, default=4000, help="of the base that all share")
+    parser.add_argument("--seeds", type=int, help="of every variant; default: five of those that carry a claim, else two")
+    parser.add_argument("--steps", type=int, default=600, help="of each variant")
+    parser.add_argument("--base-steps", type=int, default=3000, help="of the base that all share")
     parser.add_argument("--train-persons", type=int, default=2000)
-    parser.add_argument("--test-persons", type=int, default=128)
-    parser.add_argument("--out", type=Path, default=Path(".lafid/ablation"), help="networks and results")
+    parser.add_argument("--test-persons", type=int, default=160)
+    parser.add_argument("--out", type=Path, default=Path(".lafid/ablation"), help="networks, results, tables and pictures")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    sizes = {name: getattr(arguments, name) for name in ("base_steps", "train_persons", "test_persons")}
-    table = measure(arguments.out, arguments.variants, arguments.seeds, arguments.steps, sizes)
-    show(table)
+    seeds = {name: arguments.seeds or VARIANTS[name].seeds for name in arguments.variants}
+    sizes = Sizes(arguments.steps, arguments.base_steps, arguments.train_persons, arguments.test_persons)
+    if arguments.quick:
+        seeds = dict.fromkeys(QUICK, QUICK_SEEDS)
+        sizes = sizes._replace(steps=arguments.steps // 2)
+    table = measure(arguments.out, seeds, sizes)
+    print(text := text_of(table))
+    for name, content in (("table.txt", text), ("table.json", json.dumps(table))):
+        with whole_file(arguments.out / name) as temporary:
+            temporary.write_text(content + "\n")
+    write_pictures(table, arguments.out)
     if arguments.json:
         print(json.dumps(table))
     return 0

@@ -1,27 +1,43 @@
 """Clips of turning heads as the tensors that the models of `benchmarks.ablation` train on and are judged with.
 
-A clip is three frames of one head that turns evenly between two random yaws; the text gives the yaws and nothing else. Beside
-it lie three views (photos) of the same head, each in a pose and light of its own. The first is the photo that conditions the
-video, so the frames show the person in other poses than the photo and copying it cannot answer.
+A clip is three frames of one head that turns evenly between two random yaws while its expression changes evenly between two
+random ones; the text gives both and nothing else. Beside it lie six views (photos) of the same head, each in a pose,
+expression and light of its own, their yaws spread over the range. Any of them can be the photo that conditions the video, so
+frames show the person in other poses than the photo and copying it cannot answer.
 
-Belongs here: heads -> latents, text rows, features, views. Not here: the drawing (`heads`), the models (`head_models`).
+Belongs here: heads -> latents, text rows, features, views, and which views are shown beside a photo. Not here: the drawing
+(`heads`), the models (`head_models`).
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from benchmarks.head_judge import MAX_YAW_DEG, Recogniser, to_pixels
-from benchmarks.heads import SIDE_PX, draw_identities, draw_nuisances, render
+from benchmarks.head_identity import IdentityEncoder
+from benchmarks.head_judge import to_pixels
+from benchmarks.heads import (
+    EXPRESSION,
+    MAX_YAW_DEG,
+    SIDE_PX,
+    Array,
+    draw_expressions,
+    draw_identities,
+    draw_nuisances,
+    render,
+)
 from model.bases.codec import HaarCodec, encode_moments
 from model.encoding.face_features import FaceFeatures
+from model.face_engine.view_spread import farthest_first
 
 FRAMES = 3
-VIEWS = 3
-TEXT_WIDTH = 64
+VIEWS = 6
+TEXT_WIDTH = 32
+Spread = Literal["pose", "expression", "repeated"]
+"""Which views are shown beside a photo: the most different in yaw, those in expression, or the photo itself again."""
+
 _HARMONICS = 4
 # Spread of the Haar bands of these heads (pixels in [-1, 1]), as `codec` has it for photographs.
 _BAND_STD = (
@@ -38,11 +54,27 @@ class HeadClips(NamedTuple):
     latents: torch.Tensor  # (N, C, T, h, w)
     text: torch.Tensor  # (N, T, D)
     yaw_deg: torch.Tensor  # (N, T)
-    face: FaceFeatures  # of the first view
-    view_latents: torch.Tensor  # (N, V, C, h, w)
+    expressions: torch.Tensor  # (N, T, 3)
+    view_identity: torch.Tensor  # (N, V, 9)
     view_semantic: torch.Tensor  # (N, V, S, D_s)
+    view_latents: torch.Tensor  # (N, V, C, h, w)
     view_angles_deg: torch.Tensor  # (N, V, 3)
-    identities: torch.Tensor  # (N, 16)
+    view_expressions: torch.Tensor  # (N, V, 3)
+    identities: torch.Tensor  # (N, 18)
+
+    def face(self, persons: torch.Tensor, views: torch.Tensor) -> FaceFeatures:
+        """What the encoders say of view `views` (B,) of each of `persons` (B,)."""
+        return FaceFeatures(
+            identity=self.view_identity[persons, views],
+            semantic=self.view_semantic[persons, views],
+            detail=self.view_latents[persons, views].flatten(2).transpose(1, 2),
+            angles_deg=self.view_angles_deg[persons, views],
+        )
+
+    def photo(self) -> FaceFeatures:
+        """The first view of everyone: the photo that a judged clip is drawn from; its yaw is as random as any."""
+        persons = torch.arange(len(self.latents))
+        return self.face(persons, torch.zeros_like(persons))
 
 
 def codec() -> HaarCodec:
@@ -50,42 +82,50 @@ def codec() -> HaarCodec:
     return HaarCodec(latents_std=_BAND_STD * 3)
 
 
-def make_clips(count: int, seed: int, encoder: Recogniser) -> HeadClips:
+def make_clips(count: int, seed: int, encoder: IdentityEncoder) -> HeadClips:
     """Clips of `count` persons; `encoder` speaks for the identity and the semantic expert."""
     rng = np.random.default_rng((seed, 3))
     identities = draw_identities(count, rng)
-    ends = rng.uniform(-MAX_YAW_DEG, MAX_YAW_DEG, (2, count, 1))
-    share = np.linspace(0, 1, FRAMES)
-    yaws = (ends[0] * (1 - share) + ends[1] * share).astype(np.float32)
-    frames = _render_rows(identities, yaws, np.repeat(draw_nuisances(count, rng)[:, None], FRAMES, axis=1))
-    view_yaws = rng.uniform(-MAX_YAW_DEG, MAX_YAW_DEG, (count, VIEWS)).astype(np.float32)
-    views = _render_rows(identities, view_yaws, draw_nuisances(count * VIEWS, rng).reshape(count, VIEWS, -1))
+    yaws = _evenly(rng.uniform(-MAX_YAW_DEG, MAX_YAW_DEG, (2, count)).astype(np.float32))
+    expressions = _evenly(draw_expressions((2, count), rng))
+    frames = _render_rows(identities, yaws, expressions, np.repeat(draw_nuisances(count, rng)[:, None], FRAMES, axis=1))
+    view_yaws = _spread_yaws(count, rng)
+    view_expressions = draw_expressions((count, VIEWS), rng)
+    views = _render_rows(identities, view_yaws, view_expressions, draw_nuisances(count * VIEWS, rng).reshape(count, VIEWS, -1))
     flat = views.reshape(-1, SIDE_PX, SIDE_PX, 3)
-    view_latents = _encode(views).transpose(1, 2)
-    semantic = encoder.patches(flat).unflatten(0, (count, VIEWS))
-    angles = F.pad(torch.from_numpy(view_yaws)[..., None], (0, 2))
     return HeadClips(
         latents=_encode(frames),
-        text=text_rows(torch.from_numpy(yaws)),
+        text=text_rows(torch.from_numpy(yaws), torch.from_numpy(expressions)),
         yaw_deg=torch.from_numpy(yaws),
-        face=FaceFeatures(
-            identity=encoder.embed(views[:, 0]),
-            semantic=semantic[:, 0],
-            detail=view_latents[:, 0].flatten(2).transpose(1, 2),
-            angles_deg=angles[:, 0],
-        ),
-        view_latents=view_latents,
-        view_semantic=semantic,
-        view_angles_deg=angles,
+        expressions=torch.from_numpy(expressions),
+        view_identity=encoder.embed(flat, view_yaws.ravel(), rng).unflatten(0, (count, VIEWS)),
+        view_semantic=encoder.network.patches(flat).unflatten(0, (count, VIEWS)),
+        view_latents=_encode(views).transpose(1, 2).contiguous(),
+        view_angles_deg=F.pad(torch.from_numpy(view_yaws)[..., None], (0, 2)),
+        view_expressions=torch.from_numpy(view_expressions),
         identities=torch.from_numpy(identities),
     )
 
 
-def text_rows(yaw_deg: torch.Tensor) -> torch.Tensor:
-    """(N, T) to (N, T, 64): which frame, and how the head stands in it."""
+def spread_views(clips: HeadClips, spread: Spread, count: int) -> torch.Tensor:
+    """(N, V, count): which `count` views are shown beside each photo."""
+    persons, views = clips.view_angles_deg.shape[:2]
+    if spread == "repeated":
+        return torch.arange(views)[None, :, None].expand(persons, -1, count)
+    places = clips.view_angles_deg[..., :1] if spread == "pose" else clips.view_expressions
+    gaps = torch.cdist(places, places).double().numpy()
+    chosen = [
+        [farthest_first(gaps[person], photo, count + 1, np.zeros(views), step=0.0)[1:] for photo in range(views)]
+        for person in range(persons)
+    ]
+    return torch.tensor(chosen)
+
+
+def text_rows(yaw_deg: torch.Tensor, expressions: torch.Tensor) -> torch.Tensor:
+    """(N, T) and (N, T, 3) to (N, T, 32): which frame, how the head stands in it, and what its face does."""
     turns = torch.deg2rad(yaw_deg)[..., None] * torch.arange(1, _HARMONICS + 1)
     frame = 2 * torch.eye(FRAMES).expand(len(yaw_deg), -1, -1)
-    rows = torch.cat([turns.sin(), turns.cos(), frame], dim=-1)
+    rows = torch.cat([turns.sin(), turns.cos(), frame, expressions], dim=-1)
     return F.pad(rows, (0, TEXT_WIDTH - rows.shape[-1]))
 
 
@@ -98,16 +138,34 @@ def decode(latents: torch.Tensor) -> NDArray[np.uint8]:
     return ((pixels + 1) * 127.5).round().byte().permute(0, 2, 3, 4, 1).numpy()
 
 
-def portraits(identities: NDArray[np.float32], count: int, seed: int) -> NDArray[np.uint8]:
-    """(N, count, H, W, 3): each person in `count` random poses and lights, for the judge to know them by."""
+def portraits(identities: Array, count: int, seed: int) -> NDArray[np.uint8]:
+    """(N, count, H, W, 3): each person in `count` random poses, expressions and lights, for the judge to know them by."""
     rng = np.random.default_rng((seed, 4))
     yaws = rng.uniform(-MAX_YAW_DEG, MAX_YAW_DEG, (len(identities), count)).astype(np.float32)
-    return _render_rows(identities, yaws, draw_nuisances(yaws.size, rng).reshape(*yaws.shape, -1))
+    nuisances = draw_nuisances(yaws.size, rng).reshape(*yaws.shape, -1)
+    return _render_rows(identities, yaws, draw_expressions(yaws.shape, rng), nuisances)
 
 
-def _render_rows(identities: NDArray[np.float32], yaws: NDArray[np.float32], nuisances: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(N, M) yaws and (N, M, 7) nuisances to (N, M, H, W, 3)."""
-    drawn = render(np.repeat(identities, yaws.shape[1], axis=0), yaws.ravel(), nuisances.reshape(yaws.size, -1))
+def _evenly(ends: Array) -> Array:
+    """(2, N, ...) first and last values to (N, T, ...)."""
+    share = np.linspace(0, 1, FRAMES, dtype=np.float32).reshape(-1, *(1 for _ in ends.shape[1:]))
+    return np.moveaxis(ends[0] * (1 - share) + ends[1] * share, 0, 1)
+
+
+def _spread_yaws(count: int, rng: np.random.Generator) -> Array:
+    """(count, V): one yaw in each sixth of the range, in random order."""
+    sixths = rng.permuted(np.tile(np.arange(VIEWS), (count, 1)), axis=1)
+    return (-MAX_YAW_DEG + 2 * MAX_YAW_DEG * (sixths + rng.uniform(0, 1, sixths.shape)) / VIEWS).astype(np.float32)
+
+
+def _render_rows(identities: Array, yaws: Array, expressions: Array, nuisances: Array) -> NDArray[np.uint8]:
+    """(N, M) yaws, (N, M, 3) expressions and (N, M, 7) nuisances to (N, M, H, W, 3)."""
+    drawn = render(
+        np.repeat(identities, yaws.shape[1], axis=0),
+        yaws.ravel(),
+        expressions.reshape(yaws.size, len(EXPRESSION)),
+        nuisances.reshape(yaws.size, -1),
+    )
     return drawn.reshape(*yaws.shape, SIDE_PX, SIDE_PX, 3)
 
 

@@ -1,11 +1,13 @@
 """Two small networks that recognise drawn heads: one conditions the models of `benchmarks.ablation`, the other judges them.
 
-Both learn to read the 16 traits off a picture in any pose and light; they differ in width, seed and training heads, as the
-face engine that conditions a model should not be the one that scores it. An embedding is the predicted traits, centred by
-construction and scaled to unit length, so unrelated heads have similarity about 0.
+Both learn to read the traits off a picture in any pose, expression and light; they differ in width, seed and training heads,
+as the face engine that conditions a model should not be the one that scores it. An embedding is the predicted traits, centred
+by construction and scaled to unit length, so unrelated heads have similarity about 0. A trait that the picture does not show
+is predicted as its mean, 0.
 
 Belongs here: the networks, their training, and the evidence that they tell identity apart from pose. Not here: the heads
-(`benchmarks.heads`), the models that are judged (`benchmarks.ablation`).
+(`benchmarks.heads`), what an identity network keeps of it (`benchmarks.head_identity`), the models that are judged
+(`benchmarks.ablation`).
 """
 
 from pathlib import Path
@@ -18,10 +20,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from benchmarks.heads import TRAITS, draw_identities, draw_nuisances, render
+from benchmarks.heads import MAX_YAW_DEG, TRAITS, draw_expressions, draw_identities, draw_nuisances, render
 from model.files import whole_file
 
-MAX_YAW_DEG = 75.0
 _HEADS = 6000
 _EPOCHS = 12
 _BATCH = 100
@@ -44,9 +45,13 @@ class Recogniser(nn.Module):
         return self.head(self.features(pixels))
 
     @torch.no_grad()
+    def traits(self, images: NDArray[np.uint8]) -> torch.Tensor:
+        """(N, 16, 16, 3) to (N, 18) traits, as `heads` orders them."""
+        return torch.cat([self(part) for part in to_pixels(images).split(256)])
+
     def embed(self, images: NDArray[np.uint8]) -> torch.Tensor:
-        """(N, 16, 16, 3) to (N, 16) of unit length."""
-        return F.normalize(torch.cat([self(part) for part in to_pixels(images).split(256)]), dim=-1)
+        """(N, 16, 16, 3) to (N, 18) of unit length."""
+        return F.normalize(self.traits(images), dim=-1)
 
     @torch.no_grad()
     def patches(self, images: NDArray[np.uint8]) -> torch.Tensor:
@@ -93,7 +98,11 @@ def validity(network: Recogniser, seed: int = 0) -> Validity:
     rng = np.random.default_rng((seed, 2))
     identities = draw_identities(_PAIRS, rng)
     yaws = rng.uniform(-MAX_YAW_DEG, MAX_YAW_DEG, (2, _PAIRS)).astype(np.float32)
-    first, second = (network.embed(render(identities, yaw, draw_nuisances(_PAIRS, rng))) for yaw in yaws)
+    expressions = draw_expressions((2, _PAIRS), rng)
+    first, second = (
+        network.embed(render(identities, yaw, expression, draw_nuisances(_PAIRS, rng)))
+        for yaw, expression in zip(yaws, expressions, strict=True)
+    )
     similarity = (first @ second.T).numpy()
     same, different = similarity.diagonal(), similarity[~np.eye(_PAIRS, dtype=bool)]
     far = same[np.abs(yaws[0] - yaws[1]) > 60]
@@ -109,7 +118,7 @@ def validity(network: Recogniser, seed: int = 0) -> Validity:
 def _train(network: Recogniser, rng: np.random.Generator) -> None:
     identities = draw_identities(_HEADS, rng)
     yaws = rng.uniform(-MAX_YAW_DEG, MAX_YAW_DEG, _HEADS).astype(np.float32)
-    pixels = to_pixels(render(identities, yaws, draw_nuisances(_HEADS, rng)))
+    pixels = to_pixels(render(identities, yaws, draw_expressions((_HEADS,), rng), draw_nuisances(_HEADS, rng)))
     traits = torch.from_numpy(identities)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     steps = _EPOCHS * _HEADS // _BATCH
