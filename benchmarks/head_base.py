@@ -4,8 +4,7 @@ Belongs here: its sizes and training, and the parts of a training step that the 
 adapter, its variants and their training (`head_training`).
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +16,17 @@ from benchmarks.head_clips import TEXT_WIDTH, HeadClips, codec
 from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
 from model.bases.flow import TIMESTEPS, add_noise, flow_loss, generator, shift_sigma
+from model.face_branch.trainable import WEIGHTS
 from model.files import whole_file
+from model.presets import TrainConfig
+from model.training.optimisation import rated_groups, set_rates
 
 PATCH = (1, 1, 1)
 BLOCKS = 8
 BATCH = 16
 SHIFT = 3.0
 """Of sigma, in training as in drawing."""
-_LR, _WARMUP_STEPS = 3e-3, 100
-_MAX_GRAD_NORM, _WEIGHT_DECAY = 1.0, 0.01
+_LR = 3e-3
 
 Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Noisy latents (B, C, T, h, w) at sigma (B,) to the predicted n - x0."""
@@ -50,12 +51,16 @@ def pretrained_transformer(path: Path, clips: HeadClips, steps: int, report: Cal
     if path.is_file():
         transformer.load_state_dict(load_file(path))
         return transformer.eval().requires_grad_(False)
-    optimizer = adamw([(list(transformer.parameters()), _LR)])
+    config = TrainConfig(
+        steps=steps, batch_size=BATCH, lr=_LR, base_lr=_LR, warmup_steps=100, trainable="all", checkpoint_every=1, log_every=1
+    )
+    parameters = {f"{WEIGHTS}/{name}": value for name, value in transformer.named_parameters()}
+    optimizer = adamw(parameters, config)
     for step in range(steps):
         chosen = torch.randint(len(clips.latents), (BATCH,), generator=generator(0, "order", step))
         text = clips.text[chosen]
         loss = loss_of(lambda noisy, sigma, text=text: plain(transformer, noisy, sigma, text), clips.latents[chosen], 0, step)
-        update(optimizer, loss, step, steps, _WARMUP_STEPS)
+        update(optimizer, loss, config, step)
         if (step + 1) % 250 == 0:
             report(f"base: step {step + 1} of {steps}, loss {loss.item():.3f}")
     with whole_file(path) as temporary:
@@ -85,18 +90,15 @@ def loss_of(predict: Velocity, latents: torch.Tensor, seed: int, step: int) -> t
     return flow_loss(predict(noisy, sigma), latents, noise, first_frame=False).mean()
 
 
-def adamw(groups: list[tuple[list[torch.nn.Parameter], float]]) -> torch.optim.AdamW:
-    """An optimiser of parameters with their peak rates."""
-    parts = [{"params": parameters, "lr": rate, "peak": rate} for parameters, rate in groups]
-    return torch.optim.AdamW(parts, weight_decay=_WEIGHT_DECAY, fused=True)
+def adamw(parameters: Mapping[str, torch.nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
+    """The optimiser of parameters as `FusedModel.trainable` names them."""
+    return torch.optim.AdamW(rated_groups(parameters, config), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
-def update(optimizer: torch.optim.Optimizer, loss: torch.Tensor, step: int, steps: int, warmup_steps: int) -> None:
-    """One update, its gradient clipped as a whole; the rates warm up and fall along a cosine to zero."""
+def update(optimizer: torch.optim.Optimizer, loss: torch.Tensor, config: TrainConfig, step: int) -> None:
+    """Update number `step`, its gradient clipped as a whole."""
     optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_([value for group in optimizer.param_groups for value in group["params"]], _MAX_GRAD_NORM)
-    share = min(1.0, (step + 1) / warmup_steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * share
+    torch.nn.utils.clip_grad_norm_([value for group in optimizer.param_groups for value in group["params"]], config.max_grad_norm)
+    set_rates(optimizer, config, step)
     optimizer.step()

@@ -17,10 +17,10 @@ from benchmarks.head_clips import HeadClips, decode, portraits, spread_views
 from benchmarks.head_judge import Recogniser
 from benchmarks.head_training import Trained
 from benchmarks.heads import MARK_TRAITS, TRAITS, marks_hidden, marks_shown, teeth_hidden, teeth_shown
-from model.bases.flow import generator, shift_sigma
+from model.bases.flow import TIMESTEPS, generator, shift_sigma
 from model.encoding.face_features import FaceFeatures
 from model.face_branch.experts import EXPERTS
-from model.face_branch.references import References, region_mask, tokens_of_view
+from model.face_branch.references import References
 
 GAPS_DEG = ((0, 30), (30, 60), (60, 150))
 """Pose gaps between the photo and a frame in which similarity is reported; the last one is far."""
@@ -131,18 +131,16 @@ class Drawing:
         self.trained.base.transformer.eval()
         video = torch.randn(self.clips.latents.shape, generator=generator(self.seed, "sampling", 0))[rows]
         sigmas = shift_sigma(torch.linspace(1, 0, _SAMPLING_STEPS + 1), SHIFT)
-        for step, (now, then) in enumerate(pairwise(sigmas)):
-            references = None if shown is None else self._references(shown[rows], step, nobody)
+        for now, then in pairwise(sigmas):
+            references = None if shown is None else self._references(shown[rows], now, nobody)
             velocity = self.trained.velocity(video, now.expand(len(video)), text, told, keep, references)
             video = video + (then - now) * velocity
         self.trained.base.transformer.train()
         return decode(video)
 
-    def _references(self, views: torch.Tensor, step: int, nobody: bool) -> References:
+    def _references(self, views: torch.Tensor, sigma: torch.Tensor, nobody: bool) -> References:
         """As dense as in training, other tokens at every step."""
-        tokens = tokens_of_view(views, PATCH)
-        dice = generator(self.seed, "drawn-region-mask", step)
-        references = References(views, region_mask(*views.shape[:2], tokens, self._config.masked_share, dice))
+        references = References(views).at_step(TIMESTEPS * float(sigma), self._config.masked_share, PATCH)
         return references.null() if nobody else references
 
 

@@ -24,19 +24,29 @@ from model.face_branch.aligner import FacePairs
 from model.face_branch.attach import attach
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import References
-from model.face_branch.trainable import FusedModel, unfreeze
+from model.face_branch.trainable import LORA, FusedModel, unfreeze
 from model.presets import TrainConfig
 from model.training.draws import hide_references
 
-_ADAPTER_LR, _BASE_LR, _WARMUP_STEPS = 3e-3, 3e-3, 20
-_FACE_DROPOUT, _REFERENCE_DROPOUT = 0.1, 0.1
 _LEAST_PAIR_GAP_DEG = 20.0
 """Two views of a pair differ by at least so much in yaw."""
-# The same for all: LoRA on every attention of the base, so that a model without a face branch learns as much.
-_TRAIN = TrainConfig(
-    steps=1, batch_size=BATCH, lr=1e-3, warmup_steps=0, lora_rank=8, lora_alpha=8, trainable="adapter_and_lora",
-    checkpoint_every=1, log_every=1,
-)  # fmt: skip
+
+
+def config_of(seed: int, steps: int) -> TrainConfig:
+    """The same for all: LoRA on every attention of the base, so that a model without a face branch learns as much."""
+    return TrainConfig(
+        steps=steps,
+        batch_size=BATCH,
+        lr=3e-3,
+        aligner_lr=3e-3,
+        warmup_steps=20,
+        seed=seed,
+        lora_rank=8,
+        lora_alpha=8,
+        trainable="adapter_and_lora",
+        checkpoint_every=1,
+        log_every=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,12 @@ class Trained:
         batch = Batch(noisy, text, face, clip_ids=())
         return self.model.velocity(noisy, sigma, batch, keep_face, references, first_frame=False)
 
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """What has gradients, as `FusedModel` names it."""
+        if self.model is not None:
+            return self.model.trainable()
+        return {f"{LORA}/{name}": value for name, value in self.base.transformer.named_parameters() if value.requires_grad}
+
     @property
     def adapter_parameters(self) -> int:
         """Of the face branch alone."""
@@ -85,7 +101,7 @@ def assemble(variant: Variant, seed: int, shared: Base, clips: HeadClips) -> Tra
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fusion = None if variant.fusion is None else FaceFusion.for_transformer(base.transformer, face, variant.fusion)
-        unfreeze(base.transformer, _TRAIN)
+        unfreeze(base.transformer, config_of(seed, steps=1))
     if fusion is not None:
         for name in variant.deaf:
             fusion.projections[name].register_forward_pre_hook(lambda _, given: tuple(map(torch.zeros_like, given)))
@@ -109,45 +125,43 @@ def train(
         look: called after every quarter of the steps but the last, with how many there have been.
     """
     trained = assemble(variant, seed, shared, clips)
-    optimizer = adamw(_groups(trained))
+    config = config_of(seed, steps)
+    optimizer = adamw(trained.trainable(), config)
     shown = None if variant.spread is None else spread_views(clips, variant.spread, _views(variant))
     losses = []
     for step in range(steps):
-        loss = _loss(trained, seed, step, clips, shown)
+        loss = _loss(trained, config, step, clips, shown)
         losses.append(loss.item())
         aligner = variant.fusion and variant.fusion.aligner
         if trained.model is not None and aligner:
             loss = loss + aligner.loss_weight * trained.model.contrastive_loss(_pairs(clips, aligner.pairs, seed, step))
-        update(optimizer, loss, step, steps, _WARMUP_STEPS)
+        update(optimizer, loss, config, step)
         if (step + 1) % max(1, steps // 4) == 0 and step + 1 < steps:
             look(step + 1, trained)
     tail = losses[-max(1, steps // 10) :]
     return trained, sum(tail) / len(tail)
 
 
-def _groups(trained: Trained) -> list[tuple[list[torch.nn.Parameter], float]]:
-    base = [value for value in trained.base.transformer.parameters() if value.requires_grad]
-    groups = [(base, _BASE_LR)] if base else []
-    return groups if trained.model is None else [*groups, (list(trained.model.fusion.parameters()), _ADAPTER_LR)]
-
-
 def _views(variant: Variant) -> int:
     return variant.fusion.references.views if variant.fusion and variant.fusion.references else 0
 
 
-def _loss(trained: Trained, seed: int, step: int, clips: HeadClips, shown: torch.Tensor | None) -> torch.Tensor:
-    dice = generator(seed, "order", step)
+def _loss(trained: Trained, config: TrainConfig, step: int, clips: HeadClips, shown: torch.Tensor | None) -> torch.Tensor:
+    dice = generator(config.seed, "order", step)
     persons = torch.randint(len(clips.latents), (BATCH,), generator=dice)
     photos = torch.randint(clips.view_angles_deg.shape[1], (BATCH,), generator=dice)
-    keep = torch.rand(BATCH, generator=generator(seed, "face-dropout", step)) >= _FACE_DROPOUT
+    keep = torch.rand(BATCH, generator=generator(config.seed, "face-dropout", step)) >= config.face_dropout
     face, text = trained.told(clips.face(persons, photos)), clips.text[persons]
     references = None
     if shown is not None and trained.variant.fusion and trained.variant.fusion.references:
         views = clips.view_latents[persons[:, None], shown[persons, photos]]
-        references = hide_references(views, trained.variant.fusion.references, _REFERENCE_DROPOUT, PATCH, seed, step)
-    return loss_of(
-        lambda noisy, sigma: trained.velocity(noisy, sigma, text, face, keep, references), clips.latents[persons], seed, step
-    )
+        chosen = trained.variant.fusion.references
+        references = hide_references(views, chosen, config.reference_dropout, PATCH, config.seed, step)
+
+    def predict(noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return trained.velocity(noisy, sigma, text, face, keep, references)
+
+    return loss_of(predict, clips.latents[persons], config.seed, step)
 
 
 def _pairs(clips: HeadClips, most: int, seed: int, step: int) -> FacePairs:

@@ -63,6 +63,7 @@ VARIANTS: dict[str, Variant] = {
     "references_repeated": Variant("CoFE + the photo again and again, 60 %", _masked(0.6), "repeated", seeds=5),
     "aligner": Variant("CoFE + aligner", _with(aligner=_ALIGNER), seeds=5),
     "aligner_shuffled": Variant("CoFE + aligner of someone else", _with(aligner=_ALIGNER), shuffled=True, seeds=5),
+    "aligner_raw": Variant("CoFE + aligner, not normalised", _with(aligner=_ALIGNER.model_copy(update={"normalised": False}))),
     "aligner_alone": Variant("aligner alone", _with(aligner=_ALIGNER), deaf=("identity", "semantic", "detail")),
     "all": Variant(
         "CoFE, time, views, aligner",
@@ -120,6 +121,7 @@ BASELINES = {
     "references_repeated": "cofe",
     "aligner": "aligner_shuffled",
     "aligner_shuffled": "cofe",
+    "aligner_raw": "aligner_shuffled",
     "aligner_alone": "none",
     "all": "cofe",
 }

@@ -43,6 +43,7 @@ def parameters(world: World) -> dict[str, int]:
         *(("references", f"references_{control}") for control in ("0", "30", "expression", "repeated")),
         ("aligner", "aligner_shuffled"),
         ("aligner", "aligner_alone"),
+        ("aligner", "aligner_raw"),
     ],
 )
 def test_a_control_has_as_many_parameters(row: str, control: str, parameters: dict[str, int]) -> None:
