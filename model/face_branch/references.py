@@ -93,16 +93,16 @@ def reference_positions(
     """
     height, width = (references.latents.shape[axis] // rope.patch_size[axis - 2] for axis in (3, 4))
     views = references.latents.shape[1]
-    view = torch.arange(views)
-    times = grid[0] + _FREE_FRAMES + (view if temporal_index == "one_a_view" else torch.zeros_like(view))
-    beyond = max(int(times[-1]) + 1, grid[1] + views * height, grid[2] + views * width)
+    view, first = torch.arange(views), grid[0] + _FREE_FRAMES
+    times_apart = int(temporal_index == "one_a_view")
+    beyond = max(first + 1 + (views - 1) * times_apart, grid[1] + views * height, grid[2] + views * width)
     if beyond > rope.max_seq_len:
         raise ValueError(
             f"{views} references of {height} x {width} tokens beside a video of {grid[1]} x {grid[2]} need {beyond} "
             f"positions, the base has {rope.max_seq_len}: give fewer or smaller references"
         )
     indices = (
-        times[:, None, None].expand(-1, height, width),
+        (first + view * times_apart)[:, None, None].expand(-1, height, width),
         (grid[1] + view[:, None] * height + torch.arange(height))[:, :, None].expand(-1, -1, width),
         (grid[2] + view[:, None] * width + torch.arange(width))[:, None].expand(-1, height, -1),
     )
