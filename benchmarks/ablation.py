@@ -144,7 +144,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=600, help="of each variant")
     parser.add_argument("--base-steps", type=int, default=3000, help="of the base that all share")
     parser.add_argument("--train-persons", type=int, default=2000)
-    parser.add_argument("--test-persons", type=int, default=160)
+    parser.add_argument("--test-persons", type=int, default=128)
     parser.add_argument("--out", type=Path, default=Path(".lafid/ablation"), help="networks, results, tables and pictures")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -12,7 +12,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
-from benchmarks.head_clips import TEXT_WIDTH, HeadClips, codec
+from benchmarks.head_clips import TEXT_WIDTH, HeadClips
 from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
 from model.bases.flow import TIMESTEPS, add_noise, flow_loss, generator, shift_sigma
@@ -69,10 +69,10 @@ def pretrained_transformer(path: Path, clips: HeadClips, steps: int, report: Cal
 
 
 def base_of(transformer: WanTransformer3DModel, folder: Path) -> Base:
-    """The tiny base (built in `folder` where it is not there) around this transformer and the heads' codec."""
+    """The tiny base (built in `folder` where it is not there) around this transformer; its codec is unused."""
     build_tiny_base(folder)
     tiny = load_base(folder, "cpu")
-    return replace(tiny, info=tiny.info.model_copy(update={"layout": "ti2v"}), transformer=transformer, codec=codec())
+    return replace(tiny, info=tiny.info.model_copy(update={"layout": "ti2v"}), transformer=transformer)
 
 
 def plain(transformer: WanTransformer3DModel, noisy: torch.Tensor, sigma: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ Belongs here: heads -> latents, text rows, features, views, and which views are 
 (`heads`), the models (`head_models`).
 """
 
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -28,7 +29,6 @@ from benchmarks.heads import (
     draw_nuisances,
     render,
 )
-from model.bases.codec import HaarCodec, encode_moments
 from model.encoding.face_features import FaceFeatures
 from model.face_engine.view_spread import farthest_first
 
@@ -38,14 +38,12 @@ TEXT_WIDTH = 32
 Spread = Literal["pose", "expression", "repeated"]
 """Which views are shown beside a photo: the most different in yaw, those in expression, or the photo itself again."""
 
+LATENT_CHANNELS = 24
+"""Half of what a patch has: with 16, as many as Wan2.1 has, the judge reads eyes and teeth less well in real frames."""
+
 _HARMONICS = 4
-# Spread of the Haar bands of these heads (pixels in [-1, 1]), as `codec` has it for photographs.
-_BAND_STD = (
-    *(1.26, 0.43, 0.22, 0.19),
-    *(0.43, 0.24, 0.13, 0.13),
-    *(0.22, 0.13, 0.07, 0.09),
-    *(0.19, 0.13, 0.09, 0.11),
-)
+_PATCH_PX = 4
+_BASIS_HEADS = 400
 
 
 class HeadClips(NamedTuple):
@@ -75,11 +73,6 @@ class HeadClips(NamedTuple):
         """The first view of everyone: the photo that a judged clip is drawn from; its yaw is as random as any."""
         persons = torch.arange(len(self.latents))
         return self.face(persons, torch.zeros_like(persons))
-
-
-def codec() -> HaarCodec:
-    """The codec on the scale of these heads."""
-    return HaarCodec(latents_std=_BAND_STD * 3)
 
 
 def make_clips(count: int, seed: int, encoder: IdentityEncoder) -> HeadClips:
@@ -129,13 +122,36 @@ def text_rows(yaw_deg: torch.Tensor, expressions: torch.Tensor) -> torch.Tensor:
     return F.pad(rows, (0, TEXT_WIDTH - rows.shape[-1]))
 
 
-@torch.no_grad()
+class Basis(NamedTuple):
+    """A linear autoencoder of patches of 4 x 4 px: their mean and main directions, the larger ones at a larger scale."""
+
+    mean: torch.Tensor  # (48,)
+    directions: torch.Tensor  # (24, 48) orthonormal
+    scale: torch.Tensor  # (24,) by which a direction's coordinate becomes a latent
+
+
+@lru_cache(maxsize=1)
+def basis() -> Basis:
+    """Of drawn heads. Latents have variance 1 on average; the spread between channels is the root of what pixels have."""
+    rng = np.random.default_rng(11)
+    yaws = rng.uniform(-MAX_YAW_DEG, MAX_YAW_DEG, _BASIS_HEADS).astype(np.float32)
+    expressions, nuisances = draw_expressions((_BASIS_HEADS,), rng), draw_nuisances(_BASIS_HEADS, rng)
+    heads = render(draw_identities(_BASIS_HEADS, rng), yaws, expressions, nuisances)
+    patches = _patches(to_pixels(heads)).flatten(0, 2)
+    mean = patches.mean(dim=0)
+    variances, vectors = torch.linalg.eigh((patches - mean).T.double() @ (patches - mean).double() / len(patches))
+    directions = vectors.T.flip(0)[:LATENT_CHANNELS]
+    largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
+    spread = variances.flip(0)[:LATENT_CHANNELS].sqrt()
+    return Basis(mean, (directions * largest.sign()).float(), (spread.rsqrt() / spread.mean().sqrt()).float())
+
+
 def decode(latents: torch.Tensor) -> NDArray[np.uint8]:
     """(N, C, T, h, w) to frames (N, T, H, W, 3)."""
-    haar = codec()
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (haar.config.latents_mean, haar.config.latents_std))
-    pixels = haar.decode(latents * std + mean).sample
-    return ((pixels + 1) * 127.5).round().byte().permute(0, 2, 3, 4, 1).numpy()
+    mean, directions, scale = basis()
+    patches = (latents.permute(0, 2, 3, 4, 1) / scale) @ directions + mean  # (N, T, h, w, 48)
+    pixels = patches.unflatten(-1, (_PATCH_PX, _PATCH_PX, 3)).permute(0, 1, 2, 4, 3, 5, 6).flatten(4, 5).flatten(2, 3)
+    return ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
 
 
 def portraits(identities: Array, count: int, seed: int) -> NDArray[np.uint8]:
@@ -169,8 +185,15 @@ def _render_rows(identities: Array, yaws: Array, expressions: Array, nuisances: 
     return drawn.reshape(*yaws.shape, SIDE_PX, SIDE_PX, 3)
 
 
-@torch.no_grad()
 def _encode(images: NDArray[np.uint8]) -> torch.Tensor:
     """(N, T, H, W, 3) to (N, C, T, h, w)."""
-    haar = codec()
-    return encode_moments(haar, to_pixels(images).transpose(1, 2)).mean
+    mean, directions, scale = basis()
+    flat = to_pixels(images.reshape(-1, *images.shape[2:]))
+    latents = ((_patches(flat) - mean) @ directions.T) * scale  # (N * T, h, w, C)
+    return latents.unflatten(0, images.shape[:2]).permute(0, 4, 1, 2, 3).contiguous()
+
+
+def _patches(pixels: torch.Tensor) -> torch.Tensor:
+    """(N, 3, H, W) to (N, h, w, 48)."""
+    cut = pixels.unflatten(3, (-1, _PATCH_PX)).unflatten(2, (-1, _PATCH_PX))  # (N, 3, h, p, w, q)
+    return cut.permute(0, 2, 4, 3, 5, 1).flatten(3)

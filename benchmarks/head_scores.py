@@ -24,7 +24,7 @@ from model.face_branch.references import References
 
 GAPS_DEG = ((0, 30), (30, 60), (60, 150))
 """Pose gaps between the photo and a frame in which similarity is reported; the last one is far."""
-_SAMPLING_STEPS = 8
+_SAMPLING_STEPS = 6
 _PORTRAITS = 8
 _CURVE_PERSONS = 64
 _LEAST_FRAMES = 10

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.head_clips import FRAMES, VIEWS, HeadClips, decode, make_clips, spread_views, text_rows
+from benchmarks.head_clips import FRAMES, LATENT_CHANNELS, VIEWS, HeadClips, decode, make_clips, spread_views, text_rows
 from benchmarks.head_identity import IdentityEncoder
 from benchmarks.head_judge import Recogniser
 from benchmarks.head_scores import gap_means
@@ -22,8 +22,8 @@ def clips(encoder: IdentityEncoder) -> HeadClips:
 
 
 def test_photo_and_video_share_the_person_alone(clips: HeadClips, encoder: IdentityEncoder) -> None:
-    assert clips.latents.shape == (40, 48, FRAMES, 4, 4)
-    assert clips.view_latents.shape == (40, VIEWS, 48, 4, 4)
+    assert clips.latents.shape == (40, LATENT_CHANNELS, FRAMES, 4, 4)
+    assert clips.view_latents.shape == (40, VIEWS, LATENT_CHANNELS, 4, 4)
     assert torch.equal(clips.photo().detail, clips.view_latents[:, 0].flatten(2).transpose(1, 2))
     frames, photos = decode(clips.latents), decode(clips.view_latents.transpose(1, 2))
     shirt = np.abs(frames[:, 0, -1, 8].astype(int) - photos[:, 0, -1, 8]).mean()
