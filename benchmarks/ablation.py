@@ -1,10 +1,10 @@
 """Does each part of the face branch do what it is for? Drawn heads, known identity: `python -m benchmarks.ablation [--quick]`.
 
-Every variant starts from one base that draws turning heads of nobody in particular, and trains LoRA on its attention for the
-same steps on the same clips; variants differ in what they are told of the person, and are held against controls with the same
-parameters (`head_variants`). Text-to-video from a photo in any pose: frames show the person in other poses, expressions and
-light than the photo, so that copying it is no answer. Judged are, in the space of a network that conditions no model,
-generated frames of persons that no training ever saw (`head_scores`).
+Every variant starts from one base that draws heads as a text says, and trains LoRA on its attention for the same steps on the
+same clips, whose texts say nothing of the person; variants differ in what else they are told of him, and are held against
+controls with the same parameters (`head_variants`). Text-to-video from a photo in any pose: frames show the person in other
+poses, expressions and light than the photo, so that copying it is no answer. Judged are, in the space of a network that
+conditions no model, generated frames of persons that no training ever saw (`head_scores`).
 
 Results are kept by (variant, seed) in --out and never computed twice; kill it at any moment and start it again. Rows that
 carry a claim have five seeds, the others two. Beside the results lie `table.txt`, `table.json` and pictures of the curves.
@@ -23,7 +23,9 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.ablation_curves import write_pictures
 from benchmarks.ablation_table import summarise, text_of
@@ -31,7 +33,7 @@ from benchmarks.head_base import base_of, pretrained_transformer
 from benchmarks.head_clips import HeadClips, decode, make_clips
 from benchmarks.head_identity import IdentityEncoder
 from benchmarks.head_judge import Recogniser, recogniser, validity
-from benchmarks.head_scores import Judge, Score, curve_point, score_of
+from benchmarks.head_scores import Judge, Score, curve_point, score_of, words_alone
 from benchmarks.head_training import Trained, train
 from benchmarks.head_variants import QUICK, VARIANTS
 from model.bases.base import Base
@@ -81,16 +83,21 @@ def measure(out: Path, seeds: dict[str, int], sizes: Sizes) -> dict[str, Any]:
         for variant in (name for name, wanted in seeds.items() if seed < wanted):
             runs[variant].append(_kept(world, variant, seed, sizes.steps))
     judge = world.judge
-    real = judge.traits(decode(judge.clips.latents))
-    similarity = judge.similarity(real)
-    by_gap = judge.by_gap(similarity)
-    ceiling = {"similarity": float(similarity.mean()), "by_gap": by_gap, "far_pose": by_gap[-1], **judge.features(real)}
     return {
         **summarise(runs),
-        "real_frames": ceiling,
+        "real_frames": _of_frames(judge, decode(judge.clips.latents)),
+        "words": _of_frames(judge, words_alone(world.base, judge)),
         "judge": validity(judge.network)._asdict(),
         "sizes": sizes._asdict(),
     }
+
+
+def _of_frames(judge: Judge, frames: NDArray[np.uint8]) -> dict[str, Any]:
+    """The columns that need no variant."""
+    traits = judge.traits(frames)
+    similarity = judge.similarity(traits)
+    by_gap = judge.by_gap(similarity)
+    return {"similarity": float(similarity.mean()), "by_gap": by_gap, "far_pose": by_gap[-1], **judge.features(traits)}
 
 
 def run(world: World, variant: str, seed: int, steps: int) -> Score:

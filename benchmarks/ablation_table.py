@@ -110,7 +110,7 @@ def _columns(table: dict[str, Any]) -> str:
         "",
         f"{'variant':22}" + "".join(f"{name:>13}" for name in (*named, "hidden", "teeth", "seen", "loss", "last quarter")),
     ]
-    for variant in (*VARIANTS, "real_frames"):
+    for variant in (*VARIANTS, "words", "real_frames"):
         row = table.get(variant)
         if row is None:
             continue

@@ -1,4 +1,7 @@
-"""The base that all variants of `benchmarks.ablation` start from: a small Wan that draws turning heads of nobody in particular.
+"""The base that all variants of `benchmarks.ablation` start from: a small Wan that draws heads as a text says.
+
+As captions tell a published base how people look, half of its clips come with a text that tells the person's traits; the others
+tell pose and expression alone, as every text does from there on: the base then draws nobody in particular.
 
 Belongs here: its sizes and training, and the parts of a training step that the base and the variants share. Not here: the
 adapter, its variants and their training (`head_training`).
@@ -12,7 +15,7 @@ import torch
 from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
-from benchmarks.head_clips import TEXT_WIDTH, HeadClips
+from benchmarks.head_clips import TEXT_WIDTH, HeadClips, text_rows
 from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
 from model.bases.flow import TIMESTEPS, add_noise, flow_loss, generator, shift_sigma
@@ -27,6 +30,7 @@ BATCH = 16
 SHIFT = 3.0
 """Of sigma, in training as in drawing."""
 _LR = 3e-3
+_DESCRIBED_SHARE = 0.5
 
 Velocity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Noisy latents (B, C, T, h, w) at sigma (B,) to the predicted n - x0."""
@@ -58,7 +62,9 @@ def pretrained_transformer(path: Path, clips: HeadClips, steps: int, report: Cal
     optimizer = adamw(parameters, config)
     for step in range(steps):
         chosen = torch.randint(len(clips.latents), (BATCH,), generator=generator(0, "order", step))
-        text = clips.text[chosen]
+        text = text_rows(clips.yaw_deg[chosen], clips.expressions[chosen], clips.identities[chosen])
+        described = torch.rand(BATCH, generator=generator(0, "described", step)) < _DESCRIBED_SHARE
+        text = torch.where(described[:, None, None], text, clips.text[chosen])
         loss = loss_of(lambda noisy, sigma, text=text: plain(transformer, noisy, sigma, text), clips.latents[chosen], 0, step)
         update(optimizer, loss, config, step)
         if (step + 1) % 250 == 0:

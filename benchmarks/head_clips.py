@@ -87,13 +87,13 @@ def make_clips(count: int, seed: int, encoder: IdentityEncoder) -> HeadClips:
     views = _render_rows(identities, view_yaws, view_expressions, draw_nuisances(count * VIEWS, rng).reshape(count, VIEWS, -1))
     flat = views.reshape(-1, SIDE_PX, SIDE_PX, 3)
     return HeadClips(
-        latents=_encode(frames),
+        latents=encode(frames),
         text=text_rows(torch.from_numpy(yaws), torch.from_numpy(expressions)),
         yaw_deg=torch.from_numpy(yaws),
         expressions=torch.from_numpy(expressions),
         view_identity=encoder.embed(flat, view_yaws.ravel(), rng).unflatten(0, (count, VIEWS)),
         view_semantic=encoder.network.patches(flat).unflatten(0, (count, VIEWS)),
-        view_latents=_encode(views).transpose(1, 2).contiguous(),
+        view_latents=encode(views).transpose(1, 2).contiguous(),
         view_angles_deg=F.pad(torch.from_numpy(view_yaws)[..., None], (0, 2)),
         view_expressions=torch.from_numpy(view_expressions),
         identities=torch.from_numpy(identities),
@@ -114,12 +114,18 @@ def spread_views(clips: HeadClips, spread: Spread, count: int) -> torch.Tensor:
     return torch.tensor(chosen)
 
 
-def text_rows(yaw_deg: torch.Tensor, expressions: torch.Tensor) -> torch.Tensor:
-    """(N, T) and (N, T, 3) to (N, T, 32): which frame, how the head stands in it, and what its face does."""
+def text_rows(yaw_deg: torch.Tensor, expressions: torch.Tensor, identities: torch.Tensor | None = None) -> torch.Tensor:
+    """(N, T), (N, T, 3) and (N, 18) to (N, T, 32): which frame, how the head stands in it, what its face does, and who it is.
+
+    Without `identities` the text says nothing of the person.
+    """
     turns = torch.deg2rad(yaw_deg)[..., None] * torch.arange(1, _HARMONICS + 1)
     frame = 2 * torch.eye(FRAMES).expand(len(yaw_deg), -1, -1)
     rows = torch.cat([turns.sin(), turns.cos(), frame, expressions], dim=-1)
-    return F.pad(rows, (0, TEXT_WIDTH - rows.shape[-1]))
+    rows = F.pad(rows, (0, TEXT_WIDTH - rows.shape[-1]))
+    if identities is not None:
+        rows[..., -identities.shape[-1] :] = identities[:, None]
+    return rows
 
 
 class Basis(NamedTuple):
@@ -185,7 +191,7 @@ def _render_rows(identities: Array, yaws: Array, expressions: Array, nuisances: 
     return drawn.reshape(*yaws.shape, SIDE_PX, SIDE_PX, 3)
 
 
-def _encode(images: NDArray[np.uint8]) -> torch.Tensor:
+def encode(images: NDArray[np.uint8]) -> torch.Tensor:
     """(N, T, H, W, 3) to (N, C, T, h, w)."""
     mean, directions, scale = basis()
     flat = to_pixels(images.reshape(-1, *images.shape[2:]))

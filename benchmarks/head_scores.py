@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from benchmarks.head_base import PATCH, SHIFT
-from benchmarks.head_clips import HeadClips, decode, portraits, spread_views
+from benchmarks.head_base import PATCH, SHIFT, Velocity, plain
+from benchmarks.head_clips import HeadClips, decode, portraits, spread_views, text_rows
 from benchmarks.head_judge import Recogniser
 from benchmarks.head_training import Trained
 from benchmarks.heads import MARK_TRAITS, TRAITS, marks_hidden, marks_shown, teeth_hidden, teeth_shown
+from model.bases.base import Base
 from model.bases.flow import TIMESTEPS, generator, shift_sigma
 from model.encoding.face_features import FaceFeatures
 from model.face_branch.experts import EXPERTS
@@ -26,7 +27,7 @@ GAPS_DEG = ((0, 30), (30, 60), (60, 150))
 """Pose gaps between the photo and a frame in which similarity is reported; the last one is far."""
 _SAMPLING_STEPS = 6
 _PORTRAITS = 8
-_CURVE_PERSONS = 64
+_CURVE_PERSONS = 48
 _LEAST_FRAMES = 10
 
 
@@ -114,7 +115,6 @@ class Drawing:
             self.views = clips.view_latents[torch.arange(len(shown))[:, None], shown]
             self._config = fusion.references
 
-    @torch.no_grad()
     def frames(
         self,
         face: FaceFeatures | None = None,
@@ -124,24 +124,40 @@ class Drawing:
     ) -> NDArray[np.uint8]:
         """(n, T, H, W, 3) of the first `persons` (default: all), from their own photo and views where no others are given."""
         rows = slice(persons)
-        text, shape = self.clips.text[rows], self.clips.latents[rows].shape
+        text = self.clips.text[rows]
         told = self.trained.told(FaceFeatures(*(part[rows] for part in face or self.photo)))
         shown = self.views if views is None else views
-        keep = torch.zeros(shape[0], dtype=torch.bool) if nobody else None
+        keep = torch.zeros(len(text), dtype=torch.bool) if nobody else None
+
+        def predict(noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            references = None if shown is None else self._references(shown[rows], sigma[0], nobody)
+            return self.trained.velocity(noisy, sigma, text, told, keep, references)
+
         self.trained.base.transformer.eval()
-        video = torch.randn(self.clips.latents.shape, generator=generator(self.seed, "sampling", 0))[rows]
-        sigmas = shift_sigma(torch.linspace(1, 0, _SAMPLING_STEPS + 1), SHIFT)
-        for now, then in pairwise(sigmas):
-            references = None if shown is None else self._references(shown[rows], now, nobody)
-            velocity = self.trained.velocity(video, now.expand(len(video)), text, told, keep, references)
-            video = video + (then - now) * velocity
+        drawn = draw(predict, self.clips, self.seed, rows)
         self.trained.base.transformer.train()
-        return decode(video)
+        return drawn
 
     def _references(self, views: torch.Tensor, sigma: torch.Tensor, nobody: bool) -> References:
         """As dense as in training, other tokens at every step."""
         references = References(views).at_step(TIMESTEPS * float(sigma), self._config.masked_share, PATCH)
         return references.null() if nobody else references
+
+
+@torch.no_grad()
+def draw(predict: Velocity, clips: HeadClips, seed: int, rows: slice) -> NDArray[np.uint8]:
+    """(n, T, H, W, 3) from noise of this seed; the noise of a row is the same whatever is drawn."""
+    video = torch.randn(clips.latents.shape, generator=generator(seed, "sampling", 0))[rows]
+    for now, then in pairwise(shift_sigma(torch.linspace(1, 0, _SAMPLING_STEPS + 1), SHIFT)):
+        video = video + (then - now) * predict(video, now.expand(len(video)))
+    return decode(video)
+
+
+def words_alone(base: Base, judge: Judge) -> NDArray[np.uint8]:
+    """What the untouched base draws of a text that tells every trait of the person: what it can be brought to at most."""
+    clips = judge.clips
+    text = text_rows(clips.yaw_deg, clips.expressions, clips.identities)
+    return draw(lambda noisy, sigma: plain(base.transformer, noisy, sigma, text), clips, 0, slice(None))
 
 
 def curve_point(trained: Trained, judge: Judge, seed: int) -> float:

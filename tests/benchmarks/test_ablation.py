@@ -66,7 +66,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str
     judge = SimpleNamespace(_asdict=lambda: dict.fromkeys(("same", "same_far", "different", "auc", "auc_far"), 0.5))
     for name, stand_in in (
         *(("prepare", lambda *_: World(tmp_path / "world", None, None, StandInJudge())), ("run", run)),
-        *(("decode", lambda _: None), ("validity", lambda _: judge)),
+        *(("decode", lambda _: None), ("words_alone", lambda *_: None), ("validity", lambda _: judge)),
     ):
         monkeypatch.setattr(ablation, name, stand_in)
     return ran
