@@ -30,7 +30,7 @@ NUISANCES = 7
 """Light from the left or right, brightness, background grey, shirt colour (3), vertical place."""
 MARK_LONGITUDE_DEG = 64.0
 
-_SHOWN_WITHIN_DEG, _HIDDEN_BEYOND_DEG = 50.0, 95.0
+_SHOWN_WITHIN_DEG, _HIDDEN_BEYOND_DEG = 50.0, 104.0
 _SUPERSAMPLING = 3
 _HEAD_RADIUS = 0.62  # of half the picture
 _DRAWN_AT_ONCE = 256
@@ -111,12 +111,12 @@ def _render(identities: Array, yaw_deg: Array, expressions: Array, nuisances: Ar
         colour = _paint(colour, _near(longitude, latitude, which * spacing, 23 + 5 * brow_height, 14, 4), 0.5 * hair)
     lips = np.stack([0.65 + 0.3 * trait["mouth_red"], 0.25 - 0.1 * trait["mouth_red"], np.full_like(light, 0.3)], -1)
     width, gap = 20 + 8 * trait["mouth_width"], np.maximum(mouth_open, 0)
-    colour = _paint(colour, _near(longitude, latitude, 0, -36, width, 7 + 6 * gap), lips)
+    colour = _paint(colour, _near(longitude, latitude, 0, -36, width, 7 + 9 * gap), lips)
     teeth = np.stack([0.6 + 0.4 * trait["teeth"], 0.6 + 0.4 * trait["teeth"], 0.45 + 0.45 * trait["teeth"]], -1)
-    colour = _paint(colour, _near(longitude, latitude, 0, -36, 0.8 * width, 0.1 + 10 * gap) * (gap > 0), teeth)
+    colour = _paint(colour, _near(longitude, latitude, 0, -36, 0.8 * width, 0.1 + 13 * gap) * (gap > 0), teeth)
     for which, place in (("left", MARK_LONGITUDE_DEG), ("right", -MARK_LONGITUDE_DEG)):
         mark = np.stack([0.5 + 0.5 * trait[f"{which}_red"], 0.5 + 0.5 * trait[f"{which}_green"], np.full_like(light, 0.2)], -1)
-        colour = _paint(colour, _near(longitude, latitude, place, -16, 15, 14), mark)
+        colour = _paint(colour, _near(longitude, latitude, place, -14, 20, 20), mark)
     shading = (0.75 + 0.15 * brightness) + 0.25 * (w + 0.6 * light * u)
     colour = np.clip(_scaled(colour, shading), 0, 1)
 
