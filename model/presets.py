@@ -5,7 +5,7 @@ that loads torch (Dagster's definitions read these types).
 """
 
 import math
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
@@ -28,6 +28,7 @@ Injection = Literal["narrow", "full"]
 AngleEmbedding = Literal["harmonic", "timestep"]
 AlignerJoin = Literal["input", "tokens"]
 Trainable = Literal["adapter", "adapter_and_cross_attention", "adapter_and_lora", "all"]
+Publish = Literal["last", "best", "ema", "best_ema"]
 Precision = Literal["float32", "bfloat16"]
 Attention = Literal["native", "_native_cudnn", "_native_flash", "_native_math"]
 
@@ -197,6 +198,7 @@ class TrainConfig(_Frozen):
     keep_checkpoints: PositiveInt = Field(2, description="judged checkpoints that are kept, the newest; the best is, too")
     log_every: PositiveInt = Field(description="updates between two reports")
     fixed_triples: PositiveInt = Field(64, description="fixed (clip, noise, sigma) triples that judge the run")
+    publish: Publish = Field("last", description="the checkpoint handed on: the last or the best, as trained or averaged (ema)")
 
     @field_validator("curriculum")
     @classmethod
@@ -205,6 +207,16 @@ class TrainConfig(_Frozen):
         if ends != sorted(set(ends)):
             raise ValueError(f"stages end at steps {ends}: let each end after the one before it")
         return stages
+
+    @model_validator(mode="after")
+    def _publishes_what_there_will_be(self) -> Self:
+        if self.publish in ("ema", "best_ema") and self.ema_decay is None:
+            raise ValueError(f"publish is {self.publish}, but nothing is averaged: set ema_decay, or publish last or best")
+        if self.publish in ("best", "best_ema") and self.validate_every is None:
+            raise ValueError(
+                f"publish is {self.publish}, but no checkpoint is judged: set validate_every, or publish last or ema"
+            )
+        return self
 
     def most_frames(self, step: int) -> int | None:
         """The frames that clips are cut to in update number `step`; None: clips stay whole."""
@@ -221,6 +233,10 @@ class Preset(_Frozen):
     clip: ClipSize
     fusion: FusionConfig
     train: TrainConfig
+
+    def of_training(self) -> dict[str, Any]:
+        """Every setting that a training depends on, as JSON has it: `publish` only chooses among what it leaves."""
+        return self.model_dump(mode="json", exclude={"train": {"publish"}})
 
     @model_validator(mode="after")
     def _gives_a_first_frame_as_the_base_takes_it(self) -> Self:

@@ -1,5 +1,7 @@
 """What comes out: the dataset, its report, and the model with its measures."""
 
+from typing import get_args
+
 import polars as pl
 
 from lafid_assets.contract import Column, TableSchema
@@ -20,6 +22,7 @@ from lafid_assets.schemas.columns import (
     STR,
 )
 from model.encoding.head_mask import MASKS
+from model.presets import Publish
 
 REFERENCE = pl.Struct(
     {
@@ -51,7 +54,7 @@ CACHED_PART = pl.Struct({"part": STR, "key": STR, "shard": STR})
 CROSS_REFERENCE = pl.Struct({"clip_id": STR, "reference_index": I16})
 OUTCOME_COUNT = pl.Struct({"status": STR, "step": STR, "reason": STR, "clips": I64})
 
-PUBLISHED = ("last", "best")
+PUBLISHED = get_args(Publish)
 
 REFERENCE_CROPS = TableSchema(
     "reference_crops",
@@ -267,14 +270,35 @@ FUSION_DIT = TableSchema(
         Column("base_path", STR, "folder of the base model in the store"),
         Column("preset", STR, "the model's preset"),
         Column("steps", I32, "optimizer steps of the training", minimum=0),
-        Column("published", STR, "which of its checkpoints this is: the last, or the best of those judged", one_of=PUBLISHED),
+        Column(
+            "published",
+            STR,
+            "which of its checkpoints this is: the last or the best of those judged, as trained or (ema) averaged",
+            one_of=PUBLISHED,
+        ),
         Column("step", I32, "optimizer steps after which it was taken", minimum=0),
         Column("loss_before", F64, "loss on the fixed triples before training", minimum=0),
         Column("loss_after", F64, "loss on the same triples at this step", minimum=0),
         Column(
             "validation_loss", F64, "loss on fixed triples of `validated_on`; NULL: none was judged", nullable=True, minimum=0
         ),
-        Column("validated_on", STR, "the split that judged; train where validation is empty", nullable=True, one_of=SPLITS),
+        Column("validated_on", STR, "the split of that loss; train where validation is empty", nullable=True, one_of=SPLITS),
+        Column(
+            "likeness",
+            F64,
+            "mean cosine of the faces that it drew of held-out persons to theirs, a frame without a face counting 0; NULL: no frame "
+            "shows a face, or none was drawn",
+            nullable=True,
+            minimum=-1,
+            maximum=1,
+        ),
+        Column(
+            "judged_by",
+            STR,
+            "what decided which checkpoint is best; NULL: none was judged",
+            nullable=True,
+            one_of=("likeness", "loss"),
+        ),
         Column("train_clips", I32, "clips whose videos it was trained on: without those that filled no batch", minimum=1),
         Column("dataset_version", STR, "the version that it was trained on"),
         Column("mlflow_run_id", STR, "MLflow's run of the training: its curves, videos and LoggedModels"),

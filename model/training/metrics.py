@@ -1,10 +1,9 @@
-"""What is measured of a model and of its videos. A measurement that cannot be made is None, never a number.
+"""What is measured of a model and of its videos.
 
-Belongs here: flow loss on fixed triples, PSNR, identity similarity. Not here: which clips are judged, or any threshold.
+Belongs here: flow loss on fixed triples, PSNR. Not here: likeness (`model.likeness`), which clips are judged, or any threshold.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,19 +15,9 @@ from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clips.clip_set import ClipSet
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel
-from model.face_engine.interface import FaceEngine
 from model.training.draws import first_views
 
 _TRIPLES_A_FORWARD = 8
-
-
-@dataclass(frozen=True)
-class IdentitySimilarity:
-    """Cosine similarity to a reference, over the frames in which a face was found (the largest where there are several)."""
-
-    mean: float | None
-    frames_with_face: int
-    frames: int
 
 
 @torch.no_grad()
@@ -80,18 +69,3 @@ def psnr(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
         raise ValueError(f"PSNR compares equal shapes, not {image.shape} and {reference.shape}")
     error = np.mean((image.astype(np.float64) - reference.astype(np.float64)) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
-
-
-def identity_similarity(frames: NDArray[np.uint8], reference: NDArray[np.float32], engine: FaceEngine) -> IdentitySimilarity:
-    """How much the largest face of each frame (T, H, W, 3) resembles `reference` (E,), in the engine's own space."""
-    similarities = []
-    for frame in frames:
-        faces = engine.detect(frame)
-        if faces and faces[0].embedding is not None:
-            similarities.append(_cosine(faces[0].embedding, reference))
-    mean = float(np.mean(similarities)) if similarities else None
-    return IdentitySimilarity(mean=mean, frames_with_face=len(similarities), frames=len(frames))
-
-
-def _cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    return float(np.dot(first, second) / (np.linalg.norm(first) * np.linalg.norm(second)))
