@@ -286,8 +286,8 @@ FUSION_DIT = TableSchema(
         Column(
             "likeness",
             F64,
-            "mean cosine of the faces that it drew of held-out persons to theirs, a frame without a face counting 0; NULL: no frame "
-            "shows a face, or none was drawn",
+            "mean cosine of the faces that it drew of held-out persons to theirs, a frame without a face counting 0; NULL: no "
+            "frame shows a face, or none was drawn",
             nullable=True,
             minimum=-1,
             maximum=1,

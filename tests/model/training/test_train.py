@@ -136,10 +136,11 @@ def test_the_average_is_a_checkpoint_of_its_own(run: Callable, quick: Quick, bas
         (value - dict(averaged.fusion.named_parameters())[name]).abs().max() for name, value in last.fusion.named_parameters()
     ]
     assert max(distances) > 1e-4
-    assert read_manifest(result.ema_checkpoint_dir).loss_after == result.ema_loss_after != result.loss_after
+    assert read_manifest(result.ema_checkpoint_dir).averaged
+    assert read_manifest(result.ema_checkpoint_dir).loss_after != result.loss_after
     without = run(quick(steps=3, ema_decay=None), tmp_path / "without")
     assert without.ema_checkpoint_dir is None
-    assert without.ema_loss_after is None
+    assert without.best_ema_checkpoint_dir is None
     # Averaging looks on: it changes nothing of what is trained.
     assert read_manifest(without.checkpoint_dir).parts == read_manifest(result.checkpoint_dir).parts
 
