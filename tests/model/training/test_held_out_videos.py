@@ -60,11 +60,11 @@ def go(clip_list: Path, base_dir: Path, stub_engine: Callable, picture: NDArray[
     "setting",
     [
         {"trainable": "all"},
-        {"trainable": "adapter_and_lora"},
+        {"trainable": "adapter_and_lora", "ema_decay": None},
         pytest.param(
             {"trainable": "adapter_and_lora", "precision": "bfloat16", "gradient_checkpointing": True}, marks=pytest.mark.long
         ),
-        {"trainable": "adapter", "compile_blocks": True, "deterministic": True},
+        {"trainable": "adapter", "compile_blocks": True, "deterministic": True, "ema_decay": None},
     ],
     ids=lambda setting: ", ".join(setting),
 )

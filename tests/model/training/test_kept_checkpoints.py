@@ -215,8 +215,8 @@ def test_unless_asked_nothing_is_judged(go: Go, quick: Quick, tmp_path: Path) ->
 
 
 def test_judging_changes_nothing_of_what_is_trained_or_averaged(go: Go, quick: Quick, tmp_path: Path) -> None:
-    with_it = go(quick(steps=5, validate_every=1), tmp_path)
-    without = go(quick(steps=5), tmp_path)
+    with_it = go(quick(steps=4, validate_every=2), tmp_path)
+    without = go(quick(steps=4), tmp_path)
     assert read_manifest(with_it.checkpoint_dir).parts == read_manifest(without.checkpoint_dir).parts
     assert read_manifest(with_it.ema_checkpoint_dir).parts == read_manifest(without.ema_checkpoint_dir).parts
 
@@ -280,7 +280,8 @@ def go_until_killed(go: Go, config: Preset, folder: Path, how: str, at: int, mon
 def test_whatever_kills_it_the_same_checkpoints_are_kept_and_the_same_is_best(
     go: Go, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soak: bool
 ) -> None:
-    config = quick(steps=7, checkpoint_every=3, validate_every=2, keep_checkpoints=1, trainable="adapter_and_lora")
+    few = {"steps": 7, "fixed_triples": 1, "batch_size": 1}
+    config = quick(checkpoint_every=3, validate_every=2, keep_checkpoints=1, trainable="adapter_and_lora", **few)
 
     def kept(result: TrainResult) -> dict[str, Manifest]:
         run_dir = result.checkpoint_dir.parent

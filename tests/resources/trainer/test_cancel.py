@@ -139,12 +139,13 @@ def test_cancelled_training_leaves_no_process_and_the_next_run_goes_on(dagster: 
     assert 4 <= shown["resumed_from"].value < 12
     row = open_lake(Settings(home=home, store_uri=str(home / "store")), read_only=True).read("fusion_dit").row(0, named=True)
     assert (row["steps"], row["published"], row["validated_on"]) == (12, "best", "validation")
+    assert row["judged_by"] == "likeness"
     assert row["step"] == shown["best_step"].value
     assert row["mlflow_run_id"] == shown["mlflow_run_id"].value
     videos = {record.data["step"]: Path(record.data["path"]) for record in shown["validation_videos"].value.records}
     assert sorted(videos) == [4, 8, 12]
     assert all(path.is_file() for path in videos.values())
-    assert shown["loss_curve"].value.startswith("![loss curve](data:image/png;base64,")
+    assert shown["curves"].value.startswith("![loss and likeness](data:image/png;base64,")
 
 
 def _trainers(home: Path) -> list[int]:

@@ -87,7 +87,9 @@ def test_interrupted_training_goes_on_and_ends_with_the_same_bits(
     @dg.asset
     def trained(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         finished = TrainerClient().train(context, job)
-        return dg.MaterializeResult(metadata={"from": finished.resumed_from, "at": str(finished.last.folder), **finished.metrics})
+        return dg.MaterializeResult(
+            metadata={"from": finished.resumed_from, "at": str(finished.checkpoints["last"].folder), **finished.metrics}
+        )
 
     result = dg.materialize([trained], instance=dg.DagsterInstance.ephemeral())
     [event] = result.asset_materializations_for_node("trained")
