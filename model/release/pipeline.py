@@ -293,7 +293,7 @@ def engine_named(name: str) -> FaceEngine:
         from model.face_engine.insightface_engine import InsightfaceEngine
         from model.face_engine.selection import choose_parts
 
-        return InsightfaceEngine(choose_parts(ModelStore(models_folder()), embedder=embedder, mouth="none"))
+        return InsightfaceEngine(choose_parts(ModelStore(models_folder()), embedder=embedder))
     if name != "dlib":
         raise CheckpointError(f"no face engine here is named {name!r}: pass the one that the checkpoint was trained with")
     # Loads dlib's 120 MB of weights: only where faces are really looked for.
