@@ -1,46 +1,19 @@
-"""What a run's checkpoints are judged by: the flow loss on fixed triples, of the clips it trains on and of held-out ones, and
-the likeness of the held-out persons that whoever looks on lets it draw.
+"""What a run's checkpoints are judged by without drawing: the flow loss on fixed triples, of the clips it trains on and of
+held-out ones.
 
-Belongs here: a model and a step -> the manifest of its checkpoint. Not here: the measures (`metrics`, `likeness`), drawing
-(`held_out_videos`), which checkpoints are kept and which is best (`kept_checkpoints`).
+Belongs here: a model and a step -> the manifest of its checkpoint. Not here: the measure (`metrics`), when it is judged and the
+likeness of what it draws (`judging`), which checkpoints are kept and which is best (`kept_checkpoints`).
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel
-from model.likeness import Likeness
 from model.presets import Preset
 from model.release.checkpoint import EmbeddingSource, Manifest
 from model.training.execution import autocast
 from model.training.metrics import fixed_flow_loss
 from model.training.parallel import Ranks
-
-
-class DrawingStopped(Exception):
-    """The run shall end, and does not wait for a drawing; the model is judged anew when the run goes on."""
-
-
-class Onlooker(Protocol):
-    """Looks at every judged model, on one process."""
-
-    def draw(self, model: FusedModel, manifest: Manifest, run_dir: Path) -> Likeness | None:
-        """Lets the model draw held-out persons; None where it draws none, or not all that it should.
-
-        Args:
-            model: in evaluation mode; not whole where `shard_base` is on and several processes train.
-            manifest: of its checkpoint, as far as it is judged without drawing.
-
-        Raises:
-            DrawingStopped: the run shall end.
-        """
-        ...
-
-    def tell(self, manifest: Manifest, run_dir: Path) -> None:
-        """Hears the whole judgement, again where a run that was killed passes the step again."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -56,9 +29,8 @@ class Judge:
 
     def loss(self, model: FusedModel, clips: ClipSet) -> float:
         """Mean over the fixed triples of `clips`."""
-        config = self.preset.train
-        with autocast(config, self.ranks.device):
-            return fixed_flow_loss(model, clips, config.fixed_triples, config.seed, config.flow_shift, config.forward_clips)
+        with autocast(self.preset.train, self.ranks.device):
+            return fixed_flow_loss(model, clips, self.preset)
 
     def manifest(self, model: FusedModel, step: int, loss_before: float, *, averaged: bool) -> Manifest:
         """Of the model as it is after `step` updates, before it draws; its parts are named when they are written."""
