@@ -54,7 +54,7 @@ def test_every_frame_is_in_one_bin_of_each_kind_or_shows_no_face() -> None:
     drawn = [
         [_face(0.9, yaw_deg=-19.9)],
         [_face(0.7, yaw_deg=20.1, opening=0.2), _face(-1.0)],  # a smaller face beside the person's does not count
-        [_face(0.5, yaw_deg=45)],
+        [_face(0.5, yaw_deg=-45)],
         [_face(0.3, yaw_deg=90, opening=None)],
         [_face(0.1, yaw_deg=None, opening=None, expression=None)],
         [],
