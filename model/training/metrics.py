@@ -17,7 +17,7 @@ from model.clips.clip_set import ClipSet
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel
 from model.face_engine.interface import FaceEngine
-from model.training.draws import first_views
+from model.training.draws import fixed_views
 
 _TRIPLES_A_FORWARD = 8
 
@@ -38,8 +38,9 @@ def fixed_flow_loss(
     """Mean flow loss over fixed (clip, noise, sigma) triples, with text, face, references and first frame given (the
     last not to a base that takes none).
 
-    The triples are a function of the arguments alone, so two models are compared on the same ones. Clips take turns, and
-    sigma runs through evenly spaced quantiles of the training distribution in an order unrelated to theirs.
+    The triples are a function of the arguments alone, so two models are compared on the same ones. Clips take turns, the views
+    that condition them too (`draws.fixed_views`), whatever view conditioned in training; sigma runs through evenly spaced
+    quantiles of the training distribution in an order unrelated to theirs.
 
     Args:
         forward_clips: most clips a forward, as in training, whose memory is then enough here; a few unless given.
@@ -52,8 +53,8 @@ def fixed_flow_loss(
     losses = []
     for chosen in _forwards(clips, triples, min(forward_clips or _TRIPLES_A_FORWARD, _TRIPLES_A_FORWARD)):
         indices = [triple % len(clips) for triple in chosen]
-        views = first_views(clips, indices, wanted["views"]) if wanted else None
-        batch = clips.batch(indices, views=views)
+        fixed = fixed_views(clips, chosen, wanted["views"] if wanted else 0)
+        batch = clips.batch(indices, views=fixed.references if wanted else None, faces=fixed.faces)
         clean = with_picture(batch.latents, batch.condition)
         noise = [torch.randn(clean.shape[1:], generator=generator(seed, "fixed-noise", triple)) for triple in chosen]
         drawn, sigma = torch.stack(noise).to(model.device), sigmas[chosen].to(model.device)
