@@ -167,14 +167,14 @@ class FixedViews(NamedTuple):
 def fixed_views(clips: ClipSet, triples: Sequence[int], references: int) -> FixedViews:
     """The same without dice, for judging: the clips take turns by the triples' numbers, and so do the views of each of them.
 
-    Triple number t is of clip t % N and is conditioned by its spread view number (t + t // N) % V: of a few triples, too, some
+    Triple number t is of clip t % N, and conditioned by its spread view number (t % N + t // N) % V: of a few triples, too, some
     are conditioned in profile. Its references are the views that follow, counted round.
     """
     found = FixedViews([], [])
     for triple in triples:
-        index = triple % len(clips)
+        turn, index = divmod(triple, len(clips))
         count = clips.poses.count(index)
-        face = (triple + triple // len(clips)) % count
+        face = (index + turn) % count
         found.faces.append(face)
         found.references.append(_others_first([(face + step) % count for step in range(count)], face, references))
     return found
@@ -229,9 +229,9 @@ def choose_pairs(clips: ClipSet, config: AlignerConfig, seed: int, step: int) ->
             break
     if not persons:
         raise DataError(
-            f"none of {len(clips)} clips holds two views of its face whose poses are {config.least_gap_deg:g} degrees apart, which "
-            "the pose-shared aligner learns from: curate clips with more pose variation, lower fusion.aligner.least_gap_deg, or "
-            "train a preset whose fusion.aligner is None"
+            f"none of {len(clips)} clips holds two views of its face whose poses are {config.least_gap_deg:g} degrees apart, "
+            "which the pose-shared aligner learns from: curate clips with more pose variation, lower "
+            "fusion.aligner.least_gap_deg, or train a preset whose fusion.aligner is None"
         )
     pairs = []
     for index, apart in persons.values():
