@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -162,13 +162,9 @@ class ClipList:
         ends = np.cumsum(pc.list_value_length(column).to_numpy())
         return np.split(flat, ends[:-1])
 
-    def entry(self, index: int) -> ClipEntry:
-        """One clip."""
-        (row,) = self._table.slice(index, 1).to_pylist()
-        parts = {part["part"]: Place(part["key"], part["shard"]) for part in row.pop("parts")}
-        split, angles_deg = row.pop("split"), row.pop("angles_deg")
-        bucket = Bucket(*(row.pop(name) for name in _BUCKET))
-        return ClipEntry(ClipMeta(**row, bucket=bucket), split, parts, angles_deg)
+    def entries(self, indices: Sequence[int]) -> list[ClipEntry]:
+        """Some clips; at once they cost a fraction of what they cost one by one."""
+        return [_entry(row) for row in self._table.take(list(indices)).to_pylist()]
 
     def digest(self) -> str:
         """Over all that training reads: ids, persons, sizes, poses and the keys of the parts, but not where they lie."""
@@ -178,3 +174,10 @@ class ClipList:
                 row["parts"] = [[part["part"], part["key"]] for part in row["parts"]]
                 digest.update(json.dumps(row, sort_keys=True).encode())
         return digest.hexdigest()
+
+
+def _entry(row: dict[str, Any]) -> ClipEntry:
+    parts = {part["part"]: Place(part["key"], part["shard"]) for part in row.pop("parts")}
+    split, angles_deg = row.pop("split"), row.pop("angles_deg")
+    bucket = Bucket(*(row.pop(name) for name in _BUCKET))
+    return ClipEntry(ClipMeta(**row, bucket=bucket), split, parts, angles_deg)

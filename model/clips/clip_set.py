@@ -115,7 +115,7 @@ class ClipSet:
 
     def entry(self, index: int) -> ClipEntry:
         """What the list says of one clip."""
-        return self._list.entry(index)
+        return self._list.entries([index])[0]
 
     def clip(self, index: int) -> ClipLatents:
         """Everything of one clip.
@@ -148,7 +148,7 @@ class ClipSet:
         Raises:
             DataError: the clips differ in size or width, or a shard cannot be read.
         """
-        entries = [self.entry(index) for index in indices]
+        entries = self._list.entries(indices)
         ids = tuple(entry.meta.clip_id for entry in entries)
         told = texts or ["caption"] * len(entries)
         rows = [self._text(entry, text) for entry, text in zip(entries, told, strict=True)]
@@ -158,7 +158,7 @@ class ClipSet:
         spread = _stack_known("spread", ids, spreads)
         references = None
         if views is not None:
-            shown = zip(entries if views_of is None else map(self.entry, views_of), views, strict=True)
+            shown = zip(entries if views_of is None else self._list.entries(views_of), views, strict=True)
             references = _stack("references", ids, [self._read(entry, "views", "latents", chosen) for entry, chosen in shown])
 
         def of_faces(part: str, name: str) -> torch.Tensor:
@@ -180,10 +180,19 @@ class ClipSet:
             condition=self._condition(conditioning),
         )
 
-    def posed_views(self, index: int, views: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Some views of one clip's face as the pose-shared aligner sees them: (V, S, D_s) and Euler angles (V, 3)."""
-        semantic = self._read(self.entry(index), "semantic", "states", views)
-        return semantic.float(), torch.from_numpy(self.poses.angles_deg(index, views))
+    def posed_views(self, views: Mapping[int, Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Views of many clips' faces as the pose-shared aligner sees them: (V, clips, S, D_s) and Euler angles (V, clips, 3).
+
+        Each shard is opened once: of a thousand clips in any order most would find theirs closed again.
+
+        Args:
+            views: clip to V of its views.
+        """
+        entries = dict(zip(views, self._list.entries(list(views)), strict=True))
+        by_shard = sorted(entries, key=lambda index: entries[index].parts["semantic"].shard)
+        semantic = {index: self._read(entries[index], "semantic", "states", views[index]) for index in by_shard}
+        angles_deg = [torch.from_numpy(self.poses.angles_deg(index, chosen)) for index, chosen in views.items()]
+        return torch.stack([semantic[index] for index in views], dim=1).float(), torch.stack(angles_deg, dim=1)
 
     def of_person(self, person: str) -> tuple[int, ...]:
         """The clips that show somebody of `persons`, ascending."""

@@ -233,11 +233,8 @@ def choose_pairs(clips: ClipSet, config: AlignerConfig, seed: int, step: int) ->
             "which the pose-shared aligner learns from: curate clips with more pose variation, lower "
             "fusion.aligner.least_gap_deg, or train a preset whose fusion.aligner is None"
         )
-    pairs = []
-    for index, apart in persons.values():
-        two = apart[int(torch.randint(len(apart), (), generator=dice))]
-        pairs.append(clips.posed_views(index, two.tolist()))
-    return FacePairs(*(torch.stack(part, dim=1) for part in zip(*pairs, strict=True)))
+    chosen = {index: apart[int(torch.randint(len(apart), (), generator=dice))].tolist() for index, apart in persons.values()}
+    return FacePairs(*clips.posed_views(chosen))
 
 
 def _draw_forward(

@@ -152,10 +152,11 @@ def test_views_may_be_another_clips(clips: ClipSet) -> None:
     batch = clips.batch([1, 3], views=[[2, 0], [1, 1]], views_of=[1, 4])
     assert torch.equal(batch.references[0, 0], clips.clip(1).views.latents[2])
     assert torch.equal(batch.references[1, 0], clips.clip(4).views.latents[1])
-    semantic, angles = clips.posed_views(2, [2, 0])
-    views = clips.clip(2).views
-    assert torch.equal(semantic, views.semantic[[2, 0]].float())
-    assert torch.equal(angles, views.angles_deg[[2, 0]])
+    semantic, angles = clips.posed_views({4: [1, 2], 2: [2, 0]})
+    for place, (index, chosen) in enumerate(((4, [1, 2]), (2, [2, 0]))):
+        views = clips.clip(index).views
+        assert torch.equal(semantic[:, place], views.semantic[chosen].float())
+        assert torch.equal(angles[:, place], views.angles_deg[chosen])
 
 
 def test_the_clips_of_a_person_are_known(cached: list[ClipLatents], tmp_path: Path) -> None:
