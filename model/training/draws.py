@@ -186,13 +186,13 @@ def _others_first(order: list[int], face: int | None, views: int) -> list[int]:
 
 
 def hide_references(
-    latents: torch.Tensor, config: ReferenceConfig, keep: bool, patch: tuple[int, int, int], seed: int, position: int
+    latents: torch.Tensor, config: ReferenceConfig, keep: torch.Tensor, patch: tuple[int, int, int], seed: int, position: int
 ) -> References:
-    """One clip's references (1, R, C, h, w), partly hidden; where they are not kept the null token stands in for all of them."""
+    """Clips' references (B, R, C, h, w), partly hidden; of the clips that do not `keep` (B,) them the null token is shown."""
     rows, views = latents.shape[:2]
     tokens = tokens_of_view(latents, patch)
     visible = region_mask(rows, views, tokens, config.masked_share, generator(seed, "region-mask", position))
-    return References(latents, visible, torch.full((rows,), keep))
+    return References(latents, visible, keep)
 
 
 def weigh_face(boxes: torch.Tensor, height: int, width: int, weight: float) -> torch.Tensor:
@@ -262,7 +262,7 @@ def _draw_forward(
     references, patch = None, (1, preset.base.patch, preset.base.patch)
     if wanted is not None and batch.references is not None:
         hidden = [
-            hide_references(views_of_one, wanted, one.references, patch, config.seed, position)
+            hide_references(views_of_one, wanted, torch.tensor([one.references]), patch, config.seed, position)
             for views_of_one, one, position in zip(batch.references.split(1), told, positions, strict=True)
         ]
         references = References(*(torch.cat(part) for part in zip(*hidden, strict=True)))
