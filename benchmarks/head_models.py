@@ -88,7 +88,9 @@ def pretrained_transformer(path: Path, clips: HeadClips, steps: int, report: Cal
     if path.is_file():
         transformer.load_state_dict(load_file(path))
         return transformer.eval().requires_grad_(False)
-    config = TrainConfig(steps=steps, batch_size=_BASE_BATCH, lr=_BASE_LR, warmup_steps=100, **_UNUSED, trainable="all")
+    config = TrainConfig(
+        steps=steps, batch_size=_BASE_BATCH, lr=_BASE_LR, base_lr=_BASE_LR, warmup_steps=100, **_UNUSED, trainable="all"
+    )
     optimizer = torch.optim.AdamW(transformer.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     for step in range(steps):
         batch = _draw(clips, config, step)
@@ -204,7 +206,7 @@ def _plain(transformer: WanTransformer3DModel, noisy: torch.Tensor, sigma: torch
 def _step(predict: Predict, batch: Batch, config: TrainConfig, step: int) -> torch.Tensor:
     """The batch's flow loss; nothing is given of the video."""
     uniform = torch.rand(config.batch_size, generator=generator(config.seed, "sigma", step))
-    sigma = shift_sigma(uniform, config.flow_shift)
+    sigma = shift_sigma(uniform, _SAMPLING_SHIFT)
     noise = torch.randn(batch.latents.shape, generator=generator(config.seed, "noise", step))
     noisy = add_noise(batch.latents, noise, sigma, first_frame=False)
     return flow_loss(predict(noisy, sigma, batch), batch.latents, noise, first_frame=False).mean()

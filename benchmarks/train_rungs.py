@@ -30,7 +30,7 @@ from model.training.ahead import one_ahead
 from model.training.draws import draw_steps
 from model.training.execution import prepare
 from model.training.objective import backward
-from model.training.optimisation import gradient_norms, learning_rate
+from model.training.optimisation import gradient_norms, rated_groups, set_rates
 from model.training.order import Order
 from model.training.parallel import Ranks
 
@@ -118,7 +118,7 @@ def open_rung(
     prepare(model, config, ranks)
     model.set_training(True)
     parameters = model.trainable()
-    optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, fused=rung.fused)
+    optimizer = torch.optim.AdamW(rated_groups(parameters, config), fused=rung.fused)
     encode = _encode_online(preset, encoders, rung.batch, device, config.precision) if rung.online else None
     order = Order(tuple(clips.buckets.values()), rung.batch, config.seed)
     drawn = draw_steps(clips, order, chosen, 0, ranks)
@@ -131,8 +131,7 @@ def open_rung(
         norms = gradient_norms(parameters)
         norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
         torch.nn.utils.clip_grads_with_norm_(parameters.values(), config.max_grad_norm, norm)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, draws.step)
+        set_rates(optimizer, config, draws.step)
         optimizer.step()
         optimizer.zero_grad()
         return float(losses.flow.mean())

@@ -14,11 +14,13 @@ from model.bases.specs import (
     TINY,
     TINY_TWO_EXPERTS,
     WAN21_I2V_14B,
+    WAN21_I2V_14B_720P,
     WAN21_T2V_1B,
     WAN21_T2V_14B,
     WAN21_VACE_1B,
     WAN21_VACE_14B,
     WAN22_I2V_A14B,
+    WAN22_T2V_A14B,
     WAN22_TI2V_5B,
     BaseSpec,
 )
@@ -27,6 +29,7 @@ FusionKind = Literal["cofe", "mofe"]
 Injection = Literal["narrow", "full"]
 AngleEmbedding = Literal["harmonic", "timestep"]
 AlignerJoin = Literal["input", "tokens"]
+TemporalIndex = Literal["shared", "one_a_view"]
 Trainable = Literal["adapter", "adapter_and_cross_attention", "adapter_and_lora", "all"]
 Precision = Literal["float32", "bfloat16"]
 ConditionView = Literal["drawn", "frontal", "first_frame"]
@@ -102,6 +105,7 @@ class AlignerConfig(_Frozen):
     angle_embedding: AngleEmbedding = Field("harmonic", description="harmonic: periodic; timestep: the paper's, which is not")
     frequencies: PositiveInt = Field(8, description="sines, and as many cosines, of each Euler angle")
     joins: AlignerJoin = Field("input", description="its output joins the embedded noisy video, or the fused face tokens")
+    normalised: bool = Field(True, description="its output's numbers are of size 1 where it joins; False: as it comes, faint")
     detach: bool = Field(True, description="the flow loss does not train the aligner; the contrastive loss alone does")
     pairs: PositiveInt = Field(1024, description="most pairs of views in a contrastive batch (the paper's number)")
     least_gap_deg: float = Field(20.0, ge=0, le=180, description="geodesic angle between the poses of a pair, at least")
@@ -118,7 +122,8 @@ class ReferenceConfig(_Frozen):
     """
 
     views: PositiveInt = Field(3, description="views of a training clip")
-    masked_share: float = Field(0.6, ge=0, lt=1, description="of each view's tokens, hidden in training (the paper's lead)")
+    masked_share: float = Field(0.6, ge=0, lt=1, description="of each view's tokens, hidden (the paper's lead)")
+    temporal_index: TemporalIndex = Field("shared", description="one place in time for all views (the paper's), or one a view")
     cross_share: float = Field(0.0, ge=0, le=1, description="of clips shown views of another clip of their person, if any")
 
 
@@ -133,8 +138,18 @@ class FusionConfig(_Frozen):
     gate_width: PositiveInt = Field(64, description="hidden width of a gate")
     attention_width: PositiveInt = Field(64, description="width of the narrow branch's query, key and value")
     head_width: PositiveInt = Field(32, description="width of one narrow head; divides attention_width")
+    resampler_layers: PositiveInt = Field(2, description="how often the semantic and detail experts' queries look")
+    resampler_heads: PositiveInt = Field(2, description="of each of these looks; divides token_width")
     aligner: AlignerConfig | None = Field(None, description="the pose-shared aligner; None: without")
     references: ReferenceConfig | None = Field(None, description="multi-view references; None: without")
+
+    @model_validator(mode="after")
+    def _heads_divide_their_widths(self) -> Self:
+        if self.attention_width % self.head_width:
+            raise ValueError(f"attention_width {self.attention_width} is no multiple of head_width {self.head_width}")
+        if self.token_width % self.resampler_heads or self.token_width % 4:
+            raise ValueError(f"token_width {self.token_width} is no multiple of 4 and of resampler_heads {self.resampler_heads}")
+        return self
 
 
 class FeatureShapes(_Frozen):
@@ -170,13 +185,16 @@ class TrainConfig(_Frozen):
     steps: PositiveInt = Field(description="optimiser updates")
     batch_size: PositiveInt = Field(description="clips an update, over all forwards and all processes")
     forward_clips: PositiveInt | None = Field(None, description="most clips a forward; None: a process's share at once")
-    lr: float = Field(gt=0, lt=1, description="peak learning rate of AdamW")
+    lr: float = Field(gt=0, lt=1, description="peak learning rate of what begins fresh: the adapter, LoRA")
+    aligner_lr: float = Field(
+        5e-4, gt=0, lt=1, description="of the pose-shared aligner, which has a loss of its own (CLIP's rate)"
+    )
+    base_lr: float | None = Field(None, gt=0, lt=1, description="of the base's own weights, where some of them train")
     warmup_steps: int = Field(ge=0, description="updates of linear warmup; cosine to zero follows")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW's decoupled weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="global norm to which an update's whole gradient is clipped")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="of the trained tensors' moving average; None: without")
     seed: int = Field(0, ge=0, description="every draw of the run derives from it")
-    flow_shift: float = Field(3.0, gt=0, description="sigma shift of flow matching; 1 draws sigma uniformly")
     curriculum: tuple[Stage, ...] = Field((), description="short clips first, stage after stage; whole clips after the last")
     condition_view: ConditionView = Field(
         "drawn", description="whose face conditions: of the spread views any, the most frontal one, or the first frame's (CoFE)"
@@ -203,6 +221,12 @@ class TrainConfig(_Frozen):
     keep_checkpoints: PositiveInt = Field(2, description="judged checkpoints that are kept, the newest; the best is, too")
     log_every: PositiveInt = Field(description="updates between two reports")
     fixed_triples: PositiveInt = Field(64, description="fixed (clip, noise, sigma) triples that judge the run")
+
+    @model_validator(mode="after")
+    def _has_a_rate_for_what_trains_of_the_base(self) -> Self:
+        if self.trainable in ("adapter_and_cross_attention", "all") and self.base_lr is None:
+            raise ValueError(f"with trainable {self.trainable} weights of the base train: set train.base_lr, their own rate")
+        return self
 
     @field_validator("curriculum")
     @classmethod
@@ -262,6 +286,8 @@ _TINY = Preset(
         steps=120,
         batch_size=2,
         lr=5e-3,
+        aligner_lr=5e-3,
+        base_lr=5e-3,
         warmup_steps=10,
         first_frame_dropout=0.2,
         ema_decay=0.95,
@@ -280,7 +306,10 @@ _480P = ClipSize(
 _704P = ClipSize(
     frames=81, height=704, width=1248, fps=24, shorter_frames=(45, 69), shapes=((1248, 704), (928, 928)), view_side=256
 )
-_WIDE = FusionConfig(tokens=32, token_width=1024, gate_width=512, attention_width=512, head_width=64)
+_720P = ClipSize(
+    frames=81, height=720, width=1280, fps=16, shorter_frames=(29, 45, 61), shapes=((1280, 720), (960, 960)), view_side=256
+)
+_WIDE = FusionConfig(tokens=32, token_width=1024, gate_width=512, attention_width=512, head_width=64, resampler_heads=16)
 _LORA = TrainConfig(
     steps=20_000,
     batch_size=32,
@@ -299,13 +328,13 @@ _LORA = TrainConfig(
     log_every=20,
 )
 # CoFE v3's figure: cross-attention trains, self-attention and feed-forward do not. DiffSynth's rate for full weights.
-_CROSS_ATTENTION = _LORA.model_copy(update={"trainable": "adapter_and_cross_attention", "lr": 1e-5})
+_CROSS_ATTENTION = _LORA.model_copy(update={"trainable": "adapter_and_cross_attention", "base_lr": 1e-5})
 
 
-def _wan(base: BaseSpec, clip: ClipSize = _480P, train: TrainConfig = _LORA, **parts: object) -> Preset:
+def _wan(base: BaseSpec, clip: ClipSize = _480P, train: TrainConfig = _LORA, name: str | None = None, **parts: object) -> Preset:
     features = FeatureShapes(detail_width=base.latent_channels, detail_tokens=(_DETAIL_PX // base.spatial_factor) ** 2)
     return Preset(
-        name=base.name,
+        name=name or base.name,
         base=base,
         features=features,
         encoders=_ENCODERS,
@@ -323,9 +352,14 @@ PRESETS = {
         _wan(WAN21_T2V_1B),
         # Mv2ID's base is a 14B text-to-video model.
         _wan(WAN21_T2V_14B, references=ReferenceConfig()),
+        _wan(WAN21_T2V_14B, clip=_720P, name="wan2.1-t2v-14b-720p", references=ReferenceConfig()),
         _wan(WAN21_I2V_14B),
+        _wan(WAN21_I2V_14B_720P, clip=_720P),
         _wan(WAN22_TI2V_5B, clip=_704P, train=_CROSS_ATTENTION),
         _wan(WAN22_I2V_A14B),
+        _wan(WAN22_I2V_A14B, clip=_720P, name="wan2.2-i2v-a14b-720p"),
+        _wan(WAN22_T2V_A14B, references=ReferenceConfig()),
+        _wan(WAN22_T2V_A14B, clip=_720P, name="wan2.2-t2v-a14b-720p", references=ReferenceConfig()),
         _wan(WAN21_VACE_1B),
         # FaithfulFaces: VACE-14B, LoRA of rank 128, dictionary of 4096.
         _wan(WAN21_VACE_14B, aligner=AlignerConfig()),

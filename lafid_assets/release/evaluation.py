@@ -50,14 +50,11 @@ def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.Data
         clips = dataset.filter(pl.col("split") == split).sort("clip_id")
         if clips.is_empty():
             continue
-        train = pipeline.manifest.preset.train
         measures: dict[str, float | None] = {"flow_loss": None}
         cached = latents.filter((pl.col("split") == split) & (pl.col("status") == Status.OK))
         if cached.height:
             held_out = ClipSet(store_root / cached["clip_list"][0], split)
-            measures["flow_loss"] = fixed_flow_loss(
-                pipeline.model, held_out, train.fixed_triples, train.seed, train.flow_shift, train.forward_clips
-            )
+            measures["flow_loss"] = fixed_flow_loss(pipeline.model, held_out, pipeline.manifest.preset)
         generated = [
             _measure_generated(pipeline, clip)
             for clip in track(clips.iter_rows(named=True), f"model_evaluation {split}", clips.height)

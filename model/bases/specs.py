@@ -49,6 +49,10 @@ class WanConfig(_Frozen):
         return given | ({"vace_layers": list(self.vace_layers)} if self.vace_layers else {})
 
 
+_MOST_PIXELS_OF_480P = 600_000
+"""480 x 832 are 399,360 pixels, 704 x 1248 are 878,592."""
+
+
 class BaseSpec(_Frozen):
     """One base.
 
@@ -67,6 +71,12 @@ class BaseSpec(_Frozen):
     spatial_factor: PositiveInt = Field(8, description="pixels a latent spans")
     temporal_factor: PositiveInt = Field(4, description="frames a latent frame holds, the first frame aside")
     patch: PositiveInt = Field(2, description="latents a token spans along either side")
+    flow_shift_480p: float = Field(3.0, gt=0, description="sigma shift up to 480p, as the base was made to draw")
+    flow_shift_720p: float = Field(5.0, gt=0, description="the same from 720p on")
+
+    def flow_shift(self, height_px: int, width_px: int) -> float:
+        """Sigma shift of videos of this size, in training as in drawing."""
+        return self.flow_shift_720p if height_px * width_px > _MOST_PIXELS_OF_480P else self.flow_shift_480p
 
 
 _1B = {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30}
@@ -98,6 +108,9 @@ WAN21_I2V_14B = BaseSpec(
     repository="Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
     transformer=WanConfig(**_14B, in_channels=36, image_dim=1280, added_kv_proj_dim=5120),
 )
+WAN21_I2V_14B_720P = WAN21_I2V_14B.model_copy(
+    update={"name": "wan2.1-i2v-14b-720p", "repository": "Wan-AI/Wan2.1-I2V-14B-720P-Diffusers"}
+)
 WAN22_TI2V_5B = BaseSpec(
     name="wan2.2-ti2v-5b",
     layout="ti2v",
@@ -105,6 +118,7 @@ WAN22_TI2V_5B = BaseSpec(
     transformer=WanConfig(num_attention_heads=24, ffn_dim=14336, num_layers=30, in_channels=48, out_channels=48),
     latent_channels=48,
     spatial_factor=16,
+    flow_shift_480p=5.0,
 )
 WAN22_I2V_A14B = BaseSpec(
     name="wan2.2-i2v-a14b",
@@ -113,6 +127,17 @@ WAN22_I2V_A14B = BaseSpec(
     transformer=WanConfig(**_14B, in_channels=36),
     experts=2,
     boundary=0.9,
+    flow_shift_480p=5.0,
+)
+WAN22_T2V_A14B = BaseSpec(
+    name="wan2.2-t2v-a14b",
+    layout="t2v",
+    repository="Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+    transformer=WanConfig(**_14B),
+    experts=2,
+    boundary=0.875,
+    flow_shift_480p=12.0,
+    flow_shift_720p=12.0,
 )
 WAN21_VACE_1B = BaseSpec(
     name="wan2.1-vace-1.3b",

@@ -7,6 +7,7 @@ components (`base`).
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -46,6 +47,13 @@ def stock_pipeline(
     if offload_to is not None:
         pipeline.enable_model_cpu_offload(device=offload_to)
     return pipeline
+
+
+def with_flow_shift(base: Base, shift: float) -> Base:
+    """The same base with a scheduler of its kind that draws with this sigma shift."""
+    kind, config = type(base.scheduler), base.scheduler.config
+    name = "flow_shift" if "flow_shift" in config else "shift"
+    return replace(base, scheduler=kind.from_config(config, **{name: shift}))
 
 
 def frames_to_ask(base: Base, frames: int) -> int:

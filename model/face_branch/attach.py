@@ -1,24 +1,30 @@
 """Joins a `FaceFusion` to an unmodified diffusers Wan transformer (VACE too), and parts them again.
 
-Belongs here: the public touch points (attention processors, forward hooks on the transformer and on four of its parts). Not
+Belongs here: the public touch points (attention processors, forward hooks on the transformer and on three of its parts). Not
 here: any parameter; the transformer's state dict keeps exactly its own keys.
 
 Face and references enter as `attention_kwargs={"face": FaceTokens, "references": References}`, which every stock Wan pipeline
-hands down. The face travels to the blocks inside what they take for text, the references as further tokens of the sequence.
-Neither is kept on a module: with gradient checkpointing a second forward before the backward would otherwise recompute the
-first one with the wrong face, silently.
+hands down. The face travels to the blocks inside what they take for text, the references inside what they take for the video's
+positions. Neither is kept on a module: with gradient checkpointing a second forward before the backward would otherwise
+recompute the first one with the wrong face, silently.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from torch import nn
 
 from model.bases.base import Transformer
 from model.face_branch.fusion import FaceFusion, FaceTokens
+from model.face_branch.reference_stream import (
+    ReferenceGate,
+    ReferenceStates,
+    Rotary,
+    VideoPositions,
+    carry_references,
+    read_references,
+)
 from model.face_branch.references import References, reference_positions, reference_tokens
 from model.presets import TEXT_ROWS
 
@@ -58,6 +64,32 @@ class _Processor:
         self.base._parallel_config = config
 
 
+class VideoSelfAttention(_Processor):
+    """A block's own self-attention, whose tokens read the references too where there are some.
+
+    VACE's own blocks have no gate and read none.
+    """
+
+    def __init__(self, base: Any, block: nn.Module, gate: ReferenceGate | None) -> None:
+        super().__init__(base)
+        self.block = block
+        self.gate = gate
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        rotary_emb: Rotary | VideoPositions | None = None,
+    ) -> torch.Tensor:
+        if not isinstance(rotary_emb, VideoPositions):
+            return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb)
+        if self.gate is None:
+            return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb.rotary)
+        return read_references(attn, self.block, self.gate, hidden_states, rotary_emb, self._attention_backend)
+
+
 class TextCrossAttention(_Processor):
     """VACE's own blocks, which read text alone: they form what the control video says, not the face."""
 
@@ -67,7 +99,7 @@ class TextCrossAttention(_Processor):
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor | FaceContext | None = None,
         attention_mask: torch.Tensor | None = None,
-        rotary_emb: tuple[torch.Tensor, torch.Tensor] | None = None,
+        rotary_emb: Rotary | None = None,
     ) -> torch.Tensor:
         given = encoder_hidden_states
         text = given.text if isinstance(given, FaceContext) else given
@@ -88,7 +120,7 @@ class FaceCrossAttention(_Processor):
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor | FaceContext | None = None,
         attention_mask: torch.Tensor | None = None,
-        rotary_emb: tuple[torch.Tensor, torch.Tensor] | None = None,
+        rotary_emb: Rotary | None = None,
     ) -> torch.Tensor:
         if not isinstance(encoder_hidden_states, FaceContext):
             return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb)
@@ -111,45 +143,26 @@ class _Forward:
         self.fusion = fusion
         self.text_rows = text_rows
         self.face: FaceTokens | None = None
-        self.references: References | None = None
-        self.video_tokens = 0
+        self.references: ReferenceStates | None = None
 
     def take(self, module: Transformer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Before the transformer: takes ours out of `attention_kwargs`; references stand at timestep 0 where tokens have one."""
-        self._end()
+        """Before the transformer: takes ours out of `attention_kwargs`; references pass the blocks."""
         remaining = dict(kwargs.get("attention_kwargs") or {})
         self.face = remaining.pop(FACE, None)
         references = remaining.pop(REFERENCES, None)
-        kwargs = {**kwargs, "attention_kwargs": remaining or None}
         if references is not None and references.latents.shape[1]:
-            if self.fusion.config.references is None:
-                raise ValueError("this adapter was made without references: train one with FusionConfig.references")
-            self.references = references
-            timestep = kwargs["timestep"]
-            if timestep.ndim == 2:
-                kwargs["timestep"] = F.pad(timestep, (0, references.tokens(module.config.patch_size)))
-        return args, kwargs
+            self.references = self._carry(module, references, kwargs)
+        return args, {**kwargs, "attention_kwargs": remaining or None}
 
-    def extend_positions(self, rope: WanRotaryPosEmbed, args: tuple[torch.Tensor], output: tuple[torch.Tensor, ...]) -> Any:
-        """After the rotary embedding of the video (B, C, T, h, w), whose positions stay as they are."""
-        grid = tuple(side // patch for side, patch in zip(args[0].shape[2:], rope.patch_size, strict=True))
-        self.video_tokens = grid[0] * grid[1] * grid[2]
-        if self.references is None:
-            return output
-        added = reference_positions(self.references, rope, grid)
-        return tuple(
-            torch.cat([video.expand(len(more), -1, -1, -1), more.to(video)], dim=1)
-            for video, more in zip(output, added, strict=True)
-        )
+    def add_references(self, _rope: nn.Module, _args: tuple[Any, ...], output: Rotary) -> Rotary | VideoPositions:
+        """After the rotary embedding of the video: what the blocks take for it carries the references from here on."""
+        return output if self.references is None else VideoPositions(output, self.references)
 
-    def embed(self, patch_embedding: nn.Conv3d, _args: tuple[torch.Tensor], video: torch.Tensor) -> torch.Tensor:
-        """After the video's own embedding (B, D, T, h, w): the aligner joins it; references follow, flat (B, D, L)."""
-        if self.face is not None and self.face.input_shift is not None:
-            video = video + self.face.input_shift[:, :, None, None, None].to(video.dtype)
-        if self.references is None:
+    def embed(self, _patch_embedding: nn.Module, _args: tuple[Any, ...], video: torch.Tensor) -> torch.Tensor:
+        """After the video's own embedding (B, D, T, h, w): the aligner joins it."""
+        if self.face is None or self.face.input_shift is None:
             return video
-        views = reference_tokens(self.references, patch_embedding, self.fusion.null_reference)
-        return torch.cat([video.flatten(2), views], dim=2)
+        return video + self.face.input_shift[:, :, None, None, None].to(video.dtype)
 
     def wrap_text(self, _module: nn.Module, _args: tuple[Any, ...], output: tuple[Any, ...]) -> tuple[Any, ...]:
         """After the condition embedder: what the blocks take for text carries the face from here on."""
@@ -158,20 +171,31 @@ class _Forward:
         temb, projected_temb, text, image = output
         if text.shape[1] != self.text_rows:
             raise ValueError(f"text has {text.shape[1]} rows, the base was trained with {self.text_rows}: pad it with zeros")
-        # Where every token has a timestep the first frame's is 0; the video's last token is always one that is drawn.
-        time = temb if temb.ndim == 2 else temb[:, self.video_tokens - 1]
+        # Where every token has a timestep the first frame's is 0; the last token is always one that is drawn.
+        time = temb if temb.ndim == 2 else temb[:, -1]
         joined_text = text if image is None else torch.cat([image, text], dim=1)
         return temb, projected_temb, FaceContext(joined_text, self.face, time), None
 
-    def cut(self, _module: nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        """Before the output projection: only the video is drawn."""
-        video = args[0] if self.references is None else args[0][:, : self.video_tokens]
-        self._end()
-        return (video,)
-
-    def _end(self) -> None:
+    def end(self, _module: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:
+        """After the transformer, whether it ended well or not."""
         self.face = None
         self.references = None
+
+    def _carry(self, transformer: Transformer, references: References, given: dict[str, Any]) -> ReferenceStates:
+        config = self.fusion.config.references
+        if config is None:
+            raise ValueError("this adapter was made without references: train one with FusionConfig.references")
+        rope = transformer.rope
+        frames, height, width = (
+            side // patch for side, patch in zip(given["hidden_states"].shape[2:], rope.patch_size, strict=True)
+        )
+        return carry_references(
+            transformer,
+            reference_tokens(references, transformer.patch_embedding, self.fusion.null_reference),
+            reference_positions(references, rope, (frames, height, width), config["temporal_index"]),
+            given["encoder_hidden_states"],
+            given.get("encoder_hidden_states_image"),
+        )
 
 
 def attach(fusion: FaceFusion, transformer: Transformer, text_rows: int = TEXT_ROWS) -> Callable[[], None]:
@@ -195,17 +219,22 @@ def attach(fusion: FaceFusion, transformer: Transformer, text_rows: int = TEXT_R
     for block, attention in enumerate(fusion.attentions):
         name = f"blocks.{block}.attn2.processor"
         joined[name] = FaceCrossAttention(before[name], fusion.gate(block), attention)
+        if fusion.config.references is not None:
+            name = f"blocks.{block}.attn1.processor"
+            joined[name] = VideoSelfAttention(before[name], transformer.blocks[block], fusion.reference_gate(block))
     for name in before:
         if name.startswith("vace_blocks.") and name.endswith(".attn2.processor"):
             joined[name] = TextCrossAttention(before[name])
+        elif name.startswith("vace_blocks.") and fusion.config.references is not None:
+            joined[name] = VideoSelfAttention(before[name], transformer, None)
     transformer.set_attn_processor(joined)
     forward = _Forward(fusion, text_rows)
     hooks = [
         transformer.register_forward_pre_hook(forward.take, with_kwargs=True),
-        transformer.rope.register_forward_hook(forward.extend_positions),
+        transformer.rope.register_forward_hook(forward.add_references),
         transformer.patch_embedding.register_forward_hook(forward.embed),
         transformer.condition_embedder.register_forward_hook(forward.wrap_text),
-        transformer.proj_out.register_forward_pre_hook(forward.cut),
+        transformer.register_forward_hook(forward.end, always_call=True),
     ]
 
     def detach() -> None:

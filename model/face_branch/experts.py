@@ -2,13 +2,26 @@
 
 Belongs here: what turns the frozen encoders' features into equal (tokens, width). Not here: the encoders themselves
 (`encoding.encoders`), the gate and the attention that reads the result (`fusion`).
+
+Source: the papers say one trainable projection a branch (CoFE v3 and MoFE v1, figures), no more. Ours: identity is one vector, so
+a linear layer; semantic and detail are grids of tokens, so a resampler as IP-Adapter Plus and Perceiver have it. Its keys know
+their place on the face, and its queries can look at one of them: pooling by queries without places covers all tokens alike and
+cannot tell where a mark is.
 """
 
+import math
+from functools import lru_cache
+
 import torch
-import torch.nn.functional as F
+from diffusers.models.embeddings import get_2d_sincos_pos_embed
 from torch import nn
 
+from model.face_branch.cross_attention import CrossAttention
+
 EXPERTS = ("identity", "semantic", "detail")
+
+_SHARPNESS = 2.0
+"""Spread of a fresh resampler's logits. A query's weights then cover exp(-2^2 / 2), a seventh, of the tokens; at 1 six tenths."""
 
 
 class VectorProjection(nn.Module):
@@ -24,19 +37,49 @@ class VectorProjection(nn.Module):
         return self.norm(self.project(vector).unflatten(1, (self.tokens, -1)))
 
 
-class SequenceProjection(nn.Module):
-    """Any number of tokens to a few, pooled by learned queries: (B, S, D) -> (B, N, W)."""
+class Resampler(nn.Module):
+    """The tokens of a square picture to a few: (B, S, D) -> (B, N, W).
 
-    def __init__(self, in_width: int, tokens: int, width: int) -> None:
+    The last side x side of the S tokens are its patches, row by row; what stands before them (CLIP's class token, DINOv2's
+    registers) has no place.
+
+    Args:
+        in_width: D.
+        tokens: N, learned queries.
+        width: W, a multiple of 4 and of `heads`.
+        layers: how often the queries look.
+        heads: of every look.
+    """
+
+    def __init__(self, in_width: int, tokens: int, width: int, layers: int, heads: int) -> None:
         super().__init__()
         self.project = nn.Linear(in_width, width)
-        self.queries = nn.Parameter(torch.randn(tokens, width) * width**-0.5)
+        self.queries = nn.Parameter(torch.randn(tokens, width))
+        self.layers = nn.ModuleList(_Look(width, width // heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, sequence: torch.Tensor) -> torch.Tensor:
-        x = self.project(sequence)
-        queries = self.queries.to(x.dtype).expand(x.shape[0], -1, -1)
-        return self.norm(F.scaled_dot_product_attention(queries, x, x))
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        keys = self.project(picture)
+        keys = keys + places(picture.shape[1], keys.shape[2], keys.device).to(keys.dtype)
+        tokens = self.queries.to(keys.dtype).expand(len(picture), -1, -1)
+        for look in self.layers:
+            tokens = look(tokens, keys)
+        return self.norm(tokens)
+
+
+class _Look(nn.Module):
+    """One layer of a resampler: the tokens read the keys, then pass an MLP; both residual."""
+
+    def __init__(self, width: int, head_width: int) -> None:
+        super().__init__()
+        self.norm_tokens = nn.LayerNorm(width)
+        self.norm_keys = nn.LayerNorm(width)
+        self.attention = CrossAttention(width, width, width, head_width)
+        nn.init.constant_(self.attention.norm_query.weight, _SHARPNESS)
+        self.mlp = ExpertMLP(width)
+
+    def forward(self, tokens: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        return self.mlp(tokens + self.attention(self.norm_tokens(tokens), self.norm_keys(keys)))
 
 
 class ExpertMLP(nn.Module):
@@ -48,3 +91,11 @@ class ExpertMLP(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return tokens + self.mlp(tokens)
+
+
+@lru_cache(maxsize=8)
+def places(tokens: int, width: int, device: torch.device) -> torch.Tensor:
+    """(S, W): sines and cosines of each token's row and column, in the same units for every side; zeros for what has no place."""
+    side = math.isqrt(tokens)
+    extra = tokens - side**2
+    return get_2d_sincos_pos_embed(width, side, cls_token=extra > 0, extra_tokens=extra, device=device, output_type="pt").float()

@@ -8,21 +8,24 @@ projection each, concatenation into a gate (Linear, GELU, Linear, Softmax over t
 read by the cross-attention of every block; one gate a block in v3, one for the network in v1. Our choices where the papers
 are silent: the gate sees pooled tokens, the experts are MLPs shared by all blocks, the injection has its own query, key and
 value and a zero-initialised output, so that a fresh adapter leaves the base as it is; where a gate sees the timestep too,
-that term is zero in a fresh one. FaithfulFaces leaves open how the aligner's output joins the noisy video: here it is added
-to every embedded token, through a projection that begins at zero.
+that term is zero in a fresh one. FaithfulFaces leaves open how the aligner's output joins the noisy video: here its numbers are
+brought to size 1, and it is added to every embedded token through a projection that begins at zero. As it comes, a mix of
+thousands of elements is too faint beside an embedded video to be heard.
 """
 
 from typing import Any, NamedTuple, Self
 
 import torch
+import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import nn
 
 from model.encoding.face_features import FaceFeatures
 from model.face_branch.aligner import PoseAligner
-from model.face_branch.experts import EXPERTS, ExpertMLP, SequenceProjection, VectorProjection
+from model.face_branch.cross_attention import CrossAttention
+from model.face_branch.experts import EXPERTS, ExpertMLP, Resampler, VectorProjection
+from model.face_branch.reference_stream import ReferenceGate
 from model.presets import AlignerConfig, FusionConfig, FusionKind
 
 _NULL_REFERENCE_STD = 0.02
@@ -61,35 +64,11 @@ class ExpertGate(nn.Module):
         return scores.softmax(dim=-1)
 
 
-class FaceAttention(nn.Module):
-    """Cross-attention from video tokens to fused face tokens at its own width; adds nothing until trained."""
-
-    def __init__(self, block_width: int, token_width: int, attention_width: int, head_width: int) -> None:
-        super().__init__()
-        self.heads = attention_width // head_width
-        self.query = nn.Linear(block_width, attention_width, bias=False)
-        self.key = nn.Linear(token_width, attention_width, bias=False)
-        self.value = nn.Linear(token_width, attention_width, bias=False)
-        self.norm_query = nn.RMSNorm(head_width)
-        self.norm_key = nn.RMSNorm(head_width)
-        self.out = nn.Linear(attention_width, block_width, bias=False)
-        nn.init.zeros_(self.out.weight)
-
-    def forward(self, hidden: torch.Tensor, fused: torch.Tensor, backend: object = None) -> torch.Tensor:
-        """hidden (B, L, block_width), fused (B, N, token_width) -> (B, L, block_width)."""
-        query, key, value = (
-            projected.unflatten(2, (self.heads, -1))  # (B, L or N, heads, head_width)
-            for projected in (self.query(hidden), self.key(fused), self.value(fused))
-        )
-        attended = dispatch_attention_fn(self.norm_query(query), self.norm_key(key), value, backend=backend)
-        return self.out(attended.flatten(2, 3))
-
-
 class FaceFusion(ModelMixin, ConfigMixin):
     """The adapter: everything about the face that trains, in its own folder of config and safetensors.
 
-    `block_width` and `blocks` are the transformer's inner width and depth; the three `*_width` of features are whatever
-    the frozen encoders give; `aligner` and `references` are the fields of their configs.
+    `block_width`, `block_heads` and `blocks` are the transformer's inner width, heads and depth; the three `*_width` of
+    features are whatever the frozen encoders give; `aligner` and `references` are the fields of their configs.
     """
 
     config_name = "config.json"
@@ -102,6 +81,7 @@ class FaceFusion(ModelMixin, ConfigMixin):
         identity_width: int,
         semantic_width: int,
         detail_width: int,
+        block_heads: int,
         kind: FusionKind,
         time_aware: bool,
         tokens: int,
@@ -109,15 +89,18 @@ class FaceFusion(ModelMixin, ConfigMixin):
         gate_width: int,
         attention_width: int,
         head_width: int,
+        resampler_layers: int,
+        resampler_heads: int,
         aligner: dict[str, Any] | None = None,
         references: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        resampler = (tokens, token_width, resampler_layers, resampler_heads)
         self.projections = nn.ModuleDict(
             {
                 "identity": VectorProjection(identity_width, tokens, token_width),
-                "semantic": SequenceProjection(semantic_width, tokens, token_width),
-                "detail": SequenceProjection(detail_width, tokens, token_width),
+                "semantic": Resampler(semantic_width, *resampler),
+                "detail": Resampler(detail_width, *resampler),
             }
         )
         self.null_tokens = nn.Parameter(torch.randn(len(EXPERTS), tokens, token_width))
@@ -126,7 +109,7 @@ class FaceFusion(ModelMixin, ConfigMixin):
         gates = blocks if kind == "cofe" else 1
         self.gates = nn.ModuleList(ExpertGate(token_width, gate_width, time_width) for _ in range(gates))
         self.attentions = nn.ModuleList(
-            FaceAttention(block_width, token_width, attention_width, head_width) for _ in range(blocks)
+            CrossAttention(block_width, token_width, attention_width, head_width, silent=True) for _ in range(blocks)
         )
         self.pose_aligner = None
         if aligner is not None:
@@ -138,6 +121,7 @@ class FaceFusion(ModelMixin, ConfigMixin):
         if references is not None:
             # Small, as embedded latents are: layer norms in the blocks would stretch a zero without bound.
             self.null_reference = nn.Parameter(torch.randn(block_width) * _NULL_REFERENCE_STD)
+            self.reference_gates = nn.ModuleList(ReferenceGate(block_heads, block) for block in range(blocks))
 
     @classmethod
     def for_transformer(cls, transformer: ModelMixin, features: FaceFeatures, config: FusionConfig) -> Self:
@@ -149,6 +133,7 @@ class FaceFusion(ModelMixin, ConfigMixin):
             sizes |= {"attention_width": block_width, "head_width": wan.attention_head_dim}
         return cls(
             block_width=block_width,
+            block_heads=wan.num_attention_heads,
             blocks=wan.num_layers,
             identity_width=features.identity.shape[-1],
             semantic_width=features.semantic.shape[-1],
@@ -182,6 +167,12 @@ class FaceFusion(ModelMixin, ConfigMixin):
         """The `ExpertGate` that block number `block` reads through."""
         return self.gates[block if self.config.kind == "cofe" else 0]
 
+    def reference_gate(self, block: int) -> ReferenceGate:
+        """Through which block number `block` reads the references."""
+        gate = self.reference_gates[block]
+        assert isinstance(gate, ReferenceGate)
+        return gate
+
     def _align(self, features: FaceFeatures) -> torch.Tensor | None:
         """(B, W): who it is whatever the pose; None without an aligner."""
         if self.pose_aligner is None:
@@ -196,5 +187,7 @@ class FaceFusion(ModelMixin, ConfigMixin):
         tokens = FaceTokens(pooled=projected.mean(dim=2).flatten(1), experts=torch.stack(spoken, dim=1))
         if person is None:
             return tokens
+        if self.config.aligner["normalised"]:
+            person = F.normalize(person, dim=-1) * person.shape[-1] ** 0.5
         joins = "input_shift" if self.config.aligner["joins"] == "input" else "token_shift"
         return tokens._replace(**{joins: self.join(person)})

@@ -35,6 +35,7 @@ class FaceGuidance(nn.Module):
         scale: how strongly the face counts.
         references: further views, or None.
         reference_scale: how strongly they count.
+        masked_share: of each view's tokens, hidden as in training, others at every timestep.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class FaceGuidance(nn.Module):
         scale: float = 1.0,
         references: References | None = None,
         reference_scale: float = 1.0,
+        masked_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.transformer = transformer
+        self._masked_share = masked_share
         nobody = None if references is None else references.null()
         self._unconditional = _condition(null, nobody)
         if references is None:
@@ -89,6 +92,11 @@ class FaceGuidance(nn.Module):
         return (torch.stack(parts).sum(dim=0),)
 
     def _predict(self, condition: dict[str, Any], inputs: dict[str, Any]) -> torch.Tensor:
+        if REFERENCES in condition:
+            shown = condition[REFERENCES].at_step(
+                float(inputs["timestep"].max()), self._masked_share, self.transformer.config.patch_size
+            )
+            condition = {**condition, REFERENCES: shown}
         return self.transformer(**{**inputs, "attention_kwargs": condition})[0]
 
 

@@ -1,13 +1,14 @@
-"""Multi-view references: clean latents of further views of the face as tokens at the end of the video's sequence.
+"""Multi-view references: clean latents of further views of the face, as tokens that the video's self-attention reads.
 
-Belongs here: their tokens, their rotary positions, and the mask that hides parts of them in training. Not here: the hooks
-that put them in (`attach`), which views of a clip are taken (`training.draws`).
+Belongs here: their tokens, their rotary positions, and the mask that hides parts of them. Not here: their way through the blocks
+(`reference_stream`), the hooks that put them in (`attach`), which views of a clip are taken (`training.draws`).
 
-Source: Mv2ID (arXiv 2603.21299). Confirmed or reported there: clean tokens appended to the sequence and read by ordinary
-self-attention; all references at one temporal index, view i shifted by i grids in space; a random spatial mask of 60 % in
-training only. Our choices where the paper is silent: the temporal index lies past the last frame with one left free, the
-first view begins where the video's grid ends, and hidden tokens are left out of the sequence (as in MAE), equally many of
-every view, so that no view is ever hidden whole.
+Source: Mv2ID (arXiv 2603.21299). Confirmed or reported there: clean tokens that self-attention reads; all references at one
+temporal index, view i shifted by i grids in space; a random spatial mask of 60 % in training. Our choices where the paper is
+silent: the temporal index lies past the last frame with one left free, the first view begins where the video's grid ends, and
+hidden tokens are left out (as in MAE), equally many of every view, so that no view is ever hidden whole. Ours against the
+paper: in drawing as many tokens are hidden as in training, other ones at every step, so that attention never meets more of them
+than it was trained with.
 """
 
 from typing import NamedTuple
@@ -16,6 +17,9 @@ import torch
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from torch import nn
 
+from model.bases.flow import generator
+from model.presets import TemporalIndex
+
 _FREE_FRAMES = 1
 
 
@@ -23,7 +27,7 @@ class References(NamedTuple):
     """Further views of the faces of a batch; none at all is a batch without references."""
 
     latents: torch.Tensor  # (B, R, C, h, w)  clean, normalised
-    visible: torch.Tensor | None = None  # (B, V)  in training: which of the R * h/2 * w/2 tokens are in the sequence
+    visible: torch.Tensor | None = None  # (B, V)  which of the R * h/2 * w/2 tokens are shown; None: all
     keep: torch.Tensor | None = None  # (B,)  False: the learned null token stands in for every token
 
     def null(self) -> "References":
@@ -34,11 +38,12 @@ class References(NamedTuple):
         """The same references on `device`."""
         return self._replace(**{name: value.to(device) for name, value in self._asdict().items() if value is not None})
 
-    def tokens(self, patch: tuple[int, int, int]) -> int:
-        """How many tokens they add to the sequence."""
-        if self.visible is not None:
-            return self.visible.shape[1]
-        return self.latents.shape[1] * tokens_of_view(self.latents, patch)
+    def at_step(self, timestep: float, masked_share: float, patch: tuple[int, int, int]) -> "References":
+        """What a step of drawing is shown: as much as training shows, of other places at every timestep."""
+        rows, views = self.latents.shape[:2]
+        dice = generator(0, "region-mask-of-drawing", round(timestep))
+        visible = region_mask(rows, views, tokens_of_view(self.latents, patch), masked_share, dice)
+        return self._replace(visible=visible.to(self.latents.device))
 
 
 def tokens_of_view(latents: torch.Tensor, patch: tuple[int, int, int]) -> int:
@@ -46,16 +51,21 @@ def tokens_of_view(latents: torch.Tensor, patch: tuple[int, int, int]) -> int:
     return (latents.shape[-2] // patch[1]) * (latents.shape[-1] // patch[2])
 
 
+def shown_of_view(tokens_a_view: int, masked_share: float) -> int:
+    """How many tokens of a view are shown; at least one."""
+    return max(1, round(tokens_a_view * (1 - masked_share)))
+
+
 def region_mask(batch: int, views: int, tokens_a_view: int, masked_share: float, generator: torch.Generator) -> torch.Tensor:
     """(batch, views * kept): indices of the tokens that stay visible, ascending; at least one of every view."""
-    kept = max(1, round(tokens_a_view * (1 - masked_share)))
+    kept = shown_of_view(tokens_a_view, masked_share)
     order = torch.rand(batch, views, tokens_a_view, generator=generator).argsort(dim=-1)
     chosen = order[..., :kept].sort(dim=-1).values
     return (chosen + tokens_a_view * torch.arange(views)[:, None]).flatten(1)
 
 
 def reference_tokens(references: References, patch_embedding: nn.Conv3d, null_token: torch.Tensor) -> torch.Tensor:
-    """(B, D, N): the base's own embedding of each view as a video of one frame.
+    """(B, N, D): the base's own embedding of each view as a video of one frame.
 
     A base that takes a first frame as further channels (mask and latents, Wan's image-to-video) is given each view as it
     is given a frame that is known.
@@ -63,18 +73,18 @@ def reference_tokens(references: References, patch_embedding: nn.Conv3d, null_to
     latents = references.latents.to(patch_embedding.weight.dtype)
     batch, views = latents.shape[:2]
     frames = _fill_channels(latents.flatten(0, 1), patch_embedding.in_channels)[:, :, None]
-    # forward, not the module: its hook is what calls here.
-    tokens = patch_embedding.forward(frames).flatten(2)  # (B * R, D, n)
-    tokens = tokens.unflatten(0, (batch, views)).transpose(1, 2).flatten(2)  # (B, D, R * n)
+    # forward, not the module: its hook is for the video.
+    tokens = patch_embedding.forward(frames).flatten(2).transpose(1, 2)  # (B * R, n, D)
+    tokens = tokens.unflatten(0, (batch, views)).flatten(1, 2)  # (B, R * n, D)
     if references.visible is not None:
-        tokens = tokens.gather(2, references.visible[:, None].expand(-1, tokens.shape[1], -1))
+        tokens = tokens.gather(1, references.visible[..., None].expand(-1, -1, tokens.shape[2]))
     if references.keep is not None:
-        tokens = torch.where(references.keep[:, None, None], tokens, null_token.to(tokens.dtype)[:, None])
+        tokens = torch.where(references.keep[:, None, None], tokens, null_token.to(tokens.dtype))
     return tokens
 
 
 def reference_positions(
-    references: References, rope: WanRotaryPosEmbed, grid: tuple[int, int, int]
+    references: References, rope: WanRotaryPosEmbed, grid: tuple[int, int, int], temporal_index: TemporalIndex = "shared"
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines, (1 or B, N, 1, head width), of positions that no token of the video's `grid` (t, h, w) has.
 
@@ -83,15 +93,16 @@ def reference_positions(
     """
     height, width = (references.latents.shape[axis] // rope.patch_size[axis - 2] for axis in (3, 4))
     views = references.latents.shape[1]
-    beyond = max(grid[0] + _FREE_FRAMES + 1, grid[1] + views * height, grid[2] + views * width)
+    view, first = torch.arange(views), grid[0] + _FREE_FRAMES
+    times_apart = int(temporal_index == "one_a_view")
+    beyond = max(first + 1 + (views - 1) * times_apart, grid[1] + views * height, grid[2] + views * width)
     if beyond > rope.max_seq_len:
         raise ValueError(
             f"{views} references of {height} x {width} tokens beside a video of {grid[1]} x {grid[2]} need {beyond} "
             f"positions, the base has {rope.max_seq_len}: give fewer or smaller references"
         )
-    view = torch.arange(views)
     indices = (
-        torch.full((views, height, width), grid[0] + _FREE_FRAMES),
+        (first + view * times_apart)[:, None, None].expand(-1, height, width),
         (grid[1] + view[:, None] * height + torch.arange(height))[:, :, None].expand(-1, -1, width),
         (grid[2] + view[:, None] * width + torch.arange(width))[:, None].expand(-1, height, -1),
     )

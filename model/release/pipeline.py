@@ -18,7 +18,7 @@ from PIL import Image
 from model.bases.base import load_base, pick_device
 from model.bases.sizes import check_size, size_for_image
 from model.bases.specs import FIRST_FRAME_LAYOUTS
-from model.bases.stock_pipelines import frames_to_ask, reporting, stock_pipeline, without_rounding_warning
+from model.bases.stock_pipelines import frames_to_ask, reporting, stock_pipeline, with_flow_shift, without_rounding_warning
 from model.encoding.encoders import ClipEncoders
 from model.encoding.face_features import FaceFeatures
 from model.encoding.face_processor import FaceChoice, FaceError, ReferenceFace, process_face
@@ -134,8 +134,9 @@ class LafidPipeline:
                 _log.warning("the prompt is longer than the text encoder takes; it does not see its end: %r", cut)
         pictured = [*photos] or [one for one in (picture,) if one is not None]
         faces = [] if choose is None else [self.face(photo, choose) for photo in pictured]
+        shift = self.manifest.preset.base.flow_shift(height, width)
         pipeline = stock_pipeline(
-            self.model.base,
+            with_flow_shift(self.model.base, shift),
             self._denoisers(faces, face_guidance),
             first_frame=picture is not None,
             offload_to=self._device if self._low_memory else None,
@@ -187,12 +188,20 @@ class LafidPipeline:
             return list(self.model.base.transformers)
         features = self.features(faces).to(self._device)
         dtype = self.model.fusion.dtype
-        references = None
-        if self.manifest.preset.fusion.references is not None:
+        wanted, references = self.manifest.preset.fusion.references, None
+        if wanted is not None:
             crops, side_px = [face.crop for face in faces], self.manifest.preset.clip.view_side
             references = References(view_latents(self.encoders, crops, side_px)[None]).to(self._device)
         return [
-            FaceGuidance(transformer, fusion(_cast(features, dtype)), fusion.null(), face_guidance, references, face_guidance)
+            FaceGuidance(
+                transformer,
+                fusion(_cast(features, dtype)),
+                fusion.null(),
+                face_guidance,
+                references,
+                face_guidance,
+                wanted.masked_share if wanted is not None else 0.0,
+            )
             for transformer, fusion in self.model.attached
         ]
 

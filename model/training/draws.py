@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from model.bases.conditions import with_picture
 from model.bases.flow import generator, shift_sigma
+from model.bases.specs import BaseSpec
 from model.clips.clip_set import Batch, ClipSet, DataError, Text
 from model.face_branch.aligner import FacePairs
 from model.face_branch.references import References, region_mask, tokens_of_view
@@ -93,6 +94,11 @@ def pinned(draws: StepDraws) -> StepDraws:
     """The same draws in page-locked memory."""
     parts = (_each_tensor(part, torch.Tensor.pin_memory) for part in (draws.forwards, draws.pairs))
     return StepDraws(draws.step, draws.clip_ids, draws.quantile, draws.first_frame, *parts)
+
+
+def latent_flow_shift(latents: torch.Tensor, base: BaseSpec) -> float:
+    """The base's sigma shift for videos of the size of these latents (B, C, T', h, w)."""
+    return base.flow_shift(latents.shape[3] * base.spatial_factor, latents.shape[4] * base.spatial_factor)
 
 
 def sample_latents(batch: Batch, seed: int, positions: Sequence[int]) -> torch.Tensor:
@@ -270,7 +276,7 @@ def _draw_forward(
         rows=rows,
         batch=batch,
         noise=_noise(clean.shape[1:], config.seed, "noise", positions),
-        sigma=shift_sigma(quantile[rows.start : rows.stop], config.flow_shift),
+        sigma=shift_sigma(quantile[rows.start : rows.stop], latent_flow_shift(batch.latents, preset.base)),
         keep_face=torch.tensor([one.face for one in told]),
         references=references,
         cell_weight=_cell_weight(batch, config.face_loss_weight, clean.shape[2]),

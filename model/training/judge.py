@@ -28,9 +28,8 @@ class Judge:
 
     def loss(self, model: FusedModel, clips: ClipSet) -> float:
         """Mean over the fixed triples of `clips`."""
-        config = self.preset.train
-        with autocast(config, self.ranks.device):
-            return fixed_flow_loss(model, clips, config.fixed_triples, config.seed, config.flow_shift, config.forward_clips)
+        with autocast(self.preset.train, self.ranks.device):
+            return fixed_flow_loss(model, clips, self.preset)
 
     def manifest(self, model: FusedModel, step: int, loss_before: float) -> Manifest:
         """Of the model as it is after `step` updates; its parts are named when they are written."""

@@ -14,10 +14,11 @@ from model.bases.conditions import with_picture
 from model.bases.flow import add_noise, flow_loss, generator, shift_sigma
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clips.clip_set import ClipSet
-from model.face_branch.references import References
+from model.face_branch.references import References, region_mask, tokens_of_view
 from model.face_branch.trainable import FusedModel
 from model.face_engine.interface import FaceEngine
-from model.training.draws import fixed_views
+from model.presets import Preset
+from model.training.draws import fixed_views, latent_flow_shift
 
 _TRIPLES_A_FORWARD = 8
 
@@ -32,34 +33,38 @@ class IdentitySimilarity:
 
 
 @torch.no_grad()
-def fixed_flow_loss(
-    model: FusedModel, clips: ClipSet, triples: int, seed: int, shift: float, forward_clips: int | None = None
-) -> float:
+def fixed_flow_loss(model: FusedModel, clips: ClipSet, preset: Preset) -> float:
     """Mean flow loss over fixed (clip, noise, sigma) triples, with text, face, references and first frame given (the
     last not to a base that takes none).
 
-    The triples are a function of the arguments alone, so two models are compared on the same ones. Clips take turns, the views
-    that condition them too (`draws.fixed_views`), whatever view conditioned in training; sigma runs through evenly spaced
-    quantiles of the training distribution in an order unrelated to theirs.
-
-    Args:
-        forward_clips: most clips a forward, as in training, whose memory is then enough here; a few unless given.
+    The triples are a function of clips and preset alone, so two models are compared on the same ones. Clips take turns, the
+    views that condition them too (`draws.fixed_views`), whatever view conditioned in training; sigma runs through evenly spaced
+    quantiles of the training distribution in an order unrelated to theirs. A forward has no more clips than in training, whose
+    memory is then enough here.
     """
+    triples, seed = preset.train.fixed_triples, preset.train.seed
     quantiles = (torch.randperm(triples, generator=generator(seed, "fixed-sigma", 0)) + 0.5) / triples
-    sigmas = shift_sigma(quantiles, shift)
     wanted = model.fusion.config.references
     first_frame = model.base.info.layout in FIRST_FRAME_LAYOUTS
     held = model.holds_first_frame(first_frame)
     losses = []
-    for chosen in _forwards(clips, triples, min(forward_clips or _TRIPLES_A_FORWARD, _TRIPLES_A_FORWARD)):
+    for chosen in _forwards(clips, triples, min(preset.train.forward_clips or _TRIPLES_A_FORWARD, _TRIPLES_A_FORWARD)):
         indices = [triple % len(clips) for triple in chosen]
         fixed = fixed_views(clips, chosen, wanted["views"] if wanted else 0)
         batch = clips.batch(indices, views=fixed.references if wanted else None, faces=fixed.faces)
         clean = with_picture(batch.latents, batch.condition)
         noise = [torch.randn(clean.shape[1:], generator=generator(seed, "fixed-noise", triple)) for triple in chosen]
-        drawn, sigma = torch.stack(noise).to(model.device), sigmas[chosen].to(model.device)
+        sigma = shift_sigma(quantiles[chosen], latent_flow_shift(batch.latents, preset.base)).to(model.device)
+        drawn = torch.stack(noise).to(model.device)
         batch, clean = batch.to(model.device), clean.to(model.device)
-        references = None if batch.references is None else References(batch.references)
+        references = None
+        if batch.references is not None:
+            tokens = tokens_of_view(batch.references, model.base.transformer.config.patch_size)
+            masks = [
+                region_mask(1, wanted["views"], tokens, wanted["masked_share"], generator(seed, "fixed-mask", triple))
+                for triple in chosen
+            ]
+            references = References(batch.references, torch.cat(masks).to(model.device))
         noisy = add_noise(clean, drawn, sigma, held)
         velocity = model.velocity(noisy, sigma, batch, references=references, first_frame=first_frame)
         losses.append(flow_loss(velocity, clean, drawn, held))

@@ -6,20 +6,54 @@ Belongs here: functions of the step and of named tensors. Not here: what a loss 
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 
-from model.face_branch.trainable import ADAPTER
+from model.face_branch.trainable import ADAPTER, LORA
 from model.presets import TrainConfig
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warmup, then cosine to zero; a function of the step alone."""
+def schedule(config: TrainConfig, step: int) -> float:
+    """Linear warmup, then cosine to zero, as a share of each part's peak rate; a function of the step alone."""
     if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
+        return (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * progress))
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def rated_groups(parameters: Mapping[str, nn.Parameter], config: TrainConfig) -> list[dict[str, Any]]:
+    """AdamW's groups, in a fixed order: what begins fresh, the aligner and pretrained weights have a rate each.
+
+    Args:
+        parameters: as `FusedModel.trainable` names them.
+        config: of their rates.
+
+    Returns:
+        `name`, `params` and `peak_lr` of each that has parameters; `set_rates` turns the last into a step's `lr`.
+    """
+    rates = {"adapter": config.lr, "aligner": config.aligner_lr, LORA: config.lr, "base": config.base_lr}
+    groups = [
+        {"name": rated, "params": [value for name, value in parameters.items() if _rated(name) == rated], "peak_lr": rate}
+        for rated, rate in rates.items()
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def set_rates(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int) -> dict[str, float]:
+    """Gives every group its rate of update number `step`; the rates by name."""
+    share = schedule(config, step)
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * share
+    return {group["name"]: group["lr"] for group in optimizer.param_groups}
+
+
+def _rated(name: str) -> str:
+    part, key = name.split("/", 1)
+    if part.startswith(ADAPTER):
+        return "aligner" if key.startswith("pose_aligner.") else "adapter"
+    return LORA if part.startswith(LORA) else "base"
 
 
 def group_of(name: str) -> str:

@@ -20,7 +20,7 @@ from model.bases.build import build_transformer
 from model.encoding.face_features import FaceFeatures
 from model.face_branch.attach import FACE, REFERENCES, attach
 from model.face_branch.fusion import FaceFusion
-from model.face_branch.references import References
+from model.face_branch.references import References, shown_of_view, tokens_of_view
 from model.face_branch.trainable import unfreeze
 from model.presets import CLIP_IMAGE_ROWS, PRESETS, TEXT_ROWS, Preset
 
@@ -41,7 +41,7 @@ class PresetSize:
     video_tokens: int
     """Of all that a forward draws: VACE draws the person's picture as one more latent frame."""
     reference_tokens: int
-    """At inference; training hides `masked_share` of them."""
+    """Those that are shown: `masked_share` of each view's are hidden, in training and in drawing."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,6 @@ def preset_size(preset: Preset) -> PresetSize:
         transformer = build_transformer(spec).requires_grad_(False)
         base_parameters = _count(transformer)
         fusion = FaceFusion.for_transformer(transformer, _features(preset), preset.fusion)
-        views = _views(preset)
-        reference_tokens = 0 if views is None else views.tokens(transformer.config.patch_size)
         unfreeze(transformer, preset.train)
     lora_parameters = sum(p.numel() for name, p in transformer.named_parameters() if ".lora_" in name)
     trained = _count(fusion) + sum(p.numel() for p in transformer.parameters() if p.requires_grad)
@@ -87,7 +85,7 @@ def preset_size(preset: Preset) -> PresetSize:
         lora_parameters=experts * lora_parameters,
         trained_parameters=experts * trained,
         video_tokens=_video_tokens(preset),
-        reference_tokens=reference_tokens,
+        reference_tokens=_reference_tokens(preset),
     )
 
 
@@ -106,7 +104,8 @@ def preset_row(preset: Preset) -> PresetRow:
         with_face = _tflop(transformer, inputs | {"attention_kwargs": {FACE: face}})
         views, references_tflop = _views(preset), 0.0
         if views is not None:
-            both = _tflop(transformer, inputs | {"attention_kwargs": {FACE: face, REFERENCES: views}})
+            shown = views._replace(visible=torch.empty(1, size.reference_tokens, dtype=torch.long))
+            both = _tflop(transformer, inputs | {"attention_kwargs": {FACE: face, REFERENCES: shown}})
             references_tflop = both - with_face
     blocks = spec.transformer.num_layers + len(spec.transformer.vace_layers or ())
     block_inputs = blocks * (size.video_tokens + size.reference_tokens) * spec.transformer.width * _BASE_BYTES
@@ -127,6 +126,14 @@ def _views(preset: Preset) -> References | None:
         return None
     side = preset.clip.view_side // preset.base.spatial_factor
     return References(torch.empty(1, preset.fusion.references.views, preset.base.latent_channels, side, side))
+
+
+def _reference_tokens(preset: Preset) -> int:
+    wanted, views = preset.fusion.references, _views(preset)
+    if wanted is None or views is None:
+        return 0
+    tokens = tokens_of_view(views.latents, (1, preset.base.patch, preset.base.patch))
+    return wanted.views * shown_of_view(tokens, wanted.masked_share)
 
 
 def _video_tokens(preset: Preset) -> int:

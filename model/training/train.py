@@ -37,7 +37,7 @@ from model.training.judge import Judge
 from model.training.kept_checkpoints import CHECKPOINTS, best_of, checkpoints_in, keep_checkpoint, sweep_torn
 from model.training.memory_estimate import card_memory_gib, check_fits, what_to_lower
 from model.training.objective import StepLosses, backward
-from model.training.optimisation import MovingAverage, gradient_norms, learning_rate
+from model.training.optimisation import MovingAverage, gradient_norms, rated_groups, set_rates
 from model.training.order import Order
 from model.training.parallel import Ranks, join_ranks
 from model.training.report import Meter, TrainReport, TrainResult
@@ -133,10 +133,11 @@ def train(
         state = TrainState(
             parameters,
             torch.optim.AdamW(
-                parameters.values(), lr=config.lr, weight_decay=config.weight_decay, fused=ranks.device.type == "cuda"
+                rated_groups(parameters, config), weight_decay=config.weight_decay, fused=ranks.device.type == "cuda"
             ),
             None if config.ema_decay is None else MovingAverage(parameters, config.ema_decay),
         )
+        _name_rates(state.optimizer, ranks)
         restored = restore_state(states, state)
         first, loss_before = restored or (0, judge.loss(model, clips))
 
@@ -163,9 +164,7 @@ def train(
             grad_norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
             _stop_unless_finite(step, losses, norms, grad_norm)
             torch.nn.utils.clip_grads_with_norm_(parameters.values(), config.max_grad_norm, grad_norm)
-            lr = learning_rate(config, step)
-            for group in state.optimizer.param_groups:
-                group["lr"] = lr
+            rates = set_rates(state.optimizer, config, step)
             state.optimizer.step()
             state.optimizer.zero_grad()
             if state.average is not None:
@@ -174,10 +173,14 @@ def train(
 
             done = step + 1
             if done % config.log_every == 0 or done == config.steps:
-                figures = meter.read(losses, norms)
+                figures = meter.read(losses, norms) | {f"lr/{name}": rate for name, rate in rates.items()}
                 seconds = time.monotonic() - started
                 if ranks.leads:
-                    report(TrainReport(done, config.steps, float(losses.flow.mean()), float(grad_norm), lr, seconds, figures))
+                    report(
+                        TrainReport(
+                            done, config.steps, float(losses.flow.mean()), float(grad_norm), rates["adapter"], seconds, figures
+                        )
+                    )
 
         if ranks.leads and first < config.steps:
             save_state(states, config.steps, loss_before, state, config.keep_states)
@@ -253,6 +256,16 @@ def _name_left_out(order: Order, clips: ClipSet, ranks: Ranks) -> tuple[str, ...
         reason = f"since of their sizes there are fewer than the {order.batch_size} clips of a batch"
         _LOGGER.warning("%d of %d clips are left out, %s: %s", len(left_out), len(clips), reason, ", ".join(left_out))
     return left_out
+
+
+def _name_rates(optimizer: torch.optim.Optimizer, ranks: Ranks) -> None:
+    """What trains and how fast at most, for the log."""
+    parts = [
+        f"{group['name']} {sum(value.numel() for value in group['params']) / 1e6:.1f} M at {group['peak_lr']:g}"
+        for group in optimizer.param_groups
+    ]
+    if ranks.leads:
+        _LOGGER.info("parameters and their peak learning rates: %s", ", ".join(parts))
 
 
 def _run_digest(judge: Judge, info: BaseInfo) -> str:

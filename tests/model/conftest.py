@@ -167,6 +167,8 @@ def hear(fusion: FaceFusion) -> None:
         zeros += [gate.time[1] for gate in fusion.gates]
     if fusion.config.aligner:
         zeros.append(fusion.join)
+    if fusion.config.references:
+        zeros += fusion.reference_gates
     with torch.no_grad():
         for linear in zeros:
             linear.weight.normal_(0, 0.2, generator=generator)

@@ -61,7 +61,28 @@ def test_clips_and_views_are_sizes_that_their_base_can_read() -> None:
             main = chosen.clip.bucket
             assert bucket.frames <= main.frames
             assert bucket.height * bucket.width <= main.height * main.width
-        assert chosen.name == chosen.base.name
+        assert chosen.name in (chosen.base.name, f"{chosen.base.name}-720p")
+        assert chosen.name.endswith("-720p") == (chosen.clip.height == 720)
+
+
+@pytest.mark.parametrize(
+    ("name", "shift"),
+    [
+        ("tiny", 3), ("wan2.1-t2v-1.3b", 3), ("wan2.1-t2v-14b-720p", 5), ("wan2.1-i2v-14b-720p", 5), ("wan2.2-ti2v-5b", 5),
+        ("wan2.2-i2v-a14b", 5), ("wan2.2-i2v-a14b-720p", 5), ("wan2.2-t2v-a14b", 12), ("wan2.2-t2v-a14b-720p", 12),
+    ],
+)  # fmt: skip
+def test_the_sigma_shift_is_the_bases_own_at_its_size(name: str, shift: float) -> None:
+    chosen = preset(name)
+    assert {chosen.base.flow_shift(bucket.height, bucket.width) for bucket in chosen.clip.buckets} == {shift}
+
+
+def test_what_is_pretrained_never_has_the_rate_of_what_is_fresh() -> None:
+    real = [chosen.train for chosen in PRESETS.values() if chosen.base.repository is not None]
+    assert all(train.base_lr is None or train.base_lr < train.lr for train in real)
+    unrated = preset("wan2.2-ti2v-5b").train.model_dump() | {"base_lr": None}
+    with pytest.raises(ValueError, match=r"weights of the base train: set train.base_lr"):
+        TrainConfig(**unrated)
 
 
 def test_a_real_preset_takes_clips_of_two_seconds_and_of_any_aspect() -> None:

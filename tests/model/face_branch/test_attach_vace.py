@@ -79,16 +79,18 @@ def test_step_0_and_no_face_equal_the_base(
 
 
 @torch.no_grad()
-def test_references_join_the_video_and_not_the_control(
+def test_the_video_reads_references_and_the_control_does_not(
     transformer: WanVACETransformer3DModel, inputs: dict[str, Any], features: FaceFeatures, fusion: FaceFusion
 ) -> None:
+    expected = transformer(**inputs)[0]
+    condition = {FACE: fusion(features), REFERENCES: References(torch.randn(2, 1, 48, 4, 4))}
+    assert torch.equal(transformer(**inputs, attention_kwargs=condition)[0], expected)
     control: list[torch.Tensor] = []
-    transformer.vace_blocks[0].register_forward_pre_hook(lambda _module, args: control.append(args[2]))
-    references = References(torch.randn(2, 1, 48, 4, 4))
-    condition = {FACE: fusion(features), REFERENCES: references}
-    assert transformer(**inputs, attention_kwargs=condition)[0].shape == (2, 48, 3, 4, 4)
-    assert control[0].shape[1] == 12 + 4
-    assert (control[0][:, 12:] == 0).all()
+    transformer.vace_blocks[0].register_forward_hook(lambda _module, _args, output: control.append(output[0]))
+    transformer(**inputs, attention_kwargs={FACE: condition[FACE]})
+    torch.nn.init.ones_(fusion.reference_gate(0).weight)
+    assert not torch.equal(transformer(**inputs, attention_kwargs=condition)[0], expected)
+    assert torch.equal(control[0], control[1])
 
 
 def test_checkpointing_gives_the_same_gradients(
@@ -107,8 +109,9 @@ def test_checkpointing_gives_the_same_gradients(
 
     def gradients() -> list[torch.Tensor | None]:
         loss = torch.zeros(())
-        for face in (features, features._replace(identity=features.identity.flip(0))):
-            loss = loss + transformer(**inputs, attention_kwargs={FACE: fusion(face)})[0].square().mean()
+        for number, face in enumerate((features, features._replace(identity=features.identity.flip(0)))):
+            given = {FACE: fusion(face), REFERENCES: References(torch.full((2, 1, 48, 4, 4), 0.1 * number))}
+            loss = loss + transformer(**inputs, attention_kwargs=given)[0].square().mean()
         return list(torch.autograd.grad(loss, parameters, allow_unused=True))
 
     plain = gradients()

@@ -69,6 +69,19 @@ def test_a_dropped_face_has_the_null_person(fusion: Callable[..., FaceFusion], f
     assert not torch.equal(dropped.input_shift[0], dropped.input_shift[1])
 
 
+@pytest.mark.parametrize("normalised", [True, False])
+def test_the_aligners_person_joins_at_the_size_of_an_embedded_video(
+    base: Base, features: FaceFeatures, quick: Callable[..., Preset], normalised: bool
+) -> None:
+    config = quick().fusion
+    aligner = config.aligner.model_copy(update={"normalised": normalised, "dictionary": 4096, "width": 512})
+    torch.manual_seed(0)
+    branch = FaceFusion.for_transformer(base.transformer, features, config.model_copy(update={"aligner": aligner}))
+    torch.nn.init.normal_(branch.join.weight, std=512**-0.5)
+    size = branch(features).input_shift.std()
+    assert size > 0.5 if normalised else size < 0.05
+
+
 def test_an_aligner_without_angles_says_what_is_missing(fusion: Callable[..., FaceFusion], features: FaceFeatures) -> None:
     with pytest.raises(ValueError, match="Euler angles"):
         fusion()(features._replace(angles_deg=None))
@@ -95,7 +108,7 @@ def test_a_part_that_is_off_has_no_parameter(base: Base, features: FaceFeatures,
         set(FaceFusion.for_transformer(base.transformer, features, config).state_dict())
         for config in (on, on.model_copy(update={part: None}))
     ]
-    own = {"aligner": {"pose_aligner", "null_person", "join"}, "references": {"null_reference"}}
+    own = {"aligner": {"pose_aligner", "null_person", "join"}, "references": {"null_reference", "reference_gates"}}
     assert {key.split(".")[0] for key in keys[0] - keys[1]} == own[part]
     assert keys[1] < keys[0]
 

@@ -51,12 +51,14 @@ def test_text_face_and_references_have_scales_of_their_own(
 ) -> None:
     transformer, batch = model.base.transformer, clips.batch([0], views=[[0, 1]])
     face, null, views = model.fusion(batch.face), model.fusion.null(), References(batch.references)
+    hidden = views.at_step(500.0, 0.5, (1, 2, 2))
+    assert hidden.visible.shape == (1, 2 * 2)
 
     def predict(face: FaceTokens, views: References) -> torch.Tensor:
         return transformer(**inputs, attention_kwargs={FACE: face, REFERENCES: views})[0]
 
-    neither, face_only, both = predict(null, views.null()), predict(face, views.null()), predict(face, views)
-    guidance = FaceGuidance(transformer, face, null, 2.0, views, 3.0)
+    neither, face_only, both = predict(null, hidden.null()), predict(face, hidden.null()), predict(face, hidden)
+    guidance = FaceGuidance(transformer, face, null, 2.0, views, 3.0, masked_share=0.5)
     with guidance.cache_context("uncond"):
         assert torch.equal(guidance(**inputs)[0], neither)
     with guidance.cache_context("cond"):

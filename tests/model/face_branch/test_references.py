@@ -1,4 +1,4 @@
-"""Multi-view references: positions of their own, masked in part and in training only, absent without a trace."""
+"""Multi-view references: a way and positions of their own, hidden in part, read by gates that begin at zero."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,13 @@ from model.bases.base import Base
 from model.bases.flow import token_timesteps
 from model.clips.clip_set import Batch, ClipSet
 from model.encoding.face_features import FaceFeatures
-from model.face_branch.attach import FACE, REFERENCES, attach
+from model.face_branch.attach import FACE, REFERENCES, FaceContext, attach
 from model.face_branch.fusion import FaceFusion
+from model.face_branch.reference_stream import VideoPositions
 from model.face_branch.references import References, reference_positions, region_mask
 from model.face_branch.trainable import FusedModel
 from model.presets import Preset
+from tests.model.conftest import hear
 
 Fused = Callable[..., FusedModel]
 VIDEO = (2, 48, 3, 4, 4)  # 3 x 2 x 2 tokens
@@ -38,39 +40,47 @@ def test_no_references_change_nothing(fused: Fused, batch: Batch) -> None:
     assert torch.equal(run(model, batch), without)
 
 
-def test_video_positions_text_and_face_stay_as_they_were(fused: Fused, base: Base, batch: Batch) -> None:
-    """At R > 0 the output differs by nature; what reaches the blocks for the video does not."""
+@pytest.mark.parametrize("trainable", ["adapter", "adapter_and_lora"])
+def test_fresh_references_leave_the_base_as_it_is(base: Base, fused: Fused, batch: Batch, trainable: str) -> None:
+    sigma = torch.tensor([0.3, 0.8])
+    timestep = token_timesteps(sigma, batch.latents, (1, 2, 2))
+    with torch.no_grad():
+        untouched = base.transformer(batch.latents, timestep, batch.text, return_dict=False)[0]
+    model = fused(trainable=trainable)
+    assert torch.equal(run(model, batch, References(batch.references)), untouched)
+    velocity = model.velocity(batch.latents, sigma, batch, references=References(batch.references))
+    velocity.square().mean().backward()
+    for block in range(2):  # and yet they learn to be read
+        assert model.fusion.reference_gate(block).weight.grad.abs().min() > 0
+
+
+def test_the_way_of_the_video_stays_as_it_was(fused: Fused, base: Base, batch: Batch) -> None:
+    """Read or not, what reaches the first block for the video does not change."""
     model = fused(heard=True)
-    seen: list[dict[str, torch.Tensor]] = []
+    seen: list[tuple[torch.Tensor, ...]] = []
 
     def note(_module: torch.nn.Module, args: tuple) -> None:
-        hidden, context, timestep, (cosines, sines) = args
-        weights = model.fusion.gate(0)(context.face.pooled, context.time)
-        seen.append({"video": hidden, "text": context.text, "gates": weights, "experts": context.face.experts})
-        seen[-1] |= {"time": timestep, "cosines": cosines, "sines": sines}
+        hidden, context, modulation, positions = args
+        if isinstance(context, FaceContext):
+            rotary = positions.rotary if isinstance(positions, VideoPositions) else positions
+            seen.append((hidden, context.text, context.face.experts, context.time, modulation, *rotary))
 
     base.transformer.blocks[0].register_forward_pre_hook(note)
     run(model, batch)
     run(model, batch, References(batch.references))
     plain, referenced = seen
-    added = 2 * 4
-    for name in ("video", "time", "cosines", "sines"):
-        tokens = plain[name].shape[1]
-        assert referenced[name].shape[1] == tokens + added
-        assert torch.equal(referenced[name][:, :tokens].expand_as(plain[name]), plain[name])
-    for name in ("text", "gates", "experts"):
-        assert torch.equal(referenced[name], plain[name])
+    assert all(torch.equal(before, after) for before, after in zip(plain, referenced, strict=True))
 
 
-def test_references_are_clean(fused: Fused, base: Base, batch: Batch) -> None:
-    """Where every token has a timestep, theirs is 0, that of a given first frame."""
+def test_references_are_clean_whatever_the_noise_of_the_video(fused: Fused, base: Base, batch: Batch) -> None:
     model = fused()
-    given: list[torch.Tensor] = []
-    base.transformer.condition_embedder.register_forward_pre_hook(lambda _module, args: given.append(args[0].view(2, -1)))
+    entering: list[torch.Tensor] = []
+    block = base.transformer.blocks[0]
+    block.register_forward_pre_hook(lambda _module, args: entering.append(args[2]))
     run(model, batch, References(batch.references))
-    assert given[0].shape == (2, 12 + 8)
-    assert (given[0][:, 12:] == 0).all()
-    assert (given[0][:, 4:12] > 0).all()
+    clean = base.transformer.condition_embedder.forward(torch.zeros(2), batch.text)[1].unflatten(1, (6, -1))
+    torch.testing.assert_close(entering[0], clean)
+    assert entering[1].shape == (2, 12, 6, 192)  # the video's, a token each
 
 
 def test_positions_are_all_distinct_at_one_time_that_no_frame_has(base: Base) -> None:
@@ -96,6 +106,23 @@ def test_views_are_shifted_by_whole_grids_in_height_and_width(base: Base) -> Non
     assert list(zip(rows, columns, strict=True)) == [
         (2 + 2 * view + row, 2 + 3 * view + column) for view in range(2) for row in range(2) for column in range(3)
     ]
+
+
+def test_one_time_a_view_where_the_config_says_so(base: Base) -> None:
+    rope = base.transformer.rope
+    cosines = reference_positions(References(torch.zeros(1, 3, 48, 4, 4)), rope, (3, 2, 2), "one_a_view")[0][0, :, 0]
+    times = cosines.split([rope.t_dim, rope.h_dim, rope.w_dim], dim=1)[0]
+    table = rope.freqs_cos.split([rope.t_dim, rope.h_dim, rope.w_dim], dim=1)[0]
+    assert torch.equal(times, table[[4, 5, 6]].repeat_interleave(4, dim=0))
+
+
+def test_drawing_shows_as_much_as_training_and_other_places_at_every_step() -> None:
+    views = References(torch.zeros(1, 2, 48, 10, 10))
+    shown = [views.at_step(timestep, 0.6, (1, 2, 2)).visible for timestep in (1000.0, 900.0, 800.0, 900.0)]
+    assert all(torch.equal(torch.bincount(row[0] // 25), torch.tensor([10, 10])) for row in shown)
+    assert torch.equal(shown[1], shown[3])
+    assert not torch.equal(shown[0], shown[1])
+    assert torch.equal(views.at_step(1000.0, 0.0, (1, 2, 2)).visible, torch.arange(50)[None])
 
 
 def test_too_many_views_for_the_bases_positions_are_refused(base: Base) -> None:
@@ -166,13 +193,14 @@ def test_an_image_to_video_base_is_given_a_view_as_a_known_frame(features: FaceF
         fusion = FaceFusion.for_transformer(transformer, features, quick().fusion)
         attach(fusion, transformer)
         face, views = fusion(features), torch.randn(2, 1, 48, 4, 4)
-        assert torch.equal(transformer(**inputs, attention_kwargs={FACE: face})[0], expected)
         transformer.blocks[0].register_forward_pre_hook(lambda _module, args: embedded.append(args[0]))
-        changed = transformer(**inputs, attention_kwargs={FACE: face, REFERENCES: References(views)})[0]
+        given = {FACE: face, REFERENCES: References(views)}
+        assert torch.equal(transformer(**inputs, attention_kwargs=given)[0], expected)
         frame = torch.cat([views[:, 0], torch.ones(2, 4, 4, 4), views[:, 0]], dim=1)[:, :, None]
         as_frame = transformer.patch_embedding.forward(frame).flatten(2).transpose(1, 2)
-    assert changed.shape == expected.shape
-    torch.testing.assert_close(embedded[0][:, 12:], as_frame)
+        hear(fusion)
+        assert not torch.equal(transformer(**inputs, attention_kwargs=given)[0], expected)
+    torch.testing.assert_close(embedded[0], as_frame)
 
 
 def test_latents_of_another_vae_are_refused(fused: Fused, batch: Batch) -> None:

@@ -124,12 +124,14 @@ def test_each_of_two_transformers_has_an_adapter_and_lora(two_experts: FusedMode
     assert {name.split("/")[0] for name in two_experts.trainable()} == {"adapter", "lora", "adapter_2", "lora_2"}
 
 
-def test_a_text_to_video_base_is_given_one_timestep_a_clip_and_no_first_frame(fused: Fused, clips: ClipSet) -> None:
+def test_a_text_to_video_base_is_given_one_timestep_a_clip_and_no_first_frame(
+    fused: Fused, clips: ClipSet, quick: Callable[..., Preset]
+) -> None:
     model = fused()
     t2v = replace(model, base=replace(model.base, info=model.base.info.model_copy(update={"layout": "t2v"})))
     batch, given = clips.batch([0]), []
     model.base.transformer.register_forward_pre_hook(lambda _m, _a, kwargs: given.append(kwargs["timestep"]), with_kwargs=True)
     t2v.velocity(batch.latents, torch.tensor([0.5]), batch, first_frame=False)
     assert given[0].tolist() == [500.0]
-    assert fixed_flow_loss(t2v, clips, triples=2, seed=0, shift=3.0) > 0
+    assert fixed_flow_loss(t2v, clips, quick(fixed_triples=2)) > 0
     assert PRESETS["wan2.1-t2v-14b"].train.first_frame_dropout == 1.0

@@ -146,12 +146,12 @@ def test_held_out_clips_judge_a_checkpoint_that_loads(
     result = go(config, tmp_path)
     on_the_way = checkpoints_in(result.checkpoint_dir.parent / CHECKPOINTS)
     assert steps(on_the_way[0].parent) == [2, 4]
-    held_out, settings_ = ClipSet(split_list, "validation"), config.train
+    held_out = ClipSet(split_list, "validation")
     for folder in (*on_the_way, result.checkpoint_dir):
         manifest = read_manifest(folder)
         assert manifest.validated_on == "validation"
         loaded = load_checkpoint(folder, load_base(base_dir, "cpu"))
-        again = fixed_flow_loss(loaded, held_out, settings_.fixed_triples, settings_.seed, settings_.flow_shift)
+        again = fixed_flow_loss(loaded, held_out, config)
         assert manifest.validation_loss == again != manifest.loss_after
     losses = {folder: read_manifest(folder).validation_loss for folder in (*on_the_way, result.checkpoint_dir)}
     assert result.best_checkpoint_dir == min(losses, key=losses.__getitem__)

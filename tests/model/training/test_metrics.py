@@ -13,7 +13,7 @@ import torch
 from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel
-from model.presets import Bucket
+from model.presets import Bucket, Preset
 from model.training.metrics import fixed_flow_loss, identity_similarity, psnr
 
 
@@ -43,18 +43,22 @@ def test_no_face_at_all_is_none(stub_engine: Callable) -> None:
     assert (measured.frames_with_face, measured.frames) == (0, 3)
 
 
-def test_the_flow_loss_is_the_same_twice_and_depends_on_the_face(fused: Callable[..., FusedModel], clips: ClipSet) -> None:
-    model = fused(heard=True)
-    first, again = (fixed_flow_loss(model, clips, 10, seed=0, shift=3.0) for _ in range(2))
+def test_the_flow_loss_is_the_same_twice_and_depends_on_the_face(
+    fused: Callable[..., FusedModel], clips: ClipSet, quick: Callable[..., Preset]
+) -> None:
+    model, preset = fused(heard=True), quick(fixed_triples=10)
+    first, again = (fixed_flow_loss(model, clips, preset) for _ in range(2))
     assert first == again
-    assert first != fixed_flow_loss(model, clips, 10, seed=1, shift=3.0)
+    assert first != fixed_flow_loss(model, clips, quick(fixed_triples=10, seed=1))
+    other_shift = preset.base.model_copy(update={"flow_shift_480p": 12.0})
+    assert first != fixed_flow_loss(model, clips, preset.model_copy(update={"base": other_shift}))
     with torch.no_grad():
         model.fusion.attentions[0].out.weight.zero_()
-    assert first != fixed_flow_loss(model, clips, 10, seed=0, shift=3.0)
+    assert first != fixed_flow_loss(model, clips, preset)
 
 
 def test_no_forward_is_larger_than_those_of_training(
-    fused: Callable[..., FusedModel], clips: ClipSet, monkeypatch: pytest.MonkeyPatch
+    fused: Callable[..., FusedModel], clips: ClipSet, quick: Callable[..., Preset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A card on which training fits has room for judging."""
     model, sizes, velocity = fused(heard=True), [], FusedModel.velocity
@@ -64,14 +68,14 @@ def test_no_forward_is_larger_than_those_of_training(
         return velocity(self, noisy, *arguments, **given)
 
     monkeypatch.setattr(FusedModel, "velocity", measured)
-    together = fixed_flow_loss(model, clips, 10, seed=0, shift=3.0)
-    apart = fixed_flow_loss(model, clips, 10, seed=0, shift=3.0, forward_clips=3)
+    together = fixed_flow_loss(model, clips, quick(fixed_triples=10))
+    apart = fixed_flow_loss(model, clips, quick(fixed_triples=10, forward_clips=3))
     assert sizes == [8, 2, 3, 3, 3, 1]
     assert apart == pytest.approx(together, rel=1e-5)
 
 
 def test_clips_of_several_sizes_are_judged_together(
-    fused: Callable[..., FusedModel], cached: list[ClipLatents], tmp_path: Path
+    fused: Callable[..., FusedModel], cached: list[ClipLatents], quick: Callable[..., Preset], tmp_path: Path
 ) -> None:
     model = fused(heard=True)
     short = [
@@ -85,6 +89,6 @@ def test_clips_of_several_sizes_are_judged_together(
     ]
     mixed = ClipSet(write_clips(tmp_path, [*cached[:3], *short]))
     assert {tuple(bucket): indices for bucket, indices in mixed.buckets.items()} == {(2, 16, 16): (3, 4), (3, 16, 16): (0, 1, 2)}
-    first, again = (fixed_flow_loss(model, mixed, 10, seed=0, shift=3.0) for _ in range(2))
+    first, again = (fixed_flow_loss(model, mixed, quick(fixed_triples=10)) for _ in range(2))
     assert first == again
     assert math.isfinite(first)

@@ -7,16 +7,33 @@ import torch
 from torch import nn
 
 from model.presets import Preset
-from model.training.optimisation import MovingAverage, gradient_norms, group_of, learning_rate
+from model.training.optimisation import MovingAverage, gradient_norms, group_of, rated_groups, schedule, set_rates
 
 
 def test_warmup_is_linear_and_the_cosine_ends_at_zero(quick: Callable[..., Preset]) -> None:
-    config = quick(steps=12, warmup_steps=2, lr=0.5).train
-    rates = [learning_rate(config, step) for step in range(13)]
-    assert rates[:3] == pytest.approx([0.25, 0.5, 0.5])
-    assert rates[7] == pytest.approx(0.25)  # half way between the end of warmup and the last step
+    config = quick(steps=12, warmup_steps=2).train
+    rates = [schedule(config, step) for step in range(13)]
+    assert rates[:3] == pytest.approx([0.5, 1, 1])
+    assert rates[7] == pytest.approx(0.5)  # half way between the end of warmup and the last step
     assert rates[12] == pytest.approx(0.0)
     assert rates[2:] == sorted(rates[2:], reverse=True)
+
+
+def test_what_is_fresh_and_what_is_pretrained_have_rates_of_their_own(quick: Callable[..., Preset]) -> None:
+    config = quick(steps=12, warmup_steps=2, lr=0.4, aligner_lr=0.2, base_lr=0.1).train
+    names = {
+        "adapter": ["adapter/gates.0.score.0.weight", "adapter_2/join.weight"],
+        "aligner": ["adapter/pose_aligner.dictionary"],
+        "lora": ["lora/blocks.0.attn1.to_q.lora_A.lafid.weight"],
+        "base": ["weights/blocks.0.attn2.to_q.weight", "weights_2/patch_embedding.bias"],
+    }
+    parameters = {name: nn.Parameter(torch.zeros(1)) for group in names.values() for name in group}
+    groups = rated_groups(parameters, config)
+    assert {g["name"]: g["params"] for g in groups} == {group: [parameters[n] for n in own] for group, own in names.items()}
+    optimizer = torch.optim.AdamW(groups)
+    assert set_rates(optimizer, config, 0) == pytest.approx({"adapter": 0.2, "aligner": 0.1, "lora": 0.2, "base": 0.05})
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.1, 0.2, 0.05])
+    assert [g["name"] for g in rated_groups({"adapter/join.weight": parameters["adapter_2/join.weight"]}, config)] == ["adapter"]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_every_frame_of_it_is_drawn_anew_a_first_frame_too(
     monkeypatch.undo()
     held: list[bool] = []
     monkeypatch.setattr("model.training.metrics.add_noise", lambda *noised: held.append(noised[3]) or add_noise(*noised))
-    fixed_flow_loss(model, clips, triples=1, seed=0, shift=3.0)
+    fixed_flow_loss(model, clips, chosen.model_copy(update={"train": chosen.train.model_copy(update={"fixed_triples": 1})}))
     assert held == [False]
     ti2v = FusedModel(base, model.fusion)
     assert (ti2v.holds_first_frame(True), ti2v.holds_first_frame(False)) == (True, False)

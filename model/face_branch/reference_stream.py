@@ -1,0 +1,130 @@
+"""The way of reference tokens through the blocks, apart from the video's, and how the video reads them there.
+
+Belongs here: the pass that carries the references from block to block, and the self-attention in which the video's tokens read
+them. Not here: the tokens and their positions (`references`), the hooks that call this (`attach`).
+
+Mv2ID appends the references to the video's sequence. That moves an untrained base: its attention spreads over tokens that it
+was never trained with (flow loss 0.633 to 0.888 with two views, measured on drawn heads). Here, against the paper:
+
+- References pass the blocks on their own, at timestep 0 on every base, and read each other and the text. Where every token has
+  the video's timestep, clean tokens in its sequence would be taken for noisy ones.
+- The video reads them in a softmax of its own, weighed by a gate a head that begins at zero. A fresh adapter leaves the base as
+  it is, bit for bit.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from model.bases.base import Transformer
+
+Rotary = tuple[torch.Tensor, torch.Tensor]
+"""Cosines and sines, (1 or B, L, 1, head width)."""
+
+
+class ReferenceStates(NamedTuple):
+    """What the blocks need to read the references."""
+
+    hidden: torch.Tensor  # (blocks, B, N, D)  as they enter each block
+    modulation: torch.Tensor  # (B, 6, D)      of timestep 0
+    rotary: Rotary
+
+
+class VideoPositions(NamedTuple):
+    """What a block receives in place of the video's rotary embedding once references are given."""
+
+    rotary: Rotary
+    references: ReferenceStates
+
+
+class ReferenceGate(nn.Module):
+    """How much of what the video's tokens read in the references each head of one block's self-attention adds."""
+
+    def __init__(self, heads: int, block: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(heads))
+        self.block: torch.Tensor
+        # A tensor: with a number of its own, each block would be compiled anew.
+        self.register_buffer("block", torch.tensor([block]), persistent=False)
+
+    def of_block(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(blocks, B, N, D) -> (B, N, D), this block's."""
+        return hidden.index_select(0, self.block)[0]
+
+    def forward(self, read: torch.Tensor) -> torch.Tensor:
+        """(B, L, heads, head width) -> the same, weighed."""
+        return read * self.weight.to(read.dtype)[:, None]
+
+
+def carry_references(
+    transformer: Transformer, tokens: torch.Tensor, rotary: Rotary, text: torch.Tensor, image: torch.Tensor | None
+) -> ReferenceStates:
+    """Reference tokens (B, N, D) through all blocks but the last, whose result nothing reads.
+
+    Args:
+        transformer: the base's.
+        tokens: as `references.reference_tokens` gives them.
+        rotary: their positions.
+        text, image: what the forward is given of both, before it is embedded.
+    """
+    clean = torch.zeros(len(tokens), device=tokens.device)
+    # forward, not the module: its hook is for the video.
+    _, modulation, text, image = transformer.condition_embedder.forward(clean, text, image)
+    modulation = modulation.unflatten(1, (6, -1))
+    context = text if image is None else torch.cat([image, text], dim=1)
+    states = [tokens]
+    for block in transformer.blocks[:-1]:
+        arguments = (states[-1], context, modulation, rotary)
+        kept = transformer.gradient_checkpointing and torch.is_grad_enabled()
+        states.append(checkpoint(block, *arguments, use_reentrant=False) if kept else block(*arguments))
+    return ReferenceStates(torch.stack(states), modulation, rotary)
+
+
+def read_references(
+    attn: Any, block: Any, gate: ReferenceGate, video: torch.Tensor, positions: VideoPositions, backend: Any
+) -> torch.Tensor:
+    """A block's self-attention over the video (B, L, D), plus what its tokens read in the references: (B, L, D).
+
+    Args:
+        attn: the block's self-attention, by whose weights the references are read too.
+        block: for the norm and modulation that stand before it.
+        gate: the block's.
+        video: normalised and modulated.
+        positions: of the video, with the references.
+        backend: of the attention kernels; None: diffusers' choice.
+    """
+    references = positions.references
+    hidden = gate.of_block(references.hidden)
+    shift, scale = (block.scale_shift_table + references.modulation.float()).chunk(6, dim=1)[:2]
+    views = (block.norm1(hidden.float()) * (1 + scale) + shift).type_as(hidden)
+    query = _rotate(_heads(attn, attn.norm_q(attn.to_q(video))), positions.rotary)
+    own = dispatch_attention_fn(
+        query,
+        _rotate(_heads(attn, attn.norm_k(attn.to_k(video))), positions.rotary),
+        _heads(attn, attn.to_v(video)),
+        backend=backend,
+    )
+    read = dispatch_attention_fn(
+        query,
+        _rotate(_heads(attn, attn.norm_k(attn.to_k(views))), references.rotary),
+        _heads(attn, attn.to_v(views)),
+        backend=backend,
+    )
+    joined = (own + gate(read)).flatten(2, 3).type_as(query)
+    return attn.to_out[1](attn.to_out[0](joined))
+
+
+def _heads(attn: Any, projected: torch.Tensor) -> torch.Tensor:
+    """(B, L, D) -> (B, L, heads, head width)."""
+    return projected.unflatten(2, (attn.heads, -1))
+
+
+def _rotate(heads: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+    """Rotary positions as Wan applies them: neighbouring numbers are a pair."""
+    cosines, sines = (table[..., 0::2] for table in rotary)
+    first, second = heads.unflatten(-1, (-1, 2)).unbind(-1)
+    rotated = torch.stack([first * cosines - second * sines, first * sines + second * cosines], dim=-1)
+    return rotated.flatten(-2).type_as(heads)
