@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 KEY_DIGITS = 32
 _VERSION = 3
-"""Raise it when the same facts are to give other pixels: how clips are cut and faces cropped."""
+"""Raise it when the same facts are to give other pixels or other tensors: how clips are cut, faces cropped, parts laid out."""
 
 Row = Mapping[str, Any]
 Picture = NDArray[np.uint8]
