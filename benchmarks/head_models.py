@@ -138,8 +138,9 @@ def run(variant: str, seed: int, steps: int, shared: Base, train: HeadClips, tes
         if fusion is not None:
             keep = torch.rand(config.batch_size, generator=generator(seed, "face-dropout", step)) >= config.face_dropout
             if fusion.references and batch.references is not None:
-                dropout = config.reference_dropout
-                references = hide_references(batch.references, fusion.references, dropout, _PATCH, seed, step)
+                dice = torch.rand(config.batch_size, generator=generator(seed, "reference-dropout", step))
+                kept = dice >= config.reference_dropout
+                references = hide_references(batch.references, fusion.references, kept, _PATCH, seed, step)
         loss = _step(_velocity(base, model, keep, references), batch, config, step)
         losses.append(loss.item())
         if model is not None and fusion is not None and fusion.aligner:

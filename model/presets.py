@@ -33,6 +33,7 @@ TemporalIndex = Literal["shared", "one_a_view"]
 Trainable = Literal["adapter", "adapter_and_cross_attention", "adapter_and_lora", "all"]
 Publish = Literal["last", "best", "ema", "best_ema"]
 Precision = Literal["float32", "bfloat16"]
+ConditionView = Literal["drawn", "frontal", "first_frame"]
 Attention = Literal["native", "_native_cudnn", "_native_flash", "_native_math"]
 
 TEXT_ROWS = 512
@@ -64,7 +65,7 @@ class ClipSize(_Frozen):
     shapes: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(
         (), description="further (height, width), for clips whose aspect they are nearer to"
     )
-    views: PositiveInt = Field(4, description="most views of the face that are cached, by different yaw")
+    views: PositiveInt = Field(4, description="most views of the face that are cached, beside that of the first frame")
     view_side: PositiveInt = Field(32, description="pixels a side of a cached view; a multiple like height and width")
 
     @property
@@ -108,6 +109,7 @@ class AlignerConfig(_Frozen):
     normalised: bool = Field(True, description="its output's numbers are of size 1 where it joins; False: as it comes, faint")
     detach: bool = Field(True, description="the flow loss does not train the aligner; the contrastive loss alone does")
     pairs: PositiveInt = Field(1024, description="most pairs of views in a contrastive batch (the paper's number)")
+    least_gap_deg: float = Field(20.0, ge=0, le=180, description="geodesic angle between the poses of a pair, at least")
     chunk: PositiveInt = Field(64, description="views whose correlation with the dictionary is in memory at a time")
     loss_weight: float = Field(1.0, gt=0, description="of the contrastive loss beside the flow loss")
 
@@ -195,10 +197,14 @@ class TrainConfig(_Frozen):
     ema_decay: float | None = Field(None, gt=0, lt=1, description="of the trained tensors' moving average; None: without")
     seed: int = Field(0, ge=0, description="every draw of the run derives from it")
     curriculum: tuple[Stage, ...] = Field((), description="short clips first, stage after stage; whole clips after the last")
-    text_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the empty caption")
+    condition_view: ConditionView = Field(
+        "drawn", description="whose face conditions: of the spread views any, the most frontal one, or the first frame's (CoFE)"
+    )
+    joint_dropout: float = Field(0.07, ge=0, le=0.5, description="share of clips without words, face and references at once")
+    text_dropout: float = Field(0.1, ge=0, lt=1, description="share of the other clips trained with the empty caption")
     speech_dropout: float = Field(0.1, ge=0, le=1, description="share of captions without their sentence on who speaks")
-    face_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the null face tokens")
-    reference_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the null reference tokens")
+    face_dropout: float = Field(0.1, ge=0, lt=1, description="share of the other clips trained with the null face tokens")
+    reference_dropout: float = Field(0.1, ge=0, lt=1, description="share of the other clips trained with null references")
     first_frame_dropout: float = Field(0.0, ge=0, le=1, description="share of batches whose first frame is drawn, not given")
     face_loss_weight: float = Field(1.0, ge=1, description="of an error inside the face's box, one elsewhere; 1: all alike")
     trainable: Trainable = Field(description="the adapter, and of the base: nothing, cross-attention, LoRA, everything")

@@ -6,6 +6,7 @@ import polars as pl
 
 from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import (
+    BOOL,
     CLIP_ID,
     ENGINE,
     F32,
@@ -46,7 +47,7 @@ REFERENCE = pl.Struct(
     }
 )
 FACE_PLACE = pl.Struct(
-    {"time_s": F64}
+    {"time_s": F64, "frame_index": I32, "face_index": I16}
     | dict.fromkeys(("box_x1", "box_y1", "box_x2", "box_y2"), F32)
     | dict.fromkeys(("yaw_deg", "pitch_deg", "roll_deg"), F32)
 )
@@ -151,8 +152,8 @@ LAFID_DATASET = TableSchema(
         Column(
             "face_track",
             pl.List(FACE_PLACE),
-            "where the main face was in every analysed frame, px of the full-size frame, and how it was turned; NULL sides where "
-            "it was not seen, NULL angles where its pose was not measured",
+            "which face of every analysed frame was the main one, where it was, px of the full-size frame, and how it was "
+            "turned; NULL face and sides where it was not seen, NULL angles where its pose was not measured",
         ),
         Column("identity_embedding", pl.List(F32), "mean embedding of the clip's face, unit length"),
         *ENGINE,
@@ -249,6 +250,13 @@ TRAINING_LATENTS = TableSchema(
             "where the encoded window begins, s since the clip's first frame; NULL where the clip is not cached",
             nullable=True,
             minimum=0,
+        ),
+        Column(
+            "first_frame_measured",
+            BOOL,
+            "whether the face of the window's first frame was measured; where not, the view nearest in time stands for it; NULL "
+            "where the clip is not cached",
+            nullable=True,
         ),
         Column("parts", pl.List(CACHED_PART), "what is cached of it: the part, its key, and its shard below latents/shards"),
         Column("encoders_fingerprint", STR, "hash of the frozen encoders"),

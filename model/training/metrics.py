@@ -16,7 +16,7 @@ from model.clips.clip_set import ClipSet
 from model.face_branch.references import References, region_mask, tokens_of_view
 from model.face_branch.trainable import FusedModel
 from model.presets import Preset
-from model.training.draws import first_views, latent_flow_shift
+from model.training.draws import fixed_views, latent_flow_shift
 
 _TRIPLES_A_FORWARD = 8
 
@@ -26,9 +26,10 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, preset: Preset) -> float:
     """Mean flow loss over fixed (clip, noise, sigma) triples, with text, face, references and first frame given (the
     last not to a base that takes none).
 
-    The triples are a function of clips and preset alone, so two models are compared on the same ones. Clips take turns, and
-    sigma runs through evenly spaced quantiles of the training distribution in an order unrelated to theirs. A forward has no
-    more clips than in training, whose memory is then enough here.
+    The triples are a function of clips and preset alone, so two models are compared on the same ones. Clips take turns, the
+    views that condition them too (`draws.fixed_views`), whatever view conditioned in training; sigma runs through evenly spaced
+    quantiles of the training distribution in an order unrelated to theirs. A forward has no more clips than in training, whose
+    memory is then enough here.
     """
     triples, seed = preset.train.fixed_triples, preset.train.seed
     quantiles = (torch.randperm(triples, generator=generator(seed, "fixed-sigma", 0)) + 0.5) / triples
@@ -38,8 +39,8 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, preset: Preset) -> float:
     losses = []
     for chosen in _forwards(clips, triples, min(preset.train.forward_clips or _TRIPLES_A_FORWARD, _TRIPLES_A_FORWARD)):
         indices = [triple % len(clips) for triple in chosen]
-        views = first_views(clips, indices, wanted["views"]) if wanted else None
-        batch = clips.batch(indices, views=views)
+        fixed = fixed_views(clips, chosen, wanted["views"] if wanted else 0)
+        batch = clips.batch(indices, views=fixed.references if wanted else None, faces=fixed.faces)
         clean = with_picture(batch.latents, batch.condition)
         noise = [torch.randn(clean.shape[1:], generator=generator(seed, "fixed-noise", triple)) for triple in chosen]
         sigma = shift_sigma(quantiles[chosen], latent_flow_shift(batch.latents, preset.base)).to(model.device)

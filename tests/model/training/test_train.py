@@ -194,17 +194,6 @@ def test_each_part_trains_by_one_line_of_config(run: Callable, quick: Quick, tmp
     assert own not in tensors[2]
 
 
-def test_clips_without_views_train_where_no_part_asks_for_them(
-    run: Callable, quick: Quick, cached: list[ClipLatents], tmp_path: Path
-) -> None:
-    without = write_clips(tmp_path / "latents", [replace(clip, views=None) for clip in cached])
-    config = quick(steps=1)
-    off = config.model_copy(update={"fusion": config.fusion.model_copy(update={"aligner": None, "references": None})})
-    assert run(off, tmp_path / "off", without).steps == 1
-    with pytest.raises(DataError, match="holds no views of the face"):
-        run(config, tmp_path / "on", without)
-
-
 def test_a_finished_run_is_returned_as_it_is(run: Callable, quick: Quick, tmp_path: Path) -> None:
     first = run(quick(), tmp_path)
     changed = (first.checkpoint_dir / "lafid.json").stat().st_mtime_ns

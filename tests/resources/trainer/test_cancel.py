@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lafid_assets.lake import open_lake
-from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
+from lafid_assets.schemas import FACES, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.latents import encode_dataset
 from model.presets import preset
@@ -64,11 +64,20 @@ def home(
                 refined_caption="A person looks into the camera.",
                 references=[_reference(yaw) for yaw in (0.0, 20.0)],
                 identity_embedding=np.eye(128, dtype=np.float32)[shift].tolist(),
-                face_track=[{"time_s": 0.0} | BOX | {f"{angle}_deg": None for angle in ("yaw", "pitch", "roll")}],
+                face_track=[
+                    {"time_s": 0.0, "frame_index": 2, "face_index": 0}
+                    | BOX
+                    | {f"{angle}_deg": None for angle in ("yaw", "pitch", "roll")}
+                ],
             )
         )
     dataset = LAFID_DATASET.frame(rows)
-    latents = encode_dataset(dataset, preset("tiny"), base_folder("tiny", store), None, store)
+    embedded = {"face_index": 0, "frame_index": 2, "engine": "dlib", "engine_version": dataset["engine_version"][0]}
+    faces = FACES.frame(
+        row_of(FACES, clip_id=clip, embedding=np.eye(128, dtype=np.float32)[shift].tolist(), **embedded)
+        for shift, clip in enumerate(SPLIT_OF)
+    )
+    latents = encode_dataset(dataset, faces, preset("tiny"), base_folder("tiny", store), None, store)
     lake.put({LAFID_DATASET.name: dataset}, fingerprint="f")
     lake.put({TRAINING_LATENTS.name: latents}, fingerprint="f")
     settings.prepare()
@@ -76,7 +85,15 @@ def home(
 
 
 def _reference(yaw_deg: float) -> dict[str, Any]:
-    place = {"frame_index": 2, "pts": 0, "yaw_deg": yaw_deg, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 50.0}
+    place = {
+        "frame_index": 2,
+        "face_index": 0,
+        "pts": 0,
+        "yaw_deg": yaw_deg,
+        "pitch_deg": 0.0,
+        "roll_deg": 0.0,
+        "sharpness": 50.0,
+    }
     return place | BOX | {"landmarks_px": LANDMARKS, "mask": "oval", "mask_sha256": None}
 
 
