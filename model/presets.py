@@ -299,7 +299,7 @@ _TINY = Preset(
     ),
     # The tiny base is random: unless everything trains, there is nothing for the face branch to steer.
     train=TrainConfig(
-        steps=120,
+        steps=80,
         batch_size=2,
         lr=5e-3,
         aligner_lr=5e-3,
@@ -308,8 +308,9 @@ _TINY = Preset(
         first_frame_dropout=0.2,
         ema_decay=0.95,
         trainable="all",
-        checkpoint_every=30,
+        checkpoint_every=20,
         log_every=10,
+        fixed_triples=16,
     ),
 )
 

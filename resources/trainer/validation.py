@@ -124,7 +124,7 @@ class Validation:
         frames = draw_held_out(pipeline, first_frame, clip.caption, on_step)
         write_mp4(path, frames, pipeline.fps)
         persons = self._persons
-        reference = persons.clip(persons.clip_ids.index(clip.clip_id)).identity.numpy()
+        reference = persons.clip(persons.clip_ids.index(clip.clip_id)).views.identity.mean(dim=0).numpy()
         return measure_held_out(pipeline, frames, first_frame, reference)
 
 

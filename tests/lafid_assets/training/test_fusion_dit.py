@@ -159,12 +159,12 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
     row = run().row(0, named=True)
     [job] = trainer.jobs
     assert job.clip_list == store.local_path("latents/clips-0.parquet")
-    assert (job.preset.train.steps, job.base_dir.name, job.dataset_version) == (120, "tiny", "v1")
+    assert (job.preset.train.steps, job.base_dir.name, job.dataset_version) == (80, "tiny", "v1")
     assert job.tags.keys() >= {"lafid.dataset_version", "lafid.policy", "lafid.git_commit", "lafid.seed", "dagster.run_id"}
     assert job.tracking_uri == tracking.uri
     told = {"train/loss": 0.5, "train/hfu": 0.46, "mlflow_run_id": "m-1", "resumed_from": 0, "clips_left_out": 1}
     assert shown[0].items() >= told.items()
-    assert (row["published"], row["step"], row["steps"], row["mlflow_run_id"]) == ("last", 120, 120, "m-1")
+    assert (row["published"], row["step"], row["steps"], row["mlflow_run_id"]) == ("last", 80, 80, "m-1")
     assert row["validation_loss"] is row["validated_on"] is row["likeness"] is row["judged_by"] is None
     assert job.held_out == ()
     assert (row["train_clips"], row["loss_before"], row["loss_after"], row["dataset_version"]) == (2, 1.0, 0.5, "v1")
