@@ -191,7 +191,7 @@ class Persons:
         self.clip_ids = ("a", "b")
 
     def clip(self, index: int) -> SimpleNamespace:
-        return SimpleNamespace(identity=torch.eye(2)[index])
+        return SimpleNamespace(views=SimpleNamespace(identity=torch.eye(2)[index][None]))
 
 
 @pytest.fixture
