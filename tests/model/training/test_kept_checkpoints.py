@@ -329,7 +329,7 @@ def test_a_torn_checkpoint_is_written_anew_where_the_run_passes_again(
 def test_a_full_disk_leaves_the_states_and_the_checkpoints_before(
     go: Go, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = quick(steps=6, checkpoint_every=3, validate_every=2, keep_checkpoints=9)
+    config = quick(steps=6, checkpoint_every=3, validate_every=2, keep_checkpoints=9, ema_decay=None)
     write = model.training.kept_checkpoints.write_checkpoint
 
     def full(folder: Path, *arguments: object) -> object:
