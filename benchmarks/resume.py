@@ -13,7 +13,7 @@ import multiprocessing
 import random
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -183,9 +183,10 @@ def _write_clips(folder: Path) -> Path:
             base_sha256=base.info.sha256,
             encoders_fingerprint=encoders.fingerprint,
         )
-        clip = encode_clip(encoders, frames, frames[0], dice.standard_normal(16).astype(np.float32), meta)
-        angles_deg = dice.uniform(-40, 40, (SIZE.frames, 3)).astype(np.float32)
-        clips.append(replace(clip, views=encode_views(encoders, list(frames), angles_deg, SIZE.view_side)))
+        embeddings = dice.standard_normal((SIZE.frames, 16)).astype(np.float32)
+        angles_deg = np.linspace(-40, 40, 3 * SIZE.frames).reshape(SIZE.frames, 3)
+        views = encode_views(encoders, list(frames), embeddings, angles_deg, SIZE.view_side, (SIZE.height, SIZE.width))
+        clips.append(encode_clip(encoders, frames, views, meta))
     return write_clips(folder, clips)
 
 

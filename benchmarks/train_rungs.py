@@ -22,6 +22,7 @@ from model.bases.flow import TIMESTEPS, token_timesteps
 from model.clips.clip_list import ClipMeta
 from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import Batch, ClipSet
+from model.encoding.face_features import FaceViews
 from model.face_branch.references import References
 from model.face_branch.trainable import ADAPTER, FusedModel, assemble
 from model.presets import TEXT_ROWS, Injection, Preset
@@ -145,15 +146,20 @@ def _random_clips(preset: Preset) -> Iterator[ClipLatents]:
     spec, clip, shapes = preset.base, preset.clip, preset.features
     frames = 1 + (clip.frames - 1) // spec.temporal_factor
     size = (spec.latent_channels, frames, clip.height // spec.spatial_factor, clip.width // spec.spatial_factor)
+    views, side = clip.views + 1, clip.view_side // spec.spatial_factor
     dice = torch.Generator().manual_seed(0)
     for number in range(_CLIPS):
         yield ClipLatents(
             latents=torch.randn(size, generator=dice),
             text=torch.randn(TEXT_ROWS // 2, spec.transformer.text_dim, generator=dice),
             null_text=torch.randn(1, spec.transformer.text_dim, generator=dice),
-            identity=torch.nn.functional.normalize(torch.randn(shapes.identity_width, generator=dice), dim=0),
-            semantic=torch.randn(shapes.semantic_tokens, shapes.semantic_width, generator=dice),
-            detail=torch.randn(shapes.detail_tokens, shapes.detail_width, generator=dice),
+            views=FaceViews(
+                identity=torch.nn.functional.normalize(torch.randn(views, shapes.identity_width, generator=dice), dim=1),
+                semantic=torch.randn(views, shapes.semantic_tokens, shapes.semantic_width, generator=dice),
+                detail=torch.randn(views, shapes.detail_tokens, shapes.detail_width, generator=dice),
+                angles_deg=torch.randn(views, 3, generator=dice),
+                latents=torch.randn(views, spec.latent_channels, side, side, generator=dice),
+            ),
             meta=ClipMeta(
                 clip_id=f"clip-{number}",
                 caption="random",
@@ -168,7 +174,7 @@ def _random_clips(preset: Preset) -> Iterator[ClipLatents]:
 
 
 def bare(preset: Preset, lora_rank: int) -> Preset:
-    """Without aligner and references, with LoRA: the ladder's face branch is the branch alone, and its clips hold no views."""
+    """Without aligner and references, with LoRA: the ladder's face branch is the branch alone."""
     parts = preset.fusion.model_copy(update={"aligner": None, "references": None})
     lora = {"trainable": "adapter_and_lora", "lora_rank": lora_rank, "lora_alpha": lora_rank}
     return preset.model_copy(update={"fusion": parts, "train": preset.train.model_copy(update=lora)})

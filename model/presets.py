@@ -5,7 +5,7 @@ that loads torch (Dagster's definitions read these types).
 """
 
 import math
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
@@ -31,7 +31,9 @@ AngleEmbedding = Literal["harmonic", "timestep"]
 AlignerJoin = Literal["input", "tokens"]
 TemporalIndex = Literal["shared", "one_a_view"]
 Trainable = Literal["adapter", "adapter_and_cross_attention", "adapter_and_lora", "all"]
+Publish = Literal["last", "best", "ema", "best_ema"]
 Precision = Literal["float32", "bfloat16"]
+ConditionView = Literal["drawn", "frontal", "first_frame"]
 Attention = Literal["native", "_native_cudnn", "_native_flash", "_native_math"]
 
 TEXT_ROWS = 512
@@ -63,7 +65,7 @@ class ClipSize(_Frozen):
     shapes: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(
         (), description="further (height, width), for clips whose aspect they are nearer to"
     )
-    views: PositiveInt = Field(4, description="most views of the face that are cached, by different yaw")
+    views: PositiveInt = Field(4, description="most views of the face that are cached, beside that of the first frame")
     view_side: PositiveInt = Field(32, description="pixels a side of a cached view; a multiple like height and width")
 
     @property
@@ -107,6 +109,7 @@ class AlignerConfig(_Frozen):
     normalised: bool = Field(True, description="its output's numbers are of size 1 where it joins; False: as it comes, faint")
     detach: bool = Field(True, description="the flow loss does not train the aligner; the contrastive loss alone does")
     pairs: PositiveInt = Field(1024, description="most pairs of views in a contrastive batch (the paper's number)")
+    least_gap_deg: float = Field(20.0, ge=0, le=180, description="geodesic angle between the poses of a pair, at least")
     chunk: PositiveInt = Field(64, description="views whose correlation with the dictionary is in memory at a time")
     loss_weight: float = Field(1.0, gt=0, description="of the contrastive loss beside the flow loss")
 
@@ -194,10 +197,14 @@ class TrainConfig(_Frozen):
     ema_decay: float | None = Field(None, gt=0, lt=1, description="of the trained tensors' moving average; None: without")
     seed: int = Field(0, ge=0, description="every draw of the run derives from it")
     curriculum: tuple[Stage, ...] = Field((), description="short clips first, stage after stage; whole clips after the last")
-    text_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the empty caption")
+    condition_view: ConditionView = Field(
+        "drawn", description="whose face conditions: of the spread views any, the most frontal one, or the first frame's (CoFE)"
+    )
+    joint_dropout: float = Field(0.07, ge=0, le=0.5, description="share of clips without words, face and references at once")
+    text_dropout: float = Field(0.1, ge=0, lt=1, description="share of the other clips trained with the empty caption")
     speech_dropout: float = Field(0.1, ge=0, le=1, description="share of captions without their sentence on who speaks")
-    face_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the null face tokens")
-    reference_dropout: float = Field(0.1, ge=0, lt=1, description="share of clips trained with the null reference tokens")
+    face_dropout: float = Field(0.1, ge=0, lt=1, description="share of the other clips trained with the null face tokens")
+    reference_dropout: float = Field(0.1, ge=0, lt=1, description="share of the other clips trained with null references")
     first_frame_dropout: float = Field(0.0, ge=0, le=1, description="share of batches whose first frame is drawn, not given")
     face_loss_weight: float = Field(1.0, ge=1, description="of an error inside the face's box, one elsewhere; 1: all alike")
     trainable: Trainable = Field(description="the adapter, and of the base: nothing, cross-attention, LoRA, everything")
@@ -215,6 +222,7 @@ class TrainConfig(_Frozen):
     keep_checkpoints: PositiveInt = Field(2, description="judged checkpoints that are kept, the newest; the best is, too")
     log_every: PositiveInt = Field(description="updates between two reports")
     fixed_triples: PositiveInt = Field(64, description="fixed (clip, noise, sigma) triples that judge the run")
+    publish: Publish = Field("last", description="the checkpoint handed on: the last or the best, as trained or averaged (ema)")
 
     @model_validator(mode="after")
     def _has_a_rate_for_what_trains_of_the_base(self) -> Self:
@@ -229,6 +237,16 @@ class TrainConfig(_Frozen):
         if ends != sorted(set(ends)):
             raise ValueError(f"stages end at steps {ends}: let each end after the one before it")
         return stages
+
+    @model_validator(mode="after")
+    def _publishes_what_there_will_be(self) -> Self:
+        if self.publish in ("ema", "best_ema") and self.ema_decay is None:
+            raise ValueError(f"publish is {self.publish}, but nothing is averaged: set ema_decay, or publish last or best")
+        if self.publish in ("best", "best_ema") and self.validate_every is None:
+            raise ValueError(
+                f"publish is {self.publish}, but no checkpoint is judged: set validate_every, or publish last or ema"
+            )
+        return self
 
     def most_frames(self, step: int) -> int | None:
         """The frames that clips are cut to in update number `step`; None: clips stay whole."""
@@ -245,6 +263,10 @@ class Preset(_Frozen):
     clip: ClipSize
     fusion: FusionConfig
     train: TrainConfig
+
+    def of_training(self) -> dict[str, Any]:
+        """Every setting that a training depends on, as JSON has it: `publish` only chooses among what it leaves."""
+        return self.model_dump(mode="json", exclude={"train": {"publish"}})
 
     @model_validator(mode="after")
     def _gives_a_first_frame_as_the_base_takes_it(self) -> Self:
@@ -277,7 +299,7 @@ _TINY = Preset(
     ),
     # The tiny base is random: unless everything trains, there is nothing for the face branch to steer.
     train=TrainConfig(
-        steps=120,
+        steps=80,
         batch_size=2,
         lr=5e-3,
         aligner_lr=5e-3,
@@ -286,8 +308,9 @@ _TINY = Preset(
         first_frame_dropout=0.2,
         ema_decay=0.95,
         trainable="all",
-        checkpoint_every=30,
+        checkpoint_every=20,
         log_every=10,
+        fixed_triples=16,
     ),
 )
 

@@ -13,6 +13,7 @@ from typing import Any
 EXPERIMENT = "lafid"
 CHECKPOINT_TAG = "lafid.checkpoint_sha256"
 STEP_TAG = "lafid.step"
+AVERAGED_TAG = "lafid.averaged"
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,14 @@ class Tracking:
         """Ids of the LoggedModels whose tag has this value, registered or not, whole or left unfinished by a kill."""
         return [str(model.model_id) for model in self._logged_models(f"tags.`{tag}` = '{value}'")]
 
-    def logged_steps(self, run_id: str) -> dict[str, int | None]:
-        """Id of every LoggedModel of a training's run to its step; None where a kill left it unfinished."""
+    def logged_checkpoints(self, run_id: str) -> dict[str, tuple[int, bool] | None]:
+        """Id of every LoggedModel of a training's run to its step and whether it is of the moving average; None where a kill left
+        it unfinished."""
         found = self._logged_models(f"source_run_id = '{run_id}'")
-        return {model.model_id: int(model.tags[STEP_TAG]) if model.status == "READY" else None for model in found}
+        return {
+            model.model_id: (int(model.tags[STEP_TAG]), model.tags[AVERAGED_TAG] == "True") if model.status == "READY" else None
+            for model in found
+        }
 
     def is_registered(self, model_id: str) -> bool:
         """Whether a version in the registry is this LoggedModel."""

@@ -24,12 +24,15 @@ def face_tracks(faces: pl.DataFrame, frames: pl.DataFrame) -> pl.DataFrame:
         frames: rows of `face_frames`, of which `FRAME_COLUMNS` are read.
     """
     largest = main_faces(faces.select(FACE_COLUMNS)).sort("clip_id", "frame_index", "face_index")
-    places = largest.unique(["clip_id", "frame_index"], keep="first").select("clip_id", "frame_index", *BOX, *ANGLES)
+    places = largest.unique(["clip_id", "frame_index"], keep="first").select(
+        "clip_id", "frame_index", "face_index", *BOX, *ANGLES
+    )
+    place = pl.struct("time_s", "frame_index", "face_index", *BOX, *ANGLES).cast(FACE_PLACE)
     listed = (
         frames.select(FRAME_COLUMNS)
         .join(places, on=["clip_id", "frame_index"], how="left")
         .sort("clip_id", "frame_index")
-        .select("clip_id", "width", "height", place=pl.struct("time_s", *BOX, *ANGLES).cast(FACE_PLACE))
+        .select("clip_id", "width", "height", place=place)
     )
     return listed.group_by("clip_id", maintain_order=True).agg(
         pl.col("width").first(), pl.col("height").first(), face_track=pl.col("place")

@@ -83,7 +83,7 @@ STEP = Step(
     writes=(LAFID_DATASET, DATASET_VERSION_ROWS, DATASET_OUTCOMES, DATASET_VERSIONS),
     reads=READS,
     group="dataset",
-    code_version="7",
+    code_version="8",
     kinds=frozenset({"polars"}),
     checks={"one_split_each": one_split_each},
 )

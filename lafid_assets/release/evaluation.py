@@ -1,13 +1,13 @@
 """Measures of a checkpoint on persons that it never saw.
 
-Belongs here: checkpoint and held-out clips -> measures. Not here: what a measure is (`model.training.metrics`), what is
-enough (`gates`).
+Belongs here: checkpoint and held-out clips -> measures. Not here: what a measure is (`model.likeness`, `model.training.metrics`),
+what is enough (`gates`).
 """
 
 import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -16,18 +16,17 @@ from lafid_assets.progress import track
 from lafid_assets.schemas import MODEL_EVALUATION
 from lafid_assets.training.held_out import first_frame
 from model.bases.specs import FIRST_FRAME_LAYOUTS
+from model.likeness import MeasuredVideo, likeness_of
 
 LOGGER = logging.getLogger("lafid.release")
-GENERATED_MEASURES = ("first_frame_psnr_db", "face_found_share", "identity_cosine")
-
-
 HELD_OUT = ("validation", "test")
 
 
 def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.DataFrame, store_root: Path) -> pl.DataFrame:
     """Flow loss on the cached clips, and what a generated video keeps of its first frame and of the person.
 
-    A base that cannot be given a first frame is given the clip's as a photo; its `first_frame_psnr_db` is NULL.
+    A base that cannot be given a first frame is given the clip's as a photo; its `first_frame_psnr_db` is NULL. Likeness is over
+    the frames of all clips of a split together.
 
     Args:
         checkpoint: a row of `fusion_dit`.
@@ -55,13 +54,14 @@ def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.Data
         if cached.height:
             held_out = ClipSet(store_root / cached["clip_list"][0], split)
             measures["flow_loss"] = fixed_flow_loss(pipeline.model, held_out, pipeline.manifest.preset)
-        generated = [
-            _measure_generated(pipeline, clip)
-            for clip in track(clips.iter_rows(named=True), f"model_evaluation {split}", clips.height)
-        ]
-        for name in GENERATED_MEASURES:
-            values = [value for measure in generated if (value := measure.get(name)) is not None]
-            measures[name] = sum(values) / len(values) if values else None
+        videos, fidelities = [], []
+        for clip in track(clips.iter_rows(named=True), f"model_evaluation {split}", clips.height):
+            generated = _measure_generated(pipeline, clip)
+            if generated is not None:
+                videos.append(generated.video)
+                fidelities.append(generated.first_frame_psnr_db)
+        known = [psnr_db for psnr_db in fidelities if psnr_db is not None]
+        measures |= {"first_frame_psnr_db": sum(known) / len(known) if known else None} | likeness_of(videos).figures()
         rows += [
             {
                 "checkpoint_sha256": checkpoint["checkpoint_sha256"],
@@ -75,30 +75,31 @@ def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.Data
     return MODEL_EVALUATION.frame(rows)
 
 
-def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> dict[str, float | None]:
-    """Nothing where the first frame shows no face: a kept clip may begin without one."""
+class _Generated(NamedTuple):
+    video: MeasuredVideo
+    first_frame_psnr_db: float | None
+
+
+def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> _Generated | None:
+    """None where the first frame shows no face: a kept clip may begin without one."""
     import numpy as np
 
     from model.encoding.face_processor import FaceError
     from model.encoding.video_io import fit_frames, read_frames, write_mp4
-    from model.training.held_out_videos import draw_held_out
-    from model.training.metrics import identity_similarity, psnr
+    from model.training.held_out_videos import draw_held_out, measure_held_out
+    from model.training.metrics import psnr
 
     first = first_frame(clip, pipeline.manifest.preset.clip)
     try:
         frames = draw_held_out(pipeline, first, clip["refined_caption"] or "")
     except FaceError as error:
         LOGGER.warning("nothing could be generated from the first frame of %s: %s", clip["clip_id"], error)
-        return {}
-    similarity = identity_similarity(frames, np.asarray(clip["identity_embedding"], np.float32), pipeline.engine)
-    measures = {
-        "face_found_share": similarity.frames_with_face / similarity.frames,
-        "identity_cosine": similarity.mean,
-    }
+        return None
+    video = measure_held_out(pipeline, frames, first, np.asarray(clip["identity_embedding"], np.float32))
     if pipeline.manifest.base.layout not in FIRST_FRAME_LAYOUTS:
-        return measures
+        return _Generated(video, None)
     with TemporaryDirectory() as folder:
         written = Path(folder) / "generated.mp4"
         write_mp4(written, frames, pipeline.fps)
         shown = read_frames(written, [0.0])[0]
-    return measures | {"first_frame_psnr_db": psnr(shown, fit_frames(first[None], *frames.shape[1:3])[0])}
+    return _Generated(video, psnr(shown, fit_frames(first[None], *frames.shape[1:3])[0]))

@@ -22,6 +22,7 @@ def lineage_tags(checkpoint: dict[str, Any], licences: list[str], run_id: str) -
         CHECKPOINT_TAG: checkpoint["checkpoint_sha256"],
         "lafid.dataset_version": checkpoint["dataset_version"],
         "lafid.preset": checkpoint["preset"],
+        "lafid.published": checkpoint["published"],
         "lafid.base": checkpoint["base_path"],
         "lafid.training_run": checkpoint["mlflow_run_id"],
         "lafid.licences": ", ".join(sorted(licences)),

@@ -18,7 +18,7 @@ STEP = Step(
     writes=(MODEL_EVALUATION,),
     reads=(FUSION_DIT.name, LAFID_DATASET.name, TRAINING_LATENTS.name),
     group="release",
-    code_version="2",
+    code_version="3",
     kinds=frozenset({"pytorch"}),
 )
 
@@ -33,7 +33,7 @@ def model_evaluation(
     config: ModelEvaluationConfig,
     lake: dg.ResourceParam[Lake],
 ) -> dg.MaterializeResult:
-    """Flow loss, first-frame fidelity and identity similarity on persons that the checkpoint never saw."""
+    """Flow loss, first-frame fidelity and likeness on persons that the checkpoint never saw."""
     return STEP.materialize(
         context, config, lake, lambda _: {MODEL_EVALUATION.name: _evaluate(lake)}, metadata=lambda _, frames: _describe(frames)
     )

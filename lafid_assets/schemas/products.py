@@ -1,9 +1,12 @@
 """What comes out: the dataset, its report, and the model with its measures."""
 
+from typing import get_args
+
 import polars as pl
 
 from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import (
+    BOOL,
     CLIP_ID,
     ENGINE,
     F32,
@@ -20,6 +23,7 @@ from lafid_assets.schemas.columns import (
     STR,
 )
 from model.encoding.head_mask import MASKS
+from model.presets import Publish
 
 REFERENCE = pl.Struct(
     {
@@ -43,7 +47,7 @@ REFERENCE = pl.Struct(
     }
 )
 FACE_PLACE = pl.Struct(
-    {"time_s": F64}
+    {"time_s": F64, "frame_index": I32, "face_index": I16}
     | dict.fromkeys(("box_x1", "box_y1", "box_x2", "box_y2"), F32)
     | dict.fromkeys(("yaw_deg", "pitch_deg", "roll_deg"), F32)
 )
@@ -51,7 +55,7 @@ CACHED_PART = pl.Struct({"part": STR, "key": STR, "shard": STR})
 CROSS_REFERENCE = pl.Struct({"clip_id": STR, "reference_index": I16})
 OUTCOME_COUNT = pl.Struct({"status": STR, "step": STR, "reason": STR, "clips": I64})
 
-PUBLISHED = ("last", "best")
+PUBLISHED = get_args(Publish)
 
 REFERENCE_CROPS = TableSchema(
     "reference_crops",
@@ -148,8 +152,8 @@ LAFID_DATASET = TableSchema(
         Column(
             "face_track",
             pl.List(FACE_PLACE),
-            "where the main face was in every analysed frame, px of the full-size frame, and how it was turned; NULL sides where "
-            "it was not seen, NULL angles where its pose was not measured",
+            "which face of every analysed frame was the main one, where it was, px of the full-size frame, and how it was "
+            "turned; NULL face and sides where it was not seen, NULL angles where its pose was not measured",
         ),
         Column("identity_embedding", pl.List(F32), "mean embedding of the clip's face, unit length"),
         *ENGINE,
@@ -247,6 +251,13 @@ TRAINING_LATENTS = TableSchema(
             nullable=True,
             minimum=0,
         ),
+        Column(
+            "first_frame_measured",
+            BOOL,
+            "whether the face of the window's first frame was measured; where not, the view nearest in time stands for it; NULL "
+            "where the clip is not cached",
+            nullable=True,
+        ),
         Column("parts", pl.List(CACHED_PART), "what is cached of it: the part, its key, and its shard below latents/shards"),
         Column("encoders_fingerprint", STR, "hash of the frozen encoders"),
         Column("semantic_encoder", STR, "folder of the semantic encoder; NULL: the base's own", nullable=True),
@@ -267,14 +278,35 @@ FUSION_DIT = TableSchema(
         Column("base_path", STR, "folder of the base model in the store"),
         Column("preset", STR, "the model's preset"),
         Column("steps", I32, "optimizer steps of the training", minimum=0),
-        Column("published", STR, "which of its checkpoints this is: the last, or the best of those judged", one_of=PUBLISHED),
+        Column(
+            "published",
+            STR,
+            "which of its checkpoints this is: the last or the best of those judged, as trained or (ema) averaged",
+            one_of=PUBLISHED,
+        ),
         Column("step", I32, "optimizer steps after which it was taken", minimum=0),
         Column("loss_before", F64, "loss on the fixed triples before training", minimum=0),
         Column("loss_after", F64, "loss on the same triples at this step", minimum=0),
         Column(
             "validation_loss", F64, "loss on fixed triples of `validated_on`; NULL: none was judged", nullable=True, minimum=0
         ),
-        Column("validated_on", STR, "the split that judged; train where validation is empty", nullable=True, one_of=SPLITS),
+        Column("validated_on", STR, "the split of that loss; train where validation is empty", nullable=True, one_of=SPLITS),
+        Column(
+            "likeness",
+            F64,
+            "mean cosine of the faces that it drew of held-out persons to theirs, a frame without a face counting 0; NULL: no "
+            "frame shows a face, or none was drawn",
+            nullable=True,
+            minimum=-1,
+            maximum=1,
+        ),
+        Column(
+            "judged_by",
+            STR,
+            "what decided which checkpoint is best; NULL: none was judged",
+            nullable=True,
+            one_of=("likeness", "loss"),
+        ),
         Column("train_clips", I32, "clips whose videos it was trained on: without those that filled no batch", minimum=1),
         Column("dataset_version", STR, "the version that it was trained on"),
         Column("mlflow_run_id", STR, "MLflow's run of the training: its curves, videos and LoggedModels"),

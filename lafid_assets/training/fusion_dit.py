@@ -18,7 +18,7 @@ from lafid_assets.schemas.products import PUBLISHED
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from lafid_assets.training.base import base_folder, base_path
-from lafid_assets.training.figures import loss_png
+from lafid_assets.training.figures import training_png
 from lafid_assets.training.held_out import choose_held_out, write_first_frame
 from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.origin import origin_tags
@@ -32,13 +32,15 @@ from resources.trainer.job import RUNS_FOLDER, Finished, HeldOutClip, TrainingJo
 LOGGER = logging.getLogger("lafid.training")
 FIRST_FRAMES = "held_out"
 """Beside the runs: what their videos begin with."""
-CHANGES = ("steps", "seed", "trainable", "validate_every", "keep_checkpoints")
-LAST, BEST = PUBLISHED
+CHANGES = ("steps", "seed", "trainable", "validate_every", "keep_checkpoints", "publish")
+CURVES = ("loss", "validation_loss", "likeness", "ema/likeness")
 SHOWN = (
     "loss_before",
     "loss_after",
     "validation_loss",
     "validated_on",
+    "likeness",
+    "judged_by",
     "steps",
     "published",
     "step",
@@ -66,33 +68,34 @@ class FusionDitConfig(dg.Config):
         None, ge=1, description="Optimizer steps between two checkpoints that held-out clips judge"
     )
     keep_checkpoints: int | None = Field(None, ge=1, description="Judged checkpoints to keep, the newest; the best is kept, too")
-    validation_clips: int = Field(2, ge=0, description="Held-out persons of whom every judged model draws a video")
-    publish: str = Field(LAST, description="Which checkpoint becomes the asset: last, or best by the loss on held-out clips")
+    validation_clips: int = Field(
+        2,
+        ge=0,
+        description="Held-out persons whom every judged model draws, and by whose likeness the best is found; 0: by the loss",
+    )
+    publish: str | None = Field(
+        None, description=f"Which checkpoint becomes the asset: {', '.join(PUBLISHED)}; the latter two of the moving average"
+    )
 
     def resolved(self) -> Preset:
         """The preset with the changes.
 
         Raises:
-            ValueError: a name is unknown or a value out of its bounds, something is said twice, or the best is asked for where
-                nothing is judged.
+            ValueError: a name is unknown or a value out of its bounds, something is said twice, or what is to be published is not
+                there where nothing is judged or averaged.
         """
-        if self.publish not in PUBLISHED:
-            raise ValueError(f"publish is {self.publish!r}: choose {' or '.join(PUBLISHED)}")
         chosen = preset(self.preset)
         changes = {name: getattr(self, name) for name in CHANGES if getattr(self, name) is not None}
         if twice := sorted(changes.keys() & self.train.keys()):
             raise ValueError(f"{twice[0]} is said twice: take it out of train")
-        chosen = Preset(**chosen.model_dump() | {"train": chosen.train.model_dump() | self.train | changes})
-        if self.publish == BEST and chosen.train.validate_every is None:
-            raise ValueError("publish is best, but no checkpoint is judged: set validate_every")
-        return chosen
+        return Preset(**chosen.model_dump() | {"train": chosen.train.model_dump() | self.train | changes})
 
 
 STEP = Step(
     writes=(FUSION_DIT,),
     reads=(TRAINING_LATENTS.name,),
     group="training",
-    code_version="3",
+    code_version="4",
     kinds=frozenset({"pytorch"}),
     facts=lambda config: [config.model_dump(), config.resolved().model_dump(mode="json")],
 )
@@ -115,7 +118,7 @@ def fusion_dit(
         latents = lake.read(TRAINING_LATENTS.name)
         job = _job(chosen, config, latents, lake, tracking, context.run_id)
         trained.append(trainer.train(context, job))
-        return {FUSION_DIT.name: FUSION_DIT.frame([_row(job, trained[0], config, latents, store)])}
+        return {FUSION_DIT.name: FUSION_DIT.frame([_row(job, trained[0], latents, store)])}
 
     return STEP.materialize(
         context,
@@ -135,7 +138,7 @@ def _job(
     return TrainingJob(
         preset=chosen,
         clip_list=clip_list_of(latents, store),
-        held_out=_held_out(config.validation_clips, chosen.clip, lake) if chosen.train.validate_every else (),
+        held_out=_held_out(config.validation_clips, chosen.clip, latents, lake) if chosen.train.validate_every else (),
         semantic_dir=next((Path(folder) for folder in latents["semantic_encoder"] if folder), None),
         base_dir=base_folder(chosen.name, store),
         out_dir=store.local_path(RUNS_FOLDER),
@@ -146,11 +149,11 @@ def _job(
     )
 
 
-def _held_out(persons: int, size: ClipSize, lake: Lake) -> tuple[HeldOutClip, ...]:
+def _held_out(persons: int, size: ClipSize, latents: pl.DataFrame, lake: Lake) -> tuple[HeldOutClip, ...]:
     """Without the clips whose file is not there any more: all that training reads is cached."""
     folder = lake.store.local_path(f"{RUNS_FOLDER}/{FIRST_FRAMES}")
     found = []
-    for clip in choose_held_out(lake.read(LAFID_DATASET.name), persons).iter_rows(named=True):
+    for clip in choose_held_out(lake.read(LAFID_DATASET.name), latents, persons).iter_rows(named=True):
         try:
             first = write_first_frame(clip, size, folder)
         except ClipError as error:
@@ -160,23 +163,26 @@ def _held_out(persons: int, size: ClipSize, lake: Lake) -> tuple[HeldOutClip, ..
     return tuple(found)
 
 
-def _row(job: TrainingJob, result: Finished, config: FusionDitConfig, latents: pl.DataFrame, store: FileStore) -> dict[str, Any]:
+def _row(job: TrainingJob, result: Finished, latents: pl.DataFrame, store: FileStore) -> dict[str, Any]:
     from model.files import sha256_folder
 
-    checkpoint = result.best if config.publish == BEST and result.best else result.last
+    published = job.preset.train.publish
+    checkpoint = result.checkpoints[published]
     cached = latents.filter((pl.col("split") == "train") & (pl.col("status") == Status.OK))
     return {
         "checkpoint_sha256": sha256_folder(checkpoint.folder),
         "checkpoint_path": _in_store(checkpoint.folder, store),
         "base_path": base_path(job.preset.name),
         "preset": job.preset.name,
-        "steps": result.last.step,
-        "published": config.publish,
+        "steps": result.checkpoints["last"].step,
+        "published": published,
         "step": checkpoint.step,
         "loss_before": result.loss_before,
         "loss_after": checkpoint.loss_after,
         "validation_loss": checkpoint.validation_loss,
         "validated_on": checkpoint.validated_on,
+        "likeness": checkpoint.likeness.mean if checkpoint.likeness else None,
+        "judged_by": checkpoint.judged_by,
         "train_clips": cached.height - len(result.clips_left_out),
         "dataset_version": job.dataset_version,
         "mlflow_run_id": result.mlflow_run_id,
@@ -195,32 +201,36 @@ def _describe(frames: Frames) -> dict[str, Any]:
 def _describe_training(result: Finished, tracking: Tracking) -> dict[str, Any]:
     """What the trainer told; its last figures under `train/`, where Dagster plots them from one training to the next."""
     told: dict[str, Any] = {"resumed_from": result.resumed_from, "clips_left_out": len(result.clips_left_out)}
-    if result.ema_checkpoint_dir:
-        told["ema_checkpoint"] = result.ema_checkpoint_dir.as_posix()
-    if result.best:
-        told["best_checkpoint"] = dg.MetadataValue.path(str(result.best.folder))
-        told["best_step"] = result.best.step
+    for which, checkpoint in result.checkpoints.items():
+        told |= {f"{which}_checkpoint": dg.MetadataValue.path(str(checkpoint.folder)), f"{which}_step": checkpoint.step}
+        figures = checkpoint.likeness.figures() if checkpoint.likeness else {}
+        told |= {f"{which}_{name}": value for name, value in figures.items() if value is not None}
     if result.videos_dir:
-        videos = sorted(result.videos_dir.rglob("*.mp4"))
         told["validation_videos"] = dg.MetadataValue.table(
-            [dg.TableRecord({"step": _step_of(video), "clip_id": video.stem, "path": str(video)}) for video in videos]
+            [dg.TableRecord(_named(video)) for video in sorted(result.videos_dir.rglob("*.mp4"))]
         )
-    picture = _loss_curve(result.mlflow_run_id, tracking) if result.mlflow_run_id else None
+    picture = _curves(result, tracking)
     if picture:
-        told["loss_curve"] = dg.MetadataValue.md(f"![loss curve]({picture})")
+        told["curves"] = dg.MetadataValue.md(f"![loss and likeness]({picture})")
     return told | {f"train/{name}": value for name, value in result.metrics.items()}
 
 
-def _loss_curve(run_id: str, tracking: Tracking) -> str | None:
+def _curves(result: Finished, tracking: Tracking) -> str | None:
     """As an address that carries the picture. Training is over: that MLflow is away cannot undo it, and is told."""
     from mlflow.exceptions import MlflowException
 
-    try:
-        return png_address(loss_png(tracking.curve(run_id, "loss"), tracking.curve(run_id, "validation_loss")))
-    except MlflowException as error:
-        LOGGER.warning("the loss curve is not drawn, MLflow does not give it: %s", error)
+    if result.mlflow_run_id is None:
         return None
+    best = result.checkpoints.get("best")
+    try:
+        loss, *judged = (tracking.curve(result.mlflow_run_id, name) for name in CURVES)
+    except MlflowException as error:
+        LOGGER.warning("the curves are not drawn, MLflow does not give them: %s", error)
+        return None
+    return png_address(training_png(loss, *judged, best_step=best.step if best else None))
 
 
-def _step_of(video: Path) -> int:
-    return int(video.parent.name.removeprefix("step-"))
+def _named(video: Path) -> dict[str, Any]:
+    """A video's step, weights and clip, by its place."""
+    step, _, averaged = video.parent.name.removeprefix("step-").partition("-")
+    return {"step": int(step), "averaged": bool(averaged), "clip_id": video.stem, "path": str(video)}

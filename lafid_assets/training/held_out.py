@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from lafid_assets.ingest.media_probe import resolve
-from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.training.time_window import window_start_s
 from model.encoding.footage import footage_in
 from model.files import whole_file
@@ -38,9 +38,15 @@ def first_frame(clip: dict[str, Any], size: ClipSize) -> NDArray[np.uint8]:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} cannot be read: {error}") from error
 
 
-def choose_held_out(dataset: pl.DataFrame, persons: int) -> pl.DataFrame:
-    """The first clip of each of the first `persons` of the validation split, as many as there are."""
-    held_out = dataset.filter(pl.col("split") == "validation").sort("identity_id", "clip_id")
+def choose_held_out(dataset: pl.DataFrame, latents: pl.DataFrame, persons: int) -> pl.DataFrame:
+    """The first clip of each of the first `persons` of the validation split, as many as have one that is cached.
+
+    Args:
+        dataset: rows of `lafid_dataset`.
+        latents: rows of `training_latents`, which hold whom a video shall show.
+    """
+    cached = latents.filter((pl.col("split") == "validation") & (pl.col("status") == Status.OK))
+    held_out = dataset.filter(pl.col("clip_id").is_in(cached["clip_id"].implode())).sort("identity_id", "clip_id")
     chosen = held_out.unique("identity_id", keep="first", maintain_order=True).head(persons)
     if chosen.height < persons:
         LOGGER.warning("%d of %d videos are drawn: the validation split has no more persons", chosen.height, persons)

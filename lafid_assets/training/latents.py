@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import polars as pl
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import TRAINING_LATENTS
+from lafid_assets.training.face_views import ClipViews, MeasuredFaces, views_of
 from lafid_assets.training.part_recipes import Row, recipes
 from lafid_assets.training.time_window import window_start_s
 from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
@@ -34,11 +35,12 @@ FOLDER = "latents"
 
 @dataclass(frozen=True)
 class _Cached:
-    """How one clip ended: its size and the keys of its parts, or why it has none."""
+    """How one clip ended: its size, its views and the keys of its parts, or why it has none."""
 
     bucket: Bucket | None
-    start_s: float | None
-    keys: Mapping[str, str]
+    start_s: float | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    views: ClipViews | None = None
     status: Status = Status.OK
     reason: Reason | None = None
     detail: str | None = None
@@ -50,7 +52,7 @@ def shards_folder(store: FileStore) -> Path:
 
 
 def encode_dataset(
-    dataset: pl.DataFrame, chosen: Preset, base_dir: Path, semantic_dir: Path | None, store: FileStore
+    dataset: pl.DataFrame, faces: pl.DataFrame, chosen: Preset, base_dir: Path, semantic_dir: Path | None, store: FileStore
 ) -> pl.DataFrame:
     """Encode what is not cached yet of every clip, and write the list of those that training can read.
 
@@ -58,6 +60,7 @@ def encode_dataset(
 
     Args:
         dataset: rows of `lafid_dataset`.
+        faces: what was measured of those that `face_views.asked_faces` asks for.
         semantic_dir: the vision encoder's folder, where the preset wants one.
 
     Returns:
@@ -69,18 +72,18 @@ def encode_dataset(
 
     base = load_base(base_dir, encoders_only=True)
     encoders = ClipEncoders(base, chosen.encoders, semantic_dir)
-    clips = dataset.sort("clip_id")
+    clips, measured = dataset.sort("clip_id"), MeasuredFaces(faces)
     with ShardWriter(shards_folder(store)) as shards:
         for name in shards.torn:
             LOGGER.warning("shard %s is torn: what it held and is still needed is encoded again", name)
         lines = track(
             clips.iter_rows(named=True), "training_latents", clips.height, lambda: f"{shards.written_bytes / 1e9:.2f} GB new"
         )
-        cached = [_cache(clip, chosen.clip, encoders, shards) for clip in lines]
+        cached = [_cache(clip, measured, chosen.clip, encoders, shards) for clip in lines]
     entries = [
         _entry(clip, one, chosen.clip, encoders, shards)
         for clip, one in zip(clips.iter_rows(named=True), cached, strict=True)
-        if one.bucket is not None
+        if one.status == Status.OK
     ]
     clip_list = f"{FOLDER}/clips-{_digest(entries)}.parquet"
     write_clip_list(store.local_path(clip_list), entries)
@@ -129,25 +132,32 @@ def count(latents: pl.DataFrame) -> dict[str, int]:
     }
 
 
-def _cache(clip: Row, size: ClipSize, encoders: "ClipEncoders", shards: "ShardWriter") -> _Cached:
+def without_first_face(latents: pl.DataFrame) -> int:
+    """Clips for whose first frame's face the view nearest in time stands in."""
+    return int((~latents["first_frame_measured"]).sum())
+
+
+def _cache(clip: Row, measured: MeasuredFaces, size: ClipSize, encoders: "ClipEncoders", shards: "ShardWriter") -> _Cached:
     bucket = size.bucket_for(clip["duration_s"], clip["height"], clip["width"])
     if bucket is None:
         shortest_s = size.window_s(size.buckets[0])
         detail = f"{clip['duration_s']:.2f} s are not longer than the shortest window, {shortest_s:.2f} s"
-        return _Cached(None, None, {}, Status.SKIPPED, Reason.TOO_SHORT, detail)
+        return _Cached(None, status=Status.SKIPPED, reason=Reason.TOO_SHORT, detail=detail)
     start_s = window_start_s(clip, size)
-    wanted = recipes(clip, size, bucket, start_s, encoders)
     try:
+        found = views_of(clip, size, start_s, measured.of(clip["clip_id"]))
+        wanted = recipes(clip, size, bucket, start_s, found.views, encoders)
         for recipe in wanted.values():
             if recipe.key not in shards:
                 shards.add(recipe.key, recipe.compute())
     except ClipError as error:
-        return _Cached(None, None, {}, Status.ERROR, error.reason, error.detail)
-    return _Cached(bucket, start_s, {part: recipe.key for part, recipe in wanted.items()})
+        return _Cached(None, status=Status.ERROR, reason=error.reason, detail=error.detail)
+    return _Cached(bucket, start_s, {part: recipe.key for part, recipe in wanted.items()}, found)
 
 
 def _entry(clip: Row, cached: _Cached, size: ClipSize, encoders: "ClipEncoders", shards: "ShardWriter") -> ClipEntry:
     assert cached.bucket is not None
+    assert cached.views is not None
     meta = ClipMeta(
         clip_id=clip["clip_id"],
         caption=clip["refined_caption"] or "",
@@ -161,7 +171,8 @@ def _entry(clip: Row, cached: _Cached, size: ClipSize, encoders: "ClipEncoders",
         mask=clip["references"][0]["mask"],
         mask_sha256=clip["references"][0]["mask_sha256"],
     )
-    return ClipEntry(meta, clip["split"], {part: Place(key, shards.place(key)) for part, key in cached.keys.items()})
+    parts = {part: Place(key, shards.place(key)) for part, key in cached.keys.items()}
+    return ClipEntry(meta, clip["split"], parts, [view.angles_deg for view in cached.views.views])
 
 
 def _row(clip: Row, cached: _Cached, shards: "ShardWriter") -> dict[str, Any]:
@@ -169,13 +180,19 @@ def _row(clip: Row, cached: _Cached, shards: "ShardWriter") -> dict[str, Any]:
     parts = [{"part": part, "key": key, "shard": shards.place(key)} for part, key in sorted(cached.keys.items())]
     known = {name: clip[name] for name in ("clip_id", "split", "dataset_version")}
     outcome = {"status": cached.status, "reason": cached.reason, "detail": cached.detail}
-    return known | sizes | {"start_s": cached.start_s, "parts": parts} | outcome
+    first_frame_measured = None if cached.views is None else cached.views.first_frame_measured
+    return known | sizes | {"start_s": cached.start_s, "first_frame_measured": first_frame_measured, "parts": parts} | outcome
 
 
 def _digest(entries: Sequence[ClipEntry]) -> str:
     """Over what training reads, wherever it lies: the same clips make the same list."""
     facts = [
-        [entry.meta.model_dump(mode="json"), entry.split, sorted((part, place.key) for part, place in entry.parts.items())]
+        [
+            entry.meta.model_dump(mode="json"),
+            entry.split,
+            entry.angles_deg,
+            sorted((part, place.key) for part, place in entry.parts.items()),
+        ]
         for entry in entries
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -195,3 +212,9 @@ def _tell_losses(rows: pl.DataFrame) -> None:
     short = rows.filter(pl.col("reason") == Reason.TOO_SHORT).height
     if short:
         LOGGER.warning("%d of %d clips are too short for every length of the preset", short, rows.height)
+    if faceless := without_first_face(rows):
+        LOGGER.info(
+            "the face of %d of %d clips was not measured in their first frame: the view nearest in time stands for it",
+            faceless,
+            rows.height,
+        )

@@ -6,7 +6,7 @@ and where they lie (`latents`), parts and encoders themselves (`model.clips.clip
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from lafid_assets.faces.sampling import frames_at
 from lafid_assets.ingest.media_probe import content_sha256_in_state, resolve
 from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.training.face_views import FaceView
 from lafid_assets.training.time_window import face_centre_xy_px
 from model.encoding.footage import Footage, footage_in
+from model.encoding.head_mask import MaskInfo
 from model.presets import Bucket, ClipSize
 from resources.face_engine import model_store
 
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from model.encoding.encoders import ClipEncoders
 
 KEY_DIGITS = 32
-_VERSION = 2
-"""Raise it when the same facts are to give other pixels: how clips are cut and faces cropped."""
+_VERSION = 3
+"""Raise it when the same facts are to give other pixels or other tensors: how clips are cut, faces cropped, parts laid out."""
 
 Row = Mapping[str, Any]
 Picture = NDArray[np.uint8]
@@ -43,13 +45,16 @@ class Recipe:
     compute: "Callable[[], Tensors]"
 
 
-def recipes(clip: Row, size: ClipSize, bucket: Bucket, start_s: float, encoders: "ClipEncoders") -> dict[str, Recipe]:
+def recipes(
+    clip: Row, size: ClipSize, bucket: Bucket, start_s: float, views: Sequence[FaceView], encoders: "ClipEncoders"
+) -> dict[str, Recipe]:
     """All parts of a clip, by name. Nothing is decoded or encoded until a recipe is followed.
 
     Args:
         clip: a row of `lafid_dataset`.
         bucket: where the clip was placed.
         start_s: where its window begins (`time_window`).
+        views: of its face, in order (`face_views`).
     """
     import torch
 
@@ -58,23 +63,23 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, start_s: float, encoders:
     from model.encoding.video_io import cut_window
     from model.encoding.views import view_latents
 
-    footage = _Pictures(clip, size, bucket, start_s)
-    references = clip["references"][: size.views]
-    spots = [[one["frame_index"], _box(one), one["landmarks_px"], one["mask"], one["mask_sha256"]] for one in references]
+    footage = _Pictures(clip, size, bucket, start_s, views)
+    mask = footage.mask.model_dump()
+    spots = [[view.frame_index, view.box_xyxy_px, view.landmarks_px, mask] for view in views]
     window = cut_window(clip["height"], clip["width"], bucket.height, bucket.width, footage.centre_xy_px)
     seen_px = [round(float(side), 3) for side in window]
     cut = [*bucket, size.fps, start_s, seen_px]
-    angles = np.array([[one[f"{name}_deg"] for name in ("yaw", "pitch", "roll")] for one in references], np.float32)
     track = clip["face_track"]
     places = np.array([_box(place) for place in track], np.float32).reshape(-1, 4)  # what was not seen becomes NaN
     factor = encoders.base.codec.config.scale_factor_temporal
     boxes = boxes_in_latents([place["time_s"] - start_s for place in track], places, window, bucket.frames, size.fps, factor)
-    measured = [clip["identity_embedding"], clip["engine"], clip["engine_version"], angles.tolist(), boxes.tolist()]
+    embeddings = [view.embedding for view in views]
+    measured = [embeddings, clip["engine"], clip["engine_version"], boxes.tolist()]
     content = [clip["content_sha256"], clip["first_pts"], clip["last_pts"]] if clip["recording_id"] else clip["content_sha256"]
 
     def face() -> "Tensors":
-        identity = torch.nn.functional.normalize(torch.tensor(clip["identity_embedding"], dtype=torch.float32), dim=0)
-        return face_part(identity, torch.from_numpy(angles), torch.from_numpy(boxes))
+        identity = torch.nn.functional.normalize(torch.tensor(embeddings, dtype=torch.float32), dim=1)
+        return face_part(identity, torch.from_numpy(boxes))
 
     def text(words: str) -> Recipe:
         return Recipe(_key("text", words, encoders.text_fingerprint), lambda: text_part(encoders.text(words)))
@@ -91,29 +96,31 @@ def recipes(clip: Row, size: ClipSize, bucket: Bucket, start_s: float, encoders:
             lambda: semantic_part(torch.cat([encoders.semantic(crop) for crop in footage.crops])),
         ),
         "detail": Recipe(
-            _key("detail", content, spots[0], encoders.detail_fingerprint),
-            lambda: detail_part(encoders.detail(footage.crops[0])[0]),
+            _key("detail", content, spots, encoders.detail_fingerprint),
+            lambda: detail_part(torch.cat([encoders.detail(crop) for crop in footage.crops])),
         ),
         "views": Recipe(
             _key("views", content, spots, size.view_side, encoders.video_fingerprint),
             lambda: views_part(view_latents(encoders, footage.crops, size.view_side)),
         ),
     }
-    found |= _condition_recipes(footage, bucket, [content, start_s, seen_px], [content, spots[0]], encoders)
+    found |= _condition_recipes(footage, bucket, [content, start_s, seen_px], [content, spots], encoders)
     plain = without_speech(clip["refined_caption"], clip["speaking_sentence"])
     return found if plain is None else found | {"text_plain": text(plain)}
 
 
 def _condition_recipes(
-    footage: "_Pictures", bucket: Bucket, first_frame: list[Any], crop: list[Any], encoders: "ClipEncoders"
+    footage: "_Pictures", bucket: Bucket, first_frame: list[Any], crops: list[Any], encoders: "ClipEncoders"
 ) -> dict[str, Recipe]:
     """Of what the base is given of pictures, where it takes some.
 
     Args:
         first_frame: what tells it from others of its size.
-        crop: the same of the first crop.
+        crops: the same of the views' crops.
     """
-    from model.clips.clip_parts import condition_part
+    import torch
+
+    from model.clips.clip_parts import condition_part, picture_part
 
     conditions, layout = encoders.conditions, encoders.base.info.layout
     if layout == "vace":
@@ -124,8 +131,8 @@ def _condition_recipes(
                 lambda: condition_part("control", conditions.empty_control(*bucket)),
             ),
             "picture": Recipe(
-                _key("picture", crop, bucket[1:], encoders.video_fingerprint),
-                lambda: condition_part("picture", conditions.picture(footage.crops[0], *bucket[1:])),
+                _key("picture", crops, bucket[1:], encoders.video_fingerprint),
+                lambda: picture_part(torch.cat([conditions.picture(crop, *bucket[1:]) for crop in footage.crops])),
             ),
         }
     if layout != "i2v":
@@ -154,14 +161,16 @@ def without_speech(caption: str | None, sentence: str | None) -> str | None:
 class _Pictures:
     """The clip's file, read when a part needs it and once at most."""
 
-    def __init__(self, clip: Row, size: ClipSize, bucket: Bucket, start_s: float) -> None:
-        self._clip, self._size, self._bucket, self._start_s = clip, size, bucket, start_s
+    def __init__(self, clip: Row, size: ClipSize, bucket: Bucket, start_s: float, views: Sequence[FaceView]) -> None:
+        self._clip, self._size, self._bucket, self._start_s, self._views = clip, size, bucket, start_s, views
+        cut_by = clip["references"][0]
+        self.mask = MaskInfo(name=cut_by["mask"], sha256=cut_by["mask_sha256"])
 
     @property
     def centre_xy_px(self) -> tuple[float, float]:
         """Of the face in the window, else of the first reference: what a cut keeps in view."""
         centre = face_centre_xy_px(self._clip["face_track"], self._start_s, self._size.window_s(self._bucket))
-        x1, y1, x2, y2 = _box(self._clip["references"][0])
+        x1, y1, x2, y2 = self._views[0].box_xyxy_px
         return centre or ((x1 + x2) / 2, (y1 + y2) / 2)
 
     @cached_property
@@ -183,18 +192,15 @@ class _Pictures:
             MaskUnusable: its network is not in the model store any more.
         """
         from model.encoding.face_processor import head_and_shoulders
-        from model.encoding.head_mask import MaskInfo, mask_of
+        from model.encoding.head_mask import mask_of
 
-        references = self._clip["references"][: self._size.views]
-        frames = frames_at(self._footage, {reference["frame_index"] for reference in references})
+        mask = mask_of(self.mask, model_store())
+        frames = frames_at(self._footage, {view.frame_index for view in self._views})
         return [
             head_and_shoulders(
-                frames[one["frame_index"]],
-                _box(one),
-                mask_of(MaskInfo(name=one["mask"], sha256=one["mask_sha256"]), model_store()),
-                np.array(one["landmarks_px"], np.float32).reshape(-1, 2),
+                frames[view.frame_index], view.box_xyxy_px, mask, np.array(view.landmarks_px, np.float32).reshape(-1, 2)
             )
-            for one in references
+            for view in self._views
         ]
 
     @cached_property

@@ -1,7 +1,7 @@
 """Which seconds of a clip are trained on: those in which the head turns most.
 
-Belongs here: the face's places and poses over time -> where the window begins. Not here: how long a window is (`model.presets`),
-which part of a frame is cut (`model.encoding.video_io`).
+Belongs here: the face's places and poses over time -> where the window begins, and with what. Not here: how long a window is
+(`model.presets`), which part of a frame is cut (`model.encoding.video_io`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,6 +42,11 @@ def window_start_s(clip: Row, size: ClipSize) -> float:
         inside = _inside(times_s, times_s[start], size.window_s(bucket))
         worth.append(round(_spread_deg(angles_deg[inside]) * float(seen[inside].mean()), 2))
     return float(times_s[starts[int(np.argmax(worth))]])
+
+
+def first_place(track: Sequence[Row], start_s: float) -> Row | None:
+    """The analysed frame with which a window begins; None where none was analysed there."""
+    return next((place for place in track if abs(place["time_s"] - start_s) <= _SAME_TIME_S), None)
 
 
 def face_centre_xy_px(track: Sequence[Row], start_s: float, window_s: float) -> tuple[float, float] | None:

@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 
-from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
+from lafid_assets.schemas import FACE_EMBEDDINGS, FACE_INFO, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from lafid_assets.training.base import base_folder
-from lafid_assets.training.latents import count, encode_dataset, intact, shards_folder
+from lafid_assets.training.face_views import FACE_COLUMNS, FACE_KEY, asked_faces
+from lafid_assets.training.latents import count, encode_dataset, intact, shards_folder, without_first_face
 from model.model_store.vision import vision_folder
 from model.presets import preset
 from resources.face_engine import model_store
 from resources.file_store import FileStore
 from resources.lake import Lake
+from resources.lake_reader import Reader
 
 
 class TrainingLatentsConfig(dg.Config):
@@ -51,9 +54,9 @@ class TrainingLatentsConfig(dg.Config):
 
 STEP = Step(
     writes=(TRAINING_LATENTS,),
-    reads=(LAFID_DATASET.name,),
+    reads=(LAFID_DATASET.name, FACE_INFO.name, FACE_EMBEDDINGS.name),
     group="training",
-    code_version="4",
+    code_version="5",
     kinds=frozenset({"pytorch"}),
     facts=TrainingLatentsConfig.facts,
 )
@@ -68,17 +71,32 @@ def training_latents(
 ) -> dg.MaterializeResult:
     """Latents of the video, text rows and the face's features of every clip, in parts that are cached by what they depend on."""
     chosen, semantic_dir = preset(config.preset), config.semantic_dir()
+
+    def compute(_: str) -> Frames:
+        with lake.snapshot(all_cores=True) as reader:
+            dataset = reader.read(LAFID_DATASET.name)
+            faces = _faces(reader, asked_faces(dataset, chosen.clip))
+        rows = encode_dataset(dataset, faces, chosen, base_folder(chosen.name, store), semantic_dir, store)
+        return {TRAINING_LATENTS.name: rows}
+
     return STEP.materialize(
         context,
         config,
         lake,
-        lambda _: {
-            TRAINING_LATENTS.name: encode_dataset(
-                lake.read(LAFID_DATASET.name), chosen, base_folder(chosen.name, store), semantic_dir, store
-            )
-        },
+        compute,
         settled=lambda _, frames: intact(frames[TRAINING_LATENTS.name], store),
         metadata=lambda _, frames: _describe(frames, store),
+    )
+
+
+def _faces(reader: Reader, asked: pl.DataFrame) -> pl.DataFrame:
+    """`FACE_COLUMNS` of the faces that are asked for; those without an embedding are missing."""
+    key = ", ".join(FACE_KEY)
+    # Not the view: the few that are asked for find their embeddings, instead of all embeddings their faces.
+    few = f"{FACE_INFO.name} SEMI JOIN asked USING ({key})"
+    return reader.sql(
+        f"SELECT {', '.join(FACE_COLUMNS)} FROM (SELECT * FROM {few}) JOIN {FACE_EMBEDDINGS.name} USING (shard, {key})",
+        asked=asked,
     )
 
 
@@ -86,4 +104,5 @@ def _describe(frames: Frames, store: FileStore) -> dict[str, Any]:
     latents = frames[TRAINING_LATENTS.name]
     shards = {part["shard"] for parts in latents["parts"] for part in parts}
     size_bytes = sum((shards_folder(store) / shard).stat().st_size for shard in shards)
-    return count(latents) | {"shards": len(shards), "megabytes": round(size_bytes / 1e6, 2)}
+    first = {"clips_without_first_face": without_first_face(latents)}
+    return count(latents) | first | {"shards": len(shards), "megabytes": round(size_bytes / 1e6, 2)}

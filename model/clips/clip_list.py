@@ -1,4 +1,4 @@
-"""A run's clip list: one Parquet file that names every clip, its split, its bucket and the parts that are cached of it.
+"""A run's clip list: one Parquet file that names every clip, its split, its bucket, how its views are turned, and its parts.
 
 Belongs here: that file, written and read. Not here: the parts themselves (`latent_shards`), what training makes of them
 (`clip_set`).
@@ -8,14 +8,16 @@ The file lies beside the folder `shards` and names shards by their file names al
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from model.encoding.head_mask import OVAL, MaskInfo
@@ -69,11 +71,17 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipEntry:
-    """One clip of a list: its parts by what they are of it ("video", "text", ...)."""
+    """One clip of a list.
+
+    Attributes:
+        parts: by what they are of it ("video", "text", ...).
+        angles_deg: (V, 3) yaw, pitch, roll of its face's views, in float32: the spread ones, and last that of its first frame.
+    """
 
     meta: ClipMeta
     split: str
     parts: Mapping[str, Place]
+    angles_deg: Sequence[Sequence[float]]
 
 
 _SCHEMA = pa.schema(
@@ -90,6 +98,7 @@ _SCHEMA = pa.schema(
         ("encoders_fingerprint", pa.string()),
         ("mask", pa.string()),
         ("mask_sha256", pa.string()),
+        ("angles_deg", pa.list_(pa.list_(pa.float32()))),
         ("parts", pa.list_(pa.struct([("part", pa.string()), ("key", pa.string()), ("shard", pa.string())]))),
     ]
 )
@@ -100,7 +109,7 @@ def write_clip_list(path: Path, entries: Iterable[ClipEntry]) -> None:
     rows = [
         entry.meta.model_dump(exclude={"bucket"})
         | entry.meta.bucket._asdict()
-        | {"split": entry.split}
+        | {"split": entry.split, "angles_deg": entry.angles_deg}
         | {"parts": [{"part": part} | place._asdict() for part, place in sorted(entry.parts.items())]}
         for entry in sorted(entries, key=lambda entry: entry.meta.clip_id)
     ]
@@ -112,14 +121,19 @@ class ClipList:
     """The clips of one split, in the file's order; in memory as columns, not as objects.
 
     Raises:
-        DataError: the file is missing or no clip list.
+        DataError: the file is missing, no clip list, or one of an earlier version.
     """
 
     def __init__(self, path: Path, split: str) -> None:
         try:
+            lacking = sorted(set(_SCHEMA.names) - set(pq.read_schema(path).names))
             table = pq.read_table(path, schema=_SCHEMA, filters=[("split", "=", split)])
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path} is no readable list of clips ({error}): materialize training_latents again") from error
+        if lacking:
+            raise DataError(
+                f"{path} is a list of an earlier version, without {', '.join(lacking)}: materialize training_latents again"
+            )
         self._table = table.combine_chunks()
 
     def __len__(self) -> int:
@@ -141,18 +155,29 @@ class ClipList:
         """Of every clip, in order."""
         return [Bucket(*sizes) for sizes in zip(*(self._table.column(name).to_pylist() for name in _BUCKET), strict=True)]
 
-    def entry(self, index: int) -> ClipEntry:
-        """One clip."""
-        (row,) = self._table.slice(index, 1).to_pylist()
-        parts = {part["part"]: Place(part["key"], part["shard"]) for part in row.pop("parts")}
-        split, bucket = row.pop("split"), Bucket(*(row.pop(name) for name in _BUCKET))
-        return ClipEntry(ClipMeta(**row, bucket=bucket), split, parts)
+    def view_angles_deg(self) -> list[NDArray[np.float32]]:
+        """Of every clip `ClipEntry.angles_deg`, in order; views of the column's own memory."""
+        column = self._table.column("angles_deg")
+        flat = pc.list_flatten(pc.list_flatten(column)).to_numpy().reshape(-1, 3)
+        ends = np.cumsum(pc.list_value_length(column).to_numpy())
+        return np.split(flat, ends[:-1])
+
+    def entries(self, indices: Sequence[int]) -> list[ClipEntry]:
+        """Some clips; at once they cost a fraction of what they cost one by one."""
+        return [_entry(row) for row in self._table.take(list(indices)).to_pylist()]
 
     def digest(self) -> str:
-        """Over all that training reads: ids, persons, sizes and the keys of the parts, but not where they lie."""
+        """Over all that training reads: ids, persons, sizes, poses and the keys of the parts, but not where they lie."""
         digest = hashlib.sha256()
-        for batch in self._table.select(["clip_id", "identity_id", *_BUCKET, "fps", "parts"]).to_batches(1024):
+        for batch in self._table.select(["clip_id", "identity_id", *_BUCKET, "fps", "angles_deg", "parts"]).to_batches(1024):
             for row in batch.to_pylist():
                 row["parts"] = [[part["part"], part["key"]] for part in row["parts"]]
                 digest.update(json.dumps(row, sort_keys=True).encode())
         return digest.hexdigest()
+
+
+def _entry(row: dict[str, Any]) -> ClipEntry:
+    parts = {part["part"]: Place(part["key"], part["shard"]) for part in row.pop("parts")}
+    split, angles_deg = row.pop("split"), row.pop("angles_deg")
+    bucket = Bucket(*(row.pop(name) for name in _BUCKET))
+    return ClipEntry(ClipMeta(**row, bucket=bucket), split, parts, angles_deg)

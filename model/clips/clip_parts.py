@@ -7,15 +7,18 @@ about (`encoding.encoders`), under which key they lie (curation), the files (`la
 |---|---|---|
 | video | mean, spread | the clip, its cut, the VAE |
 | text, text_plain, text_empty | rows | a text, the text encoder |
-| face | identity, angles_deg, boxes | what curation measured |
+| face | identity, boxes | what curation measured |
 | semantic | states | the crops, the vision encoder |
-| detail | tokens | the first crop, the detail encoder |
+| detail | tokens | the crops, the detail encoder |
 | views | latents | the crops, the VAE |
 | control | latents | i2v: the clip's first frame, its cut, the VAE; VACE: size and VAE alone, so that clips share it |
 | image_embeds | rows | the clip's first frame, the base's CLIP |
-| picture | latents | the first crop, the clip's size, the VAE |
+| picture | latents | the crops, the clip's size, the VAE |
 
-The last three are what the base is given of pictures (`conditions.Condition`), where it takes some.
+The last three are what the base is given of pictures (`conditions.Condition`), where it takes some. What is of crops has a row a
+view: first those that are spread over pose and expression, last the face of the clip's first frame. Spread, states and tokens lie
+in bfloat16, which keeps three of their digits in half the bytes. How each view is turned stands in the clip list, which is in
+memory: drawing views opens no shard.
 """
 
 import hashlib
@@ -37,8 +40,8 @@ if TYPE_CHECKING:
     from model.encoding.encoders import ClipEncoders
 
 CLIP_LIST = "clips.parquet"
-CONDITION_TENSORS = {"control": "latents", "image_embeds": "rows", "picture": "latents"}
-"""Parts of a condition, which are its fields, and the name of the one tensor in each."""
+CONDITION_TENSORS = {"control": "latents", "image_embeds": "rows"}
+"""Parts of a condition that are the clip's own, which are its fields, and the name of the one tensor in each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,18 +52,15 @@ class ClipLatents:
     latents: torch.Tensor  # (C, T', h, w)  normalised mean of the VAE's distribution
     text: torch.Tensor  # (L, D)            real rows only, L <= 512
     null_text: torch.Tensor  # (N, D)       the empty caption, for guidance
-    identity: torch.Tensor  # (E,)          unit length
-    semantic: torch.Tensor  # (S, D_s)
-    detail: torch.Tensor  # (P, D_d)
+    views: FaceViews  # at least one of the clip's own face, spread over pose and expression; last that of its first frame
     spread: torch.Tensor | None = None  # (C, T', h, w)  normalised standard deviation; None: the codec has no spread
     text_plain: torch.Tensor | None = None  # (M, D)     the caption without its speech sentence; None: it has none
     face_boxes: torch.Tensor | None = None  # (T', 4)    x1 y1 x2 y2 in shares of the frame; NaN: the face was not seen
-    views: FaceViews | None = None  # of the clip's own face; the first is the one that identity, semantic and detail tell of
-    condition: Condition | None = None  # what the base is given of pictures, batch size 1; None: nothing
+    condition: Condition | None = None  # what the base is given of the clip, batch size 1; None: nothing. The picture is a view's
 
 
 def video_part(mean: torch.Tensor, spread: torch.Tensor | None) -> Tensors:
-    """Mean and spread (C, T', h, w), both normalised; the spread in half the bytes, which keeps three of its digits."""
+    """Mean and spread (C, T', h, w), both normalised."""
     return _present(mean=mean, spread=None if spread is None else spread.bfloat16())
 
 
@@ -69,23 +69,28 @@ def text_part(rows: torch.Tensor) -> Tensors:
     return {"rows": rows}
 
 
-def face_part(identity: torch.Tensor, angles_deg: torch.Tensor | None, boxes: torch.Tensor | None) -> Tensors:
-    """Identity (E,), of unit length; angles (V, 3) of the views; boxes (T', 4)."""
-    return _present(identity=identity, angles_deg=angles_deg, boxes=boxes)
+def face_part(identity: torch.Tensor, boxes: torch.Tensor | None) -> Tensors:
+    """Identity (V, E), of unit length; boxes (T', 4)."""
+    return _present(identity=identity, boxes=boxes)
 
 
 def semantic_part(states: torch.Tensor) -> Tensors:
-    """(V, S, D_s): of every view, the first one's for the semantic expert."""
-    return {"states": states}
+    """(V, S, D_s)."""
+    return {"states": states.bfloat16()}
 
 
 def detail_part(tokens: torch.Tensor) -> Tensors:
-    """(P, D_d)."""
-    return {"tokens": tokens}
+    """(V, P, D_d)."""
+    return {"tokens": tokens.bfloat16()}
 
 
 def views_part(latents: torch.Tensor) -> Tensors:
     """(V, C, h, w)."""
+    return {"latents": latents}
+
+
+def picture_part(latents: torch.Tensor) -> Tensors:
+    """(V, C, 1, h, w)."""
     return {"latents": latents}
 
 
@@ -101,22 +106,26 @@ def parts_of(clip: ClipLatents) -> dict[str, Tensors]:
         "video": video_part(clip.latents, clip.spread),
         "text": text_part(clip.text),
         "text_empty": text_part(clip.null_text),
-        "face": face_part(clip.identity, None if views is None else views.angles_deg, clip.face_boxes),
-        "semantic": semantic_part(clip.semantic[None] if views is None else views.semantic),
-        "detail": detail_part(clip.detail),
+        "face": face_part(views.identity, clip.face_boxes),
+        "semantic": semantic_part(views.semantic),
+        "detail": detail_part(views.detail),
+        "views": views_part(views.latents),
     }
     if clip.text_plain is not None:
         parts["text_plain"] = text_part(clip.text_plain)
-    if views is not None:
-        parts["views"] = views_part(views.latents)
+    if views.picture is not None:
+        parts["picture"] = picture_part(views.picture)
     fields = {} if clip.condition is None else clip.condition._asdict()
     return parts | {part: condition_part(part, field) for part, field in fields.items() if field is not None}
 
 
-def clip_from_parts(meta: ClipMeta, parts: Iterable[str], read: Callable[[str, str], torch.Tensor | None]) -> ClipLatents:
+def clip_from_parts(
+    meta: ClipMeta, angles_deg: torch.Tensor, parts: Iterable[str], read: Callable[[str, str], torch.Tensor | None]
+) -> ClipLatents:
     """The clip whose parts `parts_of` gave.
 
     Args:
+        angles_deg: (V, 3), how its views are turned.
         parts: names of those that there are.
         read: a part's name and a tensor's to that tensor, or None where the part has none of that name.
     """
@@ -126,9 +135,8 @@ def clip_from_parts(meta: ClipMeta, parts: Iterable[str], read: Callable[[str, s
         assert tensor is not None, f"{part} has no {name}"
         return tensor
 
-    states, known = there("semantic", "states"), set(parts)
+    known = set(parts)
     condition = {part: there(part, name)[None] for part, name in CONDITION_TENSORS.items() if part in known}
-    views = FaceViews(there("views", "latents"), states, there("face", "angles_deg")) if "views" in known else None
     return ClipLatents(
         meta=meta,
         latents=there("video", "mean"),
@@ -136,40 +144,35 @@ def clip_from_parts(meta: ClipMeta, parts: Iterable[str], read: Callable[[str, s
         text=there("text", "rows"),
         text_plain=there("text_plain", "rows") if "text_plain" in known else None,
         null_text=there("text_empty", "rows"),
-        identity=there("face", "identity"),
-        semantic=states[0],
-        detail=there("detail", "tokens"),
+        views=FaceViews(
+            identity=there("face", "identity"),
+            semantic=there("semantic", "states"),
+            detail=there("detail", "tokens"),
+            angles_deg=angles_deg,
+            latents=there("views", "latents"),
+            picture=there("picture", "latents") if "picture" in known else None,
+        ),
         face_boxes=read("face", "boxes"),
-        views=views,
         condition=Condition(**condition) if condition else None,
     )
 
 
-def encode_clip(
-    encoders: "ClipEncoders",
-    frames: NDArray[np.uint8],
-    crop: NDArray[np.uint8],
-    embedding: NDArray[np.float32],
-    meta: ClipMeta,
-) -> ClipLatents:
-    """All that training reads of one clip but its views (`encoding.views.encode_views`), in memory; for tests and benchmarks.
+def encode_clip(encoders: "ClipEncoders", frames: NDArray[np.uint8], views: FaceViews, meta: ClipMeta) -> ClipLatents:
+    """All that training reads of one clip, in memory; for tests and benchmarks.
 
     Args:
         frames: (T, H, W, 3) at the preset's size and rate.
-        crop: (h, w, 3), head and shoulders.
-        embedding: (E,), the reference's identity by the engine that `meta` names.
+        views: of the clip's face, last that of its first frame.
         meta: its caption is the one encoded.
     """
-    face, moments = encoders.face(crop, embedding), encoders.moments(frames)
+    moments = encoders.moments(frames)
     return ClipLatents(
         latents=moments.mean.cpu(),
         spread=None if moments.spread is None else moments.spread.cpu(),
         text=encoders.text(meta.caption).cpu(),
         null_text=encoders.text("").cpu(),
-        identity=face.identity[0].cpu(),
-        semantic=face.semantic[0].cpu(),
-        detail=face.detail[0].cpu(),
-        condition=encoders.condition(frames, crop),
+        views=views,
+        condition=encoders.condition(frames),
         meta=meta,
     )
 
@@ -188,7 +191,12 @@ def write_clips(folder: Path, clips: Iterable[ClipLatents], split: Callable[[Cli
     write_clip_list(
         path,
         (
-            ClipEntry(clip.meta, split(clip), {part: Place(key, shards.place(key)) for part, key in keys.items()})
+            ClipEntry(
+                clip.meta,
+                split(clip),
+                {part: Place(key, shards.place(key)) for part, key in keys.items()},
+                clip.views.angles_deg.tolist(),
+            )
             for clip, keys in entries
         ),
     )

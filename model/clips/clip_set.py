@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 
 from model.bases.conditions import Condition
-from model.clips.clip_list import SHARDS, ClipEntry, ClipList, ClipMeta, DataError, Place
+from model.clips.clip_list import SHARDS, ClipEntry, ClipList, ClipMeta, DataError
 from model.clips.clip_parts import CONDITION_TENSORS, ClipLatents, clip_from_parts
 from model.clips.latent_shards import ShardReader, ShardTorn
-from model.encoding.face_features import FaceFeatures, FaceViews
+from model.clips.view_poses import ViewPoses
+from model.encoding.face_features import FaceFeatures
 from model.presets import TEXT_ROWS, Bucket
 
 Text = Literal["caption", "plain", "empty"]
@@ -75,6 +76,7 @@ class ClipSet:
         clip_ids: in order.
         persons: who each clip shows; the same name for the same person.
         buckets: size to the indices of its clips; clips of different sizes do not go into one batch.
+        poses: how many views each clip has, and how they are turned.
 
     Raises:
         DataError: there are none; or they differ in engine, base or encoders, in which case two clips are named.
@@ -95,6 +97,7 @@ class ClipSet:
         for index, size in enumerate(sizes):
             buckets[size].append(index)
         self.buckets: Mapping[Bucket, tuple[int, ...]] = {size: tuple(indices) for size, indices in buckets.items()}
+        self.poses = ViewPoses(self._list.view_angles_deg())
         self._check_alike()
 
     def __len__(self) -> int:
@@ -112,7 +115,7 @@ class ClipSet:
 
     def entry(self, index: int) -> ClipEntry:
         """What the list says of one clip."""
-        return self._list.entry(index)
+        return self._list.entries([index])[0]
 
     def clip(self, index: int) -> ClipLatents:
         """Everything of one clip.
@@ -121,7 +124,8 @@ class ClipSet:
             DataError: its shards cannot be read.
         """
         entry = self.entry(index)
-        return clip_from_parts(entry.meta, entry.parts, lambda part, name: self._find(entry, part, name))
+        angles_deg = torch.tensor(entry.angles_deg)
+        return clip_from_parts(entry.meta, angles_deg, entry.parts, lambda part, name: self._find(entry, part, name))
 
     def batch(
         self,
@@ -129,6 +133,7 @@ class ClipSet:
         texts: Sequence[Text] | None = None,
         views: Sequence[Sequence[int]] | None = None,
         views_of: Sequence[int] | None = None,
+        faces: Sequence[int] | None = None,
     ) -> Batch:
         """The clips of these indices, all of one bucket.
 
@@ -137,68 +142,61 @@ class ClipSet:
             texts: what each of them is told; the caption unless given.
             views: for each clip, which views are its references, equally many for each; None: no references.
             views_of: for each clip, whose views; its own unless given.
+            faces: for each clip, which of its views conditions it: experts, aligner and VACE's picture alike; the first unless
+                given.
 
         Raises:
-            DataError: references are asked of a clip that was cached without views, the clips differ in size or width, or a shard
-                cannot be read.
+            DataError: the clips differ in size or width, or a shard cannot be read.
         """
-        entries = [self.entry(index) for index in indices]
+        entries = self._list.entries(indices)
         ids = tuple(entry.meta.clip_id for entry in entries)
         told = texts or ["caption"] * len(entries)
         rows = [self._text(entry, text) for entry, text in zip(entries, told, strict=True)]
+        conditioning = list(zip(entries, faces or [0] * len(entries), strict=True))
         spreads = [self._find(entry, "video", "spread") for entry in entries]
         latents = _stack("latents", ids, [self._read(entry, "video", "mean") for entry in entries])
         spread = _stack_known("spread", ids, spreads)
         references = None
         if views is not None:
-            shown = zip(entries if views_of is None else map(self.entry, views_of), views, strict=True)
-            references = _stack("references", ids, [self._view_latents(entry, list(chosen)) for entry, chosen in shown])
-        angles = [self._find(entry, "face", "angles_deg", [0]) for entry in entries]
+            shown = zip(entries if views_of is None else self._list.entries(views_of), views, strict=True)
+            references = _stack("references", ids, [self._read(entry, "views", "latents", chosen) for entry, chosen in shown])
+
+        def of_faces(part: str, name: str) -> torch.Tensor:
+            return _stack(part, ids, [self._read(entry, part, name, [view])[0] for entry, view in conditioning])
+
         return Batch(
             latents=latents,
             text=_stack("text", ids, [F.pad(text, (0, 0, 0, TEXT_ROWS - text.shape[0])) for text in rows]),
             face=FaceFeatures(
-                identity=_stack("identity", ids, [self._read(entry, "face", "identity") for entry in entries]),
-                semantic=_stack("semantic", ids, [self._read(entry, "semantic", "states", [0])[0] for entry in entries]),
-                detail=_stack("detail", ids, [self._read(entry, "detail", "tokens") for entry in entries]),
-                angles_deg=_stack_known("angles", ids, [None if angle is None else angle[0] for angle in angles]),
+                identity=of_faces("face", "identity"),
+                semantic=of_faces("semantic", "states").float(),
+                detail=of_faces("detail", "tokens").float(),
+                angles_deg=torch.tensor([entry.angles_deg[view] for entry, view in conditioning]),
             ),
             clip_ids=ids,
             references=references,
             spread=None if spread is None else spread.to(latents.dtype),
             face_boxes=_stack_known("face boxes", ids, [self._find(entry, "face", "boxes") for entry in entries]),
-            condition=self._condition(entries),
+            condition=self._condition(conditioning),
         )
 
-    def views(self, index: int) -> FaceViews:
-        """The views of one clip's face.
+    def posed_views(self, views: Mapping[int, Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Views of many clips' faces as the pose-shared aligner sees them: (V, clips, S, D_s) and Euler angles (V, clips, 3).
 
-        Raises:
-            DataError: it was cached without.
+        Each shard is opened once: of a thousand clips in any order most would find theirs closed again.
+
+        Args:
+            views: clip to V of its views.
         """
-        entry = self.entry(index)
-        latents = self._view_latents(entry, None)
-        return FaceViews(latents, self._read(entry, "semantic", "states"), self._read(entry, "face", "angles_deg"))
-
-    def posed_views(self, index: int, views: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Some views of one clip's face as the pose-shared aligner sees them: (V, S, D_s) and Euler angles (V, 3)."""
-        entry, rows = self.entry(index), list(views)
-        return self._read(entry, "semantic", "states", rows), self._read(entry, "face", "angles_deg", rows)
+        entries = dict(zip(views, self._list.entries(list(views)), strict=True))
+        by_shard = sorted(entries, key=lambda index: entries[index].parts["semantic"].shard)
+        semantic = {index: self._read(entries[index], "semantic", "states", views[index]) for index in by_shard}
+        angles_deg = [torch.from_numpy(self.poses.angles_deg(index, chosen)) for index, chosen in views.items()]
+        return torch.stack([semantic[index] for index in views], dim=1).float(), torch.stack(angles_deg, dim=1)
 
     def of_person(self, person: str) -> tuple[int, ...]:
         """The clips that show somebody of `persons`, ascending."""
         return self._of_person[person]
-
-    def view_count(self, index: int) -> int:
-        """How many views there are of one clip's face; none of them is read.
-
-        Raises:
-            DataError: it was cached without.
-        """
-        entry = self.entry(index)
-        key, shard = self._views(entry)
-        with _naming(entry):
-            return self._shards.count(shard, key, "latents")
 
     @cached_property
     def _of_person(self) -> dict[str, tuple[int, ...]]:
@@ -207,10 +205,18 @@ class ClipSet:
             found.setdefault(person, []).append(index)
         return {person: tuple(indices) for person, indices in found.items()}
 
-    def _condition(self, entries: Sequence[ClipEntry]) -> Condition | None:
-        ids, found = [entry.meta.clip_id for entry in entries], {}
-        for part, name in CONDITION_TENSORS.items():
-            tensors = [self._read(entry, part, name) if part in entry.parts else None for entry in entries]
+    def _condition(self, conditioning: Sequence[tuple[ClipEntry, int]]) -> Condition | None:
+        """Of clips and the views that condition them."""
+        ids, found = [entry.meta.clip_id for entry, _ in conditioning], {}
+        known: dict[str, list[torch.Tensor | None]] = {
+            part: [self._read(entry, part, name) if part in entry.parts else None for entry, _ in conditioning]
+            for part, name in CONDITION_TENSORS.items()
+        }
+        known["picture"] = [
+            self._read(entry, "picture", "latents", [view])[0] if "picture" in entry.parts else None
+            for entry, view in conditioning
+        ]
+        for part, tensors in known.items():
             if (stacked := _stack_known(part, ids, tensors)) is not None:
                 found[part] = stacked
         return Condition(**found) if found else None
@@ -219,22 +225,13 @@ class ClipSet:
         part = _TEXT_PARTS[text]
         return self._read(entry, part if part in entry.parts else "text", "rows")
 
-    def _views(self, entry: ClipEntry) -> Place:
-        if "views" not in entry.parts:
-            raise DataError(f"clip {entry.meta.clip_id} holds no views of the face: materialize training_latents again")
-        return entry.parts["views"]
-
-    def _view_latents(self, entry: ClipEntry, rows: list[int] | None) -> torch.Tensor:
-        self._views(entry)
-        return self._read(entry, "views", "latents", rows)
-
-    def _find(self, entry: ClipEntry, part: str, name: str, rows: list[int] | None = None) -> torch.Tensor | None:
+    def _find(self, entry: ClipEntry, part: str, name: str) -> torch.Tensor | None:
         """None where the part has no tensor of that name."""
         key, shard = entry.parts[part]
         with _naming(entry):
-            return self._shards.read(shard, key, name, rows) if self._shards.holds(shard, key, name) else None
+            return self._shards.read(shard, key, name) if self._shards.holds(shard, key, name) else None
 
-    def _read(self, entry: ClipEntry, part: str, name: str, rows: list[int] | None = None) -> torch.Tensor:
+    def _read(self, entry: ClipEntry, part: str, name: str, rows: Sequence[int] | None = None) -> torch.Tensor:
         key, shard = entry.parts[part]
         with _naming(entry):
             return self._shards.read(shard, key, name, rows)

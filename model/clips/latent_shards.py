@@ -9,7 +9,7 @@ A shard is named after the keys that it was written with, and keeps its name whe
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -136,7 +136,7 @@ class ShardReader:
         self.folder = folder
         self._shard = lru_cache(maxsize=_OPEN_SHARDS)(self._open_shard)
 
-    def read(self, shard: str, key: str, name: str, rows: list[int] | None = None) -> torch.Tensor:
+    def read(self, shard: str, key: str, name: str, rows: Sequence[int] | None = None) -> torch.Tensor:
         """One tensor of a part, or of its first dimension only some rows.
 
         Raises:
@@ -147,15 +147,6 @@ class ShardReader:
                 return file.get_tensor(f"{key}/{name}")
             part = file.get_slice(f"{key}/{name}")
             return torch.cat([part[row : row + 1] for row in rows])
-
-    def count(self, shard: str, key: str, name: str) -> int:
-        """Rows of a tensor, which is not read.
-
-        Raises:
-            ShardTorn: as `read`.
-        """
-        with self._naming(shard) as (file, _):
-            return int(file.get_slice(f"{key}/{name}").get_shape()[0])
 
     def holds(self, shard: str, key: str, name: str) -> bool:
         """Whether a part has a tensor of that name.

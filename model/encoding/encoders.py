@@ -131,14 +131,12 @@ class ClipEncoders:
             angles_deg=angles,
         )
 
-    def condition(self, frames: NDArray[np.uint8], crop: NDArray[np.uint8]) -> Condition | None:
-        """What the base is given of the clip's first frame, or of the crop, on the CPU; None: nothing."""
+    def condition(self, frames: NDArray[np.uint8]) -> Condition | None:
+        """What the base is given of the clip itself, on the CPU; None: nothing. A VACE base's picture is a view's."""
         length, height, width = frames.shape[:3]
         encoder, layout = self.conditions, self.base.info.layout
         if layout == "vace":
-            return Condition(
-                control=encoder.empty_control(length, height, width).cpu(), picture=encoder.picture(crop, height, width).cpu()
-            )
+            return Condition(control=encoder.empty_control(length, height, width).cpu())
         if layout != "i2v":
             return None
         return Condition(

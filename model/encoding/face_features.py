@@ -22,8 +22,11 @@ class FaceFeatures(NamedTuple):
 
 
 class FaceViews(NamedTuple):
-    """Views of one face, at least one; the first is the one that conditions the video."""
+    """Pictures of one face, a row each, and all that is encoded of each: any of them may condition a video, or be a reference."""
 
-    latents: torch.Tensor  # (V, C, h, w)  normalised, of the crop at the preset's `view_side`
+    identity: torch.Tensor  # (V, E)       of unit length
     semantic: torch.Tensor  # (V, S, D_s)
+    detail: torch.Tensor  # (V, P, D_d)
     angles_deg: torch.Tensor  # (V, 3)     yaw, pitch, roll
+    latents: torch.Tensor  # (V, C, h, w)  normalised, of the crop at the preset's `view_side`: a reference
+    picture: torch.Tensor | None = None  # (V, C, 1, h, w)  of the crop fitted into the clip's size, for VACE

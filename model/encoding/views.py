@@ -1,4 +1,4 @@
-"""Several views of one face, encoded: what the pose-shared aligner pairs and what multi-view references show.
+"""Several views of one face, encoded: what conditions, what the pose-shared aligner pairs and what multi-view references show.
 
 Belongs here: from crops and angles to tensors, the same for a cached clip and a live request. Not here: finding the faces
 (`face_processor`), the encoders (`encoders`).
@@ -19,13 +19,32 @@ if TYPE_CHECKING:
 
 
 def encode_views(
-    encoders: "ClipEncoders", crops: Sequence[NDArray[np.uint8]], angles_deg: NDArray[np.float32], side_px: int
+    encoders: "ClipEncoders",
+    crops: Sequence[NDArray[np.uint8]],
+    embeddings: NDArray[np.float32],
+    angles_deg: NDArray[np.float32],
+    side_px: int,
+    clip_size: tuple[int, int],
 ) -> FaceViews:
-    """Head-and-shoulders crops (H, W, 3) of any sizes, and their Euler angles (V, 3), as tensors on the CPU."""
+    """Everything of a face's views, on the CPU; for clips that are encoded in memory.
+
+    Args:
+        crops: (H, W, 3) of any sizes, head and shoulders.
+        embeddings: (V, E) of any length.
+        angles_deg: (V, 3) yaw, pitch, roll.
+        side_px: of a reference.
+        clip_size: height and width of the clip, which VACE's picture has too.
+    """
+    faces = [encoders.face(crop, embedding) for crop, embedding in zip(crops, embeddings, strict=True)]
+    identity, semantic, detail = (torch.cat(part).cpu() for part in list(zip(*faces, strict=True))[:3])
+    pictures = [encoders.conditions.picture(crop, *clip_size) for crop in crops] if encoders.base.info.layout == "vace" else []
     return FaceViews(
-        latents=view_latents(encoders, crops, side_px).cpu(),
-        semantic=torch.cat([encoders.semantic(crop).cpu() for crop in crops]),
+        identity=identity,
+        semantic=semantic,
+        detail=detail,
         angles_deg=torch.from_numpy(np.asarray(angles_deg, dtype=np.float32).reshape(len(crops), 3)),
+        latents=view_latents(encoders, crops, side_px).cpu(),
+        picture=torch.cat(pictures).cpu() if pictures else None,
     )
 
 

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 
 import torch
 from diffusers.loaders import PeftAdapterMixin
@@ -29,9 +29,11 @@ from model.face_branch.attach import attach
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.trainable import ADAPTER, LORA, LORA_NAME, SUFFIXES, WEIGHTS, FusedModel
 from model.files import sha256_folder, whole_folder
+from model.likeness import Likeness
 from model.presets import Preset
 from model.release import MANIFEST_FILE
 
+FORMAT: Final = 3
 _WEIGHTS_FILE = "weights.safetensors"
 
 
@@ -54,7 +56,7 @@ class EmbeddingSource(_Frozen):
 class Manifest(_Frozen):
     """`lafid.json`."""
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = FORMAT
     preset: Preset
     base: BaseInfo
     face_engine: EmbeddingSource
@@ -66,6 +68,8 @@ class Manifest(_Frozen):
     dataset_version: str
     seed: int
     step: int
+    averaged: bool = False
+    """Its tensors are the moving average of those that were trained."""
     loss_before: float
     loss_after: float
     """Mean flow loss over the run's fixed triples."""
@@ -73,6 +77,15 @@ class Manifest(_Frozen):
     """The same over fixed triples of the clips that judge; None: the run judges no checkpoint on its way."""
     validated_on: Literal["validation", "train"] | None = None
     """The split of those clips; train where the validation split is empty."""
+    likeness: Likeness | None = None
+    """Of the held-out persons that it drew; None where none was drawn, or not all of them could be."""
+
+    judged_by: Literal["likeness", "loss"] | None = None
+    """What decides whether it is the best: the loss only where there is no likeness; None: it is not judged."""
+
+    def after_drawing(self, likeness: Likeness | None) -> "Manifest":
+        """The same with the likeness of what was drawn, where there is one."""
+        return self if likeness is None else self.model_copy(update={"likeness": likeness, "judged_by": "likeness"})
 
 
 def write_checkpoint(folder: Path, model: FusedModel, manifest: Manifest) -> Manifest:
@@ -104,11 +117,20 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_FILE
     try:
-        return Manifest(**json.loads(path.read_text()))
+        told: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
         raise CheckpointError(f"{folder} holds no checkpoint: {MANIFEST_FILE} is missing") from None
-    except (json.JSONDecodeError, ValidationError) as error:
-        raise CheckpointError(f"{path} is no manifest of format 2: {error}") from error
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path} is no manifest: {error}") from error
+    if told.get("format_version") != FORMAT:
+        raise CheckpointError(
+            f"{folder} is a checkpoint of format {told.get('format_version')}, this LaFID reads format {FORMAT}: train it anew, "
+            "or use the LaFID that wrote it"
+        )
+    try:
+        return Manifest(**told)
+    except ValidationError as error:
+        raise CheckpointError(f"{path} is no manifest of format {FORMAT}: {error}") from error
 
 
 def verify_checkpoint(folder: Path) -> Manifest:

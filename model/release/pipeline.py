@@ -23,7 +23,7 @@ from model.encoding.encoders import ClipEncoders
 from model.encoding.face_features import FaceFeatures
 from model.encoding.face_processor import FaceChoice, FaceError, ReferenceFace, process_face
 from model.encoding.head_mask import mask_of
-from model.encoding.views import encode_views
+from model.encoding.views import view_latents
 from model.face_branch.guidance import FaceGuidance
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel
@@ -190,10 +190,8 @@ class LafidPipeline:
         dtype = self.model.fusion.dtype
         wanted, references = self.manifest.preset.fusion.references, None
         if wanted is not None:
-            views = encode_views(
-                self.encoders, [face.crop for face in faces], _angles(faces), self.manifest.preset.clip.view_side
-            )
-            references = References(views.latents[None]).to(self._device)
+            crops, side_px = [face.crop for face in faces], self.manifest.preset.clip.view_side
+            references = References(view_latents(self.encoders, crops, side_px)[None]).to(self._device)
         return [
             FaceGuidance(
                 transformer,
@@ -302,7 +300,7 @@ def engine_named(name: str) -> FaceEngine:
         from model.face_engine.insightface_engine import InsightfaceEngine
         from model.face_engine.selection import choose_parts
 
-        return InsightfaceEngine(choose_parts(ModelStore(models_folder()), embedder=embedder, mouth="none"))
+        return InsightfaceEngine(choose_parts(ModelStore(models_folder()), embedder=embedder))
     if name != "dlib":
         raise CheckpointError(f"no face engine here is named {name!r}: pass the one that the checkpoint was trained with")
     # Loads dlib's 120 MB of weights: only where faces are really looked for.

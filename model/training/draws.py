@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from model.bases.conditions import with_picture
 from model.bases.flow import generator, shift_sigma
@@ -21,7 +23,7 @@ from model.bases.specs import BaseSpec
 from model.clips.clip_set import Batch, ClipSet, DataError, Text
 from model.face_branch.aligner import FacePairs
 from model.face_branch.references import References, region_mask, tokens_of_view
-from model.presets import AlignerConfig, Preset, ReferenceConfig
+from model.presets import AlignerConfig, ConditionView, Preset, ReferenceConfig, TrainConfig
 from model.training.order import Order
 from model.training.parallel import Ranks
 
@@ -106,11 +108,37 @@ def sample_latents(batch: Batch, seed: int, positions: Sequence[int]) -> torch.T
     return batch.latents + batch.spread * _noise(batch.latents.shape[1:], seed, "vae", positions)
 
 
-def choose_text(clip_dice: float, speech_dice: float, text_dropout: float, speech_dropout: float) -> Text:
-    """What a clip is told: nothing, its caption without the sentence on speech, or its caption; dice in [0, 1), independent."""
-    if clip_dice < text_dropout:
-        return "empty"
-    return "plain" if speech_dice < speech_dropout else "caption"
+class Told(NamedTuple):
+    """What a clip is trained with."""
+
+    text: Text
+    face: bool
+    references: bool
+
+
+def choose_told(config: TrainConfig, position: int) -> Told:
+    """What a clip is told: nothing at all for `joint_dropout`, the state that guidance starts from; of the others, words, the
+    sentence on speech, face and references each go missing by themselves."""
+    joint, text, speech, face, references = (
+        float(torch.rand((), generator=generator(config.seed, f"{what}-dropout", position)))
+        for what in ("joint", "text", "speech", "face", "reference")
+    )
+    if joint < config.joint_dropout:
+        return Told("empty", face=False, references=False)
+    words: Text = "empty" if text < config.text_dropout else "plain" if speech < config.speech_dropout else "caption"
+    return Told(words, face=face >= config.face_dropout, references=references >= config.reference_dropout)
+
+
+def choose_face(clips: ClipSet, index: int, which: ConditionView, seed: int, position: int) -> int:
+    """Which view of a clip conditions it.
+
+    Drawn evenly from the spread views, profile comes as often as frontal: a user's photo is whatever it is.
+    """
+    if which == "first_frame":
+        return clips.poses.first_frame(index)
+    if which == "frontal":
+        return clips.poses.frontal(index)
+    return int(torch.randint(clips.poses.count(index), (), generator=generator(seed, "condition-view", position)))
 
 
 def choose_shown(clips: ClipSet, index: int, config: ReferenceConfig, seed: int, position: int) -> int:
@@ -125,25 +153,51 @@ def choose_shown(clips: ClipSet, index: int, config: ReferenceConfig, seed: int,
     return others[int(torch.randint(len(others), (), generator=dice))]
 
 
-def choose_views(clips: ClipSet, index: int, views: int, seed: int, position: int) -> list[int]:
-    """Which of a clip's views are references; a clip with fewer than `views` shows some of them again."""
-    order = torch.randperm(clips.view_count(index), generator=generator(seed, "views", position)).tolist()
-    return [order[slot % len(order)] for slot in range(views)]
+def choose_views(clips: ClipSet, index: int, views: int, face: int | None, seed: int, position: int) -> list[int]:
+    """Which of a clip's spread views are references: first others than the one that conditions, then that one, then again.
+
+    Args:
+        face: the view that conditions; None where another clip is conditioned.
+    """
+    order = torch.randperm(clips.poses.count(index), generator=generator(seed, "views", position)).tolist()
+    return _others_first(order, face, views)
 
 
-def first_views(clips: ClipSet, indices: Sequence[int], views: int) -> list[list[int]]:
-    """The same without dice: the first views of each clip, for judging a model."""
-    return [[slot % clips.view_count(index) for slot in range(views)] for index in indices]
+class FixedViews(NamedTuple):
+    """What judged clips are shown."""
+
+    faces: list[int]
+    references: list[list[int]]
+
+
+def fixed_views(clips: ClipSet, triples: Sequence[int], references: int) -> FixedViews:
+    """The same without dice, for judging: the clips take turns by the triples' numbers, and so do the views of each of them.
+
+    Triple number t is of clip t % N, and conditioned by its spread view number (t % N + t // N) % V: of a few triples, too, some
+    are conditioned in profile. Its references are the views that follow, counted round.
+    """
+    found = FixedViews([], [])
+    for triple in triples:
+        turn, index = divmod(triple, len(clips))
+        count = clips.poses.count(index)
+        face = (index + turn) % count
+        found.faces.append(face)
+        found.references.append(_others_first([(face + step) % count for step in range(count)], face, references))
+    return found
+
+
+def _others_first(order: list[int], face: int | None, views: int) -> list[int]:
+    behind = sorted(order, key=lambda view: view == face)
+    return [behind[slot % len(behind)] for slot in range(views)]
 
 
 def hide_references(
-    latents: torch.Tensor, config: ReferenceConfig, dropout: float, patch: tuple[int, int, int], seed: int, position: int
+    latents: torch.Tensor, config: ReferenceConfig, keep: torch.Tensor, patch: tuple[int, int, int], seed: int, position: int
 ) -> References:
-    """Clips' references (B, R, C, h, w), partly hidden, and for some clips replaced by the null token."""
+    """Clips' references (B, R, C, h, w), partly hidden; of the clips that do not `keep` (B,) them the null token is shown."""
     rows, views = latents.shape[:2]
     tokens = tokens_of_view(latents, patch)
     visible = region_mask(rows, views, tokens, config.masked_share, generator(seed, "region-mask", position))
-    keep = torch.rand(rows, generator=generator(seed, "reference-dropout", position)) >= dropout
     return References(latents, visible, keep)
 
 
@@ -164,31 +218,29 @@ def weigh_face(boxes: torch.Tensor, height: int, width: int, weight: float) -> t
 
 
 def choose_pairs(clips: ClipSet, config: AlignerConfig, seed: int, step: int) -> FacePairs:
-    """Up to `config.pairs` persons, two different views of each, drawn anew every step.
+    """Up to `config.pairs` persons, two views of each that are `config.least_gap_deg` apart, drawn anew every step.
 
-    A person is in it once: another clip of the same person would count as somebody else. Where there is but one, nobody is
-    to be told apart, and the contrastive loss is zero.
+    A person is in it once: another clip of the same person would count as somebody else. Whose views all lie nearer to each other
+    is left out. Where there is but one person, nobody is to be told apart, and the contrastive loss is zero.
 
     Raises:
-        DataError: of nobody there are two views.
+        DataError: of nobody there are two views so far apart.
     """
     dice = generator(seed, "pairs", step)
-    persons: dict[str, int] = {}
+    persons: dict[str, tuple[int, NDArray[np.int64]]] = {}
     for index in torch.randperm(len(clips), generator=dice).tolist():
-        if clips.persons[index] not in persons and clips.view_count(index) > 1:
-            persons[clips.persons[index]] = index
+        if clips.persons[index] not in persons and len(apart := clips.poses.pairs_apart(index, config.least_gap_deg)):
+            persons[clips.persons[index]] = index, apart
         if len(persons) == config.pairs:
             break
     if not persons:
         raise DataError(
-            f"none of {len(clips)} clips holds two views of its face, which the pose-shared aligner learns from: "
-            "curate clips with more pose variation, or train a preset whose fusion.aligner is None"
+            f"none of {len(clips)} clips holds two views of its face whose poses are {config.least_gap_deg:g} degrees apart, "
+            "which the pose-shared aligner learns from: curate clips with more pose variation, lower "
+            "fusion.aligner.least_gap_deg, or train a preset whose fusion.aligner is None"
         )
-    pairs = []
-    for index in persons.values():
-        two = torch.randperm(clips.view_count(index), generator=dice)[:2].tolist()
-        pairs.append(clips.posed_views(index, two))
-    return FacePairs(*(torch.stack(part, dim=1) for part in zip(*pairs, strict=True)))
+    chosen = {index: apart[int(torch.randint(len(apart), (), generator=dice))].tolist() for index, apart in persons.values()}
+    return FacePairs(*clips.posed_views(chosen))
 
 
 def _draw_forward(
@@ -196,23 +248,17 @@ def _draw_forward(
 ) -> ForwardDraws:
     config, wanted = preset.train, preset.fusion.references
     chosen, positions = indices[rows.start : rows.stop], [_position(preset, step, row) for row in rows]
-    dice = {
-        purpose: torch.cat([_dice(preset, purpose, step, row) for row in rows])
-        for purpose in ("text-dropout", "speech-dropout", "face-dropout")
-    }
-    texts = [
-        choose_text(float(text), float(speech), config.text_dropout, config.speech_dropout)
-        for text, speech in zip(dice["text-dropout"], dice["speech-dropout"], strict=True)
-    ]
+    places = list(zip(chosen, positions, strict=True))
+    told = [choose_told(config, position) for position in positions]
+    faces = [choose_face(clips, index, config.condition_view, config.seed, position) for index, position in places]
     shown, views = None, None
     if wanted is not None:
-        places = list(zip(chosen, positions, strict=True))
         shown = [choose_shown(clips, index, wanted, config.seed, position) for index, position in places]
         views = [
-            choose_views(clips, index, wanted.views, config.seed, position)
-            for index, position in zip(shown, positions, strict=True)
+            choose_views(clips, other, wanted.views, face if other == index else None, config.seed, position)
+            for other, face, (index, position) in zip(shown, faces, places, strict=True)
         ]
-    batch = clips.batch(chosen, texts, views, shown)
+    batch = clips.batch(chosen, [one.text for one in told], views, shown, faces)
     frames = config.most_frames(step)
     if frames is not None:
         # Legal because Wan's VAE is causal in time: its first latents are those of the clip that ends there.
@@ -222,8 +268,8 @@ def _draw_forward(
     references, patch = None, (1, preset.base.patch, preset.base.patch)
     if wanted is not None and batch.references is not None:
         hidden = [
-            hide_references(views_of_one, wanted, config.reference_dropout, patch, config.seed, position)
-            for views_of_one, position in zip(batch.references.split(1), positions, strict=True)
+            hide_references(views_of_one, wanted, torch.tensor([one.references]), patch, config.seed, position)
+            for views_of_one, one, position in zip(batch.references.split(1), told, positions, strict=True)
         ]
         references = References(*(torch.cat(part) for part in zip(*hidden, strict=True)))
     return ForwardDraws(
@@ -231,7 +277,7 @@ def _draw_forward(
         batch=batch,
         noise=_noise(clean.shape[1:], config.seed, "noise", positions),
         sigma=shift_sigma(quantile[rows.start : rows.stop], latent_flow_shift(batch.latents, preset.base)),
-        keep_face=dice["face-dropout"] >= config.face_dropout,
+        keep_face=torch.tensor([one.face for one in told]),
         references=references,
         cell_weight=_cell_weight(batch, config.face_loss_weight, clean.shape[2]),
     )

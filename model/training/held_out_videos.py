@@ -1,7 +1,7 @@
 """Videos of held-out persons, drawn alike wherever models are compared: as they train, and when they are measured.
 
-Belongs here: what such a video is, and drawing it with a model that is being trained. Not here: which persons, and whoever
-looks at the videos.
+Belongs here: what such a video is, drawing it with a model that is being trained, and which of its frames are measured. Not
+here: which persons, what is measured (`model.likeness`), and whoever looks at the videos.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ from model.bases.base import Transformer
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.face_branch.trainable import FusedModel
 from model.face_engine.interface import FaceEngine
+from model.likeness import MeasuredVideo, measure_video
 from model.presets import TrainConfig
 from model.release.checkpoint import Manifest
 from model.release.pipeline import LafidPipeline
@@ -59,6 +60,20 @@ def draw_held_out(
         choose="largest",
         on_step=on_step,
     )
+
+
+def measure_held_out(
+    pipeline: LafidPipeline, frames: NDArray[np.uint8], first_frame: NDArray[np.uint8], reference: NDArray[np.float32]
+) -> MeasuredVideo:
+    """The faces of such a video; a first frame that was given, not drawn, is left out.
+
+    Args:
+        frames: (T, height, width, 3), as `draw_held_out` gives them.
+        first_frame: what they were drawn from.
+        reference: (E,) embedding of the person, by the pipeline's engine.
+    """
+    drawn = frames[1:] if pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS else frames
+    return measure_video(drawn, reference, first_frame, pipeline.engine)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""What a run's checkpoints are judged by: the flow loss on fixed triples, of the clips it trains on and of held-out ones.
+"""What a run's checkpoints are judged by without drawing: the flow loss on fixed triples, of the clips it trains on and of
+held-out ones.
 
-Belongs here: a model and a step -> the manifest of its checkpoint. Not here: the measure (`metrics`), which checkpoints are
-kept (`kept_checkpoints`).
+Belongs here: a model and a step -> the manifest of its checkpoint. Not here: the measure (`metrics`), when it is judged and the
+likeness of what it draws (`judging`), which checkpoints are kept and which is best (`kept_checkpoints`).
 """
 
 from dataclasses import dataclass
@@ -31,8 +32,8 @@ class Judge:
         with autocast(self.preset.train, self.ranks.device):
             return fixed_flow_loss(model, clips, self.preset)
 
-    def manifest(self, model: FusedModel, step: int, loss_before: float) -> Manifest:
-        """Of the model as it is after `step` updates; its parts are named when they are written."""
+    def manifest(self, model: FusedModel, step: int, loss_before: float, *, averaged: bool) -> Manifest:
+        """Of the model as it is after `step` updates, before it draws; its parts are named when they are written."""
         meta = self.clips.meta
         loss_after = self.loss(model, self.clips)
         judged = self.preset.train.validate_every is not None
@@ -49,8 +50,10 @@ class Judge:
             dataset_version=self.dataset_version,
             seed=self.preset.train.seed,
             step=step,
+            averaged=averaged,
             loss_before=loss_before,
             loss_after=loss_after,
             validation_loss=validation_loss if judged else None,
             validated_on=("train" if self.held_out is None else "validation") if judged else None,
+            judged_by="loss" if judged else None,
         )

@@ -3,9 +3,16 @@
 Belongs here: the rule (the newest few and the best one) over the folder in which they lie. Not here: what a checkpoint is
 (`release.checkpoint`), what judges it (`judge`).
 
-`folder`/step-... each, as whole as the finished one. The rule looks at the folder alone: a checkpoint that it removes is
-neither among the newest nor the best of any later folder, so a run that was killed and passes the same steps again ends with
-the same checkpoints.
+`folder`/step-... each, as whole as the finished one; those of the moving average have a folder of their own and a best of their
+own. The best is found so:
+
+1. Where checkpoints have a likeness, only those are compared, and of them only those that drew the newest one's persons.
+2. One that draws no face at all comes after all that draw one. Then the mean likeness over all frames decides, in which a frame
+   without a face counts 0.
+3. Of equals, and where none has a likeness, the lower validation loss is better; of equals the earlier.
+
+The rule looks at the folder alone: a checkpoint that it removes is neither among the newest nor the best of any later folder, so
+a run that was killed and passes the same steps again ends with the same checkpoints.
 """
 
 import logging
@@ -17,14 +24,24 @@ from pathlib import Path
 from model.face_branch.trainable import FusedModel
 from model.release.checkpoint import CheckpointError, Manifest, read_manifest, verify_checkpoint, write_checkpoint
 
-CHECKPOINTS = "checkpoints"
-"""Their folder in that of the run."""
+CHECKPOINTS, AVERAGED_CHECKPOINTS = "checkpoints", "checkpoints_ema"
+"""Their folders in that of the run: as trained, and averaged."""
 _LOGGER = logging.getLogger("lafid.training")
+
+
+def name_of_step(step: int) -> str:
+    """Of the checkpoint after that many updates."""
+    return f"step-{step:07d}"
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """All of them, by step."""
     return sorted(folder.glob("step-*"))
+
+
+def kept_in(run_dir: Path) -> list[Path]:
+    """All of a run, as trained and averaged."""
+    return [checkpoint for name in (CHECKPOINTS, AVERAGED_CHECKPOINTS) for checkpoint in checkpoints_in(run_dir / name)]
 
 
 def sweep_torn(folder: Path) -> None:
@@ -41,7 +58,7 @@ def sweep_torn(folder: Path) -> None:
 
 def keep_checkpoint(folder: Path, model: FusedModel, manifest: Manifest, newest: int) -> None:
     """Writes the judged `model` unless a killed run has, then leaves the best checkpoint and the `newest` ones."""
-    target = folder / f"step-{manifest.step:07d}"
+    target = folder / name_of_step(manifest.step)
     if not target.is_dir():
         write_checkpoint(target, model, manifest)
     every = checkpoints_in(folder)
@@ -52,14 +69,21 @@ def keep_checkpoint(folder: Path, model: FusedModel, manifest: Manifest, newest:
 
 
 def best_of(checkpoints: Iterable[Path]) -> Path | None:
-    """That of the lowest validation loss, of equals the earliest; None where none was judged."""
-    manifests = {checkpoint: read_manifest(checkpoint) for checkpoint in checkpoints}
-    judged = [
-        (found.validation_loss, found.step, checkpoint)
-        for checkpoint, found in manifests.items()
-        if found.validation_loss is not None
-    ]
-    return min(judged)[-1] if judged else None
+    """The best by the rule above; None where none was judged."""
+    found = [(read_manifest(checkpoint), checkpoint) for checkpoint in checkpoints]
+    judged = [(manifest, checkpoint) for manifest, checkpoint in found if manifest.validation_loss is not None]
+    drew = [(manifest.step, manifest.likeness.subjects) for manifest, _ in judged if manifest.likeness is not None]
+    if drew:
+        _, subjects = max(drew)
+        judged = [one for one in judged if one[0].likeness is not None and one[0].likeness.subjects == subjects]
+    return max(judged, key=lambda one: _merit(one[0]))[1] if judged else None
+
+
+def _merit(manifest: Manifest) -> tuple[bool, float, float, int]:
+    """Compared in order, the higher the better."""
+    mean = None if manifest.likeness is None else manifest.likeness.mean
+    assert manifest.validation_loss is not None
+    return (mean is not None, mean or 0.0, -manifest.validation_loss, -manifest.step)
 
 
 def _remove(checkpoint: Path) -> None:

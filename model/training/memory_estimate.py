@@ -18,7 +18,6 @@ _GIB = 2**30
 _WIDTHS_KEPT = 8
 """Tensors of a token's width that a block keeps for its backward, beside the feed-forward's two wider ones: normed inputs of
 three layers, query, key and value of self-attention, its output, query of cross-attention."""
-_EMA_BYTES = 4
 
 
 class PresetTooLarge(ValueError):
@@ -32,7 +31,7 @@ class MemoryEstimate:
     weights: float
     """Frozen and trained."""
     optimiser: float
-    """Gradients, AdamW's moments, the moving average."""
+    """Gradients and AdamW's moments; the moving average waits in host memory."""
     activations: float
     """Of a forward of `forward_clips` clips."""
 
@@ -48,7 +47,6 @@ def estimate_memory(preset: Preset, processes: int = 1) -> MemoryEstimate:
     number_bytes = 2 if config.precision == "bfloat16" else 4
     frozen = size.base_parameters + size.adapter_parameters + size.lora_parameters - size.trained_parameters
     frozen_bytes = number_bytes * frozen / (processes if config.shard_base else 1)
-    averaged = _EMA_BYTES if config.ema_decay is not None else 0
     share = -(-config.batch_size // processes)
     clips = min(share, config.forward_clips or share)
     inputs = clips * (size.video_tokens + size.reference_tokens) * wan.width * number_bytes
@@ -57,7 +55,7 @@ def estimate_memory(preset: Preset, processes: int = 1) -> MemoryEstimate:
     activations = blocks * inputs + within if config.gradient_checkpointing else blocks * within
     return MemoryEstimate(
         weights=(frozen_bytes + 4 * size.trained_parameters) / _GIB,
-        optimiser=(12 + averaged) * size.trained_parameters / _GIB,
+        optimiser=12 * size.trained_parameters / _GIB,
         activations=activations / _GIB,
     )
 

@@ -1,10 +1,9 @@
-"""What is measured of a model and of its videos. A measurement that cannot be made is None, never a number.
+"""What is measured of a model and of its videos.
 
-Belongs here: flow loss on fixed triples, PSNR, identity similarity. Not here: which clips are judged, or any threshold.
+Belongs here: flow loss on fixed triples, PSNR. Not here: likeness (`model.likeness`), which clips are judged, or any threshold.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,20 +15,10 @@ from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clips.clip_set import ClipSet
 from model.face_branch.references import References, region_mask, tokens_of_view
 from model.face_branch.trainable import FusedModel
-from model.face_engine.interface import FaceEngine
 from model.presets import Preset
-from model.training.draws import first_views, latent_flow_shift
+from model.training.draws import fixed_views, latent_flow_shift
 
 _TRIPLES_A_FORWARD = 8
-
-
-@dataclass(frozen=True)
-class IdentitySimilarity:
-    """Cosine similarity to a reference, over the frames in which a face was found (the largest where there are several)."""
-
-    mean: float | None
-    frames_with_face: int
-    frames: int
 
 
 @torch.no_grad()
@@ -37,9 +26,10 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, preset: Preset) -> float:
     """Mean flow loss over fixed (clip, noise, sigma) triples, with text, face, references and first frame given (the
     last not to a base that takes none).
 
-    The triples are a function of clips and preset alone, so two models are compared on the same ones. Clips take turns, and
-    sigma runs through evenly spaced quantiles of the training distribution in an order unrelated to theirs. A forward has no
-    more clips than in training, whose memory is then enough here.
+    The triples are a function of clips and preset alone, so two models are compared on the same ones. Clips take turns, the
+    views that condition them too (`draws.fixed_views`), whatever view conditioned in training; sigma runs through evenly spaced
+    quantiles of the training distribution in an order unrelated to theirs. A forward has no more clips than in training, whose
+    memory is then enough here.
     """
     triples, seed = preset.train.fixed_triples, preset.train.seed
     quantiles = (torch.randperm(triples, generator=generator(seed, "fixed-sigma", 0)) + 0.5) / triples
@@ -49,8 +39,8 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, preset: Preset) -> float:
     losses = []
     for chosen in _forwards(clips, triples, min(preset.train.forward_clips or _TRIPLES_A_FORWARD, _TRIPLES_A_FORWARD)):
         indices = [triple % len(clips) for triple in chosen]
-        views = first_views(clips, indices, wanted["views"]) if wanted else None
-        batch = clips.batch(indices, views=views)
+        fixed = fixed_views(clips, chosen, wanted["views"] if wanted else 0)
+        batch = clips.batch(indices, views=fixed.references if wanted else None, faces=fixed.faces)
         clean = with_picture(batch.latents, batch.condition)
         noise = [torch.randn(clean.shape[1:], generator=generator(seed, "fixed-noise", triple)) for triple in chosen]
         sigma = shift_sigma(quantiles[chosen], latent_flow_shift(batch.latents, preset.base)).to(model.device)
@@ -85,18 +75,3 @@ def psnr(image: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
         raise ValueError(f"PSNR compares equal shapes, not {image.shape} and {reference.shape}")
     error = np.mean((image.astype(np.float64) - reference.astype(np.float64)) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
-
-
-def identity_similarity(frames: NDArray[np.uint8], reference: NDArray[np.float32], engine: FaceEngine) -> IdentitySimilarity:
-    """How much the largest face of each frame (T, H, W, 3) resembles `reference` (E,), in the engine's own space."""
-    similarities = []
-    for frame in frames:
-        faces = engine.detect(frame)
-        if faces and faces[0].embedding is not None:
-            similarities.append(_cosine(faces[0].embedding, reference))
-    mean = float(np.mean(similarities)) if similarities else None
-    return IdentitySimilarity(mean=mean, frames_with_face=len(similarities), frames=len(frames))
-
-
-def _cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    return float(np.dot(first, second) / (np.linalg.norm(first) * np.linalg.norm(second)))

@@ -59,14 +59,14 @@ class TrainResult:
     """This call's; a resumed run took longer in all."""
     resumed_from: int
     """Updates that were done before this call; `steps` where the run was already finished."""
+    best_checkpoint_dir: Path | None
+    """Of the finished one and those on the way, the best (`kept_checkpoints`); None: the preset judges none."""
     ema_checkpoint_dir: Path | None
-    """A checkpoint of the averaged tensors, as whole as the other; None: the preset averages none."""
-    ema_loss_after: float | None
-    """Its mean over the fixed triples."""
+    """The averaged tensors after the last update, as whole as the other; None: the preset averages none."""
+    best_ema_checkpoint_dir: Path | None
+    """Of the averaged ones, the best; None where none is averaged, or none is judged."""
     clips_left_out: tuple[str, ...]
     """Clips whose size fewer clips have than a batch needs: no update saw their video."""
-    best_checkpoint_dir: Path | None
-    """Of the finished one and those on the way, that of the lowest validation loss; None: the preset judges none."""
 
 
 class Meter:

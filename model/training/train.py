@@ -5,9 +5,9 @@ changes the weights (`optimisation`), how it computes (`execution`), what a chec
 launches or watches the run: it hears of it through `report`.
 
 `out_dir/<digest>/state/` holds the states of an unfinished run, `.../checkpoints/` the judged ones on its way,
-`.../checkpoint/` the finished one and `.../checkpoint_ema/` that of the averaged weights; the digest is over preset, data and
-base. The same call after a kill goes on where the last state was saved and ends with the same bits (on a CPU, with as many
-threads and processes); after the end it returns what is there.
+`.../checkpoint/` the finished one, `.../checkpoints_ema/` and `.../checkpoint_ema/` those of the averaged weights; the digest is
+over preset, data and base. The same call after a kill goes on where the last state was saved and ends with the same bits (on a
+CPU, with as many threads and processes); after the end it returns what is there.
 """
 
 import hashlib
@@ -20,33 +20,29 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 
 from model.bases.base import BaseInfo, read_base_info
 from model.clips.clip_list import ClipList
 from model.clips.clip_set import ClipSet, DataError
-from model.face_branch.trainable import FusedModel, assemble
+from model.face_branch.trainable import assemble
 from model.presets import Preset
-from model.release.checkpoint import Manifest, read_manifest, write_checkpoint
+from model.release.checkpoint import read_manifest
 from model.training.ahead import one_ahead
 from model.training.draws import draw_steps
 from model.training.execution import evaluating, load_for_training, prepare, reproducible
 from model.training.judge import Judge
-from model.training.kept_checkpoints import CHECKPOINTS, best_of, checkpoints_in, keep_checkpoint, sweep_torn
+from model.training.judging import AVERAGED, LAST, STATES, Judging, Onlooker
+from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, best_of, checkpoints_in, sweep_torn
 from model.training.memory_estimate import card_memory_gib, check_fits, what_to_lower
 from model.training.objective import StepLosses, backward
 from model.training.optimisation import MovingAverage, gradient_norms, rated_groups, set_rates
 from model.training.order import Order
 from model.training.parallel import Ranks, join_ranks
 from model.training.report import Meter, TrainReport, TrainResult
-from model.training.state import TrainState, naming_disk_errors, restore_state, save_state
+from model.training.state import TrainState, restore_state, save_state
 
-STATES = "state"
-"""Folder of a run's states, in that of the run."""
-Validate: TypeAlias = Callable[[FusedModel, Manifest, Path], None]
-"""Looks at a judged model: its checkpoint's manifest, and the run's folder."""
 _LOGGER = logging.getLogger("lafid.training")
 
 
@@ -77,7 +73,7 @@ def train(
     dataset_version: str,
     device: str | None = None,
     stop: Callable[[], bool] = never,
-    validate: Validate | None = None,
+    onlooker: Onlooker | None = None,
 ) -> TrainResult:
     """Trains, resumes, or returns what is finished.
 
@@ -90,8 +86,7 @@ def train(
         dataset_version: recorded in the checkpoint.
         device: the GPU where there is one, unless named.
         stop: asked before every update; True saves the state and ends the run.
-        validate: hears, on one process, of every judged model and the run's folder; it may draw with the model, which is in
-            evaluation mode, unless `shard_base` is on: then no process has the whole of it.
+        onlooker: draws with every judged model and hears how it was judged, on one process.
 
     Raises:
         DataError: no clips or too few, or clips that do not belong together or to this base.
@@ -116,11 +111,12 @@ def train(
         held_out = ClipSet(clip_list, "validation") if config.validate_every and len(ClipList(clip_list, "validation")) else None
         judge = Judge(preset, clips, held_out, dataset_version, ranks)
         run_dir = out_dir / _run_digest(judge, info)[:16]
-        finished, averaged, states = run_dir / "checkpoint", run_dir / "checkpoint_ema", run_dir / STATES
+        states = run_dir / STATES
         if ranks.leads:
             sweep_torn(run_dir / CHECKPOINTS)
+            sweep_torn(run_dir / AVERAGED_CHECKPOINTS)
         ranks.wait()
-        if finished.is_dir():
+        if (run_dir / LAST).is_dir():
             return _result(run_dir, started, config.steps, left_out)
         card_gib = card_memory_gib(ranks.device)
         if card_gib is not None:
@@ -141,17 +137,18 @@ def train(
         restored = restore_state(states, state)
         first, loss_before = restored or (0, judge.loss(model, clips))
 
+        judging = Judging(run_dir, judge, onlooker, loss_before)
         model.set_training(True)
         meter = Meter(model, preset, ranks)
         for draws, data_wait_s in one_ahead(draw_steps(clips, order, preset, first, ranks), reader):
             step = draws.step
-            judging = config.validate_every is not None and step > 0 and step % config.validate_every == 0
+            due = config.validate_every is not None and step > 0 and step % config.validate_every == 0
             # Before judging, too: it takes its time, and a kill in it shall not cost the updates since the last state.
-            if ranks.leads and step > first and (judging or step % config.checkpoint_every == 0):
+            if ranks.leads and step > first and (due or step % config.checkpoint_every == 0):
                 save_state(states, step, loss_before, state, config.keep_states)
-            if judging:
+            if due:
                 with meter.paused(), evaluating(model):
-                    _validate(run_dir, model, judge, step, loss_before, validate)
+                    judging.on_the_way(model, state, step)
             # After judging: a run that is stopped while it judges goes on from here and comes to it again.
             if ranks.any(stop()):
                 if ranks.leads:
@@ -185,37 +182,12 @@ def train(
         if ranks.leads and first < config.steps:
             save_state(states, config.steps, loss_before, state, config.keep_states)
         model.set_training(False)
-        if state.average is not None:
-            with state.average.in_place_of(parameters):
-                _finish(averaged, model, judge, loss_before)
-        _finish(finished, model, judge, loss_before, validate)
+        if not judging.at_the_end(model, state):
+            raise TrainingStopped(config.steps)
         if ranks.leads:
             shutil.rmtree(states, ignore_errors=True)
         ranks.wait()
         return _result(run_dir, started, first, left_out)
-
-
-def _validate(run_dir: Path, model: FusedModel, judge: Judge, step: int, loss_before: float, validate: Validate | None) -> None:
-    """Judges the model as it is, keeps it as a checkpoint by rule, and lets `validate` look at it."""
-    manifest = judge.manifest(model, step, loss_before)
-    if judge.ranks.leads:
-        folder = run_dir / CHECKPOINTS
-        with naming_disk_errors(f"the checkpoint of step {step} in {folder}", run_dir / STATES):
-            keep_checkpoint(folder, model, manifest, judge.preset.train.keep_checkpoints)
-        if validate is not None:
-            validate(model, manifest, run_dir)
-    judge.ranks.wait()
-
-
-def _finish(folder: Path, model: FusedModel, judge: Judge, loss_before: float, validate: Validate | None = None) -> None:
-    """Judges the model as it is and writes it as a checkpoint, unless a run that was killed after it has."""
-    manifest = judge.manifest(model, judge.preset.train.steps, loss_before)
-    if not judge.ranks.leads or folder.is_dir():
-        return
-    if validate is not None and judge.preset.train.validate_every:
-        validate(model, manifest, folder.parent)  # what is finished is not trained again: nothing may come after it
-    with naming_disk_errors(f"checkpoint {folder}", folder.with_name(STATES)):
-        write_checkpoint(folder, model, manifest)
 
 
 def _stop_unless_finite(step: int, losses: StepLosses, norms: dict[str, torch.Tensor], grad_norm: torch.Tensor) -> None:
@@ -270,25 +242,25 @@ def _name_rates(optimizer: torch.optim.Optimizer, ranks: Ranks) -> None:
 
 def _run_digest(judge: Judge, info: BaseInfo) -> str:
     held_out = None if judge.held_out is None else judge.held_out.digest
-    facts = [judge.preset.model_dump(), judge.clips.digest, held_out, info.sha256, judge.dataset_version]
+    facts = [judge.preset.of_training(), judge.clips.digest, held_out, info.sha256, judge.dataset_version]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _result(run_dir: Path, started: float, resumed_from: int, left_out: tuple[str, ...]) -> TrainResult:
-    manifest = read_manifest(run_dir / "checkpoint")
-    averaged = run_dir / "checkpoint_ema" if manifest.preset.train.ema_decay is not None else None
-    on_the_way = checkpoints_in(run_dir / CHECKPOINTS)
+    last, averaged = run_dir / LAST, run_dir / AVERAGED
+    manifest = read_manifest(last)
+    with_average = manifest.preset.train.ema_decay is not None
     return TrainResult(
-        checkpoint_dir=run_dir / "checkpoint",
+        checkpoint_dir=last,
         loss_before=manifest.loss_before,
         loss_after=manifest.loss_after,
         steps=manifest.step,
         seconds=time.monotonic() - started,
         resumed_from=resumed_from,
-        ema_checkpoint_dir=averaged,
-        ema_loss_after=None if averaged is None else read_manifest(averaged).loss_after,
+        best_checkpoint_dir=best_of([*checkpoints_in(run_dir / CHECKPOINTS), last]),
+        ema_checkpoint_dir=averaged if with_average else None,
+        best_ema_checkpoint_dir=best_of([*checkpoints_in(run_dir / AVERAGED_CHECKPOINTS), averaged]) if with_average else None,
         clips_left_out=left_out,
-        best_checkpoint_dir=best_of([*on_the_way, run_dir / "checkpoint"]),
     )
 
 

@@ -79,7 +79,7 @@ def progress_line(state: "TrainReport") -> str:
 
 
 def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None) -> Finished | Interrupted:
-    from model.training.kept_checkpoints import CHECKPOINTS, checkpoints_in
+    from model.training.kept_checkpoints import kept_in
     from model.training.train import TrainingStopped, train
 
     last: dict[str, float] = {}
@@ -99,20 +99,24 @@ def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None)
             report,
             dataset_version=job.dataset_version,
             stop=stop,
-            validate=Validation(job, mlflow, stop) if mlflow else None,
+            onlooker=Validation(job, mlflow, stop) if mlflow else None,
         )
     except TrainingStopped as stopped:
         LOGGER.info("SIGTERM: the state after step %d of %d is saved", stopped.step, job.preset.train.steps)
         return Interrupted(step=stopped.step)
     run_dir = result.checkpoint_dir.parent
+    finished = {
+        "last": result.checkpoint_dir,
+        "best": result.best_checkpoint_dir,
+        "ema": result.ema_checkpoint_dir,
+        "best_ema": result.best_ema_checkpoint_dir,
+    }
     if mlflow:
-        mlflow.keep_models([*checkpoints_in(run_dir / CHECKPOINTS), result.checkpoint_dir], job.base_dir)
+        mlflow.keep_models([*kept_in(run_dir), *(found for found in (finished["last"], finished["ema"]) if found)], job.base_dir)
     return Finished(
-        last=_described(result.checkpoint_dir),
-        best=_described(result.best_checkpoint_dir) if result.best_checkpoint_dir else None,
+        checkpoints={which: _described(found) for which, found in finished.items() if found},
         resumed_from=result.resumed_from,
         loss_before=result.loss_before,
-        ema_checkpoint_dir=result.ema_checkpoint_dir,
         clips_left_out=result.clips_left_out,
         videos_dir=run_dir / VIDEOS if (run_dir / VIDEOS).is_dir() else None,
         mlflow_run_id=mlflow.run_id if mlflow else None,
@@ -130,6 +134,8 @@ def _described(checkpoint: Path) -> TrainedCheckpoint:
         loss_after=manifest.loss_after,
         validation_loss=manifest.validation_loss,
         validated_on=manifest.validated_on,
+        likeness=manifest.likeness,
+        judged_by=manifest.judged_by,
     )
 
 

@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from model.files import whole_file
-from model.presets import Preset
+from model.likeness import Likeness
+from model.presets import Preset, Publish
 
 RUNS_FOLDER = "training_runs"
 """In the store: all that trainers leave, their states, checkpoints, videos and jobs, and the pictures that they were given."""
@@ -27,7 +28,7 @@ class _Frozen(BaseModel):
 class HeldOutClip(_Frozen):
     """A clip of a person that is not trained on; every judged model draws it."""
 
-    clip_id: str
+    clip_id: str = Field(description="one of the cached clips of the validation split, which hold whom the video shall show")
     first_frame: Path = Field(description="PNG of the clip's first frame")
     caption: str
 
@@ -49,7 +50,7 @@ class TrainingJob(_Frozen):
     @property
     def key(self) -> str:
         """Names the training, whoever runs it and however often it is resumed: 16 hex digits over preset, clips and version."""
-        facts = [self.preset.model_dump(mode="json"), self.clip_list.name, self.base_dir.name, self.dataset_version]
+        facts = [self.preset.of_training(), self.clip_list.name, self.base_dir.name, self.dataset_version]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -73,17 +74,21 @@ class TrainedCheckpoint(_Frozen):
     loss_after: float
     validation_loss: float | None
     validated_on: str | None = Field(description="the split of the clips that judged")
+    likeness: Likeness | None = Field(description="of the held-out persons that it drew")
+    judged_by: Literal["likeness", "loss"] | None = Field(
+        description="what decides whether it is the best; None: it is not judged"
+    )
 
 
 class Finished(_Frozen):
     """The checkpoints are there."""
 
     kind: Literal["finished"] = "finished"
-    last: TrainedCheckpoint
-    best: TrainedCheckpoint | None = Field(description="of the lowest validation loss; None where none was judged")
+    checkpoints: dict[Publish, TrainedCheckpoint] = Field(
+        description="what can be published: the last, the best where any is judged, both of the average where there is one"
+    )
     resumed_from: int
     loss_before: float
-    ema_checkpoint_dir: Path | None = Field(description="the averaged weights as a checkpoint of their own, where wanted")
     clips_left_out: tuple[str, ...] = Field(description="of whose size there are fewer clips than a batch needs")
     videos_dir: Path | None = Field(description="videos of held-out persons by step; None: none was drawn")
     mlflow_run_id: str | None = Field(description="None from a rank that does not speak")

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from model.files import sha256_folder
 from model.presets import Preset
-from resources.tracking import CHECKPOINT_TAG, EXPERIMENT, STEP_TAG, Tracking
+from resources.tracking import AVERAGED_TAG, CHECKPOINT_TAG, EXPERIMENT, STEP_TAG, Tracking
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
+    from model.release.checkpoint import Manifest
     from model.training.report import TrainReport
 
 LOGGER = logging.getLogger("lafid.training")
@@ -64,6 +65,11 @@ class MlflowRun:
         except MlflowException as error:
             LOGGER.warning("MLflow took no metrics (%s): %d are kept for the next report", error, len(self._unsent))
 
+    def judged(self, manifest: "Manifest") -> None:
+        """How a checkpoint was judged, at its step; under `ema/` what the moving average reaches."""
+        prefix = "ema/" if manifest.averaged else ""
+        self.note({f"{prefix}{name}": value for name, value in _judgement(manifest).items()}, manifest.step)
+
     def keep_videos(self, folder: Path, artifact_path: str) -> None:
         """Everything in `folder` as artifacts; logged again, they take the place of the earlier ones."""
         from mlflow.exceptions import MlflowException
@@ -84,28 +90,27 @@ class MlflowRun:
         from model.release.checkpoint import read_manifest
 
         try:
-            kept = {read_manifest(checkpoint).step: checkpoint for checkpoint in checkpoints}
-            logged = self._tracking.logged_steps(self.run_id)
-            for model_id, step in logged.items():
-                if step not in kept and not self._tracking.is_registered(model_id):
+            manifests = {checkpoint: read_manifest(checkpoint) for checkpoint in checkpoints}
+            kept = {(manifest.step, manifest.averaged): checkpoint for checkpoint, manifest in manifests.items()}
+            logged = self._tracking.logged_checkpoints(self.run_id)
+            for model_id, one in logged.items():
+                if one not in kept and not self._tracking.is_registered(model_id):
                     self._client.delete_logged_model(model_id)
-            for step in sorted(kept.keys() - set(logged.values())):
-                self._log_model(kept[step], step, base_dir)
+            for one in sorted(kept.keys() - set(logged.values())):
+                self._log_model(kept[one], manifests[kept[one]], base_dir)
         except (MlflowException, OSError) as error:
             LOGGER.warning("MLflow does not hold all checkpoints that are kept (%s): it is tried again", error)
 
-    def _log_model(self, checkpoint: Path, step: int, base_dir: Path) -> None:
-        from model.release.checkpoint import read_manifest
+    def _log_model(self, checkpoint: Path, manifest: "Manifest", base_dir: Path) -> None:
         from model.release.package import log_checkpoint
 
-        manifest = read_manifest(checkpoint)
-        losses = {name: getattr(manifest, name) for name in ("loss_before", "loss_after", "validation_loss")}
+        own = {CHECKPOINT_TAG: sha256_folder(checkpoint), STEP_TAG: str(manifest.step), AVERAGED_TAG: str(manifest.averaged)}
         log_checkpoint(
             checkpoint,
             base_dir,
-            name=f"{manifest.preset.name}-step-{step}",
-            tags=self._tags | {CHECKPOINT_TAG: sha256_folder(checkpoint), STEP_TAG: str(step)},
-            metrics={name: loss for name, loss in losses.items() if loss is not None},
+            name=f"{manifest.preset.name}-step-{manifest.step}{'-ema' if manifest.averaged else ''}",
+            tags=self._tags | own,
+            metrics={"loss_before": manifest.loss_before, "loss_after": manifest.loss_after} | _judgement(manifest),
             run_id=self.run_id,
         )
 
@@ -127,9 +132,16 @@ class MlflowRun:
     def _describe(self, preset: Preset, tags: Mapping[str, str]) -> None:
         from mlflow.entities import Param, RunTag
 
-        params = [Param(name, _text(value)) for name, value in _flat(preset.model_dump(mode="json"))]
+        params = [Param(name, _text(value)) for name, value in _flat(preset.of_training())]
         # A resumed training has the same parameters: they are part of its key.
         self._client.log_batch(self.run_id, params=params, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
+def _judgement(manifest: "Manifest") -> dict[str, float]:
+    """Without what could not be measured."""
+    likeness = {} if manifest.likeness is None else manifest.likeness.figures()
+    measures = {"validation_loss": manifest.validation_loss, **likeness}
+    return {name: value for name, value in measures.items() if value is not None}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -1,22 +1,25 @@
-"""What the trainer does with every judged model: tells the judgement, hands the checkpoints to MLflow, draws held-out persons.
+"""What the trainer does with every judged model: draws held-out persons, measures their likeness, tells the judgement, hands the
+checkpoints to MLflow.
 
-Belongs here: the callback that `model.training.train` takes as `validate`. Not here: judging and keeping (`model`), MLflow's
-calls (`mlflow_run`). Nothing that goes wrong here ends a training; all of it is told.
+Belongs here: the `Onlooker` that `model.training.train` takes. Not here: judging and keeping (`model.training`), what likeness is
+(`model.likeness`), MLflow's calls (`mlflow_run`). Nothing that goes wrong here ends a training; all of it is told.
 """
 
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.likeness import Likeness, MeasuredVideo, likeness_of
 from resources.trainer.job import HeldOutClip, TrainingJob
 from resources.trainer.mlflow_run import MlflowRun
 
 if TYPE_CHECKING:
+    from model.clips.clip_set import ClipSet
     from model.face_branch.trainable import FusedModel
     from model.release.checkpoint import Manifest
     from model.release.pipeline import LafidPipeline
@@ -36,7 +39,7 @@ class _Stopping(BaseException):
 
 @dataclass(frozen=True)
 class Validation:
-    """The callback for one job."""
+    """The onlooker of one job."""
 
     job: TrainingJob
     mlflow: MlflowRun
@@ -45,66 +48,101 @@ class Validation:
     def __post_init__(self) -> None:
         if self.job.held_out and self.job.preset.train.shard_base and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise VideosImpossible(
-                "processes share the base's weights (train.shard_base), so none of them can draw: set validation_clips to 0"
+                "processes share the base's weights (train.shard_base), so none of them can draw: set validation_clips to 0, "
+                "and the loss on held-out clips decides which checkpoint is best"
             )
 
-    def __call__(self, model: "FusedModel", manifest: "Manifest", run_dir: Path) -> None:
-        from model.training.kept_checkpoints import CHECKPOINTS, checkpoints_in
+    def draw(self, model: "FusedModel", manifest: "Manifest", run_dir: Path) -> Likeness | None:
+        """The likeness of all held-out persons, whose videos lie in the run's folder; None where one of them was not drawn.
 
-        if manifest.validation_loss is not None:
-            LOGGER.info(
-                "step %d of %d: validation loss %.4f on %s clips",
-                manifest.step,
-                manifest.preset.train.steps,
-                manifest.validation_loss,
-                manifest.validated_on,
-            )
-            self.mlflow.note({"validation_loss": manifest.validation_loss}, manifest.step)
-        self.mlflow.keep_models(checkpoints_in(run_dir / CHECKPOINTS), self.job.base_dir)
+        Raises:
+            DrawingStopped: SIGTERM came.
+        """
+        from model.training.judging import DrawingStopped
+
         if not self.job.held_out:
-            return
-        folder = run_dir / VIDEOS / f"step-{manifest.step:07d}"
+            return None
         try:
-            with _told(f"step {manifest.step}: no videos"):
-                self._draw(model, manifest, folder)
+            return self._likeness(model, manifest, _videos(manifest, run_dir))
         except _Stopping:
-            LOGGER.info("SIGTERM: step %d is left without some of its videos", manifest.step)
+            LOGGER.info("SIGTERM: %s is judged when the training goes on", _named(manifest))
+            raise DrawingStopped from None
+        except Exception as error:
+            traceback.print_exc()
+            LOGGER.error("%s: no videos (%s: %s)", _named(manifest), type(error).__name__, error)
+            return None
+
+    def tell(self, manifest: "Manifest", run_dir: Path) -> None:
+        """The judgement to log and MLflow, and to MLflow the checkpoints that are kept and the videos."""
+        from model.training.kept_checkpoints import kept_in
+
+        LOGGER.info("%s", judgement_line(manifest))
+        self.mlflow.judged(manifest)
+        self.mlflow.keep_models(kept_in(run_dir), self.job.base_dir)
+        folder = _videos(manifest, run_dir)
         if folder.is_dir():
             self.mlflow.keep_videos(folder, f"{VIDEOS}/{folder.name}")
 
-    def _draw(self, model: "FusedModel", manifest: "Manifest", folder: Path) -> None:
+    @cached_property
+    def _persons(self) -> "ClipSet":
+        from model.clips.clip_set import ClipSet
+
+        return ClipSet(self.job.clip_list, "validation")
+
+    def _likeness(self, model: "FusedModel", manifest: "Manifest", folder: Path) -> Likeness | None:
+        """A person whose picture shows the engine no face is drawn by no model, and does not count."""
+        from model.encoding.face_processor import FaceError
         from model.release.pipeline import engine_named
         from model.training.held_out_videos import live_pipeline
 
-        missing = [clip for clip in self.job.held_out if not (folder / f"{clip.clip_id}.mp4").is_file()]
-        if not missing:
-            return
+        measured, failed = [], False
         engine = engine_named(manifest.face_engine.name)
         with live_pipeline(model, manifest, engine, self.job.semantic_dir) as pipeline:
-            for clip in missing:
-                with _told(f"step {manifest.step}: no video of clip {clip.clip_id}"):
-                    self._draw_one(pipeline, clip, folder / f"{clip.clip_id}.mp4")
+            for clip in self.job.held_out:
+                try:
+                    measured.append(self._draw_one(pipeline, clip, folder / f"{clip.clip_id}.mp4"))
+                except FaceError as error:
+                    LOGGER.warning("held-out clip %s judges no checkpoint: %s", clip.clip_id, error)
+                except Exception as error:
+                    failed = True
+                    traceback.print_exc()
+                    LOGGER.error("%s: no video of clip %s (%s: %s)", _named(manifest), clip.clip_id, type(error).__name__, error)
+        return likeness_of(measured) if measured and not failed else None
 
-    def _draw_one(self, pipeline: "LafidPipeline", clip: HeldOutClip, path: Path) -> None:
+    def _draw_one(self, pipeline: "LafidPipeline", clip: HeldOutClip, path: Path) -> MeasuredVideo:
         import numpy as np
         from PIL import Image
 
         from model.encoding.video_io import write_mp4
-        from model.training.held_out_videos import draw_held_out
+        from model.training.held_out_videos import draw_held_out, measure_held_out
 
         def on_step(_done: int, _steps: int) -> None:
             if self.stop():
                 raise _Stopping
 
         first_frame = np.asarray(Image.open(clip.first_frame).convert("RGB"))
-        write_mp4(path, draw_held_out(pipeline, first_frame, clip.caption, on_step), pipeline.fps)
+        frames = draw_held_out(pipeline, first_frame, clip.caption, on_step)
+        write_mp4(path, frames, pipeline.fps)
+        persons = self._persons
+        reference = persons.clip(persons.clip_ids.index(clip.clip_id)).views.identity.mean(dim=0).numpy()
+        return measure_held_out(pipeline, frames, first_frame, reference)
 
 
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Training goes on, and the next clip may do better."""
-    try:
-        yield
-    except Exception as error:
-        traceback.print_exc()
-        LOGGER.error("%s (%s: %s)", what, type(error).__name__, error)
+def judgement_line(manifest: "Manifest") -> str:
+    """What the log says of a judged checkpoint."""
+    line = f"{_named(manifest)}: validation loss {manifest.validation_loss:.4f} on {manifest.validated_on} clips"
+    likeness = manifest.likeness
+    if likeness is None:
+        return f"{line}; likeness not measured"
+    mean = "none" if likeness.mean is None else f"{likeness.mean:.4f}"
+    return f"{line}; likeness {mean}, {likeness.frames_without_face} of {likeness.frames} frames without a face"
+
+
+def _named(manifest: "Manifest") -> str:
+    return f"step {manifest.step} of {manifest.preset.train.steps}{', moving average' if manifest.averaged else ''}"
+
+
+def _videos(manifest: "Manifest", run_dir: Path) -> Path:
+    from model.training.kept_checkpoints import name_of_step
+
+    return run_dir / VIDEOS / f"{name_of_step(manifest.step)}{'-ema' if manifest.averaged else ''}"

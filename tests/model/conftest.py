@@ -15,7 +15,8 @@ from model.clips.clip_list import ClipMeta
 from model.clips.clip_parts import ClipLatents, encode_clip, write_clips
 from model.clips.clip_set import ClipSet
 from model.encoding.encoders import ClipEncoders
-from model.encoding.face_features import FaceFeatures, FaceViews
+from model.encoding.face_features import FaceFeatures
+from model.encoding.views import encode_views
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.trainable import FusedModel, assemble
 from model.face_engine.interface import EngineInfo, Face, Image
@@ -92,7 +93,8 @@ def cached(base_dir: Path) -> list[ClipLatents]:
 
 
 def encode_clips(base: Base) -> list[ClipLatents]:
-    """Five clips of a coloured square that moves, 3 frames of 16 x 16 px, each of them a view of the face too.
+    """Five clips of a coloured square that moves, 3 frames of 16 x 16 px, each of them a view of the face too, at least 25
+    degrees from the others; the first frame's is the first of them.
 
     Of the first two there is a caption without a sentence on speech; the face was not seen in the last frame.
     """
@@ -103,7 +105,7 @@ def encode_clips(base: Base) -> list[ClipLatents]:
         frames = np.full((3, 16, 16, 3), 40 * number, dtype=np.uint8)
         for time in range(3):
             frames[time, 4:10, 2 + 2 * time : 8 + 2 * time] = rng.integers(0, 256, 3)
-        embedding = rng.standard_normal(EMBEDDING_WIDTH).astype(np.float32)
+        embeddings = rng.standard_normal((3, EMBEDDING_WIDTH)).astype(np.float32)
         meta = ClipMeta(
             clip_id=f"clip-{number}",
             caption=f"square number {number} moves",
@@ -115,16 +117,14 @@ def encode_clips(base: Base) -> list[ClipLatents]:
             base_sha256=base.info.sha256,
             encoders_fingerprint=encoders.fingerprint,
         )
-        clip = encode_clip(encoders, frames, frames[0], embedding, meta)
-        views = FaceViews(
-            latents=torch.stack([encoders.video(frame[None])[:, 0] for frame in frames]),
-            semantic=torch.cat([encoders.face(frame, embedding).semantic for frame in frames]),
-            angles_deg=torch.from_numpy(rng.uniform(-40, 40, (3, 3)).astype(np.float32)),
-        )
+        angles_deg = rng.uniform(-5, 5, (3, 3)) + np.array([[0, 0, 0], [-35, 0, 0], [35, 0, 0]])
+        shown = [0, 1, 2, 0]
+        views = encode_views(encoders, list(frames[shown]), embeddings[shown], angles_deg[shown], 16, (16, 16))
+        clip = encode_clip(encoders, frames, views, meta)
         boxes = torch.tensor([[2 + 2 * time, 4, 8 + 2 * time, 10] for time in range(3)]) / 16
         boxes[2] = torch.nan
         plain = encoders.text(f"square number {number}") if number < 2 else None
-        clips.append(replace(clip, views=views, face_boxes=boxes, text_plain=plain))
+        clips.append(replace(clip, face_boxes=boxes, text_plain=plain))
     return clips
 
 

@@ -113,3 +113,26 @@ def test_stages_follow_each_other_and_end_with_whole_clips() -> None:
     assert preset("tiny").train.most_frames(0) is None
     with pytest.raises(ValidationError, match=r"stages end at steps \[8, 3\]: let each end after the one before"):
         TrainConfig(**config | {"curriculum": stages[::-1]})
+
+
+@pytest.mark.parametrize(
+    ("train", "complaint"),
+    [
+        ({"publish": "ema", "ema_decay": None}, "nothing is averaged: set ema_decay"),
+        ({"publish": "best_ema", "ema_decay": None, "validate_every": 2}, "nothing is averaged: set ema_decay"),
+        ({"publish": "best"}, "no checkpoint is judged: set validate_every"),
+        ({"publish": "best_ema"}, "no checkpoint is judged: set validate_every"),
+        ({"publish": "worst"}, "'last', 'best', 'ema' or 'best_ema'"),
+    ],
+)
+def test_what_will_not_be_there_cannot_be_published(train: dict, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        TrainConfig(**preset("tiny").train.model_dump() | train)
+
+
+def test_what_is_published_is_another_choice_and_no_other_training() -> None:
+    tiny = preset("tiny")
+    averaged = tiny.model_copy(update={"train": tiny.train.model_copy(update={"publish": "ema"})})
+    assert averaged != tiny
+    assert averaged.of_training() == tiny.of_training()
+    assert set(tiny.train.model_dump()) - set(tiny.of_training()["train"]) == {"publish"}

@@ -41,7 +41,12 @@ def test_kept_clips_come_with_all_that_is_known(curated: Curated, dataset_of: Of
     assert (row["clip_root"], row["path"]) == ("/footage", "a")
     assert (row["engine"], row["pose_variation_deg"], row["identity_embedding"]) == ("dlib", 60.0, [1.0, 0.0])
     assert [reference["yaw_deg"] for reference in row["references"]] == [0.0, -20.0, 20.0]
-    assert (row["width"], row["height"], len(row["face_track"])) == (640, 360, 3)
+    assert (row["width"], row["height"]) == (640, 360)
+    assert [(place["time_s"], place["frame_index"], place["face_index"]) for place in row["face_track"]] == [
+        (0.0, 0, 0),
+        (0.5, 1, 0),
+        (1.0, 2, 0),
+    ]
 
 
 def test_shots_of_a_recording_are_clips_of_their_own(curated: Curated, dataset_of: Of, as_pieces: Any) -> None:

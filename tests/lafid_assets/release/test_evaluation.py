@@ -1,5 +1,6 @@
 """Measures on held-out persons; what a clip does not allow is NULL, not an end."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +14,25 @@ from lafid_assets.outcomes import ClipError
 from lafid_assets.release.evaluation import evaluate
 from lafid_assets.schemas import LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
 from model.encoding.face_processor import FaceError
+from model.face_engine.interface import EngineInfo, Face
+from model.face_engine.rotations import rotation_from_angles
 from model.presets import preset
 
 CHECKPOINT = {"checkpoint_sha256": "abc", "checkpoint_path": "run", "base_path": "base"}
+
+
+class Every:
+    """Finds the clips' person, turned by 30 degrees, in every other picture that it is shown."""
+
+    info = EngineInfo("stub", "1", 2, "none", "stub")
+
+    def __init__(self) -> None:
+        self.shown = itertools.count()
+
+    def detect(self, image_rgb: np.ndarray, *, embed: bool = True) -> list[Face]:
+        nothing, turned = np.zeros((0, 2), np.float32), rotation_from_angles(30, 0, 0).astype(np.float32)
+        face = Face((0, 0, 8, 8), 1.0, nothing, turned, np.array([0.6, 0.8], np.float32), None)
+        return [face] if next(self.shown) % 2 else []
 
 
 class StubPipeline:
@@ -23,7 +40,8 @@ class StubPipeline:
 
     manifest = SimpleNamespace(preset=preset("tiny"), base=SimpleNamespace(layout="ti2v"))
     fps = 8.0
-    model = engine = None
+    model = None
+    engine = Every()
 
     def generate(self, image: Any, prompt: str, *, photos: Any, num_frames: int, height: int, width: int, **_: Any) -> np.ndarray:
         assert (image is None) == bool(photos) == (self.manifest.base.layout == "vace")
@@ -39,12 +57,11 @@ def _stubs(monkeypatch: pytest.MonkeyPatch) -> None:
     import model.release.pipeline
     import model.training.metrics
 
-    similarity = SimpleNamespace(mean=None, frames_with_face=3, frames=9)
     monkeypatch.setattr(model.release.pipeline, "load", lambda checkpoint, base, semantic_dir: StubPipeline())
     monkeypatch.setattr(model.clips.clip_set, "ClipSet", lambda clip_list, split: (clip_list.name, split))
     losses = {("clips.parquet", "test"): 2.0}
     monkeypatch.setattr(model.training.metrics, "fixed_flow_loss", lambda model, clips, *_: losses[clips])
-    monkeypatch.setattr(model.training.metrics, "identity_similarity", lambda *_: similarity)
+    monkeypatch.setattr(StubPipeline, "engine", Every())
 
 
 @pytest.fixture
@@ -53,7 +70,9 @@ def dataset(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[.
     for clip, split, grey in (("a", "train", 100), ("b", "test", 100), ("c", "test", 0), ("d", "validation", 0)):
         noise = np.random.default_rng(0).integers(0, 2 * grey + 1, (1, 64, 64, 1), np.uint8)
         write_video(tmp_path / clip, pictures=np.broadcast_to(noise, (10, 64, 64, 3)).copy())
-        rows.append(row_of(LAFID_DATASET, clip_id=clip, split=split, clip_root=str(tmp_path), path=clip))
+        rows.append(
+            row_of(LAFID_DATASET, clip_id=clip, split=split, clip_root=str(tmp_path), path=clip, identity_embedding=[1.0, 0.0])
+        )
     return LAFID_DATASET.frame(rows)
 
 
@@ -78,13 +97,11 @@ def test_measures_are_means_over_the_clips_that_allowed_them(
     rows = evaluate(CHECKPOINT, dataset, latents, tmp_path)
     test = _measures(rows, "test")
     assert test.pop("first_frame_psnr_db") > 30
-    assert test == {"flow_loss": 2.0, "face_found_share": pytest.approx(1 / 3), "identity_cosine": None}
-    assert _measures(rows, "validation") == {
-        "flow_loss": None,
-        "first_frame_psnr_db": None,
-        "face_found_share": None,
-        "identity_cosine": None,
-    }
+    assert (test["flow_loss"], test["face_found_share"]) == (2.0, 0.5)  # of eight frames, since the first is given
+    assert (test["likeness"], test["likeness_yaw_20_40"]) == pytest.approx((0.3, 0.6))
+    assert test["likeness_yaw_0_20"] is None
+    assert set(_measures(rows, "validation")) == {"first_frame_psnr_db", *test}
+    assert set(_measures(rows, "validation").values()) == {None}
     assert set(rows["split"]) == {"validation", "test"}
     assert rows["checkpoint_sha256"].unique().to_list() == ["abc"]
 
@@ -95,7 +112,7 @@ def test_a_base_that_cannot_begin_with_the_picture_is_given_it_as_a_photo(
     monkeypatch.setattr(StubPipeline, "manifest", SimpleNamespace(preset=preset("tiny"), base=SimpleNamespace(layout="vace")))
     test = _measures(evaluate(CHECKPOINT, dataset, latents, tmp_path), "test")
     assert test["first_frame_psnr_db"] is None
-    assert test["face_found_share"] == pytest.approx(1 / 3)
+    assert test["face_found_share"] == pytest.approx(5 / 9)
 
 
 def test_split_that_does_not_exist_has_no_rows(dataset: pl.DataFrame, latents: pl.DataFrame, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from lafid_assets.release.gates import PASSED, ReleaseGate, judge
 
-GOOD = {"flow_loss": 0.7, "first_frame_psnr_db": 35.0, "identity_cosine": 0.1}
+GOOD = {"flow_loss": 0.7, "first_frame_psnr_db": 35.0, "likeness": 0.1}
 
 
 def _judge(

@@ -18,6 +18,7 @@ def test_tags_lead_back(row_of: Callable[..., dict[str, Any]]) -> None:
         checkpoint_sha256="abc",
         dataset_version="v1",
         preset="tiny",
+        published="best_ema",
         base_path="bases/tiny",
         mlflow_run_id="m-1",
     )
@@ -27,6 +28,7 @@ def test_tags_lead_back(row_of: Callable[..., dict[str, Any]]) -> None:
         "lafid.checkpoint_sha256": "abc",
         "lafid.dataset_version": "v1",
         "lafid.preset": "tiny",
+        "lafid.published": "best_ema",
         "lafid.base": "bases/tiny",
         "lafid.training_run": "m-1",
         "lafid.licences": "CC-BY, weights: non-commercial",

@@ -14,7 +14,7 @@ from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import CHECKPOINT_TAG, EXPERIMENT, RegisteredVersion, Tracking
 
-GOOD = {"flow_loss": 0.7, "first_frame_psnr_db": 35.0, "identity_cosine": None}
+GOOD = {"flow_loss": 0.7, "first_frame_psnr_db": 35.0, "likeness": None}
 
 
 class Registry:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import dagster as dg
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from PIL import Image
 
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
-from lafid_assets.training.fusion_dit import FusionDitConfig, _held_out, _loss_curve, fusion_dit
+from lafid_assets.training.fusion_dit import FusionDitConfig, _curves, _held_out, fusion_dit
 from lafid_assets.training.held_out import first_frame
+from model.likeness import MeasuredFace, MeasuredVideo, likeness_of
 from model.presets import ClipSize
 from resources.file_store import FileStore
 from resources.lake import Lake
@@ -55,16 +57,29 @@ def test_unknown_names_are_refused(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "complaint"), [({"publish": "worst"}, "choose last or best"), ({"publish": "best"}, "set validate_every")]
+    ("wrong", "complaint"),
+    [
+        ({"publish": "worst"}, "'last', 'best', 'ema' or 'best_ema'"),
+        ({"publish": "best"}, "set validate_every"),
+        ({"publish": "ema", "train": {"ema_decay": None}}, "set ema_decay"),
+    ],
 )
 def test_what_cannot_be_published_is_refused_before_training(wrong: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         FusionDitConfig(**wrong).resolved()
 
 
-def _judged(folder: Path, step: int, loss: float | None) -> TrainedCheckpoint:
+def _checkpoint(folder: Path, step: int, loss: float | None) -> TrainedCheckpoint:
+    """Where it is judged it drew one frontal face, as like as its loss is low."""
+    drawn = [] if loss is None else [MeasuredVideo((MeasuredFace(1 - loss, 0.0, None),), "s")]
     return TrainedCheckpoint(
-        folder=folder, step=step, loss_after=0.5, validation_loss=loss, validated_on=None if loss is None else "validation"
+        folder=folder,
+        step=step,
+        loss_after=0.5,
+        validation_loss=loss,
+        validated_on="validation" if drawn else None,
+        likeness=likeness_of(drawn) if drawn else None,
+        judged_by="likeness" if drawn else None,
     )
 
 
@@ -78,19 +93,24 @@ class Trainer:
     def train(self, context: dg.AssetExecutionContext, job: TrainingJob) -> Finished:
         self.jobs.append(job)
         run_dir = job.out_dir / f"run-{len(self.jobs)}"
-        folder, best, video = (run_dir / name for name in ("checkpoint", "checkpoints/step-2", "validation/step-0000002/a.mp4"))
-        for checkpoint in (folder, best, video.parent):
+        judges, steps = job.preset.train.validate_every is not None, job.preset.train.steps
+        last, best, ema = (run_dir / name for name in ("checkpoint", "checkpoints/step-2", "checkpoint_ema"))
+        video = run_dir / "validation/step-0000002-ema/a.mp4"
+        for checkpoint in (last, best, ema, video.parent):
             checkpoint.mkdir(parents=True)
             (checkpoint / "lafid.json").write_text(f"{{}}{checkpoint.name}")
         video.write_bytes(b"mp4")
-        judges = job.preset.train.validate_every is not None
+        found = {
+            "last": _checkpoint(last, steps, 0.9 if judges else None),
+            "ema": _checkpoint(ema, steps, 0.8 if judges else None),
+        }
+        if judges:
+            found |= {"best": _checkpoint(best, 2, 0.75)}
         return Finished(
-            last=_judged(folder, job.preset.train.steps, 0.9 if judges else None),
-            best=_judged(best, 2, 0.7) if judges else None,
+            checkpoints=found,
             videos_dir=run_dir / "validation" if judges else None,
             resumed_from=0,
             loss_before=1.0,
-            ema_checkpoint_dir=None,
             clips_left_out=self.left_out,
             mlflow_run_id="m-1",
             metrics={"loss": 0.5, "hfu": 0.46},
@@ -103,8 +123,8 @@ def tracking(settings: Settings) -> Tracking:
 
 
 @pytest.fixture(autouse=True)
-def _curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    curves = {"loss": [(1, 2.0), (2, 1.0)], "validation_loss": [(2, 0.7)]}
+def _mlflow_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    curves = {"loss": [(1, 2.0), (2, 1.0)], "validation_loss": [(2, 0.7)], "likeness": [(2, 0.25)], "ema/likeness": [(2, 0.2)]}
     monkeypatch.setattr(Tracking, "curve", lambda self, run_id, name: curves[name])
 
 
@@ -139,13 +159,13 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
     row = run().row(0, named=True)
     [job] = trainer.jobs
     assert job.clip_list == store.local_path("latents/clips-0.parquet")
-    assert (job.preset.train.steps, job.base_dir.name, job.dataset_version) == (120, "tiny", "v1")
+    assert (job.preset.train.steps, job.base_dir.name, job.dataset_version) == (80, "tiny", "v1")
     assert job.tags.keys() >= {"lafid.dataset_version", "lafid.policy", "lafid.git_commit", "lafid.seed", "dagster.run_id"}
     assert job.tracking_uri == tracking.uri
     told = {"train/loss": 0.5, "train/hfu": 0.46, "mlflow_run_id": "m-1", "resumed_from": 0, "clips_left_out": 1}
     assert shown[0].items() >= told.items()
-    assert (row["published"], row["step"], row["steps"], row["mlflow_run_id"]) == ("last", 120, 120, "m-1")
-    assert row["validation_loss"] is row["validated_on"] is None
+    assert (row["published"], row["step"], row["steps"], row["mlflow_run_id"]) == ("last", 80, 80, "m-1")
+    assert row["validation_loss"] is row["validated_on"] is row["likeness"] is row["judged_by"] is None
     assert job.held_out == ()
     assert (row["train_clips"], row["loss_before"], row["loss_after"], row["dataset_version"]) == (2, 1.0, 0.5, "v1")
     assert store.exists(f"{row['checkpoint_path']}/lafid.json")
@@ -158,13 +178,17 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
     run(steps=5, train={"deterministic": True})
     assert trainer.jobs[-1].preset.train.steps == 5
     assert trainer.jobs[-1].preset.train.deterministic
+    row = run(publish="ema").row(0, named=True)
+    assert (row["published"], row["checkpoint_path"].rpartition("/")[-1]) == ("ema", "checkpoint_ema")
 
 
 def test_the_best_is_published_and_shown_with_its_curve_and_videos(
     tracking: Tracking, lake: Lake, store: FileStore, row_of: Any, dataset: pl.DataFrame
 ) -> None:
     """One person is held out: the job brings what its video begins with."""
-    latents = [row_of(TRAINING_LATENTS, clip_id="a", split="train", status="ok", clip_list="latents/clips-0.parquet")]
+    known = {"status": "ok", "clip_list": "latents/clips-0.parquet"}
+    splits = {"a": "validation", "b": "validation", "c": "train"}
+    latents = [row_of(TRAINING_LATENTS, clip_id=clip, split=split, **known) for clip, split in splits.items()]
     lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(latents)}, "all", "f")
     held_out = dataset.with_columns(split=pl.lit("validation"))
     lake.put({LAFID_DATASET.name: held_out}, "all", "f")
@@ -177,7 +201,12 @@ def test_the_best_is_published_and_shown_with_its_curve_and_videos(
     )
     row = lake.read("fusion_dit").row(0, named=True)
     assert (row["published"], row["step"], row["steps"]) == ("best", 2, 4)
-    assert (row["validation_loss"], row["validated_on"]) == (0.7, "validation")
+    assert (row["validation_loss"], row["validated_on"], row["likeness"], row["judged_by"]) == (
+        0.75,
+        "validation",
+        0.25,
+        "likeness",
+    )
     assert row["checkpoint_path"].endswith("checkpoints/step-2")
     [job] = trainer.jobs
     assert [clip.clip_id for clip in job.held_out] == ["a", "b"]
@@ -187,21 +216,23 @@ def test_the_best_is_published_and_shown_with_its_curve_and_videos(
     [event] = result.asset_materializations_for_node("fusion_dit")
     shown = event.metadata
     assert shown["best_step"].value == 2
-    assert shown["loss_curve"].value.startswith("![loss curve](data:image/png;base64,")
+    assert (shown["best_likeness_yaw_0_20"].value, shown["ema_likeness"].value) == pytest.approx((0.25, 0.2))
+    assert shown["curves"].value.startswith("![loss and likeness](data:image/png;base64,")
     [video] = shown["validation_videos"].value.records
-    assert (video.data["step"], video.data["clip_id"]) == (2, "a")
+    assert (video.data["step"], video.data["averaged"], video.data["clip_id"]) == (2, True, "a")
     assert Path(video.data["path"]).read_bytes() == b"mp4"
 
 
 def test_a_held_out_clip_that_is_gone_costs_its_video_and_not_the_training(
-    lake: Lake, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
+    lake: Lake, dataset: pl.DataFrame, row_of: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    rows = [row_of(TRAINING_LATENTS, clip_id=clip, split="validation", status="ok") for clip in "abc"]
     held_out = dataset.with_columns(split=pl.lit("validation"))
     lake.put({LAFID_DATASET.name: held_out}, "all", "f")
     lost, torn, _ = held_out.sort("identity_id").iter_rows(named=True)
     (Path(lost["clip_root"]) / lost["path"]).unlink()
     (Path(torn["clip_root"]) / torn["path"]).write_bytes(b"no video")
-    assert [clip.clip_id for clip in _held_out(3, ClipSize(), lake)] == ["c"]
+    assert [clip.clip_id for clip in _held_out(3, ClipSize(), TRAINING_LATENTS.frame(rows), lake)] == ["c"]
     assert "no video of held-out clip a is drawn: a has disappeared: put it back" in caplog.text
     assert "no video of held-out clip b is drawn: b cannot be read" in caplog.text
 
@@ -215,5 +246,6 @@ def test_a_curve_that_mlflow_does_not_give_does_not_undo_a_training(
         raise MlflowException("the server is away")
 
     monkeypatch.setattr(Tracking, "curve", away)
-    assert _loss_curve("m-1", tracking) is None
-    assert "the loss curve is not drawn, MLflow does not give it: the server is away" in caplog.text
+    finished = MagicMock(mlflow_run_id="m-1", checkpoints={})
+    assert _curves(finished, tracking) is None
+    assert "the curves are not drawn, MLflow does not give them: the server is away" in caplog.text

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from lafid_assets.outcomes import ClipError
-from lafid_assets.schemas import LAFID_DATASET
+from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.held_out import choose_held_out, first_frame, write_first_frame
 from model.presets import ClipSize
 
@@ -25,10 +25,13 @@ def test_one_clip_of_each_held_out_person_and_never_one_of_training_or_test(
     ]
     rows = [row_of(LAFID_DATASET, clip_id=clip, identity_id=person, split=split) for clip, person, split in known]
     dataset = LAFID_DATASET.frame(rows)
-    assert choose_held_out(dataset, 1)["clip_id"].to_list() == ["2"]
-    assert choose_held_out(dataset, 2)["clip_id"].to_list() == ["2", "1"]
+    latents = TRAINING_LATENTS.frame(row_of(TRAINING_LATENTS, clip_id=clip, split=split, status="ok") for clip, _, split in known)
+    assert choose_held_out(dataset, latents, 1)["clip_id"].to_list() == ["2"]
+    assert choose_held_out(dataset, latents, 2)["clip_id"].to_list() == ["2", "1"]
     assert not caplog.text
-    assert choose_held_out(dataset, 3)["clip_id"].to_list() == ["2", "1"]
+    uncached = latents.with_columns(status=pl.when(pl.col("clip_id") == "2").then(pl.lit("skipped")).otherwise("status"))
+    assert choose_held_out(dataset, uncached, 2)["clip_id"].to_list() == ["3", "1"]
+    assert choose_held_out(dataset, latents, 3)["clip_id"].to_list() == ["2", "1"]
     assert "2 of 3 videos are drawn: the validation split has no more persons" in caplog.text
 
 

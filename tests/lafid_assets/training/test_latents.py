@@ -25,8 +25,11 @@ from resources.file_store import FileStore
 SIZE = ClipSize(frames=9, height=16, width=16)
 Encode = Callable[..., pl.DataFrame]
 PLACE = {"box_x1": 20.0, "box_y1": 10.0, "box_x2": 44.0, "box_y2": 34.0, "pitch_deg": 0.0, "roll_deg": 0.0}
-TURNS_LATE = [PLACE | {"time_s": time_s, "yaw_deg": yaw} for time_s, yaw in ((0.0, 0.0), (0.1, 0.0), (1.1, 60.0))]
-"""The second that begins at 0.1 s holds the turn."""
+TURNS_LATE = [
+    PLACE | {"time_s": time_s, "frame_index": round(10 * time_s), "face_index": 1, "yaw_deg": yaw}
+    for time_s, yaw in ((0.0, 0.0), (0.1, 0.0), (1.1, 60.0))
+]
+"""The second that begins at 0.1 s holds the turn; the face that it begins with is no reference."""
 
 
 def tiny(clip: ClipSize = SIZE) -> Preset:
@@ -62,9 +65,9 @@ def base_dir(store: FileStore) -> Path:
 
 
 @pytest.fixture
-def encode(store: FileStore, base_dir: Path) -> Encode:
-    def run(dataset: pl.DataFrame, clip: ClipSize = SIZE) -> pl.DataFrame:
-        return encode_dataset(dataset, tiny(clip), base_dir, None, store)
+def encode(store: FileStore, base_dir: Path, faces: pl.DataFrame) -> Encode:
+    def run(dataset: pl.DataFrame, clip: ClipSize = SIZE, measured: pl.DataFrame = faces) -> pl.DataFrame:
+        return encode_dataset(dataset, measured, tiny(clip), base_dir, None, store)
 
     return run
 
@@ -97,13 +100,12 @@ def test_second_call_computes_nothing(encode: Encode, dataset: pl.DataFrame, com
     [
         ({"refined_caption": "She nods. No voice is heard."}, {"text", "text_plain"}),
         ({"speaking_sentence": None}, set()),
-        ({"identity_embedding": [1.0] * 128}, {"face"}),
-        ({"engine_version": "2"}, {"face"}),
+        ({"identity_embedding": [1.0] * 128}, set()),
         ({"face_track": []}, {"face"}),
-        ({"face_track": TURNS_LATE}, {"video", "face"}),
+        ({"face_track": TURNS_LATE}, {"video", "face", "semantic", "detail", "views"}),
         ({"references": {"landmarks_px": []}}, {"semantic", "detail", "views"}),
-        ({"references": {"frame_index": 3}}, {"semantic", "detail", "views"}),
-        ({"references": {"yaw_deg": 3.0}}, {"face"}),
+        ({"references": {"frame_index": 6}}, {"face", "semantic", "detail", "views"}),
+        ({"references": {"yaw_deg": 3.0}}, set()),
         ({"identity_id": "somebody else", "split": "validation", "dataset_version": "v2", "licence": "CC0"}, set()),
     ],
 )
@@ -157,7 +159,7 @@ def test_heads_are_cut_out_by_the_mask_that_the_dataset_names(
     clips = ClipSet(clip_list_of(encode(masked), store))
     assert {part for _, part in computed} == {"semantic", "detail", "views"}
     assert clips.meta.head_mask == mask
-    white, other = clips.views(0).latents
+    white, other, _ = clips.clip(0).views.latents
     assert torch.equal(white, other), "this network leaves nothing of a head but white"
 
 
@@ -166,7 +168,7 @@ def test_heads_are_cut_out_by_the_mask_that_the_dataset_names(
     [
         ({"fps": 7.9}, {"video", "face"}),  # the boxes are of other moments
         ({"frames": 8}, {"video", "face"}),
-        ({"views": 1}, {"semantic", "views", "face"}),
+        ({"views": 1}, {"semantic", "detail", "views", "face"}),
         ({"view_side": 16}, {"views"}),
     ],
 )
@@ -245,7 +247,8 @@ def test_what_is_cached_is_what_training_reads(store: FileStore, encode: Encode,
     assert clip.meta.caption == "Person a. No voice is heard."
     assert clips.persons == ("person-a",)
     assert clip.text_plain.shape[0] == len("Person a.") + 1
-    assert clip.identity.argmax() == ord("a")
+    assert clip.views.identity.argmax(dim=1).tolist() == [ord("a")] * 3
+    assert not torch.equal(clip.views.identity[0], clip.views.identity[1]), "the embedding of each crop"
     assert clip.latents.shape == (48, 9, 4, 4)
     assert clip.face_boxes[0].tolist() == pytest.approx([20 / 64, 10 / 64, 44 / 64, 34 / 64])
     assert clip.face_boxes.isnan().all(dim=1).tolist() == [False] * 3 + [True] * 6
@@ -279,16 +282,8 @@ def test_faces_are_cropped_as_the_users_pipeline_crops_them(
     crop = process_face(shown, Engine(), OvalMask()).crop
     encoders = ClipEncoders(load_base(base_dir))
     clip = ClipSet(clip_list_of(encode(dataset), store)).clip(0)
-    assert clip.semantic.equal(encoders.semantic(crop)[0])
-    assert clip.detail.equal(encoders.detail(crop)[0])
-
-
-def test_the_references_are_views_with_their_angles(store: FileStore, encode: Encode, dataset: pl.DataFrame) -> None:
-    clip = ClipSet(clip_list_of(encode(dataset), store)).clip(0)
-    assert clip.views.angles_deg.tolist() == [[0, 0, 0], [30, -5, 2]]
-    assert clip.views.latents.shape == (2, 48, 8, 8)  # 32 px a side
-    assert clip.views.semantic[0].equal(clip.semantic)
-    assert not clip.views.semantic[1].equal(clip.views.semantic[0])
+    assert clip.views.semantic[0].equal(encoders.semantic(crop)[0].bfloat16())
+    assert clip.views.detail[0].equal(encoders.detail(crop)[0].bfloat16())
 
 
 def test_every_clip_is_placed_by_size_and_the_counts_add_up(

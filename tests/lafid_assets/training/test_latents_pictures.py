@@ -45,10 +45,10 @@ def base_dir(name: str, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def encode(name: str, base_dir: Path, store: FileStore) -> Encode:
+def encode(name: str, base_dir: Path, store: FileStore, faces: pl.DataFrame) -> Encode:
     def run(dataset: pl.DataFrame, **size: Any) -> pl.DataFrame:
         chosen = preset("tiny").model_copy(update={"clip": SIZE.model_copy(update=size), "base": WITH_PICTURES[name]})
-        return encode_dataset(dataset, chosen, base_dir, None, store)
+        return encode_dataset(dataset, faces, chosen, base_dir, None, store)
 
     return run
 
@@ -61,12 +61,14 @@ def test_clips_hold_what_their_base_is_given(
     name: str, base_dir: Path, encode: Encode, dataset: pl.DataFrame, store: FileStore
 ) -> None:
     rows = encode(dataset)
-    assert set(keys(rows)) & set(CONDITION_TENSORS) == PARTS[name]
-    condition = ClipSet(clip_list_of(rows, store)).clip(0).condition
+    assert set(keys(rows)) & {*CONDITION_TENSORS, "picture"} == PARTS[name]
+    clip = ClipSet(clip_list_of(rows, store)).clip(0)
+    condition = clip.condition
     encoder = ConditionEncoder(load_base(base_dir, "cpu"))
     if name == "tiny-vace":
         assert torch.equal(condition.control, encoder.empty_control(9, 16, 16))
-        assert condition.picture.shape == (1, 48, 1, 4, 4)
+        assert clip.views.picture.shape == (3, 48, 1, 4, 4)
+        assert not torch.equal(clip.views.picture[0], clip.views.picture[1]), "each view's own"
         assert keys(rows, 0)["control"] == keys(rows, 1)["control"], "it says nothing of a clip, so clips share it"
         assert keys(rows, 0)["picture"] != keys(rows, 1)["picture"]
         return
@@ -83,7 +85,7 @@ def test_clips_hold_what_their_base_is_given(
     ("change", "size", "again"),
     [
         ({"refined_caption": "She nods. No voice is heard."}, {}, set()),
-        ({"references": {"frame_index": 3}}, {}, {"picture"}),
+        ({"references": {"frame_index": 6}}, {}, {"picture"}),
         ({}, {"fps": 7.9}, set()),
         ({}, {"frames": 8}, {"control"}),
         ({}, {"height": 32}, {"control", "image_embeds", "picture"}),

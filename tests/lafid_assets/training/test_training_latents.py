@@ -25,13 +25,21 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def run(lake: Lake, store: FileStore, dataset: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def run(
+    lake: Lake,
+    store: FileStore,
+    dataset: pl.DataFrame,
+    face_tables: dict[str, pl.DataFrame],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Run:
     """Materializes the asset; its metadata. The preset `small` brings no semantic encoder, as those of Wan do."""
     tiny = preset("tiny").model_copy(update={"clip": ClipSize(frames=9, height=16, width=16)})
     small = tiny.model_copy(update={"encoders": EncoderConfig(semantic="folder")})
     monkeypatch.setattr(model.presets, "PRESETS", {"tiny": tiny, "small": small})
     monkeypatch.setenv("LAFID_MODELS", str(tmp_path / "models"))
     lake.put({LAFID_DATASET.name: dataset}, "all", "f")
+    lake.put(face_tables, dataset["shard"][0], "f")
     instance = dg.DagsterInstance.ephemeral()
 
     def go(**config: Any) -> dict[str, Any]:
@@ -62,6 +70,7 @@ def test_every_clip_is_counted_and_what_is_there_is_not_computed_again(run: Run,
     assert first.items() >= {"clips of 9 x 16 x 16": 2, "clips skipped: too_short": 1, "computed": True, "shards": 1}.items()
     assert (first["clips_ok"], first["clips_skipped"], first["dagster/row_count"]) == (2, 1, 3)
     assert first["megabytes"] > 0
+    assert first["clips_without_first_face"] == 2
     assert not run()["computed"]
     clip_list_of(lake.read("training_latents"), store).unlink()
     assert run()["computed"]

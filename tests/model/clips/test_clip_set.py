@@ -4,6 +4,7 @@ import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -28,28 +29,19 @@ def test_a_clip_comes_back_bit_for_bit(cached: list[ClipLatents], clips: ClipSet
         assert copy.meta == clip.meta
         for name in (field.name for field in fields(ClipLatents) if field.name not in ("meta", "views")):
             assert same(getattr(copy, name), getattr(clip, name)), name
-        assert all(same(one, other) for one, other in zip(copy.views, clip.views, strict=True))
-        assert clips.view_count(number) == 3
+        halved = clip.views._replace(semantic=clip.views.semantic.bfloat16(), detail=clip.views.detail.bfloat16())
+        assert all(same(one, other) for one, other in zip(copy.views, halved, strict=True))
 
 
-def test_a_clip_without_views_serves_where_no_part_asks_for_them(cached: list[ClipLatents], tmp_path: Path) -> None:
-    clips = ClipSet(write_clips(tmp_path, [replace(cached[0], views=None)]))
-    batch = clips.batch([0])
-    assert batch.references is None
-    assert batch.face.angles_deg is None
-    assert clips.clip(0).views is None
-    for asking in (lambda: clips.batch([0], views=[[0]]), lambda: clips.views(0), lambda: clips.view_count(0)):
-        with pytest.raises(DataError, match=r"clip clip-0 holds no views of the face"):
-            asking()
-
-
-def test_a_batch_has_the_faces_angles_and_the_views_asked_for(clips: ClipSet) -> None:
-    batch = clips.batch([1, 3], views=[[2, 0], [1, 1]])
-    assert torch.equal(batch.face.angles_deg[1], clips.views(3).angles_deg[0])
-    assert torch.equal(batch.face.semantic[1], clips.views(3).semantic[0])
+def test_a_batch_has_the_faces_and_the_views_asked_for(clips: ClipSet) -> None:
+    batch = clips.batch([1, 3], views=[[2, 0], [1, 1]], faces=[0, 2])
+    for row, (index, view) in enumerate(((1, 0), (3, 2))):
+        views = clips.clip(index).views
+        for name in ("identity", "semantic", "detail", "angles_deg"):
+            assert torch.equal(getattr(batch.face, name)[row], getattr(views, name)[view].float()), name
     assert batch.references.shape == (2, 2, 48, 4, 4)
-    assert torch.equal(batch.references[0, 0], clips.views(1).latents[2])
-    assert torch.equal(batch.references[1, 1], clips.views(3).latents[1])
+    assert torch.equal(batch.references[0, 0], clips.clip(1).views.latents[2])
+    assert torch.equal(batch.references[1, 1], clips.clip(3).views.latents[1])
     assert batch.face_boxes.shape == (2, 3, 4)
     assert batch.face_boxes[:, 2].isnan().all()
 
@@ -86,6 +78,9 @@ def test_no_clips_names_the_remedy(clip_list: Path, tmp_path: Path) -> None:
         ClipSet(clip_list, "test")
     with pytest.raises(DataError, match="gone.parquet is no readable list of clips .*materialize training_latents"):
         ClipSet(tmp_path / "gone.parquet")
+    pq.write_table(pq.read_table(clip_list).drop_columns("angles_deg"), tmp_path / "old.parquet")
+    with pytest.raises(DataError, match="old.parquet is a list of an earlier version, without angles_deg: materialize train"):
+        ClipSet(tmp_path / "old.parquet")
 
 
 @pytest.mark.parametrize(
@@ -110,8 +105,7 @@ def test_clips_that_do_not_belong_together_are_named(
     ("what", "change"),
     [
         ("latents of", lambda clip: {"latents": clip.latents[:, :2]}),
-        ("identity of", lambda clip: {"identity": clip.identity[:4]}),
-        ("no angles, clip clip-0 has", lambda clip: {"views": None}),
+        ("face of", lambda clip: {"views": clip.views._replace(identity=clip.views.identity[:, :4])}),
         ("no face boxes, clip clip-0 has", lambda clip: {"face_boxes": None}),
     ],
 )
@@ -146,7 +140,8 @@ def test_the_digest_is_over_the_data_and_not_over_where_it_lies(
     write_clip_list(tmp_path / "elsewhere.parquet", elsewhere)
     assert ClipSet(tmp_path / "elsewhere.parquet").digest == clips.digest
     for name, change in (
-        ("detail", {"detail": cached[0].detail + 1}),
+        ("detail", {"views": cached[0].views._replace(detail=cached[0].views.detail + 1)}),
+        ("angles", {"views": cached[0].views._replace(angles_deg=cached[0].views.angles_deg + 1)}),
         ("person", {"meta": cached[0].meta.model_copy(update={"identity_id": "somebody else"})}),
     ):
         changed = write_clips(tmp_path / name, [replace(cached[0], **change), *cached[1:]])
@@ -155,11 +150,13 @@ def test_the_digest_is_over_the_data_and_not_over_where_it_lies(
 
 def test_views_may_be_another_clips(clips: ClipSet) -> None:
     batch = clips.batch([1, 3], views=[[2, 0], [1, 1]], views_of=[1, 4])
-    assert torch.equal(batch.references[0, 0], clips.views(1).latents[2])
-    assert torch.equal(batch.references[1, 0], clips.views(4).latents[1])
-    semantic, angles = clips.posed_views(2, [2, 0])
-    assert torch.equal(semantic, clips.views(2).semantic[[2, 0]])
-    assert torch.equal(angles, clips.views(2).angles_deg[[2, 0]])
+    assert torch.equal(batch.references[0, 0], clips.clip(1).views.latents[2])
+    assert torch.equal(batch.references[1, 0], clips.clip(4).views.latents[1])
+    semantic, angles = clips.posed_views({4: [1, 2], 2: [2, 0]})
+    for place, (index, chosen) in enumerate(((4, [1, 2]), (2, [2, 0]))):
+        views = clips.clip(index).views
+        assert torch.equal(semantic[:, place], views.semantic[chosen].float())
+        assert torch.equal(angles[:, place], views.angles_deg[chosen])
 
 
 def test_the_clips_of_a_person_are_known(cached: list[ClipLatents], tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ def test_parts_come_back_whole_or_by_row(tmp_path: Path) -> None:
     shard = shards.place("a")
     assert torch.equal(reader.read(shard, "a", "rows"), torch.ones(4))
     assert reader.read(shard, "a", "more", [2, 0]).tolist() == [[3.0], [1.0]]
-    assert reader.count(shard, "a", "more") == 3
     assert reader.holds(shard, "a", "more")
     assert not reader.holds(shard, "b", "more")
     assert reader.read(shard, "b", "rows").dtype == torch.bfloat16

@@ -16,7 +16,7 @@ from model.encoding.face_features import FaceFeatures
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel, assemble
 from model.presets import PRESETS, AlignerConfig, Preset
-from model.training.draws import choose_pairs, first_views
+from model.training.draws import choose_pairs, fixed_views
 from model.training.metrics import fixed_flow_loss
 
 Fused = Callable[..., FusedModel]
@@ -65,7 +65,7 @@ def test_every_trainable_tensor_gets_gradient_within_two_updates(fused: Fused, c
     parameters = model.trainable()
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2)
     rows = [0, 1, 2]
-    batch, keep = clips.batch(rows, views=first_views(clips, rows, 2)), torch.tensor([True, True, False])
+    batch, keep = clips.batch(rows, views=fixed_views(clips, rows, 2).references), torch.tensor([True, True, False])
     references = References(batch.references, keep=torch.tensor([True, False, True]))
     pairs = choose_pairs(clips, AlignerConfig(pairs=3), seed=0, step=0)
     sigma, noise = torch.tensor([0.2, 0.5, 0.9]), torch.randn(3, *batch.latents.shape[1:])

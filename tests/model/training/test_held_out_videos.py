@@ -16,8 +16,8 @@ from model.face_branch.trainable import FusedModel
 from model.presets import Preset
 from model.release.checkpoint import Manifest, read_manifest
 from model.release.pipeline import load
-from model.training.held_out_videos import SAMPLING_STEPS, draw_held_out, live_pipeline
-from model.training.kept_checkpoints import CHECKPOINTS
+from model.training.held_out_videos import SAMPLING_STEPS, draw_held_out, live_pipeline, measure_held_out
+from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, name_of_step
 from model.training.train import TrainReport, train
 
 Quick = Callable[..., Preset]
@@ -34,20 +34,22 @@ def go(clip_list: Path, base_dir: Path, stub_engine: Callable, picture: NDArray[
 
     def run(config: Preset, out_dir: Path, draws: bool) -> SimpleNamespace:
         figures: list[tuple[float, float, bytes]] = []
-        drawn: dict[int, NDArray[np.uint8]] = {}
+        drawn: dict[tuple[int, bool], NDArray[np.uint8]] = {}
 
         def report(progress: TrainReport) -> None:
             figures.append((progress.loss, progress.grad_norm, torch.get_rng_state().numpy().tobytes()))
 
-        def validate(fused: FusedModel, manifest: Manifest, run_dir: Path) -> None:
-            torch.rand(3)  # whatever is drawn from torch's own generator
-            with live_pipeline(fused, manifest, stub_engine()) as pipeline:
-                drawn[manifest.step] = draw_held_out(pipeline, picture, "a smile")
+        class Drawing:
+            def draw(self, fused: FusedModel, manifest: Manifest, run_dir: Path) -> None:
+                torch.rand(3)  # whatever is drawn from torch's own generator
+                with live_pipeline(fused, manifest, stub_engine()) as pipeline:
+                    drawn[manifest.step, manifest.averaged] = draw_held_out(pipeline, picture, "a smile")
+
+            def tell(self, manifest: Manifest, run_dir: Path) -> None: ...
 
         torch.manual_seed(0)
-        result = train(
-            config, clip_list, base_dir, out_dir, report, dataset_version="v1", device="cpu", validate=validate if draws else None
-        )
+        onlooker = Drawing() if draws else None
+        result = train(config, clip_list, base_dir, out_dir, report, dataset_version="v1", device="cpu", onlooker=onlooker)
         parts = read_manifest(result.checkpoint_dir).parts
         return SimpleNamespace(figures=figures, drawn=drawn, parts=parts, run_dir=result.checkpoint_dir.parent)
 
@@ -58,11 +60,11 @@ def go(clip_list: Path, base_dir: Path, stub_engine: Callable, picture: NDArray[
     "setting",
     [
         {"trainable": "all"},
-        {"trainable": "adapter_and_lora"},
+        {"trainable": "adapter_and_lora", "ema_decay": None},
         pytest.param(
             {"trainable": "adapter_and_lora", "precision": "bfloat16", "gradient_checkpointing": True}, marks=pytest.mark.long
         ),
-        {"trainable": "adapter", "compile_blocks": True, "deterministic": True},
+        {"trainable": "adapter", "compile_blocks": True, "deterministic": True, "ema_decay": None},
     ],
     ids=lambda setting: ", ".join(setting),
 )
@@ -82,7 +84,7 @@ def test_drawing_changes_no_bit_of_the_training(
     without = go(config, tmp_path / "without", draws=False)
     graphs, _ = len(compiled), torch._dynamo.reset()
     with_it = go(config, tmp_path / "with", draws=True)
-    assert sorted(with_it.drawn) == [1, 2, 3, 4]
+    assert {step for step, averaged in with_it.drawn if not averaged} == {1, 2, 3, 4}
     assert with_it.figures == without.figures
     assert with_it.parts == without.parts
     assert len(compiled) == 2 * graphs, "a video was drawn by compiled blocks, each shape of which costs minutes"
@@ -102,10 +104,12 @@ def test_it_draws_what_users_will_see(
     """The same frames as the checkpoint of that step, loaded as users load it."""
     config = quick(steps=3, validate_every=1, keep_checkpoints=9, trainable=trainable, lr=5e-3)
     trained = go(config, tmp_path, draws=True)
-    for step in (1, 2):
-        pipeline = load(trained.run_dir / CHECKPOINTS / f"step-{step:07d}", base_dir, "cpu", stub_engine())
-        assert np.array_equal(draw_held_out(pipeline, picture, "a smile"), trained.drawn[step])
-    assert not np.array_equal(trained.drawn[1], trained.drawn[2])
+    for step, averaged in ((1, False), (2, False), (2, True)):
+        checkpoint = trained.run_dir / (AVERAGED_CHECKPOINTS if averaged else CHECKPOINTS) / name_of_step(step)
+        pipeline = load(checkpoint, base_dir, "cpu", stub_engine())
+        assert np.array_equal(draw_held_out(pipeline, picture, "a smile"), trained.drawn[step, averaged])
+    assert not np.array_equal(trained.drawn[1, False], trained.drawn[2, False])
+    assert not np.array_equal(trained.drawn[2, True], trained.drawn[2, False])
 
 
 def test_afterwards_the_model_is_as_it_was_even_if_drawing_fails(
@@ -137,3 +141,15 @@ def test_a_base_that_takes_no_first_frame_is_given_a_photo(picture: NDArray[np.u
     assert np.array_equal(np.asarray(asked["t2v"]["photos"][0]), picture)
     for given in asked.values():
         assert (given["prompt"], given["num_frames"], given["height"], given["steps"]) == ("a smile", 3, 16, SAMPLING_STEPS)
+
+
+@pytest.mark.parametrize(("layout", "measured"), [("ti2v", 2), ("i2v", 2), ("t2v", 3), ("vace", 3)])
+def test_a_first_frame_that_was_given_is_not_measured(
+    picture: NDArray[np.uint8], stub_engine: Callable, layout: str, measured: int
+) -> None:
+    pipeline = SimpleNamespace(manifest=SimpleNamespace(base=SimpleNamespace(layout=layout)), engine=stub_engine())
+    reference = stub_engine().detect(picture)[0].embedding
+    drawn = np.stack([picture, 255 - picture, 255 - picture])
+    video = measure_held_out(pipeline, drawn, picture, reference)
+    assert len(video.faces) == measured
+    assert (video.faces[0].similarity > 0.999) == (measured == 3)

@@ -1,4 +1,4 @@
-"""Checkpoints on the way: judged on held-out clips, kept by rule, the same whatever kills the run."""
+"""Checkpoints on the way: judged by likeness and loss, kept by rule, the same whatever kills the run."""
 
 import logging
 from collections.abc import Callable
@@ -16,12 +16,14 @@ from model.bases.base import Base, load_base
 from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel
+from model.likeness import Likeness
 from model.presets import Preset
 from model.release.checkpoint import EmbeddingSource, Manifest, load_checkpoint, read_manifest, verify_checkpoint
-from model.training.kept_checkpoints import CHECKPOINTS, best_of, checkpoints_in, keep_checkpoint, sweep_torn
+from model.training.judging import DrawingStopped
+from model.training.kept_checkpoints import CHECKPOINTS, best_of, checkpoints_in, keep_checkpoint, kept_in, sweep_torn
 from model.training.metrics import fixed_flow_loss
 from model.training.state import TrainStateError
-from model.training.train import TrainingStopped, TrainReport, TrainResult, never, train
+from model.training.train import TrainingStopped, TrainReport, TrainResult, train
 
 Quick = Callable[..., Preset]
 
@@ -43,23 +45,62 @@ def keep(fused: Callable[..., FusedModel], base: Base, quick: Quick, tmp_path: P
     model = fused()
 
     def go(step: int, loss: float | None, newest: int = 2) -> Path:
-        manifest = Manifest(
-            preset=quick(),
-            base=base.info,
-            face_engine=EmbeddingSource(name="stub", version="1", width=16),
-            encoders_fingerprint="e",
-            parts={},
-            dataset_version="v1",
-            seed=0,
-            step=step,
-            loss_before=2.0,
-            loss_after=1.0,
-            validation_loss=loss,
-        )
-        keep_checkpoint(tmp_path, model, manifest, newest)
+        keep_checkpoint(tmp_path, model, manifest_of(base, quick, step, loss), newest)
         return tmp_path
 
     return go
+
+
+def manifest_of(base: Base, quick: Quick, step: int, loss: float | None) -> Manifest:
+    return Manifest(
+        preset=quick(),
+        base=base.info,
+        face_engine=EmbeddingSource(name="stub", version="1", width=16),
+        encoders_fingerprint="e",
+        parts={},
+        dataset_version="v1",
+        seed=0,
+        step=step,
+        loss_before=2.0,
+        loss_after=1.0,
+        validation_loss=loss,
+        judged_by=None if loss is None else "loss",
+    )
+
+
+def drew(mean: float | None, subjects: str = "s") -> Likeness:
+    """Two frames, each with a face or none."""
+    return Likeness(
+        frames=2, frames_without_face=2 if mean is None else 0, mean=mean, by_yaw={}, by_expression={}, subjects=subjects
+    )
+
+
+Judged = tuple[float, Likeness | None]
+
+
+@pytest.mark.parametrize(
+    ("judged", "best"),
+    [
+        ([(1.0, drew(0.2)), (9.0, drew(0.4)), (0.1, drew(0.3))], 2),  # likeness, whatever the loss says
+        ([(1.0, drew(None)), (2.0, drew(-0.9))], 2),  # one that draws no face never wins
+        ([(3.0, drew(None)), (2.0, drew(None)), (2.0, drew(None))], 2),  # of equals the loss, then the earlier
+        ([(2.0, drew(0.4)), (1.0, drew(0.4))], 2),
+        ([(1.0, None), (9.0, drew(-0.1)), (0.5, None)], 2),  # never a loss against a likeness
+        ([(1.0, drew(0.9, "others")), (1.0, drew(0.1)), (1.0, drew(0.2)), (1.0, None)], 3),  # nor other persons' likenesses
+        ([(2.0, None), (1.0, None), (3.0, None)], 2),
+    ],
+)
+def test_the_best_is_found_by_likeness_and_by_loss_only_where_there_is_none(
+    base: Base, quick: Quick, tmp_path: Path, judged: list[Judged], best: int
+) -> None:
+    folders = []
+    for step, (loss, likeness) in enumerate(judged, 1):
+        folders.append(tmp_path / str(step))
+        folders[-1].mkdir()
+        manifest = manifest_of(base, quick, step, loss).after_drawing(likeness)
+        assert manifest.judged_by == ("likeness" if likeness else "loss")
+        (folders[-1] / "lafid.json").write_text(manifest.model_dump_json())
+    assert best_of(folders) == best_of(folders[::-1]) == tmp_path / str(best)
 
 
 def steps(folder: Path) -> list[int]:
@@ -166,40 +207,61 @@ def test_where_nobody_is_held_out_the_clips_of_training_judge_and_it_says_so(
 
 
 def test_unless_asked_nothing_is_judged(go: Go, quick: Quick, tmp_path: Path) -> None:
-    result = go(quick(steps=2), tmp_path, validate=lambda *_: pytest.fail("it was judged"))
+    result = go(quick(steps=2), tmp_path, onlooker=Looking("draw", 1))
     manifest = read_manifest(result.checkpoint_dir)
-    assert (manifest.validated_on, manifest.validation_loss, result.best_checkpoint_dir) == (None, None, None)
-    assert not (result.checkpoint_dir.parent / CHECKPOINTS).exists()
+    assert (manifest.validated_on, manifest.validation_loss, manifest.judged_by) == (None, None, None)
+    assert result.best_checkpoint_dir is result.best_ema_checkpoint_dir is None
+    assert not kept_in(result.checkpoint_dir.parent)
 
 
-def test_judging_changes_nothing_of_what_is_trained(go: Go, quick: Quick, tmp_path: Path) -> None:
-    with_it = go(quick(steps=5, validate_every=1), tmp_path)
-    without = go(quick(steps=5), tmp_path)
+def test_judging_changes_nothing_of_what_is_trained_or_averaged(go: Go, quick: Quick, tmp_path: Path) -> None:
+    with_it = go(quick(steps=4, validate_every=2), tmp_path)
+    without = go(quick(steps=4), tmp_path)
     assert read_manifest(with_it.checkpoint_dir).parts == read_manifest(without.checkpoint_dir).parts
+    assert read_manifest(with_it.ema_checkpoint_dir).parts == read_manifest(without.ema_checkpoint_dir).parts
 
 
-KILLS = ("report", "stop", "judge", "write", "validate")
+KILLS = ("report", "stop", "judge", "write", "draw", "sigterm", "tell")
+
+
+class Looking:
+    """An onlooker: what is as trained resembles its persons most after step 4, the average after step 2. It meets an end at the
+    `at`-th drawing or telling."""
+
+    def __init__(self, how: str = "", at: int = 0) -> None:
+        self.how, self.at, self.seen, self.stopped = how, at, {"draw": 0, "sigterm": 0, "tell": 0}, False
+
+    def draw(self, model: FusedModel, manifest: Manifest, run_dir: Path) -> Likeness:
+        self._end("draw")
+        self._end("sigterm")
+        return drew(-abs(manifest.step - (2 if manifest.averaged else 4)) / 10)
+
+    def tell(self, manifest: Manifest, run_dir: Path) -> None:
+        assert manifest.judged_by == "likeness"
+        self._end("tell")
+
+    def _end(self, moment: str) -> None:
+        self.seen[moment] += 1
+        if self.how == moment and self.seen[moment] == self.at:
+            self.stopped = moment == "sigterm"
+            raise DrawingStopped if self.stopped else Killed
 
 
 def go_until_killed(go: Go, config: Preset, folder: Path, how: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Starts a run that meets its end at the `at`-th chance of one kind; it may finish before."""
     asked = iter(range(1, 1000))
-    heard = iter(range(1, 1000))
     calls = iter(range(1, 1000))
 
     def killing(function: Callable[..., object]) -> Callable[..., object]:
-        def call(*arguments: object) -> object:
-            done = function(*arguments)
+        def call(*arguments: object, **named: object) -> object:
+            done = function(*arguments, **named)
             if next(calls) == at:
                 raise Killed
             return done
 
         return call
 
-    def validate(*_: object) -> None:
-        if how == "validate" and next(heard) == at:
-            raise Killed
-
+    looking = Looking(how, at)
     with monkeypatch.context() as patch, suppress(Killed, TrainingStopped):
         if how == "judge":
             patch.setattr(model.training.judge.Judge, "manifest", killing(model.training.judge.Judge.manifest))
@@ -207,31 +269,37 @@ def go_until_killed(go: Go, config: Preset, folder: Path, how: str, at: int, mon
             patch.setattr(
                 model.training.kept_checkpoints, "write_checkpoint", killing(model.training.kept_checkpoints.write_checkpoint)
             )
-        stop = (lambda: next(asked) == at) if how == "stop" else never
-        go(config, folder, until=at if how == "report" else None, stop=stop, validate=validate)
+
+        def stop() -> bool:
+            return looking.stopped or (how == "stop" and next(asked) == at)
+
+        go(config, folder, until=at if how == "report" else None, stop=stop, onlooker=looking)
 
 
 @pytest.mark.soak
 def test_whatever_kills_it_the_same_checkpoints_are_kept_and_the_same_is_best(
     go: Go, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soak: bool
 ) -> None:
-    config = quick(steps=7, checkpoint_every=3, validate_every=2, keep_checkpoints=1, trainable="adapter_and_lora")
-    judged = model.training.judge.fixed_flow_loss
-    # Held-out clips that get worse: the first checkpoint is the best, and the rule has something to decide.
-    monkeypatch.setattr(
-        model.training.judge,
-        "fixed_flow_loss",
-        lambda m, clips, *a: judged(m, clips, *a) if len(clips) == 3 else 9 - judged(m, clips, *a),
-    )
+    few = {"steps": 7, "fixed_triples": 1, "batch_size": 1}
+    config = quick(checkpoint_every=3, validate_every=2, keep_checkpoints=1, trainable="adapter_and_lora", **few)
 
     def kept(result: TrainResult) -> dict[str, Manifest]:
         run_dir = result.checkpoint_dir.parent
-        found = [*checkpoints_in(run_dir / CHECKPOINTS), result.checkpoint_dir]
-        return {path.name: verify_checkpoint(path) for path in found} | {"best": read_manifest(result.best_checkpoint_dir)}
+        found = [*kept_in(run_dir), result.checkpoint_dir, result.ema_checkpoint_dir]
+        best = {"best": result.best_checkpoint_dir, "best_ema": result.best_ema_checkpoint_dir}
+        return {path.relative_to(run_dir).as_posix(): verify_checkpoint(path) for path in found} | {
+            name: read_manifest(path) for name, path in best.items()
+        }
 
-    whole = kept(go(config, tmp_path / "whole"))
-    assert sorted(whole) == ["best", "checkpoint", "step-0000002", "step-0000006"]
-    assert whole["best"].step == 2
+    whole = kept(go(config, tmp_path / "whole", onlooker=Looking()))
+    on_the_way = [
+        "checkpoints/step-0000004",
+        "checkpoints/step-0000006",
+        "checkpoints_ema/step-0000002",
+        "checkpoints_ema/step-0000006",
+    ]
+    assert sorted(whole) == sorted(["best", "best_ema", "checkpoint", "checkpoint_ema", *on_the_way])
+    assert (whole["best"].step, whole["best_ema"].step) == (4, 2)
     runs = iter(range(1000))
 
     @settings(max_examples=60 if soak else 3, deadline=None, derandomize=True, database=None)
@@ -240,7 +308,7 @@ def test_whatever_kills_it_the_same_checkpoints_are_kept_and_the_same_is_best(
         folder = tmp_path / str(next(runs))
         for how, at in ends:
             go_until_killed(go, config, folder, how, at, monkeypatch)
-        assert kept(go(config, folder)) == whole
+        assert kept(go(config, folder, onlooker=Looking())) == whole
 
     check()
 
@@ -248,12 +316,12 @@ def test_whatever_kills_it_the_same_checkpoints_are_kept_and_the_same_is_best(
 def test_a_torn_checkpoint_is_written_anew_where_the_run_passes_again(
     go: Go, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = quick(steps=5, checkpoint_every=100, validate_every=2, keep_checkpoints=9)
-    whole = go(config, tmp_path / "whole").checkpoint_dir.parent
+    config = quick(steps=5, checkpoint_every=100, validate_every=2, keep_checkpoints=9, ema_decay=None)
+    whole = go(config, tmp_path / "whole", onlooker=Looking()).checkpoint_dir.parent
     go_until_killed(go, config, tmp_path / "cut", "write", 2, monkeypatch)
     torn = next((tmp_path / "cut").glob("*/checkpoints/step-0000004"))
     (torn / "lafid.json").unlink()
-    again = go(config, tmp_path / "cut").checkpoint_dir.parent
+    again = go(config, tmp_path / "cut", onlooker=Looking()).checkpoint_dir.parent
     for name in ("step-0000002", "step-0000004"):
         assert verify_checkpoint(again / CHECKPOINTS / name) == verify_checkpoint(whole / CHECKPOINTS / name)
 
@@ -261,7 +329,7 @@ def test_a_torn_checkpoint_is_written_anew_where_the_run_passes_again(
 def test_a_full_disk_leaves_the_states_and_the_checkpoints_before(
     go: Go, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = quick(steps=6, checkpoint_every=3, validate_every=2, keep_checkpoints=9)
+    config = quick(steps=6, checkpoint_every=3, validate_every=2, keep_checkpoints=9, ema_decay=None)
     write = model.training.kept_checkpoints.write_checkpoint
 
     def full(folder: Path, *arguments: object) -> object:

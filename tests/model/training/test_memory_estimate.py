@@ -42,7 +42,7 @@ def test_what_saves_memory_lowers_the_estimate() -> None:
     # The tiny base has two blocks: both inputs and all within one, in place of all within two.
     checkpointed = estimate_memory(changed(batch_size=32, forward_clips=2, gradient_checkpointing=True))
     assert 0.5 < checkpointed.activations / most.activations < 0.75
-    assert estimate_memory(changed(ema_decay=None)).optimiser == pytest.approx(0.75 * most.optimiser)
+    assert estimate_memory(changed(ema_decay=None)).optimiser == most.optimiser, "the moving average is not on the card"
     frozen = changed(trainable="adapter"), changed(trainable="adapter", shard_base=True)
     whole, shared = (estimate_memory(chosen, processes=1000).weights for chosen in frozen)
     assert shared < 0.6 * whole

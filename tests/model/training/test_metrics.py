@@ -1,4 +1,4 @@
-"""Measurements, and that what cannot be measured is None."""
+"""Flow loss on fixed triples, and PSNR."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel
 from model.presets import Bucket, Preset
-from model.training.metrics import fixed_flow_loss, identity_similarity, psnr
+from model.training.metrics import fixed_flow_loss, psnr
 
 
 def test_psnr() -> None:
@@ -24,23 +24,6 @@ def test_psnr() -> None:
     assert psnr(black, np.full((4, 4, 3), 8, np.uint8)) == pytest.approx(20 * np.log10(255 / 8))
     with pytest.raises(ValueError, match="equal shapes"):
         psnr(black, black[:2])
-
-
-def test_similarity_is_the_mean_over_frames_with_a_face(stub_engine: Callable) -> None:
-    engine = stub_engine()
-    red, blue = (np.full((2, 8, 8, 3), colour, np.uint8) for colour in ((200, 0, 0), (0, 0, 200)))
-    reference = engine.detect(red[0])[0].embedding
-    same = identity_similarity(red, reference, engine)
-    mixed = identity_similarity(np.concatenate([red, blue]), reference, engine)
-    assert same.mean == pytest.approx(1.0)
-    assert (mixed.frames_with_face, mixed.frames) == (4, 4)
-    assert mixed.mean < 0.9
-
-
-def test_no_face_at_all_is_none(stub_engine: Callable) -> None:
-    measured = identity_similarity(np.zeros((3, 8, 8, 3), np.uint8), np.ones(16, np.float32), stub_engine(faces=0))
-    assert measured.mean is None
-    assert (measured.frames_with_face, measured.frames) == (0, 3)
 
 
 def test_the_flow_loss_is_the_same_twice_and_depends_on_the_face(

@@ -1,6 +1,7 @@
 """From gradients to an update: the schedule's shape, whose norm is whose, and an average that follows."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import torch
@@ -85,3 +86,29 @@ def test_the_model_computes_with_the_average_only_while_it_is_in_place() -> None
         assert float(layer(one).detach()) == 2.0
     assert float(layer(one).detach()) == 8.0
     assert float(average.tensors["weight"]) == 2.0
+
+
+def test_the_average_takes_in_thousandths() -> None:
+    """In the precision of the frozen base it would stand still: 1 + 0.001 is 1 in bfloat16."""
+    parameters = {"a": nn.Parameter(torch.ones(1, dtype=torch.bfloat16))}
+    average = MovingAverage(parameters, decay=0.999)
+    with torch.no_grad():
+        parameters["a"].fill_(2.0)
+    for step in range(10_000, 10_100):
+        average.update(parameters, step)
+    assert float(average.tensors["a"]) == pytest.approx(2 - 0.999**100, abs=1e-4)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_swapping_is_exact_and_leaves_the_tensors_where_they_are(broken: bool) -> None:
+    """The optimiser, compiled blocks and NCCL know the trained tensors by their memory."""
+    parameters = {"a": nn.Parameter(torch.randn(7))}
+    average, before, address = MovingAverage(parameters, 0.9), parameters["a"].detach().clone(), parameters["a"].data_ptr()
+    average.tensors["a"].add_(1)
+    with suppress(ZeroDivisionError), average.in_place_of(parameters):
+        assert torch.equal(parameters["a"], before + 1)
+        assert parameters["a"].data_ptr() == address
+        if broken:
+            raise ZeroDivisionError
+    assert torch.equal(parameters["a"], before)
+    assert torch.equal(average.tensors["a"], before + 1)

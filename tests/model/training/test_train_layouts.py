@@ -57,14 +57,15 @@ def test_a_clip_holds_what_its_base_is_given_and_shares_what_says_nothing_of_it(
         "tiny-vace": {"control", "picture"},
     }[name]
     keys = {part: {clips.entry(index).parts[part].key for index in range(len(clips))} for part in parts}
-    assert all(not (set(clips.entry(index).parts) & set(CONDITION_TENSORS)) - parts for index in range(len(clips)))
+    assert all(not (set(clips.entry(index).parts) & {*CONDITION_TENSORS, "picture"}) - parts for index in range(len(clips)))
     # VACE's control says that nothing is known: one for all clips of a size.
     assert {part: len(found) for part, found in keys.items()} == {part: len(clips) for part in parts} | (
         {"control": 1} if name == "tiny-vace" else {}
     )
-    batch, clip = clips.batch([1, 3]), clips.clip(3)
+    batch, clip = clips.batch([1, 3], faces=[0, 2]), clips.clip(3)
     for part in parts:
-        assert torch.equal(getattr(batch.condition, part)[1:], getattr(clip.condition, part))
+        held = clip.views.picture[2:3] if part == "picture" else getattr(clip.condition, part)
+        assert torch.equal(getattr(batch.condition, part)[1:], held)
 
 
 def test_what_a_step_draws_has_room_for_the_picture(prepared: tuple[str, Path, Path], configured: Callable[..., Preset]) -> None:

@@ -58,7 +58,7 @@ folder, grace_s, pool, command = Path(sys.argv[1]), float(sys.argv[2]), sys.argv
 @dg.asset(pool=pool)
 def trained(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
     result = TrainerClient(LaunchConfig(grace_s=grace_s)).run(context, command, folder / "trainer.log")
-    return dg.MaterializeResult(metadata={"steps": result.last.step})
+    return dg.MaterializeResult(metadata={"steps": result.checkpoints["last"].step})
 if __name__ == "__main__":
     with dg.DagsterInstance.get() as instance:
         with capture_interrupts():

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lafid_assets.lake import open_lake
-from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
+from lafid_assets.schemas import FACES, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.latents import encode_dataset
 from model.presets import preset
@@ -64,11 +64,20 @@ def home(
                 refined_caption="A person looks into the camera.",
                 references=[_reference(yaw) for yaw in (0.0, 20.0)],
                 identity_embedding=np.eye(128, dtype=np.float32)[shift].tolist(),
-                face_track=[{"time_s": 0.0} | BOX | {f"{angle}_deg": None for angle in ("yaw", "pitch", "roll")}],
+                face_track=[
+                    {"time_s": 0.0, "frame_index": 2, "face_index": 0}
+                    | BOX
+                    | {f"{angle}_deg": None for angle in ("yaw", "pitch", "roll")}
+                ],
             )
         )
     dataset = LAFID_DATASET.frame(rows)
-    latents = encode_dataset(dataset, preset("tiny"), base_folder("tiny", store), None, store)
+    embedded = {"face_index": 0, "frame_index": 2, "engine": "dlib", "engine_version": dataset["engine_version"][0]}
+    faces = FACES.frame(
+        row_of(FACES, clip_id=clip, embedding=np.eye(128, dtype=np.float32)[shift].tolist(), **embedded)
+        for shift, clip in enumerate(SPLIT_OF)
+    )
+    latents = encode_dataset(dataset, faces, preset("tiny"), base_folder("tiny", store), None, store)
     lake.put({LAFID_DATASET.name: dataset}, fingerprint="f")
     lake.put({TRAINING_LATENTS.name: latents}, fingerprint="f")
     settings.prepare()
@@ -76,7 +85,15 @@ def home(
 
 
 def _reference(yaw_deg: float) -> dict[str, Any]:
-    place = {"frame_index": 2, "pts": 0, "yaw_deg": yaw_deg, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 50.0}
+    place = {
+        "frame_index": 2,
+        "face_index": 0,
+        "pts": 0,
+        "yaw_deg": yaw_deg,
+        "pitch_deg": 0.0,
+        "roll_deg": 0.0,
+        "sharpness": 50.0,
+    }
     return place | BOX | {"landmarks_px": LANDMARKS, "mask": "oval", "mask_sha256": None}
 
 
@@ -139,12 +156,13 @@ def test_cancelled_training_leaves_no_process_and_the_next_run_goes_on(dagster: 
     assert 4 <= shown["resumed_from"].value < 12
     row = open_lake(Settings(home=home, store_uri=str(home / "store")), read_only=True).read("fusion_dit").row(0, named=True)
     assert (row["steps"], row["published"], row["validated_on"]) == (12, "best", "validation")
+    assert row["judged_by"] == "likeness"
     assert row["step"] == shown["best_step"].value
     assert row["mlflow_run_id"] == shown["mlflow_run_id"].value
     videos = {record.data["step"]: Path(record.data["path"]) for record in shown["validation_videos"].value.records}
     assert sorted(videos) == [4, 8, 12]
     assert all(path.is_file() for path in videos.values())
-    assert shown["loss_curve"].value.startswith("![loss curve](data:image/png;base64,")
+    assert shown["curves"].value.startswith("![loss and likeness](data:image/png;base64,")
 
 
 def _trainers(home: Path) -> list[int]:

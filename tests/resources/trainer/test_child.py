@@ -69,7 +69,7 @@ def training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Calla
     from model.training.report import TrainReport, TrainResult
     from model.training.train import TrainingStopped
 
-    manifest = SimpleNamespace(step=STEPS, loss_after=0.5, validation_loss=None, validated_on=None)
+    manifest = SimpleNamespace(step=STEPS, loss_after=0.5, validation_loss=None, validated_on=None, likeness=None, judged_by=None)
     monkeypatch.setattr(model.release.checkpoint, "read_manifest", lambda folder: manifest)
     monkeypatch.setattr(child.MlflowRun, "keep_models", lambda *_: None)
 
@@ -81,7 +81,8 @@ def training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Calla
                 report(TrainReport(step, STEPS, 1 / step, 0.1, 1e-3, float(step), {"hfu": 0.4, "seconds_per_step": 2.0}))
                 if stop():
                     raise TrainingStopped(step)
-            return TrainResult(tmp_path / "runs" / "x" / "checkpoint", 1.0, 0.5, STEPS, 9.0, 3, None, None, ("clip-9",), None)
+            last, averaged = (tmp_path / "runs" / "x" / name for name in ("checkpoint", "checkpoint_ema"))
+            return TrainResult(last, 1.0, 0.5, STEPS, 9.0, 3, None, averaged, None, ("clip-9",))
 
         monkeypatch.setattr(model.training.train, "train", train)
 
@@ -106,7 +107,9 @@ def test_everything_it_tells_lies_in_one_mlflow_run(job: TrainingJob, training: 
     client, run = _mlflow_run(job)
     assert run.info.status == "FINISHED"
     assert isinstance(finished, Finished)
-    assert (finished.mlflow_run_id, finished.last.step, finished.resumed_from) == (run.info.run_id, STEPS, 3)
+    assert sorted(finished.checkpoints) == ["ema", "last"]
+    assert finished.checkpoints["ema"].folder.name == "checkpoint_ema"
+    assert (finished.mlflow_run_id, finished.checkpoints["last"].step, finished.resumed_from) == (run.info.run_id, STEPS, 3)
     assert finished.clips_left_out == ("clip-9",)
     assert finished.metrics == {"loss": 1 / STEPS, "grad_norm": 0.1, "hfu": 0.4, "seconds_per_step": 2.0}
     told = client.get_metric_history(run.info.run_id, "loss")
@@ -194,5 +197,7 @@ def test_key_names_the_training_and_not_who_runs_it(job: TrainingJob, tmp_path: 
     same = job.model_copy(update={"tags": {}, "out_dir": tmp_path / "elsewhere"})
     other = job.model_copy(update={"dataset_version": "another"})
     assert same.key == job.key != other.key
+    averaged = job.preset.model_copy(update={"train": job.preset.train.model_copy(update={"publish": "ema"})})
+    assert job.model_copy(update={"preset": averaged}).key == job.key, "what is published is chosen afterwards"
     assert TrainingJob.model_validate_json(job.write().read_text()) == job
     assert json.loads((job.folder / "job.json").read_text())["dataset_version"] == tmp_path.name

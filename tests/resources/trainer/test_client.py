@@ -32,11 +32,19 @@ sys.exit(code)
 """
 FINISHED = {
     "kind": "finished",
-    "last": {"folder": "somewhere/checkpoint", "step": 20, "loss_after": 0.5, "validation_loss": None, "validated_on": None},
-    "best": None,
+    "checkpoints": {
+        "last": {
+            "folder": "somewhere/checkpoint",
+            "step": 20,
+            "loss_after": 0.5,
+            "validation_loss": None,
+            "validated_on": None,
+            "likeness": None,
+            "judged_by": None,
+        }
+    },
     "resumed_from": 10,
     "loss_before": 1.0,
-    "ema_checkpoint_dir": None,
     "clips_left_out": [],
     "videos_dir": None,
     "mlflow_run_id": "abc",
@@ -74,7 +82,7 @@ def materialize(tmp_path: Path) -> Callable[[list[str]], Materialized]:
             except dg.Failure as failure:
                 failures.append(failure)
                 raise
-            return dg.MaterializeResult(metadata={"steps": finished.last.step, **finished.metrics})
+            return dg.MaterializeResult(metadata={"steps": finished.checkpoints["last"].step, **finished.metrics})
 
         instance = dg.DagsterInstance.ephemeral()
         result = dg.materialize([trained], instance=instance, raise_on_error=False)

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def _write_clips(folder: Path) -> Path:
     for number in range(3):
         rng = np.random.default_rng(number)
         frames = rng.integers(0, 256, (3, 16, 16, 3), np.uint8)
-        embedding = rng.standard_normal(16).astype(np.float32)
+        embeddings = rng.standard_normal((3, 16)).astype(np.float32)
         meta = ClipMeta(
             clip_id=f"clip-{number}",
             caption="noise",
@@ -65,8 +64,9 @@ def _write_clips(folder: Path) -> Path:
             base_sha256=base.info.sha256,
             encoders_fingerprint=encoders.fingerprint,
         )
-        views = encode_views(encoders, list(frames), rng.uniform(-40, 40, (3, 3)).astype(np.float32), 16)
-        clips.append(replace(encode_clip(encoders, frames, frames[0], embedding, meta), views=views))
+        angles_deg = np.array([[0, 0, 0], [30, 0, 0], [0, 0, 0]], np.float32)
+        views = encode_views(encoders, list(frames), embeddings, angles_deg, 16, (16, 16))
+        clips.append(encode_clip(encoders, frames, views, meta))
     return write_clips(folder / "latents", clips)
 
 
@@ -87,7 +87,9 @@ def test_interrupted_training_goes_on_and_ends_with_the_same_bits(
     @dg.asset
     def trained(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         finished = TrainerClient().train(context, job)
-        return dg.MaterializeResult(metadata={"from": finished.resumed_from, "at": str(finished.last.folder), **finished.metrics})
+        return dg.MaterializeResult(
+            metadata={"from": finished.resumed_from, "at": str(finished.checkpoints["last"].folder), **finished.metrics}
+        )
 
     result = dg.materialize([trained], instance=dg.DagsterInstance.ephemeral())
     [event] = result.asset_materializations_for_node("trained")

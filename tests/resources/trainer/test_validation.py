@@ -1,4 +1,4 @@
-"""What the trainer makes of a judged model: LoggedModels by the keep rule, videos at their step; none of it ends a training."""
+"""What the trainer makes of a judged model: videos, likeness, LoggedModels by the keep rule; none of it ends a training."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -10,22 +10,28 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import model.clips.clip_set
 import model.release.pipeline
 import model.training.held_out_videos
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
 from model.encoding.face_features import FaceFeatures
+from model.encoding.face_processor import FaceError
 from model.face_branch.trainable import FusedModel, assemble
+from model.face_engine.interface import EngineInfo, Face
 from model.files import sha256_folder
+from model.likeness import Likeness, MeasuredFace, MeasuredVideo, likeness_of
 from model.presets import Preset, preset
 from model.release.checkpoint import EmbeddingSource, Manifest, write_checkpoint
-from model.training.kept_checkpoints import CHECKPOINTS
+from model.training.judging import DrawingStopped
+from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, name_of_step
 from resources.tracking import CHECKPOINT_TAG, Tracking
 from resources.trainer.job import HeldOutClip, TrainingJob
 from resources.trainer.mlflow_run import MlflowRun
-from resources.trainer.validation import VIDEOS, Validation, VideosImpossible
+from resources.trainer.validation import VIDEOS, Validation, VideosImpossible, judgement_line
 
 ORIGIN = {"lafid.dataset_version": "v1", "lafid.policy": "cofe", "lafid.git_commit": "abc", "lafid.base_revision": "r1"}
 
@@ -51,15 +57,13 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def checkpoint(base_dir: Path) -> Callable[[Path, int], Path]:
     """Writes a checkpoint of an untrained adapter as that of a step."""
-    import torch
-
     chosen = _preset(trainable="adapter")
     features = FaceFeatures(torch.zeros(1, 128), torch.zeros(1, 65, 64), torch.zeros(1, 256, 48))
     fused = assemble(load_base(base_dir, "cpu"), features, chosen.fusion, chosen.train)
 
-    def write(folder: Path, step: int) -> Path:
-        target = folder / CHECKPOINTS / f"step-{step:07d}"
-        write_checkpoint(target, fused, _manifest(fused, chosen, step))
+    def write(folder: Path, step: int, averaged: bool = False) -> Path:
+        target = folder / (AVERAGED_CHECKPOINTS if averaged else CHECKPOINTS) / name_of_step(step)
+        write_checkpoint(target, fused, _manifest(fused, chosen, step).model_copy(update={"averaged": averaged}))
         return target
 
     return write
@@ -79,7 +83,13 @@ def _manifest(fused: FusedModel, chosen: Preset, step: int) -> Manifest:
         loss_after=1.0,
         validation_loss=1.5,
         validated_on="validation",
-    )
+        judged_by="loss",
+    ).after_drawing(_likeness())
+
+
+def _likeness(cosine: float = 0.5) -> Likeness:
+    """Of a frontal face and a frame without one."""
+    return likeness_of([MeasuredVideo((MeasuredFace(cosine, 3.0, None), None), "s")])
 
 
 @pytest.fixture
@@ -87,9 +97,9 @@ def run(tracking: Tracking, tmp_path: Path) -> MlflowRun:
     return MlflowRun(tracking, tmp_path.name, _preset(), ORIGIN)
 
 
-def _logged(tracking: Tracking, run: MlflowRun) -> dict[int, Any]:
+def _logged(tracking: Tracking, run: MlflowRun) -> dict[tuple[int, bool], Any]:
     client = tracking.connect()
-    return {step: client.get_logged_model(id_) for id_, step in tracking.logged_steps(run.run_id).items() if step is not None}
+    return {one: client.get_logged_model(id_) for id_, one in tracking.logged_checkpoints(run.run_id).items() if one is not None}
 
 
 def test_every_kept_checkpoint_is_one_logged_model_of_the_trainings_run(
@@ -100,30 +110,34 @@ def test_every_kept_checkpoint_is_one_logged_model_of_the_trainings_run(
 
     client = tracking.connect()
     first, second, third = (checkpoint(tmp_path, step) for step in (1, 2, 3))
-    run.keep_models([first, second], base_dir)
+    averaged = checkpoint(tmp_path, 2, averaged=True)
+    run.keep_models([first, second, averaged], base_dir)
     logged = _logged(tracking, run)
-    assert sorted(logged) == [1, 2]
-    model_of_first = logged[1]
+    assert sorted(logged) == [(1, False), (2, False), (2, True)]
+    model_of_first = logged[1, False]
     assert model_of_first.source_run_id == run.run_id
     assert model_of_first.tags.items() >= {**ORIGIN, CHECKPOINT_TAG: sha256_folder(first), "seed": "0"}.items()
-    assert {metric.key: metric.value for metric in model_of_first.metrics}["validation_loss"] == 1.5
+    told = {metric.key: metric.value for metric in model_of_first.metrics}
+    assert told.items() >= {"validation_loss": 1.5, "likeness": 0.25, "face_found_share": 0.5, "likeness_yaw_0_20": 0.5}.items()
+    assert "likeness_yaw_20_40" not in told, "no drawn face was turned so far"
     assert {metric.step for metric in model_of_first.metrics} == {1}
     assert tracking.find_logged_model(sha256_folder(first)) == model_of_first.model_id
+    assert tracking.find_logged_model(sha256_folder(averaged)) == logged[2, True].model_id
     assert client.get_run(run.run_id).info.status == "RUNNING"
 
     # The same again logs nothing a second time; what the rule removes goes, unless somebody has registered it.
     mlflow.register_model(f"models:/{model_of_first.model_id}", "of-somebody")
     run.keep_models([second, third], base_dir)
     again = _logged(tracking, run)
-    assert sorted(again) == [1, 2, 3]
-    assert again[2].model_id == logged[2].model_id
+    assert sorted(again) == [(1, False), (2, False), (3, False)]
+    assert again[2, False].model_id == logged[2, False].model_id
     run.keep_models([third], base_dir)
-    assert sorted(_logged(tracking, run)) == [1, 3]
+    assert sorted(_logged(tracking, run)) == [(1, False), (3, False)]
 
     # What a kill left half is logged anew.
     half = client.create_logged_model(model_of_first.experiment_id, name="half", source_run_id=run.run_id)
     run.keep_models([third], base_dir)
-    assert half.model_id not in tracking.logged_steps(run.run_id)
+    assert half.model_id not in tracking.logged_checkpoints(run.run_id)
 
 
 def test_mlflow_being_away_is_told_and_ends_nothing(
@@ -150,25 +164,57 @@ def test_curve_takes_the_later_value_of_a_step_that_was_trained_twice(tracking: 
     assert tracking.curve(run.run_id, "validation_loss") == []
 
 
+def test_the_average_has_curves_of_its_own(tracking: Tracking, run: MlflowRun) -> None:
+    for averaged, cosine in ((False, 0.5), (True, 0.75)):
+        judged = SimpleNamespace(step=4, averaged=averaged, validation_loss=1.0, likeness=_likeness(cosine))
+        run.judged(judged)  # type: ignore[arg-type]
+    assert tracking.curve(run.run_id, "likeness") == [(4, 0.25)]
+    assert tracking.curve(run.run_id, "ema/likeness") == [(4, 0.375)]
+    assert tracking.curve(run.run_id, "ema/validation_loss") == [(4, 1.0)]
+
+
+class FixedEngine:
+    """Finds in every picture one frontal face, whose embedding is that of clip a."""
+
+    info = EngineInfo("stub", "1", 2, "none", "stub")
+
+    def detect(self, image_rgb: np.ndarray, *, embed: bool = True) -> list[Face]:
+        nothing, known = np.zeros((0, 2), np.float32), np.array([1, 0], np.float32)
+        return [Face((0, 0, 8, 8), 1.0, nothing, np.eye(3, dtype=np.float32), known, None)]
+
+
+class Persons:
+    """The cached clips of the validation split: nobody else resembles clip a."""
+
+    def __init__(self, clip_list: Path, split: str) -> None:
+        assert (clip_list.name, split) == ("clips.parquet", "validation")
+        self.clip_ids = ("a", "b")
+
+    def clip(self, index: int) -> SimpleNamespace:
+        return SimpleNamespace(views=SimpleNamespace(identity=torch.eye(2)[index][None]))
+
+
 @pytest.fixture
 def drawing(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stands in for the model's drawing; keeps what was asked of it."""
-    kept = SimpleNamespace(captions=[], fails=None, on_step=lambda: None)
+    kept = SimpleNamespace(captions=[], fails=None, error=ValueError("the card is full"))
+    manifest = SimpleNamespace(base=SimpleNamespace(layout="ti2v"))
 
     @contextmanager
     def live(*_: Any) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(fps=8.0)
+        yield SimpleNamespace(fps=8.0, engine=FixedEngine(), manifest=manifest)
 
     def draw(pipeline: Any, first_frame: np.ndarray, caption: str, on_step: Callable[[int, int], None]) -> np.ndarray:
         on_step(1, 8)
         kept.captions.append(caption)
         if caption == kept.fails:
-            raise ValueError("no face found")
-        return np.stack([first_frame] * 2)
+            raise kept.error
+        return np.stack([first_frame] * 3)
 
     monkeypatch.setattr(model.training.held_out_videos, "live_pipeline", live)
     monkeypatch.setattr(model.training.held_out_videos, "draw_held_out", draw)
     monkeypatch.setattr(model.release.pipeline, "engine_named", lambda name: name)
+    monkeypatch.setattr(model.clips.clip_set, "ClipSet", Persons)
     return kept
 
 
@@ -195,39 +241,64 @@ def job(tmp_path: Path) -> Callable[..., TrainingJob]:
 
 
 JUDGED: Any = SimpleNamespace(
-    step=4, validation_loss=1.25, validated_on="train", preset=_preset(), face_engine=SimpleNamespace(name="dlib")
+    step=4,
+    averaged=False,
+    validation_loss=1.25,
+    validated_on="train",
+    likeness=None,
+    preset=_preset(),
+    face_engine=SimpleNamespace(name="dlib"),
 )
 
 
-def _judge(job: TrainingJob, run_dir: Path, stop: Callable[[], bool] = lambda: False) -> MagicMock:
-    mlflow = MagicMock()
-    Validation(job, mlflow, stop)(None, JUDGED, run_dir)  # type: ignore[arg-type]
-    return mlflow
+def _draw(job: TrainingJob, run_dir: Path, stop: Callable[[], bool] = lambda: False, judged: Any = JUDGED) -> Likeness | None:
+    return Validation(job, MagicMock(), stop).draw(None, judged, run_dir)  # type: ignore[arg-type]
 
 
-def test_each_person_is_drawn_once_a_step_and_all_is_logged(
+def test_each_person_is_drawn_and_measured_and_all_is_told(
     job: Any, drawing: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Two drawn frames of each; the given one is left out."""
     caplog.set_level(logging.INFO, logger="lafid.training")
-    mlflow = _judge(job(), tmp_path)
+    likeness = _draw(job(), tmp_path)
+    assert (likeness.frames, likeness.mean, likeness.by_yaw["yaw_0_20"].frames) == (4, 0.5, 4)
+    assert drawing.captions == ["caption of a", "caption of b"]
     folder = tmp_path / VIDEOS / "step-0000004"
     assert sorted(path.name for path in folder.iterdir()) == ["a.mp4", "b.mp4"]
-    mlflow.note.assert_called_once_with({"validation_loss": 1.25}, 4)
+    averaged = SimpleNamespace(**vars(JUDGED) | {"averaged": True})
+    assert _draw(job(), tmp_path, judged=averaged) == likeness
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["step-0000004", "step-0000004-ema"]
+
+    mlflow = MagicMock()
+    judged = SimpleNamespace(**vars(JUDGED) | {"likeness": likeness})
+    Validation(job(), mlflow, lambda: False).tell(judged, tmp_path)  # type: ignore[arg-type]
+    mlflow.judged.assert_called_once_with(judged)
+    assert mlflow.keep_models.called
     mlflow.keep_videos.assert_called_once_with(folder, "validation/step-0000004")
-    assert "step 4 of 9: validation loss 1.2500 on train clips" in caplog.text
-    # A resumed run passes the step again: nothing is drawn twice, but MLflow may have missed it.
-    assert _judge(job(), tmp_path).keep_videos.called
-    assert drawing.captions == ["caption of a", "caption of b"]
+    line = "step 4 of 9: validation loss 1.2500 on train clips; likeness 0.5000, 0 of 4 frames without a face"
+    assert line in caplog.text
+    assert judgement_line(averaged).endswith(
+        "step 4 of 9, moving average: validation loss 1.2500 on train clips; likeness not measured"
+    )
 
 
-def test_a_video_that_fails_is_an_error_in_the_log_and_the_next_is_drawn(
+def test_a_video_that_fails_is_an_error_and_leaves_no_likeness_to_compare(
     job: Any, drawing: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     drawing.fails = "caption of a"
-    _judge(job(), tmp_path)
+    assert _draw(job(), tmp_path) is None
     [error] = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert error.getMessage() == "step 4: no video of clip a (ValueError: no face found)"
+    assert error.getMessage() == "step 4 of 9: no video of clip a (ValueError: the card is full)"
     assert [path.name for path in (tmp_path / VIDEOS / "step-0000004").iterdir()] == ["b.mp4"]
+
+
+def test_a_person_whose_picture_shows_no_face_is_left_out_of_every_judgement(
+    job: Any, drawing: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drawing.fails, drawing.error = "caption of a", FaceError("no face found")
+    likeness = _draw(job(), tmp_path)
+    assert (likeness.frames, likeness.mean) == (2, 0.0)
+    assert "held-out clip a judges no checkpoint: no face found" in caplog.text
 
 
 def test_an_engine_that_is_not_there_is_an_error_in_the_log(
@@ -237,19 +308,18 @@ def test_an_engine_that_is_not_there_is_an_error_in_the_log(
         raise LookupError(f"no networks of {name}")
 
     monkeypatch.setattr(model.release.pipeline, "engine_named", missing)
-    mlflow = _judge(job(), tmp_path)
-    assert "step 4: no videos (LookupError: no networks of dlib)" in caplog.text
-    assert mlflow.keep_models.called
-    assert not mlflow.keep_videos.called
+    assert _draw(job(), tmp_path) is None
+    assert "step 4 of 9: no videos (LookupError: no networks of dlib)" in caplog.text
 
 
 def test_sigterm_does_not_wait_for_a_video(
     job: Any, drawing: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="lafid.training")
-    _judge(job(), tmp_path, stop=lambda: True)
+    with pytest.raises(DrawingStopped):
+        _draw(job(), tmp_path, stop=lambda: True)
     assert drawing.captions == []
-    assert "SIGTERM: step 4 is left without some of its videos" in caplog.text
+    assert "SIGTERM: step 4 of 9 is judged when the training goes on" in caplog.text
     assert not [record for record in caplog.records if record.levelno == logging.ERROR]
 
 
