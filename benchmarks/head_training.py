@@ -26,7 +26,7 @@ from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import References
 from model.face_branch.trainable import LORA, FusedModel, unfreeze
 from model.presets import TrainConfig
-from model.training.draws import hide_references
+from model.training.draws import choose_told, hide_references
 
 _LEAST_PAIR_GAP_DEG = 20.0
 """Two views of a pair differ by at least so much in yaw."""
@@ -128,7 +128,7 @@ def train(
     config = config_of(seed, steps)
     optimizer = adamw(trained.trainable(), config)
     shown = None if variant.spread is None else spread_views(clips, variant.spread, _views(variant))
-    losses = []
+    losses, quarters = [], {steps * part // 4 for part in (1, 2, 3)}
     for step in range(steps):
         loss = _loss(trained, config, step, clips, shown)
         losses.append(loss.item())
@@ -136,7 +136,7 @@ def train(
         if trained.model is not None and aligner:
             loss = loss + aligner.loss_weight * trained.model.contrastive_loss(_pairs(clips, aligner.pairs, seed, step))
         update(optimizer, loss, config, step)
-        if (step + 1) % max(1, steps // 4) == 0 and step + 1 < steps:
+        if step + 1 in quarters:
             look(step + 1, trained)
     tail = losses[-max(1, steps // 10) :]
     return trained, sum(tail) / len(tail)
@@ -150,13 +150,16 @@ def _loss(trained: Trained, config: TrainConfig, step: int, clips: HeadClips, sh
     dice = generator(config.seed, "order", step)
     persons = torch.randint(len(clips.latents), (BATCH,), generator=dice)
     photos = torch.randint(clips.view_angles_deg.shape[1], (BATCH,), generator=dice)
-    keep = torch.rand(BATCH, generator=generator(config.seed, "face-dropout", step)) >= config.face_dropout
+    # Words stay: what they tell is the pose, and nothing is guided by their absence here.
+    told = [choose_told(config, step * BATCH + row) for row in range(BATCH)]
+    keep = torch.tensor([row.face for row in told])
     face, text = trained.told(clips.face(persons, photos)), clips.text[persons]
     references = None
     if shown is not None and trained.variant.fusion and trained.variant.fusion.references:
         views = clips.view_latents[persons[:, None], shown[persons, photos]]
         chosen = trained.variant.fusion.references
-        references = hide_references(views, chosen, config.reference_dropout, PATCH, config.seed, step)
+        keep_views = torch.tensor([row.references for row in told])
+        references = hide_references(views, chosen, keep_views, PATCH, config.seed, step)
 
     def predict(noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         return trained.velocity(noisy, sigma, text, face, keep, references)
