@@ -1,4 +1,4 @@
-"""Tiny bases of the layouts that are given pictures: with the tiny base's codec, and with Wan's VAE at Wan's channel numbers."""
+"""Tiny bases of the released layouts; those that are given pictures also with Wan's VAE at Wan's channel numbers."""
 
 from dataclasses import replace
 
@@ -19,6 +19,7 @@ def _of(spec: BaseSpec, name: str, layout: str, **transformer: object) -> BaseSp
 # 48 latent channels twice, and a mask channel a frame of a latent frame (i2v) or a pixel of a latent (VACE).
 TINY_I2V = _of(TINY, "tiny-i2v", "i2v", in_channels=97, image_dim=64, added_kv_proj_dim=192)
 TINY_I2V_TWO_EXPERTS = _of(TINY_TWO_EXPERTS, "tiny-i2v-two-experts", "i2v", in_channels=97)
+TINY_T2V_TWO_EXPERTS = _of(TINY_TWO_EXPERTS, "tiny-t2v-two-experts", "t2v")
 TINY_VACE = _of(TINY, "tiny-vace", "vace", vace_layers=(0,), vace_in_channels=112)
 
 WITH_PICTURES = {spec.name: spec for spec in (TINY_I2V, TINY_I2V_TWO_EXPERTS, TINY_VACE)}

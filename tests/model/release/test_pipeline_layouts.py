@@ -1,4 +1,4 @@
-"""Generation with bases that are given pictures: what was trained with is what a live request gives."""
+"""Generation with bases of the released layouts: what was trained with is what a live request gives."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
 from model.bases.base import load_base
@@ -18,7 +19,7 @@ from model.presets import Preset
 from model.release.checkpoint import EmbeddingSource, Manifest
 from model.release.pipeline import InputError, LafidPipeline
 from tests.model.conftest import hear
-from tests.model.layouts import WITH_PICTURES
+from tests.model.layouts import TINY_T2V_TWO_EXPERTS, WITH_PICTURES
 
 
 @pytest.fixture
@@ -27,9 +28,13 @@ def pipeline_on(
 ) -> Callable[[str], LafidPipeline]:
     """A model that hears its face, on the tiny base of that name."""
 
-    def make(name: str) -> LafidPipeline:
-        build_tiny_base(tmp_path / name, spec=WITH_PICTURES[name])
-        base, chosen = load_base(tmp_path / name, "cpu"), quick(trainable="adapter")
+    specs = WITH_PICTURES | {TINY_T2V_TWO_EXPERTS.name: TINY_T2V_TWO_EXPERTS}
+
+    def make(name: str, **of_base: float) -> LafidPipeline:
+        build_tiny_base(tmp_path / name, spec=specs[name])
+        spec = specs[name].model_copy(update=of_base)
+        chosen = quick(trainable="adapter", first_frame_dropout=0.0 if spec.layout == "i2v" else 1.0)
+        base, chosen = load_base(tmp_path / name, "cpu"), chosen.model_copy(update={"base": spec})
         model = assemble(base, clips.batch([0]).face, chosen.fusion, chosen.train)
         for _, fusion in model.attached:
             hear(fusion)
@@ -120,3 +125,25 @@ def test_image_to_video_is_given_the_first_frame_as_in_training(pipeline_on: Cal
     assert (rows[0] is None) == (name == "tiny-i2v-two-experts")
     if rows[0] is not None:
         assert torch.equal(rows[0], encoder.image_embeds(shown))
+
+
+def test_two_experts_draw_from_photos_alone_as_noise_falls(pipeline_on: Callable, image: Image.Image) -> None:
+    """As Wan2.2's T2V-A14B: one timestep a clip, which says whose turn it is, on the base's own sigma shift."""
+    pipeline = pipeline_on("tiny-t2v-two-experts", flow_shift_480p=12.0)
+    turns: dict[str, list[float]] = {"high": [], "low": []}
+    for name, transformer in zip(turns, pipeline.model.base.transformers, strict=True):
+        transformer.register_forward_pre_hook(
+            lambda _module, _args, kwargs, name=name: turns[name].append(float(kwargs["timestep"])), with_kwargs=True
+        )
+    frames = pipeline.generate(None, "x", photos=[image], steps=4, guidance=1.0)
+    assert frames.shape == (3, 16, 16, 3)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=12.0)
+    scheduler.set_timesteps(4)
+    assert turns["high"] + turns["low"] == scheduler.timesteps.tolist()
+    assert min(turns["high"]) >= 900 > max(turns["low"])
+    for _, fusion in pipeline.model.attached:
+        with torch.no_grad():
+            fusion.reference_gate(0).weight.zero_()
+        changed = pipeline.generate(None, "x", photos=[image], steps=4, guidance=1.0)
+        assert not np.array_equal(frames, changed), "each expert reads the references"
+        frames = changed
