@@ -71,6 +71,7 @@ class _Hasty(ShardLimits):
         return 8.0
 
 
+@pytest.mark.long
 def test_order_and_worker_count_change_nothing(clips: Any, ledger: Any, reach: Folder) -> None:
     names = [f"a{number}" for number in range(9)] + ["crash", "torn"]
     found = []
@@ -183,7 +184,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_run_killed_at_random_points_ends_like_an_undisturbed_one(
     seed: int, clips: Any, ledger: Any, tmp_path: Path, reach: Folder
 ) -> None:

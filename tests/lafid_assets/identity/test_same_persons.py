@@ -93,6 +93,7 @@ def persons(testdata: Path, real_store: ModelStore, row_of: Callable[..., dict[s
     return cluster_clips(kept, ClusterPolicy(), NOTHING)["identity_clusters"]
 
 
+@pytest.mark.long
 def test_clips_of_one_person_come_together(persons: pl.DataFrame) -> None:
     name = dict(persons.select("clip_id", "identity_id").iter_rows())
     for group in ONE_PERSON:

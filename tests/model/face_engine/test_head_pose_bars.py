@@ -11,6 +11,7 @@ from model.face_engine.dlib_engine import DlibEngine
 CLIPS = ("intel_gaze_demo.mp4", "intel_head-pose-face-detection-female.gif", "liveportrait_d12.mp4", "latentsync_demo1.mp4")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (TESTDATA / "verify.py").is_file(), reason="../shared/testdata is not beside this checkout")
 def test_pose_agrees_with_fsanet_on_real_clips() -> None:
     for library in ("cv2", "insightface", "onnxruntime"):

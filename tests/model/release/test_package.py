@@ -138,6 +138,7 @@ def last_line(process: subprocess.Popen[str]) -> str:
     return said.strip().splitlines()[-1]
 
 
+@pytest.mark.long
 def test_pulled_by_alias_in_a_fresh_process_it_draws_the_same_frames(registered: Registered, fresh) -> None:
     assert last_line(fresh["pull"]) == registered.frames_sha256
 

@@ -59,12 +59,14 @@ def go(clip_list: Path, base_dir: Path, stub_engine: Callable, picture: NDArray[
 @pytest.mark.parametrize(
     "setting",
     [
-        {"trainable": "all"},
+        pytest.param({"trainable": "all"}, marks=pytest.mark.long),
         {"trainable": "adapter_and_lora", "ema_decay": None},
         pytest.param(
             {"trainable": "adapter_and_lora", "precision": "bfloat16", "gradient_checkpointing": True}, marks=pytest.mark.long
         ),
-        {"trainable": "adapter", "compile_blocks": True, "deterministic": True, "ema_decay": None},
+        pytest.param(
+            {"trainable": "adapter", "compile_blocks": True, "deterministic": True, "ema_decay": None}, marks=pytest.mark.long
+        ),
     ],
     ids=lambda setting: ", ".join(setting),
 )
@@ -91,7 +93,7 @@ def test_drawing_changes_no_bit_of_the_training(
     assert bool(graphs) == setting.get("compile_blocks", False)
 
 
-@pytest.mark.parametrize("trainable", ["all", "adapter_and_lora"])
+@pytest.mark.parametrize("trainable", [pytest.param("all", marks=pytest.mark.long), "adapter_and_lora"])
 def test_it_draws_what_users_will_see(
     go: Callable[..., Any],
     quick: Quick,

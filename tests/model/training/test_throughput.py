@@ -10,8 +10,10 @@ from model.presets import preset
 from model.training.preset_table import _inputs, _tflop, preset_size
 from model.training.throughput import peak_flop_per_s, step_flop
 
+_LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("wan2.1-t2v-1.3b", "wan2.2-i2v-a14b")]
 
-@pytest.mark.parametrize("name", ["wan2.1-t2v-1.3b", "wan2.1-i2v-14b", "wan2.2-i2v-a14b", "wan2.1-vace-1.3b"])
+
+@pytest.mark.parametrize("name", ["wan2.1-i2v-14b", "wan2.1-vace-1.3b", *_LONG])
 def test_the_formula_counts_what_torch_counts_in_a_forward(name: str) -> None:
     """CLIP's rows of the first frame, VACE's blocks and its picture among it."""
     chosen = preset(name)

@@ -35,7 +35,7 @@ def test_the_loss_falls_by_a_fifth_on_fixed_triples(run: Callable, quick: Quick,
     assert result.loss_after <= 0.8 * result.loss_before
 
 
-@pytest.mark.parametrize("trainable", ["adapter_and_lora", "all"])
+@pytest.mark.parametrize("trainable", ["adapter_and_lora", pytest.param("all", marks=pytest.mark.long)])
 def test_killed_at_any_step_it_ends_with_the_same_bits(run: Callable, quick: Quick, tmp_path: Path, trainable: str) -> None:
     config = quick(steps=5, checkpoint_every=2, trainable=trainable)
     whole = read_manifest(run(config, tmp_path / "whole").checkpoint_dir)
@@ -154,6 +154,7 @@ def test_it_resumes_exactly_however_it_computes(run: Callable, quick: Quick, tmp
     assert read_manifest(run(config, tmp_path / "cut").checkpoint_dir) == whole
 
 
+@pytest.mark.long
 def test_two_transformers_resume_to_the_same_bits(cached: list[ClipLatents], quick: Quick, tmp_path: Path) -> None:
     """One clip an update: some updates reach one of the two alone, which then has no moments to save for the other."""
     base = tmp_path / "base"

@@ -195,6 +195,7 @@ def test_every_trained_tensor_of_the_base_gets_gradient(
     assert not [name for name, parameter in of_the_base.items() if parameter.grad is None or not parameter.grad.any()]
 
 
+@pytest.mark.long
 def test_the_loss_falls(prepared: tuple[str, Path, Path], configured: Callable[..., Preset], tmp_path: Path) -> None:
     name, base_dir, clip_list = prepared
     chosen = configured(name, steps=30, checkpoint_every=100, lr=5e-3, fixed_triples=16)
