@@ -18,12 +18,12 @@ from resources.lake_reader import TableMissing
 
 
 @pytest.fixture
-def encode(lake: Lake, store: FileStore) -> Callable[..., pl.DataFrame]:
+def encode(lake: Lake, store: FileStore, faces: pl.DataFrame) -> Callable[..., pl.DataFrame]:
     """Materializes the table for clips of so many frames."""
 
     def run(dataset: pl.DataFrame, frames: int = 9) -> pl.DataFrame:
         chosen = preset("tiny").model_copy(update={"clip": ClipSize(frames=frames, height=16, width=16)})
-        rows = encode_dataset(dataset, chosen, base_folder("tiny", store), None, store)
+        rows = encode_dataset(dataset, faces, chosen, base_folder("tiny", store), None, store)
         lake.put({TRAINING_LATENTS.name: rows}, "all", "f")
         return rows
 

@@ -70,6 +70,7 @@ def _write_clips(folder: Path) -> Path:
     return write_clips(folder / "latents", clips)
 
 
+@pytest.mark.long
 def test_interrupted_training_goes_on_and_ends_with_the_same_bits(
     processes: Any, job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

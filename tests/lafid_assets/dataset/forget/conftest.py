@@ -283,7 +283,10 @@ def _cache_latents(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> None:
     known = {"bucket": Bucket(9, 16, 16), "fps": 8.0, "face_engine": "dlib", "face_engine_version": "1"}
     known |= {"base_sha256": "b", "encoders_fingerprint": "e"}
     metas = {letter: ClipMeta(clip_id=_id(letter), caption=_caption(letter), **known) for letter in letters}
-    write_clip_list(folder / "clips-0.parquet", (ClipEntry(metas[letter], "train", places[letter]) for letter in letters))
+    frontal = ((0.0, 0.0, 0.0),)
+    write_clip_list(
+        folder / "clips-0.parquet", (ClipEntry(metas[letter], "train", places[letter], frontal) for letter in letters)
+    )
     rows = []
     for letter in letters:
         parts = [{"part": part, "key": key, "shard": shard} for part, (key, shard) in places[letter].items()]
