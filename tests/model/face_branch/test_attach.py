@@ -9,11 +9,13 @@ from diffusers import WanTransformer3DModel
 from model.bases.base import Base
 from model.bases.flow import token_timesteps
 from model.clips.clip_set import Batch, ClipSet
+from model.encoding.face_features import FaceFeatures
 from model.face_branch.attach import FACE, REFERENCES, FaceCrossAttention, attach
 from model.face_branch.fusion import FaceFusion, FaceTokens
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel
-from model.presets import AlignerConfig
+from model.presets import AlignerConfig, Preset
+from tests.model.conftest import hear
 
 Fused = Callable[..., FusedModel]
 
@@ -185,6 +187,28 @@ def test_regional_compilation_has_no_graph_break(base: Base, fused: Fused, batch
         expected = run(base.transformer, batch, face, references)
         base.transformer.compile_repeated_blocks(fullgraph=True, backend="eager")
         torch.testing.assert_close(run(base.transformer, batch, face, references), expected, atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_however_many_blocks_there_are_they_share_two_graphs(features: FaceFeatures, quick: Callable[..., Preset]) -> None:
+    """One for the references' way and one for the video's. A graph a block would end at dynamo's limit of eight."""
+    torch._dynamo.reset()
+    wan = {"num_attention_heads": 2, "attention_head_dim": 24, "ffn_dim": 48, "freq_dim": 32, "num_layers": 10}
+    transformer = WanTransformer3DModel(**wan, in_channels=48, out_channels=48, text_dim=64, rope_max_seq_len=64).eval()
+    fusion = FaceFusion.for_transformer(transformer, features, quick().fusion)
+    attach(fusion, transformer)
+    hear(fusion)
+    given = {FACE: fusion(features), REFERENCES: References(torch.ones(2, 1, 48, 4, 4))}
+    inputs = {
+        "hidden_states": torch.ones(2, 48, 3, 4, 4),
+        "timestep": torch.tensor([300.0, 800.0]),
+        "encoder_hidden_states": torch.ones(2, 512, 64),
+    }
+    expected = transformer(**inputs, attention_kwargs=given, return_dict=False)[0]
+    graphs: list[torch.fx.GraphModule] = []
+    transformer.compile_repeated_blocks(fullgraph=True, backend=lambda graph, _inputs: graphs.append(graph) or graph.forward)
+    torch.testing.assert_close(transformer(**inputs, attention_kwargs=given, return_dict=False)[0], expected, atol=1e-6, rtol=0)
+    assert len(graphs) == 2
 
 
 def test_the_attention_backend_reaches_the_wrapped_processor(base: Base, fused: Fused) -> None:
