@@ -22,7 +22,7 @@ from model.bases.flow import TIMESTEPS, add_noise, flow_loss, generator, shift_s
 from model.face_branch.trainable import WEIGHTS
 from model.files import whole_file
 from model.presets import TrainConfig
-from model.training.optimisation import rated_groups, set_rates
+from model.training.optimisation import clip_gradients, rated_groups, set_rates
 
 PATCH = (1, 1, 1)
 BLOCKS = 8
@@ -102,9 +102,9 @@ def adamw(parameters: Mapping[str, torch.nn.Parameter], config: TrainConfig) -> 
 
 
 def update(optimizer: torch.optim.Optimizer, loss: torch.Tensor, config: TrainConfig, step: int) -> None:
-    """Update number `step`, its gradient clipped as a whole."""
+    """Update number `step`."""
     optimizer.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_([value for group in optimizer.param_groups for value in group["params"]], config.max_grad_norm)
+    clip_gradients(optimizer, config.max_grad_norm)
     set_rates(optimizer, config, step)
     optimizer.step()

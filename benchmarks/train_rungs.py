@@ -30,7 +30,7 @@ from model.training.ahead import one_ahead
 from model.training.draws import draw_steps
 from model.training.execution import prepare
 from model.training.objective import backward
-from model.training.optimisation import gradient_norms, rated_groups, set_rates
+from model.training.optimisation import clip_gradients, gradient_norms, rated_groups, set_rates
 from model.training.order import Order
 from model.training.parallel import Ranks
 
@@ -128,9 +128,8 @@ def open_rung(
             encode()
         draws = next(coming)
         losses = backward(model, draws, chosen, ranks)
-        norms = gradient_norms(parameters)
-        norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
-        torch.nn.utils.clip_grads_with_norm_(parameters.values(), config.max_grad_norm, norm)
+        gradient_norms(parameters)
+        clip_gradients(optimizer, config.max_grad_norm)
         set_rates(optimizer, config, draws.step)
         optimizer.step()
         optimizer.zero_grad()

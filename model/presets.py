@@ -193,7 +193,9 @@ class TrainConfig(_Frozen):
     base_lr: float | None = Field(None, gt=0, lt=1, description="of the base's own weights, where some of them train")
     warmup_steps: int = Field(ge=0, description="updates of linear warmup; cosine to zero follows")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW's decoupled weight decay")
-    max_grad_norm: float = Field(1.0, gt=0, description="global norm to which an update's whole gradient is clipped")
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="norm to which a gradient is clipped, the aligner's on its own"
+    )
     ema_decay: float | None = Field(None, gt=0, lt=1, description="of the trained tensors' moving average; None: without")
     seed: int = Field(0, ge=0, description="every draw of the run derives from it")
     curriculum: tuple[Stage, ...] = Field((), description="short clips first, stage after stage; whole clips after the last")

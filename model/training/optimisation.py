@@ -49,6 +49,18 @@ def set_rates(optimizer: torch.optim.Optimizer, config: TrainConfig, step: int) 
     return {group["name"]: group["lr"] for group in optimizer.param_groups}
 
 
+def clip_gradients(optimizer: torch.optim.Optimizer, most: float) -> None:
+    """Clips the gradient of the aligner, which has a loss of its own, and that of everything else to a norm of `most` each.
+
+    Clipped as one, a contrastive gradient many times larger would leave next to nothing of the other.
+    """
+    parts: dict[bool, list[nn.Parameter]] = {}
+    for group in optimizer.param_groups:
+        parts.setdefault(group["name"] == "aligner", []).extend(group["params"])
+    for part in parts.values():
+        torch.nn.utils.clip_grad_norm_(part, most)
+
+
 def _rated(name: str) -> str:
     part, key = name.split("/", 1)
     if part.startswith(ADAPTER):

@@ -37,7 +37,7 @@ from model.training.judging import AVERAGED, LAST, STATES, Judging, Onlooker
 from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, best_of, checkpoints_in, sweep_torn
 from model.training.memory_estimate import card_memory_gib, check_fits, what_to_lower
 from model.training.objective import StepLosses, backward
-from model.training.optimisation import MovingAverage, gradient_norms, rated_groups, set_rates
+from model.training.optimisation import MovingAverage, clip_gradients, gradient_norms, rated_groups, set_rates
 from model.training.order import Order
 from model.training.parallel import Ranks, join_ranks
 from model.training.report import Meter, TrainReport, TrainResult
@@ -160,7 +160,7 @@ def train(
             norms = gradient_norms(parameters)
             grad_norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
             _stop_unless_finite(step, losses, norms, grad_norm)
-            torch.nn.utils.clip_grads_with_norm_(parameters.values(), config.max_grad_norm, grad_norm)
+            clip_gradients(state.optimizer, config.max_grad_norm)
             rates = set_rates(state.optimizer, config, step)
             state.optimizer.step()
             state.optimizer.zero_grad()

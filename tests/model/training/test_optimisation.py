@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from model.presets import Preset
-from model.training.optimisation import MovingAverage, gradient_norms, group_of, rated_groups, schedule, set_rates
+from model.training.optimisation import MovingAverage, clip_gradients, gradient_norms, group_of, rated_groups, schedule, set_rates
 
 
 def test_warmup_is_linear_and_the_cosine_ends_at_zero(quick: Callable[..., Preset]) -> None:
@@ -35,6 +35,18 @@ def test_what_is_fresh_and_what_is_pretrained_have_rates_of_their_own(quick: Cal
     assert set_rates(optimizer, config, 0) == pytest.approx({"adapter": 0.2, "aligner": 0.1, "lora": 0.2, "base": 0.05})
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.1, 0.2, 0.05])
     assert [g["name"] for g in rated_groups({"adapter/join.weight": parameters["adapter_2/join.weight"]}, config)] == ["adapter"]
+
+
+def test_a_large_contrastive_gradient_leaves_the_others_as_they_are(quick: Callable[..., Preset]) -> None:
+    named = {name: nn.Parameter(torch.zeros(2)) for name in ("adapter/join.weight", "lora/a", "adapter/pose_aligner.dictionary")}
+    for parameter, gradient in zip(named.values(), ([0.3, 0.0], [0.0, 0.4], [300.0, 400.0]), strict=True):
+        parameter.grad = torch.tensor(gradient)
+    optimizer = torch.optim.AdamW(rated_groups(named, quick().train))
+    clip_gradients(optimizer, 1.0)
+    clipped = [parameter.grad for parameter in named.values()]
+    torch.testing.assert_close(clipped, [torch.tensor([0.3, 0.0]), torch.tensor([0.0, 0.4]), torch.tensor([0.6, 0.8])])
+    clip_gradients(optimizer, 0.25)
+    torch.testing.assert_close(clipped[:2], [torch.tensor([0.15, 0.0]), torch.tensor([0.0, 0.2])])
 
 
 @pytest.mark.parametrize(
