@@ -20,6 +20,7 @@ _COFE = FusionConfig(tokens=4, token_width=48, gate_width=_GATE_WIDTH, attention
 _MOFE = _COFE.model_copy(update={"kind": "mofe", "gate_width": _GATE_WIDTH * BLOCKS})
 _ALIGNER = AlignerConfig(dictionary=128, width=32, pairs=64, chunk=64)
 _VIEWS = 2
+_RANK = 16
 
 
 def _with(**parts: object) -> FusionConfig:
@@ -27,7 +28,7 @@ def _with(**parts: object) -> FusionConfig:
 
 
 def _masked(share: float) -> FusionConfig:
-    return _with(references=ReferenceConfig(views=_VIEWS, masked_share=share))
+    return _with(references=ReferenceConfig(views=_VIEWS, masked_share=share, rank=_RANK))
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ VARIANTS: dict[str, Variant] = {
     "aligner_alone": Variant("aligner alone", _with(aligner=_ALIGNER), deaf=("identity", "semantic", "detail")),
     "all": Variant(
         "CoFE, time, views, aligner",
-        _with(time_aware=True, aligner=_ALIGNER, references=ReferenceConfig(views=_VIEWS, masked_share=0.6)),
+        _with(time_aware=True, aligner=_ALIGNER, references=ReferenceConfig(views=_VIEWS, masked_share=0.6, rank=_RANK)),
         "pose",
         seeds=5,
     ),

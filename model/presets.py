@@ -124,6 +124,7 @@ class ReferenceConfig(_Frozen):
 
     views: PositiveInt = Field(3, description="views of a training clip")
     masked_share: float = Field(0.6, ge=0, lt=1, description="of each view's tokens, hidden (the paper's lead)")
+    rank: PositiveInt = Field(128, description="of the projection by which a block adds what it reads of them")
     temporal_index: TemporalIndex = Field("shared", description="one place in time for all views (the paper's), or one a view")
     cross_share: float = Field(0.0, ge=0, le=1, description="of clips shown views of another clip of their person, if any")
 
@@ -193,9 +194,7 @@ class TrainConfig(_Frozen):
     base_lr: float | None = Field(None, gt=0, lt=1, description="of the base's own weights, where some of them train")
     warmup_steps: int = Field(ge=0, description="updates of linear warmup; cosine to zero follows")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW's decoupled weight decay")
-    max_grad_norm: float = Field(
-        1.0, gt=0, description="norm to which a gradient is clipped, the aligner's on its own"
-    )
+    max_grad_norm: float = Field(1.0, gt=0, description="norm to which a gradient is clipped, the aligner's on its own")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="of the trained tensors' moving average; None: without")
     seed: int = Field(0, ge=0, description="every draw of the run derives from it")
     curriculum: tuple[Stage, ...] = Field((), description="short clips first, stage after stage; whole clips after the last")
@@ -297,7 +296,7 @@ _TINY = Preset(
     fusion=FusionConfig(
         time_aware=True,
         aligner=AlignerConfig(dictionary=64, width=32, pairs=8, chunk=4),
-        references=ReferenceConfig(views=2),
+        references=ReferenceConfig(views=2, rank=16),
     ),
     # The tiny base is random: unless everything trains, there is nothing for the face branch to steer.
     train=TrainConfig(

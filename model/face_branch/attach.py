@@ -18,7 +18,7 @@ from torch import nn
 from model.bases.base import Transformer
 from model.face_branch.fusion import FaceFusion, FaceTokens
 from model.face_branch.reference_stream import (
-    ReferenceGate,
+    ReferenceReader,
     ReferenceStates,
     Rotary,
     VideoPositions,
@@ -67,13 +67,13 @@ class _Processor:
 class VideoSelfAttention(_Processor):
     """A block's own self-attention, whose tokens read the references too where there are some.
 
-    VACE's own blocks have no gate and read none.
+    VACE's own blocks have no reader and read none.
     """
 
-    def __init__(self, base: Any, block: nn.Module, gate: ReferenceGate | None) -> None:
+    def __init__(self, base: Any, block: nn.Module, reader: ReferenceReader | None) -> None:
         super().__init__(base)
         self.block = block
-        self.gate = gate
+        self.reader = reader
 
     def __call__(
         self,
@@ -85,9 +85,9 @@ class VideoSelfAttention(_Processor):
     ) -> torch.Tensor:
         if not isinstance(rotary_emb, VideoPositions):
             return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb)
-        if self.gate is None:
+        if self.reader is None:
             return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb.rotary)
-        return read_references(attn, self.block, self.gate, hidden_states, rotary_emb, self._attention_backend)
+        return read_references(attn, self.block, self.reader, hidden_states, rotary_emb, self._attention_backend)
 
 
 class TextCrossAttention(_Processor):
@@ -221,7 +221,7 @@ def attach(fusion: FaceFusion, transformer: Transformer, text_rows: int = TEXT_R
         joined[name] = FaceCrossAttention(before[name], fusion.gate(block), attention)
         if fusion.config.references is not None:
             name = f"blocks.{block}.attn1.processor"
-            joined[name] = VideoSelfAttention(before[name], transformer.blocks[block], fusion.reference_gate(block))
+            joined[name] = VideoSelfAttention(before[name], transformer.blocks[block], fusion.reference_reader(block))
     for name in before:
         if name.startswith("vace_blocks.") and name.endswith(".attn2.processor"):
             joined[name] = TextCrossAttention(before[name])

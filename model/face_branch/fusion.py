@@ -25,7 +25,7 @@ from model.encoding.face_features import FaceFeatures
 from model.face_branch.aligner import PoseAligner
 from model.face_branch.cross_attention import CrossAttention
 from model.face_branch.experts import EXPERTS, ExpertMLP, Resampler, VectorProjection
-from model.face_branch.reference_stream import ReferenceGate
+from model.face_branch.reference_stream import ReferenceReader
 from model.presets import AlignerConfig, FusionConfig, FusionKind
 
 _NULL_REFERENCE_STD = 0.02
@@ -67,8 +67,8 @@ class ExpertGate(nn.Module):
 class FaceFusion(ModelMixin, ConfigMixin):
     """The adapter: everything about the face that trains, in its own folder of config and safetensors.
 
-    `block_width`, `block_heads` and `blocks` are the transformer's inner width, heads and depth; the three `*_width` of
-    features are whatever the frozen encoders give; `aligner` and `references` are the fields of their configs.
+    `block_width` and `blocks` are the transformer's inner width and depth; the three `*_width` of features are whatever
+    the frozen encoders give; `aligner` and `references` are the fields of their configs.
     """
 
     config_name = "config.json"
@@ -81,7 +81,6 @@ class FaceFusion(ModelMixin, ConfigMixin):
         identity_width: int,
         semantic_width: int,
         detail_width: int,
-        block_heads: int,
         kind: FusionKind,
         time_aware: bool,
         tokens: int,
@@ -121,7 +120,9 @@ class FaceFusion(ModelMixin, ConfigMixin):
         if references is not None:
             # Small, as embedded latents are: layer norms in the blocks would stretch a zero without bound.
             self.null_reference = nn.Parameter(torch.randn(block_width) * _NULL_REFERENCE_STD)
-            self.reference_gates = nn.ModuleList(ReferenceGate(block_heads, block) for block in range(blocks))
+            self.reference_readers = nn.ModuleList(
+                ReferenceReader(block_width, references["rank"], block) for block in range(blocks)
+            )
 
     @classmethod
     def for_transformer(cls, transformer: ModelMixin, features: FaceFeatures, config: FusionConfig) -> Self:
@@ -133,7 +134,6 @@ class FaceFusion(ModelMixin, ConfigMixin):
             sizes |= {"attention_width": block_width, "head_width": wan.attention_head_dim}
         return cls(
             block_width=block_width,
-            block_heads=wan.num_attention_heads,
             blocks=wan.num_layers,
             identity_width=features.identity.shape[-1],
             semantic_width=features.semantic.shape[-1],
@@ -167,11 +167,11 @@ class FaceFusion(ModelMixin, ConfigMixin):
         """The `ExpertGate` that block number `block` reads through."""
         return self.gates[block if self.config.kind == "cofe" else 0]
 
-    def reference_gate(self, block: int) -> ReferenceGate:
+    def reference_reader(self, block: int) -> ReferenceReader:
         """Through which block number `block` reads the references."""
-        gate = self.reference_gates[block]
-        assert isinstance(gate, ReferenceGate)
-        return gate
+        reader = self.reference_readers[block]
+        assert isinstance(reader, ReferenceReader)
+        return reader
 
     def _align(self, features: FaceFeatures) -> torch.Tensor | None:
         """(B, W): who it is whatever the pose; None without an aligner."""

@@ -8,8 +8,9 @@ was never trained with (flow loss 0.633 to 0.888 with two views, measured on dra
 
 - References pass the blocks on their own, at timestep 0 on every base, and read each other and the text. Where every token has
   the video's timestep, clean tokens in its sequence would be taken for noisy ones.
-- The video reads them in a softmax of its own, weighed by a gate a head that begins at zero. A fresh adapter leaves the base as
-  it is, bit for bit.
+- The video reads them in a softmax of its own, through a projection of low rank that begins at zero. A fresh adapter leaves the
+  base as it is, bit for bit. A gate a head in its place is too narrow a way: after 225 steps on drawn heads another person's
+  views changed nothing (similarity 0.343 against 0.344 with one's own).
 """
 
 from typing import Any, NamedTuple
@@ -40,14 +41,22 @@ class VideoPositions(NamedTuple):
     references: ReferenceStates
 
 
-class ReferenceGate(nn.Module):
-    """How much of what the video's tokens read in the references each head of one block's self-attention adds."""
+class ReferenceReader(nn.Module):
+    """What one block's self-attention adds of the references: a projection of low rank that begins at zero.
 
-    def __init__(self, heads: int, block: int) -> None:
+    Args:
+        width: of the block.
+        rank: of the projection.
+        block: its number.
+    """
+
+    def __init__(self, width: int, rank: int, block: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(heads))
-        self.block: torch.Tensor
+        self.down = nn.Linear(width, rank, bias=False)
+        self.up = nn.Linear(rank, width, bias=False)
+        nn.init.zeros_(self.up.weight)
         # A tensor: with a number of its own, each block would be compiled anew.
+        self.block: torch.Tensor
         self.register_buffer("block", torch.tensor([block]), persistent=False)
 
     def of_block(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -55,8 +64,8 @@ class ReferenceGate(nn.Module):
         return hidden.index_select(0, self.block)[0]
 
     def forward(self, read: torch.Tensor) -> torch.Tensor:
-        """(B, L, heads, head width) -> the same, weighed."""
-        return read * self.weight.to(read.dtype)[:, None]
+        """(B, L, D), what the video's tokens read, all heads side by side -> (B, L, D)."""
+        return self.up(self.down(read))
 
 
 def carry_references(
@@ -84,37 +93,30 @@ def carry_references(
 
 
 def read_references(
-    attn: Any, block: Any, gate: ReferenceGate, video: torch.Tensor, positions: VideoPositions, backend: Any
+    attn: Any, block: Any, reader: ReferenceReader, video: torch.Tensor, positions: VideoPositions, backend: Any
 ) -> torch.Tensor:
     """A block's self-attention over the video (B, L, D), plus what its tokens read in the references: (B, L, D).
 
     Args:
         attn: the block's self-attention, by whose weights the references are read too.
         block: for the norm and modulation that stand before it.
-        gate: the block's.
+        reader: the block's.
         video: normalised and modulated.
         positions: of the video, with the references.
         backend: of the attention kernels; None: diffusers' choice.
     """
     references = positions.references
-    hidden = gate.of_block(references.hidden)
+    hidden = reader.of_block(references.hidden)
     shift, scale = (block.scale_shift_table + references.modulation.float()).chunk(6, dim=1)[:2]
     views = (block.norm1(hidden.float()) * (1 + scale) + shift).type_as(hidden)
     query = _rotate(_heads(attn, attn.norm_q(attn.to_q(video))), positions.rotary)
-    own = dispatch_attention_fn(
-        query,
-        _rotate(_heads(attn, attn.norm_k(attn.to_k(video))), positions.rotary),
-        _heads(attn, attn.to_v(video)),
-        backend=backend,
-    )
-    read = dispatch_attention_fn(
-        query,
-        _rotate(_heads(attn, attn.norm_k(attn.to_k(views))), references.rotary),
-        _heads(attn, attn.to_v(views)),
-        backend=backend,
-    )
-    joined = (own + gate(read)).flatten(2, 3).type_as(query)
-    return attn.to_out[1](attn.to_out[0](joined))
+
+    def attend(tokens: torch.Tensor, rotary: Rotary) -> torch.Tensor:
+        key = _rotate(_heads(attn, attn.norm_k(attn.to_k(tokens))), rotary)
+        return dispatch_attention_fn(query, key, _heads(attn, attn.to_v(tokens)), backend=backend).flatten(2, 3).type_as(query)
+
+    own = attn.to_out[1](attn.to_out[0](attend(video, positions.rotary)))
+    return own + reader(attend(views, references.rotary))
 
 
 def _heads(attn: Any, projected: torch.Tensor) -> torch.Tensor:

@@ -168,7 +168,7 @@ def hear(fusion: FaceFusion) -> None:
     if fusion.config.aligner:
         zeros.append(fusion.join)
     if fusion.config.references:
-        zeros += fusion.reference_gates
+        zeros += [reader.up for reader in fusion.reference_readers]
     with torch.no_grad():
         for linear in zeros:
             linear.weight.normal_(0, 0.2, generator=generator)

@@ -88,7 +88,7 @@ def test_the_video_reads_references_and_the_control_does_not(
     control: list[torch.Tensor] = []
     transformer.vace_blocks[0].register_forward_hook(lambda _module, _args, output: control.append(output[0]))
     transformer(**inputs, attention_kwargs={FACE: condition[FACE]})
-    torch.nn.init.ones_(fusion.reference_gate(0).weight)
+    torch.nn.init.ones_(fusion.reference_reader(0).up.weight)
     assert not torch.equal(transformer(**inputs, attention_kwargs=condition)[0], expected)
     assert torch.equal(control[0], control[1])
 

@@ -108,7 +108,7 @@ def test_a_part_that_is_off_has_no_parameter(base: Base, features: FaceFeatures,
         set(FaceFusion.for_transformer(base.transformer, features, config).state_dict())
         for config in (on, on.model_copy(update={part: None}))
     ]
-    own = {"aligner": {"pose_aligner", "null_person", "join"}, "references": {"null_reference", "reference_gates"}}
+    own = {"aligner": {"pose_aligner", "null_person", "join"}, "references": {"null_reference", "reference_readers"}}
     assert {key.split(".")[0] for key in keys[0] - keys[1]} == own[part]
     assert keys[1] < keys[0]
 

@@ -1,4 +1,4 @@
-"""Multi-view references: a way and positions of their own, hidden in part, read by gates that begin at zero."""
+"""Multi-view references: a way and positions of their own, hidden in part, read through projections that begin at zero."""
 
 from collections.abc import Callable
 
@@ -51,7 +51,7 @@ def test_fresh_references_leave_the_base_as_it_is(base: Base, fused: Fused, batc
     velocity = model.velocity(batch.latents, sigma, batch, references=References(batch.references))
     velocity.square().mean().backward()
     for block in range(2):  # and yet they learn to be read
-        assert model.fusion.reference_gate(block).weight.grad.abs().min() > 0
+        assert model.fusion.reference_reader(block).up.weight.grad.abs().max() > 0
 
 
 def test_the_way_of_the_video_stays_as_it_was(fused: Fused, base: Base, batch: Batch) -> None:

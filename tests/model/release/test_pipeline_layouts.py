@@ -143,7 +143,7 @@ def test_two_experts_draw_from_photos_alone_as_noise_falls(pipeline_on: Callable
     assert min(turns["high"]) >= 900 > max(turns["low"])
     for _, fusion in pipeline.model.attached:
         with torch.no_grad():
-            fusion.reference_gate(0).weight.zero_()
+            fusion.reference_reader(0).up.weight.zero_()
         changed = pipeline.generate(None, "x", photos=[image], steps=4, guidance=1.0)
         assert not np.array_equal(frames, changed), "each expert reads the references"
         frames = changed
