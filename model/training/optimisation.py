@@ -88,7 +88,7 @@ class MovingAverage:
 
     An update adds (1 - decay) of the difference. bfloat16 keeps eight binary digits, so that at decay 0.999 it would take in
     only what differs from it by more than twice its own size, and stand still otherwise. The GPU's memory is what a training
-    lacks: the 799 M parameters that wan2.1-t2v-14b trains are 2.98 GiB, which a host has. An update fetches them once.
+    lacks: the 851 M parameters that wan2.1-t2v-14b trains are 3.17 GiB, which a host has. An update fetches them once.
 
     It forgets the first steps faster than `decay` says, as in the TensorFlow implementation that introduced the ramp: the
     average of step t weighs its past by min(decay, (1 + t) / (10 + t)).
