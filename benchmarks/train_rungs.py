@@ -128,7 +128,7 @@ def open_rung(
             encode()
         draws = next(coming)
         losses = backward(model, draws, chosen, ranks)
-        gradient_norms(parameters)
+        gradient_norms(parameters)  # for its log, as the loop does
         clip_gradients(optimizer, config.max_grad_norm)
         set_rates(optimizer, config, draws.step)
         optimizer.step()

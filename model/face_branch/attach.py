@@ -41,7 +41,7 @@ class FaceContext(NamedTuple):
 
 
 class _Processor:
-    """Stands before a block's own cross-attention processor. Owns no parameter, so it adds no key."""
+    """Stands before one of a block's own attention processors. Owns no parameter, so it adds no key."""
 
     def __init__(self, base: Any) -> None:
         self.base = base
@@ -64,13 +64,26 @@ class _Processor:
         self.base._parallel_config = config
 
 
+class PlainAttention(_Processor):
+    """The attentions of VACE's own blocks, which form what the control video says: they read neither face nor references."""
+
+    def __call__(
+        self,
+        attn: nn.Module,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | FaceContext | None = None,
+        attention_mask: torch.Tensor | None = None,
+        rotary_emb: Rotary | VideoPositions | None = None,
+    ) -> torch.Tensor:
+        text = encoder_hidden_states.text if isinstance(encoder_hidden_states, FaceContext) else encoder_hidden_states
+        rotary = rotary_emb.rotary if isinstance(rotary_emb, VideoPositions) else rotary_emb
+        return self.base(attn, hidden_states, text, attention_mask, rotary)
+
+
 class VideoSelfAttention(_Processor):
-    """A block's own self-attention, whose tokens read the references too where there are some.
+    """A block's own self-attention, whose tokens read the references too where there are some."""
 
-    VACE's own blocks have no reader and read none.
-    """
-
-    def __init__(self, base: Any, block: nn.Module, reader: ReferenceReader | None) -> None:
+    def __init__(self, base: Any, block: nn.Module, reader: ReferenceReader) -> None:
         super().__init__(base)
         self.block = block
         self.reader = reader
@@ -85,25 +98,7 @@ class VideoSelfAttention(_Processor):
     ) -> torch.Tensor:
         if not isinstance(rotary_emb, VideoPositions):
             return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb)
-        if self.reader is None:
-            return self.base(attn, hidden_states, encoder_hidden_states, attention_mask, rotary_emb.rotary)
         return read_references(attn, self.block, self.reader, hidden_states, rotary_emb, self._attention_backend)
-
-
-class TextCrossAttention(_Processor):
-    """VACE's own blocks, which read text alone: they form what the control video says, not the face."""
-
-    def __call__(
-        self,
-        attn: nn.Module,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | FaceContext | None = None,
-        attention_mask: torch.Tensor | None = None,
-        rotary_emb: Rotary | None = None,
-    ) -> torch.Tensor:
-        given = encoder_hidden_states
-        text = given.text if isinstance(given, FaceContext) else given
-        return self.base(attn, hidden_states, text, attention_mask, rotary_emb)
 
 
 class FaceCrossAttention(_Processor):
@@ -223,10 +218,8 @@ def attach(fusion: FaceFusion, transformer: Transformer, text_rows: int = TEXT_R
             name = f"blocks.{block}.attn1.processor"
             joined[name] = VideoSelfAttention(before[name], transformer.blocks[block], fusion.reference_reader(block))
     for name in before:
-        if name.startswith("vace_blocks.") and name.endswith(".attn2.processor"):
-            joined[name] = TextCrossAttention(before[name])
-        elif name.startswith("vace_blocks.") and fusion.config.references is not None:
-            joined[name] = VideoSelfAttention(before[name], transformer, None)
+        if name.startswith("vace_blocks."):
+            joined[name] = PlainAttention(before[name])
     transformer.set_attn_processor(joined)
     forward = _Forward(fusion, text_rows)
     hooks = [

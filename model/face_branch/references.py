@@ -40,28 +40,24 @@ class References(NamedTuple):
 
     def at_step(self, timestep: float, masked_share: float, patch: tuple[int, int, int]) -> "References":
         """What a step of drawing is shown: as much as training shows, of other places at every timestep."""
-        rows, views = self.latents.shape[:2]
         dice = generator(0, "region-mask-of-drawing", round(timestep))
-        visible = region_mask(rows, views, tokens_of_view(self.latents, patch), masked_share, dice)
-        return self._replace(visible=visible.to(self.latents.device))
+        return self._replace(visible=region_mask(self.latents, patch, masked_share, dice).to(self.latents.device))
 
 
-def tokens_of_view(latents: torch.Tensor, patch: tuple[int, int, int]) -> int:
-    """Tokens of one view of latents (..., h, w)."""
-    return (latents.shape[-2] // patch[1]) * (latents.shape[-1] // patch[2])
+def shown_tokens(latents: torch.Tensor, patch: tuple[int, int, int], masked_share: float) -> int:
+    """How many tokens of a clip's views (B, R, C, h, w) are shown; at least one of every view."""
+    return latents.shape[1] * _shown_of_view(latents, patch, masked_share)
 
 
-def shown_of_view(tokens_a_view: int, masked_share: float) -> int:
-    """How many tokens of a view are shown; at least one."""
-    return max(1, round(tokens_a_view * (1 - masked_share)))
-
-
-def region_mask(batch: int, views: int, tokens_a_view: int, masked_share: float, generator: torch.Generator) -> torch.Tensor:
-    """(batch, views * kept): indices of the tokens that stay visible, ascending; at least one of every view."""
-    kept = shown_of_view(tokens_a_view, masked_share)
-    order = torch.rand(batch, views, tokens_a_view, generator=generator).argsort(dim=-1)
-    chosen = order[..., :kept].sort(dim=-1).values
-    return (chosen + tokens_a_view * torch.arange(views)[:, None]).flatten(1)
+def region_mask(
+    latents: torch.Tensor, patch: tuple[int, int, int], masked_share: float, generator: torch.Generator
+) -> torch.Tensor:
+    """(B, V): indices of the tokens of views (B, R, C, h, w) that stay visible, ascending, equally many of every view."""
+    rows, views = latents.shape[:2]
+    tokens = _tokens_of_view(latents, patch)
+    order = torch.rand(rows, views, tokens, generator=generator).argsort(dim=-1)
+    chosen = order[..., : _shown_of_view(latents, patch, masked_share)].sort(dim=-1).values
+    return (chosen + tokens * torch.arange(views)[:, None]).flatten(1)
 
 
 def reference_tokens(references: References, patch_embedding: nn.Conv3d, null_token: torch.Tensor) -> torch.Tensor:
@@ -125,3 +121,11 @@ def _fill_channels(latents: torch.Tensor, channels: int) -> torch.Tensor:
         raise ValueError(f"references have {latents.shape[1]} channels, the base takes {channels}: encode them with its VAE")
     known = latents.new_ones(len(latents), missing, *latents.shape[2:])
     return torch.cat([latents, known, latents], dim=1)
+
+
+def _tokens_of_view(latents: torch.Tensor, patch: tuple[int, int, int]) -> int:
+    return (latents.shape[-2] // patch[1]) * (latents.shape[-1] // patch[2])
+
+
+def _shown_of_view(latents: torch.Tensor, patch: tuple[int, int, int], masked_share: float) -> int:
+    return max(1, round(_tokens_of_view(latents, patch) * (1 - masked_share)))

@@ -22,7 +22,7 @@ from model.bases.flow import generator, shift_sigma
 from model.bases.specs import BaseSpec
 from model.clips.clip_set import Batch, ClipSet, DataError, Text
 from model.face_branch.aligner import FacePairs
-from model.face_branch.references import References, region_mask, tokens_of_view
+from model.face_branch.references import References, region_mask
 from model.presets import AlignerConfig, ConditionView, Preset, ReferenceConfig, TrainConfig
 from model.training.order import Order
 from model.training.parallel import Ranks
@@ -195,9 +195,7 @@ def hide_references(
     latents: torch.Tensor, config: ReferenceConfig, keep: torch.Tensor, patch: tuple[int, int, int], seed: int, position: int
 ) -> References:
     """Clips' references (B, R, C, h, w), partly hidden; of the clips that do not `keep` (B,) them the null token is shown."""
-    rows, views = latents.shape[:2]
-    tokens = tokens_of_view(latents, patch)
-    visible = region_mask(rows, views, tokens, config.masked_share, generator(seed, "region-mask", position))
+    visible = region_mask(latents, patch, config.masked_share, generator(seed, "region-mask", position))
     return References(latents, visible, keep)
 
 

@@ -13,7 +13,7 @@ from model.bases.conditions import with_picture
 from model.bases.flow import add_noise, flow_loss, generator, shift_sigma
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clips.clip_set import ClipSet
-from model.face_branch.references import References, region_mask, tokens_of_view
+from model.face_branch.references import References, region_mask
 from model.face_branch.trainable import FusedModel
 from model.presets import Preset
 from model.training.draws import fixed_views, latent_flow_shift
@@ -48,10 +48,10 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, preset: Preset) -> float:
         batch, clean = batch.to(model.device), clean.to(model.device)
         references = None
         if batch.references is not None:
-            tokens = tokens_of_view(batch.references, model.base.transformer.config.patch_size)
+            patch, share = model.base.transformer.config.patch_size, wanted["masked_share"]
             masks = [
-                region_mask(1, wanted["views"], tokens, wanted["masked_share"], generator(seed, "fixed-mask", triple))
-                for triple in chosen
+                region_mask(views, patch, share, generator(seed, "fixed-mask", triple))
+                for views, triple in zip(batch.references.split(1), chosen, strict=True)
             ]
             references = References(batch.references, torch.cat(masks).to(model.device))
         noisy = add_noise(clean, drawn, sigma, held)

@@ -20,7 +20,7 @@ from model.bases.build import build_transformer
 from model.encoding.face_features import FaceFeatures
 from model.face_branch.attach import FACE, REFERENCES, attach
 from model.face_branch.fusion import FaceFusion
-from model.face_branch.references import References, shown_of_view, tokens_of_view
+from model.face_branch.references import References, shown_tokens
 from model.face_branch.trainable import unfreeze
 from model.presets import CLIP_IMAGE_ROWS, PRESETS, TEXT_ROWS, Preset
 
@@ -132,8 +132,7 @@ def _reference_tokens(preset: Preset) -> int:
     wanted, views = preset.fusion.references, _views(preset)
     if wanted is None or views is None:
         return 0
-    tokens = tokens_of_view(views.latents, (1, preset.base.patch, preset.base.patch))
-    return wanted.views * shown_of_view(tokens, wanted.masked_share)
+    return shown_tokens(views.latents, (1, preset.base.patch, preset.base.patch), wanted.masked_share)
 
 
 def _video_tokens(preset: Preset) -> int:

@@ -17,7 +17,7 @@ from model.bases.base import Transformer
 from model.bases.conditions import with_picture
 from model.bases.flow import TIMESTEPS
 from model.face_branch.fusion import FaceFusion
-from model.face_branch.references import shown_of_view, tokens_of_view
+from model.face_branch.references import shown_tokens
 from model.face_branch.trainable import SUFFIXES, FusedModel
 from model.presets import Preset
 from model.training.objective import StepLosses
@@ -168,6 +168,5 @@ def _tokens(losses: StepLosses, model: FusedModel, preset: Preset) -> int:
     tokens = (frames // patch[0]) * (height // patch[1]) * (width // patch[2])
     wanted = preset.fusion.references
     if wanted is not None and losses.last.references is not None:
-        whole = tokens_of_view(losses.last.references, patch)
-        tokens += wanted.views * shown_of_view(whole, wanted.masked_share)
+        tokens += shown_tokens(losses.last.references, patch, wanted.masked_share)
     return int(tokens)

@@ -8,7 +8,7 @@ import torch
 from diffusers import WanVACETransformer3DModel
 
 from model.encoding.face_features import FaceFeatures
-from model.face_branch.attach import FACE, REFERENCES, FaceCrossAttention, TextCrossAttention, attach
+from model.face_branch.attach import FACE, REFERENCES, FaceCrossAttention, PlainAttention, attach
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import References
 from model.face_branch.trainable import unfreeze
@@ -74,7 +74,7 @@ def test_step_0_and_no_face_equal_the_base(
     assert not torch.equal(transformer(**inputs, attention_kwargs={FACE: fusion(features)})[0], expected)
     assert torch.equal(transformer(**inputs)[0], expected)
     detach()
-    ours = (FaceCrossAttention, TextCrossAttention)
+    ours = (FaceCrossAttention, PlainAttention)
     assert not any(isinstance(processor, ours) for processor in transformer.attn_processors.values())
 
 

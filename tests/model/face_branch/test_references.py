@@ -138,7 +138,7 @@ def test_an_adapter_made_without_them_refuses_references(fused: Fused, batch: Ba
 
 @pytest.mark.parametrize(("share", "kept"), [(0.0, 10), (0.6, 4), (0.99, 1)])
 def test_a_mask_keeps_its_share_of_every_view_and_never_nothing(share: float, kept: int) -> None:
-    visible = region_mask(4, 3, 10, share, torch.Generator().manual_seed(0))
+    visible = region_mask(torch.zeros(4, 3, 1, 4, 10), (1, 2, 2), share, torch.Generator().manual_seed(0))
     assert visible.shape == (4, 3 * kept)
     for row in visible:
         assert len(set(row.tolist())) == 3 * kept
