@@ -19,7 +19,8 @@ from model.clips.clip_set import Batch, ClipSet
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel, assemble
 from model.presets import Preset
-from model.release.checkpoint import CheckpointError, EmbeddingSource, Manifest, load_checkpoint, read_manifest, write_checkpoint
+from model.release.checkpoint import CheckpointError, Manifest, load_checkpoint, read_manifest, write_checkpoint
+from tests.model.manifests import a_manifest
 
 Fused = Callable[..., FusedModel]
 
@@ -44,18 +45,7 @@ for checkpoint in checkpoints:
 
 @pytest.fixture
 def manifest(base: Base, quick: Callable[..., Preset]) -> Manifest:
-    return Manifest(
-        preset=quick(),
-        base=base.info,
-        face_engine=EmbeddingSource(name="stub", version="1", width=16),
-        encoders_fingerprint="e",
-        parts={},
-        dataset_version="v1",
-        seed=0,
-        step=4,
-        loss_before=2.0,
-        loss_after=1.0,
-    )
+    return a_manifest(quick(), base.info)
 
 
 def trained(fused: Fused, trainable: str) -> FusedModel:

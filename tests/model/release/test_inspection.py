@@ -9,9 +9,9 @@ from PIL import Image
 
 from model.face_branch.trainable import FusedModel
 from model.presets import Preset
-from model.release.checkpoint import EmbeddingSource, Manifest
 from model.release.inspection import Activations, InspectionError, dictionary_activations, gate_weights, pose_sweep
 from model.release.pipeline import LafidPipeline
+from tests.model.manifests import a_manifest
 
 Make = Callable[..., LafidPipeline]
 
@@ -22,18 +22,7 @@ def make(fused: Callable[..., FusedModel], quick: Callable[..., Preset], stub_en
         model = fused(heard=True, **parts)
         preset = quick()
         preset = preset.model_copy(update={"fusion": preset.fusion.model_copy(update=parts)})
-        manifest = Manifest(
-            preset=preset,
-            base=model.base.info,
-            face_engine=EmbeddingSource(name="stub", version="1", width=16),
-            encoders_fingerprint="e",
-            parts={},
-            dataset_version="v1",
-            seed=0,
-            step=1,
-            loss_before=2.0,
-            loss_after=1.0,
-        )
+        manifest = a_manifest(preset, model.base.info, step=1)
         return LafidPipeline(model, manifest, stub_engine())
 
     return pipeline

@@ -17,9 +17,10 @@ from PIL import Image
 
 from model.encoding.encoders import ClipEncoders
 from model.face_branch.trainable import assemble
-from model.release.checkpoint import EmbeddingSource, Manifest, read_manifest, write_checkpoint
+from model.release.checkpoint import EmbeddingSource, read_manifest, write_checkpoint
 from model.release.package import LoggedCheckpoint, PackageError, log_checkpoint, pull, register, set_alias
 from model.release.pipeline import load
+from tests.model.manifests import a_manifest
 
 PROJECT = Path(__file__).parents[3]
 
@@ -77,17 +78,13 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     )
     features = FaceFeatures(torch.zeros(1, 128), torch.zeros(1, 65, 64), torch.zeros(1, 256, 48))
     model = assemble(load_base(base_dir, "cpu"), features, tiny.fusion, tiny.train)
-    manifest = Manifest(
-        preset=tiny,
-        base=model.base.info,
+    manifest = a_manifest(
+        tiny,
+        model.base.info,
         face_engine=EmbeddingSource(name="dlib", version="20", width=128),
         encoders_fingerprint=ClipEncoders(model.base).fingerprint,
-        parts={},
         dataset_version="dataset-7",
-        seed=0,
         step=12,
-        loss_before=2.0,
-        loss_after=1.0,
     )
     write_checkpoint(root / "checkpoint", model, manifest)
     drawn = load(root / "checkpoint", base_dir, "cpu").generate(

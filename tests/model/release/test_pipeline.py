@@ -23,26 +23,16 @@ from model.model_store.install import install
 from model.model_store.registry import Kind
 from model.model_store.store import ModelStore
 from model.presets import Preset
-from model.release.checkpoint import CheckpointError, EmbeddingSource, Manifest, read_manifest, write_checkpoint
+from model.release.checkpoint import CheckpointError, read_manifest, write_checkpoint
 from model.release.pipeline import InputError, LafidPipeline, load
 from model.training.metrics import psnr
+from tests.model.manifests import a_manifest
 
 
 @pytest.fixture
 def checkpoint_dir(fused: Callable[..., FusedModel], quick: Callable[..., Preset], tmp_path: Path) -> Path:
     model = fused(heard=True)
-    manifest = Manifest(
-        preset=quick(),
-        base=model.base.info,
-        face_engine=EmbeddingSource(name="stub", version="1", width=16),
-        encoders_fingerprint=ClipEncoders(model.base).fingerprint,
-        parts={},
-        dataset_version="v1",
-        seed=0,
-        step=4,
-        loss_before=2.0,
-        loss_after=1.0,
-    )
+    manifest = a_manifest(quick(), model.base.info, encoders_fingerprint=ClipEncoders(model.base).fingerprint)
     write_checkpoint(tmp_path / "checkpoint", model, manifest)
     return tmp_path / "checkpoint"
 

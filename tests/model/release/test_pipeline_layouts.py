@@ -16,10 +16,10 @@ from model.encoding.condition_encoder import ConditionEncoder
 from model.encoding.encoders import ClipEncoders
 from model.face_branch.trainable import assemble
 from model.presets import Preset
-from model.release.checkpoint import EmbeddingSource, Manifest
 from model.release.pipeline import InputError, LafidPipeline
 from tests.model.conftest import hear
 from tests.model.layouts import TINY_T2V_TWO_EXPERTS, WITH_PICTURES
+from tests.model.manifests import a_manifest
 
 
 @pytest.fixture
@@ -38,18 +38,7 @@ def pipeline_on(
         model = assemble(base, clips.batch([0]).face, chosen.fusion, chosen.train)
         for _, fusion in model.attached:
             hear(fusion)
-        manifest = Manifest(
-            preset=chosen,
-            base=base.info,
-            face_engine=EmbeddingSource(name="stub", version="1", width=16),
-            encoders_fingerprint=ClipEncoders(base).fingerprint,
-            parts={},
-            dataset_version="v1",
-            seed=0,
-            step=4,
-            loss_before=2.0,
-            loss_after=1.0,
-        )
+        manifest = a_manifest(chosen, base.info, encoders_fingerprint=ClipEncoders(base).fingerprint)
         return LafidPipeline(model, manifest, stub_engine())
 
     return make

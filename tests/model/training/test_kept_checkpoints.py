@@ -18,12 +18,13 @@ from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel
 from model.likeness import Likeness
 from model.presets import Preset
-from model.release.checkpoint import EmbeddingSource, Manifest, load_checkpoint, read_manifest, verify_checkpoint
+from model.release.checkpoint import Manifest, load_checkpoint, read_manifest, verify_checkpoint
 from model.training.judging import DrawingStopped
 from model.training.kept_checkpoints import CHECKPOINTS, best_of, checkpoints_in, keep_checkpoint, kept_in, sweep_torn
 from model.training.metrics import fixed_flow_loss
 from model.training.state import TrainStateError
 from model.training.train import TrainingStopped, TrainReport, TrainResult, train
+from tests.model.manifests import a_manifest
 
 Quick = Callable[..., Preset]
 
@@ -52,20 +53,7 @@ def keep(fused: Callable[..., FusedModel], base: Base, quick: Quick, tmp_path: P
 
 
 def manifest_of(base: Base, quick: Quick, step: int, loss: float | None) -> Manifest:
-    return Manifest(
-        preset=quick(),
-        base=base.info,
-        face_engine=EmbeddingSource(name="stub", version="1", width=16),
-        encoders_fingerprint="e",
-        parts={},
-        dataset_version="v1",
-        seed=0,
-        step=step,
-        loss_before=2.0,
-        loss_after=1.0,
-        validation_loss=loss,
-        judged_by=None if loss is None else "loss",
-    )
+    return a_manifest(quick(), base.info, step=step, validation_loss=loss, judged_by=None if loss is None else "loss")
 
 
 def drew(mean: float | None, subjects: str = "s") -> Likeness:

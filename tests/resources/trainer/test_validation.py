@@ -32,6 +32,7 @@ from resources.tracking import CHECKPOINT_TAG, Tracking
 from resources.trainer.job import HeldOutClip, TrainingJob
 from resources.trainer.mlflow_run import MlflowRun
 from resources.trainer.validation import VIDEOS, Validation, VideosImpossible, judgement_line
+from tests.model.manifests import a_manifest
 
 ORIGIN = {"lafid.dataset_version": "v1", "lafid.policy": "cofe", "lafid.git_commit": "abc", "lafid.base_revision": "r1"}
 
@@ -70,17 +71,11 @@ def checkpoint(base_dir: Path) -> Callable[[Path, int], Path]:
 
 
 def _manifest(fused: FusedModel, chosen: Preset, step: int) -> Manifest:
-    return Manifest(
-        preset=chosen,
-        base=fused.base.info,
+    return a_manifest(
+        chosen,
+        fused.base.info,
         face_engine=EmbeddingSource(name="stub", version="1", width=128),
-        encoders_fingerprint="e",
-        parts={},
-        dataset_version="v1",
-        seed=0,
         step=step,
-        loss_before=2.0,
-        loss_after=1.0,
         validation_loss=1.5,
         validated_on="validation",
         judged_by="loss",

@@ -1,0 +1,22 @@
+"""Manifests of checkpoints that tests write."""
+
+from typing import Any
+
+from model.bases.base import BaseInfo
+from model.presets import Preset
+from model.release.checkpoint import EmbeddingSource, Manifest
+
+
+def a_manifest(preset: Preset, base: BaseInfo, **facts: Any) -> Manifest:
+    """Of a checkpoint of this preset on this base; `facts` are fields that a test asks for."""
+    known = {
+        "face_engine": EmbeddingSource(name="stub", version="1", width=16),
+        "encoders_fingerprint": "e",
+        "parts": {},
+        "dataset_version": "v1",
+        "seed": 0,
+        "step": 4,
+        "loss_before": 2.0,
+        "loss_after": 1.0,
+    }
+    return Manifest(preset=preset, base=base, **known | facts)
