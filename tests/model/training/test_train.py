@@ -1,5 +1,6 @@
 """The loop: it learns, resumes to the same bits, stops before an update it cannot trust, and does nothing twice."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -312,10 +313,15 @@ def test_clips_of_another_base_are_refused(run: Callable, quick: Quick, cached: 
         run(quick(), tmp_path / "runs", write_clips(tmp_path, [foreign]))
 
 
-def test_reports_come_at_the_pace_asked_for_and_at_the_end(quick: Quick, clip_list: Path, base_dir: Path, tmp_path: Path) -> None:
+def test_reports_come_at_the_pace_asked_for_and_at_the_end(
+    quick: Quick, clip_list: Path, base_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "lafid.training")
     heard: list[TrainReport] = []
     config = quick(steps=5, log_every=2, warmup_steps=2, lr=1e-3)
     train(config, clip_list, base_dir, tmp_path, heard.append, dataset_version="v1", device="cpu")
     assert [report.step for report in heard] == [2, 4, 5]
     assert [report.lr for report in heard] == pytest.approx([1e-3, 1e-3 * 0.75, 1e-3 * 0.25])
     assert all(report.steps == 5 and report.grad_norm > 0 for report in heard)
+    assert [name for name in heard[0].metrics if name.startswith("lr/")] == ["lr/adapter", "lr/aligner", "lr/base"]
+    assert re.search(r"adapter 0\.\d M at 0\.001, aligner 0\.0 M at 0\.005, base \d\.\d M at 0\.005", caplog.text)
