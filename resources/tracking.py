@@ -6,14 +6,25 @@ Belongs here: the registry's address and the few questions that we ask of it. No
 
 import logging
 import os
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from resources.mlflow_home import follow_moved_home
 
 EXPERIMENT = "lafid"
 CHECKPOINT_TAG = "lafid.checkpoint_sha256"
 STEP_TAG = "lafid.step"
 AVERAGED_TAG = "lafid.averaged"
+ANSWER_S = 8.0
+"""Within which a server must answer. MLflow itself would ask again for many minutes."""
+_SQLITE = "sqlite:///"
+
+
+class TrackingUnreachable(ConnectionError):
+    """MLflow's server does not answer; the message names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +55,23 @@ class Tracking:
     @property
     def is_there(self) -> bool:
         """Whether the local store has been made; of a server it is taken for granted."""
-        return not self.uri.startswith("sqlite:///") or Path(self.uri.removeprefix("sqlite:///")).is_file()
+        return self._database is None or self._database.is_file()
+
+    @property
+    def _database(self) -> Path | None:
+        """Of a local store; None: a server keeps it."""
+        return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
 
     def connect(self) -> Any:
-        """MLflow's client, with the experiment made on first use."""
+        """MLflow's client, with the experiment made on first use. A local store whose home was moved is told where it is now.
+
+        Raises:
+            TrackingUnreachable: the server does not answer.
+        """
+        if self._database is not None:
+            follow_moved_home(self._database, self.artifacts, EXPERIMENT)
+        elif self.uri.startswith(("http://", "https://")):
+            _see_that_it_answers(self.uri)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
         import mlflow
@@ -55,7 +79,7 @@ class Tracking:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # every new database tells of its migrations
         mlflow.set_tracking_uri(self.uri)
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-            location = self.artifacts.as_uri() if self.uri.startswith("sqlite:") else None
+            location = None if self._database is None else self.artifacts.as_uri()
             mlflow.create_experiment(EXPERIMENT, artifact_location=location)
         mlflow.set_experiment(EXPERIMENT)
         return mlflow.MlflowClient()
@@ -113,3 +137,17 @@ class Tracking:
             page = client.search_logged_models(experiments, filter_string, page_token=page.token)
             found += page
         return found
+
+
+def _see_that_it_answers(uri: str) -> None:
+    """Whatever it says, even that it wants a password, is an answer."""
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_S):
+            return
+    except urllib.error.HTTPError:
+        return
+    except OSError as error:
+        raise TrackingUnreachable(
+            f"MLflow at {uri} does not answer within {ANSWER_S:.0f} s ({getattr(error, 'reason', None) or error}): "
+            "start the server, or set MLFLOW_TRACKING_URI to where it is"
+        ) from error

@@ -25,7 +25,7 @@ from lafid_assets.training.origin import origin_tags
 from model.presets import ClipSize, Preset, preset
 from resources.file_store import FileStore
 from resources.lake import Lake
-from resources.tracking import Tracking
+from resources.tracking import Tracking, TrackingUnreachable
 from resources.trainer.client import TrainerClient
 from resources.trainer.job import RUNS_FOLDER, Finished, HeldOutClip, TrainingJob
 
@@ -224,7 +224,7 @@ def _curves(result: Finished, tracking: Tracking) -> str | None:
     best = result.checkpoints.get("best")
     try:
         loss, *judged = (tracking.curve(result.mlflow_run_id, name) for name in CURVES)
-    except MlflowException as error:
+    except (MlflowException, TrackingUnreachable) as error:
         LOGGER.warning("the curves are not drawn, MLflow does not give them: %s", error)
         return None
     return png_address(training_png(loss, *judged, best_step=best.step if best else None))

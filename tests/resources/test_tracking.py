@@ -1,12 +1,15 @@
 """The registry's questions are tested where they are asked (`release.test_registered_model`); here what needs no registry."""
 
+import socket
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resources.tracking import RegisteredVersion, Tracking
+from resources import tracking
+from resources.tracking import RegisteredVersion, Tracking, TrackingUnreachable
 
 
 def test_version_is_pulled_by_its_number() -> None:
@@ -43,3 +46,33 @@ def test_logged_models_are_asked_for_page_by_page(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Tracking, "connect", lambda self: Client())
     assert Tracking("http://team:5000", tmp_path).tagged_models("lafid.dataset_version", "v1") == ["m-1", "m-2"]
+
+
+def test_a_server_that_is_away_is_told_before_mlflow_asks(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    with pytest.raises(TrackingUnreachable, match=rf"MLflow at {uri} does not answer .*refused.*MLFLOW_TRACKING_URI"):
+        Tracking(uri, tmp_path).connect()
+
+
+def test_a_server_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking.ANSWER_S < 10
+    monkeypatch.setattr(tracking, "ANSWER_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TrackingUnreachable, match="timed out"):
+        Tracking(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path).connect()
+
+
+def test_a_server_that_wants_a_password_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            connection, _ = server.accept()
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+            connection.close()
+
+        answering = threading.Thread(target=refuse)
+        answering.start()
+        tracking._see_that_it_answers(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        answering.join()
