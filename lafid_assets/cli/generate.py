@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, UnidentifiedImageError
-
 from lafid_assets.cli.display import CONSOLE, working
 from resources.settings import Settings
 from resources.tracking import Tracking
@@ -20,10 +18,6 @@ if TYPE_CHECKING:
     from model.release.pipeline import LafidPipeline
 
 LOGGER = logging.getLogger("lafid.generate")
-
-
-class ImageUnusable(ValueError):
-    """The given image cannot be read; the message names it and the remedy."""
 
 
 class ModelUnknown(LookupError):
@@ -74,14 +68,16 @@ def run_generate(settings: Settings, model: str, request: VideoRequest, out: Pat
 
     Raises:
         NobodyToDraw: the request holds no picture.
-        ImageUnusable: one of its pictures cannot be read.
+        PictureUnusable: one of its pictures cannot be read.
         ModelUnknown: no such model in the registry, or no registry.
         FaceError: no face in a picture, or several.
     """
     if request.image is None and not request.photos:
         raise NobodyToDraw("there is nobody to draw: name a first frame with --image, or photos of the person with --photo")
-    picture = None if request.image is None else open_image(request.image)
-    photos = [open_image(path) for path in request.photos]
+    from model.encoding.picture import read_picture
+
+    picture = None if request.image is None else read_picture(request.image)
+    photos = [read_picture(path) for path in request.photos]
     pipeline = pull_model(settings, model, loading)
     from model.encoding.video_io import write_mp4
 
@@ -103,18 +99,6 @@ def run_generate(settings: Settings, model: str, request: VideoRequest, out: Pat
         )
         write_mp4(out, video, fps=pipeline.fps)
     CONSOLE.print(f"{out}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True, markup=False)
-
-
-def open_image(path: Path) -> Image.Image:
-    """The picture in `path`, RGB.
-
-    Raises:
-        ImageUnusable: no picture there.
-    """
-    try:
-        return Image.open(path).convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise ImageUnusable(f"cannot read the image {path}: name a PNG or JPEG file with a face") from error
 
 
 def face_choice(text: str) -> "FaceChoice":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.cli.generate import Loading, VideoRequest, face_choice, open_image, pull_model
+from lafid_assets.cli.generate import Loading, VideoRequest, face_choice, pull_model
 from resources.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,12 +26,14 @@ def run_inspect(settings: Settings, model: str, request: VideoRequest, out: Path
     """Draw one video and write into the folder `out` what the gates said, and what the poses of the photos wake.
 
     Raises:
-        ImageUnusable: a picture cannot be read.
+        PictureUnusable: a picture cannot be read.
         ModelUnknown: no such model in the registry, or no registry.
         FaceError: no face in a picture, or several.
     """
-    photos = [open_image(path) for path in request.photos]
-    picture = None if request.image is None else open_image(request.image)
+    from model.encoding.picture import read_picture
+
+    photos = [read_picture(path) for path in request.photos]
+    picture = None if request.image is None else read_picture(request.image)
     shown = photos or [one for one in (picture,) if one is not None]
     pipeline = pull_model(settings, model, loading)
     from model.face_branch.experts import EXPERTS

@@ -26,7 +26,7 @@ app = typer.Typer(no_args_is_help=True, help=__doc__.splitlines()[0])
 Accept = Annotated[Licence | None, typer.Option(help="Accept these terms, once and for this store.")]
 Name = Annotated[str, typer.Argument(help="As `lafid models list` names it.")]
 Home = Annotated[Path | None, typer.Option(help="Where state lives; default $LAFID_HOME, else .lafid/ in the checkout.")]
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+IMAGE_SUFFIXES = frozenset({".avif", ".heic", ".jpeg", ".jpg", ".png", ".webp"})
 _RATE_HZ, _FRAMES_A_CLIP, _SIDE_PX = 2.0, 12, 640
 """What `check` looks at."""
 
@@ -161,17 +161,17 @@ def _faces(engine: "FaceEngine", folder: Path) -> "Iterator[tuple[Image, Sequenc
 def _frames(folder: Path) -> "Iterator[Image]":
     """Pictures of the folder's files in turn; one that cannot be read is named and left out."""
     import numpy as np
-    from PIL import Image as PilImage
 
     from lafid_assets.faces.sampling import sample_frames
     from lafid_assets.ingest.clip_names import VIDEO_SUFFIXES
     from lafid_assets.outcomes import ClipError
+    from model.encoding.picture import PictureUnusable, read_picture
 
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
             if path.suffix.lower() in IMAGE_SUFFIXES:
-                yield np.asarray(PilImage.open(path).convert("RGB"))
+                yield np.asarray(read_picture(path))
             elif not path.suffix or path.suffix.lower() in VIDEO_SUFFIXES:
                 yield from (frame.image_rgb for frame in sample_frames(path, _RATE_HZ, _FRAMES_A_CLIP))
-        except (ClipError, OSError) as error:
+        except (ClipError, OSError, PictureUnusable) as error:
             CONSOLE.print(f"left out {path.name}: {error}", style="yellow", soft_wrap=True, markup=False)

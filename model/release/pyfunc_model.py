@@ -6,7 +6,6 @@ this file next to the package `model`, so it imports that package by name and it
 
 import base64
 import hashlib
-import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from model.encoding.picture import read_picture
 from model.encoding.video_io import write_mp4
 from model.release.pipeline import load
 
@@ -80,7 +80,7 @@ class LafidModel(PythonModel):
 
 
 def _picture(encoded: str) -> Image.Image:
-    return Image.open(io.BytesIO(base64.b64decode(encoded)))
+    return read_picture(base64.b64decode(encoded))
 
 
 mlflow.models.set_model(LafidModel())

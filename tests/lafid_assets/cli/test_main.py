@@ -70,13 +70,13 @@ def test_busy_port(lafid: Lafid, home: Path, option: str) -> None:
 
 def test_missing_image(lafid: Lafid, tmp_path: Path) -> None:
     ended = lafid("generate", "--image", tmp_path / "none.png", "--prompt", "x", "--out", tmp_path / "o.mp4")
-    assert f"cannot read the image {tmp_path}/none.png: name a PNG or JPEG file with a face" in ended.error
+    assert f"cannot read {tmp_path}/none.png" in ended.error
 
 
 def test_file_that_is_no_image(lafid: Lafid, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not a picture")
     ended = lafid("generate", "--image", tmp_path / "text.png", "--prompt", "x", "--out", tmp_path / "o.mp4")
-    assert f"cannot read the image {tmp_path}/text.png" in ended.error
+    assert f"cannot read {tmp_path}/text.png" in ended.error
 
 
 def test_model_that_nobody_registered(lafid: Lafid, home: Path, tmp_path: Path) -> None:
