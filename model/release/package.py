@@ -40,6 +40,7 @@ _REQUIREMENTS = (
     "numpy",
     "peft",
     "pillow",
+    "pillow-heif",
     "pydantic",
     "safetensors",
     "tokenizers",
