@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, UnidentifiedImageError
 
 from lafid_assets.cli.display import CONSOLE, working
+from model.release.drawing_settings import DrawingSettings
 from resources.settings import Settings
 from resources.tracking import Tracking
 
@@ -35,23 +36,6 @@ class NobodyToDraw(ValueError):
 
 
 @dataclass(frozen=True)
-class Loading:
-    """How a model is put into memory.
-
-    Attributes:
-        half: transformers and text encoder in bfloat16.
-        low_memory: for small cards; slower.
-        base_dir: the base's folder, where it does not travel with the model.
-        semantic_dir: the vision encoder's folder, where the model's preset names one.
-    """
-
-    half: bool = False
-    low_memory: bool = False
-    base_dir: Path | None = None
-    semantic_dir: Path | None = None
-
-
-@dataclass(frozen=True)
 class VideoRequest:
     """What is to be drawn; what is None is as the model was trained."""
 
@@ -69,8 +53,13 @@ class VideoRequest:
     face: str = "only"
 
 
-def run_generate(settings: Settings, model: str, request: VideoRequest, out: Path, loading: Loading) -> None:
+def run_generate(
+    settings: Settings, model: str, request: VideoRequest, out: Path, drawing: DrawingSettings, base_dir: Path | None
+) -> None:
     """Pull, generate, write an mp4.
+
+    Args:
+        base_dir: the base's folder, where it does not travel with the model.
 
     Raises:
         NobodyToDraw: the request holds no picture.
@@ -82,7 +71,7 @@ def run_generate(settings: Settings, model: str, request: VideoRequest, out: Pat
         raise NobodyToDraw("there is nobody to draw: name a first frame with --image, or photos of the person with --photo")
     picture = None if request.image is None else open_image(request.image)
     photos = [open_image(path) for path in request.photos]
-    pipeline = pull_model(settings, model, loading)
+    pipeline = pull_model(settings, model, drawing, base_dir)
     from model.encoding.video_io import write_mp4
 
     with working(f"generating {out.name}"):
@@ -132,7 +121,7 @@ def face_choice(text: str) -> "FaceChoice":
     raise ValueError(f'{text!r} names no face: say "only", "largest", or a number from 0 (the largest)')
 
 
-def pull_model(settings: Settings, model: str, loading: Loading) -> "LafidPipeline":
+def pull_model(settings: Settings, model: str, drawing: DrawingSettings, base_dir: Path | None) -> "LafidPipeline":
     """The model of that name, ready to draw.
 
     Raises:
@@ -143,20 +132,12 @@ def pull_model(settings: Settings, model: str, loading: Loading) -> "LafidPipeli
         raise ModelUnknown(f"cannot pull {model}: there is no registry at {tracking.uri} yet, `lafid demo` makes one")
     with working(f"pulling {model}"):
         tracking.connect()
-        import torch
         from mlflow.exceptions import MlflowException
 
         from model.release.package import pull
 
-        dtype = torch.bfloat16 if loading.half else None
         try:
-            return pull(
-                model,
-                base_dir=loading.base_dir,
-                dtype=dtype,
-                low_memory=loading.low_memory,
-                semantic_dir=loading.semantic_dir,
-            )
+            return pull(model, drawing, base_dir=base_dir)
         except MlflowException as error:
             raise ModelUnknown(
                 f"cannot pull {model} from {tracking.uri} ({error.message}): name another with --model, or run `lafid demo`"
