@@ -20,6 +20,7 @@ from lafid_assets.release.held_out_measures import Drawn, Loss, LossTask, Measur
 from lafid_assets.schemas import EVALUATED_CLIPS, MODEL_EVALUATION
 from lafid_assets.training.held_out import HeldOut
 from lafid_assets.workers import Done, map_isolated
+from model.face_engine.onnx_session import cuda_devices
 from model.likeness import likeness_of
 from resources.face_engine import VISIBLE_GPUS
 
@@ -102,9 +103,7 @@ def _results(measured: Measured, tasks: Sequence[LossTask | VideoTask], deadline
 
 def _environments(measured: Measured, processes: int | None) -> list[dict[str, str]]:
     """Of each child: where nobody names a device each sees a GPU of its own. They share the cores."""
-    import torch
-
-    count = torch.cuda.device_count() if measured.drawing.device is None else 0
+    count = cuda_devices() if measured.drawing.device is None else 0
     names = (os.environ.get(VISIBLE_GPUS) or ",".join(map(str, range(count)))).split(",")[:count]
     children: list[dict[str, str]] = [{VISIBLE_GPUS: name} for name in names[:processes]] or [{}] * (processes or 1)
     threads = os.environ.get(THREADS) or str(max(1, len(os.sched_getaffinity(0)) // len(children)))

@@ -28,7 +28,7 @@ STEP = Step(
     code_version="4",
     kinds=frozenset({"pytorch"}),
 )
-CHOICE = (
+SHOWN = (
     "split",
     "clip_id",
     "identity_id",

@@ -30,7 +30,7 @@ import torch
 from PIL import Image
 from model.release.package import pull
 torch.set_num_threads(1)
-frames = pull("models:/lafid@champion", "cpu").generate(Image.open(sys.argv[1]), "a smile", steps=1, choose="largest")
+frames = pull("models:/lafid@champion").generate(Image.open(sys.argv[1]), "a smile", steps=1, choose="largest")
 print(hashlib.sha256(frames.tobytes()).hexdigest())
 """
 
@@ -87,9 +87,7 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         step=12,
     )
     write_checkpoint(root / "checkpoint", model, manifest)
-    drawn = load(root / "checkpoint", base_dir, "cpu").generate(
-        Image.open(root / "photo.png"), "a smile", steps=1, choose="largest"
-    )
+    drawn = load(root / "checkpoint", base_dir).generate(Image.open(root / "photo.png"), "a smile", steps=1, choose="largest")
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")
     mlflow.create_experiment("lafid", artifact_location=(root / "artifacts").as_uri())
