@@ -140,7 +140,8 @@ def _flow_loss(measured: Measured, task: LossTask) -> Loss:
 
     pipeline = _pipeline(measured)
     clips = ClipSet(measured.clip_list, task.split)
-    return Loss(key=task.key(measured), value=fixed_flow_loss(pipeline.model, clips, pipeline.manifest.preset))
+    with pipeline.in_place() as model:
+        return Loss(key=task.key(measured), value=fixed_flow_loss(model, clips, pipeline.manifest.preset))
 
 
 def _draw(measured: Measured, task: VideoTask) -> Drawn:

@@ -6,7 +6,8 @@ the registry (`package`), what each pass of guidance sees (`face_branch.guidance
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,19 @@ class LafidPipeline:
                 callback_on_step_end=reporting(on_step, steps),
             ).frames[0]
         return (video * 255).round().astype(np.uint8)
+
+    @contextmanager
+    def in_place(self) -> Iterator[FusedModel]:
+        """The model with its transformers where they compute, all at once, for whoever calls it without drawing."""
+        transformers = self.model.base.transformers
+        waited_on = [transformer.device for transformer in transformers]
+        for transformer in transformers:
+            transformer.to(self._device)
+        try:
+            yield self.model
+        finally:
+            for transformer, device in zip(transformers, waited_on, strict=True):
+                transformer.to(device)
 
     def face(self, photo: Image.Image, choose: FaceChoice = "only") -> ReferenceFace:
         """The face of a photo, as generation sees it.

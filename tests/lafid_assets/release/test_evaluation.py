@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +47,7 @@ class StubPipeline:
     """A perfect model: begins with the given picture, of which nothing may be cut any more. A black picture shows no face."""
 
     fps = 8.0
-    model = None
+    in_place = nullcontext
 
     def __init__(self, layout: str = "ti2v") -> None:
         self.manifest = SimpleNamespace(preset=preset("tiny"), base=SimpleNamespace(layout=layout))

@@ -261,6 +261,12 @@ def test_for_small_cards_parts_take_turns_and_the_vae_tiles(
     pipeline = load(checkpoint_dir, base_dir, DrawingSettings(device="cpu", low_memory=True), stub_engine())
     pipeline.generate(image, "x", steps=1)
     assert asked == [torch.device("cpu")]
+    moved: list[str] = []
+    elsewhere = LafidPipeline(pipeline.model, pipeline.manifest, pipeline.engine, DrawingSettings(low_memory=True, device="cuda"))
+    monkeypatch.setattr(type(pipeline.model.base.transformer), "to", lambda _, device: moved.append(str(device)))
+    with elsewhere.in_place():
+        assert moved == ["cuda"], "what is called without drawing is called where it computes"
+    assert moved == ["cuda", "cpu"]
     vae = AutoencoderKLWan(base_dim=3, z_dim=4, dim_mult=[1, 1], num_res_blocks=1, temperal_downsample=[False])
     other = replace(pipeline.model, base=replace(pipeline.model.base, codec=vae))
     monkeypatch.setattr("model.release.pipeline.ClipEncoders", lambda *_: None)
