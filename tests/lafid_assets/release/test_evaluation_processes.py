@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from PIL import Image
 
 from lafid_assets.release.evaluation import evaluate
@@ -17,27 +16,30 @@ from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training.held_out import HeldOut
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
+from model.clips.clip_parts import write_clips
+from model.clips.clip_set import ClipSet
 from model.encoding.encoders import ClipEncoders
-from model.encoding.face_features import FaceFeatures
 from model.face_branch.trainable import assemble
 from model.files import sha256_folder
 from model.presets import Bucket, preset
 from model.release.checkpoint import EmbeddingSource, write_checkpoint
 from model.release.drawing_settings import DrawingSettings
+from tests.model.conftest import encode_clips
 from tests.model.manifests import a_manifest
 
 
 @pytest.fixture
-def measured(tmp_path: Path) -> Measured:
-    """An untrained model on dlib's embeddings."""
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measured:
+    """An untrained model on embeddings as wide as dlib's, and cached clips of the test split."""
     build_tiny_base(tmp_path / "base")
     tiny, base = preset("tiny"), load_base(tmp_path / "base", "cpu")
-    features = FaceFeatures(torch.zeros(1, 128), torch.zeros(1, 65, 64), torch.zeros(1, 256, 48))
-    model = assemble(base, features, tiny.fusion, tiny.train)
+    monkeypatch.setattr("tests.model.conftest.EMBEDDING_WIDTH", 128)
+    clip_list = write_clips(tmp_path, encode_clips(base), split=lambda _: "test")
+    model = assemble(base, ClipSet(clip_list, "test").batch([0]).face, tiny.fusion, tiny.train)
     source = EmbeddingSource(name="dlib", version="20", width=128)
     manifest = a_manifest(tiny, base.info, face_engine=source, encoders_fingerprint=ClipEncoders(base).fingerprint)
     write_checkpoint(tmp_path / "run", model, manifest)
-    return Measured("abc", "run", "base", tmp_path, tmp_path / "clips.parquet", DrawingSettings(device="cpu"))
+    return Measured("abc", "run", "base", tmp_path, clip_list, DrawingSettings(device="cpu"))
 
 
 @pytest.mark.long
@@ -58,7 +60,7 @@ def test_one_process_and_two_give_equal_measures_and_equal_videos(
     found: list[tuple[pl.DataFrame, ...]] = []
     digests: list[str] = []
     for processes in (1, 2):
-        frames = evaluate(measured, {"test": chosen}, {"test": 0}, 600, processes)
+        frames = evaluate(measured, {"test": chosen}, {"test": 5}, 600, processes)
         found.append(tuple(frames.values()))
         digests.append(sha256_folder(kept))
         shutil.rmtree(kept)
@@ -68,3 +70,4 @@ def test_one_process_and_two_give_equal_measures_and_equal_videos(
     assert clips["status"].to_list() == ["ok"] * 3
     assert clips["first_frame_psnr_db"].min() > 30
     assert measures.filter(pl.col("metric") == "face_found_share")["clips"].to_list() == [3]
+    assert measures.filter(pl.col("metric") == "flow_loss")["value"].item() > 0
