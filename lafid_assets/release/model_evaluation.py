@@ -53,7 +53,7 @@ class ModelEvaluationConfig(dg.Config):
     processes: int | None = Field(
         None, ge=1, description="Processes that draw at a time; one a GPU, or one where there is none, when left out"
     )
-    deadline_s: float = Field(7200, gt=0, description="Seconds that one video may take, loading the model included")
+    deadline_s: float = Field(7200, gt=0, description="Seconds of computing that one video may take, with loading the model")
 
 
 @dg.asset(**STEP.arguments(deps=["fusion_dit", "lafid_dataset"], pool="gpu"))
