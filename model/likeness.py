@@ -116,7 +116,7 @@ def likeness_of(videos: Sequence[MeasuredVideo]) -> Likeness:
         frames=len(frames),
         frames_without_face=len(frames) - len(faces),
         mean=sum(face.similarity for face in faces) / len(frames) if faces else None,
-        by_yaw=_bins(faces, YAW_BINS, _yaw_bin),
+        by_yaw=_bins(faces, YAW_BINS, lambda face: yaw_bin(face.yaw_deg)),
         by_expression=_bins(faces, EXPRESSION_BINS, _expression_bin),
         subjects=hashlib.sha256("|".join(video.subject for video in videos).encode()).hexdigest(),
     )
@@ -129,10 +129,9 @@ def _bins(faces: Sequence[MeasuredFace], names: Sequence[str], bin_of: Callable[
     return {name: Bin(frames=len(them), similarity=float(np.mean(them)) if them else None) for name, them in inside.items()}
 
 
-def _yaw_bin(face: MeasuredFace) -> str:
-    if face.yaw_deg is None:
-        return YAW_BINS[-1]
-    return YAW_BINS[bisect_right(_YAW_EDGES_DEG, abs(face.yaw_deg))]
+def yaw_bin(yaw_deg: float | None) -> str:
+    """Of `YAW_BINS`, for a face that is turned so far to either side; None: nobody knows."""
+    return YAW_BINS[-1] if yaw_deg is None else YAW_BINS[bisect_right(_YAW_EDGES_DEG, abs(yaw_deg))]
 
 
 def _expression_bin(face: MeasuredFace) -> str:

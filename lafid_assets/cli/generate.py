@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lafid_assets.cli.display import CONSOLE, working
+from model.release.drawing_settings import DrawingSettings
 from resources.settings import Settings
 from resources.tracking import Tracking
 
@@ -26,23 +27,6 @@ class ModelUnknown(LookupError):
 
 class NobodyToDraw(ValueError):
     """Neither a first frame nor a photo was given."""
-
-
-@dataclass(frozen=True)
-class Loading:
-    """How a model is put into memory.
-
-    Attributes:
-        half: transformers and text encoder in bfloat16.
-        low_memory: for small cards; slower.
-        base_dir: the base's folder, where it does not travel with the model.
-        semantic_dir: the vision encoder's folder, where the model's preset names one.
-    """
-
-    half: bool = False
-    low_memory: bool = False
-    base_dir: Path | None = None
-    semantic_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +47,13 @@ class VideoRequest:
     face: str = "only"
 
 
-def run_generate(settings: Settings, model: str, request: VideoRequest, out: Path, loading: Loading) -> None:
+def run_generate(
+    settings: Settings, model: str, request: VideoRequest, out: Path, drawing: DrawingSettings, base_dir: Path | None
+) -> None:
     """Pull, generate, write an mp4.
+
+    Args:
+        base_dir: the base's folder, where it does not travel with the model.
 
     Raises:
         NobodyToDraw: the request holds no picture.
@@ -78,7 +67,7 @@ def run_generate(settings: Settings, model: str, request: VideoRequest, out: Pat
 
     picture = None if request.image is None else read_picture(request.image)
     photos = [read_picture(path) for path in request.photos]
-    pipeline = pull_model(settings, model, loading)
+    pipeline = pull_model(settings, model, drawing, base_dir)
     from model.encoding.video_io import write_mp4
 
     with working(f"generating {out.name}"):
@@ -116,7 +105,7 @@ def face_choice(text: str) -> "FaceChoice":
     raise ValueError(f'{text!r} names no face: say "only", "largest", or a number from 0 (the largest)')
 
 
-def pull_model(settings: Settings, model: str, loading: Loading) -> "LafidPipeline":
+def pull_model(settings: Settings, model: str, drawing: DrawingSettings, base_dir: Path | None) -> "LafidPipeline":
     """The model of that name, ready to draw.
 
     Raises:
@@ -127,20 +116,12 @@ def pull_model(settings: Settings, model: str, loading: Loading) -> "LafidPipeli
         raise ModelUnknown(f"cannot pull {model}: there is no registry at {tracking.uri} yet, `lafid demo` makes one")
     with working(f"pulling {model}"):
         tracking.connect()
-        import torch
         from mlflow.exceptions import MlflowException
 
         from model.release.package import pull
 
-        dtype = torch.bfloat16 if loading.half else None
         try:
-            return pull(
-                model,
-                base_dir=loading.base_dir,
-                dtype=dtype,
-                low_memory=loading.low_memory,
-                semantic_dir=loading.semantic_dir,
-            )
+            return pull(model, drawing, base_dir=base_dir)
         except MlflowException as error:
             raise ModelUnknown(
                 f"cannot pull {model} from {tracking.uri} ({error.message}): name another with --model, or run `lafid demo`"

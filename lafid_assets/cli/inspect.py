@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.cli.generate import Loading, VideoRequest, face_choice, pull_model
+from lafid_assets.cli.generate import VideoRequest, face_choice, pull_model
+from model.release.drawing_settings import DrawingSettings
 from resources.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ _ELEMENTS = 64
 """Most elements of the dictionary that are drawn: those whose activation differs most between the poses."""
 
 
-def run_inspect(settings: Settings, model: str, request: VideoRequest, out: Path, loading: Loading) -> None:
+def run_inspect(
+    settings: Settings, model: str, request: VideoRequest, out: Path, drawing: DrawingSettings, base_dir: Path | None
+) -> None:
     """Draw one video and write into the folder `out` what the gates said, and what the poses of the photos wake.
 
     Raises:
@@ -35,7 +38,7 @@ def run_inspect(settings: Settings, model: str, request: VideoRequest, out: Path
     photos = [read_picture(path) for path in request.photos]
     picture = None if request.image is None else read_picture(request.image)
     shown = photos or [one for one in (picture,) if one is not None]
-    pipeline = pull_model(settings, model, loading)
+    pipeline = pull_model(settings, model, drawing, base_dir)
     from model.face_branch.experts import EXPERTS
     from model.release.inspection import dictionary_activations, gate_weights, pose_sweep
 

@@ -8,14 +8,14 @@ import json
 import os
 import sys
 import traceback
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from lafid_assets.cli import models
+from lafid_assets.cli import drawing, models
 from lafid_assets.cli.display import ERRORS, show_funnel
+from lafid_assets.cli.options import Home, settings_of
 from resources.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
@@ -24,21 +24,8 @@ app.add_typer(models.app, name="models")
 DISK_FULL = ("No space left on device", "database or disk is full", "disk I/O error")
 
 
-class Scan(StrEnum):
-    """Whether clips are scanned before they are surveyed."""
-
-    ON = "on"
-    OFF = "off"
-
-
+Scan = Literal["on", "off"]
 ExportForm = Literal["parquet", "csv", "webdataset", "hf"]
-Home = Annotated[Path | None, typer.Option(help="Where state lives; default $LAFID_HOME, else .lafid/ in the checkout.")]
-Model = Annotated[str, typer.Option(help="What to pull from MLflow.")]
-Face = Annotated[str, typer.Option(help="Which face of every picture: only, largest, or a number from 0 (the largest).")]
-Half = Annotated[bool, typer.Option("--half", help="Transformers and text encoder in bfloat16.")]
-LowMemory = Annotated[bool, typer.Option("--low-memory", help="For small cards: parts wait on the CPU, the VAE works in tiles.")]
-BaseFolder = Annotated[Path | None, typer.Option(help="The base's folder, where it does not travel with the model.")]
-SemanticEncoder = Annotated[Path | None, typer.Option(help="A CLIP, SigLIP or DINOv2's folder, where the preset wants one.")]
 
 
 @app.command()
@@ -46,7 +33,7 @@ def demo(home: Home = None) -> None:
     """Sample footage, every asset through Dagster, a tiny model trained, registered, pulled back, one video generated."""
     from lafid_assets.cli.demo import run_demo
 
-    run_demo(_settings(home))
+    run_demo(settings_of(home))
 
 
 @app.command()
@@ -55,7 +42,7 @@ def curate(
     home: Home = None,
     engine: Annotated[str, typer.Option(help="Face engine: auto, dlib, insightface.")] = "auto",
     head_pose: Annotated[str, typer.Option(help="Head pose of insightface: auto, 6drepnet, fsanet.")] = "auto",
-    scan: Annotated[Scan, typer.Option(help="Drop hopeless clips after a few looks; off: survey every clip.")] = Scan.ON,
+    scan: Annotated[Scan, typer.Option(help="Drop hopeless clips after a few looks; off: survey every clip.")] = "on",
     policy: Annotated[str, typer.Option(help="cofe, cofe_with_released_gates, faithfulfaces, or a TOML file.")] = "cofe",
     clips_per_shard: Annotated[int, typer.Option(min=1, help="Size of new shards.")] = 500,
     only: Annotated[Path | None, typer.Option(help="CSV with clip_id or path: take in no other clips.")] = None,
@@ -71,11 +58,11 @@ def curate(
     from lafid_assets.speech.chat_endpoint import endpoint_of
     from resources.face_engine import EngineChoice
 
-    settings = _settings(home)  # before anything can fail: the traceback goes to this home
+    settings = settings_of(home)  # before anything can fail: the traceback goes to this home
     face_engine = EngineChoice(engine=engine, head_pose=head_pose)
     choices = CurationChoices(
         face_engine,
-        scan is Scan.ON,
+        scan == "on",
         load_policy(policy),
         transcripts,
         None if caption_llm is None else endpoint_of(caption_llm),
@@ -92,7 +79,7 @@ def funnel(
     """How many clips came in, were kept, and how the others ended."""
     from lafid_assets.cli.funnel import read_funnel
 
-    counts = read_funnel(_settings(home))
+    counts = read_funnel(settings_of(home))
     if as_json:
         print(json.dumps(counts))
     else:
@@ -108,7 +95,7 @@ def explain(
     """Every measure of one clip, every rule it met or missed, and the frames that decided."""
     from lafid_assets.cli.explain import run_explain
 
-    run_explain(_settings(home), clip, out)
+    run_explain(settings_of(home), clip, out)
 
 
 @app.command()
@@ -121,7 +108,7 @@ def whatif(
     """What another face policy would keep, from stored measures; nothing is decided by it."""
     from lafid_assets.cli.whatif import run_whatif
 
-    run_whatif(_settings(home), changes or [], policy, out)
+    run_whatif(settings_of(home), changes or [], policy, out)
 
 
 @app.command()
@@ -134,7 +121,7 @@ def calibrate(
     """The threshold curve of a measure against hand labels."""
     from lafid_assets.cli.calibrate import run_calibrate
 
-    run_calibrate(_settings(home), labels, measure, out)
+    run_calibrate(settings_of(home), labels, measure, out)
 
 
 @app.command()
@@ -147,7 +134,7 @@ def query(
     """Ask all tables a question in SQL; nothing can be changed by it."""
     from lafid_assets.cli.query import run_query
 
-    run_query(_settings(home), sql, "csv" if as_csv else "json" if as_json else "table")
+    run_query(settings_of(home), sql, "csv" if as_csv else "json" if as_json else "table")
 
 
 @app.command()
@@ -160,7 +147,7 @@ def diff(
     """Which clips came, went or changed between two versions of the dataset, and why."""
     from lafid_assets.cli.diff import read_diff, show_diff
 
-    difference = read_diff(_settings(home), older, newer)
+    difference = read_diff(settings_of(home), older, newer)
     if as_json:
         print(json.dumps(difference))
     else:
@@ -184,7 +171,7 @@ def export(
     from lafid_assets.cli.export import run_export
 
     run_export(
-        _settings(home),
+        settings_of(home),
         destination,
         form,
         version,
@@ -206,73 +193,11 @@ def forget(
     """Take clips out of every table, file and kept version, for ever. Finishes what an interrupted run left."""
     from lafid_assets.cli.forget import run_forget
 
-    run_forget(_settings(home), clip or [], identity or [], dry_run=dry_run, delete_files=delete_file)
+    run_forget(settings_of(home), clip or [], identity or [], dry_run=dry_run, delete_files=delete_file)
 
 
-@app.command()
-def generate(
-    prompt: Annotated[str, typer.Option(help="What happens in the video.")],
-    out: Annotated[Path, typer.Option(help="The mp4 to write.")],
-    image: Annotated[Path | None, typer.Option(help="The first frame; without photos, the face too.")] = None,
-    photo: Annotated[
-        list[Path] | None, typer.Option(help="Of the person; repeatable. Without an image the first frame is drawn.")
-    ] = None,
-    model: Model = "models:/lafid@champion",
-    negative_prompt: Annotated[str | None, typer.Option(help="What shall not be seen.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
-    frames: Annotated[int | None, typer.Option(min=1, help="Frames; the model's own number when left out.")] = None,
-    height: Annotated[int | None, typer.Option(min=1, help="Pixels; the model's own area when left out.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Pixels; the model's own area when left out.")] = None,
-    guidance: Annotated[float, typer.Option(help="How strongly the text counts; 1 switches guidance off.")] = 3.0,
-    face_guidance: Annotated[float, typer.Option(help="How strongly the face counts; 1 is as trained.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
-    face: Face = "only",
-    half: Half = False,
-    low_memory: LowMemory = False,
-    base: BaseFolder = None,
-    semantic_encoder: SemanticEncoder = None,
-    home: Home = None,
-) -> None:
-    """Pull a model from MLflow and generate a video of the person in the pictures."""
-    from lafid_assets.cli.generate import Loading, VideoRequest, run_generate
-
-    request = VideoRequest(
-        prompt=prompt,
-        image=image,
-        photos=tuple(photo or ()),
-        negative_prompt=negative_prompt,
-        frames=frames,
-        height=height,
-        width=width,
-        steps=steps,
-        guidance=guidance,
-        face_guidance=face_guidance,
-        seed=seed,
-        face=face,
-    )
-    run_generate(_settings(home), model, request, out, Loading(half, low_memory, base, semantic_encoder))
-
-
-@app.command()
-def inspect(
-    image: Annotated[Path | None, typer.Option(help="The first frame; without photos, the face too.")] = None,
-    photo: Annotated[list[Path] | None, typer.Option(help="Of the person; several show the dictionary by pose.")] = None,
-    prompt: Annotated[str, typer.Option(help="What happens in the video.")] = "",
-    model: Model = "models:/lafid@champion",
-    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("inspection"),
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
-    face: Face = "only",
-    base: BaseFolder = None,
-    semantic_encoder: SemanticEncoder = None,
-    home: Home = None,
-) -> None:
-    """Draw which face expert speaks in which layer and when, and which dictionary elements a pose wakes."""
-    from lafid_assets.cli.generate import Loading, VideoRequest
-    from lafid_assets.cli.inspect import run_inspect
-
-    request = VideoRequest(prompt=prompt, image=image, photos=tuple(photo or ()), steps=steps, seed=seed, face=face)
-    run_inspect(_settings(home), model, request, out, Loading(base_dir=base, semantic_dir=semantic_encoder))
+app.command()(drawing.generate)
+app.command()(drawing.inspect)
 
 
 @app.command()
@@ -284,7 +209,7 @@ def presets(
     """What each preset costs, built without its weights: parameters, tokens, operations, memory."""
     from lafid_assets.cli.presets import run_presets
 
-    _settings(home)
+    settings_of(home)
     run_presets(name, as_json=as_json)
 
 
@@ -297,7 +222,7 @@ def adopt(
     """Take a published base that was fetched into the store into use: check it, and record its commit and hash."""
     from lafid_assets.cli.adopt import run_adopt
 
-    run_adopt(_settings(home), name, commit)
+    run_adopt(settings_of(home), name, commit)
 
 
 @app.command()
@@ -309,7 +234,7 @@ def ui(
     """Dagster UI and MLflow UI on this project's data, until Ctrl-C."""
     from lafid_assets.cli.ui import run_ui
 
-    run_ui(_settings(home), port, mlflow_port)
+    run_ui(settings_of(home), port, mlflow_port)
 
 
 @app.command()
@@ -319,7 +244,7 @@ def sweep(
     """Remove cached latents that no row of training_latents names; not while a run is at work."""
     from lafid_assets.cli.sweep import run_sweep
 
-    run_sweep(_settings(home), dry_run=dry_run)
+    run_sweep(settings_of(home), dry_run=dry_run)
 
 
 @app.command()
@@ -327,7 +252,7 @@ def compact(home: Home = None) -> None:
     """Put the lake's small files together, and drop those that no table needs any more."""
     from lafid_assets.cli.upkeep import run_compact
 
-    run_compact(_settings(home))
+    run_compact(settings_of(home))
 
 
 @app.command()
@@ -335,7 +260,7 @@ def rebuild(home: Home = None) -> None:
     """Make the catalog anew from its copy in the store, where it is lost or the store was moved."""
     from lafid_assets.cli.upkeep import run_rebuild
 
-    run_rebuild(_settings(home))
+    run_rebuild(settings_of(home))
 
 
 def main() -> None:
@@ -362,14 +287,6 @@ def run() -> int:
         _keep_traceback()
         return 1
     return 0
-
-
-def _settings(home: Path | None) -> Settings:
-    if home is not None:
-        os.environ["LAFID_HOME"] = str(home)  # for the children, and for where the traceback goes
-    # Read when torch loads, here and in children: threads that spin while they wait starve each other on a busy machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return Settings.from_environment()
 
 
 def _one_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColu
 from rich.table import Table
 
 from lafid_assets.cli.display import CONSOLE
+from lafid_assets.cli.options import Home
 from model.model_store.registry import REGISTRY, TERMS, Licence, find_entry
 from model.model_store.store import ModelStore
 from resources.face_engine import model_store
@@ -25,7 +26,6 @@ app = typer.Typer(no_args_is_help=True, help=__doc__.splitlines()[0])
 
 Accept = Annotated[Licence | None, typer.Option(help="Accept these terms, once and for this store.")]
 Name = Annotated[str, typer.Argument(help="As `lafid models list` names it.")]
-Home = Annotated[Path | None, typer.Option(help="Where state lives; default $LAFID_HOME, else .lafid/ in the checkout.")]
 IMAGE_SUFFIXES = frozenset({".avif", ".heic", ".jpeg", ".jpg", ".png", ".webp"})
 _RATE_HZ, _FRAMES_A_CLIP, _SIDE_PX = 2.0, 12, 640
 """What `check` looks at."""

@@ -1,105 +1,136 @@
 """Measures of a checkpoint on persons that it never saw.
 
-Belongs here: checkpoint and held-out clips -> measures. Not here: what a measure is (`model.likeness`, `model.training.metrics`),
-what is enough (`gates`).
+Belongs here: held-out clips to the processes that draw them, and from what these measured to rows. Not here: a single clip
+(`held_out_measures`), which clips (`training.held_out`), what a measure is (`model.likeness`, `model.training.metrics`), what is
+enough (`gates`).
 """
 
 import logging
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import polars as pl
 
+from lafid_assets.endings import Fault, fault_of
 from lafid_assets.outcomes import Status
 from lafid_assets.progress import track
-from lafid_assets.schemas import MODEL_EVALUATION
-from lafid_assets.training.held_out import first_frame
-from model.bases.specs import FIRST_FRAME_LAYOUTS
-from model.likeness import MeasuredVideo, likeness_of
+from lafid_assets.release.held_out_measures import Drawn, Loss, LossTask, Measured, VideoTask, do, kept, video_path
+from lafid_assets.schemas import EVALUATED_CLIPS, MODEL_EVALUATION
+from lafid_assets.training.held_out import HeldOut
+from lafid_assets.workers import Done, map_isolated
+from model.face_engine.onnx_session import cuda_devices
+from model.likeness import likeness_of
+from resources.face_engine import VISIBLE_GPUS
 
 LOGGER = logging.getLogger("lafid.release")
 HELD_OUT = ("validation", "test")
+THREADS = "OMP_NUM_THREADS"
+
+Result = Loss | Drawn | Fault
+Frames = dict[str, pl.DataFrame]
 
 
-def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.DataFrame, store_root: Path) -> pl.DataFrame:
-    """Flow loss on the cached clips, and what a generated video keeps of its first frame and of the person.
+class EvaluationFailed(RuntimeError):
+    """Nothing could be measured; the message says why."""
 
-    A base that cannot be given a first frame is given the clip's as a photo; its `first_frame_psnr_db` is NULL. Likeness is over
-    the frames of all clips of a split together.
+
+def evaluate(
+    measured: Measured,
+    chosen: Mapping[str, Sequence[HeldOut]],
+    cached: Mapping[str, int],
+    deadline_s: float,
+    processes: int | None = None,
+) -> Frames:
+    """Flow loss on the cached clips, and what drawn videos keep of their first frame and of the person.
+
+    What an earlier run has done for this checkpoint is not done again. A clip that fails costs no other its result. A base that
+    cannot be given a first frame is given the clip's as a photo, and its `first_frame_psnr_db` is NULL. Likeness is over the
+    frames of all clips of a split together.
 
     Args:
-        checkpoint: a row of `fusion_dit`.
-        dataset: rows of `lafid_dataset`.
-        latents: rows of `training_latents`.
-        store_root: where the checkpoint's paths begin.
+        chosen: the clips to draw, by split.
+        cached: how many clips of a split are cached, for those that exist.
+        deadline_s: what one clip may take.
+        processes: that draw at a time; None: one a GPU, or one where there is none.
 
     Returns:
-        rows of `model_evaluation`; a measure that no clip allowed is NULL.
+        rows of `model_evaluation` and `evaluated_clips`; a measure that no clip allowed is NULL.
+
+    Raises:
+        EvaluationFailed: the flow loss could not be computed, or every clip failed.
     """
-    from model.clips.clip_set import ClipSet
-    from model.release.pipeline import load
-    from model.training.metrics import fixed_flow_loss
-
-    paths = [store_root / checkpoint[name] for name in ("checkpoint_path", "base_path")]
-    semantic_dir = next((Path(folder) for folder in latents["semantic_encoder"] if folder), None)
-    pipeline = load(*paths, semantic_dir=semantic_dir)
-    rows = []
-    for split in HELD_OUT:
-        clips = dataset.filter(pl.col("split") == split).sort("clip_id")
-        if clips.is_empty():
-            continue
-        measures: dict[str, float | None] = {"flow_loss": None}
-        cached = latents.filter((pl.col("split") == split) & (pl.col("status") == Status.OK))
-        if cached.height:
-            held_out = ClipSet(store_root / cached["clip_list"][0], split)
-            measures["flow_loss"] = fixed_flow_loss(pipeline.model, held_out, pipeline.manifest.preset)
-        videos, fidelities = [], []
-        for clip in track(clips.iter_rows(named=True), f"model_evaluation {split}", clips.height):
-            generated = _measure_generated(pipeline, clip)
-            if generated is not None:
-                videos.append(generated.video)
-                fidelities.append(generated.first_frame_psnr_db)
-        known = [psnr_db for psnr_db in fidelities if psnr_db is not None]
-        measures |= {"first_frame_psnr_db": sum(known) / len(known) if known else None} | likeness_of(videos).figures()
-        rows += [
-            {
-                "checkpoint_sha256": checkpoint["checkpoint_sha256"],
-                "split": split,
-                "metric": metric,
-                "value": value,
-                "clips": clips.height,
-            }
-            for metric, value in measures.items()
-        ]
-    return MODEL_EVALUATION.frame(rows)
+    losses = [LossTask(split) for split, clips in cached.items() if clips]
+    videos = [VideoTask(one) for clips in chosen.values() for one in clips]
+    results = _results(measured, [*losses, *videos], deadline_s, processes)
+    _require_some(results[: len(losses)], any_will_do=False)
+    _require_some(results[len(losses) :], any_will_do=True)
+    loss_of = {task.split: found.value for task, found in zip(losses, results, strict=False) if isinstance(found, Loss)}
+    drawn = {task.name: found for task, found in zip(videos, results[len(losses) :], strict=True)}
+    rows: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
+    for split, clips in cached.items():
+        tasks = [VideoTask(one) for one in chosen.get(split, ())]
+        found = [(task, drawn[task.name]) for task in tasks]
+        good = [result for _, result in found if isinstance(result, Drawn) and result.video is not None]
+        fidelities = [result.first_frame_psnr_db for result in good if result.first_frame_psnr_db is not None]
+        measures = {"first_frame_psnr_db": sum(fidelities) / len(fidelities) if fidelities else None}
+        measures |= likeness_of([result.video for result in good if result.video is not None]).figures()
+        known: dict[str, Any] = {"checkpoint_sha256": measured.checkpoint_sha256, "split": split}
+        rows.append(known | {"metric": "flow_loss", "value": loss_of.get(split), "clips": clips})
+        rows += [known | {"metric": name, "value": value, "clips": len(good)} for name, value in measures.items()]
+        lines += [known | _line(measured, task, result) for task, result in found]
+    return {MODEL_EVALUATION.name: MODEL_EVALUATION.frame(rows), EVALUATED_CLIPS.name: EVALUATED_CLIPS.frame(lines)}
 
 
-class _Generated(NamedTuple):
-    video: MeasuredVideo
-    first_frame_psnr_db: float | None
+def _results(measured: Measured, tasks: Sequence[LossTask | VideoTask], deadline_s: float, processes: int | None) -> list[Result]:
+    results: list[Result | None] = [kept(measured, task) for task in tasks]
+    missing = [index for index, result in enumerate(results) if result is None]
+    if len(missing) < len(tasks):
+        LOGGER.info("model_evaluation: %d of %d tasks were done before", len(tasks) - len(missing), len(tasks))
+    endings = map_isolated(
+        partial(do, measured),
+        [tasks[index] for index in missing],
+        lambda _: deadline_s,
+        environments=(children := _environments(measured, processes)),
+        workers=len(children),
+    )
+    for number, ending in track(endings, "model_evaluation", len(missing)):
+        results[missing[number]] = ending.value if isinstance(ending, Done) else fault_of(ending)
+    return [result for result in results if result is not None]
 
 
-def _measure_generated(pipeline: Any, clip: dict[str, Any]) -> _Generated | None:
-    """None where the first frame shows no face: a kept clip may begin without one."""
-    import numpy as np
+def _environments(measured: Measured, processes: int | None) -> list[dict[str, str]]:
+    """Of each child: where nobody names a device each sees a GPU of its own. They share the cores."""
+    count = cuda_devices() if measured.drawing.device is None else 0
+    names = (os.environ.get(VISIBLE_GPUS) or ",".join(map(str, range(count)))).split(",")[:count]
+    children: list[dict[str, str]] = [{VISIBLE_GPUS: name} for name in names[:processes]] or [{}] * (processes or 1)
+    threads = os.environ.get(THREADS) or str(max(1, len(os.sched_getaffinity(0)) // len(children)))
+    return [child | {THREADS: threads} for child in children]
 
-    from model.encoding.face_processor import FaceError
-    from model.encoding.video_io import fit_frames, read_frames, write_mp4
-    from model.training.held_out_videos import draw_held_out, measure_held_out
-    from model.training.metrics import psnr
 
-    first = first_frame(clip, pipeline.manifest.preset.clip)
-    try:
-        frames = draw_held_out(pipeline, first, clip["refined_caption"] or "")
-    except FaceError as error:
-        LOGGER.warning("nothing could be generated from the first frame of %s: %s", clip["clip_id"], error)
-        return None
-    video = measure_held_out(pipeline, frames, first, np.asarray(clip["identity_embedding"], np.float32))
-    if pipeline.manifest.base.layout not in FIRST_FRAME_LAYOUTS:
-        return _Generated(video, None)
-    with TemporaryDirectory() as folder:
-        written = Path(folder) / "generated.mp4"
-        write_mp4(written, frames, pipeline.fps)
-        shown = read_frames(written, [0.0])[0]
-    return _Generated(video, psnr(shown, fit_frames(first[None], *frames.shape[1:3])[0]))
+def _require_some(results: Sequence[Result], *, any_will_do: bool) -> None:
+    failed = [result for result in results if not isinstance(result, Loss) and result.status in (Status.ERROR, Status.TIMEOUT)]
+    if failed and (not any_will_do or len(failed) == len(results)):
+        raise EvaluationFailed(f"{len(failed)} of {len(results)} tasks failed, the first: {failed[0].detail}")
+
+
+def _line(measured: Measured, task: VideoTask, result: Result) -> dict[str, Any]:
+    assert not isinstance(result, Loss)
+    one, video = task.held_out, result.video if isinstance(result, Drawn) else None
+    return {
+        "clip_id": one.clip["clip_id"],
+        "identity_id": one.clip["identity_id"],
+        "reached_yaw_deg": one.reached_yaw_deg,
+        "reached": one.yaw_bin,
+        "why": one.why,
+        **one.bucket._asdict(),
+        "start_s": one.start_s,
+        "first_frame_psnr_db": result.first_frame_psnr_db if isinstance(result, Drawn) else None,
+        "likeness": None if video is None else likeness_of([video]).mean,
+        "video_path": None if video is None else video_path(measured, task).relative_to(measured.store).as_posix(),
+        "status": result.status,
+        "reason": result.reason,
+        "detail": result.detail,
+    }

@@ -43,6 +43,7 @@ from lafid_assets.schemas.products import (
     DATASET_REPORT,
     DATASET_VERSION_ROWS,
     DATASET_VERSIONS,
+    EVALUATED_CLIPS,
     FUSION_DIT,
     LAFID_DATASET,
     MODEL_EVALUATION,
@@ -88,6 +89,7 @@ TABLES: tuple[TableSchema, ...] = (
     TRAINING_LATENTS,
     FUSION_DIT,
     MODEL_EVALUATION,
+    EVALUATED_CLIPS,
     REGISTERED_MODEL,
 )
 

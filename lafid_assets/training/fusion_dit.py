@@ -19,7 +19,7 @@ from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.figures import training_png
-from lafid_assets.training.held_out import choose_held_out, write_first_frame
+from lafid_assets.training.held_out import choose_held_out, drawing_of, write_first_frame
 from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.origin import origin_tags
 from model.presets import ClipSize, Preset, preset
@@ -71,7 +71,10 @@ class FusionDitConfig(dg.Config):
     validation_clips: int = Field(
         2,
         ge=0,
-        description="Held-out persons whom every judged model draws, and by whose likeness the best is found; 0: by the loss",
+        description="Held-out clips that every judged model draws, and by whose likeness the best is found; 0: by the loss",
+    )
+    drawing: dict[str, Any] = Field(
+        {}, description="How their videos are computed: lines of DrawingSettings (precision, low_memory)"
     )
     publish: str | None = Field(
         None, description=f"Which checkpoint becomes the asset: {', '.join(PUBLISHED)}; the latter two of the moving average"
@@ -139,7 +142,7 @@ def _job(
         preset=chosen,
         clip_list=clip_list_of(latents, store),
         held_out=_held_out(config.validation_clips, chosen.clip, latents, lake) if chosen.train.validate_every else (),
-        semantic_dir=next((Path(folder) for folder in latents["semantic_encoder"] if folder), None),
+        drawing=drawing_of(config.drawing, latents),
         base_dir=base_folder(chosen.name, store),
         out_dir=store.local_path(RUNS_FOLDER),
         dataset_version=version,
@@ -149,17 +152,20 @@ def _job(
     )
 
 
-def _held_out(persons: int, size: ClipSize, latents: pl.DataFrame, lake: Lake) -> tuple[HeldOutClip, ...]:
+def _held_out(most: int, size: ClipSize, latents: pl.DataFrame, lake: Lake) -> tuple[HeldOutClip, ...]:
     """Without the clips whose file is not there any more: all that training reads is cached."""
     folder = lake.store.local_path(f"{RUNS_FOLDER}/{FIRST_FRAMES}")
     found = []
-    for clip in choose_held_out(lake.read(LAFID_DATASET.name), latents, persons).iter_rows(named=True):
+    for one in choose_held_out(lake.read(LAFID_DATASET.name), latents, "validation", most, size) if most else ():
+        clip_id, caption = one.clip["clip_id"], one.clip["refined_caption"] or ""
         try:
-            first = write_first_frame(clip, size, folder)
+            first = write_first_frame(one.clip, one.start_s, folder)
         except ClipError as error:
-            LOGGER.warning("no video of held-out clip %s is drawn: %s", clip["clip_id"], error.detail)
+            LOGGER.warning("no video of held-out clip %s is drawn: %s", clip_id, error.detail)
             continue
-        found.append(HeldOutClip(clip_id=clip["clip_id"], first_frame=first, caption=clip["refined_caption"] or ""))
+        found.append(
+            HeldOutClip(clip_id=clip_id, first_frame=first, bucket=one.bucket, centre_xy_px=one.centre_xy_px, caption=caption)
+        )
     return tuple(found)
 
 

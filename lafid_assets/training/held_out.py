@@ -1,11 +1,13 @@
-"""Persons that a model never trains on, as pictures that it begins a video with.
+"""Persons that a model never trains on, as clips that it draws.
 
-Belongs here: which clips, and their first frames. Not here: drawing (`model.training.held_out_videos`).
+Belongs here: which clips and why, and what each begins with. Not here: drawing (`model.training.held_out_videos`).
 """
 
 import logging
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,16 +15,81 @@ from numpy.typing import NDArray
 
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError, Reason, Status
-from lafid_assets.training.time_window import window_start_s
+from lafid_assets.training.time_window import cut_centre_xy_px
 from model.encoding.footage import footage_in
 from model.files import whole_file
-from model.presets import ClipSize
+from model.likeness import YAW_BINS, yaw_bin
+from model.presets import Bucket, ClipSize
+from model.release.drawing_settings import DrawingSettings
 
 LOGGER = logging.getLogger("lafid.training")
+Row = Mapping[str, Any]
 
 
-def first_frame(clip: dict[str, Any], size: ClipSize) -> NDArray[np.uint8]:
-    """(H, W, 3): what the window of a row of `lafid_dataset` begins with.
+class HeldOut(NamedTuple):
+    """One clip that is drawn, and why it is.
+
+    Attributes:
+        bucket, start_s: its size, and where its window begins, as they are cached.
+        centre_xy_px: around what training cuts it.
+        reached_yaw_deg: how far its face turns to either side; None where no pose was measured.
+        yaw_bin: of `model.likeness`, which the same falls into.
+        why: what gave it its place in the order.
+    """
+
+    clip: Row
+    bucket: Bucket
+    start_s: float
+    centre_xy_px: tuple[float, float]
+    reached_yaw_deg: float | None
+    yaw_bin: str
+    why: str
+
+
+def choose_held_out(dataset: pl.DataFrame, latents: pl.DataFrame, split: str, most: int, size: ClipSize) -> list[HeldOut]:
+    """Clips of a split in the order of their choice: persons take turns, and the pose is taken that was taken least so far.
+
+    Of equals comes first who turns farther, then the person and the clip of the smaller id. A clip counts as it was when it was
+    cached, and one that is not cached is not drawn.
+
+    Args:
+        dataset: rows of `lafid_dataset`.
+        latents: rows of `training_latents`.
+        most: clips to choose; a smaller number gives the first of them.
+        size: of the preset that they are cached for.
+    """
+    cached = latents.filter((pl.col("split") == split) & (pl.col("status") == Status.OK))
+    places = {row["clip_id"]: row for row in cached.select("clip_id", "start_s", *Bucket._fields).iter_rows(named=True)}
+    known = dataset.filter(pl.col("clip_id").is_in(cached["clip_id"].implode())).sort("identity_id", "clip_id")
+    turned = pl.col("face_track").list.eval(pl.element().struct.field("yaw_deg").abs()).list.max()
+    poses = known.select("clip_id", "identity_id", reached=turned.cast(pl.Float64))
+    chosen = []
+    for clip_id, reached, why in _in_order(poses, most):
+        clip, place = known.row(by_predicate=pl.col("clip_id") == clip_id, named=True), places[clip_id]
+        bucket = Bucket(*(place[name] for name in Bucket._fields))
+        centre = cut_centre_xy_px(clip, place["start_s"], size.window_s(bucket))
+        chosen.append(HeldOut(clip, bucket, place["start_s"], centre, reached, yaw_bin(reached), why))
+    if len(chosen) < most:
+        LOGGER.warning("%d of %d videos are drawn: the %s split has no more clips that are cached", len(chosen), most, split)
+    return chosen
+
+
+def drawing_of(told: Mapping[str, Any], latents: pl.DataFrame) -> DrawingSettings:
+    """How they are drawn: as an asset's config tells, with the vision encoder that the clips were cached with.
+
+    Args:
+        told: lines of `DrawingSettings`.
+        latents: rows of `training_latents`.
+
+    Raises:
+        ValueError: a line is unknown, or its value impossible.
+    """
+    semantic_dir = next((folder for folder in latents["semantic_encoder"] if folder), "")
+    return DrawingSettings.of({"semantic_dir": semantic_dir} | dict(told))
+
+
+def first_frame(clip: Row, start_s: float) -> NDArray[np.uint8]:
+    """(H, W, 3): what the window of a row of `lafid_dataset` begins with, whole.
 
     Raises:
         ClipError: its file is not there any more, or cannot be read.
@@ -33,27 +100,12 @@ def first_frame(clip: dict[str, Any], size: ClipSize) -> NDArray[np.uint8]:
     if path is None:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
     try:
-        return read_frames(footage_in(path, clip), [window_start_s(clip, size)])[0]
+        return read_frames(footage_in(path, clip), [start_s])[0]
     except (VideoError, OSError) as error:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} cannot be read: {error}") from error
 
 
-def choose_held_out(dataset: pl.DataFrame, latents: pl.DataFrame, persons: int) -> pl.DataFrame:
-    """The first clip of each of the first `persons` of the validation split, as many as have one that is cached.
-
-    Args:
-        dataset: rows of `lafid_dataset`.
-        latents: rows of `training_latents`, which hold whom a video shall show.
-    """
-    cached = latents.filter((pl.col("split") == "validation") & (pl.col("status") == Status.OK))
-    held_out = dataset.filter(pl.col("clip_id").is_in(cached["clip_id"].implode())).sort("identity_id", "clip_id")
-    chosen = held_out.unique("identity_id", keep="first", maintain_order=True).head(persons)
-    if chosen.height < persons:
-        LOGGER.warning("%d of %d videos are drawn: the validation split has no more persons", chosen.height, persons)
-    return chosen
-
-
-def write_first_frame(clip: dict[str, Any], size: ClipSize, folder: Path) -> Path:
+def write_first_frame(clip: Row, start_s: float, folder: Path) -> Path:
     """The first frame as PNG in `folder`, named after the clip.
 
     Raises:
@@ -63,5 +115,31 @@ def write_first_frame(clip: dict[str, Any], size: ClipSize, folder: Path) -> Pat
 
     path = folder / f"{clip['clip_id']}.png"
     with whole_file(path) as temporary:
-        Image.fromarray(first_frame(clip, size)).save(temporary)
+        Image.fromarray(first_frame(clip, start_s)).save(temporary)
     return path
+
+
+def _in_order(poses: pl.DataFrame, most: int) -> list[tuple[str, float | None, str]]:
+    """(clip, how far it turns, why), of rows that are sorted by person and clip."""
+    waiting: dict[str, dict[str, list[tuple[str, float | None]]]] = {}
+    for clip_id, person, reached in poses.iter_rows():
+        waiting.setdefault(person, {}).setdefault(yaw_bin(reached), []).append((clip_id, reached))
+    farther_first = [*reversed(YAW_BINS[:-1]), YAW_BINS[-1]]
+    taken, given = Counter[str](), Counter[str]()
+    chosen: list[tuple[str, float | None, str]] = []
+    while waiting and len(chosen) < most:
+        turn = min(given[person] for person in waiting)
+        person, pose = min(
+            ((person, pose) for person, poses_of in waiting.items() if given[person] == turn for pose in poses_of),
+            key=lambda one: (taken[one[1]], farther_first.index(one[1]), one[0]),
+        )
+        clip_id, reached = waiting[person][pose].pop(0)
+        why = f"clip {turn + 1} of its person; {pose} was reached by {taken[pose]} of the {len(chosen)} chosen before"
+        chosen.append((clip_id, reached, why))
+        taken[pose] += 1
+        given[person] += 1
+        if not waiting[person][pose]:
+            del waiting[person][pose]
+        if not waiting[person]:
+            del waiting[person]
+    return chosen

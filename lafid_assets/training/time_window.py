@@ -62,6 +62,17 @@ def face_centre_xy_px(track: Sequence[Row], start_s: float, window_s: float) -> 
     return x, y
 
 
+def cut_centre_xy_px(clip: Row, start_s: float, window_s: float) -> tuple[float, float]:
+    """Around what a clip is cut, in pixels of the footage: its face in the window, else where its first reference was seen.
+
+    Args:
+        clip: `face_track` and `references` of a row of `lafid_dataset`.
+    """
+    seen = face_centre_xy_px(clip["face_track"], start_s, window_s)
+    first = clip["references"][0]
+    return seen or ((first["box_x1"] + first["box_x2"]) / 2, (first["box_y1"] + first["box_y2"]) / 2)
+
+
 def _columns(track: Sequence[Row]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """(N,) seconds, (N, 4) sides in pixels and (N, 3) angles in degrees; what was not seen becomes NaN."""
     times_s, boxes, angles_deg = ([[place[name] for name in names] for place in track] for names in (("time_s",), BOX, ANGLES))

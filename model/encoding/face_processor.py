@@ -39,6 +39,10 @@ class FaceError(ValueError):
     """The picture does not hold the face that was asked for; the message names the remedy."""
 
 
+class PoseUnknown(FaceError):
+    """The face is there, but not its pose, which the model needs."""
+
+
 @dataclass(frozen=True, eq=False)
 class ReferenceFace:
     """The face that conditions a video.

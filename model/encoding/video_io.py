@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,6 +26,7 @@ Frames = NDArray[np.uint8]
 # feel that most, hence AREA below: the chroma of a block is its mean.
 # The macroblock tree's decisions depend on what the heap held before: without it, equal frames give equal bytes.
 _X264_OPTIONS = {"crf": "6", "preset": "slow", "threads": "1", "x264-params": "mbtree=0:cpu-independent=1"}
+_INDEX_FIRST = {"movflags": "+faststart"}
 
 
 class VideoError(ValueError):
@@ -87,7 +89,7 @@ def fit_frames(frames: Frames, height: int, width: int, centre_xy_px: tuple[floa
 
 
 def write_mp4(path: Path, frames: Frames, fps: float) -> None:
-    """H.264 in mp4 that any player shows; whole or not at all.
+    """H.264 in mp4 that any player shows, and from its first bytes on; BT.709 of limited range, tagged; whole or not at all.
 
     Raises:
         VideoError: height or width is odd, which yuv420p cannot hold.
@@ -95,13 +97,27 @@ def write_mp4(path: Path, frames: Frames, fps: float) -> None:
     _, height, width, _ = frames.shape
     if height % 2 or width % 2:
         raise VideoError(f"{path}: {width} x {height} has an odd side, which yuv420p cannot hold")
-    with whole_file(path) as temporary, av.open(str(temporary), "w") as container:
+    with whole_file(path) as temporary, av.open(str(temporary), "w", options=_INDEX_FIRST) as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=_X264_OPTIONS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        tag_bt709(stream.codec_context)
         for frame in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(stream.encode(picture.reformat(format="yuv420p", interpolation="AREA")))
+            container.mux(stream.encode(bt709_frame(frame)))
         container.mux(stream.encode(None))
+
+
+def tag_bt709(codec: av.VideoCodecContext) -> None:
+    """Has the stream say what `bt709_frame` makes of pictures: without tags players guess the matrix by the size."""
+    codec.colorspace, codec.color_range = Colorspace.ITU709, ColorRange.MPEG
+    codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+
+
+def bt709_frame(picture: NDArray[np.uint8]) -> av.VideoFrame:
+    """A picture (H, W, 3) of even sides as yuv420p, by BT.709's matrix in limited range."""
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    return frame.reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, interpolation=Interpolation.AREA
+    )
 
 
 def _decode_at(

@@ -66,7 +66,7 @@ def on_cuda() -> bool:
 @lru_cache(maxsize=1)
 def gpu_count() -> int:
     """GPUs on which networks can run."""
-    return _cuda_devices() if CUDA in _onnxruntime().get_available_providers() and not on_openvino() else 0
+    return cuda_devices() if CUDA in _onnxruntime().get_available_providers() and not on_openvino() else 0
 
 
 def on_openvino() -> bool:
@@ -108,7 +108,7 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _cuda_devices() -> int:
+def cuda_devices() -> int:
     """Devices that the driver shows, without torch (seconds to import) and without a context in this process."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")

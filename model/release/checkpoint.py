@@ -1,11 +1,12 @@
 """A checkpoint on disk: a folder of parts and `lafid.json`, which says what they are and what they belong to.
 
     adapter/   the FaceFusion: config.json and safetensors
-    lora/      peft's LoRA on the base's attention, with its alpha      (where LoRA trains)
+    lora/      LoRA on the base's attention, as diffusers writes it     (where LoRA trains)
     weights/   the base's own tensors that were trained, by their keys  (where the base trains)
     lafid.json
 
-A base of two transformers has each of these twice, the second time as adapter_2/, lora_2/, weights_2/.
+A base of two transformers has each of these twice, the second time as adapter_2/, lora_2/, weights_2/. Without LaFID
+`WanPipeline.load_lora_weights(folder / "lora")` reads the LoRA, and with `load_into_transformer_2=True` that of `lora_2`.
 
 Belongs here: writing, verifying and loading it. Not here: the state a killed run resumes from (`training.state`).
 """
@@ -33,8 +34,10 @@ from model.likeness import Likeness
 from model.presets import Preset
 from model.release import MANIFEST_FILE
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 _WEIGHTS_FILE = "weights.safetensors"
+_LORA_PREFIX = "transformer"
+"""Of the keys of every LoRA file, the second transformer's, too: what diffusers' pipelines look for."""
 
 
 class CheckpointError(ValueError):
@@ -56,7 +59,7 @@ class EmbeddingSource(_Frozen):
 class Manifest(_Frozen):
     """`lafid.json`."""
 
-    format_version: Literal[3] = FORMAT
+    format_version: Literal[4] = FORMAT
     preset: Preset
     base: BaseInfo
     face_engine: EmbeddingSource
@@ -173,7 +176,7 @@ def _load_onto(folder: Path, suffix: str, transformer: Transformer, manifest: Ma
         attach(fusion, transformer)
     if lora in manifest.parts:
         with _naming_part(folder / lora):
-            transformer.load_lora_adapter(folder / lora, prefix=None, use_safetensors=True, adapter_name=LORA_NAME)
+            transformer.load_lora_adapter(folder / lora, prefix=_LORA_PREFIX, use_safetensors=True, adapter_name=LORA_NAME)
     if weights in manifest.parts:
         with _naming_part(folder / weights):
             _load_weights(transformer, load_file(folder / weights / _WEIGHTS_FILE))
@@ -193,17 +196,17 @@ def _save_weights(trained: dict[str, torch.nn.Parameter], part: Path) -> None:
 
 
 def _save_lora(transformer: PeftAdapterMixin, part: Path) -> None:
-    """What `load_lora_adapter` reads.
+    """What `load_lora_weights` and `load_lora_adapter` read: keys and config of the adapter, rank and alpha in it, prefixed.
 
-    diffusers' own `save_lora_adapter` writes two entries of metadata, which safetensors orders at random: equal LoRAs would
+    diffusers' own `save_lora_weights` writes two entries of metadata, which safetensors orders at random: equal LoRAs would
     be unequal files.
     """
     part.mkdir()
     config = transformer.peft_config[LORA_NAME].to_dict()
-    plain = {name: sorted(value) if isinstance(value, set) else value for name, value in config.items()}
+    plain = {f"{_LORA_PREFIX}.{name}": sorted(value) if isinstance(value, set) else value for name, value in config.items()}
     tensors = get_peft_model_state_dict(transformer, adapter_name=LORA_NAME)
     save_file(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+        {f"{_LORA_PREFIX}.{name}": value.detach().cpu().contiguous() for name, value in tensors.items()},
         part / LORA_WEIGHT_NAME_SAFE,
         metadata={LORA_ADAPTER_METADATA_KEY: json.dumps(plain, sort_keys=True)},
     )

@@ -15,18 +15,16 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from model.face_engine.interface import FaceEngine
 from model.release.checkpoint import Manifest, read_manifest
+from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 from model.release.pipeline import LafidPipeline, load
-
-if TYPE_CHECKING:
-    import torch
 
 _CHECKPOINT, _BASE = "checkpoint", "base"
 _BASE_DIR = "base_dir"
-"""What `mlflow.pyfunc.load_model(uri, model_config={"base_dir": ...})` names, where the base does not travel along."""
+"""What `mlflow.pyfunc.load_model(uri, model_config={"base_dir": ...})` names, where the base does not travel along; beside it
+stand the lines of `DrawingSettings`. MLflow lets callers change what is there, so all of it is."""
 _PACKAGE = Path(__file__).parents[1]
 # What the package `model` needs to draw a video. Pinned to what is installed when a checkpoint is logged.
 _REQUIREMENTS = (
@@ -105,7 +103,7 @@ def log_checkpoint(
         python_model=str(_PACKAGE / "release" / "pyfunc_model.py"),
         code_paths=[str(_PACKAGE)],
         artifacts=artifacts,
-        model_config={_BASE_DIR: ""},
+        model_config={_BASE_DIR: ""} | {name: "" if value is None else value for name, value in AS_TRAINED},
         pip_requirements=_pinned_requirements(),
         params=all_params,
         tags=all_tags,
@@ -144,20 +142,17 @@ def set_alias(name: str, alias: str, version: str) -> None:
 
 def pull(
     model_uri: str,
-    device: str | None = None,
+    drawing: DrawingSettings = AS_TRAINED,
     face_engine: FaceEngine | None = None,
     *,
     base_dir: Path | None = None,
-    dtype: "torch.dtype | None" = None,
-    low_memory: bool = False,
-    semantic_dir: Path | None = None,
 ) -> LafidPipeline:
     """A model from the registry, ready to draw.
 
     Args:
         model_uri: models:/lafid@champion, models:/lafid/3, models:/m-...
+        drawing, face_engine: as for `pipeline.load`.
         base_dir: where its base lies, unless that travels with the model.
-        device, face_engine, dtype, low_memory, semantic_dir: as for `pipeline.load`.
 
     Raises:
         PackageError: the model was not logged by `log_checkpoint`, or its base is not given.
@@ -173,7 +168,7 @@ def pull(
         base_dir = folder / artifacts[_BASE]["path"]
     if base_dir is None:
         raise PackageError(f"{model_uri} needs its base {read_manifest(checkpoint_dir).base}: fetch it and name its folder")
-    return load(checkpoint_dir, base_dir, device, face_engine, dtype=dtype, low_memory=low_memory, semantic_dir=semantic_dir)
+    return load(checkpoint_dir, base_dir, drawing, face_engine)
 
 
 def _mlflow() -> ModuleType:

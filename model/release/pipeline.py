@@ -6,7 +6,8 @@ the registry (`package`), what each pass of guidance sees (`face_branch.guidance
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.bases.stock_pipelines import frames_to_ask, reporting, stock_pipeline, with_flow_shift, without_rounding_warning
 from model.encoding.encoders import ClipEncoders
 from model.encoding.face_features import FaceFeatures
-from model.encoding.face_processor import FaceChoice, FaceError, ReferenceFace, process_face
+from model.encoding.face_processor import FaceChoice, PoseUnknown, ReferenceFace, process_face
 from model.encoding.head_mask import mask_of
+from model.encoding.video_io import cut_window, fit_frames
 from model.encoding.views import view_latents
 from model.face_branch.guidance import FaceGuidance
 from model.face_branch.references import References
@@ -32,9 +34,13 @@ from model.model_store.location import models_folder
 from model.model_store.store import ModelStore
 from model.model_store.vision import vision_folder
 from model.release.checkpoint import CheckpointError, Manifest, load_checkpoint, read_manifest
+from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 
 _STEPS = 20
 _GUIDANCE = 3.0
+_SEEN_LOSS, _TOLD_LOSS = 1e-6, 0.04
+"""Shares of a picture that a cut takes: more is a cut at all; more than a size of about its own aspect takes, whose sides are
+multiples of 16 pixels."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,9 +55,7 @@ class LafidPipeline:
         model: with its base.
         manifest: of the checkpoint.
         engine: the face engine that the checkpoint was trained with.
-        semantic_dir: the vision encoder's folder, where the preset names one.
-        device: where the transformers compute.
-        low_memory: everything waits on the CPU until it is its turn on `device`; the VAE works tile by tile.
+        drawing: how it computes; the precision is that of `model`, and its device unless `drawing` names one.
 
     Raises:
         MaskUnusable: the model store lacks the network that cut the heads out when the checkpoint was trained.
@@ -62,19 +66,16 @@ class LafidPipeline:
         model: FusedModel,
         manifest: Manifest,
         engine: FaceEngine,
-        *,
-        semantic_dir: Path | None = None,
-        device: torch.device | str = "cpu",
-        low_memory: bool = False,
+        drawing: DrawingSettings = AS_TRAINED,
     ) -> None:
         self.model = model
         self.manifest = manifest
         self.engine = engine
         self.head_mask = mask_of(manifest.head_mask)
-        self.encoders = ClipEncoders(model.base, manifest.preset.encoders, semantic_dir)
-        self._device = torch.device(device)
-        self._low_memory = low_memory
-        if low_memory and isinstance(model.base.codec, AutoencoderKLWan):
+        self.encoders = ClipEncoders(model.base, manifest.preset.encoders, drawing.semantic_dir)
+        self._device = torch.device(drawing.device or model.device)
+        self._low_memory = drawing.low_memory
+        if drawing.low_memory and isinstance(model.base.codec, AutoencoderKLWan):
             model.base.codec.enable_tiling()
 
     @property
@@ -110,7 +111,7 @@ class LafidPipeline:
             negative_prompt: what shall not be seen; it counts where `guidance` is above 1.
             num_frames: as trained, unless given.
             height, width: pixels; unless given, the trained area in the aspect of `image`, or the trained size without one. The
-                first frame is scaled to it.
+                first frame is cut to their aspect around its face, as training cuts clips, and scaled to them; never squeezed.
             steps: denoising steps.
             guidance: how strongly the text counts; 1 switches it off and halves the time.
             face_guidance: how strongly the face and its views count; 1 is as trained, anything else costs a third pass a step.
@@ -143,7 +144,7 @@ class LafidPipeline:
         )
         given: dict[str, object] = {}
         if picture is not None:
-            given["image"] = picture.resize((width, height), Image.Resampling.BICUBIC)
+            given["image"] = self._fitted(picture, height, width, faces[0] if faces and not photos else None, choose)
         if faces and self.model.base.info.layout == "vace":
             given["reference_images"] = [Image.fromarray(faces[0].crop)]
         with without_rounding_warning():
@@ -162,6 +163,19 @@ class LafidPipeline:
             ).frames[0]
         return (video * 255).round().astype(np.uint8)
 
+    @contextmanager
+    def in_place(self) -> Iterator[FusedModel]:
+        """The model with its transformers where they compute, all at once, for whoever calls it without drawing."""
+        transformers = self.model.base.transformers
+        waited_on = [transformer.device for transformer in transformers]
+        for transformer in transformers:
+            transformer.to(self._device)
+        try:
+            yield self.model
+        finally:
+            for transformer, device in zip(transformers, waited_on, strict=True):
+                transformer.to(device)
+
     def face(self, photo: Image.Image, choose: FaceChoice = "only") -> ReferenceFace:
         """The face of a photo, as generation sees it.
 
@@ -170,7 +184,7 @@ class LafidPipeline:
         """
         face = process_face(np.asarray(photo.convert("RGB")), self.engine, self.head_mask, choose)
         if self.manifest.preset.fusion.aligner is not None and face.angles is None:
-            raise FaceError(
+            raise PoseUnknown(
                 f"{self.engine.info.name} cannot tell the face's pose, which this model needs: give a more frontal photo"
             )
         return face
@@ -180,6 +194,26 @@ class LafidPipeline:
         """What the experts read of one person's faces, at least one, batch size 1."""
         embedding = np.mean([face.embedding for face in faces], axis=0)
         return self.encoders.face(faces[0].crop, embedding, _angles(faces[:1])[0] if faces[0].angles else None)
+
+    def _fitted(
+        self, picture: Image.Image, height: int, width: int, face: ReferenceFace | None, choose: FaceChoice | None
+    ) -> Image.Image:
+        """The picture as the first frame: what is seen of it lies around its face, where it has one that counts."""
+        image, centre = np.asarray(picture), None
+        whole = cut_window(picture.height, picture.width, height, width)
+        lost = 1 - whole.width * whole.height / (picture.width * picture.height)
+        if lost > _SEEN_LOSS and choose is not None:
+            known = None if face is None else face.box_xyxy_px
+            box = known or next((found.box_xyxy_px for found in self.engine.detect(image, embed=False)), None)
+            centre = None if box is None else ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        if lost > _TOLD_LOSS:
+            _log.warning(
+                "the picture of %d x %d (width x height) is cut to the aspect of %d x %d around its %s: %.0f %% of it is lost",
+                *(picture.width, picture.height, width, height),
+                "middle" if centre is None else "face",
+                100 * lost,
+            )
+        return Image.fromarray(fit_frames(image[None], height, width, centre)[0])
 
     @torch.no_grad()
     def _denoisers(self, faces: Sequence[ReferenceFace], face_guidance: float) -> list[torch.nn.Module]:
@@ -237,25 +271,17 @@ class LafidPipeline:
 def load(
     checkpoint_dir: Path,
     base_dir: Path,
-    device: str | None = None,
+    drawing: DrawingSettings = AS_TRAINED,
     face_engine: FaceEngine | None = None,
-    *,
-    dtype: torch.dtype | None = None,
-    low_memory: bool = False,
-    semantic_dir: Path | None = None,
 ) -> LafidPipeline:
-    """A checkpoint on its base, ready to draw, on the GPU where there is one.
+    """A checkpoint on its base, ready to draw.
 
     Args:
         checkpoint_dir: as `train` or the registry gives it.
         base_dir: the base it was trained on.
-        device: "cpu", "cuda", ...; chosen unless given.
+        drawing: how it computes. In bfloat16 what must stay in float32 does. Without a `semantic_dir` the vision encoder is the
+            one that the model store holds, where the checkpoint's preset has `encoders.semantic` "folder".
         face_engine: unless given, the one whose embeddings the checkpoint was trained on.
-        dtype: of the transformers and the text encoder, unless as stored; torch.bfloat16 halves their memory. What must stay in
-            float32 does.
-        low_memory: for small cards; slower.
-        semantic_dir: the vision encoder's folder, where the checkpoint's preset has `encoders.semantic` "folder"; unless given,
-            the one that the model store holds.
 
     Raises:
         CheckpointError: a part or the base does not fit, or an encoder gives other features than trained on.
@@ -271,15 +297,17 @@ def load(
             f"{engine.info.name} gives others ({engine.info.embedding_dim} wide): use {trained_on.name}"
         )
     mask_of(manifest.head_mask)  # what cannot be cut out as in training is refused before gigabytes are read
-    if semantic_dir is None and manifest.preset.encoders.semantic == "folder":
-        semantic_dir = vision_folder(ModelStore(models_folder()))
-    target = pick_device(device)
-    model = load_checkpoint(checkpoint_dir, load_base(base_dir, "cpu" if low_memory else target, dtype))
+    if drawing.semantic_dir is None and manifest.preset.encoders.semantic == "folder":
+        drawing = drawing.model_copy(update={"semantic_dir": vision_folder(ModelStore(models_folder()))})
+    target = pick_device(drawing.device)
+    drawing = drawing.model_copy(update={"device": str(target)})
+    dtype = torch.bfloat16 if drawing.precision_after(manifest.preset.train) == "bfloat16" else None
+    model = load_checkpoint(checkpoint_dir, load_base(base_dir, "cpu" if drawing.low_memory else target, dtype))
     for transformer, fusion in model.attached:
         # The adapter is read inside the blocks: where they compute, and as finely. It has no modules that must stay in float32,
         # of which diffusers' own `to` would warn.
         torch.nn.Module.to(fusion, target, transformer.dtype)
-    pipeline = LafidPipeline(model, manifest, engine, semantic_dir=semantic_dir, device=target, low_memory=low_memory)
+    pipeline = LafidPipeline(model, manifest, engine, drawing)
     if pipeline.encoders.fingerprint != manifest.encoders_fingerprint:
         raise CheckpointError(
             f"{checkpoint_dir} was trained on features of encoders {manifest.encoders_fingerprint[:12]}, these are "

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from model.encoding.picture import read_picture
 from model.encoding.video_io import write_mp4
+from model.release.drawing_settings import DrawingSettings
 from model.release.pipeline import load
 
 
@@ -25,7 +26,9 @@ class VideoRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image: str = Field("", description="base64 of a PNG or JPEG: the first frame and, without photos, the face")
+    image: str = Field(
+        "", description="base64 of a PNG or JPEG: the first frame (cut to the aspect), without photos the face too"
+    )
     photos: list[str] = Field([], description="base64 of pictures of the person; without `image` the first frame is drawn")
     prompt: str
     negative_prompt: str = ""
@@ -49,10 +52,12 @@ class LafidModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Called by MLflow once, with the paths of the artifacts that `package` logged."""
-        base = context.artifacts.get("base") or context.model_config["base_dir"]
+        configured = dict(context.model_config)
+        base = context.artifacts.get("base") or configured["base_dir"]
         if not base:
             raise ValueError("the model's base does not travel with it: load it with model_config={'base_dir': its folder}")
-        self.pipeline = load(Path(context.artifacts["checkpoint"]), Path(base))
+        drawing = DrawingSettings.of({name: value for name, value in configured.items() if name != "base_dir"})
+        self.pipeline = load(Path(context.artifacts["checkpoint"]), Path(base), drawing)
 
     def predict(
         self, context: PythonModelContext, model_input: list[VideoRequest], params: dict[str, Any] | None = None

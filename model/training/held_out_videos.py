@@ -6,21 +6,24 @@ here: which persons, what is measured (`model.likeness`), and whoever looks at t
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
+from accelerate.hooks import remove_hook_from_module
 from numpy.typing import NDArray
 from PIL import Image
 
 from model.bases.base import Transformer
 from model.bases.specs import FIRST_FRAME_LAYOUTS
+from model.encoding.video_io import fit_frames
 from model.face_branch.trainable import FusedModel
 from model.face_engine.interface import FaceEngine
 from model.likeness import MeasuredVideo, measure_video
-from model.presets import TrainConfig
+from model.presets import Bucket, TrainConfig
 from model.release.checkpoint import Manifest
+from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 from model.release.pipeline import LafidPipeline
 from model.training.execution import autocast
 
@@ -28,16 +31,36 @@ SAMPLING_STEPS = 8
 """Few, so that many models can be compared."""
 
 
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """What a video of a held-out person begins with.
+
+    Attributes:
+        whole: (H, W, 3), the first frame of a clip's window: the photo of the person, as a user has one.
+        cut: (height, width, 3), the same as training sees it: cut and scaled to the clip's own size.
+        frames: as many as training sees of the clip.
+    """
+
+    whole: NDArray[np.uint8]
+    cut: NDArray[np.uint8]
+    frames: int
+
+    @classmethod
+    def of(cls, whole: NDArray[np.uint8], bucket: Bucket, centre_xy_px: tuple[float, float]) -> Self:
+        """Of a clip that was placed into `bucket` and is cut around `centre_xy_px`."""
+        return cls(whole, fit_frames(whole[None], bucket.height, bucket.width, centre_xy_px)[0], bucket.frames)
+
+
 def draw_held_out(
     pipeline: LafidPipeline,
-    first_frame: NDArray[np.uint8],
+    beginning: Beginning,
     caption: str,
     on_step: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.uint8]:
-    """One video at the size and length of training, always of the same noise.
+    """One video at the size and length of the clip in training, always of the same noise.
 
     Args:
-        first_frame: (H, W, 3) of a clip; a base that cannot begin with it takes it as a photo of the person.
+        beginning: the face is that of the whole frame. A base that takes no first frame draws its own.
         caption: of the clip.
         on_step: hears how many denoising steps are done, and of how many.
 
@@ -47,15 +70,15 @@ def draw_held_out(
     Raises:
         FaceError: the first frame shows no face.
     """
-    picture, size = Image.fromarray(first_frame), pipeline.manifest.preset.clip
     begins_with_it = pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS
+    height, width = beginning.cut.shape[:2]
     return pipeline.generate(
-        picture if begins_with_it else None,
+        Image.fromarray(beginning.cut) if begins_with_it else None,
         caption,
-        photos=() if begins_with_it else (picture,),
-        num_frames=size.frames,
-        height=size.height,
-        width=size.width,
+        photos=(Image.fromarray(beginning.whole),),
+        num_frames=beginning.frames,
+        height=height,
+        width=width,
         steps=SAMPLING_STEPS,
         choose="largest",
         on_step=on_step,
@@ -63,48 +86,60 @@ def draw_held_out(
 
 
 def measure_held_out(
-    pipeline: LafidPipeline, frames: NDArray[np.uint8], first_frame: NDArray[np.uint8], reference: NDArray[np.float32]
+    pipeline: LafidPipeline, frames: NDArray[np.uint8], beginning: Beginning, reference: NDArray[np.float32]
 ) -> MeasuredVideo:
     """The faces of such a video; a first frame that was given, not drawn, is left out.
 
     Args:
         frames: (T, height, width, 3), as `draw_held_out` gives them.
-        first_frame: what they were drawn from.
+        beginning: what they were drawn from.
         reference: (E,) embedding of the person, by the pipeline's engine.
     """
     drawn = frames[1:] if pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS else frames
-    return measure_video(drawn, reference, first_frame, pipeline.engine)
+    return measure_video(drawn, reference, beginning.whole, pipeline.engine)
 
 
 @contextmanager
 def live_pipeline(
-    model: FusedModel, manifest: Manifest, engine: FaceEngine, semantic_dir: Path | None = None
+    model: FusedModel, manifest: Manifest, engine: FaceEngine, drawing: DrawingSettings = AS_TRAINED
 ) -> Iterator[LafidPipeline]:
     """What users draw with, over a model in the middle of its training; when it closes, the model is as it was.
 
-    Encoders and VAE come to the model's device meanwhile. Blocks run uncompiled: a video has other shapes than a batch, and each
-    would be compiled anew. Transformers compute in the precision of training, everything else as users have it.
+    Encoders and VAE come to the model's device meanwhile, or with `low_memory` take turns there with the transformers. Blocks run
+    uncompiled: a video has other shapes than a batch, and each would be compiled anew. Transformers compute in the precision of
+    training unless `drawing` names one, everything else as users have it.
 
     Args:
         model: in evaluation mode, whole on this process.
         manifest: of a checkpoint of it.
         engine: the face engine of the clips that it is trained on.
-        semantic_dir: as for `pipeline.load`.
+        drawing: as for `pipeline.load`, but for the device, which is the model's.
     """
-    base = model.base
+    base, device = model.base, model.device
+    networks = (base.codec, base.text_encoder, base.image_encoder)
     with ExitStack() as afterwards:
         afterwards.enter_context(torch.compiler.set_stance("force_eager"))
-        for part in (base.codec, base.text_encoder, base.image_encoder):
+        for part in (*networks, *(base.transformers if drawing.low_memory else ())):
             if part is not None:
-                afterwards.callback(part.to, part.device)
-                part.to(model.device)
+                afterwards.callback(_bring_back, part, part.device)
+        for part in networks:
+            if part is not None and not drawing.low_memory:
+                part.to(device)
+        train = manifest.preset.train
+        computed = train.model_copy(update={"precision": drawing.precision_after(train)})
         for transformer in base.transformers:
-            afterwards.enter_context(_precision_of_training(transformer, manifest.preset.train))
-        yield LafidPipeline(model, manifest, engine, semantic_dir=semantic_dir, device=model.device)
+            afterwards.enter_context(_computing_as(computed, transformer))
+        yield LafidPipeline(model, manifest, engine, drawing.model_copy(update={"device": str(device)}))
+
+
+def _bring_back(part: torch.nn.Module, device: torch.device) -> None:
+    """To where it was, without the hooks that had it take turns."""
+    remove_hook_from_module(part, recurse=True)
+    part.to(device)
 
 
 @contextmanager
-def _precision_of_training(transformer: Transformer, config: TrainConfig) -> Iterator[None]:
+def _computing_as(config: TrainConfig, transformer: Transformer) -> Iterator[None]:
     compute = transformer.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:

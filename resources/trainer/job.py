@@ -7,13 +7,14 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from model.files import whole_file
 from model.likeness import Likeness
-from model.presets import Preset, Publish
+from model.presets import Bucket, Preset, Publish
+from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 
 RUNS_FOLDER = "training_runs"
 """In the store: all that trainers leave, their states, checkpoints, videos and jobs, and the pictures that they were given."""
@@ -29,7 +30,9 @@ class HeldOutClip(_Frozen):
     """A clip of a person that is not trained on; every judged model draws it."""
 
     clip_id: str = Field(description="one of the cached clips of the validation split, which hold whom the video shall show")
-    first_frame: Path = Field(description="PNG of the clip's first frame")
+    first_frame: Path = Field(description="PNG of the first frame of the clip's window, whole")
+    bucket: Bucket = Field(description="the clip's own size")
+    centre_xy_px: tuple[float, float] = Field(description="around which training cuts it")
     caption: str
 
 
@@ -39,13 +42,22 @@ class TrainingJob(_Frozen):
     preset: Preset
     clip_list: Path = Field(description="the cached clips: the train split is trained on, the validation split judges")
     held_out: tuple[HeldOutClip, ...] = Field((), description="drawn by every judged model")
-    semantic_dir: Path | None = Field(None, description="the vision encoder's folder, where the preset wants one")
+    drawing: DrawingSettings = Field(AS_TRAINED, description="how these videos are computed; the device is the training's")
     base_dir: Path = Field(description="the base they were encoded with")
     out_dir: Path = Field(description="where runs keep their states and checkpoints")
     dataset_version: str
     tracking_uri: str = Field(description="MLflow's tracking store")
     tracking_artifacts: Path = Field(description="where MLflow keeps artifacts when that store is a local one")
     tags: dict[str, str] = Field(description="of the MLflow run: where this training comes from")
+
+    @model_validator(mode="after")
+    def _draws_where_it_can(self) -> Self:
+        if self.held_out and self.drawing.low_memory and self.preset.train.shard_base:
+            raise ValueError(
+                "with train.shard_base the base is spread over the GPUs already, and its parts cannot take turns on one: leave "
+                "low_memory out of drawing, or set validation_clips to 0"
+            )
+        return self
 
     @property
     def key(self) -> str:

@@ -97,7 +97,7 @@ class Validation:
 
         measured, failed = [], False
         engine = engine_named(manifest.face_engine.name)
-        with live_pipeline(model, manifest, engine, self.job.semantic_dir) as pipeline:
+        with live_pipeline(model, manifest, engine, self.job.drawing) as pipeline:
             for clip in self.job.held_out:
                 try:
                     measured.append(self._draw_one(pipeline, clip, folder / f"{clip.clip_id}.mp4"))
@@ -114,18 +114,19 @@ class Validation:
         from PIL import Image
 
         from model.encoding.video_io import write_mp4
-        from model.training.held_out_videos import draw_held_out, measure_held_out
+        from model.training.held_out_videos import Beginning, draw_held_out, measure_held_out
 
         def on_step(_done: int, _steps: int) -> None:
             if self.stop():
                 raise _Stopping
 
-        first_frame = np.asarray(Image.open(clip.first_frame).convert("RGB"))
-        frames = draw_held_out(pipeline, first_frame, clip.caption, on_step)
+        whole = np.asarray(Image.open(clip.first_frame).convert("RGB"))
+        beginning = Beginning.of(whole, clip.bucket, clip.centre_xy_px)
+        frames = draw_held_out(pipeline, beginning, clip.caption, on_step)
         write_mp4(path, frames, pipeline.fps)
         persons = self._persons
         reference = persons.clip(persons.clip_ids.index(clip.clip_id)).views.identity.mean(dim=0).numpy()
-        return measure_held_out(pipeline, frames, first_frame, reference)
+        return measure_held_out(pipeline, frames, beginning, reference)
 
 
 def judgement_line(manifest: "Manifest") -> str:

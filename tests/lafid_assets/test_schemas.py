@@ -127,5 +127,6 @@ def test_tables_bear_the_names_that_users_were_promised() -> None:
         "training_latents",
         "fusion_dit",
         "model_evaluation",
+        "evaluated_clips",
         "registered_model",
     }

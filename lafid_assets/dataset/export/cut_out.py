@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lafid_assets.ingest.packets import open_clip
 from model.encoding.footage import Piece
 from model.encoding.shown import RisingClock, shown_frames
+from model.encoding.video_io import bt709_frame, tag_bt709
 
 _CLOCK = Fraction(1, 90_000)
 _X264_OPTIONS = {"crf": "14", "preset": "medium", "threads": "1", "x264-params": "mbtree=0:cpu-independent=1"}
@@ -48,8 +49,9 @@ def cut_out(piece: Piece) -> bytes:
                 video = target.add_stream("libx264", rate=rate, options=_X264_OPTIONS)
                 video.height, video.width, video.pix_fmt = image.shape[0], image.shape[1], "yuv420p"
                 video.codec_context.time_base = _CLOCK
+                tag_bt709(video.codec_context)
                 audio = _add_sound(target, sound)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(format="yuv420p")
+            frame = bt709_frame(image)
             frame.time_base, frame.pts = _CLOCK, round(shown.time_since(piece.first_pts) / _CLOCK)
             target.mux(video.encode(frame))
         if video is not None:

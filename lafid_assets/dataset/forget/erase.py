@@ -25,6 +25,7 @@ from lafid_assets.dataset.forget.subject import INTENT, Subject
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
 from lafid_assets.dataset.published import publish
 from lafid_assets.ingest.tombstones import write_tombstones
+from lafid_assets.release.held_out_measures import FOLDER as EVALUATIONS
 from lafid_assets.speech.answer_cache import AnswerCache
 from lafid_assets.training.sweep import drop_unnamed
 from model.files import whole_file
@@ -203,8 +204,11 @@ class Eraser:
 
     def _is_named(self, path: Path) -> bool:
         """By an id that is too short to be searched for only where pictures bear clips' ids."""
-        ours = [self.settings.home / STRIPS, *([self.store.local_path(RUNS_FOLDER)] if self.store.is_local else [])]
-        if path.stem in self.subject.clip_ids and path.suffix in PICTURES and any(map(path.is_relative_to, ours)):
+        ours = [self.settings.home / STRIPS]
+        if self.store.is_local:
+            ours += [self.store.local_path(folder) for folder in (RUNS_FOLDER, EVALUATIONS)]
+        of_clips = PICTURES | {".json"}
+        if path.stem in self.subject.clip_ids and path.suffix in of_clips and any(map(path.is_relative_to, ours)):
             return True
         return any(needle in path.name for needle in self.subject.needles)
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from lafid_assets.cli.generate import face_choice
 from lafid_assets.cli.inspect import dictionary_figure, gate_figure
+from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 from model.release.inspection import Activations, GateWeights
 
 Lafid = Callable[..., Any]
@@ -39,8 +40,8 @@ def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
     pulled = StandIn()
 
-    def pull(uri: str, **loading: Any) -> StandIn:
-        pulled.loaded = {"uri": uri, **loading}
+    def pull(uri: str, drawing: DrawingSettings, **loading: Any) -> StandIn:
+        pulled.loaded = {"uri": uri, "drawing": drawing, **loading}
         return pulled
 
     monkeypatch.setattr(model.release.package, "pull", pull)
@@ -62,7 +63,8 @@ def test_every_option_arrives(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_
     ended = lafid(
         *("generate", "--prompt", "x", "--out", out, "--photo", photo, "--photo", photo, "--negative-prompt", "blur"),
         *("--steps", 2, "--frames", 3, "--height", 16, "--width", 32, "--guidance", 2.5, "--face-guidance", 1.5),
-        *("--seed", 7, "--face", "largest", "--half", "--low-memory", "--base", tmp_path, "--semantic-encoder", tmp_path),
+        *("--seed", 7, "--face", "largest", "--precision", "bfloat16", "--low-memory", "--device", "cuda:1"),
+        *("--base", tmp_path, "--semantic-encoder", tmp_path),
     )
     assert ended.code == 0, ended.err
     asked = stand_in.asked
@@ -73,12 +75,8 @@ def test_every_option_arrives(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_
         **{"image": None, "prompt": "x", "negative_prompt": "blur", "num_frames": 3, "height": 16, "width": 32},
         **{"steps": 2, "guidance": 2.5, "face_guidance": 1.5, "seed": 7, "choose": "largest"},
     }
-    import torch
-
-    assert stand_in.loaded == {
-        **{"uri": "models:/lafid@champion", "base_dir": tmp_path, "dtype": torch.bfloat16},
-        **{"low_memory": True, "semantic_dir": tmp_path},
-    }
+    drawing = DrawingSettings(precision="bfloat16", low_memory=True, device="cuda:1", semantic_dir=tmp_path)
+    assert stand_in.loaded == {"uri": "models:/lafid@champion", "base_dir": tmp_path, "drawing": drawing}
     assert out.stat().st_size > 0
     assert "3 frames of 32x16" in ended.out
 
@@ -88,7 +86,7 @@ def test_a_first_frame_alone(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_p
     assert stand_in.asked["image"].size == (8, 8)
     assert stand_in.asked["photos"] == []
     assert stand_in.asked["num_frames"] is None
-    assert stand_in.loaded["dtype"] is None
+    assert stand_in.loaded["drawing"] == AS_TRAINED
 
 
 def test_nobody_to_draw_and_no_such_face(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_model_that_the_registry_does_not_know(lafid: Lafid, home: Path, tmp_pat
 
     import model.release.package
 
-    def unknown(uri: str, **loading: object) -> None:
+    def unknown(uri: str, *drawing: object, **loading: object) -> None:
         raise RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Registered Model with name=other not found"})
 
     monkeypatch.setattr(model.release.package, "pull", unknown)

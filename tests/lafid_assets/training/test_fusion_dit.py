@@ -15,7 +15,7 @@ from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.fusion_dit import FusionDitConfig, _curves, _held_out, fusion_dit
 from lafid_assets.training.held_out import first_frame
 from model.likeness import MeasuredFace, MeasuredVideo, likeness_of
-from model.presets import ClipSize
+from model.presets import Bucket, ClipSize
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.settings import Settings
@@ -188,12 +188,13 @@ def test_the_best_is_published_and_shown_with_its_curve_and_videos(
     """One person is held out: the job brings what its video begins with."""
     known = {"status": "ok", "clip_list": "latents/clips-0.parquet"}
     splits = {"a": "validation", "b": "validation", "c": "train"}
-    latents = [row_of(TRAINING_LATENTS, clip_id=clip, split=split, **known) for clip, split in splits.items()]
+    place = {"frames": 9, "height": 64, "width": 64, "start_s": 0.5}
+    latents = [row_of(TRAINING_LATENTS, clip_id=clip, split=split, **known, **place) for clip, split in splits.items()]
     lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(latents)}, "all", "f")
     held_out = dataset.with_columns(split=pl.lit("validation"))
     lake.put({LAFID_DATASET.name: held_out}, "all", "f")
     trainer = Trainer()
-    config = {"steps": 4, "validate_every": 2, "publish": "best", "validation_clips": 2}
+    config = {"steps": 4, "validate_every": 2, "publish": "best", "validation_clips": 2, "drawing": {"low_memory": True}}
     result = dg.materialize(
         [fusion_dit],
         resources={"lake": lake, "store": store, "tracking": tracking, "trainer": trainer},
@@ -212,7 +213,8 @@ def test_the_best_is_published_and_shown_with_its_curve_and_videos(
     assert [clip.clip_id for clip in job.held_out] == ["a", "b"]
     assert job.held_out[0].caption == held_out["refined_caption"][0]
     first = np.asarray(Image.open(job.held_out[0].first_frame))
-    assert np.array_equal(first, first_frame(held_out.row(0, named=True), job.preset.clip))
+    assert np.array_equal(first, first_frame(held_out.row(0, named=True), 0.5))
+    assert (job.held_out[0].bucket, job.drawing.low_memory) == (Bucket(9, 64, 64), True)
     [event] = result.asset_materializations_for_node("fusion_dit")
     shown = event.metadata
     assert shown["best_step"].value == 2
@@ -226,7 +228,8 @@ def test_the_best_is_published_and_shown_with_its_curve_and_videos(
 def test_a_held_out_clip_that_is_gone_costs_its_video_and_not_the_training(
     lake: Lake, dataset: pl.DataFrame, row_of: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows = [row_of(TRAINING_LATENTS, clip_id=clip, split="validation", status="ok") for clip in "abc"]
+    place = {"frames": 9, "height": 64, "width": 64, "start_s": 0.0}
+    rows = [row_of(TRAINING_LATENTS, clip_id=clip, split="validation", status="ok", **place) for clip in "abc"]
     held_out = dataset.with_columns(split=pl.lit("validation"))
     lake.put({LAFID_DATASET.name: held_out}, "all", "f")
     lost, torn, _ = held_out.sort("identity_id").iter_rows(named=True)

@@ -47,6 +47,27 @@ def test_it_is_h264_yuv420p(counting: Path) -> None:
         assert stream.average_rate == 10
 
 
+GREEN = (40, 200, 40)
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (720, 1280)])
+def test_it_says_its_colours_and_keeps_them_at_every_size(tmp_path: Path, height: int, width: int) -> None:
+    """Luma by BT.709's own arithmetic: players that go by the tags show what was drawn."""
+    path = tmp_path / "green.mp4"
+    write_mp4(path, np.broadcast_to(np.array(GREEN, np.uint8), (2, height, width, 3)), fps=8)
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range) == (1, 1, 1, 1)
+    luma = 16 + 219 / 255 * np.dot((0.2126, 0.7152, 0.0722), GREEN)
+    assert abs(float(np.frombuffer(frame.planes[0], np.uint8)[: width // 2].mean()) - luma) < 1
+    assert np.abs(read_frames(path, [0.0])[0].astype(int) - GREEN).max() <= 2
+
+
+def test_it_plays_from_its_first_bytes_on(counting: Path) -> None:
+    written = counting.read_bytes()
+    assert 0 < written.index(b"moov") < written.index(b"mdat")
+
+
 def test_an_odd_side_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="odd"):
         write_mp4(tmp_path / "odd.mp4", np.zeros((2, 15, 16, 3), np.uint8), fps=8)

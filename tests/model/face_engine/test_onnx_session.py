@@ -50,12 +50,12 @@ def test_a_session_has_one_thread_that_does_not_spin(network: Path) -> None:
 
 
 def test_without_a_gpu_everything_runs_on_the_cpu_one_crop_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_session, "_cuda_devices", lambda: 0)
+    monkeypatch.setattr(onnx_session, "cuda_devices", lambda: 0)
     assert (on_cuda(), provider(), crop_batch()) == (False, CPU, 1)
 
 
 def test_a_gpu_without_the_cuda_build_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_session, "_cuda_devices", lambda: 1)
+    monkeypatch.setattr(onnx_session, "cuda_devices", lambda: 1)
     monkeypatch.setattr(onnx_session, "_onnxruntime", lambda: SimpleNamespace(get_available_providers=lambda: [CPU]))
     assert provider() == CPU
 
@@ -78,7 +78,7 @@ def _build(available: list[str], of_session: list[str]) -> tuple[SimpleNamespace
 
 def test_a_gpu_and_the_cuda_build_are_used_with_batches(monkeypatch: pytest.MonkeyPatch, network: Path) -> None:
     build, asked = _build([CUDA, CPU], [CUDA, CPU])
-    monkeypatch.setattr(onnx_session, "_cuda_devices", lambda: 1)
+    monkeypatch.setattr(onnx_session, "cuda_devices", lambda: 1)
     monkeypatch.setattr(onnx_session, "_onnxruntime", lambda: build)
     assert open_session(network).get_providers()[0] == CUDA
     assert asked == [[CUDA, CPU]]
@@ -87,7 +87,7 @@ def test_a_gpu_and_the_cuda_build_are_used_with_batches(monkeypatch: pytest.Monk
 
 def test_a_gpu_that_does_not_work_is_told_and_not_replaced_in_silence(monkeypatch: pytest.MonkeyPatch, network: Path) -> None:
     build, _ = _build([CUDA, CPU], [CPU])
-    monkeypatch.setattr(onnx_session, "_cuda_devices", lambda: 1)
+    monkeypatch.setattr(onnx_session, "cuda_devices", lambda: 1)
     monkeypatch.setattr(onnx_session, "_onnxruntime", lambda: build)
     with pytest.raises(
         ProviderUnusable, match="onnxruntime cannot run a.onnx on the GPU: .* hide the GPU with CUDA_VISIBLE_DEVICES"
@@ -103,7 +103,7 @@ def test_onnxruntime_keeps_no_identifier_of_the_machine(monkeypatch: pytest.Monk
 
 def test_openvino_runs_in_bfloat16_on_one_thread_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, network: Path) -> None:
     build, asked = _build([OPENVINO, CUDA, CPU], [OPENVINO, CPU])
-    monkeypatch.setattr(onnx_session, "_cuda_devices", lambda: 1)
+    monkeypatch.setattr(onnx_session, "cuda_devices", lambda: 1)
     monkeypatch.setattr(onnx_session, "_onnxruntime", lambda: build)
     assert provider() == CUDA
     gpu_count.cache_clear()

@@ -184,9 +184,9 @@ def test_a_part_that_does_not_fit_the_base_is_named(fused: Fused, manifest: Mani
 def test_a_folder_without_or_with_a_foreign_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"lafid\.json is missing"):
         read_manifest(tmp_path)
-    (tmp_path / "lafid.json").write_text(json.dumps({"format_version": 2}))
-    with pytest.raises(CheckpointError, match="is a checkpoint of format 2, this LaFID reads format 3: train it anew"):
-        read_manifest(tmp_path)
     (tmp_path / "lafid.json").write_text(json.dumps({"format_version": 3}))
-    with pytest.raises(CheckpointError, match="no manifest of format 3"):
+    with pytest.raises(CheckpointError, match="is a checkpoint of format 3, this LaFID reads format 4: train it anew"):
+        read_manifest(tmp_path)
+    (tmp_path / "lafid.json").write_text(json.dumps({"format_version": 4}))
+    with pytest.raises(CheckpointError, match="no manifest of format 4"):
         read_manifest(tmp_path)

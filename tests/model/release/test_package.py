@@ -30,7 +30,7 @@ import torch
 from PIL import Image
 from model.release.package import pull
 torch.set_num_threads(1)
-frames = pull("models:/lafid@champion", "cpu").generate(Image.open(sys.argv[1]), "a smile", steps=1, choose="largest")
+frames = pull("models:/lafid@champion").generate(Image.open(sys.argv[1]), "a smile", steps=1, choose="largest")
 print(hashlib.sha256(frames.tobytes()).hexdigest())
 """
 
@@ -42,7 +42,9 @@ torch.set_num_threads(1)
 served = mlflow.pyfunc.load_model("models:/lafid@champion")
 (answer,) = served.predict([{"image": open(sys.argv[1]).read(), "prompt": "a smile", "steps": 1}])
 import model.release.pipeline
-print(answer.frames_sha256, answer.frames, model.release.pipeline.__file__)
+coarse = mlflow.pyfunc.load_model("models:/lafid@champion", model_config={"precision": "bfloat16", "device": "cpu"})
+dtype = coarse.unwrap_python_model().pipeline.model.base.transformer.dtype
+print(answer.frames_sha256, answer.frames, dtype, model.release.pipeline.__file__)
 open(sys.argv[2], "w").write(answer.video)
 """
 
@@ -87,9 +89,7 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         step=12,
     )
     write_checkpoint(root / "checkpoint", model, manifest)
-    drawn = load(root / "checkpoint", base_dir, "cpu").generate(
-        Image.open(root / "photo.png"), "a smile", steps=1, choose="largest"
-    )
+    drawn = load(root / "checkpoint", base_dir).generate(Image.open(root / "photo.png"), "a smile", steps=1, choose="largest")
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")
     mlflow.create_experiment("lafid", artifact_location=(root / "artifacts").as_uri())
@@ -141,9 +141,9 @@ def test_pulled_by_alias_in_a_fresh_process_it_draws_the_same_frames(registered:
 
 
 def test_served_by_mlflow_in_a_fresh_process_it_runs_the_code_that_travels_along(registered: Registered, fresh) -> None:
-    digest, frames, source = last_line(fresh["serve"]).split(maxsplit=2)  # the path may hold spaces
+    digest, frames, configured, source = last_line(fresh["serve"]).split(maxsplit=3)  # the path may hold spaces
     assert digest == registered.frames_sha256
-    assert frames == "2"
+    assert (frames, configured) == ("2", "torch.bfloat16")
     assert Path(source).is_relative_to(registered.root / "artifacts")
     assert b"ftyp" in base64.b64decode((registered.root / "video.b64").read_text())[:16]
 

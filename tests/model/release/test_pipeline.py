@@ -16,7 +16,7 @@ from model.bases.sizes import SizeError
 from model.encoding.encoders import ClipEncoders
 from model.encoding.face_processor import FaceError
 from model.encoding.head_mask import MaskInfo, MaskUnusable
-from model.encoding.video_io import read_frames, write_mp4
+from model.encoding.video_io import fit_frames, read_frames, write_mp4
 from model.face_branch.trainable import FusedModel
 from model.files import sha256_file
 from model.model_store.install import install
@@ -24,8 +24,10 @@ from model.model_store.registry import Kind
 from model.model_store.store import ModelStore
 from model.presets import Preset
 from model.release.checkpoint import CheckpointError, read_manifest, write_checkpoint
+from model.release.drawing_settings import DrawingSettings
 from model.release.pipeline import InputError, LafidPipeline, load
 from model.training.metrics import psnr
+from tests.model.drawing import ON_CPU
 from tests.model.manifests import a_manifest
 
 
@@ -39,7 +41,7 @@ def checkpoint_dir(fused: Callable[..., FusedModel], quick: Callable[..., Preset
 
 @pytest.fixture
 def pipeline(checkpoint_dir: Path, base_dir: Path, stub_engine: Callable) -> LafidPipeline:
-    return load(checkpoint_dir, base_dir, "cpu", stub_engine())
+    return load(checkpoint_dir, base_dir, ON_CPU, stub_engine())
 
 
 @pytest.fixture
@@ -98,6 +100,22 @@ def test_the_size_follows_the_picture(pipeline: LafidPipeline, image: Image.Imag
     assert pipeline.generate(image, "x", steps=1, height=32, width=16, num_frames=1).shape == (1, 32, 16, 3)
 
 
+def test_another_aspect_cuts_around_the_face_and_says_so(
+    pipeline: LafidPipeline, image: Image.Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The stand-in's face lies to the left of a wide picture; its own aspect, or nearly so, is nothing to speak of."""
+    wide = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 120, 3), dtype=np.uint8))
+    left, middle = (fit_frames(np.asarray(wide)[None], 16, 16, (x, 20))[0] for x in (20, 60))
+    square = {"steps": 1, "height": 16, "width": 16}
+    assert np.array_equal(pipeline.generate(wide, "x", **square)[0], left)
+    assert "120 x 40 (width x height) is cut to the aspect of 16 x 16 around its face: 67 % of it is lost" in caplog.text
+    assert np.array_equal(pipeline.generate(wide, "x", photos=[image], **square)[0], left)
+    assert np.array_equal(pipeline.generate(wide, "x", choose=None, **square)[0], middle)
+    caplog.clear()
+    pipeline.generate(image.resize((41, 40)), "x", **square)
+    assert not caplog.text
+
+
 def test_illegal_sizes_and_missing_faces_are_refused(pipeline: LafidPipeline, image: Image.Image, stub_engine: Callable) -> None:
     with pytest.raises(SizeError, match="16 x 16"):
         pipeline.generate(image, "x", height=15, width=20)
@@ -110,9 +128,9 @@ def test_another_engines_embeddings_are_refused(checkpoint_dir: Path, base_dir: 
     engine = stub_engine()
     engine.info = type(engine.info)("other", "1", 512, "none", "other")
     with pytest.raises(CheckpointError, match="trained on stub's identity embeddings"):
-        load(checkpoint_dir, base_dir, "cpu", engine)
+        load(checkpoint_dir, base_dir, ON_CPU, engine)
     with pytest.raises(CheckpointError, match="no face engine here is named 'stub'"):
-        load(checkpoint_dir, base_dir, "cpu")
+        load(checkpoint_dir, base_dir, ON_CPU)
 
 
 def test_a_face_is_cut_out_as_in_training_or_not_at_all(
@@ -125,15 +143,15 @@ def test_a_face_is_cut_out_as_in_training_or_not_at_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LAFID_MODELS", str(tmp_path / "models"))
-    by_oval = load(checkpoint_dir, base_dir, "cpu", stub_engine()).face(image).crop
+    by_oval = load(checkpoint_dir, base_dir, ON_CPU, stub_engine()).face(image).crop
     network = write_network(tmp_path / "matting.onnx", Kind.MATTING, 0.5)
     mask = MaskInfo(name="modnet", sha256=sha256_file(network))
     manifest = read_manifest(checkpoint_dir).model_copy(update={"head_mask": mask})
     (checkpoint_dir / "lafid.json").write_text(manifest.model_dump_json())
     with pytest.raises(MaskUnusable, match="cut out by modnet .*lafid models fetch modnet"):
-        load(checkpoint_dir, base_dir, "cpu", stub_engine())
+        load(checkpoint_dir, base_dir, ON_CPU, stub_engine())
     install(ModelStore(tmp_path / "models"), "modnet", [network])
-    by_network = load(checkpoint_dir, base_dir, "cpu", stub_engine()).face(image).crop
+    by_network = load(checkpoint_dir, base_dir, ON_CPU, stub_engine()).face(image).crop
     assert not np.array_equal(by_network, by_oval)
     assert by_network.min() >= 127, "half white"
 
@@ -213,11 +231,15 @@ def test_steps_are_reported(pipeline: LafidPipeline, image: Image.Image) -> None
     assert heard == [(1, 2), (2, 2)]
 
 
-def test_half_precision_keeps_what_must_stay_fine(
+def test_the_precision_is_the_trainings_and_half_keeps_what_must_stay_fine(
     checkpoint_dir: Path, base_dir: Path, stub_engine: Callable, image: Image.Image
 ) -> None:
-    fine = load(checkpoint_dir, base_dir, "cpu", stub_engine()).generate(image, "x", steps=1)
-    half = load(checkpoint_dir, base_dir, "cpu", stub_engine(), dtype=torch.bfloat16)
+    fine = load(checkpoint_dir, base_dir, ON_CPU, stub_engine()).generate(image, "x", steps=1)
+    manifest = checkpoint_dir / "lafid.json"
+    manifest.write_text(manifest.read_text().replace('"precision": "float32"', '"precision": "bfloat16"'))
+    as_asked = DrawingSettings(device="cpu", precision="float32")
+    assert np.array_equal(load(checkpoint_dir, base_dir, as_asked, stub_engine()).generate(image, "x", steps=1), fine)
+    half = load(checkpoint_dir, base_dir, ON_CPU, stub_engine())
     transformer = half.model.base.transformer
     assert transformer.blocks[0].attn1.to_q.weight.dtype == torch.bfloat16
     assert transformer.blocks[0].norm2.weight.dtype == torch.float32
@@ -236,15 +258,21 @@ def test_for_small_cards_parts_take_turns_and_the_vae_tiles(
     monkeypatch.setattr(
         "diffusers.DiffusionPipeline.enable_model_cpu_offload", lambda self, device: asked.append(torch.device(device))
     )
-    pipeline = load(checkpoint_dir, base_dir, "cpu", stub_engine(), low_memory=True)
+    pipeline = load(checkpoint_dir, base_dir, DrawingSettings(device="cpu", low_memory=True), stub_engine())
     pipeline.generate(image, "x", steps=1)
     assert asked == [torch.device("cpu")]
+    moved: list[str] = []
+    elsewhere = LafidPipeline(pipeline.model, pipeline.manifest, pipeline.engine, DrawingSettings(low_memory=True, device="cuda"))
+    monkeypatch.setattr(type(pipeline.model.base.transformer), "to", lambda _, device: moved.append(str(device)))
+    with elsewhere.in_place():
+        assert moved == ["cuda"], "what is called without drawing is called where it computes"
+    assert moved == ["cuda", "cpu"]
     vae = AutoencoderKLWan(base_dim=3, z_dim=4, dim_mult=[1, 1], num_res_blocks=1, temperal_downsample=[False])
     other = replace(pipeline.model, base=replace(pipeline.model.base, codec=vae))
     monkeypatch.setattr("model.release.pipeline.ClipEncoders", lambda *_: None)
     LafidPipeline(other, pipeline.manifest, pipeline.engine)
     assert not vae.use_tiling
-    LafidPipeline(other, pipeline.manifest, pipeline.engine, low_memory=True)
+    LafidPipeline(other, pipeline.manifest, pipeline.engine, DrawingSettings(low_memory=True))
     assert vae.use_tiling
 
 
@@ -253,4 +281,4 @@ def test_other_encoders_than_trained_with_are_refused(checkpoint_dir: Path, base
     fingerprint = read_manifest(checkpoint_dir).encoders_fingerprint
     manifest.write_text(manifest.read_text().replace(fingerprint, "0" * 64))
     with pytest.raises(CheckpointError, match="trained on features of encoders 000000000000"):
-        load(checkpoint_dir, base_dir, "cpu", stub_engine())
+        load(checkpoint_dir, base_dir, ON_CPU, stub_engine())

@@ -9,16 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 from numpy.typing import NDArray
 
 from model.encoding.head_mask import MaskInfo
+from model.encoding.video_io import fit_frames
 from model.face_branch.trainable import FusedModel
-from model.presets import Preset
+from model.presets import Bucket, Preset
 from model.release.checkpoint import Manifest, read_manifest
+from model.release.drawing_settings import DrawingSettings
 from model.release.pipeline import load
-from model.training.held_out_videos import SAMPLING_STEPS, draw_held_out, live_pipeline, measure_held_out
+from model.training.held_out_videos import SAMPLING_STEPS, Beginning, draw_held_out, live_pipeline, measure_held_out
 from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, name_of_step
 from model.training.train import TrainReport, train
+from tests.model.drawing import ON_CPU
+from tests.model.manifests import a_manifest
 
 Quick = Callable[..., Preset]
 
@@ -29,7 +34,13 @@ def picture() -> NDArray[np.uint8]:
 
 
 @pytest.fixture
-def go(clip_list: Path, base_dir: Path, stub_engine: Callable, picture: NDArray[np.uint8]) -> Callable[..., Any]:
+def beginning(picture: NDArray[np.uint8]) -> Beginning:
+    """Of the only size that the tests train on."""
+    return Beginning.of(picture, Bucket(3, 16, 16), (20, 20))
+
+
+@pytest.fixture
+def go(clip_list: Path, base_dir: Path, stub_engine: Callable, beginning: Beginning) -> Callable[..., Any]:
     """Trains; gives every report's figures and torch's generator, the last checkpoint's parts, and what each step drew."""
 
     def run(config: Preset, out_dir: Path, draws: bool) -> SimpleNamespace:
@@ -43,7 +54,7 @@ def go(clip_list: Path, base_dir: Path, stub_engine: Callable, picture: NDArray[
             def draw(self, fused: FusedModel, manifest: Manifest, run_dir: Path) -> None:
                 torch.rand(3)  # whatever is drawn from torch's own generator
                 with live_pipeline(fused, manifest, stub_engine()) as pipeline:
-                    drawn[manifest.step, manifest.averaged] = draw_held_out(pipeline, picture, "a smile")
+                    drawn[manifest.step, manifest.averaged] = draw_held_out(pipeline, beginning, "a smile")
 
             def tell(self, manifest: Manifest, run_dir: Path) -> None: ...
 
@@ -100,7 +111,7 @@ def test_it_draws_what_users_will_see(
     base_dir: Path,
     tmp_path: Path,
     stub_engine: Callable,
-    picture: NDArray[np.uint8],
+    beginning: Beginning,
     trainable: str,
 ) -> None:
     """The same frames as the checkpoint of that step, loaded as users load it."""
@@ -108,8 +119,8 @@ def test_it_draws_what_users_will_see(
     trained = go(config, tmp_path, draws=True)
     for step, averaged in ((1, False), (2, False), (2, True)):
         checkpoint = trained.run_dir / (AVERAGED_CHECKPOINTS if averaged else CHECKPOINTS) / name_of_step(step)
-        pipeline = load(checkpoint, base_dir, "cpu", stub_engine())
-        assert np.array_equal(draw_held_out(pipeline, picture, "a smile"), trained.drawn[step, averaged])
+        pipeline = load(checkpoint, base_dir, ON_CPU, stub_engine())
+        assert np.array_equal(draw_held_out(pipeline, beginning, "a smile"), trained.drawn[step, averaged])
     assert not np.array_equal(trained.drawn[1, False], trained.drawn[2, False])
     assert not np.array_equal(trained.drawn[2, True], trained.drawn[2, False])
 
@@ -127,31 +138,57 @@ def test_afterwards_the_model_is_as_it_was_even_if_drawing_fails(
     assert all(torch.equal(value, before[name]) for name, value in fresh.trainable().items())
 
 
-def test_a_base_that_takes_no_first_frame_is_given_a_photo(picture: NDArray[np.uint8], quick: Quick) -> None:
-    asked: dict[str, dict[str, Any]] = {}
-    for layout in ("ti2v", "t2v"):
+@pytest.mark.parametrize("layout", ["ti2v", "t2v"])
+def test_a_clip_is_drawn_at_its_own_size_and_never_squeezed(quick: Quick, layout: str) -> None:
+    """A base that takes no first frame is given the photo alone, as all are."""
+    whole = np.random.default_rng(0).integers(0, 256, (40, 80, 3), dtype=np.uint8)
+    asked: dict[str, Any] = {}
 
-        def generate(image: Any, prompt: str, *, layout: str = layout, **more: Any) -> NDArray[np.uint8]:
-            asked[layout] = {"image": image, "prompt": prompt, **more}
-            return picture[None]
+    def generate(image: Any, prompt: str, **more: Any) -> NDArray[np.uint8]:
+        asked.update({"image": image, "prompt": prompt, **more})
+        return whole[None]
 
-        manifest = SimpleNamespace(preset=quick(), base=SimpleNamespace(layout=layout))
-        draw_held_out(SimpleNamespace(manifest=manifest, generate=generate), picture, "a smile")
-    assert np.array_equal(np.asarray(asked["ti2v"]["image"]), picture)
-    assert not asked["ti2v"]["photos"]
-    assert asked["t2v"]["image"] is None
-    assert np.array_equal(np.asarray(asked["t2v"]["photos"][0]), picture)
-    for given in asked.values():
-        assert (given["prompt"], given["num_frames"], given["height"], given["steps"]) == ("a smile", 3, 16, SAMPLING_STEPS)
+    manifest = SimpleNamespace(preset=quick(), base=SimpleNamespace(layout=layout))
+    beginning = Beginning.of(whole, Bucket(5, 32, 16), (60, 20))
+    draw_held_out(SimpleNamespace(manifest=manifest, generate=generate), beginning, "a smile")
+    [photo] = asked["photos"]
+    assert np.array_equal(np.asarray(photo), whole)
+    assert (asked["prompt"], asked["steps"]) == ("a smile", SAMPLING_STEPS)
+    assert (asked["num_frames"], asked["height"], asked["width"]) == (5, 32, 16)
+    if layout == "t2v":
+        assert asked["image"] is None
+    else:
+        assert np.array_equal(np.asarray(asked["image"]), fit_frames(whole[None], 32, 16, (60, 20))[0])
+
+
+def test_parts_that_took_turns_do_so_no_more(
+    fused: Callable[..., FusedModel], quick: Quick, stub_engine: Callable, beginning: Beginning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the hooks of `enable_model_cpu_offload`, which would move them on in the middle of training."""
+    fresh = fused()
+    part = fresh.base.text_encoder
+    manifest = a_manifest(quick(), fresh.base.info)
+    asked: list[str] = []
+
+    def take_turns(pipeline: Any, device: torch.device) -> None:
+        asked.append(str(device))
+        add_hook_to_module(pipeline.text_encoder, ModelHook())
+
+    monkeypatch.setattr("diffusers.DiffusionPipeline.enable_model_cpu_offload", take_turns)
+    with live_pipeline(fresh, manifest, stub_engine(), DrawingSettings(low_memory=True, device="cuda:7")) as pipeline:
+        draw_held_out(pipeline, beginning, "a smile")
+        assert hasattr(part, "_hf_hook")
+    assert asked == ["cpu"], "the model's device"
+    assert not hasattr(part, "_hf_hook")
 
 
 @pytest.mark.parametrize(("layout", "measured"), [("ti2v", 2), ("i2v", 2), ("t2v", 3), ("vace", 3)])
 def test_a_first_frame_that_was_given_is_not_measured(
-    picture: NDArray[np.uint8], stub_engine: Callable, layout: str, measured: int
+    picture: NDArray[np.uint8], beginning: Beginning, stub_engine: Callable, layout: str, measured: int
 ) -> None:
     pipeline = SimpleNamespace(manifest=SimpleNamespace(base=SimpleNamespace(layout=layout)), engine=stub_engine())
     reference = stub_engine().detect(picture)[0].embedding
     drawn = np.stack([picture, 255 - picture, 255 - picture])
-    video = measure_held_out(pipeline, drawn, picture, reference)
+    video = measure_held_out(pipeline, drawn, beginning, reference)
     assert len(video.faces) == measured
     assert (video.faces[0].similarity > 0.999) == (measured == 3)

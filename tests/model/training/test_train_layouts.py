@@ -27,6 +27,7 @@ from model.training.parallel import Ranks
 from model.training.report import _tokens
 from model.training.train import TrainingStopped, TrainReport, train
 from tests.model.conftest import encode_clips
+from tests.model.drawing import ON_CPU
 from tests.model.layouts import WITH_PICTURES
 
 
@@ -166,7 +167,7 @@ def test_killed_it_goes_on_to_the_same_bits_and_its_checkpoint_draws(
     assert heard == [1, 2, 3, 4, 1, 2, 3, 4]
     assert read_manifest(cut) == read_manifest(whole)
 
-    pipeline = load(whole, base_dir, "cpu", stub_engine())
+    pipeline = load(whole, base_dir, ON_CPU, stub_engine())
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
     frames = pipeline.generate(None if name == "tiny-vace" else photo, "x", photos=[photo], steps=2, guidance=2.0)
     assert frames.shape == (3, 16, 16, 3)

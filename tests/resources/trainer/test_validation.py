@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 import model.clips.clip_set
 import model.release.pipeline
@@ -24,8 +25,9 @@ from model.face_branch.trainable import FusedModel, assemble
 from model.face_engine.interface import EngineInfo, Face
 from model.files import sha256_folder
 from model.likeness import Likeness, MeasuredFace, MeasuredVideo, likeness_of
-from model.presets import Preset, preset
+from model.presets import Bucket, Preset, preset
 from model.release.checkpoint import EmbeddingSource, Manifest, write_checkpoint
+from model.release.drawing_settings import DrawingSettings
 from model.training.judging import DrawingStopped
 from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, name_of_step
 from resources.tracking import CHECKPOINT_TAG, Tracking
@@ -199,12 +201,12 @@ def drawing(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     def live(*_: Any) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(fps=8.0, engine=FixedEngine(), manifest=manifest)
 
-    def draw(pipeline: Any, first_frame: np.ndarray, caption: str, on_step: Callable[[int, int], None]) -> np.ndarray:
+    def draw(pipeline: Any, beginning: Any, caption: str, on_step: Callable[[int, int], None]) -> np.ndarray:
         on_step(1, 8)
         kept.captions.append(caption)
         if caption == kept.fails:
             raise kept.error
-        return np.stack([first_frame] * 3)
+        return np.stack([beginning.cut] * 3)
 
     monkeypatch.setattr(model.training.held_out_videos, "live_pipeline", live)
     monkeypatch.setattr(model.training.held_out_videos, "draw_held_out", draw)
@@ -219,7 +221,8 @@ def job(tmp_path: Path) -> Callable[..., TrainingJob]:
         clips = []
         for name in ("a", "b"):
             Image.new("RGB", (16, 16)).save(tmp_path / f"{name}.png")
-            clips.append(HeldOutClip(clip_id=name, first_frame=tmp_path / f"{name}.png", caption=f"caption of {name}"))
+            known = {"clip_id": name, "first_frame": tmp_path / f"{name}.png", "caption": f"caption of {name}"}
+            clips.append(HeldOutClip(**known, bucket=Bucket(3, 16, 16), centre_xy_px=(8, 8)))
         return TrainingJob(
             preset=_preset(**train),
             clip_list=tmp_path / "clips.parquet",
@@ -323,3 +326,9 @@ def test_shared_weights_cannot_draw_and_are_refused_before_training(job: Any, mo
     Validation(job(), MagicMock(), lambda: False)
     with pytest.raises(VideosImpossible, match="set validation_clips to 0"):
         Validation(job(shard_base=True), MagicMock(), lambda: False)
+
+
+def test_what_is_spread_over_gpus_cannot_take_turns_on_one(job: Any) -> None:
+    sharded = job(shard_base=True)
+    with pytest.raises(ValidationError, match="leave low_memory out of drawing"):
+        TrainingJob(**dict(sharded) | {"drawing": DrawingSettings(low_memory=True)})

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 
 from lafid_assets.dataset.export.cut_out import cut_out
@@ -21,6 +22,9 @@ def test_a_shot_is_cut_out_as_it_is_seen_and_heard(tmp_path: Path, write_video: 
     target.write_bytes(cut_out(piece))
     assert cut_out(piece) == target.read_bytes(), "the same bytes again"
     assert len(read_index(target).pts) == 8
+    with av.open(str(target)) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.colorspace, frame.color_range) == (1, 1), "BT.709, whatever the size has players guess"
     times_s = [n / 10 for n in range(8)]
     shown = read_frames(target, times_s).mean(axis=(1, 2, 3))
     assert np.allclose(shown, [8 * n for n in range(12, 20)], atol=2)

@@ -1,0 +1,96 @@
+"""The commands that draw with a model: `lafid generate` and `lafid inspect`.
+
+Belongs here: their signatures. Not here: the work (`generate` and `inspect` beside this module).
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lafid_assets.cli.options import Home, settings_of
+from model.release.drawing_settings import DrawingSettings
+
+Model = Annotated[str, typer.Option(help="What to pull from MLflow.")]
+Face = Annotated[str, typer.Option(help="Which face of every picture: only, largest, or a number from 0 (the largest).")]
+Precision = Annotated[
+    Literal["float32", "bfloat16"] | None, typer.Option(help="Of transformers and text encoder; the training's when left out.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the GPU where there is one when left out.")]
+LowMemory = Annotated[bool, typer.Option("--low-memory", help="For small cards: parts wait on the CPU, the VAE works in tiles.")]
+BaseFolder = Annotated[Path | None, typer.Option(help="The base's folder, where it does not travel with the model.")]
+SemanticEncoder = Annotated[Path | None, typer.Option(help="A CLIP, SigLIP or DINOv2's folder, where the preset wants one.")]
+
+
+def generate(
+    prompt: Annotated[str, typer.Option(help="What happens in the video.")],
+    out: Annotated[Path, typer.Option(help="The mp4 to write.")],
+    image: Annotated[
+        Path | None, typer.Option(help="The first frame, cut to the video's aspect; without photos, the face too.")
+    ] = None,
+    photo: Annotated[
+        list[Path] | None, typer.Option(help="Of the person; repeatable. Without an image the first frame is drawn.")
+    ] = None,
+    model: Model = "models:/lafid@champion",
+    negative_prompt: Annotated[str | None, typer.Option(help="What shall not be seen.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames; the model's own number when left out.")] = None,
+    height: Annotated[int | None, typer.Option(min=1, help="Pixels; the model's own area when left out.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Pixels; the model's own area when left out.")] = None,
+    guidance: Annotated[float, typer.Option(help="How strongly the text counts; 1 switches guidance off.")] = 3.0,
+    face_guidance: Annotated[float, typer.Option(help="How strongly the face counts; 1 is as trained.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
+    face: Face = "only",
+    precision: Precision = None,
+    low_memory: LowMemory = False,
+    device: Device = None,
+    base: BaseFolder = None,
+    semantic_encoder: SemanticEncoder = None,
+    home: Home = None,
+) -> None:
+    """Pull a model from MLflow and generate a video of the person in the pictures."""
+    from lafid_assets.cli.generate import VideoRequest, run_generate
+
+    request = VideoRequest(
+        prompt=prompt,
+        image=image,
+        photos=tuple(photo or ()),
+        negative_prompt=negative_prompt,
+        frames=frames,
+        height=height,
+        width=width,
+        steps=steps,
+        guidance=guidance,
+        face_guidance=face_guidance,
+        seed=seed,
+        face=face,
+    )
+    drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
+    run_generate(settings_of(home), model, request, out, drawing, base)
+
+
+def inspect(
+    image: Annotated[
+        Path | None, typer.Option(help="The first frame, cut to the video's aspect; without photos, the face too.")
+    ] = None,
+    photo: Annotated[list[Path] | None, typer.Option(help="Of the person; several show the dictionary by pose.")] = None,
+    prompt: Annotated[str, typer.Option(help="What happens in the video.")] = "",
+    model: Model = "models:/lafid@champion",
+    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("inspection"),
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    face: Face = "only",
+    precision: Precision = None,
+    low_memory: LowMemory = False,
+    device: Device = None,
+    base: BaseFolder = None,
+    semantic_encoder: SemanticEncoder = None,
+    home: Home = None,
+) -> None:
+    """Draw which face expert speaks in which layer and when, and which dictionary elements a pose wakes."""
+    from lafid_assets.cli.generate import VideoRequest
+    from lafid_assets.cli.inspect import run_inspect
+
+    request = VideoRequest(prompt=prompt, image=image, photos=tuple(photo or ()), steps=steps, seed=seed, face=face)
+    drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
+    run_inspect(settings_of(home), model, request, out, drawing, base)

@@ -1,0 +1,41 @@
+"""How a model is computed when it draws, wherever that is: measured, on the way of its training, for users, served.
+
+Belongs here: that record, and what it leaves to the training. Not here: loading and drawing (`pipeline`), what is drawn. Loads no
+torch: Dagster's definitions and the command line read these types.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from model.presets import Precision, TrainConfig
+
+
+class DrawingSettings(BaseModel):
+    """Changes memory and speed, and of the frames no more than rounding."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: Precision | None = Field(None, description="of transformers and text encoder; None: the training's")
+    low_memory: bool = Field(False, description="parts wait on the CPU until it is their turn, the VAE works in tiles; slower")
+    device: str | None = Field(None, description="cpu, cuda, cuda:1, ...; None: the GPU where there is one")
+    semantic_dir: Path | None = Field(None, description="the vision encoder's folder, where the preset names one")
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Self:
+        """Of a configuration that says nothing by an empty string, as MLflow's does.
+
+        Raises:
+            ValidationError: a line is unknown, or a value impossible.
+        """
+        return cls.model_validate({name: value for name, value in told.items() if value != ""})
+
+    def precision_after(self, train: TrainConfig) -> Precision:
+        """Of a model that was trained so."""
+        return self.precision or train.precision
+
+
+AS_TRAINED = DrawingSettings()
+"""What nobody decided otherwise."""
