@@ -22,7 +22,9 @@ LOGGER = logging.getLogger("lafid.release")
 HELD_OUT = ("validation", "test")
 
 
-def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.DataFrame, store_root: Path) -> pl.DataFrame:
+def evaluate(
+    checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.DataFrame, clip_list: Path, store_root: Path
+) -> pl.DataFrame:
     """Flow loss on the cached clips, and what a generated video keeps of its first frame and of the person.
 
     A base that cannot be given a first frame is given the clip's as a photo; its `first_frame_psnr_db` is NULL. Likeness is over
@@ -32,6 +34,7 @@ def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.Data
         checkpoint: a row of `fusion_dit`.
         dataset: rows of `lafid_dataset`.
         latents: rows of `training_latents`.
+        clip_list: of the same clips.
         store_root: where the checkpoint's paths begin.
 
     Returns:
@@ -52,7 +55,7 @@ def evaluate(checkpoint: dict[str, Any], dataset: pl.DataFrame, latents: pl.Data
         measures: dict[str, float | None] = {"flow_loss": None}
         cached = latents.filter((pl.col("split") == split) & (pl.col("status") == Status.OK))
         if cached.height:
-            held_out = ClipSet(store_root / cached["clip_list"][0], split)
+            held_out = ClipSet(clip_list, split)
             measures["flow_loss"] = fixed_flow_loss(pipeline.model, held_out, pipeline.manifest.preset)
         videos, fidelities = [], []
         for clip in track(clips.iter_rows(named=True), f"model_evaluation {split}", clips.height):

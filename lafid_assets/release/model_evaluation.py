@@ -12,6 +12,7 @@ from lafid_assets.release.evaluation import evaluate
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
+from lafid_assets.training.cached_clips import read_cached, write_list
 from resources.lake import Lake
 
 STEP = Step(
@@ -41,8 +42,10 @@ def model_evaluation(
 
 def _evaluate(lake: Lake) -> pl.DataFrame:
     with lake.snapshot() as reader:
-        checkpoint, dataset, latents = (reader.read(name) for name in STEP.reads)
-    return evaluate(checkpoint.row(0, named=True), dataset, latents, lake.store.local_path(""))
+        checkpoint, dataset = reader.read(FUSION_DIT.name), reader.read(LAFID_DATASET.name)
+        latents = read_cached(reader)
+    clip_list = write_list(latents, lake.store)
+    return evaluate(checkpoint.row(0, named=True), dataset, latents, clip_list, lake.store.local_path(""))
 
 
 def _describe(frames: Frames) -> dict[str, Any]:
