@@ -24,7 +24,7 @@ from resources.lake_reader import Reader
 
 _ASKED = (
     "clip_id, shard, dataset_version, refined_caption, identity_id, engine, engine_version, "
-    "references[1].mask AS mask, references[1].mask_sha256 AS mask_sha256"
+    '"references"[1].mask AS mask, "references"[1].mask_sha256 AS mask_sha256'
 )
 """What a list says of a clip beside what `training_latents` knows."""
 

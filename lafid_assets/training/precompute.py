@@ -18,7 +18,7 @@ from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training.encoding import encode_files, read_cache
 from lafid_assets.training.forecast import forecast
 from lafid_assets.training.latents import Encoding, shards_folder
-from lafid_assets.training.shard_plan import plan_shard
+from lafid_assets.training.shard_plan import PlannedFile, ShardPlan, plan_shard
 from lafid_assets.training.training_latents import read_shard
 from model.presets import Bucket, ClipSize
 from resources.lake import Lake
@@ -65,8 +65,17 @@ def encode_share(lake: Lake, encoding: Encoding, rank: Rank) -> None:
         with lake.snapshot(all_cores=True) as reader:
             clips, faces = read_shard(reader, shard, size)
         plan = plan_shard(shard, clips, faces, encoding.chosen, encoding.encoders)
-        own = [file for number, file in enumerate(plan.files) if is_whole or (index + number) % rank.world == rank.number]
+        own = plan.files if is_whole else files_of(plan, index, rank)
         encode_files(own, size, encoding.encoders, read_cache(shards_folder(lake.store), shard))
+
+
+def files_of(plan: ShardPlan, number: int, rank: Rank) -> list[PlannedFile]:
+    """Those of a shard's files that are one rank's.
+
+    Args:
+        number: of the shard, so that not all shards begin with the same rank.
+    """
+    return [file for index, file in enumerate(plan.files, number) if index % rank.world == rank.number]
 
 
 def _share(shards: list[str], rank: Rank) -> tuple[Iterator[tuple[int, str, bool]], str, int]:

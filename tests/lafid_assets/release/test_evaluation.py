@@ -18,6 +18,7 @@ from model.face_engine.interface import EngineInfo, Face
 from model.face_engine.rotations import rotation_from_angles
 from model.presets import preset
 
+LIST = Path("clips.parquet")
 CHECKPOINT = {"checkpoint_sha256": "abc", "checkpoint_path": "run", "base_path": "base"}
 
 
@@ -81,8 +82,7 @@ def latents(row_of: Callable[..., dict[str, Any]]) -> pl.DataFrame:
     """Of the held-out clips two of the test split are cached."""
     statuses = {"a": ("train", "ok"), "b": ("test", "ok"), "c": ("test", "ok"), "d": ("validation", "skipped")}
     return TRAINING_LATENTS.frame(
-        row_of(TRAINING_LATENTS, clip_id=clip, split=split, status=status, clip_list="latents/clips.parquet")
-        for clip, (split, status) in statuses.items()
+        row_of(TRAINING_LATENTS, clip_id=clip, split=split, status=status) for clip, (split, status) in statuses.items()
     )
 
 
@@ -94,7 +94,7 @@ def _measures(rows: pl.DataFrame, split: str) -> dict[str, Any]:
 def test_measures_are_means_over_the_clips_that_allowed_them(
     dataset: pl.DataFrame, latents: pl.DataFrame, tmp_path: Path
 ) -> None:
-    rows = evaluate(CHECKPOINT, dataset, latents, tmp_path)
+    rows = evaluate(CHECKPOINT, dataset, latents, LIST, tmp_path)
     test = _measures(rows, "test")
     assert test.pop("first_frame_psnr_db") > 30
     assert (test["flow_loss"], test["face_found_share"]) == (2.0, 0.5)  # of eight frames, since the first is given
@@ -110,17 +110,17 @@ def test_a_base_that_cannot_begin_with_the_picture_is_given_it_as_a_photo(
     dataset: pl.DataFrame, latents: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StubPipeline, "manifest", SimpleNamespace(preset=preset("tiny"), base=SimpleNamespace(layout="vace")))
-    test = _measures(evaluate(CHECKPOINT, dataset, latents, tmp_path), "test")
+    test = _measures(evaluate(CHECKPOINT, dataset, latents, LIST, tmp_path), "test")
     assert test["first_frame_psnr_db"] is None
     assert test["face_found_share"] == pytest.approx(5 / 9)
 
 
 def test_split_that_does_not_exist_has_no_rows(dataset: pl.DataFrame, latents: pl.DataFrame, tmp_path: Path) -> None:
     train_only = dataset.filter(pl.col("split") == "train")
-    assert evaluate(CHECKPOINT, train_only, latents, tmp_path).height == 0
+    assert evaluate(CHECKPOINT, train_only, latents, LIST, tmp_path).height == 0
 
 
 def test_clip_that_has_gone_is_named(dataset: pl.DataFrame, latents: pl.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "b").unlink()
     with pytest.raises(ClipError, match="b has disappeared: put it back"):
-        evaluate(CHECKPOINT, dataset, latents, tmp_path)
+        evaluate(CHECKPOINT, dataset, latents, LIST, tmp_path)

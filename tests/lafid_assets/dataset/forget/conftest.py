@@ -289,8 +289,8 @@ def _cache_latents(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> None:
     rows = []
     for letter in letters:
         parts = [{"part": part, "key": key, "shard": shard} for part, (key, shard) in places[letter].items()]
-        rows.append(row_of(TRAINING_LATENTS, clip_id=_id(letter), parts=parts))
-    lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(rows)}, "all", "f")
+        rows.append(row_of(TRAINING_LATENTS, clip_id=_id(letter), shard=SHARD, parts=parts))
+    lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(rows)}, SHARD, "f")
 
 
 def _leave_traces_in_the_home(home: Path) -> None:
