@@ -38,7 +38,7 @@ class Forecast:
         (frames, height, width), seconds = self.measured
         beside = "" if processes == 1 else f" by {processes} processes"
         return (
-            f"{self.clips:,} clips to encode, about {self.bytes / 1e9:,.1f} GB, about {_span(self.seconds / processes)} on "
+            f"{self.clips:,} clips to encode, about {_size(self.bytes)}, about {_span(self.seconds / processes)} on "
             f"{self.device}{beside} (a black clip of {frames} x {height} x {width} took {seconds:.2f} s)"
         )
 
@@ -83,6 +83,10 @@ def _encode_black(chosen: Preset, size: Bucket, encoders: "ClipEncoders") -> Non
     )
     encoders.texts(["black", "dark"])
     mean.sum().item()
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def _span(seconds: float) -> str:
