@@ -18,7 +18,7 @@ from lafid_assets.outcomes import Status
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.latents import FOLDER
 from model.clips.clip_list import ClipEntry, ClipMeta, Place, write_clip_list
-from model.presets import Bucket
+from model.presets import Bucket, Preset
 from resources.file_store import FileStore
 from resources.lake_reader import Reader
 
@@ -27,10 +27,13 @@ _ASKED = (
     '"references"[1].mask AS mask, "references"[1].mask_sha256 AS mask_sha256'
 )
 """What a list says of a clip beside what `training_latents` knows."""
+_NAMED = 5
+"""Most shards that a message names."""
 
 
 class NotPrecomputed(ValueError):
-    """Clips of the dataset have not been through `training_latents`; the message names the shards and the command."""
+    """Clips of the dataset have not been through `training_latents`, or for another preset; the message names the shards and the
+    command."""
 
 
 def read_cached(reader: Reader) -> pl.DataFrame:
@@ -46,13 +49,28 @@ def read_cached(reader: Reader) -> pl.DataFrame:
     key = ["clip_id", "dataset_version"]
     lacking = asked.join(latents, on=key, how="anti")
     if lacking.height:
-        shards = sorted(lacking["shard"].unique())
-        named = ", ".join(shards[:5]) + (f" and {len(shards) - 5} more" if len(shards) > 5 else "")
         raise NotPrecomputed(
-            f"{lacking.height} of {asked.height} clips of the dataset are not precomputed, those of {named}: run "
+            f"{lacking.height} of {asked.height} clips of the dataset are not precomputed, those of {_named(lacking)}: run "
             "`lafid precompute`, or materialize training_latents for these shards"
         )
     return latents.join(asked.drop("shard"), on=key).sort("clip_id")
+
+
+def require_sizes(cached: pl.DataFrame, chosen: Preset) -> None:
+    """Of a preset's sizes and rate, all of them: shards can be precomputed one by one.
+
+    Raises:
+        NotPrecomputed: a shard's clips were encoded for another preset.
+    """
+    sizes = pl.DataFrame(chosen.clip.buckets, schema=dict.fromkeys(Bucket._fields, pl.Int32), orient="row")
+    other = cached.filter(pl.col("status") == Status.OK).join(
+        sizes.with_columns(fps=pl.lit(chosen.clip.fps)), on=[*Bucket._fields, "fps"], how="anti"
+    )
+    if other.height:
+        raise NotPrecomputed(
+            f"{other.height} of {cached.height} clips are precomputed for sizes that preset {chosen.name} does not have, those "
+            f"of {_named(other)}: run `lafid precompute --preset {chosen.name}`"
+        )
 
 
 def write_list(cached: pl.DataFrame, store: FileStore) -> Path:
@@ -70,6 +88,11 @@ def write_list(cached: pl.DataFrame, store: FileStore) -> Path:
     path = store.local_path(f"{FOLDER}/clips-{_digest(entries)}.parquet")
     write_clip_list(path, entries)
     return path
+
+
+def _named(clips: pl.DataFrame) -> str:
+    shards = sorted(clips["shard"].unique())
+    return ", ".join(shards[:_NAMED]) + (f" and {len(shards) - _NAMED} more" if len(shards) > _NAMED else "")
 
 
 def _entry(row: Mapping[str, Any]) -> ClipEntry:

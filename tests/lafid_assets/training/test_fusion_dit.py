@@ -123,6 +123,9 @@ def tracking(settings: Settings) -> Tracking:
     return Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
 
 
+SIZE = {"frames": 9, "height": 64, "width": 64, "fps": 8.0}
+
+
 @pytest.fixture(autouse=True)
 def _listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows of these tests name no parts that a list could hold."""
@@ -140,7 +143,7 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
 ) -> None:
     known = {"dataset_version": "v1"}
     rows = [
-        row_of(TRAINING_LATENTS, clip_id=clip, split=split, status=status, **known)
+        row_of(TRAINING_LATENTS, clip_id=clip, split=split, status=status, **known | SIZE)
         for clip, split, status in (
             ("a", "train", "ok"),
             ("b", "test", "ok"),
@@ -195,7 +198,7 @@ def test_the_best_is_published_and_shown_with_its_curve_and_videos(
     tracking: Tracking, lake: Lake, store: FileStore, row_of: Any, dataset: pl.DataFrame
 ) -> None:
     """One person is held out: the job brings what its video begins with."""
-    known = {"status": "ok"}
+    known = {"status": "ok"} | SIZE
     splits = {"a": "validation", "b": "validation", "c": "train"}
     latents = [row_of(TRAINING_LATENTS, clip_id=clip, split=split, **known) for clip, split in splits.items()]
     lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(latents)}, "x", "f")

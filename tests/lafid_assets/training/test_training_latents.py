@@ -13,7 +13,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 import model.presets
 from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
-from lafid_assets.training.cached_clips import NotPrecomputed, read_cached, write_list
+from lafid_assets.training.cached_clips import NotPrecomputed, read_cached, require_sizes, write_list
 from lafid_assets.training.latents import shards_folder
 from lafid_assets.training.training_latents import training_latents
 from model.clips.clip_set import ClipSet
@@ -118,6 +118,9 @@ def test_training_reads_all_shards_or_names_those_that_lack(
     with lake.snapshot() as reader:
         cached = read_cached(reader)
     assert cached["clip_id"].to_list() == ["a", "b", "c"]
+    require_sizes(cached, model.presets.PRESETS["tiny"])
+    with pytest.raises(NotPrecomputed, match="2 of 3 clips are precomputed for sizes .* those of x: run `lafid precompute --pre"):
+        require_sizes(cached, preset("tiny").model_copy(update={"clip": ClipSize(frames=5, height=16, width=16)}))
     clips = ClipSet(write_list(cached, store))
     assert (clips.clip_ids, clips.meta.caption, clips.persons) == (("a",), "Person a. No voice is heard.", ("person-a",))
     elsewhere = dataset.with_columns(shard=pl.when(pl.col("clip_id") == "b").then(pl.lit(OTHER)).otherwise("shard"))
