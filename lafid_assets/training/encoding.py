@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from model.encoding.encoders import ClipEncoders
 
 LOGGER = logging.getLogger("lafid.training")
+LIMITS = ShardLimits(memory_limit_mib=8192)
+"""Of a child, as curation has them, but for its memory: a window of 81 frames in 4K takes 4 GiB while it is put together."""
 MOST_CHILDREN = 16
 """Several times as many as keep one GPU busy; each holds the frames of a clip."""
 
@@ -76,21 +78,17 @@ def read_cache(root: Path, shard: str) -> Cache:
     return Cache(root, index.places)
 
 
-def encode_files(
-    files: Sequence[PlannedFile], size: ClipSize, encoders: "ClipEncoders", cache: Cache, limits: ShardLimits | None = None
-) -> None:
+def encode_files(files: Sequence[PlannedFile], size: ClipSize, encoders: "ClipEncoders", cache: Cache) -> None:
     """Make what is missing of these files, and note it in the cache.
 
     A clip that cannot be read, crashes its decoder or hangs in it costs no other clip anything.
 
     Args:
         files: of one shard.
-        limits: time and memory of a child.
 
     Raises:
         MaskUnusable: the network that cut the clips' heads out is not in the model store any more.
     """
-    limits = limits or ShardLimits()
     opened = [_Open(planned, wanted) for planned in files if (wanted := planned.missing(cache.places))]
     tasks: list[PictureTask] = []
     owners: list[tuple[_Open, PlannedClip]] = []
@@ -104,8 +102,8 @@ def encode_files(
     for file in opened:
         if not file.waits_for:
             _finish(file, encoders, cache)
-    workers = limits.workers or max(1, min(MOST_CHILDREN, len(os.sched_getaffinity(0)) // processes_here()))
-    endings = map_isolated(take_pictures, tasks, lambda task: _deadline_s(task, limits), workers, limits.of_child)
+    workers = max(1, min(MOST_CHILDREN, len(os.sched_getaffinity(0)) // processes_here()))
+    endings = map_isolated(take_pictures, tasks, _deadline_s, workers, LIMITS.of_child)
     label = f"training_latents {files[0].shard}" if files else ""
     for index, ending in track(endings, label, len(tasks), lambda: f"{cache.written_bytes / 1e9:.2f} GB new"):
         file, clip = owners[index]
@@ -152,9 +150,9 @@ def _shown(ending: Ending[Pictures | Refused]) -> Pictures | Fault:
     return ending.value
 
 
-def _deadline_s(task: PictureTask, limits: ShardLimits) -> float:
+def _deadline_s(task: PictureTask) -> float:
     passed = passed_s(footage_in(Path(task.file["path"]), task.file))
-    return limits.deadline_s(task.file["duration_s"]) + limits.search_s_per_s * passed
+    return LIMITS.deadline_s(task.file["duration_s"]) + LIMITS.search_s_per_s * passed
 
 
 def _require_masks(tasks: Sequence[PictureTask]) -> None:

@@ -19,8 +19,8 @@ The last three are what the base is given of pictures (`conditions.Condition`), 
 view: first those that are spread over pose and expression, last the face of the clip's first frame. Spread, states and tokens lie
 in bfloat16, which keeps three of their digits in half the bytes. Control, image_embeds and views are
 given to the transformer as they are, so they lie in the dtype to which the stock pipelines cast them for it, and rows of text in
-their encoder's. Mean and picture are mixed with noise in float32 before, and stay as the VAE gives them. How each view is turned stands in the
-clip list, which is in memory: drawing views opens no shard.
+their encoder's. Mean and picture are mixed with noise in float32 before, and stay as the VAE gives them. How each view is turned
+stands in the clip list, which is in memory: drawing views opens no shard.
 """
 
 import hashlib
