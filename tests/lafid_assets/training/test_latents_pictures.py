@@ -135,3 +135,21 @@ def test_what_clips_share_is_encoded_and_stored_once(
     assert sizes.count((9, 16, 16)) == 1 + 2, "of all clips once, and twice where the pace is measured"
     held = [keys(rows, clip)[part] for clip in (0, 1) for part in keys(rows, clip)]
     assert len(read_index(shards_folder(store)).places) == len(set(held)) < len(held)
+
+
+@pytest.mark.parametrize("name", ["tiny-i2v"])
+def test_what_the_transformer_alone_reads_lies_in_its_precision(
+    base_dir: Path, dataset: pl.DataFrame, faces: pl.DataFrame, store: FileStore
+) -> None:
+    """Not what noise is mixed into first; a batch is in float32 whatever lies there."""
+    tiny = preset("tiny")
+    halved = tiny.train.model_copy(update={"precision": "bfloat16"})
+    chosen = tiny.model_copy(update={"clip": SIZE, "base": WITH_PICTURES["tiny-i2v"], "train": halved})
+    one = dataset.filter(pl.col("clip_id") == "a")
+    clips = ClipSet(list_of(encode_clips(one, faces, chosen, base_dir, store), one, store))
+    clip, batch = clips.clip(0), clips.batch([0], views=[[0, 1]])
+    narrow = [clip.text, clip.null_text, clip.views.latents, clip.condition.control, clip.condition.image_embeds]
+    assert {tensor.dtype for tensor in narrow} == {torch.bfloat16}
+    assert {clip.latents.dtype, clip.views.identity.dtype} == {torch.float32}
+    read = [batch.latents, batch.text, batch.references, batch.condition.control, batch.condition.image_embeds]
+    assert {tensor.dtype for tensor in read} == {torch.float32}
