@@ -23,7 +23,7 @@ from lafid_assets.training.training_latents import read_shard
 from model.presets import Bucket, ClipSize
 from resources.lake import Lake
 
-SHARDS_OF_A_RANK = 8
+SHARDS_OF_A_RANK = 4
 """With so many shards for each process they are taken whole; fewer are shared out file by file."""
 
 
