@@ -78,13 +78,16 @@ def read_cache(root: Path, shard: str) -> Cache:
     return Cache(root, index.places)
 
 
-def encode_files(files: Sequence[PlannedFile], size: ClipSize, encoders: "ClipEncoders", cache: Cache) -> None:
+def encode_files(
+    files: Sequence[PlannedFile], size: ClipSize, encoders: "ClipEncoders", cache: Cache, label: str = "training_latents"
+) -> None:
     """Make what is missing of these files, and note it in the cache.
 
     A clip that cannot be read, crashes its decoder or hangs in it costs no other clip anything.
 
     Args:
         files: of one shard.
+        label: what is being done, for the lines that say how far it is.
 
     Raises:
         MaskUnusable: the network that cut the clips' heads out is not in the model store any more.
@@ -104,7 +107,6 @@ def encode_files(files: Sequence[PlannedFile], size: ClipSize, encoders: "ClipEn
             _finish(file, encoders, cache)
     workers = max(1, min(MOST_CHILDREN, len(os.sched_getaffinity(0)) // processes_here()))
     endings = map_isolated(take_pictures, tasks, _deadline_s, workers, LIMITS.of_child)
-    label = f"training_latents {files[0].shard}" if files else ""
     for index, ending in track(endings, label, len(tasks), lambda: f"{cache.written_bytes / 1e9:.2f} GB new"):
         file, clip = owners[index]
         shown = _shown(ending)

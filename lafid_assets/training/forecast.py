@@ -38,7 +38,7 @@ class Forecast:
         (frames, height, width), seconds = self.measured
         beside = "" if processes == 1 else f" by {processes} processes"
         return (
-            f"{self.clips:,} clips to encode, about {_size(self.bytes)}, about {_span(self.seconds / processes)} on "
+            f"{self.clips:,} clips to encode, about {_size(self.bytes)}, about {span(self.seconds / processes)} on "
             f"{self.device}{beside} (a black clip of {frames} x {height} x {width} took {seconds:.2f} s)"
         )
 
@@ -89,5 +89,6 @@ def _size(count: int) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A time in the unit that fits."""
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

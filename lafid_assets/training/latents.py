@@ -81,7 +81,7 @@ def encode_shard(shard: str, clips: pl.DataFrame, faces: pl.DataFrame, encoding:
     plan = plan_shard(shard, clips, faces, encoding.chosen, encoding.encoders)
     cache = read_cache(shards_folder(store), shard)
     _tell_what_is_to_do(plan, cache, encoding)
-    encode_files(plan.files, encoding.chosen.clip, encoding.encoders, cache)
+    encode_files(plan.files, encoding.chosen.clip, encoding.encoders, cache, f"training_latents {shard}")
     # What a faulty clip shares with others lies in no file yet.
     if lacking := [clip for clip in plan.clips if _is_whole(clip, cache) is False]:
         keys = frozenset(key for clip in lacking for key in clip.keys.values())

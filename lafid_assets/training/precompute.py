@@ -7,16 +7,15 @@ Processes share nothing but the store: each makes whole files that no other one 
 tables. So the result is that of one process, whoever is killed.
 """
 
+import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
-from lafid_assets.progress import track
 from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training.encoding import encode_files, read_cache
-from lafid_assets.training.forecast import forecast
+from lafid_assets.training.forecast import forecast, span
 from lafid_assets.training.latents import Encoding, shards_folder
 from lafid_assets.training.shard_plan import PlannedFile, ShardPlan, plan_shard
 from lafid_assets.training.training_latents import read_shard
@@ -61,12 +60,15 @@ def encode_share(lake: Lake, encoding: Encoding, rank: Rank) -> None:
         MaskUnusable: the network that cut the clips' heads out is not in the model store any more.
     """
     size = encoding.chosen.clip
-    for index, shard, is_whole in track(*_share(dataset_shards(lake), rank)):
+    own, begin = _share(dataset_shards(lake), rank), time.monotonic()
+    for done, (index, shard, is_whole) in enumerate(own):
+        label = f"precompute: shard {done + 1} of {len(own)}"
+        label += f" (all in about {span((time.monotonic() - begin) / done * (len(own) - done))})" if done else ""
         with lake.snapshot(all_cores=True) as reader:
             clips, faces = read_shard(reader, shard, size)
         plan = plan_shard(shard, clips, faces, encoding.chosen, encoding.encoders)
-        own = plan.files if is_whole else files_of(plan, index, rank)
-        encode_files(own, size, encoding.encoders, read_cache(shards_folder(lake.store), shard))
+        files = plan.files if is_whole else files_of(plan, index, rank)
+        encode_files(files, size, encoding.encoders, read_cache(shards_folder(lake.store), shard), label)
 
 
 def files_of(plan: ShardPlan, number: int, rank: Rank) -> list[PlannedFile]:
@@ -78,11 +80,10 @@ def files_of(plan: ShardPlan, number: int, rank: Rank) -> list[PlannedFile]:
     return [file for index, file in enumerate(plan.files, number) if index % rank.world == rank.number]
 
 
-def _share(shards: list[str], rank: Rank) -> tuple[Iterator[tuple[int, str, bool]], str, int]:
-    """What `track` is told: shards with their number and whether all of each is this rank's; a label; how many they are."""
+def _share(shards: list[str], rank: Rank) -> list[tuple[int, str, bool]]:
+    """The shards in which something is this rank's: number, name, and whether all of it is."""
     is_whole = len(shards) >= SHARDS_OF_A_RANK * rank.world
-    own = [(index, shard, is_whole) for index, shard in enumerate(shards) if not is_whole or index % rank.world == rank.number]
-    return iter(own), "precompute: shard", len(own)
+    return [(index, shard, is_whole) for index, shard in enumerate(shards) if not is_whole or index % rank.world == rank.number]
 
 
 def _sizes(dataset: pl.DataFrame, size: ClipSize) -> Counter[Bucket]:
