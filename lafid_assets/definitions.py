@@ -17,7 +17,7 @@ from lafid_assets.faces.face_info import face_info
 from lafid_assets.identity.id_consistent_clips import id_consistent_clips
 from lafid_assets.identity.identity_clusters import identity_clusters
 from lafid_assets.ingest.raw_clips import raw_clips
-from lafid_assets.jobs import compact_lake, curate_shard, refresh_dataset, train_and_register
+from lafid_assets.jobs import compact_lake, curate_shard, precompute, refresh_dataset, train_and_register
 from lafid_assets.lake import open_lake
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.registered_model import registered_model
@@ -78,10 +78,17 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
     Args:
         resource_overrides: resources to put in place of the installation's own (tests).
     """
+    launch = LaunchConfig.from_environment()
     return dg.Definitions(
         assets=ASSETS,
         resources=build_resources(settings) | (resource_overrides or {}),
-        jobs=[curate_shard, refresh_dataset, train_and_register(LaunchConfig.from_environment().tags), compact_lake],
+        jobs=[
+            curate_shard,
+            refresh_dataset,
+            precompute(launch.precompute_tags),
+            train_and_register(launch.tags),
+            compact_lake,
+        ],
         schedules=[nightly_refresh, daily_compaction],
         sensors=[clip_drop],
         # Every run has its own process already; a process a step would import everything again.

@@ -13,7 +13,7 @@ TRIED_AGAIN = frozenset({Reason.CRASHED, Reason.DEADLINE, Reason.MEMORY_LIMIT, R
 
 
 class Fault(NamedTuple):
-    """How a clip ended whose child gave no answer."""
+    """How a clip ended that a step could not do."""
 
     status: Status
     reason: Reason

@@ -22,7 +22,8 @@ PER_SHARD = (
     "reference_crops",
 )
 DATASET = ("identity_clusters", "duplicate_clips", "lafid_dataset", "dataset_report")
-RELEASE = ("training_latents", "fusion_dit", "model_evaluation", "registered_model")
+PRECOMPUTE = ("training_latents",)
+RELEASE = ("fusion_dit", "model_evaluation", "registered_model")
 
 curate_shard = dg.define_asset_job(
     "curate_shard",
@@ -37,14 +38,29 @@ refresh_dataset = dg.define_asset_job(
 )
 
 
+def precompute(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
+    """Everything frozen, a run a few shards.
+
+    Args:
+        tags: of its runs: what brings each to a machine with a GPU.
+    """
+    return dg.define_asset_job(
+        "precompute",
+        selection=list(PRECOMPUTE),
+        partitions_def=CLIP_SHARDS,
+        description="Shards of the dataset through the frozen encoders.",
+        tags=tags,
+    )
+
+
 def train_and_register(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
-    """Latents, training, evaluation, registry.
+    """Training, evaluation, registry.
 
     Args:
         tags: of its runs: what brings them to a machine with a GPU (`resources.trainer.launch`).
     """
     return dg.define_asset_job(
-        "train_and_register", selection=list(RELEASE), description="Latents, training, evaluation, registry.", tags=tags
+        "train_and_register", selection=list(RELEASE), description="Training, evaluation, registry.", tags=tags
     )
 
 

@@ -207,7 +207,10 @@ def map_isolated(
                     child.stop()
                     children.remove(child)
                 index, child.task_index = child.task_index, None
+                left_at = monotonic()
                 yield index, ending
+                for other in children:
+                    other.deadline.forgive(monotonic() - left_at)
     finally:
         for child in children:
             child.stop()

@@ -13,9 +13,11 @@ from lafid_assets.cli.curate import curate_folder
 from lafid_assets.cli.display import CONSOLE, show_funnel, working
 from lafid_assets.cli.funnel import read_funnel
 from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
+from lafid_assets.cli.precompute import materialize_latents
 from lafid_assets.ingest.locate import locate
 from lafid_assets.jobs import RELEASE
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, REGISTERED_MODEL
+from lafid_assets.training.training_latents import TrainingLatentsConfig
 from model.files import whole_file
 from resources.lake import Lake
 from resources.settings import Settings
@@ -38,6 +40,7 @@ def run_demo(settings: Settings) -> None:
         build_sample_footage(footage)
     materializer = open_materializer(settings)
     curate_folder(materializer, footage, CurationChoices(), CLIPS_PER_SHARD)
+    materialize_latents(materializer, TrainingLatentsConfig(preset="tiny", semantic_encoder=None))
     materializer.run(RELEASE, "training, evaluating and registering the tiny model")
     lake = materializer.lake
     model = lake.read(REGISTERED_MODEL.name).row(0, named=True)

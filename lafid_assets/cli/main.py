@@ -1,13 +1,12 @@
 """Entry point of the `lafid` command.
 
-Belongs here: the commands' signatures, and turning errors into one line. Not here: the work (modules beside this one).
+Belongs here: the commands' signatures. Not here: the work, and what an error looks like (modules beside this one).
 """
 
 import atexit
 import json
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,13 +14,11 @@ import typer
 
 from lafid_assets.cli import drawing, models
 from lafid_assets.cli.display import ERRORS, show_funnel
+from lafid_assets.cli.errors import keep_traceback, one_line
 from lafid_assets.cli.options import Home, settings_of
-from resources.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
 app.add_typer(models.app, name="models")
-
-DISK_FULL = ("No space left on device", "database or disk is full", "disk I/O error")
 
 
 Scan = Literal["on", "off"]
@@ -226,6 +223,20 @@ def adopt(
 
 
 @app.command()
+def precompute(
+    preset: Annotated[str, typer.Option(help="For which model: `lafid presets` lists them.")] = "tiny",
+    semantic_encoder: Annotated[
+        str | None, typer.Option(help="Where the preset wants one: of `lafid models list`, or a folder.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """The dataset through the frozen encoders, as training reads it; alone, or as each process of a torchrun."""
+    from lafid_assets.cli.precompute import run_precompute
+
+    run_precompute(settings_of(home), preset, semantic_encoder)
+
+
+@app.command()
 def ui(
     home: Home = None,
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
@@ -283,31 +294,10 @@ def run() -> int:
         return 130
     except Exception as error:
         ERRORS.print("[red]error:[/]", end=" ")
-        ERRORS.print(_one_line(error), soft_wrap=True, markup=False)
-        _keep_traceback()
+        ERRORS.print(one_line(error), soft_wrap=True, markup=False)
+        keep_traceback()
         return 1
     return 0
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError):
-        return f"the package {error.name} is not installed: install lafid with its extras, `pip install 'lafid[all]'`"
-    text = " ".join(str(error).split()) or type(error).__name__
-    signs = [sign for sign in DISK_FULL if sign in text]  # wrapped by SQLAlchemy, DuckDB or Dagster, hence by their words
-    if signs:
-        home = Settings.from_environment().home
-        return f"the disk of the home {home} is full ({signs[0]}): free some space, or set LAFID_HOME to another disk"
-    return text
-
-
-def _keep_traceback() -> None:
-    log = Settings.from_environment().logs / "last-error.log"
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(traceback.format_exc())
-    except OSError:
-        return  # the home itself is the trouble, and the line above says so
-    ERRORS.print(f"details: {log}", style="dim", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

@@ -187,8 +187,8 @@ class Materializer:
         self.tally.up_to_date += [_name(asset, partition) for partition in partitions for asset in assets]
 
 
-def runs_of(stale: Collection[str], order: Sequence[str]) -> list[list[str]]:
-    """Stale shards in the runs that take them: a run takes shards that follow each other, `MOST_SHARDS_PER_RUN` at most.
+def runs_of(stale: Collection[str], order: Sequence[str], most: int = MOST_SHARDS_PER_RUN) -> list[list[str]]:
+    """Stale shards in the runs that take them: a run takes shards that follow each other, `most` of them at most.
 
     Args:
         order: all shards, as Dagster orders them.
@@ -196,7 +196,7 @@ def runs_of(stale: Collection[str], order: Sequence[str]) -> list[list[str]]:
     runs: list[list[str]] = []
     follows = False
     for shard in order:
-        if shard in stale and follows and len(runs[-1]) < MOST_SHARDS_PER_RUN:
+        if shard in stale and follows and len(runs[-1]) < most:
             runs[-1].append(shard)
         elif shard in stale:
             runs.append([shard])

@@ -15,8 +15,8 @@ from lafid_assets.release.held_out_measures import Measured
 from lafid_assets.schemas import EVALUATED_CLIPS, FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
+from lafid_assets.training.cached_clips import read_cached, write_list
 from lafid_assets.training.held_out import choose_held_out, drawing_of
-from lafid_assets.training.latents import clip_list_of
 from model.presets import preset
 from resources.file_store import FileStore
 from resources.lake import Lake
@@ -76,7 +76,8 @@ def model_evaluation(
 
 def _evaluate(config: ModelEvaluationConfig, lake: Lake) -> Frames:
     with lake.snapshot() as reader:
-        trained, dataset, latents = (reader.read(name) for name in STEP.reads)
+        trained, dataset = reader.read(FUSION_DIT.name), reader.read(LAFID_DATASET.name)
+        latents = read_cached(reader)
     checkpoint = trained.row(0, named=True)
     size = preset(checkpoint["preset"]).clip
     splits = [split for split in HELD_OUT if split in dataset["split"]]
@@ -84,7 +85,7 @@ def _evaluate(config: ModelEvaluationConfig, lake: Lake) -> Frames:
     measured = Measured(
         **{name: checkpoint[name] for name in ("checkpoint_sha256", "checkpoint_path", "base_path")},
         store=lake.store.local_path(""),
-        clip_list=clip_list_of(latents, lake.store),
+        clip_list=write_list(latents, lake.store),
         drawing=drawing_of(config.drawing, latents),
     )
     return evaluate(

@@ -241,6 +241,7 @@ TRAINING_LATENTS = TableSchema(
     ("clip_id",),
     (
         CLIP_ID,
+        SHARD,
         Column("split", STR, "as in the dataset", one_of=SPLITS),
         Column("frames", I32, "frames encoded; NULL where the clip is not cached", nullable=True, minimum=1),
         Column("height", I32, "px", nullable=True, minimum=1),
@@ -259,14 +260,19 @@ TRAINING_LATENTS = TableSchema(
             "where the clip is not cached",
             nullable=True,
         ),
-        Column("parts", pl.List(CACHED_PART), "what is cached of it: the part, its key, and its shard below latents/shards"),
+        Column(
+            "angles_deg",
+            pl.List(pl.List(F32)),
+            "yaw, pitch, roll of each of its views, in order; last that of the window's first frame",
+        ),
+        Column("fps", F64, "frames a second of what is encoded", minimum=0),
+        Column("parts", pl.List(CACHED_PART), "what is cached of it: the part, its key, and its file below latents/shards"),
+        Column("base_sha256", STR, "hash of the base whose encoders were used"),
         Column("encoders_fingerprint", STR, "hash of the frozen encoders"),
         Column("semantic_encoder", STR, "folder of the semantic encoder; NULL: the base's own", nullable=True),
-        Column("clip_list", STR, "path in the store of the list that training reads"),
         Column("dataset_version", STR, "the version that the clips come from"),
         *OUTCOME,
     ),
-    partitioned=False,
 )
 
 FUSION_DIT = TableSchema(

@@ -3,6 +3,7 @@
 Belongs here: preset -> folder in the store. A tiny base has no public address: it is built once and travels with its models.
 """
 
+import errno
 from pathlib import Path
 
 from model.presets import preset
@@ -25,5 +26,9 @@ def base_folder(preset_name: str, store: FileStore) -> Path:
     from model.bases.build import ensure_base
 
     folder = store.local_path(base_path(preset_name))
-    ensure_base(preset(preset_name).base, folder)
+    try:
+        ensure_base(preset(preset_name).base, folder)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process has built the same one meanwhile
+            raise
     return folder

@@ -18,9 +18,9 @@ from lafid_assets.schemas.products import PUBLISHED
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from lafid_assets.training.base import base_folder, base_path
+from lafid_assets.training.cached_clips import read_cached, require_sizes, write_list
 from lafid_assets.training.figures import training_png
 from lafid_assets.training.held_out import choose_held_out, drawing_of, write_first_frame
-from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.origin import origin_tags
 from model.presets import ClipSize, Preset, preset
 from resources.file_store import FileStore
@@ -118,7 +118,9 @@ def fusion_dit(
     trained: list[Finished] = []
 
     def compute(_: str) -> Frames:
-        latents = lake.read(TRAINING_LATENTS.name)
+        with lake.snapshot(all_cores=True) as reader:
+            latents = read_cached(reader)
+        require_sizes(latents, chosen)
         job = _job(chosen, config, latents, lake, tracking, context.run_id)
         trained.append(trainer.train(context, job))
         return {FUSION_DIT.name: FUSION_DIT.frame([_row(job, trained[0], latents, store)])}
@@ -137,10 +139,10 @@ def _job(
     chosen: Preset, config: FusionDitConfig, latents: pl.DataFrame, lake: Lake, tracking: Tracking, run_id: str
 ) -> TrainingJob:
     store = lake.store
-    version = latents["dataset_version"][0] if latents.height else ""
+    clip_list, version = write_list(latents, store), latents["dataset_version"][0]
     return TrainingJob(
         preset=chosen,
-        clip_list=clip_list_of(latents, store),
+        clip_list=clip_list,
         held_out=_held_out(config.validation_clips, chosen.clip, latents, lake) if chosen.train.validate_every else (),
         drawing=drawing_of(config.drawing, latents),
         base_dir=base_folder(chosen.name, store),

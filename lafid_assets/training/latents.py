@@ -1,32 +1,29 @@
-"""Everything frozen about the dataset's clips, computed once and cached in parts.
+"""Everything frozen about the dataset's clips, a shard at a time: encoded once, cached in parts, and the rows that say so.
 
-Belongs here: which parts are missing, the rows that say what is cached, the list that training reads. Not here: what a part
-depends on (`part_recipes`), shards and lists as files (`model.clips.latent_shards`, `model.clips.clip_list`), removing parts
+Belongs here: a shard's clips -> its rows of `training_latents`, and whether what they name is there. Not here: which parts a clip
+has (`shard_plan`, `part_recipes`), encoding (`encoding`), the list that training reads (`cached_clips`), removing parts
 (`sweep`).
 """
 
-import hashlib
-import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from lafid_assets.outcomes import ClipError, Reason, Status
-from lafid_assets.progress import track
+from lafid_assets.endings import TRIED_AGAIN
+from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import TRAINING_LATENTS
-from lafid_assets.training.face_views import ClipViews, MeasuredFaces, views_of
-from lafid_assets.training.part_recipes import Row, recipes
-from lafid_assets.training.time_window import window_start_s
-from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
-from model.presets import Bucket, ClipSize, Preset
+from lafid_assets.training.encoding import Cache, encode_files, read_cache
+from lafid_assets.training.forecast import forecast
+from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, ShardPlan, plan_shard
+from model.clips.clip_list import SHARDS
+from model.presets import Bucket, Preset
 from resources.file_store import FileStore
 
 if TYPE_CHECKING:
-    from model.clips.latent_shards import ShardWriter
     from model.encoding.encoders import ClipEncoders
 
 LOGGER = logging.getLogger("lafid.training")
@@ -34,96 +31,81 @@ FOLDER = "latents"
 
 
 @dataclass(frozen=True)
-class _Cached:
-    """How one clip ended: its size, its views and the keys of its parts, or why it has none."""
+class Encoding:
+    """What encodes clips: a preset's encoders, loaded.
 
-    bucket: Bucket | None
-    start_s: float | None = None
-    keys: Mapping[str, str] = field(default_factory=dict)
-    views: ClipViews | None = None
-    status: Status = Status.OK
-    reason: Reason | None = None
-    detail: str | None = None
+    Attributes:
+        semantic_dir: the vision encoder's folder, where the preset wants one.
+    """
+
+    chosen: Preset
+    encoders: "ClipEncoders"
+    semantic_dir: Path | None = None
 
 
 def shards_folder(store: FileStore) -> Path:
-    """Where the shards lie."""
+    """Below which the files of all shards lie, a folder a shard."""
     return store.local_path(f"{FOLDER}/{SHARDS}")
 
 
-def encode_dataset(
-    dataset: pl.DataFrame, faces: pl.DataFrame, chosen: Preset, base_dir: Path, semantic_dir: Path | None, store: FileStore
-) -> pl.DataFrame:
-    """Encode what is not cached yet of every clip, and write the list of those that training can read.
+def load_encoding(chosen: Preset, base_dir: Path, semantic_dir: Path | None = None) -> Encoding:
+    """The encoders on this process's device. The text encoder runs in the precision of training, as the base's own pipeline does;
+    the VAE in float32.
+
+    Raises:
+        NoGpuLeft: other processes have all GPUs.
+    """
+    import torch
+
+    from model.bases.base import load_base
+    from model.encoding.encoders import ClipEncoders
+    from resources.gpu import own_device
+
+    dtype = torch.bfloat16 if chosen.train.precision == "bfloat16" else None
+    base = load_base(base_dir, own_device(), dtype, encoders_only=True)
+    return Encoding(chosen, ClipEncoders(base, chosen.encoders, semantic_dir), semantic_dir)
+
+
+def encode_shard(shard: str, clips: pl.DataFrame, faces: pl.DataFrame, encoding: Encoding, store: FileStore) -> pl.DataFrame:
+    """Encode what is not cached yet of every clip of a shard.
 
     A clip that cannot be read, or that no longer is the one that the dataset knows, costs no other clip anything.
 
     Args:
-        dataset: rows of `lafid_dataset`.
+        clips: the shard's rows of `lafid_dataset`.
         faces: what was measured of those that `face_views.asked_faces` asks for.
-        semantic_dir: the vision encoder's folder, where the preset wants one.
 
     Returns:
-        rows of `training_latents`, one for each row of `dataset`.
+        rows of `training_latents`, one for each of `clips`.
     """
-    from model.bases.base import load_base
-    from model.clips.latent_shards import ShardWriter
-    from model.encoding.encoders import ClipEncoders
-
-    base = load_base(base_dir, encoders_only=True)
-    encoders = ClipEncoders(base, chosen.encoders, semantic_dir)
-    clips, measured = dataset.sort("clip_id"), MeasuredFaces(faces)
-    with ShardWriter(shards_folder(store)) as shards:
-        for name in shards.torn:
-            LOGGER.warning("shard %s is torn: what it held and is still needed is encoded again", name)
-        lines = track(
-            clips.iter_rows(named=True), "training_latents", clips.height, lambda: f"{shards.written_bytes / 1e9:.2f} GB new"
-        )
-        cached = [_cache(clip, measured, chosen.clip, encoders, shards) for clip in lines]
-    entries = [
-        _entry(clip, one, chosen.clip, encoders, shards)
-        for clip, one in zip(clips.iter_rows(named=True), cached, strict=True)
-        if one.status == Status.OK
-    ]
-    clip_list = f"{FOLDER}/clips-{_digest(entries)}.parquet"
-    write_clip_list(store.local_path(clip_list), entries)
-    known = {
-        "encoders_fingerprint": encoders.fingerprint,
-        "semantic_encoder": None if semantic_dir is None else str(semantic_dir),
-        "clip_list": clip_list,
-    }
-    rows = TRAINING_LATENTS.frame(
-        _row(clip, one, shards) | known for clip, one in zip(clips.iter_rows(named=True), cached, strict=True)
-    )
+    plan = plan_shard(shard, clips, faces, encoding.chosen, encoding.encoders)
+    cache = read_cache(shards_folder(store), shard)
+    _tell_what_is_to_do(plan, cache, encoding)
+    encode_files(plan.files, encoding.chosen.clip, encoding.encoders, cache, f"training_latents {shard}")
+    # What a faulty clip shares with others lies in no file yet.
+    if lacking := [clip for clip in plan.clips if _is_whole(clip, cache) is False]:
+        keys = frozenset(key for clip in lacking for key in clip.keys.values())
+        encode_files([PlannedFile(shard, tuple(lacking), keys, 0)], encoding.chosen.clip, encoding.encoders, cache)
+    rows = TRAINING_LATENTS.frame(_row(clip, plan, cache, encoding) for clip in plan.clips)
     _tell_losses(rows)
     return rows
 
 
 def intact(latents: pl.DataFrame, store: FileStore) -> bool:
-    """Whether all that the rows name is there and readable; a clip that failed counts as missing, for its file may be back."""
+    """Whether all that a shard's rows name is there and readable. A clip that failed counts as missing where another try may end
+    otherwise: its file may be back."""
     from model.clips.latent_shards import read_index
 
-    if Status.ERROR in latents["status"]:
+    if latents["reason"].is_in(list(TRIED_AGAIN)).any():
         return False
-    places = read_index(shards_folder(store)).places
     named = {(part["key"], part["shard"]) for parts in latents["parts"] for part in parts}
-    lists = latents["clip_list"].unique()
-    return all(places.get(key) == shard for key, shard in named) and all(store.exists(path) for path in lists)
-
-
-def clip_list_of(latents: pl.DataFrame, store: FileStore) -> Path:
-    """The list that training reads.
-
-    Raises:
-        ValueError: the dataset is empty.
-    """
-    if latents.is_empty():
-        raise ValueError("the dataset has no clips to train on: curate more, or loosen the policies before it")
-    return store.local_path(latents["clip_list"][0])
+    folders = {Path(file).parent.as_posix() for _, file in named}
+    places = {key: file for folder in folders for key, file in read_index(shards_folder(store), folder).places.items()}
+    return all(places.get(key) == file for key, file in named)
 
 
 def count(latents: pl.DataFrame) -> dict[str, int]:
-    """Clips by size, and by why they have none; the numbers add up to the dataset's clips."""
+    """Clips by size, and by why they have none; the numbers add up to the shard's clips."""
     cached = latents.filter(pl.col("status") == Status.OK)
     sizes = cached.group_by("frames", "height", "width").len().sort("frames", "height", "width")
     left_out = latents.filter(pl.col("status") != Status.OK).group_by("status", "reason").len().sort("status", "reason")
@@ -137,69 +119,51 @@ def without_first_face(latents: pl.DataFrame) -> int:
     return int((~latents["first_frame_measured"]).sum())
 
 
-def _cache(clip: Row, measured: MeasuredFaces, size: ClipSize, encoders: "ClipEncoders", shards: "ShardWriter") -> _Cached:
-    bucket = size.bucket_for(clip["duration_s"], clip["height"], clip["width"])
-    if bucket is None:
-        shortest_s = size.window_s(size.buckets[0])
-        detail = f"{clip['duration_s']:.2f} s are not longer than the shortest window, {shortest_s:.2f} s"
-        return _Cached(None, status=Status.SKIPPED, reason=Reason.TOO_SHORT, detail=detail)
-    start_s = window_start_s(clip, size)
-    try:
-        found = views_of(clip, size, start_s, measured.of(clip["clip_id"]))
-        wanted = recipes(clip, size, bucket, start_s, found.views, encoders)
-        for recipe in wanted.values():
-            if recipe.key not in shards:
-                shards.add(recipe.key, recipe.compute())
-    except ClipError as error:
-        return _Cached(None, status=Status.ERROR, reason=error.reason, detail=error.detail)
-    return _Cached(bucket, start_s, {part: recipe.key for part, recipe in wanted.items()}, found)
+def _is_whole(clip: PlannedClip, cache: Cache) -> bool | None:
+    """Whether all parts of a clip are there; None of one that has none, or is known to be faulty."""
+    if clip.bucket is None or clip.row["clip_id"] in cache.faults:
+        return None
+    return all(key in cache.places for key in clip.keys.values())
 
 
-def _entry(clip: Row, cached: _Cached, size: ClipSize, encoders: "ClipEncoders", shards: "ShardWriter") -> ClipEntry:
-    assert cached.bucket is not None
-    assert cached.views is not None
-    meta = ClipMeta(
-        clip_id=clip["clip_id"],
-        caption=clip["refined_caption"] or "",
-        bucket=cached.bucket,
-        fps=size.fps,
-        identity_id=clip["identity_id"],
-        face_engine=clip["engine"],
-        face_engine_version=clip["engine_version"],
-        base_sha256=encoders.base.info.sha256,
-        encoders_fingerprint=encoders.fingerprint,
-        mask=clip["references"][0]["mask"],
-        mask_sha256=clip["references"][0]["mask_sha256"],
+def _tell_what_is_to_do(plan: ShardPlan, cache: Cache, encoding: Encoding) -> None:
+    sizes: Counter[Bucket] = Counter()
+    for file in plan.files:
+        missing = file.missing(cache.places)
+        pictured = ({one.key for one in clip.pictured.values() if one.needs} for clip in file.clips)
+        sizes.update(clip.bucket for clip, keys in zip(file.clips, pictured, strict=True) if clip.bucket and keys & missing)
+    if sizes:
+        told = forecast(sizes, encoding.chosen, encoding.encoders).line()
+        LOGGER.info("training_latents %s: of %d clips %s", plan.shard, len(plan.clips), told)
+
+
+def _row(clip: PlannedClip, plan: ShardPlan, cache: Cache, encoding: Encoding) -> dict[str, Any]:
+    fault = clip.fault or cache.faults.get(clip.row["clip_id"])
+    bucket, views = (None, None) if fault else (clip.bucket, clip.views)
+    keys = {} if fault else clip.keys
+    known = {name: clip.row[name] for name in ("clip_id", "split", "dataset_version")}
+    sizes = dict.fromkeys(Bucket._fields) if bucket is None else bucket._asdict()
+    outcome = {"status": Status.OK, "reason": None, "detail": None} if fault is None else fault._asdict()
+    return (
+        known
+        | sizes
+        | {
+            "shard": plan.shard,
+            "fps": plan.chosen.clip.fps,
+            "start_s": None if fault else clip.start_s,
+            "first_frame_measured": None if views is None else views.first_frame_measured,
+            "angles_deg": [] if views is None else [list(view.angles_deg) for view in views.views],
+            "parts": [{"part": part, "key": key, "shard": cache.places[key]} for part, key in sorted(keys.items())],
+            "base_sha256": encoding.encoders.base.info.sha256,
+            "encoders_fingerprint": encoding.encoders.fingerprint,
+            "semantic_encoder": None if encoding.semantic_dir is None else str(encoding.semantic_dir),
+        }
+        | outcome
     )
-    parts = {part: Place(key, shards.place(key)) for part, key in cached.keys.items()}
-    return ClipEntry(meta, clip["split"], parts, [view.angles_deg for view in cached.views.views])
-
-
-def _row(clip: Row, cached: _Cached, shards: "ShardWriter") -> dict[str, Any]:
-    sizes = dict.fromkeys(Bucket._fields) if cached.bucket is None else cached.bucket._asdict()
-    parts = [{"part": part, "key": key, "shard": shards.place(key)} for part, key in sorted(cached.keys.items())]
-    known = {name: clip[name] for name in ("clip_id", "split", "dataset_version")}
-    outcome = {"status": cached.status, "reason": cached.reason, "detail": cached.detail}
-    first_frame_measured = None if cached.views is None else cached.views.first_frame_measured
-    return known | sizes | {"start_s": cached.start_s, "first_frame_measured": first_frame_measured, "parts": parts} | outcome
-
-
-def _digest(entries: Sequence[ClipEntry]) -> str:
-    """Over what training reads, wherever it lies: the same clips make the same list."""
-    facts = [
-        [
-            entry.meta.model_dump(mode="json"),
-            entry.split,
-            entry.angles_deg,
-            sorted((part, place.key) for part, place in entry.parts.items()),
-        ]
-        for entry in entries
-    ]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _tell_losses(rows: pl.DataFrame) -> None:
-    lost = rows.filter(pl.col("status") == Status.ERROR)
+    lost = rows.filter(pl.col("status").is_in([Status.ERROR, Status.TIMEOUT]))
     if lost.height:
         first = lost.row(0, named=True)
         LOGGER.warning(

@@ -1,72 +1,86 @@
 """What is to be cached of a clip: every part with its key and the way to compute it.
 
 Belongs here: what each part depends on, and from a row of the dataset to the encoders' calls. Not here: which parts are missing
-and where they lie (`latents`), parts and encoders themselves (`model.clips.clip_parts`, `model.encoding.encoders`).
+and which share a file (`shard_plan`), the clip's pictures (`clip_pictures`), parts and encoders themselves
+(`model.clips.clip_parts`, `model.encoding.encoders`).
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lafid_assets.faces.sampling import frames_at
-from lafid_assets.ingest.media_probe import content_sha256_in_state, resolve
-from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.training.clip_pictures import Need, Pictures
 from lafid_assets.training.face_views import FaceView
-from lafid_assets.training.time_window import face_centre_xy_px
-from model.encoding.footage import Footage, footage_in
-from model.encoding.head_mask import MaskInfo
 from model.presets import Bucket, ClipSize
-from resources.face_engine import model_store
 
 if TYPE_CHECKING:
+    import torch
+
     from model.clips.latent_shards import Tensors
     from model.encoding.encoders import ClipEncoders
 
 KEY_DIGITS = 32
-_VERSION = 3
+_VERSION = 4
 """Raise it when the same facts are to give other pixels or other tensors: how clips are cut, faces cropped, parts laid out."""
 
 Row = Mapping[str, Any]
-Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One part: its key, over all that it depends on, and what computes it."""
+    """One part: its key, over all that it depends on, and what computes it.
+
+    Attributes:
+        needs: what of the clip's pictures; None: none of them.
+    """
 
     key: str
-    compute: "Callable[[], Tensors]"
+    compute: "Callable[[Pictures], Tensors]"
+    needs: Need | None = None
+
+
+@dataclass(frozen=True)
+class TextRecipe:
+    """One part that is of words alone: texts are encoded many at a time."""
+
+    key: str
+    words: str
 
 
 def recipes(
-    clip: Row, size: ClipSize, bucket: Bucket, start_s: float, views: Sequence[FaceView], encoders: "ClipEncoders"
+    clip: Row,
+    size: ClipSize,
+    bucket: Bucket,
+    start_s: float,
+    centre_xy_px: tuple[float, float],
+    views: Sequence[FaceView],
+    encoders: "ClipEncoders",
+    dtype: "torch.dtype",
 ) -> dict[str, Recipe]:
-    """All parts of a clip, by name. Nothing is decoded or encoded until a recipe is followed.
+    """All parts of a clip that are not of words, by name. Nothing is decoded or encoded until a recipe is followed.
 
     Args:
         clip: a row of `lafid_dataset`.
         bucket: where the clip was placed.
         start_s: where its window begins (`time_window`).
+        centre_xy_px: what a cut keeps in view.
         views: of its face, in order (`face_views`).
+        dtype: in which the transformer computes.
     """
     import torch
 
-    from model.clips.clip_parts import detail_part, face_part, semantic_part, text_part, video_part, views_part
+    from model.clips.clip_parts import detail_part, face_part, semantic_part, video_part, views_part
     from model.encoding.face_boxes import boxes_in_latents
     from model.encoding.video_io import cut_window
     from model.encoding.views import view_latents
 
-    footage = _Pictures(clip, size, bucket, start_s, views)
-    mask = footage.mask.model_dump()
-    spots = [[view.frame_index, view.box_xyxy_px, view.landmarks_px, mask] for view in views]
-    window = cut_window(clip["height"], clip["width"], bucket.height, bucket.width, footage.centre_xy_px)
+    mask = mask_facts(clip)
+    spots = _key([[view.frame_index, view.box_xyxy_px, view.landmarks_px, mask] for view in views])  # several keys are of it
+    window = cut_window(clip["height"], clip["width"], bucket.height, bucket.width, centre_xy_px)
     seen_px = [round(float(side), 3) for side in window]
     cut = [*bucket, size.fps, start_s, seen_px]
     track = clip["face_track"]
@@ -74,43 +88,55 @@ def recipes(
     factor = encoders.base.codec.config.scale_factor_temporal
     boxes = boxes_in_latents([place["time_s"] - start_s for place in track], places, window, bucket.frames, size.fps, factor)
     embeddings = [view.embedding for view in views]
-    measured = [embeddings, clip["engine"], clip["engine_version"], boxes.tolist()]
+    told = hashlib.sha256(np.array(embeddings, np.float32).tobytes()).hexdigest()  # numbers as text take most of a plan's time
+    measured = [told, clip["engine"], clip["engine_version"], boxes.tolist()]
     content = [clip["content_sha256"], clip["first_pts"], clip["last_pts"]] if clip["recording_id"] else clip["content_sha256"]
 
-    def face() -> "Tensors":
+    def face(_: Pictures) -> "Tensors":
         identity = torch.nn.functional.normalize(torch.tensor(embeddings, dtype=torch.float32), dim=1)
         return face_part(identity, torch.from_numpy(boxes))
 
-    def text(words: str) -> Recipe:
-        return Recipe(_key("text", words, encoders.text_fingerprint), lambda: text_part(encoders.text(words)))
-
     found = {
         "video": Recipe(
-            _key("video", content, cut, encoders.video_fingerprint), lambda: video_part(*encoders.moments(footage.frames))
+            _key("video", content, cut, encoders.video_fingerprint),
+            lambda shown: video_part(*encoders.moments(_frames(shown))),
+            "frames",
         ),
-        "text": text(clip["refined_caption"] or ""),
-        "text_empty": text(""),
         "face": Recipe(_key("face", measured), face),
         "semantic": Recipe(
             _key("semantic", content, spots, encoders.semantic_fingerprint),
-            lambda: semantic_part(torch.cat([encoders.semantic(crop) for crop in footage.crops])),
+            lambda shown: semantic_part(torch.cat([encoders.semantic(crop) for crop in shown.crops])),
+            "crops",
         ),
         "detail": Recipe(
             _key("detail", content, spots, encoders.detail_fingerprint),
-            lambda: detail_part(torch.cat([encoders.detail(crop) for crop in footage.crops])),
+            lambda shown: detail_part(torch.cat([encoders.detail(crop) for crop in shown.crops])),
+            "crops",
         ),
         "views": Recipe(
-            _key("views", content, spots, size.view_side, encoders.video_fingerprint),
-            lambda: views_part(view_latents(encoders, footage.crops, size.view_side)),
+            _key("views", content, spots, size.view_side, encoders.video_fingerprint, str(dtype)),
+            lambda shown: views_part(view_latents(encoders, shown.crops, size.view_side), dtype),
+            "crops",
         ),
     }
-    found |= _condition_recipes(footage, bucket, [content, start_s, seen_px], [content, spots], encoders)
+    return found | _condition_recipes(bucket, [content, start_s, seen_px], [content, spots], encoders, dtype)
+
+
+def text_recipes(clip: Row, encoders: "ClipEncoders") -> dict[str, TextRecipe]:
+    """The parts of a clip that are of words, by name: its caption, no words, and the caption without its sentence on speech."""
+    told = {"text": clip["refined_caption"] or "", "text_empty": ""}
     plain = without_speech(clip["refined_caption"], clip["speaking_sentence"])
-    return found if plain is None else found | {"text_plain": text(plain)}
+    told |= {} if plain is None else {"text_plain": plain}
+    return {part: TextRecipe(_key("text", words, encoders.text_fingerprint), words) for part, words in told.items()}
+
+
+def mask_facts(clip: Row) -> dict[str, Any]:
+    """What cut the heads of a row of `lafid_dataset` out, as `MaskInfo` has it."""
+    return {"name": clip["references"][0]["mask"], "sha256": clip["references"][0]["mask_sha256"]}
 
 
 def _condition_recipes(
-    footage: "_Pictures", bucket: Bucket, first_frame: list[Any], crops: list[Any], encoders: "ClipEncoders"
+    bucket: Bucket, first_frame: list[Any], crops: list[Any], encoders: "ClipEncoders", dtype: "torch.dtype"
 ) -> dict[str, Recipe]:
     """Of what the base is given of pictures, where it takes some.
 
@@ -127,25 +153,28 @@ def _condition_recipes(
         return {
             # It says nothing of the clip: all clips of a size share it.
             "control": Recipe(
-                _key("control", bucket, encoders.video_fingerprint),
-                lambda: condition_part("control", conditions.empty_control(*bucket)),
+                _key("control", bucket, encoders.video_fingerprint, str(dtype)),
+                lambda _: condition_part("control", conditions.empty_control(*bucket), dtype),
             ),
             "picture": Recipe(
                 _key("picture", crops, bucket[1:], encoders.video_fingerprint),
-                lambda: picture_part(torch.cat([conditions.picture(crop, *bucket[1:]) for crop in footage.crops])),
+                lambda shown: picture_part(torch.cat([conditions.picture(crop, *bucket[1:]) for crop in shown.crops])),
+                "crops",
             ),
         }
     if layout != "i2v":
         return {}
     control = Recipe(
-        _key("control", first_frame, bucket, encoders.video_fingerprint),
-        lambda: condition_part("control", conditions.first_frame_control(footage.frames[0], bucket.frames)),
+        _key("control", first_frame, bucket, encoders.video_fingerprint, str(dtype)),
+        lambda shown: condition_part("control", conditions.first_frame_control(_frames(shown)[0], bucket.frames), dtype),
+        "frames",
     )
     if not conditions.has_image_branch:
         return {"control": control}
     image_embeds = Recipe(
-        _key("image_embeds", first_frame, bucket[1:], encoders.image_fingerprint),
-        lambda: condition_part("image_embeds", conditions.image_embeds(footage.frames[0])),
+        _key("image_embeds", first_frame, bucket[1:], encoders.image_fingerprint, str(dtype)),
+        lambda shown: condition_part("image_embeds", conditions.image_embeds(_frames(shown)[0]), dtype),
+        "frames",
     )
     return {"control": control, "image_embeds": image_embeds}
 
@@ -158,68 +187,10 @@ def without_speech(caption: str | None, sentence: str | None) -> str | None:
     return " ".join(part for part in (before.strip(), after.strip()) if part)
 
 
-class _Pictures:
-    """The clip's file, read when a part needs it and once at most."""
-
-    def __init__(self, clip: Row, size: ClipSize, bucket: Bucket, start_s: float, views: Sequence[FaceView]) -> None:
-        self._clip, self._size, self._bucket, self._start_s, self._views = clip, size, bucket, start_s, views
-        cut_by = clip["references"][0]
-        self.mask = MaskInfo(name=cut_by["mask"], sha256=cut_by["mask_sha256"])
-
-    @property
-    def centre_xy_px(self) -> tuple[float, float]:
-        """Of the face in the window, else of the first reference: what a cut keeps in view."""
-        centre = face_centre_xy_px(self._clip["face_track"], self._start_s, self._size.window_s(self._bucket))
-        x1, y1, x2, y2 = self._views[0].box_xyxy_px
-        return centre or ((x1 + x2) / 2, (y1 + y2) / 2)
-
-    @cached_property
-    def frames(self) -> Picture:
-        """(T, H, W, 3) at the bucket's size and rate."""
-        from model.encoding.video_io import VideoError, fit_frames, frame_times, read_frames
-
-        try:
-            shown = read_frames(self._footage, frame_times(self._bucket.frames, self._size.fps, self._start_s))
-        except VideoError as error:
-            raise ClipError(Reason.DECODE_FAILED, str(error)) from error
-        return fit_frames(shown, self._bucket.height, self._bucket.width, self.centre_xy_px)
-
-    @cached_property
-    def crops(self) -> list[Picture]:
-        """Head and shoulders of every view, cut as a user's photo is, by the mask that `reference_crops` used.
-
-        Raises:
-            MaskUnusable: its network is not in the model store any more.
-        """
-        from model.encoding.face_processor import head_and_shoulders
-        from model.encoding.head_mask import mask_of
-
-        mask = mask_of(self.mask, model_store())
-        frames = frames_at(self._footage, {view.frame_index for view in self._views})
-        return [
-            head_and_shoulders(
-                frames[view.frame_index], view.box_xyxy_px, mask, np.array(view.landmarks_px, np.float32).reshape(-1, 2)
-            )
-            for view in self._views
-        ]
-
-    @cached_property
-    def _footage(self) -> Footage:
-        clip = self._clip
-        path = resolve(Path(clip["clip_root"]), clip["path"])
-        if path is None:
-            raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
-        try:
-            found = content_sha256_in_state(path)
-        except OSError as error:
-            raise ClipError(Reason.UNREADABLE, f"{clip['path']} cannot be read: {error.strerror}") from error
-        if found != clip["content_sha256"]:
-            version = clip["dataset_version"]
-            raise ClipError(
-                Reason.UNREADABLE,
-                f"{clip['path']} has changed since dataset version {version}: put the file back, or materialize raw_clips again",
-            )
-        return footage_in(path, clip)
+def _frames(shown: Pictures) -> Any:
+    """(T, H, W, 3)."""
+    assert shown.frames is not None, "a part of frames was computed without them"
+    return shown.frames
 
 
 def _box(row: Row) -> tuple[float, float, float, float]:

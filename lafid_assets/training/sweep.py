@@ -1,6 +1,6 @@
 """Taking out of the cache what nothing names any more: on request alone.
 
-Belongs here: which parts and lists are still named. Not here: the shards' files (`model.clips.latent_shards`), whose parts
+Belongs here: which parts are still named. Not here: the shards' files (`model.clips.latent_shards`), whose parts
 must go (`dataset.forget`).
 """
 
@@ -17,9 +17,10 @@ from resources.lake_reader import TableMissing
 
 
 def sweep(lake: Lake, *, dry_run: bool = False) -> dict[str, int]:
-    """Remove cached parts and clip lists that no row of `training_latents` names: of earlier presets, encoders and captions.
+    """Remove cached parts that no row of `training_latents` names, of earlier presets, encoders and captions; all clip lists,
+    which whoever trains writes anew; and what kills left half written.
 
-    A run that was interrupted and reads an earlier list cannot go on afterwards.
+    A training that was interrupted and reads an earlier dataset cannot go on afterwards.
 
     Returns:
         file below the store to the bytes that this frees there.
@@ -27,9 +28,9 @@ def sweep(lake: Lake, *, dry_run: bool = False) -> dict[str, int]:
     Raises:
         TableMissing: `training_latents` was never materialized, so that nothing is known to be needed.
     """
-    store, rows = lake.store, lake.read(TRAINING_LATENTS.name, columns=["parts", "clip_list"])
-    freed = _drop(store, _keys(rows), dry_run)
-    for path in sorted(set(_lists(store)) - set(rows["clip_list"])):
+    store = lake.store
+    freed = _drop(store, _keys(lake.read(TRAINING_LATENTS.name, columns=["parts"])), dry_run)
+    for path in _lists(store):
         freed[path] = store.local_path(path).stat().st_size
         if not dry_run:
             store.remove(path)

@@ -1,8 +1,10 @@
-"""`training_latents`: everything frozen, precomputed once a clip, cached in parts.
+"""`training_latents`: everything frozen, precomputed once a clip, cached in parts; a partition a shard.
 
-Belongs here: the asset. Not here: keys and encoding (`latents`, `part_recipes`), the encoders (`model.encoding.encoders`).
+Belongs here: the asset, and reading a shard's clips. Not here: keys and encoding (`latents`, `part_recipes`), all shards at once
+(`precompute`), the encoders (`model.encoding.encoders`).
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.face_views import FACE_COLUMNS, FACE_KEY, asked_faces
-from lafid_assets.training.latents import count, encode_dataset, intact, shards_folder, without_first_face
+from lafid_assets.training.latents import Encoding, count, encode_shard, intact, load_encoding, shards_folder, without_first_face
 from model.model_store.vision import vision_folder
-from model.presets import preset
+from model.presets import ClipSize, preset
 from resources.face_engine import model_store
 from resources.file_store import FileStore
 from resources.lake import Lake
@@ -49,14 +51,15 @@ class TrainingLatentsConfig(dg.Config):
     def facts(self) -> list[Any]:
         """What of a preset decides the latents, and whose semantic features they hold."""
         chosen, semantic_dir = preset(self.preset), self.semantic_dir()
-        return [chosen.clip.model_dump(), chosen.encoders.model_dump(), None if semantic_dir is None else str(semantic_dir)]
+        folder = None if semantic_dir is None else str(semantic_dir)
+        return [chosen.base.name, chosen.clip.model_dump(), chosen.encoders.model_dump(), chosen.train.precision, folder]
 
 
 STEP = Step(
     writes=(TRAINING_LATENTS,),
     reads=(LAFID_DATASET.name, FACE_INFO.name, FACE_EMBEDDINGS.name),
     group="training",
-    code_version="5",
+    code_version="6",
     kinds=frozenset({"pytorch"}),
     facts=TrainingLatentsConfig.facts,
 )
@@ -70,39 +73,60 @@ def training_latents(
     store: dg.ResourceParam[FileStore],
 ) -> dg.MaterializeResult:
     """Latents of the video, text rows and the face's features of every clip, in parts that are cached by what they depend on."""
-    chosen, semantic_dir = preset(config.preset), config.semantic_dir()
+    clips_of: dict[str, list[str]] = {}
 
-    def compute(_: str) -> Frames:
+    @cache
+    def encoding() -> Encoding:
+        return encoding_of(config, store)
+
+    def compute(shard: str) -> Frames:
         with lake.snapshot(all_cores=True) as reader:
-            dataset = reader.read(LAFID_DATASET.name)
-            faces = _faces(reader, asked_faces(dataset, chosen.clip))
-        rows = encode_dataset(dataset, faces, chosen, base_folder(chosen.name, store), semantic_dir, store)
-        return {TRAINING_LATENTS.name: rows}
+            clips, faces = read_shard(reader, shard, preset(config.preset).clip)
+        clips_of[shard] = clips["clip_id"].to_list()
+        if clips.is_empty():
+            return {TRAINING_LATENTS.name: TRAINING_LATENTS.frame([])}
+        return {TRAINING_LATENTS.name: encode_shard(shard, clips, faces, encoding(), store)}
 
     return STEP.materialize(
         context,
         config,
         lake,
         compute,
+        clips_in=clips_of.__getitem__,
         settled=lambda _, frames: intact(frames[TRAINING_LATENTS.name], store),
         metadata=lambda _, frames: _describe(frames, store),
     )
 
 
-def _faces(reader: Reader, asked: pl.DataFrame) -> pl.DataFrame:
-    """`FACE_COLUMNS` of the faces that are asked for; those without an embedding are missing."""
+def encoding_of(config: TrainingLatentsConfig, store: FileStore) -> Encoding:
+    """What encodes clips for a preset, loaded.
+
+    Raises:
+        BaseError: its base is not there; the message says how it gets there.
+        NoGpuLeft: other processes have all GPUs.
+    """
+    return load_encoding(preset(config.preset), base_folder(config.preset, store), config.semantic_dir())
+
+
+def read_shard(reader: Reader, shard: str, size: ClipSize) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The shard's rows of `lafid_dataset`, and `FACE_COLUMNS` of the faces that are asked for; those without an embedding are
+    missing."""
+    clips = reader.read(LAFID_DATASET.name, where="shard = ?", parameters=[shard])
     key = ", ".join(FACE_KEY)
     # Not the view: the few that are asked for find their embeddings, instead of all embeddings their faces.
-    few = f"{FACE_INFO.name} SEMI JOIN asked USING ({key})"
-    return reader.sql(
-        f"SELECT {', '.join(FACE_COLUMNS)} FROM (SELECT * FROM {few}) JOIN {FACE_EMBEDDINGS.name} USING (shard, {key})",
-        asked=asked,
+    of_shard = [f"(SELECT * FROM {table} WHERE shard = ?)" for table in (FACE_INFO.name, FACE_EMBEDDINGS.name)]
+    few = f"{of_shard[0]} SEMI JOIN asked USING ({key})"
+    faces = reader.sql(
+        f"SELECT {', '.join(FACE_COLUMNS)} FROM (SELECT * FROM {few}) JOIN {of_shard[1]} USING (shard, {key})",
+        [shard, shard],
+        asked=asked_faces(clips, size),
     )
+    return clips, faces
 
 
 def _describe(frames: Frames, store: FileStore) -> dict[str, Any]:
     latents = frames[TRAINING_LATENTS.name]
-    shards = {part["shard"] for parts in latents["parts"] for part in parts}
-    size_bytes = sum((shards_folder(store) / shard).stat().st_size for shard in shards)
+    files = {part["shard"] for parts in latents["parts"] for part in parts}
+    size_bytes = sum((shards_folder(store) / file).stat().st_size for file in files)
     first = {"clips_without_first_face": without_first_face(latents)}
-    return count(latents) | first | {"shards": len(shards), "megabytes": round(size_bytes / 1e6, 2)}
+    return count(latents) | first | {"files": len(files), "megabytes": round(size_bytes / 1e6, 2)}

@@ -3,7 +3,7 @@
 Belongs here: that file, written and read. Not here: the parts themselves (`latent_shards`), what training makes of them
 (`clip_set`).
 
-The file lies beside the folder `shards` and names shards by their file names alone, so that both can be moved together.
+The file lies beside the folder `shards` and names shards by their paths below it, so that both can be moved together.
 """
 
 import hashlib

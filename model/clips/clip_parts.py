@@ -17,8 +17,10 @@ about (`encoding.encoders`), under which key they lie (curation), the files (`la
 
 The last three are what the base is given of pictures (`conditions.Condition`), where it takes some. What is of crops has a row a
 view: first those that are spread over pose and expression, last the face of the clip's first frame. Spread, states and tokens lie
-in bfloat16, which keeps three of their digits in half the bytes. How each view is turned stands in the clip list, which is in
-memory: drawing views opens no shard.
+in bfloat16, which keeps three of their digits in half the bytes. Control, image_embeds and views are
+given to the transformer as they are, so they lie in the dtype to which the stock pipelines cast them for it, and rows of text in
+their encoder's. Mean and picture are mixed with noise in float32 before, and stay as the VAE gives them. How each view is turned
+stands in the clip list, which is in memory: drawing views opens no shard.
 """
 
 import hashlib
@@ -33,7 +35,7 @@ from numpy.typing import NDArray
 
 from model.bases.conditions import Condition
 from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
-from model.clips.latent_shards import ShardWriter, Tensors
+from model.clips.latent_shards import Tensors, write_shard
 from model.encoding.face_features import FaceViews
 
 if TYPE_CHECKING:
@@ -84,9 +86,9 @@ def detail_part(tokens: torch.Tensor) -> Tensors:
     return {"tokens": tokens.bfloat16()}
 
 
-def views_part(latents: torch.Tensor) -> Tensors:
-    """(V, C, h, w)."""
-    return {"latents": latents}
+def views_part(latents: torch.Tensor, dtype: torch.dtype | None = None) -> Tensors:
+    """(V, C, h, w), in the transformer's dtype where that is given."""
+    return {"latents": latents.to(dtype)}
 
 
 def picture_part(latents: torch.Tensor) -> Tensors:
@@ -94,9 +96,9 @@ def picture_part(latents: torch.Tensor) -> Tensors:
     return {"latents": latents}
 
 
-def condition_part(part: str, field: torch.Tensor) -> Tensors:
-    """A field of a condition, batch size 1; the part is named after it."""
-    return {CONDITION_TENSORS[part]: field[0]}
+def condition_part(part: str, field: torch.Tensor, dtype: torch.dtype | None = None) -> Tensors:
+    """A field of a condition, batch size 1, in the transformer's dtype where that is given; the part is named after it."""
+    return {CONDITION_TENSORS[part]: field[0].to(dtype)}
 
 
 def parts_of(clip: ClipLatents) -> dict[str, Tensors]:
@@ -178,15 +180,15 @@ def encode_clip(encoders: "ClipEncoders", frames: NDArray[np.uint8], views: Face
 
 
 def write_clips(folder: Path, clips: Iterable[ClipLatents], split: Callable[[ClipLatents], str] = lambda _: "train") -> Path:
-    """Clips that are in memory as shards and a clip list, keyed by the tensors themselves; gives the list's path."""
+    """Clips that are in memory as a shard and a clip list, keyed by the tensors themselves; gives the list's path."""
     entries: list[tuple[ClipLatents, dict[str, str]]] = []
-    with ShardWriter(folder / SHARDS) as shards:
-        for clip in clips:
-            keys = {}
-            for part, tensors in parts_of(clip).items():
-                keys[part] = _digest(tensors)
-                shards.add(keys[part], tensors)
-            entries.append((clip, keys))
+    stored: dict[str, Tensors] = {}
+    for clip in clips:
+        parts = parts_of(clip)
+        keys = {part: _digest(tensors) for part, tensors in parts.items()}
+        stored |= {keys[part]: tensors for part, tensors in parts.items()}
+        entries.append((clip, keys))
+    shard = write_shard(folder / SHARDS, "", stored)
     path = folder / CLIP_LIST
     write_clip_list(
         path,
@@ -194,7 +196,7 @@ def write_clips(folder: Path, clips: Iterable[ClipLatents], split: Callable[[Cli
             ClipEntry(
                 clip.meta,
                 split(clip),
-                {part: Place(key, shards.place(key)) for part, key in keys.items()},
+                {part: Place(key, shard) for part, key in keys.items()},
                 clip.views.angles_deg.tolist(),
             )
             for clip, keys in entries

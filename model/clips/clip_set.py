@@ -28,7 +28,8 @@ _TEXT_PARTS: dict[Text, str] = {"caption": "text", "plain": "text_plain", "empty
 
 
 class Batch(NamedTuple):
-    """Clips of one bucket side by side, text padded to the 512 rows that the transformer expects."""
+    """Clips of one bucket side by side, text padded to the 512 rows that the transformer expects; all in float32, whatever the
+    dtype that it lies in."""
 
     latents: torch.Tensor  # (B, C, T', h, w)  means
     text: torch.Tensor  # (B, 512, D)
@@ -159,14 +160,16 @@ class ClipSet:
         references = None
         if views is not None:
             shown = zip(entries if views_of is None else self._list.entries(views_of), views, strict=True)
-            references = _stack("references", ids, [self._read(entry, "views", "latents", chosen) for entry, chosen in shown])
+            references = _stack(
+                "references", ids, [self._read(entry, "views", "latents", chosen) for entry, chosen in shown]
+            ).float()
 
         def of_faces(part: str, name: str) -> torch.Tensor:
             return _stack(part, ids, [self._read(entry, part, name, [view])[0] for entry, view in conditioning])
 
         return Batch(
             latents=latents,
-            text=_stack("text", ids, [F.pad(text, (0, 0, 0, TEXT_ROWS - text.shape[0])) for text in rows]),
+            text=_stack("text", ids, [F.pad(text, (0, 0, 0, TEXT_ROWS - text.shape[0])) for text in rows]).float(),
             face=FaceFeatures(
                 identity=of_faces("face", "identity"),
                 semantic=of_faces("semantic", "states").float(),
@@ -218,7 +221,7 @@ class ClipSet:
         ]
         for part, tensors in known.items():
             if (stacked := _stack_known(part, ids, tensors)) is not None:
-                found[part] = stacked
+                found[part] = stacked.float()
         return Condition(**found) if found else None
 
     def _text(self, entry: ClipEntry, text: Text) -> torch.Tensor:

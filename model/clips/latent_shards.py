@@ -1,21 +1,20 @@
 """Shards: content-addressed tensors, many to a safetensors file.
 
-Belongs here: parts by key in files of bounded size, whole or not at all; reading them memory-mapped; taking parts out again.
-Not here: what a part is and what its key depends on (whoever writes), which clip has which parts (`clip_list`).
+Belongs here: parts by key in files, whole or not at all; reading them memory-mapped; taking parts out again. Not here: what a
+part is, what its key depends on and which parts share a file (whoever writes), which clip has which parts (`clip_list`).
 
 A tensor of a part is named `<key>/<name>` in its shard. The index is the shards' headers: no other file has to agree with them.
-A shard is named after the keys that it was written with, and keeps its name when some of its parts are taken out.
+A shard is named after the keys that it was written with, so that equal parts make equal files whoever writes them, and keeps its
+name when some of its parts are taken out. Shards lie in folders below one root; a shard's name is its path below that.
 """
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,9 +22,6 @@ from safetensors.torch import save_file
 
 from model.files import whole_file
 
-MOST_BYTES = 256 << 20
-MOST_PARTS = 4096
-MOST_SECONDS = 300.0
 _OPEN_SHARDS = 64
 
 Tensors = Mapping[str, torch.Tensor]
@@ -48,15 +44,16 @@ class ShardIndex:
     torn: tuple[str, ...]
 
 
-def read_index(folder: Path) -> ShardIndex:
-    """Every shard's header; a file that does not end where its header says counts as torn."""
+def read_index(root: Path, folder: str = "") -> ShardIndex:
+    """The header of every shard below a folder of `root`; a file that does not end where its header says counts as torn."""
     places: dict[str, str] = {}
     torn = []
-    for path in sorted(folder.glob("[!.]*.safetensors")):
+    for path in _shards(root / folder):
+        name = path.relative_to(root).as_posix()
         try:
-            places |= dict.fromkeys(keys_of(path), path.name)
+            places |= dict.fromkeys(keys_of(path), name)
         except ShardTorn:
-            torn.append(path.name)
+            torn.append(name)
     return ShardIndex(places, tuple(torn))
 
 
@@ -70,70 +67,18 @@ def keys_of(path: Path) -> set[str]:
         return {name.partition("/")[0] for name in file.keys()}  # noqa: SIM118
 
 
-class ShardWriter:
-    """Adds parts to a folder of shards; parts that are there already, under the same key, are not written again.
-
-    A shard is closed when it holds `most_bytes` or `most_parts`, or when its first part has waited `most_seconds`: a kill loses
-    no more than that. Leaving the block closes the last one, on an error too.
-
-    Args:
-        folder: made when it is not there.
-    """
-
-    def __init__(
-        self, folder: Path, most_bytes: int = MOST_BYTES, most_parts: int = MOST_PARTS, most_seconds: float = MOST_SECONDS
-    ) -> None:
-        self.folder = folder
-        self._most_bytes, self._most_parts, self._most_seconds = most_bytes, most_parts, most_seconds
-        index = read_index(folder)
-        self.torn = index.torn
-        self._places = index.places
-        self._open: dict[str, dict[str, torch.Tensor]] = {}
-        self._bytes, self._since = 0, 0.0
-        self.written_bytes = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close_shard()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._places or key in self._open
-
-    def place(self, key: str) -> str:
-        """Name of the shard in which a part lies; known once the shard is closed."""
-        return self._places[key]
-
-    def add(self, key: str, tensors: Tensors) -> None:
-        """One part; what it takes is known to the caller alone."""
-        if key in self:
-            return
-        if not self._open:
-            self._since = time.monotonic()
-        self._open[key] = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        size = sum(tensor.nbytes for tensor in self._open[key].values())
-        self._bytes += size
-        self.written_bytes += size
-        waited_s = time.monotonic() - self._since
-        if self._bytes >= self._most_bytes or len(self._open) >= self._most_parts or waited_s >= self._most_seconds:
-            self.close_shard()
-
-    def close_shard(self) -> None:
-        """Writes what is waiting, if anything is."""
-        if not self._open:
-            return
-        name = hashlib.sha256("\n".join(sorted(self._open)).encode()).hexdigest()[:32] + ".safetensors"
-        _write(self.folder / name, self._open)
-        self._places |= dict.fromkeys(self._open, name)
-        self._open, self._bytes = {}, 0
+def write_shard(root: Path, folder: str, parts: Mapping[str, Tensors]) -> str:
+    """Parts by key as one shard in a folder of `root`, whole or not at all; its name."""
+    name = hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:32] + ".safetensors"
+    _write(root / folder / name, parts)
+    return f"{folder}/{name}" if folder else name
 
 
 class ShardReader:
-    """Reads parts out of a folder of shards; the files stay memory-mapped, the newest few of them."""
+    """Reads parts out of the shards below `root`; the files stay memory-mapped, the newest few of them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, root: Path) -> None:
+        self.root = root
         self._shard = lru_cache(maxsize=_OPEN_SHARDS)(self._open_shard)
 
     def read(self, shard: str, key: str, name: str, rows: Sequence[int] | None = None) -> torch.Tensor:
@@ -162,32 +107,31 @@ class ShardReader:
         try:
             yield self._shard(shard)
         except (OSError, SafetensorError) as error:
-            raise _torn(self.folder / shard, error) from error
+            raise _torn(self.root / shard, error) from error
 
     def _open_shard(self, shard: str) -> tuple[Any, frozenset[str]]:
-        file = safe_open(self.folder / shard, framework="pt")
+        file = safe_open(self.root / shard, framework="pt")
         return file, frozenset(file.keys())
 
 
-def drop_parts(folder: Path, unwanted: Callable[[str], bool], *, dry_run: bool = False) -> dict[str, int]:
+def drop_parts(root: Path, unwanted: Callable[[str], bool], *, dry_run: bool = False) -> dict[str, int]:
     """Takes out of every shard the parts whose key is `unwanted`, and removes shards of which nothing is left.
 
-    A torn shard is removed: no part of it can be read.
+    A torn shard is removed, for no part of it can be read, and so is what a kill left half written: not beside a writer.
 
     Returns:
-        name of each shard that changed (in a dry run: would change) to the bytes that this frees.
+        name of each file that changed (in a dry run: would change) to the bytes that this frees.
     """
     freed: dict[str, int] = {}
-    for path in sorted(folder.glob("[!.]*.safetensors")):
+    for path in [*_shards(root), *root.rglob(".*.safetensors")]:
         size = path.stat().st_size
-        try:
-            kept = _read_all(path, lambda key: not unwanted(key))
-        except ShardTorn:
-            kept = {}
-        else:
-            if len(kept) == len(keys_of(path)):
-                continue
-        freed[path.name] = size - sum(tensor.nbytes for part in kept.values() for tensor in part.values())
+        kept: dict[str, dict[str, torch.Tensor]] = {}
+        if not path.name.startswith("."):
+            with suppress(ShardTorn):
+                kept = _read_all(path, lambda key: not unwanted(key))
+                if len(kept) == len(keys_of(path)):
+                    continue
+        freed[path.relative_to(root).as_posix()] = size - sum(tensor.nbytes for part in kept.values() for tensor in part.values())
         if not dry_run and kept:
             _write(path, kept)
         elif not dry_run:
@@ -205,8 +149,15 @@ def _read_all(path: Path, wanted: Callable[[str], bool]) -> dict[str, dict[str, 
     return parts
 
 
+def _shards(folder: Path) -> list[Path]:
+    """Below it, sorted; what begins with a dot is not whole."""
+    return sorted(folder.rglob("[!.]*.safetensors"))
+
+
 def _write(path: Path, parts: Mapping[str, Tensors]) -> None:
-    tensors = {f"{key}/{name}": tensor for key, part in parts.items() for name, tensor in part.items()}
+    tensors = {
+        f"{key}/{name}": tensor.detach().cpu().contiguous() for key, part in parts.items() for name, tensor in part.items()
+    }
     with whole_file(path) as temporary:
         save_file(tensors, temporary)
 

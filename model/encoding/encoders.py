@@ -6,6 +6,7 @@ at it (`face_encoders`), the parts of a cached clip (`clips.clip_parts`).
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from model.encoding.face_encoders import EncoderError, FaceEncoder, LatentEncode
 from model.encoding.face_features import FaceFeatures
 from model.presets import TEXT_ROWS, EncoderConfig
 
+TEXTS_AT_ONCE = 8
 _VERSION = 2
 """Raise it when the same input is to give other tensors: caches are keyed by the fingerprint."""
 
@@ -61,8 +63,9 @@ class ClipEncoders:
 
     @property
     def text_fingerprint(self) -> str:
-        """The same of `text`."""
-        return _fingerprint(self.base.digests["text_encoder"], self.base.digests["tokenizer"])
+        """The same of `texts`; the text encoder runs in the dtype that it was loaded with."""
+        dtype = str(self.base.text_encoder.dtype)
+        return _fingerprint(self.base.digests["text_encoder"], self.base.digests["tokenizer"], dtype)
 
     @property
     def image_fingerprint(self) -> str:
@@ -79,14 +82,26 @@ class ClipEncoders:
         """The same of `detail`."""
         return _fingerprint(self._detail.fingerprint)
 
-    @torch.no_grad()
     def text(self, prompt: str) -> torch.Tensor:
         """(L, D): the real rows of the prompt's encoding, at most 512; pad with zeros to read them."""
-        padded, _ = self._pipeline.encode_prompt(
-            prompt, do_classifier_free_guidance=False, max_sequence_length=TEXT_ROWS, device=self._device
-        )
-        real = int(padded[0].any(dim=-1).sum())
-        return padded[0, :real]
+        return self.texts([prompt])[0]
+
+    @torch.no_grad()
+    def texts(self, prompts: Sequence[str]) -> list[torch.Tensor]:
+        """The same of several prompts, with equal bits whatever prompts are beside them.
+
+        As diffusers does it each is padded to 512 tokens, so that all are of one shape. A GPU chooses its kernels by the number
+        of rows: there a forward always has `TEXTS_AT_ONCE` prompts, and empty ones fill it up.
+        """
+        found: list[torch.Tensor] = []
+        for begin in range(0, len(prompts), TEXTS_AT_ONCE):
+            told = list(prompts[begin : begin + TEXTS_AT_ONCE])
+            filled = told + [""] * (TEXTS_AT_ONCE - len(told) if self._device.type == "cuda" else 0)
+            padded, _ = self._pipeline.encode_prompt(
+                filled, do_classifier_free_guidance=False, max_sequence_length=TEXT_ROWS, device=self._device
+            )
+            found += [rows[: int(rows.any(dim=-1).sum())] for rows in padded[: len(told)]]
+        return found
 
     def unread(self, prompt: str) -> str:
         """The end of the prompt that the text encoder does not take; empty for all but very long ones."""

@@ -53,6 +53,9 @@ class LaunchConfig(BaseModel):
     tags: dict[str, Any] = Field(
         default_factory=dict, description="of the runs of train_and_register: what K8sRunLauncher and EcsRunLauncher read"
     )
+    precompute_tags: dict[str, Any] = Field(
+        default_factory=dict, description="of the runs of precompute, which take one GPU each"
+    )
 
     @field_validator("launcher")
     @classmethod

@@ -49,3 +49,11 @@ def test_cpu_time_is_that_of_the_process() -> None:
         sum(range(10_000))
     assert cpu_seconds(os.getpid()) == pytest.approx(sum(os.times()[:4]), abs=0.2)
     assert cpu_seconds(2**22 + 1) == 0.0
+
+
+def test_a_child_that_waits_for_its_answer_to_be_taken_does_not_hang() -> None:
+    """The parent was away for longer than the deadline; what comes after that counts again."""
+    deadline = Deadline(LIMIT_S, 1000.0, 7.0)
+    deadline.forgive(500.0)
+    assert not deadline.has_passed(1500.0 + LIMIT_S, 7.0)
+    assert deadline.has_passed(1500.1 + LIMIT_S, 7.0)

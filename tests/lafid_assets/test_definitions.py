@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from lafid_assets.definitions import ASSETS, build_defs, defs
-from lafid_assets.jobs import DATASET, PER_SHARD, RELEASE
+from lafid_assets.jobs import DATASET, PER_SHARD, PRECOMPUTE, RELEASE
 from lafid_assets.lake import open_lake
 from lafid_assets.schemas import BY_NAME
 from resources.lake import Lake
@@ -104,8 +104,9 @@ def test_every_asset_says_what_it_is(loaded: dg.Definitions) -> None:
 
 
 def test_jobs_cover_all_assets_once(loaded: dg.Definitions) -> None:
-    assert sorted((*PER_SHARD, *DATASET, *RELEASE)) == sorted(UPSTREAM)
-    for job, names in (("curate_shard", PER_SHARD), ("refresh_dataset", DATASET), ("train_and_register", RELEASE)):
+    assert sorted((*PER_SHARD, *DATASET, *PRECOMPUTE, *RELEASE)) == sorted(UPSTREAM)
+    jobs = {"curate_shard": PER_SHARD, "refresh_dataset": DATASET, "precompute": PRECOMPUTE, "train_and_register": RELEASE}
+    for job, names in jobs.items():
         found = loaded.resolve_job_def(job).asset_layer.executable_asset_keys
         assert {key.to_user_string() for key in found} == set(names)
 

@@ -75,6 +75,18 @@ def test_deadline_is_one_of_cpu_time_and_not_of_the_clock_on_the_wall(monkeypatc
     assert dict(map_isolated(_behave, ["hang"], lambda _: 6000.0)) == {0: TimedOut(6000.0)}
 
 
+def test_a_parent_that_is_away_for_long_blames_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child may wait until its answer is taken: whoever uses the answers may take longer for one than a child has."""
+    clock_s = [0.0]
+    monkeypatch.setattr(workers, "monotonic", lambda: clock_s[0])
+    monkeypatch.setattr(workers, "cpu_seconds", lambda pid: 0.0)
+    found = {}
+    for index, ending in map_isolated(_behave, ["quick", "slow"], lambda _: 6000.0, 2):
+        found[index] = ending
+        clock_s[0] += 7000.0
+    assert found == {0: Done("quick done"), 1: Done("slow done")}
+
+
 def test_results_come_as_they_end_under_their_own_index() -> None:
     order = [index for index, _ in map_isolated(_slow_first, [0.8, 0.0, 0.0], lambda _: LONG_S, 2)]
     assert sorted(order) == [0, 1, 2]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lafid_assets.cli.main import _one_line
+from lafid_assets.cli.errors import one_line
 
 Lafid = Callable[..., "object"]
 
@@ -123,18 +123,18 @@ def test_option_that_is_refused_is_logged_in_that_home_too(lafid: Lafid, home: P
 
 def test_full_disk_is_told_from_a_path_that_is_called_full() -> None:
     remedy = "free some space, or set LAFID_HOME to another disk"
-    assert remedy in _one_line(OSError(28, "No space left on device"))
-    assert remedy in _one_line(sqlite3.OperationalError("database or disk is full"))
-    assert remedy not in _one_line(FileNotFoundError("there is no /data/fullhd/clip.mp4"))
+    assert remedy in one_line(OSError(28, "No space left on device"))
+    assert remedy in one_line(sqlite3.OperationalError("database or disk is full"))
+    assert remedy not in one_line(FileNotFoundError("there is no /data/fullhd/clip.mp4"))
 
 
 def test_missing_package_names_the_extras() -> None:
-    assert "install lafid with its extras" in _one_line(ModuleNotFoundError("no", name="dagster"))
+    assert "install lafid with its extras" in one_line(ModuleNotFoundError("no", name="dagster"))
 
 
 def test_error_without_words_has_its_name() -> None:
-    assert _one_line(RuntimeError()) == "RuntimeError"
-    assert _one_line(ValueError("two\n   lines")) == "two lines"
+    assert one_line(RuntimeError()) == "RuntimeError"
+    assert one_line(ValueError("two\n   lines")) == "two lines"
 
 
 def test_module_runs_as_the_console_script_does(tmp_path: Path) -> None:

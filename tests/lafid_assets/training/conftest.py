@@ -1,7 +1,7 @@
 """Two short clips of faces that never were, as the dataset lists them, and the tiny base."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 
 from lafid_assets.schemas import FACE_EMBEDDINGS, FACE_INFO, LAFID_DATASET
+from lafid_assets.training import encoding as encoding_module
+from lafid_assets.workers import Done, Failed
 
 LANDMARKS = [28.0, 18.0, 36.0, 18.0, 32.0, 22.0, 29.0, 28.0, 35.0, 28.0]
 REFERENCE = {"frame_index": 2, "face_index": 0, "pts": 0, "yaw_deg": 0.0, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 50.0}
@@ -19,6 +21,26 @@ FIRST = {"frame_index": 1, "face_index": 1, "yaw_deg": -20.0, "pitch_deg": 0.0, 
 TURNED = REFERENCE | {"frame_index": 6, "yaw_deg": 30.0, "pitch_deg": -5.0, "roll_deg": 2.0}
 ANGLES = ("yaw_deg", "pitch_deg", "roll_deg")
 BOX = {"box_x1": 20.0, "box_y1": 10.0, "box_x2": 44.0, "box_y2": 34.0}
+
+
+@pytest.fixture(autouse=True)
+def _without_children(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips are decoded in the test's own process, unless it asks for `in_children`: a child takes a second to start."""
+
+    def here(work: Callable[[Any], Any], tasks: Sequence[Any], *_: Any) -> Iterator[tuple[int, Any]]:
+        for index, task in enumerate(tasks):
+            try:
+                yield index, Done(work(task))
+            except Exception as error:
+                yield index, Failed(f"{type(error).__name__}: {error}")
+
+    if "in_children" not in request.fixturenames:
+        monkeypatch.setattr(encoding_module, "map_isolated", here)
+
+
+@pytest.fixture
+def in_children() -> None:
+    """Asked for by tests whose clips are decoded in children."""
 
 
 @pytest.fixture

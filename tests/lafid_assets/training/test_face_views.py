@@ -14,12 +14,13 @@ from lafid_assets.schemas import FACES, LAFID_DATASET
 from lafid_assets.schemas.products import REFERENCE
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.face_views import MeasuredFaces, asked_faces, views_of
-from lafid_assets.training.latents import clip_list_of, encode_dataset, without_first_face
+from lafid_assets.training.latents import without_first_face
 from model.clips.clip_set import ClipSet
 from model.face_engine.rotations import rotation_from_angles
 from model.face_engine.view_spread import pose_gaps_deg
 from model.presets import PRESETS, ClipSize, preset
 from resources.file_store import FileStore
+from tests.lafid_assets.training.encoded import encode_clips, list_of
 
 RowOf = Callable[..., dict[str, Any]]
 SIZE = ClipSize(frames=9, height=16, width=16)
@@ -65,12 +66,10 @@ def test_what_is_cached_is_spread_and_ends_with_the_first_frame(
     rows = LAFID_DATASET.frame([first | {"face_track": begins}, second | {"split": "train"}])
     asked = asked_faces(rows, SIZE)
     assert sorted(asked.filter(clip_id="a").rows()) == [("a", 1, 1), ("a", 2, 0), ("a", 6, 0)]
-    latents = encode_dataset(
-        rows, faces, preset("tiny").model_copy(update={"clip": SIZE}), base_folder("tiny", store), None, store
-    )
+    latents = encode_clips(rows, faces, preset("tiny").model_copy(update={"clip": SIZE}), base_folder("tiny", store), store)
     assert latents["first_frame_measured"].to_list() == [True, False]
     assert without_first_face(latents) == 1
-    clips = ClipSet(clip_list_of(latents, store))
+    clips = ClipSet(list_of(latents, rows, store))
     views, others = (clips.clip(index).views for index in (0, 1))
     assert views.angles_deg.tolist() == [[0, 0, 0], [30, -5, 2], [-20, 0, 0]]
     assert others.angles_deg.tolist() == [[0, 0, 0], [30, -5, 2], [0, 0, 0]]

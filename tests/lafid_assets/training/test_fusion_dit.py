@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
+from lafid_assets.training import fusion_dit as module
 from lafid_assets.training.fusion_dit import FusionDitConfig, _curves, _held_out, fusion_dit
 from lafid_assets.training.held_out import first_frame
 from model.likeness import MeasuredFace, MeasuredVideo, likeness_of
@@ -122,6 +123,15 @@ def tracking(settings: Settings) -> Tracking:
     return Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
 
 
+SIZE = {"frames": 9, "height": 64, "width": 64, "fps": 8.0}
+
+
+@pytest.fixture(autouse=True)
+def _listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of these tests name no parts that a list could hold."""
+    monkeypatch.setattr(module, "write_list", lambda _, store: store.local_path("latents/clips-0.parquet"))
+
+
 @pytest.fixture(autouse=True)
 def _mlflow_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     curves = {"loss": [(1, 2.0), (2, 1.0)], "validation_loss": [(2, 0.7)], "likeness": [(2, 0.25)], "ema/likeness": [(2, 0.2)]}
@@ -131,9 +141,9 @@ def _mlflow_curves(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
     tracking: Tracking, lake: Lake, store: FileStore, row_of: Any
 ) -> None:
-    known = {"clip_list": "latents/clips-0.parquet", "dataset_version": "v1"}
+    known = {"dataset_version": "v1"}
     rows = [
-        row_of(TRAINING_LATENTS, clip_id=clip, split=split, status=status, **known)
+        row_of(TRAINING_LATENTS, clip_id=clip, split=split, status=status, **known | SIZE)
         for clip, split, status in (
             ("a", "train", "ok"),
             ("b", "test", "ok"),
@@ -143,7 +153,9 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
             ("e", "train", "skipped"),
         )
     ]
-    lake.put({"training_latents": TRAINING_LATENTS.frame(rows)}, "all", "f")
+    lake.put({"training_latents": TRAINING_LATENTS.frame(rows)}, "x", "f")
+    dataset = [row_of(LAFID_DATASET, clip_id=row["clip_id"], split=row["split"], **known) for row in rows]
+    lake.put({LAFID_DATASET.name: LAFID_DATASET.frame(dataset)}, "all", "f")
     instance = dg.DagsterInstance.ephemeral()
     trainer = Trainer(left_out=("left out",))
     resources = {"lake": lake, "store": store, "tracking": tracking, "trainer": trainer}
@@ -186,11 +198,10 @@ def test_the_best_is_published_and_shown_with_its_curve_and_videos(
     tracking: Tracking, lake: Lake, store: FileStore, row_of: Any, dataset: pl.DataFrame
 ) -> None:
     """One person is held out: the job brings what its video begins with."""
-    known = {"status": "ok", "clip_list": "latents/clips-0.parquet"}
+    known = {"status": "ok"} | SIZE
     splits = {"a": "validation", "b": "validation", "c": "train"}
-    place = {"frames": 9, "height": 64, "width": 64, "start_s": 0.5}
-    latents = [row_of(TRAINING_LATENTS, clip_id=clip, split=split, **known, **place) for clip, split in splits.items()]
-    lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(latents)}, "all", "f")
+    latents = [row_of(TRAINING_LATENTS, clip_id=clip, split=split, start_s=0.5, **known) for clip, split in splits.items()]
+    lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(latents)}, "x", "f")
     held_out = dataset.with_columns(split=pl.lit("validation"))
     lake.put({LAFID_DATASET.name: held_out}, "all", "f")
     trainer = Trainer()

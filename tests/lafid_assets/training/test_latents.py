@@ -1,6 +1,7 @@
 """The cache of everything frozen: in parts, each encoded once for what it depends on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 import torch
 
 from lafid_assets.schemas import TRAINING_LATENTS
-from lafid_assets.training import latents as module
+from lafid_assets.training import shard_plan as module
 from lafid_assets.training.base import base_folder, base_path
-from lafid_assets.training.latents import clip_list_of, count, encode_dataset, intact, shards_folder
+from lafid_assets.training.latents import count, intact, shards_folder
 from model.clips.clip_set import ClipSet
 from model.encoding import video_io
 from model.encoding.head_mask import MaskInfo, MaskUnusable, OvalMask
@@ -21,8 +22,10 @@ from model.model_store.registry import Kind
 from model.presets import ClipSize, Preset, preset
 from resources.face_engine import model_store
 from resources.file_store import FileStore
+from tests.lafid_assets.training.encoded import SHARD, encode_clips, list_of
 
 SIZE = ClipSize(frames=9, height=16, width=16)
+PACE_TEXTS = ("black", "dark")
 Encode = Callable[..., pl.DataFrame]
 PLACE = {"box_x1": 20.0, "box_y1": 10.0, "box_x2": 44.0, "box_y2": 34.0, "pitch_deg": 0.0, "roll_deg": 0.0}
 TURNS_LATE = [
@@ -38,16 +41,16 @@ def tiny(clip: ClipSize = SIZE) -> Preset:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """(clip, part) of everything that was really computed."""
+    """(clip, part) of everything that was really computed; texts by their words, once they were encoded."""
+    from model.encoding.encoders import ClipEncoders
+
     made: list[tuple[str, str]] = []
-    real = module.recipes
+    real, texts = module.recipes, ClipEncoders.texts
 
     def noting(clip: dict[str, Any], *arguments: Any) -> dict[str, Any]:
-        from dataclasses import replace
-
-        def told(part: str, compute: Callable[[], Any]) -> Callable[[], Any]:
-            def go() -> Any:
-                tensors = compute()
+        def told(part: str, compute: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            def go(shown: Any) -> Any:
+                tensors = compute(shown)
                 made.append((clip["clip_id"], part))
                 return tensors
 
@@ -55,7 +58,12 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
         return {part: replace(one, compute=told(part, one.compute)) for part, one in real(clip, *arguments).items()}
 
+    def noting_texts(self: ClipEncoders, prompts: list[str]) -> list[torch.Tensor]:
+        made.extend(("text", words) for words in prompts if prompts != list(PACE_TEXTS))
+        return texts(self, prompts)
+
     monkeypatch.setattr(module, "recipes", noting)
+    monkeypatch.setattr(ClipEncoders, "texts", noting_texts)
     return made
 
 
@@ -67,7 +75,7 @@ def base_dir(store: FileStore) -> Path:
 @pytest.fixture
 def encode(store: FileStore, base_dir: Path, faces: pl.DataFrame) -> Encode:
     def run(dataset: pl.DataFrame, clip: ClipSize = SIZE, measured: pl.DataFrame = faces) -> pl.DataFrame:
-        return encode_dataset(dataset, measured, tiny(clip), base_dir, None, store)
+        return encode_clips(dataset, measured, tiny(clip), base_dir, store)
 
     return run
 
@@ -87,8 +95,10 @@ def test_a_real_base_is_not_made_up(store: FileStore) -> None:
 
 def test_second_call_computes_nothing(encode: Encode, dataset: pl.DataFrame, computed: list) -> None:
     first = encode(dataset)
-    parts = ["video", "text", "text_empty", "face", "semantic", "detail", "views", "text_plain"]
-    assert computed == [("a", part) for part in parts] + [("b", part) for part in parts if part != "text_empty"]
+    pictured = {(clip, part) for clip in "ab" for part in ("video", "face", "semantic", "detail", "views")}
+    words = {("text", f"Person {clip}.{end}") for clip in "ab" for end in ("", " No voice is heard.")} | {("text", "")}
+    assert set(computed) == pictured | words
+    assert len(computed) == len(set(computed)), "each text once, whoever's it is"
     computed.clear()
     assert encode(dataset).equals(first)
     assert computed == []
@@ -98,7 +108,7 @@ def test_second_call_computes_nothing(encode: Encode, dataset: pl.DataFrame, com
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
-        ({"refined_caption": "She nods. No voice is heard."}, {"text", "text_plain"}),
+        ({"refined_caption": "She nods. No voice is heard."}, {"She nods.", "She nods. No voice is heard."}),
         ({"speaking_sentence": None}, set()),
         ({"identity_embedding": [1.0] * 128}, set()),
         ({"face_track": []}, {"face"}),
@@ -146,7 +156,7 @@ def test_heads_are_cut_out_by_the_mask_that_the_dataset_names(
     """And by no other: the network must be in the model store still."""
     monkeypatch.setenv("LAFID_MODELS", str(tmp_path / "models"))
     one = dataset.filter(pl.col("clip_id") == "a")
-    assert ClipSet(clip_list_of(encode(one), store)).meta.head_mask == MaskInfo()
+    assert ClipSet(list_of(encode(one), one, store)).meta.head_mask == MaskInfo()
     computed.clear()
     network = write_network(tmp_path / "matting.onnx", Kind.MATTING, 0.0)
     mask = MaskInfo(name="modnet", sha256=sha256_file(network))
@@ -156,7 +166,7 @@ def test_heads_are_cut_out_by_the_mask_that_the_dataset_names(
     with pytest.raises(MaskUnusable, match="cut out by modnet .*lafid models fetch modnet"):
         encode(masked)
     install(model_store(), "modnet", [network])
-    clips = ClipSet(clip_list_of(encode(masked), store))
+    clips = ClipSet(list_of(encode(masked), masked, store))
     assert {part for _, part in computed} == {"semantic", "detail", "views"}
     assert clips.meta.head_mask == mask
     white, other, _ = clips.clip(0).views.latents
@@ -202,8 +212,8 @@ def test_what_a_cut_keeps_in_view_costs_the_video(encode: Encode, dataset: pl.Da
     ("component", "parts"),
     [
         ("vae", {"video", "detail", "views"}),
-        ("text_encoder", {"text", "text_plain", "text_empty"}),
-        ("tokenizer", {"text", "text_plain", "text_empty"}),
+        ("text_encoder", {"Person a.", "Person a. No voice is heard.", ""}),
+        ("tokenizer", {"Person a.", "Person a. No voice is heard.", ""}),
         ("image_encoder", {"semantic"}),
         ("transformer", set()),
     ],
@@ -223,10 +233,8 @@ def test_a_changed_encoder_costs_its_parts_and_a_changed_transformer_none(
     computed.clear()
     real = model.bases.base.load_base
 
-    def changed(folder: Path, **options: Any) -> Any:
-        from dataclasses import replace
-
-        base = real(folder, **options)
+    def changed(*given: Any, **options: Any) -> Any:
+        base = real(*given, **options)
         info = base.info.model_copy(update={"sha256": "f" * 64})
         return replace(base, info=info, digests={**base.digests, component: "f" * 64})
 
@@ -240,7 +248,7 @@ def test_what_is_cached_is_what_training_reads(store: FileStore, encode: Encode,
     rows = encode(dataset)
     row = rows.row(0, named=True)
     assert (row["frames"], row["height"], row["width"], row["split"], row["status"]) == (9, 16, 16, "train", "ok")
-    clips = ClipSet(clip_list_of(rows, store))
+    clips = ClipSet(list_of(rows, dataset, store))
     assert clips.clip_ids == ("a",)
     clip = clips.clip(0)
     assert clip.meta.encoders_fingerprint == row["encoders_fingerprint"]
@@ -252,7 +260,7 @@ def test_what_is_cached_is_what_training_reads(store: FileStore, encode: Encode,
     assert clip.latents.shape == (48, 9, 4, 4)
     assert clip.face_boxes[0].tolist() == pytest.approx([20 / 64, 10 / 64, 44 / 64, 34 / 64])
     assert clip.face_boxes.isnan().all(dim=1).tolist() == [False] * 3 + [True] * 6
-    assert ClipSet(clip_list_of(rows, store), "test").clip_ids == ("b",)
+    assert ClipSet(list_of(rows, dataset, store), "test").clip_ids == ("b",)
 
 
 def test_faces_are_cropped_as_the_users_pipeline_crops_them(
@@ -281,7 +289,7 @@ def test_faces_are_cropped_as_the_users_pipeline_crops_them(
     shown = frame_at(tmp_path / "footage" / "a", reference["frame_index"])
     crop = process_face(shown, Engine(), OvalMask()).crop
     encoders = ClipEncoders(load_base(base_dir))
-    clip = ClipSet(clip_list_of(encode(dataset), store)).clip(0)
+    clip = ClipSet(list_of(encode(dataset), dataset, store)).clip(0)
     assert clip.views.semantic[0].equal(encoders.semantic(crop)[0].bfloat16())
     assert clip.views.detail[0].equal(encoders.detail(crop)[0].bfloat16())
 
@@ -300,7 +308,7 @@ def test_every_clip_is_placed_by_size_and_the_counts_add_up(
     several = encode(wide, size)
     assert count(several) == {"clips of 5 x 16 x 16": 1, "clips of 9 x 16 x 16": 1, "clips of 9 x 16 x 32": 1}
     assert sum(count(several).values()) == dataset.height
-    train = ClipSet(clip_list_of(several, store))
+    train = ClipSet(list_of(several, wide, store))
     assert {tuple(size): indices for size, indices in train.buckets.items()} == {(5, 16, 16): (1,), (9, 16, 16): (0,)}
     assert train.clip(1).latents.shape == (48, 5, 4, 4)
     assert train.clip(1).face_boxes.shape == (5, 4)
@@ -335,7 +343,7 @@ def test_a_clip_that_no_longer_is_the_datasets_costs_no_other(
     path.write_bytes(content)
     computed.clear()
     rows = encode(dataset)
-    assert {clip for clip, _ in computed} == {"a"}
+    assert {clip for clip, _ in computed} == {"a"}, "its texts were encoded without it"
     assert intact(rows, store)
 
 
@@ -345,41 +353,21 @@ def test_a_clip_that_is_shorter_than_it_says_is_an_error_of_its_own(encode: Enco
     assert "is too short: nothing is shown at" in rows["detail"][0]
 
 
-def test_a_kill_loses_the_open_shard_alone(
-    store: FileStore, encode: Encode, dataset: pl.DataFrame, computed: list, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Written as it goes; an error closes what is open."""
-    from model.encoding.encoders import ClipEncoders
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ClipEncoders, "detail", full)
-        with pytest.raises(OSError, match="No space left"):
-            encode(dataset)
-    computed.clear()
-    encode(dataset.filter(pl.col("clip_id") == "a"))
-    assert [part for _, part in computed] == ["detail", "views", "text_plain"]
-
-
 def test_a_torn_shard_is_told_and_its_parts_are_made_again(
     store: FileStore, encode: Encode, dataset: pl.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = encode(dataset)
     assert intact(rows, store)
-    (shard,) = shards_folder(store).iterdir()
+    (shard,) = shards_folder(store).rglob("*.safetensors")
     shard.write_bytes(shard.read_bytes()[:-1])
     assert not intact(rows, store)
     assert encode(dataset).equals(rows)
-    assert f"shard {shard.name} is torn" in caplog.text
+    assert f"shard {SHARD}/{shard.name} is torn" in caplog.text
     assert intact(rows, store)
-    clip_list_of(rows, store).unlink()
-    assert not intact(rows, store)
 
 
 def test_nothing_kept_is_an_empty_table(store: FileStore, encode: Encode, dataset: pl.DataFrame) -> None:
     rows = encode(dataset.head(0))
     assert rows.height == 0
     with pytest.raises(ValueError, match="the dataset has no clips to train on"):
-        clip_list_of(rows, store)
+        list_of(rows, dataset, store)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import model.bases.base
-from lafid_assets.training.latents import clip_list_of, encode_dataset, shards_folder
+from lafid_assets.training.latents import shards_folder
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
 from model.clips.clip_parts import CONDITION_TENSORS
@@ -22,6 +22,7 @@ from model.encoding.condition_encoder import ConditionEncoder
 from model.encoding.video_io import read_frames
 from model.presets import ClipSize, preset
 from resources.file_store import FileStore
+from tests.lafid_assets.training.encoded import encode_clips, list_of
 from tests.model.layouts import WITH_PICTURES
 
 SIZE = ClipSize(frames=9, height=16, width=16)
@@ -48,7 +49,7 @@ def base_dir(name: str, tmp_path: Path) -> Path:
 def encode(name: str, base_dir: Path, store: FileStore, faces: pl.DataFrame) -> Encode:
     def run(dataset: pl.DataFrame, **size: Any) -> pl.DataFrame:
         chosen = preset("tiny").model_copy(update={"clip": SIZE.model_copy(update=size), "base": WITH_PICTURES[name]})
-        return encode_dataset(dataset, faces, chosen, base_dir, None, store)
+        return encode_clips(dataset, faces, chosen, base_dir, store)
 
     return run
 
@@ -62,7 +63,7 @@ def test_clips_hold_what_their_base_is_given(
 ) -> None:
     rows = encode(dataset)
     assert set(keys(rows)) & {*CONDITION_TENSORS, "picture"} == PARTS[name]
-    clip = ClipSet(clip_list_of(rows, store)).clip(0)
+    clip = ClipSet(list_of(rows, dataset, store)).clip(0)
     condition = clip.condition
     encoder = ConditionEncoder(load_base(base_dir, "cpu"))
     if name == "tiny-vace":
@@ -131,6 +132,24 @@ def test_what_clips_share_is_encoded_and_stored_once(
 
     monkeypatch.setattr(ConditionEncoder, "empty_control", noting)
     rows = encode(dataset)
-    assert sizes == [(9, 16, 16)]
+    assert sizes.count((9, 16, 16)) == 1 + 2, "of all clips once, and twice where the pace is measured"
     held = [keys(rows, clip)[part] for clip in (0, 1) for part in keys(rows, clip)]
     assert len(read_index(shards_folder(store)).places) == len(set(held)) < len(held)
+
+
+@pytest.mark.parametrize("name", ["tiny-i2v"])
+def test_what_the_transformer_alone_reads_lies_in_its_precision(
+    base_dir: Path, dataset: pl.DataFrame, faces: pl.DataFrame, store: FileStore
+) -> None:
+    """Not what noise is mixed into first; a batch is in float32 whatever lies there."""
+    tiny = preset("tiny")
+    halved = tiny.train.model_copy(update={"precision": "bfloat16"})
+    chosen = tiny.model_copy(update={"clip": SIZE, "base": WITH_PICTURES["tiny-i2v"], "train": halved})
+    one = dataset.filter(pl.col("clip_id") == "a")
+    clips = ClipSet(list_of(encode_clips(one, faces, chosen, base_dir, store), one, store))
+    clip, batch = clips.clip(0), clips.batch([0], views=[[0, 1]])
+    narrow = [clip.text, clip.null_text, clip.views.latents, clip.condition.control, clip.condition.image_embeds]
+    assert {tensor.dtype for tensor in narrow} == {torch.bfloat16}
+    assert {clip.latents.dtype, clip.views.identity.dtype} == {torch.float32}
+    read = [batch.latents, batch.text, batch.references, batch.condition.control, batch.condition.image_embeds]
+    assert {tensor.dtype for tensor in read} == {torch.float32}

@@ -7,7 +7,7 @@ import pytest
 
 from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.base import base_folder
-from lafid_assets.training.latents import clip_list_of, encode_dataset, intact, shards_folder
+from lafid_assets.training.latents import intact, shards_folder
 from lafid_assets.training.sweep import drop_unnamed, sweep
 from model.clips.clip_set import ClipSet
 from model.clips.latent_shards import read_index
@@ -15,6 +15,7 @@ from model.presets import ClipSize, preset
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.lake_reader import TableMissing
+from tests.lafid_assets.training.encoded import encode_clips, list_of
 
 
 @pytest.fixture
@@ -23,8 +24,8 @@ def encode(lake: Lake, store: FileStore, faces: pl.DataFrame) -> Callable[..., p
 
     def run(dataset: pl.DataFrame, frames: int = 9) -> pl.DataFrame:
         chosen = preset("tiny").model_copy(update={"clip": ClipSize(frames=frames, height=16, width=16)})
-        rows = encode_dataset(dataset, faces, chosen, base_folder("tiny", store), None, store)
-        lake.put({TRAINING_LATENTS.name: rows}, "all", "f")
+        rows = encode_clips(dataset, faces, chosen, base_folder("tiny", store), store)
+        lake.put({TRAINING_LATENTS.name: rows}, "shard-00000", "f")
         return rows
 
     return run
@@ -34,19 +35,20 @@ def test_what_no_row_names_goes(lake: Lake, store: FileStore, encode: Callable[.
     earlier = encode(dataset)
     rows = encode(dataset.filter(pl.col("clip_id") == "b"), frames=5)
     folder = shards_folder(store)
-    before = {path.name: path.stat().st_size for path in folder.iterdir()}
+    lists = [list_of(one, dataset, store) for one in (earlier, rows)]
+    before = {path: path.stat().st_size for path in folder.rglob("*.safetensors")}
     assert sweep(lake, dry_run=True)
-    assert {path.name: path.stat().st_size for path in folder.iterdir()} == before
+    assert {path: path.stat().st_size for path in folder.rglob("*.safetensors")} == before
     freed = sweep(lake)
     assert set(read_index(folder).places) == {part["key"] for parts in rows["parts"] for part in parts}
     assert intact(rows, store)
-    assert ClipSet(clip_list_of(rows, store), "test").clip(0).latents.shape[1] == 5
-    assert not clip_list_of(earlier, store).exists()
-    shrunk = sum(before.values()) - sum(path.stat().st_size for path in folder.iterdir())
+    assert not any(path.exists() for path in lists), "whoever trains writes it anew"
+    assert ClipSet(list_of(rows, dataset, store), "test").clip(0).latents.shape[1] == 5
+    shrunk = sum(before.values()) - sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     named = {path: size for path, size in freed.items() if path.endswith(".safetensors")}
     # Headers shrink too; what is told are the tensors.
     assert 0 < sum(named.values()) <= shrunk + 4096
-    assert sweep(lake) == {}
+    assert set(sweep(lake)) == {"latents/" + lists[1].name}
 
 
 def test_a_forgotten_clips_parts_are_unnamed_before_the_tables_know(

@@ -11,8 +11,10 @@ import torch
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
 import model.presets
-from lafid_assets.schemas import LAFID_DATASET
-from lafid_assets.training.latents import clip_list_of
+from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
+from lafid_assets.training.cached_clips import NotPrecomputed, read_cached, require_sizes, write_list
+from lafid_assets.training.latents import shards_folder
 from lafid_assets.training.training_latents import training_latents
 from model.clips.clip_set import ClipSet
 from model.model_store.install import install
@@ -22,6 +24,7 @@ from resources.file_store import FileStore
 from resources.lake import Lake
 
 Run = Callable[..., dict[str, Any]]
+SHARD, OTHER = "x", "y"
 
 
 @pytest.fixture
@@ -39,13 +42,14 @@ def run(
     monkeypatch.setattr(model.presets, "PRESETS", {"tiny": tiny, "small": small})
     monkeypatch.setenv("LAFID_MODELS", str(tmp_path / "models"))
     lake.put({LAFID_DATASET.name: dataset}, "all", "f")
-    lake.put(face_tables, dataset["shard"][0], "f")
+    lake.put(face_tables, SHARD, "f")
     instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions(str(CLIP_SHARDS.name), [SHARD, OTHER])
 
-    def go(**config: Any) -> dict[str, Any]:
+    def go(shard: str = SHARD, **config: Any) -> dict[str, Any]:
         ops = {"ops": {"training_latents": {"config": config}}}
         resources = {"lake": lake, "store": store}
-        result = dg.materialize([training_latents], instance=instance, resources=resources, run_config=ops)
+        result = dg.materialize([training_latents], instance=instance, resources=resources, run_config=ops, partition_key=shard)
         [event] = result.asset_materializations_for_node("training_latents")
         return {name: value.value for name, value in event.metadata.items()}
 
@@ -67,13 +71,15 @@ def clip_folder(tmp_path: Path) -> Path:
 
 def test_every_clip_is_counted_and_what_is_there_is_not_computed_again(run: Run, lake: Lake, store: FileStore) -> None:
     first = run()
-    assert first.items() >= {"clips of 9 x 16 x 16": 2, "clips skipped: too_short": 1, "computed": True, "shards": 1}.items()
+    assert first.items() >= {"clips of 9 x 16 x 16": 2, "clips skipped: too_short": 1, "computed": True, "files": 1}.items()
     assert (first["clips_ok"], first["clips_skipped"], first["dagster/row_count"]) == (2, 1, 3)
     assert first["megabytes"] > 0
     assert first["clips_without_first_face"] == 2
     assert not run()["computed"]
-    clip_list_of(lake.read("training_latents"), store).unlink()
+    (file,) = shards_folder(store).rglob("*.safetensors")
+    file.unlink()
     assert run()["computed"]
+    assert run(OTHER).items() >= {"computed": True, "dagster/row_count": 0}.items(), "no clip of it is in the dataset"
 
 
 def test_a_clip_that_failed_is_tried_again(run: Run, tmp_path: Path) -> None:
@@ -93,10 +99,37 @@ def test_a_preset_without_a_semantic_encoder_takes_a_folder_or_the_model_stores(
     run(preset="small", semantic_encoder=str(clip_folder))
     rows = lake.read("training_latents")
     assert set(rows["semantic_encoder"]) == {str(clip_folder)}
-    assert ClipSet(clip_list_of(rows, store)).batch([0]).face.semantic.shape == (1, 17, 32)
+    with lake.snapshot() as reader:
+        clips = ClipSet(write_list(read_cached(reader), store))
+    assert clips.batch([0]).face.semantic.shape == (1, 17, 32)
     install(ModelStore(tmp_path / "models"), "clip_vit_h14", [clip_folder])
     run(preset="small")
     again = lake.read("training_latents")
     assert set(again["semantic_encoder"]) == {str(tmp_path / "models" / "clip_vit_h14")}
     assert again["encoders_fingerprint"].equals(rows["encoders_fingerprint"]), "the same weights, wherever they lie"
     assert again["parts"].equals(rows["parts"])
+
+
+def test_training_reads_all_shards_or_names_those_that_lack(
+    run: Run, lake: Lake, store: FileStore, dataset: pl.DataFrame
+) -> None:
+    """Of the dataset as it is: what a shard holds of an earlier one is passed over."""
+    run()
+    with lake.snapshot() as reader:
+        cached = read_cached(reader)
+    assert cached["clip_id"].to_list() == ["a", "b", "c"]
+    require_sizes(cached, model.presets.PRESETS["tiny"])
+    with pytest.raises(NotPrecomputed, match="2 of 3 clips are precomputed for sizes .* those of x: run `lafid precompute --pre"):
+        require_sizes(cached, preset("tiny").model_copy(update={"clip": ClipSize(frames=5, height=16, width=16)}))
+    clips = ClipSet(write_list(cached, store))
+    assert (clips.clip_ids, clips.meta.caption, clips.persons) == (("a",), "Person a. No voice is heard.", ("person-a",))
+    elsewhere = dataset.with_columns(shard=pl.when(pl.col("clip_id") == "b").then(pl.lit(OTHER)).otherwise("shard"))
+    lake.put({LAFID_DATASET.name: elsewhere.with_columns(dataset_version=pl.lit("v2"))}, "all", "g")
+    lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame([])}, OTHER, "f")
+    run()
+    with lake.snapshot() as reader, pytest.raises(NotPrecomputed, match="1 of 3 clips .* those of y: run `lafid precompute`"):
+        read_cached(reader)
+    kept = elsewhere.filter(pl.col("clip_id") == "a").with_columns(dataset_version=pl.lit("v2"))
+    lake.put({LAFID_DATASET.name: kept}, "all", "h")
+    with lake.snapshot() as reader:
+        assert read_cached(reader)["clip_id"].to_list() == ["a"]

@@ -1,11 +1,11 @@
-"""Shards: bounded, whole or not at all, and rewritten without what must go."""
+"""Shards: whole or not at all, named after what they hold, and rewritten without what must go."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from model.clips.latent_shards import ShardReader, ShardTorn, ShardWriter, drop_parts, keys_of, read_index
+from model.clips.latent_shards import ShardReader, ShardTorn, drop_parts, keys_of, read_index, write_shard
 
 
 def part(value: float, count: int = 4) -> dict[str, torch.Tensor]:
@@ -13,11 +13,8 @@ def part(value: float, count: int = 4) -> dict[str, torch.Tensor]:
 
 
 def test_parts_come_back_whole_or_by_row(tmp_path: Path) -> None:
-    with ShardWriter(tmp_path) as shards:
-        shards.add("a", part(1))
-        shards.add("b", {"rows": torch.ones(2, dtype=torch.bfloat16)})
+    shard = write_shard(tmp_path, "one", {"a": part(1), "b": {"rows": torch.ones(2, dtype=torch.bfloat16)}})
     reader = ShardReader(tmp_path)
-    shard = shards.place("a")
     assert torch.equal(reader.read(shard, "a", "rows"), torch.ones(4))
     assert reader.read(shard, "a", "more", [2, 0]).tolist() == [[3.0], [1.0]]
     assert reader.holds(shard, "a", "more")
@@ -27,69 +24,45 @@ def test_parts_come_back_whole_or_by_row(tmp_path: Path) -> None:
         reader.read(shard, "c", "rows")
 
 
-def test_a_part_that_is_there_is_not_written_again(tmp_path: Path) -> None:
-    for value in (1.0, 2.0):
-        with ShardWriter(tmp_path) as shards:
-            assert ("a" in shards) == (value == 2.0)
-            shards.add("a", part(value))
-            shards.add("a", part(value))
-    (path,) = tmp_path.iterdir()
-    assert torch.equal(ShardReader(tmp_path).read(path.name, "a", "rows"), torch.ones(4))
+def test_equal_parts_make_equal_files_in_any_order(tmp_path: Path) -> None:
+    parts = {name: part(ord(name)) for name in "abc"}
+    first = write_shard(tmp_path / "one", "", parts)
+    second = write_shard(tmp_path / "two", "", dict(reversed(parts.items())))
+    assert first == second
+    assert (tmp_path / "one" / first).read_bytes() == (tmp_path / "two" / second).read_bytes()
+    assert write_shard(tmp_path / "one", "", parts | {"d": part(0)}) != first
 
 
-@pytest.mark.parametrize("bound", [{"most_bytes": 56}, {"most_parts": 2}, {"most_seconds": 0.0}])
-def test_a_shard_is_closed_at_its_bound_and_a_kill_loses_the_open_one(tmp_path: Path, bound: dict[str, float]) -> None:
-    shards = ShardWriter(tmp_path, **bound)
-    for number in range(5):
-        shards.add(str(number), part(float(number)))
-    written = set(read_index(tmp_path).places)
-    assert written == ({"0", "1", "2", "3"} if "most_seconds" not in bound else set("01234"))
-    with ShardWriter(tmp_path) as again:
-        assert [str(number) in again for number in range(5)] == [str(number) in written for number in range(5)]
+def test_an_index_is_of_a_folder_or_of_all(tmp_path: Path) -> None:
+    one, two = (write_shard(tmp_path, folder, {folder: part(1)}) for folder in ("one", "two"))
+    assert (one.split("/")[0], two.split("/")[0]) == ("one", "two")
+    assert read_index(tmp_path, "one").places == {"one": one}
+    assert read_index(tmp_path).places == {"one": one, "two": two}
+    assert read_index(tmp_path, "three").places == {}
 
 
-def test_an_error_closes_the_open_shard(tmp_path: Path) -> None:
-    def fail() -> None:
-        with ShardWriter(tmp_path) as shards:
-            shards.add("a", part(1))
-            raise RuntimeError("disk")
-
-    with pytest.raises(RuntimeError, match="disk"):
-        fail()
-    assert set(read_index(tmp_path).places) == {"a"}
-
-
-def test_a_torn_shard_is_told_and_its_parts_are_written_anew_under_its_name(tmp_path: Path) -> None:
-    with ShardWriter(tmp_path) as shards:
-        shards.add("a", part(1))
-    (path,) = tmp_path.iterdir()
+def test_a_torn_shard_is_told_and_written_anew_under_its_name(tmp_path: Path) -> None:
+    name = write_shard(tmp_path, "one", {"a": part(1)})
+    path = tmp_path / name
     path.write_bytes(path.read_bytes()[:-3])
-    assert read_index(tmp_path).torn == (path.name,)
+    assert read_index(tmp_path).torn == (name,)
     with pytest.raises(ShardTorn, match=f"{path.name} is no readable shard.*materialize training_latents again"):
         keys_of(path)
-    with ShardWriter(tmp_path) as again:
-        assert again.torn == (path.name,)
-        again.add("a", part(1))
-    assert again.place("a") == path.name
+    assert write_shard(tmp_path, "one", {"a": part(1)}) == name
     assert read_index(tmp_path).torn == ()
 
 
 def test_a_shard_without_some_parts_keeps_its_name_and_one_without_all_goes(tmp_path: Path) -> None:
-    with ShardWriter(tmp_path, most_parts=2) as shards:
-        for name in "abcd":
-            shards.add(name, part(ord(name)))
-    mixed, whole = shards.place("a"), shards.place("c")
-    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
-    assert drop_parts(tmp_path, lambda key: key == "x") == {}
+    mixed, whole = (write_shard(tmp_path, "one", {name: part(ord(name)) for name in names}) for names in ("ab", "cd"))
+    half = tmp_path / "one" / f".x.{'0' * 32}.safetensors"
+    half.write_bytes(b"half")
+    assert read_index(tmp_path).torn == (), "what a kill left half written is no shard"
+    sizes = {path.relative_to(tmp_path).as_posix(): path.stat().st_size for path in tmp_path.rglob("*.safetensors")}
     would = drop_parts(tmp_path, lambda key: key != "b", dry_run=True)
-    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == sizes
+    assert {name: (tmp_path / name).stat().st_size for name in sizes} == sizes
     assert drop_parts(tmp_path, lambda key: key != "b") == would
-    assert would[whole] == sizes[whole]
-    assert [path.name for path in tmp_path.iterdir()] == [mixed]
+    assert (would[whole], would[f"one/{half.name}"]) == (sizes[whole], 4)
+    assert [path.name for path in (tmp_path / "one").iterdir()] == [Path(mixed).name]
     assert read_index(tmp_path).places == {"b": mixed}
     assert torch.equal(ShardReader(tmp_path).read(mixed, "b", "rows"), torch.full((4,), float(ord("b"))))
-
-
-def test_what_a_kill_left_half_written_is_no_shard(tmp_path: Path) -> None:
-    (tmp_path / f".x.{'0' * 32}.safetensors").write_bytes(b"half")
-    assert read_index(tmp_path).torn == ()
+    assert drop_parts(tmp_path, lambda key: key == "x") == {}

@@ -1,12 +1,15 @@
 """What is cached equals what a live request sees."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 
-from model.bases.base import Base
+from model.bases.base import Base, load_base
 from model.clips.clip_set import ClipSet
-from model.encoding.encoders import ClipEncoders
+from model.encoding.encoders import TEXTS_AT_ONCE, ClipEncoders
 
 
 def test_cached_text_padded_equals_the_pipelines_own(base: Base, clips: ClipSet) -> None:
@@ -22,6 +25,25 @@ def test_only_real_rows_are_kept(base: Base) -> None:
     assert encoders.text("abc").shape[0] == 4  # three characters and the end
     assert encoders.text("").shape[0] == 1
     assert encoders.text("a" * 2000).shape[0] == 512
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_text_has_the_same_bits_whatever_texts_are_beside_it(base_dir: Path, dtype: torch.dtype) -> None:
+    encoders = ClipEncoders(load_base(base_dir, "cpu", dtype, encoders_only=True))
+    prompts = [f"A person says {'word ' * number}." for number in range(TEXTS_AT_ONCE + 3)]
+    together = encoders.texts(prompts)
+    assert {rows.dtype for rows in together} == {dtype}
+    assert [rows.shape[0] for rows in together] == [len(prompt.strip()) + 1 for prompt in prompts]
+    for index in (0, 3, len(prompts) - 1):
+        assert torch.equal(encoders.text(prompts[index]), together[index])
+    assert encoders.texts([]) == []
+
+
+def test_the_dtype_of_the_text_encoder_is_in_the_fingerprint_of_texts_alone(base_dir: Path) -> None:
+    loaded = (ClipEncoders(load_base(base_dir, "cpu", dtype, encoders_only=True)) for dtype in (torch.float32, torch.bfloat16))
+    wide, narrow = loaded
+    assert wide.text_fingerprint != narrow.text_fingerprint
+    assert wide.fingerprint == narrow.fingerprint
 
 
 def test_the_unread_end_of_a_long_prompt_is_known(base: Base) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 from lafid_assets.lake import open_lake
 from lafid_assets.schemas import FACES, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.base import base_folder
-from lafid_assets.training.latents import encode_dataset
+from lafid_assets.training.latents import encode_shard, load_encoding
 from model.presets import preset
 from resources.file_store import FileStore
 from resources.lake import Lake
@@ -77,9 +77,10 @@ def home(
         row_of(FACES, clip_id=clip, embedding=np.eye(128, dtype=np.float32)[shift].tolist(), **embedded)
         for shift, clip in enumerate(SPLIT_OF)
     )
-    latents = encode_dataset(dataset, faces, preset("tiny"), base_folder("tiny", store), None, store)
+    encoding = load_encoding(preset("tiny"), base_folder("tiny", store))
+    latents = encode_shard(dataset["shard"][0], dataset, faces, encoding, store)
     lake.put({LAFID_DATASET.name: dataset}, fingerprint="f")
-    lake.put({TRAINING_LATENTS.name: latents}, fingerprint="f")
+    lake.put({TRAINING_LATENTS.name: latents}, dataset["shard"][0], fingerprint="f")
     settings.prepare()
     return settings.home
 

@@ -28,7 +28,7 @@ from lafid_assets.schemas import (
 )
 from lafid_assets.speech.answer_cache import Answer, AnswerCache
 from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
-from model.clips.latent_shards import ShardWriter
+from model.clips.latent_shards import write_shard
 from model.presets import Bucket
 from resources import catalog_copy
 from resources.file_store import FileStore
@@ -275,11 +275,10 @@ def _leave_trainings(store: FileStore, first_version: str, second_version: str) 
 def _cache_latents(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> None:
     """A part of each clip's own, one that all share, and one that no list names any more; listed as training reads them."""
     letters, folder = LETTERS[:-1], lake.store.local_path("latents")
-    with ShardWriter(folder / SHARDS) as shards:
-        for key in ("shared", "stale", *(f"video-of-{letter}" for letter in letters)):
-            shards.add(key, {"mean": torch.ones(4)})
+    parts = ("shared", "stale", *(f"video-of-{letter}" for letter in letters))
+    file = write_shard(folder / SHARDS, SHARD, {key: {"mean": torch.ones(4)} for key in parts})
     keys = {letter: {"video": f"video-of-{letter}", "text_empty": "shared"} for letter in letters}
-    places = {letter: {part: Place(key, shards.place(key)) for part, key in own.items()} for letter, own in keys.items()}
+    places = {letter: {part: Place(key, file) for part, key in own.items()} for letter, own in keys.items()}
     known = {"bucket": Bucket(9, 16, 16), "fps": 8.0, "face_engine": "dlib", "face_engine_version": "1"}
     known |= {"base_sha256": "b", "encoders_fingerprint": "e"}
     metas = {letter: ClipMeta(clip_id=_id(letter), caption=_caption(letter), **known) for letter in letters}
@@ -290,8 +289,8 @@ def _cache_latents(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> None:
     rows = []
     for letter in letters:
         parts = [{"part": part, "key": key, "shard": shard} for part, (key, shard) in places[letter].items()]
-        rows.append(row_of(TRAINING_LATENTS, clip_id=_id(letter), parts=parts, clip_list="latents/clips-0.parquet"))
-    lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(rows)}, "all", "f")
+        rows.append(row_of(TRAINING_LATENTS, clip_id=_id(letter), shard=SHARD, parts=parts))
+    lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame(rows)}, SHARD, "f")
 
 
 def _leave_traces_in_the_home(home: Path) -> None:

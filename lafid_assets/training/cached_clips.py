@@ -1,0 +1,128 @@
+"""The dataset's clips as they are cached, over all shards: what training and evaluation read.
+
+Belongs here: whether every clip of the dataset is there, and the list that training reads. Not here: a shard's rows (`latents`),
+the list's file format (`model.clips.clip_list`).
+
+A list holds nothing that the tables do not say: whoever trains writes it, and it can be written again at any time.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lafid_assets.outcomes import Status
+from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
+from lafid_assets.training.latents import FOLDER
+from model.clips.clip_list import ClipEntry, ClipMeta, Place, write_clip_list
+from model.presets import Bucket, Preset
+from resources.file_store import FileStore
+from resources.lake_reader import Reader
+
+_ASKED = (
+    "clip_id, shard, dataset_version, refined_caption, identity_id, engine, engine_version, "
+    '"references"[1].mask AS mask, "references"[1].mask_sha256 AS mask_sha256'
+)
+"""What a list says of a clip beside what `training_latents` knows."""
+_NAMED = 5
+"""Most shards that a message names."""
+
+
+class NotPrecomputed(ValueError):
+    """Clips of the dataset have not been through `training_latents`, or for another preset; the message names the shards and the
+    command."""
+
+
+def read_cached(reader: Reader) -> pl.DataFrame:
+    """Rows of `training_latents` of all clips of the dataset, with what else the list says of them. What shards hold of an
+    earlier dataset is passed over.
+
+    Raises:
+        NotPrecomputed: clips of the dataset have no row of this version.
+        TableMissing: one of the tables was never materialized.
+    """
+    asked = reader.sql(f"SELECT {_ASKED} FROM {LAFID_DATASET.name}")
+    latents = reader.read(TRAINING_LATENTS.name) if asked.height else TRAINING_LATENTS.frame([])
+    key = ["clip_id", "dataset_version"]
+    lacking = asked.join(latents, on=key, how="anti")
+    if lacking.height:
+        raise NotPrecomputed(
+            f"{lacking.height} of {asked.height} clips of the dataset are not precomputed, those of {_named(lacking)}: run "
+            "`lafid precompute`, or materialize training_latents for these shards"
+        )
+    return latents.join(asked.drop("shard"), on=key).sort("clip_id")
+
+
+def require_sizes(cached: pl.DataFrame, chosen: Preset) -> None:
+    """Of a preset's sizes and rate, all of them: shards can be precomputed one by one.
+
+    Raises:
+        NotPrecomputed: a shard's clips were encoded for another preset.
+    """
+    sizes = pl.DataFrame(chosen.clip.buckets, schema=dict.fromkeys(Bucket._fields, pl.Int32), orient="row")
+    other = cached.filter(pl.col("status") == Status.OK).join(
+        sizes.with_columns(fps=pl.lit(chosen.clip.fps)), on=[*Bucket._fields, "fps"], how="anti"
+    )
+    if other.height:
+        raise NotPrecomputed(
+            f"{other.height} of {cached.height} clips are precomputed for sizes that preset {chosen.name} does not have, those "
+            f"of {_named(other)}: run `lafid precompute --preset {chosen.name}`"
+        )
+
+
+def write_list(cached: pl.DataFrame, store: FileStore) -> Path:
+    """The list of the clips that can be read, named after what training reads of them; beside the shards.
+
+    Args:
+        cached: as `read_cached` gives them.
+
+    Raises:
+        ValueError: the dataset is empty.
+    """
+    if cached.is_empty():
+        raise ValueError("the dataset has no clips to train on: curate more, or loosen the policies before it")
+    entries = [_entry(row) for row in cached.filter(pl.col("status") == Status.OK).iter_rows(named=True)]
+    path = store.local_path(f"{FOLDER}/clips-{_digest(entries)}.parquet")
+    write_clip_list(path, entries)
+    return path
+
+
+def _named(clips: pl.DataFrame) -> str:
+    shards = sorted(clips["shard"].unique())
+    return ", ".join(shards[:_NAMED]) + (f" and {len(shards) - _NAMED} more" if len(shards) > _NAMED else "")
+
+
+def _entry(row: Mapping[str, Any]) -> ClipEntry:
+    meta = ClipMeta(
+        clip_id=row["clip_id"],
+        caption=row["refined_caption"] or "",
+        bucket=Bucket(*(row[name] for name in Bucket._fields)),
+        fps=row["fps"],
+        identity_id=row["identity_id"],
+        face_engine=row["engine"],
+        face_engine_version=row["engine_version"],
+        base_sha256=row["base_sha256"],
+        encoders_fingerprint=row["encoders_fingerprint"],
+        mask=row["mask"],
+        mask_sha256=row["mask_sha256"],
+    )
+    return ClipEntry(
+        meta, row["split"], {one["part"]: Place(one["key"], one["shard"]) for one in row["parts"]}, row["angles_deg"]
+    )
+
+
+def _digest(entries: Sequence[ClipEntry]) -> str:
+    """Over what training reads, wherever it lies: the same clips make the same list."""
+    facts = [
+        [
+            entry.meta.model_dump(mode="json"),
+            entry.split,
+            entry.angles_deg,
+            sorted((part, place.key) for part, place in entry.parts.items()),
+        ]
+        for entry in entries
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

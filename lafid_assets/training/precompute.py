@@ -1,0 +1,91 @@
+"""All shards of the dataset through the frozen encoders, by any number of processes on any number of machines.
+
+Belongs here: which process takes what, and the line that says what is ahead. Not here: one shard (`latents`, `encoding`), the
+rows that say what is cached (`training_latents`), the command (`cli.precompute`).
+
+Processes share nothing but the store: each makes whole files that no other one makes, and what files there are is known from the
+tables. So the result is that of one process, whoever is killed.
+"""
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+import polars as pl
+
+from lafid_assets.schemas import LAFID_DATASET
+from lafid_assets.training.encoding import encode_files, read_cache
+from lafid_assets.training.forecast import forecast, span
+from lafid_assets.training.latents import Encoding, shards_folder
+from lafid_assets.training.shard_plan import PlannedFile, ShardPlan, plan_shard
+from lafid_assets.training.training_latents import read_shard
+from model.presets import Bucket, ClipSize
+from resources.lake import Lake
+
+SHARDS_OF_A_RANK = 4
+"""With so many shards for each process they are taken whole; fewer are shared out file by file."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One of several processes that share the work, numbered as torchrun numbers them."""
+
+    number: int
+    world: int
+
+
+def dataset_shards(lake: Lake) -> list[str]:
+    """Shards with clips in the dataset, sorted."""
+    return lake.sql(f"SELECT DISTINCT shard FROM {LAFID_DATASET.name} ORDER BY shard")["shard"].to_list()
+
+
+def expected(lake: Lake, encoding: Encoding, world: int) -> str:
+    """In one line, what all of the dataset takes, what of it lies there aside; None of it is decoded for that.
+
+    Raises:
+        ValueError: no clip of the dataset is long enough for the preset.
+    """
+    sizes = _sizes(lake.read(LAFID_DATASET.name, columns=["duration_s", "height", "width"]), encoding.chosen.clip)
+    if not sizes:
+        raise ValueError("the dataset has no clips that are long enough for the preset: curate more, or loosen the policies")
+    there = sum(path.stat().st_size for path in shards_folder(lake.store).rglob("[!.]*.safetensors"))
+    line = forecast(sizes, encoding.chosen, encoding.encoders).line(world)
+    return line + (f"; {there / 1e9:,.1f} GB lie there and are not made again where they are still needed" if there else "")
+
+
+def encode_share(lake: Lake, encoding: Encoding, rank: Rank) -> None:
+    """This process's files of all shards; those that are there are left alone.
+
+    Raises:
+        MaskUnusable: the network that cut the clips' heads out is not in the model store any more.
+    """
+    size = encoding.chosen.clip
+    own, begin = _share(dataset_shards(lake), rank), time.monotonic()
+    for done, (index, shard, is_whole) in enumerate(own):
+        label = f"precompute: shard {done + 1} of {len(own)}"
+        label += f" (all in about {span((time.monotonic() - begin) / done * (len(own) - done))})" if done else ""
+        with lake.snapshot(all_cores=True) as reader:
+            clips, faces = read_shard(reader, shard, size)
+        plan = plan_shard(shard, clips, faces, encoding.chosen, encoding.encoders)
+        files = plan.files if is_whole else files_of(plan, index, rank)
+        encode_files(files, size, encoding.encoders, read_cache(shards_folder(lake.store), shard), label)
+
+
+def files_of(plan: ShardPlan, number: int, rank: Rank) -> list[PlannedFile]:
+    """Those of a shard's files that are one rank's.
+
+    Args:
+        number: of the shard, so that not all shards begin with the same rank.
+    """
+    return [file for index, file in enumerate(plan.files, number) if index % rank.world == rank.number]
+
+
+def _share(shards: list[str], rank: Rank) -> list[tuple[int, str, bool]]:
+    """The shards in which something is this rank's: number, name, and whether all of it is."""
+    is_whole = len(shards) >= SHARDS_OF_A_RANK * rank.world
+    return [(index, shard, is_whole) for index, shard in enumerate(shards) if not is_whole or index % rank.world == rank.number]
+
+
+def _sizes(dataset: pl.DataFrame, size: ClipSize) -> Counter[Bucket]:
+    found = (size.bucket_for(*row) for row in dataset.select("duration_s", "height", "width").iter_rows())
+    return Counter(bucket for bucket in found if bucket is not None)

@@ -1,0 +1,30 @@
+"""`lafid precompute`: every process encodes its share, the first one tells and writes the rows."""
+
+from typing import Any
+
+import pytest
+
+from lafid_assets.cli import precompute as module
+from lafid_assets.cli.precompute import run_precompute
+from lafid_assets.training.precompute import Rank
+from lafid_assets.training.training_latents import TrainingLatentsConfig
+from resources.settings import Settings
+
+
+@pytest.mark.parametrize(("rank", "world"), [(0, 1), (0, 3), (2, 3)])
+def test_each_rank_encodes_its_share_and_the_first_writes_the_rows(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: int, world: int
+) -> None:
+    done: list[Any] = []
+    if world > 1:
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+    config = TrainingLatentsConfig(preset="tiny", semantic_encoder=None)
+    monkeypatch.setattr(module, "encoding_of", lambda asked, store: asked)
+    monkeypatch.setattr(module, "expected", lambda lake, encoding, world: f"all of it by {world}")
+    monkeypatch.setattr(module, "encode_share", lambda lake, encoding, rank: done.append((encoding, rank)))
+    monkeypatch.setattr(module, "_wait_for_all", lambda rank: done.append("waited"))
+    monkeypatch.setattr(module, "materialize_latents", lambda materializer, config: done.append(config))
+    run_precompute(settings, "tiny", None)
+    assert done == [(config, Rank(rank, world)), "waited", *([config] if rank == 0 else [])]
+    assert (f"all of it by {world}" in capsys.readouterr().out) == (rank == 0)

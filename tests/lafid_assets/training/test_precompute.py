@@ -1,0 +1,142 @@
+"""Any number of processes, killed at any moments, make what one makes that nobody disturbs."""
+
+import hashlib
+import multiprocessing as mp
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lafid_assets.schemas import LAFID_DATASET
+from lafid_assets.training import shard_plan
+from lafid_assets.training.base import base_folder
+from lafid_assets.training.encoding import encode_files, read_cache
+from lafid_assets.training.forecast import Forecast, forecast
+from lafid_assets.training.latents import Encoding, load_encoding
+from lafid_assets.training.precompute import Rank, _share, _sizes, files_of
+from lafid_assets.training.shard_plan import ShardPlan, plan_shard
+from model.clips.clip_bytes import part_bytes
+from model.presets import PRESETS, Bucket, ClipSize, preset
+from resources.file_store import FileStore
+from tests.lafid_assets.training.encoded import SHARD
+
+CLIPS = "abcd"
+FORK = mp.get_context("fork")
+
+
+@pytest.fixture
+def encoding(store: FileStore) -> Encoding:
+    chosen = preset("tiny").model_copy(update={"clip": ClipSize(frames=9, height=16, width=16)})
+    return load_encoding(chosen, base_folder("tiny", store))
+
+
+@pytest.fixture
+def plan(
+    encoding: Encoding,
+    dataset: pl.DataFrame,
+    faces: pl.DataFrame,
+    write_video: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> ShardPlan:
+    """Four clips, a file each; each caption is of two."""
+    monkeypatch.setattr(shard_plan, "FILE_BYTES", 1)
+    first, rows, measured = dataset.row(0, named=True), [], []
+    of_first = faces.filter(pl.col("clip_id") == "a")
+    for number, clip in enumerate(CLIPS):
+        noise = np.random.default_rng(number).integers(0, 256, (12, 64, 64, 3), np.uint8)
+        content = hashlib.sha256(write_video(tmp_path / "footage" / clip, pictures=noise).read_bytes()).hexdigest()
+        told = {"refined_caption": f"Person {number // 2}.", "content_sha256": content}
+        rows.append(first | {"clip_id": clip, "path": clip} | told)
+        measured.append(of_first.with_columns(clip_id=pl.lit(clip)))
+    clips = LAFID_DATASET.frame(pl.DataFrame(rows, schema=dataset.schema))
+    return plan_shard(SHARD, clips, pl.concat(measured), encoding.chosen, encoding.encoders)
+
+
+def _tree(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("[!.]*.safetensors")}
+
+
+def _encode(plan: ShardPlan, encoding: Encoding, root: Path, rank: Rank) -> None:
+    encode_files(files_of(plan, 0, rank), encoding.chosen.clip, encoding.encoders, read_cache(root, SHARD))
+
+
+def test_processes_that_are_killed_make_the_same_files_as_one(plan: ShardPlan, encoding: Encoding, tmp_path: Path) -> None:
+    _encode(plan, encoding, tmp_path / "alone", Rank(0, 1))
+    alone = _tree(tmp_path / "alone")
+    assert len(alone) == len(CLIPS)
+    draw, root, killed = random.Random(0), tmp_path / "three", 0
+    for is_last in (False, False, True):
+        ranks = [FORK.Process(target=_encode, args=(plan, encoding, root, Rank(number, 3))) for number in range(3)]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join(None if is_last else draw.uniform(0.0, 0.4))
+            killed += process.is_alive()
+            process.kill()
+            process.join()
+    assert _tree(root) == alone
+    assert killed, "each ended before it was to be killed"
+
+
+@pytest.mark.parametrize(("shards", "world"), [(3, 4), (40, 4)], ids=["file by file", "whole"])
+def test_every_file_is_one_ranks(plan: ShardPlan, shards: int, world: int) -> None:
+    names = [f"shard-{number}" for number in range(shards)]
+    taken: list[tuple[int, str]] = []
+    for rank in (Rank(number, world) for number in range(world)):
+        for index, _, is_whole in _share(names, rank):
+            files = plan.files if is_whole else files_of(plan, index, rank)
+            taken += [(index, file.clips[0].row["clip_id"]) for file in files]
+    assert sorted(taken) == [(index, clip) for index in range(shards) for clip in CLIPS]
+
+
+def test_a_text_is_encoded_once_a_shard_whoever_says_it(plan: ShardPlan) -> None:
+    texts = [recipe.key for clip in plan.clips for recipe in clip.texts.values()]
+    assert (len(texts), len(set(texts))) == (8, 3), "two captions and no words"
+    owned = [key for file in plan.files for key in file.owned if key in texts]
+    assert sorted(owned) == sorted(set(texts))
+
+
+def test_what_is_ahead_is_told_in_one_line(encoding: Encoding, dataset: pl.DataFrame) -> None:
+    sizes = _sizes(dataset, encoding.chosen.clip)
+    assert sizes == {Bucket(9, 16, 16): 2}, "the third is too short"
+    told = forecast(sizes, encoding.chosen, encoding.encoders)
+    size = sum(part_bytes(encoding.chosen, Bucket(9, 16, 16), 5).values())
+    assert (told.clips, told.bytes) == (2, 2 * size)
+    assert told.seconds == pytest.approx(2 * told.measured[1])
+    slow = Forecast(14_400, 10**12, 6 * 3600.0, (Bucket(9, 16, 16), 1.5), "the CPU")
+    assert slow.line(2).startswith(
+        "14,400 clips to encode, about 1,000.0 GB, about 3.0 h on the CPU by 2 processes (a black clip"
+    )
+
+
+def test_bytes_are_told_as_they_are_written(plan: ShardPlan, encoding: Encoding, tmp_path: Path) -> None:
+    """But for texts, whose length is guessed, and for the spread, which this codec has none of."""
+    from safetensors import safe_open
+
+    from model.clips.latent_shards import keys_of
+
+    first = plan.files[0]
+    encode_files([first], encoding.chosen.clip, encoding.encoders, read_cache(tmp_path / "cache", SHARD))
+    (path,) = (tmp_path / "cache").rglob("*.safetensors")
+    assert keys_of(path) == first.owned
+    with safe_open(path, framework="pt") as file:
+        written = {name.partition("/")[0]: 0 for name in file.keys()}  # noqa: SIM118
+        for name in file.keys():  # noqa: SIM118
+            written[name.partition("/")[0]] += file.get_tensor(name).nbytes
+    told = part_bytes(encoding.chosen, Bucket(9, 16, 16), 3)
+    keys = first.clips[0].keys
+    assert {part: written[keys[part]] for part in ("semantic", "detail", "views")} == {
+        part: told[part] for part in ("semantic", "detail", "views")
+    }
+    assert written[keys["video"]] == told["video"] * 4 / 6
+
+
+@pytest.mark.parametrize(("name", "megabytes"), [("wan2.1-t2v-1.3b", 19.2), ("wan2.1-i2v-14b", 24.0), ("wan2.2-ti2v-5b", 27.1)])
+def test_a_real_clip_takes_what_the_docs_say(name: str, megabytes: float) -> None:
+    chosen = PRESETS[name]
+    size = sum(part_bytes(chosen, chosen.clip.bucket, chosen.clip.views + 1).values())
+    assert size / 1e6 == pytest.approx(megabytes, abs=0.05)
