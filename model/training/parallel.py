@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -52,8 +53,16 @@ class Ranks:
         return tensor
 
     def any(self, flag: bool) -> bool:
-        """Whether it is set on one of them."""
-        return bool(self.sum(torch.tensor(float(flag), device=self.device)))
+        """Whether it is set on one of them; nobody waits for what the devices still compute."""
+        return bool(self.sum(torch.tensor(float(flag))))
+
+    def gather_rows(self, own: torch.Tensor, rows: range, count: int) -> torch.Tensor:
+        """(count, W): the rows of all processes, each of which has some of them, `own` (rows, W).
+
+        A loss of all rows that each process divides by `world` and takes the gradient of has, summed over the processes, the
+        gradient that one process would have.
+        """
+        return own if self.world == 1 else _GatheredRows.apply(own, self, rows, count)
 
     def wait(self) -> None:
         """Until all have come here."""
@@ -96,6 +105,21 @@ class Ranks:
             gradient.copy_(summed.view_as(gradient))
 
 
+class _GatheredRows(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, own: torch.Tensor, ranks: Ranks, rows: range, count: int) -> torch.Tensor:
+        context.ranks, context.rows = ranks, rows
+        whole = own.new_zeros(count, *own.shape[1:])
+        whole[rows.start : rows.stop] = own
+        return ranks.sum(whole)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> Any:
+        # Each process computes the whole loss, divided by `world`: of its own rows it alone has the gradient.
+        rows = context.rows
+        return context.ranks.world * gradient[rows.start : rows.stop], None, None, None
+
+
 @contextmanager
 def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
     """This process among those that the environment names; alone where it names none.
@@ -115,7 +139,7 @@ def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
     # accelerate's launcher may have joined them already.
     joined_here = not dist.is_initialized()
     if joined_here:
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield Ranks(rank, world, chosen)
     finally:

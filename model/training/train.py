@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -36,12 +36,13 @@ from model.training.judge import Judge
 from model.training.judging import AVERAGED, LAST, STATES, Judging, Onlooker
 from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, best_of, checkpoints_in, sweep_torn
 from model.training.memory_estimate import card_memory_gib, check_fits, what_to_lower
-from model.training.objective import StepLosses, backward
+from model.training.objective import StepLosses, UpdateDropped, backward
 from model.training.optimisation import MovingAverage, clip_gradients, gradient_norms, rated_groups, set_rates
 from model.training.order import Order
 from model.training.parallel import Ranks, join_ranks
 from model.training.report import Meter, TrainReport, TrainResult
-from model.training.state import TrainState, restore_state, save_state
+from model.training.state import TrainState, restore_state
+from model.training.state_writer import StateWriter
 
 _LOGGER = logging.getLogger("lafid.training")
 
@@ -85,7 +86,7 @@ def train(
         report: hears every `log_every` updates, on one process of several; what it raises ends the run, which can be resumed.
         dataset_version: recorded in the checkpoint.
         device: the GPU where there is one, unless named.
-        stop: asked before every update; True saves the state and ends the run.
+        stop: asked before every forward; True drops the update that is being computed, saves the state before it and ends.
         onlooker: draws with every judged model and hears how it was judged, on one process.
 
     Raises:
@@ -103,6 +104,7 @@ def train(
         reproducible(config.deterministic),
         _naming_what_to_lower(preset),
         ThreadPoolExecutor(1, "lafid-reader") as reader,
+        ExitStack() as stack,
     ):
         clips, info = ClipSet(clip_list), read_base_info(base_dir)
         _check_data(clips, info, preset, ranks)
@@ -138,25 +140,29 @@ def train(
         first, loss_before = restored or (0, judge.loss(model, clips))
 
         judging = Judging(run_dir, judge, onlooker, loss_before)
+        writer = stack.enter_context(StateWriter(states, state, config, loss_before, restored and first))
         model.set_training(True)
         meter = Meter(model, preset, ranks)
         for draws, data_wait_s in one_ahead(draw_steps(clips, order, preset, first, ranks), reader):
             step = draws.step
             due = config.validate_every is not None and step > 0 and step % config.validate_every == 0
-            # Before judging, too: it takes its time, and a kill in it shall not cost the updates since the last state.
-            if ranks.leads and step > first and (due or step % config.checkpoint_every == 0):
-                save_state(states, step, loss_before, state, config.keep_states)
+            if ranks.leads and step > first:
+                writer.save_if_due(step)
             if due:
+                # It takes its time, and a kill in it shall not cost the updates since the last state.
+                if ranks.leads:
+                    writer.save(step)
                 with meter.paused(), evaluating(model):
                     judging.on_the_way(model, state, step)
-            # After judging: a run that is stopped while it judges goes on from here and comes to it again.
-            if ranks.any(stop()):
+            try:
+                # A run that is stopped while it judges goes on from here and comes to it again.
+                losses = backward(model, draws, preset, ranks, stop)
+            except UpdateDropped:
                 if ranks.leads:
-                    save_state(states, step, loss_before, state, config.keep_states)
+                    writer.save(step)  # nothing changes between two updates
+                    writer.finish()
                 ranks.wait()
-                raise TrainingStopped(step)
-
-            losses = backward(model, draws, preset, ranks)
+                raise TrainingStopped(step) from None
             norms = gradient_norms(parameters)
             grad_norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
             _stop_unless_finite(step, losses, norms, grad_norm)
@@ -170,7 +176,7 @@ def train(
 
             done = step + 1
             if done % config.log_every == 0 or done == config.steps:
-                figures = meter.read(losses, norms) | {f"lr/{name}": rate for name, rate in rates.items()}
+                figures = meter.read(losses, norms) | {f"lr/{name}": rate for name, rate in rates.items()} | writer.figures()
                 seconds = time.monotonic() - started
                 if ranks.leads:
                     report(
@@ -179,12 +185,14 @@ def train(
                         )
                     )
 
-        if ranks.leads and first < config.steps:
-            save_state(states, config.steps, loss_before, state, config.keep_states)
+        if ranks.leads:
+            writer.save(config.steps)
         model.set_training(False)
         if not judging.at_the_end(model, state):
+            writer.finish()
             raise TrainingStopped(config.steps)
         if ranks.leads:
+            writer.finish()
             shutil.rmtree(states, ignore_errors=True)
         ranks.wait()
         return _result(run_dir, started, first, left_out)
