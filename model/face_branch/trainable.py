@@ -143,9 +143,10 @@ class FusedModel:
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """What has gradients, by "part/key", in an order that is always the same."""
-        return {name: value for name, value in self._named() if value.requires_grad}
+        return {name: value for name, value in self.named() if value.requires_grad}
 
-    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def named(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """All parameters, by "part/key"; what trains among them under its name in `trainable`."""
         for suffix, (transformer, fusion) in zip(SUFFIXES, self.attached, strict=False):
             for key, value in fusion.named_parameters():
                 yield f"{ADAPTER}{suffix}/{key}", value

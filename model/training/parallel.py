@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -22,7 +22,9 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 
 from model.bases.base import Transformer, pick_device
+from model.training.heartbeat import Heartbeat, RankLost, shared_store
 
+Told = TypeVar("Told")
 _BUCKET = 2**26
 """Gradients that are summed at a time."""
 _PATIENCE = timedelta(hours=2)
@@ -63,6 +65,13 @@ class Ranks:
         gradient that one process would have.
         """
         return own if self.world == 1 else _GatheredRows.apply(own, self, rows, count)
+
+    def tell_all(self, what: Told) -> list[Told]:
+        """What every process tells, by rank."""
+        told: list[Any] = [what] * self.world
+        if self.world > 1:
+            dist.all_gather_object(told, what)
+        return told
 
     def wait(self) -> None:
         """Until all have come here."""
@@ -126,6 +135,9 @@ def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
 
     Args:
         device: what this process computes on; the GPU of its LOCAL_RANK where there is one, unless named.
+
+    Raises:
+        RankLost: another process is gone.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if device is None and torch.cuda.is_available():
@@ -141,7 +153,11 @@ def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
     if joined_here:
         dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        yield Ranks(rank, world, chosen)
+        with Heartbeat(shared_store(), rank, world):
+            yield Ranks(rank, world, chosen)
+    except RankLost:
+        joined_here = False  # leaving a group that is not whole may take for ever
+        raise
     finally:
         if joined_here:
             dist.destroy_process_group()

@@ -29,9 +29,11 @@ from model.clips.clip_set import ClipSet, DataError
 from model.face_branch.trainable import assemble
 from model.presets import Preset
 from model.release.checkpoint import read_manifest
+from model.training.agreement import check_equal
 from model.training.ahead import one_ahead
 from model.training.draws import draw_steps
 from model.training.execution import evaluating, load_for_training, prepare, reproducible
+from model.training.heartbeat import EndedTogether
 from model.training.judge import Judge
 from model.training.judging import AVERAGED, LAST, STATES, Judging, Onlooker
 from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, best_of, checkpoints_in, sweep_torn
@@ -51,7 +53,7 @@ class TrainingError(RuntimeError):
     """A run cannot go on; the message names the step and the clips, or what to change."""
 
 
-class TrainingStopped(Exception):
+class TrainingStopped(EndedTogether):
     """`stop` said so. The state after `step` updates is saved, and the same call goes on from it."""
 
     def __init__(self, step: int) -> None:
@@ -93,6 +95,8 @@ def train(
         DataError: no clips or too few, or clips that do not belong together or to this base.
         BaseError: there is no base, or it changed.
         PresetTooLarge: the preset cannot fit the card.
+        RanksDiffer: processes began with different weights.
+        RankLost: another process is gone.
         TrainStateError: a state could not be written, or none of those that are there can be read.
         TrainingError: a loss or gradient is not finite, and nothing was updated with it; or memory ran out.
         TrainingStopped: as `stop` asked.
@@ -126,6 +130,7 @@ def train(
 
         base = load_for_training(base_dir, config, ranks)
         model = assemble(base, clips.batch([0]).face, preset.fusion, config)
+        check_equal(dict(model.named()), ranks)  # before one of them holds a part of it alone
         prepare(model, config, ranks)
         parameters = model.trainable()
         state = TrainState(
@@ -137,6 +142,7 @@ def train(
         )
         _name_rates(state.optimizer, ranks)
         restored = restore_state(states, state)
+        check_equal(_named_state(state, restored), ranks)
         first, loss_before = restored or (0, judge.loss(model, clips))
 
         judging = Judging(run_dir, judge, onlooker, loss_before)
@@ -246,6 +252,11 @@ def _name_rates(optimizer: torch.optim.Optimizer, ranks: Ranks) -> None:
     ]
     if ranks.leads:
         _LOGGER.info("parameters and their peak learning rates: %s", ", ".join(parts))
+
+
+def _named_state(state: TrainState, restored: tuple[int, float] | None) -> dict[str, torch.Tensor]:
+    tensors = {f"{file}: {name}": tensor for file, found in state.files().items() for name, tensor in found.items()}
+    return {"number of updates": torch.tensor(-1 if restored is None else restored[0])} | tensors
 
 
 def _run_digest(judge: Judge, info: BaseInfo) -> str:
