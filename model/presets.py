@@ -255,6 +255,21 @@ class TrainConfig(_Frozen):
             )
         return self
 
+    def in_steps(self, steps: int) -> Self:
+        """The same schedule in another number of updates: warmup and stages keep their shares of it, the cosine ends with it."""
+
+        def scaled(updates: int) -> int:
+            return max(1, round(updates * steps / self.steps))
+
+        stages = {scaled(stage.until_step): stage for stage in self.curriculum}
+        return self.model_copy(
+            update={
+                "steps": steps,
+                "warmup_steps": self.warmup_steps and scaled(self.warmup_steps),
+                "curriculum": tuple(stage.model_copy(update={"until_step": end}) for end, stage in stages.items()),
+            }
+        )
+
     def most_frames(self, step: int) -> int | None:
         """The frames that clips are cut to in update number `step`; None: clips stay whole."""
         return next((stage.frames for stage in self.curriculum if step < stage.until_step), None)

@@ -55,7 +55,9 @@ class FusionDitConfig(dg.Config):
     """A preset, and what of it to change; None leaves the preset's own value."""
 
     preset: str = Field("tiny", description="Name of the preset")
-    steps: int | None = Field(None, ge=1, description="Optimizer steps")
+    steps: int | None = Field(
+        None, ge=1, description="Optimizer steps; the preset's warmup and curriculum keep their shares of them, unless train says"
+    )
     seed: int | None = Field(None, ge=0, description="Seed of every draw")
     trainable: str | None = Field(
         None, description="What is trained: adapter, adapter_and_cross_attention, adapter_and_lora, all"
@@ -88,7 +90,8 @@ class FusionDitConfig(dg.Config):
         changes = {name: getattr(self, name) for name in CHANGES if getattr(self, name) is not None}
         if twice := sorted(changes.keys() & self.train.keys()):
             raise ValueError(f"{twice[0]} is said twice: take it out of train")
-        return Preset(**chosen.model_dump() | {"train": chosen.train.model_dump() | self.train | changes})
+        train = chosen.train if self.steps is None else chosen.train.in_steps(self.steps)
+        return Preset(**chosen.model_dump() | {"train": train.model_dump() | self.train | changes})
 
 
 STEP = Step(

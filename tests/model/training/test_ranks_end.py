@@ -50,7 +50,7 @@ def test_two_processes_stop_together_at_any_forward_and_name_who_differs_or_dies
     quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path
 ) -> None:
     """The first computes 2 clips of 5, the second 3, two a forward: it is the second that is asked, and the first agrees."""
-    preset = quick(steps=2, batch_size=5, forward_clips=2, checkpoint_every=100, trainable="adapter_and_lora")
+    preset = quick(steps=2, batch_size=5, forward_clips=2, checkpoint_every=100, trainable="adapter_and_lora", fixed_triples=1)
     stops = [1, 2, 1]  # in the first update, before the second, in the second
     places = {"clips": str(clip_list), "base": str(base_dir), "out": str(tmp_path)}
     task = tmp_path / "task.json"
