@@ -42,9 +42,6 @@ CLIP_IMAGE_ROWS = 257
 """Rows that Wan2.1's image branch reads of the first frame: CLIP ViT-H/14 at 224 px."""
 
 
-_OF_SAVING = ("checkpoint_every", "checkpoint_minutes", "keep_states")
-
-
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -221,9 +218,7 @@ class TrainConfig(_Frozen):
     shard_base: bool = Field(False, description="processes share the frozen weights among themselves (FSDP2)")
     deterministic: bool = Field(False, description="kernels that give the same bits again, on a GPU at some cost")
     checkpoint_every: PositiveInt = Field(description="updates between two states from which a killed run goes on")
-    checkpoint_minutes: float | None = Field(
-        15, gt=0, description="minutes after which a state is saved, too, however slow updates are; None: by their number alone"
-    )
+    checkpoint_minutes: float | None = Field(15, gt=0, description="minutes without a state after which one is saved, too")
     keep_states: PositiveInt = Field(2, description="states that are kept, the newest")
     validate_every: PositiveInt | None = Field(None, description="updates between two judged checkpoints; None: the last alone")
     keep_checkpoints: PositiveInt = Field(2, description="judged checkpoints that are kept, the newest; the best is, too")
@@ -255,21 +250,6 @@ class TrainConfig(_Frozen):
             )
         return self
 
-    def in_steps(self, steps: int) -> Self:
-        """The same schedule in another number of updates: warmup and stages keep their shares of it, the cosine ends with it."""
-
-        def scaled(updates: int) -> int:
-            return max(1, round(updates * steps / self.steps))
-
-        stages = {scaled(stage.until_step): stage for stage in self.curriculum}
-        return self.model_copy(
-            update={
-                "steps": steps,
-                "warmup_steps": self.warmup_steps and scaled(self.warmup_steps),
-                "curriculum": tuple(stage.model_copy(update={"until_step": end}) for end, stage in stages.items()),
-            }
-        )
-
     def most_frames(self, step: int) -> int | None:
         """The frames that clips are cut to in update number `step`; None: clips stay whole."""
         return next((stage.frames for stage in self.curriculum if step < stage.until_step), None)
@@ -287,9 +267,10 @@ class Preset(_Frozen):
     train: TrainConfig
 
     def of_training(self) -> dict[str, Any]:
-        """Every setting that a training depends on, as JSON has it. How often it is saved changes none of its bits, and `publish`
-        only chooses among what it leaves."""
-        return self.model_dump(mode="json", exclude={"train": {*_OF_SAVING, "publish"}})
+        """Every setting that a training depends on, as JSON has it: not when it is saved, nor what of it is published."""
+        return self.model_dump(
+            mode="json", exclude={"train": {"publish", "checkpoint_every", "checkpoint_minutes", "keep_states"}}
+        )
 
     @model_validator(mode="after")
     def _gives_a_first_frame_as_the_base_takes_it(self) -> Self:

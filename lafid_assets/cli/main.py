@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import traceback
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,13 +23,7 @@ app.add_typer(models.app, name="models")
 DISK_FULL = ("No space left on device", "database or disk is full", "disk I/O error")
 
 
-class Scan(StrEnum):
-    """Whether clips are scanned before they are surveyed."""
-
-    ON = "on"
-    OFF = "off"
-
-
+Scan = Literal["on", "off"]
 ExportForm = Literal["parquet", "csv", "webdataset", "hf"]
 Home = Annotated[Path | None, typer.Option(help="Where state lives; default $LAFID_HOME, else .lafid/ in the checkout.")]
 Model = Annotated[str, typer.Option(help="What to pull from MLflow.")]
@@ -55,7 +48,7 @@ def curate(
     home: Home = None,
     engine: Annotated[str, typer.Option(help="Face engine: auto, dlib, insightface.")] = "auto",
     head_pose: Annotated[str, typer.Option(help="Head pose of insightface: auto, 6drepnet, fsanet.")] = "auto",
-    scan: Annotated[Scan, typer.Option(help="Drop hopeless clips after a few looks; off: survey every clip.")] = Scan.ON,
+    scan: Annotated[Scan, typer.Option(help="Drop hopeless clips after a few looks; off: survey every clip.")] = "on",
     policy: Annotated[str, typer.Option(help="cofe, cofe_with_released_gates, faithfulfaces, or a TOML file.")] = "cofe",
     clips_per_shard: Annotated[int, typer.Option(min=1, help="Size of new shards.")] = 500,
     only: Annotated[Path | None, typer.Option(help="CSV with clip_id or path: take in no other clips.")] = None,
@@ -75,7 +68,7 @@ def curate(
     face_engine = EngineChoice(engine=engine, head_pose=head_pose)
     choices = CurationChoices(
         face_engine,
-        scan is Scan.ON,
+        scan == "on",
         load_policy(policy),
         transcripts,
         None if caption_llm is None else endpoint_of(caption_llm),
@@ -282,9 +275,7 @@ def presets(
     steps: Annotated[int | None, typer.Option(min=1, help="Updates, in place of the preset's.")] = None,
     days: Annotated[float | None, typer.Option(min=0, help="How long the cards are yours: warns of what takes longer.")] = None,
     hfu: Annotated[float | None, typer.Option(min=0.01, max=1, help="Share of the cards' peak to reckon with.")] = None,
-    gpu_hour: Annotated[
-        float | None, typer.Option(min=0, envvar="LAFID_GPU_HOUR", help="What one card costs you an hour, for the cost.")
-    ] = None,
+    gpu_hour: Annotated[float | None, typer.Option(envvar="LAFID_GPU_HOUR", help="What one card costs you an hour.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects instead of a table.")] = False,
     home: Home = None,
 ) -> None:

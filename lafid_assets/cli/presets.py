@@ -56,6 +56,7 @@ def run_presets(name: str | None, wish: Wish, *, as_json: bool) -> None:
         from model.presets import PRESETS, preset
         from model.training.duration import ASSUMED_HFU, USUAL_CARDS, cards_at_hand, cards_named, run_duration
         from model.training.preset_table import preset_table
+        from model.training.schedule import in_steps
 
         cards = [cards_named(words) for words in wish.cards] or cards_at_hand() or [cards_named(words) for words in USUAL_CARDS]
         hfu = wish.hfu or ASSUMED_HFU
@@ -63,7 +64,7 @@ def run_presets(name: str | None, wish: Wish, *, as_json: bool) -> None:
         durations: dict[str, list[RunDuration]] = {}
         for row in rows:
             train = PRESETS[row.preset].train
-            chosen = PRESETS[row.preset].model_copy(update={"train": train.in_steps(wish.steps or train.steps)})
+            chosen = PRESETS[row.preset].model_copy(update={"train": in_steps(train, wish.steps or train.steps)})
             durations[row.preset] = [run_duration(chosen, row, some, hfu, wish.hour_price) for some in cards]
     if as_json:
         print(json.dumps([asdict(row) | {"durations": list(map(asdict, durations[row.preset]))} for row in rows]))

@@ -23,6 +23,7 @@ from lafid_assets.training.held_out import choose_held_out, write_first_frame
 from lafid_assets.training.latents import clip_list_of
 from lafid_assets.training.origin import origin_tags
 from model.presets import ClipSize, Preset, preset
+from model.training.schedule import in_steps
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.tracking import Tracking
@@ -90,7 +91,7 @@ class FusionDitConfig(dg.Config):
         changes = {name: getattr(self, name) for name in CHANGES if getattr(self, name) is not None}
         if twice := sorted(changes.keys() & self.train.keys()):
             raise ValueError(f"{twice[0]} is said twice: take it out of train")
-        train = chosen.train if self.steps is None else chosen.train.in_steps(self.steps)
+        train = chosen.train if self.steps is None else in_steps(chosen.train, self.steps)
         return Preset(**chosen.model_dump() | {"train": train.model_dump() | self.train | changes})
 
 

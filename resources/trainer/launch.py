@@ -101,8 +101,7 @@ class LaunchConfig(BaseModel):
             ) from error
 
     def environment(self) -> dict[str, str]:
-        """The launcher's: torchrun gives its ranks 30 s after SIGTERM unless it is told of more, since torch 2.11 by this variable
-        or by --shutdown-timeout."""
+        """The launcher's: torchrun gives its ranks 30 s after SIGTERM unless this, or its --shutdown-timeout, says otherwise."""
         return {TORCHRUN_GRACE: str(math.ceil(self.grace_s))}
 
     def command(self, job_file: Path) -> list[str]:

@@ -35,13 +35,15 @@ def test_unknown_preset(lafid: Lafid) -> None:
 
 def test_days_and_cost_on_named_cards_and_a_warning_where_the_schedule_takes_longer(lafid: Lafid) -> None:
     options = ("--cards", "2 H100", "--cards", "4090", "--steps", "1000000", "--hfu", "0.5", "--gpu-hour", "3")
-    ended = lafid("presets", "tiny", *options, "--days", "0.05")
+    (two, one) = json.loads(lafid("presets", "tiny", *options, "--json").out)[0]["durations"]
+    assert two["days"] < one["days"]
+    assert two["cost"] == 3 * two["gpu_hours"] > 0
+    ended = lafid("presets", "tiny", *options, "--days", str((two["days"] + one["days"]) / 2))
     lines = [line.split() for line in ended.out.splitlines() if line.startswith("tiny")]
     assert [line[1:4] for line in lines[1:3]] == [["2", "H100", "1000000"], ["1", "RTX", "4090"]]
     assert "Assumed HFU 50%, not measured" in ended.out
-    (two, one) = json.loads(lafid("presets", "tiny", *options, "--json").out)[0]["durations"]
-    assert two["cost"] == 3 * two["gpu_hours"] > 0
     late = [line for line in ended.out.splitlines() if "the learning rate has not come down: train" in line]
-    assert len(late) == sum(duration["days"] > 0.05 for duration in (two, one)) == 1
+    assert [line.partition(":")[0] for line in late] == ["tiny"]
+    assert "days on 1 RTX 4090. After " in late[0]
     assert lafid("presets", "tiny").out.count("no price: --gpu-hour, or LAFID_GPU_HOUR") == 1
     assert "no cards are named '8 GTX': write as in '8 H100', of B200" in lafid("presets", "tiny", "--cards", "8 GTX").error

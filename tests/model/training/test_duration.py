@@ -1,8 +1,8 @@
-"""How long a run takes: the figures of the closed formula, cards by their words, and schedules that end."""
+"""How long a run takes: the figures of the closed formula, cards by their words."""
 
 import pytest
 
-from model.presets import PRESETS, Stage
+from model.presets import PRESETS
 from model.training.duration import Cards, cards_named, run_duration
 from model.training.preset_table import preset_size
 
@@ -36,12 +36,3 @@ def test_a_run_takes_its_operations_at_the_share_of_the_peak() -> None:
     assert took.days == pytest.approx(20_000 * took.seconds_per_step / 86_400)
     assert took.cost == 2 * took.gpu_hours == pytest.approx(2 * 6 * 24 * took.days)
     assert took.steps_in(took.days / 2) in (9_999, 10_000)
-
-
-def test_fewer_updates_are_the_same_schedule_in_small() -> None:
-    config = PRESETS["wan2.1-i2v-14b"].train.model_copy(update={"curriculum": (Stage(until_step=5_000, frames=29),)})
-    small = config.in_steps(2_000)
-    assert (small.steps, small.warmup_steps, small.curriculum) == (2_000, 50, (Stage(until_step=500, frames=29),))
-    assert config.in_steps(config.steps) == config
-    assert config.in_steps(3).warmup_steps == 1
-    assert config.model_copy(update={"warmup_steps": 0}).in_steps(40_000).warmup_steps == 0
