@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import model.training.state_writer
@@ -65,7 +66,18 @@ def test_training_goes_on_and_the_state_is_of_the_moment_it_was_asked_for(
     assert state.parameters["a"].tolist() == [3, 3, 3], "the copy of step 2, in the memory of that of step 1"
 
 
-def test_the_next_state_waits_for_the_one_before_it_and_its_time_does_not_count_meanwhile(
+def test_the_next_state_waits_for_the_one_before_it(opened: Open, state: TrainState, slow_disk: Event, tmp_path: Path) -> None:
+    """Or the copy of the second would change the first while it is written."""
+    with opened() as writer:
+        for step in (1, 2):
+            add_one(state)
+            Timer(0.3, slow_disk.set).start()
+            writer.save(step)
+    for step in (1, 2):
+        assert load_file(tmp_path / f"step-000000{step}" / "parameters.safetensors")["a"].tolist() == [step] * 3
+
+
+def test_by_time_one_comes_so_many_minutes_after_the_last_and_none_while_one_is_written(
     opened: Open, slow_disk: Event, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     now = [0.0]
