@@ -46,7 +46,7 @@ def backward(model: FusedModel, draws: StepDraws, preset: Preset, ranks: Ranks, 
     """
     batch_size = len(draws.clip_ids)
     losses = torch.zeros(batch_size, device=ranks.device)
-    for number in range(_most_forwards(preset, ranks)):
+    for number in range(max(len(draws.forwards), _most_forwards(preset, ranks))):
         if ranks.any(stop()):
             raise UpdateDropped
         if number == len(draws.forwards):  # another process has a clip more
