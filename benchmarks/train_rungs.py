@@ -33,6 +33,7 @@ from model.training.objective import backward
 from model.training.optimisation import clip_gradients, gradient_norms, rated_groups, set_rates
 from model.training.order import Order
 from model.training.parallel import Ranks
+from model.training.train import never
 
 _CLIPS = 4
 _VOCABULARY = 1000
@@ -127,7 +128,7 @@ def open_rung(
         if encode is not None:
             encode()
         draws = next(coming)
-        losses = backward(model, draws, chosen, ranks)
+        losses = backward(model, draws, chosen, ranks, never)
         gradient_norms(parameters)  # for its log, as the loop does
         clip_gradients(optimizer, config.max_grad_norm)
         set_rates(optimizer, config, draws.step)

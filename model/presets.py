@@ -218,6 +218,7 @@ class TrainConfig(_Frozen):
     shard_base: bool = Field(False, description="processes share the frozen weights among themselves (FSDP2)")
     deterministic: bool = Field(False, description="kernels that give the same bits again, on a GPU at some cost")
     checkpoint_every: PositiveInt = Field(description="updates between two states from which a killed run goes on")
+    checkpoint_minutes: float | None = Field(15, gt=0, description="minutes without a state after which one is saved, too")
     keep_states: PositiveInt = Field(2, description="states that are kept, the newest")
     validate_every: PositiveInt | None = Field(None, description="updates between two judged checkpoints; None: the last alone")
     keep_checkpoints: PositiveInt = Field(2, description="judged checkpoints that are kept, the newest; the best is, too")
@@ -266,8 +267,10 @@ class Preset(_Frozen):
     train: TrainConfig
 
     def of_training(self) -> dict[str, Any]:
-        """Every setting that a training depends on, as JSON has it: `publish` only chooses among what it leaves."""
-        return self.model_dump(mode="json", exclude={"train": {"publish"}})
+        """Every setting that a training depends on, as JSON has it: not when it is saved, nor what of it is published."""
+        return self.model_dump(
+            mode="json", exclude={"train": {"publish", "checkpoint_every", "checkpoint_minutes", "keep_states"}}
+        )
 
     @model_validator(mode="after")
     def _gives_a_first_frame_as_the_base_takes_it(self) -> Self:

@@ -200,14 +200,19 @@ app.command()(drawing.inspect)
 @app.command()
 def presets(
     name: Annotated[str | None, typer.Argument(help="One of them; all when left out.")] = None,
+    cards: Annotated[list[str] | None, typer.Option(help="As '8 H100'; those at hand when left out. May come again.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Updates, in place of the preset's.")] = None,
+    days: Annotated[float | None, typer.Option(min=0, help="How long the cards are yours: warns of what takes longer.")] = None,
+    hfu: Annotated[float | None, typer.Option(min=0.01, max=1, help="Share of the cards' peak to reckon with.")] = None,
+    gpu_hour: Annotated[float | None, typer.Option(envvar="LAFID_GPU_HOUR", help="What one card costs you an hour.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects instead of a table.")] = False,
     home: Home = None,
 ) -> None:
-    """What each preset costs, built without its weights: parameters, tokens, operations, memory."""
-    from lafid_assets.cli.presets import run_presets
+    """What each preset costs, built without its weights: parameters, tokens, operations, memory, days on your cards."""
+    from lafid_assets.cli.presets import Wish, run_presets
 
     settings_of(home)
-    run_presets(name, as_json=as_json)
+    run_presets(name, Wish(cards or [], steps, days, hfu, gpu_hour), as_json=as_json)
 
 
 @app.command()

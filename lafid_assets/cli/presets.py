@@ -1,16 +1,21 @@
-"""`lafid presets`: what each preset costs, built on torch's meta device: no weights, no GPU.
+"""`lafid presets`: what each preset costs, built on torch's meta device: no weights, no GPU; and how long it takes.
 
-Belongs here: the table as text or JSON. Not here: the numbers (`model.training.preset_table`).
+Belongs here: the tables as text or JSON. Not here: the numbers (`model.training.preset_table`, `model.training.duration`).
 """
 
 import json
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from lafid_assets.cli.display import CONSOLE, working
+
+if TYPE_CHECKING:
+    from model.training.duration import RunDuration
 
 _COLUMNS = {
     "preset": "\npreset",
@@ -26,38 +31,87 @@ _COLUMNS = {
     "weights_gib": "weights\nGiB",
     "training_gib": "train +\nGiB",
 }
-
-
+_TIMES = ("preset", "cards", "updates", "s an update", "days", "GPU hours", "cost")
 _WIDTH = 132
 
 
-def run_presets(name: str | None, *, as_json: bool) -> None:
+@dataclass(frozen=True)
+class Wish:
+    """What a run is asked about; None: the preset's own, or none."""
+
+    cards: Sequence[str]
+    steps: int | None
+    days: float | None
+    hfu: float | None
+    hour_price: float | None
+
+
+def run_presets(name: str | None, wish: Wish, *, as_json: bool) -> None:
     """Build one preset, or all, and print what they cost.
 
     Raises:
-        ValueError: there is no such preset; the message lists those that exist.
+        ValueError: there is no such preset, or no such card; the message lists those that exist.
     """
     with nullcontext() if as_json else working("building on the meta device"):
-        from model.presets import preset
+        from model.presets import PRESETS, preset
+        from model.training.duration import ASSUMED_HFU, USUAL_CARDS, cards_at_hand, cards_named, run_duration
         from model.training.preset_table import preset_table
+        from model.training.schedule import in_steps
 
-        rows = [asdict(row) for row in preset_table(None if name is None else [preset(name).name])]
+        cards = [cards_named(words) for words in wish.cards] or cards_at_hand() or [cards_named(words) for words in USUAL_CARDS]
+        hfu = wish.hfu or ASSUMED_HFU
+        rows = preset_table(None if name is None else [preset(name).name])
+        durations: dict[str, list[RunDuration]] = {}
+        for row in rows:
+            train = PRESETS[row.preset].train
+            chosen = PRESETS[row.preset].model_copy(update={"train": in_steps(train, wish.steps or train.steps)})
+            durations[row.preset] = [run_duration(chosen, row, some, hfu, wish.hour_price) for some in cards]
     if as_json:
-        print(json.dumps(rows))
+        print(json.dumps([asdict(row) | {"durations": list(map(asdict, durations[row.preset]))} for row in rows]))
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in _COLUMNS.values():
-        table.add_column(heading, justify="left" if heading.endswith("preset") else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(_cell(field, row[field]) for field in _COLUMNS))
     # Whole numbers, even on a narrow terminal or in a pipe: lines wrap rather than lose digits.
-    Console(width=max(CONSOLE.width, _WIDTH), highlight=False).print(table)
-    CONSOLE.print(
-        "Parameters in millions; operations of one forward of one clip; all on the meta device, no weights read.", style="dim"
+    console = Console(width=max(CONSOLE.width, _WIDTH), highlight=False)
+    console.print(_table(_COLUMNS.values(), ([_cell(field, getattr(row, field)) for field in _COLUMNS] for row in rows)))
+    console.print(
+        "Parameters in millions; operations of one forward of one clip; all on the meta device, no weights read.\n", style="dim"
+    )
+    lines = [(preset, duration) for preset, took in durations.items() for duration in took]
+    console.print(_table(_TIMES, (_time_cells(*line) for line in lines)))
+    price = "no price: --gpu-hour, or LAFID_GPU_HOUR" if wish.hour_price is None else f"{wish.hour_price:g} a GPU hour"
+    console.print(
+        f"Assumed HFU {hfu:.0%}, not measured (--hfu); {price}; every clip of the main size, no judging or drawing. "
+        "Whether it fits a card is not asked here.",
+        style="dim",
+    )
+    for preset_name, duration in lines:
+        if wish.days is not None and duration.days > wish.days:
+            console.print(_outlasts(preset_name, duration, wish.days), style="yellow")
+
+
+def _time_cells(name: str, duration: "RunDuration") -> list[str]:
+    cells = [name, duration.cards, str(duration.steps), f"{duration.seconds_per_step:.3g}", f"{duration.days:.1f}"]
+    return [*cells, f"{duration.gpu_hours:.0f}", "" if duration.cost is None else f"{duration.cost:.0f}"]
+
+
+def _outlasts(name: str, duration: "RunDuration", days: float) -> str:
+    fitting = duration.steps_in(days)
+    remedy = f"train {fitting} (steps of fusion_dit), and its schedule ends with them" if fitting else "not one fits in"
+    return (
+        f"{name}: {duration.steps} updates take {duration.days:.1f} days on {duration.cards}. "
+        f"After {days:g} days the learning rate has not come down: {remedy}."
     )
 
 
-def _cell(field: str, value: str | int | float) -> str:
+def _table(columns: Iterable[str], lines: Iterable[list[str]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in columns:
+        table.add_column(heading, justify="left" if heading.strip() in ("preset", "cards") else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*line)
+    return table
+
+
+def _cell(field: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     if field.endswith("_parameters"):

@@ -23,6 +23,7 @@ from lafid_assets.training.figures import training_png
 from lafid_assets.training.held_out import choose_held_out, drawing_of, write_first_frame
 from lafid_assets.training.origin import origin_tags
 from model.presets import ClipSize, Preset, preset
+from model.training.schedule import in_steps
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.tracking import Tracking, TrackingUnreachable
@@ -55,7 +56,9 @@ class FusionDitConfig(dg.Config):
     """A preset, and what of it to change; None leaves the preset's own value."""
 
     preset: str = Field("tiny", description="Name of the preset")
-    steps: int | None = Field(None, ge=1, description="Optimizer steps")
+    steps: int | None = Field(
+        None, ge=1, description="Optimizer steps; the preset's warmup and curriculum keep their shares of them, unless train says"
+    )
     seed: int | None = Field(None, ge=0, description="Seed of every draw")
     trainable: str | None = Field(
         None, description="What is trained: adapter, adapter_and_cross_attention, adapter_and_lora, all"
@@ -91,7 +94,8 @@ class FusionDitConfig(dg.Config):
         changes = {name: getattr(self, name) for name in CHANGES if getattr(self, name) is not None}
         if twice := sorted(changes.keys() & self.train.keys()):
             raise ValueError(f"{twice[0]} is said twice: take it out of train")
-        return Preset(**chosen.model_dump() | {"train": chosen.train.model_dump() | self.train | changes})
+        train = chosen.train if self.steps is None else in_steps(chosen.train, self.steps)
+        return Preset(**chosen.model_dump() | {"train": train.model_dump() | self.train | changes})
 
 
 STEP = Step(

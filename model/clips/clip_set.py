@@ -184,7 +184,8 @@ class ClipSet:
         )
 
     def posed_views(self, views: Mapping[int, Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Views of many clips' faces as the pose-shared aligner sees them: (V, clips, S, D_s) and Euler angles (V, clips, 3).
+        """Views of many clips' faces as the pose-shared aligner sees them: (V, clips, S, D_s) in the cache's bfloat16, and Euler
+        angles (V, clips, 3).
 
         Each shard is opened once: of a thousand clips in any order most would find theirs closed again.
 
@@ -195,7 +196,7 @@ class ClipSet:
         by_shard = sorted(entries, key=lambda index: entries[index].parts["semantic"].shard)
         semantic = {index: self._read(entries[index], "semantic", "states", views[index]) for index in by_shard}
         angles_deg = [torch.from_numpy(self.poses.angles_deg(index, chosen)) for index, chosen in views.items()]
-        return torch.stack([semantic[index] for index in views], dim=1).float(), torch.stack(angles_deg, dim=1)
+        return torch.stack([semantic[index] for index in views], dim=1), torch.stack(angles_deg, dim=1)
 
     def of_person(self, person: str) -> tuple[int, ...]:
         """The clips that show somebody of `persons`, ascending."""

@@ -29,7 +29,7 @@ _MOST_SCALE = 100.0  # CLIP's bound on 1 / temperature
 class FacePairs(NamedTuple):
     """Two views of each of some persons, no person twice; everything the pose-shared aligner is trained on."""
 
-    semantic: torch.Tensor  # (2, P, S, D_s)
+    semantic: torch.Tensor  # (2, P, S, D_s)  in bfloat16, as they are cached
     angles_deg: torch.Tensor  # (2, P, 3)
 
 
@@ -89,6 +89,9 @@ class PoseAligner(nn.Module):
         return (F.cross_entropy(similarity, own) + F.cross_entropy(similarity.T, own)) / 2
 
     def _correlate(self, tokens: torch.Tensor, angles_deg: torch.Tensor) -> torch.Tensor:
-        """(b, S, D) -> (b, dictionary): the best match of each element among the tokens."""
-        posed = self.norm(self.project(tokens) + self.angles(angles_deg)[:, None])
+        """(b, S, D) -> (b, dictionary): the best match of each element among the tokens.
+
+        A contrastive batch comes in the bfloat16 that it is cached in: only these few are in float32 at a time.
+        """
+        posed = self.norm(self.project(tokens.to(self.project.weight.dtype)) + self.angles(angles_deg)[:, None])
         return (posed @ self.dictionary.T).amax(dim=1)

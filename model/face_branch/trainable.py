@@ -5,7 +5,7 @@ Belongs here: assembling the two for training, LoRA, the velocity that both loop
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -120,8 +120,14 @@ class FusedModel:
                 velocity = velocity.index_copy(0, rows, part.to(velocity))
         return velocity
 
-    def contrastive_loss(self, pairs: FacePairs) -> torch.Tensor:
+    def contrastive_loss(
+        self, pairs: FacePairs, gather: Callable[[torch.Tensor], torch.Tensor] = lambda own: own
+    ) -> torch.Tensor:
         """The pose-shared aligners' own loss, a mean over them.
+
+        Args:
+            pairs: this process's.
+            gather: what they are aligned to, (p, W), together with those of all other processes, (P, W).
 
         Raises:
             ValueError: there is none.
@@ -131,15 +137,16 @@ class FusedModel:
             aligner = fusion.pose_aligner
             if aligner is None:
                 raise ValueError("this adapter has no pose-shared aligner to train: set FusionConfig.aligner")
-            first, second = (aligner(*view) for view in zip(*pairs, strict=True))
+            first, second = (gather(aligner(*view)) for view in zip(*pairs, strict=True))
             losses.append(aligner.contrastive_loss(first, second))
         return torch.stack(losses).mean()
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """What has gradients, by "part/key", in an order that is always the same."""
-        return {name: value for name, value in self._named() if value.requires_grad}
+        return {name: value for name, value in self.named() if value.requires_grad}
 
-    def _named(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def named(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """All parameters, by "part/key"; what trains among them under its name in `trainable`."""
         for suffix, (transformer, fusion) in zip(SUFFIXES, self.attached, strict=False):
             for key, value in fusion.named_parameters():
                 yield f"{ADAPTER}{suffix}/{key}", value

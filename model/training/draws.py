@@ -40,6 +40,14 @@ class ForwardDraws(NamedTuple):
     cell_weight: torch.Tensor | None  # (b, T', h, w)  of each latent cell's error; None: all alike
 
 
+class PairShare(NamedTuple):
+    """One process's part of a contrastive batch."""
+
+    pairs: FacePairs
+    rows: range  # of the batch's pairs
+    of: int  # pairs in the batch
+
+
 @dataclass(frozen=True)
 class StepDraws:
     """What one process computes of one step."""
@@ -50,7 +58,7 @@ class StepDraws:
     first_frame: bool
     """The first latent frame is given, as in `flow`."""
     forwards: tuple[ForwardDraws, ...]
-    pairs: FacePairs | None
+    pairs: PairShare | None
 
 
 def draw_steps(clips: ClipSet, order: Order, preset: Preset, first: int, ranks: Ranks) -> Iterator[StepDraws]:
@@ -60,12 +68,17 @@ def draw_steps(clips: ClipSet, order: Order, preset: Preset, first: int, ranks: 
         # A thread begins on the first GPU, where every process would take memory of its own merely to pin some of the host's.
         torch.cuda.set_device(ranks.device)
     for step in range(first, preset.train.steps):
-        draws = draw_step(clips, order, preset, step, rows)
+        draws = draw_step(clips, order, preset, step, rows, ranks.share)
         yield pinned(draws) if on_gpu else draws
 
 
-def draw_step(clips: ClipSet, order: Order, preset: Preset, step: int, rows: range) -> StepDraws:
+def draw_step(
+    clips: ClipSet, order: Order, preset: Preset, step: int, rows: range, share: Callable[[int], range] = range
+) -> StepDraws:
     """These rows of step number `step`, in forwards of `forward_clips`.
+
+    Args:
+        share: which of so many pairs of faces; all of them unless told.
 
     Raises:
         DataError: a clip cannot be read, or holds nothing of what the preset asks for; the message names it.
@@ -81,7 +94,7 @@ def draw_step(clips: ClipSet, order: Order, preset: Preset, step: int, rows: ran
         quantile=quantile,
         first_frame=bool(first_frame >= config.first_frame_dropout),
         forwards=tuple(_draw_forward(clips, indices, quantile, preset, step, part) for part in parts),
-        pairs=None if preset.fusion.aligner is None else choose_pairs(clips, preset.fusion.aligner, config.seed, step),
+        pairs=None if preset.fusion.aligner is None else choose_pairs(clips, preset.fusion.aligner, config.seed, step, share),
     )
 
 
@@ -215,11 +228,14 @@ def weigh_face(boxes: torch.Tensor, height: int, width: int, weight: float) -> t
     return torch.where(down[..., :, None] & across[..., None, :], weight, 1.0)
 
 
-def choose_pairs(clips: ClipSet, config: AlignerConfig, seed: int, step: int) -> FacePairs:
+def choose_pairs(clips: ClipSet, config: AlignerConfig, seed: int, step: int, share: Callable[[int], range] = range) -> PairShare:
     """Up to `config.pairs` persons, two views of each that are `config.least_gap_deg` apart, drawn anew every step.
 
     A person is in it once: another clip of the same person would count as somebody else. Whose views all lie nearer to each other
     is left out. Where there is but one person, nobody is to be told apart, and the contrastive loss is zero.
+
+    Args:
+        share: which of so many pairs are read; all of them unless told.
 
     Raises:
         DataError: of nobody there are two views so far apart.
@@ -238,7 +254,10 @@ def choose_pairs(clips: ClipSet, config: AlignerConfig, seed: int, step: int) ->
             "fusion.aligner.least_gap_deg, or train a preset whose fusion.aligner is None"
         )
     chosen = {index: apart[int(torch.randint(len(apart), (), generator=dice))].tolist() for index, apart in persons.values()}
-    return FacePairs(*clips.posed_views(chosen))
+    rows, every = share(len(chosen)), list(chosen)
+    # Of no pair there would be no shape either: one is read, and left out.
+    read = clips.posed_views({index: chosen[index] for index in every[rows.start : rows.stop] or every[:1]})
+    return PairShare(FacePairs(*(views[:, : len(rows)] for views in read)), rows, len(chosen))
 
 
 def _draw_forward(

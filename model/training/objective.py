@@ -4,6 +4,7 @@ Belongs here: one step's forwards and backwards. Not here: what is drawn (`draws
 of steps (`train`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +12,9 @@ import torch
 from model.bases.conditions import with_picture
 from model.bases.flow import add_noise, flow_loss
 from model.clips.clip_set import Batch
-from model.face_branch.aligner import FacePairs
 from model.face_branch.trainable import FusedModel
 from model.presets import Preset
-from model.training.draws import ForwardDraws, StepDraws, moved
+from model.training.draws import ForwardDraws, PairShare, StepDraws, moved
 from model.training.execution import autocast
 from model.training.parallel import Ranks
 
@@ -31,12 +31,27 @@ class StepLosses:
     last_sigma: torch.Tensor  # of each of them
 
 
-def backward(model: FusedModel, draws: StepDraws, preset: Preset, ranks: Ranks) -> StepLosses:
-    """Adds the gradients of one step, summed over all processes, to the parameters'."""
+class UpdateDropped(Exception):
+    """`stop` said so before or between the forwards of an update: what gradients there are, are part of one and worth nothing."""
+
+
+def backward(model: FusedModel, draws: StepDraws, preset: Preset, ranks: Ranks, stop: Callable[[], bool]) -> StepLosses:
+    """Adds the gradients of one step, summed over all processes, to the parameters'.
+
+    Args:
+        stop: asked before every forward. What one process answers holds for all, so that none waits for another.
+
+    Raises:
+        UpdateDropped: on all processes before the same forward.
+    """
     batch_size = len(draws.clip_ids)
     losses = torch.zeros(batch_size, device=ranks.device)
-    for drawn in draws.forwards:
-        part: ForwardDraws = moved(drawn, ranks.device)
+    for number in range(max(len(draws.forwards), _most_forwards(preset, ranks))):
+        if ranks.any(stop()):
+            raise UpdateDropped
+        if number == len(draws.forwards):  # another process has a clip more
+            break
+        part: ForwardDraws = moved(draws.forwards[number], ranks.device)
         loss, weighted = _flow_losses(model, part, preset, draws.first_frame)
         (weighted.sum() / batch_size).backward()
         losses[part.rows.start : part.rows.stop] = loss.detach()
@@ -52,6 +67,12 @@ def backward(model: FusedModel, draws: StepDraws, preset: Preset, ranks: Ranks) 
     )
 
 
+def _most_forwards(preset: Preset, ranks: Ranks) -> int:
+    """Of one process in an update."""
+    share = -(-preset.train.batch_size // ranks.world)
+    return -(-share // (preset.train.forward_clips or share))
+
+
 def _flow_losses(model: FusedModel, part: ForwardDraws, preset: Preset, first_frame: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """(b,) twice: the flow loss of each clip in float32, and the same with its cells weighted, which trains."""
     clean, held = with_picture(part.batch.latents, part.batch.condition), model.holds_first_frame(first_frame)
@@ -64,14 +85,17 @@ def _flow_losses(model: FusedModel, part: ForwardDraws, preset: Preset, first_fr
     return loss, flow_loss(velocity, clean, part.noise, held, part.cell_weight)
 
 
-def _contrastive(model: FusedModel, pairs: FacePairs | None, preset: Preset, ranks: Ranks) -> torch.Tensor:
+def _contrastive(model: FusedModel, share: PairShare | None, preset: Preset, ranks: Ranks) -> torch.Tensor:
     """The contrastive loss on a batch of its own, outside autocast: at its temperature bfloat16 tells too few apart.
 
-    Every pair is a negative of every other, so each process computes the whole batch and adds its fraction of the gradient.
+    Every pair is a negative of every other. Each process reads and aligns its share of them, the aligned ones of all come
+    together, and each adds its fraction of the gradient.
     """
     wanted = preset.fusion.aligner
-    if wanted is None or pairs is None:
+    if wanted is None or share is None:
         return torch.zeros((), device=ranks.device)
-    loss = model.contrastive_loss(moved(pairs, ranks.device))
+    loss = model.contrastive_loss(
+        moved(share.pairs, ranks.device), lambda aligned: ranks.gather_rows(aligned, share.rows, share.of)
+    )
     (wanted.loss_weight * loss / ranks.world).backward()
     return loss.detach()

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,7 +22,9 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 
 from model.bases.base import Transformer, pick_device
+from model.training.heartbeat import Heartbeat, RankLost, shared_store
 
+Told = TypeVar("Told")
 _BUCKET = 2**26
 """Gradients that are summed at a time."""
 _PATIENCE = timedelta(hours=2)
@@ -52,8 +55,23 @@ class Ranks:
         return tensor
 
     def any(self, flag: bool) -> bool:
-        """Whether it is set on one of them."""
-        return bool(self.sum(torch.tensor(float(flag), device=self.device)))
+        """Whether it is set on one of them; nobody waits for what the devices still compute."""
+        return bool(self.sum(torch.tensor(float(flag))))
+
+    def gather_rows(self, own: torch.Tensor, rows: range, count: int) -> torch.Tensor:
+        """(count, W): the rows of all processes, each of which has some of them, `own` (rows, W).
+
+        A loss of all rows that each process divides by `world` and takes the gradient of has, summed over the processes, the
+        gradient that one process would have.
+        """
+        return own if self.world == 1 else _GatheredRows.apply(own, self, rows, count)
+
+    def tell_all(self, what: Told) -> list[Told]:
+        """What every process tells, by rank."""
+        told: list[Any] = [what] * self.world
+        if self.world > 1:
+            dist.all_gather_object(told, what)
+        return told
 
     def wait(self) -> None:
         """Until all have come here."""
@@ -96,12 +114,30 @@ class Ranks:
             gradient.copy_(summed.view_as(gradient))
 
 
+class _GatheredRows(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, own: torch.Tensor, ranks: Ranks, rows: range, count: int) -> torch.Tensor:
+        context.ranks, context.rows = ranks, rows
+        whole = own.new_zeros(count, *own.shape[1:])
+        whole[rows.start : rows.stop] = own
+        return ranks.sum(whole)
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> Any:
+        # Each process computes the whole loss, divided by `world`: of its own rows it alone has the gradient.
+        rows = context.rows
+        return context.ranks.world * gradient[rows.start : rows.stop], None, None, None
+
+
 @contextmanager
 def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
     """This process among those that the environment names; alone where it names none.
 
     Args:
         device: what this process computes on; the GPU of its LOCAL_RANK where there is one, unless named.
+
+    Raises:
+        RankLost: another process is gone.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if device is None and torch.cuda.is_available():
@@ -115,9 +151,13 @@ def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
     # accelerate's launcher may have joined them already.
     joined_here = not dist.is_initialized()
     if joined_here:
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        yield Ranks(rank, world, chosen)
+        with Heartbeat(shared_store(), rank, world):
+            yield Ranks(rank, world, chosen)
+    except RankLost:
+        joined_here = False  # leaving a group that is not whole may take for ever
+        raise
     finally:
         if joined_here:
             dist.destroy_process_group()

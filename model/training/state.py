@@ -1,14 +1,16 @@
 """The state from which a killed run goes on, bit for bit: trained tensors, AdamW's moments, the average, the step, nothing else.
 
-Belongs here: saving, finding and restoring it. Not here: the finished checkpoint (`release.checkpoint`). Noise, order and
-learning rate are functions of the step, so no generator and no data position is part of a state. Gradients that are being
-accumulated are not either: a state is the one after an update, and a run that is killed between two begins the second anew.
+Belongs here: saving, finding and restoring it. Not here: when it is saved, and that training goes on meanwhile
+(`state_writer`); the finished checkpoint (`release.checkpoint`). Noise, order and learning rate are functions of the step, so no
+generator and no data position is part of a state. Gradients that are being accumulated are not either: a state is the one after
+an update, and a run that is killed between two begins the second anew.
 """
 
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ _TENSORS = "parameters.safetensors"
 _MOMENTS = "optimizer.safetensors"
 _AVERAGE = "average.safetensors"
 _LOGGER = logging.getLogger("lafid.training")
+StateFiles = Mapping[str, Mapping[str, torch.Tensor]]
+"""A state's tensors by name, by file."""
 
 
 class TrainStateError(ValueError):
@@ -40,11 +44,18 @@ class TrainState:
     optimizer: torch.optim.AdamW
     average: MovingAverage | None
 
+    def files(self) -> StateFiles:
+        """The tensors themselves, not copies of them, by the file that holds them."""
+        files: dict[str, Mapping[str, torch.Tensor]] = {_TENSORS: {**self.parameters}, _MOMENTS: _moments(self)}
+        if self.average is not None:
+            files[_AVERAGE] = self.average.tensors
+        return files
 
-def save_state(folder: Path, step: int, loss_before: float, state: TrainState, keep: int) -> None:
+
+def save_state(folder: Path, step: int, loss_before: float, files: StateFiles, keep: int) -> None:
     """Writes the state after `step` updates as `folder`/step-..., whole or not at all, then leaves the newest `keep`.
 
-    A whole one that is there already stays; a torn one, which was passed over, makes way.
+    A whole one that is there already stays; a torn one, which was passed over, makes way. All files are written at a time.
 
     Raises:
         TrainStateError: the disk is full or does not take it; the states before it are as they were.
@@ -54,13 +65,12 @@ def save_state(folder: Path, step: int, loss_before: float, state: TrainState, k
         if _torn(target) is None:
             return
         shutil.rmtree(target)
-    with naming_disk_errors(f"the state of step {step} in {folder}", folder), whole_folder(target) as temporary:
-        files: dict[str, dict[str, torch.Tensor]] = {_TENSORS: {**state.parameters}, _MOMENTS: _moments(state)}
-        if state.average is not None:
-            files[_AVERAGE] = state.average.tensors
-        for name, tensors in files.items():
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary / name)
-        digests = {name: sha256_file(temporary / name) for name in files}
+    with (
+        naming_disk_errors(f"the state of step {step} in {folder}", folder),
+        whole_folder(target) as temporary,
+        ThreadPoolExecutor(len(files), "lafid-state-file") as pool,
+    ):
+        digests = dict(zip(files, pool.map(lambda name: _write(temporary / name, files[name]), files), strict=True))
         manifest = {"step": step, "loss_before": loss_before, "sha256": digests}
         (temporary / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     for old in [*_saved(folder)[:-keep], *folder.glob(f".{target.name[:5]}*")]:
@@ -113,6 +123,12 @@ def naming_disk_errors(what: str, states: Path) -> Iterator[None]:
         raise TrainStateError(
             f"{what} could not be written ({error}): free space on that disk and start again; {rest}"
         ) from error
+
+
+def _write(path: Path, tensors: Mapping[str, torch.Tensor]) -> str:
+    """The digest of the file."""
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+    return sha256_file(path)
 
 
 def _saved(folder: Path) -> list[Path]:

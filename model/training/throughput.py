@@ -15,14 +15,15 @@ import torch
 from model.bases.specs import WanConfig
 from model.presets import CLIP_IMAGE_ROWS, TEXT_ROWS, TrainConfig
 
-_PEAKS_FLOP_PER_S = {
-    # Dense bfloat16, from NVIDIA's data sheets. The longer of two names that fit is meant: H20 is part of H200.
+PEAKS_FLOP_PER_S = {
+    # Dense bfloat16, summed in float32, from NVIDIA's papers. The longer of two names that fit is meant: H20 is part of H200.
     "B200": 2250e12,
     "H200": 989e12,
     "H100 PCIe": 756e12,
     "H100": 989e12,
     "A100": 312e12,
     "L40S": 362e12,
+    "RTX 4090": 165e12,
     "H20": 148e12,
 }
 
@@ -54,6 +55,13 @@ def peak_flop_per_s(device: torch.device) -> float | None:
     """Of the card, in dense bfloat16; None where it is not in the table."""
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    known = sorted((key for key in _PEAKS_FLOP_PER_S if key in name), key=len)
-    return _PEAKS_FLOP_PER_S[known[-1]] if known else None
+    name = card_of(torch.cuda.get_device_name(device))
+    return None if name is None else PEAKS_FLOP_PER_S[name]
+
+
+def card_of(name: str) -> str | None:
+    """The card of the table that is called `name`, by its driver or in short ("4090"); None where none is."""
+    called = name.lower()
+    known = sorted((key for key in PEAKS_FLOP_PER_S if key.lower() in called), key=len)
+    short = [key for key in PEAKS_FLOP_PER_S if called in key.lower().split()]
+    return known[-1] if known else short[0] if short else None

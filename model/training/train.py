@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -29,19 +29,22 @@ from model.clips.clip_set import ClipSet, DataError
 from model.face_branch.trainable import assemble
 from model.presets import Preset
 from model.release.checkpoint import read_manifest
+from model.training.agreement import check_equal
 from model.training.ahead import one_ahead
 from model.training.draws import draw_steps
 from model.training.execution import evaluating, load_for_training, prepare, reproducible
+from model.training.heartbeat import EndedTogether
 from model.training.judge import Judge
 from model.training.judging import AVERAGED, LAST, STATES, Judging, Onlooker
 from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, best_of, checkpoints_in, sweep_torn
 from model.training.memory_estimate import card_memory_gib, check_fits, what_to_lower
-from model.training.objective import StepLosses, backward
+from model.training.objective import StepLosses, UpdateDropped, backward
 from model.training.optimisation import MovingAverage, clip_gradients, gradient_norms, rated_groups, set_rates
 from model.training.order import Order
 from model.training.parallel import Ranks, join_ranks
 from model.training.report import Meter, TrainReport, TrainResult
-from model.training.state import TrainState, restore_state, save_state
+from model.training.state import TrainState, restore_state
+from model.training.state_writer import StateWriter
 
 _LOGGER = logging.getLogger("lafid.training")
 
@@ -50,7 +53,7 @@ class TrainingError(RuntimeError):
     """A run cannot go on; the message names the step and the clips, or what to change."""
 
 
-class TrainingStopped(Exception):
+class TrainingStopped(EndedTogether):
     """`stop` said so. The state after `step` updates is saved, and the same call goes on from it."""
 
     def __init__(self, step: int) -> None:
@@ -85,13 +88,15 @@ def train(
         report: hears every `log_every` updates, on one process of several; what it raises ends the run, which can be resumed.
         dataset_version: recorded in the checkpoint.
         device: the GPU where there is one, unless named.
-        stop: asked before every update; True saves the state and ends the run.
+        stop: asked before every forward; True drops the update that is being computed, saves the state before it and ends.
         onlooker: draws with every judged model and hears how it was judged, on one process.
 
     Raises:
         DataError: no clips or too few, or clips that do not belong together or to this base.
         BaseError: there is no base, or it changed.
         PresetTooLarge: the preset cannot fit the card.
+        RanksDiffer: processes began with different weights.
+        RankLost: another process is gone.
         TrainStateError: a state could not be written, or none of those that are there can be read.
         TrainingError: a loss or gradient is not finite, and nothing was updated with it; or memory ran out.
         TrainingStopped: as `stop` asked.
@@ -103,6 +108,7 @@ def train(
         reproducible(config.deterministic),
         _naming_what_to_lower(preset),
         ThreadPoolExecutor(1, "lafid-reader") as reader,
+        ExitStack() as stack,
     ):
         clips, info = ClipSet(clip_list), read_base_info(base_dir)
         _check_data(clips, info, preset, ranks)
@@ -124,6 +130,7 @@ def train(
 
         base = load_for_training(base_dir, config, ranks)
         model = assemble(base, clips.batch([0]).face, preset.fusion, config)
+        check_equal(dict(model.named()), ranks)  # before one of them holds a part of it alone
         prepare(model, config, ranks)
         parameters = model.trainable()
         state = TrainState(
@@ -135,28 +142,33 @@ def train(
         )
         _name_rates(state.optimizer, ranks)
         restored = restore_state(states, state)
+        check_equal(_named_state(state, restored), ranks)
         first, loss_before = restored or (0, judge.loss(model, clips))
 
         judging = Judging(run_dir, judge, onlooker, loss_before)
+        writer = stack.enter_context(StateWriter(states, state, config, loss_before, restored and first))
         model.set_training(True)
         meter = Meter(model, preset, ranks)
         for draws, data_wait_s in one_ahead(draw_steps(clips, order, preset, first, ranks), reader):
             step = draws.step
             due = config.validate_every is not None and step > 0 and step % config.validate_every == 0
-            # Before judging, too: it takes its time, and a kill in it shall not cost the updates since the last state.
-            if ranks.leads and step > first and (due or step % config.checkpoint_every == 0):
-                save_state(states, step, loss_before, state, config.keep_states)
+            if ranks.leads and step > first:
+                writer.save_if_due(step)
             if due:
+                # It takes its time, and a kill in it shall not cost the updates since the last state.
+                if ranks.leads:
+                    writer.save(step)
                 with meter.paused(), evaluating(model):
                     judging.on_the_way(model, state, step)
-            # After judging: a run that is stopped while it judges goes on from here and comes to it again.
-            if ranks.any(stop()):
+            try:
+                # A run that is stopped while it judges goes on from here and comes to it again.
+                losses = backward(model, draws, preset, ranks, stop)
+            except UpdateDropped:
                 if ranks.leads:
-                    save_state(states, step, loss_before, state, config.keep_states)
+                    writer.save(step)  # nothing changes between two updates
+                    writer.finish()
                 ranks.wait()
-                raise TrainingStopped(step)
-
-            losses = backward(model, draws, preset, ranks)
+                raise TrainingStopped(step) from None
             norms = gradient_norms(parameters)
             grad_norm = torch.linalg.vector_norm(torch.stack(list(norms.values())))
             _stop_unless_finite(step, losses, norms, grad_norm)
@@ -170,7 +182,7 @@ def train(
 
             done = step + 1
             if done % config.log_every == 0 or done == config.steps:
-                figures = meter.read(losses, norms) | {f"lr/{name}": rate for name, rate in rates.items()}
+                figures = meter.read(losses, norms) | {f"lr/{name}": rate for name, rate in rates.items()} | writer.figures()
                 seconds = time.monotonic() - started
                 if ranks.leads:
                     report(
@@ -179,12 +191,14 @@ def train(
                         )
                     )
 
-        if ranks.leads and first < config.steps:
-            save_state(states, config.steps, loss_before, state, config.keep_states)
+        if ranks.leads:
+            writer.save(config.steps)
         model.set_training(False)
         if not judging.at_the_end(model, state):
+            writer.finish()
             raise TrainingStopped(config.steps)
         if ranks.leads:
+            writer.finish()
             shutil.rmtree(states, ignore_errors=True)
         ranks.wait()
         return _result(run_dir, started, first, left_out)
@@ -238,6 +252,11 @@ def _name_rates(optimizer: torch.optim.Optimizer, ranks: Ranks) -> None:
     ]
     if ranks.leads:
         _LOGGER.info("parameters and their peak learning rates: %s", ", ".join(parts))
+
+
+def _named_state(state: TrainState, restored: tuple[int, float] | None) -> dict[str, torch.Tensor]:
+    tensors = {f"{file}: {name}": tensor for file, found in state.files().items() for name, tensor in found.items()}
+    return {"number of updates": torch.tensor(-1 if restored is None else restored[0])} | tensors
 
 
 def _run_digest(judge: Judge, info: BaseInfo) -> str:

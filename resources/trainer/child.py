@@ -69,11 +69,21 @@ def run(job: TrainingJob, stop: Callable[[], bool]) -> Finished | Interrupted | 
     return ending
 
 
+def time_left(seconds: float) -> str:
+    """In the unit that one plans in."""
+    for unit, unit_s in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def progress_line(state: "TrainReport") -> str:
     """What Dagster's log says every `log_every` steps."""
     per_step_s = state.metrics.get("seconds_per_step")
     speed = (
-        "" if per_step_s is None else f", {per_step_s:.3g} s a step, about {per_step_s * (state.steps - state.step):.0f} s left"
+        ""
+        if per_step_s is None
+        else f", {per_step_s:.3g} s a step, about {time_left(per_step_s * (state.steps - state.step))} left"
     )
     return f"step {state.step} of {state.steps}: loss {state.loss:.4f}, gradient norm {state.grad_norm:.3g}{speed}"
 

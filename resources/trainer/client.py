@@ -67,7 +67,7 @@ class TrainerClient:
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "resources.trainer.supervisor", *options, "--", *command],
                 cwd=PROJECT_ROOT,
-                env=os.environ | variables,
+                env=os.environ | variables | self.launch.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ Kubernetes and ECS move the whole run, trainer included, by tags of the run that
 (`K8sRunLauncher`, `EcsRunLauncher` in dagster.yaml). Their tags are checked for shape; **no cluster was there to test them on.**
 """
 
+import math
 import os
 import sys
 import tomllib
@@ -15,6 +16,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 ENVIRONMENT = "LAFID_LAUNCH"
+TORCHRUN_GRACE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
 K8S_TAG = "dagster-k8s/config"
 K8S_SECTIONS = frozenset(
     {
@@ -47,7 +49,7 @@ class LaunchConfig(BaseModel):
         (sys.executable,),
         min_length=1,
         description="what runs `-m resources.trainer.child JOB`: this Python, or [torchrun, --nproc-per-node, 8]. It must pass "
-        "SIGTERM on to the ranks; torchrun does, and gives them 30 s whatever grace_s says",
+        "SIGTERM on to the ranks, as torchrun does, and wait for them",
     )
     grace_s: float = Field(120.0, gt=0, le=3600, description="seconds between SIGTERM and SIGKILL, in which the state is saved")
     tags: dict[str, Any] = Field(
@@ -100,6 +102,10 @@ class LaunchConfig(BaseModel):
             raise LaunchUnusable(
                 f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
             ) from error
+
+    def environment(self) -> dict[str, str]:
+        """The launcher's: torchrun gives its ranks 30 s after SIGTERM unless this, or its --shutdown-timeout, says otherwise."""
+        return {TORCHRUN_GRACE: str(math.ceil(self.grace_s))}
 
     def command(self, job_file: Path) -> list[str]:
         """The trainer's command line."""

@@ -135,4 +135,9 @@ def test_what_is_published_is_another_choice_and_no_other_training() -> None:
     averaged = tiny.model_copy(update={"train": tiny.train.model_copy(update={"publish": "ema"})})
     assert averaged != tiny
     assert averaged.of_training() == tiny.of_training()
-    assert set(tiny.train.model_dump()) - set(tiny.of_training()["train"]) == {"publish"}
+    assert set(tiny.train.model_dump()) - set(tiny.of_training()["train"]) == {
+        "publish",
+        "checkpoint_every",
+        "checkpoint_minutes",
+        "keep_states",
+    }

@@ -32,6 +32,8 @@ def test_config_changes_only_what_it_names() -> None:
     assert (changed.train.steps, changed.train.seed, changed.train.trainable) == (3, 7, "adapter")
     assert (changed.train.validate_every, changed.train.keep_checkpoints) == (2, 4)
     assert changed.train.model_copy(update=preset("tiny").train.model_dump()) == preset("tiny").train
+    assert FusionDitConfig(steps=40).resolved().train.warmup_steps == preset("tiny").train.warmup_steps / 2
+    assert FusionDitConfig(steps=40, train={"warmup_steps": 7}).resolved().train.warmup_steps == 7
 
 
 def test_any_line_of_training_can_be_changed_within_its_bounds() -> None:

@@ -155,7 +155,7 @@ def test_views_may_be_another_clips(clips: ClipSet) -> None:
     semantic, angles = clips.posed_views({4: [1, 2], 2: [2, 0]})
     for place, (index, chosen) in enumerate(((4, [1, 2]), (2, [2, 0]))):
         views = clips.clip(index).views
-        assert torch.equal(semantic[:, place], views.semantic[chosen].float())
+        assert torch.equal(semantic[:, place], views.semantic[chosen].bfloat16())
         assert torch.equal(angles[:, place], views.angles_deg[chosen])
 
 

@@ -67,7 +67,7 @@ def test_every_trainable_tensor_gets_gradient_within_two_updates(fused: Fused, c
     rows = [0, 1, 2]
     batch, keep = clips.batch(rows, views=fixed_views(clips, rows, 2).references), torch.tensor([True, True, False])
     references = References(batch.references, keep=torch.tensor([True, False, True]))
-    pairs = choose_pairs(clips, AlignerConfig(pairs=3), seed=0, step=0)
+    pairs = choose_pairs(clips, AlignerConfig(pairs=3), seed=0, step=0).pairs
     sigma, noise = torch.tensor([0.2, 0.5, 0.9]), torch.randn(3, *batch.latents.shape[1:])
     for _ in range(3):
         optimizer.zero_grad()

@@ -85,7 +85,7 @@ def test_a_forward_shows_the_views_of_the_clip_chosen_and_the_face_of_its_own(cr
 
 
 def test_a_pair_is_two_views_of_one_person(clips: ClipSet) -> None:
-    pairs = choose_pairs(clips, AlignerConfig(pairs=4), seed=0, step=0)
+    pairs = choose_pairs(clips, AlignerConfig(pairs=4), seed=0, step=0).pairs
     assert pairs.semantic.shape[:2] == (2, 4)
     assert pairs.angles_deg.shape == (2, 4, 3)
     owners = []
@@ -104,7 +104,7 @@ def test_a_person_of_several_clips_is_in_a_contrastive_batch_once(crowd: ClipSet
     """Whichever of the person's clips it is: unknown persons count as a person each."""
     drawn = set()
     for step in range(20):
-        pairs = choose_pairs(crowd, AlignerConfig(), 0, step)
+        pairs = choose_pairs(crowd, AlignerConfig(), 0, step).pairs
         owners = [
             next(number for number in range(5) if (crowd.clip(number).views.angles_deg == angles).all(dim=1).any())
             for angles in pairs.angles_deg[0]
@@ -122,11 +122,11 @@ def test_pairs_lie_apart_and_who_turns_less_is_left_out(cached: list[ClipLatents
         for clip, of_one in zip(cached, yaws, strict=True)
     ]
     clips = ClipSet(write_clips(tmp_path, posed))
-    drawn = torch.stack([choose_pairs(clips, AlignerConfig(), 0, step).angles_deg[..., 0] for step in range(20)])
+    drawn = torch.stack([choose_pairs(clips, AlignerConfig(), 0, step).pairs.angles_deg[..., 0] for step in range(20)])
     assert drawn.shape == (20, 2, 4), "four persons of five"
     assert (drawn[:, 0] - drawn[:, 1]).abs().min() >= 20
     assert set(drawn.flatten().tolist()) == {0.0, -8.0, 30.0, 31.0, 32.0, 33.0}
-    assert choose_pairs(clips, AlignerConfig(least_gap_deg=5), 0, 0).angles_deg.shape == (2, 5, 3)
+    assert choose_pairs(clips, AlignerConfig(least_gap_deg=5), 0, 0).pairs.angles_deg.shape == (2, 5, 3)
     with pytest.raises(
         DataError, match=r"none of 5 clips holds two views .* 60 degrees apart.*least_gap_deg.*fusion\.aligner is None"
     ):
@@ -245,7 +245,9 @@ def test_for_a_gpu_draws_are_pinned_by_a_thread_that_is_on_that_gpu(
     preset, gpu = quick(batch_size=2), torch.device("cuda:1")
     draws = next(draw_steps(clips, Order(tuple(clips.buckets.values()), 2, 0), preset, 0, Ranks(0, 1, gpu)))
     (drawn,) = draws.forwards
-    assert {tensor.device.type for tensor in (drawn.noise, drawn.batch.latents, *drawn.references, *draws.pairs)} == {"meta"}
+    assert {tensor.device.type for tensor in (drawn.noise, drawn.batch.latents, *drawn.references, *draws.pairs.pairs)} == {
+        "meta"
+    }
     assert chosen == [gpu]
     here = next(draw_steps(clips, Order(tuple(clips.buckets.values()), 2, 0), preset, 0, Ranks(0, 1, torch.device("cpu"))))
     assert here.forwards[0].noise.device.type == "cpu"

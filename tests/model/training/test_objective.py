@@ -13,6 +13,7 @@ from model.training.draws import draw_step
 from model.training.objective import StepLosses, backward
 from model.training.order import Order
 from model.training.parallel import Ranks
+from model.training.train import never
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 Quick = Callable[..., Preset]
@@ -26,8 +27,8 @@ def gradients(fused: Callable[..., FusedModel], clips: ClipSet) -> Callable[...,
     def go(preset: Preset, step: int = 0, ranks: Ranks = ALONE) -> tuple[StepLosses, dict[str, torch.Tensor]]:
         model.set_training(True)
         order = Order(tuple(clips.buckets.values()), preset.train.batch_size, preset.train.seed)
-        draws = draw_step(clips, order, preset, step, ranks.share(preset.train.batch_size))
-        losses = backward(model, draws, preset, ranks)
+        draws = draw_step(clips, order, preset, step, ranks.share(preset.train.batch_size), ranks.share)
+        losses = backward(model, draws, preset, ranks, never)
         found = {name: value.grad for name, value in model.trainable().items() if value.grad is not None}
         for parameter in model.trainable().values():
             parameter.grad = None
@@ -53,14 +54,26 @@ def test_a_batch_in_parts_is_the_batch(gradients: Callable, quick: Quick, forwar
 
 
 def test_two_processes_together_are_one(gradients: Callable, quick: Quick, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their sums, taken here by hand."""
-    monkeypatch.setattr(Ranks, "sum", lambda _self, tensor: tensor)
+    """They are gone through twice, one after the other: the second time each is given what the other gave to every sum."""
     monkeypatch.setattr(Ranks, "sum_gradients", lambda _self, _parameters: None)
     config = quick(batch_size=5, forward_clips=2)
     losses, whole = gradients(config)
+    given: tuple[list[torch.Tensor], ...] = ([], [])
+
+    def first_time(ranks: Ranks, tensor: torch.Tensor) -> torch.Tensor:
+        given[ranks.rank].append(tensor.detach().clone())
+        return tensor
+
+    monkeypatch.setattr(Ranks, "sum", first_time)
     halves = [gradients(config, ranks=Ranks(rank, 2, torch.device("cpu"))) for rank in (0, 1)]
-    assert torch.allclose(losses.flow, halves[0][0].flow + halves[1][0].flow, rtol=1e-4)
     assert [int((half.flow > 0).sum()) for half, _ in halves] == [2, 3]
+    assert [int(given[rank][2].any(dim=1).sum()) for rank in (0, 1)] == [2, 3], "each aligns its share of the pairs"
+    others = [iter(given[1]), iter(given[0])]
+    monkeypatch.setattr(Ranks, "sum", lambda ranks, tensor: tensor + next(others[ranks.rank]))
+    halves = [gradients(config, ranks=Ranks(rank, 2, torch.device("cpu"))) for rank in (0, 1)]
+    for half, _ in halves:
+        assert torch.allclose(losses.flow, half.flow, rtol=1e-4)
+        assert torch.allclose(losses.contrastive, half.contrastive, rtol=1e-5)
     assert close(whole, {name: halves[0][1][name] + halves[1][1][name] for name in whole})
 
 

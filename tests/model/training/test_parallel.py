@@ -1,12 +1,8 @@
 """Several processes: shares of a batch, sums of gradients, and two real ones that train what one trains."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -23,9 +19,9 @@ from model.training.parallel import Ranks, join_ranks
 from model.training.train import TrainingError, TrainReport, train
 from tests.model.conftest import encode_clips
 from tests.model.layouts import TINY_VACE
+from tests.model.training.two_ranks import free_ports, run_two
 
 CPU = torch.device("cpu")
-ROOT = Path(__file__).parents[3]
 WORKER = """
 import json, os, sys, torch
 from pathlib import Path
@@ -92,7 +88,7 @@ def test_blocks_are_sharded_vaces_side_blocks_too(monkeypatch: pytest.MonkeyPatc
     assert sharded == [*transformer.blocks, *transformer.vace_blocks, transformer]
 
 
-@pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("cuda:1", "nccl")])
+@pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("cuda:1", "cpu:gloo,cuda:nccl")])
 def test_processes_talk_over_what_their_device_needs_and_wait_for_videos(
     device: str, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +96,8 @@ def test_processes_talk_over_what_their_device_needs_and_wait_for_videos(
     monkeypatch.setattr(torch.cuda, "set_device", lambda _device: None)
     monkeypatch.setattr(dist, "init_process_group", lambda name, timeout: joined.append((name, timeout.total_seconds())))
     monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    monkeypatch.setattr("model.training.parallel.shared_store", lambda: None)
+    monkeypatch.setattr("model.training.parallel.Heartbeat", lambda _store, _rank, _world: nullcontext())
     monkeypatch.setenv("WORLD_SIZE", "2")
     with join_ranks(device) as ranks:
         assert ranks == Ranks(0, 2, torch.device(device))
@@ -128,8 +126,12 @@ def test_two_processes_train_what_one_trains(
     task = tmp_path / "task.json"
     described = {name: preset.model_dump() for name, preset in presets.items()}
     where = {"places": {name: [str(path) for path in paths] for name, paths in places.items()}, "out": str(tmp_path / "two")}
-    task.write_text(json.dumps({"presets": described, "ports": _free_ports(len(presets)), **where}))
-    leader, follower = _run_two(task)
+    task.write_text(json.dumps({"presets": described, "ports": free_ports(len(presets)), **where}))
+    printed = []
+    for code, out, trace in run_two(WORKER, task):
+        assert code == 0, trace[-3000:]
+        printed.append([json.loads(line) for line in out.splitlines() if line.startswith("{")])
+    leader, follower = printed
     assert [line["name"] for line in leader] == list(presets)
     for line, silent in zip(leader, follower, strict=True):
         name = line["name"]
@@ -163,33 +165,3 @@ def test_batches_that_processes_cannot_share_are_refused(
     config = quick(batch_size=3, shard_base=shard_base)
     with pytest.raises(TrainingError, match=message):
         train(config, clip_list, base_dir, tmp_path, lambda _: None, dataset_version="v1")
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in sockets]
-
-
-def _run_two(task: Path) -> list[list[dict]]:
-    """What each of two processes printed, a line a run."""
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(task)],
-            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    printed = []
-    for process in processes:
-        out, error = process.communicate(timeout=300)
-        assert process.returncode == 0, error[-3000:]
-        printed.append([json.loads(line) for line in out.splitlines() if line.startswith("{")])
-    return printed

@@ -44,7 +44,7 @@ def equal(first: TrainState, second: TrainState) -> bool:
 
 
 def test_parameters_moments_and_average_come_back(tmp_path: Path, trained: TrainState) -> None:
-    save_state(tmp_path, 5, 1.25, trained, keep=2)
+    save_state(tmp_path, 5, 1.25, trained.files(), keep=2)
     blank = fresh(trained.parameters)
     assert not blank.optimizer.state
     assert restore_state(tmp_path, blank) == (5, 1.25)
@@ -60,7 +60,7 @@ def test_nothing_saved_is_none(tmp_path: Path, trained: TrainState) -> None:
 def test_the_newest_are_kept_and_what_a_killed_save_left_is_swept(tmp_path: Path, trained: TrainState, keep: int) -> None:
     (tmp_path / ".step-0000001.abc").mkdir()
     for step in (2, 9, 10):
-        save_state(tmp_path, step, 1.0, trained, keep)
+        save_state(tmp_path, step, 1.0, trained.files(), keep)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-0000009", "step-0000010"][-keep:]
     assert restore_state(tmp_path, trained) == (10, 1.0)
 
@@ -70,8 +70,8 @@ def test_the_newest_are_kept_and_what_a_killed_save_left_is_swept(tmp_path: Path
 def test_a_torn_state_is_named_and_the_one_before_is_used(
     tmp_path: Path, trained: TrainState, name: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    save_state(tmp_path, 3, 1.0, trained, keep=2)
-    save_state(tmp_path, 4, 1.0, trained, keep=2)
+    save_state(tmp_path, 3, 1.0, trained.files(), keep=2)
+    save_state(tmp_path, 4, 1.0, trained.files(), keep=2)
     torn = tmp_path / "step-0000004" / name
     torn.write_bytes(torn.read_bytes()[:-4]) if damage == "cut" else torn.unlink()
     blank = fresh(trained.parameters)
@@ -85,20 +85,20 @@ def test_a_torn_state_is_named_and_the_one_before_is_used(
 
 def test_a_state_that_is_there_stays_and_a_torn_one_makes_way(tmp_path: Path, trained: TrainState) -> None:
     """A run that passed over a torn state comes to its step again."""
-    save_state(tmp_path, 3, 1.0, trained, keep=1)
+    save_state(tmp_path, 3, 1.0, trained.files(), keep=1)
     manifest = tmp_path / "step-0000003" / "state.json"
     written = manifest.stat().st_mtime_ns
-    save_state(tmp_path, 3, 1.0, trained, keep=1)
+    save_state(tmp_path, 3, 1.0, trained.files(), keep=1)
     assert manifest.stat().st_mtime_ns == written
     (tmp_path / "step-0000003" / FILES[0]).write_bytes(b"torn")
-    save_state(tmp_path, 3, 1.0, trained, keep=1)
+    save_state(tmp_path, 3, 1.0, trained.files(), keep=1)
     blank = fresh(trained.parameters)
     assert restore_state(tmp_path, blank) == (3, 1.0)
     assert equal(trained, blank)
 
 
 def test_a_changed_byte_is_torn_too(tmp_path: Path, trained: TrainState) -> None:
-    save_state(tmp_path, 3, 1.0, trained, keep=2)
+    save_state(tmp_path, 3, 1.0, trained.files(), keep=2)
     moments = tmp_path / "step-0000003" / FILES[1]
     content = bytearray(moments.read_bytes())
     content[-1] ^= 1
@@ -108,20 +108,20 @@ def test_a_changed_byte_is_torn_too(tmp_path: Path, trained: TrainState) -> None
 
 
 def test_another_runs_state_is_refused(tmp_path: Path, trained: TrainState) -> None:
-    save_state(tmp_path, 3, 1.0, trained, keep=2)
+    save_state(tmp_path, 3, 1.0, trained.files(), keep=2)
     with pytest.raises(TrainStateError, match="another run"):
         restore_state(tmp_path, fresh({"z": torch.zeros(1)}))
 
 
 def test_a_full_disk_leaves_the_state_before_and_says_so(tmp_path: Path, trained: TrainState) -> None:
     """The kernel refuses to let a file grow, in the middle of the tensors."""
-    save_state(tmp_path, 3, 1.0, trained, keep=1)
+    save_state(tmp_path, 3, 1.0, trained.files(), keep=1)
     big = fresh({"a": torch.zeros(1 << 16)})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
     try:
         with pytest.raises(TrainStateError, match=r"state of step 4 .* could not be written .*goes on from step 3"):
-            save_state(tmp_path, 4, 1.0, big, keep=1)
+            save_state(tmp_path, 4, 1.0, big.files(), keep=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000003"]

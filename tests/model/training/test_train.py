@@ -129,6 +129,30 @@ def test_stopped_it_saves_at_once_and_goes_on_from_there(quick: Quick, clip_list
     assert train(*arguments, dataset_version="v1", device="cpu").resumed_from == 3
 
 
+def test_cancelled_at_any_moment_of_an_update_it_ends_with_the_same_bits(
+    run: Callable, quick: Quick, clip_list: Path, base_dir: Path, tmp_path: Path
+) -> None:
+    """Before every forward of every update, one cancel after the other in one run; half an update leaves no trace."""
+    config = quick(steps=2, batch_size=3, forward_clips=1, checkpoint_every=100, trainable="adapter_and_lora", ema_decay=0.9)
+    whole = run(config, tmp_path / "whole")
+    forwards = 3
+    for step, forward in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)):
+        # A step that is begun anew is left at its forward; the first of the second comes after all of the first.
+        asked = iter([False] * (forward or step * forwards) + [True])
+        with pytest.raises(TrainingStopped) as stopped:
+            train(
+                *(config, clip_list, base_dir, tmp_path / "cut", lambda _: None),
+                dataset_version="v1",
+                device="cpu",
+                stop=lambda asked=asked: next(asked),
+            )
+        assert (stopped.value.step, next(asked, None)) == (step, None)
+    resumed = run(config, tmp_path / "cut")
+    assert resumed.resumed_from == 1
+    for kind in ("checkpoint_dir", "ema_checkpoint_dir"):
+        assert read_manifest(getattr(resumed, kind)) == read_manifest(getattr(whole, kind))
+
+
 def test_the_average_is_a_checkpoint_of_its_own(run: Callable, quick: Quick, base_dir: Path, tmp_path: Path) -> None:
     result = run(quick(steps=3, ema_decay=0.9), tmp_path / "with")
     last, averaged = (

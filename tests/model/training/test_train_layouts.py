@@ -25,7 +25,7 @@ from model.training.objective import backward
 from model.training.order import Order
 from model.training.parallel import Ranks
 from model.training.report import _tokens
-from model.training.train import TrainingStopped, TrainReport, train
+from model.training.train import TrainingStopped, TrainReport, never, train
 from tests.model.conftest import encode_clips
 from tests.model.drawing import ON_CPU
 from tests.model.layouts import WITH_PICTURES
@@ -102,7 +102,7 @@ def test_every_frame_of_it_is_drawn_anew_a_first_frame_too(
         return real(self, noisy, *more)
 
     monkeypatch.setattr(FusedModel, "velocity", noting)
-    losses = backward(model, drawn, chosen, Ranks(0, 1, torch.device("cpu")))
+    losses = backward(model, drawn, chosen, Ranks(0, 1, torch.device("cpu")), never)
     # Of two views, of which 2 of 4 tokens are visible each, beside 4 tokens a frame.
     assert _tokens(losses, model, chosen) == 4 * clean.shape[2] + 2 * 2
     changed = (given[0] != clean).flatten(3).any(dim=3).any(dim=1)
@@ -132,7 +132,7 @@ def test_checkpointing_whole_graphs_and_bfloat16_compute_the_same(
             for transformer in model.base.transformers:
                 transformer.compile_repeated_blocks(fullgraph=True, backend="eager")
         drawn = draw_step(clips, Order(tuple(clips.buckets.values()), 2, 0), chosen, 0, range(2))
-        return backward(model, drawn, chosen, alone).flow
+        return backward(model, drawn, chosen, alone, never).flow
 
     plain = losses()
     assert torch.equal(losses(gradient_checkpointing=True), plain)

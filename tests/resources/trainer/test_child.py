@@ -153,6 +153,11 @@ def test_metrics_that_mlflow_refused_are_sent_again(
     assert [record for record in caplog.records if "MLflow took no metrics (the server is away)" in record.getMessage()]
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(119, "119 s"), (120, "2.0 min"), (9_000, "2.5 h"), (1_152_000, "13.3 days")])
+def test_time_is_told_in_the_unit_that_one_plans_in(seconds: float, told: str) -> None:
+    assert child.time_left(seconds) == told
+
+
 def test_ranks_but_the_first_stay_silent(job: TrainingJob, training: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(child, "MlflowRun", None)
@@ -189,7 +194,7 @@ def test_line_says_where_a_run_stands() -> None:
     from model.training.report import TrainReport
 
     state = TrainReport(20, 120, 0.51234, 1.5, 1e-3, 60.0, {"seconds_per_step": 3.0})
-    assert child.progress_line(state) == "step 20 of 120: loss 0.5123, gradient norm 1.5, 3 s a step, about 300 s left"
+    assert child.progress_line(state) == "step 20 of 120: loss 0.5123, gradient norm 1.5, 3 s a step, about 5.0 min left"
     assert child.progress_line(replace(state, metrics={})) == "step 20 of 120: loss 0.5123, gradient norm 1.5"
 
 

@@ -17,7 +17,7 @@ from resources.trainer.launch import LaunchConfig
 
 # Speaks Pipes as the real child does, without torch.
 TALKER = """
-import json, logging, sys
+import json, logging, os, sys
 from dagster_pipes import open_dagster_pipes
 from resources.output import print_line_by_line
 ending, code = json.loads(sys.argv[1]), int(sys.argv[2])
@@ -25,6 +25,7 @@ print_line_by_line()
 with open_dagster_pipes() as pipes:
     pipes.log.info("step 10 of 20: loss 0.5000")
     print("a line on stdout")
+    print("torchrun's grace:", os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"])
     print("the last line, on stderr", file=sys.stderr)
     if ending:
         pipes.report_custom_message(ending)
@@ -97,7 +98,9 @@ def test_log_lines_and_metrics_arrive(materialize: Any, tmp_path: Path) -> None:
     [event] = done.result.asset_materializations_for_node("trained")
     assert {name: event.metadata[name].value for name in ("steps", "loss", "hfu")} == {"steps": 20, "loss": 0.5, "hfu": 0.46}
     assert "step 10 of 20: loss 0.5000" in done.log_lines
-    assert "a line on stdout" in (tmp_path / "run" / "trainer.log").read_text()
+    printed = (tmp_path / "run" / "trainer.log").read_text()
+    assert "a line on stdout" in printed
+    assert "torchrun's grace: 5" in printed
 
 
 FAILED = {"kind": "failed", "message": "TrainingError: step 3: loss nan"}

@@ -26,6 +26,15 @@ def test_torchrun_runs_the_same_module() -> None:
     assert command == ["torchrun", "--nproc-per-node", "8", "-m", "resources.trainer.child", "job.json"]
 
 
+def test_torchrun_gives_its_ranks_the_grace_of_the_launch_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the installed torch reads it."""
+    from torch.distributed.launcher.api import LaunchConfig as TorchrunConfig
+
+    for name, value in LaunchConfig(grace_s=89.5).environment().items():
+        monkeypatch.setenv(name, value)
+    assert TorchrunConfig(min_nodes=1, max_nodes=1, nproc_per_node=1).shutdown_timeout == 90
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_shipped_files_bring_the_run_to_its_machine(path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their tags are on the job as Dagster's run launchers read them: strings, tables as JSON."""
