@@ -66,11 +66,11 @@ def encode_dataset(
     Returns:
         rows of `training_latents`, one for each row of `dataset`.
     """
-    from model.bases.base import load_base
+    from model.bases.base import ENCODERS, load_base
     from model.clips.latent_shards import ShardWriter
     from model.encoding.encoders import ClipEncoders
 
-    base = load_base(base_dir, encoders_only=True)
+    base = load_base(base_dir, weights=ENCODERS)
     encoders = ClipEncoders(base, chosen.encoders, semantic_dir)
     clips, measured = dataset.sort("clip_id"), MeasuredFaces(faces)
     with ShardWriter(shards_folder(store)) as shards:

@@ -122,7 +122,7 @@ def train(
         if card_gib is not None:
             check_fits(preset, card_gib, ranks.world)
 
-        base = load_for_training(base_dir, config, ranks)
+        base = load_for_training(base_dir, config, ranks, draws=onlooker is not None and onlooker.draws)
         model = assemble(base, clips.batch([0]).face, preset.fusion, config)
         prepare(model, config, ranks)
         parameters = model.trainable()

@@ -19,7 +19,7 @@ Quick = Callable[..., Preset]
 
 
 def prepared(base_dir: Path, clips: ClipSet, preset: Preset) -> FusedModel:
-    base = load_for_training(base_dir, preset.train, ALONE)
+    base = load_for_training(base_dir, preset.train, ALONE, draws=False)
     model = assemble(base, clips.batch([0]).face, preset.fusion, preset.train)
     prepare(model, preset.train, ALONE)
     return model
