@@ -84,6 +84,16 @@ def write_snapshot(folder: Path, spec: BaseSpec, *, commit: str | None = COMMIT)
         record_download(folder, commit)
 
 
+def write_vision_encoder(folder: Path) -> Path:
+    """A CLIP as `save_pretrained` leaves it, for bases that bring no semantic encoder."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        CLIPVisionModel(CLIPVisionConfig(**sizes, image_size=56, patch_size=14)).save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 56}, crop_size={"height": 56, "width": 56}).save_pretrained(folder)
+    return folder
+
+
 def record_download(folder: Path, commit: str) -> None:
     """The record beside every file: commit, etag (sha256 of what lies in Git LFS, else git's own hash), time."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and ".cache" not in path.parts]
