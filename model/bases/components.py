@@ -57,7 +57,7 @@ def load_component(part: Path, dtype: torch.dtype | None = None, *, names_only: 
     if kind is UMT5EncoderModel:
         settings["dtype"] = dtype or "auto"
     elif kind in (WanTransformer3DModel, WanVACETransformer3DModel):
-        settings["torch_dtype"] = dtype
+        settings["dtype"] = dtype
     try:
         with _quiet():
             network, told = kind.from_pretrained(part, **settings)

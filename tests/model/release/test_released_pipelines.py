@@ -50,7 +50,7 @@ def test_it_draws_what_diffusers_draws_from_the_same_snapshot(
         picture if begins else None, "A woman turns.", choose=None, steps=3, guidance=2.0, seed=3, negative_prompt="rain", **size
     )
     stock = (WanImageToVideoPipeline if begins else DiffusionPipeline).from_pretrained(
-        tmp_path / "components", torch_dtype=HALF, use_safetensors=True
+        tmp_path / "components", dtype=HALF, use_safetensors=True
     )
     stock.set_progress_bar_config(disable=True)
     drawn = stock(
