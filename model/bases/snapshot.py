@@ -10,9 +10,9 @@ commit, the file's etag (sha256 of what lies in Git LFS, git's blob hash of ever
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from model.bases.components import BaseError, named
 
@@ -59,7 +59,7 @@ def check_whole(snapshot: Path, parts: Iterable[str], fetch: str) -> None:
             f"{snapshot} holds pointers of Git LFS in place of {_paths(pointers, snapshot)}: remove them, then {fetch}"
         )
     torn = [path for path in present if path.suffix == ".safetensors" and _names_in(path) is None]
-    torn += [path for path in (*present, snapshot / MODEL_INDEX) if path.suffix == ".json" and _json(path) is None]
+    torn += [path for path in (*present, snapshot / MODEL_INDEX) if path.suffix == ".json" and not _is_json(path)]
     if torn:
         raise BaseError(f"{snapshot} holds only a part of {_paths(torn, snapshot)}: remove them, then {fetch}")
     for part in parts:
@@ -97,12 +97,13 @@ def _files_of(part: Path) -> Iterator[Path]:
     yield part / "config.json"
     whole = part / f"{_STEMS.get(part.name, 'diffusion_pytorch_model')}.safetensors"
     index = part / f"{whole.name}.index.json"
-    told = _json(index) if index.is_file() else None
-    if told is not None:
-        yield from (part / shard for shard in sorted(set(told.get("weight_map", {}).values())))
+    if index.is_file():
+        # Of an index that is torn itself nothing can be missing yet.
+        shards = _weight_map(index).values() if _is_json(index) else ()
+        yield from (part / shard for shard in sorted(set(shards)))
     elif not whole.is_file() and any(part.glob(f"{whole.stem}-*.safetensors")):
         yield index
-    elif not index.is_file():
+    else:
         yield whole
 
 
@@ -118,7 +119,7 @@ def _check_index(index: Path, fetch: str) -> None:
             f"{index.parent} holds {whole.name} beside the index of its shards: remove the older of the two, then {fetch}"
         )
     shards: dict[str, set[str]] = {}
-    for name, shard in (_json(index) or {})["weight_map"].items():
+    for name, shard in _weight_map(index).items():
         shards.setdefault(shard, set()).add(name)
     for shard, promised in sorted(shards.items()):
         held = _names_in(index.parent / shard) or set()
@@ -152,13 +153,18 @@ def _is_pointer(path: Path) -> bool:
         return stream.read(len(_POINTER)) == _POINTER
 
 
-def _json(path: Path) -> Mapping[str, Any] | None:
-    """None where it is not whole."""
+def _is_json(path: Path) -> bool:
+    """Whether it is whole; an index without a map of its weights is not."""
     try:
         told = json.loads(path.read_text())
     except ValueError:
-        return None
-    return told if isinstance(told, dict) else None
+        return False
+    return "weight_map" in told if path.name.endswith(".safetensors.index.json") else True
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """Tensor to the shard that holds it."""
+    return dict(json.loads(index.read_text())["weight_map"])
 
 
 def _paths(paths: Iterable[Path], snapshot: Path) -> str:

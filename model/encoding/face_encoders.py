@@ -88,7 +88,9 @@ class VisionEncoder:
             EncoderError: there is none, or of another kind, or not all of it.
         """
         if not (folder / "config.json").is_file():
-            raise EncoderError(f"{folder} holds no vision encoder (config.json is missing): name a folder of save_pretrained")
+            raise EncoderError(
+                f"{folder} holds no vision encoder (config.json is missing): name the folder of one, or `lafid models fetch` it"
+            )
         kind = AutoConfig.from_pretrained(folder).model_type
         if kind not in _VISION_CLASSES:
             known = ", ".join(sorted(_VISION_CLASSES))

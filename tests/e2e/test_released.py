@@ -96,7 +96,8 @@ def test_a_published_base_goes_the_whole_road(
     assert measures.filter(metric="likeness", split="test")["value"].len() == 1
     manifest = json.loads((settings.home / "store" / trained["checkpoint_path"] / "lafid.json").read_text())
     assert (manifest["base"]["repository"], manifest["base"]["revision"]) == (small.base.repository, COMMIT)
-    parts = {f"{part}{expert}" for part in ("adapter", "lora") for expert in ("", "_2")[: small.base.experts]}
+    kinds = ("adapter", "lora" if small.train.trainable == "adapter_and_lora" else "weights")
+    parts = {f"{part}{expert}" for part in kinds for expert in ("", "_2")[: small.base.experts]}
     assert manifest["parts"].keys() == parts
 
     face = demo.home / "demo" / "face.png"

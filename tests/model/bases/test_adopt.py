@@ -94,6 +94,7 @@ def test_every_released_layout_is_adopted_and_loaded(snapshots: Callable[[str], 
         (point, "tokenizer/tokenizer.json"),
         (shorten, "text_encoder/model-00002-of-00002.safetensors"),
         (shorten, "vae/config.json"),
+        (shorten, "text_encoder/model.safetensors.index.json"),
     ],
 )
 def test_a_file_that_is_missing_a_pointer_or_torn_is_named_and_adopted_when_it_came(
