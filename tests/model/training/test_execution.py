@@ -40,6 +40,13 @@ def test_in_bfloat16_what_trains_and_the_islands_are_float32(base_dir: Path, cli
     assert torch.equal(embedded, embedder(seen))
 
 
+def test_encoders_are_loaded_only_where_videos_are_drawn(base_dir: Path, quick: Quick) -> None:
+    for draws, device in ((True, "cpu"), (False, "meta")):
+        base = load_for_training(base_dir, quick().train, ALONE, draws=draws)
+        assert {next(part.parameters()).device.type for part in (base.text_encoder, base.image_encoder)} == {device}
+        assert next(base.transformer.parameters()).device.type == "cpu"
+
+
 def test_what_trains_whole_is_not_rounded_first(base_dir: Path, clips: ClipSet, quick: Quick) -> None:
     model = prepared(base_dir, clips, quick(precision="bfloat16", trainable="all"))
     stored = load_base(base_dir, "cpu").transformer.state_dict()
