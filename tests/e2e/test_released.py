@@ -37,7 +37,7 @@ TRAIN |= {"checkpoint_every": 1, "validate_every": 2, "log_every": 1, "fixed_tri
 CLIPS = {"train": 4, "validation": 1, "test": 1}
 OPEN_GATE = {"min_loss_fall": 0.0, "min_test_loss_fall": -9.0, "min_first_frame_psnr_db": 0.0}
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.e2e
 
 
 def narrow(name: str) -> Preset:
