@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,11 +18,15 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def sha256_folder(folder: Path) -> str:
-    """Hex digest over the names (relative, sorted) and bytes of all files below `folder`."""
+def sha256_folder(folder: Path, digest_of: Callable[[Path], str] = sha256_file) -> str:
+    """Hex digest over the names (relative, sorted) and bytes of all files below `folder`.
+
+    Args:
+        digest_of: gives a file's `sha256_file`, where it is known already.
+    """
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{digest_of(path)}\n".encode())
     return digest.hexdigest()
 
 

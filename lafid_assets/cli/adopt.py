@@ -1,6 +1,6 @@
-"""`lafid adopt PRESET COMMIT`: a published base that somebody fetched into the store becomes one that training may use.
+"""`lafid adopt PRESET`: a published base that somebody fetched into the store becomes one that training may use.
 
-Belongs here: where it lies and what is said. Not here: checking it (`model.bases.build`).
+Belongs here: where it lies and what is said. Not here: checking it (`model.bases.adopt`).
 """
 
 from lafid_assets.cli.display import CONSOLE, working
@@ -9,17 +9,20 @@ from resources.file_store import FileStore
 from resources.settings import Settings
 
 
-def run_adopt(settings: Settings, name: str, commit: str) -> None:
+def run_adopt(settings: Settings, name: str, commit: str | None) -> None:
     """Check the snapshot and write down which one it is.
 
     Raises:
         ValueError: there is no such preset.
-        BaseError: the snapshot is incomplete or of another base; the message says how to fetch it.
+        BaseError: the snapshot is incomplete, torn or of another base; the message says how to fetch it.
     """
-    from model.bases.build import adopt_base
+    from model.bases.adopt import adopt_base
     from model.presets import preset
 
     folder = FileStore(settings.store_uri).local_path(base_path(name))
-    with working(f"hashing {folder}"):
-        info = adopt_base(folder, preset(name).base, commit)
-    CONSOLE.print(f"{info.name}: {info.repository}@{info.revision}, sha256 {info.sha256}", soft_wrap=True, markup=False)
+    with working(f"checking and hashing {folder}"):
+        info, unproved = adopt_base(folder, preset(name).base, commit)
+    proved = "as the download recorded it"
+    if unproved:
+        proved = f"which nothing proves: the download left no record of {len(unproved)} files, of {unproved[0]} for one"
+    CONSOLE.print(f"{info.name}: {info.repository}@{info.revision}, {proved}; sha256 {info.sha256}", soft_wrap=True, markup=False)

@@ -218,7 +218,7 @@ def presets(
 @app.command()
 def adopt(
     name: Annotated[str, typer.Argument(help="A preset on a published base: `lafid presets` lists them.")],
-    commit: Annotated[str, typer.Argument(help="The commit of the base's repository that was fetched, 40 hex digits.")],
+    commit: Annotated[str | None, typer.Argument(help="That was fetched, 40 hex digits; else as the download recorded.")] = None,
     home: Home = None,
 ) -> None:
     """Take a published base that was fetched into the store into use: check it, and record its commit and hash."""

@@ -57,12 +57,12 @@ def load_encoding(chosen: Preset, base_dir: Path, semantic_dir: Path | None = No
     """
     import torch
 
-    from model.bases.base import load_base
+    from model.bases.base import ENCODERS, load_base
     from model.encoding.encoders import ClipEncoders
     from resources.gpu import own_device
 
     dtype = torch.bfloat16 if chosen.train.precision == "bfloat16" else None
-    base = load_base(base_dir, own_device(), dtype, encoders_only=True)
+    base = load_base(base_dir, own_device(), dtype, weights=ENCODERS)
     return Encoding(chosen, ClipEncoders(base, chosen.encoders, semantic_dir), semantic_dir)
 
 

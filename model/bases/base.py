@@ -1,66 +1,39 @@
 """The frozen base as one folder of diffusers and transformers components: reading it, and what names it.
 
-Belongs here: which components a base has, where they lie and the hash that names it. Not here: where a base comes from
-(`build`), what is trained on top (`face_branch.fusion`, `release.checkpoint`) or how a video is drawn (`release.pipeline`).
+Belongs here: which components a base has and where they lie. Not here: where a base comes from (`build`, `adopt`), reading one of
+its networks (`components`), its hashes (`digests`), what is trained on top (`face_branch.fusion`, `release.checkpoint`) or how a
+video is drawn (`release.pipeline`).
 
 `folder/base.json` names the base, `folder/components/` holds what diffusers' repositories of Wan hold: transformer (and
 transformer_2), vae, text_encoder, tokenizer, scheduler, and image_encoder with image_processor where there is one.
 """
 
-import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import diffusers
 import torch
-from diffusers import (
-    AutoencoderKLWan,
-    ModelMixin,
-    SchedulerMixin,
-    WanImageToVideoPipeline,
-    WanTransformer3DModel,
-    WanVACETransformer3DModel,
-)
+from diffusers import AutoencoderKLWan, SchedulerMixin, WanImageToVideoPipeline
 from pydantic import BaseModel, ConfigDict
 from torch import nn
-from transformers import (
-    AutoTokenizer,
-    CLIPImageProcessor,
-    CLIPVisionModel,
-    PreTrainedTokenizerBase,
-    UMT5EncoderModel,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import AutoTokenizer, CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
 from model.bases.codec import HaarCodec
+from model.bases.components import BaseError, Transformer, load_component, no_progress_bars, outline, own_memory
+from model.bases.digests import COMPONENTS, base_digest, component_digests
 from model.bases.specs import Layout
-from model.files import sha256_folder
+from model.files import whole_file
 
 INFO_FILE = "base.json"
-COMPONENTS = "components"
-_PARTS = (
-    "image_encoder",
-    "image_processor",
-    "scheduler",
-    "text_encoder",
-    "tokenizer",
-    "transformer",
-    "transformer_2",
-    "vae",
-)
+_PROVED = "revision_proved"
+"""In that file alone: a base is the same one whether its commit was proved or not."""
+TRANSFORMERS = frozenset({"transformer", "transformer_2"})
+ENCODERS = frozenset({"text_encoder", "image_encoder", "vae"})
 _PIPELINE_MULTIPLE_PX = 16  # diffusers checks it whatever the VAE
-
-
-Transformer: TypeAlias = WanTransformer3DModel | WanVACETransformer3DModel
-
-
-class BaseError(ValueError):
-    """A base folder is missing, incomplete or changed."""
 
 
 class BaseInfo(BaseModel):
@@ -143,28 +116,29 @@ def read_base_info(folder: Path) -> BaseInfo:
         BaseError: there is no base.
     """
     try:
-        return BaseInfo(**json.loads((folder / INFO_FILE).read_text()))
+        told: dict[str, Any] = json.loads((folder / INFO_FILE).read_text())
     except FileNotFoundError:
+        if (folder / "model_index.json").is_file() or (folder / COMPONENTS).is_dir():
+            raise BaseError(
+                f"{folder} is a fetched snapshot that nobody has checked: put it to bases/PRESET/{COMPONENTS} of the store, run "
+                f"`lafid adopt PRESET`, and name bases/PRESET"
+            ) from None
         raise BaseError(
-            f"{folder} holds no base ({INFO_FILE} is missing): build it with build_tiny_base, or fetch and adopt_base it"
+            f"{folder} holds no base ({INFO_FILE} is missing): fetch one into the store and take it into use with "
+            "`lafid adopt PRESET`, which says how"
         ) from None
+    return BaseInfo(**{name: value for name, value in told.items() if name != _PROVED})
 
 
-def hash_components(parts: Path) -> str:
-    """Hex digest over all files of the components in `parts`, and of nothing that lies beside them."""
-    return _digest_of(component_digests(parts))
+def write_base_info(folder: Path, info: BaseInfo, *, revision_proved: bool | None = None) -> None:
+    """Makes what lies in `folder` a base.
 
-
-def component_digests(parts: Path) -> dict[str, str]:
-    """Component to the hex digest over its files, of those that are there."""
-    return {name: sha256_folder(parts / name) for name in _PARTS if (parts / name).is_dir()}
-
-
-def _digest_of(components: Mapping[str, str]) -> str:
-    digest = hashlib.sha256()
-    for name, sha256 in components.items():
-        digest.update(f"{name}\0{sha256}\n".encode())
-    return digest.hexdigest()
+    Args:
+        revision_proved: whether every file is as the download of `info.revision` recorded it; None: there is no revision.
+    """
+    told = info.model_dump() | ({} if revision_proved is None else {_PROVED: revision_proved})
+    with whole_file(folder / INFO_FILE) as temporary:
+        temporary.write_text(json.dumps(told, indent=2) + "\n")
 
 
 def load_base(
@@ -172,7 +146,7 @@ def load_base(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     *,
-    encoders_only: bool = False,
+    weights: frozenset[str] = TRANSFORMERS | ENCODERS,
 ) -> Base:
     """All components in evaluation mode, without gradients, on `device` (the GPU where there is one).
 
@@ -181,89 +155,46 @@ def load_base(
         device: chosen unless given.
         dtype: of transformers and text encoder, unless as stored; what must stay in float32 (norms, time embedding, the
             whole VAE) does.
-        encoders_only: the transformers have no weights, for who only encodes.
+        weights: the networks that are loaded; of the others there are outlines, which have a config and no weights. `ENCODERS`
+            for who only encodes, `TRANSFORMERS` for who only trains.
 
     Raises:
-        BaseError: there is no base, or its files are not those it was recorded with.
+        BaseError: there is no base, its files are not those it was recorded with, or a network is not whole.
     """
     info = read_base_info(folder)
     parts = folder / COMPONENTS
-    digests = component_digests(parts)
-    found = _digest_of(digests)
+    digests = component_digests(folder)
+    found = base_digest(digests)
     if found != info.sha256:
-        raise BaseError(f"base {folder} changed: recorded sha256 {info.sha256[:12]}, found {found[:12]}; restore it")
+        raise BaseError(
+            f"base {folder} changed: recorded sha256 {info.sha256[:12]}, found {found[:12]}; restore it, or `lafid adopt` it anew"
+        )
     target = pick_device(device)
     has_image_encoder = (parts / "image_encoder").is_dir()
-    with no_progress_bars():
-        frozen: dict[str, Any] = {
-            "codec": _load_codec(parts / "vae"),
-            "text_encoder": UMT5EncoderModel.from_pretrained(parts / "text_encoder", dtype=dtype or "auto"),
-            "image_encoder": CLIPVisionModel.from_pretrained(parts / "image_encoder") if has_image_encoder else None,
-        }
-        names = ("transformer", "transformer_2") if info.boundary else ("transformer",)
-        transformers = {
-            name: (_outline(parts / name) if encoders_only else _load_diffusers(parts / name, dtype)) for name in names
-        }
-    if not encoders_only:
-        frozen |= transformers
-    for name, module in frozen.items():
-        if module is not None:
-            own_memory(module)
-            frozen[name] = module.to(target).eval().requires_grad_(False)
+
+    def network(name: str) -> Any:
+        if name not in weights:
+            return outline(parts / name)
+        loaded = load_component(parts / name, dtype)
+        own_memory(loaded)
+        return loaded.to(target).eval().requires_grad_(False)
+
     scheduler = json.loads((parts / "scheduler" / "scheduler_config.json").read_text())["_class_name"]
-    return Base(
-        info=info,
-        digests=digests,
-        tokenizer=AutoTokenizer.from_pretrained(parts / "tokenizer"),
-        image_processor=CLIPImageProcessor.from_pretrained(parts / "image_processor") if has_image_encoder else None,
-        scheduler=getattr(diffusers, scheduler).from_pretrained(parts / "scheduler"),
-        **{"transformer_2": None} | transformers | frozen,
-    )
-
-
-def own_memory(module: nn.Module) -> None:
-    """Gives every tensor of `module` memory of its own, aligned as torch allocates it.
-
-    safetensors maps tensors from the file, at whatever address they begin there, and CPU kernels round differently at
-    addresses that are not aligned: without this a loaded model is not bit-equal to the one that was saved.
-    """
-    for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = tensor.data.clone()
+    with no_progress_bars():
+        return Base(
+            info=info,
+            digests=digests,
+            transformer=network("transformer"),
+            transformer_2=network("transformer_2") if info.boundary else None,
+            codec=network("vae"),
+            text_encoder=network("text_encoder"),
+            image_encoder=network("image_encoder") if has_image_encoder else None,
+            tokenizer=AutoTokenizer.from_pretrained(parts / "tokenizer"),
+            image_processor=CLIPImageProcessor.from_pretrained(parts / "image_processor") if has_image_encoder else None,
+            scheduler=getattr(diffusers, scheduler).from_pretrained(parts / "scheduler"),
+        )
 
 
 def pick_device(device: torch.device | str | None) -> torch.device:
     """`device`, or the GPU where there is one, or the CPU."""
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-@contextmanager
-def no_progress_bars() -> Iterator[None]:
-    """transformers draws a bar for every component, however small; a base of milliseconds needs none."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-
-
-def _load_diffusers(part: Path, dtype: torch.dtype | None) -> ModelMixin:
-    """Of the class that its config names."""
-    name = json.loads((part / "config.json").read_text())["_class_name"]
-    return getattr(diffusers, name).from_pretrained(part, torch_dtype=dtype)
-
-
-def _outline(part: Path) -> ModelMixin:
-    """The same without weights."""
-    config = json.loads((part / "config.json").read_text())
-    kind = getattr(diffusers, config["_class_name"])
-    with torch.device("meta"):
-        return kind.from_config(config)
-
-
-def _load_codec(part: Path) -> HaarCodec | AutoencoderKLWan:
-    config = HaarCodec.load_config(part)
-    if config["_class_name"] == HaarCodec.__name__:
-        return HaarCodec.from_config(config)
-    return AutoencoderKLWan.from_pretrained(part)

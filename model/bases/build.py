@@ -1,9 +1,9 @@
-"""Where a base comes from: the tiny ones are built here, the real ones are fetched by hand and adopted.
+"""The tiny bases, built where they are first needed, and any base's transformer without its weights.
 
-Belongs here: making a base's folder and its `base.json`. Not here: reading one (`base`), the sizes of the bases (`specs`).
+Belongs here: making a base of this project's own. Not here: taking a published one into use (`adopt`), reading one (`base`), the
+sizes of the bases (`specs`).
 """
 
-import re
 from pathlib import Path
 
 import torch
@@ -18,22 +18,14 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from model.bases.base import (
-    COMPONENTS,
-    INFO_FILE,
-    BaseError,
-    BaseInfo,
-    Transformer,
-    hash_components,
-    no_progress_bars,
-    read_base_info,
-)
+from model.bases.adopt import how_to_fetch
+from model.bases.base import INFO_FILE, BaseInfo, read_base_info, write_base_info
 from model.bases.codec import HaarCodec
+from model.bases.components import BaseError, Transformer, no_progress_bars
+from model.bases.digests import COMPONENTS, base_digest, component_digests
 from model.bases.specs import TINY, BaseSpec
-from model.files import whole_file, whole_folder
+from model.files import whole_folder
 from model.presets import TEXT_ROWS
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def build_transformer(spec: BaseSpec) -> Transformer:
@@ -51,50 +43,10 @@ def ensure_base(spec: BaseSpec, folder: Path) -> BaseInfo:
     if not (folder / INFO_FILE).is_file():
         if spec.repository is None:
             return build_tiny_base(folder, spec=spec)
-        revision = spec.revision or "COMMIT"
-        raise BaseError(
-            f"base {spec.name} is not in {folder}: fetch it with `hf download {spec.repository} --revision {revision} "
-            f"--local-dir {folder / COMPONENTS}`, then `lafid adopt PRESET {revision}`"
-        )
+        raise BaseError(f"base {spec.name} is not in {folder}: {how_to_fetch(spec, folder, spec.revision)}")
     info = read_base_info(folder)
     if info.name != spec.name:
         raise BaseError(f"{folder} holds base {info.name}, not {spec.name}: give each its own folder")
-    return info
-
-
-def adopt_base(folder: Path, spec: BaseSpec, revision: str) -> BaseInfo:
-    """Makes the snapshot of `spec.repository` that lies in `folder`/components a base: names it by commit and hash.
-
-    Args:
-        folder: becomes the base's folder.
-        spec: what it must be; its transformer's config is compared with the snapshot's.
-        revision: the commit that was fetched, 40 hex digits; a branch's name would name something else tomorrow.
-
-    Raises:
-        BaseError: the snapshot is incomplete or of another base, or `revision` is no commit or not the spec's.
-    """
-    if spec.repository is None:
-        raise BaseError(f"base {spec.name} has no repository: build it with build_tiny_base")
-    if not _COMMIT.fullmatch(revision):
-        raise BaseError(f"{revision!r} is no commit: name the 40 hex digits that were fetched of {spec.repository}")
-    if spec.revision not in (None, revision):
-        raise BaseError(f"base {spec.name} is {spec.repository}@{spec.revision}, not @{revision}: fetch that commit")
-    parts = folder / COMPONENTS
-    transformers = ["transformer", "transformer_2"][: spec.experts]
-    needed = [*transformers, "vae", "text_encoder", "tokenizer", "scheduler"]
-    if spec.transformer.image_dim is not None:
-        needed += ["image_encoder", "image_processor"]
-    missing = [name for name in needed if not (parts / name).is_dir()]
-    if missing:
-        raise BaseError(
-            f"{parts} lacks {', '.join(missing)}: fetch all of it with `hf download {spec.repository} --revision {revision} "
-            f"--local-dir {parts}`"
-        )
-    for name in transformers:
-        _check_config(parts / name, spec)
-    info = _info(spec, hash_components(parts), revision)
-    with whole_file(folder / INFO_FILE) as temporary:
-        temporary.write_text(info.model_dump_json(indent=2) + "\n")
     return info
 
 
@@ -122,28 +74,16 @@ def build_tiny_base(folder: Path, seed: int = 0, spec: BaseSpec = TINY) -> BaseI
         for name in ("transformer", "transformer_2")[: spec.experts]:
             build_transformer(spec).save_pretrained(parts / name)
         FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(parts / "scheduler")
-        info = _info(spec, hash_components(parts), revision=None)
-        (temporary / INFO_FILE).write_text(info.model_dump_json(indent=2) + "\n")
+        info = BaseInfo(
+            name=spec.name,
+            layout=spec.layout,
+            repository=None,
+            revision=None,
+            boundary=spec.boundary,
+            sha256=base_digest(component_digests(temporary)),
+        )
+        write_base_info(temporary, info)
     return info
-
-
-def _info(spec: BaseSpec, sha256: str, revision: str | None) -> BaseInfo:
-    return BaseInfo(
-        name=spec.name,
-        layout=spec.layout,
-        repository=spec.repository,
-        revision=revision,
-        boundary=spec.boundary,
-        sha256=sha256,
-    )
-
-
-def _check_config(part: Path, spec: BaseSpec) -> None:
-    kind = WanVACETransformer3DModel if spec.transformer.vace_layers else WanTransformer3DModel
-    found = kind.load_config(part)
-    for name, expected in spec.transformer.arguments().items():
-        if name in found and found[name] != expected:
-            raise BaseError(f"{part} has {name} {found[name]}, base {spec.name} has {expected}: it is another base")
 
 
 def _character_tokenizer() -> PreTrainedTokenizerFast:

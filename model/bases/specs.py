@@ -57,7 +57,7 @@ class BaseSpec(_Frozen):
     """One base.
 
     `revision` is the commit that is fetched. It is None where the project has not been run against a fetched snapshot: the
-    commit is then chosen by whoever fetches it and recorded by `base.adopt_base` together with the hash of all files.
+    commit is then chosen by whoever fetches it and recorded by `adopt.adopt_base` together with the hash of all files.
     """
 
     name: str

@@ -27,8 +27,8 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from model.bases.base import no_progress_bars, own_memory
 from model.bases.codec import encode_moments
+from model.bases.components import made_up, named, no_progress_bars, own_memory
 from model.face_engine.interface import Image
 from model.files import sha256_file
 
@@ -85,16 +85,20 @@ class VisionEncoder:
         """What `save_pretrained` of model and processor wrote into `folder`.
 
         Raises:
-            EncoderError: there is none, or of another kind.
+            EncoderError: there is none, or of another kind, or not all of it.
         """
         if not (folder / "config.json").is_file():
-            raise EncoderError(f"{folder} holds no vision encoder (config.json is missing): name a folder of save_pretrained")
+            raise EncoderError(
+                f"{folder} holds no vision encoder (config.json is missing): name the folder of one, or `lafid models fetch` it"
+            )
         kind = AutoConfig.from_pretrained(folder).model_type
         if kind not in _VISION_CLASSES:
             known = ", ".join(sorted(_VISION_CLASSES))
             raise EncoderError(f"{folder} holds a {kind}, which is no vision encoder known here: use one of {known}")
         with no_progress_bars():
-            network = _VISION_CLASSES[kind].from_pretrained(folder)
+            network, told = _VISION_CLASSES[kind].from_pretrained(folder, output_loading_info=True)
+        if lacking := made_up(told):
+            raise EncoderError(f"{folder} lacks {named(lacking)}: fetch it again")
         own_memory(network)
         processor = AutoImageProcessor.from_pretrained(folder)
         return cls(network.to(device).eval().requires_grad_(False), processor, layer, _digest_of(folder))

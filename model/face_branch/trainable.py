@@ -169,7 +169,8 @@ class FusedModel:
         return transformer(
             **given,
             timestep=timestep,
-            encoder_hidden_states=inputs.text,
+            # A text encoder in bfloat16 speaks to a transformer in float32, too: stock pipelines cast its rows as well.
+            encoder_hidden_states=inputs.text.to(transformer.dtype),
             attention_kwargs=ours,
             return_dict=False,
         )[0]

@@ -24,7 +24,8 @@ from peft.utils import get_peft_model_state_dict
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 
-from model.bases.base import Base, BaseInfo, Transformer, own_memory
+from model.bases.base import Base, BaseInfo
+from model.bases.components import Transformer, made_up, named, own_memory
 from model.encoding.head_mask import MaskInfo
 from model.face_branch.attach import attach
 from model.face_branch.fusion import FaceFusion
@@ -170,7 +171,9 @@ def _load_onto(folder: Path, suffix: str, transformer: Transformer, manifest: Ma
     if adapter not in manifest.parts:
         raise CheckpointError(f"part {adapter} of {folder} is missing: the base has two transformers, it is for one")
     with _naming_part(folder / adapter):
-        fusion = FaceFusion.from_pretrained(folder / adapter)
+        fusion, told = FaceFusion.from_pretrained(folder / adapter, output_loading_info=True)
+        if lacking := made_up(told):
+            raise ValueError(f"it lacks {named(lacking)}")
         own_memory(fusion)
         fusion.to(transformer.device)
         attach(fusion, transformer)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from model.bases.base import Base, load_base
+from model.bases.base import ENCODERS, TRANSFORMERS, Base, load_base
 from model.face_branch.trainable import FusedModel
 from model.presets import TrainConfig
 from model.training.parallel import Ranks
@@ -19,15 +19,19 @@ from model.training.parallel import Ranks
 _BFLOAT16 = "bfloat16"
 
 
-def load_for_training(folder: Any, config: TrainConfig, ranks: Ranks) -> Base:
-    """The base with its transformers on the device; encoders and VAE, which training never calls, stay in host memory.
+def load_for_training(folder: Any, config: TrainConfig, ranks: Ranks, *, draws: bool) -> Base:
+    """The base with its transformers on the device.
+
+    Args:
+        draws: this process will draw videos. Encoders and VAE wait for it in host memory; without, they are not loaded.
 
     Raises:
-        BaseError: there is no base, or its files are not those it was recorded with.
+        BaseError: there is no base, its files are not those it was recorded with, or it is not whole.
     """
     # Where everything trains, rounding the weights first would train something else than the base.
     rounded = config.precision == _BFLOAT16 and config.trainable != "all"
-    base = load_base(folder, "cpu", torch.bfloat16 if rounded else None)
+    weights = TRANSFORMERS | ENCODERS if draws else TRANSFORMERS
+    base = load_base(folder, "cpu", torch.bfloat16 if rounded else None, weights=weights)
     for transformer in base.transformers:
         transformer.to(ranks.device)
     return base

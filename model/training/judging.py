@@ -29,6 +29,11 @@ class DrawingStopped(Exception):
 class Onlooker(Protocol):
     """Looks at every judged model, on one process."""
 
+    @property
+    def draws(self) -> bool:
+        """Whether it will draw at all; else the base comes without what only drawing needs."""
+        ...
+
     def draw(self, model: FusedModel, manifest: Manifest, run_dir: Path) -> Likeness | None:
         """Lets the model draw held-out persons; None where it draws none, or not all that it should.
 

@@ -128,7 +128,7 @@ def train(
         if card_gib is not None:
             check_fits(preset, card_gib, ranks.world)
 
-        base = load_for_training(base_dir, config, ranks)
+        base = load_for_training(base_dir, config, ranks, draws=onlooker is not None and onlooker.draws)
         model = assemble(base, clips.batch([0]).face, preset.fusion, config)
         check_equal(dict(model.named()), ranks)  # before one of them holds a part of it alone
         prepare(model, config, ranks)

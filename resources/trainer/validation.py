@@ -52,6 +52,11 @@ class Validation:
                 "and the loss on held-out clips decides which checkpoint is best"
             )
 
+    @property
+    def draws(self) -> bool:
+        """Whether anybody is held out."""
+        return bool(self.job.held_out)
+
     def draw(self, model: "FusedModel", manifest: "Manifest", run_dir: Path) -> Likeness | None:
         """The likeness of all held-out persons, whose videos lie in the run's folder; None where one of them was not drawn.
 
@@ -60,7 +65,7 @@ class Validation:
         """
         from model.training.judging import DrawingStopped
 
-        if not self.job.held_out:
+        if not self.draws:
             return None
         try:
             return self._likeness(model, manifest, _videos(manifest, run_dir))

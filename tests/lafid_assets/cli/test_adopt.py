@@ -1,25 +1,39 @@
 """`lafid adopt`."""
 
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-COMMIT = "a" * 40
+import model.presets
+from model.presets import PRESETS
+from tests.model.released import COMMIT, RELEASED, write_snapshot
+
+T2V = "wan2.1-t2v-1.3b"
 
 
-def test_base_that_is_not_there_is_answered_with_how_to_fetch_it(lafid: Any, home: Path) -> None:
-    error = lafid("adopt", "wan2.1-t2v-1.3b", COMMIT).error
-    components = home / "store" / "bases" / "wan2.1-t2v-1.3b" / "components"
-    assert f"{components} lacks transformer, vae, text_encoder, tokenizer, scheduler" in error
-    assert f"hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers --revision {COMMIT} --local-dir {components}" in error
+def test_a_base_is_fetched_adopted_and_named(lafid: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    components = home / "store" / "bases" / T2V / "components"
+    command = f"`hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers --local-dir {shlex.quote(str(components))}`"
+    error = lafid("adopt", T2V).error
+    assert f"{components} lacks model_index.json, transformer/config.json" in error
+    assert f"fetch it with {command}, then run `lafid adopt {T2V}`" in error
+
+    monkeypatch.setitem(PRESETS, T2V, model.presets.preset(T2V).model_copy(update={"base": RELEASED[T2V]}))
+    write_snapshot(components, RELEASED[T2V])
+    said = lafid("adopt", T2V).out
+    assert f"{T2V}: Wan-AI/Wan2.1-T2V-1.3B-Diffusers@{COMMIT}, as the download recorded it; sha256 " in said
+    shutil.rmtree(components / ".cache")
+    assert "which nothing proves: the download left no record of" in lafid("adopt", T2V, COMMIT).out
 
 
 @pytest.mark.parametrize(
     ("name", "commit", "message"),
     [
-        ("wan2.1-t2v-1.3b", "main", "'main' is no commit"),
-        ("tiny", COMMIT, "base tiny has no repository"),
+        (T2V, "main", "'main' is no commit"),
+        ("tiny", COMMIT, "base tiny has no repository: it is built where it is first needed"),
         ("wan9", COMMIT, "wan9"),
     ],
 )

@@ -1,12 +1,14 @@
 """The tiny base: seeded, whole, named by its hash, verified when loaded."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from model.bases.base import Base, BaseError, load_base
+from model.bases.base import ENCODERS, TRANSFORMERS, Base, load_base
 from model.bases.build import build_tiny_base
+from model.bases.components import BaseError
 from model.encoding.encoders import ClipEncoders
 
 
@@ -36,9 +38,12 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
         load_base(tmp_path / "base", "cpu")
 
 
-def test_a_missing_base_names_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(BaseError, match="build_tiny_base"):
+def test_a_missing_base_names_the_remedy(tmp_path: Path, base_dir: Path) -> None:
+    with pytest.raises(BaseError, match="holds no base .*`lafid adopt PRESET`"):
         load_base(tmp_path, "cpu")
+    shutil.copytree(base_dir / "components", tmp_path / "fetched" / "components")
+    with pytest.raises(BaseError, match="a fetched snapshot that nobody has checked.*`lafid adopt PRESET`"):
+        load_base(tmp_path / "fetched", "cpu")
 
 
 def test_it_is_laid_out_as_wan_2_2_ti2v(base_dir: Path) -> None:
@@ -52,8 +57,19 @@ def test_it_is_laid_out_as_wan_2_2_ti2v(base_dir: Path) -> None:
 
 
 def test_who_only_encodes_loads_no_transformer(base_dir: Path, base: Base) -> None:
-    light = load_base(base_dir, "cpu", encoders_only=True)
+    light = load_base(base_dir, "cpu", weights=ENCODERS)
     assert {parameter.device.type for parameter in light.transformer.parameters()} == {"meta"}
     assert light.transformer.config.image_dim == base.transformer.config.image_dim
     assert torch.equal(ClipEncoders(light).text("abc"), ClipEncoders(base).text("abc"))
     assert ClipEncoders(light).fingerprint == ClipEncoders(base).fingerprint
+
+
+def test_who_only_trains_loads_transformers_alone(base_dir: Path, base: Base) -> None:
+    light = load_base(base_dir, "cpu", weights=TRANSFORMERS)
+    for part in (light.text_encoder, light.image_encoder):
+        assert part is not None
+        assert {parameter.device.type for parameter in part.parameters()} == {"meta"}
+    assert light.size_multiple_px == base.size_multiple_px
+    assert light.digests == base.digests
+    loaded = light.transformer.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in base.transformer.state_dict().items())

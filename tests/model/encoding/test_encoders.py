@@ -29,7 +29,7 @@ def test_only_real_rows_are_kept(base: Base) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_text_has_the_same_bits_whatever_texts_are_beside_it(base_dir: Path, dtype: torch.dtype) -> None:
-    encoders = ClipEncoders(load_base(base_dir, "cpu", dtype, encoders_only=True))
+    encoders = ClipEncoders(load_base(base_dir, "cpu", dtype, weights=ENCODERS))
     prompts = [f"A person says {'word ' * number}." for number in range(TEXTS_AT_ONCE + 3)]
     together = encoders.texts(prompts)
     assert {rows.dtype for rows in together} == {dtype}
@@ -40,7 +40,7 @@ def test_a_text_has_the_same_bits_whatever_texts_are_beside_it(base_dir: Path, d
 
 
 def test_the_dtype_of_the_text_encoder_is_in_the_fingerprint_of_texts_alone(base_dir: Path) -> None:
-    loaded = (ClipEncoders(load_base(base_dir, "cpu", dtype, encoders_only=True)) for dtype in (torch.float32, torch.bfloat16))
+    loaded = (ClipEncoders(load_base(base_dir, "cpu", dtype, weights=ENCODERS)) for dtype in (torch.float32, torch.bfloat16))
     wide, narrow = loaded
     assert wide.text_fingerprint != narrow.text_fingerprint
     assert wide.fingerprint == narrow.fingerprint

@@ -19,7 +19,7 @@ Quick = Callable[..., Preset]
 
 
 def prepared(base_dir: Path, clips: ClipSet, preset: Preset) -> FusedModel:
-    base = load_for_training(base_dir, preset.train, ALONE)
+    base = load_for_training(base_dir, preset.train, ALONE, draws=False)
     model = assemble(base, clips.batch([0]).face, preset.fusion, preset.train)
     prepare(model, preset.train, ALONE)
     return model
@@ -38,6 +38,13 @@ def test_in_bfloat16_what_trains_and_the_islands_are_float32(base_dir: Path, cli
         assert torch.nn.Linear(4, 4)(torch.ones(1, 4)).dtype == torch.bfloat16
     assert embedded.dtype == torch.float32
     assert torch.equal(embedded, embedder(seen))
+
+
+def test_encoders_are_loaded_only_where_videos_are_drawn(base_dir: Path, quick: Quick) -> None:
+    for draws, device in ((True, "cpu"), (False, "meta")):
+        base = load_for_training(base_dir, quick().train, ALONE, draws=draws)
+        assert {next(part.parameters()).device.type for part in (base.text_encoder, base.image_encoder)} == {device}
+        assert next(base.transformer.parameters()).device.type == "cpu"
 
 
 def test_what_trains_whole_is_not_rounded_first(base_dir: Path, clips: ClipSet, quick: Quick) -> None:

@@ -51,6 +51,8 @@ def go(clip_list: Path, base_dir: Path, stub_engine: Callable, beginning: Beginn
             figures.append((progress.loss, progress.grad_norm, torch.get_rng_state().numpy().tobytes()))
 
         class Drawing:
+            draws = True
+
             def draw(self, fused: FusedModel, manifest: Manifest, run_dir: Path) -> None:
                 torch.rand(3)  # whatever is drawn from torch's own generator
                 with live_pipeline(fused, manifest, stub_engine()) as pipeline:

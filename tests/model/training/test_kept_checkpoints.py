@@ -216,6 +216,8 @@ class Looking:
     """An onlooker: what is as trained resembles its persons most after step 4, the average after step 2. It meets an end at the
     `at`-th drawing or telling."""
 
+    draws = True
+
     def __init__(self, how: str = "", at: int = 0) -> None:
         self.how, self.at, self.seen, self.stopped = how, at, {"draw": 0, "sigterm": 0, "tell": 0}, False
 

@@ -292,7 +292,7 @@ def test_a_preset_too_large_is_refused_before_anything_is_loaded(
 ) -> None:
     monkeypatch.setattr(model.training.train, "card_memory_gib", lambda _device: 1e-3)
     monkeypatch.setattr("model.training.memory_estimate.PRESETS", {})
-    monkeypatch.setattr(model.training.train, "load_for_training", lambda *_: pytest.fail("it loaded the base"))
+    monkeypatch.setattr(model.training.train, "load_for_training", lambda *_, **__: pytest.fail("it loaded the base"))
     with pytest.raises(PresetTooLarge, match="preset tiny needs at least"):
         run(quick(), tmp_path)
 
