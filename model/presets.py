@@ -212,10 +212,13 @@ class TrainConfig(_Frozen):
     lora_rank: PositiveInt = Field(16, description="rank of LoRA where it trains")
     lora_alpha: PositiveInt = Field(16, description="LoRA's scale times its rank")
     precision: Precision = Field("float32", description="of the frozen base and of what blocks compute; float32 trains")
-    gradient_checkpointing: bool = Field(False, description="blocks keep their inputs alone and are computed twice")
+    gradient_checkpointing: float = Field(
+        0.0, ge=0, le=1, description="share of the blocks, the first ones, that keep their inputs alone and are computed twice"
+    )
     compile_blocks: bool = Field(False, description="the blocks are compiled, once for all of them")
     attention: Attention = Field("native", description="diffusers' name of the attention kernel; native: torch chooses")
-    shard_base: bool = Field(False, description="processes share the frozen weights among themselves (FSDP2)")
+    shard_base: bool = Field(False, description="processes share the frozen weights of the blocks among themselves (FSDP2)")
+    offload_base: bool = Field(False, description="those weights wait in host memory, and come to the GPU block by block")
     deterministic: bool = Field(False, description="kernels that give the same bits again, on a GPU at some cost")
     checkpoint_every: PositiveInt = Field(description="updates between two states from which a killed run goes on")
     keep_states: PositiveInt = Field(2, description="states that are kept, the newest")
@@ -229,6 +232,14 @@ class TrainConfig(_Frozen):
     def _has_a_rate_for_what_trains_of_the_base(self) -> Self:
         if self.trainable in ("adapter_and_cross_attention", "all") and self.base_lr is None:
             raise ValueError(f"with trainable {self.trainable} weights of the base train: set train.base_lr, their own rate")
+        return self
+
+    @model_validator(mode="after")
+    def _shares_and_offloads_what_is_frozen(self) -> Self:
+        if self.trainable == "all" and (self.shard_base or self.offload_base):
+            raise ValueError(
+                "shard_base and offload_base are for frozen weights, of which trainable all leaves none: set both to False"
+            )
         return self
 
     @field_validator("curriculum")
@@ -248,6 +259,10 @@ class TrainConfig(_Frozen):
                 f"publish is {self.publish}, but no checkpoint is judged: set validate_every, or publish last or ema"
             )
         return self
+
+    def checkpointed(self, blocks: int) -> int:
+        """How many of so many blocks are computed twice."""
+        return round(self.gradient_checkpointing * blocks)
 
     def most_frames(self, step: int) -> int | None:
         """The frames that clips are cut to in update number `step`; None: clips stay whole."""
@@ -339,7 +354,7 @@ _LORA = TrainConfig(
     lora_alpha=128,
     forward_clips=1,
     precision="bfloat16",
-    gradient_checkpointing=True,
+    gradient_checkpointing=1.0,
     compile_blocks=True,
     checkpoint_every=500,
     validate_every=1000,

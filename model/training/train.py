@@ -122,7 +122,7 @@ def train(
         if card_gib is not None:
             check_fits(preset, card_gib, ranks.world)
 
-        base = load_for_training(base_dir, config, ranks)
+        base = load_for_training(base_dir, config)
         model = assemble(base, clips.batch([0]).face, preset.fusion, config)
         prepare(model, config, ranks)
         parameters = model.trainable()
@@ -213,12 +213,6 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
     wanted = preset.train.batch_size
     if ranks.world > wanted:
         raise TrainingError(f"{ranks.world} processes share a batch of {wanted} clips: raise train.batch_size, or start fewer")
-    # Blocks are gathered in step: every process must run each of them equally often.
-    if preset.train.shard_base and (wanted % ranks.world or preset.base.experts > 1):
-        raise TrainingError(
-            f"shard_base needs one transformer and equal shares, not {preset.base.experts} and a batch of {wanted} clips for "
-            f"{ranks.world} processes: set train.shard_base to False, or another train.batch_size"
-        )
 
 
 def _name_left_out(order: Order, clips: ClipSet, ranks: Ranks) -> tuple[str, ...]:
