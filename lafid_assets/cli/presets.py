@@ -23,8 +23,9 @@ _COLUMNS = {
     "forward_tflop": "base\nTFLOP",
     "branch_share": "face\n+ %",
     "references_tflop": "ref. +\nTFLOP",
-    "weights_gib": "weights\nGiB",
-    "training_gib": "train +\nGiB",
+    "plain_gib": "plain\nGiB",
+    "offload_gib": "offload\nGiB",
+    "shared_gib": "shared\nGiB",
 }
 
 
@@ -39,9 +40,11 @@ def run_presets(name: str | None, *, as_json: bool) -> None:
     """
     with nullcontext() if as_json else working("building on the meta device"):
         from model.presets import preset
+        from model.training.memory_table import memory_figures
         from model.training.preset_table import preset_table
 
-        rows = [asdict(row) for row in preset_table(None if name is None else [preset(name).name])]
+        found = preset_table(None if name is None else [preset(name).name])
+        rows = [asdict(row) | memory_figures(preset(row.preset), row) for row in found]
     if as_json:
         print(json.dumps(rows))
         return
@@ -49,15 +52,19 @@ def run_presets(name: str | None, *, as_json: bool) -> None:
     for heading in _COLUMNS.values():
         table.add_column(heading, justify="left" if heading.endswith("preset") else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(_cell(field, row[field]) for field in _COLUMNS))
+        table.add_row(*(_cell(field, row.get(field)) for field in _COLUMNS))
     # Whole numbers, even on a narrow terminal or in a pipe: lines wrap rather than lose digits.
     Console(width=max(CONSOLE.width, _WIDTH), highlight=False).print(table)
     CONSOLE.print(
-        "Parameters in millions; operations of one forward of one clip; all on the meta device, no weights read.", style="dim"
+        "Parameters in millions; operations of one forward of one clip; GiB of a card at least: by itself, with offload_base, "
+        "and with shard_base on 8; all on the meta device, no weights read.",
+        style="dim",
     )
 
 
-def _cell(field: str, value: str | int | float) -> str:
+def _cell(field: str, value: str | int | float | None) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, str):
         return value
     if field.endswith("_parameters"):

@@ -37,7 +37,7 @@ def place(transformer: Transformer, config: TrainConfig, ranks: Ranks) -> None:
         pinned = ranks.device.type == "cuda"
         offload = CPUOffloadPolicy(pin_memory=pinned) if config.offload_base else OffloadPolicy()
         for block in blocks_of(transformer):
-            fully_shard(block, mesh=mesh, offload_policy=offload, ignored_params={*block.parameters()} - _bulk(block))
+            fully_shard(block, mesh=mesh, offload_policy=offload, ignored_params={*block.parameters()} - movable_weights(block))
         # The root orders what its blocks fetch; it has nothing of its own to fetch.
         fully_shard(transformer, mesh=mesh, ignored_params={p for p in transformer.parameters() if not isinstance(p, DTensor)})
     for tensor in (*transformer.parameters(), *transformer.buffers()):
@@ -45,8 +45,8 @@ def place(transformer: Transformer, config: TrainConfig, ranks: Ranks) -> None:
             tensor.data = tensor.data.to(ranks.device)
 
 
-def _bulk(block: nn.Module) -> set[nn.Parameter]:
-    """The weights of its frozen linear layers."""
+def movable_weights(block: nn.Module) -> set[nn.Parameter]:
+    """Those of its frozen linear layers."""
     return {layer.weight for layer in block.modules() if isinstance(layer, nn.Linear) and not layer.weight.requires_grad}
 
 
