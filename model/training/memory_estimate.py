@@ -36,11 +36,11 @@ _KEPT: dict[Trainable, _Kept] = {
 }
 _KEPT_COMPILED: dict[Trainable, _Kept] = {
     "adapter": _Kept(12, 0),
-    "adapter_and_cross_attention": _Kept(12, 0),
+    "adapter_and_cross_attention": _Kept(15, 0),
     "adapter_and_lora": _Kept(17, 0),
     "all": _Kept(17, 0),
 }
-"""torch's partitioner keeps less, and computes again what is cheap; counted with LoRA, guessed from below for the others."""
+"""torch's partitioner keeps less, and computes again what is cheap; counted with LoRA and with cross-attention, guessed for the others."""
 _BLOCKS_FETCHED = {"offloaded": 2, "shared": 3}
 """Blocks whose weights are there at a time: the one that computes, the copy that its weights come through, and where they come
 from other processes the one ahead."""
@@ -81,7 +81,7 @@ def estimate_memory(preset: Preset, processes: int = 1, size: PresetSize | None 
     a_block = size.movable_parameters / (preset.base.experts * (wan.num_layers + len(wan.vace_layers or ())))
     shared = config.shard_base and processes > 1
     own = size.movable_parameters / (processes if shared else 1)
-    there = size.movable_parameters
+    there = float(size.movable_parameters)
     if shared or config.offload_base:
         fetched = _BLOCKS_FETCHED["shared" if shared else "offloaded"] * a_block
         there = min(there, fetched) + (0 if config.offload_base else own)

@@ -47,7 +47,8 @@ def place(transformer: Transformer, config: TrainConfig, ranks: Ranks) -> None:
 
 def movable_weights(block: nn.Module) -> set[nn.Parameter]:
     """Those of its frozen linear layers."""
-    return {layer.weight for layer in block.modules() if isinstance(layer, nn.Linear) and not layer.weight.requires_grad}
+    weights = (layer.get_parameter("weight") for layer in block.modules() if isinstance(layer, nn.Linear))
+    return {weight for weight in weights if not weight.requires_grad}
 
 
 def _all_processes(ranks: Ranks) -> DeviceMesh:

@@ -26,7 +26,7 @@ def test_the_table_says_the_same(lafid: Lafid) -> None:
     assert cells[1] == f"{row.base_parameters / 1e6:.1f}"
     assert cells[5] == str(row.video_tokens)
     assert cells[8] == f"{100 * row.branch_share:.2f}"
-    assert cells[10:] == ["-", "-"], "nothing of it is frozen, so nothing can wait or be shared"
+    assert cells[11:] == ["-", "-"], "nothing of it is frozen, so nothing can wait or be shared"
     assert len(cells) == 13 - 1
 
 
