@@ -40,7 +40,8 @@ _KEPT_COMPILED: dict[Trainable, _Kept] = {
     "adapter_and_lora": _Kept(17, 0),
     "all": _Kept(17, 0),
 }
-"""torch's partitioner keeps less, and computes again what is cheap; counted with LoRA and with cross-attention, guessed for the others."""
+"""torch's partitioner keeps less, and computes again what is cheap; counted with LoRA and with cross-attention, guessed for the
+others."""
 _BLOCKS_FETCHED = {"offloaded": 2, "shared": 3}
 """Blocks whose weights are there at a time: the one that computes, the copy that its weights come through, and where they come
 from other processes the one ahead."""
