@@ -212,9 +212,7 @@ class TrainConfig(_Frozen):
     lora_rank: PositiveInt = Field(16, description="rank of LoRA where it trains")
     lora_alpha: PositiveInt = Field(16, description="LoRA's scale times its rank")
     precision: Precision = Field("float32", description="of the frozen base and of what blocks compute; float32 trains")
-    gradient_checkpointing: float = Field(
-        0.0, ge=0, le=1, description="share of the blocks, the first ones, that keep their inputs alone and are computed twice"
-    )
+    gradient_checkpointing: float = Field(0.0, ge=0, le=1, description="share of the blocks, the first ones, computed twice")
     compile_blocks: bool = Field(False, description="the blocks are compiled, once for all of them")
     attention: Attention = Field("native", description="diffusers' name of the attention kernel; native: torch chooses")
     shard_base: bool = Field(False, description="processes share the frozen weights of the blocks among themselves (FSDP2)")
@@ -234,14 +232,6 @@ class TrainConfig(_Frozen):
             raise ValueError(f"with trainable {self.trainable} weights of the base train: set train.base_lr, their own rate")
         return self
 
-    @model_validator(mode="after")
-    def _shares_and_offloads_what_is_frozen(self) -> Self:
-        if self.trainable == "all" and (self.shard_base or self.offload_base):
-            raise ValueError(
-                "shard_base and offload_base are for frozen weights, of which trainable all leaves none: set both to False"
-            )
-        return self
-
     @field_validator("curriculum")
     @classmethod
     def _one_stage_after_the_other(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
@@ -259,10 +249,6 @@ class TrainConfig(_Frozen):
                 f"publish is {self.publish}, but no checkpoint is judged: set validate_every, or publish last or ema"
             )
         return self
-
-    def checkpointed(self, blocks: int) -> int:
-        """How many of so many blocks are computed twice."""
-        return round(self.gradient_checkpointing * blocks)
 
     def most_frames(self, step: int) -> int | None:
         """The frames that clips are cut to in update number `step`; None: clips stay whole."""

@@ -17,6 +17,7 @@ from model.face_branch.trainable import FusedModel
 from model.presets import TrainConfig
 from model.training.parallel import Ranks
 from model.training.placement import blocks_of, place
+from model.training.throughput import checkpointed
 
 _BFLOAT16 = "bfloat16"
 
@@ -85,7 +86,7 @@ def reproducible(wanted: bool) -> Iterator[None]:
 def _checkpoint_blocks(transformer: Transformer, config: TrainConfig) -> None:
     """The first blocks, not the last: those that keep everything are then done with before any is computed a second time."""
     blocks = blocks_of(transformer)
-    twice = set(blocks[: config.checkpointed(len(blocks))])
+    twice = set(blocks[: checkpointed(config, len(blocks))])
 
     def compute(block: nn.Module, *arguments: Any) -> Any:
         return checkpoint(block, *arguments, use_reentrant=False) if block in twice else block(*arguments)

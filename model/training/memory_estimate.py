@@ -16,6 +16,7 @@ import torch
 
 from model.presets import PRESETS, Preset, Trainable
 from model.training.preset_table import PresetSize, preset_size
+from model.training.throughput import checkpointed
 
 _GIB = 2**30
 
@@ -103,7 +104,7 @@ def _activation_bytes(preset: Preset, size: PresetSize, processes: int, number_b
     within = tokens * ((kept.rounded * wan.width + wan.ffn_dim) * number_bytes + kept.float32 * wan.width * 4)
     vace_blocks = len(wan.vace_layers or ())
     unreached = 0 if _reaches_vace_blocks(preset) else vace_blocks
-    twice = max(0, config.checkpointed(wan.num_layers + vace_blocks) - unreached)
+    twice = max(0, checkpointed(config, wan.num_layers + vace_blocks) - unreached)
     whole = wan.num_layers + vace_blocks - unreached - twice
     # Blocks that keep everything are done with before the first is computed again.
     return twice * tokens * wan.width * number_bytes + max(whole, 1) * within

@@ -210,6 +210,10 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
             f"the clips were encoded with base {clips.meta.base_sha256[:12]}, this one is {info.sha256[:12]}: "
             "materialize training_latents again"
         )
+    if preset.train.trainable == "all" and (preset.train.shard_base or preset.train.offload_base):
+        raise TrainingError(
+            "shard_base and offload_base are for frozen weights, of which trainable all leaves none: set both to False"
+        )
     wanted = preset.train.batch_size
     if ranks.world > wanted:
         raise TrainingError(f"{ranks.world} processes share a batch of {wanted} clips: raise train.batch_size, or start fewer")

@@ -13,10 +13,11 @@ from model.bases.base import load_base
 from model.bases.build import build_tiny_base
 from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel, assemble
-from model.presets import PRESETS, Preset
+from model.presets import Preset
 from model.training.execution import autocast, load_for_training, prepare
 from model.training.parallel import Ranks, join_ranks
 from model.training.placement import blocks_of
+from model.training.train import TrainingError, train
 from tests.model.layouts import TINY_VACE
 
 Quick = Callable[..., Preset]
@@ -52,17 +53,17 @@ def learned(model: FusedModel, clips: ClipSet, preset: Preset) -> tuple[float, d
 
 
 @pytest.mark.parametrize(
-    "train",
+    "how",
     [{}, {"gradient_checkpointing": 0.5, "precision": "bfloat16"}, {"compile_blocks": True, "gradient_checkpointing": 1.0}],
     ids=str,
 )
 def test_a_base_that_waits_in_host_memory_learns_the_same_bits(
-    base_dir: Path, clips: ClipSet, quick: Quick, ranks: Ranks, monkeypatch: pytest.MonkeyPatch, train: dict[str, Any]
+    base_dir: Path, clips: ClipSet, quick: Quick, ranks: Ranks, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
 ) -> None:
     compile_forward, found = torch.compile, []
     monkeypatch.setattr(torch, "compile", lambda forward, **how: compile_forward(forward, backend="eager", **how))
     for offload in (False, True):
-        preset = quick(trainable="adapter_and_lora", offload_base=offload, **train)
+        preset = quick(trainable="adapter_and_lora", offload_base=offload, **how)
         model = assemble(load_for_training(base_dir, preset.train), clips.batch([0]).face, preset.fusion, preset.train)
         prepare(model, preset.train, ranks)
         found.append(learned(model, clips, preset))
@@ -89,11 +90,10 @@ def test_what_is_small_or_trains_stays(tmp_path: Path, quick: Quick, clips: Clip
     assert left / whole > 0.8
 
 
-def test_what_trains_whole_cannot_go() -> None:
-    chosen = PRESETS["tiny"].model_dump()
-    for name in ("shard_base", "offload_base"):
-        with pytest.raises(ValueError, match="set both to False"):
-            Preset(**chosen | {"train": chosen["train"] | {name: True}})
+@pytest.mark.parametrize("setting", ["shard_base", "offload_base"])
+def test_what_trains_whole_cannot_go(quick: Quick, clip_list: Path, base_dir: Path, tmp_path: Path, setting: str) -> None:
+    with pytest.raises(TrainingError, match="set both to False"):
+        train(quick(trainable="all", **{setting: True}), clip_list, base_dir, tmp_path, print, dataset_version="v1", device="cpu")
 
 
 def _is_bulk(layer: torch.nn.Module) -> bool:
