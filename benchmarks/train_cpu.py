@@ -38,9 +38,9 @@ ENCODERS = OnlineEncoders(
     text={"vocab_size": 1000, "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 2, "num_heads": 8},
 )
 RUNGS = (
-    Rung("VAE and text encoder online", online=True, checkpointing=False, ahead=False),
-    Rung("cached", checkpointing=False, ahead=False),
-    Rung("cached, face branch", checkpointing=False, ahead=False, face="narrow"),
+    Rung("VAE and text encoder online", online=True, checkpointing=0.0, ahead=False),
+    Rung("cached", checkpointing=0.0, ahead=False),
+    Rung("cached, face branch", checkpointing=0.0, ahead=False, face="narrow"),
     Rung("cached, face branch, checkpointing", ahead=False, face="narrow"),
 )
 

@@ -5,7 +5,7 @@ Rungs 1 to 5 each add a lever to the one before, rungs b to e have one lever alo
 the face branch on, narrow and full, and the others vary rung 6. Real architectures with random weights: nothing is
 downloaded. A step is timed with the device synchronised; median and 95th percentile after warm-up. HFU and MFU by
 `model.training.throughput`, which leaves the encoders' and the face branch's operations out, so that what they cost shows;
-`limit` is a step at all that the card can do.
+`limit` is a step at all that the card can do; `peak` is of the memory that PyTorch gave out, beside what was estimated.
 """
 
 import argparse
@@ -21,10 +21,12 @@ from typing import Any
 import torch
 
 from benchmarks import train_cpu
-from benchmarks.train_rungs import OnlineEncoders, Rung, bare, open_rung
+from benchmarks.train_rungs import OnlineEncoders, Rung, as_rung, bare, open_rung
 from model.presets import ClipSize, Preset, preset
 from model.training.execution import reproducible
-from model.training.preset_table import preset_row
+from model.training.memory_estimate import estimate_memory
+from model.training.parallel import join_ranks
+from model.training.preset_table import preset_size
 from model.training.throughput import peak_flop_per_s, step_flop
 
 _TEXT = {"vocab_size": 256384, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
@@ -47,6 +49,7 @@ FUSED = replace(COMPILED, name="4 and fused AdamW", fused=True)
 AHEAD = replace(FUSED, name="5 and one batch ahead", ahead=True)
 FACE = replace(AHEAD, name="6 and the face branch, narrow", face="narrow")
 DETERMINISTIC = replace(FACE, name="r = 6, deterministic", deterministic=True)
+OFFLOADED = replace(FACE, name="o = 6, weights in host memory", offload=True)
 RUNGS = (
     PLAIN,
     CACHED,
@@ -57,13 +60,17 @@ RUNGS = (
     FACE,
     replace(FACE, name="7 = 5 and the face branch, full", face="full"),
     replace(FACE, name="8 = 6, two clips", batch=2),
-    replace(FACE, name="9 = 6, no checkpointing", checkpointing=False),
+    replace(FACE, name="9 = 6, no checkpointing", checkpointing=0.0),
+    replace(FACE, name="h = 6, half the blocks checkpointed", checkpointing=0.5),
+    OFFLOADED,
     DETERMINISTIC,
     replace(PLAIN, name="b = 0 and flash alone", attention=FLASH),
     replace(PLAIN, name="c = 0 and compiled alone", compiled=True),
     replace(PLAIN, name="d = 0 and fused AdamW alone", fused=True),
-    replace(PLAIN, name="e = 0, no checkpointing alone", checkpointing=False),
+    replace(PLAIN, name="e = 0, no checkpointing alone", checkpointing=0.0),
 )
+
+SMALL = train_cpu.PRESET.model_copy(update={"clip": ClipSize(frames=5, height=64, width=64)})
 
 
 def measure(
@@ -75,19 +82,21 @@ def measure(
         torch.cuda.reset_peak_memory_stats()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(join_ranks(device))
         stack.enter_context(reproducible(rung.deterministic))
         step = stack.enter_context(open_rung(chosen, rung, encoders, folder, device))
         for number in range(warmup + steps):
-            _wait(device)
+            wait(device)
             began_s = time.perf_counter()
             loss = step()
-            _wait(device)
+            wait(device)
             if number >= warmup:
                 seconds.append(time.perf_counter() - began_s)
     median_s = statistics.median(seconds)
-    tokens = preset_row(chosen).video_tokens
-    config = chosen.train.model_copy(update={"gradient_checkpointing": rung.checkpointing})
-    flop = step_flop(chosen.base.transformer, tokens, config)
+    size = preset_size(chosen)
+    tokens = size.video_tokens
+    measured = as_rung(chosen, rung)
+    flop = step_flop(chosen.base.transformer, tokens, measured.train)
     peak = peak_flop_per_s(device)
     limit_s = None if peak is None else rung.batch * flop.hardware / peak
     return {
@@ -97,6 +106,7 @@ def measure(
         "mfu": None if peak is None else rung.batch * flop.model / median_s / peak,
         "hfu": None if limit_s is None else limit_s / median_s,
         "limit_s": limit_s,
+        "estimate_gib": estimate_memory(measured, size=size).total,
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None,
         "loss": loss,
     }
@@ -131,7 +141,8 @@ def show(name: str, row: dict[str, Any]) -> None:
     for key in ("mfu", "hfu"):
         cells.append(f"{key.upper()} {'-' if row[key] is None else format(row[key], '.1%'):>6}")
     cells.append(f"limit {'-' if row['limit_s'] is None else format(row['limit_s'], '.3f')} s")
-    cells.append(f"peak {'-' if row['peak_gib'] is None else format(row['peak_gib'], '.1f')} GiB  loss {row['loss']:.4f}")
+    cells.append(f"peak {'-' if row['peak_gib'] is None else format(row['peak_gib'], '.1f')} of {row['estimate_gib']:.1f} GiB")
+    cells.append(f"loss {row['loss']:.4f}")
     print(f"{name:32}" + "  ".join(cells), flush=True)
 
 
@@ -148,8 +159,7 @@ def main() -> int:
     arguments = parser.parse_args()
     chosen, device = bare(preset(arguments.preset), LORA_RANK), torch.device("cpu")
     if arguments.smoke:
-        chosen = train_cpu.PRESET.model_copy(update={"clip": ClipSize(frames=5, height=64, width=64)})
-        encoders, arguments.steps, arguments.warmup = train_cpu.ENCODERS, 1, 1
+        chosen, encoders, arguments.steps, arguments.warmup = SMALL, train_cpu.ENCODERS, 1, 1
     elif chosen.base.layout not in ("t2v", "ti2v"):
         parser.error(
             f"base {chosen.base.name} of layout {chosen.base.layout} takes more than noise and text: name another preset"
@@ -164,7 +174,7 @@ def main() -> int:
         if arguments.rungs and rung.name[0] not in arguments.rungs:
             continue
         if arguments.smoke:
-            rung = replace(rung, attention="native", compiled=False, fused=False)
+            rung = on_cpu(rung)
         try:
             table[rung.name] = measure(chosen, rung, encoders, device, arguments.warmup, arguments.steps)
         except torch.OutOfMemoryError:
@@ -181,7 +191,13 @@ def main() -> int:
     return 0
 
 
-def _wait(device: torch.device) -> None:
+def on_cpu(rung: Rung) -> Rung:
+    """Without what a CPU lacks."""
+    return replace(rung, attention="native", compiled=False, fused=False)
+
+
+def wait(device: torch.device) -> None:
+    """Until it has computed all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 

@@ -48,7 +48,8 @@ class Rung:
     attention: str = "native"
     compiled: bool = False
     fused: bool = False
-    checkpointing: bool = True
+    checkpointing: float = 1.0
+    offload: bool = False
     ahead: bool = True
     face: Injection | None = None
     batch: int = 1
@@ -84,22 +85,27 @@ class _Faceless(FusedModel):
         return {name: value for name, value in super().trainable().items() if not name.startswith(ADAPTER)}
 
 
+def as_rung(preset: Preset, rung: Rung) -> Preset:
+    """What of it a preset can say."""
+    config = {
+        "batch_size": rung.batch,
+        "forward_clips": None,
+        "attention": rung.attention,
+        "compile_blocks": rung.compiled,
+        "gradient_checkpointing": rung.checkpointing,
+        "offload_base": rung.offload,
+    }
+    fusion = preset.fusion.model_copy(update={"injection": rung.face or preset.fusion.injection})
+    return preset.model_copy(update={"train": preset.train.model_copy(update=config), "fusion": fusion})
+
+
 @contextmanager
 def open_rung(
     preset: Preset, rung: Rung, encoders: OnlineEncoders, folder: Path, device: torch.device
 ) -> Iterator[Callable[[], float]]:
     """A function that takes one more step and gives its loss. `preset` is `bare`, of a base that draws from text."""
-    config = preset.train.model_copy(
-        update={
-            "batch_size": rung.batch,
-            "forward_clips": None,
-            "attention": rung.attention,
-            "compile_blocks": rung.compiled,
-            "gradient_checkpointing": rung.checkpointing,
-        }
-    )
-    fusion = preset.fusion.model_copy(update={"injection": rung.face or preset.fusion.injection})
-    chosen = preset.model_copy(update={"train": config, "fusion": fusion})
+    chosen = as_rung(preset, rung)
+    config = chosen.train
     ranks = Ranks(0, 1, device)
     clips = ClipSet(write_clips(folder, _random_clips(preset)))
     torch.manual_seed(0)
@@ -113,14 +119,14 @@ def open_rung(
     # Of a base's other components training calls none.
     rest: dict[str, Any] = dict.fromkeys(Base.__dataclass_fields__)
     base = Base(**rest | {"info": info, "transformer": transformer})
-    model = assemble(base, clips.batch([0]).face, fusion, config)
+    model = assemble(base, clips.batch([0]).face, chosen.fusion, config)
     if rung.face is None:
         model = _Faceless(model.base, model.fusion)
     prepare(model, config, ranks)
     model.set_training(True)
     parameters = model.trainable()
     optimizer = torch.optim.AdamW(rated_groups(parameters, config), fused=rung.fused)
-    encode = _encode_online(preset, encoders, rung.batch, device, config.precision) if rung.online else None
+    encode = encode_online(preset, encoders, rung.batch, device, config.precision) if rung.online else None
     order = Order(tuple(clips.buckets.values()), rung.batch, config.seed)
     drawn = draw_steps(clips, order, chosen, 0, ranks)
 
@@ -188,9 +194,10 @@ def _round_but_islands(transformer: Any) -> None:
             parameter.data = parameter.data.bfloat16()
 
 
-def _encode_online(
+def encode_online(
     preset: Preset, encoders: OnlineEncoders, batch: int, device: torch.device, precision: str
 ) -> Callable[[], None]:
+    """Runs VAE and text encoder on `batch` clips of the preset's main size."""
     number = torch.bfloat16 if precision == "bfloat16" else torch.float32
     clip = preset.clip
     with torch.device(device):

@@ -212,10 +212,11 @@ class TrainConfig(_Frozen):
     lora_rank: PositiveInt = Field(16, description="rank of LoRA where it trains")
     lora_alpha: PositiveInt = Field(16, description="LoRA's scale times its rank")
     precision: Precision = Field("float32", description="of the frozen base and of what blocks compute; float32 trains")
-    gradient_checkpointing: bool = Field(False, description="blocks keep their inputs alone and are computed twice")
+    gradient_checkpointing: float = Field(0.0, ge=0, le=1, description="share of the blocks, the first ones, computed twice")
     compile_blocks: bool = Field(False, description="the blocks are compiled, once for all of them")
     attention: Attention = Field("native", description="diffusers' name of the attention kernel; native: torch chooses")
-    shard_base: bool = Field(False, description="processes share the frozen weights among themselves (FSDP2)")
+    shard_base: bool = Field(False, description="processes share the frozen weights of the blocks among themselves (FSDP2)")
+    offload_base: bool = Field(False, description="those weights wait in host memory, and come to the GPU block by block")
     deterministic: bool = Field(False, description="kernels that give the same bits again, on a GPU at some cost")
     checkpoint_every: PositiveInt = Field(description="updates between two states from which a killed run goes on")
     checkpoint_minutes: float | None = Field(15, gt=0, description="minutes without a state after which one is saved, too")
@@ -342,7 +343,7 @@ _LORA = TrainConfig(
     lora_alpha=128,
     forward_clips=1,
     precision="bfloat16",
-    gradient_checkpointing=True,
+    gradient_checkpointing=1.0,
     compile_blocks=True,
     checkpoint_every=500,
     validate_every=1000,

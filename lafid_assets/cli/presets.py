@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -28,8 +28,9 @@ _COLUMNS = {
     "forward_tflop": "base\nTFLOP",
     "branch_share": "face\n+ %",
     "references_tflop": "ref. +\nTFLOP",
-    "weights_gib": "weights\nGiB",
-    "training_gib": "train +\nGiB",
+    "plain_gib": "plain\nGiB",
+    "offload_gib": "offload\nGiB",
+    "shared_gib": "shared\nGiB",
 }
 _TIMES = ("preset", "cards", "updates", "s an update", "days", "GPU hours", "cost")
 _WIDTH = 132
@@ -55,32 +56,36 @@ def run_presets(name: str | None, wish: Wish, *, as_json: bool) -> None:
     with nullcontext() if as_json else working("building on the meta device"):
         from model.presets import PRESETS, preset
         from model.training.duration import ASSUMED_HFU, USUAL_CARDS, cards_at_hand, cards_named, run_duration
+        from model.training.memory_table import memory_figures
         from model.training.preset_table import preset_table
         from model.training.schedule import in_steps
 
         cards = [cards_named(words) for words in wish.cards] or cards_at_hand() or [cards_named(words) for words in USUAL_CARDS]
         hfu = wish.hfu or ASSUMED_HFU
-        rows = preset_table(None if name is None else [preset(name).name])
+        found = preset_table(None if name is None else [preset(name).name])
+        rows = [asdict(row) | memory_figures(preset(row.preset), row) for row in found]
         durations: dict[str, list[RunDuration]] = {}
-        for row in rows:
+        for row in found:
             train = PRESETS[row.preset].train
             chosen = PRESETS[row.preset].model_copy(update={"train": in_steps(train, wish.steps or train.steps)})
             durations[row.preset] = [run_duration(chosen, row, some, hfu, wish.hour_price) for some in cards]
     if as_json:
-        print(json.dumps([asdict(row) | {"durations": list(map(asdict, durations[row.preset]))} for row in rows]))
+        print(json.dumps([row | {"durations": list(map(asdict, durations[row["preset"]]))} for row in rows]))
         return
     # Whole numbers, even on a narrow terminal or in a pipe: lines wrap rather than lose digits.
     console = Console(width=max(CONSOLE.width, _WIDTH), highlight=False)
-    console.print(_table(_COLUMNS.values(), ([_cell(field, getattr(row, field)) for field in _COLUMNS] for row in rows)))
+    console.print(_table(_COLUMNS.values(), ([_cell(field, row.get(field)) for field in _COLUMNS] for row in rows)))
     console.print(
-        "Parameters in millions; operations of one forward of one clip; all on the meta device, no weights read.\n", style="dim"
+        "Parameters in millions; operations of one forward of one clip; GiB of a card at least: by itself, with offload_base, "
+        "and with shard_base on 8; all on the meta device, no weights read.\n",
+        style="dim",
     )
     lines = [(preset, duration) for preset, took in durations.items() for duration in took]
     console.print(_table(_TIMES, (_time_cells(*line) for line in lines)))
     price = "no price: --gpu-hour, or LAFID_GPU_HOUR" if wish.hour_price is None else f"{wish.hour_price:g} a GPU hour"
     console.print(
         f"Assumed HFU {hfu:.0%}, not measured (--hfu); {price}; every clip of the main size, no judging or drawing. "
-        "Whether it fits a card is not asked here.",
+        "Whether it fits a card is what the GiB above say.",
         style="dim",
     )
     for preset_name, duration in lines:
@@ -111,7 +116,9 @@ def _table(columns: Iterable[str], lines: Iterable[list[str]]) -> Table:
     return table
 
 
-def _cell(field: str, value: Any) -> str:
+def _cell(field: str, value: str | int | float | None) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, str):
         return value
     if field.endswith("_parameters"):

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import torch
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from model.bases.base import Transformer
 
@@ -87,8 +86,8 @@ def carry_references(
     states = [tokens]
     for block in transformer.blocks[:-1]:
         arguments = (states[-1], context, modulation, rotary)
-        kept = transformer.gradient_checkpointing and torch.is_grad_enabled()
-        states.append(checkpoint(block, *arguments, use_reentrant=False) if kept else block(*arguments))
+        again = transformer.gradient_checkpointing and torch.is_grad_enabled()
+        states.append(transformer._gradient_checkpointing_func(block, *arguments) if again else block(*arguments))
     return ReferenceStates(torch.stack(states), modulation, rotary)
 
 

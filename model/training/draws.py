@@ -25,19 +25,20 @@ from model.face_branch.aligner import FacePairs
 from model.face_branch.references import References, region_mask
 from model.presets import AlignerConfig, ConditionView, Preset, ReferenceConfig, TrainConfig
 from model.training.order import Order
-from model.training.parallel import Ranks
+from model.training.parallel import Ranks, Turn
 
 
 class ForwardDraws(NamedTuple):
     """What one forward learns from."""
 
-    rows: range  # of the step's batch, b of them
+    rows: torch.Tensor  # (b,)  of the step's batch
     batch: Batch
     noise: torch.Tensor  # (b, C, T', h, w)  of all that is drawn, VACE's picture among it
     sigma: torch.Tensor  # (b,)
     keep_face: torch.Tensor  # (b,)  False: the null tokens take the face's place
     references: References | None
     cell_weight: torch.Tensor | None  # (b, T', h, w)  of each latent cell's error; None: all alike
+    counts: bool  # False: computed for the other processes' sake alone (`Ranks.deal`)
 
 
 class PairShare(NamedTuple):
@@ -63,22 +64,19 @@ class StepDraws:
 
 def draw_steps(clips: ClipSet, order: Order, preset: Preset, first: int, ranks: Ranks) -> Iterator[StepDraws]:
     """This process's share of every step from number `first` on, in memory from which a GPU can fetch it by itself."""
-    rows, on_gpu = ranks.share(preset.train.batch_size), ranks.device.type == "cuda"
+    on_gpu = ranks.device.type == "cuda"
     if on_gpu:
         # A thread begins on the first GPU, where every process would take memory of its own merely to pin some of the host's.
         torch.cuda.set_device(ranks.device)
     for step in range(first, preset.train.steps):
-        draws = draw_step(clips, order, preset, step, rows, ranks.share)
+        draws = draw_step(clips, order, preset, step, ranks)
         yield pinned(draws) if on_gpu else draws
 
 
-def draw_step(
-    clips: ClipSet, order: Order, preset: Preset, step: int, rows: range, share: Callable[[int], range] = range
-) -> StepDraws:
-    """These rows of step number `step`, in forwards of `forward_clips`.
+def draw_step(clips: ClipSet, order: Order, preset: Preset, step: int, ranks: Ranks) -> StepDraws:
+    """A process's share of step number `step`, in forwards of `forward_clips`.
 
-    Args:
-        share: which of so many pairs of faces; all of them unless told.
+    Processes that share the base's weights have to run the same transformer at the same time: they deal out the whole batch.
 
     Raises:
         DataError: a clip cannot be read, or holds nothing of what the preset asks for; the message names it.
@@ -86,15 +84,19 @@ def draw_step(
     config, indices = preset.train, order.batch(step)
     quantile = torch.cat([_dice(preset, "sigma", step, row) for row in range(config.batch_size)])
     first_frame = torch.rand((), generator=generator(config.seed, "first-frame-dropout", step))
+    rows, aligner = ranks.share(config.batch_size), preset.fusion.aligner
     size = config.forward_clips or len(rows)
-    parts = [range(start, min(start + size, rows.stop)) for start in rows[::size]]
+    if config.shard_base:
+        turns = ranks.deal(_experts(clips, indices, quantile, preset), size)
+    else:
+        turns = [Turn(range(start, min(start + size, rows.stop))) for start in rows[::size]]
     return StepDraws(
         step=step,
         clip_ids=tuple(clips.clip_ids[index] for index in indices),
         quantile=quantile,
         first_frame=bool(first_frame >= config.first_frame_dropout),
-        forwards=tuple(_draw_forward(clips, indices, quantile, preset, step, part) for part in parts),
-        pairs=None if preset.fusion.aligner is None else choose_pairs(clips, preset.fusion.aligner, config.seed, step, share),
+        forwards=tuple(_draw_forward(clips, indices, quantile, preset, step, turn) for turn in turns),
+        pairs=None if aligner is None else choose_pairs(clips, aligner, config.seed, step, ranks.share),
     )
 
 
@@ -261,10 +263,10 @@ def choose_pairs(clips: ClipSet, config: AlignerConfig, seed: int, step: int, sh
 
 
 def _draw_forward(
-    clips: ClipSet, indices: Sequence[int], quantile: torch.Tensor, preset: Preset, step: int, rows: range
+    clips: ClipSet, indices: Sequence[int], quantile: torch.Tensor, preset: Preset, step: int, turn: Turn
 ) -> ForwardDraws:
-    config, wanted = preset.train, preset.fusion.references
-    chosen, positions = indices[rows.start : rows.stop], [_position(preset, step, row) for row in rows]
+    config, wanted, rows = preset.train, preset.fusion.references, torch.tensor(turn.rows)
+    chosen, positions = [indices[row] for row in turn.rows], [_position(preset, step, row) for row in turn.rows]
     places = list(zip(chosen, positions, strict=True))
     told = [choose_told(config, position) for position in positions]
     faces = [choose_face(clips, index, config.condition_view, config.seed, position) for index, position in places]
@@ -293,11 +295,21 @@ def _draw_forward(
         rows=rows,
         batch=batch,
         noise=_noise(clean.shape[1:], config.seed, "noise", positions),
-        sigma=shift_sigma(quantile[rows.start : rows.stop], latent_flow_shift(batch.latents, preset.base)),
+        sigma=shift_sigma(quantile[rows], latent_flow_shift(batch.latents, preset.base)),
         keep_face=torch.tensor([one.face for one in told]),
         references=references,
         cell_weight=_cell_weight(batch, config.face_loss_weight, clean.shape[2]),
+        counts=turn.counts,
     )
+
+
+def _experts(clips: ClipSet, indices: Sequence[int], quantile: torch.Tensor, preset: Preset) -> list[int]:
+    """Which of the base's transformers each row of a batch, whose clips are of one size, is for."""
+    if preset.base.boundary is None:
+        return [0] * len(indices)
+    size = clips.entry(indices[0]).meta.bucket
+    sigma = shift_sigma(quantile, preset.base.flow_shift(size.height, size.width))
+    return (sigma < preset.base.boundary).int().tolist()
 
 
 def _cell_weight(batch: Batch, weight: float, frames: int) -> torch.Tensor | None:

@@ -10,17 +10,20 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from model.bases.base import ENCODERS, TRANSFORMERS, Base, load_base
+from model.bases.base import ENCODERS, TRANSFORMERS, Base, Transformer, load_base
 from model.face_branch.trainable import FusedModel
 from model.presets import TrainConfig
 from model.training.parallel import Ranks
+from model.training.placement import blocks_of, place
+from model.training.throughput import checkpointed
 
 _BFLOAT16 = "bfloat16"
 
 
-def load_for_training(folder: Any, config: TrainConfig, ranks: Ranks, *, draws: bool) -> Base:
-    """The base with its transformers on the device.
+def load_for_training(folder: Any, config: TrainConfig, *, draws: bool) -> Base:
+    """The base in host memory: `prepare` brings to the device what computes there.
 
     Args:
         draws: this process will draw videos. Encoders and VAE wait for it in host memory; without, they are not loaded.
@@ -31,27 +34,26 @@ def load_for_training(folder: Any, config: TrainConfig, ranks: Ranks, *, draws: 
     # Where everything trains, rounding the weights first would train something else than the base.
     rounded = config.precision == _BFLOAT16 and config.trainable != "all"
     weights = TRANSFORMERS | ENCODERS if draws else TRANSFORMERS
-    base = load_base(folder, "cpu", torch.bfloat16 if rounded else None, weights=weights)
-    for transformer in base.transformers:
-        transformer.to(ranks.device)
-    return base
+    return load_base(folder, "cpu", torch.bfloat16 if rounded else None, weights=weights)
 
 
 def prepare(model: FusedModel, config: TrainConfig, ranks: Ranks) -> None:
-    """Makes `model` compute as `config` says. Trained tensors are float32 whatever the base is in."""
+    """Makes `model` compute on this process's device as `config` says. Trained tensors are float32 whatever the base is in."""
     for parameter in model.trainable().values():
         parameter.data = parameter.data.float()
-    for transformer in model.base.transformers:
+    for transformer, fusion in model.attached:
+        fusion.to(ranks.device)
         if config.precision == _BFLOAT16:
             _keep_float32(transformer.condition_embedder.time_embedder, ranks.device)
         if config.attention != "native":
             transformer.set_attention_backend(config.attention)
         if config.gradient_checkpointing:
-            transformer.enable_gradient_checkpointing()
+            _checkpoint_blocks(transformer, config)
         if config.compile_blocks:
-            transformer.compile_repeated_blocks(fullgraph=True)
-        if config.shard_base and ranks.world > 1:
-            ranks.shard(transformer)
+            for block in blocks_of(transformer):
+                # Its forward, not the block: what fetches a block's weights (`placement`) is called outside of it, uncompiled.
+                block.forward = torch.compile(block.forward, fullgraph=True)
+        place(transformer, config, ranks)
 
 
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
@@ -83,6 +85,17 @@ def reproducible(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+def _checkpoint_blocks(transformer: Transformer, config: TrainConfig) -> None:
+    """The first blocks, not the last: those that keep everything are then done with before any is computed a second time."""
+    blocks = blocks_of(transformer)
+    twice = set(blocks[: checkpointed(config, len(blocks))])
+
+    def compute(block: nn.Module, *arguments: Any) -> Any:
+        return checkpoint(block, *arguments, use_reentrant=False) if block in twice else block(*arguments)
+
+    transformer.enable_gradient_checkpointing(compute)
 
 
 def _keep_float32(module: nn.Module, device: torch.device) -> None:

@@ -14,6 +14,7 @@ from model.likeness import Likeness
 from model.release.checkpoint import Manifest, read_manifest, write_checkpoint
 from model.training.judge import Judge
 from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, keep_checkpoint, name_of_step
+from model.training.lockstep import follow, leading
 from model.training.state import TrainState, naming_disk_errors
 
 STATES = "state"
@@ -38,7 +39,7 @@ class Onlooker(Protocol):
         """Lets the model draw held-out persons; None where it draws none, or not all that it should.
 
         Args:
-            model: in evaluation mode; not whole where `shard_base` is on and several processes train.
+            model: in evaluation mode. Where processes share its weights, the others compute along whatever is drawn.
             manifest: of its checkpoint, as far as it is judged without drawing.
             run_dir: the run's folder.
 
@@ -110,10 +111,14 @@ class Judging:
     def _judged(self, model: FusedModel, step: int, written: Path, *, averaged: bool) -> Manifest | None:
         """As a run that was killed has written it there, else anew; None on processes that do not lead, which judge in step."""
         manifest = self.judge.manifest(model, step, self.loss_before, averaged=averaged)
-        if not self.judge.ranks.leads:
+        train, ranks = self.judge.preset.train, self.judge.ranks
+        if not ranks.leads:
+            if not follow(model, train, ranks):
+                raise DrawingStopped
             return None
-        if written.is_dir():
-            return read_manifest(written)
-        if self.onlooker is None or self.judge.preset.train.validate_every is None:
-            return manifest
-        return manifest.after_drawing(self.onlooker.draw(model, manifest, self.run_dir))
+        with leading(model, train, ranks):
+            if written.is_dir():
+                return read_manifest(written)
+            if self.onlooker is None or train.validate_every is None:
+                return manifest
+            return manifest.after_drawing(self.onlooker.draw(model, manifest, self.run_dir))

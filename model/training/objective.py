@@ -53,8 +53,9 @@ def backward(model: FusedModel, draws: StepDraws, preset: Preset, ranks: Ranks, 
             break
         part: ForwardDraws = moved(draws.forwards[number], ranks.device)
         loss, weighted = _flow_losses(model, part, preset, draws.first_frame)
-        (weighted.sum() / batch_size).backward()
-        losses[part.rows.start : part.rows.stop] = loss.detach()
+        (part.counts * weighted.sum() / batch_size).backward()
+        if part.counts:
+            losses.index_copy_(0, part.rows, loss.detach())
     contrastive = _contrastive(model, draws.pairs, preset, ranks)
     ranks.sum_gradients(model.trainable().values())
     return StepLosses(

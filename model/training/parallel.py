@@ -10,18 +10,17 @@ write one `out_dir`: between machines it is a shared folder.
 """
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp import fully_shard
 
-from model.bases.base import Transformer, pick_device
+from model.bases.base import pick_device
 from model.training.heartbeat import Heartbeat, RankLost, shared_store
 
 Told = TypeVar("Told")
@@ -29,6 +28,15 @@ _BUCKET = 2**26
 """Gradients that are summed at a time."""
 _PATIENCE = timedelta(hours=2)
 """How long processes wait for one that is busy: the first draws videos while the others stand still."""
+
+
+class Turn(NamedTuple):
+    """One forward of one process."""
+
+    rows: Sequence[int]
+    """Of the batch."""
+    counts: bool = True
+    """False: it is computed for the other processes' sake, and its loss is nobody's."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,21 @@ class Ranks:
     def share(self, rows: int) -> range:
         """Which of a batch's rows this process computes; shares differ by one row at most."""
         return range(self.rank * rows // self.world, (self.rank + 1) * rows // self.world)
+
+    def deal(self, kinds: Sequence[int], size: int) -> list[Turn]:
+        """This process's forwards of a batch whose rows are of these kinds: forward by forward, all processes compute the same
+        kind, `size` rows at most, and none has a forward more than another.
+
+        For weights that are shared: each process needs all others whenever it computes a block. A process that is left without
+        rows computes one that another one computes.
+        """
+        turns = []
+        for kind in sorted(set(kinds)):
+            rows = [row for row, of in enumerate(kinds) if of == kind]
+            for start in range(0, len(rows), self.world * size):
+                own = rows[start : start + self.world * size][self.rank :: self.world]
+                turns.append(Turn(own or rows[:1], counts=bool(own)))
+        return turns
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """`tensor` with the sum over all processes in place."""
@@ -97,17 +120,6 @@ class Ranks:
         if bucket:
             self._sum_flat(bucket)
 
-    def shard(self, transformer: Transformer) -> None:
-        """Gives each process a part of the blocks' frozen weights, which are gathered when a block is computed.
-
-        What trains, and what little lies outside the blocks, stays whole on every process.
-        """
-        blocks = [*transformer.blocks, *getattr(transformer, "vace_blocks", ())]
-        for block in blocks:
-            fully_shard(block, ignored_params={p for p in block.parameters() if p.requires_grad})
-        sharded = {id(p) for block in blocks for p in block.parameters()}
-        fully_shard(transformer, ignored_params={p for p in transformer.parameters() if p.requires_grad or id(p) not in sharded})
-
     def _sum_flat(self, gradients: list[torch.Tensor]) -> None:
         flat = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
         for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
@@ -145,19 +157,16 @@ def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
     chosen = pick_device(device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    if world == 1:
-        yield Ranks(0, 1, chosen)
-        return
-    # accelerate's launcher may have joined them already.
+    # accelerate's launcher may have joined them already. One alone needs nobody, unless its base is offloaded (`placement`).
     joined_here = not dist.is_initialized()
-    if joined_here:
+    if joined_here and world > 1:
         dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        with Heartbeat(shared_store(), rank, world):
+        with Heartbeat(shared_store(), rank, world) if world > 1 else nullcontext():
             yield Ranks(rank, world, chosen)
     except RankLost:
         joined_here = False  # leaving a group that is not whole may take for ever
         raise
     finally:
-        if joined_here:
+        if joined_here and dist.is_initialized():
             dist.destroy_process_group()

@@ -23,6 +23,7 @@ from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import References, shown_tokens
 from model.face_branch.trainable import unfreeze
 from model.presets import CLIP_IMAGE_ROWS, PRESETS, TEXT_ROWS, Preset
+from model.training.placement import blocks_of, movable_weights
 
 _GIB = 2**30
 _BASE_BYTES = 2  # bfloat16
@@ -38,6 +39,8 @@ class PresetSize:
     adapter_parameters: int
     lora_parameters: int
     trained_parameters: int
+    movable_parameters: int
+    """Of the base's, those that `train.shard_base` and `train.offload_base` move: of the blocks' frozen linear layers."""
     video_tokens: int
     """Of all that a forward draws: VACE draws the person's picture as one more latent frame."""
     reference_tokens: int
@@ -78,12 +81,14 @@ def preset_size(preset: Preset) -> PresetSize:
         unfreeze(transformer, preset.train)
     lora_parameters = sum(p.numel() for name, p in transformer.named_parameters() if ".lora_" in name)
     trained = _count(fusion) + sum(p.numel() for p in transformer.parameters() if p.requires_grad)
+    movable = sum(weight.numel() for block in blocks_of(transformer) for weight in movable_weights(block))
     return PresetSize(
         preset=preset.name,
         base_parameters=experts * base_parameters,
         adapter_parameters=experts * _count(fusion),
         lora_parameters=experts * lora_parameters,
         trained_parameters=experts * trained,
+        movable_parameters=experts * movable,
         video_tokens=_video_tokens(preset),
         reference_tokens=_reference_tokens(preset),
     )

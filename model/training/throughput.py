@@ -44,11 +44,16 @@ def step_flop(wan: WanConfig, tokens: int, config: TrainConfig) -> StepFlop:
     linear = blocks * (2 * tokens * (6 * width**2 + 2 * width * wan.ffn_dim) + 4 * rows * width**2)
     linear += 2 * tokens * width**2 * (vace_blocks + min(vace_blocks, 1))
     attention = blocks * (4 * tokens**2 * width + 4 * tokens * rows * width)
-    trained, again = int(config.trainable == "all"), int(config.gradient_checkpointing)
+    trained, again = int(config.trainable == "all"), checkpointed(config, blocks) / blocks
     return StepFlop(
         model=3.0 * (linear + attention),
         hardware=(2.0 + trained + again) * linear + (3.5 + again) * attention,
     )
+
+
+def checkpointed(config: TrainConfig, blocks: int) -> int:
+    """How many of so many blocks keep their inputs alone and are computed twice."""
+    return round(config.gradient_checkpointing * blocks)
 
 
 def peak_flop_per_s(device: torch.device) -> float | None:

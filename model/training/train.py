@@ -128,7 +128,7 @@ def train(
         if card_gib is not None:
             check_fits(preset, card_gib, ranks.world)
 
-        base = load_for_training(base_dir, config, ranks, draws=onlooker is not None and onlooker.draws)
+        base = load_for_training(base_dir, config, draws=onlooker is not None and onlooker.draws)
         model = assemble(base, clips.batch([0]).face, preset.fusion, config)
         check_equal(dict(model.named()), ranks)  # before one of them holds a part of it alone
         prepare(model, config, ranks)
@@ -224,15 +224,13 @@ def _check_data(clips: ClipSet, info: BaseInfo, preset: Preset, ranks: Ranks) ->
             f"the clips were encoded with base {clips.meta.base_sha256[:12]}, this one is {info.sha256[:12]}: "
             "materialize training_latents again"
         )
+    if preset.train.trainable == "all" and (preset.train.shard_base or preset.train.offload_base):
+        raise TrainingError(
+            "shard_base and offload_base are for frozen weights, of which trainable all leaves none: set both to False"
+        )
     wanted = preset.train.batch_size
     if ranks.world > wanted:
         raise TrainingError(f"{ranks.world} processes share a batch of {wanted} clips: raise train.batch_size, or start fewer")
-    # Blocks are gathered in step: every process must run each of them equally often.
-    if preset.train.shard_base and (wanted % ranks.world or preset.base.experts > 1):
-        raise TrainingError(
-            f"shard_base needs one transformer and equal shares, not {preset.base.experts} and a batch of {wanted} clips for "
-            f"{ranks.world} processes: set train.shard_base to False, or another train.batch_size"
-        )
 
 
 def _name_left_out(order: Order, clips: ClipSet, ranks: Ranks) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ Belongs here: the `Onlooker` that `model.training.train` takes. Not here: judgin
 """
 
 import logging
-import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,10 +28,6 @@ VIDEOS = "validation"
 """Their folder in that of the run, and among its artifacts in MLflow."""
 
 
-class VideosImpossible(ValueError):
-    """The job asks for videos that this launch cannot draw; the message names the remedy."""
-
-
 class _Stopping(BaseException):
     """SIGTERM came while a video was drawn: no error, and nobody who catches those may take it."""
 
@@ -44,13 +39,6 @@ class Validation:
     job: TrainingJob
     mlflow: MlflowRun
     stop: Callable[[], bool]
-
-    def __post_init__(self) -> None:
-        if self.job.held_out and self.job.preset.train.shard_base and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise VideosImpossible(
-                "processes share the base's weights (train.shard_base), so none of them can draw: set validation_clips to 0, "
-                "and the loss on held-out clips decides which checkpoint is best"
-            )
 
     @property
     def draws(self) -> bool:

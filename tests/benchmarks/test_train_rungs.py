@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import train_cpu, train_gpu
+from benchmarks import train_cpu, train_gpu, train_results
 from benchmarks.train_rungs import Rung, open_rung
 from model.presets import ClipSize
 
@@ -42,6 +42,30 @@ def test_a_row_has_every_figure_and_says_what_it_cannot() -> None:
     tokens = 2 * 2 * 2  # latent frames, and 4 x 4 latents in patches of 2
     assert row["tokens_per_s"] == pytest.approx(tokens / row["step_s"])
     assert [row[name] for name in ("mfu", "hfu", "limit_s", "peak_gib")] == [None] * 4
+    assert row["estimate_gib"] > 0
+
+
+def test_the_page_has_every_figure_and_names_what_there_was_no_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, clock = torch.device("cpu"), train_results.Clock(600)
+    monkeypatch.setattr(train_results, "_FIRST", (train_gpu.FACE, train_gpu.OFFLOADED))
+    monkeypatch.setattr(train_results, "RUNGS", ())
+    rows, _ = train_results.rungs(SMALL, train_cpu.ENCODERS, device, clock, steps=1)
+    assert rows[train_gpu.OFFLOADED.name]["loss"] == rows[train_gpu.FACE.name]["loss"]
+    nothing, every = train_results.rungs(SMALL, train_cpu.ENCODERS, device, train_results.Clock(0), steps=1)
+    assert (nothing, every) == ({}, list(rows))
+    sizes = SMALL.model_copy(update={"clip": ClipSize(frames=5, height=32, width=32, shorter_frames=(1,))})
+    warmed = train_results.warm_up(sizes, train_cpu.ENCODERS, device, clock)
+    assert [row[0] for row in warmed] == ["1 x 32 x 32", "5 x 32 x 32"]
+    assert train_results.warm_up(sizes, train_cpu.ENCODERS, device, train_results.Clock(0)) == []
+    a_second = train_results.clips_per_second(SMALL, train_cpu.ENCODERS, device)
+    text = train_results.page(SMALL, device, rows, every, warmed, a_second, train_results.state_seconds(1000, device))
+    for said in (
+        f"| {train_gpu.FACE.name} |",
+        "| 5 x 32 x 32 |",
+        f"torch {torch.__version__.split('+')[0]}",
+        f"No time for: {every[0]}",
+    ):
+        assert said in text
 
 
 def test_the_rungs_are_compared_as_far_as_they_were_measured() -> None:

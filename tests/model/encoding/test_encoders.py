@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.bases.base import Base, load_base
+from model.bases.base import ENCODERS, Base, load_base
 from model.clips.clip_set import ClipSet
 from model.encoding.encoders import TEXTS_AT_ONCE, ClipEncoders
 

@@ -4,9 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from model.presets import Preset
+from model.training.parallel import Ranks
 from model.training.train import TrainReport, TrainResult, train
+
+CPU = torch.device("cpu")
+ALONE = Ranks(0, 1, CPU)
 
 
 class Killed(Exception):

@@ -23,6 +23,7 @@ from model.training.draws import (
 )
 from model.training.order import Order
 from model.training.parallel import Ranks
+from tests.model.training.conftest import ALONE, CPU
 
 Quick = Callable[..., Preset]
 
@@ -38,7 +39,7 @@ def crowd(cached: list[ClipLatents], tmp_path: Path) -> ClipSet:
 def whole(clips: ClipSet, preset: Preset, step: int = 0) -> list:
     """All forwards of a step, of all processes."""
     order = Order(tuple(clips.buckets.values()), preset.train.batch_size, preset.train.seed)
-    return list(draw_step(clips, order, preset, step, range(preset.train.batch_size)).forwards)
+    return list(draw_step(clips, order, preset, step, ALONE).forwards)
 
 
 def test_references_are_hidden_by_share(clips: ClipSet) -> None:
@@ -225,9 +226,9 @@ def test_boxes_that_are_asked_for_and_not_there_are_named(cached: list[ClipLaten
 def test_neither_forwards_nor_processes_change_what_a_clip_draws(clips: ClipSet, quick: Quick) -> None:
     (together,) = whole(clips, quick(batch_size=5), step=3)
     parts = whole(clips, quick(batch_size=5, forward_clips=2), step=3)
-    assert [part.rows for part in parts] == [range(0, 2), range(2, 4), range(4, 5)]
+    assert [part.rows.tolist() for part in parts] == [[0, 1], [2, 3], [4]]
     order = Order(tuple(clips.buckets.values()), 5, 0)
-    shares = [draw_step(clips, order, quick(batch_size=5), 3, rows).forwards[0] for rows in (range(0, 2), range(2, 5))]
+    shares = [draw_step(clips, order, quick(batch_size=5), 3, Ranks(rank, 2, CPU)).forwards[0] for rank in range(2)]
     for several in (parts, shares):
         for name in ("noise", "sigma", "keep_face"):
             assert torch.equal(torch.cat([getattr(part, name) for part in several]), getattr(together, name)), name
@@ -249,7 +250,7 @@ def test_for_a_gpu_draws_are_pinned_by_a_thread_that_is_on_that_gpu(
         "meta"
     }
     assert chosen == [gpu]
-    here = next(draw_steps(clips, Order(tuple(clips.buckets.values()), 2, 0), preset, 0, Ranks(0, 1, torch.device("cpu"))))
+    here = next(draw_steps(clips, Order(tuple(clips.buckets.values()), 2, 0), preset, 0, ALONE))
     assert here.forwards[0].noise.device.type == "cpu"
     assert (draws.clip_ids, draws.step) == (here.clip_ids, 0)
     assert torch.equal(draws.quantile, here.quantile)
@@ -259,7 +260,6 @@ def test_moving_draws_moves_every_tensor_in_them(clips: ClipSet, quick: Quick) -
     (drawn,) = whole(clips, quick(batch_size=2, face_loss_weight=2.0))
     there = moved(drawn, torch.device("meta"))
     tensors = [there.noise, there.sigma, there.keep_face, there.cell_weight, *there.references, *there.batch.face]
-    tensors += [there.batch.latents, there.batch.text, there.batch.face_boxes]
+    tensors += [there.batch.latents, there.batch.text, there.batch.face_boxes, there.rows]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
-    assert there.rows == drawn.rows
     assert there.batch.clip_ids == drawn.batch.clip_ids

@@ -1,25 +1,31 @@
 """Number formats, checkpointing, compilation and kernels: each does what the config says, and nothing of it lasts."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from model.bases.base import load_base
 from model.clips.clip_set import ClipSet
+from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel, assemble
 from model.presets import Preset
 from model.training.execution import autocast, load_for_training, prepare, reproducible
-from model.training.parallel import Ranks
+from tests.model.training.conftest import ALONE, CPU
 
-CPU = torch.device("cpu")
-ALONE = Ranks(0, 1, CPU)
 Quick = Callable[..., Preset]
 
 
+def _counted(computed: list[int], number: int, compute: Callable[..., Any], *args: Any) -> Any:
+    computed[number] += 1
+    return compute(*args)
+
+
 def prepared(base_dir: Path, clips: ClipSet, preset: Preset) -> FusedModel:
-    base = load_for_training(base_dir, preset.train, ALONE, draws=False)
+    base = load_for_training(base_dir, preset.train, draws=False)
     model = assemble(base, clips.batch([0]).face, preset.fusion, preset.train)
     prepare(model, preset.train, ALONE)
     return model
@@ -53,21 +59,23 @@ def test_what_trains_whole_is_not_rounded_first(base_dir: Path, clips: ClipSet, 
     assert all(torch.equal(value, stored[name]) for name, value in model.base.transformer.state_dict().items())
 
 
-def test_checkpointing_is_on_where_the_config_says_so_and_changes_no_gradient(
-    base_dir: Path, clips: ClipSet, quick: Quick
-) -> None:
-    gradients = []
-    for wanted in (False, True):
-        model = prepared(base_dir, clips, quick(gradient_checkpointing=wanted, trainable="adapter_and_lora"))
-        assert model.base.transformer.is_gradient_checkpointing is wanted
+def test_blocks_are_computed_twice_by_choice_and_no_gradient_changes(base_dir: Path, clips: ClipSet, quick: Quick) -> None:
+    """None of two, the first, both; the references pass a block by themselves, all but the last."""
+    gradients, batch = [], clips.batch([0, 1], views=[[1, 2], [1, 2]])
+    for share, times in ((0.0, [2, 1]), (0.5, [4, 1]), (1.0, [4, 2])):
+        model = prepared(base_dir, clips, quick(gradient_checkpointing=share, trainable="adapter_and_lora"))
         model.set_training(True)
-        batch = clips.batch([0, 1])
-        model.velocity(batch.latents, torch.tensor([0.3, 0.8]), batch).square().mean().backward()
-        gradients.append({name: value.grad for name, value in model.trainable().items()})
-    assert gradients[0].keys() == gradients[1].keys()
-    for name, gradient in gradients[0].items():
-        assert (gradient is None) == (gradients[1][name] is None)
-        assert gradient is None or torch.equal(gradient, gradients[1][name])
+        computed = [0, 0]
+        for number, block in enumerate(model.base.transformer.blocks):
+            block.forward = partial(_counted, computed, number, block.forward)
+        views = References(batch.references)
+        velocity = model.velocity(batch.latents, torch.tensor([0.3, 0.8]), batch, references=views)
+        velocity.square().mean().backward()
+        gradients.append({name: value.grad for name, value in model.trainable().items() if value.grad is not None})
+        assert computed == times
+    for others in gradients[1:]:
+        assert gradients[0].keys() == others.keys()
+        assert all(torch.equal(gradient, others[name]) for name, gradient in gradients[0].items())
 
 
 @pytest.mark.parametrize("wanted", [False, True])
@@ -75,7 +83,9 @@ def test_blocks_are_compiled_where_the_config_says_so(
     base_dir: Path, clips: ClipSet, quick: Quick, monkeypatch: pytest.MonkeyPatch, wanted: bool
 ) -> None:
     compiled: list[tuple[str, bool]] = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, fullgraph: compiled.append((type(module).__name__, fullgraph)))
+    monkeypatch.setattr(
+        torch, "compile", lambda forward, fullgraph: compiled.append((type(forward.__self__).__name__, fullgraph))
+    )
     model = prepared(base_dir, clips, quick(compile_blocks=wanted))
     assert compiled == ([("WanTransformerBlock", True)] * model.base.transformer.config.num_layers if wanted else [])
 

@@ -87,13 +87,13 @@ def test_drawing_changes_no_bit_of_the_training(
     go: Callable[..., Any], quick: Quick, tmp_path: Path, setting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled: list[int] = []
-    compile_module = torch.nn.Module.compile
+    compile_forward = torch.compile
 
     def backend(graph: torch.fx.GraphModule, _inputs: list[torch.Tensor]) -> Callable[..., Any]:
         compiled.append(1)
         return graph.forward
 
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda part, **how: compile_module(part, backend=backend, **how))
+    monkeypatch.setattr(torch, "compile", lambda forward, **how: compile_forward(forward, backend=backend, **how))
     torch._dynamo.reset()
     config = quick(steps=4, validate_every=1, **setting)
     without = go(config, tmp_path / "without", draws=False)

@@ -1,9 +1,20 @@
 """Refusing what cannot fit, with numbers, before anything is loaded."""
 
-import pytest
+from pathlib import Path
 
-from model.presets import AlignerConfig, Preset, preset
+import pytest
+import torch
+
+from model.bases.build import build_transformer
+from model.bases.specs import WanConfig
+from model.encoding.face_features import FaceFeatures
+from model.face_branch.attach import FACE, attach
+from model.face_branch.fusion import FaceFusion
+from model.face_branch.trainable import unfreeze
+from model.presets import TEXT_ROWS, AlignerConfig, ClipSize, FusionConfig, Preset, preset
 from model.training.memory_estimate import PresetTooLarge, check_fits, estimate_memory, what_to_lower
+from model.training.memory_table import fits, memory_by_mode, memory_row
+from model.training.preset_table import preset_size
 
 LARGE = "wan2.1-t2v-1.3b"
 
@@ -43,9 +54,81 @@ def test_what_saves_memory_lowers_the_estimate() -> None:
     checkpointed = estimate_memory(changed(batch_size=32, forward_clips=2, gradient_checkpointing=True))
     assert 0.5 < checkpointed.activations / most.activations < 0.75
     assert estimate_memory(changed(ema_decay=None)).optimiser == most.optimiser, "the moving average is not on the card"
-    frozen = changed(trainable="adapter"), changed(trainable="adapter", shard_base=True)
-    whole, shared = (estimate_memory(chosen, processes=1000).weights for chosen in frozen)
-    assert shared < 0.6 * whole
+
+
+def test_each_mode_holds_what_it_has_to() -> None:
+    """Of 14 billion parameters; the blocks' frozen weights are 26 GiB of 27, a block is 0.65."""
+    large = preset("wan2.1-t2v-14b")
+    modes = memory_by_mode(large, preset_size(large))
+    plain = modes["plain"].weights
+    assert 25.5 < modes["offload"].host < 26.5
+    assert modes["shared, offload"].host == pytest.approx(modes["offload"].host / 8)
+    a_block = modes["offload"].host / 40
+    assert modes["offload"].weights == pytest.approx(plain - 38 * a_block)
+    assert modes["shared"].weights == pytest.approx(plain - 37 * a_block + 5 * a_block)
+    assert modes["shared, offload"].weights == pytest.approx(plain - 37 * a_block)
+    assert len({estimate.activations for estimate in modes.values()}) == 1
+    assert fits(modes["plain"], 80)
+    assert not fits(modes["plain"], 48)
+    assert memory_row(large) in (Path(__file__).parents[3] / "docs" / "training.md").read_text(), "write the table anew"
+
+
+def test_activations_are_those_that_autograd_keeps() -> None:
+    """Of a real block, two against one, in bfloat16 with LoRA; tokens are many, so that text and face are few beside them."""
+    chosen = preset("wan2.1-t2v-1.3b")
+    wan = WanConfig(num_attention_heads=1, attention_head_dim=64, ffn_dim=256, text_dim=16, num_layers=2)
+    config = chosen.train.model_copy(update={"lora_rank": 2, "compile_blocks": False, "gradient_checkpointing": 0.0})
+    small = chosen.model_copy(
+        update={
+            "base": chosen.base.model_copy(update={"transformer": wan}),
+            "clip": ClipSize(frames=13, height=384, width=384),
+            "fusion": FusionConfig(tokens=1, attention_width=2, head_width=2),
+            "train": config,
+        }
+    )
+    kept = [_kept_bytes(small, layers) for layers in (1, 2)]
+    assert (kept[1] - kept[0]) / 2**30 == pytest.approx(estimate_memory(small).activations / 2, rel=0.15)
+
+
+def _kept_bytes(chosen: Preset, layers: int) -> int:
+    """That autograd keeps of a forward beside parameters."""
+    wan = chosen.base.transformer.model_copy(update={"num_layers": layers})
+    torch.manual_seed(0)
+    transformer = build_transformer(chosen.base.model_copy(update={"transformer": wan})).requires_grad_(False)
+    for block in transformer.blocks:
+        for layer in block.modules():
+            if isinstance(layer, torch.nn.Linear):
+                layer.bfloat16()
+    unfreeze(transformer, chosen.train)
+    for parameter in transformer.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    shapes = chosen.features
+    features = FaceFeatures(
+        torch.randn(1, shapes.identity_width), torch.randn(1, 17, 8), torch.randn(1, 16, shapes.detail_width), torch.zeros(1, 3)
+    )
+    fusion = FaceFusion.for_transformer(transformer, features, chosen.fusion)
+    attach(fusion, transformer)
+    transformer.train()
+    parameters = {value.untyped_storage().data_ptr() for value in (*transformer.parameters(), *fusion.parameters())}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autocast("cpu", torch.bfloat16), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        drawn = transformer(
+            hidden_states=torch.randn(1, 16, 4, 48, 48),
+            timestep=torch.tensor([500.0]),
+            encoder_hidden_states=torch.randn(1, TEXT_ROWS, wan.text_dim),
+            attention_kwargs={FACE: fusion(features)},
+            return_dict=False,
+        )[0]
+    assert drawn.requires_grad
+    return sum(kept.values())
 
 
 def test_vace_blocks_keep_activations_where_gradients_reach_them() -> None:
@@ -59,19 +142,22 @@ def test_vace_blocks_keep_activations_where_gradients_reach_them() -> None:
 
     fusion = preset("wan2.1-vace-1.3b").fusion
     frozen, reached = activations(trainable="adapter"), activations(trainable="adapter_and_lora")
-    assert reached == pytest.approx(1.5 * frozen)
+    assert reached > 1.5 * frozen
     fusion = fusion.model_copy(update={"aligner": AlignerConfig()})  # it joins the video that the VACE blocks read
-    assert activations(trainable="adapter") == reached
+    assert activations(trainable="adapter") == pytest.approx(1.5 * frozen)
 
 
 def test_only_what_is_not_at_its_least_is_named() -> None:
     least = changed(
-        LARGE, precision="bfloat16", gradient_checkpointing=True, forward_clips=1, shard_base=True, trainable="adapter"
+        LARGE, precision="bfloat16", gradient_checkpointing=1.0, forward_clips=1, shard_base=True, trainable="adapter"
     )
     named = " ".join(what_to_lower(least))
     assert "precision" not in named
+    assert "checkpointing" not in named
+    assert "shard_base" not in named
+    assert "offload_base" in named
     assert "forward_clips" not in named
     assert "lora_rank" not in named
     assert "clip.frames (81)" in named
     most = " ".join(what_to_lower(changed(LARGE, precision="float32", gradient_checkpointing=False, forward_clips=None)))
-    assert most.startswith("set train.precision to bfloat16 set train.gradient_checkpointing lower train.forward_clips (32)")
+    assert most.startswith("set train.precision to bfloat16 set train.gradient_checkpointing to 1 lower train.forward_clips (32)")

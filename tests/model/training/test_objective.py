@@ -14,8 +14,8 @@ from model.training.objective import StepLosses, backward
 from model.training.order import Order
 from model.training.parallel import Ranks
 from model.training.train import never
+from tests.model.training.conftest import ALONE
 
-ALONE = Ranks(0, 1, torch.device("cpu"))
 Quick = Callable[..., Preset]
 
 
@@ -27,7 +27,7 @@ def gradients(fused: Callable[..., FusedModel], clips: ClipSet) -> Callable[...,
     def go(preset: Preset, step: int = 0, ranks: Ranks = ALONE) -> tuple[StepLosses, dict[str, torch.Tensor]]:
         model.set_training(True)
         order = Order(tuple(clips.buckets.values()), preset.train.batch_size, preset.train.seed)
-        draws = draw_step(clips, order, preset, step, ranks.share(preset.train.batch_size), ranks.share)
+        draws = draw_step(clips, order, preset, step, ranks)
         losses = backward(model, draws, preset, ranks, never)
         found = {name: value.grad for name, value in model.trainable().items() if value.grad is not None}
         for parameter in model.trainable().values():

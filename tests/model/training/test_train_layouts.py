@@ -23,12 +23,12 @@ from model.training.execution import prepare
 from model.training.metrics import fixed_flow_loss
 from model.training.objective import backward
 from model.training.order import Order
-from model.training.parallel import Ranks
 from model.training.report import _tokens
 from model.training.train import TrainingStopped, TrainReport, never, train
 from tests.model.conftest import encode_clips
 from tests.model.drawing import ON_CPU
 from tests.model.layouts import WITH_PICTURES
+from tests.model.training.conftest import ALONE
 
 
 @pytest.fixture(scope="module", params=sorted(WITH_PICTURES))
@@ -75,7 +75,7 @@ def test_what_a_step_draws_has_room_for_the_picture(prepared: tuple[str, Path, P
     chosen = configured(name, batch_size=2, face_loss_weight=3.0, curriculum=(Stage(until_step=1, frames=2),))
     order = Order(tuple(clips.buckets.values()), 2, 0)
     for step, frames in ((0, 2), (1, 3)):
-        (drawn,) = draw_step(clips, order, chosen, step, range(2)).forwards
+        (drawn,) = draw_step(clips, order, chosen, step, ALONE).forwards
         assert drawn.noise.shape[2] == drawn.cell_weight.shape[1] == frames + pictures
         assert drawn.batch.latents.shape[2] == drawn.batch.condition.control.shape[2] == frames
         clean = with_picture(drawn.batch.latents, drawn.batch.condition)
@@ -92,7 +92,7 @@ def test_every_frame_of_it_is_drawn_anew_a_first_frame_too(
     name, base_dir, clip_list = prepared
     chosen, clips = configured(name, batch_size=2), ClipSet(clip_list)
     model = assemble(load_base(base_dir, "cpu"), clips.batch([0]).face, chosen.fusion, chosen.train)
-    drawn = draw_step(clips, Order(tuple(clips.buckets.values()), 2, 0), chosen, 0, range(2))
+    drawn = draw_step(clips, Order(tuple(clips.buckets.values()), 2, 0), chosen, 0, ALONE)
     clean = with_picture(drawn.forwards[0].batch.latents, drawn.forwards[0].batch.condition)
     given: list[torch.Tensor] = []
     real = FusedModel.velocity
@@ -102,7 +102,7 @@ def test_every_frame_of_it_is_drawn_anew_a_first_frame_too(
         return real(self, noisy, *more)
 
     monkeypatch.setattr(FusedModel, "velocity", noting)
-    losses = backward(model, drawn, chosen, Ranks(0, 1, torch.device("cpu")), never)
+    losses = backward(model, drawn, chosen, ALONE, never)
     # Of two views, of which 2 of 4 tokens are visible each, beside 4 tokens a frame.
     assert _tokens(losses, model, chosen) == 4 * clean.shape[2] + 2 * 2
     changed = (given[0] != clean).flatten(3).any(dim=3).any(dim=1)
@@ -120,7 +120,7 @@ def test_checkpointing_whole_graphs_and_bfloat16_compute_the_same(
     prepared: tuple[str, Path, Path], configured: Callable[..., Preset]
 ) -> None:
     name, base_dir, clip_list = prepared
-    clips, alone = ClipSet(clip_list), Ranks(0, 1, torch.device("cpu"))
+    clips, alone = ClipSet(clip_list), ALONE
 
     def losses(compiled: bool = False, **train: object) -> torch.Tensor:
         chosen = configured(name, batch_size=2, **train)
@@ -131,7 +131,7 @@ def test_checkpointing_whole_graphs_and_bfloat16_compute_the_same(
         if compiled:
             for transformer in model.base.transformers:
                 transformer.compile_repeated_blocks(fullgraph=True, backend="eager")
-        drawn = draw_step(clips, Order(tuple(clips.buckets.values()), 2, 0), chosen, 0, range(2))
+        drawn = draw_step(clips, Order(tuple(clips.buckets.values()), 2, 0), chosen, 0, ALONE)
         return backward(model, drawn, chosen, alone, never).flow
 
     plain = losses()

@@ -33,7 +33,7 @@ from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, n
 from resources.tracking import CHECKPOINT_TAG, Tracking
 from resources.trainer.job import HeldOutClip, TrainingJob
 from resources.trainer.mlflow_run import MlflowRun
-from resources.trainer.validation import VIDEOS, Validation, VideosImpossible, judgement_line
+from resources.trainer.validation import VIDEOS, Validation, judgement_line
 from tests.model.manifests import a_manifest
 
 ORIGIN = {"lafid.dataset_version": "v1", "lafid.policy": "cofe", "lafid.git_commit": "abc", "lafid.base_revision": "r1"}
@@ -319,13 +319,6 @@ def test_sigterm_does_not_wait_for_a_video(
     assert drawing.captions == []
     assert "SIGTERM: step 4 of 9 is judged when the training goes on" in caplog.text
     assert not [record for record in caplog.records if record.levelno == logging.ERROR]
-
-
-def test_shared_weights_cannot_draw_and_are_refused_before_training(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    Validation(job(), MagicMock(), lambda: False)
-    with pytest.raises(VideosImpossible, match="set validation_clips to 0"):
-        Validation(job(shard_base=True), MagicMock(), lambda: False)
 
 
 def test_what_is_spread_over_gpus_cannot_take_turns_on_one(job: Any) -> None:
