@@ -13,7 +13,7 @@ from lafid_assets.schemas import EVALUATED_CLIPS, FUSION_DIT, LAFID_DATASET, MOD
 from resources.lake import Lake
 
 Rows = Callable[..., dict[str, Any]]
-BOX = dict.fromkeys(("box_x1", "box_y1", "box_x2", "box_y2"), 8.0)
+BOX = dict.fromkeys(("box_x1", "box_y1", "box_x2", "box_y2"), 8.0) | {"mask": "oval", "mask_sha256": ""}
 
 
 @pytest.fixture
@@ -25,8 +25,12 @@ def released(lake: Lake, row_of: Rows) -> Lake:
         place = {"frames": 9, "height": 64, "width": 64, "start_s": 0.0}
         latents.append(row_of(TRAINING_LATENTS, clip_id=clip, split=split, status="ok", semantic_encoder="/clip", **place))
     trained = row_of(FUSION_DIT, checkpoint_sha256="abc", checkpoint_path="run", base_path="base", preset="tiny")
-    for table, rows in ((LAFID_DATASET, dataset), (TRAINING_LATENTS, latents), (FUSION_DIT, [trained])):
-        lake.put({table.name: table.frame(rows)}, "all", "f")
+    for table, rows, partition in (
+        (LAFID_DATASET, dataset, "all"),
+        (TRAINING_LATENTS, latents, "x"),
+        (FUSION_DIT, [trained], "all"),
+    ):
+        lake.put({table.name: table.frame(rows)}, partition, "f")
     return lake
 
 

@@ -2,9 +2,12 @@
 
 import hashlib
 import multiprocessing as mp
-import random
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import polars as pl
@@ -64,22 +67,41 @@ def _encode(plan: ShardPlan, encoding: Encoding, root: Path, rank: Rank) -> None
     encode_files(files_of(plan, 0, rank), encoding.chosen.clip, encoding.encoders, read_cache(root, SHARD))
 
 
+def _encode_until_killed(plan: ShardPlan, encoding: Encoding, root: Path, rank: Rank, moments: int) -> None:
+    """Killed at the last of so many moments: before a video is encoded, and before a written file gets its name."""
+    left, video, replace = moments, encoding.encoders.video, os.replace
+
+    def or_die(go: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return go(*arguments)
+
+    with (
+        mock.patch.object(type(encoding.encoders), "video", lambda _, frames: or_die(video, frames)),
+        mock.patch("os.replace", lambda *paths: or_die(replace, *paths)),
+    ):
+        _encode(plan, encoding, root, rank)
+
+
 def test_processes_that_are_killed_make_the_same_files_as_one(plan: ShardPlan, encoding: Encoding, tmp_path: Path) -> None:
     _encode(plan, encoding, tmp_path / "alone", Rank(0, 1))
     alone = _tree(tmp_path / "alone")
     assert len(alone) == len(CLIPS)
-    draw, root, killed = random.Random(0), tmp_path / "three", 0
-    for is_last in (False, False, True):
-        ranks = [FORK.Process(target=_encode, args=(plan, encoding, root, Rank(number, 3))) for number in range(3)]
+    root = tmp_path / "three"
+    for moments in (1, 2, 3, 0):
+        ranks = [
+            FORK.Process(target=_encode_until_killed, args=(plan, encoding, root, Rank(number, 3), moments))
+            for number in range(3)
+        ]
         for process in ranks:
             process.start()
         for process in ranks:
-            process.join(None if is_last else draw.uniform(0.0, 0.4))
-            killed += process.is_alive()
-            process.kill()
             process.join()
+        ended = {process.exitcode for process in ranks}
+        assert -signal.SIGKILL in ended if moments else ended == {0}
     assert _tree(root) == alone
-    assert killed, "each ended before it was to be killed"
 
 
 @pytest.mark.parametrize(("shards", "world"), [(3, 4), (40, 4)], ids=["file by file", "whole"])
