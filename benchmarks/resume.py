@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from model.presets import ClipSize, Preset, preset
+from model.clip_size import ClipSize
+from model.presets import Preset, preset
 
 STEPS = 12
 SIZE = ClipSize(frames=3, height=16, width=16, view_side=16)

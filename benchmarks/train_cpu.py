@@ -19,7 +19,8 @@ import torch
 
 from benchmarks.train_rungs import OnlineEncoders, Rung, bare, open_rung
 from model.bases.specs import BaseSpec, WanConfig
-from model.presets import ClipSize, FeatureShapes, FusionConfig, Preset, preset
+from model.clip_size import ClipSize
+from model.presets import FeatureShapes, FusionConfig, Preset, preset
 
 WAN = WanConfig(num_attention_heads=6, attention_head_dim=64, text_dim=512, ffn_dim=1536, num_layers=4)
 PRESET = bare(

@@ -22,7 +22,8 @@ import torch
 
 from benchmarks import train_cpu
 from benchmarks.train_rungs import OnlineEncoders, Rung, as_rung, bare, open_rung
-from model.presets import ClipSize, Preset, preset
+from model.clip_size import ClipSize
+from model.presets import Preset, preset
 from model.training.execution import reproducible
 from model.training.memory_estimate import estimate_memory
 from model.training.parallel import join_ranks

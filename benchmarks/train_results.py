@@ -34,7 +34,8 @@ from benchmarks.train_gpu import (
     wait,
 )
 from benchmarks.train_rungs import OnlineEncoders, bare, encode_online, open_rung
-from model.presets import ClipSize, Preset, preset
+from model.clip_size import ClipSize
+from model.presets import Preset, preset
 from model.training.preset_table import preset_size
 from model.training.state import TrainState, save_state
 

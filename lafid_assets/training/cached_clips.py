@@ -17,8 +17,9 @@ import polars as pl
 from lafid_assets.outcomes import Status
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.latents import FOLDER
+from model.clip_size import Bucket
 from model.clips.clip_list import ClipEntry, ClipMeta, Place, write_clip_list
-from model.presets import Bucket, Preset
+from model.presets import Preset
 from resources.file_store import FileStore
 from resources.lake_reader import Reader
 

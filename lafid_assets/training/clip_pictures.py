@@ -16,9 +16,9 @@ from lafid_assets.faces.sampling import frames_at
 from lafid_assets.ingest.media_probe import content_sha256_in_state, resolve
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.training.face_views import FaceView
+from model.clip_size import Bucket
 from model.encoding.footage import Footage, footage_in
 from model.encoding.head_mask import MaskInfo
-from model.presets import Bucket
 from resources.face_engine import model_store
 
 FILE_COLUMNS = (

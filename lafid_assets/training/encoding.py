@@ -21,8 +21,8 @@ from lafid_assets.training.clip_pictures import Pictures, PictureTask, Refused, 
 from lafid_assets.training.part_recipes import Recipe
 from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, picture_task
 from lafid_assets.workers import Done, Ending, map_isolated
+from model.clip_size import ClipSize
 from model.encoding.footage import footage_in, passed_s
-from model.presets import ClipSize
 from resources.face_engine import model_store
 from resources.gpu import processes_here
 

@@ -13,7 +13,7 @@ import polars as pl
 from lafid_assets.dataset.face_tracks import ANGLES, BOX
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.training.time_window import first_place, window_start_s
-from model.presets import ClipSize
+from model.clip_size import ClipSize
 
 FACE_KEY = ("clip_id", "frame_index", "face_index")
 FACE_COLUMNS = (*FACE_KEY, *BOX, *ANGLES, "landmarks_px", "embedding", "engine", "engine_version")

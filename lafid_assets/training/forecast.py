@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from model.clip_size import Bucket
 from model.clips.clip_bytes import part_bytes
-from model.presets import Bucket, Preset
+from model.presets import Preset
 
 if TYPE_CHECKING:
     from model.encoding.encoders import ClipEncoders

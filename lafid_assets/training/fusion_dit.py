@@ -22,7 +22,8 @@ from lafid_assets.training.cached_clips import read_cached, require_sizes, write
 from lafid_assets.training.figures import training_png
 from lafid_assets.training.held_out import choose_held_out, drawing_of, write_first_frame
 from lafid_assets.training.origin import origin_tags
-from model.presets import ClipSize, Preset, preset
+from model.clip_size import ClipSize
+from model.presets import Preset, preset
 from model.training.schedule import in_steps
 from resources.file_store import FileStore
 from resources.lake import Lake

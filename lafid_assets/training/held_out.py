@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.training.time_window import cut_centre_xy_px
+from model.clip_size import Bucket, ClipSize
 from model.encoding.footage import footage_in
 from model.files import whole_file
 from model.likeness import YAW_BINS, yaw_bin
-from model.presets import Bucket, ClipSize
 from model.release.drawing_settings import DrawingSettings
 
 LOGGER = logging.getLogger("lafid.training")

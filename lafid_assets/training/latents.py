@@ -19,8 +19,9 @@ from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.encoding import Cache, encode_files, read_cache
 from lafid_assets.training.forecast import forecast
 from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, ShardPlan, plan_shard
+from model.clip_size import Bucket
 from model.clips.clip_list import SHARDS
-from model.presets import Bucket, Preset
+from model.presets import Preset
 from resources.file_store import FileStore
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 
 from lafid_assets.training.clip_pictures import Need, Pictures
 from lafid_assets.training.face_views import FaceView
-from model.presets import Bucket, ClipSize
+from model.clip_size import Bucket, ClipSize
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,7 @@ from lafid_assets.training.forecast import forecast, span
 from lafid_assets.training.latents import Encoding, shards_folder
 from lafid_assets.training.shard_plan import PlannedFile, ShardPlan, plan_shard
 from lafid_assets.training.training_latents import read_shard
-from model.presets import Bucket, ClipSize
+from model.clip_size import Bucket, ClipSize
 from resources.lake import Lake
 
 SHARDS_OF_A_RANK = 4

@@ -20,9 +20,10 @@ from lafid_assets.training.clip_pictures import FILE_COLUMNS, PictureTask
 from lafid_assets.training.face_views import ClipViews, MeasuredFaces, views_of
 from lafid_assets.training.part_recipes import Recipe, Row, TextRecipe, mask_facts, recipes, text_recipes
 from lafid_assets.training.time_window import cut_centre_xy_px, window_start_s
+from model.clip_size import Bucket, ClipSize
 from model.clips.clip_bytes import part_bytes
 from model.encoding.head_mask import MaskInfo
-from model.presets import Bucket, ClipSize, Preset
+from model.presets import Preset
 
 if TYPE_CHECKING:
     from model.encoding.encoders import ClipEncoders

@@ -1,7 +1,7 @@
 """Which seconds of a clip are trained on: those in which the head turns most.
 
 Belongs here: the face's places and poses over time -> where the window begins, and with what. Not here: how long a window is
-(`model.presets`), which part of a frame is cut (`model.encoding.video_io`).
+(`model.clip_size`), which part of a frame is cut (`model.encoding.video_io`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.constraints.measures import spreads_deg
 from lafid_assets.dataset.face_tracks import ANGLES, BOX
-from model.presets import ClipSize
+from model.clip_size import ClipSize
 
 _SAME_TIME_S = 1e-6
 Row = Mapping[str, Any]

@@ -18,8 +18,9 @@ from lafid_assets.step_run import Frames
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.face_views import FACE_COLUMNS, FACE_KEY, asked_faces
 from lafid_assets.training.latents import Encoding, count, encode_shard, intact, load_encoding, shards_folder, without_first_face
+from model.clip_size import ClipSize
 from model.model_store.vision import vision_folder
-from model.presets import ClipSize, preset
+from model.presets import preset
 from resources.face_engine import model_store
 from resources.file_store import FileStore
 from resources.lake import Lake

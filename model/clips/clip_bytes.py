@@ -3,7 +3,8 @@
 Belongs here: sizes of parts from a preset's numbers. Not here: the parts themselves (`clip_parts`). Loads no torch.
 """
 
-from model.presets import CLIP_IMAGE_ROWS, Bucket, Preset
+from model.clip_size import Bucket
+from model.presets import CLIP_IMAGE_ROWS, Preset
 
 USUAL_TEXT_ROWS = 150
 """Of a refined caption of some 100 words; a part of text lies without its padding."""

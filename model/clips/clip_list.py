@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from model.clip_size import Bucket
 from model.encoding.head_mask import OVAL, MaskInfo
 from model.files import whole_file
-from model.presets import Bucket
 
 SHARDS = "shards"
 """Folder of the shards, beside the clip list."""

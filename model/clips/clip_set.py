@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 
 from model.bases.conditions import Condition
+from model.clip_size import Bucket
 from model.clips.clip_list import SHARDS, ClipEntry, ClipList, ClipMeta, DataError
 from model.clips.clip_parts import CONDITION_TENSORS, ClipLatents, clip_from_parts
 from model.clips.latent_shards import ShardReader, ShardTorn
 from model.clips.view_poses import ViewPoses
 from model.encoding.face_features import FaceFeatures
-from model.presets import TEXT_ROWS, Bucket
+from model.presets import TEXT_ROWS
 
 Text = Literal["caption", "plain", "empty"]
 """What a clip is trained with: its caption; the same without the sentence on speech, where it has one; no words."""

@@ -17,11 +17,12 @@ from PIL import Image
 
 from model.bases.base import Transformer
 from model.bases.specs import FIRST_FRAME_LAYOUTS
+from model.clip_size import Bucket
 from model.encoding.video_io import fit_frames
 from model.face_branch.trainable import FusedModel
 from model.face_engine.interface import FaceEngine
 from model.likeness import MeasuredVideo, measure_video
-from model.presets import Bucket, TrainConfig
+from model.presets import TrainConfig
 from model.release.checkpoint import Manifest
 from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 from model.release.pipeline import LafidPipeline

@@ -11,9 +11,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from model.clip_size import Bucket
 from model.files import whole_file
 from model.likeness import Likeness
-from model.presets import Bucket, Preset, Publish
+from model.presets import Preset, Publish
 from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 
 RUNS_FOLDER = "training_runs"

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import train_cpu, train_gpu, train_results
 from benchmarks.train_rungs import Rung, open_rung
-from model.presets import ClipSize
+from model.clip_size import ClipSize
 
 SMALL = train_cpu.PRESET.model_copy(update={"clip": ClipSize(frames=5, height=32, width=32)})
 

@@ -23,8 +23,9 @@ from lafid_assets.jobs import RELEASE
 from lafid_assets.lake import open_lake
 from lafid_assets.schemas import FACE_EMBEDDINGS, FACE_INFO, FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, REGISTERED_MODEL
 from model.bases.specs import FIRST_FRAME_LAYOUTS
+from model.clip_size import ClipSize
 from model.encoding.video_io import read_frames
-from model.presets import ClipSize, Preset, preset
+from model.presets import Preset, preset
 from resources.lake import Lake
 from resources.settings import Settings
 from tests.demo_home import Demo

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
+from model.clip_size import Bucket, ClipSize
 from model.clips.clip_list import ClipMeta
 from model.clips.clip_parts import ClipLatents, encode_clip, write_clips
 from model.clips.clip_set import ClipSet
@@ -20,7 +21,7 @@ from model.encoding.views import encode_views
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.trainable import FusedModel, assemble
 from model.face_engine.interface import EngineInfo, Face, Image
-from model.presets import Bucket, ClipSize, Preset, preset
+from model.presets import Preset, preset
 
 EMBEDDING_WIDTH = 16
 

@@ -19,10 +19,11 @@ from lafid_assets.release.held_out_measures import Measured, VideoTask, video_pa
 from lafid_assets.schemas import EVALUATED_CLIPS, LAFID_DATASET, MODEL_EVALUATION
 from lafid_assets.training.held_out import HeldOut
 from lafid_assets.workers import Done, Failed
+from model.clip_size import Bucket
 from model.encoding.face_processor import FaceError
 from model.face_engine.interface import EngineInfo, Face
 from model.face_engine.rotations import rotation_from_angles
-from model.presets import Bucket, preset
+from model.presets import preset
 from model.release.drawing_settings import AS_TRAINED
 
 SQUARE = Bucket(9, 64, 64)

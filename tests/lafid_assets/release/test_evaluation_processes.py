@@ -16,12 +16,13 @@ from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training.held_out import HeldOut
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
+from model.clip_size import Bucket
 from model.clips.clip_parts import write_clips
 from model.clips.clip_set import ClipSet
 from model.encoding.encoders import ClipEncoders
 from model.face_branch.trainable import assemble
 from model.files import sha256_folder
-from model.presets import Bucket, preset
+from model.presets import preset
 from model.release.checkpoint import EmbeddingSource, write_checkpoint
 from model.release.drawing_settings import DrawingSettings
 from tests.model.conftest import encode_clips

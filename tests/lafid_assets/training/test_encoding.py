@@ -15,7 +15,8 @@ from lafid_assets.training.base import base_folder
 from lafid_assets.training.clip_pictures import Pictures, PictureTask, Refused, take_pictures
 from lafid_assets.training.latents import intact
 from lafid_assets.workers import Done, Failed, OutOfMemory, TimedOut
-from model.presets import ClipSize, Preset, preset
+from model.clip_size import ClipSize
+from model.presets import Preset, preset
 from resources.file_store import FileStore
 from tests.lafid_assets.training.encoded import encode_clips
 

@@ -15,10 +15,11 @@ from lafid_assets.schemas.products import REFERENCE
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.face_views import MeasuredFaces, asked_faces, views_of
 from lafid_assets.training.latents import without_first_face
+from model.clip_size import ClipSize
 from model.clips.clip_set import ClipSet
 from model.face_engine.rotations import rotation_from_angles
 from model.face_engine.view_spread import pose_gaps_deg
-from model.presets import PRESETS, ClipSize, preset
+from model.presets import PRESETS, preset
 from resources.file_store import FileStore
 from tests.lafid_assets.training.encoded import encode_clips, list_of
 

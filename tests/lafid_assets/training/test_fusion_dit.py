@@ -15,8 +15,8 @@ from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training import fusion_dit as module
 from lafid_assets.training.fusion_dit import FusionDitConfig, _curves, _held_out, fusion_dit
 from lafid_assets.training.held_out import first_frame
+from model.clip_size import Bucket, ClipSize
 from model.likeness import MeasuredFace, MeasuredVideo, likeness_of
-from model.presets import Bucket, ClipSize
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.settings import Settings

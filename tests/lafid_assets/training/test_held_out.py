@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from lafid_assets.outcomes import ClipError
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.held_out import HeldOut, choose_held_out, drawing_of, first_frame, write_first_frame
-from model.presets import Bucket, ClipSize
+from model.clip_size import Bucket, ClipSize
 from tests.lafid_assets.training.conftest import BOX, REFERENCE
 
 Rows = Callable[..., dict[str, Any]]

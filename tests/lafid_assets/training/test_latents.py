@@ -13,13 +13,14 @@ from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training import shard_plan as module
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.latents import count, intact, shards_folder
+from model.clip_size import ClipSize
 from model.clips.clip_set import ClipSet
 from model.encoding import video_io
 from model.encoding.head_mask import MaskInfo, MaskUnusable, OvalMask
 from model.files import sha256_file
 from model.model_store.install import install
 from model.model_store.registry import Kind
-from model.presets import ClipSize, Preset, preset
+from model.presets import Preset, preset
 from resources.face_engine import model_store
 from resources.file_store import FileStore
 from tests.lafid_assets.training.encoded import SHARD, encode_clips, list_of

@@ -15,12 +15,13 @@ import model.bases.base
 from lafid_assets.training.latents import shards_folder
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
+from model.clip_size import ClipSize
 from model.clips.clip_parts import CONDITION_TENSORS
 from model.clips.clip_set import ClipSet
 from model.clips.latent_shards import read_index
 from model.encoding.condition_encoder import ConditionEncoder
 from model.encoding.video_io import read_frames
-from model.presets import ClipSize, preset
+from model.presets import preset
 from resources.file_store import FileStore
 from tests.lafid_assets.training.encoded import encode_clips, list_of
 from tests.model.layouts import WITH_PICTURES

@@ -21,8 +21,9 @@ from lafid_assets.training.forecast import Forecast, forecast
 from lafid_assets.training.latents import Encoding, load_encoding
 from lafid_assets.training.precompute import Rank, _share, _sizes, files_of
 from lafid_assets.training.shard_plan import ShardPlan, plan_shard
+from model.clip_size import Bucket, ClipSize
 from model.clips.clip_bytes import part_bytes
-from model.presets import PRESETS, Bucket, ClipSize, preset
+from model.presets import PRESETS, preset
 from resources.file_store import FileStore
 from tests.lafid_assets.training.encoded import SHARD
 

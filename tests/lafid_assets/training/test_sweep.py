@@ -9,9 +9,10 @@ from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.latents import intact, shards_folder
 from lafid_assets.training.sweep import drop_unnamed, sweep
+from model.clip_size import ClipSize
 from model.clips.clip_set import ClipSet
 from model.clips.latent_shards import read_index
-from model.presets import ClipSize, preset
+from model.presets import preset
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.lake_reader import TableMissing

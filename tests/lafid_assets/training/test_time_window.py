@@ -3,7 +3,7 @@
 from typing import Any
 
 from lafid_assets.training.time_window import face_centre_xy_px, window_start_s
-from model.presets import ClipSize
+from model.clip_size import ClipSize
 
 SIZE = ClipSize(frames=9, height=64, width=64, fps=4.0)
 """Windows of two seconds."""

@@ -16,10 +16,11 @@ from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.cached_clips import NotPrecomputed, read_cached, require_sizes, write_list
 from lafid_assets.training.latents import shards_folder
 from lafid_assets.training.training_latents import training_latents
+from model.clip_size import ClipSize
 from model.clips.clip_set import ClipSet
 from model.model_store.install import install
 from model.model_store.store import ModelStore
-from model.presets import ClipSize, EncoderConfig, preset
+from model.presets import EncoderConfig, preset
 from resources.file_store import FileStore
 from resources.lake import Lake
 

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from model.clip_size import Bucket
 from model.clips.clip_list import SHARDS, write_clip_list
 from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet, DataError
-from model.presets import Bucket
 
 
 def same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:

@@ -65,8 +65,9 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     import torch
 
     from model.bases.base import load_base
+    from model.clip_size import ClipSize
     from model.encoding.face_features import FaceFeatures
-    from model.presets import ClipSize, preset
+    from model.presets import preset
 
     root = tmp_path_factory.mktemp("registry")
     photograph = Image.fromarray(pytest.importorskip("skimage.data", reason="needs a photograph of a face").astronaut())

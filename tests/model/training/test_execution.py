@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.attention_dispatch import attention_backend
 
 from model.bases.base import load_base
 from model.clips.clip_set import ClipSet
@@ -48,7 +49,7 @@ def test_in_bfloat16_what_trains_and_the_islands_are_float32(base_dir: Path, cli
 
 def test_encoders_are_loaded_only_where_videos_are_drawn(base_dir: Path, quick: Quick) -> None:
     for draws, device in ((True, "cpu"), (False, "meta")):
-        base = load_for_training(base_dir, quick().train, ALONE, draws=draws)
+        base = load_for_training(base_dir, quick().train, draws=draws)
         assert {next(part.parameters()).device.type for part in (base.text_encoder, base.image_encoder)} == {device}
         assert next(base.transformer.parameters()).device.type == "cpu"
 
@@ -91,7 +92,8 @@ def test_blocks_are_compiled_where_the_config_says_so(
 
 
 def test_the_attention_kernel_reaches_the_blocks_and_the_face_branch(base_dir: Path, clips: ClipSet, quick: Quick) -> None:
-    model = prepared(base_dir, clips, quick(attention="_native_math"))
+    with attention_backend("native"):  # diffusers sets it for the whole process
+        model = prepared(base_dir, clips, quick(attention="_native_math"))
     backends = {str(processor._attention_backend) for processor in model.base.transformer.attn_processors.values()}
     assert len(backends) == 1
     assert "math" in backends.pop().lower()

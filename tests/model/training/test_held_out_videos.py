@@ -12,10 +12,11 @@ import torch
 from accelerate.hooks import ModelHook, add_hook_to_module
 from numpy.typing import NDArray
 
+from model.clip_size import Bucket
 from model.encoding.head_mask import MaskInfo
 from model.encoding.video_io import fit_frames
 from model.face_branch.trainable import FusedModel
-from model.presets import Bucket, Preset
+from model.presets import Preset
 from model.release.checkpoint import Manifest, read_manifest
 from model.release.drawing_settings import DrawingSettings
 from model.release.pipeline import load

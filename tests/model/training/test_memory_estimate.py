@@ -7,11 +7,12 @@ import torch
 
 from model.bases.build import build_transformer
 from model.bases.specs import WanConfig
+from model.clip_size import ClipSize
 from model.encoding.face_features import FaceFeatures
 from model.face_branch.attach import FACE, attach
 from model.face_branch.fusion import FaceFusion
 from model.face_branch.trainable import unfreeze
-from model.presets import TEXT_ROWS, AlignerConfig, ClipSize, FusionConfig, Preset, preset
+from model.presets import TEXT_ROWS, AlignerConfig, FusionConfig, Preset, preset
 from model.training.memory_estimate import PresetTooLarge, check_fits, estimate_memory, what_to_lower
 from model.training.memory_table import fits, memory_by_mode, memory_row
 from model.training.preset_table import preset_size

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from model.clip_size import Bucket
 from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel
-from model.presets import Bucket, Preset
+from model.presets import Preset
 from model.training.metrics import fixed_flow_loss, psnr
 
 

@@ -64,7 +64,9 @@ def test_a_base_that_waits_in_host_memory_learns_the_same_bits(
     monkeypatch.setattr(torch, "compile", lambda forward, **how: compile_forward(forward, backend="eager", **how))
     for offload in (False, True):
         preset = quick(trainable="adapter_and_lora", offload_base=offload, **how)
-        model = assemble(load_for_training(base_dir, preset.train), clips.batch([0]).face, preset.fusion, preset.train)
+        model = assemble(
+            load_for_training(base_dir, preset.train, draws=False), clips.batch([0]).face, preset.fusion, preset.train
+        )
         prepare(model, preset.train, ranks)
         found.append(learned(model, clips, preset))
     (loss, gradients, _), (loss_offloaded, gradients_offloaded, there) = found

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from model.clip_size import Bucket
 from model.face_branch.trainable import FusedModel
-from model.presets import Bucket, Preset
+from model.presets import Preset
 from model.release.checkpoint import Manifest
 from model.training.held_out_videos import Beginning, draw_held_out, live_pipeline
 from model.training.judging import DrawingStopped

@@ -12,12 +12,13 @@ import pytest
 
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
+from model.clip_size import Bucket, ClipSize
 from model.clips.clip_list import ClipMeta
 from model.clips.clip_parts import encode_clip, write_clips
 from model.encoding.encoders import ClipEncoders
 from model.encoding.views import encode_views
 from model.files import sha256_folder
-from model.presets import Bucket, ClipSize, preset
+from model.presets import preset
 from resources.trainer.client import TrainerClient
 from resources.trainer.job import TrainingJob
 

@@ -19,13 +19,14 @@ import model.release.pipeline
 import model.training.held_out_videos
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
+from model.clip_size import Bucket
 from model.encoding.face_features import FaceFeatures
 from model.encoding.face_processor import FaceError
 from model.face_branch.trainable import FusedModel, assemble
 from model.face_engine.interface import EngineInfo, Face
 from model.files import sha256_folder
 from model.likeness import Likeness, MeasuredFace, MeasuredVideo, likeness_of
-from model.presets import Bucket, Preset, preset
+from model.presets import Preset, preset
 from model.release.checkpoint import EmbeddingSource, Manifest, write_checkpoint
 from model.release.drawing_settings import DrawingSettings
 from model.training.judging import DrawingStopped

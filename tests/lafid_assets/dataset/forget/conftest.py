@@ -27,9 +27,9 @@ from lafid_assets.schemas import (
     TRAINING_LATENTS,
 )
 from lafid_assets.speech.answer_cache import Answer, AnswerCache
+from model.clip_size import Bucket
 from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
 from model.clips.latent_shards import write_shard
-from model.presets import Bucket
 from resources import catalog_copy
 from resources.file_store import FileStore
 from resources.lake import Lake
