@@ -18,7 +18,7 @@ Precision = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the GPU where there is one when left out.")]
 LowMemory = Annotated[bool, typer.Option("--low-memory", help="For small cards: parts wait on the CPU, the VAE works in tiles.")]
-BaseFolder = Annotated[Path | None, typer.Option(help="The base's folder, where it does not travel with the model.")]
+BaseFolder = Annotated[Path | None, typer.Option(help="The base's folder, where it was not adopted into the store.")]
 SemanticEncoder = Annotated[Path | None, typer.Option(help="A CLIP, SigLIP or DINOv2's folder, where the preset wants one.")]
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.training.base import FOLDER
 from model.release.drawing_settings import DrawingSettings
+from resources.file_store import FileStore
 from resources.settings import Settings
 from resources.tracking import Tracking
 
@@ -53,7 +55,7 @@ def run_generate(
     """Pull, generate, write an mp4.
 
     Args:
-        base_dir: the base's folder, where it does not travel with the model.
+        base_dir: the base's folder, where it neither travels with the model nor was adopted into the store.
 
     Raises:
         NobodyToDraw: the request holds no picture.
@@ -111,7 +113,7 @@ def pull_model(settings: Settings, model: str, drawing: DrawingSettings, base_di
     Raises:
         ModelUnknown: no such model in the registry, or no registry.
     """
-    tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
+    tracking, store = Tracking(settings.mlflow_uri, settings.mlflow_artifacts), FileStore(settings.store_uri)
     if not tracking.is_there:
         raise ModelUnknown(f"cannot pull {model}: there is no registry at {tracking.uri} yet, `lafid demo` makes one")
     with working(f"pulling {model}"):
@@ -121,7 +123,7 @@ def pull_model(settings: Settings, model: str, drawing: DrawingSettings, base_di
         from model.release.package import pull
 
         try:
-            return pull(model, drawing, base_dir=base_dir)
+            return pull(model, drawing, base_dir=base_dir, bases_dir=store.local_path(FOLDER) if store.is_local else None)
         except MlflowException as error:
             raise ModelUnknown(
                 f"cannot pull {model} from {tracking.uri} ({error.message}): name another with --model, or run `lafid demo`"

@@ -146,6 +146,7 @@ def pull(
     face_engine: FaceEngine | None = None,
     *,
     base_dir: Path | None = None,
+    bases_dir: Path | None = None,
 ) -> LafidPipeline:
     """A model from the registry, ready to draw.
 
@@ -153,9 +154,10 @@ def pull(
         model_uri: models:/lafid@champion, models:/lafid/3, models:/m-...
         drawing, face_engine: as for `pipeline.load`.
         base_dir: where its base lies, unless that travels with the model.
+        bases_dir: where adopted bases lie, each below its name; looked into where `base_dir` is left out.
 
     Raises:
-        PackageError: the model was not logged by `log_checkpoint`, or its base is not given.
+        PackageError: the model was not logged by `log_checkpoint`, or its base is neither given nor adopted.
     """
     mlflow = _mlflow()
     folder = Path(mlflow.artifacts.download_artifacts(model_uri))
@@ -167,7 +169,11 @@ def pull(
     if _BASE in artifacts:
         base_dir = folder / artifacts[_BASE]["path"]
     if base_dir is None:
-        raise PackageError(f"{model_uri} needs its base {read_manifest(checkpoint_dir).base}: fetch it and name its folder")
+        base = read_manifest(checkpoint_dir).base
+        adopted = bases_dir / base.name if bases_dir is not None else None
+        if adopted is None or not adopted.is_dir():
+            raise PackageError(f"{model_uri} needs its base {base}: adopt it (`lafid adopt`), or name its folder (`--base`)")
+        base_dir = adopted
     return load(checkpoint_dir, base_dir, drawing, face_engine)
 
 

@@ -103,7 +103,7 @@ def test_a_published_base_goes_the_whole_road(
 
     face = demo.home / "demo" / "face.png"
     shown = "--image" if small.base.layout in FIRST_FRAME_LAYOUTS else "--photo"
-    asked = (shown, face, "--prompt", "The video features a woman who turns.", "--steps", 2, "--base", base_dir)
+    asked = (shown, face, "--prompt", "The video features a woman who turns.", "--steps", 2)
     video = tmp_path / "out.mp4"
     assert f"{video}: 5 frames of 64x64" in lafid("generate", *asked, "--out", video)
     assert np.std(read_frames(video, [0.4])) > 0

@@ -10,13 +10,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import pytest
 from PIL import Image
 
+from model.bases.base import read_base_info
 from model.encoding.encoders import ClipEncoders
 from model.face_branch.trainable import assemble
+from model.presets import preset
+from model.release import package
 from model.release.checkpoint import EmbeddingSource, read_manifest, write_checkpoint
 from model.release.package import LoggedCheckpoint, PackageError, log_checkpoint, pull, register, set_alias
 from model.release.pipeline import load
@@ -210,3 +214,24 @@ def test_a_model_that_is_not_ours_is_refused(registered: Registered, tmp_path: P
         info = mlflow.pyfunc.log_model(name="foreign", python_model=str(tmp_path / "foreign.py"), pip_requirements=[])
     with pytest.raises(PackageError, match="no LaFID model"):
         pull(info.model_uri)
+
+
+def test_a_base_is_the_named_one_or_the_adopted_one(base_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model whose base does not travel along."""
+    checkpoint, bases = tmp_path / "model" / "checkpoint", tmp_path / "bases"
+    checkpoint.mkdir(parents=True)
+    published = read_base_info(base_dir).model_copy(update={"repository": "Org/Base", "revision": "0" * 40})
+    (checkpoint / "lafid.json").write_text(a_manifest(preset("tiny"), published).model_dump_json())
+    flavors = {"python_function": {"artifacts": {"checkpoint": {"path": "checkpoint"}}}}
+    registry = SimpleNamespace(
+        artifacts=SimpleNamespace(download_artifacts=lambda _uri: str(tmp_path / "model")),
+        models=SimpleNamespace(Model=SimpleNamespace(load=lambda _folder: SimpleNamespace(flavors=flavors))),
+    )
+    monkeypatch.setattr(package, "_mlflow", lambda: registry)
+    monkeypatch.setattr(package, "load", lambda _checkpoint, chosen, *_: chosen)
+    for given in ({}, {"bases_dir": bases}):
+        with pytest.raises(PackageError, match=r"needs its base tiny \(Org/Base@0+\).*`lafid adopt`.*`--base`"):
+            pull("models:/lafid@champion", **given)
+    (bases / "tiny").mkdir(parents=True)
+    assert pull("models:/lafid@champion", bases_dir=bases) == bases / "tiny"
+    assert pull("models:/lafid@champion", bases_dir=bases, base_dir=tmp_path) == tmp_path
