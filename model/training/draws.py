@@ -85,7 +85,8 @@ def draw_step(clips: ClipSet, order: Order, preset: Preset, step: int, ranks: Ra
     quantile = torch.cat([_dice(preset, "sigma", step, row) for row in range(config.batch_size)])
     first_frame = torch.rand((), generator=generator(config.seed, "first-frame-dropout", step))
     rows, aligner = ranks.share(config.batch_size), preset.fusion.aligner
-    size = config.forward_clips or len(rows)
+    # The largest share, not this process's own: dealt by different sizes, one would have a forward more than another.
+    size = config.forward_clips or -(-config.batch_size // ranks.world)
     if config.shard_base:
         turns = ranks.deal(_experts(clips, indices, quantile, preset), size)
     else:

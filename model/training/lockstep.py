@@ -21,6 +21,8 @@ from model.presets import TrainConfig
 from model.training.execution import autocast
 from model.training.parallel import Ranks
 
+_FAILED = "a forward failed on one process, and the others wait in it: start the run again"
+
 
 class OutOfStep(RuntimeError):
     """The processes cannot go on together."""
@@ -33,7 +35,8 @@ def leading(model: FusedModel, config: TrainConfig, ranks: Ranks) -> Iterator[No
     However it ends, they are told, and nobody waits for what will not come.
 
     Raises:
-        OutOfStep: a forward failed, in which the others still wait for this process.
+        OutOfStep: a forward failed, in which the others still wait for this process; from the next forward, too, of which they
+            are not told.
     """
     if not _together(config, ranks):
         yield
@@ -43,6 +46,8 @@ def leading(model: FusedModel, config: TrainConfig, ranks: Ranks) -> Iterator[No
         for number, transformer in enumerate(model.base.transformers):
 
             def hand_on(_module: nn.Module, args: tuple[Any, ...], given: dict[str, Any], number: int = number) -> None:
+                if running:
+                    raise OutOfStep(_FAILED)
                 _send((number, args, given))
                 running.append(number)
 
@@ -58,7 +63,7 @@ def leading(model: FusedModel, config: TrainConfig, ranks: Ranks) -> Iterator[No
             ended_well = True
         finally:
             if running:
-                raise OutOfStep("a forward failed on one process, and the others wait in it: start the run again")
+                raise OutOfStep(_FAILED)
             _send(ended_well)
 
 

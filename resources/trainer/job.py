@@ -53,10 +53,16 @@ class TrainingJob(_Frozen):
 
     @model_validator(mode="after")
     def _draws_where_it_can(self) -> Self:
-        if self.held_out and self.drawing.low_memory and self.preset.train.shard_base:
+        train = self.preset.train
+        if self.held_out and self.drawing.low_memory and (train.shard_base or train.offload_base):
             raise ValueError(
-                "with train.shard_base the base is spread over the GPUs already, and its parts cannot take turns on one: leave "
-                "low_memory out of drawing, or set validation_clips to 0"
+                "with train.shard_base or train.offload_base the base's blocks come to the GPU one at a time already, and it "
+                "cannot come there whole when it is its turn: leave low_memory out of drawing, or set validation_clips to 0"
+            )
+        if self.held_out and self.drawing.precision == "float32" and train.precision == "bfloat16":
+            raise ValueError(
+                "a base that trains in bfloat16 cannot draw in float32 meanwhile: leave precision out of drawing, or set "
+                "validation_clips to 0"
             )
         return self
 

@@ -15,7 +15,10 @@ from model.bases.base import load_base
 from model.bases.build import build_tiny_base
 from model.bases.specs import TINY, TINY_TWO_EXPERTS, BaseSpec
 from model.clips.clip_parts import write_clips
+from model.clips.clip_set import ClipSet
 from model.presets import Preset
+from model.training.draws import draw_step
+from model.training.order import Order
 from model.training.parallel import Ranks, join_ranks
 from model.training.train import TrainingError, train
 from tests.model.conftest import encode_clips
@@ -139,6 +142,15 @@ def test_batches_that_processes_cannot_share_are_refused(
     monkeypatch.setattr("model.training.train.join_ranks", lambda _device: nullcontext(Ranks(0, 4, CPU)))
     with pytest.raises(TrainingError, match="share a batch of 3"):
         train(quick(batch_size=3), clip_list, base_dir, tmp_path, lambda _: None, dataset_version="v1")
+
+
+def test_an_uneven_batch_is_dealt_in_as_many_forwards_to_each(quick: Callable[..., Preset], clips: ClipSet) -> None:
+    """Of 3 clips a process's share is 1 or 2: dealt by its own, one process would have a forward that the other does not join."""
+    preset = quick(batch_size=3, trainable="adapter_and_lora", shard_base=True)
+    order = Order(tuple(clips.buckets.values()), 3, 0)
+    first, second = (draw_step(clips, order, preset, 0, Ranks(rank, 2, CPU)).forwards for rank in range(2))
+    assert len(first) == len(second)
+    assert sorted(row for part in (*first, *second) if part.counts for row in part.rows.tolist()) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("kinds", "world", "size"), [([0, 1, 0, 0, 1], 2, 1), ([0, 0, 0], 2, None), ([1, 0, 1, 1], 4, 2)])

@@ -1,6 +1,8 @@
 """What an installation may say of how the trainer is launched: shapes only, no cluster is asked."""
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,13 @@ def test_without_a_file_this_python_trains_here(monkeypatch: pytest.MonkeyPatch)
 def test_torchrun_runs_the_same_module() -> None:
     command = LaunchConfig(launcher=("torchrun", "--nproc-per-node", "8")).command(Path("job.json"))
     assert command == ["torchrun", "--nproc-per-node", "8", "-m", "resources.trainer.child", "job.json"]
+
+
+def test_torchrun_is_found_where_no_environment_is_activated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin")
+    searched = LaunchConfig().environment()["PATH"]
+    assert searched.endswith(f"{os.pathsep}/usr/bin")
+    assert shutil.which("torchrun", path=searched) == str(Path(sys.executable).with_name("torchrun"))
 
 
 def test_torchrun_gives_its_ranks_the_grace_of_the_launch_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +81,8 @@ K8S = "dagster-k8s/config"
         ({"tags": {K8S: {"containers": {}}}}, "has no containers"),
         ({"tags": {K8S: {}}}, "Kubernetes kills the pod after 30 s, .* to at least 130"),
         ({"tags": {K8S: {"pod_spec_config": {"terminationGracePeriodSeconds": 129}}}}, "after 129 s"),
+        ({"precompute_tags": {"ecs/cpu": 8192}}, "precompute_tags: ecs/cpu must be a number in quotes"),
+        ({"precompute_tags": {K8S: {"containers": {}}}}, "precompute_tags: .* has no containers"),
         ({"prefix": ["torchrun"]}, "Extra inputs"),
     ],
 )

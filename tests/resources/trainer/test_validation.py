@@ -322,7 +322,17 @@ def test_sigterm_does_not_wait_for_a_video(
     assert not [record for record in caplog.records if record.levelno == logging.ERROR]
 
 
-def test_what_is_spread_over_gpus_cannot_take_turns_on_one(job: Any) -> None:
-    sharded = job(shard_base=True)
-    with pytest.raises(ValidationError, match="leave low_memory out of drawing"):
-        TrainingJob(**dict(sharded) | {"drawing": DrawingSettings(low_memory=True)})
+@pytest.mark.parametrize(
+    ("train", "drawing", "complaint"),
+    [
+        ({"shard_base": True}, {"low_memory": True}, "leave low_memory out of drawing"),
+        ({"offload_base": True}, {"low_memory": True}, "leave low_memory out of drawing"),
+        ({"precision": "bfloat16"}, {"precision": "float32"}, "leave precision out of drawing"),
+    ],
+)
+def test_a_drawing_that_the_training_leaves_no_room_for_is_refused(
+    job: Any, train: dict[str, Any], drawing: dict[str, Any], complaint: str
+) -> None:
+    without = job(**train)
+    with pytest.raises(ValidationError, match=complaint):
+        TrainingJob(**dict(without) | {"drawing": DrawingSettings(**drawing)})
