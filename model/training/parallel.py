@@ -28,6 +28,8 @@ _BUCKET = 2**26
 """Gradients that are summed at a time."""
 _PATIENCE = timedelta(hours=2)
 """How long processes wait for one that is busy: the first draws videos while the others stand still."""
+_MEETING = timedelta(minutes=10)
+"""How long they wait for the last to begin: until all have met, nobody hears of one that failed."""
 
 
 class Turn(NamedTuple):
@@ -149,7 +151,7 @@ def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
         device: what this process computes on; the GPU of its LOCAL_RANK where there is one, unless named.
 
     Raises:
-        RankLost: another process is gone.
+        RankLost: another process is gone, or did not begin.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if device is None and torch.cuda.is_available():
@@ -160,7 +162,8 @@ def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
     # accelerate's launcher may have joined them already. One alone needs nobody, unless its base is offloaded (`placement`).
     joined_here = not dist.is_initialized()
     if joined_here and world > 1:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=_PATIENCE)
+        backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=_meet(rank, world), rank=rank, world_size=world, timeout=_PATIENCE)
     try:
         with Heartbeat(shared_store(), rank, world) if world > 1 else nullcontext():
             yield Ranks(rank, world, chosen)
@@ -170,3 +173,18 @@ def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
     finally:
         if joined_here and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _meet(rank: int, world: int) -> dist.Store:
+    """The store in which all processes have come together."""
+    store, _, _ = next(dist.rendezvous("env://", rank, world, timeout=_MEETING))
+    come = [f"lafid/come/{other}" for other in range(world)]
+    store.set(come[rank], "")
+    try:
+        store.wait(come, _MEETING)
+    except dist.DistStoreError as error:
+        late = ", ".join(str(other) for other, key in enumerate(come) if not store.check([key]))
+        minutes = _MEETING.total_seconds() / 60
+        raise RankLost(f"rank {late} did not begin within {minutes:.0f} minutes: see what its machine printed") from error
+    store.set_timeout(_PATIENCE)
+    return store

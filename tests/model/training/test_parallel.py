@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from model.clips.clip_parts import write_clips
 from model.clips.clip_set import ClipSet
 from model.presets import Preset
 from model.training.draws import draw_step
+from model.training.heartbeat import RankLost
 from model.training.order import Order
 from model.training.parallel import Ranks, join_ranks
 from model.training.train import TrainingError, train
@@ -76,7 +78,8 @@ def test_processes_talk_over_what_their_device_needs_and_wait_for_videos(
 ) -> None:
     joined: list[tuple[str, float]] = []
     monkeypatch.setattr(torch.cuda, "set_device", lambda _device: None)
-    monkeypatch.setattr(dist, "init_process_group", lambda name, timeout: joined.append((name, timeout.total_seconds())))
+    monkeypatch.setattr("model.training.parallel._meet", lambda _rank, _world: None)
+    monkeypatch.setattr(dist, "init_process_group", lambda name, timeout, **_: joined.append((name, timeout.total_seconds())))
     monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
     monkeypatch.setattr("model.training.parallel.shared_store", lambda: None)
     monkeypatch.setattr("model.training.parallel.Heartbeat", lambda _store, _rank, _world: nullcontext())
@@ -86,6 +89,18 @@ def test_processes_talk_over_what_their_device_needs_and_wait_for_videos(
     [(name, patience_s)] = joined
     assert name == backend
     assert patience_s >= 3600
+
+
+def test_a_process_that_does_not_begin_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = dist.HashStore()
+    store.set("lafid/come/0", "")
+    monkeypatch.setattr(dist, "rendezvous", lambda *_, **__: iter([(store, 1, 3)]))
+    monkeypatch.setattr("model.training.parallel._MEETING", timedelta(seconds=0.05))
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(RankLost, match="^rank 2 did not begin within"), join_ranks("cpu"):
+        raise AssertionError("one is missing")
+    assert not dist.is_initialized()
 
 
 def test_two_processes_train_and_draw_what_one_does(
