@@ -1,8 +1,8 @@
 """What a GPU makes of the trainer, in eight minutes at most, as `benchmarks/RESULTS.md`: `python -m benchmarks.train_results`.
 
 The rungs of `train_gpu` that its bars ask for, and as many more as there is time for; how long compiled blocks take to warm up
-over all sizes of clips; peak memory against the estimate; how fast a clip's VAE and text are encoded; how long a state takes to
-write. What there was no time for is named. --smoke does all of it in small on a CPU: that it runs, no figures.
+over all sizes of clips; peak memory against the estimate; how fast a clip's VAE and text are encoded; how long a state
+stops it. What there was no time for is named. --smoke does all of it in small on a CPU: that it runs, no figures.
 """
 
 import argparse
@@ -35,9 +35,10 @@ from benchmarks.train_gpu import (
 )
 from benchmarks.train_rungs import OnlineEncoders, bare, encode_online, open_rung
 from model.clip_size import ClipSize
-from model.presets import Preset, preset
+from model.presets import Preset, TrainConfig, preset
 from model.training.preset_table import preset_size
-from model.training.state import TrainState, save_state
+from model.training.state import TrainState
+from model.training.state_writer import StateWriter
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 LIMIT_S = 480
@@ -108,15 +109,21 @@ def clips_per_second(chosen: Preset, encoders: OnlineEncoders, device: torch.dev
     return rounds / sum(_seconds(encode, device) for _ in range(rounds))
 
 
-def state_seconds(trained: int, device: torch.device) -> float:
-    """Writing the state of a run that trains so many numbers to this machine's temporary folder."""
+def state_seconds(trained: int, config: TrainConfig, device: torch.device) -> dict[str, float]:
+    """For how long a state of a run that trains so many numbers stops it, and is written to this machine's temporary folder;
+    of the second, for the first page-locks the memory of all."""
     parameter = torch.nn.Parameter(torch.zeros(trained, device=device))
     optimizer = torch.optim.AdamW([parameter], fused=device.type == "cuda")
     parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     state = TrainState({"all": parameter}, optimizer, None)
-    with tempfile.TemporaryDirectory() as folder:
-        return _seconds(lambda: save_state(Path(folder), 1, 0.0, state, keep=1), device)
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder, StateWriter(Path(folder), state, config, 0.0, None) as writer:
+        for step in (1, 2):
+            writer.save(step)
+            writer.finish()
+            figures = writer.figures()
+    return figures
 
 
 def page(
@@ -126,7 +133,7 @@ def page(
     left_out: Sequence[str],
     warmed: Sequence[Sequence[str]],
     clips_a_second: float,
-    state_s: float,
+    state: dict[str, float],
 ) -> str:
     """All of it in Markdown."""
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else f"a CPU ({platform.machine()})"
@@ -159,7 +166,8 @@ def page(
         "",
         *_table(("clips of", "s, first step", "s, third step"), warmed),
         "",
-        f"VAE and text of {clips_a_second:.3f} clips a second. A state is written in {state_s:.2f} s.",
+        f"VAE and text of {clips_a_second:.3f} clips a second. A state stops training for {state['state_stall_seconds']:.2f} s "
+        f"and is written in {state['state_write_seconds']:.2f} s.",
         "",
         f"No time for: {', '.join(left_out) or 'nothing was left out'}.",
     ]
@@ -179,10 +187,10 @@ def main() -> int:
     else:
         parser.error("there is no GPU: run it where one is, or with --smoke")
     clips_a_second = clips_per_second(chosen, encoders, device)
-    state_s = state_seconds(preset_size(chosen).trained_parameters, device)
+    state = state_seconds(preset_size(chosen).trained_parameters, chosen.train, device)
     _forget()
     rows, left_out = rungs(chosen, encoders, device, rung_clock, steps)
-    text = page(chosen, device, rows, left_out, warm_up(chosen, encoders, device, clock), clips_a_second, state_s)
+    text = page(chosen, device, rows, left_out, warm_up(chosen, encoders, device, clock), clips_a_second, state)
     if not arguments.smoke:
         RESULTS.write_text(text)
     print(text)

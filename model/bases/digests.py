@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -78,14 +78,14 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _kept(path: Path) -> Iterator[IO[str] | None]:
-    """The file that keeps digests, for one process at a time; None where nothing can be written beside the base."""
-    try:
-        stream = path.open("a+")
-    except OSError:
-        yield None
-        return
-    with stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    """The file that keeps digests, for one process at a time; None where none can be written beside the base, or it cannot be
+    locked, as on some clusters' file systems."""
+    with ExitStack() as held:
+        stream = None
+        with suppress(OSError):
+            opened = held.enter_context(path.open("a+"))
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            stream = opened
         yield stream
 
 

@@ -58,7 +58,9 @@ def test_the_page_has_every_figure_and_names_what_there_was_no_time_for(monkeypa
     assert [row[0] for row in warmed] == ["1 x 32 x 32", "5 x 32 x 32"]
     assert train_results.warm_up(sizes, train_cpu.ENCODERS, device, train_results.Clock(0)) == []
     a_second = train_results.clips_per_second(SMALL, train_cpu.ENCODERS, device)
-    text = train_results.page(SMALL, device, rows, every, warmed, a_second, train_results.state_seconds(1000, device))
+    text = train_results.page(
+        SMALL, device, rows, every, warmed, a_second, train_results.state_seconds(1000, SMALL.train, device)
+    )
     for said in (
         f"| {train_gpu.FACE.name} |",
         "| 5 x 32 x 32 |",

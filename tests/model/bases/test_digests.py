@@ -1,5 +1,6 @@
 """The hash of a base is computed when a file changed, and by one process."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -91,6 +92,20 @@ def test_a_folder_that_cannot_be_written_is_hashed_all_the_same(folder: Path, re
     finally:
         folder.chmod(0o700)
     assert (folder / "digests.json").exists() == (os.geteuid() == 0)
+
+
+def test_where_nothing_can_be_locked_it_is_hashed_all_the_same(
+    folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lustre and some network file systems are mounted without locks."""
+    whole = component_digests(folder)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("model.bases.digests.fcntl.flock", refuse)
+    assert component_digests(folder) == whole
+    assert len(read) == 6
 
 
 def test_of_several_processes_one_computes(folder: Path) -> None:
