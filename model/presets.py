@@ -199,6 +199,11 @@ class TrainConfig(_Frozen):
             )
         return self
 
+    @property
+    def rounds_base(self) -> bool:
+        """Whether the base lies in bfloat16. Where everything trains, rounding it first would train something else."""
+        return self.precision == "bfloat16" and self.trainable != "all"
+
     def most_frames(self, step: int) -> int | None:
         """The frames that clips are cut to in update number `step`; None: clips stay whole."""
         return next((stage.frames for stage in self.curriculum if step < stage.until_step), None)

@@ -31,10 +31,8 @@ def load_for_training(folder: Any, config: TrainConfig, *, draws: bool) -> Base:
     Raises:
         BaseError: there is no base, its files are not those it was recorded with, or it is not whole.
     """
-    # Where everything trains, rounding the weights first would train something else than the base.
-    rounded = config.precision == _BFLOAT16 and config.trainable != "all"
     weights = TRANSFORMERS | ENCODERS if draws else TRANSFORMERS
-    return load_base(folder, "cpu", torch.bfloat16 if rounded else None, weights=weights)
+    return load_base(folder, "cpu", torch.bfloat16 if config.rounds_base else None, weights=weights)
 
 
 def prepare(model: FusedModel, config: TrainConfig, ranks: Ranks) -> None:

@@ -59,9 +59,9 @@ class TrainingJob(_Frozen):
                 "with train.shard_base or train.offload_base the base's blocks come to the GPU one at a time already, and it "
                 "cannot come there whole when it is its turn: leave low_memory out of drawing, or set validation_clips to 0"
             )
-        if self.held_out and self.drawing.precision == "float32" and train.precision == "bfloat16":
+        if self.held_out and self.drawing.precision == "float32" and train.rounds_base:
             raise ValueError(
-                "a base that trains in bfloat16 cannot draw in float32 meanwhile: leave precision out of drawing, or set "
+                "a base that lies in bfloat16 while it trains cannot draw in float32: leave precision out of drawing, or set "
                 "validation_clips to 0"
             )
         return self

@@ -327,7 +327,7 @@ def test_sigterm_does_not_wait_for_a_video(
     [
         ({"shard_base": True}, {"low_memory": True}, "leave low_memory out of drawing"),
         ({"offload_base": True}, {"low_memory": True}, "leave low_memory out of drawing"),
-        ({"precision": "bfloat16"}, {"precision": "float32"}, "leave precision out of drawing"),
+        ({"precision": "bfloat16", "trainable": "adapter"}, {"precision": "float32"}, "leave precision out of drawing"),
     ],
 )
 def test_a_drawing_that_the_training_leaves_no_room_for_is_refused(
