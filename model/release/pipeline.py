@@ -125,7 +125,7 @@ class LafidPipeline:
         Raises:
             SizeError: a size the base cannot draw.
             FaceError: a picture does not hold the face that was asked for.
-            InputError: neither a first frame nor a photo, or a base that cannot draw from what was given.
+            InputError: neither a first frame nor a photo, a base that cannot draw from what was given, or one side of two.
         """
         self._check_inputs(image, photos, choose)
         picture = None if image is None else image.convert("RGB")
@@ -253,6 +253,8 @@ class LafidPipeline:
     ) -> tuple[int, int, int]:
         base, clip = self.model.base, self.manifest.preset.clip
         frames = num_frames or clip.frames
+        if (height is None) != (width is None):
+            raise InputError("height and width go together: give both, or neither for the trained area in the picture's aspect")
         if height is None or width is None:
             area, multiple = clip.height * clip.width, base.size_multiple_px
             shape = (clip.height, clip.width) if picture is None else (picture.height, picture.width)

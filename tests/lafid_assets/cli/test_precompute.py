@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from lafid_assets.cli import precompute as module
+from lafid_assets.cli.materialize import Materializer
 from lafid_assets.cli.precompute import run_precompute
 from lafid_assets.training.precompute import Rank
 from lafid_assets.training.training_latents import TrainingLatentsConfig
+from resources.leases import StoreBusy
 from resources.settings import Settings
 
 
@@ -24,7 +26,13 @@ def test_each_rank_encodes_its_share_and_the_first_writes_the_rows(
     monkeypatch.setattr(module, "expected", lambda lake, encoding, world: f"all of it by {world}")
     monkeypatch.setattr(module, "encode_share", lambda lake, encoding, rank: done.append((encoding, rank)))
     monkeypatch.setattr(module, "_wait_for_all", lambda rank: done.append("waited"))
-    monkeypatch.setattr(module, "materialize_latents", lambda materializer, config: done.append(config))
+
+    def materialize(materializer: Materializer, config: TrainingLatentsConfig) -> None:
+        done.append(config)
+        with pytest.raises(StoreBusy, match="lafid precompute"), materializer.lake.leases.alone("lafid sweep"):
+            pass
+
+    monkeypatch.setattr(module, "materialize_latents", materialize)
     run_precompute(settings, "tiny", None)
     assert done == [(config, Rank(rank, world)), "waited", *([config] if rank == 0 else [])]
     assert (f"all of it by {world}" in capsys.readouterr().out) == (rank == 0)
