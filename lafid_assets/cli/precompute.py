@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.cli.materialize import Materializer, open_materializer, runs_of
+from lafid_assets.cli.materialize import Materializer, RunFailed, open_materializer, runs_of
 from lafid_assets.jobs import PRECOMPUTE
 from lafid_assets.lake import open_lake
 from lafid_assets.training.precompute import Rank, dataset_shards, encode_share, expected
@@ -41,11 +41,21 @@ def run_precompute(settings: Settings, preset: str, semantic_encoder: str | None
 
 def materialize_latents(materializer: Materializer, config: TrainingLatentsConfig) -> None:
     """Rows of all shards of the dataset, in as few Dagster runs as can be, for each loads the encoders; what is not cached yet is
-    encoded."""
+    encoded.
+
+    Raises:
+        RunFailed: after everything that could be done was done.
+    """
     shards = dataset_shards(materializer.lake)
     ops = {name: {"config": config.model_dump()} for name in PRECOMPUTE}
+    failures = []
     for run in runs_of(shards, materializer.know(), most=len(shards)):
-        materializer.run(PRECOMPUTE, f"latents of {len(run)} of {len(shards)} shards", partitions=run, ops=ops)
+        try:
+            materializer.run(PRECOMPUTE, f"latents of {len(run)} of {len(shards)} shards", partitions=run, ops=ops)
+        except RunFailed as error:
+            failures.append(str(error))
+    if failures:
+        raise RunFailed("; ".join(failures))
 
 
 def _encode(lake: Lake, config: TrainingLatentsConfig, rank: Rank) -> None:

@@ -110,8 +110,9 @@ class LafidPipeline:
                 theirs. Without photos the face is that of `image`.
             negative_prompt: what shall not be seen; it counts where `guidance` is above 1.
             num_frames: as trained, unless given.
-            height, width: pixels; unless given, the trained area in the aspect of `image`, or the trained size without one. The
-                first frame is cut to their aspect around its face, as training cuts clips, and scaled to them; never squeezed.
+            height, width: pixels, both or neither; unless given, the trained area in the aspect of `image`, or the trained size
+                without one. The first frame is cut to their aspect around its face, as training cuts clips, and scaled to them;
+                never squeezed.
             steps: denoising steps.
             guidance: how strongly the text counts; 1 switches it off and halves the time.
             face_guidance: how strongly the face and its views count; 1 is as trained, anything else costs a third pass a step.
