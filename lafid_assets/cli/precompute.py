@@ -9,11 +9,12 @@ from contextlib import nullcontext
 from datetime import timedelta
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.cli.materialize import Materializer, open_materializer, runs_of
+from lafid_assets.cli.materialize import Materializer, RunFailed, open_materializer, runs_of
 from lafid_assets.jobs import PRECOMPUTE
 from lafid_assets.lake import open_lake
 from lafid_assets.training.precompute import Rank, dataset_shards, encode_share, expected
 from lafid_assets.training.training_latents import TrainingLatentsConfig, encoding_of
+from resources.lake import Lake
 from resources.settings import Settings
 
 _LONGEST_WAIT = timedelta(days=30)
@@ -28,30 +29,41 @@ def run_precompute(settings: Settings, preset: str, semantic_encoder: str | None
     """
     config = TrainingLatentsConfig(preset=preset, semantic_encoder=semantic_encoder)
     rank = Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-    _encode(settings, config, rank)
-    _wait_for_all(rank)
-    if rank.number == 0:
-        materialize_latents(open_materializer(settings), config)
+    lake = open_lake(settings)
+    # Until rows name what was encoded: `lafid sweep` would take it.
+    with lake.leases.at_work("lafid precompute"):
+        _encode(lake, config, rank)
+        lake.close()
+        _wait_for_all(rank)
+        if rank.number == 0:
+            materialize_latents(open_materializer(settings), config)
 
 
 def materialize_latents(materializer: Materializer, config: TrainingLatentsConfig) -> None:
     """Rows of all shards of the dataset, in as few Dagster runs as can be, for each loads the encoders; what is not cached yet is
-    encoded."""
+    encoded.
+
+    Raises:
+        RunFailed: after everything that could be done was done.
+    """
     shards = dataset_shards(materializer.lake)
     ops = {name: {"config": config.model_dump()} for name in PRECOMPUTE}
+    failures = []
     for run in runs_of(shards, materializer.know(), most=len(shards)):
-        materializer.run(PRECOMPUTE, f"latents of {len(run)} of {len(shards)} shards", partitions=run, ops=ops)
+        try:
+            materializer.run(PRECOMPUTE, f"latents of {len(run)} of {len(shards)} shards", partitions=run, ops=ops)
+        except RunFailed as error:
+            failures.append(str(error))
+    if failures:
+        raise RunFailed("; ".join(failures))
 
 
-def _encode(settings: Settings, config: TrainingLatentsConfig, rank: Rank) -> None:
-    lake = open_lake(settings)
-    with lake.leases.at_work("lafid precompute"):
-        encoding = encoding_of(config, lake.store)
-        if rank.number == 0:
-            CONSOLE.print(expected(lake, encoding, rank.world), soft_wrap=True, markup=False)
-        with working("precomputing") if rank.number == 0 else nullcontext():
-            encode_share(lake, encoding, rank)
-    lake.close()
+def _encode(lake: Lake, config: TrainingLatentsConfig, rank: Rank) -> None:
+    encoding = encoding_of(config, lake.store)
+    if rank.number == 0:
+        CONSOLE.print(expected(lake, encoding, rank.world), soft_wrap=True, markup=False)
+    with working("precomputing") if rank.number == 0 else nullcontext():
+        encode_share(lake, encoding, rank)
 
 
 def _wait_for_all(rank: Rank) -> None:

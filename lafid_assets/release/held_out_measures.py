@@ -135,11 +135,17 @@ def video_path(measured: Measured, task: VideoTask) -> Path:
 
 
 def _flow_loss(measured: Measured, task: LossTask) -> Loss:
+    from model.clips.clip_list import DataError
     from model.clips.clip_set import ClipSet
     from model.training.metrics import fixed_flow_loss
 
     pipeline = _pipeline(measured)
     clips = ClipSet(measured.clip_list, task.split)
+    if clips.meta.encoders_fingerprint != pipeline.manifest.encoders_fingerprint:
+        raise DataError(
+            f"the clips are precomputed with other encoders than the checkpoint was trained on: run `lafid precompute --preset "
+            f"{pipeline.manifest.preset.name}`, or train anew"
+        )
     with pipeline.in_place() as model:
         return Loss(key=task.key(measured), value=fixed_flow_loss(model, clips, pipeline.manifest.preset))
 

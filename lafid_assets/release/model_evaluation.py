@@ -76,10 +76,9 @@ def model_evaluation(
 
 def _evaluate(config: ModelEvaluationConfig, lake: Lake) -> Frames:
     with lake.snapshot() as reader:
-        trained, dataset = reader.read(FUSION_DIT.name), reader.read(LAFID_DATASET.name)
-        latents = read_cached(reader)
-    checkpoint = trained.row(0, named=True)
-    size = preset(checkpoint["preset"]).clip
+        checkpoint, dataset = reader.read(FUSION_DIT.name).row(0, named=True), reader.read(LAFID_DATASET.name)
+        chosen = preset(checkpoint["preset"])
+        latents = read_cached(reader, chosen)
     splits = [split for split in HELD_OUT if split in dataset["split"]]
     cached = latents.filter(pl.col("status") == Status.OK)["split"].to_list()
     measured = Measured(
@@ -90,7 +89,7 @@ def _evaluate(config: ModelEvaluationConfig, lake: Lake) -> Frames:
     )
     return evaluate(
         measured,
-        {split: choose_held_out(dataset, latents, split, config.clips, size) for split in splits},
+        {split: choose_held_out(dataset, latents, split, config.clips, chosen.clip) for split in splits},
         {split: cached.count(split) for split in splits},
         config.deadline_s,
         config.processes,

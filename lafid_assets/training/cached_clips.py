@@ -37,12 +37,15 @@ class NotPrecomputed(ValueError):
     command."""
 
 
-def read_cached(reader: Reader) -> pl.DataFrame:
+def read_cached(reader: Reader, chosen: Preset) -> pl.DataFrame:
     """Rows of `training_latents` of all clips of the dataset, with what else the list says of them. What shards hold of an
     earlier dataset is passed over.
 
+    Args:
+        chosen: for which they are read: of its sizes and rate are all of them, though shards can be precomputed one by one.
+
     Raises:
-        NotPrecomputed: clips of the dataset have no row of this version.
+        NotPrecomputed: clips of the dataset have no row of this version, or one of another preset's sizes.
         TableMissing: one of the tables was never materialized.
     """
     asked = reader.sql(f"SELECT {_ASKED} FROM {LAFID_DATASET.name}")
@@ -52,26 +55,11 @@ def read_cached(reader: Reader) -> pl.DataFrame:
     if lacking.height:
         raise NotPrecomputed(
             f"{lacking.height} of {asked.height} clips of the dataset are not precomputed, those of {_named(lacking)}: run "
-            "`lafid precompute`, or materialize training_latents for these shards"
+            f"`lafid precompute --preset {chosen.name}`, or materialize training_latents for these shards"
         )
-    return latents.join(asked.drop("shard"), on=key).sort("clip_id")
-
-
-def require_sizes(cached: pl.DataFrame, chosen: Preset) -> None:
-    """Of a preset's sizes and rate, all of them: shards can be precomputed one by one.
-
-    Raises:
-        NotPrecomputed: a shard's clips were encoded for another preset.
-    """
-    sizes = pl.DataFrame(chosen.clip.buckets, schema=dict.fromkeys(Bucket._fields, pl.Int32), orient="row")
-    other = cached.filter(pl.col("status") == Status.OK).join(
-        sizes.with_columns(fps=pl.lit(chosen.clip.fps)), on=[*Bucket._fields, "fps"], how="anti"
-    )
-    if other.height:
-        raise NotPrecomputed(
-            f"{other.height} of {cached.height} clips are precomputed for sizes that preset {chosen.name} does not have, those "
-            f"of {_named(other)}: run `lafid precompute --preset {chosen.name}`"
-        )
+    cached = latents.join(asked.drop("shard"), on=key).sort("clip_id")
+    _require_sizes(cached, chosen)
+    return cached
 
 
 def write_list(cached: pl.DataFrame, store: FileStore) -> Path:
@@ -89,6 +77,18 @@ def write_list(cached: pl.DataFrame, store: FileStore) -> Path:
     path = store.local_path(f"{FOLDER}/clips-{_digest(entries)}.parquet")
     write_clip_list(path, entries)
     return path
+
+
+def _require_sizes(cached: pl.DataFrame, chosen: Preset) -> None:
+    sizes = pl.DataFrame(chosen.clip.buckets, schema=dict.fromkeys(Bucket._fields, pl.Int32), orient="row")
+    other = cached.filter(pl.col("status") == Status.OK).join(
+        sizes.with_columns(fps=pl.lit(chosen.clip.fps)), on=[*Bucket._fields, "fps"], how="anti"
+    )
+    if other.height:
+        raise NotPrecomputed(
+            f"{other.height} of {cached.height} clips are precomputed for sizes that preset {chosen.name} does not have, those "
+            f"of {_named(other)}: run `lafid precompute --preset {chosen.name}`"
+        )
 
 
 def _named(clips: pl.DataFrame) -> str:

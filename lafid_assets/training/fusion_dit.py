@@ -18,7 +18,7 @@ from lafid_assets.schemas.products import PUBLISHED
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from lafid_assets.training.base import base_folder, base_path
-from lafid_assets.training.cached_clips import read_cached, require_sizes, write_list
+from lafid_assets.training.cached_clips import read_cached, write_list
 from lafid_assets.training.figures import training_png
 from lafid_assets.training.held_out import choose_held_out, drawing_of, write_first_frame
 from lafid_assets.training.origin import origin_tags
@@ -124,8 +124,7 @@ def fusion_dit(
 
     def compute(_: str) -> Frames:
         with lake.snapshot(all_cores=True) as reader:
-            latents = read_cached(reader)
-        require_sizes(latents, chosen)
+            latents = read_cached(reader, chosen)
         job = _job(chosen, config, latents, lake, tracking, context.run_id)
         trained.append(trainer.train(context, job))
         return {FUSION_DIT.name: FUSION_DIT.frame([_row(job, trained[0], latents, store)])}

@@ -19,6 +19,7 @@ from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.encoding import Cache, encode_files, read_cache
 from lafid_assets.training.forecast import forecast
 from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, ShardPlan, plan_shard
+from model.bases.digests import recorded_digest
 from model.clip_size import Bucket
 from model.clips.clip_list import SHARDS
 from model.presets import Preset
@@ -103,6 +104,12 @@ def intact(latents: pl.DataFrame, store: FileStore) -> bool:
     folders = {Path(file).parent.as_posix() for _, file in named}
     places = {key: file for folder in folders for key, file in read_index(shards_folder(store), folder).places.items()}
     return all(places.get(key) == file for key, file in named)
+
+
+def encoded_with(latents: pl.DataFrame, base_dir: Path) -> bool:
+    """Whether it was the base in `base_dir`, for another one may have been adopted under its name; true where none lies there."""
+    recorded = recorded_digest(base_dir)
+    return recorded is None or latents.filter(pl.col("base_sha256") != recorded).is_empty()
 
 
 def count(latents: pl.DataFrame) -> dict[str, int]:

@@ -15,9 +15,18 @@ from pydantic import Field
 from lafid_assets.schemas import FACE_EMBEDDINGS, FACE_INFO, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
-from lafid_assets.training.base import base_folder
+from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.face_views import FACE_COLUMNS, FACE_KEY, asked_faces
-from lafid_assets.training.latents import Encoding, count, encode_shard, intact, load_encoding, shards_folder, without_first_face
+from lafid_assets.training.latents import (
+    Encoding,
+    count,
+    encode_shard,
+    encoded_with,
+    intact,
+    load_encoding,
+    shards_folder,
+    without_first_face,
+)
 from model.clip_size import ClipSize
 from model.model_store.vision import vision_folder
 from model.presets import preset
@@ -94,7 +103,7 @@ def training_latents(
         lake,
         compute,
         clips_in=clips_of.__getitem__,
-        settled=lambda _, frames: intact(frames[TRAINING_LATENTS.name], store),
+        settled=lambda _, frames: _is_settled(frames[TRAINING_LATENTS.name], config, store),
         metadata=lambda _, frames: _describe(frames, store),
     )
 
@@ -123,6 +132,10 @@ def read_shard(reader: Reader, shard: str, size: ClipSize) -> tuple[pl.DataFrame
         asked=asked_faces(clips, size),
     )
     return clips, faces
+
+
+def _is_settled(latents: pl.DataFrame, config: TrainingLatentsConfig, store: FileStore) -> bool:
+    return intact(latents, store) and encoded_with(latents, store.local_path(base_path(config.preset)))
 
 
 def _describe(frames: Frames, store: FileStore) -> dict[str, Any]:

@@ -24,11 +24,10 @@ from transformers import AutoTokenizer, CLIPImageProcessor, CLIPVisionModel, Pre
 
 from model.bases.codec import HaarCodec
 from model.bases.components import BaseError, Transformer, load_component, no_progress_bars, outline, own_memory
-from model.bases.digests import COMPONENTS, base_digest, component_digests
+from model.bases.digests import COMPONENTS, INFO_FILE, base_digest, component_digests
 from model.bases.specs import Layout
 from model.files import whole_file
 
-INFO_FILE = "base.json"
 _PROVED = "revision_proved"
 """In that file alone: a base is the same one whether its commit was proved or not."""
 TRANSFORMERS = frozenset({"transformer", "transformer_2"})

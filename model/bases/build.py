@@ -19,10 +19,10 @@ from transformers import (
 )
 
 from model.bases.adopt import how_to_fetch
-from model.bases.base import INFO_FILE, BaseInfo, read_base_info, write_base_info
+from model.bases.base import BaseInfo, read_base_info, write_base_info
 from model.bases.codec import HaarCodec
 from model.bases.components import BaseError, Transformer, no_progress_bars
-from model.bases.digests import COMPONENTS, base_digest, component_digests
+from model.bases.digests import COMPONENTS, INFO_FILE, base_digest, component_digests
 from model.bases.specs import TINY, BaseSpec
 from model.files import whole_folder
 from model.presets import TEXT_ROWS

@@ -30,6 +30,8 @@ PARTS = (
     "transformer_2",
     "vae",
 )
+INFO_FILE = "base.json"
+"""What names the base, in its folder."""
 _KEPT_FILE = "digests.json"
 _SETTLED_NS = 2 * 10**9
 """A file that changed later than this before it was read might change again within one tick of the disk's clock: it is read
@@ -53,6 +55,12 @@ def base_digest(components: Mapping[str, str]) -> str:
     for name, sha256 in components.items():
         digest.update(f"{name}\0{sha256}\n".encode())
     return digest.hexdigest()
+
+
+def recorded_digest(folder: Path) -> str | None:
+    """The base's digest as its `INFO_FILE` tells it; no component is looked at, no torch loaded. None: there is no base."""
+    path = folder / INFO_FILE
+    return str(json.loads(path.read_text())["sha256"]) if path.is_file() else None
 
 
 def file_digests(folder: Path) -> dict[str, str]:

@@ -129,10 +129,12 @@ class ClipList:
             lacking = sorted(set(_SCHEMA.names) - set(pq.read_schema(path).names))
             table = pq.read_table(path, schema=_SCHEMA, filters=[("split", "=", split)])
         except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is no readable list of clips ({error}): materialize training_latents again") from error
+            raise DataError(
+                f"{path} is no readable list of clips ({error}): start the training again, which writes it"
+            ) from error
         if lacking:
             raise DataError(
-                f"{path} is a list of an earlier version, without {', '.join(lacking)}: materialize training_latents again"
+                f"{path} is a list of an earlier version, without {', '.join(lacking)}: start the training again, which writes it"
             )
         self._table = table.combine_chunks()
 

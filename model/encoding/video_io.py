@@ -72,7 +72,8 @@ def cut_window(
 ) -> Window:
     """The largest part of a frame with the aspect of height x width, around `centre_xy_px` (the middle, unless given)."""
     scale = min(source_height / height, source_width / width)
-    cut_height, cut_width = height * scale, width * scale
+    # Rounding must not make it larger than the frame, out of which Pillow cuts nothing.
+    cut_height, cut_width = min(height * scale, source_height), min(width * scale, source_width)
     x, y = centre_xy_px or (source_width / 2, source_height / 2)
     left = min(max(x - cut_width / 2, 0), source_width - cut_width)
     top = min(max(y - cut_height / 2, 0), source_height - cut_height)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from model.encoding.picture import read_picture
 from model.encoding.video_io import write_mp4
 from model.release.drawing_settings import DrawingSettings
-from model.release.pipeline import load
+from model.release.pipeline import InputError, load
 
 
 class VideoRequest(BaseModel):
@@ -85,7 +85,11 @@ class LafidModel(PythonModel):
 
 
 def _picture(encoded: str) -> Image.Image:
-    return read_picture(base64.b64decode(encoded))
+    try:
+        content = base64.b64decode(encoded)
+    except ValueError as error:
+        raise InputError(f"a picture of the request is no base64 ({error}): encode the whole file, without a prefix") from error
+    return read_picture(content)
 
 
 mlflow.models.set_model(LafidModel())

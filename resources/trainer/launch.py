@@ -73,15 +73,16 @@ class LaunchConfig(BaseModel):
 
     @model_validator(mode="after")
     def _tags_fit(self) -> Self:
-        needed_s = {"tags": self.grace_s + SECONDS_AFTER_GRACE, "precompute_tags": 0.0}  # a killed shard is encoded again
-        for table, least_s in needed_s.items():
-            for name, value in getattr(self, table).items():
+        """Precomputing loses little to a kill and asks for no grace."""
+        wanted_s = self.grace_s + SECONDS_AFTER_GRACE
+        for where, tags, needed_s in (("tags", self.tags, wanted_s), ("precompute_tags", self.precompute_tags, 0.0)):
+            for name, value in tags.items():
                 if name.startswith("ecs/"):
-                    _check_ecs(table, name, value)
+                    _check_ecs(where, name, value)
                 elif name == K8S_TAG:
-                    _check_k8s(table, value, least_s)
+                    _check_k8s(where, value, needed_s)
                 elif not isinstance(value, str):
-                    raise ValueError(f"{table}: {name} must be a string")
+                    raise ValueError(f"{where}: {name} must be a string")
         return self
 
     @classmethod
@@ -116,27 +117,27 @@ class LaunchConfig(BaseModel):
         return [*self.launcher, "-m", "resources.trainer.child", str(job_file)]
 
 
-def _check_ecs(table: str, name: str, value: Any) -> None:
+def _check_ecs(where: str, name: str, value: Any) -> None:
     if name in ECS_NUMBERS:
         if not (isinstance(value, str) and value.isdigit()):
-            raise ValueError(f'{table}: {name} must be a number in quotes, such as "8192"')
+            raise ValueError(f'{where}: {name} must be a number in quotes, such as "8192"')
     elif name not in ECS_TABLES:
-        raise ValueError(f"{table}: EcsRunLauncher reads no {name}: choose of {', '.join(sorted(ECS_NUMBERS | ECS_TABLES))}")
+        raise ValueError(f"{where}: EcsRunLauncher reads no {name}: choose of {', '.join(sorted(ECS_NUMBERS | ECS_TABLES))}")
     elif not isinstance(value, dict | list) or (name == "ecs/run_task_kwargs" and isinstance(value, list)):
-        raise ValueError(f"{table}: {name} must be a table")
+        raise ValueError(f"{where}: {name} must be a table")
 
 
-def _check_k8s(table: str, value: Any, needed_s: float) -> None:
+def _check_k8s(where: str, value: Any, needed_s: float) -> None:
     if not isinstance(value, dict):
-        raise ValueError(f"{table}: {K8S_TAG} must be a table")
+        raise ValueError(f"{where}: {K8S_TAG} must be a table")
     if unknown := set(value) - K8S_SECTIONS:
         raise ValueError(
-            f"{table}: {K8S_TAG} has no {', '.join(sorted(unknown))}: its sections are {', '.join(sorted(K8S_SECTIONS))}"
+            f"{where}: {K8S_TAG} has no {', '.join(sorted(unknown))}: its sections are {', '.join(sorted(K8S_SECTIONS))}"
         )
     pod = value.get("pod_spec_config", {})
     given = next((pod[name] for name in K8S_GRACE if name in pod), 30)
     if not isinstance(given, int) or given < needed_s:
         raise ValueError(
-            f"{table}: Kubernetes kills the pod after {given} s, before the trainer's state is saved: set pod_spec_config."
+            f"{where}: Kubernetes kills the pod after {given} s, before the trainer's state is saved: set pod_spec_config."
             f"{K8S_GRACE[0]} to at least {needed_s:.0f} (grace_s and {SECONDS_AFTER_GRACE:.0f} s more), or lower grace_s"
         )

@@ -27,6 +27,7 @@ from lafid_assets.dataset.published import publish
 from lafid_assets.ingest.tombstones import write_tombstones
 from lafid_assets.release.held_out_measures import FOLDER as EVALUATIONS
 from lafid_assets.speech.answer_cache import AnswerCache
+from lafid_assets.training.latents import shards_folder
 from lafid_assets.training.sweep import drop_unnamed
 from model.files import whole_file
 from resources import catalog_copy
@@ -198,6 +199,10 @@ class Eraser:
         own = (SQLITE_FILE, catalog_copy.COPY, TABLES_FOLDER)
         return any(path.is_relative_to(self.store.local_path(name)) for name in own)
 
+    def _is_a_shard(self, path: Path) -> bool:
+        """Whether it holds latents, terabytes without a name: `_erase_latents` does what there is to do there."""
+        return self.store.is_local and path.is_relative_to(shards_folder(self.store))
+
     def _was_left_by_a_kill(self, path: Path) -> bool:
         """Whether it is half of a file or folder that never came to be (`model.files`)."""
         return any(_UNFINISHED.fullmatch(part) for part in path.parts)
@@ -250,7 +255,7 @@ class Eraser:
         return sorted({*named, *files} - removed)
 
     def _files(self, *, databases: bool = False) -> Iterator[Path]:
-        """Files of the home and of a local store, but for the users' own clips.
+        """Files of the home and of a local store, but for the users' own clips and for shards of latents.
 
         Args:
             databases: also the lake's own, the published DuckDB file and what lies beside SQLite files.
@@ -262,7 +267,7 @@ class Eraser:
         seen: set[Path] = set()
         for path in sorted(path for root in roots for path in root.rglob("*")):
             skipped = path.name == INTENT or path.is_symlink() or not path.is_file() or path in seen
-            if skipped or any(path.resolve().is_relative_to(root) for root in own):
+            if skipped or self._is_a_shard(path) or any(path.resolve().is_relative_to(root) for root in own):
                 continue
             seen.add(path)
             aside = path.name.endswith(SQLITE_ASIDE) or self._is_the_lakes(path) or path == self.settings.published_path

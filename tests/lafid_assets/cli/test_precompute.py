@@ -1,13 +1,16 @@
 """`lafid precompute`: every process encodes its share, the first one tells and writes the rows."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from lafid_assets.cli import precompute as module
-from lafid_assets.cli.precompute import run_precompute
+from lafid_assets.cli.materialize import Materializer, RunFailed
+from lafid_assets.cli.precompute import materialize_latents, run_precompute
 from lafid_assets.training.precompute import Rank
 from lafid_assets.training.training_latents import TrainingLatentsConfig
+from resources.leases import StoreBusy
 from resources.settings import Settings
 
 
@@ -24,7 +27,29 @@ def test_each_rank_encodes_its_share_and_the_first_writes_the_rows(
     monkeypatch.setattr(module, "expected", lambda lake, encoding, world: f"all of it by {world}")
     monkeypatch.setattr(module, "encode_share", lambda lake, encoding, rank: done.append((encoding, rank)))
     monkeypatch.setattr(module, "_wait_for_all", lambda rank: done.append("waited"))
-    monkeypatch.setattr(module, "materialize_latents", lambda materializer, config: done.append(config))
+
+    def materialize(materializer: Materializer, config: TrainingLatentsConfig) -> None:
+        done.append(config)
+        with pytest.raises(StoreBusy, match="lafid precompute"), materializer.lake.leases.alone("lafid sweep"):
+            pass
+
+    monkeypatch.setattr(module, "materialize_latents", materialize)
     run_precompute(settings, "tiny", None)
     assert done == [(config, Rank(rank, world)), "waited", *([config] if rank == 0 else [])]
     assert (f"all of it by {world}" in capsys.readouterr().out) == (rank == 0)
+
+
+def test_a_run_that_fails_keeps_no_other_from_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards that do not follow each other are runs of their own."""
+    ran: list[list[str]] = []
+
+    def run(assets: Any, label: str, *, partitions: list[str], ops: Any) -> None:
+        ran.append(partitions)
+        if "a" in partitions:
+            raise RunFailed("training_latents (a) failed")
+
+    monkeypatch.setattr(module, "dataset_shards", lambda lake: ["a", "c"])
+    materializer: Any = SimpleNamespace(lake=None, know=lambda: ["a", "b", "c"], run=run)
+    with pytest.raises(RunFailed, match=r"training_latents \(a\) failed"):
+        materialize_latents(materializer, TrainingLatentsConfig(preset="tiny", semantic_encoder=None))
+    assert ran == [["a"], ["c"]]

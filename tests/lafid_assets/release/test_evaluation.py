@@ -20,6 +20,7 @@ from lafid_assets.schemas import EVALUATED_CLIPS, LAFID_DATASET, MODEL_EVALUATIO
 from lafid_assets.training.held_out import HeldOut
 from lafid_assets.workers import Done, Failed
 from model.clip_size import Bucket
+from model.clips.clip_list import DataError
 from model.encoding.face_processor import FaceError
 from model.face_engine.interface import EngineInfo, Face
 from model.face_engine.rotations import rotation_from_angles
@@ -28,6 +29,7 @@ from model.release.drawing_settings import AS_TRAINED
 
 SQUARE = Bucket(9, 64, 64)
 CACHED = {"validation": 0, "test": 2}
+ENCODED = SimpleNamespace(encoders_fingerprint="trained on")
 
 
 class Every:
@@ -51,7 +53,9 @@ class StubPipeline:
     in_place = nullcontext
 
     def __init__(self, layout: str = "ti2v") -> None:
-        self.manifest = SimpleNamespace(preset=preset("tiny"), base=SimpleNamespace(layout=layout))
+        self.manifest = SimpleNamespace(
+            preset=preset("tiny"), base=SimpleNamespace(layout=layout), encoders_fingerprint="trained on"
+        )
         self.engine = Every()
         self.drawn: list[str] = []
 
@@ -81,8 +85,8 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> StubPipeline:
     stub = StubPipeline()
     monkeypatch.setattr(held_out_measures, "_pipeline", lambda _: stub)
     monkeypatch.setattr(evaluation, "map_isolated", in_this_process)
-    monkeypatch.setattr(model.clips.clip_set, "ClipSet", lambda clip_list, split: split)
-    monkeypatch.setattr(model.training.metrics, "fixed_flow_loss", lambda model, clips, *_: {"test": 2.0}[clips])
+    monkeypatch.setattr(model.clips.clip_set, "ClipSet", lambda _, split: SimpleNamespace(split=split, meta=ENCODED))
+    monkeypatch.setattr(model.training.metrics, "fixed_flow_loss", lambda model, clips, *_: {"test": 2.0}[clips.split])
     return stub
 
 
@@ -194,6 +198,9 @@ def test_a_clip_that_fails_costs_itself_and_is_tried_again(
     assert _clips(evaluate(measured, {"test": [good, back]}, CACHED, 9))["c"]["status"] == Status.OK
     with pytest.raises(EvaluationFailed, match="1 of 1 tasks failed, the first: a fault"):
         evaluate(measured, {"test": [faulty]}, CACHED, 9)
+    pipeline.manifest.encoders_fingerprint = "another"
+    with pytest.raises(DataError, match="other encoders than the checkpoint .*: run `lafid precompute --preset tiny`"):
+        evaluate(replace(measured, clip_list=measured.store / "other.parquet"), {}, CACHED, 9)
 
 
 def test_split_that_does_not_exist_has_no_rows(pipeline: StubPipeline, measured: Measured) -> None:

@@ -10,6 +10,7 @@ import pytest
 import lafid_assets.release.model_evaluation as asset_module
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.schemas import EVALUATED_CLIPS, FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
+from lafid_assets.training.cached_clips import NotPrecomputed
 from resources.lake import Lake
 
 Rows = Callable[..., dict[str, Any]]
@@ -22,7 +23,7 @@ def released(lake: Lake, row_of: Rows) -> Lake:
     dataset, latents = [], []
     for clip, person, split in (("a", "p", "test"), ("b", "p", "test"), ("c", "q", "test"), ("d", "r", "train")):
         dataset.append(row_of(LAFID_DATASET, clip_id=clip, identity_id=person, split=split, references=[BOX]))
-        place = {"frames": 9, "height": 64, "width": 64, "start_s": 0.0}
+        place = {"frames": 9, "height": 64, "width": 64, "start_s": 0.0, "fps": 8.0}
         latents.append(row_of(TRAINING_LATENTS, clip_id=clip, split=split, status="ok", semantic_encoder="/clip", **place))
     trained = row_of(FUSION_DIT, checkpoint_sha256="abc", checkpoint_path="run", base_path="base", preset="tiny")
     for table, rows, partition in (
@@ -66,3 +67,11 @@ def test_it_asks_for_clips_by_config_and_tries_again_what_failed(
     assert run()["computed"].value is True, "the clip that failed is missing"
     assert run()["computed"].value is False
     assert len(asked) == 2
+
+
+def test_clips_of_another_presets_sizes_are_refused(released: Lake) -> None:
+    """Precomputed for another model since: what is drawn and measured of them would be nobody's."""
+    other = released.read(TRAINING_LATENTS.name).with_columns(fps=pl.lit(16.0))
+    released.put({TRAINING_LATENTS.name: other}, "x", "g")
+    with pytest.raises(NotPrecomputed, match="4 of 4 clips are .* those of x: run `lafid precompute --preset tiny`"):
+        dg.materialize([model_evaluation], resources={"lake": released})

@@ -13,9 +13,12 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 import model.presets
 from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
-from lafid_assets.training.cached_clips import NotPrecomputed, read_cached, require_sizes, write_list
+from lafid_assets.training.base import base_path
+from lafid_assets.training.cached_clips import NotPrecomputed, read_cached, write_list
 from lafid_assets.training.latents import shards_folder
 from lafid_assets.training.training_latents import training_latents
+from model.bases.components import BaseError
+from model.bases.digests import INFO_FILE, recorded_digest
 from model.clip_size import ClipSize
 from model.clips.clip_set import ClipSet
 from model.model_store.install import install
@@ -80,6 +83,10 @@ def test_every_clip_is_counted_and_what_is_there_is_not_computed_again(run: Run,
     (file,) = shards_folder(store).rglob("*.safetensors")
     file.unlink()
     assert run()["computed"]
+    info = store.local_path(base_path("tiny")) / INFO_FILE
+    info.write_text(info.read_text().replace(recorded_digest(info.parent) or "", "0" * 64))
+    with pytest.raises(BaseError, match="changed: recorded sha256 000"):  # it is computed, for another base was adopted
+        run()
     assert run(OTHER).items() >= {"computed": True, "dagster/row_count": 0}.items(), "no clip of it is in the dataset"
 
 
@@ -101,7 +108,7 @@ def test_a_preset_without_a_semantic_encoder_takes_a_folder_or_the_model_stores(
     rows = lake.read("training_latents")
     assert set(rows["semantic_encoder"]) == {str(clip_folder)}
     with lake.snapshot() as reader:
-        clips = ClipSet(write_list(read_cached(reader), store))
+        clips = ClipSet(write_list(read_cached(reader, model.presets.PRESETS["small"]), store))
     assert clips.batch([0]).face.semantic.shape == (1, 17, 32)
     install(ModelStore(tmp_path / "models"), "clip_vit_h14", [clip_folder])
     run(preset="small")
@@ -116,21 +123,24 @@ def test_training_reads_all_shards_or_names_those_that_lack(
 ) -> None:
     """Of the dataset as it is: what a shard holds of an earlier one is passed over."""
     run()
+    tiny = model.presets.PRESETS["tiny"]
     with lake.snapshot() as reader:
-        cached = read_cached(reader)
+        cached = read_cached(reader, tiny)
+        with pytest.raises(NotPrecomputed, match="2 of 3 clips are precomputed for sizes .* those of x: run `lafid precom"):
+            read_cached(reader, tiny.model_copy(update={"clip": ClipSize(frames=5, height=16, width=16)}))
     assert cached["clip_id"].to_list() == ["a", "b", "c"]
-    require_sizes(cached, model.presets.PRESETS["tiny"])
-    with pytest.raises(NotPrecomputed, match="2 of 3 clips are precomputed for sizes .* those of x: run `lafid precompute --pre"):
-        require_sizes(cached, preset("tiny").model_copy(update={"clip": ClipSize(frames=5, height=16, width=16)}))
     clips = ClipSet(write_list(cached, store))
     assert (clips.clip_ids, clips.meta.caption, clips.persons) == (("a",), "Person a. No voice is heard.", ("person-a",))
     elsewhere = dataset.with_columns(shard=pl.when(pl.col("clip_id") == "b").then(pl.lit(OTHER)).otherwise("shard"))
     lake.put({LAFID_DATASET.name: elsewhere.with_columns(dataset_version=pl.lit("v2"))}, "all", "g")
     lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame([])}, OTHER, "f")
     run()
-    with lake.snapshot() as reader, pytest.raises(NotPrecomputed, match="1 of 3 clips .* those of y: run `lafid precompute`"):
-        read_cached(reader)
+    with (
+        lake.snapshot() as reader,
+        pytest.raises(NotPrecomputed, match="1 of 3 .* of y: run `lafid precompute --preset tiny`"),
+    ):
+        read_cached(reader, tiny)
     kept = elsewhere.filter(pl.col("clip_id") == "a").with_columns(dataset_version=pl.lit("v2"))
     lake.put({LAFID_DATASET.name: kept}, "all", "h")
     with lake.snapshot() as reader:
-        assert read_cached(reader)["clip_id"].to_list() == ["a"]
+        assert read_cached(reader, tiny)["clip_id"].to_list() == ["a"]

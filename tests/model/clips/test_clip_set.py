@@ -76,10 +76,10 @@ def test_a_torn_shard_is_named(clip_list: Path, tmp_path: Path) -> None:
 def test_no_clips_names_the_remedy(clip_list: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no cached clips of split test in .*materialize training_latents"):
         ClipSet(clip_list, "test")
-    with pytest.raises(DataError, match="gone.parquet is no readable list of clips .*materialize training_latents"):
+    with pytest.raises(DataError, match="gone.parquet is no readable list of clips .*start the training again"):
         ClipSet(tmp_path / "gone.parquet")
     pq.write_table(pq.read_table(clip_list).drop_columns("angles_deg"), tmp_path / "old.parquet")
-    with pytest.raises(DataError, match="old.parquet is a list of an earlier version, without angles_deg: materialize train"):
+    with pytest.raises(DataError, match="old.parquet is a list of an earlier version, without angles_deg: start the train"):
         ClipSet(tmp_path / "old.parquet")
 
 

@@ -91,3 +91,5 @@ def test_fitting_cuts_to_the_aspect_around_the_centre() -> None:
     assert fit_frames(wide, 10, 10)[0, 5].mean(axis=1).tolist() == pytest.approx([0, 0, 0, 0, 0, 255, 255, 255, 255, 255], abs=20)
     assert fit_frames(wide, 20, 60).shape == (1, 20, 60, 3)
     assert np.array_equal(fit_frames(wide, 20, 60), wide)
+    # 1920 / 464 * 464 is more than 1920 by a rounding.
+    assert fit_frames(np.zeros((1, 80, 1920, 3), np.uint8), 16, 464).shape == (1, 16, 464, 3)

@@ -44,6 +44,12 @@ import mlflow
 import torch
 torch.set_num_threads(1)
 served = mlflow.pyfunc.load_model("models:/lafid@champion")
+try:
+    served.predict([{"image": "abcde", "prompt": "a smile"}])
+except Exception as error:
+    assert "a picture of the request is no base64" in str(error), error
+else:
+    raise SystemExit("drawn from no base64")
 (answer,) = served.predict([{"image": open(sys.argv[1]).read(), "prompt": "a smile", "steps": 1}])
 import model.release.pipeline
 coarse = mlflow.pyfunc.load_model("models:/lafid@champion", model_config={"precision": "bfloat16", "device": "cpu"})

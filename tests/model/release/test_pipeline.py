@@ -119,6 +119,8 @@ def test_another_aspect_cuts_around_the_face_and_says_so(
 def test_illegal_sizes_and_missing_faces_are_refused(pipeline: LafidPipeline, image: Image.Image, stub_engine: Callable) -> None:
     with pytest.raises(SizeError, match="16 x 16"):
         pipeline.generate(image, "x", height=15, width=20)
+    with pytest.raises(InputError, match="height and width go together"):
+        pipeline.generate(image, "x", height=16)
     pipeline.engine.faces = 0
     with pytest.raises(FaceError, match="no face"):
         pipeline.generate(image, "x")

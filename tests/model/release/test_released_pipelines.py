@@ -16,6 +16,7 @@ from model.clips.clip_set import ClipSet
 from model.encoding.encoders import ClipEncoders
 from model.face_branch.trainable import assemble
 from model.presets import EncoderConfig, Preset
+from model.release.drawing_settings import DrawingSettings
 from model.release.pipeline import LafidPipeline
 from tests.model.conftest import hear
 from tests.model.manifests import a_manifest
@@ -41,7 +42,7 @@ def test_it_draws_what_diffusers_draws_from_the_same_snapshot(
         hear(fusion)
     encoders = ClipEncoders(base, chosen.encoders, semantic_dir)
     manifest = a_manifest(chosen, base.info, encoders_fingerprint=encoders.fingerprint)
-    pipeline = LafidPipeline(model, manifest, stub_engine(), semantic_dir=semantic_dir)
+    pipeline = LafidPipeline(model, manifest, stub_engine(), DrawingSettings(semantic_dir=semantic_dir))
 
     begins = spec.layout in FIRST_FRAME_LAYOUTS
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
