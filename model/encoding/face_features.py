@@ -20,6 +20,10 @@ class FaceFeatures(NamedTuple):
         """The same features on `device`."""
         return self._replace(**{name: value.to(device) for name, value in self._asdict().items() if value is not None})
 
+    def in_precision(self, dtype: torch.dtype) -> "FaceFeatures":
+        """What networks read, in `dtype`; angles stay as they are, for bfloat16 has no tenths of a degree."""
+        return self._replace(identity=self.identity.to(dtype), semantic=self.semantic.to(dtype), detail=self.detail.to(dtype))
+
 
 class FaceViews(NamedTuple):
     """Pictures of one face, a row each, and all that is encoded of each: any of them may condition a video, or be a reference."""

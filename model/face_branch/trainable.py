@@ -163,14 +163,15 @@ class FusedModel:
         timestep = TIMESTEPS * inputs.sigma.float()
         if layout == "ti2v":
             timestep = token_timesteps(inputs.sigma, inputs.noisy, wan.patch_size, first_frame)
-        ours: dict[str, Any] = {FACE: fusion(inputs.face, inputs.keep_face)}
+        ours: dict[str, Any] = {FACE: fusion(inputs.face.in_precision(fusion.dtype), inputs.keep_face)}
         if inputs.references is not None:
             ours[REFERENCES] = inputs.references
+        given["encoder_hidden_states"] = inputs.text
+        # As stock pipelines do: what encoders computed in one precision is read by a transformer in another.
+        given = {name: None if value is None else value.to(transformer.dtype) for name, value in given.items()}
         return transformer(
             **given,
             timestep=timestep,
-            # A text encoder in bfloat16 speaks to a transformer in float32, too: stock pipelines cast its rows as well.
-            encoder_hidden_states=inputs.text.to(transformer.dtype),
             attention_kwargs=ours,
             return_dict=False,
         )[0]

@@ -230,7 +230,7 @@ class LafidPipeline:
         return [
             FaceGuidance(
                 transformer,
-                fusion(_cast(features, dtype)),
+                fusion(features.in_precision(dtype)),
                 fusion.null(),
                 face_guidance,
                 references,
@@ -344,9 +344,3 @@ def _angles(faces: Sequence[ReferenceFace]) -> NDArray[np.float32]:
     """(V, 3); not a number where a pose is not known, which nothing reads: a model with an aligner has refused such faces."""
     unknown = (math.nan,) * 3
     return np.array([face.angles or unknown for face in faces], np.float32)
-
-
-def _cast(features: FaceFeatures, dtype: torch.dtype) -> FaceFeatures:
-    """Features in the adapter's precision; angles stay as fine as they are."""
-    identity, semantic, detail = (feature.to(dtype) for feature in features[:3])
-    return features._replace(identity=identity, semantic=semantic, detail=detail)

@@ -21,12 +21,19 @@ from lafid_assets.cli.main import run
 from lafid_assets.cli.materialize import open_materializer
 from lafid_assets.jobs import RELEASE
 from lafid_assets.lake import open_lake
-from lafid_assets.schemas import FACE_EMBEDDINGS, FACE_INFO, FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, REGISTERED_MODEL
+from lafid_assets.schemas import (
+    CLIP_FILES,
+    FACE_EMBEDDINGS,
+    FACE_INFO,
+    FUSION_DIT,
+    LAFID_DATASET,
+    MODEL_EVALUATION,
+    REGISTERED_MODEL,
+)
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clip_size import ClipSize
 from model.encoding.video_io import read_frames
 from model.presets import Preset, preset
-from resources.lake import Lake
 from resources.settings import Settings
 from tests.demo_home import Demo
 from tests.model.released import COMMIT, RELEASED, write_snapshot, write_vision_encoder
@@ -35,6 +42,8 @@ IN_EVERY_RUN = ("wan2.1-i2v-14b", "wan2.2-t2v-a14b")
 """CLIP's branch and a first frame as channels; two transformers, drawn from photos alone."""
 TRAIN = {"steps": 2, "batch_size": 2, "warmup_steps": 1, "lora_rank": 4, "lora_alpha": 4, "compile_blocks": False}
 TRAIN |= {"checkpoint_every": 1, "validate_every": 2, "log_every": 1, "fixed_triples": 2}
+PER_SHARD = (CLIP_FILES, FACE_INFO, FACE_EMBEDDINGS)
+"""What training and release ask for beside the dataset."""
 CLIPS = {"train": 4, "validation": 1, "test": 1}
 OPEN_GATE = {"min_loss_fall": 0.0, "min_test_loss_fall": -9.0, "min_first_frame_psnr_db": 0.0}
 
@@ -84,9 +93,9 @@ def test_a_published_base_goes_the_whole_road(
     assert f"@{COMMIT}, as the download recorded it" in lafid("adopt", name)
     lafid("models", "add", "clip_vit_h14", write_vision_encoder(tmp_path / "clip"))
 
-    materializer = open_materializer(settings)
-    copy_dataset(demo, materializer.lake)
+    copy_dataset(demo, settings)
     lafid("precompute", "--preset", name)
+    materializer = open_materializer(settings)
     training = {"config": {"preset": name, "validation_clips": 1}}
     materializer.run(RELEASE, f"training on {name}", ops={"fusion_dit": training, "registered_model": {"config": OPEN_GATE}})
     lake = materializer.lake
@@ -111,12 +120,14 @@ def test_a_published_base_goes_the_whole_road(
     assert list((tmp_path / "inspection").glob("*.png"))
 
 
-def copy_dataset(demo: Demo, lake: Lake) -> None:
+def copy_dataset(demo: Demo, settings: Settings) -> None:
     """Some of what the demo curated, into a fresh installation: training and release ask for no more of it."""
     with open_lake(Settings(home=demo.home, store_uri=str(demo.home / "store")), read_only=True).snapshot() as reader:
-        dataset, *faces = (reader.read(table.name) for table in (LAFID_DATASET, FACE_INFO, FACE_EMBEDDINGS))
+        dataset, *by_shard = (reader.read(table.name) for table in (LAFID_DATASET, *PER_SHARD))
     dataset = pl.concat(dataset.filter(split=split).sort("clip_id").head(clips) for split, clips in CLIPS.items())
+    lake = open_lake(settings)
     lake.put({LAFID_DATASET.name: dataset}, fingerprint="f")
-    for (shard,), rows in faces[0].group_by("shard"):
-        held = {FACE_INFO.name: rows, FACE_EMBEDDINGS.name: faces[1].filter(shard=shard)}
-        lake.put(held, str(shard), "f")
+    for shard in dataset["shard"].unique(maintain_order=True):
+        held = {table.name: rows.filter(shard=shard) for table, rows in zip(PER_SHARD, by_shard, strict=True)}
+        lake.put(held, shard, "f")
+    lake.close()

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from model.bases.base import load_base
 from model.clip_size import Bucket
 from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet
-from model.face_branch.trainable import FusedModel
+from model.face_branch.trainable import FusedModel, assemble
 from model.presets import Preset
 from model.training.metrics import fixed_flow_loss, psnr
+from tests.model.conftest import hear
 
 
 def test_psnr() -> None:
@@ -76,3 +78,21 @@ def test_clips_of_several_sizes_are_judged_together(
     first, again = (fixed_flow_loss(model, mixed, quick(fixed_triples=10)) for _ in range(2))
     assert first == again
     assert math.isfinite(first)
+
+
+def test_a_model_that_lies_in_bfloat16_is_measured_without_autocast(
+    base_dir: Path, clips: ClipSet, quick: Callable[..., Preset]
+) -> None:
+    """As evaluation loads one that was trained in it: every part is given what it reads."""
+    preset = quick(trainable="adapter_and_lora", fixed_triples=4)
+    losses = []
+    for dtype in (torch.float32, torch.bfloat16):
+        base = load_base(base_dir, "cpu", dtype)
+        model = assemble(base, clips.batch([0]).face, preset.fusion, preset.train)
+        for transformer, fusion in model.attached:
+            hear(fusion)
+            torch.nn.Module.to(fusion, dtype)
+            for parameter in (value for name, value in transformer.named_parameters() if "lora" in name):
+                parameter.data = parameter.data.to(dtype)
+        losses.append(fixed_flow_loss(model, clips, preset))
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
