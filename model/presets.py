@@ -257,7 +257,7 @@ _TINY = Preset(
     ),
     # The tiny base is random: unless everything trains, there is nothing for the face branch to steer.
     train=TrainConfig(
-        steps=80,
+        steps=48,
         batch_size=2,
         lr=5e-3,
         aligner_lr=5e-3,
