@@ -17,6 +17,7 @@ from lafid_assets.training.fusion_dit import FusionDitConfig, _curves, _held_out
 from lafid_assets.training.held_out import first_frame
 from model.clip_size import Bucket, ClipSize
 from model.likeness import MeasuredFace, MeasuredVideo, likeness_of
+from model.presets import preset
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.settings import Settings
@@ -25,15 +26,13 @@ from resources.trainer.job import Finished, TrainedCheckpoint, TrainingJob
 
 
 def test_config_changes_only_what_it_names() -> None:
-    from model.presets import preset
-
     assert FusionDitConfig().resolved() == preset("tiny")
     changed = FusionDitConfig(steps=3, seed=7, trainable="adapter", validate_every=2, keep_checkpoints=4).resolved()
     assert (changed.train.steps, changed.train.seed, changed.train.trainable) == (3, 7, "adapter")
     assert (changed.train.validate_every, changed.train.keep_checkpoints) == (2, 4)
     assert changed.train.model_copy(update=preset("tiny").train.model_dump()) == preset("tiny").train
-    assert FusionDitConfig(steps=40).resolved().train.warmup_steps == preset("tiny").train.warmup_steps / 2
-    assert FusionDitConfig(steps=40, train={"warmup_steps": 7}).resolved().train.warmup_steps == 7
+    assert FusionDitConfig(steps=STEPS // 2).resolved().train.warmup_steps == preset("tiny").train.warmup_steps / 2
+    assert FusionDitConfig(steps=STEPS // 2, train={"warmup_steps": 7}).resolved().train.warmup_steps == 7
 
 
 def test_any_line_of_training_can_be_changed_within_its_bounds() -> None:
@@ -125,6 +124,7 @@ def tracking(settings: Settings) -> Tracking:
     return Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
 
 
+STEPS = preset("tiny").train.steps
 SIZE = {"frames": 9, "height": 64, "width": 64, "fps": 8.0}
 
 
@@ -173,12 +173,12 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
     row = run().row(0, named=True)
     [job] = trainer.jobs
     assert job.clip_list == store.local_path("latents/clips-0.parquet")
-    assert (job.preset.train.steps, job.base_dir.name, job.dataset_version) == (80, "tiny", "v1")
+    assert (job.preset.train.steps, job.base_dir.name, job.dataset_version) == (STEPS, "tiny", "v1")
     assert job.tags.keys() >= {"lafid.dataset_version", "lafid.policy", "lafid.git_commit", "lafid.seed", "dagster.run_id"}
     assert job.tracking_uri == tracking.uri
     told = {"train/loss": 0.5, "train/hfu": 0.46, "mlflow_run_id": "m-1", "resumed_from": 0, "clips_left_out": 1}
     assert shown[0].items() >= told.items()
-    assert (row["published"], row["step"], row["steps"], row["mlflow_run_id"]) == ("last", 80, 80, "m-1")
+    assert (row["published"], row["step"], row["steps"], row["mlflow_run_id"]) == ("last", STEPS, STEPS, "m-1")
     assert row["validation_loss"] is row["validated_on"] is row["likeness"] is row["judged_by"] is None
     assert job.held_out == ()
     assert (row["train_clips"], row["loss_before"], row["loss_after"], row["dataset_version"]) == (2, 1.0, 0.5, "v1")
