@@ -64,11 +64,12 @@ def test_a_server_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_server_that_wants_a_password_answers() -> None:
+    heard = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def refuse() -> None:
             connection, _ = server.accept()
-            connection.recv(4096)
+            heard.append(connection.recv(4096).split(b"\r\n")[0])
             connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
             connection.close()
 
@@ -76,3 +77,4 @@ def test_a_server_that_wants_a_password_answers() -> None:
         answering.start()
         tracking._see_that_it_answers(f"http://127.0.0.1:{server.getsockname()[1]}/")
         answering.join()
+    assert heard == [b"GET /health HTTP/1.1"]

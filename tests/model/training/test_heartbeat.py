@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -67,12 +68,9 @@ def test_while_the_other_lives_or_has_ended_well_an_error_is_this_processs_own(p
 
 @pytest.mark.parametrize(("error", "told"), [(own_error, "ValueError: of this process"), (None, "")])
 def test_the_others_are_told_how_it_ended(place: Place, error: Callable[[], None] | None, told: str) -> None:
-    try:
-        with Heartbeat(place, 0, 2):
-            if error is not None:
-                error()
-    except ValueError:
-        pass
+    with pytest.raises(ValueError, match="of this process") if error else nullcontext(), Heartbeat(place, 0, 2):
+        if error:
+            error()
     assert place["lafid/0/0"].endswith(f'"{told}"]')
 
 
