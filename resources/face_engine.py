@@ -4,18 +4,16 @@ Belongs here: the config that names an engine and its models, and where this ins
 `auto` takes (`model.face_engine.selection`), an engine (`model.face_engine`).
 """
 
-import os
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from model.face_engine.interface import EngineInfo, FaceEngine
 from model.face_engine.selection import AUTO, NONE, Parts, check_names, choose_parts, lacking
 from model.model_store.registry import ModelUnknown
 from model.model_store.store import ModelStore
+from resources.gpu import gpu_environments
 from resources.settings import Settings
 
 ENGINES = ("auto", "dlib", "insightface")
-VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 class EngineUnknown(ValueError):
@@ -114,9 +112,7 @@ def gpu_feeders(choice: EngineChoice | str) -> list[dict[str, str]]:
         return []
     from model.face_engine.onnx_session import gpu_count
 
-    visible = os.environ.get(VISIBLE_GPUS)
-    names = visible.split(",") if visible else [str(number) for number in range(gpu_count())]
-    return [{VISIBLE_GPUS: name} for name in names[: gpu_count()]]
+    return gpu_environments(gpu_count())
 
 
 def _parts(choice: EngineChoice) -> Parts | None:

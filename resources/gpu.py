@@ -1,7 +1,7 @@
-"""A GPU for each process that encodes, however many of them a machine runs at a time.
+"""A GPU for each process, however many of them a machine runs at a time.
 
-Belongs here: which GPU a process takes, and how many processes share the machine. Not here: what it computes, the pool that says
-how many runs there are at a time (`dagster.yaml`), the processes of a training (`trainer`).
+Belongs here: which GPU a process takes or gives its child, and how many processes share the machine. Not here: what it
+computes, the pool that says how many runs there are at a time (`dagster.yaml`), the processes of a training (`trainer`).
 """
 
 import fcntl
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 LOCAL_WORLD_SIZE = "LOCAL_WORLD_SIZE"
 """torchrun's variable: its processes on this machine."""
+
+
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 class NoGpuLeft(RuntimeError):
@@ -47,6 +50,17 @@ def own_device() -> "torch.device":
         f"on each of the {count} GPUs that this process sees another one encodes: run no more at a time than there are GPUs "
         f"(`dagster instance concurrency set gpu {count}`, or torchrun's --nproc-per-node {count})"
     )
+
+
+def gpu_environments(count: int) -> list[dict[str, str]]:
+    """Environments of children, one a GPU, which is all that its child sees.
+
+    Args:
+        count: GPUs that this process can use.
+    """
+    visible = os.environ.get(VISIBLE_GPUS)
+    names = visible.split(",") if visible else [str(number) for number in range(count)]
+    return [{VISIBLE_GPUS: name} for name in names[:count]]
 
 
 def processes_here() -> int:

@@ -22,7 +22,7 @@ from lafid_assets.training.held_out import HeldOut
 from lafid_assets.workers import Done, map_isolated
 from model.face_engine.onnx_session import cuda_devices
 from model.likeness import likeness_of
-from resources.face_engine import VISIBLE_GPUS
+from resources.gpu import gpu_environments
 
 LOGGER = logging.getLogger("lafid.release")
 HELD_OUT = ("validation", "test")
@@ -104,8 +104,7 @@ def _results(measured: Measured, tasks: Sequence[LossTask | VideoTask], deadline
 def _environments(measured: Measured, processes: int | None) -> list[dict[str, str]]:
     """Of each child: where nobody names a device each sees a GPU of its own. They share the cores."""
     count = cuda_devices() if measured.drawing.device is None else 0
-    names = (os.environ.get(VISIBLE_GPUS) or ",".join(map(str, range(count)))).split(",")[:count]
-    children: list[dict[str, str]] = [{VISIBLE_GPUS: name} for name in names[:processes]] or [{}] * (processes or 1)
+    children: list[dict[str, str]] = gpu_environments(count)[:processes] or [{}] * (processes or 1)
     threads = os.environ.get(THREADS) or str(max(1, len(os.sched_getaffinity(0)) // len(children)))
     return [child | {THREADS: threads} for child in children]
 
