@@ -11,9 +11,10 @@ import dagster as dg
 
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.provenance import SourceUnusable
-from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD, register
+from lafid_assets.ingest.registration import register
 from lafid_assets.jobs import curate_shard
 from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.settings_file import SettingsFile
 from resources.lake import Lake
 from resources.settings import Settings
 
@@ -45,7 +46,7 @@ def clip_drop(
         files = list_files(drop)
     except SourceUnusable as error:
         return dg.SkipReason(str(error))
-    registered = register(lake, files, DEFAULT_CLIPS_PER_SHARD)
+    registered = register(lake, files, SettingsFile.of(settings.home).general.sources.clips_per_shard)
     # Not only what is new: a tick that died after registering must not leave its shards behind for ever.
     known = set(context.instance.get_dynamic_partitions(str(CLIP_SHARDS.name)))
     new = sorted(set(registered.shards) - known)

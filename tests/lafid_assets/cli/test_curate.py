@@ -220,7 +220,8 @@ def test_transcripts_and_endpoints_reach_the_assets(tmp_path: Path, monkeypatch:
     assert ops["speech_tagged_clips"]["config"] == {"caption_llm": endpoint.model_dump()}
     frames = CurationChoices(caption_frames=endpoint).ops["speech_tagged_clips"]["config"]
     assert SpeechTaggedClipsConfig(**frames).caption_frames_model.model == "a-model"
-    assert "transcripts" not in CurationChoices().ops["speech_info"]["config"]
+    assert CurationChoices().ops == {}, "what is not named is as lafid.toml has it"
+    assert CurationChoices(error_budget=0.0).ops == {"face_info": {"config": {"limits": {"error_budget": 0.0}}}}
 
 
 def test_endpoint_that_is_none_is_refused_before_anything_is_done(lafid: Any, home: Path, bad_files: Path) -> None:
