@@ -65,6 +65,8 @@ class _Process:
 
 
 _numbers = itertools.count()
+_NO_LAKE_YET = "creating a new DuckLake is explicitly disabled"
+"""Of DuckLake's error where a catalog that is read has no lake."""
 
 
 class LakeConnection:
@@ -162,7 +164,7 @@ class LakeConnection:
 
     def _attach(self, process: _Process) -> Attached:
         if not process.joined and not join(self._catalog, self._store, self._home, writing=not self._read_only):
-            raise LakeUnusable(f"there are no tables in {self._store.uri} yet: run `make demo` or `lafid curate DIR` first")
+            raise self._nothing_yet
         remote = () if self._store.is_local else ("httpfs",)
         attached = Attached(duckdb_cursor([*self._catalog.extensions, *remote]), f"lake_{next(_numbers)}")
         connection, name = attached
@@ -172,7 +174,7 @@ class LakeConnection:
                 process.access.renew(connection)
             options = [f"DATA_PATH {quoted(self._data_path)}", "OVERRIDE_DATA_PATH true", *["READ_ONLY"] * self._read_only]
             address = quoted(f"ducklake:{self._catalog.kind}:{self._catalog.address}")
-            connection.execute(f"ATTACH {address} AS {name} ({', '.join(options)})")
+            _attach_lake(connection, f"ATTACH {address} AS {name} ({', '.join(options)})", self._nothing_yet)
             connection.execute(f"USE {name}")
             if not self._read_only:
                 with self._locked(alone=True):
@@ -184,9 +186,23 @@ class LakeConnection:
         return attached
 
     @property
+    def _nothing_yet(self) -> LakeUnusable:
+        return LakeUnusable(f"there are no tables in {self._store.uri} yet: run `make demo` or `lafid curate DIR` first")
+
+    @property
     def _data_path(self) -> str:
         root = str(self._store.local_path(TABLES_FOLDER)) if self._store.is_local else f"{self._store.uri}/{TABLES_FOLDER}"
         return f"{root}/"
+
+
+def _attach_lake(connection: duckdb.DuckDBPyConnection, statement: str, nothing_yet: LakeUnusable) -> None:
+    """A reader may come while the first writer is about to make the lake: the catalog has its name by then, and no tables."""
+    try:
+        connection.execute(statement)
+    except duckdb.InvalidInputException as error:
+        if _NO_LAKE_YET not in str(error):
+            raise
+        raise nothing_yet from None
 
 
 def _detach(attached: Attached) -> None:

@@ -21,7 +21,7 @@ from lafid_assets.ingest.sample_footage.screenplay import SCENES
 from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import Reason
 from lafid_assets.schemas import TABLES
-from resources.lake import Lake
+from resources.lake import Lake, LakeUnusable
 from resources.lake_writer import frame_digest
 from resources.settings import Settings
 from tests.demo_home import PROJECT_ROOT, run_lafid
@@ -156,7 +156,10 @@ def _at(home: Path) -> dict[str, Any]:
 def _is_probed(home: Path) -> bool:
     """Whether the clips of all shards are known, so that children look at faces now."""
     lake = _lake(home)
-    return lake.is_there() and len(lake.stamps(["clips"])) == SHARDS
+    try:
+        return lake.is_there() and len(lake.stamps(["clips"])) == SHARDS
+    except LakeUnusable:  # its first writer is making it
+        return False
 
 
 def _lake(home: Path) -> Lake:

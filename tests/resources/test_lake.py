@@ -19,7 +19,7 @@ import pytest
 
 from resources import catalog_lock
 from resources import lake as module
-from resources.catalog import CatalogUnusable
+from resources.catalog import CatalogUnusable, join
 from resources.lake import Lake, LakeUnusable
 from resources.lake_reader import Reader, TableMissing
 from resources.lake_writer import Fenced, frame_digest
@@ -295,6 +295,15 @@ def test_reading_makes_nothing(tmp_path: Path, address: str, open_lake_at: Calla
     with pytest.raises(LakeUnusable, match="there are no tables in .* yet: run `make demo` or `lafid curate DIR` first"):
         reader.stamps()
     assert not (tmp_path / "home").exists()
+
+
+def test_a_reader_that_comes_while_the_first_writer_makes_the_lake(
+    tmp_path: Path, address: str, open_lake_at: Callable[..., Lake]
+) -> None:
+    reader = open_lake_at(tmp_path / "home", address, read_only=True)
+    join(reader.catalog, reader.store, tmp_path / "home", writing=True)  # what a writer does first; its tables come afterwards
+    with pytest.raises(LakeUnusable, match="there are no tables in .* yet"):
+        reader.stamps()
 
 
 def test_a_reader_beside_the_writer_in_one_process(

@@ -81,7 +81,7 @@ KEPT = (
     ),
     Scene(
         name="rigel explains",
-        shots=_solo("rigel", 3.5, Motion(yaw_deg=(-34.0, 38.0), period_s=3.3)),
+        shots=_solo("rigel", 5.0, Motion(yaw_deg=(-34.0, 38.0), period_s=3.3)),
         sound=Sound.VOICE,
         lips_move=True,
         caption="The video features an officer with a broad chin and winged glasses, in a navy jacket with a white collar and "
