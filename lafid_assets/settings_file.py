@@ -41,6 +41,8 @@ class _Section(BaseModel):
 class Sources(_Section):
     """How files become shards."""
 
+    least_new_clips: int = Field(1, ge=1, description="Clips that the drop folder must hold before they become a shard")
+    longest_wait_minutes: float = Field(60.0, ge=0, description="After which fewer do, too")
     clips_per_shard: int = Field(
         DEFAULT_CLIPS_PER_SHARD, ge=1, description="Clips in a new shard; shards that are there stay as they are"
     )

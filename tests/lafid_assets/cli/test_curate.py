@@ -142,6 +142,23 @@ def test_shards_without_a_clip_in_the_folder_are_left_alone(lafid: Any, curated_
 
 
 @pytest.mark.usefixtures("no_dataset")
+def test_the_homes_file_tells_every_command(lafid: Any, curated_home: Path, bad_files: Path) -> None:
+    (curated_home / "lafid.toml").write_text("[pose_filtered_clips]\npose_variation_min_deg = 60.0\n")
+    differs = lafid("settings", "diff").out
+    assert "pose_filtered_clips.pose_variation_min_deg: 45.0 -> 60.0" in differs
+    assert re.search(r"pose_filtered_clips\s.*2 of 2", differs)
+    assert "in this run" not in lafid("curate", bad_files).out
+    sql = "SELECT DISTINCT policy, policy_sha256 FROM pose_filtered_clips"
+    [row] = json.loads(lafid("query", sql, "--json").out)
+    assert row["policy"] == "cofe+"
+    assert "2 shards are current; nothing to do" in lafid("curate", bad_files).out
+    named = lafid("curate", bad_files, "--policy", "cofe").out
+    assert "pose_filtered_clips.pose_variation_min_deg is 45.0 in this run, 60.0 in lafid.toml" in named
+    (curated_home / "lafid.toml").write_text("[pose_filtered_clips]\npose_variation = 60.0\n")
+    assert "[pose_filtered_clips]: pose_variation: Extra inputs" in lafid("curate", bad_files).error
+
+
+@pytest.mark.usefixtures("no_dataset")
 def test_list_policy_and_endpoint_reach_the_assets(
     lafid: Any, home: Path, bad_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
