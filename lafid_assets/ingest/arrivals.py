@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import polars as pl
 
+from lafid_assets.ingest.folder_walk import walk
 from lafid_assets.ingest.listing import list_files
-from lafid_assets.ingest.openhumanvid import TABLE_PATTERN, read_table
+from lafid_assets.ingest.openhumanvid import CLIPS, TABLE_PATTERN, read_table
 from lafid_assets.ingest.provenance import SourceUnusable
 from model.files import whole_file
 
@@ -60,11 +61,13 @@ def look(root: Path, looks: Path, known: Collection[str], company: Company, now_
     tables = sorted(root.glob(TABLE_PATTERN))
     table_states = pl.DataFrame([_state_of(path) for path in tables], schema=_STATE, orient="row")
     usable, faults = _usable(root, _settled(table_states, before))
-    listed = list_files(root, usable if tables else None) if usable or not tables else None
-    states = table_states if listed is None else pl.concat([table_states, _states(listed)])
+    if tables and not usable:
+        files = walk(root, lambda name: True, {CLIPS}).select(list(_STATE))
+        _keep(looks, before, pl.concat([table_states, files]), now_s)
+        return Arrivals(pl.DataFrame(), len(tables) - len(faults), 0, faults)
+    listed = list_files(root, usable or None)
+    states = pl.concat([table_states, _states(listed)])
     _keep(looks, before, states, now_s)
-    if listed is None:
-        return Arrivals(pl.DataFrame(), states.height - len(faults), 0, faults)
     with_file = pl.col("size_bytes").is_not_null()
     settled = _settled(_states(listed), before)
     arrived = listed.filter(~with_file | pl.col("path").is_in(settled["path"].implode()))
@@ -95,16 +98,16 @@ def _state_of(path: Path) -> tuple[str, int, int]:
 
 
 def _states(listed: pl.DataFrame) -> pl.DataFrame:
-    return listed.filter(pl.col("size_bytes").is_not_null()).select(_STATE).unique("path")
+    return listed.filter(pl.col("size_bytes").is_not_null()).select(list(_STATE)).unique("path")
 
 
 def _settled(states: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """The files that are as they were."""
-    return states.join(before.select(_STATE), on=list(_STATE), how="semi", nulls_equal=True)
+    return states.join(before.select(list(_STATE)), on=list(_STATE), how="semi", nulls_equal=True)
 
 
 def _keep(looks: Path, before: pl.DataFrame, states: pl.DataFrame, now_s: float) -> None:
-    if before.select(_STATE).sort("path").equals(states.sort("path")):
+    if before.select(list(_STATE)).sort("path").equals(states.sort("path")):
         return
     seen = states.join(before.select("path", "first_seen_s"), on="path", how="left")
     with whole_file(looks) as temporary:
