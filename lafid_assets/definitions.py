@@ -21,6 +21,7 @@ from lafid_assets.jobs import compact_lake, curate_shard, precompute, refresh_da
 from lafid_assets.lake import open_lake
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.registered_model import registered_model
+from lafid_assets.settings_file import SettingsFile
 from lafid_assets.speech.speech_info import speech_info
 from lafid_assets.speech.speech_tagged_clips import speech_tagged_clips
 from lafid_assets.training.fusion_dit import fusion_dit
@@ -89,7 +90,7 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
             train_and_register(launch.tags),
             compact_lake,
         ],
-        schedules=[nightly_refresh, daily_compaction],
+        schedules=[nightly_refresh(SettingsFile.of(settings.home).general.automation.refresh_cron), daily_compaction],
         sensors=[clip_drop],
         # Every run has its own process already; a process a step would import everything again.
         executor=dg.in_process_executor,

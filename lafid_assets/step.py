@@ -5,9 +5,11 @@ step at work in a run (`step_run`), which shards are current (`staleness`).
 """
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import dagster as dg
@@ -16,12 +18,14 @@ from pydantic import BaseModel
 from lafid_assets.contract import TableSchema
 from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
 from lafid_assets.schemas import BY_NAME
-from lafid_assets.step_run import CONTRACT, COUNTS_ADD_UP, Finding, Frames, StepRun, Work
+from lafid_assets.step_registry import STEPS
+from lafid_assets.step_run import CONTRACT, COUNTS_ADD_UP, Finding, Frames, StepRun, Work, told_to
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Stamps
 from resources.lake_writer import Writer
 from resources.leases import Lease
 from resources.ledger import Ledger
+from resources.settings import Settings
 
 Check = Callable[[Frames], list[str]]
 
@@ -93,6 +97,32 @@ class Step:
             },
             "check_specs": [*specs, *self.later_checks.values()],
         }
+
+    def as_asset(
+        self, *, deps: Sequence[str], pool: str | None = None
+    ) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
+        """Makes a function this step's asset: what a run's config leaves out is as the home's `lafid.toml` says.
+
+        Dagster reads the function's parameters: `context`, `config`, and a resource each.
+        """
+
+        def define(work: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
+            wanted = inspect.signature(work).parameters
+            STEPS[self.asset] = (self, wanted["config"].annotation)
+
+            @wraps(work)
+            def told(context: dg.AssetExecutionContext, config: dg.Config, **resources: Any) -> dg.MaterializeResult:
+                lines = told_to(context, resources["settings"]).get(self.asset, {}).get("config", {})
+                given = {name: resource for name, resource in resources.items() if name in wanted}
+                return work(context, type(config)(**lines), **given)
+
+            settings = inspect.Parameter(
+                "settings", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.ResourceParam[Settings]
+            )
+            told.__signature__ = inspect.Signature([*({**wanted, "settings": settings}).values()])  # type: ignore[attr-defined]
+            return dg.asset(**self.arguments(deps=deps, pool=pool))(told)
+
+        return define
 
     def fingerprint(self, stamps: Stamps, partition: str, facts: Any) -> str:
         """Hash of code version, facts, and the content of every table read.

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 import polars as pl
 
+from lafid_assets.settings_check import Ops, deciding_sha256, ops_of
+from lafid_assets.settings_file import SettingsFile
 from resources.duckdb_extensions import quoted
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Reader
 from resources.lake_writer import Writer
 from resources.leases import Lease
 from resources.ledger import Ledger
+from resources.settings import Settings
 
 if TYPE_CHECKING:
     from lafid_assets.step import Step
@@ -31,6 +34,30 @@ CONTRACT, COUNTS_ADD_UP = "contract", "counts_add_up"
 
 FAILED: dict[str, dict[str, str]] = defaultdict(dict)
 """Run to the shards that failed in it, and why: assets further down leave them alone. A run is one process."""
+
+
+SETTINGS_TAG = "lafid/settings"
+"""Of every run: the hash of what decides its tables."""
+_TOLD: dict[str, Ops] = {}
+"""Run to what it is told; of this process's runs the last one."""
+
+
+def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
+    """What a run is told from beginning to end by `lafid.toml` and its own config, whatever becomes of the file meanwhile.
+
+    The run's first step refuses what does not fit any of the assets, and tags the run with the hash of what decides tables.
+
+    Raises:
+        SettingsUnusable: a line of the file, or of the run's config, does not fit.
+    """
+    run = context.run
+    if run.run_id not in _TOLD:
+        named: Any = run.run_config.get("ops", {})
+        told = ops_of(SettingsFile.of(settings.home), named)
+        context.instance.add_run_tags(run.run_id, {SETTINGS_TAG: deciding_sha256(told)[:16]})
+        _TOLD.clear()
+        _TOLD[run.run_id] = told
+    return _TOLD[run.run_id]
 
 
 class Finding(NamedTuple):

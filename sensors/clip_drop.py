@@ -1,23 +1,31 @@
-"""New table parts and clips in the drop folder become shards, and every new shard a run. Off until somebody switches it on.
+"""Files in the drop folder become shards, and every shard that holds something new a run. Off until somebody switches it on.
 
-Belongs here: noticing that the folder has changed and has settled. Not here: reading it (`lafid_assets.ingest`).
+Belongs here: which runs to ask for. Not here: which files have arrived (`lafid_assets.ingest.arrivals`), taking them in
+(`lafid_assets.ingest.registration`).
 """
 
 import hashlib
 import time
-from pathlib import Path
 
 import dagster as dg
 
-from lafid_assets.ingest.listing import list_files
+from lafid_assets.ingest.arrivals import Company, look
 from lafid_assets.ingest.provenance import SourceUnusable
-from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD, register
-from lafid_assets.jobs import curate_shard
+from lafid_assets.ingest.registration import register
+from lafid_assets.jobs import PER_SHARD, curate_shard
 from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.schemas import CLIP_FILES, CLIP_ROWS
+from lafid_assets.settings_check import ops_of
+from lafid_assets.settings_file import SettingsFile
+from lafid_assets.staleness import stale_shards
+from lafid_assets.steps import configured
 from resources.lake import Lake
 from resources.settings import Settings
 
-SETTLED_S = 30.0
+LOOKS = "drop_looks.parquet"
+"""In the home: what the last look saw."""
+MOST_REQUESTS = 50
+"""Runs that one tick asks for: Dagster makes each while the tick waits."""
 
 
 @dg.sensor(
@@ -25,43 +33,68 @@ SETTLED_S = 30.0
     job=curate_shard,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Watches $LAFID_DROP (default <home>/drop): clips that no shard holds yet become shards and are curated.",
+    description="Watches $LAFID_DROP (default <home>/drop): files that two looks find equal are taken in and curated.",
 )
 def clip_drop(
     context: dg.SensorEvaluationContext,
     lake: dg.ResourceParam[Lake],
     settings: dg.ResourceParam[Settings],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Register what is new once nothing in the folder has changed for half a minute: half-copied files are left alone."""
-    drop = settings.drop
+    """Take in what has arrived; ask for a run of every stale shard of the folder, once for each content that it has.
+
+    A tick that dies anywhere leaves nothing behind: what it took in is stale, and its runs are known to Dagster by their keys.
+    """
+    drop, file = settings.drop, SettingsFile.of(settings.home)
     if not drop.is_dir():
         return dg.SkipReason(f"there is no folder {drop}: make it and put clips there, or set LAFID_DROP")
-    state, newest = folder_state(drop)
-    if state == context.cursor:
-        return dg.SkipReason(f"nothing has changed in {drop}")
-    if time.time() - newest < SETTLED_S:
-        return dg.SkipReason(f"files in {drop} are still changing")
+    sources, root = file.general.sources, str(drop.absolute())
+    where = f"SELECT DISTINCT path FROM {CLIP_FILES.name} WHERE clip_root = ?"
+    known = set(lake.sql(where, [root])["path"]) if lake.is_there() else set()
+    company = Company(sources.least_new_clips, sources.longest_wait_minutes * 60)
     try:
-        files = list_files(drop)
+        arrived = look(drop, settings.home / LOOKS, known, company, time.time())
     except SourceUnusable as error:
         return dg.SkipReason(str(error))
-    registered = register(lake, files, DEFAULT_CLIPS_PER_SHARD)
-    # Not only what is new: a tick that died after registering must not leave its shards behind for ever.
-    known = set(context.instance.get_dynamic_partitions(str(CLIP_SHARDS.name)))
-    new = sorted(set(registered.shards) - known)
-    run_keys = {shard: f"{shard}:{state[:12]}" for shard in registered.altered_shards} | {shard: shard for shard in new}
+    for fault in arrived.faults:
+        context.log.error(fault)
+    if not arrived.listed.is_empty():
+        register(lake, arrived.listed, sources.clips_per_shard)
+    keys, cursor = _asked_for(lake, root, file, context.cursor or "")
+    if not keys:
+        still = [f"{arrived.settling} files still change"] * bool(arrived.settling)
+        company_for = [f"{arrived.waiting} clips wait for more"] * bool(arrived.waiting)
+        return dg.SkipReason("; ".join([*arrived.faults, *still, *company_for]) or f"nothing has changed in {drop}")
+    new = sorted(set(keys) - set(context.instance.get_dynamic_partitions(str(CLIP_SHARDS.name))))
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=key, partition_key=shard) for shard, key in sorted(run_keys.items())],
+        run_requests=[dg.RunRequest(run_key=key, partition_key=shard) for shard, key in keys.items()],
         dynamic_partitions_requests=[CLIP_SHARDS.build_add_request(new)] if new else [],
-        cursor=state,
+        cursor=cursor,
     )
 
 
-def folder_state(folder: Path) -> tuple[str, float]:
-    """Hash over names, sizes and times of all files below `folder`, and the newest modification time."""
-    digest, newest = hashlib.sha256(), 0.0
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        facts = path.stat()
-        digest.update(f"{path.relative_to(folder)}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
-        newest = max(newest, facts.st_mtime)
-    return digest.hexdigest(), newest
+def _asked_for(lake: Lake, root: str, file: SettingsFile, cursor: str) -> tuple[dict[str, str], str]:
+    """Shard to the key of its run, of the next shards that hold something nobody was asked to curate; and the new cursor.
+
+    Args:
+        cursor: `<state>:<last shard asked for>`, of the state of the folder's shards at that time; empty before the first one.
+    """
+    if not lake.is_there():
+        return {}, cursor
+    with lake.snapshot() as reader:
+        shards = reader.sql(f"SELECT DISTINCT shard FROM {CLIP_FILES.name} WHERE clip_root = ? ORDER BY shard", [root])["shard"]
+        stamps = reader.stamps([CLIP_FILES.name, CLIP_ROWS.name], shards)
+        digests = {
+            shard: _digest(*(stamps[table, shard].digest for table in (CLIP_FILES.name, CLIP_ROWS.name))) for shard in shards
+        }
+        state, (before, _, last) = _digest(*digests.values()), cursor.partition(":")
+        last = last if before == state else ""
+        if not shards.len() or last == shards[-1]:
+            return {}, cursor
+        stale = stale_shards(reader, configured(PER_SHARD, ops_of(file, {})), [shard for shard in shards if shard > last])
+    asked = sorted(stale)[:MOST_REQUESTS]
+    reached = asked[-1] if len(asked) < len(stale) else shards[-1]
+    return {shard: f"{shard}:{digests[shard]}" for shard in asked}, f"{state}:{reached}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -1,27 +1,36 @@
 """What happens by the clock. Off until somebody switches it on in the UI."""
 
-import os
-
 import dagster as dg
 
 from lafid_assets.jobs import compact_lake, refresh_dataset
+from lafid_assets.settings_check import ops_of
+from lafid_assets.settings_file import SettingsFile
 from lafid_assets.steps import dataset_is_current
 from resources.lake import Lake
 from resources.settings import Settings
 
 
-@dg.schedule(
-    name="nightly_refresh",
-    job=refresh_dataset,
-    cron_schedule=os.environ.get("LAFID_REFRESH_CRON", "0 2 * * *"),
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Persons, training table and report over all shards that are there; at $LAFID_REFRESH_CRON (default 02:00 UTC).",
-)
-def nightly_refresh(lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]) -> dg.RunRequest | dg.SkipReason:
-    """What is current starts no run."""
-    if not lake.is_there():
-        return dg.SkipReason("nothing has been curated yet")
-    return dg.SkipReason("the dataset is current") if dataset_is_current(lake, settings) else dg.RunRequest()
+def nightly_refresh(cron: str) -> dg.ScheduleDefinition:
+    """The dataset over all shards that are there. What is current starts no run.
+
+    Args:
+        cron: when, UTC.
+    """
+
+    @dg.schedule(
+        name="nightly_refresh",
+        job=refresh_dataset,
+        cron_schedule=cron,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Persons, training table and report over all shards that are there; when is `refresh_cron` in lafid.toml.",
+    )
+    def schedule(lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]) -> dg.RunRequest | dg.SkipReason:
+        if not lake.is_there():
+            return dg.SkipReason("nothing has been curated yet")
+        told = ops_of(SettingsFile.of(settings.home), {})
+        return dg.SkipReason("the dataset is current") if dataset_is_current(lake, settings, told) else dg.RunRequest()
+
+    return schedule
 
 
 daily_compaction = dg.ScheduleDefinition(

@@ -13,6 +13,7 @@ from lafid_assets.cli.materialize import CurationChoices, Materializer, open_mat
 from lafid_assets.ingest.clip_list import restrict_to
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.registration import register
+from lafid_assets.settings_check import engine_of, named_otherwise, ops_of
 from lafid_assets.speech.speech_tagged_clips import captions_at_stake
 from resources.face_engine import engine_reason, face_engine_info
 from resources.settings import Settings
@@ -21,7 +22,7 @@ MISSING_CLIPS = "missing_clips.csv"
 
 
 def run_curate(
-    settings: Settings, folder: Path, choices: CurationChoices, clips_per_shard: int, only: Path | None = None
+    settings: Settings, folder: Path, choices: CurationChoices, clips_per_shard: int | None, only: Path | None = None
 ) -> None:
     """Ingest, curate, show the funnel and where the report lies.
 
@@ -42,20 +43,25 @@ def curate_folder(
     materializer: Materializer,
     folder: Path,
     choices: CurationChoices,
-    clips_per_shard: int,
+    clips_per_shard: int | None,
     only: Path | None = None,
 ) -> None:
     """The part that `lafid demo` shares: the shards that hold clips of `folder`; others are left alone."""
-    info = face_engine_info(choices.engine)
-    reason = engine_reason(choices.engine)
+    file = materializer.file
+    told = ops_of(file, choices.ops)
+    for line in named_otherwise(file, choices.ops):
+        CONSOLE.print(line, style="yellow", soft_wrap=True, markup=False)
+    engine = engine_of(told)
+    info, reason = face_engine_info(engine), engine_reason(engine)
     CONSOLE.print(f"face engine: {info.name} ({reason}); licence: {info.licence}", soft_wrap=True, markup=False)
     files = _look_through(folder, only, materializer.settings.home / MISSING_CLIPS)
     lake = materializer.lake
     with lake.leases.at_work("lafid curate"):
-        registered = register(lake, files, clips_per_shard)
+        registered = register(lake, files, clips_per_shard or file.general.sources.clips_per_shard)
         CONSOLE.print(f"{folder}: {registered}", soft_wrap=True, markup=False)
         shards = registered.shards
-        at_stake = captions_at_stake(lake, shards) if choices.caption_llm is None else ""
+        asked = told.get("speech_tagged_clips", {}).get("config", {}).get("caption_llm")
+        at_stake = "" if asked else captions_at_stake(lake, shards)
         if at_stake:
             CONSOLE.print(f"note: {at_stake} (--caption-llm)", soft_wrap=True, markup=False)
         materializer.curate(shards, choices)

@@ -12,13 +12,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from lafid_assets.cli import drawing, models
+from lafid_assets.cli import drawing, models, settings
 from lafid_assets.cli.display import ERRORS, show_funnel
 from lafid_assets.cli.errors import keep_traceback, one_line
 from lafid_assets.cli.options import Home, settings_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
 app.add_typer(models.app, name="models")
+app.add_typer(settings.app, name="settings")
 
 
 Scan = Literal["on", "off"]
@@ -34,33 +35,40 @@ def demo(home: Home = None) -> None:
 
 
 @app.command()
+def init(home: Home = None) -> None:
+    """Write the home's lafid.toml: every setting there is, with its meaning and default, commented out."""
+    from lafid_assets.cli.settings import run_init
+
+    run_init(settings_of(home))
+
+
+@app.command()
 def curate(
     folder: Annotated[Path, typer.Argument(help="OpenHumanVid's layout, or a plain folder of videos.")],
     home: Home = None,
-    engine: Annotated[str, typer.Option(help="Face engine: auto, dlib, insightface.")] = "auto",
-    head_pose: Annotated[str, typer.Option(help="Head pose of insightface: auto, 6drepnet, fsanet.")] = "auto",
-    scan: Annotated[Scan, typer.Option(help="Drop hopeless clips after a few looks; off: survey every clip.")] = "on",
-    policy: Annotated[str, typer.Option(help="cofe, cofe_with_released_gates, faithfulfaces, or a TOML file.")] = "cofe",
-    clips_per_shard: Annotated[int, typer.Option(min=1, help="Size of new shards.")] = 500,
+    engine: Annotated[str | None, typer.Option(help="Face engine: auto, dlib, insightface.")] = None,
+    head_pose: Annotated[str | None, typer.Option(help="Head pose of insightface: auto, 6drepnet, fsanet.")] = None,
+    scan: Annotated[Scan | None, typer.Option(help="Drop hopeless clips after a few looks; off: survey every clip.")] = None,
+    policy: Annotated[str | None, typer.Option(help="cofe, cofe_with_released_gates, faithfulfaces, or a TOML file.")] = None,
+    clips_per_shard: Annotated[int | None, typer.Option(min=1, help="Size of new shards.")] = None,
     only: Annotated[Path | None, typer.Option(help="CSV with clip_id or path: take in no other clips.")] = None,
-    error_budget: Annotated[float, typer.Option(min=0, max=1, help="Share of a shard's clips that may fail.")] = 0.05,
+    error_budget: Annotated[float | None, typer.Option(min=0, max=1, help="Share of a shard's clips that may fail.")] = None,
     transcripts: Annotated[Path | None, typer.Option(help="Made elsewhere: .csv, .json, or a folder of <clip_id>.srt.")] = None,
     caption_llm: Annotated[str | None, typer.Option(help="URL,MODEL: refines captions; they leave this machine.")] = None,
     caption_frames: Annotated[str | None, typer.Option(help="URL,MODEL: writes missing captions; frames leave it.")] = None,
 ) -> None:
-    """Ingest a folder and materialize everything up to dataset_report."""
+    """Ingest a folder and materialize everything up to dataset_report. What is not named is as in lafid.toml."""
     from lafid_assets.cli.curate import run_curate
     from lafid_assets.cli.materialize import CurationChoices
     from lafid_assets.constraints.policies import load_policy
     from lafid_assets.speech.chat_endpoint import endpoint_of
-    from resources.face_engine import EngineChoice
 
     settings = settings_of(home)  # before anything can fail: the traceback goes to this home
-    face_engine = EngineChoice(engine=engine, head_pose=head_pose)
     choices = CurationChoices(
-        face_engine,
-        scan == "on",
-        load_policy(policy),
+        engine,
+        head_pose,
+        None if scan is None else scan == "on",
+        None if policy is None else load_policy(policy),
         transcripts,
         None if caption_llm is None else endpoint_of(caption_llm),
         None if caption_frames is None else endpoint_of(caption_frames),
@@ -229,7 +237,9 @@ def adopt(
 
 @app.command()
 def precompute(
-    preset: Annotated[str, typer.Option(help="For which model: `lafid presets` lists them.")] = "tiny",
+    preset: Annotated[
+        str | None, typer.Option(help="For which model: `lafid presets` lists them; as in lafid.toml when left out.")
+    ] = None,
     semantic_encoder: Annotated[
         str | None, typer.Option(help="Where the preset wants one: of `lafid models list`, or a folder.")
     ] = None,

@@ -15,15 +15,15 @@ import dagster as dg
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.definitions import build_defs
-from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.jobs import DATASET, PER_SHARD
 from lafid_assets.lake import open_lake
 from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
 from lafid_assets.schemas import CLIP_FILES
+from lafid_assets.settings_check import ops_of
+from lafid_assets.settings_file import SettingsFile
 from lafid_assets.speech.chat_endpoint import EndpointSettings
 from lafid_assets.staleness import stale_shards
 from lafid_assets.steps import configured, dataset_is_current
-from resources.face_engine import EngineChoice
 from resources.settings import Settings
 
 ASSET_PARTITION_RANGE_START = "dagster/asset_partition_range_start"
@@ -47,10 +47,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class CurationChoices:
-    """What a curation may be told.
+    """What one curation is told otherwise than `lafid.toml`; None leaves it as it is there.
 
     Attributes:
-        engine: which engine looks at faces.
+        engine, head_pose: lines of `EngineChoice`.
         scan: whether hopeless clips are dropped after a few looks.
         policy: what a clip's faces must be like.
         transcripts: file or folder with transcripts that were made elsewhere.
@@ -59,27 +59,34 @@ class CurationChoices:
         error_budget: share of a shard's clips that may fail; more fail the shard, after it was written.
     """
 
-    engine: EngineChoice = field(default_factory=EngineChoice)
-    scan: bool = True
-    policy: FacePolicy = field(default_factory=FacePolicy)
+    engine: str | None = None
+    head_pose: str | None = None
+    scan: bool | None = None
+    policy: FacePolicy | None = None
     transcripts: Path | None = None
     caption_llm: EndpointSettings | None = None
     caption_frames: EndpointSettings | None = None
-    error_budget: float = ShardLimits().error_budget
+    error_budget: float | None = None
 
     @property
     def ops(self) -> dict[str, Any]:
-        """The same as Dagster's run config of the per-shard assets."""
-        engine = self.engine.model_dump()
-        heard = {"transcripts": str(self.transcripts.resolve())} if self.transcripts else {}
-        endpoints = {"caption_llm": self.caption_llm, "caption_frames_model": self.caption_frames}
-        asked = {name: endpoint.model_dump() for name, endpoint in endpoints.items() if endpoint is not None}
-        return {
-            "face_info": {"config": engine | {"scan": self.scan, "limits": {"error_budget": self.error_budget}}},
-            "pose_filtered_clips": {"config": self.policy.model_dump()},
-            "speech_info": {"config": engine | heard},
-            "speech_tagged_clips": {"config": asked},
+        """What is named, as Dagster's run config."""
+        engine = _named(engine=self.engine, head_pose=self.head_pose)
+        budget = _named(error_budget=self.error_budget)
+        lines = {
+            "face_info": engine | _named(scan=self.scan, limits=budget or None),
+            "pose_filtered_clips": {} if self.policy is None else self.policy.model_dump(),
+            "speech_info": engine | _named(transcripts=None if self.transcripts is None else str(self.transcripts.resolve())),
+            "speech_tagged_clips": {
+                name: endpoint.model_dump()
+                for name, endpoint in _named(caption_llm=self.caption_llm, caption_frames_model=self.caption_frames).items()
+            },
         }
+        return {asset: {"config": told} for asset, told in lines.items() if told}
+
+
+def _named(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 class Materializer:
@@ -88,6 +95,7 @@ class Materializer:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lake = open_lake(settings)
+        self.file = SettingsFile.of(settings.home)
         self.tally = Tally()
         self.instance = dg.DagsterInstance.get()
 
@@ -115,17 +123,19 @@ class Materializer:
         """Shards that are not current through the per-clip assets, then the dataset. A failing shard does not stop the others.
 
         Raises:
+            SettingsUnusable: `lafid.toml` or a choice does not fit.
             RunFailed: after everything that could be done was done; the dataset is left as it is.
         """
+        told = ops_of(self.file, choices.ops)
         with self.lake.snapshot() as reader:
-            stale = stale_shards(reader, configured(PER_SHARD, choices.ops), shards)
+            stale = stale_shards(reader, configured(PER_SHARD, told), shards)
         self._leave(PER_SHARD, [shard for shard in shards if shard not in stale])
         done, failures = 0, []
         for run in runs_of(stale, self.know()):
             done += len(run)
             among = f"{run[0]} to {run[-1]}" if len(run) > 1 else run[0]
             try:
-                self.run(PER_SHARD, f"curating {among} ({done} of {len(stale)})", partitions=run, ops=choices.ops)
+                self.run(PER_SHARD, f"curating {among} ({done} of {len(stale)})", partitions=run, ops=told)
             except RunFailed as error:
                 failures.append(str(error))
         if failures:
@@ -140,7 +150,7 @@ class Materializer:
         Raises:
             RunFailed: an asset or a blocking check failed.
         """
-        if dataset_is_current(self.lake, self.settings):
+        if dataset_is_current(self.lake, self.settings, ops_of(self.file, {})):
             self._leave(DATASET, [""])
         else:
             self.run(DATASET, "putting the dataset together")

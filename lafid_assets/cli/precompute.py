@@ -12,6 +12,8 @@ from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.cli.materialize import Materializer, RunFailed, open_materializer, runs_of
 from lafid_assets.jobs import PRECOMPUTE
 from lafid_assets.lake import open_lake
+from lafid_assets.schemas import TRAINING_LATENTS
+from lafid_assets.settings_file import SettingsFile
 from lafid_assets.training.precompute import Rank, dataset_shards, encode_share, expected
 from lafid_assets.training.training_latents import TrainingLatentsConfig, encoding_of
 from resources.lake import Lake
@@ -21,13 +23,18 @@ _LONGEST_WAIT = timedelta(days=30)
 """For the slowest of the processes: gloo gives up after 30 minutes unless told otherwise. One that dies ends all, by torchrun."""
 
 
-def run_precompute(settings: Settings, preset: str, semantic_encoder: str | None) -> None:
+def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str | None) -> None:
     """Encode what is missing, share by share; then the first process writes the rows.
+
+    Args:
+        preset, semantic_encoder: None: as in `lafid.toml`.
 
     Raises:
         RunFailed: a shard failed; the others are done.
     """
-    config = TrainingLatentsConfig(preset=preset, semantic_encoder=semantic_encoder)
+    named = {"preset": preset, "semantic_encoder": semantic_encoder}
+    told = SettingsFile.of(settings.home).of_asset(TRAINING_LATENTS.name)
+    config = TrainingLatentsConfig(**told | {name: value for name, value in named.items() if value is not None})
     rank = Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     lake = open_lake(settings)
     # Until rows name what was encoded: `lafid sweep` would take it.

@@ -27,6 +27,7 @@ from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import Status
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, FOOTAGE, PICTURE_MEASURES, POSE_FILTERED_CLIPS
+from lafid_assets.settings_file import POLICY_ASSET, SettingsFile
 from model.files import whole_file
 from resources.lake_reader import Reader
 from resources.settings import Settings
@@ -43,7 +44,7 @@ def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: 
 
     Args:
         changes: `field=value` each.
-        policy: name or file of the policy to start from; the one that stands when None.
+        policy: name or file of the policy to start from; the one that stands when None, and without changes that of `lafid.toml`.
         out: a PNG to write of the same; none when None.
 
     Raises:
@@ -51,7 +52,7 @@ def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: 
     """
     with open_lake(settings, read_only=True).snapshot() as reader:
         before = _standing_policy(reader)
-        after = change_policy(load_policy(policy) if policy else before, _parse(changes))
+        after = change_policy(_start(settings, before, changes, policy), _parse(changes))
         result = compare(_measured(reader, before, after), after)
         unseen = unseen_by_policy(after, reader.sql(DROPPED), all_settings(reader))
     _show(result, before, after)
@@ -60,6 +61,12 @@ def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: 
     rule = telling_rule(before, after, result.changed)
     if rule is not None and result.after.height:
         _show_measure(result.after[rule.measure], rule, before, after, out)
+
+
+def _start(settings: Settings, before: FacePolicy, changes: list[str], policy: str | None) -> FacePolicy:
+    if policy:
+        return load_policy(policy)
+    return before if changes else FacePolicy(**SettingsFile.of(settings.home).of_asset(POLICY_ASSET))
 
 
 def _parse(changes: list[str]) -> dict[str, str]:

@@ -181,7 +181,7 @@ def load_policy(name_or_file: str) -> FacePolicy:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyUnusable(f"{path} is no TOML: {error}") from error
     except ValidationError as error:
-        raise PolicyUnusable(f"{path}: {_first_fault(error)}") from error
+        raise PolicyUnusable(f"{path}: {first_fault(error)}") from error
 
 
 def change_policy(policy: FacePolicy, changes: dict[str, str]) -> FacePolicy:
@@ -198,9 +198,10 @@ def change_policy(policy: FacePolicy, changes: dict[str, str]) -> FacePolicy:
     try:
         return FacePolicy(**(policy.model_dump() | name | values))
     except ValidationError as error:
-        raise PolicyUnusable(_first_fault(error)) from error
+        raise PolicyUnusable(first_fault(error)) from error
 
 
-def _first_fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """`field: what is wrong`, of the first of pydantic's findings."""
     fault = error.errors()[0]
     return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"

@@ -51,7 +51,7 @@ class PoseFilteredClipsConfig(dg.Config, FacePolicy):
     """The face policy; moving a threshold never opens a video."""
 
 
-@dg.asset(**STEP.arguments(deps=["raw_clips", "face_info"]))
+@STEP.as_asset(deps=["raw_clips", "face_info"])
 def pose_filtered_clips(
     context: dg.AssetExecutionContext, config: PoseFilteredClipsConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:

@@ -87,7 +87,7 @@ class DatasetReportConfig(dg.Config):
     """Nothing can be chosen here."""
 
 
-@dg.asset(**STEP.arguments(deps=["lafid_dataset"]))
+@STEP.as_asset(deps=["lafid_dataset"])
 def dataset_report(
     context: dg.AssetExecutionContext,
     config: DatasetReportConfig,

@@ -3,21 +3,26 @@
 Belongs here: the asset and the join that makes it. Not here: splits, references, versions (modules of these names).
 """
 
+import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from lafid_assets.dataset import face_tracks
 from lafid_assets.dataset.funnel import KEPT, Outcomes, read_outcomes
+from lafid_assets.dataset.mixed_settings import refuse_mixed
 from lafid_assets.dataset.references import cross_references
 from lafid_assets.dataset.splits import split_identities
 from lafid_assets.dataset.versions import Version, dataset_version, keep_version, rules_of
 from lafid_assets.outcomes import Reason
+from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import (
     CLIP_CONTENTS,
     CLIP_FILES,
@@ -35,6 +40,7 @@ from lafid_assets.schemas import (
     LAFID_DATASET,
     OUTCOME_TABLES,
     PIECES,
+    POLICY_SETTINGS,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
     REFERENCE_CROPS,
@@ -43,10 +49,12 @@ from lafid_assets.schemas import (
 )
 from lafid_assets.schemas.columns import ENGINE
 from lafid_assets.schemas.products import REFERENCE
+from lafid_assets.settings_check import deciding
 from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
+from lafid_assets.step_run import Frames, told_to
 from resources.lake import Lake
 from resources.lake_reader import Reader
+from resources.settings import Settings
 
 LOGGER = logging.getLogger("lafid.dataset")
 MODELS_BESIDE = ("has_audio", "lip_engine", "lip_engine_licence", "transcriber", "transcriber_licence", "mask", "mask_licence")
@@ -80,10 +88,10 @@ def one_split_each(frames: Frames) -> list[str]:
 
 
 STEP = Step(
-    writes=(LAFID_DATASET, DATASET_VERSION_ROWS, DATASET_OUTCOMES, DATASET_VERSIONS),
+    writes=(LAFID_DATASET, DATASET_VERSION_ROWS, DATASET_OUTCOMES, DATASET_VERSIONS, POLICY_SETTINGS),
     reads=READS,
     group="dataset",
-    code_version="8",
+    code_version="9",
     kinds=frozenset({"polars"}),
     checks={"one_split_each": one_split_each},
 )
@@ -94,7 +102,9 @@ class ClipsLost(ValueError):
 
 
 class LafidDatasetConfig(dg.Config):
-    """Nothing can be chosen here: what is kept was decided upstream."""
+    """What is kept was decided upstream."""
+
+    mixed_settings: bool = Field(False, description="Put shards together that were measured or decided under different settings")
 
 
 DEPS = (
@@ -107,12 +117,17 @@ DEPS = (
 )
 
 
-@dg.asset(**STEP.arguments(deps=DEPS))
+@STEP.as_asset(deps=DEPS)
 def lafid_dataset(
-    context: dg.AssetExecutionContext, config: LafidDatasetConfig, lake: dg.ResourceParam[Lake]
+    context: dg.AssetExecutionContext,
+    config: LafidDatasetConfig,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:
     """The training table: clip, refined caption, references, identity, split by identity, licence; versioned by its content."""
     made: list[Version] = []
+    told = json.dumps(deciding(told_to(context, settings)), sort_keys=True)
+    settings_sha256, settings_frame = settings_row(told)
 
     def keep(reader: Reader, frames: Frames) -> Frames:
         return {**frames, DATASET_VERSIONS.name: keep_version(reader, frames[LAFID_DATASET.name], made[-1])}
@@ -122,9 +137,14 @@ def lafid_dataset(
         def compute(_: str) -> Frames:
             with lake.snapshot(all_cores=True) as reader:
                 dataset = put_together(reader, Path(folder))
-            made.append(dataset.version)
+                if not config.mixed_settings:
+                    refuse_mixed(reader, dataset.version.decided_by)
+            made.append(replace(dataset.version, settings_sha256=settings_sha256))
             # What only grows is written in SQL, when the version turns out to be new.
-            return {table.name: table.frame([]) for table in STEP.writes} | {LAFID_DATASET.name: dataset.rows}
+            return {table.name: table.frame([]) for table in STEP.writes} | {
+                LAFID_DATASET.name: dataset.rows,
+                POLICY_SETTINGS.name: settings_frame,
+            }
 
         return STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(frames))
 

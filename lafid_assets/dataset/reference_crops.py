@@ -63,7 +63,7 @@ STEP = Step(
 )
 
 
-@dg.asset(**STEP.arguments(deps=["raw_clips", "face_info", "speech_tagged_clips"]))
+@STEP.as_asset(deps=["raw_clips", "face_info", "speech_tagged_clips"])
 def reference_crops(
     context: dg.AssetExecutionContext,
     config: ReferenceCropsConfig,

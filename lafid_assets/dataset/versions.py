@@ -58,12 +58,14 @@ class Version:
         outcomes: how every clip ended that came in.
         decided_by: as `rules_of` gives it.
         snapshot: the lake's snapshot that was read.
+        settings_sha256: of what its run was told; no part of its name.
     """
 
     name: str
     outcomes: Outcomes
     decided_by: Mapping[str, Any]
     snapshot: int
+    settings_sha256: str | None = None
 
 
 def dataset_version(dataset: pl.DataFrame, outcomes: str, decided_by: Mapping[str, Any]) -> str:
@@ -135,6 +137,7 @@ def keep_version(reader: Reader, dataset: pl.DataFrame, version: Version) -> pl.
         "clips_in": version.outcomes.clips_in,
         "funnel": version.outcomes.counts.to_dicts(),
         "decided_by": json.dumps(version.decided_by, sort_keys=True),
+        "settings_sha256": version.settings_sha256,
         "erased_clips": 0,
     }
     return DATASET_VERSIONS.frame([row])

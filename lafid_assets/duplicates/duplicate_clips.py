@@ -48,7 +48,7 @@ class DuplicateClipsConfig(dg.Config, DuplicatePolicy):
     """When two clips show the same shot."""
 
 
-@dg.asset(**STEP.arguments(deps=["speech_tagged_clips", "face_info"]))
+@STEP.as_asset(deps=["speech_tagged_clips", "face_info"])
 def duplicate_clips(
     context: dg.AssetExecutionContext, config: DuplicateClipsConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:

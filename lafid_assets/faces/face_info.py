@@ -81,7 +81,7 @@ STEP = Step(
 )
 
 
-@dg.asset(**STEP.arguments(deps=["raw_clips"]))
+@STEP.as_asset(deps=["raw_clips"])
 def face_info(
     context: dg.AssetExecutionContext,
     config: FaceInfoConfig,

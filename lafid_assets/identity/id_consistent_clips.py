@@ -34,7 +34,7 @@ class IdConsistentClipsConfig(dg.Config, ConsistencyPolicy):
     """When a clip shows one person all along."""
 
 
-@dg.asset(**STEP.arguments(deps=["pose_filtered_clips", "face_info"]))
+@STEP.as_asset(deps=["pose_filtered_clips", "face_info"])
 def id_consistent_clips(
     context: dg.AssetExecutionContext, config: IdConsistentClipsConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:

@@ -29,7 +29,7 @@ class IdentityClustersConfig(dg.Config, ClusterPolicy):
     """When two clips show one person."""
 
 
-@dg.asset(**STEP.arguments(deps=["id_consistent_clips"]))
+@STEP.as_asset(deps=["id_consistent_clips"])
 def identity_clusters(
     context: dg.AssetExecutionContext, config: IdentityClustersConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:

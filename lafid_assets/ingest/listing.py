@@ -5,6 +5,7 @@ Belongs here: the one listing that registration reads. Not here: contents (`raw_
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -30,11 +31,12 @@ LISTED = {
 }
 
 
-def list_files(root: Path) -> pl.DataFrame:
+def list_files(root: Path, tables: Sequence[Path] | None = None) -> pl.DataFrame:
     """A row a file that is a clip by its name, and a row a released row that has no file. No file is opened but the tables.
 
     Args:
         root: a folder; relative to the working directory where it is not absolute.
+        tables: of OpenHumanVid's layout, those that count; None: all that there are.
 
     Returns:
         frame with the columns of `LISTED`, sorted by `released_id`, or else `path`. `clip_root` is absolute, `path` relative to
@@ -51,7 +53,7 @@ def list_files(root: Path) -> pl.DataFrame:
         str(root).encode()
         if not root.is_dir():
             raise SourceUnusable(f"there is no folder {root}: mount it or name another folder")
-        tables = sorted(root.glob(TABLE_PATTERN))
+        tables = sorted(root.glob(TABLE_PATTERN)) if tables is None else tables
         listed = list_released(root, tables) if tables else _list_plain(root)
     except UnicodeEncodeError as error:
         raise SourceUnusable(f"the name of the folder {str(root)!r} is not UTF-8: rename it") from error

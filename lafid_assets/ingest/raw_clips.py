@@ -63,7 +63,7 @@ STEP = Step(
 )
 
 
-@dg.asset(**STEP.arguments(deps=[]))
+@STEP.as_asset(deps=[])
 def raw_clips(context: dg.AssetExecutionContext, config: RawClipsConfig, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
     """What the files of a shard hold: hashed, probed, and bound to clips by their content."""
     known: dict[str, ShardFiles] = {}

@@ -215,6 +215,7 @@ DATASET_VERSIONS = TableSchema(
         Column("clips_in", I64, "clips that came in", minimum=0),
         Column("funnel", pl.List(OUTCOME_COUNT), "how many clips ended how, as in `dataset_report`"),
         Column("decided_by", STR, "policies and measuring models, JSON: what the version depends on beside the clips"),
+        Column("settings_sha256", STR, "hash of what the run was told that decides tables, in `policy_settings`", nullable=True),
         Column("erased_clips", I64, "of its kept clips, those that `lafid forget` has taken out since", minimum=0),
     ),
     partitioned=False,

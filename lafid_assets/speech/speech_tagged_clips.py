@@ -95,7 +95,7 @@ STEP = Step(
 )
 
 
-@dg.asset(**STEP.arguments(deps=["speech_info", "raw_clips"]))
+@STEP.as_asset(deps=["speech_info", "raw_clips"])
 def speech_tagged_clips(
     context: dg.AssetExecutionContext,
     config: SpeechTaggedClipsConfig,

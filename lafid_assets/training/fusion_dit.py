@@ -109,7 +109,7 @@ STEP = Step(
 )
 
 
-@dg.asset(**STEP.arguments(deps=["training_latents"], pool="gpu"))
+@STEP.as_asset(deps=["training_latents"], pool="gpu")
 def fusion_dit(
     context: dg.AssetExecutionContext,
     config: FusionDitConfig,

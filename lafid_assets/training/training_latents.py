@@ -75,7 +75,7 @@ STEP = Step(
 )
 
 
-@dg.asset(**STEP.arguments(deps=["lafid_dataset"], pool="gpu"))
+@STEP.as_asset(deps=["lafid_dataset"], pool="gpu")
 def training_latents(
     context: dg.AssetExecutionContext,
     config: TrainingLatentsConfig,

@@ -1,18 +1,23 @@
 """The shape of every step, through Dagster: computed when something changed and only then, blocked when a contract breaks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
+from pydantic import Field
 
+from lafid_assets import settings_check
 from lafid_assets.outcomes import Reason
 from lafid_assets.partitions import CLIP_SHARDS
-from lafid_assets.step_run import Finding
+from lafid_assets.step_registry import STEPS
+from lafid_assets.step_run import SETTINGS_TAG, Finding
 from resources.lake_reader import Reader
 from resources.leases import Lease
 from resources.ledger import Ledger
+from resources.settings import Settings
 from tests.lafid_assets.road import (
     ADD,
     ENOUGH,
@@ -247,3 +252,55 @@ def test_run_shows_rows_and_outcomes(road: Road) -> None:
     assert metadata["dagster/row_count"].value == 2
     assert metadata["clips_ok"].value == 2
     assert [record.data for record in metadata["outcomes"].records] == [{"status": "ok", "reason": "", "clips": 2}]
+
+
+class BoundedConfig(dg.Config):
+    """What the file and the run tell."""
+
+    n: int = Field(0, ge=0)
+    text: str = "default"
+
+
+@pytest.fixture
+def told(road: Road, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dg.ExecuteInProcessResult]]:
+    """Runs an asset that notes what it is told, under the home's `lafid.toml`, as `materialize(text, named)`."""
+    monkeypatch.setattr(settings_check, "deciding", dict)
+    others = dict(STEPS)
+    STEPS.clear()
+
+    @ADD.as_asset(deps=[])
+    def total(context: dg.AssetExecutionContext, config: BoundedConfig) -> dg.MaterializeResult:
+        road.calls.append(f"{config.n} {config.text}")
+        return dg.MaterializeResult()
+
+    def materialize(text: str, named: dict[str, Any]) -> dg.ExecuteInProcessResult:
+        settings.home.mkdir(exist_ok=True)
+        (settings.home / "lafid.toml").write_text(text)
+        return dg.materialize(
+            [total],
+            instance=road.instance,
+            resources={"settings": settings},
+            run_config={"ops": {"total": {"config": named}}},
+            raise_on_error=False,
+        )
+
+    yield materialize
+    STEPS.clear()
+    STEPS.update(others)
+
+
+def test_an_asset_is_told_by_the_file_what_its_run_leaves_out(road: Road, told: Callable[..., Any]) -> None:
+    first = told("[total]\nn = 7\n", {})
+    second = told("[total]\nn = 7\n", {"n": 8, "text": "named"})
+    assert road.calls == ["7 default", "8 named"]
+    tags = [road.instance.get_run_by_id(run.run_id).tags[SETTINGS_TAG] for run in (first, second)]
+    assert tags[0] != tags[1]
+
+
+def test_a_value_out_of_bounds_is_refused_before_anything_is_computed(road: Road, told: Callable[..., Any]) -> None:
+    for text, named in (("[total]\nn = -1\n", {}), ("", {"n": -1})):
+        run = told(text, named)
+        assert not run.success
+        [failure] = run.get_step_failure_events()
+        assert "Input should be greater than or equal to 0" in failure.step_failure_data.error.cause.message
+    assert road.calls == []

@@ -3,18 +3,17 @@
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from lafid_assets.ingest.listing import list_files
-from lafid_assets.ingest.registration import register
 from lafid_assets.partitions import CLIP_SHARDS
 from resources.lake import Lake
 from resources.settings import Settings
-from sensors.clip_drop import SETTLED_S, clip_drop, folder_state
+from sensors import clip_drop as module
+from sensors.clip_drop import clip_drop
 
+A, B = "aa" * 16, "bb" * 16
 Tick = Callable[..., dg.SensorResult | dg.SkipReason]
 
 
@@ -36,11 +35,10 @@ def tick(settings: Settings, lake: Lake, instance: dg.DagsterInstance) -> Tick:
     return evaluate
 
 
-def _drop(settings: Settings, name: str, content: bytes, age_s: float = SETTLED_S + 60) -> None:
+def _drop(settings: Settings, name: str, content: bytes) -> None:
     path = settings.drop / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    os.utime(path, (time.time() - age_s,) * 2)
 
 
 def _skipped(result: dg.SensorResult | dg.SkipReason, message: str) -> None:
@@ -70,79 +68,148 @@ def test_empty_folder_is_said(tick: Tick, settings: Settings) -> None:
     _skipped(tick(), "holds neither OpenHumanVid_part_*.csv nor a video file")
 
 
-def test_files_that_still_change_are_left_alone(tick: Tick, settings: Settings, lake: Lake) -> None:
-    _drop(settings, "a.mp4", b"a")
-    _drop(settings, "b.mp4", b"half", age_s=1)
-    _skipped(tick(), "still changing")
+def test_a_file_is_taken_in_when_two_looks_find_it_equal(tick: Tick, settings: Settings, lake: Lake) -> None:
+    _drop(settings, "a.mp4", b"half")
+    _skipped(tick(), "1 files still change")
+    _drop(settings, "a.mp4", b"half and the rest")
+    _skipped(tick(), "1 files still change")
     assert _paths(lake) == {}
+    [shard] = _requested(tick())
+    assert _paths(lake) == {shard: ["a.mp4"]}
 
 
-def test_new_clips_become_a_shard_and_a_run(tick: Tick, settings: Settings, lake: Lake, instance: dg.DagsterInstance) -> None:
+def test_a_file_that_grows_holds_up_no_other_and_a_date_in_the_future_none_at_all(
+    tick: Tick, settings: Settings, lake: Lake
+) -> None:
     _drop(settings, "a.mp4", b"a")
+    os.utime(settings.drop / "a.mp4", (time.time() + 300 * 86400,) * 2)
+    for size in range(1, 4):
+        _drop(settings, "b.mp4", b"b" * size)
+        tick()
+    assert sorted(_paths(lake).values()) == [["a.mp4"]]
+    tick()
+    assert sorted(_paths(lake).values()) == [["a.mp4"], ["b.mp4"]]
+
+
+def test_new_clips_become_a_shard_and_a_run_once(
+    tick: Tick, settings: Settings, lake: Lake, instance: dg.DagsterInstance
+) -> None:
+    _drop(settings, "a.mp4", b"a")
+    tick()
     result = tick()
     [first] = _requested(result)
     assert isinstance(result, dg.SensorResult)
-    assert _paths(lake) == {first: ["a.mp4"]}
     assert instance.get_dynamic_partitions(str(CLIP_SHARDS.name)) == [first]
-
     _skipped(tick(result.cursor), "nothing has changed")
     _drop(settings, "b.mp4", b"b")
-    [second] = _requested(tick(result.cursor))
-    assert _paths(lake) == {first: ["a.mp4"], second: ["b.mp4"]}
+    tick(result.cursor)
+    again = tick(result.cursor)
+    assert len(_requested(again)) == 2
+    assert result.run_requests[0].run_key in {request.run_key for request in again.run_requests}, "Dagster knows it by its key"
 
 
-def test_changed_folder_without_a_changed_clip_moves_the_cursor_only(tick: Tick, settings: Settings) -> None:
-    _drop(settings, "a.mp4", b"a")
+def test_a_replaced_file_is_curated_anew(tick: Tick, settings: Settings) -> None:
+    _drop(settings, "a.mp4", b"v1")
+    tick()
     first = tick()
-    _drop(settings, "notes.txt", b"a")
+    _drop(settings, "a.mp4", b"version 2")
+    tick(first.cursor)
     second = tick(first.cursor)
-    assert _requested(second) == []
-    assert second.cursor not in (None, first.cursor)
+    assert _requested(second) == _requested(first)
+    assert second.run_requests[0].run_key != first.run_requests[0].run_key
 
 
-def test_table_that_comes_later_runs_its_shard_again(tick: Tick, settings: Settings, lake: Lake) -> None:
-    clip_id = "ab" * 16
-    _drop(settings, "OpenHumanVid_part_001.csv", b"clip_id,path,caption\n")
-    _drop(settings, f"clips/part_001/ab/ab/{clip_id}", b"a")
+def test_a_clip_that_comes_after_its_table_is_curated(tick: Tick, settings: Settings, lake: Lake) -> None:
+    rows = "".join(f"{clip},clips/part_000/aa/aa/{clip},The video features a cat.\n" for clip in (A, B))
+    _drop(settings, "OpenHumanVid_part_000.csv", f"clip_id,path,caption\n{rows}".encode())
+    _drop(settings, f"clips/part_000/aa/aa/{A}", b"a")
+    tick()
     first = tick()
     [shard] = _requested(first)
-    row = f"{clip_id},clips/part_001/ab/ab/{clip_id},The video features a cat.\n"
+    _drop(settings, f"clips/part_000/aa/aa/{B}", b"b")
+    tick(first.cursor)
+    second = tick(first.cursor)
+    assert _requested(second) == [shard]
+    assert lake.read("clip_files")["size_bytes"].null_count() == 0
+
+
+def test_a_table_that_comes_later_runs_its_shard_again(tick: Tick, settings: Settings, lake: Lake) -> None:
+    _drop(settings, "OpenHumanVid_part_001.csv", b"clip_id,path,caption\n")
+    _drop(settings, f"clips/part_001/aa/aa/{A}", b"a")
+    tick()
+    first = tick()
+    [shard] = _requested(first)
+    row = f"{A},clips/part_001/aa/aa/{A},The video features a cat.\n"
     _drop(settings, "OpenHumanVid_part_002.csv", f"clip_id,path,caption\n{row}".encode())
+    tick(first.cursor)
     second = tick(first.cursor)
     assert _requested(second) == [shard]
     assert second.run_requests[0].run_key != first.run_requests[0].run_key
     assert lake.read("clip_files")["in_table"].to_list() == [True]
 
 
-def test_shard_that_a_dead_tick_registered_is_run_by_the_next(tick: Tick, settings: Settings, lake: Lake) -> None:
+def test_a_table_with_a_bad_row_is_named_and_stops_no_other(tick: Tick, settings: Settings, lake: Lake) -> None:
+    row = f"{A},clips/part_001/aa/aa/{A},The video features a cat.\n"
+    _drop(settings, "OpenHumanVid_part_001.csv", f"clip_id,path,caption\n{row}".encode())
+    _drop(settings, "OpenHumanVid_part_002.csv", b"clip_id,path,caption\n,clips/x.mp4,nobody\n")
+    _drop(settings, f"clips/part_001/aa/aa/{A}", b"a")
+    tick()
+    result = tick()
+    assert len(_requested(result)) == 1
+    assert lake.read("clip_files")["in_table"].to_list() == [True]
+    _skipped(tick(result.cursor), "OpenHumanVid_part_002.csv has 1 rows without clip_id")
+
+
+def test_a_tick_that_dies_anywhere_forgets_nothing(
+    tick: Tick, settings: Settings, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _drop(settings, "a.mp4", b"a")
-    [shard] = register(lake, list_files(settings.drop)).shards
-    assert _requested(tick()) == [shard]
+    tick()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_asked_for", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tick()
+    [shard] = _paths(lake)
+    assert _requested(tick()) == [shard], "registered by the tick that died"
+    assert _requested(tick()) == [shard], "and asked for again as long as no cursor was kept"
+
+
+def test_requests_of_a_tick_are_bounded_and_the_next_ones_go_on(
+    tick: Tick, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_REQUESTS", 2)
+    settings.home.mkdir(exist_ok=True)
+    (settings.home / "lafid.toml").write_text("[sources]\nclips_per_shard = 1\n")
+    for name in "abcde":
+        _drop(settings, f"{name}.mp4", name.encode())
+    cursor, asked = None, []
+    tick()
+    for _ in range(3):
+        result = tick(cursor)
+        asked.append(_requested(result))
+        cursor = result.cursor
+    assert [len(shards) for shards in asked] == [2, 2, 1]
+    assert len({shard for shards in asked for shard in shards}) == 5
+    _skipped(tick(cursor), "nothing has changed")
+
+
+def test_few_clips_wait_for_company_but_not_for_ever(
+    tick: Tick, settings: Settings, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.home.mkdir(exist_ok=True)
+    (settings.home / "lafid.toml").write_text("[sources]\nleast_new_clips = 3\nlongest_wait_minutes = 10\n")
+    for name in "ab":
+        _drop(settings, f"{name}.mp4", name.encode())
+    tick()
+    _skipped(tick(), "2 clips wait for more")
+    assert _paths(lake) == {}
+    later = time.time() + 601
+    monkeypatch.setattr(module.time, "time", lambda: later)
+    assert len(_requested(tick())) == 1
+    assert sorted(_paths(lake).values()) == [["a.mp4", "b.mp4"]]
 
 
 def test_table_without_a_needed_column_is_said(tick: Tick, settings: Settings) -> None:
     _drop(settings, "OpenHumanVid_part_001.csv", b"clip_id,path\na,b\n")
+    tick()
     _skipped(tick(), "has no column caption")
-
-
-@pytest.mark.parametrize("change", ["content", "name", "time"])
-def test_state_sees_every_change(tmp_path: Path, change: str) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"1")
-    os.utime(path, (1000, 1000))
-    before = folder_state(tmp_path)
-    assert before == folder_state(tmp_path)
-    assert before[1] == 1000
-    if change == "content":
-        path.write_bytes(b"22")
-        os.utime(path, (1000, 1000))
-    elif change == "name":
-        path.rename(tmp_path / "b")
-    else:
-        os.utime(path, (1001, 1001))
-    assert folder_state(tmp_path)[0] != before[0]
-
-
-def test_off_by_default_and_starts_the_job_of_a_shard() -> None:
-    assert clip_drop.default_status == dg.DefaultSensorStatus.STOPPED
-    assert [target.job_name for target in clip_drop.targets] == ["curate_shard"]

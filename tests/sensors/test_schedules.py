@@ -9,11 +9,13 @@ from resources.settings import Settings
 from sensors import schedules
 from sensors.schedules import daily_compaction, nightly_refresh
 
+REFRESH = nightly_refresh("0 2 * * *")
+
 
 def test_off_by_default_and_refreshes_the_dataset() -> None:
-    assert nightly_refresh.default_status == dg.DefaultScheduleStatus.STOPPED
-    assert nightly_refresh.job_name == "refresh_dataset"
-    assert nightly_refresh.cron_schedule == "0 2 * * *"
+    assert REFRESH.default_status == dg.DefaultScheduleStatus.STOPPED
+    assert REFRESH.job_name == "refresh_dataset"
+    assert REFRESH.cron_schedule == "0 2 * * *"
 
 
 def test_compaction_is_off_by_default_and_daily() -> None:
@@ -24,14 +26,14 @@ def test_compaction_is_off_by_default_and_daily() -> None:
 
 def test_a_dataset_that_is_current_starts_no_run(lake: Lake, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     context = dg.build_schedule_context()
-    assert isinstance(nightly_refresh(context, lake=lake, settings=settings), dg.RunRequest), "nothing was ever written"
-    monkeypatch.setattr(schedules, "dataset_is_current", lambda _lake, _settings: True)
-    skipped = nightly_refresh(context, lake=lake, settings=settings)
+    assert isinstance(REFRESH(context, lake=lake, settings=settings), dg.RunRequest), "nothing was ever written"
+    monkeypatch.setattr(schedules, "dataset_is_current", lambda _lake, _settings, _told: True)
+    skipped = REFRESH(context, lake=lake, settings=settings)
     assert isinstance(skipped, dg.SkipReason)
     assert "the dataset is current" in str(skipped.skip_message)
 
 
 def test_before_anything_is_curated_it_says_so(settings: Settings) -> None:
-    skipped = nightly_refresh(dg.build_schedule_context(), lake=open_lake(settings), settings=settings)
+    skipped = REFRESH(dg.build_schedule_context(), lake=open_lake(settings), settings=settings)
     assert "nothing has been curated yet" in str(skipped.skip_message)
     assert not settings.home.exists()

@@ -34,7 +34,8 @@ def servers(home: Path) -> Iterator[tuple[Webserver, str]]:
     """`lafid ui` on free ports: the Dagster webserver and the address of the MLflow UI."""
     port, mlflow_port = _free_port(), _free_port()
     command = [sys.executable, "-m", "lafid_assets.cli.main", "ui", "--port", str(port), "--mlflow-port", str(mlflow_port)]
-    environment = os.environ | {"LAFID_HOME": str(home), "LAFID_REFRESH_CRON": EVERY_MINUTE}
+    (home / "lafid.toml").write_text(f'version = 1\n[automation]\nrefresh_cron = "{EVERY_MINUTE}"\n')
+    environment = os.environ | {"LAFID_HOME": str(home)}
     with open(home / "ui.log", "w") as log:
         process = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=log)
     try:

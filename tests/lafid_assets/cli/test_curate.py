@@ -142,6 +142,23 @@ def test_shards_without_a_clip_in_the_folder_are_left_alone(lafid: Any, curated_
 
 
 @pytest.mark.usefixtures("no_dataset")
+def test_the_homes_file_tells_every_command(lafid: Any, curated_home: Path, bad_files: Path) -> None:
+    (curated_home / "lafid.toml").write_text("[pose_filtered_clips]\npose_variation_min_deg = 60.0\n")
+    differs = lafid("settings", "diff").out
+    assert "pose_filtered_clips.pose_variation_min_deg: 45.0 -> 60.0" in differs
+    assert re.search(r"pose_filtered_clips\s.*2 of 2", differs)
+    assert "in this run" not in lafid("curate", bad_files).out
+    sql = "SELECT DISTINCT policy, policy_sha256 FROM pose_filtered_clips"
+    [row] = json.loads(lafid("query", sql, "--json").out)
+    assert row["policy"] == "cofe+"
+    assert "2 shards are current; nothing to do" in lafid("curate", bad_files).out
+    named = lafid("curate", bad_files, "--policy", "cofe").out
+    assert "pose_filtered_clips.pose_variation_min_deg is 45.0 in this run, 60.0 in lafid.toml" in named
+    (curated_home / "lafid.toml").write_text("[pose_filtered_clips]\npose_variation = 60.0\n")
+    assert "[pose_filtered_clips]: pose_variation: Extra inputs" in lafid("curate", bad_files).error
+
+
+@pytest.mark.usefixtures("no_dataset")
 def test_list_policy_and_endpoint_reach_the_assets(
     lafid: Any, home: Path, bad_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +237,8 @@ def test_transcripts_and_endpoints_reach_the_assets(tmp_path: Path, monkeypatch:
     assert ops["speech_tagged_clips"]["config"] == {"caption_llm": endpoint.model_dump()}
     frames = CurationChoices(caption_frames=endpoint).ops["speech_tagged_clips"]["config"]
     assert SpeechTaggedClipsConfig(**frames).caption_frames_model.model == "a-model"
-    assert "transcripts" not in CurationChoices().ops["speech_info"]["config"]
+    assert CurationChoices().ops == {}, "what is not named is as lafid.toml has it"
+    assert CurationChoices(error_budget=0.0).ops == {"face_info": {"config": {"limits": {"error_budget": 0.0}}}}
 
 
 def test_endpoint_that_is_none_is_refused_before_anything_is_done(lafid: Any, home: Path, bad_files: Path) -> None:

@@ -89,6 +89,12 @@ def test_another_policy_is_asked_by_name(lafid: Any, publish: Any, row_of: RowOf
     assert "pose_variation_deg over all judged clips" in out, "of the thresholds that moved, the one that counts"
 
 
+def test_without_a_question_it_asks_the_homes_file(lafid: Any, publish: Any, row_of: RowOf, home: Path) -> None:
+    publish(_tables(row_of))
+    (home / "lafid.toml").write_text("[pose_filtered_clips]\npose_variation_min_deg = 60.0\n")
+    assert "pose_variation_min_deg: 45.0 -> 60.0" in lafid("whatif").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -14,6 +14,7 @@ from lafid_assets.policy_settings import all_settings, settings_row
 from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS
 from lafid_assets.staleness import stale_shards
 from resources.lake import Lake
+from resources.settings import Settings
 
 SHARD = "shard-00000"
 TURNS = (-30.0, -10.0, 10.0, 30.0)
@@ -54,7 +55,7 @@ def run(lake: Lake, row_of: Callable[..., dict[str, Any]], lay_clips: Callable[.
         return dg.materialize(
             [pose_filtered_clips],
             instance=instance,
-            resources={"lake": lake},
+            resources={"settings": Settings(home=lake.home, store_uri=lake.store.uri), "lake": lake},
             partition_key=SHARD,
             run_config={"ops": {"pose_filtered_clips": {"config": policy}}} if policy else None,
         )

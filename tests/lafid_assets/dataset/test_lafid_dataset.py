@@ -1,5 +1,6 @@
 """The training table, joined from all steps."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,22 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.dataset import face_tracks
 from lafid_assets.dataset.lafid_dataset import ClipsLost, lafid_dataset, one_split_each, put_together
 from lafid_assets.dataset.versions import find_version, known_versions
-from lafid_assets.schemas import DATASET_OUTCOMES, DATASET_VERSION_ROWS, DATASET_VERSIONS, LAFID_DATASET, REFERENCE_CROPS
+from lafid_assets.policy_settings import all_settings
+from lafid_assets.schemas import (
+    DATASET_OUTCOMES,
+    DATASET_VERSION_ROWS,
+    DATASET_VERSIONS,
+    LAFID_DATASET,
+    POLICY_SETTINGS,
+    REFERENCE_CROPS,
+)
 from resources.lake import Lake
 from resources.lake_reader import Reader
+from resources.settings import Settings
 
 Tables = dict[str, pl.DataFrame]
 Curated = Callable[..., Tables]
@@ -170,7 +181,7 @@ def test_clips_of_one_person_refer_to_each_other(curated: Curated, dataset_of: O
     assert crossed == {"a": ["b"], "b": ["a"], "c": [], "e": []}
 
 
-def test_asset_keeps_every_version_once(lake: Lake, lay: Callable[[Tables], None], curated: Curated) -> None:
+def test_asset_keeps_every_version_once(lake: Lake, settings: Settings, lay: Callable[[Tables], None], curated: Curated) -> None:
     """Through Dagster: current is not computed again, a version that comes back adds nothing, the list of versions grows."""
     instance = dg.DagsterInstance.ephemeral()
 
@@ -178,7 +189,7 @@ def test_asset_keeps_every_version_once(lake: Lake, lay: Callable[[Tables], None
         tables = curated(persons)
         measured = tables["pose_filtered_clips"].with_columns(sharpness=pl.lit(sharpness, pl.Float64))
         lay(tables | {"pose_filtered_clips": measured})
-        result = dg.materialize([lafid_dataset], instance=instance, resources={"lake": lake})
+        result = dg.materialize([lafid_dataset], instance=instance, resources={"lake": lake, "settings": settings})
         [event] = result.get_asset_materialization_events()
         return {name: value.value for name, value in event.materialization.metadata.items()}
 
@@ -194,6 +205,46 @@ def test_asset_keeps_every_version_once(lake: Lake, lay: Callable[[Tables], None
     assert (again["computed"], again["dataset_version"]) == (True, versions[1]), "a score alone makes no version"
     assert known_versions(lake).height == 2
     assert [lake.read(table.name).height for table in (DATASET_VERSION_ROWS, DATASET_OUTCOMES)] == rows
+
+
+def test_shards_under_different_settings_are_refused_unless_asked_for(
+    lake: Lake, settings: Settings, lay: Callable[[Tables], None], curated: Curated
+) -> None:
+    ours, theirs = curated({"a": "p"}), curated({"b": "q"}, shard="shard-00009-99999999")
+    other = FacePolicy(name="mine", pose_variation_min_deg=90.0)
+    judged = theirs["pose_filtered_clips"].with_columns(policy=pl.lit("mine"), policy_sha256=pl.lit("mine-sha"))
+    both = {name: pl.concat([ours[name], theirs[name]]).unique(maintain_order=True) for name in ours}
+    both["pose_filtered_clips"] = pl.concat([ours["pose_filtered_clips"], judged])
+    said = POLICY_SETTINGS.frame([{"policy_sha256": "mine-sha", "settings": other.model_dump_json()}])
+    both["policy_settings"] = pl.concat([ours["policy_settings"], said])
+    lay(both)
+
+    def run(**config: bool) -> dg.ExecuteInProcessResult:
+        named = {"ops": {"lafid_dataset": {"config": config}}}
+        resources = {"lake": lake, "settings": settings}
+        instance = dg.DagsterInstance.ephemeral()
+        return dg.materialize([lafid_dataset], instance=instance, resources=resources, run_config=named, raise_on_error=False)
+
+    [failure] = run().get_step_failure_events()
+    message = failure.step_failure_data.error.cause.message
+    assert "pose_filtered_clips of shard" in message
+    assert "and shard-00009-99999999 by another policy_sha256" in message
+    assert "pose_variation_min_deg: 45.0, 90.0" in message
+    assert "set mixed_settings" in message
+    assert not lake.stamps(["lafid_dataset"]), "nothing was written"
+    assert run(mixed_settings=True).success
+    assert lake.read("lafid_dataset")["clip_id"].to_list() == ["a", "b"]
+
+
+def test_a_version_names_what_its_run_was_told(
+    lake: Lake, settings: Settings, lay: Callable[[Tables], None], curated: Curated
+) -> None:
+    lay(curated(PERSONS))
+    instance = dg.DagsterInstance.ephemeral()
+    run = dg.materialize([lafid_dataset], instance=instance, resources={"lake": lake, "settings": settings})
+    [sha256] = known_versions(lake)["settings_sha256"]
+    assert instance.get_run_by_id(run.run_id).tags["lafid/settings"] == sha256[:16]
+    assert json.loads(all_settings(lake)[sha256])["pose_filtered_clips"]["pose_variation_min_deg"] == 45.0
 
 
 def test_snapshot_that_was_read_is_recorded(lake: Lake, keep: Callable[[Tables], Any], curated: Curated) -> None:

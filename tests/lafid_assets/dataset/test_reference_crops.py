@@ -48,7 +48,7 @@ def materialize(
     instance.add_dynamic_partitions(str(CLIP_SHARDS.name), [SHARD])
 
     def run() -> dict[str, Any]:
-        resources = {"lake": lake, "store": store}
+        resources = {"settings": Settings(home=lake.home, store_uri=lake.store.uri), "lake": lake, "store": store}
         result = dg.materialize([reference_crops], instance=instance, partition_key=SHARD, resources=resources)
         [event] = result.get_asset_materialization_events()
         return {name: value.value for name, value in event.materialization.metadata.items()}

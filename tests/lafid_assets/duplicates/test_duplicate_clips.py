@@ -8,6 +8,7 @@ import dagster as dg
 from lafid_assets.duplicates.duplicate_clips import duplicate_clips
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, SPEECH_TAGGED_CLIPS
 from resources.lake import Lake
+from resources.settings import Settings
 
 ENGINE = {"engine": "dlib", "engine_version": "1", "engine_licence": "none", "engine_reason": "asked for"}
 
@@ -30,7 +31,9 @@ def test_copies_are_found_across_shards_and_only_of_clips_that_came_so_far(
         lake.put({table.name: table.frame(rows) for table, rows in tables.items()}, shard, "f")
 
     def run() -> dict[str, str | None]:
-        result = dg.materialize([duplicate_clips], resources={"lake": lake})
+        result = dg.materialize(
+            [duplicate_clips], resources={"settings": Settings(home=lake.home, store_uri=lake.store.uri), "lake": lake}
+        )
         assert all(check.passed for check in result.get_asset_check_evaluations())
         return dict(lake.read("duplicate_clips", columns=["clip_id", "duplicate_of"]).iter_rows())
 

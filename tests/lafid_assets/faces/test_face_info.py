@@ -31,6 +31,7 @@ from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.leases import Lease
 from resources.ledger import Ledger
+from resources.settings import Settings
 
 SHARD = "shard-00000"
 CONFIG = {"engine": "dlib", "rate_hz": 10.0, "max_frames": 3, "scan": False}
@@ -79,7 +80,7 @@ def materialize(
         return dg.materialize(
             [face_info],
             instance=instance,
-            resources={"lake": lake, "store": store},
+            resources={"settings": Settings(home=lake.home, store_uri=lake.store.uri), "lake": lake, "store": store},
             partition_key=SHARD,
             run_config={"ops": {"face_info": {"config": CONFIG | config}}},
             raise_on_error=False,

@@ -10,6 +10,7 @@ from lafid_assets.identity.clustering import MixedEngines
 from lafid_assets.identity.identity_clusters import identity_clusters
 from lafid_assets.schemas import FACE_CLIPS, ID_CONSISTENT_CLIPS
 from resources.lake import Lake
+from resources.settings import Settings
 
 A, B = [1.0, 0.0], [0.0, 1.0]
 
@@ -28,7 +29,11 @@ def run(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> Callable[..., dict
             engines = [row_of(FACE_CLIPS, clip_id=clip, shard=shard, engine=engine) for clip, (_, engine) in clips.items()]
             tables = {"id_consistent_clips": ID_CONSISTENT_CLIPS.frame(rows), "face_clips": FACE_CLIPS.frame(engines)}
             lake.put(tables, shard, "f")
-        dg.materialize([identity_clusters], instance=instance, resources={"lake": lake})
+        dg.materialize(
+            [identity_clusters],
+            instance=instance,
+            resources={"settings": Settings(home=lake.home, store_uri=lake.store.uri), "lake": lake},
+        )
         return dict(lake.read("identity_clusters", columns=["clip_id", "identity_id"]).iter_rows())
 
     return materialize

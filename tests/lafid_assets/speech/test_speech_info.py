@@ -23,6 +23,7 @@ from lafid_assets.speech.voice import VoiceSettings
 from lafid_assets.speech.whisper_models import WhisperChoice
 from lafid_assets.workers import Crashed, Done, Ending
 from resources.lake import Lake
+from resources.settings import Settings
 
 WHISPER = Path(__file__).resolve().parents[4] / "shared/testdata/weights/whisper/random-tiny-ct2"
 SHARD = "shard-00000"
@@ -192,7 +193,7 @@ def test_the_asset_keeps_its_rows_and_names_the_folder_that_is_away(
             [speech_info],
             instance=instance,
             partition_key=SHARD,
-            resources={"lake": lake},
+            resources={"settings": Settings(home=lake.home, store_uri=lake.store.uri), "lake": lake},
             run_config={"ops": {"speech_info": {"config": DLIB.model_dump(include={"engine", "whisper"}) | config}}},
             raise_on_error=False,
         )

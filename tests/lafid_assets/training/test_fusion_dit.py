@@ -160,7 +160,13 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
     lake.put({LAFID_DATASET.name: LAFID_DATASET.frame(dataset)}, "all", "f")
     instance = dg.DagsterInstance.ephemeral()
     trainer = Trainer(left_out=("left out",))
-    resources = {"lake": lake, "store": store, "tracking": tracking, "trainer": trainer}
+    resources = {
+        "settings": Settings(home=lake.home, store_uri=lake.store.uri),
+        "lake": lake,
+        "store": store,
+        "tracking": tracking,
+        "trainer": trainer,
+    }
     shown: list[Any] = []
 
     def run(**config: Any) -> pl.DataFrame:
@@ -210,7 +216,13 @@ def test_the_best_is_published_and_shown_with_its_curve_and_videos(
     config = {"steps": 4, "validate_every": 2, "publish": "best", "validation_clips": 2, "drawing": {"low_memory": True}}
     result = dg.materialize(
         [fusion_dit],
-        resources={"lake": lake, "store": store, "tracking": tracking, "trainer": trainer},
+        resources={
+            "settings": Settings(home=lake.home, store_uri=lake.store.uri),
+            "lake": lake,
+            "store": store,
+            "tracking": tracking,
+            "trainer": trainer,
+        },
         run_config={"ops": {"fusion_dit": {"config": config}}},
     )
     row = lake.read("fusion_dit").row(0, named=True)

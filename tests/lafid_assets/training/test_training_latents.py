@@ -26,6 +26,7 @@ from model.model_store.store import ModelStore
 from model.presets import EncoderConfig, preset
 from resources.file_store import FileStore
 from resources.lake import Lake
+from resources.settings import Settings
 
 Run = Callable[..., dict[str, Any]]
 SHARD, OTHER = "x", "y"
@@ -52,7 +53,7 @@ def run(
 
     def go(shard: str = SHARD, **config: Any) -> dict[str, Any]:
         ops = {"ops": {"training_latents": {"config": config}}}
-        resources = {"lake": lake, "store": store}
+        resources = {"settings": Settings(home=lake.home, store_uri=lake.store.uri), "lake": lake, "store": store}
         result = dg.materialize([training_latents], instance=instance, resources=resources, run_config=ops, partition_key=shard)
         [event] = result.asset_materializations_for_node("training_latents")
         return {name: value.value for name, value in event.metadata.items()}

@@ -1,0 +1,167 @@
+"""All of `lafid.toml` at once: does it fit, what does it tell a run, and which hash has what decides the tables?
+
+Belongs here: what needs every asset's config. Not here: reading the file (`settings_file`), which config belongs to which asset
+(`step_registry`).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from lafid_assets.constraints.policies import PolicyUnusable, first_fault
+from lafid_assets.jobs import DATASET, PER_SHARD
+from lafid_assets.settings_file import FILE, NONE, POLICY, POLICY_ASSET, SHARED, General, SettingsFile, SettingsUnusable, merged
+from lafid_assets.step_registry import all_steps
+from resources.face_engine import EngineChoice
+
+Ops = Mapping[str, Any]
+"""Dagster's run config: asset to `{"config": its lines}`."""
+
+NOT_DECIDING = {
+    "face_info": {"limits"},
+    "speech_info": {"transcripts", "whisper_dir"},
+    "speech_tagged_clips": {"caption_llm", "caption_frames_model"},
+}
+"""Addresses, paths, and what a clip may cost."""
+
+
+def check(file: SettingsFile) -> None:
+    """Every line of the file.
+
+    Raises:
+        SettingsUnusable: a section or a line is unknown, or a value impossible; the message names it.
+    """
+    known = {*all_steps(), *SHARED}
+    if strange := sorted(set(file.told) - known):
+        raise SettingsUnusable(f"{file.path} has a section [{strange[0]}]: choose of {', '.join(sorted(known))}")
+    for asset in all_steps():
+        _config(file, asset)
+
+
+def ops_of(file: SettingsFile, named: Ops) -> dict[str, Any]:
+    """What the file tells every asset, with what a run names in its place.
+
+    Args:
+        named: of one run, in its launchpad or on its command line.
+
+    Raises:
+        SettingsUnusable: as `check`, or what the run names does not fit.
+    """
+    check(file)
+    told = {asset: merged(file.of_asset(asset), named.get(asset, {}).get("config", {})) for asset in all_steps()}
+    for asset, lines in told.items():
+        try:
+            all_steps()[asset][1](**lines)
+        except ValidationError as error:
+            raise SettingsUnusable(f"the config of {asset}: {first_fault(error)}") from error
+    return {asset: {"config": lines} for asset, lines in told.items() if lines}
+
+
+def engine_of(told: Ops) -> EngineChoice:
+    """The engine that looks at faces."""
+    lines = _told("face_info", told).model_dump(include=set(EngineChoice.model_fields))
+    return EngineChoice(**lines)
+
+
+def named_otherwise(file: SettingsFile, named: Ops) -> list[str]:
+    """A line for each value that a command line names and the file, or its default, says otherwise."""
+    said = []
+    for asset, told in named.items():
+        standing = _config(file, asset).model_dump(mode="json")
+        for name, value in _told(asset, named).model_dump(mode="json").items():
+            if name in told.get("config", {}) and standing[name] != value:
+                said.append(f"{asset}.{name} is {_shown(value)} in this run, {_shown(standing[name])} in {FILE}")
+    return said
+
+
+def deciding_sha256(told: Ops) -> str:
+    """Hash of what decides the tables of curation and dataset: defaults count like what was said."""
+    return hashlib.sha256(json.dumps(deciding(told), sort_keys=True).encode()).hexdigest()
+
+
+def deciding(told: Ops) -> dict[str, dict[str, Any]]:
+    """The same as asset to its lines."""
+    return {
+        asset: _told(asset, told).model_dump(mode="json", exclude=NOT_DECIDING.get(asset)) for asset in (*PER_SHARD, *DATASET)
+    }
+
+
+def differing(before: str, now: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """`asset.line: before -> now` for every line that is said otherwise.
+
+    Args:
+        before: JSON of what `deciding` gave then.
+    """
+    then = json.loads(before)
+    return [
+        f"{asset}.{name}: {_shown(then.get(asset, {}).get(name))} -> {_shown(value)}"
+        for asset, lines in now.items()
+        for name, value in lines.items()
+        if then.get(asset, {}).get(name) != value
+    ]
+
+
+def template() -> str:
+    """A file that changes nothing: every line there is, with its meaning and default, commented out."""
+    shared = {section: _fields_of_all(assets) for section, assets in SHARED.items()}
+    parts = [f"# LaFID's settings: what every run of this home is told. Take the # away to change a line.\n\nversion = {1}"]
+    for name in ("sources", "automation"):
+        parts.append(_section(name, General.model_fields[name].annotation.model_fields))  # type: ignore[union-attr]
+    parts += [_section(name, fields, "of " + " and ".join(SHARED[name])) for name, fields in shared.items()]
+    for asset, (_, config) in all_steps().items():
+        elsewhere = {name for section, assets in SHARED.items() if asset in assets for name in shared[section]}
+        if fields := {name: field for name, field in config.model_fields.items() if name not in elsewhere}:
+            parts.append(_section(asset, fields))
+    return "\n\n".join(parts) + "\n"
+
+
+def _fields_of_all(assets: tuple[str, ...]) -> dict[str, FieldInfo]:
+    """The fields that all of them have."""
+    first, *others = (all_steps()[asset][1].model_fields for asset in assets)
+    return {name: field for name, field in first.items() if all(name in other for other in others)}
+
+
+def _section(name: str, fields: Mapping[str, FieldInfo], remark: str = "") -> str:
+    lines = [f"[{name}]" + (f"  # {remark}" if remark else "")]
+    if name == POLICY_ASSET:
+        lines += ["# A shipped policy or a TOML file beside this one; the lines below change it.", f'# {POLICY} = "cofe"']
+    for field, info in fields.items():
+        lines += [f"# {line}" for line in _field(field, info, none=f'"{NONE}"' if name == POLICY_ASSET else "(nothing)")]
+    return "\n".join(lines)
+
+
+def _field(name: str, info: FieldInfo, none: str) -> Iterator[str]:
+    if info.description:
+        yield f"{info.description.rstrip('.')}."
+    default = info.get_default(call_default_factory=True)
+    value = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
+    yield f"{name} = {none if value is None else _toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {_toml(one)}" for name, one in value.items() if one is not None) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    return json.dumps(value)
+
+
+def _told(asset: str, told: Ops) -> BaseModel:
+    return all_steps()[asset][1](**told.get(asset, {}).get("config", {}))
+
+
+def _config(file: SettingsFile, asset: str) -> BaseModel:
+    try:
+        return all_steps()[asset][1](**file.of_asset(asset))
+    except PolicyUnusable as error:
+        raise SettingsUnusable(f"{file.path}, [{asset}]: {error}") from error
+    except ValidationError as error:
+        raise SettingsUnusable(f"{file.path}, [{asset}]: {first_fault(error)}") from error
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else json.dumps(value)

@@ -1,0 +1,129 @@
+"""`lafid.toml` in the home: what every run is told, unless its launchpad or its command line says otherwise.
+
+    version = 1
+
+    [engine]                        # of face_info and speech_info alike
+    engine = "insightface"
+
+    [pose_filtered_clips]           # a section an asset, with the fields of its launchpad
+    policy = "faithfulfaces"        # a shipped policy or a TOML file; further lines change it
+
+Belongs here: reading the file, and what it tells one asset. Not here: what a field means (each asset's config), whether all of
+the file fits (`settings_check`), addresses (`resources.settings`).
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lafid_assets.constraints.policies import FacePolicy, first_fault, load_policy
+from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD
+
+FILE = "lafid.toml"
+SHARED = {"engine": ("face_info", "speech_info"), "training": ("training_latents", "fusion_dit")}
+"""Sections that several assets read: what is said once is the same for all of them."""
+POLICY_ASSET, POLICY, NONE = "pose_filtered_clips", "policy", "none"
+"""The face policy's section: its line `policy` names the one that its other lines change, and "none" switches a rule off."""
+
+
+class SettingsUnusable(ValueError):
+    """`lafid.toml` cannot be read or holds a wrong line; the message names file, section and remedy."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sources(_Section):
+    """How files become shards."""
+
+    least_new_clips: int = Field(1, ge=1, description="Clips that the drop folder must hold before they become a shard")
+    longest_wait_minutes: float = Field(60.0, ge=0, description="After which fewer do, too")
+    clips_per_shard: int = Field(
+        DEFAULT_CLIPS_PER_SHARD, ge=1, description="Clips in a new shard; shards that are there stay as they are"
+    )
+
+
+class Automation(_Section):
+    """When what is switched on in the UI runs by itself."""
+
+    refresh_cron: str = Field("0 2 * * *", description="When `nightly_refresh` looks, as a cron expression in UTC")
+
+
+class General(_Section):
+    """What belongs to no asset."""
+
+    version: Literal[1] = Field(1, description="Of this file's form")
+    sources: Sources = Sources()
+    automation: Automation = Automation()
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """One home's file; a home without one tells nothing, and every default counts.
+
+    Attributes:
+        told: section to its lines, of assets and of what several assets share.
+    """
+
+    path: Path
+    general: General
+    told: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, home: Path) -> Self:
+        """The file of a home.
+
+        Raises:
+            SettingsUnusable: it is no TOML, or a line that belongs to no asset is wrong.
+        """
+        path = home / FILE
+        try:
+            lines = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            lines = {}
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsUnusable(f"{path} is no TOML: {error}") from error
+        general = {name: lines.pop(name) for name in General.model_fields if name in lines}
+        if stray := [name for name, section in lines.items() if not isinstance(section, dict)]:
+            raise SettingsUnusable(f"{path}: {stray[0]} stands in no section: put it below one, as [face_info]")
+        try:
+            return cls(path, General(**general), lines)
+        except ValidationError as error:
+            raise SettingsUnusable(f"{path}: {first_fault(error)}") from error
+
+    def of_asset(self, asset: str) -> dict[str, Any]:
+        """The lines for an asset's config; what is not named has its default.
+
+        Raises:
+            SettingsUnusable: a line is said twice, or its policy is unknown.
+        """
+        lines: dict[str, Any] = dict(self.told.get(asset, {}))
+        for section, assets in SHARED.items():
+            if asset in assets:
+                shared = self.told.get(section, {})
+                if twice := sorted(shared.keys() & lines.keys()):
+                    raise SettingsUnusable(f"{self.path}: {twice[0]} is said in [{section}] and in [{asset}]: keep one of them")
+                lines |= shared
+        return self._with_policy(lines) if asset == POLICY_ASSET and lines else lines
+
+    def _with_policy(self, lines: dict[str, Any]) -> dict[str, Any]:
+        named = str(lines.pop(POLICY, FacePolicy().name))
+        beside = self.path.parent / named
+        policy = load_policy(str(beside) if beside.is_file() else named)
+        changed = {"name": f"{policy.name}+"} if lines else {}
+        return policy.model_dump() | changed | {name: None if value == NONE else value for name, value in lines.items()}
+
+
+def merged(lines: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`lines` with those of `over` in their place; of a group of lines only those that `over` names."""
+    both = {name: merged(lines[name], value) for name, value in over.items() if _is_group(value) and _is_group(lines.get(name))}
+    return {**lines, **over, **both}
+
+
+def _is_group(value: Any) -> bool:
+    return isinstance(value, Mapping)

@@ -1,0 +1,13 @@
+"""`lafid init`."""
+
+from pathlib import Path
+from typing import Any
+
+
+def test_init_writes_every_setting_once(lafid: Any, home: Path) -> None:
+    assert lafid("init").code == 0
+    written = (home / "lafid.toml").read_text()
+    assert '# engine = "auto"' in written
+    assert "# pose_variation_min_deg = 45.0" in written
+    assert "is there already: change it" in lafid("init").error
+    assert (home / "lafid.toml").read_text() == written

@@ -1,0 +1,66 @@
+"""`lafid.toml` as it is read, and what it tells one asset."""
+
+from pathlib import Path
+
+import pytest
+
+from lafid_assets.constraints.policies import POLICIES, FacePolicy
+from lafid_assets.settings_file import SettingsFile, SettingsUnusable, merged
+
+
+def _file(folder: Path, text: str) -> SettingsFile:
+    (folder / "lafid.toml").write_text(text)
+    return SettingsFile.of(folder)
+
+
+def test_a_home_without_a_file_has_every_default(tmp_path: Path) -> None:
+    file = SettingsFile.of(tmp_path)
+    assert file.of_asset("face_info") == {}
+    assert (file.general.sources.clips_per_shard, file.general.automation.refresh_cron) == (500, "0 2 * * *")
+
+
+def test_an_engine_that_is_said_once_counts_for_both_assets_that_look_at_faces(tmp_path: Path) -> None:
+    file = _file(tmp_path, 'version = 1\n[engine]\nengine = "dlib"\n[face_info]\nscan = false\n')
+    assert file.of_asset("face_info") == {"scan": False, "engine": "dlib"}
+    assert file.of_asset("speech_info") == {"engine": "dlib"}
+    assert file.of_asset("raw_clips") == {}
+
+
+def test_a_policy_is_changed_by_the_lines_beside_it(tmp_path: Path) -> None:
+    section = '[pose_filtered_clips]\npolicy = "faithfulfaces"\npose_variation_min_deg = 90\nfaces_in_frame_max = "none"\n'
+    policy = FacePolicy(**_file(tmp_path, section).of_asset("pose_filtered_clips"))
+    changed = {"name": "faithfulfaces+", "pose_variation_min_deg": 90.0, "faces_in_frame_max": None}
+    assert policy == POLICIES["faithfulfaces"].model_copy(update=changed)
+
+
+def test_a_policy_file_lies_beside_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("sharpness_min = 7.0\n")
+    told = _file(tmp_path, '[pose_filtered_clips]\npolicy = "mine.toml"\n').of_asset("pose_filtered_clips")
+    assert (told["name"], told["sharpness_min"]) == ("mine", 7.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("version = 2", "lafid.toml: version: Input should be 1"),
+        ("engine = 'dlib'", "engine stands in no section: put it below one"),
+        ("[sources]\nclips_per_shard = 0", "sources.clips_per_shard: Input should be greater than or equal to 1"),
+        ("[sources]\nclips = 5", "sources.clips: Extra inputs are not permitted"),
+        ("[engine", "lafid.toml is no TOML"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(SettingsUnusable, match=complaint):
+        _file(tmp_path, text)
+
+
+def test_what_is_said_twice_is_refused(tmp_path: Path) -> None:
+    file = _file(tmp_path, '[engine]\nengine = "dlib"\n[face_info]\nengine = "insightface"\n')
+    with pytest.raises(SettingsUnusable, match=r"engine is said in \[engine\] and in \[face_info\]: keep one"):
+        file.of_asset("face_info")
+
+
+def test_of_a_group_of_lines_only_the_named_ones_change() -> None:
+    lines = {"scan": True, "limits": {"workers": 2, "error_budget": 0.1}}
+    assert merged(lines, {"limits": {"workers": 3}}) == {"scan": True, "limits": {"workers": 3, "error_budget": 0.1}}
+    assert merged(lines, {"limits": None})["limits"] is None
