@@ -7,6 +7,7 @@ import atexit
 import json
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,13 +18,28 @@ from lafid_assets.cli.display import ERRORS, show_funnel
 from lafid_assets.cli.errors import keep_traceback, one_line
 from lafid_assets.cli.options import Home, settings_of
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
 app.add_typer(models.app, name="models")
 app.add_typer(settings.app, name="settings")
 
 
 Scan = Literal["on", "off"]
 ExportForm = Literal["parquet", "csv", "webdataset", "hf"]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"lafid {version('lafid')}")
+        raise typer.Exit
+
+
+@app.callback()
+def lafid(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="The version, and nothing else.")
+    ] = False,
+) -> None:
+    """What every command is told alike."""
 
 
 @app.command()
@@ -254,13 +270,27 @@ def precompute(
 @app.command()
 def ui(
     home: Home = None,
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow UI.")] = 5000,
+    port: Annotated[int | None, typer.Option(help="Port of the Dagster UI; 3000, or a free one, when left out.")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="Port of the MLflow UI; 5000, or a free one, when left out.")] = None,
 ) -> None:
     """Dagster UI and MLflow UI on this project's data, until Ctrl-C."""
     from lafid_assets.cli.ui import run_ui
 
     run_ui(settings_of(home), port, mlflow_port)
+
+
+@app.command()
+def status(
+    home: Home = None, as_json: Annotated[bool, typer.Option("--json", help="One object instead of lines.")] = False
+) -> None:
+    """Shards, runs, the last dataset, the champion and the disk, at one look."""
+    from lafid_assets.cli.status import read_status, show_status
+
+    found = read_status(settings_of(home))
+    if as_json:
+        print(json.dumps(found))
+    else:
+        show_status(found)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from resources.settings import PROJECT_ROOT, Settings
 from resources.tracking import Tracking
 
 HOST = "127.0.0.1"
+USUAL_PORT, USUAL_MLFLOW_PORT = 3000, 5000
 START_DEADLINE_S = 180.0
 
 
@@ -29,29 +30,35 @@ class ServerDied(RuntimeError):
     """A server ended before it answered; the message names its log."""
 
 
-def run_ui(settings: Settings, port: int, mlflow_port: int) -> None:
-    """Serve both until Ctrl-C, SIGTERM, or until one of them ends.
+def run_ui(settings: Settings, port: int | None, mlflow_port: int | None) -> None:
+    """Serve both until Ctrl-C, SIGTERM, or until one of them ends. A team's MLflow server is named and not served again.
+
+    Args:
+        port, mlflow_port: None: the usual one, or any other where that is taken.
 
     Raises:
         PortBusy: before anything is started.
+        TrackingUnreachable: the team's MLflow does not answer.
         ServerDied: a server ended by itself.
     """
-    _refuse_busy_port(port, "--port")
-    _refuse_busy_port(mlflow_port, "--mlflow-port")
+    is_ours = settings.mlflow_uri.startswith("sqlite:")
+    dagster_port = _free_port(port, USUAL_PORT, "--port")
+    own_port = _free_port(mlflow_port, USUAL_MLFLOW_PORT, "--mlflow-port")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` ends the servers
     settings.prepare()
     Tracking(settings.mlflow_uri, settings.mlflow_artifacts).connect()
-    servers = {
-        f"http://{HOST}:{port}": _start("dagster", _dagster_command(port), settings),
-        f"http://{HOST}:{mlflow_port}": _start("mlflow", _mlflow_command(settings, mlflow_port), settings),
-    }
+    servers = {f"http://{HOST}:{dagster_port}": _start("dagster", _dagster_command(dagster_port), settings)}
+    addresses = [*servers, settings.mlflow_uri]
     try:
+        if is_ours:
+            addresses[-1] = f"http://{HOST}:{own_port}"
+            servers[addresses[-1]] = _start("mlflow", _mlflow_command(settings, own_port), settings)
         with working("starting (about 20 s)"):
             for address, server in servers.items():
                 _wait_until_it_answers(address, server, settings)
-        for name, address in zip(("Dagster UI", "MLflow UI "), servers, strict=True):
-            CONSOLE.print(f"{name}  {address}")
-        CONSOLE.print("Ctrl-C ends both.")
+        for name, address in zip(("Dagster UI", "MLflow UI "), addresses, strict=True):
+            CONSOLE.print(f"{name}  {address}", soft_wrap=True, markup=False)
+        CONSOLE.print("Ctrl-C ends both." if is_ours else "Ctrl-C ends the first.")
         while all(server.poll() is None for server in servers.values()):
             time.sleep(0.5)
         raise ServerDied(f"a server ended: read {settings.logs}/dagster.log and {settings.logs}/mlflow.log")
@@ -59,13 +66,17 @@ def run_ui(settings: Settings, port: int, mlflow_port: int) -> None:
         _stop(list(servers.values()))
 
 
-def _refuse_busy_port(port: int, option: str) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise PortBusy(f"port {port} is taken by another program: end it, or choose another with {option}") from error
+def _free_port(named: int | None, usual: int, option: str) -> int:
+    """The named one; of none the usual one, or any other where that is taken."""
+    for port in (usual, 0) if named is None else (named,):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+                return int(probe.getsockname()[1])
+            except OSError:
+                continue
+    raise PortBusy(f"port {named} is taken by another program: end it, or choose another with {option}")
 
 
 def _dagster_command(port: int) -> list[str]:

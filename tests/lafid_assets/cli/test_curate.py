@@ -120,6 +120,14 @@ def test_what_is_current_starts_no_run_and_writes_nothing(
     assert set(known) == {shard for _, shard in lake.stamps(["clips"])}, "another Dagster knows the shards that others made"
 
 
+def test_status_tells_shards_runs_and_dataset(lafid: Any, curated_home: Path) -> None:
+    status = json.loads(lafid("status", "--json").out)
+    assert status["shards"] == {"all": 2, "current": 2, "stale": {}}
+    assert (status["dataset"]["number"], status["dataset"]["clips"]) == (1, 0)
+    (curated_home / "lafid.toml").write_text("[pose_filtered_clips]\npose_variation_min_deg = 60.0\n")
+    assert "2, of them current 0; 2 to be computed from pose_filtered_clips on" in lafid("status").out
+
+
 @pytest.mark.usefixtures("quick_charts")
 def test_a_lost_report_or_copy_is_made_again(lafid: Any, curated_home: Path, bad_files: Path) -> None:
     for lost in ("store/reports/empty/report.html", "lafid.duckdb"):

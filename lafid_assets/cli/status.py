@@ -1,0 +1,113 @@
+"""`lafid status`: what an installation holds and does, at one look.
+
+Belongs here: asking lake, Dagster, registry and disk, and showing the answers. Not here: what is current (`staleness`).
+"""
+
+import shutil
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from lafid_assets.cli.display import CONSOLE
+from lafid_assets.cli.materialize import open_materializer
+from lafid_assets.dataset.versions import known_versions
+from lafid_assets.jobs import PER_SHARD
+from lafid_assets.schemas import CLIP_FILES
+from lafid_assets.settings_check import ops_of
+from lafid_assets.staleness import stale_shards
+from lafid_assets.steps import configured
+from resources.settings import Settings
+from resources.tracking import Tracking, TrackingUnreachable
+
+MODEL, ALIAS = "lafid", "champion"
+ACTIVE = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+def read_status(settings: Settings) -> dict[str, Any]:
+    """One object: `shards`, `runs`, `dataset`, `champion`, `disk`; None where there is nothing of the kind.
+
+    Raises:
+        CatalogUnusable, LakeUnusable: the tables cannot be read.
+    """
+    materializer = open_materializer(settings)
+    return {
+        "home": str(settings.home),
+        "store": settings.store_uri,
+        **(_of_lake(materializer) if materializer.lake.is_there() else {"shards": None, "dataset": None}),
+        "runs": _runs(materializer.instance),
+        "champion": _champion(settings),
+        "disk": _disk(settings),
+    }
+
+
+def show_status(status: dict[str, Any]) -> None:
+    """The same in lines."""
+    shards, dataset, runs, disk = (status[name] for name in ("shards", "dataset", "runs", "disk"))
+    lines = {
+        "home": status["home"],
+        "store": status["store"],
+        "shards": "none yet"
+        if shards is None
+        else f"{shards['all']}, of them current {shards['current']}{_named(shards['stale'])}",
+        "runs": f"{runs['active']} active; of the last day {runs['failed_last_day']} failed",
+        "dataset": "none yet"
+        if dataset is None
+        else f"{dataset['version']} (number {dataset['number']}): {dataset['clips']} clips of {dataset['identities']} persons, "
+        f"made {dataset['made_at']}",
+        "champion": status["champion"] or "none yet",
+        "disk": f"{disk['free_gb']:.0f} GB free of {disk['all_gb']:.0f}",
+    }
+    for name, line in lines.items():
+        CONSOLE.print(f"{name + ':':10} {line}", soft_wrap=True, markup=False)
+
+
+def _named(stale: dict[str, int]) -> str:
+    return "".join(f"; {count} to be computed from {asset} on" for asset, count in stale.items())
+
+
+def _of_lake(materializer: Any) -> dict[str, Any]:
+    told = ops_of(materializer.file, {})
+    with materializer.lake.snapshot() as reader:
+        shards = [shard for _, shard in reader.stamps([CLIP_FILES.name])]
+        stale = Counter(stale_shards(reader, configured(PER_SHARD, told), shards).values())
+        versions = known_versions(reader)
+    last = versions.row(-1, named=True) if versions.height else None
+    dataset = last and {name: last[name] for name in ("number", "clips", "identities", "made_at")} | {
+        "version": last["dataset_version"]
+    }
+    counts = {"all": len(shards), "current": len(shards) - stale.total(), "stale": dict(stale)}
+    return {"shards": counts, "dataset": dataset}
+
+
+def _runs(instance: dg.DagsterInstance) -> dict[str, int]:
+    since = datetime.fromtimestamp(datetime.now(UTC).timestamp() - 86400, UTC)
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
+    return {
+        "active": instance.get_runs_count(dg.RunsFilter(statuses=list(ACTIVE))),
+        "failed_last_day": instance.get_runs_count(failed),
+    }
+
+
+def _champion(settings: Settings) -> str | None:
+    """`models:/lafid/3`, or why it cannot be told."""
+    tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
+    if not tracking.is_there:
+        return None
+    try:
+        version = tracking.version_of_alias(MODEL, ALIAS)
+    except TrackingUnreachable as error:
+        return f"not known: {error}"
+    return None if version is None else f"models:/{MODEL}/{version}"
+
+
+def _disk(settings: Settings) -> dict[str, float]:
+    usage = shutil.disk_usage(settings.home)
+    return {"free_gb": usage.free / 1e9, "all_gb": usage.total / 1e9}

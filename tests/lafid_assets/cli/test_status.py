@@ -1,0 +1,26 @@
+"""`lafid status` and `lafid --version`."""
+
+import json
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from lafid_assets.cli.main import run
+
+
+def test_a_new_home_has_nothing_yet(lafid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dg.DagsterInstance, "get", dg.DagsterInstance.ephemeral)
+    status = json.loads(lafid("status", "--json").out)
+    assert (status["shards"], status["dataset"], status["champion"]) == (None, None, None)
+    assert status["runs"] == {"active": 0, "failed_last_day": 0}
+    assert status["disk"]["free_gb"] > 0
+    assert "shards:    none yet" in lafid("status").out
+
+
+def test_the_version_is_the_packages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["lafid", "--version"])
+    assert run() == 0
+    assert capsys.readouterr().out == f"lafid {version('lafid')}\n"
