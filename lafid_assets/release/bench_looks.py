@@ -104,11 +104,6 @@ def engine_choice(name: str) -> EngineChoice:
     return EngineChoice(engine=family, embedder=embedder) if embedder else EngineChoice(engine=family)
 
 
-def do(task: FirstFrameTask | LooksTask) -> FirstFrame | Looks:
-    """Either task."""
-    return find_first_frame(task) if isinstance(task, FirstFrameTask) else look_at(task)
-
-
 def find_first_frame(task: FirstFrameTask) -> FirstFrame:
     """The first of the moments whose frame, as inference sees it, shows the main face as the largest, with a pose."""
     engine = _engine(task.engine)
