@@ -209,7 +209,11 @@ def _begin(case: WantedCase, found: _Given | FirstFrame | Fault, looks: Looks | 
     if isinstance(looks, Fault):
         return looks._replace(detail=f"its person's pictures: {looks.detail}")
     if not looks.gallery:
-        return Fault(Status.REJECTED, Reason.NO_FACE, "no picture of its person shows a face that is found again")
+        return Fault(
+            Status.REJECTED,
+            Reason.NO_FACE,
+            "no picture of its person, beside those that models are given, shows a face that is found again",
+        )
     if not found.is_own:
         return Begun(case, "gallery", found.frame, 0.0, _middle(found.moment.box))
     start_s = found.moment.time_s

@@ -144,9 +144,10 @@ def look_at(task: LooksTask) -> Looks:
     if not seen:
         return Looks((), ())
     order = gallery_order(seen)
-    kept = min(MOST_IN_GALLERY, math.ceil(GALLERY_SHARE * len(order))) if task.with_photos else len(order)
-    photos = islice(_photos([seen[index].picture for index in order[kept:]], engine, store), MOST_PHOTOS)
-    return Looks(tuple(seen[index] for index in order[:kept]), tuple(photos))
+    kept = order[: min(MOST_IN_GALLERY, math.ceil(GALLERY_SHARE * len(seen)))] if task.with_photos else order
+    left = dict.fromkeys([*order, *range(len(seen))] if task.with_photos else [])
+    photos = islice(_photos([seen[index].picture for index in left if index not in kept], engine, store), MOST_PHOTOS)
+    return Looks(tuple(seen[index] for index in kept), tuple(photos))
 
 
 def gallery_order(seen: Sequence[SeenPicture]) -> list[int]:
