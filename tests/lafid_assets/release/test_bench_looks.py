@@ -81,7 +81,7 @@ def _seen(yaw: float | None, sharpness: float, expression: float = 0.0) -> SeenP
 
 
 def test_a_gallery_is_spread_over_poses_and_expressions() -> None:
-    seen = [_seen(60.0, 1), _seen(0.0, 5), _seen(8.0, 9), _seen(-60.0, 1), _seen(8.0, 1, expression=1.0), _seen(8.0, 2)]
+    seen = [_seen(60.0, 1), _seen(-20.0, 9), _seen(8.0, 5), _seen(-60.0, 1), _seen(8.0, 1, expression=1.0), _seen(8.0, 2)]
     order = gallery_order(seen)
     assert order[0] == 2, "the sharpest of the frontal ones"
     assert set(order) == {0, 1, 2, 3, 4}, "the same pose and expression again is left out"
