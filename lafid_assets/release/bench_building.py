@@ -4,6 +4,7 @@ Belongs here: tasks, their endings, records and rows. Not here: which clips and 
 (`bench_looks`), the bench's form (`model.evaluation.bench`), where it lies (`bench_folder`).
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -36,6 +37,7 @@ from model.evaluation.bench import Bench, seal_bench
 from model.face_engine.interface import Box, EngineInfo
 from resources.file_store import FileStore
 
+LOGGER = logging.getLogger("lafid.release")
 S_PER_PICTURE = 10.0
 MOST_LENDERS = 3
 """Clips of a person whose frames are tried where a case's own clip has none that can condition a model."""
@@ -165,8 +167,14 @@ def _looks(
 
 
 def _known(people: Sequence[WantedPerson], looks: Mapping[str, Looks | Fault]) -> list[Known]:
-    shown = [(person.identity_id, looks[person.identity_id]) for person in people]
-    return [Known(name, found) for name, found in shown if isinstance(found, Looks) and found.gallery]
+    known = []
+    for name in (person.identity_id for person in people):
+        shown = looks[name]
+        if isinstance(shown, Fault):
+            LOGGER.warning("the bench goes without %s, whose pictures could not be looked at: %s", name, shown.detail)
+        elif shown.gallery:
+            known.append(Known(name, shown))
+    return known
 
 
 def _first_frame_task(
