@@ -59,6 +59,9 @@ def test_cases_persons_and_strangers_are_those_of_their_splits(painted: Painted,
     assert (second.expression_bin, first.expression_bin) == ("expression_changed", "expression_kept")
     assert second.prompt == "Person 0 turns."
     assert bench.licences == {"painted": "CC0-1.0"}
+    floor = bench.bounds["yaw_0_20"]
+    assert floor.stranger_pairs > 0
+    assert floor.stranger_pairs % 3 == 0, "every picture with each of the three others"
     assert set(built.pictures) == set(bench.pictures)
 
 
@@ -86,6 +89,11 @@ def test_a_clip_that_begins_in_profile_begins_where_a_face_can_condition_a_model
     [case] = _of(build(world)).cases
     assert (case.begins, case.start_s, case.duration_s) == ("window", pytest.approx(0.3), pytest.approx(0.3))
     assert (case.reached_yaw_deg, case.target_yaw_deg[0], case.target_yaw_deg[-1]) == (40.0, 40.0, -20.0)
+
+
+def test_frames_without_a_known_pose_are_not_tried(painted: Painted, build: Callable[..., Built]) -> None:
+    [case] = _of(build(painted(PaintedClip("a", 0, yaws=(80.0,) * 17 + (10.0, 5.0))))).cases
+    assert (case.begins, case.start_s) == ("window", pytest.approx(1.7))
 
 
 def test_a_clip_without_such_a_frame_begins_with_another_frame_of_the_person(

@@ -15,6 +15,7 @@ from lafid_assets.release.bench_choice import (
     reached,
     sharpest_frontal,
 )
+from lafid_assets.schemas import LAFID_DATASET
 from tests.lafid_assets.release.painted import PaintedClip, PaintedWorld
 
 Painted = Callable[..., PaintedWorld]
@@ -97,9 +98,15 @@ def test_strangers_are_few_held_out_first_and_of_few_pictures(painted: Painted) 
 
 
 def test_a_reference_that_was_not_cut_is_no_picture(painted: Painted) -> None:
-    world = painted(PaintedClip("a", 0, references=()))
-    cases = choose_cases(world.dataset, world.faces, 1, 0)
-    assert [person.pictures for person in choose_persons(world.dataset, cases)] == [()]
+    world = painted(PaintedClip("a", 0, references=()), PaintedClip("b", 1, yaws=(0.0, 20.0)))
+    rows = world.dataset.to_dicts()
+    rows[1]["references"][0] |= {"face_path": None, "head_path": None}
+    dataset = LAFID_DATASET.frame(rows)
+    found = choose_persons(dataset, choose_cases(dataset, world.faces, 2, 0))
+    assert {person.identity_id: [one.yaw_deg for one in person.pictures] for person in found} == {
+        "person-0": [],
+        "person-1": [20.0],
+    }
 
 
 @pytest.mark.parametrize(("yaws", "sharpness", "first"), [((40, 2, -9, 13), (9, 1, 5, 8), 2), ((70, 65), (1, 2), 1)])
