@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import polars as pl
 import pytest
 
 from lafid_assets.release import bench_looks
 from lafid_assets.release.bench_building import Built, build_bench
+from lafid_assets.release.bench_choice import stranger_names
 from lafid_assets.release.bench_looks import Looks
 from lafid_assets.release.bench_records import photos_of, placed_photos
 from model.evaluation.bench import Bench
@@ -20,7 +22,11 @@ MIDDLE = (LEFT + SIDE / 2, TOP + SIDE / 2)
 @pytest.fixture
 def build(store: FileStore) -> Callable[..., Built]:
     def make(world: PaintedWorld, *, most: int = 9, seed: int = 0) -> Built:
-        return build_bench(world.dataset, world.faces, world.find, store, PaintedEngine.info, "painted", most, seed)
+        test, untested = world.dataset.filter(split="test"), world.dataset.filter(pl.col("split") != "test")
+        names = stranger_names(untested.select("identity_id", "split"), test["identity_id"].n_unique(), most)
+        others = untested.filter(pl.col("identity_id").is_in(names))
+        asked = {"name": "painted", "most": most, "seed": seed}
+        return build_bench(test, others, world.faces, world.find, store, PaintedEngine.info, **asked)
 
     return make
 
@@ -47,7 +53,7 @@ def test_cases_persons_and_strangers_are_those_of_their_splits(painted: Painted,
     assert {case.clip_id for case in bench.cases} == {"a1", "a2", "b1"}
     assert {case.identity_id for case in bench.cases[:2]} == {"person-0", "person-1"}
     assert {person.identity_id for person in bench.persons} == {"person-0", "person-1"}
-    assert [person.identity_id for person in bench.strangers] == ["person-3", "person-2"]
+    assert [person.identity_id for person in bench.strangers] == ["person-2", "person-3"]
     assert set(_ends(built).values()) == {("window", "ok", None)}
     first = next(case for case in bench.cases if case.clip_id == "a1")
     assert (first.begins, first.start_s, first.centre_xy_px) == ("window", 0.0, MIDDLE)
