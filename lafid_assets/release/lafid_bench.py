@@ -49,7 +49,7 @@ class LafidBenchConfig(dg.Config):
     name: str = Field("lafid-bench", min_length=1, description="What the bench is called")
 
 
-@dg.asset(**STEP.arguments(deps=["lafid_dataset"]))
+@STEP.as_asset(deps=["lafid_dataset"])
 def lafid_bench(
     context: dg.AssetExecutionContext,
     config: LafidBenchConfig,
