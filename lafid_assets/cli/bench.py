@@ -6,6 +6,7 @@ Belongs here: what the screen shows. Not here: making it (`release.lafid_bench`)
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.table import Table
@@ -14,7 +15,7 @@ from lafid_assets.cli.display import CONSOLE
 from lafid_assets.cli.materialize import open_materializer
 from lafid_assets.outcomes import Status
 from lafid_assets.release.bench_folder import copy_bench, current_bench, stored_bench
-from lafid_assets.release.lafid_bench import NOBODY_TO_TEST, LafidBenchConfig
+from lafid_assets.release.lafid_bench import NOBODY_TO_TEST
 from lafid_assets.schemas import LAFID_BENCH, LAFID_DATASET
 from model.evaluation.bench import Bench, BenchError
 from resources.settings import Settings
@@ -26,8 +27,11 @@ class NoBench(LookupError):
     """The dataset gives no bench; the message says why and what helps."""
 
 
-def run_bench(settings: Settings, config: LafidBenchConfig, out: Path | None) -> None:
+def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> None:
     """Make it where it is not current, show it, and copy it to `out`.
+
+    Args:
+        named: lines of the asset's config; what is not named is as in `lafid.toml`.
 
     Raises:
         NoBench: there is no dataset, nobody in its test split, or no clip of theirs that gives a case.
@@ -39,7 +43,7 @@ def run_bench(settings: Settings, config: LafidBenchConfig, out: Path | None) ->
     materializer = open_materializer(settings)
     if not materializer.lake.stamps([LAFID_DATASET.name]):
         raise NoBench("there is no dataset to make a bench of: run `lafid curate DIR` first")
-    materializer.run([LAFID_BENCH.name], "making the bench", ops={LAFID_BENCH.name: {"config": config.model_dump()}})
+    materializer.run([LAFID_BENCH.name], "making the bench", ops={LAFID_BENCH.name: {"config": named}})
     lake = materializer.lake
     with lake.snapshot() as reader:
         rows, found = reader.read(LAFID_BENCH.name), current_bench(reader)
@@ -51,12 +55,12 @@ def run_bench(settings: Settings, config: LafidBenchConfig, out: Path | None) ->
     bench = stored_bench(lake.store, found.version)
     for table in _tables(bench):
         CONSOLE.print(table)
-    named = [f"{name}: {licence}" for name, licence in bench.licences.items()]
+    licences = [f"{name}: {licence}" for name, licence in bench.licences.items()]
     lines = {
         "bench": f"{bench.name}, version {bench.version}, of dataset version {bench.dataset_version}",
         "holds": f"{len(bench.cases)} cases, {len(bench.persons)} persons, {len(bench.strangers)} strangers beside them",
         "engine": bench.engine.name,
-        "licences": "; ".join(named),
+        "licences": "; ".join(licences),
         "folder": f"{lake.store.uri}/{found.path}",
     }
     if out is not None:

@@ -14,6 +14,7 @@ from lafid_assets.schemas import FACE_INFO, LAFID_BENCH, LAFID_DATASET
 from model.evaluation.bench import BENCH_FILE, BenchError, verify_bench
 from resources.file_store import FileStore
 from resources.lake import Lake
+from resources.settings import Settings
 from tests.lafid_assets.release.painted import SHARD, PaintedClip, PaintedWorld
 
 Run = Callable[..., dg.ExecuteInProcessResult]
@@ -37,7 +38,9 @@ def lay(lake: Lake, painted: Callable[..., PaintedWorld], lay_clips: Callable[..
 def run(lake: Lake, store: FileStore) -> Run:
     def materialize(**config: object) -> dg.ExecuteInProcessResult:
         return dg.materialize(
-            [lafid_bench], resources={"lake": lake, "store": store}, run_config={"ops": {"lafid_bench": {"config": config}}}
+            [lafid_bench],
+            resources={"settings": Settings(home=lake.home, store_uri=lake.store.uri), "lake": lake, "store": store},
+            run_config={"ops": {"lafid_bench": {"config": config}}},
         )
 
     return materialize
