@@ -1,6 +1,6 @@
 """Files that a stranger may have written, looked at before anything is built of them.
 
-Belongs here: bounds on what a file asks for (its size and depth, a config's numbers held against the tensors beside it), and links
+Belongs here: bounds on what a file asks for (size, depth, a config held against the tensors beside it), and links that lead
 out of a folder. Not here: what a checkpoint or a base consists of (`release.checkpoint`, `bases.base`), hashes (`files`).
 
 A config is a promise of tensors. A library that believes it builds ten million layers, or fills terabytes with random numbers in

@@ -226,9 +226,10 @@ def _scheduler(part: Path) -> SchedulerMixin:
     try:
         told = read_json(config)
         check_numbers(told, _MOST_TIMESTEPS, config)
-        kind: Any = getattr(diffusers, str(told.get("_class_name")), None)
+        kind = getattr(diffusers, str(told.get("_class_name")), None)
         if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
             raise BaseError(f"{part} is of class {told.get('_class_name')}, which is no scheduler of diffusers'")
-        return kind.from_pretrained(part, local_files_only=True)
+        scheduler: Any = kind
+        return scheduler.from_pretrained(part, local_files_only=True)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BaseError(f"{part} cannot be loaded: {error}") from error

@@ -100,6 +100,14 @@ def test_the_size_follows_the_picture(pipeline: LafidPipeline, image: Image.Imag
     assert pipeline.generate(image, "x", steps=1, height=32, width=16, num_frames=1).shape == (1, 32, 16, 3)
 
 
+def test_of_one_side_alone_the_other_follows(pipeline: LafidPipeline, image: Image.Image) -> None:
+    """In the picture's aspect, or in the trained one where no picture is the first frame."""
+    wide = image.resize((80, 20))
+    assert pipeline.generate(wide, "x", steps=1, height=16).shape == (3, 16, 64, 3)
+    assert pipeline.generate(wide, "x", steps=1, width=32).shape == (3, 16, 32, 3)
+    assert pipeline.generate(None, "x", photos=[wide], steps=1, height=32).shape == (3, 32, 32, 3)
+
+
 def test_another_aspect_cuts_around_the_face_and_says_so(
     pipeline: LafidPipeline, image: Image.Image, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -119,8 +127,6 @@ def test_another_aspect_cuts_around_the_face_and_says_so(
 def test_illegal_sizes_and_missing_faces_are_refused(pipeline: LafidPipeline, image: Image.Image, stub_engine: Callable) -> None:
     with pytest.raises(SizeError, match="16 x 16"):
         pipeline.generate(image, "x", height=15, width=20)
-    with pytest.raises(InputError, match="height and width go together"):
-        pipeline.generate(image, "x", height=16)
     pipeline.engine.faces = 0
     with pytest.raises(FaceError, match="no face"):
         pipeline.generate(image, "x")
