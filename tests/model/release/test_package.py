@@ -146,7 +146,7 @@ class Server:
         return str(answer["frames_sha256"])
 
 
-TIMEOUT_S = 4
+TIMEOUT_S = 6
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +172,8 @@ def server(registered: Registered, environment: dict[str, str]) -> Iterator[Serv
             assert process.poll() is None, (registered.root / "server.log").read_text()[-3000:]
             assert time.monotonic() < deadline
             time.sleep(0.2)
+        while found.post({"inputs": [found.request]})[0] != 200:  # the first one loads the face engine's weights
+            assert time.monotonic() < deadline
         yield found
     finally:
         if process.poll() is None:
