@@ -5,6 +5,8 @@ drawing (`model.release.pipeline`).
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,18 +115,32 @@ def pull_model(settings: Settings, model: str, drawing: DrawingSettings, base_di
     Raises:
         ModelUnknown: no such model in the registry, or no registry.
     """
-    tracking, store = Tracking(settings.mlflow_uri, settings.mlflow_artifacts), FileStore(settings.store_uri)
-    if not tracking.is_there:
-        raise ModelUnknown(f"cannot pull {model}: there is no registry at {tracking.uri} yet, `lafid demo` makes one")
-    with working(f"pulling {model}"):
-        tracking.connect()
-        from mlflow.exceptions import MlflowException
-
+    store = FileStore(settings.store_uri)
+    with working(f"pulling {model}"), in_registry(settings, model):
         from model.release.package import pull
 
-        try:
-            return pull(model, drawing, base_dir=base_dir, bases_dir=store.local_path(FOLDER) if store.is_local else None)
-        except MlflowException as error:
-            raise ModelUnknown(
-                f"cannot pull {model} from {tracking.uri} ({error.message}): name another with --model, or run `lafid demo`"
-            ) from error
+        return pull(model, drawing, base_dir=base_dir, bases_dir=store.local_path(FOLDER) if store.is_local else None)
+
+
+@contextmanager
+def in_registry(settings: Settings, model: str) -> Iterator[None]:
+    """Where `model.release.package` finds a model of that name; of a checkpoint's folder no registry is asked.
+
+    Raises:
+        ModelUnknown: the block did not find it, or there is no registry.
+    """
+    if not model.startswith("models:"):
+        yield
+        return
+    tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
+    if not tracking.is_there:
+        raise ModelUnknown(f"cannot pull {model}: there is no registry at {tracking.uri} yet, `lafid demo` makes one")
+    tracking.connect()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise ModelUnknown(
+            f"cannot pull {model} from {tracking.uri} ({error.message}): name another with --model, or run `lafid demo`"
+        ) from error

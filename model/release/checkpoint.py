@@ -174,14 +174,24 @@ def load_checkpoint(folder: Path, base: Base) -> FusedModel:
     if manifest.base != base.info:
         raise CheckpointError(f"{folder} was trained on base {manifest.base}, not on {base.info}: give it its own base")
     fusions = [
-        _load_onto(folder, suffix, transformer, manifest)
-        for suffix, transformer in zip(SUFFIXES, base.transformers, strict=False)
+        load_onto(folder, suffix, transformer, manifest) for suffix, transformer in zip(SUFFIXES, base.transformers, strict=False)
     ]
     return FusedModel(base, *fusions)
 
 
-def _load_onto(folder: Path, suffix: str, transformer: Transformer, manifest: Manifest) -> FaceFusion:
-    """One transformer's parts: its fusion, attached, and what was trained of the transformer itself."""
+def load_onto(folder: Path, suffix: str, transformer: Transformer, manifest: Manifest, *, with_lora: bool = True) -> FaceFusion:
+    """One transformer's parts: its fusion, attached, and what was trained of the transformer itself.
+
+    Args:
+        folder: that `verify_checkpoint` has passed.
+        suffix: of the parts, one of `SUFFIXES`.
+        transformer: takes them on.
+        manifest: of the folder.
+        with_lora: without, the LoRA was loaded by other means.
+
+    Raises:
+        CheckpointError: a part does not fit.
+    """
     adapter, lora, weights = (f"{part}{suffix}" for part in (ADAPTER, LORA, WEIGHTS))
     if adapter not in manifest.parts:
         raise CheckpointError(f"part {adapter} of {folder} is missing: the base has two transformers, it is for one")
@@ -189,7 +199,7 @@ def _load_onto(folder: Path, suffix: str, transformer: Transformer, manifest: Ma
         fusion = load_fusion(folder / adapter)
         fusion.to(transformer.device)
         attach(fusion, transformer)
-    if lora in manifest.parts:
+    if lora in manifest.parts and with_lora:
         with _naming_part(folder / lora):
             _load_lora(transformer, folder / lora)
     if weights in manifest.parts:

@@ -139,7 +139,7 @@ class LafidPipeline:
         shift = self.manifest.preset.base.flow_shift(height, width)
         pipeline = stock_pipeline(
             with_flow_shift(self.model.base, shift),
-            self._denoisers(faces, face_guidance),
+            self.denoisers(faces, face_guidance),
             first_frame=picture is not None,
             offload_to=self._device if self._low_memory else None,
         )
@@ -217,8 +217,8 @@ class LafidPipeline:
         return Image.fromarray(fit_frames(image[None], height, width, centre)[0])
 
     @torch.no_grad()
-    def _denoisers(self, faces: Sequence[ReferenceFace], face_guidance: float) -> list[torch.nn.Module]:
-        """What takes the place of each of the base's transformers."""
+    def denoisers(self, faces: Sequence[ReferenceFace], face_guidance: float) -> list[torch.nn.Module]:
+        """What takes the place of each of the base's transformers in a stock pipeline, to draw this person."""
         if not faces:
             return list(self.model.base.transformers)
         features = self.features(faces).to(self._device)
