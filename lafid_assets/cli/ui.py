@@ -36,8 +36,8 @@ def run_ui(settings: Settings, port: int, mlflow_port: int) -> None:
         PortBusy: before anything is started.
         ServerDied: a server ended by itself.
     """
-    _refuse_busy_port(port, "--port")
-    _refuse_busy_port(mlflow_port, "--mlflow-port")
+    refuse_busy_port(HOST, port, "--port")
+    refuse_busy_port(HOST, mlflow_port, "--mlflow-port")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` ends the servers
     settings.prepare()
     Tracking(settings.mlflow_uri, settings.mlflow_artifacts).connect()
@@ -59,11 +59,15 @@ def run_ui(settings: Settings, port: int, mlflow_port: int) -> None:
         _stop(list(servers.values()))
 
 
-def _refuse_busy_port(port: int, option: str) -> None:
-    with socket.socket() as probe:
+def refuse_busy_port(host: str, port: int, option: str) -> None:
+    """
+    Raises:
+        PortBusy: another program listens there.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             raise PortBusy(f"port {port} is taken by another program: end it, or choose another with {option}") from error
 

@@ -123,8 +123,9 @@ def _licences(manifest: Manifest, tags: Mapping[str, str]) -> Iterable[tuple[str
     if manifest.head_mask.sha256 is not None:
         yield "mask, which drawing needs", _terms(manifest.head_mask.name)
     told = [part for name, value in sorted(tags.items()) if _LICENCES in name for part in value.split("; ")]
-    recorded = [tuple(part.split(": ", 1)) if ": " in part else ("clips and what measured them", part) for part in told]
-    yield from recorded or [("clips and what measured them", "not recorded here: ask whoever trained it")]
+    for part in told or ["not recorded here: ask whoever trained it"]:
+        named, _, terms = part.rpartition(": ")
+        yield named or "clips and what measured them", terms
     yield "code", "MIT"
 
 

@@ -1,4 +1,4 @@
-"""A pulled model in the hands of others: stock diffusers with LoRA and face loader draws what our pipeline and the pyfunc draw."""
+"""A pulled model in the hands of others: stock diffusers with LoRA and face loader draws what we draw, as the pyfunc does."""
 
 import base64
 import hashlib
