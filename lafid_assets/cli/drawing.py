@@ -24,8 +24,11 @@ SemanticEncoder = Annotated[Path | None, typer.Option(help="A CLIP, SigLIP or DI
 
 
 def generate(
-    prompt: Annotated[str, typer.Option(help="What happens in the video.")],
-    out: Annotated[Path, typer.Option(help="The mp4 to write.")],
+    out: Annotated[Path, typer.Option(help="The mp4 to write; with --prompts the folder.")],
+    prompt: Annotated[str | None, typer.Option(help="What happens in the video.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="A file of many: a line each; as .jsonl with prompt, negative_prompt, seed, name.")
+    ] = None,
     image: Annotated[
         Path | None, typer.Option(help="The first frame, cut to the video's aspect; without photos, the face too.")
     ] = None,
@@ -36,8 +39,10 @@ def generate(
     negative_prompt: Annotated[str | None, typer.Option(help="What shall not be seen.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames; the model's own number when left out.")] = None,
-    height: Annotated[int | None, typer.Option(min=1, help="Pixels; with --width, or neither: the model's own area.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Pixels; with --height.")] = None,
+    height: Annotated[
+        int | None, typer.Option(min=1, help="Pixels; alone, the width follows. Of neither: the model's own area.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Pixels; alone, the height follows.")] = None,
     guidance: Annotated[float, typer.Option(help="How strongly the text counts; 1 switches guidance off.")] = 3.0,
     face_guidance: Annotated[float, typer.Option(help="How strongly the face counts; 1 is as trained.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
@@ -49,11 +54,14 @@ def generate(
     semantic_encoder: SemanticEncoder = None,
     home: Home = None,
 ) -> None:
-    """Pull a model from MLflow and generate a video of the person in the pictures."""
+    """Pull a model from MLflow and generate a video of the person in the pictures, or one a prompt; goes on where it stopped."""
     from lafid_assets.cli.generate import VideoRequest, run_generate
+    from lafid_assets.cli.prompts import PromptsUnusable
 
+    if (prompt is None) == (prompts is None):
+        raise PromptsUnusable("say what happens, either by --prompt or by --prompts, a file of many")
     request = VideoRequest(
-        prompt=prompt,
+        prompt=prompt or "",
         image=image,
         photos=tuple(photo or ()),
         negative_prompt=negative_prompt,
@@ -67,7 +75,7 @@ def generate(
         face=face,
     )
     drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
-    run_generate(settings_of(home), model, request, out, drawing, base)
+    run_generate(settings_of(home), model, request, out, drawing, base, prompts)
 
 
 def inspect(
