@@ -26,11 +26,20 @@ from PIL import Image
 
 from model.bases.base import read_base_info
 from model.encoding.encoders import ClipEncoders
+from model.encoding.head_mask import MaskInfo
 from model.face_branch.trainable import assemble
 from model.presets import preset
 from model.release import package
 from model.release.checkpoint import EmbeddingSource, read_manifest, write_checkpoint
-from model.release.package import LoggedCheckpoint, PackageError, log_checkpoint, pull, register, set_alias
+from model.release.package import (
+    LoggedCheckpoint,
+    PackageError,
+    fetch,
+    log_checkpoint,
+    pinned_requirements,
+    pull,
+    register,
+)
 from model.release.pipeline import load
 from tests.model.manifests import a_manifest
 
@@ -95,7 +104,7 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     mlflow.set_experiment("lafid")
     logged = log_checkpoint(root / "checkpoint", base_dir, name="tiny-12", tags={"git_commit": "abc"}, metrics={"flow_loss": 1.0})
     version = register(logged.model_uri, "lafid", {"gate": "passed"})
-    set_alias("lafid", "champion", version)
+    mlflow.MlflowClient().set_registered_model_alias("lafid", "champion", version)
     yield Registered(root, logged, version, root / "photo.png", hashlib.sha256(drawn.tobytes()).hexdigest())
     mlflow.set_tracking_uri(before)
 
@@ -292,6 +301,51 @@ def test_the_signature_comes_from_the_types_and_requirements_are_pinned(register
     requirements = (folder / "requirements.txt").read_text().split()
     assert all(line.count("==") == 1 and "+" not in line for line in requirements)
     assert any(line.startswith("diffusers==") for line in requirements)
+
+
+@pytest.mark.parametrize(
+    ("engine", "mask", "has", "lacks"),
+    [
+        ("dlib", "oval", {"dlib-bin", "face-recognition-models"}, {"insightface", "opencv-python-headless", "onnxruntime"}),
+        ("dlib", "modnet", {"dlib-bin", "onnxruntime"}, {"insightface", "opencv-python-headless"}),
+        ("insightface/buffalo_l", "oval", {"insightface", "opencv-python-headless", "onnxruntime"}, {"dlib-bin"}),
+    ],
+)
+def test_requirements_are_those_of_what_it_was_trained_with(
+    engine: str, mask: str, has: set[str], lacks: set[str], base_dir: Path
+) -> None:
+    source = EmbeddingSource(name=engine, version="1", width=128)
+    manifest = a_manifest(preset("tiny"), read_base_info(base_dir), face_engine=source, head_mask=MaskInfo(name=mask))
+    names = {line.split("==")[0].replace("-gpu", "") for line in pinned_requirements(manifest)}
+    assert names >= has | {"torch", "diffusers", "transformers", "mlflow"}
+    assert not names & lacks
+
+
+def test_an_entry_that_names_files_elsewhere_is_refused(registered: Registered, tmp_path: Path, monkeypatch: Any) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(registered.logged.model_uri))
+    for number, (fault, message) in enumerate(
+        {"path: ../../../../etc": "lies outside of", "path: artifacts/linked": "link or no plain file"}.items()
+    ):
+        copy = tmp_path / str(number)
+        shutil.copytree(folder, copy)
+        (copy / "artifacts" / "linked").mkdir(parents=True, exist_ok=True)
+        (copy / "artifacts" / "linked" / "lafid.json").symlink_to("/etc/hostname")
+        told = (copy / "MLmodel").read_text()
+        assert "path: artifacts/checkpoint" in told
+        (copy / "MLmodel").write_text(told.replace("path: artifacts/checkpoint", fault))
+        monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda _uri, copy=copy: str(copy))
+        with pytest.raises(PackageError, match=message):
+            pull(registered.logged.model_uri)
+
+
+def test_what_the_registry_tells_of_a_model_comes_along(registered: Registered) -> None:
+    found = fetch("models:/lafid@champion")
+    assert found.tags["gate"] == "passed"
+    assert found.tags["git_commit"] == "abc"
+    assert found.metrics == {"flow_loss": 1.0}
+    assert fetch(f"models:/lafid/{registered.version}").tags == found.tags
+    assert fetch(registered.logged.model_uri).metrics == found.metrics
+    assert fetch(str(registered.root / "checkpoint")).tags == {}
 
 
 def test_a_model_that_is_not_ours_is_refused(registered: Registered, tmp_path: Path) -> None:
