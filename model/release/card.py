@@ -5,6 +5,7 @@ Belongs here: those words. Not here: the folder that it lies in (`pulled_folder`
 
 from collections.abc import Iterable, Mapping
 
+from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.face_branch.trainable import LORA, WEIGHTS
 from model.model_store.registry import ModelUnknown, find_entry
 from model.release.checkpoint import Manifest
@@ -77,27 +78,32 @@ def _facts(manifest: Manifest, tags: Mapping[str, str]) -> Iterable[tuple[str, s
 
 
 def _use(manifest: Manifest) -> str:
-    second = manifest.base.boundary is not None
-    lines = [f"pipe = DiffusionPipeline.from_pretrained({manifest.base.repository or 'BASE'!r}, use_safetensors=True)"]
+    base, second = manifest.base, manifest.base.boundary is not None
+    begins = base.layout in FIRST_FRAME_LAYOUTS
+    kind = "WanImageToVideoPipeline" if begins else "DiffusionPipeline"
+    half = ["transformer", *(["transformer_2"] if second else []), "text_encoder"]
+    coarse = ", ".join(['"default": torch.float32', *(f'"{name}": torch.bfloat16' for name in half)])
+    dtype = f"dtype={{{coarse}}}, " if manifest.preset.train.precision == "bfloat16" else ""
+    lines = [f'pipe = {kind}.from_pretrained("{base.repository or "BASE"}", {dtype}use_safetensors=True)']
     if LORA in manifest.parts:
         lines.append('pipe.load_lora_weights("lora", use_safetensors=True)')
         if second:
             lines.append('pipe.load_lora_weights("lora_2", use_safetensors=True, load_into_transformer_2=True)')
     settings = ', semantic_dir="CLIP"' if manifest.preset.encoders.semantic == "folder" else ""
+    given = {"vace": "reference_images=[crop], ", "t2v": ""}.get(base.layout, 'image=Image.open("first_frame.jpg"), ')
+    clip = manifest.preset.clip
     lines += [
         f"face = load_face_branch(pipe{settings})",
-        'crop = face.show([Image.open("photo.jpg")])'
-        if manifest.base.layout == "vace"
-        else 'face.show([Image.open("photo.jpg")])',
-        "frames = pipe(" + ("reference_images=[crop], " if manifest.base.layout == "vace" else "") + 'prompt="...").frames[0]',
+        ("crop = " if base.layout == "vace" else "") + 'face.show([Image.open("photo.jpg")])',
+        f'frames = pipe({given}prompt="...", height={clip.height}, width={clip.width}, num_frames={clip.frames}).frames[0]',
     ]
-    told = [
-        "In plain diffusers, from within this folder:",
-        "```python",
-        "import torch",
-        "from diffusers import DiffusionPipeline",
-    ]
+    told = ["In plain diffusers, from within this folder:", "```python", "import torch", f"from diffusers import {kind}"]
     told += ["from PIL import Image", "from load_face_branch import load_face_branch", "", *lines, "```"]
+    if base.repository is None:
+        told.append(
+            "Its base has no public address and lies in `base/` where the registry had it: with `code/` on the path, "
+            '`model.bases.base.load_base(Path("base")).image_to_video()` is that pipeline.'
+        )
     if WEIGHTS in manifest.parts:
         told.append("`load_face_branch` also sets the weights of the base that were trained (`weights/`).")
     if LORA in manifest.parts:
@@ -123,7 +129,7 @@ def _licences(manifest: Manifest, tags: Mapping[str, str]) -> Iterable[tuple[str
     if manifest.head_mask.sha256 is not None:
         yield "mask, which drawing needs", _terms(manifest.head_mask.name)
     told = [part for name, value in sorted(tags.items()) if _LICENCES in name for part in value.split("; ")]
-    for part in told or ["not recorded here: ask whoever trained it"]:
+    for part in told or ["not recorded here, ask whoever trained it"]:
         named, _, terms = part.rpartition(": ")
         yield named or "clips and what measured them", terms
     yield "code", "MIT"

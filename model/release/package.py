@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
+from model.bases.digests import INFO_FILE
 from model.encoding.head_mask import OVAL
 from model.face_engine.interface import FaceEngine
 from model.release import MANIFEST_FILE
@@ -25,7 +26,7 @@ from model.release.pipeline import LafidPipeline, load
 from model.release.service import ServiceLimits
 from model.strangers import Untrustworthy, check_folder, inside
 
-_CHECKPOINT, _BASE = "checkpoint", "base"
+_CHECKPOINT, BASE = "checkpoint", "base"
 _BASE_DIR = "base_dir"
 """What `mlflow.pyfunc.load_model(uri, model_config={"base_dir": ...})` names, where the base does not travel along; beside it
 stand the lines of `DrawingSettings` and of `ServiceLimits`. MLflow lets callers change what is there, so all of it is."""
@@ -91,7 +92,7 @@ def log_checkpoint(
     """
     mlflow = _mlflow()
     manifest = read_manifest(checkpoint_dir)
-    artifacts = {_CHECKPOINT: str(checkpoint_dir)} | ({} if manifest.base.repository else {_BASE: str(base_dir)})
+    artifacts = {_CHECKPOINT: str(checkpoint_dir)} | ({} if manifest.base.repository else {BASE: str(base_dir)})
     all_tags = {**_tags(manifest), **tags}
     all_params = {**_params(manifest), **(params or {})}
     if run_id is None:
@@ -206,7 +207,8 @@ def fetch(model_uri: str) -> Fetched:
                 f"{model_uri} is no model: name one of the registry (models:/lafid@champion, models:/lafid/3) or the folder of a "
                 f"checkpoint, which holds {MANIFEST_FILE}"
             )
-        return Fetched(folder, None, {}, {})
+        beside = folder / BASE  # as `pulled_folder` writes it
+        return Fetched(folder, beside if (beside / INFO_FILE).is_file() else None, {}, {})
     mlflow = _mlflow()
     folder = Path(mlflow.artifacts.download_artifacts(model_uri))
     entry = mlflow.models.Model.load(str(folder))
@@ -214,13 +216,13 @@ def fetch(model_uri: str) -> Fetched:
     if _CHECKPOINT not in artifacts:
         raise PackageError(f"{model_uri} is no LaFID model: it holds {', '.join(sorted(artifacts)) or 'no artifacts'}")
     try:
-        places = {name: inside(folder, str(told["path"])) for name, told in artifacts.items() if name in (_CHECKPOINT, _BASE)}
+        places = {name: inside(folder, str(told["path"])) for name, told in artifacts.items() if name in (_CHECKPOINT, BASE)}
         for place in places.values():
             check_folder(place)
     except (Untrustworthy, FileNotFoundError) as error:
         raise PackageError(f"{model_uri} is no LaFID model: {error}") from error
     tags, metrics = _told_of(mlflow, model_uri, entry.model_id)
-    return Fetched(places[_CHECKPOINT], places.get(_BASE), tags, metrics)
+    return Fetched(places[_CHECKPOINT], places.get(BASE), tags, metrics)
 
 
 def _told_of(mlflow: ModuleType, model_uri: str, model_id: str | None) -> tuple[dict[str, str], dict[str, float]]:

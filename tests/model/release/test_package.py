@@ -24,7 +24,7 @@ import mlflow
 import pytest
 from PIL import Image
 
-from model.bases.base import read_base_info
+from model.bases.base import load_base, read_base_info
 from model.encoding.encoders import ClipEncoders
 from model.encoding.head_mask import MaskInfo
 from model.face_branch.trainable import assemble
@@ -41,6 +41,7 @@ from model.release.package import (
     register,
 )
 from model.release.pipeline import load
+from model.release.pulled_folder import write_pulled_folder
 from tests.model.manifests import a_manifest
 
 PROJECT = Path(__file__).parents[3]
@@ -346,6 +347,14 @@ def test_what_the_registry_tells_of_a_model_comes_along(registered: Registered) 
     assert fetch(f"models:/lafid/{registered.version}").tags == found.tags
     assert fetch(registered.logged.model_uri).metrics == found.metrics
     assert fetch(str(registered.root / "checkpoint")).tags == {}
+
+
+def test_a_base_without_an_address_is_pulled_along(registered: Registered, tmp_path: Path) -> None:
+    found = fetch("models:/lafid@champion")
+    write_pulled_folder(found.checkpoint_dir, tmp_path / "out", [], found.tags, found.metrics, found.base_dir)
+    again = fetch(str(tmp_path / "out"))
+    assert again.base_dir == tmp_path / "out" / "base"
+    assert load_base(again.base_dir, "cpu").info == read_manifest(tmp_path / "out").base
 
 
 def test_a_model_that_is_not_ours_is_refused(registered: Registered, tmp_path: Path) -> None:

@@ -249,6 +249,9 @@ def test_the_folder_is_a_checkpoint_with_a_card(pull: Callable[..., Pulled]) -> 
         "| clips | CC-BY-4.0 \\| &lt;b>x&lt;/b> |",
         "| engine | MIT |",
         'load_lora_weights("lora_2", use_safetensors=True, load_into_transformer_2=True)',
+        'pipe = DiffusionPipeline.from_pretrained("Wan-AI/Wan2.2-T2V-A14B-Diffusers", dtype={"default": torch.float32, ',
+        'face = load_face_branch(pipe, semantic_dir="CLIP")',
+        'frames = pipe(prompt="...", height=16, width=16, num_frames=3).frames[0]',
         "## Intended use",
         "## Limits",
     ):
