@@ -88,8 +88,11 @@ def stored_shapes(part: Path) -> dict[str, tuple[int, ...]]:
     """Every tensor of the safetensors files in a folder, by the headers.
 
     Raises:
-        Untrustworthy: a file cannot be read, or an index names one that lies elsewhere.
+        Untrustworthy: a file cannot be read, an index names one that lies elsewhere, or an adapter lies there that transformers
+            would put onto the network unasked.
     """
+    if (adapter := part / "adapter_config.json").exists():
+        raise Untrustworthy(f"{adapter} has no place there")
     for index in part.glob("*.safetensors.index.json"):
         told = read_json(index)
         named = told.get("weight_map") if isinstance(told, dict) else None
@@ -117,9 +120,8 @@ def check_config(config: Any, stored: Mapping[str, tuple[int, ...]], build: Call
     Raises:
         Untrustworthy: it asks for more, or for code or files of others.
     """
+    check_own(config, source)
     for name, value in _entries(config):
-        if _FOREIGN.fullmatch(name):
-            raise Untrustworthy(f"{source} asks for {name}, which no model of LaFID's needs")
         count = len(value) if isinstance(value, list) else value
         deep = _DEPTHS.fullmatch(name) is not None or isinstance(value, list)
         if deep and isinstance(count, int) and count > max(len(stored), 64):
@@ -133,6 +135,17 @@ def check_config(config: Any, stored: Mapping[str, tuple[int, ...]], build: Call
     held = sum(math.prod(shape) for shape in stored.values())
     if asked > 2 * held + _SPARE_NUMBERS:
         raise Untrustworthy(f"{source} asks for {asked} numbers, its files hold {held}")
+
+
+def check_own(config: Any, source: Path) -> None:
+    """Passes a config that names no code and no files of others.
+
+    Raises:
+        Untrustworthy: it does.
+    """
+    for name, _ in _entries(config):
+        if _FOREIGN.fullmatch(name):
+            raise Untrustworthy(f"{source} asks for {name}, which no model of LaFID's needs")
 
 
 def check_numbers(config: Any, most: float, source: Path) -> None:

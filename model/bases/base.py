@@ -27,12 +27,14 @@ from model.bases.components import BaseError, Transformer, load_component, no_pr
 from model.bases.digests import COMPONENTS, INFO_FILE, base_digest, component_digests
 from model.bases.specs import Layout
 from model.files import whole_file
-from model.strangers import MOST_SIDE_PX, Untrustworthy, check_numbers, read_json
+from model.strangers import MOST_SIDE_PX, Untrustworthy, check_numbers, check_own, read_json
 
 _PROVED = "revision_proved"
 """In that file alone: a base is the same one whether its commit was proved or not."""
 TRANSFORMERS = frozenset({"transformer", "transformer_2"})
 ENCODERS = frozenset({"text_encoder", "image_encoder", "vae"})
+_TOKENIZERS = frozenset({"PreTrainedTokenizerFast", "T5Tokenizer", "T5TokenizerFast", "TokenizersBackend"})
+"""Of published bases and of our own, by any version of transformers that wrote them."""
 _MOST_TIMESTEPS = 100_000
 """A scheduler fills tables of this length; Wan's have 1000."""
 _PIPELINE_MULTIPLE_PX = 16  # diffusers checks it whatever the VAE
@@ -205,8 +207,12 @@ def pick_device(device: torch.device | str | None) -> torch.device:
 
 def _tokenizer(part: Path) -> PreTrainedTokenizerBase:
     """Never by code that lies beside it, for which transformers would ask on the terminal."""
+    config = part / "tokenizer_config.json"
     try:
-        read_json(part / "tokenizer_config.json")
+        told = read_json(config)
+        check_own(told, config)
+        if (kind := told.get("tokenizer_class")) not in _TOKENIZERS:
+            raise BaseError(f"{part} is of class {kind}, a base's are {', '.join(sorted(_TOKENIZERS))}")
         return AutoTokenizer.from_pretrained(part, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
         raise BaseError(f"{part} cannot be loaded: {error}") from error

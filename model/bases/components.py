@@ -53,6 +53,7 @@ def load_component(part: Path, dtype: torch.dtype | None = None, *, names_only: 
         return HaarCodec.from_config(HaarCodec.load_config(part))
     # Never what is pickled, which both libraries would take where there is nothing else; and both tell which shapes differ.
     settings: dict[str, Any] = {"output_loading_info": True, "use_safetensors": True, "ignore_mismatched_sizes": True}
+    settings["local_files_only"] = True
     if names_only:
         settings["device_map"] = "meta"
     if kind is UMT5EncoderModel:

@@ -122,7 +122,7 @@ def _own_class(package: Package, trace: Path) -> None:
 
 def _own_tokenizer(package: Package, trace: Path) -> None:
     part = package.components / "tokenizer"
-    package.edit(part / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Evil", None]}, tokenizer_class="Evil")
+    package.edit(part / "tokenizer_config.json", auto_map={"AutoTokenizer": ["evil.Evil", None]}, tokenizer_class="T5Tokenizer")
     (part / "evil.py").write_text(f"import os\nos.mkdir({str(trace)!r})\nclass Evil: pass\n")
 
 
@@ -134,7 +134,15 @@ OF_THE_BASE: dict[str, tuple[Callable[[Package, Path], None], str]] = {
     "a pickled transformer": (_as_pickle("transformer"), "transformer .*cannot be loaded|no file named"),
     "a pickled text encoder": (_as_pickle("text_encoder"), "text_encoder .*cannot be loaded|no file named"),
     "a pipeline with code of its own": (_own_class, "of class DiffusionPipeline, a base's are"),
-    "a tokenizer with code of its own": (_own_tokenizer, "tokenizer cannot be loaded"),
+    "a tokenizer with code of its own": (_own_tokenizer, "tokenizer cannot be loaded: .*asks for auto_map"),
+    "a tokenizer of another class": (
+        _config("tokenizer", "tokenizer_config.json", tokenizer_class="RagTokenizer"),
+        "of class RagTokenizer, a base's are",
+    ),
+    "an adapter on the text encoder": (
+        lambda package, _: (package.components / "text_encoder" / "adapter_config.json").write_text("{}"),
+        "adapter_config.json has no place there",
+    ),
     "a scheduler that is a module": (
         _config("scheduler", "scheduler_config.json", _class_name="utils"),
         "class utils, .* no sch",
