@@ -221,7 +221,9 @@ def _tokenizer(part: Path) -> PreTrainedTokenizerBase:
 def _image_processor(part: Path) -> CLIPImageProcessor:
     config = part / "preprocessor_config.json"
     try:
-        check_numbers(read_json(config), MOST_SIDE_PX, config)
+        told = read_json(config)
+        check_own(told, config)
+        check_numbers(told, MOST_SIDE_PX, config)
         return CLIPImageProcessor.from_pretrained(part, local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise BaseError(f"{part} cannot be loaded: {error}") from error

@@ -32,7 +32,7 @@ from model.bases.codec import encode_moments
 from model.bases.components import made_up, named, no_progress_bars, own_memory
 from model.face_engine.interface import Image
 from model.files import sha256_file
-from model.strangers import MOST_SIDE_PX, check_config, check_numbers, read_json, stored_shapes
+from model.strangers import MOST_SIDE_PX, check_config, check_numbers, check_own, read_json, stored_shapes
 
 # By the `model_type` of the folder's config (`model_store.registry.VISION_TYPES`).
 _VISION_CLASSES: dict[str, Any] = {
@@ -107,7 +107,9 @@ class VisionEncoder:
                 network, loading = _VISION_CLASSES[kind].from_pretrained(
                     folder, output_loading_info=True, use_safetensors=True, local_files_only=True
                 )
-            check_numbers(read_json(folder / "preprocessor_config.json"), MOST_SIDE_PX, folder / "preprocessor_config.json")
+            preprocessing = folder / "preprocessor_config.json"
+            check_own(read_json(preprocessing), preprocessing)
+            check_numbers(read_json(preprocessing), MOST_SIDE_PX, preprocessing)
             processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise EncoderError(f"{folder} cannot be loaded: {error}") from error
