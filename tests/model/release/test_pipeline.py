@@ -239,6 +239,21 @@ def test_steps_are_reported(pipeline: LafidPipeline, image: Image.Image) -> None
     assert heard == [(1, 2), (2, 2)]
 
 
+def test_one_that_is_broken_off_between_two_steps_leaves_the_next_as_it_would_be(
+    pipeline: LafidPipeline, image: Image.Image
+) -> None:
+    """As a request does whose time is over."""
+    expected = pipeline.generate(image, "x", steps=2, face_guidance=2.0)
+
+    def break_off(done: int, _steps: int) -> None:
+        if done == 3:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        pipeline.generate(Image.new("RGB", (40, 40), "red"), "y", steps=20, seed=9, on_step=break_off)
+    assert np.array_equal(pipeline.generate(image, "x", steps=2, face_guidance=2.0), expected)
+
+
 def test_the_precision_is_the_trainings_and_half_keeps_what_must_stay_fine(
     checkpoint_dir: Path, base_dir: Path, stub_engine: Callable, image: Image.Image
 ) -> None:
