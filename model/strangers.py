@@ -27,8 +27,8 @@ MOST_SIDE_PX = 4096
 _SPARE_NUMBERS = 1 << 24
 """What a network may hold beside stored tensors: tables of positions, of a few MB in the largest base."""
 _DEPTHS = re.compile(r"(num_\w*layers|num_res_blocks|blocks|resampler_layers)")
-_FOREIGN = re.compile(r"auto_map|quantization_config|_?attn_implementation\w*|use_kernels?|transformers_weights")
-"""Keys by which configs name code or files that are none of ours."""
+_FOREIGN = re.compile(r"auto_map|quantization_config|_?attn_implementation(_internal)?|use_kernels?|transformers_weights")
+"""Keys by which configs name code or files that are none of ours; `_attn_implementation_autoset` of older files is none."""
 
 
 class Untrustworthy(ValueError):

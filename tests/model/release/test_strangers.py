@@ -20,7 +20,6 @@ from model.bases.digests import base_digest, component_digests
 from model.encoding.encoders import ClipEncoders
 from model.face_branch.trainable import assemble
 from model.files import sha256_folder
-from model.presets import Preset
 from model.release.checkpoint import CheckpointError, read_manifest, write_checkpoint
 from model.release.pipeline import load
 from tests.model.drawing import ON_CPU
@@ -188,12 +187,11 @@ def test_a_base_that_would_do_harm_is_refused(
 
 
 def test_the_untouched_one_loads(package: Package, stub_engine: Callable) -> None:
-    package.sign()
     assert load(package.checkpoint, package.folder / "base", ON_CPU, stub_engine())
-
-
-def _manifest(**changes: Any) -> Callable[[Package], None]:
-    return lambda package: package.edit(package.checkpoint / "lafid.json", **changes)
+    # In published configs that transformers 4.48 wrote.
+    package.edit(package.components / "text_encoder" / "config.json", _attn_implementation_autoset=True)
+    package.sign()
+    assert load_base(package.folder / "base", "cpu")
 
 
 def _part(name: str) -> Callable[[Package], None]:
@@ -307,7 +305,3 @@ def test_of_a_loras_own_config_rank_and_alpha_alone_are_followed(package: Packag
     pipeline = load(package.checkpoint, package.folder / "base", ON_CPU, stub_engine())
     assert pipeline.model.base.transformer.blocks[0].attn1.to_q.scaling["lafid"] == 2.0
     assert read_manifest(package.checkpoint).preset.train.lora_rank == 16
-
-
-def test_an_honest_manifest_is_read_as_it_was_written(package: Package, quick: Callable[..., Preset]) -> None:
-    assert set(read_manifest(package.checkpoint).parts) == {"adapter", "lora"}
