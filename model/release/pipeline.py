@@ -38,6 +38,8 @@ from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 
 _STEPS = 20
 _GUIDANCE = 3.0
+MOST_SEED = 2**63 - 1
+"""The largest that torch's generators take."""
 _SEEN_LOSS, _TOLD_LOSS = 1e-6, 0.04
 """Shares of a picture that a cut takes: more is a cut at all; more than a size of about its own aspect takes, whose sides are
 multiples of 16 pixels."""
@@ -126,9 +128,13 @@ class LafidPipeline:
         Raises:
             SizeError: a size the base cannot draw.
             FaceError: a picture does not hold the face that was asked for.
-            InputError: neither a first frame nor a photo, or a base that cannot draw from what was given.
+            InputError: neither a first frame nor a photo, a base that cannot draw from what was given, or a setting that is none.
         """
         self._check_inputs(image, photos, choose)
+        if not (math.isfinite(guidance) and math.isfinite(face_guidance)):
+            raise InputError(f"guidance {guidance} and face guidance {face_guidance}: give numbers")
+        if steps < 1 or not 0 <= seed <= MOST_SEED:
+            raise InputError(f"{steps} steps with seed {seed}: give at least one step, and a seed from 0 to {MOST_SEED}")
         picture = None if image is None else image.convert("RGB")
         height, width, frames = self._size(picture, height, width, num_frames)
         for text in (prompt, negative_prompt or ""):

@@ -26,7 +26,7 @@ from model.bases.sizes import SizeError
 from model.encoding.face_processor import FaceChoice, FaceError
 from model.encoding.picture import PictureUnusable, read_picture
 from model.encoding.video_io import write_mp4
-from model.release.pipeline import InputError, LafidPipeline
+from model.release.pipeline import MOST_SEED, InputError, LafidPipeline
 
 LOGGER = logging.getLogger(__name__)
 
@@ -37,8 +37,6 @@ MOST_ENCODED: Final = 96 << 20
 """Characters of all pictures of a request: 72 MB of files."""
 MOST_BODY_BYTES: Final = MOST_ENCODED + (4 << 20)
 _MOST_LETTERS = 10_000
-_MOST_SEED = 2**63 - 1
-"""The largest that torch's generators take."""
 _MOST_VOXELS = 1280 * 720 * 161
 _SHOWN = 80
 """Characters of a name that a caller chose."""
@@ -68,7 +66,7 @@ class VideoRequest(BaseModel):
     height: int | None = Field(None, ge=1, le=4096, description="pixels; alone, the width follows")
     width: int | None = Field(None, ge=1, le=4096, description="pixels; alone, the height follows")
     frames: int | None = Field(None, ge=1, le=1024)
-    seed: int = Field(0, ge=0, le=_MOST_SEED)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     steps: int = Field(20, ge=1, le=1000)
     guidance: float = Field(3.0, ge=0, le=100)
     face_guidance: float = Field(1.0, ge=0, le=100)

@@ -1,6 +1,7 @@
 """Generation: it begins with the picture, repeats itself, listens to the face, refuses what it cannot draw."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,14 @@ def test_illegal_sizes_and_missing_faces_are_refused(pipeline: LafidPipeline, im
     pipeline.engine.faces = 0
     with pytest.raises(FaceError, match="no face"):
         pipeline.generate(image, "x")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"guidance": math.nan}, {"face_guidance": math.inf}, {"steps": 0}, {"seed": -1}, {"seed": 2**64}], ids=str
+)
+def test_settings_that_are_none_are_refused(pipeline: LafidPipeline, image: Image.Image, settings: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="give (numbers|at least one step)"):
+        pipeline.generate(image, "x", **settings)
 
 
 def test_another_engines_embeddings_are_refused(checkpoint_dir: Path, base_dir: Path, stub_engine: Callable) -> None:
