@@ -1,6 +1,6 @@
-"""The commands that draw with a model: `lafid generate` and `lafid inspect`.
+"""The commands that take a model: `lafid generate`, `lafid inspect`, `lafid pull` and `lafid serve`.
 
-Belongs here: their signatures. Not here: the work (`generate` and `inspect` beside this module).
+Belongs here: their signatures. Not here: the work (modules of the same names beside this one).
 """
 
 from pathlib import Path
@@ -11,7 +11,8 @@ import typer
 from lafid_assets.cli.options import Home, settings_of
 from model.release.drawing_settings import DrawingSettings
 
-Model = Annotated[str, typer.Option(help="What to pull from MLflow.")]
+Model = Annotated[str, typer.Option(help="models:/NAME@ALIAS, models:/NAME/VERSION, or the folder of a checkpoint.")]
+ModelToTake = Annotated[str, typer.Argument(metavar="MODEL", help="As for --model of `lafid generate`.")]
 Face = Annotated[str, typer.Option(help="Which face of every picture: only, largest, or a number from 0 (the largest).")]
 Precision = Annotated[
     Literal["float32", "bfloat16"] | None, typer.Option(help="Of transformers and text encoder; the training's when left out.")
@@ -23,8 +24,11 @@ SemanticEncoder = Annotated[Path | None, typer.Option(help="A CLIP, SigLIP or DI
 
 
 def generate(
-    prompt: Annotated[str, typer.Option(help="What happens in the video.")],
-    out: Annotated[Path, typer.Option(help="The mp4 to write.")],
+    out: Annotated[Path, typer.Option(help="The mp4 to write; with --prompts the folder.")],
+    prompt: Annotated[str | None, typer.Option(help="What happens in the video.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="A file of many: a line each; as .jsonl with prompt, negative_prompt, seed, name.")
+    ] = None,
     image: Annotated[
         Path | None, typer.Option(help="The first frame, cut to the video's aspect; without photos, the face too.")
     ] = None,
@@ -35,8 +39,10 @@ def generate(
     negative_prompt: Annotated[str | None, typer.Option(help="What shall not be seen.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames; the model's own number when left out.")] = None,
-    height: Annotated[int | None, typer.Option(min=1, help="Pixels; with --width, or neither: the model's own area.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Pixels; with --height.")] = None,
+    height: Annotated[
+        int | None, typer.Option(min=1, help="Pixels; alone, the width follows. Of neither: the model's own area.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Pixels; alone, the height follows.")] = None,
     guidance: Annotated[float, typer.Option(help="How strongly the text counts; 1 switches guidance off.")] = 3.0,
     face_guidance: Annotated[float, typer.Option(help="How strongly the face counts; 1 is as trained.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
@@ -48,11 +54,14 @@ def generate(
     semantic_encoder: SemanticEncoder = None,
     home: Home = None,
 ) -> None:
-    """Pull a model from MLflow and generate a video of the person in the pictures."""
+    """Pull a model from MLflow and generate a video of the person in the pictures, or one a prompt; goes on where it stopped."""
     from lafid_assets.cli.generate import VideoRequest, run_generate
+    from lafid_assets.cli.prompts import PromptsUnusable
 
+    if (prompt is None) == (prompts is None):
+        raise PromptsUnusable("say what happens, either by --prompt or by --prompts, a file of many")
     request = VideoRequest(
-        prompt=prompt,
+        prompt=prompt or "",
         image=image,
         photos=tuple(photo or ()),
         negative_prompt=negative_prompt,
@@ -66,7 +75,7 @@ def generate(
         face=face,
     )
     drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
-    run_generate(settings_of(home), model, request, out, drawing, base)
+    run_generate(settings_of(home), model, request, out, drawing, base, prompts)
 
 
 def inspect(
@@ -94,3 +103,35 @@ def inspect(
     request = VideoRequest(prompt=prompt, image=image, photos=tuple(photo or ()), steps=steps, seed=seed, face=face)
     drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
     run_inspect(settings_of(home), model, request, out, drawing, base)
+
+
+def pull(
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write: it does not exist, or is empty.")],
+    model: ModelToTake = "models:/lafid@champion",
+    home: Home = None,
+) -> None:
+    """Write a model as a plain folder: LoRA for diffusers and ComfyUI, the face branch with its loader, a card."""
+    from lafid_assets.cli.pull import run_pull
+
+    run_pull(settings_of(home), model, to)
+
+
+def serve(
+    model: ModelToTake = "models:/lafid@champion",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="Whoever reaches it can draw: there is no password.")] = "127.0.0.1",
+    queue: Annotated[int, typer.Option(min=0, max=1000, help="Requests that may wait while one is drawn.")] = 4,
+    timeout_s: Annotated[float, typer.Option(min=0.001, help="Seconds until a request ends, the waiting included.")] = 600.0,
+    precision: Precision = None,
+    low_memory: LowMemory = False,
+    device: Device = None,
+    base: BaseFolder = None,
+    semantic_encoder: SemanticEncoder = None,
+    home: Home = None,
+) -> None:
+    """Draw for others over HTTP: POST /invocations as MLflow's server takes it, one at a time; GET /health."""
+    from lafid_assets.cli.serve import run_serve
+
+    drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
+    limits = {"queue": queue, "timeout_s": timeout_s}
+    run_serve(settings_of(home), model, host, port, limits, drawing, base)

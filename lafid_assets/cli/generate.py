@@ -5,11 +5,14 @@ drawing (`model.release.pipeline`).
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.cli.prompts import Prompt, drawn_before, mark_of, read_prompts, request_hash
 from lafid_assets.training.base import FOLDER
 from model.release.drawing_settings import DrawingSettings
 from resources.file_store import FileStore
@@ -17,7 +20,10 @@ from resources.settings import Settings
 from resources.tracking import Tracking
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from model.encoding.face_processor import FaceChoice
+    from model.release.checkpoint import Manifest
     from model.release.pipeline import LafidPipeline
 
 LOGGER = logging.getLogger("lafid.generate")
@@ -48,18 +54,40 @@ class VideoRequest:
     seed: int = 0
     face: str = "only"
 
+    def as_told(self, line: Prompt) -> "VideoRequest":
+        """The same with what a line of a file says otherwise."""
+        said = {name: value for name, value in line if value is not None and name != "name"}
+        return replace(self, **said)
+
+    def hash_with(self, manifest: "Manifest", drawing: DrawingSettings) -> str:
+        """Of the request to this model, computing so."""
+        values = {name: value for name, value in asdict(self).items() if name not in ("image", "photos")}
+        pictures = [*([] if self.image is None else [self.image]), *self.photos]
+        computed = {"precision": drawing.precision_after(manifest.preset.train), "low_memory": drawing.low_memory}
+        with_picture = {"has_first_frame": self.image is not None}
+        return request_hash(values | with_picture, pictures, manifest.model_dump(mode="json") | computed)
+
 
 def run_generate(
-    settings: Settings, model: str, request: VideoRequest, out: Path, drawing: DrawingSettings, base_dir: Path | None
+    settings: Settings,
+    model: str,
+    request: VideoRequest,
+    out: Path,
+    drawing: DrawingSettings,
+    base_dir: Path | None,
+    prompts: Path | None = None,
 ) -> None:
-    """Pull, generate, write an mp4.
+    """Pull, generate, write an mp4. A video that was drawn for the very same request is left as it is.
 
     Args:
+        out: the mp4; with `prompts` the folder of many.
         base_dir: the base's folder, where it neither travels with the model nor was adopted into the store.
+        prompts: a file of them, each drawn as `request` says.
 
     Raises:
         NobodyToDraw: the request holds no picture.
         PictureUnusable: one of its pictures cannot be read.
+        PromptsUnusable: the file of prompts cannot be read.
         ModelUnknown: no such model in the registry, or no registry.
         FaceError: no face in a picture, or several.
     """
@@ -67,29 +95,68 @@ def run_generate(
         raise NobodyToDraw("there is nobody to draw: name a first frame with --image, or photos of the person with --photo")
     from model.encoding.picture import read_picture
 
+    wanted = (
+        {out: request} if prompts is None else {out / name: request.as_told(line) for name, line in read_prompts(prompts).items()}
+    )
+    choose = face_choice(request.face)
     picture = None if request.image is None else read_picture(request.image)
     photos = [read_picture(path) for path in request.photos]
+    wanted = _not_drawn_yet(settings, model, wanted, drawing)
+    if not wanted:
+        return
     pipeline = pull_model(settings, model, drawing, base_dir)
     from model.encoding.video_io import write_mp4
 
-    with working(f"generating {out.name}"):
-        video = pipeline.generate(
-            picture,
-            request.prompt,
-            photos=photos,
-            negative_prompt=request.negative_prompt,
-            num_frames=request.frames,
-            height=request.height,
-            width=request.width,
-            steps=request.steps,
-            guidance=request.guidance,
-            face_guidance=request.face_guidance,
-            seed=request.seed,
-            choose=face_choice(request.face),
-            on_step=lambda done, steps: LOGGER.info("step %d of %d", done, steps),
-        )
-        write_mp4(out, video, fps=pipeline.fps)
-    CONSOLE.print(f"{out}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True, markup=False)
+    if len(photos) > 1:
+        _tell_what_helps(pipeline, photos, choose)
+    for path, one in wanted.items():
+        with working(f"generating {path.name}"):
+            video = pipeline.generate(
+                picture,
+                one.prompt,
+                photos=photos,
+                negative_prompt=one.negative_prompt,
+                num_frames=one.frames,
+                height=one.height,
+                width=one.width,
+                steps=one.steps,
+                guidance=one.guidance,
+                face_guidance=one.face_guidance,
+                seed=one.seed,
+                choose=choose,
+                on_step=lambda done, steps: LOGGER.info("step %d of %d", done, steps),
+            )
+            write_mp4(path, video, fps=pipeline.fps, comment=mark_of(one.hash_with(pipeline.manifest, drawing)))
+        CONSOLE.print(f"{path}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True, markup=False)
+
+
+def _not_drawn_yet(
+    settings: Settings, model: str, wanted: dict[Path, VideoRequest], drawing: DrawingSettings
+) -> dict[Path, VideoRequest]:
+    """Those of the videos that are not there, or were drawn for other requests; the model itself is not loaded for that."""
+    there = {path: digest for path in wanted if (digest := drawn_before(path)) is not None}
+    if not there:
+        return wanted
+    with in_registry(settings, model):
+        from model.release.checkpoint import read_manifest
+        from model.release.package import fetch
+
+        manifest = read_manifest(fetch(model).checkpoint_dir)
+    done = {path for path, digest in there.items() if wanted[path].hash_with(manifest, drawing) == digest}
+    for path in sorted(done):
+        CONSOLE.print(f"{path}: drawn before, for the same request", soft_wrap=True, markup=False)
+    return {path: request for path, request in wanted.items() if path not in done}
+
+
+def _tell_what_helps(pipeline: "LafidPipeline", photos: "Sequence[Image]", choose: "FaceChoice") -> None:
+    import numpy as np
+
+    from model.release.photo_coverage import what_photos_add
+
+    number = choose if isinstance(choose, int) else 0
+    found = [pipeline.engine.detect(np.asarray(photo), embed=False) for photo in photos]
+    for line in what_photos_add([faces[number] if number < len(faces) else None for faces in found]):
+        CONSOLE.print(line, soft_wrap=True, markup=False)
 
 
 def face_choice(text: str) -> "FaceChoice":
@@ -113,18 +180,32 @@ def pull_model(settings: Settings, model: str, drawing: DrawingSettings, base_di
     Raises:
         ModelUnknown: no such model in the registry, or no registry.
     """
-    tracking, store = Tracking(settings.mlflow_uri, settings.mlflow_artifacts), FileStore(settings.store_uri)
-    if not tracking.is_there:
-        raise ModelUnknown(f"cannot pull {model}: there is no registry at {tracking.uri} yet, `lafid demo` makes one")
-    with working(f"pulling {model}"):
-        tracking.connect()
-        from mlflow.exceptions import MlflowException
-
+    store = FileStore(settings.store_uri)
+    with working(f"pulling {model}"), in_registry(settings, model):
         from model.release.package import pull
 
-        try:
-            return pull(model, drawing, base_dir=base_dir, bases_dir=store.local_path(FOLDER) if store.is_local else None)
-        except MlflowException as error:
-            raise ModelUnknown(
-                f"cannot pull {model} from {tracking.uri} ({error.message}): name another with --model, or run `lafid demo`"
-            ) from error
+        return pull(model, drawing, base_dir=base_dir, bases_dir=store.local_path(FOLDER) if store.is_local else None)
+
+
+@contextmanager
+def in_registry(settings: Settings, model: str) -> Iterator[None]:
+    """Where `model.release.package` finds a model of that name; of a checkpoint's folder no registry is asked.
+
+    Raises:
+        ModelUnknown: the block did not find it, or there is no registry.
+    """
+    if not model.startswith("models:"):
+        yield
+        return
+    tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
+    if not tracking.is_there:
+        raise ModelUnknown(f"cannot pull {model}: there is no registry at {tracking.uri} yet, `lafid demo` makes one")
+    tracking.connect()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise ModelUnknown(
+            f"cannot pull {model} from {tracking.uri} ({error.message}): name another with --model, or run `lafid demo`"
+        ) from error

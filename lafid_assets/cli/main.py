@@ -219,6 +219,8 @@ def forget(
 
 app.command()(drawing.generate)
 app.command()(drawing.inspect)
+app.command()(drawing.pull)
+app.command()(drawing.serve)
 
 
 @app.command()

@@ -42,8 +42,8 @@ def run_ui(settings: Settings, port: int | None, mlflow_port: int | None) -> Non
         ServerDied: a server ended by itself.
     """
     is_ours = settings.mlflow_uri.startswith("sqlite:")
-    dagster_port = _free_port(port, USUAL_PORT, "--port")
-    own_port = _free_port(mlflow_port, USUAL_MLFLOW_PORT, "--mlflow-port")
+    dagster_port = _port(port, USUAL_PORT, "--port")
+    own_port = _port(mlflow_port, USUAL_MLFLOW_PORT, "--mlflow-port")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` ends the servers
     settings.prepare()
     Tracking(settings.mlflow_uri, settings.mlflow_artifacts).connect()
@@ -66,17 +66,34 @@ def run_ui(settings: Settings, port: int | None, mlflow_port: int | None) -> Non
         _stop(list(servers.values()))
 
 
-def _free_port(named: int | None, usual: int, option: str) -> int:
-    """The named one; of none the usual one, or any other where that is taken."""
-    for port in (usual, 0) if named is None else (named,):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-                return int(probe.getsockname()[1])
-            except OSError:
-                continue
-    raise PortBusy(f"port {named} is taken by another program: end it, or choose another with {option}")
+def refuse_busy_port(host: str, port: int, option: str) -> None:
+    """
+    Raises:
+        PortBusy: another program listens there.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortBusy(f"port {port} is taken by another program: end it, or choose another with {option}") from error
+
+
+def _port(named: int | None, usual: int, option: str) -> int:
+    """The named one; of none the usual one, or any other where that is taken.
+
+    Raises:
+        PortBusy: another program listens at the named one.
+    """
+    try:
+        refuse_busy_port(HOST, usual if named is None else named, option)
+    except PortBusy:
+        if named is not None:
+            raise
+        with socket.socket() as free:
+            free.bind((HOST, 0))
+            return int(free.getsockname()[1])
+    return usual if named is None else named
 
 
 def _dagster_command(port: int) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import AutoencoderKLWan, SchedulerMixin, WanImageToVideoPipeline
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
@@ -27,11 +27,16 @@ from model.bases.components import BaseError, Transformer, load_component, no_pr
 from model.bases.digests import COMPONENTS, INFO_FILE, base_digest, component_digests
 from model.bases.specs import Layout
 from model.files import whole_file
+from model.strangers import MOST_SIDE_PX, Untrustworthy, check_numbers, check_own, read_json
 
 _PROVED = "revision_proved"
 """In that file alone: a base is the same one whether its commit was proved or not."""
 TRANSFORMERS = frozenset({"transformer", "transformer_2"})
 ENCODERS = frozenset({"text_encoder", "image_encoder", "vae"})
+_TOKENIZERS = frozenset({"PreTrainedTokenizerFast", "T5Tokenizer", "T5TokenizerFast", "TokenizersBackend"})
+"""Of published bases and of our own, by any version of transformers that wrote them."""
+_MOST_TIMESTEPS = 100_000
+"""A scheduler fills tables of this length; Wan's have 1000."""
 _PIPELINE_MULTIPLE_PX = 16  # diffusers checks it whatever the VAE
 
 
@@ -40,7 +45,7 @@ class BaseInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: str = Field(pattern=r"^\w[\w.\- ]*$")
     layout: Layout
     repository: str | None
     """On Hugging Face; None: built here, travels with its model."""
@@ -115,7 +120,10 @@ def read_base_info(folder: Path) -> BaseInfo:
         BaseError: there is no base.
     """
     try:
-        told: dict[str, Any] = json.loads((folder / INFO_FILE).read_text())
+        told: dict[str, Any] = read_json(folder / INFO_FILE)
+        return BaseInfo(**{name: value for name, value in told.items() if name != _PROVED})
+    except (Untrustworthy, ValidationError, AttributeError) as error:
+        raise BaseError(f"{folder / INFO_FILE} names no base: {error}") from error
     except FileNotFoundError:
         if (folder / "model_index.json").is_file() or (folder / COMPONENTS).is_dir():
             raise BaseError(
@@ -126,7 +134,6 @@ def read_base_info(folder: Path) -> BaseInfo:
             f"{folder} holds no base ({INFO_FILE} is missing): fetch one into the store and take it into use with "
             "`lafid adopt PRESET`, which says how"
         ) from None
-    return BaseInfo(**{name: value for name, value in told.items() if name != _PROVED})
 
 
 def write_base_info(folder: Path, info: BaseInfo, *, revision_proved: bool | None = None) -> None:
@@ -178,7 +185,6 @@ def load_base(
         own_memory(loaded)
         return loaded.to(target).eval().requires_grad_(False)
 
-    scheduler = json.loads((parts / "scheduler" / "scheduler_config.json").read_text())["_class_name"]
     with no_progress_bars():
         return Base(
             info=info,
@@ -188,12 +194,50 @@ def load_base(
             codec=network("vae"),
             text_encoder=network("text_encoder"),
             image_encoder=network("image_encoder") if has_image_encoder else None,
-            tokenizer=AutoTokenizer.from_pretrained(parts / "tokenizer"),
-            image_processor=CLIPImageProcessor.from_pretrained(parts / "image_processor") if has_image_encoder else None,
-            scheduler=getattr(diffusers, scheduler).from_pretrained(parts / "scheduler"),
+            tokenizer=_tokenizer(parts / "tokenizer"),
+            image_processor=_image_processor(parts / "image_processor") if has_image_encoder else None,
+            scheduler=_scheduler(parts / "scheduler"),
         )
 
 
 def pick_device(device: torch.device | str | None) -> torch.device:
     """`device`, or the GPU where there is one, or the CPU."""
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _tokenizer(part: Path) -> PreTrainedTokenizerBase:
+    """Never by code that lies beside it, for which transformers would ask on the terminal."""
+    config = part / "tokenizer_config.json"
+    try:
+        told = read_json(config)
+        check_own(told, config)
+        if (kind := told.get("tokenizer_class")) not in _TOKENIZERS:
+            raise BaseError(f"{part} is of class {kind}, a base's are {', '.join(sorted(_TOKENIZERS))}")
+        return AutoTokenizer.from_pretrained(part, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
+        raise BaseError(f"{part} cannot be loaded: {error}") from error
+
+
+def _image_processor(part: Path) -> CLIPImageProcessor:
+    config = part / "preprocessor_config.json"
+    try:
+        told = read_json(config)
+        check_own(told, config)
+        check_numbers(told, MOST_SIDE_PX, config)
+        return CLIPImageProcessor.from_pretrained(part, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise BaseError(f"{part} cannot be loaded: {error}") from error
+
+
+def _scheduler(part: Path) -> SchedulerMixin:
+    config = part / "scheduler_config.json"
+    try:
+        told = read_json(config)
+        check_numbers(told, _MOST_TIMESTEPS, config)
+        kind = getattr(diffusers, str(told.get("_class_name")), None)
+        if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
+            raise BaseError(f"{part} is of class {told.get('_class_name')}, which is no scheduler of diffusers'")
+        scheduler: Any = kind
+        return scheduler.from_pretrained(part, local_files_only=True)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise BaseError(f"{part} cannot be loaded: {error}") from error

@@ -4,7 +4,6 @@ Belongs here: which class each component has, loading it whole, or as an outline
 there are and what holds them together (`base`), what must lie in a folder (`snapshot`).
 """
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from transformers import CLIPVisionModel, UMT5EncoderModel
 from transformers.utils import logging as transformers_logging
 
 from model.bases.codec import HaarCodec
+from model.strangers import Untrustworthy, check_config, read_json, stored_shapes
 
 Transformer: TypeAlias = WanTransformer3DModel | WanVACETransformer3DModel
 Network: TypeAlias = Transformer | HaarCodec | AutoencoderKLWan | UMT5EncoderModel | CLIPVisionModel
@@ -45,13 +45,15 @@ def load_component(part: Path, dtype: torch.dtype | None = None, *, names_only: 
         names_only: names and shapes of the files' tensors are held against the class's, and no weight is kept.
 
     Raises:
-        BaseError: it is none of a base's networks, cannot be read, or the files hold other tensors than its class.
+        BaseError: it is none of a base's networks, cannot be read, asks for more than its files hold, or these hold other tensors
+            than its class.
     """
     kind = _kind(part)
     if kind is HaarCodec:
         return HaarCodec.from_config(HaarCodec.load_config(part))
     # Never what is pickled, which both libraries would take where there is nothing else; and both tell which shapes differ.
     settings: dict[str, Any] = {"output_loading_info": True, "use_safetensors": True, "ignore_mismatched_sizes": True}
+    settings["local_files_only"] = True
     if names_only:
         settings["device_map"] = "meta"
     if kind is UMT5EncoderModel:
@@ -59,6 +61,7 @@ def load_component(part: Path, dtype: torch.dtype | None = None, *, names_only: 
     elif kind in (WanTransformer3DModel, WanVACETransformer3DModel):
         settings["dtype"] = dtype
     try:
+        check_config(read_json(part / "config.json"), stored_shapes(part), lambda: outline(part), part / "config.json")
         with _quiet():
             network, told = kind.from_pretrained(part, **settings)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
@@ -76,7 +79,7 @@ def outline(part: Path) -> Network:
     kind = _kind(part)
     with torch.device("meta"):
         if part.name in _OF_TRANSFORMERS:
-            return kind(kind.config_class.from_pretrained(part))
+            return kind(kind.config_class.from_pretrained(part, local_files_only=True))
         return kind.from_config(kind.load_config(part))
 
 
@@ -117,7 +120,11 @@ def no_progress_bars() -> Iterator[None]:
 def _kind(part: Path) -> Any:
     if part.name in _OF_TRANSFORMERS:
         return _OF_TRANSFORMERS[part.name]
-    name = json.loads((part / "config.json").read_text()).get("_class_name")
+    try:
+        told = read_json(part / "config.json")
+    except (FileNotFoundError, Untrustworthy) as error:
+        raise BaseError(f"{part} cannot be loaded: {error}") from error
+    name = told.get("_class_name") if isinstance(told, dict) else None
     if name not in _OF_DIFFUSERS:
         raise BaseError(f"{part} is of class {name}, a base's are {', '.join(_OF_DIFFUSERS)}: it is no base of LaFID's")
     return _OF_DIFFUSERS[name]

@@ -32,7 +32,7 @@ PARTS = (
 )
 INFO_FILE = "base.json"
 """What names the base, in its folder."""
-_KEPT_FILE = "digests.json"
+DIGESTS = "digests.json"
 _SETTLED_NS = 2 * 10**9
 """A file that changed later than this before it was read might change again within one tick of the disk's clock: it is read
 again the next time."""
@@ -66,7 +66,7 @@ def recorded_digest(folder: Path) -> str | None:
 def file_digests(folder: Path) -> dict[str, str]:
     """Every file of the components, by its path below them, to its sha256."""
     parts = folder / COMPONENTS
-    with _kept(folder / _KEPT_FILE) as stream:
+    with _kept(folder / DIGESTS) as stream:
         known, now_ns = _read(stream), time.time_ns()
         stamps = {path: _stamp(path) for name in PARTS for path in sorted((parts / name).rglob("*")) if path.is_file()}
         names = {path: path.relative_to(parts).as_posix() for path in stamps}

@@ -18,6 +18,11 @@ def size_for_image(image_height: int, image_width: int, area_px: int, multiple_p
     return max(1, round(height / multiple_px)) * multiple_px, max(1, round(width / multiple_px)) * multiple_px
 
 
+def other_side(side: int, given_side: int, given_other: int, multiple_px: int) -> int:
+    """The legal length of the other side of a video whose one side is `side`, nearest to the aspect of a given size."""
+    return max(1, round(side * given_other / given_side / multiple_px)) * multiple_px
+
+
 def check_size(height: int, width: int, frames: int, *, multiple_px: int, temporal_factor: int, positions: int) -> None:
     """Passes legal sizes.
 

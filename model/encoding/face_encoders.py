@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import ModelMixin
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -31,6 +32,7 @@ from model.bases.codec import encode_moments
 from model.bases.components import made_up, named, no_progress_bars, own_memory
 from model.face_engine.interface import Image
 from model.files import sha256_file
+from model.strangers import MOST_SIDE_PX, check_config, check_numbers, check_own, read_json, stored_shapes
 
 # By the `model_type` of the folder's config (`model_store.registry.VISION_TYPES`).
 _VISION_CLASSES: dict[str, Any] = {
@@ -91,16 +93,29 @@ class VisionEncoder:
             raise EncoderError(
                 f"{folder} holds no vision encoder (config.json is missing): name the folder of one, or `lafid models fetch` it"
             )
-        kind = AutoConfig.from_pretrained(folder).model_type
+        try:
+            told = read_json(folder / "config.json")
+            kind = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True).model_type
+        except (OSError, ValueError, AttributeError) as error:
+            raise EncoderError(f"{folder} holds no vision encoder: {error}") from error
         if kind not in _VISION_CLASSES:
             known = ", ".join(sorted(_VISION_CLASSES))
             raise EncoderError(f"{folder} holds a {kind}, which is no vision encoder known here: use one of {known}")
-        with no_progress_bars():
-            network, told = _VISION_CLASSES[kind].from_pretrained(folder, output_loading_info=True)
-        if lacking := made_up(told):
+        try:
+            check_config(told, stored_shapes(folder), lambda: _outline(_VISION_CLASSES[kind], folder), folder / "config.json")
+            with no_progress_bars():
+                network, loading = _VISION_CLASSES[kind].from_pretrained(
+                    folder, output_loading_info=True, use_safetensors=True, local_files_only=True
+                )
+            preprocessing = folder / "preprocessor_config.json"
+            check_own(read_json(preprocessing), preprocessing)
+            check_numbers(read_json(preprocessing), MOST_SIDE_PX, preprocessing)
+            processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise EncoderError(f"{folder} cannot be loaded: {error}") from error
+        if lacking := made_up(loading):
             raise EncoderError(f"{folder} lacks {named(lacking)}: fetch it again")
         own_memory(network)
-        processor = AutoImageProcessor.from_pretrained(folder)
         return cls(network.to(device).eval().requires_grad_(False), processor, layer, _digest_of(folder))
 
     @property
@@ -146,6 +161,10 @@ class LatentEncoder:
         pixels = torch.from_numpy(np.array(image)).to(self.codec.device).permute(2, 0, 1)[None].float() / 127.5 - 1.0
         size = (self.side_px, self.side_px)
         return F.interpolate(pixels, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _outline(kind: Any, folder: Path) -> nn.Module:
+    return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
 
 
 def _digest_of(folder: Path) -> str:

@@ -89,8 +89,11 @@ def fit_frames(frames: Frames, height: int, width: int, centre_xy_px: tuple[floa
     return np.stack([np.asarray(image) for image in resized])
 
 
-def write_mp4(path: Path, frames: Frames, fps: float) -> None:
+def write_mp4(path: Path, frames: Frames, fps: float, comment: str | None = None) -> None:
     """H.264 in mp4 that any player shows, and from its first bytes on; BT.709 of limited range, tagged; whole or not at all.
+
+    Args:
+        comment: kept in the file's metadata.
 
     Raises:
         VideoError: height or width is odd, which yuv420p cannot hold.
@@ -99,6 +102,8 @@ def write_mp4(path: Path, frames: Frames, fps: float) -> None:
     if height % 2 or width % 2:
         raise VideoError(f"{path}: {width} x {height} has an odd side, which yuv420p cannot hold")
     with whole_file(path) as temporary, av.open(str(temporary), "w", options=_INDEX_FIRST) as container:
+        if comment is not None:
+            container.metadata["comment"] = comment
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=_X264_OPTIONS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         tag_bt709(stream.codec_context)

@@ -32,7 +32,7 @@ SUFFIXES = ("", "_2")
 
 LORA_NAME = "lafid"
 # Matched in full: a bare suffix would also find linears that are not the base's.
-_LORA_TARGETS = r"(vace_)?blocks\.\d+\.attn[12]\.to_(q|k|v|out\.0)"
+LORA_TARGETS = r"(vace_)?blocks\.\d+\.attn[12]\.to_(q|k|v|out\.0)"
 _CROSS_ATTENTION = re.compile(r"blocks\.\d+\.attn2\.")
 
 
@@ -192,7 +192,7 @@ def unfreeze(transformer: Transformer, train: TrainConfig) -> None:
         for name, parameter in transformer.named_parameters():
             parameter.requires_grad_(_CROSS_ATTENTION.match(name) is not None)
     if train.trainable == "adapter_and_lora":
-        lora = LoraConfig(r=train.lora_rank, lora_alpha=train.lora_alpha, target_modules=_LORA_TARGETS)
+        lora = LoraConfig(r=train.lora_rank, lora_alpha=train.lora_alpha, target_modules=LORA_TARGETS)
         transformer.add_adapter(lora, adapter_name=LORA_NAME)
 
 

@@ -12,16 +12,19 @@ Belongs here: writing, verifying and loading it. Not here: the state a killed ru
 """
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import torch
 from diffusers.loaders import PeftAdapterMixin
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY, LORA_WEIGHT_NAME_SAFE
 from peft.utils import get_peft_model_state_dict
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from model.bases.base import Base, BaseInfo
@@ -29,14 +32,19 @@ from model.bases.components import Transformer, made_up, named, own_memory
 from model.encoding.head_mask import MaskInfo
 from model.face_branch.attach import attach
 from model.face_branch.fusion import FaceFusion
-from model.face_branch.trainable import ADAPTER, LORA, LORA_NAME, SUFFIXES, WEIGHTS, FusedModel
+from model.face_branch.trainable import ADAPTER, LORA, LORA_NAME, LORA_TARGETS, SUFFIXES, WEIGHTS, FusedModel
 from model.files import sha256_folder, whole_folder
 from model.likeness import Likeness
 from model.presets import Preset
 from model.release import MANIFEST_FILE
+from model.strangers import MOST_SIDE_PX, Untrustworthy, check_config, check_folder, check_numbers, read_json, stored_shapes
 
 FORMAT: Final = 4
 _WEIGHTS_FILE = "weights.safetensors"
+PARTS: Final = frozenset(f"{part}{suffix}" for part in (ADAPTER, LORA, WEIGHTS) for suffix in SUFFIXES)
+"""Whatever else a manifest names is no part."""
+_SUFFIXES: Final = (".json", ".safetensors")
+_LORA_KEY = re.compile(rf"transformer\.({LORA_TARGETS})\.lora_([AB])\.weight")
 _LORA_PREFIX = "transformer"
 """Of the keys of every LoRA file, the second transformer's, too: what diffusers' pipelines look for."""
 
@@ -121,27 +129,34 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_FILE
     try:
-        told: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
+        told = read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{folder} holds no checkpoint: {MANIFEST_FILE} is missing") from None
-    except json.JSONDecodeError as error:
+    except Untrustworthy as error:
         raise CheckpointError(f"{path} is no manifest: {error}") from error
+    if not isinstance(told, dict):
+        raise CheckpointError(f"{path} is no manifest: it is no object")
     if told.get("format_version") != FORMAT:
         raise CheckpointError(
             f"{folder} is a checkpoint of format {told.get('format_version')}, this LaFID reads format {FORMAT}: train it anew, "
             "or use the LaFID that wrote it"
         )
     try:
-        return Manifest(**told)
-    except ValidationError as error:
+        manifest = Manifest(**told)
+        check_numbers(manifest.preset.encoders.model_dump(), MOST_SIDE_PX, path)
+        check_numbers({"view_side": manifest.preset.clip.view_side}, MOST_SIDE_PX, path)
+    except (TypeError, ValidationError, Untrustworthy) as error:
         raise CheckpointError(f"{path} is no manifest of format {FORMAT}: {error}") from error
+    if foreign := sorted(manifest.parts.keys() - PARTS):
+        raise CheckpointError(f"{path} names a part {foreign[0]!r}, a checkpoint's are {', '.join(sorted(PARTS))}")
+    return manifest
 
 
 def verify_checkpoint(folder: Path) -> Manifest:
     """What the checkpoint in `folder` says of itself, every part compared with its hash.
 
     Raises:
-        CheckpointError: there is none, or a part is missing or torn.
+        CheckpointError: there is none, or a part is missing, torn, or more than files of tensors.
     """
     manifest = read_manifest(folder)
     for part, recorded in manifest.parts.items():
@@ -159,33 +174,69 @@ def load_checkpoint(folder: Path, base: Base) -> FusedModel:
     if manifest.base != base.info:
         raise CheckpointError(f"{folder} was trained on base {manifest.base}, not on {base.info}: give it its own base")
     fusions = [
-        _load_onto(folder, suffix, transformer, manifest)
-        for suffix, transformer in zip(SUFFIXES, base.transformers, strict=False)
+        load_onto(folder, suffix, transformer, manifest) for suffix, transformer in zip(SUFFIXES, base.transformers, strict=False)
     ]
     return FusedModel(base, *fusions)
 
 
-def _load_onto(folder: Path, suffix: str, transformer: Transformer, manifest: Manifest) -> FaceFusion:
-    """One transformer's parts: its fusion, attached, and what was trained of the transformer itself."""
+def load_onto(folder: Path, suffix: str, transformer: Transformer, manifest: Manifest, *, with_lora: bool = True) -> FaceFusion:
+    """One transformer's parts: its fusion, attached, and what was trained of the transformer itself.
+
+    Args:
+        folder: that `verify_checkpoint` has passed.
+        suffix: of the parts, one of `SUFFIXES`.
+        transformer: takes them on.
+        manifest: of the folder.
+        with_lora: without, the LoRA was loaded by other means.
+
+    Raises:
+        CheckpointError: a part does not fit.
+    """
     adapter, lora, weights = (f"{part}{suffix}" for part in (ADAPTER, LORA, WEIGHTS))
     if adapter not in manifest.parts:
         raise CheckpointError(f"part {adapter} of {folder} is missing: the base has two transformers, it is for one")
     with _naming_part(folder / adapter):
-        fusion, told = FaceFusion.from_pretrained(folder / adapter, output_loading_info=True)
-        if lacking := made_up(told):
-            raise ValueError(f"it lacks {named(lacking)}")
-        own_memory(fusion)
+        fusion = load_fusion(folder / adapter)
         fusion.to(transformer.device)
         attach(fusion, transformer)
-    if lora in manifest.parts:
+    if lora in manifest.parts and with_lora:
         with _naming_part(folder / lora):
-            transformer.load_lora_adapter(folder / lora, prefix=_LORA_PREFIX, use_safetensors=True, adapter_name=LORA_NAME)
+            _load_lora(transformer, folder / lora)
     if weights in manifest.parts:
         with _naming_part(folder / weights):
-            _load_weights(transformer, load_file(folder / weights / _WEIGHTS_FILE))
+            _load_weights(transformer, finite(load_file(folder / weights / _WEIGHTS_FILE)))
     own_memory(transformer)
     transformer.eval().requires_grad_(False)
     return fusion.eval().requires_grad_(False)
+
+
+def load_fusion(part: Path) -> FaceFusion:
+    """The face branch in a checkpoint's part.
+
+    Raises:
+        ValueError: it is not whole, asks for more than its files hold, or holds numbers that are none.
+    """
+    config = part / FaceFusion.config_name
+    told, stored = read_json(config), stored_shapes(part)
+    check_config(told, stored, lambda: FaceFusion.from_config(told), config)
+    fusion, loading = FaceFusion.from_pretrained(part, output_loading_info=True, use_safetensors=True, local_files_only=True)
+    if lacking := made_up(loading):
+        raise ValueError(f"it lacks {named(lacking)}")
+    own_memory(fusion)
+    finite(fusion.state_dict())
+    return fusion
+
+
+def finite(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same tensors.
+
+    Raises:
+        ValueError: one holds what is no number, as after a training that diverged.
+    """
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} holds numbers that are not finite: the training diverged, take an earlier checkpoint")
+    return tensors
 
 
 def _save_weights(trained: dict[str, torch.nn.Parameter], part: Path) -> None:
@@ -215,6 +266,46 @@ def _save_lora(transformer: PeftAdapterMixin, part: Path) -> None:
     )
 
 
+def _load_lora(transformer: PeftAdapterMixin, part: Path) -> None:
+    """Of the file's own config rank and alpha alone: peft would follow the rest of it to other modules, and import some."""
+    path = part / LORA_WEIGHT_NAME_SAFE
+    rank, alpha = lora_scale(path)
+    config = {"r": rank, "lora_alpha": alpha, "target_modules": LORA_TARGETS}
+    transformer.load_lora_adapter(
+        finite(load_file(path)),
+        prefix=_LORA_PREFIX,
+        adapter_name=LORA_NAME,
+        metadata={f"{_LORA_PREFIX}.{name}": value for name, value in config.items()},
+    )
+
+
+def lora_scale(path: Path) -> tuple[int, float]:
+    """Rank and alpha of a LoRA file of a checkpoint.
+
+    Raises:
+        ValueError: it is none: a layer is not among those that train, lacks its other half, or is of another rank.
+    """
+    with safe_open(path, "pt") as file:
+        told = json.loads((file.metadata() or {}).get(LORA_ADAPTER_METADATA_KEY, "{}"))
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    rank, alpha = (told.get(f"{_LORA_PREFIX}.{name}") for name in ("r", "lora_alpha"))
+    if not isinstance(rank, int) or not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
+        raise ValueError(f"it says neither rank nor alpha ({rank}, {alpha})")
+    if not shapes:
+        raise ValueError("it holds no tensor")
+    for name, shape in shapes.items():
+        found = _LORA_KEY.fullmatch(name)
+        if found is None:
+            raise ValueError(f"it holds {name}, which is no LoRA of this project's")
+        half = found[found.re.groups]
+        if len(shape) != 2 or shape[0 if half == "A" else 1] != rank:
+            raise ValueError(f"{name} has shape {shape}, the rank is {rank}")
+        other = name.replace(f".lora_{half}.", f".lora_{'B' if half == 'A' else 'A'}.")
+        if other not in shapes:
+            raise ValueError(f"it lacks {other}")
+    return rank, float(alpha)
+
+
 def _load_weights(transformer: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
     unknown = transformer.load_state_dict(tensors, strict=False).unexpected_keys
     if unknown:
@@ -224,6 +315,10 @@ def _load_weights(transformer: torch.nn.Module, tensors: dict[str, torch.Tensor]
 def _check_part(part: Path, recorded: str) -> None:
     if not part.is_dir():
         raise CheckpointError(f"part {part.name} of {part.parent} is missing: copy the whole folder again")
+    try:
+        check_folder(part, _SUFFIXES)
+    except Untrustworthy as error:
+        raise CheckpointError(f"part {part.name} of {part.parent}: {error}") from error
     found = sha256_folder(part)
     if found != recorded:
         raise CheckpointError(
@@ -235,5 +330,5 @@ def _check_part(part: Path, recorded: str) -> None:
 def _naming_part(part: Path) -> Iterator[None]:
     try:
         yield
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
+    except (ValueError, RuntimeError, OSError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"part {part.name} of {part.parent} does not fit this base: {error}") from error

@@ -12,27 +12,30 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
+from model.bases.digests import INFO_FILE
+from model.encoding.head_mask import OVAL
 from model.face_engine.interface import FaceEngine
+from model.release import MANIFEST_FILE
 from model.release.checkpoint import Manifest, read_manifest
 from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 from model.release.pipeline import LafidPipeline, load
+from model.release.service import ServiceLimits
+from model.strangers import Untrustworthy, check_folder, inside
 
-_CHECKPOINT, _BASE = "checkpoint", "base"
+_CHECKPOINT, BASE = "checkpoint", "base"
 _BASE_DIR = "base_dir"
 """What `mlflow.pyfunc.load_model(uri, model_config={"base_dir": ...})` names, where the base does not travel along; beside it
-stand the lines of `DrawingSettings`. MLflow lets callers change what is there, so all of it is."""
+stand the lines of `DrawingSettings` and of `ServiceLimits`. MLflow lets callers change what is there, so all of it is."""
 _PACKAGE = Path(__file__).parents[1]
 # What the package `model` needs to draw a video. Pinned to what is installed when a checkpoint is logged.
 _REQUIREMENTS = (
     "accelerate",
     "av",
     "diffusers",
-    "dlib-bin",
-    "face-recognition-models",
     "ftfy",
     "mlflow",
     "numpy",
@@ -46,6 +49,10 @@ _REQUIREMENTS = (
     "torchvision",
     "transformers",
 )
+_OF_DLIB = ("dlib-bin", "face-recognition-models")
+_OF_INSIGHTFACE = ("insightface", "onnx", "opencv-python-headless")
+_ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu")
+"""One of them, whichever is here: they install over the same folder."""
 
 
 class PackageError(ValueError):
@@ -85,7 +92,7 @@ def log_checkpoint(
     """
     mlflow = _mlflow()
     manifest = read_manifest(checkpoint_dir)
-    artifacts = {_CHECKPOINT: str(checkpoint_dir)} | ({} if manifest.base.repository else {_BASE: str(base_dir)})
+    artifacts = {_CHECKPOINT: str(checkpoint_dir)} | ({} if manifest.base.repository else {BASE: str(base_dir)})
     all_tags = {**_tags(manifest), **tags}
     all_params = {**_params(manifest), **(params or {})}
     if run_id is None:
@@ -103,8 +110,8 @@ def log_checkpoint(
         python_model=str(_PACKAGE / "release" / "pyfunc_model.py"),
         code_paths=[str(_PACKAGE)],
         artifacts=artifacts,
-        model_config={_BASE_DIR: ""} | {name: "" if value is None else value for name, value in AS_TRAINED},
-        pip_requirements=_pinned_requirements(),
+        model_config={_BASE_DIR: ""} | {name: "" if value is None else value for name, value in (*AS_TRAINED, *ServiceLimits())},
+        pip_requirements=pinned_requirements(manifest),
         params=all_params,
         tags=all_tags,
         step=manifest.step,
@@ -148,10 +155,10 @@ def pull(
     base_dir: Path | None = None,
     bases_dir: Path | None = None,
 ) -> LafidPipeline:
-    """A model from the registry, ready to draw.
+    """A model, ready to draw.
 
     Args:
-        model_uri: models:/lafid@champion, models:/lafid/3, models:/m-...
+        model_uri: models:/lafid@champion, models:/lafid/3, models:/m-..., or the folder of a checkpoint.
         drawing, face_engine: as for `pipeline.load`.
         base_dir: where its base lies, unless that travels with the model.
         bases_dir: where adopted bases lie, each below its name; looked into where `base_dir` is left out.
@@ -159,22 +166,80 @@ def pull(
     Raises:
         PackageError: the model was not logged by `log_checkpoint`, or its base is neither given nor adopted.
     """
-    mlflow = _mlflow()
-    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
-    flavors = mlflow.models.Model.load(str(folder)).flavors
-    artifacts = flavors.get("python_function", {}).get("artifacts", {})
-    if _CHECKPOINT not in artifacts:
-        raise PackageError(f"{model_uri} is no LaFID model: it holds {', '.join(sorted(artifacts)) or 'no artifacts'}")
-    checkpoint_dir = folder / artifacts[_CHECKPOINT]["path"]
-    if _BASE in artifacts:
-        base_dir = folder / artifacts[_BASE]["path"]
+    found = fetch(model_uri)
+    if found.base_dir is not None:
+        base_dir = found.base_dir
     if base_dir is None:
-        base = read_manifest(checkpoint_dir).base
+        base = read_manifest(found.checkpoint_dir).base
         adopted = bases_dir / base.name if bases_dir is not None else None
         if adopted is None or not adopted.is_dir():
             raise PackageError(f"{model_uri} needs its base {base}: adopt it (`lafid adopt`), or name its folder (`--base`)")
         base_dir = adopted
-    return load(checkpoint_dir, base_dir, drawing, face_engine)
+    return load(found.checkpoint_dir, base_dir, drawing, face_engine)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model's files, on this machine.
+
+    Attributes:
+        base_dir: of a base that travels along.
+        tags: of the registered version and of the logged model; empty of a checkpoint's folder.
+        metrics: of the logged model.
+    """
+
+    checkpoint_dir: Path
+    base_dir: Path | None
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+def fetch(model_uri: str) -> Fetched:
+    """The files that `pull` reads; nothing of theirs is run, and nothing outside of the model's own folder read.
+
+    Raises:
+        PackageError: it was not logged by `log_checkpoint`.
+    """
+    if not model_uri.startswith("models:"):
+        folder = Path(model_uri)
+        if not (folder / MANIFEST_FILE).is_file():
+            raise PackageError(
+                f"{model_uri} is no model: name one of the registry (models:/lafid@champion, models:/lafid/3) or the folder of a "
+                f"checkpoint, which holds {MANIFEST_FILE}"
+            )
+        beside = folder / BASE  # as `pulled_folder` writes it
+        return Fetched(folder, beside if (beside / INFO_FILE).is_file() else None, {}, {})
+    mlflow = _mlflow()
+    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
+    entry = mlflow.models.Model.load(str(folder))
+    artifacts = entry.flavors.get("python_function", {}).get("artifacts", {})
+    if _CHECKPOINT not in artifacts:
+        raise PackageError(f"{model_uri} is no LaFID model: it holds {', '.join(sorted(artifacts)) or 'no artifacts'}")
+    try:
+        places = {name: inside(folder, str(told["path"])) for name, told in artifacts.items() if name in (_CHECKPOINT, BASE)}
+        for place in places.values():
+            check_folder(place)
+    except (Untrustworthy, FileNotFoundError) as error:
+        raise PackageError(f"{model_uri} is no LaFID model: {error}") from error
+    tags, metrics = _told_of(mlflow, model_uri, entry.model_id)
+    return Fetched(places[_CHECKPOINT], places.get(BASE), tags, metrics)
+
+
+def _told_of(mlflow: ModuleType, model_uri: str, model_id: str | None) -> tuple[dict[str, str], dict[str, float]]:
+    """Tags and measures: those of the logged model, and over them the tags of the version that was asked for."""
+    tags: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    if model_id is not None:
+        logged = mlflow.get_logged_model(model_id)
+        tags |= dict(logged.tags)
+        metrics |= {metric.key: metric.value for metric in logged.metrics or []}
+    name, _, version = model_uri.removeprefix("models:").lstrip("/").partition("/")
+    client = mlflow.MlflowClient()
+    if "@" in name:
+        tags |= client.get_model_version_by_alias(*name.split("@", 1)).tags
+    elif version:
+        tags |= client.get_model_version(name, version).tags
+    return tags, metrics
 
 
 def _mlflow() -> ModuleType:
@@ -204,6 +269,20 @@ def _params(manifest: Manifest) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
 
 
-def _pinned_requirements() -> list[str]:
-    """name==version; a local version (torch's +cu130) names no file of a registry and is cut."""
-    return [f"{name}=={version(name).split('+')[0]}" for name in _REQUIREMENTS]
+def pinned_requirements(manifest: Manifest) -> list[str]:
+    """name==version of what draws with this checkpoint, and of no other face engine or mask than it was trained with.
+
+    A local version (torch's +cu130) names no file of a registry and is cut.
+    """
+    dlib, matting = manifest.face_engine.name == "dlib", manifest.head_mask.name != OVAL
+    needed = [*_REQUIREMENTS, *(_OF_DLIB if dlib else _OF_INSIGHTFACE)]
+    if matting or not dlib:
+        needed.append(next((name for name in _ONNXRUNTIME if _is_installed(name)), _ONNXRUNTIME[0]))
+    return [f"{name}=={version(name).split('+')[0]}" for name in sorted(needed)]
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.bases.base import load_base, pick_device
-from model.bases.sizes import check_size, size_for_image
+from model.bases.sizes import check_size, other_side, size_for_image
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.bases.stock_pipelines import frames_to_ask, reporting, stock_pipeline, with_flow_shift, without_rounding_warning
 from model.encoding.encoders import ClipEncoders
@@ -38,6 +38,8 @@ from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 
 _STEPS = 20
 _GUIDANCE = 3.0
+MOST_SEED = 2**63 - 1
+"""The largest that torch's generators take."""
 _SEEN_LOSS, _TOLD_LOSS = 1e-6, 0.04
 """Shares of a picture that a cut takes: more is a cut at all; more than a size of about its own aspect takes, whose sides are
 multiples of 16 pixels."""
@@ -110,9 +112,9 @@ class LafidPipeline:
                 theirs. Without photos the face is that of `image`.
             negative_prompt: what shall not be seen; it counts where `guidance` is above 1.
             num_frames: as trained, unless given.
-            height, width: pixels, both or neither; unless given, the trained area in the aspect of `image`, or the trained size
-                without one. The first frame is cut to their aspect around its face, as training cuts clips, and scaled to them;
-                never squeezed.
+            height, width: pixels; of one alone the other follows in the aspect of `image`, or the trained one without it; of
+                neither the trained area in that aspect. The first frame is cut to their aspect around its face, as training cuts
+                clips, and scaled to them; never squeezed.
             steps: denoising steps.
             guidance: how strongly the text counts; 1 switches it off and halves the time.
             face_guidance: how strongly the face and its views count; 1 is as trained, anything else costs a third pass a step.
@@ -126,9 +128,13 @@ class LafidPipeline:
         Raises:
             SizeError: a size the base cannot draw.
             FaceError: a picture does not hold the face that was asked for.
-            InputError: neither a first frame nor a photo, a base that cannot draw from what was given, or one side of two.
+            InputError: neither a first frame nor a photo, a base that cannot draw from what was given, or a setting that is none.
         """
         self._check_inputs(image, photos, choose)
+        if not (math.isfinite(guidance) and math.isfinite(face_guidance)):
+            raise InputError(f"guidance {guidance} and face guidance {face_guidance}: give numbers")
+        if steps < 1 or not 0 <= seed <= MOST_SEED:
+            raise InputError(f"{steps} steps with seed {seed}: give at least one step, and a seed from 0 to {MOST_SEED}")
         picture = None if image is None else image.convert("RGB")
         height, width, frames = self._size(picture, height, width, num_frames)
         for text in (prompt, negative_prompt or ""):
@@ -139,7 +145,7 @@ class LafidPipeline:
         shift = self.manifest.preset.base.flow_shift(height, width)
         pipeline = stock_pipeline(
             with_flow_shift(self.model.base, shift),
-            self._denoisers(faces, face_guidance),
+            self.denoisers(faces, face_guidance),
             first_frame=picture is not None,
             offload_to=self._device if self._low_memory else None,
         )
@@ -217,8 +223,8 @@ class LafidPipeline:
         return Image.fromarray(fit_frames(image[None], height, width, centre)[0])
 
     @torch.no_grad()
-    def _denoisers(self, faces: Sequence[ReferenceFace], face_guidance: float) -> list[torch.nn.Module]:
-        """What takes the place of each of the base's transformers."""
+    def denoisers(self, faces: Sequence[ReferenceFace], face_guidance: float) -> list[torch.nn.Module]:
+        """What takes the place of each of the base's transformers in a stock pipeline, to draw this person."""
         if not faces:
             return list(self.model.base.transformers)
         features = self.features(faces).to(self._device)
@@ -254,12 +260,15 @@ class LafidPipeline:
     ) -> tuple[int, int, int]:
         base, clip = self.model.base, self.manifest.preset.clip
         frames = num_frames or clip.frames
-        if (height is None) != (width is None):
-            raise InputError("height and width go together: give both, or neither for the trained area in the picture's aspect")
-        if height is None or width is None:
-            area, multiple = clip.height * clip.width, base.size_multiple_px
-            shape = (clip.height, clip.width) if picture is None else (picture.height, picture.width)
+        area, multiple = clip.height * clip.width, base.size_multiple_px
+        shape = (clip.height, clip.width) if picture is None else (picture.height, picture.width)
+        if height is None and width is None:
             height, width = size_for_image(*shape, area, multiple)
+        elif width is None:
+            assert height is not None
+            width = other_side(height, *shape, multiple)
+        elif height is None:
+            height = other_side(width, shape[1], shape[0], multiple)
         check_size(
             height,
             width,

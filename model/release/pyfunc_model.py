@@ -1,95 +1,95 @@
 """What MLflow runs: the entry point that it stores as source and executes on `mlflow.pyfunc.load_model`.
 
-Belongs here: the request and the answer of a served model, and nothing that `pipeline` does not already do. MLflow copies
-this file next to the package `model`, so it imports that package by name and itself is imported by nobody.
+Belongs here: MLflow's interface to a `VideoService`, and nothing more. Not here: requests and their limits (`service`). MLflow
+copies this file next to the package `model`, so it imports that package by name and itself is imported by nobody.
+
+MLflow's server repeats in its errors whatever it was sent, photos and all, and adds a traceback to those that are not MLflow's.
+Hence what is wrong with a request travels past its validation (`AskedVideo.wrong`), and an error writes its answer itself.
 """
 
-import base64
-import hashlib
-import tempfile
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.exceptions import ERROR_CODE_TO_HTTP_STATUS, HTTP_STATUS_TO_ERROR_CODE, MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
-from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 
-from model.encoding.picture import read_picture
-from model.encoding.video_io import write_mp4
 from model.release.drawing_settings import DrawingSettings
-from model.release.pipeline import InputError, load
+from model.release.pipeline import load
+from model.release.service import (
+    RequestWrong,
+    ServiceError,
+    ServiceLimits,
+    VideoAnswer,
+    VideoRequest,
+    VideoService,
+    parse_request,
+)
+
+_SERVERS_TIMEOUT = "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT"
+"""Set in the processes of MLflow's server: after so many seconds it answers by itself, and what still draws holds up the rest."""
 
 
-class VideoRequest(BaseModel):
-    """One video to draw."""
+class AskedVideo(VideoRequest):
+    """A request as it arrived, right or wrong."""
 
-    model_config = ConfigDict(extra="forbid")
+    wrong: str = Field("", description="left empty: why the other fields cannot be read")
 
-    image: str = Field(
-        "", description="base64 of a PNG or JPEG: the first frame (cut to the aspect), without photos the face too"
-    )
-    photos: list[str] = Field([], description="base64 of pictures of the person; without `image` the first frame is drawn")
-    prompt: str
-    negative_prompt: str = ""
-    seed: int = 0
-    steps: int = 20
-    guidance: float = 3.0
-    face_guidance: float = 1.0
+    @model_validator(mode="before")
+    @classmethod
+    def _tell_what_is_wrong(cls, told: Any) -> Any:
+        try:
+            parse_request({name: value for name, value in told.items() if name != "wrong"})
+        except RequestWrong as error:
+            return {"prompt": "", "wrong": str(error)}
+        return told
 
 
-class VideoAnswer(BaseModel):
-    """The video drawn."""
+class Refusal(MlflowException):
+    """One line, as MLflow's server sends it."""
 
-    video: str = Field(description="base64 of an mp4 (H.264, yuv420p)")
-    fps: float
-    frames: int
-    frames_sha256: str = Field(description="of the uint8 RGB frames before encoding: equal for equal requests")
+    def __init__(self, error: ServiceError) -> None:
+        super().__init__(str(error))
+        self.line = str(error)
+        self.error_code = HTTP_STATUS_TO_ERROR_CODE[error.status]
+
+    def get_http_status_code(self) -> int:
+        return int(ERROR_CODE_TO_HTTP_STATUS[self.error_code])
+
+    def serialize_as_json(self) -> str:
+        return json.dumps({"error_code": self.error_code, "message": self.line})
 
 
 class LafidModel(PythonModel):
-    """`pipeline.LafidPipeline` behind MLflow's interface."""
+    """`service.VideoService` behind MLflow's interface."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Called by MLflow once, with the paths of the artifacts that `package` logged."""
-        configured = dict(context.model_config)
-        base = context.artifacts.get("base") or configured["base_dir"]
+        configured = {name: value for name, value in context.model_config.items() if value != ""}
+        base = context.artifacts.get("base") or configured.pop("base_dir", None)
         if not base:
             raise ValueError("the model's base does not travel with it: load it with model_config={'base_dir': its folder}")
-        drawing = DrawingSettings.of({name: value for name, value in configured.items() if name != "base_dir"})
-        self.pipeline = load(Path(context.artifacts["checkpoint"]), Path(base), drawing)
+        configured.pop("base_dir", None)
+        limits = {name: configured.pop(name) for name in ServiceLimits.model_fields if name in configured}
+        if told := os.environ.get(_SERVERS_TIMEOUT):
+            limits["timeout_s"] = min(float(told), limits.get("timeout_s", float(told)))
+        pipeline = load(Path(context.artifacts["checkpoint"]), Path(base), DrawingSettings.of(configured))
+        self.service = VideoService(pipeline, ServiceLimits(**limits))
 
     def predict(
-        self, context: PythonModelContext, model_input: list[VideoRequest], params: dict[str, Any] | None = None
+        self, context: PythonModelContext, model_input: list[AskedVideo], params: dict[str, Any] | None = None
     ) -> list[VideoAnswer]:
         """One answer a request, in order."""
-        return [self._draw(request) for request in model_input]
-
-    def _draw(self, request: VideoRequest) -> VideoAnswer:
-        frames = self.pipeline.generate(
-            _picture(request.image) if request.image else None,
-            request.prompt,
-            photos=[_picture(photo) for photo in request.photos],
-            negative_prompt=request.negative_prompt or None,
-            seed=request.seed,
-            steps=request.steps,
-            guidance=request.guidance,
-            face_guidance=request.face_guidance,
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "video.mp4"
-            write_mp4(path, frames, self.pipeline.fps)
-            video = base64.b64encode(path.read_bytes()).decode()
-        digest = hashlib.sha256(frames.tobytes()).hexdigest()
-        return VideoAnswer(video=video, fps=self.pipeline.fps, frames=len(frames), frames_sha256=digest)
-
-
-def _picture(encoded: str) -> Image.Image:
-    try:
-        content = base64.b64decode(encoded)
-    except ValueError as error:
-        raise InputError(f"a picture of the request is no base64 ({error}): encode the whole file, without a prefix") from error
-    return read_picture(content)
+        try:
+            for number, asked in enumerate(model_input):
+                if asked.wrong:
+                    raise RequestWrong(f"request {number}: {asked.wrong}")
+            return self.service.draw(model_input)
+        except ServiceError as error:
+            raise Refusal(error) from None
 
 
 mlflow.models.set_model(LafidModel())

@@ -1,5 +1,6 @@
 """`lafid generate` and `lafid inspect` around a stand-in model: what is asked of it, what is written, what is refused."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,14 @@ from PIL import Image
 
 from lafid_assets.cli.generate import face_choice
 from lafid_assets.cli.inspect import dictionary_figure, gate_figure
+from lafid_assets.cli.prompts import read_prompts
+from model.bases.base import BaseInfo
+from model.face_engine.interface import Face
+from model.face_engine.rotations import rotation_from_angles
+from model.presets import preset
 from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 from model.release.inspection import Activations, GateWeights
+from tests.model.manifests import a_manifest
 
 Lafid = Callable[..., Any]
 
@@ -25,10 +32,16 @@ class StandIn:
     def __init__(self) -> None:
         self.loaded: dict[str, Any] = {}
         self.asked: dict[str, Any] = {}
+        self.drawn: list[tuple[str, int]] = []
+        self.faces: list[Face] = []
+        self.engine = SimpleNamespace(detect=lambda _photo, embed: [self.faces.pop(0)] if self.faces else [])
+        info = BaseInfo(name="tiny", layout="ti2v", repository=None, revision=None, boundary=None, sha256="0" * 64)
+        self.manifest = a_manifest(preset("tiny"), info)
         self.model = SimpleNamespace(fusion=SimpleNamespace(config=SimpleNamespace(aligner={})))
 
     def generate(self, image: Image.Image | None, prompt: str, **request: Any) -> np.ndarray:
         self.asked = {"image": image, "prompt": prompt, **request}
+        self.drawn.append((prompt, request["seed"]))
         request["on_step"](1, 2)
         return np.full((3, 16, 32, 3), 128, np.uint8)
 
@@ -45,6 +58,8 @@ def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
         return pulled
 
     monkeypatch.setattr(model.release.package, "pull", pull)
+    monkeypatch.setattr(model.release.package, "fetch", lambda _uri: SimpleNamespace(checkpoint_dir=home))
+    monkeypatch.setattr("model.release.checkpoint.read_manifest", lambda _folder: pulled.manifest)
     monkeypatch.setattr("resources.tracking.Tracking.connect", lambda self: None)
     (home / "mlflow").mkdir(parents=True)
     (home / "mlflow" / "mlflow.db").write_bytes(b"")
@@ -97,6 +112,116 @@ def test_nobody_to_draw_and_no_such_face(lafid: Lafid, stand_in: StandIn, photo:
     ended = lafid("generate", "--prompt", "x", "--out", out, "--image", photo, "--face", "tallest")
     assert "'tallest' names no face: say" in ended.error
     assert not out.exists()
+
+
+PROMPTS = """{"prompt": "a smile", "name": "smile"}
+
+{"prompt": "a nod", "seed": 7, "negative_prompt": "blur"}
+"""
+
+
+def test_many_prompts_go_on_where_they_were_interrupted(
+    lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "many.jsonl").write_text(PROMPTS)
+    out = tmp_path / "videos"
+    command = ("generate", "--prompts", tmp_path / "many.jsonl", "--out", out, "--photo", photo)
+    whole = lafid(*command, "--seed", 3)
+    assert whole.code == 0, whole.err
+    assert stand_in.drawn == [("a smile", 3), ("a nod", 7)]
+    assert stand_in.asked["negative_prompt"] == "blur"
+    assert sorted(path.name for path in out.iterdir()) == ["0003.mp4", "smile.mp4"]
+
+    (out / "0003.mp4").write_bytes(b"")  # what a kill may leave, however unlikely
+    stand_in.drawn.clear()
+    again = lafid(*command, "--seed", 3)
+    assert stand_in.drawn == [("a nod", 7)]
+    assert "smile.mp4: drawn before, for the same request" in again.out
+
+    monkeypatch.setattr("model.release.package.pull", lambda *_, **__: pytest.fail("a model was loaded for nothing"))
+    assert lafid(*command, "--seed", 3).code == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "drawn"),
+    [
+        ((), 0),
+        (("--steps", 3), 1),
+        (("--height", 32), 1),
+        (("--negative-prompt", "x"), 1),
+        (("--precision", "bfloat16"), 1),
+        (("--image", "photo"), 1),
+    ],
+    ids=str,
+)
+def test_a_video_is_drawn_again_for_another_request_alone(
+    changed: tuple[object, ...], drawn: int, lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path
+) -> None:
+    command = ("generate", "--prompt", "x", "--out", tmp_path / "o.mp4", "--photo", photo)
+    assert lafid(*command).code == 0
+    stand_in.drawn.clear()
+    assert lafid(*command, *(photo if word == "photo" else word for word in changed)).code == 0
+    assert len(stand_in.drawn) == drawn
+
+
+def test_another_picture_or_model_is_another_request(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path) -> None:
+    command = ("generate", "--prompt", "x", "--out", tmp_path / "o.mp4", "--photo", photo)
+    lafid(*command)
+    Image.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(photo)
+    lafid(*command)
+    stand_in.manifest = stand_in.manifest.model_copy(update={"step": 5})
+    lafid(*command)
+    assert len(stand_in.drawn) == 3
+    (tmp_path / "o.mp4").write_bytes(b"no video")
+    lafid(*command)
+    assert len(stand_in.drawn) == 4, "a file that is no video of ours is written anew"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("none.txt", None, "cannot read prompts from .*none.txt"),
+        ("empty.txt", "\n \n", "holds no prompt"),
+        ("torn.jsonl", '{"prompt": "x"}\n{"prompt"', "torn.jsonl, line 2: "),
+        ("fields.jsonl", '{"prompt": "x", "steps": 3}', "line 1: steps: Extra inputs are not permitted; write"),
+        ("away.jsonl", '{"prompt": "x", "name": "../../x"}', "line 1: name: "),
+        ("twice.jsonl", '{"prompt": "x", "name": "a"}\n{"prompt": "y", "name": "a"}', "line 2: another line is named a.mp4 too"),
+    ],
+)
+def test_prompts_that_cannot_be_read_are_named(
+    name: str, text: str | None, message: str, lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    ended = lafid("generate", "--prompts", tmp_path / name, "--out", tmp_path / "videos", "--photo", photo)
+    assert re.search(message, ended.error)
+    assert not stand_in.drawn
+
+
+def test_lines_of_text_are_prompts(tmp_path: Path) -> None:
+    (tmp_path / "many.txt").write_text("a smile\n\n  a nod \n")
+    found = read_prompts(tmp_path / "many.txt")
+    assert {name: line.prompt for name, line in found.items()} == {"0001.mp4": "a smile", "0003.mp4": "a nod"}
+
+
+def test_one_prompt_or_many_are_asked_for(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path) -> None:
+    for given in ((), ("--prompt", "x", "--prompts", "y.txt")):
+        ended = lafid("generate", *given, "--out", tmp_path / "o.mp4", "--photo", photo)
+        assert "say what happens, either by --prompt or by --prompts" in ended.error
+
+
+def test_it_is_said_which_photos_help(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path) -> None:
+    stand_in.faces = [_face(0), _face(-35), _face(4)]
+    command = ("generate", "--prompt", "x", "--out", tmp_path / "o.mp4", "--photo", photo, "--photo", photo, "--photo", photo)
+    told = lafid(*command).out
+    assert "photo 1 is what the video is conditioned on: yaw +0, pitch +0 degrees" in told
+    assert "photo 2 adds a view: yaw -35, pitch +0 degrees, 35 degrees from the nearest" in told
+    assert "photo 3 adds nothing: as frontal as photo 1 (4 degrees apart)" in told
+
+
+def _face(yaw_deg: float) -> Face:
+    rotation = rotation_from_angles(yaw_deg, 0, 0).astype(np.float32)
+    return Face((0, 0, 4, 4), 1.0, np.zeros((0, 2), np.float32), rotation, None, None)
 
 
 def test_which_face() -> None:

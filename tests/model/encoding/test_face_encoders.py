@@ -1,5 +1,6 @@
 """The frozen networks that look at a face: real classes of transformers, tiny and random, from folders."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,39 @@ def test_what_is_no_vision_encoder_is_refused(folder: Callable[[str], Path], tmp
         VisionEncoder.from_folder(tmp_path / "bert", -2, "cpu")
     with pytest.raises(EncoderError, match="hidden states 0 to 3, there is no number 4"):
         VisionEncoder.from_folder(folder("clip"), 4, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("config.json", {"num_hidden_layers": 10**7}, "asks for num_hidden_layers 10000000, its files hold"),
+        ("config.json", {"hidden_size": 10**9}, "cannot be loaded: .*(asks for .* numbers|describes no network)"),
+        ("config.json", {"attn_implementation": "evil/kernel"}, "asks for attn_implementation"),
+        ("preprocessor_config.json", {"size": {"shortest_edge": 10**7}}, "asks for shortest_edge 10000000, more than"),
+        (
+            "preprocessor_config.json",
+            {"auto_map": {"AutoImageProcessor": "evil.Evil"}, "image_processor_type": "Evil"},
+            "auto_map",
+        ),
+        ("adapter_config.json", {}, "adapter_config.json has no place there"),
+    ],
+)
+def test_a_folder_that_would_do_harm_is_refused(
+    name: str, changes: dict[str, object], message: str, folder: Callable[[str], Path]
+) -> None:
+    path = folder("clip") / name
+    told = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(told | changes))
+    with pytest.raises(EncoderError, match=message):
+        VisionEncoder.from_folder(path.parent, -2, "cpu")
+
+
+def test_pickled_weights_are_refused(folder: Callable[[str], Path]) -> None:
+    path = folder("clip")
+    torch.save({}, path / "pytorch_model.bin")
+    (path / "model.safetensors").unlink()
+    with pytest.raises(EncoderError, match="cannot be loaded"):
+        VisionEncoder.from_folder(path, -2, "cpu")
 
 
 def test_latents_of_the_crop(base: Base) -> None:

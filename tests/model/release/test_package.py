@@ -2,28 +2,46 @@
 
 import base64
 import hashlib
+import io
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import mlflow
 import pytest
 from PIL import Image
 
-from model.bases.base import read_base_info
+from model.bases.base import load_base, read_base_info
 from model.encoding.encoders import ClipEncoders
+from model.encoding.head_mask import MaskInfo
 from model.face_branch.trainable import assemble
 from model.presets import preset
 from model.release import package
 from model.release.checkpoint import EmbeddingSource, read_manifest, write_checkpoint
-from model.release.package import LoggedCheckpoint, PackageError, log_checkpoint, pull, register, set_alias
+from model.release.package import (
+    LoggedCheckpoint,
+    PackageError,
+    fetch,
+    log_checkpoint,
+    pinned_requirements,
+    pull,
+    register,
+)
 from model.release.pipeline import load
+from model.release.pulled_folder import write_pulled_folder
 from tests.model.manifests import a_manifest
 
 PROJECT = Path(__file__).parents[3]
@@ -36,26 +54,6 @@ from model.release.package import pull
 torch.set_num_threads(1)
 frames = pull("models:/lafid@champion").generate(Image.open(sys.argv[1]), "a smile", steps=1, choose="largest")
 print(hashlib.sha256(frames.tobytes()).hexdigest())
-"""
-
-_SERVE = """
-import sys
-import mlflow
-import torch
-torch.set_num_threads(1)
-served = mlflow.pyfunc.load_model("models:/lafid@champion")
-try:
-    served.predict([{"image": "abcde", "prompt": "a smile"}])
-except Exception as error:
-    assert "a picture of the request is no base64" in str(error), error
-else:
-    raise SystemExit("drawn from no base64")
-(answer,) = served.predict([{"image": open(sys.argv[1]).read(), "prompt": "a smile", "steps": 1}])
-import model.release.pipeline
-coarse = mlflow.pyfunc.load_model("models:/lafid@champion", model_config={"precision": "bfloat16", "device": "cpu"})
-dtype = coarse.unwrap_python_model().pipeline.model.base.transformer.dtype
-print(answer.frames_sha256, answer.frames, dtype, model.release.pipeline.__file__)
-open(sys.argv[2], "w").write(answer.video)
 """
 
 
@@ -107,56 +105,151 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     mlflow.set_experiment("lafid")
     logged = log_checkpoint(root / "checkpoint", base_dir, name="tiny-12", tags={"git_commit": "abc"}, metrics={"flow_loss": 1.0})
     version = register(logged.model_uri, "lafid", {"gate": "passed"})
-    set_alias("lafid", "champion", version)
+    mlflow.MlflowClient().set_registered_model_alias("lafid", "champion", version)
     yield Registered(root, logged, version, root / "photo.png", hashlib.sha256(drawn.tobytes()).hexdigest())
     mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture(scope="module")
-def fresh(registered: Registered) -> dict[str, subprocess.Popen[str]]:
-    """Two fresh processes side by side, without unpickling: `pull` has this project to import, `serve` has not."""
-    request = registered.root / "photo.b64"
-    request.write_text(base64.b64encode(registered.photo.read_bytes()).decode())
-    environment = {
+def environment(registered: Registered) -> dict[str, str]:
+    """Of fresh processes: the registry is known, and nothing is unpickled."""
+    return {
         **os.environ,
         "MLFLOW_TRACKING_URI": f"sqlite:///{registered.root}/mlflow.db",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": "1",
     }
-
-    def start(code: str, *arguments: Path, importable: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            cwd=registered.root,
-            env={**environment, "PYTHONPATH": importable},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return {
-        "pull": start(_PULL, registered.photo, importable=str(PROJECT)),
-        "serve": start(_SERVE, request, registered.root / "video.b64", importable=""),
-    }
-
-
-def last_line(process: subprocess.Popen[str]) -> str:
-    said, complained = process.communicate()
-    assert process.returncode == 0, complained
-    return said.strip().splitlines()[-1]
 
 
 @pytest.mark.long
-def test_pulled_by_alias_in_a_fresh_process_it_draws_the_same_frames(registered: Registered, fresh) -> None:
-    assert last_line(fresh["pull"]) == registered.frames_sha256
+def test_pulled_by_alias_in_a_fresh_process_it_draws_the_same_frames(registered: Registered, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-c", _PULL, str(registered.photo)]
+    environment = environment | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, cwd=registered.root, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == registered.frames_sha256
 
 
-def test_served_by_mlflow_in_a_fresh_process_it_runs_the_code_that_travels_along(registered: Registered, fresh) -> None:
-    digest, frames, configured, source = last_line(fresh["serve"]).split(maxsplit=3)  # the path may hold spaces
-    assert digest == registered.frames_sha256
-    assert (frames, configured) == ("2", "torch.bfloat16")
-    assert Path(source).is_relative_to(registered.root / "artifacts")
-    assert b"ftyp" in base64.b64decode((registered.root / "video.b64").read_text())[:16]
+@dataclass(frozen=True)
+class Server:
+    """`mlflow models serve` of the champion."""
+
+    address: str
+    request: dict[str, Any]
+    """A good one, as the checkpoint drew it."""
+
+    def post(self, body: object, timeout_s: float = 120) -> tuple[int, str]:
+        """Status and text of the answer."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        asked = urllib.request.Request(f"{self.address}/invocations", data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(asked, timeout=timeout_s) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def digest(self, **fields: object) -> str:
+        """Of the frames of a good request."""
+        status, text = self.post({"inputs": [self.request | fields]})
+        assert status == 200, text[:500]
+        (answer,) = json.loads(text)["predictions"]
+        return str(answer["frames_sha256"])
+
+
+TIMEOUT_S = 6
+
+
+@pytest.fixture(scope="module")
+def server(registered: Registered, environment: dict[str, str]) -> Iterator[Server]:
+    """Where this project cannot be imported: the code that travels along is what runs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    programs = str(Path(sys.executable).parent)
+    command = [f"{programs}/mlflow", "models", "serve", "-m", "models:/lafid@champion", "--env-manager", "local"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--timeout", "60"]
+    settings = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": ""}  # MLflow looks for uvicorn on the path
+    settings |= {"SERVING_MODEL_CONFIG": json.dumps({"device": "cpu", "queue": 3, "timeout_s": TIMEOUT_S})}
+    with open(registered.root / "server.log", "wb") as log:
+        process = subprocess.Popen(
+            command, cwd=registered.root, env=environment | settings, stdout=log, stderr=log, start_new_session=True
+        )
+    image = base64.b64encode(registered.photo.read_bytes()).decode()
+    found = Server(f"http://127.0.0.1:{port}", {"image": image, "prompt": "a smile", "steps": 1, "face": "largest"})
+    try:
+        deadline = time.monotonic() + 120
+        while not _answers(f"{found.address}/ping"):
+            assert process.poll() is None, (registered.root / "server.log").read_text()[-3000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        while found.post({"inputs": [found.request]})[0] != 200:  # the first one loads the face engine's weights
+            assert time.monotonic() < deadline
+        yield found
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
+def test_served_by_mlflow_it_draws_the_same_frames_and_four_at_once_are_each_as_alone(
+    registered: Registered, server: Server
+) -> None:
+    assert server.digest() == registered.frames_sha256
+    other = server.digest(seed=5)
+    assert other != registered.frames_sha256
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda seed: server.digest(seed=seed), (0, 5, 0, 5)))
+    assert found == [registered.frames_sha256, other] * 2
+
+
+def test_served_by_mlflow_one_that_takes_too_long_ends_and_the_next_is_drawn(registered: Registered, server: Server) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(server.post, {"inputs": [server.request | {"steps": 1000, "frames": 9, "height": 64, "width": 64}]})
+        begun = time.monotonic()
+        assert _answers(f"{server.address}/ping"), "it is healthy while it draws"
+        assert time.monotonic() - begun < 2
+        status, text = slow.result()
+    assert status == 504
+    assert json.loads(text)["message"].startswith(f"the video took longer than {TIMEOUT_S} s")
+    assert server.digest() == registered.frames_sha256
+
+
+def test_what_mlflows_server_tells_of_a_bad_request_repeats_nothing_of_it(registered: Registered, server: Server) -> None:
+    image = server.request["image"]
+    wrong: dict[str, dict[str, object]] = {
+        "guidance: Input should be a finite number": {"guidance": float("nan")},
+        "steps: ": {"steps": 0},
+        "seed: ": {"seed": 2**64},
+        "prompt: ": {"prompt": "x" * 10**6},
+        "num_frames: Extra": {"num_frames": 3},
+        "image is no base64": {"image": "%%%"},
+        "photo 0: cannot read": {"photos": [base64.b64encode(b"no picture").decode()]},
+        "15 x 64": {"height": 15, "width": 64},
+        "no face found": {"image": base64.b64encode(_png(Image.new("RGB", (64, 64)))).decode()},
+    }
+    for words, fields in wrong.items():
+        status, text = server.post({"inputs": [server.request | fields]})
+        told = json.loads(text)
+        assert status == 400, text[:500]
+        assert words in told["message"]
+        assert len(text) < 500
+        assert image[:30] not in text
+        assert "Traceback" not in text
+        assert str(registered.root) not in text
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def test_nothing_pickled_is_stored(registered: Registered) -> None:
@@ -211,6 +304,59 @@ def test_the_signature_comes_from_the_types_and_requirements_are_pinned(register
     assert any(line.startswith("diffusers==") for line in requirements)
 
 
+@pytest.mark.parametrize(
+    ("engine", "mask", "has", "lacks"),
+    [
+        ("dlib", "oval", {"dlib-bin", "face-recognition-models"}, {"insightface", "opencv-python-headless", "onnxruntime"}),
+        ("dlib", "modnet", {"dlib-bin", "onnxruntime"}, {"insightface", "opencv-python-headless"}),
+        ("insightface/buffalo_l", "oval", {"insightface", "opencv-python-headless", "onnxruntime"}, {"dlib-bin"}),
+    ],
+)
+def test_requirements_are_those_of_what_it_was_trained_with(
+    engine: str, mask: str, has: set[str], lacks: set[str], base_dir: Path
+) -> None:
+    source = EmbeddingSource(name=engine, version="1", width=128)
+    manifest = a_manifest(preset("tiny"), read_base_info(base_dir), face_engine=source, head_mask=MaskInfo(name=mask))
+    names = {line.split("==")[0].replace("-gpu", "") for line in pinned_requirements(manifest)}
+    assert names >= has | {"torch", "diffusers", "transformers", "mlflow"}
+    assert not names & lacks
+
+
+def test_an_entry_that_names_files_elsewhere_is_refused(registered: Registered, tmp_path: Path, monkeypatch: Any) -> None:
+    folder = Path(mlflow.artifacts.download_artifacts(registered.logged.model_uri))
+    for number, (fault, message) in enumerate(
+        {"path: ../../../../etc": "lies outside of", "path: artifacts/linked": "link or no plain file"}.items()
+    ):
+        copy = tmp_path / str(number)
+        shutil.copytree(folder, copy)
+        (copy / "artifacts" / "linked").mkdir(parents=True, exist_ok=True)
+        (copy / "artifacts" / "linked" / "lafid.json").symlink_to("/etc/hostname")
+        told = (copy / "MLmodel").read_text()
+        assert "path: artifacts/checkpoint" in told
+        (copy / "MLmodel").write_text(told.replace("path: artifacts/checkpoint", fault))
+        monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda _uri, copy=copy: str(copy))
+        with pytest.raises(PackageError, match=message):
+            pull(registered.logged.model_uri)
+
+
+def test_what_the_registry_tells_of_a_model_comes_along(registered: Registered) -> None:
+    found = fetch("models:/lafid@champion")
+    assert found.tags["gate"] == "passed"
+    assert found.tags["git_commit"] == "abc"
+    assert found.metrics == {"flow_loss": 1.0}
+    assert fetch(f"models:/lafid/{registered.version}").tags == found.tags
+    assert fetch(registered.logged.model_uri).metrics == found.metrics
+    assert fetch(str(registered.root / "checkpoint")).tags == {}
+
+
+def test_a_base_without_an_address_is_pulled_along(registered: Registered, tmp_path: Path) -> None:
+    found = fetch("models:/lafid@champion")
+    write_pulled_folder(found.checkpoint_dir, tmp_path / "out", [], found.tags, found.metrics, found.base_dir)
+    again = fetch(str(tmp_path / "out"))
+    assert again.base_dir == tmp_path / "out" / "base"
+    assert load_base(again.base_dir, "cpu").info == read_manifest(tmp_path / "out").base
+
+
 def test_a_model_that_is_not_ours_is_refused(registered: Registered, tmp_path: Path) -> None:
     (tmp_path / "foreign.py").write_text(
         "import mlflow\nclass F(mlflow.pyfunc.PythonModel):\n    def predict(self, model_input: list[str]) -> list[str]:\n"
@@ -233,6 +379,8 @@ def test_a_base_is_the_named_one_or_the_adopted_one(base_dir: Path, tmp_path: Pa
         artifacts=SimpleNamespace(download_artifacts=lambda _uri: str(tmp_path / "model")),
         models=SimpleNamespace(Model=SimpleNamespace(load=lambda _folder: SimpleNamespace(flavors=flavors))),
     )
+    registry.models.Model.load = lambda _folder: SimpleNamespace(flavors=flavors, model_id=None)
+    registry.MlflowClient = lambda: SimpleNamespace(get_model_version_by_alias=lambda *_: SimpleNamespace(tags={}))
     monkeypatch.setattr(package, "_mlflow", lambda: registry)
     monkeypatch.setattr(package, "load", lambda _checkpoint, chosen, *_: chosen)
     for given in ({}, {"bases_dir": bases}):

@@ -1,6 +1,7 @@
 """Generation: it begins with the picture, repeats itself, listens to the face, refuses what it cannot draw."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +101,14 @@ def test_the_size_follows_the_picture(pipeline: LafidPipeline, image: Image.Imag
     assert pipeline.generate(image, "x", steps=1, height=32, width=16, num_frames=1).shape == (1, 32, 16, 3)
 
 
+def test_of_one_side_alone_the_other_follows(pipeline: LafidPipeline, image: Image.Image) -> None:
+    """In the picture's aspect, or in the trained one where no picture is the first frame."""
+    wide = image.resize((80, 20))
+    assert pipeline.generate(wide, "x", steps=1, height=16).shape == (3, 16, 64, 3)
+    assert pipeline.generate(wide, "x", steps=1, width=32).shape == (3, 16, 32, 3)
+    assert pipeline.generate(None, "x", photos=[wide], steps=1, height=32).shape == (3, 32, 32, 3)
+
+
 def test_another_aspect_cuts_around_the_face_and_says_so(
     pipeline: LafidPipeline, image: Image.Image, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -119,11 +128,17 @@ def test_another_aspect_cuts_around_the_face_and_says_so(
 def test_illegal_sizes_and_missing_faces_are_refused(pipeline: LafidPipeline, image: Image.Image, stub_engine: Callable) -> None:
     with pytest.raises(SizeError, match="16 x 16"):
         pipeline.generate(image, "x", height=15, width=20)
-    with pytest.raises(InputError, match="height and width go together"):
-        pipeline.generate(image, "x", height=16)
     pipeline.engine.faces = 0
     with pytest.raises(FaceError, match="no face"):
         pipeline.generate(image, "x")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"guidance": math.nan}, {"face_guidance": math.inf}, {"steps": 0}, {"seed": -1}, {"seed": 2**64}], ids=str
+)
+def test_settings_that_are_none_are_refused(pipeline: LafidPipeline, image: Image.Image, settings: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="give (numbers|at least one step)"):
+        pipeline.generate(image, "x", **settings)
 
 
 def test_another_engines_embeddings_are_refused(checkpoint_dir: Path, base_dir: Path, stub_engine: Callable) -> None:
@@ -231,6 +246,21 @@ def test_steps_are_reported(pipeline: LafidPipeline, image: Image.Image) -> None
     heard: list[tuple[int, int]] = []
     pipeline.generate(image, "x", steps=2, on_step=lambda done, steps: heard.append((done, steps)))
     assert heard == [(1, 2), (2, 2)]
+
+
+def test_one_that_is_broken_off_between_two_steps_leaves_the_next_as_it_would_be(
+    pipeline: LafidPipeline, image: Image.Image
+) -> None:
+    """As a request does whose time is over."""
+    expected = pipeline.generate(image, "x", steps=2, face_guidance=2.0)
+
+    def break_off(done: int, _steps: int) -> None:
+        if done == 3:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        pipeline.generate(Image.new("RGB", (40, 40), "red"), "y", steps=20, seed=9, on_step=break_off)
+    assert np.array_equal(pipeline.generate(image, "x", steps=2, face_guidance=2.0), expected)
 
 
 def test_the_precision_is_the_trainings_and_half_keeps_what_must_stay_fine(

@@ -1,0 +1,85 @@
+"""A model as a plain folder, for those without LaFID: parts for diffusers and ComfyUI, a loader of the face branch, a card.
+
+    README.md             the card
+    lora/, lora_2/        for `load_lora_weights`                              (where LoRA trained)
+    comfyui/              the same, for ComfyUI: one file a transformer
+    weights/, weights_2/  the base's own tensors that trained, by diffusers' keys
+    adapter/, adapter_2/  the face branch
+    base/                 of a base that has no public address, where the registry had it
+    load_face_branch.py   puts it (and weights/) onto a stock pipeline, with the code in code/ and requirements.txt
+    lafid.json            the folder is a checkpoint, too
+
+Belongs here: writing it, whole or not at all. Not here: getting the model (`package.fetch`), the words of the card (`card`).
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
+
+from model.bases.digests import DIGESTS
+from model.face_branch.trainable import ADAPTER, LORA, SUFFIXES
+from model.files import whole_folder
+from model.release import MANIFEST_FILE
+from model.release.card import model_card
+from model.release.checkpoint import Manifest, load_fusion, verify_checkpoint
+from model.release.comfyui import write_comfyui_lora
+from model.release.package import BASE
+from model.strangers import check_folder
+
+LOADER = "load_face_branch.py"
+_PACKAGE = Path(__file__).parents[1]
+_NOISE = {(1, ""): "lafid", (2, ""): "lafid_high_noise", (2, "_2"): "lafid_low_noise"}
+
+
+class FolderTaken(FileExistsError):
+    """There is something where the folder would be written; the message says what to do."""
+
+
+def write_pulled_folder(
+    checkpoint_dir: Path,
+    folder: Path,
+    requirements: list[str],
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+    base_dir: Path | None = None,
+) -> Manifest:
+    """Writes what others use of a checkpoint.
+
+    Args:
+        checkpoint_dir: it may be a stranger's.
+        folder: that is written; it does not exist, or is empty.
+        requirements: what the face branch needs installed.
+        tags, metrics: as for `card.model_card`.
+        base_dir: of a base that travels with its model.
+
+    Raises:
+        FolderTaken: there is something in `folder`.
+        CheckpointError: the checkpoint is not whole.
+        ValueError: a part is not what its name says.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FolderTaken(f"{folder} is there already: name a folder that is not, or an empty one")
+    manifest = verify_checkpoint(checkpoint_dir)
+    with whole_folder(folder) as temporary:
+        for part in manifest.parts:
+            shutil.copytree(checkpoint_dir / part, temporary / part)
+        shutil.copyfile(checkpoint_dir / MANIFEST_FILE, temporary / MANIFEST_FILE)
+        verify_checkpoint(temporary)  # what was copied is what was looked at
+        for suffix in SUFFIXES:
+            if f"{ADAPTER}{suffix}" in manifest.parts:
+                load_fusion(temporary / f"{ADAPTER}{suffix}")
+            if f"{LORA}{suffix}" in manifest.parts:
+                name = _NOISE[2 if manifest.base.boundary else 1, suffix]
+                write_comfyui_lora(
+                    temporary / f"{LORA}{suffix}" / LORA_WEIGHT_NAME_SAFE, temporary / "comfyui" / f"{name}.safetensors"
+                )
+        if base_dir is not None:
+            check_folder(base_dir)
+            shutil.copytree(base_dir, temporary / BASE, ignore=shutil.ignore_patterns(DIGESTS))
+        shutil.copytree(_PACKAGE, temporary / "code" / _PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copyfile(_PACKAGE / "release" / LOADER, temporary / LOADER)
+        (temporary / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements))
+        (temporary / "README.md").write_text(model_card(manifest, tags, metrics))
+    return manifest
