@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from model.evaluation.bench import GalleryFace, Person
+from model.evaluation.bench import GalleryFace, Person, SourceClip
 from model.evaluation.measures.published_faces import FoundFace, norm_crop
 from model.evaluation.measures.record import DrawnVideo
 from model.evaluation.similarity import FrameFace
@@ -114,7 +114,8 @@ def person(*embeddings: Sequence[float]) -> Person:
         "pts": 0,
     }
     views = [GalleryFace(path="galleries/a.png", embedding=tuple(of), **known) for of in embeddings]
-    return Person(identity_id="a", gallery=tuple(views))
+    clip = SourceClip(clip_id="clip", content_sha256="0" * 64, recording_id=None, source="invented", licence="CC0")
+    return Person(identity_id="a", gallery=tuple(views), clips=(clip,))
 
 
 def video(frames: Sequence[Image] | NDArray[np.uint8] = (), **facts: Any) -> DrawnVideo:
