@@ -1,13 +1,11 @@
-"""What the movement of a mouth says by itself: how much it moves.
+"""How much a mouth moves, from its openings over time.
 
-Belongs here: numbers from a `MouthTrack` alone. Not here: making the track (`lips`), whether it moves with the sound
-(`synchrony`), judging the numbers (`speaking_status`).
+Belongs here: openings -> one number, for real clips and drawn ones alike. Not here: measuring openings (the engines), what a
+number means (`lafid_assets.speech.speaking_status`).
 """
 
 import numpy as np
 from numpy.typing import NDArray
-
-from lafid_assets.speech.lips import MouthTrack
 
 _WINDOW_S = 1.0
 """Longer than a syllable, shorter than a turn of the head: what changes within it is articulation."""
@@ -16,16 +14,24 @@ _LEAST_SEEN_S = 0.4
 """In less than a syllable or two a mouth does not show how far it moves."""
 
 
-def mouth_range(track: MouthTrack) -> float | None:
+def opening_range(
+    times_s: NDArray[np.float64], openings: NDArray[np.float64], run: NDArray[np.int64] | None = None
+) -> float | None:
     """How far the mouth opens and closes within a second: 90th minus 10th percentile, the median over all seconds.
 
     Windows never reach across two runs, so neither a cut nor a slow turn of the head counts as movement, and the median
     withstands a single yawn or a landmark that slips. None where no second has enough looks.
+
+    Args:
+        times_s: (N,), rising.
+        openings: (N,) shares of the face's height; NaN where none was measured.
+        run: (N,) of the stretch in which one face was followed; None: there is one.
     """
+    runs = np.zeros(len(times_s), np.int64) if run is None else run
     ranges = [
-        float(np.subtract(*np.percentile(openings, [90, 10])))
-        for run in np.unique(track.run)
-        for openings in _windows(track.times_s[track.run == run], track.openings[track.run == run])
+        float(np.subtract(*np.percentile(part, [90, 10])))
+        for number in np.unique(runs)
+        for part in _windows(times_s[runs == number], openings[runs == number])
     ]
     return float(np.median(ranges)) if ranges else None
 
