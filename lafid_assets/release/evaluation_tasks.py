@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lafid_assets.outcomes import Reason, Status
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clip_size import Bucket, ClipSize
-from model.evaluation.bench import Bench, Case
+from model.evaluation.bench import Bench, BenchError, Case, MeasuringEngine, read_bench, read_bench_picture
 from model.evaluation.similarity import FrameFace
 from model.files import sha256_file, whole_file
 from model.release.drawing_settings import DrawingSettings
@@ -223,22 +223,65 @@ def _flow_loss(subject: Subject, task: LossTask) -> Loss:
 
 
 def _case(subject: Subject, task: CaseTask) -> Measured:
-    from PIL import Image, UnidentifiedImageError
-
     from model.encoding.face_processor import FaceError, PoseUnknown
-    from model.encoding.video_io import VideoError
 
-    assert subject.bench_dir is not None
     try:
-        first, *photos = (_picture(subject.bench_dir / path) for path in (task.case.first_frame, *task.case.photos))
-        return _measured(subject, task, first, photos)
+        return _measured(subject, task, _drawn(subject, task))
     except FaceError as error:
         reason = Reason.POSE_UNKNOWN if isinstance(error, PoseUnknown) else Reason.NO_FACE
-        return Measured(
-            key=task.measured_key,
-            status=Status.REJECTED,
-            reason=reason,
-            detail=f"its first frame cannot condition a video: {error}",
-        )
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, VideoError) as error:
+        told = f"its first frame cannot condition a video: {error}"
+        return Measured(key=task.measured_key, status=Status.REJECTED, reason=reason, detail=told)
+    except BenchError as error:
         return Measured(key=task.measured_key, status=Status.ERROR, reason=Reason.UNREADABLE, detail=str(error))
+
+
+def _drawn(subject: Subject, task: CaseTask) -> "Beginning":
+    """Draws the case, unless its video is there; what the video begins with."""
+    from model.encoding.video_io import write_mp4
+    from model.training.held_out_videos import Beginning, draw_held_out
+
+    pipeline, case, path = _pipeline(subject), task.case, video_path(subject, task)
+    bucket = size_of(case, pipeline.manifest.preset.clip)
+    beginning = Beginning.of(read_bench_picture(_bench_dir(subject), case.first_frame), bucket, case.centre_xy_px)
+    if not path.is_file():
+        photos = _photos(subject, case)
+        frames = draw_held_out(pipeline, beginning, case.prompt, photos=photos, seed=case.seed, steps=subject.steps)
+        write_mp4(path, frames, pipeline.fps)
+    return beginning
+
+
+def _photos(subject: Subject, case: Case) -> list["NDArray[np.uint8]"]:
+    """What the model is given of the person beside the first frame: nothing where it is given that and has no references. A photo
+    in which it finds no face that it can use is left out."""
+    from PIL import Image
+
+    from model.encoding.face_processor import FaceError
+
+    pipeline = _pipeline(subject)
+    if pipeline.manifest.preset.fusion.references is None and pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS:
+        return []
+    usable = []
+    for path in case.photos:
+        photo = read_bench_picture(_bench_dir(subject), path)
+        try:
+            pipeline.face(Image.fromarray(photo), "largest")
+        except FaceError as error:
+            LOGGER.info("case %s is drawn without %s: %s", case.case_id, path, error)
+        else:
+            usable.append(photo)
+    return usable
+
+
+def _measured(subject: Subject, task: CaseTask, beginning: "Beginning") -> Measured:
+    """What the video shows, read from its file: whoever measures it again has no more."""
+    from model.encoding.video_io import read_frames
+    from model.training.metrics import psnr
+
+    pipeline, case, bench = _pipeline(subject), task.case, _bench(_bench_dir(subject))
+    # In the middle of each frame's time, where rounding cannot show its neighbour.
+    times_s = [(index + 0.5) / pipeline.fps for index in range(beginning.frames)]
+    frames = read_frames(video_path(subject, task), times_s)
+    begins_with_it = pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS
+    drawn = frames[1:] if begins_with_it else frames
+    person, engine = bench.person(case.identity_id), _engine(subject, bench.engine)
+    faces = measure_frames(drawn, person, beginning.whole, engine)
