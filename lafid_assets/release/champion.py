@@ -1,7 +1,7 @@
 """The model that a new one must not be worse than.
 
-Belongs here: which version of the registry that is. Not here: its files (`model_files`), its measures (`evaluation`), what follows
-from them (`gates`).
+Belongs here: which version of the registry that is. Not here: its files (`model_files`), its measures (`evaluation`), what
+follows from them (`gates`).
 """
 
 from dataclasses import dataclass

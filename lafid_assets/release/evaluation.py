@@ -87,6 +87,12 @@ def evaluate(
     return {name: pl.concat([rows[name], found[name]]) for name in rows}
 
 
+def is_kept(subject: Subject, bench: Bench, cases: Sequence[Case]) -> bool:
+    """Whether all that `evaluate` makes of the cases was made before: then it asks for none of the model's files."""
+    assert subject.bench_dir is not None
+    return all(kept(subject, task) is not None for task in case_tasks(bench, subject.bench_dir, cases))
+
+
 def _results(subject: Subject, tasks: Sequence[LossTask | CaseTask], deadline_s: float, processes: int | None) -> list[Result]:
     results: list[Result | None] = [kept(subject, task) for task in tasks]
     missing = [index for index, result in enumerate(results) if result is None]

@@ -151,12 +151,10 @@ def _summary(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase], vide
             row = _metric(subject, bench.version, bench.split, f"{kind}_{name}", interval, figures.frames)
             why = interval.reason if figures.frames else "no drawn frame falls into it"
             rows.append(row | {"absent": why if interval.value is None else None})
-    return rows + [_over_all(...)]
+    return rows
 
 
-def _metric(
-    subject: Subject, bench_version: str, split: str, name: str, interval: Interval, frames: int | None = None
-) -> Row:
+def _metric(subject: Subject, bench_version: str, split: str, name: str, interval: Interval, frames: int | None = None) -> Row:
     known = {"checkpoint_sha256": subject.checkpoint_sha256, "bench_version": bench_version, "split": split, "metric": name}
     told = {field: value for field, value in asdict(interval).items() if field != "reason"}
     return known | told | {"frames": frames, "absent": None}

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from lafid_assets.outcomes import Reason, Status
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clip_size import Bucket, ClipSize
 from model.evaluation.bench import Bench, BenchError, Case, MeasuringEngine, read_bench, read_bench_picture
-from model.evaluation.similarity import FrameFace
+from model.evaluation.similarity import FrameFace, measure_frames
 from model.files import sha256_file, whole_file
 from model.release.drawing_settings import DrawingSettings
 
@@ -104,12 +104,12 @@ class CaseTask:
     @property
     def video_name(self) -> str:
         """Begins with the clip's id, by which `lafid forget` finds it."""
-        return f"{_plain(self.case.clip_id)}.{self.drawn_key[:16]}.mp4"
+        return f"{plain_name(self.case.clip_id)}.{self.drawn_key[:16]}.mp4"
 
     @property
     def name(self) -> str:
         """Of its file of measures."""
-        return f"{_plain(self.case.clip_id)}.{self.measured_key[:16]}"
+        return f"{plain_name(self.case.clip_id)}.{self.measured_key[:16]}"
 
     def key(self, _: Subject) -> str:
         """Over all that decides the result, beside checkpoint and drawing."""
@@ -140,27 +140,33 @@ class Measured(_Kept):
     measures: dict[str, float] = {}
     absent: dict[str, str] = {}
     """Measure to why it could not be taken."""
+    fps: float = 0.0
     status: Status = Status.OK
     reason: Reason | None = None
     detail: str | None = None
+
+    @property
+    def video_s(self) -> float:
+        """Seconds from the video's first frame to its last."""
+        return 0.0 if self.size is None else (self.size.frames - 1) / self.fps
 
 
 Kept = TypeVar("Kept", Loss, Measured)
 
 
-def case_tasks(bench: Bench, bench_dir: Path, cases: tuple[Case, ...] | list[Case]) -> list[CaseTask]:
+def case_tasks(bench: Bench, bench_dir: Path, cases: Sequence[Case]) -> list[CaseTask]:
     """The tasks of these cases, in their order. What other cases of the bench are changes nothing.
 
     Raises:
         BenchError: a picture is missing.
     """
-    from model.evaluation.measures import fingerprint
-
     measured_by = [_MEASURED, bench.engine.model_dump(), {name: found.model_dump() for name, found in bench.bounds.items()}]
-    measured_by.append(fingerprint())
     tasks = []
     for case in cases:
-        pictures = [sha256_file(bench_picture(bench_dir, path)) for path in (case.first_frame, *case.photos)]
+        try:
+            pictures = [sha256_file(bench_dir / path) for path in (case.first_frame, *case.photos)]
+        except FileNotFoundError as error:
+            raise BenchError(f"{bench_dir} lacks {error.filename}: copy the bench again") from error
         shape = [case.prompt, case.seed, case.centre_xy_px, case.width, case.height, case.duration_s]
         drawn_key = _digest([_DRAWN, *shape, pictures])
         against = [drawn_key, bench.person(case.identity_id).model_dump(), case.speaking_status, *measured_by]
@@ -195,6 +201,11 @@ def video_path(subject: Subject, task: CaseTask) -> Path:
 def features_path(subject: Subject, task: CaseTask) -> Path:
     """What measures of all videos together read of this one."""
     return subject.root / subject.folder / f"{task.name}.npz"
+
+
+def plain_name(name: str) -> str:
+    """With which files of a clip begin. A bench may come from anywhere: no name leads out of the folder."""
+    return re.sub(r"[^0-9A-Za-z_-]", "_", name)
 
 
 def size_of(case: Case, size: ClipSize) -> Bucket:
@@ -284,4 +295,60 @@ def _measured(subject: Subject, task: CaseTask, beginning: "Beginning") -> Measu
     begins_with_it = pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS
     drawn = frames[1:] if begins_with_it else frames
     person, engine = bench.person(case.identity_id), _engine(subject, bench.engine)
-    faces = measure_frames(drawn, person, beginning.whole, engine)
+    faces = measure_frames(drawn, person, beginning.whole, engine, bench.bounds)
+    return Measured(
+        key=task.measured_key,
+        size=Bucket(len(frames), *frames.shape[1:3]),
+        fps=pipeline.fps,
+        faces=tuple(faces),
+        first_drawn=len(frames) - len(drawn),
+        first_frame_psnr_db=min(psnr(frames[0], beginning.cut), _EQUAL_DB) if begins_with_it else None,
+    )
+
+
+@cache
+def _pipeline(subject: Subject) -> "LafidPipeline":
+    from model.release.pipeline import load
+
+    return load(subject.checkpoint_dir, subject.base_dir, subject.drawing)
+
+
+@cache
+def _bench(folder: Path) -> Bench:
+    return read_bench(folder)
+
+
+@cache
+def _engine(subject: Subject, wanted: MeasuringEngine) -> "FaceEngine":
+    """The bench's, which is often the model's, too."""
+    from model.release.pipeline import engine_named
+
+    own = _pipeline(subject).engine
+    engine = own if own.info.name == wanted.name else engine_named(wanted.name)
+    if engine.info.fingerprint != wanted.fingerprint:
+        LOGGER.warning(
+            "the bench was measured by %s %s, its videos are by %s: similarities may differ by rounding and by another head pose",
+            *(wanted.name, wanted.version, engine.info.version),
+        )
+    return engine
+
+
+def _bench_dir(subject: Subject) -> Path:
+    assert subject.bench_dir is not None
+    return subject.bench_dir
+
+
+def _measures_path(subject: Subject, task: LossTask | CaseTask) -> Path:
+    return subject.root / subject.folder / f"{task.name}.json"
+
+
+def _read(kind: type[Kept], subject: Subject, task: LossTask | CaseTask) -> Kept | None:
+    try:
+        found = kind.model_validate_json(_measures_path(subject, task).read_bytes())
+    except (FileNotFoundError, ValidationError):  # never done, or by another version
+        return None
+    return found if found.key == task.key(subject) else None
+
+
+def _digest(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

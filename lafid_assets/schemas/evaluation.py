@@ -13,7 +13,27 @@ CASE = (
     Column("seed", I64, "of the noise, as the bench says", minimum=0),
 )
 ABSENT = pl.Struct({"measure": STR, "reason": STR})
-MEASURES: tuple[Column, ...] = ()
+MEASURES = tuple(
+    Column(name, F64, f"{doc}; NULL where it could not be taken, see `absent`", nullable=True)
+    for name, doc in (
+        ("consisid_facesim_arc", "similarity of 16 frames to the given picture in ArcFace's space, by ConsisID's rule"),
+        ("consisid_facesim_cur", "the same in CurricularFace's space"),
+        ("consisid_fid", "ConsisID's per-frame distance of aligned faces, which is no distance of distributions"),
+        ("consisid_clip_score", "CLIP's agreement of frames and prompt by ConsisID's rule, red and blue exchanged"),
+        ("opens2v_facesim_arc", "similarity of 32 frames to the given picture in ArcFace's space, by OpenS2V-Eval's rule"),
+        ("opens2v_facesim_cur", "the same in CurricularFace's space"),
+        ("clip_score", "CLIP's agreement of frames and prompt"),
+        ("motion_amplitude", "how much moves from frame to frame"),
+        ("motion_smoothness", "how evenly it moves"),
+        ("lip_activity", "range of the mouth's opening, share of the face's height"),
+        ("lip_agreement", "1: the lips do what the real clip's speaking status says; 0: they do not"),
+        ("temporal_consistency", "likeness of neighbouring frames' faces"),
+        ("clip_temporal_consistency", "likeness of neighbouring frames in CLIP's space"),
+        ("multi_view_similarity", "Mv2ID's: likeness over the gallery's views"),
+        ("pose_range_deg", "the largest rotation between two drawn poses"),
+        ("yaw_reached_deg", "how far the drawn face turns to either side"),
+    )
+)
 """Of one video, each as `model.evaluation.measures` takes it."""
 
 EVALUATED_VIDEOS = TableSchema(
@@ -36,7 +56,7 @@ EVALUATED_VIDEOS = TableSchema(
         Column(
             "first_frame_psnr_db",
             F64,
-            "of the video's first frame to the given one, 99 where they are equal; NULL where none is given, or nothing was drawn",
+            "of the video's first frame to the given one, 99 where they are equal; NULL where none is given or nothing drawn",
             nullable=True,
         ),
         Column(
@@ -55,12 +75,12 @@ EVALUATED_VIDEOS = TableSchema(
             minimum=-1,
             maximum=1,
         ),
-        Column(
-            "faces_found_share", F64, "share of the drawn frames that show a face", nullable=True, minimum=0, maximum=1
-        ),
+        Column("faces_found_share", F64, "share of the drawn frames that show a face", nullable=True, minimum=0, maximum=1),
         *MEASURES,
         Column("absent", pl.List(ABSENT), "measures that could not be taken, and why"),
-        Column("video_path", STR, "the mp4, below the store or the command's folder; NULL where nothing was drawn", nullable=True),
+        Column(
+            "video_path", STR, "the mp4, below the store or the command's folder; NULL where nothing was drawn", nullable=True
+        ),
         *OUTCOME,
     ),
     partitioned=False,
@@ -106,7 +126,9 @@ MODEL_EVALUATION = TableSchema(
         Column("high", F64, "its upper end", nullable=True),
         Column("videos", I32, "videos that it was measured on; of the flow loss cached clips", minimum=0),
         Column("persons", I32, "persons in them; NULL for the flow loss", nullable=True, minimum=0),
-        Column("frames", I32, "drawn frames that it was measured on; NULL where frames are not counted", nullable=True, minimum=0),
+        Column(
+            "frames", I32, "drawn frames that it was measured on; NULL where frames are not counted", nullable=True, minimum=0
+        ),
         Column("absent", STR, "why there is no value: the first case and its cause; NULL where there is one", nullable=True),
     ),
     partitioned=False,
