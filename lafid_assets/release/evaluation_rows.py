@@ -105,6 +105,7 @@ def _video(subject: Subject, bench: Bench, one: MeasuredCase) -> Row:
         "clip_id": case.clip_id,
         "identity_id": case.identity_id,
         **(dict.fromkeys(Bucket._fields) if found is None or found.size is None else found.size._asdict()),
+        "fps": None if found is None else found.fps,
         "steps": subject.steps,
         "yaw_bin": case.yaw_bin,
         "expression_bin": case.expression_bin,
