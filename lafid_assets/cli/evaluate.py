@@ -21,7 +21,7 @@ from lafid_assets.release.evaluation_tasks import Subject
 from lafid_assets.release.model_files import ModelFiles, find_model
 from lafid_assets.schemas import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALUATION
 from lafid_assets.training.base import FOLDER as BASES
-from model.evaluation.bench import Bench, BenchError, verify_bench
+from model.evaluation.bench import BenchError, verify_bench
 from model.files import whole_file
 from model.release.drawing_settings import DrawingSettings
 from resources.file_store import FileStore

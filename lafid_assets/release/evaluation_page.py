@@ -124,8 +124,7 @@ def _compared(evaluated: Evaluated) -> list[str]:
         return []
     ours, theirs = evaluated.models
     rows = [
-        (one.metric, one.told, one.verdict) + (one.interval.videos, one.only_ours, one.only_theirs)
-        for one in evaluated.differences
+        (one.metric, one.told, one.verdict, one.interval.videos, one.only_ours, one.only_theirs) for one in evaluated.differences
     ]
     head = ("measure", f"{ours} minus {theirs}", "so it is", "pairs", f"only {ours}", f"only {theirs}")
     return [f"<h2>Against {escape(theirs)}</h2>", _table(head, rows)]

@@ -153,7 +153,8 @@ def _evaluate(
         steps=config.steps,
     )
     how = (config.deadline_s, config.processes)
-    frames = evaluate(subject, bench, cases, {split: cached.count(split) for split in splits}, *how)
+    counted = {split: cached.count(split) for split in splits}
+    frames = evaluate(subject, bench, cases, counted, *how)
     if bench is None or bench_dir is None:
         return frames
     models = {f"{checkpoint['preset']} {subject.checkpoint_sha256[:8]}": subject.checkpoint_sha256}
@@ -161,13 +162,12 @@ def _evaluate(
         its = replace(
             subject,
             checkpoint_sha256=champion.rival.checkpoint_sha256,
-            clip_list=None,
             drawing=DrawingSettings.of(config.drawing),
         )
         try:
-            if not is_kept(its, bench, cases):
+            if not is_kept(its, bench, cases, counted):
                 its = _found(its, champion.rival, lake, tracking)
-            theirs = evaluate(its, bench, cases, {}, *how)
+            theirs = evaluate(its, bench, cases, counted, *how)
         except (ModelMissing, EvaluationFailed, ValueError, OSError) as error:
             champion.told = f"{champion.told} could not be evaluated: {error}"
             LOGGER.warning("%s", champion.told)

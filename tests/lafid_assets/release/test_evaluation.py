@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from lafid_assets.outcomes import Reason, Status
-from lafid_assets.release import evaluation, evaluation_tasks
+from lafid_assets.release import evaluation, evaluation_child
 from lafid_assets.release.evaluation import EvaluationFailed, choose_cases, evaluate
-from lafid_assets.release.evaluation_tasks import Subject, case_tasks, size_of, video_path
+from lafid_assets.release.evaluation_tasks import Subject, case_tasks, measures_path, size_of, video_path
 from lafid_assets.schemas import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALUATION
 from lafid_assets.workers import Done, Failed
 from model.clip_size import Bucket, ClipSize
@@ -94,7 +94,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> StubPipeline:
                 yield index, Failed(str(error))
 
     stub = StubPipeline()
-    monkeypatch.setattr(evaluation_tasks, "_pipeline", lambda _: stub)
+    monkeypatch.setattr(evaluation_child, "_pipeline", lambda _: stub)
     monkeypatch.setattr(evaluation, "map_isolated", in_this_process)
     monkeypatch.setattr(model.clips.clip_set, "ClipSet", lambda _, split: SimpleNamespace(split=split, meta=ENCODED))
     monkeypatch.setattr(model.training.metrics, "fixed_flow_loss", lambda model, clips, *_: {"test": 2.0}[clips.split])
@@ -215,9 +215,9 @@ def test_nothing_is_drawn_twice_and_only_what_changed_is_done_anew(
     """One of three cases lost its video, one its measures; a bench of one case more draws one; another gallery draws none."""
     bench = bench_of(persons=3)
     before = _evaluate(subject, bench)
-    one, two, three = case_tasks(bench, subject.bench_dir, bench.cases)  # type: ignore[arg-type]
+    one, two, _ = case_tasks(bench, subject.bench_dir, bench.cases)  # type: ignore[arg-type]
     video_path(subject, one).unlink()
-    evaluation_tasks._measures_path(subject, two).unlink()
+    measures_path(subject, two).unlink()
     pipeline.drawn.clear()
     with caplog.at_level("INFO", logger="lafid.release"):
         after = _evaluate(subject, bench)
@@ -256,9 +256,10 @@ def test_a_kill_while_drawing_leaves_nothing_and_while_measuring_the_video(
     def killed(*_: Any, **__: Any) -> None:
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(evaluation_tasks, "measure_frames", killed)
-        _evaluate(subject, bench)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation_child, "measure_frames", killed)
+        with pytest.raises(Killed):
+            _evaluate(subject, bench)
     assert [path.suffix for path in sorted((subject.root / subject.folder).iterdir())] == [".mp4"]
     frames = _evaluate(subject, bench)
     assert len(pipeline.drawn) == 1
@@ -277,7 +278,7 @@ def test_a_case_that_fails_costs_itself_and_is_tried_again(pipeline: StubPipelin
     assert _measures(frames)["likeness"]["videos"] == 2
     _evaluate(subject, bench)
     assert [one["prompt"] for one in pipeline.drawn].count("a fault") == 2
-    with pytest.raises(EvaluationFailed, match="1 of 1 tasks failed, the first: a fault"):
+    with pytest.raises(EvaluationFailed, match="all 1 tasks failed, the first: a fault"):
         evaluate(subject, bench, [bench.cases[1]], {}, 9)
     (subject.bench_dir / bench.cases[0].first_frame).unlink()  # type: ignore[operator]
     with pytest.raises(BenchError, match="lacks .*: copy the bench again"):
