@@ -104,18 +104,23 @@ def evaluate(
 def is_kept(subject: Subject, bench: Bench, cases: Sequence[Case], cached: Mapping[str, int]) -> bool:
     """Whether all that `evaluate` makes was made before: then it asks for none of the model's files."""
     assert subject.bench_dir is not None
-    losses = [LossTask(split) for split, clips in cached.items() if clips]
-    return all(kept(subject, task) is not None for task in (*losses, *case_tasks(bench, subject.bench_dir, cases)))
+    losses: list[Task] = [LossTask(split) for split, clips in cached.items() if clips]
+    return all(kept(subject, task) is not None for task in losses + case_tasks(bench, subject.bench_dir, cases))
 
 
 def _fid(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase], deadline_s: float) -> Figure:
     """After all videos; no process is begun for it where it cannot be had."""
-    drawn = [one for one in cases if isinstance(one.result, Measured) and one.result.size is not None]
-    lacking = [one for one in drawn if isinstance(one.result, Measured) and FID in one.result.absent]
-    if lacking or not drawn:
-        why = f"case {lacking[0].task.case.case_id}: {lacking[0].result.absent[FID]}" if lacking else "no case was drawn"
-        return Figure(key="", value=None, absent=why)
-    [result] = _results(subject, [FidTask(bench.version, tuple(one.task for one in drawn))], deadline_s, 1)
+    drawn = [
+        (one.task, one.result.absent.get(FID))
+        for one in cases
+        if isinstance(one.result, Measured) and one.result.size is not None
+    ]
+    if not drawn:
+        return Figure(key="", value=None, absent="no case was drawn")
+    for task, lacking in drawn:
+        if lacking is not None:
+            return Figure(key="", value=None, absent=f"case {task.case.case_id}: {lacking}")
+    [result] = _results(subject, [FidTask(bench.version, tuple(task for task, _ in drawn))], deadline_s, 1)
     return _figure(result)
 
 

@@ -79,7 +79,7 @@ def frames_png(frames: pl.DataFrame, models: Mapping[str, str], target_yaw_deg: 
         for axes, column in ((above, "similarity"), (below, "yaw_deg")):
             values = track[column].cast(pl.Float64).fill_null(float("nan"))
             axes.plot(track["frame_index"], values, markersize=3, linewidth=0.9, label=name, **LINES[index])
-    last = max(1, frames["frame_index"].max() or 1)  # type: ignore[type-var, operator]
+    last = max(1, *frames["frame_index"].to_list())
     if target_yaw_deg:
         count = len(target_yaw_deg)
         times = [last * index / max(1, count - 1) for index in range(count)]
