@@ -5,6 +5,7 @@ Belongs here: finding models and bench, the folder that is written, what the scr
 """
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,14 +100,11 @@ def run_evaluate(settings: Settings, wish: Wish) -> None:
 
 def _bench_of(settings: Settings) -> Path:
     lake = open_lake(settings, read_only=True)
-    try:
-        with lake.snapshot() as reader:
-            current = current_bench(reader)
-    finally:
-        lake.close()
+    with closing(lake), lake.snapshot() as reader:
+        current = current_bench(reader)
     if current is None:
         raise BenchError("the home's store holds no bench: name one with --bench, or make one with `lafid bench`")
-    return current.path
+    return lake.store.local_path(current.path)
 
 
 def _models(settings: Settings, wish: Wish) -> list[ModelFiles]:

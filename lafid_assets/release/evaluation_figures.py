@@ -21,6 +21,7 @@ LINES: tuple[dict[str, Any], ...] = (
 )
 """Of the model, and of the one that it is compared with."""
 _BINS = YAW_BINS[:-1]
+_SIDES, _ENDS = ("stranger_floor", "same_person_ceiling"), ("low", "high")
 
 
 def by_yaw_png(measures: pl.DataFrame, bounds: Mapping[str, BinBounds], models: Mapping[str, str]) -> bytes:
@@ -55,11 +56,9 @@ def by_yaw_png(measures: pl.DataFrame, bounds: Mapping[str, BinBounds], models: 
     axes.set_xticks(places, [f"{label}°" for label in labels])
     axes.set_xlabel("yaw of the drawn face, to either side")
     axes.set_ylabel("cosine to the gallery")
-    axes.legend(fontsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)
     return png_of(figure)
-
-
-_SIDES, _ENDS = ("stranger_floor", "same_person_ceiling"), ("low", "high")
 
 
 def frames_png(frames: pl.DataFrame, models: Mapping[str, str], target_yaw_deg: Sequence[float]) -> bytes:

@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class Evaluated:
         """The same."""
         return self.tables[MODEL_EVALUATION.name].filter(bench_version=self.bench.version)
 
-    @property
+    @cached_property
     def differences(self) -> list[Difference]:
         """Of the model to the one that it is compared with; none where there is none."""
         if len(self.models) < 2:
@@ -79,7 +80,7 @@ class Evaluated:
         ours, theirs = self.models.values()
         return compare(self.videos, self.frames, ours, theirs)
 
-    @property
+    @cached_property
     def curves_png(self) -> bytes:
         """Similarity by yaw bin."""
         return by_yaw_png(self.measures, self.bench.bounds, self.models)

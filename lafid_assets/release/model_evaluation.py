@@ -136,11 +136,11 @@ def _evaluate(
 ) -> Frames:
     store, chosen = lake.store, preset(checkpoint["preset"])
     with lake.snapshot() as reader:
-        dataset, latents, current = reader.read(LAFID_DATASET.name), read_cached(reader, chosen), current_bench(reader)
-    bench_dir = None if current is None else current.path
+        latents, current = read_cached(reader, chosen), current_bench(reader)
+    bench_dir = None if current is None else store.local_path(current.path)
     bench = None if bench_dir is None else read_bench(bench_dir)
     cases = [] if bench is None else choose_cases(bench, config.cases)
-    splits = [split for split in HELD_OUT if split in dataset["split"]]
+    splits = [split for split in HELD_OUT if split in latents["split"]]
     cached = latents.filter(pl.col("status") == Status.OK)["split"].to_list()
     subject = Subject(
         checkpoint["checkpoint_sha256"],

@@ -1,5 +1,6 @@
 """A model that draws in this process, and benches of invented persons for it."""
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lafid_assets.release import evaluation, evaluation_child
+from lafid_assets.release import evaluation, evaluation_child, evaluation_page
 from lafid_assets.release.evaluation_tasks import Subject
 from lafid_assets.workers import Done, Failed
 from model.encoding.face_processor import FaceError
@@ -114,3 +115,12 @@ def bench_of(tmp_path: Path) -> Callable[..., Bench]:
 def subject(tmp_path: Path) -> Subject:
     store = tmp_path / "store"
     return Subject("abc", store / "run", store / "base", store, tmp_path / "bench", store / "clips.parquet", AS_TRAINED, 4)
+
+
+@pytest.fixture
+def quick_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every chart of a page is one grey pixel, for tests that look at none: drawing them costs more than all else in it."""
+    drawn = io.BytesIO()
+    Image.new("L", (1, 1)).save(drawn, "PNG")
+    for name in ("by_yaw_png", "frames_png"):
+        monkeypatch.setattr(evaluation_page, name, lambda *_: drawn.getvalue())

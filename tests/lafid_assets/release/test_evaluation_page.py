@@ -14,6 +14,7 @@ from lafid_assets.release.evaluation import evaluate
 from lafid_assets.release.evaluation_page import Evaluated, render_page, write_page
 from lafid_assets.release.evaluation_tasks import Subject
 
+pytestmark = pytest.mark.usefixtures("quick_curves")
 EVIL = '"><script>alert(1)</script><img src=http://evil.example/x onerror=alert(1)>'
 
 
