@@ -127,6 +127,7 @@ def test_tables_bear_the_names_that_users_were_promised() -> None:
         "training_latents",
         "fusion_dit",
         "model_evaluation",
-        "evaluated_clips",
+        "evaluated_videos",
+        "evaluated_frames",
         "registered_model",
     }
