@@ -1,4 +1,4 @@
-"""A model that draws in this process, and benches of invented persons for it."""
+"""A plugin of the tests: a model that draws in this process, and benches of invented persons for it."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +74,7 @@ class StubPipeline:
 
 
 @pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> StubPipeline:
+def drawer(monkeypatch: pytest.MonkeyPatch) -> StubPipeline:
     """What draws, in this process; the flow loss is 2 wherever it is asked for."""
     import model.clips.clip_set
     import model.training.metrics
@@ -112,7 +112,7 @@ def bench_of(tmp_path: Path) -> Callable[..., Bench]:
 
 
 @pytest.fixture
-def subject(tmp_path: Path) -> Subject:
+def evaluation_subject(tmp_path: Path) -> Subject:
     store = tmp_path / "store"
     return Subject("abc", store / "run", store / "base", store, tmp_path / "bench", store / "clips.parquet", AS_TRAINED, 4)
 
