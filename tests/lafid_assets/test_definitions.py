@@ -32,6 +32,7 @@ UPSTREAM = {
     "dataset_report": {"lafid_dataset"},
     "training_latents": {"lafid_dataset"},
     "fusion_dit": {"training_latents"},
+    "lafid_bench": {"lafid_dataset"},
     "model_evaluation": {"fusion_dit", "lafid_dataset", "lafid_bench"},
     "registered_model": {"fusion_dit", "model_evaluation"},
 }
