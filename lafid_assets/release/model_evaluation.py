@@ -18,7 +18,7 @@ from lafid_assets.release.bench_folder import current_bench
 from lafid_assets.release.champion import Rival, rival_of
 from lafid_assets.release.comparison import compare
 from lafid_assets.release.evaluation import HELD_OUT, EvaluationFailed, choose_cases, evaluate, is_kept
-from lafid_assets.release.evaluation_page import Evaluated, write_page
+from lafid_assets.release.evaluation_page import Evaluated, page_path, write_page
 from lafid_assets.release.evaluation_tasks import FOLDER, Subject
 from lafid_assets.release.model_files import ModelMissing, find_model
 from lafid_assets.schemas import (
@@ -175,7 +175,7 @@ def _evaluate(
             frames = {name: pl.concat([frames[name], theirs[name]]) for name in frames}
             models[champion.told] = its.checkpoint_sha256
     shown = Evaluated(store.local_path(""), bench, bench_dir, models, frames, [f"Compared with: {champion.told}."])
-    page = store.local_path(_page(subject.checkpoint_sha256, bench.version))
+    page = store.local_path(page_path(subject.checkpoint_sha256, bench.version))
     write_page(page, shown)
     with whole_file(page.with_suffix(".png")) as temporary:
         temporary.write_bytes(shown.curves_png)
@@ -193,11 +193,6 @@ def _found(its: Subject, rival: Rival, lake: Lake, tracking: Tracking) -> Subjec
     if found.checkpoint_sha256 != rival.checkpoint_sha256:
         raise ModelMissing(f"{rival.version.uri} holds another checkpoint than its tag says")
     return replace(its, checkpoint_dir=found.checkpoint_dir, base_dir=found.base_dir)
-
-
-def _page(checkpoint_sha256: str, bench_version: str) -> str:
-    """In the store."""
-    return f"{FOLDER}/pages/{checkpoint_sha256[:16]}-{bench_version}.html"
 
 
 def _is_whole(frames: Frames, champion: _Champion, store: FileStore) -> bool:
@@ -225,7 +220,7 @@ def _describe(checkpoint: Mapping[str, Any], frames: Frames, champion: _Champion
     if champion.checkpoint_sha256 in videos["checkpoint_sha256"]:
         found = compare(videos, frames[EVALUATED_FRAMES.name], own, str(champion.checkpoint_sha256))
         told |= {f"against_{one.metric}": f"{one.told}: {one.verdict}" for one in found}
-    page = lake.store.local_path(_page(own, versions[0]))
+    page = lake.store.local_path(page_path(own, versions[0]))
     records = [dg.TableRecord({name: "" if value is None else value for name, value in row.items()}) for row in lines]
     told |= {"bench": versions[0], "page": dg.MetadataValue.path(str(page)), "videos": dg.MetadataValue.table(records)}
     picture = page.with_suffix(".png")

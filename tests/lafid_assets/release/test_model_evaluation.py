@@ -131,6 +131,9 @@ def test_the_champion_is_evaluated_beside_it_and_another_one_alone_anew(
     asset_module.find_model = None  # type: ignore[assignment]  # nothing is asked of a model whose results are kept
     assert _run(released)["computed"] is True
     assert drawer.drawn == []
+    champion(None)
+    assert _run(released)["compared_with"] == "none"
+    assert set(released.read(EVALUATED_VIDEOS.name)["checkpoint_sha256"]) == {"ours"}
 
 
 def test_a_champion_that_cannot_be_had_costs_the_comparison_alone_and_is_tried_again(
