@@ -103,7 +103,7 @@ def model_evaluation(
         config,
         lake,
         lambda _: _evaluate(checkpoint, config, lake, tracking, champion),
-        settled=lambda _, frames: _is_whole(frames, champion, lake.store),
+        settled=lambda _, frames: _is_whole(checkpoint["checkpoint_sha256"], frames, champion, lake.store),
         metadata=lambda _, frames: _describe(checkpoint, frames, champion, lake),
     )
 
@@ -195,14 +195,14 @@ def _found(its: Subject, rival: Rival, lake: Lake, tracking: Tracking) -> Subjec
     return replace(its, checkpoint_dir=found.checkpoint_dir, base_dir=found.base_dir)
 
 
-def _is_whole(frames: Frames, champion: _Champion, store: FileStore) -> bool:
-    """Whether every video is there, the champion's, too; a case that failed counts as missing, for another try may do better."""
-    videos = frames[EVALUATED_VIDEOS.name]
-    if videos.is_empty():
-        return True
+def _is_whole(own: str, frames: Frames, champion: _Champion, store: FileStore) -> bool:
+    """Whether the loss and every video is there, the champion's videos, too; what failed counts as missing, for another try may
+    do better."""
+    measures, videos = frames[MODEL_EVALUATION.name], frames[EVALUATED_VIDEOS.name]
+    lost = measures.filter(pl.col("value").is_null() & (pl.col("videos") > 0), checkpoint_sha256=own, metric="flow_loss")
     failed = videos.filter(pl.col("status").is_in([Status.ERROR, Status.TIMEOUT]))
-    compared = champion.checkpoint_sha256 is None or champion.checkpoint_sha256 in videos["checkpoint_sha256"]
-    return failed.is_empty() and compared and all(store.exists(path) for path in videos["video_path"].drop_nulls())
+    compared = videos.is_empty() or champion.checkpoint_sha256 in (None, *videos["checkpoint_sha256"])
+    return lost.is_empty() and failed.is_empty() and compared and all(map(store.exists, videos["video_path"].drop_nulls()))
 
 
 def _describe(checkpoint: Mapping[str, Any], frames: Frames, champion: _Champion, lake: Lake) -> dict[str, Any]:

@@ -172,6 +172,18 @@ def test_without_a_bench_there_is_the_loss(released: Lake, drawer: Any) -> None:
     assert drawer.drawn == []
 
 
+def test_a_loss_that_failed_is_told_and_tried_again(released: Lake, drawer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(*_: Any) -> float:
+        raise ZeroDivisionError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("model.training.metrics.fixed_flow_loss", faulty)
+        shown = _run(released)
+    assert (shown["test_flow_loss"], shown["test_faces_found_share"]) == ("engine_failed: out of memory", 0.5)
+    assert _run(released)["test_flow_loss"] == 2.0
+    assert _run(released)["computed"] is False
+
+
 def test_clips_of_another_presets_sizes_are_refused(released: Lake) -> None:
     """Precomputed for another model since: what is measured of them would be nobody's."""
     other = released.read(TRAINING_LATENTS.name).with_columns(fps=pl.lit(16.0))
