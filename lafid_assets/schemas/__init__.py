@@ -29,6 +29,7 @@ from lafid_assets.schemas.decisions import (
     SIMILARITY_BY_POSE_GAP,
     SPEECH_TAGGED_CLIPS,
 )
+from lafid_assets.schemas.evaluation import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALUATION
 from lafid_assets.schemas.measures import (
     FACE_CLIPS,
     FACE_EMBEDDINGS,
@@ -44,10 +45,8 @@ from lafid_assets.schemas.products import (
     DATASET_REPORT,
     DATASET_VERSION_ROWS,
     DATASET_VERSIONS,
-    EVALUATED_CLIPS,
     FUSION_DIT,
     LAFID_DATASET,
-    MODEL_EVALUATION,
     REFERENCE_CROPS,
     REGISTERED_MODEL,
     TRAINING_LATENTS,
@@ -91,7 +90,8 @@ TABLES: tuple[TableSchema, ...] = (
     FUSION_DIT,
     LAFID_BENCH,
     MODEL_EVALUATION,
-    EVALUATED_CLIPS,
+    EVALUATED_VIDEOS,
+    EVALUATED_FRAMES,
     REGISTERED_MODEL,
 )
 

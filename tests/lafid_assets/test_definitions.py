@@ -33,7 +33,7 @@ UPSTREAM = {
     "training_latents": {"lafid_dataset"},
     "fusion_dit": {"training_latents"},
     "lafid_bench": {"lafid_dataset"},
-    "model_evaluation": {"fusion_dit", "lafid_dataset"},
+    "model_evaluation": {"fusion_dit", "lafid_dataset", "lafid_bench"},
     "registered_model": {"fusion_dit", "model_evaluation"},
 }
 
