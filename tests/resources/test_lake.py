@@ -27,8 +27,8 @@ from resources.lake_writer import Fenced, frame_digest
 AWKWARD = ["", "NULL", "it's", 'a "b", [c] {d: e}\\', "line\nline", "\ttab", "ÄÖ 漢字 🎬", " x "]
 
 
-def _require_whole(lake: Lake, shards: list[str], count: int = 50) -> None:
-    """Every shard has one version, the same in both tables, and the stamps say so."""
+def _require_whole(lake: Lake, shards: list[str], count: int = 50) -> dict[str, int]:
+    """Every shard has one version, the same in both tables, and the stamps say so; that version."""
     with lake.snapshot() as reader:
         for table in ("measures", "ends"):
             held = reader.sql(
@@ -38,7 +38,9 @@ def _require_whole(lake: Lake, shards: list[str], count: int = 50) -> None:
             assert set(held["rows"]) == {count}
             assert set(held["versions"]) == {1}
             fingerprints = {shard: stamp.fingerprint for (_, shard), stamp in reader.stamps([table]).items()}
-            assert fingerprints == {shard: str(n) for shard, n in held.select("shard", "n").rows()}
+            versions = dict(held.select("shard", "n").rows())
+            assert fingerprints == {shard: str(n) for shard, n in versions.items()}
+    return versions
 
 
 def _join(*processes: "subprocess.Popen[str]") -> None:
@@ -192,7 +194,8 @@ def test_threads_of_a_process_write_side_by_side(small_lake: Lake, rows_of: Call
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(put, range(6)))
-    _require_whole(small_lake, [f"s{number}" for number in range(6)])
+    shards = [f"s{number}" for number in range(6)]
+    assert _require_whole(small_lake, shards) == dict.fromkeys(shards, 2)
 
 
 WRITE_FOR_EVER = """
@@ -320,7 +323,7 @@ def test_the_tables_lie_in_a_bucket(
         lake.put(rows_of("s0", n), "s0", str(n))
     other = open_lake_at(tmp_path / "two", postgres_url, uri)
     other.put(rows_of("s1", 3), "s1", "3")
-    _require_whole(lake, ["s0", "s1"])
+    assert _require_whole(lake, ["s0", "s1"]) == {"s0": 2, "s1": 3}
     assert [path for path in lake.store.list_tree("tables") if path.endswith(".parquet")]
     with pytest.raises(CatalogUnusable, match="LAFID_CATALOG=postgresql://"):
         open_lake_at(tmp_path / "one", "", uri)
@@ -358,7 +361,7 @@ def test_a_store_may_be_moved(
     lake.close()
     shutil.move(tmp_path / "home", tmp_path / "moved")
     moved = open_lake_at(tmp_path / "moved", address)
-    _require_whole(moved, ["s0"])
+    assert _require_whole(moved, ["s0"]) == {"s0": 1}
     moved.put(rows_of("s1", 2), "s1", "2")
-    _require_whole(moved, ["s0", "s1"])
+    assert _require_whole(moved, ["s0", "s1"]) == {"s0": 1, "s1": 2}
     moved.close()
