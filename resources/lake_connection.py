@@ -17,7 +17,7 @@ import duckdb
 
 from resources.catalog import TABLES_FOLDER, Catalog, is_conflict, is_lost_connection, join
 from resources.catalog_lock import CatalogInUse, CatalogLock
-from resources.duckdb_extensions import duckdb_cursor, quoted
+from resources.duckdb_extensions import cores, duckdb_cursor, quoted
 from resources.file_store import FileStore
 from resources.lake_tables import LakeTable, prepare_tables
 from resources.s3_secret import S3Access
@@ -37,6 +37,7 @@ class Begun(NamedTuple):
     name: str
     snapshot: int
     lock: ExitStack
+    cores: ExitStack
     alone: bool
 
     def end(self) -> None:
@@ -44,6 +45,7 @@ class Begun(NamedTuple):
         with suppress(duckdb.Error):  # there is no transaction any more
             self.cursor.execute("ROLLBACK")
         self.cursor.close()
+        self.cores.close()
         self.lock.close()
 
 
@@ -94,12 +96,12 @@ class LakeConnection:
             duckdb.Error: anything else.
         """
         attached = self._open()
-        begun = Begun(attached.connection.cursor(), attached.name, 0, self._locked(alone=alone), alone)
+        begun = Begun(attached.connection.cursor(), attached.name, 0, self._locked(alone=alone), ExitStack(), alone)
         try:
             if (access := self._process.access) is not None:
                 access.renew(begun.cursor)
             begun.cursor.execute(f"USE {attached.name}")
-            begun.cursor.execute(f"SET threads = {len(os.sched_getaffinity(0)) if all_cores else 1}")
+            begun.cores.enter_context(cores(begun.cursor, len(os.sched_getaffinity(0)) if all_cores else 1))
             begun.cursor.execute("BEGIN")
             # The first question fixes the moment, and finds out whether the server is still there.
             [(number,)] = begun.cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{attached.name}')").fetchall()
@@ -172,11 +174,12 @@ class LakeConnection:
                 process.access.renew(connection)
             options = [f"DATA_PATH {quoted(self._data_path)}", "OVERRIDE_DATA_PATH true", *["READ_ONLY"] * self._read_only]
             address = quoted(f"ducklake:{self._catalog.kind}:{self._catalog.address}")
-            connection.execute(f"ATTACH {address} AS {name} ({', '.join(options)})")
-            connection.execute(f"USE {name}")
-            if not self._read_only:
-                with self._locked(alone=True):
-                    prepare_tables(connection, name, self._tables)
+            with cores(connection, 1):
+                connection.execute(f"ATTACH {address} AS {name} ({', '.join(options)})")
+                connection.execute(f"USE {name}")
+                if not self._read_only:
+                    with self._locked(alone=True):
+                        prepare_tables(connection, name, self._tables)
         except BaseException:
             _detach(attached)
             raise

@@ -190,6 +190,8 @@ def test_processes_that_put_the_same_shard_leave_one_version(small_lake: Lake, e
 def test_threads_of_a_process_write_side_by_side(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
     def put(number: int) -> None:
         for n in (1, 2):
+            with small_lake.snapshot(all_cores=number % 2 == 0) as reader:
+                reader.stamps()
             small_lake.put(rows_of(f"s{number}", n), f"s{number}", str(n))
 
     with ThreadPoolExecutor(4) as pool:
