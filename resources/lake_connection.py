@@ -19,8 +19,11 @@ from resources.catalog import TABLES_FOLDER, Catalog, is_conflict, is_lost_conne
 from resources.catalog_lock import CatalogInUse, CatalogLock
 from resources.duckdb_extensions import cores, duckdb_cursor, quoted
 from resources.file_store import FileStore
-from resources.lake_tables import LakeTable, prepare_tables
+from resources.lake_tables import LakeTable, has_tables, prepare_tables
 from resources.s3_secret import S3Access
+
+NOT_MADE = "creating a new DuckLake is explicitly disabled"
+"""What DuckLake says to a reader that comes while another process is about to make the lake."""
 
 
 class LakeUnusable(OSError):
@@ -98,10 +101,10 @@ class LakeConnection:
         attached = self._open()
         begun = Begun(attached.connection.cursor(), attached.name, 0, self._locked(alone=alone), ExitStack(), alone)
         try:
+            begun.cores.enter_context(cores(begun.cursor, len(os.sched_getaffinity(0)) if all_cores else 1))
             if (access := self._process.access) is not None:
                 access.renew(begun.cursor)
             begun.cursor.execute(f"USE {attached.name}")
-            begun.cores.enter_context(cores(begun.cursor, len(os.sched_getaffinity(0)) if all_cores else 1))
             begun.cursor.execute("BEGIN")
             # The first question fixes the moment, and finds out whether the server is still there.
             [(number,)] = begun.cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{attached.name}')").fetchall()
@@ -164,7 +167,7 @@ class LakeConnection:
 
     def _attach(self, process: _Process) -> Attached:
         if not process.joined and not join(self._catalog, self._store, self._home, writing=not self._read_only):
-            raise LakeUnusable(f"there are no tables in {self._store.uri} yet: run `make demo` or `lafid curate DIR` first")
+            raise self._no_tables()
         remote = () if self._store.is_local else ("httpfs",)
         attached = Attached(duckdb_cursor([*self._catalog.extensions, *remote]), f"lake_{next(_numbers)}")
         connection, name = attached
@@ -175,16 +178,24 @@ class LakeConnection:
             options = [f"DATA_PATH {quoted(self._data_path)}", "OVERRIDE_DATA_PATH true", *["READ_ONLY"] * self._read_only]
             address = quoted(f"ducklake:{self._catalog.kind}:{self._catalog.address}")
             with cores(connection, 1):
-                connection.execute(f"ATTACH {address} AS {name} ({', '.join(options)})")
+                try:
+                    connection.execute(f"ATTACH {address} AS {name} ({', '.join(options)})")
+                except duckdb.InvalidInputException as error:
+                    raise (self._no_tables() if NOT_MADE in str(error) else error) from None
                 connection.execute(f"USE {name}")
                 if not self._read_only:
                     with self._locked(alone=True):
                         prepare_tables(connection, name, self._tables)
+                elif not has_tables(connection, name):
+                    raise self._no_tables()
         except BaseException:
             _detach(attached)
             raise
         process.joined = True
         return attached
+
+    def _no_tables(self) -> LakeUnusable:
+        return LakeUnusable(f"there are no tables in {self._store.uri} yet: run `make demo` or `lafid curate DIR` first")
 
     @property
     def _data_path(self) -> str:

@@ -17,9 +17,9 @@ import duckdb
 import polars as pl
 import pytest
 
-from resources import catalog_lock
+from resources import catalog_copy, catalog_lock
 from resources import lake as module
-from resources.catalog import CatalogUnusable
+from resources.catalog import CatalogUnusable, write_name
 from resources.lake import Lake, LakeUnusable
 from resources.lake_reader import Reader, TableMissing
 from resources.lake_writer import Fenced, frame_digest
@@ -300,6 +300,21 @@ def test_reading_makes_nothing(tmp_path: Path, address: str, open_lake_at: Calla
     with pytest.raises(LakeUnusable, match="there are no tables in .* yet: run `make demo` or `lafid curate DIR` first"):
         reader.stamps()
     assert not (tmp_path / "home").exists()
+
+
+def test_a_reader_that_comes_while_the_lake_is_made_finds_no_tables_yet(
+    tmp_path: Path, address: str, open_lake_at: Callable[..., Lake], rows_of: Callable[..., Any]
+) -> None:
+    writer, reader = (open_lake_at(tmp_path / "home", address, read_only=reads) for reads in (False, True))
+    with writer.catalog.opened(writing=True) as cursor:
+        write_name(cursor, writer.store)
+    with pytest.raises(LakeUnusable, match="there are no tables in .* yet"):
+        reader.stamps()
+    catalog_copy._begin(writer.catalog, "tables")
+    with pytest.raises(LakeUnusable, match="there are no tables in .* yet"):
+        reader.stamps()
+    writer.put(rows_of("s0", 1), "s0", "1")
+    assert _require_whole(reader, ["s0"]) == {"s0": 1}
 
 
 def test_a_reader_beside_the_writer_in_one_process(

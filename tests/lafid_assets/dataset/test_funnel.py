@@ -68,7 +68,7 @@ def _expected(row: list[tuple[str, str | None] | None]) -> tuple[str, str, str]:
     return "kept", "", ""
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(many_clips, st.integers(1, LAST), st.integers(1, 4))
 def test_sums_always_agree_and_every_clip_ends_at_the_first_step_that_it_did_not_pass(
     clips: dict[str, Any], tables_there: int, shards: int
