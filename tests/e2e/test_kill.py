@@ -85,7 +85,7 @@ def test_killed_runs_leave_no_child_and_end_like_an_undisturbed_one(footage: Pat
         _kill_over_faces(moment_s, disturbed, *arguments)
     seed = random.randrange(10**9) if soak else 11
     chance, kills = random.Random(seed), len(OVER_FACES_S)
-    while kills < (100 if soak else 6):
+    while kills < (100 if soak else 4):
         if _is_killed(chance, disturbed, *arguments):
             kills += 1
         else:
