@@ -8,7 +8,10 @@ put them, with DuckDB's signature check on; nothing is downloaded and nothing is
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -57,7 +60,20 @@ _loaded: set[tuple[int, str]] = set()
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
+    "threads": 1,
 }
+
+
+@dataclass
+class _Cores:
+    """Of one process: the threads that its DuckDB has, and how many use them."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    count: int = 1
+    users: int = 0
+
+
+_cores: dict[int, _Cores] = {}
 
 
 def duckdb_cursor(extensions: Iterable[str]) -> duckdb.DuckDBPyConnection:
@@ -83,6 +99,26 @@ def duckdb_cursor(extensions: Iterable[str]) -> duckdb.DuckDBPyConnection:
             _load(_opened[process], name)
             _loaded.add((process, name))
     return _opened[process].cursor()
+
+
+@contextmanager
+def cores(cursor: duckdb.DuckDBPyConnection, count: int) -> Iterator[None]:
+    """So many for what is asked inside, and by whoever comes meanwhile: the number is the process's.
+
+    It changes only while nobody else uses them. DuckDB ends its surplus threads then, and would hang for ever when one of them
+    works for another connection, which waits for the same.
+    """
+    mine = _cores.setdefault(os.getpid(), _Cores())
+    with mine.lock:
+        if not mine.users and mine.count != count:
+            cursor.execute(f"SET threads = {count}")
+            mine.count = count
+        mine.users += 1
+    try:
+        yield
+    finally:
+        with mine.lock:
+            mine.users -= 1
 
 
 def _load(connection: duckdb.DuckDBPyConnection, name: str) -> None:

@@ -17,10 +17,13 @@ import duckdb
 
 from resources.catalog import TABLES_FOLDER, Catalog, is_conflict, is_lost_connection, join
 from resources.catalog_lock import CatalogInUse, CatalogLock
-from resources.duckdb_extensions import duckdb_cursor, quoted
+from resources.duckdb_extensions import cores, duckdb_cursor, quoted
 from resources.file_store import FileStore
-from resources.lake_tables import LakeTable, prepare_tables
+from resources.lake_tables import LakeTable, has_tables, prepare_tables
 from resources.s3_secret import S3Access
+
+NOT_MADE = "creating a new DuckLake is explicitly disabled"
+"""What DuckLake says to a reader that comes while another process is about to make the lake."""
 
 
 class LakeUnusable(OSError):
@@ -37,6 +40,7 @@ class Begun(NamedTuple):
     name: str
     snapshot: int
     lock: ExitStack
+    cores: ExitStack
     alone: bool
 
     def end(self) -> None:
@@ -44,6 +48,7 @@ class Begun(NamedTuple):
         with suppress(duckdb.Error):  # there is no transaction any more
             self.cursor.execute("ROLLBACK")
         self.cursor.close()
+        self.cores.close()
         self.lock.close()
 
 
@@ -65,8 +70,6 @@ class _Process:
 
 
 _numbers = itertools.count()
-_NO_LAKE_YET = "creating a new DuckLake is explicitly disabled"
-"""Of DuckLake's error where a catalog that is read has no lake."""
 
 
 class LakeConnection:
@@ -96,12 +99,12 @@ class LakeConnection:
             duckdb.Error: anything else.
         """
         attached = self._open()
-        begun = Begun(attached.connection.cursor(), attached.name, 0, self._locked(alone=alone), alone)
+        begun = Begun(attached.connection.cursor(), attached.name, 0, self._locked(alone=alone), ExitStack(), alone)
         try:
+            begun.cores.enter_context(cores(begun.cursor, len(os.sched_getaffinity(0)) if all_cores else 1))
             if (access := self._process.access) is not None:
                 access.renew(begun.cursor)
             begun.cursor.execute(f"USE {attached.name}")
-            begun.cursor.execute(f"SET threads = {len(os.sched_getaffinity(0)) if all_cores else 1}")
             begun.cursor.execute("BEGIN")
             # The first question fixes the moment, and finds out whether the server is still there.
             [(number,)] = begun.cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{attached.name}')").fetchall()
@@ -164,7 +167,7 @@ class LakeConnection:
 
     def _attach(self, process: _Process) -> Attached:
         if not process.joined and not join(self._catalog, self._store, self._home, writing=not self._read_only):
-            raise self._nothing_yet
+            raise self._no_tables()
         remote = () if self._store.is_local else ("httpfs",)
         attached = Attached(duckdb_cursor([*self._catalog.extensions, *remote]), f"lake_{next(_numbers)}")
         connection, name = attached
@@ -174,35 +177,30 @@ class LakeConnection:
                 process.access.renew(connection)
             options = [f"DATA_PATH {quoted(self._data_path)}", "OVERRIDE_DATA_PATH true", *["READ_ONLY"] * self._read_only]
             address = quoted(f"ducklake:{self._catalog.kind}:{self._catalog.address}")
-            _attach_lake(connection, f"ATTACH {address} AS {name} ({', '.join(options)})", self._nothing_yet)
-            connection.execute(f"USE {name}")
-            if not self._read_only:
-                with self._locked(alone=True):
-                    prepare_tables(connection, name, self._tables)
+            with cores(connection, 1):
+                try:
+                    connection.execute(f"ATTACH {address} AS {name} ({', '.join(options)})")
+                except duckdb.InvalidInputException as error:
+                    raise (self._no_tables() if NOT_MADE in str(error) else error) from None
+                connection.execute(f"USE {name}")
+                if not self._read_only:
+                    with self._locked(alone=True):
+                        prepare_tables(connection, name, self._tables)
+                elif not has_tables(connection, name):
+                    raise self._no_tables()
         except BaseException:
             _detach(attached)
             raise
         process.joined = True
         return attached
 
-    @property
-    def _nothing_yet(self) -> LakeUnusable:
+    def _no_tables(self) -> LakeUnusable:
         return LakeUnusable(f"there are no tables in {self._store.uri} yet: run `make demo` or `lafid curate DIR` first")
 
     @property
     def _data_path(self) -> str:
         root = str(self._store.local_path(TABLES_FOLDER)) if self._store.is_local else f"{self._store.uri}/{TABLES_FOLDER}"
         return f"{root}/"
-
-
-def _attach_lake(connection: duckdb.DuckDBPyConnection, statement: str, nothing_yet: LakeUnusable) -> None:
-    """A reader may come while the first writer is about to make the lake: the catalog has its name by then, and no tables."""
-    try:
-        connection.execute(statement)
-    except duckdb.InvalidInputException as error:
-        if _NO_LAKE_YET not in str(error):
-            raise
-        raise nothing_yet from None
 
 
 def _detach(attached: Attached) -> None:

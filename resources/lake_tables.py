@@ -85,6 +85,12 @@ def prepare_tables(connection: duckdb.DuckDBPyConnection, lake: str, tables: Seq
                 raise
 
 
+def has_tables(connection: duckdb.DuckDBPyConnection, lake: str) -> bool:
+    """Whether `prepare_tables` has made them; they come all at once."""
+    there = f"FROM __ducklake_metadata_{lake}.ducklake_table WHERE table_name = '{PARTITIONS}' AND end_snapshot IS NULL"
+    return connection.execute(f"SELECT 1 {there}").fetchone() is not None
+
+
 def _missing(connection: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[LakeTable]) -> Iterable[str]:
     # DuckDB's own lists, such as duckdb_columns(), ask every database that the process has open, also one whose server is gone.
     catalog = f"__ducklake_metadata_{lake}"

@@ -40,23 +40,25 @@ def _value(dtype: Any) -> Any:
     return {pl.String: "text", pl.Boolean: False}.get(dtype, 1)
 
 
-@pytest.mark.parametrize("table", [table for table in TABLES if table.view is None], ids=lambda table: table.name)
+@pytest.mark.parametrize("filled", [False, True])
 def test_every_table_goes_into_the_lake_and_back_unchanged(
-    table: TableSchema, lake: Lake, row_of: Callable[..., dict[str, Any]]
+    lake: Lake, row_of: Callable[..., dict[str, Any]], filled: bool
 ) -> None:
-    partition = "x" if table.partitioned else UNPARTITIONED
-    for rows in ([], _examples(table, row_of)):
-        frame = table.frame(rows)
-        assert table.violations(frame) == []
-        lake.put({table.name: frame}, partition, "f")
-        back = lake.read(table.name, partition)
-        assert back.schema == frame.schema
-        assert back.equals(frame)
+    held = [table for table in TABLES if table.view is None]
+    frames = {table.name: table.frame(_examples(table, row_of) if filled else []) for table in held}
+    for partition in ("x", UNPARTITIONED):
+        lake.put({table.name: frames[table.name] for table in held if table.partitioned == (partition == "x")}, partition, "f")
+    for table in held:
+        assert table.violations(frames[table.name]) == [], table.name
+        back = lake.read(table.name, "x" if table.partitioned else UNPARTITIONED)
+        assert back.schema == frames[table.name].schema, table.name
+        assert back.equals(frames[table.name]), table.name
 
 
-@pytest.mark.parametrize("table", [table for table in TABLES if table.view is not None], ids=lambda table: table.name)
-def test_every_view_shows_the_columns_of_its_contract(table: TableSchema, lake: Lake) -> None:
-    assert dict(lake.sql(f"SELECT * FROM {table.name}").schema) == dict(table.frame([]).schema)
+def test_every_view_shows_the_columns_of_its_contract(lake: Lake) -> None:
+    for table in TABLES:
+        if table.view is not None:
+            assert dict(lake.sql(f"SELECT * FROM {table.name}").schema) == dict(table.frame([]).schema), table.name
 
 
 def test_faces_have_their_embeddings_and_those_without_one_stay(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> None:

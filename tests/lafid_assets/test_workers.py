@@ -32,6 +32,7 @@ def _behave(task: str) -> str:
         raise ValueError("no such luck")
     if task == "die later":
         threading.Timer(0.05, os._exit, [4]).start()
+        return str(os.getpid())
     if task == "slow":
         time.sleep(0.3)
     return f"{task} done"
@@ -87,28 +88,32 @@ def test_a_parent_that_is_away_for_long_blames_no_child(monkeypatch: pytest.Monk
     assert found == {0: Done("quick done"), 1: Done("slow done")}
 
 
-def test_results_come_as_they_end_under_their_own_index() -> None:
-    order = [index for index, _ in map_isolated(_slow_first, [0.8, 0.0, 0.0], lambda _: LONG_S, 2)]
+def test_results_come_as_they_end_under_their_own_index(tmp_path: Path) -> None:
+    """The first task ends when the result of another one has come."""
+    order = []
+    for index, ending in map_isolated(_number_once, [(0, tmp_path / "come"), (1, None), (2, None)], lambda _: LONG_S, 2):
+        assert ending == Done(index)
+        order.append(index)
+        (tmp_path / "come").touch()
     assert sorted(order) == [0, 1, 2]
     assert order[0] != 0
 
 
-def _slow_first(seconds: float) -> float:
-    time.sleep(seconds)
-    return seconds
+def _number_once(task: tuple[int, Path | None]) -> int:
+    number, path = task
+    while path is not None and not path.exists():
+        time.sleep(0.01)
+    return number
 
 
 def test_child_that_dies_between_two_tasks_costs_no_task() -> None:
     """An engine can bring its process down after it has answered; the next clip is not to blame."""
-    assert _wait_between(["die later", "b", "c"]) == [Done("die later done"), Done("b done"), Done("c done")]
-
-
-def _wait_between(tasks: list[str]) -> list[object]:
-    found = {}
-    for index, ending in map_isolated(_behave, tasks, _deadline_s, 1):
-        found[index] = ending
-        time.sleep(0.5)  # the caller is busy with the result while the child dies
-    return [found[index] for index in range(len(tasks))]
+    found = []
+    for _, ending in map_isolated(_behave, ["die later", "b", "c"], _deadline_s, 1):
+        if not found:  # the caller is busy with the result while the child dies
+            _wait_until(lambda pid=int(ending.value): not _runs(pid))
+        found.append(ending)
+    assert found[1:] == [Done("b done"), Done("c done")]
 
 
 def test_child_that_cannot_start_is_a_crash_of_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,8 +233,8 @@ def test_parent_that_is_killed_leaves_no_orphans(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, str(tmp_path / "parent.py"), str(tmp_path)], cwd=root, env=environment) as parent:
         pids = [_pid_in(tmp_path / name, parent) for name in "ab"]
         parent.kill()
-    for pid in pids:
-        _wait_until(lambda pid=pid: not _runs(pid))
+    _wait_until(lambda: not any(_runs(pid) for pid in pids))
+    assert len(set(pids)) == 2
 
 
 def _pid_in(path: Path, parent: subprocess.Popen[bytes]) -> int:
@@ -303,18 +308,24 @@ def test_giving_up_early_ends_the_children() -> None:
         os.kill(first.value, 0)
 
 
-def _device(task: str) -> str | None:
-    if task == "crash":
+def _device(task: tuple[str, Path]) -> str | None:
+    """Waits until a child of each place has a task, so that neither does them all."""
+    name, folder = task
+    if name == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.2)
+    (folder / str(os.environ.get("DEVICE"))).touch()
+    _wait_until(lambda: len(list(folder.iterdir())) == 2)
     return os.environ.get("DEVICE")
 
 
-def test_each_child_has_the_environment_of_its_place_and_so_has_the_one_that_replaces_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_child_has_the_environment_of_its_place_and_so_has_the_one_that_replaces_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("DEVICE", "the parent's")
     environments = [{"DEVICE": "first"}, {"DEVICE": "second"}]
-    found = dict(map_isolated(_device, ["a", "crash", *"bcdefgh"], lambda _: LONG_S, 2, None, environments))
-    assert found.pop(1) == Crashed(-signal.SIGKILL)
+    tasks = [(name, tmp_path) for name in ("crash", "a", "b", "c", "d")]
+    found = dict(map_isolated(_device, tasks, lambda _: LONG_S, 2, None, environments))
+    assert found.pop(0) == Crashed(-signal.SIGKILL)
     assert {ending.value for ending in found.values()} == {"first", "second"}
     assert os.environ["DEVICE"] == "the parent's"
-    assert dict(map_isolated(_device, ["a"], lambda _: LONG_S)) == {0: Done("the parent's")}
+    assert dict(map_isolated(os.getenv, ["DEVICE"], lambda _: LONG_S)) == {0: Done("the parent's")}

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from resources import duckdb_extensions as module
-from resources.duckdb_extensions import ExtensionUnusable, bound, duckdb_cursor, literal
+from resources.duckdb_extensions import ExtensionUnusable, bound, cores, duckdb_cursor, literal
 from resources.settings import PROJECT_ROOT
 
 LOAD_ALL = """
@@ -95,3 +95,20 @@ def test_values_take_the_places_of_question_marks() -> None:
         bound("SELECT ?, ?", [1])
     with pytest.raises(TypeError, match="object is no value of SQL"):
         literal(object())
+
+
+def test_the_number_of_threads_changes_only_while_nobody_uses_them() -> None:
+    """DuckDB ends surplus threads in the middle of what others ask, and hangs for ever where that is of a lake."""
+    cursor = duckdb_cursor([])
+
+    def threads() -> int:
+        return int(cursor.execute("SELECT current_setting('threads')").fetchall()[0][0])
+
+    with cores(cursor, 1):
+        assert threads() == 1
+        with cores(cursor, 3):
+            assert threads() == 1
+    with cores(cursor, 3), cores(cursor, 1):
+        assert threads() == 3
+    with cores(cursor, 1):
+        assert threads() == 1

@@ -57,7 +57,10 @@ def test_s3_failure_names_file_and_bucket(bucket: str) -> None:
         FileStore("s3://no-such-bucket/lafid").write_bytes("x", b"1")
 
 
-def _write_list_and_remove(store: FileStore) -> None:
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_files_are_written_listed_and_removed(request: pytest.FixtureRequest, place: str) -> None:
+    local = place == "local"
+    store = request.getfixturevalue("store") if local else FileStore(f"s3://{request.getfixturevalue('bucket')}/prefix/")
     assert store.list_tree("crops") == store.list_files("crops") == []
     store.write_bytes("crops/a/b/c.png", b"picture")
     store.write_bytes("crops/a/d.png", b"other")
@@ -70,11 +73,3 @@ def _write_list_and_remove(store: FileStore) -> None:
         store.remove("crops/a/d.png")
         store.remove("crops/a/b")
     assert store.list_tree("crops") == []
-
-
-def test_files_are_written_listed_and_removed(store: FileStore) -> None:
-    _write_list_and_remove(store)
-
-
-def test_the_same_on_s3(bucket: str) -> None:
-    _write_list_and_remove(FileStore(f"s3://{bucket}/prefix/"))

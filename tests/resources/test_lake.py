@@ -17,9 +17,9 @@ import duckdb
 import polars as pl
 import pytest
 
-from resources import catalog_lock
+from resources import catalog_copy, catalog_lock
 from resources import lake as module
-from resources.catalog import CatalogUnusable, join
+from resources.catalog import CatalogUnusable, write_name
 from resources.lake import Lake, LakeUnusable
 from resources.lake_reader import Reader, TableMissing
 from resources.lake_writer import Fenced, frame_digest
@@ -27,8 +27,8 @@ from resources.lake_writer import Fenced, frame_digest
 AWKWARD = ["", "NULL", "it's", 'a "b", [c] {d: e}\\', "line\nline", "\ttab", "ÄÖ 漢字 🎬", " x "]
 
 
-def _require_whole(lake: Lake, shards: list[str], count: int = 50) -> None:
-    """Every shard has one version, the same in both tables, and the stamps say so."""
+def _require_whole(lake: Lake, shards: list[str], count: int = 50) -> dict[str, int]:
+    """Every shard has one version, the same in both tables, and the stamps say so; that version."""
     with lake.snapshot() as reader:
         for table in ("measures", "ends"):
             held = reader.sql(
@@ -38,7 +38,9 @@ def _require_whole(lake: Lake, shards: list[str], count: int = 50) -> None:
             assert set(held["rows"]) == {count}
             assert set(held["versions"]) == {1}
             fingerprints = {shard: stamp.fingerprint for (_, shard), stamp in reader.stamps([table]).items()}
-            assert fingerprints == {shard: str(n) for shard, n in held.select("shard", "n").rows()}
+            versions = dict(held.select("shard", "n").rows())
+            assert fingerprints == {shard: str(n) for shard, n in versions.items()}
+    return versions
 
 
 def _join(*processes: "subprocess.Popen[str]") -> None:
@@ -188,11 +190,14 @@ def test_processes_that_put_the_same_shard_leave_one_version(small_lake: Lake, e
 def test_threads_of_a_process_write_side_by_side(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
     def put(number: int) -> None:
         for n in (1, 2):
+            with small_lake.snapshot(all_cores=number % 2 == 0) as reader:
+                reader.stamps()
             small_lake.put(rows_of(f"s{number}", n), f"s{number}", str(n))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(put, range(6)))
-    _require_whole(small_lake, [f"s{number}" for number in range(6)])
+    shards = [f"s{number}" for number in range(6)]
+    assert _require_whole(small_lake, shards) == dict.fromkeys(shards, 2)
 
 
 WRITE_FOR_EVER = """
@@ -297,13 +302,19 @@ def test_reading_makes_nothing(tmp_path: Path, address: str, open_lake_at: Calla
     assert not (tmp_path / "home").exists()
 
 
-def test_a_reader_that_comes_while_the_first_writer_makes_the_lake(
-    tmp_path: Path, address: str, open_lake_at: Callable[..., Lake]
+def test_a_reader_that_comes_while_the_lake_is_made_finds_no_tables_yet(
+    tmp_path: Path, address: str, open_lake_at: Callable[..., Lake], rows_of: Callable[..., Any]
 ) -> None:
-    reader = open_lake_at(tmp_path / "home", address, read_only=True)
-    join(reader.catalog, reader.store, tmp_path / "home", writing=True)  # what a writer does first; its tables come afterwards
+    writer, reader = (open_lake_at(tmp_path / "home", address, read_only=reads) for reads in (False, True))
+    with writer.catalog.opened(writing=True) as cursor:
+        write_name(cursor, writer.store)
     with pytest.raises(LakeUnusable, match="there are no tables in .* yet"):
         reader.stamps()
+    catalog_copy._begin(writer.catalog, "tables")
+    with pytest.raises(LakeUnusable, match="there are no tables in .* yet"):
+        reader.stamps()
+    writer.put(rows_of("s0", 1), "s0", "1")
+    assert _require_whole(reader, ["s0"]) == {"s0": 1}
 
 
 def test_a_reader_beside_the_writer_in_one_process(
@@ -329,7 +340,7 @@ def test_the_tables_lie_in_a_bucket(
         lake.put(rows_of("s0", n), "s0", str(n))
     other = open_lake_at(tmp_path / "two", postgres_url, uri)
     other.put(rows_of("s1", 3), "s1", "3")
-    _require_whole(lake, ["s0", "s1"])
+    assert _require_whole(lake, ["s0", "s1"]) == {"s0": 2, "s1": 3}
     assert [path for path in lake.store.list_tree("tables") if path.endswith(".parquet")]
     with pytest.raises(CatalogUnusable, match="LAFID_CATALOG=postgresql://"):
         open_lake_at(tmp_path / "one", "", uri)
@@ -367,7 +378,7 @@ def test_a_store_may_be_moved(
     lake.close()
     shutil.move(tmp_path / "home", tmp_path / "moved")
     moved = open_lake_at(tmp_path / "moved", address)
-    _require_whole(moved, ["s0"])
+    assert _require_whole(moved, ["s0"]) == {"s0": 1}
     moved.put(rows_of("s1", 2), "s1", "2")
-    _require_whole(moved, ["s0", "s1"])
+    assert _require_whole(moved, ["s0", "s1"]) == {"s0": 1, "s1": 2}
     moved.close()

@@ -303,9 +303,9 @@ def test_a_run_waits_for_whoever_is_alone(
     assert "another command is alone in the store: waiting for it (lafid sweep on" in caplog.text
 
 
-def test_whoever_is_alone_may_work(leases: Leases) -> None:
+def test_whoever_is_alone_may_work(leases: Leases, table: LeaseTable) -> None:
     with leases.alone("lafid forget"), leases.at_work("lafid forget"):
-        pass
+        assert len(table.run(lambda rows: rows.below("work/"))) == 1
 
 
 def test_a_run_that_was_taken_for_dead_says_again_that_it_is_at_work(url: str, table: LeaseTable) -> None:
@@ -359,16 +359,17 @@ def test_a_lease_that_could_have_been_taken_over_unseen_is_not_relied_on(leases:
 
 def test_what_ends_in_an_outage_is_given_back_after_it(url: str, table: LeaseTable, outage: Outage) -> None:
     leases = Leases(url, heartbeat_s=0.02)
-    with leases.at_work("a run"), leases.held("shard"):
+    with leases.at_work("a run"), leases.held("shard") as before:
         outage.set()
     outage.clear()
     _until(lambda: not table.run(lambda rows: rows.below("work/")))
-    with leases.held("shard"):
-        pass
+    with leases.held("shard") as after:
+        assert after.token > before.token
 
 
 def test_a_forked_child_gives_nothing_back(url: str) -> None:
-    subprocess.run([sys.executable, "-c", FORK, url], check=True, cwd=ROOT, timeout=LONG_S)
+    ended = subprocess.run([sys.executable, "-c", FORK, url], check=False, cwd=ROOT, timeout=LONG_S)
+    assert ended.returncode == 0
 
 
 def test_importing_loads_no_database() -> None:

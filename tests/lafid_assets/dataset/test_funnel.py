@@ -68,7 +68,7 @@ def _expected(row: list[tuple[str, str | None] | None]) -> tuple[str, str, str]:
     return "kept", "", ""
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(many_clips, st.integers(1, LAST), st.integers(1, 4))
 def test_sums_always_agree_and_every_clip_ends_at_the_first_step_that_it_did_not_pass(
     clips: dict[str, Any], tables_there: int, shards: int
@@ -148,11 +148,11 @@ def test_object_has_exactly_the_promised_fields() -> None:
     }
 
 
-@pytest.mark.parametrize("ending", ENDINGS[1:], ids=lambda ending: ending[1])
-def test_every_reason_has_its_place(ending: tuple[str, str]) -> None:
-    status, reason = ending
-    funnel = _funnel({"a": [ending]})
-    assert funnel[status] == (1 if status == Status.TIMEOUT else {reason: 1})
+def test_every_reason_has_its_place() -> None:
+    funnel = _funnel({f"{status} {reason}": [(status, reason)] for status, reason in ENDINGS[1:]})
+    for status in {status for status, _ in ENDINGS[1:]}:
+        reasons = [reason for of, reason in ENDINGS[1:] if of == status]
+        assert funnel[status] == (len(reasons) if status == Status.TIMEOUT else dict.fromkeys(reasons, 1))
 
 
 def test_digest_knows_every_clip_and_neither_order_nor_shards() -> None:

@@ -176,7 +176,7 @@ def test_tables_that_break_their_contract_are_not_written_and_the_ledger_is_kept
 def test_real_measures_are_bit_equal_over_order_and_worker_count(raw_clips: pl.DataFrame, tmp_path: Path) -> None:
     engine = Engine(face_engine_info("dlib"), "asked for")
     found = []
-    for workers, seed in ((1, 0), (3, 1)):
+    for workers, seed in ((1, 0), (2, 1)):
         recipe = ShardRecipe(AnalysisSettings(**CONFIG), ShardLimits(workers=workers), engine)
         shuffled = raw_clips.sample(fraction=1.0, shuffle=True, seed=seed)
         ledger = Ledger(FileStore(str(tmp_path / str(workers))), "face_info", SHARD, recipe.prints.measures, Lease(SHARD, 1))

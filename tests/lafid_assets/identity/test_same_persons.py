@@ -1,6 +1,7 @@
 """The labelled test clips (../shared/testdata/SOURCES.md) through the insightface engine: one person comes together, two do not.
 
-Four frames a clip at half the detector's side: about 15 CPU seconds. The labels judge; no figure was fitted to them.
+Four frames a clip at half the detector's side. `make test` looks at a third of them, `make soak` at all: about 15 CPU seconds.
+The labels judge; no figure was fitted to them.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +24,8 @@ from model.model_store.store import ModelStore
 FRAMES = 4
 LAST_FRAME = 170
 """Decoding the long 1080p clips to their end would cost more than looking at them."""
-ONE_PERSON = (
+Groups = tuple[tuple[str, ...], ...]
+ONE_PERSON: Groups = (
     ("pyfeat_face_noface", "pyfeat_noface_face", "pyfeat_single_face"),
     ("derived_closed_mouth_offscreen_speech", "liveportrait_src_s18"),
     ("derived_face_then_noface_then_face", "intel_gaze_demo"),
@@ -38,6 +40,16 @@ OTHER_SINGLES = (
     "pyfeat_WolfgangLanger_Pexels",
 )
 """All of different persons. Left out: further clips that are derived from these."""
+
+
+@pytest.fixture(scope="module")
+def groups(soak: bool) -> Groups:
+    return ONE_PERSON if soak else ONE_PERSON[:2]
+
+
+@pytest.fixture(scope="module")
+def singles(soak: bool) -> tuple[str, ...]:
+    return OTHER_SINGLES if soak else OTHER_SINGLES[::3]
 
 
 def _frames(path: Path, end: float) -> Iterator[tuple[int, Image]]:
@@ -56,7 +68,9 @@ def _frames(path: Path, end: float) -> Iterator[tuple[int, Image]]:
 
 
 @pytest.fixture(scope="module")
-def persons(testdata: Path, real_store: ModelStore, row_of: Callable[..., dict[str, Any]]) -> pl.DataFrame:
+def persons(
+    testdata: Path, real_store: ModelStore, row_of: Callable[..., dict[str, Any]], groups: Groups, singles: tuple[str, ...]
+) -> pl.DataFrame:
     """`identity_clusters` of the clips, by the road that a shard takes."""
     from model.face_engine.insightface_engine import InsightfaceEngine, InsightfaceSettings
     from model.face_engine.selection import choose_parts
@@ -66,7 +80,7 @@ def persons(testdata: Path, real_store: ModelStore, row_of: Callable[..., dict[s
     )
     engine = InsightfaceEngine(parts, InsightfaceSettings(detection_side_px=320))
     made_by = {"engine": engine.info.name, "engine_version": engine.info.version}
-    clips = sorted({name for group in ONE_PERSON for name in group} | set(OTHER_SINGLES))
+    clips = sorted({name for group in groups for name in group} | set(singles))
     faces, frames = [], []
     for clip in clips:
         stem, _, part = clip.partition(" ")
@@ -93,15 +107,16 @@ def persons(testdata: Path, real_store: ModelStore, row_of: Callable[..., dict[s
     return cluster_clips(kept, ClusterPolicy(), NOTHING)["identity_clusters"]
 
 
-@pytest.mark.long
-def test_clips_of_one_person_come_together(persons: pl.DataFrame) -> None:
+@pytest.mark.soak
+def test_clips_of_one_person_come_together(persons: pl.DataFrame, groups: Groups) -> None:
     name = dict(persons.select("clip_id", "identity_id").iter_rows())
-    for group in ONE_PERSON:
+    for group in groups:
         assert len({name[clip] for clip in group}) == 1, group
 
 
-def test_clips_of_different_persons_do_not(persons: pl.DataFrame) -> None:
+@pytest.mark.soak
+def test_clips_of_different_persons_do_not(persons: pl.DataFrame, groups: Groups, singles: tuple[str, ...]) -> None:
     name = dict(persons.select("clip_id", "identity_id").iter_rows())
-    different = [group[-1] for group in ONE_PERSON] + list(OTHER_SINGLES)
+    different = [group[-1] for group in groups] + list(singles)
     assert [pair for pair in combinations(different, 2) if name[pair[0]] == name[pair[1]]] == []
     assert persons["identity_id"].n_unique() == len(different)

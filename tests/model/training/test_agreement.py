@@ -12,16 +12,17 @@ Tensors = dict[str, torch.Tensor]
 
 
 @pytest.fixture
-def three(monkeypatch: pytest.MonkeyPatch) -> Callable[[Tensors, Tensors, Tensors], None]:
-    """Compares what three processes hold."""
+def three(monkeypatch: pytest.MonkeyPatch) -> Callable[[Tensors, Tensors, Tensors], list[object]]:
+    """Compares what three processes hold; what each of them told the others."""
 
-    def compare(*held: Tensors) -> None:
+    def compare(*held: Tensors) -> list[object]:
         told: list[object] = []
         monkeypatch.setattr(Ranks, "tell_all", lambda _self, what: told.append(what) or [what] * 3)
         for tensors in held:
             check_equal(tensors, Ranks(0, 3, torch.device("cpu")))
         monkeypatch.setattr(Ranks, "tell_all", lambda _self, _what: told)
         check_equal(held[0], Ranks(0, 3, torch.device("cpu")))
+        return told
 
     return compare
 
@@ -34,7 +35,9 @@ def tensors() -> Tensors:
 
 
 def test_equal_ones_pass(three: Callable) -> None:
-    three(tensors(), tensors(), tensors())
+    first, *others = three(tensors(), tensors(), tensors())
+    assert set(first) == {"half", "one", "whole", "odd"}
+    assert others == [first, first]
 
 
 def change_a_bit(held: Tensors) -> None:

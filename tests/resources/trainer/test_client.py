@@ -170,10 +170,23 @@ def test_killed_worker_takes_along_whoever_ignores_sigterm(processes: Any, insta
 
 def test_pool_keeps_two_trainers_apart(processes: Any, instance: Any) -> None:
     assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
-    journal = processes.folder / "journal"
-    note = "import sys, time\nnote = lambda word: open(sys.argv[1], 'a').write(word + '\\n')\n"
-    command = [sys.executable, "-c", f"{note}note('begins'); time.sleep(1.5); note('ends')", str(journal)]
-    workers = [processes.worker(command, grace_s=1.0) for _ in range(2)]
+    journal, done = processes.folder / "journal", processes.folder / "done"
+    program = (
+        "import pathlib, sys, time\n"
+        "journal, done = sys.argv[1:]\n"
+        "note = lambda word: open(journal, 'a').write(word + '\\n')\n"
+        "note('begins')\n"
+        "while not pathlib.Path(done).exists(): time.sleep(0.05)\n"
+        "note('ends')\n"
+    )
+    workers = [processes.worker([sys.executable, "-c", program, str(journal), str(done)], grace_s=1.0) for _ in range(2)]
+
+    def one_waits() -> bool:
+        pool = instance.event_log_storage.get_concurrency_info("gpu")
+        return pool.active_slot_count == 1 and any(step.assigned_timestamp is None for step in pool.pending_steps)
+
+    processes.until(one_waits, "nobody waits for the one place")
+    done.touch()
     for worker in workers:
         worker.communicate(timeout=120)
     assert journal.read_text().split() == ["begins", "ends", "begins", "ends"]

@@ -81,8 +81,10 @@ def test_trainer_that_ends_leaves_no_child(processes: Any, supervise: Any) -> No
 def test_trainer_dies_with_a_killed_supervisor(processes: Any, supervise: Any) -> None:
     supervisor, _ = supervise(processes.trainer("stubborn"))
     trainer = processes.pid("trainer")
+    assert processes.runs(trainer)
     supervisor.kill()
     processes.until_gone(trainer)
+    assert not (processes.folder / "sigterm").exists(), "the kernel ends it, nobody asks it first"
 
 
 def test_signal_that_ended_the_trainer_is_told_as_a_shell_does(processes: Any, supervise: Any) -> None:

@@ -35,6 +35,7 @@ from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
+from tests.once import built_once
 
 SHARD = "shard-00000"
 LETTERS = "abcdef"
@@ -165,22 +166,31 @@ def _built(
     lay_everything: Callable[[Lake, Path], list[str]],
     row_of: Callable[..., dict[str, Any]],
 ) -> Installation:
-    """Built once, copied for every test; its lake is closed."""
-    folder = tmp_path_factory.mktemp("installation")
-    settings = Settings(home=folder / "home", store_uri=str(folder / "home" / "store"))
-    lake = open_lake(settings)
-    footage = folder / "footage"
-    footage.mkdir()
-    for letter in LETTERS:
-        (footage / _id(letter)).write_bytes(_bytes(letter))
-    versions = lay_everything(lake, footage)
-    _cache_latents(lake, row_of)
-    _leave_trainings(lake.store, *versions)
-    publish(lake, settings.published_path)
-    catalog_copy.copy(lake)
-    lake.close()
-    _leave_traces_in_the_home(settings.home)
-    return Installation(settings, lake, footage, *versions)
+    """Built once for all test processes, copied for every test; its lake is closed."""
+
+    def build(folder: Path) -> None:
+        lake = open_lake(_settings(folder / "home"))
+        footage = folder / "footage"
+        footage.mkdir(parents=True)
+        for letter in LETTERS:
+            (footage / _id(letter)).write_bytes(_bytes(letter))
+        versions = lay_everything(lake, footage)
+        _cache_latents(lake, row_of)
+        _leave_trainings(lake.store, *versions)
+        publish(lake, _settings(folder / "home").published_path)
+        catalog_copy.copy(lake)
+        lake.close()
+        _leave_traces_in_the_home(folder / "home")
+        (folder / "versions.json").write_text(json.dumps(versions))
+
+    folder = built_once(tmp_path_factory, "installation", build)
+    versions = json.loads((folder / "versions.json").read_text())
+    settings = _settings(folder / "home")
+    return Installation(settings, open_lake(settings), folder / "footage", *versions)
+
+
+def _settings(home: Path) -> Settings:
+    return Settings(home=home, store_uri=str(home / "store"))
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +200,7 @@ def copy_of() -> Callable[[Installation, Path], Installation]:
     def copied(installation: Installation, home: Path) -> Installation:
         installation.lake.close()
         shutil.copytree(installation.settings.home, home)
-        settings = Settings(home=home, store_uri=str(home / "store"))
+        settings = _settings(home)
         return replace(installation, settings=settings, lake=open_lake(settings))
 
     return copied
@@ -211,8 +221,14 @@ def without_a(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Installation]:
     """The installation after `a` was forgotten; only to be looked at."""
-    made = copy_of(_built, tmp_path_factory.mktemp("without_a") / "home")
-    erase(made, identify(made.lake, [made.clip("a")], [], delete_files=False))
+
+    def build(folder: Path) -> None:
+        made = copy_of(_built, folder / "home")
+        erase(made, identify(made.lake, [made.clip("a")], [], delete_files=False))
+        made.lake.close()
+
+    settings = _settings(built_once(tmp_path_factory, "without_a", build) / "home")
+    made = copy_of(replace(_built, settings=settings), tmp_path_factory.mktemp("without_a") / "home")
     yield made
     made.lake.close()
 

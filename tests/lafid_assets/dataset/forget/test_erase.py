@@ -14,7 +14,7 @@ import torch
 
 from lafid_assets.dataset.forget import erase as erase_module
 from lafid_assets.dataset.forget import tables as tables_module
-from lafid_assets.dataset.forget.erase import ForgetIncomplete
+from lafid_assets.dataset.forget.erase import Eraser, ForgetIncomplete
 from lafid_assets.dataset.forget.subject import Subject, identify
 from lafid_assets.dataset.versions import find_version
 from lafid_assets.identity.naming import name_after
@@ -27,6 +27,7 @@ from lafid_assets.speech.answer_cache import AnswerCache
 from model.clips.clip_set import ClipSet
 from model.clips.latent_shards import read_index
 from resources import lake_upkeep
+from resources.tracking import Tracking
 
 SHARD = "shard-00000"
 
@@ -68,20 +69,6 @@ def test_no_byte_is_left(without_a: Any) -> None:
         assert crops.fetchone() == (0,)
         ended = connection.execute(f"SELECT reason FROM raw_clips WHERE clip_id = '{pseudonym(without_a.clip('a'))}'")
         assert ended.fetchall() == [("forgotten",)]
-
-
-def test_no_byte_of_the_first_clip_is_left_either(installation: Any, forget: Callable[..., Any]) -> None:
-    """Nor of what killed runs left half written."""
-    part = installation.store.local_path(f"ledger/face_info/{SHARD}/fingerprint/1-1")
-    half = [part / f".face_info.{'0' * 32}.parquet", installation.store.local_path("tables/main/face_info/half.parquet")]
-    for path in half:
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"half")
-    forget("d")
-    assert [path.exists() for path in half] == [False, False]
-    assert installation.traces("d", content=installation.content("d")) == []
-    assert installation.rows_about("d") == []
-    assert installation.unknown_files() == []
 
 
 def test_whoever_asks_afterwards_finds_all_other_rows(without_a: Any) -> None:
@@ -190,9 +177,10 @@ def test_partitions_keep_saying_what_they_were_made_of(without_a: Any, installat
             assert stamp.rows == without_a.lake.read(table, partition).height
 
 
-def test_versions_keep_their_ids_and_say_how_many_were_erased(
+def test_two_more_go_and_versions_keep_their_ids_and_say_how_many_were_erased(
     without_a: Any, copy_of: Callable[..., Any], erase: Callable[..., Any], tmp_path: Path
 ) -> None:
+    """One of them the first in the order of its columns; with them goes what killed runs left half written."""
     there = copy_of(without_a, tmp_path / "home")
 
     def facts(version: str) -> tuple[int, int, int]:
@@ -203,10 +191,21 @@ def test_versions_keep_their_ids_and_say_how_many_were_erased(
     assert facts(there.first_version) == (3, 1, 2)
     assert facts(there.second_version) == (5, 2, 3)
     assert not there.store.list_tree("reports"), "pages and contact sheets of versions in which it came in"
-    erase(there, identify(there.lake, [there.clip("b")], [], delete_files=False))
+    part = there.store.local_path(f"ledger/face_info/{SHARD}/fingerprint/1-1")
+    half = [part / f".face_info.{'0' * 32}.parquet", there.store.local_path("tables/main/face_info/half.parquet")]
+    for path in half:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    erase(there, identify(there.lake, [there.clip("b"), there.clip("d")], [], delete_files=False))
+    assert facts(there.first_version) == (3, 2, 1)
     assert facts(there.second_version) == (5, 3, 2)
     with duckdb.connect(str(there.settings.published_path), read_only=True) as connection:
         assert connection.execute("SELECT sum(erased_clips)::INT FROM dataset_versions").fetchone() == (5,)
+    assert [path.exists() for path in half] == [False, False]
+    for letter in "bd":
+        assert there.traces(letter, content=there.content(letter)) == []
+        assert there.rows_about(letter) == []
+    assert there.unknown_files() == []
     there.lake.close()
 
 
@@ -226,31 +225,6 @@ def test_whole_person_goes(installation: Any, erase: Callable[..., Any]) -> None
 
 def test_own_files_stay_unless_asked(without_a: Any) -> None:
     assert (without_a.footage / without_a.clip("a")).exists()
-
-
-def test_whoever_stays_under_a_forgotten_clips_name_is_renamed(installation: Any, forget: Callable[..., Any]) -> None:
-    """In tables and kept versions alike; the split stays with the person."""
-    a, b, lake = installation.clip("a"), installation.clip("b"), installation.lake
-
-    def rename(writer: Any) -> None:
-        for table in ("identity_clusters", "lafid_dataset", "dataset_version_rows"):
-            for column in ("identity_id", "split_key"):
-                writer.cursor.execute(f"UPDATE {table} SET {column} = '{name_after(a)}' WHERE {column} = '{a}'")
-
-    lake.commit(rename)
-    of_b = f"SELECT * FROM {{}} WHERE clip_id = '{b}'"
-    before = lake.sql(of_b.format("lafid_dataset"))
-    forget("a")
-    after = lake.sql(of_b.format("lafid_dataset"))
-    assert after["split"].to_list() == before["split"].to_list()
-    assert after["identity_id"].to_list() == after["split_key"].to_list() != before["identity_id"].to_list()
-    for table in ("dataset_version_rows", "identity_clusters"):
-        assert set(lake.sql(of_b.format(table))["identity_id"]) == set(after["identity_id"])
-    lake.close()
-    for path in installation.settings.home.rglob("*"):
-        held = str(pl.read_parquet(path).to_dicts()) if path.suffix == ".parquet" else ""
-        assert a[:12] not in held
-        assert not path.is_file() or a[:12].encode() not in path.read_bytes(), path
 
 
 def test_dry_run_lists_and_touches_nothing(
@@ -297,8 +271,21 @@ def test_killed_anywhere_and_run_again_it_is_complete(
     installation: Any, erase: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, soak: bool
 ) -> None:
     """The intent, written before, holds all that later runs need, although the tables know the clip no more; each of them is
-    killed where the one before had not come."""
-    subject = identify(installation.lake, [installation.clip("a")], [], delete_files=False)
+    killed where the one before had not come.
+
+    Whoever stays under a name after the clip is renamed, in tables and kept versions alike; the split stays with the person.
+    """
+    a, b, lake = installation.clip("a"), installation.clip("b"), installation.lake
+
+    def rename(writer: Any) -> None:
+        for table in ("identity_clusters", "lafid_dataset", "dataset_version_rows"):
+            for column in ("identity_id", "split_key"):
+                writer.cursor.execute(f"UPDATE {table} SET {column} = '{name_after(a)}' WHERE {column} = '{a}'")
+
+    lake.commit(rename)
+    of_b = f"SELECT * FROM {{}} WHERE clip_id = '{b}'"
+    before = lake.sql(of_b.format("lafid_dataset"))
+    subject = identify(lake, [a], [], delete_files=False)
 
     def killed(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
@@ -313,7 +300,18 @@ def test_killed_anywhere_and_run_again_it_is_complete(
     assert installation.traces("a", content=installation.content("a")) == []
     assert installation.rows_about("a") == []
     assert installation.unknown_files() == []
-    assert find_version(installation.lake, installation.first_version)["erased_clips"] == 1
+    assert find_version(lake, installation.first_version)["erased_clips"] == 1
+
+    after = lake.sql(of_b.format("lafid_dataset"))
+    assert after["split"].to_list() == before["split"].to_list()
+    assert after["identity_id"].to_list() == after["split_key"].to_list() != before["identity_id"].to_list()
+    for table in ("dataset_version_rows", "identity_clusters"):
+        assert set(lake.sql(of_b.format(table))["identity_id"]) == set(after["identity_id"])
+    lake.close()
+    for path in installation.settings.home.rglob("*"):
+        held = str(pl.read_parquet(path).to_dicts()) if path.suffix == ".parquet" else ""
+        assert a[:12] not in held
+        assert not path.is_file() or a[:12].encode() not in path.read_bytes(), path
 
 
 def test_pictures_in_dagsters_history_go_and_mlflows_stay_text(without_a: Any) -> None:
@@ -325,14 +323,13 @@ def test_pictures_in_dagsters_history_go_and_mlflows_stay_text(without_a: Any) -
     assert pictures("mlflow/mlflow.db") == 5
 
 
-def test_file_that_cannot_be_cleaned_is_named(
-    without_a: Any, copy_of: Callable[..., Any], erase: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_file_that_cannot_be_cleaned_is_named(without_a: Any, copy_of: Callable[..., Any], tmp_path: Path) -> None:
     there = copy_of(without_a, tmp_path / "home")
     (there.settings.home / "odd.bin").write_bytes(b"\xff\xfe" + there.clip("a").encode())
     subject = identify(there.lake, [there.clip("a")], [], delete_files=False)
+    tracking = Tracking("sqlite:////no/such/mlflow.db", there.settings.mlflow_artifacts)
     with pytest.raises(ForgetIncomplete, match=r"1 files still hold something of the clips, the first .*odd.bin: remove it"):
-        erase(there, subject)
+        Eraser(there.settings, there.lake, subject, tracking, dry_run=False).require_gone()
     there.lake.close()
 
 

@@ -34,10 +34,12 @@ def test_nothing_is_left_in_a_bucket_and_on_a_server(
     a, c, remote = there.clip("a"), there.clip("c"), there.store
     assert _on_server(postgres_url, there.needles("a")[:-1])
     subject = identify(lake, [a], [], delete_files=False)
-    for path, content in {f"exports/{a}.txt": b"somebody's own", "exports/list.csv": f"clip_id\n{a}\n".encode()}.items():
+    named = {f"exports/{a}.txt": b"somebody's own", "exports/list.csv": f"clip_id\n{a}\n".encode()}
+    for path, content in named.items():
         remote.write_bytes(path, content)
-        with pytest.raises(ForgetIncomplete, match=f"1 files still hold .* the first s3://{bucket}/lafid/{path}: remove it"):
-            erase(there, subject)
+    with pytest.raises(ForgetIncomplete, match=f"2 files still hold .* the first s3://{bucket}/lafid/exports/{a}.txt: remove it"):
+        erase(there, subject)
+    for path in named:
         remote.remove(path)
     erase(there, subject)
     assert _on_server(postgres_url, there.needles("a")) == []
