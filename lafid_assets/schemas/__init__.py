@@ -48,7 +48,6 @@ from lafid_assets.schemas.products import (
     LAFID_DATASET,
     MODEL_EVALUATION,
     REFERENCE_CROPS,
-    REGISTERED_MODEL,
     TRAINING_LATENTS,
 )
 
