@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
 from model.face_engine.interface import Face, FaceEngine, Image
@@ -98,12 +98,11 @@ def measure_video(frames: NDArray[np.uint8], reference: NDArray[np.float32], giv
         raise ValueError(
             f"a reference of {len(reference)} numbers is none of {engine.info.name}'s, which have {engine.info.embedding_dim}"
         )
-    shown = _largest(engine.detect(given))
-    known = None if shown is None else _expression(shown)
-    faces = [_largest(engine.detect(frame)) for frame in frames]
+    shown = main_face(engine.detect(given))
+    faces = [main_face(engine.detect(frame)) for frame in frames]
     facts = (engine.info.fingerprint.encode(), np.ascontiguousarray(reference).tobytes(), np.ascontiguousarray(given).tobytes())
     return MeasuredVideo(
-        faces=tuple(None if face is None else _measured(face, reference, known) for face in faces),
+        faces=tuple(None if face is None else _measured(face, reference, shown) for face in faces),
         subject=hashlib.sha256(b"|".join(facts)).hexdigest(),
     )
 
@@ -117,7 +116,7 @@ def likeness_of(videos: Sequence[MeasuredVideo]) -> Likeness:
         frames_without_face=len(frames) - len(faces),
         mean=sum(face.similarity for face in faces) / len(frames) if faces else None,
         by_yaw=_bins(faces, YAW_BINS, lambda face: yaw_bin(face.yaw_deg)),
-        by_expression=_bins(faces, EXPRESSION_BINS, _expression_bin),
+        by_expression=_bins(faces, EXPRESSION_BINS, lambda face: expression_bin(face.expression_change)),
         subjects=hashlib.sha256("|".join(video.subject for video in videos).encode()).hexdigest(),
     )
 
@@ -134,31 +133,45 @@ def yaw_bin(yaw_deg: float | None) -> str:
     return YAW_BINS[-1] if yaw_deg is None else YAW_BINS[bisect_right(_YAW_EDGES_DEG, abs(yaw_deg))]
 
 
-def _expression_bin(face: MeasuredFace) -> str:
+def expression_bin(change: float | None) -> str:
+    """Of `EXPRESSION_BINS`, for a face that differs so much from the given one; None: nobody knows."""
     kept, changed, unknown = EXPRESSION_BINS
-    if face.expression_change is None:
+    if change is None:
         return unknown
-    return changed if face.expression_change >= CHANGED_EXPRESSION else kept
+    return changed if change >= CHANGED_EXPRESSION else kept
 
 
-def _largest(faces: Sequence[Face]) -> Face | None:
-    """None, too, where the engine cannot embed it: whom it shows is not known then."""
-    return faces[0] if faces and faces[0].embedding is not None else None
+def expression_change(face: Face, given: Face | None) -> float | None:
+    """The largest difference between two faces in `expression_shares`; None where one of the two is not measured."""
+    own, known = expression_shares(face), None if given is None else expression_shares(given)
+    return None if own is None or known is None else float(np.abs(own - known).max())
 
 
-def _measured(face: Face, reference: NDArray[np.float32], given: NDArray[np.float64] | None) -> MeasuredFace:
-    assert face.embedding is not None
-    lengths = np.linalg.norm(face.embedding) * np.linalg.norm(reference)
-    own = _expression(face)
-    return MeasuredFace(
-        similarity=float(np.clip(np.dot(face.embedding, reference) / lengths, -1, 1)),
-        yaw_deg=None if face.angles is None else face.angles.yaw_deg,
-        expression_change=None if own is None or given is None else float(np.abs(own - given).max()),
-    )
-
-
-def _expression(face: Face) -> NDArray[np.float64] | None:
-    """(4,), all in shares of the face's height; None where the engine did not measure them."""
+def expression_shares(face: Face) -> NDArray[np.float64] | None:
+    """(4,) eye opening, brow height, mouth width and mouth opening in shares of the face's height; None where the engine did not
+    measure them."""
     if face.expression is None or face.mouth_opening is None:
         return None
     return np.array([*face.expression, face.mouth_opening])
+
+
+def cosine(embedding: ArrayLike, reference: ArrayLike) -> float:
+    """Of two embeddings of one engine, in [-1, 1]."""
+    a, b = np.asarray(embedding, np.float64), np.asarray(reference, np.float64)
+    return float(np.clip(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1))
+
+
+def main_face(faces: Sequence[Face]) -> Face | None:
+    """The largest; None, too, where the engine cannot embed it: whom it shows is not known then."""
+    if not faces or faces[0].embedding is None or not np.linalg.norm(faces[0].embedding) > 0:  # NaN is none either
+        return None
+    return faces[0]
+
+
+def _measured(face: Face, reference: NDArray[np.float32], given: Face | None) -> MeasuredFace:
+    assert face.embedding is not None
+    return MeasuredFace(
+        similarity=cosine(face.embedding, reference),
+        yaw_deg=None if face.angles is None else face.angles.yaw_deg,
+        expression_change=expression_change(face, given),
+    )

@@ -1,0 +1,250 @@
+"""Whom the drawn frames show: similarity of each frame to the person's gallery at its pose and expression, and its worth.
+
+Belongs here: frames and a gallery -> similarities and scores; those of a video -> `pose_binned`; those of many -> by bin. Not
+here: what a bin is (`model.likeness`), measuring the bounds (`bounds`), other measures (`measures`).
+
+Nothing of this may count a frame that the model was given: that one is alike without any doing of the model's.
+
+**Similarity** of a frame is the cosine of its main face to that picture of the gallery which is nearest to it in pose; of those
+that are about as near, to the one nearest in expression. A face whose pose the engine cannot tell is compared with the gallery's
+first picture, which is frontal.
+
+**Score** is where a similarity lies between the bench's bounds of the same yaw bin: 0 is what strangers have in pictures of that
+bin, 1 what the person has in other pictures of that bin. Engines' spaces and poses become comparable by it: 0.9 is a stranger to
+dlib, and a person to ArcFace.
+
+**Pose-binned similarity** of a video is the mean of its scores over the yaw bins that its case demands, and not over its frames:
+
+- A bin is demanded where the face of the real clip was turned that far, with 5 degrees' grace.
+- A frame counts in the bin it shows; one that shows a bin nobody demanded counts in the next one below. So turning too far hides
+  nothing. A bin without bounds of its own borrows the next ones below.
+- A demanded bin that no frame reaches counts 0; but where the face turned farther, as the next bin that it did reach. So turning
+  less gains nothing, and turning more costs nothing but what it looks like.
+- A frame that is turned less than every demanded bin, or whose pose is unknown, counts in the lowest, as no better than those
+  that reach it.
+- A frame without a face counts 0, as a stranger would, in the bin where the real face was at that time. So hiding gains nothing.
+- The mean of a bin counts 1 at most: being the given picture over again makes up for nobody elsewhere.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.evaluation.bench import BinBounds, GalleryFace, Person
+from model.evaluation.statistics import Interval, bootstrap_interval
+from model.face_engine.interface import Face, FaceEngine, Image
+from model.face_engine.rotations import geodesic_deg, rotation_from_angles
+from model.likeness import (
+    EXPRESSION_BINS,
+    YAW_BINS,
+    MeasuredFace,
+    cosine,
+    expression_bin,
+    expression_change,
+    expression_shares,
+    main_face,
+    yaw_bin,
+)
+
+ABOUT_AS_NEAR_DEG: Final = 5.0
+"""Poses closer than that are one: head poses err by about as much."""
+LEAST_SPAN: Final = 0.05
+"""Between stranger and person; where an engine tells them apart by less, nothing is scored."""
+_POSES: Final = YAW_BINS[:-1]
+
+
+@dataclass(frozen=True)
+class FrameFace(MeasuredFace):
+    """The largest face of a drawn frame; `similarity` is to the gallery at its pose."""
+
+    pitch_deg: float | None
+    gallery_index: int
+    """Of the picture it was compared with."""
+    pose_gap_deg: float | None
+    """From that picture; None where one of the two poses is unknown."""
+    score: float | None
+    """None where the bench has no bounds of its yaw bin."""
+    mouth_opening: float | None
+    embedding: tuple[float, ...]
+    """Of unit length, by the bench's engine."""
+
+
+@dataclass(frozen=True)
+class PoseBinned:
+    """Of one video."""
+
+    value: float | None
+    """Mean over `by_bin`; None where there are no frames or no bounds."""
+    by_bin: dict[str, float]
+    """Demanded yaw bin -> score."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class VideoFaces:
+    """What was measured of one drawn video, frame by frame without the given one; None where a frame shows no face."""
+
+    identity_id: str
+    faces: Sequence[FrameFace | None]
+
+
+@dataclass(frozen=True)
+class BinFigures:
+    """All frames of some poses, or of some expressions; intervals over the videos' own means."""
+
+    frames: int
+    similarity: Interval
+    score: Interval
+    """Between the bounds of this bin; without a value where the bench has none."""
+
+
+def measure_frames(
+    frames: NDArray[np.uint8], person: Person, given: Image, engine: FaceEngine, bounds: Mapping[str, BinBounds]
+) -> list[FrameFace | None]:
+    """The main face of each frame; None where it shows none.
+
+    Args:
+        frames: (T, H, W, 3), without a frame that the model was given.
+        person: of the bench, whose gallery the same engine has embedded.
+        given: the picture (H, W, 3) that the model was shown of the person; expressions are those that differ from it.
+        bounds: of the bench.
+
+    Raises:
+        ValueError: the gallery's embeddings are as wide as none of this engine's.
+    """
+    width = len(person.gallery[0].embedding)
+    if width != engine.info.embedding_dim:
+        raise ValueError(
+            f"the gallery of {person.identity_id} has embeddings of {width} numbers, those of {engine.info.name} have "
+            f"{engine.info.embedding_dim}: measure with the engine of the bench"
+        )
+    shown = main_face(engine.detect(given))
+    faces = [main_face(engine.detect(frame)) for frame in frames]
+    return [None if face is None else _frame_face(face, person.gallery, shown, bounds) for face in faces]
+
+
+def score(similarity: float, bounds: BinBounds | None) -> float | None:
+    """0 a stranger, 1 the person; None where the bounds are missing or too close to tell them apart."""
+    if bounds is None or bounds.stranger_floor is None or bounds.same_person_ceiling is None:
+        return None
+    span = bounds.same_person_ceiling - bounds.stranger_floor
+    return (similarity - bounds.stranger_floor) / span if span >= LEAST_SPAN else None
+
+
+def pose_binned(
+    faces: Sequence[FrameFace | None], target_yaw_deg: Sequence[float], bounds: Mapping[str, BinBounds]
+) -> PoseBinned:
+    """By the rule above.
+
+    Args:
+        faces: of the drawn frames, in order.
+        target_yaw_deg: of the real clip's face at even distances over the same time; empty where nobody knows: then a frontal
+            face is demanded.
+    """
+    if not faces:
+        return PoseBinned(None, {}, "no frame was drawn beside the given one")
+    if all(score(0.0, bounds.get(name)) is None for name in YAW_BINS):
+        return PoseBinned(None, {}, "the bench has no bounds of any yaw bin: they take two persons, each in two pictures")
+    wanted = [max(0.0, abs(yaw) - ABOUT_AS_NEAR_DEG) for yaw in target_yaw_deg] or [0.0]
+    at_time = [_POSES.index(yaw_bin(yaw)) for yaw in wanted]
+    demanded = sorted(set(at_time))
+    reaching: dict[int, list[float]] = {bin_: [] for bin_ in demanded}
+    hidden = dict.fromkeys(demanded, 0)
+    short: list[float] = []
+    for index, face in enumerate(faces):
+        if face is None:
+            hidden[at_time[index * len(at_time) // len(faces)]] += 1
+            continue
+        own = yaw_bin(face.yaw_deg)
+        worth = _borrowed_score(face.similarity, own, bounds)
+        below = bisect_right(demanded, _POSES.index(own)) if own in _POSES else 0
+        (reaching[demanded[below - 1]] if below else short).append(worth)
+    by_bin: dict[int, float] = {}
+    farther = 0.0  # what the next reached bin above is worth
+    for bin_ in reversed(demanded):
+        shown = reaching[bin_]
+        reached = float(np.mean(shown)) if shown else farther
+        counted = [*shown, *[0.0] * hidden[bin_]]
+        if bin_ == demanded[0]:
+            counted += [min(worth, reached) for worth in short]
+        by_bin[bin_] = min(1.0, float(np.mean(counted)) if counted else farther)
+        farther = by_bin[bin_] if shown else farther
+    return PoseBinned(float(np.mean(list(by_bin.values()))), {_POSES[bin_]: by_bin[bin_] for bin_ in demanded})
+
+
+def by_bins(videos: Sequence[VideoFaces], bounds: Mapping[str, BinBounds], *, seed: int = 0) -> dict[str, BinFigures]:
+    """Of every yaw bin and every expression bin, by the frames that show it; frames without a face are in none."""
+    return {name: _figures(name, videos, bounds.get(name), seed) for name in (*YAW_BINS, *EXPRESSION_BINS)}
+
+
+def faces_found_share(faces: Sequence[FrameFace | None]) -> float | None:
+    """None without a frame."""
+    return sum(face is not None for face in faces) / len(faces) if faces else None
+
+
+def _figures(name: str, videos: Sequence[VideoFaces], bounds: BinBounds | None, seed: int) -> BinFigures:
+    inside = [
+        (video.identity_id, [face.similarity for face in video.faces if face is not None and name in _bins_of(face)])
+        for video in videos
+    ]
+    shown = [(person, float(np.mean(of)), len(of)) for person, of in inside if of]
+    persons, means = [person for person, _, _ in shown], [mean for _, mean, _ in shown]
+    worth = [found for mean in means if (found := score(mean, bounds)) is not None]
+    return BinFigures(
+        frames=sum(count for _, _, count in shown),
+        similarity=bootstrap_interval(means, persons, seed=seed),
+        score=bootstrap_interval(worth, persons, seed=seed)
+        if worth or not means
+        else Interval(None, None, None, len(set(persons)), len(means), f"the bench has no bounds of {name}"),
+    )
+
+
+def _bins_of(face: FrameFace) -> tuple[str, str]:
+    return yaw_bin(face.yaw_deg), expression_bin(face.expression_change)
+
+
+def _frame_face(face: Face, gallery: Sequence[GalleryFace], given: Face | None, bounds: Mapping[str, BinBounds]) -> FrameFace:
+    assert face.embedding is not None
+    index, gap = _nearest(face, gallery)
+    similarity = cosine(face.embedding, gallery[index].embedding)
+    yaw = None if face.angles is None else face.angles.yaw_deg
+    return FrameFace(
+        similarity=similarity,
+        yaw_deg=yaw,
+        expression_change=expression_change(face, given),
+        pitch_deg=None if face.angles is None else face.angles.pitch_deg,
+        gallery_index=index,
+        pose_gap_deg=gap,
+        score=score(similarity, bounds.get(yaw_bin(yaw))),
+        mouth_opening=face.mouth_opening,
+        embedding=tuple(face.embedding.tolist()),
+    )
+
+
+def _nearest(face: Face, gallery: Sequence[GalleryFace]) -> tuple[int, float | None]:
+    """Index of the picture at this pose and expression, and how far apart the poses are."""
+    posed = [(index, one) for index, one in enumerate(gallery) if None not in (one.yaw_deg, one.pitch_deg, one.roll_deg)]
+    if face.rotation is None or not posed:
+        return 0, None
+    yaw, pitch, roll = (np.array([getattr(one, f"{axis}_deg") for _, one in posed]) for axis in ("yaw", "pitch", "roll"))
+    gaps = geodesic_deg(rotation_from_angles(yaw, pitch, roll), face.rotation)
+    own = expression_shares(face)
+
+    def differs(one: GalleryFace) -> float:
+        known = own is not None and one.expression is not None
+        return float(np.abs(own - np.asarray(one.expression)).max()) if known else np.inf
+
+    about_as_near = np.flatnonzero(gaps <= gaps.min() + ABOUT_AS_NEAR_DEG)
+    best = min(about_as_near, key=lambda at: (differs(posed[at][1]), gaps[at]))
+    return posed[best][0], float(gaps[best])
+
+
+def _borrowed_score(similarity: float, own: str, bounds: Mapping[str, BinBounds]) -> float:
+    """By the bounds of its own bin, else of the next less turned one that has them, else of the next more turned one."""
+    at = YAW_BINS.index(own)
+    by_nearness = [*reversed(YAW_BINS[: at + 1]), *YAW_BINS[at + 1 :]]
+    return next(found for name in by_nearness if (found := score(similarity, bounds.get(name))) is not None)
