@@ -58,7 +58,9 @@ def licences(parts: Sequence[Licensed], use: str) -> Finding:
     if forbidden:
         return Finding("licences", REFUSED, len(forbidden), 0, f"{use} use is forbidden by {'; '.join(forbidden)}")
     if unclear:
-        return Finding("licences", UNDECIDED, len(unclear), 0, f"whether {use} use is allowed is not said by {'; '.join(unclear)}")
+        return Finding(
+            "licences", UNDECIDED, len(unclear), 0, f"whether {use} use is allowed is not said by {'; '.join(unclear)}"
+        )
     return Finding("licences", PASSED, 0, 0, f"{use} use is allowed by all {len(parts)} parts")
 
 

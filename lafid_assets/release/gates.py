@@ -16,6 +16,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from lafid_assets.outcomes import Status
+from lafid_assets.release.champion import Rival
 from lafid_assets.schemas.registry import NOT_JUDGED, PASSED, REFUSED, TINY, UNDECIDED
 from model.evaluation.statistics import ENOUGH_PERSONS, paired_interval
 
@@ -35,7 +36,9 @@ class ReleaseGate(BaseModel):
         0.2, ge=0, lt=1, description="Of the tiny base: share by which training lowered the loss on its fixed triples"
     )
     min_test_loss_fall: float = Field(
-        0.2, lt=1, description="Of the tiny base: share by which the flow loss on test persons lies below the loss before training"
+        0.2,
+        lt=1,
+        description="Of the tiny base: share by which the flow loss on test persons lies below the loss before training",
     )
     max_test_loss_rise: float = Field(
         0.1,
@@ -71,14 +74,6 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rival:
-    """The version that this one must not be worse than."""
-
-    version: str
-    checkpoint_sha256: str
-
-
-@dataclass(frozen=True)
 class Evidence:
     """What the rules look at.
 
@@ -88,7 +83,7 @@ class Evidence:
         begins_with_picture: whether the base can be given a first frame; without, its fidelity is not asked for.
         evaluation, videos: rows of `model_evaluation` and `evaluated_videos`, of whatever checkpoints.
         bench_name, bench_version: of the bench that is asked for; None: there is none.
-        rival: None: nothing to compare with.
+        rival: that the version must not be worse than; None: there is nobody.
     """
 
     checkpoint: Mapping[str, Any]
@@ -119,7 +114,9 @@ def figures_found(gate: ReleaseGate, evidence: Evidence) -> list[Finding]:
     """The rules about figures, in the order of the road: training, test persons, first frame, likeness, champion."""
     found = [_evaluated(evidence), _training_loss(gate, evidence), _test_loss(gate, evidence)]
     if evidence.gate == TINY:
-        found.append(Finding("likeness", NOT_JUDGED, None, None, "likeness is not judged: the tiny base is random and draws noise"))
+        found.append(
+            Finding("likeness", NOT_JUDGED, None, None, "likeness is not judged: the tiny base is random and draws noise")
+        )
         return found if evidence.rival is None else [*found, _no_higher_loss(gate, evidence, evidence.rival)]
     if evidence.begins_with_picture:
         found.append(_first_frame(gate, evidence))
@@ -145,7 +142,9 @@ def _training_loss(gate: ReleaseGate, evidence: Evidence) -> Finding:
     before, after = evidence.checkpoint["loss_before"], evidence.checkpoint["loss_after"]
     bound = (1 - gate.min_loss_fall) * before if evidence.gate == TINY else before
     asked = f"at most {_short(bound)}, {gate.min_loss_fall:.0%} below what it was" if evidence.gate == TINY else "not above that"
-    return _at_most("training_loss", after, bound, f"the loss on the fixed triples was {_short(before)} and is {_short(after)}", asked)
+    return _at_most(
+        "training_loss", after, bound, f"the loss on the fixed triples was {_short(before)} and is {_short(after)}", asked
+    )
 
 
 def _test_loss(gate: ReleaseGate, evidence: Evidence) -> Finding:
@@ -190,7 +189,7 @@ def _no_worse(gate: ReleaseGate, evidence: Evidence, rival: Rival) -> Finding:
 
     Wholly above -margin: no worse. Wholly below 0, and not that: worse. Anything else cannot be told.
     """
-    rule, bound, than = "no_worse", -gate.margin, f"champion version {rival.version}"
+    rule, bound, than = "no_worse", -gate.margin, _named(rival)
     own, its = (_videos(evidence, sha256) for sha256 in (evidence.checkpoint["checkpoint_sha256"], rival.checkpoint_sha256))
     for videos, whose in ((own, "this version"), (its, than)):
         if videos.is_empty():
@@ -216,7 +215,7 @@ def _no_worse(gate: ReleaseGate, evidence: Evidence, rival: Rival) -> Finding:
 
 
 def _no_higher_loss(gate: ReleaseGate, evidence: Evidence, rival: Rival) -> Finding:
-    rule, than = "no_worse", f"champion version {rival.version}"
+    rule, than = "no_worse", _named(rival)
     row = _row(evidence, rival.checkpoint_sha256, FLOW_LOSS, OF_NO_BENCH)
     own = _row(evidence, evidence.checkpoint["checkpoint_sha256"], FLOW_LOSS, OF_NO_BENCH)
     for found, whose in ((own, "this version"), (row, than)):
@@ -227,6 +226,10 @@ def _no_higher_loss(gate: ReleaseGate, evidence: Evidence, rival: Rival) -> Find
     bound = row["value"] * (1 + gate.loss_margin)
     said = f"the flow loss on test persons is {_short(own['value'])}, that of {than} {_short(row['value'])}"
     return _at_most(rule, own["value"], bound, said, f"at most {_short(bound)}")
+
+
+def _named(rival: Rival) -> str:
+    return f"{rival.alias} version {rival.version.version}"
 
 
 def _row(evidence: Evidence, checkpoint_sha256: str, metric: str, bench_version: str | None) -> Any:

@@ -46,7 +46,11 @@ def broken_weights(folder: Path, checkpoint_sha256: str) -> str | None:
         except (SafetensorError, OSError) as error:
             return f"{path.relative_to(folder)} cannot be read: {error}"
     found = sha256_folder(folder)
-    return None if found == checkpoint_sha256 else f"{folder} is not what was trained: sha256 {found[:12]}, recorded {checkpoint_sha256[:12]}"
+    return (
+        None
+        if found == checkpoint_sha256
+        else f"{folder} is not what was trained: sha256 {found[:12]}, recorded {checkpoint_sha256[:12]}"
+    )
 
 
 @dataclass(frozen=True)

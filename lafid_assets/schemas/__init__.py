@@ -50,6 +50,7 @@ from lafid_assets.schemas.products import (
     REFERENCE_CROPS,
     TRAINING_LATENTS,
 )
+from lafid_assets.schemas.registry import JUDGEMENTS, PROMOTIONS, REGISTERED_MODEL
 
 TABLES: tuple[TableSchema, ...] = (
     CLIP_ROOTS,
@@ -89,6 +90,8 @@ TABLES: tuple[TableSchema, ...] = (
     FUSION_DIT,
     MODEL_EVALUATION,
     EVALUATED_CLIPS,
+    JUDGEMENTS,
+    PROMOTIONS,
     REGISTERED_MODEL,
 )
 

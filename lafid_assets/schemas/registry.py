@@ -69,7 +69,7 @@ PROMOTIONS = TableSchema(
         Column("by", STR, "user@machine; of a change by hand nobody knows who"),
         Column("why", STR, "in words"),
         Column("judgement_id", STR, "of `judgements`: what it stands on; NULL: on a person's word", nullable=True),
-        Column("how", STR, "registered and gate: by a run; promote and rollback: by command; by_hand: outside LaFID", one_of=WAYS),
+        Column("how", STR, "registered, gate: by a run; promote, rollback: by command; by_hand: outside LaFID", one_of=WAYS),
     ),
     partitioned=False,
     appended=True,
