@@ -2,23 +2,38 @@
 
     bench.json        the records of this module; every path in it is relative to the folder
     first_frames/     a PNG a case: the frame that a model is given
-    galleries/        PNGs of each person over poses and expressions
+    galleries/        PNGs of each person over poses and expressions: whom a drawn face is compared with
+    photos/           PNGs that a model with references may be given beside the first frame; none of them is in a gallery
+
+A folder can be moved and copied: `verify_bench` says whether it came over whole.
 
 Belongs here: the records, reading, writing and verifying the folder. Not here: which clips make it (`lafid_assets.release`), what
 its bounds are measured from (`bounds`), other benchmarks' files (`opens2v`).
 """
 
 import hashlib
+import io
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+import numpy as np
+from PIL import Image as PilImage
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from model.files import sha256_folder
+from model.face_engine.interface import Image
+from model.files import sha256_file, whole_folder
 
 FORMAT: Final = 1
 BENCH_FILE: Final = "bench.json"
+VERSION_CHARS = 16
+_UNIT = 1e-3
+"""By how much the length of an embedding may differ from 1."""
+
+PicturePath = Annotated[str, Field(pattern=r"^(first_frames|galleries|photos)(/[0-9A-Za-z_-]+)+\.png$")]
+"""Relative to the folder, and never out of it."""
+Yaw = Annotated[float, Field(ge=-180, le=180)]
 
 
 class BenchError(ValueError):
@@ -26,7 +41,7 @@ class BenchError(ValueError):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class MeasuringEngine(_Frozen):
@@ -34,15 +49,15 @@ class MeasuringEngine(_Frozen):
 
     name: str
     version: str
-    width: int
+    width: int = Field(gt=0)
     fingerprint: str
 
 
 class GalleryFace(_Frozen):
     """One picture of a person. Angles and expression are None where the engine measured none."""
 
-    path: str
-    yaw_deg: float | None
+    path: PicturePath
+    yaw_deg: Yaw | None
     pitch_deg: float | None
     roll_deg: float | None
     expression: tuple[float, float, float, float] | None
@@ -54,40 +69,60 @@ class GalleryFace(_Frozen):
     """Of the frame, in units of the clip's time base."""
 
 
+class SourceClip(_Frozen):
+    """A clip that a person's pictures come from: what must not be trained on."""
+
+    clip_id: str
+    content_sha256: str
+    """Of the clip's file; of a shot its recording's."""
+    recording_id: str | None
+    """The recording that it is a shot of; None: it is the whole file."""
+    source: str
+    licence: str
+
+
 class Person(_Frozen):
     """A person that no model may have been trained on, and how they look."""
 
     identity_id: str
-    gallery: tuple[GalleryFace, ...]
-    """At least one; the first is sharp and frontal, each further one as far as can be from all before it."""
+    gallery: tuple[GalleryFace, ...] = Field(min_length=1)
+    """The first is sharp and frontal, each further one as far as can be from all before it."""
+    clips: tuple[SourceClip, ...] = Field(min_length=1)
+    """All that the person's pictures come from: first frames, gallery and photos."""
 
 
 class Case(_Frozen):
     """One video to draw."""
 
     case_id: str
+    """The clip's id: whoever forgets a clip finds by it what was drawn of it."""
     clip_id: str
     content_sha256: str
     """Of the clip's file."""
     identity_id: str
     prompt: str
-    seed: int
+    seed: int = Field(ge=0)
     begins: Literal["window", "gallery"]
-    """Whether the first frame is of the clip's window, or of the gallery, where no frame of the window can condition a model."""
-    first_frame: str
+    """Whether the first frame is of the clip, or is that of the person's first gallery picture, where no frame of the clip can
+    condition a model."""
+    first_frame: PicturePath
     """The whole frame, uncut."""
+    start_s: float = Field(ge=0)
+    """Where the clip's part begins that the case is about, seconds since the clip's first frame."""
     centre_xy_px: tuple[float, float]
     """Around what the first frame is cut to a model's size."""
-    photos: tuple[str, ...]
+    photos: tuple[PicturePath, ...]
     """Further pictures of the person that a model with references may use; of other clips where there are any."""
-    width: int
-    height: int
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
     """Of the first frame, px."""
-    duration_s: float
-    """Of the clip from its first frame on."""
-    target_yaw_deg: tuple[float, ...]
-    """Of the clip's face over its window, at even distances: where it turned."""
+    duration_s: float = Field(ge=0)
+    """Of the clip from `start_s` on."""
+    target_yaw_deg: tuple[Yaw, ...]
+    """Of the clip's face from `start_s` on, at even distances from beginning to end: where it turned. Empty where no pose was
+    measured."""
     reached_yaw_deg: float | None
+    """How far it turned to either side; None where no pose was measured."""
     yaw_bin: str
     expression_bin: str
     speaking_status: str
@@ -96,60 +131,131 @@ class Case(_Frozen):
 
 
 class BinBounds(_Frozen):
-    """What similarity means in one bin: of pairs of pictures whose pose or expression falls into it."""
+    """What similarity means in one bin, measured as drawn faces are (`bounds`)."""
 
     stranger_floor: float | None
     """Mean cosine of different persons; None where there are no such pairs."""
     same_person_ceiling: float | None
     """Mean cosine of one person in different clips, or at different times of one clip where there is no other."""
-    stranger_pairs: int
-    same_person_pairs: int
+    stranger_pairs: int = Field(ge=0)
+    same_person_pairs: int = Field(ge=0)
 
 
-class Bench(_Frozen):
-    """`bench.json`."""
+class BenchFacts(_Frozen):
+    """What a bench says, before it is sealed."""
 
-    format_version: Literal[1] = FORMAT
     name: str
-    version: str
-    """Hash over all that decides what is drawn and measured: equal versions are equal benches."""
     dataset_version: str
+    """That it was first made from; another one of which the test split says the same has the same bench."""
     split: Literal["test"] = "test"
     engine: MeasuringEngine
-    persons: tuple[Person, ...]
-    cases: tuple[Case, ...]
+    persons: tuple[Person, ...] = Field(min_length=1)
+    cases: tuple[Case, ...] = Field(min_length=1)
     bounds: dict[str, BinBounds]
     """By yaw bin and expression bin, as `model.likeness` names them."""
     licences: dict[str, str]
     """Whose data or weights -> licence."""
-    files_sha256: str
-    """Over the folder's pictures."""
 
     @model_validator(mode="after")
-    def _persons_are_known(self) -> Self:
+    def _fits_together(self) -> Self:
         known = {person.identity_id for person in self.persons}
+        if len(known) < len(self.persons) or len({case.case_id for case in self.cases}) < len(self.cases):
+            raise ValueError("a person or a case occurs twice")
         if strange := [case.case_id for case in self.cases if case.identity_id not in known]:
             raise ValueError(f"case {strange[0]} shows a person without a gallery")
+        for face in (face for person in self.persons for face in person.gallery):
+            if len(face.embedding) != self.engine.width or abs(float(np.linalg.norm(face.embedding)) - 1) > _UNIT:
+                raise ValueError(f"the embedding of {face.path} is not {self.engine.width} numbers of unit length")
         return self
+
+    @property
+    def pictures(self) -> list[str]:
+        """Paths of all pictures, sorted."""
+        of_cases = {path for case in self.cases for path in (case.first_frame, *case.photos)}
+        return sorted(of_cases | {face.path for person in self.persons for face in person.gallery})
 
     def person(self, identity_id: str) -> Person:
         """Whose gallery it is."""
         return next(person for person in self.persons if person.identity_id == identity_id)
 
 
+class Bench(BenchFacts):
+    """`bench.json`."""
+
+    format_version: Literal[1] = FORMAT
+    version: str
+    """Hash over all that decides what is drawn and measured: equal versions are equal benches."""
+    files_sha256: str
+    """Over names and contents of the pictures."""
+
+
+def seal_bench(facts: BenchFacts, pictures: Mapping[str, bytes]) -> Bench:
+    """The bench with its version.
+
+    Args:
+        pictures: path to PNG, of every picture that the facts name.
+
+    Raises:
+        BenchError: one is missing.
+    """
+    if lacking := [path for path in facts.pictures if path not in pictures]:
+        raise BenchError(f"the bench {facts.name} names a picture that was not made: {lacking[0]}")
+    files = _files_sha256({path: hashlib.sha256(pictures[path]).hexdigest() for path in facts.pictures})
+    return Bench(**dict(facts), version=_version(facts, files), files_sha256=files)
+
+
+def bench_files(bench: Bench, pictures: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """(path, content) of every file of the folder; last the one that makes it a bench."""
+    for path in bench.pictures:
+        yield path, pictures[path]
+    yield BENCH_FILE, (bench.model_dump_json(indent=1) + "\n").encode()
+
+
+def write_bench(folder: Path, bench: Bench, pictures: Mapping[str, bytes]) -> None:
+    """The folder whole or not at all.
+
+    Raises:
+        BenchError: there is something already.
+    """
+    if folder.exists():
+        raise BenchError(f"{folder} is there already: name a folder that is not")
+    with whole_folder(folder) as temporary:
+        for path, content in bench_files(bench, pictures):
+            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / path).write_bytes(content)
+
+
 def read_bench(folder: Path) -> Bench:
     """The bench in `folder`; its pictures are not read.
 
     Raises:
-        BenchError: there is none, or another format's.
+        BenchError: there is none, or another format's, or it was changed by hand.
     """
     path = folder / BENCH_FILE
     try:
-        return Bench.model_validate(json.loads(path.read_text()))
-    except FileNotFoundError:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         raise BenchError(f"{folder} holds no bench: {BENCH_FILE} is missing; make one with `lafid bench`") from None
-    except (json.JSONDecodeError, ValidationError) as error:
-        raise BenchError(f"{path} is no bench of format {FORMAT}: {error}") from error
+    return parse_bench(content, path)
+
+
+def parse_bench(content: bytes, path: Path | str) -> Bench:
+    """A bench from what `path` holds.
+
+    Raises:
+        BenchError: it is another format's, or was changed by hand.
+    """
+    try:
+        bench = Bench.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise BenchError(
+            f"{path} is no bench of format {FORMAT} ({where}: {first['msg']}): copy it again, or make one with `lafid bench`"
+        ) from error
+    if _version(bench, bench.files_sha256) != bench.version:
+        raise BenchError(f"{path} was changed since its version {bench.version} was made: copy it again")
+    return bench
 
 
 def verify_bench(folder: Path) -> Bench:
@@ -159,15 +265,37 @@ def verify_bench(folder: Path) -> Bench:
         BenchError: there is none, or a picture is missing or changed.
     """
     bench = read_bench(folder)
-    found = pictures_sha256(folder)
-    if found != bench.files_sha256:
-        raise BenchError(
-            f"pictures of {folder} are missing or changed (sha256 {found[:12]}, not {bench.files_sha256[:12]}): copy it again"
-        )
+    if lacking := [path for path in bench.pictures if not (folder / path).is_file()]:
+        raise BenchError(f"{folder} lacks {len(lacking)} of its pictures, the first {lacking[0]}: copy it again")
+    if _files_sha256({path: sha256_file(folder / path) for path in bench.pictures}) != bench.files_sha256:
+        raise BenchError(f"a picture of {folder} is another one than when {bench.version} was made: copy it again")
     return bench
 
 
-def pictures_sha256(folder: Path) -> str:
-    """Over names and contents of all pictures of a bench."""
-    parts = [sha256_folder(folder / name) for name in ("first_frames", "galleries")]
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+def read_bench_picture(folder: Path, path: str) -> Image:
+    """(H, W, 3) RGB.
+
+    Raises:
+        BenchError: it is missing or no picture.
+    """
+    try:
+        with PilImage.open(folder / path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except OSError as error:
+        raise BenchError(f"{folder / path} cannot be read ({error}): copy the bench again") from error
+
+
+def png_of(image: Image) -> bytes:
+    """A picture as it lies in the folder: losslessly, the same bytes for the same pixels."""
+    buffer = io.BytesIO()
+    PilImage.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _version(facts: BenchFacts, files_sha256: str) -> str:
+    told = facts.model_dump(mode="json", include=set(BenchFacts.model_fields) - {"dataset_version"})
+    return hashlib.sha256(json.dumps([FORMAT, told, files_sha256], sort_keys=True).encode()).hexdigest()[:VERSION_CHARS]
+
+
+def _files_sha256(digests: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()

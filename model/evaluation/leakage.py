@@ -1,0 +1,111 @@
+"""Leakage: whether a model has seen what a bench asks it for.
+
+Belongs here: a bench and the clips of a training -> what they share, and why each counts. Not here: which clips a model was
+trained on, and from which cosine on two persons are one (`lafid_assets.release.leakage`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.evaluation.bench import Bench, Person
+
+Kind = Literal["content", "recording", "identity", "likeness"]
+"""The same file; another shot of the same recording; the same person by name; a person who looks the same. The surest first: a
+person leaks to a clip in one way, the first that holds."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedClip:
+    """A clip that a model was trained on.
+
+    Attributes:
+        content_sha256: of its file; of a shot its recording's.
+        recording_id: the recording that it is a shot of; None: it is the whole file.
+        engine: by which `embedding` was measured.
+        embedding: mean of its face, of unit length.
+    """
+
+    clip_id: str
+    content_sha256: str
+    recording_id: str | None
+    identity_id: str
+    engine: str
+    embedding: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A person of the bench whom the model knows.
+
+    Attributes:
+        case_ids: the cases that show the person; each of them leaks.
+        cosine: between the person and the trained clip; None where likeness is not what tells.
+    """
+
+    case_ids: tuple[str, ...]
+    identity_id: str
+    kind: Kind
+    trained_clip_id: str
+    cosine: float | None
+    sentence: str
+
+
+def find_leaks(bench: Bench, trained: Sequence[TrainedClip], same_person_cosine: float | None) -> list[Leak]:
+    """What `bench` shares with a training: of each person at most one leak of each kind, with the clip of the smallest id.
+
+    Likeness is told of persons of whom nothing surer is known, and only by embeddings of the bench's own engine.
+
+    Args:
+        same_person_cosine: from which on two persons of that engine look the same; None: likeness is not asked.
+    """
+    in_order = sorted(trained, key=lambda clip: clip.clip_id)
+    comparable = [clip for clip in in_order if clip.engine == bench.engine.name and len(clip.embedding) == bench.engine.width]
+    looks = np.array([clip.embedding for clip in comparable], np.float32).reshape(-1, bench.engine.width)
+    found = []
+    for person in bench.persons:
+        cases = tuple(case.case_id for case in bench.cases if case.identity_id == person.identity_id)
+        sure: dict[Kind, TrainedClip] = {}
+        for clip in in_order:
+            if (kind := _shared(person, clip)) is not None:
+                sure.setdefault(kind, clip)
+        found += [
+            Leak(cases, person.identity_id, kind, sure[kind].clip_id, None, _sentence(person, kind, sure[kind], None))
+            for kind in get_args(Kind)
+            if kind in sure
+        ]
+        if not sure and same_person_cosine is not None and len(comparable):
+            cosines = looks @ _direction(person)
+            nearest = int(cosines.argmax())
+            if (cosine := float(cosines[nearest])) >= same_person_cosine:
+                clip = comparable[nearest]
+                sentence = _sentence(person, "likeness", clip, f"{cosine:.3f}, {same_person_cosine:.3f} being one person")
+                found.append(Leak(cases, person.identity_id, "likeness", clip.clip_id, cosine, sentence))
+    return found
+
+
+def _shared(person: Person, clip: TrainedClip) -> Kind | None:
+    if clip.content_sha256 in {own.content_sha256 for own in person.clips}:
+        return "content"
+    recordings = {own.recording_id or own.clip_id for own in person.clips}
+    if (clip.recording_id or clip.clip_id) in recordings:
+        return "recording"
+    return "identity" if clip.identity_id == person.identity_id else None
+
+
+def _direction(person: Person) -> NDArray[np.float64]:
+    mean = np.mean([face.embedding for face in person.gallery], axis=0)
+    return np.asarray(mean / np.linalg.norm(mean))
+
+
+def _sentence(person: Person, kind: Kind, clip: TrainedClip, likeness: str | None) -> str:
+    why = {
+        "content": "is the same file as one of this person's clips",
+        "recording": "is a part of the same recording as one of this person's clips",
+        "identity": "shows this person",
+        "likeness": f"shows a face with a cosine of {likeness}",
+    }[kind]
+    return f"{person.identity_id} is known to the model: its training clip {clip.clip_id} {why}"
