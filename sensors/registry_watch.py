@@ -30,8 +30,8 @@ MOST_AT_ONCE = 100
 def registry_watch(
     context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], tracking: dg.ResourceParam[Tracking]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Every row of `promotions` once. The cursor is the last that was told of each model, whose rows come in the order of time; what
-    a tick told that died before it moved the cursor is found in Dagster's own record."""
+    """Every row of `promotions` once. The cursor is the last that was told of each model, whose rows come in order of time;
+    what a tick told that died before it moved the cursor is found in Dagster's own record."""
     if not lake.is_there() or not tracking.is_there:
         return dg.SkipReason("nothing has been registered yet")
     from mlflow.exceptions import MlflowException

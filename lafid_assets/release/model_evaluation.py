@@ -1,41 +1,67 @@
-"""`model_evaluation`: the checkpoint's measures on held-out identities.
+"""`model_evaluation`: what the checkpoint draws of the bench's persons, beside what the champion draws of them.
 
-Belongs here: the asset. Not here: measuring (`evaluation`), what is enough (`gates`).
+Belongs here: the asset. Not here: measuring (`evaluation`), the page (`evaluation_page`), what is enough (`gates`).
 """
 
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from lafid_assets.dataset.report_page import png_address
 from lafid_assets.outcomes import Status
-from lafid_assets.release.evaluation import HELD_OUT, evaluate
-from lafid_assets.release.held_out_measures import Measured
-from lafid_assets.schemas import EVALUATED_CLIPS, FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
+from lafid_assets.release.bench_folder import current_bench
+from lafid_assets.release.champion import Rival, rival_of
+from lafid_assets.release.comparison import compare
+from lafid_assets.release.evaluation import HELD_OUT, EvaluationFailed, choose_cases, evaluate, is_kept
+from lafid_assets.release.evaluation_page import Evaluated, write_page
+from lafid_assets.release.evaluation_tasks import FOLDER, Subject
+from lafid_assets.release.model_files import ModelMissing, find_model
+from lafid_assets.schemas import (
+    EVALUATED_FRAMES,
+    EVALUATED_VIDEOS,
+    FUSION_DIT,
+    LAFID_BENCH,
+    LAFID_DATASET,
+    MODEL_EVALUATION,
+    TRAINING_LATENTS,
+)
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
+from lafid_assets.training.base import FOLDER as BASES
 from lafid_assets.training.cached_clips import read_cached, write_list
-from lafid_assets.training.held_out import choose_held_out, drawing_of
+from lafid_assets.training.held_out import drawing_of
+from model.evaluation.bench import read_bench
+from model.files import whole_file
 from model.presets import preset
+from model.release.drawing_settings import DrawingSettings
 from resources.file_store import FileStore
 from resources.lake import Lake
+from resources.tracking import Tracking, TrackingUnreachable
+
+LOGGER = logging.getLogger("lafid.release")
 
 STEP = Step(
-    writes=(MODEL_EVALUATION, EVALUATED_CLIPS),
-    reads=(FUSION_DIT.name, LAFID_DATASET.name, TRAINING_LATENTS.name),
+    writes=(MODEL_EVALUATION, EVALUATED_VIDEOS, EVALUATED_FRAMES),
+    reads=(FUSION_DIT.name, LAFID_DATASET.name, TRAINING_LATENTS.name, LAFID_BENCH.name),
     group="release",
-    code_version="4",
+    code_version="5",
     kinds=frozenset({"pytorch"}),
 )
+DOWNLOADS = f"{FOLDER}/downloads"
+"""In the store: a champion whose registry is a server."""
 SHOWN = (
-    "split",
-    "clip_id",
+    "case_id",
     "identity_id",
-    "reached",
-    "why",
-    "first_frame_psnr_db",
+    "yaw_bin",
+    "pose_binned_similarity",
     "likeness",
+    "faces_found_share",
+    "first_frame_psnr_db",
     "status",
     "detail",
     "video_path",
@@ -45,7 +71,10 @@ SHOWN = (
 class ModelEvaluationConfig(dg.Config):
     """How much is drawn, and how."""
 
-    clips: int = Field(8, ge=0, description="Held-out clips of each split that are drawn: persons take turns, then poses")
+    cases: int | None = Field(
+        None, ge=0, description="Cases of the bench that are drawn: persons take turns, then poses; all of them when left out"
+    )
+    steps: int = Field(20, ge=1, description="Denoising steps of each video")
     drawing: dict[str, Any] = Field(
         {},
         description="How they are computed: lines of DrawingSettings (precision, low_memory, device)",
@@ -54,57 +83,152 @@ class ModelEvaluationConfig(dg.Config):
         None, ge=1, description="Processes that draw at a time; one a GPU, or one where there is none, when left out"
     )
     deadline_s: float = Field(7200, gt=0, description="Seconds of computing that one video may take, with loading the model")
+    model_name: str = Field("lafid", description="Name in the registry of the champion that is evaluated beside it")
 
 
-@dg.asset(**STEP.arguments(deps=["fusion_dit", "lafid_dataset"], pool="gpu"))
+@dg.asset(**STEP.arguments(deps=["fusion_dit", "lafid_dataset", "lafid_bench"], pool="gpu"))
 def model_evaluation(
     context: dg.AssetExecutionContext,
     config: ModelEvaluationConfig,
     lake: dg.ResourceParam[Lake],
+    tracking: dg.ResourceParam[Tracking],
 ) -> dg.MaterializeResult:
-    """Flow loss, first-frame fidelity and likeness on persons that the checkpoint never saw; an interrupted run goes on with the
-    next video."""
-    return STEP.materialize(
+    """What the checkpoint draws of persons that it never saw, measured, beside the champion's; an interrupted run goes on with
+    the next video."""
+    checkpoint = lake.read(FUSION_DIT.name).row(0, named=True)
+    champion = _Champion(*_ask(checkpoint["checkpoint_sha256"], config.model_name, tracking))
+    step = replace(STEP, facts=lambda config: config.model_dump() | {"compared_with": champion.checkpoint_sha256})
+    return step.materialize(
         context,
         config,
         lake,
-        lambda _: _evaluate(config, lake),
-        settled=lambda _, frames: _is_whole(frames[EVALUATED_CLIPS.name], lake.store),
-        metadata=lambda _, frames: _describe(frames),
+        lambda _: _evaluate(checkpoint, config, lake, tracking, champion),
+        settled=lambda _, frames: _is_whole(frames, champion, lake.store),
+        metadata=lambda _, frames: _describe(checkpoint, frames, champion, lake),
     )
 
 
-def _evaluate(config: ModelEvaluationConfig, lake: Lake) -> Frames:
+@dataclass
+class _Champion:
+    """Whom the checkpoint is compared with, if anybody, and what is told of that."""
+
+    rival: Rival | None
+    told: str
+
+    @property
+    def checkpoint_sha256(self) -> str | None:
+        """None: nobody."""
+        return None if self.rival is None else self.rival.checkpoint_sha256
+
+
+def _ask(checkpoint_sha256: str, name: str, tracking: Tracking) -> tuple[Rival | None, str]:
+    """That the registry is away costs the comparison, not the evaluation."""
+    try:
+        rival = rival_of(checkpoint_sha256, name, tracking)
+    except TrackingUnreachable as error:
+        LOGGER.warning("the champion is not evaluated: %s", error)
+        return None, f"not evaluated: {error}"
+    return rival, "none" if rival is None else f"{rival.version.uri} ({rival.alias})"
+
+
+def _evaluate(
+    checkpoint: Mapping[str, Any], config: ModelEvaluationConfig, lake: Lake, tracking: Tracking, champion: _Champion
+) -> Frames:
+    store, chosen = lake.store, preset(checkpoint["preset"])
     with lake.snapshot() as reader:
-        checkpoint, dataset = reader.read(FUSION_DIT.name).row(0, named=True), reader.read(LAFID_DATASET.name)
-        chosen = preset(checkpoint["preset"])
-        latents = read_cached(reader, chosen)
+        dataset, latents, current = reader.read(LAFID_DATASET.name), read_cached(reader, chosen), current_bench(reader)
+    bench_dir = None if current is None else current.path
+    bench = None if bench_dir is None else read_bench(bench_dir)
+    cases = [] if bench is None else choose_cases(bench, config.cases)
     splits = [split for split in HELD_OUT if split in dataset["split"]]
     cached = latents.filter(pl.col("status") == Status.OK)["split"].to_list()
-    measured = Measured(
-        **{name: checkpoint[name] for name in ("checkpoint_sha256", "checkpoint_path", "base_path")},
-        store=lake.store.local_path(""),
-        clip_list=write_list(latents, lake.store),
+    subject = Subject(
+        checkpoint["checkpoint_sha256"],
+        checkpoint_dir=store.local_path(checkpoint["checkpoint_path"]),
+        base_dir=store.local_path(checkpoint["base_path"]),
+        root=store.local_path(""),
+        bench_dir=bench_dir,
+        clip_list=write_list(latents, store),
         drawing=drawing_of(config.drawing, latents),
+        steps=config.steps,
     )
-    return evaluate(
-        measured,
-        {split: choose_held_out(dataset, latents, split, config.clips, chosen.clip) for split in splits},
-        {split: cached.count(split) for split in splits},
-        config.deadline_s,
-        config.processes,
-    )
+    how = (config.deadline_s, config.processes)
+    frames = evaluate(subject, bench, cases, {split: cached.count(split) for split in splits}, *how)
+    if bench is None or bench_dir is None:
+        return frames
+    models = {f"{checkpoint['preset']} {subject.checkpoint_sha256[:8]}": subject.checkpoint_sha256}
+    if champion.rival is not None:
+        its = replace(
+            subject,
+            checkpoint_sha256=champion.rival.checkpoint_sha256,
+            clip_list=None,
+            drawing=DrawingSettings.of(config.drawing),
+        )
+        try:
+            if not is_kept(its, bench, cases):
+                its = _found(its, champion.rival, lake, tracking)
+            theirs = evaluate(its, bench, cases, {}, *how)
+        except (ModelMissing, EvaluationFailed, ValueError, OSError) as error:
+            champion.told = f"{champion.told} could not be evaluated: {error}"
+            LOGGER.warning("%s", champion.told)
+        else:
+            frames = {name: pl.concat([frames[name], theirs[name]]) for name in frames}
+            models[champion.told] = its.checkpoint_sha256
+    shown = Evaluated(store.local_path(""), bench, bench_dir, models, frames, [f"Compared with: {champion.told}."])
+    page = store.local_path(_page(subject.checkpoint_sha256, bench.version))
+    write_page(page, shown)
+    with whole_file(page.with_suffix(".png")) as temporary:
+        temporary.write_bytes(shown.curves_png)
+    return frames
 
 
-def _is_whole(clips: pl.DataFrame, store: FileStore) -> bool:
-    """Whether every video is there; a clip that failed counts as missing, for another try may do better."""
-    failed = clips.filter(pl.col("status").is_in([Status.ERROR, Status.TIMEOUT]))
-    return failed.is_empty() and all(store.exists(path) for path in clips["video_path"].drop_nulls())
+def _found(its: Subject, rival: Rival, lake: Lake, tracking: Tracking) -> Subject:
+    """With its files.
+
+    Raises:
+        ModelMissing: they are not to be had, or are another checkpoint's.
+    """
+    store = lake.store
+    found = find_model(rival.version.uri, tracking, store.local_path(DOWNLOADS), bases_dir=store.local_path(BASES))
+    if found.checkpoint_sha256 != rival.checkpoint_sha256:
+        raise ModelMissing(f"{rival.version.uri} holds another checkpoint than its tag says")
+    return replace(its, checkpoint_dir=found.checkpoint_dir, base_dir=found.base_dir)
 
 
-def _describe(frames: Frames) -> dict[str, Any]:
-    rows = frames[MODEL_EVALUATION.name].iter_rows(named=True)
-    told = {f"{row['split']}_{row['metric']}": "NULL" if row["value"] is None else row["value"] for row in rows}
-    chosen = frames[EVALUATED_CLIPS.name].select(SHOWN).sort("split", maintain_order=True)
-    lines = [dg.TableRecord({name: "" if value is None else value for name, value in row.items()}) for row in chosen.to_dicts()]
-    return told | ({"clips": dg.MetadataValue.table(lines)} if lines else {})
+def _page(checkpoint_sha256: str, bench_version: str) -> str:
+    """In the store."""
+    return f"{FOLDER}/pages/{checkpoint_sha256[:16]}-{bench_version}.html"
+
+
+def _is_whole(frames: Frames, champion: _Champion, store: FileStore) -> bool:
+    """Whether every video is there, the champion's, too; a case that failed counts as missing, for another try may do better."""
+    videos = frames[EVALUATED_VIDEOS.name]
+    if videos.is_empty():
+        return True
+    failed = videos.filter(pl.col("status").is_in([Status.ERROR, Status.TIMEOUT]))
+    compared = champion.checkpoint_sha256 is None or champion.checkpoint_sha256 in videos["checkpoint_sha256"]
+    return failed.is_empty() and compared and all(store.exists(path) for path in videos["video_path"].drop_nulls())
+
+
+def _describe(checkpoint: Mapping[str, Any], frames: Frames, champion: _Champion, lake: Lake) -> dict[str, Any]:
+    own = checkpoint["checkpoint_sha256"]
+    measures, videos = (frames[table.name] for table in (MODEL_EVALUATION, EVALUATED_VIDEOS))
+    rows = measures.filter(checkpoint_sha256=own).iter_rows(named=True)
+    told: dict[str, Any] = {
+        f"{row['split']}_{row['metric']}": row["absent"] if row["value"] is None else row["value"] for row in rows
+    }
+    told["compared_with"] = champion.told
+    lines = videos.filter(checkpoint_sha256=own).select(SHOWN).sort("pose_binned_similarity", nulls_last=False).to_dicts()
+    if not lines:
+        return told | {"bench": "none: the test split gives no case to draw"}
+    versions = videos["bench_version"].unique().to_list()
+    if champion.checkpoint_sha256 in videos["checkpoint_sha256"]:
+        found = compare(videos, frames[EVALUATED_FRAMES.name], own, str(champion.checkpoint_sha256))
+        told |= {f"against_{one.metric}": f"{one.told}: {one.verdict}" for one in found}
+    page = lake.store.local_path(_page(own, versions[0]))
+    records = [dg.TableRecord({name: "" if value is None else value for name, value in row.items()}) for row in lines]
+    told |= {"bench": versions[0], "page": dg.MetadataValue.path(str(page)), "videos": dg.MetadataValue.table(records)}
+    picture = page.with_suffix(".png")
+    if picture.is_file():
+        told["curves"] = dg.MetadataValue.md(f"![similarity by pose]({png_address(picture.read_bytes())})")
+    return told

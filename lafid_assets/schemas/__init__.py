@@ -28,6 +28,7 @@ from lafid_assets.schemas.decisions import (
     SIMILARITY_BY_POSE_GAP,
     SPEECH_TAGGED_CLIPS,
 )
+from lafid_assets.schemas.evaluation import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALUATION
 from lafid_assets.schemas.measures import (
     FACE_CLIPS,
     FACE_EMBEDDINGS,
@@ -43,10 +44,8 @@ from lafid_assets.schemas.products import (
     DATASET_REPORT,
     DATASET_VERSION_ROWS,
     DATASET_VERSIONS,
-    EVALUATED_CLIPS,
     FUSION_DIT,
     LAFID_DATASET,
-    MODEL_EVALUATION,
     REFERENCE_CROPS,
     TRAINING_LATENTS,
 )
@@ -89,7 +88,8 @@ TABLES: tuple[TableSchema, ...] = (
     TRAINING_LATENTS,
     FUSION_DIT,
     MODEL_EVALUATION,
-    EVALUATED_CLIPS,
+    EVALUATED_VIDEOS,
+    EVALUATED_FRAMES,
     JUDGEMENTS,
     PROMOTIONS,
     REGISTERED_MODEL,

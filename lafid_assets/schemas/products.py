@@ -23,7 +23,6 @@ from lafid_assets.schemas.columns import (
     STR,
 )
 from model.encoding.head_mask import MASKS
-from model.likeness import YAW_BINS
 from model.presets import Publish
 
 REFERENCE = pl.Struct(
@@ -317,56 +316,6 @@ FUSION_DIT = TableSchema(
         Column("train_clips", I32, "clips whose videos it was trained on: without those that filled no batch", minimum=1),
         Column("dataset_version", STR, "the version that it was trained on"),
         Column("mlflow_run_id", STR, "MLflow's run of the training: its curves, videos and LoggedModels"),
-    ),
-    partitioned=False,
-)
-
-MODEL_EVALUATION = TableSchema(
-    "model_evaluation",
-    "Measures of the checkpoint on identities that it never saw.",
-    ("checkpoint_sha256", "split", "metric"),
-    (
-        Column("checkpoint_sha256", STR, "hash over the checkpoint's parts"),
-        Column("split", STR, "which clips", one_of=SPLITS),
-        Column("metric", STR, "name of the measure, with its unit"),
-        Column("value", F64, "NULL where it could not be measured", nullable=True),
-        Column("clips", I32, "clips that it was measured on", minimum=0),
-    ),
-    partitioned=False,
-)
-
-EVALUATED_CLIPS = TableSchema(
-    "evaluated_clips",
-    "The held-out clips that the checkpoint drew: why each was chosen, and what came of it.",
-    ("checkpoint_sha256", "split", "clip_id"),
-    (
-        Column("checkpoint_sha256", STR, "hash over the checkpoint's parts"),
-        Column("split", STR, "of the clip", one_of=SPLITS),
-        CLIP_ID,
-        Column("identity_id", STR, "the person"),
-        Column(
-            "reached_yaw_deg",
-            F64,
-            "how far the clip's face turns to either side; NULL where no pose was measured",
-            nullable=True,
-            minimum=0,
-            maximum=180,
-        ),
-        Column("reached", STR, "the bin of poses that this falls into", one_of=YAW_BINS),
-        Column("why", STR, "what gave the clip its place in the choice"),
-        Column("frames", I32, "of the video, as many as training sees of the clip", minimum=1),
-        Column("height", I32, "px", minimum=1),
-        Column("width", I32, "px", minimum=1),
-        Column("start_s", F64, "where the clip's window begins, s since its first frame", minimum=0),
-        Column(
-            "first_frame_psnr_db",
-            F64,
-            "of the drawn first frame to the given one; NULL where none is given, or nothing was drawn",
-            nullable=True,
-        ),
-        Column("likeness", F64, "mean over the drawn frames; NULL where none shows a face", nullable=True),
-        Column("video_path", STR, "the mp4 in the store; NULL where nothing was drawn", nullable=True),
-        *OUTCOME,
     ),
     partitioned=False,
 )

@@ -5,7 +5,7 @@ Belongs here: which clips and why, and what each begins with. Not here: drawing 
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,13 +64,46 @@ def choose_held_out(dataset: pl.DataFrame, latents: pl.DataFrame, split: str, mo
     turned = pl.col("face_track").list.eval(pl.element().struct.field("yaw_deg").abs()).list.max()
     poses = known.select("clip_id", "identity_id", reached=turned.cast(pl.Float64))
     chosen = []
-    for clip_id, reached, why in _in_order(poses, most):
+    for clip_id, reached, why in spread(poses.iter_rows(), most):
         clip, place = known.row(by_predicate=pl.col("clip_id") == clip_id, named=True), places[clip_id]
         bucket = Bucket(*(place[name] for name in Bucket._fields))
         centre = cut_centre_xy_px(clip, place["start_s"], size.window_s(bucket))
         chosen.append(HeldOut(clip, bucket, place["start_s"], centre, reached, yaw_bin(reached), why))
     if len(chosen) < most:
         LOGGER.warning("%d of %d videos are drawn: the %s split has no more clips that are cached", len(chosen), most, split)
+    return chosen
+
+
+def spread(poses: Iterable[tuple[str, str, float | None]], most: int) -> list[tuple[str, float | None, str]]:
+    """The first clips where persons take turns, and the pose is taken that was taken least so far.
+
+    Args:
+        poses: clip, person and how far it turns, sorted by person and clip.
+
+    Returns:
+        clip, how far it turns, and why it was taken; a smaller `most` gives the first of them.
+    """
+    waiting: dict[str, dict[str, list[tuple[str, float | None]]]] = {}
+    for clip_id, person, reached in poses:
+        waiting.setdefault(person, {}).setdefault(yaw_bin(reached), []).append((clip_id, reached))
+    farther_first = [*reversed(YAW_BINS[:-1]), YAW_BINS[-1]]
+    taken, given = Counter[str](), Counter[str]()
+    chosen: list[tuple[str, float | None, str]] = []
+    while waiting and len(chosen) < most:
+        turn = min(given[person] for person in waiting)
+        person, pose = min(
+            ((person, pose) for person, poses_of in waiting.items() if given[person] == turn for pose in poses_of),
+            key=lambda one: (taken[one[1]], farther_first.index(one[1]), one[0]),
+        )
+        clip_id, reached = waiting[person][pose].pop(0)
+        why = f"clip {turn + 1} of its person; {pose} was reached by {taken[pose]} of the {len(chosen)} chosen before"
+        chosen.append((clip_id, reached, why))
+        taken[pose] += 1
+        given[person] += 1
+        if not waiting[person][pose]:
+            del waiting[person][pose]
+        if not waiting[person]:
+            del waiting[person]
     return chosen
 
 
@@ -117,29 +150,3 @@ def write_first_frame(clip: Row, start_s: float, folder: Path) -> Path:
     with whole_file(path) as temporary:
         Image.fromarray(first_frame(clip, start_s)).save(temporary)
     return path
-
-
-def _in_order(poses: pl.DataFrame, most: int) -> list[tuple[str, float | None, str]]:
-    """(clip, how far it turns, why), of rows that are sorted by person and clip."""
-    waiting: dict[str, dict[str, list[tuple[str, float | None]]]] = {}
-    for clip_id, person, reached in poses.iter_rows():
-        waiting.setdefault(person, {}).setdefault(yaw_bin(reached), []).append((clip_id, reached))
-    farther_first = [*reversed(YAW_BINS[:-1]), YAW_BINS[-1]]
-    taken, given = Counter[str](), Counter[str]()
-    chosen: list[tuple[str, float | None, str]] = []
-    while waiting and len(chosen) < most:
-        turn = min(given[person] for person in waiting)
-        person, pose = min(
-            ((person, pose) for person, poses_of in waiting.items() if given[person] == turn for pose in poses_of),
-            key=lambda one: (taken[one[1]], farther_first.index(one[1]), one[0]),
-        )
-        clip_id, reached = waiting[person][pose].pop(0)
-        why = f"clip {turn + 1} of its person; {pose} was reached by {taken[pose]} of the {len(chosen)} chosen before"
-        chosen.append((clip_id, reached, why))
-        taken[pose] += 1
-        given[person] += 1
-        if not waiting[person][pose]:
-            del waiting[person][pose]
-        if not waiting[person]:
-            del waiting[person]
-    return chosen

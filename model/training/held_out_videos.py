@@ -4,7 +4,7 @@ Belongs here: what such a video is, drawing it with a model that is being traine
 here: which persons, what is measured (`model.likeness`), and whoever looks at the videos.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -57,13 +57,20 @@ def draw_held_out(
     beginning: Beginning,
     caption: str,
     on_step: Callable[[int, int], None] | None = None,
+    *,
+    photos: Sequence[NDArray[np.uint8]] = (),
+    seed: int = 0,
+    steps: int = SAMPLING_STEPS,
 ) -> NDArray[np.uint8]:
-    """One video at the size and length of the clip in training, always of the same noise.
+    """One video at the size and length of the clip in training, of the same noise for the same seed.
 
     Args:
         beginning: the face is that of the whole frame. A base that takes no first frame draws its own.
         caption: of the clip.
         on_step: hears how many denoising steps are done, and of how many.
+        photos: (H, W, 3) each, of the person, beside the whole frame.
+        seed: of the noise.
+        steps: of denoising.
 
     Returns:
         (T, height, width, 3).
@@ -76,11 +83,12 @@ def draw_held_out(
     return pipeline.generate(
         Image.fromarray(beginning.cut) if begins_with_it else None,
         caption,
-        photos=(Image.fromarray(beginning.whole),),
+        photos=[Image.fromarray(photo) for photo in (beginning.whole, *photos)],
         num_frames=beginning.frames,
         height=height,
         width=width,
-        steps=SAMPLING_STEPS,
+        steps=steps,
+        seed=seed,
         choose="largest",
         on_step=on_step,
     )

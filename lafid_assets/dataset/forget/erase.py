@@ -25,7 +25,8 @@ from lafid_assets.dataset.forget.subject import INTENT, Subject
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
 from lafid_assets.dataset.published import publish
 from lafid_assets.ingest.tombstones import write_tombstones
-from lafid_assets.release.held_out_measures import FOLDER as EVALUATIONS
+from lafid_assets.release.evaluation_tasks import FOLDER as EVALUATIONS
+from lafid_assets.release.evaluation_tasks import plain_name
 from lafid_assets.speech.answer_cache import AnswerCache
 from lafid_assets.training.latents import shards_folder
 from lafid_assets.training.sweep import drop_unnamed
@@ -167,7 +168,9 @@ class Eraser:
                 temporary.write_text(scrub_text(text, self.subject))
 
     def _belongs_to_them(self, path: Path) -> bool:
-        """Whether the whole file is about the clips: named after one, an answer about one, or the demo's."""
+        """Whether the whole file is about the clips: named after one, an answer about one, the demo's, or a page that shows them."""
+        if path.suffix == ".html" and self.store.is_local and path.is_relative_to(self.store.local_path(EVALUATIONS)):
+            return _contains(path, self.subject)
         return self._is_named(path) or (path.is_relative_to(self.settings.home / DEMO) and self.subject.shown_in_demo)
 
     def _scrub_part(self, path: str) -> bool:
@@ -212,8 +215,10 @@ class Eraser:
         ours = [self.settings.home / STRIPS]
         if self.store.is_local:
             ours += [self.store.local_path(folder) for folder in (RUNS_FOLDER, EVALUATIONS)]
-        of_clips = PICTURES | {".json"}
-        if path.stem in self.subject.clip_ids and path.suffix in of_clips and any(map(path.is_relative_to, ours)):
+        of_clips = PICTURES | {".json", ".npz"}
+        named = {name for clip_id in self.subject.clip_ids for name in (clip_id, plain_name(clip_id))}
+        names_one = path.stem in named or path.name.partition(".")[0] in named
+        if names_one and path.suffix in of_clips and any(map(path.is_relative_to, ours)):
             return True
         return any(needle in path.name for needle in self.subject.needles)
 

@@ -1,6 +1,5 @@
-"""Measures on held-out persons; what a clip does not allow is NULL, not an end; nothing is drawn twice."""
+"""Cases of a bench drawn and measured; what a case does not allow is NULL with its reason, not an end; nothing is drawn twice."""
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,62 +10,74 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from lafid_assets.outcomes import Reason, Status
-from lafid_assets.release import evaluation, held_out_measures
-from lafid_assets.release.evaluation import EvaluationFailed, evaluate
-from lafid_assets.release.held_out_measures import Measured, VideoTask, video_path
-from lafid_assets.schemas import EVALUATED_CLIPS, LAFID_DATASET, MODEL_EVALUATION
-from lafid_assets.training.held_out import HeldOut
+from lafid_assets.release import evaluation, evaluation_tasks
+from lafid_assets.release.evaluation import EvaluationFailed, choose_cases, evaluate
+from lafid_assets.release.evaluation_tasks import Subject, case_tasks, size_of, video_path
+from lafid_assets.schemas import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALUATION
 from lafid_assets.workers import Done, Failed
-from model.clip_size import Bucket
+from model.clip_size import Bucket, ClipSize
 from model.clips.clip_list import DataError
 from model.encoding.face_processor import FaceError
+from model.evaluation.bench import Bench, BenchError, read_bench, seal_bench, write_bench
 from model.face_engine.interface import EngineInfo, Face
 from model.face_engine.rotations import rotation_from_angles
 from model.presets import preset
 from model.release.drawing_settings import AS_TRAINED
+from tests.model.evaluation.benches import ENGINE, WIDTH, direction, small_facts
 
-SQUARE = Bucket(9, 64, 64)
 CACHED = {"validation": 0, "test": 2}
 ENCODED = SimpleNamespace(encoders_fingerprint="trained on")
 
 
-class Every:
-    """Finds the clips' person, turned by 30 degrees, in every other picture that it is shown."""
+class Colours:
+    """Sees in a picture the bench's person of that brightness, turned by 30 degrees; nobody where it is white."""
 
-    info = EngineInfo("stub", "1", 2, "none", "stub")
-
-    def __init__(self) -> None:
-        self.shown = itertools.count()
+    info = EngineInfo(ENGINE.name, ENGINE.version, WIDTH, "none", ENGINE.fingerprint)
 
     def detect(self, image_rgb: np.ndarray, *, embed: bool = True) -> list[Face]:
-        nothing, turned = np.zeros((0, 2), np.float32), rotation_from_angles(30, 0, 0).astype(np.float32)
-        face = Face((0, 0, 8, 8), 1.0, nothing, turned, np.array([0.6, 0.8], np.float32), None)
-        return [face] if next(self.shown) % 2 else []
+        grey = float(image_rgb.mean())
+        if grey > 240:
+            return []
+        turned = rotation_from_angles(30, 0, 0).astype(np.float32)
+        embedding = np.array(direction(round(grey / 40), 1), np.float32)
+        return [Face((0, 0, 8, 8), 1.0, np.zeros((0, 2), np.float32), turned, embedding, None)]
 
 
 class StubPipeline:
-    """A perfect model: begins with the given picture, of which nothing may be cut any more. A black picture shows no face."""
+    """A perfect model at first: goes on with the given picture. Then every other frame is white, which shows no face."""
 
     fps = 8.0
     in_place = nullcontext
 
-    def __init__(self, layout: str = "ti2v") -> None:
+    def __init__(self, layout: str = "ti2v", references: Any = None) -> None:
+        fusion = preset("tiny").fusion.model_copy(update={"references": references})
+        small = preset("tiny").model_copy(update={"fusion": fusion})
         self.manifest = SimpleNamespace(
-            preset=preset("tiny"), base=SimpleNamespace(layout=layout), encoders_fingerprint="trained on"
+            preset=small, base=SimpleNamespace(layout=layout), encoders_fingerprint=ENCODED.encoders_fingerprint
         )
-        self.engine = Every()
-        self.drawn: list[str] = []
+        self.engine = Colours()
+        self.drawn: list[dict[str, Any]] = []
 
-    def generate(self, image: Any, prompt: str, *, photos: Any, num_frames: int, height: int, width: int, **_: Any) -> np.ndarray:
-        self.drawn.append(prompt)
-        assert (image is None) == (self.manifest.base.layout == "vace")
-        if np.asarray(photos[0]).mean() < 20:
+    def face(self, photo: Image.Image, choose: str) -> None:
+        if np.asarray(photo).mean() > 240:
             raise FaceError("no face found")
-        if prompt == "a fault":
+
+    def generate(
+        self, image: Any, prompt: str, *, photos: Any, num_frames: int, height: int, width: int, **more: Any
+    ) -> np.ndarray:
+        asked = {"prompt": prompt, "photos": len(photos), "seed": more["seed"], "steps": more["steps"]}
+        self.drawn.append(asked | {"given": image is not None})
+        if "unusable" in prompt:
+            raise FaceError("no face found")
+        if "fault" in prompt:
             raise ZeroDivisionError("a fault")
-        return np.stack([np.zeros((height, width, 3), np.uint8) if image is None else np.asarray(image)] * num_frames)
+        first = np.full((height, width, 3), np.asarray(photos[0]).mean(), np.uint8) if image is None else np.asarray(image)
+        frames = np.stack([first] * num_frames)
+        frames[2::2] = 255
+        return frames
 
 
 @pytest.fixture
@@ -83,131 +94,238 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> StubPipeline:
                 yield index, Failed(str(error))
 
     stub = StubPipeline()
-    monkeypatch.setattr(held_out_measures, "_pipeline", lambda _: stub)
+    monkeypatch.setattr(evaluation_tasks, "_pipeline", lambda _: stub)
     monkeypatch.setattr(evaluation, "map_isolated", in_this_process)
     monkeypatch.setattr(model.clips.clip_set, "ClipSet", lambda _, split: SimpleNamespace(split=split, meta=ENCODED))
     monkeypatch.setattr(model.training.metrics, "fixed_flow_loss", lambda model, clips, *_: {"test": 2.0}[clips.split])
     return stub
 
 
-@pytest.fixture
-def held_out(tmp_path: Path, write_video: Callable[..., Path], row_of: Callable[..., dict[str, Any]]) -> Callable[..., HeldOut]:
-    """A clip of that shape and brightness, at a size of its own."""
+Make = Callable[..., Bench]
 
-    def make(clip: str, grey: int = 100, height: int = 64, width: int = 64, bucket: Bucket = SQUARE) -> HeldOut:
-        coarse = np.random.default_rng(0).integers(0, 2 * grey + 1, (height // 8, width // 8), np.uint8)
-        picture = np.kron(coarse, np.ones((8, 8), np.uint8))[None, ..., None]
-        write_video(tmp_path / clip, pictures=np.broadcast_to(picture, (2, height, width, 3)).copy(), options={"crf": "4"})
-        known = {"clip_root": str(tmp_path), "path": clip, "identity_embedding": [1.0, 0.0], "refined_caption": f"clip {clip}"}
-        row = row_of(LAFID_DATASET, clip_id=clip, **known)
-        return HeldOut(row, bucket, 0.0, (width / 2, height / 2), 30.0, "yaw_20_40", "the only one")
+
+@pytest.fixture
+def bench_of(tmp_path: Path) -> Make:
+    """A bench in `bench`, whose cases say something else where the test wants it."""
+
+    def make(prompts: Sequence[str] = (), folder: str = "bench", **kinds: int) -> Bench:
+        facts, pictures = small_facts(**kinds)
+        cases = [
+            case.model_copy(update={"prompt": prompts[number]} if number < len(prompts) else {})
+            for number, case in enumerate(facts.cases)
+        ]
+        bench = seal_bench(facts.model_copy(update={"cases": tuple(cases)}), pictures)
+        write_bench(tmp_path / folder, bench, pictures)
+        return bench
 
     return make
 
 
 @pytest.fixture
-def measured(tmp_path: Path) -> Measured:
-    return Measured("abc", "run", "base", tmp_path, tmp_path / "clips.parquet", AS_TRAINED)
+def subject(tmp_path: Path) -> Subject:
+    store = tmp_path / "store"
+    return Subject("abc", store / "run", store / "base", store, tmp_path / "bench", store / "clips.parquet", AS_TRAINED, 4)
 
 
-def _measures(frames: dict[str, pl.DataFrame], split: str = "test") -> dict[str, Any]:
-    rows, lines = frames["model_evaluation"], frames["evaluated_clips"]
-    assert MODEL_EVALUATION.violations(rows) == EVALUATED_CLIPS.violations(lines) == []
-    return dict(rows.filter(pl.col("split") == split).select("metric", "value").iter_rows())
+def _evaluate(
+    subject: Subject, bench: Bench, cached: dict[str, int] = CACHED, most: int | None = None
+) -> dict[str, pl.DataFrame]:
+    frames = evaluate(subject, bench, choose_cases(bench, most), cached, 9)
+    for table in (MODEL_EVALUATION, EVALUATED_VIDEOS, EVALUATED_FRAMES):
+        assert table.violations(frames[table.name]) == []
+    return frames
 
 
-def _clips(frames: dict[str, pl.DataFrame]) -> dict[str, dict[str, Any]]:
-    return {row["clip_id"]: row for row in frames["evaluated_clips"].iter_rows(named=True)}
+def _measures(frames: dict[str, pl.DataFrame], split: str = "test") -> dict[str, dict[str, Any]]:
+    return {row["metric"]: row for row in frames["model_evaluation"].filter(split=split).iter_rows(named=True)}
 
 
-def test_measures_are_means_over_the_clips_that_allowed_them(
-    pipeline: StubPipeline, held_out: Callable[..., HeldOut], measured: Measured
-) -> None:
-    chosen = {"test": [held_out("b"), held_out("c", grey=0)], "validation": [held_out("d", grey=0)]}
-    frames = evaluate(measured, chosen, CACHED, 9)
-    test = _measures(frames)
-    assert test.pop("first_frame_psnr_db") > 30
-    assert (test["flow_loss"], test["face_found_share"]) == (2.0, 0.5)  # of eight frames, since the first is given
-    assert (test["likeness"], test["likeness_yaw_20_40"]) == pytest.approx((0.3, 0.6))
-    assert test["likeness_yaw_0_20"] is None
-    assert set(_measures(frames, "validation")) == {"first_frame_psnr_db", *test}
-    assert set(_measures(frames, "validation").values()) == {None}
-    counted = frames["model_evaluation"].filter(pl.col("split") == "test")
-    assert dict(counted.select("metric", "clips").iter_rows())["flow_loss"] == 2
-    assert dict(counted.select("metric", "clips").iter_rows())["likeness"] == 1
-    good, black = _clips(frames)["b"], _clips(frames)["c"]
-    assert (good["status"], good["likeness"], good["why"]) == (Status.OK, pytest.approx(0.3), "the only one")
-    assert (measured.store / good["video_path"]).is_file()
-    assert (black["status"], black["reason"], black["video_path"]) == (Status.REJECTED, Reason.NO_FACE, None)
-    assert black["detail"] == "its first frame cannot condition a video: no face found"
+def _videos(frames: dict[str, pl.DataFrame]) -> dict[str, dict[str, Any]]:
+    return {row["case_id"]: row for row in frames["evaluated_videos"].iter_rows(named=True)}
 
 
-@pytest.mark.parametrize(("height", "width"), [(72, 128), (128, 72), (96, 96)])
-@pytest.mark.parametrize("bucket", [Bucket(3, 64, 64), Bucket(3, 48, 80), Bucket(3, 80, 48)])
-def test_a_perfect_model_keeps_the_first_frame_of_every_shape_of_clip(
-    pipeline: StubPipeline, held_out: Callable[..., HeldOut], measured: Measured, height: int, width: int, bucket: Bucket
-) -> None:
-    frames = evaluate(measured, {"test": [held_out("b", height=height, width=width, bucket=bucket)]}, CACHED, 9)
-    assert _measures(frames)["first_frame_psnr_db"] > 30
-    assert [_clips(frames)["b"][name] for name in Bucket._fields] == list(bucket)
+def test_a_row_a_frame_a_row_a_video_and_intervals_over_persons(pipeline: StubPipeline, bench_of: Make, subject: Subject) -> None:
+    """Of nine frames the first is given; of the other eight every other one is white."""
+    bench = bench_of(persons=3, cases_each=2)
+    frames = _evaluate(subject, bench)
+    assert {(one["steps"], one["given"], one["photos"]) for one in pipeline.drawn} == {(4, True, 1)}
+    assert sorted({one["seed"] for one in pipeline.drawn}) == [0, 1]
+    faces = frames["evaluated_frames"].filter(case_id="clip-1-0")
+    assert faces["frame_index"].to_list() == list(range(1, 9))
+    assert faces["similarity"].is_null().to_list() == [False, True] * 4
+    assert faces.drop_nulls("similarity").select("yaw_deg", "yaw_bin", "gallery_index", "pose_gap_deg").unique().row(0) == (
+        pytest.approx(30.0, abs=1e-3),
+        "yaw_20_40",
+        1,
+        pytest.approx(0.0, abs=0.1),
+    )
+    own = faces.drop_nulls("similarity").row(0, named=True)
+    assert (own["similarity"], own["score"]) == pytest.approx((1.0, 8 / 6))
+    video = _videos(frames)["clip-1-0"]
+    assert (video["status"], video["frames"], video["faces_found_share"], video["likeness"]) == (Status.OK, 9, 0.5, 0.5)
+    assert (subject.root / video["video_path"]).is_file()
+    measures = _measures(frames)
+    assert (measures["flow_loss"]["value"], measures["flow_loss"]["videos"], measures["flow_loss"]["bench_version"]) == (
+        2.0,
+        2,
+        "",
+    )
+    assert measures["first_frame_psnr_db"]["value"] > 30
+    assert measures["likeness_yaw_20_40"]["value"] == pytest.approx(1.0)
+    assert [measures["likeness_yaw_20_40"][name] for name in ("videos", "persons", "frames")] == [6, 3, 24]
+    found = measures["faces_found_share"]
+    assert (found["value"], found["low"], found["high"], found["persons"], found["frames"]) == (0.5, 0.5, 0.5, 3, 48)
+    assert (measures["likeness_yaw_60_90"]["value"], measures["likeness_yaw_60_90"]["absent"]) == (
+        None,
+        "no drawn frame falls into it",
+    )
+    assert set(_measures(frames, "validation")) == {"flow_loss"}
+    assert _measures(frames, "validation")["flow_loss"]["absent"] == "no clip of the split is cached"
 
 
-def test_a_base_that_cannot_begin_with_the_picture_is_given_it_as_a_photo(
-    pipeline: StubPipeline, held_out: Callable[..., HeldOut], measured: Measured
-) -> None:
+def test_a_gate_can_name_the_case_and_the_cause(pipeline: StubPipeline, bench_of: Make, subject: Subject) -> None:
+    bench = bench_of(["unusable", "unusable"])
+    frames = _evaluate(subject, bench)
+    row = _measures(frames)["first_frame_psnr_db"]
+    assert (row["value"], row["videos"]) == (None, 0)
+    cause = "case clip-0-0: no_face: its first frame cannot condition a video: no face found"
+    assert row["absent"] == f"2 of 2 videos: {cause}"
+    video = _videos(frames)["clip-0-0"]
+    assert (video["status"], video["reason"], video["video_path"]) == (Status.REJECTED, Reason.NO_FACE, None)
+
+
+def test_who_is_given_what(pipeline: StubPipeline, bench_of: Make, subject: Subject) -> None:
+    """A base without a first frame, and a model with references, are given the person's photos, too."""
+    bench = bench_of(persons=1)
     pipeline.manifest.base.layout = "vace"
-    test = _measures(evaluate(measured, {"test": [held_out("b")]}, CACHED, 9))
-    assert test["first_frame_psnr_db"] is None
-    assert test["face_found_share"] == pytest.approx(5 / 9)
+    frames = _evaluate(subject, bench)
+    assert [(one["given"], one["photos"]) for one in pipeline.drawn] == [(False, 2)]
+    assert frames["evaluated_frames"]["frame_index"].to_list() == list(range(9)), "no frame was given"
+    row = _measures(frames)["first_frame_psnr_db"]
+    assert row["absent"] == "1 of 1 videos: case clip-0-0: the base is given no first frame"
+    pipeline.manifest.base.layout = "ti2v"
+    pipeline.manifest.preset = preset("tiny")
+    _evaluate(replace(subject, checkpoint_sha256="with references"), bench)
+    assert [(one["given"], one["photos"]) for one in pipeline.drawn[1:]] == [(True, 2)]
 
 
-def test_nothing_is_drawn_twice_and_what_changed_is_drawn_anew(
-    pipeline: StubPipeline, held_out: Callable[..., HeldOut], measured: Measured, caplog: pytest.LogCaptureFixture
+def test_nothing_is_drawn_twice_and_only_what_changed_is_done_anew(
+    pipeline: StubPipeline, bench_of: Make, subject: Subject, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of three clips one is as it was, one lost its video, one says something else now; another way of drawing has its own."""
-    first = [held_out("b"), held_out("c"), held_out("d")]
-    before = evaluate(measured, {"test": first}, CACHED, 9)
-    video_path(measured, VideoTask(first[1])).unlink()
-    again = [*first[:2], first[2]._replace(clip={**first[2].clip, "refined_caption": "another"})]
+    """One of three cases lost its video, one its measures; a bench of one case more draws one; another gallery draws none."""
+    bench = bench_of(persons=3)
+    before = _evaluate(subject, bench)
+    one, two, three = case_tasks(bench, subject.bench_dir, bench.cases)  # type: ignore[arg-type]
+    video_path(subject, one).unlink()
+    evaluation_tasks._measures_path(subject, two).unlink()
     pipeline.drawn.clear()
     with caplog.at_level("INFO", logger="lafid.release"):
-        after = evaluate(measured, {"test": again}, CACHED, 9)
-    assert sorted(pipeline.drawn) == ["another", "clip c"]
+        after = _evaluate(subject, bench)
+    assert [drawn["prompt"] for drawn in pipeline.drawn] == [one.case.prompt]
     assert "2 of 4 tasks were done before" in caplog.text
-    assert _clips(after)["b"] == _clips(before)["b"]
+    assert all(before[name].equals(after[name]) for name in before)
+
     pipeline.drawn.clear()
-    coarse = replace(measured, drawing=AS_TRAINED.model_copy(update={"precision": "bfloat16"}))
-    evaluate(coarse, {"test": first[:1]}, CACHED, 9)
-    assert pipeline.drawn == ["clip b"]
+    larger = bench_of(folder="larger", persons=4)
+    of_larger = replace(subject, bench_dir=subject.bench_dir.with_name("larger"))  # type: ignore[union-attr]
+    _evaluate(of_larger, larger)
+    assert [drawn["prompt"] for drawn in pipeline.drawn] == ["Person 3 turns the head."]
+
+    pipeline.drawn.clear()
+    facts, pictures = small_facts(persons=3)
+    stricter = {name: one.model_copy(update={"stranger_floor": 0.5}) for name, one in facts.bounds.items()}
+    other = seal_bench(facts.model_copy(update={"bounds": stricter}), pictures)
+    write_bench(of_larger.root / "stricter", other, pictures)
+    found = _evaluate(replace(subject, bench_dir=of_larger.root / "stricter"), other)
+    assert pipeline.drawn == []
+    assert found["evaluated_frames"]["score"].max() == pytest.approx(0.5 / 0.3)
+
+    _evaluate(replace(subject, drawing=AS_TRAINED.model_copy(update={"precision": "bfloat16"})), bench, most=1)
+    _evaluate(replace(subject, steps=5), bench, most=1)
+    assert len(pipeline.drawn) == 2, "another way of drawing has its own videos"
 
 
-def test_a_clip_that_fails_costs_itself_and_is_tried_again(
-    pipeline: StubPipeline, held_out: Callable[..., HeldOut], measured: Measured
+def test_a_kill_while_drawing_leaves_nothing_and_while_measuring_the_video(
+    pipeline: StubPipeline, bench_of: Make, subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good, gone, faulty = held_out("b"), held_out("c"), held_out("d")
-    faulty = faulty._replace(clip={**faulty.clip, "refined_caption": "a fault"})
-    (measured.store / "c").unlink()
-    clips = _clips(evaluate(measured, {"test": [good, gone, faulty]}, CACHED, 9))
-    assert {clip: (row["status"], row["reason"]) for clip, row in clips.items()} == {
-        "b": (Status.OK, None),
-        "c": (Status.ERROR, Reason.UNREADABLE),
-        "d": (Status.ERROR, Reason.ENGINE_FAILED),
+    bench = bench_of(persons=1)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(evaluation_tasks, "measure_frames", killed)
+        _evaluate(subject, bench)
+    assert [path.suffix for path in sorted((subject.root / subject.folder).iterdir())] == [".mp4"]
+    frames = _evaluate(subject, bench)
+    assert len(pipeline.drawn) == 1
+    fresh = _evaluate(replace(subject, root=subject.root / "fresh"), bench)
+    assert all(frames[name].equals(fresh[name]) for name in frames)
+
+
+def test_a_case_that_fails_costs_itself_and_is_tried_again(pipeline: StubPipeline, bench_of: Make, subject: Subject) -> None:
+    bench = bench_of(["fine", "a fault", "fine, too"], persons=3)
+    frames = _evaluate(subject, bench)
+    assert {case: (row["status"], row["reason"]) for case, row in _videos(frames).items()} == {
+        "clip-0-0": (Status.OK, None),
+        "clip-1-0": (Status.ERROR, Reason.ENGINE_FAILED),
+        "clip-2-0": (Status.OK, None),
     }
-    assert "c has disappeared: put it back" in clips["c"]["detail"]
-    back = held_out("c")
-    assert _clips(evaluate(measured, {"test": [good, back]}, CACHED, 9))["c"]["status"] == Status.OK
+    assert _measures(frames)["likeness"]["videos"] == 2
+    _evaluate(subject, bench)
+    assert [one["prompt"] for one in pipeline.drawn].count("a fault") == 2
     with pytest.raises(EvaluationFailed, match="1 of 1 tasks failed, the first: a fault"):
-        evaluate(measured, {"test": [faulty]}, CACHED, 9)
+        evaluate(subject, bench, [bench.cases[1]], {}, 9)
+    (subject.bench_dir / bench.cases[0].first_frame).unlink()  # type: ignore[operator]
+    with pytest.raises(BenchError, match="lacks .*: copy the bench again"):
+        _evaluate(subject, bench)
+
+
+def test_clips_of_other_encoders_are_refused(pipeline: StubPipeline, subject: Subject) -> None:
     pipeline.manifest.encoders_fingerprint = "another"
     with pytest.raises(DataError, match="other encoders than the checkpoint .*: run `lafid precompute --preset tiny`"):
-        evaluate(replace(measured, clip_list=measured.store / "other.parquet"), {}, CACHED, 9)
+        evaluate(subject, None, [], CACHED, 9)
 
 
-def test_split_that_does_not_exist_has_no_rows(pipeline: StubPipeline, measured: Measured) -> None:
-    assert {name: frame.height for name, frame in evaluate(measured, {}, {}, 9).items()} == {
-        "model_evaluation": 0,
-        "evaluated_clips": 0,
-    }
+def test_without_a_bench_only_losses_are_measured(pipeline: StubPipeline, subject: Subject) -> None:
+    frames = evaluate(subject, None, [], CACHED, 9)
+    assert frames["model_evaluation"].select("split", "value").rows() == [("test", 2.0), ("validation", None)]
+    assert frames["evaluated_videos"].is_empty()
+
+
+def test_names_from_a_strangers_bench_stay_in_the_folder(pipeline: StubPipeline, bench_of: Make, subject: Subject) -> None:
+    facts, pictures = small_facts(persons=1)
+    evil = facts.cases[0].model_copy(update={"case_id": "../../evil", "clip_id": "../../evil"})
+    bench = seal_bench(facts.model_copy(update={"cases": (evil,)}), pictures)
+    write_bench(subject.bench_dir, bench, pictures)  # type: ignore[arg-type]
+    video = evaluate(subject, read_bench(subject.bench_dir), bench.cases, {}, 9)["evaluated_videos"].row(0, named=True)  # type: ignore[arg-type]
+    assert video["video_path"].startswith(f"{subject.folder}/______evil.")
+
+
+def test_persons_take_turns_then_poses_and_more_cases_add_to_fewer(bench_of: Make) -> None:
+    bench = bench_of(persons=2, cases_each=2)
+    chosen = [case.case_id for case in choose_cases(bench, 4)]
+    assert chosen == ["clip-0-1", "clip-1-0", "clip-1-1", "clip-0-0"], "30 degrees, then frontal; then again"
+    assert [case.case_id for case in choose_cases(bench, 3)] == chosen[:3]
+    assert choose_cases(bench, None) == list(bench.cases)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "duration_s", "size"),
+    [
+        (48, 64, 9.0, Bucket(17, 48, 64)),
+        (64, 48, 9.0, Bucket(17, 64, 64)),
+        (48, 64, 1.5, Bucket(9, 48, 64)),
+        (48, 64, 0.1, Bucket(9, 48, 64)),
+    ],
+)
+def test_a_case_is_drawn_at_the_models_own_size(bench_of: Make, height: int, width: int, duration_s: float, size: Bucket) -> None:
+    of_model = ClipSize(frames=17, height=64, width=64, shorter_frames=(9,), shapes=((48, 64),))
+    case = bench_of(persons=1).cases[0].model_copy(update={"height": height, "width": width, "duration_s": duration_s})
+    assert size_of(case, of_model) == size
 
 
 @pytest.mark.parametrize(
@@ -222,12 +340,12 @@ def test_split_that_does_not_exist_has_no_rows(pipeline: StubPipeline, measured:
     ],
 )
 def test_each_child_has_a_gpu_of_its_own(
-    measured: Measured, monkeypatch: pytest.MonkeyPatch, gpus: int, visible: Any, asked: Any, device: Any, children: list[Any]
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, gpus: int, visible: Any, asked: Any, device: Any, children: list[Any]
 ) -> None:
     monkeypatch.setattr(evaluation, "cuda_devices", lambda: gpus)
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    given = replace(measured, drawing=AS_TRAINED.model_copy(update={"device": device}))
+    given = replace(subject, drawing=AS_TRAINED.model_copy(update={"device": device}))
     assert evaluation._environments(given, asked) == [child | {"OMP_NUM_THREADS": "5"} for child in children]
