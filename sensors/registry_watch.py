@@ -16,7 +16,7 @@ from resources.leases import StoreBusy
 from resources.tracking import Tracking, TrackingUnreachable
 
 ASSET = dg.AssetKey(REGISTERED_MODEL.name)
-TOLD = ("promotion_id", "model_name", "alias", "from_version", "to_version", "at", "by", "how", "why", "judgement_id")
+TOLD = ("promotion_id", "model_name", "alias", "from_version", "to_version", "moved_at", "by", "how", "why", "judgement_id")
 MOST_AT_ONCE = 100
 
 
@@ -43,18 +43,18 @@ def registry_watch(
     except (TrackingUnreachable, MlflowException, StoreBusy) as error:
         return dg.SkipReason(str(error))
     told: dict[str, str] = json.loads(context.cursor or "{}")
-    rows = [row for row in _recorded(lake) if row["at"] > told.get(row["model_name"], "")][:MOST_AT_ONCE]
+    rows = [row for row in _recorded(lake) if row["moved_at"] > told.get(row["model_name"], "")][:MOST_AT_ONCE]
     if not rows:
         return dg.SkipReason("no alias has moved")
     known = _known(context.instance)
     return dg.SensorResult(
         asset_events=[_observation(row) for row in rows if row["promotion_id"] not in known],
-        cursor=json.dumps(told | {row["model_name"]: row["at"] for row in rows}),
+        cursor=json.dumps(told | {row["model_name"]: row["moved_at"] for row in rows}),
     )
 
 
 def _recorded(lake: Lake) -> list[dict[str, Any]]:
-    return lake.sql(f"SELECT {', '.join(TOLD)} FROM {PROMOTIONS.name} ORDER BY at").to_dicts()
+    return lake.sql(f"SELECT {', '.join(TOLD)} FROM {PROMOTIONS.name} ORDER BY moved_at").to_dicts()
 
 
 def _models(lake: Lake) -> list[str]:

@@ -141,7 +141,8 @@ def _evaluated(evidence: Evidence) -> Finding:
 def _training_loss(gate: ReleaseGate, evidence: Evidence) -> Finding:
     before, after = evidence.checkpoint["loss_before"], evidence.checkpoint["loss_after"]
     bound = (1 - gate.min_loss_fall) * before if evidence.gate == TINY else before
-    asked = f"at most {_short(bound)}, {gate.min_loss_fall:.0%} below what it was" if evidence.gate == TINY else "not above that"
+    below = f", {gate.min_loss_fall:.0%} less" if evidence.gate == TINY else ""
+    asked = f"at most {_short(bound)}{below}"
     return _at_most(
         "training_loss", after, bound, f"the loss on the fixed triples was {_short(before)} and is {_short(after)}", asked
     )

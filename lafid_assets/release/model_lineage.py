@@ -26,7 +26,7 @@ SHOWN_OF_JUDGEMENTS = (
 )
 _BASE = {"name": "", "repository": "_repository", "revision": "_revision", "sha256": "_sha256"}
 """Of the base, and how the tag that says it ends."""
-SHOWN_OF_PROMOTIONS = ("at", "alias", "from_version", "to_version", "how", "by", "why")
+SHOWN_OF_PROMOTIONS = ("moved_at", "alias", "from_version", "to_version", "how", "by", "why")
 
 
 class ClipUnknown(LookupError):
@@ -68,7 +68,7 @@ def lineage_of_model(lake: Lake, tracking: Tracking, address: str) -> dict[str, 
                 reader, JUDGEMENTS.name, "judged_at", SHOWN_OF_JUDGEMENTS, "model_version = ?", name, number
             ),
             "promotions": _of_version(
-                reader, PROMOTIONS.name, "at", SHOWN_OF_PROMOTIONS, "? IN (from_version, to_version)", name, number
+                reader, PROMOTIONS.name, "moved_at", SHOWN_OF_PROMOTIONS, "? IN (from_version, to_version)", name, number
             ),
         }
 

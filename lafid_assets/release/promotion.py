@@ -93,6 +93,8 @@ class Registry:
     def promote(self, version: str, *, how: str, why: str, judgement_id: str | None) -> None:
         """Make a version champion, and what was champion previous."""
         champion = self.aliases.get(CHAMPION)
+        if champion == version:
+            return
         changes: dict[str, str | None] = {CHAMPION: version}
         if champion is not None:
             changes[PREVIOUS] = champion
@@ -154,12 +156,12 @@ class Registry:
         told = act.model_dump(exclude={"moves"}) | {"model_name": self.name}
 
         def add(writer: Writer) -> None:
-            newest = writer.sql(f"SELECT max(at) AS at FROM {PROMOTIONS.name} WHERE model_name = ?", [self.name]).item()
+            newest = writer.sql(f"SELECT max(moved_at) FROM {PROMOTIONS.name} WHERE model_name = ?", [self.name]).item()
             at = datetime.now(UTC)
             if newest is not None:  # a machine whose clock is behind must not record its acts before those of others
                 at = max(at, datetime.fromisoformat(newest) + timedelta(microseconds=1))
             times = [(at + timedelta(microseconds=place)).isoformat(timespec="microseconds") for place in range(len(act.moves))]
-            rows = [move.model_dump() | told | {"at": time} for move, time in zip(act.moves, times, strict=True)]
+            rows = [move.model_dump() | told | {"moved_at": time} for move, time in zip(act.moves, times, strict=True)]
             writer.add(PROMOTIONS.name, PROMOTIONS.frame(rows))
 
         self._lake.commit(add)
@@ -181,7 +183,7 @@ def at_registry(lake: Lake, tracking: Tracking, name: str, *, wait: bool = True)
 
 def promotions_of(lake: Lake, name: str) -> pl.DataFrame:
     """Rows of `promotions` of a model, in their order."""
-    return lake.sql(f"SELECT * FROM {PROMOTIONS.name} WHERE model_name = ? ORDER BY at", [name])
+    return lake.sql(f"SELECT * FROM {PROMOTIONS.name} WHERE model_name = ? ORDER BY moved_at", [name])
 
 
 def has_been(lake: Lake, alias: str, version: Any) -> bool:
@@ -192,7 +194,7 @@ def has_been(lake: Lake, alias: str, version: Any) -> bool:
     """
     made = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC) - CLOCKS_DIFFER
     rows = promotions_of(lake, version.name).filter(alias=alias, to_version=str(version.version))
-    return not rows.filter(pl.col("at") >= made.isoformat(timespec="microseconds")).is_empty()
+    return not rows.filter(pl.col("moved_at") >= made.isoformat(timespec="microseconds")).is_empty()
 
 
 def _last(lake: Lake, name: str) -> dict[str, str | None]:

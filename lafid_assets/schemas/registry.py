@@ -65,7 +65,7 @@ PROMOTIONS = TableSchema(
         Column("alias", STR, "champion, previous, candidate, or one of a person's own"),
         Column("from_version", STR, "where it pointed; NULL: nowhere", nullable=True),
         Column("to_version", STR, "where it points since; NULL: it was deleted", nullable=True),
-        Column("at", STR, "when, ISO 8601, UTC; of a change by hand, when it was seen. Later rows of a model are later"),
+        Column("moved_at", STR, "when, ISO 8601, UTC; of a change by hand, when it was seen. Later rows of a model are later"),
         Column("by", STR, "user@machine; of a change by hand nobody knows who"),
         Column("why", STR, "in words"),
         Column("judgement_id", STR, "of `judgements`: what it stands on; NULL: on a person's word", nullable=True),
