@@ -19,6 +19,7 @@ from lafid_assets.identity.identity_clusters import identity_clusters
 from lafid_assets.ingest.raw_clips import raw_clips
 from lafid_assets.jobs import compact_lake, curate_shard, precompute, refresh_dataset, train_and_register
 from lafid_assets.lake import open_lake
+from lafid_assets.release.lafid_bench import lafid_bench
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.registered_model import registered_model
 from lafid_assets.speech.speech_info import speech_info
@@ -49,6 +50,7 @@ ASSETS = (
     dataset_report,
     training_latents,
     fusion_dit,
+    lafid_bench,
     model_evaluation,
     registered_model,
 )

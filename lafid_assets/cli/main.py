@@ -242,6 +242,21 @@ def precompute(
 
 
 @app.command()
+def bench(
+    cases: Annotated[int, typer.Option(min=1, help="Videos to draw at most.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Another one chooses others among equals, and draws from other noise.")] = 0,
+    name: Annotated[str, typer.Option(help="What it is called.")] = "lafid-bench",
+    out: Annotated[Path | None, typer.Option(help="A folder to copy it to, for another machine; must not exist yet.")] = None,
+    home: Home = None,
+) -> None:
+    """Make LaFID-Bench of the persons in the test split: what every model is asked to draw, and whom it must look like."""
+    from lafid_assets.cli.bench import run_bench
+    from lafid_assets.release.lafid_bench import LafidBenchConfig
+
+    run_bench(settings_of(home), LafidBenchConfig(cases=cases, seed=seed, name=name), out)
+
+
+@app.command()
 def ui(
     home: Home = None,
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,

@@ -5,6 +5,7 @@ Belongs here: the tables and their columns. Not here: what a contract can do (`c
 """
 
 from lafid_assets.contract import TableSchema
+from lafid_assets.schemas.bench import LAFID_BENCH
 from lafid_assets.schemas.clips import (
     CLIP_CONTENTS,
     CLIP_FILES,
@@ -87,6 +88,7 @@ TABLES: tuple[TableSchema, ...] = (
     DATASET_REPORT,
     TRAINING_LATENTS,
     FUSION_DIT,
+    LAFID_BENCH,
     MODEL_EVALUATION,
     EVALUATED_VIDEOS,
     EVALUATED_FRAMES,

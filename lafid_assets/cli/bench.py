@@ -1,0 +1,79 @@
+"""`lafid bench`: LaFID-Bench of the test split, through Dagster, and as a folder for another machine.
+
+Belongs here: what the screen shows. Not here: making it (`release.lafid_bench`).
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+from rich.table import Table
+
+from lafid_assets.cli.display import CONSOLE
+from lafid_assets.cli.materialize import open_materializer
+from lafid_assets.outcomes import Status
+from lafid_assets.release.bench_folder import copy_bench, current_bench, stored_bench
+from lafid_assets.release.lafid_bench import NOBODY_TO_TEST, LafidBenchConfig
+from lafid_assets.schemas import LAFID_BENCH, LAFID_DATASET
+from model.evaluation.bench import Bench, BenchError
+from resources.settings import Settings
+
+STRATA = ("yaw_bin", "expression_bin", "speaking_status", "begins")
+
+
+class NoBench(LookupError):
+    """The dataset gives no bench; the message says why and what helps."""
+
+
+def run_bench(settings: Settings, config: LafidBenchConfig, out: Path | None) -> None:
+    """Make it where it is not current, show it, and copy it to `out`.
+
+    Raises:
+        NoBench: there is no dataset, nobody in its test split, or no clip of theirs that gives a case.
+        BenchError: there is something at `out` already.
+        RunFailed: the asset failed.
+    """
+    if out is not None and out.exists():
+        raise BenchError(f"{out} is there already: name a folder that is not")
+    materializer = open_materializer(settings)
+    if not materializer.lake.stamps([LAFID_DATASET.name]):
+        raise NoBench("there is no dataset to make a bench of: run `lafid curate DIR` first")
+    materializer.run([LAFID_BENCH.name], "making the bench", ops={LAFID_BENCH.name: {"config": config.model_dump()}})
+    lake = materializer.lake
+    with lake.snapshot() as reader:
+        rows, found = reader.read(LAFID_BENCH.name), current_bench(reader)
+    for row in rows.filter(pl.col("status") != Status.OK).iter_rows(named=True):
+        told = f"left out {row['clip_id']} ({row['reason']}): {row['detail']}"
+        CONSOLE.print(told, style="yellow", soft_wrap=True, markup=False)
+    if found is None:
+        raise NoBench("no clip of the test split gives a case: see above" if rows.height else NOBODY_TO_TEST)
+    bench = stored_bench(lake.store, found.version)
+    for table in _tables(bench):
+        CONSOLE.print(table)
+    named = [f"{name}: {licence}" for name, licence in bench.licences.items()]
+    lines = {
+        "bench": f"{bench.name}, version {bench.version}, of dataset version {bench.dataset_version}",
+        "holds": f"{len(bench.cases)} cases, {len(bench.persons)} persons, {len(bench.strangers)} strangers beside them",
+        "engine": bench.engine.name,
+        "licences": "; ".join(named),
+        "folder": f"{lake.store.uri}/{found.path}",
+    }
+    if out is not None:
+        copy_bench(lake.store, found.version, out)
+        lines["copied to"] = str(out)
+    for name, value in lines.items():
+        CONSOLE.print(f"{name + ':':10} {value}", soft_wrap=True, markup=False)
+
+
+def _tables(bench: Bench) -> Iterator[Table]:
+    cases = Table("stratum", "cases")
+    for name in STRATA:
+        for value, count in sorted(Counter(str(getattr(case, name)) for case in bench.cases).items()):
+            cases.add_row(f"{name} {value}", str(count))
+    yield cases
+    bounds = Table("bin", "strangers", "pairs", "same person", "pairs")
+    for name, found in bench.bounds.items():
+        floor, ceiling = ("-" if value is None else f"{value:.3f}" for value in (found.stranger_floor, found.same_person_ceiling))
+        bounds.add_row(name, floor, str(found.stranger_pairs), ceiling, str(found.same_person_pairs))
+    yield bounds

@@ -1,0 +1,80 @@
+"""Where benches lie in the store, and which of them is the dataset's.
+
+Belongs here: paths, writing a bench into the store, reading it out. Not here: what is in it (`model.evaluation.bench`), making it
+(`bench_building`).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from lafid_assets.schemas.bench import LAFID_BENCH
+from model.evaluation.bench import BENCH_FILE, Bench, BenchError, bench_files, parse_bench, write_bench
+from resources.file_store import FileStore
+from resources.lake_reader import Reader
+
+FOLDER = "benches"
+
+
+class CurrentBench(NamedTuple):
+    """The bench of the dataset as it is.
+
+    Attributes:
+        path: its folder in the store.
+    """
+
+    version: str
+    path: str
+
+
+def current_bench(reader: Reader) -> CurrentBench | None:
+    """None where none was made yet, or the test split gives no case."""
+    rows = reader.sql(f"SELECT DISTINCT bench_version, bench_path FROM {LAFID_BENCH.name} WHERE bench_version IS NOT NULL")
+    return CurrentBench(*rows.row(0)) if rows.height else None
+
+
+def folder_of(version: str) -> str:
+    """In the store."""
+    return f"{FOLDER}/{version}"
+
+
+def put_bench(store: FileStore, bench: Bench, pictures: Mapping[str, bytes]) -> None:
+    """Into the store, unless it lies there whole: last comes the file that makes it a bench."""
+    folder = folder_of(bench.version)
+    if not is_whole(store, bench.version):
+        for path, content in bench_files(bench, pictures):
+            store.write_bytes(f"{folder}/{path}", content)
+
+
+def is_whole(store: FileStore, version: str) -> bool:
+    """Whether the bench lies in the store with all its pictures."""
+    folder = folder_of(version)
+    there = set(store.list_tree(folder))
+    if f"{folder}/{BENCH_FILE}" not in there:
+        return False
+    return {f"{folder}/{path}" for path in stored_bench(store, version).pictures} <= there
+
+
+def stored_bench(store: FileStore, version: str) -> Bench:
+    """Out of the store.
+
+    Raises:
+        StoreUnusable: it is not there.
+        BenchError: what is there is none.
+    """
+    path = f"{folder_of(version)}/{BENCH_FILE}"
+    return parse_bench(store.read_bytes(path), f"{store.uri}/{path}")
+
+
+def copy_bench(store: FileStore, version: str, to: Path) -> Bench:
+    """A bench of the store as a plain folder.
+
+    Raises:
+        BenchError: there is something at `to` already.
+        StoreUnusable: a file of it is missing.
+    """
+    if to.exists():
+        raise BenchError(f"{to} is there already: name a folder that is not")
+    bench = stored_bench(store, version)
+    write_bench(to, bench, {path: store.read_bytes(f"{folder_of(version)}/{path}") for path in bench.pictures})
+    return bench

@@ -1,0 +1,229 @@
+"""Looking at what a bench may be made of, in a child process: first frames of clips, and pictures of persons.
+
+Belongs here: one task -> what the face engine says of it. Not here: which clips and pictures (`bench_choice`), the processes, and
+what becomes of it (`bench_building`).
+"""
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+
+import numpy as np
+from PIL import Image as PilImage
+
+from lafid_assets.dataset.references import LEAST_SCALES, STEP
+from lafid_assets.faces.sampling import frames_at
+from lafid_assets.ingest.media_probe import content_sha256_in_state
+from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.release.bench_choice import CandidatePicture, Expression, Moment, WantedPerson, sharpest_frontal
+from model.encoding.footage import Footage, file_of
+from model.encoding.head_mask import OvalMask
+from model.evaluation.bench import png_of
+from model.face_engine.interface import Box, FaceEngine, Image
+from model.face_engine.rotations import rotation_from_angles
+from model.face_engine.view_spread import expression_gaps, farthest_first, pose_gaps_deg
+from resources.face_engine import EngineChoice, load_face_engine
+from resources.file_store import FileStore, StoreUnusable
+
+MOST_TRIED = 16
+"""Frames of a clip that may have to be looked at until one can condition a model."""
+MOST_IN_GALLERY, MOST_PHOTOS = 12, 4
+GALLERY_SHARE = 2 / 3
+"""Of a person's pictures; the others are photos, so that no model is measured against a picture that it was given."""
+
+
+@dataclass(frozen=True)
+class FirstFrameTask:
+    """A clip whose first frame is looked for.
+
+    Attributes:
+        engine: the name under which the dataset knows it.
+        moments: where the main face was seen, those that come into question alone.
+    """
+
+    clip_id: str
+    footage: Footage | None
+    content_sha256: str
+    duration_s: float
+    moments: tuple[Moment, ...]
+    engine: str
+
+
+@dataclass(frozen=True)
+class FirstFrame:
+    """The frame with which a case begins; `png` is None where none can condition a model, and the clip can be read.
+
+    Attributes:
+        moment: index among the task's moments.
+    """
+
+    png: bytes | None
+    moment: int = 0
+    width: int = 0
+    height: int = 0
+    status: Status = Status.OK
+    reason: Reason | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class LooksTask:
+    """A person whose pictures are looked at."""
+
+    person: WantedPerson
+    store_uri: str
+    engine: str
+    with_photos: bool
+
+
+@dataclass(frozen=True)
+class SeenPicture:
+    """A picture that shows the person's face again, as the engine measures it there."""
+
+    picture: CandidatePicture
+    png: bytes
+    angles_deg: tuple[float, float, float] | None
+    expression: Expression | None
+    embedding: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """A person's gallery in order, and photos (clip, PNG) that are none of it."""
+
+    gallery: tuple[SeenPicture, ...]
+    photos: tuple[tuple[str, bytes], ...]
+
+
+def engine_choice(name: str) -> EngineChoice:
+    """What asks for the engine that rows of the dataset name."""
+    family, _, embedder = name.partition("/")
+    return EngineChoice(engine=family, embedder=embedder) if embedder else EngineChoice(engine=family)
+
+
+def do(task: FirstFrameTask | LooksTask) -> FirstFrame | Looks:
+    """Either task."""
+    return find_first_frame(task) if isinstance(task, FirstFrameTask) else look_at(task)
+
+
+def find_first_frame(task: FirstFrameTask) -> FirstFrame:
+    """The first of the moments whose frame, as inference sees it, shows the main face as the largest, with a pose."""
+    engine = _engine(task.engine)
+    try:
+        if task.footage is None:
+            raise ClipError(Reason.UNREADABLE, "its file has disappeared: put it back")
+        path = file_of(task.footage)
+        if content_sha256_in_state(path) != task.content_sha256:
+            raise ClipError(Reason.UNREADABLE, f"{path.name} has changed since raw_clips: materialize raw_clips again")
+        for batch in _batches(min(len(task.moments), MOST_TRIED)):
+            frames = frames_at(task.footage, {task.moments[index].frame_index for index in batch})
+            for index in batch:
+                frame = frames[task.moments[index].frame_index]
+                if conditions(frame, task.moments[index].box, engine):
+                    return FirstFrame(png_of(frame), index, frame.shape[1], frame.shape[0])
+    except ClipError as error:
+        return FirstFrame(None, status=Status.ERROR, reason=error.reason, detail=error.detail)
+    except OSError as error:
+        return FirstFrame(None, status=Status.ERROR, reason=Reason.UNREADABLE, detail=f"it cannot be read: {error.strerror}")
+    return FirstFrame(None)
+
+
+def conditions(frame: Image, box: Box, engine: FaceEngine) -> bool:
+    """Whether a model can be given a frame and takes the face in `box` for the person: it is the largest, with a known pose."""
+    from model.encoding.face_processor import FaceError, process_face
+
+    try:
+        face = process_face(frame, engine, OvalMask(), "largest")
+    except FaceError:
+        return False
+    return face.angles is not None and _middle_lies_in(face.box_xyxy_px, box)
+
+
+def look_at(task: LooksTask) -> Looks:
+    """Those of a person's pictures that show the face again, in the order of a gallery; and those that are left, as photos."""
+    engine, store = _engine(task.engine), FileStore(task.store_uri)
+    seen = [found for picture in task.person.pictures if (found := _seen(picture, engine, store)) is not None]
+    if not seen:
+        return Looks((), ())
+    order = gallery_order(seen)
+    kept = min(MOST_IN_GALLERY, math.ceil(GALLERY_SHARE * len(order))) if task.with_photos else len(order)
+    photos = islice(_photos([seen[index].picture for index in order[kept:]], engine, store), MOST_PHOTOS)
+    return Looks(tuple(seen[index] for index in order[:kept]), tuple(photos))
+
+
+def gallery_order(seen: Sequence[SeenPicture]) -> list[int]:
+    """A sharp frontal picture, then each as far in pose and expression as can be from all before it; what shows nothing new is
+    left out."""
+    known = [index for index, one in enumerate(seen) if one.angles_deg is not None]
+    if not known:
+        return [int(np.argmax([one.picture.sharpness for one in seen]))]
+    angles = np.array([seen[index].angles_deg for index in known])
+    sharpness = np.array([seen[index].picture.sharpness for index in known])
+    gaps = {
+        "pose": pose_gaps_deg(rotation_from_angles(*angles.T)),
+        "expression": expression_gaps([seen[index].embedding for index in known]),
+    }
+    apart = np.mean([gap / max(gap.max(), LEAST_SCALES[name]) for name, gap in gaps.items()], axis=0)
+    order = farthest_first(apart, sharpest_frontal(angles[:, 0], sharpness), len(known), sharpness, STEP)
+    return [known[place] for place in order]
+
+
+def _photos(pictures: Iterable[CandidatePicture], engine: FaceEngine, store: FileStore) -> Iterator[tuple[str, bytes]]:
+    """Heads on white, as training has references, that show a face to the engine."""
+    for picture in pictures:
+        png = store.read_bytes(picture.head_path)
+        if conditions_alone(_opened(png), engine):
+            yield picture.clip_id, png
+
+
+def conditions_alone(photo: Image, engine: FaceEngine) -> bool:
+    """Whether a model takes the photo of one person."""
+    faces = engine.detect(photo)
+    return len(faces) > 0 and faces[0].embedding is not None and faces[0].angles is not None
+
+
+def _seen(picture: CandidatePicture, engine: FaceEngine, store: FileStore) -> SeenPicture | None:
+    """None where the picture is gone, or the face in its middle is not found in it again."""
+    try:
+        png = store.read_bytes(picture.face_path)
+    except StoreUnusable:
+        return None
+    image = _opened(png)
+    face = next(iter(engine.detect(image)), None)
+    height, width = image.shape[:2]
+    if face is None or face.embedding is None or not _middle_lies_in(face.box_xyxy_px, _inner(width, height)):
+        return None
+    shares = None if face.expression is None or face.mouth_opening is None else (*face.expression, face.mouth_opening)
+    angles = None if face.angles is None else (face.angles.yaw_deg, face.angles.pitch_deg, face.angles.roll_deg)
+    return SeenPicture(picture, png, angles, shares, tuple(face.embedding.astype(float).tolist()))
+
+
+def _inner(width: int, height: int) -> Box:
+    """Where the middle of the face lies that the picture was cut around."""
+    return width / 4, height / 4, width * 3 / 4, height * 3 / 4
+
+
+def _middle_lies_in(face: Box, box: Box) -> bool:
+    x, y = (face[0] + face[2]) / 2, (face[1] + face[3]) / 2
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
+
+
+def _batches(count: int) -> Iterator[range]:
+    """Of twice as many each time: decoding begins anew for each, and frames of all at once would not fit."""
+    begin, size = 0, 1
+    while begin < count:
+        yield range(begin, min(begin + size, count))
+        begin, size = begin + size, 2 * size
+
+
+def _opened(png: bytes) -> Image:
+    with PilImage.open(io.BytesIO(png)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+@lru_cache(maxsize=1)
+def _engine(name: str) -> FaceEngine:
+    return load_face_engine(engine_choice(name))

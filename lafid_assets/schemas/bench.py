@@ -1,0 +1,48 @@
+"""The bench: what every model is asked to draw of persons that none was trained on."""
+
+from lafid_assets.contract import Column, TableSchema
+from lafid_assets.schemas.columns import CLIP_ID, F64, I32, I64, OUTCOME, SPEAKING_STATUSES, STR
+from model.likeness import EXPRESSION_BINS, YAW_BINS
+
+LAFID_BENCH = TableSchema(
+    "lafid_bench",
+    "LaFID-Bench: a row a clip that it asks for, also where nothing can be drawn of it. Its folder lies in the store.",
+    ("clip_id",),
+    (
+        CLIP_ID,
+        Column("bench_version", STR, "hash over what is drawn and measured; NULL where no clip gave a case", nullable=True),
+        Column("bench_path", STR, "its folder in the store; NULL where there is none", nullable=True),
+        Column("bench_name", STR, "as it was asked for"),
+        Column("identity_id", STR, "the person"),
+        Column("why", STR, "what gave the clip its place in the choice"),
+        Column("seed", I64, "of the noise that every model draws from", minimum=0),
+        Column(
+            "begins",
+            STR,
+            "with a frame of the clip (window), or, where none can condition a model, with that of the person's first gallery "
+            "picture; NULL where nothing can be drawn",
+            nullable=True,
+            one_of=("window", "gallery"),
+        ),
+        Column("start_s", F64, "where its part begins that counts, s since the clip's first frame", nullable=True, minimum=0),
+        Column("duration_s", F64, "of the clip from there on", nullable=True, minimum=0),
+        Column(
+            "reached_yaw_deg",
+            F64,
+            "how far the face turns to either side from there on; NULL where no pose was measured",
+            nullable=True,
+            minimum=0,
+            maximum=180,
+        ),
+        Column("yaw_bin", STR, "what this falls into", one_of=YAW_BINS),
+        Column("expression_bin", STR, "whether the face's expression changes", one_of=EXPRESSION_BINS),
+        Column("speaking_status", STR, "who speaks", one_of=SPEAKING_STATUSES),
+        Column("gallery_pictures", I32, "of the person", minimum=0),
+        Column("photos", I32, "further pictures that a model may be given", minimum=0),
+        Column("source", STR, "the dataset that the clip comes from"),
+        Column("licence", STR, "the licence of that dataset"),
+        Column("dataset_version", STR, "the version that was read"),
+        *OUTCOME,
+    ),
+    partitioned=False,
+)
