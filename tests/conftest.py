@@ -29,6 +29,7 @@ pytest_plugins = (
     "tests.demo_home",
     "tests.model_weights",
     "tests.postgres",
+    "tests.registries",
     "tests.zoo",
 )
 

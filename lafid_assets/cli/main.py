@@ -198,6 +198,36 @@ app.command()(drawing.inspect)
 
 
 @app.command()
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="models:/lafid@champion, models:/lafid/3, models:/m-..., or a checkpoint's folder.")
+    ],
+    against: Annotated[str | None, typer.Option(help="Another model, to compare it with on the same cases and seeds.")] = None,
+    bench: Annotated[Path | None, typer.Option(help="The bench's folder; the one of the home's store when left out.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder for page, tables and videos.")] = Path("evaluation"),
+    cases: Annotated[int | None, typer.Option(min=1, help="Cases to draw, persons in turn; all when left out.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
+    processes: Annotated[int | None, typer.Option(min=1, help="That draw at a time; one a GPU when left out.")] = None,
+    deadline_s: Annotated[float, typer.Option(min=1, help="Seconds of computing that one video may take.")] = 7200,
+    precision: drawing.Precision = None,
+    low_memory: drawing.LowMemory = False,
+    device: drawing.Device = None,
+    base: drawing.BaseFolder = None,
+    semantic_encoder: drawing.SemanticEncoder = None,
+    home: Home = None,
+) -> None:
+    """Draw a bench of persons that no model was trained on, and measure who is like them. Goes on where it was interrupted."""
+    from lafid_assets.cli.evaluate import Wish, run_evaluate
+    from model.release.drawing_settings import DrawingSettings
+
+    how = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
+    run_evaluate(
+        settings_of(home),
+        Wish(model, against, bench, out, base, how, steps=steps, cases=cases, processes=processes, deadline_s=deadline_s),
+    )
+
+
+@app.command()
 def presets(
     name: Annotated[str | None, typer.Argument(help="One of them; all when left out.")] = None,
     cards: Annotated[list[str] | None, typer.Option(help="As '8 H100'; those at hand when left out. May come again.")] = None,

@@ -1,7 +1,7 @@
 """Two models on the same cases and seeds: how far apart they are, and whether that can be told.
 
-Belongs here: rows of `evaluated_videos` and `evaluated_frames` -> differences with intervals and a verdict in words. Not here: what
-an interval is (`model.evaluation.statistics`), what follows from it (`gates`).
+Belongs here: rows of `evaluated_videos` and `evaluated_frames` -> differences with intervals and a verdict in words. Not here:
+what an interval is (`model.evaluation.statistics`), what follows from it (`gates`).
 """
 
 from collections.abc import Sequence

@@ -14,9 +14,20 @@ import polars as pl
 from lafid_assets.endings import Fault, fault_of
 from lafid_assets.outcomes import Status
 from lafid_assets.progress import track
+from lafid_assets.release.evaluation_child import do
 from lafid_assets.release.evaluation_rows import MeasuredCase, loss_rows, rows_of_cases
-from lafid_assets.release.evaluation_tasks import CaseTask, Loss, LossTask, Measured, Subject, case_tasks, do, kept
-from lafid_assets.training.held_out import spread
+from lafid_assets.release.evaluation_tasks import (
+    FID,
+    FidTask,
+    Figure,
+    LossTask,
+    Measured,
+    Subject,
+    Task,
+    case_tasks,
+    kept,
+)
+from lafid_assets.training.taking_turns import Candidate, take_turns
 from lafid_assets.workers import Done, map_isolated
 from model.evaluation.bench import Bench, Case
 from model.face_engine.onnx_session import cuda_devices
@@ -26,7 +37,7 @@ LOGGER = logging.getLogger("lafid.release")
 HELD_OUT = ("validation", "test")
 THREADS = "OMP_NUM_THREADS"
 
-Result = Loss | Measured | Fault
+Result = Figure | Measured | Fault
 Frames = dict[str, pl.DataFrame]
 
 
@@ -39,8 +50,11 @@ def choose_cases(bench: Bench, most: int | None) -> list[Case]:
     if most is None:
         return list(bench.cases)
     known = {case.case_id: case for case in bench.cases}
-    poses = sorted((case.identity_id, case.case_id, case.reached_yaw_deg) for case in bench.cases)
-    return [known[case_id] for case_id, *_ in spread([(case, person, yaw) for person, case, yaw in poses], most)]
+    candidates = [
+        Candidate(case.case_id, case.identity_id, (case.yaw_bin, case.expression_bin, case.speaking_status))
+        for case in bench.cases
+    ]
+    return [known[chosen.clip_id] for chosen in take_turns(candidates, most)]
 
 
 def evaluate(
@@ -53,8 +67,8 @@ def evaluate(
 ) -> Frames:
     """What a model draws of the cases, measured, and its flow loss on the cached clips.
 
-    What an earlier run has done for this checkpoint is not done again. A case that fails costs no other its result. A base that
-    cannot be given a first frame is given the person's photos.
+    What an earlier run has done for this checkpoint is not done again. A case or a loss that fails costs no other its result. A
+    base that cannot be given a first frame is given the person's photos.
 
     Args:
         bench: that the cases are of; None: there is none, and only losses are measured.
@@ -67,33 +81,54 @@ def evaluate(
 
     Raises:
         BenchError: the bench lacks a picture.
-        EvaluationFailed: a flow loss could not be computed, or every case failed.
+        EvaluationFailed: nothing could be measured.
     """
     losses = [LossTask(split) for split, clips in cached.items() if clips]
     videos = case_tasks(bench, subject.bench_dir, cases) if bench is not None and subject.bench_dir is not None else []
     results = _results(subject, [*losses, *videos], deadline_s, processes)
-    _require_some(results[: len(losses)], any_will_do=False)
-    _require_some(results[len(losses) :], any_will_do=True)
-    loss_of = {task.split: found.value for task, found in zip(losses, results, strict=False) if isinstance(found, Loss)}
-    rows = loss_rows(subject, {split: (loss_of.get(split), clips) for split, clips in cached.items()})
+    _require_some(results)
+    figures = {task.split: _figure(found) for task, found in zip(losses, results, strict=False)}
+    unknown = Figure(key="", value=None, absent="no clip of the split is cached")
+    rows = loss_rows(subject, {split: (figures.get(split, unknown), clips) for split, clips in cached.items()})
     if bench is None:
         return rows
     measured = [
         MeasuredCase(task, found)
         for task, found in zip(videos, results[len(losses) :], strict=True)
-        if not isinstance(found, Loss)
+        if not isinstance(found, Figure)
     ]
-    found = rows_of_cases(subject, bench, measured)
+    found = rows_of_cases(subject, bench, measured, _fid(subject, bench, measured, deadline_s))
     return {name: pl.concat([rows[name], found[name]]) for name in rows}
 
 
-def is_kept(subject: Subject, bench: Bench, cases: Sequence[Case]) -> bool:
-    """Whether all that `evaluate` makes of the cases was made before: then it asks for none of the model's files."""
+def is_kept(subject: Subject, bench: Bench, cases: Sequence[Case], cached: Mapping[str, int]) -> bool:
+    """Whether all that `evaluate` makes was made before: then it asks for none of the model's files."""
     assert subject.bench_dir is not None
-    return all(kept(subject, task) is not None for task in case_tasks(bench, subject.bench_dir, cases))
+    losses: list[Task] = [LossTask(split) for split, clips in cached.items() if clips]
+    return all(kept(subject, task) is not None for task in losses + case_tasks(bench, subject.bench_dir, cases))
 
 
-def _results(subject: Subject, tasks: Sequence[LossTask | CaseTask], deadline_s: float, processes: int | None) -> list[Result]:
+def _fid(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase], deadline_s: float) -> Figure:
+    """After all videos; no process is begun for it where it cannot be had."""
+    drawn = [
+        (one.task, one.result.absent.get(FID))
+        for one in cases
+        if isinstance(one.result, Measured) and one.result.size is not None
+    ]
+    if not drawn:
+        return Figure(key="", value=None, absent="no case was drawn")
+    for task, lacking in drawn:
+        if lacking is not None:
+            return Figure(key="", value=None, absent=f"case {task.case.case_id}: {lacking}")
+    [result] = _results(subject, [FidTask(bench.version, tuple(task for task, _ in drawn))], deadline_s, 1)
+    return _figure(result)
+
+
+def _figure(result: Result) -> Figure:
+    return result if isinstance(result, Figure) else Figure(key="", value=None, absent=f"{result.reason}: {result.detail}")
+
+
+def _results(subject: Subject, tasks: Sequence[Task], deadline_s: float, processes: int | None) -> list[Result]:
     results: list[Result | None] = [kept(subject, task) for task in tasks]
     missing = [index for index, result in enumerate(results) if result is None]
     if len(missing) < len(tasks):
@@ -118,7 +153,7 @@ def _environments(subject: Subject, processes: int | None) -> list[dict[str, str
     return [child | {THREADS: threads} for child in children]
 
 
-def _require_some(results: Sequence[Result], *, any_will_do: bool) -> None:
-    failed = [result for result in results if not isinstance(result, Loss) and result.status in (Status.ERROR, Status.TIMEOUT)]
-    if failed and (not any_will_do or len(failed) == len(results)):
-        raise EvaluationFailed(f"{len(failed)} of {len(results)} tasks failed, the first: {failed[0].detail}")
+def _require_some(results: Sequence[Result]) -> None:
+    failed = [result for result in results if not isinstance(result, Figure) and result.status in (Status.ERROR, Status.TIMEOUT)]
+    if failed and len(failed) == len(results):
+        raise EvaluationFailed(f"all {len(failed)} tasks failed, the first: {failed[0].detail}")

@@ -21,6 +21,7 @@ LINES: tuple[dict[str, Any], ...] = (
 )
 """Of the model, and of the one that it is compared with."""
 _BINS = YAW_BINS[:-1]
+_SIDES, _ENDS = ("stranger_floor", "same_person_ceiling"), ("low", "high")
 
 
 def by_yaw_png(measures: pl.DataFrame, bounds: Mapping[str, BinBounds], models: Mapping[str, str]) -> bytes:
@@ -55,11 +56,9 @@ def by_yaw_png(measures: pl.DataFrame, bounds: Mapping[str, BinBounds], models: 
     axes.set_xticks(places, [f"{label}°" for label in labels])
     axes.set_xlabel("yaw of the drawn face, to either side")
     axes.set_ylabel("cosine to the gallery")
-    axes.legend(fontsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)
     return png_of(figure)
-
-
-_SIDES, _ENDS = ("stranger_floor", "same_person_ceiling"), ("low", "high")
 
 
 def frames_png(frames: pl.DataFrame, models: Mapping[str, str], target_yaw_deg: Sequence[float]) -> bytes:
@@ -79,7 +78,7 @@ def frames_png(frames: pl.DataFrame, models: Mapping[str, str], target_yaw_deg: 
         for axes, column in ((above, "similarity"), (below, "yaw_deg")):
             values = track[column].cast(pl.Float64).fill_null(float("nan"))
             axes.plot(track["frame_index"], values, markersize=3, linewidth=0.9, label=name, **LINES[index])
-    last = max(1, frames["frame_index"].max() or 1)  # type: ignore[type-var, operator]
+    last = max(1, *frames["frame_index"].to_list())
     if target_yaw_deg:
         count = len(target_yaw_deg)
         times = [last * index / max(1, count - 1) for index in range(count)]

@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class Evaluated:
         """The same."""
         return self.tables[MODEL_EVALUATION.name].filter(bench_version=self.bench.version)
 
-    @property
+    @cached_property
     def differences(self) -> list[Difference]:
         """Of the model to the one that it is compared with; none where there is none."""
         if len(self.models) < 2:
@@ -79,7 +80,7 @@ class Evaluated:
         ours, theirs = self.models.values()
         return compare(self.videos, self.frames, ours, theirs)
 
-    @property
+    @cached_property
     def curves_png(self) -> bytes:
         """Similarity by yaw bin."""
         return by_yaw_png(self.measures, self.bench.bounds, self.models)
@@ -124,8 +125,7 @@ def _compared(evaluated: Evaluated) -> list[str]:
         return []
     ours, theirs = evaluated.models
     rows = [
-        (one.metric, one.told, one.verdict) + (one.interval.videos, one.only_ours, one.only_theirs)
-        for one in evaluated.differences
+        (one.metric, one.told, one.verdict, one.interval.videos, one.only_ours, one.only_theirs) for one in evaluated.differences
     ]
     head = ("measure", f"{ours} minus {theirs}", "so it is", "pairs", f"only {ours}", f"only {theirs}")
     return [f"<h2>Against {escape(theirs)}</h2>", _table(head, rows)]
@@ -172,21 +172,21 @@ def _cases(evaluated: Evaluated, folder: Path) -> list[str]:
 def _case(evaluated: Evaluated, case: Case, folder: Path, left: int) -> tuple[str, int]:
     """The section of a case, and how many bytes of videos are in it."""
     videos = {row["checkpoint_sha256"]: row for row in evaluated.videos.filter(case_id=case.case_id).iter_rows(named=True)}
-    figures = [
-        f'<figure><img class="given" alt="the given frame" src="{_given(evaluated, case)}"><figcaption>given</figcaption></figure>'
-    ]
+    given = f'<img class="given" alt="the given frame" src="{_given(evaluated, case)}">'
+    figures = [f"<figure>{given}<figcaption>given</figcaption></figure>"]
     taken = 0
-    video_s = 0.0
     for name, checkpoint in evaluated.models.items():
         row = videos.get(checkpoint)
         shown, size = _video(evaluated.root, row, folder, left - taken)
         taken += size
         figures.append(f"<figure>{shown}<figcaption>{escape(name)}: {_told(row)}</figcaption></figure>")
     frames = evaluated.frames.filter(case_id=case.case_id)
-    drawn = [_picture("Similarity and yaw, frame by frame", frames_png(frames, evaluated.models, case.target_yaw_deg))]
+    lasted = [(row["frames"] - 1) / row["fps"] for row in videos.values() if row["frames"] is not None]
+    target = target_yaws_deg(case, max(lasted, default=case.duration_s))
+    drawn = _picture("Similarity and yaw, frame by frame", frames_png(frames, evaluated.models, target)) if frames.height else ""
     title = f"{case.case_id}: person {case.identity_id}, {case.yaw_bin}, {case.expression_bin}, {case.speaking_status}"
     text = f"<h3>{escape(title)}</h3><p>{escape(case.prompt)}</p>"
-    return f'<div class="case">{text}{"".join(figures)}{"".join(drawn) if frames.height else ""}</div>', taken
+    return f'<div class="case">{text}{"".join(figures)}{drawn}</div>', taken
 
 
 def _told(row: Mapping[str, Any] | None) -> str:

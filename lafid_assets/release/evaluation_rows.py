@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from lafid_assets.endings import Fault
-from lafid_assets.release.evaluation_tasks import CaseTask, Measured, Subject, video_path
+from lafid_assets.release.evaluation_tasks import FID, CaseTask, Figure, Measured, Subject, video_path
 from lafid_assets.schemas.evaluation import EVALUATED_FRAMES, EVALUATED_VIDEOS, MEASURES, MODEL_EVALUATION
 from model.clip_size import Bucket
 from model.evaluation.bench import Bench, Case
@@ -39,15 +39,15 @@ class MeasuredCase(NamedTuple):
     result: Measured | Fault
 
 
-def loss_rows(subject: Subject, losses: Mapping[str, tuple[float | None, int]]) -> Frames:
+def loss_rows(subject: Subject, losses: Mapping[str, tuple[Figure, int]]) -> Frames:
     """The three tables with flow losses alone.
 
     Args:
         losses: split to its loss and how many clips of it are cached.
     """
     rows = [
-        _metric(subject, "", split, "flow_loss", Interval(loss, None, None, 0, clips))
-        | {"persons": None, "absent": "no clip of the split is cached" if loss is None else None}
+        _metric(subject, "", split, "flow_loss", Interval(loss.value, None, None, 0, clips))
+        | {"persons": None, "absent": loss.absent}
         for split, (loss, clips) in losses.items()
     ]
     return {
@@ -57,12 +57,16 @@ def loss_rows(subject: Subject, losses: Mapping[str, tuple[float | None, int]]) 
     }
 
 
-def rows_of_cases(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase]) -> Frames:
-    """The three tables of a bench's cases."""
+def rows_of_cases(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase], fid: Figure) -> Frames:
+    """The three tables of a bench's cases.
+
+    Args:
+        fid: over all of them.
+    """
     videos = [_video(subject, bench, one) for one in cases]
     frames = [row for one in cases if isinstance(one.result, Measured) for row in _frames(subject, bench, one.task, one.result)]
     return {
-        MODEL_EVALUATION.name: MODEL_EVALUATION.frame(_summary(subject, bench, cases, videos)),
+        MODEL_EVALUATION.name: MODEL_EVALUATION.frame(_summary(subject, bench, cases, videos, fid)),
         EVALUATED_VIDEOS.name: EVALUATED_VIDEOS.frame(videos),
         EVALUATED_FRAMES.name: EVALUATED_FRAMES.frame(frames),
     }
@@ -105,6 +109,7 @@ def _video(subject: Subject, bench: Bench, one: MeasuredCase) -> Row:
         "clip_id": case.clip_id,
         "identity_id": case.identity_id,
         **(dict.fromkeys(Bucket._fields) if found is None or found.size is None else found.size._asdict()),
+        "fps": None if found is None else found.fps,
         "steps": subject.steps,
         "yaw_bin": case.yaw_bin,
         "expression_bin": case.expression_bin,
@@ -136,9 +141,10 @@ def _frames(subject: Subject, bench: Bench, task: CaseTask, result: Measured) ->
     return rows
 
 
-def _summary(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase], videos: Sequence[Row]) -> list[Row]:
+def _summary(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase], videos: Sequence[Row], fid: Figure) -> list[Row]:
     rows = []
-    drawn = [(one.task.case.identity_id, one.result.faces) for one in cases if isinstance(one.result, Measured)]
+    measured = [(one.task.case.identity_id, one.result) for one in cases if isinstance(one.result, Measured)]
+    drawn = [(person, result.faces) for person, result in measured if result.size is not None]
     drawn_frames = sum(len(faces) for _, faces in drawn)
     for name in PER_VIDEO:
         known = [(video[name], video["identity_id"]) for video in videos if video[name] is not None]
@@ -151,7 +157,8 @@ def _summary(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase], vide
             row = _metric(subject, bench.version, bench.split, f"{kind}_{name}", interval, figures.frames)
             why = interval.reason if figures.frames else "no drawn frame falls into it"
             rows.append(row | {"absent": why if interval.value is None else None})
-    return rows
+    of_all = Interval(fid.value, None, None, len({person for person, _ in drawn}), len(drawn))
+    return [*rows, _metric(subject, bench.version, bench.split, FID, of_all, drawn_frames) | {"absent": fid.absent}]
 
 
 def _metric(subject: Subject, bench_version: str, split: str, name: str, interval: Interval, frames: int | None = None) -> Row:

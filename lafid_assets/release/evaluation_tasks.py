@@ -1,7 +1,7 @@
-"""One task of an evaluation, done in a child process: a case of the bench drawn and measured, or the flow loss of a split.
+"""What an evaluation is made of: cases of a bench to draw and measure, and figures over a split or over all videos.
 
-Belongs here: the tasks, doing them, and what is kept on disk so that nothing is done twice. Not here: which cases (`cases`), the
-processes (`evaluation`), and what becomes of the measures (`evaluation_rows`).
+Belongs here: the tasks, their results, and where these are kept so that nothing is done twice. Not here: doing them
+(`evaluation_child`), the processes (`evaluation`), what becomes of the measures (`evaluation_rows`).
 
 A video and its measures are kept apart, each under the hash of all that decides it: what a video is measured against may change
 without its being drawn again.
@@ -9,40 +9,30 @@ without its being drawn again.
 
 import hashlib
 import json
-import logging
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from model.evaluation.measures.networks import networks_fingerprint
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lafid_assets.outcomes import Reason, Status
-from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clip_size import Bucket, ClipSize
-from model.evaluation.bench import Bench, BenchError, Case, MeasuringEngine, read_bench, read_bench_picture
-from model.evaluation.similarity import FrameFace, measure_frames
-from model.files import sha256_file, whole_file
+from model.evaluation.bench import Bench, BenchError, Case
+from model.evaluation.similarity import FrameFace
+from model.files import sha256_file
+from model.model_store.location import models_folder
+from model.model_store.store import ModelStore
 from model.release.drawing_settings import DrawingSettings
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from model.face_engine.interface import FaceEngine
-    from model.release.pipeline import LafidPipeline
-    from model.training.held_out_videos import Beginning
-
-LOGGER = logging.getLogger("lafid.release")
 FOLDER = "evaluations"
 """A folder for each checkpoint and way of drawing, in it a video and a file of measures for each case."""
+FID = "fid"
 _DRAWN, _MEASURED = 1, 1
 """Raise one when the same case is to be drawn, or the same video to be measured, otherwise."""
-_EQUAL_DB = 99.0
-"""What equal frames count: their fidelity is infinite."""
 
 
 @dataclass(frozen=True)
@@ -116,16 +106,39 @@ class CaseTask:
         return self.measured_key
 
 
+@dataclass(frozen=True)
+class FidTask:
+    """The distance of all drawn faces to the bench's pictures.
+
+    Attributes:
+        videos: the cases that were drawn.
+    """
+
+    bench_version: str
+    videos: tuple[CaseTask, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"fid_{self.bench_version}"
+
+    def key(self, _: Subject) -> str:
+        """Over all that decides the result, beside checkpoint and drawing."""
+        return _digest([self.bench_version, sorted(video.measured_key for video in self.videos)])
+
+
 class _Kept(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     key: str
 
 
-class Loss(_Kept):
-    """Of a `LossTask`."""
+class Figure(_Kept):
+    """Of a `LossTask` or a `FidTask`."""
 
-    value: float
+    value: float | None
+    absent: str | None = None
+    """Why there is no value."""
 
 
 class Measured(_Kept):
@@ -137,9 +150,9 @@ class Measured(_Kept):
     first_drawn: int = 0
     """The index of the first of them in the video."""
     first_frame_psnr_db: float | None = None
-    measures: dict[str, float] = {}
+    measures: dict[str, float | None] = {}
     absent: dict[str, str] = {}
-    """Measure to why it could not be taken."""
+    """Measure to why it could not be taken; under `fid`, why `features_path` holds nothing of the video."""
     fps: float = 0.0
     status: Status = Status.OK
     reason: Reason | None = None
@@ -151,7 +164,8 @@ class Measured(_Kept):
         return 0.0 if self.size is None else (self.size.frames - 1) / self.fps
 
 
-Kept = TypeVar("Kept", Loss, Measured)
+Task = LossTask | CaseTask | FidTask
+Kept = TypeVar("Kept", Figure, Measured)
 
 
 def case_tasks(bench: Bench, bench_dir: Path, cases: Sequence[Case]) -> list[CaseTask]:
@@ -161,6 +175,7 @@ def case_tasks(bench: Bench, bench_dir: Path, cases: Sequence[Case]) -> list[Cas
         BenchError: a picture is missing.
     """
     measured_by = [_MEASURED, bench.engine.model_dump(), {name: found.model_dump() for name, found in bench.bounds.items()}]
+    measured_by.append(networks_fingerprint(ModelStore(models_folder())))
     tasks = []
     for case in cases:
         try:
@@ -174,23 +189,15 @@ def case_tasks(bench: Bench, bench_dir: Path, cases: Sequence[Case]) -> list[Cas
     return tasks
 
 
-def kept(subject: Subject, task: LossTask | CaseTask) -> Loss | Measured | None:
+def kept(subject: Subject, task: Task) -> Figure | Measured | None:
     """What an earlier run has made of the task; None: it is still to be done."""
-    if isinstance(task, LossTask):
-        return _read(Loss, subject, task)
+    if not isinstance(task, CaseTask):
+        return _read(Figure, subject, task)
     found = _read(Measured, subject, task)
-    return found if found is None or found.size is None or video_path(subject, task).is_file() else None
-
-
-def do(subject: Subject, task: LossTask | CaseTask) -> Loss | Measured:
-    """Does a task and keeps the result; the model is loaded once for all tasks of a process. A case's fault is its result, and
-    what another try may mend is not kept.
-    """
-    result = _flow_loss(subject, task) if isinstance(task, LossTask) else _case(subject, task)
-    if not (isinstance(result, Measured) and result.status == Status.ERROR):
-        with whole_file(_measures_path(subject, task)) as temporary:
-            temporary.write_text(result.model_dump_json())
-    return result
+    if found is None or found.size is None:
+        return found
+    whole = video_path(subject, task).is_file() and (FID in found.absent or features_path(subject, task).is_file())
+    return found if whole else None
 
 
 def video_path(subject: Subject, task: CaseTask) -> Path:
@@ -198,9 +205,14 @@ def video_path(subject: Subject, task: CaseTask) -> Path:
     return subject.root / subject.folder / task.video_name
 
 
+def measures_path(subject: Subject, task: Task) -> Path:
+    """What was measured of a task."""
+    return subject.root / subject.folder / f"{task.name}.json"
+
+
 def features_path(subject: Subject, task: CaseTask) -> Path:
     """What measures of all videos together read of this one."""
-    return subject.root / subject.folder / f"{task.name}.npz"
+    return subject.root / subject.folder / f"{task.name}.npy"
 
 
 def plain_name(name: str) -> str:
@@ -216,135 +228,9 @@ def size_of(case: Case, size: ClipSize) -> Bucket:
     return bucket
 
 
-def _flow_loss(subject: Subject, task: LossTask) -> Loss:
-    from model.clips.clip_list import DataError
-    from model.clips.clip_set import ClipSet
-    from model.training.metrics import fixed_flow_loss
-
-    assert subject.clip_list is not None
-    pipeline = _pipeline(subject)
-    clips = ClipSet(subject.clip_list, task.split)
-    if clips.meta.encoders_fingerprint != pipeline.manifest.encoders_fingerprint:
-        raise DataError(
-            f"the clips are precomputed with other encoders than the checkpoint was trained on: run `lafid precompute --preset "
-            f"{pipeline.manifest.preset.name}`, or train anew"
-        )
-    with pipeline.in_place() as model:
-        return Loss(key=task.key(subject), value=fixed_flow_loss(model, clips, pipeline.manifest.preset))
-
-
-def _case(subject: Subject, task: CaseTask) -> Measured:
-    from model.encoding.face_processor import FaceError, PoseUnknown
-
+def _read(kind: type[Kept], subject: Subject, task: Task) -> Kept | None:
     try:
-        return _measured(subject, task, _drawn(subject, task))
-    except FaceError as error:
-        reason = Reason.POSE_UNKNOWN if isinstance(error, PoseUnknown) else Reason.NO_FACE
-        told = f"its first frame cannot condition a video: {error}"
-        return Measured(key=task.measured_key, status=Status.REJECTED, reason=reason, detail=told)
-    except BenchError as error:
-        return Measured(key=task.measured_key, status=Status.ERROR, reason=Reason.UNREADABLE, detail=str(error))
-
-
-def _drawn(subject: Subject, task: CaseTask) -> "Beginning":
-    """Draws the case, unless its video is there; what the video begins with."""
-    from model.encoding.video_io import write_mp4
-    from model.training.held_out_videos import Beginning, draw_held_out
-
-    pipeline, case, path = _pipeline(subject), task.case, video_path(subject, task)
-    bucket = size_of(case, pipeline.manifest.preset.clip)
-    beginning = Beginning.of(read_bench_picture(_bench_dir(subject), case.first_frame), bucket, case.centre_xy_px)
-    if not path.is_file():
-        photos = _photos(subject, case)
-        frames = draw_held_out(pipeline, beginning, case.prompt, photos=photos, seed=case.seed, steps=subject.steps)
-        write_mp4(path, frames, pipeline.fps)
-    return beginning
-
-
-def _photos(subject: Subject, case: Case) -> list["NDArray[np.uint8]"]:
-    """What the model is given of the person beside the first frame: nothing where it is given that and has no references. A photo
-    in which it finds no face that it can use is left out."""
-    from PIL import Image
-
-    from model.encoding.face_processor import FaceError
-
-    pipeline = _pipeline(subject)
-    if pipeline.manifest.preset.fusion.references is None and pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS:
-        return []
-    usable = []
-    for path in case.photos:
-        photo = read_bench_picture(_bench_dir(subject), path)
-        try:
-            pipeline.face(Image.fromarray(photo), "largest")
-        except FaceError as error:
-            LOGGER.info("case %s is drawn without %s: %s", case.case_id, path, error)
-        else:
-            usable.append(photo)
-    return usable
-
-
-def _measured(subject: Subject, task: CaseTask, beginning: "Beginning") -> Measured:
-    """What the video shows, read from its file: whoever measures it again has no more."""
-    from model.encoding.video_io import read_frames
-    from model.training.metrics import psnr
-
-    pipeline, case, bench = _pipeline(subject), task.case, _bench(_bench_dir(subject))
-    # In the middle of each frame's time, where rounding cannot show its neighbour.
-    times_s = [(index + 0.5) / pipeline.fps for index in range(beginning.frames)]
-    frames = read_frames(video_path(subject, task), times_s)
-    begins_with_it = pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS
-    drawn = frames[1:] if begins_with_it else frames
-    person, engine = bench.person(case.identity_id), _engine(subject, bench.engine)
-    faces = measure_frames(drawn, person, beginning.whole, engine, bench.bounds)
-    return Measured(
-        key=task.measured_key,
-        size=Bucket(len(frames), *frames.shape[1:3]),
-        fps=pipeline.fps,
-        faces=tuple(faces),
-        first_drawn=len(frames) - len(drawn),
-        first_frame_psnr_db=min(psnr(frames[0], beginning.cut), _EQUAL_DB) if begins_with_it else None,
-    )
-
-
-@cache
-def _pipeline(subject: Subject) -> "LafidPipeline":
-    from model.release.pipeline import load
-
-    return load(subject.checkpoint_dir, subject.base_dir, subject.drawing)
-
-
-@cache
-def _bench(folder: Path) -> Bench:
-    return read_bench(folder)
-
-
-@cache
-def _engine(subject: Subject, wanted: MeasuringEngine) -> "FaceEngine":
-    """The bench's, which is often the model's, too."""
-    from model.release.pipeline import engine_named
-
-    own = _pipeline(subject).engine
-    engine = own if own.info.name == wanted.name else engine_named(wanted.name)
-    if engine.info.fingerprint != wanted.fingerprint:
-        LOGGER.warning(
-            "the bench was measured by %s %s, its videos are by %s: similarities may differ by rounding and by another head pose",
-            *(wanted.name, wanted.version, engine.info.version),
-        )
-    return engine
-
-
-def _bench_dir(subject: Subject) -> Path:
-    assert subject.bench_dir is not None
-    return subject.bench_dir
-
-
-def _measures_path(subject: Subject, task: LossTask | CaseTask) -> Path:
-    return subject.root / subject.folder / f"{task.name}.json"
-
-
-def _read(kind: type[Kept], subject: Subject, task: LossTask | CaseTask) -> Kept | None:
-    try:
-        found = kind.model_validate_json(_measures_path(subject, task).read_bytes())
+        found = kind.model_validate_json(measures_path(subject, task).read_bytes())
     except (FileNotFoundError, ValidationError):  # never done, or by another version
         return None
     return found if found.key == task.key(subject) else None

@@ -136,11 +136,11 @@ def _evaluate(
 ) -> Frames:
     store, chosen = lake.store, preset(checkpoint["preset"])
     with lake.snapshot() as reader:
-        dataset, latents, current = reader.read(LAFID_DATASET.name), read_cached(reader, chosen), current_bench(reader)
-    bench_dir = None if current is None else current.path
+        latents, current = read_cached(reader, chosen), current_bench(reader)
+    bench_dir = None if current is None else store.local_path(current.path)
     bench = None if bench_dir is None else read_bench(bench_dir)
     cases = [] if bench is None else choose_cases(bench, config.cases)
-    splits = [split for split in HELD_OUT if split in dataset["split"]]
+    splits = [split for split in HELD_OUT if split in latents["split"]]
     cached = latents.filter(pl.col("status") == Status.OK)["split"].to_list()
     subject = Subject(
         checkpoint["checkpoint_sha256"],
@@ -153,7 +153,8 @@ def _evaluate(
         steps=config.steps,
     )
     how = (config.deadline_s, config.processes)
-    frames = evaluate(subject, bench, cases, {split: cached.count(split) for split in splits}, *how)
+    counted = {split: cached.count(split) for split in splits}
+    frames = evaluate(subject, bench, cases, counted, *how)
     if bench is None or bench_dir is None:
         return frames
     models = {f"{checkpoint['preset']} {subject.checkpoint_sha256[:8]}": subject.checkpoint_sha256}
@@ -161,13 +162,12 @@ def _evaluate(
         its = replace(
             subject,
             checkpoint_sha256=champion.rival.checkpoint_sha256,
-            clip_list=None,
             drawing=DrawingSettings.of(config.drawing),
         )
         try:
-            if not is_kept(its, bench, cases):
+            if not is_kept(its, bench, cases, counted):
                 its = _found(its, champion.rival, lake, tracking)
-            theirs = evaluate(its, bench, cases, {}, *how)
+            theirs = evaluate(its, bench, cases, counted, *how)
         except (ModelMissing, EvaluationFailed, ValueError, OSError) as error:
             champion.told = f"{champion.told} could not be evaluated: {error}"
             LOGGER.warning("%s", champion.told)

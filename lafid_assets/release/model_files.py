@@ -56,7 +56,7 @@ def find_model(
 
     info = read_manifest(folder).base
     adopted = None if bases_dir is None else bases_dir / info.name
-    found = next((path for path in (base_dir, base, adopted) if path is not None and path.is_dir()), None)
+    found = next((path for path in (base, base_dir, adopted) if path is not None and path.is_dir()), None)
     if found is None:
         raise ModelMissing(f"{model} needs its base {info}: adopt it (`lafid adopt`), or name its folder (`--base`)")
     return ModelFiles(model, sha256_folder(folder), folder, found)

@@ -49,6 +49,7 @@ EVALUATED_VIDEOS = TableSchema(
         Column("frames", I32, "of the video, a first one that was given included; NULL where nothing was drawn", nullable=True),
         Column("height", I32, "px", nullable=True, minimum=1),
         Column("width", I32, "px", nullable=True, minimum=1),
+        Column("fps", F64, "frames a second", nullable=True, minimum=0),
         Column("steps", I32, "of denoising", minimum=1),
         Column("yaw_bin", STR, "how far the real clip's face turns", one_of=YAW_BINS),
         Column("expression_bin", STR, "whether the real clip's face changes its expression", one_of=EXPRESSION_BINS),

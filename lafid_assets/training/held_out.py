@@ -4,8 +4,7 @@ Belongs here: which clips and why, and what each begins with. Not here: drawing 
 """
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +14,12 @@ from numpy.typing import NDArray
 
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.training.taking_turns import Candidate, take_turns
 from lafid_assets.training.time_window import cut_centre_xy_px
 from model.clip_size import Bucket, ClipSize
 from model.encoding.footage import footage_in
 from model.files import whole_file
-from model.likeness import YAW_BINS, yaw_bin
+from model.likeness import yaw_bin
 from model.release.drawing_settings import DrawingSettings
 
 LOGGER = logging.getLogger("lafid.training")
@@ -27,30 +27,23 @@ Row = Mapping[str, Any]
 
 
 class HeldOut(NamedTuple):
-    """One clip that is drawn, and why it is.
+    """One clip that is drawn.
 
     Attributes:
         bucket, start_s: its size, and where its window begins, as they are cached.
         centre_xy_px: around what training cuts it.
-        reached_yaw_deg: how far its face turns to either side; None where no pose was measured.
-        yaw_bin: of `model.likeness`, which the same falls into.
-        why: what gave it its place in the order.
     """
 
     clip: Row
     bucket: Bucket
     start_s: float
     centre_xy_px: tuple[float, float]
-    reached_yaw_deg: float | None
-    yaw_bin: str
-    why: str
 
 
 def choose_held_out(dataset: pl.DataFrame, latents: pl.DataFrame, split: str, most: int, size: ClipSize) -> list[HeldOut]:
-    """Clips of a split in the order of their choice: persons take turns, and the pose is taken that was taken least so far.
-
-    Of equals comes first who turns farther, then the person and the clip of the smaller id. A clip counts as it was when it was
-    cached, and one that is not cached is not drawn.
+    """Clips of a split in the order of their choice: persons take turns, and the pose is taken that was taken least so far
+    (`taking_turns`); of equals comes first the smaller id. A clip counts as it was when it was cached, and one that is not cached
+    is not drawn.
 
     Args:
         dataset: rows of `lafid_dataset`.
@@ -62,48 +55,16 @@ def choose_held_out(dataset: pl.DataFrame, latents: pl.DataFrame, split: str, mo
     places = {row["clip_id"]: row for row in cached.select("clip_id", "start_s", *Bucket._fields).iter_rows(named=True)}
     known = dataset.filter(pl.col("clip_id").is_in(cached["clip_id"].implode())).sort("identity_id", "clip_id")
     turned = pl.col("face_track").list.eval(pl.element().struct.field("yaw_deg").abs()).list.max()
-    poses = known.select("clip_id", "identity_id", reached=turned.cast(pl.Float64))
+    poses = known.select("clip_id", "identity_id", reached=turned.cast(pl.Float64)).iter_rows()
+    candidates = [Candidate(clip_id, person, (yaw_bin(reached),)) for clip_id, person, reached in poses]
     chosen = []
-    for clip_id, reached, why in spread(poses.iter_rows(), most):
+    for clip_id, _ in take_turns(candidates, most):
         clip, place = known.row(by_predicate=pl.col("clip_id") == clip_id, named=True), places[clip_id]
         bucket = Bucket(*(place[name] for name in Bucket._fields))
         centre = cut_centre_xy_px(clip, place["start_s"], size.window_s(bucket))
-        chosen.append(HeldOut(clip, bucket, place["start_s"], centre, reached, yaw_bin(reached), why))
+        chosen.append(HeldOut(clip, bucket, place["start_s"], centre))
     if len(chosen) < most:
         LOGGER.warning("%d of %d videos are drawn: the %s split has no more clips that are cached", len(chosen), most, split)
-    return chosen
-
-
-def spread(poses: Iterable[tuple[str, str, float | None]], most: int) -> list[tuple[str, float | None, str]]:
-    """The first clips where persons take turns, and the pose is taken that was taken least so far.
-
-    Args:
-        poses: clip, person and how far it turns, sorted by person and clip.
-
-    Returns:
-        clip, how far it turns, and why it was taken; a smaller `most` gives the first of them.
-    """
-    waiting: dict[str, dict[str, list[tuple[str, float | None]]]] = {}
-    for clip_id, person, reached in poses:
-        waiting.setdefault(person, {}).setdefault(yaw_bin(reached), []).append((clip_id, reached))
-    farther_first = [*reversed(YAW_BINS[:-1]), YAW_BINS[-1]]
-    taken, given = Counter[str](), Counter[str]()
-    chosen: list[tuple[str, float | None, str]] = []
-    while waiting and len(chosen) < most:
-        turn = min(given[person] for person in waiting)
-        person, pose = min(
-            ((person, pose) for person, poses_of in waiting.items() if given[person] == turn for pose in poses_of),
-            key=lambda one: (taken[one[1]], farther_first.index(one[1]), one[0]),
-        )
-        clip_id, reached = waiting[person][pose].pop(0)
-        why = f"clip {turn + 1} of its person; {pose} was reached by {taken[pose]} of the {len(chosen)} chosen before"
-        chosen.append((clip_id, reached, why))
-        taken[pose] += 1
-        given[person] += 1
-        if not waiting[person][pose]:
-            del waiting[person][pose]
-        if not waiting[person]:
-            del waiting[person]
     return chosen
 
 

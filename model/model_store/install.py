@@ -20,6 +20,10 @@ _RUN_FROM_PACKS = (Kind.SCRFD, Kind.ARCFACE, Kind.LANDMARKS_106)
 _WHISPER_FILES = ("config.json", "model.bin", "tokenizer.json")
 _WHISPER_VOCABULARIES = ("vocabulary.txt", "vocabulary.json")
 _VISION_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
+_CLIP_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_CLIP_FILES = ("config.json", "preprocessor_config.json", "tokenizer.json")
+_CLIP_FURTHER = ("tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
+_NOT_ONNX = (Kind.SIXDREPNET, Kind.WHISPER, Kind.VISION, Kind.CURRICULARFACE, Kind.INCEPTION, Kind.CLIP)
 _MAX_MEMBER_BYTES = 2 * 1024**3
 _COPY_BYTES = 1024**2
 
@@ -66,6 +70,8 @@ def install(store: ModelStore, name: str, sources: Sequence[Path]) -> Installati
         chosen = _whisper_files(entry, [file for source in sources for file in _files_in(source)])
     elif entry.kind is Kind.VISION:
         chosen = _vision_files(entry, [file for source in sources for file in _files_in(source)])
+    elif entry.kind is Kind.CLIP:
+        chosen = _clip_files(entry, [file for source in sources for file in _files_in(source)])
     else:
         chosen = _assigned(entry, [file for source in sources for file in _files_in(source)], remarks)
     _refuse_others(entry, chosen)
@@ -144,20 +150,51 @@ def _whisper_files(entry: ModelEntry, files: Sequence[Path]) -> dict[str, Path]:
 
 def _vision_files(entry: ModelEntry, files: Sequence[Path]) -> dict[str, Path]:
     """A folder of save_pretrained, one's own as well: its files by the names that transformers opens."""
+    given = _named(entry, files, _VISION_FILES)
+    config = given["config.json"]
+    if (kind := _model_type(config)) not in VISION_TYPES:
+        raise ModelUnfit(f"{config} is of a {kind}, which is no vision encoder known here: {', '.join(sorted(VISION_TYPES))}")
+    return {name: given[name] for name in _VISION_FILES}
+
+
+def _clip_files(entry: ModelEntry, files: Sequence[Path]) -> dict[str, Path]:
+    """A CLIP with both halves and its tokenizer, one's own as well; of two files of weights the safer one."""
+    given = _named(entry, files, _CLIP_FILES)
+    weights = [name for name in _CLIP_WEIGHTS if name in given]
+    if not weights:
+        raise ModelUnfit(f"{entry.name} needs {' or '.join(_CLIP_WEIGHTS)}, neither is among {' '.join(map(str, files))}")
+    config = given["config.json"]
+    if (kind := _model_type(config)) != "clip":
+        raise ModelUnfit(f"{config} is of a {kind}, not of a CLIP with both halves")
+    return {name: given[name] for name in (*_CLIP_FILES, weights[0], *(name for name in _CLIP_FURTHER if name in given))}
+
+
+def _named(entry: ModelEntry, files: Sequence[Path], needed: Sequence[str]) -> dict[str, Path]:
+    """Files by their names.
+
+    Raises:
+        ModelUnfit: one that is needed is not among them.
+    """
     given = {path.name: path for path in files}
-    lacking = [name for name in _VISION_FILES if name not in given]
+    lacking = [name for name in needed if name not in given]
     if lacking:
         raise ModelUnfit(
             f"{entry.name} needs {lacking[0]}, which is not among {' '.join(map(str, files))}: give the model's folder"
         )
-    config = given[_VISION_FILES[0]]
+    return given
+
+
+def _model_type(config: Path) -> str | None:
+    """What a config of transformers is of.
+
+    Raises:
+        ModelUnfit: it is none.
+    """
     try:
-        kind = json.loads(config.read_text()).get("model_type")
+        kind: str | None = json.loads(config.read_text()).get("model_type")
     except (ValueError, AttributeError) as error:
         raise ModelUnfit(f"{config} is no config of transformers: give the model's folder") from error
-    if kind not in VISION_TYPES:
-        raise ModelUnfit(f"{config} is of a {kind}, which is no vision encoder known here: {', '.join(sorted(VISION_TYPES))}")
-    return {name: given[name] for name in _VISION_FILES}
+    return kind
 
 
 def _refuse_others(entry: ModelEntry, chosen: Mapping[str, Source]) -> None:
@@ -169,7 +206,7 @@ def _refuse_others(entry: ModelEntry, chosen: Mapping[str, Source]) -> None:
     for source in chosen.values():
         if isinstance(source, Path) and entry.kind is Kind.PACK:
             read_network(source)
-        elif isinstance(source, Path) and entry.kind not in (Kind.SIXDREPNET, Kind.WHISPER, Kind.VISION):
+        elif isinstance(source, Path) and entry.kind not in _NOT_ONNX:
             require_kind(source, entry.kind)
 
 
@@ -195,6 +232,12 @@ def _describe(entry: ModelEntry, folder: Path, chosen: Mapping[str, Source]) -> 
         return tuple(_stored(path, Kind.WHISPER if path.name == "model.bin" else None) for path in sorted(folder.iterdir()))
     if entry.kind is Kind.VISION:
         return tuple(_stored(path, Kind.VISION if path.suffix == ".safetensors" else None) for path in sorted(folder.iterdir()))
+    if entry.kind is Kind.CLIP:
+        return tuple(_stored(path, Kind.CLIP if path.name in _CLIP_WEIGHTS else None) for path in sorted(folder.iterdir()))
+    if entry.kind in (Kind.CURRICULARFACE, Kind.INCEPTION):
+        weights = folder / entry.files[0].name
+        _require_loadable(weights, entry.kind, chosen[weights.name])
+        return (_stored(weights, entry.kind),)
     stored = []
     for path in sorted(folder.iterdir()):
         network = read_network(path) if entry.kind is Kind.PACK else require_kind(path, entry.kind)
@@ -205,6 +248,21 @@ def _describe(entry: ModelEntry, folder: Path, chosen: Mapping[str, Source]) -> 
             if all(file.kind is not kind for file in stored):
                 raise ModelUnfit(f"{', '.join(chosen)} holds no {kind} network: that is not a pack like {entry.name}")
     return tuple(stored)
+
+
+def _require_loadable(weights: Path, kind: Kind, given: Source) -> None:
+    """
+    Raises:
+        ModelUnfit: the file does not hold the weights of that network.
+    """
+    # Imports torch, which only these need.
+    from model.evaluation.measures.curricular_face import WeightsUnfit, load_curricular
+    from model.evaluation.measures.inception import load_inception
+
+    try:
+        {Kind.CURRICULARFACE: load_curricular, Kind.INCEPTION: load_inception}[kind](weights)
+    except WeightsUnfit as error:
+        raise ModelUnfit(str(error).replace(str(weights), str(given))) from error
 
 
 def _stored(path: Path, kind: Kind | None, embedding_dim: int | None = None) -> StoredFile:

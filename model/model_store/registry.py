@@ -15,6 +15,7 @@ class Licence(StrEnum):
     """Terms of weights; the later, the stricter."""
 
     MIT = "MIT"
+    BSD_3 = "BSD-3-Clause"
     APACHE_2 = "Apache-2.0"
     RESEARCH = "non-commercial-research"
 
@@ -26,6 +27,7 @@ class Licence(StrEnum):
 
 TERMS = {
     Licence.MIT: "Free use; keep the copyright notice.",
+    Licence.BSD_3: "Free use; keep the copyright notice, and do not advertise with the authors' names.",
     Licence.APACHE_2: "Free use; keep the notices and state changes.",
     Licence.RESEARCH: "Research without commercial purpose only: neither the weights nor what comes of them may serve a product.",
 }
@@ -49,6 +51,9 @@ class Kind(StrEnum):
     MATTING = "matting"
     WHISPER = "whisper"
     VISION = "vision"
+    CURRICULARFACE = "curricularface"
+    INCEPTION = "inception"
+    CLIP = "clip"
 
 
 VISION_TYPES = frozenset({"clip", "clip_vision_model", "siglip", "siglip_vision_model", "siglip2_vision_model", "dinov2"})
@@ -66,6 +71,9 @@ TASKS = {
     Kind.MATTING: "head mask",
     Kind.WHISPER: "transcript",
     Kind.VISION: "semantic encoder",
+    Kind.CURRICULARFACE: "measure: FaceSim-Cur",
+    Kind.INCEPTION: "measure: FID",
+    Kind.CLIP: "measure: CLIPScore",
 }
 
 
@@ -306,6 +314,57 @@ REGISTRY: tuple[ModelEntry, ...] = (
         "729 x 1152",
     ),
     _vision("dinov2_large", "facebook/dinov2-large", Licence.APACHE_2, "Meta DINOv2 ViT-L/14 (Oquab et al. 2023)", "257 x 1024"),
+    ModelEntry(
+        name="curricularface_ir101",
+        kind=Kind.CURRICULARFACE,
+        files=(
+            ModelFile(
+                name="glint360k_curricular_face_r101_backbone.bin",
+                url="https://huggingface.co/BestWishYsh/ConsisID-preview/resolve/main/face_encoder/"
+                "glint360k_curricular_face_r101_backbone.bin",
+            ),
+        ),
+        licence=Licence.RESEARCH,
+        source="CurricularFace (Huang et al. 2020) IR-101 trained on Glint360K, whose terms are research only, as ConsisID's and "
+        "OpenS2V-Eval's code takes it",
+        input="N x 3 x 112 x 112 in -1..1 to N x 512",
+        inference="not run here with the published weights, which have not been at hand; ConsisID's code names the address",
+    ),
+    ModelEntry(
+        name="inception_v3",
+        kind=Kind.INCEPTION,
+        files=(
+            ModelFile(
+                name="inception_v3_google-0cc3c7bd.pth",
+                url="https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+            ),
+        ),
+        licence=Licence.BSD_3,
+        source="torchvision's Inception-v3 (Szegedy et al. 2015), ported from TensorFlow, trained on ImageNet, whose terms are "
+        "research only for its pictures; the weights come with torchvision's BSD licence",
+        input="N x 3 x 299 x 299 to N x 2048",
+        inference="not run here with the published weights, which have not been at hand",
+    ),
+    ModelEntry(
+        name="clip_vit_b32",
+        kind=Kind.CLIP,
+        files=tuple(
+            ModelFile(name=name, url=f"https://huggingface.co/openai/clip-vit-base-patch32/resolve/main/{name}")
+            for name in (
+                "config.json",
+                "pytorch_model.bin",
+                "preprocessor_config.json",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "vocab.json",
+                "merges.txt",
+            )
+        ),
+        licence=Licence.MIT,
+        source="OpenAI CLIP ViT-B/32 (Radford et al. 2021), both halves",
+        input="a prompt and frames to a cosine of each pair",
+        inference="not run here with the published weights, which have not been at hand",
+    ),
 )
 
 

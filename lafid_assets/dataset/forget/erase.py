@@ -168,7 +168,7 @@ class Eraser:
                 temporary.write_text(scrub_text(text, self.subject))
 
     def _belongs_to_them(self, path: Path) -> bool:
-        """Whether the whole file is about the clips: named after one, an answer about one, the demo's, or a page that shows them."""
+        """Whether the whole file is about the clips: named after one, an answer about one, the demo's, or a page of one."""
         if path.suffix == ".html" and self.store.is_local and path.is_relative_to(self.store.local_path(EVALUATIONS)):
             return _contains(path, self.subject)
         return self._is_named(path) or (path.is_relative_to(self.settings.home / DEMO) and self.subject.shown_in_demo)

@@ -1,130 +1,26 @@
 """Cases of a bench drawn and measured; what a case does not allow is NULL with its reason, not an end; nothing is drawn twice."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 
 from lafid_assets.outcomes import Reason, Status
-from lafid_assets.release import evaluation, evaluation_tasks
+from lafid_assets.release import evaluation, evaluation_child
 from lafid_assets.release.evaluation import EvaluationFailed, choose_cases, evaluate
-from lafid_assets.release.evaluation_tasks import Subject, case_tasks, size_of, video_path
+from lafid_assets.release.evaluation_tasks import Subject, case_tasks, measures_path, size_of, video_path
 from lafid_assets.schemas import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALUATION
-from lafid_assets.workers import Done, Failed
 from model.clip_size import Bucket, ClipSize
 from model.clips.clip_list import DataError
-from model.encoding.face_processor import FaceError
 from model.evaluation.bench import Bench, BenchError, read_bench, seal_bench, write_bench
-from model.face_engine.interface import EngineInfo, Face
-from model.face_engine.rotations import rotation_from_angles
 from model.presets import preset
 from model.release.drawing_settings import AS_TRAINED
-from tests.model.evaluation.benches import ENGINE, WIDTH, direction, small_facts
+from tests.model.evaluation.benches import small_facts
 
 CACHED = {"validation": 0, "test": 2}
-ENCODED = SimpleNamespace(encoders_fingerprint="trained on")
-
-
-class Colours:
-    """Sees in a picture the bench's person of that brightness, turned by 30 degrees; nobody where it is white."""
-
-    info = EngineInfo(ENGINE.name, ENGINE.version, WIDTH, "none", ENGINE.fingerprint)
-
-    def detect(self, image_rgb: np.ndarray, *, embed: bool = True) -> list[Face]:
-        grey = float(image_rgb.mean())
-        if grey > 240:
-            return []
-        turned = rotation_from_angles(30, 0, 0).astype(np.float32)
-        embedding = np.array(direction(round(grey / 40), 1), np.float32)
-        return [Face((0, 0, 8, 8), 1.0, np.zeros((0, 2), np.float32), turned, embedding, None)]
-
-
-class StubPipeline:
-    """A perfect model at first: goes on with the given picture. Then every other frame is white, which shows no face."""
-
-    fps = 8.0
-    in_place = nullcontext
-
-    def __init__(self, layout: str = "ti2v", references: Any = None) -> None:
-        fusion = preset("tiny").fusion.model_copy(update={"references": references})
-        small = preset("tiny").model_copy(update={"fusion": fusion})
-        self.manifest = SimpleNamespace(
-            preset=small, base=SimpleNamespace(layout=layout), encoders_fingerprint=ENCODED.encoders_fingerprint
-        )
-        self.engine = Colours()
-        self.drawn: list[dict[str, Any]] = []
-
-    def face(self, photo: Image.Image, choose: str) -> None:
-        if np.asarray(photo).mean() > 240:
-            raise FaceError("no face found")
-
-    def generate(
-        self, image: Any, prompt: str, *, photos: Any, num_frames: int, height: int, width: int, **more: Any
-    ) -> np.ndarray:
-        asked = {"prompt": prompt, "photos": len(photos), "seed": more["seed"], "steps": more["steps"]}
-        self.drawn.append(asked | {"given": image is not None})
-        if "unusable" in prompt:
-            raise FaceError("no face found")
-        if "fault" in prompt:
-            raise ZeroDivisionError("a fault")
-        first = np.full((height, width, 3), np.asarray(photos[0]).mean(), np.uint8) if image is None else np.asarray(image)
-        frames = np.stack([first] * num_frames)
-        frames[2::2] = 255
-        return frames
-
-
-@pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> StubPipeline:
-    """What draws, in this process; the flow loss is 2 wherever it is asked for."""
-    import model.clips.clip_set
-    import model.training.metrics
-
-    def in_this_process(work: Callable, tasks: Sequence, *_: Any, **__: Any) -> Iterator[tuple[int, Any]]:
-        for index, task in reversed(list(enumerate(tasks))):  # children end in any order
-            try:
-                yield index, Done(work(task))
-            except ZeroDivisionError as error:
-                yield index, Failed(str(error))
-
-    stub = StubPipeline()
-    monkeypatch.setattr(evaluation_tasks, "_pipeline", lambda _: stub)
-    monkeypatch.setattr(evaluation, "map_isolated", in_this_process)
-    monkeypatch.setattr(model.clips.clip_set, "ClipSet", lambda _, split: SimpleNamespace(split=split, meta=ENCODED))
-    monkeypatch.setattr(model.training.metrics, "fixed_flow_loss", lambda model, clips, *_: {"test": 2.0}[clips.split])
-    return stub
-
-
 Make = Callable[..., Bench]
-
-
-@pytest.fixture
-def bench_of(tmp_path: Path) -> Make:
-    """A bench in `bench`, whose cases say something else where the test wants it."""
-
-    def make(prompts: Sequence[str] = (), folder: str = "bench", **kinds: int) -> Bench:
-        facts, pictures = small_facts(**kinds)
-        cases = [
-            case.model_copy(update={"prompt": prompts[number]} if number < len(prompts) else {})
-            for number, case in enumerate(facts.cases)
-        ]
-        bench = seal_bench(facts.model_copy(update={"cases": tuple(cases)}), pictures)
-        write_bench(tmp_path / folder, bench, pictures)
-        return bench
-
-    return make
-
-
-@pytest.fixture
-def subject(tmp_path: Path) -> Subject:
-    store = tmp_path / "store"
-    return Subject("abc", store / "run", store / "base", store, tmp_path / "bench", store / "clips.parquet", AS_TRAINED, 4)
 
 
 def _evaluate(
@@ -144,7 +40,7 @@ def _videos(frames: dict[str, pl.DataFrame]) -> dict[str, dict[str, Any]]:
     return {row["case_id"]: row for row in frames["evaluated_videos"].iter_rows(named=True)}
 
 
-def test_a_row_a_frame_a_row_a_video_and_intervals_over_persons(pipeline: StubPipeline, bench_of: Make, subject: Subject) -> None:
+def test_a_row_a_frame_a_row_a_video_and_intervals_over_persons(pipeline: Any, bench_of: Make, subject: Subject) -> None:
     """Of nine frames the first is given; of the other eight every other one is white."""
     bench = bench_of(persons=3, cases_each=2)
     frames = _evaluate(subject, bench)
@@ -183,7 +79,7 @@ def test_a_row_a_frame_a_row_a_video_and_intervals_over_persons(pipeline: StubPi
     assert _measures(frames, "validation")["flow_loss"]["absent"] == "no clip of the split is cached"
 
 
-def test_a_gate_can_name_the_case_and_the_cause(pipeline: StubPipeline, bench_of: Make, subject: Subject) -> None:
+def test_a_gate_can_name_the_case_and_the_cause(pipeline: Any, bench_of: Make, subject: Subject) -> None:
     bench = bench_of(["unusable", "unusable"])
     frames = _evaluate(subject, bench)
     row = _measures(frames)["first_frame_psnr_db"]
@@ -194,7 +90,7 @@ def test_a_gate_can_name_the_case_and_the_cause(pipeline: StubPipeline, bench_of
     assert (video["status"], video["reason"], video["video_path"]) == (Status.REJECTED, Reason.NO_FACE, None)
 
 
-def test_who_is_given_what(pipeline: StubPipeline, bench_of: Make, subject: Subject) -> None:
+def test_who_is_given_what(pipeline: Any, bench_of: Make, subject: Subject) -> None:
     """A base without a first frame, and a model with references, are given the person's photos, too."""
     bench = bench_of(persons=1)
     pipeline.manifest.base.layout = "vace"
@@ -210,14 +106,14 @@ def test_who_is_given_what(pipeline: StubPipeline, bench_of: Make, subject: Subj
 
 
 def test_nothing_is_drawn_twice_and_only_what_changed_is_done_anew(
-    pipeline: StubPipeline, bench_of: Make, subject: Subject, caplog: pytest.LogCaptureFixture
+    pipeline: Any, bench_of: Make, subject: Subject, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One of three cases lost its video, one its measures; a bench of one case more draws one; another gallery draws none."""
     bench = bench_of(persons=3)
     before = _evaluate(subject, bench)
-    one, two, three = case_tasks(bench, subject.bench_dir, bench.cases)  # type: ignore[arg-type]
+    one, two, _ = case_tasks(bench, subject.bench_dir, bench.cases)  # type: ignore[arg-type]
     video_path(subject, one).unlink()
-    evaluation_tasks._measures_path(subject, two).unlink()
+    measures_path(subject, two).unlink()
     pipeline.drawn.clear()
     with caplog.at_level("INFO", logger="lafid.release"):
         after = _evaluate(subject, bench)
@@ -246,7 +142,7 @@ def test_nothing_is_drawn_twice_and_only_what_changed_is_done_anew(
 
 
 def test_a_kill_while_drawing_leaves_nothing_and_while_measuring_the_video(
-    pipeline: StubPipeline, bench_of: Make, subject: Subject, monkeypatch: pytest.MonkeyPatch
+    pipeline: Any, bench_of: Make, subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = bench_of(persons=1)
 
@@ -256,9 +152,10 @@ def test_a_kill_while_drawing_leaves_nothing_and_while_measuring_the_video(
     def killed(*_: Any, **__: Any) -> None:
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(evaluation_tasks, "measure_frames", killed)
-        _evaluate(subject, bench)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation_child, "measure_frames", killed)
+        with pytest.raises(Killed):
+            _evaluate(subject, bench)
     assert [path.suffix for path in sorted((subject.root / subject.folder).iterdir())] == [".mp4"]
     frames = _evaluate(subject, bench)
     assert len(pipeline.drawn) == 1
@@ -266,7 +163,7 @@ def test_a_kill_while_drawing_leaves_nothing_and_while_measuring_the_video(
     assert all(frames[name].equals(fresh[name]) for name in frames)
 
 
-def test_a_case_that_fails_costs_itself_and_is_tried_again(pipeline: StubPipeline, bench_of: Make, subject: Subject) -> None:
+def test_a_case_that_fails_costs_itself_and_is_tried_again(pipeline: Any, bench_of: Make, subject: Subject) -> None:
     bench = bench_of(["fine", "a fault", "fine, too"], persons=3)
     frames = _evaluate(subject, bench)
     assert {case: (row["status"], row["reason"]) for case, row in _videos(frames).items()} == {
@@ -277,26 +174,26 @@ def test_a_case_that_fails_costs_itself_and_is_tried_again(pipeline: StubPipelin
     assert _measures(frames)["likeness"]["videos"] == 2
     _evaluate(subject, bench)
     assert [one["prompt"] for one in pipeline.drawn].count("a fault") == 2
-    with pytest.raises(EvaluationFailed, match="1 of 1 tasks failed, the first: a fault"):
+    with pytest.raises(EvaluationFailed, match="all 1 tasks failed, the first: a fault"):
         evaluate(subject, bench, [bench.cases[1]], {}, 9)
     (subject.bench_dir / bench.cases[0].first_frame).unlink()  # type: ignore[operator]
     with pytest.raises(BenchError, match="lacks .*: copy the bench again"):
         _evaluate(subject, bench)
 
 
-def test_clips_of_other_encoders_are_refused(pipeline: StubPipeline, subject: Subject) -> None:
+def test_clips_of_other_encoders_are_refused(pipeline: Any, subject: Subject) -> None:
     pipeline.manifest.encoders_fingerprint = "another"
     with pytest.raises(DataError, match="other encoders than the checkpoint .*: run `lafid precompute --preset tiny`"):
         evaluate(subject, None, [], CACHED, 9)
 
 
-def test_without_a_bench_only_losses_are_measured(pipeline: StubPipeline, subject: Subject) -> None:
+def test_without_a_bench_only_losses_are_measured(pipeline: Any, subject: Subject) -> None:
     frames = evaluate(subject, None, [], CACHED, 9)
     assert frames["model_evaluation"].select("split", "value").rows() == [("test", 2.0), ("validation", None)]
     assert frames["evaluated_videos"].is_empty()
 
 
-def test_names_from_a_strangers_bench_stay_in_the_folder(pipeline: StubPipeline, bench_of: Make, subject: Subject) -> None:
+def test_names_from_a_strangers_bench_stay_in_the_folder(pipeline: Any, bench_of: Make, subject: Subject) -> None:
     facts, pictures = small_facts(persons=1)
     evil = facts.cases[0].model_copy(update={"case_id": "../../evil", "clip_id": "../../evil"})
     bench = seal_bench(facts.model_copy(update={"cases": (evil,)}), pictures)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from lafid_assets.release.held_out_measures import FOLDER, Measured
 from PIL import Image
 
 from lafid_assets.release.evaluation import evaluate
-from lafid_assets.release.held_out_measures import FOLDER, Measured
 from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training.held_out import HeldOut
 from model.bases.base import load_base

@@ -1,6 +1,8 @@
-"""The asset around its kernel: what is asked of it, what the UI shows, when it is done again."""
+"""The asset around its kernel: what is asked of it, whom it compares with, what the UI shows, when it is done again."""
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -8,70 +10,168 @@ import polars as pl
 import pytest
 
 import lafid_assets.release.model_evaluation as asset_module
+from lafid_assets.release.bench_folder import folder_of
+from lafid_assets.release.champion import Rival
 from lafid_assets.release.model_evaluation import model_evaluation
-from lafid_assets.schemas import EVALUATED_CLIPS, FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
+from lafid_assets.release.model_files import ModelFiles, ModelMissing
+from lafid_assets.schemas import EVALUATED_VIDEOS, FUSION_DIT, LAFID_BENCH, LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
 from lafid_assets.training.cached_clips import NotPrecomputed
+from model.evaluation.bench import seal_bench, write_bench
 from resources.lake import Lake
+from resources.tracking import RegisteredVersion, TrackingUnreachable
+from tests.model.evaluation.benches import small_facts
 
 Rows = Callable[..., dict[str, Any]]
+pytestmark = pytest.mark.usefixtures("quick_curves")
 BOX = dict.fromkeys(("box_x1", "box_y1", "box_x2", "box_y2"), 8.0) | {"mask": "oval", "mask_sha256": ""}
+NOBODY = SimpleNamespace(is_there=False)
 
 
 @pytest.fixture
 def released(lake: Lake, row_of: Rows) -> Lake:
-    """A checkpoint, and three cached clips that it never saw, of two persons."""
+    """A checkpoint, cached clips that it never saw, and a bench of three persons; the second cannot be drawn at first."""
     dataset, latents = [], []
-    for clip, person, split in (("a", "p", "test"), ("b", "p", "test"), ("c", "q", "test"), ("d", "r", "train")):
-        dataset.append(row_of(LAFID_DATASET, clip_id=clip, identity_id=person, split=split, references=[BOX]))
+    for clip, split in (("a", "test"), ("b", "test"), ("c", "train")):
+        dataset.append(row_of(LAFID_DATASET, clip_id=clip, split=split, references=[BOX]))
         place = {"frames": 9, "height": 64, "width": 64, "start_s": 0.0, "fps": 8.0}
         latents.append(row_of(TRAINING_LATENTS, clip_id=clip, split=split, status="ok", semantic_encoder="/clip", **place))
-    trained = row_of(FUSION_DIT, checkpoint_sha256="abc", checkpoint_path="run", base_path="base", preset="tiny")
+    trained = row_of(FUSION_DIT, checkpoint_sha256="ours", checkpoint_path="run", base_path="base", preset="tiny")
     for table, rows, partition in (
         (LAFID_DATASET, dataset, "all"),
         (TRAINING_LATENTS, latents, "x"),
         (FUSION_DIT, [trained], "all"),
     ):
         lake.put({table.name: table.frame(rows)}, partition, "f")
+    facts, pictures = small_facts(persons=3)
+    bench = seal_bench(facts, pictures)
+    folder = folder_of(bench.version)
+    write_bench(lake.store.local_path(folder), bench, pictures)
+    known = {"bench_version": bench.version, "bench_path": folder, "status": "ok"}
+    rows = [row_of(LAFID_BENCH, clip_id=case.clip_id, **known) for case in bench.cases]
+    lake.put({LAFID_BENCH.name: LAFID_BENCH.frame(rows)}, "all", "f")
     return lake
 
 
-def test_it_asks_for_clips_by_config_and_tries_again_what_failed(
-    released: Lake, row_of: Rows, monkeypatch: pytest.MonkeyPatch
+def _run(lake: Lake, tracking: Any = NOBODY, **config: Any) -> dict[str, Any]:
+    told = {"ops": {"model_evaluation": {"config": config}}}
+    done = dg.materialize([model_evaluation], resources={"lake": lake, "tracking": tracking}, run_config=told)
+    [event] = done.asset_materializations_for_node("model_evaluation")
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def test_what_it_draws_what_it_shows_and_what_it_tries_again(
+    released: Lake, pipeline: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[Any, ...]] = []
-    status = ["error"]
+    generate = pipeline.generate
 
-    def evaluate(measured: Any, chosen: Any, cached: Any, deadline_s: float, processes: int) -> dict[str, pl.DataFrame]:
-        asked.append((measured, {split: [one.clip["clip_id"] for one in clips] for split, clips in chosen.items()}, cached))
-        known = {"checkpoint_sha256": "abc", "split": "test"}
-        line = row_of(EVALUATED_CLIPS, clip_id="a", status=status[0], reason="crashed" if status[0] == "error" else None, **known)
-        rows = [row_of(MODEL_EVALUATION, metric="likeness", value=0.5, **known)]
-        return {"model_evaluation": MODEL_EVALUATION.frame(rows), "evaluated_clips": EVALUATED_CLIPS.frame([line])}
+    def faulty(image: Any, prompt: str, **more: Any) -> Any:
+        return generate(image, "a fault" if prompt.startswith("Person 1") else prompt, **more)
 
-    monkeypatch.setattr(asset_module, "evaluate", evaluate)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "generate", faulty)
+        shown = _run(released, steps=3, drawing={"low_memory": True})
+    assert {one["steps"] for one in pipeline.drawn} == {3}
+    assert (shown["test_flow_loss"], shown["test_faces_found_share"]) == (2.0, 0.5)
+    assert shown["test_likeness_yaw_60_90"] == "no drawn frame falls into it"
+    assert shown["compared_with"] == "none"
+    assert shown["videos"].records[0].data["case_id"] == "clip-1-0", "the one that failed"
+    assert Path(shown["page"]).read_text().startswith("<!doctype html>")
+    assert shown["curves"].startswith("![similarity by pose](data:image/png;base64,")
+    failed = released.read(EVALUATED_VIDEOS.name).filter(status="error")
+    assert failed.select("case_id", "reason").rows() == [("clip-1-0", "engine_failed")]
 
-    def run() -> dict[str, Any]:
-        config = {"ops": {"model_evaluation": {"config": {"clips": 2, "drawing": {"low_memory": True}}}}}
-        done = dg.materialize([model_evaluation], resources={"lake": released}, run_config=config)
-        [event] = done.asset_materializations_for_node("model_evaluation")
-        return dict(event.metadata)
+    pipeline.drawn.clear()
+    how = {"steps": 3, "drawing": {"low_memory": True}}
+    assert _run(released, **how)["computed"] is True, "the case that failed is missing"
+    assert [one["prompt"] for one in pipeline.drawn] == ["Person 1 turns the head."]
+    assert _run(released, **how)["computed"] is False
+    [video, *_] = released.read(EVALUATED_VIDEOS.name)["video_path"]
+    released.store.remove(video)
+    assert _run(released, **how)["computed"] is True, "a video is gone"
+    pipeline.drawn.clear()
+    assert _run(released, cases=1, **how)["computed"] is True
+    assert released.read(EVALUATED_VIDEOS.name)["case_id"].len() == 1
+    assert pipeline.drawn == []
 
-    shown = run()
-    measured, chosen, cached = asked[0]
-    assert (measured.checkpoint_sha256, measured.checkpoint_path, measured.base_path) == ("abc", "run", "base")
-    assert (measured.drawing.low_memory, str(measured.drawing.semantic_dir)) == (True, "/clip")
-    assert (chosen, cached) == ({"test": ["a", "c"]}, {"test": 3})
-    assert shown["test_likeness"].value == 0.5
-    assert shown["clips"].value.records[0].data["clip_id"] == "a"
-    status[0] = "ok"
-    assert run()["computed"].value is True, "the clip that failed is missing"
-    assert run()["computed"].value is False
-    assert len(asked) == 2
+
+@pytest.fixture
+def champion(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Says who is champion; its files are wherever."""
+
+    def crown(checkpoint: str | None) -> None:
+        rival = None if checkpoint is None else Rival(RegisteredVersion("lafid", "1"), "champion", checkpoint)
+        monkeypatch.setattr(asset_module, "rival_of", lambda *_: rival)
+        files = ModelFiles("models:/lafid/1", str(checkpoint), Path("checkpoint"), Path("base"))
+        monkeypatch.setattr(asset_module, "find_model", lambda *_, **__: files)
+
+    return crown
+
+
+def test_the_champion_is_evaluated_beside_it_and_another_one_alone_anew(
+    released: Lake, pipeline: Any, champion: Callable[[str | None], None]
+) -> None:
+    champion("theirs")
+    shown = _run(released)
+    assert len(pipeline.drawn) == 6
+    assert shown["compared_with"] == "models:/lafid/1 (champion)"
+    assert shown["against_pose_binned_similarity"] == "+0.000 (+0.000 to +0.000): cannot be told (3 persons)"
+    assert "Against models:/lafid/1 (champion)" in Path(shown["page"]).read_text()
+    losses = released.read(MODEL_EVALUATION.name).filter(metric="flow_loss", split="test")
+    assert losses.select("checkpoint_sha256", "value").rows() == [("ours", 2.0), ("theirs", 2.0)]
+    assert _run(released)["computed"] is False
+
+    pipeline.drawn.clear()
+    champion("another")
+    assert _run(released)["computed"] is True
+    assert len(pipeline.drawn) == 3
+    assert set(released.read(EVALUATED_VIDEOS.name)["checkpoint_sha256"]) == {"ours", "another"}
+
+    pipeline.drawn.clear()
+    champion("theirs")
+    asset_module.find_model = None  # type: ignore[assignment]  # nothing is asked of a model whose results are kept
+    assert _run(released)["computed"] is True
+    assert pipeline.drawn == []
+
+
+def test_a_champion_that_cannot_be_had_costs_the_comparison_alone_and_is_tried_again(
+    released: Lake, pipeline: Any, champion: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion("theirs")
+
+    def missing(*_: Any, **__: Any) -> ModelFiles:
+        raise ModelMissing("models:/lafid/1 needs its base wan: adopt it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asset_module, "find_model", missing)
+        shown = _run(released)
+        assert shown["compared_with"] == (
+            "models:/lafid/1 (champion) could not be evaluated: models:/lafid/1 needs its base wan: adopt it"
+        )
+        assert set(released.read(EVALUATED_VIDEOS.name)["checkpoint_sha256"]) == {"ours"}
+        assert shown["test_faces_found_share"] == 0.5
+        other = ModelFiles("models:/lafid/1", "somebody else", Path("checkpoint"), Path("base"))
+        patch.setattr(asset_module, "find_model", lambda *_, **__: other)
+        assert "holds another checkpoint than its tag says" in _run(released)["compared_with"]
+    assert _run(released)["computed"] is True
+    assert set(released.read(EVALUATED_VIDEOS.name)["checkpoint_sha256"]) == {"ours", "theirs"}
+
+    def away(*_: Any) -> None:
+        raise TrackingUnreachable("MLflow at http://x does not answer")
+
+    monkeypatch.setattr(asset_module, "rival_of", away)
+    assert _run(released)["compared_with"] == "not evaluated: MLflow at http://x does not answer"
+
+
+def test_without_a_bench_there_is_the_loss(released: Lake, pipeline: Any) -> None:
+    released.put({LAFID_BENCH.name: LAFID_BENCH.frame([])}, "all", "g")
+    shown = _run(released)
+    assert (shown["bench"], shown["test_flow_loss"]) == ("none: the test split gives no case to draw", 2.0)
+    assert pipeline.drawn == []
 
 
 def test_clips_of_another_presets_sizes_are_refused(released: Lake) -> None:
-    """Precomputed for another model since: what is drawn and measured of them would be nobody's."""
+    """Precomputed for another model since: what is measured of them would be nobody's."""
     other = released.read(TRAINING_LATENTS.name).with_columns(fps=pl.lit(16.0))
     released.put({TRAINING_LATENTS.name: other}, "x", "g")
-    with pytest.raises(NotPrecomputed, match="4 of 4 clips are .* those of x: run `lafid precompute --preset tiny`"):
-        dg.materialize([model_evaluation], resources={"lake": released})
+    with pytest.raises(NotPrecomputed, match="3 of 3 clips are .* those of x: run `lafid precompute --preset tiny`"):
+        _run(released)

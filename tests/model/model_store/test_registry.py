@@ -31,7 +31,7 @@ def test_digests_are_digests_and_addresses_are_safe(entry) -> None:
 def test_the_strictest_licence_binds() -> None:
     assert strictest(Licence.MIT, Licence.RESEARCH, Licence.APACHE_2) is Licence.RESEARCH
     assert strictest(Licence.MIT, Licence.APACHE_2) is Licence.APACHE_2
-    assert [licence.needs_acceptance for licence in Licence] == [False, False, True]
+    assert [licence.needs_acceptance for licence in Licence] == [False, False, False, True]
 
 
 def test_insightface_weights_are_for_research() -> None:

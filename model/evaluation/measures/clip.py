@@ -1,0 +1,128 @@
+"""CLIP ViT-B/32: how well frames go with the prompt, and with one another.
+
+Belongs here: running CLIP, CLIPScore in RGB and as ConsisID has it, the similarity of neighbouring frames. Not here: the vision
+encoders that condition models (`model.encoding.face_encoders`).
+
+ConsisID's eval/get_clipscore.py (read 2026-11-29) hands OpenCV's frames, blue first, to a network that wants red first, and
+takes frames int(i T / 16): kept under its name alone. Both are 100 times a cosine, as the trained logit scale has it; prompts are
+cut to 77 tokens.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.evaluation.measures.record import Absent, Measure, Sight
+
+CLIP = "clip_vit_b32"
+FRAMES: Final = 16
+_BATCH: Final = 32
+
+
+class ClipNetwork(Protocol):
+    """A CLIP of both halves."""
+
+    def logits(self, prompt: str, frames_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N,) of the prompt and each of (N, H, W, 3) frames."""
+        ...
+
+    def pictures(self, frames_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, D) of unit length."""
+        ...
+
+
+class TransformersClip:
+    """CLIP by transformers."""
+
+    def __init__(self, network: Any, processor: Any, device: Any) -> None:
+        self._network = network.to(device)
+        self._processor = processor
+        self._device = device
+
+    @classmethod
+    def from_folder(cls, folder: Path, device: Any) -> Self:
+        """What `save_pretrained` of model and processor wrote, or what the hub gives."""
+        from transformers import CLIPModel, CLIPProcessor
+
+        from model.bases.components import no_progress_bars
+
+        with no_progress_bars():
+            network = CLIPModel.from_pretrained(folder, local_files_only=True)
+        return cls(network.eval().requires_grad_(False), CLIPProcessor.from_pretrained(folder, local_files_only=True), device)
+
+    def logits(self, prompt: str, frames_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        found = [outputs.logits_per_image[:, 0] for outputs in self._outputs(prompt, frames_rgb)]
+        return np.concatenate([of.cpu().numpy() for of in found])
+
+    def pictures(self, frames_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.concatenate([outputs.image_embeds.cpu().numpy() for outputs in self._outputs("", frames_rgb)])
+
+    def _outputs(self, prompt: str, frames_rgb: NDArray[np.uint8]) -> Sequence[Any]:
+        import torch
+
+        found = []
+        for start in range(0, len(frames_rgb), _BATCH):
+            inputs = self._processor(
+                text=prompt,
+                images=list(np.ascontiguousarray(frames_rgb[start : start + _BATCH])),
+                return_tensors="pt",
+                padding=True,
+                truncation=True,
+            )
+            with torch.no_grad():
+                found.append(self._network(**inputs.to(self._device)))
+        return found
+
+
+def _score(sight: Sight, frames: NDArray[np.uint8]) -> float | Absent:
+    network = sight.networks.clip
+    if isinstance(network, Absent):
+        return network
+    if not sight.video.prompt.strip():
+        return Absent("the case has no prompt")
+    if not len(frames):
+        return Absent("no frame was drawn beside the given one")
+    chosen = [number * len(frames) // FRAMES for number in range(FRAMES)]
+    return float(network.logits(sight.video.prompt, frames[chosen]).mean())
+
+
+def _clip_score(sight: Sight) -> float | Absent:
+    return _score(sight, sight.video.drawn)
+
+
+def _consisid_clip_score(sight: Sight) -> float | Absent:
+    return _score(sight, sight.video.frames[..., ::-1])
+
+
+def _temporal(sight: Sight) -> float | Absent:
+    network = sight.networks.clip
+    if isinstance(network, Absent):
+        return network
+    if len(sight.video.drawn) < 2:
+        return Absent("it takes two drawn frames")
+    units = network.pictures(sight.video.drawn)
+    return float((units[1:] * units[:-1]).sum(axis=1).mean())
+
+
+CLIP_SCORE = Measure(
+    "clip_score", "100 x cosine", True, (CLIP,), "CLIPScore of ViT-B/32: prompt and 16 drawn frames in RGB.", _clip_score
+)
+CONSISID_CLIP_SCORE = Measure(
+    "consisid_clip_score",
+    "100 x cosine",
+    True,
+    (CLIP,),
+    "CLIPScore by ConsisID's code: 16 frames, the given one among them, with red and blue exchanged.",
+    _consisid_clip_score,
+)
+CLIP_TEMPORAL_CONSISTENCY = Measure(
+    "clip_temporal_consistency",
+    "cosine",
+    True,
+    (CLIP,),
+    "Cosine of CLIP's picture features of neighbouring drawn frames, mean.",
+    _temporal,
+)
