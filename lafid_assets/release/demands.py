@@ -21,8 +21,8 @@ def unseen(leaks: Sequence[str] | None, unknown: str) -> Finding:
         return Finding("unseen", UNDECIDED, None, None, f"whether it was trained on the bench is not known: {unknown}")
     if leaks:
         more = f", and {len(leaks) - 1} more" if len(leaks) > 1 else ""
-        return Finding("unseen", REFUSED, len(leaks), 0, f"it was trained on what the bench holds: {leaks[0]}{more}")
-    return Finding("unseen", PASSED, 0, 0, "nothing of the bench was trained on")
+        return Finding("unseen", REFUSED, float(len(leaks)), 0.0, f"it was trained on what the bench holds: {leaks[0]}{more}")
+    return Finding("unseen", PASSED, 0.0, 0.0, "nothing of the bench was trained on")
 
 
 def weights(broken: str | None) -> Finding:
@@ -56,12 +56,12 @@ def licences(parts: Sequence[Licensed], use: str) -> Finding:
     forbidden = [str(one.licensed) for one in against if one.forbidden]
     unclear = [str(one.licensed) for one in against if not one.forbidden]
     if forbidden:
-        return Finding("licences", REFUSED, len(forbidden), 0, f"{use} use is forbidden by {'; '.join(forbidden)}")
+        return Finding("licences", REFUSED, float(len(forbidden)), 0.0, f"{use} use is forbidden by {'; '.join(forbidden)}")
     if unclear:
         return Finding(
-            "licences", UNDECIDED, len(unclear), 0, f"whether {use} use is allowed is not said by {'; '.join(unclear)}"
+            "licences", UNDECIDED, float(len(unclear)), 0.0, f"whether {use} use is allowed is not said by {'; '.join(unclear)}"
         )
-    return Finding("licences", PASSED, 0, 0, f"{use} use is allowed by all {len(parts)} parts")
+    return Finding("licences", PASSED, 0.0, 0.0, f"{use} use is allowed by all {len(parts)} parts")
 
 
 def nobody_forgotten(dataset_version: str, erased_clips: int | None) -> Finding:
@@ -72,8 +72,8 @@ def nobody_forgotten(dataset_version: str, erased_clips: int | None) -> Finding:
     """
     if erased_clips is None:
         said = f"dataset version {dataset_version} is not in this lake: who was forgotten of it is not known"
-        return Finding("forgotten", UNDECIDED, None, 0, said)
+        return Finding("forgotten", UNDECIDED, None, 0.0, said)
     if erased_clips:
         said = f"{erased_clips} clips of dataset version {dataset_version} were forgotten since: train it anew"
-        return Finding("forgotten", REFUSED, erased_clips, 0, said)
-    return Finding("forgotten", PASSED, 0, 0, f"nobody of dataset version {dataset_version} was forgotten")
+        return Finding("forgotten", REFUSED, float(erased_clips), 0.0, said)
+    return Finding("forgotten", PASSED, 0.0, 0.0, f"nobody of dataset version {dataset_version} was forgotten")

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.release import demands
+from lafid_assets.release.bench_folder import current_bench, stored_bench
 from lafid_assets.release.champion import Rival
 from lafid_assets.release.gates import Evidence, Finding, ReleaseGate, figures_found, verdict_of
 from lafid_assets.release.leakage import TrainingUnknown, leaks_of
@@ -24,17 +25,16 @@ from lafid_assets.schemas import (
     EVALUATED_VIDEOS,
     FUSION_DIT,
     JUDGEMENTS,
-    LAFID_BENCH,
     MODEL_EVALUATION,
     TRAINING_LATENTS,
 )
 from lafid_assets.schemas.registry import PRETRAINED, TINY
 from lafid_assets.training.held_out import drawing_of
 from model.bases.specs import FIRST_FRAME_LAYOUTS
-from model.evaluation.bench import Bench, BenchError, read_bench
+from model.evaluation.bench import Bench, BenchError
 from model.release import MANIFEST_FILE
 from model.release.drawing_settings import DrawingSettings
-from resources.file_store import FileStore
+from resources.file_store import FileStore, StoreUnusable
 from resources.lake import Lake
 from resources.lake_reader import Reader
 from resources.tracking import RegisteredVersion
@@ -161,12 +161,12 @@ def last_judgement(lake: Lake | Reader, name: str, version: str, checkpoint_sha2
 
 def _bench(reader: Reader, store: FileStore) -> tuple[Bench | None, str]:
     """The bench that is asked for, and why there is none."""
-    rows = reader.sql(f"SELECT path FROM {LAFID_BENCH.name}")
-    if rows.is_empty():
+    current = current_bench(reader)
+    if current is None:
         return None, "there is no bench: materialize lafid_bench"
     try:
-        return read_bench(store.local_path(rows["path"][0])), ""
-    except BenchError as error:
+        return stored_bench(store, current.version), ""
+    except (BenchError, StoreUnusable) as error:
         return None, str(error)
 
 
