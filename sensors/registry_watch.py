@@ -16,7 +16,7 @@ from resources.leases import StoreBusy
 from resources.tracking import Tracking, TrackingUnreachable
 
 ASSET = dg.AssetKey(REGISTERED_MODEL.name)
-TOLD = ("promotion_id", "model_name", "alias", "from_version", "to_version", "moved_at", "by", "how", "why", "judgement_id")
+TOLD = ("promotion_id", "model_name", "alias", "from_version", "to_version", "moved_at", "moved_by", "how", "why", "judgement_id")
 MOST_AT_ONCE = 100
 
 
@@ -73,4 +73,4 @@ def _known(instance: dg.DagsterInstance) -> set[str]:
 def _observation(row: dict[str, Any]) -> dg.AssetObservation:
     moved = f"{row['alias']}: {row['from_version'] or 'nobody'} -> {row['to_version'] or 'nobody'}"
     told = {name: "none" if value is None else value for name, value in row.items()}
-    return dg.AssetObservation(ASSET, description=f"{moved}, {row['how']} by {row['by']}", metadata=told)
+    return dg.AssetObservation(ASSET, description=f"{moved}, {row['how']} by {row['moved_by']}", metadata=told)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resources.settings import Settings
-from resources.tracking import CHECKPOINT_TAG, Tracking
+from resources.tracking import CHECKPOINT_TAG, EXPERIMENT, Tracking
 from tests.once import built_once
 
 
@@ -32,12 +32,12 @@ def register_version(tracking: Tracking) -> Any:
     """Registers a bare LoggedModel with these tags as the next version of `lafid`; its number."""
 
     def go(checkpoint_sha256: str, **tags: str) -> str:
-        import mlflow
-
-        tracking.connect()
-        bare = mlflow.initialize_logged_model(name="lafid")
-        mlflow.finalize_logged_model(bare.model_id, "READY")
+        client = tracking.connect()
+        bare = client.create_logged_model(client.get_experiment_by_name(EXPERIMENT).experiment_id, name="lafid")
+        client.finalize_logged_model(bare.model_id, "READY")
+        if tracking.registered_model("lafid") is None:
+            client.create_registered_model("lafid")
         all_tags = {CHECKPOINT_TAG: checkpoint_sha256, **tags}
-        return str(mlflow.register_model(f"models:/{bare.model_id}", "lafid", tags=all_tags).version)
+        return str(client.create_model_version("lafid", f"models:/{bare.model_id}", tags=all_tags).version)
 
     return go

@@ -74,7 +74,7 @@ def _show_model(found: Mapping[str, Any]) -> None:
             _say("", f"{rule['verdict']:10} {rule['rule']}: {rule['sentence']}")
     for row in found["promotions"]:
         moved = f"{row['from_version'] or 'nobody'} -> {row['to_version'] or 'nobody'}"
-        _say("moved", f"{row['moved_at']}: {row['alias']} {moved}, {row['how']} by {row['by']}: {row['why']}")
+        _say("moved", f"{row['moved_at']}: {row['alias']} {moved}, {row['how']} by {row['moved_by']}: {row['why']}")
     splits = Counter(clip["split"] for clip in found["clips"])
     for split, clips in sorted(splits.items()):
         _say("clips", f"{clips} of split {split}")

@@ -26,7 +26,7 @@ SHOWN_OF_JUDGEMENTS = (
 )
 _BASE = {"name": "", "repository": "_repository", "revision": "_revision", "sha256": "_sha256"}
 """Of the base, and how the tag that says it ends."""
-SHOWN_OF_PROMOTIONS = ("moved_at", "alias", "from_version", "to_version", "how", "by", "why")
+SHOWN_OF_PROMOTIONS = ("moved_at", "alias", "from_version", "to_version", "how", "moved_by", "why")
 
 
 class ClipUnknown(LookupError):

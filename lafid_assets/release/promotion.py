@@ -55,7 +55,7 @@ class Act(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     moves: tuple[Move, ...]
-    by: str
+    moved_by: str
     why: str
     judgement_id: str | None
     how: str
@@ -83,7 +83,7 @@ class Registry:
         if differing:
             moves = [_move(alias, recorded.get(alias), self.aliases.get(alias)) for alias in differing]
             why = "changed outside LaFID, or in another lake"
-            self._record(Act(moves=tuple(moves), by=SOMEBODY, why=why, judgement_id=None, how=BY_HAND))
+            self._record(Act(moves=tuple(moves), moved_by=SOMEBODY, why=why, judgement_id=None, how=BY_HAND))
 
     def make_candidate(self, version: str) -> None:
         """Point `candidate` to a version that was registered just now."""
@@ -123,7 +123,7 @@ class Registry:
         moves = [_move(alias, self.aliases.get(alias), to) for alias, to in changes.items() if self.aliases.get(alias) != to]
         if not moves:
             return
-        act = Act(moves=tuple(moves), by=_who(), why=why[:LONGEST_WHY], judgement_id=judgement_id, how=how)
+        act = Act(moves=tuple(moves), moved_by=_who(), why=why[:LONGEST_WHY], judgement_id=judgement_id, how=how)
         self._tracking.connect().set_registered_model_tag(self.name, ACT_TAG, act.model_dump_json())
         for move in act.moves:
             self._point(move.alias, move.to_version)

@@ -66,7 +66,7 @@ PROMOTIONS = TableSchema(
         Column("from_version", STR, "where it pointed; NULL: nowhere", nullable=True),
         Column("to_version", STR, "where it points since; NULL: it was deleted", nullable=True),
         Column("moved_at", STR, "when, ISO 8601, UTC; of a change by hand, when it was seen. Later rows of a model are later"),
-        Column("by", STR, "user@machine; of a change by hand nobody knows who"),
+        Column("moved_by", STR, "user@machine; of a change by hand nobody knows who"),
         Column("why", STR, "in words"),
         Column("judgement_id", STR, "of `judgements`: what it stands on; NULL: on a person's word", nullable=True),
         Column("how", STR, "registered, gate: by a run; promote, rollback: by command; by_hand: outside LaFID", one_of=WAYS),

@@ -91,7 +91,7 @@ def test_candidate_champion_previous_and_back(world: World) -> None:
     assert rows["moved_at"].n_unique() == rows.height
     promoted = rows.row(4, named=True)
     assert (promoted["why"], promoted["judgement_id"]) == ("it is better", "j2")
-    assert "@" in promoted["by"]
+    assert "@" in promoted["moved_by"]
     world.settled()
     assert len(world.recorded) == 9, "nothing new is found where nothing has moved"
 
@@ -124,7 +124,7 @@ def test_what_a_person_does_is_recorded_once_and_left(world: World) -> None:
     world.settled()
     assert world.recorded[before:] == [("champion", "2", "1", "by_hand")]
     assert world.aliases == {"champion": "1", "previous": "1"}
-    assert promotions_of(world.lake, "lafid")["by"][-1] == promotion.SOMEBODY
+    assert promotions_of(world.lake, "lafid")["moved_by"][-1] == promotion.SOMEBODY
 
     world.client.delete_registered_model_alias("lafid", "champion")
     world.settled()
@@ -177,8 +177,8 @@ def _killing(monkeypatch: pytest.MonkeyPatch, client: Any, lake: Lake, at: int) 
 
 
 def test_killed_at_any_write_the_next_ends_as_if_it_had_not_been(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before each of six writes: the act, three aliases, the record, the act's end. One world for all, for a registry takes seconds
-    to open."""
+    """Before each of six writes: the act, three aliases, the record, the act's end. One world for all, for a registry takes
+    seconds to open."""
     for at in range(6):
         for alias in ("previous", "candidate"):
             world.client.delete_registered_model_alias("lafid", alias)
@@ -219,7 +219,7 @@ def test_a_hand_that_came_between_a_killed_act_and_its_record_has_the_last_word(
 
 
 def test_an_act_that_nobody_understands_is_dropped(world: World) -> None:
-    empty = '{"moves": [], "by": "", "why": "", "judgement_id": null, "how": "gate"}'
+    empty = '{"moves": [], "moved_by": "", "why": "", "judgement_id": null, "how": "gate"}'
     for tag in ("no json", '{"moves": []}', empty):
         world.client.set_registered_model_tag("lafid", ACT_TAG, tag)
         world.settled()
