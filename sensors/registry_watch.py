@@ -40,7 +40,9 @@ def registry_watch(
         for name in _models(lake):
             with at_registry(lake, tracking, name, wait=False):
                 pass
-    except (TrackingUnreachable, MlflowException, StoreBusy) as error:
+    except StoreBusy:
+        return dg.SkipReason("somebody is at the aliases: the next tick looks again")
+    except (TrackingUnreachable, MlflowException) as error:
         return dg.SkipReason(str(error))
     told: dict[str, str] = json.loads(context.cursor or "{}")
     rows = [row for row in _recorded(lake) if row["moved_at"] > told.get(row["model_name"], "")][:MOST_AT_ONCE]

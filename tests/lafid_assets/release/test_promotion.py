@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from lafid_assets.lake import open_lake
 from lafid_assets.release import promotion
 from lafid_assets.release.promotion import ACT_TAG, PromotionRefused, Registry, at_registry, has_been, promotions_of
 from lafid_assets.schemas import PROMOTIONS
 from resources.lake import Lake
 from resources.leases import StoreBusy
+from resources.settings import Settings
 from resources.tracking import Tracking
 
 MOVED = ("alias", "from_version", "to_version", "how")
@@ -260,3 +262,18 @@ def test_a_clock_that_is_behind_records_after_what_is_there(world: World, monkey
         registry.promote("2", how="gate", why="", judgement_id=None)
     assert world.recorded[-2:] == [("champion", "1", "2", "gate"), ("previous", None, "1", "gate")]
     world.settled()
+
+
+def test_a_moved_home_keeps_aliases_and_their_record(world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.lake.close()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # which MLflow has set, to the old place
+    home = settings.home.with_name("moved home")
+    settings.home.rename(home)
+    moved = Settings(home=home, store_uri=str(home / "store"))
+    lake, tracking = open_lake(moved), Tracking(moved.mlflow_uri, moved.mlflow_artifacts)
+    with at_registry(lake, tracking, "lafid") as registry:
+        assert registry.aliases == {"champion": "1"}
+        registry.promote("2", how="promote", why="", judgement_id=None)
+    recorded = promotions_of(lake, "lafid").select(MOVED).rows()
+    lake.close()
+    assert recorded == [*BEGUN, ("champion", "1", "2", "promote"), ("previous", None, "1", "promote")]
