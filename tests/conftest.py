@@ -27,6 +27,7 @@ pytest_plugins = (
     "tests.own_home",
     "tests.soaks",
     "tests.demo_home",
+    "tests.drawer",
     "tests.model_weights",
     "tests.postgres",
     "tests.registries",

@@ -4,9 +4,10 @@ Belongs here: tasks, their endings, records and rows. Not here: which clips and 
 (`bench_looks`), the bench's form (`model.evaluation.bench`), where it lies (`bench_folder`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 
@@ -19,6 +20,7 @@ from lafid_assets.release.bench_choice import (
     FEWEST_PERSONS,
     Moment,
     WantedCase,
+    WantedPerson,
     choose_cases,
     choose_persons,
     choose_strangers,
@@ -35,13 +37,16 @@ from model.evaluation.bench import Bench, seal_bench
 from model.face_engine.interface import Box, EngineInfo
 from resources.file_store import FileStore
 
+LOGGER = logging.getLogger("lafid.release")
 S_PER_PICTURE = 10.0
-MOST_LOANS = 3
-"""Clips of a person whose frames are tried where the case's own clip has none that can condition a model."""
+MOST_LENDERS = 3
+"""Clips of a person whose frames are tried where a case's own clip has none that can condition a model."""
 
 FROM_THE_DATASET = ("clip_id", "identity_id", "speaking_status", "source", "licence", "dataset_version")
 
 Row = Mapping[str, Any]
+Task = TypeVar("Task", FirstFrameTask, LooksTask)
+Found = TypeVar("Found", FirstFrame, Looks)
 Find = Callable[[Sequence[Row]], Mapping[str, Footage]]
 
 
@@ -77,123 +82,151 @@ def build_bench(
     cases = choose_cases(test, faces, most, seed)
     persons = choose_persons(test, cases)
     strangers = choose_strangers(dataset.filter(pl.col("split") != "test"), FEWEST_PERSONS - len(persons)) if persons else []
-    places = find([case.clip for case in cases])
-    found = _look(
-        [
-            *(_first_frame_task(case, places, engine) for case in cases),
-            *(LooksTask(person, store.uri, engine.name, with_photos=True) for person in persons),
-            *(LooksTask(person, store.uri, engine.name, with_photos=False) for person in strangers),
-        ]
-    )
-    frames = {case.clip["clip_id"]: ending for case, ending in zip(cases, found, strict=False)}
-    looks = {one.identity_id: ending for one, ending in zip([*persons, *strangers], found[len(cases) :], strict=True)}
-    lending = [
-        person.identity_id
-        for person in persons
-        if any(_lacks_frame(frames[case.clip["clip_id"]]) for case in cases if case.clip["identity_id"] == person.identity_id)
-    ]
     clips = {row["clip_id"]: row for row in dataset.iter_rows(named=True)}
-    loans = _loans({name: looks[name] for name in lending}, clips, find, engine)
-    ended = {
-        case.clip["clip_id"]: _begin(
-            case, frames[case.clip["clip_id"]], looks[case.clip["identity_id"]], loans.get(case.clip["identity_id"])
-        )
-        for case in cases
-    }
+    frames = _first_frames(cases, persons, clips, find, engine)
+    given = {(one.clip_id, one.moment.frame_index) for one in frames.values() if isinstance(one, _Given)}
+    looks = _looks(persons, strangers, given, store, engine)
+    ended = {case.clip["clip_id"]: _begin(case, frames[case.clip["clip_id"]], looks[case.clip["identity_id"]]) for case in cases}
     begun = [one for one in ended.values() if isinstance(one, Begun)]
     bench, pictures = None, dict[str, bytes]()
     if begun:
         drawn = {one.wanted.clip["identity_id"] for one in begun}
-        own, others = (
-            [Known(one.identity_id, shown) for one in people if isinstance(shown := looks[one.identity_id], Looks)]
-            for people in (persons, strangers)
-        )
-        own, others = [one for one in own if one.identity_id in drawn], [one for one in others if one.looks.gallery]
-        facts, pictures = records_of(begun, own, others, clips, engine, name)
+        own = _known([person for person in persons if person.identity_id in drawn], looks)
+        facts, pictures = records_of(begun, own, _known(strangers, looks), clips, engine, name)
         bench = seal_bench(facts, pictures)
     rows = LAFID_BENCH.frame(_row(case, ended[case.clip["clip_id"]], looks, bench, name) for case in cases)
     return Built(bench, pictures, rows)
 
 
-def _first_frame_task(case: WantedCase, places: Mapping[str, Footage], engine: EngineInfo) -> FirstFrameTask:
-    clip = case.clip
+class _Given(NamedTuple):
+    """A whole frame that a model can be given, and where it is from.
+
+    Attributes:
+        is_own: whether it was looked for in the case's own clip.
+    """
+
+    frame: FirstFrame
+    clip_id: str
+    moment: Moment
+    is_own: bool
+
+
+def _first_frames(
+    cases: Sequence[WantedCase], persons: Sequence[WantedPerson], clips: Mapping[str, Row], find: Find, engine: EngineInfo
+) -> dict[str, _Given | FirstFrame | Fault]:
+    """Clip to what its case begins with, or why it cannot: a frame of its own, else one that a picture of its person is from."""
+    places = find([case.clip for case in cases])
+    own = _given([_first_frame_task(case.clip, _posed(case), places, engine) for case in cases], is_own=True)
+    frames = {case.clip["clip_id"]: one for case, one in zip(cases, own, strict=True)}
+    lacking = [case for case in cases if _lacks_frame(frames[case.clip["clip_id"]])]
+    borrowers = {case.clip["identity_id"] for case in lacking}
+    asked: list[tuple[str, FirstFrameTask]] = []
+    for person in (person for person in persons if person.identity_id in borrowers):
+        frontal_first = [*person.pictures[:1], *sorted(person.pictures[1:], key=lambda picture: abs(picture.yaw_deg))]
+        lenders = list(dict.fromkeys(picture.clip_id for picture in frontal_first))[:MOST_LENDERS]
+        places = find([clips[clip_id] for clip_id in lenders])
+        for clip_id in lenders:
+            moments = tuple(
+                Moment(0.0, picture.frame_index, picture.box, picture.yaw_deg, None)
+                for picture in frontal_first
+                if picture.clip_id == clip_id
+            )
+            asked.append((person.identity_id, _first_frame_task(clips[clip_id], moments, places, engine)))
+    lent: dict[str, _Given] = {}
+    for (identity_id, _), one in zip(asked, _given([task for _, task in asked], is_own=False), strict=True):
+        if isinstance(one, _Given):
+            lent.setdefault(identity_id, one)
+    return frames | {case.clip["clip_id"]: lent[name] for case in lacking if (name := case.clip["identity_id"]) in lent}
+
+
+def _given(tasks: Sequence[FirstFrameTask], *, is_own: bool) -> list[_Given | FirstFrame | Fault]:
+    found: list[_Given | FirstFrame | Fault] = []
+    for task, ending in zip(tasks, _look(tasks, bench_looks.find_first_frame, _decoding_s), strict=True):
+        if isinstance(ending, FirstFrame) and ending.png is not None:
+            found.append(_Given(ending, task.clip_id, task.moments[ending.moment], is_own))
+        else:
+            found.append(ending)
+    return found
+
+
+def _looks(
+    persons: Sequence[WantedPerson],
+    strangers: Sequence[WantedPerson],
+    given: Set[tuple[str, int]],
+    store: FileStore,
+    engine: EngineInfo,
+) -> dict[str, Looks | Fault]:
+    """Of everybody. A frame that a model is given is no picture that it is measured against, nor a photo beside it."""
+    tasks = []
+    for person in persons:
+        others = tuple(picture for picture in person.pictures if (picture.clip_id, picture.frame_index) not in given)
+        tasks.append(LooksTask(person._replace(pictures=others), store.uri, engine.name, with_photos=True))
+    tasks += [LooksTask(person, store.uri, engine.name, with_photos=False) for person in strangers]
+    found = _look(tasks, bench_looks.look_at, _looking_s)
+    return {task.person.identity_id: ending for task, ending in zip(tasks, found, strict=True)}
+
+
+def _known(people: Sequence[WantedPerson], looks: Mapping[str, Looks | Fault]) -> list[Known]:
+    known = []
+    for name in (person.identity_id for person in people):
+        shown = looks[name]
+        if isinstance(shown, Fault):
+            LOGGER.warning("the bench goes without %s, whose pictures could not be looked at: %s", name, shown.detail)
+        elif shown.gallery:
+            known.append(Known(name, shown))
+    return known
+
+
+def _first_frame_task(
+    clip: Row, moments: tuple[Moment, ...], places: Mapping[str, Footage], engine: EngineInfo
+) -> FirstFrameTask:
     footage = places.get(clip["clip_id"])
-    return FirstFrameTask(clip["clip_id"], footage, clip["content_sha256"], clip["duration_s"], _posed(case), engine.name)
+    return FirstFrameTask(clip["clip_id"], footage, clip["content_sha256"], clip["duration_s"], moments, engine.name)
 
 
-def _look(tasks: Sequence[FirstFrameTask | LooksTask]) -> list[FirstFrame | Looks | Fault]:
-    found: dict[int, FirstFrame | Looks | Fault] = {}
-    for index, ending in track(map_isolated(bench_looks.do, tasks, _deadline_s), "lafid_bench", len(tasks)):
+def _look(tasks: Sequence[Task], work: Callable[[Task], Found], deadline_s: Callable[[Task], float]) -> list[Found | Fault]:
+    found: dict[int, Found | Fault] = {}
+    for index, ending in track(map_isolated(work, tasks, deadline_s), "lafid_bench", len(tasks)):
         found[index] = ending.value if isinstance(ending, Done) else fault_of(ending)
     return [found[index] for index in range(len(tasks))]
 
 
-def _deadline_s(task: FirstFrameTask | LooksTask) -> float:
-    if isinstance(task, LooksTask):
-        return LEAST_DEADLINE_S + S_PER_PICTURE * 2 * len(task.person.pictures)
+def _looking_s(task: LooksTask) -> float:
+    return LEAST_DEADLINE_S + S_PER_PICTURE * 2 * len(task.person.pictures)
+
+
+def _decoding_s(task: FirstFrameTask) -> float:
     decoded_s = task.duration_s + (passed_s(task.footage) if task.footage else 0.0)
     return LEAST_DEADLINE_S + DEADLINE_S_PER_S * decoded_s + S_PER_PICTURE * bench_looks.MOST_TRIED
 
 
-def _lacks_frame(ending: FirstFrame | Looks | Fault) -> bool:
+def _lacks_frame(found: _Given | FirstFrame | Fault) -> bool:
     """Whether the clip can be read, and none of its frames can condition a model."""
-    return isinstance(ending, FirstFrame) and ending.png is None and ending.status == Status.OK
+    return isinstance(found, FirstFrame) and found.status == Status.OK
 
 
-class _Loan(NamedTuple):
-    frame: FirstFrame
-    box: Box
-
-
-def _loans(
-    looks: Mapping[str, FirstFrame | Looks | Fault], clips: Mapping[str, Row], find: Find, engine: EngineInfo
-) -> dict[str, _Loan]:
-    """Person to the whole frame that a gallery picture was cut from: of the first of the gallery that can condition a model."""
-    asked: list[tuple[str, FirstFrameTask]] = []
-    for identity_id, shown in looks.items():
-        gallery = [seen.picture for seen in shown.gallery] if isinstance(shown, Looks) else []
-        lenders = list(dict.fromkeys(picture.clip_id for picture in gallery))[:MOST_LOANS]
-        places = find([clips[clip_id] for clip_id in lenders])
-        for clip_id in lenders:
-            moments = tuple(
-                Moment(0.0, picture.frame_index, picture.box, None, None) for picture in gallery if picture.clip_id == clip_id
-            )
-            clip = clips[clip_id]
-            task = FirstFrameTask(clip_id, places.get(clip_id), clip["content_sha256"], clip["duration_s"], moments, engine.name)
-            asked.append((identity_id, task))
-    loans: dict[str, _Loan] = {}
-    for (identity_id, task), ending in zip(asked, _look([task for _, task in asked]), strict=True):
-        if isinstance(ending, FirstFrame) and ending.png is not None:
-            loans.setdefault(identity_id, _Loan(ending, task.moments[ending.moment].box))
-    return loans
-
-
-def _begin(
-    case: WantedCase, frame: FirstFrame | Looks | Fault, looks: FirstFrame | Looks | Fault, loan: _Loan | None
-) -> Begun | Fault:
+def _begin(case: WantedCase, found: _Given | FirstFrame | Fault, looks: Looks | Fault) -> Begun | Fault:
     """How a case begins, or why it cannot."""
-    assert not isinstance(frame, Looks)
-    assert not isinstance(looks, FirstFrame)
-    if isinstance(frame, Fault):
-        return frame
-    if frame.status != Status.OK:
-        assert frame.reason is not None
-        return Fault(frame.status, frame.reason, frame.detail or "")
+    if isinstance(found, Fault):
+        return found
+    if isinstance(found, FirstFrame) and found.reason is not None:
+        return Fault(found.status, found.reason, found.detail or "")
+    if isinstance(found, FirstFrame):
+        reason = Reason.POSE_UNKNOWN if case.moments else Reason.NO_FACE
+        return Fault(Status.REJECTED, reason, "no frame of the clip, and none of its person's pictures, can condition a model")
     if isinstance(looks, Fault):
         return looks._replace(detail=f"its person's pictures: {looks.detail}")
     if not looks.gallery:
-        return Fault(Status.REJECTED, Reason.NO_FACE, "no picture of its person shows a face that is found again")
-    if frame.png is not None:
-        moment = _posed(case)[frame.moment]
-        length_s = case.clip["duration_s"]
-        centre = face_centre_xy_px(case.clip["face_track"], moment.time_s, length_s) or _middle(moment.box)
-        return Begun(case, "window", frame, moment.time_s, centre)
-    if loan is not None:
-        return Begun(case, "gallery", loan.frame, 0.0, _middle(loan.box))
-    reason = Reason.POSE_UNKNOWN if case.moments else Reason.NO_FACE
-    return Fault(
-        Status.REJECTED, reason, "no frame of the clip, and none that its person's gallery is from, can condition a model"
-    )
+        return Fault(
+            Status.REJECTED,
+            Reason.NO_FACE,
+            "no picture of its person, beside those that models are given, shows a face that is found again",
+        )
+    if not found.is_own:
+        return Begun(case, "gallery", found.frame, 0.0, _middle(found.moment.box))
+    start_s = found.moment.time_s
+    centre = face_centre_xy_px(case.clip["face_track"], start_s, case.clip["duration_s"]) or _middle(found.moment.box)
+    return Begun(case, "window", found.frame, start_s, centre)
 
 
 def _posed(case: WantedCase) -> tuple[Moment, ...]:
@@ -205,7 +238,7 @@ def _middle(box: Box) -> tuple[float, float]:
 
 
 def _row(
-    case: WantedCase, ended: Begun | Fault, looks: Mapping[str, FirstFrame | Looks | Fault], bench: Bench | None, name: str
+    case: WantedCase, ended: Begun | Fault, looks: Mapping[str, Looks | Fault], bench: Bench | None, name: str
 ) -> dict[str, Any]:
     clip, own = case.clip, looks[case.clip["identity_id"]]
     one = ended if isinstance(ended, Begun) else None

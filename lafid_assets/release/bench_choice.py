@@ -88,10 +88,10 @@ class CandidatePicture(NamedTuple):
     face_path: str
     head_path: str
     sharpness: float
+    yaw_deg: float
 
 
-@dataclass(frozen=True)
-class WantedPerson:
+class WantedPerson(NamedTuple):
     """A person and the pictures that come into question, sharp and frontal first, then spread over poses."""
 
     identity_id: str
@@ -199,7 +199,7 @@ def sharpest_frontal(yaw_deg: NDArray[np.float64], sharpness: NDArray[np.float64
 def _picture(row: Row) -> CandidatePicture:
     box = (row["box_x1"], row["box_y1"], row["box_x2"], row["box_y2"])
     paths = (row["face_path"], row["head_path"])
-    return CandidatePicture(row["clip_id"], row["pts"], row["frame_index"], box, *paths, row["sharpness"])
+    return CandidatePicture(row["clip_id"], row["pts"], row["frame_index"], box, *paths, row["sharpness"], row["yaw_deg"])
 
 
 def _digest(seed: int, name: str) -> bytes:

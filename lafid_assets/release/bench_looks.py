@@ -26,7 +26,7 @@ from model.face_engine.interface import Box, FaceEngine, Image
 from model.face_engine.rotations import rotation_from_angles
 from model.face_engine.view_spread import expression_gaps, farthest_first, pose_gaps_deg
 from resources.face_engine import EngineChoice, load_face_engine
-from resources.file_store import FileStore, StoreUnusable
+from resources.file_store import FileStore
 
 MOST_TRIED = 16
 """Frames of a clip that may have to be looked at until one can condition a model."""
@@ -104,11 +104,6 @@ def engine_choice(name: str) -> EngineChoice:
     return EngineChoice(engine=family, embedder=embedder) if embedder else EngineChoice(engine=family)
 
 
-def do(task: FirstFrameTask | LooksTask) -> FirstFrame | Looks:
-    """Either task."""
-    return find_first_frame(task) if isinstance(task, FirstFrameTask) else look_at(task)
-
-
 def find_first_frame(task: FirstFrameTask) -> FirstFrame:
     """The first of the moments whose frame, as inference sees it, shows the main face as the largest, with a pose."""
     engine = _engine(task.engine)
@@ -149,9 +144,10 @@ def look_at(task: LooksTask) -> Looks:
     if not seen:
         return Looks((), ())
     order = gallery_order(seen)
-    kept = min(MOST_IN_GALLERY, math.ceil(GALLERY_SHARE * len(order))) if task.with_photos else len(order)
-    photos = islice(_photos([seen[index].picture for index in order[kept:]], engine, store), MOST_PHOTOS)
-    return Looks(tuple(seen[index] for index in order[:kept]), tuple(photos))
+    kept = order[: min(MOST_IN_GALLERY, math.ceil(GALLERY_SHARE * len(seen)))] if task.with_photos else order
+    left = dict.fromkeys([*order, *range(len(seen))] if task.with_photos else [])
+    photos = islice(_photos([seen[index].picture for index in left if index not in kept], engine, store), MOST_PHOTOS)
+    return Looks(tuple(seen[index] for index in kept), tuple(photos))
 
 
 def gallery_order(seen: Sequence[SeenPicture]) -> list[int]:
@@ -174,24 +170,20 @@ def gallery_order(seen: Sequence[SeenPicture]) -> list[int]:
 def _photos(pictures: Iterable[CandidatePicture], engine: FaceEngine, store: FileStore) -> Iterator[tuple[str, bytes]]:
     """Heads on white, as training has references, that show a face to the engine."""
     for picture in pictures:
-        png = store.read_bytes(picture.head_path)
-        if conditions_alone(_opened(png), engine):
+        if store.exists(picture.head_path) and _shows_a_face(_opened(png := store.read_bytes(picture.head_path)), engine):
             yield picture.clip_id, png
 
 
-def conditions_alone(photo: Image, engine: FaceEngine) -> bool:
-    """Whether a model takes the photo of one person."""
+def _shows_a_face(photo: Image, engine: FaceEngine) -> bool:
     faces = engine.detect(photo)
     return len(faces) > 0 and faces[0].embedding is not None and faces[0].angles is not None
 
 
 def _seen(picture: CandidatePicture, engine: FaceEngine, store: FileStore) -> SeenPicture | None:
     """None where the picture is gone, or the face in its middle is not found in it again."""
-    try:
-        png = store.read_bytes(picture.face_path)
-    except StoreUnusable:
+    if not store.exists(picture.face_path):
         return None
-    image = _opened(png)
+    image = _opened(png := store.read_bytes(picture.face_path))
     face = next(iter(engine.detect(image)), None)
     height, width = image.shape[:2]
     if face is None or face.embedding is None or not _middle_lies_in(face.box_xyxy_px, _inner(width, height)):

@@ -54,7 +54,7 @@ def records_of(
         clips: id to the row of `lafid_dataset`, of every clip that a picture comes from.
     """
     pictures: dict[str, bytes] = {}
-    photos = {known.identity_id: _photos(number, known.looks, pictures) for number, known in enumerate(persons)}
+    photos = {known.identity_id: placed_photos(number, known.looks, pictures) for number, known in enumerate(persons)}
     cases = [_case(number, one, photos[one.wanted.clip["identity_id"]], pictures) for number, one in enumerate(begun)]
     shown = [[case.clip_id for case in cases if case.identity_id == known.identity_id] for known in persons]
     people = [
@@ -107,8 +107,13 @@ def _source(clip: Row) -> SourceClip:
     return SourceClip(**{name: clip[name] for name in SourceClip.model_fields})
 
 
-def _photos(number: int, looks: Looks, pictures: dict[str, bytes]) -> list[tuple[str, str]]:
-    """(clip, path) of each."""
+def photos_of(clip_id: str, photos: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Paths of those that a case gets of its person's (clip, path): those of other clips first."""
+    return tuple(path for _, path in sorted(photos, key=lambda photo: photo[0] == clip_id)[:PHOTOS_OF_A_CASE])
+
+
+def placed_photos(number: int, looks: Looks, pictures: dict[str, bytes]) -> list[tuple[str, str]]:
+    """(clip, path) of each of a person's photos, put into `pictures`."""
     placed = []
     for index, (clip_id, png) in enumerate(looks.photos):
         path = f"photos/{number:03d}/{index:02d}.png"
@@ -123,7 +128,6 @@ def _case(number: int, one: Begun, photos: Sequence[tuple[str, str]], pictures: 
     assert one.frame.png is not None
     pictures[path] = one.frame.png
     shown = reached(one.wanted.moments, one.start_s)
-    of_other_clips_first = sorted(photos, key=lambda photo: photo[0] == clip["clip_id"])
     return Case(
         case_id=clip["clip_id"],
         clip_id=clip["clip_id"],
@@ -135,7 +139,7 @@ def _case(number: int, one: Begun, photos: Sequence[tuple[str, str]], pictures: 
         first_frame=path,
         start_s=one.start_s,
         centre_xy_px=one.centre_xy_px,
-        photos=tuple(path for _, path in of_other_clips_first[:PHOTOS_OF_A_CASE]),
+        photos=photos_of(clip["clip_id"], photos),
         width=one.frame.width,
         height=one.frame.height,
         duration_s=max(clip["duration_s"] - one.start_s, 0.0),

@@ -19,8 +19,8 @@ LAFID_BENCH = TableSchema(
         Column(
             "begins",
             STR,
-            "with a frame of the clip (window), or, where none can condition a model, with that of the person's first gallery "
-            "picture; NULL where nothing can be drawn",
+            "with a frame of the clip (window), or, where none can condition a model, with one that a picture of the person was "
+            "cut from (gallery); NULL where nothing can be drawn",
             nullable=True,
             one_of=("window", "gallery"),
         ),

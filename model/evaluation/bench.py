@@ -3,7 +3,9 @@
     bench.json        the records of this module; every path in it is relative to the folder
     first_frames/     a PNG a case: the frame that a model is given
     galleries/        PNGs of each person over poses and expressions: whom a drawn face is compared with
-    photos/           PNGs that a model with references may be given beside the first frame; none of them is in a gallery
+    photos/           PNGs that a model with references may be given beside the first frame
+
+No frame that a model is given is in a gallery: nobody is measured against the picture that was shown.
 
 A folder can be moved and copied: `verify_bench` says whether it came over whole.
 
@@ -103,8 +105,8 @@ class Case(_Frozen):
     prompt: str
     seed: int = Field(ge=0)
     begins: Literal["window", "gallery"]
-    """Whether the first frame is of the clip, or is that of the person's first gallery picture, where no frame of the clip can
-    condition a model."""
+    """Whether the first frame is of the clip, or, where none of it can condition a model, one of those from which pictures of the
+    person were cut. It is no gallery picture of its own."""
     first_frame: PicturePath
     """The whole frame, uncut."""
     start_s: float = Field(ge=0)
@@ -150,6 +152,8 @@ class BenchFacts(_Frozen):
     split: Literal["test"] = "test"
     engine: MeasuringEngine
     persons: tuple[Person, ...] = Field(min_length=1)
+    strangers: tuple[Person, ...] = ()
+    """Of whom nothing is drawn, and whom a model may know: where the bench has few persons, they are compared with these, too."""
     cases: tuple[Case, ...] = Field(min_length=1)
     bounds: dict[str, BinBounds]
     """By yaw bin and expression bin, as `model.likeness` names them."""
@@ -159,11 +163,12 @@ class BenchFacts(_Frozen):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         known = {person.identity_id for person in self.persons}
-        if len(known) < len(self.persons) or len({case.case_id for case in self.cases}) < len(self.cases):
+        everybody = {person.identity_id for person in self.everybody}
+        if len(everybody) < len(self.everybody) or len({case.case_id for case in self.cases}) < len(self.cases):
             raise ValueError("a person or a case occurs twice")
         if strange := [case.case_id for case in self.cases if case.identity_id not in known]:
             raise ValueError(f"case {strange[0]} shows a person without a gallery")
-        for face in (face for person in self.persons for face in person.gallery):
+        for face in (face for person in self.everybody for face in person.gallery):
             if len(face.embedding) != self.engine.width or abs(float(np.linalg.norm(face.embedding)) - 1) > _UNIT:
                 raise ValueError(f"the embedding of {face.path} is not {self.engine.width} numbers of unit length")
         return self
@@ -172,7 +177,12 @@ class BenchFacts(_Frozen):
     def pictures(self) -> list[str]:
         """Paths of all pictures, sorted."""
         of_cases = {path for case in self.cases for path in (case.first_frame, *case.photos)}
-        return sorted(of_cases | {face.path for person in self.persons for face in person.gallery})
+        return sorted(of_cases | {face.path for person in self.everybody for face in person.gallery})
+
+    @property
+    def everybody(self) -> tuple[Person, ...]:
+        """Persons and strangers."""
+        return self.persons + self.strangers
 
     def person(self, identity_id: str) -> Person:
         """Whose gallery it is."""

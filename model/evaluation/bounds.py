@@ -17,24 +17,28 @@ from model.evaluation.gallery import nearest_picture, rotation_of
 from model.likeness import EXPRESSION_BINS, YAW_BINS, cosine, expression_bin, yaw_bin
 
 
-def bounds_of(persons: Sequence[Person]) -> dict[str, BinBounds]:
-    """Every yaw bin and expression bin of `model.likeness`, also those without pairs."""
+def bounds_of(persons: Sequence[Person], strangers: Sequence[Person] = ()) -> dict[str, BinBounds]:
+    """Every yaw bin and expression bin of `model.likeness`, also those without pairs.
+
+    Args:
+        strangers: with whom the persons are compared beside each other; their own likeness is not asked.
+    """
     names = (*YAW_BINS, *EXPRESSION_BINS)
-    strangers: dict[str, list[float]] = {name: [] for name in names}
+    apart: dict[str, list[float]] = {name: [] for name in names}
     same: dict[str, list[float]] = {name: [] for name in names}
     for person in persons:
         for face in person.gallery:
             bins = (yaw_bin(face.yaw_deg), expression_bin(_change(face, person.gallery[0])))
-            for pairs, galleries in ((same, _own(person, face)), (strangers, _of_strangers(persons, person))):
+            for pairs, galleries in ((same, _own(person, face)), (apart, _others([*persons, *strangers], person))):
                 for gallery in galleries:
                     index, _ = nearest_picture(gallery, rotation_of(face), face.expression)
                     for name in bins:
                         pairs[name].append(cosine(face.embedding, gallery[index].embedding))
     return {
         name: BinBounds(
-            stranger_floor=_mean(strangers[name]),
+            stranger_floor=_mean(apart[name]),
             same_person_ceiling=_mean(same[name]),
-            stranger_pairs=len(strangers[name]),
+            stranger_pairs=len(apart[name]),
             same_person_pairs=len(same[name]),
         )
         for name in names
@@ -49,8 +53,8 @@ def _own(person: Person, face: GalleryFace) -> Iterator[Sequence[GalleryFace]]:
         yield others
 
 
-def _of_strangers(persons: Sequence[Person], person: Person) -> Iterator[Sequence[GalleryFace]]:
-    yield from (other.gallery for other in persons if other.identity_id != person.identity_id)
+def _others(people: Sequence[Person], person: Person) -> Iterator[Sequence[GalleryFace]]:
+    yield from (other.gallery for other in people if other.identity_id != person.identity_id)
 
 
 def _change(face: GalleryFace, given: GalleryFace) -> float | None:

@@ -35,9 +35,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.evaluation.bench import BinBounds, GalleryFace, Person
+from model.evaluation.gallery import ABOUT_AS_NEAR_DEG, nearest_picture
 from model.evaluation.statistics import Interval, bootstrap_interval
 from model.face_engine.interface import Face, FaceEngine, Image
-from model.face_engine.rotations import geodesic_deg, rotation_from_angles
 from model.likeness import (
     EXPRESSION_BINS,
     YAW_BINS,
@@ -50,8 +50,6 @@ from model.likeness import (
     yaw_bin,
 )
 
-ABOUT_AS_NEAR_DEG: Final = 5.0
-"""Poses closer than that are one: head poses err by about as much."""
 LEAST_SPAN: Final = 0.05
 """Between stranger and person; where an engine tells them apart by less, nothing is scored."""
 _POSES: Final = YAW_BINS[:-1]
@@ -209,7 +207,7 @@ def _bins_of(face: FrameFace) -> tuple[str, str]:
 
 def _frame_face(face: Face, gallery: Sequence[GalleryFace], given: Face | None, bounds: Mapping[str, BinBounds]) -> FrameFace:
     assert face.embedding is not None
-    index, gap = _nearest(face, gallery)
+    index, gap = nearest_picture(gallery, face.rotation, expression_shares(face))
     similarity = cosine(face.embedding, gallery[index].embedding)
     yaw = None if face.angles is None else face.angles.yaw_deg
     return FrameFace(
@@ -223,24 +221,6 @@ def _frame_face(face: Face, gallery: Sequence[GalleryFace], given: Face | None, 
         mouth_opening=face.mouth_opening,
         embedding=tuple(face.embedding.tolist()),
     )
-
-
-def _nearest(face: Face, gallery: Sequence[GalleryFace]) -> tuple[int, float | None]:
-    """Index of the picture at this pose and expression, and how far apart the poses are."""
-    posed = [(index, one) for index, one in enumerate(gallery) if None not in (one.yaw_deg, one.pitch_deg, one.roll_deg)]
-    if face.rotation is None or not posed:
-        return 0, None
-    yaw, pitch, roll = (np.array([getattr(one, f"{axis}_deg") for _, one in posed]) for axis in ("yaw", "pitch", "roll"))
-    gaps = geodesic_deg(rotation_from_angles(yaw, pitch, roll), face.rotation)
-    own = expression_shares(face)
-
-    def differs(one: GalleryFace) -> float:
-        known = own is not None and one.expression is not None
-        return float(np.abs(own - np.asarray(one.expression)).max()) if known else np.inf
-
-    about_as_near = np.flatnonzero(gaps <= gaps.min() + ABOUT_AS_NEAR_DEG)
-    best = min(about_as_near, key=lambda at: (differs(posed[at][1]), gaps[at]))
-    return posed[best][0], float(gaps[best])
 
 
 def _borrowed_score(similarity: float, own: str, bounds: Mapping[str, BinBounds]) -> float:

@@ -21,7 +21,8 @@ _WHISPER_FILES = ("config.json", "model.bin", "tokenizer.json")
 _WHISPER_VOCABULARIES = ("vocabulary.txt", "vocabulary.json")
 _VISION_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 _CLIP_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_CLIP_FILES = ("config.json", "preprocessor_config.json", "tokenizer.json")
+_CLIP_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+_CLIP_FILES = ("config.json", "tokenizer.json")
 _CLIP_FURTHER = ("tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 _NOT_ONNX = (Kind.SIXDREPNET, Kind.WHISPER, Kind.VISION, Kind.CURRICULARFACE, Kind.INCEPTION, Kind.CLIP)
 _MAX_MEMBER_BYTES = 2 * 1024**3
@@ -160,13 +161,16 @@ def _vision_files(entry: ModelEntry, files: Sequence[Path]) -> dict[str, Path]:
 def _clip_files(entry: ModelEntry, files: Sequence[Path]) -> dict[str, Path]:
     """A CLIP with both halves and its tokenizer, one's own as well; of two files of weights the safer one."""
     given = _named(entry, files, _CLIP_FILES)
-    weights = [name for name in _CLIP_WEIGHTS if name in given]
-    if not weights:
-        raise ModelUnfit(f"{entry.name} needs {' or '.join(_CLIP_WEIGHTS)}, neither is among {' '.join(map(str, files))}")
+    chosen = list(_CLIP_FILES)
+    for either in (_CLIP_WEIGHTS, _CLIP_PROCESSORS):
+        there = [name for name in either if name in given]
+        if not there:
+            raise ModelUnfit(f"{entry.name} needs {' or '.join(either)}: neither is among {' '.join(map(str, files))}")
+        chosen.append(there[0])
     config = given["config.json"]
     if (kind := _model_type(config)) != "clip":
         raise ModelUnfit(f"{config} is of a {kind}, not of a CLIP with both halves")
-    return {name: given[name] for name in (*_CLIP_FILES, weights[0], *(name for name in _CLIP_FURTHER if name in given))}
+    return {name: given[name] for name in (*chosen, *(name for name in _CLIP_FURTHER if name in given))}
 
 
 def _named(entry: ModelEntry, files: Sequence[Path], needed: Sequence[str]) -> dict[str, Path]:
@@ -233,6 +237,7 @@ def _describe(entry: ModelEntry, folder: Path, chosen: Mapping[str, Source]) -> 
     if entry.kind is Kind.VISION:
         return tuple(_stored(path, Kind.VISION if path.suffix == ".safetensors" else None) for path in sorted(folder.iterdir()))
     if entry.kind is Kind.CLIP:
+        _require_loadable(folder, entry.kind, chosen["config.json"])
         return tuple(_stored(path, Kind.CLIP if path.name in _CLIP_WEIGHTS else None) for path in sorted(folder.iterdir()))
     if entry.kind in (Kind.CURRICULARFACE, Kind.INCEPTION):
         weights = folder / entry.files[0].name
@@ -250,19 +255,29 @@ def _describe(entry: ModelEntry, folder: Path, chosen: Mapping[str, Source]) -> 
     return tuple(stored)
 
 
-def _require_loadable(weights: Path, kind: Kind, given: Source) -> None:
+def _require_loadable(copied: Path, kind: Kind, given: Source) -> None:
     """
+    Args:
+        copied: the file or folder of weights, in the store.
+        given: where the user has it.
+
     Raises:
-        ModelUnfit: the file does not hold the weights of that network.
+        ModelUnfit: it does not hold the weights of that network, all of them and no others.
     """
     # Imports torch, which only these need.
+    from model.evaluation.measures.clip import TransformersClip
     from model.evaluation.measures.curricular_face import WeightsUnfit, load_curricular
     from model.evaluation.measures.inception import load_inception
 
     try:
-        {Kind.CURRICULARFACE: load_curricular, Kind.INCEPTION: load_inception}[kind](weights)
+        if kind is Kind.CLIP:
+            TransformersClip.from_folder(copied, "cpu")
+        elif kind is Kind.INCEPTION:
+            load_inception(copied)
+        else:
+            load_curricular(copied)
     except WeightsUnfit as error:
-        raise ModelUnfit(str(error).replace(str(weights), str(given))) from error
+        raise ModelUnfit(str(error).replace(str(copied), str(given))) from error
 
 
 def _stored(path: Path, kind: Kind | None, embedding_dim: int | None = None) -> StoredFile:

@@ -32,7 +32,8 @@ UPSTREAM = {
     "dataset_report": {"lafid_dataset"},
     "training_latents": {"lafid_dataset"},
     "fusion_dit": {"training_latents"},
-    "model_evaluation": {"fusion_dit", "lafid_dataset"},
+    "lafid_bench": {"lafid_dataset"},
+    "model_evaluation": {"fusion_dit", "lafid_dataset", "lafid_bench"},
     "registered_model": {"fusion_dit", "model_evaluation"},
 }
 

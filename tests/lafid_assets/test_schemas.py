@@ -126,7 +126,9 @@ def test_tables_bear_the_names_that_users_were_promised() -> None:
         "dataset_report",
         "training_latents",
         "fusion_dit",
+        "lafid_bench",
         "model_evaluation",
-        "evaluated_clips",
+        "evaluated_videos",
+        "evaluated_frames",
         "registered_model",
     }

@@ -19,14 +19,20 @@ from urllib.request import url2pathname
 import polars as pl
 
 from lafid_assets.dataset.cutting import folder_of
+from lafid_assets.dataset.forget.benches import benches_with
 from lafid_assets.dataset.forget.logged_pictures import PICTURES, LoggedPictures, erase_logged_pictures
 from lafid_assets.dataset.forget.scrub import SQLITE_MAGIC, scrub_frame, scrub_sqlite, scrub_text
 from lafid_assets.dataset.forget.subject import INTENT, Subject
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
 from lafid_assets.dataset.published import publish
 from lafid_assets.ingest.tombstones import write_tombstones
+<<<<<<< HEAD
 from lafid_assets.release.evaluation_tasks import FOLDER as EVALUATIONS
 from lafid_assets.release.evaluation_tasks import plain_name
+=======
+from lafid_assets.release.bench_folder import FOLDER as BENCHES
+from lafid_assets.release.held_out_measures import FOLDER as EVALUATIONS
+>>>>>>> bench
 from lafid_assets.speech.answer_cache import AnswerCache
 from lafid_assets.training.latents import shards_folder
 from lafid_assets.training.sweep import drop_unnamed
@@ -129,7 +135,7 @@ class Eraser:
         folders = [folder_of(content) for content in self.subject.contents]
         folders += [folder_of(content, (first, last)) for content, first, last in self.subject.intervals]
         folders += [f"{REPORTS}/{version}" for version in (*self.subject.versions, "empty")]
-        for folder in folders:
+        for folder in [*folders, *benches_with(self.store, self.subject)]:
             if self.store.list_tree(folder):
                 done.removed.append(folder)
                 if not self.dry_run:
@@ -138,7 +144,10 @@ class Eraser:
     def _erase_from_file(self, path: Path, done: Erased) -> None:
         """A file outside the tables: a part of a ledger, a list of cached clips, a database of Dagster or MLflow, a log, a
         picture."""
-        if self._was_left_by_a_kill(path) or self._belongs_to_them(path):
+        left_by_a_kill = self._was_left_by_a_kill(path)
+        if self._is_of_a_bench(path) and not left_by_a_kill:
+            return  # a bench stays, or has gone as a whole
+        if left_by_a_kill or self._belongs_to_them(path):
             done.removed.append(str(path))
             if not self.dry_run:
                 path.unlink()
@@ -205,6 +214,9 @@ class Eraser:
     def _is_a_shard(self, path: Path) -> bool:
         """Whether it holds latents, terabytes without a name: `_erase_latents` does what there is to do there."""
         return self.store.is_local and path.is_relative_to(shards_folder(self.store))
+
+    def _is_of_a_bench(self, path: Path) -> bool:
+        return self.store.is_local and path.is_relative_to(self.store.local_path(BENCHES))
 
     def _was_left_by_a_kill(self, path: Path) -> bool:
         """Whether it is half of a file or folder that never came to be (`model.files`)."""

@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from transformers import CLIPModel, CLIPProcessor
 
+from model.bases.components import made_up, named, no_progress_bars
+from model.evaluation.measures.curricular_face import WeightsUnfit
 from model.evaluation.measures.record import Absent, Measure, Sight
 
 CLIP = "clip_vit_b32"
@@ -44,14 +48,20 @@ class TransformersClip:
 
     @classmethod
     def from_folder(cls, folder: Path, device: Any) -> Self:
-        """What `save_pretrained` of model and processor wrote, or what the hub gives."""
-        from transformers import CLIPModel, CLIPProcessor
+        """What `save_pretrained` of model and processor wrote, or what the hub gives.
 
-        from model.bases.components import no_progress_bars
-
-        with no_progress_bars():
-            network = CLIPModel.from_pretrained(folder, local_files_only=True)
-        return cls(network.eval().requires_grad_(False), CLIPProcessor.from_pretrained(folder, local_files_only=True), device)
+        Raises:
+            WeightsUnfit: the folder holds no CLIP, or not all of it.
+        """
+        try:
+            with no_progress_bars():
+                network, told = CLIPModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+                processor = CLIPProcessor.from_pretrained(folder, local_files_only=True)
+        except Exception as error:
+            raise WeightsUnfit(f"{folder} does not hold a CLIP: {str(error).splitlines()[0]}") from error
+        if lacking := made_up(told):
+            raise WeightsUnfit(f"{folder} does not hold a whole CLIP: {named(lacking)} lacking")
+        return cls(network.eval().requires_grad_(False), processor, device)
 
     def logits(self, prompt: str, frames_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         found = [outputs.logits_per_image[:, 0] for outputs in self._outputs(prompt, frames_rgb)]
@@ -61,9 +71,7 @@ class TransformersClip:
         return np.concatenate([outputs.image_embeds.cpu().numpy() for outputs in self._outputs("", frames_rgb)])
 
     def _outputs(self, prompt: str, frames_rgb: NDArray[np.uint8]) -> Sequence[Any]:
-        import torch
-
-        found = []
+        longest, found = self._network.config.text_config.max_position_embeddings, []
         for start in range(0, len(frames_rgb), _BATCH):
             inputs = self._processor(
                 text=prompt,
@@ -71,6 +79,7 @@ class TransformersClip:
                 return_tensors="pt",
                 padding=True,
                 truncation=True,
+                max_length=longest,
             )
             with torch.no_grad():
                 found.append(self._network(**inputs.to(self._device)))

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from model.evaluation.measures.published_faces import AlignedFace, aligned_face
+from model.evaluation.measures.published_faces import AlignedFace
 from model.evaluation.measures.record import Absent, Measure, Sight
 
 CONSISID_FRAMES, OPENS2V_FRAMES = 16, 32
@@ -45,9 +45,7 @@ def aligned_of(sight: Sight, count: int, *, without_given: bool = False) -> list
 
 def reference_of(sight: Sight) -> AlignedFace | Absent:
     """The face of the reference picture."""
-    if isinstance(sight.networks.faces, Absent):
-        return sight.networks.faces
-    found = aligned_face(sight.video.reference, sight.networks.faces)
+    found = sight.aligned(None)
     return Absent("the reference picture shows no face to SCRFD") if found is None else found
 
 

@@ -63,16 +63,18 @@ class Sight:
 
     video: DrawnVideo
     networks: "Networks"
-    _aligned: "dict[int, AlignedFace | None]" = field(default_factory=dict)
+    _aligned: "dict[int | None, AlignedFace | None]" = field(default_factory=dict)
 
-    def aligned(self, index: int) -> "AlignedFace | Absent | None":
-        """The main face of frame `index`, found and cut as ConsisID and OpenS2V do; None where they find none."""
+    def aligned(self, index: int | None) -> "AlignedFace | Absent | None":
+        """The main face of frame `index`, or of the reference, found and cut as ConsisID and OpenS2V do; None where they find
+        none."""
         from model.evaluation.measures.published_faces import aligned_face
 
         if isinstance(self.networks.faces, Absent):
             return self.networks.faces
         if index not in self._aligned:
-            self._aligned[index] = aligned_face(self.video.frames[index], self.networks.faces)
+            picture = self.video.reference if index is None else self.video.frames[index]
+            self._aligned[index] = aligned_face(picture, self.networks.faces)
         return self._aligned[index]
 
 

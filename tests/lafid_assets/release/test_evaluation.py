@@ -24,9 +24,9 @@ Make = Callable[..., Bench]
 
 
 def _evaluate(
-    subject: Subject, bench: Bench, cached: dict[str, int] = CACHED, most: int | None = None
+    evaluation_subject: Subject, bench: Bench, cached: dict[str, int] = CACHED, most: int | None = None
 ) -> dict[str, pl.DataFrame]:
-    frames = evaluate(subject, bench, choose_cases(bench, most), cached, 9)
+    frames = evaluate(evaluation_subject, bench, choose_cases(bench, most), cached, 9)
     for table in (MODEL_EVALUATION, EVALUATED_VIDEOS, EVALUATED_FRAMES):
         assert table.violations(frames[table.name]) == []
     return frames
@@ -40,12 +40,12 @@ def _videos(frames: dict[str, pl.DataFrame]) -> dict[str, dict[str, Any]]:
     return {row["case_id"]: row for row in frames["evaluated_videos"].iter_rows(named=True)}
 
 
-def test_a_row_a_frame_a_row_a_video_and_intervals_over_persons(pipeline: Any, bench_of: Make, subject: Subject) -> None:
+def test_a_row_a_frame_a_row_a_video_and_intervals_over_persons(drawer: Any, bench_of: Make, evaluation_subject: Subject) -> None:
     """Of nine frames the first is given; of the other eight every other one is white."""
     bench = bench_of(persons=3, cases_each=2)
-    frames = _evaluate(subject, bench)
-    assert {(one["steps"], one["given"], one["photos"]) for one in pipeline.drawn} == {(4, True, 1)}
-    assert sorted({one["seed"] for one in pipeline.drawn}) == [0, 1]
+    frames = _evaluate(evaluation_subject, bench)
+    assert {(one["steps"], one["given"], one["photos"]) for one in drawer.drawn} == {(4, True, 1)}
+    assert sorted({one["seed"] for one in drawer.drawn}) == [0, 1]
     faces = frames["evaluated_frames"].filter(case_id="clip-1-0")
     assert faces["frame_index"].to_list() == list(range(1, 9))
     assert faces["similarity"].is_null().to_list() == [False, True] * 4
@@ -59,7 +59,7 @@ def test_a_row_a_frame_a_row_a_video_and_intervals_over_persons(pipeline: Any, b
     assert (own["similarity"], own["score"]) == pytest.approx((1.0, 8 / 6))
     video = _videos(frames)["clip-1-0"]
     assert (video["status"], video["frames"], video["faces_found_share"], video["likeness"]) == (Status.OK, 9, 0.5, 0.5)
-    assert (subject.root / video["video_path"]).is_file()
+    assert (evaluation_subject.root / video["video_path"]).is_file()
     measures = _measures(frames)
     assert (measures["flow_loss"]["value"], measures["flow_loss"]["videos"], measures["flow_loss"]["bench_version"]) == (
         2.0,
@@ -79,9 +79,9 @@ def test_a_row_a_frame_a_row_a_video_and_intervals_over_persons(pipeline: Any, b
     assert _measures(frames, "validation")["flow_loss"]["absent"] == "no clip of the split is cached"
 
 
-def test_a_gate_can_name_the_case_and_the_cause(pipeline: Any, bench_of: Make, subject: Subject) -> None:
+def test_a_gate_can_name_the_case_and_the_cause(drawer: Any, bench_of: Make, evaluation_subject: Subject) -> None:
     bench = bench_of(["unusable", "unusable"])
-    frames = _evaluate(subject, bench)
+    frames = _evaluate(evaluation_subject, bench)
     row = _measures(frames)["first_frame_psnr_db"]
     assert (row["value"], row["videos"]) == (None, 0)
     cause = "case clip-0-0: no_face: its first frame cannot condition a video: no face found"
@@ -90,59 +90,59 @@ def test_a_gate_can_name_the_case_and_the_cause(pipeline: Any, bench_of: Make, s
     assert (video["status"], video["reason"], video["video_path"]) == (Status.REJECTED, Reason.NO_FACE, None)
 
 
-def test_who_is_given_what(pipeline: Any, bench_of: Make, subject: Subject) -> None:
+def test_who_is_given_what(drawer: Any, bench_of: Make, evaluation_subject: Subject) -> None:
     """A base without a first frame, and a model with references, are given the person's photos, too."""
     bench = bench_of(persons=1)
-    pipeline.manifest.base.layout = "vace"
-    frames = _evaluate(subject, bench)
-    assert [(one["given"], one["photos"]) for one in pipeline.drawn] == [(False, 2)]
+    drawer.manifest.base.layout = "vace"
+    frames = _evaluate(evaluation_subject, bench)
+    assert [(one["given"], one["photos"]) for one in drawer.drawn] == [(False, 2)]
     assert frames["evaluated_frames"]["frame_index"].to_list() == list(range(9)), "no frame was given"
     row = _measures(frames)["first_frame_psnr_db"]
     assert row["absent"] == "1 of 1 videos: case clip-0-0: the base is given no first frame"
-    pipeline.manifest.base.layout = "ti2v"
-    pipeline.manifest.preset = preset("tiny")
-    _evaluate(replace(subject, checkpoint_sha256="with references"), bench)
-    assert [(one["given"], one["photos"]) for one in pipeline.drawn[1:]] == [(True, 2)]
+    drawer.manifest.base.layout = "ti2v"
+    drawer.manifest.preset = preset("tiny")
+    _evaluate(replace(evaluation_subject, checkpoint_sha256="with references"), bench)
+    assert [(one["given"], one["photos"]) for one in drawer.drawn[1:]] == [(True, 2)]
 
 
 def test_nothing_is_drawn_twice_and_only_what_changed_is_done_anew(
-    pipeline: Any, bench_of: Make, subject: Subject, caplog: pytest.LogCaptureFixture
+    drawer: Any, bench_of: Make, evaluation_subject: Subject, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One of three cases lost its video, one its measures; a bench of one case more draws one; another gallery draws none."""
     bench = bench_of(persons=3)
-    before = _evaluate(subject, bench)
-    one, two, _ = case_tasks(bench, subject.bench_dir, bench.cases)  # type: ignore[arg-type]
-    video_path(subject, one).unlink()
-    measures_path(subject, two).unlink()
-    pipeline.drawn.clear()
+    before = _evaluate(evaluation_subject, bench)
+    one, two, _ = case_tasks(bench, evaluation_subject.bench_dir, bench.cases)  # type: ignore[arg-type]
+    video_path(evaluation_subject, one).unlink()
+    measures_path(evaluation_subject, two).unlink()
+    drawer.drawn.clear()
     with caplog.at_level("INFO", logger="lafid.release"):
-        after = _evaluate(subject, bench)
-    assert [drawn["prompt"] for drawn in pipeline.drawn] == [one.case.prompt]
+        after = _evaluate(evaluation_subject, bench)
+    assert [drawn["prompt"] for drawn in drawer.drawn] == [one.case.prompt]
     assert "2 of 4 tasks were done before" in caplog.text
     assert all(before[name].equals(after[name]) for name in before)
 
-    pipeline.drawn.clear()
+    drawer.drawn.clear()
     larger = bench_of(folder="larger", persons=4)
-    of_larger = replace(subject, bench_dir=subject.bench_dir.with_name("larger"))  # type: ignore[union-attr]
+    of_larger = replace(evaluation_subject, bench_dir=evaluation_subject.bench_dir.with_name("larger"))  # type: ignore[union-attr]
     _evaluate(of_larger, larger)
-    assert [drawn["prompt"] for drawn in pipeline.drawn] == ["Person 3 turns the head."]
+    assert [drawn["prompt"] for drawn in drawer.drawn] == ["Person 3 turns the head."]
 
-    pipeline.drawn.clear()
+    drawer.drawn.clear()
     facts, pictures = small_facts(persons=3)
     stricter = {name: one.model_copy(update={"stranger_floor": 0.5}) for name, one in facts.bounds.items()}
     other = seal_bench(facts.model_copy(update={"bounds": stricter}), pictures)
     write_bench(of_larger.root / "stricter", other, pictures)
-    found = _evaluate(replace(subject, bench_dir=of_larger.root / "stricter"), other)
-    assert pipeline.drawn == []
+    found = _evaluate(replace(evaluation_subject, bench_dir=of_larger.root / "stricter"), other)
+    assert drawer.drawn == []
     assert found["evaluated_frames"]["score"].max() == pytest.approx(0.5 / 0.3)
 
-    _evaluate(replace(subject, drawing=AS_TRAINED.model_copy(update={"precision": "bfloat16"})), bench, most=1)
-    _evaluate(replace(subject, steps=5), bench, most=1)
-    assert len(pipeline.drawn) == 2, "another way of drawing has its own videos"
+    _evaluate(replace(evaluation_subject, drawing=AS_TRAINED.model_copy(update={"precision": "bfloat16"})), bench, most=1)
+    _evaluate(replace(evaluation_subject, steps=5), bench, most=1)
+    assert len(drawer.drawn) == 2, "another way of drawing has its own videos"
 
 
 def test_a_kill_while_drawing_leaves_nothing_and_while_measuring_the_video(
-    pipeline: Any, bench_of: Make, subject: Subject, monkeypatch: pytest.MonkeyPatch
+    drawer: Any, bench_of: Make, evaluation_subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = bench_of(persons=1)
 
@@ -155,51 +155,52 @@ def test_a_kill_while_drawing_leaves_nothing_and_while_measuring_the_video(
     with monkeypatch.context() as patch:
         patch.setattr(evaluation_child, "measure_frames", killed)
         with pytest.raises(Killed):
-            _evaluate(subject, bench)
-    assert [path.suffix for path in sorted((subject.root / subject.folder).iterdir())] == [".mp4"]
-    frames = _evaluate(subject, bench)
-    assert len(pipeline.drawn) == 1
-    fresh = _evaluate(replace(subject, root=subject.root / "fresh"), bench)
+            _evaluate(evaluation_subject, bench)
+    assert [path.suffix for path in sorted((evaluation_subject.root / evaluation_subject.folder).iterdir())] == [".mp4"]
+    frames = _evaluate(evaluation_subject, bench)
+    assert len(drawer.drawn) == 1
+    fresh = _evaluate(replace(evaluation_subject, root=evaluation_subject.root / "fresh"), bench)
     assert all(frames[name].equals(fresh[name]) for name in frames)
 
 
-def test_a_case_that_fails_costs_itself_and_is_tried_again(pipeline: Any, bench_of: Make, subject: Subject) -> None:
+def test_a_case_that_fails_costs_itself_and_is_tried_again(drawer: Any, bench_of: Make, evaluation_subject: Subject) -> None:
     bench = bench_of(["fine", "a fault", "fine, too"], persons=3)
-    frames = _evaluate(subject, bench)
+    frames = _evaluate(evaluation_subject, bench)
     assert {case: (row["status"], row["reason"]) for case, row in _videos(frames).items()} == {
         "clip-0-0": (Status.OK, None),
         "clip-1-0": (Status.ERROR, Reason.ENGINE_FAILED),
         "clip-2-0": (Status.OK, None),
     }
     assert _measures(frames)["likeness"]["videos"] == 2
-    _evaluate(subject, bench)
-    assert [one["prompt"] for one in pipeline.drawn].count("a fault") == 2
+    _evaluate(evaluation_subject, bench)
+    assert [one["prompt"] for one in drawer.drawn].count("a fault") == 2
     with pytest.raises(EvaluationFailed, match="all 1 tasks failed, the first: a fault"):
-        evaluate(subject, bench, [bench.cases[1]], {}, 9)
-    (subject.bench_dir / bench.cases[0].first_frame).unlink()  # type: ignore[operator]
+        evaluate(evaluation_subject, bench, [bench.cases[1]], {}, 9)
+    (evaluation_subject.bench_dir / bench.cases[0].first_frame).unlink()  # type: ignore[operator]
     with pytest.raises(BenchError, match="lacks .*: copy the bench again"):
-        _evaluate(subject, bench)
+        _evaluate(evaluation_subject, bench)
 
 
-def test_clips_of_other_encoders_are_refused(pipeline: Any, subject: Subject) -> None:
-    pipeline.manifest.encoders_fingerprint = "another"
+def test_clips_of_other_encoders_are_refused(drawer: Any, evaluation_subject: Subject) -> None:
+    drawer.manifest.encoders_fingerprint = "another"
     with pytest.raises(DataError, match="other encoders than the checkpoint .*: run `lafid precompute --preset tiny`"):
-        evaluate(subject, None, [], CACHED, 9)
+        evaluate(evaluation_subject, None, [], CACHED, 9)
 
 
-def test_without_a_bench_only_losses_are_measured(pipeline: Any, subject: Subject) -> None:
-    frames = evaluate(subject, None, [], CACHED, 9)
+def test_without_a_bench_only_losses_are_measured(drawer: Any, evaluation_subject: Subject) -> None:
+    frames = evaluate(evaluation_subject, None, [], CACHED, 9)
     assert frames["model_evaluation"].select("split", "value").rows() == [("test", 2.0), ("validation", None)]
     assert frames["evaluated_videos"].is_empty()
 
 
-def test_names_from_a_strangers_bench_stay_in_the_folder(pipeline: Any, bench_of: Make, subject: Subject) -> None:
+def test_names_from_a_strangers_bench_stay_in_the_folder(drawer: Any, bench_of: Make, evaluation_subject: Subject) -> None:
     facts, pictures = small_facts(persons=1)
     evil = facts.cases[0].model_copy(update={"case_id": "../../evil", "clip_id": "../../evil"})
     bench = seal_bench(facts.model_copy(update={"cases": (evil,)}), pictures)
-    write_bench(subject.bench_dir, bench, pictures)  # type: ignore[arg-type]
-    video = evaluate(subject, read_bench(subject.bench_dir), bench.cases, {}, 9)["evaluated_videos"].row(0, named=True)  # type: ignore[arg-type]
-    assert video["video_path"].startswith(f"{subject.folder}/______evil.")
+    write_bench(evaluation_subject.bench_dir, bench, pictures)  # type: ignore[arg-type]
+    read = read_bench(evaluation_subject.bench_dir)  # type: ignore[arg-type]
+    video = evaluate(evaluation_subject, read, read.cases, {}, 9)["evaluated_videos"].row(0, named=True)
+    assert video["video_path"].startswith(f"{evaluation_subject.folder}/______evil.")
 
 
 def test_persons_take_turns_then_poses_and_more_cases_add_to_fewer(bench_of: Make) -> None:
@@ -237,12 +238,18 @@ def test_a_case_is_drawn_at_the_models_own_size(bench_of: Make, height: int, wid
     ],
 )
 def test_each_child_has_a_gpu_of_its_own(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch, gpus: int, visible: Any, asked: Any, device: Any, children: list[Any]
+    evaluation_subject: Subject,
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: int,
+    visible: Any,
+    asked: Any,
+    device: Any,
+    children: list[Any],
 ) -> None:
     monkeypatch.setattr(evaluation, "cuda_devices", lambda: gpus)
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    given = replace(subject, drawing=AS_TRAINED.model_copy(update={"device": device}))
+    given = replace(evaluation_subject, drawing=AS_TRAINED.model_copy(update={"device": device}))
     assert evaluation._environments(given, asked) == [child | {"OMP_NUM_THREADS": "5"} for child in children]

@@ -19,15 +19,17 @@ EVIL = '"><script>alert(1)</script><img src=http://evil.example/x onerror=alert(
 
 
 @pytest.fixture
-def evaluated(pipeline: Any, bench_of: Callable[..., Any], subject: Subject) -> Evaluated:
+def evaluated(drawer: Any, bench_of: Callable[..., Any], evaluation_subject: Subject) -> Evaluated:
     """Two models on three cases, of which the second shows nobody that a model could draw."""
     bench = bench_of([EVIL, "unusable"], persons=3)
-    tables = [evaluate(replace(subject, checkpoint_sha256=name), bench, bench.cases, {}, 9) for name in ("ours", "theirs")]
-    assert subject.bench_dir is not None
+    tables = [
+        evaluate(replace(evaluation_subject, checkpoint_sha256=name), bench, bench.cases, {}, 9) for name in ("ours", "theirs")
+    ]
+    assert evaluation_subject.bench_dir is not None
     return Evaluated(
-        subject.root,
+        evaluation_subject.root,
         bench,
-        subject.bench_dir,
+        evaluation_subject.bench_dir,
         {f"our {EVIL}": "ours", "theirs": "theirs"},
         {name: pl.concat([each[name] for each in tables]) for name in tables[0]},
         [f"A note. {EVIL}"],

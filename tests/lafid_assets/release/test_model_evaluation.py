@@ -60,17 +60,17 @@ def _run(lake: Lake, tracking: Any = NOBODY, **config: Any) -> dict[str, Any]:
 
 
 def test_what_it_draws_what_it_shows_and_what_it_tries_again(
-    released: Lake, pipeline: Any, monkeypatch: pytest.MonkeyPatch
+    released: Lake, drawer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generate = pipeline.generate
+    generate = drawer.generate
 
     def faulty(image: Any, prompt: str, **more: Any) -> Any:
         return generate(image, "a fault" if prompt.startswith("Person 1") else prompt, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "generate", faulty)
+        patch.setattr(drawer, "generate", faulty)
         shown = _run(released, steps=3, drawing={"low_memory": True})
-    assert {one["steps"] for one in pipeline.drawn} == {3}
+    assert {one["steps"] for one in drawer.drawn} == {3}
     assert (shown["test_flow_loss"], shown["test_faces_found_share"]) == (2.0, 0.5)
     assert shown["test_likeness_yaw_60_90"] == "no drawn frame falls into it"
     assert shown["compared_with"] == "none"
@@ -80,18 +80,18 @@ def test_what_it_draws_what_it_shows_and_what_it_tries_again(
     failed = released.read(EVALUATED_VIDEOS.name).filter(status="error")
     assert failed.select("case_id", "reason").rows() == [("clip-1-0", "engine_failed")]
 
-    pipeline.drawn.clear()
+    drawer.drawn.clear()
     how = {"steps": 3, "drawing": {"low_memory": True}}
     assert _run(released, **how)["computed"] is True, "the case that failed is missing"
-    assert [one["prompt"] for one in pipeline.drawn] == ["Person 1 turns the head."]
+    assert [one["prompt"] for one in drawer.drawn] == ["Person 1 turns the head."]
     assert _run(released, **how)["computed"] is False
     [video, *_] = released.read(EVALUATED_VIDEOS.name)["video_path"]
     released.store.remove(video)
     assert _run(released, **how)["computed"] is True, "a video is gone"
-    pipeline.drawn.clear()
+    drawer.drawn.clear()
     assert _run(released, cases=1, **how)["computed"] is True
     assert released.read(EVALUATED_VIDEOS.name)["case_id"].len() == 1
-    assert pipeline.drawn == []
+    assert drawer.drawn == []
 
 
 @pytest.fixture
@@ -108,11 +108,11 @@ def champion(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
 
 
 def test_the_champion_is_evaluated_beside_it_and_another_one_alone_anew(
-    released: Lake, pipeline: Any, champion: Callable[[str | None], None]
+    released: Lake, drawer: Any, champion: Callable[[str | None], None]
 ) -> None:
     champion("theirs")
     shown = _run(released)
-    assert len(pipeline.drawn) == 6
+    assert len(drawer.drawn) == 6
     assert shown["compared_with"] == "models:/lafid/1 (champion)"
     assert shown["against_pose_binned_similarity"] == "+0.000 (+0.000 to +0.000): cannot be told (3 persons)"
     assert "Against models:/lafid/1 (champion)" in Path(shown["page"]).read_text()
@@ -120,21 +120,21 @@ def test_the_champion_is_evaluated_beside_it_and_another_one_alone_anew(
     assert losses.select("checkpoint_sha256", "value").rows() == [("ours", 2.0), ("theirs", 2.0)]
     assert _run(released)["computed"] is False
 
-    pipeline.drawn.clear()
+    drawer.drawn.clear()
     champion("another")
     assert _run(released)["computed"] is True
-    assert len(pipeline.drawn) == 3
+    assert len(drawer.drawn) == 3
     assert set(released.read(EVALUATED_VIDEOS.name)["checkpoint_sha256"]) == {"ours", "another"}
 
-    pipeline.drawn.clear()
+    drawer.drawn.clear()
     champion("theirs")
     asset_module.find_model = None  # type: ignore[assignment]  # nothing is asked of a model whose results are kept
     assert _run(released)["computed"] is True
-    assert pipeline.drawn == []
+    assert drawer.drawn == []
 
 
 def test_a_champion_that_cannot_be_had_costs_the_comparison_alone_and_is_tried_again(
-    released: Lake, pipeline: Any, champion: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch
+    released: Lake, drawer: Any, champion: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     champion("theirs")
 
@@ -162,11 +162,11 @@ def test_a_champion_that_cannot_be_had_costs_the_comparison_alone_and_is_tried_a
     assert _run(released)["compared_with"] == "not evaluated: MLflow at http://x does not answer"
 
 
-def test_without_a_bench_there_is_the_loss(released: Lake, pipeline: Any) -> None:
+def test_without_a_bench_there_is_the_loss(released: Lake, drawer: Any) -> None:
     released.put({LAFID_BENCH.name: LAFID_BENCH.frame([])}, "all", "g")
     shown = _run(released)
     assert (shown["bench"], shown["test_flow_loss"]) == ("none: the test split gives no case to draw", 2.0)
-    assert pipeline.drawn == []
+    assert drawer.drawn == []
 
 
 def test_clips_of_another_presets_sizes_are_refused(released: Lake) -> None:

@@ -68,6 +68,14 @@ def test_two_persons_by_hand() -> None:
     assert set(found) == {*YAW_BINS, *EXPRESSION_BINS}
 
 
+def test_strangers_are_compared_with_and_not_asked_for_their_own_likeness() -> None:
+    x = _person("x", _face(0, 0), _face(10, 0, pts=1))
+    y = _person("y", _face(90, 0), _face(95, 70, pts=1))
+    found = bounds_of([x], [y])
+    assert _is(found["yaw_0_20"], floor=[90, 80], ceiling=[10, 10])
+    assert _is(found["yaw_60_90"], [], [])
+
+
 def test_another_clip_comes_before_another_time_of_the_same() -> None:
     nearer_in_time = _person("x", _face(0, 0, "a", 0), _face(1, 0, "a", 1), _face(40, 60, "b", 0))
     assert _is(bounds_of([nearer_in_time])["yaw_0_20"], [], ceiling=[40, 39])

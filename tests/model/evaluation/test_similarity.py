@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from model.evaluation.bench import BinBounds, GalleryFace, Person
+from model.evaluation.bench import BinBounds, GalleryFace, Person, SourceClip
 from model.evaluation.similarity import (
     FrameFace,
     VideoFaces,
@@ -75,7 +75,8 @@ def _measure(
 ) -> list[FrameFace | None]:
     found = [[_face()] if given is None else given, *drawn]
     pictures = np.arange(len(found), dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
-    person = Person(identity_id="a", gallery=tuple(gallery))
+    clip = SourceClip(clip_id="clip", content_sha256="0" * 64, recording_id=None, source="invented", licence="CC0")
+    person = Person(identity_id="a", gallery=tuple(gallery), clips=(clip,))
     return measure_frames(pictures[1:], person, pictures[0], Told(found), BOUNDS)  # type: ignore[arg-type]
 
 
@@ -159,6 +160,12 @@ def test_turning_farther_hides_nothing_and_costs_nothing() -> None:
     assert pose_binned([_frame(0, 0.9), _frame(80, 0.1)], frontal, BOUNDS).value == pytest.approx(0.5)
     farther = pose_binned([_frame(50, 0.8), _frame(55, 0.6)], TARGET, BOUNDS)
     assert farther.by_bin == pytest.approx({"yaw_0_20": 0.7, "yaw_20_40": 0.7, "yaw_40_60": 0.7})
+
+
+def test_a_bin_nobody_saw_is_as_the_next_one_that_was_reached() -> None:
+    """The face is hidden while the real one passes 30 degrees, and never comes back to the front."""
+    found = pose_binned([_frame(50, 0.8), None, _frame(50, 0.8)], TARGET, BOUNDS)
+    assert found.by_bin == pytest.approx({"yaw_0_20": 0.8, "yaw_20_40": 0, "yaw_40_60": 0.8})
 
 
 def test_hiding_gains_nothing_where_the_real_face_was_turned() -> None:

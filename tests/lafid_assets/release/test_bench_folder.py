@@ -1,0 +1,51 @@
+"""A bench in a store: the same files locally and in a bucket, and never half of one."""
+
+from pathlib import Path
+
+import pytest
+
+from lafid_assets.release.bench_folder import copy_bench, folder_of, is_whole, put_bench, stored_bench
+from model.evaluation.bench import BENCH_FILE, seal_bench, verify_bench
+from resources.file_store import FileStore, StoreUnusable
+from tests.model.evaluation.benches import small_facts
+
+
+def test_a_bucket_holds_what_a_folder_holds(bucket: str, tmp_path: Path) -> None:
+    facts, pictures = small_facts()
+    bench = seal_bench(facts, pictures)
+    stores = (FileStore(str(tmp_path / "store")), FileStore(f"s3://{bucket}/lafid"))
+    for store in stores:
+        put_bench(store, bench, pictures)
+        assert is_whole(store, bench.version)
+        assert stored_bench(store, bench.version) == bench
+        copy = tmp_path / ("local" if store.is_local else "bucket")
+        assert copy_bench(store, bench.version, copy) == verify_bench(copy) == bench
+    assert stores[0].list_tree("") == stores[1].list_tree("")
+
+
+def test_a_bench_is_whole_only_when_everything_is_there(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    facts, pictures = small_facts()
+    bench = seal_bench(facts, pictures)
+    folder = folder_of(bench.version)
+    write = store.write_bytes
+
+    def killed(path: str, content: bytes) -> None:
+        if path.endswith(BENCH_FILE):
+            raise KeyboardInterrupt
+        write(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            put_bench(store, bench, pictures)
+    assert len(store.list_tree(folder)) == len(bench.pictures)
+    assert not is_whole(store, bench.version)
+    put_bench(store, bench, pictures)
+    assert is_whole(store, bench.version)
+    store.remove(f"{folder}/{bench.pictures[0]}")
+    assert not is_whole(store, bench.version)
+    with pytest.raises(StoreUnusable):
+        copy_bench(store, bench.version, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()

@@ -1,0 +1,105 @@
+"""Where a model's files lie, by a real MLflow; and whom a checkpoint is compared with."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lafid_assets.release.champion import Rival, rival_of
+from lafid_assets.release.model_files import ModelFiles, ModelMissing, find_model
+from model.files import sha256_folder
+from resources.tracking import CHECKPOINT_TAG, RegisteredVersion, Tracking
+from tests.model.manifests import checkpoint_without_parts
+
+ARTIFACTS = """flavors:
+  python_function:
+    loader_module: none
+    artifacts:
+      checkpoint: {path: artifacts/checkpoint, uri: x}
+"""
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    """Version 1 travels with its base, version 2 without; version 3 is none of LaFID's. Making a registry costs seconds."""
+    root = tmp_path_factory.mktemp("registry")
+    tracking = Tracking(f"sqlite:///{root}/mlflow.db", root / "artifacts")
+    (root / "artifacts").mkdir()
+    (root / "mlflow.db").touch()
+    client = tracking.connect()
+    import mlflow
+
+    for number in (1, 2, 3):
+        package = root / f"package {number}"
+        checkpoint = checkpoint_without_parts(package / "artifacts" / "checkpoint", seed=number)
+        base = "      base: {path: artifacts/base, uri: x}\n" if number == 1 else ""
+        if base:
+            (package / "artifacts" / "base").mkdir()
+            (package / "artifacts" / "base" / "weights").write_text("base")
+        (package / "MLmodel").write_text(ARTIFACTS + base if number < 3 else "flavors: {sklearn: {}}\n")
+        logged = mlflow.initialize_logged_model(name="tiny")
+        client.log_model_artifacts(logged.model_id, str(package))
+        mlflow.finalize_logged_model(logged.model_id, "READY")
+        tags = {CHECKPOINT_TAG: sha256_folder(checkpoint)} if number < 3 else {}
+        mlflow.register_model(f"models:/{logged.model_id}", "lafid", tags=tags)
+    return tracking
+
+
+def test_a_checkpoints_folder_and_its_base(tmp_path: Path) -> None:
+    checkpoint = checkpoint_without_parts(tmp_path / "run")
+    nowhere = Tracking(f"sqlite:///{tmp_path}/none.db", tmp_path)
+    with pytest.raises(ModelMissing, match=r"needs its base .*tiny.*: adopt it \(`lafid adopt`\), or name its folder"):
+        find_model(str(checkpoint), nowhere, tmp_path)
+    (tmp_path / "bases" / "tiny").mkdir(parents=True)
+    found = find_model(str(checkpoint), nowhere, tmp_path, bases_dir=tmp_path / "bases")
+    assert found == ModelFiles(str(checkpoint), sha256_folder(checkpoint), checkpoint, tmp_path / "bases" / "tiny")
+    named = find_model(str(checkpoint), nowhere, tmp_path, base_dir=tmp_path / "run", bases_dir=tmp_path / "bases")
+    assert named.base_dir == tmp_path / "run"
+    with pytest.raises(ModelMissing, match="elsewhere is no model: name one of the registry"):
+        find_model("elsewhere", nowhere, tmp_path)
+    with pytest.raises(ModelMissing, match="there is no registry at sqlite:.*MLFLOW_TRACKING_URI"):
+        find_model("models:/lafid/1", nowhere, tmp_path)
+
+
+def test_a_registered_model(registry: Tracking, tmp_path: Path) -> None:
+    found = find_model("models:/lafid/1", registry, tmp_path / "downloads")
+    assert (found.base_dir / "weights").read_text() == "base"
+    assert registry.find_version("lafid", found.checkpoint_sha256) == RegisteredVersion("lafid", "1")
+    assert not (tmp_path / "downloads").exists(), "it lies on this disk"
+    with pytest.raises(ModelMissing, match=r"models:/lafid/2 needs its base"):
+        find_model("models:/lafid/2", registry, tmp_path)
+    with pytest.raises(ModelMissing, match="models:/lafid/3 is no LaFID model: it holds no artifacts"):
+        find_model("models:/lafid/3", registry, tmp_path)
+    with pytest.raises(ModelMissing, match="there is no models:/lafid/9 at sqlite:"):
+        find_model("models:/lafid/9", registry, tmp_path)
+
+
+def test_what_a_server_keeps_is_fetched_once(registry: Tracking, tmp_path: Path) -> None:
+    client = registry.connect()
+    client.set_registered_model_alias("lafid", "team", "1")
+    server = SimpleNamespace(uri="http://team", is_there=True, connect=registry.connect)
+    found = find_model("models:/lafid@team", server, tmp_path / "downloads")  # type: ignore[arg-type]
+    [folder] = (tmp_path / "downloads").iterdir()
+    assert found.checkpoint_dir.is_relative_to(folder)
+    (folder / "mark").touch()
+    again = find_model("models:/lafid/1", server, tmp_path / "downloads")  # type: ignore[arg-type]
+    assert (again.checkpoint_dir, (folder / "mark").is_file()) == (found.checkpoint_dir, True)
+
+
+def test_whom_a_checkpoint_is_compared_with(registry: Tracking, tmp_path: Path) -> None:
+    """The champion; where it is that itself the one before; nobody where there is none, or none of LaFID's."""
+    client = registry.connect()
+    one, two = (client.get_model_version("lafid", str(number)).tags[CHECKPOINT_TAG] for number in (1, 2))
+    assert rival_of(one, "lafid", registry) is None
+    assert rival_of(one, "another", registry) is None
+    client.set_registered_model_alias("lafid", "champion", "1")
+    assert rival_of("new", "lafid", registry) == Rival(RegisteredVersion("lafid", "1"), "champion", one)
+    assert rival_of(one, "lafid", registry) is None
+    client.set_registered_model_alias("lafid", "previous", "1")
+    client.set_registered_model_alias("lafid", "champion", "2")
+    assert rival_of(two, "lafid", registry) == Rival(RegisteredVersion("lafid", "1"), "previous", one)
+    client.set_registered_model_alias("lafid", "champion", "3")
+    client.delete_registered_model_alias("lafid", "previous")
+    assert rival_of("new", "lafid", registry) is None
+    assert rival_of("new", "lafid", Tracking(f"sqlite:///{tmp_path}/none.db", tmp_path)) is None
+    assert not (tmp_path / "none.db").exists(), "asking makes no registry"
