@@ -22,7 +22,7 @@ from model.face_branch.trainable import assemble
 from model.presets import preset
 from model.release import package
 from model.release.checkpoint import EmbeddingSource, read_manifest, write_checkpoint
-from model.release.package import LoggedCheckpoint, PackageError, log_checkpoint, pull, register, set_alias
+from model.release.package import LoggedCheckpoint, PackageError, log_checkpoint, pull, register
 from model.release.pipeline import load
 from tests.model.manifests import a_manifest
 
@@ -107,7 +107,7 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     mlflow.set_experiment("lafid")
     logged = log_checkpoint(root / "checkpoint", base_dir, name="tiny-12", tags={"git_commit": "abc"}, metrics={"flow_loss": 1.0})
     version = register(logged.model_uri, "lafid", {"gate": "passed"})
-    set_alias("lafid", "champion", version)
+    mlflow.MlflowClient().set_registered_model_alias("lafid", "champion", version)
     yield Registered(root, logged, version, root / "photo.png", hashlib.sha256(drawn.tobytes()).hexdigest())
     mlflow.set_tracking_uri(before)
 
