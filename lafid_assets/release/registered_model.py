@@ -123,11 +123,8 @@ def _release(run_id: str, config: RegisteredModelConfig, lake: Lake, tracking: T
     tags |= {tag: value for tag, value in registered.tags.items() if tag in tags}
     _describe_version(tracking, version, tags | judgement_tags(judgement, facts.evaluation), judgement)
     with at_registry(lake, tracking, name) as registry:
-        if (
-            judgement["verdict"] == PASSED
-            and registry.aliases.get(CHAMPION) == _judged_against(rival)
-            and not has_been(lake, CHAMPION, registered)
-        ):
+        kept_back = _kept_back(registry.aliases.get(CHAMPION), version, rival, taken=has_been(lake, CHAMPION, registered))
+        if judgement["verdict"] == PASSED and not kept_back:
             why = f"passed the gate `{facts.gate}`, judged against {judgement['against_version'] or 'nobody'}"
             registry.promote(version.version, how=BY_GATE, why=why, judgement_id=judgement["judgement_id"])
         aliases = registry.aliases
@@ -136,7 +133,7 @@ def _release(run_id: str, config: RegisteredModelConfig, lake: Lake, tracking: T
         "model_version": version.version,
         "alias": next((alias for alias in (CHAMPION, CANDIDATE) if aliases.get(alias) == version.version), None),
         "model_uri": version.uri,
-        "gate": in_words(findings),
+        "gate": in_words(findings) + (kept_back if judgement["verdict"] == PASSED else ""),
         "checkpoint_sha256": sha256,
         "dataset_version": checkpoint["dataset_version"],
         "verdict": judgement["verdict"],
@@ -144,9 +141,23 @@ def _release(run_id: str, config: RegisteredModelConfig, lake: Lake, tracking: T
     }
 
 
-def _judged_against(rival: Rival | None) -> str | None:
-    """The champion whose place the version may take; None: it may only become champion where there is none."""
-    return rival.version.version if rival is not None and rival.alias == CHAMPION else None
+def _kept_back(champion: str | None, version: RegisteredVersion, rival: Rival | None, *, taken: bool) -> str:
+    """Why a version that passed does not become champion by a run; empty: it does, or is.
+
+    Args:
+        champion: the version that is now.
+        rival: whom it was judged against. Only its place may be taken.
+        taken: whether the version has been champion before.
+    """
+    if champion == version.version:
+        return ""
+    if taken:
+        return ", but somebody took `champion` from it: `lafid promote` gives it back"
+    against = rival.version.version if rival is not None and rival.alias == CHAMPION else None
+    if champion != against:
+        now, then = (f"version {one}" if one else "nobody" for one in (champion, against))
+        return f", but champion is {now}, and it was judged against {then}: materialize model_evaluation and this asset again"
+    return ""
 
 
 def _commit(tracking: Tracking, checkpoint_sha256: str) -> str:

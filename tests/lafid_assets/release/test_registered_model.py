@@ -233,7 +233,8 @@ def test_life_of_champions(release: Release, logged: list[dict[str, Any]]) -> No
     assert low["verdict"] == "refused"
     assert release.versions[2].tags["lafid.gate"] == "refused: first_frame"
     high = release.run(min_first_frame_psnr_db=10.0)
-    assert release.versions[2].tags["lafid.gate"] == high["verdict"] == high["gate"] == "passed"
+    assert release.versions[2].tags["lafid.gate"] == high["verdict"] == "passed"
+    assert high["gate"] == "passed, but somebody took `champion` from it: `lafid promote` gives it back"
 
     # H: withdrawn by hand, it stays withdrawn.
     release.client.delete_registered_model_alias("lafid", "champion")
@@ -409,6 +410,7 @@ def test_who_was_overtaken_while_it_was_judged_is_judged_again(release: Release,
         patch.setattr(module, "judge", overtaken)
         row = release.run()
     assert (row["alias"], row["verdict"]) == ("candidate", "passed"), "it was judged against version 1"
+    assert row["gate"].startswith("passed, but champion is version 2, and it was judged against version 1")
     assert release.aliases["champion"] == "2"
     again = release.run()
     assert (again["alias"], again["verdict"]) == ("candidate", "refused"), "version 2 is better"
