@@ -193,6 +193,10 @@ def test_no_loss_that_is_not_finite_passes(judge: Judge, gate: str, before: floa
     assert judge(before=before, after=after, gate=gate)["training_loss"].verdict == "refused"
 
 
+def test_what_is_refused_is_not_excused_by_what_is_undecided(judge: Judge) -> None:
+    assert _verdict(judge(GOOD | {"flow_loss": 2.0, "pose_binned_similarity": 0.05})) == "refused"
+
+
 def test_nothing_at_all_is_undecided() -> None:
     assert verdict_of([]) == "undecided"
 
@@ -250,6 +254,13 @@ def test_slightly_worse_within_the_margin_is_no_worse(judge: Judge, drawn: Calla
     videos = drawn([0.49] * 8, [0.5] * 8)
     assert judge(rival=CHAMPION, videos=videos)["no_worse"].verdict == "passed"
     assert judge(rival=CHAMPION, videos=videos, margin=0.005)["no_worse"].verdict == "refused"
+
+
+def test_surely_worse_is_worse_though_its_interval_begins_above_the_margin(judge: Judge, drawn: Callable[..., Any]) -> None:
+    finding = judge(rival=CHAMPION, videos=drawn([0.495, 0.465] * 4, [0.5] * 8))["no_worse"]
+    assert finding.figure is not None
+    assert -0.02 < finding.figure < 0, "the end that is nearer to 0"
+    assert finding.verdict == "refused"
 
 
 def test_what_scatters_cannot_be_told(judge: Judge, drawn: Callable[..., Any]) -> None:
