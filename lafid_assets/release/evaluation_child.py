@@ -36,9 +36,9 @@ from model.model_store.location import models_folder
 from model.model_store.store import ModelStore
 
 if TYPE_CHECKING:
-    from model.evaluation.measures.networks import Networks
     from numpy.typing import NDArray
 
+    from model.evaluation.measures.networks import Networks
     from model.face_engine.interface import FaceEngine
     from model.release.pipeline import LafidPipeline
     from model.training.held_out_videos import Beginning
@@ -131,10 +131,9 @@ def _photos(subject: Subject, case: Case) -> list["NDArray[np.uint8]"]:
 
 def _measured(subject: Subject, task: CaseTask, beginning: "Beginning") -> Measured:
     """What the video shows, read from its file: whoever measures it again has no more."""
+    from model.encoding.video_io import read_frames
     from model.evaluation.measures.catalogue import all_of
     from model.evaluation.measures.record import Absent, DrawnVideo
-
-    from model.encoding.video_io import read_frames
     from model.training.metrics import psnr
 
     pipeline, case, bench = _pipeline(subject), task.case, _bench(_bench_dir(subject))
@@ -198,17 +197,19 @@ def _lip_borders(engine: "FaceEngine") -> tuple[float, float] | None:
 
 @cache
 def _networks(subject: Subject) -> "Networks":
-    from model.evaluation.measures.networks import load_networks
-
     from model.bases.base import pick_device
+    from model.evaluation.measures.networks import load_networks
 
     return load_networks(ModelStore(models_folder()), pick_device(subject.drawing.device))
 
 
 @cache
 def _pipeline(subject: Subject) -> "LafidPipeline":
+    from tqdm.std import TqdmDefaultWriteLock
+
     from model.release.pipeline import load
 
+    TqdmDefaultWriteLock.mp_lock = None  # a semaphore: children are killed, and Python would tell the user that it is left
     return load(subject.checkpoint_dir, subject.base_dir, subject.drawing)
 
 

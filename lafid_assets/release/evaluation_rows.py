@@ -28,6 +28,7 @@ PER_VIDEO = (
     *(column.name for column in MEASURES),
 )
 """Measures of which each video has a value of its own."""
+_NONE = Interval(None, None, None, 0, 0)
 Frames = dict[str, pl.DataFrame]
 Row = dict[str, Any]
 
@@ -157,8 +158,8 @@ def _summary(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase], vide
             row = _metric(subject, bench.version, bench.split, f"{kind}_{name}", interval, figures.frames)
             why = interval.reason if figures.frames else "no drawn frame falls into it"
             rows.append(row | {"absent": why if interval.value is None else None})
-    of_all = Interval(fid.value, None, None, len({person for person, _ in drawn}), len(drawn))
-    return [*rows, _metric(subject, bench.version, bench.split, FID, of_all, drawn_frames) | {"absent": fid.absent}]
+    of_all = Interval(fid.value, None, None, len({person for person, _ in drawn}), len(drawn)) if fid.absent is None else _NONE
+    return [*rows, _metric(subject, bench.version, bench.split, FID, of_all) | {"absent": fid.absent}]
 
 
 def _metric(subject: Subject, bench_version: str, split: str, name: str, interval: Interval, frames: int | None = None) -> Row:

@@ -26,13 +26,9 @@ from lafid_assets.dataset.forget.subject import INTENT, Subject
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
 from lafid_assets.dataset.published import publish
 from lafid_assets.ingest.tombstones import write_tombstones
-<<<<<<< HEAD
+from lafid_assets.release.bench_folder import FOLDER as BENCHES
 from lafid_assets.release.evaluation_tasks import FOLDER as EVALUATIONS
 from lafid_assets.release.evaluation_tasks import plain_name
-=======
-from lafid_assets.release.bench_folder import FOLDER as BENCHES
-from lafid_assets.release.held_out_measures import FOLDER as EVALUATIONS
->>>>>>> bench
 from lafid_assets.speech.answer_cache import AnswerCache
 from lafid_assets.training.latents import shards_folder
 from lafid_assets.training.sweep import drop_unnamed
@@ -227,7 +223,7 @@ class Eraser:
         ours = [self.settings.home / STRIPS]
         if self.store.is_local:
             ours += [self.store.local_path(folder) for folder in (RUNS_FOLDER, EVALUATIONS)]
-        of_clips = PICTURES | {".json", ".npz"}
+        of_clips = PICTURES | {".json", ".npy"}
         named = {name for clip_id in self.subject.clip_ids for name in (clip_id, plain_name(clip_id))}
         names_one = path.stem in named or path.name.partition(".")[0] in named
         if names_one and path.suffix in of_clips and any(map(path.is_relative_to, ours)):
