@@ -17,14 +17,13 @@ from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.release import bench_looks
 from lafid_assets.release.bench_choice import (
-    FEWEST_PERSONS,
     Moment,
     WantedCase,
     WantedPerson,
     choose_cases,
     choose_persons,
-    choose_strangers,
     reached,
+    strangers_of,
 )
 from lafid_assets.release.bench_folder import folder_of
 from lafid_assets.release.bench_looks import FirstFrame, FirstFrameTask, Looks, LooksTask
@@ -66,23 +65,32 @@ class Built:
 
 
 def build_bench(
-    dataset: pl.DataFrame, faces: pl.DataFrame, find: Find, store: FileStore, engine: EngineInfo, name: str, most: int, seed: int
+    test: pl.DataFrame,
+    others: pl.DataFrame,
+    faces: pl.DataFrame,
+    find: Find,
+    store: FileStore,
+    engine: EngineInfo,
+    *,
+    name: str,
+    most: int,
+    seed: int,
 ) -> Built:
     """The bench of a dataset's test split. A clip that cannot be read costs its own case and no other.
 
     Args:
-        dataset: rows of `lafid_dataset`.
+        test: rows of `lafid_dataset` of that split.
+        others: the same of the persons that `bench_choice.stranger_names` names.
         faces: `bench_choice.FACE_COLUMNS` of the test split's clips.
         find: rows to where those lie that can be reached.
         engine: that measures.
         most: cases.
         seed: of the choice among equals, and of the noise.
     """
-    test = dataset.filter(split="test")
     cases = choose_cases(test, faces, most, seed)
-    persons = choose_persons(test, cases)
-    strangers = choose_strangers(dataset.filter(pl.col("split") != "test"), FEWEST_PERSONS - len(persons)) if persons else []
-    clips = {row["clip_id"]: row for row in dataset.iter_rows(named=True)}
+    persons, strangers = choose_persons(test, cases), strangers_of(others)
+    theirs = test.filter(pl.col("identity_id").is_in([person.identity_id for person in persons]))
+    clips = {row["clip_id"]: row for row in pl.concat([theirs, others]).iter_rows(named=True)}
     frames = _first_frames(cases, persons, clips, find, engine)
     given = {(one.clip_id, one.moment.frame_index) for one in frames.values() if isinstance(one, _Given)}
     looks = _looks(persons, strangers, given, store, engine)

@@ -5,7 +5,7 @@ Belongs here: rows of the dataset and what was measured of the faces -> what is 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -106,21 +106,16 @@ def choose_cases(test: pl.DataFrame, faces: pl.DataFrame, most: int, seed: int) 
         faces: `FACE_COLUMNS` of its clips.
         seed: another one chooses others among equals, and draws from other noise.
     """
-    measured = {
-        (row["clip_id"], row["frame_index"], row["face_index"]): row for row in faces.select(FACE_COLUMNS).iter_rows(named=True)
-    }
-    clips = sorted(test.iter_rows(named=True), key=lambda row: (_digest(seed, row["identity_id"]), _digest(seed, row["clip_id"])))
-    moments = {clip["clip_id"]: tuple(_moments(clip, measured)) for clip in clips}
-    candidates = []
-    for clip in clips:
-        shown = reached(moments[clip["clip_id"]], 0.0)
-        strata = (shown.yaw_bin, shown.expression_bin, clip["speaking_status"])
-        candidates.append(Candidate(clip["clip_id"], clip["identity_id"], strata))
-    by_id = {clip["clip_id"]: clip for clip in clips}
-    return [
-        WantedCase(by_id[chosen.clip_id], moments[chosen.clip_id], _noise(seed, chosen.clip_id), chosen.why)
-        for chosen in take_turns(candidates, most)
-    ]
+    moments = _moments(test, faces)
+    strata = _strata(test, moments)
+    strata.sort(key=lambda one: (_digest(seed, one.identity_id), _digest(seed, one.clip_id)))
+    chosen = take_turns(strata, most)
+    names = [one.clip_id for one in chosen]
+    clips = {clip["clip_id"]: clip for clip in test.filter(pl.col("clip_id").is_in(names)).iter_rows(named=True)}
+    seen: dict[str, list[Moment]] = {name: [] for name in names}
+    for row in moments.filter(pl.col("clip_id").is_in(names)).iter_rows(named=True):
+        seen[row["clip_id"]].append(_moment(row))
+    return [WantedCase(clips[name], tuple(seen[name]), _noise(seed, name), why) for name, why in chosen]
 
 
 def choose_persons(test: pl.DataFrame, cases: Sequence[WantedCase]) -> list[WantedPerson]:
@@ -129,15 +124,23 @@ def choose_persons(test: pl.DataFrame, cases: Sequence[WantedCase]) -> list[Want
     return [_person(name, test.filter(identity_id=name), PICTURES_OF_A_PERSON) for name in named]
 
 
-def choose_strangers(others: pl.DataFrame, missing: int) -> list[WantedPerson]:
-    """Up to `missing` persons of other splits, those that validate before those that train, in an order that stays.
+def stranger_names(others: pl.DataFrame, persons: int, most: int) -> list[str]:
+    """Persons of other splits with whom a bench of so few persons compares its own: those that validate before those that train,
+    in an order that stays; none where there are enough.
 
     Args:
-        others: rows of `lafid_dataset` of other splits.
+        others: `identity_id` and `split` of rows of other splits.
+        persons: in the test split.
+        most: cases.
     """
-    persons = others.select("identity_id", "split").unique().iter_rows()
-    in_order = sorted(persons, key=lambda one: (one[1] != "validation", _digest(0, one[0])))
-    return [_person(name, others.filter(identity_id=name), PICTURES_OF_A_STRANGER) for name, _ in in_order[: max(missing, 0)]]
+    missing = FEWEST_PERSONS - min(persons, most) if persons else 0
+    in_order = sorted(others.unique().iter_rows(), key=lambda one: (one[1] != "validation", _digest(0, one[0])))
+    return [name for name, _ in in_order[: max(missing, 0)]]
+
+
+def strangers_of(rows: pl.DataFrame) -> list[WantedPerson]:
+    """All persons of these rows of `lafid_dataset`, with a few pictures each."""
+    return [_person(name, rows.filter(identity_id=name), PICTURES_OF_A_STRANGER) for name in sorted(rows["identity_id"].unique())]
 
 
 def reached(moments: Sequence[Moment], start_s: float) -> Reached:
@@ -155,17 +158,35 @@ def reached(moments: Sequence[Moment], start_s: float) -> Reached:
     return Reached(farthest, yaw_bin(farthest), expression_bin(change), targets)
 
 
-def _moments(clip: Row, measured: Mapping[tuple[str, int, int], Row]) -> Iterator[Moment]:
-    for place in clip["face_track"]:
-        if place["face_index"] is None:
-            continue
-        face = measured.get((clip["clip_id"], place["frame_index"], place["face_index"]), {})
-        box = (place["box_x1"], place["box_y1"], place["box_x2"], place["box_y2"])
-        yield Moment(place["time_s"], place["frame_index"], box, place["yaw_deg"], _expression(face))
+def _moments(test: pl.DataFrame, faces: pl.DataFrame) -> pl.DataFrame:
+    """The analysed frames that show the main face, clip by clip, with its expression where it was measured."""
+    places = test.select("clip_id", place="face_track").explode("place").drop_nulls("place").unnest("place")
+    keys = ("clip_id", "frame_index", "face_index")
+    return places.drop_nulls("face_index").join(faces.select(FACE_COLUMNS), on=keys, how="left").sort("clip_id", "time_s")
+
+
+def _strata(test: pl.DataFrame, moments: pl.DataFrame) -> list[Candidate]:
+    """What each clip shows over all of it, as `reached` says it of a chosen one."""
+    known = moments.with_columns(_measured=pl.all_horizontal(pl.col(name).is_not_null() for name in EXPRESSIONS))
+    shown = [pl.col(name).filter("_measured") for name in EXPRESSIONS]
+    changes = [(one - one.first()).abs().max().alias(f"_{name}") for one, name in zip(shown, EXPRESSIONS, strict=True)]
+    reaches = known.group_by("clip_id").agg(*changes, yaw=pl.col("yaw_deg").abs().max(), shown=pl.col("_measured").sum())
+    change = pl.when(pl.col("shown") > 1).then(pl.max_horizontal(f"_{name}" for name in EXPRESSIONS))
+    clips = test.select("clip_id", "identity_id", "speaking_status").join(reaches, on="clip_id", how="left")
+    rows = clips.select("clip_id", "identity_id", "speaking_status", "yaw", change=change)
+    return [
+        Candidate(clip_id, person, (yaw_bin(yaw), expression_bin(change), speaking))
+        for clip_id, person, speaking, yaw, change in rows.iter_rows()
+    ]
+
+
+def _moment(row: Row) -> Moment:
+    box = (row["box_x1"], row["box_y1"], row["box_x2"], row["box_y2"])
+    return Moment(row["time_s"], row["frame_index"], box, row["yaw_deg"], _expression(row))
 
 
 def _expression(face: Row) -> Expression | None:
-    eyes, brows, width, opening = (face.get(name) for name in _ORDER)
+    eyes, brows, width, opening = (face[name] for name in _ORDER)
     if eyes is None or brows is None or width is None or opening is None:
         return None
     return eyes, brows, width, opening

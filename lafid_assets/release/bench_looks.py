@@ -25,6 +25,7 @@ from model.evaluation.bench import png_of
 from model.face_engine.interface import Box, FaceEngine, Image
 from model.face_engine.rotations import rotation_from_angles
 from model.face_engine.view_spread import expression_gaps, farthest_first, pose_gaps_deg
+from model.likeness import expression_shares, main_face
 from resources.face_engine import EngineChoice, load_face_engine
 from resources.file_store import FileStore
 
@@ -175,8 +176,8 @@ def _photos(pictures: Iterable[CandidatePicture], engine: FaceEngine, store: Fil
 
 
 def _shows_a_face(photo: Image, engine: FaceEngine) -> bool:
-    faces = engine.detect(photo)
-    return len(faces) > 0 and faces[0].embedding is not None and faces[0].angles is not None
+    face = main_face(engine.detect(photo))
+    return face is not None and face.angles is not None
 
 
 def _seen(picture: CandidatePicture, engine: FaceEngine, store: FileStore) -> SeenPicture | None:
@@ -184,11 +185,12 @@ def _seen(picture: CandidatePicture, engine: FaceEngine, store: FileStore) -> Se
     if not store.exists(picture.face_path):
         return None
     image = _opened(png := store.read_bytes(picture.face_path))
-    face = next(iter(engine.detect(image)), None)
+    face = main_face(engine.detect(image))
     height, width = image.shape[:2]
     if face is None or face.embedding is None or not _middle_lies_in(face.box_xyxy_px, _inner(width, height)):
         return None
-    shares = None if face.expression is None or face.mouth_opening is None else (*face.expression, face.mouth_opening)
+    known = expression_shares(face)
+    shares = None if known is None else (float(known[0]), float(known[1]), float(known[2]), float(known[3]))
     angles = None if face.angles is None else (face.angles.yaw_deg, face.angles.pitch_deg, face.angles.roll_deg)
     return SeenPicture(picture, png, angles, shares, tuple(face.embedding.astype(float).tolist()))
 

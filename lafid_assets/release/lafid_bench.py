@@ -16,7 +16,7 @@ from pydantic import Field
 from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.ingest.locate import locate
 from lafid_assets.release.bench_building import build_bench
-from lafid_assets.release.bench_choice import FACE_COLUMNS
+from lafid_assets.release.bench_choice import FACE_COLUMNS, stranger_names
 from lafid_assets.release.bench_folder import is_whole, put_bench, stored_bench
 from lafid_assets.release.bench_looks import engine_choice
 from lafid_assets.schemas import FACE_INFO, LAFID_BENCH, LAFID_DATASET
@@ -28,6 +28,9 @@ from resources.lake import Lake
 
 LOGGER = logging.getLogger("lafid.release")
 NOBODY_TO_TEST = "the dataset has no test split: it takes clips of two persons at least, so that one of them is never trained on"
+
+NOT_READ = ("identity_embedding", "cross_references")
+"""Columns of `lafid_dataset`; the gallery has embeddings of its own."""
 
 STEP = Step(
     writes=(LAFID_BENCH,),
@@ -66,10 +69,15 @@ def lafid_bench(
 
 def _make(config: LafidBenchConfig, lake: Lake, store: FileStore) -> pl.DataFrame:
     with lake.snapshot(all_cores=True) as reader:
-        dataset = reader.read(LAFID_DATASET.name)
+        columns = ", ".join(f'"{name}"' for name in LAFID_DATASET.dtypes if name not in NOT_READ)
+        test = reader.sql(f"SELECT {columns} FROM {LAFID_DATASET.name} WHERE split = 'test'")
         tested = f"SELECT clip_id FROM {LAFID_DATASET.name} WHERE split = 'test'"
         faces = reader.sql(f"SELECT {', '.join(FACE_COLUMNS)} FROM {FACE_INFO.name} WHERE clip_id IN ({tested})")
-    engines = Counter(dataset.filter(split="test")["engine"])
+        untested = f"FROM {LAFID_DATASET.name} WHERE split <> 'test'"
+        known = reader.sql(f"SELECT DISTINCT identity_id, split {untested}")
+        strangers = stranger_names(known, test["identity_id"].n_unique(), config.cases)
+        others = reader.sql(f"SELECT {columns} {untested} AND identity_id IN (SELECT unnest(?))", [strangers])
+    engines = Counter(test["engine"])
     if not engines:
         LOGGER.warning("no bench: %s", NOBODY_TO_TEST)
         return LAFID_BENCH.frame([])
@@ -81,7 +89,7 @@ def _make(config: LafidBenchConfig, lake: Lake, store: FileStore) -> pl.DataFram
             by_shard.setdefault(clip["shard"], []).append(clip["clip_id"])
         return {clip: place for shard, those in by_shard.items() for clip, place in locate(lake, shard, those).items()}
 
-    built = build_bench(dataset, faces, find, store, engine, config.name, config.cases, config.seed)
+    built = build_bench(test, others, faces, find, store, engine, name=config.name, most=config.cases, seed=config.seed)
     if built.bench is not None:
         put_bench(store, built.bench, built.pictures)
     return built.rows

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from model.evaluation.bench import Bench, Person
 
 Kind = Literal["content", "recording", "identity", "likeness"]
-"""The same file; another shot of the same recording; the same person by name; a person who looks the same. The surest first: a
-person leaks to a clip in one way, the first that holds."""
+"""The same clip or file; another shot of the same recording, unless it is known to show somebody else; the same person by name; a
+person who looks the same. The surest first: a person leaks to a clip in one way, the first that holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,8 @@ def find_leaks(bench: Bench, trained: Sequence[TrainedClip], same_person_cosine:
     Likeness is told of persons of whom nothing surer is known, and only by embeddings of the bench's own engine.
 
     Args:
-        same_person_cosine: from which on two persons of that engine look the same; None: likeness is not asked.
+        same_person_cosine: from which on two persons of that engine look the same; None: likeness is not asked, and nobody is
+            known to be somebody else.
     """
     in_order = sorted(trained, key=lambda clip: clip.clip_id)
     comparable = [clip for clip in in_order if clip.engine == bench.engine.name and len(clip.embedding) == bench.engine.width]
@@ -68,30 +69,35 @@ def find_leaks(bench: Bench, trained: Sequence[TrainedClip], same_person_cosine:
     found = []
     for person in bench.persons:
         cases = tuple(case.case_id for case in bench.cases if case.identity_id == person.identity_id)
+        cosines = looks @ _direction(person)
+        alike = {clip.clip_id: float(cosine) for clip, cosine in zip(comparable, cosines, strict=True)}
         sure: dict[Kind, TrainedClip] = {}
         for clip in in_order:
-            if (kind := _shared(person, clip)) is not None:
+            cosine = alike.get(clip.clip_id)
+            is_other = same_person_cosine is not None and cosine is not None and cosine < same_person_cosine
+            if (kind := _shared(person, clip, is_known_other=is_other)) is not None:
                 sure.setdefault(kind, clip)
         found += [
             Leak(cases, person.identity_id, kind, sure[kind].clip_id, None, _sentence(person, kind, sure[kind], None))
             for kind in get_args(Kind)
             if kind in sure
         ]
-        if not sure and same_person_cosine is not None and len(comparable):
-            cosines = looks @ _direction(person)
-            nearest = int(cosines.argmax())
-            if (cosine := float(cosines[nearest])) >= same_person_cosine:
-                clip = comparable[nearest]
-                sentence = _sentence(person, "likeness", clip, f"{cosine:.3f}, {same_person_cosine:.3f} being one person")
-                found.append(Leak(cases, person.identity_id, "likeness", clip.clip_id, cosine, sentence))
+        if not sure and same_person_cosine is not None and alike:
+            nearest = comparable[int(cosines.argmax())]
+            if (cosine := alike[nearest.clip_id]) >= same_person_cosine:
+                told = f"{cosine:.3f}, {same_person_cosine:.3f} being one person"
+                sentence = _sentence(person, "likeness", nearest, told)
+                found.append(Leak(cases, person.identity_id, "likeness", nearest.clip_id, cosine, sentence))
     return found
 
 
-def _shared(person: Person, clip: TrainedClip) -> Kind | None:
-    if clip.content_sha256 in {own.content_sha256 for own in person.clips}:
+def _shared(person: Person, clip: TrainedClip, *, is_known_other: bool) -> Kind | None:
+    of_same_file = [own for own in person.clips if own.content_sha256 == clip.content_sha256]
+    if any(own.clip_id == clip.clip_id or None in (own.recording_id, clip.recording_id) for own in of_same_file):
         return "content"
     recordings = {own.recording_id or own.clip_id for own in person.clips}
-    if (clip.recording_id or clip.clip_id) in recordings:
+    of_same_recording = bool(of_same_file) or (clip.recording_id or clip.clip_id) in recordings
+    if of_same_recording and not (is_known_other and clip.identity_id != person.identity_id):
         return "recording"
     return "identity" if clip.identity_id == person.identity_id else None
 
@@ -103,7 +109,7 @@ def _direction(person: Person) -> NDArray[np.float64]:
 
 def _sentence(person: Person, kind: Kind, clip: TrainedClip, likeness: str | None) -> str:
     why = {
-        "content": "is the same file as one of this person's clips",
+        "content": "is the same footage as one of this person's clips",
         "recording": "is a part of the same recording as one of this person's clips",
         "identity": "shows this person",
         "likeness": f"shows a face with a cosine of {likeness}",

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import polars as pl
 import pytest
 
 from lafid_assets.release import bench_looks
 from lafid_assets.release.bench_building import Built, build_bench
+from lafid_assets.release.bench_choice import stranger_names
 from lafid_assets.release.bench_looks import Looks
 from lafid_assets.release.bench_records import photos_of, placed_photos
 from model.evaluation.bench import Bench
@@ -20,7 +22,11 @@ MIDDLE = (LEFT + SIDE / 2, TOP + SIDE / 2)
 @pytest.fixture
 def build(store: FileStore) -> Callable[..., Built]:
     def make(world: PaintedWorld, *, most: int = 9, seed: int = 0) -> Built:
-        return build_bench(world.dataset, world.faces, world.find, store, PaintedEngine.info, "painted", most, seed)
+        test, untested = world.dataset.filter(split="test"), world.dataset.filter(pl.col("split") != "test")
+        names = stranger_names(untested.select("identity_id", "split"), test["identity_id"].n_unique(), most)
+        others = untested.filter(pl.col("identity_id").is_in(names))
+        asked = {"name": "painted", "most": most, "seed": seed}
+        return build_bench(test, others, world.faces, world.find, store, PaintedEngine.info, **asked)
 
     return make
 
@@ -47,7 +53,7 @@ def test_cases_persons_and_strangers_are_those_of_their_splits(painted: Painted,
     assert {case.clip_id for case in bench.cases} == {"a1", "a2", "b1"}
     assert {case.identity_id for case in bench.cases[:2]} == {"person-0", "person-1"}
     assert {person.identity_id for person in bench.persons} == {"person-0", "person-1"}
-    assert [person.identity_id for person in bench.strangers] == ["person-3", "person-2"]
+    assert [person.identity_id for person in bench.strangers] == ["person-2", "person-3"]
     assert set(_ends(built).values()) == {("window", "ok", None)}
     first = next(case for case in bench.cases if case.clip_id == "a1")
     assert (first.begins, first.start_s, first.centre_xy_px) == ("window", 0.0, MIDDLE)
@@ -59,6 +65,9 @@ def test_cases_persons_and_strangers_are_those_of_their_splits(painted: Painted,
     assert (second.expression_bin, first.expression_bin) == ("expression_changed", "expression_kept")
     assert second.prompt == "Person 0 turns."
     assert bench.licences == {"painted": "CC0-1.0"}
+    floor = bench.bounds["yaw_0_20"]
+    assert floor.stranger_pairs > 0
+    assert floor.stranger_pairs % 3 == 0, "every picture with each of the three others"
     assert set(built.pictures) == set(bench.pictures)
 
 
@@ -86,6 +95,11 @@ def test_a_clip_that_begins_in_profile_begins_where_a_face_can_condition_a_model
     [case] = _of(build(world)).cases
     assert (case.begins, case.start_s, case.duration_s) == ("window", pytest.approx(0.3), pytest.approx(0.3))
     assert (case.reached_yaw_deg, case.target_yaw_deg[0], case.target_yaw_deg[-1]) == (40.0, 40.0, -20.0)
+
+
+def test_frames_without_a_known_pose_are_not_tried(painted: Painted, build: Callable[..., Built]) -> None:
+    [case] = _of(build(painted(PaintedClip("a", 0, yaws=(80.0,) * 17 + (10.0, 5.0))))).cases
+    assert (case.begins, case.start_s) == ("window", pytest.approx(1.7))
 
 
 def test_a_clip_without_such_a_frame_begins_with_another_frame_of_the_person(

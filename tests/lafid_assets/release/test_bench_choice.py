@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
+import polars as pl
 import pytest
 
 from lafid_assets.release.bench_choice import (
@@ -11,10 +12,12 @@ from lafid_assets.release.bench_choice import (
     Moment,
     choose_cases,
     choose_persons,
-    choose_strangers,
     reached,
     sharpest_frontal,
+    stranger_names,
+    strangers_of,
 )
+from lafid_assets.schemas import LAFID_DATASET
 from tests.lafid_assets.release.painted import PaintedClip, PaintedWorld
 
 Painted = Callable[..., PaintedWorld]
@@ -88,18 +91,50 @@ def test_strangers_are_few_held_out_first_and_of_few_pictures(painted: Painted) 
         *(PaintedClip(f"t{n}", n, split="train", yaws=(0.0, 10.0, 20.0, 30.0, 40.0, 50.0)) for n in range(3)),
         PaintedClip("v", 7, split="validation"),
     )
-    strangers = choose_strangers(world.dataset, 3)
-    assert strangers[0].identity_id == "person-7"
-    assert len({stranger.identity_id for stranger in strangers}) == 3
+    others = world.dataset.select("identity_id", "split")
+    names = stranger_names(others, persons=3, most=32)
+    assert names[0] == "person-7"
+    assert len(set(names)) == 3
+    assert stranger_names(others.reverse(), 4, 32) == names[:2] == stranger_names(others, 9, 4)
+    assert stranger_names(others, 6, 32) == stranger_names(others, 7, 32) == stranger_names(others, 0, 32) == []
+    assert len(stranger_names(others, 1, 32)) == 4
+    strangers = strangers_of(world.dataset.filter(pl.col("identity_id").is_in(names)))
+    assert [stranger.identity_id for stranger in strangers] == sorted(names)
     assert [len(stranger.pictures) for stranger in strangers] == [4, 4, 4]
-    assert choose_strangers(world.dataset, 0) == choose_strangers(world.dataset, -1) == []
-    assert len(choose_strangers(world.dataset, 99)) == 4
+
+
+def test_what_a_clip_shows_is_told_alike_before_and_after_the_choice(painted: Painted) -> None:
+    world = painted(
+        PaintedClip("a", 0, yaws=(None, 50.0, 80.0, 0.0, 20.0), smiles_from=4),
+        PaintedClip("b", 1, yaws=(0.0, None, 44.0)),
+        PaintedClip("c", 2, yaws=(80.0, 50.0)),
+        PaintedClip("d", 3, yaws=(None, None)),
+        PaintedClip("e", 4, yaws=(10.0,)),
+    )
+    found = {
+        case.clip["clip_id"]: (reached(case.moments, 0.0), case.why) for case in choose_cases(world.dataset, world.faces, 9, 0)
+    }
+    assert len(found) == 5
+    for clip_id, (shown, why) in found.items():
+        assert f"{shown.yaw_bin} was taken" in why, clip_id
+        assert f"{shown.expression_bin} was taken" in why, clip_id
+    assert {shown.expression_bin for shown, _ in found.values()} == {
+        "expression_changed",
+        "expression_kept",
+        "expression_unknown",
+    }
 
 
 def test_a_reference_that_was_not_cut_is_no_picture(painted: Painted) -> None:
-    world = painted(PaintedClip("a", 0, references=()))
-    cases = choose_cases(world.dataset, world.faces, 1, 0)
-    assert [person.pictures for person in choose_persons(world.dataset, cases)] == [()]
+    world = painted(PaintedClip("a", 0, references=()), PaintedClip("b", 1, yaws=(0.0, 20.0)))
+    rows = world.dataset.to_dicts()
+    rows[1]["references"][0] |= {"face_path": None, "head_path": None}
+    dataset = LAFID_DATASET.frame(rows)
+    found = choose_persons(dataset, choose_cases(dataset, world.faces, 2, 0))
+    assert {person.identity_id: [one.yaw_deg for one in person.pictures] for person in found} == {
+        "person-0": [],
+        "person-1": [20.0],
+    }
 
 
 @pytest.mark.parametrize(("yaws", "sharpness", "first"), [((40, 2, -9, 13), (9, 1, 5, 8), 2), ((70, 65), (1, 2), 1)])

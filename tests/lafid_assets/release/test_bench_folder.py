@@ -44,6 +44,9 @@ def test_a_bench_is_whole_only_when_everything_is_there(
     assert not is_whole(store, bench.version)
     put_bench(store, bench, pictures)
     assert is_whole(store, bench.version)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write_bytes", lambda *_: pytest.fail("what lies there whole is written again"))
+        put_bench(store, bench, pictures)
     store.remove(f"{folder}/{bench.pictures[0]}")
     assert not is_whole(store, bench.version)
     with pytest.raises(StoreUnusable):

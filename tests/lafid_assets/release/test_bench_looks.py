@@ -1,5 +1,6 @@
 """Looking at one clip and at one person: how far it goes, and what it leaves out."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +18,7 @@ from lafid_assets.release.bench_looks import (
     look_at,
 )
 from resources.file_store import FileStore
-from tests.lafid_assets.release.painted import PaintedClip, PaintedWorld
+from tests.lafid_assets.release.painted import MOST_PERSONS, PaintedClip, PaintedEngine, PaintedWorld
 
 Painted = Callable[..., PaintedWorld]
 
@@ -58,6 +59,17 @@ def test_a_picture_that_shows_somebody_beside_the_middle_is_left_out(painted: Pa
     picture = np.asarray(bench_looks._opened(store.read_bytes(person.pictures[0].face_path)))
     store.write_bytes(person.pictures[0].face_path, bench_looks.png_of(np.pad(picture, ((0, 0), (0, 60), (0, 0)))))
     assert [seen.picture for seen in look_at(task).gallery] == [person.pictures[1]]
+
+
+def test_a_face_that_the_engine_cannot_embed_is_none(painted: Painted, store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = painted(PaintedClip("a", 0, yaws=(0.0, 20.0)))
+    [person] = choose_persons(world.dataset, choose_cases(world.dataset, world.faces, 1, 0))
+    detect = PaintedEngine.detect
+    nothing = np.full(MOST_PERSONS + 1, np.nan, np.float32)
+    monkeypatch.setattr(
+        PaintedEngine, "detect", lambda *args: [dataclasses.replace(face, embedding=nothing) for face in detect(*args)]
+    )
+    assert look_at(LooksTask(person, store.uri, "painted", with_photos=False)).gallery == ()
 
 
 def test_a_photo_must_show_its_face_too(painted: Painted, store: FileStore) -> None:

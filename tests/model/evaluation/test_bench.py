@@ -75,7 +75,7 @@ def test_a_line_changed_by_hand_is_noticed(tmp_path: Path) -> None:
         ("format_version", "format_version", 2),
         ("cases.0.first_frame", "first_frame", "first_frames/../../secret.png"),
         ("cases.0.first_frame", "first_frame", "/etc/passwd.png"),
-        ("cases.0.duration_s", "duration_s", "NaN"),
+        ("cases.0.reached_yaw_deg", "reached_yaw_deg", "NaN"),
         ("shows a person without a gallery", "identity_id", "nobody"),
     ],
 )

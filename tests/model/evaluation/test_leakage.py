@@ -41,7 +41,7 @@ def test_a_model_that_saw_nobody_of_it_leaks_nothing(bench: Bench, trained: Call
     ("kind", "changes"),
     [
         ("content", {"content_sha256": "10" * 32}),
-        ("recording", {"recording_id": "clip-1-1"}),
+        ("recording", {"recording_id": "clip-1-1", "engine": "another"}),
         ("identity", {"identity_id": "person-1"}),
         ("likeness", {"embedding": direction(1, 1)}),
     ],
@@ -67,6 +67,24 @@ def test_shots_of_one_recording_are_one_recording(bench: Bench, trained: Callabl
     assert find_leaks(filmed, [trained(recording_id="another film")], None) == []
 
 
+def test_a_shot_of_the_same_recording_with_somebody_else_is_no_leak(bench: Bench, trained: Callable[..., TrainedClip]) -> None:
+    """Two persons in one file, each in shots of their own: only one of them was trained on."""
+    person = bench.persons[0]
+    shot = person.clips[0].model_copy(update={"recording_id": "film", "content_sha256": "e" * 64})
+    filmed = bench.model_copy(update={"persons": (person.model_copy(update={"clips": (shot,)}), bench.persons[1])})
+    of_film = {"recording_id": "film", "content_sha256": "e" * 64}
+    stranger = trained(**of_film)
+    assert find_leaks(filmed, [stranger], 0.6) == []
+    # Nobody knows who is in it: another engine's embedding, or no figures.
+    assert [leak.kind for leak in find_leaks(filmed, [trained(**of_film, engine="another")], 0.6)] == ["recording"]
+    assert [leak.kind for leak in find_leaks(filmed, [stranger], None)] == ["recording"]
+    # The same person by name or look, the same shot, and the whole film.
+    assert [leak.kind for leak in find_leaks(filmed, [trained(**of_film, identity_id="person-0")], 0.6)] == ["recording"]
+    assert [leak.kind for leak in find_leaks(filmed, [trained(**of_film, embedding=direction(0, 1))], 0.6)] == ["recording"]
+    assert [leak.kind for leak in find_leaks(filmed, [trained(shot.clip_id, **of_film)], 0.6)] == ["content"]
+    assert [leak.kind for leak in find_leaks(filmed, [trained("film", content_sha256="e" * 64)], 0.6)] == ["content"]
+
+
 def test_likeness_begins_at_the_cosine_and_counts_for_the_bench_s_engine_alone(
     bench: Bench, trained: Callable[..., TrainedClip]
 ) -> None:
@@ -83,7 +101,7 @@ def test_likeness_begins_at_the_cosine_and_counts_for_the_bench_s_engine_alone(
 def test_what_is_sure_is_told_and_not_that_it_looks_so_too(bench: Bench, trained: Callable[..., TrainedClip]) -> None:
     same = trained("b", identity_id="person-0", embedding=direction(0, 0))
     file = trained("a", content_sha256="00" * 32, identity_id="person-0")
-    shot = trained("c", recording_id="clip-0-0")
+    shot = trained("c", recording_id="clip-0-0", engine="another")
     assert [(leak.kind, leak.trained_clip_id) for leak in find_leaks(bench, [shot, same, file], 0.6)] == [
         ("content", "a"),
         ("recording", "c"),
