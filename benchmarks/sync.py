@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from benchmarks.speech import CASES, TESTDATA, engines_of, read_labels
 from lafid_assets.outcomes import ClipError
 from lafid_assets.speech.audio import decode_audio
-from lafid_assets.speech.lip_measures import mouth_range
 from lafid_assets.speech.lips import LipSettings, MouthTrack, track_mouth, voiced_windows
 from lafid_assets.speech.speaking_status import SpeakingStatus, SpeechPolicy
 from lafid_assets.speech.synchrony import Envelope, Synchrony, envelope_of, lip_sync
 from lafid_assets.speech.voice import voice_spans
 from model.face_engine.interface import FaceEngine
+from model.face_engine.mouth.movement import opening_range
 from model.files import sha256_file, whole_file
 
 LEAST_AUC = 0.85
@@ -89,7 +89,7 @@ def read_speaker(path: Path, engine: FaceEngine, cache: Path) -> Speaker | None:
     with np.load(kept) as arrays:
         sound = Envelope(arrays["envelope"])
         lips = MouthTrack(**{name: arrays[name] for name in arrays.files if name != "envelope"})
-    return Speaker(path.stem, lips, sound, mouth_range(lips))
+    return Speaker(path.stem, lips, sound, opening_range(lips.times_s, lips.openings, lips.run))
 
 
 def score(speakers: Sequence[Speaker]) -> Scores:

@@ -1,7 +1,7 @@
 """How the mouth of the main face moves.
 
 Belongs here: following one face through stretches of a clip and measuring its mouth opening in every picture. Not here: what the
-movement says (`lip_measures`, `synchrony`), landmarks and pose (`model.face_engine`).
+movement says (`synchrony`), how much it is, landmarks and pose (`model.face_engine`).
 """
 
 from collections.abc import Sequence

@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lafid_assets.speech.audio import decode_audio
-from lafid_assets.speech.lip_measures import mouth_range
 from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, track_mouth, voiced_windows
 from lafid_assets.speech.synchrony import Synchrony, envelope_of, lip_sync
 from lafid_assets.speech.transcript import Transcriber, TranscriptSegment
 from lafid_assets.speech.voice import Span, VoiceSettings, voice_share, voice_spans
 from model.encoding.footage import Footage
 from model.face_engine.interface import FaceEngine
+from model.face_engine.mouth.movement import opening_range
 
 
 class SpeechSettings(BaseModel):
@@ -42,7 +42,7 @@ class SpeechMeasures:
         transcriber: its name.
         mouth_model: what found the lips; None of an engine that measures none.
         mouth: the mouth over the voiced stretches; over a few spread windows where no voice is heard.
-        mouth_range: how far it opens and closes within a second, as a share of the face's height (`lip_measures.mouth_range`).
+        mouth_range: how far it opens and closes within a second, as a share of the face's height (`opening_range`).
         sync: how well lips and sound go together (`synchrony.lip_sync`); None without a voice.
     """
 
@@ -110,6 +110,6 @@ def measure_speech(
         transcriber=None if transcriber is None else transcriber.name,
         mouth_model=engine.info.mouth,
         mouth=mouth,
-        mouth_range=mouth_range(mouth),
+        mouth_range=opening_range(mouth.times_s, mouth.openings, mouth.run),
         sync=lip_sync(mouth, envelope_of(audio)) if voice else None,
     )

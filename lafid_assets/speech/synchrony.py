@@ -1,7 +1,8 @@
 """Whether the lips go with the sound, judged against chance.
 
 Belongs here: the sound's envelope, its correlation with the mouth's opening, and how far that lies above what the same lips
-reach with the same sound elsewhere. Not here: how much the mouth moves (`lip_measures`), what follows (`speaking_status`).
+reach with the same sound elsewhere. Not here: how much the mouth moves (`model.face_engine.mouth.movement`), what follows
+(`speaking_status`).
 
 Any voice opens and closes at the pace of any mouth, so a correlation alone says little: `Synchrony.z` holds it against that of
 the same lips with the same sound shifted by whole seconds. `benchmarks/sync.py` measures how well it tells speakers from dubs.

@@ -22,11 +22,13 @@ dlib, and a person to ArcFace.
   less gains nothing, and turning more costs nothing but what it looks like.
 - A frame that is turned less than every demanded bin, or whose pose is unknown, counts in the lowest, as no better than those
   that reach it.
-- A frame without a face counts 0, as a stranger would, in the bin where the real face was at that time. So hiding gains nothing.
+- A frame without a face counts 0, as a stranger would, in that reached bin where it costs most: nobody knows which pose it hides.
+  So hiding a frame gains nothing where another one shows its pose.
 - The mean of a bin counts 1 at most: being the given picture over again makes up for nobody elsewhere.
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -139,39 +141,38 @@ def pose_binned(
     """By the rule above.
 
     Args:
-        faces: of the drawn frames, in order.
-        target_yaw_deg: of the real clip's face at even distances over the same time; empty where nobody knows: then a frontal
-            face is demanded.
+        faces: of the drawn frames.
+        target_yaw_deg: of the real clip's face over the same time; empty where nobody knows: then a frontal face is demanded.
     """
     if not faces:
         return PoseBinned(None, {}, "no frame was drawn beside the given one")
     if all(score(0.0, bounds.get(name)) is None for name in YAW_BINS):
         return PoseBinned(None, {}, "the bench has no bounds of any yaw bin: they take two persons, each in two pictures")
     wanted = [max(0.0, abs(yaw) - ABOUT_AS_NEAR_DEG) for yaw in target_yaw_deg] or [0.0]
-    at_time = [_POSES.index(yaw_bin(yaw)) for yaw in wanted]
-    demanded = sorted(set(at_time))
-    reaching: dict[int, list[float]] = {bin_: [] for bin_ in demanded}
-    hidden = dict.fromkeys(demanded, 0)
+    demanded = sorted({_POSES.index(yaw_bin(yaw)) for yaw in wanted})
+    shown: dict[int, list[float]] = {bin_: [] for bin_ in demanded}
     short: list[float] = []
-    for index, face in enumerate(faces):
-        if face is None:
-            hidden[at_time[index * len(at_time) // len(faces)]] += 1
-            continue
-        own = yaw_bin(face.yaw_deg)
-        worth = _borrowed_score(face.similarity, own, bounds)
-        below = bisect_right(demanded, _POSES.index(own)) if own in _POSES else 0
-        (reaching[demanded[below - 1]] if below else short).append(worth)
-    by_bin: dict[int, float] = {}
-    farther = 0.0  # what the next reached bin above is worth
-    for bin_ in reversed(demanded):
-        shown = reaching[bin_]
-        reached = float(np.mean(shown)) if shown else farther
-        counted = [*shown, *[0.0] * hidden[bin_]]
-        if bin_ == demanded[0]:
-            counted += [min(worth, reached) for worth in short]
-        by_bin[bin_] = min(1.0, float(np.mean(counted)) if counted else farther)
-        farther = by_bin[bin_] if shown else farther
-    return PoseBinned(float(np.mean(list(by_bin.values()))), {_POSES[bin_]: by_bin[bin_] for bin_ in demanded})
+    for face in faces:
+        if face is not None:
+            own = yaw_bin(face.yaw_deg)
+            below = bisect_right(demanded, _POSES.index(own)) if own in _POSES else 0
+            (shown[demanded[below - 1]] if below else short).append(_borrowed_score(face.similarity, own, bounds))
+    reached = [bin_ for bin_ in demanded if shown[bin_]]
+    stands_in = {bin_: next((other for other in reached if other >= bin_), None) for bin_ in demanded}
+    if reached:
+        lowest = shown[reached[0]]
+        lowest += [min(worth, float(np.mean(lowest))) for worth in short]
+        weight = Counter(stands_in.values())
+        for _ in range(sum(face is None for face in faces)):
+            shown[max(reached, key=lambda bin_: weight[bin_] * _loss(shown[bin_]))].append(0.0)
+    worth_of = {bin_: min(1.0, float(np.mean(shown[bin_]))) for bin_ in reached}
+    by_bin = {_POSES[bin_]: 0.0 if other is None else worth_of[other] for bin_, other in stands_in.items()}
+    return PoseBinned(float(np.mean(list(by_bin.values()))), by_bin)
+
+
+def _loss(scores: Sequence[float]) -> float:
+    """Of their mean, by one more score of 0."""
+    return float(np.sum(scores)) / (len(scores) * (len(scores) + 1))
 
 
 def by_bins(videos: Sequence[VideoFaces], bounds: Mapping[str, BinBounds], *, seed: int = 0) -> dict[str, BinFigures]:

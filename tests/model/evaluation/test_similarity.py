@@ -160,21 +160,36 @@ def test_turning_farther_hides_nothing_and_costs_nothing() -> None:
     assert pose_binned([_frame(0, 0.9), _frame(80, 0.1)], frontal, BOUNDS).value == pytest.approx(0.5)
     farther = pose_binned([_frame(50, 0.8), _frame(55, 0.6)], TARGET, BOUNDS)
     assert farther.by_bin == pytest.approx({"yaw_0_20": 0.7, "yaw_20_40": 0.7, "yaw_40_60": 0.7})
+    hidden = pose_binned([_frame(50, 0.8), _frame(55, 0.6), None], TARGET, BOUNDS)
+    assert list(hidden.by_bin.values()) == pytest.approx([(0.8 + 0.6 + 0) / 3] * 3)
+    front_and_profile = [_frame(0, 0.9), _frame(0, 0.9), _frame(50, 0.8), _frame(50, 0.8), None]
+    two_bins_less = pose_binned(front_and_profile, TARGET, BOUNDS)  # the profile's stands in for two bins
+    assert two_bins_less.by_bin == pytest.approx({"yaw_0_20": 0.9, "yaw_20_40": 1.6 / 3, "yaw_40_60": 1.6 / 3})
 
 
-def test_a_bin_nobody_saw_is_as_the_next_one_that_was_reached() -> None:
-    """The face is hidden while the real one passes 30 degrees, and never comes back to the front."""
-    found = pose_binned([_frame(50, 0.8), None, _frame(50, 0.8)], TARGET, BOUNDS)
-    assert found.by_bin == pytest.approx({"yaw_0_20": 0.8, "yaw_20_40": 0, "yaw_40_60": 0.8})
-
-
-def test_hiding_gains_nothing_where_the_real_face_was_turned() -> None:
-    shown = [_frame(0, 0.9), _frame(30, 0.1), _frame(50, 0.1)]
-    hidden = [_frame(0, 0.9), None, None]
-    assert pose_binned(hidden, TARGET, BOUNDS).by_bin == pytest.approx({"yaw_0_20": 0.9, "yaw_20_40": 0, "yaw_40_60": 0})
-    assert pose_binned(hidden, TARGET, BOUNDS).value < pose_binned(shown, TARGET, BOUNDS).value  # type: ignore[operator]
+def test_hiding_costs_where_it_costs_most() -> None:
+    """By hand: a 0 costs the first bin 0.8 / 6 and the second 0.9 / 2, then 0.9 / 6."""
+    shown = [*[_frame(0, 0.8)] * 5, _frame(30, 0.9)]
+    two_bins = (0.0, 30.0)
+    assert pose_binned([*shown, None], two_bins, BOUNDS).by_bin == pytest.approx({"yaw_0_20": 0.8, "yaw_20_40": 0.45})
+    assert pose_binned([*shown, None, None], two_bins, BOUNDS).by_bin == pytest.approx({"yaw_0_20": 0.8, "yaw_20_40": 0.3})
+    thrice = pose_binned([*shown, None, None, None], two_bins, BOUNDS)
+    assert thrice.by_bin == pytest.approx({"yaw_0_20": 0.8 * 5 / 6, "yaw_20_40": 0.3})
     half = pose_binned([_frame(0, 0.8), None, _frame(0, 0.8), None], (0.0,), BOUNDS)
     assert half.value == pytest.approx(0.4)
+
+
+def test_hiding_a_frame_never_gains() -> None:
+    """Of 400 random videos, whichever frame is hidden, as long as its pose is shown elsewhere."""
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        yaws = rng.choice([0.0, 30.0, 50.0, 80.0], size=rng.integers(4, 10), p=[0.5, 0.2, 0.1, 0.2])
+        frames = [None if rng.random() < 0.2 else _frame(yaw, rng.random()) for yaw in yaws]
+        before = pose_binned(frames, TARGET, BOUNDS).value
+        for index, frame in enumerate(frames):
+            if frame is not None and sum(one is not None and one.yaw_deg == frame.yaw_deg for one in frames) > 1:
+                after = pose_binned([*frames[:index], None, *frames[index + 1 :]], TARGET, BOUNDS).value
+                assert after <= before + 1e-9  # type: ignore[operator]
 
 
 def test_an_unknown_pose_is_no_better_than_the_known_ones_and_reaches_nothing() -> None:
