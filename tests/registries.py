@@ -1,5 +1,5 @@
-"""A plugin of the tests: a registry in the home of `settings`. It is made once a test run and copied, for MLflow takes seconds to make
-its tables."""
+"""A plugin of the tests: a registry in the home of `settings`, made once a test run and copied: MLflow takes seconds to make its
+tables."""
 
 import os
 import shutil

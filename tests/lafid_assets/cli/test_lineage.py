@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lafid_assets.release.licences import Licensed
 from lafid_assets.lake import open_lake
+from lafid_assets.release.licences import Licensed
 from lafid_assets.release.lineage import lineage_tags
 from lafid_assets.release.promotion import at_registry
 from lafid_assets.schemas import FUSION_DIT, JUDGEMENTS
