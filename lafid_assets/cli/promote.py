@@ -4,8 +4,8 @@ Belongs here: judging by the stored judgement, moving, and what is said. Not her
 judgements (the asset registered_model).
 """
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
 
 from lafid_assets.cli.display import CONSOLE
@@ -14,6 +14,7 @@ from lafid_assets.release.gates import Finding, in_words
 from lafid_assets.release.judgement import last_judgement
 from lafid_assets.release.promotion import LONGEST_WHY, PromotionRefused, Registry, at_registry
 from lafid_assets.schemas.registry import BY_COMMAND, PASSED
+from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import CHAMPION, CHECKPOINT_TAG, Tracking, VersionUnknown
 
@@ -30,11 +31,7 @@ def run_promote(settings: Settings, model: str, why: str, *, force: bool) -> Non
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     version = tracking.resolve(model)
     name, number = version.name, str(version.version)
-    with (
-        closing(open_lake(settings)) as lake,
-        lake.leases.at_work("lafid promote"),
-        at_registry(lake, tracking, name) as registry,
-    ):
+    with _at_work(settings, tracking, name, "lafid promote") as (lake, registry):
         champion = registry.aliases.get(CHAMPION)
         if champion == number:
             CONSOLE.print(f"{name} version {number} is champion already", markup=False)
@@ -49,7 +46,7 @@ def run_promote(settings: Settings, model: str, why: str, *, force: bool) -> Non
         registry.promote(
             number,
             how=BY_COMMAND,
-            why=said if objection is None else f"forced, though it {objection}: {said}"[:LONGEST_WHY],
+            why=said if objection is None else f"{said} (forced, though it {objection})",
             judgement_id=None if judgement is None else judgement["judgement_id"],
         )
         _tell(registry, champion, number)
@@ -67,12 +64,19 @@ def run_rollback(settings: Settings, name: str, why: str) -> None:
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     if not tracking.is_there or tracking.registered_model(name) is None:
         raise VersionUnknown(f"{tracking.uri} has no model {name}: name another with --name, or run `lafid demo`")
-    with (
-        closing(open_lake(settings)) as lake,
-        lake.leases.at_work("lafid rollback"),
-        at_registry(lake, tracking, name) as registry,
-    ):
+    with _at_work(settings, tracking, name, "lafid rollback") as (_, registry):
         _tell(registry, *registry.roll_back(why or "rolled back by command"))
+
+
+@contextmanager
+def _at_work(settings: Settings, tracking: Tracking, name: str, what: str) -> Iterator[tuple[Lake, Registry]]:
+    with closing(open_lake(settings)) as lake:
+        if not lake.is_there():
+            raise PromotionRefused(
+                f"there are no tables in {lake.store.uri}: set LAFID_STORE to where {name} was registered from"
+            )
+        with lake.leases.at_work(what), at_registry(lake, tracking, name) as registry:
+            yield lake, registry
 
 
 def _objection(judgement: Mapping[str, Any] | None, champion: str | None) -> str | None:

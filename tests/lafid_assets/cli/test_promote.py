@@ -71,8 +71,7 @@ def test_promote_and_roll_back(judged: Any, lafid: Any, lake: Lake, tracking: Tr
     assert lafid("promote", "models:/lafid/3", "--force", "--why", "for the fair").code == 0
     row = promotions_of(lake, "lafid").filter(alias="champion").row(-1, named=True)
     assert (row["to_version"], row["judgement_id"]) == ("3", "j3")
-    assert row["why"].startswith("forced, though it is refused (it looks like strangers)")
-    assert row["why"].endswith("for the fair")
+    assert row["why"].startswith("for the fair (forced, though it is refused (it looks like strangers)")
 
     # A judgement against somebody else says nothing of the champion.
     error = lafid("promote", "models:/lafid/2").error
@@ -95,6 +94,16 @@ def test_what_cannot_be_found_is_told_with_what_there_is(judged: Any, lafid: Any
     assert "has no model other: name another with --name" in lafid("rollback", "--name", "other").error
     long = "a" * (LONGEST_WHY + 1)
     assert "the reason is 1001 characters long" in lafid("promote", "models:/lafid/1", "--why", long).error
+
+
+def test_a_store_without_tables_is_said_and_left(
+    lafid: Any, tracking: Tracking, register_version: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_version("one")
+    monkeypatch.setenv("LAFID_STORE", str(tmp_path / "wrong"))
+    for command in (("promote", "models:/lafid/1"), ("rollback",)):
+        assert f"there are no tables in {tmp_path / 'wrong'}: set LAFID_STORE" in lafid(*command).error
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_without_a_registry_it_is_said(lafid: Any, lake: Lake) -> None:
