@@ -49,7 +49,9 @@ def test_promote_and_roll_back(judged: Any, lafid: Any, lake: Lake, tracking: Tr
     assert (said.code, said.out) == (0, "lafid: champion is version 2, before it was version 1\n")
     row = promotions_of(lake, "lafid").filter(alias="champion").row(-1, named=True)
     assert (row["how"], row["why"], row["judgement_id"]) == ("promote", "the team likes it", "j2")
-    assert lafid("promote", "models:/lafid@champion").out == "lafid version 2 is champion already\n"
+    logged = tracking.registered_versions("lafid")[1].source
+    for address in ("models:/lafid@champion", logged):
+        assert lafid("promote", address).out == "lafid version 2 is champion already\n"
 
     assert lafid("rollback", "--why", "it flickers").out == "lafid: champion is version 1, before it was version 2\n"
     assert _aliases(tracking) == {"champion": "1", "previous": "2"}
