@@ -16,7 +16,8 @@ from lafid_assets.cli.materialize import CurationChoices, Materializer, open_mat
 from lafid_assets.cli.precompute import materialize_latents
 from lafid_assets.ingest.locate import locate
 from lafid_assets.jobs import RELEASE
-from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, REGISTERED_MODEL
+from lafid_assets.release.evaluation_page import page_path
+from lafid_assets.schemas import EVALUATED_VIDEOS, FUSION_DIT, LAFID_DATASET, REGISTERED_MODEL
 from lafid_assets.schemas.registry import PASSED
 from lafid_assets.training.training_latents import TrainingLatentsConfig
 from model.files import whole_file
@@ -96,6 +97,7 @@ def _show_end(
         "training loss": f"{trained['loss_before']:.4f} before, {trained['loss_after']:.4f} after ({fall:.0%} less)",
         "registered model": f"{model['model_name']} version {model['model_version']}, {_alias(model)}",
         "generated video": str(video),
+        "evaluation": _evaluation(lake, trained["checkpoint_sha256"]),
         "report": f"{lake.store.uri}/reports/{counts['dataset_version']}/report.html",
         "database": f"{settings.published_path} (DuckDB, a copy of the decisions; `lafid query` asks all tables)",
     }
@@ -108,6 +110,13 @@ def _show_end(
     CONSOLE.print(
         "Next: open the report and the video, then `make ui` for the asset graph and the model registry.", soft_wrap=True
     )
+
+
+def _evaluation(lake: Lake, checkpoint_sha256: str) -> str:
+    drawn = lake.read(EVALUATED_VIDEOS.name).filter(checkpoint_sha256=checkpoint_sha256)
+    if drawn.is_empty():
+        return "of the loss alone: nobody is in the test split"
+    return f"{lake.store.uri}/{page_path(checkpoint_sha256, drawn['bench_version'][0])}"
 
 
 def _alias(model: dict[str, Any]) -> str:

@@ -81,12 +81,12 @@ def evaluate(
 
     Raises:
         BenchError: the bench lacks a picture.
-        EvaluationFailed: nothing could be measured.
+        EvaluationFailed: every case failed, or every loss where no case is drawn.
     """
     losses = [LossTask(split) for split, clips in cached.items() if clips]
     videos = case_tasks(bench, subject.bench_dir, cases) if bench is not None and subject.bench_dir is not None else []
     results = _results(subject, [*losses, *videos], deadline_s, processes)
-    _require_some(results)
+    _require_some(results[len(losses) :] or results)
     figures = {task.split: _figure(found) for task, found in zip(losses, results, strict=False)}
     unknown = Figure(key="", value=None, absent="no clip of the split is cached")
     rows = loss_rows(subject, {split: (figures.get(split, unknown), clips) for split, clips in cached.items()})

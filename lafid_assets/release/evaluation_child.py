@@ -5,6 +5,7 @@ results lie (`evaluation_tasks`), the processes (`evaluation`).
 """
 
 import logging
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,7 +168,8 @@ def _measured(subject: Subject, task: CaseTask, beginning: "Beginning") -> Measu
         key=task.measured_key,
         size=Bucket(len(frames), *frames.shape[1:3]),
         fps=pipeline.fps,
-        faces=faces,
+        # Measures have read the embeddings: keeping them would be a megabyte a video, and somebody's biometry.
+        faces=tuple(None if face is None else replace(face, embedding=()) for face in faces),
         first_drawn=len(frames) - len(drawn),
         first_frame_psnr_db=min(psnr(frames[0], beginning.cut), _EQUAL_DB) if begins_with_it else None,
         measures=values,

@@ -23,6 +23,7 @@ from lafid_assets.dataset.report_page import STYLE, png_address
 from lafid_assets.release.comparison import OVERALL, Difference, compare
 from lafid_assets.release.evaluation_figures import by_yaw_png, frames_png
 from lafid_assets.release.evaluation_rows import target_yaws_deg
+from lafid_assets.release.evaluation_tasks import FOLDER
 from lafid_assets.schemas import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALUATION
 from model.evaluation.bench import Bench, Case, read_bench_picture
 from model.files import whole_file
@@ -84,6 +85,11 @@ class Evaluated:
     def curves_png(self) -> bytes:
         """Similarity by yaw bin."""
         return by_yaw_png(self.measures, self.bench.bounds, self.models)
+
+
+def page_path(checkpoint_sha256: str, bench_version: str) -> str:
+    """Of the page that `model_evaluation` writes, in the store."""
+    return f"{FOLDER}/pages/{checkpoint_sha256[:16]}-{bench_version}.html"
 
 
 def write_page(page: Path, evaluated: Evaluated) -> None:

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from model.evaluation.measures.networks import networks_fingerprint
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lafid_assets.outcomes import Reason, Status
 from model.clip_size import Bucket, ClipSize
 from model.evaluation.bench import Bench, BenchError, Case
+from model.evaluation.measures.networks import networks_fingerprint
 from model.evaluation.similarity import FrameFace
 from model.files import sha256_file
 from model.model_store.location import models_folder

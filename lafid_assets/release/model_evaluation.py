@@ -18,7 +18,7 @@ from lafid_assets.release.bench_folder import current_bench
 from lafid_assets.release.champion import Rival, rival_of
 from lafid_assets.release.comparison import compare
 from lafid_assets.release.evaluation import HELD_OUT, EvaluationFailed, choose_cases, evaluate, is_kept
-from lafid_assets.release.evaluation_page import Evaluated, write_page
+from lafid_assets.release.evaluation_page import Evaluated, page_path, write_page
 from lafid_assets.release.evaluation_tasks import FOLDER, Subject
 from lafid_assets.release.model_files import ModelMissing, find_model
 from lafid_assets.schemas import (
@@ -103,7 +103,7 @@ def model_evaluation(
         config,
         lake,
         lambda _: _evaluate(checkpoint, config, lake, tracking, champion),
-        settled=lambda _, frames: _is_whole(frames, champion, lake.store),
+        settled=lambda _, frames: _is_whole(checkpoint["checkpoint_sha256"], frames, champion, lake.store),
         metadata=lambda _, frames: _describe(checkpoint, frames, champion, lake),
     )
 
@@ -175,7 +175,7 @@ def _evaluate(
             frames = {name: pl.concat([frames[name], theirs[name]]) for name in frames}
             models[champion.told] = its.checkpoint_sha256
     shown = Evaluated(store.local_path(""), bench, bench_dir, models, frames, [f"Compared with: {champion.told}."])
-    page = store.local_path(_page(subject.checkpoint_sha256, bench.version))
+    page = store.local_path(page_path(subject.checkpoint_sha256, bench.version))
     write_page(page, shown)
     with whole_file(page.with_suffix(".png")) as temporary:
         temporary.write_bytes(shown.curves_png)
@@ -195,19 +195,14 @@ def _found(its: Subject, rival: Rival, lake: Lake, tracking: Tracking) -> Subjec
     return replace(its, checkpoint_dir=found.checkpoint_dir, base_dir=found.base_dir)
 
 
-def _page(checkpoint_sha256: str, bench_version: str) -> str:
-    """In the store."""
-    return f"{FOLDER}/pages/{checkpoint_sha256[:16]}-{bench_version}.html"
-
-
-def _is_whole(frames: Frames, champion: _Champion, store: FileStore) -> bool:
-    """Whether every video is there, the champion's, too; a case that failed counts as missing, for another try may do better."""
-    videos = frames[EVALUATED_VIDEOS.name]
-    if videos.is_empty():
-        return True
+def _is_whole(own: str, frames: Frames, champion: _Champion, store: FileStore) -> bool:
+    """Whether the loss and every video is there, the champion's videos, too; what failed counts as missing, for another try may
+    do better."""
+    measures, videos = frames[MODEL_EVALUATION.name], frames[EVALUATED_VIDEOS.name]
+    lost = measures.filter(pl.col("value").is_null() & (pl.col("videos") > 0), checkpoint_sha256=own, metric="flow_loss")
     failed = videos.filter(pl.col("status").is_in([Status.ERROR, Status.TIMEOUT]))
-    compared = champion.checkpoint_sha256 is None or champion.checkpoint_sha256 in videos["checkpoint_sha256"]
-    return failed.is_empty() and compared and all(store.exists(path) for path in videos["video_path"].drop_nulls())
+    compared = videos.is_empty() or champion.checkpoint_sha256 in (None, *videos["checkpoint_sha256"])
+    return lost.is_empty() and failed.is_empty() and compared and all(map(store.exists, videos["video_path"].drop_nulls()))
 
 
 def _describe(checkpoint: Mapping[str, Any], frames: Frames, champion: _Champion, lake: Lake) -> dict[str, Any]:
@@ -225,7 +220,7 @@ def _describe(checkpoint: Mapping[str, Any], frames: Frames, champion: _Champion
     if champion.checkpoint_sha256 in videos["checkpoint_sha256"]:
         found = compare(videos, frames[EVALUATED_FRAMES.name], own, str(champion.checkpoint_sha256))
         told |= {f"against_{one.metric}": f"{one.told}: {one.verdict}" for one in found}
-    page = lake.store.local_path(_page(own, versions[0]))
+    page = lake.store.local_path(page_path(own, versions[0]))
     records = [dg.TableRecord({name: "" if value is None else value for name, value in row.items()}) for row in lines]
     told |= {"bench": versions[0], "page": dg.MetadataValue.path(str(page)), "videos": dg.MetadataValue.table(records)}
     picture = page.with_suffix(".png")

@@ -1,5 +1,6 @@
 """Cases of a bench drawn and measured; what a case does not allow is NULL with its reason, not an end; nothing is drawn twice."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -60,6 +61,8 @@ def test_a_row_a_frame_a_row_a_video_and_intervals_over_persons(drawer: Any, ben
     video = _videos(frames)["clip-1-0"]
     assert (video["status"], video["frames"], video["faces_found_share"], video["likeness"]) == (Status.OK, 9, 0.5, 0.5)
     assert (evaluation_subject.root / video["video_path"]).is_file()
+    [kept] = (evaluation_subject.root / evaluation_subject.folder).glob("clip-1-0.*.json")
+    assert json.loads(kept.read_text())["faces"][0]["embedding"] == [], "nobody's biometry is kept"
     measures = _measures(frames)
     assert (measures["flow_loss"]["value"], measures["flow_loss"]["videos"], measures["flow_loss"]["bench_version"]) == (
         2.0,

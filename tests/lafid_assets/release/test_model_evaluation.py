@@ -131,6 +131,9 @@ def test_the_champion_is_evaluated_beside_it_and_another_one_alone_anew(
     asset_module.find_model = None  # type: ignore[assignment]  # nothing is asked of a model whose results are kept
     assert _run(released)["computed"] is True
     assert drawer.drawn == []
+    champion(None)
+    assert _run(released)["compared_with"] == "none"
+    assert set(released.read(EVALUATED_VIDEOS.name)["checkpoint_sha256"]) == {"ours"}
 
 
 def test_a_champion_that_cannot_be_had_costs_the_comparison_alone_and_is_tried_again(
@@ -167,6 +170,18 @@ def test_without_a_bench_there_is_the_loss(released: Lake, drawer: Any) -> None:
     shown = _run(released)
     assert (shown["bench"], shown["test_flow_loss"]) == ("none: the test split gives no case to draw", 2.0)
     assert drawer.drawn == []
+
+
+def test_a_loss_that_failed_is_told_and_tried_again(released: Lake, drawer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(*_: Any) -> float:
+        raise ZeroDivisionError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("model.training.metrics.fixed_flow_loss", faulty)
+        shown = _run(released)
+    assert (shown["test_flow_loss"], shown["test_faces_found_share"]) == ("engine_failed: out of memory", 0.5)
+    assert _run(released)["test_flow_loss"] == 2.0
+    assert _run(released)["computed"] is False
 
 
 def test_clips_of_another_presets_sizes_are_refused(released: Lake) -> None:
