@@ -46,6 +46,7 @@ FROM_THE_DATASET = ("clip_id", "identity_id", "speaking_status", "source", "lice
 Row = Mapping[str, Any]
 Task = TypeVar("Task", FirstFrameTask, LooksTask)
 Found = TypeVar("Found", FirstFrame, Looks)
+Feeders = Sequence[Mapping[str, str]]
 Find = Callable[[Sequence[Row]], Mapping[str, Footage]]
 
 
@@ -75,6 +76,7 @@ def build_bench(
     name: str,
     most: int,
     seed: int,
+    feeders: Feeders = (),
 ) -> Built:
     """The bench of a dataset's test split. A clip that cannot be read costs its own case and no other.
 
@@ -86,14 +88,15 @@ def build_bench(
         engine: that measures.
         most: cases.
         seed: of the choice among equals, and of the noise.
+        feeders: environments of the children, where the engine runs on GPUs: one a GPU. Else one child a core.
     """
     cases = choose_cases(test, faces, most, seed)
     persons, strangers = choose_persons(test, cases), strangers_of(others)
     theirs = test.filter(pl.col("identity_id").is_in([person.identity_id for person in persons]))
     clips = {row["clip_id"]: row for row in pl.concat([theirs, others]).iter_rows(named=True)}
-    frames = _first_frames(cases, persons, clips, find, engine)
+    frames = _first_frames(cases, persons, clips, find, engine, feeders)
     given = {(one.clip_id, one.moment.frame_index) for one in frames.values() if isinstance(one, _Given)}
-    looks = _looks(persons, strangers, given, store, engine)
+    looks = _looks(persons, strangers, given, store, engine, feeders)
     ended = {case.clip["clip_id"]: _begin(case, frames[case.clip["clip_id"]], looks[case.clip["identity_id"]]) for case in cases}
     begun = [one for one in ended.values() if isinstance(one, Begun)]
     bench, pictures = None, dict[str, bytes]()
@@ -120,11 +123,16 @@ class _Given(NamedTuple):
 
 
 def _first_frames(
-    cases: Sequence[WantedCase], persons: Sequence[WantedPerson], clips: Mapping[str, Row], find: Find, engine: EngineInfo
+    cases: Sequence[WantedCase],
+    persons: Sequence[WantedPerson],
+    clips: Mapping[str, Row],
+    find: Find,
+    engine: EngineInfo,
+    feeders: Feeders,
 ) -> dict[str, _Given | FirstFrame | Fault]:
     """Clip to what its case begins with, or why it cannot: a frame of its own, else one that a picture of its person is from."""
     places = find([case.clip for case in cases])
-    own = _given([_first_frame_task(case.clip, _posed(case), places, engine) for case in cases], is_own=True)
+    own = _given([_first_frame_task(case.clip, _posed(case), places, engine) for case in cases], feeders, is_own=True)
     frames = {case.clip["clip_id"]: one for case, one in zip(cases, own, strict=True)}
     lacking = [case for case in cases if _lacks_frame(frames[case.clip["clip_id"]])]
     borrowers = {case.clip["identity_id"] for case in lacking}
@@ -141,15 +149,15 @@ def _first_frames(
             )
             asked.append((person.identity_id, _first_frame_task(clips[clip_id], moments, places, engine)))
     lent: dict[str, _Given] = {}
-    for (identity_id, _), one in zip(asked, _given([task for _, task in asked], is_own=False), strict=True):
+    for (identity_id, _), one in zip(asked, _given([task for _, task in asked], feeders, is_own=False), strict=True):
         if isinstance(one, _Given):
             lent.setdefault(identity_id, one)
     return frames | {case.clip["clip_id"]: lent[name] for case in lacking if (name := case.clip["identity_id"]) in lent}
 
 
-def _given(tasks: Sequence[FirstFrameTask], *, is_own: bool) -> list[_Given | FirstFrame | Fault]:
+def _given(tasks: Sequence[FirstFrameTask], feeders: Feeders, *, is_own: bool) -> list[_Given | FirstFrame | Fault]:
     found: list[_Given | FirstFrame | Fault] = []
-    for task, ending in zip(tasks, _look(tasks, bench_looks.find_first_frame, _decoding_s), strict=True):
+    for task, ending in zip(tasks, _look(tasks, bench_looks.find_first_frame, _decoding_s, feeders), strict=True):
         if isinstance(ending, FirstFrame) and ending.png is not None:
             found.append(_Given(ending, task.clip_id, task.moments[ending.moment], is_own))
         else:
@@ -163,6 +171,7 @@ def _looks(
     given: Set[tuple[str, int]],
     store: FileStore,
     engine: EngineInfo,
+    feeders: Feeders,
 ) -> dict[str, Looks | Fault]:
     """Of everybody. A frame that a model is given is no picture that it is measured against, nor a photo beside it."""
     tasks = []
@@ -170,7 +179,7 @@ def _looks(
         others = tuple(picture for picture in person.pictures if (picture.clip_id, picture.frame_index) not in given)
         tasks.append(LooksTask(person._replace(pictures=others), store.uri, engine.name, with_photos=True))
     tasks += [LooksTask(person, store.uri, engine.name, with_photos=False) for person in strangers]
-    found = _look(tasks, bench_looks.look_at, _looking_s)
+    found = _look(tasks, bench_looks.look_at, _looking_s, feeders)
     return {task.person.identity_id: ending for task, ending in zip(tasks, found, strict=True)}
 
 
@@ -192,9 +201,12 @@ def _first_frame_task(
     return FirstFrameTask(clip["clip_id"], footage, clip["content_sha256"], clip["duration_s"], moments, engine.name)
 
 
-def _look(tasks: Sequence[Task], work: Callable[[Task], Found], deadline_s: Callable[[Task], float]) -> list[Found | Fault]:
+def _look(
+    tasks: Sequence[Task], work: Callable[[Task], Found], deadline_s: Callable[[Task], float], feeders: Feeders
+) -> list[Found | Fault]:
     found: dict[int, Found | Fault] = {}
-    for index, ending in track(map_isolated(work, tasks, deadline_s), "lafid_bench", len(tasks)):
+    endings = map_isolated(work, tasks, deadline_s, workers=len(feeders) or None, environments=feeders)
+    for index, ending in track(endings, "lafid_bench", len(tasks)):
         found[index] = ending.value if isinstance(ending, Done) else fault_of(ending)
     return [found[index] for index in range(len(tasks))]
 

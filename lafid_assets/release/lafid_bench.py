@@ -22,7 +22,7 @@ from lafid_assets.release.bench_looks import engine_choice
 from lafid_assets.schemas import FACE_INFO, LAFID_BENCH, LAFID_DATASET
 from lafid_assets.step import Step
 from model.encoding.footage import Footage
-from resources.face_engine import face_engine_info
+from resources.face_engine import face_engine_info, gpu_feeders
 from resources.file_store import FileStore
 from resources.lake import Lake
 
@@ -81,7 +81,7 @@ def _make(config: LafidBenchConfig, lake: Lake, store: FileStore) -> pl.DataFram
     if not engines:
         LOGGER.warning("no bench: %s", NOBODY_TO_TEST)
         return LAFID_BENCH.frame([])
-    engine = face_engine_info(engine_choice(min(engines, key=lambda name: (-engines[name], name))))
+    choice = engine_choice(min(engines, key=lambda name: (-engines[name], name)))
 
     def find(clips: Sequence[Mapping[str, Any]]) -> dict[str, Footage]:
         by_shard: dict[str, list[str]] = {}
@@ -89,7 +89,18 @@ def _make(config: LafidBenchConfig, lake: Lake, store: FileStore) -> pl.DataFram
             by_shard.setdefault(clip["shard"], []).append(clip["clip_id"])
         return {clip: place for shard, those in by_shard.items() for clip, place in locate(lake, shard, those).items()}
 
-    built = build_bench(test, others, faces, find, store, engine, name=config.name, most=config.cases, seed=config.seed)
+    built = build_bench(
+        test,
+        others,
+        faces,
+        find,
+        store,
+        face_engine_info(choice),
+        name=config.name,
+        most=config.cases,
+        seed=config.seed,
+        feeders=gpu_feeders(choice),
+    )
     if built.bench is not None:
         put_bench(store, built.bench, built.pictures)
     return built.rows

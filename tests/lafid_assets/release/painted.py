@@ -104,7 +104,9 @@ class PaintedWorld:
 def look_at_painted_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that looks at faces for a bench uses the engine of painted ones, in the test's own process."""
 
-    def here(work: Callable[[Any], Any], tasks: Sequence[Any], deadline_s: Callable[[Any], float]) -> Iterator[tuple[int, Any]]:
+    def here(
+        work: Callable[[Any], Any], tasks: Sequence[Any], deadline_s: Callable[[Any], float], **_: Any
+    ) -> Iterator[tuple[int, Any]]:
         for index, task in enumerate(tasks):
             assert deadline_s(task) > 0
             try:
@@ -115,6 +117,7 @@ def look_at_painted_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_building, "map_isolated", here)
     monkeypatch.setattr(bench_looks, "load_face_engine", lambda _: PaintedEngine())
     monkeypatch.setattr(lafid_bench, "face_engine_info", lambda _: PaintedEngine.info)
+    monkeypatch.setattr(lafid_bench, "gpu_feeders", lambda _: [])
     bench_looks._engine.cache_clear()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.release import bench_looks
+from lafid_assets.release import bench_building, bench_looks
 from lafid_assets.release.bench_building import Built, build_bench
 from lafid_assets.release.bench_choice import stranger_names
 from lafid_assets.release.bench_looks import Looks
@@ -162,6 +162,27 @@ def test_a_clip_that_cannot_be_read_costs_its_own_case_alone(
     assert told in built.rows.row(0, named=True)["detail"]
     assert {case.clip_id for case in _of(built).cases} == {"b", "c"}
     assert set(built.rows["bench_version"]) == {_of(built).version}
+
+
+def test_an_engine_on_gpus_is_fed_by_a_child_each(painted: Painted, store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = painted(PaintedClip("a", 0))
+    told: list[tuple[Any, Any]] = []
+
+    def spied(*args: Any, workers: Any, environments: Any) -> Any:
+        told.append((workers, list(environments)))
+        return map_isolated(*args)
+
+    map_isolated = bench_building.map_isolated
+    monkeypatch.setattr(bench_building, "map_isolated", spied)
+    given = (world.dataset, world.dataset.clear(), world.faces, world.find, store, PaintedEngine.info)
+    asked = {"name": "painted", "most": 1, "seed": 0}
+    cards = [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    build_bench(*given, **asked, feeders=cards)
+    assert told
+    assert all(one == (2, cards) for one in told)
+    told.clear()
+    build_bench(*given, **asked)
+    assert all(one == (None, []) for one in told)
 
 
 def test_an_engine_that_fails_on_a_person_costs_that_persons_cases(
