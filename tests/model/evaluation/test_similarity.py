@@ -113,6 +113,18 @@ def test_only_about_equal_poses_are_told_apart_by_expression() -> None:
     assert face.gallery_index == 0
 
 
+def test_a_score_is_between_the_bounds_of_the_frames_own_yaw_bin(monkeypatch: pytest.MonkeyPatch) -> None:
+    wider = BinBounds(stranger_floor=0.5, same_person_ceiling=1.0, stranger_pairs=9, same_person_pairs=9)
+    monkeypatch.setitem(BOUNDS, "yaw_20_40", wider)
+    monkeypatch.setitem(BOUNDS, "yaw_60_90", NONE)
+    faces = _measure([[_face(yaw_deg=yaw)] for yaw in (0, -30, 75)], [_view(0, np.rad2deg(np.arccos(0.9)))])
+    assert [None if face is None else face.score for face in faces] == [
+        pytest.approx(1, abs=1e-5),
+        pytest.approx(0.8, abs=1e-5),
+        None,
+    ]
+
+
 def test_another_engines_gallery_is_refused() -> None:
     three = _view(0, 0).model_copy(update={"embedding": (1.0, 0.0, 0.0)})
     with pytest.raises(ValueError, match="the gallery of a has embeddings of 3 numbers, those of told have 2"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from model.evaluation.measures.networks import load_networks, networks_fingerprint
 from model.evaluation.measures.published_faces import InsightfaceFinder, aligned_face
@@ -75,6 +76,14 @@ def test_a_torn_clip_and_another_model_are_refused(store: ModelStore, clip: Path
     with pytest.raises(ModelUnfit, match="is of a siglip, not of a CLIP with both halves"):
         install(store, "clip_vit_b32", [clip])
     assert not store.present("clip_vit_b32")
+
+
+def test_a_clip_that_lacks_a_tensor_is_refused(store: ModelStore, clip: Path) -> None:
+    """transformers would make one up."""
+    tensors = load_file(clip / "model.safetensors")
+    save_file({name: of for name, of in tensors.items() if name != "text_projection.weight"}, clip / "model.safetensors")
+    with pytest.raises(ModelUnfit, match="does not hold a whole CLIP: text_projection.weight lacking"):
+        install(store, "clip_vit_b32", [clip])
 
 
 @pytest.mark.parametrize("name", ["curricularface_ir101", "inception_v3"])

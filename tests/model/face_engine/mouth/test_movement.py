@@ -57,5 +57,19 @@ def test_a_moment_is_too_short_to_show_how_far_a_mouth_moves() -> None:
     assert _range(openings * 2, looks=14) is not None
 
 
+def test_five_looks_are_too_few_for_a_second() -> None:
+    few = np.full(len(TIMES_S), np.nan)
+    few[:25:5] = SYLLABLES[:25:5]
+    assert _range(few) is None
+
+
+def test_every_run_counts() -> None:
+    """A still mouth for a second, then a speaking one for four."""
+    second = TIMES_S >= 1.0
+    found = _range(np.where(second, SYLLABLES, 0.01), run=second)
+    assert found is not None
+    assert found > 0.04
+
+
 def test_without_runs_there_is_one() -> None:
     assert _range(SYLLABLES) == _range(SYLLABLES, run=np.zeros(len(TIMES_S)))
