@@ -34,6 +34,7 @@ from resources.tracking import Tracking
 from resources.trainer.client import TrainerClient
 from resources.trainer.launch import LaunchConfig
 from sensors.clip_drop import clip_drop
+from sensors.registry_watch import registry_watch
 from sensors.schedules import daily_compaction, nightly_refresh
 
 ASSETS = (
@@ -93,7 +94,7 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
             compact_lake,
         ],
         schedules=[nightly_refresh(SettingsFile.of(settings.home).general.automation.refresh_cron), daily_compaction],
-        sensors=[clip_drop],
+        sensors=[clip_drop, registry_watch],
         # Every run has its own process already; a process a step would import everything again.
         executor=dg.in_process_executor,
     )

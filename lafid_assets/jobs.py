@@ -23,7 +23,7 @@ PER_SHARD = (
 )
 DATASET = ("identity_clusters", "duplicate_clips", "lafid_dataset", "dataset_report")
 PRECOMPUTE = ("training_latents",)
-RELEASE = ("fusion_dit", "model_evaluation", "registered_model")
+RELEASE = ("fusion_dit", "lafid_bench", "model_evaluation", "registered_model")
 
 curate_shard = dg.define_asset_job(
     "curate_shard",

@@ -24,7 +24,11 @@ from lafid_assets.constraints.policies import FacePolicy, first_fault, load_poli
 from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD
 
 FILE = "lafid.toml"
-SHARED = {"engine": ("face_info", "speech_info"), "training": ("training_latents", "fusion_dit")}
+SHARED = {
+    "engine": ("face_info", "speech_info"),
+    "training": ("training_latents", "fusion_dit"),
+    "release": ("model_evaluation", "registered_model"),
+}
 """Sections that several assets read: what is said once is the same for all of them."""
 POLICY_ASSET, POLICY, NONE = "pose_filtered_clips", "policy", "none"
 """The face policy's section: its line `policy` names the one that its other lines change, and "none" switches a rule off."""

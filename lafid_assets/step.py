@@ -99,11 +99,14 @@ class Step:
         }
 
     def as_asset(
-        self, *, deps: Sequence[str], pool: str | None = None
+        self, *, deps: Sequence[str], pool: str | None = None, checks: Sequence[dg.AssetCheckSpec] = ()
     ) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
         """Makes a function this step's asset: what a run's config leaves out is as the home's `lafid.toml` says.
 
         Dagster reads the function's parameters: `context`, `config`, and a resource each.
+
+        Args:
+            checks: beside the step's own, those whose results the function adds itself.
         """
 
         def define(work: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
@@ -120,7 +123,8 @@ class Step:
                 "settings", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.ResourceParam[Settings]
             )
             told.__signature__ = inspect.Signature([*({**wanted, "settings": settings}).values()])  # type: ignore[attr-defined]
-            return dg.asset(**self.arguments(deps=deps, pool=pool))(told)
+            arguments = self.arguments(deps=deps, pool=pool)
+            return dg.asset(**arguments | {"check_specs": [*arguments["check_specs"], *checks]})(told)
 
         return define
 

@@ -6,8 +6,10 @@ Belongs here: the registry's address and the few questions that we ask of it. No
 
 import logging
 import os
+import re
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,23 @@ from resources.mlflow_home import follow_moved_home
 
 EXPERIMENT = "lafid"
 CHECKPOINT_TAG = "lafid.checkpoint_sha256"
+DATASET_TAG = "lafid.dataset_version"
+CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+"""Aliases: the version that was registered last and is not champion, the one that all use, the one that it took the place of."""
 STEP_TAG = "lafid.step"
 AVERAGED_TAG = "lafid.averaged"
 ANSWER_S = 8.0
 """Within which a server must answer. MLflow itself would ask again for many minutes."""
 _SQLITE = "sqlite:///"
+_ADDRESS = re.compile(r"models:/(?:(?P<logged>m-[0-9a-f]+)|(?P<name>[^/@]+)(?:@(?P<alias>.+)|/(?P<version>[0-9]+)))")
 
 
 class TrackingUnreachable(ConnectionError):
     """MLflow's server does not answer; the message names it and the remedy."""
+
+
+class VersionUnknown(LookupError):
+    """The registry has no such version; the message names what was asked for and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,38 @@ class Tracking:
         """Whether a version in the registry is this LoggedModel."""
         return any(version.source == f"models:/{model_id}" for version in self.connect().search_model_versions())
 
+    def registered_model(self, name: str) -> Any:
+        """The model of that name, with its aliases and tags; None: there is none."""
+        return _there(lambda: self.connect().get_registered_model(name))
+
+    def registered_versions(self, name: str) -> list[Any]:
+        """All versions of a model, by their numbers, with their tags."""
+        return sorted(self.connect().search_model_versions(f"name = '{name}'"), key=lambda version: int(version.version))
+
+    def resolve(self, address: str) -> Any:
+        """The registered version that an address means: models:/lafid@champion, models:/lafid/3, or the LoggedModel models:/m-...
+
+        Raises:
+            VersionUnknown: there is none.
+            TrackingUnreachable: the server does not answer.
+        """
+        if not self.is_there:
+            raise VersionUnknown(f"there is no registry at {self.uri} yet: `lafid demo` makes one")
+        client = self.connect()
+        named = _ADDRESS.fullmatch(address)
+        if named is None:
+            raise VersionUnknown(f"{address} names no registered version: say models:/lafid@champion, or models:/lafid/3")
+        found = None
+        if named["alias"]:
+            found = _there(lambda: client.get_model_version_by_alias(named["name"], named["alias"]))
+        elif named["version"]:
+            found = _there(lambda: client.get_model_version(named["name"], named["version"]))
+        elif named["logged"]:
+            found = next((version for version in client.search_model_versions() if version.source == address), None)
+        if found is None:
+            raise VersionUnknown(f"{self.uri} has no {address}: {_known(client, named['name'])}")
+        return found
+
     def curve(self, run_id: str, metric: str) -> list[tuple[int, float]]:
         """(step, value) of a metric in the order of steps; of a step that was trained twice, the later value."""
         history = sorted(self.connect().get_metric_history(run_id, metric), key=lambda point: (point.step, point.timestamp))
@@ -119,14 +161,8 @@ class Tracking:
 
     def version_of_alias(self, name: str, alias: str) -> str | None:
         """The version that an alias points to; None when there is no such model or alias."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return str(self.connect().get_model_version_by_alias(name, alias).version)
-        except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
+        found = _there(lambda: self.connect().get_model_version_by_alias(name, alias))
+        return None if found is None else str(found.version)
 
     def _logged_models(self, filter_string: str) -> list[Any]:
         client = self.connect()
@@ -137,6 +173,29 @@ class Tracking:
             page = client.search_logged_models(experiments, filter_string, page_token=page.token)
             found += page
         return found
+
+
+def _there(ask: Callable[[], Any]) -> Any:
+    """What the registry answers; None where it has no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def _known(client: Any, name: str | None) -> str:
+    """What there is to be named instead."""
+    model = None if name is None else _there(lambda: client.get_registered_model(name))
+    if model is None:
+        names = sorted(each.name for each in client.search_registered_models())
+        return f"its models are {', '.join(names)}" if names else "nothing is registered there yet"
+    versions = sorted(int(version.version) for version in client.search_model_versions(f"name = '{name}'"))
+    aliases = ", ".join(f"{alias} of {version}" for alias, version in sorted(model.aliases.items())) or "none"
+    return f"versions of {name} are {', '.join(map(str, versions)) or 'none'}, aliases {aliases}"
 
 
 def _see_that_it_answers(uri: str) -> None:

@@ -30,6 +30,7 @@ pytest_plugins = (
     "tests.drawer",
     "tests.model_weights",
     "tests.postgres",
+    "tests.registries",
     "tests.zoo",
 )
 

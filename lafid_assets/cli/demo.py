@@ -18,6 +18,7 @@ from lafid_assets.ingest.locate import locate
 from lafid_assets.jobs import RELEASE
 from lafid_assets.release.evaluation_page import page_path
 from lafid_assets.schemas import EVALUATED_VIDEOS, FUSION_DIT, LAFID_DATASET, REGISTERED_MODEL
+from lafid_assets.schemas.registry import PASSED
 from lafid_assets.training.training_latents import TrainingLatentsConfig
 from model.files import whole_file
 from resources.lake import Lake
@@ -119,4 +120,5 @@ def _evaluation(lake: Lake, checkpoint_sha256: str) -> str:
 
 
 def _alias(model: dict[str, Any]) -> str:
-    return f"alias {model['alias']}" if model["alias"] else f"no alias: {model['gate']}"
+    alias = f"alias {model['alias']}" if model["alias"] else "no alias"
+    return alias if model["verdict"] == PASSED else f"{alias}, {model['verdict']}: {model['gate']}"

@@ -342,6 +342,48 @@ def status(
 
 
 @app.command()
+def promote(
+    model: Annotated[str, typer.Argument(help="A registered version: models:/lafid@candidate, models:/lafid/3.")],
+    why: Annotated[str, typer.Option(help="Your reason, which is recorded.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Although it did not pass its judgement; needs --why.")] = False,
+    home: Home = None,
+) -> None:
+    """Make a registered version champion; what was champion becomes previous. Recorded with who and why."""
+    from lafid_assets.cli.promote import run_promote
+
+    run_promote(settings_of(home), model, why, force=force)
+
+
+@app.command()
+def rollback(
+    why: Annotated[str, typer.Option(help="Your reason, which is recorded.")] = "",
+    name: Annotated[str, typer.Option(help="The registered model.")] = "lafid",
+    home: Home = None,
+) -> None:
+    """Make the previous champion champion again. Recorded with who and why."""
+    from lafid_assets.cli.promote import run_rollback
+
+    run_rollback(settings_of(home), name, why)
+
+
+@app.command()
+def lineage(
+    model: Annotated[str | None, typer.Argument(help="A registered version, such as models:/lafid@champion.")] = None,
+    clip: Annotated[str | None, typer.Option(help="Instead of a model: a clip's id, or the beginning of it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One object instead of lines.")] = False,
+    home: Home = None,
+) -> None:
+    """From a model back to its clips, runs and base, or from a clip to the models that were trained on it."""
+    from lafid_assets.cli.lineage import read_lineage, show_lineage
+
+    found = read_lineage(settings_of(home), model, clip)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        show_lineage(found)
+
+
+@app.command()
 def sweep(
     home: Home = None, dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False
 ) -> None:

@@ -1,45 +1,306 @@
-"""What a checkpoint must reach before an alias points to it. The figures are ours.
+"""What a version must show before a run points the alias `champion` to it. The bounds are ours.
 
-Belongs here: measures -> passed, or what failed. Not here: measuring (`evaluation`).
+Belongs here: figures -> findings, and findings -> a verdict: pure functions over frames and records. Not here: measuring
+(`evaluation`), what is no figure (`demands`), gathering the evidence (`judgement`), the alias (`promotion`).
+
+A version passes only where every rule does. A rule is undecided where what it asks for was not measured, or on too few persons:
+that is no consent. What is not a number is refused.
 """
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from lafid_assets.outcomes import Status
+from lafid_assets.release.champion import Rival
+from lafid_assets.schemas.registry import NOT_JUDGED, PASSED, REFUSED, TINY, UNDECIDED
+from model.evaluation.statistics import ENOUGH_PERSONS, paired_interval
+
+FLOW_LOSS, PSNR, SIMILARITY = "flow_loss", "first_frame_psnr_db", "pose_binned_similarity"
+OF_NO_BENCH = ""
+"""`bench_version` of what is measured on cached clips."""
+CASE = ("case_id", "seed")
+
 
 class ReleaseGate(BaseModel):
-    """Bounds on measures; a measure that is missing fails its bound."""
+    """Bounds on measures, and what the model is for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_loss_fall: float = Field(0.2, ge=0, lt=1, description="Share by which training lowered the loss on its fixed triples")
-    min_test_loss_fall: float = Field(
-        0.2, lt=1, description="Share by which the flow loss on test identities lies below the loss before training"
+    use: str = Field("research", pattern="^(research|commercial)$", description="What licences must allow: research, commercial")
+    min_loss_fall: float = Field(
+        0.2, ge=0, lt=1, description="Of the tiny base: share by which training lowered the loss on its fixed triples"
     )
-    min_first_frame_psnr_db: float = Field(30.0, ge=0, description="Fidelity of the first generated frame to the given image")
+    min_test_loss_fall: float = Field(
+        0.2,
+        lt=1,
+        description="Of the tiny base: share by which the flow loss on test persons lies below the loss before training",
+    )
+    max_test_loss_rise: float = Field(
+        0.1,
+        ge=0,
+        description="Of pretrained bases: share by which the flow loss on test persons may lie above the loss before training, "
+        "which is of other clips",
+    )
+    min_first_frame_psnr_db: float = Field(
+        30.0, ge=0, description="Of pretrained bases that are given a first frame: fidelity of the first drawn one"
+    )
+    min_similarity: float = Field(
+        0.0,
+        description="Of pretrained bases, without a champion: what the interval of pose_binned_similarity must lie above; 0 is a "
+        "stranger, 1 the person",
+    )
+    margin: float = Field(
+        0.02, ge=0, description="Of pretrained bases: how far the interval of the difference to the champion may reach below 0"
+    )
+    loss_margin: float = Field(
+        0.02, ge=0, description="Of the tiny base: share by which the flow loss on test persons may lie above the champion's"
+    )
+    min_persons: int = Field(ENOUGH_PERSONS, ge=2, description="Test persons without whom an interval decides nothing")
 
 
-PASSED = "passed"
+class Finding(NamedTuple):
+    """What one rule found: as `judgements` holds it. Figure and bound are None where there is none, or it is not finite."""
+
+    rule: str
+    verdict: str
+    figure: float | None
+    bound: float | None
+    sentence: str
 
 
-def judge(
-    gate: ReleaseGate, loss_before: float, loss_after: float, evaluation: pl.DataFrame, *, begins_with_picture: bool
-) -> str:
-    """`passed`, or a sentence that names every bound which was not met.
+@dataclass(frozen=True)
+class Evidence:
+    """What the rules look at.
 
-    Args:
-        evaluation: rows of `model_evaluation`.
+    Attributes:
+        checkpoint: a row of `fusion_dit`.
+        gate: `pretrained`, or `tiny` where the base is random.
         begins_with_picture: whether the base can be given a first frame; without, its fidelity is not asked for.
+        evaluation, videos: rows of `model_evaluation` and `evaluated_videos`, of whatever checkpoints.
+        bench_name, bench_version: of the bench that is asked for; None: there is none.
+        rival: that the version must not be worse than; None: there is nobody.
     """
-    test = dict(evaluation.filter(pl.col("split") == "test").select("metric", "value").iter_rows())
-    fall = 1 - loss_after / loss_before
-    flow_loss, psnr = test.get("flow_loss"), test.get("first_frame_psnr_db")
-    failed = []
-    if fall < gate.min_loss_fall:
-        failed.append(f"the loss fell by {fall:.0%}, not {gate.min_loss_fall:.0%}")
-    highest = (1 - gate.min_test_loss_fall) * loss_before
-    if flow_loss is None or flow_loss > highest:
-        failed.append(f"flow loss on test identities is {flow_loss}, not at most {highest:.4f}")
-    if begins_with_picture and (psnr is None or psnr < gate.min_first_frame_psnr_db):
-        failed.append(f"first frame PSNR is {psnr} dB, not at least {gate.min_first_frame_psnr_db}")
-    return "; ".join(failed) or PASSED
+
+    checkpoint: Mapping[str, Any]
+    gate: str
+    begins_with_picture: bool
+    evaluation: pl.DataFrame
+    videos: pl.DataFrame
+    bench_name: str | None = None
+    bench_version: str | None = None
+    rival: Rival | None = None
+
+
+def verdict_of(findings: Iterable[Finding]) -> str:
+    """Refused where one is, else undecided where one is, else passed; never of nothing."""
+    verdicts = {finding.verdict for finding in findings} - {NOT_JUDGED}
+    if not verdicts:
+        return UNDECIDED
+    return next((verdict for verdict in (REFUSED, UNDECIDED) if verdict in verdicts), PASSED)
+
+
+def in_words(findings: Iterable[Finding]) -> str:
+    """`passed`, or the sentences of all that kept it from that."""
+    kept_back = [finding.sentence for finding in findings if finding.verdict in (REFUSED, UNDECIDED)]
+    return "; ".join(kept_back) or PASSED
+
+
+def figures_found(gate: ReleaseGate, evidence: Evidence) -> list[Finding]:
+    """The rules about figures, in the order of the road: training, test persons, first frame, likeness, champion."""
+    found = [_evaluated(evidence), _training_loss(gate, evidence), _test_loss(gate, evidence)]
+    if evidence.gate == TINY:
+        found.append(
+            Finding("likeness", NOT_JUDGED, None, None, "likeness is not judged: the tiny base is random and draws noise")
+        )
+        return found if evidence.rival is None else [*found, _no_higher_loss(gate, evidence, evidence.rival)]
+    if evidence.begins_with_picture:
+        found.append(_first_frame(gate, evidence))
+    return [*found, _above_strangers(gate, evidence) if evidence.rival is None else _no_worse(gate, evidence, evidence.rival)]
+
+
+def _evaluated(evidence: Evidence) -> Finding:
+    rule, sha256 = "evaluated", evidence.checkpoint["checkpoint_sha256"]
+    if evidence.bench_version is None:
+        return Finding(rule, UNDECIDED, None, None, "there is no bench: materialize lafid_bench and model_evaluation")
+    bench = f"bench {evidence.bench_name} {evidence.bench_version[:12]}"
+    own = evidence.evaluation.filter(checkpoint_sha256=sha256)
+    if own.filter(bench_version=evidence.bench_version).is_empty():
+        others = sorted({*evidence.evaluation["checkpoint_sha256"]} - {sha256})
+        of = f", only of {', '.join(name[:12] for name in others)}" if own.is_empty() and others else ""
+        return Finding(
+            rule, UNDECIDED, None, None, f"no evaluation of checkpoint {sha256[:12]} on {bench}{of}: materialize model_evaluation"
+        )
+    return Finding(rule, PASSED, None, None, f"checkpoint {sha256[:12]} was evaluated on {bench}")
+
+
+def _training_loss(gate: ReleaseGate, evidence: Evidence) -> Finding:
+    before, after = evidence.checkpoint["loss_before"], evidence.checkpoint["loss_after"]
+    bound = (1 - gate.min_loss_fall) * before if evidence.gate == TINY else before
+    below = f", {gate.min_loss_fall:.0%} less" if evidence.gate == TINY else ""
+    asked = f"at most {_short(bound)}{below}"
+    return _at_most(
+        "training_loss", after, bound, f"the loss on the fixed triples was {_short(before)} and is {_short(after)}", asked
+    )
+
+
+def _test_loss(gate: ReleaseGate, evidence: Evidence) -> Finding:
+    rule = "test_loss"
+    before = evidence.checkpoint["loss_before"]
+    bound = before * (1 - gate.min_test_loss_fall if evidence.gate == TINY else 1 + gate.max_test_loss_rise)
+    row = _row(evidence, evidence.checkpoint["checkpoint_sha256"], FLOW_LOSS, OF_NO_BENCH)
+    if (lacking := _lacking(rule, row, "the flow loss on test persons", bound)) is not None:
+        return lacking
+    said = f"the flow loss on test persons is {_short(row['value'])}"
+    return _at_most(rule, row["value"], bound, said, f"at most {_short(bound)}, measured by the loss before training")
+
+
+def _first_frame(gate: ReleaseGate, evidence: Evidence) -> Finding:
+    rule, bound = "first_frame", gate.min_first_frame_psnr_db
+    row = _row(evidence, evidence.checkpoint["checkpoint_sha256"], PSNR, evidence.bench_version)
+    if (lacking := _lacking(rule, row, "the first frame's fidelity", bound)) is not None:
+        return lacking
+    said = f"the first drawn frame is {row['value']:.1f} dB from the given one"
+    return _at_least(rule, row["value"], bound, said, f"at least {bound:g} dB")
+
+
+def _above_strangers(gate: ReleaseGate, evidence: Evidence) -> Finding:
+    rule, bound = "likeness", gate.min_similarity
+    row = _row(evidence, evidence.checkpoint["checkpoint_sha256"], SIMILARITY, evidence.bench_version)
+    if (lacking := _lacking(rule, row, SIMILARITY, bound)) is not None:
+        return lacking
+    if not all(math.isfinite(row[name]) for name in ("value", "low", "high") if row[name] is not None):
+        return _no_number(rule, bound, SIMILARITY)
+    said = f"{SIMILARITY} is {_interval(row['value'], row['low'], row['high'])} over {row['persons']} persons"
+    if few := _too_few(gate, row["persons"], row["low"]):
+        return Finding(rule, UNDECIDED, row["value"], bound, f"{said}: {few}")
+    if row["low"] > bound:
+        return Finding(rule, PASSED, row["low"], bound, f"{said}, above {bound:g}")
+    if row["high"] <= bound:
+        return Finding(rule, REFUSED, row["high"], bound, f"{said}, not above {bound:g}: those are strangers")
+    return Finding(rule, UNDECIDED, row["low"], bound, f"{said}: whether it lies above {bound:g} cannot be told")
+
+
+def _no_worse(gate: ReleaseGate, evidence: Evidence, rival: Rival) -> Finding:
+    """By the interval of ours minus the champion's, pair by pair.
+
+    Wholly above -margin: no worse. Wholly below 0, and not that: worse. Anything else cannot be told.
+    """
+    rule, bound, than = "no_worse", -gate.margin, _named(rival)
+    own, its = (_videos(evidence, sha256) for sha256 in (evidence.checkpoint["checkpoint_sha256"], rival.checkpoint_sha256))
+    for videos, whose in ((own, "this version"), (its, than)):
+        if videos.is_empty():
+            return Finding(rule, UNDECIDED, None, bound, f"no video of {whose} on the bench: materialize model_evaluation")
+    for videos, others, whose in ((own, its, "this version"), (its, own, than)):
+        if (missing := _first_missing(videos, others, whose)) is not None:
+            return Finding(rule, UNDECIDED, None, bound, missing)
+    pairs = own.join(its.select(*CASE, theirs=SIMILARITY), on=CASE).sort(CASE)
+    if not pairs.select(pl.all_horizontal(pl.col(SIMILARITY, "theirs").is_finite().all())).item():
+        return _no_number(rule, bound, SIMILARITY)
+    found = paired_interval(pairs[SIMILARITY].to_list(), pairs["theirs"].to_list(), pairs["identity_id"].to_list())
+    said = (
+        f"{SIMILARITY} less that of {than} is {_interval(found.value, found.low, found.high)} over {found.persons} persons and "
+        f"{found.videos} pairs of videos"
+    )
+    if found.low is None or found.high is None or found.persons < gate.min_persons:
+        return Finding(rule, UNDECIDED, found.value, bound, f"{said}: {_too_few(gate, found.persons, found.low)}")
+    if found.low > bound:
+        return Finding(rule, PASSED, found.low, bound, f"{said}: no worse, by more than {gate.margin:g}")
+    if found.high < 0:
+        return Finding(rule, REFUSED, found.high, bound, f"{said}: it is worse")
+    return Finding(rule, UNDECIDED, found.low, bound, f"{said}: whether it is worse by {gate.margin:g} cannot be told")
+
+
+def _no_higher_loss(gate: ReleaseGate, evidence: Evidence, rival: Rival) -> Finding:
+    rule, than = "no_worse", _named(rival)
+    row = _row(evidence, rival.checkpoint_sha256, FLOW_LOSS, OF_NO_BENCH)
+    own = _row(evidence, evidence.checkpoint["checkpoint_sha256"], FLOW_LOSS, OF_NO_BENCH)
+    for found, whose in ((own, "this version"), (row, than)):
+        if (lacking := _lacking(rule, found, f"the flow loss on test persons of {whose}", None)) is not None:
+            return lacking
+        if not math.isfinite(found["value"]):
+            return _no_number(rule, None, f"the flow loss of {whose}")
+    bound = row["value"] * (1 + gate.loss_margin)
+    said = f"the flow loss on test persons is {_short(own['value'])}, that of {than} {_short(row['value'])}"
+    return _at_most(rule, own["value"], bound, said, f"at most {_short(bound)}")
+
+
+def _named(rival: Rival) -> str:
+    return f"{rival.alias} version {rival.version.version}"
+
+
+def _row(evidence: Evidence, checkpoint_sha256: str, metric: str, bench_version: str | None) -> Any:
+    """The row of the test split, as a mapping; None: it is not there."""
+    found = evidence.evaluation.filter(
+        pl.col("checkpoint_sha256") == checkpoint_sha256,
+        pl.col("split") == "test",
+        pl.col("metric") == metric,
+        pl.col("bench_version") == (OF_NO_BENCH if bench_version is None else bench_version),
+    )
+    return found.row(0, named=True) if found.height else None
+
+
+def _videos(evidence: Evidence, checkpoint_sha256: str) -> pl.DataFrame:
+    return evidence.videos.filter(
+        pl.col("checkpoint_sha256") == checkpoint_sha256, pl.col("bench_version") == (evidence.bench_version or OF_NO_BENCH)
+    )
+
+
+def _first_missing(videos: pl.DataFrame, others: pl.DataFrame, whose: str) -> str | None:
+    """What keeps a pair apart: the case that one of the two did not draw, or of which it has no measure, and why."""
+    undrawn = others.join(videos, on=CASE, how="anti").sort(CASE)
+    if undrawn.height:
+        return f"{whose} has not drawn case {undrawn['case_id'][0]}: materialize model_evaluation"
+    unmeasured = videos.filter(pl.col(SIMILARITY).is_null()).sort(CASE)
+    if unmeasured.is_empty():
+        return None
+    row = unmeasured.row(0, named=True)
+    told = {said["measure"]: said["reason"] for said in row["absent"] or ()}
+    why = row["detail"] if row["status"] != Status.OK else told.get(SIMILARITY)
+    return f"{SIMILARITY} of clip {row['clip_id']} by {whose} is missing: {why or 'nobody says why'}"
+
+
+def _lacking(rule: str, row: Mapping[str, Any] | None, what: str, bound: float | None) -> Finding | None:
+    """A finding where there is no measure to judge; None where there is one."""
+    if row is None:
+        return Finding(rule, UNDECIDED, None, bound, f"{what} was not measured: materialize model_evaluation")
+    if row["value"] is None:
+        return Finding(rule, UNDECIDED, None, bound, f"{what} is missing: {row['absent'] or 'nobody says why'}")
+    return None
+
+
+def _at_most(rule: str, figure: float, bound: float, said: str, asked: str) -> Finding:
+    if not (math.isfinite(figure) and math.isfinite(bound)):
+        return _no_number(rule, bound, said)
+    kept = figure <= bound
+    return Finding(rule, PASSED if kept else REFUSED, figure, bound, f"{said}, {asked}" if kept else f"{said}, not {asked}")
+
+
+def _at_least(rule: str, figure: float, bound: float, said: str, asked: str) -> Finding:
+    if not (math.isfinite(figure) and math.isfinite(bound)):
+        return _no_number(rule, bound, said)
+    kept = figure >= bound
+    return Finding(rule, PASSED if kept else REFUSED, figure, bound, f"{said}, {asked}" if kept else f"{said}, not {asked}")
+
+
+def _no_number(rule: str, bound: float | None, what: str) -> Finding:
+    known = bound if bound is not None and math.isfinite(bound) else None
+    return Finding(rule, REFUSED, None, known, f"{what}: that is not a finite number")
+
+
+def _too_few(gate: ReleaseGate, persons: int, low: float | None) -> str:
+    """Why an interval decides nothing; empty where it may."""
+    return f"too few persons, at least {gate.min_persons} decide" if low is None or persons < gate.min_persons else ""
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    shown = "unknown" if value is None else f"{value:.3f}"
+    return shown if low is None or high is None else f"{shown} ({low:.3f} to {high:.3f})"
+
+
+def _short(value: float) -> str:
+    return f"{value:.4f}"

@@ -86,7 +86,7 @@ class ModelEvaluationConfig(dg.Config):
     model_name: str = Field("lafid", description="Name in the registry of the champion that is evaluated beside it")
 
 
-@dg.asset(**STEP.arguments(deps=["fusion_dit", "lafid_dataset", "lafid_bench"], pool="gpu"))
+@STEP.as_asset(deps=["fusion_dit", "lafid_dataset", "lafid_bench"], pool="gpu")
 def model_evaluation(
     context: dg.AssetExecutionContext,
     config: ModelEvaluationConfig,

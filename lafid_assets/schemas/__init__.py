@@ -48,9 +48,9 @@ from lafid_assets.schemas.products import (
     FUSION_DIT,
     LAFID_DATASET,
     REFERENCE_CROPS,
-    REGISTERED_MODEL,
     TRAINING_LATENTS,
 )
+from lafid_assets.schemas.registry import JUDGEMENTS, PROMOTIONS, REGISTERED_MODEL
 
 TABLES: tuple[TableSchema, ...] = (
     CLIP_ROOTS,
@@ -92,6 +92,8 @@ TABLES: tuple[TableSchema, ...] = (
     MODEL_EVALUATION,
     EVALUATED_VIDEOS,
     EVALUATED_FRAMES,
+    JUDGEMENTS,
+    PROMOTIONS,
     REGISTERED_MODEL,
 )
 

@@ -320,19 +320,3 @@ FUSION_DIT = TableSchema(
     ),
     partitioned=False,
 )
-
-REGISTERED_MODEL = TableSchema(
-    "registered_model",
-    "The MLflow version.",
-    ("model_name", "model_version"),
-    (
-        Column("model_name", STR, "name in the registry"),
-        Column("model_version", STR, "version in the registry"),
-        Column("alias", STR, "alias that points to it; NULL when the gate did not open", nullable=True),
-        Column("model_uri", STR, "what to pull"),
-        Column("gate", STR, "`passed`, or what failed"),
-        Column("checkpoint_sha256", STR, "hash over the checkpoint's parts"),
-        Column("dataset_version", STR, "the version that it was trained on"),
-    ),
-    partitioned=False,
-)

@@ -3,12 +3,11 @@
 Belongs here: facts -> tags. Not here: the tags of a registered version (`release.lineage`), writing them (`resources.trainer`).
 """
 
-import json
-
-from lafid_assets.release.lineage import git_commit
+from lafid_assets.release.lineage import COMMIT_TAG, git_commit, policies_of
 from lafid_assets.schemas import DATASET_VERSIONS
 from model.presets import Preset
 from resources.lake import Lake
+from resources.tracking import DATASET_TAG
 
 
 def origin_tags(chosen: Preset, dataset_version: str, lake: Lake, run_id: str) -> dict[str, str]:
@@ -18,9 +17,9 @@ def origin_tags(chosen: Preset, dataset_version: str, lake: Lake, run_id: str) -
         run_id: Dagster's run.
     """
     return {
-        "lafid.dataset_version": dataset_version,
+        DATASET_TAG: dataset_version,
         "lafid.policy": ", ".join(_policies(dataset_version, lake)) or "none recorded",
-        "lafid.git_commit": git_commit(),
+        COMMIT_TAG: git_commit(),
         "lafid.preset": chosen.name,
         "lafid.seed": str(chosen.train.seed),
         "dagster.run_id": run_id,
@@ -30,5 +29,4 @@ def origin_tags(chosen: Preset, dataset_version: str, lake: Lake, run_id: str) -
 def _policies(dataset_version: str, lake: Lake) -> list[str]:
     """Names of the policies that decided which clips are in the version, sorted."""
     sql = f"SELECT decided_by FROM {DATASET_VERSIONS.name} WHERE dataset_version = ?"
-    decided_by = [json.loads(text) for text in lake.sql(sql, [dataset_version])["decided_by"]]
-    return sorted({name for tables in decided_by for columns in tables.values() for name in columns.get("policy", [])})
+    return policies_of(lake.sql(sql, [dataset_version])["decided_by"])

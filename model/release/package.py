@@ -1,7 +1,7 @@
-"""Checkpoints in MLflow: logged (with a base that has no address), registered, given an alias, pulled back.
+"""Checkpoints in MLflow: logged (with a base that has no address), registered, pulled back.
 
 Belongs here: the only use of mlflow in the model half. Not here: which tracking server is meant (the caller sets the URI and
-the experiment, or the environment does), when a model is promoted, or anything about drawing (`pipeline`).
+the experiment, or the environment does), aliases, or anything about drawing (`pipeline`).
 
 A logged model is a models-from-code pyfunc: source, json and safetensors, nothing pickled. `pull` reads its artifacts with
 the code of this process; `mlflow.pyfunc.load_model`, where LaFID is not installed, runs the copy of the package `model` that
@@ -140,11 +140,6 @@ def register(model_uri: str, name: str, tags: Mapping[str, str]) -> str:
         The version.
     """
     return str(_mlflow().register_model(model_uri, name, tags=dict(tags)).version)
-
-
-def set_alias(name: str, alias: str, version: str) -> None:
-    """Points `alias` (champion, previous, ...) at a version."""
-    _mlflow().MlflowClient().set_registered_model_alias(name, alias, version)
 
 
 def pull(

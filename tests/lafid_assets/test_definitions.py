@@ -34,7 +34,7 @@ UPSTREAM = {
     "fusion_dit": {"training_latents"},
     "lafid_bench": {"lafid_dataset"},
     "model_evaluation": {"fusion_dit", "lafid_dataset", "lafid_bench"},
-    "registered_model": {"fusion_dit", "model_evaluation"},
+    "registered_model": {"fusion_dit", "lafid_bench", "model_evaluation"},
 }
 
 
@@ -115,7 +115,7 @@ def test_jobs_cover_all_assets_once(loaded: dg.Definitions) -> None:
 def test_only_the_gpu_is_guarded_by_a_pool(loaded: dg.Definitions) -> None:
     graph = loaded.resolve_asset_graph()
     pooled = {name for name in UPSTREAM if graph.get(dg.AssetKey(name)).pools == {"gpu"}}
-    assert pooled == {"training_latents", "fusion_dit", "model_evaluation"}
+    assert pooled == {"training_latents", "fusion_dit", "model_evaluation", "registered_model"}
 
 
 def test_entry_point_of_the_workspace_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:

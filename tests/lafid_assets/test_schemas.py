@@ -132,5 +132,7 @@ def test_tables_bear_the_names_that_users_were_promised() -> None:
         "model_evaluation",
         "evaluated_videos",
         "evaluated_frames",
+        "judgements",
+        "promotions",
         "registered_model",
     }

@@ -18,6 +18,7 @@ from lafid_assets.schemas import EVALUATED_VIDEOS, FUSION_DIT, LAFID_BENCH, LAFI
 from lafid_assets.training.cached_clips import NotPrecomputed
 from model.evaluation.bench import seal_bench, write_bench
 from resources.lake import Lake
+from resources.settings import Settings
 from resources.tracking import RegisteredVersion, TrackingUnreachable
 from tests.model.evaluation.benches import small_facts
 
@@ -54,7 +55,11 @@ def released(lake: Lake, row_of: Rows) -> Lake:
 
 def _run(lake: Lake, tracking: Any = NOBODY, **config: Any) -> dict[str, Any]:
     told = {"ops": {"model_evaluation": {"config": config}}}
-    done = dg.materialize([model_evaluation], resources={"lake": lake, "tracking": tracking}, run_config=told)
+    done = dg.materialize(
+        [model_evaluation],
+        resources={"settings": Settings(home=lake.home, store_uri=lake.store.uri), "lake": lake, "tracking": tracking},
+        run_config=told,
+    )
     [event] = done.asset_materializations_for_node("model_evaluation")
     return {name: value.value for name, value in event.metadata.items()}
 

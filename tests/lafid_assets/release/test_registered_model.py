@@ -1,54 +1,161 @@
-"""`registered_model` with a real MLflow registry; only the packaging of the checkpoint is stood in for."""
+"""`registered_model` with a real MLflow registry and a real lake. Packaging, reading weights and drawing in fresh processes are
+stood in for: `test_package` and `test_proofs` have them."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
-import polars as pl
 import pytest
 
 import model.release.package
+from lafid_assets.release import judgement
+from lafid_assets.release.bench_folder import folder_of, put_bench
+from lafid_assets.release.promotion import promotions_of
 from lafid_assets.release.registered_model import registered_model
-from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, MODEL_EVALUATION
+from lafid_assets.schemas import (
+    DATASET_VERSION_ROWS,
+    DATASET_VERSIONS,
+    EVALUATED_VIDEOS,
+    FUSION_DIT,
+    JUDGEMENTS,
+    LAFID_BENCH,
+    LAFID_DATASET,
+    MODEL_EVALUATION,
+)
+from model.evaluation.bench import Bench, seal_bench
 from resources.lake import Lake
-from resources.settings import Settings
 from resources.tracking import CHECKPOINT_TAG, EXPERIMENT, RegisteredVersion, Tracking
+from tests.model.evaluation.benches import small_facts
 
-GOOD = {"flow_loss": 0.7, "first_frame_psnr_db": 35.0, "likeness": None}
+PERSONS = 8
+WAN = {"name": "wan2.2-ti2v-5b", "layout": "ti2v", "repository": "Wan-AI/Wan2.2", "revision": "c0ffee", "sha256": "9" * 64}
+TINY = {"name": "tiny", "layout": "ti2v", "repository": None, "revision": None, "sha256": "8" * 64}
 
 
-class Registry:
-    """The asset on an installation, and what the registry holds afterwards."""
+class Release:
+    """An installation with a checkpoint, its evaluation and a bench, and what the registry holds afterwards."""
 
-    def __init__(self, settings: Settings, lake: Lake, row_of: Callable[..., dict[str, Any]]) -> None:
-        settings.mlflow_artifacts.mkdir(parents=True)
-        self.lake, self.row_of = lake, row_of
-        self.tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
+    def __init__(self, lake: Lake, tracking: Tracking, row_of: Callable[..., dict[str, Any]]) -> None:
+        self.lake, self.tracking, self.row_of = lake, tracking, row_of
         self.instance = dg.DagsterInstance.ephemeral()
-        clip = row_of(LAFID_DATASET, licence="CC-BY-NC-ND-4.0", engine_licence="non-commercial")
-        lake.put({"lafid_dataset": LAFID_DATASET.frame([clip])}, "all", "f")
+        self.measured: dict[str, float] = {}
+        self.losses: dict[str, float] = {}
+        facts, pictures = small_facts()
+        self.bench: Bench = seal_bench(facts, pictures)
+        put_bench(lake.store, self.bench, pictures)
+        named = {"bench_version": self.bench.version, "bench_path": folder_of(self.bench.version), "bench_name": "small"}
+        self._put("lafid_bench", LAFID_BENCH.frame([row_of(LAFID_BENCH, begins="window", **named)]))
+        clip = {"clip_id": "trained", "split": "train", "source": "OpenHumanVid", "licence": "CC-BY-NC-ND-4.0"}
+        clip |= {
+            "engine": "dlib",
+            "engine_licence": "non-commercial-research",
+            "model_licences": ["dlib: non-commercial-research"],
+        }
+        clip |= {"dataset_version": "v1", "identity_embedding": [1.0] * 4, "content_sha256": "trained", "identity_id": "trained"}
+        row = row_of(LAFID_DATASET, **clip)
+        lake.put(
+            {"lafid_dataset": LAFID_DATASET.frame([row]), "dataset_version_rows": DATASET_VERSION_ROWS.frame([row])}, "all", "f"
+        )
+        funnel = [{"status": "kept", "step": "", "reason": "", "clips": 1}]
+        decided = json.dumps({"pose_filtered_clips": {"policy": ["cofe"]}})
+        version = row_of(
+            DATASET_VERSIONS,
+            dataset_version="v1",
+            number=1,
+            clips=1,
+            clips_in=3,
+            erased_clips=0,
+            funnel=funnel,
+            decided_by=decided,
+        )
+        self._put("dataset_versions", DATASET_VERSIONS.frame([version]))
 
-    def put(self, checkpoint: str, measures: dict[str, float | None] = GOOD) -> None:
-        known = {"checkpoint_sha256": checkpoint, "dataset_version": "v1", "loss_before": 1.0, "loss_after": 0.5}
-        rows = [
-            self.row_of(MODEL_EVALUATION, checkpoint_sha256=checkpoint, split="test", metric=name, value=value)
-            for name, value in measures.items()
-        ]
-        self.lake.put({"fusion_dit": FUSION_DIT.frame([self.row_of(FUSION_DIT, preset="tiny", **known)])}, "all", "f")
-        self.lake.put({"model_evaluation": MODEL_EVALUATION.frame(rows)}, "all", "f")
+    def _put(self, table: str, frame: Any) -> None:
+        self.lake.put({table: frame}, "all", "f")
 
-    def run(self) -> dict[str, Any] | None:
-        resources = {"lake": self.lake, "tracking": self.tracking}
-        done = dg.materialize([registered_model], instance=self.instance, resources=resources, raise_on_error=False)
-        return self.lake.read("registered_model").row(0, named=True) if done.success else None
+    def train(
+        self, checkpoint: str, similarity: float = 0.5, *, base: dict[str, Any] = WAN, loss: float = 0.7, **facts: Any
+    ) -> None:
+        """A new checkpoint, which becomes the one of `fusion_dit`, and is evaluated beside all before it."""
+        folder = self.lake.store.local_path(f"runs/{checkpoint}")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "lafid.json").write_text(json.dumps({"base": base}))
+        known = {
+            "checkpoint_sha256": checkpoint,
+            "checkpoint_path": f"runs/{checkpoint}",
+            "dataset_version": "v1",
+            "preset": "tiny",
+        }
+        known |= {"loss_before": 1.0, "loss_after": 0.5} | facts
+        self._put("fusion_dit", FUSION_DIT.frame([self.row_of(FUSION_DIT, **known)]))
+        self.measured[checkpoint] = similarity
+        self.losses[checkpoint] = loss
+        self.evaluate()
+
+    def evaluate(self, *, only: tuple[str, ...] | None = None) -> None:
+        rows, videos = [], []
+        for checkpoint, similarity in self.measured.items():
+            if only is not None and checkpoint not in only:
+                continue
+            measures = {"flow_loss": self.losses[checkpoint], "first_frame_psnr_db": 35.0, "pose_binned_similarity": similarity}
+            for name, value in measures.items():
+                bench = "" if name == "flow_loss" else self.bench.version
+                known = {"checkpoint_sha256": checkpoint, "bench_version": bench, "split": "test", "metric": name, "value": value}
+                ends = {} if name == "flow_loss" else {"low": value - 0.01, "high": value + 0.01}
+                rows.append(self.row_of(MODEL_EVALUATION, **known, **ends, persons=PERSONS))
+            videos += [
+                self.row_of(
+                    EVALUATED_VIDEOS,
+                    checkpoint_sha256=checkpoint,
+                    bench_version=self.bench.version,
+                    case_id=f"case-{person}",
+                    identity_id=f"person-{person}",
+                    pose_binned_similarity=similarity,
+                )
+                for person in range(PERSONS)
+            ]
+        self._put("model_evaluation", MODEL_EVALUATION.frame(rows))
+        self._put("evaluated_videos", EVALUATED_VIDEOS.frame(videos))
+
+    def run(self, **config: Any) -> dict[str, Any]:
+        done = self.attempt(**config)
+        assert done.success
+        return self.lake.read("registered_model").row(0, named=True)
+
+    def attempt(self, **config: Any) -> dg.ExecuteInProcessResult:
+        resources = {"settings": self.settings, "lake": self.lake, "tracking": self.tracking}
+        ops = {"ops": {"registered_model": {"config": config}}}
+        self.last = dg.materialize(
+            [registered_model], instance=self.instance, resources=resources, run_config=ops, raise_on_error=False
+        )
+        return self.last
+
+    def leak(self) -> None:
+        """A clip of the bench was trained on."""
+        row = self.lake.read("dataset_version_rows").row(0, named=True)
+        source = self.bench.cases[0]
+        row |= {"clip_id": source.clip_id, "content_sha256": source.content_sha256}
+        self._put("dataset_version_rows", DATASET_VERSION_ROWS.frame([row]))
+
+    def forget(self) -> None:
+        self.lake.commit(lambda writer: writer.cursor.execute("UPDATE dataset_versions SET erased_clips = 1"))
+
+    @property
+    def client(self) -> Any:
+        return self.tracking.connect()
 
     @property
     def versions(self) -> list[Any]:
-        return sorted(self.tracking.connect().search_model_versions("name = 'lafid'"), key=lambda v: int(v.version))
+        return self.tracking.registered_versions("lafid")
 
     @property
-    def champion(self) -> str | None:
-        return self.tracking.version_of_alias("lafid", "champion")
+    def aliases(self) -> dict[str, str]:
+        return {alias: str(version) for alias, version in self.tracking.registered_model("lafid").aliases.items()}
+
+    @property
+    def judgements(self) -> list[dict[str, Any]]:
+        return self.lake.sql(f"SELECT * FROM {JUDGEMENTS.name} ORDER BY judged_at").to_dicts()
 
 
 @pytest.fixture
@@ -69,90 +176,242 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def registry(settings: Settings, lake: Lake, row_of: Any, logged: list[Any]) -> Registry:
-    return Registry(settings, lake, row_of)
+def proven(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What weights and fresh processes are found to be; a test may change it."""
+    found: dict[str, Any] = {"broken": None, "frames": ["f" * 64] * 2}
+    monkeypatch.setattr(judgement, "broken_weights", lambda *_: found["broken"])
+    monkeypatch.setattr(judgement, "frames_of_fresh_processes", lambda *_: found["frames"])
+    return found
 
 
-def test_life_of_a_registered_model(registry: Registry, logged: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One registry for all of it: making one costs seconds."""
-    assert registry.tracking.find_version("lafid", "one") is None
-    assert registry.champion is None
+@pytest.fixture
+def release(lake: Lake, tracking: Tracking, row_of: Any, logged: list[Any], proven: dict[str, Any]) -> Release:
+    return Release(lake, tracking, row_of)
 
-    # A run that is killed between the registration and the alias ...
-    registry.put("one")
-    with monkeypatch.context() as patch:
 
-        def killed(*_: str) -> None:
-            raise RuntimeError("killed")
-
-        patch.setattr(model.release.package, "set_alias", killed)
-        assert registry.run() is None
-    assert [str(version.version) for version in registry.versions] == ["1"]
-    assert registry.champion is None
-
-    # ... is finished by the next, without a second version.
-    row = registry.run()
-    assert row == {
+def test_life_of_champions(release: Release, logged: list[dict[str, Any]]) -> None:
+    """One registry for all of it: opening one costs seconds. First what the probe of the issue asked, A to J."""
+    # A: a good model without a champion.
+    release.train("good", 0.9)
+    row = release.run()
+    assert row | {"judgement_id": None} == {
         "model_name": "lafid",
         "model_version": "1",
         "alias": "champion",
         "model_uri": "models:/lafid/1",
         "gate": "passed",
-        "checkpoint_sha256": "one",
+        "checkpoint_sha256": "good",
         "dataset_version": "v1",
+        "verdict": "passed",
+        "judgement_id": None,
     }
-    assert registry.champion == "1"
+    assert release.aliases == {"champion": "1"}
     assert len(logged) == 1
-    tags = registry.versions[0].tags
-    assert (tags[CHECKPOINT_TAG], tags["lafid.dataset_version"], tags["lafid.gate"]) == ("one", "v1", "passed")
-    assert tags["lafid.licences"] == "CC-BY-NC-ND-4.0, non-commercial"
-    assert tags["dagster.run_id"]
-    assert logged[0]["metrics"] == {
-        "test_flow_loss": 0.7,
-        "test_first_frame_psnr_db": 35.0,
-        "loss_before": 1.0,
-        "loss_after": 0.5,
-    }
 
-    # The same again changes nothing.
-    assert registry.run() == row
-    assert len(registry.versions) == len(logged) == 1
-    assert registry.tracking.find_version("lafid", "one") == RegisteredVersion("lafid", "1")
+    # B, C: a much worse one above every absolute bound is registered, refused, and stays candidate.
+    release.train("worse", 0.2)
+    second = release.run()
+    assert (second["model_version"], second["alias"], second["verdict"]) == ("2", "candidate", "refused")
+    assert "it is worse" in second["gate"]
+    assert release.aliases == {"champion": "1", "candidate": "2"}
 
-    # A checkpoint that does not reach the bounds is registered, but the champion stays.
-    registry.put("two", GOOD | {"first_frame_psnr_db": 10.0})
-    second = registry.run()
-    assert second is not None
-    assert (second["model_version"], second["alias"]) == ("2", None)
-    assert second["gate"] == "first frame PSNR is 10.0 dB, not at least 30.0"
-    assert registry.champion == "1"
+    # A better one takes its place.
+    release.train("better", 0.95)
+    assert release.run()["alias"] == "champion"
+    assert release.aliases == {"champion": "3", "previous": "1"}
 
-    # An alias that was taken away comes back; a version that is gone is made anew.
-    registry.put("one")
-    assert registry.run() == row
-    registry.tracking.connect().delete_registered_model_alias("lafid", "champion")
-    registry.run()
-    assert registry.champion == "1"
-    registry.tracking.connect().delete_model_version("lafid", "1")
-    third = registry.run()
-    assert third is not None
-    assert third["model_version"] == "3"
+    # D, E: a rollback by hand stays, whatever is run again with whatever bounds.
+    release.client.set_registered_model_alias("lafid", "champion", "1")
+    for bounds in ({}, {"min_first_frame_psnr_db": 29.0}, {"margin": 0.5}):
+        release.run(**bounds)
+        assert release.aliases["champion"] == "1"
+    moved = promotions_of(release.lake, "lafid").select("alias", "from_version", "to_version", "how").rows()
+    assert moved.count(("champion", "3", "1", "by_hand")) == 1
 
-    # What the training has logged is what is registered: its run, its tags, and the measures beside its own.
-    client = registry.tracking.connect()
+    # F, G: the tag says what the last judgement found, and so does the table.
+    low = release.run(min_first_frame_psnr_db=40.0)
+    assert low["verdict"] == "refused"
+    assert release.versions[2].tags["lafid.gate"] == "refused: first_frame"
+    high = release.run(min_first_frame_psnr_db=10.0)
+    assert release.versions[2].tags["lafid.gate"] == high["verdict"] == "passed"
+    assert high["gate"] == "passed, but somebody took `champion` from it: `lafid promote` gives it back"
+
+    # H: withdrawn by hand, it stays withdrawn.
+    release.client.delete_registered_model_alias("lafid", "champion")
+    release.run(min_first_frame_psnr_db=11.0)
+    assert "champion" not in release.aliases
+
+    # A later model that passes is another matter: nobody has said anything of it.
+    release.train("later", 0.97)
+    assert release.run()["alias"] == "champion"
+    assert release.aliases["champion"] == "4"
+
+    # J: the evaluation of another checkpoint opens nothing.
+    release.train("unseen", 0.99)
+    release.evaluate(only=("good", "worse", "better", "later"))
+    unseen = release.run()
+    assert (unseen["alias"], unseen["verdict"]) == ("candidate", "undecided")
+    assert "no evaluation of checkpoint unseen" in unseen["gate"]
+    assert release.aliases["champion"] == "4"
+
+    # What the training has logged is what is registered: its run, its commit, and the measures beside its own.
+    client = release.client
     training = client.create_run(client.get_experiment_by_name(EXPERIMENT).experiment_id).info
-    tags = {CHECKPOINT_TAG: "four", "dagster.run_id": "of the training"}
+    tags = {CHECKPOINT_TAG: "kept", "dagster.run_id": "of the training", "lafid.git_commit": "abc"}
     known = client.create_logged_model(training.experiment_id, name="s", source_run_id=training.run_id, tags=tags)
     client.finalize_logged_model(known.model_id, "READY")
     calls = len(logged)
-    registry.put("four")
-    fourth = registry.run()
-    assert fourth is not None
+    release.train("kept", 0.97)
+    release.run()
     assert len(logged) == calls
-    version = registry.versions[-1]
-    assert (str(version.version), version.source, version.run_id) == ("4", f"models:/{known.model_id}", training.run_id)
+    version = release.versions[-1]
+    assert (version.source, version.run_id) == (f"models:/{known.model_id}", training.run_id)
+    assert version.tags["lafid.git_commit"] == "abc"
     described = client.get_logged_model(known.model_id)
     assert described.tags["dagster.run_id"] == "of the training"
-    assert described.tags["lafid.gate"] == "passed"
     assert {metric.key: metric.value for metric in described.metrics}["test_flow_loss"] == 0.7
-    assert isinstance(registry.lake.read("registered_model"), pl.DataFrame)
+
+
+def test_a_version_says_where_it_comes_from_and_what_was_found(release: Release, logged: list[dict[str, Any]]) -> None:
+    release.train("good", 0.9)
+    release.run()
+    assert logged[0]["metrics"] == {
+        "test_flow_loss": 0.7,
+        "test_first_frame_psnr_db": 35.0,
+        "test_pose_binned_similarity": 0.9,
+        "loss_before": 1.0,
+        "loss_after": 0.5,
+    }
+    assert release.tracking.find_version("lafid", "good") == RegisteredVersion("lafid", "1")
+    (version,), (found,) = release.versions, release.judgements
+    assert version.tags["lafid.licences"] == (
+        "clips OpenHumanVid: CC-BY-NC-ND-4.0; face engine dlib: non-commercial-research; base wan2.2-ti2v-5b: Apache-2.0"
+    )
+    assert version.tags["lafid.policy"] == "cofe"
+    assert version.tags["lafid.funnel"] == "kept 1"
+    assert version.tags["lafid.base_revision"] == "c0ffee"
+    assert version.tags["lafid.bench"] == f"{release.bench.name} {release.bench.version}"
+    assert version.tags["lafid.judgement"] == found["judgement_id"]
+    assert "pose_binned_similarity 0.900 (0.890 to 0.910)" in version.tags["lafid.intervals"]
+    for said in ("clips OpenHumanVid: CC-BY-NC-ND-4.0", "c0ffee", "| likeness | passed | 0.89 | 0 |", "**passed**", "kept 1"):
+        assert said in version.description
+    assert (found["gate"], found["verdict"], found["against_version"]) == ("pretrained", "passed", None)
+    assert [finding["rule"] for finding in found["findings"]] == [
+        *("evaluated", "training_loss", "test_loss", "first_frame", "likeness"),
+        *("unseen", "weights", "reload", "licences", "forgotten"),
+    ]
+    # The UI: findings as a table, the check with figures that plot.
+    (done,) = release.last.asset_materializations_for_node("registered_model")
+    assert len(done.metadata["judgement"].records) == 10
+    checks = {check.check_name: check for check in release.last.get_asset_check_evaluations()}
+    assert checks["gate"].passed
+    assert checks["gate"].metadata["likeness"].value == pytest.approx(0.89)
+
+    # The same again judges nothing anew, and shows the same.
+    release.run()
+    assert len(release.judgements) == len(release.versions) == 1
+    assert {check.check_name for check in release.last.get_asset_check_evaluations()} == set(checks)
+
+    # A version that is gone is made anew.
+    release.client.delete_model_version("lafid", "1")
+    assert release.run()["model_version"] == "2"
+
+
+def test_a_tiny_model_is_champion_by_its_loss_and_the_next_by_no_worse_a_loss(release: Release) -> None:
+    release.train("first", -0.3, base=TINY, loss=0.60)
+    first = release.run()
+    assert (first["alias"], first["gate"]) == ("champion", "passed")
+    release.train("second", -0.4, base=TINY, loss=0.61)
+    assert release.run()["alias"] == "champion"
+    release.train("third", 0.9, base=TINY, loss=0.70)
+    third = release.run()
+    assert (third["alias"], third["verdict"]) == ("candidate", "refused")
+    assert "the flow loss on test persons is 0.7000, that of champion version 2 0.6100, not at most 0.6222" in third["gate"]
+    assert [found["gate"] for found in release.judgements] == ["tiny"] * 3
+    assert release.aliases == {"champion": "2", "previous": "1", "candidate": "3"}
+
+
+def test_what_is_no_figure_keeps_the_gate_shut(release: Release, proven: dict[str, Any]) -> None:
+    """One thing after the other, of versions that would pass without it."""
+    whole = dict(proven)
+
+    def gate_of(checkpoint: str, **config: Any) -> str:
+        release.train(checkpoint, 0.9)
+        row = release.run(**config)
+        assert (row["alias"], row["verdict"]) == ("candidate", "refused")
+        proven.update(whole)
+        return str(row["gate"])
+
+    proven["broken"] = "tensor a of b is not finite"
+    assert gate_of("one") == "the weights are broken: tensor a of b is not finite"
+    proven["frames"] = ["a" * 64, "b" * 64]
+    assert "fresh processes draw different frames" in gate_of("two")
+    assert gate_of("three", use="commercial") == (
+        "commercial use is forbidden by clips OpenHumanVid: CC-BY-NC-ND-4.0; face engine dlib: non-commercial-research"
+    )
+    release.leak()
+    assert "it was trained on what the bench holds" in gate_of("four")
+    release.forget()
+    assert "1 clips of dataset version v1 were forgotten since: train it anew" in gate_of("five")
+
+
+def test_killed_between_any_two_steps_the_next_run_ends_the_same(release: Release, logged: Any, monkeypatch: Any) -> None:
+    from lafid_assets.release import registered_model as module
+    from lafid_assets.release.promotion import Registry
+
+    class Killed(RuntimeError):
+        pass
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    release.train("good", 0.9)
+    for owner, name in (
+        (Registry, "make_candidate"),
+        (module, "judge"),
+        (module, "keep_judgement"),
+        (module, "_describe_version"),
+        (Registry, "promote"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, killed)
+            assert not release.attempt().success
+        assert "champion" not in release.aliases
+    with monkeypatch.context() as patch:
+        patch.setattr(release.lake, "put", killed)  # after the promotion
+        assert not release.attempt().success
+    assert release.aliases == {"champion": "1"}
+    assert release.run()["alias"] == "champion"
+    assert len(release.versions) == len(logged) == 1
+    moved = promotions_of(release.lake, "lafid").select("alias", "from_version", "to_version", "how").rows()
+    assert moved == [("candidate", None, "1", "registered"), ("champion", None, "1", "gate"), ("candidate", "1", None, "gate")]
+    last = release.judgements[-1]
+    assert release.versions[0].tags["lafid.judgement"] == last["judgement_id"]
+
+
+def test_who_was_overtaken_while_it_was_judged_is_judged_again(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs at once: the second one finds another champion than it was judged against."""
+    from lafid_assets.release import registered_model as module
+
+    release.train("good", 0.5)
+    release.run()
+    release.train("quick", 0.8)
+    release.run()
+    release.client.set_registered_model_alias("lafid", "champion", "1")
+    release.train("slow", 0.6)
+    judged = module.judge
+
+    def overtaken(*arguments: Any) -> Any:
+        found = judged(*arguments)
+        release.client.set_registered_model_alias("lafid", "champion", "2")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "judge", overtaken)
+        row = release.run()
+    assert (row["alias"], row["verdict"]) == ("candidate", "passed"), "it was judged against version 1"
+    assert row["gate"].startswith("passed, but champion is version 2, and it was judged against version 1")
+    assert release.aliases["champion"] == "2"
+    again = release.run()
+    assert (again["alias"], again["verdict"]) == ("candidate", "refused"), "version 2 is better"
+    assert [found["against_version"] for found in release.judgements][-2:] == ["1", "2"]

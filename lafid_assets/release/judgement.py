@@ -1,0 +1,177 @@
+"""A version before the gate: the evidence gathered, judged, and the judgement kept whole.
+
+Belongs here: which rows, files and processes are asked. Not here: the rules (`gates`, `demands`), what follows for the alias
+(`promotion`).
+"""
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lafid_assets.release import demands
+from lafid_assets.release.bench_folder import current_bench, stored_bench
+from lafid_assets.release.champion import Rival
+from lafid_assets.release.gates import Evidence, Finding, ReleaseGate, figures_found, verdict_of
+from lafid_assets.release.leakage import TrainingUnknown, leaks_of
+from lafid_assets.release.licences import Licensed, licensed_parts
+from lafid_assets.release.proofs import CannotDraw, Redrawing, broken_weights, frames_of_fresh_processes
+from lafid_assets.schemas import (
+    DATASET_VERSIONS,
+    EVALUATED_VIDEOS,
+    FUSION_DIT,
+    JUDGEMENTS,
+    MODEL_EVALUATION,
+    TRAINING_LATENTS,
+)
+from lafid_assets.schemas.registry import PRETRAINED, TINY
+from lafid_assets.training.held_out import drawing_of
+from model.bases.specs import FIRST_FRAME_LAYOUTS
+from model.evaluation.bench import Bench, BenchError
+from model.release import MANIFEST_FILE
+from model.release.drawing_settings import DrawingSettings
+from resources.file_store import FileStore, StoreUnusable
+from resources.lake import Lake
+from resources.lake_reader import Reader
+from resources.tracking import RegisteredVersion
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the checkpoint that is to be released, of one moment.
+
+    Attributes:
+        checkpoint: a row of `fusion_dit`.
+        base: what the checkpoint's manifest says of its base.
+        dataset: the row of `dataset_versions`; None: this lake does not know the version.
+        parts: whose terms it stands under.
+        leaks: sentences; None where they cannot be known, and `leaks_unknown` says why.
+        semantic: the vision encoder's folder that the clips were cached with, as a frame of one column.
+    """
+
+    checkpoint: dict[str, Any]
+    base: dict[str, Any]
+    dataset: dict[str, Any] | None
+    parts: list[Licensed]
+    evaluation: pl.DataFrame
+    videos: pl.DataFrame
+    bench: Bench | None
+    leaks: list[str] | None
+    leaks_unknown: str
+    semantic: pl.DataFrame
+
+    @property
+    def gate(self) -> str:
+        """Which rules it is judged by."""
+        return TINY if self.base["repository"] is None else PRETRAINED
+
+
+def read_facts(reader: Reader, store: FileStore) -> Facts:
+    """Of the one checkpoint of `fusion_dit`."""
+    checkpoint = reader.read(FUSION_DIT.name).row(0, named=True)
+    version = checkpoint["dataset_version"]
+    base = json.loads((store.local_path(checkpoint["checkpoint_path"]) / MANIFEST_FILE).read_text())["base"]
+    known = reader.sql(f"SELECT * FROM {DATASET_VERSIONS.name} WHERE dataset_version = ?", [version])
+    bench, unknown = _bench(reader, store)
+    leaks = None
+    if bench is not None:
+        try:
+            leaks = [leak.sentence for leak in leaks_of(reader, bench, version)]
+        except TrainingUnknown as error:
+            unknown = str(error)
+    return Facts(
+        checkpoint=checkpoint,
+        base=base,
+        dataset=known.row(0, named=True) if known.height else None,
+        parts=licensed_parts(reader, version, base),
+        evaluation=reader.read(MODEL_EVALUATION.name),
+        videos=reader.read(EVALUATED_VIDEOS.name),
+        bench=bench,
+        leaks=leaks,
+        leaks_unknown=unknown,
+        semantic=reader.sql(f"SELECT semantic_encoder FROM {TRAINING_LATENTS.name} WHERE semantic_encoder IS NOT NULL LIMIT 1"),
+    )
+
+
+def judge(
+    gate: ReleaseGate, facts: Facts, rival: Rival | None, store: FileStore, drawing: dict[str, Any], deadline_s: float
+) -> list[Finding]:
+    """Every rule's finding, whatever the others find."""
+    checkpoint = facts.checkpoint
+    evidence = Evidence(
+        checkpoint=checkpoint,
+        gate=facts.gate,
+        begins_with_picture=facts.base["layout"] in FIRST_FRAME_LAYOUTS,
+        evaluation=facts.evaluation,
+        videos=facts.videos,
+        bench_name=None if facts.bench is None else facts.bench.name,
+        bench_version=None if facts.bench is None else facts.bench.version,
+        rival=rival,
+    )
+    folder, base_dir = store.local_path(checkpoint["checkpoint_path"]), store.local_path(checkpoint["base_path"])
+    return [
+        *figures_found(gate, evidence),
+        demands.unseen(facts.leaks, facts.leaks_unknown),
+        demands.weights(broken_weights(folder, checkpoint["checkpoint_sha256"])),
+        _redrawn(folder, base_dir, drawing_of(drawing, facts.semantic), deadline_s),
+        demands.licences(facts.parts, gate.use),
+        demands.nobody_forgotten(checkpoint["dataset_version"], None if facts.dataset is None else facts.dataset["erased_clips"]),
+    ]
+
+
+def keep_judgement(
+    lake: Lake, facts: Facts, version: RegisteredVersion, findings: list[Finding], rival: Rival | None, run_id: str
+) -> dict[str, Any]:
+    """The judgement as a row of `judgements`, which it is from now on."""
+    row = {
+        "judgement_id": uuid.uuid4().hex,
+        "model_name": version.name,
+        "model_version": version.version,
+        "checkpoint_sha256": facts.checkpoint["checkpoint_sha256"],
+        "bench_name": None if facts.bench is None else facts.bench.name,
+        "bench_version": None if facts.bench is None else facts.bench.version,
+        "gate": facts.gate,
+        "verdict": verdict_of(findings),
+        "findings": [finding._asdict() for finding in findings],
+        "against_version": None if rival is None else rival.version.version,
+        "against_checkpoint_sha256": None if rival is None else rival.checkpoint_sha256,
+        "judged_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "dagster_run_id": run_id,
+    }
+    frame = JUDGEMENTS.frame([row])
+    if violations := JUDGEMENTS.violations(frame):
+        raise ValueError(f"{JUDGEMENTS.name}: {violations[0]}")
+    lake.commit(lambda writer: writer.add(JUDGEMENTS.name, frame))
+    return row
+
+
+def last_judgement(lake: Lake | Reader, name: str, version: str, checkpoint_sha256: str) -> dict[str, Any] | None:
+    """The newest judgement of a version; None: it was never judged."""
+    sql = (
+        f"SELECT * FROM {JUDGEMENTS.name} WHERE model_name = ? AND model_version = ? AND checkpoint_sha256 = ? "
+        "ORDER BY judged_at DESC LIMIT 1"
+    )
+    found = lake.sql(sql, [name, version, checkpoint_sha256])
+    return found.row(0, named=True) if found.height else None
+
+
+def _bench(reader: Reader, store: FileStore) -> tuple[Bench | None, str]:
+    """The bench that is asked for, and why there is none."""
+    current = current_bench(reader)
+    if current is None:
+        return None, "there is no bench: materialize lafid_bench"
+    try:
+        return stored_bench(store, current.version), ""
+    except (BenchError, StoreUnusable) as error:
+        return None, str(error)
+
+
+def _redrawn(folder: Path, base_dir: Path, drawing: DrawingSettings, deadline_s: float) -> Finding:
+    try:
+        return demands.reload(frames_of_fresh_processes(Redrawing(folder, base_dir, drawing), deadline_s), None)
+    except CannotDraw as error:
+        return demands.reload((), str(error))
