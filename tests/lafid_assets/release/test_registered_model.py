@@ -25,6 +25,7 @@ from lafid_assets.schemas import (
 )
 from model.evaluation.bench import Bench, seal_bench
 from resources.lake import Lake
+from resources.settings import Settings
 from resources.tracking import CHECKPOINT_TAG, EXPERIMENT, RegisteredVersion, Tracking
 from tests.model.evaluation.benches import small_facts
 
@@ -124,7 +125,8 @@ class Release:
         return self.lake.read("registered_model").row(0, named=True)
 
     def attempt(self, **config: Any) -> dg.ExecuteInProcessResult:
-        resources = {"settings": self.settings, "lake": self.lake, "tracking": self.tracking}
+        settings = Settings(home=self.lake.home, store_uri=self.lake.store.uri)
+        resources = {"settings": settings, "lake": self.lake, "tracking": self.tracking}
         ops = {"ops": {"registered_model": {"config": config}}}
         self.last = dg.materialize(
             [registered_model], instance=self.instance, resources=resources, run_config=ops, raise_on_error=False
