@@ -22,6 +22,7 @@ ASSEMBLY = {
     "lafid_assets/jobs.py",
     "lafid_assets/definitions.py",
     "lafid_assets/cli/materialize.py",
+    "lafid_assets/cli/status.py",
 }
 
 

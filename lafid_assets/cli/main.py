@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lafid_assets.cli import drawing, models, settings
+from lafid_assets.cli import drawing, models, releasing, settings
 from lafid_assets.cli.display import ERRORS, show_funnel
 from lafid_assets.cli.errors import keep_traceback, one_line
 from lafid_assets.cli.options import Home, settings_of
@@ -219,38 +219,13 @@ def forget(
 
 app.command()(drawing.generate)
 app.command()(drawing.inspect)
+app.command()(releasing.evaluate)
+app.command()(releasing.bench)
+app.command()(releasing.promote)
+app.command()(releasing.rollback)
+app.command()(releasing.lineage)
 app.command()(drawing.pull)
 app.command()(drawing.serve)
-
-
-@app.command()
-def evaluate(
-    model: Annotated[
-        str, typer.Argument(help="models:/lafid@champion, models:/lafid/3, models:/m-..., or a checkpoint's folder.")
-    ],
-    against: Annotated[str | None, typer.Option(help="Another model, to compare it with on the same cases and seeds.")] = None,
-    bench: Annotated[Path | None, typer.Option(help="The bench's folder; the one of the home's store when left out.")] = None,
-    out: Annotated[Path, typer.Option(help="The folder for page, tables and videos.")] = Path("evaluation"),
-    cases: Annotated[int | None, typer.Option(min=1, help="Cases to draw, persons in turn; all when left out.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
-    processes: Annotated[int | None, typer.Option(min=1, help="That draw at a time; one a GPU when left out.")] = None,
-    deadline_s: Annotated[float, typer.Option(min=1, help="Seconds of computing that one video may take.")] = 7200,
-    precision: drawing.Precision = None,
-    low_memory: drawing.LowMemory = False,
-    device: drawing.Device = None,
-    base: drawing.BaseFolder = None,
-    semantic_encoder: drawing.SemanticEncoder = None,
-    home: Home = None,
-) -> None:
-    """Draw a bench of persons that no model was trained on, and measure who is like them. Goes on where it was interrupted."""
-    from lafid_assets.cli.evaluate import Wish, run_evaluate
-    from model.release.drawing_settings import DrawingSettings
-
-    how = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
-    run_evaluate(
-        settings_of(home),
-        Wish(model, against, bench, out, base, how, steps=steps, cases=cases, processes=processes, deadline_s=deadline_s),
-    )
 
 
 @app.command()
@@ -300,22 +275,6 @@ def precompute(
 
 
 @app.command()
-def bench(
-    cases: Annotated[int | None, typer.Option(min=1, help="Videos to draw at most.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Another one chooses others among equals, and other noise.")] = None,
-    name: Annotated[str | None, typer.Option(help="What it is called.")] = None,
-    out: Annotated[Path | None, typer.Option(help="A folder to copy it to, for another machine; must not exist yet.")] = None,
-    home: Home = None,
-) -> None:
-    """Make LaFID-Bench of the persons in the test split: what every model is asked to draw, and whom it must look like. What is
-    not named is as in lafid.toml."""
-    from lafid_assets.cli.bench import run_bench
-
-    named = {"cases": cases, "seed": seed, "name": name}
-    run_bench(settings_of(home), {option: value for option, value in named.items() if value is not None}, out)
-
-
-@app.command()
 def ui(
     home: Home = None,
     port: Annotated[int | None, typer.Option(help="Port of the Dagster UI; 3000, or a free one, when left out.")] = None,
@@ -339,48 +298,6 @@ def status(
         print(json.dumps(found))
     else:
         show_status(found)
-
-
-@app.command()
-def promote(
-    model: Annotated[str, typer.Argument(help="A registered version: models:/lafid@candidate, models:/lafid/3.")],
-    why: Annotated[str, typer.Option(help="Your reason, which is recorded.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Although it did not pass its judgement; needs --why.")] = False,
-    home: Home = None,
-) -> None:
-    """Make a registered version champion; what was champion becomes previous. Recorded with who and why."""
-    from lafid_assets.cli.promote import run_promote
-
-    run_promote(settings_of(home), model, why, force=force)
-
-
-@app.command()
-def rollback(
-    why: Annotated[str, typer.Option(help="Your reason, which is recorded.")] = "",
-    name: Annotated[str, typer.Option(help="The registered model.")] = "lafid",
-    home: Home = None,
-) -> None:
-    """Make the previous champion champion again. Recorded with who and why."""
-    from lafid_assets.cli.promote import run_rollback
-
-    run_rollback(settings_of(home), name, why)
-
-
-@app.command()
-def lineage(
-    model: Annotated[str | None, typer.Argument(help="A registered version, such as models:/lafid@champion.")] = None,
-    clip: Annotated[str | None, typer.Option(help="Instead of a model: a clip's id, or the beginning of it.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One object instead of lines.")] = False,
-    home: Home = None,
-) -> None:
-    """From a model back to its clips, runs and base, or from a clip to the models that were trained on it."""
-    from lafid_assets.cli.lineage import read_lineage, show_lineage
-
-    found = read_lineage(settings_of(home), model, clip)
-    if as_json:
-        print(json.dumps(found))
-    else:
-        show_lineage(found)
 
 
 @app.command()
