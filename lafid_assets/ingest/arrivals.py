@@ -8,6 +8,7 @@ looks find equal may still be half of an upload that pauses; when the rest comes
 """
 
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ class Arrivals(NamedTuple):
         listed: what can be taken in now, as `listing.list_files` gives it.
         settling: files that were not so at the look before.
         waiting: new clips that wait for company.
-        faults: of tables that cannot be used, a sentence each; their rows are left out, and nothing else.
+        faults: of tables that cannot be used, a sentence each; their rows are left out, and what rows of other tables name is not.
     """
 
     listed: pl.DataFrame
@@ -49,6 +50,8 @@ class Arrivals(NamedTuple):
 def look(root: Path, looks: Path, known: Collection[str], company: Company, now_s: float) -> Arrivals:
     """Look at the folder, and keep what was seen for the next look.
 
+    While a table is still changing or cannot be used, files that no other table names wait for it, and keep what it said.
+
     Args:
         looks: the file that keeps it.
         known: paths below `root` that a shard holds.
@@ -57,16 +60,17 @@ def look(root: Path, looks: Path, known: Collection[str], company: Company, now_
     Raises:
         SourceUnusable: as `list_files`.
     """
-    before = pl.read_parquet(looks) if looks.is_file() else pl.DataFrame(schema=_LOOK)
-    tables = sorted(root.glob(TABLE_PATTERN))
-    table_states = pl.DataFrame([_state_of(path) for path in tables], schema=_STATE, orient="row")
+    before = _last_look(looks)
+    table_states = _states_of_tables(root)
     usable, faults = _usable(root, _settled(table_states, before))
-    if tables and not usable:
-        files = walk(root, lambda name: True, {CLIPS}).select(list(_STATE))
+    if table_states.height and not usable:
+        files = _states(walk(root, lambda name: True, {CLIPS})).join(table_states, on="path", how="anti")
         _keep(looks, before, pl.concat([table_states, files]), now_s)
-        return Arrivals(pl.DataFrame(), len(tables) - len(faults), 0, faults)
-    listed = list_files(root, usable or None)
+        return Arrivals(pl.DataFrame(), table_states.height - len(faults), 0, faults)
+    listed = list_files(root, usable)
     states = pl.concat([table_states, _states(listed)])
+    if len(usable) < table_states.height:
+        listed = listed.filter("in_table")
     _keep(looks, before, states, now_s)
     with_file = pl.col("size_bytes").is_not_null()
     settled = _settled(_states(listed), before)
@@ -76,7 +80,7 @@ def look(root: Path, looks: Path, known: Collection[str], company: Company, now_
     waits = 0 < new.height < company.least_clips and now_s - float(str(first_seen_s)) < company.longest_wait_s
     if waits:
         arrived = arrived.filter(~pl.col("path").is_in(new["path"].implode()))
-    settling = states.height - settled.height - _settled(table_states, before).height
+    settling = states.height - _settled(states, before).height
     return Arrivals(arrived, settling, new.height if waits else 0, faults)
 
 
@@ -92,9 +96,21 @@ def _usable(root: Path, settled: pl.DataFrame) -> tuple[list[Path], tuple[str, .
     return usable, tuple(faults)
 
 
-def _state_of(path: Path) -> tuple[str, int, int]:
-    state = path.stat()
-    return path.name, state.st_size, state.st_mtime_ns
+def _last_look(looks: Path) -> pl.DataFrame:
+    """What the last look kept; nothing where that is no whole file of this form: everything settles anew."""
+    try:
+        before = pl.read_parquet(looks)
+    except (pl.exceptions.PolarsError, OSError):
+        return pl.DataFrame(schema=_LOOK)
+    return before if before.schema == _LOOK else pl.DataFrame(schema=_LOOK)
+
+
+def _states_of_tables(root: Path) -> pl.DataFrame:
+    states = []
+    for path in sorted(root.glob(TABLE_PATTERN)):
+        with suppress(OSError):  # it went, or is a link to nowhere
+            states.append((path.name, (state := path.stat()).st_size, state.st_mtime_ns))
+    return pl.DataFrame(states, schema=_STATE, orient="row")
 
 
 def _states(listed: pl.DataFrame) -> pl.DataFrame:

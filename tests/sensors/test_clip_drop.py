@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from lafid_assets.partitions import CLIP_SHARDS
@@ -158,6 +159,57 @@ def test_a_table_with_a_bad_row_is_named_and_stops_no_other(tick: Tick, settings
     assert len(_requested(result)) == 1
     assert lake.read("clip_files")["in_table"].to_list() == [True]
     _skipped(tick(result.cursor), "OpenHumanVid_part_002.csv has 1 rows without clip_id")
+
+
+def test_a_table_that_is_replaced_or_broken_takes_no_row_from_its_clips(tick: Tick, settings: Settings, lake: Lake) -> None:
+    def table(part: str, clip: str, caption: str) -> None:
+        row = f"{clip},clips/{part}/aa/aa/{clip},{caption}\n"
+        _drop(settings, f"OpenHumanVid_{part}.csv", f"clip_id,path,caption\n{row}".encode())
+
+    for part, clip in (("part_001", A), ("part_002", B)):
+        table(part, clip, "The video features a cat.")
+        _drop(settings, f"clips/{part}/aa/aa/{clip}", b"a")
+    tick()
+    first = tick()
+    before = lake.read("clip_rows")
+    table("part_002", B, "The video features a white cat.")
+    _skipped(tick(first.cursor), "1 files still change")
+    assert lake.read("clip_rows").equals(before)
+    second = tick(first.cursor)
+    assert _requested(second) == _requested(first)
+    told = lake.read("clip_rows")
+    _drop(settings, "OpenHumanVid_part_002.csv", b"")
+    tick(second.cursor)
+    _skipped(tick(second.cursor), "OpenHumanVid_part_002.csv: empty CSV")
+    assert lake.read("clip_rows").equals(told)
+
+
+def test_beside_a_bad_table_looks_do_not_grow(tick: Tick, settings: Settings) -> None:
+    _drop(settings, "OpenHumanVid_part_001.csv", b"nothing,here\n1,2\n")
+    for size in range(1, 5):
+        _drop(settings, "clips/a.mp4", b"a" * size)
+        tick()
+    kept = pl.read_parquet(settings.home / module.LOOKS)
+    assert sorted(kept["path"]) == ["OpenHumanVid_part_001.csv", "clips/a.mp4"]
+
+
+@pytest.mark.parametrize("torn", [b"", b"PAR1 and no more", None])
+def test_a_look_that_is_torn_or_of_another_form_is_none(tick: Tick, settings: Settings, torn: bytes | None) -> None:
+    _drop(settings, "a.mp4", b"a")
+    settings.home.mkdir(exist_ok=True)
+    if torn is None:
+        pl.DataFrame({"path": ["a.mp4"], "size": [1]}).write_parquet(settings.home / module.LOOKS)
+    else:
+        (settings.home / module.LOOKS).write_bytes(torn)
+    _skipped(tick(), "1 files still change")
+    assert len(_requested(tick())) == 1
+
+
+def test_a_table_that_is_a_link_to_nowhere_stops_no_tick(tick: Tick, settings: Settings) -> None:
+    _drop(settings, "a.mp4", b"a")
+    (settings.drop / "OpenHumanVid_part_001.csv").symlink_to(settings.drop / "nowhere.csv")
+    tick()
+    assert len(_requested(tick())) == 1
 
 
 def test_a_tick_that_dies_anywhere_forgets_nothing(
