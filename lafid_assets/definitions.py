@@ -22,9 +22,11 @@ from lafid_assets.lake import open_lake
 from lafid_assets.release.lafid_bench import lafid_bench
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.registered_model import registered_model
+from lafid_assets.settings_check import refresh_cron
 from lafid_assets.settings_file import SettingsFile
 from lafid_assets.speech.speech_info import speech_info
 from lafid_assets.speech.speech_tagged_clips import speech_tagged_clips
+from lafid_assets.step import as_told
 from lafid_assets.training.fusion_dit import fusion_dit
 from lafid_assets.training.training_latents import training_latents
 from resources.file_store import FileStore
@@ -82,9 +84,9 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
     Args:
         resource_overrides: resources to put in place of the installation's own (tests).
     """
-    launch = LaunchConfig.from_environment()
+    launch, file = LaunchConfig.from_environment(), SettingsFile.of(settings.home)
     return dg.Definitions(
-        assets=ASSETS,
+        assets=[as_told(asset, file) for asset in ASSETS],
         resources=build_resources(settings) | (resource_overrides or {}),
         jobs=[
             curate_shard,
@@ -93,7 +95,7 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
             train_and_register(launch.tags),
             compact_lake,
         ],
-        schedules=[nightly_refresh(SettingsFile.of(settings.home).general.automation.refresh_cron), daily_compaction],
+        schedules=[nightly_refresh(refresh_cron(file)), daily_compaction],
         sensors=[clip_drop, registry_watch],
         # Every run has its own process already; a process a step would import everything again.
         executor=dg.in_process_executor,

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._utils.schedules import is_valid_cron_string
 
 from lafid_assets.partitions import CLIP_SHARDS
 from resources.lake import Lake
@@ -24,6 +25,12 @@ PER_SHARD = (
 DATASET = ("identity_clusters", "duplicate_clips", "lafid_dataset", "dataset_report")
 PRECOMPUTE = ("training_latents",)
 RELEASE = ("fusion_dit", "lafid_bench", "model_evaluation", "registered_model")
+
+
+def is_cron(text: str) -> bool:
+    """Whether a schedule can run by it."""
+    return is_valid_cron_string(text)
+
 
 curate_shard = dg.define_asset_job(
     "curate_shard",

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from lafid_assets.constraints.policies import PolicyUnusable, first_fault
-from lafid_assets.jobs import DATASET, PER_SHARD
+from lafid_assets.jobs import DATASET, PER_SHARD, is_cron
 from lafid_assets.settings_file import FILE, NONE, POLICY, POLICY_ASSET, SHARED, General, SettingsFile, SettingsUnusable, merged
 from lafid_assets.step_registry import all_steps
 from resources.face_engine import EngineChoice
@@ -40,6 +40,19 @@ def check(file: SettingsFile) -> None:
         raise SettingsUnusable(f"{file.path} has a section [{strange[0]}]: choose of {', '.join(sorted(known))}")
     for asset in all_steps():
         _config(file, asset)
+    refresh_cron(file)
+
+
+def refresh_cron(file: SettingsFile) -> str:
+    """When the dataset is refreshed.
+
+    Raises:
+        SettingsUnusable: never: the line is no cron expression.
+    """
+    cron = file.general.automation.refresh_cron
+    if not is_cron(cron):
+        raise SettingsUnusable(f'{file.path}, [automation]: refresh_cron: {cron!r} is no cron expression, such as "0 2 * * *"')
+    return cron
 
 
 def ops_of(file: SettingsFile, named: Ops) -> dict[str, Any]:
@@ -52,13 +65,16 @@ def ops_of(file: SettingsFile, named: Ops) -> dict[str, Any]:
         SettingsUnusable: as `check`, or what the run names does not fit.
     """
     check(file)
-    told = {asset: merged(file.of_asset(asset), named.get(asset, {}).get("config", {})) for asset in all_steps()}
-    for asset, lines in told.items():
+    told = {}
+    for asset, (_, config) in all_steps().items():
+        lines = merged(file.of_asset(asset), named.get(asset, {}).get("config", {}))
         try:
-            all_steps()[asset][1](**lines)
+            meant = config(**lines).model_dump(mode="json")
         except ValidationError as error:
             raise SettingsUnusable(f"the config of {asset}: {first_fault(error)}") from error
-    return {asset: {"config": lines} for asset, lines in told.items() if lines}
+        if lines:
+            told[asset] = {"config": _of_lines(lines, meant)}
+    return told
 
 
 def engine_of(told: Ops) -> EngineChoice:
@@ -72,9 +88,11 @@ def named_otherwise(file: SettingsFile, named: Ops) -> list[str]:
     said = []
     for asset, told in named.items():
         standing = _config(file, asset).model_dump(mode="json")
-        for name, value in _told(asset, named).model_dump(mode="json").items():
-            if name in told.get("config", {}) and standing[name] != value:
-                said.append(f"{asset}.{name} is {_shown(value)} in this run, {_shown(standing[name])} in {FILE}")
+        lines = told.get("config", {})
+        running = all_steps()[asset][1](**merged(file.of_asset(asset), lines)).model_dump(mode="json")
+        for name in lines:
+            if standing[name] != running[name]:
+                said.append(f"{asset}.{name} is {_shown(running[name])} in this run, {_shown(standing[name])} in {FILE}")
     return said
 
 
@@ -148,6 +166,14 @@ def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(one) for one in value) + "]"
     return json.dumps(value)
+
+
+def _of_lines(lines: Mapping[str, Any], meant: Mapping[str, Any]) -> dict[str, Any]:
+    """Each line with the value that its config makes of it: Dagster takes no "60" for 60."""
+    return {
+        name: _of_lines(value, meant[name]) if isinstance(value, Mapping) and isinstance(meant[name], Mapping) else meant[name]
+        for name, value in lines.items()
+    }
 
 
 def _told(asset: str, told: Ops) -> BaseModel:

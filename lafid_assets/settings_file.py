@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from lafid_assets.constraints.policies import FacePolicy, first_fault, load_policy
 from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD
@@ -127,6 +127,25 @@ def merged(lines: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`lines` with those of `over` in their place; of a group of lines only those that `over` names."""
     both = {name: merged(lines[name], value) for name, value in over.items() if _is_group(value) and _is_group(lines.get(name))}
     return {**lines, **over, **both}
+
+
+def as_defaults(config: type[BaseModel], lines: Mapping[str, Any]) -> type[BaseModel]:
+    """A config whose defaults are what the file tells: a launchpad opens with every default, and names them all to its run.
+
+    A group that may be left out altogether has no lines in a launchpad, and stays as it is.
+
+    Raises:
+        ValidationError: a line does not fit.
+    """
+    standing, fields = config(**lines), dict[str, Any]()
+    for name in lines:
+        field, value = config.model_fields[name], getattr(standing, name)
+        if not isinstance(value, BaseModel):
+            fields[name] = (field.annotation, Field(value, description=field.description))
+        elif field.annotation is type(value):
+            group = as_defaults(type(value), lines[name])
+            fields[name] = (group, Field(default_factory=group, description=field.description))
+    return create_model(config.__name__, __base__=config, __doc__=config.__doc__, **fields)
 
 
 def _is_group(value: Any) -> bool:

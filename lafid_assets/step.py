@@ -13,12 +13,14 @@ from functools import wraps
 from typing import Any
 
 import dagster as dg
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from lafid_assets.constraints.policies import PolicyUnusable
 from lafid_assets.contract import TableSchema
 from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
 from lafid_assets.schemas import BY_NAME
-from lafid_assets.step_registry import STEPS
+from lafid_assets.settings_file import SettingsFile, SettingsUnusable, as_defaults
+from lafid_assets.step_registry import STEPS, UNDER
 from lafid_assets.step_run import CONTRACT, COUNTS_ADD_UP, Finding, Frames, StepRun, Work, told_to
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Stamps
@@ -111,20 +113,25 @@ class Step:
 
         def define(work: Callable[..., dg.MaterializeResult]) -> dg.AssetsDefinition:
             wanted = inspect.signature(work).parameters
-            STEPS[self.asset] = (self, wanted["config"].annotation)
+            own_config = wanted["config"].annotation
 
-            @wraps(work)
-            def told(context: dg.AssetExecutionContext, config: dg.Config, **resources: Any) -> dg.MaterializeResult:
-                lines = told_to(context, resources["settings"]).get(self.asset, {}).get("config", {})
-                given = {name: resource for name, resource in resources.items() if name in wanted}
-                return work(context, type(config)(**lines), **given)
+            def under(shown: type[BaseModel]) -> dg.AssetsDefinition:
+                @wraps(work)
+                def told(context: dg.AssetExecutionContext, config: dg.Config, **resources: Any) -> dg.MaterializeResult:
+                    lines = told_to(context, resources["settings"]).get(self.asset, {}).get("config", {})
+                    given = {name: resource for name, resource in resources.items() if name in wanted}
+                    return work(context, own_config(**lines), **given)
 
-            settings = inspect.Parameter(
-                "settings", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.ResourceParam[Settings]
-            )
-            told.__signature__ = inspect.Signature([*({**wanted, "settings": settings}).values()])  # type: ignore[attr-defined]
-            arguments = self.arguments(deps=deps, pool=pool)
-            return dg.asset(**arguments | {"check_specs": [*arguments["check_specs"], *checks]})(told)
+                settings = inspect.Parameter(
+                    "settings", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.ResourceParam[Settings]
+                )
+                parameters = {**wanted, "config": wanted["config"].replace(annotation=shown), "settings": settings}
+                told.__signature__ = inspect.Signature([*parameters.values()])  # type: ignore[attr-defined]
+                arguments = self.arguments(deps=deps, pool=pool)
+                return dg.asset(**arguments | {"check_specs": [*arguments["check_specs"], *checks]})(told)
+
+            STEPS[self.asset], UNDER[self.asset] = (self, own_config), under
+            return under(own_config)
 
         return define
 
@@ -201,3 +208,14 @@ class Step:
     def _same_partition(self, table: str) -> bool:
         schema = BY_NAME.get(table)
         return self.table.partitioned and (schema is None or schema.partitioned)
+
+
+def as_told(asset: dg.AssetsDefinition, file: SettingsFile) -> dg.AssetsDefinition:
+    """The asset as its launchpad shows it: with the file's lines in the place of its defaults. Where a line is wrong it stays as
+    it is, and its run refuses the file."""
+    name = asset.key.to_user_string()
+    try:
+        lines = file.of_asset(name)
+        return UNDER[name](as_defaults(STEPS[name][1], lines)) if lines else asset
+    except (SettingsUnusable, PolicyUnusable, ValidationError):
+        return asset

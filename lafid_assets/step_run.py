@@ -4,6 +4,7 @@ Belongs here: leases, checks, metadata, and what a failing shard costs. Not here
 """
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import dagster as dg
 import polars as pl
 
 from lafid_assets.settings_check import Ops, deciding_sha256, ops_of
-from lafid_assets.settings_file import SettingsFile
+from lafid_assets.settings_file import SettingsFile, SettingsUnusable
 from resources.duckdb_extensions import quoted
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Reader
@@ -52,12 +53,27 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
     """
     run = context.run
     if run.run_id not in _TOLD:
-        named: Any = run.run_config.get("ops", {})
+        named = _resolved(run.run_config.get("ops", {}))
         told = ops_of(SettingsFile.of(settings.home), named)
         context.instance.add_run_tags(run.run_id, {SETTINGS_TAG: deciding_sha256(told)[:16]})
         _TOLD.clear()
         _TOLD[run.run_id] = told
     return _TOLD[run.run_id]
+
+
+def _resolved(config: Any) -> Any:
+    """A run's config with the values of environment variables that it names, as Dagster takes `{"env": "NAME"}`.
+
+    Raises:
+        SettingsUnusable: one is not set.
+    """
+    if not isinstance(config, Mapping):
+        return config
+    if [*config] == ["env"] and isinstance(config["env"], str):
+        if (value := os.environ.get(config["env"])) is None:
+            raise SettingsUnusable(f"the run's config names the environment variable {config['env']}, which is not set")
+        return value
+    return {name: _resolved(value) for name, value in config.items()}
 
 
 class Finding(NamedTuple):

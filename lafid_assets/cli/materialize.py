@@ -140,20 +140,24 @@ class Materializer:
                 failures.append(str(error))
         if failures:
             raise RunFailed("; ".join(failures))
-        self.refresh()
+        self.refresh(told)
         if not self.tally.computed:
             CONSOLE.print(f"{len(shards)} shards are current; nothing to do")
 
-    def refresh(self) -> None:
+    def refresh(self, told: dict[str, Any] | None = None) -> None:
         """The dataset over all shards of the store.
+
+        Args:
+            told: what its shards were curated under, which the version names; as in `lafid.toml` when None.
 
         Raises:
             RunFailed: an asset or a blocking check failed.
         """
-        if dataset_is_current(self.lake, self.settings, ops_of(self.file, {})):
+        told = ops_of(self.file, {}) if told is None else told
+        if dataset_is_current(self.lake, self.settings, told):
             self._leave(DATASET, [""])
         else:
-            self.run(DATASET, "putting the dataset together")
+            self.run(DATASET, "putting the dataset together", ops=told)
 
     def run(
         self, assets: Sequence[str], label: str, *, partitions: Sequence[str] = (), ops: dict[str, Any] | None = None

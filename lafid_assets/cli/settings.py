@@ -50,6 +50,9 @@ def diff(home: Home = None) -> None:
     settings = settings_of(home)
     materializer = open_materializer(settings)
     told, lake = ops_of(materializer.file, {}), materializer.lake
+    if not lake.is_there():
+        CONSOLE.print("nothing was curated yet: run `make demo` or `lafid curate DIR` first", soft_wrap=True)
+        return
     with lake.snapshot() as reader:
         last = reader.sql("SELECT settings_sha256 FROM dataset_versions ORDER BY number DESC LIMIT 1")["settings_sha256"]
         before = all_settings(reader).get(last[0]) if len(last) else None

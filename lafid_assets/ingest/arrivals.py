@@ -38,7 +38,7 @@ class Arrivals(NamedTuple):
         listed: what can be taken in now, as `listing.list_files` gives it.
         settling: files that were not so at the look before.
         waiting: new clips that wait for company.
-        faults: of tables that cannot be used, a sentence each; their rows are left out, and what rows of other tables name is not.
+        faults: of tables that cannot be used, a sentence each; their rows are left out, those of others not.
     """
 
     listed: pl.DataFrame

@@ -1,12 +1,19 @@
 """What Dagster is shown."""
 
+from typing import Any
+
 import dagster as dg
 import pytest
+import yaml
+from dagster._core.snap import JobSnap
+from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 
 from lafid_assets.definitions import ASSETS, build_defs, defs
 from lafid_assets.jobs import DATASET, PER_SHARD, PRECOMPUTE, RELEASE
 from lafid_assets.lake import open_lake
 from lafid_assets.schemas import BY_NAME
+from lafid_assets.settings_check import deciding, ops_of
+from lafid_assets.settings_file import SettingsFile
 from resources.lake import Lake
 from resources.leases import StoreBusy
 from resources.settings import Settings
@@ -150,3 +157,32 @@ def test_a_run_keeps_others_from_being_alone_in_the_store(settings: Settings) ->
 def test_every_asset_uses_what_holds_the_store(loaded: dg.Definitions) -> None:
     for asset in ASSETS:
         assert "lake" in asset.required_resource_keys
+
+
+def _shown(definitions: dg.Definitions) -> dict[str, Any]:
+    """Asset to its lines as a launchpad opens with them."""
+    snap = JobSnap.from_job_def(definitions.resolve_implicit_global_asset_job_def())
+    schema = snap.config_schema_snapshot
+    root = schema.get_config_snap(snap.mode_def_snaps[0].root_config_key)
+    ops = yaml.safe_load(default_values_yaml_from_type_snap(schema, root))["ops"]
+    return {asset: told["config"] for asset, told in ops.items()}
+
+
+def test_a_launchpad_opens_with_what_the_file_tells(settings: Settings) -> None:
+    """It names every line that it shows to its run: with the defaults in them, none of the file's would be left."""
+    settings.home.mkdir()
+    policy = '[pose_filtered_clips]\npolicy = "faithfulfaces"\npose_variation_min_deg = 90.0\n'
+    (settings.home / "lafid.toml").write_text(f'{policy}[engine]\nengine = "dlib"\n[face_info.limits]\nworkers = 1\n')
+    shown = _shown(build_defs(settings))
+    assert (shown["face_info"]["engine"], shown["face_info"]["limits"]["workers"]) == ("dlib", 1)
+    file = SettingsFile.of(settings.home)
+    opened = {asset: {"config": lines} for asset, lines in shown.items()}
+    assert deciding(ops_of(file, opened)) == deciding(ops_of(file, {}))
+
+
+def test_a_wrong_line_is_left_to_the_runs_to_refuse(settings: Settings, loaded: dg.Definitions) -> None:
+    settings.home.mkdir()
+    (settings.home / "lafid.toml").write_text(
+        '[pose_filtered_clips]\npolicy = "coffee"\n[face_info]\nrate = 1\n[nothing]\nx = 1\n'
+    )
+    assert _shown(build_defs(settings)) == _shown(loaded)

@@ -46,6 +46,7 @@ def test_the_template_changes_nothing_and_every_line_of_it_can_be_taken_in(tmp_p
             r"\[pose_filtered_clips\]: face_frame_share_min.*less than or",
         ),
         ("[pose_filtered_clips]\npolicy = 'coffee'", r"\[pose_filtered_clips\]: there is no policy 'coffee'"),
+        ("[automation]\nrefresh_cron = 'at two'", r"\[automation\]: refresh_cron: 'at two' is no cron expression"),
         ("[reference_crops]\nspread = 'everything'", r"\[reference_crops\]: spread: .*not spread over 'everything'"),
     ],
 )
@@ -62,6 +63,15 @@ def test_what_a_run_names_counts_and_is_told_to_differ(file: SettingsFile) -> No
     assert engine_of(told).engine == "insightface"
     assert 'face_info.engine is "insightface" in this run, "dlib" in lafid.toml' in named_otherwise(file, named)
     assert named_otherwise(file, {"face_info": {"config": {"engine": "dlib"}}}) == []
+    assert named_otherwise(file, {"face_info": {"config": {"limits": {"error_budget": 0.05}}}}) == [], "workers stay 2"
+
+
+def test_a_value_is_told_in_the_type_of_its_line(tmp_path: Path) -> None:
+    """Of a command's run Dagster checks it by that type."""
+    file = _of(tmp_path, '[pose_filtered_clips]\nsharpness_min = "7"\n[face_info.limits]\nworkers = "2"\n')
+    told = ops_of(file, {})
+    assert told["pose_filtered_clips"]["config"]["sharpness_min"] == 7.0
+    assert told["face_info"] == {"config": {"limits": {"workers": 2}}}
 
 
 def test_a_value_that_a_run_names_is_refused_with_its_asset(file: SettingsFile) -> None:

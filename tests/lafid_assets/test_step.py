@@ -297,6 +297,12 @@ def test_an_asset_is_told_by_the_file_what_its_run_leaves_out(road: Road, told: 
     assert tags[0] != tags[1]
 
 
+def test_a_run_may_name_environment_variables(road: Road, told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAFID_TEST_N", "8")
+    told("", {"n": {"env": "LAFID_TEST_N"}, "text": "named"})
+    assert road.calls == ["8 named"]
+
+
 def test_a_value_out_of_bounds_is_refused_before_anything_is_computed(road: Road, told: Callable[..., Any]) -> None:
     for text, named in (("[total]\nn = -1\n", {}), ("", {"n": -1})):
         run = told(text, named)

@@ -1,9 +1,13 @@
 """Which shards share a run."""
 
+from typing import Any
+
 import pytest
 
-from lafid_assets.cli.materialize import runs_of
+from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer, runs_of
+from lafid_assets.constraints.policies import POLICIES
 from lafid_assets.partitions import MOST_SHARDS_PER_RUN
+from resources.settings import Settings
 
 ORDER = list("abcdefghijklmnop")
 
@@ -26,3 +30,10 @@ def test_neighbours_share_a_run_as_many_as_fit(stale: str, runs: list[str]) -> N
 
 def test_whoever_pays_much_for_a_start_takes_all_neighbours_at_once() -> None:
     assert ["".join(run) for run in runs_of("abcdefghij", ORDER, most=10)] == ["abcdefghij"]
+
+
+def test_the_dataset_is_told_what_its_shards_were_curated_under(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[dict[str, Any]] = []
+    monkeypatch.setattr(Materializer, "run", lambda *_, ops=None, **__: ran.append(ops or {}))
+    open_materializer(settings).curate([], CurationChoices(policy=POLICIES["faithfulfaces"]))
+    assert [ops["pose_filtered_clips"]["config"]["name"] for ops in ran] == ["faithfulfaces"]
