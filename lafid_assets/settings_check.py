@@ -77,6 +77,11 @@ def ops_of(file: SettingsFile, named: Ops) -> dict[str, Any]:
     return told
 
 
+def in_full(told: Ops) -> dict[str, Any]:
+    """The same with every line of every asset: a run that names them all is told so whatever becomes of the file meanwhile."""
+    return {asset: {"config": _told(asset, told).model_dump(mode="json")} for asset in all_steps()}
+
+
 def engine_of(told: Ops) -> EngineChoice:
     """The engine that looks at faces."""
     lines = _told("face_info", told).model_dump(include=set(EngineChoice.model_fields))

@@ -87,7 +87,7 @@ class SettingsFile:
         """
         path = home / FILE
         try:
-            lines = tomllib.loads(path.read_text(encoding="utf-8"))
+            lines = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             lines = {}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -114,6 +114,18 @@ class SettingsFile:
                     raise SettingsUnusable(f"{self.path}: {twice[0]} is said in [{section}] and in [{asset}]: keep one of them")
                 lines |= shared
         return self._with_policy(lines) if asset == POLICY_ASSET and lines else lines
+
+    def face_policy(self) -> FacePolicy:
+        """The policy that the file tells.
+
+        Raises:
+            SettingsUnusable: a line of it does not fit.
+            PolicyUnusable: the policy that it names cannot be read.
+        """
+        try:
+            return FacePolicy(**self.of_asset(POLICY_ASSET))
+        except ValidationError as error:
+            raise SettingsUnusable(f"{self.path}, [{POLICY_ASSET}]: {first_fault(error)}") from error
 
     def _with_policy(self, lines: dict[str, Any]) -> dict[str, Any]:
         named = str(lines.pop(POLICY, FacePolicy().name))

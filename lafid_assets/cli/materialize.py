@@ -19,7 +19,7 @@ from lafid_assets.jobs import DATASET, PER_SHARD
 from lafid_assets.lake import open_lake
 from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
 from lafid_assets.schemas import CLIP_FILES
-from lafid_assets.settings_check import ops_of
+from lafid_assets.settings_check import in_full, ops_of
 from lafid_assets.settings_file import SettingsFile
 from lafid_assets.speech.chat_endpoint import EndpointSettings
 from lafid_assets.staleness import stale_shards
@@ -126,7 +126,7 @@ class Materializer:
             SettingsUnusable: `lafid.toml` or a choice does not fit.
             RunFailed: after everything that could be done was done; the dataset is left as it is.
         """
-        told = ops_of(self.file, choices.ops)
+        told = in_full(ops_of(self.file, choices.ops))  # the same for all runs, should the file change meanwhile
         with self.lake.snapshot() as reader:
             stale = stale_shards(reader, configured(PER_SHARD, told), shards)
         self._leave(PER_SHARD, [shard for shard in shards if shard not in stale])

@@ -27,7 +27,7 @@ from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import Status
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, FOOTAGE, PICTURE_MEASURES, POSE_FILTERED_CLIPS
-from lafid_assets.settings_file import POLICY_ASSET, SettingsFile
+from lafid_assets.settings_file import SettingsFile
 from model.files import whole_file
 from resources.lake_reader import Reader
 from resources.settings import Settings
@@ -49,6 +49,7 @@ def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: 
 
     Raises:
         PolicyUnusable: a field, a value or a policy does not exist.
+        SettingsUnusable: the same of `lafid.toml`.
     """
     with open_lake(settings, read_only=True).snapshot() as reader:
         before = _standing_policy(reader)
@@ -66,7 +67,7 @@ def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: 
 def _start(settings: Settings, before: FacePolicy, changes: list[str], policy: str | None) -> FacePolicy:
     if policy:
         return load_policy(policy)
-    return before if changes else FacePolicy(**SettingsFile.of(settings.home).of_asset(POLICY_ASSET))
+    return before if changes else SettingsFile.of(settings.home).face_policy()
 
 
 def _parse(changes: list[str]) -> dict[str, str]:

@@ -39,6 +39,17 @@ def test_a_policy_file_lies_beside_the_settings(tmp_path: Path) -> None:
     assert (told["name"], told["sharpness_min"]) == ("mine", 7.0)
 
 
+def test_a_byte_order_mark_is_tolerated(tmp_path: Path) -> None:
+    (tmp_path / "lafid.toml").write_bytes("\ufeffversion = 1\n".encode())
+    assert SettingsFile.of(tmp_path).general.version == 1
+
+
+def test_a_threshold_that_is_none_is_named_with_its_file(tmp_path: Path) -> None:
+    file = _file(tmp_path, '[pose_filtered_clips]\nsharpness_min = "abc"\n')
+    with pytest.raises(SettingsUnusable, match=r"lafid.toml, \[pose_filtered_clips\]: sharpness_min: "):
+        file.face_policy()
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

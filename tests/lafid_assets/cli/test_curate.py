@@ -67,7 +67,7 @@ def curated_home(curated: tuple[Path, str], home: Path) -> Path:
 @pytest.fixture
 def no_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
     """A curation ends with its clips, for tests that look at nothing of what is put together from them."""
-    monkeypatch.setattr(Materializer, "refresh", lambda self: None)
+    monkeypatch.setattr(Materializer, "refresh", lambda *_: None)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,8 @@ import pytest
 from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer, runs_of
 from lafid_assets.constraints.policies import POLICIES
 from lafid_assets.partitions import MOST_SHARDS_PER_RUN
+from lafid_assets.settings_check import deciding, ops_of
+from lafid_assets.settings_file import SettingsFile
 from resources.settings import Settings
 
 ORDER = list("abcdefghijklmnop")
@@ -36,4 +38,8 @@ def test_the_dataset_is_told_what_its_shards_were_curated_under(settings: Settin
     ran: list[dict[str, Any]] = []
     monkeypatch.setattr(Materializer, "run", lambda *_, ops=None, **__: ran.append(ops or {}))
     open_materializer(settings).curate([], CurationChoices(policy=POLICIES["faithfulfaces"]))
-    assert [ops["pose_filtered_clips"]["config"]["name"] for ops in ran] == ["faithfulfaces"]
+    [ops] = ran
+    assert ops["pose_filtered_clips"]["config"]["name"] == "faithfulfaces"
+    (settings.home / "lafid.toml").write_text("[face_info]\nscan = false\n[pose_filtered_clips]\nfaces_in_frame_max = 1\n")
+    now = SettingsFile.of(settings.home)
+    assert deciding(ops_of(now, ops)) == deciding(ops), "whatever becomes of the file meanwhile"
