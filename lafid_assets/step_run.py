@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 import polars as pl
 
+from lafid_assets.jobs import PER_SHARD
 from lafid_assets.settings_check import Ops, deciding_sha256, ops_of
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable
+from lafid_assets.step_registry import STEPS
 from resources.duckdb_extensions import quoted
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Reader
@@ -50,15 +52,25 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
 
     Raises:
         SettingsUnusable: a line of the file, or of the run's config, does not fit.
+        ValueError, OSError, LookupError: it names an engine, a model or a file that a shard's step of this run cannot use.
     """
     run = context.run
     if run.run_id not in _TOLD:
         named = _resolved(run.run_config.get("ops", {}))
         told = ops_of(SettingsFile.of(settings.home), named)
+        _refuse_unknown_names(told, {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})
         context.instance.add_run_tags(run.run_id, {SETTINGS_TAG: deciding_sha256(told)[:16]})
         _TOLD.clear()
         _TOLD[run.run_id] = told
     return _TOLD[run.run_id]
+
+
+def _refuse_unknown_names(told: Ops, selected: Collection[str]) -> None:
+    """Now, and not when hours have been spent on the steps before: a shard's steps say themselves what they can use."""
+    for asset in PER_SHARD:
+        if asset in selected and asset in STEPS:
+            step, config = STEPS[asset]
+            step.facts(config(**told.get(asset, {}).get("config", {})))
 
 
 def _resolved(config: Any) -> Any:

@@ -12,8 +12,9 @@ from pydantic import Field
 from lafid_assets import settings_check
 from lafid_assets.outcomes import Reason
 from lafid_assets.partitions import CLIP_SHARDS
-from lafid_assets.step_registry import STEPS
+from lafid_assets.step_registry import STEPS, all_steps
 from lafid_assets.step_run import SETTINGS_TAG, Finding
+from resources.lake import Lake
 from resources.lake_reader import Reader
 from resources.leases import Lease
 from resources.ledger import Ledger
@@ -265,7 +266,7 @@ class BoundedConfig(dg.Config):
 def told(road: Road, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dg.ExecuteInProcessResult]]:
     """Runs an asset that notes what it is told, under the home's `lafid.toml`, as `materialize(text, named)`."""
     monkeypatch.setattr(settings_check, "deciding", dict)
-    others = dict(STEPS)
+    others = dict(all_steps())  # loaded now, so that they are not loaded, and lost, while this asset is the only one
     STEPS.clear()
 
     @ADD.as_asset(deps=[])
@@ -310,3 +311,27 @@ def test_a_value_out_of_bounds_is_refused_before_anything_is_computed(road: Road
         [failure] = run.get_step_failure_events()
         assert "Input should be greater than or equal to 0" in failure.step_failure_data.error.cause.message
     assert road.calls == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('[reference_crops]\nmask = "nosuch"\n', "there is no mask 'nosuch'"),
+        ('[speech_info]\nwhisper = "nosuch"\n', "there is no speech model 'nosuch'"),
+    ],
+)
+def test_a_name_that_is_none_is_refused_by_the_first_step_of_its_run(
+    settings: Settings, lake: Lake, text: str, complaint: str
+) -> None:
+    from lafid_assets.definitions import build_defs
+
+    settings.home.mkdir(exist_ok=True)
+    (settings.home / "lafid.toml").write_text(text)
+    instance = dg.DagsterInstance.ephemeral()
+    instance.add_dynamic_partitions(str(CLIP_SHARDS.name), [ONE])
+    job = build_defs(settings, {"lake": lake}).resolve_job_def("curate_shard")
+    run = job.execute_in_process(instance=instance, partition_key=ONE, raise_on_error=False)
+    [failure] = run.get_step_failure_events()
+    assert failure.step_key == "raw_clips"
+    error = failure.step_failure_data.error
+    assert complaint in (error.cause or error).message
