@@ -5,19 +5,17 @@ Belongs here: that table, which the settings read and the steps fill. Not here: 
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from lafid_assets.step import Step
 
 STEPS: "dict[str, tuple[Step, type[BaseModel]]]" = {}
 """Asset to its step and its config's class."""
-UNDER: "dict[str, Callable[[type[BaseModel]], dg.AssetsDefinition]]" = {}
-"""Asset to what defines it anew under a config with other defaults."""
+UNDER: dict[str, Callable[[type[BaseModel]], Any]] = {}
+"""Asset to what makes Dagster's definition of it anew, under a config with other defaults."""
 
 
 def all_steps() -> "Mapping[str, tuple[Step, type[BaseModel]]]":
