@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from lafid_assets.cli.display import CONSOLE, working
@@ -31,7 +32,8 @@ class ServerDied(RuntimeError):
 
 
 def run_ui(settings: Settings, port: int | None, mlflow_port: int | None) -> None:
-    """Serve both until Ctrl-C, SIGTERM, or until one of them ends. A team's MLflow server is named and not served again.
+    """Serve both until Ctrl-C, SIGTERM, the end of the terminal, or until one of them ends. A team's MLflow server is named and
+    not served again.
 
     Args:
         port, mlflow_port: None: the usual one, or any other where that is taken.
@@ -44,7 +46,9 @@ def run_ui(settings: Settings, port: int | None, mlflow_port: int | None) -> Non
     is_ours = settings.mlflow_uri.startswith("sqlite:")
     dagster_port = _port(port, USUAL_PORT, "--port")
     own_port = _port(mlflow_port, USUAL_MLFLOW_PORT, "--mlflow-port")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` ends the servers
+    _leave_at(signal.SIGTERM)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which `nohup` has asked for
+        _leave_at(signal.SIGHUP)
     settings.prepare()
     Tracking(settings.mlflow_uri, settings.mlflow_artifacts).connect()
     servers = {f"http://{HOST}:{dagster_port}": _start("dagster", _dagster_command(dagster_port), settings)}
@@ -64,6 +68,11 @@ def run_ui(settings: Settings, port: int | None, mlflow_port: int | None) -> Non
         raise ServerDied(f"a server ended: read {settings.logs}/dagster.log and {settings.logs}/mlflow.log")
     finally:
         _stop(list(servers.values()))
+
+
+def _leave_at(number: signal.Signals) -> None:
+    """So that `finally` ends the servers."""
+    signal.signal(number, lambda *_: sys.exit(128 + number))
 
 
 def refuse_busy_port(host: str, port: int, option: str) -> None:
@@ -134,8 +143,9 @@ def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], settin
 
 
 def _stop(servers: list[subprocess.Popen[bytes]]) -> None:
+    """With all that they started; of a server that ended by itself, too."""
     for server in servers:
-        if server.poll() is None:
+        with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
     for server in servers:
         try:
