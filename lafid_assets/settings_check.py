@@ -143,9 +143,17 @@ def template() -> str:
 
 
 def _fields_of_all(assets: tuple[str, ...]) -> dict[str, FieldInfo]:
-    """The fields that all of them have."""
+    """The fields that all of them have, with the same default."""
     first, *others = (all_steps()[asset][1].model_fields for asset in assets)
-    return {name: field for name, field in first.items() if all(name in other for other in others)}
+    return {
+        name: field
+        for name, field in first.items()
+        if all(name in other and _default(other[name]) == _default(field) for other in others)
+    }
+
+
+def _default(field: FieldInfo) -> Any:
+    return field.get_default(call_default_factory=True)
 
 
 def _section(name: str, fields: Mapping[str, FieldInfo], remark: str = "") -> str:
@@ -160,7 +168,7 @@ def _section(name: str, fields: Mapping[str, FieldInfo], remark: str = "") -> st
 def _field(name: str, info: FieldInfo, none: str) -> Iterator[str]:
     if info.description:
         yield f"{info.description.rstrip('.')}."
-    default = info.get_default(call_default_factory=True)
+    default = _default(info)
     value = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
     yield f"{name} = {none if value is None else _toml(value)}"
 

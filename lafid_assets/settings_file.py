@@ -131,8 +131,11 @@ class SettingsFile:
         named = str(lines.pop(POLICY, FacePolicy().name))
         beside = self.path.parent / named
         policy = load_policy(str(beside) if beside.is_file() else named)
-        changed = {"name": f"{policy.name}+"} if lines else {}
-        return policy.model_dump() | changed | {name: None if value == NONE else value for name, value in lines.items()}
+        fields = policy.model_dump()
+        values = {name: None if value == NONE else value for name, value in lines.items()}
+        if fields | values != fields:
+            fields["name"] = f"{policy.name}+"
+        return fields | values
 
 
 def merged(lines: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,12 @@ def test_a_policy_is_changed_by_the_lines_beside_it(tmp_path: Path) -> None:
     assert policy == POLICIES["faithfulfaces"].model_copy(update=changed)
 
 
+def test_a_line_that_says_what_the_policy_says_makes_no_other_policy(tmp_path: Path) -> None:
+    """Its hash is of the name, too: every shard would be decided anew, and be no dataset with those that are not."""
+    section = '[pose_filtered_clips]\npolicy = "faithfulfaces"\npose_variation_min_deg = 120\nsharpness_min = "none"\n'
+    assert FacePolicy(**_file(tmp_path, section).of_asset("pose_filtered_clips")) == POLICIES["faithfulfaces"]
+
+
 def test_a_policy_file_lies_beside_the_settings(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("sharpness_min = 7.0\n")
     told = _file(tmp_path, '[pose_filtered_clips]\npolicy = "mine.toml"\n').of_asset("pose_filtered_clips")
