@@ -37,9 +37,17 @@ class Webserver:
         assert "errors" not in answer, answer
         return dict(answer["data"])
 
-    def materialize(self, asset: str, partition: str | None, run_config: dict[str, Any]) -> str:
-        """Launch a run as the launchpad does; its id."""
-        tags = [] if partition is None else [{"key": "dagster/partition", "value": partition}]
+    def materialize(self, asset: str, partition: str | tuple[str, str] | None, run_config: dict[str, Any]) -> str:
+        """Launch a run as the launchpad does; its id.
+
+        Args:
+            partition: one, or the first and the last of a range.
+        """
+        if isinstance(partition, tuple):
+            named = zip(("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"), partition, strict=True)
+        else:
+            named = zip(["dagster/partition"], [partition], strict=True) if partition else ()
+        tags = [{"key": key, "value": value} for key, value in named]
         parameters = {
             "selector": LOCATION | {"jobName": "__ASSET_JOB", "assetSelection": [{"path": [asset]}]},
             "runConfigData": run_config,
