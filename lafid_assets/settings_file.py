@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from lafid_assets.constraints.policies import FacePolicy, first_fault, load_policy
+from lafid_assets.constraints.policies import POLICIES, FacePolicy, PolicyUnusable, first_fault, load_policy
 from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD
 
 FILE = "lafid.toml"
@@ -89,6 +89,10 @@ class SettingsFile:
         try:
             lines = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
+            if path.is_symlink():
+                raise SettingsUnusable(
+                    f"{path} is a link to a file that is not there: bring it back, or take the link away"
+                ) from None
             lines = {}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsUnusable(f"{path} is no TOML: {error}") from error
@@ -130,6 +134,8 @@ class SettingsFile:
     def _with_policy(self, lines: dict[str, Any]) -> dict[str, Any]:
         named = str(lines.pop(POLICY, FacePolicy().name))
         beside = self.path.parent / named
+        if named not in POLICIES and not beside.is_file():  # never one that lies where the command was given
+            raise PolicyUnusable(f"there is no policy {named!r}: choose {', '.join(POLICIES)}, or give a TOML file beside {FILE}")
         policy = load_policy(str(beside) if beside.is_file() else named)
         fields = policy.model_dump()
         values = {name: None if value == NONE else value for name, value in lines.items()}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lafid_assets.constraints.policies import POLICIES, FacePolicy
+from lafid_assets.constraints.policies import POLICIES, FacePolicy, PolicyUnusable
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable, merged
 
 
@@ -43,6 +43,24 @@ def test_a_policy_file_lies_beside_the_settings(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("sharpness_min = 7.0\n")
     told = _file(tmp_path, '[pose_filtered_clips]\npolicy = "mine.toml"\n').of_asset("pose_filtered_clips")
     assert (told["name"], told["sharpness_min"]) == ("mine", 7.0)
+
+
+def test_a_link_to_a_file_that_is_away_is_no_file_without_settings(tmp_path: Path) -> None:
+    (tmp_path / "lafid.toml").symlink_to(tmp_path / "not mounted" / "lafid.toml")
+    with pytest.raises(SettingsUnusable, match="is a link to a file that is not there"):
+        SettingsFile.of(tmp_path)
+
+
+def test_a_policy_is_not_looked_for_where_the_command_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The UI's runs would be told another one."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.toml").write_text("sharpness_min = 7.0\n")
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(
+        PolicyUnusable, match="there is no policy 'mine.toml': choose cofe, .*, or give a TOML file beside lafid.toml"
+    ):
+        _file(tmp_path, '[pose_filtered_clips]\npolicy = "mine.toml"\n').of_asset("pose_filtered_clips")
 
 
 def test_a_byte_order_mark_is_tolerated(tmp_path: Path) -> None:
