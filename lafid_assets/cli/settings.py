@@ -41,6 +41,7 @@ def run_init(settings: "Settings") -> None:
 def diff(home: Home = None) -> None:
     """What runs are told now and was otherwise for the last dataset, and which shards would be measured or decided anew."""
     from lafid_assets.cli.materialize import PER_SHARD, open_materializer
+    from lafid_assets.dataset.versions import standing_version
     from lafid_assets.policy_settings import all_settings
     from lafid_assets.schemas import CLIP_FILES
     from lafid_assets.settings_check import deciding, differing, ops_of
@@ -54,15 +55,15 @@ def diff(home: Home = None) -> None:
         CONSOLE.print("nothing was curated yet: run `make demo` or `lafid curate DIR` first", soft_wrap=True)
         return
     with lake.snapshot() as reader:
-        last = reader.sql("SELECT settings_sha256 FROM dataset_versions ORDER BY number DESC LIMIT 1")["settings_sha256"]
-        before = all_settings(reader).get(last[0]) if len(last) else None
+        last = standing_version(reader)
+        before = last and all_settings(reader).get(last["settings_sha256"])
         shards = [shard for _, shard in reader.stamps([CLIP_FILES.name])]
         first = Counter(stale_shards(reader, configured(PER_SHARD, told), shards).values())
     CONSOLE.print(
         f"{materializer.file.path}{'' if materializer.file.path.is_file() else ' (there is none: all defaults)'}", markup=False
     )
     if before is None:
-        CONSOLE.print("no dataset was made yet")
+        CONSOLE.print("no dataset was made yet" if last is None else "the dataset is of a time before lafid.toml")
     for line in differing(before, deciding(told)) if before else []:
         CONSOLE.print(line, soft_wrap=True, markup=False)
     table = Table("from this table on", "shards computed anew")

@@ -12,7 +12,7 @@ import dagster as dg
 
 from lafid_assets.cli.display import CONSOLE
 from lafid_assets.cli.materialize import open_materializer
-from lafid_assets.dataset.versions import known_versions
+from lafid_assets.dataset.versions import standing_version
 from lafid_assets.jobs import PER_SHARD
 from lafid_assets.schemas import CLIP_FILES
 from lafid_assets.settings_check import ops_of
@@ -78,8 +78,7 @@ def _of_lake(materializer: Any) -> dict[str, Any]:
     with materializer.lake.snapshot() as reader:
         shards = [shard for _, shard in reader.stamps([CLIP_FILES.name])]
         stale = Counter(stale_shards(reader, configured(PER_SHARD, told), shards).values())
-        versions = known_versions(reader)
-    last = versions.row(-1, named=True) if versions.height else None
+        last = standing_version(reader)
     dataset = last and {name: last[name] for name in ("number", "clips", "identities", "made_at")} | {
         "version": last["dataset_version"]
     }

@@ -22,6 +22,7 @@ from lafid_assets.schemas import (
     DATASET_OUTCOMES,
     DATASET_VERSION_ROWS,
     DATASET_VERSIONS,
+    LAFID_DATASET,
     OUTCOME_TABLES,
     REFERENCE_CROPS,
 )
@@ -146,6 +147,14 @@ def keep_version(reader: Reader, dataset: pl.DataFrame, version: Version) -> pl.
 def known_versions(lake: Lake | Reader) -> pl.DataFrame:
     """Rows of `dataset_versions` in the order of their numbers; none before the first dataset."""
     return lake.sql(f"SELECT * FROM {DATASET_VERSIONS.name} ORDER BY number")
+
+
+def standing_version(lake: Lake | Reader) -> Facts | None:
+    """The version that `lafid_dataset` holds, which may be one of earlier; the last one where it has no rows."""
+    known = known_versions(lake)
+    held = lake.sql(f"SELECT DISTINCT dataset_version FROM {LAFID_DATASET.name}")["dataset_version"]
+    standing = known.filter(pl.col("dataset_version").is_in(held.implode())) if len(held) else known
+    return standing.row(-1, named=True) if standing.height else None
 
 
 def find_version(lake: Lake | Reader, beginning: str) -> Facts:

@@ -16,6 +16,7 @@ from lafid_assets.dataset.versions import (
     find_version,
     known_versions,
     rules_of,
+    standing_version,
 )
 from lafid_assets.schemas import DATASET_OUTCOMES, DATASET_VERSIONS
 from resources.lake import Lake
@@ -214,3 +215,11 @@ def test_versions_are_found_by_their_beginning(lake: Lake, keep: Keep, curated: 
 
 def test_an_empty_dataset_is_a_version_too(lake: Lake, keep: Keep, curated: Callable[..., Tables]) -> None:
     assert find_version(lake, keep(curated({"a": None})).version.name)["clips"] == 0
+
+
+def test_a_version_that_comes_back_is_the_one_that_stands(lake: Lake, keep: Keep, curated: Callable[..., Tables]) -> None:
+    first, second, again = (keep(curated(persons)).version.name for persons in ({"a": "p"}, {"a": "p", "b": "q"}, {"a": "p"}))
+    assert (find_version(lake, "latest")["dataset_version"], again) == (second, first)
+    assert standing_version(lake)["dataset_version"] == first
+    emptied = keep(curated({"a": None})).version.name
+    assert standing_version(lake)["dataset_version"] == emptied
