@@ -35,7 +35,8 @@ MOST_SHOWN = 24
 _FRAME_PX = 256
 _POLICY = "default-src 'none'; img-src data:; media-src data: 'self' file:; style-src 'unsafe-inline'"
 _STYLE = STYLE + (
-    "video,.given{height:200px;border:1px solid #999}figure{display:inline-block;margin:.3em .6em .3em 0;vertical-align:top}"
+    "td,th{overflow-wrap:anywhere}video,.given{height:200px;border:1px solid #999}"
+    "figure{display:inline-block;margin:.3em .6em .3em 0;vertical-align:top}"
     "figcaption{font-size:13px;max-width:280px}.case{border-top:2px solid #333;margin-top:1.2em}td.n{text-align:right}"
 )
 
@@ -114,10 +115,9 @@ def render_page(evaluated: Evaluated, folder: Path) -> str:
         *_compared(evaluated),
         "<h2>Similarity by pose</h2>",
         _picture("Similarity by yaw bin, between strangers and the person", evaluated.curves_png),
-        "<h2>All measures</h2>",
-        _measures(evaluated),
         "<h2>Cases, the worst first</h2>",
         *_cases(evaluated, folder),
+        *_measures(evaluated),
     ]
     head = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -137,24 +137,33 @@ def _compared(evaluated: Evaluated) -> list[str]:
     return [f"<h2>Against {escape(theirs)}</h2>", _table(head, rows)]
 
 
-def _measures(evaluated: Evaluated) -> str:
+def _measures(evaluated: Evaluated) -> list[str]:
+    """What was measured of any model, and below it what was not of each, a line a reason."""
     by_model = {
         name: {
             (row["split"], row["metric"]): row for row in evaluated.measures.filter(checkpoint_sha256=sha).iter_rows(named=True)
         }
         for name, sha in evaluated.models.items()
     }
-    known = list(dict.fromkeys(key for rows in by_model.values() for key in rows))
     lines = []
-    for key in known:
+    for key in dict.fromkeys(key for rows in by_model.values() for key, row in rows.items() if row["value"] is not None):
         cells: list[Any] = [key[1]]
         for rows in by_model.values():
             row = rows.get(key)
-            told = "not evaluated" if row is None else row["absent"] or _interval(row["value"], row["low"], row["high"])
-            cells += [told, "" if row is None else row["videos"]]
+            cells += ["not evaluated", ""] if row is None else [_interval(row["value"], row["low"], row["high"]), row["videos"]]
         lines.append(tuple(cells))
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name, rows in by_model.items():
+        for (_, metric), row in rows.items():
+            if row["value"] is None:
+                reasons.setdefault((name, row["absent"]), []).append(metric)
+    absent = [(name, reason, ", ".join(metrics)) for (name, reason), metrics in reasons.items()]
     head = ("measure", *(column for name in by_model for column in (name, "videos")))
-    return _table(head, lines)
+    return [
+        "<h2>All measures</h2>",
+        _table(head, lines),
+        *(["<h2>Not measured</h2>", _table(("model", "why", "measures"), absent)] if absent else []),
+    ]
 
 
 def _cases(evaluated: Evaluated, folder: Path) -> list[str]:

@@ -13,6 +13,9 @@ from model.release.checkpoint import Manifest
 _LICENCES = "licence"
 """In the names of the tags that tell of them: `lafid.licences`, `lafid.licences.clips`, ..."""
 
+_HELD_OUT = ("test_", "validation_")
+"""How the names of measures begin that tell how good a model is; training logs many others."""
+
 
 def model_card(manifest: Manifest, tags: Mapping[str, str], metrics: Mapping[str, float]) -> str:
     """README.md of a pulled model.
@@ -118,7 +121,7 @@ def _measures(manifest: Manifest, metrics: Mapping[str, float]) -> Iterable[tupl
         found[f"loss_on_{manifest.validated_on}"] = manifest.validation_loss
     if manifest.likeness is not None:
         found |= manifest.likeness.figures()
-    found |= metrics
+    found |= {name: value for name, value in metrics.items() if name.startswith(_HELD_OUT)}
     yield from ((name, f"{value:.4g}") for name, value in found.items() if value is not None)
 
 

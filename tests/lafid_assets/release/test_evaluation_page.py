@@ -74,3 +74,15 @@ def test_one_model_alone_has_no_comparison(evaluated: Evaluated, tmp_path: Path)
     page = render_page(replace(evaluated, models={"ours": "ours"}), tmp_path)
     assert "Against" not in page
     assert page.count('src="data:video/mp4;base64,') == 2
+
+
+def test_what_was_not_measured_stands_below_what_was_a_line_a_reason(evaluated: Evaluated, tmp_path: Path) -> None:
+    page = render_page(evaluated, tmp_path)
+    measured, absent = page[page.index("All measures") :].split("Not measured")
+    assert page.index("Cases, the worst first") < page.index("All measures")
+    assert "faces_found_share" in measured
+    assert "in the model store" not in measured
+    lines = [line for line in absent.split("<tr>") if "<td>theirs</td>" in line]
+    reasons = [re.findall("<td>(.*?)</td>", line)[1] for line in lines]
+    assert reasons
+    assert len(set(reasons)) == len(reasons)
