@@ -6,7 +6,6 @@ Belongs here: the registry's address and the few questions that we ask of it. No
 
 import logging
 import os
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.release import ADDRESS
 from resources.mlflow_home import follow_moved_home
 
 EXPERIMENT = "lafid"
@@ -26,7 +26,6 @@ AVERAGED_TAG = "lafid.averaged"
 ANSWER_S = 8.0
 """Within which a server must answer. MLflow itself would ask again for many minutes."""
 _SQLITE = "sqlite:///"
-_ADDRESS = re.compile(r"models:/(?:(?P<logged>m-[0-9a-f]+)|(?P<name>[^/@]+)(?:@(?P<alias>.+)|/(?P<version>[0-9]+)))")
 
 
 class TrackingUnreachable(ConnectionError):
@@ -66,6 +65,11 @@ class Tracking:
     def is_there(self) -> bool:
         """Whether the local store has been made; of a server it is taken for granted."""
         return self._database is None or self._database.is_file()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether models lie on this disk, where `artifacts` is."""
+        return self._database is not None
 
     @property
     def _database(self) -> Path | None:
@@ -140,7 +144,7 @@ class Tracking:
         if not self.is_there:
             raise VersionUnknown(f"there is no registry at {self.uri} yet: `lafid demo` makes one")
         client = self.connect()
-        named = _ADDRESS.fullmatch(address)
+        named = ADDRESS.fullmatch(address)
         if named is None:
             raise VersionUnknown(f"{address} names no registered version: say models:/lafid@champion, or models:/lafid/3")
         found = None

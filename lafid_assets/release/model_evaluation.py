@@ -4,6 +4,7 @@ Belongs here: the asset. Not here: measuring (`evaluation`), the page (`evaluati
 """
 
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -189,7 +190,11 @@ def _found(its: Subject, rival: Rival, lake: Lake, tracking: Tracking) -> Subjec
         ModelMissing: they are not to be had, or are another checkpoint's.
     """
     store = lake.store
-    found = find_model(rival.version.uri, tracking, store.local_path(DOWNLOADS), bases_dir=store.local_path(BASES))
+    downloads = store.local_path(DOWNLOADS)
+    found = find_model(rival.version.uri, tracking, downloads, bases_dir=store.local_path(BASES))
+    for other in downloads.iterdir() if downloads.is_dir() else ():
+        if not found.checkpoint_dir.is_relative_to(other):  # one at a time: they are large, and can be fetched again
+            shutil.rmtree(other, ignore_errors=True)
     if found.checkpoint_sha256 != rival.checkpoint_sha256:
         raise ModelMissing(f"{rival.version.uri} holds another checkpoint than its tag says")
     return replace(its, checkpoint_dir=found.checkpoint_dir, base_dir=found.base_dir)

@@ -1,5 +1,6 @@
 """Where a model's files lie, by a real MLflow; and whom a checkpoint is compared with."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -72,12 +73,38 @@ def test_a_registered_model(registry: Tracking, tmp_path: Path) -> None:
         find_model("models:/lafid/3", registry, tmp_path)
     with pytest.raises(ModelMissing, match="there is no models:/lafid/9 at sqlite:"):
         find_model("models:/lafid/9", registry, tmp_path)
+    with pytest.raises(ModelMissing, match="models:/lafid/latest names no model of a registry: say models:/lafid@champion"):
+        find_model("models:/lafid/latest", registry, tmp_path)
+
+
+def test_what_was_pulled_is_the_same_checkpoint_with_its_base(tmp_path: Path) -> None:
+    checkpoint = checkpoint_without_parts(tmp_path / "run")
+    nowhere = Tracking(f"sqlite:///{tmp_path}/none.db", tmp_path)
+    shutil.copytree(checkpoint, tmp_path / "pulled")
+    (tmp_path / "pulled" / "base").mkdir()
+    for name in ("base/base.json", "README.md", "load_face_branch.py"):
+        (tmp_path / "pulled" / name).touch()
+    found = find_model(str(tmp_path / "pulled"), nowhere, tmp_path)
+    assert (found.checkpoint_sha256, found.base_dir) == (sha256_folder(checkpoint), tmp_path / "pulled" / "base")
+
+
+def test_an_entry_that_names_files_elsewhere_is_refused(registry: Tracking, tmp_path: Path) -> None:
+    source = registry.connect().get_model_version("lafid", "1").source
+    [package] = [path.parent for path in registry.artifacts.rglob("MLmodel") if source.removeprefix("models:/") in str(path)]
+    told = (package / "MLmodel").read_text()
+    try:
+        (package / "MLmodel").write_text(told.replace("path: artifacts/checkpoint", f"path: {tmp_path}/elsewhere"))
+        checkpoint_without_parts(tmp_path / "elsewhere")
+        with pytest.raises(ModelMissing, match="models:/lafid/1 is no LaFID model: .*lies outside of"):
+            find_model("models:/lafid/1", registry, tmp_path)
+    finally:
+        (package / "MLmodel").write_text(told)
 
 
 def test_what_a_server_keeps_is_fetched_once(registry: Tracking, tmp_path: Path) -> None:
     client = registry.connect()
     client.set_registered_model_alias("lafid", "team", "1")
-    server = SimpleNamespace(uri="http://team", is_there=True, connect=registry.connect)
+    server = SimpleNamespace(uri="http://team", is_there=True, is_local=False, connect=registry.connect)
     found = find_model("models:/lafid@team", server, tmp_path / "downloads")  # type: ignore[arg-type]
     [folder] = (tmp_path / "downloads").iterdir()
     assert found.checkpoint_dir.is_relative_to(folder)
