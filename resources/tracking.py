@@ -101,7 +101,7 @@ class Tracking:
     def find_version(self, name: str, checkpoint_sha256: str) -> RegisteredVersion | None:
         """The version that holds this checkpoint, if there is one."""
         found = self.connect().search_model_versions(f"name = '{name}'")
-        tagged = [v for v in found if v.tags.get(CHECKPOINT_TAG) == checkpoint_sha256]
+        tagged = [v for v in found if self.tags_of(v).get(CHECKPOINT_TAG) == checkpoint_sha256]
         return RegisteredVersion(name, str(max(tagged, key=lambda v: int(v.version)).version)) if tagged else None
 
     def find_logged_model(self, checkpoint_sha256: str) -> str | None:
@@ -133,6 +133,15 @@ class Tracking:
     def registered_versions(self, name: str) -> list[Any]:
         """All versions of a model, by their numbers, with their tags."""
         return sorted(self.connect().search_model_versions(f"name = '{name}'"), key=lambda version: int(version.version))
+
+    def tags_of(self, version: Any) -> dict[str, str]:
+        """What a registered version says of itself, or else its LoggedModel: who registers one in MLflow's UI gives it no tags."""
+        own = dict(version.tags)
+        named = ADDRESS.fullmatch(version.source or "")
+        if CHECKPOINT_TAG in own or named is None or not named["logged"]:
+            return own
+        logged = _there(lambda: self.connect().get_logged_model(named["logged"]))
+        return own if logged is None else dict(logged.tags) | own
 
     def resolve(self, address: str) -> Any:
         """The registered version that an address means: models:/lafid@champion, models:/lafid/3, or the LoggedModel models:/m-...

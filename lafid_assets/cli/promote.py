@@ -36,7 +36,7 @@ def run_promote(settings: Settings, model: str, why: str, *, force: bool) -> Non
         if champion == number:
             CONSOLE.print(f"{name} version {number} is champion already", markup=False)
             return
-        judgement = last_judgement(lake, name, number, version.tags.get(CHECKPOINT_TAG, ""))
+        judgement = last_judgement(lake, name, number, tracking.tags_of(version).get(CHECKPOINT_TAG, ""))
         objection = _objection(judgement, champion)
         if objection is not None and not force:
             raise PromotionRefused(f"{name} version {number} {objection}, or say --force and --why")

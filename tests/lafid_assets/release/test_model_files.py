@@ -9,7 +9,7 @@ import pytest
 from lafid_assets.release.champion import Rival, rival_of
 from lafid_assets.release.model_files import ModelFiles, ModelMissing, find_model
 from model.files import sha256_folder
-from resources.tracking import CHECKPOINT_TAG, RegisteredVersion, Tracking
+from resources.tracking import CHECKPOINT_TAG, DATASET_TAG, RegisteredVersion, Tracking
 from tests.model.manifests import checkpoint_without_parts
 
 ARTIFACTS = """flavors:
@@ -130,3 +130,20 @@ def test_whom_a_checkpoint_is_compared_with(registry: Tracking, tmp_path: Path) 
     assert rival_of("new", "lafid", registry) is None
     assert rival_of("new", "lafid", Tracking(f"sqlite:///{tmp_path}/none.db", tmp_path)) is None
     assert not (tmp_path / "none.db").exists(), "asking makes no registry"
+
+
+def test_a_version_registered_by_hand_is_known_by_its_logged_model(registry: Tracking) -> None:
+    """MLflow's UI registers what a training logged, and gives the version no tags."""
+    import mlflow
+
+    client = registry.connect()
+    logged = mlflow.initialize_logged_model(name="tiny", tags={CHECKPOINT_TAG: "by hand", DATASET_TAG: "v1"})
+    mlflow.finalize_logged_model(logged.model_id, "READY")
+    version = mlflow.register_model(f"models:/{logged.model_id}", "hands")
+    assert client.get_model_version("hands", version.version).tags == {}
+    assert registry.tags_of(version)[DATASET_TAG] == "v1"
+    assert registry.find_version("hands", "by hand") == RegisteredVersion("hands", "1")
+    client.set_registered_model_alias("hands", "champion", "1")
+    assert rival_of("new", "hands", registry) == Rival(RegisteredVersion("hands", "1"), "champion", "by hand")
+    client.set_model_version_tag("hands", "1", CHECKPOINT_TAG, "its own")
+    assert registry.tags_of(client.get_model_version("hands", "1")) == {CHECKPOINT_TAG: "its own"}
