@@ -30,6 +30,8 @@ SHARED = {
     "release": ("model_evaluation", "registered_model"),
 }
 """Sections that several assets read: what is said once is the same for all of them."""
+MODEL = "lafid"
+"""The registered model, unless the file says otherwise."""
 POLICY_ASSET, POLICY, NONE = "pose_filtered_clips", "policy", "none"
 """The face policy's section: its line `policy` names the one that its other lines change, and "none" switches a rule off."""
 
@@ -114,6 +116,11 @@ class SettingsFile:
                     raise SettingsUnusable(f"{self.path}: {twice[0]} is said in [{section}] and in [{asset}]: keep one of them")
                 lines |= shared
         return self._with_policy(lines) if asset == POLICY_ASSET and lines else lines
+
+    @property
+    def model_name(self) -> str:
+        """Of the registered model that runs make versions of."""
+        return str(self.of_asset("registered_model").get("model_name", MODEL))
 
     def _with_policy(self, lines: dict[str, Any]) -> dict[str, Any]:
         named = str(lines.pop(POLICY, FacePolicy().name))

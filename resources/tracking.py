@@ -135,7 +135,7 @@ class Tracking:
         return sorted(self.connect().search_model_versions(f"name = '{name}'"), key=lambda version: int(version.version))
 
     def tags_of(self, version: Any) -> dict[str, str]:
-        """What a registered version says of itself, or else its LoggedModel: who registers one in MLflow's UI gives it no tags."""
+        """What a registered version says of itself, or its LoggedModel: who registers one in MLflow's UI gives it no tags."""
         own = dict(version.tags)
         named = ADDRESS.fullmatch(version.source or "")
         if CHECKPOINT_TAG in own or named is None or not named["logged"]:

@@ -31,6 +31,7 @@ from lafid_assets.schemas import (
     MODEL_EVALUATION,
     TRAINING_LATENTS,
 )
+from lafid_assets.settings_file import MODEL
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from lafid_assets.training.base import FOLDER as BASES
@@ -84,7 +85,7 @@ class ModelEvaluationConfig(dg.Config):
         None, ge=1, description="Processes that draw at a time; one a GPU, or one where there is none, when left out"
     )
     deadline_s: float = Field(7200, gt=0, description="Seconds of computing that one video may take, with loading the model")
-    model_name: str = Field("lafid", description="Name in the registry of the champion that is evaluated beside it")
+    model_name: str = Field(MODEL, description="Name in the registry of the champion that is evaluated beside it")
 
 
 @STEP.as_asset(deps=["fusion_dit", "lafid_dataset", "lafid_bench"], pool="gpu")
