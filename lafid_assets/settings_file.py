@@ -102,6 +102,11 @@ class SettingsFile:
         except ValidationError as error:
             raise SettingsUnusable(f"{path}: {first_fault(error)}") from error
 
+    @property
+    def model_name(self) -> str:
+        """Of the registered model that runs make versions of."""
+        return str(self.of_asset("registered_model").get("model_name", MODEL))
+
     def of_asset(self, asset: str) -> dict[str, Any]:
         """The lines for an asset's config; what is not named has its default.
 
@@ -116,11 +121,6 @@ class SettingsFile:
                     raise SettingsUnusable(f"{self.path}: {twice[0]} is said in [{section}] and in [{asset}]: keep one of them")
                 lines |= shared
         return self._with_policy(lines) if asset == POLICY_ASSET and lines else lines
-
-    @property
-    def model_name(self) -> str:
-        """Of the registered model that runs make versions of."""
-        return str(self.of_asset("registered_model").get("model_name", MODEL))
 
     def _with_policy(self, lines: dict[str, Any]) -> dict[str, Any]:
         named = str(lines.pop(POLICY, FacePolicy().name))
