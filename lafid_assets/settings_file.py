@@ -30,6 +30,8 @@ SHARED = {
     "release": ("model_evaluation", "registered_model"),
 }
 """Sections that several assets read: what is said once is the same for all of them."""
+MODEL = "lafid"
+"""The registered model, unless the file says otherwise."""
 POLICY_ASSET, POLICY, NONE = "pose_filtered_clips", "policy", "none"
 """The face policy's section: its line `policy` names the one that its other lines change, and "none" switches a rule off."""
 
@@ -103,6 +105,11 @@ class SettingsFile:
             return cls(path, General(**general), lines)
         except ValidationError as error:
             raise SettingsUnusable(f"{path}: {first_fault(error)}") from error
+
+    @property
+    def model_name(self) -> str:
+        """Of the registered model that runs make versions of."""
+        return str(self.of_asset("registered_model").get("model_name", MODEL))
 
     def of_asset(self, asset: str) -> dict[str, Any]:
         """The lines for an asset's config; what is not named has its default.

@@ -7,9 +7,13 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+class FolderTaken(FileExistsError):
+    """There is something where a folder would be written; the message says what to do."""
 
 
 def sha256_file(path: Path) -> str:
@@ -18,14 +22,17 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def sha256_folder(folder: Path, digest_of: Callable[[Path], str] = sha256_file) -> str:
+def sha256_folder(folder: Path, only: Collection[str] | None = None, digest_of: Callable[[Path], str] = sha256_file) -> str:
     """Hex digest over the names (relative, sorted) and bytes of all files below `folder`.
 
     Args:
+        only: names in the folder that count, with all below them; None: all.
         digest_of: gives a file's `sha256_file`, where it is known already.
     """
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if only is not None and path.relative_to(folder).parts[0] not in only:
+            continue
         digest.update(f"{path.relative_to(folder).as_posix()}\0{digest_of(path)}\n".encode())
     return digest.hexdigest()
 
@@ -61,6 +68,16 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _sync(folder.parent)
+
+
+def require_free(folder: Path) -> None:
+    """Passes where a folder can be written.
+
+    Raises:
+        FolderTaken: there is something in it.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FolderTaken(f"{folder} is there already: name a folder that is not, or an empty one")
 
 
 def _sync(path: Path) -> None:

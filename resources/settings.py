@@ -72,6 +72,11 @@ class Settings(BaseModel):
         return models_folder(self.home)
 
     @property
+    def downloads(self) -> Path:
+        """Models that were fetched from a registry on a server; whoever wants one fetches it again."""
+        return self.home / "downloads"
+
+    @property
     def logs(self) -> Path:
         """Where long-running commands write their logs."""
         return self.home / "logs"

@@ -6,7 +6,6 @@ Belongs here: the registry's address and the few questions that we ask of it. No
 
 import logging
 import os
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.release import ADDRESS
 from resources.mlflow_home import follow_moved_home
 
 EXPERIMENT = "lafid"
@@ -26,7 +26,6 @@ AVERAGED_TAG = "lafid.averaged"
 ANSWER_S = 8.0
 """Within which a server must answer. MLflow itself would ask again for many minutes."""
 _SQLITE = "sqlite:///"
-_ADDRESS = re.compile(r"models:/(?:(?P<logged>m-[0-9a-f]+)|(?P<name>[^/@]+)(?:@(?P<alias>.+)|/(?P<version>[0-9]+)))")
 
 
 class TrackingUnreachable(ConnectionError):
@@ -68,6 +67,11 @@ class Tracking:
         return self._database is None or self._database.is_file()
 
     @property
+    def is_local(self) -> bool:
+        """Whether models lie on this disk, where `artifacts` is."""
+        return self._database is not None
+
+    @property
     def _database(self) -> Path | None:
         """Of a local store; None: a server keeps it."""
         return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
@@ -97,7 +101,7 @@ class Tracking:
     def find_version(self, name: str, checkpoint_sha256: str) -> RegisteredVersion | None:
         """The version that holds this checkpoint, if there is one."""
         found = self.connect().search_model_versions(f"name = '{name}'")
-        tagged = [v for v in found if v.tags.get(CHECKPOINT_TAG) == checkpoint_sha256]
+        tagged = [v for v in found if self.tags_of(v).get(CHECKPOINT_TAG) == checkpoint_sha256]
         return RegisteredVersion(name, str(max(tagged, key=lambda v: int(v.version)).version)) if tagged else None
 
     def find_logged_model(self, checkpoint_sha256: str) -> str | None:
@@ -130,6 +134,15 @@ class Tracking:
         """All versions of a model, by their numbers, with their tags."""
         return sorted(self.connect().search_model_versions(f"name = '{name}'"), key=lambda version: int(version.version))
 
+    def tags_of(self, version: Any) -> dict[str, str]:
+        """What a registered version says of itself, or its LoggedModel: who registers one in MLflow's UI gives it no tags."""
+        own = dict(version.tags)
+        named = ADDRESS.fullmatch(version.source or "")
+        if CHECKPOINT_TAG in own or named is None or not named["logged"]:
+            return own
+        logged = _there(lambda: self.connect().get_logged_model(named["logged"]))
+        return own if logged is None else dict(logged.tags) | own
+
     def resolve(self, address: str) -> Any:
         """The registered version that an address means: models:/lafid@champion, models:/lafid/3, or the LoggedModel models:/m-...
 
@@ -140,7 +153,7 @@ class Tracking:
         if not self.is_there:
             raise VersionUnknown(f"there is no registry at {self.uri} yet: `lafid demo` makes one")
         client = self.connect()
-        named = _ADDRESS.fullmatch(address)
+        named = ADDRESS.fullmatch(address)
         if named is None:
             raise VersionUnknown(f"{address} names no registered version: say models:/lafid@champion, or models:/lafid/3")
         found = None

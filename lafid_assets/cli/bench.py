@@ -17,6 +17,7 @@ from lafid_assets.outcomes import Status
 from lafid_assets.release.bench_folder import copy_bench, current_bench, stored_bench
 from lafid_assets.release.lafid_bench import NOBODY_TO_TEST
 from lafid_assets.schemas import LAFID_BENCH, LAFID_DATASET
+from lafid_assets.settings_check import ops_of
 from model.evaluation.bench import Bench, BenchError
 from resources.settings import Settings
 
@@ -36,6 +37,7 @@ def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> No
     Raises:
         NoBench: there is no dataset, nobody in its test split, or no clip of theirs that gives a case.
         BenchError: there is something at `out` already.
+        SettingsUnusable: a line of `lafid.toml` is wrong.
         RunFailed: the asset failed.
     """
     if out is not None and out.exists():
@@ -43,7 +45,9 @@ def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> No
     materializer = open_materializer(settings)
     if not materializer.lake.stamps([LAFID_DATASET.name]):
         raise NoBench("there is no dataset to make a bench of: run `lafid curate DIR` first")
-    materializer.run([LAFID_BENCH.name], "making the bench", ops={LAFID_BENCH.name: {"config": named}})
+    ops = {LAFID_BENCH.name: {"config": named}}
+    ops_of(materializer.file, ops)  # a wrong line is refused before anything runs
+    materializer.run([LAFID_BENCH.name], "making the bench", ops=ops)
     lake = materializer.lake
     with lake.snapshot() as reader:
         rows, found = reader.read(LAFID_BENCH.name), current_bench(reader)

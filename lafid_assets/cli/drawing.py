@@ -58,6 +58,7 @@ def generate(
     from lafid_assets.cli.generate import VideoRequest, run_generate
     from lafid_assets.cli.prompts import PromptsUnusable
 
+    settings = settings_of(home)  # before anything can fail: the traceback goes to this home
     if (prompt is None) == (prompts is None):
         raise PromptsUnusable("say what happens, either by --prompt or by --prompts, a file of many")
     request = VideoRequest(
@@ -75,7 +76,7 @@ def generate(
         face=face,
     )
     drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
-    run_generate(settings_of(home), model, request, out, drawing, base, prompts)
+    run_generate(settings, model, request, out, drawing, base, prompts)
 
 
 def inspect(

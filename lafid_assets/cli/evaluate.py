@@ -30,7 +30,6 @@ from resources.settings import Settings
 from resources.tracking import Tracking
 
 PAGE = "index.html"
-DOWNLOADS = "downloads"
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,10 @@ def run_evaluate(settings: Settings, wish: Wish) -> None:
         BenchError: there is no bench, or it came over incomplete.
         ModelMissing: there is no such model, or its base is not here.
         EvaluationFailed: every case failed.
+        NotADirectoryError: there is a file where the folder would be.
     """
+    if wish.out.exists() and not wish.out.is_dir():
+        raise NotADirectoryError(f"{wish.out} is no folder: name another one with --out")
     bench_dir = wish.bench or _bench_of(settings)
     bench = verify_bench(bench_dir)
     with working("looking for the models"):
@@ -99,11 +101,13 @@ def run_evaluate(settings: Settings, wish: Wish) -> None:
 
 
 def _bench_of(settings: Settings) -> Path:
-    lake = open_lake(settings, read_only=True)
-    with closing(lake), lake.snapshot() as reader:
-        current = current_bench(reader)
+    current = None
+    with closing(open_lake(settings, read_only=True)) as lake:
+        if lake.is_there():
+            with lake.snapshot() as reader:
+                current = current_bench(reader)
     if current is None:
-        raise BenchError("the home's store holds no bench: name one with --bench, or make one with `lafid bench`")
+        raise BenchError(f"there is no bench in {lake.store.uri}: name one with --bench, or make one with `lafid bench`")
     return lake.store.local_path(current.path)
 
 
@@ -115,11 +119,8 @@ def _models(settings: Settings, wish: Wish) -> list[ModelFiles]:
     """
     tracking, store = Tracking(settings.mlflow_uri, settings.mlflow_artifacts), FileStore(settings.store_uri)
     adopted = store.local_path(BASES) if store.is_local else None
-    asked = {"model": wish.model} | ({} if wish.against is None else {"against": wish.against})
-    models = [
-        find_model(model, tracking, wish.out / DOWNLOADS / role, base_dir=wish.base, bases_dir=adopted)
-        for role, model in asked.items()
-    ]
+    asked = [model for model in (wish.model, wish.against) if model is not None]
+    models = [find_model(model, tracking, settings.downloads, base_dir=wish.base, bases_dir=adopted) for model in asked]
     if len({found.checkpoint_sha256 for found in models}) < len(models):
         raise ValueError(f"{wish.model} and {wish.against} are the same checkpoint: name another with --against")
     return models

@@ -37,6 +37,10 @@ class NobodyToDraw(ValueError):
     """Neither a first frame nor a photo was given."""
 
 
+class OutUnusable(ValueError):
+    """No video can be written where it shall be; the message names the place and the remedy."""
+
+
 @dataclass(frozen=True)
 class VideoRequest:
     """What is to be drawn; what is None is as the model was trained."""
@@ -88,6 +92,7 @@ def run_generate(
         NobodyToDraw: the request holds no picture.
         PictureUnusable: one of its pictures cannot be read.
         PromptsUnusable: the file of prompts cannot be read.
+        OutUnusable: no video can be written to `out`.
         ModelUnknown: no such model in the registry, or no registry.
         FaceError: no face in a picture, or several.
     """
@@ -95,6 +100,7 @@ def run_generate(
         raise NobodyToDraw("there is nobody to draw: name a first frame with --image, or photos of the person with --photo")
     from model.encoding.picture import read_picture
 
+    _require_writable(out, many=prompts is not None)
     wanted = (
         {out: request} if prompts is None else {out / name: request.as_told(line) for name, line in read_prompts(prompts).items()}
     )
@@ -130,6 +136,14 @@ def run_generate(
         CONSOLE.print(f"{path}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True, markup=False)
 
 
+def _require_writable(out: Path, *, many: bool) -> None:
+    """Asked before anything is drawn: it may take hours."""
+    if many and out.exists() and not out.is_dir():
+        raise OutUnusable(f"{out} is no folder: of many prompts, name one with --out")
+    if not many and (out.is_dir() or out.suffix.lower() != ".mp4"):
+        raise OutUnusable(f"{out} is no mp4 to write: name a file that ends in .mp4 with --out")
+
+
 def _not_drawn_yet(
     settings: Settings, model: str, wanted: dict[Path, VideoRequest], drawing: DrawingSettings
 ) -> dict[Path, VideoRequest]:
@@ -141,7 +155,7 @@ def _not_drawn_yet(
         from model.release.checkpoint import read_manifest
         from model.release.package import fetch
 
-        manifest = read_manifest(fetch(model).checkpoint_dir)
+        manifest = read_manifest(fetch(model, downloads_of(settings)).checkpoint_dir)
     done = {path for path, digest in there.items() if wanted[path].hash_with(manifest, drawing) == digest}
     for path in sorted(done):
         CONSOLE.print(f"{path}: drawn before, for the same request", soft_wrap=True, markup=False)
@@ -184,7 +198,13 @@ def pull_model(settings: Settings, model: str, drawing: DrawingSettings, base_di
     with working(f"pulling {model}"), in_registry(settings, model):
         from model.release.package import pull
 
-        return pull(model, drawing, base_dir=base_dir, bases_dir=store.local_path(FOLDER) if store.is_local else None)
+        adopted = store.local_path(FOLDER) if store.is_local else None
+        return pull(model, drawing, base_dir=base_dir, bases_dir=adopted, downloads=downloads_of(settings))
+
+
+def downloads_of(settings: Settings) -> Path | None:
+    """Where models of a registry on a server are kept, so that they are fetched once; None: the registry is on this disk."""
+    return None if Tracking(settings.mlflow_uri, settings.mlflow_artifacts).is_local else settings.downloads
 
 
 @contextmanager
@@ -207,5 +227,5 @@ def in_registry(settings: Settings, model: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         raise ModelUnknown(
-            f"cannot pull {model} from {tracking.uri} ({error.message}): name another with --model, or run `lafid demo`"
+            f"cannot pull {model} from {tracking.uri} ({error.message}): name another model, or run `lafid demo`"
         ) from error

@@ -14,6 +14,7 @@ from lafid_assets.release.gates import Finding, in_words
 from lafid_assets.release.judgement import last_judgement
 from lafid_assets.release.promotion import LONGEST_WHY, PromotionRefused, Registry, at_registry
 from lafid_assets.schemas.registry import BY_COMMAND, PASSED
+from lafid_assets.settings_file import SettingsFile
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import CHAMPION, CHECKPOINT_TAG, Tracking, VersionUnknown
@@ -36,7 +37,7 @@ def run_promote(settings: Settings, model: str, why: str, *, force: bool) -> Non
         if champion == number:
             CONSOLE.print(f"{name} version {number} is champion already", markup=False)
             return
-        judgement = last_judgement(lake, name, number, version.tags.get(CHECKPOINT_TAG, ""))
+        judgement = last_judgement(lake, name, number, tracking.tags_of(version).get(CHECKPOINT_TAG, ""))
         objection = _objection(judgement, champion)
         if objection is not None and not force:
             raise PromotionRefused(f"{name} version {number} {objection}, or say --force and --why")
@@ -52,8 +53,11 @@ def run_promote(settings: Settings, model: str, why: str, *, force: bool) -> Non
         _tell(registry, champion, number)
 
 
-def run_rollback(settings: Settings, name: str, why: str) -> None:
+def run_rollback(settings: Settings, name: str | None, why: str) -> None:
     """Swap champion and previous.
+
+    Args:
+        name: of the registered model; None: as in `lafid.toml`.
 
     Raises:
         VersionUnknown: there is no such model.
@@ -61,6 +65,7 @@ def run_rollback(settings: Settings, name: str, why: str) -> None:
         TrackingUnreachable: the registry does not answer.
     """
     _require_short(why)
+    name = SettingsFile.of(settings.home).model_name if name is None else name
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     if not tracking.is_there or tracking.registered_model(name) is None:
         raise VersionUnknown(f"{tracking.uri} has no model {name}: name another with --name, or run `lafid demo`")

@@ -6,7 +6,8 @@ Belongs here: getting it and saying what lies where. Not here: the folder (`mode
 from pathlib import Path
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.cli.generate import in_registry
+from lafid_assets.cli.generate import downloads_of, in_registry
+from model.files import require_free
 from resources.settings import Settings
 
 
@@ -18,12 +19,13 @@ def run_pull(settings: Settings, model: str, folder: Path) -> None:
         FolderTaken: there is something in the folder.
         CheckpointError: the model's files are not whole, or not to be trusted.
     """
+    require_free(folder)
     with working(f"pulling {model}"), in_registry(settings, model):
         from model.release.checkpoint import read_manifest
         from model.release.package import fetch, pinned_requirements
         from model.release.pulled_folder import write_pulled_folder
 
-        found = fetch(model)
+        found = fetch(model, downloads_of(settings))
         requirements = pinned_requirements(read_manifest(found.checkpoint_dir))
         manifest = write_pulled_folder(found.checkpoint_dir, folder, requirements, found.tags, found.metrics, found.base_dir)
     CONSOLE.print(f"{folder}: {', '.join(sorted(manifest.parts))} of {manifest.base}", soft_wrap=True, markup=False)

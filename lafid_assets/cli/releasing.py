@@ -71,7 +71,7 @@ def promote(
 
 def rollback(
     why: Annotated[str, typer.Option(help="Your reason, which is recorded.")] = "",
-    name: Annotated[str, typer.Option(help="The registered model.")] = "lafid",
+    name: Annotated[str | None, typer.Option(help="The registered model; as in lafid.toml when left out.")] = None,
     home: Home = None,
 ) -> None:
     """Make the previous champion champion again. Recorded with who and why."""

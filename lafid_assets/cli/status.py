@@ -19,9 +19,8 @@ from lafid_assets.settings_check import ops_of
 from lafid_assets.staleness import stale_shards
 from lafid_assets.steps import configured
 from resources.settings import Settings
-from resources.tracking import Tracking, TrackingUnreachable
+from resources.tracking import CHAMPION, Tracking, TrackingUnreachable
 
-MODEL, ALIAS = "lafid", "champion"
 ACTIVE = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -43,7 +42,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
         "store": settings.store_uri,
         **(_of_lake(materializer) if materializer.lake.is_there() else {"shards": None, "dataset": None}),
         "runs": _runs(materializer.instance),
-        "champion": _champion(settings),
+        "champion": _champion(settings, materializer.file.model_name),
         "disk": _disk(settings),
     }
 
@@ -95,16 +94,16 @@ def _runs(instance: dg.DagsterInstance) -> dict[str, int]:
     }
 
 
-def _champion(settings: Settings) -> str | None:
+def _champion(settings: Settings, model: str) -> str | None:
     """`models:/lafid/3`, or why it cannot be told."""
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     if not tracking.is_there:
         return None
     try:
-        version = tracking.version_of_alias(MODEL, ALIAS)
+        version = tracking.version_of_alias(model, CHAMPION)
     except TrackingUnreachable as error:
         return f"not known: {error}"
-    return None if version is None else f"models:/{MODEL}/{version}"
+    return None if version is None else f"models:/{model}/{version}"
 
 
 def _disk(settings: Settings) -> dict[str, float]:

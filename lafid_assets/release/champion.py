@@ -35,8 +35,7 @@ def rival_of(checkpoint_sha256: str, name: str, tracking: Tracking) -> Rival | N
         version = tracking.version_of_alias(name, alias)
         if version is None:
             continue
-        tags = tracking.connect().get_model_version(name, version).tags
-        known = tags.get(CHECKPOINT_TAG)
+        known = tracking.tags_of(tracking.connect().get_model_version(name, version)).get(CHECKPOINT_TAG)
         if known is not None and known != checkpoint_sha256:
             return Rival(RegisteredVersion(name, version), alias, known)
     return None

@@ -84,6 +84,7 @@ def _case(subject: Subject, task: CaseTask) -> Measured:
     from model.encoding.face_processor import FaceError, PoseUnknown
 
     try:
+        _engine(subject, _bench(_bench_dir(subject)).engine)  # what cannot be measured is not drawn for hours
         return _measured(subject, task, _drawn(subject, task))
     except FaceError as error:
         reason = Reason.POSE_UNKNOWN if isinstance(error, PoseUnknown) else Reason.NO_FACE

@@ -4,6 +4,7 @@ Belongs here: the asset. Not here: measuring (`evaluation`), the page (`evaluati
 """
 
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,7 @@ from lafid_assets.schemas import (
     MODEL_EVALUATION,
     TRAINING_LATENTS,
 )
+from lafid_assets.settings_file import MODEL
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from lafid_assets.training.base import FOLDER as BASES
@@ -83,7 +85,7 @@ class ModelEvaluationConfig(dg.Config):
         None, ge=1, description="Processes that draw at a time; one a GPU, or one where there is none, when left out"
     )
     deadline_s: float = Field(7200, gt=0, description="Seconds of computing that one video may take, with loading the model")
-    model_name: str = Field("lafid", description="Name in the registry of the champion that is evaluated beside it")
+    model_name: str = Field(MODEL, description="Name in the registry of the champion that is evaluated beside it")
 
 
 @STEP.as_asset(deps=["fusion_dit", "lafid_dataset", "lafid_bench"], pool="gpu")
@@ -189,7 +191,11 @@ def _found(its: Subject, rival: Rival, lake: Lake, tracking: Tracking) -> Subjec
         ModelMissing: they are not to be had, or are another checkpoint's.
     """
     store = lake.store
-    found = find_model(rival.version.uri, tracking, store.local_path(DOWNLOADS), bases_dir=store.local_path(BASES))
+    downloads = store.local_path(DOWNLOADS)
+    found = find_model(rival.version.uri, tracking, downloads, bases_dir=store.local_path(BASES))
+    for other in downloads.iterdir() if downloads.is_dir() else ():
+        if not found.checkpoint_dir.is_relative_to(other):  # one at a time: they are large, and can be fetched again
+            shutil.rmtree(other, ignore_errors=True)
     if found.checkpoint_sha256 != rival.checkpoint_sha256:
         raise ModelMissing(f"{rival.version.uri} holds another checkpoint than its tag says")
     return replace(its, checkpoint_dir=found.checkpoint_dir, base_dir=found.base_dir)

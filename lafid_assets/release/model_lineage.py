@@ -46,7 +46,7 @@ def lineage_of_model(lake: Lake, tracking: Tracking, address: str) -> dict[str, 
         resources.tracking.VersionUnknown: the registry has no such version.
     """
     version = tracking.resolve(address)
-    name, number, tags = version.name, str(version.version), version.tags
+    name, number, tags = version.name, str(version.version), tracking.tags_of(version)
     aliases = tracking.registered_model(name).aliases
     trained_on = tags.get(DATASET_TAG, "")
     with lake.snapshot() as reader:
@@ -136,23 +136,24 @@ def _trained_on(tracking: Tracking, dataset_versions: set[str]) -> tuple[list[di
     if not dataset_versions or not tracking.is_there:
         return [], []
     client = tracking.connect()
-    found = [version for version in client.search_model_versions() if version.tags.get(DATASET_TAG) in dataset_versions]
-    names = sorted({version.name for version in found})
+    told = [(version, tracking.tags_of(version)) for version in client.search_model_versions()]
+    found = [(version, tags) for version, tags in told if tags.get(DATASET_TAG) in dataset_versions]
+    names = sorted({version.name for version, _ in found})
     aliases = {name: tracking.registered_model(name).aliases for name in names}
     models = [
         {
             "model": f"models:/{version.name}/{version.version}",
-            "dataset_version": version.tags[DATASET_TAG],
-            "checkpoint_sha256": version.tags.get(CHECKPOINT_TAG),
+            "dataset_version": tags[DATASET_TAG],
+            "checkpoint_sha256": tags.get(CHECKPOINT_TAG),
             "aliases": sorted(alias for alias, number in aliases[version.name].items() if str(number) == str(version.version)),
         }
-        for version in sorted(found, key=lambda version: (version.name, int(version.version)))
+        for version, tags in sorted(found, key=lambda one: (one[0].name, int(one[0].version)))
     ]
-    told = {version.source for version in found}
+    registered = {version.source for version, _ in told}
     checkpoints = [
         {"model": f"models:/{model_id}", "dataset_version": trained}
         for trained in sorted(dataset_versions)
         for model_id in tracking.tagged_models(DATASET_TAG, trained)
-        if f"models:/{model_id}" not in told
+        if f"models:/{model_id}" not in registered
     ]
     return models, checkpoints

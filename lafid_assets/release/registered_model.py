@@ -25,6 +25,7 @@ from lafid_assets.schemas import (
     REGISTERED_MODEL,
 )
 from lafid_assets.schemas.registry import BY_GATE, PASSED
+from lafid_assets.settings_file import MODEL
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from resources.lake import Lake
@@ -48,7 +49,7 @@ GATE_CHECK = dg.AssetCheckSpec(
 class RegisteredModelConfig(dg.Config, ReleaseGate):
     """Where the model goes, what it must reach to be champion, and how it draws to prove itself."""
 
-    model_name: str = Field("lafid", description="Name in the registry")
+    model_name: str = Field(MODEL, description="Name in the registry")
     drawing: dict[str, Any] = Field(
         {}, description="How fresh processes draw: lines of DrawingSettings (precision, low_memory, device)"
     )

@@ -43,7 +43,7 @@ def component_digests(folder: Path) -> dict[str, str]:
     """Component to the hex digest over its files, of those that the base in `folder` has."""
     parts, files = folder / COMPONENTS, file_digests(folder)
     return {
-        name: sha256_folder(parts / name, lambda path: files[path.relative_to(parts).as_posix()])
+        name: sha256_folder(parts / name, digest_of=lambda path: files[path.relative_to(parts).as_posix()])
         for name in PARTS
         if (parts / name).is_dir()
     }

@@ -10,16 +10,19 @@ travels with it.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from model.bases.digests import INFO_FILE
 from model.encoding.head_mask import OVAL
 from model.face_engine.interface import FaceEngine
-from model.release import MANIFEST_FILE
+from model.files import whole_folder
+from model.release import ADDRESS, MANIFEST_FILE
 from model.release.checkpoint import Manifest, read_manifest
 from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 from model.release.pipeline import LafidPipeline, load
@@ -149,6 +152,7 @@ def pull(
     *,
     base_dir: Path | None = None,
     bases_dir: Path | None = None,
+    downloads: Path | None = None,
 ) -> LafidPipeline:
     """A model, ready to draw.
 
@@ -157,20 +161,13 @@ def pull(
         drawing, face_engine: as for `pipeline.load`.
         base_dir: where its base lies, unless that travels with the model.
         bases_dir: where adopted bases lie, each below its name; looked into where `base_dir` is left out.
+        downloads: as for `fetch`.
 
     Raises:
         PackageError: the model was not logged by `log_checkpoint`, or its base is neither given nor adopted.
     """
-    found = fetch(model_uri)
-    if found.base_dir is not None:
-        base_dir = found.base_dir
-    if base_dir is None:
-        base = read_manifest(found.checkpoint_dir).base
-        adopted = bases_dir / base.name if bases_dir is not None else None
-        if adopted is None or not adopted.is_dir():
-            raise PackageError(f"{model_uri} needs its base {base}: adopt it (`lafid adopt`), or name its folder (`--base`)")
-        base_dir = adopted
-    return load(found.checkpoint_dir, base_dir, drawing, face_engine)
+    found = fetch(model_uri, downloads)
+    return load(found.checkpoint_dir, base_of(found, model_uri, base_dir, bases_dir), drawing, face_engine)
 
 
 @dataclass(frozen=True)
@@ -189,8 +186,28 @@ class Fetched:
     metrics: Mapping[str, float]
 
 
-def fetch(model_uri: str) -> Fetched:
+def base_of(found: Fetched, model_uri: str, base_dir: Path | None = None, bases_dir: Path | None = None) -> Path:
+    """The folder of a model's base: that which travels along, the named one, or the adopted one.
+
+    Raises:
+        PackageError: there is none of them.
+    """
+    if found.base_dir is not None:
+        return found.base_dir
+    base = read_manifest(found.checkpoint_dir).base
+    chosen = base_dir if base_dir is not None or bases_dir is None else bases_dir / base.name
+    if chosen is None or not chosen.is_dir():
+        raise PackageError(f"{model_uri} needs its base {base}: adopt it (`lafid adopt`), or name its folder (`--base`)")
+    return chosen
+
+
+def fetch(model_uri: str, downloads: Path | None = None) -> Fetched:
     """The files that `pull` reads; nothing of theirs is run, and nothing outside of the model's own folder read.
+
+    Args:
+        model_uri: models:/lafid@champion, models:/lafid/3, models:/m-..., or the folder of a checkpoint.
+        downloads: a folder for what a server keeps: what is there already is not fetched again. None: the registry's files lie on
+            this disk; MLflow would leave a copy of another's in the folder for temporary files, every time.
 
     Raises:
         PackageError: it was not logged by `log_checkpoint`.
@@ -204,8 +221,10 @@ def fetch(model_uri: str) -> Fetched:
             )
         beside = folder / BASE  # as `pulled_folder` writes it
         return Fetched(folder, beside if (beside / INFO_FILE).is_file() else None, {}, {})
+    if ADDRESS.fullmatch(model_uri) is None:
+        raise PackageError(f"{model_uri} names no model of a registry: say models:/lafid@champion, or models:/lafid/3")
     mlflow = _mlflow()
-    folder = Path(mlflow.artifacts.download_artifacts(model_uri))
+    folder = _downloaded(mlflow, model_uri, downloads)
     entry = mlflow.models.Model.load(str(folder))
     artifacts = entry.flavors.get("python_function", {}).get("artifacts", {})
     if _CHECKPOINT not in artifacts:
@@ -220,6 +239,30 @@ def fetch(model_uri: str) -> Fetched:
     return Fetched(places[_CHECKPOINT], places.get(BASE), tags, metrics)
 
 
+def _downloaded(mlflow: ModuleType, model_uri: str, downloads: Path | None) -> Path:
+    if downloads is None:
+        return Path(mlflow.artifacts.download_artifacts(model_uri))
+    source = _source(mlflow.MlflowClient(), model_uri)
+    folder = downloads / re.sub(r"[^0-9A-Za-z-]", "_", source.removeprefix("models:/"))
+    if not folder.is_dir():
+        try:
+            with whole_folder(folder) as temporary:
+                mlflow.artifacts.download_artifacts(source, dst_path=str(temporary))
+        except OSError:
+            if not folder.is_dir():  # another process was quicker
+                raise
+    return folder
+
+
+def _source(client: Any, model_uri: str) -> str:
+    """models:/m-..., which never means another one later."""
+    named = ADDRESS.fullmatch(model_uri)
+    assert named is not None
+    if named["alias"]:
+        return str(client.get_model_version_by_alias(named["name"], named["alias"]).source)
+    return str(client.get_model_version(named["name"], named["version"]).source) if named["version"] else model_uri
+
+
 def _told_of(mlflow: ModuleType, model_uri: str, model_id: str | None) -> tuple[dict[str, str], dict[str, float]]:
     """Tags and measures: those of the logged model, and over them the tags of the version that was asked for."""
     tags: dict[str, str] = {}
@@ -228,12 +271,11 @@ def _told_of(mlflow: ModuleType, model_uri: str, model_id: str | None) -> tuple[
         logged = mlflow.get_logged_model(model_id)
         tags |= dict(logged.tags)
         metrics |= {metric.key: metric.value for metric in logged.metrics or []}
-    name, _, version = model_uri.removeprefix("models:").lstrip("/").partition("/")
-    client = mlflow.MlflowClient()
-    if "@" in name:
-        tags |= client.get_model_version_by_alias(*name.split("@", 1)).tags
-    elif version:
-        tags |= client.get_model_version(name, version).tags
+    named, client = ADDRESS.fullmatch(model_uri), mlflow.MlflowClient()
+    if named is not None and named["alias"]:
+        tags |= client.get_model_version_by_alias(named["name"], named["alias"]).tags
+    elif named is not None and named["version"]:
+        tags |= client.get_model_version(named["name"], named["version"]).tags
     return tags, metrics
 
 

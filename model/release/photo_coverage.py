@@ -5,11 +5,9 @@ Belongs here: that comparison, in words. Not here: finding faces (`face_engine`)
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from model.face_engine.interface import Face
 from model.face_engine.rotations import geodesic_deg
-from model.likeness import CHANGED_EXPRESSION
+from model.likeness import CHANGED_EXPRESSION, expression_change
 
 ANOTHER_VIEW_DEG = 20.0
 """Geodesic angle from which on two poses are different views, as the pairs that train the pose-shared aligner."""
@@ -37,7 +35,7 @@ def _what_it_adds(faces: Sequence[Face | None], number: int) -> str:
     alike = [(gap, other, known) for gap, other, known in gaps if gap < ANOTHER_VIEW_DEG]
     if not alike:
         return f"adds a view: {_pose(face)}" + (f", {min(gaps)[0]:.0f} degrees from the nearest" if gaps else "")
-    changes = [(_expression_change(face, known), other) for _, other, known in alike]
+    changes = [(expression_change(face, known), other) for _, other, known in alike]
     measured = [(change, other) for change, other in changes if change is not None]
     if len(measured) == len(changes) and min(measured)[0] >= CHANGED_EXPRESSION:
         return f"adds an expression: {_pose(face)}, as photo {min(measured)[1] + 1}, but the face moves"
@@ -50,14 +48,6 @@ def _gap_deg(face: Face, known: Face) -> float:
     assert face.rotation is not None
     assert known.rotation is not None
     return float(geodesic_deg(face.rotation, known.rotation))
-
-
-def _expression_change(face: Face, known: Face) -> float | None:
-    """The largest difference, in shares of the face's height; None where one of the two is not measured."""
-    if face.expression is None or known.expression is None or face.mouth_opening is None or known.mouth_opening is None:
-        return None
-    own, other = (np.array([*one.expression, one.mouth_opening]) for one in (face, known) if one.expression)
-    return float(np.abs(own - other).max())
 
 
 def _pose(face: Face) -> str:

@@ -20,21 +20,16 @@ from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 
 from model.bases.digests import DIGESTS
 from model.face_branch.trainable import ADAPTER, LORA, SUFFIXES
-from model.files import whole_folder
-from model.release import MANIFEST_FILE
+from model.files import require_free, whole_folder
+from model.release import LOADER, MANIFEST_FILE
 from model.release.card import model_card
 from model.release.checkpoint import Manifest, load_fusion, verify_checkpoint
 from model.release.comfyui import write_comfyui_lora
 from model.release.package import BASE
 from model.strangers import check_folder
 
-LOADER = "load_face_branch.py"
 _PACKAGE = Path(__file__).parents[1]
 _NOISE = {(1, ""): "lafid", (2, ""): "lafid_high_noise", (2, "_2"): "lafid_low_noise"}
-
-
-class FolderTaken(FileExistsError):
-    """There is something where the folder would be written; the message says what to do."""
 
 
 def write_pulled_folder(
@@ -59,8 +54,7 @@ def write_pulled_folder(
         CheckpointError: the checkpoint is not whole.
         ValueError: a part is not what its name says.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FolderTaken(f"{folder} is there already: name a folder that is not, or an empty one")
+    require_free(folder)
     manifest = verify_checkpoint(checkpoint_dir)
     with whole_folder(folder) as temporary:
         for part in manifest.parts:

@@ -26,6 +26,11 @@ def test_an_engine_that_is_said_once_counts_for_both_assets_that_look_at_faces(t
     assert file.of_asset("raw_clips") == {}
 
 
+def test_the_registered_model_is_named_by_the_file(tmp_path: Path) -> None:
+    assert SettingsFile.of(tmp_path).model_name == "lafid"
+    assert _file(tmp_path, '[release]\nmodel_name = "team"\n').model_name == "team"
+
+
 def test_a_policy_is_changed_by_the_lines_beside_it(tmp_path: Path) -> None:
     section = '[pose_filtered_clips]\npolicy = "faithfulfaces"\npose_variation_min_deg = 90\nfaces_in_frame_max = "none"\n'
     policy = FacePolicy(**_file(tmp_path, section).of_asset("pose_filtered_clips"))

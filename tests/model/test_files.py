@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from model.files import sha256_folder, whole_file, whole_folder
+from model.files import FolderTaken, require_free, sha256_folder, whole_file, whole_folder
 
 
 def write_half_and_fail(path: Path) -> None:
@@ -40,4 +40,16 @@ def test_a_folders_hash_knows_names_and_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("2")
     second = sha256_folder(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
-    assert len({first, second, sha256_folder(tmp_path)}) == 3
+    third = sha256_folder(tmp_path)
+    assert len({first, second, third}) == 3
+    (tmp_path / "aside").write_text("3")
+    assert sha256_folder(tmp_path, {"b"}) == third
+
+
+def test_a_folder_is_free_where_nothing_is(tmp_path: Path) -> None:
+    require_free(tmp_path)
+    require_free(tmp_path / "new")
+    (tmp_path / "file").touch()
+    for taken in (tmp_path, tmp_path / "file"):
+        with pytest.raises(FolderTaken, match="is there already: name a folder that is not, or an empty one"):
+            require_free(taken)

@@ -13,8 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lafid_assets.dataset.forget.subject import Subject
-from lafid_assets.dataset.forget.trained_models import VERSION_TAG
-from resources.tracking import Tracking
+from resources.tracking import DATASET_TAG, Tracking
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4"})
 
@@ -41,7 +40,7 @@ def erase_logged_pictures(subject: Subject, tracking: Tracking, *, dry_run: bool
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     for run in _runs(client):
-        theirs = run.data.tags.get(VERSION_TAG) in subject.versions
+        theirs = run.data.tags.get(DATASET_TAG) in subject.versions
         pictures = list(_pictures(client, run.info.run_id))
         repository = get_artifact_repository(run.info.artifact_uri) if theirs and pictures else None
         for path in pictures:

@@ -5,9 +5,7 @@ of `fusion_dit` does, because its latents have changed).
 """
 
 from lafid_assets.dataset.forget.subject import Subject
-from resources.tracking import Tracking
-
-VERSION_TAG = "lafid.dataset_version"
+from resources.tracking import DATASET_TAG, Tracking
 
 
 def models_trained_on(subject: Subject, tracking: Tracking) -> list[str]:
@@ -18,10 +16,11 @@ def models_trained_on(subject: Subject, tracking: Tracking) -> list[str]:
         return found
     registered = tracking.connect().search_model_versions()
     for version in registered:
-        if version.tags.get(VERSION_TAG) in subject.trained_versions:
-            found.append(f"models:/{version.name}/{version.version} (trained on {version.tags[VERSION_TAG]})")
+        trained_on = tracking.tags_of(version).get(DATASET_TAG)
+        if trained_on in subject.trained_versions:
+            found.append(f"models:/{version.name}/{version.version} (trained on {trained_on})")
     told = {version.source for version in registered}
     for trained in subject.trained_versions:
-        addresses = [f"models:/{model_id}" for model_id in tracking.tagged_models(VERSION_TAG, trained)]
+        addresses = [f"models:/{model_id}" for model_id in tracking.tagged_models(DATASET_TAG, trained)]
         found += [f"{address} (trained on {trained})" for address in addresses if address not in told]
     return sorted(found)

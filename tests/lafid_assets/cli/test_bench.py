@@ -55,6 +55,14 @@ def test_a_bench_is_shown_and_copied_and_a_lost_clip_is_told(
     assert f"{tmp_path}/copy is there already: name a folder that is not" in again.error
 
 
+def test_a_wrong_line_of_the_settings_is_refused_by_name(lafid: Lafid, lay: Callable[..., Path], home: Path) -> None:
+    lay(PaintedClip("a", 0))
+    (home / "lafid.toml").write_text("[registered_model]\nbound = 1\n")
+    error = lafid("bench").error
+    assert "lafid.toml, [registered_model]: bound" in error
+    assert "failed" not in error, "no run was begun"
+
+
 def test_without_a_dataset_it_says_what_to_run(lafid: Lafid) -> None:
     assert "run `lafid curate DIR` first" in lafid("bench").error
 

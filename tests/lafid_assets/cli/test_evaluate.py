@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ def test_what_cannot_be_evaluated_is_told_in_a_line(
     assert "are the same checkpoint: name another with --against" in lafid("evaluate", ours, "--against", ours, *bench).error
     assert "is no model: name one of the registry" in lafid("evaluate", tmp_path, *bench).error
     assert "there is no registry at sqlite:" in lafid("evaluate", "models:/lafid@champion", *bench).error
+    taken = lafid("evaluate", ours, *bench[:4], "--out", ours / "lafid.json").error
+    assert "lafid.json is no folder: name another one with --out" in taken
     told = json.loads((tmp_path / "bench" / "bench.json").read_text())
     (tmp_path / "bench" / told["cases"][0]["first_frame"]).write_bytes(b"torn")
     assert "copy it again" in lafid("evaluate", ours, *bench).error
@@ -85,5 +88,8 @@ def test_what_cannot_be_evaluated_is_told_in_a_line(
 
 def test_without_a_bench_it_is_the_stores(lafid: Lafid, lake: Any, home: Path, checkpoints: tuple[Path, Path]) -> None:
     lake.close()
-    error = lafid("evaluate", checkpoints[0], "--base", home).error
-    assert "the home's store holds no bench: name one with --bench, or make one with `lafid bench`" in error
+    told = "there is no bench in .*store: name one with --bench, or make one with `lafid bench`"
+    asked = ("evaluate", checkpoints[0], "--base", home)
+    assert re.search(told, lafid(*asked).error)
+    assert re.search(told, lafid(*asked, "--home", home / "new").error)
+    assert not (home / "new" / "store").exists(), "asking makes none"

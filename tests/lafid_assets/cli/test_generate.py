@@ -58,7 +58,7 @@ def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
         return pulled
 
     monkeypatch.setattr(model.release.package, "pull", pull)
-    monkeypatch.setattr(model.release.package, "fetch", lambda _uri: SimpleNamespace(checkpoint_dir=home))
+    monkeypatch.setattr(model.release.package, "fetch", lambda _uri, _downloads: SimpleNamespace(checkpoint_dir=home))
     monkeypatch.setattr("model.release.checkpoint.read_manifest", lambda _folder: pulled.manifest)
     monkeypatch.setattr("resources.tracking.Tracking.connect", lambda self: None)
     (home / "mlflow").mkdir(parents=True)
@@ -92,7 +92,7 @@ def test_every_option_arrives(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_
     }
     drawing = DrawingSettings(precision="bfloat16", low_memory=True, device="cuda:1", semantic_dir=tmp_path)
     assert stand_in.loaded.pop("bases_dir").name == "bases"
-    assert stand_in.loaded == {"uri": "models:/lafid@champion", "base_dir": tmp_path, "drawing": drawing}
+    assert stand_in.loaded == {"uri": "models:/lafid@champion", "base_dir": tmp_path, "drawing": drawing, "downloads": None}
     assert out.stat().st_size > 0
     assert "3 frames of 32x16" in ended.out
 
@@ -112,6 +112,18 @@ def test_nobody_to_draw_and_no_such_face(lafid: Lafid, stand_in: StandIn, photo:
     ended = lafid("generate", "--prompt", "x", "--out", out, "--image", photo, "--face", "tallest")
     assert "'tallest' names no face: say" in ended.error
     assert not out.exists()
+
+
+def test_where_no_video_can_be_written_none_is_drawn(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a smile")
+    one, many = ("--prompt", "x"), ("--prompts", tmp_path / "prompts.txt")
+    for out, prompts, told in (
+        (tmp_path, one, "is no mp4 to write: name a file that ends in .mp4 with --out"),
+        (tmp_path / "video", one, "is no mp4 to write"),
+        (photo, many, "is no folder: of many prompts, name one with --out"),
+    ):
+        assert told in lafid("generate", *prompts, "--out", out, "--image", photo).error
+    assert stand_in.drawn == []
 
 
 PROMPTS = """{"prompt": "a smile", "name": "smile"}

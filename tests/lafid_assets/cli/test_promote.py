@@ -108,9 +108,11 @@ def test_a_store_without_tables_is_said_and_left(
     assert not (tmp_path / "wrong").exists()
 
 
-def test_without_a_registry_it_is_said(lafid: Any, lake: Lake) -> None:
+def test_without_a_registry_it_is_said(lafid: Any, lake: Lake, home: Path) -> None:
     assert "there is no registry at sqlite" in lafid("promote", "models:/lafid/1").error
     assert "has no model lafid" in lafid("rollback").error
+    (home / "lafid.toml").write_text('[release]\nmodel_name = "team"\n')
+    assert "has no model team" in lafid("rollback").error
 
 
 @pytest.mark.parametrize("command", [("promote", "models:/lafid/1"), ("rollback",), ("lineage", "models:/lafid@champion")])

@@ -184,6 +184,19 @@ def test_a_case_that_fails_costs_itself_and_is_tried_again(drawer: Any, bench_of
         _evaluate(evaluation_subject, bench)
 
 
+def test_what_cannot_be_measured_here_is_not_drawn(
+    drawer: Any, bench_of: Make, evaluation_subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise BenchError("its face engine is not here")
+
+    bench = bench_of(persons=1)
+    monkeypatch.setattr(evaluation_child, "_engine", missing)
+    with pytest.raises(EvaluationFailed, match="its face engine is not here"):
+        evaluate(evaluation_subject, bench, bench.cases, {}, 9)
+    assert drawer.drawn == []
+
+
 def test_clips_of_other_encoders_are_refused(drawer: Any, evaluation_subject: Subject) -> None:
     drawer.manifest.encoders_fingerprint = "another"
     with pytest.raises(DataError, match="other encoders than the checkpoint .*: run `lafid precompute --preset tiny`"):

@@ -116,7 +116,10 @@ def test_the_champion_is_evaluated_beside_it_and_another_one_alone_anew(
     released: Lake, drawer: Any, champion: Callable[[str | None], None]
 ) -> None:
     champion("theirs")
+    fetched_before = released.store.local_path(f"{asset_module.DOWNLOADS}/m-before")
+    fetched_before.mkdir(parents=True)
     shown = _run(released)
+    assert not fetched_before.exists(), "one at a time"
     assert len(drawer.drawn) == 6
     assert shown["compared_with"] == "models:/lafid/1 (champion)"
     assert shown["against_pose_binned_similarity"] == "+0.000 (+0.000 to +0.000): cannot be told (3 persons)"

@@ -1,5 +1,6 @@
 """Where a model's files lie, by a real MLflow; and whom a checkpoint is compared with."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 from lafid_assets.release.champion import Rival, rival_of
 from lafid_assets.release.model_files import ModelFiles, ModelMissing, find_model
 from model.files import sha256_folder
-from resources.tracking import CHECKPOINT_TAG, RegisteredVersion, Tracking
+from resources.tracking import CHECKPOINT_TAG, DATASET_TAG, RegisteredVersion, Tracking
 from tests.model.manifests import checkpoint_without_parts
 
 ARTIFACTS = """flavors:
@@ -72,12 +73,38 @@ def test_a_registered_model(registry: Tracking, tmp_path: Path) -> None:
         find_model("models:/lafid/3", registry, tmp_path)
     with pytest.raises(ModelMissing, match="there is no models:/lafid/9 at sqlite:"):
         find_model("models:/lafid/9", registry, tmp_path)
+    with pytest.raises(ModelMissing, match="models:/lafid/latest names no model of a registry: say models:/lafid@champion"):
+        find_model("models:/lafid/latest", registry, tmp_path)
+
+
+def test_what_was_pulled_is_the_same_checkpoint_with_its_base(tmp_path: Path) -> None:
+    checkpoint = checkpoint_without_parts(tmp_path / "run")
+    nowhere = Tracking(f"sqlite:///{tmp_path}/none.db", tmp_path)
+    shutil.copytree(checkpoint, tmp_path / "pulled")
+    (tmp_path / "pulled" / "base").mkdir()
+    for name in ("base/base.json", "README.md", "load_face_branch.py"):
+        (tmp_path / "pulled" / name).touch()
+    found = find_model(str(tmp_path / "pulled"), nowhere, tmp_path)
+    assert (found.checkpoint_sha256, found.base_dir) == (sha256_folder(checkpoint), tmp_path / "pulled" / "base")
+
+
+def test_an_entry_that_names_files_elsewhere_is_refused(registry: Tracking, tmp_path: Path) -> None:
+    source = registry.connect().get_model_version("lafid", "1").source
+    [package] = [path.parent for path in registry.artifacts.rglob("MLmodel") if source.removeprefix("models:/") in str(path)]
+    told = (package / "MLmodel").read_text()
+    try:
+        (package / "MLmodel").write_text(told.replace("path: artifacts/checkpoint", f"path: {tmp_path}/elsewhere"))
+        checkpoint_without_parts(tmp_path / "elsewhere")
+        with pytest.raises(ModelMissing, match="models:/lafid/1 is no LaFID model: .*lies outside of"):
+            find_model("models:/lafid/1", registry, tmp_path)
+    finally:
+        (package / "MLmodel").write_text(told)
 
 
 def test_what_a_server_keeps_is_fetched_once(registry: Tracking, tmp_path: Path) -> None:
     client = registry.connect()
     client.set_registered_model_alias("lafid", "team", "1")
-    server = SimpleNamespace(uri="http://team", is_there=True, connect=registry.connect)
+    server = SimpleNamespace(uri="http://team", is_there=True, is_local=False, connect=registry.connect)
     found = find_model("models:/lafid@team", server, tmp_path / "downloads")  # type: ignore[arg-type]
     [folder] = (tmp_path / "downloads").iterdir()
     assert found.checkpoint_dir.is_relative_to(folder)
@@ -103,3 +130,20 @@ def test_whom_a_checkpoint_is_compared_with(registry: Tracking, tmp_path: Path) 
     assert rival_of("new", "lafid", registry) is None
     assert rival_of("new", "lafid", Tracking(f"sqlite:///{tmp_path}/none.db", tmp_path)) is None
     assert not (tmp_path / "none.db").exists(), "asking makes no registry"
+
+
+def test_a_version_registered_by_hand_is_known_by_its_logged_model(registry: Tracking) -> None:
+    """MLflow's UI registers what a training logged, and gives the version no tags."""
+    import mlflow
+
+    client = registry.connect()
+    logged = mlflow.initialize_logged_model(name="tiny", tags={CHECKPOINT_TAG: "by hand", DATASET_TAG: "v1"})
+    mlflow.finalize_logged_model(logged.model_id, "READY")
+    version = mlflow.register_model(f"models:/{logged.model_id}", "hands")
+    assert client.get_model_version("hands", version.version).tags == {}
+    assert registry.tags_of(version)[DATASET_TAG] == "v1"
+    assert registry.find_version("hands", "by hand") == RegisteredVersion("hands", "1")
+    client.set_registered_model_alias("hands", "champion", "1")
+    assert rival_of("new", "hands", registry) == Rival(RegisteredVersion("hands", "1"), "champion", "by hand")
+    client.set_model_version_tag("hands", "1", CHECKPOINT_TAG, "its own")
+    assert registry.tags_of(client.get_model_version("hands", "1")) == {CHECKPOINT_TAG: "its own"}

@@ -26,12 +26,13 @@ from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.encoding.encoders import ClipEncoders
 from model.encoding.face_features import FaceFeatures
 from model.face_branch.trainable import assemble
+from model.files import FolderTaken
 from model.likeness import Bin, Likeness
 from model.presets import EncoderConfig, Preset
 from model.release.checkpoint import CheckpointError, EmbeddingSource, read_manifest, verify_checkpoint, write_checkpoint
 from model.release.drawing_settings import DrawingSettings
 from model.release.pipeline import LafidPipeline, load
-from model.release.pulled_folder import FolderTaken, write_pulled_folder
+from model.release.pulled_folder import write_pulled_folder
 from model.release.stock import FaceBranch
 from tests.model.conftest import hear
 from tests.model.manifests import a_manifest

@@ -34,16 +34,20 @@ class Registry(Tracking):
 
     def search_model_versions(self) -> list[Version]:
         tagged = [Version("lafid", number, {"lafid.dataset_version": f"v{number}"}, f"models:/m-{number}") for number in "12"]
-        return [*tagged, Version("x", "1")]
+        return [*tagged, Version("x", "1"), Version("by hand", "7", source="models:/m-7a")]
+
+    def get_logged_model(self, model_id: str) -> Any:
+        return Version("", "", {"lafid.dataset_version": "v2"} if model_id == "m-7a" else {})
 
     def tagged_models(self, tag: str, value: str) -> list[str]:
-        return {("lafid.dataset_version", "v2"): ["m-2", "m-kept"]}.get((tag, value), [])
+        return {("lafid.dataset_version", "v2"): ["m-2", "m-7a", "m-kept"]}.get((tag, value), [])
 
 
 def test_checkpoints_registered_versions_and_logged_models_are_named_once(tmp_path: Path) -> None:
     registry = Registry("sqlite:///x", tmp_path)
     assert models_trained_on(_subject("v2"), registry) == [
         "checkpoint training_runs/x",
+        "models:/by hand/7 (trained on v2)",
         "models:/lafid/2 (trained on v2)",
         "models:/m-kept (trained on v2)",
     ]
