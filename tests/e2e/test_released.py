@@ -7,6 +7,7 @@ every test run, all of them by `make soak`.
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,12 +23,16 @@ from lafid_assets.cli.materialize import open_materializer
 from lafid_assets.jobs import RELEASE
 from lafid_assets.lake import open_lake
 from lafid_assets.schemas import (
+    CLIP_CONTENTS,
     CLIP_FILES,
+    CLIP_ROOTS,
+    CLIPS,
     FACE_EMBEDDINGS,
     FACE_INFO,
     FUSION_DIT,
     LAFID_DATASET,
     MODEL_EVALUATION,
+    PIECES,
     REGISTERED_MODEL,
 )
 from model.bases.specs import FIRST_FRAME_LAYOUTS
@@ -42,9 +47,9 @@ IN_EVERY_RUN = ("wan2.1-i2v-14b", "wan2.2-t2v-a14b")
 """CLIP's branch and a first frame as channels; two transformers, drawn from photos alone."""
 TRAIN = {"steps": 2, "batch_size": 2, "warmup_steps": 1, "lora_rank": 4, "lora_alpha": 4, "compile_blocks": False}
 TRAIN |= {"checkpoint_every": 1, "validate_every": 2, "log_every": 1, "fixed_triples": 2}
-PER_SHARD = (CLIP_FILES, FACE_INFO, FACE_EMBEDDINGS)
+PER_SHARD = (CLIPS, CLIP_FILES, CLIP_CONTENTS, PIECES, FACE_INFO, FACE_EMBEDDINGS)
 """What training and release ask for beside the dataset."""
-CLIPS = {"train": 4, "validation": 1, "test": 1}
+TAKEN = {"train": 4, "validation": 1, "test": 1}
 OPEN_GATE = {"max_test_loss_rise": 9.0, "min_first_frame_psnr_db": 0.0}
 
 pytestmark = pytest.mark.e2e
@@ -97,7 +102,8 @@ def test_a_published_base_goes_the_whole_road(
     lafid("precompute", "--preset", name)
     materializer = open_materializer(settings)
     training = {"config": {"preset": name, "validation_clips": 1}}
-    materializer.run(RELEASE, f"training on {name}", ops={"fusion_dit": training, "registered_model": {"config": OPEN_GATE}})
+    others = {"model_evaluation": {"config": {"steps": 2}}, "registered_model": {"config": OPEN_GATE}}
+    materializer.run(RELEASE, f"training on {name}", ops={"fusion_dit": training} | others)
     lake = materializer.lake
     trained, registered = (lake.read(table.name).row(0, named=True) for table in (FUSION_DIT, REGISTERED_MODEL))
     assert (trained["preset"], trained["steps"]) == (name, 2)
@@ -127,10 +133,11 @@ def test_a_published_base_goes_the_whole_road(
 def copy_dataset(demo: Demo, settings: Settings) -> None:
     """Some of what the demo curated, into a fresh installation: training and release ask for no more of it."""
     with open_lake(Settings(home=demo.home, store_uri=str(demo.home / "store")), read_only=True).snapshot() as reader:
-        dataset, *by_shard = (reader.read(table.name) for table in (LAFID_DATASET, *PER_SHARD))
-    dataset = pl.concat(dataset.filter(split=split).sort("clip_id").head(clips) for split, clips in CLIPS.items())
+        dataset, roots, *by_shard = (reader.read(table.name) for table in (LAFID_DATASET, CLIP_ROOTS, *PER_SHARD))
+    dataset = pl.concat(dataset.filter(split=split).sort("clip_id").head(clips) for split, clips in TAKEN.items())
+    shutil.copytree(demo.home / "store" / "crops", settings.home / "store" / "crops")
     lake = open_lake(settings)
-    lake.put({LAFID_DATASET.name: dataset}, fingerprint="f")
+    lake.put({LAFID_DATASET.name: dataset, CLIP_ROOTS.name: roots}, fingerprint="f")
     for shard in dataset["shard"].unique(maintain_order=True):
         held = {table.name: rows.filter(shard=shard) for table, rows in zip(PER_SHARD, by_shard, strict=True)}
         lake.put(held, shard, "f")
