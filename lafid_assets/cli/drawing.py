@@ -79,6 +79,29 @@ def generate(
     run_generate(settings, model, request, out, drawing, base, prompts)
 
 
+def opens2v(
+    prompts: Annotated[Path, typer.Argument(help="Open-Domain_Eval.json or another of the benchmark, beside its Images.")],
+    out: Annotated[Path, typer.Option(help="The folder for videos and score files.")],
+    model: Model = "models:/lafid@champion",
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
+    guidance: Annotated[float, typer.Option(help="How strongly the text counts; 1 switches guidance off.")] = 3.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
+    precision: Precision = None,
+    low_memory: LowMemory = False,
+    device: Device = None,
+    base: BaseFolder = None,
+    semantic_encoder: SemanticEncoder = None,
+    home: Home = None,
+) -> None:
+    """Draw OpenS2V-Eval's prompts that ask for one person, and fill the score files that can be; goes on where it stopped."""
+    from lafid_assets.cli.generate import VideoRequest
+    from lafid_assets.cli.opens2v import run_opens2v
+
+    request = VideoRequest(prompt="", image=None, steps=steps, guidance=guidance, seed=seed, face="largest")
+    drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
+    run_opens2v(settings_of(home), model, prompts, out, request, drawing, base)
+
+
 def inspect(
     image: Annotated[
         Path | None, typer.Option(help="The first frame, cut to the video's aspect; without photos, the face too.")

@@ -107,33 +107,52 @@ def run_generate(
     choose = face_choice(request.face)
     picture = None if request.image is None else read_picture(request.image)
     photos = [read_picture(path) for path in request.photos]
-    wanted = _not_drawn_yet(settings, model, wanted, drawing)
+    wanted = not_drawn_yet(settings, model, wanted, drawing)
     if not wanted:
         return
     pipeline = pull_model(settings, model, drawing, base_dir)
-    from model.encoding.video_io import write_mp4
-
     if len(photos) > 1:
         _tell_what_helps(pipeline, photos, choose)
     for path, one in wanted.items():
-        with working(f"generating {path.name}"):
-            video = pipeline.generate(
-                picture,
-                one.prompt,
-                photos=photos,
-                negative_prompt=one.negative_prompt,
-                num_frames=one.frames,
-                height=one.height,
-                width=one.width,
-                steps=one.steps,
-                guidance=one.guidance,
-                face_guidance=one.face_guidance,
-                seed=one.seed,
-                choose=choose,
-                on_step=lambda done, steps: LOGGER.info("step %d of %d", done, steps),
-            )
-            write_mp4(path, video, fps=pipeline.fps, comment=mark_of(one.hash_with(pipeline.manifest, drawing)))
-        CONSOLE.print(f"{path}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True, markup=False)
+        draw(pipeline, path, one, picture, photos, drawing)
+
+
+def draw(
+    pipeline: "LafidPipeline",
+    path: Path,
+    request: VideoRequest,
+    picture: "Image | None",
+    photos: "Sequence[Image]",
+    drawing: DrawingSettings,
+) -> None:
+    """One video, written whole, and said.
+
+    Args:
+        picture, photos: the request's own, read.
+
+    Raises:
+        FaceError: no face in a picture, or several.
+    """
+    from model.encoding.video_io import write_mp4
+
+    with working(f"generating {path.name}"):
+        video = pipeline.generate(
+            picture,
+            request.prompt,
+            photos=photos,
+            negative_prompt=request.negative_prompt,
+            num_frames=request.frames,
+            height=request.height,
+            width=request.width,
+            steps=request.steps,
+            guidance=request.guidance,
+            face_guidance=request.face_guidance,
+            seed=request.seed,
+            choose=face_choice(request.face),
+            on_step=lambda done, steps: LOGGER.info("step %d of %d", done, steps),
+        )
+        write_mp4(path, video, fps=pipeline.fps, comment=mark_of(request.hash_with(pipeline.manifest, drawing)))
+    CONSOLE.print(f"{path}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True, markup=False)
 
 
 def _require_writable(out: Path, *, many: bool) -> None:
@@ -144,7 +163,7 @@ def _require_writable(out: Path, *, many: bool) -> None:
         raise OutUnusable(f"{out} is no mp4 to write: name a file that ends in .mp4 with --out")
 
 
-def _not_drawn_yet(
+def not_drawn_yet(
     settings: Settings, model: str, wanted: dict[Path, VideoRequest], drawing: DrawingSettings
 ) -> dict[Path, VideoRequest]:
     """Those of the videos that are not there, or were drawn for other requests; the model itself is not loaded for that."""

@@ -219,6 +219,7 @@ def forget(
 
 app.command()(drawing.generate)
 app.command()(drawing.inspect)
+app.command()(drawing.opens2v)
 app.command()(releasing.evaluate)
 app.command()(releasing.bench)
 app.command()(releasing.promote)

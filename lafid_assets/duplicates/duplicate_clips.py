@@ -31,7 +31,7 @@ from resources.lake_reader import Reader
 STEP = Step(
     writes=(*TABLES, POLICY_SETTINGS),
     reads=(SPEECH_TAGGED_CLIPS.name, *FOOTAGE_TABLES, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name, FACE_EMBEDDINGS.name),
-    group="duplicates",
+    group="curation",
     code_version="1",
     kinds=frozenset({"duckdb", "numpy"}),
 )

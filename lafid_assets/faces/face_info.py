@@ -73,7 +73,7 @@ def _unsettled(config: FaceInfoConfig) -> str:
 STEP = Step(
     writes=(*TABLES, POLICY_SETTINGS),
     reads=(CLIPS.name,),
-    group="faces",
+    group="curation",
     code_version=CODE_VERSION,
     facts=_facts,
     unsettled=_unsettled,

@@ -24,7 +24,7 @@ from resources.lake import Lake
 STEP = Step(
     writes=(ID_CONSISTENT_CLIPS, SIMILARITY_BY_POSE_GAP, POLICY_SETTINGS),
     reads=(POSE_FILTERED_CLIPS.name, FACE_INFO.name, FACE_EMBEDDINGS.name, FACE_FRAMES.name),
-    group="identity",
+    group="curation",
     code_version="3",
     kinds=frozenset({"polars"}),
 )

@@ -15,7 +15,7 @@ from resources.lake import Lake
 STEP = Step(
     writes=TABLES,
     reads=(ID_CONSISTENT_CLIPS.name, FACE_CLIPS.name),
-    group="identity",
+    group="curation",
     code_version="3",
     kinds=frozenset({"numpy"}),
 )

@@ -84,7 +84,7 @@ def _facts(config: SpeechInfoConfig) -> dict[str, Any]:
 STEP = Step(
     writes=(SPEECH_INFO,),
     reads=(*FOOTAGE_TABLES, ID_CONSISTENT_CLIPS.name),
-    group="speech",
+    group="curation",
     code_version=CODE_VERSION,
     facts=_facts,
 )

@@ -88,7 +88,7 @@ def outstanding(_: SpeechTaggedClipsConfig) -> str:
 STEP = Step(
     writes=(SPEECH_TAGGED_CLIPS, POLICY_SETTINGS),
     reads=(SPEECH_INFO.name, CLIP_ROWS.name, CLIP_CONTENTS.name),
-    group="speech",
+    group="curation",
     code_version="6",
     kinds=frozenset({"polars"}),
     unsettled=outstanding,

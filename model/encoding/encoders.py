@@ -23,6 +23,8 @@ from model.encoding.face_features import FaceFeatures
 from model.presets import TEXT_ROWS, EncoderConfig
 
 TEXTS_AT_ONCE = 8
+TEXTS_KEPT = 256
+"""Of the longest rows of Wan's text encoder about 1 GB in the host's memory; of OpenHumanVid's captions a third."""
 _VERSION = 2
 """Raise it when the same input is to give other tensors: caches are keyed by the fingerprint."""
 
@@ -41,6 +43,7 @@ class ClipEncoders:
 
     def __init__(self, base: Base, config: EncoderConfig | None = None, semantic_dir: Path | None = None) -> None:
         self.base = base
+        self._told: dict[str, torch.Tensor] = {}
         self._pipeline = base.image_to_video()
         config = config or EncoderConfig()
         self.conditions = ConditionEncoder(base)
@@ -90,9 +93,19 @@ class ClipEncoders:
     def texts(self, prompts: Sequence[str]) -> list[torch.Tensor]:
         """The same of several prompts, with equal bits whatever prompts are beside them.
 
+        Those of the last `TEXTS_KEPT` are kept: what many clips are captioned with is encoded once, the empty prompt among it.
         As diffusers does it each is padded to 512 tokens, so that all are of one shape. A GPU chooses its kernels by the number
         of rows: there a forward always has `TEXTS_AT_ONCE` prompts, and empty ones fill it up.
         """
+        known = {prompt: self._told.pop(prompt) for prompt in dict.fromkeys(prompts) if prompt in self._told}
+        fresh = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
+        known |= {prompt: rows.cpu() for prompt, rows in zip(fresh, self._encode(fresh), strict=True)}
+        self._told |= known
+        for oldest in list(self._told)[:-TEXTS_KEPT]:
+            del self._told[oldest]
+        return [known[prompt].to(self._device) for prompt in prompts]
+
+    def _encode(self, prompts: Sequence[str]) -> list[torch.Tensor]:
         found: list[torch.Tensor] = []
         for begin in range(0, len(prompts), TEXTS_AT_ONCE):
             told = list(prompts[begin : begin + TEXTS_AT_ONCE])

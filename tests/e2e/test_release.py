@@ -50,6 +50,7 @@ def home(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def materializer(home: Path) -> Materializer:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("LAFID_HOME", str(home))
+        patched.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it, in the tests before this one, too
         patched.setattr(dg.DagsterInstance, "get", dg.DagsterInstance.ephemeral)
         opened = open_materializer(Settings(home=home, store_uri=str(home / "store")))
         one_case = {"model_evaluation": {"config": {"cases": 1}}}

@@ -10,7 +10,7 @@ catalog's copy anew. Every file is replaced whole or not at all, and doing any o
 import io
 import mmap
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from lafid_assets.dataset.cutting import folder_of
 from lafid_assets.dataset.forget.benches import benches_with
 from lafid_assets.dataset.forget.logged_pictures import PICTURES, LoggedPictures, erase_logged_pictures
 from lafid_assets.dataset.forget.scrub import SQLITE_MAGIC, scrub_frame, scrub_sqlite, scrub_text
-from lafid_assets.dataset.forget.subject import INTENT, Subject
+from lafid_assets.dataset.forget.subject import INTENT, RawFile, Subject
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
 from lafid_assets.dataset.published import publish
 from lafid_assets.ingest.tombstones import write_tombstones
@@ -274,9 +274,7 @@ class Eraser:
             databases: also the lake's own, the published DuckDB file and what lies beside SQLite files.
         """
         roots = [self.settings.home, *([self.store.local_path("")] if self.store.is_local else [])]
-        own = {Path(raw.clip_root).resolve() for raw in self.subject.raw_files}
-        # A folder of clips may lie in the home (drop, sample footage); when the home lies in it, nothing is exempt.
-        own = {root for root in own if any(root != base.resolve() and root.is_relative_to(base.resolve()) for base in roots)}
+        own = folders_of_clips(self.subject.raw_files, roots)
         seen: set[Path] = set()
         for path in sorted(path for root in roots for path in root.rglob("*")):
             skipped = path.name == INTENT or path.is_symlink() or not path.is_file() or path in seen
@@ -286,6 +284,21 @@ class Eraser:
             aside = path.name.endswith(SQLITE_ASIDE) or self._is_the_lakes(path) or path == self.settings.published_path
             if databases or not aside:
                 yield path
+
+
+def folders_of_clips(files: Iterable[RawFile], roots: Sequence[Path]) -> set[Path]:
+    """Folders below `roots` in which users' own clips lie (drop, sample footage), also where a moved or copied home has them now.
+
+    When a root lies in such a folder, nothing is exempt.
+    """
+    found = set()
+    for root in (root.resolve() for root in roots):
+        for raw in files:
+            recorded = Path(raw.clip_root)
+            moved = (root.joinpath(*recorded.parts[start:]) for start in range(1, len(recorded.parts)))
+            folders = (recorded.resolve(), *(folder for folder in moved if (folder / raw.path).is_file()))
+            found |= {folder for folder in folders if folder != root and folder.is_relative_to(root)}
+    return found
 
 
 def raw_paths(subject: Subject) -> list[Path]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.evaluation.measures.published_faces import AlignedFace
-from model.evaluation.measures.record import Absent, Measure, Sight
+from model.evaluation.measures.record import Absent, Measure, PlainSight
 
 CONSISID_FRAMES, OPENS2V_FRAMES = 16, 32
 FACES, CURRICULAR = "buffalo_l", "curricularface_ir101"
@@ -27,7 +27,7 @@ def evenly_spaced(frames: int, count: int) -> list[int]:
     return np.linspace(0, frames - 1, count, dtype=int).tolist()
 
 
-def aligned_of(sight: Sight, count: int, *, without_given: bool = False) -> list[AlignedFace] | Absent:
+def aligned_of(sight: PlainSight, count: int, *, without_given: bool = False) -> list[AlignedFace] | Absent:
     """The faces of `count` evenly spaced frames, without those that show none."""
     skipped = int(without_given and sight.video.begins_given)
     frames = len(sight.video.frames) - skipped
@@ -43,25 +43,33 @@ def aligned_of(sight: Sight, count: int, *, without_given: bool = False) -> list
     return found
 
 
-def reference_of(sight: Sight) -> AlignedFace | Absent:
+def reference_of(sight: PlainSight) -> AlignedFace | Absent:
     """The face of the reference picture."""
     found = sight.aligned(None)
     return Absent("the reference picture shows no face to SCRFD") if found is None else found
 
 
-def _arcface(sight: Sight, faces: list[AlignedFace]) -> NDArray[np.float32] | Absent:
+def _arcface(sight: PlainSight, faces: list[AlignedFace]) -> NDArray[np.float32] | Absent:
     return np.stack([face.arcface for face in faces])
 
 
-def _curricular(sight: Sight, faces: list[AlignedFace]) -> NDArray[np.float32] | Absent:
+def _curricular(sight: PlainSight, faces: list[AlignedFace]) -> NDArray[np.float32] | Absent:
     network = sight.networks.curricular
     return network if isinstance(network, Absent) else network(np.stack([face.crop for face in faces]))
 
 
-Embed = Callable[[Sight, list[AlignedFace]], NDArray[np.float32] | Absent]
+def opens2v_scores(sight: PlainSight) -> dict[str, float | Absent]:
+    """The fields of OpenS2V-Eval's `facesim.json`."""
+    return {
+        "cur_score": _facesim(sight, OPENS2V_FRAMES, _curricular, without_zeros=True),
+        "arc_score": _facesim(sight, OPENS2V_FRAMES, _arcface, without_zeros=False),
+    }
 
 
-def _facesim(sight: Sight, count: int, embed: Embed, *, without_zeros: bool) -> float | Absent:
+Embed = Callable[[PlainSight, list[AlignedFace]], NDArray[np.float32] | Absent]
+
+
+def _facesim(sight: PlainSight, count: int, embed: Embed, *, without_zeros: bool) -> float | Absent:
     reference, drawn = reference_of(sight), aligned_of(sight, count)
     if isinstance(reference, Absent):
         return reference
@@ -80,7 +88,7 @@ def _facesim(sight: Sight, count: int, embed: Embed, *, without_zeros: bool) -> 
 def _measure(
     name: str, networks: tuple[str, ...], rule: str, count: int, embed: Embed, *, without_zeros: bool = False
 ) -> Measure:
-    def compute(sight: Sight) -> float | Absent:
+    def compute(sight: PlainSight) -> float | Absent:
         return _facesim(sight, count, embed, without_zeros=without_zeros)
 
     return Measure(name, "cosine", True, networks, rule, compute)

@@ -27,18 +27,13 @@ class Absent:
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnVideo:
-    """One video that a model drew of a case.
+class PlainVideo:
+    """A drawn video and whom it shall show: all that published rules look at.
 
     Attributes:
         frames: (T, H, W, 3), as its file gives them; a frame that the model was given is among them.
         begins_given: whether `frames[0]` is that one. Measures of ours leave it out.
         reference: (H, W, 3), the picture of the person that the model was shown, uncut.
-        person: of the bench.
-        faces: of the frames without the given one (`similarity.measure_frames`).
-        speaking_status: of the case's caption.
-        lip_borders: how far a mouth moves at most that is still, and at least that speaks, by the mouth model of the bench's
-            engine; None where nobody knows.
     """
 
     frames: NDArray[np.uint8]
@@ -46,6 +41,20 @@ class DrawnVideo:
     fps: float
     prompt: str
     reference: Image
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnVideo(PlainVideo):
+    """One video that a model drew of a case.
+
+    Attributes:
+        person: of the bench.
+        faces: of the frames without the given one (`similarity.measure_frames`).
+        speaking_status: of the case's caption.
+        lip_borders: how far a mouth moves at most that is still, and at least that speaks, by the mouth model of the bench's
+            engine; None where nobody knows.
+    """
+
     person: Person
     faces: Sequence[FrameFace | None]
     speaking_status: str
@@ -58,10 +67,10 @@ class DrawnVideo:
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class PlainSight:
     """A video before the networks: what several measures look at is looked at once."""
 
-    video: DrawnVideo
+    video: PlainVideo
     networks: "Networks"
     _aligned: "dict[int | None, AlignedFace | None]" = field(default_factory=dict)
 
@@ -76,6 +85,13 @@ class Sight:
             picture = self.video.reference if index is None else self.video.frames[index]
             self._aligned[index] = aligned_face(picture, self.networks.faces)
         return self._aligned[index]
+
+
+@dataclass(frozen=True, eq=False)
+class Sight(PlainSight):
+    """The same of a case's video."""
+
+    video: DrawnVideo
 
 
 @dataclass(frozen=True)

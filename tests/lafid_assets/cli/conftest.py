@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -19,7 +20,9 @@ from lafid_assets.schemas import (
     LAFID_DATASET,
     RAW_CLIPS,
 )
+from model.release.drawing_settings import DrawingSettings
 from resources.lake import UNPARTITIONED, Lake
+from tests.lafid_assets.cli.stand_in import StandIn
 
 
 @dataclass(frozen=True)
@@ -104,3 +107,23 @@ def keep_dataset(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> Callable[
         lake.put({table.name: frame for table, frame in tables.items()}, "all", version)
 
     return keep
+
+
+@pytest.fixture
+def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """What `pull` gives, whatever the name."""
+    import model.release.package
+
+    pulled = StandIn()
+
+    def pull(uri: str, drawing: DrawingSettings, **loading: Any) -> StandIn:
+        pulled.loaded = {"uri": uri, "drawing": drawing, **loading}
+        return pulled
+
+    monkeypatch.setattr(model.release.package, "pull", pull)
+    monkeypatch.setattr(model.release.package, "fetch", lambda _uri, _downloads: SimpleNamespace(checkpoint_dir=home))
+    monkeypatch.setattr("model.release.checkpoint.read_manifest", lambda _folder: pulled.manifest)
+    monkeypatch.setattr("resources.tracking.Tracking.connect", lambda self: None)
+    (home / "mlflow").mkdir(parents=True)
+    (home / "mlflow" / "mlflow.db").write_bytes(b"")
+    return pulled

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,57 +12,13 @@ from PIL import Image
 from lafid_assets.cli.generate import face_choice
 from lafid_assets.cli.inspect import dictionary_figure, gate_figure
 from lafid_assets.cli.prompts import read_prompts
-from model.bases.base import BaseInfo
 from model.face_engine.interface import Face
 from model.face_engine.rotations import rotation_from_angles
-from model.presets import preset
 from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 from model.release.inspection import Activations, GateWeights
-from tests.model.manifests import a_manifest
+from tests.lafid_assets.cli.stand_in import StandIn
 
 Lafid = Callable[..., Any]
-
-
-class StandIn:
-    """Draws grey frames and remembers what it was asked."""
-
-    fps = 8.0
-
-    def __init__(self) -> None:
-        self.loaded: dict[str, Any] = {}
-        self.asked: dict[str, Any] = {}
-        self.drawn: list[tuple[str, int]] = []
-        self.faces: list[Face] = []
-        self.engine = SimpleNamespace(detect=lambda _photo, embed: [self.faces.pop(0)] if self.faces else [])
-        info = BaseInfo(name="tiny", layout="ti2v", repository=None, revision=None, boundary=None, sha256="0" * 64)
-        self.manifest = a_manifest(preset("tiny"), info)
-        self.model = SimpleNamespace(fusion=SimpleNamespace(config=SimpleNamespace(aligner={})))
-
-    def generate(self, image: Image.Image | None, prompt: str, **request: Any) -> np.ndarray:
-        self.asked = {"image": image, "prompt": prompt, **request}
-        self.drawn.append((prompt, request["seed"]))
-        request["on_step"](1, 2)
-        return np.full((3, 16, 32, 3), 128, np.uint8)
-
-
-@pytest.fixture
-def stand_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """What `pull` gives, whatever the name."""
-    import model.release.package
-
-    pulled = StandIn()
-
-    def pull(uri: str, drawing: DrawingSettings, **loading: Any) -> StandIn:
-        pulled.loaded = {"uri": uri, "drawing": drawing, **loading}
-        return pulled
-
-    monkeypatch.setattr(model.release.package, "pull", pull)
-    monkeypatch.setattr(model.release.package, "fetch", lambda _uri, _downloads: SimpleNamespace(checkpoint_dir=home))
-    monkeypatch.setattr("model.release.checkpoint.read_manifest", lambda _folder: pulled.manifest)
-    monkeypatch.setattr("resources.tracking.Tracking.connect", lambda self: None)
-    (home / "mlflow").mkdir(parents=True)
-    (home / "mlflow" / "mlflow.db").write_bytes(b"")
-    return pulled
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from model.bases.base import ENCODERS, Base, load_base
 from model.clips.clip_set import ClipSet
+from model.encoding import encoders as module
 from model.encoding.encoders import TEXTS_AT_ONCE, ClipEncoders
 
 
@@ -34,9 +35,24 @@ def test_a_text_has_the_same_bits_whatever_texts_are_beside_it(base_dir: Path, d
     together = encoders.texts(prompts)
     assert {rows.dtype for rows in together} == {dtype}
     assert [rows.shape[0] for rows in together] == [len(prompt.strip()) + 1 for prompt in prompts]
+    alone = ClipEncoders(encoders.base)
     for index in (0, 3, len(prompts) - 1):
-        assert torch.equal(encoders.text(prompts[index]), together[index])
+        assert torch.equal(alone.text(prompts[index]), together[index])
     assert encoders.texts([]) == []
+
+
+def test_a_text_that_comes_again_is_encoded_once(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TEXTS_KEPT", 2)
+    encoders = ClipEncoders(base)
+    encode, asked = encoders._encode, []
+    monkeypatch.setattr(encoders, "_encode", lambda prompts: [asked.extend(prompts), encode(prompts)][1])
+    first, again, _ = encoders.texts(["a", "a", "b"])
+    assert torch.equal(first, again)
+    assert torch.equal(encoders.text("a"), first)
+    assert asked == ["a", "b"]
+    encoders.texts(["c", "a", "b"])
+    assert asked == ["a", "b", "c"], "the two that came last are kept, and all of one call"
+    assert len(encoders._told) == 2
 
 
 def test_the_dtype_of_the_text_encoder_is_in_the_fingerprint_of_texts_alone(base_dir: Path) -> None:

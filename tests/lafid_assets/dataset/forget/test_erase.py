@@ -14,8 +14,8 @@ import torch
 
 from lafid_assets.dataset.forget import erase as erase_module
 from lafid_assets.dataset.forget import tables as tables_module
-from lafid_assets.dataset.forget.erase import Eraser, ForgetIncomplete
-from lafid_assets.dataset.forget.subject import Subject, identify
+from lafid_assets.dataset.forget.erase import Eraser, ForgetIncomplete, folders_of_clips
+from lafid_assets.dataset.forget.subject import RawFile, Subject, identify
 from lafid_assets.dataset.versions import find_version
 from lafid_assets.identity.naming import name_after
 from lafid_assets.ingest.listing import list_files
@@ -375,3 +375,17 @@ def test_pictures_of_the_demo_go_when_they_show_them(installation: Any, erase: C
     chosen = first if shown else next(clip for clip in map(installation.clip, "bcd") if clip != first)
     done = erase(installation, identify(installation.lake, [chosen], [], delete_files=False), dry_run=True)
     assert (str(face) in done.removed) == shown
+
+
+def test_clips_in_the_home_are_known_where_it_was_copied_to(tmp_path: Path) -> None:
+    """The table names the folder where the home lay before: what lies in the copy is a user's own all the same."""
+    home = tmp_path / "copied"
+    for folder in ("drop/inner", "logs"):
+        (home / folder).mkdir(parents=True)
+    (home / "drop" / "inner" / "a.mp4").write_bytes(b"a")
+    moved = RawFile(clip_root="/mnt/before/home/drop", path="inner/a.mp4", named_by="a")
+    elsewhere = RawFile(clip_root="/mnt/before/home/logs", path="b.mp4", named_by="b")
+    here = RawFile(clip_root=str(home / "logs"), path="c.mp4", named_by="c")
+    around = RawFile(clip_root=str(tmp_path), path="d.mp4", named_by="d")
+    assert folders_of_clips([moved, elsewhere, around], [home]) == {home / "drop"}
+    assert folders_of_clips([here], [home]) == {home / "logs"}

@@ -1,0 +1,120 @@
+"""`lafid opens2v`: OpenS2V-Eval's prompts drawn by a model, and the score file that LaFID can fill.
+
+Belongs here: their order, and what becomes of a prompt that cannot be drawn. Not here: the benchmark's files
+(`model.evaluation.opens2v`), one video (`generate`), FaceSim (`model.evaluation.measures.facesim`).
+"""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.cli.generate import VideoRequest, downloads_of, draw, in_registry, not_drawn_yet, pull_model
+from model.evaluation.opens2v import DrawRequest, OpenS2VError, means_of, read_prompts, requests_of, write_scores
+from model.release.drawing_settings import DrawingSettings
+from resources.settings import Settings
+
+if TYPE_CHECKING:
+    from model.evaluation.measures.networks import Networks
+    from model.evaluation.measures.record import Absent
+
+SCORES = "facesim.json"
+
+
+def run_opens2v(
+    settings: Settings,
+    model: str,
+    prompts: Path,
+    out: Path,
+    request: VideoRequest,
+    drawing: DrawingSettings,
+    base_dir: Path | None,
+) -> None:
+    """Draw every prompt that asks for one person, as `<key>.mp4`, and score what was drawn. Goes on where it stopped.
+
+    Args:
+        prompts: the benchmark's file, beside whose folder `Images` its pictures lie.
+        out: the folder for videos and score files.
+        request: how each is drawn; its words and pictures are the prompts'.
+
+    Raises:
+        OpenS2VError: the file is none of the benchmark's, or asks for nothing that a model of one person can draw.
+        ModelUnknown: no such model in the registry, or no registry.
+    """
+    found = requests_of(read_prompts(prompts), prompts.parent)
+    absent = dict(found.left_out)
+    if not found.asked:
+        why = next(iter(absent.values()), "it holds no prompt")
+        raise OpenS2VError(f"{prompts} asks for nothing that a model of one person can draw: {why}")
+    with in_registry(settings, model):
+        from model.release.checkpoint import read_manifest
+        from model.release.package import fetch
+
+        begins_with_picture = read_manifest(fetch(model, downloads_of(settings)).checkpoint_dir).base.layout == "i2v"
+    asked = {out / one.video_name: one for one in found.asked}
+    wanted = {
+        path: replace(request, prompt=one.prompt, photos=(one.photo,), image=one.photo if begins_with_picture else None)
+        for path, one in asked.items()
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    absent |= _draw_all(settings, model, not_drawn_yet(settings, model, wanted, drawing), drawing, base_dir)
+    _score(settings, out, [one for path, one in asked.items() if path.is_file()], absent)
+
+
+def _draw_all(
+    settings: Settings, model: str, wanted: dict[Path, VideoRequest], drawing: DrawingSettings, base_dir: Path | None
+) -> dict[str, str]:
+    """Key to why it could not be drawn: a picture without a face costs its own video."""
+    if not wanted:
+        return {}
+    from model.encoding.face_processor import FaceError
+    from model.encoding.picture import PictureUnusable, read_picture
+
+    pipeline, failed = pull_model(settings, model, drawing, base_dir), {}
+    for path, one in wanted.items():
+        try:
+            [photo] = [read_picture(picture) for picture in one.photos]
+            draw(pipeline, path, one, None if one.image is None else photo, [photo], drawing)
+        except (FaceError, PictureUnusable) as error:
+            failed[path.stem] = str(error)
+            path.unlink(missing_ok=True)  # one that another model drew must not be scored for this one
+            CONSOLE.print(f"{path.stem}: {error}", style="yellow", soft_wrap=True, markup=False)
+    return failed
+
+
+def _score(settings: Settings, out: Path, drawn: list[DrawRequest], absent: dict[str, str]) -> None:
+    from model.evaluation.measures.networks import load_networks
+    from model.evaluation.measures.record import Absent
+    from model.model_store.store import ModelStore
+
+    networks = load_networks(ModelStore(settings.models))
+    scores: dict[str, dict[str, float]] = {}
+    with working(f"scoring {len(drawn)} videos"):
+        for one in drawn:
+            values = _scores_of(out / one.video_name, one, networks)
+            missing = [value.reason for value in values.values() if isinstance(value, Absent)]
+            known = {field: value for field, value in values.items() if not isinstance(value, Absent) and math.isfinite(value)}
+            scores[one.key] = known
+            if len(known) < len(values):
+                absent[one.key] = missing[0] if missing else "its score is not a finite number"
+    write_scores(out, {SCORES: scores}, {SCORES: absent})
+    for name, (mean, count) in means_of({SCORES: scores}).items():
+        CONSOLE.print(f"{name} {mean:.4f} over {count} videos", soft_wrap=True, markup=False)
+    CONSOLE.print(f"{len(drawn)} videos in {out}; absent.json says what is not scored, and why", soft_wrap=True, markup=False)
+
+
+def _scores_of(path: Path, one: DrawRequest, networks: "Networks") -> "dict[str, float | Absent]":
+    import av
+    import numpy as np
+
+    from model.encoding.picture import read_picture
+    from model.encoding.video_io import read_frames
+    from model.evaluation.measures.facesim import opens2v_scores
+    from model.evaluation.measures.record import PlainSight, PlainVideo
+
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        count, fps = stream.frames, float(stream.average_rate or 1)
+    frames = read_frames(path, [(index + 0.5) / fps for index in range(count)])
+    return opens2v_scores(PlainSight(PlainVideo(frames, False, fps, one.prompt, np.asarray(read_picture(one.photo))), networks))
