@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.cli.generate import VideoRequest, downloads_of, draw, in_registry, not_drawn_yet, pull_model
-from model.evaluation.opens2v import DrawRequest, OpenS2VError, means_of, read_prompts, requests_of, write_scores
+from model.evaluation.opens2v import DrawRequest, OpenS2VError, means_of, read_prompts, read_scores, requests_of, write_scores
 from model.release.drawing_settings import DrawingSettings
 from resources.settings import Settings
 
@@ -99,7 +99,7 @@ def _score(settings: Settings, out: Path, drawn: list[DrawRequest], absent: dict
             if len(known) < len(values):
                 absent[one.key] = missing[0] if missing else "its score is not a finite number"
     write_scores(out, {SCORES: scores}, {SCORES: absent})
-    for name, (mean, count) in means_of({SCORES: scores}).items():
+    for name, (mean, count) in means_of(read_scores(out)).items():
         CONSOLE.print(f"{name} {mean:.4f} over {count} videos", soft_wrap=True, markup=False)
     CONSOLE.print(f"{len(drawn)} videos in {out}; absent.json says what is not scored, and why", soft_wrap=True, markup=False)
 

@@ -172,6 +172,8 @@ def write_scores(folder: Path, scores: Scores, absent: Mapping[str, Mapping[str,
     for name, entries in scores.items():
         if filled := {key: dict(fields) for key, fields in entries.items() if fields}:
             _write(folder / name, filled)
+        else:
+            (folder / name).unlink(missing_ok=True)  # of other videos that lay there before
     _write(folder / ABSENT_FILE, {name: {"all": why} for name, why in NOT_OURS.items() if name not in scores} | dict(absent))
 
 

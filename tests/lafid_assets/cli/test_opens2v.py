@@ -39,7 +39,11 @@ def test_prompts_of_one_person_are_drawn_once_and_what_is_not_scored_is_absent(
     lafid: Any, stand_in: StandIn, prompts: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
+    out.mkdir()
+    (out / "facesim.json").write_text('{"singlehuman_1": {"cur_score": 0.9}}')  # of another model's video
+    (out / "nexusscore.json").write_text('{"singlehuman_1": {"retrieval_score": 0.5}}')  # by the benchmark's own program
     ended = lafid("opens2v", prompts, "--out", out, "--steps", 2)
+    assert "nexusscore.json: retrieval_score 0.5000 over 1 videos" in ended.out
     assert ended.code == 0, ended.err
     assert sorted(path.name for path in out.glob("*.mp4")) == ["singleface_2.mp4", "singlehuman_1.mp4"]
     assert [words for words, _ in stand_in.drawn] == ["the words of singlehuman_1", "the words of singleface_2"]

@@ -42,9 +42,9 @@ def test_its_version_says_what_is_drawn_and_measured_and_nothing_else() -> None:
 
 
 def test_a_file_that_is_no_part_of_it_does_not_matter(tmp_path: Path) -> None:
-    small_bench(tmp_path / "bench")
+    bench = small_bench(tmp_path / "bench")
     (tmp_path / "bench" / "first_frames" / ".DS_Store").write_bytes(b"x")
-    verify_bench(tmp_path / "bench")
+    assert verify_bench(tmp_path / "bench") == bench
 
 
 def test_a_changed_or_missing_picture_is_noticed(tmp_path: Path) -> None:
