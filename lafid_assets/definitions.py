@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from lafid_assets.checks.dataset_checks import CHECKS
 from lafid_assets.constraints.pose_filtered_clips import pose_filtered_clips
 from lafid_assets.dataset.dataset_report import dataset_report
 from lafid_assets.dataset.lafid_dataset import lafid_dataset
@@ -87,6 +88,7 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
     launch, file = LaunchConfig.from_environment(), SettingsFile.of(settings.home)
     return dg.Definitions(
         assets=[as_told(asset, file) for asset in ASSETS],
+        asset_checks=CHECKS,
         resources=build_resources(settings) | (resource_overrides or {}),
         jobs=[
             curate_shard,

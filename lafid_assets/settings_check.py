@@ -132,7 +132,7 @@ def template() -> str:
     """A file that changes nothing: every line there is, with its meaning and default, commented out."""
     shared = {section: _fields_of_all(assets) for section, assets in SHARED.items()}
     parts = [f"# LaFID's settings: what every run of this home is told. Take the # away to change a line.\n\nversion = {1}"]
-    for name in ("sources", "automation"):
+    for name in ("sources", "automation", "checks"):
         parts.append(_section(name, General.model_fields[name].annotation.model_fields))  # type: ignore[union-attr]
     parts += [_section(name, fields, "of " + " and ".join(SHARED[name])) for name, fields in shared.items()]
     for asset, (_, config) in all_steps().items():

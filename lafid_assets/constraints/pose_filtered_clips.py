@@ -100,5 +100,5 @@ def _metadata(unseen: UnseenClips, audited: AuditFindings) -> dict[str, Any]:
         "unseen_by_policy": str(unseen),
         "scan_audited": audited.audited,
         "scan_wrongly_dropped": audited.wrongly_dropped,
-        **({} if audited.rate is None else {"scan_false_rejection_rate": audited.rate}),
+        **({} if audited.rate is None else {"audit_rate": audited.rate}),
     }

@@ -15,12 +15,13 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from lafid_assets.checks.dataset_rates import audit_rate, step_rates, whole_rates
 from lafid_assets.dataset import face_tracks
 from lafid_assets.dataset.funnel import KEPT, Outcomes, read_outcomes
 from lafid_assets.dataset.mixed_settings import refuse_mixed
 from lafid_assets.dataset.references import cross_references
 from lafid_assets.dataset.splits import split_identities
-from lafid_assets.dataset.versions import Version, dataset_version, keep_version, rules_of
+from lafid_assets.dataset.versions import Version, dataset_version, funnel_of, keep_version, rules_of, standing_version
 from lafid_assets.outcomes import Reason
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import (
@@ -146,7 +147,10 @@ def lafid_dataset(
                 POLICY_SETTINGS.name: settings_frame,
             }
 
-        return STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(frames))
+        result = STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(lake, frames))
+    for asset, figures in figures_in_all(lake).items():
+        context.log_event(dg.AssetObservation(asset, description="all shards together", metadata=figures))
+    return result
 
 
 class Dataset(NamedTuple):
@@ -241,11 +245,29 @@ def _model_licences() -> pl.Expr:
     return pl.concat_list(*named, heard).list.drop_nulls().list.unique().list.sort()
 
 
-def _describe(frames: Frames) -> dict[str, str | int]:
+def figures_in_all(lake: Lake) -> dict[str, dict[str, float | int]]:
+    """Asset of a step to how many clips of all shards came to it, what share it kept, and what share failed there."""
+    with lake.snapshot() as reader:
+        funnel, audited = funnel_of(standing_version(reader)), audit_rate(reader)
+    figures = {
+        step.asset: {"clips_in_all": step.clips_in, **{f"{name}_in_all": rate for name, rate in step.rates.items()}}
+        for step in step_rates(funnel)
+    }
+    figures[POSE_FILTERED_CLIPS.name] |= {f"{name}_in_all": rate for name, rate in audited.items()}
+    return figures
+
+
+def _describe(lake: Lake, frames: Frames) -> dict[str, str | int | float]:
     dataset = frames[LAFID_DATASET.name]
     splits = dict(dataset.group_by("split").len().iter_rows())
+    with lake.snapshot() as reader:
+        whole = whole_rates(funnel_of(standing_version(reader)))
+        audited = audit_rate(reader)
     return {
         "dataset_version": dataset["dataset_version"][0] if dataset.height else "empty",
         "identities": dataset["identity_id"].n_unique(),
         **{f"clips_{split}": splits.get(split, 0) for split in ("train", "validation", "test")},
+        "clips_in": whole.clips_in,
+        **whole.rates,
+        **audited,
     }

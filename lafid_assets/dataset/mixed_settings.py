@@ -29,18 +29,26 @@ def refuse_mixed(reader: Reader, decided_by: Mapping[str, Mapping[str, list[str]
     Raises:
         MixedSettings: a table has several.
     """
-    mixed = [
-        (table, column, values)
-        for table, columns in decided_by.items()
-        for column, values in columns.items()
-        if column in _DECIDING and len(values) > 1
-    ]
-    if mixed:
+    if mixed := mixed_tables(decided_by):
         told = "; ".join(_difference(reader, *one) for one in mixed)
         raise MixedSettings(
             f"the shards stand under different settings: {told}. Materialize these tables for all shards under one ("
             "`lafid settings diff` counts them, `lafid curate` does it), or set mixed_settings of lafid_dataset"
         )
+
+
+def mixed_tables(decided_by: Mapping[str, Mapping[str, list[str]]]) -> list[tuple[str, str, list[str]]]:
+    """Table, column and values where several decide.
+
+    Args:
+        decided_by: as `refuse_mixed` takes it.
+    """
+    return [
+        (table, column, values)
+        for table, columns in decided_by.items()
+        for column, values in columns.items()
+        if column in _DECIDING and len(values) > 1
+    ]
 
 
 def _difference(reader: Reader, table: str, column: str, values: list[str]) -> str:

@@ -1,0 +1,70 @@
+"""Keep, error and audit rates of all shards together, step by step.
+
+Belongs here: the funnel of a version -> rates. Not here: the funnel (`dataset.funnel`), one shard (`shard_rates`), whether a rate
+is worrying (beside this module).
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import polars as pl
+
+from lafid_assets.checks.shard_rates import FAILED, rates
+from lafid_assets.dataset.funnel import KEPT, STEPS
+from lafid_assets.outcomes import Status
+from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, POSE_FILTERED_CLIPS
+from resources.lake_reader import Reader
+
+
+class StepRates(NamedTuple):
+    """One step of the funnel.
+
+    Attributes:
+        asset: the asset that decides there.
+        clips_in: how many clips all steps before it passed.
+        passed, failed: how many of them passed it, and ended there as error or timeout.
+    """
+
+    asset: str
+    clips_in: int
+    passed: int
+    failed: int
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """`keep_rate` and `error_rate` of the clips that came in; nothing where none came."""
+        return rates(self.clips_in, self.passed, self.failed)
+
+
+def step_rates(funnel: pl.DataFrame) -> Iterator[StepRates]:
+    """In the order of the steps.
+
+    Args:
+        funnel: `status`, `step`, `reason`, `clips`, as `dataset_versions` has it.
+    """
+    left = int(funnel["clips"].sum())
+    for step in STEPS:
+        ended = funnel.filter(step=step)
+        passed = left - int(ended["clips"].sum())
+        yield StepRates(FACE_INFO.name if step == FACE_CLIPS.name else step, left, passed, _clips(ended, FAILED))
+        left = passed
+
+
+def whole_rates(funnel: pl.DataFrame) -> StepRates:
+    """All steps as one: what came in, what the dataset keeps, what failed anywhere."""
+    return StepRates("lafid_dataset", int(funnel["clips"].sum()), _clips(funnel, (KEPT,)), _clips(funnel, FAILED))
+
+
+def audit_rate(reader: Reader) -> dict[str, float]:
+    """`audit_rate`: of the clips that the scan dropped and that were surveyed all the same, the share that the policy keeps.
+    Nothing where none was audited."""
+    counted = reader.sql(
+        f"""SELECT count(*), count(*) FILTER (keep) FROM {FACE_CLIPS.name} looked JOIN {POSE_FILTERED_CLIPS.name} judged
+        USING (shard, clip_id) WHERE looked.audited AND looked.status = '{Status.OK}'"""
+    )
+    audited, kept = counted.row(0)
+    return {"audit_rate": kept / audited} if audited else {}
+
+
+def _clips(funnel: pl.DataFrame, statuses: tuple[str, ...]) -> int:
+    return int(funnel.filter(pl.col("status").is_in(statuses))["clips"].sum())
