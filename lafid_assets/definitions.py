@@ -3,7 +3,8 @@
 Belongs here: assembly. Not here: implementations of anything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -87,7 +88,7 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
     """
     launch, file = LaunchConfig.from_environment(), SettingsFile.of(settings.home)
     return dg.Definitions(
-        assets=[as_told(asset, file) for asset in ASSETS],
+        assets=[_with_clock(as_told(asset, file), file.general.checks.overdue_hours) for asset in ASSETS],
         asset_checks=CHECKS,
         resources=build_resources(settings) | (resource_overrides or {}),
         jobs=[
@@ -102,6 +103,15 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
         # Every run has its own process already; a process a step would import everything again.
         executor=dg.in_process_executor,
     )
+
+
+def _with_clock(asset: dg.AssetsDefinition, overdue_hours: Mapping[str, float]) -> dg.AssetsDefinition:
+    """The asset with Dagster's freshness policy, where the home's file says when it is overdue."""
+    hours = overdue_hours.get(asset.key.to_user_string())
+    if hours is None:
+        return asset
+    policy = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
+    return asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=policy))
 
 
 @dg.definitions

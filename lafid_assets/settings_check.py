@@ -40,6 +40,9 @@ def check(file: SettingsFile) -> None:
         raise SettingsUnusable(f"{file.path} has a section [{strange[0]}]: choose of {', '.join(sorted(known))}")
     for asset in all_steps():
         _config(file, asset)
+    for line in ("longest_wait_hours_of", "overdue_hours"):
+        if strange := sorted(set(getattr(file.general.checks, line)) - set(all_steps())):
+            raise SettingsUnusable(f"{file.path}, [checks]: {line} names {strange[0]}, which is no asset")
     refresh_cron(file)
 
 

@@ -213,7 +213,7 @@ class StepRun:
             "dagster/partition_row_count" if step.table.partitioned else ROW_COUNT: rows,
             "computed": not current,
             "fingerprint": fingerprint[:16],
-            **(_outcomes(frames[step.table.name]) if {"clip_id", "status", "reason"} <= set(step.table.dtypes) else {}),
+            **(_outcomes(frames[step.outcomes]) if step.outcomes else {}),
             **(work.metadata(partition, frames) if work.metadata else {}),
         }
         return Brought(partition, metadata, found)

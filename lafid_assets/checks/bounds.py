@@ -3,7 +3,11 @@
 Belongs here: the bounds, with the reason of each default. Not here: the figures, and how they are judged (beside this module).
 """
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
+
+Hours = Annotated[float, Field(ge=0.1)]
 
 
 class CheckBounds(BaseModel):
@@ -40,15 +44,14 @@ class CheckBounds(BaseModel):
         description="Share of the clips that may end as error or timeout, in all and in each step. Less than half of the error "
         "budget that fails a shard, so that it warns before",
     )
-    longest_wait_hours: float = Field(
+    longest_wait_hours: Hours = Field(
         36.0,
-        gt=0,
         description="Hours that new content may wait for a table. One nightly refresh may fail before it warns",
     )
-    longest_wait_hours_of: dict[str, float] = Field(
+    longest_wait_hours_of: dict[str, Hours] = Field(
         default_factory=dict, description="The same of single assets, such as { lafid_dataset = 12.0 }"
     )
-    overdue_hours: dict[str, float] = Field(
+    overdue_hours: dict[str, Hours] = Field(
         default_factory=dict,
         description="Asset to the hours after which Dagster calls it overdue, whether anything new has come or not. For what is "
         "made by the clock, such as { fusion_dit = 200.0 }; a table at rest is not old, and none is named here by default",

@@ -11,8 +11,9 @@ import polars as pl
 
 from lafid_assets.checks.shard_rates import FAILED, rates
 from lafid_assets.dataset.funnel import KEPT, STEPS
+from lafid_assets.dataset.versions import funnel_of, standing_version
 from lafid_assets.outcomes import Status
-from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, POSE_FILTERED_CLIPS
+from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, LAFID_DATASET, POSE_FILTERED_CLIPS
 from resources.lake_reader import Reader
 
 
@@ -35,6 +36,22 @@ class StepRates(NamedTuple):
         """`keep_rate` and `error_rate` of the clips that came in; nothing where none came."""
         return rates(self.clips_in, self.passed, self.failed)
 
+    @property
+    def in_all(self) -> dict[str, float | int]:
+        """What is plotted beside the figures of single shards, under names of its own."""
+        return {"clips_in_all": self.clips_in, **{f"{name}_in_all": rate for name, rate in self.rates.items()}}
+
+
+def figures_in_all(reader: Reader) -> dict[str, dict[str, float | int]]:
+    """Asset to its figures over all shards, of the version that the dataset holds; the dataset's own are those of all steps."""
+    standing = standing_version(reader)
+    if standing is None:
+        return {LAFID_DATASET.name: {}}
+    funnel = funnel_of(standing)
+    figures = {step.asset: step.in_all for step in (*step_rates(funnel), whole_rates(funnel))}
+    audited = {f"{name}_in_all": rate for name, rate in audit_rate(reader).items()}
+    return figures | {POSE_FILTERED_CLIPS.name: figures[POSE_FILTERED_CLIPS.name] | audited}
+
 
 def step_rates(funnel: pl.DataFrame) -> Iterator[StepRates]:
     """In the order of the steps.
@@ -52,7 +69,7 @@ def step_rates(funnel: pl.DataFrame) -> Iterator[StepRates]:
 
 def whole_rates(funnel: pl.DataFrame) -> StepRates:
     """All steps as one: what came in, what the dataset keeps, what failed anywhere."""
-    return StepRates("lafid_dataset", int(funnel["clips"].sum()), _clips(funnel, (KEPT,)), _clips(funnel, FAILED))
+    return StepRates(LAFID_DATASET.name, int(funnel["clips"].sum()), _clips(funnel, (KEPT,)), _clips(funnel, FAILED))
 
 
 def audit_rate(reader: Reader) -> dict[str, float]:

@@ -55,7 +55,10 @@ class PoseFilteredClipsConfig(dg.Config, FacePolicy):
 def pose_filtered_clips(
     context: dg.AssetExecutionContext, config: PoseFilteredClipsConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """Face constraints: count, proportion, sharpness and pose variation of the main face, with the decision and all reasons."""
+    """Which clips show one prominent, sharp face that turns: measures, the decision, and every rule that a clip breaks.
+
+    The data team tunes the policy here without opening a video; only kept clips go on to identity and speech.
+    """
 
     def compute(shard: str) -> Frames:
         with lake.snapshot() as reader:

@@ -15,13 +15,13 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from lafid_assets.checks.dataset_rates import audit_rate, step_rates, whole_rates
+from lafid_assets.checks.dataset_rates import figures_in_all
 from lafid_assets.dataset import face_tracks
 from lafid_assets.dataset.funnel import KEPT, Outcomes, read_outcomes
 from lafid_assets.dataset.mixed_settings import refuse_mixed
 from lafid_assets.dataset.references import cross_references
 from lafid_assets.dataset.splits import split_identities
-from lafid_assets.dataset.versions import Version, dataset_version, funnel_of, keep_version, rules_of, standing_version
+from lafid_assets.dataset.versions import Version, dataset_version, keep_version, rules_of
 from lafid_assets.outcomes import Reason
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import (
@@ -125,7 +125,10 @@ def lafid_dataset(
     lake: dg.ResourceParam[Lake],
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:
-    """The training table: clip, refined caption, references, identity, split by identity, licence; versioned by its content."""
+    """The training table, a row a kept clip: caption, references, person, split by person and licence, versioned by its content.
+
+    Training, the bench and exports read it; its page plots the rates of all shards together, and warns when they drift.
+    """
     made: list[Version] = []
     told = json.dumps(deciding(told_to(context, settings)), sort_keys=True)
     settings_sha256, settings_frame = settings_row(told)
@@ -147,10 +150,13 @@ def lafid_dataset(
                 POLICY_SETTINGS.name: settings_frame,
             }
 
-        result = STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(lake, frames))
-    for asset, figures in figures_in_all(lake).items():
-        context.log_event(dg.AssetObservation(asset, description="all shards together", metadata=figures))
-    return result
+        result = STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(frames))
+    with lake.snapshot(all_cores=True) as reader:
+        in_all = figures_in_all(reader)
+    for asset, figures in in_all.items():  # of the assets of shards, whose own events say nothing of all shards together
+        if asset != STEP.asset:
+            context.log_event(dg.AssetObservation(asset, description="all shards together", metadata=figures))
+    return dg.MaterializeResult(metadata=dict(result.metadata or {}) | in_all[STEP.asset], check_results=result.check_results)
 
 
 class Dataset(NamedTuple):
@@ -245,29 +251,11 @@ def _model_licences() -> pl.Expr:
     return pl.concat_list(*named, heard).list.drop_nulls().list.unique().list.sort()
 
 
-def figures_in_all(lake: Lake) -> dict[str, dict[str, float | int]]:
-    """Asset of a step to how many clips of all shards came to it, what share it kept, and what share failed there."""
-    with lake.snapshot() as reader:
-        funnel, audited = funnel_of(standing_version(reader)), audit_rate(reader)
-    figures = {
-        step.asset: {"clips_in_all": step.clips_in, **{f"{name}_in_all": rate for name, rate in step.rates.items()}}
-        for step in step_rates(funnel)
-    }
-    figures[POSE_FILTERED_CLIPS.name] |= {f"{name}_in_all": rate for name, rate in audited.items()}
-    return figures
-
-
-def _describe(lake: Lake, frames: Frames) -> dict[str, str | int | float]:
+def _describe(frames: Frames) -> dict[str, str | int]:
     dataset = frames[LAFID_DATASET.name]
     splits = dict(dataset.group_by("split").len().iter_rows())
-    with lake.snapshot() as reader:
-        whole = whole_rates(funnel_of(standing_version(reader)))
-        audited = audit_rate(reader)
     return {
         "dataset_version": dataset["dataset_version"][0] if dataset.height else "empty",
         "identities": dataset["identity_id"].n_unique(),
         **{f"clips_{split}": splits.get(split, 0) for split in ("train", "validation", "test")},
-        "clips_in": whole.clips_in,
-        **whole.rates,
-        **audited,
     }
