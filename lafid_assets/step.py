@@ -232,7 +232,9 @@ class Step:
 def _source_of(work: Callable[..., Any]) -> dg.CodeReferencesMetadataValue:
     """Where the UI opens an asset. Dagster's `with_source_code_references` would open this module, which wraps all of them."""
     with warnings.catch_warnings(action="ignore", category=dg.BetaWarning):
-        place = dg.LocalFileCodeReference(inspect.getsourcefile(work) or "", inspect.getsourcelines(work)[1])
+        place = dg.LocalFileCodeReference(
+            file_path=inspect.getsourcefile(work) or "", line_number=inspect.getsourcelines(work)[1]
+        )
         return dg.CodeReferencesMetadataValue(code_references=[place])
 
 
