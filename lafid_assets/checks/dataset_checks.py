@@ -4,7 +4,6 @@ Belongs here: reading what a check judges, and its name in the UI. Not here: jud
 steps' own contracts).
 """
 
-import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from lafid_assets.checks.judged import Judged, nothing_to_judge
 from lafid_assets.checks.settings_differ import settings_differ
 from lafid_assets.checks.waiting import what_waits
 from lafid_assets.constraints.policies import PolicyUnusable
+from lafid_assets.dataset.mixed_settings import mixed
 from lafid_assets.dataset.versions import Facts, funnel_of, known_versions, standing_version
 from lafid_assets.jobs import DATASET, PER_SHARD
 from lafid_assets.policy_settings import all_settings
@@ -81,7 +81,7 @@ def _settings_differ(asked: Asked) -> Judged:
     """All shards, and the dataset, are decided by what `lafid.toml` says now."""
     before = all_settings(asked.reader).get(asked.standing["settings_sha256"])
     lines = [] if before is None else differing(before, deciding(ops_of(asked.file, {})))
-    return settings_differ(lines, json.loads(asked.standing["decided_by"]), _what_waits(asked))
+    return settings_differ(lines, mixed(asked.reader), _what_waits(asked))
 
 
 def _what_waits(asked: Asked) -> pl.DataFrame:
