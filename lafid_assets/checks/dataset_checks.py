@@ -18,14 +18,13 @@ from lafid_assets.checks.freshness import freshness
 from lafid_assets.checks.judged import Judged, nothing_to_judge
 from lafid_assets.checks.settings_differ import settings_differ
 from lafid_assets.checks.waiting import what_waits
-from lafid_assets.constraints.policies import PolicyUnusable
 from lafid_assets.dataset.mixed_settings import mixed
 from lafid_assets.dataset.versions import Facts, funnel_of, known_versions, standing_version
 from lafid_assets.jobs import DATASET, PER_SHARD
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import CLIP_FILES, LAFID_DATASET
 from lafid_assets.settings_check import deciding, differing, ops_of
-from lafid_assets.settings_file import SettingsFile, SettingsUnusable
+from lafid_assets.settings_file import SettingsFile
 from lafid_assets.steps import configured
 from resources.lake import Lake
 from resources.lake_reader import Reader
@@ -91,7 +90,8 @@ def _what_waits(asked: Asked) -> pl.DataFrame:
 
 
 def _judged(judge: Callable[[Asked], Judged], lake: Lake, settings: Settings) -> Judged:
-    """A home without a dataset has nothing to judge; a `lafid.toml` that cannot be used is worth a look, and stops nothing."""
+    """A home without a dataset has nothing to judge; a `lafid.toml` that cannot be used, or names what is not there, is worth a
+    look, and stops nothing."""
     if not lake.is_there():
         return nothing_to_judge("nothing has been curated yet")
     with lake.snapshot(all_cores=True) as reader:
@@ -99,7 +99,7 @@ def _judged(judge: Callable[[Asked], Judged], lake: Lake, settings: Settings) ->
             return nothing_to_judge("no dataset has been made yet")
         try:
             return judge(Asked(reader, standing, SettingsFile.of(settings.home)))
-        except (SettingsUnusable, PolicyUnusable) as error:
+        except (ValueError, OSError, LookupError) as error:
             return Judged(False, str(error), {})
 
 

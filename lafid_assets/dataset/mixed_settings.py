@@ -61,7 +61,7 @@ def _difference(reader: Reader, table: str, column: str, values: list[str]) -> s
             f"SELECT {column}, list(DISTINCT shard ORDER BY shard) FROM {table} WHERE {column} IS NOT NULL GROUP BY 1"
         ).iter_rows()
     )
-    where = " and ".join(_named(shards[value]) for value in values)
+    where = " and ".join(_named(shards[value]) if value in shards else "shards that have changed since" for value in values)
     lines = _differing_lines([json.loads(text) for text in map(all_settings(reader).get, values) if text is not None])
     return f"{table} of {where} by another {column}" + (f" ({', '.join(lines)})" if lines else "")
 

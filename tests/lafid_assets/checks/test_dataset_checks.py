@@ -87,6 +87,15 @@ def test_a_file_that_cannot_be_used_is_worth_a_look(settings: Settings, lake: La
     assert "lafid.toml" in str(found.metadata["said"].value)
 
 
+def test_an_engine_that_is_not_there_is_worth_a_look(settings: Settings, lake: Lake, row_of: RowOf) -> None:
+    """No step of a refresh asks for it, so that nothing has refused the file before."""
+    keep_version(lake, row_of, "one")
+    (settings.home / "lafid.toml").write_text('[engine]\nengine = "insightface"\n')
+    [found] = _evaluate(settings, lake, "freshness").values()
+    assert not found.passed
+    assert "lafid models add" in str(found.metadata["said"].value)
+
+
 def test_a_refresh_runs_them_and_a_shard_does_not(settings: Settings) -> None:
     definitions = build_defs(settings)
     refresh, shard = (
