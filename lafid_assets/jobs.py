@@ -1,4 +1,4 @@
-"""The jobs: what is usually materialized together, and the lake's upkeep.
+"""The jobs: what is usually materialized together, the lake's upkeep, and the look for faults.
 
 Belongs here: selections of assets under a name. Not here: when they run (`sensors`), the assets.
 """
@@ -12,6 +12,8 @@ from dagster._utils.schedules import is_valid_cron_string
 
 from lafid_assets.partitions import CLIP_SHARDS
 from resources.lake import Lake
+from resources.settings import Settings
+from resources.tracking import Tracking
 
 PER_SHARD = (
     "raw_clips",
@@ -25,6 +27,18 @@ PER_SHARD = (
 DATASET = ("identity_clusters", "duplicate_clips", "lafid_dataset", "dataset_report")
 PRECOMPUTE = ("training_latents",)
 RELEASE = ("fusion_dit", "lafid_bench", "model_evaluation", "registered_model")
+ASSETS_OF = {
+    "curate_shard": PER_SHARD,
+    "refresh_dataset": DATASET,
+    "precompute": PRECOMPUTE,
+    "train_and_register": RELEASE,
+    "precompute_and_train": PRECOMPUTE + RELEASE,
+}
+"""Job to the assets that it materializes."""
+
+WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
+ACTIVE = (*WAITING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+"""How runs stand that have not begun, and that have not ended."""
 
 
 def is_cron(text: str) -> bool:
@@ -60,6 +74,21 @@ def precompute(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
     )
 
 
+def precompute_and_train(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
+    """Both in one run, for a dataset that is new.
+
+    Args:
+        tags: of its runs, as those of `train_and_register`.
+    """
+    return dg.define_asset_job(
+        "precompute_and_train",
+        selection=[*PRECOMPUTE, *RELEASE],
+        partitions_def=CLIP_SHARDS,
+        description="The dataset through the frozen encoders, then training, evaluation, registry; what `weekly_training` runs.",
+        tags=tags,
+    )
+
+
 def train_and_register(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
     """Training, evaluation, registry.
 
@@ -83,3 +112,31 @@ def compact(context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake]) -> Non
 def compact_lake() -> None:
     """Beside other runs, at any time."""
     compact()
+
+
+@dg.op
+def look_for_faults(
+    context: dg.OpExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    tracking: dg.ResourceParam[Tracking],
+) -> None:
+    """Fails with everything that fell through, the first of it first."""
+    from lafid_assets import health
+    from lafid_assets.settings_check import ops_of
+    from lafid_assets.settings_file import SettingsFile
+
+    faults = health.find_faults(lake, tracking, ops_of(SettingsFile.of(settings.home), {}))
+    if faults:
+        count = f"{len(faults)} faults: " if len(faults) > 1 else ""
+        raise dg.Failure(count + "; ".join(faults), metadata={"faults": len(faults)}, allow_retries=False)
+    context.log.info("no shard is left unfinished, no file that a table names is missing, the registry is as the tables say")
+
+
+@dg.job(
+    description="Looks for shards that were never finished, files that tables name and the store lacks, and a registry that "
+    "differs from the tables. Fails with what it found."
+)
+def check_health() -> None:
+    """Beside other runs, at any time."""
+    look_for_faults()

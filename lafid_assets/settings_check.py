@@ -14,7 +14,18 @@ from pydantic.fields import FieldInfo
 
 from lafid_assets.constraints.policies import PolicyUnusable, first_fault
 from lafid_assets.jobs import DATASET, PER_SHARD, is_cron
-from lafid_assets.settings_file import FILE, NONE, POLICY, POLICY_ASSET, SHARED, General, SettingsFile, SettingsUnusable, merged
+from lafid_assets.settings_file import (
+    FILE,
+    NONE,
+    POLICY,
+    POLICY_ASSET,
+    SHARED,
+    Automation,
+    General,
+    SettingsFile,
+    SettingsUnusable,
+    merged,
+)
 from lafid_assets.step_registry import all_steps
 from resources.face_engine import EngineChoice
 
@@ -25,8 +36,9 @@ NOT_DECIDING = {
     "face_info": {"limits"},
     "speech_info": {"transcripts", "whisper_dir"},
     "speech_tagged_clips": {"caption_llm", "caption_frames_model"},
+    "lafid_dataset": {"lost_clips"},
 }
-"""Addresses, paths, and what a clip may cost."""
+"""Addresses, paths, what a clip may cost, and whether a loss is put up with."""
 
 
 def check(file: SettingsFile) -> None:
@@ -40,19 +52,20 @@ def check(file: SettingsFile) -> None:
         raise SettingsUnusable(f"{file.path} has a section [{strange[0]}]: choose of {', '.join(sorted(known))}")
     for asset in all_steps():
         _config(file, asset)
-    refresh_cron(file)
+    automation(file)
 
 
-def refresh_cron(file: SettingsFile) -> str:
-    """When the dataset is refreshed.
+def automation(file: SettingsFile) -> Automation:
+    """What runs by the clock, and when.
 
     Raises:
-        SettingsUnusable: never: the line is no cron expression.
+        SettingsUnusable: a line is no cron expression.
     """
-    cron = file.general.automation.refresh_cron
-    if not is_cron(cron):
-        raise SettingsUnusable(f'{file.path}, [automation]: refresh_cron: {cron!r} is no cron expression, such as "0 2 * * *"')
-    return cron
+    told = file.general.automation
+    for name, line in told.model_dump().items():
+        if name.endswith("_cron") and not is_cron(line):
+            raise SettingsUnusable(f'{file.path}, [automation]: {name}: {line!r} is no cron expression, such as "0 2 * * *"')
+    return told
 
 
 def ops_of(file: SettingsFile, named: Ops) -> dict[str, Any]:

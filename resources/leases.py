@@ -93,6 +93,15 @@ class Leases:
         with self._holding(name, name, in_the_way, f"another run computes {name}" if wait else None) as lease:
             yield lease
 
+    def names_held(self) -> list[str]:
+        """What living owners hold now, but for `at_work` and `alone`."""
+
+        def held(rows: "Rows") -> list["Row"]:
+            return self._living(rows, rows.taken())
+
+        names = [row.name for row in self._of_this_process()[0].run(held)]
+        return [name for name in names if name != ALONE and not name.startswith(WORK)]
+
     @contextmanager
     def at_work(self, what: str) -> Iterator[None]:
         """Held by a run while it reads and writes, beside any number of others; waits while another process is alone."""

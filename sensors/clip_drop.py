@@ -4,7 +4,6 @@ Belongs here: which runs to ask for. Not here: which files have arrived (`lafid_
 (`lafid_assets.ingest.registration`).
 """
 
-import hashlib
 import time
 
 import dagster as dg
@@ -21,6 +20,7 @@ from lafid_assets.staleness import stale_shards
 from lafid_assets.steps import configured
 from resources.lake import Lake
 from resources.settings import Settings
+from sensors.work import digest, or_skip
 
 LOOKS = "drop_looks.parquet"
 """In the home: what the last look saw."""
@@ -35,6 +35,7 @@ MOST_REQUESTS = 50
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Watches $LAFID_DROP (default <home>/drop): files that two looks find equal are taken in and curated.",
 )
+@or_skip
 def clip_drop(
     context: dg.SensorEvaluationContext,
     lake: dg.ResourceParam[Lake],
@@ -84,9 +85,9 @@ def _asked_for(lake: Lake, root: str, file: SettingsFile, cursor: str) -> tuple[
         shards = reader.sql(f"SELECT DISTINCT shard FROM {CLIP_FILES.name} WHERE clip_root = ? ORDER BY shard", [root])["shard"]
         stamps = reader.stamps([CLIP_FILES.name, CLIP_ROWS.name], shards)
         digests = {
-            shard: _digest(*(stamps[table, shard].digest for table in (CLIP_FILES.name, CLIP_ROWS.name))) for shard in shards
+            shard: digest(*(stamps[table, shard].digest for table in (CLIP_FILES.name, CLIP_ROWS.name))) for shard in shards
         }
-        state, (before, _, last) = _digest(*digests.values()), cursor.partition(":")
+        state, (before, _, last) = digest(*digests.values()), cursor.partition(":")
         last = last if before == state else ""
         if not shards.len() or last == shards[-1]:
             return {}, cursor
@@ -94,7 +95,3 @@ def _asked_for(lake: Lake, root: str, file: SettingsFile, cursor: str) -> tuple[
     asked = sorted(stale)[:MOST_REQUESTS]
     reached = asked[-1] if len(asked) < len(stale) else shards[-1]
     return {shard: f"{shard}:{digests[shard]}" for shard in asked}, f"{state}:{reached}"
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

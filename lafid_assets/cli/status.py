@@ -13,21 +13,13 @@ import dagster as dg
 from lafid_assets.cli.display import CONSOLE
 from lafid_assets.cli.materialize import open_materializer
 from lafid_assets.dataset.versions import standing_version
-from lafid_assets.jobs import PER_SHARD
+from lafid_assets.jobs import ACTIVE, PER_SHARD
 from lafid_assets.schemas import CLIP_FILES
 from lafid_assets.settings_check import ops_of
 from lafid_assets.staleness import stale_shards
 from lafid_assets.steps import configured
 from resources.settings import Settings
 from resources.tracking import CHAMPION, Tracking, TrackingUnreachable
-
-ACTIVE = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
 
 
 def read_status(settings: Settings) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from lafid_assets.dataset import face_tracks
 from lafid_assets.dataset.funnel import KEPT, Outcomes, read_outcomes
+from lafid_assets.dataset.lost_clips import ClipsLost, refuse_lost
 from lafid_assets.dataset.mixed_settings import refuse_mixed
 from lafid_assets.dataset.references import cross_references
 from lafid_assets.dataset.splits import split_identities
@@ -93,18 +94,19 @@ STEP = Step(
     group="dataset",
     code_version="9",
     kinds=frozenset({"polars"}),
+    facts=lambda config: config.model_dump(exclude={"lost_clips"}),
     checks={"one_split_each": one_split_each},
 )
-
-
-class ClipsLost(ValueError):
-    """The tables do not belong together: what is kept would be missing from the dataset."""
 
 
 class LafidDatasetConfig(dg.Config):
     """What is kept was decided upstream."""
 
     mixed_settings: bool = Field(False, description="Put shards together that were measured or decided under different settings")
+    lost_clips: bool = Field(
+        False,
+        description="Publish without clips of the last dataset that failed or went away, though nothing was decided about them",
+    )
 
 
 DEPS = (
@@ -139,6 +141,8 @@ def lafid_dataset(
                 dataset = put_together(reader, Path(folder))
                 if not config.mixed_settings:
                     refuse_mixed(reader, dataset.version.decided_by)
+                if not config.lost_clips:
+                    refuse_lost(reader, dataset.version.outcomes, lake.store)
             made.append(replace(dataset.version, settings_sha256=settings_sha256))
             # What only grows is written in SQL, when the version turns out to be new.
             return {table.name: table.frame([]) for table in STEP.writes} | {

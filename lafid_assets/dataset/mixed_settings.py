@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lafid_assets.policy_settings import all_settings
+from lafid_assets.wording import first_few
 from resources.lake_reader import Reader
 
 _DECIDING = ("fingerprint", "policy_sha256", "mask")
@@ -49,13 +50,9 @@ def _difference(reader: Reader, table: str, column: str, values: list[str]) -> s
             f"SELECT {column}, list(DISTINCT shard ORDER BY shard) FROM {table} WHERE {column} IS NOT NULL GROUP BY 1"
         ).iter_rows()
     )
-    where = " and ".join(_named(shards[value]) for value in values)
+    where = " and ".join(first_few(shards[value], _SHOWN) for value in values)
     lines = _differing_lines([json.loads(text) for text in map(all_settings(reader).get, values) if text is not None])
     return f"{table} of {where} by another {column}" + (f" ({', '.join(lines)})" if lines else "")
-
-
-def _named(shards: list[str]) -> str:
-    return ", ".join(shards[:_SHOWN]) + (f" and {len(shards) - _SHOWN} more" if len(shards) > _SHOWN else "")
 
 
 def _differing_lines(settings: list[dict[str, Any]]) -> list[str]:
