@@ -42,7 +42,13 @@ def find_faults(lake: Lake, tracking: Tracking, told: Ops) -> list[str]:
     """
     if not lake.is_there():
         return []
-    return [*_unfinished(lake, told), *_missing(lake), *_registry(lake, tracking)]
+    if gone := missing_files(lake):
+        listed = first_few(f"{table} ({count})" for table, count in sorted(gone.items()))
+        # Rows of these tables cannot be read.
+        return [
+            f"{sum(gone.values())} files of tables are gone from the store, of {listed}: bring them back from a copy of the store"
+        ]
+    return [*_unfinished(lake, told), *_lost_files(lake), *_registry(lake, tracking)]
 
 
 def _unfinished(lake: Lake, told: Ops) -> Iterator[str]:
@@ -60,12 +66,8 @@ def _unfinished(lake: Lake, told: Ops) -> Iterator[str]:
         yield f"{len(found)} shards came more than a day ago and are not finished, {named}: read their runs and materialize them"
 
 
-def _missing(lake: Lake) -> Iterator[str]:
-    """Files that tables are made of, and files that their rows name."""
-    if gone := missing_files(lake):
-        told = first_few(f"{table} ({count})" for table, count in sorted(gone.items()))
-        yield f"{sum(gone.values())} files of tables are gone from the store, of {told}: bring them back from a copy of the store"
-        return  # rows of such tables cannot be read
+def _lost_files(lake: Lake) -> Iterator[str]:
+    """Files that rows name."""
     crops, latents, checkpoints, pages = _crops(lake), _latents(lake), _checkpoints(lake), _pages(lake)
     asked: dict[str, tuple[pl.Series, Callable[[], Iterable[str]]]] = {
         REFERENCE_CROPS.name: (crops, lambda: lake.store.list_tree(cutting.FOLDER)),
@@ -113,7 +115,7 @@ def _registry(lake: Lake, tracking: Tracking) -> Iterator[str]:
     try:
         yield from _lost_versions(lake, tracking)
         for name in models:
-            yield from _lost_files(tracking, name)
+            yield from _empty_versions(tracking, name)
     except TrackingUnreachable as error:
         yield str(error)
 
@@ -125,7 +127,7 @@ def _lost_versions(lake: Lake, tracking: Tracking) -> Iterator[str]:
             yield f"{address} of registered_model is not in the registry at {tracking.uri}: materialize registered_model again"
 
 
-def _lost_files(tracking: Tracking, name: str) -> Iterator[str]:
+def _empty_versions(tracking: Tracking, name: str) -> Iterator[str]:
     """Versions that an alias names, and that nobody can pull."""
     model = tracking.registered_model(name)
     for alias, version in sorted({} if model is None else dict(model.aliases).items(), key=lambda pair: pair[0]):

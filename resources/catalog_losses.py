@@ -67,7 +67,7 @@ def missing_files(lake: "Lake") -> dict[str, int]:
         catalog = f"__ducklake_metadata_{reader.name}"
         named = reader.cursor.execute(
             " UNION ALL ".join(
-                f"SELECT split_part(path, '/', -1), table_name FROM {catalog}.ducklake_{kind}_file file "
+                f"SELECT split_part(file.path, '/', -1), table_name FROM {catalog}.ducklake_{kind}_file file "
                 f"JOIN {catalog}.ducklake_table tables ON tables.table_id = file.table_id AND tables.end_snapshot IS NULL "
                 "WHERE file.end_snapshot IS NULL"
                 for kind in ("data", "delete")

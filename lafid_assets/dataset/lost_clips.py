@@ -3,8 +3,8 @@
 Belongs here: which clips would get lost, and refusing that. Not here: how clips end (`funnel`), what differs between versions
 (`version_diff`).
 
-A clip that is rejected, a duplicate or forgotten is decided about; so is one whose file has another content now, or whose recording
-is cut otherwise. A clip that failed this time, whose file is away or whose shard was not processed to the end is lost.
+A clip that is rejected, a duplicate or forgotten is decided about; so is one whose file has another content now, or whose
+recording is cut otherwise. A clip that failed this time, whose file is away or whose shard was not processed to the end is lost.
 """
 
 import polars as pl

@@ -1,5 +1,6 @@
 """A newer dataset is trained on, and none twice."""
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -28,10 +29,12 @@ def version(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> Callable[..., 
     def make(name: str, number: int, *shards: str) -> None:
         rows = [row_of(LAFID_DATASET, clip_id=shard, shard=shard, dataset_version=name) for shard in shards]
         told = {"dataset_version": name, "number": number, "settings_sha256": None}
-        lake.put({
-            LAFID_DATASET.name: LAFID_DATASET.frame(rows),
-            DATASET_VERSIONS.name: DATASET_VERSIONS.frame([row_of(DATASET_VERSIONS, **told)]),
-        })
+        lake.put(
+            {
+                LAFID_DATASET.name: LAFID_DATASET.frame(rows),
+                DATASET_VERSIONS.name: DATASET_VERSIONS.frame([row_of(DATASET_VERSIONS, **told)]),
+            }
+        )
 
     return make
 
@@ -47,7 +50,7 @@ def _skipped(result: Any) -> str:
 
 
 def _run(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, job: str, **tags: str) -> None:
-    run_id = dg._utils.make_new_run_id()
+    run_id = uuid.uuid4().hex
     instance.add_run(dg.DagsterRun(job_name=job, run_id=run_id, status=status, tags=tags))
 
 
@@ -71,13 +74,15 @@ def test_a_newer_dataset_is_precomputed_and_trained_on(
     assert "no dataset is newer" in _skipped(look()), "an earlier version again is none that is newer"
 
 
-def test_not_while_runs_wait_or_a_training_is_at_work(look: Callable[[], Any], version: Any, instance: dg.DagsterInstance) -> None:
+def test_not_while_runs_wait_or_a_training_is_at_work(
+    look: Callable[[], Any], version: Any, instance: dg.DagsterInstance
+) -> None:
     version("v1", 1, "s1")
     _run(instance, dg.DagsterRunStatus.STARTED, "curate_shard")
     assert isinstance(look(), dg.RunRequest)
     _run(instance, dg.DagsterRunStatus.STARTED, "precompute")
     assert "1 runs are at" in _skipped(look())
-    _run(instance, dg.DagsterRunStatus.QUEUED, "curate_shard")
+    _run(instance, dg.DagsterRunStatus.NOT_STARTED, "curate_shard")
     assert _skipped(look()) == "1 runs wait in the queue"
 
 

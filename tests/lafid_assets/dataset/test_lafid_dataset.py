@@ -185,26 +185,33 @@ def test_asset_keeps_every_version_once(lake: Lake, settings: Settings, lay: Cal
     """Through Dagster: current is not computed again, a version that comes back adds nothing, the list of versions grows."""
     instance = dg.DagsterInstance.ephemeral()
 
-    def run(persons: dict[str, str | None], sharpness: float | None = None) -> dict[str, Any]:
+    def run(persons: dict[str, str | None], sharpness: float | None = None, **config: bool) -> dict[str, Any]:
         tables = curated(persons)
         measured = tables["pose_filtered_clips"].with_columns(sharpness=pl.lit(sharpness, pl.Float64))
         lay(tables | {"pose_filtered_clips": measured})
-        result = dg.materialize([lafid_dataset], instance=instance, resources={"lake": lake, "settings": settings})
+        told = {"ops": {"lafid_dataset": {"config": config}}}
+        resources = {"lake": lake, "settings": settings}
+        result = dg.materialize([lafid_dataset], instance=instance, resources=resources, run_config=told)
         [event] = result.get_asset_materialization_events()
         return {name: value.value for name, value in event.materialization.metadata.items()}
 
     first = run(PERSONS)
     assert not run(PERSONS)["computed"]
-    second = run({"a": "p"})
+    fewer = {clip: person if clip == "a" else None for clip, person in PERSONS.items()}
+    second = run(fewer)
     versions = [first["dataset_version"], second["dataset_version"]]
     assert known_versions(lake)["dataset_version"].to_list() == versions
     assert known_versions(lake)["number"].to_list() == [1, 2]
     assert DATASET_VERSIONS.violations(lake.read("dataset_versions")) == []
     rows = [lake.read(table.name).height for table in (DATASET_VERSION_ROWS, DATASET_OUTCOMES)]
-    again = run({"a": "p"}, sharpness=5.0)
+    again = run(fewer, sharpness=5.0)
     assert (again["computed"], again["dataset_version"]) == (True, versions[1]), "a score alone makes no version"
     assert known_versions(lake).height == 2
     assert [lake.read(table.name).height for table in (DATASET_VERSION_ROWS, DATASET_OUTCOMES)] == rows
+    with pytest.raises(ClipsLost, match="1 clips of the last dataset would be gone"):
+        run({"b": "q"})
+    assert lake.read("lafid_dataset")["clip_id"].to_list() == ["a"]
+    assert run({"b": "q"}, lost_clips=True)["computed"]
 
 
 def test_shards_under_different_settings_are_refused_unless_asked_for(
