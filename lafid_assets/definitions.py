@@ -22,6 +22,7 @@ from lafid_assets.jobs import (
     check_health,
     compact_lake,
     curate_shard,
+    fetch_drop,
     precompute,
     refresh_dataset,
     train_and_register,
@@ -108,6 +109,7 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
             precompute(launch.precompute_tags),
             train_and_register(launch.tags),
             compact_lake,
+            fetch_drop,
             check_health,
         ],
         schedules=[

@@ -63,8 +63,16 @@ class Settings(BaseModel):
 
     @property
     def drop(self) -> Path:
-        """The folder that the clip-drop sensor watches."""
+        """The folder that the clip-drop sensor watches; of a drop on S3 the one to which its objects are fetched."""
+        if self.remote_drop is not None:
+            return self.home / "fetched" / self.remote_drop.removeprefix("s3://")
         return Path(os.environ.get("LAFID_DROP") or self.home / "drop").expanduser()
+
+    @property
+    def remote_drop(self) -> str | None:
+        """`s3://bucket/prefix`, where `LAFID_DROP` names one."""
+        named = os.environ.get("LAFID_DROP", "").rstrip("/")
+        return named if named.startswith("s3://") else None
 
     @property
     def models(self) -> Path:

@@ -135,8 +135,10 @@ def test_a_file_of_settings_that_cannot_be_used_costs_no_page(settings: Settings
     assert definitions.metadata["lafid.toml cannot be used"].value == str(refused.value)
     clocks = {schedule.name: schedule.cron_schedule for schedule in definitions.schedules}
     assert clocks["nightly_refresh"] == "0 2 * * *"
-    [failure] = definitions.resolve_job_def("refresh_dataset").execute_in_process(raise_on_error=False).get_step_failure_events()
-    assert str(refused.value) in str(failure.step_failure_data.error)
+    run = definitions.resolve_job_def("refresh_dataset").execute_in_process(raise_on_error=False)
+    failures = [event.step_failure_data.error.cause.message for event in run.get_step_failure_events()]
+    assert len(failures) == 2
+    assert all(str(refused.value) in message for message in failures)
 
 
 def test_entry_point_of_the_workspace_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
