@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -20,7 +21,7 @@ RETRIES = dg.DagsterEventType.STEP_UP_FOR_RETRY
 def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """How long the tries waited, without waiting."""
     waited: list[float] = []
-    monkeypatch.setattr(run_failure.time, "sleep", waited.append)
+    monkeypatch.setattr(run_failure, "time", SimpleNamespace(sleep=waited.append))
     yield waited
 
 
