@@ -11,6 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._utils.schedules import is_valid_cron_string
 
 from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.run_failure import FAILURE_TAG, MOST_CHARACTERS, RunFailed
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
@@ -126,12 +127,12 @@ def fetch_objects(context: dg.OpExecutionContext, settings: dg.ResourceParam[Set
     from lafid_assets.settings_file import SettingsFile
 
     if settings.remote_drop is None:
-        raise dg.Failure("LAFID_DROP names no s3://bucket/prefix: there is nothing to fetch", allow_retries=False)
+        raise _failed(context, "LAFID_DROP names no s3://bucket/prefix: there is nothing to fetch")
     most_bytes = SettingsFile.of(settings.home).general.sources.fetched_gb * 1e9
     try:
         fetched = fetch_arrived(settings.remote_drop, settings.drop, settings.home / FETCH_LOOKS, most_bytes)
     except (NotFetched, SourceUnusable) as error:
-        raise dg.Failure(str(error)) from error
+        raise _failed(context, str(error)) from error
     context.log.info(f"{fetched} objects of {settings.remote_drop} are in {settings.drop}")
 
 
@@ -156,7 +157,7 @@ def look_for_faults(
     faults = health.find_faults(lake, tracking, ops_of(SettingsFile.of(settings.home), {}))
     if faults:
         count = f"{len(faults)} faults: " if len(faults) > 1 else ""
-        raise dg.Failure(count + "; ".join(faults), metadata={"faults": len(faults)}, allow_retries=False)
+        raise _failed(context, count + "; ".join(faults))
     context.log.info("no shard is left unfinished, no file that a table names is missing, the registry is as the tables say")
 
 
@@ -167,3 +168,9 @@ def look_for_faults(
 def check_health() -> None:
     """Beside other runs, at any time."""
     look_for_faults()
+
+
+def _failed(context: dg.OpExecutionContext, line: str) -> RunFailed:
+    """What a job that is no asset raises; the list of runs shows the line, too."""
+    context.instance.add_run_tags(context.run_id, {FAILURE_TAG: line[:MOST_CHARACTERS]})
+    return RunFailed(line, allow_retries=False)

@@ -7,7 +7,7 @@ step at work in a run (`step_run`), which shards are current (`staleness`).
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from lafid_assets.constraints.policies import PolicyUnusable
 from lafid_assets.contract import TableSchema
 from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
+from lafid_assets.run_failure import reported
 from lafid_assets.schemas import BY_NAME
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable, as_defaults
 from lafid_assets.step_registry import STEPS, UNDER
@@ -117,18 +118,23 @@ class Step:
 
             def under(shown: type[BaseModel]) -> dg.AssetsDefinition:
                 @wraps(work)
-                def told(context: dg.AssetExecutionContext, config: dg.Config, **resources: Any) -> dg.MaterializeResult:
-                    lines = told_to(context, resources["settings"]).get(self.asset, {}).get("config", {})
-                    given = {name: resource for name, resource in resources.items() if name in wanted}
-                    return work(context, own_config(**lines), **given)
+                def told(context: dg.AssetExecutionContext, **resources: Any) -> Iterator[Any]:
+                    def run() -> dg.MaterializeResult:
+                        lines = told_to(context, resources["settings"]).get(self.asset, {}).get("config", {})
+                        given = {name: resource for name, resource in resources.items() if name in wanted}
+                        return work(context, own_config(**lines), **given)
+
+                    yield from reported(context, self.asset, run)
 
                 settings = inspect.Parameter(
                     "settings", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.ResourceParam[Settings]
                 )
-                parameters = {**wanted, "config": wanted["config"].replace(annotation=shown), "settings": settings}
+                parameters = {name: wanted[name] for name in wanted if name != "config"} | {"settings": settings}
                 told.__signature__ = inspect.Signature([*parameters.values()])  # type: ignore[attr-defined]
                 arguments = self.arguments(deps=deps, pool=pool)
-                return dg.asset(**arguments | {"check_specs": [*arguments["check_specs"], *checks]})(told)
+                arguments["check_specs"] += checks
+                # Not as a parameter: Dagster would make the config itself, and fail in its own words where a value does not fit.
+                return dg.asset(**arguments, config_schema=shown.to_config_schema())(told)
 
             STEPS[self.asset], UNDER[self.asset] = (self, own_config), under
             return under(own_config)

@@ -22,6 +22,7 @@ import duckdb
 
 from resources.duckdb_extensions import duckdb_cursor, quoted
 from resources.file_store import FileStore
+from resources.transient import Transient, is_transient
 
 SQLITE_FILE = "catalog.sqlite"
 RECORD = "lake.json"
@@ -71,8 +72,12 @@ class CatalogUnusable(OSError):
     """The catalog is missing, another store's, or does not answer; the message names it and the remedy."""
 
 
-class CatalogBusy(CatalogUnusable):
+class CatalogBusy(CatalogUnusable, Transient):
     """Others are at the catalog, and stay there for long."""
+
+
+class CatalogAway(CatalogUnusable, Transient):
+    """The catalog's server does not answer; it may come back."""
 
 
 class Name(NamedTuple):
@@ -196,7 +201,8 @@ class Catalog:
                 f"the catalog {self} is damaged ({said}): move it away and run `lafid rebuild`, which makes it anew "
                 "from the copy in the store"
             )
-        return CatalogUnusable(f"the catalog {self} does not answer ({said}): see that it is there and can be written")
+        kind = CatalogAway if is_transient(error) else CatalogUnusable
+        return kind(f"the catalog {self} does not answer ({said}): see that it is there and can be written")
 
 
 def is_conflict(error: duckdb.Error) -> bool:

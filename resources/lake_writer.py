@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 from resources.duckdb_extensions import literal, quoted
 from resources.lake_reader import Reader
 from resources.lake_tables import ANY, PARTITIONS
+from resources.transient import Transient
 
 UNPARTITIONED = "all"
 
 
-class Fenced(RuntimeError):
+class Fenced(RuntimeError, Transient):
     """Somebody else has computed the partition since: this run was thought dead, and what it made is not written."""
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from resources.lease_owner import Owner, described
+from resources.transient import Transient
 
 if TYPE_CHECKING:
     from resources.lease_heart import Heart
@@ -34,7 +35,7 @@ class LeasesUnusable(OSError):
     """The leases' database cannot be used; the message names it and the remedy."""
 
 
-class LeaseLost(RuntimeError):
+class LeaseLost(RuntimeError, Transient):
     """Somebody else has the lease, or may have it; what this run computes must not be written any more."""
 
 

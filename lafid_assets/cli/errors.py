@@ -1,26 +1,12 @@
 """What a command says when it fails: one line on the screen, the traceback in a file.
 
-Belongs here: errors in words. Not here: when a command fails (`main`).
+Belongs here: where they go. Not here: an error in words (`failures`), when a command fails (`main`).
 """
 
 import traceback
 
 from lafid_assets.cli.display import ERRORS
 from resources.settings import Settings
-
-DISK_FULL = ("No space left on device", "database or disk is full", "disk I/O error")
-
-
-def one_line(error: Exception) -> str:
-    """The thing and its remedy."""
-    if isinstance(error, ModuleNotFoundError):
-        return f"the package {error.name} is not installed: install lafid with its extras, `pip install 'lafid[all]'`"
-    text = " ".join(str(error).split()) or type(error).__name__
-    signs = [sign for sign in DISK_FULL if sign in text]  # wrapped by SQLAlchemy, DuckDB or Dagster, hence by their words
-    if signs:
-        home = Settings.from_environment().home
-        return f"the disk of the home {home} is full ({signs[0]}): free some space, or set LAFID_HOME to another disk"
-    return text
 
 
 def keep_traceback() -> None:

@@ -15,8 +15,9 @@ import typer
 
 from lafid_assets.cli import drawing, models, releasing, settings
 from lafid_assets.cli.display import ERRORS, show_funnel
-from lafid_assets.cli.errors import keep_traceback, one_line
+from lafid_assets.cli.errors import keep_traceback
 from lafid_assets.cli.options import Home, settings_of
+from lafid_assets.failures import one_line
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
 app.add_typer(models.app, name="models")

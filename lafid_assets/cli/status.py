@@ -14,6 +14,7 @@ from lafid_assets.cli.display import CONSOLE
 from lafid_assets.cli.materialize import open_materializer
 from lafid_assets.dataset.versions import standing_version
 from lafid_assets.jobs import ACTIVE, PER_SHARD
+from lafid_assets.run_failure import why_failed
 from lafid_assets.schemas import CLIP_FILES
 from lafid_assets.settings_check import ops_of
 from lafid_assets.staleness import stale_shards
@@ -48,7 +49,8 @@ def show_status(status: dict[str, Any]) -> None:
         "shards": "none yet"
         if shards is None
         else f"{shards['all']}, of them current {shards['current']}{_named(shards['stale'])}",
-        "runs": f"{runs['active']} active; of the last day {runs['failed_last_day']} failed",
+        "runs": f"{runs['active']} active; of the last day {runs['failed_last_day']} failed"
+        + (f", the last one: {runs['last_failure']}" if runs["last_failure"] else ""),
         "dataset": "none yet"
         if dataset is None
         else f"{dataset['version']} (number {dataset['number']}): {dataset['clips']} clips of {dataset['identities']} persons, "
@@ -77,12 +79,14 @@ def _of_lake(materializer: Any) -> dict[str, Any]:
     return {"shards": counts, "dataset": dataset}
 
 
-def _runs(instance: dg.DagsterInstance) -> dict[str, int]:
+def _runs(instance: dg.DagsterInstance) -> dict[str, Any]:
     since = datetime.fromtimestamp(datetime.now(UTC).timestamp() - 86400, UTC)
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since)
+    last = instance.get_runs(failed, limit=1)
     return {
         "active": instance.get_runs_count(dg.RunsFilter(statuses=list(ACTIVE))),
         "failed_last_day": instance.get_runs_count(failed),
+        "last_failure": why_failed(instance, last[0].run_id) if last else None,
     }
 
 

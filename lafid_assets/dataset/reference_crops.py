@@ -63,7 +63,7 @@ STEP = Step(
 )
 
 
-@STEP.as_asset(deps=["raw_clips", "face_info", "speech_tagged_clips"])
+@STEP.as_asset(deps=["raw_clips", "face_info", "speech_tagged_clips"], pool="cpu")
 def reference_crops(
     context: dg.AssetExecutionContext,
     config: ReferenceCropsConfig,

@@ -81,7 +81,7 @@ STEP = Step(
 )
 
 
-@STEP.as_asset(deps=["raw_clips"])
+@STEP.as_asset(deps=["raw_clips"], pool="cpu")
 def face_info(
     context: dg.AssetExecutionContext,
     config: FaceInfoConfig,

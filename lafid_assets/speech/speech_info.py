@@ -90,7 +90,7 @@ STEP = Step(
 )
 
 
-@STEP.as_asset(deps=["id_consistent_clips"])
+@STEP.as_asset(deps=["id_consistent_clips"], pool="cpu")
 def speech_info(
     context: dg.AssetExecutionContext, config: SpeechInfoConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:

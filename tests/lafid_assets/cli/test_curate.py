@@ -206,7 +206,7 @@ def test_failing_shard_stops_no_other_and_is_named_with_its_cause(
     assert len(shards) == 2
     with monkeypatch.context() as patched:
         _break_probing(patched, shards[0])
-        with pytest.raises(RunFailed, match=rf"1 of 2 shards failed: {shards[0]}: raw_clips: the disk caught fire"):
+        with pytest.raises(RunFailed, match=rf"raw_clips \({shards[0]}\) failed: the disk caught fire \[1 of 2 shards"):
             first.curate(shards, CurationChoices())
     assert instance.get_runs_count() == 1, "neighbours share a run, and the dataset is left as it is"
     assert {shard for _, shard in first.lake.stamps(["speech_tagged_clips"])} == {shards[1]}
