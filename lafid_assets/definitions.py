@@ -44,6 +44,7 @@ from resources.settings import Settings
 from resources.tracking import Tracking
 from resources.trainer.client import TrainerClient
 from resources.trainer.launch import LaunchConfig
+from sensors.alerts import alerts
 from sensors.clip_drop import clip_drop
 from sensors.missing_shards import missing_shards
 from sensors.nightly_refresh import nightly_refresh
@@ -119,7 +120,7 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
             daily_health(clock.health_cron),
             daily_compaction,
         ],
-        sensors=[clip_drop, registry_watch],
+        sensors=[clip_drop, registry_watch, alerts],
         # Every run has its own process already; a process a step would import everything again.
         executor=dg.in_process_executor,
         metadata={f"{FILE} cannot be used": fault} if fault else {},

@@ -70,6 +70,9 @@ class Automation(_Section):
     refresh_cron: str = Field("0 2 * * *", description="When `nightly_refresh` looks")
     train_cron: str = Field("0 3 * * 6", description="When `weekly_training` looks")
     health_cron: str = Field("0 6 * * *", description="When `daily_health` runs")
+    alert_url_env: str | None = Field(
+        None, description="Name of the environment variable that holds the address of the webhook to which `alerts` posts"
+    )
 
 
 class General(_Section):

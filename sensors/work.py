@@ -30,7 +30,7 @@ def waiting_runs(instance: dg.DagsterInstance) -> int:
 def at_work(instance: dg.DagsterInstance, lake: Lake, assets: Collection[str]) -> str:
     """In words, who works on these assets: runs of this home, begun or queued, and other homes of the store. Empty: nobody."""
     active = instance.get_runs(dg.RunsFilter(statuses=list(ACTIVE)), limit=MOST_RUNS)
-    runs = [run.run_id[:8] for run in active if _assets_of(run) & set(assets)]
+    runs = [run.run_id[:8] for run in active if assets_of(run) & set(assets)]
     if runs:
         return f"{len(runs)} runs are at {first_few(sorted(assets))}: {first_few(runs)}"
     leases = sorted(name for name in lake.leases.names_held() if name.partition("/")[0] in assets)
@@ -61,7 +61,8 @@ def or_skip(tick: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _assets_of(run: dg.DagsterRun) -> set[str]:
+def assets_of(run: dg.DagsterRun) -> set[str]:
+    """What a run materializes; none where its job is of another kind."""
     if run.asset_selection:
         return {key.to_user_string() for key in run.asset_selection}
     return set(ASSETS_OF.get(run.job_name, ()))
