@@ -4,6 +4,7 @@ Belongs here: what to tell, and posting it. Not here: why a run failed (`lafid_a
 no run (`lafid_assets.health`, whose own run fails).
 """
 
+import html
 import json
 import os
 import urllib.error
@@ -14,7 +15,7 @@ from http.client import HTTPException
 import dagster as dg
 
 from lafid_assets.jobs import ASSETS_OF
-from lafid_assets.run_failure import why_failed
+from lafid_assets.run_failure import MOST_CHARACTERS, why_failed
 from lafid_assets.settings_file import SettingsFile
 from resources.settings import Settings
 from sensors.work import assets_of, or_skip
@@ -79,7 +80,7 @@ def post(address: str, text: str) -> None:
     Raises:
         NotPosted: nobody took it.
     """
-    body = json.dumps({"text": text}).encode()
+    body = json.dumps({"text": html.escape(text, quote=False)}).encode()  # in a chat, <!channel> calls everybody
     try:
         request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=ANSWER_S):
@@ -102,7 +103,7 @@ def _told(instance: dg.DagsterInstance, run: dg.DagsterRun, known: dict[str, str
     before = known.pop(work, None)
     if run.is_success:
         return [f"Recovered: {work} got done ({before})"] if before is not None and before not in known.values() else []
-    cause = why_failed(instance, run.run_id)
+    cause = why_failed(instance, run.run_id)[:MOST_CHARACTERS]
     is_told = cause in (before, *known.values())
     known[work] = cause
     return [] if is_told else [f"Failed: {work}: {cause} [run {run.run_id[:8]}]"]

@@ -103,11 +103,11 @@ def test_a_cause_is_told_once_and_its_end(tick: Tick, chat: Chat, end: Callable[
     assert _skipped(tick()) == "no run has ended"
     end("s1", "the disk is full")
     end("s2", "the disk is full")
-    end("s3", "no such engine")
+    end("s3", "no such engine <!channel>")
     tick()
     [[first, second]] = chat.said
     assert first.startswith("Failed: curate_shard s1: the disk is full [run ")
-    assert second.startswith("Failed: curate_shard s3: no such engine [run ")
+    assert second.startswith("Failed: curate_shard s3: no such engine &lt;!channel&gt; [run ")
     end("s1", "the disk is full")
     end("s1")
     end("s4")

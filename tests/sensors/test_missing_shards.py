@@ -22,6 +22,7 @@ from sensors.work import TRY
 
 SHARDS = tuple(f"shard-{number:05d}-00000000" for number in range(5))
 SCHEDULE = missing_shards("*/15 * * * *")
+COLUMNS = "table_name, partition, fingerprint, digest, row_count, token, written_at"
 Look = Callable[[], list[str]]
 
 
@@ -61,7 +62,7 @@ def _stamp(lake: Lake, rows: list[Row]) -> None:
         f"({', '.join(map(literal, (table, shard, stamp.fingerprint, stamp.digest, 1, 1)))}, '2026-01-01 {hour:02d}:00:00+00')"
         for table, shard, stamp, hour in rows
     )
-    lake.commit(lambda writer: writer.cursor.execute(f"INSERT INTO partitions VALUES {values}"))
+    lake.commit(lambda writer: writer.cursor.execute(f"INSERT INTO partitions ({COLUMNS}) VALUES {values}"))
 
 
 def _files(shard: str) -> dict[tuple[str, str], Stamp]:
