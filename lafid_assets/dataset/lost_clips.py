@@ -63,6 +63,6 @@ def refuse_lost(reader: Reader, outcomes: Outcomes, store: FileStore) -> None:
         raise ClipsLost(
             f"{lost.height} clips of the last dataset would be gone though nothing was decided about them "
             f"({first_few(f'{count} {ending}' for ending, count in endings.iter_rows())}), the first {lost['clip_id'][0]}, of "
-            f"{first_few(lost['shard'].unique().sort())}: bring their files back and materialize these shards again, or set "
+            f"{first_few(lost['shard'].unique().sort())}: materialize these shards again when their files can be read, or set "
             "lost_clips of lafid_dataset to publish without them"
         )
