@@ -25,13 +25,19 @@ WAITS_S = (2.0, 10.0, 30.0)
 """Seconds before each further try of what passes by itself."""
 
 
+class RunFailed(dg.Failure):
+    """What a run's pages show first, hence without Dagster's long name before the line."""
+
+    __module__ = "builtins"
+
+
 def reported(
     context: dg.AssetExecutionContext, asset: str, work: Callable[[], dg.MaterializeResult]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """What an asset tells Dagster: what `work` returns, or the run's failure in one line. What passes by itself is tried again.
 
     Raises:
-        dg.Failure: for every error, which stays as its cause.
+        RunFailed: for every error, which stays as its cause.
         dg.RetryRequested: there are tries left. The wait is over then: Dagster waits where a cancelled run could not end.
     """
     shards = list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else []
@@ -50,7 +56,7 @@ def reported(
         context.instance.add_run_tags(context.run_id, {FAILURE_TAG: _cut(line)})
         told = dict(error.metadata) if isinstance(error, dg.Failure) else _shards(error)
         cause = None if isinstance(error, CheckFailed | ShardsFailed) else error  # these say no more than the line
-        raise dg.Failure("\n".join([line, *more]), metadata=told, allow_retries=False) from cause
+        raise RunFailed("\n".join([line, *more]), metadata=told, allow_retries=False) from cause
     yield result
 
 

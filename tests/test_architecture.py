@@ -18,6 +18,7 @@ MOST_LINES = 400
 ASSEMBLY = {
     "lafid_assets/step.py",
     "lafid_assets/step_run.py",
+    "lafid_assets/run_failure.py",
     "lafid_assets/partitions.py",
     "lafid_assets/jobs.py",
     "lafid_assets/definitions.py",
