@@ -11,7 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._utils.schedules import is_valid_cron_string
 
 from lafid_assets.partitions import CLIP_SHARDS
-from lafid_assets.run_failure import FAILURE_TAG, MOST_CHARACTERS
+from lafid_assets.run_failure import FAILURE_TAG, MOST_CHARACTERS, RunFailed
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
@@ -170,7 +170,7 @@ def check_health() -> None:
     look_for_faults()
 
 
-def _failed(context: dg.OpExecutionContext, line: str) -> dg.Failure:
+def _failed(context: dg.OpExecutionContext, line: str) -> RunFailed:
     """What a job that is no asset raises; the list of runs shows the line, too."""
     context.instance.add_run_tags(context.run_id, {FAILURE_TAG: line[:MOST_CHARACTERS]})
-    return dg.Failure(line, allow_retries=False)
+    return RunFailed(line, allow_retries=False)
