@@ -4,11 +4,13 @@ Belongs here: assembly. Not here: implementations of anything.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from lafid_assets.checks.dataset_checks import CHECKS
 from lafid_assets.constraints.pose_filtered_clips import pose_filtered_clips
 from lafid_assets.dataset.dataset_report import dataset_report
 from lafid_assets.dataset.lafid_dataset import lafid_dataset
@@ -102,7 +104,8 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
     launch = LaunchConfig.from_environment()
     file, clock, fault = _told(settings)
     return dg.Definitions(
-        assets=[as_told(asset, file) for asset in ASSETS],
+        assets=[_with_clock(as_told(asset, file), file.general.checks.overdue_hours) for asset in ASSETS],
+        asset_checks=CHECKS,
         resources=build_resources(settings) | (resource_overrides or {}),
         jobs=[
             curate_shard,
@@ -136,6 +139,15 @@ def _told(settings: Settings) -> tuple[SettingsFile, Automation, str]:
     except SettingsUnusable as error:
         LOGGER.error("%s", error)
         return SettingsFile(settings.home / FILE, General(), {}), Automation(), str(error)
+
+
+def _with_clock(asset: dg.AssetsDefinition, overdue_hours: Mapping[str, float]) -> dg.AssetsDefinition:
+    """The asset with Dagster's freshness policy, where the home's file says when it is overdue."""
+    hours = overdue_hours.get(asset.key.to_user_string())
+    if hours is None:
+        return asset
+    policy = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
+    return asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=policy))
 
 
 @dg.definitions

@@ -52,6 +52,9 @@ def check(file: SettingsFile) -> None:
         raise SettingsUnusable(f"{file.path} has a section [{strange[0]}]: choose of {', '.join(sorted(known))}")
     for asset in all_steps():
         _config(file, asset)
+    for line in ("longest_wait_hours_of", "overdue_hours"):
+        if strange := sorted(set(getattr(file.general.checks, line)) - set(all_steps())):
+            raise SettingsUnusable(f"{file.path}, [checks]: {line} names {strange[0]}, which is no asset")
     automation(file)
 
 
@@ -145,7 +148,7 @@ def template() -> str:
     """A file that changes nothing: every line there is, with its meaning and default, commented out."""
     shared = {section: _fields_of_all(assets) for section, assets in SHARED.items()}
     parts = [f"# LaFID's settings: what every run of this home is told. Take the # away to change a line.\n\nversion = {1}"]
-    for name in ("sources", "automation"):
+    for name in ("sources", "automation", "checks"):
         parts.append(_section(name, General.model_fields[name].annotation.model_fields))  # type: ignore[union-attr]
     parts += [_section(name, fields, "of " + " and ".join(SHARED[name])) for name, fields in shared.items()]
     for asset, (_, config) in all_steps().items():

@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from lafid_assets.checks.bounds import CheckBounds
 from lafid_assets.constraints.policies import POLICIES, FacePolicy, PolicyUnusable, first_fault, load_policy
 from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD
 
@@ -81,6 +82,7 @@ class General(_Section):
     version: Literal[1] = Field(1, description="Of this file's form")
     sources: Sources = Sources()
     automation: Automation = Automation()
+    checks: CheckBounds = CheckBounds()
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def stale_shards(reader: Reader, steps: Chain, shards: Iterable[str]) -> dict[st
     for (table, partition), stamp in reader.stamps(wanted).items():
         of_shard[partition][table, partition] = stamp
     shared = of_shard[UNPARTITIONED]
-    asked = [(step, step.facts(config), _unsettled(reader, step, config)) for step, config in steps]
+    asked = [(step, step.facts(config), unsettled_shards(reader, step, config)) for step, config in steps]
     stale = {}
     for shard in shards:
         stamps = of_shard[shard] | shared
@@ -70,14 +70,15 @@ def is_current(reader: Reader, step: Step, config: BaseModel) -> bool:
     """Whether a step that is not of shards would compute nothing."""
     stamps = reader.stamps(_tables(step))
     fingerprint = step.fingerprint(stamps, UNPARTITIONED, step.facts(config))
-    return step.is_written(stamps, UNPARTITIONED, fingerprint) and not _unsettled(reader, step, config)
+    return step.is_written(stamps, UNPARTITIONED, fingerprint) and not unsettled_shards(reader, step, config)
 
 
 def _tables(step: Step) -> set[str]:
     return {*step.reads, *(table.name for table in step.writes)}
 
 
-def _unsettled(reader: Reader, step: Step, config: BaseModel) -> set[str]:
-    """The shards that the step says to be computed again; of a step that is not of shards, anything at all."""
+def unsettled_shards(reader: Reader, step: Step, config: BaseModel) -> set[str]:
+    """The shards that the step says to be computed again although nothing that it reads has changed; of a step that is not of
+    shards, anything at all."""
     listing = step.unsettled(config) if step.unsettled else None
     return set() if listing is None else set(reader.sql(f"SELECT DISTINCT shard FROM ({listing})")["shard"])

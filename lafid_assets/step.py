@@ -7,6 +7,7 @@ step at work in a run (`step_run`), which shards are current (`staleness`).
 import hashlib
 import inspect
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -48,6 +49,7 @@ class Step:
         checks: further blocking checks, name to a function that lists what is wrong with the frames that are to be written.
         later_checks: checks of what has been written; a blocking one fails the shard, which keeps what it has.
         counts_clips: whether the per-clip table must have a row for every clip that came in.
+        opens_videos: whether it looks into the clips' files, which costs more than everything that reads tables alone.
     """
 
     writes: tuple[TableSchema, ...]
@@ -61,6 +63,7 @@ class Step:
     checks: Mapping[str, Check] = field(default_factory=dict)
     later_checks: Mapping[str, dg.AssetCheckSpec] = field(default_factory=dict)
     counts_clips: bool = True
+    opens_videos: bool = False
 
     def __post_init__(self) -> None:
         if views := [name for name in self.reads if name in BY_NAME and BY_NAME[name].view is not None]:
@@ -78,7 +81,15 @@ class Step:
 
     def arguments(self, *, deps: Sequence[str], pool: str | None = None) -> dict[str, Any]:
         """Everything that `@dg.asset` wants to know about this step."""
-        rows = [dg.TableColumn(column.name, str(column.dtype), description=column.doc) for column in self.table.columns]
+        columns = [
+            dg.TableColumn(
+                column.name,
+                str(column.dtype),
+                description=_in_markdown(column.doc),
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=self.table.key == (column.name,)),
+            )
+            for column in self.table.columns
+        ]
         specs = [
             dg.AssetCheckSpec(name, asset=self.asset, blocking=True, description=description)
             for name, description in self.check_docs.items()
@@ -88,6 +99,7 @@ class Step:
             "deps": list(deps),
             "group_name": self.group,
             "kinds": KIND_ICONS | self.kinds,
+            "tags": {"lafid/opens": "videos" if self.opens_videos else "tables"},
             "owners": ["team:ml" if self.group in ("training", "release") else "team:data"],
             "code_version": self.code_version,
             "partitions_def": CLIP_SHARDS if self.table.partitioned else None,
@@ -95,8 +107,9 @@ class Step:
             "pool": pool,
             "metadata": {
                 "dagster/table_name": self.table.name,
-                "dagster/column_schema": dg.TableSchema(columns=rows),
+                "dagster/column_schema": dg.TableSchema(columns=columns),
                 "key": ", ".join(self.table.key),
+                "tables": ", ".join(table.name for table in self.writes),
             },
             "check_specs": [*specs, *self.later_checks.values()],
         }
@@ -133,6 +146,7 @@ class Step:
                 told.__signature__ = inspect.Signature([*parameters.values()])  # type: ignore[attr-defined]
                 arguments = self.arguments(deps=deps, pool=pool)
                 arguments["check_specs"] += checks
+                arguments["metadata"] |= {"dagster/code_references": _source_of(work)}
                 # Not as a parameter: Dagster would make the config itself, and fail in its own words where a value does not fit.
                 return dg.asset(**arguments, config_schema=shown.to_config_schema())(told)
 
@@ -206,6 +220,11 @@ class Step:
         return docs | {name: check.__doc__ for name, check in self.checks.items()}
 
     @property
+    def outcomes(self) -> str | None:
+        """The table that says how each clip ended here; None where there is none."""
+        return next((table.name for table in self.writes if table.key == ("clip_id",) and table.says_how_clips_end), None)
+
+    @property
     def counted_table(self) -> str | None:
         """The table that has a row for every clip that came in; None where there is none."""
         per_clip = (table.name for table in self.writes if table.partitioned and table.key == ("clip_id",))
@@ -214,6 +233,23 @@ class Step:
     def _same_partition(self, table: str) -> bool:
         schema = BY_NAME.get(table)
         return self.table.partitioned and (schema is None or schema.partitioned)
+
+
+def _source_of(work: Callable[..., Any]) -> dg.CodeReferencesMetadataValue:
+    """Where the UI opens an asset. Dagster's `with_source_code_references` would open this module, which wraps all of them."""
+    with warnings.catch_warnings(action="ignore", category=dg.BetaWarning):
+        place = dg.LocalFileCodeReference(
+            file_path=inspect.getsourcefile(work) or "", line_number=inspect.getsourcelines(work)[1]
+        )
+        return dg.CodeReferencesMetadataValue(code_references=[place])
+
+
+def _in_markdown(text: str) -> str:
+    """A column's meaning where it is taken for Markdown: a `>` or `<` outside of code would be a quotation or a tag there."""
+    code = "`"
+    return code.join(
+        part if number % 2 else part.replace("<", "\\<").replace(">", "\\>") for number, part in enumerate(text.split(code))
+    )
 
 
 def as_told(asset: dg.AssetsDefinition, file: SettingsFile) -> dg.AssetsDefinition:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 import polars as pl
 
+from lafid_assets.checks.shard_rates import shard_rates
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
 from lafid_assets.jobs import PER_SHARD
 from lafid_assets.run_failure import FAILURE_TAG, NO_FAILURE, can_be_tried_again, record_shard_failure
@@ -34,6 +35,8 @@ LOGGER = logging.getLogger("lafid.step")
 
 Frames = Mapping[str, pl.DataFrame]
 
+ROW_COUNT = "dagster/row_count"
+"""Dagster's own name for the rows of a whole table: its page shows the last figure on a card, and plots all of them."""
 CONTRACT, COUNTS_ADD_UP = "contract", "counts_add_up"
 """Checks of every step. A check is two events in Dagster's records, and a run with many of them is slow there."""
 
@@ -248,10 +251,10 @@ class StepRun:
         rows = stamps[step.table.name, partition].rows if current else frames[step.table.name].height
         LOGGER.info("%s %s: %s, %d rows", step.asset, partition, "up to date" if current else "computed", rows)
         metadata = {
-            "dagster/row_count": rows,
+            "dagster/partition_row_count" if step.table.partitioned else ROW_COUNT: rows,
             "computed": not current,
             "fingerprint": fingerprint[:16],
-            **(_outcomes(frames[step.table.name]) if {"clip_id", "status", "reason"} <= set(step.table.dtypes) else {}),
+            **(_outcomes(frames[step.outcomes]) if step.outcomes else {}),
             **(work.metadata(partition, frames) if work.metadata else {}),
         }
         return Brought(partition, metadata, found)
@@ -293,7 +296,7 @@ class StepRun:
         return [*self.step.check_docs, *(name for name, spec in self.step.later_checks.items() if spec.blocking)]
 
     def _report(self, brought: Sequence[Brought], failed: Mapping[str, str]) -> dg.MaterializeResult:
-        whole = [result for result in brought if result.partition not in failed]
+        whole = self._with_row_count([result for result in brought if result.partition not in failed])
         checks = self._check_results(brought, fatal=False, failed=failed)
         if failed and (not whole or self._is_last()):
             self._log(whole, checks)
@@ -316,7 +319,15 @@ class StepRun:
             dg.DagsterEvent.asset_check_evaluation(step, check.to_asset_check_evaluation(step))
 
     def _result(self, brought: Brought) -> dg.MaterializeResult:
-        return dg.MaterializeResult(metadata=dict(brought.metadata), check_results=self._check_results([brought], fatal=True))
+        [one] = self._with_row_count([brought])
+        return dg.MaterializeResult(metadata=dict(one.metadata), check_results=self._check_results([brought], fatal=True))
+
+    def _with_row_count(self, brought: Sequence[Brought]) -> list[Brought]:
+        """With the rows of the whole table, which one question answers for all shards of the run."""
+        if not self.step.table.partitioned:
+            return list(brought)
+        rows = self.lake.row_count(self.step.table.name)
+        return [result._replace(metadata={ROW_COUNT: rows, **result.metadata}) for result in brought]
 
     def _check_results(
         self, brought: Sequence[Brought], *, fatal: bool, failed: Mapping[str, str] | None = None
@@ -369,11 +380,5 @@ def _lost_or_invented(frame: pl.DataFrame, clips_in: set[str]) -> list[str]:
 
 def _outcomes(frame: pl.DataFrame) -> dict[str, Any]:
     counted = frame.group_by("status", "reason").len().sort("status", "reason")
-    return {
-        "outcomes": dg.MetadataValue.table(
-            [dg.TableRecord({"status": s, "reason": r or "", "clips": n}) for s, r, n in counted.rows()]
-        )
-        if counted.height
-        else "no clips",
-        **{f"clips_{status}": sum(n for s, _, n in counted.rows() if s == status) for status in counted["status"].unique()},
-    }
+    rows = [dg.TableRecord({"status": s, "reason": r or "", "clips": n}) for s, r, n in counted.rows()]
+    return {"outcomes": dg.MetadataValue.table(rows) if rows else "no clips", **shard_rates(frame)}

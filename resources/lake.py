@@ -154,6 +154,11 @@ class Lake:
         with self.snapshot() as reader:
             return reader.stamps(tables, partitions)
 
+    def row_count(self, table: str) -> int:
+        """`Reader.row_count` of this moment."""
+        with self.snapshot() as reader:
+            return reader.row_count(table)
+
     def is_there(self) -> bool:
         """Whether anything has been written yet."""
         return join(self.catalog, self.store, self.home, writing=False)

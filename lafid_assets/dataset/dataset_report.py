@@ -95,7 +95,10 @@ def dataset_report(
     store: dg.ResourceParam[FileStore],
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:
-    """The funnel as a table; beside it in the store a page with funnel, pose histograms and contact sheet."""
+    """The funnel: how many clips ended how, and beside it in the store a page with charts and contact sheet.
+
+    Whoever must judge a dataset looks here first, and sends the page, one file, to those who have no Dagster.
+    """
     result = STEP.materialize(
         context,
         config,

@@ -15,6 +15,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from lafid_assets.checks.dataset_rates import figures_in_all
 from lafid_assets.dataset import face_tracks
 from lafid_assets.dataset.funnel import KEPT, Outcomes, read_outcomes
 from lafid_assets.dataset.lost_clips import ClipsLost, refuse_lost
@@ -126,7 +127,10 @@ def lafid_dataset(
     lake: dg.ResourceParam[Lake],
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:
-    """The training table: clip, refined caption, references, identity, split by identity, licence; versioned by its content."""
+    """The training table, a row a kept clip: caption, references, person, split by person and licence, versioned by its content.
+
+    Training, the bench and exports read it; its page plots the rates of all shards together, and warns when they drift.
+    """
     made: list[Version] = []
     told = json.dumps(deciding(told_to(context, settings)), sort_keys=True)
     settings_sha256, settings_frame = settings_row(told)
@@ -150,7 +154,13 @@ def lafid_dataset(
                 POLICY_SETTINGS.name: settings_frame,
             }
 
-        return STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(frames))
+        result = STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(frames))
+    with lake.snapshot(all_cores=True) as reader:
+        in_all = figures_in_all(reader)
+    for asset, figures in in_all.items():  # of the assets of shards, whose own events say nothing of all shards together
+        if asset != STEP.asset:
+            context.log_event(dg.AssetObservation(asset, description="all shards together", metadata=figures))
+    return dg.MaterializeResult(metadata=dict(result.metadata or {}) | in_all[STEP.asset], check_results=result.check_results)
 
 
 class Dataset(NamedTuple):

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from lafid_assets.dataset.versions import standing_version
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.wording import first_few
 from resources.lake_reader import Reader
@@ -30,18 +31,29 @@ def refuse_mixed(reader: Reader, decided_by: Mapping[str, Mapping[str, list[str]
     Raises:
         MixedSettings: a table has several.
     """
-    mixed = [
+    if several := _mixed_tables(decided_by):
+        told = "; ".join(_difference(reader, *one) for one in several)
+        raise MixedSettings(
+            f"the shards stand under different settings: {told}. Materialize these tables for all shards under one ("
+            "`lafid settings diff` counts them, `lafid curate` does it), or set mixed_settings of lafid_dataset"
+        )
+
+
+def mixed(reader: Reader) -> list[str]:
+    """A line for each table whose shards in the standing dataset are under several settings; none where all agree."""
+    standing = standing_version(reader)
+    decided_by = json.loads(standing["decided_by"]) if standing else {}
+    return [_difference(reader, *one) for one in _mixed_tables(decided_by)]
+
+
+def _mixed_tables(decided_by: Mapping[str, Mapping[str, list[str]]]) -> list[tuple[str, str, list[str]]]:
+    """Table, column and values where several decide."""
+    return [
         (table, column, values)
         for table, columns in decided_by.items()
         for column, values in columns.items()
         if column in _DECIDING and len(values) > 1
     ]
-    if mixed:
-        told = "; ".join(_difference(reader, *one) for one in mixed)
-        raise MixedSettings(
-            f"the shards stand under different settings: {told}. Materialize these tables for all shards under one ("
-            "`lafid settings diff` counts them, `lafid curate` does it), or set mixed_settings of lafid_dataset"
-        )
 
 
 def _difference(reader: Reader, table: str, column: str, values: list[str]) -> str:

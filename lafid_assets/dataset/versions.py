@@ -26,6 +26,7 @@ from lafid_assets.schemas import (
     OUTCOME_TABLES,
     REFERENCE_CROPS,
 )
+from lafid_assets.schemas.products import OUTCOME_COUNT
 from resources.lake import Lake
 from resources.lake_reader import Reader
 
@@ -155,6 +156,11 @@ def standing_version(lake: Lake | Reader) -> Facts | None:
     held = lake.sql(f"SELECT DISTINCT dataset_version FROM {LAFID_DATASET.name}")["dataset_version"]
     standing = known.filter(pl.col("dataset_version").is_in(held.implode())) if len(held) else known
     return standing.row(-1, named=True) if standing.height else None
+
+
+def funnel_of(version: Facts) -> pl.DataFrame:
+    """How its clips ended: `status`, `step`, `reason`, `clips`."""
+    return pl.DataFrame(version["funnel"], schema=OUTCOME_COUNT.to_schema())
 
 
 def find_version(lake: Lake | Reader, beginning: str) -> Facts:

@@ -78,6 +78,7 @@ STEP = Step(
     facts=_facts,
     unsettled=_unsettled,
     later_checks={ERROR_BUDGET.name: ERROR_BUDGET},
+    opens_videos=True,
 )
 
 
@@ -88,7 +89,10 @@ def face_info(
     lake: dg.ResourceParam[Lake],
     store: dg.ResourceParam[FileStore],
 ) -> dg.MaterializeResult:
-    """A row a face a sampled frame: box, landmarks, rotation, sharpness. Scores only; nothing is decided here."""
+    """Every face in every sampled frame: its box, landmarks, rotation and sharpness, as scores without any decision.
+
+    The face policy, identity, references and training's face tracks are made of it; it costs most, and no threshold moves it.
+    """
     recipe = _recipe(config)
     info = recipe.engine.info
     LOGGER.info("face engine: %s %s (%s)", info.name, info.version, recipe.engine.reason)

@@ -60,12 +60,16 @@ STEP = Step(
     unsettled=_waiting,
     later_checks={EVERY_FILE.name: EVERY_FILE},
     counts_clips=False,
+    opens_videos=True,
 )
 
 
 @STEP.as_asset(deps=[])
 def raw_clips(context: dg.AssetExecutionContext, config: RawClipsConfig, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
-    """What the files of a shard hold: hashed, probed, and bound to clips by their content."""
+    """Every clip that came in, with what its file and its released row say: hashed, probed, and bound to a clip by its content.
+
+    All later steps begin here; the data team looks here for a file that is missing, broken or a copy of another.
+    """
     known: dict[str, ShardFiles] = {}
 
     def at(shard: str) -> ShardFiles:

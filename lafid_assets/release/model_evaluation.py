@@ -95,8 +95,11 @@ def model_evaluation(
     lake: dg.ResourceParam[Lake],
     tracking: dg.ResourceParam[Tracking],
 ) -> dg.MaterializeResult:
-    """What the checkpoint draws of persons that it never saw, measured, beside the champion's; an interrupted run goes on with
-    the next video."""
+    """What the checkpoint draws of persons that it never saw, measured, beside the champion's; an interrupted run goes on
+    with the next video.
+
+    The release gate judges by it, and ML engineers read its page to see where a model is better or worse.
+    """
     checkpoint = lake.read(FUSION_DIT.name).row(0, named=True)
     champion = _Champion(*_ask(checkpoint["checkpoint_sha256"], config.model_name, tracking))
     step = replace(STEP, facts=lambda config: config.model_dump() | {"compared_with": champion.checkpoint_sha256})

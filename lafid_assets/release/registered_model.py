@@ -64,7 +64,10 @@ def registered_model(
     tracking: dg.ResourceParam[Tracking],
 ) -> dg.MaterializeResult:
     """The checkpoint in MLflow's registry with measures, lineage and licences, judged; champion only if the gate opens and the
-    champion is still the one that it was judged against."""
+    champion is still the one that it was judged against.
+
+    Those who draw videos pull a version from there; whoever releases reads here why a model is, or is not, champion.
+    """
     judged: list[dict[str, Any]] = []
 
     def describe(_: str, frames: Frames) -> dict[str, Any]:

@@ -87,6 +87,7 @@ STEP = Step(
     group="curation",
     code_version=CODE_VERSION,
     facts=_facts,
+    opens_videos=True,
 )
 
 
@@ -94,7 +95,10 @@ STEP = Step(
 def speech_info(
     context: dg.AssetExecutionContext, config: SpeechInfoConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """Voice spans, mouth opening over them and how the two go together, for every clip that is one person all along."""
+    """Voice spans, words, and how the mouth moves with the sound, for every clip that shows one person all along.
+
+    Speaking status is decided from these measures alone, so that another policy neither listens nor looks again.
+    """
     recipe = _recipe(config)
     if recipe.transcripts is not None and recipe.transcripts.faults:
         context.log.warning(f"transcripts {recipe.transcripts.name}: left out {recipe.transcripts.told_faults}")

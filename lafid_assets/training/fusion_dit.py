@@ -118,7 +118,10 @@ def fusion_dit(
     tracking: dg.ResourceParam[Tracking],
     trainer: dg.ResourceParam[TrainerClient],
 ) -> dg.MaterializeResult:
-    """The video DiT with its three face experts, trained on the train split; an interrupted run goes on where it stopped."""
+    """The video DiT with its three face experts, trained on the train split; an interrupted run goes on where it stopped.
+
+    ML engineers compare its losses and likeness; evaluation draws with it, and release registers it.
+    """
     chosen = config.resolved()
     trained: list[Finished] = []
 

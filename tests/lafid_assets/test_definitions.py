@@ -1,5 +1,8 @@
 """What Dagster is shown."""
 
+import re
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -109,6 +112,27 @@ def test_every_asset_says_what_it_is(loaded: dg.Definitions) -> None:
         assert node.description, name
         assert node.group_name in ("ingest", "curation", "dataset", "training", "release"), name
         assert node.code_version, name
+        assert re.fullmatch(r"\S.*\.\n\n\S.*\.\s*", node.description, re.DOTALL), f"{name}: what it means, and who needs it"
+        assert node.tags["lafid/opens"] in ("videos", "tables"), name
+
+
+def test_the_ui_opens_the_source_of_an_asset(loaded: dg.Definitions) -> None:
+    graph = loaded.resolve_asset_graph()
+    for name in UPSTREAM:
+        [place] = graph.get(dg.AssetKey(name)).metadata["dagster/code_references"].code_references
+        lines = Path(place.file_path).read_text().splitlines()[place.line_number - 1 :]
+        assert Path(place.file_path).stem == name
+        assert next(line for line in lines if line.startswith("def ")).startswith(f"def {name}("), name
+        assert lines[0].startswith("@STEP.as_asset"), name
+
+
+def test_only_what_the_file_names_runs_by_a_clock(settings: Settings) -> None:
+    settings.home.mkdir()
+    (settings.home / "lafid.toml").write_text('[checks]\noverdue_hours = { fusion_dit = 200.0 }\n[training]\npreset = "tiny"\n')
+    graph = build_defs(settings).resolve_asset_graph()
+    clocks = {name: graph.get(dg.AssetKey(name)).freshness_policy for name in UPSTREAM}
+    assert clocks.pop("fusion_dit") == dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=200))
+    assert set(clocks.values()) == {None}
 
 
 def test_jobs_cover_all_assets_once(loaded: dg.Definitions) -> None:

@@ -56,6 +56,7 @@ def test_the_template_changes_nothing_and_every_line_of_it_can_be_taken_in(tmp_p
         ),
         ("[pose_filtered_clips]\npolicy = 'coffee'", r"\[pose_filtered_clips\]: there is no policy 'coffee'"),
         ("[automation]\nrefresh_cron = 'at two'", r"\[automation\]: refresh_cron: 'at two' is no cron expression"),
+        ("[checks]\noverdue_hours = { faces = 9.0 }", r"\[checks\]: overdue_hours names faces, which is no asset"),
         ("[reference_crops]\nspread = 'everything'", r"\[reference_crops\]: spread: .*not spread over 'everything'"),
     ],
 )

@@ -17,11 +17,12 @@ def test_several_shards_are_brought_up_to_date_in_one_run(three: Road) -> None:
     assert result.success
     assert three.calls[1:] == [ONE, THREE, *(f"after {shard}" for shard in (ONE, TWO, THREE))]
     told = materialized(result, "judged")
-    assert {shard: (each["computed"], each["dagster/row_count"]) for shard, each in told.items()} == {
+    assert {shard: (each["computed"], each["dagster/partition_row_count"]) for shard, each in told.items()} == {
         ONE: (True, 2),
         TWO: (False, 1),
         THREE: (True, 1),
     }
+    assert {each["dagster/row_count"] for each in told.values()} == {4}, "of the whole table"
 
 
 def test_a_failing_shard_costs_itself(three: Road) -> None:

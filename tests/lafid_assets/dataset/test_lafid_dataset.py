@@ -28,6 +28,7 @@ from resources.settings import Settings
 
 Tables = dict[str, pl.DataFrame]
 Curated = Callable[..., Tables]
+CURATION = ("raw_clips", "face_info", "pose_filtered_clips", "id_consistent_clips", "speech_info", "speech_tagged_clips")
 PERSONS = {"a": "p", "b": "p", "c": "q", "d": None, "e": "r"}
 
 
@@ -252,6 +253,28 @@ def test_a_version_names_what_its_run_was_told(
     [sha256] = known_versions(lake)["settings_sha256"]
     assert instance.get_run_by_id(run.run_id).tags["lafid/settings"] == sha256[:16]
     assert json.loads(all_settings(lake)[sha256])["pose_filtered_clips"]["pose_variation_min_deg"] == 45.0
+
+
+def test_figures_of_all_shards_together_are_plotted_on_each_asset(
+    lake: Lake, settings: Settings, lay: Callable[[Tables], None], curated: Curated
+) -> None:
+    """A shard's own event knows nothing of the others."""
+    lay(curated(PERSONS))
+    resources = {"lake": lake, "settings": settings}
+    for _ in range(2):  # the second finds everything current
+        run = dg.materialize([lafid_dataset], instance=dg.DagsterInstance.ephemeral(), resources=resources)
+        [told] = run.get_asset_materialization_events()
+        assert told.materialization.metadata["keep_rate_in_all"] == dg.FloatMetadataValue(4 / 5)
+        observed = {
+            event.event_specific_data.asset_observation.asset_key.to_user_string(): event.event_specific_data.asset_observation
+            for event in run.all_events
+            if event.event_type_value == "ASSET_OBSERVATION"
+        }
+        assert set(observed) == {*CURATION, "duplicate_clips"}
+        figures = {name: entry.value for name, entry in observed["pose_filtered_clips"].metadata.items()}
+        assert figures == {"clips_in_all": 5, "keep_rate_in_all": 0.8, "error_rate_in_all": 0.0, "audit_rate_in_all": 0.8}
+        assert observed["id_consistent_clips"].metadata["clips_in_all"].value == 4
+        assert observed["pose_filtered_clips"].partition is None
 
 
 def test_snapshot_that_was_read_is_recorded(lake: Lake, keep: Callable[[Tables], Any], curated: Curated) -> None:
