@@ -52,6 +52,11 @@ class Settings(BaseModel):
         return self.home / "dagster"
 
     @property
+    def has_instance(self) -> bool:
+        """Whether a command or a run has made Dagster's instance."""
+        return (self.dagster_home / "dagster.yaml").is_file()
+
+    @property
     def mlflow_uri(self) -> str:
         """MLflow's tracking store."""
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"

@@ -173,6 +173,7 @@ def _logged_model(facts: Facts, tags: dict[str, str], name: str, lake: Lake, tra
     model_id = tracking.find_logged_model(checkpoint["checkpoint_sha256"])
     if model_id is not None:
         return describe_logged(model_id, tags=tags, metrics=measures, step=checkpoint["step"])
+    tracking.open_experiment()
     return log_checkpoint(
         lake.store.local_path(checkpoint["checkpoint_path"]),
         lake.store.local_path(checkpoint["base_path"]),
