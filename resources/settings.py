@@ -9,12 +9,17 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from model.model_store.location import lafid_home, models_folder
+from resources.secrets import has_password, without_password
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
 class HomeUnusable(OSError):
     """The home directory cannot be written; the message names it and the remedy."""
+
+
+class PasswordInAddress(ValueError):
+    """An address that is shown and kept in many places holds a password; the message names the variable and the remedy."""
 
 
 class Settings(BaseModel):
@@ -58,8 +63,18 @@ class Settings(BaseModel):
 
     @property
     def mlflow_uri(self) -> str:
-        """MLflow's tracking store."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        """MLflow's tracking store.
+
+        Raises:
+            PasswordInAddress: it holds one, which runs, jobs and messages would show.
+        """
+        named = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        if has_password(named):
+            raise PasswordInAddress(
+                f"MLFLOW_TRACKING_URI is {without_password(named)}: take the password out of it, and set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (of a database PGPASSWORD)"
+            )
+        return named
 
     @property
     def mlflow_artifacts(self) -> Path:

@@ -15,7 +15,8 @@ from lafid_assets.cli.materialize import CurationChoices, Materializer, open_mat
 from lafid_assets.ingest.clip_list import restrict_to
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.registration import register
-from lafid_assets.settings_check import engine_of, named_otherwise, ops_of
+from lafid_assets.jobs import PER_SHARD
+from lafid_assets.settings_check import engine_of, named_otherwise, ops_of, refuse_unusable
 from lafid_assets.speech.speech_tagged_clips import captions_at_stake
 from resources.face_engine import engine_reason, face_engine_info
 from resources.settings import Settings
@@ -60,6 +61,7 @@ def curate_folder(
     for line in named_otherwise(file, choices.ops):
         CONSOLE.print(line, style="yellow", soft_wrap=True, markup=False)
     engine = engine_of(told)
+    refuse_unusable(told, PER_SHARD)
     info, reason = face_engine_info(engine), engine_reason(engine)
     CONSOLE.print(f"face engine: {info.name} ({reason}); licence: {info.licence}", soft_wrap=True, markup=False)
     files = _look_through(folder, only, materializer.settings.home / MISSING_CLIPS)

@@ -138,7 +138,7 @@ def lafid_dataset(
             with lake.snapshot(all_cores=True) as reader:
                 dataset = put_together(reader, Path(folder))
                 if not config.mixed_settings:
-                    refuse_mixed(reader, dataset.version.decided_by)
+                    refuse_mixed(reader)
             made.append(replace(dataset.version, settings_sha256=settings_sha256))
             # What only grows is written in SQL, when the version turns out to be new.
             return {table.name: table.frame([]) for table in STEP.writes} | {

@@ -60,6 +60,7 @@ STEP = Step(
     code_version="4",
     kinds=frozenset({"polars"}),
     facts=ReferenceCropsConfig.facts,
+    chosen=lambda config: {"mask": str(choose_mask(config.mask, model_store()).info)},
 )
 
 

@@ -28,6 +28,7 @@ from lafid_assets.schemas.registry import BY_GATE, PASSED
 from lafid_assets.settings_file import MODEL
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
+from model.release.drawing_settings import DrawingSettings
 from resources.lake import Lake
 from resources.tracking import CANDIDATE, CHAMPION, RegisteredVersion, Tracking
 
@@ -38,6 +39,7 @@ STEP = Step(
     group="release",
     code_version="3",
     kinds=frozenset({"mlflow"}),
+    require=lambda config: DrawingSettings.of(config.drawing),
 )
 GATE_CHECK = dg.AssetCheckSpec(
     "gate",
