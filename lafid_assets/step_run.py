@@ -212,16 +212,16 @@ class StepRun:
 
     def _put(self, frames: Frames, partition: str, fingerprint: str, lease: Lease) -> Frames:
         """Write the frames, and the settings that decided them; what was written, which `revise` may have changed."""
-        said = [frames[POLICY_SETTINGS.name]] if POLICY_SETTINGS.name in frames else []
-        frames = {**frames, POLICY_SETTINGS.name: pl.concat([*said, self._settings]).unique()}
         written = [frames]
+        said = [frames[POLICY_SETTINGS.name]] if POLICY_SETTINGS.name in frames else []
+        with_settings = {**frames, POLICY_SETTINGS.name: pl.concat([*said, self._settings]).unique()}
 
         def revise(writer: Writer, frames: Frames) -> Frames:
             written.append(frames if self.work.revise is None else self.work.revise(writer, frames))
             return written[-1]
 
         self.lake.put(
-            frames,
+            with_settings,
             partition,
             fingerprint,
             token=lease.token,

@@ -277,11 +277,12 @@ def ui(
     home: Home = None,
     port: Annotated[int | None, typer.Option(help="Port of the Dagster UI; 3000, or a free one, when left out.")] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="Port of the MLflow UI; 5000, or a free one, when left out.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Dagster's pages alone, to look at; no daemon.")] = False,
 ) -> None:
     """Dagster UI and MLflow UI on this project's data, until Ctrl-C."""
     from lafid_assets.cli.ui import run_ui
 
-    run_ui(settings_of(home), port, mlflow_port)
+    run_ui(settings_of(home), port, mlflow_port, read_only=read_only)
 
 
 @app.command()
