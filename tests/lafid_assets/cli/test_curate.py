@@ -222,6 +222,21 @@ def test_endpoint_that_is_none_is_refused_before_anything_is_done(lafid: Any, ho
     assert not (home / "store").exists()
 
 
+def test_a_key_that_is_not_there_is_missed_before_anything_is_done(lafid: Any, home: Path, bad_files: Path) -> None:
+    asked = ("--caption-llm", "http://127.0.0.1:9/v1,a-model")
+    assert "http://127.0.0.1:9/v1 needs a key: set OPENAI_API_KEY" in lafid("curate", bad_files, *asked).error
+    assert not (home / "store").exists()
+
+
+def test_the_object_of_a_curation_is_alone_on_stdout(lafid: Any, curated_home: Path, bad_files: Path) -> None:
+    ended = lafid("curate", bad_files, "--clips-per-shard", 1, "--json")
+    assert (ended.code, ended.out.count("\n")) == (0, 1)
+    found = json.loads(ended.out)
+    assert set(found) >= {"dataset_version", "in", "kept", "rejected", "error", "report", "shards", "computed", "up_to_date"}
+    assert (len(found["shards"]), found["computed"]) == (2, 0)
+    assert "2 shards are current; nothing to do" in ended.err
+
+
 def test_transcripts_that_cannot_be_read_are_named(lafid: Any, bad_files: Path) -> None:
     assert "no such .csv or .json file" in lafid("curate", bad_files, "--transcripts", "nowhere.csv").error
 
