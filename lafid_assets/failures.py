@@ -7,6 +7,7 @@ pass by themselves (`resources.transient`), how a clip ends (`outcomes`).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from resources.secrets import without_secrets
 from resources.settings import Settings
 
 DISK_FULL = ("No space left on device", "database or disk is full", "disk I/O error")
@@ -58,7 +59,7 @@ def one_line(error: BaseException) -> str:
     """The thing and its remedy."""
     if isinstance(error, ModuleNotFoundError):
         return f"the package {error.name} is not installed: install lafid with its extras, `pip install 'lafid[all]'`"
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(without_secrets(str(error)).split()) or type(error).__name__
     signs = [sign for sign in DISK_FULL if sign in text]  # wrapped by SQLAlchemy, DuckDB or Dagster, hence by their words
     if signs:
         home = Settings.from_environment().home

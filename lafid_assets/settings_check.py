@@ -6,7 +6,7 @@ Belongs here: what needs every asset's config. Not here: reading the file (`sett
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -31,14 +31,6 @@ from resources.face_engine import EngineChoice
 
 Ops = Mapping[str, Any]
 """Dagster's run config: asset to `{"config": its lines}`."""
-
-NOT_DECIDING = {
-    "face_info": {"limits"},
-    "speech_info": {"transcripts", "whisper_dir"},
-    "speech_tagged_clips": {"caption_llm", "caption_frames_model"},
-    "lafid_dataset": {"lost_clips"},
-}
-"""Addresses, paths, what a clip may cost, and whether a loss is put up with."""
 
 
 def check(file: SettingsFile) -> None:
@@ -98,6 +90,19 @@ def in_full(told: Ops) -> dict[str, Any]:
     return {asset: {"config": _told(asset, told).model_dump(mode="json")} for asset in all_steps()}
 
 
+def refuse_unusable(told: Ops, assets: Collection[str]) -> None:
+    """Now, and not when hours have been spent on the steps before: every step says itself what it can use.
+
+    Raises:
+        ValueError, OSError, LookupError: an asset's config names an engine, a model, a file or a key that is not there.
+    """
+    for asset, (step, _) in all_steps().items():
+        if asset in assets:
+            config = _told(asset, told)
+            step.facts(config)
+            step.require(config)
+
+
 def engine_of(told: Ops) -> EngineChoice:
     """The engine that looks at faces."""
     lines = _told("face_info", told).model_dump(include=set(EngineChoice.model_fields))
@@ -125,7 +130,8 @@ def deciding_sha256(told: Ops) -> str:
 def deciding(told: Ops) -> dict[str, dict[str, Any]]:
     """The same as asset to its lines."""
     return {
-        asset: _told(asset, told).model_dump(mode="json", exclude=NOT_DECIDING.get(asset)) for asset in (*PER_SHARD, *DATASET)
+        asset: _told(asset, told).model_dump(mode="json", exclude=set(all_steps()[asset][0].not_deciding))
+        for asset in (*PER_SHARD, *DATASET)
     }
 
 

@@ -44,6 +44,9 @@ class Step:
         writes: the first bears the asset's name, unless `name` says otherwise.
         reads: tables whose content decides the result. Of a shard's step it is that shard's rows. No views: they have no stamps.
         facts: what else decides it: of the config, and of the world outside the lake (engines, weights).
+        not_deciding: lines of the config that decide nothing: addresses, paths, costs.
+        chosen: of a config, what `auto` and names come to on this machine: line to value, in the place of the config's.
+        require: raises where this machine lacks what the config names and `facts` do not ask for, such as a key.
         unsettled: of a config, SQL that lists, as `shard`, the shards to be computed again although no table read has changed;
             None where there can be none.
         checks: further blocking checks, name to a function that lists what is wrong with the frames that are to be written.
@@ -59,6 +62,9 @@ class Step:
     kinds: frozenset[str] = frozenset()
     name: str = ""
     facts: Callable[[Any], Any] = BaseModel.model_dump
+    not_deciding: frozenset[str] = frozenset()
+    chosen: Callable[[Any], Mapping[str, Any]] = lambda _: {}
+    require: Callable[[Any], object] = lambda _: None
     unsettled: Callable[[Any], str | None] | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     later_checks: Mapping[str, dg.AssetCheckSpec] = field(default_factory=dict)
@@ -170,6 +176,10 @@ class Step:
             json.dumps([self.asset, self.code_version, facts, inputs], sort_keys=True, default=str).encode()
         ).hexdigest()
 
+    def deciding(self, config: BaseModel) -> dict[str, Any]:
+        """Line to value of what decides the tables: all shards of a dataset have them alike."""
+        return config.model_dump(mode="json", exclude=set(self.not_deciding)) | dict(self.chosen(config))
+
     def is_written(self, stamps: Stamps, partition: str, fingerprint: str) -> bool:
         """Whether all tables of the partition were written under this fingerprint."""
         own = [stamps.get((table.name, partition)) for table in self.writes if not table.appended]
@@ -206,7 +216,7 @@ class Step:
         partitions = list(context.partition_keys) if self.table.partitioned else [UNPARTITIONED]
         work = Work(compute, clips_in, revise, findings, metadata, settled, ledger)
         unsettled = self.unsettled(config) if self.unsettled else None
-        return StepRun(self, context, lake, work, self.facts(config), unsettled).bring_up_to_date(partitions)
+        return StepRun(self, context, lake, work, config, unsettled).bring_up_to_date(partitions)
 
     @property
     def check_docs(self) -> dict[str, str | None]:

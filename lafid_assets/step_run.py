@@ -3,6 +3,7 @@
 Belongs here: leases, checks, metadata, and what a failing shard costs. Not here: what a step is (`step`).
 """
 
+import json
 import logging
 import os
 from collections import defaultdict
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 import polars as pl
+from pydantic import BaseModel
 
 from lafid_assets.checks.shard_rates import shard_rates
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
-from lafid_assets.jobs import PER_SHARD
+from lafid_assets.policy_settings import settings_row
 from lafid_assets.run_failure import FAILURE_TAG, NO_FAILURE, can_be_tried_again, record_shard_failure
-from lafid_assets.settings_check import Ops, deciding_sha256, ops_of
+from lafid_assets.schemas import POLICY_SETTINGS
+from lafid_assets.settings_check import Ops, deciding_sha256, ops_of, refuse_unusable
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable
-from lafid_assets.step_registry import STEPS
 from resources.duckdb_extensions import quoted
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Reader
@@ -77,26 +79,18 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
 
     Raises:
         SettingsUnusable: a line of the file, or of the run's config, does not fit.
-        ValueError, OSError, LookupError: it names an engine, a model or a file that a shard's step of this run cannot use.
+        ValueError, OSError, LookupError: it names an engine, a model, a file or a key that a step of this run cannot use.
     """
     run, memory = context.run, _memory(context.run_id)
     if memory.told is None:
         named = _resolved(run.run_config.get("ops", {}))
         told = ops_of(SettingsFile.of(settings.home), named)
-        _refuse_unknown_names(told, {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})
+        refuse_unusable(told, {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})
         # A run that is executed again inherits its parent's tags.
         standing = {FAILURE_TAG: NO_FAILURE} if FAILURE_TAG in run.tags else {}
         context.instance.add_run_tags(run.run_id, {SETTINGS_TAG: deciding_sha256(told)[:16]} | standing)
         memory.told = told
     return memory.told
-
-
-def _refuse_unknown_names(told: Ops, selected: Collection[str]) -> None:
-    """Now, and not when hours have been spent on the steps before: a shard's steps say themselves what they can use."""
-    for asset in PER_SHARD:
-        if asset in selected and asset in STEPS:
-            step, config = STEPS[asset]
-            step.facts(config(**told.get(asset, {}).get("config", {})))
 
 
 def _resolved(config: Any) -> Any:
@@ -171,15 +165,16 @@ class StepRun:
     """A step in one run.
 
     Args:
-        facts: what decides the result besides the tables that the step reads.
+        config: of the step, as the run is told it.
         unsettled: SQL as `Step.unsettled` gives it for the run's config.
     """
 
     def __init__(
-        self, step: "Step", context: dg.AssetExecutionContext, lake: Lake, work: Work, facts: Any, unsettled: str | None
+        self, step: "Step", context: dg.AssetExecutionContext, lake: Lake, work: Work, config: BaseModel, unsettled: str | None
     ) -> None:
         self.step, self.context, self.lake, self.work = step, context, lake, work
-        self.facts, self.unsettled = facts, unsettled
+        self.facts, self.unsettled = step.facts(config), unsettled
+        self._settings_sha256, self._settings = settings_row(json.dumps(step.deciding(config), sort_keys=True))
         self._asked_of: Collection[str] | None = None
 
     def bring_up_to_date(self, partitions: Sequence[str]) -> dg.MaterializeResult:
@@ -260,14 +255,23 @@ class StepRun:
         return Brought(partition, metadata, found)
 
     def _put(self, frames: Frames, partition: str, fingerprint: str, lease: Lease) -> Frames:
-        """Write the frames; what was written, which `revise` may have changed."""
+        """Write the frames, and the settings that decided them; what was written, which `revise` may have changed."""
         written = [frames]
+        said = [frames[POLICY_SETTINGS.name]] if POLICY_SETTINGS.name in frames else []
+        with_settings = {**frames, POLICY_SETTINGS.name: pl.concat([*said, self._settings]).unique()}
 
         def revise(writer: Writer, frames: Frames) -> Frames:
             written.append(frames if self.work.revise is None else self.work.revise(writer, frames))
             return written[-1]
 
-        self.lake.put(frames, partition, fingerprint, token=lease.token, revise=revise if self.work.revise else None)
+        self.lake.put(
+            with_settings,
+            partition,
+            fingerprint,
+            token=lease.token,
+            settings_sha256=self._settings_sha256,
+            revise=revise if self.work.revise else None,
+        )
         return written[-1]
 
     def _is_unsettled(self, reader: Reader, partition: str) -> bool:

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import random
-import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,12 +15,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote
 
 import duckdb
 
 from resources.duckdb_extensions import duckdb_cursor, quoted
 from resources.file_store import FileStore
+from resources.secrets import hide, passwords_of, without_password
 from resources.transient import Transient, is_transient
 
 SQLITE_FILE = "catalog.sqlite"
@@ -64,7 +63,6 @@ LOST_CONNECTIONS = (
     'catalog "lake_',  # another thread found the server lost, and let go of it
 )
 DAMAGED = ("file is not a database", "malformed")
-_PASSWORD = re.compile(r"(://[^/@:]*:)([^@]*)(@)|([?&]password=)([^&\s]*)()")
 _numbers = itertools.count()
 
 
@@ -149,15 +147,12 @@ class Catalog:
 
     def __str__(self) -> str:
         """The address without its password."""
-        return _PASSWORD.sub(r"\1\4***\3\6", self.url)
+        return without_password(self.url)
 
     def without_password(self, message: object) -> str:
         """A message of a database as it may be shown, in one line."""
         shown = " ".join(str(message).split()).replace(self.address, str(self)).replace(self.url, str(self))
-        for found in _PASSWORD.finditer(self.url):
-            for secret in (found[2] or found[5], unquote(found[2] or found[5] or "")):
-                shown = shown.replace(secret, "***") if secret else shown
-        return shown
+        return hide(shown, passwords_of(self.url))
 
     @contextmanager
     def opened(self, *, writing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -3,12 +3,13 @@
 Belongs here: rich. Not here: anything that computes.
 """
 
+import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 from rich.console import Console
@@ -21,6 +22,15 @@ from model.files import whole_file
 CONSOLE = Console(highlight=False)
 ERRORS = Console(stderr=True, highlight=False)
 SECONDS_BETWEEN_PLAIN_LINES = 60.0
+Found = TypeVar("Found")
+
+
+def answer(found: Found, show: Callable[[Found], None], *, as_json: bool) -> None:
+    """What a command found: as JSON, in one line, which is the last thing on stdout; or as `show` puts it for a person."""
+    if as_json:
+        print(json.dumps(found, allow_nan=False))
+    else:
+        show(found)
 
 
 class _Shown(logging.Handler):

@@ -11,10 +11,13 @@ from resources.settings import Settings
 
 def keep_traceback() -> None:
     """The error that is being handled, whole, in the home; its place goes to the screen."""
-    log = Settings.from_environment().logs / "last-error.log"
+    settings = Settings.from_environment()
+    if not settings.home.is_dir():  # a question at a mistyped home makes none
+        return
+    log = settings.logs / "last-error.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(traceback.format_exc())
+        log.write_text(without_secrets(traceback.format_exc()))
     except OSError:
         return  # the home itself is the trouble, and the line above says so
     ERRORS.print(f"details: {log}", style="dim", soft_wrap=True, markup=False)

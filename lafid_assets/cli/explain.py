@@ -4,8 +4,8 @@ Belongs here: gathering and showing. Not here: which rule applies (each chapter'
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,18 @@ class Ending:
     row: Row
 
 
-def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
-    """Show every measure, every rule with the threshold it met or missed, and write the strip of telling frames.
+def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, Any]:
+    """Every measure, every rule with the threshold it met or missed, and the frames that decided.
 
     Args:
         clip: its id, or the beginning of it, or its file: the name, or the path from the clip root or as it lies on the disk. Of
             a file with cuts its shots are listed.
-        out: the PNG to write; `explain/<clip>.png` in the home when None.
+        out: a PNG to write of those frames; none when None.
+
+    Returns:
+        one object: `clip_id`, `shard`, `status`, `step` (where its way ended), `reason`, `said` (all that in words), of the
+        dataset `identity_id` and `split`, `measures` (step to column to value, up to that step), `rules` (step to rules),
+        `scan_margins`, `shots`, `frames`, and `picture`.
 
     Raises:
         ClipUnknown: no clip has that id or file, or several do.
@@ -100,23 +105,52 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
         said_by = all_settings(reader)
     rules = _rules(rows, pictures, said_by)
     ending = _ending(rows)
-    said = in_words(ending.status, ending.step, ending.row.get("reason"), rules.get(ending.step, []), ending.row.get("detail"))
-    person = f" as {dataset['identity_id']}, {dataset['split']}" if dataset else ""
-    CONSOLE.print(f"{clip_id}: {said}{person}", style="bold", soft_wrap=True, markup=False)
-    for name, row in rows.items():
+    reason = ending.row.get("reason")
+    steps = list(rows)
+    if ending.status != KEPT:
+        steps = steps[: steps.index(ending.step) + 1]  # the later ones did not see the clip
+    dropped_by = next((row["scan_margins_sha256"] for row in rows.values() if row.get("scan_verdict")), None)
+    found = {
+        "clip_id": clip_id,
+        "shard": shard,
+        "status": ending.status,
+        "step": ending.step,
+        "reason": reason,
+        "said": in_words(ending.status, ending.step, reason, rules.get(ending.step, []), ending.row.get("detail")),
+        "identity_id": dataset.get("identity_id"),
+        "split": dataset.get("split"),
+        "measures": {step: rows[step] for step in steps},
+        "rules": {step: [asdict(line) for line in rules[step]] for step in steps if rules.get(step)},
+        "scan_margins": None if dropped_by is None else json.loads(said_by[dropped_by]),
+        "shots": shots.select("piece_index", "start_s", "duration_s", "clip_id", "ended").to_dicts(),
+        "frames": [asdict(frame) for frame in frames],
+        "picture": None,
+    }
+    if out is not None and shots.is_empty():
+        footage = locate(lake, shard, [clip_id]).get(clip_id)
+        found["picture"] = _write_strip(footage, frames, out)
+    return found
+
+
+def show_explanation(found: Mapping[str, Any]) -> None:
+    """The same for a person."""
+    person = f" as {found['identity_id']}, {found['split']}" if found["identity_id"] else ""
+    CONSOLE.print(f"{found['clip_id']}: {found['said']}{person}", style="bold", soft_wrap=True, markup=False)
+    for name, row in found["measures"].items():
         _show_row(name, row)
-        if rules.get(name):
-            _show_rules(*_title(name, rows), rules[name])
+        if name in found["rules"]:
+            _show_rules(*_title(name, found["measures"]), found["rules"][name])
         if row.get("scan_verdict"):
-            _show_margins(said_by[row["scan_margins_sha256"]])
-        if name == ending.step and ending.status != KEPT:
-            CONSOLE.print("the steps after this one did not see the clip", style="dim")
-            break
-    if shots.height:
-        _show_shots(shots)
-        return
-    footage = locate(lake, shard, [clip_id]).get(clip_id)
-    _write_strip(footage, frames, out or settings.home / "explain" / f"{clip_id}.png")
+            _show_margins(found["scan_margins"])
+    if found["status"] != KEPT:
+        CONSOLE.print("the steps after this one did not see the clip", style="dim")
+    if found["shots"]:
+        _show_shots(found["shots"])
+    elif found["picture"] is not None:
+        CONSOLE.print(f"the frames that decided: {found['picture']}", soft_wrap=True, markup=False)
+    else:
+        for frame in found["frames"]:
+            CONSOLE.print(f"frame {frame['frame_index']}, {frame['time_s']:.1f} s: {frame['why']}", markup=False)
 
 
 class _ClipTables:
@@ -210,7 +244,7 @@ def _rules(rows: dict[str, Row], pictures: Row, said_by: Mapping[str, str]) -> d
     return rules
 
 
-def _title(name: str, rows: dict[str, Row]) -> tuple[str, str, str]:
+def _title(name: str, rows: Mapping[str, Row]) -> tuple[str, str, str]:
     """What stands above the rules of a step, and the words for met and missed."""
     row = rows[name]
     if name == SPEECH_TAGGED_CLIPS.name:
@@ -227,52 +261,48 @@ def _show_row(name: str, row: Row) -> None:
     CONSOLE.print(table if row else f"{name}: the clip did not come so far", markup=False)
 
 
-def _show_rules(title: str, met: str, missed: str, lines: list[RuleLine]) -> None:
+def _show_rules(title: str, met: str, missed: str, lines: Sequence[Mapping[str, Any]]) -> None:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("rule", "measure", "measured", "asked for", ""):
         table.add_column(heading, no_wrap=True)
     for line in lines:
-        measured, verdict = ("-", "not judged") if line.measured is None else (f"{line.measured:.4g}", met)
-        measured += f" ({line.origin})" if line.origin else ""
-        table.add_row(line.rule, line.measure, measured, line.demand, f"[bold]{missed}[/]" if line.broken else verdict)
+        measured, verdict = ("-", "not judged") if line["measured"] is None else (f"{line['measured']:.4g}", met)
+        measured += f" ({line['origin']})" if line["origin"] else ""
+        verdict = f"[bold]{missed}[/]" if line["broken"] else verdict
+        table.add_row(line["rule"], line["measure"], measured, line["demand"], verdict)
     Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
 
 
-def _show_shots(shots: pl.DataFrame) -> None:
+def _show_shots(shots: Sequence[Mapping[str, Any]]) -> None:
     table = Table("shot", "from s", "s", "clip", "ended", title="its shots are clips of their own", title_justify="left")
-    for shot in shots.iter_rows(named=True):
+    for shot in shots:
         times = ("-" if shot[name] is None else f"{shot[name]:.2f}" for name in ("start_s", "duration_s"))
         table.add_row(str(shot["piece_index"]), *times, shot["clip_id"], shot["ended"])
     Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
 
 
-def _show_margins(margins_json: str) -> None:
+def _show_margins(margins: Mapping[str, Any]) -> None:
     """Of a clip that was dropped after a few looks no rule was judged; the scan's margins stand for them."""
-    scalars = {name: value for name, value in json.loads(margins_json).items() if not isinstance(value, dict)}
-    margins = ", ".join(f"{name} {value}" for name, value in scalars.items())
-    CONSOLE.print(f"the scan's margins: {margins}; `--scan off` surveys every clip", soft_wrap=True, markup=False)
+    scalars = {name: value for name, value in margins.items() if not isinstance(value, dict)}
+    told = ", ".join(f"{name} {value}" for name, value in scalars.items())
+    CONSOLE.print(f"the scan's margins: {told}; `--scan off` surveys every clip", soft_wrap=True, markup=False)
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, pl.Series):
-        value = value.to_list()
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if isinstance(value, str) or len(text) <= LONGEST_LIST else f"{text[:LONGEST_LIST]}..."
 
 
-def _write_strip(footage: Footage | None, frames: list[TellingFrame], out: Path) -> None:
+def _write_strip(footage: Footage | None, frames: list[TellingFrame], out: Path) -> str | None:
+    """The picture's place; None, and a line that says why, where there is none to draw."""
+    if footage is None or not frames:
+        CONSOLE.print("no pictures: " + ("no frame was analysed" if footage is not None else "the file is gone"))
+        return None
     try:
-        pictures = [
-            (frame_at(footage, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}")
-            for frame in frames
-            if footage is not None
-        ]
+        pictures = [(frame_at(footage, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}") for frame in frames]
     except ClipError as error:
         CONSOLE.print(f"no pictures: {error}", markup=False)
-        return
-    if not pictures:
-        CONSOLE.print("no pictures: " + ("no frame was analysed" if footage is not None else "the file is gone"))
-        return
+        return None
     with whole_file(out) as temporary:
         temporary.write_bytes(draw_strip(pictures))
-    CONSOLE.print(f"the frames that decided: {out}", soft_wrap=True, markup=False)
+    return str(out)

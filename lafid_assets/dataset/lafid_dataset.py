@@ -96,6 +96,7 @@ STEP = Step(
     code_version="9",
     kinds=frozenset({"polars"}),
     facts=lambda config: config.model_dump(exclude={"lost_clips"}),
+    not_deciding=frozenset({"lost_clips"}),
     checks={"one_split_each": one_split_each},
 )
 
@@ -144,7 +145,7 @@ def lafid_dataset(
             with lake.snapshot(all_cores=True) as reader:
                 dataset = put_together(reader, Path(folder))
                 if not config.mixed_settings:
-                    refuse_mixed(reader, dataset.version.decided_by)
+                    refuse_mixed(reader)
                 if not config.lost_clips:
                     refuse_lost(reader, dataset.version.outcomes, lake.store)
             made.append(replace(dataset.version, settings_sha256=settings_sha256))

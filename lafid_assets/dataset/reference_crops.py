@@ -61,6 +61,7 @@ STEP = Step(
     kinds=frozenset({"polars"}),
     facts=ReferenceCropsConfig.facts,
     opens_videos=True,
+    chosen=lambda config: {"mask": str(choose_mask(config.mask, model_store()).info)},
 )
 
 

@@ -53,6 +53,7 @@ STEP = Step(
     group="release",
     code_version="5",
     kinds=frozenset({"pytorch"}),
+    require=lambda config: DrawingSettings.of(config.drawing),
 )
 DOWNLOADS = f"{FOLDER}/downloads"
 """In the store: a champion whose registry is a server."""

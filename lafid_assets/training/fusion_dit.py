@@ -24,6 +24,7 @@ from lafid_assets.training.held_out import choose_held_out, drawing_of, write_fi
 from lafid_assets.training.origin import origin_tags
 from model.clip_size import ClipSize
 from model.presets import Preset, preset
+from model.release.drawing_settings import DrawingSettings
 from model.training.schedule import in_steps
 from resources.file_store import FileStore
 from resources.lake import Lake
@@ -106,6 +107,7 @@ STEP = Step(
     code_version="4",
     kinds=frozenset({"pytorch"}),
     facts=lambda config: [config.model_dump(), config.resolved().model_dump(mode="json")],
+    require=lambda config: DrawingSettings.of(config.drawing),
 )
 
 

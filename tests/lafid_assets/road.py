@@ -13,6 +13,7 @@ from lafid_assets.contract import Column, TableSchema
 from lafid_assets.outcomes import Status
 from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.run_failure import reported
+from lafid_assets.schemas import POLICY_SETTINGS
 from lafid_assets.schemas.columns import CLIP_ID, OUTCOME, SHARD
 from lafid_assets.step import Step
 from resources.catalog import Catalog
@@ -27,7 +28,7 @@ SAID = TableSchema("said", "Every n there was.", ("n",), (Column("n", pl.Int64, 
 AFTER = TableSchema("after", "What comes after.", ("clip_id",), (CLIP_ID, SHARD))
 TOTAL = TableSchema("total", "The sum.", ("n",), (Column("n", pl.Int64, "n"),), partitioned=False)
 SHOWN = TableSchema("shown", "A view.", ("clip_id",), (CLIP_ID, SHARD), view="SELECT clip_id, shard FROM source")
-TABLES = (SOURCE, JUDGED, SEEN, SAID, AFTER, TOTAL, SHOWN)
+TABLES = (SOURCE, JUDGED, SEEN, SAID, AFTER, TOTAL, SHOWN, POLICY_SETTINGS)
 JUDGE = Step(writes=(JUDGED, SEEN, SAID), reads=("source",), group="test", code_version="1")
 FOLLOW = Step(writes=(AFTER,), reads=("judged",), group="test", code_version="1")
 ADD = Step(writes=(TOTAL,), reads=("judged",), group="test", code_version="1")

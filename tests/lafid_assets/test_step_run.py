@@ -25,6 +25,19 @@ def test_several_shards_are_brought_up_to_date_in_one_run(three: Road) -> None:
     assert {each["dagster/row_count"] for each in told.values()} == {4}, "of the whole table"
 
 
+def test_every_shard_says_which_settings_decided_it(three: Road) -> None:
+    """Also of the tables that the step writes beside its own; a shard that is decided anew says so."""
+    three.run(ONE, TWO)
+    three.run(TWO, THREE, n=5)
+    rows = three.lake.sql(
+        "SELECT partition, table_name, settings FROM partitions JOIN policy_settings ON policy_sha256 = settings_sha256 "
+        "ORDER BY ALL"
+    ).rows()
+    assert rows == [
+        (shard, table, f'{{"n": {n}}}') for shard, n in ((ONE, 0), (TWO, 5), (THREE, 5)) for table in ("judged", "seen")
+    ]
+
+
 def test_a_failing_shard_costs_itself(three: Road) -> None:
     three.breaks = {TWO}
     result = three.run(ONE, TWO, THREE, only=False)
