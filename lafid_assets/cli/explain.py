@@ -25,14 +25,13 @@ from lafid_assets.constraints.explanation import (
     telling_frames,
 )
 from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.constraints.whatif import KEPT
 from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.sampling import frame_at
 from lafid_assets.identity.explanation import explain_identity
 from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.ingest.locate import locate
 from lafid_assets.lake import open_lake
-from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.outcomes import KEPT, ClipError, Reason, Status
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import (
     FACE_CLIPS,

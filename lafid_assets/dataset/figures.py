@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from lafid_assets.constraints.figures import png_of
-from lafid_assets.dataset.funnel import KEPT
 from lafid_assets.dataset.report_data import POSE_BIN_DEG, SHARE_BIN
+from lafid_assets.outcomes import KEPT
 from lafid_assets.schemas.columns import SPEAKING_STATUSES
 from lafid_assets.schemas.measures import EXPRESSIONS
 
