@@ -11,11 +11,10 @@ from typing import Any
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lafid_assets.cli.display import CONSOLE
+from lafid_assets.cli.display import CONSOLE, PlainConsole
 from lafid_assets.constraints.explanation import (
     RuleLine,
     TellingFrame,
@@ -233,8 +232,8 @@ def _show_rules(title: str, met: str, missed: str, lines: list[RuleLine]) -> Non
     for line in lines:
         measured, verdict = ("-", "not judged") if line.measured is None else (f"{line.measured:.4g}", met)
         measured += f" ({line.origin})" if line.origin else ""
-        table.add_row(line.rule, line.measure, measured, line.demand, f"[bold]{missed}[/]" if line.broken else verdict)
-    Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
+        table.add_row(line.rule, line.measure, measured, line.demand, Text(missed, "bold") if line.broken else verdict)
+    PlainConsole(width=max(CONSOLE.width, RULES_WIDTH)).print(table)
 
 
 def _show_shots(shots: pl.DataFrame) -> None:
@@ -242,7 +241,7 @@ def _show_shots(shots: pl.DataFrame) -> None:
     for shot in shots.iter_rows(named=True):
         times = ("-" if shot[name] is None else f"{shot[name]:.2f}" for name in ("start_s", "duration_s"))
         table.add_row(str(shot["piece_index"]), *times, shot["clip_id"], shot["ended"])
-    Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
+    PlainConsole(width=max(CONSOLE.width, RULES_WIDTH)).print(table)
 
 
 def _show_margins(margins_json: str) -> None:

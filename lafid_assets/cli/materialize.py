@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.constraints.policies import FacePolicy
@@ -185,7 +186,7 @@ class Materializer:
             self._count(event.step_materialization_data.materialization)
         if not result.success:
             raise RunFailed(_why(result, partitions))
-        CONSOLE.print(f"[green]done[/] {label}")
+        CONSOLE.print(Text.assemble(("done", "green"), f" {label}"))
 
     def _count(self, materialized: dg.AssetMaterialization) -> None:
         if "failed" in materialized.metadata:

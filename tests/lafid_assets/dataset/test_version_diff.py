@@ -38,7 +38,8 @@ def test_every_difference_has_its_reason(diff: Diff, curated: Curated) -> None:
     assert why[("d", "went")] == "it does not come in any more"
     assert why[("a", "changed")] == "cross_references: 1 went, 0 came"
     assert ("f", "changed") not in why or why[("f", "changed")].startswith("split:")
-    assert (found["came"], found["went"]) == (2, 2)
+    assert (found["came"], found["went"], found["went_by_decision"]) == (2, 2, 1)
+    assert (found["clips"], found["persons"]) == ([4, 4], [3, 4])
 
 
 def test_what_changed_is_named_with_both_values(diff: Diff, curated: Curated) -> None:
@@ -51,6 +52,7 @@ def test_what_changed_is_named_with_both_values(diff: Diff, curated: Curated) ->
         {"clip_id": "a", "change": "changed", "why": "refined_caption: caption of a -> new; references: 1 went, 1 came"}
     ]
     assert (found["came"], found["went"], found["changed"], found["rules_differ"]) == (0, 0, 1, False)
+    assert found["captions"] == 1
 
 
 def test_other_rules_are_said(diff: Diff, curated: Curated) -> None:
