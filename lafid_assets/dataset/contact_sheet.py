@@ -6,7 +6,7 @@ Belongs here: choosing, decoding and arranging the pictures. Not here: charts (`
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,8 +80,8 @@ def rejected_strips(rejected: pl.DataFrame, said: Mapping[str, Mapping[str, Any]
 
 
 def _strip(row: Mapping[str, Any], said: Mapping[str, Any], label: str, **what: str) -> Strip:
-    told = {name: said.get(name) for name in ("path", "source", "caption")}
-    return Strip(row["clip_id"], row["shard"], row["duration_s"], label, **what, **told)
+    strip = Strip(row["clip_id"], row["shard"], row["duration_s"], label, **what)
+    return replace(strip, **{name: said.get(name) for name in ("path", "source", "caption")})
 
 
 def _missed(share: float | None) -> str:

@@ -180,7 +180,7 @@ def _case(evaluated: Evaluated, case: Case, folder: Path, left: int) -> tuple[Ma
         row = rows.get(checkpoint)
         shown, size = _video(evaluated.root, row, folder, left)
         left -= size
-        videos.append({"model": name, "told": _told(row)} | shown)
+        videos.append({"model": name, "told": _told(row), **shown})
     frames = evaluated.frames.filter(case_id=case.case_id)
     lasted = [(row["frames"] - 1) / row["fps"] for row in rows.values() if row["frames"] is not None]
     target = target_yaws_deg(case, max(lasted, default=case.duration_s))
