@@ -3,19 +3,20 @@
 Belongs here: two kept versions -> a row a clip that differs. Not here: keeping versions (`versions`), printing (`cli.diff`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import polars as pl
 
 from lafid_assets.dataset.versions import VERSIONED, Facts, endings_at, find_version
 from lafid_assets.outcomes import KEPT, is_decision
-from lafid_assets.schemas import DATASET_VERSION_ROWS
+from lafid_assets.schemas import CLIP_CONTENTS, CLIPS, DATASET_VERSION_ROWS
 from resources.lake import Lake
 from resources.lake_reader import Reader
 
 ENTIRELY_NEW = "it did not come in before"
 NO_LONGER_IN = "it does not come in any more"
+REPLACED = "its file has another content now, or is cut otherwise"
 COMPARED = (*VERSIONED, "identity_id")
 LISTED = {"references": ("frame_index", "face_index"), "cross_references": ("clip_id", "reference_index")}
 """Lists, and what of their members is compared."""
@@ -29,7 +30,7 @@ def diff_versions(reader: Reader, older: Facts, newer: Facts) -> pl.DataFrame:
 
     A clip that came says how the older version had ended it, one that went how the newer one ends it; of one that changed it is
     said what, with both values. `kind` is the same for all clips that differ in the same way; `by_decision` says of a clip that
-    went whether it was decided against, and is NULL of the others.
+    went whether it was decided against, or gave way to another content of its file, and is NULL of the others.
     """
     before, after = _differing(reader, older, newer), _differing(reader, newer, older)
     was = endings_at(reader, older, after.keys() - before.keys())
@@ -38,10 +39,15 @@ def diff_versions(reader: Reader, older: Facts, newer: Facts) -> pl.DataFrame:
     for clip in after.keys() - before.keys():
         why = _came(was.get(clip))
         rows.append((clip, "came", why, why, None))
+    replaced = _replaced(reader, older, before.keys() - after.keys() - is_now.keys())
     for clip in before.keys() - after.keys():
-        status, _, reason = ending = is_now.get(clip, ("", "", ""))
-        why = _ended(ending) if status else NO_LONGER_IN
-        rows.append((clip, "went", why, why, is_decision(status, reason)))
+        if clip in is_now:
+            status, _, reason = is_now[clip]
+            why, by_decision = _ended(is_now[clip]), is_decision(status, reason)
+        else:
+            by_decision = clip in replaced
+            why = REPLACED if by_decision else NO_LONGER_IN
+        rows.append((clip, "went", why, why, by_decision))
     for clip in before.keys() & after.keys():
         changes = _changes(before[clip], after[clip])
         rows.append((clip, "changed", "; ".join(": ".join(change) for change in changes), ", ".join(dict(changes)), None))
@@ -97,6 +103,20 @@ def _differing(reader: Reader, one: Facts, other: Facts) -> dict[str, Mapping[st
     compared = f"SELECT {', '.join(['clip_id', *COMPARED, *lists])} FROM {DATASET_VERSION_ROWS.name} WHERE dataset_version = ?"
     rows = reader.sql(f"{compared} EXCEPT {compared}", [one["dataset_version"], other["dataset_version"]])
     return {row["clip_id"]: row for row in rows.iter_rows(named=True)}
+
+
+def _replaced(reader: Reader, version: Facts, gone: Collection[str]) -> set[str]:
+    """Of clips of a version that do not come in any more those whose file, or recording, is here, and gives other clips now."""
+    if not gone:
+        return set()
+    rows = reader.sql(
+        f"""SELECT clip_id FROM {DATASET_VERSION_ROWS.name} held
+            LEFT JOIN (SELECT clip_root, path, content_sha256 AS now FROM {CLIP_CONTENTS.name}) USING (clip_root, path)
+        WHERE dataset_version = ? AND clip_id IN (SELECT unnest(?))
+            AND (now <> content_sha256 OR recording_id IN (SELECT clip_id FROM {CLIPS.name}))""",
+        [version["dataset_version"], sorted(gone)],
+    )
+    return set(rows["clip_id"])
 
 
 def _ended(ending: tuple[str, str, str]) -> str:

@@ -69,6 +69,8 @@ def test_what_strangers_wrote_is_text_and_nothing_else(page: Page) -> None:
 
 
 def test_page_needs_nothing_outside_itself(page: Page) -> None:
+    names = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(set(names)) == len(names)
     pictures = [image["src"].partition(";")[0] for image in page.of("img")]
     assert pictures == ["data:image/png", "data:image/jpeg", "data:image/jpeg"]
 
@@ -101,7 +103,7 @@ def test_shards_come_in_pages_with_bars_that_words_tell_too(page: Page) -> None:
     bars = [svg for svg in page.of("svg") if svg.get("class") == "bar"]
     assert len(bars) == 60
     assert bars[0]["aria-label"] == "2 kept, 3 rejected, 2 failed, 0 skipped of 7"
-    widths = [float(rect["width"]) for rect in page.of("rect") if rect.get("fill") == "url(#rejected)" and "height" in rect]
+    widths = [float(rect["width"]) for rect in page.of("rect") if rect.get("fill") == "url(#fill-rejected)" and "height" in rect]
     assert 42.86 in widths
     assert "page 1 of 2" in page.text
     assert "And 3 more shards, none worse: 21 clips, 6 kept." in page.text

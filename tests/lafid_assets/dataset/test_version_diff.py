@@ -42,6 +42,25 @@ def test_every_difference_has_its_reason(diff: Diff, curated: Curated) -> None:
     assert (found["clips"], found["persons"]) == ([4, 4], [3, 4])
 
 
+def test_a_file_that_was_replaced_is_not_lost(diff: Diff, curated: Curated) -> None:
+    newer = curated({"a": "p", "new": "p"})
+    for name in ("clip_files", "clip_rows", "clip_contents"):
+        newer[name] = newer[name].with_columns(path=pl.col("path").replace({"new": "b"}))
+    found = diff(curated({"a": "p", "b": "p", "c": "p"}), newer)
+    why = {row["clip_id"]: row["why"] for row in found["rows"] if row["change"] == "went"}
+    assert why == {"b": "its file has another content now, or is cut otherwise", "c": "it does not come in any more"}
+    assert (found["went"], found["went_by_decision"]) == (2, 1)
+
+
+def test_shots_of_a_recording_that_is_cut_otherwise_are_not_lost(
+    diff: Diff, curated: Curated, as_pieces: Callable[..., Tables]
+) -> None:
+    older = as_pieces(curated({"a": "p", "b": "p", "c": "p"}), "whole", ["b", "c"])
+    newer = as_pieces(curated({"a": "p", "d": "p"}), "whole", ["d"])
+    found = diff(older, newer)
+    assert (found["went"], found["went_by_decision"]) == (2, 2)
+
+
 def test_what_changed_is_named_with_both_values(diff: Diff, curated: Curated) -> None:
     rewritten = curated({"a": "p"})
     rewritten["speech_tagged_clips"] = rewritten["speech_tagged_clips"].with_columns(refined_caption=pl.lit("new"))
