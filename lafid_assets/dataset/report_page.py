@@ -13,6 +13,7 @@ import polars as pl
 from lafid_assets import pages
 from lafid_assets.dataset.contact_sheet import STRIPS_A_PAGE, Strip
 from lafid_assets.dataset.report_outcomes import Failed, Shards
+from lafid_assets.dataset.version_diff import NO_LONGER_IN, REPLACED
 
 MOST_KINDS = 12
 """Ways in which clips differ from the last version that are told apart."""
@@ -24,7 +25,7 @@ class Change:
 
     Attributes:
         counts: as `version_diff.summarize` gives it.
-        kinds: `change`, `kind`, `clips` and `example`, most clips first.
+        kinds: `change`, `kind`, `clips` and `example`, most clips first; no example of clips that do not come in any more.
     """
 
     counts: Mapping[str, Any]
@@ -36,7 +37,9 @@ class Change:
         Args:
             rows: as `version_diff.diff_versions` gives them.
         """
-        kinds = rows.group_by("change", "kind").agg(clips=pl.len(), example=pl.col("clip_id").min())
+        # `lafid forget` takes away the reports of versions in which a clip came in, hence only these name it.
+        named = pl.col("clip_id").filter(~pl.col("kind").is_in([NO_LONGER_IN, REPLACED]))
+        kinds = rows.group_by("change", "kind").agg(clips=pl.len(), example=named.min())
         return cls(counts, kinds.sort("clips", "change", "kind", descending=[True, False, False]).to_dicts())
 
 

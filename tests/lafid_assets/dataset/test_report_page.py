@@ -9,7 +9,7 @@ import pytest
 from lafid_assets.dataset.contact_sheet import STRIPS_A_PAGE, Strip
 from lafid_assets.dataset.report_outcomes import Failed, Shards
 from lafid_assets.dataset.report_page import Change, Report, render_page
-from lafid_assets.dataset.version_diff import ROWS, summarize
+from lafid_assets.dataset.version_diff import NO_LONGER_IN, ROWS, summarize
 from tests.page_elements import EVIL, Page
 
 FUNNEL = {
@@ -43,7 +43,9 @@ def planted_report(said: str = EVIL) -> Report:
     return Report(
         made_at="2026-11-29T23:43:10+02:00",
         funnel=FUNNEL,
-        change=_change(("a", "came", said, said, None), ("b", "went", said, said, True), ("c", "went", "x", "x", False)),
+        change=_change(
+            ("a", "came", said, said, None), ("b", "went", said, said, True), ("gone", "went", NO_LONGER_IN, NO_LONGER_IN, False)
+        ),
         splits=[("train", 2, 1)],
         failed=[Failed("error", "raw_clips", "unreadable", "look at it", 5, examples)],
         shards=Shards([shard] * 60, 3, 21, 6),
@@ -87,6 +89,8 @@ def test_the_page_says_when_and_what_changed(page: Page) -> None:
     assert figures in page.text
     assert "Clips were lost that nobody decided against." in page.text
     assert "Policies or measuring models differ" in page.text
+    assert "went it does not come in any more 1" in page.text
+    assert "gone" not in page.text.split(), "a clip that the version does not know would outlive being forgotten"
     assert "lafid diff v1 v2" in page.text
     quiet = Page(render_page(replace(planted_report(""), change=_change(("b", "went", "x", "x", True)))))
     assert "nobody decided against" not in quiet.text
