@@ -81,7 +81,7 @@ def rejected_strips(rejected: pl.DataFrame, said: Mapping[str, Mapping[str, Any]
 
 def _strip(row: Mapping[str, Any], said: Mapping[str, Any], label: str, **what: str) -> Strip:
     strip = Strip(row["clip_id"], row["shard"], row["duration_s"], label, **what)
-    return replace(strip, **{name: said.get(name) for name in ("path", "source", "caption")})
+    return replace(strip, path=said.get("path"), source=said.get("source"), caption=said.get("caption"))
 
 
 def _missed(share: float | None) -> str:

@@ -78,10 +78,10 @@ def render_page(report: Report) -> str:
     for status in ("rejected", "error", "skipped"):
         ended += [(status, reason, clips) for reason, clips in funnel[status].items()]
     examples = [example for failed in report.failed for example in failed.examples]
-    chosen_by: dict[str, set[str | None]] = {
-        "source": {strip.source for strip in report.strips} | {example["source"] for example in examples},
-        "reason": {strip.reason for strip in report.strips} | {failed.reason for failed in report.failed},
-        "person": {strip.person for strip in report.strips},
+    chosen_by: dict[str, list[str | None]] = {
+        "source": [strip.source for strip in report.strips] + [example["source"] for example in examples],
+        "reason": [*(strip.reason for strip in report.strips), *(failed.reason for failed in report.failed)],
+        "person": [strip.person for strip in report.strips],
     }
     return pages.render(
         "report.html",
@@ -91,7 +91,7 @@ def render_page(report: Report) -> str:
         charts={heading: pages.png_address(png) for heading, png in report.charts.items()},
         pictures={clip: pages.jpeg_address(jpeg) for clip, jpeg in report.pictures.items()},
         sheets=[("Kept clips, by person", _paged(report.strips, True)), (MISSES, _paged(report.strips, False))],
-        filters={name: sorted(value for value in values if value) for name, values in chosen_by.items()},
+        filters={name: sorted({value for value in values if value}) for name, values in chosen_by.items()},
     )
 
 

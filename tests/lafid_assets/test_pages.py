@@ -30,8 +30,8 @@ def test_what_a_page_is_given_is_text() -> None:
 
 
 def test_a_page_that_lacks_something_is_none() -> None:
-    with pytest.raises(UndefinedError, match="'engine'"):
-        _evaluation(bench={"name": "", "version": "", "cases": []})
+    with pytest.raises(UndefinedError, match="'first' is undefined"):
+        pages.render("evaluation.html")
 
 
 def test_the_policy_names_the_style_and_no_script_by_its_hash() -> None:

@@ -44,7 +44,7 @@ def planted_report(said: str = EVIL) -> Report:
         made_at="2026-11-29T23:43:10+02:00",
         funnel=FUNNEL,
         change=_change(
-            ("a", "came", said, said, None), ("b", "went", said, said, True), ("gone", "went", NO_LONGER_IN, NO_LONGER_IN, False)
+            ("a", "came", said, said, None), ("b", "went", said, said, True), ("vanished", "went", "", NO_LONGER_IN, False)
         ),
         splits=[("train", 2, 1)],
         failed=[Failed("error", "raw_clips", "unreadable", "look at it", 5, examples)],
@@ -90,7 +90,7 @@ def test_the_page_says_when_and_what_changed(page: Page) -> None:
     assert "Clips were lost that nobody decided against." in page.text
     assert "Policies or measuring models differ" in page.text
     assert "went it does not come in any more 1" in page.text
-    assert "gone" not in page.text.split(), "a clip that the version does not know would outlive being forgotten"
+    assert "vanished" not in page.text, "a clip that the version does not know would outlive being forgotten"
     assert "lafid diff v1 v2" in page.text
     quiet = Page(render_page(replace(planted_report(""), change=_change(("b", "went", "x", "x", True)))))
     assert "nobody decided against" not in quiet.text
