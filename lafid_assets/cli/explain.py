@@ -11,11 +11,10 @@ from typing import Any
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lafid_assets.cli.display import CONSOLE
+from lafid_assets.cli.display import CONSOLE, PlainConsole
 from lafid_assets.constraints.explanation import (
     RuleLine,
     TellingFrame,
@@ -25,14 +24,13 @@ from lafid_assets.constraints.explanation import (
     telling_frames,
 )
 from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.constraints.whatif import KEPT
 from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.sampling import frame_at
 from lafid_assets.identity.explanation import explain_identity
 from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.ingest.locate import locate
 from lafid_assets.lake import open_lake
-from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.outcomes import KEPT, ClipError, Reason, Status
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import (
     FACE_CLIPS,
@@ -268,9 +266,9 @@ def _show_rules(title: str, met: str, missed: str, lines: Sequence[Mapping[str, 
     for line in lines:
         measured, verdict = ("-", "not judged") if line["measured"] is None else (f"{line['measured']:.4g}", met)
         measured += f" ({line['origin']})" if line["origin"] else ""
-        verdict = f"[bold]{missed}[/]" if line["broken"] else verdict
+        verdict = Text(missed, "bold") if line["broken"] else verdict
         table.add_row(line["rule"], line["measure"], measured, line["demand"], verdict)
-    Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
+    PlainConsole(width=max(CONSOLE.width, RULES_WIDTH)).print(table)
 
 
 def _show_shots(shots: Sequence[Mapping[str, Any]]) -> None:
@@ -278,7 +276,7 @@ def _show_shots(shots: Sequence[Mapping[str, Any]]) -> None:
     for shot in shots:
         times = ("-" if shot[name] is None else f"{shot[name]:.2f}" for name in ("start_s", "duration_s"))
         table.add_row(str(shot["piece_index"]), *times, shot["clip_id"], shot["ended"])
-    Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
+    PlainConsole(width=max(CONSOLE.width, RULES_WIDTH)).print(table)
 
 
 def _show_margins(margins: Mapping[str, Any]) -> None:

@@ -339,7 +339,7 @@ def run() -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        ERRORS.print("[red]error:[/]", end=" ")
+        ERRORS.print("error:", style="red", end=" ")
         ERRORS.print(one_line(error), soft_wrap=True, markup=False)
         keep_traceback()
         return 1

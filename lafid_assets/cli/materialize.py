@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.constraints.policies import FacePolicy
@@ -186,7 +187,7 @@ class Materializer:
             self._count(event.step_materialization_data.materialization)
         if not result.success:
             raise RunFailed(f"{why_failed(self.instance, result.run_id)} [run {result.run_id[:8]}; `lafid ui` shows its log]")
-        CONSOLE.print(f"[green]done[/] {label}")
+        CONSOLE.print(Text.assemble(("done", "green"), f" {label}"))
 
     def _count(self, materialized: dg.AssetMaterialization) -> None:
         if "failed" in materialized.metadata:

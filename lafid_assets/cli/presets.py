@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
-from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.cli.display import CONSOLE, PlainConsole, working
 
 if TYPE_CHECKING:
     from model.training.duration import RunDuration
@@ -74,7 +73,7 @@ def show_presets(rows: Sequence[Mapping[str, Any]], wish: Wish) -> None:
     from model.training.duration import RunDuration
 
     # Whole numbers, even on a narrow terminal or in a pipe: lines wrap rather than lose digits.
-    console = Console(width=max(CONSOLE.width, _WIDTH), highlight=False)
+    console = PlainConsole(width=max(CONSOLE.width, _WIDTH))
     console.print(_table(_COLUMNS.values(), ([_cell(field, row.get(field)) for field in _COLUMNS] for row in rows)))
     console.print(
         "Parameters in millions; operations of one forward of one clip; GiB of a card at least: by itself, with offload_base, "

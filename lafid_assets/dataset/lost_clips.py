@@ -9,22 +9,19 @@ recording is cut otherwise. A clip that failed this time, whose file is away or 
 
 import polars as pl
 
-from lafid_assets.dataset.funnel import KEPT, Outcomes
+from lafid_assets.dataset.funnel import Outcomes
 from lafid_assets.ingest.tombstones import Tombstones
-from lafid_assets.outcomes import Reason, Status
+from lafid_assets.outcomes import DECIDED, KEPT, Status
 from lafid_assets.schemas import CLIP_CONTENTS, LAFID_DATASET
 from lafid_assets.wording import first_few
 from resources.duckdb_extensions import quoted
 from resources.file_store import FileStore
 from resources.lake_reader import Reader
 
-DECIDED = (Reason.FORGOTTEN, Reason.DUPLICATE, Reason.TOO_SHORT, Reason.SPLIT)
-"""Reasons of skipped clips that are decisions."""
-
 _LOST = f"""
     WITH decided AS (
         SELECT clip_id, status, step, reason,
-            status IN ('{KEPT}', '{Status.REJECTED}') OR reason IN ({", ".join(map(quoted, DECIDED))}) AS is_decided
+            status IN ('{KEPT}', '{Status.REJECTED}') OR reason IN ({", ".join(map(quoted, sorted(DECIDED)))}) AS is_decided
         FROM {{outcomes}}
     )
     SELECT held.clip_id, held.shard, held.content_sha256, coalesce(now.status || ': ' || now.reason, 'no longer there') AS ending

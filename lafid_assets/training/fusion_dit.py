@@ -11,8 +11,8 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from lafid_assets.dataset.report_page import png_address
 from lafid_assets.outcomes import ClipError, Status
+from lafid_assets.pages import png_address
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.schemas.products import PUBLISHED
 from lafid_assets.step import Step
