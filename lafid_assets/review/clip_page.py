@@ -18,7 +18,6 @@ from lafid_assets.review.tracks import cuts, face_track, identity_track, speech_
 from lafid_assets.schemas import (
     FACE_FRAMES,
     FACES,
-    FOOTAGE,
     ID_CONSISTENT_CLIPS,
     IDENTITY_CLUSTERS,
     PICTURE_MEASURES,
@@ -42,27 +41,27 @@ def read_clip(reader: Reader, shard: str, clip_id: str) -> dict[str, Any]:
         ClipUnknown: the tables know none.
     """
     tables = ClipTables(reader, clip_id, shard)
-    footage = tables.row(FOOTAGE.name)
-    if not footage:
-        raise ClipUnknown(f"there is no clip {clip_id!r} in {shard!r}")
     rows = tables.outcomes()
+    raw = rows.get(RAW_CLIPS.name)
+    if not raw:
+        raise ClipUnknown(f"there is no clip {clip_id!r} in {shard!r}")
     said_by = all_settings(reader)
     rules = rules_of(rows, tables.row(PICTURE_MEASURES.name), said_by)
     ending, decision = ending_of(rows), decision_of(rows)
     faces, frames = tables.rows(FACES.name), tables.rows(FACE_FRAMES.name)
     identity = rows.get(ID_CONSISTENT_CLIPS.name) or {}
     policy = ConsistencyPolicy.model_validate_json(said_by[identity["policy_sha256"]]) if identity else None
-    raw, tagged = rows[RAW_CLIPS.name], rows.get(SPEECH_TAGGED_CLIPS.name) or {}
+    tagged = rows.get(SPEECH_TAGGED_CLIPS.name) or {}
     return {
         "clip_id": clip_id,
         "shard": shard,
-        "path": raw.get("path"),
-        "source": raw.get("source"),
-        "licence": raw.get("licence"),
+        "path": raw["path"],
+        "source": raw["source"],
+        "licence": raw["licence"],
         "person": tables.row(IDENTITY_CLUSTERS.name).get("identity_id"),
-        "duration_s": footage["duration_s"],
-        "codec": footage["video_codec"],
-        "caption": tagged.get("refined_caption") or raw.get("caption"),
+        "duration_s": raw["duration_s"],
+        "codec": raw["video_codec"],
+        "caption": tagged.get("refined_caption") or raw["caption"],
         "speaking": tagged.get("speaking_status"),
         "status": ending.status,
         "reason": ending.row.get("reason"),
@@ -88,4 +87,4 @@ def _curve(reader: Reader, tables: ClipTables, shard: str, faces: pl.DataFrame) 
     if faces.is_empty() or name not in tables.written:
         return pl.DataFrame(schema=SIMILARITY_BY_POSE_GAP.dtypes)
     engine = [faces["engine"][0], faces["engine_version"][0]]
-    return reader.read(name, shard, where="engine = ? AND engine_version = ?", parameters=engine)
+    return reader.sql(f"SELECT * FROM {name} WHERE shard = ? AND engine = ? AND engine_version = ?", [shard, *engine])

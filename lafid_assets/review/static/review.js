@@ -6,7 +6,7 @@ import { drawTracks, element, readOff } from "./tracks.js";
 const find = (id) => document.getElementById(id);
 const video = find("video"), list = find("list"), filters = find("filters");
 const UNDO = "lafid review: own marks of this window";
-const REST_MS = 250;
+const SPEECH = "speech_tagged_clips", REST_MS = 250;
 
 let about, clips = [], total = 0, marked = 0, current = null, clip = null, cursor = null, durationS = 1, resting = 0, asked = 0, busy = false;
 
@@ -69,7 +69,7 @@ function entry(one) {
 function showCurrent() {
   clips.forEach((one, index) => {
     const item = list.children[index];
-    if (current && one.clip_id === current.clip_id && one.step === (current.step ?? one.step)) {
+    if (current && one.clip_id === current.clip_id) {
       item.setAttribute("aria-current", "true");
       item.scrollIntoView({ block: "nearest" });
     } else item.removeAttribute("aria-current");
@@ -87,9 +87,10 @@ async function step(by) {
 
 function open(one) {
   current = { shard: one.shard, clip_id: one.clip_id };
-  history.replaceState(null, "", `${location.search}#${encodeURIComponent(one.shard)}/${encodeURIComponent(one.clip_id)}`);
+  history.replaceState(null, "", `${location.search}#${addressOf(one)}`);
   showCurrent();
-  clip = null;
+  clip = null; // what is not seen yet cannot be marked
+  for (const id of ["right", "wrong"]) find(id).disabled = true;
   video.removeAttribute("src");
   video.load();
   wait("loading");
@@ -97,12 +98,28 @@ function open(one) {
   resting = setTimeout(() => trying(loadClip), REST_MS); // whoever holds an arrow down asks for no video
 }
 
-const address = () => `${encodeURIComponent(current.shard)}/${encodeURIComponent(current.clip_id)}`;
+const addressOf = (one) => `${encodeURIComponent(one.shard)}/${encodeURIComponent(one.clip_id)}`;
+const address = () => addressOf(current);
+let ahead = { address: "" };
+
+/** The next clip of the list, asked for while a person looks at this one. */
+function lookAhead() {
+  const next = clips[clips.findIndex((one) => one.clip_id === current.clip_id) + 1];
+  if (!next) return;
+  ahead = { address: addressOf(next), told: ask(`/api/clips/${addressOf(next)}`) };
+  ahead.told.catch(() => { ahead = { address: "" }; });
+}
+
+function askClip(shown) {
+  const { told } = ahead.address === shown ? ahead : { told: ask(`/api/clips/${shown}`) };
+  ahead = { address: "" };
+  return told;
+}
 
 async function loadClip() {
   const shown = address();
   let told;
-  try { told = await ask(`/api/clips/${shown}`); } catch (error) { wait(error.message); throw error; }
+  try { told = await askClip(shown); } catch (error) { wait(error.message); throw error; }
   if (shown !== address()) return;
   clip = told;
   tell("");
@@ -111,6 +128,7 @@ async function loadClip() {
   video.dataset.encoded = "";
   video.src = `/video/${shown}`;
   video.play().catch(() => {}); // browsers let a page play by itself once somebody has touched it
+  lookAhead();
 }
 
 function showClip() {
@@ -136,7 +154,7 @@ function showRules() {
     const measured = rule.measured === null ? "-" : Number(rule.measured.toPrecision(4)).toString();
     const made = row("td", "", [rule.measure, measured, rule.demand]);
     made.children[1].className = "figure";
-    if (rule.broken) made.className = "broken";
+    if (rule.broken && rule.step !== SPEECH) made.className = "broken"; // of speech they are questions, not demands
     rows.push(made);
   }
   find("rules").replaceChildren(...rows);
@@ -183,7 +201,7 @@ async function mark(verdict) {
     tell("");
     await step(1);
   } catch (error) {
-    if (error.status === 409) await loadClip();
+    if (error.status === 409) await loadClip(); // decided anew meanwhile
     throw error;
   } finally { busy = false; }
 }
@@ -204,7 +222,7 @@ async function undo() {
   try {
     await ask("/api/undo", { mark_id: last.mark_id });
     remember(marks);
-    const before = (await ask(`/api/clips/${encodeURIComponent(last.shard)}/${encodeURIComponent(last.clip_id)}`)).marks
+    const before = (await ask(`/api/clips/${addressOf(last)}`)).marks
       .find((known) => known.marker === about.marker && !known.outdated);
     noteVerdict(last.clip_id, before?.verdict ?? null);
     open(last);

@@ -87,7 +87,7 @@ function speechTrack(speech, x, durationS) {
     const said = element("span", word.text.trim(), "word");
     said.style.left = `${(100 * word.start_s) / durationS}%`;
     said.style.maxWidth = `${(100 * (word.end_s - word.start_s)) / durationS}%`;
-    made.track.append(said);
+    made.plot.append(said);
   }
   return made;
 }
@@ -116,9 +116,11 @@ function track(name, nothing, legend, low = false) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   svg.setAttribute("preserveAspectRatio", "none");
-  made.append(svg, label);
-  if (nothing) made.append(element("span", nothing, "none"));
-  return { track: made, svg };
+  const plot = element("div", "", "plot");
+  plot.append(svg);
+  made.append(label, plot);
+  if (nothing) plot.append(element("span", nothing, "none"));
+  return { track: made, plot, svg };
 }
 
 function shape(tag, className, attributes) {
@@ -128,12 +130,12 @@ function shape(tag, className, attributes) {
   return made;
 }
 
-function ticks({ track: box, svg }, places) {
+function ticks({ plot, svg }, places) {
   for (const [at, text] of places) {
     svg.prepend(shape("path", "grid", { d: `M0 ${at}H${WIDTH}` }));
     const tick = element("span", text, "tick");
     tick.style.top = `${Math.min(93, Math.max(8, at))}%`;
-    box.append(tick);
+    plot.append(tick);
   }
 }
 
