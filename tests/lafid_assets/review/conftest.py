@@ -1,13 +1,20 @@
 """A curated lake of five clips: one kept, one narrowly rejected, one clearly, one for its person, one that failed."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lafid_assets.lake import open_lake
 from lafid_assets.schemas import (
     BY_NAME,
+    CLIP_CONTENTS,
+    CLIP_FILES,
+    CLIP_ROOTS,
+    CLIP_ROWS,
     DUPLICATE_CLIPS,
     FACE_CLIPS,
     FACE_EMBEDDINGS,
@@ -22,24 +29,44 @@ from lafid_assets.schemas import (
     SPEECH_TAGGED_CLIPS,
 )
 from resources.lake import UNPARTITIONED, Lake
+from resources.settings import Settings
 from tests.lafid_assets.review.five_clips import BROKEN, CHANGES, FAR, KEPT, NARROW, POLICY, SETTINGS, SHARD
 
 
 @pytest.fixture
-def footage(tmp_path: Path) -> Path:
-    """Where the clips' files would be; a test that needs one puts it there before `curated` is asked for."""
-    return tmp_path / "clips"
+def footage(curated: Lake, settings: Settings) -> Path:
+    """Where the clips' files lie: the kept one's alone is there."""
+    return settings.home / "clips"
 
 
 @pytest.fixture
-def curated(
-    lake: Lake,
+def curated(settings: Settings, _curated_home: Path) -> Iterator[Lake]:
+    shutil.copytree(_curated_home, settings.home)
+    lake = open_lake(settings)
+    root = str(settings.home / "clips")
+    for table in (CLIP_ROOTS, CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS):
+        lake.commit(lambda writer, name=table.name: writer.cursor.execute(f"UPDATE {name} SET clip_root = '{root}'"))
+    yield lake
+    lake.close()
+
+
+@pytest.fixture(scope="session")
+def _curated_home(
+    tmp_path_factory: pytest.TempPathFactory,
     lay_clips: Callable[..., None],
     row_of: Callable[..., dict[str, Any]],
-    footage: Path,
     write_video: Callable[..., Path],
-) -> Lake:
+) -> Path:
+    """Copying it is cheaper than making the tables."""
+    home = tmp_path_factory.mktemp("reviewed") / "home"
+    footage = home / "clips"
     write_video(footage / "kept.mp4", seconds=1, sound_s=0.5)
+    with closing(open_lake(Settings(home=home, store_uri=str(home / "store")))) as lake:
+        _curate(lake, lay_clips, row_of, footage)
+    return home
+
+
+def _curate(lake: Lake, lay_clips: Callable[..., None], row_of: Callable[..., dict[str, Any]], footage: Path) -> None:
     upstream = {"status": "skipped", "reason": "upstream", "keep": False}
     low = {"status": "rejected", "reason": "pose_variation_low", "reasons": ["pose_variation_low"], "keep": False}
     rows: dict[str, list[dict[str, Any]]] = {}
@@ -74,7 +101,6 @@ def curated(
     for partition in (SHARD, UNPARTITIONED):
         frames = {name: BY_NAME[name].frame(of) for name, of in rows.items() if BY_NAME[name].partitioned == (partition == SHARD)}
         lake.put(frames, partition, "f")
-    return lake
 
 
 @pytest.fixture

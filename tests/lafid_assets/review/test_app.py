@@ -80,9 +80,8 @@ def test_a_file_that_is_gone_or_changed_is_told_and_never_sent(client: TestClien
             assert "gone, cannot be reached, or has changed" in answer.json()["error"]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_nothing_but_clips_of_the_tables_and_the_pages_own_files_is_sent(client: TestClient) -> None:
+    for path in (
         f"/video/{SHARD}/../../../../etc/passwd",
         f"/video/{SHARD}/%2e%2e%2f%2e%2e%2fetc%2fpasswd",
         f"/video/{SHARD}//etc/passwd",
@@ -91,28 +90,23 @@ def test_a_file_that_is_gone_or_changed_is_told_and_never_sent(client: TestClien
         "/static/%2e%2e/app.py",
         "/static/..%2fapp.py",
         f"/api/clips/{SHARD}/nobody",
-    ],
-)
-def test_nothing_but_clips_of_the_tables_and_the_pages_own_files_is_sent(client: TestClient, path: str) -> None:
-    assert client.get(path).status_code == 404
+    ):
+        assert client.get(path).status_code == 404, path
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:3300", "localhost.evil.example", "", "[::1", "127.0.0.1.evil.example"]
-)
-def test_a_foreign_name_that_leads_here_is_refused(client: TestClient, host: str) -> None:
-    for path in ("/", "/api/about", f"/video/{SHARD}/{KEPT}"):
-        assert client.get(path, headers={"host": host}).status_code == 421
+def test_a_foreign_name_that_leads_here_is_refused(client: TestClient) -> None:
+    foreign = ("evil.example", "evil.example:3300", "localhost.evil.example", "", "[::1", "127.0.0.1.evil.example")
+    for host in foreign:
+        for path in ("/", "/api/about", f"/video/{SHARD}/{KEPT}"):
+            assert client.get(path, headers={"host": host}).status_code == 421, host
+    for host in ("127.0.0.1:3300", "localhost:3300", "LOCALHOST", "[::1]:3300", "10.0.0.7"):
+        assert client.get("/", headers={"host": host}).status_code == 200, host
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:3300", "localhost:3300", "LOCALHOST", "[::1]:3300", "10.0.0.7"])
-def test_own_names_and_addresses_are_answered(client: TestClient, host: str) -> None:
-    assert client.get("/", headers={"host": host}).status_code == 200
-
-
-@pytest.mark.parametrize(
-    "without",
-    [
+def test_no_other_page_can_mark_or_take_back(client: TestClient, curated: Lake) -> None:
+    mark_id = client.post("/api/marks", json=_body(client), headers=_own(client)).json()["mark_id"]
+    body, own = _body(client, KEPT), _own(client)
+    for without in (
         {"origin": "http://evil.example"},
         {"origin": "http://127.0.0.1:3301"},
         {"origin": "null"},
@@ -120,13 +114,10 @@ def test_own_names_and_addresses_are_answered(client: TestClient, host: str) -> 
         {"x-lafid-token": "guessed"},
         {"x-lafid-token": ""},
         {"x-lafid-token": "\u00e9"},
-    ],
-)
-def test_no_other_page_can_mark_or_take_back(client: TestClient, curated: Lake, without: dict[str, str]) -> None:
-    mark_id = client.post("/api/marks", json=_body(client), headers=_own(client)).json()["mark_id"]
-    headers = {name: value.encode("latin-1") for name, value in (_own(client) | without).items()}
-    assert client.post("/api/marks", json=_body(client, KEPT), headers=headers).status_code == 403
-    assert client.post("/api/undo", json={"mark_id": mark_id}, headers=headers).status_code == 403
+    ):
+        headers = {name: value.encode("latin-1") for name, value in (own | without).items()}
+        assert client.post("/api/marks", json=body, headers=headers).status_code == 403, without
+        assert client.post("/api/undo", json={"mark_id": mark_id}, headers=headers).status_code == 403, without
     assert curated.read(MARKS.name)["mark_id"].to_list() == [mark_id]
     assert client.get("/api/marks").status_code == 405
 
@@ -154,21 +145,19 @@ def test_captions_of_strangers_are_texts(client: TestClient) -> None:
     assert " style=" not in page
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+def test_a_body_that_is_no_mark_is_refused_by_name(client: TestClient) -> None:
+    body, own = _body(client), _own(client)
+    for change, message in (
         ({"verdict": "perhaps"}, "verdict"),
         ({"extra": 1}, "extra"),
         ({"fault": "ugly"}, "no fault 'ugly'"),
         ({"seen": {"status": "kept"}}, "seen"),
         ({"note": "x" * 20_000}, "more than 16384 bytes"),
-    ],
-)
-def test_a_body_that_is_no_mark_is_refused_by_name(client: TestClient, change: dict[str, object], message: str) -> None:
-    answer = client.post("/api/marks", json=_body(client, **change), headers=_own(client))
-    assert answer.status_code in (400, 413)
-    assert message in answer.json()["error"]
-    assert client.post("/api/marks", content=b"{", headers=_own(client)).status_code == 400
+    ):
+        answer = client.post("/api/marks", json=body | change, headers=own)
+        assert answer.status_code in (400, 413)
+        assert message in answer.json()["error"]
+    assert client.post("/api/marks", content=b"{", headers=own).status_code == 400
 
 
 def test_a_mark_on_what_was_decided_anew_is_refused(client: TestClient, decide_anew: Callable[[str, str], None]) -> None:

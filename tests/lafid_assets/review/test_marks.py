@@ -90,18 +90,16 @@ def test_marks_on_decisions_of_before_are_known_as_such(curated: Lake, decide_an
     assert _marks(curated, NARROW) == [("right", "ada", "outdated: the file has changed since")]
 
 
-@pytest.mark.parametrize(
-    ("clip", "verdict", "words", "message"),
-    [
-        (KEPT, "right", {"fault": "several_faces"}, "name no fault"),
-        (KEPT, "wrong", {"fault": "ugly"}, "there is no fault 'ugly'"),
-        (KEPT, "wrong", {"note": "x" * 1001}, "1001 characters"),
-        (KEPT, "perhaps", {}, "verdict: perhaps not in the closed list"),
-    ],
-)
-def test_marks_that_say_nothing_are_refused(curated: Lake, clip: str, verdict: str, words: dict[str, str], message: str) -> None:
-    with pytest.raises(MarkRefused, match=message):
-        put_mark(curated, SHARD, clip, _seen(curated, clip), verdict, "ada", **words)  # type: ignore[arg-type]
+def test_marks_that_say_nothing_are_refused(curated: Lake) -> None:
+    seen = _seen(curated, KEPT)
+    for verdict, words, message in (
+        ("right", {"fault": "several_faces"}, "name no fault"),
+        ("wrong", {"fault": "ugly"}, "there is no fault 'ugly'"),
+        ("wrong", {"note": "x" * 1001}, "1001 characters"),
+        ("perhaps", {}, "verdict: perhaps not in the closed list"),
+    ):
+        with pytest.raises(MarkRefused, match=message):
+            put_mark(curated, SHARD, KEPT, seen, verdict, "ada", **words)  # type: ignore[arg-type]
     assert curated.read(MARKS.name).is_empty()
 
 
