@@ -75,9 +75,9 @@ class ClipTables:
         contract = self._reader.tables[table]
         if contract.view is None and table not in self.written:
             return pl.DataFrame(schema=contract.dtypes)
-        shard, key = "shard = ? AND " if contract.partitioned else "", ", ".join(contract.key)
+        shard, columns = "shard = ? AND " if contract.partitioned else "", ", ".join(f'"{name}"' for name in contract.dtypes)
         # Not by `Reader.read`, which would ask once more what has been written: that is half the cost of one clip.
-        query = f"SELECT {', '.join(contract.dtypes)} FROM {table} WHERE {shard}{column} = ? ORDER BY {key}"
+        query = f"SELECT {columns} FROM {table} WHERE {shard}{column} = ? ORDER BY {', '.join(contract.key)}"
         return self._reader.sql(query, [*([self._shard] if contract.partitioned else []), self._clip_id])
 
     def row(self, table: str) -> Row:
