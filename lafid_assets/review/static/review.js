@@ -81,6 +81,7 @@ async function step(by) {
   if (at + by >= clips.length && clips.length < total) await loadMore();
   const next = clips[at < 0 ? 0 : at + by];
   if (next) open(next);
+  return Boolean(next);
 }
 
 // ---- one clip
@@ -194,14 +195,17 @@ async function mark(verdict) {
   const body = { shard: clip.shard, clip_id: clip.clip_id, seen: clip.decision, verdict, fault: keeps ? null : find("fault").value || null, note: find("note").value.trim() || null };
   const marking = clip;
   busy = true;
+  for (const id of ["right", "wrong"]) find(id).disabled = true;
   try {
     const { mark_id } = await ask("/api/marks", body);
     remember([...remembered(), { mark_id, shard: marking.shard, clip_id: marking.clip_id }]);
     noteVerdict(marking.clip_id, verdict);
     tell("");
-    await step(1);
+    // Whoever has gone on already stays there; behind the last clip there is none.
+    if (marking === clip && !(await step(1))) await loadClip();
   } catch (error) {
     if (error.status === 409) await loadClip(); // decided anew meanwhile
+    else if (marking === clip) for (const id of ["right", "wrong"]) find(id).disabled = false;
     throw error;
   } finally { busy = false; }
 }
