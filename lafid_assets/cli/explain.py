@@ -5,7 +5,7 @@ Belongs here: gathering and showing. Not here: which rule applies (each chapter'
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,19 @@ from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE, PlainConsole
 from lafid_assets.constraints.explanation import (
-    RuleLine,
     TellingFrame,
-    explain_rules,
     frames_around,
     in_words,
     telling_frames,
 )
-from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.sampling import frame_at
-from lafid_assets.identity.explanation import explain_identity
-from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.ingest.locate import locate
 from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import KEPT, ClipError, Reason, Status
 from lafid_assets.policy_settings import all_settings
+from lafid_assets.review.marks import marks_of
+from lafid_assets.review.one_clip import ClipTables, Row, decision_of, ending_of, rules_of
 from lafid_assets.schemas import (
     FACE_CLIPS,
     FACE_FRAMES,
@@ -44,14 +41,10 @@ from lafid_assets.schemas import (
     PIECES,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
-    SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
 )
-from lafid_assets.speech.explanation import explain_speech
-from lafid_assets.speech.tagging import read_settings
 from model.encoding.footage import Footage
 from model.files import whole_file
-from resources.lake import UNPARTITIONED
 from resources.lake_reader import Reader
 from resources.settings import Settings
 
@@ -59,20 +52,10 @@ LONGEST_LIST = 120
 RULES_WIDTH = 100
 """Whole names and numbers, even on a narrow terminal or in a pipe."""
 NOT_SHOWN = ("clip_id", "shard", "policy_sha256", "scan_margins_sha256", "looks", "search_digest")
-Row = dict[str, Any]
 
 
 class ClipUnknown(ValueError):
     """No clip of that id; the message names it and the remedy."""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Where the clip's way ended: the step that did not pass it on, or `kept` at the last one that there is."""
-
-    status: str
-    step: str
-    row: Row
 
 
 def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, Any]:
@@ -94,15 +77,16 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, An
     lake = open_lake(settings, read_only=True)
     with lake.snapshot() as reader:
         clip_id, shard = _whole_id(reader, clip)
-        tables = _ClipTables(reader, clip_id, shard)
+        tables = ClipTables(reader, clip_id, shard)
         pictures = tables.row(PICTURE_MEASURES.name)
-        rows = {step: tables.row(step) for step, table in OUTCOME_TABLES.items() if table in tables.written}
+        rows = tables.outcomes()
         dataset = tables.row(LAFID_DATASET.name)
         frames = _frames(tables, rows)
         shots = _shots(reader, tables, clip_id, shard)
         said_by = all_settings(reader)
-    rules = _rules(rows, pictures, said_by)
-    ending = _ending(rows)
+        marks = marks_of(reader, clip_id, decision_of(rows))
+    rules = rules_of(rows, pictures, said_by)
+    ending = ending_of(rows)
     reason = ending.row.get("reason")
     steps = list(rows)
     if ending.status != KEPT:
@@ -120,6 +104,7 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, An
         "measures": {step: rows[step] for step in steps},
         "rules": {step: [asdict(line) for line in rules[step]] for step in steps if rules.get(step)},
         "scan_margins": None if dropped_by is None else json.loads(said_by[dropped_by]),
+        "marks": [asdict(mark) | {"said": mark.in_words} for mark in marks],
         "shots": shots.select("piece_index", "start_s", "duration_s", "clip_id", "ended").to_dicts(),
         "frames": [asdict(frame) for frame in frames],
         "picture": None,
@@ -142,6 +127,8 @@ def show_explanation(found: Mapping[str, Any]) -> None:
             _show_margins(found["scan_margins"])
     if found["status"] != KEPT:
         CONSOLE.print("the steps after this one did not see the clip", style="dim")
+    for mark in found["marks"]:
+        CONSOLE.print(mark["said"], soft_wrap=True, markup=False)
     if found["shots"]:
         _show_shots(found["shots"])
     elif found["picture"] is not None:
@@ -149,33 +136,6 @@ def show_explanation(found: Mapping[str, Any]) -> None:
     else:
         for frame in found["frames"]:
             CONSOLE.print(f"frame {frame['frame_index']}, {frame['time_s']:.1f} s: {frame['why']}", markup=False)
-
-
-class _ClipTables:
-    """What the tables hold of one clip. Its shard comes first: a table's files of other shards are not opened."""
-
-    def __init__(self, reader: Reader, clip_id: str, shard: str) -> None:
-        self._reader, self._clip_id, self._shard = reader, clip_id, shard
-        self.written = {table for table, _ in reader.stamps(partitions=[shard, UNPARTITIONED])}
-
-    def rows(self, table: str) -> pl.DataFrame:
-        """None where the table does not know the clip's shard yet."""
-        contract = self._reader.tables[table]
-        if contract.view is None and table not in self.written:
-            return pl.DataFrame(schema=contract.dtypes)
-        shard = self._shard if contract.partitioned else None
-        return self._reader.read(table, shard, where="clip_id = ?", parameters=[self._clip_id])
-
-    def rows_of(self, table: str, column: str) -> pl.DataFrame:
-        """The rows in which the clip stands in another column than the key."""
-        if table not in self.written:
-            return pl.DataFrame(schema=self._reader.tables[table].dtypes)
-        return self._reader.read(table, self._shard, where=f"{column} = ?", parameters=[self._clip_id])
-
-    def row(self, table: str) -> Row:
-        """The clip's only row; empty where there is none."""
-        rows = self.rows(table)
-        return rows.row(0, named=True) if rows.height else {}
 
 
 def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
@@ -195,7 +155,7 @@ def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
     return found[0]
 
 
-def _shots(reader: Reader, tables: _ClipTables, recording: str, shard: str) -> pl.DataFrame:
+def _shots(reader: Reader, tables: ClipTables, recording: str, shard: str) -> pl.DataFrame:
     """Of a file with cuts its shots in order of time, with `ended`; no rows of a clip."""
     shots = tables.rows_of(PIECES.name, "recording_id").sort("piece_index")
     ended = dict.fromkeys(shots["clip_id"], KEPT)
@@ -208,7 +168,7 @@ def _shots(reader: Reader, tables: _ClipTables, recording: str, shard: str) -> p
     return shots.with_columns(ended=pl.col("clip_id").replace_strict(ended, return_dtype=pl.String))
 
 
-def _frames(tables: _ClipTables, rows: dict[str, Row]) -> list[TellingFrame]:
+def _frames(tables: ClipTables, rows: dict[str, Row]) -> list[TellingFrame]:
     faces, frames = (tables.rows(table.name) for table in (FACE_INFO, FACE_FRAMES))
     identity = rows.get(ID_CONSISTENT_CLIPS.name, {})
     if identity.get("reason") == Reason.IDENTITY_CHANGE and identity["identity_break_frame"] is not None:
@@ -216,30 +176,6 @@ def _frames(tables: _ClipTables, rows: dict[str, Row]) -> list[TellingFrame]:
     decided = rows.get(POSE_FILTERED_CLIPS.name, {})
     dropped = rows.get(FACE_CLIPS.name, {}).get("scan_verdict")
     return telling_frames(faces, frames, dropped if decided.get("reason") == Reason.UPSTREAM else decided.get("reason"))
-
-
-def _ending(rows: dict[str, Row]) -> Ending:
-    step, row = next(iter(rows.items()))
-    for step, row in rows.items():
-        if not row or row["status"] != Status.OK:
-            return Ending(row.get("status", Status.SKIPPED), step, row or {"reason": Reason.NOT_PROCESSED})
-    return Ending(KEPT, step, row)
-
-
-def _rules(rows: dict[str, Row], pictures: Row, said_by: Mapping[str, str]) -> dict[str, list[RuleLine]]:
-    rules: dict[str, list[RuleLine]] = {}
-    decided = rows.get(POSE_FILTERED_CLIPS.name) or {}
-    if decided and decided["reasons"] is not None:
-        policy = FacePolicy.model_validate_json(said_by[decided["policy_sha256"]])
-        rules[POSE_FILTERED_CLIPS.name] = explain_rules(pictures | decided, decided["reasons"], policy)
-    identity = rows.get(ID_CONSISTENT_CLIPS.name) or {}
-    if identity:
-        one_person = ConsistencyPolicy.model_validate_json(said_by[identity["policy_sha256"]])
-        rules[ID_CONSISTENT_CLIPS.name] = explain_identity(identity, rows[FACE_CLIPS.name]["engine"], one_person)
-    tagged = rows.get(SPEECH_TAGGED_CLIPS.name) or {}
-    if tagged and tagged["status"] == Status.OK:
-        rules[SPEECH_TAGGED_CLIPS.name] = explain_speech(rows[SPEECH_INFO.name], read_settings(said_by[tagged["policy_sha256"]]))
-    return rules
 
 
 def _title(name: str, rows: Mapping[str, Row]) -> tuple[str, str, str]:

@@ -131,15 +131,33 @@ def whatif(
 
 @app.command()
 def calibrate(
-    labels: Annotated[Path, typer.Argument(help="CSV with clip_id and label (1 or 0).")],
+    labels: Annotated[
+        Path | None, typer.Argument(help="CSV with clip_id and label (1 or 0); the marks of `lafid review` when left out.")
+    ] = None,
     measure: Annotated[str, typer.Option(help="A measure that a rule of the face policy reads.")] = "pose_variation_deg",
     out: Annotated[Path | None, typer.Option(help="The picture to write; calibrate-<measure>.png in the home.")] = None,
     home: Home = None,
 ) -> None:
-    """The threshold curve of a measure against hand labels."""
+    """The threshold curve of a measure against hand labels, or against marks: which threshold most of them agree with."""
     from lafid_assets.cli.calibrate import run_calibrate
 
     run_calibrate(settings_of(home), labels, measure, out)
+
+
+@app.command()
+def review(
+    port: Annotated[int | None, typer.Option(help="Port of the page; 3300, or a free one, when left out.")] = None,
+    shard: Annotated[str | None, typer.Option(help="Go through this shard alone.")] = None,
+    marker: Annotated[str | None, typer.Option("--as", help="The name that marks bear; your user name when left out.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="To be looked at only: nobody can mark.")] = False,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    host: Annotated[str, typer.Option(help="Address to listen on: whoever reaches it sees the clips.")] = "127.0.0.1",
+    home: Home = None,
+) -> None:
+    """A page of kept and narrowly rejected clips as videos, with their measures, to mark as decided right or wrong."""
+    from lafid_assets.cli.review import run_review
+
+    run_review(settings_of(home), host, port, shard, marker, read_only=read_only, browser=browser)
 
 
 @app.command()

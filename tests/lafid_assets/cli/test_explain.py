@@ -22,6 +22,7 @@ from lafid_assets.schemas import (
     FACE_INFO,
     ID_CONSISTENT_CLIPS,
     LAFID_DATASET,
+    MARKS,
     PIECES,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
@@ -90,6 +91,21 @@ def test_captions_are_shown_whole_and_to_the_letter(lafid: Any, publish: Any, ta
     publish(tables | {"raw_clips": RAW_CLIPS.frame(raw)})
     words = " ".join(lafid("explain", CLIP).out.replace("│", " ").split())
     assert caption in words
+
+
+def test_marks_are_shown_and_those_on_another_decision_are_known(lafid: Any, publish: Any, tables: Any, row_of: RowOf) -> None:
+    seen = {"clip_id": CLIP, "content_sha256": CLIP, "step": "pose_filtered_clips", "status": "rejected"}
+    seen |= {"marked_at": "2026-01-02T03:04:05.000006+00:00", "verdict": "wrong"}
+    marks = [
+        row_of(MARKS, **seen, mark_id="1", reason="pose_variation_low", marker="ada", note="[b]turns[/b] enough"),
+        row_of(MARKS, **seen, mark_id="2", reason="no_face", marker="bob"),
+        row_of(MARKS, **(seen | {"clip_id": "a0" * 16}), mark_id="3", reason="no_face", marker="eve"),
+    ]
+    publish(tables | {"marks": MARKS.frame(marks)})
+    out = lafid("explain", CLIP).out
+    assert "marked wrong as rejected (pose_variation_low) by ada, 2026-01-02T03:04:05; [b]turns[/b] enough\n" in out
+    assert "marked wrong as rejected (no_face) by bob, 2026-01-02T03:04:05; outdated: now rejected (pose_variation_low)\n" in out
+    assert "by eve" not in out
 
 
 def _kept(tables: dict[str, pl.DataFrame], row_of: RowOf) -> dict[str, pl.DataFrame]:
