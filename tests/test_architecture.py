@@ -21,6 +21,7 @@ ASSEMBLY = {
     "lafid_assets/partitions.py",
     "lafid_assets/jobs.py",
     "lafid_assets/definitions.py",
+    "lafid_assets/instance.py",
     "lafid_assets/cli/materialize.py",
     "lafid_assets/cli/status.py",
 }
