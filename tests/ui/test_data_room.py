@@ -132,7 +132,6 @@ def test_the_graph_has_the_five_groups_of_the_mission(room: Room) -> None:
 
 
 def test_a_shard_that_cannot_exist_is_not_made(room: Room, dagster: Webserver) -> None:
-    before = dagster.shards()
     room.open("/assets/raw_clips?view=partitions")
     room.page.get_by_role("button", name="Materialize").first.click()
     room.page.get_by_text("Add a partition").click()
@@ -140,7 +139,7 @@ def test_a_shard_that_cannot_exist_is_not_made(room: Room, dagster: Webserver) -
     room.press("Save")
     room.see("no clips are in a shard shard-00007: shards are made of files")
     room.picture("partition-refused")
-    assert dagster.shards() == before
+    assert "shard-00007" not in dagster.shards()
 
 
 def test_a_value_that_does_not_fit_is_refused_in_the_launchpad(room: Room) -> None:
