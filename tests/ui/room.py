@@ -83,10 +83,13 @@ class Room:
         self.page.keyboard.press("Control+A")
         self.page.keyboard.insert_text(config)
 
-    def picture(self, name: str) -> None:
-        """Keep the page as a picture of the docs, where one is asked for."""
+    def picture(self, name: str, *, scrolled_px: int = 0) -> None:
+        """Keep the page as a picture of the docs, where one is asked for, with its lower half scrolled."""
         if PICTURES:
             Path(PICTURES).mkdir(parents=True, exist_ok=True)
+            self.page.mouse.move(VIEWPORT["width"] / 2, VIEWPORT["height"] * 3 / 4)
+            self.page.mouse.wheel(0, scrolled_px)
+            self.page.wait_for_load_state("networkidle")
             self.page.screenshot(path=Path(PICTURES) / f"{name}.png")
 
 
