@@ -294,7 +294,7 @@ def test_a_row_that_comes_after_its_file(lake: Lake, tmp_path: Path, films: Path
 
 
 def test_a_file_that_comes_after_its_registration_waits_for_the_next_one(
-    lake: Lake, settings: Settings, films: Path, tmp_path: Path, take_in: TakeIn
+    lake: Lake, films: Path, tmp_path: Path, bring_up: Callable[[str], list[str]], take_in: TakeIn
 ) -> None:
     """Opened at once it would be known in a state that no later step finds: "lies nowhere that can be reached"."""
     (tmp_path / "OpenHumanVid_part_001.csv").write_text("clip_id,path,caption\nearly,clips/early,words\nlate,clips/late,words\n")
@@ -302,9 +302,7 @@ def test_a_file_that_comes_after_its_registration_waits_for_the_next_one(
     shutil.copy2(films / "two.mp4", tmp_path / "clips" / "early")
     [shard] = register(lake, list_files(tmp_path)).shards
     shutil.copy2(films / "one.mp4", tmp_path / "clips" / "late")
-    instance = dg.DagsterInstance.ephemeral()
-    instance.add_dynamic_partitions(str(CLIP_SHARDS.name), [shard])
-    dg.materialize([raw_clips], instance=instance, resources=build_defs(settings).resources, partition_key=shard)
+    bring_up(shard)
     late = "clip_id, status FROM raw_clips WHERE path = 'clips/late' --"
     assert [status for _, status in _rows(lake, late)] == ["skipped"]
     take_in(tmp_path)
