@@ -23,6 +23,7 @@ ASSEMBLY = {
     "lafid_assets/jobs.py",
     "lafid_assets/definitions.py",
     "lafid_assets/checks/dataset_checks.py",
+    "lafid_assets/instance.py",
     "lafid_assets/cli/materialize.py",
     "lafid_assets/cli/status.py",
 }

@@ -6,6 +6,7 @@ Belongs here: where they go. Not here: an error in words (`failures`), when a co
 import traceback
 
 from lafid_assets.cli.display import ERRORS
+from resources.secrets import without_secrets
 from resources.settings import Settings
 
 
