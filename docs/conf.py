@@ -25,7 +25,9 @@ html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 exclude_patterns = ["_static", "_build"]
-pygments_style, pygments_dark_style = "friendly", "github-dark"
+smartquotes = False  # it makes dashes of options
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"
 
 
 def fill_in(_: Sphinx, page: str, source: list[str]) -> None:

@@ -152,12 +152,12 @@ def _assets() -> Iterator[str]:
         specs = build_defs(Settings(home=Path(home), store_uri=home)).resolve_all_asset_specs()
     yield "## Assets\n"
     yield from _table(
-        ["asset", "group", "a run works on", "what it is"],
+        ["asset", "group", "per", "what it is"],
         (
             [
                 f"[`{spec.key.to_user_string()}`](#{spec.key.to_user_string()})",
                 spec.group_name,
-                "shards" if spec.partitions_def else "all shards at once",
+                "shard" if spec.partitions_def else "all shards",
                 _plain(" ".join((spec.description or "").split())),
             ]
             for spec in sorted(specs, key=lambda spec: road.index(spec.key))
