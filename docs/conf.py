@@ -8,9 +8,8 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
-
-import generated
+DOCS = Path(__file__).resolve().parent
+sys.path[:0] = [str(DOCS.parent), str(DOCS)]
 
 project = "LaFID"
 html_title = "LaFID"
@@ -32,6 +31,8 @@ pygments_dark_style = "github-dark"
 
 def fill_in(_: Sphinx, page: str, source: list[str]) -> None:
     """Put what a generator writes in the place of its mark, an HTML comment such as `<!-- generated: tables -->`."""
+    import generated
+
     for name, write in generated.WRITERS.items():
         mark = f"<!-- generated: {name} -->"
         if mark in source[0]:

@@ -26,6 +26,7 @@ WRITTEN_BESIDE_STEPS = {
     "clip_rows": REGISTRATION,
     "judgements": JUDGING,
     "promotions": JUDGING,
+    "marks": "the review page, which `lafid review` opens",
 }
 """Tables that no step writes, and who does."""
 UNITS = {
@@ -112,7 +113,7 @@ def reasons() -> str:
         [f"`{reason}`", status.value, remedy]
         for status, remedies in REASONS.items()
         if status != Status.REJECTED
-        for reason, remedy in dict.fromkeys(remedies, '').items()
+        for reason, remedy in dict.fromkeys(remedies, "").items()
     )
     return "\n".join(_table(["reason", "status", "what to do"], rows))
 
@@ -214,30 +215,29 @@ def _meaning(column: Any) -> str:
 
 def _settings() -> Iterator[str]:
     from lafid_assets.settings_check import template
+
+    for part in re.split(r"^\[", template(), flags=re.MULTILINE)[1:]:
+        section = part[: part.index("]")]
+        model, about = _section(section)
+        defaults = dict(re.findall(r"^# (\w+) = (.*)$", part, re.MULTILINE))
+        yield f"\n## {section}\n\n{about}\n"
+        fields = {name: (field, defaults[name]) for name, field in model.model_fields.items() if name in defaults}
+        yield from _table(["line", "default", "may be", "meaning"], _lines(fields))
+
+
+def _section(name: str) -> tuple[type[BaseModel], str]:
+    """What a section's lines are fields of, and what it is about."""
     from lafid_assets.settings_file import POLICY, POLICY_ASSET, SHARED, General
     from lafid_assets.step_registry import all_steps
 
-    fields: dict[str, tuple[FieldInfo, str]] = {}
-    for line in [*template().splitlines(), "[]"]:
-        if section := re.match(r"\[(\w*)\]", line):
-            if fields:
-                yield ""
-                yield from _table(["line", "default", "may be", "meaning"], _lines(fields))
-            fields = {}
-            if not (name := section[1]):
-                return
-            if name in General.model_fields:
-                model = General.model_fields[name].annotation
-                whose = (model.__doc__ or "").strip()
-            else:
-                assets = SHARED.get(name, (name,))
-                model = all_steps()[assets[0]][1]
-                whose = f"Of the asset{'s' * (len(assets) > 1)} {' and '.join(f'`{asset}`' for asset in assets)}."
-            yield f"\n## {name}\n\n{whose}"
-            if name == POLICY_ASSET:
-                yield f'\n`{POLICY} = "cofe"` names a shipped policy or a TOML file beside `lafid.toml`; the other lines change it.'
-        elif (field := re.match(r"# (\w+) = (.*)", line)) and field[1] in getattr(model, "model_fields", {}):
-            fields[field[1]] = model.model_fields[field[1]], field[2]  # type: ignore[union-attr]
+    if name in General.model_fields:
+        model = General.model_fields[name].annotation
+        return model, " ".join((model.__doc__ or "").split())
+    assets = SHARED.get(name, (name,))
+    about = f"Of the asset{'s' * (len(assets) > 1)} {' and '.join(f'`{asset}`' for asset in assets)}."
+    if name == POLICY_ASSET:
+        about += f' `{POLICY} = "cofe"` names a shipped policy or a TOML file beside `lafid.toml`; the other lines change it.'
+    return all_steps()[assets[0]][1], about
 
 
 def _lines(fields: dict[str, tuple[FieldInfo, str]]) -> Iterator[list[str]]:
@@ -269,7 +269,17 @@ def _named_type(annotation: Any) -> str:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
     if get_origin(annotation) in (Union, UnionType):
         return " or ".join("nothing" if one is type(None) else _named_type(one) for one in get_args(annotation))
-    words = {int: "a whole number", float: "a number", str: "text", bool: "`true` or `false`"}
+    if get_origin(annotation) is dict:
+        return "a table, `{ name = value }`"
+    if get_origin(annotation) in (list, tuple):
+        return "a list"
+    words = {
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        bool: "`true` or `false`",
+        dict: "a table, `{ name = value }`",
+    }
     return words.get(annotation, f"`{getattr(annotation, '__name__', annotation)}`")
 
 

@@ -94,7 +94,16 @@ def test_what_is_said_of_commands_in_a_sentence_is_true(page: Path) -> None:
 
 def test_every_block_says_what_it_is() -> None:
     """A command in a block without language would be read by nobody."""
-    assert {each.language for each in blocks()} <= {"sh", "text", "toml", "python", "sql", "{toctree}", "{include} ../CONTRIBUTING.md", "{include} ../CHANGELOG.md"}
+    assert {each.language for each in blocks()} <= {
+        "sh",
+        "text",
+        "toml",
+        "python",
+        "sql",
+        "{toctree}",
+        "{include} ../CONTRIBUTING.md",
+        "{include} ../CHANGELOG.md",
+    }
     for each in blocks():
         assert each.language == "sh" or not re.search(r"^(\.venv/bin/|lafid |make )", each.text, re.MULTILINE), each
 
@@ -150,29 +159,34 @@ def copied(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture
-def named(demo: Demo, copied: Path, tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="session")
+def told(demo: Demo, copied: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the placeholders of the pages stand for."""
-    kept, person = demo.rows("SELECT clip_id, identity_id FROM lafid_dataset ORDER BY clip_id")[0]
-    (version,) = demo.rows("SELECT dataset_version FROM dataset_versions")[0]
+    folder = tmp_path_factory.mktemp("told")
+    kept, person, version = demo.rows("SELECT clip_id, identity_id, dataset_version FROM lafid_dataset ORDER BY clip_id")[0]
     judged = demo.rows("SELECT clip_id, keep FROM pose_filtered_clips")
-    (tmp_path / "LABELS.csv").write_text("clip_id,label\n" + "".join(f"{clip},{int(bool(keep))}\n" for clip, keep in judged))
-    (tmp_path / "close_ups.toml").write_text(block("write-a-policy.md", "toml"))
-    return {"CLIP": str(kept), "ID": str(kept), "PERSON": str(person), "VERSION": str(version), "HOME": str(copied)}
+    labels, policy = folder / "LABELS.csv", folder / "close_ups.toml"
+    labels.write_text("clip_id,label\n" + "".join(f"{clip},{int(bool(keep))}\n" for clip, keep in judged))
+    policy.write_text(block("write-a-policy.md", "toml"))
+    files = {file.name: str(file) for file in (labels, policy)}
+    clip = {name: str(kept) for name in ("CLIP", "ID")}
+    return files | clip | {"PERSON": str(person), "VERSION": str(version), "HOME": str(copied)}
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if str(each).startswith(RUN_HERE)], ids=str)
 def test_it_runs(
     command: Command,
     copied: Path,
-    named: dict[str, str],
+    told: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LAFID_HOME", str(tmp_path / "new" if "init" in command.words else copied))
-    monkeypatch.setattr(sys, "argv", [named.get(word, word) for word in command.words])
+    monkeypatch.setattr(sys, "argv", [told.get(word, word) for word in command.words])
+    if "rebuild" in command.words:
+        (copied / "store" / "catalog.sqlite").unlink()
     code = run()
     out, err = capsys.readouterr()
     assert code == 0, err

@@ -62,7 +62,9 @@ def test_a_page_loads_nothing_from_another_host(site: Path) -> None:
 
 def test_a_page_of_the_sites_that_loads_from_another_host_would_be_seen() -> None:
     parser = _Loaded()
-    parser.feed('<a href="https://dagster.io">x</a><link href="//fonts.example/x.css"><script src="HTTPS://cdn.example/x.js"></script>')
+    parser.feed(
+        '<a href="https://dagster.io">x</a><link href="//fonts.example/x.css"><script src="HTTPS://cdn.example/x.js"></script>'
+    )
     assert [bool(FOREIGN.match(address)) for address in parser.addresses] == [True, True]
 
 
