@@ -83,7 +83,7 @@ def test_what_is_said_of_commands_in_a_sentence_is_true(page: Path) -> None:
     known = {option for command in _leaves(typer.main.get_command(app)) for option in _options(command)}
     for span in re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)):
         first, *words = span.split()
-        said = {re.match(r"--[\w-]+", word)[0] for word in (first, *words) if word.startswith("--") and len(word) > 2}  # type: ignore[index]
+        said = set(re.findall(r"(?<!\S)--[a-z][\w-]*", span))
         if first == "lafid" and words and words[0].islower():
             command, _ = _found(words)
             assert command is not typer.main.get_command(app), f"`{span}`"
