@@ -90,11 +90,11 @@ def test_every_line_of_the_settings_is_there(site: Path) -> None:
 
 
 def test_every_asset_check_sensor_and_schedule_is_explained(site: Path, settings: Settings) -> None:
-    defs, operations = build_defs(settings), _page(site, "operations")
+    defs, pages = build_defs(settings), _page(site, "operations") + _page(site, "automation")
     for each in (*defs.sensors, *defs.schedules):  # type: ignore[misc]
-        assert f">{each.name}</span>" in operations, each.name
+        assert f">{each.name}</span>" in pages, each.name
     for key in defs.resolve_asset_graph().asset_check_keys:
-        assert f">{key.name}</span>" in operations, key.name
+        assert f">{key.name}</span>" in pages, key.name
     for asset in ASSETS:
         assert asset.key.to_user_string() in _page(site, "curation") + _page(site, "index")
 
