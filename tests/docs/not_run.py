@@ -22,6 +22,7 @@ TESTED_BY = {
     "lafid opens2v": "tests/lafid_assets/cli/test_opens2v.py",
     "lafid promote": "tests/lafid_assets/cli/test_promote.py",
     "lafid rollback": "tests/lafid_assets/cli/test_promote.py",
+    "lafid review": "tests/ui/test_review.py",
     "lafid presets": "tests/lafid_assets/cli/test_presets.py",
     "lafid adopt": "tests/lafid_assets/cli/test_adopt.py",
     "lafid precompute": "tests/lafid_assets/cli/test_precompute.py",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lafid_assets.constraints.policies import FacePolicy, load_policy
-from lafid_assets.schemas import REFERENCE_CROPS
+from lafid_assets.schemas import LAFID_DATASET, REFERENCE_CROPS
 from lafid_assets.settings_check import check
 from lafid_assets.settings_file import SettingsFile
+from resources.lake import Lake
 from tests.docs.pages import block, blocks
 
 
@@ -65,6 +67,20 @@ def test_dagster_shows_the_check_and_it_blocks() -> None:
     [spec] = [spec for spec in step.arguments(deps=[])["check_specs"] if spec.name == "two_references_each"]
     assert spec.blocking
     assert spec.description.startswith("Every clip with pictures has at least two reference faces")
+
+
+def test_the_check_of_the_dataset_warns(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> None:
+    looks = _written("write-a-check.md")["_largest_person"]
+
+    def judged(*persons: str) -> tuple[bool, str, dict[str, float]]:
+        rows = [row_of(LAFID_DATASET, clip_id=str(number), identity_id=person) for number, person in enumerate(persons)]
+        lake.put({LAFID_DATASET.name: LAFID_DATASET.frame(rows)})
+        with lake.snapshot() as reader:
+            return looks(SimpleNamespace(reader=reader))
+
+    assert judged(*"aabcd") == (False, "the person with most clips has 40% of them", {"largest_person_share": 0.4})
+    assert judged(*"abcde")[0]
+    assert judged() == (True, "nothing to judge: the dataset holds nobody", {})
 
 
 def test_the_engine_is_one(portrait: NDArray[np.uint8]) -> None:

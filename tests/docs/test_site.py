@@ -90,7 +90,7 @@ def test_every_line_of_the_settings_is_there(site: Path) -> None:
 
 
 def test_every_asset_check_sensor_and_schedule_is_explained(site: Path, settings: Settings) -> None:
-    defs, pages = build_defs(settings), _page(site, "operations") + _page(site, "automation")
+    defs, pages = build_defs(settings), _page(site, "automation") + _page(site, "checks")
     for each in (*defs.sensors, *defs.schedules):  # type: ignore[misc]
         assert f">{each.name}</span>" in pages, each.name
     for key in defs.resolve_asset_graph().asset_check_keys:
