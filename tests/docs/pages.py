@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import dropwhile
 from typing import NamedTuple
 
 from resources.settings import PROJECT_ROOT
@@ -10,6 +11,7 @@ from resources.settings import PROJECT_ROOT
 PAGES = (PROJECT_ROOT / "README.md", PROJECT_ROOT / "CONTRIBUTING.md", *sorted((PROJECT_ROOT / "docs").glob("*.md")))
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _BIN = ".venv/bin/"
+_SETS_A_VARIABLE = re.compile(r"[A-Z_]+=")
 
 
 class Block(NamedTuple):
@@ -21,7 +23,7 @@ class Block(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A line of a shell's block: its words, without comment and `.venv/bin/`."""
+    """A line of a shell's block: its words, without comment, `.venv/bin/` and variables before it."""
 
     page: str
     words: tuple[str, ...]
@@ -49,5 +51,7 @@ def _commands() -> Iterator[Command]:
     for each in blocks():
         if each.language == "sh":
             for line in each.text.replace("\\\n", " ").splitlines():
-                if words := shlex.split(line, comments=True):
+                words = shlex.split(line, comments=True)
+                words = [*dropwhile(_SETS_A_VARIABLE.match, words)] or words
+                if words:
                     yield Command(each.page, tuple(word.removeprefix(_BIN) for word in words))
