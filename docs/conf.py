@@ -4,12 +4,15 @@ Belongs here: Sphinx's settings, and filling pages in. Not here: what is filled 
 """
 
 import sys
+import warnings
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS)]
+
+warnings.filterwarnings("ignore", module="dagster")  # what is beta there is no news to a reader
 
 project = "LaFID"
 html_title = "LaFID"
