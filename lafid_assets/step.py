@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from lafid_assets.constraints.policies import PolicyUnusable
 from lafid_assets.contract import TableSchema
 from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
+from lafid_assets.run_failure import reported
 from lafid_assets.schemas import BY_NAME
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable, as_defaults
 from lafid_assets.step_registry import STEPS, UNDER
@@ -43,6 +44,9 @@ class Step:
         writes: the first bears the asset's name, unless `name` says otherwise.
         reads: tables whose content decides the result. Of a shard's step it is that shard's rows. No views: they have no stamps.
         facts: what else decides it: of the config, and of the world outside the lake (engines, weights).
+        not_deciding: lines of the config that decide nothing: addresses, paths, costs.
+        chosen: of a config, what `auto` and names come to on this machine: line to value, in the place of the config's.
+        require: raises where this machine lacks what the config names and `facts` do not ask for, such as a key.
         unsettled: of a config, SQL that lists, as `shard`, the shards to be computed again although no table read has changed;
             None where there can be none.
         checks: further blocking checks, name to a function that lists what is wrong with the frames that are to be written.
@@ -58,6 +62,9 @@ class Step:
     kinds: frozenset[str] = frozenset()
     name: str = ""
     facts: Callable[[Any], Any] = BaseModel.model_dump
+    not_deciding: frozenset[str] = frozenset()
+    chosen: Callable[[Any], Mapping[str, Any]] = lambda _: {}
+    require: Callable[[Any], object] = lambda _: None
     unsettled: Callable[[Any], str | None] | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     later_checks: Mapping[str, dg.AssetCheckSpec] = field(default_factory=dict)
@@ -130,19 +137,24 @@ class Step:
 
             def under(shown: type[BaseModel]) -> dg.AssetsDefinition:
                 @wraps(work)
-                def told(context: dg.AssetExecutionContext, config: dg.Config, **resources: Any) -> dg.MaterializeResult:
-                    lines = told_to(context, resources["settings"]).get(self.asset, {}).get("config", {})
-                    given = {name: resource for name, resource in resources.items() if name in wanted}
-                    return work(context, own_config(**lines), **given)
+                def told(context: dg.AssetExecutionContext, **resources: Any) -> Iterator[Any]:
+                    def run() -> dg.MaterializeResult:
+                        lines = told_to(context, resources["settings"]).get(self.asset, {}).get("config", {})
+                        given = {name: resource for name, resource in resources.items() if name in wanted}
+                        return work(context, own_config(**lines), **given)
+
+                    yield from reported(context, self.asset, run)
 
                 settings = inspect.Parameter(
                     "settings", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=dg.ResourceParam[Settings]
                 )
-                parameters = {**wanted, "config": wanted["config"].replace(annotation=shown), "settings": settings}
+                parameters = {name: wanted[name] for name in wanted if name != "config"} | {"settings": settings}
                 told.__signature__ = inspect.Signature([*parameters.values()])  # type: ignore[attr-defined]
                 arguments = self.arguments(deps=deps, pool=pool)
+                arguments["check_specs"] += checks
                 arguments["metadata"] |= {"dagster/code_references": _source_of(work)}
-                return dg.asset(**arguments | {"check_specs": [*arguments["check_specs"], *checks]})(told)
+                # Not as a parameter: Dagster would make the config itself, and fail in its own words where a value does not fit.
+                return dg.asset(**arguments, config_schema=shown.to_config_schema())(told)
 
             STEPS[self.asset], UNDER[self.asset] = (self, own_config), under
             return under(own_config)
@@ -163,6 +175,10 @@ class Step:
         return hashlib.sha256(
             json.dumps([self.asset, self.code_version, facts, inputs], sort_keys=True, default=str).encode()
         ).hexdigest()
+
+    def deciding(self, config: BaseModel) -> dict[str, Any]:
+        """Line to value of what decides the tables: all shards of a dataset have them alike."""
+        return config.model_dump(mode="json", exclude=set(self.not_deciding)) | dict(self.chosen(config))
 
     def is_written(self, stamps: Stamps, partition: str, fingerprint: str) -> bool:
         """Whether all tables of the partition were written under this fingerprint."""
@@ -200,7 +216,7 @@ class Step:
         partitions = list(context.partition_keys) if self.table.partitioned else [UNPARTITIONED]
         work = Work(compute, clips_in, revise, findings, metadata, settled, ledger)
         unsettled = self.unsettled(config) if self.unsettled else None
-        return StepRun(self, context, lake, work, self.facts(config), unsettled).bring_up_to_date(partitions)
+        return StepRun(self, context, lake, work, config, unsettled).bring_up_to_date(partitions)
 
     @property
     def check_docs(self) -> dict[str, str | None]:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import polars as pl
 
 from lafid_assets.checks.shard_rates import FAILED, rates
-from lafid_assets.dataset.funnel import KEPT, STEPS
+from lafid_assets.dataset.funnel import STEPS
 from lafid_assets.dataset.versions import funnel_of, standing_version
-from lafid_assets.outcomes import Status
+from lafid_assets.outcomes import KEPT, Status
 from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, LAFID_DATASET, POSE_FILTERED_CLIPS
 from resources.lake_reader import Reader
 

@@ -11,8 +11,8 @@ import polars as pl
 
 from lafid_assets.checks.bounds import CheckBounds
 from lafid_assets.checks.judged import Judged, nothing_to_judge
-from lafid_assets.dataset.funnel import KEPT
 from lafid_assets.dataset.versions import Facts
+from lafid_assets.outcomes import KEPT
 from lafid_assets.schemas import DATASET_OUTCOMES
 from resources.lake_reader import Reader
 

@@ -61,10 +61,11 @@ STEP = Step(
     kinds=frozenset({"polars"}),
     facts=ReferenceCropsConfig.facts,
     opens_videos=True,
+    chosen=lambda config: {"mask": str(choose_mask(config.mask, model_store()).info)},
 )
 
 
-@STEP.as_asset(deps=["raw_clips", "face_info", "speech_tagged_clips"])
+@STEP.as_asset(deps=["raw_clips", "face_info", "speech_tagged_clips"], pool="cpu")
 def reference_crops(
     context: dg.AssetExecutionContext,
     config: ReferenceCropsConfig,

@@ -28,7 +28,7 @@ from lafid_assets.ingest.tombstones import Tombstones
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, PIECES, POLICY_SETTINGS
 from lafid_assets.step import Step
 from lafid_assets.step_run import Finding, Frames
-from resources.face_engine import engine_reason, face_engine_info
+from resources.face_engine import chosen_engine, engine_reason, face_engine_info
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.leases import Lease
@@ -76,13 +76,15 @@ STEP = Step(
     group="curation",
     code_version=CODE_VERSION,
     facts=_facts,
+    not_deciding=frozenset({"limits"}),
+    chosen=lambda config: chosen_engine(config.engine_choice),
     unsettled=_unsettled,
     later_checks={ERROR_BUDGET.name: ERROR_BUDGET},
     opens_videos=True,
 )
 
 
-@STEP.as_asset(deps=["raw_clips"])
+@STEP.as_asset(deps=["raw_clips"], pool="cpu")
 def face_info(
     context: dg.AssetExecutionContext,
     config: FaceInfoConfig,

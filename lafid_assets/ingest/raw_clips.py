@@ -143,7 +143,7 @@ def probe_files(files: Sequence[Row], before: Before) -> dict[Place, ProbedClip]
         elif file["clip_root"] in away:
             found[place] = ProbedClip(Status.SKIPPED, Reason.FILE_MISSING, f"the folder {file['clip_root']} is not there")
         else:
-            tasks[place] = ProbeTask(Path(file["clip_root"]), file["path"], file["in_table"], file["size_bytes"] or 0)
+            tasks[place] = ProbeTask(Path(file["clip_root"]), file["path"], file["in_table"], file["size_bytes"])
     endings = map_isolated(probe_clip, list(tasks.values()), lambda task: task.deadline_s, limits=LIMITS)
     places = list(tasks)
     label = f"probing {files[0]['shard']}" if files else "probing"

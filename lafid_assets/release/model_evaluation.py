@@ -13,8 +13,8 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from lafid_assets.dataset.report_page import png_address
 from lafid_assets.outcomes import Status
+from lafid_assets.pages import png_address
 from lafid_assets.release.bench_folder import current_bench
 from lafid_assets.release.champion import Rival, rival_of
 from lafid_assets.release.comparison import compare
@@ -53,6 +53,7 @@ STEP = Step(
     group="release",
     code_version="5",
     kinds=frozenset({"pytorch"}),
+    require=lambda config: DrawingSettings.of(config.drawing),
 )
 DOWNLOADS = f"{FOLDER}/downloads"
 """In the store: a champion whose registry is a server."""

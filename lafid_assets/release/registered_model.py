@@ -28,6 +28,7 @@ from lafid_assets.schemas.registry import BY_GATE, PASSED
 from lafid_assets.settings_file import MODEL
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
+from model.release.drawing_settings import DrawingSettings
 from resources.lake import Lake
 from resources.tracking import CANDIDATE, CHAMPION, RegisteredVersion, Tracking
 
@@ -38,6 +39,7 @@ STEP = Step(
     group="release",
     code_version="3",
     kinds=frozenset({"mlflow"}),
+    require=lambda config: DrawingSettings.of(config.drawing),
 )
 GATE_CHECK = dg.AssetCheckSpec(
     "gate",
@@ -176,6 +178,7 @@ def _logged_model(facts: Facts, tags: dict[str, str], name: str, lake: Lake, tra
     model_id = tracking.find_logged_model(checkpoint["checkpoint_sha256"])
     if model_id is not None:
         return describe_logged(model_id, tags=tags, metrics=measures, step=checkpoint["step"])
+    tracking.open_experiment()
     return log_checkpoint(
         lake.store.local_path(checkpoint["checkpoint_path"]),
         lake.store.local_path(checkpoint["base_path"]),

@@ -20,7 +20,7 @@ from lafid_assets.speech.voice import VoiceSettings
 from lafid_assets.speech.whisper_models import AUTO, choose_whisper
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
-from resources.face_engine import EngineChoice, engine_reason, face_engine_info, model_store
+from resources.face_engine import EngineChoice, chosen_engine, engine_reason, face_engine_info, model_store
 from resources.lake import Lake
 
 CLIPS_OF_SHARD = f"""
@@ -81,6 +81,11 @@ def _facts(config: SpeechInfoConfig) -> dict[str, Any]:
     }
 
 
+def _chosen(config: SpeechInfoConfig) -> dict[str, str | None]:
+    recipe = _recipe(config)
+    return chosen_engine(recipe.engine) | {"whisper": recipe.whisper.sha256}
+
+
 STEP = Step(
     writes=(SPEECH_INFO,),
     reads=(*FOOTAGE_TABLES, ID_CONSISTENT_CLIPS.name),
@@ -88,10 +93,12 @@ STEP = Step(
     code_version=CODE_VERSION,
     facts=_facts,
     opens_videos=True,
+    not_deciding=frozenset({"transcripts", "whisper_dir"}),
+    chosen=_chosen,
 )
 
 
-@STEP.as_asset(deps=["id_consistent_clips"])
+@STEP.as_asset(deps=["id_consistent_clips"], pool="cpu")
 def speech_info(
     context: dg.AssetExecutionContext, config: SpeechInfoConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:

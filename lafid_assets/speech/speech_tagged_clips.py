@@ -91,6 +91,8 @@ STEP = Step(
     group="curation",
     code_version="6",
     kinds=frozenset({"polars"}),
+    not_deciding=frozenset({"caption_llm", "caption_frames_model"}),
+    require=lambda config: [asked.key() for asked in (config.caption_llm, config.caption_frames_model) if asked],
     unsettled=outstanding,
 )
 

@@ -313,8 +313,8 @@ def test_a_value_out_of_bounds_is_refused_before_anything_is_computed(road: Road
     for text, named in (("[total]\nn = -1\n", {}), ("", {"n": -1})):
         run = told(text, named)
         assert not run.success
-        [failure] = run.get_step_failure_events()
-        assert "Input should be greater than or equal to 0" in failure.step_failure_data.error.cause.message
+        assert failure(run, "total").startswith("total failed: ")
+        assert "n: Input should be greater than or equal to 0" in failure(run, "total")
     assert road.calls == []
 
 
@@ -336,10 +336,7 @@ def test_a_name_that_is_none_is_refused_by_the_first_step_of_its_run(
     instance.add_dynamic_partitions(str(CLIP_SHARDS.name), [ONE])
     job = build_defs(settings, {"lake": lake}).resolve_job_def("curate_shard")
     run = job.execute_in_process(instance=instance, partition_key=ONE, raise_on_error=False)
-    [failure] = run.get_step_failure_events()
-    assert failure.step_key == "raw_clips"
-    error = failure.step_failure_data.error
-    assert complaint in (error.cause or error).message
+    assert f"raw_clips ({ONE}) failed: {complaint}" in failure(run, "raw_clips")
 
 
 def test_a_table_that_is_not_of_shards_has_its_rows_alone(road: Road) -> None:
