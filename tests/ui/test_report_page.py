@@ -38,7 +38,6 @@ def test_nothing_runs_and_nothing_is_asked_for(browser, tmp_path: Path) -> None:
     page.goto(file.as_uri())
     for element in page.locator("figure[data-clip], td").all()[:40]:
         element.hover(force=True)
-    # The test's picture bytes are none, and Chromium does not say so.
     assert seen == []
     assert page.title() == "LaFID dataset v2"
     injected = "script:not(:last-of-type), [onerror], [onload], [onmouseover], b b, i, img:not([src^='data:']), a"
