@@ -15,6 +15,7 @@ from lafid_assets.dataset.contact_sheet import STRIPS_A_PAGE, Strip
 from lafid_assets.dataset.report_outcomes import Failed, Shards
 from lafid_assets.dataset.version_diff import NO_LONGER_IN, REPLACED
 
+KEPT, REJECTED = "Kept clips, by person", "Rejected clips, the narrowest misses first"
 MOST_KINDS = 12
 """Ways in which clips differ from the last version that are told apart."""
 
@@ -90,12 +91,9 @@ def render_page(report: Report) -> str:
         most_kinds=MOST_KINDS,
         charts={heading: pages.png_address(png) for heading, png in report.charts.items()},
         pictures={clip: pages.jpeg_address(jpeg) for clip, jpeg in report.pictures.items()},
-        sheets=[("Kept clips, by person", _paged(report.strips, True)), (MISSES, _paged(report.strips, False))],
+        sheets=[(KEPT, _paged(report.strips, True)), (REJECTED, _paged(report.strips, False))],
         filters={name: sorted({value for value in values if value}) for name, values in chosen_by.items()},
     )
-
-
-MISSES = "Rejected clips, the narrowest misses first"
 
 
 def _paged(strips: Sequence[Strip], kept: bool) -> list[list[Strip]]:

@@ -20,8 +20,6 @@ REPLACED = "its file has another content now, or is cut otherwise"
 COMPARED = (*VERSIONED, "identity_id")
 LISTED = {"references": ("frame_index", "face_index"), "cross_references": ("clip_id", "reference_index")}
 """Lists, and what of their members is compared."""
-
-
 ROWS = {"clip_id": pl.String, "change": pl.String, "why": pl.String, "kind": pl.String, "by_decision": pl.Boolean}
 
 

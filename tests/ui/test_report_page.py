@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
+def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -26,7 +27,7 @@ def browser() -> Iterator[object]:
         opened.close()
 
 
-def test_nothing_runs_and_nothing_is_asked_for(browser, tmp_path: Path) -> None:
+def test_nothing_runs_and_nothing_is_asked_for(browser: Any, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(render_page(planted_report()), encoding="utf-8")
     page = browser.new_page()
@@ -38,7 +39,6 @@ def test_nothing_runs_and_nothing_is_asked_for(browser, tmp_path: Path) -> None:
     page.goto(file.as_uri())
     for element in page.locator("figure[data-clip], td").all()[:40]:
         element.hover(force=True)
-    # The test's picture bytes are none, and Chromium does not say so.
     assert seen == []
     assert page.title() == "LaFID dataset v2"
     injected = "script:not(:last-of-type), [onerror], [onload], [onmouseover], b b, i, img:not([src^='data:']), a"
@@ -48,7 +48,7 @@ def test_nothing_runs_and_nothing_is_asked_for(browser, tmp_path: Path) -> None:
     page.close()
 
 
-def test_filters_show_the_clips_of_one_source_reason_or_person(browser, tmp_path: Path) -> None:
+def test_filters_show_the_clips_of_one_source_reason_or_person(browser: Any, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(render_page(planted_report()), encoding="utf-8")
     page = browser.new_page()
@@ -67,7 +67,7 @@ def test_filters_show_the_clips_of_one_source_reason_or_person(browser, tmp_path
 
 
 @pytest.mark.parametrize(("width", "abreast"), [(1440, 2), (390, 1)])
-def test_the_page_fits_its_window(browser, tmp_path: Path, width: int, abreast: int) -> None:
+def test_the_page_fits_its_window(browser: Any, tmp_path: Path, width: int, abreast: int) -> None:
     file = tmp_path / "report.html"
     file.write_text(render_page(planted_report("a caption of some length")), encoding="utf-8")
     page = browser.new_page(viewport={"width": width, "height": 900})
