@@ -1,4 +1,4 @@
-"""How a run fails in Dagster: the one line where its pages, commands and alerts find it, its cause below, and tries that can help.
+"""How a run fails in Dagster: its line where pages, commands and alerts find it, its cause below, and tries that can help.
 
 Belongs here: Dagster's side of a failure. Not here: the words (`failures`), what passes by itself (`resources.transient`).
 """

@@ -328,8 +328,8 @@ class StepRun:
                 asset in, and the asset's page shows it.
         """
         results = []
-        here = {result.partition for result in brought}
-        missing = [(name, Finding(1, f"not brought up to date: {why}")) for name, why in (failed or {}).items() if name not in here]
+        lost = {name: why for name, why in (failed or {}).items() if name not in {result.partition for result in brought}}
+        missing = [(name, Finding(1, f"not brought up to date: {why}")) for name, why in lost.items()]
         for name in [*self.step.check_docs, *self.step.later_checks]:
             found = [(result.partition, result.found[name]) for result in brought] + (missing if name == CONTRACT else [])
             if not found:

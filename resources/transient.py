@@ -1,7 +1,7 @@
 """Which faults pass by themselves, so that trying again can help.
 
-Belongs here: that one question. Not here: how often a run tries again (`lafid_assets.run_failure`), patience within one transaction
-(`lake`, `lease_table`), which has run out when one of these is raised.
+Belongs here: that one question. Not here: how often a run tries again (`run_failure`), patience within one transaction (`lake`,
+`lease_table`), which has run out when one of these is raised.
 """
 
 import errno

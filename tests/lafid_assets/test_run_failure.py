@@ -1,6 +1,5 @@
 """A run that fails, in Dagster's own records: its line, its tries, and what "re-execute from failure" takes in."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -18,11 +17,11 @@ RETRIES = dg.DagsterEventType.STEP_UP_FOR_RETRY
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long the tries waited, without waiting."""
     waited: list[float] = []
     monkeypatch.setattr(run_failure, "time", SimpleNamespace(sleep=waited.append))
-    yield waited
+    return waited
 
 
 def _tag(road: Road, result: dg.ExecuteInProcessResult) -> str | None:
@@ -150,5 +149,3 @@ def test_from_failure_begins_where_a_shard_failed(three: Road) -> None:
     three.breaks, three.calls = set(), []
     assert three.run(ONE, TWO, THREE, only=False).success
     assert three.calls == [TWO, f"after {TWO}"]
-
-
