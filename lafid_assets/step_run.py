@@ -15,7 +15,7 @@ import polars as pl
 
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
 from lafid_assets.jobs import PER_SHARD
-from lafid_assets.run_failure import FAILURE_TAG, NO_FAILURE, can_be_tried_again, record_shard_failure
+from lafid_assets.run_failure import FAILURE_TAG, NO_FAILURE, can_be_tried_again, raise_interrupt, record_shard_failure
 from lafid_assets.settings_check import Ops, deciding_sha256, ops_of
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable
 from lafid_assets.step_registry import STEPS
@@ -201,6 +201,7 @@ class StepRun:
                 brought[partition] = self._one(partition)
                 self._require_whole(brought[partition])
             except Exception as error:  # whatever it is, it costs this shard alone
+                raise_interrupt(error)
                 if can_be_tried_again(self.context, error):
                     passing = error
                     continue

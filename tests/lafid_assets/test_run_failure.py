@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.plan.state import KnownExecutionState
 
 from lafid_assets import run_failure
@@ -134,6 +135,20 @@ def test_of_several_shards_only_what_passes_is_tried_again(three: Road, waits: l
     assert f"judged ({THREE}) failed: wrong for ever" in failure(result, "after")
     told = materialized(result, "judged")
     assert [told[shard].get("computed") for shard in (ONE, TWO, THREE)] == [True, True, None]
+
+
+def test_a_cancelled_run_goes_on_with_no_other_shard(three: Road, waits: list[float]) -> None:
+    """DuckDB tells of the signal by an error of its own."""
+
+    def meanwhile(shard: str) -> None:
+        try:
+            raise DagsterExecutionInterruptedError
+        except DagsterExecutionInterruptedError as interrupt:
+            raise RuntimeError("Query interrupted") from interrupt
+
+    three.meanwhile = meanwhile
+    assert not three.run(ONE, TWO, THREE, only=False).success
+    assert (three.calls, waits) == ([ONE], [])
 
 
 def test_from_failure_begins_where_a_shard_failed(three: Road) -> None:
