@@ -1,7 +1,7 @@
 """A fault in one line: what happened, to which asset and shard, and what to do.
 
-Belongs here: the words. Not here: where Dagster keeps them (`run_failure`), how a command prints them (`cli.errors`), which faults
-pass by themselves (`resources.transient`), how a clip ends (`outcomes`).
+Belongs here: the words. Not here: where Dagster keeps them (`run_failure`), how a command prints them (`cli.errors`), which
+faults pass by themselves (`resources.transient`), how a clip ends (`outcomes`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,10 +40,12 @@ class ShardsFailed(Exception):
 
     def __init__(self, failed: Mapping[str, str], of: int) -> None:
         self.failed = failed
-        first, *others = failed.values()
-        more = f", also {', '.join([*failed][1 : 1 + MOST_NAMED])}{', ...' if len(others) > MOST_NAMED else ''}" if others else ""
+        first, *others = failed
+        named = [*others[:MOST_NAMED], *(["..."] if len(others) > MOST_NAMED else [])]
+        also = f", also {', '.join(named)}" if named else ""
         super().__init__(
-            f"{first} [{len(failed)} of {of} shards failed{more}: re-execute the run from failure, which computes only what failed]"
+            f"{failed[first]} [{len(failed)} of {of} shards failed{also}: re-execute the run from failure, "
+            "which computes only what failed]"
         )
 
 
@@ -65,7 +67,8 @@ def one_line(error: BaseException) -> str:
         home = Settings.from_environment().home
         return f"the disk of the home {home} is full ({signs[0]}): free some space, or set LAFID_HOME to another disk"
     if any(sign in text for sign in GPU_FULL):
-        return f"the GPU's memory is full ({text.split('. ')[0]}): end what else uses it, or choose a smaller preset or fewer processes"
+        first = text.split(". ")[0]
+        return f"the GPU's memory is full ({first}): end what else uses it, or choose a smaller preset or fewer processes"
     if isinstance(error, MemoryError):
         return f"the machine's memory is full ({text}): end what else uses it, or make the shards smaller"
     return text if _is_told(error) else f"{_named(error, text)}: a fault of LaFID or of an engine, report it with its traceback"

@@ -1,4 +1,4 @@
-"""How a run fails in Dagster: the one line where its pages, commands and alerts find it, its cause below, and tries that can help.
+"""How a run fails in Dagster: its line where pages, commands and alerts find it, its cause below, and tries that can help.
 
 Belongs here: Dagster's side of a failure. Not here: the words (`failures`), what passes by itself (`resources.transient`).
 """
@@ -13,7 +13,7 @@ from dagster._core.execution.plan.objects import StepFailureData, UserFailureDat
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
-from resources.transient import is_transient
+from resources.transient import chain, is_transient
 
 LOGGER = logging.getLogger("lafid.run")
 FAILURE_TAG = "lafid/failure"
@@ -45,6 +45,7 @@ def reported(
     try:
         result = work()
     except Exception as error:
+        raise_interrupt(error)
         if isinstance(error, CheckFailed):
             yield from error.results
         if can_be_tried_again(context, error):
@@ -58,6 +59,13 @@ def reported(
         cause = None if isinstance(error, CheckFailed | ShardsFailed) else error  # these say no more than the line
         raise RunFailed("\n".join([line, *more]), metadata=told, allow_retries=False) from cause
     yield result
+
+
+def raise_interrupt(error: Exception) -> None:
+    """Raise the interrupt of a cancelled run that DuckDB, or another library, has made an error of its own."""
+    for cause in chain(error):
+        if not isinstance(cause, Exception):
+            raise cause
 
 
 def can_be_tried_again(context: dg.AssetExecutionContext, error: Exception) -> bool:

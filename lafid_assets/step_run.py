@@ -17,10 +17,16 @@ from pydantic import BaseModel
 
 from lafid_assets.checks.shard_rates import shard_rates
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
+<<<<<<< HEAD
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.run_failure import FAILURE_TAG, NO_FAILURE, can_be_tried_again, record_shard_failure
 from lafid_assets.schemas import POLICY_SETTINGS
 from lafid_assets.settings_check import Ops, deciding_sha256, ops_of, refuse_unusable
+=======
+from lafid_assets.jobs import PER_SHARD
+from lafid_assets.run_failure import FAILURE_TAG, NO_FAILURE, can_be_tried_again, raise_interrupt, record_shard_failure
+from lafid_assets.settings_check import Ops, deciding_sha256, ops_of
+>>>>>>> runs
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable
 from resources.duckdb_extensions import quoted
 from resources.lake import UNPARTITIONED, Lake
@@ -199,6 +205,7 @@ class StepRun:
                 brought[partition] = self._one(partition)
                 self._require_whole(brought[partition])
             except Exception as error:  # whatever it is, it costs this shard alone
+                raise_interrupt(error)
                 if can_be_tried_again(self.context, error):
                     passing = error
                     continue
@@ -343,8 +350,8 @@ class StepRun:
                 asset in, and the asset's page shows it.
         """
         results = []
-        here = {result.partition for result in brought}
-        missing = [(name, Finding(1, f"not brought up to date: {why}")) for name, why in (failed or {}).items() if name not in here]
+        lost = {name: why for name, why in (failed or {}).items() if name not in {result.partition for result in brought}}
+        missing = [(name, Finding(1, f"not brought up to date: {why}")) for name, why in lost.items()]
         for name in [*self.step.check_docs, *self.step.later_checks]:
             found = [(result.partition, result.found[name]) for result in brought] + (missing if name == CONTRACT else [])
             if not found:

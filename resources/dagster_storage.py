@@ -4,8 +4,8 @@ Belongs here: what Dagster's own SQLite storage does wrong for LaFID. Not here: 
 which locks a pool's rows.
 
 Dagster claims a place in a pool by a SELECT and an UPDATE. SQLite has no row locks, so that of two runs that ask within some
-milliseconds both get the one place: two trainers on one GPU. A run that waits for a place asks without a pause, which burns a core,
-and does not hear that it is cancelled. A killed run keeps its place until a daemon finds its end, or for ever where none runs.
+milliseconds both get the one place: two trainers on one GPU. A run that waits for a place asks without a pause, which burns a
+core, and does not hear that it is cancelled. A killed run keeps its place until a daemon finds its end; without one, for ever.
 """
 
 import fcntl

@@ -1,7 +1,7 @@
 """Which faults pass by themselves, so that trying again can help.
 
-Belongs here: that one question. Not here: how often a run tries again (`lafid_assets.run_failure`), patience within one transaction
-(`lake`, `lease_table`), which has run out when one of these is raised.
+Belongs here: that one question. Not here: how often a run tries again (`run_failure`), patience within one transaction (`lake`,
+`lease_table`), which has run out when one of these is raised.
 """
 
 import errno
@@ -41,7 +41,7 @@ def is_transient(error: BaseException) -> bool:
 
     A full disk, a wrong setting, a broken contract do not, nor does a GPU's memory that is too small: the next try needs as much.
     """
-    return any(map(_passes, _chain(error)))
+    return any(map(_passes, chain(error)))
 
 
 def _passes(error: BaseException) -> bool:
@@ -54,7 +54,8 @@ def _passes(error: BaseException) -> bool:
     return bool(getattr(error, "connection_invalidated", False) or OTHERS_WORDS.search(str(error)))
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and what it was raised from."""
     while error is not None:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -26,9 +26,7 @@ GAP = "\N{HORIZONTAL ELLIPSIS}"
 
 def _texts(tree: ast.AST) -> Iterator[str]:
     """Every string that is no docstring, whole, however it is put together."""
-    docs = {
-        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)}
     pieces = {id(piece) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for piece in node.values}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
@@ -96,7 +94,6 @@ def test_settings_that_are_named_are_settings(texts: dict[str, set[str]]) -> Non
     known = {asset: set(config.model_fields) for asset, (_, config) in all_steps().items()}
     known |= {name: set(field.annotation.model_fields) for name, field in General.model_fields.items() if name != "version"}
     known |= {name: set.intersection(*(known[asset] for asset in assets)) for name, assets in SHARED.items()}
-    said = [
-        (file, hit) for file, strings in texts.items() for text in strings for hit in re.finditer(r"\[([a-z_]+)\] ([a-z_]+) =", text)
-    ]
+    line = r"\[([a-z_]+)\] ([a-z_]+) ="
+    said = [(file, hit) for file, each in texts.items() for text in each for hit in re.finditer(line, text)]
     assert [(file, hit[0]) for file, hit in said if hit[2] not in known.get(hit[1], set())] == []

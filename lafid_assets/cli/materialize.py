@@ -229,4 +229,3 @@ def open_materializer(settings: Settings) -> Materializer:
 
 def _name(asset: str, partition: str | None) -> str:
     return " ".join([asset, partition or ""]).strip()
-

@@ -61,7 +61,7 @@ def _differing_lines(settings: list[dict[str, Any]]) -> list[str]:
     names = sorted({name for said in settings for name in said})
     found = []
     for name in names:
-        values = [said.get(name) for said in settings]
+        values: list[Any] = [said.get(name) for said in settings]
         if all(isinstance(value, dict) for value in values):
             found += [f"{name}.{line}" for line in _differing_lines(values)]
         elif len(set(told := [json.dumps(value) for value in values])) > 1:

@@ -1,11 +1,11 @@
 """A run that fails, in Dagster's own records: its line, its tries, and what "re-execute from failure" takes in."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.plan.state import KnownExecutionState
 
 from lafid_assets import run_failure
@@ -18,11 +18,11 @@ RETRIES = dg.DagsterEventType.STEP_UP_FOR_RETRY
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long the tries waited, without waiting."""
     waited: list[float] = []
     monkeypatch.setattr(run_failure, "time", SimpleNamespace(sleep=waited.append))
-    yield waited
+    return waited
 
 
 def _tag(road: Road, result: dg.ExecuteInProcessResult) -> str | None:
@@ -137,6 +137,20 @@ def test_of_several_shards_only_what_passes_is_tried_again(three: Road, waits: l
     assert [told[shard].get("computed") for shard in (ONE, TWO, THREE)] == [True, True, None]
 
 
+def test_a_cancelled_run_goes_on_with_no_other_shard(three: Road, waits: list[float]) -> None:
+    """DuckDB tells of the signal by an error of its own."""
+
+    def meanwhile(shard: str) -> None:
+        try:
+            raise DagsterExecutionInterruptedError
+        except DagsterExecutionInterruptedError as interrupt:
+            raise RuntimeError("Query interrupted") from interrupt
+
+    three.meanwhile = meanwhile
+    assert not three.run(ONE, TWO, THREE, only=False).success
+    assert (three.calls, waits) == ([ONE], [])
+
+
 def test_from_failure_begins_where_a_shard_failed(three: Road) -> None:
     """The step went on with the other shards, and is one that failed all the same."""
     three.breaks = {TWO}
@@ -150,5 +164,3 @@ def test_from_failure_begins_where_a_shard_failed(three: Road) -> None:
     three.breaks, three.calls = set(), []
     assert three.run(ONE, TWO, THREE, only=False).success
     assert three.calls == [TWO, f"after {TWO}"]
-
-

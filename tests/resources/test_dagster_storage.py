@@ -174,9 +174,7 @@ def test_what_outlives_a_killed_run_keeps_its_place(
 def trained() -> None: ...
 
 
-def test_who_waits_for_a_place_asks_once_a_pause(
-    instances: list[dg.DagsterInstance], naps: list[Callable[[], None]]
-) -> None:
+def test_who_waits_for_a_place_asks_once_a_pause(instances: list[dg.DagsterInstance], naps: list[Callable[[], None]]) -> None:
     log = instances[0].event_log_storage
     log.set_concurrency_slots("gpu", 1)
     assert log.claim_concurrency_slot("gpu", "other", "trained").is_claimed
