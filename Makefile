@@ -1,4 +1,5 @@
-# make demo | test | soak | ui | docs: everything else follows from these. Needs python3 (3.11 to 3.13), make and the package registries.
+# make demo | test | browser | soak | ui | docs: everything else follows from these. Needs python3 (3.11 to 3.13), make and the
+# package registries.
 # CUDA=1 beside any of them installs the CUDA build of onnxruntime in place of the CPU one.
 PYTHON ?= python3
 VENV := .venv
@@ -22,14 +23,18 @@ ifneq ($(SYSTEM_CERTS),)
 export PIP_CERT ?= $(SYSTEM_CERTS)
 endif
 
-.PHONY: demo test soak ui docs lint lock clean
+.PHONY: demo test browser soak ui docs lint lock clean
 
 demo: $(STAMP)
 	@$(BIN)/lafid demo
 
 # worksteal: the tests of a worker that dies are done by another one. With loadfile they are done by none, and the run never ends.
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m "not ui"
+
+# What the data team does in the UI, in Chromium; PICTURES=folder keeps the docs' pictures. One home and one server for all tests.
+browser: $(STAMP)
+	@OMP_NUM_THREADS=1 LAFID_PICTURES="$(PICTURES)" $(BIN)/python -m pytest -m ui
 
 # The tests that find more the longer they run, and those that take minutes.
 soak: $(STAMP)

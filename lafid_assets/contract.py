@@ -60,7 +60,8 @@ class TableSchema:
         return {column.name: column.dtype for column in self.columns}
 
     @property
-    def _says_how_clips_end(self) -> bool:
+    def says_how_clips_end(self) -> bool:
+        """Whether its rows have status and reason of a clip."""
         known = {column.name: column.one_of for column in self.columns}
         return {"clip_id", "status", "reason"} <= set(known) and set(known["status"]) <= set(Status)
 
@@ -96,7 +97,7 @@ class TableSchema:
         duplicates = frame.group_by(self.key).len().filter(pl.col("len") > 1).height
         found = [f"{duplicates} values of ({', '.join(self.key)}) occur more than once"] if duplicates else []
         found += [message for column in self.columns for message in _column_violations(frame[column.name], column)]
-        return found + _reason_violations(frame) if self._says_how_clips_end else found
+        return found + _reason_violations(frame) if self.says_how_clips_end else found
 
 
 def _column_violations(series: pl.Series, column: Column) -> list[str]:
@@ -119,7 +120,7 @@ def _column_violations(series: pl.Series, column: Column) -> list[str]:
 def _reason_violations(frame: pl.DataFrame) -> list[str]:
     found = []
     for status, reason in frame.select("status", "reason").unique().rows():
-        allowed = REASONS[Status(status)] if status in Status._value2member_map_ else frozenset()
+        allowed = REASONS[Status(status)] if status in Status._value2member_map_ else {}
         if (reason is None) != (status == Status.OK) or (reason is not None and reason not in allowed):
             found.append(f"status {status} with reason {reason}")
     return found

@@ -3,11 +3,14 @@
 Belongs here: assembly. Not here: implementations of anything.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
+from lafid_assets.checks.dataset_checks import CHECKS
 from lafid_assets.constraints.pose_filtered_clips import pose_filtered_clips
 from lafid_assets.dataset.dataset_report import dataset_report
 from lafid_assets.dataset.lafid_dataset import lafid_dataset
@@ -17,13 +20,21 @@ from lafid_assets.faces.face_info import face_info
 from lafid_assets.identity.id_consistent_clips import id_consistent_clips
 from lafid_assets.identity.identity_clusters import identity_clusters
 from lafid_assets.ingest.raw_clips import raw_clips
-from lafid_assets.jobs import compact_lake, curate_shard, precompute, refresh_dataset, train_and_register
+from lafid_assets.jobs import (
+    check_health,
+    compact_lake,
+    curate_shard,
+    fetch_drop,
+    precompute,
+    refresh_dataset,
+    train_and_register,
+)
 from lafid_assets.lake import open_lake
 from lafid_assets.release.lafid_bench import lafid_bench
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.registered_model import registered_model
-from lafid_assets.settings_check import refresh_cron
-from lafid_assets.settings_file import SettingsFile
+from lafid_assets.settings_check import automation
+from lafid_assets.settings_file import FILE, Automation, General, SettingsFile, SettingsUnusable
 from lafid_assets.speech.speech_info import speech_info
 from lafid_assets.speech.speech_tagged_clips import speech_tagged_clips
 from lafid_assets.step import as_told
@@ -35,9 +46,15 @@ from resources.settings import Settings
 from resources.tracking import Tracking
 from resources.trainer.client import TrainerClient
 from resources.trainer.launch import LaunchConfig
+from sensors.alerts import alerts
 from sensors.clip_drop import clip_drop
+from sensors.missing_shards import missing_shards
+from sensors.nightly_refresh import nightly_refresh
 from sensors.registry_watch import registry_watch
-from sensors.schedules import daily_compaction, nightly_refresh
+from sensors.schedules import daily_compaction, daily_health
+from sensors.weekly_training import weekly_training
+
+LOGGER = logging.getLogger("lafid.definitions")
 
 ASSETS = (
     raw_clips,
@@ -84,9 +101,11 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
     Args:
         resource_overrides: resources to put in place of the installation's own (tests).
     """
-    launch, file = LaunchConfig.from_environment(), SettingsFile.of(settings.home)
+    launch = LaunchConfig.from_environment()
+    file, clock, fault = _told(settings)
     return dg.Definitions(
-        assets=[as_told(asset, file) for asset in ASSETS],
+        assets=[_with_clock(as_told(asset, file), file.general.checks.overdue_hours) for asset in ASSETS],
+        asset_checks=CHECKS,
         resources=build_resources(settings) | (resource_overrides or {}),
         jobs=[
             curate_shard,
@@ -94,12 +113,41 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
             precompute(launch.precompute_tags),
             train_and_register(launch.tags),
             compact_lake,
+            fetch_drop,
+            check_health,
         ],
-        schedules=[nightly_refresh(refresh_cron(file)), daily_compaction],
-        sensors=[clip_drop, registry_watch],
+        schedules=[
+            missing_shards(clock.curate_cron),
+            nightly_refresh(clock.refresh_cron),
+            weekly_training(clock.train_cron, launch.tags),
+            daily_health(clock.health_cron),
+            daily_compaction,
+        ],
+        sensors=[clip_drop, registry_watch, alerts],
         # Every run has its own process already; a process a step would import everything again.
         executor=dg.in_process_executor,
+        metadata={f"{FILE} cannot be used": fault} if fault else {},
     )
+
+
+def _told(settings: Settings) -> tuple[SettingsFile, Automation, str]:
+    """The home's file, its clock, and what is wrong with it. A file that cannot be used costs no page: everything is shown with
+    defaults, and each run and each look of a schedule refuses it with that line."""
+    try:
+        file = SettingsFile.of(settings.home)
+        return file, automation(file), ""
+    except SettingsUnusable as error:
+        LOGGER.error("%s", error)
+        return SettingsFile(settings.home / FILE, General(), {}), Automation(), str(error)
+
+
+def _with_clock(asset: dg.AssetsDefinition, overdue_hours: Mapping[str, float]) -> dg.AssetsDefinition:
+    """The asset with Dagster's freshness policy, where the home's file says when it is overdue."""
+    hours = overdue_hours.get(asset.key.to_user_string())
+    if hours is None:
+        return asset
+    policy = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
+    return asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=policy))
 
 
 @dg.definitions

@@ -1,4 +1,4 @@
-"""The jobs: what is usually materialized together, and the lake's upkeep.
+"""The jobs: what is usually materialized together, the lake's upkeep, and the look for faults.
 
 Belongs here: selections of assets under a name. Not here: when they run (`sensors`), the assets.
 """
@@ -11,7 +11,10 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._utils.schedules import is_valid_cron_string
 
 from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.run_failure import FAILURE_TAG, MOST_CHARACTERS, RunFailed
 from resources.lake import Lake
+from resources.settings import Settings
+from resources.tracking import Tracking
 
 PER_SHARD = (
     "raw_clips",
@@ -25,6 +28,18 @@ PER_SHARD = (
 DATASET = ("identity_clusters", "duplicate_clips", "lafid_dataset", "dataset_report")
 PRECOMPUTE = ("training_latents",)
 RELEASE = ("fusion_dit", "lafid_bench", "model_evaluation", "registered_model")
+ASSETS_OF = {
+    "curate_shard": PER_SHARD,
+    "refresh_dataset": DATASET,
+    "precompute": PRECOMPUTE,
+    "train_and_register": RELEASE,
+    "precompute_and_train": PRECOMPUTE + RELEASE,
+}
+"""Job to the assets that it materializes."""
+
+WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
+ACTIVE = (*WAITING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+"""How runs stand that have not begun, and that have not ended."""
 
 
 def is_cron(text: str) -> bool:
@@ -60,6 +75,21 @@ def precompute(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
     )
 
 
+def precompute_and_train(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
+    """Both in one run, for a dataset that is new.
+
+    Args:
+        tags: of its runs, as those of `train_and_register`.
+    """
+    return dg.define_asset_job(
+        "precompute_and_train",
+        selection=[*PRECOMPUTE, *RELEASE],
+        partitions_def=CLIP_SHARDS,
+        description="The dataset through the frozen encoders, then training, evaluation, registry; what `weekly_training` runs.",
+        tags=tags,
+    )
+
+
 def train_and_register(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
     """Training, evaluation, registry.
 
@@ -83,3 +113,64 @@ def compact(context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake]) -> Non
 def compact_lake() -> None:
     """Beside other runs, at any time."""
     compact()
+
+
+FETCH_LOOKS = "drop_objects.parquet"
+"""In the home: what the last look saw of a drop on S3."""
+
+
+@dg.op
+def fetch_objects(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
+    """Fetch what the last look of `clip_drop` found to have arrived."""
+    from lafid_assets.ingest.fetching import NotFetched, fetch_arrived
+    from lafid_assets.ingest.provenance import SourceUnusable
+    from lafid_assets.settings_file import SettingsFile
+
+    if settings.remote_drop is None:
+        raise _failed(context, "LAFID_DROP names no s3://bucket/prefix: there is nothing to fetch")
+    most_bytes = SettingsFile.of(settings.home).general.sources.fetched_gb * 1e9
+    try:
+        fetched = fetch_arrived(settings.remote_drop, settings.drop, settings.home / FETCH_LOOKS, most_bytes)
+    except (NotFetched, SourceUnusable) as error:
+        raise _failed(context, str(error)) from error
+    context.log.info(f"{fetched} objects of {settings.remote_drop} are in {settings.drop}")
+
+
+@dg.job(description="Fetches the objects of a drop on S3 that have arrived into the home. `clip_drop` asks for it.")
+def fetch_drop() -> None:
+    """Beside other runs; one at a time."""
+    fetch_objects()
+
+
+@dg.op
+def look_for_faults(
+    context: dg.OpExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    settings: dg.ResourceParam[Settings],
+    tracking: dg.ResourceParam[Tracking],
+) -> None:
+    """Fails with everything that fell through, the first of it first."""
+    from lafid_assets import health
+    from lafid_assets.settings_check import ops_of
+    from lafid_assets.settings_file import SettingsFile
+
+    faults = health.find_faults(lake, tracking, ops_of(SettingsFile.of(settings.home), {}))
+    if faults:
+        count = f"{len(faults)} faults: " if len(faults) > 1 else ""
+        raise _failed(context, count + "; ".join(faults))
+    context.log.info("no shard is left unfinished, no file that a table names is missing, the registry is as the tables say")
+
+
+@dg.job(
+    description="Looks for shards that were never finished, files that tables name and the store lacks, and a registry that "
+    "differs from the tables. Fails with what it found."
+)
+def check_health() -> None:
+    """Beside other runs, at any time."""
+    look_for_faults()
+
+
+def _failed(context: dg.OpExecutionContext, line: str) -> RunFailed:
+    """What a job that is no asset raises; the list of runs shows the line, too."""
+    context.instance.add_run_tags(context.run_id, {FAILURE_TAG: line[:MOST_CHARACTERS]})
+    return RunFailed(line, allow_retries=False)

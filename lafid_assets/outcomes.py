@@ -1,4 +1,4 @@
-"""How a clip can end, and why.
+"""How a clip can end, why, and what to do about it.
 
 Belongs here: the closed lists of statuses and reasons that every per-clip table uses.
 Not here: thresholds (they live with the policy of the step that decides).
@@ -65,39 +65,40 @@ class Reason(StrEnum):
     NEAR_DUPLICATE = "near_duplicate"
 
 
-REASONS: dict[Status, frozenset[Reason]] = {
-    Status.OK: frozenset(),
-    Status.SKIPPED: frozenset(
-        {
-            Reason.FILE_MISSING,
-            Reason.NO_ROW,
-            Reason.UPSTREAM,
-            Reason.NOT_PROCESSED,
-            Reason.QUARANTINED,
-            Reason.FORGOTTEN,
-            Reason.DUPLICATE,
-            Reason.TOO_SHORT,
-            Reason.SPLIT,
-        }
-    ),
-    Status.ERROR: frozenset(
-        {
-            Reason.EMPTY_FILE,
-            Reason.UNREADABLE,
-            Reason.NAME_NOT_UTF8,
-            Reason.NO_VIDEO_STREAM,
-            Reason.OUTSIDE_ROOT,
-            Reason.NOT_A_FILE,
-            Reason.DECODE_FAILED,
-            Reason.ENGINE_FAILED,
-            Reason.CRASHED,
-            Reason.MEMORY_LIMIT,
-            Reason.AUDIO_UNREADABLE,
-        }
-    ),
-    Status.TIMEOUT: frozenset({Reason.DEADLINE}),
-    Status.REJECTED: frozenset(
-        {
+_THRESHOLD = "nothing: it was measured and decided; `lafid whatif` tells what another threshold would keep"
+
+KEPT = "kept"
+"""How a clip ends that every step passed."""
+
+REASONS: dict[Status, dict[Reason, str]] = {
+    Status.OK: {},
+    Status.SKIPPED: {
+        Reason.FILE_MISSING: "put the file where the table names it, or take its row out; then curate the folder again",
+        Reason.NO_ROW: "add its row to the table that comes with the files, or leave it: nobody said what it shows",
+        Reason.UPSTREAM: "see the step before",
+        Reason.NOT_PROCESSED: "curate again: the steps after the one named here have not run",
+        Reason.QUARANTINED: "it crashed or hung again and again: encode the file anew, or remove it",
+        Reason.FORGOTTEN: "nothing: it was erased on request and stays away",
+        Reason.DUPLICATE: "nothing: the same file is there as another clip",
+        Reason.TOO_SHORT: "nothing: too few frames to judge; longer shots are cut out whole",
+        Reason.SPLIT: "nothing: it has cuts, and its shots are clips of their own",
+    },
+    Status.ERROR: {
+        Reason.EMPTY_FILE: "copy the file again: it has no bytes",
+        Reason.UNREADABLE: "look at the file's rights and its disk, then curate again: it is tried anew",
+        Reason.NAME_NOT_UTF8: "rename the file: its name is no UTF-8",
+        Reason.NO_VIDEO_STREAM: "remove the file, or copy it again: it holds no video",
+        Reason.OUTSIDE_ROOT: "take the row out of the table: its path leads out of the folder",
+        Reason.NOT_A_FILE: "take the row out of the table, or put a file there: the path is a folder or a device",
+        Reason.DECODE_FAILED: "copy the file again, or encode it anew: it is torn, or no codec here reads it",
+        Reason.ENGINE_FAILED: "read the detail, then curate again: it is tried anew",
+        Reason.CRASHED: "curate again: it is tried anew; if it happens again encode the file anew",
+        Reason.MEMORY_LIMIT: "raise memory_limit_mib, or encode the file with fewer pixels",
+        Reason.AUDIO_UNREADABLE: "encode its sound anew, or take the audio stream out",
+    },
+    Status.TIMEOUT: {Reason.DEADLINE: "curate again; if it happens again raise deadline_s_per_s, or cut it shorter"},
+    Status.REJECTED: dict.fromkeys(
+        (
             Reason.DURATION_OUTSIDE,
             Reason.LUMINANCE_OUTSIDE,
             Reason.PICTURE_BLURRED,
@@ -116,9 +117,19 @@ REASONS: dict[Status, frozenset[Reason]] = {
             Reason.IDENTITY_UNKNOWN,
             Reason.IDENTITY_CHANGE,
             Reason.NEAR_DUPLICATE,
-        }
+        ),
+        _THRESHOLD,
     ),
 }
+"""Status to the reasons that it may stand with, and what to do about a clip that ended so."""
+
+DECIDED = frozenset({Reason.FORGOTTEN, Reason.DUPLICATE, Reason.TOO_SHORT, Reason.SPLIT})
+"""Reasons to skip a clip that are decisions."""
+
+
+def is_decision(status: str, reason: str) -> bool:
+    """Whether a clip that ended so was decided against; otherwise it is missing, not done, or failed, and may come back."""
+    return status == Status.REJECTED or reason in DECIDED
 
 
 class ClipError(Exception):

@@ -6,7 +6,7 @@ Belongs here: what needs every asset's config. Not here: reading the file (`sett
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -14,19 +14,23 @@ from pydantic.fields import FieldInfo
 
 from lafid_assets.constraints.policies import PolicyUnusable, first_fault
 from lafid_assets.jobs import DATASET, PER_SHARD, is_cron
-from lafid_assets.settings_file import FILE, NONE, POLICY, POLICY_ASSET, SHARED, General, SettingsFile, SettingsUnusable, merged
+from lafid_assets.settings_file import (
+    FILE,
+    NONE,
+    POLICY,
+    POLICY_ASSET,
+    SHARED,
+    Automation,
+    General,
+    SettingsFile,
+    SettingsUnusable,
+    merged,
+)
 from lafid_assets.step_registry import all_steps
 from resources.face_engine import EngineChoice
 
 Ops = Mapping[str, Any]
 """Dagster's run config: asset to `{"config": its lines}`."""
-
-NOT_DECIDING = {
-    "face_info": {"limits"},
-    "speech_info": {"transcripts", "whisper_dir"},
-    "speech_tagged_clips": {"caption_llm", "caption_frames_model"},
-}
-"""Addresses, paths, and what a clip may cost."""
 
 
 def check(file: SettingsFile) -> None:
@@ -40,19 +44,23 @@ def check(file: SettingsFile) -> None:
         raise SettingsUnusable(f"{file.path} has a section [{strange[0]}]: choose of {', '.join(sorted(known))}")
     for asset in all_steps():
         _config(file, asset)
-    refresh_cron(file)
+    for line in ("longest_wait_hours_of", "overdue_hours"):
+        if strange := sorted(set(getattr(file.general.checks, line)) - set(all_steps())):
+            raise SettingsUnusable(f"{file.path}, [checks]: {line} names {strange[0]}, which is no asset")
+    automation(file)
 
 
-def refresh_cron(file: SettingsFile) -> str:
-    """When the dataset is refreshed.
+def automation(file: SettingsFile) -> Automation:
+    """What runs by the clock, and when.
 
     Raises:
-        SettingsUnusable: never: the line is no cron expression.
+        SettingsUnusable: a line is no cron expression.
     """
-    cron = file.general.automation.refresh_cron
-    if not is_cron(cron):
-        raise SettingsUnusable(f'{file.path}, [automation]: refresh_cron: {cron!r} is no cron expression, such as "0 2 * * *"')
-    return cron
+    told = file.general.automation
+    for name, line in told.model_dump().items():
+        if name.endswith("_cron") and not is_cron(line):
+            raise SettingsUnusable(f'{file.path}, [automation]: {name}: {line!r} is no cron expression, such as "0 2 * * *"')
+    return told
 
 
 def ops_of(file: SettingsFile, named: Ops) -> dict[str, Any]:
@@ -82,6 +90,19 @@ def in_full(told: Ops) -> dict[str, Any]:
     return {asset: {"config": _told(asset, told).model_dump(mode="json")} for asset in all_steps()}
 
 
+def refuse_unusable(told: Ops, assets: Collection[str]) -> None:
+    """Now, and not when hours have been spent on the steps before: every step says itself what it can use.
+
+    Raises:
+        ValueError, OSError, LookupError: an asset's config names an engine, a model, a file or a key that is not there.
+    """
+    for asset, (step, _) in all_steps().items():
+        if asset in assets:
+            config = _told(asset, told)
+            step.facts(config)
+            step.require(config)
+
+
 def engine_of(told: Ops) -> EngineChoice:
     """The engine that looks at faces."""
     lines = _told("face_info", told).model_dump(include=set(EngineChoice.model_fields))
@@ -109,7 +130,8 @@ def deciding_sha256(told: Ops) -> str:
 def deciding(told: Ops) -> dict[str, dict[str, Any]]:
     """The same as asset to its lines."""
     return {
-        asset: _told(asset, told).model_dump(mode="json", exclude=NOT_DECIDING.get(asset)) for asset in (*PER_SHARD, *DATASET)
+        asset: _told(asset, told).model_dump(mode="json", exclude=set(all_steps()[asset][0].not_deciding))
+        for asset in (*PER_SHARD, *DATASET)
     }
 
 
@@ -132,7 +154,7 @@ def template() -> str:
     """A file that changes nothing: every line there is, with its meaning and default, commented out."""
     shared = {section: _fields_of_all(assets) for section, assets in SHARED.items()}
     parts = [f"# LaFID's settings: what every run of this home is told. Take the # away to change a line.\n\nversion = {1}"]
-    for name in ("sources", "automation"):
+    for name in ("sources", "automation", "checks"):
         parts.append(_section(name, General.model_fields[name].annotation.model_fields))  # type: ignore[union-attr]
     parts += [_section(name, fields, "of " + " and ".join(SHARED[name])) for name, fields in shared.items()]
     for asset, (_, config) in all_steps().items():

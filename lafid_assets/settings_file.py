@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from lafid_assets.checks.bounds import CheckBounds
 from lafid_assets.constraints.policies import POLICIES, FacePolicy, PolicyUnusable, first_fault, load_policy
 from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD
 
@@ -52,12 +53,27 @@ class Sources(_Section):
     clips_per_shard: int = Field(
         DEFAULT_CLIPS_PER_SHARD, ge=1, description="Clips in a new shard; shards that are there stay as they are"
     )
+    fetched_gb: float = Field(100.0, gt=0, description="What the files of a drop on S3 may take in the home at most, GB")
 
 
 class Automation(_Section):
-    """When what is switched on in the UI runs by itself."""
+    """When what is switched on in the UI runs by itself, and how much of it. Every `_cron` is a cron expression in UTC."""
 
-    refresh_cron: str = Field("0 2 * * *", description="When `nightly_refresh` looks, as a cron expression in UTC")
+    curate_cron: str = Field("*/15 * * * *", description="When `missing_shards` looks")
+    shards_at_once: int = Field(8, ge=1, le=50, description="Runs that `missing_shards` asks for at a look, at most")
+    curate_again: bool = Field(
+        False,
+        description="Whether `missing_shards` also asks for shards that were finished under other settings or an older LaFID",
+    )
+    tries: int = Field(
+        3, ge=1, description="How often a schedule asks for the same work that does not get done, before it leaves it to a person"
+    )
+    refresh_cron: str = Field("0 2 * * *", description="When `nightly_refresh` looks")
+    train_cron: str = Field("0 3 * * 6", description="When `weekly_training` looks")
+    health_cron: str = Field("0 6 * * *", description="When `daily_health` runs")
+    alert_url_env: str | None = Field(
+        None, description="Name of the environment variable that holds the address of the webhook to which `alerts` posts"
+    )
 
 
 class General(_Section):
@@ -66,6 +82,7 @@ class General(_Section):
     version: Literal[1] = Field(1, description="Of this file's form")
     sources: Sources = Sources()
     automation: Automation = Automation()
+    checks: CheckBounds = CheckBounds()
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ Belongs here: fingerprints computed from all stamps at once. Not here: what a fi
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
 from lafid_assets.step import Step
+from resources.duckdb_extensions import quoted
 from resources.lake import UNPARTITIONED
 from resources.lake_reader import Reader, Stamp
+from resources.lake_tables import PARTITIONS
 
 Chain = Sequence[tuple[Step, BaseModel]]
 
@@ -26,7 +28,7 @@ def stale_shards(reader: Reader, steps: Chain, shards: Iterable[str]) -> dict[st
     for (table, partition), stamp in reader.stamps(wanted).items():
         of_shard[partition][table, partition] = stamp
     shared = of_shard[UNPARTITIONED]
-    asked = [(step, step.facts(config), _unsettled(reader, step, config)) for step, config in steps]
+    asked = [(step, step.facts(config), unsettled_shards(reader, step, config)) for step, config in steps]
     stale = {}
     for shard in shards:
         stamps = of_shard[shard] | shared
@@ -37,18 +39,46 @@ def stale_shards(reader: Reader, steps: Chain, shards: Iterable[str]) -> dict[st
     return stale
 
 
+def unfinished_shards(reader: Reader, steps: Chain, stale: Mapping[str, str]) -> set[str]:
+    """Of stale shards those that were never brought to their end, or hold something new since. The others were finished once, and
+    are stale because settings or code are others now.
+
+    Args:
+        steps: as of `stale_shards`. The first depends on files alone, so that a shard that is stale there is unfinished.
+        stale: what `stale_shards` found.
+    """
+    found = {shard for shard, asset in stale.items() if asset == steps[0][0].asset}
+    for step, _ in steps[1:]:
+        if not (shards := [shard for shard, asset in stale.items() if asset == step.asset]):
+            continue
+        made = [table.name for table in step.writes if not table.appended]
+        is_made, is_read, among = (
+            f"{column} IN ({', '.join(map(quoted, values))})"
+            for column, values in (("table_name", made), ("table_name", step.reads), ("partition", shards))
+        )
+        found |= set(shards) - set(
+            reader.sql(
+                f"SELECT partition FROM {PARTITIONS} WHERE fingerprint IS NOT NULL AND {among} AND ({is_made} OR {is_read}) "
+                f"GROUP BY partition HAVING count(*) FILTER ({is_made}) = {len(made)} "
+                f"AND coalesce(max(written_at) FILTER ({is_read}) <= min(written_at) FILTER ({is_made}), true)"
+            )["partition"]
+        )
+    return found
+
+
 def is_current(reader: Reader, step: Step, config: BaseModel) -> bool:
     """Whether a step that is not of shards would compute nothing."""
     stamps = reader.stamps(_tables(step))
     fingerprint = step.fingerprint(stamps, UNPARTITIONED, step.facts(config))
-    return step.is_written(stamps, UNPARTITIONED, fingerprint) and not _unsettled(reader, step, config)
+    return step.is_written(stamps, UNPARTITIONED, fingerprint) and not unsettled_shards(reader, step, config)
 
 
 def _tables(step: Step) -> set[str]:
     return {*step.reads, *(table.name for table in step.writes)}
 
 
-def _unsettled(reader: Reader, step: Step, config: BaseModel) -> set[str]:
-    """The shards that the step says to be computed again; of a step that is not of shards, anything at all."""
+def unsettled_shards(reader: Reader, step: Step, config: BaseModel) -> set[str]:
+    """The shards that the step says to be computed again although nothing that it reads has changed; of a step that is not of
+    shards, anything at all."""
     listing = step.unsettled(config) if step.unsettled else None
     return set() if listing is None else set(reader.sql(f"SELECT DISTINCT shard FROM ({listing})")["shard"])

@@ -3,20 +3,25 @@
 Belongs here: leases, checks, metadata, and what a failing shard costs. Not here: what a step is (`step`).
 """
 
+import json
 import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 import polars as pl
+from pydantic import BaseModel
 
-from lafid_assets.jobs import PER_SHARD
-from lafid_assets.settings_check import Ops, deciding_sha256, ops_of
+from lafid_assets.checks.shard_rates import shard_rates
+from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
+from lafid_assets.policy_settings import settings_row
+from lafid_assets.run_failure import FAILURE_TAG, NO_FAILURE, can_be_tried_again, record_shard_failure
+from lafid_assets.schemas import POLICY_SETTINGS
+from lafid_assets.settings_check import Ops, deciding_sha256, ops_of, refuse_unusable
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable
-from lafid_assets.step_registry import STEPS
 from resources.duckdb_extensions import quoted
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Reader
@@ -32,17 +37,39 @@ LOGGER = logging.getLogger("lafid.step")
 
 Frames = Mapping[str, pl.DataFrame]
 
+ROW_COUNT = "dagster/row_count"
+"""Dagster's own name for the rows of a whole table: its page shows the last figure on a card, and plots all of them."""
 CONTRACT, COUNTS_ADD_UP = "contract", "counts_add_up"
 """Checks of every step. A check is two events in Dagster's records, and a run with many of them is slow there."""
 
-FAILED: dict[str, dict[str, str]] = defaultdict(dict)
-"""Run to the shards that failed in it, and why: assets further down leave them alone. A run is one process."""
-
-
 SETTINGS_TAG = "lafid/settings"
 """Of every run: the hash of what decides its tables."""
-_TOLD: dict[str, Ops] = {}
-"""Run to what it is told; of this process's runs the last one."""
+
+
+@dataclass
+class _Memory:
+    """What the steps of one run know of each other. A run is one process.
+
+    Attributes:
+        told: what the run is told.
+        failed: shards that failed, each with its line: assets further down leave them alone.
+        brought: asset to the shards that had their turn: a further try leaves them alone.
+    """
+
+    told: Ops | None = None
+    failed: dict[str, str] = field(default_factory=dict)
+    brought: "dict[str, dict[str, Brought]]" = field(default_factory=lambda: defaultdict(dict))
+
+
+_MEMORIES: dict[str, _Memory] = {}
+_MOST_MEMORIES = 8
+"""A command line runs one run after the other in its process."""
+
+
+def _memory(run_id: str) -> _Memory:
+    while run_id not in _MEMORIES and len(_MEMORIES) >= _MOST_MEMORIES:
+        del _MEMORIES[next(iter(_MEMORIES))]
+    return _MEMORIES.setdefault(run_id, _Memory())
 
 
 def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
@@ -52,25 +79,18 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
 
     Raises:
         SettingsUnusable: a line of the file, or of the run's config, does not fit.
-        ValueError, OSError, LookupError: it names an engine, a model or a file that a shard's step of this run cannot use.
+        ValueError, OSError, LookupError: it names an engine, a model, a file or a key that a step of this run cannot use.
     """
-    run = context.run
-    if run.run_id not in _TOLD:
+    run, memory = context.run, _memory(context.run_id)
+    if memory.told is None:
         named = _resolved(run.run_config.get("ops", {}))
         told = ops_of(SettingsFile.of(settings.home), named)
-        _refuse_unknown_names(told, {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})
-        context.instance.add_run_tags(run.run_id, {SETTINGS_TAG: deciding_sha256(told)[:16]})
-        _TOLD.clear()
-        _TOLD[run.run_id] = told
-    return _TOLD[run.run_id]
-
-
-def _refuse_unknown_names(told: Ops, selected: Collection[str]) -> None:
-    """Now, and not when hours have been spent on the steps before: a shard's steps say themselves what they can use."""
-    for asset in PER_SHARD:
-        if asset in selected and asset in STEPS:
-            step, config = STEPS[asset]
-            step.facts(config(**told.get(asset, {}).get("config", {})))
+        refuse_unusable(told, {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})
+        # A run that is executed again inherits its parent's tags.
+        standing = {FAILURE_TAG: NO_FAILURE} if FAILURE_TAG in run.tags else {}
+        context.instance.add_run_tags(run.run_id, {SETTINGS_TAG: deciding_sha256(told)[:16]} | standing)
+        memory.told = told
+    return memory.told
 
 
 def _resolved(config: Any) -> Any:
@@ -145,41 +165,60 @@ class StepRun:
     """A step in one run.
 
     Args:
-        facts: what decides the result besides the tables that the step reads.
+        config: of the step, as the run is told it.
         unsettled: SQL as `Step.unsettled` gives it for the run's config.
     """
 
     def __init__(
-        self, step: "Step", context: dg.AssetExecutionContext, lake: Lake, work: Work, facts: Any, unsettled: str | None
+        self, step: "Step", context: dg.AssetExecutionContext, lake: Lake, work: Work, config: BaseModel, unsettled: str | None
     ) -> None:
         self.step, self.context, self.lake, self.work = step, context, lake, work
-        self.facts, self.unsettled = facts, unsettled
+        self.facts, self.unsettled = step.facts(config), unsettled
+        self._settings_sha256, self._settings = settings_row(json.dumps(step.deciding(config), sort_keys=True))
         self._asked_of: Collection[str] | None = None
 
     def bring_up_to_date(self, partitions: Sequence[str]) -> dg.MaterializeResult:
         """Bring every partition up to date that has not failed in this run, and report.
 
         Raises:
-            dg.Failure: a shard of several failed, here or further up, and no asset of the run comes after this one.
+            CheckFailed: the one partition broke a blocking check.
+            ShardsFailed: a shard of several failed, here or further up, and no asset of the run comes after this one.
         """
-        failed = FAILED[self.context.run_id]
+        memory = _memory(self.context.run_id)
         if len(partitions) == 1:
-            return self._result([self._one(partitions[0])])
+            result = self._one(partitions[0])
+            self._require_whole(result)
+            return self._result(result)
+        brought = memory.brought[self.step.asset]
         self._asked_of = self._unsettled_now()
-        brought = []
+        passing = None
         for partition in partitions:
-            if partition in failed:
+            if partition in memory.failed or partition in brought:
                 continue
             try:
-                result = self._one(partition)
+                brought[partition] = self._one(partition)
+                self._require_whole(brought[partition])
             except Exception as error:  # whatever it is, it costs this shard alone
-                LOGGER.exception("%s %s failed", self.step.asset, partition)
-                failed[partition] = f"{self.step.asset}: {error}"
-                continue
-            brought.append(result)
-            if broken := [name for name in self._blocking if result.found[name].violations]:
-                failed[partition] = f"{self.step.asset} broke its check {broken[0]}: {result.found[broken[0]].first}"
-        return self._report(brought, {name: failed[name] for name in partitions if name in failed})
+                if can_be_tried_again(self.context, error):
+                    passing = error
+                    continue
+                memory.failed[partition] = in_one_line(error, self.step.asset, partition)
+                LOGGER.exception("%s", memory.failed[partition])
+                record_shard_failure(self.context, memory.failed[partition])
+        if passing is not None:
+            raise passing
+        return self._report([*brought.values()], {name: memory.failed[name] for name in partitions if name in memory.failed})
+
+    def _require_whole(self, result: Brought) -> None:
+        """See that no blocking check of a partition is broken.
+
+        Raises:
+            CheckFailed: one is; with it what Dagster is told of a run's only partition.
+        """
+        if broken := [name for name in self._blocking if result.found[name].violations]:
+            unwritten = any(result.found[name].violations for name in self.step.check_docs)
+            first = f"check {broken[0]}: {result.found[broken[0]].first}{'; nothing of it is written' if unwritten else ''}"
+            raise CheckFailed(first, self._check_results([result], fatal=True) if unwritten else [self._result(result)])
 
     def _one(self, partition: str) -> Brought:
         """Bring one partition up to date. What is stored has kept its contract when it was written; it is not checked again."""
@@ -207,23 +246,32 @@ class StepRun:
         rows = stamps[step.table.name, partition].rows if current else frames[step.table.name].height
         LOGGER.info("%s %s: %s, %d rows", step.asset, partition, "up to date" if current else "computed", rows)
         metadata = {
-            "dagster/row_count": rows,
+            "dagster/partition_row_count" if step.table.partitioned else ROW_COUNT: rows,
             "computed": not current,
             "fingerprint": fingerprint[:16],
-            **(_outcomes(frames[step.table.name]) if {"clip_id", "status", "reason"} <= set(step.table.dtypes) else {}),
+            **(_outcomes(frames[step.outcomes]) if step.outcomes else {}),
             **(work.metadata(partition, frames) if work.metadata else {}),
         }
         return Brought(partition, metadata, found)
 
     def _put(self, frames: Frames, partition: str, fingerprint: str, lease: Lease) -> Frames:
-        """Write the frames; what was written, which `revise` may have changed."""
+        """Write the frames, and the settings that decided them; what was written, which `revise` may have changed."""
         written = [frames]
+        said = [frames[POLICY_SETTINGS.name]] if POLICY_SETTINGS.name in frames else []
+        with_settings = {**frames, POLICY_SETTINGS.name: pl.concat([*said, self._settings]).unique()}
 
         def revise(writer: Writer, frames: Frames) -> Frames:
             written.append(frames if self.work.revise is None else self.work.revise(writer, frames))
             return written[-1]
 
-        self.lake.put(frames, partition, fingerprint, token=lease.token, revise=revise if self.work.revise else None)
+        self.lake.put(
+            with_settings,
+            partition,
+            fingerprint,
+            token=lease.token,
+            settings_sha256=self._settings_sha256,
+            revise=revise if self.work.revise else None,
+        )
         return written[-1]
 
     def _is_unsettled(self, reader: Reader, partition: str) -> bool:
@@ -252,33 +300,55 @@ class StepRun:
         return [*self.step.check_docs, *(name for name, spec in self.step.later_checks.items() if spec.blocking)]
 
     def _report(self, brought: Sequence[Brought], failed: Mapping[str, str]) -> dg.MaterializeResult:
-        whole = [result for result in brought if result.partition not in failed]
+        whole = self._with_row_count([result for result in brought if result.partition not in failed])
+        checks = self._check_results(brought, fatal=False, failed=failed)
         if failed and (not whole or self._is_last()):
-            for result in whole:
-                self._log_materialization(result)
-            told = "; ".join(f"{name}: {why}" for name, why in failed.items())
-            raise dg.Failure(f"{len(failed)} of {len(failed) + len(whole)} shards failed: {told}")
+            self._log(whole, checks)
+            raise ShardsFailed(failed, len(failed) + len(whole))
         for result in whole:
             self.context.add_asset_metadata(
                 dict(result.metadata), asset_key=self.context.asset_key, partition_key=result.partition
             )
         for name, why in failed.items():  # Dagster counts every partition of a run that goes on as materialized
             self.context.add_asset_metadata({"failed": why}, asset_key=self.context.asset_key, partition_key=name)
-        return dg.MaterializeResult(check_results=self._check_results(brought, fatal=False))
+        return dg.MaterializeResult(check_results=checks)
 
-    def _log_materialization(self, result: Brought) -> None:
+    def _log(self, whole: Sequence[Brought], checks: Sequence[dg.AssetCheckResult]) -> None:
         """At once: what `context.log_event` takes is lost when the step fails."""
-        done = dg.AssetMaterialization(self.context.asset_key, partition=result.partition, metadata=dict(result.metadata))
-        dg.DagsterEvent.asset_materialization(self.context.get_step_execution_context(), done)
+        step = self.context.get_step_execution_context()
+        for result in whole:
+            done = dg.AssetMaterialization(self.context.asset_key, partition=result.partition, metadata=dict(result.metadata))
+            dg.DagsterEvent.asset_materialization(step, done)
+        for check in checks:
+            dg.DagsterEvent.asset_check_evaluation(step, check.to_asset_check_evaluation(step))
 
-    def _result(self, brought: Sequence[Brought]) -> dg.MaterializeResult:
-        return dg.MaterializeResult(metadata=dict(brought[0].metadata), check_results=self._check_results(brought, fatal=True))
+    def _result(self, brought: Brought) -> dg.MaterializeResult:
+        [one] = self._with_row_count([brought])
+        return dg.MaterializeResult(metadata=dict(one.metadata), check_results=self._check_results([brought], fatal=True))
 
-    def _check_results(self, brought: Sequence[Brought], *, fatal: bool) -> list[dg.AssetCheckResult]:
-        """One result a check; of several shards it warns, for an error would stop the shards that are whole."""
+    def _with_row_count(self, brought: Sequence[Brought]) -> list[Brought]:
+        """With the rows of the whole table, which one question answers for all shards of the run."""
+        if not self.step.table.partitioned:
+            return list(brought)
+        rows = self.lake.row_count(self.step.table.name)
+        return [result._replace(metadata={ROW_COUNT: rows, **result.metadata}) for result in brought]
+
+    def _check_results(
+        self, brought: Sequence[Brought], *, fatal: bool, failed: Mapping[str, str] | None = None
+    ) -> list[dg.AssetCheckResult]:
+        """One result a check; of several shards it warns, for an error would stop the shards that are whole.
+
+        Args:
+            failed: shards that were not brought up to date break the contract: "re-execute from asset failure" then takes this
+                asset in, and the asset's page shows it.
+        """
         results = []
+        here = {result.partition for result in brought}
+        missing = [(name, Finding(1, f"not brought up to date: {why}")) for name, why in (failed or {}).items() if name not in here]
         for name in [*self.step.check_docs, *self.step.later_checks]:
-            found = [(result.partition, result.found[name]) for result in brought]
+            found = [(result.partition, result.found[name]) for result in brought] + (missing if name == CONTRACT else [])
+            if not found:
+                continue
             broken = [(partition, finding) for partition, finding in found if finding.violations]
             first = broken[0] if broken else found[0]
             is_error = fatal and name in self._blocking
@@ -314,11 +384,5 @@ def _lost_or_invented(frame: pl.DataFrame, clips_in: set[str]) -> list[str]:
 
 def _outcomes(frame: pl.DataFrame) -> dict[str, Any]:
     counted = frame.group_by("status", "reason").len().sort("status", "reason")
-    return {
-        "outcomes": dg.MetadataValue.table(
-            [dg.TableRecord({"status": s, "reason": r or "", "clips": n}) for s, r, n in counted.rows()]
-        )
-        if counted.height
-        else "no clips",
-        **{f"clips_{status}": sum(n for s, _, n in counted.rows() if s == status) for status in counted["status"].unique()},
-    }
+    rows = [dg.TableRecord({"status": s, "reason": r or "", "clips": n}) for s, r, n in counted.rows()]
+    return {"outcomes": dg.MetadataValue.table(rows) if rows else "no clips", **shard_rates(frame)}

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from model.face_engine.interface import Face, FaceEngine, Image
 
-_YAW_EDGES_DEG = (20.0, 40.0, 60.0)
+YAW_EDGES_DEG = (20.0, 40.0, 60.0)
 YAW_BINS = ("yaw_0_20", "yaw_20_40", "yaw_40_60", "yaw_60_90", "yaw_unknown")
 """Degrees that the drawn face is turned to either side, the lower edge included; unknown where the engine tells no pose."""
 EXPRESSION_BINS = ("expression_kept", "expression_changed", "expression_unknown")
@@ -130,7 +130,7 @@ def _bins(faces: Sequence[MeasuredFace], names: Sequence[str], bin_of: Callable[
 
 def yaw_bin(yaw_deg: float | None) -> str:
     """Of `YAW_BINS`, for a face that is turned so far to either side; None: nobody knows."""
-    return YAW_BINS[-1] if yaw_deg is None else YAW_BINS[bisect_right(_YAW_EDGES_DEG, abs(yaw_deg))]
+    return YAW_BINS[-1] if yaw_deg is None else YAW_BINS[bisect_right(YAW_EDGES_DEG, abs(yaw_deg))]
 
 
 def expression_bin(change: float | None) -> str:

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import random
-import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,12 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote
 
 import duckdb
 
 from resources.duckdb_extensions import duckdb_cursor, quoted
 from resources.file_store import FileStore
+from resources.secrets import hide, passwords_of, without_password
+from resources.transient import Transient, is_transient
 
 SQLITE_FILE = "catalog.sqlite"
 RECORD = "lake.json"
@@ -63,7 +63,6 @@ LOST_CONNECTIONS = (
     'catalog "lake_',  # another thread found the server lost, and let go of it
 )
 DAMAGED = ("file is not a database", "malformed")
-_PASSWORD = re.compile(r"(://[^/@:]*:)([^@]*)(@)|([?&]password=)([^&\s]*)()")
 _numbers = itertools.count()
 
 
@@ -71,8 +70,12 @@ class CatalogUnusable(OSError):
     """The catalog is missing, another store's, or does not answer; the message names it and the remedy."""
 
 
-class CatalogBusy(CatalogUnusable):
+class CatalogBusy(CatalogUnusable, Transient):
     """Others are at the catalog, and stay there for long."""
+
+
+class CatalogAway(CatalogUnusable, Transient):
+    """The catalog's server does not answer; it may come back."""
 
 
 class Name(NamedTuple):
@@ -144,15 +147,12 @@ class Catalog:
 
     def __str__(self) -> str:
         """The address without its password."""
-        return _PASSWORD.sub(r"\1\4***\3\6", self.url)
+        return without_password(self.url)
 
     def without_password(self, message: object) -> str:
         """A message of a database as it may be shown, in one line."""
         shown = " ".join(str(message).split()).replace(self.address, str(self)).replace(self.url, str(self))
-        for found in _PASSWORD.finditer(self.url):
-            for secret in (found[2] or found[5], unquote(found[2] or found[5] or "")):
-                shown = shown.replace(secret, "***") if secret else shown
-        return shown
+        return hide(shown, passwords_of(self.url))
 
     @contextmanager
     def opened(self, *, writing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -196,7 +196,8 @@ class Catalog:
                 f"the catalog {self} is damaged ({said}): move it away and run `lafid rebuild`, which makes it anew "
                 "from the copy in the store"
             )
-        return CatalogUnusable(f"the catalog {self} does not answer ({said}): see that it is there and can be written")
+        kind = CatalogAway if is_transient(error) else CatalogUnusable
+        return kind(f"the catalog {self} does not answer ({said}): see that it is there and can be written")
 
 
 def is_conflict(error: duckdb.Error) -> bool:

@@ -1,8 +1,9 @@
-"""What a catalog that was made anew from its copy does not know any more.
+"""The catalog beside the store's files: what a catalog that was made anew from its copy does not know, and what is not there.
 
-Belongs here: comparing the catalog with the store's files, and saying what is lost. Not here: making it anew (`catalog_copy`).
+Belongs here: comparing, and saying what is lost. Not here: making the catalog anew (`catalog_copy`).
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -57,6 +58,23 @@ class Restored:
                 "or set LAFID_STORE to a new folder and curate into it"
             )
         return "\n".join(lines)
+
+
+def missing_files(lake: "Lake") -> dict[str, int]:
+    """Table to the number of its files that the store does not hold. May be asked while others write: what is committed after
+    the catalog was read is not asked for, and what it names is kept for longer than a listing takes."""
+    with lake.snapshot() as reader:
+        catalog = f"__ducklake_metadata_{reader.name}"
+        named = reader.cursor.execute(
+            " UNION ALL ".join(
+                f"SELECT split_part(file.path, '/', -1), table_name FROM {catalog}.ducklake_{kind}_file file "
+                f"JOIN {catalog}.ducklake_table tables ON tables.table_id = file.table_id AND tables.end_snapshot IS NULL "
+                "WHERE file.end_snapshot IS NULL"
+                for kind in ("data", "delete")
+            )
+        ).fetchall()
+    there = {path.rpartition("/")[2] for path in lake.store.list_tree(TABLES_FOLDER)}
+    return dict(Counter(table for name, table in named if name not in there))
 
 
 def compared(lake: "Lake", made_at: str) -> Restored:

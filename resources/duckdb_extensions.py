@@ -29,13 +29,15 @@ def quoted(text: str) -> str:
 
 
 def bound(query: str, parameters: Sequence[Any]) -> str:
-    """The statement with a literal in the place of every `?`.
+    """The statement with a literal in the place of every `?`; without values as it is, for texts in it may ask something, too.
 
     DuckDB's own binding imports pandas when it sees its first Python value: more than a second of a command's start.
 
     Raises:
         ValueError: there are more or fewer values than question marks.
     """
+    if not parameters:
+        return query
     pieces = query.split("?")
     if len(pieces) != len(parameters) + 1:
         raise ValueError(f"{len(parameters)} values for {len(pieces) - 1} question marks in {query}")

@@ -101,6 +101,16 @@ def engine_reason(choice: EngineChoice | str) -> str:
     return f"auto: {why}: {parts.summary}"
 
 
+def chosen_engine(choice: EngineChoice) -> dict[str, str | None]:
+    """Lines of `EngineChoice` as they come out on this machine: whoever asks for `auto` here and by name there has the same.
+
+    Raises:
+        EngineUnknown, ModelMissing, LicenceNotAccepted: as `load_face_engine`.
+    """
+    info = face_engine_info(choice)
+    return dict.fromkeys(_models(choice)) | {"engine": f"{info.name} {info.version}", "engine_fingerprint": info.fingerprint}
+
+
 def gpu_feeders(choice: EngineChoice | str) -> list[dict[str, str]]:
     """Environments of the children that feed the engine, one a GPU, which is all that its child sees; empty where the engine
     runs on the CPU.

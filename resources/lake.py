@@ -68,6 +68,7 @@ class Lake:
         fingerprint: str = "",
         *,
         token: int = 0,
+        settings_sha256: str | None = None,
         revise: Callable[[Writer, Mapping[str, pl.DataFrame]], Mapping[str, pl.DataFrame]] | None = None,
     ) -> None:
         """Put a step's tables of one partition in place of what was there, in one transaction.
@@ -78,15 +79,19 @@ class Lake:
             frames: table to rows in the contract's form.
             fingerprint: hash of what they were computed from.
             token: of the lease under which they were computed.
+            settings_sha256: of the settings that decided them, a row of `policy_settings`.
             revise: changes the frames by what the lake holds in this very transaction; called again after a conflict.
 
         Raises:
             Fenced: somebody with a later lease has written the partition.
             LakeUnusable: the catalog stays busy, or cannot be written.
         """
-        self.commit(
-            lambda writer: writer.put(frames if revise is None else revise(writer, frames), {partition: fingerprint}, token)
-        )
+
+        def change(writer: Writer) -> None:
+            revised = frames if revise is None else revise(writer, frames)
+            writer.put(revised, {partition: fingerprint}, token, settings_sha256)
+
+        self.commit(change)
 
     def commit(self, change: Callable[[Writer], Result], *, all_cores: bool = False) -> Result:
         """Run `change` in a transaction; on a conflict with another process it is run again from the beginning.
@@ -153,6 +158,11 @@ class Lake:
         """`Reader.stamps` of this moment."""
         with self.snapshot() as reader:
             return reader.stamps(tables, partitions)
+
+    def row_count(self, table: str) -> int:
+        """`Reader.row_count` of this moment."""
+        with self.snapshot() as reader:
+            return reader.row_count(table)
 
     def is_there(self) -> bool:
         """Whether anything has been written yet."""

@@ -21,6 +21,7 @@ from resources.duckdb_extensions import cores, duckdb_cursor, quoted
 from resources.file_store import FileStore
 from resources.lake_tables import LakeTable, has_tables, prepare_tables
 from resources.s3_secret import S3Access
+from resources.transient import Transient
 
 NOT_MADE = "creating a new DuckLake is explicitly disabled"
 """What DuckLake says to a reader that comes while another process is about to make the lake."""
@@ -28,6 +29,10 @@ NOT_MADE = "creating a new DuckLake is explicitly disabled"
 
 class LakeUnusable(OSError):
     """A table cannot be read or written; the message names it and the remedy."""
+
+
+class LakeBusy(LakeUnusable, Transient):
+    """The catalog stays busy or away; it may be free, or back, a little later."""
 
 
 class Begun(NamedTuple):
@@ -132,7 +137,7 @@ class LakeConnection:
         try:
             stack.enter_context(self._lock.held(alone=alone))
         except CatalogInUse:
-            raise LakeUnusable(f"the catalog {self._catalog} stays in use: try again when other runs are done") from None
+            raise LakeBusy(f"the catalog {self._catalog} stays in use: try again when other runs are done") from None
         return stack
 
     def close(self) -> None:
@@ -147,7 +152,7 @@ class LakeConnection:
         """An error as it may be raised: without passwords, with a remedy where there is one."""
         said = self._catalog.without_password(error)
         if is_conflict(error) or is_lost_connection(error):
-            return LakeUnusable(f"the catalog {self._catalog} stays busy or away ({said}): try again when other runs are done")
+            return LakeBusy(f"the catalog {self._catalog} stays busy or away ({said}): try again when other runs are done")
         if isinstance(error, duckdb.IOException):
             return LakeUnusable(
                 f"cannot read or write the tables in {self._store.uri} ({said}): free some space or make it reachable"

@@ -27,8 +27,10 @@ _SQL_TYPES: Mapping[Any, str] = {
 MOST_TRIES = 20
 _PARTITIONS_DDL = (
     f"CREATE TABLE {PARTITIONS} (table_name VARCHAR NOT NULL, partition VARCHAR NOT NULL, fingerprint VARCHAR, digest VARCHAR, "
-    "row_count BIGINT NOT NULL, token BIGINT NOT NULL, written_at TIMESTAMPTZ)"
+    "row_count BIGINT NOT NULL, token BIGINT NOT NULL, written_at TIMESTAMPTZ, settings_sha256 VARCHAR)"
 )
+_SETTINGS = "settings_sha256"
+"""The column that lakes of an earlier version lack."""
 
 
 class LakeTable(Protocol):
@@ -107,7 +109,12 @@ def _missing(connection: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[
         # Who is forgotten costs a whole file of each table, and so does merging in memory.
         yield f"CALL {lake}.set_option('target_file_size', '16MB')"
         yield _PARTITIONS_DDL
-        yield f"INSERT INTO {PARTITIONS} VALUES ('', '{ANY}', NULL, NULL, 0, 0, NULL)"
+        yield f"INSERT INTO {PARTITIONS} VALUES ('', '{ANY}', NULL, NULL, 0, 0, NULL, NULL)"
+    elif not connection.execute(
+        f"SELECT 1 FROM {catalog}.ducklake_column JOIN {catalog}.ducklake_table USING (table_id) WHERE table_name = "
+        f"'{PARTITIONS}' AND column_name = '{_SETTINGS}' AND ducklake_column.end_snapshot IS NULL"
+    ).fetchone():
+        yield f"ALTER TABLE {PARTITIONS} ADD COLUMN {_SETTINGS} VARCHAR"
     for table in sorted(tables, key=lambda table: table.view is not None):  # views show tables
         mark = _mark(table)
         if there.get(table.name) == mark:

@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 from resources.duckdb_extensions import literal, quoted
 from resources.lake_reader import Reader
 from resources.lake_tables import ANY, PARTITIONS
+from resources.transient import Transient
 
 UNPARTITIONED = "all"
+_STAMPED = ("table_name", "partition", "fingerprint", "digest", "row_count", "token", "settings_sha256")
 
 
-class Fenced(RuntimeError):
+class Fenced(RuntimeError, Transient):
     """Somebody else has computed the partition since: this run was thought dead, and what it made is not written."""
 
 
@@ -48,7 +50,13 @@ def _parts(frame: pl.DataFrame) -> dict[str, pa.Table]:
 class Writer(Reader):
     """One transaction that may write."""
 
-    def put(self, frames: Mapping[str, pl.DataFrame], fingerprints: Mapping[str, str], token: int = 0) -> None:
+    def put(
+        self,
+        frames: Mapping[str, pl.DataFrame],
+        fingerprints: Mapping[str, str],
+        token: int = 0,
+        settings_sha256: str | None = None,
+    ) -> None:
         """Put tables of some partitions in place of what was there.
 
         Tables that only grow (`appended`) take the rows whose key they do not hold yet.
@@ -57,6 +65,7 @@ class Writer(Reader):
             frames: table to rows in the contract's form, of all these partitions.
             fingerprints: partition to the hash of what it was computed from.
             token: of the lease under which they were computed.
+            settings_sha256: of the settings that decided them, a row of `policy_settings`.
 
         Raises:
             Fenced: somebody with a later lease has written one of the partitions.
@@ -72,7 +81,7 @@ class Writer(Reader):
                 where = f" WHERE shard IN ({', '.join(map(quoted, full[name]))})" if self.tables[name].partitioned else ""
                 self.cursor.execute(f"DELETE FROM {name}{where}")
             self.add(name, frame)
-        self._stamp(kept, fingerprints, token, slots)
+        self._stamp(kept, fingerprints, (token, settings_sha256), slots)
 
     def add(self, table: str, frame: pl.DataFrame) -> None:
         """Add rows to a table; to one that only grows, those whose key it does not hold yet."""
@@ -121,10 +130,13 @@ class Writer(Reader):
         self,
         kept: Mapping[str, pl.DataFrame],
         fingerprints: Mapping[str, str],
-        token: int,
+        made: tuple[int, str | None],
         slots: Collection[tuple[str, str]],
     ) -> None:
-        """Write down what the partitions hold now; `slots` are those that have a row already."""
+        """Write down what the partitions hold now, and how they were `made`: under which lease and settings.
+
+        `slots` are those that have a row already.
+        """
         stamps = []
         for table, frame in kept.items():
             parts = _parts(frame) if self.tables[table].partitioned else {UNPARTITIONED: frame.rechunk().to_arrow()}
@@ -133,19 +145,20 @@ class Writer(Reader):
             nothing = frame.clear().to_arrow()
             for partition, fingerprint in fingerprints.items():
                 rows = parts.get(partition, nothing)
-                stamps.append((table, partition, fingerprint, _digest(rows), rows.num_rows, token))
+                stamps.append((table, partition, fingerprint, _digest(rows), rows.num_rows, *made))
         known = [stamp for stamp in stamps if stamp[:2] in slots]
         new = [stamp for stamp in stamps if stamp[:2] not in slots]
         if known:
             # One UPDATE costs half of a DELETE and an INSERT.
-            changed = ("fingerprint", "digest", "row_count", "token")
+            changed = _STAMPED[2:]
             self.cursor.execute(
                 f"UPDATE {PARTITIONS} SET {', '.join(f'{name} = new.{name}' for name in changed)}, written_at = now() "
-                f"FROM (VALUES {_listed(known)}) new (table_name, partition, {', '.join(changed)}) "
+                f"FROM (VALUES {_listed(known)}) new ({', '.join(_STAMPED)}) "
                 f"WHERE {PARTITIONS}.table_name = new.table_name AND {PARTITIONS}.partition = new.partition"
             )
         if new:
-            self.cursor.execute(f"INSERT INTO {PARTITIONS} SELECT *, now() FROM (VALUES {_listed(new)})")
+            rows = f"(VALUES {_listed(new)}) new ({', '.join(_STAMPED)})"
+            self.cursor.execute(f"INSERT INTO {PARTITIONS} BY NAME SELECT *, now() AS written_at FROM {rows}")
 
 
 def _listed(rows: Iterable[tuple[Any, ...]]) -> str:

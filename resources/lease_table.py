@@ -72,6 +72,10 @@ class Rows:
         chosen = sa.select(LEASES).where(LEASES.c.name.startswith(prefix, autoescape=True)).order_by(LEASES.c.token)
         return [Row(*found) for found in self._connection.execute(chosen)]
 
+    def taken(self) -> list[Row]:
+        """All leases that somebody has, or had when it died."""
+        return [Row(*found) for found in self._connection.execute(sa.select(LEASES).where(LEASES.c.owner != ""))]
+
     def put(self, row: Row) -> None:
         """Write a lease in the place of the one of its name."""
         self.drop(row.name)

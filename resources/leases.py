@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from resources.lease_owner import Owner, described
+from resources.transient import Transient
 
 if TYPE_CHECKING:
     from resources.lease_heart import Heart
@@ -34,7 +35,7 @@ class LeasesUnusable(OSError):
     """The leases' database cannot be used; the message names it and the remedy."""
 
 
-class LeaseLost(RuntimeError):
+class LeaseLost(RuntimeError, Transient):
     """Somebody else has the lease, or may have it; what this run computes must not be written any more."""
 
 
@@ -92,6 +93,15 @@ class Leases:
 
         with self._holding(name, name, in_the_way, f"another run computes {name}" if wait else None) as lease:
             yield lease
+
+    def names_held(self) -> list[str]:
+        """What living owners hold now, but for `at_work` and `alone`."""
+
+        def held(rows: "Rows") -> list["Row"]:
+            return self._living(rows, rows.taken())
+
+        names = [row.name for row in self._of_this_process()[0].run(held)]
+        return [name for name in names if name != ALONE and not name.startswith(WORK)]
 
     @contextmanager
     def at_work(self, what: str) -> Iterator[None]:

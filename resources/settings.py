@@ -4,17 +4,30 @@ Belongs here: addresses derived from `LAFID_HOME`, `LAFID_STORE` and `LAFID_CATA
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict
 
 from model.model_store.location import lafid_home, models_folder
+from resources.secrets import has_password, without_password
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_PASSWORD_LINES = {"password", "secret_key", "secret", "token", "sas_token", "api_token"}
 
 
 class HomeUnusable(OSError):
     """The home directory cannot be written; the message names it and the remedy."""
+
+
+class DagsterYamlUnusable(ValueError):
+    """The instance's file is no YAML, or holds a password; the message names it and the remedy."""
+
+
+class PasswordInAddress(ValueError):
+    """An address that is shown and kept in many places holds a password; the message names the variable and the remedy."""
 
 
 class Settings(BaseModel):
@@ -52,9 +65,24 @@ class Settings(BaseModel):
         return self.home / "dagster"
 
     @property
+    def has_instance(self) -> bool:
+        """Whether a command or a run has made Dagster's instance."""
+        return (self.dagster_home / "dagster.yaml").is_file()
+
+    @property
     def mlflow_uri(self) -> str:
-        """MLflow's tracking store."""
-        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        """MLflow's tracking store.
+
+        Raises:
+            PasswordInAddress: it holds one, which runs, jobs and messages would show.
+        """
+        named = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        if has_password(named):
+            raise PasswordInAddress(
+                f"MLFLOW_TRACKING_URI is {without_password(named)}: take the password out of it, and set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (of a database PGPASSWORD)"
+            )
+        return named
 
     @property
     def mlflow_artifacts(self) -> Path:
@@ -63,8 +91,16 @@ class Settings(BaseModel):
 
     @property
     def drop(self) -> Path:
-        """The folder that the clip-drop sensor watches."""
+        """The folder that the clip-drop sensor watches; of a drop on S3 the one to which its objects are fetched."""
+        if self.remote_drop is not None:
+            return self.home / "fetched" / self.remote_drop.removeprefix("s3://")
         return Path(os.environ.get("LAFID_DROP") or self.home / "drop").expanduser()
+
+    @property
+    def remote_drop(self) -> str | None:
+        """`s3://bucket/prefix`, where `LAFID_DROP` names one."""
+        named = os.environ.get("LAFID_DROP", "").rstrip("/")
+        return named if named.startswith("s3://") else None
 
     @property
     def models(self) -> Path:
@@ -87,10 +123,12 @@ class Settings(BaseModel):
         Raises:
             HomeUnusable: a directory cannot be made or written.
             FileNotFoundError: `LAFID_DAGSTER_YAML` names no file.
+            DagsterYamlUnusable: it is no YAML, or holds a password, which Dagster's page of the configuration would show.
         """
         source = Path(os.environ.get("LAFID_DAGSTER_YAML") or PROJECT_ROOT / "dagster.yaml")
         if not source.is_file():
             raise FileNotFoundError(f"there is no {source}: set LAFID_DAGSTER_YAML to a dagster.yaml")
+        _check_dagster_yaml(source)
         try:
             for folder in (self.dagster_home, self.mlflow_artifacts, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -114,3 +152,29 @@ class Settings(BaseModel):
             temporary = target.with_suffix(f".{os.getpid()}.tmp")
             temporary.write_bytes(content)
             temporary.replace(target)
+
+
+def _check_dagster_yaml(source: Path) -> None:
+    try:
+        told = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DagsterYamlUnusable(f"{source} is no YAML ({' '.join(str(error).split())}): mend it") from None
+    if not isinstance(told, dict):
+        raise DagsterYamlUnusable(f"{source} holds no settings of Dagster: begin with a copy of {PROJECT_ROOT}/dagster.yaml")
+    if (line := next(_passwords(told), None)) is not None:
+        raise DagsterYamlUnusable(
+            f"{source} holds a password at {line}, which Dagster's UI would show: name an environment variable there, as "
+            f"`{line.rpartition('.')[2]}: {{env: NAME}}`"
+        )
+
+
+def _passwords(told: Any, line: str = "") -> Iterator[str]:
+    """The lines of a file that hold one; a name of an environment variable stands below `env` and is none."""
+    if isinstance(told, dict):
+        for name, value in told.items():
+            if str(name).lower() in _PASSWORD_LINES and isinstance(value, str | int):
+                yield f"{line}{name}"
+            else:
+                yield from _passwords(value, f"{line}{name}.")
+    elif isinstance(told, str) and has_password(told):
+        yield line.rstrip(".")

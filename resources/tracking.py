@@ -77,7 +77,9 @@ class Tracking:
         return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
 
     def connect(self) -> Any:
-        """MLflow's client, with the experiment made on first use. A local store whose home was moved is told where it is now.
+        """MLflow's client, for questions and for changes to what is there: nothing is made on a team's server.
+
+        A local store whose home was moved is told where it is now.
 
         Raises:
             TrackingUnreachable: the server does not answer.
@@ -92,11 +94,22 @@ class Tracking:
 
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # every new database tells of its migrations
         mlflow.set_tracking_uri(self.uri)
-        if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-            location = None if self._database is None else self.artifacts.as_uri()
-            mlflow.create_experiment(EXPERIMENT, artifact_location=location)
-        mlflow.set_experiment(EXPERIMENT)
         return mlflow.MlflowClient()
+
+    def open_experiment(self) -> Any:
+        """The same for who logs runs and models: the experiment is made on first use, and is MLflow's active one.
+
+        Raises:
+            TrackingUnreachable: the server does not answer.
+        """
+        client = self.connect()
+        if client.get_experiment_by_name(EXPERIMENT) is None:
+            location = None if self._database is None else self.artifacts.as_uri()
+            client.create_experiment(EXPERIMENT, artifact_location=location)
+        import mlflow
+
+        mlflow.set_experiment(EXPERIMENT)
+        return client
 
     def find_version(self, name: str, checkpoint_sha256: str) -> RegisteredVersion | None:
         """The version that holds this checkpoint, if there is one."""
@@ -179,7 +192,9 @@ class Tracking:
 
     def _logged_models(self, filter_string: str) -> list[Any]:
         client = self.connect()
-        experiments = [client.get_experiment_by_name(EXPERIMENT).experiment_id]
+        if (experiment := client.get_experiment_by_name(EXPERIMENT)) is None:
+            return []
+        experiments = [experiment.experiment_id]
         page = client.search_logged_models(experiments, filter_string)
         found = list(page)
         while page.token:

@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from lafid_assets.release.promotion import at_registry
-from lafid_assets.schemas import JUDGEMENTS, PROMOTIONS, REGISTERED_MODEL
+from lafid_assets.release.promotion import at_registry, known_models
+from lafid_assets.schemas import PROMOTIONS, REGISTERED_MODEL
 from resources.lake import Lake
 from resources.leases import StoreBusy
 from resources.tracking import Tracking, TrackingUnreachable
@@ -37,7 +37,7 @@ def registry_watch(
     from mlflow.exceptions import MlflowException
 
     try:
-        for name in _models(lake):
+        for name in known_models(lake):
             with at_registry(lake, tracking, name, wait=False):
                 pass
     except StoreBusy:
@@ -57,12 +57,6 @@ def registry_watch(
 
 def _recorded(lake: Lake) -> list[dict[str, Any]]:
     return lake.sql(f"SELECT {', '.join(TOLD)} FROM {PROMOTIONS.name} ORDER BY moved_at").to_dicts()
-
-
-def _models(lake: Lake) -> list[str]:
-    """Those that LaFID has registered here; others' are none of its business."""
-    named = f"SELECT model_name FROM {JUDGEMENTS.name} UNION SELECT model_name FROM {PROMOTIONS.name} ORDER BY model_name"
-    return lake.sql(named)["model_name"].to_list()
 
 
 def _known(instance: dg.DagsterInstance) -> set[str]:

@@ -1,37 +1,11 @@
-"""What happens by the clock. Off until somebody switches it on in the UI."""
+"""What runs by the clock and asks nothing first. Off until somebody switches it on in the UI.
+
+Belongs here: upkeep and health. Not here: schedules that look before they ask (modules of their names).
+"""
 
 import dagster as dg
 
-from lafid_assets.jobs import compact_lake, refresh_dataset
-from lafid_assets.settings_check import ops_of
-from lafid_assets.settings_file import SettingsFile
-from lafid_assets.steps import dataset_is_current
-from resources.lake import Lake
-from resources.settings import Settings
-
-
-def nightly_refresh(cron: str) -> dg.ScheduleDefinition:
-    """The dataset over all shards that are there. What is current starts no run.
-
-    Args:
-        cron: when, UTC.
-    """
-
-    @dg.schedule(
-        name="nightly_refresh",
-        job=refresh_dataset,
-        cron_schedule=cron,
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Persons, training table and report over all shards that are there; when is `refresh_cron` in lafid.toml.",
-    )
-    def schedule(lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]) -> dg.RunRequest | dg.SkipReason:
-        if not lake.is_there():
-            return dg.SkipReason("nothing has been curated yet")
-        told = ops_of(SettingsFile.of(settings.home), {})
-        return dg.SkipReason("the dataset is current") if dataset_is_current(lake, settings, told) else dg.RunRequest()
-
-    return schedule
-
+from lafid_assets.jobs import check_health, compact_lake
 
 daily_compaction = dg.ScheduleDefinition(
     name="daily_compaction",
@@ -40,3 +14,19 @@ daily_compaction = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="Puts the lake's small files together every day at 04:00 UTC, as `lafid compact` does.",
 )
+
+
+def daily_health(cron: str) -> dg.ScheduleDefinition:
+    """Looks for what fell through.
+
+    Args:
+        cron: when, UTC.
+    """
+    return dg.ScheduleDefinition(
+        name="daily_health",
+        job=check_health,
+        cron_schedule=cron,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Looks for shards that were never finished, files that tables name and the store lacks, and a registry that "
+        "differs from the tables; its run fails and says what it found. When is `health_cron` in lafid.toml.",
+    )

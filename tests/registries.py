@@ -19,7 +19,7 @@ def tracking(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Tr
 
     def build(folder: Path) -> None:
         (folder / "artifacts").mkdir(parents=True)
-        Tracking(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts").connect()
+        Tracking(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts").open_experiment()
         del os.environ["MLFLOW_TRACKING_URI"]  # which MLflow sets, and `settings` reads
 
     built = built_once(tmp_path_factory, "empty registry", build)

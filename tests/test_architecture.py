@@ -18,9 +18,12 @@ MOST_LINES = 400
 ASSEMBLY = {
     "lafid_assets/step.py",
     "lafid_assets/step_run.py",
+    "lafid_assets/run_failure.py",
     "lafid_assets/partitions.py",
     "lafid_assets/jobs.py",
     "lafid_assets/definitions.py",
+    "lafid_assets/checks/dataset_checks.py",
+    "lafid_assets/instance.py",
     "lafid_assets/cli/materialize.py",
     "lafid_assets/cli/status.py",
 }
@@ -120,7 +123,7 @@ def test_every_module_is_small_and_says_what_it_is() -> None:
 def test_every_asset_lies_in_a_module_of_its_name() -> None:
     for path in (ROOT / "lafid_assets").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef) and any("dg.asset" in ast.unparse(d) for d in node.decorator_list):
+            if isinstance(node, ast.FunctionDef) and any(ast.unparse(d).startswith("dg.asset(") for d in node.decorator_list):
                 assert path.stem == node.name
 
 

@@ -46,19 +46,19 @@ def test_the_environment_is_a_plain_machines(checkout: Path) -> None:
     ended = _run(checkout, PYTHONUNBUFFERED="1", LAFID_HOME="/x", PIP_FIND_LINKS="/wheels", OMP_NUM_THREADS="8", **given)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     told = (checkout / "told").read_text().splitlines()
-    assert {"make .venv/.installed", "make lint", "make test"} <= set(told)
+    assert {"make .venv/.installed", "make lint", "make test", "make browser"} <= set(told)
     seen = {line.split("=")[0] for line in told if not line.startswith("make ")}
     assert seen - SHELLS_OWN == {"HOME", "PATH", *given}
     assert "SSL_CERT_FILE=/a file.pem" in told
 
 
-@pytest.mark.parametrize(("target", "what"), [("lint", "linters"), ("test", "tests")])
+@pytest.mark.parametrize(("target", "what"), [("lint", "linters"), ("test", "tests"), ("browser", "browser tests")])
 def test_whatever_fails_fails_the_run_and_the_rest_is_run(checkout: Path, target: str, what: str) -> None:
     (checkout / "broken").write_text(target)
     ended = _run(checkout)
     assert ended.returncode == 1
     assert ended.stdout.splitlines()[-1] == f"failed: {what}"
-    assert {"make lint", "make test"} <= set((checkout / "told").read_text().splitlines())
+    assert {"make lint", "make test", "make browser"} <= set((checkout / "told").read_text().splitlines())
 
 
 CRASHING = """

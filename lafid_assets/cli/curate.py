@@ -3,7 +3,9 @@
 Belongs here: the order, and taking a folder in. Not here: the runs (`materialize`), registration (`ingest`).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -13,7 +15,8 @@ from lafid_assets.cli.materialize import CurationChoices, Materializer, open_mat
 from lafid_assets.ingest.clip_list import restrict_to
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.registration import register
-from lafid_assets.settings_check import engine_of, named_otherwise, ops_of
+from lafid_assets.jobs import PER_SHARD
+from lafid_assets.settings_check import engine_of, named_otherwise, ops_of, refuse_unusable
 from lafid_assets.speech.speech_tagged_clips import captions_at_stake
 from resources.face_engine import engine_reason, face_engine_info
 from resources.settings import Settings
@@ -23,20 +26,26 @@ MISSING_CLIPS = "missing_clips.csv"
 
 def run_curate(
     settings: Settings, folder: Path, choices: CurationChoices, clips_per_shard: int | None, only: Path | None = None
-) -> None:
-    """Ingest, curate, show the funnel and where the report lies.
+) -> dict[str, Any]:
+    """Ingest and curate; one object: the funnel, where the `report` lies, the `shards` that hold clips of the folder, and how
+    many partitions of assets were `computed` and `up_to_date`.
 
     Raises:
         SourceUnusable: there is nothing to ingest.
         RunFailed: a shard failed; the others are done.
     """
     materializer = open_materializer(settings)
-    curate_folder(materializer, folder, choices, clips_per_shard, only)
-    counts = read_funnel(settings)
-    show_funnel(counts)
-    CONSOLE.print(
-        f"report: {settings.store_uri}/reports/{counts['dataset_version'] or 'empty'}/report.html", soft_wrap=True, markup=False
-    )
+    shards = curate_folder(materializer, folder, choices, clips_per_shard, only)
+    counts, tally = read_funnel(settings), materializer.tally
+    report = f"{settings.store_uri}/reports/{counts['dataset_version'] or 'empty'}/report.html"
+    done = {"computed": len(tally.computed), "up_to_date": len(tally.up_to_date)}
+    return counts | {"report": report, "shards": shards} | done
+
+
+def show_curated(found: Mapping[str, Any]) -> None:
+    """The funnel, and where the report lies."""
+    show_funnel(found)
+    CONSOLE.print(f"report: {found['report']}", soft_wrap=True, markup=False)
 
 
 def curate_folder(
@@ -45,13 +54,14 @@ def curate_folder(
     choices: CurationChoices,
     clips_per_shard: int | None,
     only: Path | None = None,
-) -> None:
-    """The part that `lafid demo` shares: the shards that hold clips of `folder`; others are left alone."""
+) -> list[str]:
+    """The part that `lafid demo` shares: the shards that hold clips of `folder`, which it names; others are left alone."""
     file = materializer.file
     told = ops_of(file, choices.ops)
     for line in named_otherwise(file, choices.ops):
         CONSOLE.print(line, style="yellow", soft_wrap=True, markup=False)
     engine = engine_of(told)
+    refuse_unusable(told, PER_SHARD)
     info, reason = face_engine_info(engine), engine_reason(engine)
     CONSOLE.print(f"face engine: {info.name} ({reason}); licence: {info.licence}", soft_wrap=True, markup=False)
     files = _look_through(folder, only, materializer.settings.home / MISSING_CLIPS)
@@ -65,6 +75,7 @@ def curate_folder(
         if at_stake:
             CONSOLE.print(f"note: {at_stake} (--caption-llm)", soft_wrap=True, markup=False)
         materializer.curate(shards, choices)
+    return list(shards)
 
 
 def _look_through(folder: Path, only: Path | None, missing_csv: Path) -> pl.DataFrame:

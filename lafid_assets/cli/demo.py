@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from lafid_assets.cli.curate import curate_folder
 from lafid_assets.cli.display import CONSOLE, show_funnel, working
 from lafid_assets.cli.funnel import read_funnel
@@ -62,7 +64,7 @@ def _generate_once(settings: Settings, lake: Lake, model: dict[str, Any]) -> Pat
             options = {"--model": model["model_uri"], "--image": str(face), "--prompt": PROMPT, "--out": str(video)}
             arguments = [word for option in options.items() for word in option]
             subprocess.run([*command, *arguments], check=True, stdout=subprocess.DEVNULL)
-        CONSOLE.print("[green]done[/] pulled the model in a fresh process and generated a video")
+        CONSOLE.print(Text.assemble(("done", "green"), " pulled the model in a fresh process and generated a video"))
     return video
 
 

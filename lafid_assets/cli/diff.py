@@ -35,6 +35,11 @@ def show_diff(diff: Mapping[str, Any]) -> None:
         CONSOLE.print(table)
     CONSOLE.print(f"{diff['clips'][0]} clips before, {diff['clips'][1]} after: ", end="", markup=False)
     CONSOLE.print(f"{diff['came']} came, {diff['went']} went, {diff['changed']} changed", markup=False)
+    if diff["went"]:
+        by_decision = diff["went_by_decision"]
+        CONSOLE.print(
+            f"of those that went, {by_decision} by a decision, {diff['went'] - by_decision} by anything else", markup=False
+        )
     if diff["rules_differ"]:
         CONSOLE.print("Policies or measuring models differ: see dataset_versions.decided_by", markup=False)
     for version, erased in zip(diff["versions"], diff["erased"], strict=True):

@@ -3,24 +3,57 @@
 Belongs here: rich. Not here: anything that computes.
 """
 
+import json
 import logging
+import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.status import Status
 from rich.table import Table
 
 from model.files import whole_file
 
-CONSOLE = Console(highlight=False)
-ERRORS = Console(stderr=True, highlight=False)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal obeys instead of showing it, but tabs and ends of lines; and what turns the order of letters around."""
+
+
+class PlainConsole(Console):
+    """A terminal that shows captions, file names and details to the letter: it obeys no control character or markup in them."""
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, highlight=False, markup=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich does, without control characters in what is text."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=legible(segment.text))
+
+
+def legible(text: str) -> str:
+    """The text with a `?` for every control character."""
+    return _CONTROLS.sub("?", text)
+
+
+CONSOLE = PlainConsole()
+ERRORS = PlainConsole(stderr=True)
 SECONDS_BETWEEN_PLAIN_LINES = 60.0
+Found = TypeVar("Found")
+
+
+def answer(found: Found, show: Callable[[Found], None], *, as_json: bool) -> None:
+    """What a command found: as JSON, in one line, which is the last thing on stdout; or as `show` puts it for a person."""
+    if as_json:
+        print(json.dumps(found, allow_nan=False))
+    else:
+        show(found)
 
 
 class _Shown(logging.Handler):

@@ -4,36 +4,31 @@ Belongs here: gathering and showing. Not here: which rule applies (each chapter'
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lafid_assets.cli.display import CONSOLE
+from lafid_assets.cli.display import CONSOLE, PlainConsole
 from lafid_assets.constraints.explanation import (
-    RuleLine,
     TellingFrame,
-    explain_rules,
     frames_around,
     in_words,
     telling_frames,
 )
-from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.constraints.whatif import KEPT
 from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.sampling import frame_at
-from lafid_assets.identity.explanation import explain_identity
-from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.ingest.locate import locate
 from lafid_assets.lake import open_lake
-from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.outcomes import KEPT, ClipError, Reason, Status
 from lafid_assets.policy_settings import all_settings
+from lafid_assets.review.marks import marks_of
+from lafid_assets.review.one_clip import ClipTables, Row, decision_of, ending_of, rules_of
 from lafid_assets.schemas import (
     FACE_CLIPS,
     FACE_FRAMES,
@@ -46,14 +41,10 @@ from lafid_assets.schemas import (
     PIECES,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
-    SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
 )
-from lafid_assets.speech.explanation import explain_speech
-from lafid_assets.speech.tagging import read_settings
 from model.encoding.footage import Footage
 from model.files import whole_file
-from resources.lake import UNPARTITIONED
 from resources.lake_reader import Reader
 from resources.settings import Settings
 
@@ -61,29 +52,24 @@ LONGEST_LIST = 120
 RULES_WIDTH = 100
 """Whole names and numbers, even on a narrow terminal or in a pipe."""
 NOT_SHOWN = ("clip_id", "shard", "policy_sha256", "scan_margins_sha256", "looks", "search_digest")
-Row = dict[str, Any]
 
 
 class ClipUnknown(ValueError):
     """No clip of that id; the message names it and the remedy."""
 
 
-@dataclass(frozen=True)
-class Ending:
-    """Where the clip's way ended: the step that did not pass it on, or `kept` at the last one that there is."""
-
-    status: str
-    step: str
-    row: Row
-
-
-def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
-    """Show every measure, every rule with the threshold it met or missed, and write the strip of telling frames.
+def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, Any]:
+    """Every measure, every rule with the threshold it met or missed, and the frames that decided.
 
     Args:
         clip: its id, or the beginning of it, or its file: the name, or the path from the clip root or as it lies on the disk. Of
             a file with cuts its shots are listed.
-        out: the PNG to write; `explain/<clip>.png` in the home when None.
+        out: a PNG to write of those frames; none when None.
+
+    Returns:
+        one object: `clip_id`, `shard`, `status`, `step` (where its way ended), `reason`, `said` (all that in words), of the
+        dataset `identity_id` and `split`, `measures` (step to column to value, up to that step), `rules` (step to rules),
+        `scan_margins`, `shots`, `frames`, and `picture`.
 
     Raises:
         ClipUnknown: no clip has that id or file, or several do.
@@ -91,59 +77,65 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> None:
     lake = open_lake(settings, read_only=True)
     with lake.snapshot() as reader:
         clip_id, shard = _whole_id(reader, clip)
-        tables = _ClipTables(reader, clip_id, shard)
+        tables = ClipTables(reader, clip_id, shard)
         pictures = tables.row(PICTURE_MEASURES.name)
-        rows = {step: tables.row(step) for step, table in OUTCOME_TABLES.items() if table in tables.written}
+        rows = tables.outcomes()
         dataset = tables.row(LAFID_DATASET.name)
         frames = _frames(tables, rows)
         shots = _shots(reader, tables, clip_id, shard)
         said_by = all_settings(reader)
-    rules = _rules(rows, pictures, said_by)
-    ending = _ending(rows)
-    said = in_words(ending.status, ending.step, ending.row.get("reason"), rules.get(ending.step, []), ending.row.get("detail"))
-    person = f" as {dataset['identity_id']}, {dataset['split']}" if dataset else ""
-    CONSOLE.print(f"{clip_id}: {said}{person}", style="bold", soft_wrap=True, markup=False)
-    for name, row in rows.items():
+        marks = marks_of(reader, clip_id, decision_of(rows))
+    rules = rules_of(rows, pictures, said_by)
+    ending = ending_of(rows)
+    reason = ending.row.get("reason")
+    steps = list(rows)
+    if ending.status != KEPT:
+        steps = steps[: steps.index(ending.step) + 1]  # the later ones did not see the clip
+    dropped_by = next((row["scan_margins_sha256"] for row in rows.values() if row.get("scan_verdict")), None)
+    found = {
+        "clip_id": clip_id,
+        "shard": shard,
+        "status": ending.status,
+        "step": ending.step,
+        "reason": reason,
+        "said": in_words(ending.status, ending.step, reason, rules.get(ending.step, []), ending.row.get("detail")),
+        "identity_id": dataset.get("identity_id"),
+        "split": dataset.get("split"),
+        "measures": {step: rows[step] for step in steps},
+        "rules": {step: [asdict(line) for line in rules[step]] for step in steps if rules.get(step)},
+        "scan_margins": None if dropped_by is None else json.loads(said_by[dropped_by]),
+        "marks": [asdict(mark) | {"said": mark.in_words} for mark in marks],
+        "shots": shots.select("piece_index", "start_s", "duration_s", "clip_id", "ended").to_dicts(),
+        "frames": [asdict(frame) for frame in frames],
+        "picture": None,
+    }
+    if out is not None and shots.is_empty():
+        footage = locate(lake, shard, [clip_id]).get(clip_id)
+        found["picture"] = _write_strip(footage, frames, out)
+    return found
+
+
+def show_explanation(found: Mapping[str, Any]) -> None:
+    """The same for a person."""
+    person = f" as {found['identity_id']}, {found['split']}" if found["identity_id"] else ""
+    CONSOLE.print(f"{found['clip_id']}: {found['said']}{person}", style="bold", soft_wrap=True, markup=False)
+    for name, row in found["measures"].items():
         _show_row(name, row)
-        if rules.get(name):
-            _show_rules(*_title(name, rows), rules[name])
+        if name in found["rules"]:
+            _show_rules(*_title(name, found["measures"]), found["rules"][name])
         if row.get("scan_verdict"):
-            _show_margins(said_by[row["scan_margins_sha256"]])
-        if name == ending.step and ending.status != KEPT:
-            CONSOLE.print("the steps after this one did not see the clip", style="dim")
-            break
-    if shots.height:
-        _show_shots(shots)
-        return
-    footage = locate(lake, shard, [clip_id]).get(clip_id)
-    _write_strip(footage, frames, out or settings.home / "explain" / f"{clip_id}.png")
-
-
-class _ClipTables:
-    """What the tables hold of one clip. Its shard comes first: a table's files of other shards are not opened."""
-
-    def __init__(self, reader: Reader, clip_id: str, shard: str) -> None:
-        self._reader, self._clip_id, self._shard = reader, clip_id, shard
-        self.written = {table for table, _ in reader.stamps(partitions=[shard, UNPARTITIONED])}
-
-    def rows(self, table: str) -> pl.DataFrame:
-        """None where the table does not know the clip's shard yet."""
-        contract = self._reader.tables[table]
-        if contract.view is None and table not in self.written:
-            return pl.DataFrame(schema=contract.dtypes)
-        shard = self._shard if contract.partitioned else None
-        return self._reader.read(table, shard, where="clip_id = ?", parameters=[self._clip_id])
-
-    def rows_of(self, table: str, column: str) -> pl.DataFrame:
-        """The rows in which the clip stands in another column than the key."""
-        if table not in self.written:
-            return pl.DataFrame(schema=self._reader.tables[table].dtypes)
-        return self._reader.read(table, self._shard, where=f"{column} = ?", parameters=[self._clip_id])
-
-    def row(self, table: str) -> Row:
-        """The clip's only row; empty where there is none."""
-        rows = self.rows(table)
-        return rows.row(0, named=True) if rows.height else {}
+            _show_margins(found["scan_margins"])
+    if found["status"] != KEPT:
+        CONSOLE.print("the steps after this one did not see the clip", style="dim")
+    for mark in found["marks"]:
+        CONSOLE.print(mark["said"], soft_wrap=True, markup=False)
+    if found["shots"]:
+        _show_shots(found["shots"])
+    elif found["picture"] is not None:
+        CONSOLE.print(f"the frames that decided: {found['picture']}", soft_wrap=True, markup=False)
+    else:
+        for frame in found["frames"]:
+            CONSOLE.print(f"frame {frame['frame_index']}, {frame['time_s']:.1f} s: {frame['why']}", markup=False)
 
 
 def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
@@ -163,7 +155,7 @@ def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
     return found[0]
 
 
-def _shots(reader: Reader, tables: _ClipTables, recording: str, shard: str) -> pl.DataFrame:
+def _shots(reader: Reader, tables: ClipTables, recording: str, shard: str) -> pl.DataFrame:
     """Of a file with cuts its shots in order of time, with `ended`; no rows of a clip."""
     shots = tables.rows_of(PIECES.name, "recording_id").sort("piece_index")
     ended = dict.fromkeys(shots["clip_id"], KEPT)
@@ -176,7 +168,7 @@ def _shots(reader: Reader, tables: _ClipTables, recording: str, shard: str) -> p
     return shots.with_columns(ended=pl.col("clip_id").replace_strict(ended, return_dtype=pl.String))
 
 
-def _frames(tables: _ClipTables, rows: dict[str, Row]) -> list[TellingFrame]:
+def _frames(tables: ClipTables, rows: dict[str, Row]) -> list[TellingFrame]:
     faces, frames = (tables.rows(table.name) for table in (FACE_INFO, FACE_FRAMES))
     identity = rows.get(ID_CONSISTENT_CLIPS.name, {})
     if identity.get("reason") == Reason.IDENTITY_CHANGE and identity["identity_break_frame"] is not None:
@@ -186,31 +178,7 @@ def _frames(tables: _ClipTables, rows: dict[str, Row]) -> list[TellingFrame]:
     return telling_frames(faces, frames, dropped if decided.get("reason") == Reason.UPSTREAM else decided.get("reason"))
 
 
-def _ending(rows: dict[str, Row]) -> Ending:
-    step, row = next(iter(rows.items()))
-    for step, row in rows.items():
-        if not row or row["status"] != Status.OK:
-            return Ending(row.get("status", Status.SKIPPED), step, row or {"reason": Reason.NOT_PROCESSED})
-    return Ending(KEPT, step, row)
-
-
-def _rules(rows: dict[str, Row], pictures: Row, said_by: Mapping[str, str]) -> dict[str, list[RuleLine]]:
-    rules: dict[str, list[RuleLine]] = {}
-    decided = rows.get(POSE_FILTERED_CLIPS.name) or {}
-    if decided and decided["reasons"] is not None:
-        policy = FacePolicy.model_validate_json(said_by[decided["policy_sha256"]])
-        rules[POSE_FILTERED_CLIPS.name] = explain_rules(pictures | decided, decided["reasons"], policy)
-    identity = rows.get(ID_CONSISTENT_CLIPS.name) or {}
-    if identity:
-        one_person = ConsistencyPolicy.model_validate_json(said_by[identity["policy_sha256"]])
-        rules[ID_CONSISTENT_CLIPS.name] = explain_identity(identity, rows[FACE_CLIPS.name]["engine"], one_person)
-    tagged = rows.get(SPEECH_TAGGED_CLIPS.name) or {}
-    if tagged and tagged["status"] == Status.OK:
-        rules[SPEECH_TAGGED_CLIPS.name] = explain_speech(rows[SPEECH_INFO.name], read_settings(said_by[tagged["policy_sha256"]]))
-    return rules
-
-
-def _title(name: str, rows: dict[str, Row]) -> tuple[str, str, str]:
+def _title(name: str, rows: Mapping[str, Row]) -> tuple[str, str, str]:
     """What stands above the rules of a step, and the words for met and missed."""
     row = rows[name]
     if name == SPEECH_TAGGED_CLIPS.name:
@@ -227,52 +195,48 @@ def _show_row(name: str, row: Row) -> None:
     CONSOLE.print(table if row else f"{name}: the clip did not come so far", markup=False)
 
 
-def _show_rules(title: str, met: str, missed: str, lines: list[RuleLine]) -> None:
+def _show_rules(title: str, met: str, missed: str, lines: Sequence[Mapping[str, Any]]) -> None:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("rule", "measure", "measured", "asked for", ""):
         table.add_column(heading, no_wrap=True)
     for line in lines:
-        measured, verdict = ("-", "not judged") if line.measured is None else (f"{line.measured:.4g}", met)
-        measured += f" ({line.origin})" if line.origin else ""
-        table.add_row(line.rule, line.measure, measured, line.demand, f"[bold]{missed}[/]" if line.broken else verdict)
-    Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
+        measured, verdict = ("-", "not judged") if line["measured"] is None else (f"{line['measured']:.4g}", met)
+        measured += f" ({line['origin']})" if line["origin"] else ""
+        verdict = Text(missed, "bold") if line["broken"] else verdict
+        table.add_row(line["rule"], line["measure"], measured, line["demand"], verdict)
+    PlainConsole(width=max(CONSOLE.width, RULES_WIDTH)).print(table)
 
 
-def _show_shots(shots: pl.DataFrame) -> None:
+def _show_shots(shots: Sequence[Mapping[str, Any]]) -> None:
     table = Table("shot", "from s", "s", "clip", "ended", title="its shots are clips of their own", title_justify="left")
-    for shot in shots.iter_rows(named=True):
+    for shot in shots:
         times = ("-" if shot[name] is None else f"{shot[name]:.2f}" for name in ("start_s", "duration_s"))
         table.add_row(str(shot["piece_index"]), *times, shot["clip_id"], shot["ended"])
-    Console(width=max(CONSOLE.width, RULES_WIDTH), highlight=False).print(table)
+    PlainConsole(width=max(CONSOLE.width, RULES_WIDTH)).print(table)
 
 
-def _show_margins(margins_json: str) -> None:
+def _show_margins(margins: Mapping[str, Any]) -> None:
     """Of a clip that was dropped after a few looks no rule was judged; the scan's margins stand for them."""
-    scalars = {name: value for name, value in json.loads(margins_json).items() if not isinstance(value, dict)}
-    margins = ", ".join(f"{name} {value}" for name, value in scalars.items())
-    CONSOLE.print(f"the scan's margins: {margins}; `--scan off` surveys every clip", soft_wrap=True, markup=False)
+    scalars = {name: value for name, value in margins.items() if not isinstance(value, dict)}
+    told = ", ".join(f"{name} {value}" for name, value in scalars.items())
+    CONSOLE.print(f"the scan's margins: {told}; `--scan off` surveys every clip", soft_wrap=True, markup=False)
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, pl.Series):
-        value = value.to_list()
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if isinstance(value, str) or len(text) <= LONGEST_LIST else f"{text[:LONGEST_LIST]}..."
 
 
-def _write_strip(footage: Footage | None, frames: list[TellingFrame], out: Path) -> None:
+def _write_strip(footage: Footage | None, frames: list[TellingFrame], out: Path) -> str | None:
+    """The picture's place; None, and a line that says why, where there is none to draw."""
+    if footage is None or not frames:
+        CONSOLE.print("no pictures: " + ("no frame was analysed" if footage is not None else "the file is gone"))
+        return None
     try:
-        pictures = [
-            (frame_at(footage, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}")
-            for frame in frames
-            if footage is not None
-        ]
+        pictures = [(frame_at(footage, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}") for frame in frames]
     except ClipError as error:
         CONSOLE.print(f"no pictures: {error}", markup=False)
-        return
-    if not pictures:
-        CONSOLE.print("no pictures: " + ("no frame was analysed" if footage is not None else "the file is gone"))
-        return
+        return None
     with whole_file(out) as temporary:
         temporary.write_bytes(draw_strip(pictures))
-    CONSOLE.print(f"the frames that decided: {out}", soft_wrap=True, markup=False)
+    return str(out)

@@ -1,7 +1,8 @@
 """`lafid export DEST`: a kept version of the dataset in a form that others can load. Needs no Dagster."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.dataset.export.export import export_version
@@ -20,8 +21,8 @@ def run_export(
     *,
     skip_refused: bool,
     clips_per_shard: int,
-) -> None:
-    """Write, check, and say what went where.
+) -> dict[str, Any]:
+    """Write and check; one object: the export's manifest, as it lies beside the files, and its `destination`.
 
     Raises:
         VersionUnknown, LicenceRefused, DestinationUnusable, ClipGone, ExportBroken: as their messages say.
@@ -39,13 +40,18 @@ def run_export(
             skip_refused=skip_refused,
             clips_per_shard=clips_per_shard,
         )
-    refused = f", {manifest.refused_clips} left out for their licence" if manifest.refused_clips else ""
-    erased = f", {manifest.erased_clips} erased since" if manifest.erased_clips else ""
+    return {"destination": str(destination)} | manifest.model_dump(mode="json")
+
+
+def show_export(found: Mapping[str, Any]) -> None:
+    """What went where."""
+    refused = f", {found['refused_clips']} left out for their licence" if found["refused_clips"] else ""
+    erased = f", {found['erased_clips']} erased since" if found["erased_clips"] else ""
     CONSOLE.print(
-        f"{destination}: {manifest.clips} clips of version {manifest.dataset_version} in {len(manifest.files)} files, "
+        f"{found['destination']}: {found['clips']} clips of version {found['dataset_version']} in {len(found['files'])} files, "
         f"checked{refused}{erased}",
         soft_wrap=True,
         markup=False,
     )
-    CONSOLE.print(f"licences: {', '.join(manifest.licences) or 'none'}", soft_wrap=True, markup=False)
-    CONSOLE.print(f"models that measured them: {'; '.join(manifest.model_licences) or 'none'}", soft_wrap=True, markup=False)
+    CONSOLE.print(f"licences: {', '.join(found['licences']) or 'none'}", soft_wrap=True, markup=False)
+    CONSOLE.print(f"models that measured them: {'; '.join(found['model_licences']) or 'none'}", soft_wrap=True, markup=False)

@@ -1,10 +1,11 @@
 """`lafid forget`: a clip, or all clips of a person, out of everything. Needs no Dagster."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
+from typing import Any
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.dataset.forget.erase import Erased, Eraser, raw_paths
+from lafid_assets.dataset.forget.erase import Eraser, raw_paths
 from lafid_assets.dataset.forget.subject import INTENT, NobodyToForget, Subject, identify, read_intent, write_intent
 from lafid_assets.dataset.forget.trained_models import models_trained_on
 from lafid_assets.lake import open_lake
@@ -13,8 +14,13 @@ from resources.settings import Settings
 from resources.tracking import Tracking
 
 
-def run_forget(settings: Settings, clips: Sequence[str], identities: Sequence[str], *, dry_run: bool, delete_files: bool) -> None:
-    """Finish what an earlier run left, then forget these; in a dry run only say what would be done.
+def run_forget(
+    settings: Settings, clips: Sequence[str], identities: Sequence[str], *, dry_run: bool, delete_files: bool
+) -> dict[str, Any]:
+    """Finish what an earlier run left, then forget these; in a dry run only find what would be done.
+
+    Returns:
+        one object: `dry_run`, and `forgotten` with what was done for each: for the earlier run's clips, and for these.
 
     Raises:
         NobodyToForget: nothing was named, or something unknown.
@@ -22,26 +28,27 @@ def run_forget(settings: Settings, clips: Sequence[str], identities: Sequence[st
         StoreBusy: a run is at work in the store.
     """
     with closing(open_lake(settings, read_only=dry_run)) as lake, nullcontext() if dry_run else lake.leases.alone("lafid forget"):
-        _forget_these(settings, lake, clips, identities, dry_run=dry_run, delete_files=delete_files)
+        done = list(_forget_these(settings, lake, clips, identities, dry_run=dry_run, delete_files=delete_files))
+    return {"dry_run": dry_run, "forgotten": done}
 
 
 def _forget_these(
     settings: Settings, lake: Lake, clips: Sequence[str], identities: Sequence[str], *, dry_run: bool, delete_files: bool
-) -> None:
+) -> Iterator[dict[str, Any]]:
     unfinished = None if dry_run else read_intent(settings.home)
     if unfinished is not None:
         CONSOLE.print("an earlier `lafid forget` was interrupted: finishing it first")
-        _forget(settings, lake, unfinished, dry_run=False)
+        yield _forget(settings, lake, unfinished, dry_run=False)
     if clips or identities:
         still_there = [clip for clip in clips if unfinished is None or clip not in unfinished.clip_ids]
         if still_there or identities:
             subject = identify(lake, still_there, identities, delete_files=delete_files)
-            _forget(settings, lake, subject, dry_run=dry_run)
+            yield _forget(settings, lake, subject, dry_run=dry_run)
     elif unfinished is None:
         raise NobodyToForget("nobody to forget: name a clip with --clip, or a person with --identity")
 
 
-def _forget(settings: Settings, lake: Lake, subject: Subject, *, dry_run: bool) -> None:
+def _forget(settings: Settings, lake: Lake, subject: Subject, *, dry_run: bool) -> dict[str, Any]:
     raw_files = raw_paths(subject)
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     with working("looking for models that were trained on them"):
@@ -52,35 +59,53 @@ def _forget(settings: Settings, lake: Lake, subject: Subject, *, dry_run: bool) 
         done = Eraser(settings, lake, subject, tracking, dry_run).run()
     if not dry_run:
         (settings.home / INTENT).unlink()
-    _show(subject, done, models, [str(path) for path in raw_files], settings, dry_run=dry_run)
+    return {
+        "clips": list(subject.clip_ids),
+        "rewritten": done.rewritten,
+        "removed": done.removed,
+        "renamed": subject.renamed,
+        "files": [str(path) for path in raw_files],
+        "delete_files": subject.delete_files,
+        "recordings": list(subject.recordings),
+        "models": models,
+        "pictures_to_check": done.pictures_to_check,
+        "look_yourself": _elsewhere(settings),
+    }
 
 
-def _show(subject: Subject, done: Erased, models: list[str], raw_files: list[str], settings: Settings, *, dry_run: bool) -> None:
+def _elsewhere(settings: Settings) -> list[str]:
+    """What lies on other machines."""
+    found = [] if settings.mlflow_uri.startswith("sqlite:") else [f"{settings.mlflow_uri}: texts of its runs"]
+    if "://" in settings.store_uri:
+        found.append(f"{settings.store_uri}: earlier versions of objects, where the bucket keeps them")
+    if settings.catalog_address:
+        found.append("the catalog's server: its log of changes and its backups")
+    return found
+
+
+def show_forgotten(found: Mapping[str, Any]) -> None:
+    """What was done, or would be."""
+    for done in found["forgotten"]:
+        _show(done, dry_run=found["dry_run"])
+
+
+def _show(done: Mapping[str, Any], *, dry_run: bool) -> None:
     would, are = ("would be ", "would be ") if dry_run else ("", "are ")
     if dry_run:
-        _say("clips", subject.clip_ids)
+        _say("clips", done["clips"])
     else:
-        CONSOLE.print(f"{len(subject.clip_ids)} clips are forgotten; a search of all files finds nothing of them")
-    _say(f"{would}rewritten", done.rewritten)
-    _say(f"{would}removed", done.removed)
-    _say(f"persons who stay and {are}renamed, for their names began like a clip's id", _renamings(subject))
-    kept = raw_files if dry_run or not subject.delete_files else []
-    fate = "would be deleted" if subject.delete_files else "which stay (--delete-file deletes them)"
-    _say(f"their own files, {fate}", kept)
-    _say("recordings that hold their shots among others, which stay", subject.recordings)
-    _say("models that were trained on them: weights do not forget, retire or retrain them", models)
-    _say("pictures that MLflow holds: look whether they show them", done.pictures_to_check)
-    elsewhere = [] if settings.mlflow_uri.startswith("sqlite:") else [f"{settings.mlflow_uri}: texts of its runs"]
-    if "://" in settings.store_uri:
-        elsewhere.append(f"{settings.store_uri}: earlier versions of objects, where the bucket keeps them")
-    if settings.catalog_address:
-        elsewhere.append("the catalog's server: its log of changes and its backups")
-    _say("not on this machine, look there yourself", elsewhere)
+        CONSOLE.print(f"{len(done['clips'])} clips are forgotten; a search of all files finds nothing of them")
+    _say(f"{would}rewritten", done["rewritten"])
+    _say(f"{would}removed", done["removed"])
+    renamed = [f"{old} is {new}" for old, new in done["renamed"].items()]
+    _say(f"persons who stay and {are}renamed, for their names began like a clip's id", renamed)
+    fate = "would be deleted" if done["delete_files"] else "which stay (--delete-file deletes them)"
+    _say(f"their own files, {fate}", done["files"] if dry_run or not done["delete_files"] else [])
+    _say("recordings that hold their shots among others, which stay", done["recordings"])
+    _say("models that were trained on them: weights do not forget, retire or retrain them", done["models"])
+    _say("pictures that MLflow holds: look whether they show them", done["pictures_to_check"])
+    _say("not on this machine, look there yourself", done["look_yourself"])
     CONSOLE.print("Exports made before, and tables or files that the clips came from, are yours to clean.")
-
-
-def _renamings(subject: Subject) -> list[str]:
-    return [f"{old} is {new}" for old, new in subject.renamed.items()]
 
 
 def _say(what: str, things: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ Belongs here: the commands' signatures. Not here: the work, and what an error lo
 """
 
 import atexit
-import json
 import os
 import sys
 from importlib.metadata import version
@@ -14,9 +13,10 @@ from typing import Annotated, Literal
 import typer
 
 from lafid_assets.cli import drawing, models, releasing, settings
-from lafid_assets.cli.display import ERRORS, show_funnel
-from lafid_assets.cli.errors import keep_traceback, one_line
-from lafid_assets.cli.options import Home, settings_of
+from lafid_assets.cli.display import ERRORS, answer, show_funnel
+from lafid_assets.cli.errors import keep_traceback
+from lafid_assets.cli.options import AsJson, Home, settings_of
+from lafid_assets.failures import one_line
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
 app.add_typer(models.app, name="models")
@@ -72,9 +72,10 @@ def curate(
     transcripts: Annotated[Path | None, typer.Option(help="Made elsewhere: .csv, .json, or a folder of <clip_id>.srt.")] = None,
     caption_llm: Annotated[str | None, typer.Option(help="URL,MODEL: refines captions; they leave this machine.")] = None,
     caption_frames: Annotated[str | None, typer.Option(help="URL,MODEL: writes missing captions; frames leave it.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Ingest a folder and materialize everything up to dataset_report. What is not named is as in lafid.toml."""
-    from lafid_assets.cli.curate import run_curate
+    from lafid_assets.cli.curate import run_curate, show_curated
     from lafid_assets.cli.materialize import CurationChoices
     from lafid_assets.constraints.policies import load_policy
     from lafid_assets.speech.chat_endpoint import endpoint_of
@@ -90,33 +91,28 @@ def curate(
         None if caption_frames is None else endpoint_of(caption_frames),
         error_budget,
     )
-    run_curate(settings, folder, choices, clips_per_shard, only)
+    answer(run_curate(settings, folder, choices, clips_per_shard, only), show_curated, as_json=as_json)
 
 
 @app.command()
-def funnel(
-    home: Home = None, as_json: Annotated[bool, typer.Option("--json", help="One object instead of a table.")] = False
-) -> None:
+def funnel(home: Home = None, as_json: AsJson = False) -> None:
     """How many clips came in, were kept, and how the others ended."""
     from lafid_assets.cli.funnel import read_funnel
 
-    counts = read_funnel(settings_of(home))
-    if as_json:
-        print(json.dumps(counts))
-    else:
-        show_funnel(counts)
+    answer(read_funnel(settings_of(home)), show_funnel, as_json=as_json)
 
 
 @app.command()
 def explain(
     clip: Annotated[str, typer.Argument(help="A clip's id, or the beginning of it, or its file's name.")],
-    out: Annotated[Path | None, typer.Option(help="The strip of frames to write; explain/<clip>.png in the home.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A PNG of the frames that decided; none when left out.")] = None,
     home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
     """Every measure of one clip, every rule it met or missed, and the frames that decided."""
-    from lafid_assets.cli.explain import run_explain
+    from lafid_assets.cli.explain import run_explain, show_explanation
 
-    run_explain(settings_of(home), clip, out)
+    answer(run_explain(settings_of(home), clip, out), show_explanation, as_json=as_json)
 
 
 @app.command()
@@ -125,24 +121,43 @@ def whatif(
     policy: Annotated[str | None, typer.Option(help="Start from this policy (a name or a TOML file).")] = None,
     out: Annotated[Path | None, typer.Option(help="A PNG of the histogram to write; none when left out.")] = None,
     home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
     """What another face policy would keep, from stored measures; nothing is decided by it."""
-    from lafid_assets.cli.whatif import run_whatif
+    from lafid_assets.cli.whatif import run_whatif, show_whatif
 
-    run_whatif(settings_of(home), changes or [], policy, out)
+    answer(run_whatif(settings_of(home), changes or [], policy, out), show_whatif, as_json=as_json)
 
 
 @app.command()
 def calibrate(
-    labels: Annotated[Path, typer.Argument(help="CSV with clip_id and label (1 or 0).")],
+    labels: Annotated[
+        Path | None, typer.Argument(help="CSV with clip_id and label (1 or 0); the marks of `lafid review` when left out.")
+    ] = None,
     measure: Annotated[str, typer.Option(help="A measure that a rule of the face policy reads.")] = "pose_variation_deg",
     out: Annotated[Path | None, typer.Option(help="The picture to write; calibrate-<measure>.png in the home.")] = None,
     home: Home = None,
 ) -> None:
-    """The threshold curve of a measure against hand labels."""
+    """The threshold curve of a measure against hand labels, or against marks: which threshold most of them agree with."""
     from lafid_assets.cli.calibrate import run_calibrate
 
     run_calibrate(settings_of(home), labels, measure, out)
+
+
+@app.command()
+def review(
+    port: Annotated[int | None, typer.Option(help="Port of the page; 3300, or a free one, when left out.")] = None,
+    shard: Annotated[str | None, typer.Option(help="Go through this shard alone.")] = None,
+    marker: Annotated[str | None, typer.Option("--as", help="The name that marks bear; your user name when left out.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="To be looked at only: nobody can mark.")] = False,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    host: Annotated[str, typer.Option(help="Address to listen on: whoever reaches it sees the clips.")] = "127.0.0.1",
+    home: Home = None,
+) -> None:
+    """A page of kept and narrowly rejected clips as videos, with their measures, to mark as decided right or wrong."""
+    from lafid_assets.cli.review import run_review
+
+    run_review(settings_of(home), host, port, shard, marker, read_only=read_only, browser=browser)
 
 
 @app.command()
@@ -163,16 +178,12 @@ def diff(
     older: Annotated[str, typer.Argument(help="A dataset version, the beginning of one, or `latest`.")],
     newer: Annotated[str, typer.Argument(help="Another one.")],
     home: Home = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One object instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Which clips came, went or changed between two versions of the dataset, and why."""
     from lafid_assets.cli.diff import read_diff, show_diff
 
-    difference = read_diff(settings_of(home), older, newer)
-    if as_json:
-        print(json.dumps(difference))
-    else:
-        show_diff(difference)
+    answer(read_diff(settings_of(home), older, newer), show_diff, as_json=as_json)
 
 
 @app.command()
@@ -187,11 +198,12 @@ def export(
     skip_refused: Annotated[bool, typer.Option(help="Leave out clips whose licence, or a model's, is not allowed.")] = False,
     clips_per_shard: Annotated[int, typer.Option(min=1, help="Size of webdataset's and hf's shards.")] = 500,
     home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a version of the dataset in a form that others can load. Goes on where it was interrupted."""
-    from lafid_assets.cli.export import run_export
+    from lafid_assets.cli.export import run_export, show_export
 
-    run_export(
+    written = run_export(
         settings_of(home),
         destination,
         form,
@@ -201,6 +213,7 @@ def export(
         skip_refused=skip_refused,
         clips_per_shard=clips_per_shard,
     )
+    answer(written, show_export, as_json=as_json)
 
 
 @app.command()
@@ -210,11 +223,13 @@ def forget(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be done.")] = False,
     delete_file: Annotated[bool, typer.Option("--delete-file", help="Also delete the clips' own files.")] = False,
     home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take clips out of every table, file and kept version, for ever. Finishes what an interrupted run left."""
-    from lafid_assets.cli.forget import run_forget
+    from lafid_assets.cli.forget import run_forget, show_forgotten
 
-    run_forget(settings_of(home), clip or [], identity or [], dry_run=dry_run, delete_files=delete_file)
+    done = run_forget(settings_of(home), clip or [], identity or [], dry_run=dry_run, delete_files=delete_file)
+    answer(done, show_forgotten, as_json=as_json)
 
 
 app.command()(drawing.generate)
@@ -237,14 +252,15 @@ def presets(
     days: Annotated[float | None, typer.Option(min=0, help="How long the cards are yours: warns of what takes longer.")] = None,
     hfu: Annotated[float | None, typer.Option(min=0.01, max=1, help="Share of the cards' peak to reckon with.")] = None,
     gpu_hour: Annotated[float | None, typer.Option(envvar="LAFID_GPU_HOUR", help="What one card costs you an hour.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects instead of a table.")] = False,
+    as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """What each preset costs, built without its weights: parameters, tokens, operations, memory, days on your cards."""
-    from lafid_assets.cli.presets import Wish, run_presets
+    from lafid_assets.cli.presets import Wish, read_presets, show_presets
 
     settings_of(home)
-    run_presets(name, Wish(cards or [], steps, days, hfu, gpu_hour), as_json=as_json)
+    wish = Wish(cards or [], steps, days, hfu, gpu_hour)
+    answer(read_presets(name, wish), lambda found: show_presets(found, wish), as_json=as_json)
 
 
 @app.command()
@@ -280,25 +296,20 @@ def ui(
     home: Home = None,
     port: Annotated[int | None, typer.Option(help="Port of the Dagster UI; 3000, or a free one, when left out.")] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="Port of the MLflow UI; 5000, or a free one, when left out.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Dagster's pages alone, to look at; no daemon.")] = False,
 ) -> None:
     """Dagster UI and MLflow UI on this project's data, until Ctrl-C."""
     from lafid_assets.cli.ui import run_ui
 
-    run_ui(settings_of(home), port, mlflow_port)
+    run_ui(settings_of(home), port, mlflow_port, read_only=read_only)
 
 
 @app.command()
-def status(
-    home: Home = None, as_json: Annotated[bool, typer.Option("--json", help="One object instead of lines.")] = False
-) -> None:
+def status(home: Home = None, as_json: AsJson = False) -> None:
     """Shards, runs, the last dataset, the champion and the disk, at one look."""
     from lafid_assets.cli.status import read_status, show_status
 
-    found = read_status(settings_of(home))
-    if as_json:
-        print(json.dumps(found))
-    else:
-        show_status(found)
+    answer(read_status(settings_of(home)), show_status, as_json=as_json)
 
 
 @app.command()
@@ -346,7 +357,7 @@ def run() -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        ERRORS.print("[red]error:[/]", end=" ")
+        ERRORS.print("error:", style="red", end=" ")
         ERRORS.print(one_line(error), soft_wrap=True, markup=False)
         keep_traceback()
         return 1

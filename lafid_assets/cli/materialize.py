@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.constraints.policies import FacePolicy
@@ -18,6 +19,7 @@ from lafid_assets.definitions import build_defs
 from lafid_assets.jobs import DATASET, PER_SHARD
 from lafid_assets.lake import open_lake
 from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
+from lafid_assets.run_failure import why_failed
 from lafid_assets.schemas import CLIP_FILES
 from lafid_assets.settings_check import in_full, ops_of
 from lafid_assets.settings_file import SettingsFile
@@ -184,8 +186,8 @@ class Materializer:
         for event in result.get_asset_materialization_events():
             self._count(event.step_materialization_data.materialization)
         if not result.success:
-            raise RunFailed(_why(result, partitions))
-        CONSOLE.print(f"[green]done[/] {label}")
+            raise RunFailed(f"{why_failed(self.instance, result.run_id)} [run {result.run_id[:8]}; `lafid ui` shows its log]")
+        CONSOLE.print(Text.assemble(("done", "green"), f" {label}"))
 
     def _count(self, materialized: dg.AssetMaterialization) -> None:
         if "failed" in materialized.metadata:
@@ -228,18 +230,3 @@ def open_materializer(settings: Settings) -> Materializer:
 def _name(asset: str, partition: str | None) -> str:
     return " ".join([asset, partition or ""]).strip()
 
-
-def _why(result: dg.ExecuteInProcessResult, partitions: Sequence[str]) -> str:
-    where = f" ({partitions[0]})" if len(partitions) == 1 else ""
-    for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
-            first = evaluation.metadata["first"].value
-            return f"{evaluation.asset_key.to_user_string()}{where} broke its check {evaluation.check_name}: {first}"
-    for event in result.get_step_failure_events():
-        error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
-            error = error.cause
-        # Of a trainer's failure the first line says what happened; the lines of its log that follow are in the run's own log.
-        message = " ".join(error.message.strip().splitlines()[0].split()) if error and error.message.strip() else "no message"
-        return f"{event.step_key}{where} failed: {message} [run {result.run_id[:8]}; `lafid ui` shows its log]"
-    return f"run {result.run_id[:8]}{where} failed: `lafid ui` shows its log"

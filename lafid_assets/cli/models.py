@@ -6,15 +6,15 @@ Belongs here: the subcommands and what they show. Not here: the store itself (`m
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 from rich.table import Table
 
-from lafid_assets.cli.display import CONSOLE
-from lafid_assets.cli.options import Home
-from model.model_store.registry import REGISTRY, TERMS, Licence, find_entry
+from lafid_assets.cli.display import CONSOLE, answer
+from lafid_assets.cli.options import AsJson, Home
+from model.model_store.registry import REGISTRY, TERMS, Licence, ModelEntry, find_entry
 from model.model_store.store import ModelStore
 from resources.face_engine import model_store
 
@@ -36,21 +36,37 @@ class ModelsDamaged(ValueError):
 
 
 @app.command("list")
-def list_models(home: Home = None) -> None:
+def list_models(home: Home = None, as_json: AsJson = False) -> None:
     """What there is, under which terms, from where, and whether it is here."""
     store = _store(home)
-    CONSOLE.print(f"models in {store.root}", soft_wrap=True, markup=False)
-    for entry in REGISTRY:
-        files = store.record(entry.name).files if store.present(entry.name) else entry.files
-        sizes = [file.size_bytes for file in files]
-        size = f"{sum(filter(None, sizes)) / 1e6:.1f} MB" if all(sizes) else "? MB"
-        here = "present" if store.usable(entry.name) else "terms not accepted" if store.present(entry.name) else "absent"
-        line = f"{entry.name:34} {entry.task:20} {size:>9}  {entry.licence:24} {here}"
+    found = {"folder": str(store.root), "models": [_entry(store, entry) for entry in REGISTRY]}
+    answer(found, _show_models, as_json=as_json)
+
+
+def _entry(store: ModelStore, entry: ModelEntry) -> dict[str, Any]:
+    sizes = [file.size_bytes for file in (store.record(entry.name).files if store.present(entry.name) else entry.files)]
+    return {
+        "name": entry.name,
+        "task": entry.task,
+        "licence": entry.licence,
+        "size_bytes": sum(filter(None, sizes)) if all(sizes) else None,
+        "is_here": "present" if store.usable(entry.name) else "terms not accepted" if store.present(entry.name) else "absent",
+        "source": entry.source,
+        "fetchable": entry.fetchable,
+        "inference": entry.inference,
+    }
+
+
+def _show_models(found: dict[str, Any]) -> None:
+    CONSOLE.print(f"models in {found['folder']}", soft_wrap=True, markup=False)
+    for entry in found["models"]:
+        size = "? MB" if entry["size_bytes"] is None else f"{entry['size_bytes'] / 1e6:.1f} MB"
+        line = f"{entry['name']:34} {entry['task']:20} {size:>9}  {entry['licence']:24} {entry['is_here']}"
         CONSOLE.print(line, soft_wrap=True, markup=False)
-        where = "lafid models fetch" if entry.fetchable else "no public address, lafid models add"
-        CONSOLE.print(f"    {entry.source} ({where})", style="dim", soft_wrap=True, markup=False)
-        if entry.inference:
-            CONSOLE.print(f"    {entry.inference}", style="dim", soft_wrap=True, markup=False)
+        where = "lafid models fetch" if entry["fetchable"] else "no public address, lafid models add"
+        CONSOLE.print(f"    {entry['source']} ({where})", style="dim", soft_wrap=True, markup=False)
+        if entry["inference"]:
+            CONSOLE.print(f"    {entry['inference']}", style="dim", soft_wrap=True, markup=False)
 
 
 @app.command()

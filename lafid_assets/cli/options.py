@@ -9,9 +9,21 @@ from typing import Annotated
 
 import typer
 
+from lafid_assets.cli.display import CONSOLE
 from resources.settings import Settings
 
 Home = Annotated[Path | None, typer.Option(help="Where state lives; default $LAFID_HOME, else .lafid/ in the checkout.")]
+
+
+def _alone(asked: bool) -> bool:
+    """The object alone goes to stdout: progress, notes and warnings go to stderr."""
+    CONSOLE.stderr = asked
+    return asked
+
+
+AsJson = Annotated[
+    bool, typer.Option("--json", callback=_alone, help="One JSON object on stdout; everything else that is said goes to stderr.")
+]
 
 
 def settings_of(home: Path | None) -> Settings:

@@ -3,16 +3,13 @@
 Belongs here: the tables as text or JSON. Not here: the numbers (`model.training.preset_table`, `model.training.duration`).
 """
 
-import json
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
-from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.cli.display import CONSOLE, PlainConsole, working
 
 if TYPE_CHECKING:
     from model.training.duration import RunDuration
@@ -47,13 +44,13 @@ class Wish:
     hour_price: float | None
 
 
-def run_presets(name: str | None, wish: Wish, *, as_json: bool) -> None:
-    """Build one preset, or all, and print what they cost.
+def read_presets(name: str | None, wish: Wish) -> list[dict[str, Any]]:
+    """Build one preset, or all: an object each, with what it is and its `durations` on the cards.
 
     Raises:
         ValueError: there is no such preset, or no such card; the message lists those that exist.
     """
-    with nullcontext() if as_json else working("building on the meta device"):
+    with working("building on the meta device"):
         from model.presets import PRESETS, preset
         from model.training.duration import ASSUMED_HFU, USUAL_CARDS, cards_at_hand, cards_named, run_duration
         from model.training.memory_table import memory_figures
@@ -64,27 +61,30 @@ def run_presets(name: str | None, wish: Wish, *, as_json: bool) -> None:
         hfu = wish.hfu or ASSUMED_HFU
         found = preset_table(None if name is None else [preset(name).name])
         rows = [asdict(row) | memory_figures(preset(row.preset), row) for row in found]
-        durations: dict[str, list[RunDuration]] = {}
-        for row in found:
+        for row, told in zip(found, rows, strict=True):
             train = PRESETS[row.preset].train
             chosen = PRESETS[row.preset].model_copy(update={"train": in_steps(train, wish.steps or train.steps)})
-            durations[row.preset] = [run_duration(chosen, row, some, hfu, wish.hour_price) for some in cards]
-    if as_json:
-        print(json.dumps([row | {"durations": list(map(asdict, durations[row["preset"]]))} for row in rows]))
-        return
+            told["durations"] = [asdict(run_duration(chosen, row, some, hfu, wish.hour_price)) for some in cards]
+    return rows
+
+
+def show_presets(rows: Sequence[Mapping[str, Any]], wish: Wish) -> None:
+    """The same as two tables, and which of them take longer than was wished."""
+    from model.training.duration import RunDuration
+
     # Whole numbers, even on a narrow terminal or in a pipe: lines wrap rather than lose digits.
-    console = Console(width=max(CONSOLE.width, _WIDTH), highlight=False)
+    console = PlainConsole(width=max(CONSOLE.width, _WIDTH))
     console.print(_table(_COLUMNS.values(), ([_cell(field, row.get(field)) for field in _COLUMNS] for row in rows)))
     console.print(
         "Parameters in millions; operations of one forward of one clip; GiB of a card at least: by itself, with offload_base, "
         "and with shard_base on 8; all on the meta device, no weights read.\n",
         style="dim",
     )
-    lines = [(preset, duration) for preset, took in durations.items() for duration in took]
+    lines = [(row["preset"], RunDuration(**duration)) for row in rows for duration in row["durations"]]
     console.print(_table(_TIMES, (_time_cells(*line) for line in lines)))
     price = "no price: --gpu-hour, or LAFID_GPU_HOUR" if wish.hour_price is None else f"{wish.hour_price:g} a GPU hour"
     console.print(
-        f"Assumed HFU {hfu:.0%}, not measured (--hfu); {price}; every clip of the main size, no judging or drawing. "
+        f"Assumed HFU {lines[0][1].hfu:.0%}, not measured (--hfu); {price}; every clip of the main size, no judging or drawing. "
         "Whether it fits a card is what the GiB above say.",
         style="dim",
     )

@@ -8,7 +8,7 @@ import polars as pl
 from rich.table import Table
 from rich.text import Text
 
-from lafid_assets.cli.display import CONSOLE
+from lafid_assets.cli.display import CONSOLE, legible
 from lafid_assets.lake import open_lake
 from resources.settings import Settings
 
@@ -35,13 +35,18 @@ def run_query(settings: Settings, sql: str, form: str) -> None:
         except duckdb.Error as error:
             raise QueryFailed(f"{error}; tables: {', '.join(sorted(reader.tables))}") from error
     if form == "csv":
-        sys.stdout.write(rows.write_csv())
+        _write(rows.write_csv())
     elif form == "json":
-        sys.stdout.write(rows.write_json() + "\n")
+        _write(rows.write_json() + "\n")
     else:
         _show(rows.head(MOST_SHOWN_ROWS))
         if rows.height > MOST_SHOWN_ROWS:
             CONSOLE.print(f"the first {MOST_SHOWN_ROWS} of {rows.height} rows: --csv or --json gives all", style="dim")
+
+
+def _write(text: str) -> None:
+    """To the letter for programs; a terminal obeys nothing that a caption says."""
+    sys.stdout.write(legible(text) if sys.stdout.isatty() else text)
 
 
 def _show(rows: pl.DataFrame) -> None:

@@ -3,14 +3,14 @@
 Belongs here: their signatures. Not here: the work (modules of these names beside this one), the commands that draw (`drawing`).
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lafid_assets.cli.display import answer
 from lafid_assets.cli.drawing import BaseFolder, Device, LowMemory, Precision, SemanticEncoder
-from lafid_assets.cli.options import Home, settings_of
+from lafid_assets.cli.options import AsJson, Home, settings_of
 from model.release.drawing_settings import DrawingSettings
 
 
@@ -83,14 +83,10 @@ def rollback(
 def lineage(
     model: Annotated[str | None, typer.Argument(help="A registered version, such as models:/lafid@champion.")] = None,
     clip: Annotated[str | None, typer.Option(help="Instead of a model: a clip's id, or the beginning of it.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One object instead of lines.")] = False,
+    as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """From a model back to its clips, runs and base, or from a clip to the models that were trained on it."""
     from lafid_assets.cli.lineage import read_lineage, show_lineage
 
-    found = read_lineage(settings_of(home), model, clip)
-    if as_json:
-        print(json.dumps(found))
-    else:
-        show_lineage(found)
+    answer(read_lineage(settings_of(home), model, clip), show_lineage, as_json=as_json)

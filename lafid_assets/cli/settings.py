@@ -4,13 +4,14 @@ Belongs here: the subcommands and what they show. Not here: the file (`settings_
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.table import Table
 
-from lafid_assets.cli.display import CONSOLE
-from lafid_assets.cli.options import Home, settings_of
+from lafid_assets.cli.display import CONSOLE, answer
+from lafid_assets.cli.options import AsJson, Home, settings_of
 
 if TYPE_CHECKING:
     from resources.settings import Settings
@@ -38,41 +39,61 @@ def run_init(settings: "Settings") -> None:
 
 
 @app.command()
-def diff(home: Home = None) -> None:
+def diff(home: Home = None, as_json: AsJson = False) -> None:
     """What runs are told now and was otherwise for the last dataset, and which shards would be measured or decided anew."""
-    from lafid_assets.cli.materialize import PER_SHARD, open_materializer
+    answer(read_diff(settings_of(home)), show_diff, as_json=as_json)
+
+
+def read_diff(settings: "Settings") -> dict[str, Any]:
+    """One object: the `file` and whether it is there, `curated` (whether anything was), `compared` (whether the dataset says what
+    it was made with; None: there is no dataset), the `differing` lines, `shards`, `stale` (the first table to be computed anew to
+    shards), and `dataset_is_current`."""
     from lafid_assets.dataset.versions import standing_version
+    from lafid_assets.jobs import PER_SHARD
+    from lafid_assets.lake import open_lake
     from lafid_assets.policy_settings import all_settings
     from lafid_assets.schemas import CLIP_FILES
     from lafid_assets.settings_check import deciding, differing, ops_of
+    from lafid_assets.settings_file import SettingsFile
     from lafid_assets.staleness import stale_shards
     from lafid_assets.steps import configured, dataset_is_current
 
-    settings = settings_of(home)
-    materializer = open_materializer(settings)
-    told, lake = ops_of(materializer.file, {}), materializer.lake
-    if not lake.is_there():
-        CONSOLE.print("nothing was curated yet: run `make demo` or `lafid curate DIR` first", soft_wrap=True)
-        return
+    file, lake = SettingsFile.of(settings.home), open_lake(settings, read_only=True)
+    told = ops_of(file, {})
+    found: dict[str, Any] = {"file": str(file.path), "file_is_there": file.path.is_file(), "curated": lake.is_there()}
+    if not found["curated"]:
+        return found | {"compared": None, "differing": [], "shards": 0, "stale": {}, "dataset_is_current": False}
     with lake.snapshot() as reader:
         last = standing_version(reader)
         before = last and all_settings(reader).get(last["settings_sha256"])
         shards = [shard for _, shard in reader.stamps([CLIP_FILES.name])]
         first = Counter(stale_shards(reader, configured(PER_SHARD, told), shards).values())
-    CONSOLE.print(
-        f"{materializer.file.path}{'' if materializer.file.path.is_file() else ' (there is none: all defaults)'}", markup=False
-    )
-    if before is None:
-        CONSOLE.print("no dataset was made yet" if last is None else "the dataset is of a time before lafid.toml")
-    for line in differing(before, deciding(told)) if before else []:
+    return found | {
+        "compared": None if last is None else before is not None,
+        "differing": differing(before, deciding(told)) if before else [],
+        "shards": len(shards),
+        "stale": {asset: first[asset] for asset in PER_SHARD if first[asset]},
+        "dataset_is_current": not first and dataset_is_current(lake, settings, told),
+    }
+
+
+def show_diff(found: Mapping[str, Any]) -> None:
+    """The same for a person."""
+    if not found["curated"]:
+        CONSOLE.print("nothing was curated yet: run `make demo` or `lafid curate DIR` first", soft_wrap=True)
+        return
+    CONSOLE.print(f"{found['file']}{'' if found['file_is_there'] else ' (there is none: all defaults)'}", markup=False)
+    if not found["compared"]:
+        none = found["compared"] is None
+        CONSOLE.print("no dataset was made yet" if none else "the dataset is of a time before lafid.toml")
+    for line in found["differing"]:
         CONSOLE.print(line, soft_wrap=True, markup=False)
     table = Table("from this table on", "shards computed anew")
-    for asset in PER_SHARD:
-        if first[asset]:
-            table.add_row(asset, f"{first[asset]} of {len(shards)}")
-    if first:
+    for asset, shards in found["stale"].items():
+        table.add_row(asset, f"{shards} of {found['shards']}")
+    if found["stale"]:
         CONSOLE.print(table)
-    elif dataset_is_current(lake, settings, told):
+    elif found["dataset_is_current"]:
         CONSOLE.print("nothing would be computed anew")
     else:
         CONSOLE.print("no shard would be computed anew; the dataset would be put together again")

@@ -1,4 +1,4 @@
-"""`lafid ui`: the Dagster UI with its daemon, and the MLflow UI, on this installation's data.
+"""`lafid ui`: the Dagster UI with its daemon, and the MLflow UI, on this installation's data; or Dagster's alone, to look at.
 
 Belongs here: starting, watching and ending both servers. Not here: anything that they show.
 """
@@ -11,7 +11,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
 from pathlib import Path
 
 from lafid_assets.cli.display import CONSOLE, working
@@ -21,6 +20,7 @@ from resources.tracking import Tracking
 HOST = "127.0.0.1"
 USUAL_PORT, USUAL_MLFLOW_PORT = 3000, 5000
 START_DEADLINE_S = 180.0
+END_DEADLINE_S = 20.0
 
 
 class PortBusy(OSError):
@@ -31,9 +31,12 @@ class ServerDied(RuntimeError):
     """A server ended before it answered; the message names its log."""
 
 
-def run_ui(settings: Settings, port: int | None, mlflow_port: int | None) -> None:
+def run_ui(settings: Settings, port: int | None, mlflow_port: int | None, *, read_only: bool = False) -> None:
     """Serve both until Ctrl-C, SIGTERM, the end of the terminal, or until one of them ends. A team's MLflow server is named and
     not served again.
+
+    To look at, Dagster's pages are served alone: nothing can be launched, switched or deleted there, and no daemon starts what
+    is due. MLflow's own pages have no such mode.
 
     Args:
         port, mlflow_port: None: the usual one, or any other where that is taken.
@@ -43,16 +46,18 @@ def run_ui(settings: Settings, port: int | None, mlflow_port: int | None) -> Non
         TrackingUnreachable: the team's MLflow does not answer.
         ServerDied: a server ended by itself.
     """
-    is_ours = settings.mlflow_uri.startswith("sqlite:")
+    is_ours = settings.mlflow_uri.startswith("sqlite:") and not read_only
     dagster_port = _port(port, USUAL_PORT, "--port")
-    own_port = _port(mlflow_port, USUAL_MLFLOW_PORT, "--mlflow-port")
+    own_port = _port(mlflow_port, USUAL_MLFLOW_PORT, "--mlflow-port") if is_ours else 0
     _leave_at(signal.SIGTERM)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which `nohup` has asked for
         _leave_at(signal.SIGHUP)
     settings.prepare()
-    Tracking(settings.mlflow_uri, settings.mlflow_artifacts).connect()
-    servers = {f"http://{HOST}:{dagster_port}": _start("dagster", _dagster_command(dagster_port), settings)}
-    addresses = [*servers, settings.mlflow_uri]
+    if not read_only:
+        Tracking(settings.mlflow_uri, settings.mlflow_artifacts).connect()
+    begun = _start("dagster", _dagster_command(dagster_port, read_only=read_only), settings)
+    servers = {f"http://{HOST}:{dagster_port}": begun}
+    addresses = [*servers] if read_only else [*servers, settings.mlflow_uri]
     try:
         if is_ours:
             addresses[-1] = f"http://{HOST}:{own_port}"
@@ -60,12 +65,15 @@ def run_ui(settings: Settings, port: int | None, mlflow_port: int | None) -> Non
         with working("starting (about 20 s)"):
             for address, server in servers.items():
                 _wait_until_it_answers(address, server, settings)
-        for name, address in zip(("Dagster UI", "MLflow UI "), addresses, strict=True):
+        for name, address in zip(("Dagster UI", "MLflow UI "), addresses, strict=False):
             CONSOLE.print(f"{name}  {address}", soft_wrap=True, markup=False)
-        CONSOLE.print("Ctrl-C ends both." if is_ours else "Ctrl-C ends the first.")
+        if read_only:
+            CONSOLE.print("To look at alone: nothing can be launched there. Ctrl-C ends it.")
+        else:
+            CONSOLE.print("Ctrl-C ends both." if is_ours else "Ctrl-C ends the first.")
         while all(server.poll() is None for server in servers.values()):
             time.sleep(0.5)
-        raise ServerDied(f"a server ended: read {settings.logs}/dagster.log and {settings.logs}/mlflow.log")
+        raise ServerDied(f"a server ended by itself{_last_words(settings)}")
     finally:
         _stop(list(servers.values()))
 
@@ -105,9 +113,9 @@ def _port(named: int | None, usual: int, option: str) -> int:
     return usual if named is None else named
 
 
-def _dagster_command(port: int) -> list[str]:
-    workspace = str(PROJECT_ROOT / "workspace.yaml")
-    return [_beside_python("dagster"), "dev", "-w", workspace, "-h", HOST, "-p", str(port)]
+def _dagster_command(port: int, *, read_only: bool) -> list[str]:
+    program = [_beside_python("dagster-webserver"), "--read-only"] if read_only else [_beside_python("dagster"), "dev"]
+    return [*program, "-w", str(PROJECT_ROOT / "workspace.yaml"), "-h", HOST, "-p", str(port)]
 
 
 def _mlflow_command(settings: Settings, port: int) -> list[str]:
@@ -131,7 +139,7 @@ def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], settin
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise ServerDied(f"the server at {address} ended with code {server.returncode}: read the logs in {settings.logs}")
+            raise ServerDied(f"the server at {address} ended with code {server.returncode}{_last_words(settings)}")
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
@@ -142,14 +150,33 @@ def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], settin
     raise ServerDied(f"{address} did not answer within {START_DEADLINE_S:.0f} s: read the logs in {settings.logs}")
 
 
+def _last_words(settings: Settings) -> str:
+    """What the logs end with: an error's own words come last."""
+    said = []
+    for name in ("dagster", "mlflow"):
+        if (log := settings.logs / f"{name}.log").is_file():
+            lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            said += [f"{log}: {lines[-1]}"] if lines else []
+    return ": " + "; ".join(said)
+
+
 def _stop(servers: list[subprocess.Popen[bytes]]) -> None:
-    """With all that they started; of a server that ended by itself, too."""
+    """With all that they started, which may end after them; of a server that ended by itself, too."""
+    deadline = time.monotonic() + END_DEADLINE_S
     for server in servers:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
+        _signal_all(server, signal.SIGTERM)
     for server in servers:
-        try:
-            server.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+        while time.monotonic() < deadline and _signal_all(server, 0):
+            server.poll()  # until it is asked how it ended, it counts as there
+            time.sleep(0.05)
+        _signal_all(server, signal.SIGKILL)
+        server.wait()
+
+
+def _signal_all(server: subprocess.Popen[bytes], number: int) -> bool:
+    """To the server and what it started; whether anything was there."""
+    try:
+        os.killpg(server.pid, number)
+    except ProcessLookupError:
+        return False
+    return True

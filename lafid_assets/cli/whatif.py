@@ -3,6 +3,7 @@
 Belongs here: reading, choosing the policy and showing. Not here: deciding (`constraints.whatif`).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from lafid_assets.constraints.figures import histogram_lines, measure_png
 from lafid_assets.constraints.policies import RULES, FacePolicy, PolicyUnusable, Rule, change_policy, load_policy
 from lafid_assets.constraints.scan_limits import unseen_by_policy
 from lafid_assets.constraints.whatif import (
-    WhatIf,
     clip_measures,
     compare,
     counts_otherwise,
@@ -39,13 +39,18 @@ DROPPED = f"""
 MEASURES = tuple(dict.fromkeys(rule.measure for rule in RULES if rule.measure in POSE_FILTERED_CLIPS.dtypes))
 
 
-def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: Path | None) -> None:
-    """Show kept clips before and after, which reasons changed, and how the measure is spread whose threshold moved.
+def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: Path | None) -> dict[str, Any]:
+    """Kept clips before and after, which reasons changed, and how the measure is spread whose threshold moved.
 
     Args:
         changes: `field=value` each.
         policy: name or file of the policy to start from; the one that stands when None, and without changes that of `lafid.toml`.
         out: a PNG to write of the same; none when None.
+
+    Returns:
+        one object: `policy`, `differing` (field to its values now and then), `judged`, `kept_now`, `kept_then`, `changed` (clips
+        by `before` and `after`), `unjudged`, `unseen` (clips that the scan dropped and this policy might keep), and `measure`
+        (its name, thresholds and histogram; None where no threshold moved).
 
     Raises:
         PolicyUnusable: a field, a value or a policy does not exist.
@@ -56,12 +61,19 @@ def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: 
         after = change_policy(_start(settings, before, changes, policy), _parse(changes))
         result = compare(_measured(reader, before, after), after)
         unseen = unseen_by_policy(after, reader.sql(DROPPED), all_settings(reader))
-    _show(result, before, after)
-    if unseen.count:
-        CONSOLE.print(str(unseen), style="yellow", soft_wrap=True)
     rule = telling_rule(before, after, result.changed)
-    if rule is not None and result.after.height:
-        _show_measure(result.after[rule.measure], rule, before, after, out)
+    told = after.model_dump(mode="json")
+    return {
+        "policy": after.name,
+        "differing": {name: [old, told[name]] for name, old in before.model_dump(mode="json").items() if old != told[name]},
+        "judged": result.after.height,
+        "kept_now": result.kept_before,
+        "kept_then": result.kept_after,
+        "changed": result.changed.to_dicts(),
+        "unjudged": result.unjudged,
+        "unseen": {"clips": unseen.count, "said": str(unseen)},
+        "measure": _measure(result.after, rule, before, after, out) if rule is not None and result.after.height else None,
+    }
 
 
 def _start(settings: Settings, before: FacePolicy, changes: list[str], policy: str | None) -> FacePolicy:
@@ -108,35 +120,40 @@ def _measured(reader: Reader, before: FacePolicy, after: FacePolicy) -> pl.DataF
     return decided
 
 
-def _show(result: WhatIf, before: FacePolicy, after: FacePolicy) -> None:
-    differing = {
-        name: (value, getattr(after, name)) for name, value in before.model_dump().items() if value != getattr(after, name)
-    }
-    for name, (old, new) in differing.items():
-        CONSOLE.print(f"{name}: {_word(old)} -> {_word(new)}", markup=False)
+def _measure(judged: pl.DataFrame, rule: Rule, before: FacePolicy, after: FacePolicy, out: Path | None) -> dict[str, Any]:
+    values = judged[rule.measure]
+    thresholds = {"now": rule.threshold_in(before), "then": rule.threshold_in(after)}
+    if out is not None:
+        with whole_file(out) as temporary:
+            temporary.write_bytes(measure_png(values, thresholds))
+    drawn = None if out is None else str(out)
+    return {"name": rule.measure, **thresholds, "histogram": histogram_lines(values, thresholds), "picture": drawn}
+
+
+def show_whatif(found: Mapping[str, Any]) -> None:
+    """The same for a person."""
+    for name, (now, then) in found["differing"].items():
+        CONSOLE.print(f"{name}: {_word(now)} -> {_word(then)}", markup=False)
     CONSOLE.print(
-        f"face constraints keep {result.kept_before} of {result.after.height} judged clips now, "
-        f"{result.kept_after} under {after.name}; no table was touched",
+        f"face constraints keep {found['kept_now']} of {found['judged']} judged clips now, "
+        f"{found['kept_then']} under {found['policy']}; no table was touched",
         soft_wrap=True,
     )
-    if result.changed.height:
+    if found["changed"]:
         table = Table("now", "then", "clips")
-        for row in result.changed.iter_rows(named=True):
+        for row in found["changed"]:
             table.add_row(row["before"], row["after"], str(row["clips"]))
         CONSOLE.print(table)
-    show_unjudged(result.unjudged)
+    show_unjudged(found["unjudged"])
+    if found["unseen"]["clips"]:
+        CONSOLE.print(found["unseen"]["said"], style="yellow", soft_wrap=True)
+    if (measure := found["measure"]) is not None:
+        CONSOLE.print(f"{measure['name']} over all judged clips:", markup=False)
+        for line in measure["histogram"]:
+            CONSOLE.print(line, markup=False, no_wrap=True, crop=False)
+        if measure["picture"] is not None:
+            CONSOLE.print(f"drawn: {measure['picture']}", soft_wrap=True, markup=False)
 
 
 def _word(value: Any) -> str:
     return "off" if value is None else str(value)
-
-
-def _show_measure(values: pl.Series, rule: Rule, before: FacePolicy, after: FacePolicy, out: Path | None) -> None:
-    thresholds = {"now": rule.threshold_in(before), "then": rule.threshold_in(after)}
-    CONSOLE.print(f"{rule.measure} over all judged clips:", markup=False)
-    for line in histogram_lines(values, thresholds):
-        CONSOLE.print(line, markup=False, no_wrap=True, crop=False)
-    if out is not None:
-        with whole_file(out) as temporary:
-            temporary.write_bytes(measure_png(values, thresholds))
-        CONSOLE.print(f"drawn: {out}", soft_wrap=True, markup=False)

@@ -1,6 +1,7 @@
 """A measure against hand labels: how good would each threshold be? FaithfulFaces found its 120 degrees so, on 2,000 clips.
 
-Belongs here: labels and measures -> the curve and its best point. Not here: drawing it (`figures`), the command.
+Belongs here: labels and measures -> the curve and its best points. Not here: drawing it (`figures`), what marks say as
+labels (`review.labels`), the command.
 """
 
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 
 class LabelsUnusable(ValueError):
@@ -20,7 +22,8 @@ class Calibration:
 
     Attributes:
         curve: `threshold`, `kept` (clips at or above it), `precision`, `recall`, `accuracy`, `f1` against the labels, rising.
-        best: the row with the greatest F1; of equal ones the highest threshold.
+        best: the row with the greatest F1; of equal ones the strictest threshold.
+        most_agreed: the row with the greatest accuracy: the threshold that most labels agree with.
         unmeasured: labelled clips without the measure.
         unknown: labelled clips that are not in the table.
     """
@@ -28,6 +31,7 @@ class Calibration:
     measure: str
     curve: pl.DataFrame
     best: dict[str, float]
+    most_agreed: dict[str, float]
     unmeasured: int
     unknown: list[str]
 
@@ -84,21 +88,27 @@ def calibrate(labels: pl.DataFrame, measured: pl.DataFrame, measure: str, *, hig
     hits = (kept & good).sum(axis=1)
     precision, recall = hits / kept.sum(axis=1), hits / good.sum()
     f1 = np.divide(2 * precision * recall, precision + recall, out=np.zeros(len(hits)), where=precision + recall > 0)
+    accuracy = (kept == good).mean(axis=1)
     curve = pl.DataFrame(
         {
             "threshold": sign * thresholds,
             "kept": kept.sum(axis=1),
             "precision": precision,
             "recall": recall,
-            "accuracy": (kept == good).mean(axis=1),
+            "accuracy": accuracy,
             "f1": f1,
         }
     )
-    best = int(len(f1) - 1 - f1[::-1].argmax())
     return Calibration(
         measure=measure,
         curve=curve.sort("threshold"),
-        best={name: float(value) for name, value in curve.row(best, named=True).items()},
+        best=_strictest(curve, f1),
+        most_agreed=_strictest(curve, accuracy),
         unmeasured=joined.height - usable.height,
         unknown=unknown,
     )
+
+
+def _strictest(curve: pl.DataFrame, by: NDArray[np.float64]) -> dict[str, float]:
+    """The row with the greatest figure; of equal ones the last, which keeps least."""
+    return {name: float(value) for name, value in curve.row(int(len(by) - 1 - by[::-1].argmax()), named=True).items()}

@@ -10,8 +10,7 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.constraints.policies import RULES, FacePolicy
-from lafid_assets.constraints.whatif import KEPT
-from lafid_assets.outcomes import Reason
+from lafid_assets.outcomes import KEPT, Reason
 
 MOST_FRAMES = 8
 ORIGIN_OF = {"luminance_min": "luminance_origin", "luminance_max": "luminance_origin", "blur_min": "blur_origin"}

@@ -55,7 +55,10 @@ class PoseFilteredClipsConfig(dg.Config, FacePolicy):
 def pose_filtered_clips(
     context: dg.AssetExecutionContext, config: PoseFilteredClipsConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """Face constraints: count, proportion, sharpness and pose variation of the main face, with the decision and all reasons."""
+    """Which clips show one prominent, sharp face that turns: measures, the decision, and every rule that a clip breaks.
+
+    The data team tunes the policy here without opening a video; only kept clips go on to identity and speech.
+    """
 
     def compute(shard: str) -> Frames:
         with lake.snapshot() as reader:
@@ -100,5 +103,5 @@ def _metadata(unseen: UnseenClips, audited: AuditFindings) -> dict[str, Any]:
         "unseen_by_policy": str(unseen),
         "scan_audited": audited.audited,
         "scan_wrongly_dropped": audited.wrongly_dropped,
-        **({} if audited.rate is None else {"scan_false_rejection_rate": audited.rate}),
+        **({} if audited.rate is None else {"audit_rate": audited.rate}),
     }

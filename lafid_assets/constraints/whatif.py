@@ -10,9 +10,8 @@ import polars as pl
 from lafid_assets.constraints.decision import CLIP_MEASURES, judge_clips
 from lafid_assets.constraints.measures import frames_with_several, pose_ranges
 from lafid_assets.constraints.policies import RULES, FacePolicy, Rule
-from lafid_assets.outcomes import Status
+from lafid_assets.outcomes import KEPT, Status
 
-KEPT = "kept"
 DECIDED = ("reasons", "unjudged", "keep", "status", "reason", "detail")
 
 

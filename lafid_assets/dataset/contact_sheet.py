@@ -1,12 +1,12 @@
-"""The contact sheet: a strip of frames of every kept clip, and one of every rejected clip with its reason.
+"""The contact sheet: a strip of frames of every clip that is shown, kept or rejected.
 
-Belongs here: choosing, decoding and arranging the pictures. Not here: charts (`figures`).
+Belongs here: choosing, decoding and arranging the pictures. Not here: charts (`figures`), the page (`report_page`).
 """
 
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,41 +23,65 @@ TILE_PX = 96
 TILES = 6
 CAPTION_PX = 16
 COLUMNS = 2
-MOST_STRIPS = 40
+STRIPS_A_PAGE = 20
+MOST_STRIPS = 3 * STRIPS_A_PAGE
+"""Of kept clips, and of rejected ones: so many clips are decoded for a report, however many there are."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One clip of the sheet."""
+    """One clip that is shown.
+
+    Attributes:
+        label: who it is, or why it was rejected.
+        person, reason: of a kept and of a rejected clip; empty of the others.
+        path, source, caption: as its table and its files say; None where they do not.
+    """
 
     clip_id: str
     shard: str
     duration_s: float
     label: str
-    kept: bool
+    person: str = ""
+    reason: str = ""
+    path: str | None = None
+    source: str | None = None
+    caption: str | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether the dataset has it."""
+        return not self.reason
 
 
-def choose_strips(kept: pl.DataFrame, rejected: pl.DataFrame) -> list[Strip]:
-    """Kept clips first (grouped by person), then rejected ones, those that missed most narrowly first; at most 40.
-
-    Where there are more, each half of the sheet keeps its share: a sheet of kept clips alone would show nothing of the rules.
+def kept_strips(kept: pl.DataFrame) -> list[Strip]:
+    """Kept clips by person.
 
     Args:
-        kept, rejected: as `report_data.kept_to_show` and `rejected_to_show` give them, in their order.
+        kept: as `report_data.kept_to_show` gives it.
     """
-    places = max(MOST_STRIPS // 2, MOST_STRIPS - rejected.height)
-    shown = [
-        _strip(row, f"{row['identity_id']}  {row['speaking_status']}", is_kept=True)
-        for row in kept.head(places).iter_rows(named=True)
-    ]
-    return shown + [
-        _strip(row, f"{row['reason']}{_missed(row['miss'])}", is_kept=False)
-        for row in rejected.head(MOST_STRIPS - len(shown)).iter_rows(named=True)
+    return [
+        _strip(row, row, f"{row['identity_id']}  {row['speaking_status']}", person=row["identity_id"])
+        for row in kept.iter_rows(named=True)
     ]
 
 
-def _strip(row: Mapping[str, Any], words: str, *, is_kept: bool) -> Strip:
-    return Strip(row["clip_id"], row["shard"], row["duration_s"], f"{row['clip_id'][:8]}  {words}", is_kept)
+def rejected_strips(rejected: pl.DataFrame, said: Mapping[str, Mapping[str, Any]]) -> list[Strip]:
+    """Rejected clips, those that missed most narrowly first.
+
+    Args:
+        rejected: as `report_data.rejected_to_show` gives it.
+        said: as `report_outcomes.said_of` gives it of these clips.
+    """
+    return [
+        _strip(row, said.get(row["clip_id"], {}), f"{row['reason']}{_missed(row['miss'])}", reason=row["reason"])
+        for row in rejected.iter_rows(named=True)
+    ]
+
+
+def _strip(row: Mapping[str, Any], said: Mapping[str, Any], label: str, **what: str) -> Strip:
+    strip = Strip(row["clip_id"], row["shard"], row["duration_s"], label, **what)
+    return replace(strip, path=said.get("path"), source=said.get("source"), caption=said.get("caption"))
 
 
 def _missed(share: float | None) -> str:
@@ -67,22 +91,33 @@ def _missed(share: float | None) -> str:
     return f", missed by {share:.0%}" if share < 1 else ", missed by far"
 
 
-def draw_contact_sheet(strips: Sequence[Strip], places: Mapping[str, Footage]) -> bytes:
-    """PNG with two columns of labelled strips; a clip that cannot be decoded any more has an empty strip and a log line.
+def draw_strips(strips: Sequence[Strip], places: Mapping[str, Footage]) -> dict[str, Image.Image]:
+    """Clip to its frames side by side, from its beginning to its end; one that cannot be decoded any more has a log line instead.
 
     Args:
         places: clip to where it lies, of those that can be reached.
     """
+    return {strip.clip_id: picture for strip in strips if (picture := _frames(strip, places.get(strip.clip_id)))}
+
+
+def draw_contact_sheet(strips: Sequence[Strip], pictures: Mapping[str, Image.Image]) -> bytes:
+    """PNG with the first page of kept and of rejected clips in two columns; a clip without picture has an empty strip.
+
+    Args:
+        pictures: as `draw_strips` gives them.
+    """
+    sides = ([strip for strip in strips if strip.kept is kept] for kept in (True, False))
+    shown = [strip for side in sides for strip in side[:STRIPS_A_PAGE]]
     width, height = TILES * TILE_PX, TILE_PX + CAPTION_PX
-    lines = (len(strips) + COLUMNS - 1) // COLUMNS
+    lines = (len(shown) + COLUMNS - 1) // COLUMNS
     sheet = Image.new("RGB", (COLUMNS * (width + 8) + 8, max(lines, 1) * (height + 8) + 8), "white")
     pen = ImageDraw.Draw(sheet)
-    for index, strip in enumerate(strips):
+    for index, strip in enumerate(shown):
         x, y = 8 + (index % COLUMNS) * (width + 8), 8 + (index // COLUMNS) * (height + 8)
         pen.rectangle((x, y, x + width, y + CAPTION_PX), fill="black" if strip.kept else "white", outline="black")
-        pen.text((x + 4, y + 2), strip.label, fill="white" if strip.kept else "black")
-        for tile, image in enumerate(_tiles(strip, places.get(strip.clip_id))):
-            sheet.paste(image, (x + tile * TILE_PX, y + CAPTION_PX))
+        pen.text((x + 4, y + 2), f"{strip.clip_id[:8]}  {strip.label}", fill="white" if strip.kept else "black")
+        if strip.clip_id in pictures:
+            sheet.paste(pictures[strip.clip_id], (x, y + CAPTION_PX))
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
@@ -92,23 +127,33 @@ def thumbnail_jpeg(sheet_png: bytes, most_bytes: int) -> bytes:
     """The sheet as a JPEG small enough for Dagster's metadata."""
     image = Image.open(io.BytesIO(sheet_png)).convert("L")
     for quality in (70, 50, 30, 15):
-        buffer = io.BytesIO()
-        image.save(buffer, format="JPEG", quality=quality)
-        if buffer.tell() <= most_bytes:
+        small = jpeg_of(image, quality)
+        if len(small) <= most_bytes:
             break
         image = image.resize((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.LANCZOS)
+    return small
+
+
+def jpeg_of(image: Image.Image, quality: int = 80) -> bytes:
+    """The picture as a JPEG."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=quality)
     return buffer.getvalue()
 
 
-def _tiles(strip: Strip, footage: Footage | None) -> list[Image.Image]:
+def _frames(strip: Strip, footage: Footage | None) -> Image.Image | None:
     try:
         if footage is None:
             raise FileNotFoundError("its file has disappeared")
         rate_hz = TILES / max(strip.duration_s, 0.1)
-        return [_square(sample.image_rgb) for sample in sample_frames(footage, rate_hz, TILES)]
+        tiles = [_square(sample.image_rgb) for sample in sample_frames(footage, rate_hz, TILES)]
     except (ClipError, OSError) as error:
         LOGGER.warning("no pictures of %s: %s", strip.clip_id, error)
-        return []
+        return None
+    picture = Image.new("RGB", (TILES * TILE_PX, TILE_PX), "white")
+    for place, tile in enumerate(tiles):
+        picture.paste(tile, (place * TILE_PX, 0))
+    return picture
 
 
 def _square(image_rgb: NDArray[np.uint8]) -> Image.Image:

@@ -3,16 +3,23 @@
 Belongs here: the asset. Not here: counting (`funnel`), drawing (`figures`, `contact_sheet`), the page (`report_page`).
 """
 
-import base64
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from lafid_assets.dataset import report_data
-from lafid_assets.dataset.contact_sheet import Strip, choose_strips, draw_contact_sheet, thumbnail_jpeg
+from lafid_assets.dataset.contact_sheet import (
+    Strip,
+    draw_contact_sheet,
+    draw_strips,
+    jpeg_of,
+    kept_strips,
+    rejected_strips,
+    thumbnail_jpeg,
+)
 from lafid_assets.dataset.figures import (
     expression_png,
     funnel_png,
@@ -22,14 +29,20 @@ from lafid_assets.dataset.figures import (
     similarity_png,
     speech_png,
 )
-from lafid_assets.dataset.funnel import as_object, count_outcomes
+from lafid_assets.dataset.funnel import as_object
 from lafid_assets.dataset.published import NotPublished, publish
-from lafid_assets.dataset.report_page import png_address, render_page
+from lafid_assets.dataset.report_outcomes import count_shards, failed_clips, said_of
+from lafid_assets.dataset.report_page import Change, Report, render_page
 from lafid_assets.dataset.report_rules import decided_by
-from lafid_assets.dataset.versions import known_versions
+from lafid_assets.dataset.version_diff import diff_versions, summarize
+from lafid_assets.dataset.versions import Facts, standing_version, version_before
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Reason
+from lafid_assets.pages import jpeg_address, png_address
 from lafid_assets.schemas import (
+    CLIP_CONTENTS,
+    CLIP_FILES,
+    CLIP_ROWS,
     DATASET_REPORT,
     FACE_INFO,
     LAFID_DATASET,
@@ -38,12 +51,14 @@ from lafid_assets.schemas import (
     REFERENCE_CROPS,
     SIMILARITY_BY_POSE_GAP,
 )
+from lafid_assets.schemas.products import OUTCOME_COUNT
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
+from model.encoding.footage import Footage
 from resources import catalog_copy
 from resources.file_store import FileStore
 from resources.lake import Lake
-from resources.lake_reader import Reader
+from resources.lake_reader import Reader, TableMissing
 from resources.settings import Settings
 
 LOGGER = logging.getLogger("lafid.dataset")
@@ -52,8 +67,9 @@ MOST_METADATA_CHARACTERS = 200_000
 """All pictures of one materialization together; the contact sheet gets what the charts leave."""
 LEAST_SHEET_BYTES = 20_000
 FOLDER = "reports"
+OUTCOME_COUNTS = {field.name: field.dtype for field in OUTCOME_COUNT.fields}
 DATASET_COLUMNS = ("clip_id", "identity_id", "split", "dataset_version")
-PICTURES = {
+CHARTS = {
     "funnel.png": "How the clips ended",
     "pose.png": "Head pose of the largest face",
     "expression.png": "What mouth, eyes and brows of the largest face do, shares of its height",
@@ -61,24 +77,26 @@ PICTURES = {
     "identities.png": "How often persons appear",
     "similarity.png": "How alike one person's faces are, by how far apart their poses are",
     "speech.png": "Who speaks in the kept clips, and by which evidence",
-    "contact_sheet.png": "Kept clips by person (black labels), rejected clips by how narrowly they missed (white labels)",
 }
 PAGE = "report.html"
 SHEET = "contact_sheet.png"
-FILES = (PAGE, *PICTURES)
+FILES = (PAGE, SHEET, *CHARTS)
 
 STEP = Step(
     writes=(DATASET_REPORT,),
     reads=(
         *OUTCOME_TABLES.values(),
         PIECES.name,
+        CLIP_FILES.name,
+        CLIP_ROWS.name,
+        CLIP_CONTENTS.name,
         FACE_INFO.name,
         SIMILARITY_BY_POSE_GAP.name,
         REFERENCE_CROPS.name,
         LAFID_DATASET.name,
     ),
     group="dataset",
-    code_version="6",
+    code_version="7",
     kinds=frozenset({"matplotlib"}),
 )
 
@@ -95,7 +113,10 @@ def dataset_report(
     store: dg.ResourceParam[FileStore],
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:
-    """The funnel as a table; beside it in the store a page with funnel, pose histograms and contact sheet."""
+    """The funnel: how many clips ended how, and beside it in the store a page with charts and contact sheet.
+
+    Whoever must judge a dataset looks here first, and sends the page, one file, to those who have no Dagster.
+    """
     result = STEP.materialize(
         context,
         config,
@@ -140,54 +161,69 @@ def _all_there(store: FileStore, version: str) -> bool:
 def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
     with lake.snapshot(all_cores=True) as reader:
         dataset = reader.read(LAFID_DATASET.name, columns=DATASET_COLUMNS)
-        version = _version(dataset)
-        counts = _counts(reader, version)
-        poses, curves = report_data.pose_histogram(reader), report_data.similarity_curves(reader)
-        evidence = report_data.speech_by_evidence(reader)
-        expressions, gaps = report_data.expression_histogram(reader), report_data.reference_gaps(reader)
-        strips = choose_strips(report_data.kept_to_show(reader), report_data.rejected_to_show(reader))
+        facts = standing_version(reader)
+        if facts is None:
+            raise TableMissing("there is no version of the dataset: materialize the asset lafid_dataset first")
+        counts = pl.DataFrame(facts["funnel"], schema=OUTCOME_COUNTS)
+        change = _change(reader, facts)
+        failed, shards = failed_clips(reader, facts), count_shards(reader, facts)
+        to_draw: tuple[tuple[Callable[[Any], bytes], Any], ...] = (
+            (funnel_png, counts),
+            (pose_png, report_data.pose_histogram(reader)),
+            (expression_png, report_data.expression_histogram(reader)),
+            (references_png, report_data.reference_gaps(reader)),
+            (identities_png, dataset["identity_id"]),
+            (similarity_png, report_data.similarity_curves(reader)),
+            (speech_png, report_data.speech_by_evidence(reader)),
+        )
+        rejected = report_data.rejected_to_show(reader)
+        strips = kept_strips(report_data.kept_to_show(reader)) + rejected_strips(rejected, said_of(reader, rejected["clip_id"]))
         policies, engines = report_data.face_policies(reader), report_data.face_engines(reader)
         shots = report_data.shots_of_recordings(reader)
         decided = decided_by(policies, engines, report_data.kept_sources(reader), report_data.unjudged_rules(reader))
-    drawn = (
-        funnel_png(counts),
-        pose_png(poses),
-        expression_png(expressions),
-        references_png(gaps),
-        identities_png(dataset["identity_id"]),
-        similarity_png(curves),
-        speech_png(evidence),
-        _sheet(lake, strips),
-    )
-    for name, png in zip(PICTURES, drawn, strict=True):
+    drawn = [draw(counted) for draw, counted in to_draw]
+    pictures = draw_strips(strips, _places(lake, strips))
+    version = _version(dataset)
+    for name, png in zip((*CHARTS, SHEET), (*drawn, draw_contact_sheet(strips, pictures)), strict=True):
         store.write_bytes(report_path(version, name), png)
-    pictures = dict(zip(PICTURES.values(), drawn, strict=True))
-    page = render_page(as_object(counts, version), _splits(dataset), decided, pictures, _notes(dataset, shots))
-    store.write_bytes(report_path(version, PAGE), page.encode())
+    report = Report(
+        made_at=facts["made_at"],
+        funnel=as_object(counts, version),
+        change=change,
+        splits=_splits(dataset),
+        failed=failed,
+        shards=shards,
+        decided_by=decided,
+        charts=dict(zip(CHARTS.values(), drawn, strict=True)),
+        strips=strips,
+        pictures={clip: jpeg_of(picture) for clip, picture in pictures.items()},
+        notes=_notes(dataset, shots),
+    )
+    store.write_bytes(report_path(version, PAGE), render_page(report).encode())
     return counts.with_columns(dataset_version=pl.lit(version))
 
 
-def _counts(reader: Reader, version: str) -> pl.DataFrame:
-    """The funnel that was counted when the version was made; of an empty dataset, which bears no version, it is counted again."""
-    known = known_versions(reader).filter(dataset_version=version)
-    return known["funnel"].explode().struct.unnest() if known.height else count_outcomes(reader)
+def _change(reader: Reader, facts: Facts) -> Change | None:
+    before = version_before(reader, facts)
+    if before is None:
+        return None
+    rows = diff_versions(reader, before, facts)
+    return Change.of(summarize(before, facts, rows), rows)
 
 
-def _sheet(lake: Lake, strips: list[Strip]) -> bytes:
+def _places(lake: Lake, strips: list[Strip]) -> dict[str, Footage]:
     shown: dict[str, list[str]] = {}
     for strip in strips:
         shown.setdefault(strip.shard, []).append(strip.clip_id)
-    places = {clip: footage for shard, clips in shown.items() for clip, footage in locate(lake, shard, clips).items()}
-    return draw_contact_sheet(strips, places)
+    return {clip: footage for shard, clips in shown.items() for clip, footage in locate(lake, shard, clips).items()}
 
 
 def _version(rows: pl.DataFrame) -> str:
     return rows["dataset_version"][0] if rows.height else EMPTY_VERSION
 
 
-def _splits(dataset: pl.DataFrame) -> dict[str, dict[str, int]]:
-    counted = dataset.group_by("split").agg(clips=pl.len(), identities=pl.col("identity_id").n_unique()).sort("split")
-    return {row["split"]: {"clips": row["clips"], "identities": row["identities"]} for row in counted.iter_rows(named=True)}
+def _splits(dataset: pl.DataFrame) -> list[tuple[str, int, int]]:
+    return dataset.group_by("split").agg(pl.len(), pl.col("identity_id").n_unique()).sort("split").rows()
 
 
 def _notes(dataset: pl.DataFrame, shots: Mapping[str, int]) -> list[str]:
@@ -207,14 +243,14 @@ def _notes(dataset: pl.DataFrame, shots: Mapping[str, int]) -> list[str]:
 def _describe(store: FileStore, frames: Frames) -> dict[str, Any]:
     counts = frames[DATASET_REPORT.name]
     version = _version(counts)
-    charts = {name: png_address(store.read_bytes(report_path(version, name))) for name in PICTURES if name != SHEET}
+    charts = {name: png_address(store.read_bytes(report_path(version, name))) for name in CHARTS}
     left = MOST_METADATA_CHARACTERS - sum(map(len, charts.values()))
     sheet = thumbnail_jpeg(store.read_bytes(report_path(version, SHEET)), max(left * 3 // 4, LEAST_SHEET_BYTES))
     funnel = as_object(counts, version)
     return {
         "report": dg.MetadataValue.path(store.full_path(report_path(version, PAGE))),
-        **{name.removesuffix(".png"): dg.MetadataValue.md(f"![{PICTURES[name]}]({address})") for name, address in charts.items()},
-        "contact_sheet": dg.MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{base64.b64encode(sheet).decode()})"),
+        **{name.removesuffix(".png"): dg.MetadataValue.md(f"![{CHARTS[name]}]({address})") for name, address in charts.items()},
+        "contact_sheet": dg.MetadataValue.md(f"![contact sheet]({jpeg_address(sheet)})"),
         "clips_in": funnel["in"],
         "clips_kept": funnel["kept"],
         "dataset_version": version,

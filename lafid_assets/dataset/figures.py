@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from lafid_assets.constraints.figures import png_of
-from lafid_assets.dataset.funnel import KEPT
 from lafid_assets.dataset.report_data import POSE_BIN_DEG, SHARE_BIN
+from lafid_assets.outcomes import KEPT
 from lafid_assets.schemas.columns import SPEAKING_STATUSES
 from lafid_assets.schemas.measures import EXPRESSIONS
 
@@ -28,8 +28,10 @@ def funnel_png(counts: pl.DataFrame) -> bytes:
         counts: rows of `dataset_report`.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    bars = counts.sort(pl.col("status") != KEPT, "status", "clips", descending=[False, False, True])
+    ways = counts.group_by("status", "reason").agg(pl.col("clips").sum())
+    bars = ways.sort(pl.col("status") != KEPT, "status", "clips", "reason", descending=[False, False, True, False])
     names = [f"{row['status']}: {row['reason']}" if row["reason"] else row["status"] for row in bars.iter_rows(named=True)]
     figure = Figure(figsize=(7, 0.9 + 0.32 * len(names)), layout="constrained")
     axes = figure.subplots()
@@ -39,6 +41,8 @@ def funnel_png(counts: pl.DataFrame) -> bytes:
         axes.text(row["clips"], index, f" {row['clips']}", va="center")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("clips")
     axes.set_title(f"{int(bars['clips'].sum())} clips in")
     return png_of(figure)
@@ -142,6 +146,7 @@ def speech_png(evidence: pl.DataFrame) -> bytes:
         evidence: as `report_data.speech_by_evidence` gives it.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     total = max(1, evidence["clips"].sum())
     bars: list[tuple[str, int]] = []
@@ -156,7 +161,8 @@ def speech_png(evidence: pl.DataFrame) -> bytes:
     axes.set_yticks(range(len(bars)), [label for label, _ in bars])
     axes.invert_yaxis()
     axes.set_xlabel("clips")
-    axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(x=0.25)
     return png_of(figure)
 
 

@@ -15,13 +15,15 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from lafid_assets.checks.dataset_rates import figures_in_all
 from lafid_assets.dataset import face_tracks
-from lafid_assets.dataset.funnel import KEPT, Outcomes, read_outcomes
+from lafid_assets.dataset.funnel import Outcomes, read_outcomes
+from lafid_assets.dataset.lost_clips import ClipsLost, refuse_lost
 from lafid_assets.dataset.mixed_settings import refuse_mixed
 from lafid_assets.dataset.references import cross_references
 from lafid_assets.dataset.splits import split_identities
 from lafid_assets.dataset.versions import Version, dataset_version, keep_version, rules_of
-from lafid_assets.outcomes import Reason
+from lafid_assets.outcomes import KEPT, Reason
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import (
     CLIP_CONTENTS,
@@ -93,18 +95,20 @@ STEP = Step(
     group="dataset",
     code_version="9",
     kinds=frozenset({"polars"}),
+    facts=lambda config: config.model_dump(exclude={"lost_clips"}),
+    not_deciding=frozenset({"lost_clips"}),
     checks={"one_split_each": one_split_each},
 )
-
-
-class ClipsLost(ValueError):
-    """The tables do not belong together: what is kept would be missing from the dataset."""
 
 
 class LafidDatasetConfig(dg.Config):
     """What is kept was decided upstream."""
 
     mixed_settings: bool = Field(False, description="Put shards together that were measured or decided under different settings")
+    lost_clips: bool = Field(
+        False,
+        description="Publish without clips of the last dataset that failed or went away, though nothing was decided about them",
+    )
 
 
 DEPS = (
@@ -124,7 +128,10 @@ def lafid_dataset(
     lake: dg.ResourceParam[Lake],
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult:
-    """The training table: clip, refined caption, references, identity, split by identity, licence; versioned by its content."""
+    """The training table, a row a kept clip: caption, references, person, split by person and licence, versioned by its content.
+
+    Training, the bench and exports read it; its page plots the rates of all shards together, and warns when they drift.
+    """
     made: list[Version] = []
     told = json.dumps(deciding(told_to(context, settings)), sort_keys=True)
     settings_sha256, settings_frame = settings_row(told)
@@ -138,7 +145,9 @@ def lafid_dataset(
             with lake.snapshot(all_cores=True) as reader:
                 dataset = put_together(reader, Path(folder))
                 if not config.mixed_settings:
-                    refuse_mixed(reader, dataset.version.decided_by)
+                    refuse_mixed(reader)
+                if not config.lost_clips:
+                    refuse_lost(reader, dataset.version.outcomes, lake.store)
             made.append(replace(dataset.version, settings_sha256=settings_sha256))
             # What only grows is written in SQL, when the version turns out to be new.
             return {table.name: table.frame([]) for table in STEP.writes} | {
@@ -146,7 +155,13 @@ def lafid_dataset(
                 POLICY_SETTINGS.name: settings_frame,
             }
 
-        return STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(frames))
+        result = STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(frames))
+    with lake.snapshot(all_cores=True) as reader:
+        in_all = figures_in_all(reader)
+    for asset, figures in in_all.items():  # of the assets of shards, whose own events say nothing of all shards together
+        if asset != STEP.asset:
+            context.log_event(dg.AssetObservation(asset, description="all shards together", metadata=figures))
+    return dg.MaterializeResult(metadata=dict(result.metadata or {}) | in_all[STEP.asset], check_results=result.check_results)
 
 
 class Dataset(NamedTuple):

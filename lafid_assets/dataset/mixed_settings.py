@@ -1,18 +1,20 @@
 """Shards under different settings are no dataset, unless somebody asks for it.
 
-Belongs here: finding the tables whose shards differ, and saying in which lines. Not here: which settings there are (`rules_of` in
-`versions`), what a run is told (`settings_check`).
+Belongs here: finding the tables whose shards differ, and saying in which lines. Not here: which settings decide a table
+(`Step.deciding`), what a run is told (`settings_check`).
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
+from lafid_assets.jobs import PER_SHARD
 from lafid_assets.policy_settings import all_settings
+from lafid_assets.step_registry import all_steps
+from lafid_assets.wording import first_few
+from resources.duckdb_extensions import quoted
 from resources.lake_reader import Reader
+from resources.lake_tables import PARTITIONS
 
-_DECIDING = ("fingerprint", "policy_sha256", "mask")
-"""Columns of which a dataset has one value a table: the engine with its settings, the policy, what cut heads out."""
 _SHOWN = 4
 
 
@@ -20,46 +22,48 @@ class MixedSettings(ValueError):
     """Shards were measured or decided under different settings; the message names tables, shards, lines and remedy."""
 
 
-def refuse_mixed(reader: Reader, decided_by: Mapping[str, Mapping[str, list[str]]]) -> None:
-    """Refuses a dataset whose tables are not all under one setting.
+def mixed(reader: Reader) -> list[str]:
+    """A line for every step of a shard whose shards differ: the shards of each setting, and the lines that are said otherwise.
 
-    Args:
-        decided_by: table to column to the values that occur, as `versions.rules_of` gives it.
+    Shards that were made before settings were kept say nothing.
+    """
+    tables = {all_steps()[asset][0].table.name: asset for asset in PER_SHARD}
+    rows = reader.sql(
+        f"SELECT table_name, settings_sha256, list(partition ORDER BY partition) FROM {PARTITIONS} "
+        f"WHERE settings_sha256 IS NOT NULL AND table_name IN ({', '.join(map(quoted, tables))}) "
+        "GROUP BY ALL ORDER BY min(partition)"
+    ).rows()
+    found = []
+    for table, asset in tables.items():
+        shards = {sha256: named for name, sha256, named in rows if name == table}
+        if len(shards) > 1:
+            settings = all_settings(reader)
+            lines = _differing_lines([json.loads(settings[sha256]) for sha256 in shards])
+            found.append(f"{asset} of {' and '.join(first_few(named, _SHOWN) for named in shards.values())}: {'; '.join(lines)}")
+    return found
+
+
+def refuse_mixed(reader: Reader) -> None:
+    """Refuses a dataset whose tables are not all under one setting.
 
     Raises:
         MixedSettings: a table has several.
     """
-    mixed = [
-        (table, column, values)
-        for table, columns in decided_by.items()
-        for column, values in columns.items()
-        if column in _DECIDING and len(values) > 1
-    ]
-    if mixed:
-        told = "; ".join(_difference(reader, *one) for one in mixed)
+    if told := mixed(reader):
         raise MixedSettings(
-            f"the shards stand under different settings: {told}. Materialize these tables for all shards under one ("
+            f"the shards stand under different settings: {'. '.join(told)}. Materialize these tables for all shards under one ("
             "`lafid settings diff` counts them, `lafid curate` does it), or set mixed_settings of lafid_dataset"
         )
 
 
-def _difference(reader: Reader, table: str, column: str, values: list[str]) -> str:
-    shards = dict(
-        reader.sql(
-            f"SELECT {column}, list(DISTINCT shard ORDER BY shard) FROM {table} WHERE {column} IS NOT NULL GROUP BY 1"
-        ).iter_rows()
-    )
-    where = " and ".join(_named(shards[value]) for value in values)
-    lines = _differing_lines([json.loads(text) for text in map(all_settings(reader).get, values) if text is not None])
-    return f"{table} of {where} by another {column}" + (f" ({', '.join(lines)})" if lines else "")
-
-
-def _named(shards: list[str]) -> str:
-    return ", ".join(shards[:_SHOWN]) + (f" and {len(shards) - _SHOWN} more" if len(shards) > _SHOWN else "")
-
-
 def _differing_lines(settings: list[dict[str, Any]]) -> list[str]:
-    """`line: a, b` for each line in which they differ."""
+    """`line: a, b` for each line in which they differ; of a group of lines those of it that do."""
     names = sorted({name for said in settings for name in said})
-    values = {name: [json.dumps(said.get(name)) for said in settings] for name in names}
-    return [f"{name}: {', '.join(said)}" for name, said in values.items() if len(set(said)) > 1]
+    found = []
+    for name in names:
+        values = [said.get(name) for said in settings]
+        if all(isinstance(value, dict) for value in values):
+            found += [f"{name}.{line}" for line in _differing_lines(values)]
+        elif len(set(told := [json.dumps(value) for value in values])) > 1:
+            found.append(f"{name}: {', '.join(told)}")
+    return found

@@ -60,17 +60,22 @@ STEP = Step(
     code_version="4",
     kinds=frozenset({"polars"}),
     facts=ReferenceCropsConfig.facts,
+    opens_videos=True,
+    chosen=lambda config: {"mask": str(choose_mask(config.mask, model_store()).info)},
 )
 
 
-@STEP.as_asset(deps=["raw_clips", "face_info", "speech_tagged_clips"])
+@STEP.as_asset(deps=["raw_clips", "face_info", "speech_tagged_clips"], pool="cpu")
 def reference_crops(
     context: dg.AssetExecutionContext,
     config: ReferenceCropsConfig,
     lake: dg.ResourceParam[Lake],
     store: dg.ResourceParam[FileStore],
 ) -> dg.MaterializeResult:
-    """Sharp faces of every clip that is kept, spread over poses, expressions and time, with angles and boxes, cut out."""
+    """Sharp faces of every kept clip, spread over poses, expressions and time, with angles and boxes, cut out.
+
+    Training shows them to the model as who the person is; exports and the contact sheet take their pictures from here.
+    """
     mask = choose_mask(config.mask, model_store())
     return STEP.materialize(
         context,

@@ -26,6 +26,8 @@ from resources.lake_reader import Reader
 
 POSE_BIN_DEG = 10
 MOST_ANGLE_DEG = 90
+CLIPS_A_PERSON = 4
+"""Shown of a person while there are persons of whom none is shown."""
 SHARE_BIN = 0.02
 """Of a face's height: the bins of expressions."""
 
@@ -101,10 +103,12 @@ def shots_of_recordings(reader: Reader) -> dict[str, int]:
 
 
 def kept_to_show(reader: Reader) -> pl.DataFrame:
-    """The first kept clips by person."""
+    """Kept clips by person, some of each: the first persons."""
     return reader.sql(
-        f"""SELECT clip_id, shard, duration_s, identity_id, speaking_status FROM {LAFID_DATASET.name}
-        ORDER BY identity_id, clip_id LIMIT {MOST_STRIPS}"""
+        f"""SELECT clip_id, shard, duration_s, identity_id, speaking_status, path, source, refined_caption AS caption FROM (
+            SELECT *, (row_number() OVER (PARTITION BY identity_id ORDER BY clip_id) - 1) // {CLIPS_A_PERSON} AS turn
+            FROM {LAFID_DATASET.name} ORDER BY turn, identity_id, clip_id LIMIT {MOST_STRIPS})
+        ORDER BY identity_id, clip_id"""
     )
 
 

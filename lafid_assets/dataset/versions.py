@@ -26,6 +26,7 @@ from lafid_assets.schemas import (
     OUTCOME_TABLES,
     REFERENCE_CROPS,
 )
+from lafid_assets.schemas.products import OUTCOME_COUNT
 from resources.lake import Lake
 from resources.lake_reader import Reader
 
@@ -150,11 +151,17 @@ def known_versions(lake: Lake | Reader) -> pl.DataFrame:
 
 
 def standing_version(lake: Lake | Reader) -> Facts | None:
-    """The version that `lafid_dataset` holds, which may be one of earlier; the last one where it has no rows."""
+    """The version that `lafid_dataset` holds, which may be one of earlier; where it has no rows the last that kept none."""
     known = known_versions(lake)
     held = lake.sql(f"SELECT DISTINCT dataset_version FROM {LAFID_DATASET.name}")["dataset_version"]
-    standing = known.filter(pl.col("dataset_version").is_in(held.implode())) if len(held) else known
+    holds_none = pl.col("clips") == pl.col("erased_clips")
+    standing = known.filter(pl.col("dataset_version").is_in(held.implode()) if len(held) else holds_none)
     return standing.row(-1, named=True) if standing.height else None
+
+
+def funnel_of(version: Facts) -> pl.DataFrame:
+    """How its clips ended: `status`, `step`, `reason`, `clips`."""
+    return pl.DataFrame(version["funnel"], schema=OUTCOME_COUNT.to_schema())
 
 
 def find_version(lake: Lake | Reader, beginning: str) -> Facts:
@@ -173,16 +180,29 @@ def find_version(lake: Lake | Reader, beginning: str) -> Facts:
     return known.row(by_predicate=pl.col("dataset_version") == names[0], named=True)
 
 
+def endings_sql(version: Facts, condition: str = "true") -> str:
+    """SQL that gives `clip_id`, `status`, `step`, `reason` of every clip that came in when that version was made.
+
+    Args:
+        condition: on `clip_id`: which clips.
+    """
+    return f"""
+        SELECT clip_id, last.status, last.step, last.reason FROM (
+            SELECT clip_id, arg_max({{'status': status, 'step': step, 'reason': reason}}, since) AS last
+            FROM {DATASET_OUTCOMES.name} WHERE since <= {version["number"]} AND {condition} GROUP BY clip_id
+        ) WHERE last.status IS NOT NULL"""
+
+
 def endings_at(reader: Reader, version: Facts, clips: Iterable[str]) -> dict[str, tuple[str, str, str]]:
     """Clip to (status, step, reason) in that version, of those clips that came in then."""
-    rows = reader.sql(
-        f"""SELECT clip_id, last.status, last.step, last.reason FROM (
-            SELECT clip_id, arg_max({{'status': status, 'step': step, 'reason': reason}}, since) AS last
-            FROM {DATASET_OUTCOMES.name} WHERE since <= ? AND clip_id IN (SELECT unnest(?)) GROUP BY clip_id
-        ) WHERE last.status IS NOT NULL""",
-        [version["number"], sorted(clips)],
-    )
+    rows = reader.sql(endings_sql(version, "clip_id IN (SELECT unnest(?))"), [sorted(clips)])
     return {clip: (status, step, reason) for clip, status, step, reason in rows.iter_rows()}
+
+
+def version_before(lake: Lake | Reader, version: Facts) -> Facts | None:
+    """The version that was made before it; None: it is the first."""
+    before = known_versions(lake).filter(pl.col("number") < version["number"])
+    return before.row(-1, named=True) if before.height else None
 
 
 def _keep_rows(reader: Reader, dataset: pl.DataFrame) -> None:

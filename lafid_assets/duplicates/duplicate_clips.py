@@ -52,7 +52,10 @@ class DuplicateClipsConfig(dg.Config, DuplicatePolicy):
 def duplicate_clips(
     context: dg.AssetExecutionContext, config: DuplicateClipsConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """The same shot encoded anew, scaled, cropped or shortened, over all shards; the best copy stays."""
+    """Which clips show a shot that a better clip shows, too, over all shards: encoded anew, scaled, cropped or shortened.
+
+    The dataset keeps the best copy alone, so that no shot counts twice and none is in two splits.
+    """
 
     def compute(_: str) -> Frames:
         with lake.snapshot(all_cores=True) as reader:

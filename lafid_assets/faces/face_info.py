@@ -28,7 +28,7 @@ from lafid_assets.ingest.tombstones import Tombstones
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, PIECES, POLICY_SETTINGS
 from lafid_assets.step import Step
 from lafid_assets.step_run import Finding, Frames
-from resources.face_engine import engine_reason, face_engine_info
+from resources.face_engine import chosen_engine, engine_reason, face_engine_info
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.leases import Lease
@@ -76,19 +76,25 @@ STEP = Step(
     group="curation",
     code_version=CODE_VERSION,
     facts=_facts,
+    not_deciding=frozenset({"limits"}),
+    chosen=lambda config: chosen_engine(config.engine_choice),
     unsettled=_unsettled,
     later_checks={ERROR_BUDGET.name: ERROR_BUDGET},
+    opens_videos=True,
 )
 
 
-@STEP.as_asset(deps=["raw_clips"])
+@STEP.as_asset(deps=["raw_clips"], pool="cpu")
 def face_info(
     context: dg.AssetExecutionContext,
     config: FaceInfoConfig,
     lake: dg.ResourceParam[Lake],
     store: dg.ResourceParam[FileStore],
 ) -> dg.MaterializeResult:
-    """A row a face a sampled frame: box, landmarks, rotation, sharpness. Scores only; nothing is decided here."""
+    """Every face in every sampled frame: its box, landmarks, rotation and sharpness, as scores without any decision.
+
+    The face policy, identity, references and training's face tracks are made of it; it costs most, and no threshold moves it.
+    """
     recipe = _recipe(config)
     info = recipe.engine.info
     LOGGER.info("face engine: %s %s (%s)", info.name, info.version, recipe.engine.reason)

@@ -38,7 +38,10 @@ class IdConsistentClipsConfig(dg.Config, ConsistencyPolicy):
 def id_consistent_clips(
     context: dg.AssetExecutionContext, config: IdConsistentClipsConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """Identity consistency over time: does the leading face look like one person, given how its pose changes?"""
+    """Which clips show one person from beginning to end, given how far the leading face's pose changes.
+
+    Speech and references come from these clips alone; training would mix two persons' faces without it.
+    """
 
     def compute(shard: str) -> Frames:
         with lake.snapshot() as reader:

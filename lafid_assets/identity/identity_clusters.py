@@ -33,7 +33,10 @@ class IdentityClustersConfig(dg.Config, ClusterPolicy):
 def identity_clusters(
     context: dg.AssetExecutionContext, config: IdentityClustersConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """Which clips show the same person, over all shards; a person keeps the name it had when clips are added."""
+    """Which clips show the same person, over all shards; a person keeps the name it had when clips are added.
+
+    The dataset draws its splits and its cross references by person from it, and `lafid forget` finds all clips of somebody.
+    """
 
     def compute(_: str) -> Frames:
         with lake.snapshot(all_cores=True) as reader:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from lafid_assets.identity.policies import GAP_EDGES_DEG, PoseGapFigures
@@ -51,6 +52,19 @@ class PoseGapCurve:
     def is_alike(self, similarity: Array, gap_deg: Array, most_spreads_below: float) -> NDArray[np.bool_]:
         """Whether two faces can be one person."""
         return (self.residual(similarity, gap_deg) >= -most_spreads_below) & (similarity >= self.strangers)
+
+    def asked(self, gap_deg: Array, most_spreads_below: float) -> Array:
+        """The cosine from which on `is_alike` says yes."""
+        gap = np.nan_to_num(gap_deg, nan=GAP_EDGES_DEG[-1])
+        expected, spread = np.interp(gap, _CENTRES_DEG, self.expected), np.interp(gap, _CENTRES_DEG, self.spread)
+        return np.maximum(expected - most_spreads_below * spread, self.strangers)
+
+    @classmethod
+    def from_rows(cls, rows: pl.DataFrame) -> "PoseGapCurve":
+        """The curve that `rows` made these rows of `similarity_by_pose_gap` of, of one shard and engine."""
+        ordered = rows.sort("gap_from_deg")
+        figures = {name: ordered[name].to_numpy() for name in ("expected", "spread", "measured", "measured_spread", "pairs")}
+        return cls(**figures, strangers=float(ordered["strangers"][0]))
 
     def rows(self) -> list[dict[str, Any]]:
         """The columns of `similarity_by_pose_gap` that the curve knows."""

@@ -19,17 +19,21 @@ SLOWEST_DISK_BYTES_PER_S = 5e6
 
 @dataclass(frozen=True)
 class ProbeTask:
-    """One file to probe. Plain values: it crosses a process border."""
+    """One file to probe. Plain values: it crosses a process border.
+
+    Attributes:
+        size_bytes: as it was registered; None where there was no file.
+    """
 
     clip_root: Path
     path: str
     in_table: bool
-    size_bytes: int
+    size_bytes: int | None
 
     @property
     def deadline_s(self) -> float:
         """Long enough to read the whole file from a slow disk."""
-        return LEAST_DEADLINE_S + self.size_bytes / SLOWEST_DISK_BYTES_PER_S
+        return LEAST_DEADLINE_S + (self.size_bytes or 0) / SLOWEST_DISK_BYTES_PER_S
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def probe_clip(task: ProbeTask) -> ProbedClip:
     size_bytes, digest = None, None
     try:
         path = resolve(task.clip_root, task.path)
-        if path is None:
+        if path is None or task.size_bytes is None:  # one that came since then is taken in as it is at the next look
             return ProbedClip(Status.SKIPPED, Reason.FILE_MISSING, "the table names a file that is not on disk")
         size_bytes, digest = path.stat().st_size, content_sha256(path)
         if not task.in_table:

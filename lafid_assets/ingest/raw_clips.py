@@ -60,12 +60,16 @@ STEP = Step(
     unsettled=_waiting,
     later_checks={EVERY_FILE.name: EVERY_FILE},
     counts_clips=False,
+    opens_videos=True,
 )
 
 
 @STEP.as_asset(deps=[])
 def raw_clips(context: dg.AssetExecutionContext, config: RawClipsConfig, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
-    """What the files of a shard hold: hashed, probed, and bound to clips by their content."""
+    """Every clip that came in, with what its file and its released row say: hashed, probed, and bound to a clip by its content.
+
+    All later steps begin here; the data team looks here for a file that is missing, broken or a copy of another.
+    """
     known: dict[str, ShardFiles] = {}
 
     def at(shard: str) -> ShardFiles:
@@ -139,7 +143,7 @@ def probe_files(files: Sequence[Row], before: Before) -> dict[Place, ProbedClip]
         elif file["clip_root"] in away:
             found[place] = ProbedClip(Status.SKIPPED, Reason.FILE_MISSING, f"the folder {file['clip_root']} is not there")
         else:
-            tasks[place] = ProbeTask(Path(file["clip_root"]), file["path"], file["in_table"], file["size_bytes"] or 0)
+            tasks[place] = ProbeTask(Path(file["clip_root"]), file["path"], file["in_table"], file["size_bytes"])
     endings = map_isolated(probe_clip, list(tasks.values()), lambda task: task.deadline_s, limits=LIMITS)
     places = list(tasks)
     label = f"probing {files[0]['shard']}" if files else "probing"

@@ -1,25 +1,23 @@
 """An evaluation as one self-contained HTML page: what was drawn side by side, curves, every measure, the worst cases first.
 
-Belongs here: tables, pictures and videos -> HTML. Not here: drawing charts (`evaluation_figures`), measuring, what is enough.
+Belongs here: tables, pictures and videos -> what the page shows, by the names of its template (`templates/evaluation.html`). Not
+here: drawing charts (`evaluation_figures`), escaping (`pages`), measuring, what is enough.
 
-The page asks nobody for anything: its policy allows no script and no address outside it. Videos lie in it up to `MOST_BYTES`
-together; the others it links, relative to its own folder.
+Videos lie in the page up to `MOST_BYTES` together; the others it links, relative to its own folder.
 """
 
-import base64
 import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import polars as pl
 
-from lafid_assets.dataset.report_page import STYLE, png_address
+from lafid_assets import pages
 from lafid_assets.release.comparison import OVERALL, Difference, compare
 from lafid_assets.release.evaluation_figures import by_yaw_png, frames_png
 from lafid_assets.release.evaluation_rows import target_yaws_deg
@@ -33,12 +31,6 @@ MOST_BYTES = 24 << 20
 MOST_SHOWN = 24
 """Cases with videos and curves; all others are lines of the table."""
 _FRAME_PX = 256
-_POLICY = "default-src 'none'; img-src data:; media-src data: 'self' file:; style-src 'unsafe-inline'"
-_STYLE = STYLE + (
-    "td,th{overflow-wrap:anywhere}video,.given{height:200px;border:1px solid #999}"
-    "figure{display:inline-block;margin:.3em .6em .3em 0;vertical-align:top}"
-    "figcaption{font-size:13px;max-width:280px}.case{border-top:2px solid #333;margin-top:1.2em}td.n{text-align:right}"
-)
 
 
 @dataclass(frozen=True)
@@ -103,42 +95,44 @@ def write_page(page: Path, evaluated: Evaluated) -> None:
         temporary.write_text(render_page(evaluated, page.parent), encoding="utf-8")
 
 
+class _Table(NamedTuple):
+    head: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
 def render_page(evaluated: Evaluated, folder: Path) -> str:
     """The page, for a place in `folder`: there begin the links to what it does not hold."""
-    bench, first = evaluated.bench, next(iter(evaluated.models))
-    persons = len({case.identity_id for case in bench.cases})
-    sections = [
-        f"<h1>{escape(first)} on {escape(bench.name)} {escape(bench.version)}</h1>",
-        f"<p>{len(bench.cases)} cases of {persons} persons that were never trained on; faces measured by "
-        f"{escape(bench.engine.name)} {escape(bench.engine.version)}. Intervals are 95 %, by bootstrap over persons.</p>",
-        *(f"<p>{escape(note)}</p>" for note in evaluated.notes),
-        *_compared(evaluated),
-        "<h2>Similarity by pose</h2>",
-        _picture("Similarity by yaw bin, between strangers and the person", evaluated.curves_png),
-        "<h2>Cases, the worst first</h2>",
-        *_cases(evaluated, folder),
-        *_measures(evaluated),
-    ]
-    head = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>LaFID evaluation</title><style>{_STYLE}</style>"
+    bench = evaluated.bench
+    cases, others = _cases(evaluated, folder)
+    measures, absent = _measures(evaluated)
+    return pages.render(
+        "evaluation.html",
+        first=next(iter(evaluated.models)),
+        bench=bench,
+        persons=len({case.identity_id for case in bench.cases}),
+        notes=evaluated.notes,
+        compared=_compared(evaluated),
+        curves=pages.png_address(evaluated.curves_png),
+        cases=cases,
+        others=others,
+        measures=measures,
+        absent=absent,
     )
-    return head + "\n".join(sections) + "</html>"
 
 
-def _compared(evaluated: Evaluated) -> list[str]:
+def _compared(evaluated: Evaluated) -> Mapping[str, Any] | None:
     if not evaluated.differences:
-        return []
+        return None
     ours, theirs = evaluated.models
     rows = [
         (one.metric, one.told, one.verdict, one.interval.videos, one.only_ours, one.only_theirs) for one in evaluated.differences
     ]
     head = ("measure", f"{ours} minus {theirs}", "so it is", "pairs", f"only {ours}", f"only {theirs}")
-    return [f"<h2>Against {escape(theirs)}</h2>", _table(head, rows)]
+    return {"theirs": theirs, "head": head, "rows": rows}
 
 
-def _measures(evaluated: Evaluated) -> list[str]:
-    """What was measured of any model, and below it what was not of each, a line a reason."""
+def _measures(evaluated: Evaluated) -> tuple[_Table, _Table]:
+    """What was measured of any model, and what was not of each, a line a reason."""
     by_model = {
         name: {
             (row["split"], row["metric"]): row for row in evaluated.measures.filter(checkpoint_sha256=sha).iter_rows(named=True)
@@ -151,7 +145,7 @@ def _measures(evaluated: Evaluated) -> list[str]:
         for rows in by_model.values():
             row = rows.get(key)
             cells += ["not evaluated", ""] if row is None else [_interval(row["value"], row["low"], row["high"]), row["videos"]]
-        lines.append(tuple(cells))
+        lines.append(cells)
     reasons: dict[tuple[str, str], list[str]] = {}
     for name, rows in by_model.items():
         for (_, metric), row in rows.items():
@@ -159,71 +153,63 @@ def _measures(evaluated: Evaluated) -> list[str]:
                 reasons.setdefault((name, row["absent"]), []).append(metric)
     absent = [(name, reason, ", ".join(metrics)) for (name, reason), metrics in reasons.items()]
     head = ("measure", *(column for name in by_model for column in (name, "videos")))
-    return [
-        "<h2>All measures</h2>",
-        _table(head, lines),
-        *(["<h2>Not measured</h2>", _table(("model", "why", "measures"), absent)] if absent else []),
-    ]
+    return _Table(head, lines), _Table(("model", "why", "measures"), absent)
 
 
-def _cases(evaluated: Evaluated, folder: Path) -> list[str]:
+def _cases(evaluated: Evaluated, folder: Path) -> tuple[list[Mapping[str, Any]], _Table]:
+    """The worst cases, and a line of each other."""
     own = next(iter(evaluated.models.values()))
     known = {case.case_id: case for case in evaluated.bench.cases}
     worst = evaluated.videos.filter(checkpoint_sha256=own).sort(OVERALL, "case_id", nulls_last=False)
-    left, sections = MOST_BYTES, []
+    left, cases = MOST_BYTES, []
     for case_id in worst["case_id"][:MOST_SHOWN]:
-        section, taken = _case(evaluated, known[case_id], folder, left)
-        left -= taken
-        sections.append(section)
-    rest = worst[MOST_SHOWN:]
-    if rest.height:
-        lines = [
-            (row["case_id"], _figure(row[OVERALL]), row["status"], row["detail"] or "") for row in rest.iter_rows(named=True)
-        ]
-        sections.append("<h2>All others</h2>" + _table(("case", OVERALL, "status", "detail"), lines))
-    return sections
+        case, left = _case(evaluated, known[case_id], folder, left)
+        cases.append(case)
+    lines = [
+        (row["case_id"], _figure(row[OVERALL]), row["status"], row["detail"] or "")
+        for row in worst[MOST_SHOWN:].iter_rows(named=True)
+    ]
+    return cases, _Table(("case", OVERALL, "status", "detail"), lines)
 
 
-def _case(evaluated: Evaluated, case: Case, folder: Path, left: int) -> tuple[str, int]:
-    """The section of a case, and how many bytes of videos are in it."""
-    videos = {row["checkpoint_sha256"]: row for row in evaluated.videos.filter(case_id=case.case_id).iter_rows(named=True)}
-    given = f'<img class="given" alt="the given frame" src="{_given(evaluated, case)}">'
-    figures = [f"<figure>{given}<figcaption>given</figcaption></figure>"]
-    taken = 0
+def _case(evaluated: Evaluated, case: Case, folder: Path, left: int) -> tuple[Mapping[str, Any], int]:
+    """What is shown of a case, and how many bytes of videos still fit into the page."""
+    rows = {row["checkpoint_sha256"]: row for row in evaluated.videos.filter(case_id=case.case_id).iter_rows(named=True)}
+    videos = []
     for name, checkpoint in evaluated.models.items():
-        row = videos.get(checkpoint)
-        shown, size = _video(evaluated.root, row, folder, left - taken)
-        taken += size
-        figures.append(f"<figure>{shown}<figcaption>{escape(name)}: {_told(row)}</figcaption></figure>")
+        row = rows.get(checkpoint)
+        shown, size = _video(evaluated.root, row, folder, left)
+        left -= size
+        videos.append({"model": name, "told": _told(row), **shown})
     frames = evaluated.frames.filter(case_id=case.case_id)
-    lasted = [(row["frames"] - 1) / row["fps"] for row in videos.values() if row["frames"] is not None]
+    lasted = [(row["frames"] - 1) / row["fps"] for row in rows.values() if row["frames"] is not None]
     target = target_yaws_deg(case, max(lasted, default=case.duration_s))
-    drawn = _picture("Similarity and yaw, frame by frame", frames_png(frames, evaluated.models, target)) if frames.height else ""
-    title = f"{case.case_id}: person {case.identity_id}, {case.yaw_bin}, {case.expression_bin}, {case.speaking_status}"
-    text = f"<h3>{escape(title)}</h3><p>{escape(case.prompt)}</p>"
-    return f'<div class="case">{text}{"".join(figures)}{drawn}</div>', taken
+    return {
+        "title": f"{case.case_id}: person {case.identity_id}, {case.yaw_bin}, {case.expression_bin}, {case.speaking_status}",
+        "prompt": case.prompt,
+        "given": _given(evaluated, case),
+        "videos": videos,
+        "frames": pages.png_address(frames_png(frames, evaluated.models, target)) if frames.height else None,
+    }, left
 
 
 def _told(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "not evaluated"
     if row["video_path"] is None:
-        return escape(f"{row['status']}: {row['detail']}")
+        return f"{row['status']}: {row['detail']}"
     return f"{OVERALL} {_figure(row[OVERALL])}, likeness {_figure(row['likeness'])}, faces in {_figure(row['faces_found_share'])}"
 
 
-def _video(root: Path, row: Mapping[str, Any] | None, folder: Path, left: int) -> tuple[str, int]:
-    """The video, and how many bytes of it are in the page."""
+def _video(root: Path, row: Mapping[str, Any] | None, folder: Path, left: int) -> tuple[dict[str, str | None], int]:
+    """Address of the video with the name to link it by, if it is a link; and how many bytes of it are in the page."""
     path = None if row is None or row["video_path"] is None else root / row["video_path"]
     if path is None or not path.is_file():
-        return "<p>no video</p>", 0
+        return {"address": None, "link": None}, 0
     size = path.stat().st_size
     if size > left:
-        address, size = quote(Path(os.path.relpath(path, folder)).as_posix()), 0
-        link = f'<br><a href="{escape(address)}">{escape(path.name)}</a>'
-    else:
-        address, link = f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}", ""
-    return f'<video controls loop muted preload="metadata" src="{escape(address)}"></video>{link}', size
+        return {"address": quote(Path(os.path.relpath(path, folder)).as_posix()), "link": path.name}, 0
+    return {"address": pages.mp4_address(path.read_bytes()), "link": None}, size
 
 
 def _given(evaluated: Evaluated, case: Case) -> str:
@@ -233,11 +219,7 @@ def _given(evaluated: Evaluated, case: Case) -> str:
     picture.thumbnail((_FRAME_PX * 2, _FRAME_PX))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _picture(alt: str, png: bytes) -> str:
-    return f'<img alt="{escape(alt)}" src="{png_address(png)}">'
+    return pages.jpeg_address(buffer.getvalue())
 
 
 def _figure(value: float | None) -> str:
@@ -248,10 +230,3 @@ def _interval(value: float | None, low: float | None, high: float | None) -> str
     if value is None:
         return "NULL"
     return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.3f} to {high:.3f})")
-
-
-def _table(head: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
-    def line(cells: Sequence[Any], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-    return "<table>" + line(head, "th") + "".join(line(row, "td") for row in rows) + "</table>"

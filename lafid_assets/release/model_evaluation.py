@@ -13,8 +13,8 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from lafid_assets.dataset.report_page import png_address
 from lafid_assets.outcomes import Status
+from lafid_assets.pages import png_address
 from lafid_assets.release.bench_folder import current_bench
 from lafid_assets.release.champion import Rival, rival_of
 from lafid_assets.release.comparison import compare
@@ -53,6 +53,7 @@ STEP = Step(
     group="release",
     code_version="5",
     kinds=frozenset({"pytorch"}),
+    require=lambda config: DrawingSettings.of(config.drawing),
 )
 DOWNLOADS = f"{FOLDER}/downloads"
 """In the store: a champion whose registry is a server."""
@@ -95,8 +96,11 @@ def model_evaluation(
     lake: dg.ResourceParam[Lake],
     tracking: dg.ResourceParam[Tracking],
 ) -> dg.MaterializeResult:
-    """What the checkpoint draws of persons that it never saw, measured, beside the champion's; an interrupted run goes on with
-    the next video."""
+    """What the checkpoint draws of persons that it never saw, measured, beside the champion's; an interrupted run goes on
+    with the next video.
+
+    The release gate judges by it, and ML engineers read its page to see where a model is better or worse.
+    """
     checkpoint = lake.read(FUSION_DIT.name).row(0, named=True)
     champion = _Champion(*_ask(checkpoint["checkpoint_sha256"], config.model_name, tracking))
     step = replace(STEP, facts=lambda config: config.model_dump() | {"compared_with": champion.checkpoint_sha256})

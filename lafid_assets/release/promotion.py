@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lafid_assets.schemas.registry import BY_HAND, BY_REGISTRATION, BY_ROLLBACK, PROMOTIONS
+from lafid_assets.schemas.registry import BY_HAND, BY_REGISTRATION, BY_ROLLBACK, JUDGEMENTS, PROMOTIONS
 from resources.lake import Lake
 from resources.lake_writer import Writer
 from resources.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking
@@ -184,6 +184,12 @@ def at_registry(lake: Lake, tracking: Tracking, name: str, *, wait: bool = True)
 def promotions_of(lake: Lake, name: str) -> pl.DataFrame:
     """Rows of `promotions` of a model, in their order."""
     return lake.sql(f"SELECT * FROM {PROMOTIONS.name} WHERE model_name = ? ORDER BY moved_at", [name])
+
+
+def known_models(lake: Lake) -> list[str]:
+    """Models that LaFID has registered here; others' are none of its business."""
+    named = f"SELECT model_name FROM {JUDGEMENTS.name} UNION SELECT model_name FROM {PROMOTIONS.name} ORDER BY model_name"
+    return lake.sql(named)["model_name"].to_list()
 
 
 def has_been(lake: Lake, alias: str, version: Any) -> bool:

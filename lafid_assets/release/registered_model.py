@@ -28,6 +28,7 @@ from lafid_assets.schemas.registry import BY_GATE, PASSED
 from lafid_assets.settings_file import MODEL
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
+from model.release.drawing_settings import DrawingSettings
 from resources.lake import Lake
 from resources.tracking import CANDIDATE, CHAMPION, RegisteredVersion, Tracking
 
@@ -38,6 +39,7 @@ STEP = Step(
     group="release",
     code_version="3",
     kinds=frozenset({"mlflow"}),
+    require=lambda config: DrawingSettings.of(config.drawing),
 )
 GATE_CHECK = dg.AssetCheckSpec(
     "gate",
@@ -64,7 +66,10 @@ def registered_model(
     tracking: dg.ResourceParam[Tracking],
 ) -> dg.MaterializeResult:
     """The checkpoint in MLflow's registry with measures, lineage and licences, judged; champion only if the gate opens and the
-    champion is still the one that it was judged against."""
+    champion is still the one that it was judged against.
+
+    Those who draw videos pull a version from there; whoever releases reads here why a model is, or is not, champion.
+    """
     judged: list[dict[str, Any]] = []
 
     def describe(_: str, frames: Frames) -> dict[str, Any]:
@@ -173,6 +178,7 @@ def _logged_model(facts: Facts, tags: dict[str, str], name: str, lake: Lake, tra
     model_id = tracking.find_logged_model(checkpoint["checkpoint_sha256"])
     if model_id is not None:
         return describe_logged(model_id, tags=tags, metrics=measures, step=checkpoint["step"])
+    tracking.open_experiment()
     return log_checkpoint(
         lake.store.local_path(checkpoint["checkpoint_path"]),
         lake.store.local_path(checkpoint["base_path"]),

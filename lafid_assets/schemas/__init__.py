@@ -51,6 +51,7 @@ from lafid_assets.schemas.products import (
     TRAINING_LATENTS,
 )
 from lafid_assets.schemas.registry import JUDGEMENTS, PROMOTIONS, REGISTERED_MODEL
+from lafid_assets.schemas.review import MARKS
 
 TABLES: tuple[TableSchema, ...] = (
     CLIP_ROOTS,
@@ -80,6 +81,7 @@ TABLES: tuple[TableSchema, ...] = (
     SPEECH_TAGGED_CLIPS,
     DUPLICATE_CLIPS,
     DUPLICATE_PAIRS,
+    MARKS,
     REFERENCE_CROPS,
     LAFID_DATASET,
     DATASET_VERSION_ROWS,

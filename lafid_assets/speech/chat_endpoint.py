@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from lafid_assets.constraints.policies import first_fault
 from lafid_assets.speech.answer_cache import Answer, AnswerCache
+from resources.secrets import has_password, without_password
 
 Message = Mapping[str, Any]
 """One message in the form of OpenAI's chat completions."""
@@ -58,6 +60,25 @@ class EndpointSettings(BaseModel):
     price_in_per_million: float | None = Field(None, ge=0, description="Price of a million tokens asked, in your currency.")
     price_out_per_million: float | None = Field(None, ge=0, description="Price of a million tokens answered.")
 
+    @field_validator("base_url")
+    @classmethod
+    def _tells_no_password(cls, address: str) -> str:
+        if has_password(address):
+            raise ValueError("it holds a password: take it out, and name the variable that holds the key in api_key_env")
+        return address
+
+    def key(self) -> str:
+        """The key, from the environment.
+
+        Raises:
+            EndpointUnusable: the variable is not set.
+        """
+        if not (key := os.environ.get(self.api_key_env)):
+            raise EndpointUnusable(
+                f"{self.base_url} needs a key: set {self.api_key_env} (to anything where the endpoint asks for none)"
+            )
+        return key
+
 
 def endpoint_of(address: str) -> EndpointSettings:
     """An endpoint as it is named on a command line, `URL,MODEL`; everything else by default.
@@ -68,7 +89,10 @@ def endpoint_of(address: str) -> EndpointSettings:
     base_url, _, model = address.rpartition(",")
     if not (base_url.startswith(("http://", "https://")) and model):
         raise EndpointUnusable(f"{address!r} names no endpoint: give URL,MODEL, the URL up to and including /v1")
-    return EndpointSettings(base_url=base_url, model=model)
+    try:
+        return EndpointSettings(base_url=base_url, model=model)
+    except ValidationError as error:
+        raise EndpointUnusable(f"{without_password(base_url)}: {first_fault(error)}") from None
 
 
 @dataclass(frozen=True)
@@ -144,13 +168,8 @@ class ChatEndpoint:
         Raises:
             EndpointUnusable: the variable for the key is not set.
         """
-        key = os.environ.get(settings.api_key_env)
-        if not key:
-            raise EndpointUnusable(
-                f"{settings.base_url} needs a key: set {settings.api_key_env} (to anything where the endpoint asks for none)"
-            )
         self.settings = settings
-        self._key = key
+        self._key = settings.key()
         self._cache = cache
         self._limiter = RateLimiter(settings.requests_per_min)
         self._lock = threading.Lock()

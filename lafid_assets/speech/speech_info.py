@@ -20,7 +20,7 @@ from lafid_assets.speech.voice import VoiceSettings
 from lafid_assets.speech.whisper_models import AUTO, choose_whisper
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
-from resources.face_engine import EngineChoice, engine_reason, face_engine_info, model_store
+from resources.face_engine import EngineChoice, chosen_engine, engine_reason, face_engine_info, model_store
 from resources.lake import Lake
 
 CLIPS_OF_SHARD = f"""
@@ -81,20 +81,31 @@ def _facts(config: SpeechInfoConfig) -> dict[str, Any]:
     }
 
 
+def _chosen(config: SpeechInfoConfig) -> dict[str, str | None]:
+    recipe = _recipe(config)
+    return chosen_engine(recipe.engine) | {"whisper": recipe.whisper.sha256}
+
+
 STEP = Step(
     writes=(SPEECH_INFO,),
     reads=(*FOOTAGE_TABLES, ID_CONSISTENT_CLIPS.name),
     group="curation",
     code_version=CODE_VERSION,
     facts=_facts,
+    opens_videos=True,
+    not_deciding=frozenset({"transcripts", "whisper_dir"}),
+    chosen=_chosen,
 )
 
 
-@STEP.as_asset(deps=["id_consistent_clips"])
+@STEP.as_asset(deps=["id_consistent_clips"], pool="cpu")
 def speech_info(
     context: dg.AssetExecutionContext, config: SpeechInfoConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """Voice spans, mouth opening over them and how the two go together, for every clip that is one person all along."""
+    """Voice spans, words, and how the mouth moves with the sound, for every clip that shows one person all along.
+
+    Speaking status is decided from these measures alone, so that another policy neither listens nor looks again.
+    """
     recipe = _recipe(config)
     if recipe.transcripts is not None and recipe.transcripts.faults:
         context.log.warning(f"transcripts {recipe.transcripts.name}: left out {recipe.transcripts.told_faults}")

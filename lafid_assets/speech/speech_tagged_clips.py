@@ -91,6 +91,8 @@ STEP = Step(
     group="curation",
     code_version="6",
     kinds=frozenset({"polars"}),
+    not_deciding=frozenset({"caption_llm", "caption_frames_model"}),
+    require=lambda config: [asked.key() for asked in (config.caption_llm, config.caption_frames_model) if asked],
     unsettled=outstanding,
 )
 
@@ -102,7 +104,10 @@ def speech_tagged_clips(
     settings: dg.ResourceParam[Settings],
     lake: dg.ResourceParam[Lake],
 ) -> dg.MaterializeResult:
-    """Speaking status by policy, and the caption rewritten to agree with it; the released caption stays in `raw_clips`."""
+    """Who speaks in a clip, and its caption rewritten to say so; the released caption stays in `raw_clips`.
+
+    Training reads the refined caption; the data team looks here for what was heard, believed and taken out of a caption.
+    """
     cache = AnswerCache.of_home(settings.home)
     rewriter = None if config.caption_llm is None else ChatEndpoint(config.caption_llm, cache)
     if rewriter is None and (told := captions_at_stake(lake, context.partition_keys)):

@@ -11,8 +11,8 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from lafid_assets.dataset.report_page import png_address
 from lafid_assets.outcomes import ClipError, Status
+from lafid_assets.pages import png_address
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.schemas.products import PUBLISHED
 from lafid_assets.step import Step
@@ -24,6 +24,7 @@ from lafid_assets.training.held_out import choose_held_out, drawing_of, write_fi
 from lafid_assets.training.origin import origin_tags
 from model.clip_size import ClipSize
 from model.presets import Preset, preset
+from model.release.drawing_settings import DrawingSettings
 from model.training.schedule import in_steps
 from resources.file_store import FileStore
 from resources.lake import Lake
@@ -106,6 +107,7 @@ STEP = Step(
     code_version="4",
     kinds=frozenset({"pytorch"}),
     facts=lambda config: [config.model_dump(), config.resolved().model_dump(mode="json")],
+    require=lambda config: DrawingSettings.of(config.drawing),
 )
 
 
@@ -118,7 +120,10 @@ def fusion_dit(
     tracking: dg.ResourceParam[Tracking],
     trainer: dg.ResourceParam[TrainerClient],
 ) -> dg.MaterializeResult:
-    """The video DiT with its three face experts, trained on the train split; an interrupted run goes on where it stopped."""
+    """The video DiT with its three face experts, trained on the train split; an interrupted run goes on where it stopped.
+
+    ML engineers compare its losses and likeness; evaluation draws with it, and release registers it.
+    """
     chosen = config.resolved()
     trained: list[Finished] = []
 

@@ -72,6 +72,7 @@ STEP = Step(
     code_version="6",
     kinds=frozenset({"pytorch"}),
     facts=TrainingLatentsConfig.facts,
+    opens_videos=True,
 )
 
 
@@ -82,7 +83,10 @@ def training_latents(
     lake: dg.ResourceParam[Lake],
     store: dg.ResourceParam[FileStore],
 ) -> dg.MaterializeResult:
-    """Latents of the video, text rows and the face's features of every clip, in parts that are cached by what they depend on."""
+    """Everything frozen of a clip, encoded once and cached by what it depends on: latents, text rows and the face's features.
+
+    `fusion_dit` trains from it without opening a video or loading an encoder.
+    """
     clips_of: dict[str, list[str]] = {}
 
     @cache

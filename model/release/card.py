@@ -3,6 +3,7 @@
 Belongs here: those words. Not here: the folder that it lies in (`pulled_folder`), measuring, licences (others recorded both).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 
 from model.bases.specs import FIRST_FRAME_LAYOUTS
@@ -151,5 +152,5 @@ def _table(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """A tag's value is whatever somebody wrote: it stays in its cell, and is text."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """A tag's value is whatever somebody wrote: it stays in its cell, and is text without links and pictures."""
+    return re.sub(r"[|<\[\]\\]", lambda sign: f"&#{ord(sign[0])};", " ".join(text.split()))

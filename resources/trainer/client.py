@@ -18,6 +18,7 @@ from typing import Any
 
 import dagster as dg
 
+from resources.dagster_storage import signs_of_life
 from resources.settings import PROJECT_ROOT
 from resources.trainer.job import ENDING, INTERRUPTED_EXIT, Failed, Finished, Interrupted, TrainingJob
 from resources.trainer.launch import LaunchConfig
@@ -71,7 +72,7 @@ class TrainerClient:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=[lifeline],
+                pass_fds=[lifeline, *signs_of_life(context.run_id)],
                 start_new_session=True,
             )
             os.close(lifeline)

@@ -39,7 +39,7 @@ class MlflowRun:
         # Its defaults would hold up training for minutes when the server is away; what it missed is sent again anyway.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        self._tracking, self._client = tracking, tracking.connect()
+        self._tracking, self._client = tracking, tracking.open_experiment()
         self._tags = {**tags, KEY_TAG: key}
         self._unsent: list[Metric] = []
         experiment = self._client.get_experiment_by_name(EXPERIMENT).experiment_id

@@ -1,6 +1,7 @@
 """Three steps on a lake of their own, through Dagster, and its events: what the tests of `step` and `step_run` walk on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from lafid_assets.contract import Column, TableSchema
 from lafid_assets.outcomes import Status
 from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.run_failure import reported
+from lafid_assets.schemas import POLICY_SETTINGS
 from lafid_assets.schemas.columns import CLIP_ID, OUTCOME, SHARD
 from lafid_assets.step import Step
 from resources.catalog import Catalog
@@ -25,7 +28,7 @@ SAID = TableSchema("said", "Every n there was.", ("n",), (Column("n", pl.Int64, 
 AFTER = TableSchema("after", "What comes after.", ("clip_id",), (CLIP_ID, SHARD))
 TOTAL = TableSchema("total", "The sum.", ("n",), (Column("n", pl.Int64, "n"),), partitioned=False)
 SHOWN = TableSchema("shown", "A view.", ("clip_id",), (CLIP_ID, SHARD), view="SELECT clip_id, shard FROM source")
-TABLES = (SOURCE, JUDGED, SEEN, SAID, AFTER, TOTAL, SHOWN)
+TABLES = (SOURCE, JUDGED, SEEN, SAID, AFTER, TOTAL, SHOWN, POLICY_SETTINGS)
 JUDGE = Step(writes=(JUDGED, SEEN, SAID), reads=("source",), group="test", code_version="1")
 FOLLOW = Step(writes=(AFTER,), reads=("judged",), group="test", code_version="1")
 ADD = Step(writes=(TOTAL,), reads=("judged",), group="test", code_version="1")
@@ -85,7 +88,7 @@ class Road:
 
     def _assets(self) -> list[dg.AssetsDefinition]:
         @dg.asset(**self.judge.arguments(deps=[]))
-        def judged(context: dg.AssetExecutionContext, config: JudgeConfig) -> dg.MaterializeResult:
+        def judged(context: dg.AssetExecutionContext, config: JudgeConfig) -> Iterator[Any]:
             def compute(shard: str) -> dict[str, pl.DataFrame]:
                 self.calls.append(shard)
                 self.meanwhile(shard)
@@ -100,16 +103,18 @@ class Road:
                 }
 
             clips_in = lambda shard: self.lake.read("source", shard)["clip_id"]  # noqa: E731
-            return self.judge.materialize(context, config, self.lake, compute, clips_in=clips_in, **self.options)
+            work = partial(self.judge.materialize, context, config, self.lake, compute, clips_in=clips_in, **self.options)
+            yield from reported(context, "judged", work)
 
         @dg.asset(**FOLLOW.arguments(deps=["judged"]))
-        def after(context: dg.AssetExecutionContext, config: JudgeConfig) -> dg.MaterializeResult:
+        def after(context: dg.AssetExecutionContext, config: JudgeConfig) -> Iterator[Any]:
             def compute(shard: str) -> dict[str, pl.DataFrame]:
                 self.calls.append(f"after {shard}")
                 return {"after": self.lake.read("judged", shard, ["clip_id", "shard"])}
 
-            return FOLLOW.materialize(
-                context, config, self.lake, compute, clips_in=lambda shard: self.lake.read("judged", shard)["clip_id"]
+            clips_in = lambda shard: self.lake.read("judged", shard)["clip_id"]  # noqa: E731
+            yield from reported(
+                context, "after", partial(FOLLOW.materialize, context, config, self.lake, compute, clips_in=clips_in)
             )
 
         @dg.asset(**ADD.arguments(deps=["judged"]))
@@ -145,12 +150,8 @@ def materialized(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Map
 
 
 def failure(result: dg.ExecuteInProcessResult, asset: str) -> str:
-    [error] = [event.step_failure_data.error for event in result.all_events if event.is_step_failure and event.step_key == asset]
-    return (
-        str(error.cause.message if error.cause else error.message)
-        .strip()
-        .removeprefix("dagster._core.definitions.events.Failure: ")
-    )
+    [told] = [event.step_failure_data for event in result.all_events if event.is_step_failure and event.step_key == asset]
+    return str(told.user_failure_data.description)
 
 
 def lake_of_road(home: Path) -> Lake:

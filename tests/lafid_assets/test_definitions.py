@@ -1,5 +1,8 @@
 """What Dagster is shown."""
 
+import re
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,11 +12,11 @@ from dagster._core.snap import JobSnap
 from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 
 from lafid_assets.definitions import ASSETS, build_defs, defs
-from lafid_assets.jobs import DATASET, PER_SHARD, PRECOMPUTE, RELEASE
+from lafid_assets.jobs import ASSETS_OF, DATASET, PER_SHARD, PRECOMPUTE, RELEASE
 from lafid_assets.lake import open_lake
 from lafid_assets.schemas import BY_NAME
 from lafid_assets.settings_check import deciding, ops_of
-from lafid_assets.settings_file import SettingsFile
+from lafid_assets.settings_file import SettingsFile, SettingsUnusable
 from resources.lake import Lake
 from resources.leases import StoreBusy
 from resources.settings import Settings
@@ -109,12 +112,32 @@ def test_every_asset_says_what_it_is(loaded: dg.Definitions) -> None:
         assert node.description, name
         assert node.group_name in ("ingest", "curation", "dataset", "training", "release"), name
         assert node.code_version, name
+        assert re.fullmatch(r"\S.*\.\n\n\S.*\.\s*", node.description, re.DOTALL), f"{name}: what it means, and who needs it"
+        assert node.tags["lafid/opens"] in ("videos", "tables"), name
+
+
+def test_the_ui_opens_the_source_of_an_asset(loaded: dg.Definitions) -> None:
+    graph = loaded.resolve_asset_graph()
+    for name in UPSTREAM:
+        [place] = graph.get(dg.AssetKey(name)).metadata["dagster/code_references"].code_references
+        lines = Path(place.file_path).read_text().splitlines()[place.line_number - 1 :]
+        assert Path(place.file_path).stem == name
+        assert next(line for line in lines if line.startswith("def ")).startswith(f"def {name}("), name
+        assert lines[0].startswith("@STEP.as_asset"), name
+
+
+def test_only_what_the_file_names_runs_by_a_clock(settings: Settings) -> None:
+    settings.home.mkdir()
+    (settings.home / "lafid.toml").write_text('[checks]\noverdue_hours = { fusion_dit = 200.0 }\n[training]\npreset = "tiny"\n')
+    graph = build_defs(settings).resolve_asset_graph()
+    clocks = {name: graph.get(dg.AssetKey(name)).freshness_policy for name in UPSTREAM}
+    assert clocks.pop("fusion_dit") == dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=200))
+    assert set(clocks.values()) == {None}
 
 
 def test_jobs_cover_all_assets_once(loaded: dg.Definitions) -> None:
     assert sorted((*PER_SHARD, *DATASET, *PRECOMPUTE, *RELEASE)) == sorted(UPSTREAM)
-    jobs = {"curate_shard": PER_SHARD, "refresh_dataset": DATASET, "precompute": PRECOMPUTE, "train_and_register": RELEASE}
-    for job, names in jobs.items():
+    for job, names in ASSETS_OF.items():
         found = loaded.resolve_job_def(job).asset_layer.executable_asset_keys
         assert {key.to_user_string() for key in found} == set(names)
 
@@ -123,6 +146,23 @@ def test_only_the_gpu_is_guarded_by_a_pool(loaded: dg.Definitions) -> None:
     graph = loaded.resolve_asset_graph()
     pooled = {name for name in UPSTREAM if graph.get(dg.AssetKey(name)).pools == {"gpu"}}
     assert pooled == {"training_latents", "fusion_dit", "model_evaluation", "registered_model"}
+
+
+@pytest.mark.parametrize("text", ["[face_info\nengine =", "[automation]\nrefresh_cron = 'at two'\n"])
+def test_a_file_of_settings_that_cannot_be_used_costs_no_page(settings: Settings, text: str) -> None:
+    """Dagster's page would say that the code location is broken, and show nothing else."""
+    settings.home.mkdir()
+    (settings.home / "lafid.toml").write_text(text)
+    with pytest.raises(SettingsUnusable) as refused:
+        ops_of(SettingsFile.of(settings.home), {})
+    definitions = build_defs(settings)
+    assert definitions.metadata["lafid.toml cannot be used"].value == str(refused.value)
+    clocks = {schedule.name: schedule.cron_schedule for schedule in definitions.schedules}
+    assert clocks["nightly_refresh"] == "0 2 * * *"
+    run = definitions.resolve_job_def("refresh_dataset").execute_in_process(raise_on_error=False)
+    failures = [event.step_failure_data.error.cause.message for event in run.get_step_failure_events()]
+    assert len(failures) == 2
+    assert all(str(refused.value) in message for message in failures)
 
 
 def test_entry_point_of_the_workspace_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:

@@ -120,6 +120,7 @@ def test_tables_bear_the_names_that_users_were_promised() -> None:
         "speech_tagged_clips",
         "duplicate_clips",
         "duplicate_pairs",
+        "marks",
         "reference_crops",
         "lafid_dataset",
         "dataset_version_rows",

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from lafid_assets.settings_check import (
     in_full,
     named_otherwise,
     ops_of,
+    refuse_unusable,
     template,
 )
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable
@@ -56,6 +58,7 @@ def test_the_template_changes_nothing_and_every_line_of_it_can_be_taken_in(tmp_p
         ),
         ("[pose_filtered_clips]\npolicy = 'coffee'", r"\[pose_filtered_clips\]: there is no policy 'coffee'"),
         ("[automation]\nrefresh_cron = 'at two'", r"\[automation\]: refresh_cron: 'at two' is no cron expression"),
+        ("[checks]\noverdue_hours = { faces = 9.0 }", r"\[checks\]: overdue_hours names faces, which is no asset"),
         ("[reference_crops]\nspread = 'everything'", r"\[reference_crops\]: spread: .*not spread over 'everything'"),
     ],
 )
@@ -86,6 +89,34 @@ def test_a_value_is_told_in_the_type_of_its_line(tmp_path: Path) -> None:
 def test_a_value_that_a_run_names_is_refused_with_its_asset(file: SettingsFile) -> None:
     with pytest.raises(SettingsUnusable, match="the config of pose_filtered_clips: sharpness_min"):
         ops_of(file, {"pose_filtered_clips": {"config": {"sharpness_min": "twenty"}}})
+
+
+LLM = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "api_key_env": "LAFID_TEST_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("asset", "lines", "complaint"),
+    [
+        ("face_info", {"engine": "foo"}, "no face engine 'foo'"),
+        ("face_info", {"head_pose": "foo"}, "foo"),
+        ("speech_info", {"whisper": "foo"}, "foo"),
+        ("speech_info", {"transcripts": "/nowhere.csv"}, "/nowhere.csv"),
+        ("speech_tagged_clips", {"caption_llm": LLM}, "needs a key: set LAFID_TEST_KEY"),
+        ("speech_tagged_clips", {"caption_frames_model": LLM}, "needs a key: set LAFID_TEST_KEY"),
+        ("reference_crops", {"mask": "foo"}, "foo"),
+        ("training_latents", {"preset": "foo"}, "no preset is named 'foo'"),
+        ("fusion_dit", {"preset": "foo"}, "no preset is named 'foo'"),
+        ("fusion_dit", {"publish": "foo"}, "publish"),
+        ("fusion_dit", {"drawing": {"precision": "foo"}}, "precision"),
+        ("model_evaluation", {"drawing": {"foo": 1}}, "foo"),
+        ("registered_model", {"drawing": {"foo": 1}}, "foo"),
+    ],
+)
+def test_what_a_later_step_cannot_use_is_refused_at_once(asset: str, lines: dict[str, Any], complaint: str) -> None:
+    told = {asset: {"config": lines}}
+    with pytest.raises((ValueError, OSError, LookupError), match=complaint):
+        refuse_unusable(told, [asset])
+    refuse_unusable(told, ["raw_clips"])
 
 
 def test_the_hash_is_of_what_decides_tables(file: SettingsFile, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from lafid_assets.schemas import (
     SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
 )
-from lafid_assets.staleness import is_current, stale_shards
+from lafid_assets.staleness import is_current, stale_shards, unfinished_shards
 from lafid_assets.step import Step
 from resources.duckdb_extensions import literal
 from resources.lake import UNPARTITIONED, Lake
@@ -123,6 +123,21 @@ def test_unsettled_shards_are_stale(laid: Lake) -> None:
     waiting = replace(TAG, unsettled=lambda config: f"SELECT shard FROM (VALUES ('{SHARDS[config.n]}')) AS waiting (shard)")
     chain = [(waiting, same) if step is TAG else (step, same) for step, same in CHAIN]
     assert _stale(laid, chain=chain) == {SHARDS[0]: "speech_tagged_clips"}
+
+
+def test_shards_under_other_settings_are_finished_and_those_with_something_new_are_not(laid: Lake) -> None:
+    def unfinished(chain: Any) -> set[str]:
+        with laid.snapshot() as reader:
+            return unfinished_shards(reader, chain, stale_shards(reader, chain, SHARDS))
+
+    stricter = [(step, Config(n=1) if step is FILTER else config) for step, config in CHAIN]
+    assert unfinished(stricter) == set()
+    _digest(laid, "clip_files", SHARDS[0], "another file")
+    later = "digest = 'another caption', written_at = now() + INTERVAL 1 HOUR"
+    laid.commit(lambda reader: reader.cursor.execute(f"UPDATE partitions SET {later} WHERE table_name = 'clip_rows'"))
+    laid.commit(lambda reader: reader.cursor.execute(f"DELETE FROM partitions WHERE partition = '{SHARDS[1]}' AND row_count = 1"))
+    assert unfinished(CHAIN) == set(SHARDS)
+    assert unfinished(stricter) == {*SHARDS[:2]}, "what the third lacks comes after the step that is stale by its settings"
 
 
 def test_a_step_over_all_shards(laid: Lake) -> None:

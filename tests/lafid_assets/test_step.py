@@ -10,6 +10,7 @@ import pytest
 from pydantic import Field
 
 from lafid_assets import settings_check
+from lafid_assets.contract import Column
 from lafid_assets.outcomes import Reason
 from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.step_registry import STEPS, all_steps
@@ -21,10 +22,13 @@ from resources.ledger import Ledger
 from resources.settings import Settings
 from tests.lafid_assets.road import (
     ADD,
+    AFTER,
     ENOUGH,
+    FOLLOW,
     JUDGE,
     JUDGED,
     ONE,
+    SEEN,
     THREE,
     TWO,
     Road,
@@ -51,7 +55,7 @@ def test_a_current_partition_is_reported_as_a_computed_one(road: Road) -> None:
     told = [materialized(road.run(), "judged")[ONE] for _ in range(2)]
     assert [each.pop("computed") for each in told] == [True, False]
     assert told[0] == told[1]
-    assert (told[0]["dagster/row_count"], told[0]["sights"], told[0]["clips_ok"]) == (2, 2, 2)
+    assert (told[0]["dagster/partition_row_count"], told[0]["sights"], told[0]["clips_ok"]) == (2, 2, 2)
 
 
 def test_changed_config_computes_again(road: Road) -> None:
@@ -199,7 +203,7 @@ def test_frames_are_revised_in_the_transaction_that_writes_them(road: Road) -> N
     road.options = {"revise": without_b, "metadata": lambda shard, frames: {"written": frames["judged"].height}}
     told = materialized(road.run(), "judged")[ONE]
     assert road.lake.read("judged", ONE)["clip_id"].to_list() == ["a"]
-    assert (told["dagster/row_count"], told["written"]) == (1, 1)
+    assert (told["dagster/row_count"], told["dagster/partition_row_count"], told["written"]) == (1, 1, 1)
 
 
 def test_a_run_that_was_taken_for_dead_writes_nothing(road: Road) -> None:
@@ -250,8 +254,9 @@ def test_asset_tells_dagster_its_contract() -> None:
 def test_run_shows_rows_and_outcomes(road: Road) -> None:
     [event] = road.run().get_asset_materialization_events()
     metadata = event.materialization.metadata
-    assert metadata["dagster/row_count"].value == 2
-    assert metadata["clips_ok"].value == 2
+    assert metadata["dagster/partition_row_count"].value == 2
+    assert (metadata["clips_ok"].value, metadata["clips_error"].value) == (2, 0)
+    assert (metadata["keep_rate"].value, metadata["error_rate"].value) == (1.0, 0.0)
     assert [record.data for record in metadata["outcomes"].records] == [{"status": "ok", "reason": "", "clips": 2}]
 
 
@@ -308,8 +313,8 @@ def test_a_value_out_of_bounds_is_refused_before_anything_is_computed(road: Road
     for text, named in (("[total]\nn = -1\n", {}), ("", {"n": -1})):
         run = told(text, named)
         assert not run.success
-        [failure] = run.get_step_failure_events()
-        assert "Input should be greater than or equal to 0" in failure.step_failure_data.error.cause.message
+        assert failure(run, "total").startswith("total failed: ")
+        assert "n: Input should be greater than or equal to 0" in failure(run, "total")
     assert road.calls == []
 
 
@@ -331,7 +336,23 @@ def test_a_name_that_is_none_is_refused_by_the_first_step_of_its_run(
     instance.add_dynamic_partitions(str(CLIP_SHARDS.name), [ONE])
     job = build_defs(settings, {"lake": lake}).resolve_job_def("curate_shard")
     run = job.execute_in_process(instance=instance, partition_key=ONE, raise_on_error=False)
-    [failure] = run.get_step_failure_events()
-    assert failure.step_key == "raw_clips"
-    error = failure.step_failure_data.error
-    assert complaint in (error.cause or error).message
+    assert f"raw_clips ({ONE}) failed: {complaint}" in failure(run, "raw_clips")
+
+
+def test_a_table_that_is_not_of_shards_has_its_rows_alone(road: Road) -> None:
+    road.run()
+    [event] = road.run_total().get_asset_materialization_events()
+    assert event.materialization.metadata["dagster/row_count"].value == 1
+    assert "dagster/partition_row_count" not in event.materialization.metadata
+
+
+def test_outcomes_are_those_of_the_table_that_has_a_row_a_clip() -> None:
+    """Not of the first, where that has a row a sight, nor of one that says nothing of how clips end."""
+    assert replace(JUDGE, writes=(SEEN, AFTER, JUDGED)).outcomes == "judged"
+    assert FOLLOW.outcomes is None
+
+
+def test_what_a_column_means_is_no_markdown_but_code() -> None:
+    table = replace(SEEN, columns=(Column("n", pl.Int64, "> 0: left; `<model>` or <none>"),))
+    [column] = replace(JUDGE, writes=(table,)).arguments(deps=[])["metadata"]["dagster/column_schema"].columns
+    assert column.description == "\\> 0: left; `<model>` or \\<none\\>"

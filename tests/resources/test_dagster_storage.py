@@ -1,23 +1,57 @@
-"""A place in a pool is one run's, however close together two ask for it."""
+"""A place in a pool is one run's, however close together two ask for it, and no dead run's; who waits for one does only that."""
 
 import contextlib
+import os
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from dagster._core.errors import DagsterExecutionInterruptedError
 
-from resources.settings import Settings
+from resources import dagster_storage
+from resources.settings import PROJECT_ROOT, Settings
 
 RUNS = ("a", "b", "c")
 TOGETHER_S = 0.3
+CLAIM = """
+import subprocess, sys
+import dagster as dg
+from resources.dagster_storage import signs_of_life
+run, outlives = sys.argv[1:]
+with dg.DagsterInstance.get() as instance:
+    print(instance.event_log_storage.claim_concurrency_slot("gpu", run, "trained").is_claimed, flush=True)
+    if outlives == "child":
+        child = subprocess.Popen(["sleep", "600"], pass_fds=signs_of_life(run), stdout=subprocess.DEVNULL)
+        print(child.pid, flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
-def instances(settings: Settings) -> Iterator[list[dg.DagsterInstance]]:
+def naps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], None]]]:
+    """What happens while a run waits for a place, one thing a pause; no pause takes any time."""
+    left: list[Callable[[], None]] = []
+
+    def nap(seconds: float) -> None:
+        assert seconds == dagster_storage.SECONDS_BETWEEN_CLAIMS
+        left.pop(0)()
+
+    monkeypatch.setattr(dagster_storage, "time", SimpleNamespace(sleep=nap))
+    yield left
+    assert not left
+
+
+@pytest.fixture
+def instances(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dg.DagsterInstance]]:
     """The installation's, as so many processes have it."""
+    monkeypatch.setattr(dagster_storage, "SECONDS_BETWEEN_CLAIMS", 0.01)
     settings.prepare()
     with contextlib.ExitStack() as opened:
         yield [opened.enter_context(dg.DagsterInstance.get()) for _ in RUNS]
@@ -56,3 +90,106 @@ def test_no_more_runs_than_places_claim_one(instances: list[dg.DagsterInstance],
 
     logs[0].free_concurrency_slots_for_run(min(held))
     assert sum(claims(run) for run in RUNS if run not in held) == 1, "a place that is free again is had by one who waits"
+
+
+@pytest.fixture
+def claimant(instances: list[dg.DagsterInstance]) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """A process that claims the one place of the pool and keeps it; it may leave a child that has the run's sign of life."""
+    instances[0].event_log_storage.set_concurrency_slots("gpu", 1)
+    started = []
+
+    def start(run: str, outlives: str = "nobody") -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-c", CLAIM, run, outlives],
+            cwd=PROJECT_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_killed_run_gives_its_place_back(
+    instances: list[dg.DagsterInstance], claimant: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    process = claimant("dead")
+    assert process.stdout.readline() == "True\n"
+    log = instances[0].event_log_storage
+    assert not log.claim_concurrency_slot("gpu", "next", "trained").is_claimed
+    process.kill()
+    process.wait()
+    assert log.claim_concurrency_slot("gpu", "next", "trained").is_claimed
+
+
+def test_the_queue_does_not_see_the_dead(
+    instances: list[dg.DagsterInstance], claimant: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    """A run whose first step waits for a place is not even begun while the daemon sees the pool full."""
+    process = claimant("dead")
+    assert process.stdout.readline() == "True\n"
+    log = instances[0].event_log_storage
+    assert [slot.run_id for slot in log.get_concurrency_info("gpu").claimed_slots] == ["dead"]
+    process.kill()
+    process.wait()
+    assert log.get_concurrency_info("gpu").claimed_slots == []
+
+
+def test_a_dead_run_that_waited_keeps_nobody_waiting(
+    instances: list[dg.DagsterInstance], claimant: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    log = instances[0].event_log_storage
+    assert log.claim_concurrency_slot("gpu", "first", "trained").is_claimed
+    process = claimant("dead")
+    assert process.stdout.readline() == "False\n"
+    process.kill()
+    process.wait()
+    log.free_concurrency_slot_for_step("first", "trained")  # and the place is given to who has waited longest
+    assert log.claim_concurrency_slot("gpu", "next", "trained").is_claimed
+
+
+def test_what_outlives_a_killed_run_keeps_its_place(
+    instances: list[dg.DagsterInstance], claimant: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    process = claimant("dead", "child")
+    assert process.stdout.readline() == "True\n"
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    log = instances[0].event_log_storage
+    try:
+        assert not log.claim_concurrency_slot("gpu", "next", "trained").is_claimed
+    finally:
+        os.kill(child, signal.SIGKILL)
+    while not log.claim_concurrency_slot("gpu", "next", "trained").is_claimed:
+        continue
+
+
+@dg.asset(pool="gpu")
+def trained() -> None: ...
+
+
+def test_who_waits_for_a_place_asks_once_a_pause(
+    instances: list[dg.DagsterInstance], naps: list[Callable[[], None]]
+) -> None:
+    log = instances[0].event_log_storage
+    log.set_concurrency_slots("gpu", 1)
+    assert log.claim_concurrency_slot("gpu", "other", "trained").is_claimed
+    naps += [lambda: None, lambda: None, lambda: log.free_concurrency_slot_for_step("other", "trained")]
+    assert dg.materialize([trained], instance=instances[1]).success
+    assert log.get_concurrency_info("gpu").claimed_slots == []
+
+
+def test_who_waits_for_a_place_can_be_cancelled(instances: list[dg.DagsterInstance], naps: list[Callable[[], None]]) -> None:
+    log = instances[0].event_log_storage
+    log.set_concurrency_slots("gpu", 1)
+    assert log.claim_concurrency_slot("gpu", "other", "trained").is_claimed
+    naps += [lambda: None, lambda: os.kill(os.getpid(), signal.SIGTERM)]
+    with pytest.raises(DagsterExecutionInterruptedError):
+        dg.materialize([trained], instance=instances[1])
+    assert [step.run_id for step in log.get_concurrency_info("gpu").pending_steps] == ["other"]

@@ -91,6 +91,7 @@ def test_values_come_back(value: object) -> None:
 
 def test_values_take_the_places_of_question_marks() -> None:
     assert duckdb_cursor([]).execute(bound("SELECT ?, ?", ["a?", 2])).fetchone() == ("a?", 2)
+    assert duckdb_cursor([]).execute(bound("SELECT 'who?'", [])).fetchone() == ("who?",), "a caption in a statement"
     with pytest.raises(ValueError, match="1 values for 2 question marks"):
         bound("SELECT ?, ?", [1])
     with pytest.raises(TypeError, match="object is no value of SQL"):

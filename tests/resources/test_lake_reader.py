@@ -53,6 +53,15 @@ assert "pandas" not in sys.modules
 """
 
 
+def test_rows_of_a_table_are_counted_from_its_stamps(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
+    assert small_lake.row_count("ends") == 0
+    for shard, rows in (("s0", 3), ("s1", 2)):
+        small_lake.put({"ends": rows_of(shard, 1, rows)["ends"]}, shard, "f")
+    assert small_lake.row_count("ends") == 5
+    small_lake.commit(lambda writer: writer.cursor.execute("UPDATE partitions SET fingerprint = NULL WHERE partition = 's1'"))
+    assert small_lake.row_count("ends") == 3, "what was forgotten is not there"
+
+
 def test_reading_imports_no_pandas(small_lake: Lake, rows_of: Callable[..., Any], elsewhere: Callable[..., Any]) -> None:
     small_lake.put(rows_of("s", 1), "s", "f")
     reader = elsewhere(READ)

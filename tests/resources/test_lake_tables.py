@@ -85,6 +85,18 @@ def test_other_columns_are_another_versions(opened: Callable[..., Lake], column:
     lake.close()
 
 
+def test_a_lake_of_before_settings_were_kept_takes_them(opened: Callable[..., Lake]) -> None:
+    old = opened(BASE)
+    old.put({"clips": FRAME}, "s", "f")
+    old.commit(lambda writer: writer.cursor.execute("ALTER TABLE partitions DROP COLUMN settings_sha256"))
+    old.close()
+    lake = opened(BASE)
+    lake.put({"clips": FRAME.clear()}, "t", "f", settings_sha256="sha")
+    kept = lake.sql("SELECT partition, settings_sha256 FROM partitions WHERE fingerprint IS NOT NULL ORDER BY ALL")
+    assert kept.rows() == [("s", None), ("t", "sha")]
+    lake.close()
+
+
 def test_opening_again_makes_no_snapshot(opened: Callable[..., Lake]) -> None:
     numbers = []
     for _ in range(2):

@@ -199,6 +199,17 @@ def test_what_is_held_is_said_every_few_seconds_by_one_thread(url: str, table: L
     _until(lambda: not threads())
 
 
+def test_what_living_owners_hold_is_named(leases: Leases, table: LeaseTable) -> None:
+    _elsewhere(table, "lives")
+    _elsewhere(table, "died", silent_s=2 * HOUR_S)
+    with leases.at_work("lafid curate"), leases.held("shard"):
+        assert sorted(leases.names_held()) == ["lives", "shard"]
+    assert leases.names_held() == ["lives"]
+    table.run(lambda rows: rows.drop("lives"))
+    with leases.alone("lafid forget"):
+        assert leases.names_held() == []
+
+
 def test_tokens_rise(leases: Leases, table: LeaseTable) -> None:
     """Over a lease that was given back, a clock that was set back, and a table that was lost."""
     with leases.held("shard") as first:

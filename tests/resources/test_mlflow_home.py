@@ -20,7 +20,7 @@ def _tracking(home: Path) -> Tracking:
 def test_a_moved_home_keeps_runs_versions_and_what_they_hold(tmp_path: Path) -> None:
     home = tmp_path / OLD
     home.mkdir()
-    client = _tracking(home).connect()
+    client = _tracking(home).open_experiment()
     run = client.create_run(client.get_experiment_by_name(EXPERIMENT).experiment_id)
     client.log_dict(run.info.run_id, {"loss": 1.0}, FILE)
     client.create_registered_model("lafid")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.settings import PROJECT_ROOT, HomeUnusable, Settings
+from resources.settings import PROJECT_ROOT, DagsterYamlUnusable, HomeUnusable, PasswordInAddress, Settings
 
 
 def test_defaults_lie_in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,3 +99,34 @@ def test_missing_dagster_yaml_is_not_blamed_on_the_home(settings: Settings, monk
 def test_settings_cannot_be_changed(settings: Settings) -> None:
     with pytest.raises(ValueError, match="frozen"):
         settings.store_uri = "elsewhere"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("storage: [", "is no YAML"),
+        ("just words", "holds no settings of Dagster"),
+        (
+            "storage: {postgres: {postgres_db: {password: planted}}}",
+            r"a password at storage.postgres.postgres_db.password, .*env: NAME",
+        ),
+        ("storage: {postgres: {postgres_url: 'postgresql://u:planted@h/d'}}", "a password at storage.postgres.postgres_url"),
+    ],
+)
+def test_a_dagster_yaml_that_cannot_be_used_or_shown_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, told: str
+) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    monkeypatch.setenv("LAFID_DAGSTER_YAML", str(tmp_path / "own.yaml"))
+    with pytest.raises(DagsterYamlUnusable, match=told) as caught:
+        settings.prepare()
+    assert "planted" not in str(caught.value)
+    assert not settings.home.exists()
+    (tmp_path / "own.yaml").write_text("storage: {postgres: {postgres_db: {password: {env: PGPASSWORD}}}}")
+    settings.prepare()
+
+
+def test_a_password_in_mlflows_address_is_refused_without_showing_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:planted@mlflow.team")
+    with pytest.raises(PasswordInAddress, match=r"me:\*\*\*@mlflow.team: .*MLFLOW_TRACKING_PASSWORD"):
+        _ = settings.mlflow_uri

@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from lafid_assets.jobs import fetch_drop
 from lafid_assets.partitions import CLIP_SHARDS
 from resources.lake import Lake
 from resources.settings import Settings
@@ -265,3 +266,49 @@ def test_table_without_a_needed_column_is_said(tick: Tick, settings: Settings) -
     _drop(settings, "OpenHumanVid_part_001.csv", b"clip_id,path\na,b\n")
     tick()
     _skipped(tick(), "has no column caption")
+
+
+def test_a_drop_on_s3_is_fetched_and_curated(
+    tick: Tick, settings: Settings, lake: Lake, bucket: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+
+    def fetch(request: dg.RunRequest) -> None:
+        assert request.job_name == "fetch_drop"
+        assert fetch_drop.execute_in_process(resources={"settings": settings}, instance=instance, tags=request.tags).success
+
+    monkeypatch.setenv("LAFID_DROP", f"s3://{bucket}/drop/")
+    put = boto3.client("s3").put_object
+    put(Bucket=bucket, Key="drop/a.mp4", Body=b"a")
+    _skipped(tick(), "1 objects still change")
+    [first] = tick().run_requests
+    [again] = tick().run_requests
+    assert first.run_key == again.run_key, "Dagster launches it once"
+    fetch(first)
+    _skipped(tick(), "1 files still change")
+    put(Bucket=bucket, Key="drop/b.mp4", Body=b"b")
+    result = tick()
+    assert len(_requested(result)) == 1, "the fetched file settles like any other"
+    assert sorted(_paths(lake).values()) == [["a.mp4"]]
+    [late] = tick(result.cursor).run_requests
+    assert late.run_key != first.run_key
+    put(Bucket=bucket, Key="drop/b.mp4", Body=b"b and more")
+    fetch(late)
+    assert not (settings.drop / "b.mp4").exists(), "it is another object by now"
+
+
+def test_objects_that_cannot_be_fetched_are_asked_for_a_few_times(
+    tick: Tick, bucket: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+
+    monkeypatch.setenv("LAFID_DROP", f"s3://{bucket}/drop")
+    boto3.client("s3").put_object(Bucket=bucket, Key="drop/a.mp4", Body=b"a")
+    tick()
+    for number in range(3):
+        [request] = tick().run_requests
+        run = dg.DagsterRun(job_name="fetch_drop", run_id=str(number), status=dg.DagsterRunStatus.FAILURE, tags=request.tags)
+        instance.add_run(run)
+    _skipped(tick(), "1 objects were not fetched in 3 tries: read the runs of fetch_drop")
+    monkeypatch.setenv("LAFID_DROP", "s3://no-such-bucket")
+    _skipped(tick(), "cannot read s3://no-such-bucket")

@@ -74,12 +74,19 @@ class Webserver:
         ]
         return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
 
-    def start_sensor(self, name: str) -> None:
-        started = self.ask(
-            "mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }",
-            s=LOCATION | {"sensorName": name},
+    def statuses(self, job: str) -> list[str]:
+        """Of all runs of a job, the last first."""
+        found = self.ask(
+            "query($f: RunsFilter!) { runsOrError(filter: $f) { ... on Runs { results { status } } } }", f={"pipelineName": job}
         )
-        assert started["startSensor"]["__typename"] == "Sensor", started
+        return [run["status"] for run in found["runsOrError"]["results"]]
+
+    def shards(self) -> list[str]:
+        """As Dagster knows them."""
+        found = self.ask(
+            'query { assetNodes(assetKeys: [{path: ["raw_clips"]}]) { partitionKeysByDimension { partitionKeys } } }'
+        )
+        return list(found["assetNodes"][0]["partitionKeysByDimension"][0]["partitionKeys"])
 
     def start_schedule(self, name: str) -> None:
         started = self.ask(

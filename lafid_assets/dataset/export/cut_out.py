@@ -1,12 +1,13 @@
-"""A piece of a recording as a file of its own, for whoever does not have the recording.
+"""A piece of a recording as a file of its own, for whoever does not have the recording, or cannot play it.
 
-Belongs here: piece -> mp4, as viewers see and hear it. Not here: clips that are whole files, which leave as they are (`samples`).
+Belongs here: piece -> mp4, as viewers see and hear it. Not here: clips that leave as the files that they are (`samples`).
 
 A piece seldom begins with a keyframe, so that it is encoded anew: pictures visually lossless, at their own times, sound as AAC in
 its own rate and layout. The same piece gives the same bytes.
 """
 
 import io
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -28,8 +29,12 @@ Sound = NDArray[np.float32]
 """(channels, N) in [-1, 1]."""
 
 
-def cut_out(piece: Piece) -> bytes:
+def cut_out(piece: Piece, side_px: int | None = None, options: Mapping[str, str] = _X264_OPTIONS) -> bytes:
     """The piece as an mp4.
+
+    Args:
+        side_px: to which its longer side is reduced; None leaves it.
+        options: the encoder's.
 
     Raises:
         av.FFmpegError: it cannot be decoded.
@@ -43,10 +48,10 @@ def cut_out(piece: Piece) -> bytes:
         sound = _sound_of(piece, float(piece.first_pts * base), float((piece.last_pts + step) * base))
         video: Any = None
         for shown in shown_frames(source, stream, piece):
-            image = shown.rgb()
+            image = shown.rgb(side_px)
             image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]  # yuv420p holds no odd side
             if video is None:
-                video = target.add_stream("libx264", rate=rate, options=_X264_OPTIONS)
+                video = target.add_stream("libx264", rate=rate, options=dict(options))
                 video.height, video.width, video.pix_fmt = image.shape[0], image.shape[1], "yuv420p"
                 video.codec_context.time_base = _CLOCK
                 tag_bt709(video.codec_context)

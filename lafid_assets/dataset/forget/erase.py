@@ -29,6 +29,7 @@ from lafid_assets.ingest.tombstones import write_tombstones
 from lafid_assets.release.bench_folder import FOLDER as BENCHES
 from lafid_assets.release.evaluation_tasks import FOLDER as EVALUATIONS
 from lafid_assets.release.evaluation_tasks import plain_name
+from lafid_assets.review.video import FOLDER as ENCODED_CLIPS
 from lafid_assets.speech.answer_cache import AnswerCache
 from lafid_assets.training.latents import shards_folder
 from lafid_assets.training.sweep import drop_unnamed
@@ -220,7 +221,7 @@ class Eraser:
 
     def _is_named(self, path: Path) -> bool:
         """By an id that is too short to be searched for only where pictures bear clips' ids."""
-        ours = [self.settings.home / STRIPS]
+        ours = [self.settings.home / STRIPS, self.settings.home / ENCODED_CLIPS]
         if self.store.is_local:
             ours += [self.store.local_path(folder) for folder in (RUNS_FOLDER, EVALUATIONS)]
         of_clips = PICTURES | {".json", ".npy"}

@@ -1,17 +1,22 @@
 """The command line, run in this process as the console script runs it."""
 
+import io
 import itertools
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
 
+from lafid_assets.cli.main import run
 from lafid_assets.schemas import (
     BY_NAME,
     DATASET_OUTCOMES,
@@ -23,6 +28,7 @@ from lafid_assets.schemas import (
 from model.release.drawing_settings import DrawingSettings
 from resources.lake import UNPARTITIONED, Lake
 from tests.lafid_assets.cli.stand_in import StandIn
+from tests.once import built_once
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,47 @@ def lafid(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """Runs `lafid ARGUMENTS --home HOME`."""
 
     def invoke(*arguments: object) -> Ended:
-        from lafid_assets.cli.main import run
-
         monkeypatch.setattr(sys, "argv", ["lafid", *map(str, arguments), "--home", str(home)])
         code = run()
         out, err = capsys.readouterr()
         return Ended(code, out, err)
 
     return invoke
+
+
+@pytest.fixture(scope="session")
+def bad_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def build(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "empty.mp4").write_bytes(b"")
+        (folder / "text.mp4").write_bytes(b"no video" * 100)
+
+    return built_once(tmp_path_factory, "bad files", build)
+
+
+@pytest.fixture(scope="session")
+def curated(bad_files: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A home in which each of them was curated in a shard of its own; and what was printed."""
+
+    def build(folder: Path) -> None:
+        home, said = folder / "home", io.StringIO()
+        with pytest.MonkeyPatch.context() as patched, redirect_stdout(said):
+            for name in ("LAFID_HOME", "DAGSTER_HOME"):
+                patched.setenv(name, str(home))
+            patched.setattr(dg.DagsterInstance, "get", dg.DagsterInstance.ephemeral)
+            patched.setattr(sys, "argv", ["lafid", "curate", str(bad_files), "--clips-per-shard", "1", "--home", str(home)])
+            assert run() == 0
+        (folder / "said.txt").write_text(said.getvalue())
+
+    folder = built_once(tmp_path_factory, "curated", build)
+    return folder / "home", (folder / "said.txt").read_text()
+
+
+@pytest.fixture
+def curated_home(curated: tuple[Path, str], home: Path) -> Path:
+    """A copy of it in `home`."""
+    shutil.copytree(curated[0], home, dirs_exist_ok=True)
+    return home
 
 
 @pytest.fixture

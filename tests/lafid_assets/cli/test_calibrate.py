@@ -8,7 +8,8 @@ import pytest
 
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.schemas import POLICY_SETTINGS, POSE_FILTERED_CLIPS, RAW_CLIPS
+from lafid_assets.schemas import DUPLICATE_CLIPS, MARKS, POLICY_SETTINGS, POSE_FILTERED_CLIPS, RAW_CLIPS
+from resources.lake import Lake
 
 RowOf = Callable[..., dict[str, Any]]
 
@@ -46,3 +47,63 @@ def test_unknown_measure_is_answered_with_those_that_there_are(lafid: Any, curat
     assert (
         "no measure 'beauty' to calibrate: choose one of duration_s" in lafid("calibrate", tmp_path, "--measure", "beauty").error
     )
+
+
+@pytest.fixture
+def decided(publish: Any, row_of: RowOf) -> None:
+    """Twelve clips of 6, 12, ... 72 degrees: kept from 48 on, as the policy's 45 asks."""
+    policy, settings = settings_row(FacePolicy().model_dump_json())
+    low = {"status": "rejected", "reason": "pose_variation_low", "reasons": ["pose_variation_low"], "keep": False}
+    degrees = {f"c{n:02}": 6.0 * n for n in range(1, 13)}
+    rows = [
+        row_of(POSE_FILTERED_CLIPS, clip_id=clip, pose_variation_deg=turned, policy_sha256=policy, **(low if turned < 45 else {}))
+        for clip, turned in degrees.items()
+    ]
+    publish(
+        {
+            "raw_clips": RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=clip, content_sha256=clip) for clip in degrees),
+            "pose_filtered_clips": POSE_FILTERED_CLIPS.frame(rows),
+            "duplicate_clips": DUPLICATE_CLIPS.frame(
+                row_of(DUPLICATE_CLIPS, clip_id=clip) for clip in degrees if degrees[clip] > 45
+            ),
+            POLICY_SETTINGS.name: settings,
+        }
+    )
+
+
+@pytest.fixture
+def mark(lake: Lake, row_of: RowOf) -> Callable[..., None]:
+    """Marks clips as they are decided: wrong where they should not be."""
+
+    def put(number: int, verdict: str, fault: str | None = None, marker: str = "ada", content: str | None = None) -> None:
+        clip, kept = f"c{number:02}", number >= 8
+        said = {"status": "kept" if kept else "rejected", "reason": None if kept else "pose_variation_low", "verdict": verdict}
+        said |= {"step": "duplicate_clips" if kept else "pose_filtered_clips", "fault": fault, "marker": marker}
+        known = {"mark_id": f"{marker} {clip}", "clip_id": clip, "content_sha256": content or clip}
+        lake.put({MARKS.name: MARKS.frame([row_of(MARKS, **known, **said)])})
+
+    return put
+
+
+def test_marks_say_which_threshold_most_agree_with(lafid: Any, decided: None, mark: Callable[..., None]) -> None:
+    """Who marked would keep clips from 36 degrees on."""
+    for number in range(1, 13):
+        if number < 8:
+            mark(number, "right" if number < 6 else "wrong", "pose_variation_low" if number < 6 else None)
+        elif number < 12:
+            mark(number, "right", marker="ada" if number < 10 else "bob")
+    mark(12, "wrong", "several_faces")
+    ended = lafid("calibrate")
+    assert (ended.code, ended.err) == (0, "")
+    words = " ".join(ended.out.split())
+    assert "9 of 12 marked clips are decided today as they were marked (75%), by 2 persons" in words
+    assert "a threshold of 36 on pose_variation_deg agrees with most: 11 of 11 clips whose marks tell about it" in words
+    assert "the policy has 45 now" in words
+    assert "of the marks 1: should not be kept, for another fault" in words
+
+
+def test_too_few_marks_are_refused(lafid: Any, decided: None, mark: Callable[..., None]) -> None:
+    assert "too few marks: 0 clips should be kept" in lafid("calibrate").error
+    mark(8, "right")
+    mark(9, "right", content="another file")
+    assert "too few marks: 1 clips should be kept and 0 should not for pose_variation_low" in lafid("calibrate").error

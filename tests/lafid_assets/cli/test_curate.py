@@ -1,19 +1,14 @@
 """`lafid curate` through Dagster, on files that need no engine."""
 
-import io
 import json
 import re
-import shutil
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from lafid_assets.cli.main import run
 from lafid_assets.cli.materialize import CurationChoices, Materializer, RunFailed, open_materializer
 from lafid_assets.ingest import raw_clips as module
 from lafid_assets.ingest.clip_binding import Row
@@ -26,42 +21,6 @@ from lafid_assets.speech.chat_endpoint import endpoint_of
 from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig
 from lafid_assets.step_run import Finding
 from resources.settings import Settings
-from tests.once import built_once
-
-
-@pytest.fixture(scope="session")
-def bad_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def build(folder: Path) -> None:
-        folder.mkdir()
-        (folder / "empty.mp4").write_bytes(b"")
-        (folder / "text.mp4").write_bytes(b"no video" * 100)
-
-    return built_once(tmp_path_factory, "bad files", build)
-
-
-@pytest.fixture(scope="session")
-def curated(bad_files: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A home in which each of them was curated in a shard of its own; and what was printed."""
-
-    def build(folder: Path) -> None:
-        home, said = folder / "home", io.StringIO()
-        with pytest.MonkeyPatch.context() as patched, redirect_stdout(said):
-            for name in ("LAFID_HOME", "DAGSTER_HOME"):
-                patched.setenv(name, str(home))
-            patched.setattr(dg.DagsterInstance, "get", dg.DagsterInstance.ephemeral)
-            patched.setattr(sys, "argv", ["lafid", "curate", str(bad_files), "--clips-per-shard", "1", "--home", str(home)])
-            assert run() == 0
-        (folder / "said.txt").write_text(said.getvalue())
-
-    folder = built_once(tmp_path_factory, "curated", build)
-    return folder / "home", (folder / "said.txt").read_text()
-
-
-@pytest.fixture
-def curated_home(curated: tuple[Path, str], home: Path) -> Path:
-    """A copy of it in `home`."""
-    shutil.copytree(curated[0], home, dirs_exist_ok=True)
-    return home
 
 
 @pytest.fixture
@@ -206,7 +165,7 @@ def test_failing_shard_stops_no_other_and_is_named_with_its_cause(
     assert len(shards) == 2
     with monkeypatch.context() as patched:
         _break_probing(patched, shards[0])
-        with pytest.raises(RunFailed, match=rf"1 of 2 shards failed: {shards[0]}: raw_clips: the disk caught fire"):
+        with pytest.raises(RunFailed, match=rf"raw_clips \({shards[0]}\) failed: the disk caught fire \[1 of 2 shards"):
             first.curate(shards, CurationChoices())
     assert instance.get_runs_count() == 1, "neighbours share a run, and the dataset is left as it is"
     assert {shard for _, shard in first.lake.stamps(["speech_tagged_clips"])} == {shards[1]}
@@ -261,6 +220,21 @@ def test_endpoint_that_is_none_is_refused_before_anything_is_done(lafid: Any, ho
     assert message in lafid("curate", bad_files, "--caption-llm", "a-model").error
     assert message in lafid("curate", bad_files, "--caption-frames", "a-model").error
     assert not (home / "store").exists()
+
+
+def test_a_key_that_is_not_there_is_missed_before_anything_is_done(lafid: Any, home: Path, bad_files: Path) -> None:
+    asked = ("--caption-llm", "http://127.0.0.1:9/v1,a-model")
+    assert "http://127.0.0.1:9/v1 needs a key: set OPENAI_API_KEY" in lafid("curate", bad_files, *asked).error
+    assert not (home / "store").exists()
+
+
+def test_the_object_of_a_curation_is_alone_on_stdout(lafid: Any, curated_home: Path, bad_files: Path) -> None:
+    ended = lafid("curate", bad_files, "--clips-per-shard", 1, "--json")
+    assert (ended.code, ended.out.count("\n")) == (0, 1)
+    found = json.loads(ended.out)
+    assert set(found) >= {"dataset_version", "in", "kept", "rejected", "error", "report", "shards", "computed", "up_to_date"}
+    assert (len(found["shards"]), found["computed"]) == (2, 0)
+    assert "2 shards are current; nothing to do" in ended.err
 
 
 def test_transcripts_that_cannot_be_read_are_named(lafid: Any, bad_files: Path) -> None:

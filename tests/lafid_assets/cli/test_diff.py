@@ -12,6 +12,7 @@ def test_table_and_object_say_the_same(lafid: Callable[..., Any], keep_dataset: 
     assert shown.code == 0, shown.err
     assert "From version aa11 to bb22" in shown.out
     assert "2 clips before, 2 after: 1 came, 1 went, 1 changed" in shown.out
+    assert "of those that went, 1 by a decision, 0 by anything else" in shown.out
     diff = json.loads(lafid("diff", "aa", "latest", "--json").out)
     assert [(row["clip_id"], row["change"]) for row in diff["rows"]] == [("c", "came"), ("a", "changed"), ("b", "went")]
     assert diff["rows"][2]["why"] == "rejected by pose_filtered_clips: no_face"

@@ -1,9 +1,14 @@
 """What the terminal shows."""
 
+import io
 import logging
+import re
 import threading
+from pathlib import Path
 
 import pytest
+from rich.table import Table
+from rich.text import Text
 
 from lafid_assets.cli import display
 from lafid_assets.cli.display import show_funnel, working
@@ -42,6 +47,36 @@ def test_warnings_stay_on_the_screen_as_they_are(capsys: pytest.CaptureFixture[s
     with working("doing [it]"):
         logging.getLogger("lafid.test").warning("no pictures of [a] [/b]")
     assert "no pictures of [a] [/b]" in capsys.readouterr().out
+
+
+OBEYED = ("\x1b[31m", "\x1b]0;title\x07", "\x9b2J", "\x08", "\u202e")
+
+
+def test_the_terminal_obeys_nothing_in_texts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither control characters nor rich's own markup, in lines, tables, titles, logs and the line beside the spinner."""
+    said = f"[red]a[/]{''.join(OBEYED)}[link=http://evil]b[/]"
+    table = Table(said, title=said)
+    table.add_row(said)
+    table.add_row(Text(said, overflow="fold"))
+    screen = io.StringIO()
+    monkeypatch.setattr(display.CONSOLE, "_force_terminal", True)
+    monkeypatch.setattr(display.CONSOLE, "_file", screen)
+    monkeypatch.setattr(display.CONSOLE, "_color_system", None)
+    monkeypatch.setattr(display.CONSOLE, "_width", 200)
+    display.CONSOLE.print(table)
+    display.CONSOLE.print(said)
+    with working(said):
+        logging.getLogger("lafid.test").info(said)
+        logging.getLogger("lafid.test").warning(said)
+    shown = screen.getvalue()
+    assert shown.count("[red]a[/]?[31m?]0;title?2J") >= 6
+    assert not [code for code in OBEYED if code in shown]
+
+
+def test_every_console_is_one_that_obeys_nothing() -> None:
+    cli = Path(display.__file__).parent
+    makers = [path.name for path in cli.glob("*.py") if re.search(r"(?<!Plain)Console\(", path.read_text())]
+    assert makers == []
 
 
 def test_logger_is_left_as_it_was() -> None:

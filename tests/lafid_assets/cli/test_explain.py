@@ -22,6 +22,7 @@ from lafid_assets.schemas import (
     FACE_INFO,
     ID_CONSISTENT_CLIPS,
     LAFID_DATASET,
+    MARKS,
     PIECES,
     POSE_FILTERED_CLIPS,
     RAW_CLIPS,
@@ -68,7 +69,7 @@ def tables(row_of: RowOf, write_video: Callable[..., Path], tmp_path: Path) -> d
 
 def test_rules_with_thresholds_and_the_frames_that_decided(lafid: Any, publish: Any, tables: Any, home: Path) -> None:
     publish(tables)
-    ended = lafid("explain", "aba")
+    ended = lafid("explain", "aba", "--out", home / "strip.png")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith(
         f"{CLIP}: rejected by pose_filtered_clips: pose_variation_low (pose_variation_deg 44, at least 45"
@@ -80,7 +81,7 @@ def test_rules_with_thresholds_and_the_frames_that_decided(lafid: Any, publish: 
         named = lafid("explain", name)
         assert (named.err, named.out.partition("\n")[0]) == ("", ended.out.partition("\n")[0]), "a file's name will do"
     assert "there is no clip 'b.mp4'" in lafid("explain", "b.mp4").error
-    strip = Image.open(io.BytesIO((home / "explain" / f"{CLIP}.png").read_bytes()))
+    strip = Image.open(io.BytesIO((home / "strip.png").read_bytes()))
     assert strip.width > strip.height, "two frames side by side: the least and the most turned one"
 
 
@@ -90,6 +91,21 @@ def test_captions_are_shown_whole_and_to_the_letter(lafid: Any, publish: Any, ta
     publish(tables | {"raw_clips": RAW_CLIPS.frame(raw)})
     words = " ".join(lafid("explain", CLIP).out.replace("│", " ").split())
     assert caption in words
+
+
+def test_marks_are_shown_and_those_on_another_decision_are_known(lafid: Any, publish: Any, tables: Any, row_of: RowOf) -> None:
+    seen = {"clip_id": CLIP, "content_sha256": CLIP, "step": "pose_filtered_clips", "status": "rejected"}
+    seen |= {"marked_at": "2026-01-02T03:04:05.000006+00:00", "verdict": "wrong"}
+    marks = [
+        row_of(MARKS, **seen, mark_id="1", reason="pose_variation_low", marker="ada", note="[b]turns[/b] enough"),
+        row_of(MARKS, **seen, mark_id="2", reason="no_face", marker="bob"),
+        row_of(MARKS, **(seen | {"clip_id": "a0" * 16}), mark_id="3", reason="no_face", marker="eve"),
+    ]
+    publish(tables | {"marks": MARKS.frame(marks)})
+    out = lafid("explain", CLIP).out
+    assert "marked wrong as rejected (pose_variation_low) by ada, 2026-01-02T03:04:05; [b]turns[/b] enough\n" in out
+    assert "marked wrong as rejected (no_face) by bob, 2026-01-02T03:04:05; outdated: now rejected (pose_variation_low)\n" in out
+    assert "by eve" not in out
 
 
 def _kept(tables: dict[str, pl.DataFrame], row_of: RowOf) -> dict[str, pl.DataFrame]:
@@ -131,11 +147,11 @@ def test_change_of_person_shows_both_sides_and_nothing_after_it(
     changed |= {"embedded_frames": 10, "outlier_share": 0.5, "policy_sha256": ONE_PERSON}
     identity = ID_CONSISTENT_CLIPS.frame([row_of(ID_CONSISTENT_CLIPS, clip_id=CLIP, **changed)])
     publish(_kept(tables, row_of) | {"id_consistent_clips": identity})
-    out = lafid("explain", CLIP).out
+    out = lafid("explain", CLIP, "--out", home / "strip.png").out
     assert "rejected by id_consistent_clips: identity_change (outlier_share 0.5, at most 0.15 asked for)" in out
     assert "the steps after this one did not see the clip" in out
     assert "speech_info" not in out
-    strip = Image.open(home / "explain" / f"{CLIP}.png")
+    strip = Image.open(home / "strip.png")
     one_frame_px = Image.open(io.BytesIO(draw_strip([(np.zeros((48, 64, 3), np.uint8), "")]))).width
     assert strip.width == 5 * one_frame_px, "four frames before, one from the change on"
 
@@ -152,7 +168,7 @@ def test_clip_that_the_scan_dropped_is_explained_by_its_margins(lafid: Any, publ
 def test_clip_whose_file_is_gone_is_explained_without_pictures(lafid: Any, publish: Any, tables: Any, tmp_path: Path) -> None:
     publish(tables)
     (tmp_path / "clips" / "part" / "a.mp4").unlink()
-    ended = lafid("explain", CLIP)
+    ended = lafid("explain", CLIP, "--out", tmp_path / "unused.png")
     assert ended.code == 0
     assert "no pictures: the file is gone" in ended.out
 
@@ -192,9 +208,9 @@ def test_a_file_with_cuts_lists_its_shots_and_a_shot_is_explained_as_a_clip(
         ["0", "0.00", "0.50", shots[0], "kept"],
         ["1", "0.50", "0.50", shots[1], "rejected:", "no_face"],
     ]
-    told = lafid("explain", shots[1]).out
+    told = lafid("explain", shots[1], "--out", home / "strip.png").out
     assert told.startswith(f"{shots[1]}: rejected by pose_filtered_clips: no_face")
-    strip = np.asarray(Image.open(home / "explain" / f"{shots[1]}.png").convert("L"))
+    strip = np.asarray(Image.open(home / "strip.png").convert("L"))
     assert [strip[100, 100], strip[100, -100]] == pytest.approx([8 * 5, 8 * 9], abs=4), "frames 5 and 9 of the file"
 
 

@@ -1,5 +1,6 @@
 """`lafid export`."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ def test_newest_version_goes_out_and_is_said(lafid: Callable[..., Any], keep_dat
     assert "out: 2 clips of version bb22 in 1 files, checked" in ended.out
     assert "licences: CC0-1.0, public-domain" in ended.out
     assert "models that measured them: dlib: MIT" in ended.out
+    found = json.loads(lafid("export", "--format", "csv", tmp_path / "out", "--json").out)
+    assert (found["destination"], found["clips"], found["complete"]) == (str(tmp_path / "out"), 2, True)
+    assert found["licences"] == ["CC0-1.0", "public-domain"]
     older = lafid("export", "--format", "parquet", tmp_path / "older", "--version", "aa")
     assert "1 clips of version aa11" in older.out
     assert pl.read_parquet(tmp_path / "older" / "lafid_dataset.parquet")["clip_id"].to_list() == ["a"]

@@ -1,5 +1,6 @@
 """`lafid forget`."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ from lafid_assets.dataset.forget import erase
 from resources.lake import Lake
 
 CLIP, OTHER = "0" * 32, "1" * 32
+FORGOTTEN = {
+    *("clips", "rewritten", "removed", "renamed", "files", "delete_files", "recordings", "models", "pictures_to_check"),
+    "look_yourself",
+}
 
 
 def _there(home: Path) -> bool:
@@ -34,6 +39,9 @@ def test_dry_run_then_for_good_but_not_under_a_run(lafid: Callable[..., Any], ho
         dry = lafid("forget", "--identity", CLIP, "--dry-run")
     assert dry.code == 0, dry.err
     assert f"clips (1):\n  {CLIP}\n" in dry.out
+    [would] = json.loads(lafid("forget", "--identity", CLIP, "--dry-run", "--json").out)["forgotten"]
+    assert (would["clips"], would["models"], would["delete_files"]) == ([CLIP], [], False)
+    assert set(would) == FORGOTTEN
     assert "would be rewritten" in dry.out
     assert not (home / "forget.json").exists()
     assert _there(home)

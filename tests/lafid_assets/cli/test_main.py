@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lafid_assets.cli.errors import one_line
+from lafid_assets.failures import one_line
 
 Lafid = Callable[..., "object"]
 
@@ -118,6 +118,9 @@ def test_traceback_goes_to_the_log_of_the_home_that_was_named(lafid: Lafid, home
 
 
 def test_option_that_is_refused_is_logged_in_that_home_too(lafid: Lafid, home: Path, tmp_path: Path) -> None:
+    assert "details:" not in lafid("curate", tmp_path, "--policy", "none").err, "a home is not made for it"
+    assert not home.exists()
+    home.mkdir()
     assert f"details: {home}/logs/last-error.log" in lafid("curate", tmp_path, "--policy", "none").err
 
 

@@ -18,7 +18,7 @@ from resources.settings import Settings
 from resources.tracking import Tracking
 
 Tracking.connect = lambda _: None
-ui._dagster_command = lambda port: ["sh", "-c", sys.argv[2]]
+ui._dagster_command = lambda port, read_only: ["sh", "-c", sys.argv[2]]
 ui._mlflow_command = lambda settings, port: ["sleep", "120"]
 ui._wait_until_it_answers = lambda *_: None
 ui.run_ui(Settings(home=Path(sys.argv[1]), store_uri=sys.argv[1] + "/store"), None, None)
@@ -73,9 +73,20 @@ def test_a_terminal_that_is_closed_ends_the_servers(start: Start, tmp_path: Path
     assert ui.returncode == 128 + signal.SIGHUP
 
 
+def test_what_a_server_started_is_gone_when_the_command_ends(start: Start, tmp_path: Path) -> None:
+    """Although it takes longer to end than the server."""
+    child = f"trap 'sleep 1; exit' TERM; echo $$ > '{tmp_path / 'child'}'; while :; do sleep 0.1; done"
+    ui = start(f'sh -c "{child.replace("$$", chr(92) + "$$")}" & sleep 120')
+    pid = _pid(tmp_path / "child")
+    assert any("Dagster UI" in line for line in ui.stdout)
+    ui.terminate()
+    ui.wait(30)
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def test_a_server_that_ends_by_itself_leaves_nothing_running(start: Start, tmp_path: Path) -> None:
     ui = start("sleep 120 & echo $! > '{pid}'; sleep 1")
     child = _pid(tmp_path / "pid")
     _, said = ui.communicate(timeout=60)
-    assert "a server ended" in said
+    assert "a server ended by itself" in said
     assert _is_gone(child)

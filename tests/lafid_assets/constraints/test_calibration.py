@@ -17,6 +17,7 @@ def _labels(**good: int) -> pl.DataFrame:
 def test_threshold_that_parts_good_from_bad_is_found() -> None:
     result = calibrate(_labels(a=0, b=0, c=1, d=1, e=1, f=1, z=0), MEASURED, "x")
     assert result.best == {"threshold": 30.0, "kept": 3, "precision": 1.0, "recall": 1.0, "accuracy": 1.0, "f1": 1.0}
+    assert result.most_agreed == result.best
     assert (result.unmeasured, result.unknown) == (1, ["z"])
     assert result.curve["threshold"].to_list() == [10, 20, 30, 40, 50]
     assert result.curve["recall"].to_list() == pytest.approx([1, 1, 1, 2 / 3, 1 / 3])
@@ -27,6 +28,12 @@ def test_threshold_that_parts_good_from_bad_is_found() -> None:
 def test_maximum_is_turned_round() -> None:
     result = calibrate(_labels(a=1, b=1, c=0, d=0), MEASURED, "x", higher_is_better=False)
     assert (result.best["threshold"], result.best["kept"], result.best["f1"]) == (20.0, 2, 1.0)
+
+
+def test_the_threshold_that_most_agree_with_may_be_another_than_that_of_the_best_f1() -> None:
+    result = calibrate(_labels(a=0, b=0, c=1, d=0, e=1), MEASURED, "x")
+    assert (result.best["threshold"], result.best["accuracy"]) == (30.0, 0.8)
+    assert (result.most_agreed["threshold"], result.most_agreed["accuracy"]) == (50.0, 0.8), "of equal ones the strictest"
 
 
 def test_of_equally_good_thresholds_the_strictest_is_named() -> None:

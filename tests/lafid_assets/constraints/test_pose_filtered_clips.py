@@ -79,7 +79,7 @@ def test_nothing_to_warn_of(run: Callable[..., Any], lake: Lake) -> None:
     assert checks["scan_false_rejections"].passed
     said = _metadata(result)
     assert (said["clips_unseen_by_policy"], said["scan_audited"], said["scan_wrongly_dropped"]) == (0, 1, 0)
-    assert said["scan_false_rejection_rate"] == 0
+    assert said["audit_rate"] == 0
     decided = lake.read("pose_filtered_clips", SHARD, ["clip_id", "status", "reason", "detail"])
     assert decided.rows() == [
         ("audited", "rejected", "pose_variation_low", None),
@@ -94,7 +94,7 @@ def test_a_clip_that_the_scan_dropped_wrongly_is_a_warning(run: Callable[..., An
     assert result.success
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert check.metadata["first"].value == "1 of 1 audited clips would be kept"
-    assert _metadata(result)["scan_false_rejection_rate"] == 1.0
+    assert _metadata(result)["audit_rate"] == 1.0
 
 
 def test_a_policy_that_is_looser_than_the_scan_is_told_so(run: Callable[..., Any]) -> None:

@@ -10,12 +10,14 @@ import pytest
 from PIL import Image
 
 from lafid_assets.dataset.contact_sheet import (
-    MOST_STRIPS,
+    STRIPS_A_PAGE,
     TILE_PX,
     TILES,
     Strip,
-    choose_strips,
     draw_contact_sheet,
+    draw_strips,
+    kept_strips,
+    rejected_strips,
     thumbnail_jpeg,
 )
 
@@ -25,10 +27,10 @@ REJECTED = KNOWN | {"reason": pl.String, "miss": pl.Float64}
 
 
 def _choose(persons: dict[str, str], reasons: dict[str, tuple[str, float | None]]) -> list[Strip]:
-    """Kept clips as {clip: person}, rejected ones as {clip: (reason, miss)}."""
+    """Kept clips as {clip: person}, rejected ones as {clip: (reason, miss)}, whose first one has a file."""
     kept = pl.DataFrame([(clip, "s", 2.0, person, "silent") for clip, person in persons.items()], schema=KEPT, orient="row")
     rejected = pl.DataFrame([(clip, "s", 2.0, *said) for clip, said in reasons.items()], schema=REJECTED, orient="row")
-    return choose_strips(kept, rejected)
+    return kept_strips(kept) + rejected_strips(rejected, {clip: {"path": f"{clip}.mp4"} for clip in list(reasons)[:1]})
 
 
 def test_kept_come_first_then_rejected_with_reason_and_miss() -> None:
@@ -39,34 +41,35 @@ def test_kept_come_first_then_rejected_with_reason_and_miss() -> None:
         *[(clip, False) for clip in reasons],
     ]
     assert [strip.label for strip in strips] == [
-        "4  person-x  silent",
-        "2  person-y  silent",
-        "1  z, missed by 2%",
-        "3  a, missed by 50%",
-        "5  a, missed by far",
-        "6  b",
+        "person-x  silent",
+        "person-y  silent",
+        "z, missed by 2%",
+        "a, missed by 50%",
+        "a, missed by far",
+        "b",
+    ]
+    assert [(strip.person, strip.reason, strip.path) for strip in strips[1:4]] == [
+        ("person-y", "", None),
+        ("", "z", "1.mp4"),
+        ("", "a", None),
     ]
 
 
-def test_kept_and_rejected_share_a_sheet_that_is_too_small_for_both() -> None:
+def test_the_sheet_has_the_first_page_of_kept_and_of_rejected_clips() -> None:
     persons = {f"k{n:03}": "p" for n in range(100)}
     few, many = ({f"r{n:03}": ("a", None) for n in range(count)} for count in (5, 100))
-    assert [sum(strip.kept is kept for strip in _choose(persons, few)) for kept in (True, False)] == [MOST_STRIPS - 5, 5]
-    assert [sum(strip.kept is kept for strip in _choose(persons, many)) for kept in (True, False)] == [MOST_STRIPS // 2] * 2
-
-
-def test_no_more_strips_than_a_person_looks_at() -> None:
-    assert len(_choose({}, {f"{n:03}": ("a", None) for n in range(100)})) == MOST_STRIPS
+    (lines, few_lines) = (_sheet(_choose(persons, reasons)).shape[0] for reasons in (many, few))
+    assert few_lines / lines == pytest.approx((STRIPS_A_PAGE + 5) / (2 * STRIPS_A_PAGE), abs=0.05)
 
 
 def _sheet(strips: list[Strip], folder: Path | None = None) -> np.ndarray:
     places = {path.name: path for path in folder.iterdir()} if folder else {}
-    return np.asarray(Image.open(io.BytesIO(draw_contact_sheet(strips, places))).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(draw_contact_sheet(strips, draw_strips(strips, places)))).convert("RGB"))
 
 
 def test_strip_shows_the_clip_from_beginning_to_end(tmp_path: Path, write_video: Callable[..., Path]) -> None:
     write_video(tmp_path / "a", seconds=3)
-    sheet = _sheet([Strip("a", "s", 3.0, "a", True)], tmp_path)
+    sheet = _sheet([Strip("a", "s", 3.0, "a", person="p")], tmp_path)
     row = sheet[8 + 16 + TILE_PX // 2, 8 : 8 + TILES * TILE_PX : TILE_PX].astype(int)[:, 0]
     assert list(row) == sorted(row)
     assert row[0] < 20
@@ -78,7 +81,7 @@ def test_clip_that_is_gone_has_an_empty_strip_and_a_line(
 ) -> None:
     write_video(tmp_path / "b", pictures=np.zeros((10, 48, 64, 3), np.uint8))
     (tmp_path / "torn").write_bytes(b"torn")
-    strips = [Strip(name, "s", 1.0, name, False) for name in ("gone", "torn", "b")]
+    strips = [Strip(name, "s", 1.0, name, reason="r") for name in ("gone", "torn", "b")]
     sheet = _sheet(strips, tmp_path)
     assert "no pictures of gone" in caplog.text
     assert "no pictures of torn" in caplog.text

@@ -1,6 +1,7 @@
 """`dataset_report`: table, page and pictures."""
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,11 @@ def test_report_is_table_page_and_pictures(report: Callable[..., Any], lake: Lak
     assert metadata["report"].endswith(f"reports/{version}/report.html")
     pictures = ["contact_sheet", "funnel", "identities", "pose", "similarity", "speech"]
     assert sum(len(metadata[name]) for name in pictures) < 201_000, "Dagster keeps them in its database"
+    picture = re.compile(r"!\[[\w ,:]+\]\(data:image/(png|jpeg);base64,[\w+/=]+\)")
+    assert all(picture.fullmatch(metadata[name].replace("'", "")) for name in PICTURES), "no text of strangers is markdown"
     page = _page(store, version)
     assert "face_height_share at least 0.18" in page
-    assert page.count("data:image/png;base64,") == len(PICTURES)
+    assert page.count("data:image/png;base64,") == len(PICTURES) - 1, "the strips stand one by one in the page"
     assert "There is no" not in _page(store, version)
     assert metadata["published"] == str(settings.published_path)
     with duckdb.connect(str(settings.published_path), read_only=True) as connection:

@@ -43,6 +43,11 @@ def test_funnel_has_a_bar_for_every_line() -> None:
     long = funnel_png(_counts(("kept", "", "", 3), ("rejected", "p", "no_face", 2), ("error", "r", "unreadable", 1)))
     assert _picture(long).shape[0] > _picture(short).shape[0]
     assert _picture(short).std() > 5
+    dropped_early = ("rejected", "f", "no_face", 1)
+    both = funnel_png(
+        _counts(("kept", "", "", 3), ("rejected", "p", "no_face", 2), dropped_early, ("error", "r", "unreadable", 1))
+    )
+    assert _picture(both).shape == _picture(long).shape, "one reason is one bar, whichever step gave it"
     assert funnel_png(_counts(("kept", "", "", 3))) == short
 
 

@@ -9,11 +9,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.dataset import face_tracks
+from lafid_assets.constraints import pose_filtered_clips
+from lafid_assets.constraints.pose_filtered_clips import PoseFilteredClipsConfig
+from lafid_assets.dataset import face_tracks, reference_crops
 from lafid_assets.dataset.lafid_dataset import ClipsLost, lafid_dataset, one_split_each, put_together
+from lafid_assets.dataset.reference_crops import ReferenceCropsConfig
 from lafid_assets.dataset.versions import find_version, known_versions
-from lafid_assets.policy_settings import all_settings
+from lafid_assets.policy_settings import all_settings, settings_row
 from lafid_assets.schemas import (
     DATASET_OUTCOMES,
     DATASET_VERSION_ROWS,
@@ -22,12 +24,17 @@ from lafid_assets.schemas import (
     POLICY_SETTINGS,
     REFERENCE_CROPS,
 )
+from lafid_assets.speech import speech_info, speech_tagged_clips
+from lafid_assets.speech.speech_info import SpeechInfoConfig, VoiceConfig
+from lafid_assets.speech.speech_tagged_clips import CaptionLlmConfig, SpeechTaggedClipsConfig
+from lafid_assets.step import Step
 from resources.lake import Lake
 from resources.lake_reader import Reader
 from resources.settings import Settings
 
 Tables = dict[str, pl.DataFrame]
 Curated = Callable[..., Tables]
+CURATION = ("raw_clips", "face_info", "pose_filtered_clips", "id_consistent_clips", "speech_info", "speech_tagged_clips")
 PERSONS = {"a": "p", "b": "p", "c": "q", "d": None, "e": "r"}
 
 
@@ -185,39 +192,54 @@ def test_asset_keeps_every_version_once(lake: Lake, settings: Settings, lay: Cal
     """Through Dagster: current is not computed again, a version that comes back adds nothing, the list of versions grows."""
     instance = dg.DagsterInstance.ephemeral()
 
-    def run(persons: dict[str, str | None], sharpness: float | None = None) -> dict[str, Any]:
+    def run(persons: dict[str, str | None], sharpness: float | None = None, **config: bool) -> dict[str, Any]:
         tables = curated(persons)
         measured = tables["pose_filtered_clips"].with_columns(sharpness=pl.lit(sharpness, pl.Float64))
         lay(tables | {"pose_filtered_clips": measured})
-        result = dg.materialize([lafid_dataset], instance=instance, resources={"lake": lake, "settings": settings})
+        told = {"ops": {"lafid_dataset": {"config": config}}}
+        resources = {"lake": lake, "settings": settings}
+        result = dg.materialize([lafid_dataset], instance=instance, resources=resources, run_config=told)
         [event] = result.get_asset_materialization_events()
         return {name: value.value for name, value in event.materialization.metadata.items()}
 
     first = run(PERSONS)
     assert not run(PERSONS)["computed"]
-    second = run({"a": "p"})
+    fewer = {clip: person if clip == "a" else None for clip, person in PERSONS.items()}
+    second = run(fewer)
     versions = [first["dataset_version"], second["dataset_version"]]
     assert known_versions(lake)["dataset_version"].to_list() == versions
     assert known_versions(lake)["number"].to_list() == [1, 2]
     assert DATASET_VERSIONS.violations(lake.read("dataset_versions")) == []
     rows = [lake.read(table.name).height for table in (DATASET_VERSION_ROWS, DATASET_OUTCOMES)]
-    again = run({"a": "p"}, sharpness=5.0)
+    again = run(fewer, sharpness=5.0)
     assert (again["computed"], again["dataset_version"]) == (True, versions[1]), "a score alone makes no version"
     assert known_versions(lake).height == 2
     assert [lake.read(table.name).height for table in (DATASET_VERSION_ROWS, DATASET_OUTCOMES)] == rows
+    with pytest.raises(dg.Failure, match="1 clips of the last dataset would be gone"):
+        run({"b": "q"})
+    assert lake.read("lafid_dataset")["clip_id"].to_list() == ["a"]
+    assert run({"b": "q"}, lost_clips=True)["computed"]
 
 
 def test_shards_under_different_settings_are_refused_unless_asked_for(
     lake: Lake, settings: Settings, lay: Callable[[Tables], None], curated: Curated
 ) -> None:
-    ours, theirs = curated({"a": "p"}), curated({"b": "q"}, shard="shard-00009-99999999")
-    other = FacePolicy(name="mine", pose_variation_min_deg=90.0)
-    judged = theirs["pose_filtered_clips"].with_columns(policy=pl.lit("mine"), policy_sha256=pl.lit("mine-sha"))
+    first, other = "shard-00000", "shard-00009-99999999"
+    ours, theirs = curated({"a": "p"}), curated({"b": "q"}, shard=other)
     both = {name: pl.concat([ours[name], theirs[name]]).unique(maintain_order=True) for name in ours}
-    both["pose_filtered_clips"] = pl.concat([ours["pose_filtered_clips"], judged])
-    said = POLICY_SETTINGS.frame([{"policy_sha256": "mine-sha", "settings": other.model_dump_json()}])
-    both["policy_settings"] = pl.concat([ours["policy_settings"], said])
     lay(both)
+    endpoint = CaptionLlmConfig(base_url="http://x/v1", model="m")
+    told: list[tuple[Step, dg.Config, dg.Config]] = [
+        (pose_filtered_clips.STEP, PoseFilteredClipsConfig(), PoseFilteredClipsConfig(pose_variation_min_deg=90.0)),
+        (speech_info.STEP, SpeechInfoConfig(engine="dlib"), SpeechInfoConfig(voice=VoiceConfig(threshold=0.7))),
+        (reference_crops.STEP, ReferenceCropsConfig(mask="auto"), ReferenceCropsConfig(mask="oval", spread="pose")),
+        (speech_tagged_clips.STEP, SpeechTaggedClipsConfig(), SpeechTaggedClipsConfig(caption_llm=endpoint)),
+    ]
+    for step, *configs in told:
+        for shard, config in zip((first, other), configs, strict=True):
+            sha256, said = settings_row(json.dumps(step.deciding(config)))
+            frame = both[step.table.name].filter(shard=shard)
+            lake.put({step.table.name: frame, POLICY_SETTINGS.name: said}, shard, "f", settings_sha256=sha256)
 
     def run(**config: bool) -> dg.ExecuteInProcessResult:
         named = {"ops": {"lafid_dataset": {"config": config}}}
@@ -227,9 +249,13 @@ def test_shards_under_different_settings_are_refused_unless_asked_for(
 
     [failure] = run().get_step_failure_events()
     message = failure.step_failure_data.error.cause.message
-    assert "pose_filtered_clips of shard" in message
-    assert "and shard-00009-99999999 by another policy_sha256" in message
-    assert "pose_variation_min_deg: 45.0, 90.0" in message
+    for line in (
+        f"pose_filtered_clips of {first} and {other}: pose_variation_min_deg: 45.0, 90.0.",
+        f"speech_info of {first} and {other}: voice.threshold: 0.5, 0.7.",
+        f'reference_crops of {first} and {other}: spread: "both", "pose".',
+    ):
+        assert line in message
+    assert "speech_tagged_clips" not in message, "an endpoint decides nothing"
     assert "set mixed_settings" in message
     assert not lake.stamps(["lafid_dataset"]), "nothing was written"
     assert run(mixed_settings=True).success
@@ -245,6 +271,28 @@ def test_a_version_names_what_its_run_was_told(
     [sha256] = known_versions(lake)["settings_sha256"]
     assert instance.get_run_by_id(run.run_id).tags["lafid/settings"] == sha256[:16]
     assert json.loads(all_settings(lake)[sha256])["pose_filtered_clips"]["pose_variation_min_deg"] == 45.0
+
+
+def test_figures_of_all_shards_together_are_plotted_on_each_asset(
+    lake: Lake, settings: Settings, lay: Callable[[Tables], None], curated: Curated
+) -> None:
+    """A shard's own event knows nothing of the others."""
+    lay(curated(PERSONS))
+    resources = {"lake": lake, "settings": settings}
+    for _ in range(2):  # the second finds everything current
+        run = dg.materialize([lafid_dataset], instance=dg.DagsterInstance.ephemeral(), resources=resources)
+        [told] = run.get_asset_materialization_events()
+        assert told.materialization.metadata["keep_rate_in_all"] == dg.FloatMetadataValue(4 / 5)
+        observed = {
+            event.event_specific_data.asset_observation.asset_key.to_user_string(): event.event_specific_data.asset_observation
+            for event in run.all_events
+            if event.event_type_value == "ASSET_OBSERVATION"
+        }
+        assert set(observed) == {*CURATION, "duplicate_clips"}
+        figures = {name: entry.value for name, entry in observed["pose_filtered_clips"].metadata.items()}
+        assert figures == {"clips_in_all": 5, "keep_rate_in_all": 0.8, "error_rate_in_all": 0.0, "audit_rate_in_all": 0.8}
+        assert observed["id_consistent_clips"].metadata["clips_in_all"].value == 4
+        assert observed["pose_filtered_clips"].partition is None
 
 
 def test_snapshot_that_was_read_is_recorded(lake: Lake, keep: Callable[[Tables], Any], curated: Curated) -> None:

@@ -38,7 +38,27 @@ def test_every_difference_has_its_reason(diff: Diff, curated: Curated) -> None:
     assert why[("d", "went")] == "it does not come in any more"
     assert why[("a", "changed")] == "cross_references: 1 went, 0 came"
     assert ("f", "changed") not in why or why[("f", "changed")].startswith("split:")
-    assert (found["came"], found["went"]) == (2, 2)
+    assert (found["came"], found["went"], found["went_by_decision"]) == (2, 2, 1)
+    assert (found["clips"], found["persons"]) == ([4, 4], [3, 4])
+
+
+def test_a_file_that_was_replaced_is_not_lost(diff: Diff, curated: Curated) -> None:
+    newer = curated({"a": "p", "new": "p"})
+    for name in ("clip_files", "clip_rows", "clip_contents"):
+        newer[name] = newer[name].with_columns(path=pl.col("path").replace({"new": "b"}))
+    found = diff(curated({"a": "p", "b": "p", "c": "p"}), newer)
+    why = {row["clip_id"]: row["why"] for row in found["rows"] if row["change"] == "went"}
+    assert why == {"b": "its file has another content now, or is cut otherwise", "c": "it does not come in any more"}
+    assert (found["went"], found["went_by_decision"]) == (2, 1)
+
+
+def test_shots_of_a_recording_that_is_cut_otherwise_are_not_lost(
+    diff: Diff, curated: Curated, as_pieces: Callable[..., Tables]
+) -> None:
+    older = as_pieces(curated({"a": "p", "b": "p", "c": "p"}), "whole", ["b", "c"])
+    newer = as_pieces(curated({"a": "p", "d": "p"}), "whole", ["d"])
+    found = diff(older, newer)
+    assert (found["went"], found["went_by_decision"]) == (2, 2)
 
 
 def test_what_changed_is_named_with_both_values(diff: Diff, curated: Curated) -> None:
@@ -51,6 +71,7 @@ def test_what_changed_is_named_with_both_values(diff: Diff, curated: Curated) ->
         {"clip_id": "a", "change": "changed", "why": "refined_caption: caption of a -> new; references: 1 went, 1 came"}
     ]
     assert (found["came"], found["went"], found["changed"], found["rules_differ"]) == (0, 0, 1, False)
+    assert found["captions"] == 1
 
 
 def test_other_rules_are_said(diff: Diff, curated: Curated) -> None:

@@ -17,6 +17,7 @@ from lafid_assets.dataset.versions import (
     known_versions,
     rules_of,
     standing_version,
+    version_before,
 )
 from lafid_assets.schemas import DATASET_OUTCOMES, DATASET_VERSIONS
 from resources.lake import Lake
@@ -223,3 +224,8 @@ def test_a_version_that_comes_back_is_the_one_that_stands(lake: Lake, keep: Keep
     assert standing_version(lake)["dataset_version"] == first
     emptied = keep(curated({"a": None})).version.name
     assert standing_version(lake)["dataset_version"] == emptied
+    assert version_before(lake, find_version(lake, emptied))["dataset_version"] == second
+    assert version_before(lake, find_version(lake, first)) is None
+    keep(curated({"a": None, "b": None}))
+    keep(curated({"a": "q", "b": "r"}))
+    assert keep(curated({"a": None, "b": None})).version.name == standing_version(lake)["dataset_version"]

@@ -3,11 +3,12 @@
 from itertools import pairwise
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 
 from lafid_assets.identity.policies import GAP_EDGES_DEG, PoseGapFigures
-from lafid_assets.identity.pose_gap import calibrate, gaps_deg
+from lafid_assets.identity.pose_gap import PoseGapCurve, calibrate, gaps_deg
 from model.face_engine.rotations import rotation_from_angles
 
 BINS = len(GAP_EDGES_DEG) - 1
@@ -78,3 +79,12 @@ def test_gaps_to_an_unknown_pose_are_unknown() -> None:
     rotations = rotation_from_angles([0, 30], 0, 0)
     assert gaps_deg(rotations, rotations[0]) == pytest.approx([0, 30])
     assert np.isnan(gaps_deg(rotations, np.full((3, 3), np.nan))).all()
+
+
+def test_what_is_asked_at_a_pose_is_where_faces_begin_to_be_alike_also_from_stored_rows() -> None:
+    curve = PoseGapCurve.from_rows(pl.DataFrame(calibrate([_track(30, 1)], FIGURES, 100).rows()).reverse())
+    gaps = np.array([0.0, 12.0, 80.0, np.nan])
+    asked = curve.asked(gaps, 2.0)
+    assert curve.is_alike(asked + 1e-6, gaps, 2.0).all()
+    assert not curve.is_alike(asked - 1e-6, gaps, 2.0).any()
+    assert curve.asked(gaps, 100.0) == pytest.approx([FIGURES.strangers] * 4), "no pose excuses a stranger"

@@ -293,6 +293,24 @@ def test_a_row_that_comes_after_its_file(lake: Lake, tmp_path: Path, films: Path
     assert _rows(lake, "clip_id, status, width, caption") == [(name, "ok", 64, "words")]
 
 
+def test_a_file_that_comes_after_its_registration_waits_for_the_next_one(
+    lake: Lake, films: Path, tmp_path: Path, bring_up: Callable[[str], list[str]], take_in: TakeIn
+) -> None:
+    """Opened at once it would be known in a state that no later step finds: "lies nowhere that can be reached"."""
+    (tmp_path / "OpenHumanVid_part_001.csv").write_text("clip_id,path,caption\nearly,clips/early,words\nlate,clips/late,words\n")
+    (tmp_path / "clips").mkdir()
+    shutil.copy2(films / "two.mp4", tmp_path / "clips" / "early")
+    [shard] = register(lake, list_files(tmp_path)).shards
+    shutil.copy2(films / "one.mp4", tmp_path / "clips" / "late")
+    bring_up(shard)
+    late = "clip_id, status FROM raw_clips WHERE path = 'clips/late' --"
+    assert [status for _, status in _rows(lake, late)] == ["skipped"]
+    take_in(tmp_path)
+    [(clip_id, status)] = _rows(lake, late)
+    assert status == "ok"
+    assert clip_id in locate(lake, shard)
+
+
 def test_through_dagster_a_shard_is_opened_once(lake: Lake, settings: Settings, folder: Path, films: Path) -> None:
     instance = dg.DagsterInstance.ephemeral()
     resources = build_defs(settings).resources

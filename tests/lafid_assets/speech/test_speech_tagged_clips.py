@@ -64,6 +64,15 @@ def run(tmp_path, settings, lake, row_of, write_video, lay_clips):
 
 
 @pytest.fixture
+def on_disk(settings, monkeypatch):
+    """The home's Dagster keeps the runs; the home."""
+    settings.prepare()
+    with dg.DagsterInstance.get() as instance:
+        monkeypatch.setattr(dg.DagsterInstance, "ephemeral", lambda: instance)
+        yield settings.home
+
+
+@pytest.fixture
 def llm(chat_settings):
     return chat_settings(price_in_per_million=10.0, price_out_per_million=100.0).model_dump()
 
@@ -193,3 +202,15 @@ def test_a_shot_claims_nothing_of_the_caption_of_its_whole_recording():
     claimed = claimed_alone(clips)
     assert claimed["caption"].to_list() == ["a", None, None]
     assert [fault is None for fault in claimed["caption_fault"]] == [True, False, True]
+
+
+@pytest.mark.parametrize(("key", "answer"), [("planted-key", "no chat completion"), ("planted-key", 401), ("planted-key\n", 200)])
+def test_the_key_is_nowhere_in_the_home(on_disk, run, chat_server, chat_settings, monkeypatch, capfd, key, answer):
+    """The endpoint answers, refuses the key, or is never asked, for no header may hold such a key."""
+    monkeypatch.setenv("LAFID_TEST_KEY", key)
+    chat_server.script = [answer]
+    run(caption_llm=chat_settings(api_key_env="LAFID_TEST_KEY").model_dump())
+    kept = [path for path in on_disk.rglob("*") if path.is_file()]
+    assert any(b"LAFID_TEST_KEY" in path.read_bytes() for path in kept), "the run's config is among them"
+    assert [path for path in kept if b"planted" in path.read_bytes()] == []
+    assert "planted" not in "".join(capfd.readouterr())

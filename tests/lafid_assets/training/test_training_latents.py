@@ -77,7 +77,7 @@ def clip_folder(tmp_path: Path) -> Path:
 def test_every_clip_is_counted_and_what_is_there_is_not_computed_again(run: Run, lake: Lake, store: FileStore) -> None:
     first = run()
     assert first.items() >= {"clips of 9 x 16 x 16": 2, "clips skipped: too_short": 1, "computed": True, "files": 1}.items()
-    assert (first["clips_ok"], first["clips_skipped"], first["dagster/row_count"]) == (2, 1, 3)
+    assert (first["clips_ok"], first["clips_skipped"], first["dagster/partition_row_count"]) == (2, 1, 3)
     assert first["megabytes"] > 0
     assert first["clips_without_first_face"] == 2
     assert not run()["computed"]
@@ -88,7 +88,7 @@ def test_every_clip_is_counted_and_what_is_there_is_not_computed_again(run: Run,
     info.write_text(info.read_text().replace(recorded_digest(info.parent) or "", "0" * 64))
     with pytest.raises(BaseError, match="changed: recorded sha256 000"):  # it is computed, for another base was adopted
         run()
-    assert run(OTHER).items() >= {"computed": True, "dagster/row_count": 0}.items(), "no clip of it is in the dataset"
+    assert run(OTHER).items() >= {"computed": True, "dagster/partition_row_count": 0}.items(), "no clip of it is in the dataset"
 
 
 def test_a_clip_that_failed_is_tried_again(run: Run, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def pull(quick: Callable[..., Preset], tmp_path: Path) -> Callable[..., Pulled]:
             dataset_version="dataset-7",
         )
         write_checkpoint(found / "checkpoint", model, manifest)
-        tags = {"lafid.licences": "clips: CC-BY-4.0 | <b>x</b>; engine: MIT", "lafid.git_commit": "abc\n# Forged"}
+        tags = {"lafid.licences": "clips: CC-BY-4.0 | <b>![x](y)</b>; engine: MIT", "lafid.git_commit": "abc\n# Forged"}
         folder = found / "pulled"
         write_pulled_folder(found / "checkpoint", folder, ["torch==9"], tags, {"test_flow_loss": 0.125})
         return Pulled(found / "base", semantic_dir, found / "checkpoint", folder)
@@ -247,7 +247,7 @@ def test_the_folder_is_a_checkpoint_with_a_card(pull: Callable[..., Pulled]) -> 
         "| dataset version | dataset-7 |",
         "| likeness_yaw_0_20 | 0.75 |",
         "| test_flow_loss | 0.125 |",
-        "| clips | CC-BY-4.0 \\| &lt;b>x&lt;/b> |",
+        "| clips | CC-BY-4.0 &#124; &#60;b>!&#91;x&#93;(y)&#60;/b> |",
         "| engine | MIT |",
         'load_lora_weights("lora_2", use_safetensors=True, load_into_transformer_2=True)',
         'pipe = DiffusionPipeline.from_pretrained("Wan-AI/Wan2.2-T2V-A14B-Diffusers", dtype={"default": torch.float32, ',

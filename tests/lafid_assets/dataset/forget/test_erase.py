@@ -144,13 +144,14 @@ def test_pictures_of_a_clip_with_a_short_id_go(installation: Any, erase: Callabl
     theirs = [home / "explain" / "anna.png", runs / "held_out" / "anna.png", runs / "tiny" / "validation" / "anna.mp4"]
     drawn = installation.store.local_path("evaluations") / "abc-0"
     theirs += [drawn / "anna.0123.mp4", drawn / "anna.4567.json", drawn / "anna.4567.npy", drawn.parent / "pages" / "theirs.html"]
+    theirs += [home / "review" / "anna.0123456789abcdef.mp4"]
     others = [home / "explain" / "annabel.png", home / "drop" / "anna.mp4", runs / "anna" / "annas.png"]
     others += [drawn / "annabel.0123.mp4", drawn.parent / "pages" / "others.html"]
     for path in theirs + others:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"picture" if path.name != "theirs.html" else installation.clip("a").encode())
     done = erase(installation, subject.model_copy(update={"clip_ids": (*subject.clip_ids, "anna")}), dry_run=True)
-    assert [str(path) in done.removed for path in theirs + others] == [True] * 7 + [False] * 5
+    assert [str(path) in done.removed for path in theirs + others] == [True] * 8 + [False] * 5
 
 
 def _cached_parts(installation: Any) -> set[str]:

@@ -26,7 +26,7 @@ def log(tmp_path: Path) -> Callable[[Tracking], Any]:
         if location is not None:
             mlflow.set_tracking_uri(tracking.uri)
             mlflow.create_experiment(EXPERIMENT, artifact_location=location)
-        client = tracking.connect()
+        client = tracking.open_experiment()
         runs = {}
         for version in ("v1", "v2"):
             experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id

@@ -1,11 +1,13 @@
 """Out of the lake's tables alone: which rows and files are touched."""
 
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 
 from lafid_assets.dataset.forget.subject import identify
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
+from lafid_assets.schemas import MARKS
 
 
 def test_only_what_holds_them_is_touched(installation: Any) -> None:
@@ -35,3 +37,19 @@ def test_clips_with_short_ids_go_from_lists_of_other_clips(installation: Any) ->
     assert rows_left(lake, subject) == []
     left = lake.sql("SELECT cross_references FROM lafid_dataset WHERE clip_id = ?", [b])["cross_references"].item().to_list()
     assert [reference["clip_id"] for reference in left] == ["annabel"]
+
+
+def test_marks_go_with_their_clips(installation: Any, row_of: Callable[..., dict[str, Any]]) -> None:
+    """Also out of the notes on others, where a note holds a caption: one that asks something, too."""
+    lake, a, b = installation.lake, installation.clip("a"), installation.clip("b")
+    subject = identify(lake, [a], [], delete_files=False)
+    subject = subject.model_copy(update={"captions": (*subject.captions, "who is the person in the hat?")})
+    notes = {a: None, b: f"the same as {a}: who is the person in the hat?"}
+    lake.put({MARKS.name: MARKS.frame(row_of(MARKS, mark_id=clip, clip_id=clip, note=note) for clip, note in notes.items())})
+    assert MARKS.name in rows_left(lake, subject)
+    scrub_tables(lake, subject, dry_run=False)
+    assert rows_left(lake, subject) == []
+    [(clip, note)] = lake.read(MARKS.name, columns=["clip_id", "note"]).rows()
+    assert clip == b
+    assert a not in note
+    assert "hat" not in note

@@ -1,0 +1,113 @@
+"""How the clips of a version ended, shard by shard and fault by fault, as the report shows it.
+
+Belongs here: the log of outcomes -> the few rows that are shown. Not here: the funnel (`funnel`), faces (`report_data`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from lafid_assets.dataset.versions import Facts, endings_sql
+from lafid_assets.outcomes import DECIDED, KEPT, REASONS, Reason, Status
+from lafid_assets.schemas import FOOTAGE, OUTCOME_TABLES, RAW_CLIPS
+from resources.duckdb_extensions import quoted
+from resources.lake_reader import Reader
+
+MOST_SHARDS = 500
+SHARDS_A_PAGE = 50
+MOST_EXAMPLES = 20
+"""Clips of a reason that are named; all are counted."""
+GONE = "(not here any more)"
+"""The shard of clips that were taken out of the lake since."""
+NOBODY_KNOWS = dict.fromkeys(("path", "source", "caption", "detail"))
+_DECIDED = ", ".join(map(quoted, sorted(DECIDED)))
+_IS_FAILED = f"status NOT IN ('{KEPT}', '{Status.REJECTED}') AND reason NOT IN ({_DECIDED})"
+"""`outcomes.is_decision` in SQL, of clips that are not kept."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Clips that ended for one reason that is no decision.
+
+    Attributes:
+        advice: what to do about it.
+        clips: how many there are.
+        examples: the first of them: `clip_id`, `path`, `source`, `caption`, `detail`; None where nobody knows.
+    """
+
+    status: str
+    step: str
+    reason: str
+    advice: str
+    clips: int
+    examples: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards, the worst first.
+
+    Attributes:
+        shown: `shard`, `clips`, `kept`, `rejected`, `failed` and `skipped` (by decision) of the worst.
+        left: how many there are besides, and `left_clips` and `left_kept` of those.
+    """
+
+    shown: list[dict[str, Any]]
+    left: int
+    left_clips: int
+    left_kept: int
+
+    @property
+    def pages(self) -> list[list[dict[str, Any]]]:
+        """The same, some at a time."""
+        return [self.shown[start : start + SHARDS_A_PAGE] for start in range(0, len(self.shown), SHARDS_A_PAGE)]
+
+
+def count_shards(reader: Reader, version: Facts) -> Shards:
+    """How the clips of each shard ended: most failed clips first, then the smallest share of kept ones."""
+    rows = reader.sql(
+        f"""SELECT coalesce(shard, '{GONE}') AS shard, count(*) AS clips, count(*) FILTER (status = '{KEPT}') AS kept,
+            count(*) FILTER (status = '{Status.REJECTED}') AS rejected, count(*) FILTER ({_IS_FAILED}) AS failed,
+            count(*) FILTER (status = '{Status.SKIPPED}' AND reason IN ({_DECIDED})) AS skipped
+        FROM ({endings_sql(version)}) LEFT JOIN (SELECT clip_id, shard FROM {FOOTAGE.name}) USING (clip_id)
+        GROUP BY ALL ORDER BY failed DESC, kept / clips, shard"""
+    )
+    left = rows[MOST_SHARDS:]
+    return Shards(rows[:MOST_SHARDS].to_dicts(), left.height, int(left["clips"].sum()), int(left["kept"].sum()))
+
+
+def failed_clips(reader: Reader, version: Facts) -> list[Failed]:
+    """The clips that are missing, not done, or failed, by reason, most clips first."""
+    rows = reader.sql(
+        f"""SELECT *, count(*) OVER same AS clips FROM ({endings_sql(version)}) WHERE {_IS_FAILED}
+        WINDOW same AS (PARTITION BY status, step, reason)
+        QUALIFY row_number() OVER (PARTITION BY status, step, reason ORDER BY clip_id) <= {MOST_EXAMPLES}
+        ORDER BY clips DESC, status, step, reason, clip_id"""
+    )
+    said = said_of(reader, rows["clip_id"])
+    details = _details(reader, rows)
+    found = []
+    for (status, step, reason, clips), group in rows.group_by("status", "step", "reason", "clips", maintain_order=True):
+        examples = [{"clip_id": clip} | said.get(clip, NOBODY_KNOWS) for clip in group["clip_id"]]
+        for example in examples:
+            example["detail"] = details.get(example["clip_id"], example["detail"])
+        found.append(Failed(status, step, reason, REASONS[Status(status)][Reason(reason)], clips, examples))
+    return found
+
+
+def said_of(reader: Reader, clips: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Clip to its `path`, `source`, `caption` and the `detail` of reading its file."""
+    wanted = ["clip_id", "path", "source", "caption", "detail"]
+    rows = reader.read(RAW_CLIPS.name, columns=wanted, where="clip_id IN (SELECT unnest(?))", parameters=[list(clips)])
+    return {row.pop("clip_id"): row for row in rows.to_dicts()}
+
+
+def _details(reader: Reader, ended: pl.DataFrame) -> dict[str, str]:
+    """What the steps after the first wrote down of these clips."""
+    details: dict[str, str] = {}
+    for (step,), group in ended.filter(pl.col("step").is_in(list(OUTCOME_TABLES)[1:])).group_by("step"):
+        query = f"SELECT clip_id, detail FROM {OUTCOME_TABLES[step]} WHERE clip_id IN (SELECT unnest(?)) AND detail IS NOT NULL"
+        details |= dict(reader.sql(query, [group["clip_id"].to_list()]).iter_rows())
+    return details

@@ -1,0 +1,1 @@
+"""The review page: persons look at clips and say whether they were decided rightly."""

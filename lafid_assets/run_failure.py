@@ -1,0 +1,110 @@
+"""How a run fails in Dagster: the one line where its pages, commands and alerts find it, its cause below, and tries that can help.
+
+Belongs here: Dagster's side of a failure. Not here: the words (`failures`), what passes by itself (`resources.transient`).
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import dagster as dg
+from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
+from dagster._utils.error import serializable_error_info_from_exc_info
+
+from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
+from resources.transient import is_transient
+
+LOGGER = logging.getLogger("lafid.run")
+FAILURE_TAG = "lafid/failure"
+"""Of a failed run: its line, which the list of runs shows."""
+NO_FAILURE = "none"
+MOST_CHARACTERS = 500
+"""Of the tag; the step's failure holds all."""
+WAITS_S = (2.0, 10.0, 30.0)
+"""Seconds before each further try of what passes by itself."""
+
+
+class RunFailed(dg.Failure):
+    """What a run's pages show first, hence without Dagster's long name before the line."""
+
+    __module__ = "builtins"
+
+
+def reported(
+    context: dg.AssetExecutionContext, asset: str, work: Callable[[], dg.MaterializeResult]
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """What an asset tells Dagster: what `work` returns, or the run's failure in one line. What passes by itself is tried again.
+
+    Raises:
+        RunFailed: for every error, which stays as its cause.
+        dg.RetryRequested: there are tries left. The wait is over then: Dagster waits where a cancelled run could not end.
+    """
+    shards = list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else []
+    shard = shards[0] if len(shards) == 1 else ""
+    try:
+        result = work()
+    except Exception as error:
+        if isinstance(error, CheckFailed):
+            yield from error.results
+        if can_be_tried_again(context, error):
+            wait_s = WAITS_S[context.retry_number]
+            LOGGER.warning("%s: tried again in %.0f s", in_one_line(error, asset, shard), wait_s)
+            time.sleep(wait_s)
+            raise dg.RetryRequested(max_retries=len(WAITS_S)) from error
+        line, more = _line(error, asset, shard)
+        context.instance.add_run_tags(context.run_id, {FAILURE_TAG: _cut(line)})
+        told = dict(error.metadata) if isinstance(error, dg.Failure) else _shards(error)
+        cause = None if isinstance(error, CheckFailed | ShardsFailed) else error  # these say no more than the line
+        raise RunFailed("\n".join([line, *more]), metadata=told, allow_retries=False) from cause
+    yield result
+
+
+def can_be_tried_again(context: dg.AssetExecutionContext, error: Exception) -> bool:
+    """Whether that can help, and has not been done often enough."""
+    passes = error.allow_retries if isinstance(error, dg.Failure) else is_transient(error)
+    return passes and context.retry_number < len(WAITS_S)
+
+
+def record_shard_failure(context: dg.AssetExecutionContext, line: str) -> None:
+    """Keep the error that is being handled as the step's failure, though the step goes on with its other shards: "re-execute from
+    failure" then begins with this step."""
+    failure = UserFailureData(label="shard", description=line)
+    told = StepFailureData(error=serializable_error_info_from_exc_info(sys.exc_info()), user_failure_data=failure)
+    dg.DagsterEvent.step_failure_event(context.get_step_execution_context(), told, message=line)
+
+
+def why_failed(instance: dg.DagsterInstance, run_id: str) -> str:
+    """The line of a run that failed, in a step or outside of all steps."""
+    failures = instance.all_logs(run_id, of_type={dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE})
+    events = [entry.dagster_event for entry in failures if entry.dagster_event is not None]
+    steps = [event.step_failure_data for event in events if event.is_step_failure]
+    for step in reversed(steps):  # the last one knows of all shards
+        if step.user_failure_data is not None and step.user_failure_data.description:
+            return step.user_failure_data.description.splitlines()[0]
+    errors = [step.error for step in steps] + [event.job_failure_data.error for event in events if event.is_job_failure]
+    for error in errors:
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is not None and error.message.strip():
+            return " ".join(error.message.strip().splitlines()[0].split())
+    return (events[-1].message if events else None) or "no message: its process ended without a word"
+
+
+def _line(error: Exception, asset: str, shard: str) -> tuple[str, list[str]]:
+    """A trainer tells more than a line: the last ones of its log."""
+    if not isinstance(error, dg.Failure):
+        return in_one_line(error, asset, shard), []
+    first, *more = (error.description or "no message").splitlines()
+    return in_one_line(RuntimeError(first), asset, shard), more
+
+
+def _shards(error: Exception) -> dict[str, dg.MetadataValue]:
+    if not isinstance(error, ShardsFailed):
+        return {}
+    records = [dg.TableRecord({"shard": shard, "why": why}) for shard, why in error.failed.items()]
+    return {"failed": dg.MetadataValue.table(records)}
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 3] + "..."

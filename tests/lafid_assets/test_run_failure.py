@@ -1,0 +1,154 @@
+"""A run that fails, in Dagster's own records: its line, its tries, and what "re-execute from failure" takes in."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+
+import dagster as dg
+import pytest
+from dagster._core.execution.plan.state import KnownExecutionState
+
+from lafid_assets import run_failure
+from lafid_assets.run_failure import FAILURE_TAG, WAITS_S, why_failed
+from lafid_assets.step_run import Finding
+from resources.leases import LeaseLost
+from tests.lafid_assets.road import ENOUGH, JUDGE, ONE, THREE, TWO, Road, failure, materialized
+
+RETRIES = dg.DagsterEventType.STEP_UP_FOR_RETRY
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """How long the tries waited, without waiting."""
+    waited: list[float] = []
+    monkeypatch.setattr(run_failure, "time", SimpleNamespace(sleep=waited.append))
+    yield waited
+
+
+def _tag(road: Road, result: dg.ExecuteInProcessResult) -> str | None:
+    return road.instance.get_run_by_id(result.run_id).tags.get(FAILURE_TAG)
+
+
+def test_the_line_is_in_the_step_the_tag_and_for_whoever_asks(road: Road) -> None:
+    road.breaks = {ONE}
+    result = road.run()
+    line = f"judged ({ONE}) failed: the disk is gone"
+    assert failure(result, "judged") == line == _tag(road, result) == why_failed(road.instance, result.run_id)
+    [event] = result.get_step_failure_events()
+    error = event.step_failure_data.error
+    assert line in error.message
+    assert "OSError: the disk is gone" in error.cause.message  # the cause, with its traceback, below
+    assert "in compute" in "".join(error.cause.stack)
+
+
+def test_what_failed_outside_of_all_steps_is_told_too() -> None:
+    @dg.resource
+    def broken(_: dg.InitResourceContext) -> None:
+        raise OSError("no such catalog")
+
+    @dg.asset(required_resource_keys={"broken"})
+    def asks() -> None: ...
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([asks], resources={"broken": broken}, instance=instance, raise_on_error=False)
+        assert why_failed(instance, result.run_id) == "OSError: no such catalog"
+
+
+def test_a_broken_contract_is_the_run_s_line_and_writes_nothing(road: Road) -> None:
+    road.lose = {"b"}
+    result = road.run()
+    assert failure(result, "judged") == (
+        f"judged ({ONE}) broke its check counts_add_up: 1 clips lost, the first b; nothing of it is written"
+    )
+    assert {each.check_name: each.passed for each in result.get_asset_check_evaluations()} == {
+        "contract": True,
+        "counts_add_up": False,
+    }
+    assert not materialized(result, "judged")
+
+
+def test_a_later_check_is_the_run_s_line_and_what_is_written_stays(road: Road) -> None:
+    road.judge = replace(JUDGE, later_checks={"enough": ENOUGH})
+    road.options = {"findings": lambda shard, frames: {"enough": Finding(1, "2 of 3")}}
+    result = road.run()
+    assert failure(result, "judged") == f"judged ({ONE}) broke its check enough: 2 of 3"
+    assert materialized(result, "judged")[ONE]["computed"]
+    assert road.values() == [0, 0]
+
+
+def test_what_passes_is_tried_again(road: Road, waits: list[float]) -> None:
+    faults = [ConnectionError("no route"), LeaseLost("taken over")]
+
+    def meanwhile(shard: str) -> None:
+        if faults:
+            raise faults.pop(0)
+
+    road.meanwhile = meanwhile
+    result = road.run()
+    assert result.success
+    assert road.calls == [ONE] * 3
+    assert waits == list(WAITS_S[:2])
+    assert len([event for event in result.all_events if event.event_type == RETRIES]) == 2
+    assert _tag(road, result) is None
+
+
+def test_the_tries_have_an_end(road: Road, waits: list[float]) -> None:
+    def meanwhile(shard: str) -> None:
+        raise ConnectionError("no route")
+
+    road.meanwhile = meanwhile
+    result = road.run()
+    assert failure(result, "judged") == f"judged ({ONE}) failed: no route"
+    assert waits == list(WAITS_S)
+    assert road.calls == [ONE] * (1 + len(WAITS_S))
+
+
+@pytest.mark.parametrize("error", [ValueError("policy of another engine"), OSError(28, "No space left on device"), KeyError("x")])
+def test_what_stays_wrong_is_tried_once(road: Road, waits: list[float], error: Exception) -> None:
+    def meanwhile(shard: str) -> None:
+        raise error
+
+    road.meanwhile = meanwhile
+    assert not road.run().success
+    assert (road.calls, waits) == ([ONE], [])
+
+
+def test_a_broken_contract_is_computed_once(road: Road, waits: list[float]) -> None:
+    road.lose = {"b"}
+    assert not road.run().success
+    assert (road.calls, waits) == ([ONE], [])
+
+
+def test_of_several_shards_only_what_passes_is_tried_again(three: Road, waits: list[float]) -> None:
+    faults = {TWO: [ConnectionError("no route")]}
+
+    def meanwhile(shard: str) -> None:
+        if shard == THREE:
+            raise ValueError("wrong for ever")
+        if faults.get(shard):
+            raise faults[shard].pop()
+
+    three.meanwhile = meanwhile
+    result = three.run(ONE, TWO, THREE, only=False)
+    assert three.calls == [ONE, TWO, THREE, TWO, f"after {ONE}", f"after {TWO}"]
+    assert waits == [WAITS_S[0]]
+    assert f"judged ({THREE}) failed: wrong for ever" in failure(result, "after")
+    told = materialized(result, "judged")
+    assert [told[shard].get("computed") for shard in (ONE, TWO, THREE)] == [True, True, None]
+
+
+def test_from_failure_begins_where_a_shard_failed(three: Road) -> None:
+    """The step went on with the other shards, and is one that failed all the same."""
+    three.breaks = {TWO}
+    result = three.run(ONE, TWO, THREE, only=False)
+    run = three.instance.get_run_by_id(result.run_id)
+    steps, _ = KnownExecutionState.build_resume_retry_reexecution(three.instance, parent_run=run)
+    assert set(steps) == {"judged", "after"}
+    plan = three.instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id)
+    assets, _ = three.instance.run_domain.get_keys_to_reexecute(run.run_id, plan)
+    assert {key.to_user_string() for key in assets} == {"judged", "after"}
+    three.breaks, three.calls = set(), []
+    assert three.run(ONE, TWO, THREE, only=False).success
+    assert three.calls == [TWO, f"after {TWO}"]
+
+

@@ -1,0 +1,226 @@
+"""What the data team does in the UI: by clicks, in a browser, on a real `lafid ui`. No page may complain of anything.
+
+One home and one server for all. The drop folder is watched from the beginning, for its looks are half a minute apart: the tests
+that need no curated clip come first.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+import dagster as dg
+import pytest
+
+from lafid_assets.ingest.listing import list_files
+from lafid_assets.ingest.registration import register
+from lafid_assets.ingest.sample_footage.build import TABLE_NAME, build_sample_footage
+from lafid_assets.ingest.sample_footage.screenplay import KEPT
+from lafid_assets.lake import open_lake
+from resources.settings import Settings
+from tests.demo_home import Demo
+from tests.ui.graphql import Webserver, wait_for
+from tests.ui.room import CHROMIUM, PATIENCE_MS, Room, browsing
+from tests.ui.serving import serving
+
+pytestmark = [
+    pytest.mark.ui,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
+]
+
+GROUPS = ("ingest", "curation", "dataset", "training", "release")
+SCRIPT = "<script>window.scripted = 1</script><img src=x onerror='window.scripted = 1'>[here](javascript:window.scripted=1)"
+"""What a stranger may write into a caption."""
+AWAY = "camera 2"
+"""A folder that has gone before its clips were read."""
+SCENES = (KEPT[0], KEPT[4].model_copy(update={"caption": f"A person looks around. {SCRIPT}"}), KEPT[1])
+"""The last one's file is late."""
+RUN_S = 300.0
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("footage") / "footage"
+    build_sample_footage(folder, scenes=SCENES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table and its clips lie in the drop folder, all but one; a folder that was taken in before has gone."""
+    home = tmp_path_factory.mktemp("room") / "home"
+    shutil.copytree(footage / "clips", home / "drop" / "clips")
+    shutil.copy(footage / TABLE_NAME, home / "drop")
+    (home / "drop" / SCENES[-1].path).unlink()
+    gone = home / AWAY
+    gone.mkdir()
+    shutil.copy(footage / SCENES[0].path, gone / "a.mp4")
+    settings = Settings(home=home, store_uri=str(home / "store"))
+    lake = open_lake(settings)
+    [shard] = register(lake, list_files(gone)).shards
+    lake.close()
+    shutil.rmtree(gone)
+    with _instance(settings) as instance:
+        instance.add_dynamic_partitions("clip_shards", [shard])
+    return home
+
+
+@contextmanager
+def _instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("LAFID_HOME", "DAGSTER_HOME"):
+            patch.setenv(name, str(settings.home))
+        settings.prepare()
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+
+
+@pytest.fixture(scope="module")
+def dagster(home: Path) -> Iterator[Webserver]:
+    with serving(home) as (webserver, _):
+        yield webserver
+
+
+@pytest.fixture(scope="module")
+def _browser(dagster: Webserver) -> Iterator[Room]:
+    with browsing(dagster.address) as room:
+        yield room
+
+
+@pytest.fixture
+def room(_browser: Room, _watched: None) -> Iterator[Room]:
+    """The page; a test in which it complains fails."""
+    yield _browser
+    complaints, _browser.complaints = _browser.complaints, []
+    assert not complaints
+
+
+@pytest.fixture(scope="module")
+def _watched(_browser: Room, dagster: Webserver, home: Path, footage: Path) -> None:
+    """The sensor switched on by a click; the late file comes when it has looked once."""
+    _browser.open("/locations/lafid/sensors/clip_drop")
+    switch = _browser.page.locator("label:has(input[type=checkbox])").first
+    switch.click()
+    wait_for(lambda: dagster.last_sensor_tick("clip_drop"), 150, "a look of clip_drop")
+    shutil.copy(footage / SCENES[-1].path, home / "drop" / SCENES[-1].path)
+
+
+@pytest.fixture(scope="module")
+def shard(dagster: Webserver, home: Path, _watched: None) -> str:
+    """The drop folder's, with the late clip curated."""
+    lake = Demo(home, "")
+    done = "SELECT count(*) FROM reference_crops WHERE shard IN (SELECT shard FROM raw_clips WHERE status = 'ok')"
+
+    def curated() -> str | None:
+        ok = lake.rows("SELECT count(*) FROM raw_clips WHERE status = 'ok'")
+        if ok != [(len(SCENES),)] or set(dagster.statuses("curate_shard")) - {"SUCCESS", "FAILURE"} or lake.rows(done) == [(0,)]:
+            return None
+        return str(lake.rows("SELECT DISTINCT shard FROM raw_clips WHERE status = 'ok'")[0][0])
+
+    return wait_for(curated, RUN_S, "the curation of the late file")
+
+
+def test_the_graph_has_the_five_groups_of_the_mission(room: Room) -> None:
+    room.open("/asset-groups")
+    for group in GROUPS:
+        room.see(group)
+    room.open(f"/asset-groups?{urlencode({'expanded': ','.join(f'global@global:{group}' for group in GROUPS)})}")
+    for asset in ("raw_clips", "lafid_dataset", "registered_model"):
+        room.see(asset)
+
+
+def test_a_shard_that_cannot_exist_is_not_made(room: Room, dagster: Webserver) -> None:
+    room.open("/assets/raw_clips?view=partitions")
+    room.page.get_by_role("button", name="Materialize").first.click()
+    room.page.get_by_text("Add a partition").click()
+    room.page.get_by_placeholder("name", exact=True).fill("shard-00007")
+    room.press("Save")
+    room.see("no clips are in a shard shard-00007: shards are made of files")
+    room.picture("partition-refused")
+    assert "shard-00007" not in dagster.shards()
+
+
+def test_a_value_that_does_not_fit_is_refused_in_the_launchpad(room: Room) -> None:
+    room.launchpad("pose_filtered_clips", "ops:\n  pose_filtered_clips:\n    config:\n      pose_variation_min_deg: many\n")
+    room.see(re.compile('Value "many" of type .* is not valid for expected type "Float"'))
+    room.picture("launchpad-refused")
+    assert room.page.get_by_role("button", name="Materialize").last.is_disabled()
+
+
+def test_a_failed_run_says_why_in_its_first_line(room: Room, dagster: Webserver) -> None:
+    [away] = [shard for shard in dagster.shards() if shard.startswith("shard-00000")]
+    assert room.materialize("raw_clips", away) == "Failure"
+    line = room.first_line_after("STEP_FAILURE")
+    for told in (away, AWAY, "mount it"):
+        assert told in line, line
+    room.picture("run-failed", scrolled_px=420)
+
+
+def test_files_that_are_dropped_are_curated_and_so_is_the_late_one(room: Room, dagster: Webserver, shard: str) -> None:
+    assert set(dagster.statuses("curate_shard")) == {"SUCCESS"}
+    room.open("/assets/reference_crops?view=partitions")
+    room.see("Materialized (1)")
+    room.open("/automation")
+    room.see("clip_drop")
+    room.page.locator("label:has(input:checked)").first.wait_for()
+    room.picture("automation")
+
+
+def test_a_shard_is_materialized_by_clicks(room: Room, shard: str) -> None:
+    assert room.materialize("pose_filtered_clips", shard) == "Success"
+    room.open("/assets/pose_filtered_clips?view=partitions")
+    room.see("Materialized (1)")
+
+
+def test_the_dataset_is_refreshed_and_its_pictures_are_seen(room: Room, dagster: Webserver, shard: str) -> None:
+    room.open("/locations/lafid/jobs/refresh_dataset")
+    room.press("Materialize all")
+    wait_for(lambda: dagster.statuses("refresh_dataset") == ["SUCCESS"] or None, RUN_S, "the refresh")
+    room.open("/assets/dataset_report?view=overview")
+    shown = room.page.get_by_text("[Show Markdown]")
+    shown.first.wait_for()
+    for number in range(shown.count()):
+        shown.nth(number).click()
+        picture = room.page.get_by_role("dialog").locator("img").first
+        picture.wait_for()
+        assert picture.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") > 100
+        if number == 0:
+            room.picture("report-picture")
+        room.press("Close")
+    assert room.page.evaluate("window.scripted") is None
+
+
+def test_numbers_plot_and_a_check_has_a_history(room: Room, shard: str) -> None:
+    room.open("/assets/pose_filtered_clips?view=overview")
+    room.page.get_by_role("button", name="Plots").click()
+    room.see("dagster/row_count")
+    room.page.locator("canvas").first.wait_for()
+    room.picture("asset-plots")
+    room.open("/assets/pose_filtered_clips?view=checks")
+    room.see("counts_add_up")
+    room.see("violations")
+    room.page.locator("canvas").first.wait_for()
+    room.picture("asset-checks")
+    room.page.get_by_text("Execution history").click()
+    room.page.get_by_text("Passed").nth(1).wait_for()
+    room.open(f"/asset-groups?{urlencode({'expanded': ','.join(f'global@global:{group}' for group in GROUPS)})}")
+    room.see("lafid_dataset")
+    room.page.wait_for_load_state("networkidle", timeout=PATIENCE_MS)
+    room.picture("asset-graph")
+
+
+def test_markdown_of_strangers_scripts_nothing(room: Room, home: Path, shard: str) -> None:
+    """Should a caption ever stand in metadata: Dagster's own page makes no script of it."""
+    with _instance(Settings(home=home, store_uri=str(home / "store"))) as instance:
+        planted = {"planted": dg.MetadataValue.md(SCRIPT), "words": dg.MetadataValue.text(SCRIPT)}
+        instance.report_runless_asset_event(dg.AssetMaterialization("dataset_report", metadata=planted))
+    room.open("/assets/dataset_report?view=overview")
+    room.page.get_by_role("row").filter(has_text="planted").get_by_text("[Show Markdown]").click()
+    dialog = room.page.get_by_role("dialog")
+    dialog.get_by_text("here").wait_for()
+    assert dialog.locator("script, [onerror], [href^='javascript']").count() == 0
+    assert room.page.evaluate("window.scripted") is None
+    room.complaints.clear()
