@@ -113,7 +113,7 @@ def reasons() -> str:
         [f"`{reason}`", status.value, remedy]
         for status, remedies in REASONS.items()
         if status != Status.REJECTED
-        for reason, remedy in dict.fromkeys(remedies, "").items()
+        for reason, remedy in remedies.items()
     )
     return "\n".join(_table(["reason", "status", "what to do"], rows))
 

@@ -13,6 +13,8 @@ TESTED_BY = {
     "make docs": "tests/docs/test_site.py",
     "make ui": "tests/lafid_assets/cli/test_ui.py",
     "lafid ui": "tests/lafid_assets/cli/test_ui.py",
+    "lafid calibrate --measure": "tests/lafid_assets/cli/test_calibrate.py",
+    "lafid rebuild": "tests/docs/test_commands.py::test_a_lost_catalog_is_made_anew",
     "lafid curate": "tests/lafid_assets/cli/test_curate.py",
     "lafid generate": "tests/lafid_assets/cli/test_generate.py",
     "lafid inspect": "tests/lafid_assets/cli/test_generate.py",
