@@ -135,7 +135,7 @@ class Step:
             wanted = inspect.signature(work).parameters
             own_config = wanted["config"].annotation
 
-            def under(shown: type[BaseModel]) -> dg.AssetsDefinition:
+            def under(shown: type[Any]) -> dg.AssetsDefinition:
                 @wraps(work)
                 def told(context: dg.AssetExecutionContext, **resources: Any) -> Iterator[Any]:
                     def run() -> dg.MaterializeResult:

@@ -202,7 +202,9 @@ def _show_rules(title: str, met: str, missed: str, lines: Sequence[Mapping[str, 
     for line in lines:
         measured, verdict = ("-", "not judged") if line["measured"] is None else (f"{line['measured']:.4g}", met)
         measured += f" ({line['origin']})" if line["origin"] else ""
-        table.add_row(line["rule"], line["measure"], measured, line["demand"], Text(missed, "bold") if line["broken"] else verdict)
+        table.add_row(
+            line["rule"], line["measure"], measured, line["demand"], Text(missed, "bold") if line["broken"] else verdict
+        )
     PlainConsole(width=max(CONSOLE.width, RULES_WIDTH)).print(table)
 
 
