@@ -61,9 +61,10 @@ def _differing_lines(settings: list[dict[str, Any]]) -> list[str]:
     names = sorted({name for said in settings for name in said})
     found = []
     for name in names:
-        values: list[Any] = [said.get(name) for said in settings]
-        if all(isinstance(value, dict) for value in values):
-            found += [f"{name}.{line}" for line in _differing_lines(values)]
+        values = [said.get(name) for said in settings]
+        groups = [value for value in values if isinstance(value, dict)]
+        if len(groups) == len(values):
+            found += [f"{name}.{line}" for line in _differing_lines(groups)]
         elif len(set(told := [json.dumps(value) for value in values])) > 1:
             found.append(f"{name}: {', '.join(told)}")
     return found
