@@ -41,11 +41,12 @@ def laid(lake: Lake) -> Lake:
 
 def _stamp(lake: Lake, table: str, partition: str, fingerprint: str, hours_ago: float, digest: str = "d") -> None:
     where = f"table_name = {literal(table)} AND partition = {literal(partition)}"
+    columns = "table_name, partition, fingerprint, digest, row_count, token, written_at"
     row = ", ".join(map(literal, (table, partition, fingerprint, digest, 1, 1)))
 
     def write(writer: Any) -> None:
         writer.cursor.execute(f"DELETE FROM partitions WHERE {where}")
-        writer.cursor.execute(f"INSERT INTO partitions VALUES ({row}, now() - to_seconds({3600 * hours_ago}))")
+        writer.cursor.execute(f"INSERT INTO partitions ({columns}) VALUES ({row}, now() - to_seconds({3600 * hours_ago}))")
 
     lake.commit(write)
 
