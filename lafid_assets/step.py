@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 from pydantic import BaseModel, ValidationError
@@ -154,7 +154,7 @@ class Step:
                 arguments["check_specs"] += checks
                 arguments["metadata"] |= {"dagster/code_references": _source_of(work)}
                 # Not as a parameter: Dagster would make the config itself, and fail in its own words where a value does not fit.
-                return dg.asset(**arguments, config_schema=shown.to_config_schema())(told)
+                return dg.asset(**arguments, config_schema=cast("type[dg.Config]", shown).to_config_schema())(told)
 
             STEPS[self.asset], UNDER[self.asset] = (self, own_config), under
             return under(own_config)

@@ -92,8 +92,8 @@ class _EventLog(SqliteEventLogStorage):
     def _free_the_dead(self, pools: Sequence[str]) -> bool:
         """Whether there were any in these pools, with a place or waiting for one."""
         infos = super().get_concurrency_infos(pools).values()
-        runs = {slot.run_id for info in infos for slot in info.claimed_slots}
-        runs |= {step.run_id for info in infos for step in info.pending_steps}
+        holding = {slot.run_id for info in infos for slot in info.claimed_slots}
+        runs = holding | {step.run_id for info in infos for step in info.pending_steps}
         dead = [run for run in runs if run not in _signs and self._is_dead(run)]
         for run in dead:
             super().free_concurrency_slots_for_run(run)
