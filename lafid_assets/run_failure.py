@@ -7,12 +7,15 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
+from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line, one_line
+from resources.secrets import without_secrets
 from resources.transient import chain, is_transient
 
 LOGGER = logging.getLogger("lafid.run")
@@ -46,6 +49,7 @@ def reported(
         result = work()
     except Exception as error:
         raise_interrupt(error)
+        hide_secrets(error)
         if isinstance(error, CheckFailed):
             yield from error.results
         if can_be_tried_again(context, error):
@@ -54,11 +58,36 @@ def reported(
             time.sleep(wait_s)
             raise dg.RetryRequested(max_retries=len(WAITS_S)) from error
         line, more = _line(error, asset, shard)
-        context.instance.add_run_tags(context.run_id, {FAILURE_TAG: _cut(line)})
+        _tag(context, line)
         told = dict(error.metadata) if isinstance(error, dg.Failure) else _shards(error)
         cause = None if isinstance(error, CheckFailed | ShardsFailed) else error  # these say no more than the line
         raise RunFailed("\n".join([line, *more]), metadata=told, allow_retries=False) from cause
     yield result
+
+
+@contextmanager
+def told_in_one_line(context: dg.OpExecutionContext) -> Iterator[None]:
+    """Where a job that is no asset works: its run fails as an asset's does.
+
+    Raises:
+        RunFailed: for every error, which stays as its cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise_interrupt(error)
+        hide_secrets(error)
+        line = one_line(error)
+        _tag(context, line)
+        raise RunFailed(line, allow_retries=False) from error
+
+
+def hide_secrets(error: Exception) -> None:
+    """Take secrets out of the error and of what it was raised from: Dagster keeps all their words, below the line."""
+    for cause in chain(error):
+        cause.args = tuple(without_secrets(said) if isinstance(said, str) else said for said in cause.args)
+        if isinstance(cause, OSError) and isinstance(cause.strerror, str):
+            cause.strerror = without_secrets(cause.strerror)
 
 
 def raise_interrupt(error: Exception) -> None:
@@ -94,8 +123,10 @@ def why_failed(instance: dg.DagsterInstance, run_id: str) -> str:
     for error in errors:
         while error is not None and error.cause is not None:
             error = error.cause
+        if error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__:
+            return "its process was told to end before it was done: start it again, which computes only what is missing"
         if error is not None and error.message.strip():
-            return " ".join(error.message.strip().splitlines()[0].split())
+            return without_secrets(" ".join(error.message.strip().splitlines()[0].split()))
     return (events[-1].message if events else None) or "no message: its process ended without a word"
 
 
@@ -103,7 +134,7 @@ def _line(error: Exception, asset: str, shard: str) -> tuple[str, list[str]]:
     """A trainer tells more than a line: the last ones of its log."""
     if not isinstance(error, dg.Failure):
         return in_one_line(error, asset, shard), []
-    first, *more = (error.description or "no message").splitlines()
+    first, *more = without_secrets(error.description or "no message").splitlines()
     return in_one_line(RuntimeError(first), asset, shard), more
 
 
@@ -114,5 +145,6 @@ def _shards(error: Exception) -> dict[str, dg.MetadataValue]:
     return {"failed": dg.MetadataValue.table(records)}
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 3] + "..."
+def _tag(context: dg.AssetExecutionContext | dg.OpExecutionContext, line: str) -> None:
+    cut = line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 3] + "..."
+    context.instance.add_run_tags(context.run_id, {FAILURE_TAG: cut})

@@ -41,6 +41,37 @@ def test_the_line_is_in_the_step_the_tag_and_for_whoever_asks(road: Road) -> Non
     assert "in compute" in "".join(error.cause.stack)
 
 
+@pytest.mark.parametrize("shards", [(ONE,), (ONE, TWO, THREE)])
+def test_a_secret_in_an_error_or_its_cause_is_kept_nowhere(
+    three: Road, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], shards: tuple[str, ...]
+) -> None:
+    secret = "planted-" + "token"  # a traceback shows lines of code
+    monkeypatch.setenv("MY_TOKEN", secret)
+
+    def meanwhile(shard: str) -> None:
+        try:
+            raise OSError(5, f"no answer to {secret}")
+        except OSError as error:
+            raise RuntimeError(f"{secret} is not taken") from error
+
+    three.meanwhile = meanwhile
+    result = three.run(*shards, only=False)
+    assert not result.success
+    kept = [dg.serialize_value(entry) for entry in three.instance.all_logs(result.run_id)]
+    assert "*** is not taken" in "".join(kept)
+    assert "no answer to ***" in "".join(kept)
+    assert secret not in "".join([*kept, *capfd.readouterr()])
+
+
+def test_a_process_that_was_told_to_end_says_so(road: Road) -> None:
+    def meanwhile(shard: str) -> None:
+        raise DagsterExecutionInterruptedError
+
+    road.meanwhile = meanwhile
+    told = why_failed(road.instance, road.run().run_id)
+    assert told.startswith("its process was told to end before it was done: start it again")
+
+
 def test_what_failed_outside_of_all_steps_is_told_too() -> None:
     @dg.resource
     def broken(_: dg.InitResourceContext) -> None:
