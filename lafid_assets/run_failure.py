@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import JobFailureData
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._utils.error import serializable_error_info_from_exc_info
 
@@ -24,6 +25,7 @@ FAILURE_TAG = "lafid/failure"
 NO_FAILURE = "none"
 MOST_CHARACTERS = 500
 """Of the tag; the step's failure holds all."""
+AGAIN = "run it again, which computes only what is missing"
 WAITS_S = (2.0, 10.0, 30.0)
 """Seconds before each further try of what passes by itself."""
 
@@ -119,15 +121,17 @@ def why_failed(instance: dg.DagsterInstance, run_id: str) -> str:
     for step in reversed(steps):  # the last one knows of all shards
         if step.user_failure_data is not None and step.user_failure_data.description:
             return step.user_failure_data.description.splitlines()[0]
-    errors = [step.error for step in steps] + [event.job_failure_data.error for event in events if event.is_job_failure]
-    for error in errors:
+    of_run = [event.event_specific_data for event in events if event.is_job_failure]  # None: nobody was left to say anything
+    for error in [step.error for step in steps] + [told.error for told in of_run if isinstance(told, JobFailureData)]:
         while error is not None and error.cause is not None:
             error = error.cause
         if error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__:
-            return "its process was told to end before it was done: start it again, which computes only what is missing"
+            return f"its process was told to end before it was done: {AGAIN}"
         if error is not None and error.message.strip():
             return without_secrets(" ".join(error.message.strip().splitlines()[0].split()))
-    return (events[-1].message if events else None) or "no message: its process ended without a word"
+    return (
+        events[-1].message if events and None not in of_run else None
+    ) or f"its process was killed, or ran out of memory: {AGAIN}"
 
 
 def _line(error: Exception, asset: str, shard: str) -> tuple[str, list[str]]:

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import JobFailureData
 from dagster._core.execution.plan.state import KnownExecutionState
+from dagster._core.utils import make_new_run_id
 
 from lafid_assets import run_failure
 from lafid_assets.run_failure import FAILURE_TAG, WAITS_S, why_failed
@@ -69,7 +71,18 @@ def test_a_process_that_was_told_to_end_says_so(road: Road) -> None:
 
     road.meanwhile = meanwhile
     told = why_failed(road.instance, road.run().run_id)
-    assert told.startswith("its process was told to end before it was done: start it again")
+    assert told.startswith("its process was told to end before it was done: run it again")
+
+
+def test_a_killed_run_is_told_though_dagster_knows_nothing_of_it(road: Road) -> None:
+    run = dg.DagsterRun(job_name="curate_shard", run_id=make_new_run_id())
+    road.instance.add_run(run)
+    road.instance.report_run_failed(run)  # as the daemon does when the process is gone
+    assert why_failed(road.instance, run.run_id).startswith("its process was killed, or ran out of memory: run it again")
+    late = dg.DagsterRun(job_name="curate_shard", run_id=make_new_run_id())
+    road.instance.add_run(late)
+    road.instance.report_run_failed(late, "Run timed out", JobFailureData(error=None))
+    assert why_failed(road.instance, late.run_id) == "Run timed out"
 
 
 def test_what_failed_outside_of_all_steps_is_told_too() -> None:
