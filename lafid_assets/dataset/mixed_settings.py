@@ -53,7 +53,7 @@ def refuse_mixed(reader: Reader) -> None:
         raise MixedSettings(
             f"the shards stand under different settings ({', '.join(line.partition(' of ')[0] for line in told)}): materialize "
             "these tables for all shards under one (`lafid settings diff` counts them, `lafid curate` does it), or set "
-            f"mixed_settings of lafid_dataset. They differ in {'. '.join(told)}"
+            f"mixed_settings of lafid_dataset. They differ in {'. '.join(told)}."
         )
 
 
