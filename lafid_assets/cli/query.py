@@ -71,4 +71,4 @@ def _cell(value: Any) -> Text:
     if value is None:
         return Text("")
     is_text = isinstance(value, str)
-    return Text(str(value), no_wrap=not is_text, overflow="fold" if is_text else "ellipsis")
+    return Text(legible(str(value)), no_wrap=not is_text, overflow="fold" if is_text else "ellipsis")

@@ -51,8 +51,7 @@ def run_review(
     if not read_only:
         lake.close()
         lake = open_lake(settings)
-    if port is not None:
-        refuse_busy_port(host, port, "--port")
+    refuse_busy_port(host, port or 0, "--port")
     name = None if read_only else marker or getpass.getuser()
     encoded = EncodedClips(settings.home / FOLDER)
     review = Review(lake, encoded, name, shard, {*LOOPBACK, host, socket.gethostname(), socket.getfqdn()})

@@ -3,6 +3,7 @@
 Belongs here: starting, watching and ending both servers. Not here: anything that they show.
 """
 
+import errno
 import os
 import signal
 import socket
@@ -24,7 +25,7 @@ END_DEADLINE_S = 20.0
 
 
 class PortBusy(OSError):
-    """Another program listens there; the message names the port and the option."""
+    """Nothing can listen there; the message says why, and names the option."""
 
 
 class ServerDied(RuntimeError):
@@ -86,14 +87,16 @@ def _leave_at(number: signal.Signals) -> None:
 def refuse_busy_port(host: str, port: int, option: str) -> None:
     """
     Raises:
-        PortBusy: another program listens there.
+        PortBusy: another program listens there, the address is none of this machine, or the port is not for everybody.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortBusy(f"port {port} is taken by another program: end it, or choose another with {option}") from error
+            if error.errno == errno.EADDRINUSE:
+                raise PortBusy(f"port {port} is taken by another program: end it, or choose another with {option}") from error
+            raise PortBusy(f"nothing can listen at {host}, port {port} ({error.strerror}): name another of them") from error
 
 
 def _port(named: int | None, usual: int, option: str) -> int:

@@ -6,13 +6,21 @@ Belongs here: what the commands show. Not here: doing it (`resources.lake_upkeep
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.lake import open_lake
 from resources import catalog_copy, lake_upkeep
+from resources.lake import LakeUnusable
 from resources.settings import Settings
 
 
 def run_compact(settings: Settings) -> None:
-    """Put small files together, drop what no table needs any more, and say what that did."""
+    """Put small files together, drop what no table needs any more, and say what that did.
+
+    Raises:
+        LakeUnusable: there is nothing to put together.
+    """
+    lake = open_lake(settings)
+    if not lake.is_there():  # at a mistyped home nothing is made
+        raise LakeUnusable(f"there are no tables in {settings.store_uri}: name the home with --home or LAFID_HOME")
     with working("putting small files together"):
-        done = lake_upkeep.compact(open_lake(settings))
+        done = lake_upkeep.compact(lake)
     before, after = done.before, done.after
     CONSOLE.print(
         f"data files: {before.files}, now {after.files}; {before.bytes / 1e6:.1f} MB, now {after.bytes / 1e6:.1f} MB; "

@@ -194,14 +194,11 @@ def _answered(answer: Callable[[Request, bytes], Response]) -> Callable[[Request
                     return JSONResponse({"error": f"the request has more than {MOST_BODY_BYTES} bytes"}, 413)
             return await run_in_threadpool(answer, request, body)
         except Exception as error:
+            if isinstance(error, duckdb.CatalogException):
+                error = LakeUnusable("the lake was made by an earlier LaFID: run `lafid review` once without --read-only")
             status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
             if status == 500:
                 LOG.exception("%s failed", request.url.path)
-            if isinstance(error, duckdb.CatalogException):
-                status, error = (
-                    503,
-                    LakeUnusable("the lake was made by an earlier LaFID: run `lafid review` once without --read-only"),
-                )
             return JSONResponse({"error": str(error) if status != 500 else f"{type(error).__name__}: see the terminal"}, status)
 
     return endpoint

@@ -50,7 +50,7 @@ class Wanted(BaseModel):
     person: str | None = Field(None, description="How the person's identity_id begins")
     shard: str | None = None
     marks: Literal["none", "mine", "right", "wrong", "outdated"] | None = None
-    first: int = Field(0, ge=0, description="How many clips to pass over")
+    first: int = Field(0, ge=0, le=10**9, description="How many clips to pass over")
 
 
 class Worklist(BaseModel):

@@ -32,7 +32,7 @@ export function readOff(tracks, timeS) {
   if (at >= 0) {
     for (const angle of ["yaw", "pitch", "roll"]) {
       const degrees = faces[`${angle}_deg`][at];
-      parts.push(`${angle} ${degrees === null ? "-" : `${degrees.toFixed(0)}°`}`);
+      parts.push(`${angle} ${degrees === null ? "-" : `${Math.round(degrees) || 0}°`}`);
     }
     parts.push(`faces ${faces.face_count[at]}`);
   }

@@ -46,6 +46,10 @@ def test_brackets_are_no_markup(lafid: Any, curated: None) -> None:
     assert "[a]" in out
 
 
+def test_control_characters_cost_no_letter_beside_them(lafid: Any, curated: None) -> None:
+    assert "a?[31mred │" in lafid("query", "SELECT 'a' || chr(27) || '[31mred' AS words").out
+
+
 @pytest.mark.parametrize("sql", ["SELECT nothing FROM raw_clips", "nonsense"])
 def test_what_cannot_be_answered_is_one_line_that_names_the_tables(lafid: Any, curated: None, sql: str) -> None:
     error = lafid("query", sql).error

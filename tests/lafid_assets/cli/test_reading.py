@@ -93,6 +93,11 @@ def test_at_a_home_that_is_not_there_nothing_is_made(lafid: Any, home: Path, com
     assert not home.exists()
 
 
+def test_upkeep_of_a_home_that_is_not_there_makes_none(lafid: Any, home: Path) -> None:
+    assert "name the home with --home or LAFID_HOME" in lafid("compact").error
+    assert not home.exists()
+
+
 def test_at_a_finished_home_nothing_is_changed_and_objects_have_their_keys(lafid: Any, finished: Path) -> None:
     before = _tree(finished)
     for command, keys in READING.items():

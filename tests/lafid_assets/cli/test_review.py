@@ -42,6 +42,8 @@ def test_nothing_to_look_at_is_told(lafid: Any) -> None:
 def test_unknown_shard_and_taken_port_are_refused(lafid: Any, curated: None, taken: int, served: list[Any]) -> None:
     assert "there is no shard 'y' that was looked at: there are x" in lafid("review", "--shard", "y").error
     assert f"port {taken} is taken by another program" in lafid("review", "--port", taken).error
+    assert "nothing can listen at no.such.invalid, port 0" in lafid("review", "--host", "no.such.invalid").error
+    assert lafid("review", "--port", 65536).code == 2
     assert served == []
 
 

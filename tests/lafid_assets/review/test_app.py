@@ -188,6 +188,15 @@ def test_read_only_and_one_shard(curated: Lake, tmp_path: Path) -> None:
             assert other.get(f"/{path}/{SHARD}/{KEPT}").status_code == 404
 
 
+def test_a_lake_from_before_there_were_marks_is_told_and_is_no_fault(
+    client: TestClient, curated: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    curated.commit(lambda writer: writer.cursor.execute(f"DROP TABLE {MARKS.name}"))
+    answer = client.get("/api/clips")
+    assert (answer.status_code, "once without --read-only" in answer.json()["error"]) == (503, True)
+    assert caplog.records == []
+
+
 def test_a_fault_of_the_server_shows_no_inside(client: TestClient, review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lafid_assets.review.app.read_clip", lambda *_: json.loads("{secret"))
     answer = client.get(f"/api/clips/{SHARD}/{KEPT}")
