@@ -7,8 +7,8 @@ import warnings
 
 import dagster as dg
 
-# Several shards a run is what this project is built on, and Dagster itself names owners when it copies a sensor: that it calls both
-# beta is nobody's concern at every start.
+# Several shards a run is what this project is built on, and Dagster itself names owners when it copies a sensor. That it calls
+# both beta is nobody's concern at every start.
 warnings.filterwarnings("ignore", "Parameter `(backfill_policy|owners)`", dg.BetaWarning)
 
 CLIP_SHARDS = dg.DynamicPartitionsDefinition(name="clip_shards")

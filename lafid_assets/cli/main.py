@@ -146,7 +146,9 @@ def calibrate(
 
 @app.command()
 def review(
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the page; 3300, or a free one, when left out.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the page; 3300, or a free one, when left out.")
+    ] = None,
     shard: Annotated[str | None, typer.Option(help="Go through this shard alone.")] = None,
     marker: Annotated[str | None, typer.Option("--as", help="The name that marks bear; your user name when left out.")] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="To be looked at only: nobody can mark.")] = False,
@@ -164,8 +166,8 @@ def review(
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over the tables.")],
     as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="All rows as JSON.")] = False,
     home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
     """Ask all tables a question in SQL; nothing can be changed by it."""
     from lafid_assets.cli.query import run_query
@@ -294,8 +296,12 @@ def precompute(
 @app.command()
 def ui(
     home: Home = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the Dagster UI; 3000, or a free one, when left out.")] = None,
-    mlflow_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the MLflow UI; 5000, or a free one, when left out.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the Dagster UI; 3000, or a free one, when left out.")
+    ] = None,
+    mlflow_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the MLflow UI; 5000, or a free one, when left out.")
+    ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Dagster's pages alone, to look at; no daemon.")] = False,
 ) -> None:
     """Dagster UI and MLflow UI on this project's data, until Ctrl-C."""
@@ -358,7 +364,7 @@ def run() -> int:
         return 130
     except Exception as error:
         ERRORS.print("error:", style="red", end=" ")
-        ERRORS.print(one_line(error), soft_wrap=True, markup=False)
+        ERRORS.print(one_line(error), soft_wrap=True)
         keep_traceback()
         return 1
     return 0
