@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from lafid_assets.checks.dataset_checks import CHECKS
+from lafid_assets.checks.dataset_checks import CHECKS, judge_dataset
 from lafid_assets.constraints.pose_filtered_clips import pose_filtered_clips
 from lafid_assets.dataset.dataset_report import dataset_report
 from lafid_assets.dataset.lafid_dataset import lafid_dataset
@@ -51,7 +51,7 @@ from sensors.clip_drop import clip_drop
 from sensors.missing_shards import missing_shards
 from sensors.nightly_refresh import nightly_refresh
 from sensors.registry_watch import registry_watch
-from sensors.schedules import daily_compaction, daily_health
+from sensors.schedules import daily_checks, daily_compaction, daily_health
 from sensors.weekly_training import weekly_training
 
 LOGGER = logging.getLogger("lafid.definitions")
@@ -115,12 +115,14 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
             compact_lake,
             fetch_drop,
             check_health,
+            judge_dataset,
         ],
         schedules=[
             missing_shards(clock.curate_cron),
             nightly_refresh(clock.refresh_cron),
             weekly_training(clock.train_cron, launch.tags),
             daily_health(clock.health_cron),
+            daily_checks(clock.health_cron),
             daily_compaction,
         ],
         sensors=[clip_drop, registry_watch, alerts],

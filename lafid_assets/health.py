@@ -3,7 +3,7 @@
 Belongs here: finding it, a sentence each with the remedy. Not here: what the tables hold, which the assets' own checks judge.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -32,6 +32,19 @@ from resources.tracking import Tracking, TrackingUnreachable
 
 PATIENCE = timedelta(days=1)
 """How old a shard's files must be to be complained of."""
+
+
+class FaultsFound(ValueError):
+    """Something fell through; the message has a sentence a fault."""
+
+
+def require_none(faults: Sequence[str]) -> None:
+    """
+    Raises:
+        FaultsFound: there are faults.
+    """
+    if faults:
+        raise FaultsFound((f"{len(faults)} faults: " if len(faults) > 1 else "") + "; ".join(faults))
 
 
 def find_faults(lake: Lake, tracking: Tracking, told: Ops) -> list[str]:

@@ -11,7 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._utils.schedules import is_valid_cron_string
 
 from lafid_assets.partitions import CLIP_SHARDS
-from lafid_assets.run_failure import FAILURE_TAG, MOST_CHARACTERS, RunFailed
+from lafid_assets.run_failure import told_in_one_line
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
@@ -106,7 +106,8 @@ def compact(context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake]) -> Non
     """Put the lake's small files together and drop those that no table needs any more."""
     from resources import lake_upkeep
 
-    context.log.info(str(lake_upkeep.compact(lake)))
+    with told_in_one_line(context):
+        context.log.info(str(lake_upkeep.compact(lake)))
 
 
 @dg.job(description="Puts the lake's small files together and drops those that no table needs any more.")
@@ -122,18 +123,15 @@ FETCH_LOOKS = "drop_objects.parquet"
 @dg.op
 def fetch_objects(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
     """Fetch what the last look of `clip_drop` found to have arrived."""
-    from lafid_assets.ingest.fetching import NotFetched, fetch_arrived
-    from lafid_assets.ingest.provenance import SourceUnusable
+    from lafid_assets.ingest.fetching import fetch_arrived
     from lafid_assets.settings_file import SettingsFile
 
-    if settings.remote_drop is None:
-        raise _failed(context, "LAFID_DROP names no s3://bucket/prefix: there is nothing to fetch")
-    most_bytes = SettingsFile.of(settings.home).general.sources.fetched_gb * 1e9
-    try:
+    with told_in_one_line(context):
+        if settings.remote_drop is None:
+            raise ValueError("LAFID_DROP names no s3://bucket/prefix: there is nothing to fetch")
+        most_bytes = SettingsFile.of(settings.home).general.sources.fetched_gb * 1e9
         fetched = fetch_arrived(settings.remote_drop, settings.drop, settings.home / FETCH_LOOKS, most_bytes)
-    except (NotFetched, SourceUnusable) as error:
-        raise _failed(context, str(error)) from error
-    context.log.info(f"{fetched} objects of {settings.remote_drop} are in {settings.drop}")
+        context.log.info(f"{fetched} objects of {settings.remote_drop} are in {settings.drop}")
 
 
 @dg.job(description="Fetches the objects of a drop on S3 that have arrived into the home. `clip_drop` asks for it.")
@@ -154,10 +152,8 @@ def look_for_faults(
     from lafid_assets.settings_check import ops_of
     from lafid_assets.settings_file import SettingsFile
 
-    faults = health.find_faults(lake, tracking, ops_of(SettingsFile.of(settings.home), {}))
-    if faults:
-        count = f"{len(faults)} faults: " if len(faults) > 1 else ""
-        raise _failed(context, count + "; ".join(faults))
+    with told_in_one_line(context):
+        health.require_none(health.find_faults(lake, tracking, ops_of(SettingsFile.of(settings.home), {})))
     context.log.info("no shard is left unfinished, no file that a table names is missing, the registry is as the tables say")
 
 
@@ -168,9 +164,3 @@ def look_for_faults(
 def check_health() -> None:
     """Beside other runs, at any time."""
     look_for_faults()
-
-
-def _failed(context: dg.OpExecutionContext, line: str) -> RunFailed:
-    """What a job that is no asset raises; the list of runs shows the line, too."""
-    context.instance.add_run_tags(context.run_id, {FAILURE_TAG: line[:MOST_CHARACTERS]})
-    return RunFailed(line, allow_retries=False)

@@ -7,12 +7,16 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import JobFailureData
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
+from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line, one_line
+from resources.secrets import without_secrets
 from resources.transient import chain, is_transient
 
 LOGGER = logging.getLogger("lafid.run")
@@ -21,6 +25,7 @@ FAILURE_TAG = "lafid/failure"
 NO_FAILURE = "none"
 MOST_CHARACTERS = 500
 """Of the tag; the step's failure holds all."""
+AGAIN = "run it again, which computes only what is missing"
 WAITS_S = (2.0, 10.0, 30.0)
 """Seconds before each further try of what passes by itself."""
 
@@ -46,6 +51,7 @@ def reported(
         result = work()
     except Exception as error:
         raise_interrupt(error)
+        hide_secrets(error)
         if isinstance(error, CheckFailed):
             yield from error.results
         if can_be_tried_again(context, error):
@@ -54,11 +60,36 @@ def reported(
             time.sleep(wait_s)
             raise dg.RetryRequested(max_retries=len(WAITS_S)) from error
         line, more = _line(error, asset, shard)
-        context.instance.add_run_tags(context.run_id, {FAILURE_TAG: _cut(line)})
+        _tag(context, line)
         told = dict(error.metadata) if isinstance(error, dg.Failure) else _shards(error)
         cause = None if isinstance(error, CheckFailed | ShardsFailed) else error  # these say no more than the line
         raise RunFailed("\n".join([line, *more]), metadata=told, allow_retries=False) from cause
     yield result
+
+
+@contextmanager
+def told_in_one_line(context: dg.OpExecutionContext) -> Iterator[None]:
+    """Where a job that is no asset works: its run fails as an asset's does.
+
+    Raises:
+        RunFailed: for every error, which stays as its cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise_interrupt(error)
+        hide_secrets(error)
+        line = one_line(error)
+        _tag(context, line)
+        raise RunFailed(line, allow_retries=False) from error
+
+
+def hide_secrets(error: Exception) -> None:
+    """Take secrets out of the error and of what it was raised from: Dagster keeps all their words, below the line."""
+    for cause in chain(error):
+        cause.args = tuple(without_secrets(said) if isinstance(said, str) else said for said in cause.args)
+        if isinstance(cause, OSError) and isinstance(cause.strerror, str):
+            cause.strerror = without_secrets(cause.strerror)
 
 
 def raise_interrupt(error: Exception) -> None:
@@ -90,20 +121,24 @@ def why_failed(instance: dg.DagsterInstance, run_id: str) -> str:
     for step in reversed(steps):  # the last one knows of all shards
         if step.user_failure_data is not None and step.user_failure_data.description:
             return step.user_failure_data.description.splitlines()[0]
-    errors = [step.error for step in steps] + [event.job_failure_data.error for event in events if event.is_job_failure]
-    for error in errors:
+    of_run = [event.event_specific_data for event in events if event.is_job_failure]  # None: nobody was left to say anything
+    for error in [step.error for step in steps] + [told.error for told in of_run if isinstance(told, JobFailureData)]:
         while error is not None and error.cause is not None:
             error = error.cause
+        if error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__:
+            return f"its process was told to end before it was done: {AGAIN}"
         if error is not None and error.message.strip():
-            return " ".join(error.message.strip().splitlines()[0].split())
-    return (events[-1].message if events else None) or "no message: its process ended without a word"
+            return without_secrets(" ".join(error.message.strip().splitlines()[0].split()))
+    return (
+        events[-1].message if events and None not in of_run else None
+    ) or f"its process was killed, or ran out of memory: {AGAIN}"
 
 
 def _line(error: Exception, asset: str, shard: str) -> tuple[str, list[str]]:
     """A trainer tells more than a line: the last ones of its log."""
     if not isinstance(error, dg.Failure):
         return in_one_line(error, asset, shard), []
-    first, *more = (error.description or "no message").splitlines()
+    first, *more = without_secrets(error.description or "no message").splitlines()
     return in_one_line(RuntimeError(first), asset, shard), more
 
 
@@ -114,5 +149,6 @@ def _shards(error: Exception) -> dict[str, dg.MetadataValue]:
     return {"failed": dg.MetadataValue.table(records)}
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 3] + "..."
+def _tag(context: dg.AssetExecutionContext | dg.OpExecutionContext, line: str) -> None:
+    cut = line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 3] + "..."
+    context.instance.add_run_tags(context.run_id, {FAILURE_TAG: cut})

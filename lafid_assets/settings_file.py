@@ -69,8 +69,10 @@ class Automation(_Section):
         3, ge=1, description="How often a schedule asks for the same work that does not get done, before it leaves it to a person"
     )
     refresh_cron: str = Field("0 2 * * *", description="When `nightly_refresh` looks")
-    train_cron: str = Field("0 3 * * 6", description="When `weekly_training` looks")
-    health_cron: str = Field("0 6 * * *", description="When `daily_health` runs")
+    train_cron: str = Field(
+        "0 3-9 * * 6", description="When `weekly_training` looks; more than once, since it asks for nothing while others wait"
+    )
+    health_cron: str = Field("0 6 * * *", description="When `daily_health` and `daily_checks` run")
     alert_url_env: str | None = Field(
         None, description="Name of the environment variable that holds the address of the webhook to which `alerts` posts"
     )

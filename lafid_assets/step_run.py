@@ -18,7 +18,14 @@ from pydantic import BaseModel
 from lafid_assets.checks.shard_rates import shard_rates
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.run_failure import FAILURE_TAG, NO_FAILURE, can_be_tried_again, raise_interrupt, record_shard_failure
+from lafid_assets.run_failure import (
+    FAILURE_TAG,
+    NO_FAILURE,
+    can_be_tried_again,
+    hide_secrets,
+    raise_interrupt,
+    record_shard_failure,
+)
 from lafid_assets.schemas import POLICY_SETTINGS
 from lafid_assets.settings_check import Ops, deciding_sha256, ops_of, refuse_unusable
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable
@@ -200,6 +207,7 @@ class StepRun:
                 self._require_whole(brought[partition])
             except Exception as error:  # whatever it is, it costs this shard alone
                 raise_interrupt(error)
+                hide_secrets(error)
                 if can_be_tried_again(self.context, error):
                     passing = error
                     continue

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from http.client import HTTPException
 
 import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG, PARTITION_NAME_TAG
 
 from lafid_assets.jobs import ASSETS_OF
 from lafid_assets.run_failure import MOST_CHARACTERS, why_failed
@@ -113,6 +114,6 @@ def _work(run: dg.DagsterRun) -> str:
     """What a run was to do, whoever launched it."""
     assets = assets_of(run)
     jobs = [job for job, members in ASSETS_OF.items() if set(members) == assets]
-    first, last = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
-    shards = run.tags.get("dagster/partition") or (f"{first} to {last}" if first else "")
+    first, last = (run.tags.get(end) for end in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG))
+    shards = run.tags.get(PARTITION_NAME_TAG) or (f"{first} to {last}" if first else "")
     return f"{jobs[0] if jobs else ', '.join(sorted(assets)) or run.job_name} {shards}".strip()

@@ -32,7 +32,7 @@ def at_work(instance: dg.DagsterInstance, lake: Lake, assets: Collection[str]) -
     active = instance.get_runs(dg.RunsFilter(statuses=list(ACTIVE)), limit=MOST_RUNS)
     runs = [run.run_id[:8] for run in active if assets_of(run) & set(assets)]
     if runs:
-        return f"{len(runs)} runs are at {first_few(sorted(assets))}: {first_few(runs)}"
+        return f"{len(runs)} runs are at work on the same assets: {first_few(runs)}"
     leases = sorted(name for name in lake.leases.names_held() if name.partition("/")[0] in assets)
     return f"another process computes {first_few(leases)}" if leases else ""
 

@@ -28,6 +28,7 @@ from lafid_assets.settings_file import SettingsFile
 from lafid_assets.steps import configured
 from resources.lake import Lake
 from resources.lake_reader import Reader
+from resources.secrets import without_secrets
 from resources.settings import Settings
 
 
@@ -100,7 +101,7 @@ def _judged(judge: Callable[[Asked], Judged], lake: Lake, settings: Settings) ->
         try:
             return judge(Asked(reader, standing, SettingsFile.of(settings.home)))
         except (ValueError, OSError, LookupError) as error:
-            return Judged(False, str(error), {})
+            return Judged(False, without_secrets(str(error)), {})
 
 
 def _check(judge: Callable[[Asked], Judged]) -> dg.AssetChecksDefinition:
@@ -118,3 +119,9 @@ CHECKS = [
     for judge in (_keep_rate_drift, _pose_coverage, _expression_coverage, _error_share, _freshness, _settings_differ)
 ]
 """Severity WARN, every one: what they find is for a person to look at, and stops no run."""
+
+judge_dataset = dg.define_asset_job(
+    "judge_dataset",
+    selection=dg.AssetSelection.checks(*CHECKS),
+    description="The checks that warn, without a refresh: what waits for one grows older while nothing runs.",
+)

@@ -24,7 +24,7 @@ def settings_differ(lines: Sequence[str], mixed: Sequence[str], waits: pl.DataFr
     otherwise = waits.filter("by_settings").height
     told = [f"lafid.toml says otherwise than the dataset was made by: {_listed(lines)}"] if lines else []
     told += [f"the shards stand under different settings: {_listed(mixed)}"] if mixed else []
-    told += [f"{otherwise} tables of shards are decided otherwise: `lafid settings diff` counts them"] if otherwise else []
+    told += [f"{otherwise} tables would be decided otherwise now: `lafid settings diff` counts them"] if otherwise else []
     figures = {"lines_that_differ": len(lines), "tables_of_mixed_settings": len(mixed), "decided_otherwise": otherwise}
     return Judged(not told, "; ".join(told) or "all tables are decided by what lafid.toml says", figures)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE, working
@@ -28,8 +29,6 @@ from lafid_assets.staleness import stale_shards
 from lafid_assets.steps import configured, dataset_is_current
 from resources.settings import Settings
 
-ASSET_PARTITION_RANGE_START = "dagster/asset_partition_range_start"
-ASSET_PARTITION_RANGE_END = "dagster/asset_partition_range_end"
 ENDPOINTS = ("caption_llm_", "caption_frames_model_")
 """How metadata begin that say what asking an endpoint cost."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -172,7 +171,8 @@ class Materializer:
         Raises:
             RunFailed: an asset or a blocking check failed.
         """
-        several = {ASSET_PARTITION_RANGE_START: partitions[0], ASSET_PARTITION_RANGE_END: partitions[-1]} if partitions else {}
+        between = (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
+        several = dict(zip(between, (partitions[0], partitions[-1]), strict=True)) if partitions else {}
         is_single = len(partitions) == 1
         with working(label):
             result = self.job.execute_in_process(

@@ -143,9 +143,9 @@ def lafid_dataset(
 
         def compute(_: str) -> Frames:
             with lake.snapshot(all_cores=True) as reader:
-                dataset = put_together(reader, Path(folder))
                 if not config.mixed_settings:
                     refuse_mixed(reader)
+                dataset = put_together(reader, Path(folder))
                 if not config.lost_clips:
                     refuse_lost(reader, dataset.version.outcomes, lake.store)
             made.append(replace(dataset.version, settings_sha256=settings_sha256))

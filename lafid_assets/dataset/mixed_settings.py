@@ -51,8 +51,9 @@ def refuse_mixed(reader: Reader) -> None:
     """
     if told := mixed(reader):
         raise MixedSettings(
-            f"the shards stand under different settings: {'. '.join(told)}. Materialize these tables for all shards under one ("
-            "`lafid settings diff` counts them, `lafid curate` does it), or set mixed_settings of lafid_dataset"
+            f"the shards stand under different settings ({', '.join(line.partition(' of ')[0] for line in told)}): materialize "
+            "these tables for all shards under one (`lafid settings diff` counts them, `lafid curate` does it), or set "
+            f"mixed_settings of lafid_dataset. They differ in {'. '.join(told)}."
         )
 
 

@@ -154,33 +154,37 @@ SPEAKING: tuple[Cut, ...] = (
 _POSSESSIVE = r"(?:his|her|their|its|the)"
 _CLOSED = r"(?:\w+ly\s+)?(?:closed|shut|sealed)\b"
 
+_MOUTH_CLOSED = (
+    rf"{_POSSESSIVE}\s+(?:\w+['\u2019]s\s+)?(?:mouth|lips)\s+(?:is|are|was|were|remains?|stays?|kept)\s+(?:kept\s+)?{_CLOSED}"
+)
+_NOT = (
+    r"(?:(?P<be>is|are|was|were)\s+not|(?P<contracted>is|are|was|were)n['\u2019]t"
+    r"|(?:does|do|did)\s+not|(?:does|do|did)n['\u2019]t|never)"
+)
+_SAY = (
+    rf"(?:(?:speak|talk)(?:s|ing)?\b(?!\s+(?:volumes|for\s+itself)){_COMPLEMENT}"
+    r"|(?:say|utter)(?:s|ing)?\s+(?:anything|a\s+(?:single\s+)?word)\b)"
+)
+
+
+def _not_speaking(match: re.Match[str]) -> str:
+    if match["camera"]:
+        return f"{match['be'] or match['contracted'] or 'is'} facing {match['camera']}"
+    return f"{match['be'] or match['contracted'] or 'is'} shown{_with_company(match)}"
+
+
 SILENT_FACE: tuple[Cut, ...] = (
-    (
-        _pattern(
-            rf"^{_POSSESSIVE}\s+(?:\w+['\u2019]s\s+)?(?:mouth|lips)\s+(?:is|are|remains?|stays?|kept)\s+{_CLOSED}(?:,\s*|$)"
-        ),
-        "",
-    ),
+    # At the sentence's beginning the clause goes with its subject: no article may be left over.
+    (_pattern(rf"^{_MOUTH_CLOSED}(?:,?\s+(?:and|but|while|as)\s+|,\s*|$)"), ""),
+    (_pattern(rf"^{_MOUTH_CLOSED}"), "The face is shown"),
     (
         _pattern(
             rf",?\s+(?:and\s+)?(?:with\s+)?(?:{_POSSESSIVE}\s+)?(?:mouth|lips)\s+(?:(?:is|are|remains?|stays?)\s+)?{_CLOSED}"
         ),
         "",
     ),
-    (
-        _pattern(
-            r",?\s+(?:but|and)\s+(?:(?:does|do|is|are)\s+not|(?:doesn|don|isn|aren)['\u2019]t)\s+"
-            r"(?:speak|talk|speaking|talking|say\s+anything|saying\s+anything)\b"
-        ),
-        "",
-    ),
-    (
-        _pattern(
-            r"\b(?:(?:does|do|is|are)\s+not|(?:doesn|don|isn|aren)['\u2019]t)\s+"
-            r"(?:speak|talk|speaking|talking|say\s+anything|saying\s+anything)\b"
-        ),
-        "is shown",
-    ),
+    (_pattern(rf",?\s+(?:but|and)\s+{_NOT}\s+{_SAY}"), _with_company),
+    (_pattern(rf"\b{_NOT}\s+{_SAY}"), _not_speaking),
     (_pattern(r",?\s+(?:but|and)\s+(?:is|are|remains?|stays?|keeps?)\s+(?:completely\s+)?(?:silent|quiet)\b"), ""),
     (_pattern(r",?\s+(?:remaining|staying|keeping)\s+(?:completely\s+)?(?:silent|quiet)\b"), ""),
     (_pattern(r"\b(?P<be>is|are|was|were)\s+(?:completely\s+)?silent\b"), lambda match: f"{match['be']} shown"),

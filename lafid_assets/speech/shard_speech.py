@@ -129,10 +129,9 @@ def measure_task(task: SpeechTask) -> dict[str, Any]:
 
 def _still_counting(before: pl.DataFrame, kept: Mapping[str, Row]) -> dict[str, Row]:
     """Rows that measuring again would give again, by clip id; a clip that failed is tried again where that may help."""
-    wanted = pl.DataFrame({"clip_id": list(kept), "measured_from": [row["measured_from"] for row in kept.values()]})
     again = pl.col("reason").is_in(list(TRIED_AGAIN)).fill_null(False)
-    rows = before.filter(~again).join(wanted, on=["clip_id", "measured_from"], how="semi").iter_rows(named=True)
-    return {row["clip_id"]: row for row in rows}
+    rows = (row for row in before.filter(~again).iter_rows(named=True) if row["clip_id"] in kept)
+    return {row["clip_id"]: row for row in rows if row["measured_from"] == kept[row["clip_id"]]["measured_from"]}
 
 
 def _run(left: Sequence[Row], places: Mapping[str, Footage], recipe: SpeechRecipe) -> dict[str, Row]:

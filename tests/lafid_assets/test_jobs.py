@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from lafid_assets.jobs import compact_lake
+from lafid_assets.run_failure import FAILURE_TAG, why_failed
 from resources import lake_upkeep
 from resources.lake import Lake
 
@@ -14,3 +16,15 @@ def test_compaction_is_asked_of_the_runs_own_lake(lake: Lake, monkeypatch: pytes
     monkeypatch.setattr(lake_upkeep, "compact", asked.append)
     assert compact_lake.execute_in_process(resources={"lake": lake}).success
     assert asked == [lake]
+
+
+def test_a_compaction_that_fails_says_so_in_its_first_line(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Lake) -> None:
+        raise OSError(5, "the store does not answer")
+
+    monkeypatch.setattr(lake_upkeep, "compact", full)
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = compact_lake.execute_in_process(resources={"lake": lake}, instance=instance, raise_on_error=False)
+        line = "[Errno 5] the store does not answer"
+        assert why_failed(instance, run.run_id).endswith(line)
+        assert instance.get_run_by_id(run.run_id).tags[FAILURE_TAG] == line

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import JobFailureData
 from dagster._core.execution.plan.state import KnownExecutionState
+from dagster._core.utils import make_new_run_id
 
 from lafid_assets import run_failure
 from lafid_assets.run_failure import FAILURE_TAG, WAITS_S, why_failed
@@ -39,6 +41,48 @@ def test_the_line_is_in_the_step_the_tag_and_for_whoever_asks(road: Road) -> Non
     assert line in error.message
     assert "OSError: the disk is gone" in error.cause.message  # the cause, with its traceback, below
     assert "in compute" in "".join(error.cause.stack)
+
+
+@pytest.mark.parametrize("shards", [(ONE,), (ONE, TWO, THREE)])
+def test_a_secret_in_an_error_or_its_cause_is_kept_nowhere(
+    three: Road, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], shards: tuple[str, ...]
+) -> None:
+    secret = "planted-" + "token"  # a traceback shows lines of code
+    monkeypatch.setenv("MY_TOKEN", secret)
+
+    def meanwhile(shard: str) -> None:
+        try:
+            raise OSError(5, f"no answer to {secret}")
+        except OSError as error:
+            raise RuntimeError(f"{secret} is not taken") from error
+
+    three.meanwhile = meanwhile
+    result = three.run(*shards, only=False)
+    assert not result.success
+    kept = [dg.serialize_value(entry) for entry in three.instance.all_logs(result.run_id)]
+    assert "*** is not taken" in "".join(kept)
+    assert "no answer to ***" in "".join(kept)
+    assert secret not in "".join([*kept, *capfd.readouterr()])
+
+
+def test_a_process_that_was_told_to_end_says_so(road: Road) -> None:
+    def meanwhile(shard: str) -> None:
+        raise DagsterExecutionInterruptedError
+
+    road.meanwhile = meanwhile
+    told = why_failed(road.instance, road.run().run_id)
+    assert told.startswith("its process was told to end before it was done: run it again")
+
+
+def test_a_killed_run_is_told_though_dagster_knows_nothing_of_it(road: Road) -> None:
+    run = dg.DagsterRun(job_name="curate_shard", run_id=make_new_run_id())
+    road.instance.add_run(run)
+    road.instance.report_run_failed(run)  # as the daemon does when the process is gone
+    assert why_failed(road.instance, run.run_id).startswith("its process was killed, or ran out of memory: run it again")
+    late = dg.DagsterRun(job_name="curate_shard", run_id=make_new_run_id())
+    road.instance.add_run(late)
+    road.instance.report_run_failed(late, "Run timed out", JobFailureData(error=None))
+    assert why_failed(road.instance, late.run_id) == "Run timed out"
 
 
 def test_what_failed_outside_of_all_steps_is_told_too() -> None:

@@ -98,9 +98,11 @@ def test_an_engine_that_is_not_there_is_worth_a_look(settings: Settings, lake: L
 
 def test_a_refresh_runs_them_and_a_shard_does_not(settings: Settings) -> None:
     definitions = build_defs(settings)
-    refresh, shard = (
-        {node.name for node in definitions.resolve_job_def(job).nodes} for job in ("refresh_dataset", "curate_shard")
+    refresh, shard, alone = (
+        {node.name for node in definitions.resolve_job_def(job).nodes}
+        for job in ("refresh_dataset", "curate_shard", "judge_dataset")
     )
     ops = {f"lafid_dataset_{name}" for name in NAMES}
     assert ops <= refresh
+    assert ops == alone
     assert not ops & shard

@@ -32,6 +32,7 @@ def test_shards_under_different_settings_are_told() -> None:
 
 def test_shards_that_were_decided_otherwise_since_are_counted_and_waiting_ones_are_not() -> None:
     rows = [("face_info", "one", None, True), ("face_info", "two", 3.0, False), ("raw_clips", "three", None, False)]
-    passed, _, figures = settings_differ([], [], pl.DataFrame(rows, schema=WAITING, orient="row"))
+    passed, said, figures = settings_differ([], [], pl.DataFrame(rows, schema=WAITING, orient="row"))
     assert not passed
+    assert said.startswith("1 tables would be decided otherwise now")
     assert figures["decided_otherwise"] == 1

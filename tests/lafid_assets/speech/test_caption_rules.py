@@ -63,6 +63,13 @@ def test_what_claims_no_speech_is_untouched(sentence):
         ("She stands quietly, lips closed.", "She stands quietly."),
         ("It is a silent film.", "It is a silent film."),
         ("Her mouth is closed.", None),
+        ("The mouth is closed and the officer does not say a word, only turning.", "The officer is shown, only turning."),
+        ("The mouth is closed in the whole clip.", "The face is shown in the whole clip."),
+        ("Her lips stay shut, and she blinks.", "She blinks."),
+        ("He never says a word.", None),
+        ("The two are not talking to each other.", "The two are shown with each other."),
+        ("He isn't speaking to the camera.", "He is facing the camera."),
+        ("He does not say where he is going.", "He does not say where he is going."),
     ],
 )
 def test_silence_of_the_face_is_cut(sentence, rest):

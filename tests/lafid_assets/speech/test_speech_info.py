@@ -168,6 +168,13 @@ def test_a_clip_is_measured_again_when_what_it_was_measured_from_changes(
     assert played == redone
 
 
+def test_a_shard_that_keeps_no_clip_any_more_has_its_rows(tmp_path: Path, reach: Any, played: list[str]) -> None:
+    (tmp_path / "a").touch()
+    first = measure_shard(_clips({"a": True}), NONE_ASKED, reach)
+    second = measure_shard(_clips({"a": False}), NONE_ASKED, reach, first)
+    assert (second["status"].to_list(), played) == (["skipped"], ["a"])
+
+
 def test_another_content_is_measured_again(tmp_path: Path, reach: Any, played: list[str]) -> None:
     (tmp_path / "a").touch()
     first = measure_shard(_clips({"a": True}), NONE_ASKED, reach)
