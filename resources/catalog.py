@@ -104,12 +104,17 @@ class Catalog:
         """The catalog at `address`, or beside a local store's tables where there is none.
 
         Raises:
-            CatalogUnusable: the store is remote and no address is given, or the address is not Postgres's.
+            CatalogUnusable: the store is remote and no address is given, or the address is not Postgres's, or cannot be read.
         """
         if address:
             if not address.startswith(("postgresql://", "postgres://")):
                 raise CatalogUnusable(f"LAFID_CATALOG is {address.split(':')[0]}:...: set it to postgresql://user@host/database")
-            return cls("postgresql://" + address.split("://", 1)[1])
+            told = address.split("://", 1)[1]
+            if set("@/") & set(
+                told.split("?")[0].rpartition("@")[0]
+            ):  # Postgres would take the rest of the password for its host
+                raise CatalogUnusable("user or password in LAFID_CATALOG hold an @ or a /: write %40 or %2F in its place")
+            return cls("postgresql://" + told)
         if not store.is_local:
             raise CatalogUnusable(
                 f"the store {store.uri} is remote, and its tables need a catalog that every machine reaches: "

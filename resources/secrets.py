@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
 HIDDEN = "***"
-_IN_ADDRESS = re.compile(r"(?P<before>://[^/@:\s]*:)(?P<secret>[^@\s'\"]+)(?=@)|(?P<named>[?&]password=)(?P<value>[^&\s'\"]+)")
+_IN_ADDRESS = re.compile(
+    r"(?P<before>://[^/@:\s]*:)(?P<secret>(?:(?!://)[^\s'\"])+)(?=@)|(?P<named>[?&]password=)(?P<value>[^&\s'\"]+)"
+)
 _HOLDS_A_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PGPASS|WEBHOOK|ALERT", re.IGNORECASE)
 _LEAST = 8
 """Letters of a secret; shorter values are words that texts hold anyway."""

@@ -53,7 +53,7 @@ def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> No
         rows, found = reader.read(LAFID_BENCH.name), current_bench(reader)
     for row in rows.filter(pl.col("status") != Status.OK).iter_rows(named=True):
         told = f"left out {row['clip_id']} ({row['reason']}): {row['detail']}"
-        CONSOLE.print(told, style="yellow", soft_wrap=True, markup=False)
+        CONSOLE.print(told, style="yellow", soft_wrap=True)
     if found is None:
         raise NoBench("no clip of the test split gives a case: see above" if rows.height else NOBODY_TO_TEST)
     bench = stored_bench(lake.store, found.version)
@@ -71,7 +71,7 @@ def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> No
         copy_bench(lake.store, found.version, out)
         lines["copied to"] = str(out)
     for name, value in lines.items():
-        CONSOLE.print(f"{name + ':':10} {value}", soft_wrap=True, markup=False)
+        CONSOLE.print(f"{name + ':':10} {value}", soft_wrap=True)
 
 
 def _tables(bench: Bench) -> Iterator[Table]:

@@ -73,7 +73,7 @@ def run_calibrate(settings: Settings, labels: Path | None, measure: str, out: Pa
     target = out or settings.home / f"calibrate-{measure}.png"
     with whole_file(target) as temporary:
         temporary.write_bytes(calibration_png(result, current))
-    CONSOLE.print(f"drawn: {target}", soft_wrap=True, markup=False)
+    CONSOLE.print(f"drawn: {target}", soft_wrap=True)
 
 
 def _marked(reader: Reader, measure: str) -> MarkedClips:

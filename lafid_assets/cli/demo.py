@@ -104,7 +104,7 @@ def _show_end(
         "database": f"{settings.published_path} (DuckDB, a copy of the decisions; `lafid query` asks all tables)",
     }
     for name, value in lines.items():
-        CONSOLE.print(f"{name + ':':18}{value}", soft_wrap=True, markup=False)
+        CONSOLE.print(f"{name + ':':18}{value}", soft_wrap=True)
     computed, found = len(materializer.tally.computed), len(materializer.tally.up_to_date)
     CONSOLE.print(f"{computed} asset partitions computed, {found} were up to date, {seconds:.0f} s.")
     if not computed:

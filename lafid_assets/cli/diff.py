@@ -24,7 +24,7 @@ def read_diff(settings: Settings, older: str, newer: str) -> dict[str, Any]:
 def show_diff(diff: Mapping[str, Any]) -> None:
     """The same as a table, a line a clip."""
     older, newer = diff["versions"]
-    CONSOLE.print(f"From version {older} to {newer}", markup=False)
+    CONSOLE.print(f"From version {older} to {newer}")
     table = Table()
     table.add_column("clip", no_wrap=True)
     table.add_column("change")
@@ -33,15 +33,13 @@ def show_diff(diff: Mapping[str, Any]) -> None:
         table.add_row(*map(Text, (row["clip_id"], row["change"], row["why"])))
     if diff["rows"]:
         CONSOLE.print(table)
-    CONSOLE.print(f"{diff['clips'][0]} clips before, {diff['clips'][1]} after: ", end="", markup=False)
-    CONSOLE.print(f"{diff['came']} came, {diff['went']} went, {diff['changed']} changed", markup=False)
+    CONSOLE.print(f"{diff['clips'][0]} clips before, {diff['clips'][1]} after: ", end="")
+    CONSOLE.print(f"{diff['came']} came, {diff['went']} went, {diff['changed']} changed")
     if diff["went"]:
         by_decision = diff["went_by_decision"]
-        CONSOLE.print(
-            f"of those that went, {by_decision} by a decision, {diff['went'] - by_decision} by anything else", markup=False
-        )
+        CONSOLE.print(f"of those that went, {by_decision} by a decision, {diff['went'] - by_decision} by anything else")
     if diff["rules_differ"]:
-        CONSOLE.print("Policies or measuring models differ: see dataset_versions.decided_by", markup=False)
+        CONSOLE.print("Policies or measuring models differ: see dataset_versions.decided_by")
     for version, erased in zip(diff["versions"], diff["erased"], strict=True):
         if erased:
-            CONSOLE.print(f"version {version} is marked erased: {erased} clips", markup=False)
+            CONSOLE.print(f"version {version} is marked erased: {erased} clips")

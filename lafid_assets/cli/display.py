@@ -65,7 +65,7 @@ class _Shown(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
-            CONSOLE.print(record.getMessage(), style="yellow", markup=False)
+            CONSOLE.print(record.getMessage(), style="yellow")
         else:
             self.show(record.getMessage())
 
@@ -99,7 +99,7 @@ def _on_plain_log(label: str) -> Iterator[_Shown]:
     def tell() -> None:
         told = True
         while told:
-            CONSOLE.print(f"{label}: {shown.newest}", soft_wrap=True, markup=False)
+            CONSOLE.print(f"{label}: {shown.newest}", soft_wrap=True)
             told = not ended.wait(SECONDS_BETWEEN_PLAIN_LINES)
 
     teller = threading.Thread(target=tell, name="plain log", daemon=True)
@@ -130,12 +130,12 @@ def working(label: str) -> Iterator[None]:
 
 def show_missing(list_path: Path, found: int, missing: Sequence[str], report: Path) -> None:
     """How many clips of a list are there; the others by name, a few on the screen and all in `report` (CSV)."""
-    CONSOLE.print(f"{list_path}: {found} clips are here, {len(missing)} are missing", soft_wrap=True, markup=False)
+    CONSOLE.print(f"{list_path}: {found} clips are here, {len(missing)} are missing", soft_wrap=True)
     with whole_file(report) as temporary:
         pl.DataFrame({"missing": missing}, schema={"missing": pl.String}).write_csv(temporary)
     if missing:
         some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        CONSOLE.print(f"missing: {some} (all of them: {report})", soft_wrap=True, markup=False)
+        CONSOLE.print(f"missing: {some} (all of them: {report})", soft_wrap=True)
 
 
 def show_unjudged(unjudged: Mapping[str, int]) -> None:

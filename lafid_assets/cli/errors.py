@@ -21,4 +21,4 @@ def keep_traceback() -> None:
         log.write_text(without_secrets(traceback.format_exc()))
     except OSError:
         return  # the home itself is the trouble, and the line above says so
-    ERRORS.print(f"details: {log}", style="dim", soft_wrap=True, markup=False)
+    ERRORS.print(f"details: {log}", style="dim", soft_wrap=True)

@@ -97,7 +97,7 @@ def run_evaluate(settings: Settings, wish: Wish) -> None:
     with working("writing the page"):
         write_page(wish.out / PAGE, Evaluated(wish.out, bench, bench_dir, shas, whole))
     _show(shas, whole)
-    CONSOLE.print(f"page: {wish.out / PAGE}; tables and videos beside it", soft_wrap=True, markup=False)
+    CONSOLE.print(f"page: {wish.out / PAGE}; tables and videos beside it", soft_wrap=True)
 
 
 def _bench_of(settings: Settings) -> Path:
@@ -145,4 +145,4 @@ def _show(models: Mapping[str, str], tables: Mapping[str, pl.DataFrame]) -> None
         return
     ours, theirs = models.values()
     for one in compare(tables[EVALUATED_VIDEOS.name], tables[EVALUATED_FRAMES.name], ours, theirs):
-        CONSOLE.print(f"{one.metric}: {one.told}, {one.verdict}", soft_wrap=True, markup=False)
+        CONSOLE.print(f"{one.metric}: {one.told}, {one.verdict}", soft_wrap=True)

@@ -118,7 +118,7 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, An
 def show_explanation(found: Mapping[str, Any]) -> None:
     """The same for a person."""
     person = f" as {found['identity_id']}, {found['split']}" if found["identity_id"] else ""
-    CONSOLE.print(f"{found['clip_id']}: {found['said']}{person}", style="bold", soft_wrap=True, markup=False)
+    CONSOLE.print(f"{found['clip_id']}: {found['said']}{person}", style="bold", soft_wrap=True)
     for name, row in found["measures"].items():
         _show_row(name, row)
         if name in found["rules"]:
@@ -128,14 +128,14 @@ def show_explanation(found: Mapping[str, Any]) -> None:
     if found["status"] != KEPT:
         CONSOLE.print("the steps after this one did not see the clip", style="dim")
     for mark in found["marks"]:
-        CONSOLE.print(mark["said"], soft_wrap=True, markup=False)
+        CONSOLE.print(mark["said"], soft_wrap=True)
     if found["shots"]:
         _show_shots(found["shots"])
     elif found["picture"] is not None:
-        CONSOLE.print(f"the frames that decided: {found['picture']}", soft_wrap=True, markup=False)
+        CONSOLE.print(f"the frames that decided: {found['picture']}", soft_wrap=True)
     else:
         for frame in found["frames"]:
-            CONSOLE.print(f"frame {frame['frame_index']}, {frame['time_s']:.1f} s: {frame['why']}", markup=False)
+            CONSOLE.print(f"frame {frame['frame_index']}, {frame['time_s']:.1f} s: {frame['why']}")
 
 
 def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
@@ -192,7 +192,7 @@ def _show_row(name: str, row: Row) -> None:
     for column, value in row.items():
         if column not in NOT_SHOWN and value is not None:
             table.add_row(column, Text(_short(value), overflow="fold"))
-    CONSOLE.print(table if row else f"{name}: the clip did not come so far", markup=False)
+    CONSOLE.print(table if row else f"{name}: the clip did not come so far")
 
 
 def _show_rules(title: str, met: str, missed: str, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -220,7 +220,7 @@ def _show_margins(margins: Mapping[str, Any]) -> None:
     """Of a clip that was dropped after a few looks no rule was judged; the scan's margins stand for them."""
     scalars = {name: value for name, value in margins.items() if not isinstance(value, dict)}
     told = ", ".join(f"{name} {value}" for name, value in scalars.items())
-    CONSOLE.print(f"the scan's margins: {told}; `--scan off` surveys every clip", soft_wrap=True, markup=False)
+    CONSOLE.print(f"the scan's margins: {told}; `--scan off` surveys every clip", soft_wrap=True)
 
 
 def _short(value: Any) -> str:
@@ -236,7 +236,7 @@ def _write_strip(footage: Footage | None, frames: list[TellingFrame], out: Path)
     try:
         pictures = [(frame_at(footage, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}") for frame in frames]
     except ClipError as error:
-        CONSOLE.print(f"no pictures: {error}", markup=False)
+        CONSOLE.print(f"no pictures: {error}")
         return None
     with whole_file(out) as temporary:
         temporary.write_bytes(draw_strip(pictures))

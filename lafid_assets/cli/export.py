@@ -51,7 +51,6 @@ def show_export(found: Mapping[str, Any]) -> None:
         f"{found['destination']}: {found['clips']} clips of version {found['dataset_version']} in {len(found['files'])} files, "
         f"checked{refused}{erased}",
         soft_wrap=True,
-        markup=False,
     )
-    CONSOLE.print(f"licences: {', '.join(found['licences']) or 'none'}", soft_wrap=True, markup=False)
-    CONSOLE.print(f"models that measured them: {'; '.join(found['model_licences']) or 'none'}", soft_wrap=True, markup=False)
+    CONSOLE.print(f"licences: {', '.join(found['licences']) or 'none'}", soft_wrap=True)
+    CONSOLE.print(f"models that measured them: {'; '.join(found['model_licences']) or 'none'}", soft_wrap=True)

@@ -110,6 +110,6 @@ def _show(done: Mapping[str, Any], *, dry_run: bool) -> None:
 
 def _say(what: str, things: Sequence[str]) -> None:
     if things:
-        CONSOLE.print(f"{what} ({len(things)}):", markup=False)
+        CONSOLE.print(f"{what} ({len(things)}):")
         for thing in things:
-            CONSOLE.print(f"  {thing}", soft_wrap=True, markup=False)
+            CONSOLE.print(f"  {thing}", soft_wrap=True)

@@ -152,7 +152,7 @@ def draw(
             on_step=lambda done, steps: LOGGER.info("step %d of %d", done, steps),
         )
         write_mp4(path, video, fps=pipeline.fps, comment=mark_of(request.hash_with(pipeline.manifest, drawing)))
-    CONSOLE.print(f"{path}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True, markup=False)
+    CONSOLE.print(f"{path}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True)
 
 
 def _require_writable(out: Path, *, many: bool) -> None:
@@ -177,7 +177,7 @@ def not_drawn_yet(
         manifest = read_manifest(fetch(model, downloads_of(settings)).checkpoint_dir)
     done = {path for path, digest in there.items() if wanted[path].hash_with(manifest, drawing) == digest}
     for path in sorted(done):
-        CONSOLE.print(f"{path}: drawn before, for the same request", soft_wrap=True, markup=False)
+        CONSOLE.print(f"{path}: drawn before, for the same request", soft_wrap=True)
     return {path: request for path, request in wanted.items() if path not in done}
 
 
@@ -189,7 +189,7 @@ def _tell_what_helps(pipeline: "LafidPipeline", photos: "Sequence[Image]", choos
     number = choose if isinstance(choose, int) else 0
     found = [pipeline.engine.detect(np.asarray(photo), embed=False) for photo in photos]
     for line in what_photos_add([faces[number] if number < len(faces) else None for faces in found]):
-        CONSOLE.print(line, soft_wrap=True, markup=False)
+        CONSOLE.print(line, soft_wrap=True)
 
 
 def face_choice(text: str) -> "FaceChoice":

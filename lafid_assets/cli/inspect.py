@@ -58,7 +58,7 @@ def run_inspect(
         suffix = f"_{number + 1}" if len(read) > 1 else ""
         _save(gate_figure(gates, EXPERTS), out / f"gates{suffix}.png")
         for name, mean in zip(EXPERTS, gates.by_layer.mean(axis=0), strict=True):
-            CONSOLE.print(f"  {name:9} {mean:.3f} of the face branch, mean over layers and steps", markup=False)
+            CONSOLE.print(f"  {name:9} {mean:.3f} of the face branch, mean over layers and steps")
     if pipeline.model.fusion.config.aligner is None:
         CONSOLE.print("the model has no pose-shared aligner: no dictionary to show")
         return
@@ -122,4 +122,4 @@ def _save(figure: "Figure", path: Path) -> None:
 
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=120)
-    CONSOLE.print(str(path), soft_wrap=True, markup=False)
+    CONSOLE.print(str(path), soft_wrap=True)

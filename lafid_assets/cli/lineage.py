@@ -104,4 +104,4 @@ def _first_named(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _say(what: str, text: str | None) -> None:
-    CONSOLE.print(f"{what + ':' if what else '':12}{text or 'unknown'}", markup=False, soft_wrap=True)
+    CONSOLE.print(f"{what + ':' if what else '':12}{text or 'unknown'}", soft_wrap=True)

@@ -166,8 +166,8 @@ def review(
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT over the tables.")],
     as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="All rows as JSON.")] = False,
     home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
     """Ask all tables a question in SQL; nothing can be changed by it."""
     from lafid_assets.cli.query import run_query
@@ -364,7 +364,7 @@ def run() -> int:
         return 130
     except Exception as error:
         ERRORS.print("error:", style="red", end=" ")
-        ERRORS.print(one_line(error), soft_wrap=True, markup=False)
+        ERRORS.print(one_line(error), soft_wrap=True)
         keep_traceback()
         return 1
     return 0

@@ -79,7 +79,7 @@ def _draw_all(
         except (FaceError, PictureUnusable) as error:
             failed[path.stem] = str(error)
             path.unlink(missing_ok=True)  # one that another model drew must not be scored for this one
-            CONSOLE.print(f"{path.stem}: {error}", style="yellow", soft_wrap=True, markup=False)
+            CONSOLE.print(f"{path.stem}: {error}", style="yellow", soft_wrap=True)
     return failed
 
 
@@ -100,8 +100,8 @@ def _score(settings: Settings, out: Path, drawn: list[DrawRequest], absent: dict
                 absent[one.key] = missing[0] if missing else "its score is not a finite number"
     write_scores(out, {SCORES: scores}, {SCORES: absent})
     for name, (mean, count) in means_of(read_scores(out)).items():
-        CONSOLE.print(f"{name} {mean:.4f} over {count} videos", soft_wrap=True, markup=False)
-    CONSOLE.print(f"{len(drawn)} videos in {out}; absent.json says what is not scored, and why", soft_wrap=True, markup=False)
+        CONSOLE.print(f"{name} {mean:.4f} over {count} videos", soft_wrap=True)
+    CONSOLE.print(f"{len(drawn)} videos in {out}; absent.json says what is not scored, and why", soft_wrap=True)
 
 
 def _scores_of(path: Path, one: DrawRequest, networks: "Networks") -> "dict[str, float | Absent]":

@@ -22,7 +22,10 @@ def _alone(asked: bool) -> bool:
 
 
 AsJson = Annotated[
-    bool, typer.Option("--json", callback=_alone, help="One JSON object on stdout; everything else that is said goes to stderr.")
+    bool,
+    typer.Option(
+        "--json", callback=_alone, help="JSON alone on stdout, in one line; everything else that is said goes to stderr."
+    ),
 ]
 
 

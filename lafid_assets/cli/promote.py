@@ -35,7 +35,7 @@ def run_promote(settings: Settings, model: str, why: str, *, force: bool) -> Non
     with _at_work(settings, tracking, name, "lafid promote") as (lake, registry):
         champion = registry.aliases.get(CHAMPION)
         if champion == number:
-            CONSOLE.print(f"{name} version {number} is champion already", markup=False)
+            CONSOLE.print(f"{name} version {number} is champion already")
             return
         judgement = last_judgement(lake, name, number, tracking.tags_of(version).get(CHECKPOINT_TAG, ""))
         objection = _objection(judgement, champion)
@@ -105,4 +105,4 @@ def _require_short(why: str) -> None:
 
 def _tell(registry: Registry, champion: str | None, version: str) -> None:
     was = f"version {champion}" if champion else "nobody"
-    CONSOLE.print(f"{registry.name}: champion is version {version}, before it was {was}", markup=False, soft_wrap=True)
+    CONSOLE.print(f"{registry.name}: champion is version {version}, before it was {was}", soft_wrap=True)

@@ -59,8 +59,8 @@ def run_review(
         ERRORS.print(f"whoever reaches {host} sees the clips and can mark them: there is no password here", style="yellow")
     with _listening(host, port) as listening:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        CONSOLE.print(f"Review page  {address}", soft_wrap=True, markup=False)
-        CONSOLE.print(f"Marks are {name}'s. Ctrl-C ends it." if name else "Nobody can mark. Ctrl-C ends it.", markup=False)
+        CONSOLE.print(f"Review page  {address}", soft_wrap=True)
+        CONSOLE.print(f"Marks are {name}'s. Ctrl-C ends it." if name else "Nobody can mark. Ctrl-C ends it.")
         if browser:
             webbrowser.open(address)
         config = uvicorn.Config(review.application(), log_level="warning", lifespan="off", timeout_graceful_shutdown=3)

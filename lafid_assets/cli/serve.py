@@ -56,7 +56,7 @@ def run_serve(
     service = VideoService(pull_model(settings, model, drawing, base_dir), ServiceLimits(**limits))
     if host not in _LOOPBACK:
         ERRORS.print(f"whoever reaches {host} can draw: there is no password here, put a gateway before it", style="yellow")
-    CONSOLE.print(f"{model}: POST http://{host}:{port}/invocations, GET /health. Ctrl-C ends it.", soft_wrap=True, markup=False)
+    CONSOLE.print(f"{model}: POST http://{host}:{port}/invocations, GET /health. Ctrl-C ends it.", soft_wrap=True)
     uvicorn.run(
         application(service),
         host=host,

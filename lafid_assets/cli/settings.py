@@ -35,7 +35,7 @@ def run_init(settings: "Settings") -> None:
     settings.home.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as temporary:
         temporary.write_text(template())
-    CONSOLE.print(f"{path}: take the # away from a line to change it", soft_wrap=True, markup=False)
+    CONSOLE.print(f"{path}: take the # away from a line to change it", soft_wrap=True)
 
 
 @app.command()
@@ -82,12 +82,12 @@ def show_diff(found: Mapping[str, Any]) -> None:
     if not found["curated"]:
         CONSOLE.print("nothing was curated yet: run `make demo` or `lafid curate DIR` first", soft_wrap=True)
         return
-    CONSOLE.print(f"{found['file']}{'' if found['file_is_there'] else ' (there is none: all defaults)'}", markup=False)
+    CONSOLE.print(f"{found['file']}{'' if found['file_is_there'] else ' (there is none: all defaults)'}")
     if not found["compared"]:
         none = found["compared"] is None
         CONSOLE.print("no dataset was made yet" if none else "the dataset is of a time before lafid.toml")
     for line in found["differing"]:
-        CONSOLE.print(line, soft_wrap=True, markup=False)
+        CONSOLE.print(line, soft_wrap=True)
     table = Table("from this table on", "shards computed anew")
     for asset, shards in found["stale"].items():
         table.add_row(asset, f"{shards} of {found['shards']}")

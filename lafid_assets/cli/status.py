@@ -67,7 +67,7 @@ def show_status(status: Mapping[str, Any]) -> None:
         "disk": f"{disk['free_gb']:.0f} GB free of {disk['all_gb']:.0f}",
     }
     for name, line in lines.items():
-        CONSOLE.print(f"{name + ':':10} {line}", soft_wrap=True, markup=False)
+        CONSOLE.print(f"{name + ':':10} {line}", soft_wrap=True)
 
 
 def _named(stale: dict[str, int]) -> str:

@@ -67,7 +67,7 @@ def run_ui(settings: Settings, port: int | None, mlflow_port: int | None, *, rea
             for address, server in servers.items():
                 _wait_until_it_answers(address, server, settings)
         for name, address in zip(("Dagster UI", "MLflow UI "), addresses, strict=False):
-            CONSOLE.print(f"{name}  {address}", soft_wrap=True, markup=False)
+            CONSOLE.print(f"{name}  {address}", soft_wrap=True)
         if read_only:
             CONSOLE.print("To look at alone: nothing can be launched there. Ctrl-C ends it.")
         else:

@@ -133,7 +133,7 @@ def _measure(judged: pl.DataFrame, rule: Rule, before: FacePolicy, after: FacePo
 def show_whatif(found: Mapping[str, Any]) -> None:
     """The same for a person."""
     for name, (now, then) in found["differing"].items():
-        CONSOLE.print(f"{name}: {_word(now)} -> {_word(then)}", markup=False)
+        CONSOLE.print(f"{name}: {_word(now)} -> {_word(then)}")
     CONSOLE.print(
         f"face constraints keep {found['kept_now']} of {found['judged']} judged clips now, "
         f"{found['kept_then']} under {found['policy']}; no table was touched",
@@ -148,11 +148,11 @@ def show_whatif(found: Mapping[str, Any]) -> None:
     if found["unseen"]["clips"]:
         CONSOLE.print(found["unseen"]["said"], style="yellow", soft_wrap=True)
     if (measure := found["measure"]) is not None:
-        CONSOLE.print(f"{measure['name']} over all judged clips:", markup=False)
+        CONSOLE.print(f"{measure['name']} over all judged clips:")
         for line in measure["histogram"]:
-            CONSOLE.print(line, markup=False, no_wrap=True, crop=False)
+            CONSOLE.print(line, no_wrap=True, crop=False)
         if measure["picture"] is not None:
-            CONSOLE.print(f"drawn: {measure['picture']}", soft_wrap=True, markup=False)
+            CONSOLE.print(f"drawn: {measure['picture']}", soft_wrap=True)
 
 
 def _word(value: Any) -> str:

@@ -51,7 +51,7 @@ def media_type(footage: Footage) -> str | None:
             plays = (
                 family in container.format.name.split(",")
                 and stream.codec_context is not None
-                and stream.codec_context.name in codecs
+                and stream.codec_context.codec.canonical_name in codecs
                 and stream.codec_context.pix_fmt in ("yuv420p", "yuvj420p")
                 and abs(pixel_shape(stream) - 1) <= SQUARE_TOLERANCE
                 and abs(late_s) <= MOST_LATE_S

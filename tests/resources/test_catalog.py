@@ -25,6 +25,13 @@ def test_the_catalog_lies_in_a_local_store_or_in_postgres(tmp_path: Path) -> Non
         Catalog.of(store, "mysql://me:secret@host/lake")
 
 
+@pytest.mark.parametrize("password", ["p@ssword", "pass/word"])
+def test_a_password_that_postgres_would_take_for_its_host_is_refused_unshown(tmp_path: Path, password: str) -> None:
+    with pytest.raises(CatalogUnusable, match="write %40 or %2F") as refused:
+        Catalog.of(FileStore(str(tmp_path)), f"postgresql://me:{password}@host/lake")
+    assert "word" not in str(refused.value).replace("password", "")
+
+
 @pytest.mark.parametrize(
     ("address", "shown"),
     [

@@ -11,6 +11,7 @@ from resources.secrets import has_password, without_password, without_secrets
         ("postgresql://lafid:p%40ss@host:5432/db", "postgresql://lafid:***@host:5432/db"),
         ("postgresql://lafid@host/db?password=p&sslmode=require", "postgresql://lafid@host/db?password=***&sslmode=require"),
         ("https://:token@mlflow.team", "https://:***@mlflow.team"),
+        ("http://me:p@ss@host, http://me:word@host", "http://me:***@host, http://me:***@host"),
     ],
 )
 def test_a_password_is_taken_out_of_an_address(address: str, shown: str) -> None:

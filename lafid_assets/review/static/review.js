@@ -323,7 +323,10 @@ await trying(async () => {
   find("marker").textContent = about.marker === null ? "read only" : about.marker;
   find("marking").hidden = about.marker === null;
   filters.elements.shard.parentElement.hidden = about.shard !== null;
-  for (const [name, value] of new URLSearchParams(location.search)) if (filters.elements[name]) filters.elements[name].value = value;
+  for (const [name, value] of new URLSearchParams(location.search)) {
+    const filter = filters.elements.namedItem(name);
+    if (filter) filter.value = value;
+  }
   await loadList();
   const [shard, clipId] = location.hash.slice(1).split("/").map(decodeURIComponent);
   if (clipId) open({ shard, clip_id: clipId });

@@ -22,28 +22,17 @@ READING = {
         *("policy", "differing", "judged", "kept_now", "kept_then", "changed", "unjudged", "unseen", "measure")
     },
     ("diff", "latest", "latest"): {
-        *("versions", "clips", "made_at", "came", "went", "changed", "rules_differ", "erased", "rows")
+        *("versions", "clips", "persons", "made_at", "came", "went", "went_by_decision", "changed", "captions", "rules_differ"),
+        *("erased", "rows"),
     },
     ("explain", "text.mp4"): {
         *("clip_id", "shard", "status", "step", "reason", "said", "identity_id", "split", "measures", "rules", "scan_margins"),
-        *("shots", "frames", "picture"),
+        *("marks", "shots", "frames", "picture"),
     },
     ("query", "SELECT count(*) AS clips FROM clips"): None,
     ("lineage", "models:/lafid/1"): {
-        *(
-            "model",
-            "aliases",
-            "verdict",
-            "checkpoint_sha256",
-            "source",
-            "runs",
-            "commit",
-            "base",
-            "dataset_version",
-            "dataset",
-            "preset",
-        ),
-        *("licences", "judgements", "promotions", "clips"),
+        *("model", "aliases", "verdict", "checkpoint_sha256", "source", "runs", "commit", "base", "preset", "dataset_version"),
+        *("dataset", "licences", "judgements", "promotions", "clips"),
     },
     ("models", "list"): {"folder", "models"},
     ("presets", "tiny"): None,
@@ -108,7 +97,7 @@ def test_at_a_finished_home_nothing_is_changed_and_objects_have_their_keys(lafid
         found = json.loads(asked.out)
         assert (set(found) if keys else isinstance(found, list)) == (keys or True), command
         assert _tree(finished) == before, command
-    assert json.loads(lafid("status", "--json").out)["runs"] == {"active": 0, "failed_last_day": 0}
+    assert json.loads(lafid("status", "--json").out)["runs"] == {"active": 0, "failed_last_day": 0, "last_failure": None}
 
 
 def test_a_question_makes_no_experiment_in_a_teams_registry(

@@ -22,6 +22,11 @@ def test_files_that_browsers_play_are_given_as_they_are(zoo: Zoo) -> None:
         assert media_type(zoo.root / zoo.exhibits[name].path) == kind, name
 
 
+@pytest.mark.parametrize(("name", "codec", "kind"), [("a.mp4", "libsvtav1", "video/mp4"), ("a.webm", "libvpx-vp9", "video/webm")])
+def test_a_codec_goes_by_its_own_name_and_not_by_its_decoders(tmp_path: Path, name: str, codec: str, kind: str) -> None:
+    assert media_type(_write(tmp_path / name, codec)) == kind
+
+
 @pytest.mark.parametrize("name", ["late", "matroska_inside"])
 def test_others_are_not(zoo: Zoo, name: str) -> None:
     assert media_type(zoo.root / zoo.exhibits[name].path) is None
