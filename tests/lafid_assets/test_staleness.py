@@ -66,7 +66,7 @@ def _lay(lake: Lake, shards: Iterable[str], change: Callable[[str, str], str] = 
     persons = GROUP.fingerprint(dict(sorted(stamps.items())), UNPARTITIONED, 0)
     stamps[IDENTITY_CLUSTERS.name, UNPARTITIONED] = Stamp(persons, "persons", 1)
     rows = [(*key, stamp.fingerprint, stamp.digest, stamp.rows, 1) for key, stamp in stamps.items()]
-    values = ", ".join(f"({', '.join(map(literal, row))}, now())" for row in rows)
+    values = ", ".join(f"({', '.join(map(literal, row))}, now(), NULL)" for row in rows)
     lake.commit(lambda reader: reader.cursor.execute(f"INSERT INTO partitions VALUES {values}"))
 
 

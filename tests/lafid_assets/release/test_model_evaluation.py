@@ -15,7 +15,6 @@ from lafid_assets.release.champion import Rival
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.model_files import ModelFiles, ModelMissing
 from lafid_assets.schemas import EVALUATED_VIDEOS, FUSION_DIT, LAFID_BENCH, LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
-from lafid_assets.training.cached_clips import NotPrecomputed
 from model.evaluation.bench import seal_bench, write_bench
 from resources.lake import Lake
 from resources.settings import Settings
@@ -196,5 +195,5 @@ def test_clips_of_another_presets_sizes_are_refused(released: Lake) -> None:
     """Precomputed for another model since: what is measured of them would be nobody's."""
     other = released.read(TRAINING_LATENTS.name).with_columns(fps=pl.lit(16.0))
     released.put({TRAINING_LATENTS.name: other}, "x", "g")
-    with pytest.raises(NotPrecomputed, match="3 of 3 clips are .* those of x: run `lafid precompute --preset tiny`"):
+    with pytest.raises(dg.Failure, match="3 of 3 clips are .* those of x: run `lafid precompute --preset tiny`"):
         _run(released)

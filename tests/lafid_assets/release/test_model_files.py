@@ -27,7 +27,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
     tracking = Tracking(f"sqlite:///{root}/mlflow.db", root / "artifacts")
     (root / "artifacts").mkdir()
     (root / "mlflow.db").touch()
-    client = tracking.connect()
+    client = tracking.open_experiment()
     import mlflow
 
     for number in (1, 2, 3):
