@@ -154,7 +154,8 @@ class Step:
                 arguments["check_specs"] += checks
                 arguments["metadata"] |= {"dagster/code_references": _source_of(work)}
                 # Not as a parameter: Dagster would make the config itself, and fail in its own words where a value does not fit.
-                return dg.asset(**arguments, config_schema=cast("type[dg.Config]", shown).to_config_schema())(told)
+                schema = cast("type[dg.Config]", shown).to_config_schema()
+                return dg.asset(told, **arguments, config_schema=schema)
 
             STEPS[self.asset], UNDER[self.asset] = (self, own_config), under
             return under(own_config)

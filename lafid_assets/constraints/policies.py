@@ -204,4 +204,5 @@ def change_policy(policy: FacePolicy, changes: dict[str, str]) -> FacePolicy:
 def first_fault(error: ValidationError) -> str:
     """`field: what is wrong`, of the first of pydantic's findings."""
     fault = error.errors()[0]
-    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    said = "there is no such line" if fault["type"] == "extra_forbidden" else fault["msg"]
+    return f"{'.'.join(map(str, fault['loc']))}: {said}"

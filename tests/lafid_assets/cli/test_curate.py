@@ -129,7 +129,7 @@ def test_the_homes_file_tells_every_command(lafid: Any, curated_home: Path, bad_
     named = lafid("curate", bad_files, "--policy", "cofe").out
     assert "pose_filtered_clips.pose_variation_min_deg is 45.0 in this run, 60.0 in lafid.toml" in named
     (curated_home / "lafid.toml").write_text("[pose_filtered_clips]\npose_variation = 60.0\n")
-    assert "[pose_filtered_clips]: pose_variation: Extra inputs" in lafid("curate", bad_files).error
+    assert "[pose_filtered_clips]: pose_variation: there is no such line" in lafid("curate", bad_files).error
 
 
 @pytest.mark.usefixtures("no_dataset")
