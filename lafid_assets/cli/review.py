@@ -24,6 +24,10 @@ class ShardUnknown(ValueError):
     """There is no such shard; the message names those that there are."""
 
 
+class NameUnknown(ValueError):
+    """Nobody knows what the marker is called."""
+
+
 def run_review(
     settings: Settings, host: str, port: int | None, shard: str | None, marker: str | None, *, read_only: bool, browser: bool
 ) -> None:
@@ -40,7 +44,8 @@ def run_review(
     Raises:
         LakeUnusable: nothing was curated yet.
         ShardUnknown: before anything is served.
-        PortBusy: another program listens at `port`.
+        PortBusy: nothing can listen there.
+        NameUnknown: no name is given, and the user has none.
     """
     import uvicorn
 
@@ -52,7 +57,7 @@ def run_review(
         lake.close()
         lake = open_lake(settings)
     refuse_busy_port(host, port or 0, "--port")
-    name = None if read_only else marker or getpass.getuser()
+    name = None if read_only else marker or _own_name()
     encoded = EncodedClips(settings.home / FOLDER)
     review = Review(lake, encoded, name, shard, {*LOOPBACK, host, socket.gethostname(), socket.getfqdn()})
     if host not in LOOPBACK:
@@ -66,6 +71,13 @@ def run_review(
         config = uvicorn.Config(review.application(), log_level="warning", lifespan="off", timeout_graceful_shutdown=3)
         uvicorn.Server(config).run(sockets=[listening])
     lake.close()
+
+
+def _own_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:  # such as a container's user, a number that has no name
+        raise NameUnknown("this machine knows no name of yours, which marks would bear: give one with --as") from error
 
 
 def _listening(host: str, port: int | None) -> socket.socket:

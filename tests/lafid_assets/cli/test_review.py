@@ -62,3 +62,14 @@ def test_it_listens_on_this_machine_alone_and_says_whose_marks_they_are(
     assert "Marks are ada's" in lafid("review", "--as", "ada", "--no-browser").out
     assert len(opened) == 1
     assert "whoever reaches 0.0.0.0 sees the clips" in lafid("review", "--host", "0.0.0.0", "--no-browser").err
+
+
+def test_a_user_without_a_name_is_told_to_give_one(
+    lafid: Any, curated: None, served: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    assert "give one with --as" in lafid("review", "--no-browser").error
+    assert lafid("review", "--no-browser", "--read-only").code == 0
