@@ -113,7 +113,7 @@ def _missing(connection: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[
     elif not connection.execute(
         f"SELECT 1 FROM {catalog}.ducklake_column JOIN {catalog}.ducklake_table USING (table_id) WHERE table_name = "
         f"'{PARTITIONS}' AND column_name = '{_SETTINGS}' AND ducklake_column.end_snapshot IS NULL"
-    ).fetchone():
+    ).fetchall():  # to the end: a half-read answer keeps the catalog in use
         yield f"ALTER TABLE {PARTITIONS} ADD COLUMN {_SETTINGS} VARCHAR"
     for table in sorted(tables, key=lambda table: table.view is not None):  # views show tables
         mark = _mark(table)

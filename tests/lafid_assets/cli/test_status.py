@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from lafid_assets.cli.main import run
+from resources.settings import Settings
 
 
 def test_a_new_home_has_nothing_yet(lafid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,7 +21,9 @@ def test_a_new_home_has_nothing_yet(lafid: Any, monkeypatch: pytest.MonkeyPatch)
     assert "shards:    none yet" in lafid("status").out
 
 
-def test_the_last_failure_is_told_in_its_line(lafid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_failure_is_told_in_its_line(lafid: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.prepare()
+
     @dg.asset
     def broken() -> None:
         raise dg.Failure("broken failed: the disk is gone")

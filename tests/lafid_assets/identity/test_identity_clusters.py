@@ -6,7 +6,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from lafid_assets.identity.clustering import MixedEngines
 from lafid_assets.identity.identity_clusters import identity_clusters
 from lafid_assets.schemas import FACE_CLIPS, ID_CONSISTENT_CLIPS
 from resources.lake import Lake
@@ -51,7 +50,7 @@ def test_nothing_kept_is_nobody(run: Callable[..., dict[str, str]]) -> None:
 
 def test_engines_are_never_mixed(run: Callable[..., dict[str, str]]) -> None:
     with pytest.raises(
-        MixedEngines, match=r"analysed by dlib \(x\) and insightface \(x\): materialize face_info of all shards with one engine"
+        dg.Failure, match=r"analysed by dlib \(x\) and insightface \(x\): materialize face_info of all shards with one engine"
     ):
         run({"s0": {"a": (A, "dlib")}, "s1": {"b": (A, "insightface")}})
 

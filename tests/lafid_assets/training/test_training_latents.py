@@ -17,7 +17,6 @@ from lafid_assets.training.base import base_path
 from lafid_assets.training.cached_clips import NotPrecomputed, read_cached, write_list
 from lafid_assets.training.latents import shards_folder
 from lafid_assets.training.training_latents import training_latents
-from model.bases.components import BaseError
 from model.bases.digests import INFO_FILE, recorded_digest
 from model.clip_size import ClipSize
 from model.clips.clip_set import ClipSet
@@ -86,7 +85,7 @@ def test_every_clip_is_counted_and_what_is_there_is_not_computed_again(run: Run,
     assert run()["computed"]
     info = store.local_path(base_path("tiny")) / INFO_FILE
     info.write_text(info.read_text().replace(recorded_digest(info.parent) or "", "0" * 64))
-    with pytest.raises(BaseError, match="changed: recorded sha256 000"):  # it is computed, for another base was adopted
+    with pytest.raises(dg.Failure, match="changed: recorded sha256 000"):  # it is computed, for another base was adopted
         run()
     assert run(OTHER).items() >= {"computed": True, "dagster/partition_row_count": 0}.items(), "no clip of it is in the dataset"
 
@@ -101,9 +100,9 @@ def test_a_clip_that_failed_is_tried_again(run: Run, tmp_path: Path) -> None:
 def test_a_preset_without_a_semantic_encoder_takes_a_folder_or_the_model_stores(
     run: Run, lake: Lake, store: FileStore, clip_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(FileNotFoundError, match="lafid models fetch clip_vit_h14"):
+    with pytest.raises(dg.Failure, match="lafid models fetch clip_vit_h14"):
         run(preset="small")
-    with pytest.raises(ValueError, match="preset tiny takes its base's own semantic encoder: leave semantic_encoder out"):
+    with pytest.raises(dg.Failure, match="preset tiny takes its base's own semantic encoder: leave semantic_encoder out"):
         run(semantic_encoder=str(clip_folder))
     run(preset="small", semantic_encoder=str(clip_folder))
     rows = lake.read("training_latents")
