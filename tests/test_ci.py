@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_a_worker_that_dies_or_hangs_costs_one_test_and_ends_nothing_else(tmp_pa
     (tmp_path / "test_it.py").write_text(CRASHING)
     quick = {"timeout": "1", "faulthandler_timeout": "2", "faulthandler_exit_on_timeout": "true"}
     given = [word for name, value in quick.items() for word in ("-o", f"{name}={value}")]
-    command = [sys.executable, "-m", "pytest", *options.split(), *given, "-q"]
+    command = [sys.executable, "-m", "pytest", *shlex.split(options), *given, "-q"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     crashed = re.findall(r"worker '\w+' crashed while running '.*\[(\d)\]'", ended.stdout)

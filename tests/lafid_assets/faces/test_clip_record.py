@@ -62,7 +62,7 @@ def test_row_counts_for_its_content_and_for_what_it_was_made_under() -> None:
 
 
 def test_nothing_that_was_measured_is_tried_again() -> None:
-    assert TRIED_AGAIN.isdisjoint(REASONS[Status.REJECTED] | {Reason.DECODE_FAILED, Reason.QUARANTINED})
+    assert TRIED_AGAIN.isdisjoint({*REASONS[Status.REJECTED], Reason.DECODE_FAILED, Reason.QUARANTINED})
 
 
 @pytest.mark.parametrize(
