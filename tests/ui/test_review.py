@@ -34,7 +34,7 @@ def home(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def address(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("LAFID_HOME", str(home))
-    command = [sys.executable, "-m", "lafid_assets.cli.main", "review", "--no-browser", "--port", "0", "--as", "ada"]
+    command = [sys.executable, "-m", "lafid_assets.cli.main", "review", "--no-browser", "--as", "ada"]
     with open(home / "review.log", "w") as log:
         process = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=log, stderr=log)
 
