@@ -85,8 +85,12 @@ def test_every_line_of_the_settings_is_there(site: Path) -> None:
     from lafid_assets.settings_check import template
 
     page = _page(site, "settings")
-    for name in re.findall(r"^# (\w+) = ", template(), re.MULTILINE):
-        assert re.search(rf">{name}(\.\w+)?</span>", page), name
+    for part in re.split(r"^\[", template(), flags=re.MULTILINE)[1:]:
+        section = part[: part.index("]")]
+        shown = re.search(rf'<section id="{section.replace("_", "-")}">.*?</section>', page, re.DOTALL)
+        assert shown, section
+        for name in re.findall(r"^# (\w+) = ", part, re.MULTILINE):
+            assert re.search(rf">{name}(\.\w+)?</span>", shown[0]), f"[{section}] {name}"
 
 
 def test_every_asset_check_sensor_and_schedule_is_explained(site: Path, settings: Settings) -> None:

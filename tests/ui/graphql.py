@@ -62,6 +62,30 @@ class Webserver:
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return str(launched["run"]["runId"])
 
+    def backfill(self, asset: str, shards: list[str]) -> str:
+        """Launch a backfill of one asset as its page does; its id."""
+        launched = self.ask(
+            "mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {"
+            " __typename ... on LaunchBackfillSuccess { backfillId } } }",
+            p={"assetSelection": [{"path": [asset]}], "partitionNames": shards},
+        )["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return str(launched["backfillId"])
+
+    def runs_of_backfill(self, backfill_id: str) -> dict[str, str]:
+        """Run to its status."""
+        found = self.ask(
+            "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {"
+            " runs(limit: 50) { runId status } } } }",
+            id=backfill_id,
+        )
+        return {run["runId"]: run["status"] for run in found["partitionBackfillOrError"]["runs"]}
+
+    def cancel_backfill(self, backfill_id: str) -> None:
+        """As its page does."""
+        cancelled = self.ask("mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }", id=backfill_id)
+        assert cancelled["cancelPartitionBackfill"]["__typename"] == "CancelBackfillSuccess", cancelled
+
     def terminate(self, run_id: str) -> None:
         """Cancel a run as its page does, giving it the time to end."""
         ended = self.ask("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)

@@ -34,8 +34,8 @@ pytestmark = [
 GROUPS = ("ingest", "curation", "dataset", "training", "release")
 SCRIPT = "<script>window.scripted = 1</script><img src=x onerror='window.scripted = 1'>[here](javascript:window.scripted=1)"
 """What a stranger may write into a caption."""
-AWAY = "camera 2"
-"""A folder that has gone before its clips were read."""
+AWAY, ELSEWHERE = "camera 2", "unplugged"
+"""A folder that has gone before its clips were read, and where it is meanwhile."""
 SCENES = (KEPT[0], KEPT[4].model_copy(update={"caption": f"A person looks around. {SCRIPT}"}), KEPT[1])
 """The last one's file is late."""
 RUN_S = 600.0
@@ -63,7 +63,7 @@ def home(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     lake = open_lake(settings)
     [shard] = register(lake, list_files(gone)).shards
     lake.close()
-    shutil.rmtree(gone)
+    gone.rename(home / ELSEWHERE)
     with _instance(settings) as instance:
         instance.add_dynamic_partitions("clip_shards", [shard])
     return home
@@ -107,7 +107,20 @@ def failing(dagster: Webserver) -> str:
 
 
 @pytest.fixture(scope="module")
-def _watched(_browser: Room, failing: str, dagster: Webserver, home: Path, footage: Path) -> None:
+def waiting(dagster: Webserver, failing: str, home: Path) -> Iterator[str]:
+    """A backfill whose run waits for another process, which computes its shard."""
+    wait_for(lambda: dagster.finished_status(failing), RUN_S, "the failing run's end")
+    [away] = dagster.shards()
+    lake = open_lake(Settings(home=home, store_uri=str(home / "store")))
+    try:
+        with lake.leases.held(f"pose_filtered_clips/{away}"):
+            yield dagster.backfill("pose_filtered_clips", [away])
+    finally:
+        lake.close()
+
+
+@pytest.fixture(scope="module")
+def _watched(_browser: Room, waiting: str, dagster: Webserver, home: Path, footage: Path) -> None:
     """The sensor switched on by a click; the late file comes when it has looked once."""
     _browser.open("/locations/lafid/sensors/clip_drop")
     _browser.page.locator("label:has(input[type=checkbox])").first.click()
@@ -168,6 +181,18 @@ def test_a_failed_run_says_why_in_its_first_line(room: Room, dagster: Webserver,
     room.picture("run-failed", scrolled_px=420)
 
 
+def test_a_cancelled_backfill_ends_the_run_that_waits(room: Room, dagster: Webserver, waiting: str) -> None:
+    def started() -> bool | None:
+        return list(dagster.runs_of_backfill(waiting).values()) == ["STARTED"] or None
+
+    wait_for(started, RUN_S, "the backfill's run")
+    dagster.cancel_backfill(waiting)
+    [run] = dagster.runs_of_backfill(waiting)
+    assert wait_for(lambda: dagster.finished_status(run), RUN_S, "the run's end") == "CANCELED"
+    room.open(f"/runs/{run}")
+    assert room.ending() == "Canceled"
+
+
 def test_files_that_are_dropped_are_curated_and_so_is_the_late_one(room: Room, dagster: Webserver, shards: list[str]) -> None:
     assert set(dagster.statuses("curate_shard")) == {"SUCCESS"}
     room.open("/assets/reference_crops?view=partitions")
@@ -219,3 +244,16 @@ def test_numbers_plot_and_a_check_has_a_history(room: Room, shards: list[str]) -
     room.see("lafid_dataset")
     room.page.wait_for_load_state("networkidle", timeout=PATIENCE_MS)
     room.picture("asset-graph")
+
+
+def test_a_failed_run_is_healed_from_failure(room: Room, dagster: Webserver, failing: str, home: Path, shards: list[str]) -> None:
+    (home / ELSEWHERE).rename(home / AWAY)
+    room.open(f"/runs/{failing}")
+    room.ending()
+    room.page.locator('xpath=//button[contains(., "Re-execute")]/following::button[1]').first.click()
+    room.page.get_by_role("menuitem", name="From failure").click()
+    room.page.wait_for_url(lambda url: failing not in url)
+    assert room.ending() == "Success"
+    [row] = Demo(home, "").rows(f"SELECT path, clip_shard FROM clip_contents WHERE clip_root = '{home / AWAY}'")
+    assert row[0] == "a.mp4"
+    assert row[1] in shards, "it is a copy of a clip that was dropped"
