@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 SHARED = "LAFID_TESTS_SHARED"
 """Names a folder in which several test runs at once build once for all of them, as `.ci/run` has them do."""
 
