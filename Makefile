@@ -34,7 +34,7 @@ test: $(STAMP)
 
 # What the data team does in the UI, in Chromium; PICTURES=folder keeps the docs' pictures. One home and one server for all tests.
 browser: $(STAMP)
-	@OMP_NUM_THREADS=1 LAFID_PICTURES="$(PICTURES)" $(BIN)/python -m pytest -m ui
+	@OMP_NUM_THREADS=1 LAFID_PICTURES="$(PICTURES)" $(BIN)/python -m pytest -m ui tests/ui
 
 # The tests that find more the longer they run, and those that take minutes.
 soak: $(STAMP)

@@ -7,13 +7,15 @@ is its side), when it is late (`deadlines`), what an ending means for a clip (`e
 
 import multiprocessing as mp
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from time import monotonic
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from lafid_assets.deadlines import Deadline, cpu_seconds
@@ -90,7 +92,7 @@ class _Child(Generic[Task, Result]):
         task_end, self.tasks = context.Pipe(duplex=False)
         self.answers, answer_end = context.Pipe(duplex=False)
         self.process: BaseProcess = context.Process(target=serve, args=(work, task_end, answer_end, os.getpid()), daemon=True)
-        with _environment(dict.fromkeys(THREAD_LIMITS, "1") | dict(environment)):
+        with _environment(dict.fromkeys(THREAD_LIMITS, "1") | dict(environment)), without_program():
             self.process.start()
         task_end.close()
         answer_end.close()
@@ -214,6 +216,17 @@ def map_isolated(
     finally:
         for child in children:
             child.stop()
+
+
+@contextmanager
+def without_program() -> Iterator[None]:
+    """A child that is started inside does not load the program that its parent was started by: of the `lafid` command that takes
+    it longer than many a clip."""
+    program, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
 
 
 def resident_bytes(pid: int | None) -> int:

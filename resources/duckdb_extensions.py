@@ -63,6 +63,8 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "threads": 1,
+    # For it DuckLake asks the catalog for the statistics of every column, which costs a read of one shard more than all else.
+    "disabled_optimizers": "statistics_propagation",
 }
 
 

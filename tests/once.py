@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
+SHARED = "LAFID_TESTS_SHARED"
+"""Names a folder in which several test runs at once build once for all of them, as `.ci/run` has them do."""
+
 
 def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
     """The folder that `build` makes, one a test run; who comes second waits. A build that fails is tried again by the next."""
     folder = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if SHARED in os.environ:
+        folder = Path(os.environ[SHARED])
+    elif "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     built, done = folder / name, folder / f"{name}.done"
     with open(folder / f"{name}.lock", "w") as lock:

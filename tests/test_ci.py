@@ -13,6 +13,7 @@ import pytest
 
 from resources.settings import PROJECT_ROOT
 from tests.demo_home import DEMO_S
+from tests.once import SHARED
 from tests.soaks import LONGEST_S
 
 MAKE = """#!/bin/sh
@@ -49,8 +50,10 @@ def test_the_environment_is_a_plain_machines(checkout: Path) -> None:
     told = (checkout / "told").read_text().splitlines()
     assert {"make .venv/.installed", "make lint", "make test", "make browser"} <= set(told)
     seen = {line.split("=")[0] for line in told if not line.startswith("make ")}
-    assert seen - SHELLS_OWN == {"HOME", "PATH", *given}
+    assert seen - SHELLS_OWN == {"HOME", "PATH", SHARED, *given}
     assert "SSL_CERT_FILE=/a file.pem" in told
+    [shared] = {line.split("=")[1] for line in told if line.startswith(SHARED)}
+    assert not Path(shared).parent.exists(), "what the test runs share is gone with them"
 
 
 @pytest.mark.parametrize(("target", "what"), [("lint", "linters"), ("test", "tests"), ("browser", "browser tests")])

@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -114,6 +116,14 @@ def test_child_that_dies_between_two_tasks_costs_no_task() -> None:
             _wait_until(lambda pid=int(ending.value): not _runs(pid))
         found.append(ending)
     assert found[1:] == [Done("b done"), Done("c done")]
+
+
+def test_a_child_does_not_load_the_program_that_started_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = ModuleType("__main__")
+    program.__spec__ = ModuleSpec("there_is_none", None)
+    monkeypatch.setitem(sys.modules, "__main__", program)
+    assert _endings(["a"], 1) == [Done("a done")]
+    assert sys.modules["__main__"] is program
 
 
 def test_child_that_cannot_start_is_a_crash_of_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

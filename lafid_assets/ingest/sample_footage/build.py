@@ -24,6 +24,7 @@ from lafid_assets.ingest.sample_footage.scenes import Fault, Scene, Sound
 from lafid_assets.ingest.sample_footage.screenplay import SCENES
 from lafid_assets.ingest.sample_footage.table import table_csv
 from lafid_assets.ingest.sample_footage.voice import Speech, ambience, speak
+from lafid_assets.workers import without_program
 from model.files import sha256_file, whole_folder
 
 PROVENANCE = Provenance(source="LaFID sample footage", licence="public-domain")
@@ -106,7 +107,8 @@ def _film(folder: Path, scenes: tuple[Scene, ...], progress: Progress | None, wo
     with ProcessPoolExecutor(
         workers or os.cpu_count(), get_context("spawn"), initializer=_open_studio, initargs=(portrait_landmarks(),)
     ) as pool:
-        running = {pool.submit(_film_in_child, scene): scene for scene in longest_first}
+        with without_program():
+            running = {pool.submit(_film_in_child, scene): scene for scene in longest_first}
         for done, future in enumerate(as_completed(running), 1):
             scene = running[future]
             path = folder / scene.path
