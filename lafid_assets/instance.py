@@ -1,7 +1,8 @@
-"""Dagster's instance of an installation: it takes no shard that the lake does not hold.
+"""Dagster's instance of an installation: it takes no shard that the lake does not hold, and runs for other machines say what they
+were submitted with.
 
-Belongs here: what the "Add partition" dialog and every other caller may add. Not here: how files become shards
-(`ingest.registration`), storage (`resources.dagster_storage`).
+Belongs here: what the "Add partition" dialog and every other caller may add, and what every submitted run carries. Not here: how
+files become shards (`ingest.registration`), who compares what runs carry (`cluster`), storage (`resources.dagster_storage`).
 
 The UI offers that dialog for every dynamic partition. A shard typed there would count as missing for ever: it has no clips.
 """
@@ -11,6 +12,8 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
+from dagster._core.workspace.context import BaseWorkspaceRequestContext
 
 from lafid_assets.partitions import CLIP_SHARDS
 from resources.settings import Settings
@@ -40,6 +43,19 @@ class Instance(dg.DagsterInstance):
         if partitions_def_name == CLIP_SHARDS.name:
             _refuse_unknown(partition_keys)
         super().add_dynamic_partitions(partitions_def_name, partition_keys)
+
+    def submit_run(self, run_id: str, workspace: BaseWorkspaceRequestContext) -> dg.DagsterRun:
+        """As Dagster's. A run that is executed again carries what runs now, not what its parent was submitted with."""
+        if self.is_cluster:
+            from lafid_assets.cluster import carried  # every process of Dagster imports this module, and few ever submit
+
+            self.add_run_tags(run_id, carried())
+        return super().submit_run(run_id, workspace)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether runs go out to other machines."""
+        return not isinstance(self.run_launcher, DefaultRunLauncher)
 
 
 def _refuse_unknown(shards: Sequence[str]) -> None:
