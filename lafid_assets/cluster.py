@@ -42,9 +42,9 @@ def refuse_unfit(settings: Settings, tags: Mapping[str, str], dagster_url: str |
         CatalogUnusable, PostgresUnusable: another cluster works on the catalog, or a database cannot be asked.
         StoreUnusable: the store cannot be written.
     """
+    refuse_other_software(tags)
     store = FileStore(settings.store_uri)
     if SOFTWARE_TAG in tags:
-        refuse_other_software(tags[SOFTWARE_TAG])
         catalog = Catalog.of(store, settings.catalog_address)
         if catalog.sqlite_path is None:
             refuse_wrong_clock(postgres.facts(catalog.url).ahead_s, f"the catalog {catalog}")
@@ -53,20 +53,25 @@ def refuse_unfit(settings: Settings, tags: Mapping[str, str], dagster_url: str |
     store.refuse_unwritable()
 
 
-def refuse_other_software(submitted: str) -> None:
+def refuse_other_software(tags: Mapping[str, str]) -> None:
     """
     Raises:
-        NodeUnfit: this node would compute something else than the submitter.
+        NodeUnfit: this node would compute something else than whoever submitted a run with these tags.
     """
-    here = str(Software.here())
-    if submitted != here:
-        differing = [
-            f"{there} there and {own} here" for there, own in zip(submitted.split(", "), here.split(", "), strict=False) if there != own
-        ]
+    if differing := differences(tags.get(SOFTWARE_TAG, str(Software.here()))):
         raise NodeUnfit(
-            f"this node runs another LaFID than the run was submitted with ({'; '.join(differing) or submitted}): install the same "
-            "checkout and lock on every node (`lafid doctor` compares), restart `lafid`'s servers, and execute the run again"
+            f"this node runs another LaFID than the run was submitted with ({'; '.join(differing)}): install the same checkout and "
+            "lock on every node (`lafid doctor` compares), restart Dagster's servers, and execute the run again"
         )
+
+
+def differences(there: str) -> list[str]:
+    """What differs between the software that a tag tells of and that of this process."""
+    here = str(Software.here())
+    if there == here:
+        return []
+    pairs = list(zip(there.split(", "), here.split(", "), strict=False))
+    return [f"{other} there, {own} here" for other, own in pairs if other != own] or [there]
 
 
 def refuse_wrong_clock(ahead_s: float, whose: str) -> None:
