@@ -60,8 +60,8 @@ def refuse_other_software(tags: Mapping[str, str]) -> None:
     """
     if differing := differences(tags.get(SOFTWARE_TAG, str(Software.here()))):
         raise NodeUnfit(
-            f"this node runs another LaFID than the run was submitted with ({'; '.join(differing)}): install the same checkout and "
-            "lock on every node (`lafid doctor` compares), restart Dagster's servers, and execute the run again"
+            f"this node runs another LaFID than the run was submitted with ({'; '.join(differing)}): install the same checkout "
+            "and lock on every node (`lafid doctor` compares), restart Dagster's servers, and execute the run again"
         )
 
 

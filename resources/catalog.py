@@ -169,9 +169,7 @@ class Catalog:
         why = refusal(said)
         if why is None:
             return None
-        return CatalogUnusable(
-            f"the catalog {self} takes no writes, {why}; then run it again: what was written before is whole"
-        )
+        return CatalogUnusable(f"the catalog {self} takes no writes, {why}; then run it again: what was written before is whole")
 
     @contextmanager
     def opened(self, *, writing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:

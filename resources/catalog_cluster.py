@@ -1,7 +1,7 @@
-"""Which cluster works on a catalog: the catalog remembers Dagster's database, whose pools, sensors and retries count for all of it.
+"""Which cluster works on a catalog: the catalog remembers Dagster's database, whose pools, sensors and retries count for all.
 
-Belongs here: writing that down once, and comparing. Not here: a single home, whose records are its own and which may share a catalog
-with others; what a database is called (`postgres`).
+Belongs here: writing that down once, and comparing. Not here: a single home, whose records are its own and which may share a
+catalog with others; what a database is called (`postgres`).
 """
 
 import random
@@ -75,7 +75,8 @@ def _remember(catalog: Catalog, cluster: Cluster) -> Cluster:
         try:
             with catalog.opened(writing=True) as cursor:
                 cursor.execute(
-                    "CREATE TABLE IF NOT EXISTS lafid_cluster (one INTEGER PRIMARY KEY, identity TEXT NOT NULL, address TEXT NOT NULL)"
+                    "CREATE TABLE IF NOT EXISTS lafid_cluster "
+                    "(one INTEGER PRIMARY KEY, identity TEXT NOT NULL, address TEXT NOT NULL)"
                 )
                 cursor.execute(
                     f"INSERT INTO lafid_cluster SELECT 1, {quoted(cluster.identity)}, {quoted(cluster.address)} "

@@ -69,7 +69,9 @@ def test_a_clock_an_hour_off_is_refused(postgres_url: str, settings: Settings, m
     told = settings.model_copy(update={"catalog_address": postgres_url})
     refuse_unfit(told, carried(), None)
     monkeypatch.setattr(cluster.postgres, "facts", lambda url: Facts("x", HOUR_S))
-    with pytest.raises(NodeUnfit, match=rf"this node's clock is 3600 s ahead of that of the catalog {postgres_url}: set the clock"):
+    with pytest.raises(
+        NodeUnfit, match=rf"this node's clock is 3600 s ahead of that of the catalog {postgres_url}: set the clock"
+    ):
         refuse_unfit(told, carried(), None)
     with pytest.raises(NodeUnfit, match="3600 s behind"):
         refuse_wrong_clock(-HOUR_S, "S3")
@@ -79,7 +81,9 @@ def test_a_clock_an_hour_off_is_refused(postgres_url: str, settings: Settings, m
 def test_a_second_cluster_on_a_catalog_is_refused(postgres_url: str, settings: Settings) -> None:
     told = settings.model_copy(update={"catalog_address": postgres_url})
     claim(Catalog(postgres_url), Cluster("another/1", "postgresql://me@elsewhere/dagster"))
-    with pytest.raises(CatalogUnusable, match="the cluster whose Dagster is postgresql://me@elsewhere/dagster works on the catalog"):
+    with pytest.raises(
+        CatalogUnusable, match="the cluster whose Dagster is postgresql://me@elsewhere/dagster works on the catalog"
+    ):
         refuse_unfit(told, carried(), postgres_url.replace("postgresql:", "postgresql+psycopg2:"))
     refuse_unfit(told, {}, None)  # a home of its own may share the catalog
 

@@ -93,14 +93,14 @@ def test_a_store_that_may_not_be_written_is_named(store: FileStore, monkeypatch:
     folder.chmod(0o500)
     if os.geteuid() == 0:  # whom rights do not bind
         monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(StoreUnusable, match=r"cannot write into the store .* may not be written\): make it writable, or set LAFID_S"):
+    with pytest.raises(
+        StoreUnusable, match=r"cannot write into the store .* may not be written\): make it writable, or set LAFID_S"
+    ):
         store.refuse_unwritable()
     folder.chmod(0o700)
 
 
-def test_a_bucket_that_is_not_there_and_one_that_does_not_answer_are_named(
-    bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bucket_that_is_not_there_and_one_that_does_not_answer_are_named(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreUnusable, match=r"cannot write into the store s3://no-such-bucket/lafid .*NoSuchBucket"):
         FileStore("s3://no-such-bucket/lafid").refuse_unwritable()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")

@@ -3,8 +3,9 @@
 import os
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,9 @@ def small_postgres_url(_postgres_server: str, tmp_path: Path) -> Iterator[str]:
     """A database on a disk of 24 MB."""
     disk = Path(f"/tmp/lafid-small-{os.getpid()}")
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=777", "tmpfs", str(disk)], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m,mode=777", "tmpfs", str(disk)], capture_output=True, check=False
+    )
     if mounted.returncode:
         disk.rmdir()
         pytest.skip("a small disk cannot be mounted here: it takes root and a machine that lets it")
@@ -115,22 +118,14 @@ def test_a_full_disk_of_the_server_is_one_line_and_costs_nothing_that_was_writte
     put("one")
     _execute(small_postgres_url, "CREATE TABLE filler (t TEXT)")
     with pytest.raises(psycopg2.errors.DiskFull) as full:
-        for rows in (1000, 100, 10, *[1] * 3000):
-            while True:
-                try:
-                    _execute(small_postgres_url, f"INSERT INTO filler SELECT repeat('x', 1900) FROM generate_series(1, {rows})")
-                except psycopg2.errors.DiskFull:
-                    if rows == 1:
-                        raise
-                    break
+        _fill(small_postgres_url)
     assert one_line(full.value) == (
         "Dagster's database (LAFID_DAGSTER_DB) takes no writes, its disk is full: free some space there; then run it again"
     )
     with pytest.raises(PostgresUnusable, match="takes no writes, its disk is full: free some space there"):
         postgres.refuse_unwritable(small_postgres_url)
     with pytest.raises(CatalogUnusable, match="takes no writes, its disk is full") as told:
-        for number in range(100):
-            put(f"more-{number}")
+        deque(map(put, map(str, range(100))), 0)
     assert one_line(told.value) == (
         f"the catalog {small_postgres_url} takes no writes, its disk is full: free some space there; then run it again: "
         "what was written before is whole"
@@ -140,3 +135,17 @@ def test_a_full_disk_of_the_server_is_one_line_and_costs_nothing_that_was_writte
     put("two")
     assert lake.read(CLIP_FILES.name, "two").height == 9
     lake.close()
+
+
+def _fill(url: str) -> None:
+    """To the last page, which a single row of a shard then wants.
+
+    Raises:
+        psycopg2.errors.DiskFull: it is full.
+    """
+    for rows in (1000, 100, 10):
+        with suppress(psycopg2.errors.DiskFull):
+            while True:
+                _execute(url, f"INSERT INTO filler SELECT repeat('x', 1900) FROM generate_series(1, {rows})")
+    while True:
+        _execute(url, "INSERT INTO filler SELECT repeat('x', 1900)")
