@@ -25,7 +25,9 @@ from resources.software import place
 from resources.tracking import Tracking
 
 ANSWER_S = 10.0
-DAGSTER_URL, RAY_URL, RAY_TOKEN = "LAFID_DAGSTER_URL", "RAY_JOB_ADDRESS", "RAY_AUTH_TOKEN_PATH"
+DAGSTER_URL, RAY_URL = "LAFID_DAGSTER_URL", "RAY_JOB_ADDRESS"
+RAY_TOKEN, RAY_TOKEN_FILE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+"""As Ray reads them."""
 
 
 class ServerUnusable(OSError):
@@ -138,13 +140,13 @@ def ray(node: Node) -> str | None:
         if node.is_cluster:
             raise Remark(f"{RAY_URL} is not set: Dagster's daemon needs it to start runs")
         return None
-    token = os.environ.get(RAY_TOKEN)
-    headers = {"Authorization": f"Bearer {Path(token).read_text().strip()}"} if token else {}
+    token = _ray_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     there = _answer(f"{url.rstrip('/')}/api/version", RAY_URL, headers)["ray_version"]
     if there != version("ray"):
         raise ServerUnusable(f"Ray at {url} is {there}, and {version('ray')} here: install the same lock on every node")
     if not token:
-        raise Remark(f"{url} answers, and so it does to anybody who reaches it: set RAY_AUTH_MODE=token and {RAY_TOKEN}")
+        raise Remark(f"{url} answers, and so it does to anybody who reaches it: set RAY_AUTH_MODE=token and {RAY_TOKEN_FILE}")
     return f"{url} answers, Ray {there}"
 
 
@@ -157,6 +159,15 @@ def mlflow(node: Node) -> str | None:
         return None
     tracking.connect()
     return f"{tracking.uri} answers"
+
+
+def _ray_token() -> str | None:
+    """
+    Raises:
+        OSError: the file that the environment names cannot be read.
+    """
+    file = os.environ.get(RAY_TOKEN_FILE)
+    return os.environ.get(RAY_TOKEN) or (Path(file).read_text().strip() if file else None)
 
 
 def _catalog(node: Node) -> tuple[FileStore, Catalog]:
@@ -174,7 +185,7 @@ def _answer(url: str, variable: str, headers: Mapping[str, str] | None = None) -
             found: dict[str, Any] = json.load(answer)
             return found
     except urllib.error.HTTPError as error:
-        who = f"; {RAY_TOKEN} names the file with the token that the head began with" if error.code in (401, 403) else ""
+        who = f"; {RAY_TOKEN_FILE} names the file with the token that the head began with" if error.code in (401, 403) else ""
         raise ServerUnusable(f"{url} answers {error.code} {error.reason}: correct {variable}{who}") from error
     except (OSError, ValueError) as error:
         said = getattr(error, "reason", None) or error

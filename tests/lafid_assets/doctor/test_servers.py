@@ -222,6 +222,9 @@ def test_rays_token_is_shown_to_it_and_a_head_without_one_is_odd(
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     assert f"answers, Ray {version('ray')}" in str(servers.ray(node))
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "let-me-in")
+    assert f"answers, Ray {version('ray')}" in str(servers.ray(node))
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
     monkeypatch.setenv("RAY_JOB_ADDRESS", answers(found))
     with pytest.raises(Remark, match="and so it does to anybody who reaches it: set RAY_AUTH_MODE=token"):
         servers.ray(node)
