@@ -152,6 +152,8 @@ class LakeConnection:
     def told(self, error: duckdb.Error) -> Exception:
         """An error as it may be raised: without passwords, with a remedy where there is one."""
         said = self._catalog.without_password(error)
+        if (refused := self._catalog.refused(said)) is not None:
+            return refused
         if is_conflict(error) or is_lost_connection(error):
             return LakeBusy(f"the catalog {self._catalog} stays busy or away ({said}): try again when other runs are done")
         if isinstance(error, duckdb.IOException):

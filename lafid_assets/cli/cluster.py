@@ -23,9 +23,9 @@ from lafid_assets.failures import one_line
 from lafid_assets.jobs import ACTIVE, assets_of
 from lafid_assets.partitions import ends_of, run_tags, runs_of
 from lafid_assets.run_failure import AGAIN, why_failed
+from lafid_assets.run_told import SETTINGS_TAG
 from lafid_assets.settings_check import deciding_sha256
 from lafid_assets.staleness import is_current, stale_shards
-from lafid_assets.step_run import SETTINGS_TAG
 from lafid_assets.steps import configured
 from lafid_assets.wording import first_few
 from resources.lake import UNPARTITIONED, Lake
