@@ -23,8 +23,8 @@ class RayLauncher(RayRunLauncher):
         """As `RayRunLauncher`'s.
 
         Raises:
-            DagsterUserCodeUnreachableError: the head does not answer; Dagster puts the run back into its queue, as often and after
-                as long as `run_queue` in dagster.yaml says.
+            DagsterUserCodeUnreachableError: the head does not answer. Dagster puts the run back into its queue, as often as
+                `run_queue` in dagster.yaml says.
         """
         try:
             super().launch_run(context)

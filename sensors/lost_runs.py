@@ -29,7 +29,8 @@ MOST_RUNS = 500
     target=dg.AssetSelection.all(),
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Asks again for runs that failed without having begun: their machine, or Ray's head, was lost. `tries` times each.",
+    description="Asks again for runs that failed without having begun, since their machine or Ray's head was lost: each of them "
+    "`tries` times.",
 )
 @or_skip
 def lost_runs(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SensorResult | dg.SkipReason:
