@@ -36,7 +36,7 @@ def test_whoever_pays_much_for_a_start_takes_all_neighbours_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("shards", "clips", "in_a_run"),
-    [(24, 24 * 500, 1), (24, 24 * 50, 8), (24, 24 * 250, 2), (24, 0, 8), (26_400, 13_200_000, 8), (2_000, 1_000_000, 2)],
+    [(24, 24 * 500, 4), (24, 24 * 50, 8), (24, 24 * 2500, 1), (24, 0, 8), (26_400, 13_200_000, 8), (3_000, 7_500_000, 3)],
 )
 def test_a_run_of_a_cluster_takes_as_few_shards_as_pay_for_its_start(shards: int, clips: int, in_a_run: int) -> None:
     """More only where small shards make its work short, or all of them the queue long."""
