@@ -221,7 +221,7 @@ def test_a_run_that_was_lost_before_it_began_is_asked_for_again(records: Records
 
 def test_what_never_begins_is_given_up_with_the_remedy(records: Records) -> None:
     records.then = [lambda: records.fail(records.ids()[-1], begun=False)] * 10
-    assert records.curate(["a"]) == ["curating: a did not begin in 3 tries: see whether the cluster's nodes are up"]
+    assert records.curate(["a"]) == ["curating a: no run began in 3 tries: see whether the cluster's nodes are up"]
 
 
 def test_a_run_whose_node_was_lost_is_followed_to_its_next_try(records: Records) -> None:
@@ -248,14 +248,17 @@ def test_runs_that_fail_or_are_cancelled_are_lines_and_stop_no_other(records: Re
     records.then = [end]
     failed, cancelled = records.curate(most=2)
     assert failed.endswith(f"[log: http://dagster:3000/runs/{records.ids()[0]}]")
-    assert cancelled.startswith("c, d: its run was cancelled: run it again, which computes only what is missing")
+    assert cancelled.startswith("curating c, d: the run was cancelled: run it again, which computes only what is missing")
 
 
-def test_who_interrupts_the_command_is_told_what_goes_on(records: Records, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
+def test_who_interrupts_the_command_is_told_what_goes_on(
+    records: Records, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        """As it comes out of DuckDB."""
+        raise RuntimeError("Query interrupted") from KeyboardInterrupt()
 
-    records.then = [interrupt]
+    monkeypatch.setattr(records.cluster, "_look", interrupt)
     with pytest.raises(KeyboardInterrupt):
         records.curate()
     asked = records.cluster.asked
