@@ -21,6 +21,7 @@ from dagster._utils.tags import normalize_tags
 
 from lafid_assets.partitions import CLIP_SHARDS
 from resources.cores import limit_cores
+from resources.patient_engine import wait_for_server
 from resources.settings import Settings
 from resources.trainer.launch import RAY_TAG, LaunchConfig
 
@@ -30,6 +31,13 @@ HOW_SHARDS_ARE_MADE = "shards are made of files: put clips into the drop folder 
 
 class Instance(dg.DagsterInstance):
     """Named in `dagster.yaml` as `instance_class`; holds for SQLite and Postgres storage."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        """As Dagster's, which gives a server of its records six seconds to come back: all that runs would fail."""
+        super().__init__(*arguments, **named)
+        for storage in (self._run_storage, self._event_storage, self._schedule_storage):
+            if hasattr(storage, "postgres_url"):
+                wait_for_server(storage._engine)
 
     @classmethod
     def config_schema(cls) -> Mapping[str, Any]:
