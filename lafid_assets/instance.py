@@ -2,7 +2,7 @@
 were submitted with.
 
 Belongs here: what the "Add partition" dialog and every other caller may add, and what every submitted run carries. Not here: how
-files become shards (`ingest.registration`), who compares what runs carry (`cluster`), storage (`resources.dagster_storage`).
+files become shards (`ingest.registration`), who compares what runs carry (`fitness`), storage (`resources.dagster_storage`).
 
 The UI offers that dialog for every dynamic partition. A shard typed there would count as missing for ever: it has no clips.
 """
@@ -47,7 +47,7 @@ class Instance(dg.DagsterInstance):
     def submit_run(self, run_id: str, workspace: BaseWorkspaceRequestContext) -> dg.DagsterRun:
         """As Dagster's. A run that is executed again carries what runs now, not what its parent was submitted with."""
         if self.is_cluster:
-            from lafid_assets.cluster import carried  # every process of Dagster imports this module, and few ever submit
+            from lafid_assets.fitness import carried  # every process of Dagster imports this module, and few ever submit
 
             self.add_run_tags(run_id, carried())
         return super().submit_run(run_id, workspace)

@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import BaseModel
 
 from lafid_assets.checks.shard_rates import shard_rates
-from lafid_assets.cluster import refuse_unfit
+from lafid_assets.fitness import refuse_unfit
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.run_failure import (
@@ -88,7 +88,7 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
     Raises:
         SettingsUnusable: a line of the file, or of the run's config, does not fit.
         ValueError, OSError, LookupError: it names an engine, a model, a file or a key that a step of this run cannot use.
-        NodeUnfit, OSError: this node must not work on this run (`cluster`).
+        NodeUnfit, OSError: this node must not work on this run (`fitness`).
     """
     run, memory = context.run, _memory(context.run_id)
     if memory.told is None:

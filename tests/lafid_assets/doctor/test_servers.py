@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from lafid_assets.cluster import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, carried
+from lafid_assets.fitness import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, carried
 from lafid_assets.doctor import servers
 from lafid_assets.doctor.findings import Node, Remark
 from lafid_assets.doctor.servers import ServerUnusable

@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from lafid_assets import cluster
-from lafid_assets.cluster import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, carried, differences, refuse_unfit, refuse_wrong_clock
+from lafid_assets import fitness
+from lafid_assets.fitness import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, carried, differences, refuse_unfit, refuse_wrong_clock
 from lafid_assets.dataset.lafid_dataset import lafid_dataset
 from lafid_assets.instance import Instance
 from lafid_assets.run_failure import RunFailed, told_in_one_line
@@ -68,7 +68,7 @@ def test_differences_are_named_and_a_tag_of_another_form_differs() -> None:
 def test_a_clock_an_hour_off_is_refused(postgres_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     told = settings.model_copy(update={"catalog_address": postgres_url})
     refuse_unfit(told, carried(), None)
-    monkeypatch.setattr(cluster.postgres, "facts", lambda url: Facts("x", HOUR_S))
+    monkeypatch.setattr(fitness.postgres, "facts", lambda url: Facts("x", HOUR_S))
     with pytest.raises(
         NodeUnfit, match=rf"this node's clock is 3600 s ahead of that of the catalog {postgres_url}: set the clock"
     ):
