@@ -16,8 +16,9 @@ import polars as pl
 from pydantic import BaseModel
 
 from lafid_assets.checks.shard_rates import shard_rates
-from lafid_assets.fitness import refuse_unfit
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
+from lafid_assets.fitness import refuse_unfit
+from lafid_assets.instance import keep_to_what_was_given
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.run_failure import (
     FAILURE_TAG,
@@ -93,6 +94,7 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
     run, memory = context.run, _memory(context.run_id)
     if memory.told is None:
         refuse_unfit(settings, run.tags, getattr(context.instance.run_storage, "postgres_url", None))
+        keep_to_what_was_given(context.instance, run)
         named = _resolved(run.run_config.get("ops", {}))
         told = ops_of(SettingsFile.of(settings.home), named)
         refuse_unusable(told, {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})
