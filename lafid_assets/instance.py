@@ -1,7 +1,7 @@
 """Dagster's instance of an installation: it takes no shard that the lake does not hold.
 
-Belongs here: what the "Add partition" dialog and every other caller may add. Not here: how files become shards
-(`ingest.registration`), storage (`resources.dagster_storage`).
+Belongs here: what the "Add partition" dialog and every other caller may add, and whether it launches its runs elsewhere. Not
+here: how files become shards (`ingest.registration`), storage (`resources.dagster_storage`).
 
 The UI offers that dialog for every dynamic partition. A shard typed there would count as missing for ever: it has no clips.
 """
@@ -40,6 +40,12 @@ class Instance(dg.DagsterInstance):
         if partitions_def_name == CLIP_SHARDS.name:
             _refuse_unknown(partition_keys)
         super().add_dynamic_partitions(partitions_def_name, partition_keys)
+
+
+def is_cluster(instance: dg.DagsterInstance) -> bool:
+    """Whether runs are launched on other machines: by a run launcher that is not Dagster's own."""
+    launcher = instance.get_ref().run_launcher_data if instance.is_persistent else None
+    return launcher is not None and launcher.module_name.partition(".")[0] != "dagster"
 
 
 def _refuse_unknown(shards: Sequence[str]) -> None:

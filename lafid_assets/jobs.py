@@ -42,6 +42,13 @@ ACTIVE = (*WAITING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 """How runs stand that have not begun, and that have not ended."""
 
 
+def assets_of(run: dg.DagsterRun) -> set[str]:
+    """What a run materializes; none where its job is of another kind."""
+    if run.asset_selection:
+        return {key.to_user_string() for key in run.asset_selection}
+    return set(ASSETS_OF.get(run.job_name, ()))
+
+
 def is_cron(text: str) -> bool:
     """Whether a schedule can run by it."""
     return is_valid_cron_string(text)

@@ -24,8 +24,10 @@ ASSEMBLY = {
     "lafid_assets/definitions.py",
     "lafid_assets/checks/dataset_checks.py",
     "lafid_assets/instance.py",
+    "lafid_assets/cli/cluster.py",
     "lafid_assets/cli/materialize.py",
     "lafid_assets/cli/status.py",
+    "lafid_assets/cli/webserver.py",
 }
 
 

@@ -9,10 +9,12 @@ from contextlib import nullcontext
 from datetime import timedelta
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.cli.materialize import Materializer, RunFailed, open_materializer, runs_of
+from lafid_assets.cli.materialize import Materializer, open_materializer
 from lafid_assets.jobs import PRECOMPUTE
 from lafid_assets.lake import open_lake
+from lafid_assets.partitions import MOST_SHARDS_PER_RUN
 from lafid_assets.schemas import TRAINING_LATENTS
+from lafid_assets.settings_check import in_full, ops_of
 from lafid_assets.settings_file import SettingsFile
 from lafid_assets.training.precompute import Rank, dataset_shards, encode_share, expected
 from lafid_assets.training.training_latents import TrainingLatentsConfig, encoding_of
@@ -54,15 +56,10 @@ def materialize_latents(materializer: Materializer, config: TrainingLatentsConfi
         RunFailed: after everything that could be done was done.
     """
     shards = dataset_shards(materializer.lake)
-    ops = {name: {"config": config.model_dump()} for name in PRECOMPUTE}
-    failures = []
-    for run in runs_of(shards, materializer.know(), most=len(shards)):
-        try:
-            materializer.run(PRECOMPUTE, f"latents of {len(run)} of {len(shards)} shards", partitions=run, ops=ops)
-        except RunFailed as error:
-            failures.append(str(error))
-    if failures:
-        raise RunFailed("; ".join(failures))
+    told = ops_of(materializer.file, {name: {"config": config.model_dump()} for name in PRECOMPUTE})
+    most = len(shards) if materializer.cluster is None else MOST_SHARDS_PER_RUN
+    if shards:
+        materializer.run_all(PRECOMPUTE, "latents of", in_full(told), shards, most)
 
 
 def _encode(lake: Lake, config: TrainingLatentsConfig, rank: Rank) -> None:

@@ -56,7 +56,7 @@ def read_diff(settings: "Settings") -> dict[str, Any]:
     from lafid_assets.settings_check import deciding, differing, ops_of
     from lafid_assets.settings_file import SettingsFile
     from lafid_assets.staleness import stale_shards
-    from lafid_assets.steps import configured, dataset_is_current
+    from lafid_assets.steps import configured, copy_is_current, dataset_is_current
 
     file, lake = SettingsFile.of(settings.home), open_lake(settings, read_only=True)
     told = ops_of(file, {})
@@ -73,7 +73,7 @@ def read_diff(settings: "Settings") -> dict[str, Any]:
         "differing": differing(before, deciding(told)) if before else [],
         "shards": len(shards),
         "stale": {asset: first[asset] for asset in PER_SHARD if first[asset]},
-        "dataset_is_current": not first and dataset_is_current(lake, settings, told),
+        "dataset_is_current": not first and dataset_is_current(lake, told) and copy_is_current(lake, settings),
     }
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer, runs_of
+from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
 from lafid_assets.constraints.policies import POLICIES
-from lafid_assets.partitions import MOST_SHARDS_PER_RUN
+from lafid_assets.partitions import MOST_SHARDS_PER_RUN, runs_of
 from lafid_assets.settings_check import deciding, ops_of
 from lafid_assets.settings_file import SettingsFile
 from resources.settings import Settings
