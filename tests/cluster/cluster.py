@@ -209,5 +209,7 @@ def _nodes_alive(cluster: Cluster) -> int:
 def _wait(done: Callable[[], bool], what: str, folder: Path) -> None:
     give_up = time.monotonic() + UP_S
     while not done():
-        assert time.monotonic() < give_up, f"{what} did not come up: {[path.read_text()[-2000:] for path in folder.glob('*.log')]}"
+        assert time.monotonic() < give_up, (
+            f"{what} did not come up: {[path.read_text()[-2000:] for path in folder.glob('*.log')]}"
+        )
         time.sleep(0.3)

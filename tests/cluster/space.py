@@ -69,7 +69,9 @@ class Space:
     def __init__(self, name: str, number: int, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.name, self.address, self._cable = name, f"{NETWORK}.{number}", f"v{number}"
         self._output: IO[bytes] = log.open("ab")
-        boot = 'hostname "$0"; ip link set lo up; until ip addr show eth0 2>&1 | grep -q "state UP"; do sleep 0.05; done; "$@"; exit'
+        boot = (
+            'hostname "$0"; ip link set lo up; until ip addr show eth0 2>&1 | grep -q "state UP"; do sleep 0.05; done; "$@"; exit'
+        )
         self._process = subprocess.Popen(
             [*APART, "sh", "-c", boot, name, *command],
             env=dict(environment),

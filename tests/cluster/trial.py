@@ -24,7 +24,9 @@ from typing import Any
 import psutil
 
 from lafid_assets.lake import open_lake
-from resources.settings import PROJECT_ROOT
+from lafid_assets.schemas import TABLES
+from resources.lake_writer import frame_digest
+from resources.settings import PROJECT_ROOT, Settings
 from tests.cluster.cluster import Cluster, running
 from tests.cluster.space import Space, end_with_input
 
@@ -33,6 +35,7 @@ LONG_GONE_S = 10.0
 """How long the head is away, and a killed node until it is set up anew."""
 LIVE_S = 15.0
 """More than a lease lives without its owner (`quick`)."""
+TIMES = ("seen_at", "made_at", "snapshot")
 ENOUGH = ("is no longer held by this run", "could not be renewed", "was written by a later run")
 """What a run says that wakes after its successor has written."""
 CURATE = """
@@ -72,10 +75,22 @@ class Seen:
     runs: dict[str, int] = field(default_factory=dict)
     fenced: list[str] = field(default_factory=list)
     overwritten: list[str] = field(default_factory=list)
+    tables: dict[str, str] = field(default_factory=dict)
     starts_s: list[float] = field(default_factory=list)
     up_s: float = 0.0
     whole_s: float = 0.0
     cpu_s: float = 0.0
+
+
+def digests(settings: Settings) -> dict[str, str]:
+    """Table to the digest of what it holds, but for when that was seen and made; dataset versions are rows of one of them."""
+    lake = open_lake(settings, read_only=True)
+    try:
+        with lake.snapshot() as reader:
+            held = {table.name: reader.sql(f"SELECT * FROM {table.name}").drop(TIMES, strict=False) for table in TABLES}
+    finally:
+        lake.close()
+    return {name: frame_digest(rows.sort(rows.columns[:4])) for name, rows in held.items()}
 
 
 class Trial:
@@ -150,6 +165,7 @@ class Trial:
             self.seen.overwritten.append(lease)
         blow.came = f"{came}; the sleeper: {(self.seen.fenced or ['said nothing'])[-1][:90]}"
         node.thaw()
+
     def cut_off_node(self) -> None:
         """A node loses its network, goes on computing, and has it back when its successor has written."""
         name, node, lease = self._at_work()
@@ -183,6 +199,7 @@ class Trial:
 
         with suppress(AssertionError):
             self._until(lambda: not self._held(), "all leases are given back", 60)
+        self.seen.tables = digests(self.cluster.settings)
         self.seen.leases_left = sorted(self._held())
         instance = dg.DagsterInstance.get()
         storage = instance.event_log_storage
@@ -264,7 +281,9 @@ class Trial:
 
         body = json.dumps({"query": query, "variables": variables}).encode()
         url = f"{self.cluster.environment['LAFID_DAGSTER_URL']}/graphql"
-        with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=60) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=60
+        ) as answer:
             return dict(json.load(answer)["data"])
 
     def _query(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
