@@ -1,4 +1,4 @@
-"""A cluster loses machines in mid-run, and makes what one machine makes: nothing is lost, nothing done twice, nothing left behind."""
+"""A cluster loses machines in mid-run, and makes what one machine makes: nothing is lost, done twice, or left behind."""
 
 import importlib.util
 import json
@@ -125,11 +125,12 @@ def _table(seen: dict[str, Any]) -> str:
     rows += [(f"{blow['at_s']:.0f}", blow["what"], blow["hit"], blow["came"]) for blow in seen["blows"]]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    counted = {"done twice": "computed_twice", "leases left": "leases_left", "written over a successor": "overwritten"}
+    lines += [f"{what}: {len(seen[name])}" for what, name in counted.items()]
     starts = sorted(seen["starts_s"])
     lines += [
-        f"shards done twice: {len(seen['computed_twice'])}; leases left: {len(seen['leases_left'])}; places taken: "
-        f"{seen['places_taken']}; written over a successor: {len(seen['overwritten'])}; tables unlike one machine's: 0",
-        f"runs {seen['runs']}; begun {starts[len(starts) // 2]:.0f} s after they were asked for (median); up in {seen['up_s']:.0f} s, "
-        f"whole {seen['whole_s']:.0f} s",
+        f"places of pools taken: {seen['places_taken']}",
+        f"runs: {seen['runs']}, begun {starts[len(starts) // 2]:.0f} s after they were asked for (median)",
+        f"cluster up in {seen['up_s']:.0f} s, whole trial {seen['whole_s']:.0f} s",
     ]
     return "\n".join(["", *lines])

@@ -1,10 +1,10 @@
 """The trial: footage is curated by a cluster while its machines die, stand still, are cut off and come back.
 
-Belongs here: what happens when, and what is seen of it. Not here: the machines (`space`), what runs on them (`cluster`), what must
-hold in the end (`test_trial`).
+Belongs here: what happens when, and what is seen of it. Not here: the machines (`space`), what runs on them (`cluster`), what
+must hold in the end (`test_trial`).
 
-python -m tests.cluster.trial FOLDER FOOTAGE --form small|whole; as the first process of a site of its own (`space.APART`). It ends,
-and all with it, when its standard input does. What was seen lies in FOLDER/seen.json.
+python -m tests.cluster.trial FOLDER FOOTAGE --form small|whole; as the first process of a site of its own (`space.APART`). It
+ends, and all with it, when its standard input does. What was seen lies in FOLDER/seen.json.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,7 +29,7 @@ from lafid_assets.lake import open_lake
 from lafid_assets.schemas import TABLES
 from resources.lake_writer import frame_digest
 from resources.settings import PROJECT_ROOT, Settings
-from tests.cluster.cluster import Cluster, running
+from tests.cluster.cluster import CPUS, Cluster, running
 from tests.cluster.space import Space, end_with_input
 
 WAIT_S = 400.0
@@ -79,7 +81,6 @@ class Seen:
     starts_s: list[float] = field(default_factory=list)
     up_s: float = 0.0
     whole_s: float = 0.0
-    cpu_s: float = 0.0
 
 
 def digests(settings: Settings) -> dict[str, str]:
@@ -277,8 +278,6 @@ class Trial:
         return [line for line in lines if any(words in line for words in ENOUGH)]
 
     def _ask(self, query: str, **variables: str) -> dict[str, Any]:
-        import urllib.request
-
         body = json.dumps({"query": query, "variables": variables}).encode()
         url = f"{self.cluster.environment['LAFID_DAGSTER_URL']}/graphql"
         with urllib.request.urlopen(
@@ -319,7 +318,7 @@ def _is_run(process: psutil.Process) -> bool:
 
 
 def _run_id(process: psutil.Process) -> str:
-    return str(json.loads(process.cmdline()[-1])["run_id"])
+    return str(json.loads(process.cmdline()[-1])["pipeline_run_id"])
 
 
 def _is_there(process: psutil.Process) -> bool:
@@ -345,20 +344,26 @@ def main() -> None:
     told = parser.parse_args()
     nodes, shards_per_run, blows = FORMS[told.form]
     begun = time.monotonic()
-    with running(told.folder, nodes, most_runs=(nodes - 1) * 2) as cluster:
-        trial = Trial(cluster, told.footage, shards_per_run)
-        trial.seen.up_s = round(time.monotonic() - begun, 1)
-        print(f"up after {trial.seen.up_s} s", flush=True)
-        try:
-            trial.curate(lambda: [getattr(trial, blow)() for blow in blows] and None)
-            if trial.seen.curated[-1]["code"] != 0:
-                trial.curate()
-            trial.look()
-        finally:
-            trial.seen.whole_s = round(time.monotonic() - begun, 1)
-            trial.seen.cpu_s = round(sum(os.times()[:4]), 1)
-            (told.folder / "seen.json").write_text(json.dumps(asdict(trial.seen), indent=1))
-    os._exit(0)  # what still runs in this site ends with it
+    ended = 1  # what still runs in this site ends with this process
+    try:
+        with running(told.folder, nodes, most_runs=(nodes - 1) * CPUS) as cluster:
+            trial = Trial(cluster, told.footage, shards_per_run)
+            trial.seen.up_s = round(time.monotonic() - begun, 1)
+            print(f"up after {trial.seen.up_s} s", flush=True)
+            try:
+                trial.curate(lambda: [getattr(trial, blow)() for blow in blows] and None)
+                if trial.seen.curated[-1]["code"] != 0:
+                    trial.curate()
+                trial.look()
+                ended = 0
+            finally:
+                trial.seen.whole_s = round(time.monotonic() - begun, 1)
+                (told.folder / "seen.json").write_text(json.dumps(asdict(trial.seen), indent=1))
+    except Exception:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(ended)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Begun with every Python of the trial: a lease outlives its silent owner by seconds, not by a minute, which is what a trial waits for."""
+"""Begun with every Python of the trial: a lease outlives its silent owner by seconds, not by the minute that one would wait."""
 
 from resources.leases import Leases
 
