@@ -34,7 +34,8 @@ from lafid_assets.release.lafid_bench import lafid_bench
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.registered_model import registered_model
 from lafid_assets.settings_check import automation
-from lafid_assets.settings_file import FILE, Automation, General, SettingsFile, SettingsUnusable
+from lafid_assets.settings_file import Automation, General, SettingsFile, SettingsUnusable
+from lafid_assets.settings_place import FILE, SettingsPlace
 from lafid_assets.speech.speech_info import speech_info
 from lafid_assets.speech.speech_tagged_clips import speech_tagged_clips
 from lafid_assets.step import as_told
@@ -140,7 +141,7 @@ def _told(settings: Settings) -> tuple[SettingsFile, Automation, str]:
         return file, automation(file), ""
     except SettingsUnusable as error:
         LOGGER.error("%s", error)
-        return SettingsFile(settings.home / FILE, General(), {}), Automation(), str(error)
+        return SettingsFile(SettingsPlace(FILE), General(), {}), Automation(), str(error)
 
 
 def _with_clock(asset: dg.AssetsDefinition, overdue_hours: Mapping[str, float]) -> dg.AssetsDefinition:

@@ -17,6 +17,8 @@ from pydantic import BaseModel
 
 from lafid_assets.checks.shard_rates import shard_rates
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
+from lafid_assets.fitness import refuse_unfit
+from lafid_assets.instance import keep_to_what_was_given
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.run_failure import (
     FAILURE_TAG,
@@ -87,9 +89,12 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
     Raises:
         SettingsUnusable: a line of the file, or of the run's config, does not fit.
         ValueError, OSError, LookupError: it names an engine, a model, a file or a key that a step of this run cannot use.
+        NodeUnfit, OSError: this node must not work on this run (`fitness`).
     """
     run, memory = context.run, _memory(context.run_id)
     if memory.told is None:
+        refuse_unfit(settings, run.tags, getattr(context.instance.run_storage, "postgres_url", None))
+        keep_to_what_was_given(context.instance, run)
         named = _resolved(run.run_config.get("ops", {}))
         told = ops_of(SettingsFile.of(settings.home), named)
         refuse_unusable(told, {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})

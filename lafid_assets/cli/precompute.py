@@ -1,4 +1,4 @@
-"""`lafid precompute`: the dataset through the frozen encoders, alone or as every process of a torchrun.
+"""`lafid precompute`: the dataset through the frozen encoders, alone, as every process of a torchrun, or by a cluster's runs.
 
 Belongs here: processes that wait for each other, and what the screen shows. Not here: sharing the work out
 (`training.precompute`), the rows (`training.training_latents`).
@@ -26,7 +26,7 @@ _LONGEST_WAIT = timedelta(days=30)
 
 
 def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str | None) -> None:
-    """Encode what is missing, share by share; then the first process writes the rows.
+    """Encode what is missing, share by share; then the first process writes the rows. Of a cluster each run does both.
 
     Args:
         preset, semantic_encoder: None: as in `lafid.toml`.
@@ -38,6 +38,9 @@ def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str
     told = SettingsFile.of(settings.home).of_asset(TRAINING_LATENTS.name)
     config = TrainingLatentsConfig(**told | {name: value for name, value in named.items() if value is not None})
     rank = Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    if rank.world == 1 and (materializer := open_materializer(settings)).cluster is not None:
+        with materializer.lake.leases.at_work("lafid precompute"):
+            return materialize_latents(materializer, config)
     lake = open_lake(settings)
     # Until rows name what was encoded: `lafid sweep` would take it.
     with lake.leases.at_work("lafid precompute"):
@@ -45,7 +48,7 @@ def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str
         lake.close()
         _wait_for_all(rank)
         if rank.number == 0:
-            materialize_latents(open_materializer(settings), config)
+            materialize_latents(open_materializer(settings, here=True), config)
 
 
 def materialize_latents(materializer: Materializer, config: TrainingLatentsConfig) -> None:
