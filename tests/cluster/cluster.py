@@ -27,7 +27,8 @@ GCS_PORT, JOBS_PORT, WEB_PORT, S3_PORT = 6379, 8265, 3000, 5000
 BUCKET = "lafid"
 CPUS = 2
 """Of a node, as Ray is told: so many runs of one CPU at once."""
-UP_S = 180.0
+QUICK_PYTHON = Path(__file__).parent / "quick"
+UP_S = 300.0
 QUICK = {
     "run_monitoring": {"poll_interval_seconds": 2, "start_timeout_seconds": 90, "free_slots_after_run_end_seconds": 5},
     "run_queue": {"dequeue_interval_seconds": 1},
@@ -81,11 +82,13 @@ class Cluster:
         """Also again, after it was killed."""
         number = FIRST_NODE + sorted({*self.nodes, name}).index(name)
         told = ["ray", "start", "--block", f"--address={_address(HEAD)}:{GCS_PORT}", f"--num-cpus={CPUS}", "--num-gpus=0"]
-        command = [*told, f"--node-ip-address={_address(number)}", *_COMMON, f"--temp-dir={self.folder}/r{number}"]
+        command = [*KEPT_UP, *told, f"--node-ip-address={_address(number)}", *_COMMON, f"--temp-dir={self.folder}/r{number}"]
         self.nodes[name] = Space(name, number, command, self.at(name), self.folder / f"{name}.log")
 
 
-_COMMON = ("--object-store-memory=80000000", "--disable-usage-stats")
+KEPT_UP = ("sh", "-c", 'while :; do "$@"; sleep 2; done', "ray")
+"""What watches over Ray on a machine: one that hears that it was taken for dead ends, and joins anew."""
+_COMMON = ("--include-log-monitor=False", "--object-store-memory=80000000", "--disable-usage-stats")
 
 
 def _address(number: int) -> str:
@@ -93,9 +96,9 @@ def _address(number: int) -> str:
 
 
 def _head_command(folder: Path) -> list[str]:
-    told = ["ray", "start", "--block", "--head", f"--port={GCS_PORT}", "--num-cpus=0", "--num-gpus=0"]
+    told = ["ray", "start", "--block", "--head", "--no-monitor", f"--port={GCS_PORT}", "--num-cpus=0", "--num-gpus=0"]
     listens = ["--dashboard-host=0.0.0.0", f"--dashboard-port={JOBS_PORT}", f"--node-ip-address={_address(HEAD)}"]
-    return [*told, *listens, *_COMMON, f"--temp-dir={folder}/r{HEAD}"]
+    return [*KEPT_UP, *told, *listens, *_COMMON, f"--temp-dir={folder}/r{HEAD}"]
 
 
 @contextmanager
@@ -118,7 +121,8 @@ def running(folder: Path, nodes: int, most_runs: int) -> Iterator[Cluster]:
         cluster = Cluster(folder, url, _environment(folder, url), head=None)  # type: ignore[arg-type]
         _write_dagster_yaml(folder / "dagster.yaml", most_runs)
         (folder / "token").write_text(secrets.token_hex(32))
-        cluster.start_head()
+        cluster.start_head()  # alone: it gives itself half a minute
+        _wait(lambda: _answers(f"{cluster.environment['RAY_JOB_ADDRESS']}/api/version", cluster), "Ray's head", folder)
         _service(cluster, "s3", [sys.executable, "-m", "moto.server", "-H", SITE_ADDRESS, "-p", str(S3_PORT)])
         _wait(lambda: _answers(cluster.environment["AWS_ENDPOINT_URL"]), "S3", folder)
         os.environ.update(cluster.at("desk"))
@@ -127,7 +131,6 @@ def running(folder: Path, nodes: int, most_runs: int) -> Iterator[Cluster]:
         for name, more in (("daemon", ["run"]), ("webserver", ["-h", SITE_ADDRESS, "-p", str(WEB_PORT)])):
             program = str(Path(sys.executable).with_name(f"dagster-{name}"))
             _service(cluster, name, [program, *more, "-w", str(PROJECT_ROOT / "workspace.yaml")])
-        _wait(lambda: _answers(f"{cluster.environment['RAY_JOB_ADDRESS']}/api/version", cluster), "Ray's head", folder)
         for number in range(1, nodes + 1):
             cluster.add_node(f"node{number}")
         _wait(lambda: _answers(f"{cluster.environment['LAFID_DAGSTER_URL']}/server_info"), "Dagster", folder)
@@ -142,7 +145,7 @@ def _environment(folder: Path, url: str) -> dict[str, str]:
         | QUICK_RAY
         | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(PROJECT_ROOT),  # the checkout that is tested, whichever the environment was made for
+            "PYTHONPATH": f"{PROJECT_ROOT}:{QUICK_PYTHON}",  # the checkout that is tested, whichever the environment was made for
             "LAFID_STORE": f"s3://{BUCKET}/store",
             "LAFID_CATALOG": f"{url}/lake",
             "LAFID_DAGSTER_DB": f"{url.replace('postgresql', 'postgresql+psycopg2', 1)}/dagster",

@@ -33,6 +33,7 @@ TESTED_BY = {
 
 NOT_RUN = {
     "make test": "it is the tests",
+    "make cluster-test": MINUTES,
     "make lint": "`.ci/run` runs it beside the tests",
     "make browser": "`.ci/run` runs it after the tests",
     "make soak": MINUTES,
