@@ -1,4 +1,4 @@
-"""What curating 13.2 million clips on many machines takes, on paper: nodes, hours, S3 requests, catalog rows, Dagster's event log.
+"""What curating 13.2 million clips on many machines takes, on paper: nodes, hours, S3 requests, rows, Dagster's event log.
 
 Nothing runs here. `Measured` holds figures of one machine of two cores, each with where it comes from; the rest is arithmetic, in
 `reckon`. Another machine's figures and another cluster are options.
