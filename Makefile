@@ -23,7 +23,7 @@ ifneq ($(SYSTEM_CERTS),)
 export PIP_CERT ?= $(SYSTEM_CERTS)
 endif
 
-.PHONY: demo test browser soak ui docs lint lock clean
+.PHONY: demo test browser soak cluster-test ui docs lint lock clean
 
 demo: $(STAMP)
 	@$(BIN)/lafid demo
@@ -39,6 +39,10 @@ browser: $(STAMP)
 # The tests that find more the longer they run, and those that take minutes.
 soak: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "soak or long" --soak -o faulthandler_timeout=7260
+
+# A cluster whose machines die, freeze and are cut off, at length: Postgres, S3, Ray and Dagster in namespaces. Ends with a table.
+cluster-test: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long --soak tests/cluster
 
 ui: $(STAMP)
 	@$(BIN)/lafid ui

@@ -15,8 +15,8 @@ from dagster._core.events import JobFailureData
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from lafid_assets.cluster import refuse_other_software
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line, one_line
+from lafid_assets.fitness import refuse_other_software
 from resources.secrets import without_secrets
 from resources.transient import chain, is_transient
 

@@ -1,7 +1,7 @@
 """What a run is told, the same from its first step to its last, and whether this machine may do it at all.
 
 Belongs here: what happens once in a run, before anything is computed. Not here: the file (`settings_file`), whether all of it
-fits (`settings_check`), whether a node is fit (`cluster`), a step at work (`step_run`).
+fits (`settings_check`), whether a node is fit (`fitness`), a step at work (`step_run`).
 """
 
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from lafid_assets.cluster import refuse_unfit
+from lafid_assets.fitness import refuse_unfit
 from lafid_assets.instance import keep_to_what_was_given
 from lafid_assets.run_failure import FAILURE_TAG, NO_FAILURE
 from lafid_assets.settings_check import Ops, deciding_sha256, ops_of, refuse_unusable
@@ -33,7 +33,7 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
     Raises:
         SettingsUnusable: a line of the file, or of the run's config, does not fit.
         ValueError, OSError, LookupError: it names an engine, a model, a file or a key that a step of this run cannot use.
-        NodeUnfit, OSError: this node must not work on this run (`cluster`).
+        NodeUnfit, OSError: this node must not work on this run (`fitness`).
     """
     run = context.run
     if run.run_id not in _TOLD:

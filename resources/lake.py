@@ -124,6 +124,18 @@ class Lake:
             compact_by_the_way(self)
         return result
 
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Held by whoever must be the only one in the store. A run that was taken for dead, on a machine that was cut off or
+        stood still, writes no partition any more when it is back.
+
+        Raises:
+            StoreBusy: others are at work, or alone.
+        """
+        with self.leases.alone(what) as lease:
+            self.commit(lambda writer: writer.fence(lease.token))
+            yield
+
     # ---- reading
 
     @contextmanager

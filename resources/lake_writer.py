@@ -114,12 +114,25 @@ class Writer(Reader):
         """Of two processes that both add what neither finds there yet, the second meets a conflict and begins again."""
         self.cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = {quoted(ANY)}")
 
+    def fence(self, token: int) -> None:
+        """From here on whoever took a lease before this token writes no partition under it, be it a new one. What has been
+        written without a lease stays so."""
+        self.cursor.execute(
+            f"UPDATE {PARTITIONS} SET token = {token} WHERE token < {token} AND (token > 0 OR partition = {quoted(ANY)})"
+        )
+
     def _claim(self, kept: Mapping[str, pl.DataFrame], partitions: Mapping[str, str], token: int) -> dict[tuple[str, str], int]:
         """(table, partition) to its rows, of those that have a slot; whoever makes the others meanwhile is in the way."""
         slots = self.slots(list(kept), list(partitions))
         missing = [(table, partition) for table in kept for partition in partitions if (table, partition) not in slots]
         if missing:
             self.serialise()
+            [(fenced,)] = self.cursor.execute(f"SELECT token FROM {PARTITIONS} WHERE partition = {quoted(ANY)}").fetchall()
+            if 0 < token < fenced:
+                raise Fenced(
+                    f"{' '.join(missing[0])} is not written: this run was thought dead, and another command has been alone in "
+                    "the store since"
+                )
         if later := [slot for slot, (_, held) in slots.items() if held > token]:
             raise Fenced(
                 f"{' '.join(later[0])} was written by a later run: what this one made, which was thought dead, is left out"

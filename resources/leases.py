@@ -115,8 +115,8 @@ class Leases:
             yield
 
     @contextmanager
-    def alone(self, what: str) -> Iterator[None]:
-        """Held by whoever must be the only one.
+    def alone(self, what: str) -> Iterator[Lease]:
+        """Held by whoever must be the only one. What a run writes that was taken for dead is not kept out by it: `Lake.alone`.
 
         Raises:
             StoreBusy: others are at work, or alone, this process among them.
@@ -125,8 +125,8 @@ class Leases:
         def in_the_way(rows: "Rows") -> list["Row"]:
             return [*self._working(rows), *self._living(rows, [rows.get(ALONE)])]
 
-        with self._holding(ALONE, what, in_the_way, waits=None):
-            yield
+        with self._holding(ALONE, what, in_the_way, waits=None) as lease:
+            yield lease
 
     @contextmanager
     def _holding(self, name: str, what: str, in_the_way: Callable[["Rows"], list["Row"]], waits: str | None) -> Iterator[Lease]:

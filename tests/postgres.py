@@ -27,9 +27,9 @@ START_S = 60
 def postgres_url(_postgres_server: str) -> Iterator[str]:
     """A fresh database of its own: `postgresql://user@host:port/name`."""
     name = f"lafid_{next(_NUMBERS)}"
-    _execute(_postgres_server, f"CREATE DATABASE {name}")
+    execute(_postgres_server, f"CREATE DATABASE {name}")
     yield f"{_postgres_server}/{name}"
-    _execute(_postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    execute(_postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 _NUMBERS = itertools.count()
@@ -37,20 +37,31 @@ _NUMBERS = itertools.count()
 
 @pytest.fixture(scope="session")
 def _postgres_server() -> Iterator[str]:
-    found = sorted(Path("/").glob(PROGRAMS), key=lambda path: [int(part) for part in path.parent.name.split(".")])
-    if not found:
+    programs = newest_programs()
+    if programs is None:
         pytest.skip(f"needs Postgres: there is no /{PROGRAMS}")
     # Not pytest's own folder: the path of a Unix socket is short, and the server's user must be able to reach it.
     folder = Path(tempfile.mkdtemp(prefix="lafid-pg-"))
     try:
-        with _serving(found[-1], folder) as address:
+        with serving(programs, folder) as address:
             yield address
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def newest_programs() -> Path | None:
+    """The folder of the newest Postgres that is installed."""
+    found = sorted(Path("/").glob(PROGRAMS), key=lambda path: [int(part) for part in path.parent.name.split(".")])
+    return found[-1] if found else None
+
+
 @contextmanager
-def _serving(programs: Path, folder: Path) -> Iterator[str]:
+def serving(programs: Path, folder: Path, listen: str = "127.0.0.1") -> Iterator[str]:
+    """A server whose data lie in `folder`, which goes with it: `postgresql://user@host:port`.
+
+    Args:
+        listen: the address at which it answers whoever reaches it.
+    """
     options: dict[str, Any] = {"cwd": folder}
     if os.geteuid() == 0:  # Postgres refuses to run as root
         nobody = pwd.getpwnam("nobody")
@@ -60,15 +71,17 @@ def _serving(programs: Path, folder: Path) -> Iterator[str]:
     initialise = [programs / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
     made = subprocess.run(initialise, capture_output=True, text=True, **options)
     assert made.returncode == 0, made.stderr
+    with (data / "pg_hba.conf").open("a") as who_may:
+        who_may.write(f"host all all {listen}/24 trust\n")
     with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((listen, 0))
         port = str(probe.getsockname()[1])
-    serve = [programs / "postgres", "-D", data, "-k", folder, "-p", port, "-c", "listen_addresses=127.0.0.1", *SPEED]
+    serve = [programs / "postgres", "-D", data, "-k", folder, "-p", port, "-c", f"listen_addresses={listen}", *SPEED]
     with log.open("w") as output:
         server = subprocess.Popen(
             ["/bin/sh", "-c", GUARD, folder, *serve], stdin=subprocess.PIPE, stdout=output, stderr=output, **options
         )
-    address = f"postgresql://{USER}@127.0.0.1:{port}"
+    address = f"postgresql://{USER}@{listen}:{port}"
     try:
         _wait(server, address, log)
         yield address
@@ -82,14 +95,15 @@ def _wait(server: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
     give_up = time.monotonic() + START_S
     while True:
         try:
-            return _execute(address, "SELECT 1")
+            return execute(address, "SELECT 1")
         except psycopg2.OperationalError:
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < give_up, log.read_text()
             time.sleep(0.05)
 
 
-def _execute(address: str, statement: str) -> None:
+def execute(address: str, statement: str) -> None:
+    """Run one statement in the database that every server has."""
     import psycopg2
 
     with closing(psycopg2.connect(f"{address}/postgres")) as connection:

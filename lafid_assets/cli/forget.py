@@ -27,7 +27,7 @@ def run_forget(
         ForgetIncomplete: a file could not be cleaned; the message names it.
         StoreBusy: a run is at work in the store.
     """
-    with closing(open_lake(settings, read_only=dry_run)) as lake, nullcontext() if dry_run else lake.leases.alone("lafid forget"):
+    with closing(open_lake(settings, read_only=dry_run)) as lake, nullcontext() if dry_run else lake.alone("lafid forget"):
         done = list(_forget_these(settings, lake, clips, identities, dry_run=dry_run, delete_files=delete_files))
     return {"dry_run": dry_run, "forgotten": done}
 

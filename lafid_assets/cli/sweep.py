@@ -18,8 +18,8 @@ def run_sweep(settings: Settings, *, dry_run: bool) -> None:
         TableMissing: `training_latents` was never materialized.
         StoreBusy: a run is at work in the store, and what it has just cached is named by no row yet.
     """
-    lake = open_lake(settings, read_only=True)
-    alone = nullcontext() if dry_run else lake.leases.alone("lafid sweep")
+    lake = open_lake(settings, read_only=dry_run)
+    alone = nullcontext() if dry_run else lake.alone("lafid sweep")
     with alone, working("looking for latents that nothing names"):
         freed = sweep(lake, dry_run=dry_run)
     for path, size in freed.items():

@@ -53,8 +53,8 @@ def installed(node: Node) -> str | None:
 def settings(node: Node) -> str:
     """Every line of `lafid.toml`."""
     node.told()
-    path = node.file().path
-    return f"{path} fits" if path.is_file() else f"there is no {path}: every line has its default"
+    file = node.file()
+    return f"{file.path} fits" if file.is_there else f"there is no {file.path}: every line has its default"
 
 
 def models(node: Node) -> str:

@@ -14,8 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lafid_assets.cluster import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, differences, refuse_wrong_clock
 from lafid_assets.doctor.findings import Node, Remark
+from lafid_assets.fitness import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, differences, refuse_wrong_clock
 from resources import postgres
 from resources.catalog import Catalog, join
 from resources.catalog_cluster import cluster_of, remembered, require_same

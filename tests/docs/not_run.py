@@ -6,6 +6,7 @@ A key is the beginning of a command; the longest that fits counts.
 WEIGHTS = "it needs weights that are fetched from the network"
 GPU = "it needs a GPU"
 CLUSTER = "it needs several machines"
+SERVERS = "it starts, asks or ends servers; tests/cluster brings up the same ones"
 MINUTES = "it takes minutes or hours: a person runs it"
 
 TESTED_BY = {
@@ -33,6 +34,7 @@ TESTED_BY = {
 
 NOT_RUN = {
     "make test": "it is the tests",
+    "make cluster-test": MINUTES,
     "make lint": "`.ci/run` runs it beside the tests",
     "make browser": "`.ci/run` runs it after the tests",
     "make soak": MINUTES,
@@ -45,10 +47,22 @@ NOT_RUN = {
     "dagster asset materialize": "it trains for minutes; its config is checked here, tests/lafid_assets/training runs the asset",
     "dagster instance concurrency": GPU,
     "python -m benchmarks": MINUTES,
+    "mkdir": "it makes a folder for those servers",
+    "rm -r": "it removes that folder",
+    "initdb": SERVERS,
+    "pg_ctl": SERVERS,
+    "createdb": SERVERS,
+    "moto_server": SERVERS,
+    "mlflow server --port": SERVERS,
+    "ray": SERVERS,
+    "kill": SERVERS,
+    "python -c": "it asks such a server, or makes the demo's footage",
     "export": "it sets the shell's environment",
     "echo": "it writes a file of the launcher's",
 }
 """Beginning of a command to the reason why no test runs it."""
 
-OTHERS_OPTIONS = frozenset({"--env-manager", "--timeout", "--workers", "--soak", "--shutdown-timeout", "--loose", "--quick"})
+OTHERS_OPTIONS = frozenset(
+    {"--address", "--num-cpus", "--env-manager", "--timeout", "--workers", "--soak", "--shutdown-timeout", "--loose", "--quick"}
+)
 """Options in sentences that are those of other programs (MLflow, hf, torchrun, our benchmarks)."""

@@ -25,6 +25,7 @@ RUN_HERE = (
     "lafid calibrate",
     "lafid compact",
     "lafid diff",
+    "lafid doctor",
     "lafid explain",
     "lafid export",
     "lafid forget",

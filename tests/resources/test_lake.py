@@ -170,6 +170,21 @@ def test_who_was_thought_dead_writes_nothing(small_lake: Lake, rows_of: Callable
     assert small_lake.stamps(["ends"])["ends", "s0"].fingerprint == "3"
 
 
+def test_who_slept_while_another_was_alone_writes_nothing(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
+    with small_lake.leases.held("s0") as early:
+        small_lake.put(rows_of("s0", 1), "s0", "1", token=early.token)
+        small_lake.put({"totals": pl.DataFrame({"n": [1]})}, fingerprint="1")
+        with small_lake.alone("lafid forget"):
+            small_lake.commit(lambda writer: writer.cursor.execute("DELETE FROM ends WHERE shard = 's0'"))
+        for shard in ("s0", "s1"):  # one that was written before, and one that never was
+            with pytest.raises(Fenced, match=f"{shard} .*thought dead"):
+                small_lake.put(rows_of(shard, 2), shard, "2", token=early.token)
+    small_lake.put({"totals": pl.DataFrame({"n": [2]})}, fingerprint="2")  # what has no lease is nobody's to lose
+    with small_lake.leases.held("s1") as later:
+        small_lake.put(rows_of("s1", 3), "s1", "3", token=later.token)
+    assert small_lake.read("ends")["shard"].unique().to_list() == ["s1"]
+
+
 SAME_SHARD = """
 for n in range(int(arguments[0]), int(arguments[1])):
     lake.put(rows("s", n), "s", str(n))

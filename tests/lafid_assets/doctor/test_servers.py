@@ -10,10 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from lafid_assets.cluster import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, carried
 from lafid_assets.doctor import servers
 from lafid_assets.doctor.findings import Node, Remark
 from lafid_assets.doctor.servers import ServerUnusable
+from lafid_assets.fitness import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, carried
 from resources import postgres
 from resources.catalog import Catalog, CatalogUnusable
 from resources.catalog_cluster import claim, cluster_of

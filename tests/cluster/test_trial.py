@@ -1,0 +1,136 @@
+"""A cluster loses machines in mid-run, and makes what one machine makes: nothing is lost, done twice, or left behind."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from resources.settings import Settings
+from tests import postgres
+from tests.cluster.space import APART, why_not
+from tests.cluster.trial import digests
+from tests.demo_home import PROJECT_ROOT, run_lafid
+
+CLIPS_OF = {"small": 6, "whole": 24}
+"""Form to clips; each is a shard."""
+LONGEST_S = 900
+TURNING, BROKEN = 1, 5
+"""Of eight clips the one that is kept, and the one that is none; the others are a portrait that stands still."""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short, for the paths of Unix sockets are, and open to Postgres' user."""
+    if reason := why_not():
+        pytest.skip(reason)
+    if os.geteuid() != 0:
+        pytest.skip("needs root: Postgres has a user of its own in there")
+    if postgres.newest_programs() is None:
+        pytest.skip(f"needs Postgres: there is no /{postgres.PROGRAMS}")
+    if importlib.util.find_spec("ray") is None or importlib.util.find_spec("dagster_ray") is None:
+        pytest.skip("needs Ray: pip install lafid[cluster]")
+    made = Path(tempfile.mkdtemp(prefix="lafid-trial-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def footage(tmp_path: Path, portrait: NDArray[np.uint8], write_video: Callable[..., Path]) -> Callable[[int], Path]:
+    """A plain folder of so many clips, of which each eighth turns its head and is kept, and each eighth is no video."""
+
+    def make(clips: int) -> Path:
+        from lafid_assets.ingest.sample_footage.build import build_sample_footage
+        from lafid_assets.ingest.sample_footage.screenplay import SCENES
+
+        scene = min((scene for scene in SCENES if scene.reason is None), key=lambda scene: scene.duration_s)
+        build_sample_footage(tmp_path / "made", scenes=(scene,), workers=1)
+        turning = (tmp_path / "made" / scene.path).read_bytes()
+        root = tmp_path / "footage"
+        root.mkdir()
+        for number in range(clips):
+            path = root / f"{number:02d}.mp4"
+            if number % 8 == TURNING:
+                path.write_bytes(turning + number * b"\0\0\0\x08free")  # equal contents would be one clip
+            elif number % 8 == BROKEN:
+                path.write_bytes(b"no video" * (100 + number))
+            else:
+                face = np.asarray(Image.fromarray(portrait[:320, 64 + number : 384 + number]).resize((160, 160)), np.uint8)
+                write_video(path, pictures=np.stack([face] * 10))
+        return root
+
+    return make
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(LONGEST_S)
+def test_killed_and_frozen_nodes_lose_nothing(footage: Callable[[int], Path], folder: Path, tmp_path: Path) -> None:
+    _hold("small", footage, folder, tmp_path)
+
+
+@pytest.mark.e2e
+@pytest.mark.long
+@pytest.mark.timeout(2 * LONGEST_S)
+def test_nothing_that_can_happen_to_machines_loses_anything(
+    footage: Callable[[int], Path], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = _hold("whole", footage, folder, tmp_path)
+    with capsys.disabled():
+        print(_table(seen))
+
+
+def _hold(form: str, footage: Callable[[int], Path], folder: Path, tmp_path: Path) -> dict[str, Any]:
+    """Run the trial, and see that all holds that must."""
+    clips = footage(CLIPS_OF[form])
+    done = run_lafid(tmp_path / "alone", "curate", str(clips), "--clips-per-shard", "1")
+    assert done.returncode == 0, done.stderr
+    said = _run(form, folder, clips)
+    assert (folder / "seen.json").is_file(), said
+    seen: dict[str, Any] = json.loads((folder / "seen.json").read_text())
+    assert seen["curated"][-1]["code"] == 0, said + seen["curated"][-1]["said"]
+    assert seen["leases_left"] == []
+    assert seen["places_taken"] == 0
+    assert seen["computed_twice"] == {}
+    assert seen["overwritten"] == []
+    assert seen["fenced"], "the run that woke after its successor had written said nothing of it"
+    alone = digests(Settings(home=tmp_path / "alone", store_uri=str(tmp_path / "alone" / "store")))
+    assert seen["tables"] == alone, [name for name, digest in alone.items() if seen["tables"].get(name) != digest]
+    return seen
+
+
+def _run(form: str, folder: Path, clips: Path) -> str:
+    """The trial, in a site of its own that ends with this process."""
+    program = [sys.executable, "-m", "tests.cluster.trial", str(folder), str(clips), "--form", form]
+    with subprocess.Popen(
+        [*APART, *program], cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as trial:
+        said = trial.stdout.read() if trial.stdout else ""
+    return said
+
+
+def _table(seen: dict[str, Any]) -> str:
+    """What happened, and what was lost of it."""
+    rows = [("after s", "what happened", "where", "what became of it")]
+    rows += [(f"{blow['at_s']:.0f}", blow["what"], blow["hit"], blow["came"]) for blow in seen["blows"]]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    counted = {"done twice": "computed_twice", "leases left": "leases_left", "written over a successor": "overwritten"}
+    lines += [f"{what}: {len(seen[name])}" for what, name in counted.items()]
+    starts = sorted(seen["starts_s"])
+    lines += [
+        f"places of pools taken: {seen['places_taken']}",
+        f"runs: {seen['runs']}, begun {starts[len(starts) // 2]:.0f} s after they were asked for (median)",
+        f"cluster up in {seen['up_s']:.0f} s, whole trial {seen['whole_s']:.0f} s",
+    ]
+    return "\n".join(["", *lines])
