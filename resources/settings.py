@@ -113,6 +113,11 @@ class Settings(BaseModel):
         return self.home / "downloads"
 
     @property
+    def scratch(self) -> Path:
+        """Clips of S3 while this machine needs them; whoever wants one fetches it again."""
+        return self.home / "scratch"
+
+    @property
     def logs(self) -> Path:
         """Where long-running commands write their logs."""
         return self.home / "logs"

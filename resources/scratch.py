@@ -1,0 +1,233 @@
+"""Files of elsewhere on this machine while they are needed: one folder, at most so many bytes, shared by all processes here.
+
+Belongs here: fetching a file once, holding it, making room. Not here: the requests (`s3_objects`), whose turn it is
+(`lafid_assets.ingest.at_hand`).
+
+    scratch/<address>-<state>/<name>    a fetched file, in a folder that is named by hashes of its address and its state
+    scratch/.alone                      whoever makes room locks it
+
+Who needs a file holds a shared `flock` on its folder, who fetches or removes it an exclusive one: a process that dies holds nothing
+any more, and what it left behind is half a file under another name, which the next one removes.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from model.encoding.footage import RemoteFile
+from model.files import whole_file
+from resources import s3_objects
+from resources.s3_objects import NotWanted, ObjectUnreadable
+
+SECONDS_BETWEEN_LOOKS = 0.1
+MOST_NAME_BYTES = 100
+MOST_IDLE_S = 24 * 3600.0
+"""A file that nobody asked for so long goes, whether there is room or not."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A file that stays as long as this is held."""
+
+    file: RemoteFile
+    descriptor: int
+
+
+class Scratch:
+    """The folder.
+
+    Args:
+        folder: on a disk of this machine.
+        most_bytes: that it may take.
+    """
+
+    def __init__(self, folder: Path, most_bytes: float) -> None:
+        self._folder, self._most_bytes = folder, most_bytes
+
+    def file(
+        self, address: str, size_bytes: int | None = None, etag: str | None = None, content_sha256: str | None = None
+    ) -> RemoteFile:
+        """An object, and where it will lie."""
+        state = _digits(etag or content_sha256 or "", 16)
+        path = self._folder / f"{_digits(address, 32)}-{state}" / _name(address)
+        return RemoteFile(address, path, size_bytes, etag, content_sha256)
+
+    def hold(self, file: RemoteFile, is_wanted: Callable[[], bool] = lambda: True) -> Held:
+        """Have a file here, and keep it until `release`. Whoever holds others waits for room with what they hold.
+
+        Raises:
+            ObjectUnreadable, BucketAway: as `s3_objects.fetch`; the former also for a file that is larger than the whole folder.
+            NotWanted: `is_wanted` says so, on the way.
+        """
+        place = file.path.parent
+        while True:
+            if not is_wanted():
+                raise NotWanted(file.address)
+            place.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(place, os.O_RDONLY)
+            except FileNotFoundError:  # somebody removed it in between
+                continue
+            try:
+                if self._is_held(file, descriptor, is_wanted):
+                    os.utime(place)
+                    return Held(file, descriptor)
+            except BaseException:
+                _remove_if_empty(place, descriptor)
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _is_held(self, file: RemoteFile, descriptor: int, is_wanted: Callable[[], bool]) -> bool:
+        """Whether the file is here, fetched by us where it was not, and its folder locked; False while others work on it."""
+        if not file.path.is_file():
+            if not _lock(descriptor, fcntl.LOCK_EX) or not _is(file.path.parent, descriptor):
+                return False
+            if not file.path.is_file():
+                self._fetch(file, is_wanted)
+        # A lock that changes its kind is let go of for a moment: what was there may be gone.
+        return _lock(descriptor, fcntl.LOCK_SH) and _is(file.path.parent, descriptor) and file.path.is_file()
+
+    def release(self, held: Held, *, keep: bool) -> None:
+        """Let go of a file.
+
+        Args:
+            keep: it will be asked for again; else it is removed, unless somebody else holds it.
+        """
+        os.close(held.descriptor)
+        if not keep:
+            self.drop(held.file)
+
+    @contextmanager
+    def holding(self, file: RemoteFile, *, keep: bool = False) -> Iterator[Path]:
+        """The file, for as long as the block takes.
+
+        Raises:
+            ObjectUnreadable, BucketAway: as `hold`.
+        """
+        held = self.hold(file)
+        try:
+            yield file.path
+        finally:
+            self.release(held, keep=keep)
+
+    def drop(self, file: RemoteFile) -> None:
+        """Remove a file that nobody holds; nothing happens otherwise."""
+        _remove(file.path.parent)
+
+    def places_of(self, address: str) -> list[Path]:
+        """The folders that hold an object, in whatever state."""
+        return sorted(self._folder.glob(f"{_digits(address, 32)}-*"))
+
+    def _fetch(self, file: RemoteFile, is_wanted: Callable[[], bool]) -> None:
+        """Bring it here; the caller has its folder alone."""
+        for rest in file.path.parent.iterdir():  # of a process that died on the way
+            rest.unlink()
+        size_bytes = s3_objects.size_of(file.address) if file.size_bytes is None else file.size_bytes
+        with whole_file(file.path) as temporary:
+            self._make_room(size_bytes, temporary, file.address, is_wanted)
+            s3_objects.fetch(file.address, temporary, file.etag, file.content_sha256, is_wanted)
+
+    def _make_room(self, size_bytes: int, temporary: Path, address: str, is_wanted: Callable[[], bool]) -> None:
+        """Take up the file's bytes before they are here, so that several fetches do not fill one gap; the oldest files go first."""
+        if size_bytes > self._most_bytes:
+            raise ObjectUnreadable(
+                f"{address} has {size_bytes / 1e9:.2f} GB, and fetched files may take {self._most_bytes / 1e9:.2f}: "
+                "raise scratch_gb in [sources]"
+            )
+        while True:
+            with self._alone():
+                if self._evict(self._most_bytes - size_bytes):
+                    with temporary.open("wb") as file:
+                        os.posix_fallocate(file.fileno(), 0, max(size_bytes, 1))
+                    return
+            if not is_wanted():
+                raise NotWanted(address)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _evict(self, most_bytes: float) -> bool:
+        """Whether what is left takes no more than so many bytes."""
+        places = sorted(self._places(), key=lambda place: place.used_s)
+        held_bytes = sum(place.size_bytes for place in places)
+        for place in places:
+            if held_bytes <= most_bytes and time.time() - place.used_s < MOST_IDLE_S:
+                break
+            if _remove(place.path):
+                held_bytes -= place.size_bytes
+        return held_bytes <= most_bytes
+
+    def _places(self) -> Iterator["_Place"]:
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    with suppress(FileNotFoundError), os.scandir(entry) as files:
+                        yield _Place(Path(entry.path), entry.stat().st_mtime, sum(file.stat().st_size for file in files))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self._folder / ".alone").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+@dataclass(frozen=True)
+class _Place:
+    path: Path
+    used_s: float
+    size_bytes: int
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is(place: Path, descriptor: int) -> bool:
+    """Whether the folder that was opened still bears this name: it may have been removed, and made anew."""
+    try:
+        there = os.stat(place)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(descriptor))
+
+
+def _remove_if_empty(place: Path, descriptor: int) -> None:
+    if _is(place, descriptor):
+        with suppress(OSError):
+            place.rmdir()
+
+
+def _remove(place: Path) -> bool:
+    """Whether a file's folder is gone; it stays while somebody holds it."""
+    try:
+        descriptor = os.open(place, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        if not _lock(descriptor, fcntl.LOCK_EX) or not _is(place, descriptor):
+            return False
+        shutil.rmtree(place)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _name(address: str) -> str:
+    """What a person and a container's suffix are known by, as every disk can hold it."""
+    name = PurePosixPath(address.rpartition("/")[2])
+    stem = name.stem.encode()[: MOST_NAME_BYTES - len(name.suffix.encode())].decode(errors="ignore")
+    plain = f"{stem}{name.suffix}" if len(name.suffix) < MOST_NAME_BYTES // 2 else _digits(str(name), 32)
+    return plain.replace("\0", "_").lstrip(".") or "object"
+
+
+def _digits(text: str, count: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:count]
