@@ -31,6 +31,35 @@ MOST_IDLE_S = 24 * 3600.0
 """A file that nobody asked for so long goes, whether there is room or not."""
 
 
+def object_below(
+    folder: Path, address: str, size_bytes: int | None = None, etag: str | None = None, content_sha256: str | None = None
+) -> RemoteFile:
+    """An object, and where in the folder it will lie."""
+    state = _digits(etag or content_sha256 or "", 16)
+    path = folder / f"{_digits(address, 32)}-{state}" / _name(address)
+    return RemoteFile(address, path, size_bytes, etag, content_sha256)
+
+
+def places_below(folder: Path, address: str) -> list[Path]:
+    """The folders that hold an object, in whatever state."""
+    return sorted(folder.glob(f"{_digits(address, 32)}-*"))
+
+
+def remove_place(place: Path) -> bool:
+    """Whether a file's folder is gone; it stays while somebody holds it."""
+    try:
+        descriptor = os.open(place, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        if not _lock(descriptor, fcntl.LOCK_EX) or not _is(place, descriptor):
+            return False
+        shutil.rmtree(place)
+    finally:
+        os.close(descriptor)
+    return True
+
+
 @dataclass(frozen=True)
 class Held:
     """A file that stays as long as this is held."""
@@ -49,14 +78,6 @@ class Scratch:
 
     def __init__(self, folder: Path, most_bytes: float) -> None:
         self._folder, self._most_bytes = folder, most_bytes
-
-    def file(
-        self, address: str, size_bytes: int | None = None, etag: str | None = None, content_sha256: str | None = None
-    ) -> RemoteFile:
-        """An object, and where it will lie."""
-        state = _digits(etag or content_sha256 or "", 16)
-        path = self._folder / f"{_digits(address, 32)}-{state}" / _name(address)
-        return RemoteFile(address, path, size_bytes, etag, content_sha256)
 
     def hold(self, file: RemoteFile, is_wanted: Callable[[], bool] = lambda: True) -> Held:
         """Have a file here, and keep it until `release`. Whoever holds others waits for room with what they hold.
@@ -120,11 +141,7 @@ class Scratch:
 
     def drop(self, file: RemoteFile) -> None:
         """Remove a file that nobody holds; nothing happens otherwise."""
-        _remove(file.path.parent)
-
-    def places_of(self, address: str) -> list[Path]:
-        """The folders that hold an object, in whatever state."""
-        return sorted(self._folder.glob(f"{_digits(address, 32)}-*"))
+        remove_place(file.path.parent)
 
     def _fetch(self, file: RemoteFile, is_wanted: Callable[[], bool]) -> None:
         """Bring it here; the caller has its folder alone."""
@@ -159,7 +176,7 @@ class Scratch:
         for place in places:
             if held_bytes <= most_bytes and time.time() - place.used_s < MOST_IDLE_S:
                 break
-            if _remove(place.path):
+            if remove_place(place.path):
                 held_bytes -= place.size_bytes
         return held_bytes <= most_bytes
 
@@ -175,6 +192,7 @@ class Scratch:
         with (self._folder / ".alone").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -204,21 +222,6 @@ def _remove_if_empty(place: Path, descriptor: int) -> None:
     if _is(place, descriptor):
         with suppress(OSError):
             place.rmdir()
-
-
-def _remove(place: Path) -> bool:
-    """Whether a file's folder is gone; it stays while somebody holds it."""
-    try:
-        descriptor = os.open(place, os.O_RDONLY)
-    except FileNotFoundError:
-        return True
-    try:
-        if not _lock(descriptor, fcntl.LOCK_EX) or not _is(place, descriptor):
-            return False
-        shutil.rmtree(place)
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _name(address: str) -> str:

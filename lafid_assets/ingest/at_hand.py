@@ -18,7 +18,7 @@ from lafid_assets.settings_file import SettingsFile
 from lafid_assets.workers import ChildLimits, Ending, NotFetched, map_isolated
 from model.encoding.footage import Footage, RemoteFile, file_of, source_of
 from resources.s3_objects import ObjectUnreadable
-from resources.scratch import Held, Scratch
+from resources.scratch import Held, Scratch, object_below
 from resources.settings import Settings
 
 Task = TypeVar("Task")
@@ -35,9 +35,19 @@ def scratch() -> Scratch:
     return Scratch(settings.scratch, SettingsFile.of(settings.home).general.sources.scratch_gb * 1e9)
 
 
+def object_at(
+    address: str, size_bytes: int | None = None, etag: str | None = None, content_sha256: str | None = None
+) -> RemoteFile:
+    """An object, as `RemoteFile` says, and where it lies while somebody holds it."""
+    return object_below(Settings.from_environment().scratch, address, size_bytes, etag, content_sha256)
+
+
 @contextmanager
-def at_hand(footage: Footage) -> Iterator[Path]:
+def at_hand(footage: Footage, *, keep: bool = False) -> Iterator[Path]:
     """The file in which footage lies, on this machine for as long as the block takes.
+
+    Args:
+        keep: as of `map_footage`.
 
     Raises:
         ClipError: its object cannot be had, and others can.
@@ -55,7 +65,7 @@ def at_hand(footage: Footage) -> Iterator[Path]:
     try:
         yield source.path
     finally:
-        folder.release(held, keep=False)
+        folder.release(held, keep=keep)
 
 
 def map_footage(
