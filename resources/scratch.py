@@ -6,8 +6,8 @@ Belongs here: fetching a file once, holding it, making room. Not here: the reque
     scratch/<address>-<state>/<name>    a fetched file, in a folder that is named by hashes of its address and its state
     scratch/.alone                      whoever makes room locks it
 
-Who needs a file holds a shared `flock` on its folder, who fetches or removes it an exclusive one: a process that dies holds nothing
-any more, and what it left behind is half a file under another name, which the next one removes.
+Who needs a file holds a shared `flock` on its folder, who fetches or removes it an exclusive one: a process that dies holds
+nothing any more, and what it left behind is half a file under another name, which the next one removes.
 """
 
 import fcntl
@@ -122,6 +122,8 @@ class Scratch:
         Args:
             keep: it will be asked for again; else it is removed, unless somebody else holds it.
         """
+        if keep:
+            os.utime(held.descriptor)
         os.close(held.descriptor)
         if not keep:
             self.drop(held.file)
@@ -153,7 +155,7 @@ class Scratch:
             s3_objects.fetch(file.address, temporary, file.etag, file.content_sha256, is_wanted)
 
     def _make_room(self, size_bytes: int, temporary: Path, address: str, is_wanted: Callable[[], bool]) -> None:
-        """Take up the file's bytes before they are here, so that several fetches do not fill one gap; the oldest files go first."""
+        """Take up the file's bytes before they are here, so that several fetches do not fill one gap; the oldest go first."""
         if size_bytes > self._most_bytes:
             raise ObjectUnreadable(
                 f"{address} has {size_bytes / 1e9:.2f} GB, and fetched files may take {self._most_bytes / 1e9:.2f}: "

@@ -119,7 +119,7 @@ def cut_references(
         if not _all_there(by_clip[clip], rows, store, mask.info)
     ]
     cut: dict[str, CutClip] = {}
-    endings = map_footage(cut_clip, tasks, lambda task: task.footage, _deadline_s)
+    endings = map_footage(cut_clip, tasks, _deadline_s, footage_of=lambda task: task.footage)
     for index, ending in track(endings, "reference_crops", len(tasks)):
         made, task = _cut(ending), tasks[index]
         cut[task.clip_id] = CutClip((), made.status, made.reason, made.detail)

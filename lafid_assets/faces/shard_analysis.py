@@ -249,7 +249,9 @@ def _run(left: Sequence[ClipTask], tries: Mapping[str, int], recipe: ShardRecipe
     def deadline_s(task: ClipTask) -> float:
         return limits.deadline_s(task.duration_s) + limits.search_s_per_s * task.only_decoded_s
 
-    endings = map_footage(analyse_clip, left, lambda task: task.footage, deadline_s, workers, limits.of_child, feeders, keep=True)
+    endings = map_footage(
+        analyse_clip, left, deadline_s, workers, limits.of_child, feeders, footage_of=lambda task: task.footage, keep=True
+    )
     away = []
     with ledger.writing() as parts:
         for index, ending in track(endings, f"face_info {left[0].shard}", len(left)):

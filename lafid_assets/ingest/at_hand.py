@@ -71,12 +71,12 @@ def at_hand(footage: Footage, *, keep: bool = False) -> Iterator[Path]:
 def map_footage(
     work: Callable[[Task], Result],
     tasks: Sequence[Task],
-    footage_of: Callable[[Task], Footage | None],
     deadline_s: Callable[[Task], float],
     workers: int | None = None,
     limits: ChildLimits | None = None,
     environments: Sequence[Mapping[str, str]] = (),
     *,
+    footage_of: Callable[[Task], Footage | None],
     keep: bool = False,
 ) -> Iterator[tuple[int, Ending[Result]]]:
     """`map_isolated` of tasks that open footage: each begins when its file is here, and no child's time is spent on fetching.

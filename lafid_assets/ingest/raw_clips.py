@@ -146,7 +146,12 @@ def probe_files(files: Sequence[Row], before: Before) -> dict[Place, ProbedClip]
         else:
             tasks[place] = _task(file)
     endings = map_footage(
-        probe_clip, list(tasks.values()), lambda task: task.object, lambda task: task.deadline_s, limits=LIMITS, keep=True
+        probe_clip,
+        list(tasks.values()),
+        lambda task: task.deadline_s,
+        limits=LIMITS,
+        footage_of=lambda task: task.object,
+        keep=True,
     )
     places = list(tasks)
     label = f"probing {files[0]['shard']}" if files else "probing"

@@ -206,7 +206,7 @@ def _look(
     tasks: Sequence[Task], work: Callable[[Task], Found], deadline_s: Callable[[Task], float], feeders: Feeders
 ) -> list[Found | Fault]:
     found: dict[int, Found | Fault] = {}
-    endings = map_footage(work, tasks, _footage_of, deadline_s, workers=len(feeders) or None, environments=feeders)
+    endings = map_footage(work, tasks, deadline_s, workers=len(feeders) or None, environments=feeders, footage_of=_footage_of)
     for index, ending in track(endings, "lafid_bench", len(tasks)):
         found[index] = ending.value if isinstance(ending, Done) else fault_of(ending)
     return [found[index] for index in range(len(tasks))]

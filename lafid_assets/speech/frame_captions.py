@@ -97,7 +97,7 @@ def describe_all(
         if row["duration_s"] and row["clip_id"] in places
     ]
     pictures: dict[str, list[bytes]] = {row["clip_id"]: [] for row in rows if row["clip_id"] in places}
-    endings = map_footage(encode_frames, tasks, lambda task: task.footage, lambda task: _DEADLINE_S + passed_s(task.footage))
+    endings = map_footage(encode_frames, tasks, _deadline_s, footage_of=lambda task: task.footage)
     for index, ending in endings:
         if isinstance(ending, NotFetched):
             del pictures[tasks[index].clip_id]
@@ -107,6 +107,10 @@ def describe_all(
     with ThreadPoolExecutor(endpoint.settings.concurrency, thread_name_prefix="frames") as pool:
         captions = pool.map(lambda item: describe(item[0], item[1], endpoint), pictures.items())
         return away | dict(zip(pictures, captions, strict=True))
+
+
+def _deadline_s(task: FrameTask) -> float:
+    return _DEADLINE_S + passed_s(task.footage)
 
 
 def describe(clip_id: str, jpegs: Sequence[bytes], endpoint: ChatEndpoint) -> FrameCaption:

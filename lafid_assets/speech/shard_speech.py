@@ -150,7 +150,7 @@ def _run(left: Sequence[Row], places: Mapping[str, Footage], recipe: SpeechRecip
         for row in left
     ]
     measured: dict[str, Row] = {}
-    endings = map_footage(measure_task, tasks, lambda task: task.footage, _deadline_s, keep=True)
+    endings = map_footage(measure_task, tasks, _deadline_s, footage_of=lambda task: task.footage, keep=True)
     for index, ending in track(endings, f"speech_info {left[0]['shard']}", len(tasks)):
         outcome = ending.value if isinstance(ending, Done) else fault_of(ending)._asdict()
         is_settled = outcome["status"] == Status.OK or isinstance(ending, NotFetched)

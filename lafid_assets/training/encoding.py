@@ -107,7 +107,7 @@ def encode_files(
         if not file.waits_for:
             _finish(file, encoders, cache)
     workers = max(1, min(MOST_CHILDREN, len(os.sched_getaffinity(0)) // processes_here()))
-    endings = map_footage(take_pictures, tasks, lambda task: task.object, _deadline_s, workers, LIMITS.of_child)
+    endings = map_footage(take_pictures, tasks, _deadline_s, workers, LIMITS.of_child, footage_of=lambda task: task.object)
     for index, ending in track(endings, label, len(tasks), lambda: f"{cache.written_bytes / 1e9:.2f} GB new"):
         file, clip = owners[index]
         shown = _shown(ending)
