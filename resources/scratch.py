@@ -4,7 +4,7 @@ Belongs here: fetching a file once, holding it, making room. Not here: the reque
 (`lafid_assets.ingest.at_hand`).
 
     scratch/<address>-<state>/<name>    a fetched file, in a folder that is named by hashes of its address and its state
-    scratch/.alone                      whoever makes room locks it
+    scratch/.alone                      how many bytes are free; whoever makes room locks it
 
 Who needs a file holds a shared `flock` on its folder, who fetches or removes it an exclusive one: a process that dies holds
 nothing any more, and what it left behind is half a file under another name, which the next one removes.
@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TextIO
 
 from model.encoding.footage import RemoteFile
 from model.files import whole_file
@@ -27,6 +28,11 @@ from resources.s3_objects import NotWanted, ObjectUnreadable
 
 SECONDS_BETWEEN_LOOKS = 0.1
 MOST_NAME_BYTES = 100
+SECONDS_BETWEEN_SEARCHES = 0.5
+SPARE_SHARE = 0.05
+"""Of the folder, made free at once."""
+MOST_NOTED_S = 600.0
+"""How long what was free is believed."""
 MOST_IDLE_S = 24 * 3600.0
 """A file that nobody asked for so long goes, whether there is room or not."""
 
@@ -161,26 +167,49 @@ class Scratch:
                 f"{address} has {size_bytes / 1e9:.2f} GB, and fetched files may take {self._most_bytes / 1e9:.2f}: "
                 "raise scratch_gb in [sources]"
             )
-        while True:
-            with self._alone():
-                if self._evict(self._most_bytes - size_bytes):
-                    with temporary.open("wb") as file:
-                        os.posix_fallocate(file.fileno(), 0, max(size_bytes, 1))
-                    return
+        while not self._take(size_bytes, temporary):
             if not is_wanted():
                 raise NotWanted(address)
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_SEARCHES)
 
-    def _evict(self, most_bytes: float) -> bool:
-        """Whether what is left takes no more than so many bytes."""
+    def _take(self, size_bytes: int, temporary: Path) -> bool:
+        """Whether there was room for the file, which it takes up now.
+
+        What is free is noted in `.alone`, so that not every fetch looks through the folder; a look finds what went since then.
+        """
+        with (self._folder / ".alone").open("a+") as note:
+            fcntl.flock(note, fcntl.LOCK_EX)
+            free_bytes, looked_s = self._noted(note)
+            if free_bytes < size_bytes:
+                free_bytes, looked_s = self._free(size_bytes), time.time()
+            is_taken = free_bytes >= size_bytes
+            if is_taken:
+                with temporary.open("wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, max(size_bytes, 1))
+                free_bytes -= size_bytes
+            note.truncate(0)
+            note.write(f"{free_bytes} {looked_s} {self._most_bytes}")
+        return is_taken
+
+    def _noted(self, note: TextIO) -> tuple[int, float]:
+        """Bytes that are free, and when that was looked for; none where nobody looked lately, or for another folder size."""
+        note.seek(0)
+        told = note.read().split()
+        if len(told) != len(("free", "looked", "most")) or float(told[2]) != self._most_bytes:
+            return 0, 0.0
+        return (int(told[0]) if time.time() - float(told[1]) < MOST_NOTED_S else 0), float(told[1])
+
+    def _free(self, wanted_bytes: int) -> int:
+        """Bytes that are free, after the oldest files made room where it was wanted, and a little more."""
         places = sorted(self._places(), key=lambda place: place.used_s)
-        held_bytes = sum(place.size_bytes for place in places)
+        free_bytes = int(self._most_bytes) - sum(place.size_bytes for place in places)
+        wanted_bytes += int(SPARE_SHARE * self._most_bytes) * (free_bytes < wanted_bytes)
         for place in places:
-            if held_bytes <= most_bytes and time.time() - place.used_s < MOST_IDLE_S:
+            if free_bytes >= wanted_bytes and time.time() - place.used_s < MOST_IDLE_S:
                 break
             if remove_place(place.path):
-                held_bytes -= place.size_bytes
-        return held_bytes <= most_bytes
+                free_bytes += place.size_bytes
+        return free_bytes
 
     def _places(self) -> Iterator["_Place"]:
         with os.scandir(self._folder) as entries:
@@ -188,12 +217,6 @@ class Scratch:
                 if entry.is_dir(follow_symlinks=False):
                     with suppress(FileNotFoundError), os.scandir(entry) as files:
                         yield _Place(Path(entry.path), entry.stat().st_mtime, sum(file.stat().st_size for file in files))
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with (self._folder / ".alone").open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Belongs here: whose turn it is, and what becomes of a clip whose file cannot be 
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -83,7 +83,7 @@ def map_footage(
 
     Args:
         footage_of: what a task opens; None: nothing.
-        keep: fetched files stay for the step that comes next, as long as there is room; else each goes after its turn.
+        keep: fetched files stay for the step that comes next, as long as there is room; else each goes after its last turn.
 
     Yields:
         as `map_isolated`; `NotFetched` of a clip whose object cannot be had.
@@ -121,6 +121,7 @@ class _Ahead:
         self._waiting = deque(range(len(sources)))
         self._coming: dict[int, Future[Held | None]] = {}
         self._held: dict[int, Held] = {}
+        self._left = Counter(source for source in sources if isinstance(source, RemoteFile))
         self._refused: list[tuple[int, NotFetched]] = []
         self._is_over = threading.Event()
         self._pool = ThreadPoolExecutor(FETCHED_AT_ONCE, thread_name_prefix="fetch")
@@ -164,7 +165,8 @@ class _Ahead:
     def release(self, index: int) -> None:
         """The task is over."""
         if (held := self._held.pop(index, None)) is not None:
-            self._folder.release(held, keep=self._keep)
+            self._left[held.file] -= 1
+            self._folder.release(held, keep=self._keep or self._left[held.file] > 0)
 
     def refused(self) -> Iterator[tuple[int, NotFetched]]:
         """Tasks whose file cannot be had, each once."""

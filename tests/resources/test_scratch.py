@@ -191,3 +191,21 @@ def test_a_file_that_somebody_removed_by_hand_is_fetched_again(put: Any, folder:
     with kept.holding(file) as path:
         assert path.read_bytes() == b"a"
     assert len(fetches) == 2
+
+
+def test_not_every_fetch_looks_through_the_folder(put: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    free = Scratch._free
+    monkeypatch.setattr(Scratch, "_free", lambda self, wanted: looks.append(wanted) or free(self, wanted))
+    files = [put(f"{number}.mp4", b"x" * 10) for number in range(13)]
+    for file in files[:10]:
+        with Scratch(folder, 100).holding(file, keep=True):
+            pass
+    assert len(looks) == 1
+    for file in files[10:]:
+        with Scratch(folder, 100).holding(file, keep=True):
+            pass
+    assert len(_there(folder)) <= 10
+    with Scratch(folder, 50).holding(files[0], keep=True):
+        pass
+    assert len(_there(folder)) <= 5, "another bound counts at once"

@@ -91,7 +91,7 @@ def read_clip(row: Mapping[str, Any]) -> tuple[str, bytes]:
     try:
         file = file_at(row)
         if file is not None:
-            with at_hand(file) as path:
+            with at_hand(file, keep=row["first_pts"] is not None) as path:  # a recording has more shots
                 return _read(path, row)
     except ClipError as error:
         raise ClipGone(f"clip {row['clip_id']}: {error.detail}; materialize raw_clips again") from error
