@@ -3,7 +3,7 @@
 Belongs here: selections of assets under a name. Not here: when they run (`sensors`), the assets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import dagster as dg
@@ -15,6 +15,7 @@ from lafid_assets.run_failure import told_in_one_line
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
+from resources.trainer.launch import LaunchConfig
 
 PER_SHARD = (
     "raw_clips",
@@ -40,6 +41,22 @@ ASSETS_OF = {
 WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
 ACTIVE = (*WAITING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 """How runs stand that have not begun, and that have not ended."""
+
+
+def assets_of(run: dg.DagsterRun) -> set[str]:
+    """What a run materializes; none where its job is of another kind."""
+    if run.asset_selection:
+        return {key.to_user_string() for key in run.asset_selection}
+    return set(ASSETS_OF.get(run.job_name, ()))
+
+
+def launch_tags(launch: LaunchConfig, assets: Collection[str]) -> Mapping[str, Any]:
+    """Tags that bring a run of these assets to a machine with what they need."""
+    if "fusion_dit" in assets:
+        return launch.tags
+    if {*PRECOMPUTE, *RELEASE} & set(assets):
+        return launch.precompute_tags
+    return launch.curation_tags if set(PER_SHARD) & set(assets) else {}
 
 
 def is_cron(text: str) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from lafid_assets.deadlines import Deadline, cpu_seconds
 from lafid_assets.worker_child import LENGTH_BYTES, OUT_OF_MEMORY, RAISED, serve
+from resources.cores import usable_cores
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -215,12 +216,12 @@ def map_isolated(
     Args:
         work: a module-level function; tasks and results cross the process border.
         deadline_s: how long a task may compute, or do nothing at all, the start of a new child included.
-        workers: children at a time; the number of usable cores when None.
+        workers: children at a time; as many as the run has cores when None.
         limits: memory and life of a child; none when None.
         environments: variables for the children by their place among those alive, in turn: what each of them alone may use.
         supply: which task comes next; in their order when None.
     """
-    count = min(workers or len(os.sched_getaffinity(0)), len(tasks))
+    count = min(workers or usable_cores(), len(tasks))
     supply = supply or _InOrder(len(tasks))
     children: list[_Child[Task, Result]] = []
     try:

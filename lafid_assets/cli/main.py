@@ -319,6 +319,16 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def doctor(home: Home = None, as_json: AsJson = False) -> None:
+    """What this machine lacks to work, one line each with the remedy; exit code 1 where something blocks. Changes nothing."""
+    from lafid_assets.cli.doctor import read_doctor, show_doctor
+
+    found = read_doctor(settings_of(home))
+    answer(found, show_doctor, as_json=as_json)
+    raise typer.Exit(int(not found["fit"]))
+
+
+@app.command()
 def sweep(
     home: Home = None, dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False
 ) -> None:

@@ -7,7 +7,6 @@ A file is written whole or not at all once all of its clips are through; which p
 """
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, picture_t
 from lafid_assets.workers import Done, Ending
 from model.clip_size import ClipSize
 from model.encoding.footage import footage_in, passed_s
+from resources.cores import usable_cores
 from resources.face_engine import model_store
 from resources.gpu import processes_here
 
@@ -106,7 +106,7 @@ def encode_files(
     for file in opened:
         if not file.waits_for:
             _finish(file, encoders, cache)
-    workers = max(1, min(MOST_CHILDREN, len(os.sched_getaffinity(0)) // processes_here()))
+    workers = max(1, min(MOST_CHILDREN, usable_cores() // processes_here()))
     endings = map_footage(take_pictures, tasks, _deadline_s, workers, LIMITS.of_child, footage_of=lambda task: task.object)
     for index, ending in track(endings, label, len(tasks), lambda: f"{cache.written_bytes / 1e9:.2f} GB new"):
         file, clip = owners[index]
