@@ -109,7 +109,10 @@ def test_a_file_that_is_larger_than_the_folder_says_what_to_raise(put: Any, fold
     assert list(folder.glob("*-*")) == []
 
 
-def test_what_nobody_asked_for_since_yesterday_goes_though_there_is_room(put: Any, folder: Path) -> None:
+def test_what_nobody_asked_for_since_yesterday_goes_though_there_is_room(
+    put: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "MOST_NOTED_S", 0.0)
     old, new = put("old.mp4", b"o"), put("new.mp4", b"n")
     kept = Scratch(folder, MUCH)
     with kept.holding(old, keep=True):

@@ -296,14 +296,16 @@ def test_a_drop_on_s3_is_a_drop_like_any_other(tick: Tick, lake: Lake, bucket: s
     on_s3("a.mp4", b"another")
     tick(second.cursor)
     third = tick(second.cursor)
-    assert _requested(third) == [shard]
+    keys = [{request.partition_key: request.run_key for request in result.run_requests} for result in (second, third)]
+    assert keys[0].keys() == keys[1].keys()
+    assert keys[0][shard] != keys[1][shard], "a holds something else"
     _skipped(tick(third.cursor), f"nothing has changed in s3://{bucket}/drop")
 
 
 def test_the_tables_of_a_drop_on_s3_settle_too(tick: Tick, lake: Lake, on_s3: Callable[..., object]) -> None:
     on_s3("OpenHumanVid_part_001.csv", f"clip_id,path,caption\n{A},clips/part_001/aa/aa/{A},a cat\n".encode())
     on_s3(f"clips/part_001/aa/aa/{A}", b"a")
-    _skipped(tick(), "2 files still change")
+    _skipped(tick(), "1 files still change")
     assert len(_requested(tick())) == 1
     assert lake.read("clip_rows")["caption"].to_list() == ["a cat"]
 

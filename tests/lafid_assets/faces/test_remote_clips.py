@@ -38,7 +38,7 @@ def test_a_clip_that_cannot_be_fetched_has_its_error_and_is_tried_again(
 def take_away(task: ClipTask) -> AnalysedClip:
     """Runs in a child: the first time somebody empties the folder of fetched files meanwhile."""
     path = file_of(task.footage)
-    told = Path(task.clip_id)
+    told = Path(f"{task.clip_id}.told")
     if not told.exists():
         told.touch()
         path.unlink()
@@ -58,7 +58,7 @@ def test_a_fetched_file_that_somebody_removes_in_mid_run_costs_its_clip_nothing(
         asked.append(len(clip_ids))
         return {clip_id: object_at(f"s3://{bucket}/a.mp4", 1) for clip_id in clip_ids}
 
-    of, name = recipe(), str(tmp_path / "told")
+    of, name = recipe(), str(tmp_path / "a")
     frames = analyse_shard(clips(name), of, ledger(of), reach)
     assert endings(frames) == {name: ("ok", None, 1)}
     assert asked == [1, 1]
