@@ -36,6 +36,7 @@ from resources.lake_writer import Writer
 from resources.leases import Lease
 from resources.ledger import Ledger
 from resources.settings import Settings
+from resources.shared_models import take_models
 
 if TYPE_CHECKING:
     from lafid_assets.step import Step
@@ -87,11 +88,13 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
     Raises:
         SettingsUnusable: a line of the file, or of the run's config, does not fit.
         ValueError, OSError, LookupError: it names an engine, a model, a file or a key that a step of this run cannot use.
+        ModelDiffers, SharedModelDamaged, StoreUnusable: a model that all nodes have alike does not come to this one.
     """
     run, memory = context.run, _memory(context.run_id)
     if memory.told is None:
         named = _resolved(run.run_config.get("ops", {}))
         told = ops_of(SettingsFile.of(settings.home), named)
+        take_models(settings)  # before anything is chosen by what is there
         refuse_unusable(told, {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})
         # A run that is executed again inherits its parent's tags.
         standing = {FAILURE_TAG: NO_FAILURE} if FAILURE_TAG in run.tags else {}

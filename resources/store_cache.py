@@ -77,8 +77,8 @@ class StoreCache:
             held -= self._remove_unused(unit)
         if held + size_bytes > most:
             raise CacheFull(
-                f"{what} takes {size_bytes / 1e9:.1f} GB here, where {self.folder} holds {held / 1e9:.1f} GB that are in use, and "
-                f"at most {most / 1e9:.1f}: raise {BOUND}"
+                f"{what} takes {size_bytes / 1e9:.1f} GB here, where {self.folder} holds {held / 1e9:.1f} GB that are in use and "
+                f"may hold {most / 1e9:.1f}: raise {BOUND}"
             )
 
     @contextmanager
