@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, cast
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from model.files import whole_file
@@ -156,6 +157,10 @@ class FileStore:
         """Whether there is a file at `path`."""
         return self._fs.get_file_info(self.full_path(path)).type == pafs.FileType.File
 
+    def size(self, path: str) -> int:
+        """Bytes of one file."""
+        return int(self._fs.get_file_info(self.full_path(path)).size)
+
     def read_bytes(self, path: str) -> bytes:
         """The whole file.
 
@@ -236,10 +241,13 @@ class FileStore:
 
     def _upload(self, source: Path, path: str) -> None:
         """An object appears when all of it is there; a process that is killed on the way leaves the one before."""
-        full = self.full_path(path)
-        with self._telling(f"cannot write {self.uri}/{path}", "free some space or make it writable"), source.open("rb") as stream:
-            with self._fs.open_output_stream(full) as target:
-                shutil.copyfileobj(stream, target, _CHUNK_BYTES)
+        with (
+            self._telling(f"cannot write {self.uri}/{path}", "free some space or make it writable"),
+            pa.memory_map(str(source)) as content,
+            self._fs.open_output_stream(self.full_path(path)) as target,
+        ):
+            # At once: whoever is interrupted between two writes closes half an object, which S3 then takes for a whole one.
+            target.write(content.read_buffer())
 
     @contextmanager
     def _telling(self, what: str, remedy: str = "") -> Iterator[None]:
@@ -287,4 +295,5 @@ def _remote_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     if scheme != "s3":
         raise StoreUnusable(f"the store {uri} is neither a local path nor s3://: set LAFID_STORE to one of them")
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
-    return pafs.S3FileSystem(endpoint_override=endpoint), path
+    # Without background writes: they would hold all of a large file in memory.
+    return pafs.S3FileSystem(endpoint_override=endpoint, background_writes=False), path

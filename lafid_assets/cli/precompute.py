@@ -18,6 +18,7 @@ from lafid_assets.training.precompute import Rank, dataset_shards, encode_share,
 from lafid_assets.training.training_latents import TrainingLatentsConfig, encoding_of
 from resources.lake import Lake
 from resources.settings import Settings
+from resources.shared_models import take_models
 
 _LONGEST_WAIT = timedelta(days=30)
 """For the slowest of the processes: gloo gives up after 30 minutes unless told otherwise. One that dies ends all, by torchrun."""
@@ -36,6 +37,7 @@ def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str
     told = SettingsFile.of(settings.home).of_asset(TRAINING_LATENTS.name)
     config = TrainingLatentsConfig(**told | {name: value for name, value in named.items() if value is not None})
     rank = Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    take_models(settings)
     lake = open_lake(settings)
     # Until rows name what was encoded: `lafid sweep` would take it.
     with lake.leases.at_work("lafid precompute"):

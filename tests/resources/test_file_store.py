@@ -20,14 +20,25 @@ FileStore(sys.argv[1]).write_bytes("reports/x.png", b"new")
 """
 
 UPLOAD_AND_DIE = """
-import os, shutil, signal, sys
+import os, signal, sys
 from pathlib import Path
 from resources.file_store import FileStore
-def half(source, target, _):
-    target.write(source.read(6 << 20))
-    os.kill(os.getpid(), signal.SIGKILL)
-shutil.copyfileobj = half
-with FileStore(sys.argv[1], Path(sys.argv[2])).writing("latents/shards/a.bin") as path:
+class Dying:
+    def __init__(self, fs):
+        self.fs = fs
+    def open_output_stream(self, path):
+        self.stream = self.fs.open_output_stream(path)
+        return self
+    def __enter__(self):
+        return self
+    def __exit__(self, *_):
+        self.stream.close()
+    def write(self, content):
+        self.stream.write(content[: 11 << 20])
+        os.kill(os.getpid(), signal.SIGKILL)
+store = FileStore(sys.argv[1], Path(sys.argv[2]))
+store._fs = Dying(store._fs)
+with store.writing("latents/shards/a.bin") as path:
     path.write_bytes(b"n" * (12 << 20))
 """
 
@@ -105,12 +116,13 @@ def _lay(folder: Path, **files: str) -> None:
 def test_what_one_node_puts_another_fetches(remote: Callable[[str], FileStore]) -> None:
     one, two = remote("one"), remote("two")
     _lay(one.here("bases/tiny") / "parts", a__bin="weights")
-    _lay(one.here("bases/tiny"), base__json="{}")
+    _lay(one.here("bases/tiny"), base__json="{}", empty="")
     one.put("bases/tiny")
     there = two.fetch("bases/tiny")
     assert there != one.here("bases/tiny")
     assert (there / "parts" / "a.bin").read_text() == "weights"
     assert two.fetch("bases/tiny/base.json").read_text() == "{}"
+    assert (there / "empty").read_bytes() == b""
     assert not two.fetch("bases/other").exists()
 
 
