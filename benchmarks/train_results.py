@@ -118,7 +118,7 @@ def state_seconds(trained: int, config: TrainConfig, device: torch.device) -> di
     optimizer.step()
     state = TrainState({"all": parameter}, optimizer, None)
     figures = {}
-    with tempfile.TemporaryDirectory() as folder, StateWriter(Path(folder), state, config, 0.0, None) as writer:
+    with tempfile.TemporaryDirectory() as folder, StateWriter(Path(folder), state, config, 0.0, None, nowhere) as writer:
         for step in (1, 2):
             writer.save(step)
             writer.finish()
