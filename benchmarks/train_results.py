@@ -39,6 +39,7 @@ from model.presets import Preset, TrainConfig, preset
 from model.training.preset_table import preset_size
 from model.training.state import TrainState
 from model.training.state_writer import StateWriter
+from model.training.train import nowhere
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 LIMIT_S = 480
