@@ -24,7 +24,6 @@ from lafid_assets.jobs import (
     check_health,
     compact_lake,
     curate_shard,
-    fetch_drop,
     precompute,
     refresh_dataset,
     train_and_register,
@@ -34,7 +33,8 @@ from lafid_assets.release.lafid_bench import lafid_bench
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.registered_model import registered_model
 from lafid_assets.settings_check import automation
-from lafid_assets.settings_file import FILE, Automation, General, SettingsFile, SettingsUnusable
+from lafid_assets.settings_file import Automation, General, SettingsFile, SettingsUnusable
+from lafid_assets.settings_place import FILE, SettingsPlace
 from lafid_assets.speech.speech_info import speech_info
 from lafid_assets.speech.speech_tagged_clips import speech_tagged_clips
 from lafid_assets.step import as_told
@@ -48,6 +48,7 @@ from resources.trainer.client import TrainerClient
 from resources.trainer.launch import LaunchConfig
 from sensors.alerts import alerts
 from sensors.clip_drop import clip_drop
+from sensors.lost_runs import lost_runs
 from sensors.missing_shards import missing_shards
 from sensors.nightly_refresh import nightly_refresh
 from sensors.registry_watch import registry_watch
@@ -113,7 +114,6 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
             precompute(launch.precompute_tags),
             train_and_register(launch.tags),
             compact_lake,
-            fetch_drop,
             check_health,
             judge_dataset,
         ],
@@ -125,7 +125,7 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
             daily_checks(clock.health_cron),
             daily_compaction,
         ],
-        sensors=[clip_drop, registry_watch, alerts],
+        sensors=[clip_drop, lost_runs, registry_watch, alerts],
         # Every run has its own process already; a process a step would import everything again.
         executor=dg.in_process_executor,
         metadata={f"{FILE} cannot be used": fault} if fault else {},
@@ -140,7 +140,7 @@ def _told(settings: Settings) -> tuple[SettingsFile, Automation, str]:
         return file, automation(file), ""
     except SettingsUnusable as error:
         LOGGER.error("%s", error)
-        return SettingsFile(settings.home / FILE, General(), {}), Automation(), str(error)
+        return SettingsFile(SettingsPlace(FILE), General(), {}), Automation(), str(error)
 
 
 def _with_clock(asset: dg.AssetsDefinition, overdue_hours: Mapping[str, float]) -> dg.AssetsDefinition:

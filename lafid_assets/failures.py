@@ -7,6 +7,7 @@ faults pass by themselves (`resources.transient`), how a clip ends (`outcomes`).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from resources.postgres import refusal
 from resources.secrets import without_secrets
 from resources.settings import Settings
 
@@ -62,6 +63,8 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"the package {error.name} is not installed: install lafid with its extras, `pip install 'lafid[all]'`"
     text = " ".join(without_secrets(str(error)).split()) or type(error).__name__
+    if not _is_told(error) and (why := refusal(text)) is not None:  # the catalog's errors say so themselves
+        return f"Dagster's database (LAFID_DAGSTER_DB) takes no writes, {why}; then run it again"
     signs = [sign for sign in DISK_FULL if sign in text]  # wrapped by SQLAlchemy, DuckDB or Dagster, hence by their words
     if signs:
         home = Settings.from_environment().home

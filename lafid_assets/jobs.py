@@ -3,7 +3,7 @@
 Belongs here: selections of assets under a name. Not here: when they run (`sensors`), the assets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import dagster as dg
@@ -15,6 +15,7 @@ from lafid_assets.run_failure import told_in_one_line
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
+from resources.trainer.launch import LaunchConfig
 
 PER_SHARD = (
     "raw_clips",
@@ -40,6 +41,22 @@ ASSETS_OF = {
 WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
 ACTIVE = (*WAITING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 """How runs stand that have not begun, and that have not ended."""
+
+
+def assets_of(run: dg.DagsterRun) -> set[str]:
+    """What a run materializes; none where its job is of another kind."""
+    if run.asset_selection:
+        return {key.to_user_string() for key in run.asset_selection}
+    return set(ASSETS_OF.get(run.job_name, ()))
+
+
+def launch_tags(launch: LaunchConfig, assets: Collection[str]) -> Mapping[str, Any]:
+    """Tags that bring a run of these assets to a machine with what they need."""
+    if "fusion_dit" in assets:
+        return launch.tags
+    if {*PRECOMPUTE, *RELEASE} & set(assets):
+        return launch.precompute_tags
+    return launch.curation_tags if set(PER_SHARD) & set(assets) else {}
 
 
 def is_cron(text: str) -> bool:
@@ -114,30 +131,6 @@ def compact(context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake]) -> Non
 def compact_lake() -> None:
     """Beside other runs, at any time."""
     compact()
-
-
-FETCH_LOOKS = "drop_objects.parquet"
-"""In the home: what the last look saw of a drop on S3."""
-
-
-@dg.op
-def fetch_objects(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
-    """Fetch what the last look of `clip_drop` found to have arrived."""
-    from lafid_assets.ingest.fetching import fetch_arrived
-    from lafid_assets.settings_file import SettingsFile
-
-    with told_in_one_line(context):
-        if settings.remote_drop is None:
-            raise ValueError("LAFID_DROP names no s3://bucket/prefix: there is nothing to fetch")
-        most_bytes = SettingsFile.of(settings.home).general.sources.fetched_gb * 1e9
-        fetched = fetch_arrived(settings.remote_drop, settings.drop, settings.home / FETCH_LOOKS, most_bytes)
-        context.log.info(f"{fetched} objects of {settings.remote_drop} are in {settings.drop}")
-
-
-@dg.job(description="Fetches the objects of a drop on S3 that have arrived into the home. `clip_drop` asks for it.")
-def fetch_drop() -> None:
-    """Beside other runs; one at a time."""
-    fetch_objects()
 
 
 @dg.op

@@ -15,6 +15,7 @@ from dagster._core.events import JobFailureData
 from dagster._core.execution.plan.objects import StepFailureData, UserFailureData
 from dagster._utils.error import serializable_error_info_from_exc_info
 
+from lafid_assets.cluster import refuse_other_software
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line, one_line
 from resources.secrets import without_secrets
 from resources.transient import chain, is_transient
@@ -69,12 +70,13 @@ def reported(
 
 @contextmanager
 def told_in_one_line(context: dg.OpExecutionContext) -> Iterator[None]:
-    """Where a job that is no asset works: its run fails as an asset's does.
+    """Where a job that is no asset works: its run fails as an asset's does, and is refused by a node that runs another LaFID.
 
     Raises:
         RunFailed: for every error, which stays as its cause.
     """
     try:
+        refuse_other_software(context.run.tags)
         yield
     except Exception as error:
         raise_interrupt(error)

@@ -15,7 +15,6 @@ from pydantic.fields import FieldInfo
 from lafid_assets.constraints.policies import PolicyUnusable, first_fault
 from lafid_assets.jobs import DATASET, PER_SHARD, is_cron
 from lafid_assets.settings_file import (
-    FILE,
     NONE,
     POLICY,
     POLICY_ASSET,
@@ -26,6 +25,7 @@ from lafid_assets.settings_file import (
     SettingsUnusable,
     merged,
 )
+from lafid_assets.settings_place import FILE
 from lafid_assets.step_registry import all_steps
 from resources.face_engine import EngineChoice
 

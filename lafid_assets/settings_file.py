@@ -1,4 +1,4 @@
-"""`lafid.toml` in the home: what every run is told, unless its launchpad or its command line says otherwise.
+"""`lafid.toml`: what every run is told, unless its launchpad or its command line says otherwise.
 
     version = 1
 
@@ -8,8 +8,8 @@
     [pose_filtered_clips]           # a section an asset, with the fields of its launchpad
     policy = "faithfulfaces"        # a shipped policy or a TOML file; further lines change it
 
-Belongs here: reading the file, and what it tells one asset. Not here: what a field means (each asset's config), whether all of
-the file fits (`settings_check`), addresses (`resources.settings`).
+Belongs here: its form, and what it tells one asset. Not here: where it lies (`settings_place`), what a field means (each asset's
+config), whether all of the file fits (`settings_check`), addresses (`resources.settings`).
 """
 
 import tomllib
@@ -21,10 +21,11 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from lafid_assets.checks.bounds import CheckBounds
-from lafid_assets.constraints.policies import POLICIES, FacePolicy, PolicyUnusable, first_fault, load_policy
+from lafid_assets.constraints.policies import POLICIES, FacePolicy, PolicyUnusable, first_fault, policy_of
 from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD
+from lafid_assets.settings_place import FILE, SettingsPlace
+from lafid_assets.settings_place import SettingsUnusable as SettingsUnusable
 
-FILE = "lafid.toml"
 SHARED = {
     "engine": ("face_info", "speech_info"),
     "training": ("training_latents", "fusion_dit"),
@@ -35,10 +36,6 @@ MODEL = "lafid"
 """The registered model, unless the file says otherwise."""
 POLICY_ASSET, POLICY, NONE = "pose_filtered_clips", "policy", "none"
 """The face policy's section: its line `policy` names the one that its other lines change, and "none" switches a rule off."""
-
-
-class SettingsUnusable(ValueError):
-    """`lafid.toml` cannot be read or holds a wrong line; the message names file, section and remedy."""
 
 
 class _Section(BaseModel):
@@ -53,7 +50,7 @@ class Sources(_Section):
     clips_per_shard: int = Field(
         DEFAULT_CLIPS_PER_SHARD, ge=1, description="Clips in a new shard; shards that are there stay as they are"
     )
-    fetched_gb: float = Field(100.0, gt=0, description="What the files of a drop on S3 may take in the home at most, GB")
+    scratch_gb: float = Field(100.0, gt=0, description="What clips fetched from S3 may take in the home at most, GB")
 
 
 class Automation(_Section):
@@ -89,41 +86,43 @@ class General(_Section):
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """One home's file; a home without one tells nothing, and every default counts.
+    """One installation's file; one without it tells nothing, and every default counts.
 
     Attributes:
         told: section to its lines, of assets and of what several assets share.
+        is_there: whether there is a file.
     """
 
-    path: Path
+    place: SettingsPlace
     general: General
     told: Mapping[str, Mapping[str, Any]]
+    is_there: bool = False
 
     @classmethod
     def of(cls, home: Path) -> Self:
-        """The file of a home.
+        """The file of an installation.
 
         Raises:
-            SettingsUnusable: it is no TOML, or a line that belongs to no asset is wrong.
+            SettingsUnusable: it cannot be read, is no TOML, or a line that belongs to no asset is wrong.
         """
-        path = home / FILE
+        place = SettingsPlace.of(home)
+        path, content = place.address, place.read()
         try:
-            lines = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        except FileNotFoundError:
-            if path.is_symlink():
-                raise SettingsUnusable(
-                    f"{path} is a link to a file that is not there: bring it back, or take the link away"
-                ) from None
-            lines = {}
+            lines = tomllib.loads((content or b"").decode("utf-8-sig"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsUnusable(f"{path} is no TOML: {error}") from error
         general = {name: lines.pop(name) for name in General.model_fields if name in lines}
         if stray := [name for name, section in lines.items() if not isinstance(section, dict)]:
             raise SettingsUnusable(f"{path}: {stray[0]} stands in no section: put it below one, as [face_info]")
         try:
-            return cls(path, General(**general), lines)
+            return cls(place, General(**general), lines, content is not None)
         except ValidationError as error:
             raise SettingsUnusable(f"{path}: {first_fault(error)}") from error
+
+    @property
+    def path(self) -> str:
+        """Where it is, or would be."""
+        return self.place.address
 
     @property
     def model_name(self) -> str:
@@ -159,10 +158,10 @@ class SettingsFile:
 
     def _with_policy(self, lines: dict[str, Any]) -> dict[str, Any]:
         named = str(lines.pop(POLICY, FacePolicy().name))
-        beside = self.path.parent / named
-        if named not in POLICIES and not beside.is_file():  # never one that lies where the command was given
+        beside = self.place.beside(named)  # never one that lies where the command was given
+        if named not in POLICIES and beside is None:
             raise PolicyUnusable(f"there is no policy {named!r}: choose {', '.join(POLICIES)}, or give a TOML file beside {FILE}")
-        policy = load_policy(str(beside) if beside.is_file() else named)
+        policy = POLICIES[named] if beside is None else policy_of(beside, named)
         fields = policy.model_dump()
         values = {name: None if value == NONE else value for name, value in lines.items()}
         if fields | values != fields:

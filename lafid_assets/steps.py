@@ -31,8 +31,8 @@ def configured(assets: Iterable[str], ops: Mapping[str, Any]) -> list[tuple[Step
     return [(step, config(**ops.get(step.asset, {}).get("config", {}))) for step, config in known]
 
 
-def dataset_is_current(lake: Lake, settings: Settings, told: Mapping[str, Any]) -> bool:
-    """Whether the refresh would change nothing: the tables, the report's page, and this home's copy of the decisions.
+def dataset_is_current(lake: Lake, told: Mapping[str, Any]) -> bool:
+    """Whether the refresh would change nothing in the store: the tables, and the report's page.
 
     Args:
         told: what `lafid.toml` tells the assets, as Dagster's run config.
@@ -41,8 +41,14 @@ def dataset_is_current(lake: Lake, settings: Settings, told: Mapping[str, Any]) 
         if not all(is_current(reader, step, config) for step, config in configured(DATASET, told)):
             return False
         versions = reader.sql(f"SELECT DISTINCT dataset_version FROM {DATASET_REPORT.name}")["dataset_version"]
-        written = f"SELECT epoch(max(written_at)) FROM {PARTITIONS} WHERE table_name = {quoted(DATASET_REPORT.name)}"
-        written_at = float(reader.sql(written).item())
     page = dataset_report.report_path(versions[0] if len(versions) else dataset_report.EMPTY_VERSION, dataset_report.PAGE)
+    return lake.store.exists(page)
+
+
+def copy_is_current(lake: Lake, settings: Settings) -> bool:
+    """Whether this home's copy of the decisions is as new as the dataset."""
+    written = f"SELECT epoch(max(written_at)) FROM {PARTITIONS} WHERE table_name = {quoted(DATASET_REPORT.name)}"
+    with lake.snapshot() as reader:
+        written_at = reader.sql(written).item()
     published = settings.published_path
-    return lake.store.exists(page) and published.is_file() and published.stat().st_mtime >= written_at
+    return written_at is not None and published.is_file() and published.stat().st_mtime >= float(written_at)

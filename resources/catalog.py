@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import random
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import duckdb
 
 from resources.duckdb_extensions import duckdb_cursor, quoted
 from resources.file_store import FileStore
+from resources.postgres import refusal
 from resources.secrets import hide, passwords_of, without_password
 from resources.transient import Transient, is_transient
 
@@ -48,6 +50,8 @@ CONFLICTS = (
     "table ducklake_metadata already exists",
     'lafid_catalog" already exists',
     "table lafid_catalog already exists",
+    'lafid_cluster" already exists',
+    "table lafid_cluster already exists",
 )
 LOST_CONNECTIONS = (
     "server closed the connection",
@@ -63,6 +67,7 @@ LOST_CONNECTIONS = (
     'catalog "lake_',  # another thread found the server lost, and let go of it
 )
 DAMAGED = ("file is not a database", "malformed")
+_STATEMENTS = re.compile(r'Failed to execute query ".*": (?=ERROR|FATAL)')
 _numbers = itertools.count()
 
 
@@ -155,9 +160,16 @@ class Catalog:
         return without_password(self.url)
 
     def without_password(self, message: object) -> str:
-        """A message of a database as it may be shown, in one line."""
-        shown = " ".join(str(message).split()).replace(self.address, str(self)).replace(self.url, str(self))
+        """A message of a database as it may be shown, in one line: without the statements that it failed at, which are long."""
+        shown = _STATEMENTS.sub("", " ".join(str(message).split())).replace(self.address, str(self)).replace(self.url, str(self))
         return hide(shown, passwords_of(self.url))
+
+    def refused(self, said: str) -> "CatalogUnusable | None":
+        """What it means that the catalog's server took no write; None where it says something else."""
+        why = refusal(said)
+        if why is None:
+            return None
+        return CatalogUnusable(f"the catalog {self} takes no writes, {why}; then run it again: what was written before is whole")
 
     @contextmanager
     def opened(self, *, writing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -194,6 +206,8 @@ class Catalog:
 
     def _unusable(self, error: duckdb.Error) -> CatalogUnusable:
         said = self.without_password(error)
+        if (refused := self.refused(said)) is not None:
+            return refused
         if is_conflict(error):
             return CatalogBusy(f"the catalog {self} stays busy ({said}): try again when other runs are done")
         if any(sign in said for sign in DAMAGED):

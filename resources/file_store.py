@@ -189,6 +189,25 @@ class FileStore:
                 f"cannot write {self.uri}/{path} ({error.strerror or error}): free some space or make it writable"
             ) from error
 
+    def refuse_unwritable(self) -> None:
+        """See that files can be written, without writing one: of a local store by the folder's rights, remotely by an upload that
+        is begun and dropped.
+
+        Raises:
+            StoreUnusable: they cannot, or the store does not answer.
+        """
+        try:
+            if self.is_local:
+                folder = next(folder for folder in (Path(self._root), *Path(self._root).parents) if folder.exists())
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(f"{folder} may not be written")
+            else:
+                _begin_and_drop_upload(self._root)
+        except OSError as error:
+            raise StoreUnusable(
+                f"cannot write into the store {self.uri} ({error}): make it writable, or set LAFID_STORE to one that is"
+            ) from error
+
     def list_files(self, folder: str) -> list[str]:
         """Names of the files directly in `folder`, sorted; empty when there is no such folder."""
         selector = pafs.FileSelector(self.full_path(folder), allow_not_found=True)
@@ -288,6 +307,24 @@ class _State(NamedTuple):
 
 def _state(info: pafs.FileInfo) -> _State:
     return _State(info.size, info.mtime_ns // 10**9)
+
+
+def _begin_and_drop_upload(root: str) -> None:
+    """
+    Raises:
+        OSError: the bucket is not there, the credentials may not write, or nothing answers.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, prefix = root.partition("/")
+    place = {"Bucket": bucket, "Key": "/".join(filter(None, [prefix, ".lafid-writable"]))}
+    try:
+        client = boto3.client("s3", config=Config(connect_timeout=10, read_timeout=20, retries={"max_attempts": 3}))
+        client.abort_multipart_upload(**place, UploadId=client.create_multipart_upload(**place)["UploadId"])
+    except (BotoCoreError, ClientError) as error:
+        raise OSError(" ".join(str(error).split())) from error
 
 
 def _remote_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:

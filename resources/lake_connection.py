@@ -17,6 +17,7 @@ import duckdb
 
 from resources.catalog import TABLES_FOLDER, Catalog, is_conflict, is_lost_connection, join
 from resources.catalog_lock import CatalogInUse, CatalogLock
+from resources.cores import usable_cores
 from resources.duckdb_extensions import cores, duckdb_cursor, quoted
 from resources.file_store import FileStore
 from resources.lake_tables import LakeTable, has_tables, prepare_tables
@@ -106,7 +107,7 @@ class LakeConnection:
         attached = self._open()
         begun = Begun(attached.connection.cursor(), attached.name, 0, self._locked(alone=alone), ExitStack(), alone)
         try:
-            begun.cores.enter_context(cores(begun.cursor, len(os.sched_getaffinity(0)) if all_cores else 1))
+            begun.cores.enter_context(cores(begun.cursor, usable_cores() if all_cores else 1))
             if (access := self._process.access) is not None:
                 access.renew(begun.cursor)
             begun.cursor.execute(f"USE {attached.name}")
@@ -151,6 +152,8 @@ class LakeConnection:
     def told(self, error: duckdb.Error) -> Exception:
         """An error as it may be raised: without passwords, with a remedy where there is one."""
         said = self._catalog.without_password(error)
+        if (refused := self._catalog.refused(said)) is not None:
+            return refused
         if is_conflict(error) or is_lost_connection(error):
             return LakeBusy(f"the catalog {self._catalog} stays busy or away ({said}): try again when other runs are done")
         if isinstance(error, duckdb.IOException):

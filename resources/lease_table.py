@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from resources.leases import LeasesUnusable
+from resources.postgres import refusal
 
 Result = TypeVar("Result")
 LEASES = sa.Table(
@@ -145,6 +146,8 @@ class LeaseTable:
             address = url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
             for secret in filter(None, (url.password, url.query.get("password"))):
                 reason = reason.replace(str(secret), "***")
+        if (why := refusal(reason)) is not None:
+            return LeasesUnusable(f"the leases in the database {address} cannot be written: {why}; then run the command again")
         return LeasesUnusable(
             f"the leases in the database {address} cannot be used ({reason}): start the database or make it reachable and "
             "writable, or correct the catalog's address, then run the command again"

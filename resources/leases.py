@@ -145,8 +145,9 @@ class Leases:
             if blocking := in_the_way(rows):
                 return blocking
             before = rows.get(name)
-            token = max(before.token + 1 if before else 0, time.time_ns() // 1000)
-            begun.append(Hold(Row(name, token, owner, rows.now()), name.startswith(WORK), time.monotonic()))
+            now = rows.now()  # by the clock that all share: a token of a clock that runs ahead would outlast the table itself
+            token = max(before.token + 1 if before else 0, int(now * 1e6))
+            begun.append(Hold(Row(name, token, owner, now), name.startswith(WORK), time.monotonic()))
             rows.put(begun[-1].row)
             return []
 

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from http.client import HTTPException
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG, PARTITION_NAME_TAG
 
-from lafid_assets.jobs import ASSETS_OF
+from lafid_assets.jobs import ASSETS_OF, assets_of
+from lafid_assets.partitions import ends_of
 from lafid_assets.run_failure import MOST_CHARACTERS, why_failed
 from lafid_assets.settings_file import SettingsFile
 from resources.settings import Settings
-from sensors.work import assets_of, or_skip
+from sensors.work import or_skip
 
 MOST_RUNS = 50
 """That one tick looks at; the next one goes on there."""
@@ -114,6 +114,5 @@ def _work(run: dg.DagsterRun) -> str:
     """What a run was to do, whoever launched it."""
     assets = assets_of(run)
     jobs = [job for job, members in ASSETS_OF.items() if set(members) == assets]
-    first, last = (run.tags.get(end) for end in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG))
-    shards = run.tags.get(PARTITION_NAME_TAG) or (f"{first} to {last}" if first else "")
+    shards = " to ".join(dict.fromkeys(ends_of(run.tags) or ()))
     return f"{jobs[0] if jobs else ', '.join(sorted(assets)) or run.job_name} {shards}".strip()

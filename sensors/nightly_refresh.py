@@ -5,10 +5,11 @@ Belongs here: when to ask for it. Not here: what it may not lose (`lafid_assets.
 
 import dagster as dg
 
+from lafid_assets.instance import is_cluster
 from lafid_assets.jobs import DATASET, PER_SHARD, refresh_dataset
 from lafid_assets.settings_check import ops_of
 from lafid_assets.settings_file import SettingsFile
-from lafid_assets.steps import dataset_is_current
+from lafid_assets.steps import copy_is_current, dataset_is_current
 from resources.lake import Lake
 from resources.settings import Settings
 from sensors.work import at_work, or_skip
@@ -38,6 +39,9 @@ def nightly_refresh(cron: str) -> dg.ScheduleDefinition:
         if busy := at_work(context.instance, lake, (*PER_SHARD, *DATASET)):
             return dg.SkipReason(busy)
         told = ops_of(SettingsFile.of(settings.home), {})
-        return dg.SkipReason("the dataset is current") if dataset_is_current(lake, settings, told) else dg.RunRequest()
+        # Of a cluster a node writes the copy, into its own home.
+        if dataset_is_current(lake, told) and (is_cluster(context.instance) or copy_is_current(lake, settings)):
+            return dg.SkipReason("the dataset is current")
+        return dg.RunRequest()
 
     return schedule

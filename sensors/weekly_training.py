@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from lafid_assets.dataset.versions import known_versions, standing_version
 from lafid_assets.jobs import PRECOMPUTE, RELEASE, precompute_and_train
-from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.partitions import CLIP_SHARDS, run_tags
 from lafid_assets.schemas import FUSION_DIT
 from lafid_assets.settings_check import automation, ops_of
 from lafid_assets.settings_file import SettingsFile
@@ -61,10 +60,8 @@ def weekly_training(cron: str, tags: Mapping[str, Any]) -> dg.ScheduleDefinition
                 f"training on dataset {version} did not get done in {asked} tries: read its runs, mend the cause, and run "
                 "precompute_and_train"
             )
-        first, last = _first_and_last(context.instance, shards)
-        between = {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
         this_try = f"{work} {asked + 1}"
-        return dg.RunRequest(run_key=this_try, tags={TRY: this_try} | between)
+        return dg.RunRequest(run_key=this_try, tags={TRY: this_try} | run_tags(_in_order(context.instance, shards)))
 
     return schedule
 
@@ -82,8 +79,7 @@ def _newer_version(lake: Lake) -> str:
     return str(standing["dataset_version"]) if standing["number"] > last else ""
 
 
-def _first_and_last(instance: dg.DagsterInstance, shards: list[str]) -> tuple[str, str]:
-    """In Dagster's order, by which a run takes all that lie between."""
+def _in_order(instance: dg.DagsterInstance, shards: list[str]) -> list[str]:
+    """As Dagster orders them: a run takes all that lie between the first and the last."""
     instance.add_dynamic_partitions(str(CLIP_SHARDS.name), shards)
-    order = [shard for shard in instance.get_dynamic_partitions(str(CLIP_SHARDS.name)) if shard in set(shards)]
-    return order[0], order[-1]
+    return [shard for shard in instance.get_dynamic_partitions(str(CLIP_SHARDS.name)) if shard in set(shards)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from lafid_assets.jobs import ACTIVE, ASSETS_OF, WAITING
+from lafid_assets.jobs import ACTIVE, WAITING, assets_of
 from lafid_assets.settings_file import SettingsUnusable
 from lafid_assets.wording import first_few
 from resources.lake import Lake
@@ -59,10 +59,3 @@ def or_skip(tick: Callable[..., Any]) -> Callable[..., Any]:
             return dg.SkipReason(str(error))
 
     return guarded
-
-
-def assets_of(run: dg.DagsterRun) -> set[str]:
-    """What a run materializes; none where its job is of another kind."""
-    if run.asset_selection:
-        return {key.to_user_string() for key in run.asset_selection}
-    return set(ASSETS_OF.get(run.job_name, ()))

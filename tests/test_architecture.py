@@ -19,13 +19,17 @@ ASSEMBLY = {
     "lafid_assets/step.py",
     "lafid_assets/step_run.py",
     "lafid_assets/run_failure.py",
+    "lafid_assets/run_told.py",
     "lafid_assets/partitions.py",
     "lafid_assets/jobs.py",
     "lafid_assets/definitions.py",
     "lafid_assets/checks/dataset_checks.py",
     "lafid_assets/instance.py",
+    "lafid_assets/ray_launcher.py",
+    "lafid_assets/cli/cluster.py",
     "lafid_assets/cli/materialize.py",
     "lafid_assets/cli/status.py",
+    "lafid_assets/cli/webserver.py",
 }
 
 

@@ -42,7 +42,7 @@ def run_demo(settings: Settings) -> None:
         from lafid_assets.ingest.sample_footage import build_sample_footage
 
         build_sample_footage(footage)
-    materializer = open_materializer(settings)
+    materializer = open_materializer(settings, here=True)  # no other machine has the footage
     curate_folder(materializer, footage, CurationChoices(), CLIPS_PER_SHARD)
     materialize_latents(materializer, TrainingLatentsConfig(preset="tiny", semantic_encoder=None))
     materializer.run(RELEASE, "training, evaluating and registering the tiny model")

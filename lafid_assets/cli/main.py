@@ -60,7 +60,7 @@ def init(home: Home = None) -> None:
 
 @app.command()
 def curate(
-    folder: Annotated[Path, typer.Argument(help="OpenHumanVid's layout, or a plain folder of videos.")],
+    folder: Annotated[str, typer.Argument(help="OpenHumanVid's layout or plain videos, in a folder or s3://bucket/prefix.")],
     home: Home = None,
     engine: Annotated[str | None, typer.Option(help="Face engine: auto, dlib, insightface.")] = None,
     head_pose: Annotated[str | None, typer.Option(help="Head pose of insightface: auto, 6drepnet, fsanet.")] = None,
@@ -316,6 +316,16 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
     from lafid_assets.cli.status import read_status, show_status
 
     answer(read_status(settings_of(home)), show_status, as_json=as_json)
+
+
+@app.command()
+def doctor(home: Home = None, as_json: AsJson = False) -> None:
+    """What this machine lacks to work, one line each with the remedy; exit code 1 where something blocks. Changes nothing."""
+    from lafid_assets.cli.doctor import read_doctor, show_doctor
+
+    found = read_doctor(settings_of(home))
+    answer(found, show_doctor, as_json=as_json)
+    raise typer.Exit(int(not found["fit"]))
 
 
 @app.command()

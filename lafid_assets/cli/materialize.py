@@ -4,29 +4,32 @@ Belongs here: runs, their order and what came of them. Not here: what an asset c
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 from rich.text import Text
 
+from lafid_assets.cli.cluster import BY, BY_TAG, Cluster
 from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.cli.webserver import Webserver
 from lafid_assets.constraints.policies import FacePolicy
+from lafid_assets.dataset.published import publish
 from lafid_assets.definitions import build_defs
+from lafid_assets.instance import is_cluster
 from lafid_assets.jobs import DATASET, PER_SHARD
 from lafid_assets.lake import open_lake
-from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
+from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN, run_tags, runs_of, shards_per_run
 from lafid_assets.run_failure import why_failed
 from lafid_assets.schemas import CLIP_FILES
 from lafid_assets.settings_check import in_full, ops_of
 from lafid_assets.settings_file import SettingsFile
 from lafid_assets.speech.chat_endpoint import EndpointSettings
 from lafid_assets.staleness import stale_shards
-from lafid_assets.steps import configured, dataset_is_current
+from lafid_assets.steps import configured, copy_is_current, dataset_is_current
 from resources.settings import Settings
 
 ENDPOINTS = ("caption_llm_", "caption_frames_model_")
@@ -91,14 +94,24 @@ def _named(**options: Any) -> dict[str, Any]:
 
 
 class Materializer:
-    """Runs assets of an installation in this process, recorded in its Dagster instance. What is current starts no run."""
+    """Has assets of an installation computed: in this process, recorded in its Dagster instance, or by the cluster that the
+    instance names. What is current starts no run.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        here: in this process, whatever the instance names.
+    """
+
+    def __init__(self, settings: Settings, *, here: bool = False) -> None:
         self.settings = settings
         self.lake = open_lake(settings)
         self.file = SettingsFile.of(settings.home)
         self.tally = Tally()
         self.instance = dg.DagsterInstance.get()
+        self.cluster = (
+            Cluster(self.instance, Webserver.from_environment(), self.lake, self._count)
+            if is_cluster(self.instance) and not here
+            else None
+        )
 
     @cached_property
     def job(self) -> dg.JobDefinition:
@@ -131,16 +144,10 @@ class Materializer:
         with self.lake.snapshot() as reader:
             stale = stale_shards(reader, configured(PER_SHARD, told), shards)
         self._leave(PER_SHARD, [shard for shard in shards if shard not in stale])
-        done, failures = 0, []
-        for run in runs_of(stale, self.know()):
-            done += len(run)
-            among = f"{run[0]} to {run[-1]}" if len(run) > 1 else run[0]
-            try:
-                self.run(PER_SHARD, f"curating {among} ({done} of {len(stale)})", partitions=run, ops=told)
-            except RunFailed as error:
-                failures.append(str(error))
-        if failures:
-            raise RunFailed("; ".join(failures))
+        if stale:
+            self.run_all(PER_SHARD, "curating", told, [*stale], most=MOST_SHARDS_PER_RUN)
+        else:
+            self.know()
         self.refresh(told)
         if not self.tally.computed:
             CONSOLE.print(f"{len(shards)} shards are current; nothing to do")
@@ -154,16 +161,54 @@ class Materializer:
         Raises:
             RunFailed: an asset or a blocking check failed.
         """
-        told = ops_of(self.file, {}) if told is None else told
-        if dataset_is_current(self.lake, self.settings, told):
+        told = in_full(ops_of(self.file, {})) if told is None else told
+        if dataset_is_current(self.lake, told) and (self.cluster is not None or copy_is_current(self.lake, self.settings)):
             self._leave(DATASET, [""])
         else:
-            self.run(DATASET, "putting the dataset together", ops=told)
+            self.run_all(DATASET, "putting the dataset together", told)
+        if self.cluster is not None and not copy_is_current(self.lake, self.settings):  # the node wrote its own
+            publish(self.lake, self.settings.published_path)
+
+    def run_all(
+        self, assets: Sequence[str], what: str, ops: Mapping[str, Any], shards: Sequence[str] = (), most: int = 1
+    ) -> None:
+        """The named assets of these shards, in runs of neighbours: one after the other here, or side by side in the cluster. A
+        failing run stops no other.
+
+        Args:
+            what: is done, in words.
+            most: shards in a run.
+
+        Raises:
+            RunFailed: after everything that could be done was done.
+            WebserverUnusable: the cluster takes no run.
+        """
+        order = self.know() if shards else []
+        if self.cluster is not None:
+            clips = sum(stamp.rows for stamp in self.lake.stamps([CLIP_FILES.name], shards).values())
+            failures = self.cluster.bring(assets, what, ops, shards, order, shards_per_run(len(shards), clips, most))
+        else:
+            failures = self._run_here(assets, what, ops, shards, order, most)
+        if failures:
+            raise RunFailed("; ".join(failures))
+
+    def _run_here(
+        self, assets: Sequence[str], what: str, ops: Mapping[str, Any], shards: Sequence[str], order: Sequence[str], most: int
+    ) -> list[str]:
+        done, failures = 0, []
+        for run in runs_of(set(shards), order, most) if shards else [[]]:
+            done += len(run)
+            among = f" {run[0]} to {run[-1]}" if len(run) > 1 else "".join(f" {shard}" for shard in run)
+            try:
+                self.run(assets, f"{what}{among} ({done} of {len(shards)})" if run else what, partitions=run, ops=ops)
+            except RunFailed as error:
+                failures.append(str(error))
+        return failures
 
     def run(
-        self, assets: Sequence[str], label: str, *, partitions: Sequence[str] = (), ops: dict[str, Any] | None = None
+        self, assets: Sequence[str], label: str, *, partitions: Sequence[str] = (), ops: Mapping[str, Any] | None = None
     ) -> None:
-        """One Dagster run of the named assets.
+        """One Dagster run of the named assets in this process.
 
         Args:
             partitions: shards that follow each other in Dagster's order.
@@ -171,17 +216,16 @@ class Materializer:
         Raises:
             RunFailed: an asset or a blocking check failed.
         """
-        between = (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
-        several = dict(zip(between, (partitions[0], partitions[-1]), strict=True)) if partitions else {}
         is_single = len(partitions) == 1
+        several = run_tags(partitions) if len(partitions) > 1 else {}
         with working(label):
             result = self.job.execute_in_process(
                 instance=self.instance,
                 asset_selection=[dg.AssetKey(name) for name in assets],
                 partition_key=partitions[0] if is_single else None,
-                run_config=QUIET | {"ops": ops or {}},
+                run_config=QUIET | {"ops": dict(ops or {})},
                 raise_on_error=False,
-                tags={"lafid/by": "command line"} | ({} if is_single else several),
+                tags={BY_TAG: BY} | several,
             )
         for event in result.get_asset_materialization_events():
             self._count(event.step_materialization_data.materialization)
@@ -203,28 +247,15 @@ class Materializer:
         self.tally.up_to_date += [_name(asset, partition) for partition in partitions for asset in assets]
 
 
-def runs_of(stale: Collection[str], order: Sequence[str], most: int = MOST_SHARDS_PER_RUN) -> list[list[str]]:
-    """Stale shards in the runs that take them: a run takes shards that follow each other, `most` of them at most.
+def open_materializer(settings: Settings, *, here: bool = False) -> Materializer:
+    """Prepare the home and open its Dagster instance, without Dagster's own start-up chatter.
 
     Args:
-        order: all shards, as Dagster orders them.
+        here: compute in this process, though the instance names a cluster.
     """
-    runs: list[list[str]] = []
-    follows = False
-    for shard in order:
-        if shard in stale and follows and len(runs[-1]) < most:
-            runs[-1].append(shard)
-        elif shard in stale:
-            runs.append([shard])
-        follows = shard in stale
-    return runs
-
-
-def open_materializer(settings: Settings) -> Materializer:
-    """Prepare the home and open its Dagster instance, without Dagster's own start-up chatter."""
     settings.prepare()
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
-    return Materializer(settings)
+    return Materializer(settings, here=here)
 
 
 def _name(asset: str, partition: str | None) -> str:

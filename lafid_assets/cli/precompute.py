@@ -1,4 +1,4 @@
-"""`lafid precompute`: the dataset through the frozen encoders, alone or as every process of a torchrun.
+"""`lafid precompute`: the dataset through the frozen encoders, alone, as every process of a torchrun, or by a cluster's runs.
 
 Belongs here: processes that wait for each other, and what the screen shows. Not here: sharing the work out
 (`training.precompute`), the rows (`training.training_latents`).
@@ -9,10 +9,12 @@ from contextlib import nullcontext
 from datetime import timedelta
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.cli.materialize import Materializer, RunFailed, open_materializer, runs_of
+from lafid_assets.cli.materialize import Materializer, open_materializer
 from lafid_assets.jobs import PRECOMPUTE
 from lafid_assets.lake import open_lake
+from lafid_assets.partitions import MOST_SHARDS_PER_RUN
 from lafid_assets.schemas import TRAINING_LATENTS
+from lafid_assets.settings_check import in_full, ops_of
 from lafid_assets.settings_file import SettingsFile
 from lafid_assets.training.precompute import Rank, dataset_shards, encode_share, expected
 from lafid_assets.training.training_latents import TrainingLatentsConfig, encoding_of
@@ -25,7 +27,7 @@ _LONGEST_WAIT = timedelta(days=30)
 
 
 def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str | None) -> None:
-    """Encode what is missing, share by share; then the first process writes the rows.
+    """Encode what is missing, share by share; then the first process writes the rows. Of a cluster each run does both.
 
     Args:
         preset, semantic_encoder: None: as in `lafid.toml`.
@@ -37,6 +39,9 @@ def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str
     told = SettingsFile.of(settings.home).of_asset(TRAINING_LATENTS.name)
     config = TrainingLatentsConfig(**told | {name: value for name, value in named.items() if value is not None})
     rank = Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    if rank.world == 1 and (materializer := open_materializer(settings)).cluster is not None:
+        with materializer.lake.leases.at_work("lafid precompute"):
+            return materialize_latents(materializer, config)
     take_models(settings)
     lake = open_lake(settings)
     # Until rows name what was encoded: `lafid sweep` would take it.
@@ -45,7 +50,7 @@ def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str
         lake.close()
         _wait_for_all(rank)
         if rank.number == 0:
-            materialize_latents(open_materializer(settings), config)
+            materialize_latents(open_materializer(settings, here=True), config)
 
 
 def materialize_latents(materializer: Materializer, config: TrainingLatentsConfig) -> None:
@@ -56,15 +61,10 @@ def materialize_latents(materializer: Materializer, config: TrainingLatentsConfi
         RunFailed: after everything that could be done was done.
     """
     shards = dataset_shards(materializer.lake)
-    ops = {name: {"config": config.model_dump()} for name in PRECOMPUTE}
-    failures = []
-    for run in runs_of(shards, materializer.know(), most=len(shards)):
-        try:
-            materializer.run(PRECOMPUTE, f"latents of {len(run)} of {len(shards)} shards", partitions=run, ops=ops)
-        except RunFailed as error:
-            failures.append(str(error))
-    if failures:
-        raise RunFailed("; ".join(failures))
+    told = ops_of(materializer.file, {name: {"config": config.model_dump()} for name in PRECOMPUTE})
+    most = len(shards) if materializer.cluster is None else MOST_SHARDS_PER_RUN
+    if shards:
+        materializer.run_all(PRECOMPUTE, "latents of", in_full(told), shards, most)
 
 
 def _encode(lake: Lake, config: TrainingLatentsConfig, rank: Rank) -> None:

@@ -26,16 +26,11 @@ def run_init(settings: "Settings") -> None:
         FileExistsError: there is one.
     """
     from lafid_assets.settings_check import template
-    from lafid_assets.settings_file import FILE
-    from model.files import whole_file
+    from lafid_assets.settings_place import SettingsPlace
 
-    path = settings.home / FILE
-    if path.exists():
-        raise FileExistsError(f"{path} is there already: change it, or move it away and run `lafid init` again")
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as temporary:
-        temporary.write_text(template())
-    CONSOLE.print(f"{path}: take the # away from a line to change it", soft_wrap=True)
+    place = SettingsPlace.of(settings.home)
+    place.write(template())
+    CONSOLE.print(f"{place.address}: take the # away from a line to change it", soft_wrap=True)
 
 
 @app.command()
@@ -56,11 +51,11 @@ def read_diff(settings: "Settings") -> dict[str, Any]:
     from lafid_assets.settings_check import deciding, differing, ops_of
     from lafid_assets.settings_file import SettingsFile
     from lafid_assets.staleness import stale_shards
-    from lafid_assets.steps import configured, dataset_is_current
+    from lafid_assets.steps import configured, copy_is_current, dataset_is_current
 
     file, lake = SettingsFile.of(settings.home), open_lake(settings, read_only=True)
     told = ops_of(file, {})
-    found: dict[str, Any] = {"file": str(file.path), "file_is_there": file.path.is_file(), "curated": lake.is_there()}
+    found: dict[str, Any] = {"file": file.path, "file_is_there": file.is_there, "curated": lake.is_there()}
     if not found["curated"]:
         return found | {"compared": None, "differing": [], "shards": 0, "stale": {}, "dataset_is_current": False}
     with lake.snapshot() as reader:
@@ -73,7 +68,7 @@ def read_diff(settings: "Settings") -> dict[str, Any]:
         "differing": differing(before, deciding(told)) if before else [],
         "shards": len(shards),
         "stale": {asset: first[asset] for asset in PER_SHARD if first[asset]},
-        "dataset_is_current": not first and dataset_is_current(lake, settings, told),
+        "dataset_is_current": not first and dataset_is_current(lake, told) and copy_is_current(lake, settings),
     }
 
 

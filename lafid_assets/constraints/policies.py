@@ -176,8 +176,17 @@ def load_policy(name_or_file: str) -> FacePolicy:
     path = Path(name_or_file)
     if not path.is_file():
         raise PolicyUnusable(f"there is no policy {name_or_file!r}: choose {', '.join(POLICIES)}, or give a TOML file")
+    return policy_of(path.read_bytes(), name_or_file)
+
+
+def policy_of(content: bytes, path: str) -> FacePolicy:
+    """The policy of a TOML file.
+
+    Raises:
+        PolicyUnusable: it is none, or a field is wrong.
+    """
     try:
-        return FacePolicy(**({"name": path.stem} | tomllib.loads(path.read_text(encoding="utf-8"))))
+        return FacePolicy(**({"name": Path(path).stem} | tomllib.loads(content.decode())))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyUnusable(f"{path} is no TOML: {error}") from error
     except ValidationError as error:

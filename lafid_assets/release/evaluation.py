@@ -31,6 +31,7 @@ from lafid_assets.training.taking_turns import Candidate, take_turns
 from lafid_assets.workers import Done, map_isolated
 from model.evaluation.bench import Bench, Case
 from model.face_engine.onnx_session import cuda_devices
+from resources.cores import usable_cores
 from resources.gpu import gpu_environments
 
 LOGGER = logging.getLogger("lafid.release")
@@ -154,7 +155,7 @@ def _environments(subject: Subject, processes: int | None) -> list[dict[str, str
     """Of each child: where nobody names a device each sees a GPU of its own. They share the cores."""
     count = cuda_devices() if subject.drawing.device is None else 0
     children: list[dict[str, str]] = gpu_environments(count)[:processes] or [{}] * (processes or 1)
-    threads = os.environ.get(THREADS) or str(max(1, len(os.sched_getaffinity(0)) // len(children)))
+    threads = os.environ.get(THREADS) or str(max(1, usable_cores() // len(children)))
     return [child | {THREADS: threads} for child in children]
 
 

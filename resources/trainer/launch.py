@@ -2,14 +2,16 @@
 
 Belongs here: what an installation may say of it, checked before anything runs. Not here: processes (`supervisor`), the job.
 
-Kubernetes and ECS move the whole run, trainer included, by tags of the run that Dagster's own run launchers read
-(`K8sRunLauncher`, `EcsRunLauncher` in dagster.yaml). Their tags are checked for shape; **no cluster was there to test them on.**
+Ray, Kubernetes and ECS move the whole run, trainer included, by tags of the run that their run launchers read (`RayRunLauncher`,
+`K8sRunLauncher`, `EcsRunLauncher` in dagster.yaml). Tags are checked for shape; **of Kubernetes and ECS no cluster was there to
+test them on.**
 """
 
 import math
 import os
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +34,11 @@ K8S_SECTIONS = frozenset(
 K8S_GRACE = ("termination_grace_period_seconds", "terminationGracePeriodSeconds")
 ECS_NUMBERS = frozenset({"ecs/cpu", "ecs/memory", "ecs/ephemeral_storage"})
 ECS_TABLES = frozenset({"ecs/task_overrides", "ecs/container_overrides", "ecs/run_task_kwargs"})
+RAY_TAG = "dagster-ray/config"
+RAY_AMOUNTS = frozenset({"num_cpus", "num_gpus", "memory"})
+RAY_LINES = RAY_AMOUNTS | {"resources", "runtime_env", "env_vars"}
+RAY_WAIT, RAY_WAITS_S = "RAY_JOB_STOP_WAIT_TIME_S", 3.0
+"""How long Ray waits between SIGTERM and SIGKILL of a job and of all its descendants, and what it waits unless told so."""
 SECONDS_AFTER_GRACE = 10.0
 """What Dagster needs to record a run's end when the trainer has taken all its grace."""
 
@@ -53,11 +60,12 @@ class LaunchConfig(BaseModel):
     )
     grace_s: float = Field(120.0, gt=0, le=3600, description="seconds between SIGTERM and SIGKILL, in which the state is saved")
     tags: dict[str, Any] = Field(
-        default_factory=dict, description="of the runs of train_and_register: what K8sRunLauncher and EcsRunLauncher read"
+        default_factory=dict, description="of the runs that train: what RayRunLauncher, K8sRunLauncher or EcsRunLauncher reads"
     )
     precompute_tags: dict[str, Any] = Field(
-        default_factory=dict, description="of the runs of precompute, which take one GPU each"
+        default_factory=dict, description="of the runs of precompute and model_evaluation, which take one GPU each"
     )
+    curation_tags: dict[str, Any] = Field(default_factory=dict, description="of the runs that curate shards")
 
     @field_validator("launcher")
     @classmethod
@@ -73,14 +81,17 @@ class LaunchConfig(BaseModel):
 
     @model_validator(mode="after")
     def _tags_fit(self) -> Self:
-        """Precomputing loses little to a kill and asks for no grace."""
-        wanted_s = self.grace_s + SECONDS_AFTER_GRACE
-        for where, tags, needed_s in (("tags", self.tags, wanted_s), ("precompute_tags", self.precompute_tags, 0.0)):
+        """Only training needs grace: precomputing and curation lose little to a kill."""
+        of_runs = {"tags": self.tags, "precompute_tags": self.precompute_tags, "curation_tags": self.curation_tags}
+        for where, tags in of_runs.items():
+            needed_s = self.grace_s + SECONDS_AFTER_GRACE if where == "tags" else 0.0
             for name, value in tags.items():
                 if name.startswith("ecs/"):
                     _check_ecs(where, name, value)
                 elif name == K8S_TAG:
                     _check_k8s(where, value, needed_s)
+                elif name == RAY_TAG:
+                    _check_ray(where, value, needed_s)
                 elif not isinstance(value, str):
                     raise ValueError(f"{where}: {name} must be a string")
         return self
@@ -106,6 +117,19 @@ class LaunchConfig(BaseModel):
                 f"{path}: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
             ) from error
 
+    def refuse_short_wait(self, env_vars: Sequence[str]) -> None:
+        """See that Ray lets a cancelled training save its state.
+
+        Args:
+            env_vars: of RayRunLauncher in dagster.yaml, each `NAME=VALUE`, or a NAME whose value is the daemon's own.
+
+        Raises:
+            LaunchUnusable: it kills the run before.
+        """
+        waits_s, needed_s = _ray_waits_s(env_vars), self.grace_s + SECONDS_AFTER_GRACE
+        if "env_vars" not in self.tags.get(RAY_TAG, {}) and waits_s < needed_s:
+            raise LaunchUnusable(f"dagster.yaml: {_too_short(waits_s, needed_s)}")
+
     def environment(self) -> dict[str, str]:
         """The launcher's: torchrun gives its ranks 30 s after SIGTERM unless this, or its --shutdown-timeout, says otherwise, and
         is looked for beside this Python first, for the environment need not be activated."""
@@ -125,6 +149,39 @@ def _check_ecs(where: str, name: str, value: Any) -> None:
         raise ValueError(f"{where}: EcsRunLauncher reads no {name}: choose of {', '.join(sorted(ECS_NUMBERS | ECS_TABLES))}")
     elif not isinstance(value, dict | list) or (name == "ecs/run_task_kwargs" and isinstance(value, list)):
         raise ValueError(f"{where}: {name} must be a table")
+
+
+def _check_ray(where: str, value: Any, needed_s: float) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: {RAY_TAG} must be a table")
+    if unknown := set(value) - RAY_LINES:
+        raise ValueError(f"{where}: {RAY_TAG} has no {', '.join(sorted(unknown))}: its lines are {', '.join(sorted(RAY_LINES))}")
+    for name in sorted(RAY_AMOUNTS & set(value)):
+        if isinstance(value[name], bool) or not isinstance(value[name], int | float) or value[name] <= 0:
+            raise ValueError(f"{where}: {name} of {RAY_TAG} must be a number above 0")
+    if not isinstance(value.get("memory", 1), int):
+        raise ValueError(f"{where}: memory of {RAY_TAG} must be a whole number of bytes")
+    env_vars = value.get("env_vars", [])
+    if not isinstance(env_vars, list) or not all(isinstance(one, str) for one in env_vars):
+        raise ValueError(f"{where}: env_vars of {RAY_TAG} must be a list of NAME=VALUE")
+    if "env_vars" in value and (waits_s := _ray_waits_s(env_vars)) < needed_s:
+        raise ValueError(f"{where}: env_vars takes the place of dagster.yaml's, and {_too_short(waits_s, needed_s)}")
+
+
+def _ray_waits_s(env_vars: Sequence[str]) -> float:
+    told = dict(one.partition("=")[::2] for one in env_vars)
+    value = told.get(RAY_WAIT) or (os.environ.get(RAY_WAIT) if RAY_WAIT in told else None)
+    try:
+        return float(value or RAY_WAITS_S)
+    except ValueError:
+        return 0.0
+
+
+def _too_short(waits_s: float, needed_s: float) -> str:
+    return (
+        f"Ray kills a cancelled run after {waits_s:.0f} s, before the trainer's state is saved: put {RAY_WAIT}={needed_s:.0f} or "
+        f"more into env_vars (grace_s and {SECONDS_AFTER_GRACE:.0f} s more), or lower grace_s"
+    )
 
 
 def _check_k8s(where: str, value: Any, needed_s: float) -> None:

@@ -6,6 +6,9 @@ import pytest
 
 from lafid_assets.constraints.policies import POLICIES, FacePolicy, PolicyUnusable
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable, merged
+from lafid_assets.settings_place import SettingsPlace
+from resources.file_store import FileStore
+from resources.transient import is_transient
 
 
 def _file(folder: Path, text: str) -> SettingsFile:
@@ -104,3 +107,34 @@ def test_of_a_group_of_lines_only_the_named_ones_change() -> None:
     lines = {"scan": True, "limits": {"workers": 2, "error_budget": 0.1}}
     assert merged(lines, {"limits": {"workers": 3}}) == {"scan": True, "limits": {"workers": 3, "error_budget": 0.1}}
     assert merged(lines, {"limits": None})["limits"] is None
+
+
+def test_one_file_tells_all_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = tmp_path / "share" / "lafid.toml"
+    monkeypatch.setenv("LAFID_SETTINGS", str(shared))
+    (tmp_path / "lafid.toml").write_text("version = 2\n")
+    with pytest.raises(SettingsUnusable, match=r"LAFID_SETTINGS names .*share/lafid.toml, which is not there: write it by"):
+        SettingsFile.of(tmp_path)  # a machine that does not see it would decide by defaults
+    shared.parent.mkdir()
+    shared.write_text('[pose_filtered_clips]\npolicy = "mine.toml"\n')
+    (shared.parent / "mine.toml").write_text("sharpness_min = 7.0\n")
+    assert SettingsFile.of(tmp_path).face_policy().sharpness_min == 7.0
+    monkeypatch.setenv("LAFID_SETTINGS", str(shared.parent))
+    with pytest.raises(SettingsUnusable, match=r"LAFID_SETTINGS is .*share: name the file itself, as .*share/lafid.toml"):
+        SettingsFile.of(tmp_path)
+
+
+def test_the_file_of_all_machines_may_lie_in_a_bucket(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAFID_SETTINGS", f"s3://{bucket}/run/lafid.toml")
+    place = SettingsPlace.of(tmp_path)
+    place.write('[pose_filtered_clips]\npolicy = "mine.toml"\n')
+    FileStore(f"s3://{bucket}/run").write_bytes("mine.toml", b"sharpness_min = 7.0\n")
+    file = SettingsFile.of(tmp_path)
+    assert (file.path, file.is_there) == (f"s3://{bucket}/run/lafid.toml", True)
+    assert file.face_policy().sharpness_min == 7.0
+    with pytest.raises(FileExistsError, match="s3://.*/run/lafid.toml is there already"):
+        place.write("")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(SettingsUnusable, match=r"cannot read lafid.toml of s3://.*/run \(.*\): mend that") as caught:
+        SettingsFile.of(tmp_path)
+    assert is_transient(caught.value)

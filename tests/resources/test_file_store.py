@@ -1,5 +1,6 @@
 """The store's files: whole or none, and the same on S3."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -233,3 +234,35 @@ def test_parts_of_a_file_are_read_where_it_lies(remote: Callable[[str], FileStor
         assert file.read(2) == b"45"
     assert store.sizes("latents") == {"latents/a.bin": 10}
     assert not store.here("latents/a.bin").exists()
+
+
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_asking_whether_it_may_be_written_leaves_nothing(request: pytest.FixtureRequest, store: FileStore, place: str) -> None:
+    if place == "s3":
+        store = FileStore(f"s3://{request.getfixturevalue('bucket')}/lafid")
+    store.refuse_unwritable()
+    assert store.list_tree("") == []
+    assert place == "s3" or not Path(store.uri).exists()
+
+
+@pytest.mark.rights
+def test_a_store_that_may_not_be_written_is_named(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(store.uri)
+    folder.mkdir(parents=True)
+    folder.chmod(0o500)
+    if os.geteuid() == 0:  # whom rights do not bind
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(
+        StoreUnusable, match=r"cannot write into the store .* may not be written\): make it writable, or set LAFID_S"
+    ):
+        store.refuse_unwritable()
+    folder.chmod(0o700)
+
+
+def test_a_bucket_that_is_not_there_and_one_that_does_not_answer_are_named(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreUnusable, match=r"cannot write into the store s3://no-such-bucket/lafid .*NoSuchBucket"):
+        FileStore("s3://no-such-bucket/lafid").refuse_unwritable()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(StoreUnusable, match="Could not connect to the endpoint") as away:
+        FileStore(f"s3://{bucket}/lafid").refuse_unwritable()
+    assert is_transient(away.value)

@@ -38,7 +38,8 @@ def test_off_by_default_and_refreshes_the_dataset() -> None:
 
 def test_a_dataset_that_is_current_starts_no_run(look: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(look(), dg.RunRequest), "nothing was ever written"
-    monkeypatch.setattr(module, "dataset_is_current", lambda _lake, _settings, _told: True)
+    monkeypatch.setattr(module, "dataset_is_current", lambda _lake, _told: True)
+    monkeypatch.setattr(module, "copy_is_current", lambda _lake, _settings: True)
     assert _skipped(look()) == "the dataset is current"
 
 
