@@ -39,6 +39,7 @@ from model.presets import Preset, TrainConfig, preset
 from model.training.preset_table import preset_size
 from model.training.state import TrainState
 from model.training.state_writer import StateWriter
+from model.training.train import nowhere
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 LIMIT_S = 480
@@ -118,7 +119,7 @@ def state_seconds(trained: int, config: TrainConfig, device: torch.device) -> di
     optimizer.step()
     state = TrainState({"all": parameter}, optimizer, None)
     figures = {}
-    with tempfile.TemporaryDirectory() as folder, StateWriter(Path(folder), state, config, 0.0, None) as writer:
+    with tempfile.TemporaryDirectory() as folder, StateWriter(Path(folder), state, config, 0.0, None, nowhere) as writer:
         for step in (1, 2):
             writer.save(step)
             writer.finish()

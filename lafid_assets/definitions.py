@@ -90,7 +90,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     return {
         "settings": settings,
         "lake": dg.ResourceDefinition(lake),
-        "store": FileStore(settings.store_uri),
+        "store": FileStore(settings.store_uri, settings.home),
         "tracking": Tracking(settings.mlflow_uri, settings.mlflow_artifacts),
         "trainer": TrainerClient(LaunchConfig.from_environment()),
     }

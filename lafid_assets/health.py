@@ -22,7 +22,7 @@ from lafid_assets.schemas import (
 from lafid_assets.settings_check import Ops
 from lafid_assets.staleness import stale_shards, unfinished_shards
 from lafid_assets.steps import configured
-from lafid_assets.training.latents import shards_folder
+from lafid_assets.training.encoding import SHARDS_FOLDER
 from lafid_assets.wording import first_few
 from resources.catalog_losses import missing_files
 from resources.duckdb_extensions import quoted
@@ -108,8 +108,7 @@ def _latents(lake: Lake) -> pl.Series:
 
 
 def _below_latents(lake: Lake) -> Iterable[str]:
-    folder = shards_folder(lake.store)
-    return (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return (path.removeprefix(f"{SHARDS_FOLDER}/") for path in lake.store.list_tree(SHARDS_FOLDER))
 
 
 def _checkpoints(lake: Lake) -> pl.Series:

@@ -16,5 +16,5 @@ def open_lake(settings: Settings, *, read_only: bool = False) -> Lake:
     Raises:
         CatalogUnusable: the store is remote and there is no address of a catalog.
     """
-    store = FileStore(settings.store_uri)
+    store = FileStore(settings.store_uri, settings.home)
     return Lake(store, Catalog.of(store, settings.catalog_address), settings.home, TABLES, read_only=read_only)

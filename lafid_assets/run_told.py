@@ -16,6 +16,7 @@ from lafid_assets.run_failure import FAILURE_TAG, NO_FAILURE
 from lafid_assets.settings_check import Ops, deciding_sha256, ops_of, refuse_unusable
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable
 from resources.settings import Settings
+from resources.shared_models import take_models
 
 SETTINGS_TAG = "lafid/settings"
 """Of every run: the hash of what decides its tables."""
@@ -34,6 +35,7 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
         SettingsUnusable: a line of the file, or of the run's config, does not fit.
         ValueError, OSError, LookupError: it names an engine, a model, a file or a key that a step of this run cannot use.
         NodeUnfit, OSError: this node must not work on this run (`fitness`).
+        ModelDiffers, SharedModelDamaged, StoreUnusable: a model that all nodes have alike does not come to this one.
     """
     run = context.run
     if run.run_id not in _TOLD:
@@ -41,6 +43,7 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
         keep_to_what_was_given(context.instance, run)
         named = _resolved(run.run_config.get("ops", {}))
         told = ops_of(SettingsFile.of(settings.home), named)
+        take_models(settings)  # before anything is chosen by what is there
         refuse_unusable(told, {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})
         # A run that is executed again inherits its parent's tags.
         standing = {FAILURE_TAG: NO_FAILURE} if FAILURE_TAG in run.tags else {}

@@ -4,7 +4,7 @@ Belongs here: where it lies and what is said. Not here: checking it (`model.base
 """
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.training.base import base_path
+from lafid_assets.training.base import base_path, fetch_base, put_base
 from resources.file_store import FileStore
 from resources.settings import Settings
 
@@ -19,9 +19,11 @@ def run_adopt(settings: Settings, name: str, commit: str | None) -> None:
     from model.bases.adopt import adopt_base
     from model.presets import preset
 
-    folder = FileStore(settings.store_uri).local_path(base_path(name))
+    store, path = FileStore(settings.store_uri, settings.home), base_path(name)
+    folder = fetch_base(path, store)
     with working(f"checking and hashing {folder}"):
         info, unproved = adopt_base(folder, preset(name).base, commit)
+    put_base(path, store)
     proved = "as the download recorded it"
     if unproved:
         proved = f"which nothing proves: the download left no record of {len(unproved)} files, of {unproved[0]} for one"

@@ -21,7 +21,7 @@ from lafid_assets.release.evaluation_page import Evaluated, write_page
 from lafid_assets.release.evaluation_tasks import Subject
 from lafid_assets.release.model_files import ModelFiles, find_model
 from lafid_assets.schemas import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALUATION
-from lafid_assets.training.base import FOLDER as BASES
+from lafid_assets.training.base import adopted_in
 from model.evaluation.bench import BenchError, verify_bench
 from model.files import whole_file
 from model.release.drawing_settings import DrawingSettings
@@ -108,7 +108,7 @@ def _bench_of(settings: Settings) -> Path:
                 current = current_bench(reader)
     if current is None:
         raise BenchError(f"there is no bench in {lake.store.uri}: name one with --bench, or make one with `lafid bench`")
-    return lake.store.local_path(current.path)
+    return lake.store.fetch(current.path)
 
 
 def _models(settings: Settings, wish: Wish) -> list[ModelFiles]:
@@ -117,10 +117,10 @@ def _models(settings: Settings, wish: Wish) -> list[ModelFiles]:
     Raises:
         ValueError: the two are one.
     """
-    tracking, store = Tracking(settings.mlflow_uri, settings.mlflow_artifacts), FileStore(settings.store_uri)
-    adopted = store.local_path(BASES) if store.is_local else None
+    tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
+    adopted = adopted_in(FileStore(settings.store_uri, settings.home))
     asked = [model for model in (wish.model, wish.against) if model is not None]
-    models = [find_model(model, tracking, settings.downloads, base_dir=wish.base, bases_dir=adopted) for model in asked]
+    models = [find_model(model, tracking, settings.downloads, base_dir=wish.base, adopted=adopted) for model in asked]
     if len({found.checkpoint_sha256 for found in models}) < len(models):
         raise ValueError(f"{wish.model} and {wish.against} are the same checkpoint: name another with --against")
     return models

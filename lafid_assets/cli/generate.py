@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.cli.prompts import Prompt, drawn_before, mark_of, read_prompts, request_hash
-from lafid_assets.training.base import FOLDER
+from lafid_assets.training.base import adopted_in
 from model.release.drawing_settings import DrawingSettings
 from resources.file_store import FileStore
 from resources.settings import Settings
@@ -213,12 +213,11 @@ def pull_model(settings: Settings, model: str, drawing: DrawingSettings, base_di
     Raises:
         ModelUnknown: no such model in the registry, or no registry.
     """
-    store = FileStore(settings.store_uri)
+    adopted = adopted_in(FileStore(settings.store_uri, settings.home))
     with working(f"pulling {model}"), in_registry(settings, model):
         from model.release.package import pull
 
-        adopted = store.local_path(FOLDER) if store.is_local else None
-        return pull(model, drawing, base_dir=base_dir, bases_dir=adopted, downloads=downloads_of(settings))
+        return pull(model, drawing, base_dir=base_dir, adopted=adopted, downloads=downloads_of(settings))
 
 
 def downloads_of(settings: Settings) -> Path | None:

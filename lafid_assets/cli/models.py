@@ -17,6 +17,10 @@ from lafid_assets.cli.options import AsJson, Home
 from model.model_store.registry import REGISTRY, TERMS, Licence, ModelEntry, find_entry
 from model.model_store.store import ModelStore
 from resources.face_engine import model_store
+from resources.file_store import FileStore
+from resources.settings import Settings
+from resources.shared_models import FOLDER as SHARED
+from resources.shared_models import push_models, take_model
 
 if TYPE_CHECKING:
     from model.face_engine.interface import Box, FaceEngine, Image
@@ -79,10 +83,15 @@ def accept(licence: Annotated[Licence, typer.Argument(help="The terms to accept.
 
 @app.command()
 def fetch(name: Name, accept: Accept = None, home: Home = None) -> None:
-    """Get a model from its public address; a transfer that broke off goes on where it stopped."""
+    """Get a model from the store of all nodes where it was pushed there, else from its public address; a transfer that broke off
+    goes on where it stopped."""
     from model.model_store.fetch import fetch as fetch_model
+    from model.model_store.install import Installation
 
     store = _ready(name, accept, home)
+    if (record := take_model(store, _files(), name)) is not None:
+        _tell(store, Installation(record, ()))
+        return
     with Progress("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=CONSOLE) as bar:
         tasks = {file.name: bar.add_task(file.name, total=file.size_bytes) for file in find_entry(name).files}
         installed = fetch_model(store, name, lambda file, done, total: bar.update(tasks[file], completed=done, total=total))
@@ -101,6 +110,21 @@ def add(
 
     store = _ready(name, accept, home)
     _tell(store, install(store, name, files))
+
+
+@app.command()
+def push(
+    names: Annotated[list[str] | None, typer.Argument(help="Models; every one that is here when left out.")] = None,
+    home: Home = None,
+) -> None:
+    """Put models into the store, from which every node takes them before it computes."""
+    store, files = _store(home), _files()
+    pushed = push_models(store, files, names or ())
+    for record in pushed:
+        size_bytes = sum(file.size_bytes for file in record.files)
+        CONSOLE.print(f"{record.name}: {size_bytes / 1e6:.1f} MB in {files.uri}/{SHARED}/{record.name}", soft_wrap=True)
+    if not pushed:
+        CONSOLE.print(f"{store.root} holds no model: get one with `lafid models fetch NAME`", soft_wrap=True)
 
 
 @app.command()
@@ -165,6 +189,11 @@ def _store(home: Path | None) -> ModelStore:
     if home is not None:
         os.environ["LAFID_HOME"] = str(home)
     return model_store()
+
+
+def _files() -> FileStore:
+    settings = Settings.from_environment()
+    return FileStore(settings.store_uri, settings.home)
 
 
 def _faces(engine: "FaceEngine", folder: Path) -> "Iterator[tuple[Image, Sequence[Box]]]":

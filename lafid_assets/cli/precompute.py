@@ -20,6 +20,7 @@ from lafid_assets.training.precompute import Rank, dataset_shards, encode_share,
 from lafid_assets.training.training_latents import TrainingLatentsConfig, encoding_of
 from resources.lake import Lake
 from resources.settings import Settings
+from resources.shared_models import take_models
 
 _LONGEST_WAIT = timedelta(days=30)
 """For the slowest of the processes: gloo gives up after 30 minutes unless told otherwise. One that dies ends all, by torchrun."""
@@ -41,6 +42,7 @@ def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str
     if rank.world == 1 and (materializer := open_materializer(settings)).cluster is not None:
         with materializer.lake.leases.at_work("lafid precompute"):
             return materialize_latents(materializer, config)
+    take_models(settings)
     lake = open_lake(settings)
     # Until rows name what was encoded: `lafid sweep` would take it.
     with lake.leases.at_work("lafid precompute"):

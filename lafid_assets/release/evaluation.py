@@ -6,7 +6,7 @@ Belongs here: cases of a bench and cached splits to the processes that draw and 
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import polars as pl
@@ -65,6 +65,7 @@ def evaluate(
     cached: Mapping[str, int],
     deadline_s: float,
     processes: int | None = None,
+    keep: Callable[[], None] = lambda: None,
 ) -> Frames:
     """What a model draws of the cases, measured, and its flow loss on the cached clips.
 
@@ -76,6 +77,7 @@ def evaluate(
         cached: how many clips of a split are cached, for those that exist.
         deadline_s: what one case may take.
         processes: that draw at a time; None: one a GPU, or one where there is none.
+        keep: called whenever something more lies in the subject's folder.
 
     Returns:
         rows of `model_evaluation`, `evaluated_videos` and `evaluated_frames`.
@@ -86,7 +88,7 @@ def evaluate(
     """
     losses = [LossTask(split) for split, clips in cached.items() if clips]
     videos = case_tasks(bench, subject.bench_dir, cases) if bench is not None and subject.bench_dir is not None else []
-    results = _results(subject, [*losses, *videos], deadline_s, processes)
+    results = _results(subject, [*losses, *videos], deadline_s, processes, keep)
     _require_some(results[len(losses) :] or results)
     figures = {task.split: _figure(found) for task, found in zip(losses, results, strict=False)}
     unknown = Figure(key="", value=None, absent="no clip of the split is cached")
@@ -98,7 +100,7 @@ def evaluate(
         for task, found in zip(videos, results[len(losses) :], strict=True)
         if not isinstance(found, Figure)
     ]
-    found = rows_of_cases(subject, bench, measured, _fid(subject, bench, measured, deadline_s))
+    found = rows_of_cases(subject, bench, measured, _fid(subject, bench, measured, deadline_s, keep))
     return {name: pl.concat([rows[name], found[name]]) for name in rows}
 
 
@@ -109,7 +111,7 @@ def is_kept(subject: Subject, bench: Bench, cases: Sequence[Case], cached: Mappi
     return all(kept(subject, task) is not None for task in losses + case_tasks(bench, subject.bench_dir, cases))
 
 
-def _fid(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase], deadline_s: float) -> Figure:
+def _fid(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase], deadline_s: float, keep: Callable[[], None]) -> Figure:
     """After all videos; no process is begun for it where it cannot be had."""
     drawn = [
         (one.task, one.result.absent.get(FID))
@@ -121,7 +123,7 @@ def _fid(subject: Subject, bench: Bench, cases: Sequence[MeasuredCase], deadline
     for task, lacking in drawn:
         if lacking is not None:
             return Figure(key="", value=None, absent=f"case {task.case.case_id}: {lacking}")
-    [result] = _results(subject, [FidTask(bench.version, tuple(task for task, _ in drawn))], deadline_s, 1)
+    [result] = _results(subject, [FidTask(bench.version, tuple(task for task, _ in drawn))], deadline_s, 1, keep)
     return _figure(result)
 
 
@@ -129,7 +131,9 @@ def _figure(result: Result) -> Figure:
     return result if isinstance(result, Figure) else Figure(key="", value=None, absent=f"{result.reason}: {result.detail}")
 
 
-def _results(subject: Subject, tasks: Sequence[Task], deadline_s: float, processes: int | None) -> list[Result]:
+def _results(
+    subject: Subject, tasks: Sequence[Task], deadline_s: float, processes: int | None, keep: Callable[[], None]
+) -> list[Result]:
     results: list[Result | None] = [kept(subject, task) for task in tasks]
     missing = [index for index, result in enumerate(results) if result is None]
     if len(missing) < len(tasks):
@@ -143,6 +147,7 @@ def _results(subject: Subject, tasks: Sequence[Task], deadline_s: float, process
     )
     for number, ending in track(endings, "evaluation", len(missing)):
         results[missing[number]] = ending.value if isinstance(ending, Done) else fault_of(ending)
+        keep()
     return [result for result in results if result is not None]
 
 

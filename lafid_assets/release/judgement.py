@@ -29,6 +29,7 @@ from lafid_assets.schemas import (
     TRAINING_LATENTS,
 )
 from lafid_assets.schemas.registry import PRETRAINED, TINY
+from lafid_assets.training.base import fetch_base
 from lafid_assets.training.held_out import drawing_of
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.evaluation.bench import Bench, BenchError
@@ -74,7 +75,7 @@ def read_facts(reader: Reader, store: FileStore) -> Facts:
     """Of the one checkpoint of `fusion_dit`."""
     checkpoint = reader.read(FUSION_DIT.name).row(0, named=True)
     version = checkpoint["dataset_version"]
-    base = json.loads((store.local_path(checkpoint["checkpoint_path"]) / MANIFEST_FILE).read_text())["base"]
+    base = json.loads(store.read_bytes(f"{checkpoint['checkpoint_path']}/{MANIFEST_FILE}"))["base"]
     known = reader.sql(f"SELECT * FROM {DATASET_VERSIONS.name} WHERE dataset_version = ?", [version])
     bench, unknown = _bench(reader, store)
     leaks = None
@@ -112,7 +113,7 @@ def judge(
         bench_version=None if facts.bench is None else facts.bench.version,
         rival=rival,
     )
-    folder, base_dir = store.local_path(checkpoint["checkpoint_path"]), store.local_path(checkpoint["base_path"])
+    folder, base_dir = store.fetch(checkpoint["checkpoint_path"]), fetch_base(checkpoint["base_path"], store)
     return [
         *figures_found(gate, evidence),
         demands.unseen(facts.leaks, facts.leaks_unknown),

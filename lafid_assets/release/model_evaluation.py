@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import dagster as dg
@@ -34,11 +35,10 @@ from lafid_assets.schemas import (
 from lafid_assets.settings_file import MODEL
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
-from lafid_assets.training.base import FOLDER as BASES
+from lafid_assets.training.base import adopted_in, fetch_base
 from lafid_assets.training.cached_clips import read_cached, write_list
 from lafid_assets.training.held_out import drawing_of
 from model.evaluation.bench import read_bench
-from model.files import whole_file
 from model.presets import preset
 from model.release.drawing_settings import DrawingSettings
 from resources.file_store import FileStore
@@ -143,24 +143,24 @@ def _evaluate(
     store, chosen = lake.store, preset(checkpoint["preset"])
     with lake.snapshot() as reader:
         latents, current = read_cached(reader, chosen), current_bench(reader)
-    bench_dir = None if current is None else store.local_path(current.path)
+    bench_dir = None if current is None else store.fetch(current.path)
     bench = None if bench_dir is None else read_bench(bench_dir)
     cases = [] if bench is None else choose_cases(bench, config.cases)
     splits = [split for split in HELD_OUT if split in latents["split"]]
     cached = latents.filter(pl.col("status") == Status.OK)["split"].to_list()
     subject = Subject(
         checkpoint["checkpoint_sha256"],
-        checkpoint_dir=store.local_path(checkpoint["checkpoint_path"]),
-        base_dir=store.local_path(checkpoint["base_path"]),
-        root=store.local_path(""),
+        checkpoint_dir=store.fetch(checkpoint["checkpoint_path"]),
+        base_dir=fetch_base(checkpoint["base_path"], store),
+        root=store.here(""),
         bench_dir=bench_dir,
-        clip_list=write_list(latents, store),
+        clip_list=write_list(latents, store, HELD_OUT),
         drawing=drawing_of(config.drawing, latents),
         steps=config.steps,
     )
     how = (config.deadline_s, config.processes)
     counted = {split: cached.count(split) for split in splits}
-    frames = evaluate(subject, bench, cases, counted, *how)
+    frames = _evaluated(subject, bench, cases, counted, *how, store=store)
     if bench is None or bench_dir is None:
         return frames
     models = {f"{checkpoint['preset']} {subject.checkpoint_sha256[:8]}": subject.checkpoint_sha256}
@@ -171,21 +171,28 @@ def _evaluate(
             drawing=DrawingSettings.of(config.drawing),
         )
         try:
+            store.fetch(its.folder)
             if not is_kept(its, bench, cases, counted):
                 its = _found(its, champion.rival, lake, tracking)
-            theirs = evaluate(its, bench, cases, counted, *how)
+            theirs = _evaluated(its, bench, cases, counted, *how, store=store)
         except (ModelMissing, EvaluationFailed, ValueError, OSError) as error:
             champion.told = f"{champion.told} could not be evaluated: {error}"
             LOGGER.warning("%s", champion.told)
         else:
             frames = {name: pl.concat([frames[name], theirs[name]]) for name in frames}
             models[champion.told] = its.checkpoint_sha256
-    shown = Evaluated(store.local_path(""), bench, bench_dir, models, frames, [f"Compared with: {champion.told}."])
-    page = store.local_path(page_path(subject.checkpoint_sha256, bench.version))
-    write_page(page, shown)
-    with whole_file(page.with_suffix(".png")) as temporary:
-        temporary.write_bytes(shown.curves_png)
+    shown = Evaluated(store.here(""), bench, bench_dir, models, frames, [f"Compared with: {champion.told}."])
+    page = PurePosixPath(page_path(subject.checkpoint_sha256, bench.version))
+    write_page(store.here(str(page)), shown)
+    store.put(str(page))
+    store.write_bytes(str(page.with_suffix(".png")), shown.curves_png)
     return frames
+
+
+def _evaluated(subject: Subject, *what: Any, store: FileStore) -> Frames:
+    """Going on with what the store holds of it, whichever machine has made that."""
+    store.fetch(subject.folder)
+    return evaluate(subject, *what, keep=lambda: store.put(subject.folder))
 
 
 def _found(its: Subject, rival: Rival, lake: Lake, tracking: Tracking) -> Subject:
@@ -195,8 +202,8 @@ def _found(its: Subject, rival: Rival, lake: Lake, tracking: Tracking) -> Subjec
         ModelMissing: they are not to be had, or are another checkpoint's.
     """
     store = lake.store
-    downloads = store.local_path(DOWNLOADS)
-    found = find_model(rival.version.uri, tracking, downloads, bases_dir=store.local_path(BASES))
+    downloads = store.here(DOWNLOADS)
+    found = find_model(rival.version.uri, tracking, downloads, adopted=adopted_in(store))
     for other in downloads.iterdir() if downloads.is_dir() else ():
         if not found.checkpoint_dir.is_relative_to(other):  # one at a time: they are large, and can be fetched again
             shutil.rmtree(other, ignore_errors=True)
@@ -230,10 +237,14 @@ def _describe(checkpoint: Mapping[str, Any], frames: Frames, champion: _Champion
     if champion.checkpoint_sha256 in videos["checkpoint_sha256"]:
         found = compare(videos, frames[EVALUATED_FRAMES.name], own, str(champion.checkpoint_sha256))
         told |= {f"against_{one.metric}": f"{one.told}: {one.verdict}" for one in found}
-    page = lake.store.local_path(page_path(own, versions[0]))
+    page = page_path(own, versions[0])
     records = [dg.TableRecord({name: "" if value is None else value for name, value in row.items()}) for row in lines]
-    told |= {"bench": versions[0], "page": dg.MetadataValue.path(str(page)), "videos": dg.MetadataValue.table(records)}
-    picture = page.with_suffix(".png")
-    if picture.is_file():
-        told["curves"] = dg.MetadataValue.md(f"![similarity by pose]({png_address(picture.read_bytes())})")
+    told |= {
+        "bench": versions[0],
+        "page": dg.MetadataValue.path(lake.store.full_path(page)),
+        "videos": dg.MetadataValue.table(records),
+    }
+    picture = str(PurePosixPath(page).with_suffix(".png"))
+    if lake.store.exists(picture):
+        told["curves"] = dg.MetadataValue.md(f"![similarity by pose]({png_address(lake.store.read_bytes(picture))})")
     return told

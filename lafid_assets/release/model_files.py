@@ -4,7 +4,7 @@ Belongs here: that address -> the checkpoint's and the base's folder. Not here: 
 them (`model.release.pipeline`), which model is compared with (`champion`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,12 @@ class ModelFiles:
 
 
 def find_model(
-    model: str, tracking: Tracking, downloads: Path, *, base_dir: Path | None = None, bases_dir: Path | None = None
+    model: str,
+    tracking: Tracking,
+    downloads: Path,
+    *,
+    base_dir: Path | None = None,
+    adopted: Callable[[str], Path] | None = None,
 ) -> ModelFiles:
     """Where a model's files lie.
 
@@ -39,7 +44,7 @@ def find_model(
         model: models:/lafid@champion, models:/lafid/3, models:/m-..., or a checkpoint's folder.
         downloads: a folder for what a server keeps; what is there already is not fetched again.
         base_dir: its base, where that neither travels with the model nor was adopted.
-        bases_dir: where adopted bases lie, each below its name.
+        adopted: where the adopted base of that name lies, or would.
 
     Raises:
         ModelMissing: there is no such model, or its base is not here.
@@ -56,7 +61,7 @@ def find_model(
     try:
         with _registry_of(model, tracking) if from_registry else nullcontext():
             found = fetch(model, None if tracking.is_local else downloads)
-        base = base_of(found, model, base_dir, bases_dir)
+        base = base_of(found, model, base_dir, adopted)
     except PackageError as error:
         raise ModelMissing(str(error)) from error
     return ModelFiles(model, _sha256_of(found.checkpoint_dir), found.checkpoint_dir, base)

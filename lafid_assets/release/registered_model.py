@@ -28,6 +28,7 @@ from lafid_assets.schemas.registry import BY_GATE, PASSED
 from lafid_assets.settings_file import MODEL
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
+from lafid_assets.training.base import fetch_base
 from model.release.drawing_settings import DrawingSettings
 from resources.lake import Lake
 from resources.tracking import CANDIDATE, CHAMPION, RegisteredVersion, Tracking
@@ -180,8 +181,8 @@ def _logged_model(facts: Facts, tags: dict[str, str], name: str, lake: Lake, tra
         return describe_logged(model_id, tags=tags, metrics=measures, step=checkpoint["step"])
     tracking.open_experiment()
     return log_checkpoint(
-        lake.store.local_path(checkpoint["checkpoint_path"]),
-        lake.store.local_path(checkpoint["base_path"]),
+        lake.store.fetch(checkpoint["checkpoint_path"]),
+        fetch_base(checkpoint["base_path"], lake.store),
         name=name,
         tags=tags,
         metrics=measures | {name: checkpoint[name] for name in ("loss_before", "loss_after")},

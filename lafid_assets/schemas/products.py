@@ -269,7 +269,12 @@ TRAINING_LATENTS = TableSchema(
         Column("parts", pl.List(CACHED_PART), "what is cached of it: the part, its key, and its file below latents/shards"),
         Column("base_sha256", STR, "hash of the base whose encoders were used"),
         Column("encoders_fingerprint", STR, "hash of the frozen encoders"),
-        Column("semantic_encoder", STR, "folder of the semantic encoder; NULL: the base's own", nullable=True),
+        Column(
+            "semantic_encoder",
+            STR,
+            "semantic encoder: its name in the model store, or its folder; NULL: the base's own",
+            nullable=True,
+        ),
         Column("dataset_version", STR, "the version that the clips come from"),
         *OUTCOME,
     ),

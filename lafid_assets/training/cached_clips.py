@@ -8,7 +8,7 @@ A list holds nothing that the tables do not say: whoever trains writes it, and i
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import polars as pl
 
 from lafid_assets.outcomes import Status
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
-from lafid_assets.training.latents import FOLDER
+from lafid_assets.training.encoding import FOLDER, SHARDS_FOLDER
 from model.clip_size import Bucket
 from model.clips.clip_list import ClipEntry, ClipMeta, Place, write_clip_list
 from model.presets import Preset
@@ -62,11 +62,13 @@ def read_cached(reader: Reader, chosen: Preset) -> pl.DataFrame:
     return cached
 
 
-def write_list(cached: pl.DataFrame, store: FileStore) -> Path:
-    """The list of the clips that can be read, named after what training reads of them; beside the shards.
+def write_list(cached: pl.DataFrame, store: FileStore, splits: Collection[str] | None = None) -> Path:
+    """The list of the clips that can be read, named after what training reads of them; beside the shards, which are on this
+    machine then.
 
     Args:
         cached: as `read_cached` gives them.
+        splits: whose shards are read; None: all.
 
     Raises:
         ValueError: the dataset is empty.
@@ -74,9 +76,12 @@ def write_list(cached: pl.DataFrame, store: FileStore) -> Path:
     if cached.is_empty():
         raise ValueError("the dataset has no clips to train on: curate more, or loosen the policies before it")
     entries = [_entry(row) for row in cached.filter(pl.col("status") == Status.OK).iter_rows(named=True)]
-    path = store.local_path(f"{FOLDER}/clips-{_digest(entries)}.parquet")
-    write_clip_list(path, entries)
-    return path
+    read = {place.shard for entry in entries if splits is None or entry.split in splits for place in entry.parts.values()}
+    store.fetch(SHARDS_FOLDER, only=read)
+    name = f"{FOLDER}/clips-{_digest(entries)}.parquet"
+    write_clip_list(store.here(name), entries)
+    store.put(name)
+    return store.here(name)
 
 
 def _require_sizes(cached: pl.DataFrame, chosen: Preset) -> None:

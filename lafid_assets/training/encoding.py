@@ -22,9 +22,11 @@ from lafid_assets.training.part_recipes import Recipe
 from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, picture_task
 from lafid_assets.workers import Done, Ending
 from model.clip_size import ClipSize
+from model.clips.clip_list import SHARDS
 from model.encoding.footage import footage_in, passed_s
 from resources.cores import usable_cores
 from resources.face_engine import model_store
+from resources.file_store import FileStore
 from resources.gpu import processes_here
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("lafid.training")
 LIMITS = ShardLimits(memory_limit_mib=8192)
 """Of a child, as curation has them, but for its memory: a window of 81 frames in 4K takes 4 GiB while it is put together."""
+FOLDER = "latents"
+SHARDS_FOLDER = f"{FOLDER}/{SHARDS}"
+"""In the store: below it the files of all shards lie, a folder a shard."""
 MOST_CHILDREN = 16
 """Several times as many as keep one GPU busy; each holds the frames of a clip."""
 
@@ -43,12 +48,11 @@ class Cache:
     """What lies in a shard's folder, and which clips could not be encoded.
 
     Attributes:
-        root: of all shards' folders.
         places: key of a part to the name of the file that holds it.
         faults: clip to why it is not whole.
     """
 
-    root: Path
+    store: FileStore
     places: dict[str, str]
     faults: dict[str, Fault] = field(default_factory=dict)
     written_bytes: int = 0
@@ -69,14 +73,14 @@ class _Open:
     parts: "dict[str, Tensors]" = field(default_factory=dict)
 
 
-def read_cache(root: Path, shard: str) -> Cache:
-    """The shard's folder as it lies there; torn files are told."""
+def read_cache(store: FileStore, shard: str) -> Cache:
+    """The shard's folder as it lies in the store; torn files are told."""
     from model.clips.latent_shards import read_index
 
-    index = read_index(root, shard)
+    index = read_index(store, SHARDS_FOLDER, shard)
     for name in index.torn:
         LOGGER.warning("shard %s is torn: what it held and is still needed is encoded again", name)
-    return Cache(root, index.places)
+    return Cache(store, index.places)
 
 
 def encode_files(
@@ -129,7 +133,7 @@ def _compute(recipes: Iterable[Recipe], file: _Open, shown: Pictures) -> "dict[s
 def _finish(file: _Open, encoders: "ClipEncoders", cache: Cache) -> None:
     """What needs no pictures, and the file. What a faulty clip lacks is missing in it."""
     from model.clips.clip_parts import text_part
-    from model.clips.latent_shards import write_shard
+    from model.clips.latent_shards import shard_name, write_parts
 
     for clip in file.planned.clips:
         file.parts |= _compute((one for one in clip.pictured.values() if one.needs is None), file, Pictures(None, ()))
@@ -139,7 +143,9 @@ def _finish(file: _Open, encoders: "ClipEncoders", cache: Cache) -> None:
     rows = encoders.texts(list(told.values())) if told else []
     file.parts |= {key: text_part(row.cpu()) for key, row in zip(told, rows, strict=True)}
     if file.parts:
-        name = write_shard(cache.root, file.planned.shard, file.parts)
+        name = shard_name(file.planned.shard, file.parts)
+        with cache.store.writing(f"{SHARDS_FOLDER}/{name}") as path:
+            write_parts(path, file.parts)
         cache.places |= dict.fromkeys(file.parts, name)
         cache.written_bytes += sum(tensor.nbytes for part in file.parts.values() for tensor in part.values())
         file.parts = {}

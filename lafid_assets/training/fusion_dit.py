@@ -30,7 +30,7 @@ from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.tracking import Tracking, TrackingUnreachable
 from resources.trainer.client import TrainerClient
-from resources.trainer.job import RUNS_FOLDER, Finished, HeldOutClip, TrainingJob
+from resources.trainer.job import RUNS_FOLDER, Finished, HeldOutClip, KeptIn, TrainingJob
 
 LOGGER = logging.getLogger("lafid.training")
 FIRST_FRAMES = "held_out"
@@ -155,7 +155,8 @@ def _job(
         held_out=_held_out(config.validation_clips, chosen.clip, latents, lake) if chosen.train.validate_every else (),
         drawing=drawing_of(config.drawing, latents),
         base_dir=base_folder(chosen.name, store),
-        out_dir=store.local_path(RUNS_FOLDER),
+        out_dir=store.here(RUNS_FOLDER),
+        kept_in=None if store.is_local else KeptIn(store_uri=store.uri, home=lake.home),
         dataset_version=version,
         tracking_uri=tracking.uri,
         tracking_artifacts=tracking.artifacts,
@@ -165,7 +166,7 @@ def _job(
 
 def _held_out(most: int, size: ClipSize, latents: pl.DataFrame, lake: Lake) -> tuple[HeldOutClip, ...]:
     """Without the clips whose file is not there any more: all that training reads is cached."""
-    folder = lake.store.local_path(f"{RUNS_FOLDER}/{FIRST_FRAMES}")
+    folder = lake.store.here(f"{RUNS_FOLDER}/{FIRST_FRAMES}")
     found = []
     for one in choose_held_out(lake.read(LAFID_DATASET.name), latents, "validation", most, size) if most else ():
         clip_id, caption = one.clip["clip_id"], one.clip["refined_caption"] or ""
@@ -185,6 +186,7 @@ def _row(job: TrainingJob, result: Finished, latents: pl.DataFrame, store: FileS
 
     published = job.preset.train.publish
     checkpoint = result.checkpoints[published]
+    store.put("/".join(_in_store(checkpoint.folder, store).split("/")[:2]))  # all of the run, where it is not there yet
     cached = latents.filter((pl.col("split") == "train") & (pl.col("status") == Status.OK))
     return {
         "checkpoint_sha256": sha256_folder(checkpoint.folder),
@@ -207,7 +209,7 @@ def _row(job: TrainingJob, result: Finished, latents: pl.DataFrame, store: FileS
 
 
 def _in_store(folder: Path, store: FileStore) -> str:
-    return folder.relative_to(store.local_path("")).as_posix()
+    return folder.relative_to(store.here("")).as_posix()
 
 
 def _describe(frames: Frames) -> dict[str, Any]:

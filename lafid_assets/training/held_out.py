@@ -21,7 +21,9 @@ from model.clip_size import Bucket, ClipSize
 from model.encoding.footage import footage_in
 from model.files import whole_file
 from model.likeness import yaw_bin
+from model.model_store.vision import named_vision
 from model.release.drawing_settings import DrawingSettings
+from resources.face_engine import model_store
 
 LOGGER = logging.getLogger("lafid.training")
 Row = Mapping[str, Any]
@@ -78,8 +80,10 @@ def drawing_of(told: Mapping[str, Any], latents: pl.DataFrame) -> DrawingSetting
 
     Raises:
         ValueError: a line is unknown, or its value impossible.
+        ModelMissing: that encoder is not on this machine.
     """
-    semantic_dir = next((folder for folder in latents["semantic_encoder"] if folder), "")
+    eyes = next((name for name in latents["semantic_encoder"] if name), None)
+    semantic_dir = None if eyes is None else named_vision(model_store(), eyes)
     return DrawingSettings.of({"semantic_dir": semantic_dir} | dict(told))
 
 

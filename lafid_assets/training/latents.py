@@ -16,20 +16,20 @@ import polars as pl
 from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import TRAINING_LATENTS
-from lafid_assets.training.encoding import Cache, encode_files, read_cache
+from lafid_assets.training.encoding import SHARDS_FOLDER, Cache, encode_files, read_cache
 from lafid_assets.training.forecast import forecast
 from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, ShardPlan, plan_shard
-from model.bases.digests import recorded_digest
+from model.bases.digests import INFO_FILE, recorded_digest
 from model.clip_size import Bucket
-from model.clips.clip_list import SHARDS
+from model.model_store.vision import vision_name
 from model.presets import Preset
+from resources.face_engine import model_store
 from resources.file_store import FileStore
 
 if TYPE_CHECKING:
     from model.encoding.encoders import ClipEncoders
 
 LOGGER = logging.getLogger("lafid.training")
-FOLDER = "latents"
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,6 @@ class Encoding:
     chosen: Preset
     encoders: "ClipEncoders"
     semantic_dir: Path | None = None
-
-
-def shards_folder(store: FileStore) -> Path:
-    """Below which the files of all shards lie, a folder a shard."""
-    return store.local_path(f"{FOLDER}/{SHARDS}")
 
 
 def load_encoding(chosen: Preset, base_dir: Path, semantic_dir: Path | None = None) -> Encoding:
@@ -81,7 +76,7 @@ def encode_shard(shard: str, clips: pl.DataFrame, faces: pl.DataFrame, encoding:
         rows of `training_latents`, one for each of `clips`.
     """
     plan = plan_shard(shard, clips, faces, encoding.chosen, encoding.encoders)
-    cache = read_cache(shards_folder(store), shard)
+    cache = read_cache(store, shard)
     _tell_what_is_to_do(plan, cache, encoding)
     encode_files(plan.files, encoding.chosen.clip, encoding.encoders, cache, f"training_latents {shard}")
     # What a faulty clip shares with others lies in no file yet.
@@ -102,13 +97,13 @@ def intact(latents: pl.DataFrame, store: FileStore) -> bool:
         return False
     named = {(part["key"], part["shard"]) for parts in latents["parts"] for part in parts}
     folders = {Path(file).parent.as_posix() for _, file in named}
-    places = {key: file for folder in folders for key, file in read_index(shards_folder(store), folder).places.items()}
+    places = {key: file for folder in folders for key, file in read_index(store, SHARDS_FOLDER, folder).places.items()}
     return all(places.get(key) == file for key, file in named)
 
 
-def encoded_with(latents: pl.DataFrame, base_dir: Path) -> bool:
-    """Whether it was the base in `base_dir`, for another one may have been adopted under its name; true where none lies there."""
-    recorded = recorded_digest(base_dir)
+def encoded_with(latents: pl.DataFrame, base_path: str, store: FileStore) -> bool:
+    """Whether it was the base at that path, for another one may have been adopted under its name; true where none lies there."""
+    recorded = recorded_digest(store.fetch(f"{base_path}/{INFO_FILE}").parent)
     return recorded is None or latents.filter(pl.col("base_sha256") != recorded).is_empty()
 
 
@@ -164,7 +159,7 @@ def _row(clip: PlannedClip, plan: ShardPlan, cache: Cache, encoding: Encoding) -
             "parts": [{"part": part, "key": key, "shard": cache.places[key]} for part, key in sorted(keys.items())],
             "base_sha256": encoding.encoders.base.info.sha256,
             "encoders_fingerprint": encoding.encoders.fingerprint,
-            "semantic_encoder": None if encoding.semantic_dir is None else str(encoding.semantic_dir),
+            "semantic_encoder": None if encoding.semantic_dir is None else vision_name(model_store(), encoding.semantic_dir),
         }
         | outcome
     )

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from lafid_assets.schemas import LAFID_DATASET
-from lafid_assets.training.encoding import encode_files, read_cache
+from lafid_assets.training.encoding import SHARDS_FOLDER, encode_files, read_cache
 from lafid_assets.training.forecast import forecast, span
-from lafid_assets.training.latents import Encoding, shards_folder
+from lafid_assets.training.latents import Encoding
 from lafid_assets.training.shard_plan import PlannedFile, ShardPlan, plan_shard
 from lafid_assets.training.training_latents import read_shard
 from model.clip_size import Bucket, ClipSize
@@ -48,7 +48,7 @@ def expected(lake: Lake, encoding: Encoding, world: int) -> str:
     sizes = _sizes(lake.read(LAFID_DATASET.name, columns=["duration_s", "height", "width"]), encoding.chosen.clip)
     if not sizes:
         raise ValueError("the dataset has no clips that are long enough for the preset: curate more, or loosen the policies")
-    there = sum(path.stat().st_size for path in shards_folder(lake.store).rglob("[!.]*.safetensors"))
+    there = sum(lake.store.sizes(SHARDS_FOLDER).values())
     line = forecast(sizes, encoding.chosen, encoding.encoders).line(world)
     return line + (f"; {there / 1e9:,.1f} GB lie there and are not made again where they are still needed" if there else "")
 
@@ -68,7 +68,7 @@ def encode_share(lake: Lake, encoding: Encoding, rank: Rank) -> None:
             clips, faces = read_shard(reader, shard, size)
         plan = plan_shard(shard, clips, faces, encoding.chosen, encoding.encoders)
         files = plan.files if is_whole else files_of(plan, index, rank)
-        encode_files(files, size, encoding.encoders, read_cache(shards_folder(lake.store), shard), label)
+        encode_files(files, size, encoding.encoders, read_cache(lake.store, shard), label)
 
 
 def files_of(plan: ShardPlan, number: int, rank: Rank) -> list[PlannedFile]:

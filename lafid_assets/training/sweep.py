@@ -10,7 +10,7 @@ from contextlib import suppress
 import polars as pl
 
 from lafid_assets.schemas import TRAINING_LATENTS
-from lafid_assets.training.latents import FOLDER, shards_folder
+from lafid_assets.training.encoding import FOLDER, SHARDS_FOLDER
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.lake_reader import TableMissing
@@ -30,8 +30,8 @@ def sweep(lake: Lake, *, dry_run: bool = False) -> dict[str, int]:
     """
     store = lake.store
     freed = _drop(store, _keys(lake.read(TRAINING_LATENTS.name, columns=["parts"])), dry_run)
-    for path in _lists(store):
-        freed[path] = store.local_path(path).stat().st_size
+    for path, size in _lists(store).items():
+        freed[path] = size
         if not dry_run:
             store.remove(path)
     return freed
@@ -46,7 +46,7 @@ def drop_unnamed(lake: Lake, without: Collection[str], *, dry_run: bool = False)
         file below the store to the bytes that this frees there.
     """
     store, columns = lake.store, ["clip_id", "parts"]
-    tables = [pl.read_parquet(store.local_path(path), columns=columns) for path in _lists(store)]
+    tables = [pl.read_parquet(store.read_bytes(path), columns=columns) for path in _lists(store)]
     with suppress(TableMissing):
         tables.append(lake.read(TRAINING_LATENTS.name, columns=columns))
     named = {key for rows in tables for key in _keys(rows.filter(~pl.col("clip_id").is_in(list(without))))}
@@ -54,18 +54,18 @@ def drop_unnamed(lake: Lake, without: Collection[str], *, dry_run: bool = False)
 
 
 def _drop(store: FileStore, named: set[str], dry_run: bool) -> dict[str, int]:
-    folder = shards_folder(store)
-    if not folder.exists():
+    if not store.sizes(SHARDS_FOLDER):
         return {}
     from model.clips.latent_shards import drop_parts
 
-    freed = drop_parts(folder, lambda key: key not in named, dry_run=dry_run)
-    return {(folder / name).relative_to(store.local_path("")).as_posix(): size for name, size in freed.items()}
+    return drop_parts(store, SHARDS_FOLDER, lambda key: key not in named, dry_run=dry_run)
 
 
 def _keys(rows: pl.DataFrame) -> set[str]:
     return set(rows["parts"].explode().struct.field("key").drop_nulls()) if rows.height else set()
 
 
-def _lists(store: FileStore) -> list[str]:
-    return [f"{FOLDER}/{name}" for name in store.list_files(FOLDER) if name.endswith(".parquet")]
+def _lists(store: FileStore) -> dict[str, int]:
+    """Paths to bytes."""
+    names = [name for name in store.list_files(FOLDER) if name.endswith(".parquet")]
+    return {f"{FOLDER}/{name}": store.size(f"{FOLDER}/{name}") for name in names}

@@ -16,6 +16,7 @@ from lafid_assets.schemas import FACE_EMBEDDINGS, FACE_INFO, LAFID_DATASET, TRAI
 from lafid_assets.step import Step
 from lafid_assets.step_run import Frames
 from lafid_assets.training.base import base_folder, base_path
+from lafid_assets.training.encoding import SHARDS_FOLDER
 from lafid_assets.training.face_views import FACE_COLUMNS, FACE_KEY, asked_faces
 from lafid_assets.training.latents import (
     Encoding,
@@ -24,11 +25,10 @@ from lafid_assets.training.latents import (
     encoded_with,
     intact,
     load_encoding,
-    shards_folder,
     without_first_face,
 )
 from model.clip_size import ClipSize
-from model.model_store.vision import vision_folder
+from model.model_store.vision import vision_folder, vision_name
 from model.presets import preset
 from resources.face_engine import model_store
 from resources.file_store import FileStore
@@ -61,8 +61,8 @@ class TrainingLatentsConfig(dg.Config):
     def facts(self) -> list[Any]:
         """What of a preset decides the latents, and whose semantic features they hold."""
         chosen, semantic_dir = preset(self.preset), self.semantic_dir()
-        folder = None if semantic_dir is None else str(semantic_dir)
-        return [chosen.base.name, chosen.clip.model_dump(), chosen.encoders.model_dump(), chosen.train.precision, folder]
+        eyes = None if semantic_dir is None else vision_name(model_store(), semantic_dir)
+        return [chosen.base.name, chosen.clip.model_dump(), chosen.encoders.model_dump(), chosen.train.precision, eyes]
 
 
 STEP = Step(
@@ -139,12 +139,12 @@ def read_shard(reader: Reader, shard: str, size: ClipSize) -> tuple[pl.DataFrame
 
 
 def _is_settled(latents: pl.DataFrame, config: TrainingLatentsConfig, store: FileStore) -> bool:
-    return intact(latents, store) and encoded_with(latents, store.local_path(base_path(config.preset)))
+    return intact(latents, store) and encoded_with(latents, base_path(config.preset), store)
 
 
 def _describe(frames: Frames, store: FileStore) -> dict[str, Any]:
     latents = frames[TRAINING_LATENTS.name]
     files = {part["shard"] for parts in latents["parts"] for part in parts}
-    size_bytes = sum((shards_folder(store) / file).stat().st_size for file in files)
+    size_bytes = sum(store.size(f"{SHARDS_FOLDER}/{file}") for file in files)
     first = {"clips_without_first_face": without_first_face(latents)}
     return count(latents) | first | {"files": len(files), "megabytes": round(size_bytes / 1e6, 2)}

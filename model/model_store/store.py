@@ -53,7 +53,9 @@ class Record(BaseModel):
     files: tuple[StoredFile, ...]
 
 
-class _Licences(BaseModel):
+class Licences(BaseModel):
+    """Which terms were accepted."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     accepted: dict[Licence, datetime] = Field(default_factory=dict, description="Licence to the time of acceptance")
@@ -127,7 +129,7 @@ class ModelStore:
 
     def accepted(self, licence: Licence) -> bool:
         """Whether weights under that licence may be used here."""
-        return not licence.needs_acceptance or licence in self._licences().accepted
+        return not licence.needs_acceptance or licence in self.licences.accepted
 
     def require_accepted(self, entry: ModelEntry) -> None:
         """
@@ -140,12 +142,16 @@ class ModelStore:
                 f"To accept: lafid models accept {entry.licence}"
             )
 
-    def accept(self, licence: Licence) -> None:
-        """Record once that the terms are accepted; the first acceptance stands."""
-        licences = self._licences()
+    def accept(self, licence: Licence, when: datetime | None = None) -> None:
+        """Record once that the terms are accepted; the first acceptance stands.
+
+        Args:
+            when: now, unless given.
+        """
+        licences = self.licences
         if licence in licences.accepted:
             return
-        book = _Licences(accepted={**licences.accepted, licence: datetime.now(UTC).replace(microsecond=0)})
+        book = Licences(accepted={**licences.accepted, licence: when or datetime.now(UTC).replace(microsecond=0)})
         with whole_file(self.root / LICENCES) as path:
             path.write_text(book.model_dump_json(indent=2) + "\n")
 
@@ -164,12 +170,18 @@ class ModelStore:
                 problems.append(f"{path} has changed since it was added")
         return problems
 
-    def _licences(self) -> _Licences:
+    @property
+    def licences(self) -> Licences:
+        """The terms that were accepted here.
+
+        Raises:
+            StoreDamaged: the book cannot be read.
+        """
         path = self.root / LICENCES
         if not path.is_file():
-            return _Licences()
+            return Licences()
         try:
-            return _Licences.model_validate_json(path.read_text())
+            return Licences.model_validate_json(path.read_text())
         except ValidationError as error:
             raise StoreDamaged(f"{path} is damaged: delete it and accept the licences again") from error
 

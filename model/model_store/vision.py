@@ -13,6 +13,20 @@ class VisionAmbiguous(LookupError):
     """The store holds several vision encoders; the message lists them."""
 
 
+def vision_name(store: ModelStore, folder: Path) -> str:
+    """By what `named_vision` finds a folder again: one of the store's on any machine."""
+    return folder.name if folder.parent == store.root else str(folder)
+
+
+def named_vision(store: ModelStore, name: str) -> Path:
+    """The folder that `vision_name` named.
+
+    Raises:
+        ModelMissing, LicenceNotAccepted, StoreDamaged: as `ModelStore.require`, of one of the store's.
+    """
+    return store.require(name).folder if name in _names() else Path(name)
+
+
 def vision_folder(store: ModelStore, asked: str | None = None) -> Path:
     """The folder of a CLIP, SigLIP or DINOv2.
 
@@ -24,7 +38,7 @@ def vision_folder(store: ModelStore, asked: str | None = None) -> Path:
         VisionAmbiguous: nothing was asked for, and there are several.
         LicenceNotAccepted, StoreDamaged: as `ModelStore.require`.
     """
-    names = [entry.name for entry in REGISTRY if entry.kind is Kind.VISION]
+    names = _names()
     if asked in names:
         return store.require(asked).folder
     if asked is not None:
@@ -40,3 +54,7 @@ def vision_folder(store: ModelStore, asked: str | None = None) -> Path:
     if len(held) > 1:
         raise VisionAmbiguous(f"{store.root} holds several vision encoders: name one of {', '.join(held)}")
     return store.require(held[0]).folder
+
+
+def _names() -> list[str]:
+    return [entry.name for entry in REGISTRY if entry.kind is Kind.VISION]

@@ -11,7 +11,7 @@ travels with it.
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -151,7 +151,7 @@ def pull(
     face_engine: FaceEngine | None = None,
     *,
     base_dir: Path | None = None,
-    bases_dir: Path | None = None,
+    adopted: Callable[[str], Path] | None = None,
     downloads: Path | None = None,
 ) -> LafidPipeline:
     """A model, ready to draw.
@@ -160,14 +160,14 @@ def pull(
         model_uri: models:/lafid@champion, models:/lafid/3, models:/m-..., or the folder of a checkpoint.
         drawing, face_engine: as for `pipeline.load`.
         base_dir: where its base lies, unless that travels with the model.
-        bases_dir: where adopted bases lie, each below its name; looked into where `base_dir` is left out.
+        adopted: where the adopted base of that name lies, or would; asked where `base_dir` is left out.
         downloads: as for `fetch`.
 
     Raises:
         PackageError: the model was not logged by `log_checkpoint`, or its base is neither given nor adopted.
     """
     found = fetch(model_uri, downloads)
-    return load(found.checkpoint_dir, base_of(found, model_uri, base_dir, bases_dir), drawing, face_engine)
+    return load(found.checkpoint_dir, base_of(found, model_uri, base_dir, adopted), drawing, face_engine)
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class Fetched:
     metrics: Mapping[str, float]
 
 
-def base_of(found: Fetched, model_uri: str, base_dir: Path | None = None, bases_dir: Path | None = None) -> Path:
+def base_of(found: Fetched, model_uri: str, base_dir: Path | None = None, adopted: Callable[[str], Path] | None = None) -> Path:
     """The folder of a model's base: that which travels along, the named one, or the adopted one.
 
     Raises:
@@ -195,7 +195,7 @@ def base_of(found: Fetched, model_uri: str, base_dir: Path | None = None, bases_
     if found.base_dir is not None:
         return found.base_dir
     base = read_manifest(found.checkpoint_dir).base
-    chosen = base_dir if base_dir is not None or bases_dir is None else bases_dir / base.name
+    chosen = base_dir if base_dir is not None or adopted is None else adopted(base.name)
     if chosen is None or not chosen.is_dir():
         raise PackageError(f"{model_uri} needs its base {base}: adopt it (`lafid adopt`), or name its folder (`--base`)")
     return chosen

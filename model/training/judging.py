@@ -4,6 +4,7 @@ Belongs here: the order of judging, drawing, writing and telling. Not here: what
 which is best (`kept_checkpoints`), who draws (an `Onlooker`: LaFID's is in `resources.trainer`).
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +56,17 @@ class Onlooker(Protocol):
 
 @dataclass(frozen=True)
 class Judging:
-    """Of one run."""
+    """Of one run.
+
+    Attributes:
+        keep: called with a folder of checkpoints that has changed.
+    """
 
     run_dir: Path
     judge: Judge
     onlooker: Onlooker | None
     loss_before: float
+    keep: Callable[[Path], None]
 
     def on_the_way(self, model: FusedModel, state: TrainState, step: int) -> None:
         """Judges the model after `step` updates and keeps it as a checkpoint by rule."""
@@ -93,6 +99,7 @@ class Judging:
             return
         with naming_disk_errors(f"the checkpoint of step {step} in {folder}", self.run_dir / STATES):
             keep_checkpoint(folder, model, manifest, self.judge.preset.train.keep_checkpoints)
+        self.keep(folder)
         if self.onlooker is not None:
             self.onlooker.tell(manifest, self.run_dir)
 

@@ -6,6 +6,7 @@ how it lies on the disk (`state`). One process writes, and no other needs to kno
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -32,11 +33,20 @@ class StateWriter:
         config: how often, and how many are kept.
         loss_before: of the run, as every state records it.
         saved: updates done in the state that the run went on from; None: it begins.
+        keep: called with the folder, on the thread, when a state has been written.
     """
 
-    def __init__(self, folder: Path, state: TrainState, config: TrainConfig, loss_before: float, saved: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        state: TrainState,
+        config: TrainConfig,
+        loss_before: float,
+        saved: int | None,
+        keep: Callable[[Path], None],
+    ) -> None:
         self._folder, self._state, self._config, self._loss_before = folder, state, config, loss_before
-        self._saved, self._saved_at = saved, time.monotonic()
+        self._saved, self._saved_at, self._keep = saved, time.monotonic(), keep
         self._copies: dict[tuple[str, str], torch.Tensor] = {}
         self._thread = ThreadPoolExecutor(1, "lafid-state")
         self._writing: Future[float] | None = None
@@ -116,6 +126,7 @@ class StateWriter:
     def _write(self, step: int, files: dict[str, dict[str, torch.Tensor]]) -> float:
         began = time.monotonic()
         save_state(self._folder, step, self._loss_before, files, self._config.keep_states)
+        self._keep(self._folder)
         return time.monotonic() - began
 
     @torch.no_grad()

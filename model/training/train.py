@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,7 @@ from model.training.execution import evaluating, load_for_training, prepare, rep
 from model.training.heartbeat import EndedTogether
 from model.training.judge import Judge
 from model.training.judging import AVERAGED, LAST, STATES, Judging, Onlooker
+from model.training.keeper import Keeper
 from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, best_of, checkpoints_in, sweep_torn
 from model.training.memory_estimate import card_memory_gib, check_fits, what_to_lower
 from model.training.objective import StepLosses, UpdateDropped, backward
@@ -66,6 +68,10 @@ def never() -> bool:
     return False
 
 
+def nowhere(_: Path) -> None:
+    """Keep a run nowhere else."""
+
+
 def train(
     preset: Preset,
     clip_list: Path,
@@ -77,6 +83,7 @@ def train(
     device: str | None = None,
     stop: Callable[[], bool] = never,
     onlooker: Onlooker | None = None,
+    keeper: Keeper | None = None,
 ) -> TrainResult:
     """Trains, resumes, or returns what is finished.
 
@@ -90,6 +97,7 @@ def train(
         device: the GPU where there is one, unless named.
         stop: asked before every forward; True drops the update that is being computed, saves the state before it and ends.
         onlooker: draws with every judged model and hears how it was judged, on one process.
+        keeper: keeps the run's folder elsewhere, too; None: it lies on a disk that every machine sees, or need not.
 
     Raises:
         DataError: no clips or too few, or clips that do not belong together or to this base.
@@ -118,6 +126,8 @@ def train(
         judge = Judge(preset, clips, held_out, dataset_version, ranks)
         run_dir = out_dir / _run_digest(judge, info)[:16]
         states = run_dir / STATES
+        if keeper is not None and os.environ.get("LOCAL_RANK", "0") == "0":
+            keeper.fetch(run_dir)
         if ranks.leads:
             sweep_torn(run_dir / CHECKPOINTS)
             sweep_torn(run_dir / AVERAGED_CHECKPOINTS)
@@ -145,8 +155,9 @@ def train(
         check_equal(_named_state(state, restored), ranks)
         first, loss_before = restored or (0, judge.loss(model, clips))
 
-        judging = Judging(run_dir, judge, onlooker, loss_before)
-        writer = stack.enter_context(StateWriter(states, state, config, loss_before, restored and first))
+        keep = nowhere if keeper is None else keeper.keep
+        judging = Judging(run_dir, judge, onlooker, loss_before, keep)
+        writer = stack.enter_context(StateWriter(states, state, config, loss_before, restored and first, keep))
         model.set_training(True)
         meter = Meter(model, preset, ranks)
         for draws, data_wait_s in one_ahead(draw_steps(clips, order, preset, first, ranks), reader):
@@ -200,6 +211,7 @@ def train(
         if ranks.leads:
             writer.finish()
             shutil.rmtree(states, ignore_errors=True)
+            keep(run_dir)
         ranks.wait()
         return _result(run_dir, started, first, left_out)
 

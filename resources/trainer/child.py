@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING
 
 from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
 
+from resources.file_store import FileStore
 from resources.output import print_line_by_line
 from resources.tracking import Tracking
 from resources.trainer.job import INTERRUPTED_EXIT, Failed, Finished, Interrupted, TrainedCheckpoint, TrainingJob
+from resources.trainer.kept_runs import KeptRuns
 from resources.trainer.mlflow_run import MlflowRun, RunEnd
 from resources.trainer.validation import VIDEOS, Validation
 
@@ -110,6 +112,7 @@ def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None)
             dataset_version=job.dataset_version,
             stop=stop,
             onlooker=Validation(job, mlflow, stop) if mlflow else None,
+            keeper=None if job.kept_in is None else KeptRuns(FileStore(job.kept_in.store_uri, job.kept_in.home)),
         )
     except TrainingStopped as stopped:
         LOGGER.info("SIGTERM: the state after step %d of %d is saved", stopped.step, job.preset.train.steps)

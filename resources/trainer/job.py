@@ -37,6 +37,13 @@ class HeldOutClip(_Frozen):
     caption: str
 
 
+class KeptIn(_Frozen):
+    """A remote store, and the home whose cache has its copies."""
+
+    store_uri: str
+    home: Path
+
+
 class TrainingJob(_Frozen):
     """All that a trainer is told. Every rank of every node reads the same file."""
 
@@ -46,6 +53,7 @@ class TrainingJob(_Frozen):
     drawing: DrawingSettings = Field(AS_TRAINED, description="how these videos are computed; the device is the training's")
     base_dir: Path = Field(description="the base they were encoded with")
     out_dir: Path = Field(description="where runs keep their states and checkpoints")
+    kept_in: KeptIn | None = Field(None, description="the store that keeps runs for other machines; None: out_dir lies in it")
     dataset_version: str
     tracking_uri: str = Field(description="MLflow's tracking store")
     tracking_artifacts: Path = Field(description="where MLflow keeps artifacts when that store is a local one")

@@ -32,7 +32,7 @@ from lafid_assets.release.evaluation_tasks import FOLDER as EVALUATIONS
 from lafid_assets.release.evaluation_tasks import plain_name
 from lafid_assets.review.video import FOLDER as ENCODED_CLIPS
 from lafid_assets.speech.answer_cache import AnswerCache
-from lafid_assets.training.latents import shards_folder
+from lafid_assets.training.encoding import SHARDS_FOLDER
 from lafid_assets.training.sweep import drop_unnamed
 from model.files import whole_file
 from resources import catalog_copy
@@ -164,8 +164,7 @@ class Eraser:
 
     def _erase_latents(self, done: Erased) -> None:
         """Shards hold no names, so that nothing there can be searched for: what no list of clips names any more goes."""
-        if self.store.is_local:
-            done.rewritten += drop_unnamed(self.lake, self.subject.clip_ids, dry_run=self.dry_run)
+        done.rewritten += drop_unnamed(self.lake, self.subject.clip_ids, dry_run=self.dry_run)
 
     def _rewrite_text(self, path: Path, done: Erased) -> None:
         try:
@@ -214,7 +213,7 @@ class Eraser:
 
     def _is_a_shard(self, path: Path) -> bool:
         """Whether it holds latents, terabytes without a name: `_erase_latents` does what there is to do there."""
-        return self.store.is_local and path.is_relative_to(shards_folder(self.store))
+        return self.store.is_local and path.is_relative_to(self.store.local_path(SHARDS_FOLDER))
 
     def _is_of_a_bench(self, path: Path) -> bool:
         return self.store.is_local and path.is_relative_to(self.store.local_path(BENCHES))

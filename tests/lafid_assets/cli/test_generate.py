@@ -46,7 +46,7 @@ def test_every_option_arrives(lafid: Lafid, stand_in: StandIn, photo: Path, tmp_
         **{"steps": 2, "guidance": 2.5, "face_guidance": 1.5, "seed": 7, "choose": "largest"},
     }
     drawing = DrawingSettings(precision="bfloat16", low_memory=True, device="cuda:1", semantic_dir=tmp_path)
-    assert stand_in.loaded.pop("bases_dir").name == "bases"
+    assert stand_in.loaded.pop("adopted")("tiny").parent.name == "bases"
     assert stand_in.loaded == {"uri": "models:/lafid@champion", "base_dir": tmp_path, "drawing": drawing, "downloads": None}
     assert out.stat().st_size > 0
     assert "3 frames of 32x16" in ended.out

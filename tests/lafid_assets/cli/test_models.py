@@ -113,3 +113,20 @@ def test_check_refuses_what_is_no_head_pose(lafid: Lafid, real_store: ModelStore
         "scrfd_2.5g is a model for detector, not for head pose"
         in lafid("models", "check", "scrfd_2.5g", "fsanet", tmp_path).error
     )
+
+
+def test_pushed_models_come_to_another_node_before_the_internet_is_asked(
+    lafid: Lafid, models: ModelStore, scrfd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAFID_STORE", str(tmp_path / "share"))
+    lafid("models", "add", "scrfd_2.5g", scrfd, "--accept", "non-commercial-research")
+    pushed = lafid("models", "push")
+    assert (pushed.code, pushed.out) == (0, f"scrfd_2.5g: 0.0 MB in {tmp_path / 'share'}/models/scrfd_2.5g\n")
+    monkeypatch.setenv("LAFID_MODELS", str(tmp_path / "other node"))
+    fetched = lafid("models", "fetch", "scrfd_2.5g")
+    assert fetched.code == 0
+    assert ModelStore(tmp_path / "other node").usable("scrfd_2.5g")
+
+
+def test_nothing_to_push_is_told(lafid: Lafid, models: ModelStore) -> None:
+    assert lafid("models", "push").out == f"{models.root} holds no model: get one with `lafid models fetch NAME`\n"

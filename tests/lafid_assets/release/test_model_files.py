@@ -52,9 +52,9 @@ def test_a_checkpoints_folder_and_its_base(tmp_path: Path) -> None:
     with pytest.raises(ModelMissing, match=r"needs its base .*tiny.*: adopt it \(`lafid adopt`\), or name its folder"):
         find_model(str(checkpoint), nowhere, tmp_path)
     (tmp_path / "bases" / "tiny").mkdir(parents=True)
-    found = find_model(str(checkpoint), nowhere, tmp_path, bases_dir=tmp_path / "bases")
+    found = find_model(str(checkpoint), nowhere, tmp_path, adopted=(tmp_path / "bases").joinpath)
     assert found == ModelFiles(str(checkpoint), sha256_folder(checkpoint), checkpoint, tmp_path / "bases" / "tiny")
-    named = find_model(str(checkpoint), nowhere, tmp_path, base_dir=tmp_path / "run", bases_dir=tmp_path / "bases")
+    named = find_model(str(checkpoint), nowhere, tmp_path, base_dir=tmp_path / "run", adopted=(tmp_path / "bases").joinpath)
     assert named.base_dir == tmp_path / "run"
     with pytest.raises(ModelMissing, match="elsewhere is no model: name one of the registry"):
         find_model("elsewhere", nowhere, tmp_path)

@@ -12,7 +12,8 @@ import torch
 from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training import shard_plan as module
 from lafid_assets.training.base import base_folder, base_path
-from lafid_assets.training.latents import count, intact, shards_folder
+from lafid_assets.training.encoding import SHARDS_FOLDER
+from lafid_assets.training.latents import count, intact
 from model.clip_size import ClipSize
 from model.clips.clip_set import ClipSet
 from model.encoding import video_io
@@ -359,7 +360,7 @@ def test_a_torn_shard_is_told_and_its_parts_are_made_again(
 ) -> None:
     rows = encode(dataset)
     assert intact(rows, store)
-    (shard,) = shards_folder(store).rglob("*.safetensors")
+    (shard,) = store.here(SHARDS_FOLDER).rglob("*.safetensors")
     shard.write_bytes(shard.read_bytes()[:-1])
     assert not intact(rows, store)
     assert encode(dataset).equals(rows)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import model.bases.base
-from lafid_assets.training.latents import shards_folder
+from lafid_assets.training.encoding import SHARDS_FOLDER
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
 from model.clip_size import ClipSize
@@ -135,7 +135,7 @@ def test_what_clips_share_is_encoded_and_stored_once(
     rows = encode(dataset)
     assert sizes.count((9, 16, 16)) == 1 + 2, "of all clips once, and twice where the pace is measured"
     held = [keys(rows, clip)[part] for clip in (0, 1) for part in keys(rows, clip)]
-    assert len(read_index(shards_folder(store)).places) == len(set(held)) < len(held)
+    assert len(read_index(store, SHARDS_FOLDER).places) == len(set(held)) < len(held)
 
 
 @pytest.mark.parametrize("name", ["tiny-i2v"])

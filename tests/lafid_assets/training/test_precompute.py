@@ -16,11 +16,12 @@ import pytest
 from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training import shard_plan
 from lafid_assets.training.base import base_folder
-from lafid_assets.training.encoding import encode_files, read_cache
+from lafid_assets.training.encoding import SHARDS_FOLDER, encode_files, read_cache
 from lafid_assets.training.forecast import Forecast, forecast
 from lafid_assets.training.latents import Encoding, load_encoding
 from lafid_assets.training.precompute import Rank, _share, _sizes, files_of
 from lafid_assets.training.shard_plan import ShardPlan, plan_shard
+from model.bases.base import read_base_info
 from model.clip_size import Bucket, ClipSize
 from model.clips.clip_bytes import part_bytes
 from model.presets import PRESETS, preset
@@ -65,7 +66,8 @@ def _tree(root: Path) -> dict[str, bytes]:
 
 
 def _encode(plan: ShardPlan, encoding: Encoding, root: Path, rank: Rank) -> None:
-    encode_files(files_of(plan, 0, rank), encoding.chosen.clip, encoding.encoders, read_cache(root, SHARD))
+    cache = read_cache(FileStore(str(root)), SHARD)
+    encode_files(files_of(plan, 0, rank), encoding.chosen.clip, encoding.encoders, cache)
 
 
 def _encode_until_killed(plan: ShardPlan, encoding: Encoding, root: Path, rank: Rank, moments: int) -> None:
@@ -140,18 +142,21 @@ def test_bytes_are_told_as_they_are_written(plan: ShardPlan, encoding: Encoding,
     """But for texts, whose length is guessed, and for the spread, which this codec has none of."""
     from safetensors import safe_open
 
-    from model.clips.latent_shards import keys_of
+    from model.clips.latent_shards import part_bytes_in
 
     first = plan.files[0]
-    encode_files([first], encoding.chosen.clip, encoding.encoders, read_cache(tmp_path / "cache", SHARD))
+    encode_files([first], encoding.chosen.clip, encoding.encoders, read_cache(FileStore(str(tmp_path / "cache")), SHARD))
     (path,) = (tmp_path / "cache").rglob("*.safetensors")
-    assert keys_of(path) == first.owned
+    with path.open("rb") as header:
+        in_header = part_bytes_in(header, path.stat().st_size, path.name)
+    assert in_header.keys() == first.owned
     with safe_open(path, framework="pt") as file:
         written = {name.partition("/")[0]: 0 for name in file.keys()}  # noqa: SIM118
         for name in file.keys():  # noqa: SIM118
             written[name.partition("/")[0]] += file.get_tensor(name).nbytes
     told = part_bytes(encoding.chosen, Bucket(9, 16, 16), 3)
     keys = first.clips[0].keys
+    assert in_header == written
     assert {part: written[keys[part]] for part in ("semantic", "detail", "views")} == {
         part: told[part] for part in ("semantic", "detail", "views")
     }
@@ -163,3 +168,30 @@ def test_a_real_clip_takes_what_the_docs_say(name: str, megabytes: float) -> Non
     chosen = PRESETS[name]
     size = sum(part_bytes(chosen, chosen.clip.bucket, chosen.clip.views + 1).values())
     assert size / 1e6 == pytest.approx(megabytes, abs=0.05)
+
+
+def test_nodes_encode_into_one_store_and_another_node_reads_it(
+    plan: ShardPlan, encoding: Encoding, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _encode(plan, encoding, tmp_path / "alone", Rank(0, 1))
+    nodes = [FileStore(f"s3://{bucket}/lafid", tmp_path / f"node {number}") for number in range(3)]
+    for number, store in enumerate(nodes[:2]):
+        encode_files(files_of(plan, 0, Rank(number, 2)), encoding.chosen.clip, encoding.encoders, read_cache(store, SHARD))
+        assert not store.here(SHARDS_FOLDER).exists(), "what is encoded does not stay on the node"
+    trainer = nodes[2]
+    cache = read_cache(trainer, SHARD)
+    assert cache.places.keys() == {key for file in plan.files for key in file.owned}
+    monkeypatch.setattr(type(encoding.encoders), "video", None)
+    encode_files(plan.files, encoding.chosen.clip, encoding.encoders, cache)
+    assert cache.written_bytes == 0
+    assert _tree(trainer.fetch(SHARDS_FOLDER)) == _tree(tmp_path / "alone" / SHARDS_FOLDER)
+
+
+def test_base_is_built_once_for_all_nodes(bucket: str, tmp_path: Path) -> None:
+    one, two = (FileStore(f"s3://{bucket}/lafid", tmp_path / node) for node in ("one", "two"))
+    built = base_folder("tiny", one)
+    with mock.patch("model.bases.build.build_tiny_base", None):
+        fetched = base_folder("tiny", two)
+    assert fetched != built
+    assert load_encoding(preset("tiny"), fetched).encoders.base.info == read_base_info(built)
+    assert one.list_files("bases/tiny") == ["base.json"], "digests are of one machine's files"

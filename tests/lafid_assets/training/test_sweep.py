@@ -7,7 +7,8 @@ import pytest
 
 from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.base import base_folder
-from lafid_assets.training.latents import intact, shards_folder
+from lafid_assets.training.encoding import SHARDS_FOLDER
+from lafid_assets.training.latents import intact
 from lafid_assets.training.sweep import drop_unnamed, sweep
 from model.clip_size import ClipSize
 from model.clips.clip_set import ClipSet
@@ -35,13 +36,13 @@ def encode(lake: Lake, store: FileStore, faces: pl.DataFrame) -> Callable[..., p
 def test_what_no_row_names_goes(lake: Lake, store: FileStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame) -> None:
     earlier = encode(dataset)
     rows = encode(dataset.filter(pl.col("clip_id") == "b"), frames=5)
-    folder = shards_folder(store)
+    folder = store.here(SHARDS_FOLDER)
     lists = [list_of(one, dataset, store) for one in (earlier, rows)]
     before = {path: path.stat().st_size for path in folder.rglob("*.safetensors")}
     assert sweep(lake, dry_run=True)
     assert {path: path.stat().st_size for path in folder.rglob("*.safetensors")} == before
     freed = sweep(lake)
-    assert set(read_index(folder).places) == {part["key"] for parts in rows["parts"] for part in parts}
+    assert set(read_index(store, SHARDS_FOLDER).places) == {part["key"] for parts in rows["parts"] for part in parts}
     assert intact(rows, store)
     assert not any(path.exists() for path in lists), "whoever trains writes it anew"
     assert ClipSet(list_of(rows, dataset, store), "test").clip(0).latents.shape[1] == 5
@@ -61,12 +62,12 @@ def test_a_forgotten_clips_parts_are_unnamed_before_the_tables_know(
     assert intact(rows, store)
     drop_unnamed(lake, ["b"])
     kept = rows.filter(pl.col("clip_id") == "a")
-    assert set(read_index(shards_folder(store)).places) == {part["key"] for part in kept["parts"][0]}
+    assert set(read_index(store, SHARDS_FOLDER).places) == {part["key"] for part in kept["parts"][0]}
 
 
 def test_a_torn_shard_goes(lake: Lake, store: FileStore, encode: Callable[..., pl.DataFrame], dataset: pl.DataFrame) -> None:
     encode(dataset)
-    torn = shards_folder(store) / "torn.safetensors"
+    torn = store.here(SHARDS_FOLDER) / "torn.safetensors"
     torn.write_bytes(b"torn")
     assert sweep(lake) == {"latents/shards/torn.safetensors": 4}
     assert not torn.exists()

@@ -1,15 +1,36 @@
 """Shards: whole or not at all, named after what they hold, and rewritten without what must go."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from model.clips.latent_shards import ShardReader, ShardTorn, drop_parts, keys_of, read_index, write_shard
+from model.clips.latent_shards import (
+    ShardIndex,
+    ShardReader,
+    ShardTorn,
+    drop_parts,
+    part_bytes_in,
+    shard_name,
+    write_parts,
+    write_shard,
+)
+from model.clips.latent_shards import read_index as index_of
+from resources.file_store import FileStore
 
 
 def part(value: float, count: int = 4) -> dict[str, torch.Tensor]:
     return {"rows": torch.full((count,), value), "more": torch.tensor([[value], [value + 1], [value + 2]])}
+
+
+def read_index(root: Path, folder: str = "") -> ShardIndex:
+    return index_of(FileStore(str(root.parent)), root.name, folder)
+
+
+def drop(root: Path, unwanted: Callable[[str], bool], *, dry_run: bool = False) -> dict[str, int]:
+    freed = drop_parts(FileStore(str(root.parent)), root.name, unwanted, dry_run=dry_run)
+    return {path.removeprefix(f"{root.name}/"): size for path, size in freed.items()}
 
 
 def test_parts_come_back_whole_or_by_row(tmp_path: Path) -> None:
@@ -46,10 +67,30 @@ def test_a_torn_shard_is_told_and_written_anew_under_its_name(tmp_path: Path) ->
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:-3])
     assert read_index(tmp_path).torn == (name,)
-    with pytest.raises(ShardTorn, match=f"{path.name} is no readable shard.*materialize training_latents again"):
-        keys_of(path)
+    size = path.stat().st_size
+    with (
+        path.open("rb") as file,
+        pytest.raises(
+            ShardTorn, match=f"one is no readable shard.*{size} bytes, its header tells of .*materialize training_latents"
+        ),
+    ):
+        part_bytes_in(file, size, "one")
     assert write_shard(tmp_path, "one", {"a": part(1)}) == name
     assert read_index(tmp_path).torn == ()
+
+
+@pytest.mark.parametrize(
+    "torn", [b"", b"1234567", b"\xff" * 8, (2).to_bytes(8, "little") + b"[]", (2).to_bytes(8, "little") + b"{"]
+)
+def test_what_has_no_header_is_torn(tmp_path: Path, torn: bytes) -> None:
+    (tmp_path / "torn.safetensors").write_bytes(torn)
+    assert read_index(tmp_path).torn == ("torn.safetensors",)
+
+
+def test_a_long_header_is_read_whole(tmp_path: Path) -> None:
+    name = write_shard(tmp_path, "", {f"{number:064}": part(1) for number in range(2000)})
+    assert (tmp_path / name).stat().st_size > 300 << 10
+    assert len(read_index(tmp_path).places) == 2000
 
 
 def test_a_shard_without_some_parts_keeps_its_name_and_one_without_all_goes(tmp_path: Path) -> None:
@@ -58,11 +99,28 @@ def test_a_shard_without_some_parts_keeps_its_name_and_one_without_all_goes(tmp_
     half.write_bytes(b"half")
     assert read_index(tmp_path).torn == (), "what a kill left half written is no shard"
     sizes = {path.relative_to(tmp_path).as_posix(): path.stat().st_size for path in tmp_path.rglob("*.safetensors")}
-    would = drop_parts(tmp_path, lambda key: key != "b", dry_run=True)
+    would = drop(tmp_path, lambda key: key != "b", dry_run=True)
     assert {name: (tmp_path / name).stat().st_size for name in sizes} == sizes
-    assert drop_parts(tmp_path, lambda key: key != "b") == would
+    assert drop(tmp_path, lambda key: key != "b") == would
     assert (would[whole], would[f"one/{half.name}"]) == (sizes[whole], 4)
     assert [path.name for path in (tmp_path / "one").iterdir()] == [Path(mixed).name]
     assert read_index(tmp_path).places == {"b": mixed}
     assert torch.equal(ShardReader(tmp_path).read(mixed, "b", "rows"), torch.full((4,), float(ord("b"))))
-    assert drop_parts(tmp_path, lambda key: key == "x") == {}
+    assert drop(tmp_path, lambda key: key == "x") == {}
+
+
+def test_shards_on_s3_are_looked_into_and_shrink_where_they_lie(bucket: str, tmp_path: Path) -> None:
+    one, two = (FileStore(f"s3://{bucket}/lafid", tmp_path / node) for node in ("one", "two"))
+    mixed, whole = (shard_name("one", names) for names in ({"a": part(1), "b": part(2)}, {"c": part(3)}))
+    for name, parts in ((mixed, {"a": part(1), "b": part(2)}), (whole, {"c": part(3)})):
+        with one.writing(f"latents/shards/{name}") as path:
+            write_parts(path, parts)
+    assert index_of(two, "latents/shards", "one").places == {"a": mixed, "b": mixed, "c": whole}
+    assert not two.here("latents/shards/one").exists(), "no more than headers is fetched"
+    assert drop_parts(two, "latents/shards", lambda key: key != "b", dry_run=True).keys() == {
+        f"latents/shards/{mixed}",
+        f"latents/shards/{whole}",
+    }
+    drop_parts(two, "latents/shards", lambda key: key != "b")
+    assert index_of(one, "latents/shards").places == {"b": mixed}
+    assert torch.equal(ShardReader(one.fetch("latents/shards")).read(mixed, "b", "rows"), torch.full((4,), 2.0))

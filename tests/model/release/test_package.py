@@ -383,9 +383,9 @@ def test_a_base_is_the_named_one_or_the_adopted_one(base_dir: Path, tmp_path: Pa
     registry.MlflowClient = lambda: SimpleNamespace(get_model_version_by_alias=lambda *_: SimpleNamespace(tags={}))
     monkeypatch.setattr(package, "_mlflow", lambda: registry)
     monkeypatch.setattr(package, "load", lambda _checkpoint, chosen, *_: chosen)
-    for given in ({}, {"bases_dir": bases}):
+    for given in ({}, {"adopted": bases.joinpath}):
         with pytest.raises(PackageError, match=r"needs its base tiny \(Org/Base@0+\).*`lafid adopt`.*`--base`"):
             pull("models:/lafid@champion", **given)
     (bases / "tiny").mkdir(parents=True)
-    assert pull("models:/lafid@champion", bases_dir=bases) == bases / "tiny"
-    assert pull("models:/lafid@champion", bases_dir=bases, base_dir=tmp_path) == tmp_path
+    assert pull("models:/lafid@champion", adopted=bases.joinpath) == bases / "tiny"
+    assert pull("models:/lafid@champion", adopted=bases.joinpath, base_dir=tmp_path) == tmp_path

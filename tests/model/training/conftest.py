@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from model.presets import Preset
+from model.training.keeper import Keeper
 from model.training.parallel import Ranks
 from model.training.train import TrainReport, TrainResult, train
 
@@ -22,11 +23,14 @@ class Killed(Exception):
 def run(clip_list: Path, base_dir: Path) -> Callable[..., TrainResult]:
     """Trains on the shared clips; killed after `until` updates where given."""
 
-    def go(config: Preset, out_dir: Path, clips: Path | None = None, until: int | None = None) -> TrainResult:
+    def go(
+        config: Preset, out_dir: Path, clips: Path | None = None, until: int | None = None, keeper: Keeper | None = None
+    ) -> TrainResult:
         def report(progress: TrainReport) -> None:
             if progress.step == until:
                 raise Killed
 
-        return train(config, clips or clip_list, base_dir, out_dir, report, dataset_version="v1", device="cpu")
+        where = (clips or clip_list, base_dir, out_dir)
+        return train(config, *where, report, dataset_version="v1", device="cpu", keeper=keeper)
 
     return go

@@ -26,7 +26,7 @@ def state() -> TrainState:
 @pytest.fixture
 def opened(state: TrainState, quick: Callable[..., Preset], tmp_path: Path) -> Open:
     def make(saved: int | None = None, **train: object) -> StateWriter:
-        return StateWriter(tmp_path, state, quick(**{"checkpoint_every": 100} | train).train, 1.0, saved)
+        return StateWriter(tmp_path, state, quick(**{"checkpoint_every": 100} | train).train, 1.0, saved, lambda _: None)
 
     return make
 

@@ -155,7 +155,7 @@ def test_pictures_of_a_clip_with_a_short_id_go(installation: Any, erase: Callabl
 
 
 def _cached_parts(installation: Any) -> set[str]:
-    return set(read_index(installation.store.local_path("latents/shards")).places)
+    return set(read_index(installation.store, "latents/shards").places)
 
 
 def test_what_was_encoded_of_the_clip_goes_and_what_others_need_stays(without_a: Any) -> None:
