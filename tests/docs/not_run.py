@@ -34,7 +34,7 @@ TESTED_BY = {
 NOT_RUN = {
     "make test": "it is the tests",
     "make lint": "`.ci/run` runs it beside the tests",
-    "make browser": "`.ci/run` runs it after the tests",
+    "make browser": "`.ci/run` runs it beside the tests",
     "make soak": MINUTES,
     "make CUDA=1": GPU,
     "pip install .": "it installs 7 GB from the network; tests/model/release runs what it brings",
