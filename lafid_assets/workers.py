@@ -8,6 +8,7 @@ is its side), when it is late (`deadlines`), what an ending means for a clip (`e
 import multiprocessing as mp
 import os
 import sys
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -262,7 +263,7 @@ def map_isolated(
 def without_program() -> Iterator[None]:
     """A child that is started inside does not load the program that its parent was started by: of the `lafid` command that takes
     it longer than many a clip."""
-    program, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    program, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
     try:
         yield
     finally:

@@ -28,6 +28,7 @@ pytest_plugins = (
     "tests.soaks",
     "tests.demo_home",
     "tests.drawer",
+    "tests.imported",
     "tests.model_weights",
     "tests.postgres",
     "tests.registries",

@@ -36,7 +36,7 @@ NOT_RUN = {
     "make test": "it is the tests",
     "make cluster-test": MINUTES,
     "make lint": "`.ci/run` runs it beside the tests",
-    "make browser": "`.ci/run` runs it after the tests",
+    "make browser": "`.ci/run` runs it beside the tests",
     "make soak": MINUTES,
     "make CUDA=1": GPU,
     "pip install .": "it installs 7 GB from the network; tests/model/release runs what it brings",

@@ -4,15 +4,17 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from lafid_assets.cli.main import run
 from lafid_assets.cli.materialize import Materializer, open_materializer
 from lafid_assets.jobs import RELEASE
 from resources.settings import Settings
-from tests.demo_home import Demo, run_lafid
+from tests.demo_home import Demo
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 WORSE = {"steps": 2, "trainable": "adapter_and_lora", "train": {"lora_rank": 4, "lora_alpha": 64}}
@@ -58,46 +60,61 @@ def materializer(home: Path) -> Materializer:
     return opened
 
 
-def _aliases(home: Path) -> dict[str, str]:
+Lafid = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def lafid(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lafid:
+    """Runs the command on the home, in this process: a dozen of them would load MLflow and torch as often; its code, out, err."""
+
+    def go(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it
+        monkeypatch.setattr(sys, "argv", ["lafid", *map(str, arguments), "--home", str(home)])
+        return run(), *capsys.readouterr()
+
+    return go
+
+
+def _aliases(lafid: Lafid) -> dict[str, str]:
     """Alias to version, as the lineage of both tells it."""
     found = {}
     for version in ("1", "2"):
-        told = run_lafid(home, "lineage", f"models:/lafid/{version}", "--json")
-        assert told.returncode == 0, told.stderr
-        found |= dict.fromkeys(json.loads(told.stdout)["aliases"], version)
+        code, out, err = lafid("lineage", f"models:/lafid/{version}", "--json")
+        assert code == 0, err
+        found |= dict.fromkeys(json.loads(out)["aliases"], version)
     return found
 
 
-def test_a_worse_model_is_refused_and_a_person_has_the_last_word(home: Path, materializer: Materializer) -> None:
+def test_a_worse_model_is_refused_and_a_person_has_the_last_word(materializer: Materializer, lafid: Lafid) -> None:
     judged = materializer.lake.sql("SELECT verdict, against_version, findings FROM judgements WHERE model_version = '2'")
     row = judged.row(0, named=True)
     assert (row["verdict"], row["against_version"]) == ("refused", "1")
     refused = {finding["rule"]: finding["sentence"] for finding in row["findings"] if finding["verdict"] == "refused"}
     assert {"training_loss", "no_worse"} <= set(refused)
     assert "champion version 1" in refused["no_worse"]
-    assert _aliases(home) == {"champion": "1", "candidate": "2"}
+    assert _aliases(lafid) == {"champion": "1", "candidate": "2"}
 
-    assert "version 2 is refused" in run_lafid(home, "promote", "models:/lafid/2").stderr
-    forced = run_lafid(home, "promote", "models:/lafid/2", "--force", "--why", "its LoRA is wanted")
-    assert forced.returncode == 0, forced.stderr
-    assert _aliases(home) == {"champion": "2", "previous": "1"}
-    back = run_lafid(home, "rollback", "--why", "it draws nobody")
-    assert back.returncode == 0, back.stderr
-    assert _aliases(home) == {"champion": "1", "previous": "2"}
+    assert "version 2 is refused" in lafid("promote", "models:/lafid/2")[2]
+    code, _, err = lafid("promote", "models:/lafid/2", "--force", "--why", "its LoRA is wanted")
+    assert code == 0, err
+    assert _aliases(lafid) == {"champion": "2", "previous": "1"}
+    code, _, err = lafid("rollback", "--why", "it draws nobody")
+    assert code == 0, err
+    assert _aliases(lafid) == {"champion": "1", "previous": "2"}
     reasons = set(materializer.lake.sql("SELECT why FROM promotions WHERE to_version IS NOT NULL")["why"])
     assert any("its LoRA is wanted" in why for why in reasons)
     assert any("it draws nobody" in why for why in reasons)
 
     materializer.run(RELEASE[-1:], "registering again")
-    assert _aliases(home) == {"champion": "1", "previous": "2"}, "what a person decided is not undone"
+    assert _aliases(lafid) == {"champion": "1", "previous": "2"}, "what a person decided is not undone"
 
 
 def test_its_lora_moves_stock_diffusers_where_there_is_no_lafid(
-    home: Path, materializer: Materializer, demo: Demo, tmp_path: Path
+    materializer: Materializer, lafid: Lafid, demo: Demo, tmp_path: Path
 ) -> None:
     pulled = tmp_path / "pulled"
-    done = run_lafid(home, "pull", "models:/lafid/2", "--to", str(pulled))
-    assert done.returncode == 0, done.stderr
+    code, _, err = lafid("pull", "models:/lafid/2", "--to", pulled)
+    assert code == 0, err
     shutil.copy(demo.home / "demo" / "face.png", pulled / "face.png")
     drawn = subprocess.run([sys.executable, "-c", ELSEWHERE], cwd=pulled, capture_output=True, text=True, check=False)
     assert drawn.returncode == 0, drawn.stderr

@@ -59,7 +59,8 @@ class Room:
         self.page.get_by_text("Select a partition or create one").click()
         self.page.get_by_placeholder("Filter partitions").fill(shard)
         self.page.locator("label:has(input[type=checkbox])").filter(has_text=shard).last.click()
-        self.page.get_by_text("Partition selection").dispatch_event("mousedown")  # closes the list, which may lie over it
+        # The list closes; where it is drawn over the dialog's own text no mouse reaches that.
+        self.page.get_by_text("Partition selection").dispatch_event("mousedown")
         self.press("Launch 1 run")
         self.page.get_by_text("View", exact=True).click()
         return self.ending()

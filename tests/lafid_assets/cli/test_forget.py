@@ -32,7 +32,9 @@ def known(home: Path, lake: Lake, keep_dataset: Callable[..., None]) -> None:
 
 
 @pytest.mark.usefixtures("known")
-def test_dry_run_then_for_good_but_not_under_a_run(lafid: Callable[..., Any], home: Path, lake: Lake) -> None:
+def test_dry_run_then_for_good_but_not_under_a_run_and_an_interrupted_one_is_finished_by_the_next(
+    lafid: Callable[..., Any], home: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with lake.leases.at_work("a run"):
         assert "others are at work in the store, and lafid forget would remove" in lafid("forget", "--clip", CLIP).error
         assert not (home / "forget.json").exists()
@@ -45,16 +47,7 @@ def test_dry_run_then_for_good_but_not_under_a_run(lafid: Callable[..., Any], ho
     assert "would be rewritten" in dry.out
     assert not (home / "forget.json").exists()
     assert _there(home)
-    ended = lafid("forget", "--identity", CLIP)
-    assert ended.code == 0, ended.err
-    assert "1 clips are forgotten; a search of all files finds nothing of them" in ended.out
-    assert not _there(home)
-    assert not (home / "forget.json").exists()
-    assert "version aa11 is marked erased: 1 clips" in lafid("diff", "aa", "bb").out
 
-
-@pytest.mark.usefixtures("known")
-def test_interrupted_run_is_finished_by_the_next(lafid: Callable[..., Any], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*_: Any, **__: Any) -> None:
         raise RuntimeError("the power went")
 
@@ -65,7 +58,10 @@ def test_interrupted_run_is_finished_by_the_next(lafid: Callable[..., Any], home
     ended = lafid("forget")
     assert ended.code == 0, ended.err
     assert "an earlier `lafid forget` was interrupted: finishing it first" in ended.out
+    assert "1 clips are forgotten; a search of all files finds nothing of them" in ended.out
     assert not _there(home)
+    assert not (home / "forget.json").exists()
+    assert "version aa11 is marked erased: 1 clips" in lafid("diff", "aa", "bb").out
 
 
 def test_nobody_and_unknown_are_errors(lafid: Callable[..., Any], known: None) -> None:

@@ -73,8 +73,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built_once(tmp_path_factory, "checkpoints to be drawn again", build)
 
 
+@pytest.mark.long
 def test_fresh_processes_draw_the_same(trained: Path) -> None:
-    """Two processes that load torch, each of which takes seconds: what the gate asks cannot be asked for less."""
+    """Two processes that load torch, each of which takes seconds. The demo's model is champion, so they do so in every test run,
+    too."""
     first, second = frames_of_fresh_processes(Redrawing(trained / "heard", trained / "base", AS_TRAINED), 300)
     assert len(first) == 64
     assert first == second

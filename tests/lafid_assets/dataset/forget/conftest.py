@@ -20,25 +20,30 @@ from lafid_assets.dataset.forget.erase import Erased, Eraser
 from lafid_assets.dataset.forget.subject import Subject, identify
 from lafid_assets.dataset.published import publish
 from lafid_assets.lake import open_lake
+from lafid_assets.release.bench_folder import is_whole, put_bench
 from lafid_assets.schemas import (
     BY_NAME,
     FACE_EMBEDDINGS,
     FUSION_DIT,
+    LAFID_BENCH,
     TRAINING_LATENTS,
 )
 from lafid_assets.speech.answer_cache import Answer, AnswerCache
 from model.clip_size import Bucket
 from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
 from model.clips.latent_shards import write_shard
+from model.evaluation.bench import seal_bench
 from resources import catalog_copy
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
+from tests.model.evaluation.benches import small_facts
 from tests.once import built_once
 
 SHARD = "shard-00000"
 LETTERS = "abcdef"
+UNFINISHED = "benches/0123456789abcdef/first_frames/000.png"
 
 
 def _id(letter: str) -> str:
@@ -211,6 +216,38 @@ def installation(_built: Installation, copy_of: Callable[..., Installation], tmp
     made = copy_of(_built, tmp_path / "home")
     yield made
     made.lake.close()
+
+
+@pytest.fixture
+def benches(installation: Installation, row_of: Callable[..., dict[str, Any]]) -> dict[str, str]:
+    """Letter to the version of a bench that draws that clip, `c+a` to one of `c` whose gallery has a picture of `a`, `unnamed` to
+    one that knows nobody of the installation; and half a bench. The table names the one of `a`."""
+    made = {name: _put_bench(installation, *name.split("+")) for name in ("a", "c", "c+a", "unnamed")}
+    installation.store.write_bytes(UNFINISHED, b"picture")
+    rows = [row_of(LAFID_BENCH, clip_id=installation.clip(letter), bench_version=made["a"]) for letter in "ac"]
+    installation.lake.put({LAFID_BENCH.name: LAFID_BENCH.frame(rows)})
+    return made
+
+
+def _put_bench(installation: Installation, drawn: str, beside: str | None = None) -> str:
+    facts, pictures = small_facts(persons=1)
+    person, case = facts.persons[0], facts.cases[0]
+    if drawn != "unnamed":
+        clip = installation.clip(drawn)
+        case = case.model_copy(update={"case_id": clip, "clip_id": clip})
+        person = person.model_copy(update={"clips": (person.clips[0].model_copy(update={"clip_id": clip}),)})
+    if beside is not None:
+        other = person.clips[0].model_copy(update={"clip_id": installation.clip(beside)})
+        person = person.model_copy(update={"clips": (*person.clips, other)})
+    bench = seal_bench(facts.model_copy(update={"persons": (person,), "cases": (case,)}), pictures)
+    put_bench(installation.store, bench, pictures)
+    return bench.version
+
+
+@pytest.fixture
+def benches_left(benches: dict[str, str]) -> Callable[[Installation], set[str]]:
+    """Which of them are there."""
+    return lambda installation: {name for name, version in benches.items() if is_whole(installation.store, version)}
 
 
 @pytest.fixture(scope="session")

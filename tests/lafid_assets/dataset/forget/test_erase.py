@@ -22,12 +22,14 @@ from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.raw_clips import ShardFiles
 from lafid_assets.ingest.registration import register
 from lafid_assets.ingest.tombstones import pseudonym
-from lafid_assets.schemas import BY_NAME, TABLES
+from lafid_assets.release.bench_folder import folder_of
+from lafid_assets.schemas import BY_NAME, LAFID_BENCH, TABLES
 from lafid_assets.speech.answer_cache import AnswerCache
 from model.clips.clip_set import ClipSet
 from model.clips.latent_shards import read_index
 from resources import lake_upkeep
 from resources.tracking import Tracking
+from tests.lafid_assets.dataset.forget.conftest import UNFINISHED
 
 SHARD = "shard-00000"
 
@@ -210,14 +212,21 @@ def test_two_more_go_and_versions_keep_their_ids_and_say_how_many_were_erased(
     there.lake.close()
 
 
-def test_whole_person_goes(installation: Any, erase: Callable[..., Any]) -> None:
-    """With their own files, when that is asked for."""
+def test_whole_person_goes(
+    installation: Any, erase: Callable[..., Any], benches: dict[str, str], benches_left: Callable[..., set[str]]
+) -> None:
+    """With their own files, when that is asked for, and with the benches that show them."""
     own = {letter: installation.footage / installation.clip(letter) for letter in "abcf"}
     kept = {path: path.read_bytes() for path in own.values()}
     subject = identify(installation.lake, [], [installation.clip("a")], delete_files=True)
     assert set(subject.clip_ids) == {installation.clip(letter) for letter in "abf"}
-    erase(installation, subject)
+    done = erase(installation, subject)
     assert [path.exists() for path in own.values()] == [False, False, True, False]
+    gone = {folder_of(benches["a"]), folder_of(benches["c+a"]), UNFINISHED.rsplit("/", 2)[0]}
+    assert gone == {path for path in done.removed if path.startswith("benches/")}
+    assert benches_left(installation) == {"c", "unnamed"}
+    assert not any(path for folder in gone for path in installation.store.list_tree(folder))
+    assert installation.lake.read(LAFID_BENCH.name)["clip_id"].to_list() == [installation.clip("c")]
     for path, content in kept.items():
         path.write_bytes(content)
     assert [installation.traces(letter) for letter in "abf"] == [[], [], []]
