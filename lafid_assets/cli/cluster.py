@@ -199,7 +199,7 @@ class Cluster:
         for run_id in set(ids) - there:  # somebody deleted its records
             runs.again |= set(runs.going.pop(run_id))
         ended = self.instance.get_run_ids(dg.RunsFilter(run_ids=[*there], statuses=[*FINISHED_STATUSES])) if there else []
-        for record in self.instance.get_run_records(dg.RunsFilter(run_ids=list(ended))) if ended else []:
+        for record in self.instance.get_run_records(dg.RunsFilter(run_ids=[*ended]), ascending=True) if ended else []:
             self._settle(runs, record)
 
     def _settle(self, runs: _Round, record: dg.RunRecord) -> None:
