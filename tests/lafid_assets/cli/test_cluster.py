@@ -233,7 +233,17 @@ def test_a_run_whose_node_was_lost_is_followed_to_its_next_try(records: Records)
 
     records.then = [lose, try_again, lambda: records.succeed(records.ids()[1])]
     assert records.curate(["a"]) == []
+    assert "a" not in records.stale, "the next try was waited for"
     assert records.webserver.asked == 1
+
+
+def test_a_run_whose_records_somebody_deleted_is_asked_for_again(records: Records) -> None:
+    def delete() -> None:
+        records.instance.delete_run(records.ids()[0])
+
+    records.then = [delete, lambda: None, lambda: records.succeed(records.ids()[0])]
+    assert records.curate(["a"]) == []
+    assert records.webserver.asked == 2
 
 
 def test_runs_that_fail_or_are_cancelled_are_lines_and_stop_no_other(records: Records) -> None:
