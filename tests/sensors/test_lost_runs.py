@@ -47,7 +47,7 @@ def test_a_run_that_never_began_is_asked_for_again_as_it_was(tick: Callable[[], 
 
 def test_runs_that_began_or_come_again_or_make_no_asset_are_left(tick: Callable[[], Any], instance: dg.DagsterInstance) -> None:
     _failed(instance, begun=True)
-    _failed(instance, **{WILL_RETRY_TAG: "true"})
+    instance.add_run_tags(_failed(instance).run_id, {WILL_RETRY_TAG: "true"})
     _failed(instance, job="compact_lake")
     skipped = tick()
     assert isinstance(skipped, dg.SkipReason)

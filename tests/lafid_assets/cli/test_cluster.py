@@ -129,6 +129,7 @@ class Records:
         )
         monkeypatch.setattr(module.time, "sleep", self._sleep)
         monkeypatch.setattr(module, "SECONDS_BETWEEN_COUNTS", 0.0)
+        monkeypatch.setattr(module, "SHARE_OF_COUNTING", float("inf"))
 
     def _sleep(self, _seconds: float) -> None:
         self.looks += 1
