@@ -199,31 +199,33 @@ class Cluster:
         for run_id in set(ids) - there:  # somebody deleted its records
             runs.again |= set(runs.going.pop(run_id))
         ended = self.instance.get_run_ids(dg.RunsFilter(run_ids=[*there], statuses=[*FINISHED_STATUSES])) if there else []
-        for record in self.instance.get_run_records(dg.RunsFilter(run_ids=list(ended))) if ended else []:
+        for record in self.instance.get_run_records(dg.RunsFilter(run_ids=[*ended]), ascending=True) if ended else []:
             self._settle(runs, record)
 
     def _settle(self, runs: _Round, record: dg.RunRecord) -> None:
-        run = record.dagster_run
-        if run.status == dg.DagsterRunStatus.FAILURE and get_boolean_tag_value(run.tags.get(WILL_RETRY_TAG)):
-            if successor := run.tags.get(AUTO_RETRY_RUN_ID_TAG):
-                runs.going[successor] = runs.going.pop(run.run_id)
-                self._count(run.run_id)
+        """Reads first: a look that fails in the middle is done again."""
+        run, page = record.dagster_run, self.webserver.page(record.dagster_run.run_id)
+        failed, partitions = run.status == dg.DagsterRunStatus.FAILURE, runs.going[run.run_id]
+        is_tried_again = failed and get_boolean_tag_value(run.tags.get(WILL_RETRY_TAG))
+        successor = run.tags.get(AUTO_RETRY_RUN_ID_TAG)
+        if is_tried_again and not successor:
             return
-        partitions = runs.going.pop(run.run_id)
-        self._count(run.run_id)
+        made = [
+            entry.dagster_event for entry in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        ]
         has_begun = record.start_time is not None
-        if run.status == dg.DagsterRunStatus.CANCELED:
-            named = _named(runs.what, partitions)
-            runs.failures.append(f"{named}: the run was cancelled: {AGAIN} [{self.webserver.page(run.run_id)}]")
-        elif run.status == dg.DagsterRunStatus.FAILURE and has_begun:
-            runs.failures.append(f"{why_failed(self.instance, run.run_id)} [log: {self.webserver.page(run.run_id)}]")
-        elif run.status == dg.DagsterRunStatus.FAILURE or run.run_id in runs.others:
+        if is_tried_again and successor:
+            runs.going[successor] = partitions
+        elif run.status == dg.DagsterRunStatus.CANCELED:
+            runs.failures.append(f"{_named(runs.what, partitions)}: the run was cancelled: {AGAIN} [{page}]")
+        elif failed and has_begun:
+            runs.failures.append(f"{why_failed(self.instance, run.run_id)} [log: {page}]")
+        elif failed or run.run_id in runs.others:
             runs.again |= set(partitions)
-
-    def _count(self, run_id: str) -> None:
-        for entry in self.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
-            if entry.dagster_event is not None:
-                self.count(entry.dagster_event.step_materialization_data.materialization)
+        del runs.going[run.run_id]
+        for event in made:
+            if event is not None:
+                self.count(event.step_materialization_data.materialization)
 
     def _how_far(self, runs: _Round, counting: "_Counting") -> str:
         begun = self.instance.get_runs_count(

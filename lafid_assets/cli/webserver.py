@@ -85,7 +85,7 @@ class Webserver:
                 raise WebserverUnusable(
                     f"Dagster's webserver at {self.shown} does not answer: start it, or set {ADDRESS} to where it is"
                 ) from error
-            said = " ".join(str(error.body or error).split())
+            said = " ".join(f"{' '.join(map(str, error.args))} {error.body or ''}".split())
             raise WebserverUnusable(
                 f"Dagster's webserver at {self.shown} takes no run ({said[:300]}): see whether it has loaded the code location "
                 f"{LOCATION!r} of this version"

@@ -339,3 +339,14 @@ def test_each_child_has_the_environment_of_its_place_and_so_has_the_one_that_rep
     assert {ending.value for ending in found.values()} == {"first", "second"}
     assert os.environ["DEVICE"] == "the parent's"
     assert dict(map_isolated(os.getenv, ["DEVICE"], lambda _: LONG_S)) == {0: Done("the parent's")}
+
+
+def test_there_are_as_many_children_as_the_run_was_given_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    monkeypatch.setenv("LAFID_CPUS", "1.0")
+    pids = [ending.value for _, ending in map_isolated(_pid, ["a", "b", "c"], _deadline_s) if isinstance(ending, Done)]
+    assert (len(pids), len(set(pids))) == (3, 1)
+
+
+def _pid(_: str) -> int:
+    return os.getpid()

@@ -30,7 +30,7 @@ def _failed(instance: dg.DagsterInstance, *, begun: bool = False, job: str = "__
         run_config=OPS,
         asset_selection=frozenset({dg.AssetKey("face_info")}) if job == "__ASSET_JOB" else None,
         tags=SHARDS | tags,
-        status=dg.DagsterRunStatus.QUEUED,
+        status=dg.DagsterRunStatus.NOT_STARTED,
     )
     instance.add_run(run)
     for kind in [dg.DagsterEventType.RUN_START] * begun + [dg.DagsterEventType.RUN_FAILURE]:
@@ -47,7 +47,7 @@ def test_a_run_that_never_began_is_asked_for_again_as_it_was(tick: Callable[[], 
 
 def test_runs_that_began_or_come_again_or_make_no_asset_are_left(tick: Callable[[], Any], instance: dg.DagsterInstance) -> None:
     _failed(instance, begun=True)
-    _failed(instance, **{WILL_RETRY_TAG: "true"})
+    instance.add_run_tags(_failed(instance).run_id, {WILL_RETRY_TAG: "true"})
     _failed(instance, job="compact_lake")
     skipped = tick()
     assert isinstance(skipped, dg.SkipReason)
@@ -57,7 +57,7 @@ def test_runs_that_began_or_come_again_or_make_no_asset_are_left(tick: Callable[
 def test_what_somebody_else_has_asked_for_is_not_asked_for_again(tick: Callable[[], Any], instance: dg.DagsterInstance) -> None:
     _failed(instance)
     same = {"job_name": "__ASSET_JOB", "asset_selection": frozenset({dg.AssetKey("face_info")})}
-    instance.add_run(dg.DagsterRun(run_id=uuid.uuid4().hex, status=dg.DagsterRunStatus.QUEUED, tags=SHARDS, **same))
+    instance.add_run(dg.DagsterRun(run_id=uuid.uuid4().hex, status=dg.DagsterRunStatus.NOT_STARTED, tags=SHARDS, **same))
     assert tick().run_requests == []
 
 

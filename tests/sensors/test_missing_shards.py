@@ -10,7 +10,10 @@ import pytest
 from lafid_assets.jobs import PER_SHARD
 from lafid_assets.lake import open_lake
 from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.run_told import SETTINGS_TAG
 from lafid_assets.schemas import CLIP_FILES, CLIP_ROWS
+from lafid_assets.settings_check import deciding_sha256, ops_of
+from lafid_assets.settings_file import SettingsFile
 from lafid_assets.step_registry import all_steps
 from lafid_assets.steps import configured
 from resources.duckdb_extensions import literal
@@ -103,6 +106,8 @@ def test_a_few_at_a_look_and_dagster_knows_them(
     _finish(lake, SHARDS[1], until="speech_info")
     assert look() == [SHARDS[1], SHARDS[2]]
     assert instance.get_dynamic_partitions(str(CLIP_SHARDS.name)) == [SHARDS[1], SHARDS[2]]
+    told = deciding_sha256(ops_of(SettingsFile.of(settings.home), {}))
+    assert {run.tags[SETTINGS_TAG] for run in instance.get_runs()} == {told[:16]}, "`lafid curate` joins them by it"
     assert look() == [SHARDS[3], SHARDS[4]], "who has been tried less often comes first"
     _finish(lake, *SHARDS[2:])
     assert look() == [SHARDS[1]]

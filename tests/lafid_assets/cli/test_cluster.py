@@ -33,10 +33,8 @@ class Webserver:
 
     shown = "http://dagster:3000"
 
-    def __init__(
-        self, instance: dg.DagsterInstance, work: Callable[[Sequence[str], Mapping[str, Any], dict[str, str]], str]
-    ) -> None:
-        self.instance, self.work, self.asked = instance, work, 0
+    def __init__(self, work: Callable[[Sequence[str], Mapping[str, Any], dict[str, str]], str]) -> None:
+        self.work, self.asked = work, 0
 
     def ask(self, assets: Sequence[str], ops: Mapping[str, Any], tags: dict[str, str]) -> str:
         self.asked += 1
@@ -122,7 +120,7 @@ class Records:
         self.numbers, self.looks = itertools.count(), 0
         self.then: list[Callable[[], None]] = []
         lake: Any = SimpleNamespace(snapshot=nullcontext, leases=SimpleNamespace(held=lambda name: nullcontext()))
-        self.webserver = Webserver(lambda assets, ops, tags: self.add(Status.QUEUED, tags=tags))
+        self.webserver = Webserver(lambda assets, ops, tags: self.add(Status.NOT_STARTED, tags=tags))
         self.cluster = Cluster(instance, self.webserver, lake, lambda _: None)  # type: ignore[arg-type]
         monkeypatch.setattr(module, "configured", lambda assets, ops: [])
         monkeypatch.setattr(module, "deciding_sha256", lambda ops: "1234567890abcdef0")
@@ -131,6 +129,7 @@ class Records:
         )
         monkeypatch.setattr(module.time, "sleep", self._sleep)
         monkeypatch.setattr(module, "SECONDS_BETWEEN_COUNTS", 0.0)
+        monkeypatch.setattr(module, "SHARE_OF_COUNTING", float("inf"))
 
     def _sleep(self, _seconds: float) -> None:
         self.looks += 1
@@ -191,8 +190,8 @@ def test_neighbours_share_a_run_and_all_are_watched(records: Records, capsys: py
 
 
 def test_what_is_on_its_way_is_joined_and_not_asked_for_again(records: Records, capsys: pytest.CaptureFixture[str]) -> None:
-    other = records.add(Status.QUEUED, tags=SETTINGS | run_tags(["b", "c"]))
-    records.add(Status.QUEUED, tags={SETTINGS_TAG: "of other settings"} | run_tags(["a"]))
+    other = records.add(Status.NOT_STARTED, tags=SETTINGS | run_tags(["b", "c"]))
+    records.add(Status.NOT_STARTED, tags={SETTINGS_TAG: "of other settings"} | run_tags(["a"]))
     records.add(Status.CANCELING, tags=SETTINGS | run_tags(["e"]))
     records.then = [lambda: [records.succeed(run) for run in (other, *records.ids()[3:])] and None]
     assert records.curate() == []
@@ -202,7 +201,7 @@ def test_what_is_on_its_way_is_joined_and_not_asked_for_again(records: Records, 
 
 
 def test_what_another_run_did_not_bring_to_its_end_is_asked_for(records: Records) -> None:
-    other = records.add(Status.QUEUED, tags=SETTINGS | run_tags(["a", "b"]))
+    other = records.add(Status.NOT_STARTED, tags=SETTINGS | run_tags(["a", "b"]))
 
     def leave_one() -> None:
         records.succeed(other)
@@ -230,12 +229,22 @@ def test_a_run_whose_node_was_lost_is_followed_to_its_next_try(records: Records)
         records.fail(records.ids()[0])
 
     def try_again() -> None:
-        again = records.add(Status.QUEUED, tags=run_tags(["a"]))
+        again = records.add(Status.NOT_STARTED, tags=run_tags(["a"]))
         records.instance.add_run_tags(records.ids()[0], {AUTO_RETRY_RUN_ID_TAG: again})
 
     records.then = [lose, try_again, lambda: records.succeed(records.ids()[1])]
     assert records.curate(["a"]) == []
+    assert "a" not in records.stale, "the next try was waited for"
     assert records.webserver.asked == 1
+
+
+def test_a_run_whose_records_somebody_deleted_is_asked_for_again(records: Records) -> None:
+    def delete() -> None:
+        records.instance.delete_run(records.ids()[0])
+
+    records.then = [delete, lambda: None, lambda: records.succeed(records.ids()[0])]
+    assert records.curate(["a"]) == []
+    assert records.webserver.asked == 2
 
 
 def test_runs_that_fail_or_are_cancelled_are_lines_and_stop_no_other(records: Records) -> None:
@@ -267,7 +276,7 @@ def test_who_interrupts_the_command_is_told_what_goes_on(
 
 
 def test_records_that_are_away_for_a_while_end_nothing(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Away(Exception, Transient):
+    class Away(Transient):
         pass
 
     look, away = records.cluster._look, iter([Away("no answer"), Away("no answer")])

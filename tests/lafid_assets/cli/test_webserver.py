@@ -58,7 +58,7 @@ def test_a_run_is_asked_for_by_its_assets_with_what_it_is_told() -> None:
     [
         (
             _launched("PythonError", message="no location\nat all", stack=[]),
-            r"takes no run \(no location at all\): see",
+            r"takes no run \(PythonError no location at all\): see",
         ),
         (lambda _: (401, {"error": "who are you"}), "takes no run .*401"),
     ],
