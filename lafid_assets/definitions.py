@@ -49,6 +49,7 @@ from resources.trainer.client import TrainerClient
 from resources.trainer.launch import LaunchConfig
 from sensors.alerts import alerts
 from sensors.clip_drop import clip_drop
+from sensors.lost_runs import lost_runs
 from sensors.missing_shards import missing_shards
 from sensors.nightly_refresh import nightly_refresh
 from sensors.registry_watch import registry_watch
@@ -126,7 +127,7 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
             daily_checks(clock.health_cron),
             daily_compaction,
         ],
-        sensors=[clip_drop, registry_watch, alerts],
+        sensors=[clip_drop, lost_runs, registry_watch, alerts],
         # Every run has its own process already; a process a step would import everything again.
         executor=dg.in_process_executor,
         metadata={f"{FILE} cannot be used": fault} if fault else {},

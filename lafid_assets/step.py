@@ -20,10 +20,11 @@ from lafid_assets.constraints.policies import PolicyUnusable
 from lafid_assets.contract import TableSchema
 from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
 from lafid_assets.run_failure import reported
+from lafid_assets.run_told import told_to
 from lafid_assets.schemas import BY_NAME
 from lafid_assets.settings_file import SettingsFile, SettingsUnusable, as_defaults
 from lafid_assets.step_registry import STEPS, UNDER
-from lafid_assets.step_run import CONTRACT, COUNTS_ADD_UP, Finding, Frames, StepRun, Work, told_to
+from lafid_assets.step_run import CONTRACT, COUNTS_ADD_UP, Finding, Frames, StepRun, Work
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Stamps
 from resources.lake_writer import Writer

@@ -5,7 +5,6 @@ Belongs here: leases, checks, metadata, and what a failing shard costs. Not here
 
 import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,27 +16,20 @@ from pydantic import BaseModel
 
 from lafid_assets.checks.shard_rates import shard_rates
 from lafid_assets.failures import CheckFailed, ShardsFailed, in_one_line
-from lafid_assets.fitness import refuse_unfit
-from lafid_assets.instance import keep_to_what_was_given
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.run_failure import (
-    FAILURE_TAG,
-    NO_FAILURE,
     can_be_tried_again,
     hide_secrets,
     raise_interrupt,
     record_shard_failure,
 )
 from lafid_assets.schemas import POLICY_SETTINGS
-from lafid_assets.settings_check import Ops, deciding_sha256, ops_of, refuse_unusable
-from lafid_assets.settings_file import SettingsFile, SettingsUnusable
 from resources.duckdb_extensions import quoted
 from resources.lake import UNPARTITIONED, Lake
 from resources.lake_reader import Reader
 from resources.lake_writer import Writer
 from resources.leases import Lease
 from resources.ledger import Ledger
-from resources.settings import Settings
 
 if TYPE_CHECKING:
     from lafid_assets.step import Step
@@ -51,21 +43,16 @@ ROW_COUNT = "dagster/row_count"
 CONTRACT, COUNTS_ADD_UP = "contract", "counts_add_up"
 """Checks of every step. A check is two events in Dagster's records, and a run with many of them is slow there."""
 
-SETTINGS_TAG = "lafid/settings"
-"""Of every run: the hash of what decides its tables."""
-
 
 @dataclass
 class _Memory:
     """What the steps of one run know of each other. A run is one process.
 
     Attributes:
-        told: what the run is told.
         failed: shards that failed, each with its line: assets further down leave them alone.
         brought: asset to the shards that had their turn: a further try leaves them alone.
     """
 
-    told: Ops | None = None
     failed: dict[str, str] = field(default_factory=dict)
     brought: "dict[str, dict[str, Brought]]" = field(default_factory=lambda: defaultdict(dict))
 
@@ -79,45 +66,6 @@ def _memory(run_id: str) -> _Memory:
     while run_id not in _MEMORIES and len(_MEMORIES) >= _MOST_MEMORIES:
         del _MEMORIES[next(iter(_MEMORIES))]
     return _MEMORIES.setdefault(run_id, _Memory())
-
-
-def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
-    """What a run is told from beginning to end by `lafid.toml` and its own config, whatever becomes of the file meanwhile.
-
-    The run's first step refuses what does not fit any of the assets, and tags the run with the hash of what decides tables.
-
-    Raises:
-        SettingsUnusable: a line of the file, or of the run's config, does not fit.
-        ValueError, OSError, LookupError: it names an engine, a model, a file or a key that a step of this run cannot use.
-        NodeUnfit, OSError: this node must not work on this run (`fitness`).
-    """
-    run, memory = context.run, _memory(context.run_id)
-    if memory.told is None:
-        refuse_unfit(settings, run.tags, getattr(context.instance.run_storage, "postgres_url", None))
-        keep_to_what_was_given(context.instance, run)
-        named = _resolved(run.run_config.get("ops", {}))
-        told = ops_of(SettingsFile.of(settings.home), named)
-        refuse_unusable(told, {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})
-        # A run that is executed again inherits its parent's tags.
-        standing = {FAILURE_TAG: NO_FAILURE} if FAILURE_TAG in run.tags else {}
-        context.instance.add_run_tags(run.run_id, {SETTINGS_TAG: deciding_sha256(told)[:16]} | standing)
-        memory.told = told
-    return memory.told
-
-
-def _resolved(config: Any) -> Any:
-    """A run's config with the values of environment variables that it names, as Dagster takes `{"env": "NAME"}`.
-
-    Raises:
-        SettingsUnusable: one is not set.
-    """
-    if not isinstance(config, Mapping):
-        return config
-    if [*config] == ["env"] and isinstance(config["env"], str):
-        if (value := os.environ.get(config["env"])) is None:
-            raise SettingsUnusable(f"the run's config names the environment variable {config['env']}, which is not set")
-        return value
-    return {name: _resolved(value) for name, value in config.items()}
 
 
 class Finding(NamedTuple):

@@ -10,8 +10,9 @@ import dagster as dg
 
 from lafid_assets.jobs import PER_SHARD, curate_shard
 from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.run_told import SETTINGS_TAG
 from lafid_assets.schemas import CLIP_FILES, CLIP_ROWS
-from lafid_assets.settings_check import Ops, automation, deciding, ops_of
+from lafid_assets.settings_check import Ops, automation, deciding, deciding_sha256, ops_of
 from lafid_assets.settings_file import SettingsFile
 from lafid_assets.staleness import stale_shards, unfinished_shards
 from lafid_assets.steps import configured
@@ -62,13 +63,15 @@ def missing_shards(cron: str) -> dg.ScheduleDefinition:
         if given_up:
             context.log.warning(told_of)
         context.instance.add_dynamic_partitions(str(CLIP_SHARDS.name), left)
-        return [_request(shard, f"{missing[shard]} {asked[missing[shard]] + 1}") for shard in left]
+        settings_tag = {SETTINGS_TAG: deciding_sha256(told)[:16]}
+        return [_request(shard, f"{missing[shard]} {asked[missing[shard]] + 1}", settings_tag) for shard in left]
 
     return schedule
 
 
-def _request(shard: str, this_try: str) -> dg.RunRequest:
-    return dg.RunRequest(run_key=this_try, partition_key=shard, tags={TRY: this_try})
+def _request(shard: str, this_try: str, settings_tag: dict[str, str]) -> dg.RunRequest:
+    """By the tag `lafid curate` knows the run before it has begun, and joins it."""
+    return dg.RunRequest(run_key=this_try, partition_key=shard, tags={TRY: this_try} | settings_tag)
 
 
 def _missing(lake: Lake, told: Ops, *, again: bool) -> dict[str, str]:

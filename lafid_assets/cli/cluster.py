@@ -22,10 +22,10 @@ from lafid_assets.cli.webserver import Webserver
 from lafid_assets.failures import one_line
 from lafid_assets.jobs import ACTIVE, assets_of
 from lafid_assets.partitions import ends_of, run_tags, runs_of
-from lafid_assets.run_failure import AGAIN, why_failed
+from lafid_assets.run_failure import AGAIN, raise_interrupt, why_failed
+from lafid_assets.run_told import SETTINGS_TAG
 from lafid_assets.settings_check import deciding_sha256
 from lafid_assets.staleness import is_current, stale_shards
-from lafid_assets.step_run import SETTINGS_TAG
 from lafid_assets.steps import configured
 from lafid_assets.wording import first_few
 from resources.lake import UNPARTITIONED, Lake
@@ -53,11 +53,14 @@ class _Round:
     """Runs that are watched together.
 
     Attributes:
+        what: they do, in words.
         going: run to its partitions.
+        others: those of them that another asked for.
         failures: a line for each run that failed.
         again: partitions of runs that another asked for, or that never began: to be asked for where they are not current then.
     """
 
+    what: str
     going: dict[str, list[str]]
     others: frozenset[str]
     failures: list[str] = field(default_factory=list)
@@ -105,16 +108,16 @@ class Cluster:
         for number in range(ROUNDS):
             runs = self._ask(assets, what, ops, left, order, most)
             with self._left_alone(runs.going), working(f"{what} in the cluster"):
-                self._watch(runs, _Counting(self.lake, assets, ops, left), what)
+                self._watch(runs, _Counting(self.lake, assets, ops, left))
             failures += runs.failures
             counting = _Counting(self.lake, assets, ops, sorted(runs.again))
             if not (left := counting.stale()):
                 return failures
             if number == ROUNDS - 1:
                 break
-            CONSOLE.print(f"asking again for {first_few(left)}: what was on its way did not bring it to its end", style="yellow")
+            CONSOLE.print(f"{_named(what, left)}: asked for again, since what was on its way did not do it", style="yellow")
             time.sleep(SECONDS_BETWEEN_COUNTS)
-        return [*failures, f"{what}: {first_few(left)} did not begin in {ROUNDS} tries: see whether the cluster's nodes are up"]
+        return [*failures, f"{_named(what, left)}: no run began in {ROUNDS} tries: see whether the cluster's nodes are up"]
 
     def _ask(
         self, assets: Sequence[str], what: str, ops: Mapping[str, Any], left: list[str], order: Sequence[str], most: int
@@ -124,10 +127,9 @@ class Cluster:
         with self.lake.leases.held(ASKING):
             others = self._on_the_way(set(assets), settings, set(left), order)
             taken = {partition for partitions in others.values() for partition in partitions}
-            batches = [[UNPARTITIONED]] if left == [UNPARTITIONED] else runs_of(set(left) - taken, order, most)
-            if UNPARTITIONED in taken:
-                batches = []
-            runs = _Round(dict(others), frozenset(others))
+            rest = set(left) - taken
+            batches = [[UNPARTITIONED]] if rest == {UNPARTITIONED} else runs_of(rest, order, most)
+            runs = _Round(what, dict(others), frozenset(others))
             with self._left_alone(runs.going), working(f"{what}: asking for {len(batches)} runs"):
                 for number, batch in enumerate(batches, 1):
                     between = {} if batch == [UNPARTITIONED] else run_tags(batch)
@@ -172,7 +174,7 @@ class Cluster:
                 )
             raise
 
-    def _watch(self, runs: _Round, counting: "_Counting", what: str) -> None:
+    def _watch(self, runs: _Round, counting: "_Counting") -> None:
         silent_since: float | None = None
         while runs.going:
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -182,12 +184,13 @@ class Cluster:
                     LOGGER.info("%s", self._how_far(runs, counting))
                 silent_since = None
             except Exception as error:  # the runs go on without records, too
+                raise_interrupt(error)
                 now = time.monotonic()
                 if not is_transient(error) or (silent_since is not None and now - silent_since > LONGEST_SILENCE_S):
                     raise
                 if silent_since is None:
                     silent_since = now
-                    LOGGER.warning("%s: cannot look after the runs (%s); looking again", what, one_line(error))
+                    LOGGER.warning("%s: cannot look after the runs (%s); looking again", runs.what, one_line(error))
 
     def _look(self, runs: _Round) -> None:
         """Settle what has ended since the last look. A run's body is read once."""
@@ -210,8 +213,8 @@ class Cluster:
         self._count(run.run_id)
         has_begun = record.start_time is not None
         if run.status == dg.DagsterRunStatus.CANCELED:
-            named = first_few(partitions)
-            runs.failures.append(f"{named}: its run was cancelled: {AGAIN} [{self.webserver.page(run.run_id)}]")
+            named = _named(runs.what, partitions)
+            runs.failures.append(f"{named}: the run was cancelled: {AGAIN} [{self.webserver.page(run.run_id)}]")
         elif run.status == dg.DagsterRunStatus.FAILURE and has_begun:
             runs.failures.append(f"{why_failed(self.instance, run.run_id)} [log: {self.webserver.page(run.run_id)}]")
         elif run.status == dg.DagsterRunStatus.FAILURE or run.run_id in runs.others:
@@ -228,6 +231,10 @@ class Cluster:
         )
         at_work = f"{begun} runs at work, {len(runs.going) - begun} wait"
         return ", ".join(filter(None, [counting.done(), at_work, counting.time_left()]))
+
+
+def _named(what: str, partitions: Sequence[str]) -> str:
+    return what if partitions == [UNPARTITIONED] else f"{what} {first_few(partitions)}"
 
 
 class _Counting:

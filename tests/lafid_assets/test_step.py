@@ -13,8 +13,9 @@ from lafid_assets import settings_check
 from lafid_assets.contract import Column
 from lafid_assets.outcomes import Reason
 from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.run_told import SETTINGS_TAG
 from lafid_assets.step_registry import STEPS, all_steps
-from lafid_assets.step_run import SETTINGS_TAG, Finding
+from lafid_assets.step_run import Finding
 from resources.lake import Lake
 from resources.lake_reader import Reader
 from resources.leases import Lease

@@ -6,7 +6,7 @@ import pytest
 
 from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
 from lafid_assets.constraints.policies import POLICIES
-from lafid_assets.partitions import MOST_SHARDS_PER_RUN, runs_of
+from lafid_assets.partitions import MOST_SHARDS_PER_RUN, runs_of, shards_per_run
 from lafid_assets.settings_check import deciding, ops_of
 from lafid_assets.settings_file import SettingsFile
 from resources.settings import Settings
@@ -32,6 +32,15 @@ def test_neighbours_share_a_run_as_many_as_fit(stale: str, runs: list[str]) -> N
 
 def test_whoever_pays_much_for_a_start_takes_all_neighbours_at_once() -> None:
     assert ["".join(run) for run in runs_of("abcdefghij", ORDER, most=10)] == ["abcdefghij"]
+
+
+@pytest.mark.parametrize(
+    ("shards", "clips", "in_a_run"),
+    [(24, 24 * 500, 4), (24, 24 * 50, 8), (24, 24 * 2500, 1), (24, 0, 8), (26_400, 13_200_000, 8), (3_000, 7_500_000, 3)],
+)
+def test_a_run_of_a_cluster_takes_as_few_shards_as_pay_for_its_start(shards: int, clips: int, in_a_run: int) -> None:
+    """More only where small shards make its work short, or all of them the queue long."""
+    assert shards_per_run(shards, clips, MOST_SHARDS_PER_RUN) == in_a_run
 
 
 def test_the_dataset_is_told_what_its_shards_were_curated_under(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

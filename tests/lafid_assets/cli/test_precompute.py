@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lafid_assets.cli import precompute as module
-from lafid_assets.cli.materialize import Materializer, RunFailed
+from lafid_assets.cli.materialize import Materializer, RunFailed, open_materializer
 from lafid_assets.cli.precompute import materialize_latents, run_precompute
 from lafid_assets.training.precompute import Rank
 from lafid_assets.training.training_latents import TrainingLatentsConfig
@@ -39,17 +39,30 @@ def test_each_rank_encodes_its_share_and_the_first_writes_the_rows(
     assert (f"all of it by {world}" in capsys.readouterr().out) == (rank == 0)
 
 
-def test_a_run_that_fails_keeps_no_other_from_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_fails_keeps_no_other_from_its_rows(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards that do not follow each other are runs of their own."""
     ran: list[list[str]] = []
 
-    def run(assets: Any, label: str, *, partitions: list[str], ops: Any) -> None:
+    def run(_: Any, assets: Any, label: str, *, partitions: list[str], ops: Any) -> None:
         ran.append(partitions)
         if "a" in partitions:
             raise RunFailed("training_latents (a) failed")
 
     monkeypatch.setattr(module, "dataset_shards", lambda lake: ["a", "c"])
-    materializer: Any = SimpleNamespace(lake=None, know=lambda: ["a", "b", "c"], run=run)
+    monkeypatch.setattr(Materializer, "know", lambda _: ["a", "b", "c"])
+    monkeypatch.setattr(Materializer, "run", run)
+    materializer = open_materializer(settings)
     with pytest.raises(RunFailed, match=r"training_latents \(a\) failed"):
         materialize_latents(materializer, TrainingLatentsConfig(preset="tiny", semantic_encoder=None))
     assert ran == [["a"], ["c"]]
+
+
+def test_a_cluster_encodes_in_its_runs_and_not_here(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+    opened = open_materializer(settings)
+    opened.cluster = SimpleNamespace()  # type: ignore[assignment]
+    monkeypatch.setattr(module, "open_materializer", lambda _: opened)
+    monkeypatch.setattr(module, "encode_share", lambda *_: done.append("here"))
+    monkeypatch.setattr(module, "materialize_latents", lambda materializer, config: done.append(config))
+    run_precompute(settings, "tiny", None)
+    assert done == [TrainingLatentsConfig(preset="tiny", semantic_encoder=None)]

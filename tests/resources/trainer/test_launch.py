@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from lafid_assets.definitions import build_defs
@@ -58,11 +59,49 @@ def test_shipped_files_bring_the_run_to_its_machine(path: Path, settings: Settin
     assert not launch.tags.keys() & defs.resolve_job_def("refresh_dataset").run_tags.keys()
 
 
-def test_both_engines_have_a_file() -> None:
-    assert {path.name for path in FILES} == {"launch.kubernetes.toml", "launch.ecs.toml"}
+def test_every_engine_has_a_file() -> None:
+    assert {path.name for path in FILES} == {"launch.kubernetes.toml", "launch.ecs.toml", "launch.ray.toml"}
+
+
+def test_ray_reads_what_the_shipped_file_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As dagster-ray reads tags; and the shipped dagster.yaml lets a cancelled training save its state."""
+    from dagster._utils.tags import normalize_tags
+    from dagster_ray.core.run_launcher import RayLauncherConfig
+
+    monkeypatch.setenv("LAFID_LAUNCH", str(PROJECT_ROOT / "deploy" / "launch.ray.toml"))
+    launch = LaunchConfig.from_environment()
+    for tags in (launch.tags, launch.precompute_tags, launch.curation_tags):
+        asked = RayLauncherConfig.from_tags(normalize_tags(tags))
+        assert asked.num_cpus == tags[RAY]["num_cpus"]
+        assert asked.num_gpus == tags[RAY].get("num_gpus")
+    told = yaml.safe_load((PROJECT_ROOT / "deploy" / "dagster.ray.yaml").read_text())["run_launcher"]["config"]["ray"]
+    launch.refuse_short_wait(told["env_vars"])
+
+
+@pytest.mark.parametrize(
+    ("env_vars", "waits_s"),
+    [
+        ([], 3),
+        (["RAY_JOB_STOP_WAIT_TIME_S=129"], 129),
+        (["RAY_JOB_STOP_WAIT_TIME_S"], 60),
+        (["RAY_JOB_STOP_WAIT_TIME_S=x"], 0),
+    ],
+)
+def test_a_ray_that_kills_before_the_state_is_saved_is_refused(
+    env_vars: list[str], waits_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_JOB_STOP_WAIT_TIME_S", "60")
+    complaint = f"Ray kills a cancelled run after {waits_s} s, .*: put RAY_JOB_STOP_WAIT_TIME_S=130 or more into env_vars"
+    with pytest.raises(LaunchUnusable, match=f"dagster.yaml: {complaint}"):
+        LaunchConfig().refuse_short_wait(env_vars)
+    with pytest.raises(ValidationError, match=f"tags: env_vars takes the place of dagster.yaml's, and {complaint}"):
+        LaunchConfig(tags={RAY: {"env_vars": env_vars}})
+    LaunchConfig(precompute_tags={RAY: {"env_vars": env_vars}})
+    LaunchConfig(tags={RAY: {"env_vars": ["RAY_JOB_STOP_WAIT_TIME_S=130"]}}).refuse_short_wait(env_vars)
 
 
 K8S = "dagster-k8s/config"
+RAY = "dagster-ray/config"
 
 
 @pytest.mark.parametrize(
@@ -82,6 +121,12 @@ K8S = "dagster-k8s/config"
         ({"tags": {K8S: {"containers": {}}}}, "has no containers"),
         ({"tags": {K8S: {}}}, "Kubernetes kills the pod after 30 s, .* to at least 130"),
         ({"tags": {K8S: {"pod_spec_config": {"terminationGracePeriodSeconds": 129}}}}, "after 129 s"),
+        ({"curation_tags": {RAY: "cpu"}}, "curation_tags: .* must be a table"),
+        ({"curation_tags": {RAY: {"cpus": 4}}}, "dagster-ray/config has no cpus: its lines are env_vars, memory, num_cpus"),
+        ({"tags": {RAY: {"num_gpus": "1"}}}, "num_gpus of dagster-ray/config must be a number above 0"),
+        ({"tags": {RAY: {"num_cpus": 0}}}, "num_cpus of dagster-ray/config must be a number above 0"),
+        ({"tags": {RAY: {"memory": 1e9}}}, "memory of dagster-ray/config must be a whole number of bytes"),
+        ({"tags": {RAY: {"env_vars": "A=1"}}}, "env_vars of dagster-ray/config must be a list of NAME=VALUE"),
         ({"prefix": ["torchrun"]}, "Extra inputs"),
     ],
 )
@@ -96,6 +141,7 @@ def test_what_cannot_work_is_refused(wrong: dict[str, Any], complaint: str) -> N
         {"launcher": ("torchrun", "--nnodes=2", "--rdzv_endpoint=head:29500")},
         {"tags": {"team": "faces"}},
         {"precompute_tags": {K8S: {}}},
+        {"curation_tags": {RAY: {"num_cpus": 0.5, "num_gpus": 0.25, "memory": 10**9}}},
         {"tags": {K8S: {"pod_spec_config": {"terminationGracePeriodSeconds": 130}}}},
         {"tags": {K8S: {"pod_spec_config": {"termination_grace_period_seconds": 130}}}},
     ],
