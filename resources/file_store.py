@@ -153,4 +153,5 @@ def _remote_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     if scheme != "s3":
         raise StoreUnusable(f"the store {uri} is neither a local path nor s3://: set LAFID_STORE to one of them")
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
-    return pafs.S3FileSystem(endpoint_override=endpoint), path
+    # A small file is one request then, and three otherwise; one that cannot be written is told of when it is closed.
+    return pafs.S3FileSystem(endpoint_override=endpoint, allow_delayed_open=True), path
