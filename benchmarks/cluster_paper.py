@@ -39,6 +39,7 @@ class Measured:
         catalog_bytes_a_row: in Postgres, indexes included.
         events_a_run, events_a_step: of Dagster's event log: of a run, and of each asset in it.
         events_a_shard: of each asset and shard in it.
+        seconds_a_line: between two lines of progress, each an event (`lafid_assets.progress`).
         event_bytes: a row of the event log with its indexes.
     """
 
@@ -56,6 +57,7 @@ class Measured:
     events_a_run: float = 12.0
     events_a_step: float = 12.0
     events_a_shard: float = 1.0
+    seconds_a_line: float = 2.0
     event_bytes: float = 2_000.0
 
 
@@ -69,7 +71,6 @@ class Plan:
         days: within which it shall be done.
         busy: share of the time that nodes compute: they also wait for clips, the catalog, and each other's end.
         kept: share of clips that no scan drops early.
-        retention_days: after which Dagster's records are purged by whoever runs it.
     """
 
     clips: int = CLIPS
@@ -79,7 +80,6 @@ class Plan:
     days: float = 2.0
     busy: float = 0.8
     kept: float = 0.1
-    retention_days: int = 30
 
 
 def reckon(plan: Plan, told: Measured) -> dict[str, Any]:
@@ -96,7 +96,8 @@ def reckon(plan: Plan, told: Measured) -> dict[str, Any]:
     hours = core_days / plan.busy / plan.cores / nodes * 24
     commits = shards * steps
     requests = plan.clips * told.gets_a_clip + commits * told.requests_a_commit + runs * told.requests_a_run
-    events = runs * (told.events_a_run + steps * told.events_a_step) + commits * told.events_a_shard
+    lines = work_cpu_s / plan.run_cores / told.seconds_a_line
+    events = runs * (told.events_a_run + steps * told.events_a_step) + commits * told.events_a_shard + lines
     return {
         "clips": plan.clips,
         "shards": shards,
