@@ -70,6 +70,7 @@ def listed(first: int, count: int) -> pl.DataFrame:
             "path": [f"clips/part_001/{name[:2]}/{name[2:4]}/{name}" for name in ids],
             "size_bytes": 900_000,
             "mtime_ns": 1_700_000_000_000_000_000,
+            "etag": pl.Series([None] * count, dtype=pl.String),
             "released_id": ids,
             "in_table": True,
             "fault": pl.Series([None] * count, dtype=pl.String),

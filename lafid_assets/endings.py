@@ -6,9 +6,18 @@ Belongs here: endings other than `Done` -> status, reason, detail. Not here: how
 from typing import NamedTuple
 
 from lafid_assets.outcomes import Reason, Status
-from lafid_assets.workers import Crashed, Failed, OutOfMemory, TimedOut
+from lafid_assets.workers import Crashed, Failed, NotFetched, OutOfMemory, TimedOut
 
-TRIED_AGAIN = frozenset({Reason.CRASHED, Reason.DEADLINE, Reason.MEMORY_LIMIT, Reason.ENGINE_FAILED, Reason.UNREADABLE})
+TRIED_AGAIN = frozenset(
+    {
+        Reason.CRASHED,
+        Reason.DEADLINE,
+        Reason.MEMORY_LIMIT,
+        Reason.ENGINE_FAILED,
+        Reason.UNREADABLE,
+        Reason.NOT_FETCHED,
+    }
+)
 """Faults that another try may not meet: of the machine, its memory, its disk. What a decoder says of a file stays as it is."""
 
 
@@ -20,10 +29,12 @@ class Fault(NamedTuple):
     detail: str
 
 
-def fault_of(ending: Failed | Crashed | TimedOut | OutOfMemory) -> Fault:
+def fault_of(ending: Failed | Crashed | TimedOut | OutOfMemory | NotFetched) -> Fault:
     """The clip's outcome. A task that raised is a fault of the engine: what a clip can do wrong comes back as its own status."""
     if isinstance(ending, Failed):
         return Fault(Status.ERROR, Reason.ENGINE_FAILED, ending.message)
+    if isinstance(ending, NotFetched):
+        return Fault(Status.ERROR, Reason.NOT_FETCHED, ending.message)
     if isinstance(ending, Crashed):
         return Fault(Status.ERROR, Reason.CRASHED, f"the child process died with exit code {ending.exit_code}")
     if isinstance(ending, OutOfMemory):

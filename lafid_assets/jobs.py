@@ -133,30 +133,6 @@ def compact_lake() -> None:
     compact()
 
 
-FETCH_LOOKS = "drop_objects.parquet"
-"""In the home: what the last look saw of a drop on S3."""
-
-
-@dg.op
-def fetch_objects(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
-    """Fetch what the last look of `clip_drop` found to have arrived."""
-    from lafid_assets.ingest.fetching import fetch_arrived
-    from lafid_assets.settings_file import SettingsFile
-
-    with told_in_one_line(context):
-        if settings.remote_drop is None:
-            raise ValueError("LAFID_DROP names no s3://bucket/prefix: there is nothing to fetch")
-        most_bytes = SettingsFile.of(settings.home).general.sources.fetched_gb * 1e9
-        fetched = fetch_arrived(settings.remote_drop, settings.drop, settings.home / FETCH_LOOKS, most_bytes)
-        context.log.info(f"{fetched} objects of {settings.remote_drop} are in {settings.drop}")
-
-
-@dg.job(description="Fetches the objects of a drop on S3 that have arrived into the home. `clip_drop` asks for it.")
-def fetch_drop() -> None:
-    """Beside other runs; one at a time."""
-    fetch_objects()
-
-
 @dg.op
 def look_for_faults(
     context: dg.OpExecutionContext,

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     # error: measuring failed
     EMPTY_FILE = "empty_file"
     UNREADABLE = "unreadable"
+    NOT_FETCHED = "not_fetched"
     NAME_NOT_UTF8 = "name_not_utf8"
     NO_VIDEO_STREAM = "no_video_stream"
     OUTSIDE_ROOT = "outside_root"
@@ -86,6 +87,7 @@ REASONS: dict[Status, dict[Reason, str]] = {
     Status.ERROR: {
         Reason.EMPTY_FILE: "copy the file again: it has no bytes",
         Reason.UNREADABLE: "look at the file's rights and its disk, then curate again: it is tried anew",
+        Reason.NOT_FETCHED: "put the object back as it was, or grant its reading; then curate the prefix again: it is tried anew",
         Reason.NAME_NOT_UTF8: "rename the file: its name is no UTF-8",
         Reason.NO_VIDEO_STREAM: "remove the file, or copy it again: it holds no video",
         Reason.OUTSIDE_ROOT: "take the row out of the table: its path leads out of the folder",

@@ -50,7 +50,7 @@ class Sources(_Section):
     clips_per_shard: int = Field(
         DEFAULT_CLIPS_PER_SHARD, ge=1, description="Clips in a new shard; shards that are there stay as they are"
     )
-    fetched_gb: float = Field(100.0, gt=0, description="What the files of a drop on S3 may take in the home at most, GB")
+    scratch_gb: float = Field(100.0, gt=0, description="What clips fetched from S3 may take in the home at most, GB")
 
 
 class Automation(_Section):

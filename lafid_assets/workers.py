@@ -14,7 +14,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from lafid_assets.deadlines import Deadline, cpu_seconds
 from lafid_assets.worker_child import LENGTH_BYTES, OUT_OF_MEMORY, RAISED, serve
@@ -82,7 +82,45 @@ class OutOfMemory:
     limit_bytes: int | None
 
 
-Ending = Done[Result] | Failed | Crashed | TimedOut | OutOfMemory
+@dataclass(frozen=True)
+class NotFetched:
+    """The task was given to no child: the file that it would open cannot be brought here.
+
+    Attributes:
+        is_missing: there is no such file any more.
+    """
+
+    message: str
+    is_missing: bool
+
+
+Ending = Done[Result] | Failed | Crashed | TimedOut | OutOfMemory | NotFetched
+
+
+class Supply(Protocol):
+    """Which tasks may begin, by index, each once."""
+
+    @property
+    def left(self) -> bool:
+        """Whether a task was not given out yet."""
+
+    def next(self) -> int | None:
+        """A task that may begin now; None while there is none."""
+
+
+class _InOrder:
+    """All may begin."""
+
+    def __init__(self, count: int) -> None:
+        self._next, self._count = 0, count
+
+    @property
+    def left(self) -> bool:
+        return self._next < self._count
+
+    def next(self) -> int | None:
+        self._next += 1
+        return self._next - 1 if self._next <= self._count else None
 
 
 class _Child(Generic[Task, Result]):
@@ -169,6 +207,7 @@ def map_isolated(
     workers: int | None = None,
     limits: ChildLimits | None = None,
     environments: Sequence[Mapping[str, str]] = (),
+    supply: Supply | None = None,
 ) -> Iterator[tuple[int, Ending[Result]]]:
     """Run `work` on every task in child processes, one a core, and yield (index of the task, how it ended) as they end.
 
@@ -180,22 +219,22 @@ def map_isolated(
         workers: children at a time; as many as the run has cores when None.
         limits: memory and life of a child; none when None.
         environments: variables for the children by their place among those alive, in turn: what each of them alone may use.
+        supply: which task comes next; in their order when None.
     """
     count = min(workers or usable_cores(), len(tasks))
-    waiting = list(reversed(range(len(tasks))))
+    supply = supply or _InOrder(len(tasks))
     children: list[_Child[Task, Result]] = []
     try:
-        while waiting or any(child.task_index is not None for child in children):
+        while supply.left or any(child.task_index is not None for child in children):
             for child in [child for child in children if child.spent]:
                 child.stop()
                 children.remove(child)
-            while waiting and len(children) < count:
+            while supply.left and len(children) < count:
                 place = min(set(range(count)) - {child.place for child in children})
                 environment = environments[place % len(environments)] if environments else {}
                 children.append(_Child(work, limits or ChildLimits(), place, environment))
             for child in children:
-                if child.task_index is None and waiting:
-                    index = waiting.pop()
+                if child.task_index is None and (index := supply.next()) is not None:
                     child.give(index, tasks[index], deadline_s(tasks[index]))
             busy = [child for child in children if child.task_index is not None]
             handles: list[Any] = [handle for child in busy for handle in (child.answers, child.process.sentinel)]

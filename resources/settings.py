@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from model.model_store.location import lafid_home, models_folder
+from resources.s3_objects import is_address
 from resources.secrets import has_password, without_password
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -90,17 +91,10 @@ class Settings(BaseModel):
         return self.home / "mlflow" / "artifacts"
 
     @property
-    def drop(self) -> Path:
-        """The folder that the clip-drop sensor watches; of a drop on S3 the one to which its objects are fetched."""
-        if self.remote_drop is not None:
-            return self.home / "fetched" / self.remote_drop.removeprefix("s3://")
-        return Path(os.environ.get("LAFID_DROP") or self.home / "drop").expanduser()
-
-    @property
-    def remote_drop(self) -> str | None:
-        """`s3://bucket/prefix`, where `LAFID_DROP` names one."""
-        named = os.environ.get("LAFID_DROP", "").rstrip("/")
-        return named if named.startswith("s3://") else None
+    def drop(self) -> Path | str:
+        """What the clip-drop sensor watches: a folder, or `s3://bucket/prefix`."""
+        named = os.environ.get("LAFID_DROP") or str(self.home / "drop")
+        return named if is_address(named) else Path(named).expanduser()
 
     @property
     def models(self) -> Path:
@@ -111,6 +105,11 @@ class Settings(BaseModel):
     def downloads(self) -> Path:
         """Models that were fetched from a registry on a server; whoever wants one fetches it again."""
         return self.home / "downloads"
+
+    @property
+    def scratch(self) -> Path:
+        """Clips of S3 while this machine needs them; whoever wants one fetches it again."""
+        return self.home / "scratch"
 
     @property
     def logs(self) -> Path:

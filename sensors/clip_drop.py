@@ -10,19 +10,20 @@ from pathlib import Path
 import dagster as dg
 
 from lafid_assets.ingest.arrivals import Company, look
-from lafid_assets.ingest.fetching import look_at_objects
+from lafid_assets.ingest.clip_root import ClipRoot, root_at
 from lafid_assets.ingest.provenance import SourceUnusable
 from lafid_assets.ingest.registration import register
-from lafid_assets.jobs import ACTIVE, FETCH_LOOKS, PER_SHARD, curate_shard, fetch_drop
+from lafid_assets.jobs import PER_SHARD, curate_shard
 from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import CLIP_FILES, CLIP_ROWS
-from lafid_assets.settings_check import automation, ops_of
+from lafid_assets.settings_check import ops_of
 from lafid_assets.settings_file import SettingsFile, Sources
 from lafid_assets.staleness import stale_shards
 from lafid_assets.steps import configured
 from resources.lake import Lake
+from resources.s3_objects import BucketAway
 from resources.settings import Settings
-from sensors.work import TRY, digest, or_skip, tries
+from sensors.work import digest, or_skip
 
 LOOKS = "drop_looks.parquet"
 """In the home: what the last look saw."""
@@ -32,11 +33,11 @@ MOST_REQUESTS = 50
 
 @dg.sensor(
     name="clip_drop",
-    jobs=[curate_shard, fetch_drop],
+    job=curate_shard,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Watches $LAFID_DROP (a folder, default <home>/drop, or s3://bucket/prefix): files that two looks find equal are "
-    "taken in and curated; those on S3 are fetched into the home first.",
+    "taken in and curated.",
 )
 @or_skip
 def clip_drop(
@@ -49,52 +50,29 @@ def clip_drop(
     A tick that dies anywhere leaves nothing behind: what it took in is stale, and its runs are known to Dagster by their keys.
     """
     drop, file = settings.drop, SettingsFile.of(settings.home)
-    fetches, notes = _fetches(context, settings, automation(file).tries)
-    if not drop.is_dir():
-        notes = notes or [f"there is no folder {drop}: make it and put clips there, or set LAFID_DROP"]
-        return dg.SensorResult(run_requests=fetches) if fetches else dg.SkipReason("; ".join(notes))
-    notes += _taken_in(context, lake, drop, settings.home / LOOKS, file.general.sources)
-    keys, cursor = _asked_for(lake, str(drop.absolute()), file, context.cursor or "")
-    if not keys and not fetches:
-        return dg.SkipReason("; ".join(notes) or f"nothing has changed in {settings.remote_drop or drop}")
+    if isinstance(drop, Path) and not drop.is_dir():
+        return dg.SkipReason(f"there is no folder {drop}: make it and put clips there, or set LAFID_DROP")
+    root = root_at(drop)
+    notes = _taken_in(context, lake, root, settings.home / LOOKS, file.general.sources)
+    keys, cursor = _asked_for(lake, root.address, file, context.cursor or "")
+    if not keys:
+        return dg.SkipReason("; ".join(notes) or f"nothing has changed in {root.address}")
     new = sorted(set(keys) - set(context.instance.get_dynamic_partitions(str(CLIP_SHARDS.name))))
-    curations = [dg.RunRequest(run_key=key, partition_key=shard, job_name=curate_shard.name) for shard, key in keys.items()]
     return dg.SensorResult(
-        run_requests=[*fetches, *curations],
+        run_requests=[dg.RunRequest(run_key=key, partition_key=shard) for shard, key in keys.items()],
         dynamic_partitions_requests=[CLIP_SHARDS.build_add_request(new)] if new else [],
         cursor=cursor,
     )
 
 
-def _fetches(context: dg.SensorEvaluationContext, settings: Settings, most_tries: int) -> tuple[list[dg.RunRequest], list[str]]:
-    """The run that fetches what has arrived on S3, if there is something and no other is at it; and what there is to tell."""
-    if settings.remote_drop is None:
-        return [], []
-    try:
-        looked = look_at_objects(settings.remote_drop, settings.drop, settings.home / FETCH_LOOKS)
-    except SourceUnusable as error:
-        return [], [str(error)]
-    notes = [f"{looked.settling} objects still change"] * bool(looked.settling)
-    if looked.arrived.is_empty():
-        return [], notes
-    if context.instance.get_runs_count(dg.RunsFilter(job_name=fetch_drop.name, statuses=list(ACTIVE))):
-        return [], [*notes, "objects are being fetched"]
-    work = f"fetch {digest(*map(str, looked.arrived.sort('path').rows()))}"
-    if (asked := tries(context.instance, "fetch")[work]) >= most_tries:
-        told = f"{looked.arrived.height} objects were not fetched in {asked} tries: read the runs of {fetch_drop.name}"
-        return [], [*notes, told]
-    this_try = f"{work} {asked + 1}"
-    return [dg.RunRequest(run_key=this_try, job_name=fetch_drop.name, tags={TRY: this_try})], notes
-
-
-def _taken_in(context: dg.SensorEvaluationContext, lake: Lake, drop: Path, looks: Path, sources: Sources) -> list[str]:
-    """Take in what has arrived in the folder; what there is to tell of the rest."""
+def _taken_in(context: dg.SensorEvaluationContext, lake: Lake, root: ClipRoot, looks: Path, sources: Sources) -> list[str]:
+    """Take in what has arrived at the place; what there is to tell of the rest."""
     where = f"SELECT DISTINCT path FROM {CLIP_FILES.name} WHERE clip_root = ?"
-    known = set(lake.sql(where, [str(drop.absolute())])["path"]) if lake.is_there() else set()
+    known = set(lake.sql(where, [root.address])["path"]) if lake.is_there() else set()
     company = Company(sources.least_new_clips, sources.longest_wait_minutes * 60)
     try:
-        arrived = look(drop, looks, known, company, time.time())
-    except SourceUnusable as error:
+        arrived = look(root, looks, known, company, time.time())
+    except (SourceUnusable, BucketAway) as error:
         return [str(error)]
     for fault in arrived.faults:
         context.log.error(fault)

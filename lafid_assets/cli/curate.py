@@ -25,7 +25,7 @@ MISSING_CLIPS = "missing_clips.csv"
 
 
 def run_curate(
-    settings: Settings, folder: Path, choices: CurationChoices, clips_per_shard: int | None, only: Path | None = None
+    settings: Settings, folder: Path | str, choices: CurationChoices, clips_per_shard: int | None, only: Path | None = None
 ) -> dict[str, Any]:
     """Ingest and curate; one object: the funnel, where the `report` lies, the `shards` that hold clips of the folder, and how
     many partitions of assets were `computed` and `up_to_date`.
@@ -50,7 +50,7 @@ def show_curated(found: Mapping[str, Any]) -> None:
 
 def curate_folder(
     materializer: Materializer,
-    folder: Path,
+    folder: Path | str,
     choices: CurationChoices,
     clips_per_shard: int | None,
     only: Path | None = None,
@@ -78,7 +78,7 @@ def curate_folder(
     return list(shards)
 
 
-def _look_through(folder: Path, only: Path | None, missing_csv: Path) -> pl.DataFrame:
+def _look_through(folder: Path | str, only: Path | None, missing_csv: Path) -> pl.DataFrame:
     """The files that are clips; of a list of clips those that it names, and what is missing of it is told."""
     with working(f"looking through {folder}"):
         files = list_files(folder)

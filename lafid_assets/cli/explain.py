@@ -23,6 +23,7 @@ from lafid_assets.constraints.explanation import (
 )
 from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.sampling import frame_at
+from lafid_assets.ingest.at_hand import at_hand
 from lafid_assets.ingest.locate import locate
 from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import KEPT, ClipError, Reason, Status
@@ -46,6 +47,7 @@ from lafid_assets.schemas import (
 from model.encoding.footage import Footage
 from model.files import whole_file
 from resources.lake_reader import Reader
+from resources.s3_objects import is_address
 from resources.settings import Settings
 
 LONGEST_LIST = 120
@@ -147,7 +149,7 @@ def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
         found = reader.sql(
             f"SELECT DISTINCT clip_id, shard FROM {RAW_CLIPS.name} WHERE recording_id IS NULL AND "
             "(path = ? OR ends_with(path, ?) OR clip_root || '/' || path = ?)",
-            [clip, f"/{clip}", str(Path(clip).absolute())],
+            [clip, f"/{clip}", clip if is_address(clip) else str(Path(clip).absolute())],
         ).rows()
     if len(found) != 1:
         what = f"{len(found)} clips {several} {clip!r}" if found else f"there is no clip {clip!r}"
@@ -234,7 +236,8 @@ def _write_strip(footage: Footage | None, frames: list[TellingFrame], out: Path)
         CONSOLE.print("no pictures: " + ("no frame was analysed" if footage is not None else "the file is gone"))
         return None
     try:
-        pictures = [(frame_at(footage, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}") for frame in frames]
+        with at_hand(footage):
+            pictures = [(frame_at(footage, frame.frame_index), f"{frame.time_s:.1f} s: {frame.why}") for frame in frames]
     except ClipError as error:
         CONSOLE.print(f"no pictures: {error}")
         return None

@@ -5,11 +5,13 @@ from contextlib import closing, nullcontext
 from typing import Any
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.dataset.forget.erase import Eraser, raw_paths
+from lafid_assets.dataset.forget.erase import Eraser
+from lafid_assets.dataset.forget.raw_files import own_files
 from lafid_assets.dataset.forget.subject import INTENT, NobodyToForget, Subject, identify, read_intent, write_intent
 from lafid_assets.dataset.forget.trained_models import models_trained_on
 from lafid_assets.lake import open_lake
 from resources.lake import Lake
+from resources.s3_objects import SCHEME
 from resources.settings import Settings
 from resources.tracking import Tracking
 
@@ -49,7 +51,7 @@ def _forget_these(
 
 
 def _forget(settings: Settings, lake: Lake, subject: Subject, *, dry_run: bool) -> dict[str, Any]:
-    raw_files = raw_paths(subject)
+    raw_files = own_files(subject)
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     with working("looking for models that were trained on them"):
         models = models_trained_on(subject, tracking)
@@ -64,20 +66,22 @@ def _forget(settings: Settings, lake: Lake, subject: Subject, *, dry_run: bool) 
         "rewritten": done.rewritten,
         "removed": done.removed,
         "renamed": subject.renamed,
-        "files": [str(path) for path in raw_files],
+        "files": raw_files,
         "delete_files": subject.delete_files,
         "recordings": list(subject.recordings),
         "models": models,
         "pictures_to_check": done.pictures_to_check,
-        "look_yourself": _elsewhere(settings),
+        "look_yourself": _elsewhere(settings, subject),
     }
 
 
-def _elsewhere(settings: Settings) -> list[str]:
+def _elsewhere(settings: Settings, subject: Subject) -> list[str]:
     """What lies on other machines."""
     found = [] if settings.mlflow_uri.startswith("sqlite:") else [f"{settings.mlflow_uri}: texts of its runs"]
     if "://" in settings.store_uri:
         found.append(f"{settings.store_uri}: earlier versions of objects, where the bucket keeps them")
+    if any(raw.clip_root.startswith(SCHEME) for raw in subject.raw_files):
+        found.append("the folders HOME/scratch of other machines: what they fetched and still read")
     if settings.catalog_address:
         found.append("the catalog's server: its log of changes and its backups")
     return found

@@ -60,7 +60,7 @@ def init(home: Home = None) -> None:
 
 @app.command()
 def curate(
-    folder: Annotated[Path, typer.Argument(help="OpenHumanVid's layout, or a plain folder of videos.")],
+    folder: Annotated[str, typer.Argument(help="OpenHumanVid's layout or plain videos, in a folder or s3://bucket/prefix.")],
     home: Home = None,
     engine: Annotated[str | None, typer.Option(help="Face engine: auto, dlib, insightface.")] = None,
     head_pose: Annotated[str | None, typer.Option(help="Head pose of insightface: auto, 6drepnet, fsanet.")] = None,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lafid_assets.faces.sampling import sample_frames
+from lafid_assets.ingest.at_hand import at_hand
 from lafid_assets.outcomes import ClipError
 from model.encoding.footage import Footage
 
@@ -146,7 +147,8 @@ def _frames(strip: Strip, footage: Footage | None) -> Image.Image | None:
         if footage is None:
             raise FileNotFoundError("its file has disappeared")
         rate_hz = TILES / max(strip.duration_s, 0.1)
-        tiles = [_square(sample.image_rgb) for sample in sample_frames(footage, rate_hz, TILES)]
+        with at_hand(footage):
+            tiles = [_square(sample.image_rgb) for sample in sample_frames(footage, rate_hz, TILES)]
     except (ClipError, OSError) as error:
         LOGGER.warning("no pictures of %s: %s", strip.clip_id, error)
         return None

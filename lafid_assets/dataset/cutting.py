@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from lafid_assets.endings import fault_of
 from lafid_assets.faces.sampling import frames_at
+from lafid_assets.ingest.at_hand import map_footage
 from lafid_assets.ingest.media_probe import content_sha256_in_state
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import REFERENCE_CROPS
-from lafid_assets.workers import Done, Ending, map_isolated
+from lafid_assets.workers import Done, Ending
 from model.encoding.footage import Footage, file_of, passed_s
 from model.encoding.head_mask import MaskChoice, MaskInfo
 from resources.file_store import FileStore
@@ -118,7 +119,8 @@ def cut_references(
         if not _all_there(by_clip[clip], rows, store, mask.info)
     ]
     cut: dict[str, CutClip] = {}
-    for index, ending in track(map_isolated(cut_clip, tasks, _deadline_s), "reference_crops", len(tasks)):
+    endings = map_footage(cut_clip, tasks, _deadline_s, footage_of=lambda task: task.footage)
+    for index, ending in track(endings, "reference_crops", len(tasks)):
         made, task = _cut(ending), tasks[index]
         cut[task.clip_id] = CutClip((), made.status, made.reason, made.detail)
         for row, pictures in zip(chosen[task.clip_id], made.pictures, strict=made.status == Status.OK):

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from lafid_assets.dataset.cutting import FOLDER, are_there, cut_references
 from lafid_assets.dataset.references import FACE_COLUMNS, SPREADS, choose_references
+from lafid_assets.ingest.at_hand import drop
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Status
 from lafid_assets.schemas import (
@@ -94,8 +95,10 @@ def _cut(lake: Lake, store: FileStore, shard: str, spread: str, mask: MaskChoice
             reader.sql(f"SELECT {', '.join(columns)} FROM {table} WHERE shard = ? AND clip_id IN ({kept})", [shard, shard])
             for table, columns in ((FACES.name, FACE_COLUMNS), (FOOTAGE.name, FOOTAGE_COLUMNS))
         )
-    places = locate(lake, shard, clips["clip_id"].to_list()) if clips.height else {}
-    return cut_references(choose_references(faces, spread), clips, places, store, mask)
+    places = locate(lake, shard)
+    crops = cut_references(choose_references(faces, spread), clips, places, store, mask)
+    drop(places.values())  # of the steps that open a shard's clips this is the last
+    return crops
 
 
 def _all_there(crops: pl.DataFrame, store: FileStore) -> bool:

@@ -16,7 +16,7 @@ from lafid_assets.faces.settings import AnalysisSettings
 from lafid_assets.faces.survey import TIER as SURVEY
 from lafid_assets.faces.survey import survey_clip
 from lafid_assets.outcomes import ClipError, Reason, Status
-from model.encoding.footage import Footage, Piece
+from model.encoding.footage import Footage, Piece, file_of
 from model.face_engine.interface import FaceEngine
 from resources.face_engine import EngineChoice, load_face_engine
 
@@ -79,7 +79,7 @@ def analyse_clip(task: ClipTask) -> AnalysedClip:
     settings, footage = task.settings, task.footage
     boundaries = None
     if not isinstance(footage, Piece) and is_searched_first(task.duration_s, settings):
-        searched = search_file(task.clip_id, task.shard, footage, settings)
+        searched = search_file(task.clip_id, task.shard, file_of(footage), settings)
         if searched.fault is not None:
             return AnalysedClip(*_fault(searched.fault), None, None, False, None)
         if searched.pieces:

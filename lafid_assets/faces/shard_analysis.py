@@ -16,6 +16,7 @@ from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.faces.clip_analysis import AnalysisSettings, ClipTask, analyse_clip, is_searched_first
 from lafid_assets.faces.clip_record import Engine, Fingerprints, clip_frames, fingerprints, upstream_row
 from lafid_assets.faces.shard_limits import ShardLimits
+from lafid_assets.ingest.at_hand import map_footage
 from lafid_assets.ingest.tombstones import FORGOTTEN, Tombstones
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
@@ -29,8 +30,8 @@ from lafid_assets.schemas import (
     RECORDINGS,
     SHOT_BOUNDARIES,
 )
-from lafid_assets.workers import map_isolated
-from model.encoding.footage import Footage, Piece, file_of, footage_in, passed_s
+from lafid_assets.workers import NotFetched
+from model.encoding.footage import Footage, Piece, file_of, footage_in, passed_s, source_of
 from resources.duckdb_extensions import literal
 from resources.face_engine import gpu_feeders
 from resources.lake_reader import Reader
@@ -248,7 +249,9 @@ def _run(left: Sequence[ClipTask], tries: Mapping[str, int], recipe: ShardRecipe
     def deadline_s(task: ClipTask) -> float:
         return limits.deadline_s(task.duration_s) + limits.search_s_per_s * task.only_decoded_s
 
-    endings = map_isolated(analyse_clip, left, deadline_s, workers, limits.of_child, feeders)
+    endings = map_footage(
+        analyse_clip, left, deadline_s, workers, limits.of_child, feeders, footage_of=lambda task: task.footage, keep=True
+    )
     away = []
     with ledger.writing() as parts:
         for index, ending in track(endings, f"face_info {left[0].shard}", len(left)):
@@ -256,7 +259,7 @@ def _run(left: Sequence[ClipTask], tries: Mapping[str, int], recipe: ShardRecipe
             frames = clip_frames(task, ending, tries.get(task.clip_id, 0) + 1, recipe.engine, recipe.prints)
             [row] = frames[FACE_CLIPS.name].iter_rows(named=True)
             passed = row["status"] in (Status.OK, Status.REJECTED) or row["reason"] == Reason.SPLIT
-            if not passed and not file_of(task.footage).exists():
+            if not passed and not isinstance(ending, NotFetched) and not file_of(task.footage).exists():
                 away.append(task.clip_id)
                 continue
             parts.add(frames)
@@ -266,7 +269,7 @@ def _run(left: Sequence[ClipTask], tries: Mapping[str, int], recipe: ShardRecipe
 
 
 def _task(row: Row, place: Footage, recipe: ShardRecipe) -> ClipTask:
-    footage, duration_s = footage_in(file_of(place), row), row["duration_s"]
+    footage, duration_s = footage_in(source_of(place), row), row["duration_s"]
     is_searched = not isinstance(footage, Piece) and is_searched_first(duration_s, recipe.settings)
     decoded_s = duration_s if is_searched else passed_s(footage)
     return ClipTask(row["clip_id"], row["shard"], footage, duration_s, row["content_sha256"], recipe.settings, decoded_s)

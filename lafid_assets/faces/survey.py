@@ -20,7 +20,7 @@ from lafid_assets.pictures.picture_hash import crop_hashes, picture_hash
 from lafid_assets.pictures.sharp_edges import sharp_edge_share
 from lafid_assets.shots.pieces import split_at_cuts
 from lafid_assets.shots.search import ShotSearch
-from model.encoding.footage import Footage, Piece
+from model.encoding.footage import Footage, Piece, file_of
 from model.encoding.shown import ShownFrame
 from model.face_engine.interface import Face, FaceEngine
 
@@ -66,7 +66,7 @@ def survey_clip(
         boundaries: its rows of `shot_boundaries` where it was searched for them; None: they are found on the way.
     """
     try:
-        index, promised = read_index(footage), None if isinstance(footage, Piece) else promised_s(footage)
+        index, promised = read_index(footage), None if isinstance(footage, Piece) else promised_s(file_of(footage))
     except ClipError as error:
         return TierRows(None, fault=error)
     planned = plan_samples(index, settings.rate_hz, settings.max_frames)

@@ -1,4 +1,4 @@
-"""Files of a folder that have arrived whole: as they were at the look before. Each settles by itself.
+"""Files of a folder, or objects of a prefix, that have arrived whole: as they were at the look before. Each settles by itself.
 
 Belongs here: comparing two looks, and waiting for company. Not here: the listing (`listing`), taking files in (`registration`),
 when to look (`sensors.clip_drop`).
@@ -8,20 +8,18 @@ looks find equal may still be half of an upload that pauses; when the rest comes
 """
 
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
-from lafid_assets.ingest.folder_walk import walk
+from lafid_assets.ingest.clip_root import STATE, ClipRoot
 from lafid_assets.ingest.listing import list_files
-from lafid_assets.ingest.openhumanvid import CLIPS, TABLE_PATTERN, read_table
+from lafid_assets.ingest.openhumanvid import CLIPS, read_table
 from lafid_assets.ingest.provenance import SourceUnusable
 from model.files import whole_file
 
-_STATE = {"path": pl.String, "size_bytes": pl.Int64, "mtime_ns": pl.Int64}
-_LOOK = {**_STATE, "first_seen_s": pl.Float64}
+_LOOK = {**STATE, "first_seen_s": pl.Float64}
 
 
 class Company(NamedTuple):
@@ -47,8 +45,8 @@ class Arrivals(NamedTuple):
     faults: tuple[str, ...]
 
 
-def look(root: Path, looks: Path, known: Collection[str], company: Company, now_s: float) -> Arrivals:
-    """Look at the folder, and keep what was seen for the next look.
+def look(root: ClipRoot, looks: Path, known: Collection[str], company: Company, now_s: float) -> Arrivals:
+    """Look at the place, and keep what was seen for the next look.
 
     While a table is still changing or cannot be used, files that no other table names wait for it, and keep what it said.
 
@@ -58,13 +56,13 @@ def look(root: Path, looks: Path, known: Collection[str], company: Company, now_
         now_s: seconds since 1970.
 
     Raises:
-        SourceUnusable: as `list_files`.
+        SourceUnusable, BucketAway: as `list_files`.
     """
     before = _last_look(looks)
-    table_states = _states_of_tables(root)
+    table_states = root.tables()
     usable, faults = _usable(root, _settled(table_states, before))
     if table_states.height and not usable:
-        files = _states(walk(root, lambda name: True, {CLIPS})).join(table_states, on="path", how="anti")
+        files = _states(root.files(lambda name: True, {CLIPS})).join(table_states, on="path", how="anti")
         _keep(looks, before, pl.concat([table_states, files]), now_s)
         return Arrivals(pl.DataFrame(), table_states.height - len(faults), 0, faults)
     listed = list_files(root, usable)
@@ -84,15 +82,15 @@ def look(root: Path, looks: Path, known: Collection[str], company: Company, now_
     return Arrivals(arrived, settling, new.height if waits else 0, faults)
 
 
-def _usable(root: Path, settled: pl.DataFrame) -> tuple[list[Path], tuple[str, ...]]:
+def _usable(root: ClipRoot, settled: pl.DataFrame) -> tuple[list[str], tuple[str, ...]]:
     usable, faults = [], []
     for name in settled["path"]:
         try:
-            read_table(root / name)
+            read_table(root, name)
         except SourceUnusable as error:
             faults.append(str(error))
         else:
-            usable.append(root / name)
+            usable.append(name)
     return usable, tuple(faults)
 
 
@@ -105,25 +103,17 @@ def _last_look(looks: Path) -> pl.DataFrame:
     return before if before.schema == _LOOK else pl.DataFrame(schema=_LOOK)
 
 
-def _states_of_tables(root: Path) -> pl.DataFrame:
-    states = []
-    for path in sorted(root.glob(TABLE_PATTERN)):
-        with suppress(OSError):  # it went, or is a link to nowhere
-            states.append((path.name, (state := path.stat()).st_size, state.st_mtime_ns))
-    return pl.DataFrame(states, schema=_STATE, orient="row")
-
-
 def _states(listed: pl.DataFrame) -> pl.DataFrame:
-    return listed.filter(pl.col("size_bytes").is_not_null()).select(list(_STATE)).unique("path")
+    return listed.filter(pl.col("size_bytes").is_not_null()).select(list(STATE)).unique("path")
 
 
 def _settled(states: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """The files that are as they were."""
-    return states.join(before.select(list(_STATE)), on=list(_STATE), how="semi", nulls_equal=True)
+    return states.join(before.select(list(STATE)), on=list(STATE), how="semi", nulls_equal=True)
 
 
 def _keep(looks: Path, before: pl.DataFrame, states: pl.DataFrame, now_s: float) -> None:
-    if before.select(list(_STATE)).sort("path").equals(states.sort("path")):
+    if before.select(list(STATE)).sort("path").equals(states.sort("path")):
         return
     seen = states.join(before.select("path", "first_seen_s"), on="path", how="left")
     with whole_file(looks) as temporary:

@@ -22,6 +22,8 @@ from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import CLIP_CONTENTS, CLIPS
 
 ID_DIGITS = 32
+STATE = ("size_bytes", "mtime_ns", "etag")
+"""Columns that tell whether a file is as it was."""
 
 Row = Mapping[str, Any]
 Place = tuple[str, str]
@@ -51,7 +53,7 @@ class Before:
         if known is None or known["content_sha256"] is None:
             return True
         row_came = file["in_table"] and self.clips.get(known["clip_id"], {}).get("reason") == Reason.NO_ROW
-        return row_came or (known["size_bytes"], known["mtime_ns"]) != (file["size_bytes"], file["mtime_ns"])
+        return row_came or any(known[name] != file[name] for name in STATE)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 from lafid_assets.endings import fault_of
 from lafid_assets.ingest.media_probe import MediaFacts, content_sha256, probe, resolve
 from lafid_assets.outcomes import ClipError, Reason, Status
-from lafid_assets.workers import ChildLimits, Done, Ending, Failed
+from lafid_assets.workers import ChildLimits, Done, Ending, Failed, NotFetched
+from model.encoding.footage import RemoteFile, file_of
 
 LIMITS = ChildLimits(memory_bytes=1 << 30, recycle_bytes=1 << 29, recycle_tasks=1000)
 LEAST_DEADLINE_S = 60.0
@@ -23,12 +24,14 @@ class ProbeTask:
 
     Attributes:
         size_bytes: as it was registered; None where there was no file.
+        object: of a file that lies on S3.
     """
 
-    clip_root: Path
+    clip_root: str
     path: str
     in_table: bool
     size_bytes: int | None
+    object: RemoteFile | None = None
 
     @property
     def deadline_s(self) -> float:
@@ -52,7 +55,7 @@ def probe_clip(task: ProbeTask) -> ProbedClip:
     """Runs in a child. Faults of the file come back as its status."""
     size_bytes, digest = None, None
     try:
-        path = resolve(task.clip_root, task.path)
+        path = resolve(Path(task.clip_root), task.path) if task.object is None else file_of(task.object)
         if path is None or task.size_bytes is None:  # one that came since then is taken in as it is at the next look
             return ProbedClip(Status.SKIPPED, Reason.FILE_MISSING, "the table names a file that is not on disk")
         size_bytes, digest = path.stat().st_size, content_sha256(path)
@@ -71,5 +74,8 @@ def probed(ending: Ending[ProbedClip]) -> ProbedClip:
         return ending.value
     if isinstance(ending, Failed):
         return ProbedClip(Status.ERROR, Reason.UNREADABLE, f"its header cannot be read: {ending.message}")
+    if isinstance(ending, NotFetched):
+        status, reason = (Status.SKIPPED, Reason.FILE_MISSING) if ending.is_missing else (Status.ERROR, Reason.NOT_FETCHED)
+        return ProbedClip(status, reason, ending.message)
     fault = fault_of(ending)
     return ProbedClip(fault.status, fault.reason, f"while its header was read: {fault.detail}")

@@ -4,16 +4,20 @@ Belongs here: clips -> files that exist on this machine. Not here: which file ho
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
+from lafid_assets.ingest.at_hand import object_at
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError
-from model.encoding.footage import Footage, footage_in
+from model.encoding.footage import File, Footage, RemoteFile, footage_in
 from resources.lake import Lake
+from resources.s3_objects import is_address
 
 _FILES = """
-SELECT c.clip_id, k.clip_root, k.path, k.size_bytes, k.mtime_ns, c.first_pts, c.last_pts, c.keyframe_pts, c.start_s
+SELECT c.clip_id, k.clip_root, k.path, k.size_bytes, k.mtime_ns, k.etag, k.content_sha256,
+    c.first_pts, c.last_pts, c.keyframe_pts, c.start_s
 FROM clip_contents k
 JOIN footage c ON c.shard = k.clip_shard AND coalesce(c.recording_id, c.clip_id) = k.clip_id
     AND c.content_sha256 = k.content_sha256
@@ -29,24 +33,43 @@ class ClipsAway(OSError):
 
 def locate(lake: Lake, shard: str, clip_ids: Collection[str] | None = None) -> dict[str, Footage]:
     """Clip to a file that holds its content, and where in it, of those that can be reached: of several the one whose folder was
-    seen last.
+    seen last, and a file of a folder before an object on S3.
 
-    A file that has changed since its content was hashed counts as gone.
+    A file that has changed since its content was hashed counts as gone; of an object that is seen when it is fetched.
 
     Args:
         clip_ids: only these; None for all clips of the shard.
     """
     found: dict[str, Footage] = {}
-    known: dict[tuple[str, str], Path | None] = {}
+    remote: dict[str, Footage] = {}
+    known: dict[tuple[str, str], File | None] = {}
     for row in lake.sql(_FILES, [shard]).iter_rows(named=True):
         clip_id, place = row["clip_id"], (row["clip_root"], row["path"])
         if clip_id in found or (clip_ids is not None and clip_id not in clip_ids):
             continue
         if place not in known:
-            known[place] = _reached(*place, row["size_bytes"], row["mtime_ns"])
-        if (file := known[place]) is not None:
+            known[place] = _reached(row)
+        if isinstance(file := known[place], RemoteFile):
+            remote.setdefault(clip_id, footage_in(file, row))
+        elif file is not None:
             found[clip_id] = footage_in(file, row)
-    return found
+    return remote | found
+
+
+def file_at(clip: Mapping[str, Any]) -> File | None:
+    """The file of a clip that knows one place of itself, or None when there is none. Whether an object is there is seen when it
+    is fetched.
+
+    Args:
+        clip: its `clip_root`, `path` and `content_sha256`.
+
+    Raises:
+        ClipError: as `media_probe.resolve`.
+    """
+    root, path = clip["clip_root"], clip["path"]
+    if is_address(root):
+        return object_at(f"{root}/{path}", content_sha256=clip["content_sha256"])
+    return resolve(Path(root), path)
 
 
 def require_located(lake: Lake, shard: str, clip_ids: Collection[str]) -> dict[str, Footage]:
@@ -71,11 +94,14 @@ def require_located(lake: Lake, shard: str, clip_ids: Collection[str]) -> dict[s
     return found
 
 
-def _reached(root: str, path: str, size_bytes: int | None, mtime_ns: int | None) -> Path | None:
-    """The file, where it can be reached as it was."""
+def _reached(row: Mapping[str, Any]) -> File | None:
+    """The file of a row of `clip_contents`, where it can be reached as it was."""
+    root, path = row["clip_root"], row["path"]
+    if is_address(root):
+        return object_at(f"{root}/{path}", row["size_bytes"], row["etag"], row["content_sha256"])
     try:
         file = resolve(Path(root), path)
         state = None if file is None else os.stat(file)
     except (ClipError, OSError):  # a path that leads out of its folder is nobody's to read
         return None
-    return file if state and (state.st_size, state.st_mtime_ns) == (size_bytes, mtime_ns) else None
+    return file if state and (state.st_size, state.st_mtime_ns) == (row["size_bytes"], row["mtime_ns"]) else None

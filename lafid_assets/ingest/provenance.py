@@ -3,7 +3,6 @@
 Belongs here: the file `lafid_source.json`. Not here: what a licence allows (the gates of `dataset` and `release`).
 """
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -31,18 +30,21 @@ OPENHUMANVID = Provenance(source="OpenHumanVid", licence="CC-BY-NC-ND-4.0", gate
 UNSTATED = Provenance(source="folder", licence="unstated")
 
 
-def read_provenance(root: Path, otherwise: Provenance) -> Provenance:
-    """What the folder says of itself, or `otherwise` when it says nothing.
+def read_provenance(said: bytes | None, where: str, otherwise: Provenance) -> Provenance:
+    """What a folder says of itself, or `otherwise` when it says nothing.
+
+    Args:
+        said: what its file holds; None where it has none.
+        where: the folder.
 
     Raises:
-        SourceUnusable: the file is there and cannot be understood: a licence is never guessed.
+        SourceUnusable: that cannot be understood: a licence is never guessed.
     """
-    path = root / SOURCE_FILE
-    if not path.is_file():
+    if said is None:
         return otherwise
     try:
-        return Provenance.model_validate_json(path.read_bytes())
-    except (ValidationError, OSError) as error:
+        return Provenance.model_validate_json(said)
+    except ValidationError as error:
         raise SourceUnusable(
-            f'cannot understand {path}: write {{"source": "...", "licence": "..."}} into it, or remove it'
+            f'cannot understand {where}/{SOURCE_FILE}: write {{"source": "...", "licence": "..."}} into it, or remove it'
         ) from error

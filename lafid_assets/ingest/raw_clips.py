@@ -6,11 +6,11 @@ what makes a clip (`clip_binding`).
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
 
+from lafid_assets.ingest.at_hand import map_footage, object_at
 from lafid_assets.ingest.clip_binding import Before, Elsewhere, Place, Row, bind, contents_of
 from lafid_assets.ingest.clip_probe import LIMITS, ProbedClip, ProbeTask, probe_clip, probed
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
@@ -19,12 +19,12 @@ from lafid_assets.progress import track
 from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIPS, RAW_CLIPS
 from lafid_assets.step import Step
 from lafid_assets.step_run import COUNTS_ADD_UP, Finding, Frames
-from lafid_assets.workers import map_isolated
 from resources.lake import Lake
 from resources.lake_reader import Reader
 from resources.lake_writer import Writer
+from resources.s3_objects import is_address
 
-LOOKED_FOR_AGAIN = (Reason.FILE_MISSING, Reason.UNREADABLE)
+LOOKED_FOR_AGAIN = (Reason.FILE_MISSING, Reason.UNREADABLE, Reason.NOT_FETCHED)
 EVERY_FILE = dg.AssetCheckSpec(
     COUNTS_ADD_UP,
     asset=RAW_CLIPS.name,
@@ -129,8 +129,9 @@ def probe_files(files: Sequence[Row], before: Before) -> dict[Place, ProbedClip]
 
     Raises:
         FolderAway: files that were never read lie in a folder that is not there.
+        BucketAway: a bucket cannot be read.
     """
-    away = {root for root in {file["clip_root"] for file in files} if not os.path.isdir(root)}
+    away = {root for root in {file["clip_root"] for file in files} if not is_address(root) and not os.path.isdir(root)}
     _require_there(files, before, away)
     found: dict[Place, ProbedClip] = {}
     tasks: dict[Place, ProbeTask] = {}
@@ -143,11 +144,25 @@ def probe_files(files: Sequence[Row], before: Before) -> dict[Place, ProbedClip]
         elif file["clip_root"] in away:
             found[place] = ProbedClip(Status.SKIPPED, Reason.FILE_MISSING, f"the folder {file['clip_root']} is not there")
         else:
-            tasks[place] = ProbeTask(Path(file["clip_root"]), file["path"], file["in_table"], file["size_bytes"])
-    endings = map_isolated(probe_clip, list(tasks.values()), lambda task: task.deadline_s, limits=LIMITS)
+            tasks[place] = _task(file)
+    endings = map_footage(
+        probe_clip,
+        list(tasks.values()),
+        lambda task: task.deadline_s,
+        limits=LIMITS,
+        footage_of=lambda task: task.object,
+        keep=True,
+    )
     places = list(tasks)
     label = f"probing {files[0]['shard']}" if files else "probing"
     return found | {places[index]: probed(ending) for index, ending in track(endings, label, len(tasks))}
+
+
+def _task(file: Row) -> ProbeTask:
+    root, path, size_bytes = file["clip_root"], file["path"], file["size_bytes"]
+    is_object = is_address(root) and size_bytes is not None
+    found = object_at(f"{root}/{path}", size_bytes, file["etag"]) if is_object else None
+    return ProbeTask(root, path, file["in_table"], size_bytes, found)
 
 
 def _require_there(files: Sequence[Row], before: Before, away: set[str]) -> None:

@@ -23,7 +23,7 @@ DEFAULT_CLIPS_PER_SHARD = 500
 SHARDS_AT_ONCE = 100
 REGISTERED = "registered"
 TABLES = (CLIP_FILES, CLIP_ROWS)
-_STATE = ("size_bytes", "mtime_ns", "released_id", "in_table", "fault")
+_STATE = ("size_bytes", "mtime_ns", "etag", "released_id", "in_table", "fault")
 _SAID = tuple(column.name for column in CLIP_ROWS.columns if column.name not in ("shard", "clip_root", "path"))
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from lafid_assets.dataset.cutting import DEADLINE_S_PER_S, LEAST_DEADLINE_S
 from lafid_assets.endings import Fault, fault_of
+from lafid_assets.ingest.at_hand import map_footage
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.release import bench_looks
@@ -30,7 +31,7 @@ from lafid_assets.release.bench_looks import FirstFrame, FirstFrameTask, Looks, 
 from lafid_assets.release.bench_records import Begun, Known, records_of
 from lafid_assets.schemas import LAFID_BENCH
 from lafid_assets.training.time_window import face_centre_xy_px
-from lafid_assets.workers import Done, map_isolated
+from lafid_assets.workers import Done
 from model.encoding.footage import Footage, passed_s
 from model.evaluation.bench import Bench, seal_bench
 from model.face_engine.interface import Box, EngineInfo
@@ -205,10 +206,14 @@ def _look(
     tasks: Sequence[Task], work: Callable[[Task], Found], deadline_s: Callable[[Task], float], feeders: Feeders
 ) -> list[Found | Fault]:
     found: dict[int, Found | Fault] = {}
-    endings = map_isolated(work, tasks, deadline_s, workers=len(feeders) or None, environments=feeders)
+    endings = map_footage(work, tasks, deadline_s, workers=len(feeders) or None, environments=feeders, footage_of=_footage_of)
     for index, ending in track(endings, "lafid_bench", len(tasks)):
         found[index] = ending.value if isinstance(ending, Done) else fault_of(ending)
     return [found[index] for index in range(len(tasks))]
+
+
+def _footage_of(task: object) -> Footage | None:
+    return task.footage if isinstance(task, FirstFrameTask) else None
 
 
 def _looking_s(task: LooksTask) -> float:

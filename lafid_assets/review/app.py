@@ -8,6 +8,7 @@ name is ever read as HTML.
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -15,6 +16,7 @@ from typing import Literal, TypeVar
 import duckdb
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -22,8 +24,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from lafid_assets.constraints.policies import first_fault
+from lafid_assets.ingest.at_hand import at_hand
 from lafid_assets.ingest.locate import locate
-from lafid_assets.outcomes import REASONS, Status
+from lafid_assets.outcomes import REASONS, ClipError, Status
 from lafid_assets.review.clip_page import ClipUnknown, read_clip
 from lafid_assets.review.guard import NotOwnPage, OwnNamesOnly, Token
 from lafid_assets.review.marks import DecidedAnew, MarkRefused, put_mark, take_back
@@ -32,6 +35,7 @@ from lafid_assets.review.video import CannotPlay, EncodedClips, media_type
 from lafid_assets.review.worklist import MEASURES, Wanted, read_worklist
 from resources.lake import Lake, LakeUnusable
 from resources.lake_reader import TableMissing
+from resources.s3_objects import BucketAway
 
 LOG = logging.getLogger("lafid.review")
 STATIC = Path(__file__).parent / "static"
@@ -74,6 +78,8 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (CannotPlay, 422),
     (TableMissing, 503),
     (LakeUnusable, 503),
+    (ClipError, 404),
+    (BucketAway, 503),
 )
 """What an answer says of an error; the first that fits."""
 
@@ -156,10 +162,13 @@ class Review:
                 "the clip's file is gone, cannot be reached, or has changed since it was curated: mount its folder, or run "
                 "`lafid curate` on the folder where it is now"
             )
-        kind = None if request.query_params.get("encoded") else media_type(footage)
-        if isinstance(footage, Path) and kind is not None:
-            return FileResponse(footage, media_type=kind)
-        return FileResponse(self.encoded.file(clip_id, known["content_sha256"][0], footage), media_type="video/mp4")
+        with ExitStack() as stack:
+            path = stack.enter_context(at_hand(footage, keep=True))  # a browser asks for one part after the other
+            kind = None if request.query_params.get("encoded") else media_type(footage)
+            if kind is None:
+                encoded = self.encoded.file(clip_id, known["content_sha256"][0], footage)
+                return FileResponse(encoded, media_type="video/mp4")
+            return FileResponse(path, media_type=kind, background=BackgroundTask(stack.pop_all().close))
 
     def _mark(self, request: Request, body: bytes) -> Response:
         self.token.require(request)

@@ -14,7 +14,7 @@ from lafid_assets.dataset.export.cut_out import cut_out
 from lafid_assets.ingest.packets import open_clip, read_index
 from lafid_assets.outcomes import ClipError
 from lafid_assets.release.evaluation_tasks import plain_name
-from model.encoding.footage import Footage, Piece
+from model.encoding.footage import Footage, Piece, file_of
 from model.encoding.shown import SQUARE_TOLERANCE, pixel_shape
 from model.files import whole_file
 
@@ -42,9 +42,10 @@ def media_type(footage: Footage) -> str | None:
     anew: pieces of recordings, other codecs, more than 8 bits, pixels that are not square, a picture that begins late."""
     if isinstance(footage, Piece):
         return None
-    family = "webm" if footage.suffix.lower() == ".webm" else "mov"
+    path = file_of(footage)
+    family = "webm" if path.suffix.lower() == ".webm" else "mov"
     try:
-        with open_clip(footage) as container:
+        with open_clip(path) as container:
             stream = container.streams.video[0]
             kind, codecs = _PLAYED[family]
             late_s = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0

@@ -10,12 +10,13 @@ from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import BOOL, CLIP_ID, F64, GATE, I32, I64, OUTCOME, RELEASED, SHARD, STR
 
 _PLACE = (
-    Column("clip_root", STR, "folder under which `path` lies"),
+    Column("clip_root", STR, "folder under which `path` lies, or `s3://bucket/prefix`"),
     Column("path", STR, "path of the file relative to the clip root"),
 )
 _FILE_STATE = (
     Column("size_bytes", I64, "size on disk; NULL where there is no file", nullable=True, minimum=0),
     Column("mtime_ns", I64, "when the file last changed, ns since 1970; NULL where there is no file", nullable=True),
+    Column("etag", STR, "the state of an object on S3, as it names it; NULL of files", nullable=True),
 )
 _MEDIA = (
     Column("fps", F64, "average frame rate of the video stream, 1/s", nullable=True, minimum=0),
@@ -51,10 +52,10 @@ _TERMS = (
 
 CLIP_ROOTS = TableSchema(
     "clip_roots",
-    "Folders from which clips were taken in.",
+    "Folders and prefixes from which clips were taken in.",
     ("clip_root",),
     (
-        Column("clip_root", STR, "the folder"),
+        Column("clip_root", STR, "the folder, or `s3://bucket/prefix`"),
         Column("seen_at", STR, "when it was last looked through, ISO 8601, UTC"),
     ),
     partitioned=False,

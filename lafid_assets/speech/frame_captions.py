@@ -18,11 +18,12 @@ import polars as pl
 from PIL import Image as PilImage
 from pydantic import Field
 
+from lafid_assets.ingest.at_hand import map_footage
 from lafid_assets.speech.chat_endpoint import ChatEndpoint, EndpointSettings, Message, NoAnswer
 from lafid_assets.speech.frames import sample_frames
 from lafid_assets.speech.llm_rewriter import ACCEPTED, UNANSWERED
 from lafid_assets.speech.voice import Span
-from lafid_assets.workers import Done, map_isolated
+from lafid_assets.workers import Done, NotFetched
 from model.encoding.footage import Footage, passed_s
 
 _JPEG_QUALITY = 85
@@ -96,12 +97,20 @@ def describe_all(
         if row["duration_s"] and row["clip_id"] in places
     ]
     pictures: dict[str, list[bytes]] = {row["clip_id"]: [] for row in rows if row["clip_id"] in places}
-    for index, ending in map_isolated(encode_frames, tasks, lambda task: _DEADLINE_S + passed_s(task.footage)):
-        pictures[tasks[index].clip_id] = ending.value if isinstance(ending, Done) else []
-    away = {row["clip_id"]: FrameCaption(None, f"{UNANSWERED}its file is away") for row in rows if row["clip_id"] not in places}
+    endings = map_footage(encode_frames, tasks, _deadline_s, footage_of=lambda task: task.footage)
+    for index, ending in endings:
+        if isinstance(ending, NotFetched):
+            del pictures[tasks[index].clip_id]
+        else:
+            pictures[tasks[index].clip_id] = ending.value if isinstance(ending, Done) else []
+    away = {row["clip_id"]: FrameCaption(None, f"{UNANSWERED}its file is away") for row in rows if row["clip_id"] not in pictures}
     with ThreadPoolExecutor(endpoint.settings.concurrency, thread_name_prefix="frames") as pool:
         captions = pool.map(lambda item: describe(item[0], item[1], endpoint), pictures.items())
         return away | dict(zip(pictures, captions, strict=True))
+
+
+def _deadline_s(task: FrameTask) -> float:
+    return _DEADLINE_S + passed_s(task.footage)
 
 
 def describe(clip_id: str, jpegs: Sequence[bytes], endpoint: ChatEndpoint) -> FrameCaption:

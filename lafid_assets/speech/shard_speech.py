@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.endings import TRIED_AGAIN, fault_of
+from lafid_assets.ingest.at_hand import map_footage
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import SPEECH_INFO
@@ -23,7 +24,7 @@ from lafid_assets.speech.transcript import GivenTranscript, Transcriber, Whisper
 from lafid_assets.speech.transcript_files import TranscriptFile, segments_within
 from lafid_assets.speech.voice import VoiceSettings
 from lafid_assets.speech.whisper_models import WhisperChoice
-from lafid_assets.workers import Done, map_isolated
+from lafid_assets.workers import Done, NotFetched
 from model.encoding.footage import Footage, file_of, passed_s
 from model.face_engine.interface import FaceEngine
 from resources.face_engine import EngineChoice, engine_reason, face_engine_info, load_face_engine
@@ -149,10 +150,11 @@ def _run(left: Sequence[Row], places: Mapping[str, Footage], recipe: SpeechRecip
         for row in left
     ]
     measured: dict[str, Row] = {}
-    endings = map_isolated(measure_task, tasks, _deadline_s)
+    endings = map_footage(measure_task, tasks, _deadline_s, footage_of=lambda task: task.footage, keep=True)
     for index, ending in track(endings, f"speech_info {left[0]['shard']}", len(tasks)):
         outcome = ending.value if isinstance(ending, Done) else fault_of(ending)._asdict()
-        if outcome["status"] == Status.OK or file_of(tasks[index].footage).exists():
+        is_settled = outcome["status"] == Status.OK or isinstance(ending, NotFetched)
+        if is_settled or file_of(tasks[index].footage).exists():
             measured[left[index]["clip_id"]] = outcome | {"measured_from": left[index]["measured_from"]}
     return measured
 

@@ -6,20 +6,21 @@ them (`part_recipes`), children (`workers`). Loads no torch: every child pays fo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lafid_assets.faces.sampling import frames_at
-from lafid_assets.ingest.media_probe import content_sha256_in_state, resolve
+from lafid_assets.ingest.locate import file_at
+from lafid_assets.ingest.media_probe import content_sha256_in_state
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.training.face_views import FaceView
 from model.clip_size import Bucket
-from model.encoding.footage import Footage, footage_in
+from model.encoding.footage import Footage, RemoteFile, file_of, footage_in
 from model.encoding.head_mask import MaskInfo
 from resources.face_engine import model_store
+from resources.s3_objects import is_address
 
 FILE_COLUMNS = (
     "clip_id",
@@ -58,6 +59,12 @@ class PictureTask:
     views: tuple[FaceView, ...]
     mask: MaskInfo
     needs: frozenset[Need]
+
+    @property
+    def object(self) -> RemoteFile | None:
+        """The clip's file, where it lies on S3."""
+        source = file_at(self.file) if is_address(self.file["clip_root"]) else None
+        return source if isinstance(source, RemoteFile) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,11 +123,11 @@ def _crops(footage: Footage, task: PictureTask) -> list[Picture]:
 
 
 def _footage(file: dict[str, Any]) -> Footage:
-    path = resolve(Path(file["clip_root"]), file["path"])
-    if path is None:
+    source = file_at(file)
+    if source is None:
         raise ClipError(Reason.UNREADABLE, f"{file['path']} has disappeared: put it back, or materialize raw_clips again")
     try:
-        found = content_sha256_in_state(path)
+        found = content_sha256_in_state(file_of(source))
     except OSError as error:
         raise ClipError(Reason.UNREADABLE, f"{file['path']} cannot be read: {error.strerror}") from error
     if found != file["content_sha256"]:
@@ -129,4 +136,4 @@ def _footage(file: dict[str, Any]) -> Footage:
             Reason.UNREADABLE,
             f"{file['path']} has changed since dataset version {version}: put the file back, or materialize raw_clips again",
         )
-    return footage_in(path, file)
+    return footage_in(source, file)

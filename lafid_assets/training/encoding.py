@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from lafid_assets.endings import Fault, fault_of
 from lafid_assets.faces.shard_limits import ShardLimits
+from lafid_assets.ingest.at_hand import map_footage
 from lafid_assets.outcomes import Status
 from lafid_assets.progress import track
 from lafid_assets.training.clip_pictures import Pictures, PictureTask, Refused, take_pictures
 from lafid_assets.training.part_recipes import Recipe
 from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, picture_task
-from lafid_assets.workers import Done, Ending, map_isolated
+from lafid_assets.workers import Done, Ending
 from model.clip_size import ClipSize
 from model.encoding.footage import footage_in, passed_s
 from resources.cores import usable_cores
@@ -106,7 +107,7 @@ def encode_files(
         if not file.waits_for:
             _finish(file, encoders, cache)
     workers = max(1, min(MOST_CHILDREN, usable_cores() // processes_here()))
-    endings = map_isolated(take_pictures, tasks, _deadline_s, workers, LIMITS.of_child)
+    endings = map_footage(take_pictures, tasks, _deadline_s, workers, LIMITS.of_child, footage_of=lambda task: task.object)
     for index, ending in track(endings, label, len(tasks), lambda: f"{cache.written_bytes / 1e9:.2f} GB new"):
         file, clip = owners[index]
         shown = _shown(ending)

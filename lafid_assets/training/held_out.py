@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lafid_assets.ingest.media_probe import resolve
+from lafid_assets.ingest.at_hand import at_hand
+from lafid_assets.ingest.locate import file_at
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.training.taking_turns import Candidate, take_turns
 from lafid_assets.training.time_window import cut_centre_xy_px
@@ -90,11 +91,13 @@ def first_frame(clip: Row, start_s: float) -> NDArray[np.uint8]:
     """
     from model.encoding.video_io import VideoError, read_frames
 
-    path = resolve(Path(clip["clip_root"]), clip["path"])
-    if path is None:
+    file = file_at(clip)
+    if file is None:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} has disappeared: put it back, or materialize raw_clips again")
+    footage = footage_in(file, clip)
     try:
-        return read_frames(footage_in(path, clip), [start_s])[0]
+        with at_hand(footage):
+            return read_frames(footage, [start_s])[0]
     except (VideoError, OSError) as error:
         raise ClipError(Reason.UNREADABLE, f"{clip['path']} cannot be read: {error}") from error
 

@@ -38,11 +38,14 @@ def test_relative_home_and_tilde_become_absolute(monkeypatch: pytest.MonkeyPatch
 
 def test_everything_local_lies_below_home(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in (settings.published_path, settings.dagster_home, settings.mlflow_artifacts, settings.drop, settings.logs):
+        assert isinstance(path, Path)
         assert path.is_relative_to(settings.home)
     assert settings.mlflow_uri == f"sqlite:///{settings.home}/mlflow/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team:5000")
     monkeypatch.setenv("LAFID_DROP", "/drop")
     assert (settings.mlflow_uri, settings.drop) == ("http://team:5000", Path("/drop"))
+    monkeypatch.setenv("LAFID_DROP", "s3://bucket/drop")
+    assert settings.drop == "s3://bucket/drop"
 
 
 def test_prepare_makes_the_home_and_points_dagster_there(settings: Settings) -> None:

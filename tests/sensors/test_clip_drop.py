@@ -3,12 +3,12 @@
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
 
-from lafid_assets.jobs import fetch_drop
 from lafid_assets.partitions import CLIP_SHARDS
 from resources.lake import Lake
 from resources.settings import Settings
@@ -38,7 +38,7 @@ def tick(settings: Settings, lake: Lake, instance: dg.DagsterInstance) -> Tick:
 
 
 def _drop(settings: Settings, name: str, content: bytes) -> None:
-    path = settings.drop / name
+    path = Path(settings.drop) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
@@ -66,7 +66,7 @@ def test_no_folder_is_said(tick: Tick, settings: Settings) -> None:
 
 
 def test_empty_folder_is_said(tick: Tick, settings: Settings) -> None:
-    settings.drop.mkdir(parents=True)
+    Path(settings.drop).mkdir(parents=True)
     _skipped(tick(), "holds neither OpenHumanVid_part_*.csv nor a video file")
 
 
@@ -84,7 +84,7 @@ def test_a_file_that_grows_holds_up_no_other_and_a_date_in_the_future_none_at_al
     tick: Tick, settings: Settings, lake: Lake
 ) -> None:
     _drop(settings, "a.mp4", b"a")
-    os.utime(settings.drop / "a.mp4", (time.time() + 300 * 86400,) * 2)
+    os.utime(Path(settings.drop) / "a.mp4", (time.time() + 300 * 86400,) * 2)
     for size in range(1, 4):
         _drop(settings, "b.mp4", b"b" * size)
         tick()
@@ -208,7 +208,8 @@ def test_a_look_that_is_torn_or_of_another_form_is_none(tick: Tick, settings: Se
 
 def test_a_table_that_is_a_link_to_nowhere_stops_no_tick(tick: Tick, settings: Settings) -> None:
     _drop(settings, "a.mp4", b"a")
-    (settings.drop / "OpenHumanVid_part_001.csv").symlink_to(settings.drop / "nowhere.csv")
+    drop = Path(settings.drop)
+    (drop / "OpenHumanVid_part_001.csv").symlink_to(drop / "nowhere.csv")
     tick()
     assert len(_requested(tick())) == 1
 
@@ -268,47 +269,47 @@ def test_table_without_a_needed_column_is_said(tick: Tick, settings: Settings) -
     _skipped(tick(), "has no column caption")
 
 
-def test_a_drop_on_s3_is_fetched_and_curated(
-    tick: Tick, settings: Settings, lake: Lake, bucket: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def on_s3(bucket: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bytes], object]:
+    """A drop on S3; puts an object there."""
     import boto3
 
-    def fetch(request: dg.RunRequest) -> None:
-        assert request.job_name == "fetch_drop"
-        assert fetch_drop.execute_in_process(resources={"settings": settings}, instance=instance, tags=request.tags).success
-
+    settings.home.mkdir(exist_ok=True)
+    monkeypatch.setenv("LAFID_HOME", str(settings.home))
     monkeypatch.setenv("LAFID_DROP", f"s3://{bucket}/drop/")
-    put = boto3.client("s3").put_object
-    put(Bucket=bucket, Key="drop/a.mp4", Body=b"a")
-    _skipped(tick(), "1 objects still change")
-    [first] = tick().run_requests
-    [again] = tick().run_requests
-    assert first.run_key == again.run_key, "Dagster launches it once"
-    fetch(first)
+    client = boto3.client("s3")
+    return lambda name, content: client.put_object(Bucket=bucket, Key=f"drop/{name}", Body=content)
+
+
+def test_a_drop_on_s3_is_a_drop_like_any_other(tick: Tick, lake: Lake, bucket: str, on_s3: Callable[..., object]) -> None:
+    on_s3("a.mp4", b"a")
     _skipped(tick(), "1 files still change")
-    put(Bucket=bucket, Key="drop/b.mp4", Body=b"b")
-    result = tick()
-    assert len(_requested(result)) == 1, "the fetched file settles like any other"
-    assert sorted(_paths(lake).values()) == [["a.mp4"]]
-    [late] = tick(result.cursor).run_requests
-    assert late.run_key != first.run_key
-    put(Bucket=bucket, Key="drop/b.mp4", Body=b"b and more")
-    fetch(late)
-    assert not (settings.drop / "b.mp4").exists(), "it is another object by now"
+    on_s3("b.mp4", b"half")
+    first = tick()
+    [shard] = _requested(first)
+    assert _paths(lake) == {shard: ["a.mp4"]}
+    assert set(lake.read("clip_files")["clip_root"]) == {f"s3://{bucket}/drop"}
+    on_s3("b.mp4", b"half and the rest")
+    _skipped(tick(first.cursor), "1 files still change")
+    second = tick(first.cursor)
+    assert len(_requested(second)) == 2
+    on_s3("a.mp4", b"another")
+    tick(second.cursor)
+    third = tick(second.cursor)
+    keys = [{request.partition_key: request.run_key for request in result.run_requests} for result in (second, third)]
+    assert keys[0].keys() == keys[1].keys()
+    assert keys[0][shard] != keys[1][shard], "a holds something else"
+    _skipped(tick(third.cursor), f"nothing has changed in s3://{bucket}/drop")
 
 
-def test_objects_that_cannot_be_fetched_are_asked_for_a_few_times(
-    tick: Tick, bucket: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import boto3
+def test_the_tables_of_a_drop_on_s3_settle_too(tick: Tick, lake: Lake, on_s3: Callable[..., object]) -> None:
+    on_s3("OpenHumanVid_part_001.csv", f"clip_id,path,caption\n{A},clips/part_001/aa/aa/{A},a cat\n".encode())
+    on_s3(f"clips/part_001/aa/aa/{A}", b"a")
+    _skipped(tick(), "1 files still change")
+    assert len(_requested(tick())) == 1
+    assert lake.read("clip_rows")["caption"].to_list() == ["a cat"]
 
-    monkeypatch.setenv("LAFID_DROP", f"s3://{bucket}/drop")
-    boto3.client("s3").put_object(Bucket=bucket, Key="drop/a.mp4", Body=b"a")
-    tick()
-    for number in range(3):
-        [request] = tick().run_requests
-        run = dg.DagsterRun(job_name="fetch_drop", run_id=str(number), status=dg.DagsterRunStatus.FAILURE, tags=request.tags)
-        instance.add_run(run)
-    _skipped(tick(), "1 objects were not fetched in 3 tries: read the runs of fetch_drop")
+
+def test_a_drop_on_s3_that_cannot_be_listed_is_said(tick: Tick, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAFID_DROP", "s3://no-such-bucket")
-    _skipped(tick(), "cannot read s3://no-such-bucket")
+    _skipped(tick(), "cannot read s3://no-such-bucket/")

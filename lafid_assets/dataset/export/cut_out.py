@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lafid_assets.ingest.packets import open_clip
-from model.encoding.footage import Piece
+from model.encoding.footage import Piece, file_of
 from model.encoding.shown import RisingClock, shown_frames
 from model.encoding.video_io import bt709_frame, tag_bt709
 
@@ -40,7 +40,7 @@ def cut_out(piece: Piece, side_px: int | None = None, options: Mapping[str, str]
         av.FFmpegError: it cannot be decoded.
     """
     buffer = io.BytesIO()
-    with open_clip(piece.path) as source, av.open(buffer, "w", format="mp4") as target:
+    with open_clip(file_of(piece)) as source, av.open(buffer, "w", format="mp4") as target:
         stream = source.streams.video[0]
         stream.thread_count = 1
         rate = stream.average_rate or 25
@@ -69,7 +69,7 @@ def _sound_of(piece: Piece, begin_s: float, end_s: float) -> tuple[Sound, int, s
     """The sound of the piece, its rate and its layout; None without any, or where the file's clock begins anew on the way."""
     if piece.keyframe_pts is None:
         return None
-    with open_clip(piece.path) as source:
+    with open_clip(file_of(piece)) as source:
         track = next((one for one in source.streams.audio if one.codec_context is not None), None)
         if track is None:
             return None

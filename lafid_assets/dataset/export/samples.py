@@ -15,8 +15,10 @@ import av
 import polars as pl
 
 from lafid_assets.dataset.export.cut_out import cut_out
+from lafid_assets.ingest.at_hand import at_hand
 from lafid_assets.ingest.clip_names import VIDEO_SUFFIXES
-from lafid_assets.ingest.media_probe import content_sha256_in_state, resolve
+from lafid_assets.ingest.locate import file_at
+from lafid_assets.ingest.media_probe import content_sha256_in_state
 from lafid_assets.outcomes import ClipError
 from model.encoding.footage import Piece, footage_in
 from resources.file_store import FileStore
@@ -87,17 +89,27 @@ def read_clip(row: Mapping[str, Any]) -> tuple[str, bytes]:
         ClipGone: it is missing, or not the file that was curated.
     """
     try:
-        path = resolve(Path(row["clip_root"]), row["path"])
+        file = file_at(row)
+        if file is not None:
+            with at_hand(file, keep=row["first_pts"] is not None) as path:  # a recording has more shots
+                return _read(path, row)
     except ClipError as error:
         raise ClipGone(f"clip {row['clip_id']}: {error.detail}; materialize raw_clips again") from error
-    if path is None or content_sha256_in_state(path) != row["content_sha256"]:
-        what = "is missing" if path is None else "has changed since it was curated"
-        raise ClipGone(f"the file {row['path']} of clip {row['clip_id']} {what}: put it back, or curate the folder again")
+    raise _gone(row, "is missing")
+
+
+def _gone(row: Mapping[str, Any], what: str) -> ClipGone:
+    return ClipGone(f"the file {row['path']} of clip {row['clip_id']} {what}: put it back, or curate the folder again")
+
+
+def _read(path: Path, row: Mapping[str, Any]) -> tuple[str, bytes]:
+    if content_sha256_in_state(path) != row["content_sha256"]:
+        raise _gone(row, "has changed since it was curated")
     # Released clips have no suffix; after a dot in a name comes anything, of which archives would make a name of their own.
     suffix = path.suffix.lower() if path.suffix.lower() in VIDEO_SUFFIXES else ".mp4"
     footage = footage_in(path, row)
     if not isinstance(footage, Piece):
-        return suffix, footage.read_bytes()
+        return suffix, path.read_bytes()
     try:
         return ".mp4", cut_out(footage)
     except av.FFmpegError as error:

@@ -21,6 +21,7 @@ import polars as pl
 from lafid_assets.dataset.cutting import folder_of
 from lafid_assets.dataset.forget.benches import benches_with
 from lafid_assets.dataset.forget.logged_pictures import PICTURES, LoggedPictures, erase_logged_pictures
+from lafid_assets.dataset.forget.raw_files import delete_own_files, fetched_copies
 from lafid_assets.dataset.forget.scrub import SQLITE_MAGIC, scrub_frame, scrub_sqlite, scrub_text
 from lafid_assets.dataset.forget.subject import INTENT, RawFile, Subject
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
@@ -39,6 +40,8 @@ from resources.catalog import SQLITE_FILE, TABLES_FOLDER
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.ledger import FOLDER as LEDGER_FOLDER
+from resources.s3_objects import is_address
+from resources.scratch import remove_place
 from resources.settings import Settings
 from resources.tracking import Tracking
 from resources.trainer.job import RUNS_FOLDER
@@ -98,6 +101,7 @@ class Eraser:
         answers = AnswerCache(self.settings.home / ANSWERS)
         if not self.dry_run and answers.forget(self.subject.clip_ids):
             done.removed.append(str(self.settings.home / ANSWERS))
+        self._remove_copies(done)
         for path in self._files():
             self._erase_from_file(path, done)
         self._erase_latents(done)
@@ -242,13 +246,16 @@ class Eraser:
             if not self.dry_run:
                 catalog_copy.copy(self.lake)
 
+    def _remove_copies(self, done: Erased) -> None:
+        for place in fetched_copies(self.subject, self.settings.scratch):
+            if not self.dry_run and not remove_place(place):
+                raise ForgetIncomplete(f"another process reads {place}: end it, and run `lafid forget` again")
+            done.removed.append(str(place))
+
     def _delete_raw_files(self, done: Erased) -> None:
         if not self.subject.delete_files:
             return
-        for path in raw_paths(self.subject):
-            if path.is_file():
-                path.unlink()
-                done.removed.append(str(path))
+        done.removed += delete_own_files(self.subject)
 
     def _objects_left(self) -> list[str]:
         """Objects of a remote store that are named after a clip, or whose text names one; pictures are known by their folders."""
@@ -295,26 +302,12 @@ def folders_of_clips(files: Iterable[RawFile], roots: Sequence[Path]) -> set[Pat
     found = set()
     for root in (root.resolve() for root in roots):
         for raw in files:
+            if is_address(raw.clip_root):
+                continue
             recorded = Path(raw.clip_root)
             moved = (root.joinpath(*recorded.parts[start:]) for start in range(1, len(recorded.parts)))
             folders = (recorded.resolve(), *(folder for folder in moved if (folder / raw.path).is_file()))
             found |= {folder for folder in folders if folder != root and folder.is_relative_to(root)}
-    return found
-
-
-def raw_paths(subject: Subject) -> list[Path]:
-    """The clips' own files, as far as they lie where the table says."""
-    from lafid_assets.ingest.media_probe import resolve
-    from lafid_assets.outcomes import ClipError
-
-    found = []
-    for raw in subject.raw_files:
-        try:
-            path = resolve(Path(raw.clip_root), raw.path)
-        except ClipError:  # a path that leads out of its folder is nobody's to delete
-            continue
-        if path is not None:
-            found.append(path)
     return found
 
 

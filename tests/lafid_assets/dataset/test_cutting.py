@@ -73,9 +73,11 @@ def test_what_is_there_is_not_cut_again(clips: Clips, store: FileStore, monkeypa
     lost = first.row(0, named=True)["head_path"]
     store.remove(lost)
     tasks: list[str] = []
-    run = cutting.map_isolated
+    run = cutting.map_footage
     monkeypatch.setattr(
-        cutting, "map_isolated", lambda work, todo, deadline: run(work, tasks.extend(t.clip_id for t in todo) or todo, deadline)
+        cutting,
+        "map_footage",
+        lambda work, todo, *rest, **how: run(work, tasks.extend(t.clip_id for t in todo) or todo, *rest, **how),
     )
     assert cut_references(*clips, store, OVAL).equals(first)
     assert tasks == ["a"]
@@ -112,7 +114,7 @@ def test_clip_whose_file_cannot_be_reached_keeps_the_pictures_that_it_has(clips:
 
 def test_child_that_dies_costs_only_its_clip(clips: Clips, store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     endings = iter([(0, Crashed(-11)), (1, TimedOut(80.0))])
-    monkeypatch.setattr(cutting, "map_isolated", lambda work, todo, deadline: endings)
+    monkeypatch.setattr(cutting, "map_footage", lambda *_, **__: endings)
     crops = cut_references(*clips, store, OVAL).unique("clip_id", maintain_order=True)
     assert crops.select("status", "reason").rows() == [("error", "crashed"), ("timeout", "deadline")]
 

@@ -96,7 +96,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def bookkeeping(played: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same without children."""
-    monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
+    monkeypatch.setattr(shard_analysis, "map_footage", without_children)
 
 
 @pytest.fixture

@@ -53,9 +53,9 @@ def play(task: ClipTask) -> AnalysedClip:
 
 
 def without_children(
-    work: Callable[[ClipTask], AnalysedClip], tasks: Sequence[ClipTask], *_: object
+    work: Callable[[ClipTask], AnalysedClip], tasks: Sequence[ClipTask], *_: object, **__: object
 ) -> Iterator[tuple[int, Ending[AnalysedClip]]]:
-    """`map_isolated` for tests of the book-keeping, which need endings and no processes."""
+    """`map_footage` for tests of the book-keeping, which need endings and no processes."""
     for index, task in enumerate(tasks):
         name = task.footage.name
         crashes = name == "crash" or (name == "crash-once" and "crash-once" not in runs(task.footage.parent))

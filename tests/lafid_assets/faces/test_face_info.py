@@ -45,8 +45,10 @@ def analyse_or_crash(task: ClipTask) -> AnalysedClip:
     return analyse_clip(task)
 
 
-def without_children(work: object, tasks: Sequence[ClipTask], *_: object) -> Iterator[tuple[int, Ending[AnalysedClip]]]:
-    """`map_isolated` for tests that need endings and no pixels."""
+def without_children(
+    work: object, tasks: Sequence[ClipTask], *_: object, **__: object
+) -> Iterator[tuple[int, Ending[AnalysedClip]]]:
+    """`map_footage` for tests that need endings and no pixels."""
     endings = {"b-crash": Crashed(-11), "d-raise": Failed("an engine's own fault")}
     for index, task in enumerate(tasks):
         yield index, endings.get(task.clip_id) or Done(AnalysedClip(Status.OK, None, None, "survey", None, False, 3))
@@ -132,7 +134,7 @@ def test_asset_writes_its_tables_and_a_bad_clip_costs_only_itself(
 def test_materializing_again_tries_failed_clips_until_they_are_quarantined(
     materialize: Callable[..., dg.ExecuteInProcessResult], lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
+    monkeypatch.setattr(shard_analysis, "map_footage", without_children)
     computed, endings = [], []
     for _ in range(4):
         computed.append(_computed(materialize()))
@@ -145,7 +147,7 @@ def test_materializing_again_tries_failed_clips_until_they_are_quarantined(
 def test_shard_over_its_error_budget_fails_with_its_tables_written(
     materialize: Callable[..., dg.ExecuteInProcessResult], lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
+    monkeypatch.setattr(shard_analysis, "map_footage", without_children)
     result = materialize(limits={"errors_always_allowed": 1})
     [broken] = [check for check in result.get_asset_check_evaluations() if not check.passed]
     assert not result.success
@@ -164,7 +166,7 @@ def test_tables_that_break_their_contract_are_not_written_and_the_ledger_is_kept
         frames = dict(analyse_shard(*arguments))
         return frames | {"face_clips": frames["face_clips"].filter(pl.col("clip_id") != "c-good")}
 
-    monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
+    monkeypatch.setattr(shard_analysis, "map_footage", without_children)
     monkeypatch.setattr(module, "analyse_shard", lose_a_clip)
     result = materialize()
     assert not result.success
@@ -196,12 +198,12 @@ def test_no_other_run_can_enter_a_shard_that_is_being_computed(
         with lake.leases.held(f"face_info/{SHARD}"):
             entered.set()
 
-    def compute(work: object, tasks: Sequence[ClipTask], *_: object) -> Iterator[tuple[int, Ending[AnalysedClip]]]:
+    def compute(work: object, tasks: Sequence[ClipTask], *_: object, **__: object) -> Iterator[tuple[int, Ending[AnalysedClip]]]:
         threading.Thread(target=knock, daemon=True).start()
         assert not entered.wait(1.0)
         return without_children(work, tasks)
 
-    monkeypatch.setattr(shard_analysis, "map_isolated", compute)
+    monkeypatch.setattr(shard_analysis, "map_footage", compute)
     assert materialize().success
     assert entered.wait(30.0)
 
@@ -209,7 +211,7 @@ def test_no_other_run_can_enter_a_shard_that_is_being_computed(
 def test_measured_rows_wait_while_the_folder_is_away_and_new_clips_name_it(
     materialize: Callable[..., dg.ExecuteInProcessResult], lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_analysis, "map_isolated", without_children)
+    monkeypatch.setattr(shard_analysis, "map_footage", without_children)
     for _ in range(3):
         materialize()
     before = lake.read("face_clips", SHARD)

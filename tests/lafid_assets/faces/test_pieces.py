@@ -57,7 +57,7 @@ def analyse(
     """The kernel in this process; `ran` lists what it analysed."""
 
     def in_process(
-        work: Callable[[ClipTask], AnalysedClip], tasks: Sequence[ClipTask], *_: object
+        work: Callable[[ClipTask], AnalysedClip], tasks: Sequence[ClipTask], *_: object, **__: object
     ) -> Iterator[tuple[int, Ending]]:
         for index, task in enumerate(tasks):
             analyse.ran.append(task.clip_id)
@@ -66,7 +66,7 @@ def analyse(
             yield index, Done(work(task))
 
     monkeypatch.setattr(clip_analysis, "load_face_engine", lambda choice: drawn_engine)
-    monkeypatch.setattr(shard_analysis, "map_isolated", in_process)
+    monkeypatch.setattr(shard_analysis, "map_footage", in_process)
     clip_analysis._engine.cache_clear()
 
     def reach(ids: Collection[str]) -> dict[str, Footage]:

@@ -235,11 +235,13 @@ def test_a_gpu_has_one_child_that_feeds_it(
 ) -> None:
     seen: list[Any] = []
 
-    def note(work: Any, tasks: Sequence[ClipTask], deadline: Any, workers: int | None, limits: Any, feeders: list[Any]) -> Any:
+    def note(
+        work: Any, tasks: Sequence[ClipTask], deadline: Any, workers: int | None, limits: Any, feeders: list[Any], **_: Any
+    ) -> Any:
         seen.append((workers, len(feeders)))
         return without_children(work, tasks)
 
-    monkeypatch.setattr(shard_analysis, "map_isolated", note)
+    monkeypatch.setattr(shard_analysis, "map_footage", note)
     monkeypatch.setattr(shard_analysis, "gpu_feeders", lambda choice: [{}] * gpus)
     of = recipe({"workers": asked})
     analyse_shard(clips("a"), of, ledger(of), reach)

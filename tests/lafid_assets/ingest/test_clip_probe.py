@@ -13,7 +13,7 @@ from lafid_assets.workers import Crashed, Done, Failed, OutOfMemory, TimedOut
 
 
 def _task(root: Path, path: str, **changed: Any) -> ProbeTask:
-    return ProbeTask(**{"clip_root": root, "path": path, "in_table": True, "size_bytes": 0} | changed)
+    return ProbeTask(**{"clip_root": str(root), "path": path, "in_table": True, "size_bytes": 0} | changed)
 
 
 def test_good_file_gives_its_facts(tmp_path: Path, write_video: Callable[..., Path]) -> None:

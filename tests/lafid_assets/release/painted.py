@@ -114,7 +114,7 @@ def look_at_painted_faces(monkeypatch: pytest.MonkeyPatch) -> None:
             except Exception as error:
                 yield index, Failed(f"{type(error).__name__}: {error}")
 
-    monkeypatch.setattr(bench_building, "map_isolated", here)
+    monkeypatch.setattr(bench_building, "map_footage", here)
     monkeypatch.setattr(bench_looks, "load_face_engine", lambda _: PaintedEngine())
     monkeypatch.setattr(lafid_bench, "face_engine_info", lambda _: PaintedEngine.info)
     monkeypatch.setattr(lafid_bench, "gpu_feeders", lambda _: [])

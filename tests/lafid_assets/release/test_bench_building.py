@@ -168,12 +168,12 @@ def test_an_engine_on_gpus_is_fed_by_a_child_each(painted: Painted, store: FileS
     world = painted(PaintedClip("a", 0))
     told: list[tuple[Any, Any]] = []
 
-    def spied(*args: Any, workers: Any, environments: Any) -> Any:
+    def spied(*args: Any, workers: Any, environments: Any, **rest: Any) -> Any:
         told.append((workers, list(environments)))
-        return map_isolated(*args)
+        return map_footage(*args, **rest)
 
-    map_isolated = bench_building.map_isolated
-    monkeypatch.setattr(bench_building, "map_isolated", spied)
+    map_footage = bench_building.map_footage
+    monkeypatch.setattr(bench_building, "map_footage", spied)
     given = (world.dataset, world.dataset.clear(), world.faces, world.find, store, PaintedEngine.info)
     asked = {"name": "painted", "most": 1, "seed": 0}
     cards = [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]

@@ -63,7 +63,9 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Measures that cost nothing, by clips that behave as they are named; which were asked for."""
     asked: list[str] = []
 
-    def without_children(work: object, tasks: Sequence[SpeechTask], *_: object) -> Iterator[tuple[int, Ending[dict[str, Any]]]]:
+    def without_children(
+        work: object, tasks: Sequence[SpeechTask], *_: object, **__: object
+    ) -> Iterator[tuple[int, Ending[dict[str, Any]]]]:
         for index, task in enumerate(tasks):
             asked.append(task.footage.name)
             if task.footage.name == "vanish":
@@ -75,7 +77,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             else:
                 yield index, Done({"has_audio": False, "transcriber": None, "status": "ok", "reason": None, "detail": None})
 
-    monkeypatch.setattr(shard_speech, "map_isolated", without_children)
+    monkeypatch.setattr(shard_speech, "map_footage", without_children)
     return asked
 
 

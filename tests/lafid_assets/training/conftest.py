@@ -27,7 +27,7 @@ BOX = {"box_x1": 20.0, "box_y1": 10.0, "box_x2": 44.0, "box_y2": 34.0}
 def _without_children(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clips are decoded in the test's own process, unless it asks for `in_children`: a child takes a second to start."""
 
-    def here(work: Callable[[Any], Any], tasks: Sequence[Any], *_: Any) -> Iterator[tuple[int, Any]]:
+    def here(work: Callable[[Any], Any], tasks: Sequence[Any], *_: Any, **__: Any) -> Iterator[tuple[int, Any]]:
         for index, task in enumerate(tasks):
             try:
                 yield index, Done(work(task))
@@ -35,7 +35,7 @@ def _without_children(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
                 yield index, Failed(f"{type(error).__name__}: {error}")
 
     if "in_children" not in request.fixturenames:
-        monkeypatch.setattr(encoding_module, "map_isolated", here)
+        monkeypatch.setattr(encoding_module, "map_footage", here)
 
 
 @pytest.fixture

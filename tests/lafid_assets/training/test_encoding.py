@@ -60,11 +60,11 @@ def test_a_lost_clip_is_tried_again_where_that_may_help(
     """What a decoder says of a file stays as it is."""
     lost = TimedOut(60.0) if reason == Reason.DEADLINE else Done(Refused(reason, "broken"))
 
-    def lose_a(work: Callable[[Any], Any], tasks: Sequence[PictureTask], *_: Any) -> Iterator[tuple[int, Any]]:
+    def lose_a(work: Callable[[Any], Any], tasks: Sequence[PictureTask], *_: Any, **__: Any) -> Iterator[tuple[int, Any]]:
         for index, task in enumerate(tasks):
             yield index, lost if task.file["clip_id"] == "a" else Done(work(task))
 
-    monkeypatch.setattr(module, "map_isolated", lose_a)
+    monkeypatch.setattr(module, "map_footage", lose_a)
     rows = encode(dataset)
     assert TRAINING_LATENTS.violations(rows) == []
     assert rows["reason"].to_list() == [reason, None, "too_short"]
