@@ -38,11 +38,13 @@ def why_not() -> str:
     return "" if tried.returncode == 0 else f"needs the right to make namespaces: {tried.stderr.strip() or 'refused'}"
 
 
-def end_with_input(descriptor: int = 0) -> None:
-    """Let this process, and with it its whole site, end when the other end of its standard input does. Never returns."""
+def end_with_input(folder: Path) -> None:
+    """Let this process, and with it its whole site, end when the other end of its standard input does, however that one ends;
+    what it kept in `folder` goes, too. Never returns."""
     with suppress(OSError):
-        while os.read(descriptor, 4096):
+        while os.read(0, 4096):
             pass
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

@@ -345,12 +345,12 @@ FORMS: dict[str, tuple[int, int, Sequence[str]]] = {
 
 def main() -> None:
     """Run it."""
-    threading.Thread(target=end_with_input, daemon=True).start()
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("footage", type=Path)
     parser.add_argument("--form", choices=FORMS, required=True)
     told = parser.parse_args()
+    threading.Thread(target=end_with_input, args=[told.folder], daemon=True).start()
     nodes, shards_per_run, blows = FORMS[told.form]
     begun = time.monotonic()
     ended = 1  # what still runs in this site ends with this process
