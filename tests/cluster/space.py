@@ -117,6 +117,8 @@ class Space:
         for process in self.processes()[:1]:
             process.kill()
         self._process.wait(30)
+        # The kernel takes its time with that, or has been quicker.
+        subprocess.run(["ip", "link", "del", self._cable], capture_output=True, check=False)
         self._output.close()
 
     def freeze(self) -> None:
