@@ -23,23 +23,29 @@ SECONDS_A_DAY = 86_400
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of this project on one machine.
+    """Figures of this project on one machine. `walk`: counted in S3's log and in Postgres while docs/cluster.md was followed,
+    with 21 clips in 4 shards.
 
     Attributes:
         faces_cpu_s: a clip in `face_info`, of the mix of a raw set, most of which the scan drops early (`benchmarks.face_info`).
         kept_cpu_s: the same of a clip that is kept.
-        other_cpu_s: a clip in the other steps: its file probed, its sound listened to, its crops cut (walk of docs/cluster.md).
-        start_cpu_s: of a run before its first step begins its work (`shards_per_run` says of what).
+        other_cpu_s: a clip in the other steps: its file probed, its sound listened to, its crops cut. An estimate.
+        start_cpu_s: of a run before its first step begins its work (`lafid_assets.partitions`).
         step_cpu_s: a shard's turn in one asset with nothing to measure: questions, one transaction (`benchmarks.scale`).
-        gets_a_clip: requests that bring a clip from S3 to its node, for all steps together.
-        requests_a_commit: of the store: files of tables, written and read, of one asset and shard.
+        gets_a_clip: that bring a clip from S3 to its node, for all steps together; 22 of 22 objects (walk).
+        requests_a_kept_clip: crops, a request each: 184 of 12 clips (walk).
+        seconds_a_part: a run keeps what is half done as often (`resources.ledger`).
+        requests_a_part: its 8 files are written once, and read two and a half times, of two requests each (walk).
+        requests_a_commit: files of tables, written once, and read by later steps: 153 in 28 commits, most tables of which are so
+            small that they lie in the catalog (walk); of shards of 500 clips about 10.
         requests_a_run: what the first step asks of the store.
-        rows_a_clip: of the lake's tables.
-        catalog_rows_a_commit: of DuckLake's own tables and `partitions`, before compaction.
-        catalog_bytes_a_row: in Postgres, indexes included.
-        events_a_run, events_a_step: of Dagster's event log: of a run, and of each asset in it.
-        events_a_shard: of each asset and shard in it.
-        event_bytes: a row of the event log with its indexes.
+        rows_a_clip: of the lake's tables: 950 of 21 clips (walk).
+        catalog_rows_a_commit: of DuckLake's own tables before compaction: a row for each column of each of about three files.
+        catalog_bytes_a_row: in Postgres, indexes included (walk).
+        events_a_run, events_a_step: of Dagster's event log: of a run, and of each asset in it (walk).
+        events_a_shard: of each asset and shard in it (walk).
+        seconds_a_line: between two lines of progress, each an event (`lafid_assets.progress`).
+        event_bytes: a row of the event log, indexes included (walk).
     """
 
     faces_cpu_s: float = 0.270
@@ -48,15 +54,19 @@ class Measured:
     start_cpu_s: float = 9.0
     step_cpu_s: float = 0.08
     gets_a_clip: float = 1.0
-    requests_a_commit: float = 6.0
+    requests_a_kept_clip: float = 15.3
+    seconds_a_part: float = 5.0
+    requests_a_part: float = 48.0
+    requests_a_commit: float = 10.0
     requests_a_run: float = 2.0
-    rows_a_clip: float = 40.0
+    rows_a_clip: float = 45.0
     catalog_rows_a_commit: float = 60.0
-    catalog_bytes_a_row: float = 200.0
-    events_a_run: float = 12.0
-    events_a_step: float = 12.0
-    events_a_shard: float = 1.0
-    event_bytes: float = 2_000.0
+    catalog_bytes_a_row: float = 207.0
+    events_a_run: float = 8.0
+    events_a_step: float = 9.0
+    events_a_shard: float = 2.6
+    seconds_a_line: float = 2.0
+    event_bytes: float = 1_680.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,6 @@ class Plan:
         days: within which it shall be done.
         busy: share of the time that nodes compute: they also wait for clips, the catalog, and each other's end.
         kept: share of clips that no scan drops early.
-        retention_days: after which Dagster's records are purged by whoever runs it.
     """
 
     clips: int = CLIPS
@@ -79,7 +88,6 @@ class Plan:
     days: float = 2.0
     busy: float = 0.8
     kept: float = 0.1
-    retention_days: int = 30
 
 
 def reckon(plan: Plan, told: Measured) -> dict[str, Any]:
@@ -95,8 +103,15 @@ def reckon(plan: Plan, told: Measured) -> dict[str, Any]:
     nodes = math.ceil(core_days / plan.busy / plan.cores / plan.days)
     hours = core_days / plan.busy / plan.cores / nodes * 24
     commits = shards * steps
-    requests = plan.clips * told.gets_a_clip + commits * told.requests_a_commit + runs * told.requests_a_run
-    events = runs * (told.events_a_run + steps * told.events_a_step) + commits * told.events_a_shard
+    run_s = work_cpu_s / plan.run_cores
+    requests = {
+        "clips": plan.clips * told.gets_a_clip,
+        "crops": plan.clips * plan.kept * told.requests_a_kept_clip,
+        "ledger": run_s / told.seconds_a_part * told.requests_a_part,
+        "tables": commits * told.requests_a_commit + runs * told.requests_a_run,
+    }
+    all_requests = sum(requests.values())
+    events = runs * (told.events_a_run + steps * told.events_a_step) + commits * told.events_a_shard + run_s / told.seconds_a_line
     return {
         "clips": plan.clips,
         "shards": shards,
@@ -109,8 +124,9 @@ def reckon(plan: Plan, told: Measured) -> dict[str, Any]:
         "hours": round(hours, 1),
         "runs_at_once": nodes * plan.cores // plan.run_cores,
         "clips_an_hour": round(plan.clips / hours),
-        "s3_requests": round(requests),
-        "s3_requests_a_second": round(requests / hours / 3600, 1),
+        "s3_requests": round(all_requests),
+        "s3_requests_of": {name: round(count) for name, count in requests.items()},
+        "s3_requests_a_second": round(all_requests / hours / 3600),
         "lake_rows": round(plan.clips * told.rows_a_clip),
         "commits": commits,
         "commits_a_second": round(commits / hours / 3600, 2),
@@ -130,7 +146,8 @@ def in_markdown(found: dict[str, Any], plan: Plan) -> str:
         f"nodes of {plan.cores} cores for {plan.days:g} days": f"{found['nodes']}, done in {found['hours']} h "
         f"({found['core_days']} core days, {plan.busy:.0%} of the time at work)",
         "runs at once": f"{found['runs_at_once']}: `max_concurrent_runs`, less those of one node",
-        "S3 requests": f"{found['s3_requests'] / 1e6:.1f} million, {found['s3_requests_a_second']} a second",
+        "S3 requests": f"{found['s3_requests'] / 1e6:.0f} million, {found['s3_requests_a_second']} a second: "
+        + ", ".join(f"{name} {count / 1e6:.0f}" for name, count in found["s3_requests_of"].items()),
         "rows of the tables": f"{found['lake_rows'] / 1e6:,.0f} million",
         "transactions of the catalog": f"{found['commits']:,}, {found['commits_a_second']} a second",
         "rows of the catalog, before compaction": f"{found['catalog_rows_uncompacted'] / 1e6:.1f} million, "

@@ -1,8 +1,9 @@
-"""Dagster's instance of an installation: it takes no shard that the lake does not hold.
+"""Dagster's instance of an installation: it takes no shard that the lake does not hold, and runs for other machines say what they
+were submitted with, and what they need.
 
-Belongs here: what the "Add partition" dialog and every other caller may add, whether runs are launched elsewhere, and what they
-ask for, carry and are given there. Not here: how files become shards (`ingest.registration`), who compares what runs carry
-(`fitness`), storage (`resources.dagster_storage`).
+Belongs here: what the "Add partition" dialog and every other caller may add, what every submitted run carries, and what Ray gives
+it. Not here: how files become shards (`ingest.registration`), who compares what runs carry (`fitness`), what runs ask for
+(`resources.trainer.launch`), storage (`resources.dagster_storage`).
 
 The UI offers that dialog for every dynamic partition. A shard typed there would count as missing for ever: it has no clips.
 """
@@ -15,6 +16,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
+from dagster._core.workspace.context import BaseWorkspaceRequestContext
 from dagster._utils.tags import normalize_tags
 
 from lafid_assets.partitions import CLIP_SHARDS
@@ -57,15 +59,15 @@ class Instance(dg.DagsterInstance):
             _refuse_unknown(partition_keys)
         super().add_dynamic_partitions(partitions_def_name, partition_keys)
 
-    def submit_run(self, run_id: str, workspace: Any) -> dg.DagsterRun:
+    def submit_run(self, run_id: str, workspace: BaseWorkspaceRequestContext) -> dg.DagsterRun:
         """As Dagster's. Whoever asks for a run, "Materialize" in the UI and backfills included: it bears the tags of the launch
-        file, by which a run launcher gives it CPUs and GPUs. Dagster itself takes them from jobs alone. One that goes out to
-        other machines carries what it is submitted with: what runs now, also where its parent carried something else.
+        file, by which a run launcher gives it CPUs and GPUs. Dagster itself takes them from jobs alone. A run that is executed
+        again carries what runs now, not what its parent was submitted with.
 
         Raises:
             LaunchUnusable: the launch file does not fit, or Ray would kill a cancelled training before it has saved its state.
         """
-        from lafid_assets.fitness import carried  # every process of Dagster imports this module
+        from lafid_assets.fitness import carried  # every process of Dagster imports this module, and few ever submit
         from lafid_assets.jobs import assets_of, launch_tags
 
         run = self.get_run_by_id(run_id)
@@ -76,8 +78,8 @@ class Instance(dg.DagsterInstance):
                 launch.refuse_short_wait(ray.get("env_vars", []))
             wanted = normalize_tags(launch_tags(launch, assets))
             missing = {name: value for name, value in wanted.items() if name not in run.tags}
-            if told := missing | (carried() if is_cluster(self) else {}):
-                self.add_run_tags(run_id, told)
+            if tags := missing | (carried() if is_cluster(self) else {}):
+                self.add_run_tags(run_id, tags)
         return super().submit_run(run_id, workspace)
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from resources.lease_owner import described
 from resources.lease_table import LeaseTable, Row, Rows
-from resources.leases import LeaseLost, LeasesUnusable
+from resources.leases import ALONE, LeaseLost, LeasesUnusable
 
 LOGGER = logging.getLogger("lafid.leases")
+OVERSLEPT = "it was taken for dead, and another command has been alone in the store since. Nothing more is written; run it again"
 
 
 @dataclass(eq=False)
@@ -131,11 +132,15 @@ def _written(rows: Rows, holds: list[Hold], leaving: list[Hold]) -> dict[str, st
     for hold in holds:
         if rows.renew(hold.row, now):
             continue
-        if hold.shared:
-            LOGGER.warning("%s was taken for dead and says again that it is at work", described(hold.row.owner))
-            rows.put(replace(hold.row, heartbeat=now))
-        else:
+        if not hold.shared:
             lost[hold.row.owner] = _reason(hold.row, rows.get(hold.row.name))
+            continue
+        LOGGER.warning("%s was taken for dead and says again that it is at work", described(hold.row.owner))
+        rows.put(replace(hold.row, heartbeat=now))
+        alone = rows.get(ALONE)
+        if alone is not None and alone.token > hold.row.token:
+            early = [other.row for other in holds if not other.shared and other.row.token < alone.token]
+            lost |= {row.owner: f"{row.name} is no longer held by this run: {OVERSLEPT}" for row in early}
     return lost
 
 

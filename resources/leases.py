@@ -82,14 +82,15 @@ class Leases:
 
     @contextmanager
     def held(self, name: str, *, wait: bool = True) -> Iterator[Lease]:
-        """Keep others off whatever `name` names; waits while a live owner has it. Not to be taken again while it is held.
+        """Keep others off whatever `name` names; waits while a live owner has it, or another process is alone. Not to be taken
+        again while it is held.
 
         Raises:
             StoreBusy: a live owner has it, and is not waited for.
         """
 
         def in_the_way(rows: "Rows") -> list["Row"]:
-            return self._living(rows, [rows.get(name)])
+            return [*self._living(rows, [rows.get(name)]), *self._alone(rows)]
 
         with self._holding(name, name, in_the_way, f"another run computes {name}" if wait else None) as lease:
             yield lease
@@ -109,14 +110,15 @@ class Leases:
 
         def in_the_way(rows: "Rows") -> list["Row"]:
             self._working(rows)
-            return [row for row in self._living(rows, [rows.get(ALONE)]) if not _is_ours(row)]
+            return self._alone(rows)
 
         with self._holding(f"{WORK}{uuid.uuid4().hex}", what, in_the_way, "another command is alone in the store"):
             yield
 
     @contextmanager
     def alone(self, what: str) -> Iterator[Lease]:
-        """Held by whoever must be the only one. What a run writes that was taken for dead is not kept out by it: `Lake.alone`.
+        """Held by whoever must be the only one. A run that was taken for dead loses all its leases by it; what it writes all the
+        same, before it knows, `Lake.alone` keeps out.
 
         Raises:
             StoreBusy: others are at work, or alone, this process among them.
@@ -188,6 +190,10 @@ class Leases:
             if row not in living:
                 rows.drop(row.name)
         return living
+
+    def _alone(self, rows: "Rows") -> list["Row"]:
+        """Another process that is alone."""
+        return [row for row in self._living(rows, [rows.get(ALONE)]) if not _is_ours(row)]
 
     def _living(self, rows: "Rows", found: Sequence["Row | None"]) -> list["Row"]:
         now = rows.now()

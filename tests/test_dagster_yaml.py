@@ -1,4 +1,4 @@
-"""The instance files: they load, and the S3 one puts a run's output into the bucket."""
+"""The instance files: they load, the S3 one puts a run's output into the bucket, and the Ray one lets a trainer end in peace."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +12,8 @@ from resources.trainer.launch import LaunchConfig
 from resources.trainer.supervisor import KILL_PATIENCE_S
 
 S3_YAML = PROJECT_ROOT / "deploy" / "dagster.s3.yaml"
+RAY_YAML = PROJECT_ROOT / "deploy" / "dagster.ray.yaml"
+OF_A_CLUSTER = {"storage", "run_launcher", "concurrency", "run_queue", "run_monitoring", "run_retries"}
 LONGEST_END_S = LaunchConfig().grace_s + KILL_PATIENCE_S
 """How long a trainer may outlive its worker; a pool slot that is free before lets a second trainer onto its GPU."""
 
@@ -61,3 +63,19 @@ def test_both_files_differ_only_in_where_output_goes() -> None:
     remote = yaml.safe_load(S3_YAML.read_text())
     assert set(remote) - set(local) == {"compute_logs"}
     assert {name: remote[name] for name in local} == local
+
+
+def test_the_file_of_a_cluster_differs_only_in_what_a_cluster_needs() -> None:
+    local, cluster = (yaml.safe_load(path.read_text()) for path in (PROJECT_ROOT / "dagster.yaml", RAY_YAML))
+    assert {name for name in local.keys() | cluster.keys() if local.get(name) != cluster.get(name)} <= OF_A_CLUSTER
+
+
+def test_a_cluster_lets_a_trainer_end_and_tries_lost_machines_again_alone() -> None:
+    told = yaml.safe_load(RAY_YAML.read_text())
+    [wait] = [line for line in told["run_launcher"]["config"]["ray"]["env_vars"] if line.startswith("RAY_JOB_STOP_WAIT_TIME_S=")]
+    assert int(wait.partition("=")[2]) > LONGEST_END_S
+    assert told["run_monitoring"]["cancel_timeout_seconds"] > LONGEST_END_S
+    assert told["run_monitoring"]["free_slots_after_run_end_seconds"] > LONGEST_END_S
+    assert told["run_retries"]["max_retries"] > 0
+    assert not told["run_retries"]["retry_on_asset_or_op_failure"]
+    assert "default_limit" not in told["concurrency"]["pools"]  # one place in the whole cluster would be one node's work

@@ -16,7 +16,7 @@ from resources.settings import PROJECT_ROOT
 from resources.software import CURATION, Software, packages, place
 
 LEAST_FREE_GB, ENOUGH_FREE_GB = 1.0, 20.0
-"""On the home's disk: below the first nothing works; below the second a shard's clips and crops may fill it."""
+"""On the home's disk: below the first nothing works; below the second crops and half-done shards may fill it."""
 MOST_NAMED = 5
 EXTRAS = (*CURATION, "cluster")
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -87,8 +87,11 @@ def home(node: Node) -> str:
     if free_gb < LEAST_FREE_GB:
         raise OSError(f"only {told}: free some space, or set LAFID_HOME to another disk")
     if free_gb < ENOUGH_FREE_GB:
+        raise Remark(f"only {told}, and crops and half-done shards lie there: free some space, or set LAFID_HOME to another disk")
+    if node.is_cluster and free_gb < (scratch_gb := node.file().general.sources.scratch_gb):
         raise Remark(
-            f"only {told}, and clips, crops and half-done shards lie there: free some space, or set LAFID_HOME elsewhere"
+            f"only {told}, where clips from S3 may take {scratch_gb:g}: free some space, or lower scratch_gb in [sources] of "
+            f"{node.file().path}"
         )
     return told
 

@@ -8,11 +8,13 @@ import os
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from lafid_assets.doctor.findings import Node, Remark
 from lafid_assets.fitness import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, differences, refuse_wrong_clock
@@ -128,7 +130,8 @@ def webserver(node: Node) -> str | None:
         if node.is_cluster:
             raise Remark(f"{DAGSTER_URL} is not set: `lafid curate` on this node has nobody to submit to")
         return None
-    there = _answer(f"{url.rstrip('/')}/server_info", DAGSTER_URL)["dagster_version"]
+    url, headers = _without_login(url)
+    there = _answer(f"{url}/server_info", DAGSTER_URL, headers)["dagster_version"]
     if there != version("dagster"):
         raise ServerUnusable(f"Dagster at {url} is {there}, and {version('dagster')} here: install the same lock on both")
     return f"{url} answers, Dagster {there}"
@@ -179,13 +182,24 @@ def _shown(url: str) -> str:
     return without_password(url).replace("+psycopg2", "")
 
 
-def _answer(url: str, variable: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+def _without_login(url: str) -> tuple[str, dict[str, str]]:
+    """An address that may be shown, and the header that lets one in where it named user and password."""
+    parts = urlsplit(url.rstrip("/"))
+    if parts.username is None:
+        return parts.geturl(), {}
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return address, {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
+
+
+def _answer(url: str, variable: str, headers: Mapping[str, str]) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers or {})), timeout=ANSWER_S) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers)), timeout=ANSWER_S) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
     except urllib.error.HTTPError as error:
-        who = f"; {RAY_TOKEN_FILE} names the file with the token that the head began with" if error.code in (401, 403) else ""
+        is_ray = variable == RAY_URL and error.code in (401, 403)
+        who = f"; {RAY_TOKEN_FILE} names the file with the token that the head began with" if is_ray else ""
         raise ServerUnusable(f"{url} answers {error.code} {error.reason}: correct {variable}{who}") from error
     except (OSError, ValueError) as error:
         said = getattr(error, "reason", None) or error

@@ -30,7 +30,7 @@ CPUS = 2
 QUICK_PYTHON = Path(__file__).parent / "quick"
 UP_S = 300.0
 QUICK = {
-    "run_monitoring": {"poll_interval_seconds": 2, "start_timeout_seconds": 90, "free_slots_after_run_end_seconds": 5},
+    "run_monitoring": {"poll_interval_seconds": 2, "free_slots_after_run_end_seconds": 5},
     "run_queue": {"dequeue_interval_seconds": 1},
 }
 """Of `dagster.ray.yaml`: what makes a test wait."""
@@ -134,7 +134,7 @@ def running(folder: Path, nodes: int, most_runs: int) -> Iterator[Cluster]:
         for number in range(1, nodes + 1):
             cluster.add_node(f"node{number}")
         _wait(lambda: _answers(f"{cluster.environment['LAFID_DAGSTER_URL']}/server_info"), "Dagster", folder)
-        _wait(lambda: _nodes_alive(cluster) == nodes + 1, "Ray's nodes", folder)
+        _wait(lambda: nodes_alive(cluster) == nodes + 1, "Ray's nodes", folder)
         yield cluster
 
 
@@ -199,7 +199,8 @@ def _token(cluster: Cluster) -> dict[str, str]:
     return {"Authorization": f"Bearer {(cluster.folder / 'token').read_text()}"}
 
 
-def _nodes_alive(cluster: Cluster) -> int:
+def nodes_alive(cluster: Cluster) -> int:
+    """How many Ray counts, its head among them; 0 where it does not answer."""
     asked = urllib.request.Request(f"{cluster.environment['RAY_JOB_ADDRESS']}/nodes?view=summary", headers=_token(cluster))
     with suppress(OSError), urllib.request.urlopen(asked, timeout=10) as answer:
         return sum(node["raylet"]["state"] == "ALIVE" for node in json.load(answer)["data"]["summary"])

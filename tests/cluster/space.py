@@ -38,11 +38,13 @@ def why_not() -> str:
     return "" if tried.returncode == 0 else f"needs the right to make namespaces: {tried.stderr.strip() or 'refused'}"
 
 
-def end_with_input(descriptor: int = 0) -> None:
-    """Let this process, and with it its whole site, end when the other end of its standard input does. Never returns."""
+def end_with_input(folder: Path) -> None:
+    """Let this process, and with it its whole site, end when the other end of its standard input does, however that one ends;
+    what it kept in `folder` goes, too. Never returns."""
     with suppress(OSError):
-        while os.read(descriptor, 4096):
+        while os.read(0, 4096):
             pass
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
@@ -115,6 +117,8 @@ class Space:
         for process in self.processes()[:1]:
             process.kill()
         self._process.wait(30)
+        # The kernel takes its time with that, or has been quicker.
+        subprocess.run(["ip", "link", "del", self._cable], capture_output=True, check=False)
         self._output.close()
 
     def freeze(self) -> None:

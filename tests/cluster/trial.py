@@ -29,14 +29,13 @@ from lafid_assets.lake import open_lake
 from lafid_assets.schemas import TABLES
 from resources.lake_writer import frame_digest
 from resources.settings import PROJECT_ROOT, Settings
-from tests.cluster.cluster import CPUS, Cluster, running
+from tests.cluster.cluster import CPUS, Cluster, nodes_alive, running
 from tests.cluster.space import Space, end_with_input
 
-WAIT_S = 400.0
-LONG_GONE_S = 10.0
+WAIT_S = 600.0
+GONE_S = 10.0
 """How long the head is away, and a killed node until it is set up anew."""
-LIVE_S = 15.0
-"""More than a lease lives without its owner (`quick`)."""
+WAKING_S = 60.0
 TIMES = ("seen_at", "made_at", "snapshot")
 ENOUGH = ("is no longer held by this run", "could not be renewed", "was written by a later run")
 """What a run says that wakes after its successor has written."""
@@ -102,11 +101,12 @@ class Trial:
         self._command = [sys.executable, "-c", CURATE, str(shards_per_run), "curate", str(footage), "--clips-per-shard", "1"]
         self._lake = open_lake(cluster.settings, read_only=True)
         self._begun = time.monotonic()
+        self._away: set[str] = set()
 
     # ---- what people do
 
-    def curate(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """The command, from its beginning to its end."""
+    def curate(self, blows: Sequence[str] = ()) -> None:
+        """The command, from its beginning to its end; meanwhile these things happen, one after the other."""
         number = len(self.seen.curated) + 1
         log = self.cluster.folder / f"curate{number}.log"
         self._begun = time.monotonic()
@@ -120,7 +120,9 @@ class Trial:
                 stderr=subprocess.STDOUT,
             )
         try:
-            meanwhile()
+            afterwards = [after for blow in blows if (after := getattr(self, blow)()) is not None]
+            for after in afterwards:
+                after()
             command.wait(WAIT_S)
         finally:
             said = log.read_text(errors="replace")
@@ -128,57 +130,65 @@ class Trial:
 
     def cancel(self) -> None:
         """Cancel a run at work, as a click in the UI does."""
-        name, node, lease = self._at_work()
-        (run,) = self._runs_at(node)[:1]
-        blow = self._blow("run cancelled", f"{run[:8]} on {name}: {lease}")
+        name, node, _ = self._at_work()
+        run = self._runs_at(node)[0]
+        blow = self._blow("run cancelled", f"{run[:8]} on {name}")
         answer = self._ask("mutation($run: String!) {terminateRun(runId: $run) {__typename}}", run=run)
-        begun = time.monotonic()
         self._until(lambda: run not in self._runs_at(node), "the cancelled run ends")
-        blow.came = f"{answer['terminateRun']['__typename']}, gone after {time.monotonic() - begun:.0f} s"
+        blow.came = (
+            f"{answer['terminateRun']['__typename']}, gone after {self._now() - blow.at_s:.0f} s; the next command does it"
+        )
 
-    # ---- what happens to machines
+    # ---- what happens to machines; what each returns is done when all has happened
 
-    def kill_node(self) -> None:
+    def kill_node(self) -> Callable[[], None]:
         """A node loses power in mid-run; some seconds later one of its name is there again."""
         name, node, lease = self._at_work()
-        blow = self._blow("node killed", f"{name}: {lease}, {len(self._runs_at(node))} runs")
+        token = self._token(lease)
+        blow = self._blow("node killed, there again after 10 s", f"{name}: {lease}")
         node.kill()
-        self._later(LONG_GONE_S, lambda: self.cluster.add_node(name))
-        blow.came = self._successor(lease)
+        threading.Timer(GONE_S, self.cluster.add_node, [name]).start()
+        return lambda: self._successor(blow, lease, token)
 
-    def freeze_node(self) -> None:
+    def freeze_node(self) -> Callable[[], None]:
         """A node stands still in mid-run, and goes on after its successor has written: first its runs, which nobody has told
         anything, then Ray, which ends them."""
         name, node, lease = self._at_work()
-        blow = self._blow("node stands still, wakes after its successor has written", f"{name}: {lease}")
         node.freeze()
+        self._away.add(name)
         token = self._token(lease)
-        came = self._successor(lease)
-        written = self._written(lease)
-        assert written > token, f"{lease}: written under {written}, and the sleeper had {token}"
-        runs = [process for process in node.processes() if _is_run(process)]
-        alone = [*runs, *(child for run in runs for child in run.children(recursive=True))]
-        node.thaw(alone)
-        with suppress(AssertionError):
-            self._until(lambda: not any(map(_is_there, runs)), "its runs end by themselves", 45)
-        self.seen.fenced += self._last_words(node)
-        if self._written(lease) < written:
-            self.seen.overwritten.append(lease)
-        blow.came = f"{came}; the sleeper: {(self.seen.fenced or ['said nothing'])[-1][:90]}"
-        node.thaw()
+        blow = self._blow("node stands still, wakes after its successor", f"{name}: {lease}")
 
-    def cut_off_node(self) -> None:
-        """A node loses its network, goes on computing, and has it back when its successor has written."""
+        def wake() -> None:
+            self._successor(blow, lease, token)
+            written = self._written(lease)
+            runs = [process for process in node.processes() if _is_run(process)]
+            node.thaw([*runs, *(child for run in runs for child in run.children(recursive=True))])
+            with suppress(AssertionError):
+                self._until(lambda: bool(self._last_words(node)), "the sleeper says that it came too late", WAKING_S)
+            self.seen.fenced += self._last_words(node)
+            self._look_over(lease, written)
+            node.thaw()
+            blow.came += f"; the sleeper wrote nothing: {bool(self.seen.fenced)}"
+
+        return wake
+
+    def cut_off_node(self) -> Callable[[], None]:
+        """A node loses its network in mid-run, and has it back when its successor has written."""
         name, node, lease = self._at_work()
-        blow = self._blow("node cut off, let back after its successor has written", f"{name}: {lease}")
         node.cut_off()
-        came = self._successor(lease)
-        written = self._written(lease)
-        node.let_back()
-        time.sleep(LONG_GONE_S)
-        if self._written(lease) < written:
-            self.seen.overwritten.append(lease)
-        blow.came = came
+        self._away.add(name)
+        token = self._token(lease)
+        blow = self._blow("node cut off, let back after its successor", f"{name}: {lease}")
+
+        def let_back() -> None:
+            self._successor(blow, lease, token)
+            written = self._written(lease)
+            node.let_back()
+            time.sleep(GONE_S)
+            self._look_over(lease, written)
+
+        return let_back
 
     def stop_head(self) -> None:
         """Ray's head is gone for some seconds."""
@@ -186,9 +196,9 @@ class Trial:
         before = self._begun_runs()
         blow = self._blow("head killed, there again after 10 s", f"{len(before)} runs at work")
         self.cluster.head.kill()
-        time.sleep(LONG_GONE_S)
+        time.sleep(GONE_S)
         self.cluster.start_head()
-        time.sleep(LIVE_S)
+        self._until(lambda: nodes_alive(self.cluster) > 1, "the nodes find the head again")
         lost = [run for run in before if self._status(run) == "FAILURE"]
         blow.came = f"{len(lost)} of them lost"
 
@@ -235,7 +245,7 @@ class Trial:
             for lease, owner in self._held().items():
                 name = owner["host"]
                 node = self.cluster.nodes.get(name)
-                if lease.startswith(("face_info/", "speech_info/")) and node is not None and node.is_there:
+                if lease.startswith(("face_info/", "speech_info/")) and node and node.is_there and name not in self._away:
                     found.append((name, node, lease))
             return bool(found)
 
@@ -257,11 +267,14 @@ class Trial:
         found = self._lake.sql(f"SELECT token FROM partitions WHERE table_name = '{table}' AND partition = '{shard}'")
         return int(found.item()) if found.height else 0
 
-    def _successor(self, lease: str) -> str:
+    def _successor(self, blow: Blow, lease: str, token: int) -> None:
         """Wait until somebody else has brought a lost lease's partition to its end."""
-        began, token = time.monotonic(), self._token(lease)
         self._until(lambda: self._written(lease) > token, f"a successor has written {lease}")
-        return f"written by a successor {time.monotonic() - began:.0f} s later"
+        blow.came = f"written by a successor, at the latest {self._now() - blow.at_s:.0f} s later"
+
+    def _look_over(self, lease: str, written: int) -> None:
+        if self._written(lease) < written:
+            self.seen.overwritten.append(lease)
 
     def _runs_at(self, node: Space) -> list[str]:
         return [_run_id(process) for process in node.processes() if _is_run(process)]
@@ -299,10 +312,6 @@ class Trial:
             connection.close()
 
     @staticmethod
-    def _later(seconds: float, work: Callable[[], object]) -> None:
-        threading.Timer(seconds, work).start()
-
-    @staticmethod
     def _until(done: Callable[[], bool], what: str, seconds: float = WAIT_S) -> None:
         give_up = time.monotonic() + seconds
         while not done():
@@ -329,19 +338,19 @@ def _is_there(process: psutil.Process) -> bool:
 
 FORMS: dict[str, tuple[int, int, Sequence[str]]] = {
     "small": (2, 2, ("kill_node", "freeze_node")),
-    "whole": (3, 2, ("kill_node", "freeze_node", "cut_off_node", "stop_head", "cancel")),
+    "whole": (3, 3, ("kill_node", "freeze_node", "cut_off_node", "stop_head", "cancel")),
 }
 """Form to nodes, shards in a run, and what happens, one after the other."""
 
 
 def main() -> None:
     """Run it."""
-    threading.Thread(target=end_with_input, daemon=True).start()
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("footage", type=Path)
     parser.add_argument("--form", choices=FORMS, required=True)
     told = parser.parse_args()
+    threading.Thread(target=end_with_input, args=[told.folder], daemon=True).start()
     nodes, shards_per_run, blows = FORMS[told.form]
     begun = time.monotonic()
     ended = 1  # what still runs in this site ends with this process
@@ -351,7 +360,7 @@ def main() -> None:
             trial.seen.up_s = round(time.monotonic() - begun, 1)
             print(f"up after {trial.seen.up_s} s", flush=True)
             try:
-                trial.curate(lambda: [getattr(trial, blow)() for blow in blows] and None)
+                trial.curate(blows)
                 if trial.seen.curated[-1]["code"] != 0:
                     trial.curate()
                 trial.look()

@@ -31,6 +31,7 @@ def _lay_clips(lake: Lake, raw_clips: pl.DataFrame, shard: str) -> None:
     files = placed.with_columns(
         size_bytes=pl.Series([size for size, _ in states], dtype=pl.Int64),
         mtime_ns=pl.Series([mtime for _, mtime in states], dtype=pl.Int64),
+        etag=pl.lit(None, pl.String),
         seen_at=pl.lit(SEEN_AT),
         released_id=pl.lit(None, pl.String),
         in_table=pl.lit(True),

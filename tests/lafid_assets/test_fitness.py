@@ -11,7 +11,7 @@ import yaml
 from lafid_assets import fitness
 from lafid_assets.dataset.lafid_dataset import lafid_dataset
 from lafid_assets.fitness import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, carried, differences, refuse_unfit, refuse_wrong_clock
-from lafid_assets.instance import Instance
+from lafid_assets.instance import Instance, is_cluster
 from lafid_assets.run_failure import RunFailed, told_in_one_line
 from resources.catalog import Catalog, CatalogUnusable
 from resources.catalog_cluster import Cluster, claim
@@ -23,7 +23,6 @@ from resources.software import Software
 from tests.lafid_assets.road import failure
 
 OTHER = str(Software("0.0.1", "aaaaaaaa", Software.here().packages, Software.here().python))
-RAY = {"module": "dagster_ray", "class": "RayRunLauncher", "config": {"ray": {"address": "http://127.0.0.1:9"}}}
 HOUR_S = 3600.0
 
 
@@ -98,10 +97,10 @@ def test_a_store_that_it_may_not_write_is_refused_on_one_machine_too(lake: Lake,
 
 @pytest.fixture
 def instance(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, request: Any) -> Iterator[Instance]:
-    """The installation's own, with the launcher that the test names."""
+    """The installation's own, with another launcher where the test names one."""
     told = yaml.safe_load((PROJECT_ROOT / "dagster.yaml").read_text())
-    if request.param:
-        told["run_launcher"] = request.param
+    if launcher := getattr(request, "param", None):
+        told["run_launcher"] = {"module": "dagster._core.test_utils", "class": launcher}
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(told))
     monkeypatch.setenv("LAFID_DAGSTER_YAML", str(tmp_path / "dagster.yaml"))
     settings.prepare()
@@ -110,7 +109,7 @@ def instance(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
         yield instance
 
 
-@pytest.mark.parametrize(("instance", "goes_out"), [(RAY, True), ({}, False)], indirect=["instance"])
+@pytest.mark.parametrize(("instance", "goes_out"), [("MockedRunLauncher", True), (None, False)], indirect=["instance"])
 def test_a_run_that_goes_out_carries_what_it_was_submitted_with(
     instance: Instance, goes_out: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,4 +122,5 @@ def test_a_run_that_goes_out_carries_what_it_was_submitted_with(
     run = instance.create_run_for_job(empty, tags={SOFTWARE_TAG: OTHER})
     monkeypatch.setattr(dg.DagsterInstance, "submit_run", lambda self, run_id, workspace: self.get_run_by_id(run_id))
     tags = instance.submit_run(run.run_id, None).tags
+    assert is_cluster(instance) == goes_out
     assert (tags[SOFTWARE_TAG], PLACE_TAG in tags) == ((str(Software.here()), True) if goes_out else (OTHER, False))

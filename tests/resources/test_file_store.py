@@ -266,3 +266,16 @@ def test_a_bucket_that_is_not_there_and_one_that_does_not_answer_are_named(bucke
     with pytest.raises(StoreUnusable, match="Could not connect to the endpoint") as away:
         FileStore(f"s3://{bucket}/lafid").refuse_unwritable()
     assert is_transient(away.value)
+
+
+def test_a_small_file_is_one_request_to_s3(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from werkzeug.serving import WSGIRequestHandler
+
+    asked: list[str] = []
+    monkeypatch.setattr(WSGIRequestHandler, "log_request", lambda handler, *_: asked.append(handler.command))
+    store = FileStore(f"s3://{bucket}/lafid")
+    store.write_bytes("ledger/part", b"rows")
+    assert asked == ["PUT"]
+    del asked[:]
+    store.refuse_unwritable()
+    assert asked == ["POST", "DELETE"]

@@ -14,7 +14,7 @@ import pytest
 
 from resources.lease_owner import Owner
 from resources.lease_table import LeaseTable, Row
-from resources.leases import Lease, LeaseLost, Leases, LeasesUnusable, StoreBusy
+from resources.leases import ALONE, Lease, LeaseLost, Leases, LeasesUnusable, StoreBusy
 
 ROOT = Path(__file__).parents[2]
 HOUR_S = 3600.0
@@ -294,14 +294,15 @@ def test_a_killed_run_holds_nobody_up_and_leaves_nothing(
         pass
 
 
+@pytest.mark.parametrize("take", ["at_work", "held"])
 def test_a_run_waits_for_whoever_is_alone(
-    leases: Leases, started: Callable[..., "subprocess.Popen[str]"], caplog: pytest.LogCaptureFixture
+    leases: Leases, started: Callable[..., "subprocess.Popen[str]"], caplog: pytest.LogCaptureFixture, take: str
 ) -> None:
     sweep, order = started(HOLD, "alone", "lafid sweep"), []
     _token(sweep)
 
     def run() -> None:
-        with leases.at_work("a run"):
+        with getattr(leases, take)("a run"):
             order.append("run")
 
     with pytest.raises(StoreBusy, match="lafid sweep on"), leases.alone("lafid forget"):
@@ -311,7 +312,7 @@ def test_a_run_waits_for_whoever_is_alone(
         assert sweep.stdin is not None
         sweep.stdin.close()
     assert order == ["alone", "run"]
-    assert "another command is alone in the store: waiting for it (lafid sweep on" in caplog.text
+    assert "waiting for it (lafid sweep on" in caplog.text
 
 
 def test_whoever_is_alone_may_work(leases: Leases, table: LeaseTable) -> None:
@@ -325,6 +326,20 @@ def test_a_run_that_was_taken_for_dead_says_again_that_it_is_at_work(url: str, t
         table.run(lambda rows: rows.drop(row.name))
         _until(lambda: _row(table, row.name))
     assert table.run(lambda rows: rows.below("work/")) == []
+
+
+def test_a_run_that_slept_while_another_was_alone_loses_what_it_held(leases: Leases, table: LeaseTable) -> None:
+    with leases.at_work("a run"), leases.held("shard") as lease:
+        [row] = table.run(lambda rows: rows.below("work/"))
+        table.run(lambda rows: rows.drop(row.name))
+        table.run(lambda rows: rows.put(Row(ALONE, lease.token - 1, "", rows.now())))
+        lease.require()  # who was alone before it began took nothing from it
+        table.run(lambda rows: rows.drop(row.name))
+        table.run(lambda rows: rows.put(Row(ALONE, lease.token + 1, "", rows.now())))
+        with pytest.raises(LeaseLost, match="shard is no longer held .* alone in the store since"):
+            lease.require()
+        with leases.held("another") as later:
+            later.require()
 
 
 class Outage(threading.Event):

@@ -116,7 +116,7 @@ def test_a_full_disk_of_the_server_is_one_line_and_costs_nothing_that_was_writte
         lake.put({CLIP_FILES.name: files.with_columns(shard=pl.lit(shard))}, shard, "f")
 
     put("one")
-    _execute(small_postgres_url, "CREATE TABLE filler (t TEXT)")
+    _execute(small_postgres_url, "CREATE TABLE filler (t TEXT) WITH (autovacuum_enabled = off)")
     with pytest.raises(psycopg2.errors.DiskFull) as full:
         _fill(small_postgres_url)
     assert one_line(full.value) == (

@@ -81,6 +81,15 @@ def test_a_disk_that_is_full_blocks_and_one_that_fills_warns(
     assert not node.settings.home.exists()
 
 
+def test_a_clusters_node_needs_room_for_clips_from_s3(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1e12, 0, 50e9))
+    assert machine.home(node).startswith("50.0 GB are free")
+    with pytest.raises(
+        Remark, match=r"only 50.0 GB are free .*where clips from S3 may take 100: free some space, or lower scratch_gb"
+    ):
+        machine.home(_in_cluster(node))
+
+
 def test_a_gpu_is_asked_for_where_there_is_one_or_the_launch_file_wants_one(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,7 @@ def answers() -> Iterator[Callable[[dict[str, str]], str]]:
     def serve(found: dict[str, str], token: str = "") -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                allowed = not token or self.headers["Authorization"] == f"Bearer {token}"
+                allowed = not token or self.headers["Authorization"] in (token, f"Bearer {token}")
                 self.send_response(200 if allowed else 401)
                 self.end_headers()
                 self.wfile.write(json.dumps(found).encode())
@@ -228,6 +228,18 @@ def test_rays_token_is_shown_to_it_and_a_head_without_one_is_odd(
     monkeypatch.setenv("RAY_JOB_ADDRESS", answers(found))
     with pytest.raises(Remark, match="and so it does to anybody who reaches it: set RAY_AUTH_MODE=token"):
         servers.ray(node)
+
+
+def test_a_webserver_behind_a_proxy_is_shown_the_password_and_nobody_else_is(
+    node: Node, answers: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = answers({"dagster_version": version("dagster")}, "Basic bWU6Z2VoZWltLXdvcnQ=")
+    monkeypatch.setenv("LAFID_DAGSTER_URL", url.replace("://", "://me:geheim-wort@"))
+    assert servers.webserver(node) == f"{url} answers, Dagster {version('dagster')}"
+    monkeypatch.setenv("LAFID_DAGSTER_URL", url.replace("://", "://me:falsch-wort@"))
+    with pytest.raises(ServerUnusable, match="answers 401 .*correct LAFID_DAGSTER_URL$") as refused:
+        servers.webserver(node)
+    assert "wort" not in str(refused.value)
 
 
 def test_an_mlflow_that_is_away_blocks(node: Node, answers: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from lafid_assets.ingest.at_hand import object_at
+from lafid_assets.review import app
 from lafid_assets.review.app import Review
 from lafid_assets.review.video import EncodedClips
 from lafid_assets.schemas import MARKS
+from resources import s3_objects
 from resources.lake import Lake
+from resources.scratch import remove_place
 from tests.lafid_assets.review.five_clips import FAR, KEPT, NARROW, SHARD
 
 ADDRESS = "http://127.0.0.1:3300"
@@ -69,6 +73,27 @@ def test_a_video_is_sent_in_pieces_or_encoded_anew(client: TestClient, footage: 
     encoded = client.get(f"/video/{SHARD}/{KEPT}", params={"encoded": "1"})
     assert (encoded.status_code, encoded.content[4:8]) == (200, b"ftyp")
     assert encoded.content != whole
+
+
+def test_a_clip_of_s3_is_fetched_once_for_all_pieces_and_let_go_of(
+    client: TestClient, footage: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAFID_HOME", str(tmp_path / "home"))
+    whole = (footage / "kept.mp4").read_bytes()
+    s3_objects.client().put_object(Bucket=bucket, Key="kept.mp4", Body=whole)
+    file = object_at(f"s3://{bucket}/kept.mp4", len(whole))
+    monkeypatch.setattr(app, "locate", lambda *_: {KEPT: file})
+    fetch, fetched = s3_objects.fetch, list[str]()
+    monkeypatch.setattr(s3_objects, "fetch", lambda address, *rest: fetched.append(address) or fetch(address, *rest))
+    for start in (0, 100):
+        part = client.get(f"/video/{SHARD}/{KEPT}", headers={"range": f"bytes={start}-{start + 99}"})
+        assert (part.status_code, part.content) == (206, whole[start : start + 100])
+    assert client.get(f"/video/{SHARD}/{KEPT}", params={"encoded": "1"}).content[4:8] == b"ftyp"
+    assert fetched == [file.address]
+    assert remove_place(file.path.parent), "nobody holds it any more"
+    s3_objects.remove_object(file.address)
+    answer = client.get(f"/video/{SHARD}/{KEPT}")
+    assert (answer.status_code, "is not there any more" in answer.json()["error"]) == (404, True)
 
 
 def test_a_file_that_is_gone_or_changed_is_told_and_never_sent(client: TestClient, footage: Path) -> None:
