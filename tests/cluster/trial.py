@@ -283,7 +283,9 @@ class Trial:
         return [_run_id(process) for process in node.processes() if _is_run(process)]
 
     def _begun_runs(self) -> list[str]:
-        return [run for node in self.cluster.nodes.values() if node.is_there for run in self._runs_at(node)]
+        """Runs that nothing else has happened to."""
+        nodes = [node for name, node in self.cluster.nodes.items() if name not in self._away]
+        return [run for node in nodes for run in self._runs_at(node)]
 
     def _status(self, run: str) -> str:
         return str(self._ask("query($run: ID!) {runOrError(runId: $run) {... on Run {status}}}", run=run)["runOrError"]["status"])
