@@ -36,6 +36,8 @@ WAIT_S = 600.0
 GONE_S = 10.0
 """How long the head is away, and a killed node until it is set up anew."""
 WAKING_S = 60.0
+FRESH_S = 5.0
+"""Since the last heartbeat of an owner that counts as at work."""
 TIMES = ("seen_at", "made_at", "snapshot")
 ENOUGH = ("is no longer held by this run", "could not be renewed", "was written by a later run")
 """What a run says that wakes after its successor has written."""
@@ -242,19 +244,20 @@ class Trial:
         found: list[tuple[str, Space, str]] = []
 
         def look() -> bool:
-            for lease, owner in self._held().items():
+            for lease, owner in self._held(FRESH_S).items():
                 name = owner["host"]
                 node = self.cluster.nodes.get(name)
-                if lease.startswith(("face_info/", "speech_info/")) and node and node.is_there and name not in self._away:
+                if lease.startswith(("face_info/", "speech_info/")) and node and name not in self._away and self._runs_at(node):
                     found.append((name, node, lease))
             return bool(found)
 
         self._until(look, "a node is at work")
         return found[-1]
 
-    def _held(self) -> dict[str, dict[str, Any]]:
-        """Lease to its owner, of all that are taken."""
-        rows = self._query("SELECT name, owner FROM lafid_leases WHERE owner != ''")
+    def _held(self, silent_s: float = 1e9) -> dict[str, dict[str, Any]]:
+        """Lease to its owner, of all that are taken by owners who were silent no longer than that."""
+        silence = "extract(epoch FROM clock_timestamp()) - heartbeat"
+        rows = self._query(f"SELECT name, owner FROM lafid_leases WHERE owner != '' AND {silence} < %s", silent_s)
         return {name: json.loads(owner) for name, owner in rows}
 
     def _token(self, lease: str) -> int:
@@ -280,7 +283,9 @@ class Trial:
         return [_run_id(process) for process in node.processes() if _is_run(process)]
 
     def _begun_runs(self) -> list[str]:
-        return [run for node in self.cluster.nodes.values() if node.is_there for run in self._runs_at(node)]
+        """Runs that nothing else has happened to."""
+        nodes = [node for name, node in self.cluster.nodes.items() if name not in self._away]
+        return [run for node in nodes for run in self._runs_at(node)]
 
     def _status(self, run: str) -> str:
         return str(self._ask("query($run: ID!) {runOrError(runId: $run) {... on Run {status}}}", run=run)["runOrError"]["status"])
@@ -298,7 +303,7 @@ class Trial:
         ) as answer:
             return dict(json.load(answer)["data"])
 
-    def _query(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+    def _query(self, statement: str, *values: str | float) -> list[tuple[Any, ...]]:
         import psycopg2
 
         connection = psycopg2.connect(self.cluster.environment["LAFID_CATALOG"])
