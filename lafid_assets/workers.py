@@ -122,8 +122,10 @@ class _InOrder:
         return self._next < self._count
 
     def next(self) -> int | None:
+        if not self.left:
+            return None
         self._next += 1
-        return self._next - 1 if self._next <= self._count else None
+        return self._next - 1
 
 
 class _Child(Generic[Task, Result]):

@@ -46,9 +46,9 @@ def object_below(
     return RemoteFile(address, path, size_bytes, etag, content_sha256)
 
 
-def places_below(folder: Path, address: str) -> list[Path]:
-    """The folders that hold an object, in whatever state."""
-    return sorted(folder.glob(f"{_digits(address, 32)}-*"))
+def places_in(folder: Path) -> list[Path]:
+    """The folders of all files that are here."""
+    return sorted(folder.glob("*-*"))
 
 
 def remove_place(place: Path) -> bool:

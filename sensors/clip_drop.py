@@ -52,7 +52,10 @@ def clip_drop(
     drop, file = settings.drop, SettingsFile.of(settings.home)
     if isinstance(drop, Path) and not drop.is_dir():
         return dg.SkipReason(f"there is no folder {drop}: make it and put clips there, or set LAFID_DROP")
-    root = root_at(drop)
+    try:
+        root = root_at(drop)
+    except SourceUnusable as error:
+        return dg.SkipReason(str(error))
     notes = _taken_in(context, lake, root, settings.home / LOOKS, file.general.sources)
     keys, cursor = _asked_for(lake, root.address, file, context.cursor or "")
     if not keys:

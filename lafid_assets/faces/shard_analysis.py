@@ -264,7 +264,7 @@ def _run(left: Sequence[ClipTask], tries: Mapping[str, int], recipe: ShardRecipe
                 continue
             parts.add(frames)
             if not passed:
-                LOGGER.warning("face_info: %s (%s): %s, %s", task.clip_id, file_of(task.footage), row["reason"], row["detail"])
+                LOGGER.warning("face_info: %s (%s): %s, %s", task.clip_id, source_of(task.footage), row["reason"], row["detail"])
     return away
 
 

@@ -61,7 +61,7 @@ def root_at(place: Path | str) -> ClipRoot:
     """The place that somebody names.
 
     Raises:
-        SourceUnusable: its name is no UTF-8.
+        SourceUnusable: its name is no UTF-8, or names no bucket.
     """
     return _Prefix(str(place)) if is_address(place) else _Folder(Path(place))
 
@@ -109,6 +109,8 @@ class _Prefix:
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
+        if not split_address(address)[0]:
+            raise SourceUnusable(f"{address} names no bucket: write s3://bucket/prefix")
 
     def require(self) -> None:
         """A prefix is there as soon as something lies below it."""

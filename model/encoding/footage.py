@@ -27,6 +27,10 @@ class RemoteFile:
     etag: str | None = None
     content_sha256: str | None = None
 
+    def __str__(self) -> str:
+        """What a person is told."""
+        return self.address
+
 
 File = Path | RemoteFile
 

@@ -15,7 +15,7 @@ import pytest
 from model.encoding.footage import RemoteFile
 from resources import s3_objects, scratch
 from resources.s3_objects import NotWanted, ObjectUnreadable
-from resources.scratch import Scratch, object_below, places_below
+from resources.scratch import Scratch, object_below, places_in
 
 MUCH = 1e9
 
@@ -132,7 +132,7 @@ def test_an_object_in_another_state_is_another_file(put: Any, folder: Path) -> N
         with kept.holding(second, keep=True) as path:
             assert path.read_bytes() == b"two"
         assert first.path.read_bytes() == b"one"
-    assert len(places_below(folder, first.address)) == 2
+    assert len(places_in(folder)) == 2
     kept.drop(first)
     with pytest.raises(ObjectUnreadable, match="has changed"):
         kept.hold(first)

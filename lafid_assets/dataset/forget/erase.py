@@ -21,7 +21,7 @@ import polars as pl
 from lafid_assets.dataset.cutting import folder_of
 from lafid_assets.dataset.forget.benches import benches_with
 from lafid_assets.dataset.forget.logged_pictures import PICTURES, LoggedPictures, erase_logged_pictures
-from lafid_assets.dataset.forget.raw_files import delete_own_files, fetched_copies
+from lafid_assets.dataset.forget.raw_files import delete_own_files
 from lafid_assets.dataset.forget.scrub import SQLITE_MAGIC, scrub_frame, scrub_sqlite, scrub_text
 from lafid_assets.dataset.forget.subject import INTENT, RawFile, Subject
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
@@ -41,7 +41,7 @@ from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.ledger import FOLDER as LEDGER_FOLDER
 from resources.s3_objects import is_address
-from resources.scratch import remove_place
+from resources.scratch import places_in, remove_place
 from resources.settings import Settings
 from resources.tracking import Tracking
 from resources.trainer.job import RUNS_FOLDER
@@ -246,10 +246,12 @@ class Eraser:
                 catalog_copy.copy(self.lake)
 
     def _remove_copies(self, done: Erased) -> None:
-        for place in fetched_copies(self.subject, self.settings.scratch):
-            if not self.dry_run and not remove_place(place):
+        """All that was fetched, since tables are among it: nobody needs it now, and whoever does later fetches it again."""
+        places = places_in(self.settings.scratch)
+        for place in [] if self.dry_run else places:
+            if not remove_place(place):
                 raise ForgetIncomplete(f"another process reads {place}: end it, and run `lafid forget` again")
-            done.removed.append(str(place))
+        done.removed += [str(self.settings.scratch)] if places else []
 
     def _delete_raw_files(self, done: Erased) -> None:
         if not self.subject.delete_files:
@@ -284,6 +286,8 @@ class Eraser:
         own = folders_of_clips(self.subject.raw_files, roots)
         seen: set[Path] = set()
         for path in sorted(path for root in roots for path in root.rglob("*")):
+            if path.is_relative_to(self.settings.scratch):  # `_remove_copies`
+                continue
             skipped = path.name == INTENT or path.is_symlink() or not path.is_file() or path in seen
             if skipped or self._is_a_shard(path) or any(path.resolve().is_relative_to(root) for root in own):
                 continue

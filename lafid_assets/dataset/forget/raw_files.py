@@ -1,6 +1,6 @@
-"""The clips' own files: where they lie, deleting them, and the copies of them that were fetched from S3.
+"""The clips' own files: where they lie, and deleting them.
 
-Belongs here: files and objects that came in. Not here: what was made of them (`erase`), what the tables say (`tables`).
+Belongs here: files and objects that came in. Not here: what was made of them, and copies (`erase`); what tables say (`tables`).
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,6 @@ from lafid_assets.dataset.forget.subject import RawFile, Subject
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError
 from resources.s3_objects import ObjectUnreadable, is_address, remove_object, size_of
-from resources.scratch import places_below
 
 
 def own_files(subject: Subject) -> list[str]:
@@ -34,12 +33,6 @@ def delete_own_files(subject: Subject) -> Iterator[str]:
         else:
             Path(place).unlink()
         yield place
-
-
-def fetched_copies(subject: Subject, scratch: Path) -> list[Path]:
-    """Folders with copies of their objects."""
-    addresses = [_address(raw) for raw in subject.raw_files if is_address(raw.clip_root)]
-    return [place for address in addresses for place in places_below(scratch, address)]
 
 
 def _address(raw: RawFile) -> str:

@@ -95,6 +95,9 @@ def test_what_cannot_be_used_is_named(bucket: str) -> None:
     s3_objects.client().put_object(Bucket=bucket, Key="set/OpenHumanVid_part_001.csv", Body=CSV.encode())
     with pytest.raises(SourceUnusable, match=f"^{address}/clips is not there or holds no clip, and the tables name 2"):
         list_files(address)
+    for nowhere in ("s3://", "s3:///set"):
+        with pytest.raises(SourceUnusable, match=f"^{nowhere} names no bucket: write s3://bucket/prefix$"):
+            list_files(nowhere)
     with pytest.raises(BucketAway, match="cannot read s3://no-such-bucket/"):
         list_files("s3://no-such-bucket/set")
 

@@ -78,6 +78,7 @@ def test_released_row_comes_whole(tmp_path: Path) -> None:
             "path": f"clips/{ID}.mp4",
             "size_bytes": 42,
             "mtime_ns": 7,
+            "etag": None,
             "released_id": ID,
             "in_table": True,
             "fault": None,

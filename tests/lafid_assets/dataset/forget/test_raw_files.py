@@ -1,14 +1,18 @@
-"""A forgotten clip's own objects on S3 are found, told, deleted when asked for, and no copy of them stays."""
+"""A forgotten clip's own objects on S3 are found, and deleted when that is asked for."""
 
-from collections.abc import Callable
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lafid_assets.dataset.forget.raw_files import delete_own_files, fetched_copies, own_files
-from lafid_assets.dataset.forget.subject import RawFile, Subject
+from lafid_assets.dataset.forget.erase import ForgetIncomplete
+from lafid_assets.dataset.forget.raw_files import delete_own_files, own_files
+from lafid_assets.dataset.forget.subject import RawFile, Subject, identify
 from resources import s3_objects
-from resources.scratch import Scratch, object_below
 
 
 @pytest.fixture
@@ -31,11 +35,27 @@ def test_own_objects_and_files_are_found_and_deleted(subject_of: Callable[..., S
     assert [item.key for item in s3_objects.list_objects(f"s3://{bucket}/set/")] == ["set/other.mp4"]
 
 
-def test_copies_of_objects_in_every_state_are_found(subject_of: Callable[..., Subject], bucket: str, tmp_path: Path) -> None:
-    folder = tmp_path / "scratch"
-    for name, etag in (("a.mp4", None), ("a.mp4", '"0cc175b9c0f1b6a831c399e269772661"'), ("other.mp4", None)):
-        with Scratch(folder, 1e6).holding(object_below(folder, f"s3://{bucket}/set/{name}", 1, etag), keep=True):
-            pass
-    assert [place.name[:32] for place in fetched_copies(subject_of(), folder)] == [
-        object_below(folder, f"s3://{bucket}/set/a.mp4").path.parent.name[:32]
-    ] * 2
+def test_nothing_that_was_fetched_stays(installation: Any, erase: Callable[..., Any]) -> None:
+    """Tables are among it: scrubbed ones would be taken for what the prefix says."""
+    scratch = installation.settings.scratch
+    subject = identify(installation.lake, [installation.clip("a")], [], delete_files=False)
+    table = scratch / "table-state" / "OpenHumanVid_part_001.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text(installation.clip("a"))
+    done = erase(installation, subject, dry_run=True)
+    assert str(scratch) in done.removed
+    assert str(table) not in done.rewritten
+    with _held(table.parent), pytest.raises(ForgetIncomplete, match="another process reads .*table-state: end it"):
+        erase(installation, subject)
+    erase(installation, subject)
+    assert list(scratch.iterdir()) == []
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[None]:
+    descriptor = os.open(place, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
