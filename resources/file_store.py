@@ -63,6 +63,10 @@ class FileStore:
         """`path` below the root, in the file system's own spelling."""
         return f"{self._root}/{path}"
 
+    def address(self, path: str) -> str:
+        """The same for people: a path, or `s3://...`."""
+        return self.full_path(path) if self.is_local else f"{self.uri}/{path}"
+
     def here(self, path: str) -> Path:
         """Where `path` lies on this machine, or would: in the store itself, or where `fetch` and `put` have its copy."""
         return Path(self.full_path(path)) if self._cache is None else self._cache.place(path)

@@ -53,8 +53,9 @@ class StoreCache:
     @contextmanager
     def filling(self, path: str) -> Iterator[Path]:
         """The same place of a unit or of something in it, and no other process brings anything of that unit here meanwhile."""
-        place = self.place(path)
-        lock = os.open(self.folder / "used" / f"{_unit(path)}.filling", os.O_RDWR | os.O_CREAT, 0o644)
+        place, filling = self.place(path), self.folder / "used" / f"{_unit(path)}.filling"
+        filling.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(filling, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield place

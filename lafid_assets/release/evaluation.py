@@ -65,6 +65,7 @@ def evaluate(
     cached: Mapping[str, int],
     deadline_s: float,
     processes: int | None = None,
+    *,
     keep: Callable[[], None] = lambda: None,
 ) -> Frames:
     """What a model draws of the cases, measured, and its flow loss on the cached clips.

@@ -241,7 +241,7 @@ def _describe(checkpoint: Mapping[str, Any], frames: Frames, champion: _Champion
     records = [dg.TableRecord({name: "" if value is None else value for name, value in row.items()}) for row in lines]
     told |= {
         "bench": versions[0],
-        "page": dg.MetadataValue.path(lake.store.full_path(page)),
+        "page": dg.MetadataValue.path(lake.store.address(page)),
         "videos": dg.MetadataValue.table(records),
     }
     picture = str(PurePosixPath(page).with_suffix(".png"))

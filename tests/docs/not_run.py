@@ -23,6 +23,7 @@ TESTED_BY = {
     "lafid serve": "tests/lafid_assets/cli/test_serve.py",
     "lafid evaluate": "tests/lafid_assets/cli/test_evaluate.py",
     "lafid opens2v": "tests/lafid_assets/cli/test_opens2v.py",
+    "lafid models push": "tests/lafid_assets/cli/test_models.py",
     "lafid promote": "tests/lafid_assets/cli/test_promote.py",
     "lafid rollback": "tests/lafid_assets/cli/test_promote.py",
     "lafid review": "tests/ui/test_review.py",

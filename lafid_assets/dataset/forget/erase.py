@@ -10,6 +10,7 @@ catalog's copy anew. Every file is replaced whole or not at all, and doing any o
 import io
 import mmap
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,12 +33,13 @@ from lafid_assets.release.evaluation_tasks import FOLDER as EVALUATIONS
 from lafid_assets.release.evaluation_tasks import plain_name
 from lafid_assets.review.video import FOLDER as ENCODED_CLIPS
 from lafid_assets.speech.answer_cache import AnswerCache
+from lafid_assets.training.encoding import FOLDER as LATENTS
 from lafid_assets.training.encoding import SHARDS_FOLDER
 from lafid_assets.training.sweep import drop_unnamed
 from model.files import whole_file
 from resources import catalog_copy
 from resources.catalog import SQLITE_FILE, TABLES_FOLDER
-from resources.file_store import FileStore
+from resources.file_store import CACHE, FileStore
 from resources.lake import Lake
 from resources.ledger import FOLDER as LEDGER_FOLDER
 from resources.s3_objects import is_address
@@ -47,6 +49,8 @@ from resources.tracking import Tracking
 from resources.trainer.job import RUNS_FOLDER
 
 REPORTS, ANSWERS, DEMO, STRIPS = "reports", "llm_answers", "demo", "explain"
+SHOWING_PERSONS = (RUNS_FOLDER, EVALUATIONS)
+"""Folders of the store whose videos and pictures bear clips' ids."""
 TEXTS = frozenset({".json", ".html", ".csv", ".txt", ".log", ".toml"})
 MOST_TEXT_BYTES = 256 << 20
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}(\.[^.]+)?")
@@ -95,6 +99,7 @@ class Eraser:
         done = Erased()
         if not self.dry_run:
             write_tombstones(self.store, self.subject.clip_ids, self.subject.contents, self.subject.intervals)
+        self._remove_copies_of_the_store(done)
         self._erase_from_store(done)
         logged = erase_logged_pictures(self.subject, self.tracking, dry_run=self.dry_run)
         done.removed += logged.removed
@@ -105,6 +110,7 @@ class Eraser:
         for path in self._files():
             self._erase_from_file(path, done)
         self._erase_latents(done)
+        self._remove_copies_of_the_store(done)  # shards came here to be written anew
         self._publish_anew(done)
         if not self.dry_run:
             self._delete_raw_files(done)
@@ -130,9 +136,9 @@ class Eraser:
 
     def _erase_from_store(self, done: Erased) -> None:
         done.rewritten += scrub_tables(self.lake, self.subject, dry_run=self.dry_run)
-        for path in [] if self.store.is_local else self.store.list_tree(LEDGER_FOLDER):
-            if path.endswith(".parquet") and self._scrub_part(path):
-                done.rewritten.append(path)
+        for folder in () if self.store.is_local else (LEDGER_FOLDER, LATENTS, *SHOWING_PERSONS):
+            for path in self.store.list_tree(folder):
+                self._erase_from_object(path, done)
         folders = [folder_of(content) for content in self.subject.contents]
         folders += [folder_of(content, (first, last)) for content, first, last in self.subject.intervals]
         folders += [f"{REPORTS}/{version}" for version in (*self.subject.versions, "empty")]
@@ -161,6 +167,33 @@ class Eraser:
                 done.rewritten.append(str(path))
         elif path.stat().st_size <= MOST_TEXT_BYTES and _contains(path, self.subject):
             self._rewrite_text(path, done)
+
+    def _erase_from_object(self, path: str, done: Erased) -> None:
+        """A file of a remote store outside the tables: a part of a ledger, a list of cached clips, what a training or an
+        evaluation left. What this machine has of it is gone already."""
+        name = Path(path)
+        if name.suffix == ".parquet":
+            if self._scrub_part(path):
+                done.rewritten.append(path)
+        elif path.startswith(SHOWING_PERSONS) and (self._names_one(name) or self._has_needle(name)):
+            done.removed.append(path)
+            if not self.dry_run:
+                self.store.remove(path)
+        elif name.suffix in TEXTS and any(needle in (content := self.store.read_bytes(path)) for needle in self._needles):
+            is_page = name.suffix == ".html"
+            (done.removed if is_page else done.rewritten).append(path)
+            if not self.dry_run and is_page:
+                self.store.remove(path)
+            elif not self.dry_run:
+                self.store.write_bytes(path, scrub_text(content.decode(), self.subject).encode())
+
+    def _remove_copies_of_the_store(self, done: Erased) -> None:
+        """Whatever of a remote store lies on this machine: it can be fetched again."""
+        copies = self.settings.home / CACHE
+        if copies.is_dir():
+            done.removed += [] if str(copies) in done.removed else [str(copies)]
+            if not self.dry_run:
+                shutil.rmtree(copies)
 
     def _erase_latents(self, done: Erased) -> None:
         """Shards hold no names, so that nothing there can be searched for: what no list of clips names any more goes."""
@@ -226,13 +259,19 @@ class Eraser:
         """By an id that is too short to be searched for only where pictures bear clips' ids."""
         ours = [self.settings.home / STRIPS, self.settings.home / ENCODED_CLIPS]
         if self.store.is_local:
-            ours += [self.store.local_path(folder) for folder in (RUNS_FOLDER, EVALUATIONS)]
-        of_clips = PICTURES | {".json", ".npy"}
+            ours += [self.store.local_path(folder) for folder in SHOWING_PERSONS]
+        return (self._names_one(path) and any(map(path.is_relative_to, ours))) or self._has_needle(path)
+
+    def _names_one(self, path: Path) -> bool:
         named = {name for clip_id in self.subject.clip_ids for name in (clip_id, plain_name(clip_id))}
-        names_one = path.stem in named or path.name.partition(".")[0] in named
-        if names_one and path.suffix in of_clips and any(map(path.is_relative_to, ours)):
-            return True
+        return path.suffix in PICTURES | {".json", ".npy"} and (path.stem in named or path.name.partition(".")[0] in named)
+
+    def _has_needle(self, path: Path) -> bool:
         return any(needle in path.name for needle in self.subject.needles)
+
+    @property
+    def _needles(self) -> list[bytes]:
+        return [needle.encode() for needle in self.subject.needles]
 
     def _publish_anew(self, done: Erased) -> None:
         path = self.settings.published_path
@@ -262,11 +301,10 @@ class Eraser:
         """Objects of a remote store that are named after a clip, or whose text names one; pictures are known by their folders."""
         if self.store.is_local:
             return []
-        needles = [needle.encode() for needle in self.subject.needles]
         paths = self.store.list_tree("")
         named = [path for path in paths if any(needle in path for needle in self.subject.needles)]
         texts = [path for path in paths if Path(path).suffix in TEXTS and path not in named]
-        holding = [path for path in texts if any(needle in self.store.read_bytes(path) for needle in needles)]
+        holding = [path for path in texts if any(needle in self.store.read_bytes(path) for needle in self._needles)]
         return [f"{self.store.uri}/{path}" for path in (*named, *holding)]
 
     def _pictures_to_check(self, logged: LoggedPictures) -> list[str]:
@@ -289,6 +327,7 @@ class Eraser:
             if path.is_relative_to(self.settings.scratch):  # `_remove_copies`
                 continue
             skipped = path.name == INTENT or path.is_symlink() or not path.is_file() or path in seen
+            skipped = skipped or path.is_relative_to(self.settings.home / CACHE)  # which goes whole
             if skipped or self._is_a_shard(path) or any(path.resolve().is_relative_to(root) for root in own):
                 continue
             seen.add(path)

@@ -14,8 +14,18 @@ from lafid_assets.release.bench_folder import folder_of
 from lafid_assets.release.champion import Rival
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.model_files import ModelFiles, ModelMissing
-from lafid_assets.schemas import EVALUATED_VIDEOS, FUSION_DIT, LAFID_BENCH, LAFID_DATASET, MODEL_EVALUATION, TRAINING_LATENTS
+from lafid_assets.schemas import (
+    EVALUATED_VIDEOS,
+    FUSION_DIT,
+    LAFID_BENCH,
+    LAFID_DATASET,
+    MODEL_EVALUATION,
+    TABLES,
+    TRAINING_LATENTS,
+)
 from model.evaluation.bench import seal_bench, write_bench
+from resources.catalog import Catalog
+from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import RegisteredVersion, TrackingUnreachable
@@ -30,6 +40,10 @@ NOBODY = SimpleNamespace(is_there=False)
 @pytest.fixture
 def released(lake: Lake, row_of: Rows) -> Lake:
     """A checkpoint, cached clips that it never saw, and a bench of three persons; the second cannot be drawn at first."""
+    return _release(lake, row_of)
+
+
+def _release(lake: Lake, row_of: Rows) -> Lake:
     dataset, latents = [], []
     for clip, split in (("a", "test"), ("b", "test"), ("c", "train")):
         dataset.append(row_of(LAFID_DATASET, clip_id=clip, split=split, references=[BOX]))
@@ -45,7 +59,8 @@ def released(lake: Lake, row_of: Rows) -> Lake:
     facts, pictures = small_facts(persons=3)
     bench = seal_bench(facts, pictures)
     folder = folder_of(bench.version)
-    write_bench(lake.store.local_path(folder), bench, pictures)
+    write_bench(lake.store.here(folder), bench, pictures)
+    lake.store.put(folder)
     known = {"bench_version": bench.version, "bench_path": folder, "status": "ok"}
     rows = [row_of(LAFID_BENCH, clip_id=case.clip_id, **known) for case in bench.cases]
     lake.put({LAFID_BENCH.name: LAFID_BENCH.frame(rows)}, "all", "f")
@@ -197,3 +212,37 @@ def test_clips_of_another_presets_sizes_are_refused(released: Lake) -> None:
     released.put({TRAINING_LATENTS.name: other}, "x", "g")
     with pytest.raises(dg.Failure, match="3 of 3 clips are .* those of x: run `lafid precompute --preset tiny`"):
         _run(released)
+
+
+def test_another_node_goes_on_with_what_one_has_drawn_into_a_store_on_s3(
+    bucket: str, drawer: Any, row_of: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second node finds two videos of three; the third node finds all, and the page."""
+    catalog = Catalog.of(FileStore(str(tmp_path)), None)
+
+    def node(name: str) -> Lake:
+        return Lake(FileStore(f"s3://{bucket}/lafid", tmp_path / name), catalog, tmp_path / "home", TABLES)
+
+    one, two, three = node("one"), node("two"), node("three")
+    _release(one, row_of)
+    generate = drawer.generate
+
+    def dying(image: Any, prompt: str, **more: Any) -> Any:
+        if prompt.startswith("Person 1"):
+            raise RuntimeError("the node is gone")
+        return generate(image, prompt, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(drawer, "generate", dying)
+        with pytest.raises(dg.Failure):
+            _run(one)
+    begun = len(drawer.drawn)
+    assert begun < 3
+    shown = _run(two)
+    assert len(drawer.drawn) == 3, "nothing is drawn twice"
+    assert shown["page"].startswith(f"s3://{bucket}/lafid/evaluations/pages/")
+    assert shown["curves"].startswith("![similarity by pose](data:image/png;base64,")
+    assert _run(three)["computed"] is False
+    assert len(drawer.drawn) == 3
+    for lake in (one, two, three):
+        lake.close()

@@ -131,7 +131,7 @@ SIZE = {"frames": 9, "height": 64, "width": 64, "fps": 8.0}
 @pytest.fixture(autouse=True)
 def _listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows of these tests name no parts that a list could hold."""
-    monkeypatch.setattr(module, "write_list", lambda _, store: store.local_path("latents/clips-0.parquet"))
+    monkeypatch.setattr(module, "write_list", lambda _, store: store.here("latents/clips-0.parquet"))
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,7 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
 
     row = run().row(0, named=True)
     [job] = trainer.jobs
-    assert job.clip_list == store.local_path("latents/clips-0.parquet")
+    assert job.clip_list == store.here("latents/clips-0.parquet")
     assert (job.preset.train.steps, job.base_dir.name, job.dataset_version) == (STEPS, "tiny", "v1")
     assert job.tags.keys() >= {"lafid.dataset_version", "lafid.policy", "lafid.git_commit", "lafid.seed", "dagster.run_id"}
     assert job.tracking_uri == tracking.uri

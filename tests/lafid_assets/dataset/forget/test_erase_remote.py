@@ -9,11 +9,15 @@ from typing import Any
 import polars as pl
 import psycopg2
 import pytest
+import torch
 
 from lafid_assets.dataset.forget.erase import ForgetIncomplete
 from lafid_assets.dataset.forget.subject import identify
 from lafid_assets.lake import open_lake
+from lafid_assets.training.encoding import SHARDS_FOLDER
+from model.clips.latent_shards import read_index, shard_name, write_parts
 from resources import catalog_copy
+from resources.file_store import FileStore
 from resources.settings import Settings
 
 
@@ -41,7 +45,13 @@ def test_nothing_is_left_in_a_bucket_and_on_a_server(
         erase(there, subject)
     for path in named:
         remote.remove(path)
+    _leave_what_nodes_make(remote, a, c)
+    copy = remote.fetch(f"evaluations/abc-0/{a}.0.mp4")
     erase(there, subject)
+    assert not copy.exists(), "what this machine has of the store"
+    made = [path for path in remote.list_tree("") if path.startswith(("training_runs", "evaluations"))]
+    assert made == [f"evaluations/abc-0/{c}.0.json", f"evaluations/abc-0/{c}.0.mp4", f"training_runs/t/validation/step-2/{c}.mp4"]
+    assert set(read_index(remote, SHARDS_FOLDER).places) == {"of c"}
     assert _on_server(postgres_url, there.needles("a")) == []
     assert _on_server(postgres_url, there.needles("c"))
     assert there.unknown_files() == []
@@ -50,10 +60,26 @@ def test_nothing_is_left_in_a_bucket_and_on_a_server(
     held = {path: str(pl.read_parquet(remote.read_bytes(path)).to_dicts()) for path in tables}
     gone = [needle.decode() for needle in there.needles("a")[:-1]]
     assert not [path for path, text in held.items() if any(needle in text for needle in gone)]
-    assert {path.split("/")[0] for path, text in held.items() if c in text} == {"tables", "ledger"}
+    assert {path.split("/")[0] for path, text in held.items() if c in text} == {"tables", "ledger", "latents"}
     copied = remote.read_bytes(catalog_copy.COPY)
     assert not [needle for needle in there.needles("a") if needle in copied]
     lake.close()
+
+
+def _leave_what_nodes_make(store: FileStore, *clips: str) -> None:
+    """Of each clip a video of an evaluation with its measures, one of a training, a latent, and a line in a list of clips."""
+    names = {clip: f"of {letter}" for clip, letter in zip(clips, "ac", strict=True)}
+    for clip in clips:
+        store.write_bytes(f"evaluations/abc-0/{clip}.0.mp4", b"video")
+        store.write_bytes(f"evaluations/abc-0/{clip}.0.json", b"{}")
+        store.write_bytes(f"training_runs/t/validation/step-2/{clip}.mp4", b"video")
+    store.write_bytes("evaluations/pages/abc.html", f"<video src='{clips[0]}'>".encode())
+    shard = shard_name("x", {key: {} for key in names.values()})
+    with store.writing(f"{SHARDS_FOLDER}/{shard}") as path:
+        write_parts(path, {key: {"mean": torch.ones(4)} for key in names.values()})
+    rows = [{"clip_id": clip, "parts": [{"part": "video", "key": key, "shard": shard}]} for clip, key in names.items()]
+    with store.writing("latents/clips-0.parquet") as path:
+        pl.DataFrame(rows).write_parquet(path)
 
 
 def _on_server(url: str, needles: list[bytes]) -> list[bytes]:
