@@ -16,7 +16,6 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from time import monotonic
-from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
 from lafid_assets.deadlines import Deadline, cpu_seconds

@@ -336,6 +336,6 @@ def _remote_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     if scheme != "s3":
         raise StoreUnusable(f"the store {uri} is neither a local path nor s3://: set LAFID_STORE to one of them")
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
-    # Without background writes, which would hold all of a large file in memory. With delayed opening a small file is one request, and
-    # three otherwise; one that cannot be written is told of when it is closed.
+    # Background writes would hold all of a large file in memory. With delayed opening a small file is one request, and three
+    # otherwise; one that cannot be written is told of when it is closed.
     return pafs.S3FileSystem(endpoint_override=endpoint, background_writes=False, allow_delayed_open=True), path
