@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit
 
+import requests
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 from requests.auth import HTTPBasicAuth
 
 from resources.secrets import without_password
+from resources.transient import chain
 
 ADDRESS = "LAFID_DAGSTER_URL"
 LOCATION, REPOSITORY = "lafid", "__repository__"
@@ -81,7 +83,7 @@ class Webserver:
                 IMPLICIT_ASSET_JOB_NAME, LOCATION, REPOSITORY, run_config={"ops": ops}, tags=dict(tags), asset_selection=assets
             )
         except DagsterGraphQLClientError as error:
-            if isinstance(error.__cause__, OSError):
+            if any(isinstance(cause, requests.ConnectionError | requests.Timeout) for cause in chain(error)):
                 raise WebserverUnusable(
                     f"Dagster's webserver at {self.shown} does not answer: start it, or set {ADDRESS} to where it is"
                 ) from error

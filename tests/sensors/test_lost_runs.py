@@ -62,6 +62,7 @@ def test_what_somebody_else_has_asked_for_is_not_asked_for_again(tick: Callable[
 
 
 def test_it_is_not_asked_for_without_end(tick: Callable[[], Any], instance: dg.DagsterInstance, settings: Settings) -> None:
+    settings.home.mkdir(parents=True, exist_ok=True)
     (settings.home / "lafid.toml").write_text("[automation]\ntries = 2\n")
     _failed(instance, **{LOST_TAG: "first 1"})
     assert [request.tags[LOST_TAG] for request in tick().run_requests] == ["first 2"]
