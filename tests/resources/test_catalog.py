@@ -142,3 +142,8 @@ def test_asking_makes_nothing(tmp_path: Path) -> None:
     store = FileStore(str(tmp_path / "store"))
     assert not join(Catalog.of(store, None), store, tmp_path / "home", writing=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_message_holds_none_of_the_statements_that_it_failed_at() -> None:
+    said = 'Failed to commit: Failed to execute query "INSERT INTO "public".t VALUES (1);\nUPDATE t": ERROR:  division by zero'
+    assert Catalog("postgresql://me@host/lake").without_password(said) == "Failed to commit: ERROR: division by zero"
