@@ -11,18 +11,19 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
+from lafid_assets.schemas import LAFID_DATASET, TABLES, TRAINING_LATENTS
 from lafid_assets.training import fusion_dit as module
 from lafid_assets.training.fusion_dit import FusionDitConfig, _curves, _held_out, fusion_dit
 from lafid_assets.training.held_out import first_frame
 from model.clip_size import Bucket, ClipSize
 from model.likeness import MeasuredFace, MeasuredVideo, likeness_of
 from model.presets import preset
+from resources.catalog import Catalog
 from resources.file_store import FileStore
 from resources.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
-from resources.trainer.job import Finished, TrainedCheckpoint, TrainingJob
+from resources.trainer.job import Finished, KeptIn, TrainedCheckpoint, TrainingJob
 
 
 def test_config_changes_only_what_it_names() -> None:
@@ -200,6 +201,30 @@ def test_only_train_clips_train_and_a_lost_checkpoint_is_made_again(
     assert trainer.jobs[-1].preset.train.deterministic
     row = run(publish="ema").row(0, named=True)
     assert (row["published"], row["checkpoint_path"].rpartition("/")[-1]) == ("ema", "checkpoint_ema")
+
+
+def test_what_was_trained_lies_in_a_store_on_s3_and_no_node_trains_it_again(
+    bucket: str, tracking: Tracking, row_of: Any, tmp_path: Path
+) -> None:
+    catalog = Catalog.of(FileStore(str(tmp_path)), None)
+    nodes = [FileStore(f"s3://{bucket}/lafid", tmp_path / name) for name in ("one", "two")]
+    trainer = Trainer()
+    rows = [row_of(TRAINING_LATENTS, clip_id="a", split="train", status="ok", dataset_version="v1", **SIZE)]
+    for store in nodes:
+        lake = Lake(store, catalog, tmp_path / "home", TABLES)
+        lake.put({"training_latents": TRAINING_LATENTS.frame(rows)}, "x", "f")
+        lake.put(
+            {LAFID_DATASET.name: LAFID_DATASET.frame([row_of(LAFID_DATASET, clip_id="a", dataset_version="v1")])}, "all", "f"
+        )
+        resources = {"settings": Settings(home=lake.home, store_uri=store.uri), "lake": lake, "store": store}
+        dg.materialize([fusion_dit], resources=resources | {"tracking": tracking, "trainer": trainer})
+        [path] = lake.read("fusion_dit")["checkpoint_path"]
+        lake.close()
+    [job] = trainer.jobs
+    assert job.kept_in == KeptIn(store_uri=nodes[0].uri, home=tmp_path / "home")
+    assert job.out_dir == nodes[0].here("training_runs")
+    assert (nodes[1].fetch(path) / "lafid.json").read_text() == "{}checkpoint"
+    assert nodes[1].exists("bases/tiny/base.json")
 
 
 def test_the_best_is_published_and_shown_with_its_curve_and_videos(

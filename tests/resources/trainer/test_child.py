@@ -18,7 +18,7 @@ from model.presets import preset
 from resources.settings import PROJECT_ROOT
 from resources.tracking import EXPERIMENT, Tracking
 from resources.trainer import child
-from resources.trainer.job import Failed, Finished, Interrupted, TrainingJob
+from resources.trainer.job import Failed, Finished, Interrupted, KeptIn, TrainingJob
 from resources.trainer.mlflow_run import KEY_TAG
 
 STEPS = 20
@@ -165,6 +165,24 @@ def test_ranks_but_the_first_stay_silent(job: TrainingJob, training: Any, monkey
     finished = child.run(job, lambda: False)
     assert isinstance(finished, Finished)
     assert finished.mlflow_run_id is None
+
+
+def test_a_run_in_a_store_on_s3_is_kept_there(job: TrainingJob, monkeypatch: Any, bucket: str, tmp_path: Path) -> None:
+    import model.training.train
+
+    keepers: list[Any] = []
+
+    def train(*_: Any, keeper: Any, **__: Any) -> None:
+        keepers.append(keeper)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(model.training.train, "train", train)
+    monkeypatch.setattr(child, "MlflowRun", lambda *_: MagicMock(run_id="m"))
+    child.run(job, lambda: False)
+    kept_in = KeptIn(store_uri=f"s3://{bucket}/lafid", home=tmp_path)
+    child.run(TrainingJob.model_validate_json(job.model_copy(update={"kept_in": kept_in}).write().read_text()), lambda: False)
+    assert keepers[0] is None
+    assert (keepers[1].store.uri, keepers[1].store.here("").is_relative_to(tmp_path / "cache")) == (kept_in.store_uri, True)
 
 
 def test_sigterm_stops_and_has_its_own_exit_code(job: TrainingJob, training: Any, monkeypatch: Any) -> None:
