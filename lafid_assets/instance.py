@@ -35,7 +35,8 @@ class Instance(dg.DagsterInstance):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         """As Dagster's, which gives a server of its records six seconds to come back: all that runs would fail."""
         super().__init__(*arguments, **named)
-        for storage in (self._run_storage, self._event_storage, self._schedule_storage):
+        storages: list[Any] = [self._run_storage, self._event_storage, self._schedule_storage]
+        for storage in storages:
             if hasattr(storage, "postgres_url"):
                 wait_for_server(storage._engine)
 

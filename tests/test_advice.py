@@ -88,6 +88,8 @@ def test_make_targets_are_there(texts: dict[str, set[str]]) -> None:
 def test_variables_that_are_to_be_set_are_read(texts: dict[str, set[str]]) -> None:
     read = {text for strings in texts.values() for text in strings if re.fullmatch(r"[A-Z][A-Z_]+", text)}
     read |= {MLFLOW_TRACKING_USERNAME.name, MLFLOW_TRACKING_PASSWORD.name}  # MLflow reads them itself
+    for instance in (ROOT / "deploy").glob("dagster.*.yaml"):  # and these Dagster
+        read |= set(re.findall(r"\benv: ([A-Z_]+)", instance.read_text()))
     assert [(file, hit[0]) for file, hit in _found(texts, r"\bset (LAFID_[A-Z_]+|MLFLOW_[A-Z_]+)") if hit[1] not in read] == []
 
 
