@@ -4,6 +4,7 @@ Belongs here: the row of `policy_settings`, and reading it back. Not here: what 
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,9 @@ def settings_row(settings: str) -> tuple[str, pl.DataFrame]:
     """The hash under which rows name these settings, and the frame of `policy_settings` that holds them.
 
     Args:
-        settings: JSON.
+        settings: JSON; the order of its lines says nothing, and Dagster changes it on the way to another process.
     """
+    settings = json.dumps(json.loads(settings), sort_keys=True)
     sha256 = hashlib.sha256(settings.encode()).hexdigest()
     return sha256, POLICY_SETTINGS.frame([{"policy_sha256": sha256, "settings": settings}])
 
