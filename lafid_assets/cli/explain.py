@@ -164,7 +164,8 @@ def _shots(reader: Reader, tables: ClipTables, recording: str, shard: str) -> pl
     for table in (PIECES.name, *list(OUTCOME_TABLES.values())[1:]):
         if shots.height and table in tables.written:
             ids = [clip_id for clip_id, how in ended.items() if how == KEPT]
-            rows = reader.read(table, shard, ["clip_id", "status", "reason"], "list_contains(?, clip_id)", [ids])
+            partition = shard if reader.tables[table].partitioned else None
+            rows = reader.read(table, partition, ["clip_id", "status", "reason"], "list_contains(?, clip_id)", [ids])
             passed = {clip_id: f"{status}: {reason}" if reason else KEPT for clip_id, status, reason in rows.iter_rows()}
             ended |= {clip_id: passed.get(clip_id, f"{Status.SKIPPED}: {Reason.NOT_PROCESSED}") for clip_id in ids}
     return shots.with_columns(ended=pl.col("clip_id").replace_strict(ended, return_dtype=pl.String))

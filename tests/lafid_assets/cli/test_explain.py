@@ -17,6 +17,7 @@ from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.ingest.packets import read_index
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import (
+    DUPLICATE_CLIPS,
     FACE_CLIPS,
     FACE_FRAMES,
     FACE_INFO,
@@ -200,6 +201,7 @@ def test_a_file_with_cuts_lists_its_shots_and_a_shot_is_explained_as_a_clip(
         {"raw_clips": tables["raw_clips"], "policy_settings": SETTINGS, "pieces": PIECES.frame(pieces)}
         | {"face_clips": FACE_CLIPS.frame([split, *seen]), "face_frames": FACE_FRAMES.frame(frames)}
         | {"pose_filtered_clips": POSE_FILTERED_CLIPS.frame(row | {"policy_sha256": FACE_POLICY} for row in judged)}
+        | {"duplicate_clips": DUPLICATE_CLIPS.frame([row_of(DUPLICATE_CLIPS, clip_id=shots[0])])}
     )
     listed = lafid("explain", "a.mp4").out
     assert listed.startswith(f"{CLIP}: skipped by face_clips: split (the file has cuts)")
