@@ -10,7 +10,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -133,7 +133,11 @@ class _Child(Generic[Task, Result]):
         task_end, self.tasks = context.Pipe(duplex=False)
         self.answers, answer_end = context.Pipe(duplex=False)
         self.process: BaseProcess = context.Process(target=serve, args=(work, task_end, answer_end, os.getpid()), daemon=True)
-        with _environment(dict.fromkeys(THREAD_LIMITS, "1") | dict(environment)), without_program():
+        needs_program = getattr(work, "__module__", None) == "__main__"  # a script's own function
+        with (
+            _environment(dict.fromkeys(THREAD_LIMITS, "1") | dict(environment)),
+            nullcontext() if needs_program else without_program(),
+        ):
             self.process.start()
         task_end.close()
         answer_end.close()

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from lafid_assets.cli import drawing, models, releasing, settings
-from lafid_assets.cli.display import ERRORS, answer, show_funnel
+from lafid_assets.cli.display import CONSOLE, ERRORS, answer, show_funnel
 from lafid_assets.cli.errors import keep_traceback
 from lafid_assets.cli.options import AsJson, Home, settings_of
 from lafid_assets.failures import one_line
@@ -366,6 +366,7 @@ def main() -> None:
 
 def run() -> int:
     """The command itself; its exit code. An error is one line that names thing and remedy, its traceback goes to the log."""
+    CONSOLE.stderr = False  # also after a command with --json in the same process
     try:
         app(standalone_mode=True)
     except SystemExit as ended:

@@ -74,6 +74,7 @@ def footage(tmp_path: Path, portrait: NDArray[np.uint8], write_video: Callable[.
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.timeout(LONGEST_S)
 def test_killed_and_frozen_nodes_lose_nothing(footage: Callable[[int], Path], folder: Path, tmp_path: Path) -> None:
     _hold("small", footage, folder, tmp_path)

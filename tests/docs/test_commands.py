@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import typer
 
-from lafid_assets.cli.display import CONSOLE
 from lafid_assets.cli.main import app, run
 from lafid_assets.settings_check import ops_of
 from lafid_assets.settings_file import SettingsFile
@@ -189,7 +188,6 @@ def test_it_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LAFID_HOME", str(tmp_path / "new" if "init" in command.words else copied))
     monkeypatch.setattr(sys, "argv", [told.get(word, word) for word in command.words])
-    monkeypatch.setattr(CONSOLE, "stderr", False)  # which `--json` of a command before this one has moved
     code = run()
     out, err = capsys.readouterr()
     assert code == 0, err

@@ -215,7 +215,7 @@ def test_object_that_is_replaced_under_the_reader_is_not_mixed(
 
     def replacing(source: Any, target: Any, _: int) -> None:
         target.write(source.read())
-        monkeypatch.undo()
+        patched.undo()
         one.write_bytes("bases/tiny/a.bin", b"longer")
 
     with monkeypatch.context() as patched:

@@ -24,6 +24,7 @@ from lafid_assets.dataset.export.formats import FORMATS
 from lafid_assets.dataset.export.licences import LicenceRefused
 from lafid_assets.dataset.export.samples import ClipGone, file_name, read_clip
 from lafid_assets.dataset.versions import Facts
+from lafid_assets.ingest.clip_root import root_at
 from lafid_assets.ingest.openhumanvid import read_table
 from resources.file_store import FileStore
 from resources.lake import Lake
@@ -42,7 +43,7 @@ def test_csv_is_the_released_list(version: Version, lake: Lake, dest: Path) -> N
     manifest = export_version(lake, version(PERSONS), "csv", dest)
     text = (dest / "lafid_dataset.csv").read_text()
     assert text.startswith("clip_id,path,caption,")
-    assert read_table(dest / "lafid_dataset.csv")["caption"].to_list() == [f"caption of {clip}" for clip in KEPT]
+    assert read_table(root_at(dest), "lafid_dataset.csv")["caption"].to_list() == [f"caption of {clip}" for clip in KEPT]
     assert str(dest.parent) not in text, "no folder of this machine"
     assert (manifest.complete, manifest.clips, manifest.licences) == (True, 4, ("CC0-1.0",))
     assert manifest == ExportManifest.model_validate_json((dest / "lafid_export.json").read_bytes())
