@@ -1,9 +1,9 @@
 """Dagster's instance of an installation: it takes no shard that the lake does not hold, and runs for other machines say what they
-were submitted with, and what they need.
+were submitted with, and what they need; they count as lost when Ray has lost them.
 
-Belongs here: what the "Add partition" dialog and every other caller may add, what every submitted run carries, and what Ray gives
-it. Not here: how files become shards (`ingest.registration`), who compares what runs carry (`fitness`), what runs ask for
-(`resources.trainer.launch`), storage (`resources.dagster_storage`).
+Belongs here: what the "Add partition" dialog and every other caller may add, what every submitted run carries, what Ray gives it,
+and when Ray lost it. Not here: how files become shards (`ingest.registration`), who compares what runs carry (`fitness`), what
+runs ask for (`resources.trainer.launch`), storage (`resources.dagster_storage`).
 
 The UI offers that dialog for every dynamic partition. A shard typed there would count as missing for ever: it has no clips.
 """
@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData, JobFailureData, RunFailureReason
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.launcher import WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.workspace.context import BaseWorkspaceRequestContext
 from dagster._utils.tags import normalize_tags
@@ -82,6 +84,20 @@ class Instance(dg.DagsterInstance):
             if tags := missing | (carried() if is_cluster(self) else {}):
                 self.add_run_tags(run_id, tags)
         return super().submit_run(run_id, workspace)
+
+    def report_run_failed(
+        self, dagster_run: dg.DagsterRun, message: str | None = None, job_failure_data: JobFailureData | None = None
+    ) -> DagsterEvent:
+        """As Dagster's, which fails a run that has not begun `start_timeout_seconds` after its launch. One of Ray is failed then
+        only if Ray has lost it; one that waits for a node, or is just being started, is left alone."""
+        is_late = job_failure_data is not None and job_failure_data.failure_reason == RunFailureReason.START_TIMEOUT
+        if is_late and _ray_config(self) is not None:
+            health = self.run_launcher.check_run_worker_health(dagster_run)
+            if health.status in (WorkerStatus.RUNNING, WorkerStatus.SUCCESS):
+                return DagsterEvent(
+                    DagsterEventType.ENGINE_EVENT.value, dagster_run.job_name, event_specific_data=EngineEventData()
+                )
+        return super().report_run_failed(dagster_run, message, job_failure_data)
 
 
 def is_cluster(instance: dg.DagsterInstance) -> bool:

@@ -1,4 +1,4 @@
-"""Dagster's runs as Ray jobs, where a head that is away fails no run.
+"""Dagster's runs as Ray jobs, where a head that is away fails no run, and a job that Ray has lost fails its run at once.
 
 Belongs here: what `RayRunLauncher` does wrong for LaFID. Not here: its settings (`deploy/dagster.ray.yaml`), what a run asks for
 (`resources.trainer.launch`).
@@ -7,9 +7,11 @@ A launch that fails is a failed run for Dagster, which tries it twice again: wit
 queued is burned. Only of code servers does it know that they come back; a head is told to be one.
 """
 
+import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher import LaunchRunContext
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster_ray import RayRunLauncher
+from dagster_ray.core.run_launcher import get_job_submission_id_from_run_id
 
 LAUNCHED_BEFORE = "already exists"
 NOT_READY = "Request failed with status code 5"
@@ -36,3 +38,16 @@ class RayLauncher(RayRunLauncher):
             raise DagsterUserCodeUnreachableError(
                 f"Ray's head at {self.address} does not answer: start it; the run waits in the queue"
             ) from error
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """As `RayRunLauncher`'s, for which a run is lost when its head is not ready. One that does not answer raises an error."""
+        health = super().check_run_worker_health(run)
+        is_away = health.status == WorkerStatus.UNKNOWN and NOT_READY in (health.msg or "")
+        return CheckRunHealthResult(WorkerStatus.RUNNING, health.msg) if is_away else health
+
+    def get_run_worker_debug_info(self, run: dg.DagsterRun, include_container_logs: bool | None = True) -> str | None:
+        """Why the run's job ended, in Ray's words. `RayRunLauncher` reads all jobs there are for it."""
+        try:
+            return self.client.get_job_info(get_job_submission_id_from_run_id(run.run_id)).message
+        except RuntimeError:  # Ray knows of no such job
+            return None

@@ -30,7 +30,7 @@ CPUS = 2
 QUICK_PYTHON = Path(__file__).parent / "quick"
 UP_S = 300.0
 QUICK = {
-    "run_monitoring": {"poll_interval_seconds": 2, "start_timeout_seconds": 120, "free_slots_after_run_end_seconds": 5},
+    "run_monitoring": {"poll_interval_seconds": 2, "start_timeout_seconds": 10, "free_slots_after_run_end_seconds": 5},
     "run_queue": {"dequeue_interval_seconds": 1},
 }
 """Of `dagster.ray.yaml`: what makes a test wait."""
@@ -121,20 +121,21 @@ def running(folder: Path, nodes: int, most_runs: int) -> Iterator[Cluster]:
         cluster = Cluster(folder, url, _environment(folder, url), head=None)  # type: ignore[arg-type]
         _write_dagster_yaml(folder / "dagster.yaml", most_runs)
         (folder / "token").write_text(secrets.token_hex(32))
-        cluster.start_head()  # alone: it gives itself half a minute
-        _wait(lambda: _answers(f"{cluster.environment['RAY_JOB_ADDRESS']}/api/version", cluster), "Ray's head", folder)
+        cluster.start_head()
         _service(cluster, "s3", [sys.executable, "-m", "moto.server", "-H", SITE_ADDRESS, "-p", str(S3_PORT)])
-        _wait(lambda: _answers(cluster.environment["AWS_ENDPOINT_URL"]), "S3", folder)
         os.environ.update(cluster.at("desk"))
-        _make_bucket()
         cluster.settings.prepare()
         for name, more in (("daemon", ["run"]), ("webserver", ["-h", SITE_ADDRESS, "-p", str(WEB_PORT)])):
             program = str(Path(sys.executable).with_name(f"dagster-{name}"))
             _service(cluster, name, [program, *more, "-w", str(PROJECT_ROOT / "workspace.yaml")])
-        for number in range(1, nodes + 1):
-            cluster.add_node(f"node{number}")
+        _wait(lambda: _answers(cluster.environment["AWS_ENDPOINT_URL"]), "S3", folder)
+        _make_bucket()
+        _wait(lambda: _answers(f"{cluster.environment['RAY_JOB_ADDRESS']}/api/version", cluster), "Ray's head", folder)
+        for name in [f"node{number}" for number in range(1, nodes + 1)]:
+            cluster.add_node(name)
+            # One by one: Ray gives a node's agents 15 s to start, ends otherwise, and begins anew: on a busy machine for ever.
+            _wait(lambda: nodes_alive(cluster) == len(cluster.nodes) + 1, f"Ray's {name}", folder)
         _wait(lambda: _answers(f"{cluster.environment['LAFID_DAGSTER_URL']}/server_info"), "Dagster", folder)
-        _wait(lambda: nodes_alive(cluster) == nodes + 1, "Ray's nodes", folder)
         yield cluster
 
 

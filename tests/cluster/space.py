@@ -1,6 +1,6 @@
 """Machines within this machine: a process tree with a process table, a network card and a host name of its own.
 
-Belongs here: namespaces of Linux, and what can happen to a machine: it dies, stands still, or its cable is pulled. Not here: what
+Belongs here: namespaces of Linux, and faults of a machine: it dies, freezes, or its cable is pulled. Not here: what
 runs on it (`cluster`).
 
 A space lives as long as its first process, and all spaces of a site as long as the site's first: the kernel ends whatever is in
@@ -133,7 +133,7 @@ class Space:
         """Pull its network cable."""
         _ip(f"link set {self._cable} down")
 
-    def let_back(self) -> None:
+    def reconnect(self) -> None:
         """Plug the cable in again."""
         _ip(f"link set {self._cable} up")
 

@@ -1,7 +1,9 @@
 """Dagster's instance takes the lake's shards and no others, and its runs ask for what they need."""
 
 import json
+import logging
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._daemon.monitoring import run_monitoring
 
 from lafid_assets.instance import Instance, is_cluster, keep_to_what_was_given
 from lafid_assets.partitions import CLIP_SHARDS
@@ -114,6 +118,41 @@ def test_a_training_that_could_not_save_its_state_is_not_submitted(
     with pytest.raises(LaunchUnusable, match="Ray kills a cancelled run after 160 s"):
         ray_instance.submit_run(_run(ray_instance, "fusion_dit").run_id, None)  # type: ignore[arg-type]
     ray_instance.submit_run(_run(ray_instance, "face_info").run_id, None)  # type: ignore[arg-type]
+
+
+def _status_when_late(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Of a run that was launched an hour ago and has not begun, after a look of Dagster's daemon."""
+    run = _run(instance, "face_info")
+    kind = dg.DagsterEventType.RUN_STARTING
+    instance.report_dagster_event(dg.DagsterEvent(kind.value, run.job_name, message="by the test"), run.run_id)
+    monkeypatch.setattr(run_monitoring, "get_current_timestamp", lambda: time.time() + 3600)
+    [record] = instance.get_run_records(dg.RunsFilter([run.run_id]))
+    run_monitoring.monitor_starting_run(instance, record, logging.getLogger())
+    return instance.get_run_records(dg.RunsFilter([run.run_id]))[0].dagster_run.status.value
+
+
+@pytest.mark.parametrize(
+    ("ray_says", "status"),
+    [
+        (WorkerStatus.RUNNING, "STARTING"),  # also of a job that waits for a node
+        (WorkerStatus.SUCCESS, "STARTING"),  # it began and ended after Dagster's daemon had read that it had not
+        (WorkerStatus.FAILED, "FAILURE"),
+        (WorkerStatus.UNKNOWN, "FAILURE"),  # there is no such job
+    ],
+)
+def test_a_run_that_does_not_begin_is_failed_if_ray_has_lost_it(
+    ray_instance: Instance, monkeypatch: pytest.MonkeyPatch, ray_says: WorkerStatus, status: str
+) -> None:
+    launcher: Any = ray_instance.run_launcher
+    monkeypatch.setattr(launcher, "check_run_worker_health", lambda run: CheckRunHealthResult(ray_says))
+    monkeypatch.setattr(launcher, "get_run_worker_debug_info", lambda run: "")
+    assert _status_when_late(ray_instance, monkeypatch) == status
+
+
+def test_a_run_of_one_machine_that_does_not_begin_is_failed(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _status_when_late(instance, monkeypatch) == "FAILURE"
 
 
 @pytest.mark.parametrize(("told", "cores", "gpus"), [(None, 2, ""), ('{"num_cpus": 1, "num_gpus": 1}', 1, "3"), ("{}", 2, "")])

@@ -1,14 +1,17 @@
-"""A Ray head that is away fails no run. No head is asked."""
+"""A Ray head that is away fails no run, a job that it has lost does. No head is asked."""
 
 from types import SimpleNamespace
 from typing import Any
 
+import dagster as dg
 import pytest
 import requests
 import yaml
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher import WorkerStatus
 from dagster._core.run_coordinator import QueuedRunCoordinator
 from dagster_ray import RayRunLauncher
+from ray.job_submission import JobStatus
 
 from lafid_assets.ray_launcher import RayLauncher
 from resources.settings import PROJECT_ROOT
@@ -54,3 +57,43 @@ def test_what_cannot_be_launched_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_whose_launch_was_not_answered_is_not_launched_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     _launch(monkeypatch, RuntimeError("Request failed with status code 500: Job with submission_id 1 already exists."))
     _launch(monkeypatch, None)
+
+
+RUN = dg.DagsterRun(job_name="__ASSET_JOB", run_id="one", status=dg.DagsterRunStatus.STARTED)
+DIED = "Job supervisor actor died: its node has died."
+
+
+def _launcher(answer: JobStatus | Exception) -> RayLauncher:
+    """Beside a head that answers so when it is asked for a job."""
+
+    def ask(submission_id: str) -> JobStatus:
+        assert submission_id == "dagster-run-one"
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    launcher = RayLauncher("http://head:8265")
+    launcher._instance_weakref = lambda: SimpleNamespace(count_resume_run_attempts=lambda _: 0)  # type: ignore[assignment]
+    launcher.client = SimpleNamespace(  # type: ignore[assignment]
+        get_job_status=ask, get_job_info=lambda job: SimpleNamespace(message=DIED, status=ask(job))
+    )
+    return launcher
+
+
+@pytest.mark.parametrize(
+    ("answer", "health"),
+    [
+        (JobStatus.PENDING, WorkerStatus.RUNNING),
+        (JobStatus.FAILED, WorkerStatus.FAILED),
+        (RuntimeError("Request failed with status code 404: Job dagster-run-one does not exist."), WorkerStatus.UNKNOWN),
+        (RuntimeError("Request failed with status code 503: GCS is not ready."), WorkerStatus.RUNNING),
+    ],
+)
+def test_a_run_is_lost_when_its_job_is_and_not_when_the_head_is_away(answer: JobStatus | Exception, health: WorkerStatus) -> None:
+    """Dagster fails runs at work whose workers are neither RUNNING nor SUCCESS."""
+    assert _launcher(answer).check_run_worker_health(RUN).status == health
+
+
+def test_why_a_job_ended_is_told_in_one_line() -> None:
+    assert _launcher(JobStatus.FAILED).get_run_worker_debug_info(RUN) == DIED
+    assert _launcher(RuntimeError("Request failed with status code 404")).get_run_worker_debug_info(RUN) is None
