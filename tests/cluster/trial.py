@@ -35,6 +35,7 @@ from tests.cluster.space import Space, end_with_input
 WAIT_S = 600.0
 OUTAGE_S = 10.0
 """How long the head is away, and a killed node until it is set up anew."""
+POLL_S = 0.3
 FENCED_S = 60.0
 """How long a run that came back may take to find out that it lost its lease."""
 FRESH_S = 5.0
@@ -331,7 +332,7 @@ class Trial:
         give_up = time.monotonic() + seconds
         while not done():
             assert time.monotonic() < give_up, f"waited {seconds:.0f} s in vain: {what}"
-            time.sleep(0.1)
+            time.sleep(POLL_S)
 
 
 def _is_run(process: psutil.Process) -> bool:
