@@ -77,7 +77,7 @@ def footage(tmp_path: Path, portrait: NDArray[np.uint8], write_video: Callable[.
 @pytest.mark.e2e
 @pytest.mark.timeout(LONGEST_S)
 def test_killed_and_frozen_nodes_lose_nothing(footage: Callable[[int], Path], folder: Path, tmp_path: Path) -> None:
-    print(_table(_check("small", footage, folder, tmp_path)))
+    _check("small", footage, folder, tmp_path)
 
 
 @pytest.mark.e2e
@@ -98,9 +98,9 @@ def _check(form: str, footage: Callable[[int], Path], folder: Path, tmp_path: Pa
         one_machine = beside.submit(run_lafid, tmp_path / "alone", "curate", str(clips), "--clips-per-shard", "1")
         said = _run(form, folder, clips)
     assert one_machine.result().returncode == 0, one_machine.result().stderr
-    print(said)
     assert (folder / "report.json").is_file(), said
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    print(said, _table(report))
     assert report["commands"][-1]["code"] == 0, said + report["commands"][-1]["said"]
     assert report["leases_left"] == []
     assert report["slots_taken"] == 0

@@ -40,6 +40,8 @@ FENCED_S = 60.0
 """How long a run that came back may take to find out that it lost its lease."""
 FRESH_S = 5.0
 """Since the last heartbeat of an owner that counts as at work."""
+LAPSE_S = 10.0
+"""Since the last heartbeat of an owner that counts as dead, as `quick` says."""
 WORK = ("face_info/", "speech_info/")
 TIMES = ("seen_at", "made_at", "snapshot")
 FENCED = ("is no longer held by this run", "could not be renewed", "was written by a later run")
@@ -227,9 +229,9 @@ class Trial:
         import dagster as dg
 
         with suppress(AssertionError):
-            self._until(lambda: not self._held(), "all leases are given back", 60)
+            self._until(lambda: not self._held(LAPSE_S), "all leases are given back or have lapsed", 60)
         self.report.tables = digests(self.cluster.settings)
-        self.report.leases_left = sorted(self._held())
+        self.report.leases_left = sorted(self._held(LAPSE_S))
         instance = dg.DagsterInstance.get()
         storage = instance.event_log_storage
         pools = [storage.get_concurrency_info(key) for key in storage.get_concurrency_keys()]
