@@ -210,8 +210,8 @@ class Trial:
 
         return recover
 
-    def stop_head(self) -> None:
-        """Ray's head freezes for some seconds."""
+    def stop_head(self) -> Callable[[], None]:
+        """Ray's head freezes for some seconds. What is returned counts what was lost by it."""
         self._at_work()
         before = self._begun_runs()
         fault = self._injected(f"head frozen for {OUTAGE_S:.0f} s", f"{len(before)} runs at work")
@@ -219,8 +219,11 @@ class Trial:
         time.sleep(OUTAGE_S)
         self.cluster.head.thaw()
         self._until(lambda: nodes_alive(self.cluster) > 1, "the head answers")
-        lost = [run for run in before if self._status(run) == "FAILURE"]
-        fault.outcome = f"{len(lost)} of them lost"
+
+        def count() -> None:
+            fault.outcome = f"{[self._status(run) for run in before].count('FAILURE')} of them lost"
+
+        return count
 
     # ---- what is observed
 
