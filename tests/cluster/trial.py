@@ -170,7 +170,7 @@ class Trial:
             with suppress(AssertionError):
                 self._until(lambda: bool(self._fenced_at(node)), "the sleeper says that it came too late", FENCED_S)
             self.report.fenced += self._fenced_at(node)
-            fault.outcome += f"; the sleeper wrote nothing: {bool(self.report.fenced)}"
+            fault.outcome += f"; the sleeper was fenced: {bool(self.report.fenced)}"
             node.thaw()
 
         return self._lose("node frozen, woken after its successor has written", Space.freeze, wake)
