@@ -83,7 +83,7 @@ def _lost_files(lake: Lake) -> Iterator[str]:
     """Files that rows name."""
     crops, latents, checkpoints, pages = _crops(lake), _latents(lake), _checkpoints(lake), _pages(lake)
     asked: dict[str, tuple[pl.Series, Callable[[], Iterable[str]]]] = {
-        REFERENCE_CROPS.name: (crops, lambda: lake.store.list_tree(crops.FOLDER)),
+        REFERENCE_CROPS.name: (crops, lambda: lake.store.list_tree(CROPS_FOLDER)),
         TRAINING_LATENTS.name: (latents, lambda: _below_latents(lake)),
         FUSION_DIT.name: (checkpoints, lambda: filter(lake.store.exists, checkpoints)),
         DATASET_REPORT.name: (pages, lambda: filter(lake.store.exists, pages)),

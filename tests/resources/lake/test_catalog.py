@@ -125,7 +125,10 @@ def test_killed_while_the_lake_was_made_it_is_made_by_the_next(tmp_path: Path, a
     assert read_record(lake.store) == {"catalog": named.id, "home": home_id(tmp_path / "home", make=False)}
 
 
-NAME_IT = "import sys; from pathlib import Path; from resources.lake import catalog as c; print(c.home_id(Path(sys.argv[1]), make=True))"
+NAME_IT = """
+import sys; from pathlib import Path; from resources.lake.catalog import home_id
+print(home_id(Path(sys.argv[1]), make=True))
+"""
 
 
 def test_a_home_gets_one_name_however_many_begin_at_once(tmp_path: Path) -> None:
