@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from lafid_assets.dataset import dataset_report
+from lafid_assets.dataset.crops import FOLDER as CROPS_FOLDER
 from lafid_assets.jobs import PER_SHARD
 from lafid_assets.lafid_toml.settings_check import Ops
 from lafid_assets.release.promotion import known_models
