@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from lafid_assets.dataset import crops
+from lafid_assets.dataset import crops as module
 from lafid_assets.dataset.crops import MOST_SIDE_PX, cut_references, folder_of
 from lafid_assets.dataset.references import choose_references
 from lafid_assets.ingest.media_probe import content_sha256
@@ -73,9 +73,9 @@ def test_what_is_there_is_not_cut_again(clips: Clips, store: FileStore, monkeypa
     lost = first.row(0, named=True)["head_path"]
     store.remove(lost)
     tasks: list[str] = []
-    run = crops.map_footage
+    run = module.map_footage
     monkeypatch.setattr(
-        crops,
+        module,
         "map_footage",
         lambda work, todo, *rest, **how: run(work, tasks.extend(t.clip_id for t in todo) or todo, *rest, **how),
     )
@@ -114,7 +114,7 @@ def test_clip_whose_file_cannot_be_reached_keeps_the_pictures_that_it_has(clips:
 
 def test_child_that_dies_costs_only_its_clip(clips: Clips, store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     endings = iter([(0, Crashed(-11)), (1, TimedOut(80.0))])
-    monkeypatch.setattr(crops, "map_footage", lambda *_, **__: endings)
+    monkeypatch.setattr(module, "map_footage", lambda *_, **__: endings)
     pictures = cut_references(*clips, store, OVAL).unique("clip_id", maintain_order=True)
     assert pictures.select("status", "reason").rows() == [("error", "crashed"), ("timeout", "deadline")]
 
@@ -127,7 +127,7 @@ def test_fewer_frames_than_before_is_a_reason(clips: Clips, store: FileStore) ->
 
 
 def test_large_pictures_are_scaled_down() -> None:
-    png = crops._png(np.zeros((2000, 2000, 3), np.uint8))
+    png = module._png(np.zeros((2000, 2000, 3), np.uint8))
     assert Image.open(io.BytesIO(png)).size == (MOST_SIDE_PX, MOST_SIDE_PX)
 
 

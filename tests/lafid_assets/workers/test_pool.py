@@ -14,8 +14,9 @@ from types import ModuleType
 
 import pytest
 
+from lafid_assets.workers import pool
 from lafid_assets.workers.child import LENGTH_BYTES
-from lafid_assets.workers.pool import THREAD_LIMITS, ChildLimits, Crashed, Done, Failed, OutOfMemory, TimedOut, map_isolated, pool
+from lafid_assets.workers.pool import THREAD_LIMITS, ChildLimits, Crashed, Done, Failed, OutOfMemory, TimedOut, map_isolated
 
 LONG_S = 60.0
 
@@ -44,14 +45,14 @@ def _deadline_s(task: str) -> float:
 
 
 def _endings(tasks: list[str], workers: int) -> list[object]:
-    found = dict(map_isolated(_behave, tasks, _deadline_s, pool))
+    found = dict(map_isolated(_behave, tasks, _deadline_s, workers))
     assert sorted(found) == list(range(len(tasks)))
     return [found[index] for index in range(len(tasks))]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_neighbours_of_bad_tasks_keep_their_results(workers: int) -> None:
-    endings = _endings(["a", "crash", "b", "hang", "c", "raise", "d", "exit", "e"], pool)
+    endings = _endings(["a", "crash", "b", "hang", "c", "raise", "d", "exit", "e"], workers)
     assert endings == [
         Done("a done"),
         Crashed(-signal.SIGKILL),
@@ -237,7 +238,7 @@ def _tell_pid_and_sleep(path: str) -> None:
 
 def test_parent_that_is_killed_leaves_no_orphans(tmp_path: Path) -> None:
     (tmp_path / "parent.py").write_text(PARENT)
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     environment = os.environ | {"PYTHONPATH": str(root)}
     with subprocess.Popen([sys.executable, str(tmp_path / "parent.py"), str(tmp_path)], cwd=root, env=environment) as parent:
         pids = [_pid_in(tmp_path / name, parent) for name in "ab"]

@@ -256,10 +256,10 @@ def test_readers_and_writers_go_on(small_lake: Lake, rows_of: Rows, elsewhere: C
 
 
 COMPACT_AND_DIE = """
-from resources import lake_upkeep
+from resources.lake import upkeep
 threading.Timer(float(arguments[0]), lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
 while True:
-    lake_upkeep.compact(lake, kept_s=0, orphan_s=0)
+    upkeep.compact(lake, kept_s=0, orphan_s=0)
     lake.put(rows("s0", 1), "s0", "1")
 """
 

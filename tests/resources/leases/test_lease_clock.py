@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from resources.leases.leases import LeaseLost, Leases, StoreBusy, owner
+from resources.leases import owner
+from resources.leases.leases import LeaseLost, Leases, StoreBusy
 from resources.leases.owner import Owner
 from resources.leases.table import LeaseTable, Row
 

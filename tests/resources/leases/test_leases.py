@@ -16,7 +16,7 @@ from resources.leases.leases import ALONE, Lease, LeaseLost, Leases, LeasesUnusa
 from resources.leases.owner import Owner
 from resources.leases.table import LeaseTable, Row
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HOUR_S = 3600.0
 LONG_S = 60.0
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from resources.leases.leases import LeasesUnusable, table
+from resources.leases import table as module
+from resources.leases.leases import LeasesUnusable
 from resources.leases.table import ADVISORY_LOCK, LeaseTable, Row
 
 ROW = Row("shard", 1, "me", 2.5)
@@ -48,14 +49,14 @@ def locked(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         address = f"sqlite:///{tmp_path}/c.sqlite"
         lock = partial(_sqlite_locked, tmp_path / "c-leases.sqlite")
     LeaseTable(address).run(lambda rows: rows.put(ROW))
-    monkeypatch.setattr(table, "BUSY_S", 0.3)
+    monkeypatch.setattr(module, "BUSY_S", 0.3)
     return LeaseTable(address), lock
 
 
 def test_a_locked_database_is_waited_for(locked: tuple[LeaseTable, Callable], monkeypatch: pytest.MonkeyPatch) -> None:
     table, lock = locked
-    turned_away, passes = threading.Event(), table._passes
-    monkeypatch.setattr(table, "_passes", lambda error: turned_away.set() or passes(error))
+    turned_away, passes = threading.Event(), module._passes
+    monkeypatch.setattr(module, "_passes", lambda error: turned_away.set() or passes(error))
     found: list[Row | None] = []
     reading = threading.Thread(target=lambda: found.append(table.run(lambda rows: rows.get("shard"))))
     with lock():
@@ -68,14 +69,14 @@ def test_a_locked_database_is_waited_for(locked: tuple[LeaseTable, Callable], mo
 
 def test_a_database_that_stays_locked_is_named(locked: tuple[LeaseTable, Callable], monkeypatch: pytest.MonkeyPatch) -> None:
     table, lock = locked
-    monkeypatch.setattr(table, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(module, "PATIENCE_S", 0.0)
     with lock(), pytest.raises(LeasesUnusable, match="cannot be used .*(locked|timeout)"):
         table.run(lambda rows: rows.now())
     assert table.run(lambda rows: rows.get("shard")) == ROW
 
 
 def test_a_change_is_made_whole_or_not_at_all(locked: tuple[LeaseTable, Callable]) -> None:
-    def change(rows: table.Rows) -> None:
+    def change(rows: module.Rows) -> None:
         rows.drop("shard")
         raise KeyboardInterrupt
 
@@ -88,7 +89,7 @@ def test_a_lost_connection_is_made_anew(postgres_url: str) -> None:
     """Also the first one, on which the table is made."""
     table, backends = LeaseTable(postgres_url), []
 
-    def change(rows: table.Rows) -> None:
+    def change(rows: module.Rows) -> None:
         backends.append(rows._connection.exec_driver_sql("SELECT pg_backend_pid()").scalar())
         if len(backends) == 1:
             _end_backend(postgres_url, backends[0])

@@ -141,7 +141,7 @@ def test_an_object_in_another_state_is_another_file(put: Any, folder: Path) -> N
 _HOLDER = """
 import os, sys, time
 from pathlib import Path
-from resources import s3_objects
+from resources.store import s3_objects
 from resources.store.scratch import Scratch, object_below
 address, folder, told, slow = sys.argv[1:]
 fetch = s3_objects.fetch

@@ -21,7 +21,7 @@ TAKE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
 from model.model_store.store import ModelStore
-from resources import shared_models
+from resources.store import shared_models
 from resources.store.file_store import FileStore
 shared_models._tell_unpublished = None
 def die(*arguments):
