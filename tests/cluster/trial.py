@@ -200,7 +200,10 @@ class Trial:
         fault = self._injected(what, f"{node.name}: {', '.join(unwritten)}")
 
         def recover() -> None:
-            self._until(lambda: not self._missing(unwritten), f"successors have written {', '.join(unwritten)}")
+            self._until(
+                lambda: all(self._written(lease) > token for lease, token in unwritten.items()),
+                f"successors have written {', '.join(unwritten)}",
+            )
             fault.outcome = f"written by a successor, at the latest {self._now() - fault.at_s:.0f} s later"
             if bring_back is None:
                 return
@@ -279,10 +282,6 @@ class Trial:
         held = {lease: token for lease, (host, token) in self._held().items() if host == node.name and lease.startswith(WORK)}
         return {lease: token for lease, token in held.items() if self._written(lease) < token}
 
-    def _missing(self, lost: dict[str, int]) -> list[str]:
-        """Leases that were lost and under which nobody else has written yet."""
-        return [lease for lease, token in lost.items() if self._written(lease) <= token]
-
     def _held(self, silent_s: float = 1e9) -> dict[str, tuple[str, int]]:
         """Lease to host and token, of all that are taken by owners who were silent no longer than that."""
         silence = "extract(epoch FROM clock_timestamp()) - heartbeat"
@@ -349,12 +348,6 @@ def _is_run(process: psutil.Process) -> bool:
 
 def _run_id(process: psutil.Process) -> str:
     return str(json.loads(process.cmdline()[-1])["pipeline_run_id"])
-
-
-def _is_there(process: psutil.Process) -> bool:
-    with suppress(psutil.Error):
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    return False
 
 
 FORMS: dict[str, tuple[int, Sequence[str]]] = {
