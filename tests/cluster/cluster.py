@@ -30,7 +30,7 @@ CPUS = 2
 QUICK_PYTHON = Path(__file__).parent / "quick"
 UP_S = 300.0
 QUICK = {
-    "run_monitoring": {"poll_interval_seconds": 2, "start_timeout_seconds": 10, "free_slots_after_run_end_seconds": 5},
+    "run_monitoring": {"poll_interval_seconds": 2, "free_slots_after_run_end_seconds": 5},
     "run_queue": {"dequeue_interval_seconds": 1},
 }
 """Of `dagster.ray.yaml`: what makes a test wait."""
