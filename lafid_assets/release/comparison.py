@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lafid_assets.release.evaluation_rows import PER_VIDEO
+from lafid_assets.release.evaluation import PER_VIDEO
 from model.evaluation.statistics import ENOUGH_PERSONS, Interval, paired_interval
 from model.likeness import YAW_BINS
 

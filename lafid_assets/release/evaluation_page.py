@@ -19,8 +19,8 @@ import polars as pl
 
 from lafid_assets import pages
 from lafid_assets.release.comparison import OVERALL, Difference, compare
+from lafid_assets.release.evaluation import target_yaws_deg
 from lafid_assets.release.evaluation_figures import by_yaw_png, frames_png
-from lafid_assets.release.evaluation_rows import target_yaws_deg
 from lafid_assets.release.evaluation_tasks import FOLDER
 from lafid_assets.schemas import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALUATION
 from model.evaluation.bench import Bench, Case, read_bench_picture
