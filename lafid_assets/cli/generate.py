@@ -5,14 +5,14 @@ drawing (`model.release.pipeline`).
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.cli.prompts import Prompt, drawn_before, mark_of, read_prompts, request_hash
+from lafid_assets.release.model_files import in_registry
 from lafid_assets.training.base import adopted_in
 from model.release.drawing_settings import DrawingSettings
 from resources.file_store import FileStore
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from model.release.pipeline import LafidPipeline
 
 LOGGER = logging.getLogger("lafid.generate")
-
-
-class ModelUnknown(LookupError):
-    """The registry has no such model; the message names both and the remedy."""
 
 
 class NobodyToDraw(ValueError):
@@ -93,7 +89,7 @@ def run_generate(
         PictureUnusable: one of its pictures cannot be read.
         PromptsUnusable: the file of prompts cannot be read.
         OutUnusable: no video can be written to `out`.
-        ModelUnknown: no such model in the registry, or no registry.
+        ModelMissing: no such model in the registry, or no registry.
         FaceError: no face in a picture, or several.
     """
     if request.image is None and not request.photos:
@@ -170,7 +166,7 @@ def not_drawn_yet(
     there = {path: digest for path in wanted if (digest := drawn_before(path)) is not None}
     if not there:
         return wanted
-    with in_registry(settings, model):
+    with in_registry(model, tracking_of(settings)):
         from model.release.checkpoint import read_manifest
         from model.release.package import fetch
 
@@ -211,39 +207,20 @@ def pull_model(settings: Settings, model: str, drawing: DrawingSettings, base_di
     """The model of that name, ready to draw.
 
     Raises:
-        ModelUnknown: no such model in the registry, or no registry.
+        ModelMissing: no such model in the registry, or no registry.
     """
     adopted = adopted_in(FileStore(settings.store_uri, settings.home))
-    with working(f"pulling {model}"), in_registry(settings, model):
+    with working(f"pulling {model}"), in_registry(model, tracking_of(settings)):
         from model.release.package import pull
 
         return pull(model, drawing, base_dir=base_dir, adopted=adopted, downloads=downloads_of(settings))
 
 
+def tracking_of(settings: Settings) -> Tracking:
+    """The registry of this installation."""
+    return Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
+
+
 def downloads_of(settings: Settings) -> Path | None:
     """Where models of a registry on a server are kept, so that they are fetched once; None: the registry is on this disk."""
-    return None if Tracking(settings.mlflow_uri, settings.mlflow_artifacts).is_local else settings.downloads
-
-
-@contextmanager
-def in_registry(settings: Settings, model: str) -> Iterator[None]:
-    """Where `model.release.package` finds a model of that name; of a checkpoint's folder no registry is asked.
-
-    Raises:
-        ModelUnknown: the block did not find it, or there is no registry.
-    """
-    if not model.startswith("models:"):
-        yield
-        return
-    tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
-    if not tracking.is_there:
-        raise ModelUnknown(f"cannot pull {model}: there is no registry at {tracking.uri} yet, `lafid demo` makes one")
-    tracking.connect()
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        raise ModelUnknown(
-            f"cannot pull {model} from {tracking.uri} ({error.message}): name another model, or run `lafid demo`"
-        ) from error
+    return None if tracking_of(settings).is_local else settings.downloads

@@ -30,7 +30,7 @@ def run_inspect(
 
     Raises:
         PictureUnusable: a picture cannot be read.
-        ModelUnknown: no such model in the registry, or no registry.
+        ModelMissing: no such model in the registry, or no registry.
         FaceError: no face in a picture, or several.
     """
     from model.encoding.picture import read_picture

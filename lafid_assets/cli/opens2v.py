@@ -4,20 +4,20 @@ Belongs here: their order, and what becomes of a prompt that cannot be drawn. No
 (`model.evaluation.opens2v`), one video (`generate`), FaceSim (`model.evaluation.measures.facesim`).
 """
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.cli.generate import VideoRequest, downloads_of, draw, in_registry, not_drawn_yet, pull_model
+from lafid_assets.cli.generate import VideoRequest, downloads_of, draw, not_drawn_yet, pull_model, tracking_of
+from lafid_assets.release.model_files import in_registry
 from model.evaluation.opens2v import DrawRequest, OpenS2VError, means_of, read_prompts, read_scores, requests_of, write_scores
 from model.release.drawing_settings import DrawingSettings
 from resources.settings import Settings
 
 if TYPE_CHECKING:
     from model.evaluation.measures.networks import Networks
-    from model.evaluation.measures.record import Absent
+    from model.evaluation.measures.record import DrawnVideo
 
 SCORES = "facesim.json"
 
@@ -40,14 +40,14 @@ def run_opens2v(
 
     Raises:
         OpenS2VError: the file is none of the benchmark's, or asks for nothing that a model of one person can draw.
-        ModelUnknown: no such model in the registry, or no registry.
+        ModelMissing: no such model in the registry, or no registry.
     """
     found = requests_of(read_prompts(prompts), prompts.parent)
     absent = dict(found.left_out)
     if not found.asked:
         why = next(iter(absent.values()), "it holds no prompt")
         raise OpenS2VError(f"{prompts} asks for nothing that a model of one person can draw: {why}")
-    with in_registry(settings, model):
+    with in_registry(model, tracking_of(settings)):
         from model.release.checkpoint import read_manifest
         from model.release.package import fetch
 
@@ -84,37 +84,38 @@ def _draw_all(
 
 
 def _score(settings: Settings, out: Path, drawn: list[DrawRequest], absent: dict[str, str]) -> None:
-    from model.evaluation.measures.networks import load_networks
+    from model.evaluation.measures.catalogue import finite
+    from model.evaluation.measures.facesim import opens2v_arc, opens2v_cur
+    from model.evaluation.measures.networks import Networks
     from model.evaluation.measures.record import Absent
     from model.model_store.store import ModelStore
 
-    networks = load_networks(ModelStore(settings.models))
+    networks = Networks(ModelStore(settings.models))
     scores: dict[str, dict[str, float]] = {}
     with working(f"scoring {len(drawn)} videos"):
         for one in drawn:
-            values = _scores_of(out / one.video_name, one, networks)
-            missing = [value.reason for value in values.values() if isinstance(value, Absent)]
-            known = {field: value for field, value in values.items() if not isinstance(value, Absent) and math.isfinite(value)}
-            scores[one.key] = known
-            if len(known) < len(values):
-                absent[one.key] = missing[0] if missing else "its score is not a finite number"
+            scores[one.key], video = {}, _video(out / one.video_name, one, networks)
+            for field, measure in (("cur_score", opens2v_cur), ("arc_score", opens2v_arc)):
+                try:
+                    scores[one.key][field] = finite(measure(video))
+                except Absent as reason:
+                    absent.setdefault(one.key, str(reason))
     write_scores(out, {SCORES: scores}, {SCORES: absent})
     for name, (mean, count) in means_of(read_scores(out)).items():
         CONSOLE.print(f"{name} {mean:.4f} over {count} videos", soft_wrap=True)
     CONSOLE.print(f"{len(drawn)} videos in {out}; absent.json says what is not scored, and why", soft_wrap=True)
 
 
-def _scores_of(path: Path, one: DrawRequest, networks: "Networks") -> "dict[str, float | Absent]":
+def _video(path: Path, one: DrawRequest, networks: "Networks") -> "DrawnVideo":
     import av
     import numpy as np
 
     from model.encoding.picture import read_picture
     from model.encoding.video_io import read_frames
-    from model.evaluation.measures.facesim import opens2v_scores
-    from model.evaluation.measures.record import PlainSight, PlainVideo
+    from model.evaluation.measures.record import DrawnVideo
 
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         count, fps = stream.frames, float(stream.average_rate or 1)
     frames = read_frames(path, [(index + 0.5) / fps for index in range(count)])
-    return opens2v_scores(PlainSight(PlainVideo(frames, False, fps, one.prompt, np.asarray(read_picture(one.photo))), networks))
+    return DrawnVideo(frames, False, fps, one.prompt, np.asarray(read_picture(one.photo)), networks)

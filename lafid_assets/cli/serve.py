@@ -46,7 +46,7 @@ def run_serve(
 
     Raises:
         PortBusy: before anything is loaded.
-        ModelUnknown: no such model in the registry, or no registry.
+        ModelMissing: no such model in the registry, or no registry.
     """
     refuse_busy_port(host, port, "--port")
     import uvicorn

@@ -111,9 +111,10 @@ def _release(run_id: str, config: RegisteredModelConfig, lake: Lake, tracking: T
     tags = lineage_tags(checkpoint, facts.base, facts.dataset, facts.parts, _commit(tracking, sha256), run_id)
     version = tracking.find_version(name, sha256)
     if version is None:
-        from model.release.package import register
+        address = _logged_model(facts, tags, name, lake, tracking)
+        import mlflow
 
-        version = RegisteredVersion(name, register(_logged_model(facts, tags, name, lake, tracking), name, tags))
+        version = RegisteredVersion(name, str(mlflow.register_model(address, name, tags=tags).version))
     with at_registry(lake, tracking, name) as registry:
         registered = tracking.connect().get_model_version(name, version.version)
         if not any(has_been(lake, alias, registered) for alias in (CANDIDATE, CHAMPION)):
@@ -187,7 +188,7 @@ def _logged_model(facts: Facts, tags: dict[str, str], name: str, lake: Lake, tra
         tags=tags,
         metrics=measures | {name: checkpoint[name] for name in ("loss_before", "loss_after")},
         params={"preset": checkpoint["preset"], "steps": str(checkpoint["steps"])},
-    ).model_uri
+    )
 
 
 def _describe_version(
