@@ -100,8 +100,6 @@ def build_bench(
         others: the same of the persons that `bench_choice.stranger_names` names.
         faces: `bench_choice.FACE_COLUMNS` of the test split's clips.
         find: rows to where those lie that can be reached.
-        engine: that measures.
-        most: cases.
         seed: of the choice among equals, and of the noise.
         feeders: environments of the children, where the engine runs on GPUs: one a GPU. Else one child a core.
     """

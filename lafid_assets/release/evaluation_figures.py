@@ -28,8 +28,6 @@ def by_yaw_png(measures: pl.DataFrame, bounds: Mapping[str, BinBounds], models: 
     """Similarity by yaw bin with its intervals, between what strangers and what the person have there.
 
     Args:
-        measures: rows of `model_evaluation` of one bench.
-        bounds: of the bench.
         models: name to hash of the checkpoint, the model itself first.
     """
     from matplotlib.figure import Figure
@@ -62,13 +60,7 @@ def by_yaw_png(measures: pl.DataFrame, bounds: Mapping[str, BinBounds], models: 
 
 
 def frames_png(frames: pl.DataFrame, models: Mapping[str, str], target_yaw_deg: Sequence[float]) -> bytes:
-    """One case, frame by frame: similarity above, yaw below with that of the real clip.
-
-    Args:
-        frames: rows of `evaluated_frames` of the case.
-        models: name to hash of the checkpoint, the model itself first.
-        target_yaw_deg: of the real clip, over the time of the video.
-    """
+    """One case, frame by frame: similarity above, yaw below with that of the real clip over the time of the video."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 2.8), layout="constrained")

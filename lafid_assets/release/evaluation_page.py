@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import polars as pl
 
 from lafid_assets import pages
+from lafid_assets.contract import TableSchema
 from lafid_assets.release.comparison import OVERALL, Difference, compare
 from lafid_assets.release.evaluation import target_yaws_deg
 from lafid_assets.release.evaluation_figures import by_yaw_png, frames_png
@@ -31,6 +32,8 @@ MOST_BYTES = 24 << 20
 MOST_SHOWN = 24
 """Cases with videos and curves; all others are lines of the table."""
 _FRAME_PX = 256
+Table = Mapping[str, Any]
+"""`head` and `rows`."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,9 @@ class Evaluated:
     tables: Mapping[str, pl.DataFrame]
     notes: Sequence[str] = ()
 
-    @property
-    def videos(self) -> pl.DataFrame:
-        """Rows of the bench."""
-        return self.tables[EVALUATED_VIDEOS.name].filter(bench_version=self.bench.version)
-
-    @property
-    def frames(self) -> pl.DataFrame:
-        """The same."""
-        return self.tables[EVALUATED_FRAMES.name].filter(bench_version=self.bench.version)
-
-    @property
-    def measures(self) -> pl.DataFrame:
-        """The same."""
-        return self.tables[MODEL_EVALUATION.name].filter(bench_version=self.bench.version)
+    def rows(self, table: TableSchema) -> pl.DataFrame:
+        """Of the bench."""
+        return self.tables[table.name].filter(bench_version=self.bench.version)
 
     @cached_property
     def differences(self) -> list[Difference]:
@@ -72,12 +64,12 @@ class Evaluated:
         if len(self.models) < 2:
             return []
         ours, theirs = self.models.values()
-        return compare(self.videos, self.frames, ours, theirs)
+        return compare(self.rows(EVALUATED_VIDEOS), self.rows(EVALUATED_FRAMES), ours, theirs)
 
     @cached_property
     def curves_png(self) -> bytes:
         """Similarity by yaw bin."""
-        return by_yaw_png(self.measures, self.bench.bounds, self.models)
+        return by_yaw_png(self.rows(MODEL_EVALUATION), self.bench.bounds, self.models)
 
 
 def page_path(checkpoint_sha256: str, bench_version: str) -> str:
@@ -93,11 +85,6 @@ def write_page(page: Path, evaluated: Evaluated) -> None:
     """
     with whole_file(page) as temporary:
         temporary.write_text(render_page(evaluated, page.parent), encoding="utf-8")
-
-
-class _Table(NamedTuple):
-    head: Sequence[str]
-    rows: Sequence[Sequence[Any]]
 
 
 def render_page(evaluated: Evaluated, folder: Path) -> str:
@@ -120,7 +107,7 @@ def render_page(evaluated: Evaluated, folder: Path) -> str:
     )
 
 
-def _compared(evaluated: Evaluated) -> Mapping[str, Any] | None:
+def _compared(evaluated: Evaluated) -> Table | None:
     if not evaluated.differences:
         return None
     ours, theirs = evaluated.models
@@ -131,11 +118,12 @@ def _compared(evaluated: Evaluated) -> Mapping[str, Any] | None:
     return {"theirs": theirs, "head": head, "rows": rows}
 
 
-def _measures(evaluated: Evaluated) -> tuple[_Table, _Table]:
+def _measures(evaluated: Evaluated) -> tuple[Table, Table]:
     """What was measured of any model, and what was not of each, a line a reason."""
     by_model = {
         name: {
-            (row["split"], row["metric"]): row for row in evaluated.measures.filter(checkpoint_sha256=sha).iter_rows(named=True)
+            (row["split"], row["metric"]): row
+            for row in evaluated.rows(MODEL_EVALUATION).filter(checkpoint_sha256=sha).iter_rows(named=True)
         }
         for name, sha in evaluated.models.items()
     }
@@ -153,14 +141,14 @@ def _measures(evaluated: Evaluated) -> tuple[_Table, _Table]:
                 reasons.setdefault((name, row["absent"]), []).append(metric)
     absent = [(name, reason, ", ".join(metrics)) for (name, reason), metrics in reasons.items()]
     head = ("measure", *(column for name in by_model for column in (name, "videos")))
-    return _Table(head, lines), _Table(("model", "why", "measures"), absent)
+    return {"head": head, "rows": lines}, {"head": ("model", "why", "measures"), "rows": absent}
 
 
-def _cases(evaluated: Evaluated, folder: Path) -> tuple[list[Mapping[str, Any]], _Table]:
+def _cases(evaluated: Evaluated, folder: Path) -> tuple[list[Mapping[str, Any]], Table]:
     """The worst cases, and a line of each other."""
     own = next(iter(evaluated.models.values()))
     known = {case.case_id: case for case in evaluated.bench.cases}
-    worst = evaluated.videos.filter(checkpoint_sha256=own).sort(OVERALL, "case_id", nulls_last=False)
+    worst = evaluated.rows(EVALUATED_VIDEOS).filter(checkpoint_sha256=own).sort(OVERALL, "case_id", nulls_last=False)
     left, cases = MOST_BYTES, []
     for case_id in worst["case_id"][:MOST_SHOWN]:
         case, left = _case(evaluated, known[case_id], folder, left)
@@ -169,19 +157,22 @@ def _cases(evaluated: Evaluated, folder: Path) -> tuple[list[Mapping[str, Any]],
         (row["case_id"], _figure(row[OVERALL]), row["status"], row["detail"] or "")
         for row in worst[MOST_SHOWN:].iter_rows(named=True)
     ]
-    return cases, _Table(("case", OVERALL, "status", "detail"), lines)
+    return cases, {"head": ("case", OVERALL, "status", "detail"), "rows": lines}
 
 
 def _case(evaluated: Evaluated, case: Case, folder: Path, left: int) -> tuple[Mapping[str, Any], int]:
     """What is shown of a case, and how many bytes of videos still fit into the page."""
-    rows = {row["checkpoint_sha256"]: row for row in evaluated.videos.filter(case_id=case.case_id).iter_rows(named=True)}
+    rows = {
+        row["checkpoint_sha256"]: row
+        for row in evaluated.rows(EVALUATED_VIDEOS).filter(case_id=case.case_id).iter_rows(named=True)
+    }
     videos = []
     for name, checkpoint in evaluated.models.items():
         row = rows.get(checkpoint)
         shown, size = _video(evaluated.root, row, folder, left)
         left -= size
         videos.append({"model": name, "told": _told(row), **shown})
-    frames = evaluated.frames.filter(case_id=case.case_id)
+    frames = evaluated.rows(EVALUATED_FRAMES).filter(case_id=case.case_id)
     lasted = [(row["frames"] - 1) / row["fps"] for row in rows.values() if row["frames"] is not None]
     target = target_yaws_deg(case, max(lasted, default=case.duration_s))
     return {
@@ -227,6 +218,4 @@ def _figure(value: float | None) -> str:
 
 
 def _interval(value: float | None, low: float | None, high: float | None) -> str:
-    if value is None:
-        return "NULL"
-    return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.3f} to {high:.3f})")
+    return _figure(value) + ("" if low is None or high is None else f" ({low:.3f} to {high:.3f})")

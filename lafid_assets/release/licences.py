@@ -39,11 +39,7 @@ class Objection(NamedTuple):
 
 
 def licensed_parts(reader: Reader, dataset_version: str, base: dict[str, Any]) -> list[Licensed]:
-    """Clips by their source, what measured them, and the base, each with its licence; without what was forgotten since.
-
-    Args:
-        base: `base` of the checkpoint's manifest.
-    """
+    """Clips by their source, what measured them, and the base of the manifest, without what was forgotten since."""
     of_version = f"FROM {DATASET_VERSION_ROWS.name} WHERE dataset_version = ?"
     clips = reader.sql(f"SELECT DISTINCT source, licence {of_version} ORDER BY ALL", [dataset_version])
     engines = reader.sql(f"SELECT DISTINCT engine, engine_licence {of_version} ORDER BY ALL", [dataset_version])

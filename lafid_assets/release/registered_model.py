@@ -147,10 +147,7 @@ def _release(run_id: str, config: RegisteredModelConfig, lake: Lake, tracking: T
 def _kept_back(champion: str | None, version: RegisteredVersion, rival: Rival | None, *, taken: bool) -> str:
     """Why a version that passed does not become champion by a run; empty: it does, or is.
 
-    Args:
-        champion: the version that is now.
-        rival: whom it was judged against. Only its place may be taken.
-        taken: whether the version has been champion before.
+    It takes the place of `rival` alone, whom it was judged against, and never again what was `taken` from it.
     """
     if champion == version.version:
         return ""

@@ -18,11 +18,8 @@ from model.likeness import EXPRESSION_BINS, YAW_BINS, cosine, expression_bin, ya
 
 
 def bounds_of(persons: Sequence[Person], strangers: Sequence[Person] = ()) -> dict[str, BinBounds]:
-    """Every yaw bin and expression bin of `model.likeness`, also those without pairs.
-
-    Args:
-        strangers: with whom the persons are compared beside each other; their own likeness is not asked.
-    """
+    """Every yaw bin and expression bin of `model.likeness`, also those without pairs. Persons are compared with each other and
+    with strangers, whose own likeness is not asked."""
     names = (*YAW_BINS, *EXPRESSION_BINS)
     apart: dict[str, list[float]] = {name: [] for name in names}
     same: dict[str, list[float]] = {name: [] for name in names}

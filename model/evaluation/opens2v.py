@@ -133,11 +133,7 @@ def read_prompts(path: Path) -> dict[str, Prompt]:
 
 
 def requests_of(prompts: Mapping[str, Prompt], folder: Path) -> Requests:
-    """Which of the prompts a model of one person is asked, with the picture that FaceSim compares with.
-
-    Args:
-        folder: of the benchmark, in which `Images` lies.
-    """
+    """Which of the prompts a model of one person is asked, with the picture of `folder/Images` that FaceSim compares with."""
     asked, left_out = [], {}
     for key, prompt in prompts.items():
         begins = key.rpartition("_")[0]
@@ -155,10 +151,6 @@ def requests_of(prompts: Mapping[str, Prompt], folder: Path) -> Requests:
 
 def write_scores(folder: Path, scores: Scores, absent: Mapping[str, Mapping[str, str]]) -> None:
     """The score files that hold anything, each whole or not at all; and `absent.json`, file -> key or field -> why.
-
-    Args:
-        scores: a key may lack fields.
-        absent: the same of what was tried in vain; files that LaFID does not fill are added.
 
     Raises:
         OpenS2VError: a file, key or field is none of the benchmark's, or a value no finite number.

@@ -61,12 +61,8 @@ class Activations:
 
 
 def gate_weights(pipeline: LafidPipeline, image: Image.Image | None, prompt: str, **request: Any) -> list[GateWeights]:
-    """Draws a video and notes what the gates say of its face; one entry for each of the base's transformers that drew.
-
-    Args:
-        pipeline: the model.
-        image, prompt, request: as for `LafidPipeline.generate`; guidance is left out, so that every forward is of the face.
-    """
+    """Draws a video as `LafidPipeline.generate`, without guidance, so that every forward is of the face, and notes what the gates
+    say of it; one entry for each of the base's transformers that drew."""
     with ExitStack() as recorders:
         recordings = [recorders.enter_context(record_gates(fusion, part)) for part, fusion in pipeline.model.attached]
         pipeline.generate(image, prompt, guidance=1.0, face_guidance=1.0, **request)

@@ -75,11 +75,9 @@ def log_checkpoint(
     """Logs a checkpoint as one LoggedModel.
 
     Args:
-        checkpoint_dir: as `train.train` gives it.
         base_dir: its base; it travels along where it has no public address.
         name: of the LoggedModel (and of the run).
         tags: the caller's (git commit, Dagster run, ...); what the checkpoint knows of itself is added.
-        metrics: belong to this model, at the checkpoint's step.
         params: beside those of training, which are logged anyway.
         run_id: the run that it comes from; a run of its own unless given, inside the active one if there is one.
 
@@ -117,11 +115,7 @@ def log_checkpoint(
 
 
 def describe_logged(model_id: str, *, tags: Mapping[str, str], metrics: Mapping[str, float], step: int) -> str:
-    """Adds to a logged model what was found out after it was logged; tags that it has stay as they are.
-
-    Returns:
-        models:/m-..., what MLflow registers and `pull` takes.
-    """
+    """Adds to a logged model what was found out after it was logged; tags that it has stay as they are. Gives its address."""
     mlflow = _mlflow()
     model = mlflow.get_logged_model(model_id)
     mlflow.MlflowClient().set_logged_model_tags(model_id, {name: tag for name, tag in tags.items() if name not in model.tags})
@@ -141,11 +135,10 @@ def pull(
     """A model, ready to draw.
 
     Args:
-        model_uri: models:/lafid@champion, models:/lafid/3, models:/m-..., or the folder of a checkpoint.
+        model_uri, downloads: as for `fetch`.
         drawing, face_engine: as for `pipeline.load`.
         base_dir: where its base lies, unless that travels with the model.
         adopted: where the adopted base of that name lies, or would; asked where `base_dir` is left out.
-        downloads: as for `fetch`.
 
     Raises:
         PackageError: the model was not logged by `log_checkpoint`, or its base is neither given nor adopted.
