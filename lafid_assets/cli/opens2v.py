@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.cli.generate import VideoRequest, downloads_of, draw, not_drawn_yet, pull_model, tracking_of
-from lafid_assets.release.model_files import in_registry
+from lafid_assets.cli.generate import VideoRequest, draw, manifest_of, not_drawn_yet, pull_model
+from lafid_assets.cli.options import ModelOptions
 from model.evaluation.opens2v import DrawRequest, OpenS2VError, means_of, read_prompts, read_scores, requests_of, write_scores
-from model.release.drawing_settings import DrawingSettings
 from resources.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,15 +21,7 @@ if TYPE_CHECKING:
 SCORES = "facesim.json"
 
 
-def run_opens2v(
-    settings: Settings,
-    model: str,
-    prompts: Path,
-    out: Path,
-    request: VideoRequest,
-    drawing: DrawingSettings,
-    base_dir: Path | None,
-) -> None:
+def run_opens2v(how: ModelOptions, model: str, prompts: Path, out: Path, request: VideoRequest) -> None:
     """Draw every prompt that asks for one person, as `<key>.mp4`, and score what was drawn. Goes on where it stopped.
 
     Args:
@@ -40,42 +31,35 @@ def run_opens2v(
 
     Raises:
         OpenS2VError: the file is none of the benchmark's, or asks for nothing that a model of one person can draw.
-        ModelMissing: no such model in the registry, or no registry.
     """
     found = requests_of(read_prompts(prompts), prompts.parent)
     absent = dict(found.left_out)
     if not found.asked:
         why = next(iter(absent.values()), "it holds no prompt")
         raise OpenS2VError(f"{prompts} asks for nothing that a model of one person can draw: {why}")
-    with in_registry(model, tracking_of(settings)):
-        from model.release.checkpoint import read_manifest
-        from model.release.package import fetch
-
-        begins_with_picture = read_manifest(fetch(model, downloads_of(settings)).checkpoint_dir).base.layout == "i2v"
+    begins_with_picture = manifest_of(how.settings, model).base.layout == "i2v"
     asked = {out / one.video_name: one for one in found.asked}
     wanted = {
         path: replace(request, prompt=one.prompt, photos=(one.photo,), image=one.photo if begins_with_picture else None)
         for path, one in asked.items()
     }
     out.mkdir(parents=True, exist_ok=True)
-    absent |= _draw_all(settings, model, not_drawn_yet(settings, model, wanted, drawing), drawing, base_dir)
-    _score(settings, out, [one for path, one in asked.items() if path.is_file()], absent)
+    absent |= _draw_all(how, model, not_drawn_yet(how, model, wanted))
+    _score(how.settings, out, [one for path, one in asked.items() if path.is_file()], absent)
 
 
-def _draw_all(
-    settings: Settings, model: str, wanted: dict[Path, VideoRequest], drawing: DrawingSettings, base_dir: Path | None
-) -> dict[str, str]:
+def _draw_all(how: ModelOptions, model: str, wanted: dict[Path, VideoRequest]) -> dict[str, str]:
     """Key to why it could not be drawn: a picture without a face costs its own video."""
     if not wanted:
         return {}
     from model.encoding.face_processor import FaceError
     from model.encoding.picture import PictureUnusable, read_picture
 
-    pipeline, failed = pull_model(settings, model, drawing, base_dir), {}
+    pipeline, failed = pull_model(how, model), {}
     for path, one in wanted.items():
         try:
             [photo] = [read_picture(picture) for picture in one.photos]
-            draw(pipeline, path, one, None if one.image is None else photo, [photo], drawing)
+            draw(pipeline, path, one, None if one.image is None else photo, [photo], how.drawing)
         except (FaceError, PictureUnusable) as error:
             failed[path.stem] = str(error)
             path.unlink(missing_ok=True)  # one that another model drew must not be scored for this one
