@@ -32,13 +32,12 @@ def run_opens2v(how: ModelOptions, model: str, prompts: Path, out: Path, request
     Raises:
         OpenS2VError: the file is none of the benchmark's, or asks for nothing that a model of one person can draw.
     """
-    found = requests_of(read_prompts(prompts), prompts.parent)
-    absent = dict(found.left_out)
-    if not found.asked:
+    requests, absent = requests_of(read_prompts(prompts), prompts.parent)
+    if not requests:
         why = next(iter(absent.values()), "it holds no prompt")
         raise OpenS2VError(f"{prompts} asks for nothing that a model of one person can draw: {why}")
     begins_with_picture = manifest_of(how.settings, model).base.layout == "i2v"
-    asked = {out / one.video_name: one for one in found.asked}
+    asked = {out / one.video_name: one for one in requests}
     wanted = {
         path: replace(request, prompt=one.prompt, photos=(one.photo,), image=one.photo if begins_with_picture else None)
         for path, one in asked.items()

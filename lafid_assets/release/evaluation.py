@@ -36,7 +36,7 @@ from lafid_assets.training.taking_turns import Candidate, take_turns
 from lafid_assets.workers import Done, map_isolated
 from model.clip_size import Bucket
 from model.evaluation.bench import Bench, Case
-from model.evaluation.similarity import VideoFaces, by_bins, faces_found_share, pose_binned
+from model.evaluation.similarity import by_bins, faces_found_share, pose_binned
 from model.evaluation.statistics import Interval, bootstrap_interval
 from model.face_engine.onnx_session import cuda_devices
 from model.likeness import expression_bin, yaw_bin
@@ -263,8 +263,8 @@ def _summary(
 ) -> list[Row]:
     """Over all videos, by yaw bin and by expression bin."""
     metric = partial(_metric, subject, bench.version, bench.split)
-    faces = [VideoFaces(task.case.identity_id, result.faces) for task, result in drawn]
-    drawn_frames = sum(len(one.faces) for one in faces)
+    faces = [(task.case.identity_id, result.faces) for task, result in drawn]
+    drawn_frames = sum(len(shown) for _, shown in faces)
     rows = []
     for name in PER_VIDEO:
         known = [(video[name], video["identity_id"]) for video in videos if video[name] is not None]
@@ -275,7 +275,7 @@ def _summary(
         for kind, interval in (("likeness", figures.similarity), ("score", figures.score)):
             why = interval.reason if figures.frames else "no drawn frame falls into it"
             rows.append(metric(f"{kind}_{name}", interval, figures.frames, why if interval.value is None else None))
-    persons = len({one.identity_id for one in faces})
+    persons = len({person for person, _ in faces})
     of_all = Interval(fid.value, None, None, persons, len(faces)) if fid.absent is None else Interval(None, None, None, 0, 0)
     return [*rows, metric(FID, of_all, absent=fid.absent)]
 

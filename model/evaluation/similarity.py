@@ -84,12 +84,8 @@ class PoseBinned:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
-class VideoFaces:
-    """What was measured of one drawn video, frame by frame without the given one; None where a frame shows no face."""
-
-    identity_id: str
-    faces: Sequence[FrameFace | None]
+VideoFaces = tuple[str, Sequence[FrameFace | None]]
+"""The person of a drawn video, and its frames' faces without the given frame's; None where a frame shows no face."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +177,7 @@ def faces_found_share(faces: Sequence[FrameFace | None]) -> float | None:
 
 def _figures(name: str, videos: Sequence[VideoFaces], bounds: BinBounds | None) -> BinFigures:
     inside = [
-        (video.identity_id, [face.similarity for face in video.faces if face is not None and name in _bins_of(face)])
-        for video in videos
+        (person, [face.similarity for face in faces if face is not None and name in _bins_of(face)]) for person, faces in videos
     ]
     shown = [(person, float(np.mean(of)), len(of)) for person, of in inside if of]
     persons, means = [person for person, _, _ in shown], [mean for _, mean, _ in shown]
