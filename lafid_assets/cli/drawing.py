@@ -100,7 +100,7 @@ def inspect(
     *,
     how: ModelOptions,
 ) -> None:
-    """Draw which face expert speaks in which layer and when, and which dictionary elements a pose wakes."""
+    """Draw the weight of each face expert by layer and step, and which dictionary elements a pose activates."""
     from lafid_assets.cli.generate import VideoRequest
     from lafid_assets.cli.inspect import run_inspect
 

@@ -22,13 +22,13 @@ from model.face_engine.view_spread import farthest_first, pose_gaps_deg
 from model.likeness import expression_bin, yaw_bin
 
 PICTURES_OF_A_PERSON, PICTURES_OF_A_STRANGER = 24, 4
-"""That are looked at; a gallery is made of those that show the face again."""
+"""How many are looked at; the gallery takes those that show the face again."""
 FEWEST_PERSONS = 6
 """Fewer in the test split are compared with strangers of other splits, too: one alone has nobody to be unlike."""
 MOST_SORTED = 400
 """Pictures of a person that are spread over poses; further ones show nothing new and cost their square."""
 _POSE_COUNTS = 0.75
-"""Of how far apart two pictures are, beside that they are two: many of one pose may differ in expression."""
+"""Share of the pose in the distance of two pictures; the rest counts that they are two, for expressions may differ."""
 TARGETS = 17
 """How many yaws a case states of its clip."""
 FACE_COLUMNS = ("clip_id", "frame_index", "face_index", *EXPRESSIONS)

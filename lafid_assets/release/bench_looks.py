@@ -31,10 +31,10 @@ from resources.face_engine import EngineChoice, load_face_engine
 from resources.file_store import FileStore
 
 MOST_TRIED = 16
-"""Frames of a clip that may have to be looked at until one can condition a model."""
+"""Frames of a clip that are looked at, at most, to find one that can condition a model."""
 MOST_IN_GALLERY, MOST_PHOTOS = 12, 4
 GALLERY_SHARE = 2 / 3
-"""Of a person's pictures; the others are photos, so that no model is measured against a picture that it was given."""
+"""Share of a person's pictures; the others are photos, so that no model is measured against a picture that it was given."""
 
 
 class FirstFrameTask(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a version must be, beside its figures: seen through, whole, reproducible, allowed, free of who was forgotten.
+"""What a version must be beside its figures: not trained on the bench, whole, reproducible, licensed, without forgotten persons.
 
 Belongs here: facts -> findings, pure functions. Not here: gathering the facts (`judgement`), figures (`gates`).
 """

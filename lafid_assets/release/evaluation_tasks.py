@@ -214,12 +214,12 @@ def features_path(subject: Subject, task: CaseTask) -> Path:
 
 
 def plain_name(name: str) -> str:
-    """With which files of a clip begin. A bench may come from anywhere: no name leads out of the folder."""
+    """The beginning of a clip's file names. A bench may come from anywhere: no name leads out of the folder."""
     return re.sub(r"[^0-9A-Za-z_-]", "_", name)
 
 
 def size_of(case: Case, size: ClipSize) -> Bucket:
-    """The model's own size for a case: as training would place its clip, and the shortest where that covers not even it."""
+    """The model's own size for a case, as training would place its clip; the shortest one where the clip is too short for it."""
     shortest = min(size.window_s(bucket) for bucket in size.buckets)
     bucket = size.bucket_for(max(case.duration_s, math.nextafter(shortest, math.inf)), case.height, case.width)
     assert bucket is not None

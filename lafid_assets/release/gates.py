@@ -1,10 +1,10 @@
-"""What a version must show before a run points the alias `champion` to it. The bounds are ours.
+"""The figures that a version must reach before a run points the alias `champion` to it. The bounds are ours.
 
 Belongs here: figures -> findings, and findings -> a verdict: pure functions over frames and records. Not here: measuring
 (`evaluation`), what is no figure (`demands`), gathering the evidence (`judgement`), the alias (`promotion`).
 
-A version passes only where every rule does. A rule is undecided where what it asks for was not measured, or on too few persons:
-that is no consent. What is not a number is refused.
+A version passes only where every rule does. A rule is undecided where its measure is missing, or was taken on too few persons;
+undecided does not pass. A figure that is not a number is refused.
 """
 
 import math

@@ -3,7 +3,7 @@
 Belongs here: facts -> MLflow tags and description. Not here: writing them (`registered_model`), the way back from them
 (`model_lineage`).
 
-No clip is named in them: a registry is nowhere that `lafid forget` could clean.
+No clip is named in them: `lafid forget` cannot clean a registry.
 """
 
 import json

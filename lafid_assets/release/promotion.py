@@ -3,10 +3,10 @@
 Belongs here: moving aliases so that registry and record agree, whatever is killed when, and telling a person's own change from
 ours. Not here: whether a version may be promoted (`gates`, `judgement`), the registry's address (`resources.tracking`).
 
-The registry and the lake share no transaction. An act is first written into the registry, as a tag of the model; then its aliases
-move, the most important first; then it is recorded, and the tag goes. Whoever comes next finishes an act whose first alias has
-moved, and drops one that had not begun. What differs from the record after that was done by a person, or by another lake: it is
-recorded so, and left as it is.
+The registry and the lake share no transaction. An act is first written into the registry, as a tag of the model. Then its aliases
+move, the most important first. Then it is recorded, and the tag is deleted. The next run finishes an act whose first alias has
+moved, and drops one that had not begun. A difference to the record that is left after that is the work of a person, or of another
+lake: it is recorded as such and left as it is.
 """
 
 import getpass

@@ -1,9 +1,9 @@
-"""Whom the drawn frames show: similarity of each frame to the person's gallery at its pose and expression, and its worth.
+"""How like the person the drawn frames are: similarity of each frame to the gallery at its pose and expression, and its score.
 
 Belongs here: frames and a gallery -> similarities and scores; those of a video -> `pose_binned`; those of many -> by bin. Not
 here: what a bin is (`model.likeness`), measuring the bounds (`bounds`), other measures (`measures`).
 
-Nothing of this may count a frame that the model was given: that one is alike without any doing of the model's.
+No frame that the model was given may count: it is alike without any work of the model.
 
 **Similarity** of a frame is the cosine of its main face to that picture of the gallery which is nearest to it in pose; of those
 that are about as near, to the one nearest in expression. A face whose pose the engine cannot tell is compared with the gallery's

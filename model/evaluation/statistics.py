@@ -3,9 +3,9 @@
 Belongs here: values of videos and whose they are -> an interval; the paired difference of two models. Not here: what is measured,
 and what follows from an interval (gates).
 
-Videos of one person resemble each other, so that persons are drawn, not videos: each draw takes as many persons as there are,
-with repetition, and the mean over all of their videos (cluster bootstrap, percentiles). Of few persons such an interval is too
-narrow: see `ENOUGH_PERSONS`.
+Videos of one person resemble each other. Therefore the bootstrap draws persons, not videos: each draw takes as many persons as
+there are, with repetition, and the mean over all of their videos (cluster bootstrap, percentiles). With few persons such an
+interval is too narrow: see `ENOUGH_PERSONS`.
 """
 
 from collections.abc import Sequence

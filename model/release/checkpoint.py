@@ -256,7 +256,7 @@ def _save_lora(transformer: PeftAdapterMixin, part: Path) -> None:
 
 
 def _load_lora(transformer: PeftAdapterMixin, part: Path) -> None:
-    """Of the file's own config rank and alpha alone: peft would follow the rest of it to other modules, and import some."""
+    """Takes rank and alpha alone from the file's own config: peft would follow the rest to other modules, and import some."""
     path = part / LORA_WEIGHT_NAME_SAFE
     rank, alpha = lora_scale(path)
     config = {"r": rank, "lora_alpha": alpha, "target_modules": LORA_TARGETS}

@@ -1,4 +1,4 @@
-"""What a model does with a face, read out of runs: which expert speaks where and when, which dictionary elements a pose wakes.
+"""What a model does with a face: the weight of each expert by layer and step, and the dictionary elements that a pose activates.
 
 Belongs here: the numbers behind the gate heat maps and behind FaithfulFaces' figure 7. Not here: recording a forward
 (`face_branch.gate_trace`), drawing (the command line does).
@@ -78,7 +78,7 @@ def gate_weights(pipeline: LafidPipeline, image: Image.Image | None, prompt: str
 
 @torch.no_grad()
 def dictionary_activations(pipeline: LafidPipeline, photos: Sequence[Image.Image], choose: FaceChoice = "only") -> Activations:
-    """Which elements the faces of some photos wake, each in its own pose.
+    """Which elements the faces of some photos activate, each in its own pose.
 
     Raises:
         InspectionError: the model has no aligner.
@@ -93,7 +93,7 @@ def dictionary_activations(pipeline: LafidPipeline, photos: Sequence[Image.Image
 def pose_sweep(
     pipeline: LafidPipeline, photo: Image.Image, yaws_deg: Sequence[float], choose: FaceChoice = "only"
 ) -> Activations:
-    """Which elements one photo's tokens wake when they are said to be seen at these yaws, its own pitch and roll kept."""
+    """Which elements one photo's tokens activate when the model is told these yaws in place of the photo's own."""
     face = pipeline.face(photo, choose)
     semantic = pipeline.encoders.semantic(face.crop)
     _, pitch_deg, roll_deg = face.angles or (0.0, 0.0, 0.0)
