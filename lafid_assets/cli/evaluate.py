@@ -15,7 +15,7 @@ from rich.table import Table
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.cli.options import ModelOptions
 from lafid_assets.lake import open_lake
-from lafid_assets.release.bench_folder import current_bench
+from lafid_assets.release.bench_folder import current_bench, folder_of
 from lafid_assets.release.comparison import BINNED, OVERALL, compare
 from lafid_assets.release.evaluation import choose_cases, evaluate
 from lafid_assets.release.evaluation_page import Evaluated, write_page
@@ -105,7 +105,7 @@ def _bench_of(settings: Settings) -> Path:
                 current = current_bench(reader)
     if current is None:
         raise BenchError(f"there is no bench in {lake.store.uri}: name one with --bench, or make one with `lafid bench`")
-    return lake.store.fetch(current.path)
+    return lake.store.fetch(folder_of(current))
 
 
 def _models(how: ModelOptions, wish: Wish) -> list[ModelFiles]:

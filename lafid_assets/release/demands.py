@@ -38,15 +38,13 @@ def reload(frames_sha256: Sequence[str], failed: str | None) -> Finding:
 
 def licences(parts: Sequence[Licensed], use: str) -> Finding:
     """Whether every part allows the declared use."""
-    against = objections(parts, use)
-    forbidden = [str(one.licensed) for one in against if one.forbidden]
-    unclear = [str(one.licensed) for one in against if not one.forbidden]
+    forbidden, unclear = objections(parts, use)
     if forbidden:
-        return Finding("licences", REFUSED, float(len(forbidden)), 0.0, f"{use} use is forbidden by {'; '.join(forbidden)}")
+        said = f"{use} use is forbidden by {'; '.join(map(str, forbidden))}"
+        return Finding("licences", REFUSED, float(len(forbidden)), 0.0, said)
     if unclear:
-        return Finding(
-            "licences", UNDECIDED, float(len(unclear)), 0.0, f"whether {use} use is allowed is not said by {'; '.join(unclear)}"
-        )
+        said = f"whether {use} use is allowed is not said by {'; '.join(map(str, unclear))}"
+        return Finding("licences", UNDECIDED, float(len(unclear)), 0.0, said)
     return Finding("licences", PASSED, 0.0, 0.0, f"{use} use is allowed by all {len(parts)} parts")
 
 

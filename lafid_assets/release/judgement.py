@@ -142,7 +142,7 @@ def _bench(reader: Reader, store: FileStore) -> tuple[Bench | None, str]:
     if current is None:
         return None, "there is no bench: materialize lafid_bench"
     try:
-        return stored_bench(store, current.version), ""
+        return stored_bench(store, current), ""
     except (BenchError, StoreUnusable) as error:
         return None, str(error)
 

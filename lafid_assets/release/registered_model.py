@@ -4,7 +4,7 @@ Belongs here: the asset, and the order of registering, judging and promoting. No
 rules (`gates`, `demands`), evidence (`judgement`), aliases (`promotion`), tags (`lineage`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -78,7 +78,7 @@ def registered_model(
         judgement = last_judgement(lake, row["model_name"], row["model_version"], row["checkpoint_sha256"])
         judged.extend([] if judgement is None else [judgement])
         told = {name: row[name] or "none" for name in ("model_uri", "alias", "gate", "verdict", "dataset_version")}
-        return told | ({} if judgement is None else {"judgement": findings_table(judgement)})
+        return told | ({} if judgement is None else {"judgement": _table(judgement["findings"])})
 
     result = STEP.materialize(
         context,
@@ -92,14 +92,9 @@ def registered_model(
     return dg.MaterializeResult(metadata=result.metadata, check_results=checks)
 
 
-def findings_table(judgement: Mapping[str, Any]) -> dg.TableMetadataValue:
-    """A judgement's findings, rule by rule."""
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord({name: "" if value is None else value for name, value in found.items()})
-            for found in judgement["findings"]
-        ]
-    )
+def _table(rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    plain = ({name: "" if value is None else value for name, value in row.items()} for row in rows)
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in plain])
 
 
 def _release(run_id: str, config: RegisteredModelConfig, lake: Lake, tracking: Tracking) -> dict[str, Any]:

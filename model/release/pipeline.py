@@ -194,7 +194,8 @@ class LafidPipeline:
     def features(self, faces: Sequence[ReferenceFace]) -> FaceFeatures:
         """What the experts read of one person's faces, at least one, batch size 1."""
         embedding = np.mean([face.embedding for face in faces], axis=0)
-        return self.encoders.face(faces[0].crop, embedding, _angles(faces[:1])[0] if faces[0].angles else None)
+        angles = None if faces[0].angles is None else np.array(faces[0].angles, np.float32)
+        return self.encoders.face(faces[0].crop, embedding, angles)
 
     def _fitted(
         self, picture: Image.Image, height: int, width: int, face: ReferenceFace | None, choose: FaceChoice | None
@@ -339,9 +340,3 @@ def engine_named(name: str) -> FaceEngine:
     from model.face_engine.dlib_engine import DlibEngine
 
     return DlibEngine()
-
-
-def _angles(faces: Sequence[ReferenceFace]) -> NDArray[np.float32]:
-    """(V, 3); not a number where a pose is not known, which nothing reads: a model with an aligner has refused such faces."""
-    unknown = (math.nan,) * 3
-    return np.array([face.angles or unknown for face in faces], np.float32)
