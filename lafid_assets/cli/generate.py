@@ -16,8 +16,8 @@ from lafid_assets.cli.prompts import Prompt, drawn_before, mark_of, read_prompts
 from lafid_assets.release.model_files import in_registry
 from lafid_assets.training.base import adopted_in
 from model.release.drawing_settings import DrawingSettings
-from resources.file_store import FileStore
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 from resources.tracking import Tracking
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image as PilImage
 
 from lafid_assets.dataset.references import LEAST_SCALES, STEP
-from lafid_assets.endings import Fault
 from lafid_assets.faces.sampling import frames_at
 from lafid_assets.ingest.media_probe import content_sha256_in_state
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.release.bench_choice import CandidatePicture, Expression, Moment, WantedPerson, sharpest_frontal
+from lafid_assets.workers.exit_reasons import Fault
 from model.encoding.footage import Footage, file_of
 from model.encoding.head_mask import OvalMask
 from model.evaluation.bench import png_of
@@ -28,7 +28,7 @@ from model.face_engine.rotations import rotation_from_angles
 from model.face_engine.view_spread import expression_gaps, farthest_first, pose_gaps_deg
 from model.likeness import expression_shares, main_face
 from resources.face_engine import EngineChoice, load_face_engine
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 MOST_TRIED = 16
 """Frames of a clip that are looked at, at most, to find one that can condition a model."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import polars as pl
 
-from lafid_assets.endings import Fault, fault_of
 from lafid_assets.outcomes import Status
 from lafid_assets.progress import track
 from lafid_assets.release.evaluation_child import do
@@ -32,8 +31,9 @@ from lafid_assets.release.evaluation_tasks import (
     video_path,
 )
 from lafid_assets.schemas.evaluation import EVALUATED_FRAMES, EVALUATED_VIDEOS, MEASURES, MODEL_EVALUATION
-from lafid_assets.training.taking_turns import Candidate, take_turns
-from lafid_assets.workers import Done, map_isolated
+from lafid_assets.training.balanced_choice import Candidate, take_turns
+from lafid_assets.workers.exit_reasons import Fault, fault_of
+from lafid_assets.workers.pool import Done, map_isolated
 from model.clip_size import Bucket
 from model.evaluation.bench import Bench, Case
 from model.evaluation.similarity import by_bins, faces_found_share, pose_binned

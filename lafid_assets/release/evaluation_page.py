@@ -19,11 +19,11 @@ import polars as pl
 
 from lafid_assets import pages
 from lafid_assets.constraints.figures import png_of
-from lafid_assets.contract import TableSchema
 from lafid_assets.release.comparison import OVERALL, Difference, compare
 from lafid_assets.release.evaluation import target_yaws_deg
 from lafid_assets.release.evaluation_tasks import FOLDER
 from lafid_assets.schemas import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALUATION
+from lafid_assets.steps.contract import TableSchema
 from model.evaluation.bench import Bench, BinBounds, Case, read_bench_picture
 from model.files import whole_file
 from model.likeness import YAW_BINS
