@@ -100,7 +100,7 @@ def inspect(
     *,
     how: ModelOptions,
 ) -> None:
-    """Draw the weight of each face expert by layer and step, and which dictionary elements a pose activates."""
+    """Draw the weight of each face expert by layer and time, and the dictionary elements that a pose activates."""
     from lafid_assets.cli.generate import VideoRequest
     from lafid_assets.cli.inspect import run_inspect
 
