@@ -15,7 +15,7 @@ from lafid_assets.cli.display import CONSOLE
 from lafid_assets.cli.materialize import open_materializer
 from lafid_assets.lafid_toml.settings_check import ops_of
 from lafid_assets.outcomes import Status
-from lafid_assets.release.bench_folder import copy_bench, current_bench, stored_bench
+from lafid_assets.release.bench_folder import copy_bench, current_bench, folder_of, stored_bench
 from lafid_assets.release.lafid_bench import NOBODY_TO_TEST
 from lafid_assets.schemas import LAFID_BENCH, LAFID_DATASET
 from model.evaluation.bench import Bench, BenchError
@@ -56,7 +56,7 @@ def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> No
         CONSOLE.print(told, style="yellow", soft_wrap=True)
     if found is None:
         raise NoBench("no clip of the test split gives a case: see above" if rows.height else NOBODY_TO_TEST)
-    bench = stored_bench(lake.store, found.version)
+    bench = stored_bench(lake.store, found)
     for table in _tables(bench):
         CONSOLE.print(table)
     licences = [f"{name}: {licence}" for name, licence in bench.licences.items()]
@@ -65,10 +65,10 @@ def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> No
         "holds": f"{len(bench.cases)} cases, {len(bench.persons)} persons, {len(bench.strangers)} strangers beside them",
         "engine": bench.engine.name,
         "licences": "; ".join(licences),
-        "folder": f"{lake.store.uri}/{found.path}",
+        "folder": f"{lake.store.uri}/{folder_of(found)}",
     }
     if out is not None:
-        copy_bench(lake.store, found.version, out)
+        copy_bench(lake.store, found, out)
         lines["copied to"] = str(out)
     for name, value in lines.items():
         CONSOLE.print(f"{name + ':':10} {value}", soft_wrap=True)

@@ -4,25 +4,18 @@ Belongs here: their signatures. Not here: the work (modules of the same names be
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from lafid_assets.cli.options import Home, settings_of
-from model.release.drawing_settings import DrawingSettings
+from lafid_assets.cli.options import Home, ModelOptions, settings_of, with_model_options
 
 Model = Annotated[str, typer.Option(help="models:/NAME@ALIAS, models:/NAME/VERSION, or the folder of a checkpoint.")]
 ModelToTake = Annotated[str, typer.Argument(metavar="MODEL", help="As for --model of `lafid generate`.")]
 Face = Annotated[str, typer.Option(help="Which face of every picture: only, largest, or a number from 0 (the largest).")]
-Precision = Annotated[
-    Literal["float32", "bfloat16"] | None, typer.Option(help="Of transformers and text encoder; the training's when left out.")
-]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the GPU where there is one when left out.")]
-LowMemory = Annotated[bool, typer.Option("--low-memory", help="For small cards: parts wait on the CPU, the VAE works in tiles.")]
-BaseFolder = Annotated[Path | None, typer.Option(help="The base's folder, where it was not adopted into the store.")]
-SemanticEncoder = Annotated[Path | None, typer.Option(help="A CLIP, SigLIP or DINOv2's folder, where the preset wants one.")]
 
 
+@with_model_options
 def generate(
     out: Annotated[Path, typer.Option(help="The mp4 to write; with --prompts the folder.")],
     prompt: Annotated[str | None, typer.Option(help="What happens in the video.")] = None,
@@ -47,18 +40,13 @@ def generate(
     face_guidance: Annotated[float, typer.Option(help="How strongly the face counts; 1 is as trained.")] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
     face: Face = "only",
-    precision: Precision = None,
-    low_memory: LowMemory = False,
-    device: Device = None,
-    base: BaseFolder = None,
-    semantic_encoder: SemanticEncoder = None,
-    home: Home = None,
+    *,
+    how: ModelOptions,
 ) -> None:
     """Pull a model from MLflow and generate a video of the person in the pictures, or one a prompt; goes on where it stopped."""
     from lafid_assets.cli.generate import VideoRequest, run_generate
     from lafid_assets.cli.prompts import PromptsUnusable
 
-    settings = settings_of(home)  # before anything can fail: the traceback goes to this home
     if (prompt is None) == (prompts is None):
         raise PromptsUnusable("say what happens, either by --prompt or by --prompts, a file of many")
     request = VideoRequest(
@@ -75,10 +63,10 @@ def generate(
         seed=seed,
         face=face,
     )
-    drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
-    run_generate(settings, model, request, out, drawing, base, prompts)
+    run_generate(how, model, request, out, prompts)
 
 
+@with_model_options
 def opens2v(
     prompts: Annotated[Path, typer.Argument(help="Open-Domain_Eval.json or another of the benchmark, beside its Images.")],
     out: Annotated[Path, typer.Option(help="The folder for videos and score files.")],
@@ -86,22 +74,18 @@ def opens2v(
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
     guidance: Annotated[float, typer.Option(help="How strongly the text counts; 1 switches guidance off.")] = 3.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
-    precision: Precision = None,
-    low_memory: LowMemory = False,
-    device: Device = None,
-    base: BaseFolder = None,
-    semantic_encoder: SemanticEncoder = None,
-    home: Home = None,
+    *,
+    how: ModelOptions,
 ) -> None:
     """Draw OpenS2V-Eval's prompts that ask for one person, and fill the score files that can be; goes on where it stopped."""
     from lafid_assets.cli.generate import VideoRequest
     from lafid_assets.cli.opens2v import run_opens2v
 
     request = VideoRequest(prompt="", image=None, steps=steps, guidance=guidance, seed=seed, face="largest")
-    drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
-    run_opens2v(settings_of(home), model, prompts, out, request, drawing, base)
+    run_opens2v(how, model, prompts, out, request)
 
 
+@with_model_options
 def inspect(
     image: Annotated[
         Path | None, typer.Option(help="The first frame, cut to the video's aspect; without photos, the face too.")
@@ -113,20 +97,15 @@ def inspect(
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     face: Face = "only",
-    precision: Precision = None,
-    low_memory: LowMemory = False,
-    device: Device = None,
-    base: BaseFolder = None,
-    semantic_encoder: SemanticEncoder = None,
-    home: Home = None,
+    *,
+    how: ModelOptions,
 ) -> None:
     """Draw the weight of each face expert by layer and time, and the dictionary elements that a pose activates."""
     from lafid_assets.cli.generate import VideoRequest
     from lafid_assets.cli.inspect import run_inspect
 
     request = VideoRequest(prompt=prompt, image=image, photos=tuple(photo or ()), steps=steps, seed=seed, face=face)
-    drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
-    run_inspect(settings_of(home), model, request, out, drawing, base)
+    run_inspect(how, model, request, out)
 
 
 def pull(
@@ -140,22 +119,17 @@ def pull(
     run_pull(settings_of(home), model, to)
 
 
+@with_model_options
 def serve(
     model: ModelToTake = "models:/lafid@champion",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     host: Annotated[str, typer.Option(help="Whoever reaches it can draw: there is no password.")] = "127.0.0.1",
     queue: Annotated[int, typer.Option(min=0, max=1000, help="Requests that may wait while one is drawn.")] = 4,
     timeout_s: Annotated[float, typer.Option(min=0.001, help="Seconds until a request ends, the waiting included.")] = 600.0,
-    precision: Precision = None,
-    low_memory: LowMemory = False,
-    device: Device = None,
-    base: BaseFolder = None,
-    semantic_encoder: SemanticEncoder = None,
-    home: Home = None,
+    *,
+    how: ModelOptions,
 ) -> None:
     """Draw for others over HTTP: POST /invocations as MLflow's server takes it, one at a time; GET /health."""
     from lafid_assets.cli.serve import run_serve
 
-    drawing = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
-    limits = {"queue": queue, "timeout_s": timeout_s}
-    run_serve(settings_of(home), model, host, port, limits, drawing, base)
+    run_serve(how, model, host, port, {"queue": queue, "timeout_s": timeout_s})

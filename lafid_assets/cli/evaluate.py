@@ -13,8 +13,9 @@ import polars as pl
 from rich.table import Table
 
 from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.cli.options import ModelOptions
 from lafid_assets.lake import open_lake
-from lafid_assets.release.bench_folder import current_bench
+from lafid_assets.release.bench_folder import current_bench, folder_of
 from lafid_assets.release.comparison import BINNED, OVERALL, compare
 from lafid_assets.release.evaluation import choose_cases, evaluate
 from lafid_assets.release.evaluation_page import Evaluated, write_page
@@ -24,7 +25,6 @@ from lafid_assets.schemas import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALU
 from lafid_assets.training.base import adopted_in
 from model.evaluation.bench import BenchError, verify_bench
 from model.files import whole_file
-from model.release.drawing_settings import DrawingSettings
 from resources.settings import Settings
 from resources.store.file_store import FileStore
 from resources.tracking import Tracking
@@ -40,7 +40,6 @@ class Wish:
         against: the model that it is compared with; None: nobody.
         bench: the bench's folder; None: the one of the home's store.
         out: where all of it is written.
-        base: of a model whose base neither travels with it nor was adopted.
         cases: of the bench that are drawn; None: all.
     """
 
@@ -48,15 +47,13 @@ class Wish:
     against: str | None
     bench: Path | None
     out: Path
-    base: Path | None
-    drawing: DrawingSettings
     steps: int
     cases: int | None
     processes: int | None
     deadline_s: float
 
 
-def run_evaluate(settings: Settings, wish: Wish) -> None:
+def run_evaluate(how: ModelOptions, wish: Wish) -> None:
     """Draw, measure, compare; tables as Parquet and the page into the folder. An interrupted run goes on with the next video.
 
     Raises:
@@ -67,10 +64,10 @@ def run_evaluate(settings: Settings, wish: Wish) -> None:
     """
     if wish.out.exists() and not wish.out.is_dir():
         raise NotADirectoryError(f"{wish.out} is no folder: name another one with --out")
-    bench_dir = wish.bench or _bench_of(settings)
+    bench_dir = wish.bench or _bench_of(how.settings)
     bench = verify_bench(bench_dir)
     with working("looking for the models"):
-        models = _models(settings, wish)
+        models = _models(how, wish)
     tables: list[Mapping[str, pl.DataFrame]] = []
     for found in models:
         subject = Subject(
@@ -80,7 +77,7 @@ def run_evaluate(settings: Settings, wish: Wish) -> None:
             root=wish.out.resolve(),
             bench_dir=bench_dir.resolve(),
             clip_list=None,
-            drawing=wish.drawing,
+            drawing=how.drawing,
             steps=wish.steps,
         )
         cases = choose_cases(bench, wish.cases)
@@ -108,19 +105,20 @@ def _bench_of(settings: Settings) -> Path:
                 current = current_bench(reader)
     if current is None:
         raise BenchError(f"there is no bench in {lake.store.uri}: name one with --bench, or make one with `lafid bench`")
-    return lake.store.fetch(current.path)
+    return lake.store.fetch(folder_of(current))
 
 
-def _models(settings: Settings, wish: Wish) -> list[ModelFiles]:
+def _models(how: ModelOptions, wish: Wish) -> list[ModelFiles]:
     """One or two.
 
     Raises:
         ValueError: the two are one.
     """
+    settings = how.settings
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     adopted = adopted_in(FileStore(settings.store_uri, settings.home))
     asked = [model for model in (wish.model, wish.against) if model is not None]
-    models = [find_model(model, tracking, settings.downloads, base_dir=wish.base, adopted=adopted) for model in asked]
+    models = [find_model(model, tracking, settings.downloads, base_dir=how.base_dir, adopted=adopted) for model in asked]
     if len({found.checkpoint_sha256 for found in models}) < len(models):
         raise ValueError(f"{wish.model} and {wish.against} are the same checkpoint: name another with --against")
     return models

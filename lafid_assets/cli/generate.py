@@ -5,14 +5,15 @@ drawing (`model.release.pipeline`).
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.cli.options import ModelOptions
 from lafid_assets.cli.prompts import Prompt, drawn_before, mark_of, read_prompts, request_hash
+from lafid_assets.release.model_files import in_registry
 from lafid_assets.training.base import adopted_in
 from model.release.drawing_settings import DrawingSettings
 from resources.settings import Settings
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from model.release.pipeline import LafidPipeline
 
 LOGGER = logging.getLogger("lafid.generate")
-
-
-class ModelUnknown(LookupError):
-    """The registry has no such model; the message names both and the remedy."""
 
 
 class NobodyToDraw(ValueError):
@@ -72,20 +69,11 @@ class VideoRequest:
         return request_hash(values | with_picture, pictures, manifest.model_dump(mode="json") | computed)
 
 
-def run_generate(
-    settings: Settings,
-    model: str,
-    request: VideoRequest,
-    out: Path,
-    drawing: DrawingSettings,
-    base_dir: Path | None,
-    prompts: Path | None = None,
-) -> None:
+def run_generate(how: ModelOptions, model: str, request: VideoRequest, out: Path, prompts: Path | None = None) -> None:
     """Pull, generate, write an mp4. A video that was drawn for the very same request is left as it is.
 
     Args:
         out: the mp4; with `prompts` the folder of many.
-        base_dir: the base's folder, where it neither travels with the model nor was adopted into the store.
         prompts: a file of them, each drawn as `request` says.
 
     Raises:
@@ -93,7 +81,6 @@ def run_generate(
         PictureUnusable: one of its pictures cannot be read.
         PromptsUnusable: the file of prompts cannot be read.
         OutUnusable: no video can be written to `out`.
-        ModelUnknown: no such model in the registry, or no registry.
         FaceError: no face in a picture, or several.
     """
     if request.image is None and not request.photos:
@@ -107,14 +94,14 @@ def run_generate(
     choose = face_choice(request.face)
     picture = None if request.image is None else read_picture(request.image)
     photos = [read_picture(path) for path in request.photos]
-    wanted = not_drawn_yet(settings, model, wanted, drawing)
+    wanted = not_drawn_yet(how, model, wanted)
     if not wanted:
         return
-    pipeline = pull_model(settings, model, drawing, base_dir)
+    pipeline = pull_model(how, model)
     if len(photos) > 1:
         _tell_what_helps(pipeline, photos, choose)
     for path, one in wanted.items():
-        draw(pipeline, path, one, picture, photos, drawing)
+        draw(pipeline, path, one, picture, photos, how.drawing)
 
 
 def draw(
@@ -163,19 +150,13 @@ def _require_writable(out: Path, *, many: bool) -> None:
         raise OutUnusable(f"{out} is no mp4 to write: name a file that ends in .mp4 with --out")
 
 
-def not_drawn_yet(
-    settings: Settings, model: str, wanted: dict[Path, VideoRequest], drawing: DrawingSettings
-) -> dict[Path, VideoRequest]:
+def not_drawn_yet(how: ModelOptions, model: str, wanted: dict[Path, VideoRequest]) -> dict[Path, VideoRequest]:
     """Those of the videos that are not there, or were drawn for other requests; the model itself is not loaded for that."""
     there = {path: digest for path in wanted if (digest := drawn_before(path)) is not None}
     if not there:
         return wanted
-    with in_registry(settings, model):
-        from model.release.checkpoint import read_manifest
-        from model.release.package import fetch
-
-        manifest = read_manifest(fetch(model, downloads_of(settings)).checkpoint_dir)
-    done = {path for path, digest in there.items() if wanted[path].hash_with(manifest, drawing) == digest}
+    manifest = manifest_of(how.settings, model)
+    done = {path for path, digest in there.items() if wanted[path].hash_with(manifest, how.drawing) == digest}
     for path in sorted(done):
         CONSOLE.print(f"{path}: drawn before, for the same request", soft_wrap=True)
     return {path: request for path, request in wanted.items() if path not in done}
@@ -207,43 +188,38 @@ def face_choice(text: str) -> "FaceChoice":
     raise ValueError(f'{text!r} names no face: say "only", "largest", or a number from 0 (the largest)')
 
 
-def pull_model(settings: Settings, model: str, drawing: DrawingSettings, base_dir: Path | None) -> "LafidPipeline":
+def pull_model(how: ModelOptions, model: str) -> "LafidPipeline":
     """The model of that name, ready to draw.
 
     Raises:
-        ModelUnknown: no such model in the registry, or no registry.
+        ModelMissing: no such model in the registry, or no registry.
     """
+    settings = how.settings
     adopted = adopted_in(FileStore(settings.store_uri, settings.home))
-    with working(f"pulling {model}"), in_registry(settings, model):
+    with working(f"pulling {model}"), in_registry(model, tracking_of(settings)):
         from model.release.package import pull
 
-        return pull(model, drawing, base_dir=base_dir, adopted=adopted, downloads=downloads_of(settings))
+        return pull(model, how.drawing, base_dir=how.base_dir, adopted=adopted, downloads=downloads_of(settings))
+
+
+def manifest_of(settings: Settings, model: str) -> "Manifest":
+    """What a model says of itself; its tensors are not loaded.
+
+    Raises:
+        ModelMissing: no such model in the registry, or no registry.
+    """
+    with in_registry(model, tracking_of(settings)):
+        from model.release.checkpoint import read_manifest
+        from model.release.package import fetch
+
+        return read_manifest(fetch(model, downloads_of(settings)).checkpoint_dir)
+
+
+def tracking_of(settings: Settings) -> Tracking:
+    """The registry of this installation."""
+    return Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
 
 
 def downloads_of(settings: Settings) -> Path | None:
     """Where models of a registry on a server are kept, so that they are fetched once; None: the registry is on this disk."""
-    return None if Tracking(settings.mlflow_uri, settings.mlflow_artifacts).is_local else settings.downloads
-
-
-@contextmanager
-def in_registry(settings: Settings, model: str) -> Iterator[None]:
-    """Where `model.release.package` finds a model of that name; of a checkpoint's folder no registry is asked.
-
-    Raises:
-        ModelUnknown: the block did not find it, or there is no registry.
-    """
-    if not model.startswith("models:"):
-        yield
-        return
-    tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
-    if not tracking.is_there:
-        raise ModelUnknown(f"cannot pull {model}: there is no registry at {tracking.uri} yet, `lafid demo` makes one")
-    tracking.connect()
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        raise ModelUnknown(
-            f"cannot pull {model} from {tracking.uri} ({error.message}): name another model, or run `lafid demo`"
-        ) from error
+    return None if tracking_of(settings).is_local else settings.downloads

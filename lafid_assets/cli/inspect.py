@@ -10,8 +10,7 @@ import numpy as np
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.cli.generate import VideoRequest, face_choice, pull_model
-from model.release.drawing_settings import DrawingSettings
-from resources.settings import Settings
+from lafid_assets.cli.options import ModelOptions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,14 +22,11 @@ _ELEMENTS = 64
 """Most elements of the dictionary that are drawn: those whose activation differs most between the poses."""
 
 
-def run_inspect(
-    settings: Settings, model: str, request: VideoRequest, out: Path, drawing: DrawingSettings, base_dir: Path | None
-) -> None:
+def run_inspect(how: ModelOptions, model: str, request: VideoRequest, out: Path) -> None:
     """Draw one video. Write into the folder `out` what the gates said, and which dictionary elements the photos' poses activate.
 
     Raises:
         PictureUnusable: a picture cannot be read.
-        ModelUnknown: no such model in the registry, or no registry.
         FaceError: no face in a picture, or several.
     """
     from model.encoding.picture import read_picture
@@ -38,7 +34,7 @@ def run_inspect(
     photos = [read_picture(path) for path in request.photos]
     picture = None if request.image is None else read_picture(request.image)
     shown = photos or [one for one in (picture,) if one is not None]
-    pipeline = pull_model(settings, model, drawing, base_dir)
+    pipeline = pull_model(how, model)
     from model.face_branch.experts import EXPERTS
     from model.release.inspection import dictionary_activations, gate_weights, pose_sweep
 

@@ -4,33 +4,24 @@ Belongs here: their order, and what becomes of a prompt that cannot be drawn. No
 (`model.evaluation.opens2v`), one video (`generate`), FaceSim (`model.evaluation.measures.facesim`).
 """
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.cli.generate import VideoRequest, downloads_of, draw, in_registry, not_drawn_yet, pull_model
+from lafid_assets.cli.generate import VideoRequest, draw, manifest_of, not_drawn_yet, pull_model
+from lafid_assets.cli.options import ModelOptions
 from model.evaluation.opens2v import DrawRequest, OpenS2VError, means_of, read_prompts, read_scores, requests_of, write_scores
-from model.release.drawing_settings import DrawingSettings
 from resources.settings import Settings
 
 if TYPE_CHECKING:
     from model.evaluation.measures.networks import Networks
-    from model.evaluation.measures.record import Absent
+    from model.evaluation.measures.record import DrawnVideo
 
 SCORES = "facesim.json"
 
 
-def run_opens2v(
-    settings: Settings,
-    model: str,
-    prompts: Path,
-    out: Path,
-    request: VideoRequest,
-    drawing: DrawingSettings,
-    base_dir: Path | None,
-) -> None:
+def run_opens2v(how: ModelOptions, model: str, prompts: Path, out: Path, request: VideoRequest) -> None:
     """Draw every prompt that asks for one person, as `<key>.mp4`, and score what was drawn. Goes on where it stopped.
 
     Args:
@@ -40,42 +31,34 @@ def run_opens2v(
 
     Raises:
         OpenS2VError: the file is none of the benchmark's, or asks for nothing that a model of one person can draw.
-        ModelUnknown: no such model in the registry, or no registry.
     """
-    found = requests_of(read_prompts(prompts), prompts.parent)
-    absent = dict(found.left_out)
-    if not found.asked:
+    requests, absent = requests_of(read_prompts(prompts), prompts.parent)
+    if not requests:
         why = next(iter(absent.values()), "it holds no prompt")
         raise OpenS2VError(f"{prompts} asks for nothing that a model of one person can draw: {why}")
-    with in_registry(settings, model):
-        from model.release.checkpoint import read_manifest
-        from model.release.package import fetch
-
-        begins_with_picture = read_manifest(fetch(model, downloads_of(settings)).checkpoint_dir).base.layout == "i2v"
-    asked = {out / one.video_name: one for one in found.asked}
+    begins_with_picture = manifest_of(how.settings, model).base.layout == "i2v"
+    asked = {out / one.video_name: one for one in requests}
     wanted = {
         path: replace(request, prompt=one.prompt, photos=(one.photo,), image=one.photo if begins_with_picture else None)
         for path, one in asked.items()
     }
     out.mkdir(parents=True, exist_ok=True)
-    absent |= _draw_all(settings, model, not_drawn_yet(settings, model, wanted, drawing), drawing, base_dir)
-    _score(settings, out, [one for path, one in asked.items() if path.is_file()], absent)
+    absent |= _draw_all(how, model, not_drawn_yet(how, model, wanted))
+    _score(how.settings, out, [one for path, one in asked.items() if path.is_file()], absent)
 
 
-def _draw_all(
-    settings: Settings, model: str, wanted: dict[Path, VideoRequest], drawing: DrawingSettings, base_dir: Path | None
-) -> dict[str, str]:
+def _draw_all(how: ModelOptions, model: str, wanted: dict[Path, VideoRequest]) -> dict[str, str]:
     """Key to why it could not be drawn: a picture without a face costs its own video."""
     if not wanted:
         return {}
     from model.encoding.face_processor import FaceError
     from model.encoding.picture import PictureUnusable, read_picture
 
-    pipeline, failed = pull_model(settings, model, drawing, base_dir), {}
+    pipeline, failed = pull_model(how, model), {}
     for path, one in wanted.items():
         try:
             [photo] = [read_picture(picture) for picture in one.photos]
-            draw(pipeline, path, one, None if one.image is None else photo, [photo], drawing)
+            draw(pipeline, path, one, None if one.image is None else photo, [photo], how.drawing)
         except (FaceError, PictureUnusable) as error:
             failed[path.stem] = str(error)
             path.unlink(missing_ok=True)  # one that another model drew must not be scored for this one
@@ -84,37 +67,38 @@ def _draw_all(
 
 
 def _score(settings: Settings, out: Path, drawn: list[DrawRequest], absent: dict[str, str]) -> None:
-    from model.evaluation.measures.networks import load_networks
+    from model.evaluation.measures.catalogue import finite
+    from model.evaluation.measures.facesim import opens2v_arc, opens2v_cur
+    from model.evaluation.measures.networks import Networks
     from model.evaluation.measures.record import Absent
     from model.model_store.store import ModelStore
 
-    networks = load_networks(ModelStore(settings.models))
+    networks = Networks(ModelStore(settings.models))
     scores: dict[str, dict[str, float]] = {}
     with working(f"scoring {len(drawn)} videos"):
         for one in drawn:
-            values = _scores_of(out / one.video_name, one, networks)
-            missing = [value.reason for value in values.values() if isinstance(value, Absent)]
-            known = {field: value for field, value in values.items() if not isinstance(value, Absent) and math.isfinite(value)}
-            scores[one.key] = known
-            if len(known) < len(values):
-                absent[one.key] = missing[0] if missing else "its score is not a finite number"
+            scores[one.key], video = {}, _video(out / one.video_name, one, networks)
+            for field, measure in (("cur_score", opens2v_cur), ("arc_score", opens2v_arc)):
+                try:
+                    scores[one.key][field] = finite(measure(video))
+                except Absent as reason:
+                    absent.setdefault(one.key, str(reason))
     write_scores(out, {SCORES: scores}, {SCORES: absent})
     for name, (mean, count) in means_of(read_scores(out)).items():
         CONSOLE.print(f"{name} {mean:.4f} over {count} videos", soft_wrap=True)
     CONSOLE.print(f"{len(drawn)} videos in {out}; absent.json says what is not scored, and why", soft_wrap=True)
 
 
-def _scores_of(path: Path, one: DrawRequest, networks: "Networks") -> "dict[str, float | Absent]":
+def _video(path: Path, one: DrawRequest, networks: "Networks") -> "DrawnVideo":
     import av
     import numpy as np
 
     from model.encoding.picture import read_picture
     from model.encoding.video_io import read_frames
-    from model.evaluation.measures.facesim import opens2v_scores
-    from model.evaluation.measures.record import PlainSight, PlainVideo
+    from model.evaluation.measures.record import DrawnVideo
 
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         count, fps = stream.frames, float(stream.average_rate or 1)
     frames = read_frames(path, [(index + 0.5) / fps for index in range(count)])
-    return opens2v_scores(PlainSight(PlainVideo(frames, False, fps, one.prompt, np.asarray(read_picture(one.photo))), networks))
+    return DrawnVideo(frames, False, fps, one.prompt, np.asarray(read_picture(one.photo)), networks)

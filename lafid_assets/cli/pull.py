@@ -6,7 +6,8 @@ Belongs here: getting it and saying what lies where. Not here: the folder (`mode
 from pathlib import Path
 
 from lafid_assets.cli.display import CONSOLE, working
-from lafid_assets.cli.generate import downloads_of, in_registry
+from lafid_assets.cli.generate import downloads_of, tracking_of
+from lafid_assets.release.model_files import in_registry
 from model.files import require_free
 from resources.settings import Settings
 
@@ -15,12 +16,12 @@ def run_pull(settings: Settings, model: str, folder: Path) -> None:
     """Write the folder.
 
     Raises:
-        ModelUnknown: no such model in the registry, or no registry.
+        ModelMissing: no such model in the registry, or no registry.
         FolderTaken: there is something in the folder.
         CheckpointError: the model's files are not whole, or not to be trusted.
     """
     require_free(folder)
-    with working(f"pulling {model}"), in_registry(settings, model):
+    with working(f"pulling {model}"), in_registry(model, tracking_of(settings)):
         from model.release.checkpoint import read_manifest
         from model.release.package import fetch, pinned_requirements
         from model.release.pulled_folder import write_pulled_folder

@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from lafid_assets.cli.display import answer
-from lafid_assets.cli.drawing import BaseFolder, Device, LowMemory, Precision, SemanticEncoder
-from lafid_assets.cli.options import AsJson, Home, settings_of
-from model.release.drawing_settings import DrawingSettings
+from lafid_assets.cli.options import AsJson, Home, ModelOptions, settings_of, with_model_options
 
 
+@with_model_options
 def evaluate(
     model: Annotated[
         str, typer.Argument(help="models:/lafid@champion, models:/lafid/3, models:/m-..., or a checkpoint's folder.")
@@ -25,21 +24,13 @@ def evaluate(
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
     processes: Annotated[int | None, typer.Option(min=1, help="That draw at a time; one a GPU when left out.")] = None,
     deadline_s: Annotated[float, typer.Option(min=1, help="Seconds of computing that one video may take.")] = 7200,
-    precision: Precision = None,
-    low_memory: LowMemory = False,
-    device: Device = None,
-    base: BaseFolder = None,
-    semantic_encoder: SemanticEncoder = None,
-    home: Home = None,
+    *,
+    how: ModelOptions,
 ) -> None:
     """Draw a bench of persons that no model was trained on, and measure who is like them. Goes on where it was interrupted."""
     from lafid_assets.cli.evaluate import Wish, run_evaluate
 
-    how = DrawingSettings(precision=precision, low_memory=low_memory, device=device, semantic_dir=semantic_encoder)
-    run_evaluate(
-        settings_of(home),
-        Wish(model, against, bench, out, base, how, steps=steps, cases=cases, processes=processes, deadline_s=deadline_s),
-    )
+    run_evaluate(how, Wish(model, against, bench, out, steps=steps, cases=cases, processes=processes, deadline_s=deadline_s))
 
 
 def bench(

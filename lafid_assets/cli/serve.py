@@ -10,14 +10,12 @@ import asyncio
 import json
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lafid_assets.cli.display import CONSOLE, ERRORS
 from lafid_assets.cli.generate import pull_model
+from lafid_assets.cli.options import ModelOptions
 from lafid_assets.cli.ui import refuse_busy_port
-from model.release.drawing_settings import DrawingSettings
-from resources.settings import Settings
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -29,31 +27,21 @@ _SPARE_CONNECTIONS = 32
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def run_serve(
-    settings: Settings,
-    model: str,
-    host: str,
-    port: int,
-    limits: dict[str, Any],
-    drawing: DrawingSettings,
-    base_dir: Path | None,
-) -> None:
+def run_serve(how: ModelOptions, model: str, host: str, port: int, limits: dict[str, Any]) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
     Args:
         limits: fields of `model.release.service.ServiceLimits`.
-        base_dir: the base's folder, where it neither travels with the model nor was adopted into the store.
 
     Raises:
         PortBusy: before anything is loaded.
-        ModelUnknown: no such model in the registry, or no registry.
     """
     refuse_busy_port(host, port, "--port")
     import uvicorn
 
     from model.release.service import ServiceLimits, VideoService
 
-    service = VideoService(pull_model(settings, model, drawing, base_dir), ServiceLimits(**limits))
+    service = VideoService(pull_model(how, model), ServiceLimits(**limits))
     if host not in _LOOPBACK:
         ERRORS.print(f"whoever reaches {host} can draw: there is no password here, put a gateway before it", style="yellow")
     CONSOLE.print(f"{model}: POST http://{host}:{port}/invocations, GET /health. Ctrl-C ends it.", soft_wrap=True)

@@ -22,22 +22,22 @@ from model.face_engine.view_spread import farthest_first, pose_gaps_deg
 from model.likeness import expression_bin, yaw_bin
 
 PICTURES_OF_A_PERSON, PICTURES_OF_A_STRANGER = 24, 4
-"""That are looked at; a gallery is made of those that show the face again."""
+"""How many are looked at; the gallery takes those that show the face again."""
 FEWEST_PERSONS = 6
 """Fewer in the test split are compared with strangers of other splits, too: one alone has nobody to be unlike."""
 MOST_SORTED = 400
 """Pictures of a person that are spread over poses; further ones show nothing new and cost their square."""
 _POSE_COUNTS = 0.75
-"""Of how far apart two pictures are, beside that they are two: many of one pose may differ in expression."""
+"""Share of the pose in the distance of two pictures; the rest counts that they are two, for expressions may differ."""
 TARGETS = 17
 """How many yaws a case states of its clip."""
 FACE_COLUMNS = ("clip_id", "frame_index", "face_index", *EXPRESSIONS)
 """What is read of `face_info`."""
 _ORDER = ("eye_opening", "brow_height", "mouth_width", "mouth_opening")
-"""Of expressions in a bench."""
 
 Row = Mapping[str, Any]
-Expression = tuple[float, float, float, float]
+Expression = tuple[float, ...]
+"""Four numbers in the order of a bench."""
 
 
 class Moment(NamedTuple):
@@ -106,16 +106,16 @@ def choose_cases(test: pl.DataFrame, faces: pl.DataFrame, most: int, seed: int) 
         faces: `FACE_COLUMNS` of its clips.
         seed: another one chooses others among equals, and draws from other noise.
     """
-    moments = _moments(test, faces)
-    strata = _strata(test, moments)
-    strata.sort(key=lambda one: (_digest(seed, one.identity_id), _digest(seed, one.clip_id)))
-    chosen = take_turns(strata, most)
-    names = [one.clip_id for one in chosen]
-    clips = {clip["clip_id"]: clip for clip in test.filter(pl.col("clip_id").is_in(names)).iter_rows(named=True)}
-    seen: dict[str, list[Moment]] = {name: [] for name in names}
-    for row in moments.filter(pl.col("clip_id").is_in(names)).iter_rows(named=True):
-        seen[row["clip_id"]].append(_moment(row))
-    return [WantedCase(clips[name], tuple(seen[name]), _noise(seed, name), why) for name, why in chosen]
+    seen = _seen(test, faces)
+    candidates = []
+    for clip_id, person, speaking in test.select("clip_id", "identity_id", "speaking_status").iter_rows():
+        shown = reached(_moments(seen, clip_id), 0.0)
+        candidates.append(Candidate(clip_id, person, (shown.yaw_bin, shown.expression_bin, speaking)))
+    candidates.sort(key=lambda one: (_digest(seed, one.identity_id), _digest(seed, one.clip_id)))
+    chosen = take_turns(candidates, most)
+    clips = test.filter(pl.col("clip_id").is_in([one.clip_id for one in chosen]))
+    rows = {clip["clip_id"]: clip for clip in clips.iter_rows(named=True)}
+    return [WantedCase(rows[name], _moments(seen, name), _noise(seed, name), why) for name, why in chosen]
 
 
 def choose_persons(test: pl.DataFrame, cases: Sequence[WantedCase]) -> list[WantedPerson]:
@@ -158,38 +158,22 @@ def reached(moments: Sequence[Moment], start_s: float) -> Reached:
     return Reached(farthest, yaw_bin(farthest), expression_bin(change), targets)
 
 
-def _moments(test: pl.DataFrame, faces: pl.DataFrame) -> pl.DataFrame:
-    """The analysed frames that show the main face, clip by clip, with its expression where it was measured."""
+def _seen(test: pl.DataFrame, faces: pl.DataFrame) -> dict[tuple[Any, ...], pl.DataFrame]:
+    """Clip to its analysed frames that show the main face, in order, with its expression where it was measured."""
     places = test.select("clip_id", place="face_track").explode("place").drop_nulls("place").unnest("place")
     keys = ("clip_id", "frame_index", "face_index")
-    return places.drop_nulls("face_index").join(faces.select(FACE_COLUMNS), on=keys, how="left").sort("clip_id", "time_s")
+    known = places.drop_nulls("face_index").join(faces.select(FACE_COLUMNS), on=keys, how="left")
+    return known.sort("time_s").partition_by("clip_id", as_dict=True)
 
 
-def _strata(test: pl.DataFrame, moments: pl.DataFrame) -> list[Candidate]:
-    """What each clip shows over all of it, as `reached` says it of a chosen one."""
-    known = moments.with_columns(_measured=pl.all_horizontal(pl.col(name).is_not_null() for name in EXPRESSIONS))
-    shown = [pl.col(name).filter("_measured") for name in EXPRESSIONS]
-    changes = [(one - one.first()).abs().max().alias(f"_{name}") for one, name in zip(shown, EXPRESSIONS, strict=True)]
-    reaches = known.group_by("clip_id").agg(*changes, yaw=pl.col("yaw_deg").abs().max(), shown=pl.col("_measured").sum())
-    change = pl.when(pl.col("shown") > 1).then(pl.max_horizontal(f"_{name}" for name in EXPRESSIONS))
-    clips = test.select("clip_id", "identity_id", "speaking_status").join(reaches, on="clip_id", how="left")
-    rows = clips.select("clip_id", "identity_id", "speaking_status", "yaw", change=change)
-    return [
-        Candidate(clip_id, person, (yaw_bin(yaw), expression_bin(change), speaking))
-        for clip_id, person, speaking, yaw, change in rows.iter_rows()
-    ]
-
-
-def _moment(row: Row) -> Moment:
-    box = (row["box_x1"], row["box_y1"], row["box_x2"], row["box_y2"])
-    return Moment(row["time_s"], row["frame_index"], box, row["yaw_deg"], _expression(row))
-
-
-def _expression(face: Row) -> Expression | None:
-    eyes, brows, width, opening = (face[name] for name in _ORDER)
-    if eyes is None or brows is None or width is None or opening is None:
-        return None
-    return eyes, brows, width, opening
+def _moments(seen: Mapping[tuple[Any, ...], pl.DataFrame], clip_id: str) -> tuple[Moment, ...]:
+    if (clip_id,) not in seen:
+        return ()
+    moments = []
+    for row in seen[clip_id,].iter_rows(named=True):
+        shares = tuple(row[name] for name in _ORDER)
+        moments.append(Moment(row["time_s"], row["frame_index"], _box(row), row["yaw_deg"], None if None in shares else shares))
+    return tuple(moments)
 
 
 def _person(identity_id: str, clips: pl.DataFrame, most: int) -> WantedPerson:
@@ -218,9 +202,12 @@ def sharpest_frontal(yaw_deg: NDArray[np.float64], sharpness: NDArray[np.float64
 
 
 def _picture(row: Row) -> CandidatePicture:
-    box = (row["box_x1"], row["box_y1"], row["box_x2"], row["box_y2"])
-    paths = (row["face_path"], row["head_path"])
-    return CandidatePicture(row["clip_id"], row["pts"], row["frame_index"], box, *paths, row["sharpness"], row["yaw_deg"])
+    plain = {name: row[name] for name in CandidatePicture._fields if name != "box"}
+    return CandidatePicture(box=_box(row), **plain)
+
+
+def _box(row: Row) -> Box:
+    return row["box_x1"], row["box_y1"], row["box_x2"], row["box_y2"]
 
 
 def _digest(seed: int, name: str) -> bytes:

@@ -6,7 +6,6 @@ Belongs here: paths, writing a bench into the store, reading it out. Not here: w
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from lafid_assets.schemas.bench import LAFID_BENCH
 from model.evaluation.bench import BENCH_FILE, Bench, BenchError, bench_files, parse_bench, write_bench
@@ -16,21 +15,10 @@ from resources.store.file_store import FileStore
 FOLDER = "benches"
 
 
-class CurrentBench(NamedTuple):
-    """The bench of the dataset as it is.
-
-    Attributes:
-        path: its folder in the store.
-    """
-
-    version: str
-    path: str
-
-
-def current_bench(reader: Reader) -> CurrentBench | None:
-    """None where none was made yet, or the test split gives no case."""
-    rows = reader.sql(f"SELECT DISTINCT bench_version, bench_path FROM {LAFID_BENCH.name} WHERE bench_version IS NOT NULL")
-    return CurrentBench(*rows.row(0)) if rows.height else None
+def current_bench(reader: Reader) -> str | None:
+    """The version of the dataset's bench; None where none was made yet, or the test split gives no case."""
+    rows = reader.sql(f"SELECT DISTINCT bench_version FROM {LAFID_BENCH.name} WHERE bench_version IS NOT NULL")
+    return str(rows.item(0, 0)) if rows.height else None
 
 
 def folder_of(version: str) -> str:

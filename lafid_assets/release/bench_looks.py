@@ -1,15 +1,15 @@
 """Looking at what a bench may be made of, in a child process: first frames of clips, and pictures of persons.
 
-Belongs here: one task -> what the face engine says of it. Not here: which clips and pictures (`bench_choice`), the processes, and
-what becomes of it (`bench_building`).
+Belongs here: one task -> what the face engine says of it. Not here: which clips and pictures (`bench_choice`), the processes and
+the bench (`bench_building`).
 """
 
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image as PilImage
@@ -19,6 +19,7 @@ from lafid_assets.faces.sampling import frames_at
 from lafid_assets.ingest.media_probe import content_sha256_in_state
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.release.bench_choice import CandidatePicture, Expression, Moment, WantedPerson, sharpest_frontal
+from lafid_assets.workers.exit_reasons import Fault
 from model.encoding.footage import Footage, file_of
 from model.encoding.head_mask import OvalMask
 from model.evaluation.bench import png_of
@@ -30,14 +31,13 @@ from resources.face_engine import EngineChoice, load_face_engine
 from resources.store.file_store import FileStore
 
 MOST_TRIED = 16
-"""Frames of a clip that may have to be looked at until one can condition a model."""
+"""Frames of a clip that are looked at, at most, to find one that can condition a model."""
 MOST_IN_GALLERY, MOST_PHOTOS = 12, 4
 GALLERY_SHARE = 2 / 3
-"""Of a person's pictures; the others are photos, so that no model is measured against a picture that it was given."""
+"""Share of a person's pictures; the others are photos, so that no model is measured against a picture that it was given."""
 
 
-@dataclass(frozen=True)
-class FirstFrameTask:
+class FirstFrameTask(NamedTuple):
     """A clip whose first frame is looked for.
 
     Attributes:
@@ -53,25 +53,17 @@ class FirstFrameTask:
     engine: str
 
 
-@dataclass(frozen=True)
-class FirstFrame:
-    """The frame with which a case begins; `png` is None where none can condition a model, and the clip can be read.
+class FirstFrame(NamedTuple):
+    """A whole frame that can condition a model."""
 
-    Attributes:
-        moment: index among the task's moments.
-    """
-
-    png: bytes | None
-    moment: int = 0
-    width: int = 0
-    height: int = 0
-    status: Status = Status.OK
-    reason: Reason | None = None
-    detail: str | None = None
+    clip_id: str
+    moment: Moment
+    png: bytes
+    width: int
+    height: int
 
 
-@dataclass(frozen=True)
-class LooksTask:
+class LooksTask(NamedTuple):
     """A person whose pictures are looked at."""
 
     person: WantedPerson
@@ -80,8 +72,7 @@ class LooksTask:
     with_photos: bool
 
 
-@dataclass(frozen=True)
-class SeenPicture:
+class SeenPicture(NamedTuple):
     """A picture that shows the person's face again, as the engine measures it there."""
 
     picture: CandidatePicture
@@ -91,10 +82,10 @@ class SeenPicture:
     embedding: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Looks:
+class Looks(NamedTuple):
     """A person's gallery in order, and photos (clip, PNG) that are none of it."""
 
+    identity_id: str
     gallery: tuple[SeenPicture, ...]
     photos: tuple[tuple[str, bytes], ...]
 
@@ -105,8 +96,11 @@ def engine_choice(name: str) -> EngineChoice:
     return EngineChoice(engine=family, embedder=embedder) if embedder else EngineChoice(engine=family)
 
 
-def find_first_frame(task: FirstFrameTask) -> FirstFrame:
-    """The first of the moments whose frame, as inference sees it, shows the main face as the largest, with a pose."""
+def find_first_frame(task: FirstFrameTask) -> FirstFrame | Fault | None:
+    """The first of the moments whose frame, as inference sees it, shows the main face as the largest, with a pose.
+
+    None where the clip can be read and no frame does.
+    """
     engine = _engine(task.engine)
     try:
         if task.footage is None:
@@ -114,17 +108,17 @@ def find_first_frame(task: FirstFrameTask) -> FirstFrame:
         path = file_of(task.footage)
         if content_sha256_in_state(path) != task.content_sha256:
             raise ClipError(Reason.UNREADABLE, f"{path.name} has changed since raw_clips: materialize raw_clips again")
-        for batch in _batches(min(len(task.moments), MOST_TRIED)):
-            frames = frames_at(task.footage, {task.moments[index].frame_index for index in batch})
-            for index in batch:
-                frame = frames[task.moments[index].frame_index]
-                if conditions(frame, task.moments[index].box, engine):
-                    return FirstFrame(png_of(frame), index, frame.shape[1], frame.shape[0])
+        for batch in _batches(task.moments[:MOST_TRIED]):
+            frames = frames_at(task.footage, {moment.frame_index for moment in batch})
+            for moment in batch:
+                frame = frames[moment.frame_index]
+                if conditions(frame, moment.box, engine):
+                    return FirstFrame(task.clip_id, moment, png_of(frame), frame.shape[1], frame.shape[0])
     except ClipError as error:
-        return FirstFrame(None, status=Status.ERROR, reason=error.reason, detail=error.detail)
+        return Fault(Status.ERROR, error.reason, error.detail)
     except OSError as error:
-        return FirstFrame(None, status=Status.ERROR, reason=Reason.UNREADABLE, detail=f"it cannot be read: {error.strerror}")
-    return FirstFrame(None)
+        return Fault(Status.ERROR, Reason.UNREADABLE, f"it cannot be read: {error.strerror}")
+    return None
 
 
 def conditions(frame: Image, box: Box, engine: FaceEngine) -> bool:
@@ -143,12 +137,12 @@ def look_at(task: LooksTask) -> Looks:
     engine, store = _engine(task.engine), FileStore(task.store_uri)
     seen = [found for picture in task.person.pictures if (found := _seen(picture, engine, store)) is not None]
     if not seen:
-        return Looks((), ())
+        return Looks(task.person.identity_id, (), ())
     order = gallery_order(seen)
     kept = order[: min(MOST_IN_GALLERY, math.ceil(GALLERY_SHARE * len(seen)))] if task.with_photos else order
     left = dict.fromkeys([*order, *range(len(seen))] if task.with_photos else [])
     photos = islice(_photos([seen[index].picture for index in left if index not in kept], engine, store), MOST_PHOTOS)
-    return Looks(tuple(seen[index] for index in kept), tuple(photos))
+    return Looks(task.person.identity_id, tuple(seen[index] for index in kept), tuple(photos))
 
 
 def gallery_order(seen: Sequence[SeenPicture]) -> list[int]:
@@ -187,17 +181,13 @@ def _seen(picture: CandidatePicture, engine: FaceEngine, store: FileStore) -> Se
     image = _opened(png := store.read_bytes(picture.face_path))
     face = main_face(engine.detect(image))
     height, width = image.shape[:2]
-    if face is None or face.embedding is None or not _middle_lies_in(face.box_xyxy_px, _inner(width, height)):
+    inner = (width / 4, height / 4, width * 3 / 4, height * 3 / 4)  # the picture was cut around the face
+    if face is None or face.embedding is None or not _middle_lies_in(face.box_xyxy_px, inner):
         return None
     known = expression_shares(face)
-    shares = None if known is None else (float(known[0]), float(known[1]), float(known[2]), float(known[3]))
+    shares = None if known is None else tuple(map(float, known))
     angles = None if face.angles is None else (face.angles.yaw_deg, face.angles.pitch_deg, face.angles.roll_deg)
     return SeenPicture(picture, png, angles, shares, tuple(face.embedding.astype(float).tolist()))
-
-
-def _inner(width: int, height: int) -> Box:
-    """Where the middle of the face lies that the picture was cut around."""
-    return width / 4, height / 4, width * 3 / 4, height * 3 / 4
 
 
 def _middle_lies_in(face: Box, box: Box) -> bool:
@@ -205,11 +195,11 @@ def _middle_lies_in(face: Box, box: Box) -> bool:
     return box[0] <= x <= box[2] and box[1] <= y <= box[3]
 
 
-def _batches(count: int) -> Iterator[range]:
-    """Of twice as many each time: decoding begins anew for each, and frames of all at once would not fit."""
+def _batches(moments: Sequence[Moment]) -> Iterator[Sequence[Moment]]:
+    """Twice as many each time: decoding begins anew for each, and frames of all at once would not fit."""
     begin, size = 0, 1
-    while begin < count:
-        yield range(begin, min(begin + size, count))
+    while begin < len(moments):
+        yield moments[begin : begin + size]
         begin, size = begin + size, 2 * size
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from resources.tracking import CHECKPOINT_TAG, RegisteredVersion, Tracking
 
 ALIASES = ("champion", "previous")
-"""Whom a checkpoint is compared with: the champion, and where it is that itself the one before."""
+"""The order in which rivals are tried: a checkpoint is compared with the champion; the champion itself with the one before it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Rival:
 
 
 def rival_of(checkpoint_sha256: str, name: str, tracking: Tracking) -> Rival | None:
-    """Whom the registry has a checkpoint compared with; None where it knows nobody else.
+    """The model that a checkpoint is compared with; None where the registry has no other.
 
     A checkpoint that became champion stays compared with the one before it, so that being promoted changes no evaluation.
 

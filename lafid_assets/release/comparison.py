@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lafid_assets.release.evaluation_rows import PER_VIDEO
+from lafid_assets.release.evaluation import PER_VIDEO
 from model.evaluation.statistics import ENOUGH_PERSONS, Interval, paired_interval
 from model.likeness import YAW_BINS
 
@@ -41,13 +41,7 @@ class Difference:
 def compare(
     videos: pl.DataFrame, frames: pl.DataFrame, ours: str, theirs: str, metrics: Sequence[str] = (OVERALL, *BINNED)
 ) -> list[Difference]:
-    """Ours against theirs, measure by measure, video by video.
-
-    Args:
-        videos, frames: rows of `evaluated_videos` and `evaluated_frames` of both, on one bench.
-        ours, theirs: hashes of their checkpoints.
-        metrics: columns of `evaluated_videos`, or `score_<yaw bin>`.
-    """
+    """Checkpoint against checkpoint on one bench; a metric is a column of `evaluated_videos`, or `score_<yaw bin>`."""
     return [_difference(values_of(metric, videos, frames), metric, ours, theirs) for metric in metrics]
 
 

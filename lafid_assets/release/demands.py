@@ -1,4 +1,4 @@
-"""What a version must be, beside its figures: seen through, whole, reproducible, allowed, free of who was forgotten.
+"""What a version must be beside its figures: not trained on the bench, whole, reproducible, licensed, without forgotten persons.
 
 Belongs here: facts -> findings, pure functions. Not here: gathering the facts (`judgement`), figures (`gates`).
 """
@@ -11,12 +11,7 @@ from lafid_assets.schemas.registry import PASSED, REFUSED, UNDECIDED
 
 
 def unseen(leaks: Sequence[str] | None, unknown: str) -> Finding:
-    """Whether the bench holds anybody that the model was trained on.
-
-    Args:
-        leaks: a sentence each; None: it could not be found out.
-        unknown: why not.
-    """
+    """Whether the bench holds anybody that the model was trained on; where `leaks` is None, `unknown` says why nobody knows."""
     if leaks is None:
         return Finding("unseen", UNDECIDED, None, None, f"whether it was trained on the bench is not known: {unknown}")
     if leaks:
@@ -26,22 +21,13 @@ def unseen(leaks: Sequence[str] | None, unknown: str) -> Finding:
 
 
 def weights(broken: str | None) -> Finding:
-    """Whether every number of the checkpoint is finite.
-
-    Args:
-        broken: what is not, or cannot be read; None: nothing.
-    """
+    """Whether every number of the checkpoint is finite; `broken` is what is not, or cannot be read."""
     said = "every tensor is finite" if broken is None else f"the weights are broken: {broken}"
     return Finding("weights", PASSED if broken is None else REFUSED, None, None, said)
 
 
 def reload(frames_sha256: Sequence[str], failed: str | None) -> Finding:
-    """Whether fresh processes that load the checkpoint draw the same frames.
-
-    Args:
-        frames_sha256: of each process.
-        failed: why one could not draw.
-    """
+    """Whether fresh processes that load the checkpoint draw the same frames; `failed` says why one could not draw."""
     if failed is not None:
         return Finding("reload", REFUSED, None, None, f"a fresh process could not draw with it: {failed}")
     if len(set(frames_sha256)) != 1:
@@ -52,24 +38,18 @@ def reload(frames_sha256: Sequence[str], failed: str | None) -> Finding:
 
 def licences(parts: Sequence[Licensed], use: str) -> Finding:
     """Whether every part allows the declared use."""
-    against = objections(parts, use)
-    forbidden = [str(one.licensed) for one in against if one.forbidden]
-    unclear = [str(one.licensed) for one in against if not one.forbidden]
+    forbidden, unclear = objections(parts, use)
     if forbidden:
-        return Finding("licences", REFUSED, float(len(forbidden)), 0.0, f"{use} use is forbidden by {'; '.join(forbidden)}")
+        said = f"{use} use is forbidden by {'; '.join(map(str, forbidden))}"
+        return Finding("licences", REFUSED, float(len(forbidden)), 0.0, said)
     if unclear:
-        return Finding(
-            "licences", UNDECIDED, float(len(unclear)), 0.0, f"whether {use} use is allowed is not said by {'; '.join(unclear)}"
-        )
+        said = f"whether {use} use is allowed is not said by {'; '.join(map(str, unclear))}"
+        return Finding("licences", UNDECIDED, float(len(unclear)), 0.0, said)
     return Finding("licences", PASSED, 0.0, 0.0, f"{use} use is allowed by all {len(parts)} parts")
 
 
 def nobody_forgotten(dataset_version: str, erased_clips: int | None) -> Finding:
-    """Whether nobody of its dataset version was forgotten since.
-
-    Args:
-        erased_clips: of that version; None: the lake does not know it.
-    """
+    """Whether nobody of its dataset version was forgotten since; None: the lake does not know the version."""
     if erased_clips is None:
         said = f"dataset version {dataset_version} is not in this lake: who was forgotten of it is not known"
         return Finding("forgotten", UNDECIDED, None, 0.0, said)

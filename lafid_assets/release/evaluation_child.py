@@ -7,14 +7,12 @@ results lie (`evaluation_tasks`), the processes (`evaluation`).
 import logging
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.release.evaluation_tasks import (
-    FID,
     CaseTask,
     FidTask,
     Figure,
@@ -30,17 +28,16 @@ from lafid_assets.release.evaluation_tasks import (
 from lafid_assets.speech.speaking_status import SpeechPolicy
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clip_size import Bucket
-from model.evaluation.bench import Bench, BenchError, Case, MeasuringEngine, read_bench, read_bench_picture
+from model.evaluation.bench import BenchError, Case
+from model.evaluation.measures.networks import Networks
+from model.evaluation.measures.record import Absent, CaseVideo
 from model.evaluation.similarity import measure_frames
 from model.files import whole_file
 from model.model_store.location import models_folder
 from model.model_store.store import ModelStore
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from model.evaluation.measures.networks import Networks
-    from model.face_engine.interface import FaceEngine
+    from model.face_engine.interface import FaceEngine, Image
     from model.release.pipeline import LafidPipeline
     from model.training.held_out_videos import Beginning
 
@@ -53,10 +50,14 @@ def do(subject: Subject, task: Task) -> Figure | Measured:
     """Does a task and keeps the result; the model is loaded once for all tasks of a process. A case's fault is its result, and
     what another try may mend is not kept.
     """
+    result: Figure | Measured
     if isinstance(task, CaseTask):
-        result: Figure | Measured = _case(subject, task)
+        result = _case(subject, task)
+    elif isinstance(task, LossTask):
+        result = _flow_loss(subject, task)
     else:
-        result = _flow_loss(subject, task) if isinstance(task, LossTask) else _fid(subject, task)
+        assert isinstance(task, FidTask)
+        result = _fid(subject, task)
     if not (isinstance(result, Measured) and result.status == Status.ERROR):
         with whole_file(measures_path(subject, task)) as temporary:
             temporary.write_text(result.model_dump_json())
@@ -77,21 +78,21 @@ def _flow_loss(subject: Subject, task: LossTask) -> Figure:
             f"{pipeline.manifest.preset.name}`, or train anew"
         )
     with pipeline.in_place() as model:
-        return Figure(key=task.key(subject), value=fixed_flow_loss(model, clips, pipeline.manifest.preset))
+        return Figure(key=task.key, value=fixed_flow_loss(model, clips, pipeline.manifest.preset))
 
 
 def _case(subject: Subject, task: CaseTask) -> Measured:
     from model.encoding.face_processor import FaceError, PoseUnknown
 
     try:
-        _engine(subject, _bench(_bench_dir(subject)).engine)  # what cannot be measured is not drawn for hours
+        _engine(subject)  # what cannot be measured is not drawn for hours
         return _measured(subject, task, _drawn(subject, task))
     except FaceError as error:
         reason = Reason.POSE_UNKNOWN if isinstance(error, PoseUnknown) else Reason.NO_FACE
         told = f"its first frame cannot condition a video: {error}"
-        return Measured(key=task.measured_key, status=Status.REJECTED, reason=reason, detail=told)
+        return Measured(key=task.key, status=Status.REJECTED, reason=reason, detail=told)
     except BenchError as error:
-        return Measured(key=task.measured_key, status=Status.ERROR, reason=Reason.UNREADABLE, detail=str(error))
+        return Measured(key=task.key, status=Status.ERROR, reason=Reason.UNREADABLE, detail=str(error))
 
 
 def _drawn(subject: Subject, task: CaseTask) -> "Beginning":
@@ -100,8 +101,7 @@ def _drawn(subject: Subject, task: CaseTask) -> "Beginning":
     from model.training.held_out_videos import Beginning, draw_held_out
 
     pipeline, case, path = _pipeline(subject), task.case, video_path(subject, task)
-    bucket = size_of(case, pipeline.manifest.preset.clip)
-    beginning = Beginning.of(read_bench_picture(_bench_dir(subject), case.first_frame), bucket, case.centre_xy_px)
+    beginning = Beginning.of(subject.picture(case.first_frame), size_of(case, pipeline.manifest.preset.clip), case.centre_xy_px)
     if not path.is_file():
         photos = _photos(subject, case)
         frames = draw_held_out(pipeline, beginning, case.prompt, photos=photos, seed=case.seed, steps=subject.steps)
@@ -109,10 +109,10 @@ def _drawn(subject: Subject, task: CaseTask) -> "Beginning":
     return beginning
 
 
-def _photos(subject: Subject, case: Case) -> list["NDArray[np.uint8]"]:
+def _photos(subject: Subject, case: Case) -> "list[Image]":
     """What the model is given of the person beside the first frame: nothing where it is given that and has no references. A photo
     in which it finds no face that it can use is left out."""
-    from PIL import Image
+    from PIL import Image as PilImage
 
     from model.encoding.face_processor import FaceError
 
@@ -121,9 +121,9 @@ def _photos(subject: Subject, case: Case) -> list["NDArray[np.uint8]"]:
         return []
     usable = []
     for path in case.photos:
-        photo = read_bench_picture(_bench_dir(subject), path)
+        photo = subject.picture(path)
         try:
-            pipeline.face(Image.fromarray(photo), "largest")
+            pipeline.face(PilImage.fromarray(photo), "largest")
         except FaceError as error:
             LOGGER.info("case %s is drawn without %s: %s", case.case_id, path, error)
         else:
@@ -135,75 +135,62 @@ def _measured(subject: Subject, task: CaseTask, beginning: "Beginning") -> Measu
     """What the video shows, read from its file: whoever measures it again has no more."""
     from model.encoding.video_io import read_frames
     from model.evaluation.measures.catalogue import all_of
-    from model.evaluation.measures.record import Absent, DrawnVideo
     from model.training.metrics import psnr
 
-    pipeline, case, bench = _pipeline(subject), task.case, _bench(_bench_dir(subject))
+    pipeline, case, bench, engine = _pipeline(subject), task.case, subject.bench, _engine(subject)
     # In the middle of each frame's time, where rounding cannot show its neighbour.
     times_s = [(index + 0.5) / pipeline.fps for index in range(beginning.frames)]
     frames = read_frames(video_path(subject, task), times_s)
-    begins_with_it = pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS
-    drawn = frames[1:] if begins_with_it else frames
-    person, engine = bench.person(case.identity_id), _engine(subject, bench.engine)
-    faces = tuple(measure_frames(drawn, person, beginning.whole, engine, bench.bounds))
-    video = DrawnVideo(
+    begins_given, person = pipeline.manifest.base.layout in FIRST_FRAME_LAYOUTS, bench.person(case.identity_id)
+    faces = measure_frames(frames[int(begins_given) :], person, beginning.whole, engine, bench.bounds)
+    policy, mouth = SpeechPolicy(), engine.info.mouth
+    video = CaseVideo(
         frames=frames,
-        begins_given=begins_with_it,
+        begins_given=begins_given,
         fps=pipeline.fps,
         prompt=case.prompt,
         reference=beginning.whole,
+        networks=_networks(subject),
         person=person,
         faces=faces,
         speaking_status=case.speaking_status,
-        lip_borders=_lip_borders(engine),
+        lip_borders=None if mouth is None else (policy.still_max_range[mouth], policy.moving_min_range[mouth]),
     )
-    taken = all_of(video, _networks(subject))
-    values = {name: None if isinstance(found, Absent) else found for name, found in taken.values.items()}
-    absent = {name: found.reason for name, found in taken.values.items() if isinstance(found, Absent)}
-    if isinstance(taken.features, Absent):
-        absent[FID] = taken.features.reason
-    else:
+    taken = all_of(video)
+    if taken.features is not None:
         with whole_file(features_path(subject, task)) as temporary:
             np.save(temporary, taken.features, allow_pickle=False)
     return Measured(
-        key=task.measured_key,
+        key=task.key,
         size=Bucket(len(frames), *frames.shape[1:3]),
         fps=pipeline.fps,
         # Measures have read the embeddings: keeping them would be a megabyte a video, and somebody's biometry.
         faces=tuple(None if face is None else replace(face, embedding=()) for face in faces),
-        first_drawn=len(frames) - len(drawn),
-        first_frame_psnr_db=min(psnr(frames[0], beginning.cut), _EQUAL_DB) if begins_with_it else None,
-        measures=values,
-        absent=absent,
+        first_drawn=int(begins_given),
+        first_frame_psnr_db=min(psnr(frames[0], beginning.cut), _EQUAL_DB) if begins_given else None,
+        measures=dict(taken.values),
+        absent=taken.absent,
     )
 
 
 def _fid(subject: Subject, task: FidTask) -> Figure:
-    from model.evaluation.measures.catalogue import over_all
-    from model.evaluation.measures.fid import picture_features
-    from model.evaluation.measures.record import Absent
+    from model.evaluation.measures.catalogue import finite
+    from model.evaluation.measures.fid import fid, picture_features
 
-    folder = _bench_dir(subject)
-    gallery = [face.path for person in _bench(folder).persons for face in person.gallery]
-    real = picture_features([read_bench_picture(folder, path) for path in gallery], _networks(subject))
-    found = over_all([np.load(features_path(subject, video), allow_pickle=False) for video in task.videos], real)[FID]
-    if isinstance(found, Absent):
-        return Figure(key=task.key(subject), value=None, absent=found.reason)
-    return Figure(key=task.key(subject), value=found)
-
-
-def _lip_borders(engine: "FaceEngine") -> tuple[float, float] | None:
-    """How far a still mouth moves at most, and one that speaks at least, by what finds the lips."""
-    policy, mouth = SpeechPolicy(), engine.info.mouth
-    return None if mouth is None else (policy.still_max_range[mouth], policy.moving_min_range[mouth])
+    gallery = [face.path for person in subject.bench.persons for face in person.gallery]
+    try:
+        real = picture_features([subject.picture(path) for path in gallery], _networks(subject))
+        drawn = [np.load(features_path(subject, video), allow_pickle=False) for video in task.videos]
+        return Figure(key=task.key, value=finite(fid(drawn, real)))
+    except Absent as reason:
+        return Figure(key=task.key, absent=str(reason))
 
 
 @cache
-def _networks(subject: Subject) -> "Networks":
+def _networks(subject: Subject) -> Networks:
     from model.bases.base import pick_device
-    from model.evaluation.measures.networks import load_networks
 
-    return load_networks(ModelStore(models_folder()), pick_device(subject.drawing.device))
+    return Networks(ModelStore(models_folder()), pick_device(subject.drawing.device))
 
 
 @cache
@@ -217,16 +204,11 @@ def _pipeline(subject: Subject) -> "LafidPipeline":
 
 
 @cache
-def _bench(folder: Path) -> Bench:
-    return read_bench(folder)
-
-
-@cache
-def _engine(subject: Subject, wanted: MeasuringEngine) -> "FaceEngine":
+def _engine(subject: Subject) -> "FaceEngine":
     """The bench's, which is often the model's, too."""
     from model.release.pipeline import engine_named
 
-    own = _pipeline(subject).engine
+    own, wanted = _pipeline(subject).engine, subject.bench.engine
     engine = own if own.info.name == wanted.name else engine_named(wanted.name)
     if engine.info.fingerprint != wanted.fingerprint:
         LOGGER.warning(
@@ -234,8 +216,3 @@ def _engine(subject: Subject, wanted: MeasuringEngine) -> "FaceEngine":
             *(wanted.name, wanted.version, engine.info.version),
         )
     return engine
-
-
-def _bench_dir(subject: Subject) -> Path:
-    assert subject.bench_dir is not None
-    return subject.bench_dir

@@ -1,10 +1,10 @@
 """What an evaluation is made of: cases of a bench to draw and measure, and figures over a split or over all videos.
 
-Belongs here: the tasks, their results, and where these are kept so that nothing is done twice. Not here: doing them
-(`evaluation_child`), the processes (`evaluation`), what becomes of the measures (`evaluation_rows`).
+Belongs here: the tasks, their results, and where these are kept so that nothing is done twice. Not here: doing one
+(`evaluation_child`), the processes and the tables (`evaluation`).
 
-A video and its measures are kept apart, each under the hash of all that decides it: what a video is measured against may change
-without its being drawn again.
+A video and its measures are kept apart, each under the hash of all that decides it: what a video is measured against may change,
+and it need not be drawn again.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,9 +21,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lafid_assets.outcomes import Reason, Status
 from model.clip_size import Bucket, ClipSize
-from model.evaluation.bench import Bench, BenchError, Case
+from model.evaluation.bench import Bench, BenchError, Case, read_bench, read_bench_picture
 from model.evaluation.measures.networks import networks_fingerprint
 from model.evaluation.similarity import FrameFace
+from model.face_engine.interface import Image
 from model.files import sha256_file
 from model.model_store.location import models_folder
 from model.model_store.store import ModelStore
@@ -61,70 +63,55 @@ class Subject:
         settings = self.drawing.model_dump(mode="json", exclude={"device", "semantic_dir"})
         return f"{FOLDER}/{self.checkpoint_sha256[:16]}-{_digest([settings, self.steps])[:8]}"
 
+    @property
+    def bench(self) -> Bench:
+        """The bench."""
+        return _bench(self._bench_dir)
+
+    def picture(self, path: str) -> Image:
+        """One of the bench's."""
+        return read_bench_picture(self._bench_dir, path)
+
+    @property
+    def _bench_dir(self) -> Path:
+        assert self.bench_dir is not None
+        return self.bench_dir
+
 
 @dataclass(frozen=True)
-class LossTask:
+class Task:
+    """What one child does.
+
+    Attributes:
+        name: of the files of its result.
+        key: over all that decides the result, beside checkpoint and drawing.
+    """
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class LossTask(Task):
     """The flow loss on a split's cached clips."""
 
     split: str
 
-    @property
-    def name(self) -> str:
-        """Of its file."""
-        return f"flow_loss_{self.split}"
-
-    def key(self, subject: Subject) -> str:
-        """Over all that decides the result, beside checkpoint and drawing."""
-        return _digest([None if subject.clip_list is None else subject.clip_list.name, self.split])
-
 
 @dataclass(frozen=True)
-class CaseTask:
-    """A case to draw and to measure.
-
-    Attributes:
-        drawn_key: over all that decides the video, beside checkpoint and drawing.
-        measured_key: over all that decides its measures, the video included.
-    """
+class CaseTask(Task):
+    """A case to draw and to measure."""
 
     case: Case
-    drawn_key: str
-    measured_key: str
-
-    @property
-    def video_name(self) -> str:
-        """Begins with the clip's id, by which `lafid forget` finds it."""
-        return f"{plain_name(self.case.clip_id)}.{self.drawn_key[:16]}.mp4"
-
-    @property
-    def name(self) -> str:
-        """Of its file of measures."""
-        return f"{plain_name(self.case.clip_id)}.{self.measured_key[:16]}"
-
-    def key(self, _: Subject) -> str:
-        """Over all that decides the result, beside checkpoint and drawing."""
-        return self.measured_key
+    video_name: str
+    """Begins with the clip's id, by which `lafid forget` finds it."""
 
 
 @dataclass(frozen=True)
-class FidTask:
-    """The distance of all drawn faces to the bench's pictures.
+class FidTask(Task):
+    """The distance of all drawn faces to the bench's pictures."""
 
-    Attributes:
-        videos: the cases that were drawn.
-    """
-
-    bench_version: str
     videos: tuple[CaseTask, ...]
-
-    @property
-    def name(self) -> str:
-        """Of its file."""
-        return f"fid_{self.bench_version}"
-
-    def key(self, _: Subject) -> str:
-        """Over all that decides the result, beside checkpoint and drawing."""
-        return _digest([self.bench_version, sorted(video.measured_key for video in self.videos)])
 
 
 class _Kept(BaseModel):
@@ -136,7 +123,7 @@ class _Kept(BaseModel):
 class Figure(_Kept):
     """Of a `LossTask` or a `FidTask`."""
 
-    value: float | None
+    value: float | None = None
     absent: str | None = None
     """Why there is no value."""
 
@@ -164,8 +151,13 @@ class Measured(_Kept):
         return 0.0 if self.size is None else (self.size.frames - 1) / self.fps
 
 
-Task = LossTask | CaseTask | FidTask
 Kept = TypeVar("Kept", Figure, Measured)
+
+
+def loss_task(subject: Subject, split: str) -> LossTask:
+    """The task of a split's cached clips."""
+    key = _digest([None if subject.clip_list is None else subject.clip_list.name, split])
+    return LossTask(f"flow_loss_{split}", key, split)
 
 
 def case_tasks(bench: Bench, bench_dir: Path, cases: Sequence[Case]) -> list[CaseTask]:
@@ -183,10 +175,16 @@ def case_tasks(bench: Bench, bench_dir: Path, cases: Sequence[Case]) -> list[Cas
         except FileNotFoundError as error:
             raise BenchError(f"{bench_dir} lacks {error.filename}: copy the bench again") from error
         shape = [case.prompt, case.seed, case.centre_xy_px, case.width, case.height, case.duration_s]
-        drawn_key = _digest([_DRAWN, *shape, pictures])
-        against = [drawn_key, bench.person(case.identity_id).model_dump(), case.speaking_status, *measured_by]
-        tasks.append(CaseTask(case, drawn_key, _digest(against)))
+        drawn = _digest([_DRAWN, *shape, pictures])
+        measured = _digest([drawn, bench.person(case.identity_id).model_dump(), case.speaking_status, *measured_by])
+        clip = plain_name(case.clip_id)
+        tasks.append(CaseTask(f"{clip}.{measured[:16]}", measured, case, f"{clip}.{drawn[:16]}.mp4"))
     return tasks
+
+
+def fid_task(bench: Bench, videos: Sequence[CaseTask]) -> FidTask:
+    """The task over these videos."""
+    return FidTask(f"fid_{bench.version}", _digest([bench.version, sorted(video.key for video in videos)]), tuple(videos))
 
 
 def kept(subject: Subject, task: Task) -> Figure | Measured | None:
@@ -216,16 +214,21 @@ def features_path(subject: Subject, task: CaseTask) -> Path:
 
 
 def plain_name(name: str) -> str:
-    """With which files of a clip begin. A bench may come from anywhere: no name leads out of the folder."""
+    """The beginning of a clip's file names. A bench may come from anywhere: no name leads out of the folder."""
     return re.sub(r"[^0-9A-Za-z_-]", "_", name)
 
 
 def size_of(case: Case, size: ClipSize) -> Bucket:
-    """The model's own size for a case: as training would place its clip, and the shortest where that covers not even it."""
+    """The model's own size for a case, as training would place its clip; the shortest one where the clip is too short for it."""
     shortest = min(size.window_s(bucket) for bucket in size.buckets)
     bucket = size.bucket_for(max(case.duration_s, math.nextafter(shortest, math.inf)), case.height, case.width)
     assert bucket is not None
     return bucket
+
+
+@cache
+def _bench(folder: Path) -> Bench:
+    return read_bench(folder)
 
 
 def _read(kind: type[Kept], subject: Subject, task: Task) -> Kept | None:
@@ -233,7 +236,7 @@ def _read(kind: type[Kept], subject: Subject, task: Task) -> Kept | None:
         found = kind.model_validate_json(measures_path(subject, task).read_bytes())
     except (FileNotFoundError, ValidationError):  # never done, or by another version
         return None
-    return found if found.key == task.key(subject) else None
+    return found if found.key == task.key else None
 
 
 def _digest(facts: Any) -> str:

@@ -1,10 +1,10 @@
-"""What a version must show before a run points the alias `champion` to it. The bounds are ours.
+"""The figures that a version must reach before a run points the alias `champion` to it. The bounds are ours.
 
 Belongs here: figures -> findings, and findings -> a verdict: pure functions over frames and records. Not here: measuring
 (`evaluation`), what is no figure (`demands`), gathering the evidence (`judgement`), the alias (`promotion`).
 
-A version passes only where every rule does. A rule is undecided where what it asks for was not measured, or on too few persons:
-that is no consent. What is not a number is refused.
+A version passes only where every rule does. A rule is undecided where its measure is missing, or was taken on too few persons;
+undecided does not pass. A figure that is not a number is refused.
 """
 
 import math
@@ -17,7 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lafid_assets.outcomes import Status
 from lafid_assets.release.champion import Rival
-from lafid_assets.schemas.registry import NOT_JUDGED, PASSED, REFUSED, TINY, UNDECIDED
+from lafid_assets.schemas.registry import NOT_JUDGED, PASSED, PRETRAINED, REFUSED, TINY, UNDECIDED
+from model.bases.specs import FIRST_FRAME_LAYOUTS
+from model.evaluation.bench import Bench
 from model.evaluation.statistics import ENOUGH_PERSONS, paired_interval
 
 FLOW_LOSS, PSNR, SIMILARITY = "flow_loss", "first_frame_psnr_db", "pose_binned_similarity"
@@ -75,25 +77,35 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the rules look at.
+    """What the rules about figures look at.
 
     Attributes:
         checkpoint: a row of `fusion_dit`.
-        gate: `pretrained`, or `tiny` where the base is random.
-        begins_with_picture: whether the base can be given a first frame; without, its fidelity is not asked for.
+        base: what the checkpoint's manifest says of its base.
         evaluation, videos: rows of `model_evaluation` and `evaluated_videos`, of whatever checkpoints.
-        bench_name, bench_version: of the bench that is asked for; None: there is none.
-        rival: that the version must not be worse than; None: there is nobody.
+        bench: that is asked for; None: there is none.
     """
 
     checkpoint: Mapping[str, Any]
-    gate: str
-    begins_with_picture: bool
+    base: Mapping[str, Any]
     evaluation: pl.DataFrame
     videos: pl.DataFrame
-    bench_name: str | None = None
-    bench_version: str | None = None
-    rival: Rival | None = None
+    bench: Bench | None
+
+    @property
+    def sha256(self) -> str:
+        """Of the checkpoint."""
+        return str(self.checkpoint["checkpoint_sha256"])
+
+    @property
+    def gate(self) -> str:
+        """Which rules it is judged by."""
+        return TINY if self.base["repository"] is None else PRETRAINED
+
+    @property
+    def bench_version(self) -> str:
+        """Empty: there is no bench."""
+        return OF_NO_BENCH if self.bench is None else self.bench.version
 
 
 def verdict_of(findings: Iterable[Finding]) -> str:
@@ -110,31 +122,34 @@ def in_words(findings: Iterable[Finding]) -> str:
     return "; ".join(kept_back) or PASSED
 
 
-def figures_found(gate: ReleaseGate, evidence: Evidence) -> list[Finding]:
-    """The rules about figures, in the order of the road: training, test persons, first frame, likeness, champion."""
+def figures_found(gate: ReleaseGate, evidence: Evidence, rival: Rival | None) -> list[Finding]:
+    """The rules about figures, in the order of the road: training, test persons, first frame, likeness, champion.
+
+    Args:
+        rival: that the version must not be worse than; None: there is nobody.
+    """
     found = [_evaluated(evidence), _training_loss(gate, evidence), _test_loss(gate, evidence)]
     if evidence.gate == TINY:
         found.append(
             Finding("likeness", NOT_JUDGED, None, None, "likeness is not judged: the tiny base is random and draws noise")
         )
-        return found if evidence.rival is None else [*found, _no_higher_loss(gate, evidence, evidence.rival)]
-    if evidence.begins_with_picture:
+        return found if rival is None else [*found, _no_higher_loss(gate, evidence, rival)]
+    if evidence.base["layout"] in FIRST_FRAME_LAYOUTS:
         found.append(_first_frame(gate, evidence))
-    return [*found, _above_strangers(gate, evidence) if evidence.rival is None else _no_worse(gate, evidence, evidence.rival)]
+    return [*found, _above_strangers(gate, evidence) if rival is None else _no_worse(gate, evidence, rival)]
 
 
 def _evaluated(evidence: Evidence) -> Finding:
-    rule, sha256 = "evaluated", evidence.checkpoint["checkpoint_sha256"]
-    if evidence.bench_version is None:
+    rule, sha256 = "evaluated", evidence.sha256
+    if evidence.bench is None:
         return Finding(rule, UNDECIDED, None, None, "there is no bench: materialize lafid_bench and model_evaluation")
-    bench = f"bench {evidence.bench_name} {evidence.bench_version[:12]}"
+    bench = f"bench {evidence.bench.name} {evidence.bench.version[:12]}"
     own = evidence.evaluation.filter(checkpoint_sha256=sha256)
-    if own.filter(bench_version=evidence.bench_version).is_empty():
+    if own.filter(bench_version=evidence.bench.version).is_empty():
         others = sorted({*evidence.evaluation["checkpoint_sha256"]} - {sha256})
         of = f", only of {', '.join(name[:12] for name in others)}" if own.is_empty() and others else ""
-        return Finding(
-            rule, UNDECIDED, None, None, f"no evaluation of checkpoint {sha256[:12]} on {bench}{of}: materialize model_evaluation"
-        )
+        said = f"no evaluation of checkpoint {sha256[:12]} on {bench}{of}: materialize model_evaluation"
+        return Finding(rule, UNDECIDED, None, None, said)
     return Finding(rule, PASSED, None, None, f"checkpoint {sha256[:12]} was evaluated on {bench}")
 
 
@@ -143,7 +158,7 @@ def _training_loss(gate: ReleaseGate, evidence: Evidence) -> Finding:
     bound = (1 - gate.min_loss_fall) * before if evidence.gate == TINY else before
     below = f", {gate.min_loss_fall:.0%} less" if evidence.gate == TINY else ""
     asked = f"at most {_short(bound)}{below}"
-    return _at_most(
+    return _within(
         "training_loss", after, bound, f"the loss on the fixed triples was {_short(before)} and is {_short(after)}", asked
     )
 
@@ -152,25 +167,25 @@ def _test_loss(gate: ReleaseGate, evidence: Evidence) -> Finding:
     rule = "test_loss"
     before = evidence.checkpoint["loss_before"]
     bound = before * (1 - gate.min_test_loss_fall if evidence.gate == TINY else 1 + gate.max_test_loss_rise)
-    row = _row(evidence, evidence.checkpoint["checkpoint_sha256"], FLOW_LOSS, OF_NO_BENCH)
+    row = _row(evidence, evidence.sha256, FLOW_LOSS)
     if (lacking := _lacking(rule, row, "the flow loss on test persons", bound)) is not None:
         return lacking
     said = f"the flow loss on test persons is {_short(row['value'])}"
-    return _at_most(rule, row["value"], bound, said, f"at most {_short(bound)}, measured by the loss before training")
+    return _within(rule, row["value"], bound, said, f"at most {_short(bound)}, measured by the loss before training")
 
 
 def _first_frame(gate: ReleaseGate, evidence: Evidence) -> Finding:
     rule, bound = "first_frame", gate.min_first_frame_psnr_db
-    row = _row(evidence, evidence.checkpoint["checkpoint_sha256"], PSNR, evidence.bench_version)
+    row = _row(evidence, evidence.sha256, PSNR, evidence.bench_version)
     if (lacking := _lacking(rule, row, "the first frame's fidelity", bound)) is not None:
         return lacking
     said = f"the first drawn frame is {row['value']:.1f} dB from the given one"
-    return _at_least(rule, row["value"], bound, said, f"at least {bound:g} dB")
+    return _within(rule, row["value"], bound, said, f"at least {bound:g} dB", at_least=True)
 
 
 def _above_strangers(gate: ReleaseGate, evidence: Evidence) -> Finding:
     rule, bound = "likeness", gate.min_similarity
-    row = _row(evidence, evidence.checkpoint["checkpoint_sha256"], SIMILARITY, evidence.bench_version)
+    row = _row(evidence, evidence.sha256, SIMILARITY, evidence.bench_version)
     if (lacking := _lacking(rule, row, SIMILARITY, bound)) is not None:
         return lacking
     if not all(math.isfinite(row[name]) for name in ("value", "low", "high") if row[name] is not None):
@@ -191,7 +206,9 @@ def _no_worse(gate: ReleaseGate, evidence: Evidence, rival: Rival) -> Finding:
     Wholly above -margin: no worse. Wholly below 0, and not that: worse. Anything else cannot be told.
     """
     rule, bound, than = "no_worse", -gate.margin, _named(rival)
-    own, its = (_videos(evidence, sha256) for sha256 in (evidence.checkpoint["checkpoint_sha256"], rival.checkpoint_sha256))
+    on_bench = evidence.videos.filter(bench_version=evidence.bench_version)
+    own = on_bench.filter(checkpoint_sha256=evidence.sha256)
+    its = on_bench.filter(checkpoint_sha256=rival.checkpoint_sha256)
     for videos, whose in ((own, "this version"), (its, than)):
         if videos.is_empty():
             return Finding(rule, UNDECIDED, None, bound, f"no video of {whose} on the bench: materialize model_evaluation")
@@ -217,8 +234,8 @@ def _no_worse(gate: ReleaseGate, evidence: Evidence, rival: Rival) -> Finding:
 
 def _no_higher_loss(gate: ReleaseGate, evidence: Evidence, rival: Rival) -> Finding:
     rule, than = "no_worse", _named(rival)
-    row = _row(evidence, rival.checkpoint_sha256, FLOW_LOSS, OF_NO_BENCH)
-    own = _row(evidence, evidence.checkpoint["checkpoint_sha256"], FLOW_LOSS, OF_NO_BENCH)
+    row = _row(evidence, rival.checkpoint_sha256, FLOW_LOSS)
+    own = _row(evidence, evidence.sha256, FLOW_LOSS)
     for found, whose in ((own, "this version"), (row, than)):
         if (lacking := _lacking(rule, found, f"the flow loss on test persons of {whose}", None)) is not None:
             return lacking
@@ -226,28 +243,18 @@ def _no_higher_loss(gate: ReleaseGate, evidence: Evidence, rival: Rival) -> Find
             return _no_number(rule, None, f"the flow loss of {whose}")
     bound = row["value"] * (1 + gate.loss_margin)
     said = f"the flow loss on test persons is {_short(own['value'])}, that of {than} {_short(row['value'])}"
-    return _at_most(rule, own["value"], bound, said, f"at most {_short(bound)}")
+    return _within(rule, own["value"], bound, said, f"at most {_short(bound)}")
 
 
 def _named(rival: Rival) -> str:
     return f"{rival.alias} version {rival.version.version}"
 
 
-def _row(evidence: Evidence, checkpoint_sha256: str, metric: str, bench_version: str | None) -> Any:
+def _row(evidence: Evidence, checkpoint_sha256: str, metric: str, bench_version: str = OF_NO_BENCH) -> Any:
     """The row of the test split, as a mapping; None: it is not there."""
-    found = evidence.evaluation.filter(
-        pl.col("checkpoint_sha256") == checkpoint_sha256,
-        pl.col("split") == "test",
-        pl.col("metric") == metric,
-        pl.col("bench_version") == (OF_NO_BENCH if bench_version is None else bench_version),
-    )
+    known = {"checkpoint_sha256": checkpoint_sha256, "bench_version": bench_version}
+    found = evidence.evaluation.filter(**known, split="test", metric=metric)
     return found.row(0, named=True) if found.height else None
-
-
-def _videos(evidence: Evidence, checkpoint_sha256: str) -> pl.DataFrame:
-    return evidence.videos.filter(
-        pl.col("checkpoint_sha256") == checkpoint_sha256, pl.col("bench_version") == (evidence.bench_version or OF_NO_BENCH)
-    )
 
 
 def _first_missing(videos: pl.DataFrame, others: pl.DataFrame, whose: str) -> str | None:
@@ -273,17 +280,10 @@ def _lacking(rule: str, row: Mapping[str, Any] | None, what: str, bound: float |
     return None
 
 
-def _at_most(rule: str, figure: float, bound: float, said: str, asked: str) -> Finding:
+def _within(rule: str, figure: float, bound: float, said: str, asked: str, *, at_least: bool = False) -> Finding:
     if not (math.isfinite(figure) and math.isfinite(bound)):
         return _no_number(rule, bound, said)
-    kept = figure <= bound
-    return Finding(rule, PASSED if kept else REFUSED, figure, bound, f"{said}, {asked}" if kept else f"{said}, not {asked}")
-
-
-def _at_least(rule: str, figure: float, bound: float, said: str, asked: str) -> Finding:
-    if not (math.isfinite(figure) and math.isfinite(bound)):
-        return _no_number(rule, bound, said)
-    kept = figure >= bound
+    kept = figure >= bound if at_least else figure <= bound
     return Finding(rule, PASSED if kept else REFUSED, figure, bound, f"{said}, {asked}" if kept else f"{said}, not {asked}")
 
 

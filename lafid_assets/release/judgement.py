@@ -28,10 +28,8 @@ from lafid_assets.schemas import (
     MODEL_EVALUATION,
     TRAINING_LATENTS,
 )
-from lafid_assets.schemas.registry import PRETRAINED, TINY
 from lafid_assets.training.base import fetch_base
 from lafid_assets.training.held_out import drawing_of
-from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.evaluation.bench import Bench, BenchError
 from model.release import MANIFEST_FILE
 from model.release.drawing_settings import DrawingSettings
@@ -42,33 +40,21 @@ from resources.tracking import RegisteredVersion
 
 
 @dataclass(frozen=True)
-class Facts:
+class Facts(Evidence):
     """What is known of the checkpoint that is to be released, of one moment.
 
     Attributes:
-        checkpoint: a row of `fusion_dit`.
-        base: what the checkpoint's manifest says of its base.
         dataset: the row of `dataset_versions`; None: this lake does not know the version.
         parts: whose terms it stands under.
         leaks: sentences; None where they cannot be known, and `leaks_unknown` says why.
         semantic: the vision encoder's folder that the clips were cached with, as a frame of one column.
     """
 
-    checkpoint: dict[str, Any]
-    base: dict[str, Any]
     dataset: dict[str, Any] | None
     parts: list[Licensed]
-    evaluation: pl.DataFrame
-    videos: pl.DataFrame
-    bench: Bench | None
     leaks: list[str] | None
     leaks_unknown: str
     semantic: pl.DataFrame
-
-    @property
-    def gate(self) -> str:
-        """Which rules it is judged by."""
-        return TINY if self.base["repository"] is None else PRETRAINED
 
 
 def read_facts(reader: Reader, store: FileStore) -> Facts:
@@ -103,21 +89,11 @@ def judge(
 ) -> list[Finding]:
     """Every rule's finding, whatever the others find."""
     checkpoint = facts.checkpoint
-    evidence = Evidence(
-        checkpoint=checkpoint,
-        gate=facts.gate,
-        begins_with_picture=facts.base["layout"] in FIRST_FRAME_LAYOUTS,
-        evaluation=facts.evaluation,
-        videos=facts.videos,
-        bench_name=None if facts.bench is None else facts.bench.name,
-        bench_version=None if facts.bench is None else facts.bench.version,
-        rival=rival,
-    )
     folder, base_dir = store.fetch(checkpoint["checkpoint_path"]), fetch_base(checkpoint["base_path"], store)
     return [
-        *figures_found(gate, evidence),
+        *figures_found(gate, facts, rival),
         demands.unseen(facts.leaks, facts.leaks_unknown),
-        demands.weights(broken_weights(folder, checkpoint["checkpoint_sha256"])),
+        demands.weights(broken_weights(folder, facts.sha256)),
         _redrawn(folder, base_dir, drawing_of(drawing, facts.semantic), deadline_s),
         demands.licences(facts.parts, gate.use),
         demands.nobody_forgotten(checkpoint["dataset_version"], None if facts.dataset is None else facts.dataset["erased_clips"]),
@@ -132,7 +108,7 @@ def keep_judgement(
         "judgement_id": uuid.uuid4().hex,
         "model_name": version.name,
         "model_version": version.version,
-        "checkpoint_sha256": facts.checkpoint["checkpoint_sha256"],
+        "checkpoint_sha256": facts.sha256,
         "bench_name": None if facts.bench is None else facts.bench.name,
         "bench_version": None if facts.bench is None else facts.bench.version,
         "gate": facts.gate,
@@ -166,7 +142,7 @@ def _bench(reader: Reader, store: FileStore) -> tuple[Bench | None, str]:
     if current is None:
         return None, "there is no bench: materialize lafid_bench"
     try:
-        return stored_bench(store, current.version), ""
+        return stored_bench(store, current), ""
     except (BenchError, StoreUnusable) as error:
         return None, str(error)
 

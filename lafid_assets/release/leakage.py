@@ -4,14 +4,14 @@ Belongs here: a model's dataset version -> its training clips, and from which co
 (`model.evaluation.leakage`), what follows from a leak (`gates`).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
 from lafid_assets.identity.impostor_pairs import choose_threshold
 from lafid_assets.identity.policies import ClusterPolicy, EngineUncalibrated
 from lafid_assets.schemas import DATASET_VERSION_ROWS
-from model.evaluation.bench import Bench
+from model.evaluation.bench import Bench, MeasuringEngine
 from model.evaluation.leakage import Leak, TrainedClip, find_leaks
 from resources.lake.reader import Reader
 
@@ -31,9 +31,9 @@ def leaks_of(reader: Reader, bench: Bench, dataset_version: str, policy: Cluster
     Raises:
         TrainingUnknown: the lake has not kept that version.
     """
-    columns = ", ".join(COLUMNS)
     trained = reader.sql(
-        f"SELECT {columns} FROM {DATASET_VERSION_ROWS.name} WHERE dataset_version = ? AND split = 'train' ORDER BY clip_id",
+        f"SELECT {', '.join(COLUMNS)} FROM {DATASET_VERSION_ROWS.name} WHERE dataset_version = ? AND split = 'train' "
+        "ORDER BY clip_id",
         [dataset_version],
     )
     if trained.is_empty():
@@ -41,27 +41,17 @@ def leaks_of(reader: Reader, bench: Bench, dataset_version: str, policy: Cluster
             f"this lake does not know which clips dataset version {dataset_version} trains on, so that bench {bench.version} "
             "cannot be checked for what the model has seen: run it where the model was trained"
         )
-    comparable = trained.filter(engine=bench.engine.name)
-    looks = _rows_of(comparable["identity_embedding"])
-    return find_leaks(bench, _clips(trained), _same_person_cosine(looks, bench, policy or ClusterPolicy()))
-
-
-def _clips(trained: pl.DataFrame) -> list[TrainedClip]:
     facts = trained.drop("identity_embedding").iter_rows(named=True)
-    looks = _rows_of(trained["identity_embedding"])
-    return [TrainedClip(**row, embedding=look) for row, look in zip(facts, looks, strict=True)]
+    # Lists of one engine's width each; those of another may lie between them.
+    looks = [row.to_numpy() for row in trained["identity_embedding"]]
+    clips = [TrainedClip(**row, embedding=look) for row, look in zip(facts, looks, strict=True)]
+    return find_leaks(bench, clips, _same_person_cosine(bench.engine, clips, policy or ClusterPolicy()))
 
 
-def _rows_of(embeddings: pl.Series) -> list[NDArray[np.float32]]:
-    """One array a row; lists of one engine's width each, those of another may lie between them."""
-    return [row.to_numpy() for row in embeddings]
-
-
-def _same_person_cosine(looks: list[NDArray[np.float32]], bench: Bench, policy: ClusterPolicy) -> float | None:
+def _same_person_cosine(engine: MeasuringEngine, clips: Sequence[TrainedClip], policy: ClusterPolicy) -> float | None:
     try:
-        figures = policy.figures_for(bench.engine.name)
+        figures = policy.figures_for(engine.name)
     except EngineUncalibrated:
         return None
-    return choose_threshold(
-        np.stack(looks) if looks else np.empty((0, bench.engine.width), np.float32), figures, policy.false_links_per_clip
-    ).cosine
+    looks = np.array([clip.embedding for clip in clips if clip.engine == engine.name], np.float32).reshape(-1, engine.width)
+    return choose_threshold(looks, figures, policy.false_links_per_clip).cosine

@@ -31,19 +31,8 @@ class Licensed(NamedTuple):
         return f"{self.part}: {self.licence}"
 
 
-class Objection(NamedTuple):
-    """A part whose terms forbid the use, or do not say."""
-
-    licensed: Licensed
-    forbidden: bool
-
-
 def licensed_parts(reader: Reader, dataset_version: str, base: dict[str, Any]) -> list[Licensed]:
-    """Clips by their source, what measured them, and the base, each with its licence; without what was forgotten since.
-
-    Args:
-        base: `base` of the checkpoint's manifest.
-    """
+    """Clips by their source, what measured them, and the base of the manifest, without what was forgotten since."""
     of_version = f"FROM {DATASET_VERSION_ROWS.name} WHERE dataset_version = ?"
     clips = reader.sql(f"SELECT DISTINCT source, licence {of_version} ORDER BY ALL", [dataset_version])
     engines = reader.sql(f"SELECT DISTINCT engine, engine_licence {of_version} ORDER BY ALL", [dataset_version])
@@ -58,12 +47,13 @@ def licensed_parts(reader: Reader, dataset_version: str, base: dict[str, Any]) -
     return [*parts, *faces, Licensed(f"base {base['name']}", _base_licence(base["repository"]))]
 
 
-def objections(parts: Sequence[Licensed], use: str) -> list[Objection]:
-    """The parts that stand against a use; research is what all terms that we know allow."""
+def objections(parts: Sequence[Licensed], use: str) -> tuple[list[Licensed], list[Licensed]]:
+    """The parts whose terms forbid a use, and those that do not say; research is what all terms that we know allow."""
     if use == "research":
-        return []
+        return [], []
     against = [one for one in parts if not _FREE.fullmatch(one.licence)]
-    return [Objection(one, forbidden=bool(_NON_COMMERCIAL.search(one.licence))) for one in against]
+    forbidden = [one for one in against if _NON_COMMERCIAL.search(one.licence)]
+    return forbidden, [one for one in against if one not in forbidden]
 
 
 def _base_licence(repository: str | None) -> str:

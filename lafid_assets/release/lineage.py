@@ -3,7 +3,7 @@
 Belongs here: facts -> MLflow tags and description. Not here: writing them (`registered_model`), the way back from them
 (`model_lineage`).
 
-No clip is named in them: a registry is nowhere that `lafid forget` could clean.
+No clip is named in them: `lafid forget` cannot clean a registry.
 """
 
 import json
@@ -37,12 +37,9 @@ def lineage_tags(
     """Tags that lead from the model back to its clips: dataset version with funnel and policies, base, code, runs, licences.
 
     Args:
-        checkpoint: a row of `fusion_dit`.
         base: `base` of the checkpoint's manifest.
         dataset: the row of `dataset_versions`; None: the lake does not know the version.
-        parts: whose terms it stands under.
-        commit: that it was trained with.
-        run_id: Dagster's run.
+        run_id: Dagster's.
     """
     tags = {
         CHECKPOINT_TAG: checkpoint["checkpoint_sha256"],
@@ -68,12 +65,7 @@ def lineage_tags(
 
 
 def judgement_tags(judgement: Mapping[str, Any], evaluation: pl.DataFrame) -> dict[str, str]:
-    """What was found of it, which another judgement replaces.
-
-    Args:
-        judgement: a row of `judgements`.
-        evaluation: rows of `model_evaluation`.
-    """
+    """What was found of it, which another judgement replaces."""
     kept_back = [found["rule"] for found in judgement["findings"] if found["verdict"] not in (PASSED, "not judged")]
     said = f"{judgement['verdict']}: {', '.join(kept_back)}" if kept_back else judgement["verdict"]
     against = judgement["against_version"]

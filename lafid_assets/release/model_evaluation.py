@@ -17,7 +17,7 @@ from pydantic import Field
 from lafid_assets.lafid_toml.settings_file import MODEL
 from lafid_assets.outcomes import Status
 from lafid_assets.pages import png_address
-from lafid_assets.release.bench_folder import current_bench
+from lafid_assets.release.bench_folder import current_bench, folder_of
 from lafid_assets.release.champion import Rival, rival_of
 from lafid_assets.release.comparison import compare
 from lafid_assets.release.evaluation import HELD_OUT, EvaluationFailed, choose_cases, evaluate, is_kept
@@ -143,7 +143,7 @@ def _evaluate(
     store, chosen = lake.store, preset(checkpoint["preset"])
     with lake.snapshot() as reader:
         latents, current = read_cached(reader, chosen), current_bench(reader)
-    bench_dir = None if current is None else store.fetch(current.path)
+    bench_dir = None if current is None else store.fetch(folder_of(current))
     bench = None if bench_dir is None else read_bench(bench_dir)
     cases = [] if bench is None else choose_cases(bench, config.cases)
     splits = [split for split in HELD_OUT if split in latents["split"]]

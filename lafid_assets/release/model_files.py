@@ -5,7 +5,7 @@ them (`model.release.pipeline`), which model is compared with (`champion`).
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,31 +51,43 @@ def find_model(
         CheckpointError: what lies there is no checkpoint that this version reads.
         TrackingUnreachable: MLflow's server does not answer.
     """
-    from_registry = model.startswith(SCHEME)
-    if not from_registry and not (Path(model) / MANIFEST_FILE).is_file():  # to see that takes no torch
+    if not model.startswith(SCHEME) and not (Path(model) / MANIFEST_FILE).is_file():  # to see that takes no torch
         raise ModelMissing(f"{model} is no model: name one of the registry ({SCHEME}lafid@champion), or a checkpoint's folder")
-    if from_registry and not tracking.is_there:
-        raise ModelMissing(f"there is no {model}: there is no registry at {tracking.uri}, set MLFLOW_TRACKING_URI to where it is")
-    from model.release.package import PackageError, base_of, fetch
+    with in_registry(model, tracking):
+        from model.release.package import PackageError, base_of, fetch
 
-    try:
-        with _registry_of(model, tracking) if from_registry else nullcontext():
+        try:
             found = fetch(model, None if tracking.is_local else downloads)
-        base = base_of(found, model, base_dir, adopted)
-    except PackageError as error:
-        raise ModelMissing(str(error)) from error
+            base = base_of(found, model, base_dir, adopted)
+        except PackageError as error:
+            raise ModelMissing(str(error)) from error
     return ModelFiles(model, _sha256_of(found.checkpoint_dir), found.checkpoint_dir, base)
 
 
 @contextmanager
-def _registry_of(model: str, tracking: Tracking) -> Iterator[None]:
+def in_registry(model: str, tracking: Tracking) -> Iterator[None]:
+    """Where `model.release.package` finds a model of that name; of a checkpoint's folder no registry is asked.
+
+    Raises:
+        ModelMissing: the block did not find it, or there is no registry.
+    """
+    if not model.startswith(SCHEME):
+        yield
+        return
+    if not tracking.is_there:
+        raise ModelMissing(
+            f"there is no {model}: there is no registry at {tracking.uri} yet. `lafid demo` makes one; of another place set "
+            "MLFLOW_TRACKING_URI"
+        )
     tracking.connect()
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except MlflowException as error:
-        raise ModelMissing(f"there is no {model} at {tracking.uri}: {error.message}") from error
+        raise ModelMissing(
+            f"there is no {model} at {tracking.uri} ({error.message}): name another model, or run `lafid demo`"
+        ) from error
 
 
 def _sha256_of(folder: Path) -> str:

@@ -14,19 +14,8 @@ from resources.lake.lake import Lake
 from resources.lake.reader import Reader
 from resources.tracking import CHECKPOINT_TAG, DATASET_TAG, Tracking
 
-SHOWN_OF_JUDGEMENTS = (
-    "judged_at",
-    "gate",
-    "verdict",
-    "bench_name",
-    "bench_version",
-    "against_version",
-    "dagster_run_id",
-    "findings",
-)
 _BASE = {"name": "", "repository": "_repository", "revision": "_revision", "sha256": "_sha256"}
 """Of the base, and how the tag that says it ends."""
-SHOWN_OF_PROMOTIONS = ("moved_at", "alias", "from_version", "to_version", "how", "moved_by", "why")
 
 
 class ClipUnknown(LookupError):
@@ -64,12 +53,16 @@ def lineage_of_model(lake: Lake, tracking: Tracking, address: str) -> dict[str, 
             "dataset_version": trained_on or None,
             "dataset": _dataset(reader, trained_on),
             "clips": _clips(reader, trained_on),
-            "judgements": _of_version(
-                reader, JUDGEMENTS.name, "judged_at", SHOWN_OF_JUDGEMENTS, "model_version = ?", name, number
-            ),
-            "promotions": _of_version(
-                reader, PROMOTIONS.name, "moved_at", SHOWN_OF_PROMOTIONS, "? IN (from_version, to_version)", name, number
-            ),
+            "judgements": reader.sql(
+                "SELECT judged_at, gate, verdict, bench_name, bench_version, against_version, dagster_run_id, findings "
+                f"FROM {JUDGEMENTS.name} WHERE model_name = ? AND model_version = ? ORDER BY judged_at",
+                [name, number],
+            ).to_dicts(),
+            "promotions": reader.sql(
+                f"SELECT moved_at, alias, from_version, to_version, how, moved_by, why FROM {PROMOTIONS.name} "
+                "WHERE model_name = ? AND ? IN (from_version, to_version) ORDER BY moved_at",
+                [name, number],
+            ).to_dicts(),
         }
 
 
@@ -109,13 +102,6 @@ def _clips(reader: Reader, dataset_version: str) -> list[dict[str, Any]]:
         "ORDER BY split, clip_id"
     )
     return reader.sql(sql, [dataset_version]).to_dicts()
-
-
-def _of_version(
-    reader: Reader, table: str, time: str, columns: tuple[str, ...], which: str, name: str, number: str
-) -> list[dict[str, Any]]:
-    sql = f"SELECT {', '.join(columns)} FROM {table} WHERE model_name = ? AND {which} ORDER BY {time}"
-    return reader.sql(sql, [name, number]).to_dicts()
 
 
 def _clip_id(reader: Reader, clip: str) -> str:

@@ -3,10 +3,10 @@
 Belongs here: moving aliases so that registry and record agree, whatever is killed when, and telling a person's own change from
 ours. Not here: whether a version may be promoted (`gates`, `judgement`), the registry's address (`resources.tracking`).
 
-The registry and the lake share no transaction. An act is first written into the registry, as a tag of the model; then its aliases
-move, the most important first; then it is recorded, and the tag goes. Whoever comes next finishes an act whose first alias has
-moved, and drops one that had not begun. What differs from the record after that was done by a person, or by another lake: it is
-recorded so, and left as it is.
+The registry and the lake share no transaction. An act is first written into the registry, as a tag of the model. Then its aliases
+move, the most important first. Then it is recorded, and the tag is deleted. The next run finishes an act whose first alias has
+moved, and drops one that had not begun. A difference to the record that is left after that is the work of a person, or of another
+lake: it is recorded as such and left as it is.
 """
 
 import getpass
@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lafid_assets.schemas.registry import BY_HAND, BY_REGISTRATION, BY_ROLLBACK, JUDGEMENTS, PROMOTIONS
 from resources.lake.lake import Lake
@@ -38,21 +38,21 @@ class PromotionRefused(ValueError):
     """The alias stays where it is; the message says why and what to do."""
 
 
-class Move(BaseModel):
-    """An alias from one version to another; None: nowhere."""
-
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    promotion_id: str
+
+class Move(_Frozen):
+    """An alias from one version to another; None: nowhere."""
+
+    promotion_id: str = Field(default_factory=lambda: uuid.uuid4().hex)
     alias: str
     from_version: str | None
     to_version: str | None
 
 
-class Act(BaseModel):
+class Act(_Frozen):
     """Moves that belong together. The first decides whether it has begun."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     moves: tuple[Move, ...]
     moved_by: str
@@ -78,10 +78,12 @@ class Registry:
         self.aliases = {} if model is None else {alias: str(version) for alias, version in model.aliases.items()}
         if model is not None and ACT_TAG in model.tags:
             self._finish(model.tags[ACT_TAG])
-        recorded = _last(self._lake, self.name)
+        recorded = dict(promotions_of(self._lake, self.name).select("alias", "to_version").iter_rows())
         differing = [alias for alias in sorted({*self.aliases, *recorded}) if self.aliases.get(alias) != recorded.get(alias)]
         if differing:
-            moves = [_move(alias, recorded.get(alias), self.aliases.get(alias)) for alias in differing]
+            moves = [
+                Move(alias=alias, from_version=recorded.get(alias), to_version=self.aliases.get(alias)) for alias in differing
+            ]
             why = "changed outside LaFID, or in another lake"
             self._record(Act(moves=tuple(moves), moved_by=SOMEBODY, why=why, judgement_id=None, how=BY_HAND))
 
@@ -120,10 +122,11 @@ class Registry:
         return champion, previous
 
     def _act(self, changes: Mapping[str, str | None], how: str, why: str, judgement_id: str | None) -> None:
-        moves = [_move(alias, self.aliases.get(alias), to) for alias, to in changes.items() if self.aliases.get(alias) != to]
-        if not moves:
+        moves = (Move(alias=alias, from_version=self.aliases.get(alias), to_version=to) for alias, to in changes.items())
+        moved = tuple(move for move in moves if move.from_version != move.to_version)
+        if not moved:
             return
-        act = Act(moves=tuple(moves), moved_by=_who(), why=why[:LONGEST_WHY], judgement_id=judgement_id, how=how)
+        act = Act(moves=moved, moved_by=_who(), why=why[:LONGEST_WHY], judgement_id=judgement_id, how=how)
         self._tracking.connect().set_registered_model_tag(self.name, ACT_TAG, act.model_dump_json())
         for move in act.moves:
             self._point(move.alias, move.to_version)
@@ -201,15 +204,6 @@ def has_been(lake: Lake, alias: str, version: Any) -> bool:
     made = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC) - CLOCKS_DIFFER
     rows = promotions_of(lake, version.name).filter(alias=alias, to_version=str(version.version))
     return not rows.filter(pl.col("moved_at") >= made.isoformat(timespec="microseconds")).is_empty()
-
-
-def _last(lake: Lake, name: str) -> dict[str, str | None]:
-    """Alias to the version that the record has it at."""
-    return dict(promotions_of(lake, name).select("alias", "to_version").iter_rows())
-
-
-def _move(alias: str, from_version: str | None, to_version: str | None) -> Move:
-    return Move(promotion_id=uuid.uuid4().hex, alias=alias, from_version=from_version, to_version=to_version)
 
 
 def _who() -> str:

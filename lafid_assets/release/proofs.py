@@ -22,11 +22,7 @@ _SIDE_PX = 64
 
 
 def broken_weights(folder: Path, checkpoint_sha256: str) -> str | None:
-    """What of a checkpoint is not finite, missing, or other than was recorded; None: nothing.
-
-    Args:
-        checkpoint_sha256: as training recorded it.
-    """
+    """What of a checkpoint is not finite, missing, or other than training recorded; None: nothing."""
     import torch
     from safetensors import SafetensorError, safe_open
 
@@ -45,12 +41,9 @@ def broken_weights(folder: Path, checkpoint_sha256: str) -> str | None:
                         return f"tensor {name} of {path.relative_to(folder)} is not finite"
         except (SafetensorError, OSError) as error:
             return f"{path.relative_to(folder)} cannot be read: {error}"
-    found = sha256_folder(folder)
-    return (
-        None
-        if found == checkpoint_sha256
-        else f"{folder} is not what was trained: sha256 {found[:12]}, recorded {checkpoint_sha256[:12]}"
-    )
+    if (found := sha256_folder(folder)) != checkpoint_sha256:
+        return f"{folder} is not what was trained: sha256 {found[:12]}, recorded {checkpoint_sha256[:12]}"
+    return None
 
 
 @dataclass(frozen=True)
@@ -68,9 +61,6 @@ class CannotDraw(RuntimeError):
 
 def frames_of_fresh_processes(task: Redrawing, deadline_s: float) -> list[str]:
     """The sha256 of the frames that each of two processes draws, one after the other.
-
-    Args:
-        deadline_s: what one may take.
 
     Raises:
         CannotDraw: one of them could not.

@@ -4,7 +4,7 @@ Belongs here: the asset, and the order of registering, judging and promoting. No
 rules (`gates`, `demands`), evidence (`judgement`), aliases (`promotion`), tags (`lineage`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -78,7 +78,7 @@ def registered_model(
         judgement = last_judgement(lake, row["model_name"], row["model_version"], row["checkpoint_sha256"])
         judged.extend([] if judgement is None else [judgement])
         told = {name: row[name] or "none" for name in ("model_uri", "alias", "gate", "verdict", "dataset_version")}
-        return told | ({} if judgement is None else {"judgement": findings_table(judgement)})
+        return told | ({} if judgement is None else {"judgement": _table(judgement["findings"])})
 
     result = STEP.materialize(
         context,
@@ -92,14 +92,9 @@ def registered_model(
     return dg.MaterializeResult(metadata=result.metadata, check_results=checks)
 
 
-def findings_table(judgement: Mapping[str, Any]) -> dg.TableMetadataValue:
-    """A judgement's findings, rule by rule."""
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord({name: "" if value is None else value for name, value in found.items()})
-            for found in judgement["findings"]
-        ]
-    )
+def _table(rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    plain = ({name: "" if value is None else value for name, value in row.items()} for row in rows)
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in plain])
 
 
 def _release(run_id: str, config: RegisteredModelConfig, lake: Lake, tracking: Tracking) -> dict[str, Any]:
@@ -111,9 +106,10 @@ def _release(run_id: str, config: RegisteredModelConfig, lake: Lake, tracking: T
     tags = lineage_tags(checkpoint, facts.base, facts.dataset, facts.parts, _commit(tracking, sha256), run_id)
     version = tracking.find_version(name, sha256)
     if version is None:
-        from model.release.package import register
+        address = _logged_model(facts, tags, name, lake, tracking)
+        import mlflow
 
-        version = RegisteredVersion(name, register(_logged_model(facts, tags, name, lake, tracking), name, tags))
+        version = RegisteredVersion(name, str(mlflow.register_model(address, name, tags=tags).version))
     with at_registry(lake, tracking, name) as registry:
         registered = tracking.connect().get_model_version(name, version.version)
         if not any(has_been(lake, alias, registered) for alias in (CANDIDATE, CHAMPION)):
@@ -146,10 +142,7 @@ def _release(run_id: str, config: RegisteredModelConfig, lake: Lake, tracking: T
 def _kept_back(champion: str | None, version: RegisteredVersion, rival: Rival | None, *, taken: bool) -> str:
     """Why a version that passed does not become champion by a run; empty: it does, or is.
 
-    Args:
-        champion: the version that is now.
-        rival: whom it was judged against. Only its place may be taken.
-        taken: whether the version has been champion before.
+    It takes the place of `rival` alone, whom it was judged against, and never again what was `taken` from it.
     """
     if champion == version.version:
         return ""
@@ -187,7 +180,7 @@ def _logged_model(facts: Facts, tags: dict[str, str], name: str, lake: Lake, tra
         tags=tags,
         metrics=measures | {name: checkpoint[name] for name in ("loss_before", "loss_after")},
         params={"preset": checkpoint["preset"], "steps": str(checkpoint["steps"])},
-    ).model_uri
+    )
 
 
 def _describe_version(

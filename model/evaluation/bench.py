@@ -202,11 +202,8 @@ class Bench(BenchFacts):
 def seal_bench(facts: BenchFacts, pictures: Mapping[str, bytes]) -> Bench:
     """The bench with its version.
 
-    Args:
-        pictures: path to PNG, of every picture that the facts name.
-
     Raises:
-        BenchError: one is missing.
+        BenchError: a picture that the facts name is missing.
     """
     if lacking := [path for path in facts.pictures if path not in pictures]:
         raise BenchError(f"the bench {facts.name} names a picture that was not made: {lacking[0]}")

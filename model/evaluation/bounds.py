@@ -8,7 +8,7 @@ against the first picture of its person, and it is compared with the picture tha
 (`gallery`). Of the same person that is a picture of another clip, where there is one; of every other person it is one picture.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,18 +18,16 @@ from model.likeness import EXPRESSION_BINS, YAW_BINS, cosine, expression_bin, ya
 
 
 def bounds_of(persons: Sequence[Person], strangers: Sequence[Person] = ()) -> dict[str, BinBounds]:
-    """Every yaw bin and expression bin of `model.likeness`, also those without pairs.
-
-    Args:
-        strangers: with whom the persons are compared beside each other; their own likeness is not asked.
-    """
+    """Every yaw bin and expression bin of `model.likeness`, also those without pairs. Persons are compared with each other and
+    with strangers, whose own likeness is not asked."""
     names = (*YAW_BINS, *EXPRESSION_BINS)
     apart: dict[str, list[float]] = {name: [] for name in names}
     same: dict[str, list[float]] = {name: [] for name in names}
     for person in persons:
         for face in person.gallery:
             bins = (yaw_bin(face.yaw_deg), expression_bin(_change(face, person.gallery[0])))
-            for pairs, galleries in ((same, _own(person, face)), (apart, _others([*persons, *strangers], person))):
+            others = [other.gallery for other in (*persons, *strangers) if other.identity_id != person.identity_id]
+            for pairs, galleries in ((same, _own(person, face)), (apart, others)):
                 for gallery in galleries:
                     index, _ = nearest_picture(gallery, rotation_of(face), face.expression)
                     for name in bins:
@@ -45,16 +43,12 @@ def bounds_of(persons: Sequence[Person], strangers: Sequence[Person] = ()) -> di
     }
 
 
-def _own(person: Person, face: GalleryFace) -> Iterator[Sequence[GalleryFace]]:
-    """The person's pictures of other clips; of a person with one clip those of other times."""
+def _own(person: Person, face: GalleryFace) -> list[list[GalleryFace]]:
+    """The person's pictures of other clips, as one gallery; of a person with one clip those of other times; none where there are
+    neither."""
     of_other_clips = [other for other in person.gallery if other.clip_id != face.clip_id]
     at_other_times = [other for other in person.gallery if other.clip_id == face.clip_id and other.pts != face.pts]
-    if others := of_other_clips or at_other_times:
-        yield others
-
-
-def _others(people: Sequence[Person], person: Person) -> Iterator[Sequence[GalleryFace]]:
-    yield from (other.gallery for other in people if other.identity_id != person.identity_id)
+    return [others] if (others := of_other_clips or at_other_times) else []
 
 
 def _change(face: GalleryFace, given: GalleryFace) -> float | None:

@@ -6,7 +6,7 @@ trained on, and from which cosine on two persons are one (`lafid_assets.release.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,20 +37,12 @@ class TrainedClip:
     embedding: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Leak:
-    """A person of the bench whom the model knows.
+class Leak(NamedTuple):
+    """A person of the bench whom the model knows; every case that shows the person leaks."""
 
-    Attributes:
-        case_ids: the cases that show the person; each of them leaks.
-        cosine: between the person and the trained clip; None where likeness is not what tells.
-    """
-
-    case_ids: tuple[str, ...]
     identity_id: str
     kind: Kind
     trained_clip_id: str
-    cosine: float | None
     sentence: str
 
 
@@ -68,7 +60,6 @@ def find_leaks(bench: Bench, trained: Sequence[TrainedClip], same_person_cosine:
     looks = np.array([clip.embedding for clip in comparable], np.float32).reshape(-1, bench.engine.width)
     found = []
     for person in bench.persons:
-        cases = tuple(case.case_id for case in bench.cases if case.identity_id == person.identity_id)
         cosines = looks @ _direction(person)
         alike = {clip.clip_id: float(cosine) for clip, cosine in zip(comparable, cosines, strict=True)}
         sure: dict[Kind, TrainedClip] = {}
@@ -77,17 +68,11 @@ def find_leaks(bench: Bench, trained: Sequence[TrainedClip], same_person_cosine:
             is_other = same_person_cosine is not None and cosine is not None and cosine < same_person_cosine
             if (kind := _shared(person, clip, is_known_other=is_other)) is not None:
                 sure.setdefault(kind, clip)
-        found += [
-            Leak(cases, person.identity_id, kind, sure[kind].clip_id, None, _sentence(person, kind, sure[kind], None))
-            for kind in get_args(Kind)
-            if kind in sure
-        ]
+        found += [_leak(person, kind, sure[kind]) for kind in get_args(Kind) if kind in sure]
         if not sure and same_person_cosine is not None and alike:
             nearest = comparable[int(cosines.argmax())]
             if (cosine := alike[nearest.clip_id]) >= same_person_cosine:
-                told = f"{cosine:.3f}, {same_person_cosine:.3f} being one person"
-                sentence = _sentence(person, "likeness", nearest, told)
-                found.append(Leak(cases, person.identity_id, "likeness", nearest.clip_id, cosine, sentence))
+                found.append(_leak(person, "likeness", nearest, f"{cosine:.3f}, {same_person_cosine:.3f} being one person"))
     return found
 
 
@@ -107,11 +92,12 @@ def _direction(person: Person) -> NDArray[np.float64]:
     return np.asarray(mean / np.linalg.norm(mean))
 
 
-def _sentence(person: Person, kind: Kind, clip: TrainedClip, likeness: str | None) -> str:
+def _leak(person: Person, kind: Kind, clip: TrainedClip, likeness: str = "") -> Leak:
     why = {
         "content": "is the same footage as one of this person's clips",
         "recording": "is a part of the same recording as one of this person's clips",
         "identity": "shows this person",
         "likeness": f"shows a face with a cosine of {likeness}",
     }[kind]
-    return f"{person.identity_id} is known to the model: its training clip {clip.clip_id} {why}"
+    sentence = f"{person.identity_id} is known to the model: its training clip {clip.clip_id} {why}"
+    return Leak(person.identity_id, kind, clip.clip_id, sentence)

@@ -15,7 +15,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
@@ -27,15 +26,14 @@ PROMPTS_FILES: Final = ("Open-Domain_Eval.json", "Human-Domain_Eval.json", "Sing
 ONE_PERSON: Final = ("singlehuman", "singleface", "humanobj", "faceobj")
 """Of a key's beginnings those whose video shows one person; the others are multihuman, multiface, singleobj and multiobject."""
 FOLDERS_OF_PERSONS: Final = ("man", "woman", "crop_man", "crop_woman")
+_NATURAL: Final = tuple(f"naturalscore_{number}.json" for number in (1, 2, 3))
 SCORE_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "facesim.json": ("cur_score", "arc_score"),
     "aesthetic_score.json": ("aes_score",),
     "gmescore.json": ("gme_score",),
     "motionscore.json": ("motion_fb", "motion_lk"),
     "nexusscore.json": ("retrieval_score",),
-    "naturalscore_1.json": ("score",),
-    "naturalscore_2.json": ("score",),
-    "naturalscore_3.json": ("score",),
+    **dict.fromkeys(_NATURAL, ("score",)),
 }
 """File to the fields of each of its entries. NaturalScore's entries are texts themselves; here they have one field."""
 FIELD_OF_A_TEXT: Final = "score"
@@ -44,9 +42,7 @@ NOT_OURS: Final[Mapping[str, str]] = {
     "gmescore.json": "GME is not measured by LaFID",
     "motionscore.json": "its figures are not reproducible (random colours) or cancel (signed flow); LaFID's have other names",
     "nexusscore.json": "YOLO-World and GME are not measured by LaFID",
-    "naturalscore_1.json": "no vision endpoint is asked",
-    "naturalscore_2.json": "no vision endpoint is asked",
-    "naturalscore_3.json": "no vision endpoint is asked",
+    **dict.fromkeys(_NATURAL, "no vision endpoint is asked"),
 }
 """Score files that LaFID does not fill, and why."""
 ABSENT_FILE: Final = "absent.json"
@@ -96,19 +92,6 @@ class DrawRequest(NamedTuple):
         return f"{self.key}.mp4"
 
 
-@dataclass(frozen=True)
-class Requests:
-    """The prompts of a file.
-
-    Attributes:
-        asked: in the file's order.
-        left_out: key -> why one person's model is not asked.
-    """
-
-    asked: tuple[DrawRequest, ...]
-    left_out: Mapping[str, str]
-
-
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Score file -> key -> field -> value."""
 
@@ -132,13 +115,10 @@ def read_prompts(path: Path) -> dict[str, Prompt]:
     return prompts
 
 
-def requests_of(prompts: Mapping[str, Prompt], folder: Path) -> Requests:
-    """Which of the prompts a model of one person is asked, with the picture that FaceSim compares with.
-
-    Args:
-        folder: of the benchmark, in which `Images` lies.
-    """
-    asked, left_out = [], {}
+def requests_of(prompts: Mapping[str, Prompt], folder: Path) -> tuple[list[DrawRequest], dict[str, str]]:
+    """Which of the prompts a model of one person is asked, with the picture of `folder/Images` that FaceSim compares with;
+    and why it is not asked the others, by their keys."""
+    asked, left_out = list[DrawRequest](), dict[str, str]()
     for key, prompt in prompts.items():
         begins = key.rpartition("_")[0]
         path = next((path for path in prompt.img_paths if set(PurePosixPath(path).parts[:-1]) & set(FOLDERS_OF_PERSONS)), None)
@@ -150,15 +130,11 @@ def requests_of(prompts: Mapping[str, Prompt], folder: Path) -> Requests:
             left_out[key] = f"{folder / path} is missing: download the benchmark's Images"
         else:
             asked.append(DrawRequest(key, prompt.prompt, folder / path))
-    return Requests(tuple(asked), left_out)
+    return asked, left_out
 
 
 def write_scores(folder: Path, scores: Scores, absent: Mapping[str, Mapping[str, str]]) -> None:
     """The score files that hold anything, each whole or not at all; and `absent.json`, file -> key or field -> why.
-
-    Args:
-        scores: a key may lack fields.
-        absent: the same of what was tried in vain; files that LaFID does not fill are added.
 
     Raises:
         OpenS2VError: a file, key or field is none of the benchmark's, or a value no finite number.

@@ -1,9 +1,9 @@
-"""Whom the drawn frames show: similarity of each frame to the person's gallery at its pose and expression, and its worth.
+"""How like the person the drawn frames are: similarity of each frame to the gallery at its pose and expression, and its score.
 
 Belongs here: frames and a gallery -> similarities and scores; those of a video -> `pose_binned`; those of many -> by bin. Not
 here: what a bin is (`model.likeness`), measuring the bounds (`bounds`), other measures (`measures`).
 
-Nothing of this may count a frame that the model was given: that one is alike without any doing of the model's.
+No frame that the model was given may count: it is alike without any work of the model.
 
 **Similarity** of a frame is the cosine of its main face to that picture of the gallery which is nearest to it in pose; of those
 that are about as near, to the one nearest in expression. A face whose pose the engine cannot tell is compared with the gallery's
@@ -84,12 +84,8 @@ class PoseBinned:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
-class VideoFaces:
-    """What was measured of one drawn video, frame by frame without the given one; None where a frame shows no face."""
-
-    identity_id: str
-    faces: Sequence[FrameFace | None]
+VideoFaces = tuple[str, Sequence[FrameFace | None]]
+"""The person of a drawn video, and its frames' faces without the given frame's; None where a frame shows no face."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,6 @@ def measure_frames(
         frames: (T, H, W, 3), without a frame that the model was given.
         person: of the bench, whose gallery the same engine has embedded.
         given: the picture (H, W, 3) that the model was shown of the person; expressions are those that differ from it.
-        bounds: of the bench.
 
     Raises:
         ValueError: the gallery's embeddings are as wide as none of this engine's.
@@ -138,12 +133,7 @@ def score(similarity: float, bounds: BinBounds | None) -> float | None:
 def pose_binned(
     faces: Sequence[FrameFace | None], target_yaw_deg: Sequence[float], bounds: Mapping[str, BinBounds]
 ) -> PoseBinned:
-    """By the rule above.
-
-    Args:
-        faces: of the drawn frames.
-        target_yaw_deg: of the real clip's face over the same time; empty where nobody knows: then a frontal face is demanded.
-    """
+    """By the rule above; where nobody knows the yaws of the real clip's face, a frontal one is demanded."""
     if not faces:
         return PoseBinned(None, {}, "no frame was drawn beside the given one")
     if all(score(0.0, bounds.get(name)) is None for name in YAW_BINS):
@@ -175,9 +165,9 @@ def _loss(scores: Sequence[float]) -> float:
     return float(np.sum(scores)) / (len(scores) * (len(scores) + 1))
 
 
-def by_bins(videos: Sequence[VideoFaces], bounds: Mapping[str, BinBounds], *, seed: int = 0) -> dict[str, BinFigures]:
+def by_bins(videos: Sequence[VideoFaces], bounds: Mapping[str, BinBounds]) -> dict[str, BinFigures]:
     """Of every yaw bin and every expression bin, by the frames that show it; frames without a face are in none."""
-    return {name: _figures(name, videos, bounds.get(name), seed) for name in (*YAW_BINS, *EXPRESSION_BINS)}
+    return {name: _figures(name, videos, bounds.get(name)) for name in (*YAW_BINS, *EXPRESSION_BINS)}
 
 
 def faces_found_share(faces: Sequence[FrameFace | None]) -> float | None:
@@ -185,18 +175,17 @@ def faces_found_share(faces: Sequence[FrameFace | None]) -> float | None:
     return sum(face is not None for face in faces) / len(faces) if faces else None
 
 
-def _figures(name: str, videos: Sequence[VideoFaces], bounds: BinBounds | None, seed: int) -> BinFigures:
+def _figures(name: str, videos: Sequence[VideoFaces], bounds: BinBounds | None) -> BinFigures:
     inside = [
-        (video.identity_id, [face.similarity for face in video.faces if face is not None and name in _bins_of(face)])
-        for video in videos
+        (person, [face.similarity for face in faces if face is not None and name in _bins_of(face)]) for person, faces in videos
     ]
     shown = [(person, float(np.mean(of)), len(of)) for person, of in inside if of]
     persons, means = [person for person, _, _ in shown], [mean for _, mean, _ in shown]
     worth = [found for mean in means if (found := score(mean, bounds)) is not None]
     return BinFigures(
         frames=sum(count for _, _, count in shown),
-        similarity=bootstrap_interval(means, persons, seed=seed),
-        score=bootstrap_interval(worth, persons, seed=seed)
+        similarity=bootstrap_interval(means, persons),
+        score=bootstrap_interval(worth, persons)
         if worth or not means
         else Interval(None, None, None, len(set(persons)), len(means), f"the bench has no bounds of {name}"),
     )

@@ -3,9 +3,9 @@
 Belongs here: values of videos and whose they are -> an interval; the paired difference of two models. Not here: what is measured,
 and what follows from an interval (gates).
 
-Videos of one person resemble each other, so that persons are drawn, not videos: each draw takes as many persons as there are,
-with repetition, and the mean over all of their videos (cluster bootstrap, percentiles). Of few persons such an interval is too
-narrow: see `ENOUGH_PERSONS`.
+Videos of one person resemble each other. Therefore the bootstrap draws persons, not videos: each draw takes as many persons as
+there are, with repetition, and the mean over all of their videos (cluster bootstrap, percentiles). With few persons such an
+interval is too narrow: see `ENOUGH_PERSONS`.
 """
 
 from collections.abc import Sequence
@@ -53,9 +53,8 @@ def bootstrap_interval(
     if len(numbers) != len(persons):
         raise ValueError(f"{len(numbers)} values of {len(persons)} persons: each value is of one person")
     if not np.isfinite(numbers).all():
-        raise ValueError(
-            f"value {int(np.argmin(np.isfinite(numbers)))} is {numbers[~np.isfinite(numbers)][0]}, not a finite number"
-        )
+        first = int(np.argmin(np.isfinite(numbers)))
+        raise ValueError(f"value {first} is {numbers[first]}, not a finite number")
     if not len(numbers):
         return Interval(None, None, None, 0, 0, "no video has a value")
     sums, counts = _by_person(numbers, persons)
@@ -68,15 +67,7 @@ def bootstrap_interval(
     return Interval(value, low, high, len(sums), len(numbers))
 
 
-def paired_interval(
-    ours: Sequence[float],
-    theirs: Sequence[float],
-    persons: Sequence[str],
-    *,
-    seed: int = 0,
-    draws: int = 2000,
-    level: float = 0.95,
-) -> Interval:
+def paired_interval(ours: Sequence[float], theirs: Sequence[float], persons: Sequence[str]) -> Interval:
     """Of the difference ours - theirs, video by video: what both find hard drops out.
 
     Args:
@@ -89,7 +80,7 @@ def paired_interval(
     if len(ours) != len(theirs):
         raise ValueError(f"{len(ours)} of ours and {len(theirs)} of theirs: a pair is one case and seed drawn by both")
     differences = (np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)).tolist()
-    return bootstrap_interval(differences, persons, seed=seed, draws=draws, level=level)
+    return bootstrap_interval(differences, persons)
 
 
 def _by_person(values: NDArray[np.float64], persons: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:

@@ -19,13 +19,7 @@ _HELD_OUT = ("test_", "validation_")
 
 
 def model_card(manifest: Manifest, tags: Mapping[str, str], metrics: Mapping[str, float]) -> str:
-    """README.md of a pulled model.
-
-    Args:
-        manifest: of the checkpoint.
-        tags: of the registered version; empty where it comes from a folder.
-        metrics: of the logged model, by their names in MLflow.
-    """
+    """README.md of a pulled model; tags and metrics are the registered version's, none where it comes from a folder."""
     preset, base = manifest.preset, manifest.base
     blocks = [
         _front_matter(manifest),

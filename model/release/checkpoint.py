@@ -101,11 +101,7 @@ class Manifest(_Frozen):
 
 
 def write_checkpoint(folder: Path, model: FusedModel, manifest: Manifest) -> Manifest:
-    """Writes `model`'s trained parts, whole or not at all.
-
-    Returns:
-        `manifest` with the parts that were written.
-    """
+    """Writes `model`'s trained parts, whole or not at all; the manifest then names them."""
     trained = model.trainable()
     kinds = {name.split("/", 1)[0] for name in trained}
     with whole_folder(folder) as temporary:
@@ -184,9 +180,6 @@ def load_onto(folder: Path, suffix: str, transformer: Transformer, manifest: Man
 
     Args:
         folder: that `verify_checkpoint` has passed.
-        suffix: of the parts, one of `SUFFIXES`.
-        transformer: takes them on.
-        manifest: of the folder.
         with_lora: without, the LoRA was loaded by other means.
 
     Raises:
@@ -228,11 +221,7 @@ def load_fusion(part: Path) -> FaceFusion:
 
 
 def finite(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same tensors.
-
-    Raises:
-        ValueError: one holds what is no number, as after a training that diverged.
-    """
+    """The same tensors, or a ValueError: one holds what is no number, as after a training that diverged."""
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} holds numbers that are not finite: the training diverged, take an earlier checkpoint")
@@ -267,7 +256,7 @@ def _save_lora(transformer: PeftAdapterMixin, part: Path) -> None:
 
 
 def _load_lora(transformer: PeftAdapterMixin, part: Path) -> None:
-    """Of the file's own config rank and alpha alone: peft would follow the rest of it to other modules, and import some."""
+    """Takes rank and alpha alone from the file's own config: peft would follow the rest to other modules, and import some."""
     path = part / LORA_WEIGHT_NAME_SAFE
     rank, alpha = lora_scale(path)
     config = {"r": rank, "lora_alpha": alpha, "target_modules": LORA_TARGETS}

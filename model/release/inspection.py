@@ -61,12 +61,8 @@ class Activations:
 
 
 def gate_weights(pipeline: LafidPipeline, image: Image.Image | None, prompt: str, **request: Any) -> list[GateWeights]:
-    """Draws a video and notes what the gates say of its face; one entry for each of the base's transformers that drew.
-
-    Args:
-        pipeline: the model.
-        image, prompt, request: as for `LafidPipeline.generate`; guidance is left out, so that every forward is of the face.
-    """
+    """Draws a video as `LafidPipeline.generate`, without guidance, so that every forward is of the face, and notes what the gates
+    say of it; one entry for each of the base's transformers that drew."""
     with ExitStack() as recorders:
         recordings = [recorders.enter_context(record_gates(fusion, part)) for part, fusion in pipeline.model.attached]
         pipeline.generate(image, prompt, guidance=1.0, face_guidance=1.0, **request)
@@ -82,7 +78,7 @@ def gate_weights(pipeline: LafidPipeline, image: Image.Image | None, prompt: str
 
 @torch.no_grad()
 def dictionary_activations(pipeline: LafidPipeline, photos: Sequence[Image.Image], choose: FaceChoice = "only") -> Activations:
-    """Which elements the faces of some photos wake, each in its own pose.
+    """Which elements the faces of some photos activate, each in its own pose.
 
     Raises:
         InspectionError: the model has no aligner.
@@ -97,7 +93,7 @@ def dictionary_activations(pipeline: LafidPipeline, photos: Sequence[Image.Image
 def pose_sweep(
     pipeline: LafidPipeline, photo: Image.Image, yaws_deg: Sequence[float], choose: FaceChoice = "only"
 ) -> Activations:
-    """Which elements one photo's tokens wake when they are said to be seen at these yaws, its own pitch and roll kept."""
+    """Which elements one photo's tokens activate when the model is told these yaws in place of the photo's own."""
     face = pipeline.face(photo, choose)
     semantic = pipeline.encoders.semantic(face.crop)
     _, pitch_deg, roll_deg = face.angles or (0.0, 0.0, 0.0)

@@ -62,16 +62,6 @@ class PackageError(ValueError):
     """A model in MLflow is not one of LaFID's."""
 
 
-@dataclass(frozen=True)
-class LoggedCheckpoint:
-    """One checkpoint as MLflow knows it."""
-
-    model_uri: str
-    """models:/m-..., what `register` and `pull` take."""
-    model_id: str
-    run_id: str
-
-
 def log_checkpoint(
     checkpoint_dir: Path,
     base_dir: Path,
@@ -81,17 +71,18 @@ def log_checkpoint(
     metrics: Mapping[str, float],
     params: Mapping[str, str] | None = None,
     run_id: str | None = None,
-) -> LoggedCheckpoint:
+) -> str:
     """Logs a checkpoint as one LoggedModel.
 
     Args:
-        checkpoint_dir: as `train.train` gives it.
         base_dir: its base; it travels along where it has no public address.
         name: of the LoggedModel (and of the run).
         tags: the caller's (git commit, Dagster run, ...); what the checkpoint knows of itself is added.
-        metrics: belong to this model, at the checkpoint's step.
         params: beside those of training, which are logged anyway.
         run_id: the run that it comes from; a run of its own unless given, inside the active one if there is one.
+
+    Returns:
+        models:/m-..., what MLflow registers and `pull` takes.
     """
     mlflow = _mlflow()
     manifest = read_manifest(checkpoint_dir)
@@ -120,29 +111,16 @@ def log_checkpoint(
         step=manifest.step,
     )
     mlflow.log_metrics(dict(metrics), step=manifest.step, run_id=run_id, model_id=info.model_id)
-    return LoggedCheckpoint(model_uri=info.model_uri, model_id=info.model_id, run_id=run_id)
+    return str(info.model_uri)
 
 
 def describe_logged(model_id: str, *, tags: Mapping[str, str], metrics: Mapping[str, float], step: int) -> str:
-    """Adds to a logged model what was found out after it was logged; tags that it has stay as they are.
-
-    Returns:
-        models:/m-..., what `register` and `pull` take.
-    """
+    """Adds to a logged model what was found out after it was logged; tags that it has stay as they are. Gives its address."""
     mlflow = _mlflow()
     model = mlflow.get_logged_model(model_id)
     mlflow.MlflowClient().set_logged_model_tags(model_id, {name: tag for name, tag in tags.items() if name not in model.tags})
     mlflow.log_metrics(dict(metrics), step=step, run_id=model.source_run_id, model_id=model_id)
     return str(model.model_uri)
-
-
-def register(model_uri: str, name: str, tags: Mapping[str, str]) -> str:
-    """Makes a logged model the next version of the registered model `name` (no file is copied).
-
-    Returns:
-        The version.
-    """
-    return str(_mlflow().register_model(model_uri, name, tags=dict(tags)).version)
 
 
 def pull(
@@ -157,11 +135,10 @@ def pull(
     """A model, ready to draw.
 
     Args:
-        model_uri: models:/lafid@champion, models:/lafid/3, models:/m-..., or the folder of a checkpoint.
+        model_uri, downloads: as for `fetch`.
         drawing, face_engine: as for `pipeline.load`.
         base_dir: where its base lies, unless that travels with the model.
         adopted: where the adopted base of that name lies, or would; asked where `base_dir` is left out.
-        downloads: as for `fetch`.
 
     Raises:
         PackageError: the model was not logged by `log_checkpoint`, or its base is neither given nor adopted.
@@ -221,10 +198,10 @@ def fetch(model_uri: str, downloads: Path | None = None) -> Fetched:
             )
         beside = folder / BASE  # as `pulled_folder` writes it
         return Fetched(folder, beside if (beside / INFO_FILE).is_file() else None, {}, {})
-    if ADDRESS.fullmatch(model_uri) is None:
-        raise PackageError(f"{model_uri} names no model of a registry: say models:/lafid@champion, or models:/lafid/3")
     mlflow = _mlflow()
-    folder = _downloaded(mlflow, model_uri, downloads)
+    registered = _version_at(mlflow.MlflowClient(), model_uri)
+    # A LoggedModel's address never means another one later.
+    folder = _downloaded(mlflow, model_uri, model_uri if registered is None else str(registered.source), downloads)
     entry = mlflow.models.Model.load(str(folder))
     artifacts = entry.flavors.get("python_function", {}).get("artifacts", {})
     if _CHECKPOINT not in artifacts:
@@ -235,14 +212,15 @@ def fetch(model_uri: str, downloads: Path | None = None) -> Fetched:
             check_folder(place)
     except (Untrustworthy, FileNotFoundError) as error:
         raise PackageError(f"{model_uri} is no LaFID model: {error}") from error
-    tags, metrics = _told_of(mlflow, model_uri, entry.model_id)
+    logged = None if entry.model_id is None else mlflow.get_logged_model(entry.model_id)
+    tags = ({} if logged is None else dict(logged.tags)) | ({} if registered is None else registered.tags)
+    metrics = {} if logged is None else {metric.key: metric.value for metric in logged.metrics or []}
     return Fetched(places[_CHECKPOINT], places.get(BASE), tags, metrics)
 
 
-def _downloaded(mlflow: ModuleType, model_uri: str, downloads: Path | None) -> Path:
+def _downloaded(mlflow: ModuleType, model_uri: str, source: str, downloads: Path | None) -> Path:
     if downloads is None:
         return Path(mlflow.artifacts.download_artifacts(model_uri))
-    source = _source(mlflow.MlflowClient(), model_uri)
     folder = downloads / re.sub(r"[^0-9A-Za-z-]", "_", source.removeprefix("models:/"))
     if not folder.is_dir():
         try:
@@ -254,29 +232,18 @@ def _downloaded(mlflow: ModuleType, model_uri: str, downloads: Path | None) -> P
     return folder
 
 
-def _source(client: Any, model_uri: str) -> str:
-    """models:/m-..., which never means another one later."""
+def _version_at(client: Any, model_uri: str) -> Any:
+    """The registered version that is named; None: a LoggedModel is.
+
+    Raises:
+        PackageError: nothing of a registry is named.
+    """
     named = ADDRESS.fullmatch(model_uri)
-    assert named is not None
+    if named is None:
+        raise PackageError(f"{model_uri} names no model of a registry: say models:/lafid@champion, or models:/lafid/3")
     if named["alias"]:
-        return str(client.get_model_version_by_alias(named["name"], named["alias"]).source)
-    return str(client.get_model_version(named["name"], named["version"]).source) if named["version"] else model_uri
-
-
-def _told_of(mlflow: ModuleType, model_uri: str, model_id: str | None) -> tuple[dict[str, str], dict[str, float]]:
-    """Tags and measures: those of the logged model, and over them the tags of the version that was asked for."""
-    tags: dict[str, str] = {}
-    metrics: dict[str, float] = {}
-    if model_id is not None:
-        logged = mlflow.get_logged_model(model_id)
-        tags |= dict(logged.tags)
-        metrics |= {metric.key: metric.value for metric in logged.metrics or []}
-    named, client = ADDRESS.fullmatch(model_uri), mlflow.MlflowClient()
-    if named is not None and named["alias"]:
-        tags |= client.get_model_version_by_alias(named["name"], named["alias"]).tags
-    elif named is not None and named["version"]:
-        tags |= client.get_model_version(named["name"], named["version"]).tags
-    return tags, metrics
+        return client.get_model_version_by_alias(named["name"], named["alias"])
+    return client.get_model_version(named["name"], named["version"]) if named["version"] else None
 
 
 def _mlflow() -> ModuleType:

@@ -1,4 +1,4 @@
-"""Which photos of a person help: a further one does by another pose or another expression, and not by showing the same again.
+"""Which photos of a person help: a further photo helps by another pose or another expression.
 
 Belongs here: that comparison, in words. Not here: finding faces (`face_engine`), what the model makes of photos (`pipeline`).
 """

@@ -54,8 +54,6 @@ class LafidPipeline:
     """Video with a face: from a first frame, or from photos alone. One generation at a time.
 
     Args:
-        model: with its base.
-        manifest: of the checkpoint.
         engine: the face engine that the checkpoint was trained with.
         drawing: how it computes; the precision is that of `model`, and its device unless `drawing` names one.
 
@@ -106,19 +104,15 @@ class LafidPipeline:
 
         Args:
             image: the first frame; None draws it too.
-            prompt: what happens.
             photos: of the person. The first one's crop conditions the video (a VACE base is given it as its reference picture
                 too), and all of them are its reference views, where the model was trained with some; identity is the mean of
                 theirs. Without photos the face is that of `image`.
             negative_prompt: what shall not be seen; it counts where `guidance` is above 1.
-            num_frames: as trained, unless given.
             height, width: pixels; of one alone the other follows in the aspect of `image`, or the trained one without it; of
                 neither the trained area in that aspect. The first frame is cut to their aspect around its face, as training cuts
                 clips, and scaled to them; never squeezed.
-            steps: denoising steps.
             guidance: how strongly the text counts; 1 switches it off and halves the time.
             face_guidance: how strongly the face and its views count; 1 is as trained, anything else costs a third pass a step.
-            seed: of the noise.
             choose: which face, in every picture; None draws without the face branch.
             on_step: hears how many steps are done, and of how many.
 
@@ -200,7 +194,8 @@ class LafidPipeline:
     def features(self, faces: Sequence[ReferenceFace]) -> FaceFeatures:
         """What the experts read of one person's faces, at least one, batch size 1."""
         embedding = np.mean([face.embedding for face in faces], axis=0)
-        return self.encoders.face(faces[0].crop, embedding, _angles(faces[:1])[0] if faces[0].angles else None)
+        angles = None if faces[0].angles is None else np.array(faces[0].angles, np.float32)
+        return self.encoders.face(faces[0].crop, embedding, angles)
 
     def _fitted(
         self, picture: Image.Image, height: int, width: int, face: ReferenceFace | None, choose: FaceChoice | None
@@ -289,8 +284,6 @@ def load(
     """A checkpoint on its base, ready to draw.
 
     Args:
-        checkpoint_dir: as `train` or the registry gives it.
-        base_dir: the base it was trained on.
         drawing: how it computes. In bfloat16 what must stay in float32 does. Without a `semantic_dir` the vision encoder is the
             one that the model store holds, where the checkpoint's preset has `encoders.semantic` "folder".
         face_engine: unless given, the one whose embeddings the checkpoint was trained on.
@@ -347,9 +340,3 @@ def engine_named(name: str) -> FaceEngine:
     from model.face_engine.dlib_engine import DlibEngine
 
     return DlibEngine()
-
-
-def _angles(faces: Sequence[ReferenceFace]) -> NDArray[np.float32]:
-    """(V, 3); not a number where a pose is not known, which nothing reads: a model with an aligner has refused such faces."""
-    unknown = (math.nan,) * 3
-    return np.array([face.angles or unknown for face in faces], np.float32)

@@ -44,9 +44,8 @@ def write_pulled_folder(
 
     Args:
         checkpoint_dir: it may be a stranger's.
-        folder: that is written; it does not exist, or is empty.
+        folder: it does not exist, or is empty.
         requirements: what the face branch needs installed.
-        tags, metrics: as for `card.model_card`.
         base_dir: of a base that travels with its model.
 
     Raises:

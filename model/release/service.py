@@ -130,12 +130,7 @@ def parse_request(told: Any) -> VideoRequest:
 
 
 class VideoService:
-    """Answers requests from any number of threads, one generation at a time, in the order of their coming.
-
-    Args:
-        pipeline: the model.
-        limits: on waiting.
-    """
+    """Answers requests from any number of threads, one generation at a time, in the order of their coming."""
 
     def __init__(self, pipeline: LafidPipeline, limits: ServiceLimits) -> None:
         self.pipeline = pipeline

@@ -58,8 +58,7 @@ class FaceBranch:
         """From now on the pipeline draws this person.
 
         Args:
-            photos: of the person, at least one.
-            choose: which face of each.
+            photos: at least one.
             face_guidance: how strongly the face counts; 1 is as trained.
 
         Returns:

@@ -1,70 +1,72 @@
-"""All measures, and all of them of one video.
+"""All measures, and all of them of one video. `docs/release.md` has the rule of each.
 
 Belongs here: the list. Not here: a measure.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-import numpy as np
+from model.evaluation.measures import clip, faces_over_time, facesim, lips, motion
+from model.evaluation.measures.fid import Features, consisid_fid, face_features
+from model.evaluation.measures.record import Absent, CaseVideo
 
-from model.evaluation.measures.clip import CLIP_SCORE, CLIP_TEMPORAL_CONSISTENCY, CONSISID_CLIP_SCORE
-from model.evaluation.measures.faces_over_time import MULTI_VIEW_SIMILARITY, POSE_RANGE, TEMPORAL_CONSISTENCY, YAW_REACHED
-from model.evaluation.measures.facesim import FACESIM
-from model.evaluation.measures.fid import CONSISID_FID, Features, face_features, fid
-from model.evaluation.measures.lips import LIP_ACTIVITY, LIP_AGREEMENT
-from model.evaluation.measures.motion import MOTION_AMPLITUDE, MOTION_SMOOTHNESS
-from model.evaluation.measures.networks import Networks
-from model.evaluation.measures.record import Absent, DrawnVideo, Measure, Sight
-
-MEASURES: tuple[Measure, ...] = (
-    *FACESIM,
-    CONSISID_FID,
-    CLIP_SCORE,
-    CONSISID_CLIP_SCORE,
-    MULTI_VIEW_SIMILARITY,
-    TEMPORAL_CONSISTENCY,
-    CLIP_TEMPORAL_CONSISTENCY,
-    POSE_RANGE,
-    YAW_REACHED,
-    MOTION_AMPLITUDE,
-    MOTION_SMOOTHNESS,
-    LIP_ACTIVITY,
-    LIP_AGREEMENT,
-)
+FID = "fid"
+MEASURES: Mapping[str, Callable[[CaseVideo], float]] = {
+    "consisid_facesim_arc": facesim.consisid_arc,
+    "consisid_facesim_cur": facesim.consisid_cur,
+    "opens2v_facesim_arc": facesim.opens2v_arc,
+    "opens2v_facesim_cur": facesim.opens2v_cur,
+    "consisid_fid": consisid_fid,
+    "clip_score": clip.clip_score,
+    "consisid_clip_score": clip.consisid_clip_score,
+    "multi_view_similarity": faces_over_time.multi_view_similarity,
+    "temporal_consistency": faces_over_time.temporal_consistency,
+    "clip_temporal_consistency": clip.clip_temporal_consistency,
+    "pose_range_deg": faces_over_time.pose_range_deg,
+    "yaw_reached_deg": faces_over_time.yaw_reached_deg,
+    "motion_amplitude": motion.motion_amplitude,
+    "motion_smoothness": motion.motion_smoothness,
+    "lip_activity": lips.lip_activity,
+    "lip_agreement": lips.lip_agreement,
+}
 
 
-@dataclass(frozen=True, eq=False)
-class VideoMeasures:
-    """Of one video."""
+class VideoMeasures(NamedTuple):
+    """Of one video.
 
-    values: dict[str, float | Absent]
-    """By the names of `MEASURES`; what has a value is finite."""
-    features: Features | Absent
-    """What `over_all` needs of it."""
-
-
-def all_of(video: DrawnVideo, networks: Networks) -> VideoMeasures:
-    """Every measure of one video; each frame's face is looked for once."""
-    sight = Sight(video, networks)
-    values = {measure.name: _finite(measure.compute(sight)) for measure in MEASURES}
-    return VideoMeasures(values, face_features(sight))
-
-
-def over_all(features: Sequence[Features | Absent], real: Features | Absent) -> dict[str, float | Absent]:
-    """The measures of all videos together.
-
-    Args:
-        features: of each video.
-        real: of the bench's own pictures (`fid.picture_features`).
+    Attributes:
+        values: by the names of `MEASURES`, finite.
+        absent: why a measure has no value; under `fid` why there are no features.
+        features: what FID over all videos needs of this one.
     """
-    lacking = [of for of in (real, *features) if isinstance(of, Absent)]
-    if lacking or isinstance(real, Absent):
-        return {"fid": lacking[0]}
-    return {"fid": _finite(fid([of for of in features if not isinstance(of, Absent)], real))}
+
+    values: dict[str, float]
+    absent: dict[str, str]
+    features: Features | None
 
 
-def _finite(value: float | Absent) -> float | Absent:
-    if isinstance(value, Absent) or np.isfinite(value):
-        return value
-    return Absent(f"it came out as {value}")
+def all_of(video: CaseVideo) -> VideoMeasures:
+    """Every measure of one video."""
+    values, absent, features = dict[str, float](), dict[str, str](), None
+    for name, measure in MEASURES.items():
+        try:
+            values[name] = finite(measure(video))
+        except Absent as reason:
+            absent[name] = str(reason)
+    try:
+        features = face_features(video)
+    except Absent as reason:
+        absent[FID] = str(reason)
+    return VideoMeasures(values, absent, features)
+
+
+def finite(value: float) -> float:
+    """The same value.
+
+    Raises:
+        Absent: it is infinite or not a number.
+    """
+    if not math.isfinite(value):
+        raise Absent(f"it came out as {value}")
+    return value

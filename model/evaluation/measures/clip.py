@@ -4,13 +4,13 @@ Belongs here: running CLIP, CLIPScore in RGB and as ConsisID has it, the similar
 encoders that condition models (`model.encoding.face_encoders`).
 
 ConsisID's eval/get_clipscore.py (read 2026-11-29) hands OpenCV's frames, blue first, to a network that wants red first, and
-takes frames int(i T / 16): kept under its name alone. Both are 100 times a cosine, as the trained logit scale has it; prompts are
-cut to 77 tokens.
+takes frames int(i T / 16); `consisid_clip_score` does the same. Both scores are 100 times a cosine, by the trained logit scale;
+prompts are cut to 77 tokens.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -19,23 +19,10 @@ from transformers import CLIPModel, CLIPProcessor
 
 from model.bases.components import made_up, named, no_progress_bars
 from model.evaluation.measures.curricular_face import WeightsUnfit
-from model.evaluation.measures.record import Absent, Measure, Sight
+from model.evaluation.measures.record import Absent, DrawnVideo
 
-CLIP = "clip_vit_b32"
 FRAMES: Final = 16
 _BATCH: Final = 32
-
-
-class ClipNetwork(Protocol):
-    """A CLIP of both halves."""
-
-    def logits(self, prompt: str, frames_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N,) of the prompt and each of (N, H, W, 3) frames."""
-        ...
-
-    def pictures(self, frames_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, D) of unit length."""
-        ...
 
 
 class TransformersClip:
@@ -64,10 +51,12 @@ class TransformersClip:
         return cls(network.eval().requires_grad_(False), processor, device)
 
     def logits(self, prompt: str, frames_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N,) of the prompt and each of (N, H, W, 3) frames."""
         found = [outputs.logits_per_image[:, 0] for outputs in self._outputs(prompt, frames_rgb)]
         return np.concatenate([of.cpu().numpy() for of in found])
 
     def pictures(self, frames_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, D) of unit length."""
         return np.concatenate([outputs.image_embeds.cpu().numpy() for outputs in self._outputs("", frames_rgb)])
 
     def _outputs(self, prompt: str, frames_rgb: NDArray[np.uint8]) -> Sequence[Any]:
@@ -86,52 +75,30 @@ class TransformersClip:
         return found
 
 
-def _score(sight: Sight, frames: NDArray[np.uint8]) -> float | Absent:
-    network = sight.networks.clip
-    if isinstance(network, Absent):
-        return network
-    if not sight.video.prompt.strip():
-        return Absent("the case has no prompt")
-    if not len(frames):
-        return Absent("no frame was drawn beside the given one")
-    chosen = [number * len(frames) // FRAMES for number in range(FRAMES)]
-    return float(network.logits(sight.video.prompt, frames[chosen]).mean())
+def clip_score(video: DrawnVideo) -> float:
+    """CLIPScore of ViT-B/32: the prompt and 16 drawn frames in RGB."""
+    return _score(video, video.drawn)
 
 
-def _clip_score(sight: Sight) -> float | Absent:
-    return _score(sight, sight.video.drawn)
+def consisid_clip_score(video: DrawnVideo) -> float:
+    """CLIPScore by ConsisID's code: 16 frames, the given one among them, with red and blue exchanged."""
+    return _score(video, video.frames[..., ::-1])
 
 
-def _consisid_clip_score(sight: Sight) -> float | Absent:
-    return _score(sight, sight.video.frames[..., ::-1])
-
-
-def _temporal(sight: Sight) -> float | Absent:
-    network = sight.networks.clip
-    if isinstance(network, Absent):
-        return network
-    if len(sight.video.drawn) < 2:
-        return Absent("it takes two drawn frames")
-    units = network.pictures(sight.video.drawn)
+def clip_temporal_consistency(video: DrawnVideo) -> float:
+    """Mean cosine of CLIP's picture features of neighbouring drawn frames."""
+    network = video.networks.clip
+    if len(video.drawn) < 2:
+        raise Absent("it takes two drawn frames")
+    units = network.pictures(video.drawn)
     return float((units[1:] * units[:-1]).sum(axis=1).mean())
 
 
-CLIP_SCORE = Measure(
-    "clip_score", "100 x cosine", True, (CLIP,), "CLIPScore of ViT-B/32: prompt and 16 drawn frames in RGB.", _clip_score
-)
-CONSISID_CLIP_SCORE = Measure(
-    "consisid_clip_score",
-    "100 x cosine",
-    True,
-    (CLIP,),
-    "CLIPScore by ConsisID's code: 16 frames, the given one among them, with red and blue exchanged.",
-    _consisid_clip_score,
-)
-CLIP_TEMPORAL_CONSISTENCY = Measure(
-    "clip_temporal_consistency",
-    "cosine",
-    True,
-    (CLIP,),
-    "Cosine of CLIP's picture features of neighbouring drawn frames, mean.",
-    _temporal,
-)
+def _score(video: DrawnVideo, frames: NDArray[np.uint8]) -> float:
+    network = video.networks.clip
+    if not video.prompt.strip():
+        raise Absent("the case has no prompt")
+    if not len(frames):
+        raise Absent("no frame was drawn beside the given one")
+    chosen = [number * len(frames) // FRAMES for number in range(FRAMES)]
+    return float(network.logits(video.prompt, frames[chosen]).mean())

@@ -17,13 +17,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model.evaluation.measures.facesim import CONSISID_FRAMES, FACES, aligned_of, reference_of
+from model.evaluation.measures.facesim import CONSISID_FRAMES, aligned_of, reference_of
+from model.evaluation.measures.inception import WIDTH
 from model.evaluation.measures.networks import Networks
-from model.evaluation.measures.published_faces import aligned_face
-from model.evaluation.measures.record import Absent, Measure, Sight
+from model.evaluation.measures.published_faces import AlignedFace, aligned_face
+from model.evaluation.measures.record import Absent, DrawnVideo
 from model.face_engine.interface import Image
 
-INCEPTION = "inception_v3"
 ENOUGH_FACES: Final = 2048
 
 Features = NDArray[np.float16]
@@ -39,7 +39,7 @@ def frechet_distance(ours: ArrayLike, theirs: ArrayLike) -> float:
     return float(np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a) + np.trace(cov_b) - 2 * roots.sum())
 
 
-def fid(drawn: Sequence[Features], real: Features, enough: int = ENOUGH_FACES) -> float | Absent:
+def fid(drawn: Sequence[Features], real: Features, enough: int = ENOUGH_FACES) -> float:
     """Over the faces of all videos.
 
     Args:
@@ -49,53 +49,32 @@ def fid(drawn: Sequence[Features], real: Features, enough: int = ENOUGH_FACES) -
     ours = np.concatenate(drawn) if drawn else real[:0]
     for name, count in (("drawn", len(ours)), ("real", len(real))):
         if count < enough:
-            return Absent(f"FID takes {enough} drawn and as many real faces; there are {count} {name} ones")
+            raise Absent(f"FID takes {enough} drawn and as many real faces; there are {count} {name} ones")
     return frechet_distance(ours, real)
 
 
-def face_features(sight: Sight) -> Features | Absent:
-    """Of the faces that a video shows in 16 evenly spaced frames, a given first one left out; (0, 2048) where it shows none."""
-    drawn = aligned_of(sight, CONSISID_FRAMES, without_given=True)
-    return drawn if isinstance(drawn, Absent) else _features([face.crop for face in drawn], sight.networks)
-
-
-def picture_features(pictures: Sequence[Image], networks: Networks) -> Features | Absent:
-    """Of the main faces of real pictures; those that show none are left out."""
-    if isinstance(networks.faces, Absent):
-        return networks.faces
-    found = [aligned_face(picture, networks.faces) for picture in pictures]
-    return _features([face.crop for face in found if face is not None], networks)
-
-
-def _features(crops: Sequence[Image], networks: Networks) -> Features | Absent:
-    network = networks.inception
-    if isinstance(network, Absent):
-        return network
-    return np.asarray(network(np.stack(crops)) if crops else np.empty((0, ENOUGH_FACES)), np.float16)
-
-
-def _consisid(sight: Sight) -> float | Absent:
-    network, reference, drawn = sight.networks.inception, reference_of(sight), aligned_of(sight, CONSISID_FRAMES)
-    if isinstance(network, Absent):
-        return network
-    if isinstance(reference, Absent):
-        return reference
-    if isinstance(drawn, Absent):
-        return drawn
+def consisid_fid(video: DrawnVideo) -> float:
+    """ConsisID's FID: squared distance of each frame's face to the reference face in Inception-v3, mean over 16 frames."""
+    network, reference, drawn = video.networks.inception, reference_of(video), aligned_of(video, CONSISID_FRAMES)
     if not drawn:
-        return Absent(f"none of {CONSISID_FRAMES} frames shows a face")
+        raise Absent(f"none of {CONSISID_FRAMES} frames shows a face")
     features = network.unshifted(np.stack([reference.crop, *(face.crop for face in drawn)])).astype(np.float64)
     return float(((features[1:] - features[0]) ** 2).sum(axis=1).mean())
 
 
-CONSISID_FID = Measure(
-    "consisid_fid",
-    "squared distance",
-    False,
-    (FACES, INCEPTION),
-    "ConsisID's FID: squared distance of each frame's face to the reference face in Inception-v3, mean over 16 frames.",
-    _consisid,
-)
+def face_features(video: DrawnVideo) -> Features:
+    """Of the faces that a video shows in 16 evenly spaced frames, a given first one left out; (0, 2048) where it shows none."""
+    return _features(aligned_of(video, CONSISID_FRAMES, without_given=True), video.networks)
+
+
+def picture_features(pictures: Sequence[Image], networks: Networks) -> Features:
+    """Of the main faces of real pictures; those that show none are left out."""
+    return _features([aligned_face(picture, networks.faces) for picture in pictures], networks)
+
+
+def _features(faces: Sequence[AlignedFace | None], networks: Networks) -> Features:
+    network, crops = networks.inception, [face.crop for face in faces if face is not None]
+    return np.asarray(network(np.stack(crops)) if crops else np.empty((0, WIDTH)), np.float16)
 
 
 def _moments(sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

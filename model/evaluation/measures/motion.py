@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.evaluation.measures.record import Absent, Measure, Sight
+from model.evaluation.measures.record import Absent, DrawnVideo
 
 SHORTER_PX: Final = 160
 STILL_PX: Final = 0.05
@@ -40,43 +40,29 @@ def _small_grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=way), np.uint8)
 
 
-def _lengths(flow: Flow) -> float:
+def _length(flow: Flow) -> float:
     return float(np.linalg.norm(flow, axis=-1).mean())
 
 
-def _amplitude(sight: Sight) -> float | Absent:
-    lengths = [_lengths(flow) for flow in flows(sight.video.frames)]
-    return float(np.mean(lengths)) / SHORTER_PX * sight.video.fps if lengths else Absent("it takes two frames")
+def motion_amplitude(video: DrawnVideo) -> float:
+    """Mean length of Farneback's optical flow from frame to frame, in shorter sides a second."""
+    lengths = [_length(flow) for flow in flows(video.frames)]
+    if not lengths:
+        raise Absent("it takes two frames")
+    return float(np.mean(lengths)) / SHORTER_PX * video.fps
 
 
-def _smoothness(sight: Sight) -> float | Absent:
+def motion_smoothness(video: DrawnVideo) -> float:
+    """1 - |change of the flow| / (|flow before| + |flow after|), over all frames: 1 goes on as before, 0 turns about."""
     before, changed, moved, lengths = None, 0.0, 0.0, []
-    for flow in flows(sight.video.frames):
-        lengths.append(_lengths(flow))
+    for flow in flows(video.frames):
+        lengths.append(_length(flow))
         if before is not None:
-            changed += _lengths(flow - before)
+            changed += _length(flow - before)
             moved += lengths[-1] + lengths[-2]
         before = flow
     if len(lengths) < 2:
-        return Absent("it takes three frames")
+        raise Absent("it takes three frames")
     if np.mean(lengths) < STILL_PX:
-        return Absent("nothing moves")
+        raise Absent("nothing moves")
     return 1 - changed / moved
-
-
-MOTION_AMPLITUDE = Measure(
-    "motion_amplitude",
-    "shorter sides a second",
-    None,
-    (),
-    "Mean length of Farneback's optical flow from frame to frame; ours.",
-    _amplitude,
-)
-MOTION_SMOOTHNESS = Measure(
-    "motion_smoothness",
-    "share",
-    True,
-    (),
-    "1 - |change of the flow| / (|flow before| + |flow after|), over all frames: 1 goes on as before, 0 turns about; ours.",
-    _smoothness,
-)

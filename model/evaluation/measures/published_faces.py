@@ -9,9 +9,8 @@ a quarter of each side in grey 128. The crop of 224 px is cut from the picture w
 """
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -40,16 +39,6 @@ class FoundFace:
     points_px: NDArray[np.float32]
 
 
-class FaceFinder(Protocol):
-    """SCRFD and ArcFace, or whatever stands in for them."""
-
-    def detect(self, image_rgb: Image) -> Sequence[FoundFace]: ...
-
-    def embed(self, image_rgb: Image, points_px: NDArray[np.float32]) -> Vector:
-        """(D,) of the face at those points; of any length."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class AlignedFace:
     """The main face of a picture.
@@ -61,6 +50,32 @@ class AlignedFace:
 
     crop: Image
     arcface: Vector
+
+
+class FaceFinder:
+    """SCRFD and ArcFace, as `FaceAnalysis.get` of insightface runs them.
+
+    Args:
+        detector: insightface's SCRFD.
+        embedder: insightface's ArcFaceONNX.
+    """
+
+    def __init__(self, detector: Any, embedder: Any) -> None:
+        self._detector = detector
+        self._embedder = embedder
+
+    def detect(self, image_rgb: Image) -> list[FoundFace]:
+        bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
+        boxes, points = self._detector.detect(bgr, input_size=(DETECTION_SIDE_PX,) * 2, det_thresh=_MIN_SCORE)
+        return [
+            FoundFace((float(x1), float(y1), float(x2), float(y2)), np.asarray(five, np.float32))
+            for (x1, y1, x2, y2, _), five in zip(boxes, points, strict=True)
+        ]
+
+    def embed(self, image_rgb: Image, points_px: NDArray[np.float32]) -> Vector:
+        """(D,) of the face at those points; of any length."""
+        crop = norm_crop(image_rgb, points_px, self._embedder.input_size[0])
+        return np.asarray(self._embedder.get_feat(cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)), np.float32).ravel()
 
 
 def aligned_face(image_rgb: Image, finder: FaceFinder) -> AlignedFace | None:
@@ -88,31 +103,6 @@ def norm_crop(image_rgb: Image, points_px: NDArray[np.float32], side_px: int) ->
         # Of insightface's use of scikit-image, which works until its version 2.2: nothing that a user could mend.
         warnings.filterwarnings("ignore", message="`estimate` is deprecated", category=FutureWarning)
         return np.asarray(face_align.norm_crop(image_rgb, points_px, side_px), np.uint8)
-
-
-class InsightfaceFinder:
-    """What `FaceAnalysis.get` computes of a picture.
-
-    Args:
-        detector: insightface's SCRFD.
-        embedder: insightface's ArcFaceONNX.
-    """
-
-    def __init__(self, detector: Any, embedder: Any) -> None:
-        self._detector = detector
-        self._embedder = embedder
-
-    def detect(self, image_rgb: Image) -> list[FoundFace]:
-        bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
-        boxes, points = self._detector.detect(bgr, input_size=(DETECTION_SIDE_PX,) * 2, det_thresh=_MIN_SCORE)
-        return [
-            FoundFace((float(x1), float(y1), float(x2), float(y2)), np.asarray(five, np.float32))
-            for (x1, y1, x2, y2, _), five in zip(boxes, points, strict=True)
-        ]
-
-    def embed(self, image_rgb: Image, points_px: NDArray[np.float32]) -> Vector:
-        crop = norm_crop(image_rgb, points_px, self._embedder.input_size[0])
-        return np.asarray(self._embedder.get_feat(cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)), np.float32).ravel()
 
 
 def _area(box: Box) -> float:

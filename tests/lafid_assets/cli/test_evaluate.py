@@ -55,8 +55,8 @@ def test_two_models_side_by_side_in_a_folder(
 
 
 def test_every_option_arrives(lafid: Lafid, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    wishes: list[command.Wish] = []
-    monkeypatch.setattr(command, "run_evaluate", lambda _, wish: wishes.append(wish))
+    asked: list[Any] = []
+    monkeypatch.setattr(command, "run_evaluate", lambda how, wish: asked.extend((how.drawing, how.base_dir, wish)))
     ended = lafid(
         *("evaluate", "models:/lafid/3", "--against", "models:/lafid@champion", "--bench", tmp_path, "--out", tmp_path),
         *("--cases", 4, "--steps", 5, "--processes", 2, "--deadline-s", 60, "--precision", "bfloat16", "--low-memory"),
@@ -64,9 +64,8 @@ def test_every_option_arrives(lafid: Lafid, monkeypatch: pytest.MonkeyPatch, tmp
     )
     assert ended.code == 0, ended.err
     drawing = DrawingSettings(precision="bfloat16", low_memory=True, device="cpu", semantic_dir=tmp_path)
-    assert wishes == [
-        command.Wish("models:/lafid/3", "models:/lafid@champion", tmp_path, tmp_path, tmp_path, drawing, 5, 4, 2, 60)
-    ]
+    wish = command.Wish("models:/lafid/3", "models:/lafid@champion", tmp_path, tmp_path, 5, 4, 2, 60)
+    assert asked == [drawing, tmp_path, wish]
 
 
 def test_what_cannot_be_evaluated_is_told_in_a_line(

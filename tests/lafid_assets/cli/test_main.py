@@ -82,7 +82,7 @@ def test_file_that_is_no_image(lafid: Lafid, tmp_path: Path) -> None:
 def test_model_that_nobody_registered(lafid: Lafid, home: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     ended = lafid("generate", "--image", tmp_path / "a.png", "--prompt", "x", "--out", tmp_path / "o.mp4")
-    assert "cannot pull models:/lafid@champion: there is no registry at sqlite:///" in ended.error
+    assert "there is no models:/lafid@champion: there is no registry at sqlite:///" in ended.error
     assert "`lafid demo` makes one" in ended.error
     assert not (home / "mlflow").exists()
 
@@ -101,7 +101,7 @@ def test_model_that_the_registry_does_not_know(lafid: Lafid, home: Path, tmp_pat
     (home / "mlflow").mkdir(parents=True)
     (home / "mlflow" / "mlflow.db").write_bytes(b"")
     ended = lafid("generate", "--model", "models:/other/1", "--image", tmp_path / "a.png", "--prompt", "x", "--out", "o.mp4")
-    assert "cannot pull models:/other/1 from sqlite:///" in ended.error
+    assert "there is no models:/other/1 at sqlite:///" in ended.error
     assert "name=other not found" in ended.error
 
 

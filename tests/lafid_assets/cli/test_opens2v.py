@@ -11,12 +11,8 @@ from PIL import Image
 
 from model.encoding.face_processor import FaceError
 from model.evaluation.measures import networks as networks_module
-from model.evaluation.measures.networks import Networks
-from model.evaluation.measures.record import Absent
 from tests.lafid_assets.cli.stand_in import StandIn
-from tests.model.evaluation.measures.invented import FrameFinder, face_picture
-
-NO_NETWORK = Absent("not here")
+from tests.model.evaluation.measures.invented import FrameFinder, face_picture, networks_of
 
 
 @pytest.fixture
@@ -64,8 +60,8 @@ def test_scores_are_the_benchmarks_and_a_picture_without_a_face_costs_its_own_vi
     def curricular(crops: np.ndarray) -> np.ndarray:
         return torch.nn.functional.normalize(torch.ones(len(crops), 4)).numpy()
 
-    found = Networks(faces=FrameFinder(), curricular=curricular, inception=NO_NETWORK, clip=NO_NETWORK)
-    monkeypatch.setattr(networks_module, "load_networks", lambda _store: found)
+    found = networks_of(faces=FrameFinder(), curricular=curricular)
+    monkeypatch.setattr(networks_module, "Networks", lambda _store: found)
     draws = stand_in.generate
 
     def one_fails(image: Any, prompt: str, **request: Any) -> np.ndarray:

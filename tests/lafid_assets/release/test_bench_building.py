@@ -7,10 +7,9 @@ import polars as pl
 import pytest
 
 from lafid_assets.release import bench_building, bench_looks
-from lafid_assets.release.bench_building import Built, build_bench
+from lafid_assets.release.bench_building import Built, build_bench, photos_of, placed_photos
 from lafid_assets.release.bench_choice import stranger_names
 from lafid_assets.release.bench_looks import Looks
-from lafid_assets.release.bench_records import photos_of, placed_photos
 from model.evaluation.bench import Bench
 from resources.store.file_store import FileStore
 from tests.lafid_assets.release.painted import LEFT, SIDE, TOP, PaintedClip, PaintedEngine, PaintedWorld
@@ -139,7 +138,7 @@ def test_no_photo_is_in_a_gallery(painted: Painted, build: Callable[..., Built])
 def test_photos_of_other_clips_come_first() -> None:
     """Of four photos a case gets three: its own clip's only where there are no others."""
     pictures: dict[str, bytes] = {}
-    photos = placed_photos(0, Looks((), (("a", b"1"), ("b", b"2"), ("a", b"3"), ("c", b"4"))), pictures)
+    photos = placed_photos(0, Looks("person", (), (("a", b"1"), ("b", b"2"), ("a", b"3"), ("c", b"4"))), pictures)
     assert pictures == {f"photos/000/{index:02d}.png": str(index + 1).encode() for index in range(4)}
     assert [path[-6:-4] for path in photos_of("a", photos)] == ["01", "03", "00"]
     assert [path[-6:-4] for path in photos_of("d", photos)] == ["00", "01", "02"]

@@ -33,9 +33,9 @@ def _task(world: PaintedWorld, clip_id: str = "a") -> FirstFrameTask:
 def test_only_so_many_frames_are_looked_at(painted: Painted, monkeypatch: pytest.MonkeyPatch) -> None:
     late = painted(PaintedClip("a", 0, yaws=(75.0,) * 15 + (0.0,)))
     found = find_first_frame(_task(late))
-    assert (found.moment, found.width, found.height) == (15, 128, 96)
+    assert (found.moment.frame_index, found.width, found.height) == (15, 128, 96)
     monkeypatch.setattr(bench_looks, "MOST_TRIED", 15)
-    assert find_first_frame(_task(late)).png is None
+    assert find_first_frame(_task(late)) is None
 
 
 def test_frames_are_decoded_few_at_a_time(painted: Painted, monkeypatch: pytest.MonkeyPatch) -> None:

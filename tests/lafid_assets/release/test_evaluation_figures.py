@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lafid_assets.release.evaluation_figures import by_yaw_png, frames_png
+from lafid_assets.release.evaluation_page import by_yaw_png, frames_png
 from lafid_assets.schemas import EVALUATED_FRAMES, MODEL_EVALUATION
 from model.evaluation.bench import BinBounds
 from tests.model.evaluation.benches import BOUNDS

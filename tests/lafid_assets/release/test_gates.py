@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -62,15 +63,12 @@ def judge(row_of: Callable[..., dict[str, Any]]) -> Judge:
                 )
         evidence = Evidence(
             checkpoint=row_of(FUSION_DIT, checkpoint_sha256=OURS, loss_before=before, loss_after=after),
-            gate=gate,
-            begins_with_picture=begins_with_picture,
+            base={"repository": None if gate == "tiny" else "Wan-AI/x", "layout": "ti2v" if begins_with_picture else "t2v"},
             evaluation=MODEL_EVALUATION.frame(rows),
             videos=EVALUATED_VIDEOS.frame(videos or []),
-            bench_name="small",
-            bench_version=bench,
-            rival=rival,
+            bench=None if bench is None else SimpleNamespace(name="small", version=bench),
         )
-        return {finding.rule: finding for finding in figures_found(ReleaseGate(**bounds), evidence)}
+        return {finding.rule: finding for finding in figures_found(ReleaseGate(**bounds), evidence, rival)}
 
     return go
 

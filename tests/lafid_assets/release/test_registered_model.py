@@ -171,7 +171,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append(what)
         bare = mlflow.initialize_logged_model(name=what["name"])
         mlflow.finalize_logged_model(bare.model_id, "READY")
-        return model.release.package.LoggedCheckpoint(f"models:/{bare.model_id}", bare.model_id, "run")
+        return f"models:/{bare.model_id}"
 
     monkeypatch.setattr(model.release.package, "log_checkpoint", log_checkpoint)
     return calls

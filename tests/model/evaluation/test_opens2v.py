@@ -63,15 +63,15 @@ def test_persons_are_asked_for_by_the_picture_that_facesim_compares_with(
         for path in paths:
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).touch()
-    found = requests_of(read_prompts(write(prompts)), tmp_path)
-    assert [(one.key, one.prompt, one.photo.relative_to(tmp_path).as_posix()) for one in found.asked] == [
+    asked, left_out = requests_of(read_prompts(write(prompts)), tmp_path)
+    assert [(one.key, one.prompt, one.photo.relative_to(tmp_path).as_posix()) for one in asked] == [
         ("singlehuman_1", "Prompt of singlehuman.", "Images/singlehuman/man/1.png"),
         ("singleface_2", "Prompt of singleface.", "Images/singleface/crop_woman/1.png"),
         ("humanobj_3", "Prompt of humanobj.", "Images/humanobj/human/woman/celebrity/1.jpg"),
         ("faceobj_4", "Prompt of faceobj.", "Images/humanobj/human/crop_man/synthesis/5.png"),
     ]
-    assert found.asked[0].video_name == "singlehuman_1.mp4"
-    assert found.left_out == {
+    assert asked[0].video_name == "singlehuman_1.mp4"
+    assert left_out == {
         "multihuman_5": "multihuman does not ask for one person",
         "multiface_6": "multiface does not ask for one person",
         "singleobj_7": "singleobj does not ask for one person",
@@ -86,10 +86,10 @@ def test_a_missing_picture_is_told_and_costs_its_prompt_alone(
     photo.parent.mkdir(parents=True)
     photo.touch()
     prompts["singleface_2"]["img_paths"] = ["Images/elsewhere/1.png"]
-    found = requests_of(read_prompts(write(prompts)), tmp_path)
-    assert [one.key for one in found.asked] == ["singlehuman_1"]
-    assert found.left_out["faceobj_4"] == f"{tmp_path}/{KINDS['faceobj'][0]} is missing: download the benchmark's Images"
-    assert found.left_out["singleface_2"] == "none of its pictures lies in a folder of persons"
+    asked, left_out = requests_of(read_prompts(write(prompts)), tmp_path)
+    assert [one.key for one in asked] == ["singlehuman_1"]
+    assert left_out["faceobj_4"] == f"{tmp_path}/{KINDS['faceobj'][0]} is missing: download the benchmark's Images"
+    assert left_out["singleface_2"] == "none of its pictures lies in a folder of persons"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 from model.evaluation.bench import BinBounds, GalleryFace, Person, SourceClip
 from model.evaluation.similarity import (
     FrameFace,
-    VideoFaces,
     by_bins,
     faces_found_share,
     measure_frames,
@@ -242,9 +241,9 @@ def test_bounds_that_do_not_tell_persons_apart_score_nothing() -> None:
 
 def test_by_bins_keeps_persons_apart() -> None:
     videos = [
-        VideoFaces("a", [_frame(0, 0.2), _frame(5, 0.4), None, _frame(30, 1.0, change=0.2)]),
-        VideoFaces("a", [_frame(0, 0.5)]),
-        VideoFaces("b", [_frame(-10, 0.9, change=None)]),
+        ("a", [_frame(0, 0.2), _frame(5, 0.4), None, _frame(30, 1.0, change=0.2)]),
+        ("a", [_frame(0, 0.5)]),
+        ("b", [_frame(-10, 0.9, change=None)]),
     ]
     found = by_bins(videos, {**BOUNDS, "yaw_20_40": NONE})
     front = found["yaw_0_20"]

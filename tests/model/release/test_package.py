@@ -32,13 +32,11 @@ from model.presets import preset
 from model.release import package
 from model.release.checkpoint import EmbeddingSource, read_manifest, write_checkpoint
 from model.release.package import (
-    LoggedCheckpoint,
     PackageError,
     fetch,
     log_checkpoint,
     pinned_requirements,
     pull,
-    register,
 )
 from model.release.pipeline import load
 from model.release.pulled_folder import write_pulled_folder
@@ -60,7 +58,7 @@ print(hashlib.sha256(frames.tobytes()).hexdigest())
 @dataclass(frozen=True)
 class Registered:
     root: Path
-    logged: LoggedCheckpoint
+    address: str
     version: str
     photo: Path
     frames_sha256: str
@@ -103,10 +101,12 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     mlflow.set_tracking_uri(f"sqlite:///{root}/mlflow.db")
     mlflow.create_experiment("lafid", artifact_location=(root / "artifacts").as_uri())
     mlflow.set_experiment("lafid")
-    logged = log_checkpoint(root / "checkpoint", base_dir, name="tiny-12", tags={"git_commit": "abc"}, metrics={"flow_loss": 1.0})
-    version = register(logged.model_uri, "lafid", {"gate": "passed"})
+    address = log_checkpoint(
+        root / "checkpoint", base_dir, name="tiny-12", tags={"git_commit": "abc"}, metrics={"flow_loss": 1.0}
+    )
+    version = mlflow.register_model(address, "lafid", tags={"gate": "passed"}).version
     mlflow.MlflowClient().set_registered_model_alias("lafid", "champion", version)
-    yield Registered(root, logged, version, root / "photo.png", hashlib.sha256(drawn.tobytes()).hexdigest())
+    yield Registered(root, address, version, root / "photo.png", hashlib.sha256(drawn.tobytes()).hexdigest())
     mlflow.set_tracking_uri(before)
 
 
@@ -259,7 +259,7 @@ def test_nothing_pickled_is_stored(registered: Registered) -> None:
 
 
 def test_the_checkpoint_and_its_base_lie_in_it_once(registered: Registered, base_dir: Path) -> None:
-    folder = Path(mlflow.artifacts.download_artifacts(registered.logged.model_uri))
+    folder = Path(mlflow.artifacts.download_artifacts(registered.address))
     assert sum(1 for _ in folder.rglob("lafid.json")) == 1
     (base,) = folder.rglob("base.json")
     assert base.read_text() == (base_dir / "base.json").read_text()
@@ -272,19 +272,19 @@ def test_a_base_with_an_address_does_not_travel_and_the_run_that_trained_goes_on
     (tmp_path / "checkpoint" / "lafid.json").write_text(manifest.model_copy(update={"base": public}).model_dump_json())
     client = mlflow.MlflowClient()
     run = client.create_run(client.get_experiment_by_name("lafid").experiment_id).info.run_id
-    logged = log_checkpoint(
+    address = log_checkpoint(
         tmp_path / "checkpoint", tmp_path / "no-base", name="step-12", tags={}, metrics={"validation_loss": 1.0}, run_id=run
     )
-    folder = Path(mlflow.artifacts.download_artifacts(logged.model_uri))
+    folder = Path(mlflow.artifacts.download_artifacts(address))
     assert not list(folder.rglob("base.json"))
-    model = mlflow.get_logged_model(logged.model_id)
+    model = mlflow.get_logged_model(address.removeprefix("models:/"))
     assert (model.source_run_id, model.tags["base_repository"]) == (run, "Wan-AI/Wan@r1")
     assert client.get_run(run).info.status == "RUNNING"
     assert mlflow.active_run() is None
 
 
 def test_what_the_checkpoint_knows_is_tagged(registered: Registered) -> None:
-    model = mlflow.get_logged_model(registered.logged.model_id)
+    model = mlflow.get_logged_model(registered.address.removeprefix("models:/"))
     assert model.tags["dataset_version"] == "dataset-7"
     assert model.tags["git_commit"] == "abc"
     assert model.params["steps"] == str(preset("tiny").train.steps)
@@ -296,7 +296,7 @@ def test_what_the_checkpoint_knows_is_tagged(registered: Registered) -> None:
 
 
 def test_the_signature_comes_from_the_types_and_requirements_are_pinned(registered: Registered) -> None:
-    folder = Path(mlflow.artifacts.download_artifacts(registered.logged.model_uri))
+    folder = Path(mlflow.artifacts.download_artifacts(registered.address))
     inputs = json.dumps(mlflow.models.Model.load(str(folder)).signature.to_dict())
     assert all(name in inputs for name in ("image", "prompt", "frames_sha256"))
     requirements = (folder / "requirements.txt").read_text().split()
@@ -323,7 +323,7 @@ def test_requirements_are_those_of_what_it_was_trained_with(
 
 
 def test_an_entry_that_names_files_elsewhere_is_refused(registered: Registered, tmp_path: Path, monkeypatch: Any) -> None:
-    folder = Path(mlflow.artifacts.download_artifacts(registered.logged.model_uri))
+    folder = Path(mlflow.artifacts.download_artifacts(registered.address))
     for number, (fault, message) in enumerate(
         {"path: ../../../../etc": "lies outside of", "path: artifacts/linked": "link or no plain file"}.items()
     ):
@@ -336,7 +336,7 @@ def test_an_entry_that_names_files_elsewhere_is_refused(registered: Registered, 
         (copy / "MLmodel").write_text(told.replace("path: artifacts/checkpoint", fault))
         monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda _uri, copy=copy: str(copy))
         with pytest.raises(PackageError, match=message):
-            pull(registered.logged.model_uri)
+            pull(registered.address)
 
 
 def test_what_the_registry_tells_of_a_model_comes_along(registered: Registered) -> None:
@@ -345,7 +345,7 @@ def test_what_the_registry_tells_of_a_model_comes_along(registered: Registered) 
     assert found.tags["git_commit"] == "abc"
     assert found.metrics == {"flow_loss": 1.0}
     assert fetch(f"models:/lafid/{registered.version}").tags == found.tags
-    assert fetch(registered.logged.model_uri).metrics == found.metrics
+    assert fetch(registered.address).metrics == found.metrics
     assert fetch(str(registered.root / "checkpoint")).tags == {}
 
 

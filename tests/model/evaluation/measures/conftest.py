@@ -6,8 +6,7 @@ from torch import nn
 from model.evaluation.measures.curricular_face import CurricularFace, CurricularVectors
 from model.evaluation.measures.inception import InceptionVectors
 from model.evaluation.measures.networks import Networks
-from model.evaluation.measures.record import Absent
-from tests.model.evaluation.measures.invented import ColourClip, Convolved, FrameFinder, seeded
+from tests.model.evaluation.measures.invented import ColourClip, Convolved, FrameFinder, networks_of, seeded
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +23,5 @@ def convolved() -> nn.Module:
 
 @pytest.fixture
 def networks(curricular: nn.Module, convolved: nn.Module) -> Networks:
-    return Networks(FrameFinder(), CurricularVectors(curricular, "cpu"), InceptionVectors(convolved, "cpu"), ColourClip())
-
-
-@pytest.fixture
-def without_networks() -> Networks:
-    return Networks(*(Absent(f"no {name}") for name in ("faces", "curricular", "inception", "clip")))  # type: ignore[arg-type]
+    of_vectors = {"curricular": CurricularVectors(curricular, "cpu"), "inception": InceptionVectors(convolved, "cpu")}
+    return networks_of(faces=FrameFinder(), clip=ColourClip(), **of_vectors)

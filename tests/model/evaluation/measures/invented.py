@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from model.evaluation.bench import GalleryFace, Person, SourceClip
+from model.evaluation.measures.networks import Networks
 from model.evaluation.measures.published_faces import FoundFace, norm_crop
-from model.evaluation.measures.record import DrawnVideo
+from model.evaluation.measures.record import Absent, CaseVideo
 from model.evaluation.similarity import FrameFace
 from model.face_engine.interface import Image
+from model.model_store.store import ModelStore
 
 SIDE = 64
 _POINTS = np.array([[0.3, 0.35], [0.7, 0.35], [0.5, 0.55], [0.35, 0.75], [0.65, 0.75]], np.float32)
@@ -118,9 +120,25 @@ def person(*embeddings: Sequence[float]) -> Person:
     return Person(identity_id="a", gallery=tuple(views), clips=(clip,))
 
 
-def video(frames: Sequence[Image] | NDArray[np.uint8] = (), **facts: Any) -> DrawnVideo:
+def networks_of(**those: Any) -> Networks:
+    """These in place of loaded ones; the others are in no store."""
+    found = Networks(ModelStore(Path("nowhere")))
+    vars(found).update(those)
+    return found
+
+
+def taken(measure: Callable[[CaseVideo], float], of: CaseVideo) -> float | str:
+    """The value, or the reason why there is none."""
+    try:
+        return measure(of)
+    except Absent as reason:
+        return str(reason)
+
+
+def video(frames: Sequence[Image] | NDArray[np.uint8] = (), networks: Networks | None = None, **facts: Any) -> CaseVideo:
     """A drawn video; keywords replace its facts."""
     chosen = {
+        "networks": networks or networks_of(),
         "begins_given": True,
         "fps": 8.0,
         "prompt": "a person",
@@ -129,7 +147,7 @@ def video(frames: Sequence[Image] | NDArray[np.uint8] = (), **facts: Any) -> Dra
         "faces": (),
         "speaking_status": "on_screen",
     }
-    return DrawnVideo(frames=np.asarray(frames, np.uint8), **(chosen | facts))
+    return CaseVideo(frames=np.asarray(frames, np.uint8), **(chosen | facts))
 
 
 def small_clip(folder: Path) -> None:

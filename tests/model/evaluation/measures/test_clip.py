@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.evaluation.measures.clip import CLIP_SCORE, CLIP_TEMPORAL_CONSISTENCY, CONSISID_CLIP_SCORE, TransformersClip
+from model.evaluation.measures.clip import TransformersClip, clip_score, clip_temporal_consistency, consisid_clip_score
 from model.evaluation.measures.networks import Networks
-from model.evaluation.measures.record import Absent, Sight
-from tests.model.evaluation.measures.invented import ColourClip, small_clip, video
+from tests.model.evaluation.measures.invented import ColourClip, small_clip, taken, video
 
 
 def _frames(count: int) -> np.ndarray:
@@ -20,17 +19,15 @@ def _frames(count: int) -> np.ndarray:
 
 def test_ours_sees_drawn_frames_in_red_green_blue(networks: Networks) -> None:
     """Of 48 drawn frames every third, from the first on; frame 0 was given."""
-    sight = Sight(video(_frames(49), prompt="a red one"), networks)
-    assert CLIP_SCORE.compute(sight) == pytest.approx(np.mean([1 + 3 * n for n in range(16)]))
+    assert clip_score(video(_frames(49), networks, prompt="a red one")) == pytest.approx(np.mean([1 + 3 * n for n in range(16)]))
     assert isinstance(networks.clip, ColourClip)
     assert networks.clip.asked[0][0] == "a red one"
-    whole = Sight(video(_frames(48), begins_given=False), networks)
-    assert CLIP_SCORE.compute(whole) == pytest.approx(np.mean([3 * n for n in range(16)]))
+    assert clip_score(video(_frames(48), networks, begins_given=False)) == pytest.approx(np.mean([3 * n for n in range(16)]))
 
 
 def test_consisids_takes_int_of_i_by_t_over_16_and_blue_for_red(networks: Networks) -> None:
     expected = [200 - int(n * 49 / 16) for n in range(16)]
-    assert CONSISID_CLIP_SCORE.compute(Sight(video(_frames(49)), networks)) == pytest.approx(np.mean(expected))
+    assert consisid_clip_score(video(_frames(49), networks)) == pytest.approx(np.mean(expected))
 
 
 def test_a_small_clip_scores_as_transformers_does(tmp_path) -> None:
@@ -54,13 +51,13 @@ def test_neighbouring_frames_are_compared(networks: Networks) -> None:
     """The given frame is left out: it would be the one that differs."""
     frames = np.zeros((4, 4, 4, 3), np.uint8)
     frames[0, ..., 2], frames[1, ..., 0], frames[2, ..., 0], frames[3, ..., 1] = 100, 100, 50, 100
-    assert CLIP_TEMPORAL_CONSISTENCY.compute(Sight(video(frames), networks)) == pytest.approx(0.5)
+    assert clip_temporal_consistency(video(frames, networks)) == pytest.approx(0.5)
 
 
-def test_what_cannot_be_computed_is_absent(networks: Networks, without_networks: Networks) -> None:
+def test_what_cannot_be_computed_is_absent(networks: Networks) -> None:
     frames = _frames(2)
-    all_three = (CLIP_SCORE, CONSISID_CLIP_SCORE, CLIP_TEMPORAL_CONSISTENCY)
-    assert {measure.compute(Sight(video(frames), without_networks)) for measure in all_three} == {Absent("no clip")}
-    assert CLIP_SCORE.compute(Sight(video(frames, prompt=" "), networks)) == Absent("the case has no prompt")
-    assert CLIP_SCORE.compute(Sight(video(frames[:1]), networks)) == Absent("no frame was drawn beside the given one")
-    assert CLIP_TEMPORAL_CONSISTENCY.compute(Sight(video(frames), networks)) == Absent("it takes two drawn frames")
+    for measure in (clip_score, consisid_clip_score, clip_temporal_consistency):
+        assert "clip_vit_b32 (measure: CLIPScore) is not in the model store" in taken(measure, video(frames))
+    assert taken(clip_score, video(frames, networks, prompt=" ")) == "the case has no prompt"
+    assert taken(clip_score, video(frames[:1], networks)) == "no frame was drawn beside the given one"
+    assert taken(clip_temporal_consistency, video(frames, networks)) == "it takes two drawn frames"

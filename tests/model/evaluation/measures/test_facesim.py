@@ -1,6 +1,5 @@
 """FaceSim by ConsisID's and OpenS2V's rules, held against the rules written down anew; and where there is none."""
 
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -9,19 +8,25 @@ import pytest
 import torch
 from torch import nn
 
-from model.evaluation.measures.facesim import FACESIM, evenly_spaced
+from model.evaluation.measures.curricular_face import CurricularVectors
+from model.evaluation.measures.facesim import consisid_arc, consisid_cur, evenly_spaced, opens2v_arc, opens2v_cur
 from model.evaluation.measures.networks import Networks
 from model.evaluation.measures.published_faces import aligned_face, norm_crop
-from model.evaluation.measures.record import Absent, Sight
+from model.evaluation.measures.record import CaseVideo
 from model.face_engine.interface import Image
-from tests.model.evaluation.measures.invented import FrameFinder, face_picture, video
+from tests.model.evaluation.measures.invented import FrameFinder, face_picture, networks_of, taken, video
 
-MEASURES = {measure.name: measure for measure in FACESIM}
+MEASURES = {
+    "consisid_facesim_arc": consisid_arc,
+    "consisid_facesim_cur": consisid_cur,
+    "opens2v_facesim_arc": opens2v_arc,
+    "opens2v_facesim_cur": opens2v_cur,
+}
 REFERENCE = face_picture(0, (8, 8, 40))
 
 
-def _values(sight: Sight) -> dict[str, float | Absent]:
-    return {name: measure.compute(sight) for name, measure in MEASURES.items()}
+def _values(of: CaseVideo) -> dict[str, float | str]:
+    return {name: taken(measure, of) for name, measure in MEASURES.items()}
 
 
 def _frames() -> list[Image]:
@@ -73,7 +78,7 @@ def _published(frames: list[Image], count: int, network: nn.Module, *, drops_zer
 
 def test_both_rules_are_the_published_ones(networks: Networks, curricular: nn.Module) -> None:
     frames = _frames()
-    found = _values(Sight(video(frames, reference=REFERENCE), networks))
+    found = _values(video(frames, networks, reference=REFERENCE))
     for name, count, drops in (("consisid", 16, False), ("opens2v", 32, True)):
         cur, arc = _published(frames, count, curricular, drops_zeros=drops)
         assert 0 < arc < 1
@@ -82,7 +87,7 @@ def test_both_rules_are_the_published_ones(networks: Networks, curricular: nn.Mo
     assert found["consisid_facesim_arc"] != found["opens2v_facesim_arc"]
 
 
-def test_the_rules_part_over_frames_worth_nothing(networks: Networks) -> None:
+def test_the_rules_part_over_frames_worth_nothing() -> None:
     """By hand: cosines 1, 1/2 and -1; the last is worth 0, which OpenS2V's CurricularFace alone leaves out."""
     vectors = np.array([[2.0, 0], [3, 0], [0.5, np.sqrt(0.75)], [-1, 0]], np.float32)
     frames = [face_picture(number, (8, 8, 40)) for number in range(3)]
@@ -92,8 +97,8 @@ def test_the_rules_part_over_frames_worth_nothing(networks: Networks) -> None:
             return vectors[next(n for n, one in enumerate([other, *frames]) if np.array_equal(one, image_rgb))]
 
     other = face_picture(99, (8, 8, 40))
-    told = replace(networks, faces=Told(), curricular=lambda crops: vectors[[0, *_repeated(len(crops) - 1)]])
-    found = _values(Sight(video(frames, reference=other), told))
+    told = networks_of(faces=Told(), curricular=lambda crops: vectors[[0, *_repeated(len(crops) - 1)]])
+    found = _values(video(frames, told, reference=other))
     shares = {count: np.bincount(evenly_spaced(3, count), minlength=3) / count for count in (16, 32)}
     expected = {count: float(share @ [1, 0.5, 0]) for count, share in shares.items()}
     assert found["consisid_facesim_arc"] == found["consisid_facesim_cur"] == pytest.approx(expected[16])
@@ -119,26 +124,26 @@ def test_a_face_at_the_edge_is_found_on_the_second_try() -> None:
     assert aligned_face(face_picture(1), finder) is None
 
 
-def test_each_frame_is_searched_once_for_all_measures(networks: Networks) -> None:
+def test_each_frame_is_searched_once_for_all_measures(curricular: nn.Module) -> None:
     finder = FrameFinder()
     frames = [face_picture(number, (8, 8, 40)) for number in range(5)]
-    _values(Sight(video(frames, reference=REFERENCE), replace(networks, faces=finder)))
+    _values(video(frames, networks_of(faces=finder, curricular=CurricularVectors(curricular, "cpu")), reference=REFERENCE))
     assert len(finder.searched) == 1 + 5
 
 
 def test_a_video_without_a_face_is_nobody_to_both(networks: Networks) -> None:
     noise = [face_picture(number) for number in range(4)]
-    assert set(_values(Sight(video(noise), networks)).values()) == {0.0}
+    assert set(_values(video(noise, networks)).values()) == {0.0}
 
 
-def test_what_cannot_be_computed_is_absent(networks: Networks, without_networks: Networks) -> None:
+def test_what_cannot_be_computed_is_absent(networks: Networks) -> None:
     frames = _frames()
-    blind = _values(Sight(video(frames, reference=face_picture(5)), networks))
-    assert set(blind.values()) == {Absent("the reference picture shows no face to SCRFD")}
-    assert set(_values(Sight(video(frames), without_networks)).values()) == {Absent("no faces")}
-    half = _values(Sight(video(frames), replace(networks, curricular=Absent("not here"))))
-    assert [name for name, value in half.items() if value == Absent("not here")] == [
+    blind = _values(video(frames, networks, reference=face_picture(5)))
+    assert set(blind.values()) == {"the reference picture shows no face to SCRFD"}
+    assert all("buffalo_l" in str(value) for value in _values(video(frames)).values())
+    half = _values(video(frames, networks_of(faces=FrameFinder())))
+    assert [name for name, value in half.items() if "curricularface_ir101" in str(value)] == [
         "consisid_facesim_cur",
         "opens2v_facesim_cur",
     ]
-    assert set(_values(Sight(video(np.empty((0, 8, 8, 3))), networks)).values()) == {Absent("the video has no frames")}
+    assert set(_values(video(np.empty((0, 8, 8, 3)), networks)).values()) == {"the video has no frames"}

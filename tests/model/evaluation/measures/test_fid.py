@@ -7,13 +7,13 @@ from PIL import Image as PilImage
 from torch import nn
 
 from model.evaluation.measures.facesim import evenly_spaced
-from model.evaluation.measures.fid import CONSISID_FID, face_features, fid, frechet_distance, picture_features
+from model.evaluation.measures.fid import consisid_fid, face_features, fid, frechet_distance, picture_features
 from model.evaluation.measures.inception import InceptionVectors
 from model.evaluation.measures.networks import Networks
 from model.evaluation.measures.published_faces import aligned_face
-from model.evaluation.measures.record import Absent, Sight
+from model.evaluation.measures.record import Absent
 from model.face_engine.interface import Image
-from tests.model.evaluation.measures.invented import FrameFinder, face_picture, video
+from tests.model.evaluation.measures.invented import FrameFinder, face_picture, networks_of, taken, video
 
 REFERENCE = face_picture(0, (8, 8, 40))
 
@@ -44,9 +44,13 @@ def test_too_few_faces_give_no_fid() -> None:
     drawn = [rng.normal(size=(10, 4)).astype(np.float16) for _ in range(3)]
     real = rng.normal(size=(40, 4)).astype(np.float16)
     assert fid(drawn, real, enough=30) == pytest.approx(frechet_distance(np.concatenate(drawn), real))
-    assert fid(drawn, real, enough=31) == Absent("FID takes 31 drawn and as many real faces; there are 30 drawn ones")
-    assert fid(drawn, real[:29], enough=30) == Absent("FID takes 30 drawn and as many real faces; there are 29 real ones")
-    assert fid([], real) == Absent("FID takes 2048 drawn and as many real faces; there are 0 drawn ones")
+    for of, found, enough, told in (
+        (drawn, real, 31, "30 drawn"),
+        (drawn, real[:29], 30, "29 real"),
+        ([], real, 2048, "0 drawn"),
+    ):
+        with pytest.raises(Absent, match=f"FID takes {enough} drawn and as many real faces; there are {told} ones"):
+            fid(of, found, enough=enough)
 
 
 def _published_consisid(frames: list[Image], network: nn.Module) -> float:
@@ -73,24 +77,23 @@ def _published_consisid(frames: list[Image], network: nn.Module) -> float:
 
 def test_consisids_is_the_squared_distance_of_single_faces(networks: Networks, convolved: nn.Module) -> None:
     frames = [face_picture(number, *([] if number % 5 == 4 else [(6, 8, 30 + number)])) for number in range(20)]
-    found = CONSISID_FID.compute(Sight(video(frames, reference=REFERENCE), networks))
+    found = consisid_fid(video(frames, networks, reference=REFERENCE))
     assert found == pytest.approx(_published_consisid(frames, convolved), rel=1e-4)
-    same = CONSISID_FID.compute(Sight(video([REFERENCE] * 3, reference=REFERENCE), networks))
+    same = consisid_fid(video([REFERENCE] * 3, networks, reference=REFERENCE))
     assert same == pytest.approx(0, abs=1e-9)
 
 
-def test_consisids_is_absent_where_their_code_says_0(networks: Networks, without_networks: Networks) -> None:
+def test_consisids_is_absent_where_their_code_says_0(networks: Networks) -> None:
     noise = [face_picture(number) for number in range(3)]
-    assert CONSISID_FID.compute(Sight(video(noise), networks)) == Absent("none of 16 frames shows a face")
-    assert CONSISID_FID.compute(Sight(video(noise, reference=noise[0]), networks)) == Absent(
-        "the reference picture shows no face to SCRFD"
-    )
-    assert CONSISID_FID.compute(Sight(video(noise), without_networks)) == Absent("no inception")
+    assert taken(consisid_fid, video(noise, networks)) == "none of 16 frames shows a face"
+    unshown = video(noise, networks, reference=noise[0])
+    assert taken(consisid_fid, unshown) == "the reference picture shows no face to SCRFD"
+    assert "inception_v3" in str(taken(consisid_fid, video(noise)))
 
 
 def test_features_are_of_drawn_faces_and_of_pixels_as_the_weights_want_them(networks: Networks, convolved: nn.Module) -> None:
     frames = [face_picture(number, *([] if number == 2 else [(6, 8, 40)])) for number in range(4)]
-    found = face_features(Sight(video(frames), networks))
+    found = face_features(video(frames, networks))
     assert isinstance(found, np.ndarray)
     drawn = [1 + index for index in evenly_spaced(3, 16)]
     faces = [aligned_face(frames[index], FrameFinder()) for index in drawn]
@@ -103,12 +106,13 @@ def test_features_are_of_drawn_faces_and_of_pixels_as_the_weights_want_them(netw
     assert not np.allclose(found, InceptionVectors(convolved, "cpu").unshifted(crops), atol=0.05)
 
 
-def test_pictures_without_a_face_have_no_features(networks: Networks, without_networks: Networks) -> None:
+def test_pictures_without_a_face_have_no_features(networks: Networks) -> None:
     found = picture_features([face_picture(0), face_picture(1, (6, 8, 40))], networks)
     assert isinstance(found, np.ndarray)
     assert found.shape == (1, 16)
-    none = face_features(Sight(video([face_picture(n) for n in range(3)]), networks))
+    none = face_features(video([face_picture(n) for n in range(3)], networks))
     assert isinstance(none, np.ndarray)
     assert len(none) == 0
-    assert face_features(Sight(video([REFERENCE]), networks)) == Absent("no frame was drawn beside the given one")
-    assert picture_features([REFERENCE], without_networks) == Absent("no faces")
+    assert taken(face_features, video([REFERENCE], networks)) == "no frame was drawn beside the given one"
+    with pytest.raises(Absent, match="buffalo_l"):
+        picture_features([REFERENCE], networks_of())

@@ -1,5 +1,6 @@
 """Networks come from the model store, whole and checked; one that is not there is absent, with the command that brings it."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model.evaluation.measures.networks import load_networks, networks_fingerprint
-from model.evaluation.measures.published_faces import InsightfaceFinder, aligned_face
+from model.evaluation.measures.networks import Networks, networks_fingerprint
+from model.evaluation.measures.published_faces import FaceFinder, aligned_face
 from model.evaluation.measures.record import Absent
 from model.model_store.inspection import ModelUnfit
 from model.model_store.install import install
@@ -32,26 +33,26 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_what_is_not_in_the_store_is_absent_with_its_remedy(tmp_path: Path) -> None:
-    networks = load_networks(ModelStore(tmp_path))
-    assert networks.faces == Absent("buffalo_l (detector + embedder) is not in the model store: `lafid models fetch buffalo_l`")
-    assert networks.clip == Absent(
-        "clip_vit_b32 (measure: CLIPScore) is not in the model store: `lafid models fetch clip_vit_b32`"
-    )
-    assert isinstance(networks.curricular, Absent)
-    assert isinstance(networks.inception, Absent)
+    remedies = {
+        "faces": "buffalo_l (detector + embedder) is not in the model store: `lafid models fetch buffalo_l`",
+        "clip": "clip_vit_b32 (measure: CLIPScore) is not in the model store: `lafid models fetch clip_vit_b32`",
+        "curricular": "curricularface_ir101",
+        "inception": "inception_v3",
+    }
+    for name, remedy in remedies.items():
+        with pytest.raises(Absent, match=re.escape(remedy)):
+            getattr(Networks(ModelStore(tmp_path)), name)
 
 
 def test_a_clip_of_ones_own_is_added_and_loaded(store: ModelStore, clip: Path) -> None:
     before = networks_fingerprint(store)
     record = install(store, "clip_vit_b32", [clip]).record
     assert [file.name for file in record.files if file.kind is Kind.CLIP] == ["model.safetensors"]
-    network = load_networks(store).clip
-    assert not isinstance(network, Absent)
-    assert network.logits("a dog", np.zeros((2, 40, 40, 3), np.uint8)).shape == (2,)
+    assert Networks(store).clip.logits("a dog", np.zeros((2, 40, 40, 3), np.uint8)).shape == (2,)
     assert networks_fingerprint(store) != before
     (store.folder("clip_vit_b32") / "model.safetensors").write_bytes(b"x")
     with pytest.raises(StoreDamaged):
-        load_networks(store)
+        _ = Networks(store).clip
 
 
 @pytest.mark.parametrize(
@@ -103,8 +104,7 @@ def test_inception_is_torchvisions_without_its_last_layer(store: ModelStore, tmp
         whole = inception_v3(weights=None, init_weights=False, transform_input=True).eval()
     torch.save(whole.state_dict(), tmp_path / "inception_v3_google-0cc3c7bd.pth")
     assert install(store, "inception_v3", [tmp_path / "inception_v3_google-0cc3c7bd.pth"]).record.files[0].kind is Kind.INCEPTION
-    network = load_networks(store).inception
-    assert not isinstance(network, Absent)
+    network = Networks(store).inception
     crop = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
     features = network(crop)
     assert features.shape == (1, 2048)
@@ -130,9 +130,8 @@ def test_terms_that_were_not_accepted_are_the_reason(
     write_network(pack / "arc.onnx", Kind.ARCFACE)
     install(store, "buffalo_l", [pack])
     (store.root / "accepted_licences.json").unlink()
-    found = load_networks(store).faces
-    assert isinstance(found, Absent)
-    assert "lafid models accept non-commercial-research" in found.reason
+    with pytest.raises(Absent, match="lafid models accept non-commercial-research"):
+        _ = Networks(store).faces
 
 
 def test_real_detector_and_embedder_find_the_portrait(real_store: ModelStore) -> None:
@@ -147,7 +146,7 @@ def test_real_detector_and_embedder_find_the_portrait(real_store: ModelStore) ->
         real_store.require(name).networks(kind)[0][0]
         for name, kind in (("scrfd_2.5g", Kind.SCRFD), ("arcface_mobilefacenet_insightface", Kind.ARCFACE))
     ]
-    finder = InsightfaceFinder(SCRFD(str(paths[0]), open_session(paths[0])), ArcFaceONNX(str(paths[1]), open_session(paths[1])))
+    finder = FaceFinder(SCRFD(str(paths[0]), open_session(paths[0])), ArcFaceONNX(str(paths[1]), open_session(paths[1])))
     face = aligned_face(astronaut(), finder)
     close = aligned_face(np.ascontiguousarray(astronaut()[60:200, 160:280]), finder)
     assert face is not None
