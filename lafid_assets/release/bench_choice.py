@@ -207,7 +207,7 @@ def _person(identity_id: str, clips: pl.DataFrame, most: int) -> WantedPerson:
     yaw, sharpness = pictures["yaw_deg"].abs().to_numpy(), pictures["sharpness"].to_numpy()
     gaps = pose_gaps_deg(rotation_from_angles(*(pictures[name].to_numpy() for name in ANGLES)))
     apart = _POSE_COUNTS * gaps / max(gaps.max(), LEAST_SCALES["pose"]) + (1 - _POSE_COUNTS) * (1 - np.eye(len(gaps)))
-    order = farthest_first(apart, sharpest_frontal(yaw, sharpness), most, sharpness, STEP)
+    order = farthest_first(apart, [sharpest_frontal(yaw, sharpness)], most, sharpness, STEP)
     return WantedPerson(identity_id, tuple(_picture(row) for row in pictures[order].iter_rows(named=True)))
 
 
