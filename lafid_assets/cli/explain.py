@@ -188,11 +188,8 @@ def _title(name: str, rows: Mapping[str, Row]) -> tuple[str, str, str]:
     if name == SPEECH_TAGGED_CLIPS.name:
         start_s, end_s = (rows[POSE_FILTERED_CLIPS.name][name] for name in WINDOW_COLUMNS)
         when = "" if start_s is None else f" from {start_s:.2f} to {end_s:.2f} s"
-        return (
-            f"who speaks{when}, policy {row['policy']}: {row['speaking_status']}, because {row['speaking_reason']}",
-            "yes",
-            "no",
-        )
+        said = f"{row['speaking_status']}, because {row['speaking_reason']}"
+        return f"who speaks{when}, policy {row['policy']}: {said}", "yes", "no"
     what = "face constraints" if name == POSE_FILTERED_CLIPS.name else "one person"
     return f"{what}, policy {row['policy']}, in their order", "met", "missed"
 

@@ -77,7 +77,7 @@ class FacePolicy(BaseModel):
     window_s: float = Field(
         5.0,
         gt=0,
-        description="Of a longer clip so many seconds count, those in which the head turns most; all presets train on them",
+        description="Of a longer clip so many seconds are used, those in which the head turns most; no preset takes more",
     )
 
 

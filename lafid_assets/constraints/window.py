@@ -1,7 +1,7 @@
 """The window of a clip: the seconds that hold its turn, as long as what a model is trained on.
 
-Belongs here: places and poses of the main face over time -> where a window begins. Not here: which clips are kept (`decision`), how
-long a training clip of some preset is (`model.clip_size`).
+Belongs here: places and poses of the main face over time -> where a window begins. Not here: which clips are kept (`decision`),
+how long a training clip of some preset is (`model.clip_size`).
 
 Latents, captions, references and who speaks are all of these seconds: a caption that tells of a wave of the hand eight seconds
 before the first frame that is trained on teaches something false.

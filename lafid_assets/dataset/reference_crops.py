@@ -88,7 +88,7 @@ def reference_crops(
     lake: dg.ResourceParam[Lake],
     store: dg.ResourceParam[FileStore],
 ) -> dg.MaterializeResult:
-    """Sharp faces of every kept clip, its window's first, spread over poses, expressions and time, with angles and boxes, cut out.
+    """Sharp faces of every kept clip, those of its window first, spread over poses, expressions and time, cut out.
 
     Training shows them to the model as who the person is; exports and the contact sheet take their pictures from here.
     """

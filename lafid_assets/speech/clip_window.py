@@ -1,9 +1,9 @@
 """What was heard and seen in a clip's window, out of what was measured of the whole clip.
 
-Belongs here: a row of `speech_info` cut down to some seconds. Not here: measuring (`measures`), deciding (`speaking_status`), which
-seconds (`constraints.window`).
+Belongs here: a row of `speech_info` cut down to some seconds. Not here: measuring (`measures`), deciding (`speaking_status`),
+which seconds (`constraints.window`).
 
-A clip is listened to and looked at once. Its looks and its sound are kept moment by moment, so that another window opens no video.
+A clip is listened to and looked at once. Its looks and its sound are kept moment by moment: another window opens no video.
 """
 
 from collections.abc import Mapping

@@ -27,7 +27,7 @@ CLIPS_OF_SHARD = f"""
     SELECT judged.clip_id, judged.shard, judged.keep, judged.reason, footage.duration_s, footage.content_sha256,
         footage.recording_id, footage.start_s, posed.window_start_s, posed.window_end_s
     FROM {ID_CONSISTENT_CLIPS.name} judged JOIN {FOOTAGE.name} footage USING (shard, clip_id)
-        JOIN {POSE_FILTERED_CLIPS.name} posed USING (shard, clip_id)
+        LEFT JOIN {POSE_FILTERED_CLIPS.name} posed USING (shard, clip_id)
     WHERE judged.shard = ?
 """
 
