@@ -47,8 +47,8 @@ def search_file(clip_id: str, shard: str, path: Path, settings: AnalysisSettings
     boundaries: list[dict[str, Any]] = []
     for search in stretches:
         boundaries += search.rows(clip_id, shard, len(boundaries))
-    begins = tuple(search.ends[0] for search in stretches[1:])
-    parted = replace(index, restarts=(*index.restarts, *begins))
+    behind = (index.pts[bisect_right(index.pts, last)] for _, last in broken if last < index.pts[-1])
+    parted = replace(index, restarts=(*index.restarts, *behind, *(search.ends[0] for search in stretches[1:])))
     return SearchedFile(boundaries, split_at_cuts(parted, boundaries, settings.cut_scores, broken))
 
 

@@ -1,7 +1,7 @@
 """The shots of a recording: what lies between its cuts, each a clip of its own.
 
-Belongs here: boundaries, restarts of the clock and broken parts -> pieces, and what a piece is called. Not here: finding boundaries
-(`search`), analysing pieces (`faces`).
+Belongs here: boundaries, restarts of the clock and broken parts -> pieces, and what a piece is called. Not here: finding them
+(`search`, `faces.recording_search`), analysing pieces (`faces`).
 """
 
 import hashlib
