@@ -66,11 +66,6 @@ def _intact(path: Path, index: FrameIndex) -> tuple[list[ShotSearch], list[tuple
     is_torn = False
     told = _Told(path.name, index.pts[0], index.duration_s)
 
-    def tear(error: av.FFmpegError) -> None:
-        nonlocal is_torn
-        is_torn = True
-        errors.append(str(error.strerror))
-
     def lose_until(place: int) -> None:
         begin = bisect_right(index.pts, stretches[-1].ends[1]) if stretches else 0
         if begin < place:
@@ -80,6 +75,13 @@ def _intact(path: Path, index: FrameIndex) -> tuple[list[ShotSearch], list[tuple
         with open_clip(path) as container:
             stream = container.streams.video[0]
             stream.thread_count = 1
+
+            def tear(error: av.FFmpegError) -> None:
+                nonlocal is_torn
+                is_torn = True
+                errors.append(str(error.strerror))
+                stream.codec_context.flush_buffers()  # of what it holds back, some frames have lost those between them
+
             for shown in shown_frames(container, stream, path, tear):
                 told(shown)
                 if stretches and shown.frame.is_corrupt:
@@ -92,7 +94,8 @@ def _intact(path: Path, index: FrameIndex) -> tuple[list[ShotSearch], list[tuple
                 if not is_torn:
                     stretches[-1](shown)
     except av.FFmpegError as error:  # of the container: there is no going on
-        tear(error)
+        is_torn = True
+        errors.append(str(error.strerror))
     if not stretches:
         raise ClipError(Reason.DECODE_FAILED, f"decoding stopped: {errors[0] if errors else 'there is no picture'}")
     if is_torn:
