@@ -86,6 +86,11 @@ def test_channels_of_opposite_phase_are_heard_and_others_are_mixed(tmp_path, wri
     assert np.allclose(np.abs(audio.samples), share * np.abs(voice), atol=2e-4)
 
 
+def test_opposite_channels_beside_pictures_are_heard(zoo):
+    audio = decode_audio(zoo.root / zoo.exhibits["anti_phase"].path)
+    assert np.abs(audio.samples).max() == pytest.approx(8000 / 2**15, abs=0.01)
+
+
 @pytest.mark.parametrize("unknown", [1, 2])
 def test_the_first_track_with_a_decoder_is_heard(tmp_path, unknown):
     """Two tracks, a click at 0.2 and one at 0.7 s, of which the first ones are in a format that nobody here reads."""
