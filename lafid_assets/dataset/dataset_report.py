@@ -236,7 +236,7 @@ def _notes(dataset: pl.DataFrame, shots: Mapping[str, int]) -> list[str]:
         )
     if windows := dataset["window_start_s"].count():
         notes.append(
-            f"{windows} of {dataset.height} kept clips are longer than a window: the seconds in which the head turns most are used."
+            f"{windows} of {dataset.height} kept clips are longer than a window: the seconds count in which the head turns most."
         )
     missing = [split for split in ("validation", "test") if split not in set(dataset["split"])]
     if missing:
