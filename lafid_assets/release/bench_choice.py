@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.dataset.references import ANGLES, LEAST_SCALES, NEARLY_FRONTAL_DEG, STEP
 from lafid_assets.schemas.measures import EXPRESSIONS
 from lafid_assets.training.taking_turns import Candidate, take_turns
@@ -159,8 +160,10 @@ def reached(moments: Sequence[Moment], start_s: float) -> Reached:
 
 
 def _moments(test: pl.DataFrame, faces: pl.DataFrame) -> pl.DataFrame:
-    """The analysed frames that show the main face, clip by clip, with its expression where it was measured."""
-    places = test.select("clip_id", place="face_track").explode("place").drop_nulls("place").unnest("place")
+    """The analysed frames of each clip's window that show the main face, with its expression where it was measured."""
+    listed = test.select("clip_id", *WINDOW_COLUMNS, place="face_track").explode("place").drop_nulls("place").unnest("place")
+    is_inside = pl.col("time_s").is_between(*(pl.col(name) for name in WINDOW_COLUMNS)).fill_null(True)  # NULL: the whole clip
+    places = listed.filter(is_inside).drop(WINDOW_COLUMNS)
     keys = ("clip_id", "frame_index", "face_index")
     return places.drop_nulls("face_index").join(faces.select(FACE_COLUMNS), on=keys, how="left").sort("clip_id", "time_s")
 
