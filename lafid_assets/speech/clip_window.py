@@ -60,7 +60,9 @@ def _voice(row: Row) -> list[Span]:
 
 def _mouth(row: Row) -> MouthTrack:
     return MouthTrack(
-        *(np.array(row[name], np.float64) for name in ("mouth_times_s", "mouth_openings", "mouth_yaw_deg")),
+        np.array(row["mouth_times_s"], np.float64),
+        np.array(row["mouth_openings"], np.float64),
+        np.array(row["mouth_yaw_deg"], np.float64),
         np.array(row["mouth_runs"], np.int64),
         np.array(row["searched_times_s"], np.float64),
         np.array(row["face_counts"], np.int64),

@@ -69,8 +69,14 @@ class MouthTrack:
     def between(self, begin_s: float, end_s: float) -> "MouthTrack":
         """What was seen from one moment to another."""
         seen, searched = (within(times_s, begin_s, end_s - begin_s) for times_s in (self.times_s, self.searched_s))
-        looks = (values[seen] for values in (self.times_s, self.openings, self.yaw_deg, self.run))
-        return MouthTrack(*looks, self.searched_s[searched], self.face_counts[searched])
+        return MouthTrack(
+            self.times_s[seen],
+            self.openings[seen],
+            self.yaw_deg[seen],
+            self.run[seen],
+            self.searched_s[searched],
+            self.face_counts[searched],
+        )
 
     @property
     def measurable_share(self) -> float | None:
