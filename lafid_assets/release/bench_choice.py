@@ -162,7 +162,8 @@ def reached(moments: Sequence[Moment], start_s: float) -> Reached:
 def _moments(test: pl.DataFrame, faces: pl.DataFrame) -> pl.DataFrame:
     """The analysed frames of each clip's window that show the main face, with its expression where it was measured."""
     listed = test.select("clip_id", *WINDOW_COLUMNS, place="face_track").explode("place").drop_nulls("place").unnest("place")
-    is_inside = pl.col("time_s").is_between(*(pl.col(name) for name in WINDOW_COLUMNS)).fill_null(True)  # NULL: the whole clip
+    start_s, end_s = map(pl.col, WINDOW_COLUMNS)
+    is_inside = pl.col("time_s").is_between(start_s, end_s).fill_null(True)  # NULL: the whole clip
     places = listed.filter(is_inside).drop(WINDOW_COLUMNS)
     keys = ("clip_id", "frame_index", "face_index")
     return places.drop_nulls("face_index").join(faces.select(FACE_COLUMNS), on=keys, how="left").sort("clip_id", "time_s")
