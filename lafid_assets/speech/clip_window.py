@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lafid_assets.speech.lips import MouthTrack
-from lafid_assets.speech.measures import lip_columns
+from lafid_assets.speech.measures import mouth_columns, sync_columns
 from lafid_assets.speech.synchrony import Envelope
 from lafid_assets.speech.transcript import TranscriptSegment
 from lafid_assets.speech.voice import Span, spans_within
@@ -24,7 +24,8 @@ Row = Mapping[str, Any]
 def measures_between(row: Row, begin_s: float | None, end_s: float | None) -> Row:
     """The row as if the clip had been looked at between two moments only; the whole where there are none.
 
-    In a clip without a voice the mouth was looked at in a few seconds all over it, which stand for every part of it.
+    Its columns of synchrony are of the whole clip still, which tells better whose voice it is; `window_lip_audio_z` is of these
+    seconds alone. In a clip without a voice the mouth was looked at in a few seconds all over it, which stand for every part.
 
     Args:
         row: of `speech_info`, of a clip that was measured.
@@ -38,7 +39,8 @@ def measures_between(row: Row, begin_s: float | None, end_s: float | None) -> Ro
         **row,
         "voice_spans": [asdict(span) for span in spans_within(_voice(row), begin_s, end_s)],
         "segments": said and [one for one in said if TranscriptSegment(**one).lies_within(begin_s, end_s)],
-        **lip_columns(mouth, envelope),
+        **mouth_columns(mouth),
+        "window_lip_audio_z": sync_columns(mouth, envelope)["lip_audio_z"],
     }
 
 

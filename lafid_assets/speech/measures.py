@@ -73,23 +73,30 @@ class SpeechMeasures:
             "searched_times_s": None if mouth is None else mouth.searched_s.tolist(),
             "face_counts": None if mouth is None else mouth.face_counts.tolist(),
             "sound_energy": None if self.envelope is None else self.envelope.values.tolist(),
-            **lip_columns(mouth, self.envelope),
+            **mouth_columns(mouth),
+            **sync_columns(mouth, self.envelope),
         }
 
 
-def lip_columns(mouth: MouthTrack | None, envelope: Envelope | None) -> dict[str, Any]:
-    """What follows from the looks at a mouth, as columns of `speech_info`.
-
-    Args:
-        envelope: the sound of the whole clip; None without a voice.
-    """
-    sync = None if mouth is None or envelope is None else lip_sync(mouth, envelope)
+def mouth_columns(mouth: MouthTrack | None) -> dict[str, Any]:
+    """What follows from the looks at a mouth, as columns of `speech_info`."""
     return {
         "mouth_range": None if mouth is None else opening_range(mouth.times_s, mouth.openings, mouth.run),
         "mouth_measurable_share": None if mouth is None else mouth.measurable_share,
         "mouth_yaw_abs_median_deg": None if mouth is None else mouth.yaw_abs_median_deg,
         "face_share": None if mouth is None else mouth.face_share,
         "several_faces_share": None if mouth is None else mouth.several_faces_share,
+    }
+
+
+def sync_columns(mouth: MouthTrack | None, envelope: Envelope | None) -> dict[str, Any]:
+    """How the mouth goes with the sound, as columns of `speech_info`.
+
+    Args:
+        envelope: the sound of the whole clip; None without a voice.
+    """
+    sync = None if mouth is None or envelope is None else lip_sync(mouth, envelope)
+    return {
         "lip_audio_correlation": None if sync is None else sync.best.correlation,
         "lip_audio_offset_s": None if sync is None else sync.best.offset_s,
         "lip_audio_correlations": None if sync is None else [asdict(one) for one in sync.correlations],

@@ -108,7 +108,7 @@ class Decision(NamedTuple):
 
 
 def decide(row: Mapping[str, Any], policy: SpeechPolicy | None = None) -> Decision:
-    """Who speaks, from one row of `speech_info` (`SpeechMeasures.as_row`).
+    """Who speaks, from one row of `speech_info` (`SpeechMeasures.as_row`), or its window's (`clip_window.measures_between`).
 
     A face in profile, a hidden mouth and a second face make a clip `undecidable`, never `off_screen`: nobody saw the lips of
     whoever speaks. Without a voice nothing about the lips is needed.
@@ -147,14 +147,19 @@ def _unjudged(row: Mapping[str, Any], policy: SpeechPolicy) -> SpeakingReason | 
 
 
 def _by_lips(row: Mapping[str, Any], policy: SpeechPolicy) -> Decision:
-    """A measurable mouth under a voice. One that seems still but follows it closely stays undecided, as what lies between."""
+    """A measurable mouth under a voice. One that seems still but follows it closely stays undecided, as what lies between.
+
+    Of a window, whether a moving mouth speaks is told by the whole clip, whether a still one does by the window alone: its person
+    may speak before it and listen in it.
+    """
     z, extent = row["lip_audio_z"], row["mouth_range"]
+    here = row.get("window_lip_audio_z", z)
     still = extent <= policy.still_max_range[row["mouth_model"]]
     if z is not None and z >= policy.min_sync_z and not still:
         return Decision(SpeakingStatus.ON_SCREEN, SpeakingReason.LIPS_FOLLOW_VOICE)
     if row["several_faces_share"] > policy.max_several_faces_share:
         return Decision(SpeakingStatus.UNDECIDABLE, SpeakingReason.SEVERAL_FACES)
-    if still and (z is None or z < policy.still_max_sync_z):
+    if still and (here is None or here < policy.still_max_sync_z):
         return Decision(SpeakingStatus.OFF_SCREEN, SpeakingReason.LIPS_STILL_UNDER_VOICE)
     moves = extent >= policy.moving_min_range[row["mouth_model"]]
     return Decision(SpeakingStatus.UNDECIDABLE, SpeakingReason.NOT_IN_SYNC if moves else SpeakingReason.LIPS_BARELY_MOVE)

@@ -36,6 +36,14 @@ def test_the_whole_clip_measures_as_it_did(row):
     for name in ("mouth_range", "mouth_measurable_share", "face_share", "several_faces_share", "lip_audio_correlation"):
         assert again[name] == pytest.approx(row[name], abs=1e-4)
     assert again["voice_spans"] == row["voice_spans"]
+    assert again["window_lip_audio_z"] == pytest.approx(row["lip_audio_z"], abs=1e-3)
+
+
+def test_whose_voice_it_is_the_whole_clip_tells(row):
+    speaking, listening = (measures_between(row, *span) for span in ((0.0, 4.0), (4.2, 8.0)))
+    assert speaking["lip_audio_z"] == listening["lip_audio_z"] == row["lip_audio_z"]
+    assert speaking["window_lip_audio_z"] > 2
+    assert (listening["window_lip_audio_z"] or 0) < 1.4
 
 
 def test_only_what_is_said_in_it_counts(row):
