@@ -2,7 +2,6 @@
 
 import polars as pl
 
-from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import (
     BOOL,
     CLIP_ID,
@@ -18,6 +17,7 @@ from lafid_assets.schemas.columns import (
     STR,
     WINDOW,
 )
+from lafid_assets.steps.contract import Column, TableSchema
 
 POLICY_SETTINGS = TableSchema(
     "policy_settings",

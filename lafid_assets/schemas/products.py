@@ -4,7 +4,6 @@ from typing import get_args
 
 import polars as pl
 
-from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import (
     BOOL,
     CLIP_ID,
@@ -23,6 +22,7 @@ from lafid_assets.schemas.columns import (
     STR,
     WINDOW,
 )
+from lafid_assets.steps.contract import Column, TableSchema
 from model.encoding.head_mask import MASKS
 from model.presets import Publish
 
