@@ -108,7 +108,7 @@ def spread_views(clips: HeadClips, spread: Spread, count: int) -> torch.Tensor:
     places = clips.view_angles_deg[..., :1] if spread == "pose" else clips.view_expressions
     gaps = torch.cdist(places, places).double().numpy()
     chosen = [
-        [farthest_first(gaps[person], photo, count + 1, np.zeros(views), step=0.0)[1:] for photo in range(views)]
+        [farthest_first(gaps[person], [photo], count + 1, np.zeros(views), step=0.0)[1:] for photo in range(views)]
         for person in range(persons)
     ]
     return torch.tensor(chosen)

@@ -82,7 +82,7 @@ REASONS: dict[Status, dict[Reason, str]] = {
         Reason.FORGOTTEN: "nothing: it was erased on request and stays away",
         Reason.DUPLICATE: "nothing: the same file is there as another clip",
         Reason.TOO_SHORT: "nothing: too few frames to judge; longer shots are cut out whole",
-        Reason.SPLIT: "nothing: it has cuts, and its shots are clips of their own",
+        Reason.SPLIT: "nothing: it has several shots, and these are clips of their own",
     },
     Status.ERROR: {
         Reason.EMPTY_FILE: "copy the file again: it has no bytes",

@@ -136,9 +136,11 @@ def _of_odd_times(root: Path, outside: Path, whole: Path, write: Callable[..., P
     (root / "undecodable_track.mp4").write_bytes(no_decoder.replace(b"mp4a", b"zzzz"))
     gif = write(root / "foreign_tags.mp4", title="caf\u00e9 XYZ", seconds=1.3).read_bytes()
     (root / "foreign_tags.mp4").write_bytes(gif.replace("caf\u00e9".encode(), b"caf\xe9\xe9"))
+    _with_opposite_channels(whole, root / "anti_phase.mkv")
     pictures_end = {"duration_s": 1.5, "has_audio": True, "sampled": 6}
     return {
-        "restart": Exhibit("restart.ts", OK, said={"duration_s": 3.0, "sampled": 12, "last_s": 2.8}),
+        "restart": Exhibit("restart.ts", OK, frozenset({("skipped", "split")}), said={"duration_s": 3.0}),
+        "anti_phase": Exhibit("anti_phase.mkv", OK, said={"has_audio": True, "sampled": 8}),
         "sound_goes_on": Exhibit("long_sound.mkv", OK, said=pictures_end),
         "sound_goes_on_in_mp4": Exhibit("long_sound.mp4", OK, said=pictures_end),
         "slow_film": Exhibit("slow_film.mp4", OK, said={"duration_s": 6.0, "sampled": 6, "last_s": 5.0}),
@@ -293,6 +295,21 @@ def _encode(
             in_range = (tags or {}).get("color_range")
             container.mux(stream.encode(frame.reformat(format=layout, dst_color_range=in_range)))
         container.mux(stream.encode(None))
+
+
+def _with_opposite_channels(pictures: Path, path: Path) -> None:
+    """The pictures of a file as they are, and a tone whose right channel is its left one upside down: mixed it is silence."""
+    with av.open(str(pictures)) as source, av.open(str(path), "w", format="matroska") as container:
+        video = container.add_stream_from_template(source.streams.video[0])
+        sound = container.add_stream("pcm_s16le", rate=16_000, layout="stereo")
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                container.mux(packet)
+        tone = (8000 * np.sin(np.arange(32_000) * 0.2)).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(np.stack([tone, -tone], axis=1).reshape(1, -1), format="s16", layout="stereo")
+        frame.sample_rate, frame.pts, frame.time_base = 16_000, 0, Fraction(1, 16_000)
+        container.mux(sound.encode(frame))
 
 
 def _tone(container: Any, codec: str, layout: str) -> None:

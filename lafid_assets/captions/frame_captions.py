@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 from PIL import Image as PilImage
@@ -40,16 +41,17 @@ person is, and nothing about sound or about whether anybody speaks."""
 class FrameCaptionSettings(EndpointSettings):
     """Which vision-language model writes captions, and what it is shown."""
 
-    frames: int = Field(4, ge=1, le=16, description="Frames shown, spread evenly over the clip.")
+    frames: int = Field(4, ge=1, le=16, description="Frames shown, spread evenly over the clip's window.")
     side_px: int = Field(512, ge=64, le=2048, description="Longer side to which they are scaled down.")
 
 
 @dataclass(frozen=True)
 class FrameTask:
-    """One clip to look at. Plain values: it crosses a process border."""
+    """Some seconds of a clip to look at. Plain values: it crosses a process border."""
 
     clip_id: str
     footage: Footage
+    start_s: float
     duration_s: float
     frames: int
     side_px: int
@@ -64,13 +66,13 @@ class FrameCaption:
 
 
 def encode_frames(task: FrameTask) -> list[bytes]:
-    """JPEGs of frames from the middles of equal parts of the clip, fewer where it is shorter than it says. Runs in a child.
+    """JPEGs of frames from the middles of equal parts of these seconds, fewer where the clip ends before. Runs in a child.
 
     Raises:
         ClipError: there is no such file, or it cannot be decoded.
     """
     part_s = task.duration_s / task.frames
-    parts = [Span((i + 0.5) * part_s, (i + 1) * part_s) for i in range(task.frames)]
+    parts = [Span(task.start_s + (i + 0.5) * part_s, task.start_s + (i + 1) * part_s) for i in range(task.frames)]
     encoded = []
     for look in sample_frames(task.footage, parts, fps=1 / part_s):
         picture = PilImage.fromarray(look.image)
@@ -87,12 +89,12 @@ def describe_all(
     """A caption from frames, or why there is none, for each clip; several at a time.
 
     Args:
-        clips: `clip_id` and `duration_s`.
+        clips: `clip_id`, `duration_s` and window.
         places: where they are; a clip whose file is away is asked about another time.
     """
     rows = clips.sort("clip_id").to_dicts()
     tasks = [
-        FrameTask(row["clip_id"], places[row["clip_id"]], row["duration_s"], settings.frames, settings.side_px)
+        FrameTask(row["clip_id"], places[row["clip_id"]], *_seconds(row), settings.frames, settings.side_px)
         for row in rows
         if row["duration_s"] and row["clip_id"] in places
     ]
@@ -107,6 +109,12 @@ def describe_all(
     with ThreadPoolExecutor(endpoint.settings.concurrency, thread_name_prefix="frames") as pool:
         captions = pool.map(lambda item: describe(item[0], item[1], endpoint), pictures.items())
         return away | dict(zip(pictures, captions, strict=True))
+
+
+def _seconds(row: Mapping[str, Any]) -> tuple[float, float]:
+    """Start and length of what is described."""
+    start_s, end_s = row["window_start_s"], row["window_end_s"]
+    return (0.0, row["duration_s"]) if start_s is None else (start_s, end_s - start_s)
 
 
 def _deadline_s(task: FrameTask) -> float:

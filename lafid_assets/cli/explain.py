@@ -21,6 +21,7 @@ from lafid_assets.constraints.explanation import (
     in_words,
     telling_frames,
 )
+from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.sampling import frame_at
 from lafid_assets.ingest.clip_prefetch import at_hand
@@ -185,7 +186,10 @@ def _title(name: str, rows: Mapping[str, Row]) -> tuple[str, str, str]:
     """What stands above the rules of a step, and the words for met and missed."""
     row = rows[name]
     if name == SPEECH_TAGGED_CLIPS.name:
-        return f"who speaks, policy {row['policy']}: {row['speaking_status']}, because {row['speaking_reason']}", "yes", "no"
+        start_s, end_s = (rows[POSE_FILTERED_CLIPS.name][name] for name in WINDOW_COLUMNS)
+        when = "" if start_s is None else f" from {start_s:.2f} to {end_s:.2f} s"
+        said = f"{row['speaking_status']}, because {row['speaking_reason']}"
+        return f"who speaks{when}, policy {row['policy']}: {said}", "yes", "no"
     what = "face constraints" if name == POSE_FILTERED_CLIPS.name else "one person"
     return f"{what}, policy {row['policy']}, in their order", "met", "missed"
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from lafid_assets.constraints.measures import measure_clips
 from lafid_assets.constraints.policies import RULES, FacePolicy, Rule
+from lafid_assets.constraints.window import clip_windows
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import PICTURE_MEASURES, POSE_FILTERED_CLIPS
@@ -31,7 +32,7 @@ SIGNS = {"min": "<", "max": ">", "above": "<="}
 def decide_clips(
     clip_measures: pl.DataFrame, face_clips: pl.DataFrame, faces: pl.DataFrame, frames: pl.DataFrame, policy: FacePolicy
 ) -> pl.DataFrame:
-    """A row for every clip of `face_clips`: its measures, all broken rules, `keep` and the reason.
+    """A row for every clip of `face_clips`: its measures, all broken rules, `keep`, the reason, and of a kept one its window.
 
     Args:
         clip_measures: rows of `picture_measures`, of which `clip_id` and `CLIP_MEASURES` are read.
@@ -51,8 +52,13 @@ def decide_clips(
         detail=pl.format("face_info: {}", pl.col("reason")),
     )
     rows = pl.concat([judge_clips(measured, policy), passed_over], how="diagonal")
+    kept = rows.filter("keep").select("clip_id")
+    windows = clip_windows(
+        faces.join(kept, on="clip_id", how="semi"), frames.join(kept, on="clip_id", how="semi"), policy.window_s
+    )
     decided_by = {"policy": pl.lit(policy.name), "policy_sha256": pl.lit(policy_row(policy)[0])}
-    return POSE_FILTERED_CLIPS.frame(rows.with_columns(**decided_by).select(*POSE_FILTERED_CLIPS.dtypes))
+    rows = rows.join(windows, on="clip_id", how="left").with_columns(**decided_by)
+    return POSE_FILTERED_CLIPS.frame(rows.select(*POSE_FILTERED_CLIPS.dtypes))
 
 
 def policy_row(policy: FacePolicy) -> tuple[str, pl.DataFrame]:

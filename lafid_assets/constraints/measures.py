@@ -21,7 +21,7 @@ FACE_COLUMNS = (
     *(f"{angle}_deg" for angle in ANGLES),
 )
 """What the decision reads of `face_info`; landmarks and embeddings, nine tenths of the table, stay on disk."""
-FRAME_COLUMNS = ("clip_id", "frame_index", "face_count", "width", "height")
+FRAME_COLUMNS = ("clip_id", "frame_index", "time_s", "face_count", "width", "height")
 
 POSES_AT_A_TIME = 1 << 16
 

@@ -74,6 +74,11 @@ class FacePolicy(BaseModel):
     measured_motion_max: float | None = Field(None, ge=0, description="Our optical flow, where no motion score is released")
     duration_min_s: float | None = Field(None, ge=0, description="Length of the clip; OpenHumanVid's gate is 2")
     duration_max_s: float | None = Field(None, ge=0, description="Length of the clip; OpenHumanVid's gate is 20")
+    window_s: float = Field(
+        5.0,
+        gt=0,
+        description="Of a longer clip so many seconds are used, those in which the head turns most; no preset takes more",
+    )
 
 
 OPENHUMANVID_GATES = {

@@ -68,7 +68,7 @@ MOST_METADATA_CHARACTERS = 200_000
 LEAST_SHEET_BYTES = 20_000
 FOLDER = "reports"
 OUTCOME_COUNTS = {field.name: field.dtype for field in OUTCOME_COUNT.fields}
-DATASET_COLUMNS = ("clip_id", "identity_id", "split", "dataset_version")
+DATASET_COLUMNS = ("clip_id", "identity_id", "split", "window_start_s", "dataset_version")
 CHARTS = {
     "funnel.png": "How the clips ended",
     "pose.png": "Head pose of the largest face",
@@ -232,6 +232,11 @@ def _notes(dataset: pl.DataFrame, shots: Mapping[str, int]) -> list[str]:
         notes.append(
             f"Files with cuts (skipped: {Reason.SPLIT}): {shots['recordings']}. Their {shots['shots']} shots came in as clips; "
             f"{shots['kept']} are kept and {shots['too_short']} were too short to be looked at."
+            + (f" {shots['broken']} parts cannot be decoded (error: {Reason.DECODE_FAILED})." if shots["broken"] else "")
+        )
+    if windows := dataset["window_start_s"].count():
+        notes.append(
+            f"{windows} of {dataset.height} kept clips are longer than a window: the seconds count in which the head turns most."
         )
     missing = [split for split in ("validation", "test") if split not in set(dataset["split"])]
     if missing:

@@ -16,6 +16,7 @@ import polars as pl
 from pydantic import Field
 
 from lafid_assets.checks.dataset_rates import figures_in_all
+from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.dataset import face_tracks
 from lafid_assets.dataset.funnel import Outcomes, read_outcomes
 from lafid_assets.dataset.lost_clips import ClipsLost, refuse_lost
@@ -69,7 +70,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     FACE_CLIPS.name: ("clip_id", *(column.name for column in ENGINE)),
     FACE_INFO.name: face_tracks.FACE_COLUMNS,
     FACE_FRAMES.name: face_tracks.FRAME_COLUMNS,
-    POSE_FILTERED_CLIPS.name: ("clip_id", "pose_variation_deg"),
+    POSE_FILTERED_CLIPS.name: ("clip_id", "pose_variation_deg", *WINDOW_COLUMNS),
     ID_CONSISTENT_CLIPS.name: ("clip_id", "centroid"),
     IDENTITY_CLUSTERS.name: ("clip_id", "identity_id", "split_key"),
     SPEECH_INFO.name: ("clip_id", "has_audio", "engine", "engine_licence", "transcriber", "transcriber_licence"),
@@ -94,7 +95,7 @@ STEP = Step(
     writes=(LAFID_DATASET, DATASET_VERSION_ROWS, DATASET_OUTCOMES, DATASET_VERSIONS, POLICY_SETTINGS),
     reads=READS,
     group="dataset",
-    code_version="9",
+    code_version="10",
     kinds=frozenset({"polars"}),
     facts=lambda config: config.model_dump(exclude={"lost_clips"}),
     not_deciding=frozenset({"lost_clips"}),

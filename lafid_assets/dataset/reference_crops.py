@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field, field_validator
 
+from lafid_assets.constraints.window import SAME_TIME_S
 from lafid_assets.dataset.crops import FOLDER, are_there, cut_references
 from lafid_assets.dataset.references import FACE_COLUMNS, SPREADS, choose_references
 from lafid_assets.ingest.clip_prefetch import drop
@@ -16,10 +17,12 @@ from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Status
 from lafid_assets.schemas import (
     FACE_EMBEDDINGS,
+    FACE_FRAMES,
     FACE_INFO,
     FACES,
     FOOTAGE,
     FOOTAGE_TABLES,
+    POSE_FILTERED_CLIPS,
     REFERENCE_CROPS,
     SPEECH_TAGGED_CLIPS,
 )
@@ -31,6 +34,11 @@ from resources.lake.lake import Lake
 from resources.store.file_store import FileStore
 
 FOOTAGE_COLUMNS = ("clip_id", "content_sha256", "duration_s", "first_pts", "last_pts")
+OUTSIDE_WINDOW = f"""
+    SELECT clip_id, frame_index FROM {FACE_FRAMES.name} JOIN {POSE_FILTERED_CLIPS.name} USING (shard, clip_id)
+    WHERE shard = ? AND time_s NOT BETWEEN window_start_s - {SAME_TIME_S} AND window_end_s + {SAME_TIME_S}
+"""
+"""Frames that no window holds; the NULL window of a clip that is used whole rules none out."""
 
 
 class ReferenceCropsConfig(dg.Config):
@@ -56,9 +64,16 @@ class ReferenceCropsConfig(dg.Config):
 
 STEP = Step(
     writes=(REFERENCE_CROPS,),
-    reads=(*FOOTAGE_TABLES, FACE_INFO.name, FACE_EMBEDDINGS.name, SPEECH_TAGGED_CLIPS.name),
+    reads=(
+        *FOOTAGE_TABLES,
+        FACE_INFO.name,
+        FACE_EMBEDDINGS.name,
+        FACE_FRAMES.name,
+        POSE_FILTERED_CLIPS.name,
+        SPEECH_TAGGED_CLIPS.name,
+    ),
     group="dataset",
-    code_version="4",
+    code_version="5",
     kinds=frozenset({"polars"}),
     facts=ReferenceCropsConfig.facts,
     opens_videos=True,
@@ -66,14 +81,14 @@ STEP = Step(
 )
 
 
-@STEP.as_asset(deps=["raw_clips", "face_info", "speech_tagged_clips"], pool="cpu")
+@STEP.as_asset(deps=["raw_clips", "face_info", "pose_filtered_clips", "speech_tagged_clips"], pool="cpu")
 def reference_crops(
     context: dg.AssetExecutionContext,
     config: ReferenceCropsConfig,
     lake: dg.ResourceParam[Lake],
     store: dg.ResourceParam[FileStore],
 ) -> dg.MaterializeResult:
-    """Sharp faces of every kept clip, spread over poses, expressions and time, with angles and boxes, cut out.
+    """Sharp faces of every kept clip, those of its window first, spread over poses, expressions and time, cut out.
 
     Training shows them to the model as who the person is; exports and the contact sheet take their pictures from here.
     """
@@ -95,8 +110,9 @@ def _cut(lake: Lake, store: FileStore, shard: str, spread: str, mask: MaskChoice
             reader.sql(f"SELECT {', '.join(columns)} FROM {table} WHERE shard = ? AND clip_id IN ({kept})", [shard, shard])
             for table, columns in ((FACES.name, FACE_COLUMNS), (FOOTAGE.name, FOOTAGE_COLUMNS))
         )
+        outside = reader.sql(OUTSIDE_WINDOW, [shard])
     places = locate(lake, shard)
-    crops = cut_references(choose_references(faces, spread), clips, places, store, mask)
+    crops = cut_references(choose_references(faces, spread, outside), clips, places, store, mask)
     drop(places.values())  # of the steps that open a shard's clips this is the last
     return crops
 

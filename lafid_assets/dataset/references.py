@@ -64,25 +64,30 @@ FACE_COLUMNS = (
 Array = NDArray[np.float64]
 
 
-def choose_references(faces: pl.DataFrame, spread: str = "both") -> pl.DataFrame:
+def choose_references(faces: pl.DataFrame, spread: str = "both", outside: pl.DataFrame | None = None) -> pl.DataFrame:
     """For every clip at most eight faces of the main track: a sharp frontal one, then each as far as can be from all before it.
+
+    First those of the clip's window; where they show nothing new any more, those of its other seconds.
 
     Args:
         faces: rows of `faces`, of which `FACE_COLUMNS` are read.
         spread: one of `SPREADS`.
+        outside: `clip_id` and `frame_index` of the frames that lie outside their clip's window; None: no clip has one.
 
     Returns:
         the chosen rows without embeddings, with `reference_index`, `pose_gap_deg` and `expression_gap` (to the nearest reference
         before it), sorted by clip and index.
     """
     measured = main_faces(faces.select(FACE_COLUMNS)).drop_nulls(["rotation", "sharpness", "embedding"])
+    elsewhere = measured.select("clip_id", "frame_index").clear() if outside is None else outside
+    measured = measured.join(elsewhere.with_columns(outside=True), on=["clip_id", "frame_index"], how="left")
     own_median = pl.col("sharpness").median().over("clip_id")
     sharp = measured.filter(pl.col("sharpness") >= LEAST_SHARPNESS_SHARE * own_median).sort(
         "clip_id", "frame_index", "face_index"
     )
     chosen = [_choose(clip, spread) for clip in sharp.partition_by("clip_id", maintain_order=True)]
     nothing = sharp.clear().with_columns(**dict.fromkeys(GAPS, pl.lit(None, pl.Float32)), reference_index=pl.lit(0, pl.Int16))
-    return pl.concat([nothing, *chosen]).drop("embedding", "time_base_num", "time_base_den")
+    return pl.concat([nothing, *chosen]).drop("embedding", "time_base_num", "time_base_den", "outside")
 
 
 def _choose(faces: pl.DataFrame, spread: str) -> pl.DataFrame:
@@ -96,8 +101,12 @@ def _choose(faces: pl.DataFrame, spread: str) -> pl.DataFrame:
     shares = {name: gap / max(gap.max(), LEAST_SCALES[name]) for name, gap in gaps.items()}
     apart = np.sum([weight * shares[name] for name, weight in SPREADS[spread].items()], axis=0)
     yaw, sharpness = np.abs(faces["yaw_deg"].to_numpy()), faces["sharpness"].to_numpy()
-    first = int(np.where(yaw <= yaw.min() + NEARLY_FRONTAL_DEG, sharpness, -np.inf).argmax())
-    order = farthest_first(apart, first, MOST_REFERENCES, sharpness, STEP)
+    inside = faces["outside"].is_null().to_numpy()
+    inside = inside if inside.any() else ~inside
+    frontal = inside & (yaw <= yaw[inside].min() + NEARLY_FRONTAL_DEG)
+    first = int(np.where(frontal, sharpness, -np.inf).argmax())
+    order = farthest_first(apart, [first], MOST_REFERENCES, sharpness, STEP, among=inside)
+    order = farthest_first(apart, order, MOST_REFERENCES, sharpness, STEP)
     new = {column: pl.Series(_to_nearest_before(gaps[name], order), dtype=pl.Float32) for column, name in GAPS.items()}
     return faces[order].with_columns(**new, reference_index=pl.int_range(pl.len(), dtype=pl.Int16))
 

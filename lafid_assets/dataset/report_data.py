@@ -91,12 +91,14 @@ def speech_by_evidence(reader: Reader) -> pl.DataFrame:
 
 
 def shots_of_recordings(reader: Reader) -> dict[str, int]:
-    """`recordings` (files with cuts), `shots` that they gave as clips, and of these the `kept` ones and those `too_short` to be
-    looked at."""
+    """`recordings` (files with cuts), `shots` that they gave as clips, of these the `kept` ones and those `too_short` to be
+    looked at, and `broken`, parts that cannot be decoded."""
     kept = f"clip_id IN (SELECT clip_id FROM {LAFID_DATASET.name})"
+    broken = f"status = '{Status.ERROR}'"
     counted = reader.sql(
-        f"""SELECT count(DISTINCT recording_id) AS recordings, count(*) AS shots, count(*) FILTER ({kept}) AS kept,
-            count(*) FILTER (reason = '{Reason.TOO_SHORT}') AS too_short
+        f"""SELECT count(DISTINCT recording_id) AS recordings, count(*) FILTER (NOT {broken}) AS shots,
+            count(*) FILTER ({kept}) AS kept, count(*) FILTER (reason = '{Reason.TOO_SHORT}') AS too_short,
+            count(*) FILTER ({broken}) AS broken
         FROM {FOOTAGE.name} WHERE recording_id IS NOT NULL"""
     )
     return counted.row(0, named=True)

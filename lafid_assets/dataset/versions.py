@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.dataset.funnel import RULES, STEPS, Outcomes
 from lafid_assets.outcomes import Status
 from lafid_assets.schemas import (
@@ -35,6 +36,7 @@ VERSIONED = (
     "refined_caption",
     "speaking_status",
     "split",
+    *WINDOW_COLUMNS,
     "licence",
     "gate",
     "engine",
@@ -71,7 +73,7 @@ class Version:
 
 
 def dataset_version(dataset: pl.DataFrame, outcomes: str, decided_by: Mapping[str, Any]) -> str:
-    """16 hex digits over contents, captions, decisions, persons, splits and reference frames.
+    """16 hex digits over contents, captions, decisions, persons, splits, windows and reference frames.
 
     Args:
         dataset: rows of `lafid_dataset` without the version.

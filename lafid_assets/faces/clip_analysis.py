@@ -112,7 +112,9 @@ def is_searched_first(duration_s: float | None, settings: AnalysisSettings) -> b
 
 def _split(boundaries: list[dict[str, Any]], pieces: list[dict[str, Any]], tier: str | None) -> AnalysedClip:
     """A file with cuts: what was seen of it belongs to no clip, its pieces are looked at one by one."""
-    detail = f"the file has cuts: its {len(pieces)} shots are clips of their own"
+    broken = sum(piece["is_broken"] for piece in pieces)
+    detail = f"its {len(pieces) - broken} shots are clips of their own"
+    detail += f"; {broken} parts cannot be decoded" if broken else ""
     ended = AnalysedClip(Status.SKIPPED, Reason.SPLIT, detail, tier, None, False, None)
     return replace(ended, boundaries=boundaries, pieces=pieces)
 

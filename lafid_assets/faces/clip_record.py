@@ -164,11 +164,12 @@ def _recording_frames(task: ClipTask, clip: AnalysedClip) -> dict[str, pl.DataFr
     above = [row["kind"] for row in clip.boundaries or [] if row["score"] > task.settings.cut_scores[Kind(row["kind"])]]
     cuts = {f"{kind}_cuts": above.count(kind) for kind in Kind}
     recording = own | cuts | {"clip_id": task.clip_id, "pieces": len(clip.pieces)}
+    shots = sum(not piece["is_broken"] for piece in clip.pieces)
     pieces = [
         own
-        | piece
+        | {name: value for name, value in piece.items() if name != "is_broken"}
         | _outcome_of(piece, task.settings)
-        | {"recording_id": task.clip_id, "shots_in_file": len(clip.pieces)}
+        | {"recording_id": task.clip_id, "shots_in_file": shots}
         | {"clip_id": piece_id(task.content_sha256, piece["first_pts"], piece["last_pts"])}
         for piece in clip.pieces
     ]
@@ -176,6 +177,9 @@ def _recording_frames(task: ClipTask, clip: AnalysedClip) -> dict[str, pl.DataFr
 
 
 def _outcome_of(piece: Row, settings: AnalysisSettings) -> dict[str, Any]:
+    if piece["is_broken"]:
+        told = f"{piece['duration_s']:.2f} s from {piece['start_s']:.2f} s on cannot be decoded: the file is damaged there"
+        return {"status": Status.ERROR, "reason": Reason.DECODE_FAILED, "detail": told}
     if piece["duration_s"] >= settings.piece_min_s:
         return {"status": Status.OK, "reason": None, "detail": None}
     told = f"a shot of {piece['duration_s']:.2f} s, less than {settings.piece_min_s:g} s"

@@ -5,18 +5,20 @@ what becomes of the pieces (`shard_analysis`).
 """
 
 import time
-from dataclasses import dataclass, field
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lafid_assets.faces.sampling import decode_samples
+import av
+
 from lafid_assets.faces.settings import AnalysisSettings
 from lafid_assets.faces.survey import cut_short
-from lafid_assets.ingest.packets import promised_s, read_index
-from lafid_assets.outcomes import ClipError
+from lafid_assets.ingest.packets import FrameIndex, open_clip, promised_s, read_index
+from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.shots.pieces import split_at_cuts
 from lafid_assets.shots.search import ShotSearch
-from model.encoding.shown import ShownFrame
+from model.encoding.shown import ShownFrame, shown_frames
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -31,24 +33,74 @@ class SearchedFile:
 
 
 def search_file(clip_id: str, shard: str, path: Path, settings: AnalysisSettings) -> SearchedFile:
-    """Decode every frame once, and keep no more of them than are compared with one another."""
+    """Decode every frame once, and keep no more of them than are compared with one another.
+
+    A part that cannot be decoded costs itself: what lies before and behind it is searched.
+    """
     try:
         index, promised = read_index(path), promised_s(path)
         if fault := cut_short(index, promised):
             return SearchedFile(fault=fault)
-        search = ShotSearch(index)
-        told = _Told(path.name, index.pts[0], index.duration_s)
-
-        def watch(shown: ShownFrame) -> None:
-            search(shown)
-            told(shown)
-
-        for _ in decode_samples(path, [], watch):
-            pass
+        stretches, broken = _intact(path, index)
     except ClipError as error:
         return SearchedFile(fault=error)
-    boundaries = search.rows(clip_id, shard)
-    return SearchedFile(boundaries, split_at_cuts(index, boundaries, settings.cut_scores))
+    boundaries: list[dict[str, Any]] = []
+    for search in stretches:
+        boundaries += search.rows(clip_id, shard, len(boundaries))
+    behind = (index.pts[bisect_right(index.pts, last)] for _, last in broken if last < index.pts[-1])
+    parted = replace(index, restarts=(*index.restarts, *behind, *(search.ends[0] for search in stretches[1:])))
+    return SearchedFile(boundaries, split_at_cuts(parted, boundaries, settings.cut_scores, broken))
+
+
+def _intact(path: Path, index: FrameIndex) -> tuple[list[ShotSearch], list[tuple[int, int]]]:
+    """A search of each stretch that can be decoded, all its frames shown to it, and what is lost: first and last frame each.
+
+    Behind a packet that cannot be decoded the next stretch begins with a keyframe: pictures before it may lean on what is lost.
+
+    Raises:
+        ClipError: nothing can be decoded.
+    """
+    stretches: list[ShotSearch] = []
+    lost: list[tuple[int, int]] = []
+    errors: list[str] = []
+    is_torn = False
+    told = _Told(path.name, index.pts[0], index.duration_s)
+
+    def lose_until(place: int) -> None:
+        begin = bisect_right(index.pts, stretches[-1].ends[1]) if stretches else 0
+        if begin < place:
+            lost.append((index.pts[begin], index.pts[place - 1]))
+
+    try:
+        with open_clip(path) as container:
+            stream = container.streams.video[0]
+            stream.thread_count = 1
+
+            def tear(error: av.FFmpegError) -> None:
+                nonlocal is_torn
+                is_torn = True
+                errors.append(str(error.strerror))
+                stream.codec_context.flush_buffers()  # of what it holds back, some frames have lost those between them
+
+            for shown in shown_frames(container, stream, path, tear):
+                told(shown)
+                if stretches and shown.frame.is_corrupt:
+                    is_torn = True
+                elif not stretches or (is_torn and shown.frame.key_frame):
+                    if is_torn:
+                        lose_until(bisect_left(index.pts, shown.pts))
+                    stretches.append(ShotSearch(index))
+                    is_torn = False
+                if not is_torn:
+                    stretches[-1](shown)
+    except av.FFmpegError as error:  # of the container: there is no going on
+        is_torn = True
+        errors.append(str(error.strerror))
+    if not stretches:
+        raise ClipError(Reason.DECODE_FAILED, f"decoding stopped: {errors[0] if errors else 'there is no picture'}")
+    if is_torn:
+        lose_until(len(index.pts))
+    return stretches, lost
 
 
 class _Told:

@@ -28,6 +28,7 @@ class FrameIndex:
 
     Attributes:
         runs: how often timestamps begin, on the file's own clock: more than once, and no timestamp can be sought.
+        restarts: the first frame of each run but the first one.
         step: how long a frame is shown, in units of `time_base`: what the last one adds to the clip's length.
     """
 
@@ -36,6 +37,7 @@ class FrameIndex:
     time_base: Fraction
     runs: int = 1
     step: int = 0
+    restarts: tuple[int, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -59,6 +61,7 @@ def read_index(footage: Footage) -> FrameIndex:
         ClipError: the container cannot be read, or its frames carry no timestamps.
     """
     stamps, keyframes, without = [], [], 0
+    begins: dict[int, int] = {}
     first, last = (footage.first_pts, footage.last_pts) if isinstance(footage, Piece) else (-math.inf, math.inf)
     can_seek = isinstance(footage, Piece) and footage.keyframe_pts is not None
     try:
@@ -80,6 +83,7 @@ def read_index(footage: Footage) -> FrameIndex:
                 if not first <= risen <= last:
                     continue
                 stamps.append(risen)
+                begins[clock.runs] = min(risen, begins.get(clock.runs, risen))
                 if packet.is_keyframe:
                     keyframes.append(risen)
             time_base = stream.time_base
@@ -89,7 +93,8 @@ def read_index(footage: Footage) -> FrameIndex:
         return read_index(replace(footage, keyframe_pts=None))
     if not stamps or without or time_base is None:
         raise ClipError(Reason.DECODE_FAILED, f"{without} of {without + len(stamps)} packets have no timestamp")
-    return FrameIndex(sorted(stamps), sorted({min(stamps), *keyframes}), time_base, 1 if can_seek else clock.runs, clock.step)
+    runs, restarts = (1, ()) if can_seek else (clock.runs, tuple(sorted(begins.values())[1:]))
+    return FrameIndex(sorted(stamps), sorted({min(stamps), *keyframes}), time_base, runs, clock.step, restarts)
 
 
 def promised_s(path: Path) -> float | None:

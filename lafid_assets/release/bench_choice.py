@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.dataset.references import ANGLES, LEAST_SCALES, NEARLY_FRONTAL_DEG, STEP
 from lafid_assets.schemas.measures import EXPRESSIONS
 from lafid_assets.training.balanced_choice import Candidate, take_turns
@@ -159,8 +160,11 @@ def reached(moments: Sequence[Moment], start_s: float) -> Reached:
 
 
 def _seen(test: pl.DataFrame, faces: pl.DataFrame) -> dict[tuple[Any, ...], pl.DataFrame]:
-    """Clip to its analysed frames that show the main face, in order, with its expression where it was measured."""
-    places = test.select("clip_id", place="face_track").explode("place").drop_nulls("place").unnest("place")
+    """Clip to the analysed frames of its window that show the main face, in order, with its expression where it was measured."""
+    listed = test.select("clip_id", *WINDOW_COLUMNS, place="face_track").explode("place").drop_nulls("place").unnest("place")
+    start_s, end_s = map(pl.col, WINDOW_COLUMNS)
+    is_inside = pl.col("time_s").is_between(start_s, end_s).fill_null(True)  # NULL: the whole clip
+    places = listed.filter(is_inside).drop(WINDOW_COLUMNS)
     keys = ("clip_id", "frame_index", "face_index")
     known = places.drop_nulls("face_index").join(faces.select(FACE_COLUMNS), on=keys, how="left")
     return known.sort("time_s").partition_by("clip_id", as_dict=True)
@@ -191,7 +195,7 @@ def _person(identity_id: str, clips: pl.DataFrame, most: int) -> WantedPerson:
     yaw, sharpness = pictures["yaw_deg"].abs().to_numpy(), pictures["sharpness"].to_numpy()
     gaps = pose_gaps_deg(rotation_from_angles(*(pictures[name].to_numpy() for name in ANGLES)))
     apart = _POSE_COUNTS * gaps / max(gaps.max(), LEAST_SCALES["pose"]) + (1 - _POSE_COUNTS) * (1 - np.eye(len(gaps)))
-    order = farthest_first(apart, sharpest_frontal(yaw, sharpness), most, sharpness, STEP)
+    order = farthest_first(apart, [sharpest_frontal(yaw, sharpness)], most, sharpness, STEP)
     return WantedPerson(identity_id, tuple(_picture(row) for row in pictures[order].iter_rows(named=True)))
 
 

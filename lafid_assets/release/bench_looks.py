@@ -158,7 +158,7 @@ def gallery_order(seen: Sequence[SeenPicture]) -> list[int]:
         "expression": expression_gaps([seen[index].embedding for index in known]),
     }
     apart = np.mean([gap / max(gap.max(), LEAST_SCALES[name]) for name, gap in gaps.items()], axis=0)
-    order = farthest_first(apart, sharpest_frontal(angles[:, 0], sharpness), len(known), sharpness, STEP)
+    order = farthest_first(apart, [sharpest_frontal(angles[:, 0], sharpness)], len(known), sharpness, STEP)
     return [known[place] for place in order]
 
 

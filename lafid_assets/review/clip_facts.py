@@ -12,6 +12,7 @@ import polars as pl
 
 from lafid_assets.constraints.explanation import RuleLine, explain_rules
 from lafid_assets.constraints.policies import FacePolicy
+from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.identity.explanation import explain_identity
 from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.outcomes import KEPT, Reason, Status
@@ -24,6 +25,7 @@ from lafid_assets.schemas import (
     SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
 )
+from lafid_assets.speech.clip_window import measures_between
 from lafid_assets.speech.explanation import explain_speech
 from lafid_assets.speech.tagging import read_settings
 from resources.lake.lake import UNPARTITIONED
@@ -136,5 +138,6 @@ def rules_of(rows: Mapping[str, Row], pictures: Row, said_by: Mapping[str, str])
         rules[ID_CONSISTENT_CLIPS.name] = explain_identity(identity, rows[FACE_CLIPS.name]["engine"], one_person)
     tagged = rows.get(SPEECH_TAGGED_CLIPS.name) or {}
     if tagged and tagged["status"] == Status.OK:
-        rules[SPEECH_TAGGED_CLIPS.name] = explain_speech(rows[SPEECH_INFO.name], read_settings(said_by[tagged["policy_sha256"]]))
+        heard = measures_between(rows[SPEECH_INFO.name], *(decided.get(name) for name in WINDOW_COLUMNS))
+        rules[SPEECH_TAGGED_CLIPS.name] = explain_speech(heard, read_settings(said_by[tagged["policy_sha256"]]))
     return rules

@@ -106,7 +106,7 @@ CLIPS = TableSchema(
 
 RECORDINGS = TableSchema(
     "recordings",
-    "A row a file with cuts. It is no clip; its shots are: `pieces`.",
+    "A row a file with cuts, a clock that begins anew or parts that cannot be decoded. It is no clip; its shots are: `pieces`.",
     ("clip_id",),
     (
         CLIP_ID,
@@ -114,12 +114,23 @@ RECORDINGS = TableSchema(
         Column("content_sha256", STR, "hash of the whole file"),
         Column("hard_cuts", I32, "cuts between two frames at which it was split", minimum=0),
         Column("gradual_cuts", I32, "gradual transitions at which it was split", minimum=0),
-        Column("pieces", I32, "its shots, those that are too short to be looked at included", minimum=1),
+        Column(
+            "pieces",
+            I32,
+            "its pieces: shots, however short, and parts that cannot be decoded",
+            minimum=1,
+        ),
     ),
 )
 _INTERVAL = (
     Column("recording_id", STR, "the recording that the clip is a piece of; NULL: it is a whole file", nullable=True),
-    Column("shots_in_file", I32, "shots of that recording; NULL: the clip is a whole file", nullable=True, minimum=1),
+    Column(
+        "shots_in_file",
+        I32,
+        "shots of that recording, of whole pictures; NULL: the clip is a whole file",
+        nullable=True,
+        minimum=1,
+    ),
     Column("piece_index", I32, "which of its pieces in order of time, from 0", nullable=True, minimum=0),
     Column("first_pts", I64, "first frame, timestamp on the file's rising clock; NULL: it is the whole file", nullable=True),
     Column("last_pts", I64, "last frame; NULL: it is the whole file", nullable=True),
@@ -137,7 +148,7 @@ _OF_THE_PIECE = ("duration_s", "frame_count")
 """What is another of a piece than of its file."""
 PIECES = TableSchema(
     "pieces",
-    "A row a shot of a recording: a clip by an interval of the recording's file.",
+    "A row a shot of a recording: a clip by an interval of the recording's file. A part that cannot be decoded has one, too.",
     ("clip_id",),
     (
         CLIP_ID,

@@ -28,6 +28,16 @@ ENGINE = (
     Column("engine_licence", STR, "the strictest licence of its weights"),
     Column("engine_reason", STR, "why this engine: it was asked for, or what the model store held when `auto` chose"),
 )
+WINDOW = (
+    Column(
+        "window_start_s",
+        F64,
+        "from here on, s since the first frame, the clip is used: latents, captions, references, who speaks; NULL: all of it",
+        nullable=True,
+        minimum=0,
+    ),
+    Column("window_end_s", F64, "up to here", nullable=True, minimum=0),
+)
 TIER = Column("tier", STR, "scan: few frames, boxes and five points only; survey: everything", one_of=TIERS)
 RELEASED = tuple(
     Column(name, F64, doc, nullable=True)

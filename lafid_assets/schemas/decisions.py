@@ -2,7 +2,21 @@
 
 import polars as pl
 
-from lafid_assets.schemas.columns import BOOL, CLIP_ID, ENGINE, F32, F64, I32, I64, KEEP, OUTCOME, SHARD, SPEAKING_STATUSES, STR
+from lafid_assets.schemas.columns import (
+    BOOL,
+    CLIP_ID,
+    ENGINE,
+    F32,
+    F64,
+    I32,
+    I64,
+    KEEP,
+    OUTCOME,
+    SHARD,
+    SPEAKING_STATUSES,
+    STR,
+    WINDOW,
+)
 from lafid_assets.steps.contract import Column, TableSchema
 
 POLICY_SETTINGS = TableSchema(
@@ -55,6 +69,7 @@ POSE_FILTERED_CLIPS = TableSchema(
         Column("roll_range_deg", F64, "robust range of roll", nullable=True, minimum=0),
         Column("pose_variation_deg", F64, "sum of the three ranges", nullable=True, minimum=0),
         Column("pose_spread_deg", F64, "largest geodesic angle between two poses", nullable=True, minimum=0, maximum=180),
+        *WINDOW,
         Column("reasons", pl.List(STR), "every rule that the clip breaks, in the policy's order", nullable=True),
         Column("unjudged", pl.List(STR), "every rule of the policy whose measures the clip lacks: not judged", nullable=True),
         KEEP,
@@ -215,7 +230,7 @@ DROPPED_SEGMENT = pl.Struct({"start_s": F64, "end_s": F64, "text": STR, "reason"
 
 SPEECH_TAGGED_CLIPS = TableSchema(
     "speech_tagged_clips",
-    "Who speaks, decided from `speech_info` alone, and the caption that says so.",
+    "Who speaks in a clip's window, decided from `speech_info` alone, and the caption that says so.",
     ("clip_id",),
     (
         CLIP_ID,

@@ -322,6 +322,16 @@ SPEECH_INFO = TableSchema(
             "mouth opening at these times, NULL where it could not be measured",
             nullable=True,
         ),
+        Column("mouth_yaw_deg", pl.List(F32), "yaw of the face at these times, NULL without a pose", nullable=True),
+        Column("mouth_runs", pl.List(I32), "number of the stretch in which one face was followed without a break", nullable=True),
+        Column("searched_times_s", pl.List(F64), "times at which faces were looked for", nullable=True),
+        Column("face_counts", pl.List(I16), "faces at these times", nullable=True),
+        Column(
+            "sound_energy",
+            pl.List(F32),
+            "mean log energy of the sound from 1.5 to 3.8 kHz, every 10 ms; NULL without a voice",
+            nullable=True,
+        ),
         Column(
             "mouth_range", F64, "robust range of the opening within a second; of one mouth_model only", nullable=True, minimum=0
         ),

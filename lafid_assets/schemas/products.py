@@ -20,6 +20,7 @@ from lafid_assets.schemas.columns import (
     SPLITS,
     STATUSES,
     STR,
+    WINDOW,
 )
 from lafid_assets.steps.contract import Column, TableSchema
 from model.encoding.head_mask import MASKS
@@ -143,6 +144,7 @@ LAFID_DATASET = TableSchema(
         Column("split_key", STR, "what the split is drawn from, as in `identity_clusters`"),
         Column("split", STR, "train, validation or test: whole identities only", one_of=SPLITS),
         Column("pose_variation_deg", F64, "sum of the three pose ranges", minimum=0),
+        *WINDOW,
         Column("references", pl.List(REFERENCE), "spread faces as `reference_crops` orders them, with their crops in the store"),
         Column(
             "cross_references",
@@ -165,7 +167,7 @@ LAFID_DATASET = TableSchema(
             pl.List(STR),
             "`<model>: <licence>` of what measured the clip, wrote down its words and cut out its heads, sorted",
         ),
-        Column("dataset_version", STR, "hash over contents, decisions, captions, splits and references"),
+        Column("dataset_version", STR, "hash over contents, decisions, captions, splits, windows and references"),
     ),
     partitioned=False,
 )

@@ -1,7 +1,7 @@
 """The shots of a recording: what lies between its cuts, each a clip of its own.
 
-Belongs here: boundaries -> pieces, and what a piece is called. Not here: finding boundaries (`search`), analysing pieces
-(`faces`).
+Belongs here: boundaries, restarts of the clock and broken parts -> pieces, and what a piece is called. Not here: finding them
+(`search`, `faces.recording_search`), analysing pieces (`faces`).
 """
 
 import hashlib
@@ -16,22 +16,33 @@ ID_DIGITS = 32
 
 
 def split_at_cuts(
-    index: FrameIndex, boundaries: Sequence[Mapping[str, Any]], cut_scores: Mapping[Kind, float]
+    index: FrameIndex,
+    boundaries: Sequence[Mapping[str, Any]],
+    cut_scores: Mapping[Kind, float],
+    broken: Sequence[tuple[int, int]] = (),
 ) -> list[dict[str, Any]]:
-    """A recording's pieces in order of time, as columns of `pieces`; none where it is one shot.
+    """A recording's pieces in order of time, as columns of `pieces` and `is_broken`; none where it is one shot.
 
-    What is mixed of two shots, the frames of a gradual transition, belongs to neither.
+    What is mixed of two shots, the frames of a gradual transition, belongs to neither. Timestamps that begin anew begin a piece,
+    and a part that cannot be decoded is one of its own.
 
     Args:
         boundaries: its rows of `shot_boundaries`.
         cut_scores: the score above which a boundary of a kind is a cut.
+        broken: first and last frame of each part that cannot be decoded; behind it `index` names a restart.
     """
-    cuts = [one for one in boundaries if one["score"] > cut_scores[Kind(one["kind"])]]
-    if not cuts:
-        return []
-    firsts = [index.pts[0], *(cut["first_pts_behind"] for cut in cuts)]
-    lasts = [*(cut["last_pts_before"] for cut in cuts), index.pts[-1]]
-    return [_piece(index, number, *ends) for number, ends in enumerate(zip(firsts, lasts, strict=True))]
+    cuts = [
+        (one["last_pts_before"], one["first_pts_behind"]) for one in boundaries if one["score"] > cut_scores[Kind(one["kind"])]
+    ]
+    for begins in sorted({*index.restarts, *(first for first, _ in broken)} - {index.pts[0]}):
+        if not any(last < begins <= first for last, first in cuts):
+            cuts.append((index.pts[bisect_left(index.pts, begins) - 1], begins))
+    cuts.sort()
+    firsts = [index.pts[0], *(first for _, first in cuts)]
+    lasts = [*(last for last, _ in cuts), index.pts[-1]]
+    pieces = [_piece(index, number, *ends) for number, ends in enumerate(zip(firsts, lasts, strict=True))]
+    gone = {first for first, _ in broken}
+    return [piece | {"is_broken": piece["first_pts"] in gone} for piece in pieces] if cuts else []
 
 
 def piece_id(content_sha256: str, first_pts: int, last_pts: int) -> str:

@@ -42,15 +42,20 @@ class ShotSearch:
         span_s = float((index.pts[-1] - index.pts[0]) * index.time_base)
         self._boundaries = BoundarySearch((len(index.pts) - 1) / span_s if span_s > 0 else 1.0)
         self._thumbnail = Thumbnailer()
-        self._time_base = index.time_base
+        self._time_base, self._first_pts = index.time_base, index.pts[0]
         self._pts = array("q")
 
     def __call__(self, shown: ShownFrame) -> None:
         self._boundaries.add(self._thumbnail(shown.frame))
         self._pts.append(shown.pts)
 
-    def rows(self, clip_id: str, shard: str) -> list[dict[str, Any]]:
-        """The clip's rows of `shot_boundaries`."""
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Timestamps of the first and the last frame that it was shown."""
+        return self._pts[0], self._pts[-1]
+
+    def rows(self, clip_id: str, shard: str, begin: int = 0) -> list[dict[str, Any]]:
+        """The clip's rows of `shot_boundaries`, numbered from `begin`."""
         return [
             {
                 "clip_id": clip_id,
@@ -65,8 +70,8 @@ class ShotSearch:
                 "first_s_behind": self._seconds(found.last),
                 "score": found.score,
             }
-            for number, found in enumerate(self._boundaries.finish())
+            for number, found in enumerate(self._boundaries.finish(), begin)
         ]
 
     def _seconds(self, place: int) -> float:
-        return float((self._pts[place] - self._pts[0]) * self._time_base)
+        return float((self._pts[place] - self._first_pts) * self._time_base)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.outcomes import ClipError, Reason
 from model.encoding.footage import Footage, Piece, file_of
-from model.encoding.shown import RisingClock
+from model.encoding.shown import BACKWARDS_S, JUMP_S, RisingClock, breaks_off
 
 SAMPLE_RATE_HZ = 16_000
 _GAP_S = 0.05
@@ -63,7 +63,7 @@ def decode_audio(footage: Footage) -> Audio | None:
             track = _decodable(container.streams.audio)
             if isinstance(footage, Piece):
                 return Audio(_with_its_pictures(container, track, footage))
-            pieces = list(_pieces(container, track))
+            pieces = list(_pieces(container.decode(track)))
         with av.open(str(path), metadata_errors="replace") as container:
             zero_s = first_picture_s(container)
         return Audio(_laid_out(pieces, zero_s))
@@ -90,16 +90,48 @@ def _with_its_pictures(container: InputContainer, track: AudioStream, piece: Pie
     """The sound from the first picture of a piece to the end of its last one.
 
     Raises:
-        ValueError: the file's clock begins anew on the way, so that nobody knows which sound goes with which picture.
+        ValueError: its first picture is not found.
     """
     stream = container.streams.video[0]
-    if piece.keyframe_pts is None or stream.time_base is None:
-        raise ValueError("its clock begins anew on the way: the sound of a part of it cannot be told")
+    assert stream.time_base is not None
     step = RisingClock(container, stream).step
-    begin_s, end_s = (float(pts * stream.time_base) for pts in (piece.first_pts, piece.last_pts + step))
-    container.seek(round((begin_s - _LEAD_IN_S) * av.time_base))
-    line = _laid_out(list(_pieces(container, track, end_s)), begin_s)
+    run, offset = (1, 0) if piece.keyframe_pts is not None else _run_of(piece)
+    begin_s, end_s = (float((pts - offset) * stream.time_base) for pts in (piece.first_pts, piece.last_pts + step))
+    if piece.keyframe_pts is not None:
+        container.seek(round((begin_s - _LEAD_IN_S) * av.time_base))
+    frames = _of_run(container.decode(track), run, JUMP_S if breaks_off(container) else math.inf)
+    line = _laid_out(list(_pieces(frames, end_s)), begin_s)
     return line[: round((end_s - begin_s) * SAMPLE_RATE_HZ)]
+
+
+def _run_of(piece: Piece) -> tuple[int, int]:
+    """Which run of timestamps a piece lies in, from 1, and by how much the rising clock is ahead of its own there.
+
+    Raises:
+        ValueError: its first picture is not found.
+    """
+    with av.open(str(file_of(piece)), metadata_errors="replace") as container:
+        stream = container.streams.video[0]
+        clock = RisingClock(container, stream)
+        for packet in container.demux(stream):
+            pts = packet.dts if packet.pts is None else packet.pts
+            if packet.size and pts is not None and clock.rise(pts, packet.dts) == piece.first_pts:
+                return clock.runs, piece.first_pts - pts
+    raise ValueError("the first picture of its part is not found")
+
+
+def _of_run(frames: Iterator[av.AudioFrame], wanted: int, leap_s: float) -> Iterator[av.AudioFrame]:
+    """Sound of one run of timestamps: the sound's begin anew as often as the pictures'."""
+    run, last_s = 1, None
+    for frame in frames:
+        if frame.time is not None:
+            if last_s is not None and not -BACKWARDS_S <= frame.time - last_s <= leap_s:
+                run += 1
+            last_s = frame.time
+        if run > wanted:
+            return
+        if run == wanted:
+            yield frame
 
 
 def _decodable(tracks: Sequence[AudioStream]) -> AudioStream:
@@ -110,9 +142,7 @@ def _decodable(tracks: Sequence[AudioStream]) -> AudioStream:
     raise ValueError("no audio track has a decoder here")
 
 
-def _pieces(
-    container: InputContainer, track: AudioStream, until_s: float = math.inf
-) -> Iterator[tuple[float, NDArray[np.float32]]]:
+def _pieces(frames: Iterator[av.AudioFrame], until_s: float = math.inf) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Stretches without gap: time stamp of the first sample in seconds, and (N,) samples at 16 kHz.
 
     A stream can change its layout, rate or sample format on the way, so the mixer follows each frame's own.
@@ -120,7 +150,7 @@ def _pieces(
     mixer = kind = None
     start_s = expected_s = 0.0
     heard = 0
-    for frame in container.decode(track):
+    for frame in frames:
         frame_kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         frame_s = expected_s if frame.time is None else frame.time
         if frame_s >= until_s:

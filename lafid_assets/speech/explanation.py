@@ -25,7 +25,7 @@ def explain_speech(row: Mapping[str, Any], policy: SpeechPolicy) -> list[RuleLin
         ("nobody else there", "several_faces_share", row["several_faces_share"], "at most", policy.max_several_faces_share),
         ("lips follow voice", "lip_audio_z", row["lip_audio_z"], "at least", policy.min_sync_z),
     ]
-    if mouth is not None:
+    if mouth in policy.moving_min_range:
         asked += [
             ("lips move", "mouth_range", row["mouth_range"], "at least", policy.moving_min_range[mouth]),
             ("lips are still", "mouth_range", row["mouth_range"], "at most", policy.still_max_range[mouth]),

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 from pydantic import BaseModel, ConfigDict, Field
 
+from lafid_assets.constraints.window import within
 from lafid_assets.speech.frames import Look, sample_frames
-from lafid_assets.speech.voice import Span
+from lafid_assets.speech.voice import Span, spans_within
 from model.encoding.footage import Footage
 from model.face_engine.interface import Box, Face, FaceEngine, Image
 
@@ -31,7 +32,9 @@ class LipSettings(BaseModel):
     fps: float = Field(
         default=25.0, ge=5, le=60, description="Looks a second; with half as many lips and sound are told apart less well."
     )
-    max_duration_s: float = Field(default=8.0, ge=1, description="Longest time looked at, from the first voice on.")
+    max_duration_s: float = Field(
+        default=30.0, ge=1, description="Longest time looked at: the voice nearest to the middle of the clip's window."
+    )
     silent_windows: int = Field(
         default=4, ge=1, description="One-second windows, spread evenly, where there is sound but no voice."
     )
@@ -52,14 +55,28 @@ class MouthTrack:
         openings: (N,) inner-lip gap over face height in the head's frame; NaN where it could not be measured.
         yaw_deg: (N,) of the face; NaN where the engine gave no pose.
         run: (N,) number of the stretch in which one face was followed without a break; different runs are never compared.
-        face_counts: (D,) faces in each picture in which faces were detected.
+        searched_s: (D,) seconds of the pictures in which faces were detected.
+        face_counts: (D,) faces in each of these.
     """
 
     times_s: NDArray[np.float64]
     openings: NDArray[np.float64]
     yaw_deg: NDArray[np.float64]
     run: NDArray[np.int64]
+    searched_s: NDArray[np.float64]
     face_counts: NDArray[np.int64]
+
+    def between(self, begin_s: float, end_s: float) -> "MouthTrack":
+        """What was seen from one moment to another."""
+        seen, searched = (within(times_s, begin_s, end_s - begin_s) for times_s in (self.times_s, self.searched_s))
+        return MouthTrack(
+            self.times_s[seen],
+            self.openings[seen],
+            self.yaw_deg[seen],
+            self.run[seen],
+            self.searched_s[searched],
+            self.face_counts[searched],
+        )
 
     @property
     def measurable_share(self) -> float | None:
@@ -83,15 +100,13 @@ class MouthTrack:
         return float(np.median(known)) if len(known) else None
 
 
-def voiced_windows(voice: Sequence[Span], settings: LipSettings) -> list[Span]:
-    """The first `max_duration_s` of voice."""
-    windows, left_s = [], settings.max_duration_s
-    for span in voice:
-        if left_s <= 0:
-            break
-        windows.append(Span(span.start_s, min(span.end_s, span.start_s + left_s)))
-        left_s -= windows[-1].duration_s
-    return windows
+def voiced_windows(voice: Sequence[Span], settings: LipSettings, around_s: float = 0.0) -> list[Span]:
+    """The `max_duration_s` of voice that lie nearest to `around_s`."""
+    # What is heard no farther away than that grows along straight lines between the ends of the spans.
+    far_s = sorted({0.0, *(abs(end - around_s) for span in voice for end in (span.start_s, span.end_s))})
+    heard_s = [sum(one.duration_s for one in spans_within(voice, around_s - far, around_s + far)) for far in far_s]
+    reach_s = float(np.interp(settings.max_duration_s, heard_s, far_s))
+    return spans_within(voice, around_s - reach_s, around_s + reach_s)
 
 
 def silent_windows(duration_s: float, settings: LipSettings) -> list[Span]:
@@ -138,6 +153,7 @@ class _Follower:
         self._openings: list[float] = []
         self._yaw_deg: list[float] = []
         self._runs: list[int] = []
+        self._searched_s: list[float] = []
         self._face_counts: list[int] = []
         self._run = 0
         self._span_index: int | None = None
@@ -164,6 +180,7 @@ class _Follower:
             np.array(self._openings, np.float64),
             np.array(self._yaw_deg, np.float64),
             np.array(self._runs, np.int64),
+            np.array(self._searched_s, np.float64),
             np.array(self._face_counts, np.int64),
         )
 
@@ -176,6 +193,7 @@ class _Follower:
         """Find the main face in the newest look and measure all that wait."""
         newest = self._waiting.pop()
         faces = self._engine.detect(newest.image, embed=False)
+        self._searched_s.append(newest.time_s)
         self._face_counts.append(len(faces))
         before, after = self._detected, self._main_face(newest, faces)
         if before and after and _iou(before.box, after.box) >= _SAME_FACE_IOU:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lafid_assets.speech.audio import decode_audio
 from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, track_mouth, voiced_windows
-from lafid_assets.speech.synchrony import Synchrony, envelope_of, lip_sync
+from lafid_assets.speech.synchrony import Envelope, envelope_of, lip_sync
 from lafid_assets.speech.transcript import Transcriber, TranscriptSegment
 from lafid_assets.speech.voice import Span, VoiceSettings, voice_share, voice_spans
 from model.encoding.footage import Footage
@@ -42,8 +42,7 @@ class SpeechMeasures:
         transcriber: its name.
         mouth_model: what found the lips; None of an engine that measures none.
         mouth: the mouth over the voiced stretches; over a few spread windows where no voice is heard.
-        mouth_range: how far it opens and closes within a second, as a share of the face's height (`opening_range`).
-        sync: how well lips and sound go together (`synchrony.lip_sync`); None without a voice.
+        envelope: the sound as lips may follow it; None without a voice.
     """
 
     has_audio: bool
@@ -54,12 +53,11 @@ class SpeechMeasures:
     transcriber: str | None = None
     mouth_model: str | None = None
     mouth: MouthTrack | None = None
-    mouth_range: float | None = None
-    sync: Synchrony | None = None
+    envelope: Envelope | None = None
 
     def as_row(self) -> dict[str, Any]:
         """The measures as columns of `speech_info`: what `speaking_status.decide` reads."""
-        mouth, sync = self.mouth, self.sync
+        mouth = self.mouth
         return {
             "has_audio": self.has_audio,
             "audio_duration_s": self.audio_duration_s,
@@ -70,17 +68,41 @@ class SpeechMeasures:
             "mouth_model": self.mouth_model,
             "mouth_times_s": None if mouth is None else mouth.times_s.tolist(),
             "mouth_openings": None if mouth is None else [o if np.isfinite(o) else None for o in mouth.openings.tolist()],
-            "mouth_range": self.mouth_range,
-            "mouth_measurable_share": None if mouth is None else mouth.measurable_share,
-            "mouth_yaw_abs_median_deg": None if mouth is None else mouth.yaw_abs_median_deg,
-            "face_share": None if mouth is None else mouth.face_share,
-            "several_faces_share": None if mouth is None else mouth.several_faces_share,
-            "lip_audio_correlation": None if sync is None else sync.best.correlation,
-            "lip_audio_offset_s": None if sync is None else sync.best.offset_s,
-            "lip_audio_correlations": None if sync is None else [asdict(one) for one in sync.correlations],
-            "lip_audio_chance": None if sync is None else list(sync.chance),
-            "lip_audio_z": None if sync is None else sync.z,
+            "mouth_yaw_deg": None if mouth is None else [yaw if np.isfinite(yaw) else None for yaw in mouth.yaw_deg.tolist()],
+            "mouth_runs": None if mouth is None else mouth.run.tolist(),
+            "searched_times_s": None if mouth is None else mouth.searched_s.tolist(),
+            "face_counts": None if mouth is None else mouth.face_counts.tolist(),
+            "sound_energy": None if self.envelope is None else self.envelope.values.tolist(),
+            **mouth_columns(mouth),
+            **sync_columns(mouth, self.envelope),
         }
+
+
+def mouth_columns(mouth: MouthTrack | None) -> dict[str, Any]:
+    """What follows from the looks at a mouth, as columns of `speech_info`."""
+    return {
+        "mouth_range": None if mouth is None else opening_range(mouth.times_s, mouth.openings, mouth.run),
+        "mouth_measurable_share": None if mouth is None else mouth.measurable_share,
+        "mouth_yaw_abs_median_deg": None if mouth is None else mouth.yaw_abs_median_deg,
+        "face_share": None if mouth is None else mouth.face_share,
+        "several_faces_share": None if mouth is None else mouth.several_faces_share,
+    }
+
+
+def sync_columns(mouth: MouthTrack | None, envelope: Envelope | None) -> dict[str, Any]:
+    """How the mouth goes with the sound, as columns of `speech_info`.
+
+    Args:
+        envelope: the sound of the whole clip; None without a voice.
+    """
+    sync = None if mouth is None or envelope is None else lip_sync(mouth, envelope)
+    return {
+        "lip_audio_correlation": None if sync is None else sync.best.correlation,
+        "lip_audio_offset_s": None if sync is None else sync.best.offset_s,
+        "lip_audio_correlations": None if sync is None else [asdict(one) for one in sync.correlations],
+        "lip_audio_chance": None if sync is None else list(sync.chance),
+        "lip_audio_z": None if sync is None else sync.z,
+    }
 
 
 def measure_speech(
@@ -88,8 +110,12 @@ def measure_speech(
     engine: FaceEngine,
     settings: SpeechSettings | None = None,
     transcriber: Transcriber | None = None,
+    around_s: float = 0.0,
 ) -> SpeechMeasures:
     """Listen to a clip and look at its lips: where a voice is heard, or in a few windows of sound without voice.
+
+    Args:
+        around_s: where to look first, in a clip with more voice than is looked at.
 
     Raises:
         ClipError: `audio_unreadable` or `decode_failed`, naming the file.
@@ -99,8 +125,7 @@ def measure_speech(
     if audio is None:
         return SpeechMeasures(has_audio=False)
     voice = voice_spans(audio, settings.voice)
-    windows = voiced_windows(voice, settings.lips) if voice else silent_windows(audio.duration_s, settings.lips)
-    mouth = track_mouth(footage, windows, engine, settings.lips)
+    windows = voiced_windows(voice, settings.lips, around_s) if voice else silent_windows(audio.duration_s, settings.lips)
     return SpeechMeasures(
         has_audio=True,
         audio_duration_s=audio.duration_s,
@@ -109,7 +134,6 @@ def measure_speech(
         transcript=None if transcriber is None else transcriber.transcribe(audio),
         transcriber=None if transcriber is None else transcriber.name,
         mouth_model=engine.info.mouth,
-        mouth=mouth,
-        mouth_range=opening_range(mouth.times_s, mouth.openings, mouth.run),
-        sync=lip_sync(mouth, envelope_of(audio)) if voice else None,
+        mouth=track_mouth(footage, windows, engine, settings.lips),
+        envelope=envelope_of(audio) if voice else None,
     )

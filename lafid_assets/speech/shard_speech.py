@@ -18,6 +18,7 @@ from lafid_assets.ingest.clip_prefetch import map_footage
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import SPEECH_INFO
+from lafid_assets.speech.clip_window import is_seen
 from lafid_assets.speech.measures import SpeechSettings, measure_speech
 from lafid_assets.speech.transcript import GivenTranscript, Transcriber, WhisperTranscriber
 from lafid_assets.speech.transcript_files import TranscriptFile, segments_within
@@ -29,7 +30,7 @@ from model.encoding.footage import Footage, file_of, passed_s
 from model.face_engine.interface import FaceEngine
 from resources.face_engine import EngineChoice, engine_reason, face_engine_info, load_face_engine
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 LEAST_DEADLINE_S = 60.0
 DEADLINE_PER_CLIP_S = 20.0
 
@@ -90,6 +91,7 @@ class SpeechTask:
     whisper_dir: Path | None
     whisper_language: str | None
     settings: SpeechSettings
+    around_s: float
 
 
 def measure_shard(clips: pl.DataFrame, recipe: SpeechRecipe, reach: Reach, before: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -97,14 +99,14 @@ def measure_shard(clips: pl.DataFrame, recipe: SpeechRecipe, reach: Reach, befor
 
     Args:
         clips: `clip_id`, `shard`, `keep` and `reason` of `id_consistent_clips`, `duration_s`, `content_sha256`, `recording_id`
-            and `start_s` of `footage`.
+            and `start_s` of `footage`, the window of `pose_filtered_clips`.
         reach: asked for all clips that are left, before the first is opened; and again for those whose file went away meanwhile.
         before: the shard's rows as last written, None when there are none.
     """
     rows = clips.sort("clip_id").to_dicts()
     info = face_engine_info(recipe.engine)
     kept = {row["clip_id"]: row | {"measured_from": recipe.measured_from(row, info.fingerprint)} for row in rows if row["keep"]}
-    measured = {} if before is None else _still_counting(before, kept)
+    measured = {} if before is None else _still_counting(before, kept, recipe.settings)
     left = [clip_id for clip_id in kept if clip_id not in measured]
     while left:
         places = reach(set(left))
@@ -122,17 +124,26 @@ def measure_shard(clips: pl.DataFrame, recipe: SpeechRecipe, reach: Reach, befor
 def measure_task(task: SpeechTask) -> dict[str, Any]:
     """Runs in a child: the measures as columns, or the clip's fault as its status."""
     try:
-        measures = measure_speech(task.footage, _engine(task.engine), task.settings, _transcriber(task))
+        measures = measure_speech(task.footage, _engine(task.engine), task.settings, _transcriber(task), task.around_s)
     except ClipError as error:
         return {"status": Status.ERROR, "reason": error.reason, "detail": error.detail}
     return measures.as_row() | {"status": Status.OK, "reason": None, "detail": None}
 
 
-def _still_counting(before: pl.DataFrame, kept: Mapping[str, Row]) -> dict[str, Row]:
-    """Rows that measuring again would give again, by clip id; a clip that failed is tried again where that may help."""
+def _still_counting(before: pl.DataFrame, kept: Mapping[str, Row], settings: SpeechSettings) -> dict[str, Row]:
+    """Rows that still say all that is asked, by clip id; a clip that failed is tried again where that may help.
+
+    Another window asks for other looks only in a clip with more voice than is looked at.
+    """
     again = pl.col("reason").is_in(list(TRIED_AGAIN)).fill_null(False)
     rows = (row for row in before.filter(~again).iter_rows(named=True) if row["clip_id"] in kept)
-    return {row["clip_id"]: row for row in rows if row["measured_from"] == kept[row["clip_id"]]["measured_from"]}
+    as_now = {row["clip_id"]: row for row in rows if row["measured_from"] == kept[row["clip_id"]]["measured_from"]}
+    return {clip_id: row for clip_id, row in as_now.items() if is_seen(row, *_window(kept[clip_id]), settings.lips.fps)}
+
+
+def _window(row: Row) -> tuple[float, float]:
+    """The seconds of which it has to be told who speaks; of a whole clip none in particular."""
+    return (0.0, 0.0) if row["window_start_s"] is None else (row["window_start_s"], row["window_end_s"])
 
 
 def _run(left: Sequence[Row], places: Mapping[str, Footage], recipe: SpeechRecipe) -> dict[str, Row]:
@@ -146,6 +157,7 @@ def _run(left: Sequence[Row], places: Mapping[str, Footage], recipe: SpeechRecip
             recipe.whisper.folder,
             recipe.language,
             recipe.settings,
+            sum(_window(row)) / 2,
         )
         for row in left
     ]

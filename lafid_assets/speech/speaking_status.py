@@ -42,6 +42,7 @@ class SpeakingReason(StrEnum):
     MOUTH_HIDDEN = "mouth_hidden"
     PROFILE = "profile"
     SEVERAL_FACES = "several_faces"
+    MODEL_UNCALIBRATED = "model_uncalibrated"
     NOT_IN_SYNC = "not_in_sync"
     LIPS_BARELY_MOVE = "lips_barely_move"
 
@@ -54,7 +55,7 @@ class SpeechPolicy(BaseModel):
     of ten speakers do (27 speakers of 5 to 8 s, dlib and Face Mesh alike); at 3, one dub in a hundred.
     Amplitude, as a share of the face's height: closed mouths under a voice move by 0.001 to 0.007, and by 0.010 where they smile
     or sway (either model); the least of 27 speakers by 0.023 (dlib) and 0.018 (Face Mesh), the median by 0.065 and 0.056. Of
-    2d106 no weights were at hand: its thresholds are those of neither, with the widest border between them.
+    2d106 no weights were at hand, and it has no thresholds: whatever it sees is undecidable until somebody measures both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,12 +63,13 @@ class SpeechPolicy(BaseModel):
     name: str = Field(default="cofe", min_length=1, description="Recorded with every decision.")
     min_voice_s: float = Field(default=0.5, ge=0, description="Less voice than this in the whole clip counts as none.")
     still_max_range: dict[str, float] = Field(
-        default={"dlib": 0.012, "face_mesh": 0.012, "2d106": 0.008},
+        default={"dlib": 0.012, "face_mesh": 0.012},
         description="By mouth model: a mouth that moves less, as a share of the face's height, is still.",
     )
     moving_min_range: dict[str, float] = Field(
-        default={"dlib": 0.03, "face_mesh": 0.025, "2d106": 0.03},
-        description="By mouth model: a mouth that moves more moves as a speaker's does.",
+        default={"dlib": 0.03, "face_mesh": 0.025},
+        description="By mouth model: a mouth that moves more moves as a speaker's does. What a model without a threshold sees is "
+        "undecidable.",
     )
     min_measurable_share: float = Field(
         default=0.5, ge=0, le=1, description="Looks with a measured mouth that are needed; below, the mouth counts as hidden."
@@ -86,12 +88,14 @@ class SpeechPolicy(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _thresholds_of_every_model(self) -> "SpeechPolicy":
+    def _thresholds_of_the_same_models(self) -> "SpeechPolicy":
         for name in ("still_max_range", "moving_min_range"):
             ranges = getattr(self, name)
-            if set(ranges) != set(MOUTH_MODELS) or min(ranges.values()) < 0:
-                raise ValueError(f"{name} names a share from 0 on for each of {', '.join(MOUTH_MODELS)}")
-        if any(self.still_max_range[model] > self.moving_min_range[model] for model in MOUTH_MODELS):
+            if not set(ranges) <= set(MOUTH_MODELS) or min(ranges.values(), default=0.0) < 0:
+                raise ValueError(f"{name} names shares from 0 on, for mouth models out of {', '.join(MOUTH_MODELS)}")
+        if set(self.still_max_range) != set(self.moving_min_range):
+            raise ValueError("still_max_range and moving_min_range must name the same mouth models")
+        if any(self.still_max_range[model] > self.moving_min_range[model] for model in self.still_max_range):
             raise ValueError("still_max_range must not exceed moving_min_range")
         return self
 
@@ -104,7 +108,7 @@ class Decision(NamedTuple):
 
 
 def decide(row: Mapping[str, Any], policy: SpeechPolicy | None = None) -> Decision:
-    """Who speaks, from one row of `speech_info` (`SpeechMeasures.as_row`).
+    """Who speaks, from one row of `speech_info` (`SpeechMeasures.as_row`), or its window's (`clip_window.measures_between`).
 
     A face in profile, a hidden mouth and a second face make a clip `undecidable`, never `off_screen`: nobody saw the lips of
     whoever speaks. Without a voice nothing about the lips is needed.
@@ -115,11 +119,11 @@ def decide(row: Mapping[str, Any], policy: SpeechPolicy | None = None) -> Decisi
     if not row["has_audio"]:
         return Decision(SpeakingStatus.NO_AUDIO, SpeakingReason.NO_AUDIO_STREAM)
     if voice_s(row) < policy.min_voice_s:
-        moving = not _hidden(row, policy) and row["mouth_range"] >= policy.moving_min_range[row["mouth_model"]]
+        moving = not _unjudged(row, policy) and row["mouth_range"] >= policy.moving_min_range[row["mouth_model"]]
         return Decision(SpeakingStatus.SILENT, SpeakingReason.NO_VOICE_LIPS_MOVE if moving else SpeakingReason.NO_VOICE)
-    hidden = _hidden(row, policy)
-    if hidden:
-        return Decision(SpeakingStatus.UNDECIDABLE, hidden)
+    unjudged = _unjudged(row, policy)
+    if unjudged:
+        return Decision(SpeakingStatus.UNDECIDABLE, unjudged)
     return _by_lips(row, policy)
 
 
@@ -128,7 +132,7 @@ def voice_s(row: Mapping[str, Any]) -> float:
     return float(sum(span["end_s"] - span["start_s"] for span in row["voice_spans"] or ()))
 
 
-def _hidden(row: Mapping[str, Any], policy: SpeechPolicy) -> SpeakingReason | None:
+def _unjudged(row: Mapping[str, Any], policy: SpeechPolicy) -> SpeakingReason | None:
     """Why the mouth cannot be judged; None where it can."""
     if not row["face_share"]:
         return SpeakingReason.NO_FACE
@@ -139,18 +143,23 @@ def _hidden(row: Mapping[str, Any], policy: SpeechPolicy) -> SpeakingReason | No
         return SpeakingReason.NO_MOUTH_OPENING  # in no look: covered all along, or an engine that measures no lips
     if row["mouth_range"] is None or row["mouth_measurable_share"] < policy.min_measurable_share:
         return SpeakingReason.MOUTH_HIDDEN
-    return None
+    return None if row["mouth_model"] in policy.still_max_range else SpeakingReason.MODEL_UNCALIBRATED
 
 
 def _by_lips(row: Mapping[str, Any], policy: SpeechPolicy) -> Decision:
-    """A measurable mouth under a voice. One that seems still but follows it closely stays undecided, as what lies between."""
+    """A measurable mouth under a voice. One that seems still but follows it closely stays undecided, as what lies between.
+
+    Of a window, whether a moving mouth speaks is told by the whole clip, whether a still one does by the window alone: its person
+    may speak before it and listen in it.
+    """
     z, extent = row["lip_audio_z"], row["mouth_range"]
+    here = row.get("window_lip_audio_z", z)
     still = extent <= policy.still_max_range[row["mouth_model"]]
     if z is not None and z >= policy.min_sync_z and not still:
         return Decision(SpeakingStatus.ON_SCREEN, SpeakingReason.LIPS_FOLLOW_VOICE)
     if row["several_faces_share"] > policy.max_several_faces_share:
         return Decision(SpeakingStatus.UNDECIDABLE, SpeakingReason.SEVERAL_FACES)
-    if still and (z is None or z < policy.still_max_sync_z):
+    if still and (here is None or here < policy.still_max_sync_z):
         return Decision(SpeakingStatus.OFF_SCREEN, SpeakingReason.LIPS_STILL_UNDER_VOICE)
     moves = extent >= policy.moving_min_range[row["mouth_model"]]
     return Decision(SpeakingStatus.UNDECIDABLE, SpeakingReason.NOT_IN_SYNC if moves else SpeakingReason.LIPS_BARELY_MOVE)

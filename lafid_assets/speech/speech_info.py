@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from lafid_assets.ingest.locate import require_located
-from lafid_assets.schemas import FOOTAGE, FOOTAGE_TABLES, ID_CONSISTENT_CLIPS, SPEECH_INFO
+from lafid_assets.schemas import FOOTAGE, FOOTAGE_TABLES, ID_CONSISTENT_CLIPS, POSE_FILTERED_CLIPS, SPEECH_INFO
 from lafid_assets.speech.lips import LipSettings
 from lafid_assets.speech.measures import SpeechSettings
 from lafid_assets.speech.shard_speech import CODE_VERSION, SpeechRecipe, measure_shard
@@ -25,8 +25,10 @@ from resources.lake.lake import Lake
 
 CLIPS_OF_SHARD = f"""
     SELECT judged.clip_id, judged.shard, judged.keep, judged.reason, footage.duration_s, footage.content_sha256,
-        footage.recording_id, footage.start_s
-    FROM {ID_CONSISTENT_CLIPS.name} judged JOIN {FOOTAGE.name} footage USING (shard, clip_id) WHERE judged.shard = ?
+        footage.recording_id, footage.start_s, posed.window_start_s, posed.window_end_s
+    FROM {ID_CONSISTENT_CLIPS.name} judged JOIN {FOOTAGE.name} footage USING (shard, clip_id)
+        LEFT JOIN {POSE_FILTERED_CLIPS.name} posed USING (shard, clip_id)
+    WHERE judged.shard = ?
 """
 
 
@@ -88,7 +90,7 @@ def _chosen(config: SpeechInfoConfig) -> dict[str, str | None]:
 
 STEP = Step(
     writes=(SPEECH_INFO,),
-    reads=(*FOOTAGE_TABLES, ID_CONSISTENT_CLIPS.name),
+    reads=(*FOOTAGE_TABLES, POSE_FILTERED_CLIPS.name, ID_CONSISTENT_CLIPS.name),
     group="curation",
     code_version=CODE_VERSION,
     facts=_facts,
@@ -98,7 +100,7 @@ STEP = Step(
 )
 
 
-@STEP.as_asset(deps=["id_consistent_clips"], pool="cpu")
+@STEP.as_asset(deps=["id_consistent_clips", "pose_filtered_clips"], pool="cpu")
 def speech_info(
     context: dg.AssetExecutionContext, config: SpeechInfoConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:

@@ -1,4 +1,4 @@
-"""`speech_tagged_clips`: who speaks, and the caption that says so. From `speech_info` alone; no sound is opened.
+"""`speech_tagged_clips`: who speaks in a clip's window, and the caption that says so. From stored measures; no sound is opened.
 
 Belongs here: the asset, its config, and the endpoints that it may ask. Not here: the rows (`tagging`).
 """
@@ -15,10 +15,19 @@ from lafid_assets.captions.caption_validation import RewriteLimits
 from lafid_assets.captions.chat_endpoint import ChatEndpoint, EndpointSettings
 from lafid_assets.captions.frame_captions import FrameCaption, FrameCaptionSettings, describe_all
 from lafid_assets.captions.llm_rewriter import BY_MODEL, UNANSWERED
+from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Status
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.schemas import CLIP_CONTENTS, CLIP_ROWS, POLICY_SETTINGS, RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
+from lafid_assets.schemas import (
+    CLIP_CONTENTS,
+    CLIP_ROWS,
+    POLICY_SETTINGS,
+    POSE_FILTERED_CLIPS,
+    RAW_CLIPS,
+    SPEECH_INFO,
+    SPEECH_TAGGED_CLIPS,
+)
 from lafid_assets.schemas.clips import told_by_several
 from lafid_assets.speech.speaking_status import SpeechPolicy
 from lafid_assets.speech.tagging import RELEASED, settings_json, tag_clips, without_caption
@@ -87,9 +96,9 @@ def outstanding(_: SpeechTaggedClipsConfig) -> str:
 
 STEP = Step(
     writes=(SPEECH_TAGGED_CLIPS, POLICY_SETTINGS),
-    reads=(SPEECH_INFO.name, CLIP_ROWS.name, CLIP_CONTENTS.name),
+    reads=(SPEECH_INFO.name, POSE_FILTERED_CLIPS.name, CLIP_ROWS.name, CLIP_CONTENTS.name),
     group="curation",
-    code_version="7",
+    code_version="8",
     kinds=frozenset({"polars"}),
     not_deciding=frozenset({"caption_llm", "caption_frames_model"}),
     require=lambda config: [asked.key() for asked in (config.caption_llm, config.caption_frames_model) if asked],
@@ -97,14 +106,14 @@ STEP = Step(
 )
 
 
-@STEP.as_asset(deps=["speech_info", "raw_clips"])
+@STEP.as_asset(deps=["speech_info", "pose_filtered_clips", "raw_clips"])
 def speech_tagged_clips(
     context: dg.AssetExecutionContext,
     config: SpeechTaggedClipsConfig,
     settings: dg.ResourceParam[Settings],
     lake: dg.ResourceParam[Lake],
 ) -> dg.MaterializeResult:
-    """Who speaks in a clip, and its caption rewritten to say so; the released caption stays in `raw_clips`.
+    """Who speaks in a clip's window, and its caption rewritten to say so; the released caption stays in `raw_clips`.
 
     Training reads the refined caption; the data team looks here for what was heard, believed and taken out of a caption.
     """
@@ -117,7 +126,9 @@ def speech_tagged_clips(
     def compute(shard: str) -> Frames:
         with lake.snapshot() as reader:
             speech = reader.read(SPEECH_INFO.name, shard)
-            clips = claimed_alone(reader.read(RAW_CLIPS.name, shard, ["clip_id", "recording_id", "caption", "duration_s"]))
+            released = reader.read(RAW_CLIPS.name, shard, ["clip_id", "recording_id", "caption", "duration_s"])
+            windows = reader.read(POSE_FILTERED_CLIPS.name, shard, ["clip_id", *WINDOW_COLUMNS])
+        clips = claimed_alone(released).join(windows, on="clip_id", how="left")
         described: Mapping[str, FrameCaption] = {}
         if config.caption_frames_model is not None and describer is not None:
             measured = speech.filter(pl.col("status") == Status.OK).select("clip_id")
@@ -161,7 +172,7 @@ def _tag(
 ) -> pl.DataFrame:
     return tag_clips(
         speech,
-        clips.select("clip_id", "caption", "caption_fault"),
+        clips.select("clip_id", "caption", "caption_fault", *WINDOW_COLUMNS),
         config,
         config.gates,
         rewriter,

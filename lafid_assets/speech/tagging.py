@@ -19,6 +19,7 @@ from lafid_assets.captions.speech_caption import RefinedCaption, language_name, 
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import SPEECH_TAGGED_CLIPS
+from lafid_assets.speech.clip_window import measures_between
 from lafid_assets.speech.speaking_status import Decision, SpeakingReason, SpeakingStatus, SpeechPolicy, decide
 from lafid_assets.speech.transcript import TranscriptSegment
 from lafid_assets.speech.transcript_gates import TranscriptGates, believed, dropped, language_of
@@ -56,7 +57,8 @@ def tag_clips(
     """A row for every clip of `speech_info`: measured ones are decided and rewritten, the others skipped.
 
     Args:
-        captions: `clip_id`, the released `caption`, and `caption_fault`, why there is none though one was released.
+        captions: `clip_id`, the released `caption`, `caption_fault`, why there is none though one was released, and the window
+            of which the refined one tells.
         endpoint: the language model that refines captions; the rules alone where there is none.
         described: captions from frames by clip id, for clips without a released one.
         described_by: the model that wrote them.
@@ -93,6 +95,7 @@ def without_caption(captions: pl.DataFrame) -> pl.DataFrame:
 def _by_rules(
     clip: Mapping[str, Any], policy: SpeechPolicy, gates: TranscriptGates, described: FrameCaption | None, described_by: str
 ) -> _Tagged:
+    clip = measures_between(clip, clip["window_start_s"], clip["window_end_s"])
     decision = decide(clip, policy)
     segments = None if clip["segments"] is None else [TranscriptSegment(**segment) for segment in clip["segments"]]
     caption, source, reason = clip["caption"], RELEASED, None

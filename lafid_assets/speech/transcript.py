@@ -34,6 +34,10 @@ class TranscriptSegment:
     avg_logprob: float | None
     no_speech_prob: float | None
 
+    def lies_within(self, begin_s: float, end_s: float) -> bool:
+        """Whether most of it is said between the two."""
+        return min(self.end_s, end_s) - max(self.start_s, begin_s) > (self.end_s - self.start_s) / 2
+
 
 class Transcriber(Protocol):
     """Anything that turns sound into segments; `name` is recorded with them."""

@@ -101,7 +101,7 @@ def segments_within(segments: Sequence[TranscriptSegment], begin_s: float, end_s
     return tuple(
         replace(one, start_s=max(one.start_s, begin_s) - begin_s, end_s=min(one.end_s, end_s) - begin_s)
         for one in segments
-        if min(one.end_s, end_s) - max(one.start_s, begin_s) > (one.end_s - one.start_s) / 2
+        if one.lies_within(begin_s, end_s)
     )
 
 

@@ -55,6 +55,12 @@ def voice_spans(audio: Audio, settings: VoiceSettings | None = None) -> list[Spa
     return [Span(span["start"] / audio.sample_rate_hz, span["end"] / audio.sample_rate_hz) for span in found]
 
 
+def spans_within(spans: Sequence[Span], begin_s: float, end_s: float) -> list[Span]:
+    """What of them lies between two moments."""
+    cut = (Span(max(span.start_s, begin_s), min(span.end_s, end_s)) for span in spans)
+    return [span for span in cut if span.duration_s > 0]
+
+
 def voice_share(spans: Sequence[Span], audio: Audio) -> float | None:
     """Voiced time over audio time, 0 to 1; None where there is no sample."""
     return sum(span.duration_s for span in spans) / audio.duration_s if audio.duration_s else None

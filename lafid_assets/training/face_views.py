@@ -10,9 +10,10 @@ from typing import Any
 
 import polars as pl
 
+from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.dataset.face_tracks import ANGLES, BOX
 from lafid_assets.outcomes import ClipError, Reason
-from lafid_assets.training.time_window import first_place, window_start_s
+from lafid_assets.training.time_window import first_place, training_start_s
 from model.clip_size import ClipSize
 
 FACE_KEY = ("clip_id", "frame_index", "face_index")
@@ -73,8 +74,10 @@ def asked_faces(dataset: pl.DataFrame, size: ClipSize) -> pl.DataFrame:
         dataset: rows of `lafid_dataset`.
     """
     asked = []
-    for clip in dataset.select("clip_id", "references", "face_track", "duration_s", "height", "width").iter_rows(named=True):
-        first = first_place(clip["face_track"], window_start_s(clip, size))
+    for clip in dataset.select("clip_id", "references", "face_track", "duration_s", "height", "width", *WINDOW_COLUMNS).iter_rows(
+        named=True
+    ):
+        first = first_place(clip["face_track"], training_start_s(clip, size))
         places = [*clip["references"][: size.views], *([first] if first else [])]
         asked += [(clip["clip_id"], place["frame_index"], place["face_index"]) for place in places]
     schema = dict(zip(FACE_KEY, (pl.String, pl.Int32, pl.Int16), strict=True))

@@ -18,7 +18,7 @@ from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.training.cache_parts import Recipe, Row, TextRecipe, mask_facts, recipes, text_recipes
 from lafid_assets.training.clip_pictures import FILE_COLUMNS, PictureTask
 from lafid_assets.training.face_views import ClipViews, MeasuredFaces, views_of
-from lafid_assets.training.time_window import cut_centre_xy_px, window_start_s
+from lafid_assets.training.time_window import cut_centre_xy_px, training_start_s
 from lafid_assets.workers.exit_reasons import Fault
 from model.clip_size import Bucket, ClipSize
 from model.clips.clip_bytes import part_bytes
@@ -155,7 +155,7 @@ def _plan(row: dict[str, Any], measured: MeasuredFaces, chosen: Preset, encoders
         shortest_s = size.window_s(size.buckets[0])
         detail = f"{row['duration_s']:.2f} s are not longer than the shortest window, {shortest_s:.2f} s"
         return PlannedClip(row, fault=Fault(Status.SKIPPED, Reason.TOO_SHORT, detail))
-    start_s = window_start_s(row, size)
+    start_s = training_start_s(row, size)
     try:
         views = views_of(row, size, start_s, measured.of(row["clip_id"]))
     except ClipError as error:

@@ -1,6 +1,6 @@
-"""Which seconds of a clip are trained on: those in which the head turns most.
+"""Which seconds of a clip are trained on at some size, where they begin and where the face is in them.
 
-Belongs here: the face's places and poses over time -> where the window begins, and with what. Not here: how long a window is
+Belongs here: rows of the dataset -> these. Not here: how a window is chosen (`constraints.window`), how long it is
 (`model.clip_size`), which part of a frame is cut (`model.encoding.video_io`).
 """
 
@@ -10,43 +10,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lafid_assets.constraints.measures import spreads_deg
+from lafid_assets.constraints.window import SAME_TIME_S, window_start_s, within
 from lafid_assets.dataset.face_tracks import ANGLES, BOX
 from model.clip_size import ClipSize
 
-_SAME_TIME_S = 1e-6
 Row = Mapping[str, Any]
 
 
-def window_start_s(clip: Row, size: ClipSize) -> float:
-    """Where the window of a clip begins, seconds since its first frame; 0 where it is too short for any.
+def training_start_s(clip: Row, size: ClipSize) -> float:
+    """Where training of a clip begins, seconds since its first frame; 0 where it is too short for any size.
 
-    A window begins at an analysed frame and ends at another one or before, so that every frame of it exists. Of the windows that
-    begin with a face, where there are any, it is the one with the largest rotation between two of its poses, times the share of
-    its analysed frames that show the face; of equal ones the earliest.
+    In the clip's own window, or around it where the size is longer.
 
     Args:
-        clip: `face_track`, `duration_s`, `height` and `width` of a row of `lafid_dataset`.
+        clip: `face_track`, `duration_s`, `height`, `width` and window of a row of `lafid_dataset`.
     """
     bucket = size.bucket_for(clip["duration_s"], clip["height"], clip["width"])
     if bucket is None or not clip["face_track"]:
         return 0.0
     times_s, boxes, angles_deg = _columns(clip["face_track"])
+    own = None if clip["window_start_s"] is None else (clip["window_start_s"], clip["window_end_s"])
     seen = np.asarray(np.isfinite(boxes).all(axis=1))
-    fits = times_s + size.window_s(bucket) <= times_s[-1] + _SAME_TIME_S
-    starts = np.flatnonzero(fits & seen) if (fits & seen).any() else np.flatnonzero(fits)
-    if not len(starts):
-        return 0.0
-    worth = []
-    for start in starts:
-        inside = _inside(times_s, times_s[start], size.window_s(bucket))
-        worth.append(round(_spread_deg(angles_deg[inside]) * float(seen[inside].mean()), 2))
-    return float(times_s[starts[int(np.argmax(worth))]])
+    return window_start_s(times_s, seen, angles_deg, size.window_s(bucket), own) or 0.0
 
 
 def first_place(track: Sequence[Row], start_s: float) -> Row | None:
     """The analysed frame with which a window begins; None where none was analysed there."""
-    return next((place for place in track if abs(place["time_s"] - start_s) <= _SAME_TIME_S), None)
+    return next((place for place in track if abs(place["time_s"] - start_s) <= SAME_TIME_S), None)
 
 
 def face_centre_xy_px(track: Sequence[Row], start_s: float, window_s: float) -> tuple[float, float] | None:
@@ -54,7 +44,7 @@ def face_centre_xy_px(track: Sequence[Row], start_s: float, window_s: float) -> 
     if not track:
         return None
     times_s, boxes, _ = _columns(track)
-    inside = boxes[_inside(times_s, start_s, window_s)]
+    inside = boxes[within(times_s, start_s, window_s)]
     inside = inside[np.isfinite(inside).all(axis=1)]
     if not len(inside):
         return None
@@ -77,13 +67,3 @@ def _columns(track: Sequence[Row]) -> tuple[NDArray[np.float64], NDArray[np.floa
     """(N,) seconds, (N, 4) sides in pixels and (N, 3) angles in degrees; what was not seen becomes NaN."""
     times_s, boxes, angles_deg = ([[place[name] for name in names] for place in track] for names in (("time_s",), BOX, ANGLES))
     return np.array(times_s, np.float64)[:, 0], np.array(boxes, np.float64), np.array(angles_deg, np.float64)
-
-
-def _inside(times_s: NDArray[np.float64], start_s: float, window_s: float) -> NDArray[np.bool_]:
-    return (times_s >= start_s - _SAME_TIME_S) & (times_s <= start_s + window_s + _SAME_TIME_S)
-
-
-def _spread_deg(angles_deg: NDArray[np.float64]) -> float:
-    """Largest rotation between two of (N, 3) poses; 0 where there are no two."""
-    known = angles_deg[np.isfinite(angles_deg).all(axis=1)].astype(np.float32)
-    return float(spreads_deg(*known.T[:, None])[0]) if len(known) > 1 else 0.0

@@ -5,7 +5,7 @@ files (each user has its own rules for that), the arithmetic of HDR (`tone_map`)
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -168,26 +168,31 @@ class ShownFrame:
 
 
 def shown_frames(
-    container: av.container.InputContainer, stream: av.VideoStream, footage: Footage | None = None
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    footage: Footage | None = None,
+    passed_over: Callable[[av.FFmpegError], None] | None = None,
 ) -> Iterator[ShownFrame]:
     """Decode linearly; frames without a timestamp are passed over.
 
     Args:
         footage: what is wanted of the container: of a piece its frames alone are shown, and counted from its first one.
+        passed_over: told of every packet that cannot be decoded, behind which decoding goes on; None: it ends there. Of a piece
+            no such packet counts: it was cut where one lies, and its last frame may leave the decoder behind that one.
 
     Raises:
         av.FFmpegError: a packet cannot be decoded; frames yielded before stay valid.
     """
-    frames = _decoded(container, stream)
     if not isinstance(footage, Piece):
-        yield from frames
+        yield from _decoded(container, stream, passed_over)
         return
+    frames = _decoded(container, stream, _ignore)
     if footage.keyframe_pts is not None:
         container.seek(footage.keyframe_pts, stream=stream)
         first = next(frames, None)
         if first is None or first.pts > footage.first_pts:  # some demuxers land behind the keyframe
             container.seek(stream.start_time or 0, stream=stream)
-            frames = _decoded(container, stream)
+            frames = _decoded(container, stream, _ignore)
         else:
             frames = itertools.chain([first], frames)
     before: int | None = None
@@ -199,8 +204,26 @@ def shown_frames(
             yield replace(shown, index=shown.index - before)
 
 
-def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[ShownFrame]:
+def _ignore(_: av.FFmpegError) -> None:
+    """Of a piece no packet that cannot be decoded counts."""
+
+
+def _decoded(
+    container: av.container.InputContainer, stream: av.VideoStream, passed_over: Callable[[av.FFmpegError], None] | None
+) -> Iterator[ShownFrame]:
     clock, shape = RisingClock(container, stream), pixel_shape(stream)
-    for index, frame in enumerate(container.decode(stream)):
+    for index, frame in enumerate(_frames(container, stream, passed_over)):
         if frame.pts is not None and frame.time_base is not None:
             yield ShownFrame(index, clock.rise(frame.pts), frame.time_base, frame, shape)
+
+
+def _frames(
+    container: av.container.InputContainer, stream: av.VideoStream, passed_over: Callable[[av.FFmpegError], None] | None
+) -> Iterator[av.VideoFrame]:
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.FFmpegError as error:
+            if passed_over is None:
+                raise
+            passed_over(error)

@@ -5,6 +5,8 @@ only such code: whoever draws a few from many views takes it from here. Not here
 pose, expression and time weigh (`lafid_assets.dataset.references`).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -28,19 +30,24 @@ def expression_gaps(embeddings: ArrayLike) -> Array:
     return np.clip(1 - units @ units.T, 0, 2)
 
 
-def farthest_first(gaps: Array, first: int, most: int, quality: ArrayLike, step: float) -> list[int]:
+def farthest_first(
+    gaps: Array, begun: Sequence[int], most: int, quality: ArrayLike, step: float, among: NDArray[np.bool_] | None = None
+) -> list[int]:
     """Indices in an order whose first k are well spread for every k: each is as far as can be from all before it.
 
     Args:
         gaps: (N, N) distances, symmetric, 0 on the diagonal.
-        first: where the order begins.
+        begun: how the order begins; at least one.
         most: its length at most.
         quality: (N,), which view is taken of those that are equally far.
         step: what differs by less counts as equally far, and a view nearer than that to one before it is not taken.
+        among: (N,) which views come into question; None: all.
     """
     worth = np.asarray(quality, np.float64)
-    order = [first]
-    nearest = gaps[first].copy()
+    order = list(begun)
+    nearest = gaps[order].min(axis=0)
+    if among is not None:
+        nearest = np.where(among, nearest, 0.0)
     while len(order) < most and nearest.max() >= step:
         as_far = (nearest > nearest.max() - step) & (nearest >= step)
         farthest = int(np.lexsort((-nearest, -worth, ~as_far))[0])

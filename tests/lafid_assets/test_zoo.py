@@ -118,8 +118,10 @@ def test_every_kind_ends_raw_clips_as_it_must(zoo: Any, probed: pl.DataFrame) ->
 
 
 def test_every_kind_ends_face_info_as_it_must(zoo: Any, surveyed: Frames) -> None:
-    for kind, ending in _endings(surveyed["face_clips"]).items():
-        exhibit = zoo.exhibits[kind]
+    endings = _endings(surveyed["face_clips"])
+    assert set(endings) == {*zoo.exhibits, *surveyed["pieces"]["clip_id"]}
+    for kind, exhibit in zoo.exhibits.items():
+        ending = endings[kind]
         expected = exhibit.analysed if exhibit.probed == ("ok", None) else {("skipped", "upstream")}
         assert ending in expected, (kind, ending)
     for table in (FACE_INFO, FACE_FRAMES, FACE_CLIPS):
@@ -160,6 +162,14 @@ def test_what_must_be_said_of_a_kind_is_said(zoo: Any, probed: pl.DataFrame, sur
                 }[name]
             expected = pytest.approx(value, abs=2.0 if name == "luminance" else 0.05) if isinstance(value, int | float) else value
             assert said == expected, (kind, name)
+
+
+def test_a_clock_that_begins_anew_begins_a_piece(surveyed: Frames) -> None:
+    pieces = surveyed["pieces"].filter(recording_id="restart").sort("piece_index")
+    assert pieces["start_s"].to_list() == pytest.approx([0.0, 1.0], abs=0.02)
+    assert pieces["duration_s"].to_list() == pytest.approx([1.0, 2.0], abs=0.02)
+    looked_at = surveyed["face_frames"].join(pieces, on="clip_id").group_by("piece_index").len().sort("piece_index")
+    assert looked_at.rows() == [(0, 4), (1, 8)]
 
 
 def test_frames_of_odd_media_are_where_they_are_shown(surveyed: Frames) -> None:

@@ -22,16 +22,22 @@ def greys(jpegs):
 
 def test_frames_are_spread_and_scaled_down(tmp_path, write_video):
     write_video(tmp_path / "clip.mp4", seconds=2.0)  # frame n is grey with the value 8 n
-    jpegs = encode_frames(FrameTask("clip", tmp_path / "clip.mp4", 2.0, 4, 32))
+    jpegs = encode_frames(FrameTask("clip", tmp_path / "clip.mp4", 0.0, 2.0, 4, 32))
     assert np.allclose(np.diff(greys(jpegs)), 40, atol=10)  # five frames of 0.1 s apart
     assert {Image.open(io.BytesIO(jpeg)).size for jpeg in jpegs} == {(32, 24)}
+
+
+def test_frames_are_of_the_window_alone(tmp_path, write_video):
+    write_video(tmp_path / "clip.mp4", seconds=2.0)
+    jpegs = encode_frames(FrameTask("clip", tmp_path / "clip.mp4", 1.2, 0.4, 2, 32))
+    assert np.allclose(greys(jpegs), [8 * 13, 8 * 15], atol=10)
 
 
 def test_a_missing_or_broken_file_is_a_clip_error(tmp_path):
     (tmp_path / "torn.mp4").write_bytes(b"no video")
     for name in ("torn.mp4", "lost.mp4"):
         with pytest.raises(ClipError):
-            encode_frames(FrameTask("clip", tmp_path / name, 2.0, 4, 32))
+            encode_frames(FrameTask("clip", tmp_path / name, 0.0, 2.0, 4, 32))
 
 
 def test_the_question_carries_the_frames_as_they_are():
@@ -65,6 +71,8 @@ def test_clips_of_a_table_are_described_and_faults_stay_with_their_clip(tmp_path
     (tmp_path / "torn.mp4").write_bytes(b"no video")
     settings = FrameCaptionSettings(**chat_settings().model_dump(), frames=2)
     clips = pl.DataFrame({"clip_id": ["good", "torn", "unknown", "away"], "duration_s": [1.0, 1.0, None, 1.0]})
+    window = {"window_start_s": [0.5, None, None, None], "window_end_s": [0.9, None, None, None]}
+    clips = clips.with_columns(pl.Series(name, seconds, pl.Float64) for name, seconds in window.items())
     paths = {"good": tmp_path / "good.mp4", "torn": tmp_path / "torn.mp4", "unknown": tmp_path / "good.mp4"}
     chat_server.script = [TEXT]
     captions = describe_all(clips, paths, settings, ChatEndpoint(settings, AnswerCache(tmp_path / "answers")))
@@ -75,4 +83,6 @@ def test_clips_of_a_table_are_described_and_faults_stay_with_their_clip(tmp_path
         "away": (None, "no answer: its file is away"),
     }
     (request,) = chat_server.requests
-    assert len(request["messages"][0]["content"]) == 3
+    _, *frames = request["messages"][0]["content"]
+    jpegs = [base64.b64decode(frame["image_url"]["url"].partition(",")[2]) for frame in frames]
+    assert np.allclose(greys(jpegs), [8 * 6, 8 * 8], atol=10), "of its window"

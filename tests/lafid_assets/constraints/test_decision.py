@@ -26,7 +26,7 @@ class Clip:
         self.yaw_deg: list[float | None] = list(np.linspace(-30, 30, FRAMES))
         self.has_face = [True] * FRAMES
         self.height_px, self.sharpness = 40.0, 100.0
-        self.size_px = (160, SIDE_PX)
+        self.size_px, self.step_s = (160, SIDE_PX), 0.0
         self.second_share: dict[int, float] = {}
         self.told: dict[str, float] = {}
         self.cuts = {"hard_cut_score": 0.0, "gradual_cut_score": 0.0}
@@ -50,7 +50,15 @@ class Clip:
         counts = [int(has) + (n in self.second_share) for n, has in enumerate(self.has_face)]
         width, height = self.size_px
         return [
-            self.row_of(FACE_FRAMES, clip_id=self.clip_id, frame_index=n, width=width, height=height, face_count=count)
+            self.row_of(
+                FACE_FRAMES,
+                clip_id=self.clip_id,
+                frame_index=n,
+                time_s=n * self.step_s,
+                width=width,
+                height=height,
+                face_count=count,
+            )
             for n, count in enumerate(counts)
         ]
 
@@ -83,6 +91,19 @@ def test_good_clip_is_kept_with_its_measures(row_of: RowOf) -> None:
     assert row["pose_variation_deg"] == pytest.approx(row["yaw_range_deg"])
     assert row["pose_spread_deg"] == pytest.approx(60, abs=0.01)
     assert row["policy"] == "cofe"
+
+
+def test_a_kept_clip_that_is_longer_has_a_window(row_of: RowOf) -> None:
+    """Frames half a second apart; the turn begins behind the first two seconds."""
+    turning, small = Clip(row_of), Clip(row_of, "small")
+    turning.yaw_deg = small.yaw_deg = [0.0, 0.0, 0.0, 0.0, 0.0, -30.0, 0.0, 30.0, 30.0, 30.0]
+    _small(small)
+    for clip in (turning, small):
+        clip.step_s = 0.5
+    windows = [(1.5, 3.5), (None, None)]
+    decided = _decide(row_of, turning, small, policy=FacePolicy(window_s=2.0))
+    assert decided.select("window_start_s", "window_end_s").rows() == windows
+    assert _row(row_of, turning)["window_start_s"] is None, "4.5 s are no longer than 5"
 
 
 def _without_face(clip: Clip) -> None:

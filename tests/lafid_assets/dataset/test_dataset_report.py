@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from lafid_assets.dataset import dataset_report as module
-from lafid_assets.dataset.dataset_report import dataset_report
+from lafid_assets.dataset.dataset_report import _notes, dataset_report
 from lafid_assets.dataset.lafid_dataset import Dataset
 from lafid_assets.dataset.published import NotPublished
 from lafid_assets.schemas import SIMILARITY_BY_POSE_GAP
@@ -83,6 +83,16 @@ def test_report_is_table_page_and_pictures(report: Callable[..., Any], lake: Lak
         assert connection.execute("SELECT DISTINCT dataset_version FROM dataset_report").fetchall() == [(version,)]
     assert metadata["catalog_copy"] == store.full_path("catalog/catalog.duckdb")
     assert store.exists("catalog/catalog.duckdb")
+
+
+def test_windows_and_what_cannot_be_decoded_are_noted() -> None:
+    split = ["train", "validation", "test"]
+    dataset = pl.DataFrame({"split": split, "identity_id": ["p", "q", "r"], "window_start_s": [None, 1.0, 0.0]})
+    shots = {"recordings": 1, "shots": 3, "kept": 2, "too_short": 1, "broken": 1}
+    of_film, of_windows = _notes(dataset, shots)
+    assert of_film.endswith("2 are kept and 1 were too short to be looked at. 1 parts cannot be decoded (error: decode_failed).")
+    assert of_windows.startswith("2 of 3 kept clips are longer than a window")
+    assert _notes(dataset.with_columns(window_start_s=pl.lit(None, pl.Float64)), dict.fromkeys(shots, 0)) == []
 
 
 @pytest.mark.usefixtures("quick_charts")

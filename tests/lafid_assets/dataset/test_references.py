@@ -56,6 +56,21 @@ def test_expressions_are_spread_as_well_as_poses(row_of: RowOf) -> None:
     assert 11 not in _frames(faces, "pose")["a"][:3]
 
 
+def test_those_of_the_window_come_first_and_others_fill_up(row_of: RowOf) -> None:
+    """Frames 0 to 2 lie before the window; there the head turns as far as in it, smiles, and is sharper."""
+    before = [_face(row_of, n, 30.0 * n, 9.0, look_deg=40.0) for n in range(3)]
+    window = [_face(row_of, n, 20.0 * (n - 3)) for n in range(3, 8)]
+    faces = FACES.frame([*before, *window])
+    outside = pl.DataFrame({"clip_id": ["a"] * 3, "frame_index": [0, 1, 2]}, schema_overrides={"frame_index": pl.Int32})
+    chosen = choose_references(faces, outside=outside)
+    assert chosen["frame_index"].to_list()[:2] == [3, 7]
+    assert set(chosen["frame_index"].to_list()[:5]) == {3, 4, 5, 6, 7}
+    assert set(chosen["frame_index"].to_list()[5:]) == {0, 1, 2}
+    assert choose_references(faces)["frame_index"][0] == 0
+    nowhere = outside.clear().vstack(faces.select("clip_id", "frame_index"))
+    assert choose_references(faces, outside=nowhere).equals(choose_references(faces)), "no face in the window: all count"
+
+
 def test_what_a_reference_adds_is_told(row_of: RowOf) -> None:
     chosen = choose_references(FACES.frame([_face(row_of, 0, 0.0), _face(row_of, 25, 30.0, look_deg=60.0)]))
     assert chosen["pose_gap_deg"].to_list() == [None, pytest.approx(30, abs=1e-3)]

@@ -16,6 +16,7 @@ from lafid_assets.schemas import (
     FACE_INFO,
     ID_CONSISTENT_CLIPS,
     LAFID_DATASET,
+    PIECES,
     POLICY_SETTINGS,
     POSE_FILTERED_CLIPS,
     REFERENCE_CROPS,
@@ -152,6 +153,21 @@ def test_no_more_clips_come_than_the_sheet_shows_and_none_of_unknown_length(aske
     shown = report_data.kept_to_show(asked((LAFID_DATASET, kept)))
     assert shown["clip_id"].is_sorted() is False, "by person"
     assert dict(shown.group_by("identity_id").len().iter_rows()) == {"0": MOST_STRIPS // 2 + 2, "1": MOST_STRIPS // 2 - 2}
+
+
+def test_shots_are_counted_apart_from_what_cannot_be_decoded(asked: Asked) -> None:
+    pieces = [
+        {"clip_id": clip, "recording_id": "film", "status": status, "reason": reason}
+        for clip, status, reason in (
+            ("a", "ok", None),
+            ("b", "ok", None),
+            ("c", "skipped", "too_short"),
+            ("d", "error", "decode_failed"),
+        )
+    ]
+    reader = asked((CLIPS, [{"clip_id": "film"}]), (PIECES, pieces), (LAFID_DATASET, [{"clip_id": "a"}]))
+    counted = report_data.shots_of_recordings(reader)
+    assert counted == {"recordings": 1, "shots": 3, "kept": 1, "too_short": 1, "broken": 1}
 
 
 def test_policies_engines_and_sources_are_counted(asked: Asked) -> None:

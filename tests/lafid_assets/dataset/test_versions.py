@@ -33,6 +33,8 @@ ROWS = [
         "refined_caption": "text",
         "speaking_status": "silent",
         "split": "train",
+        "window_start_s": 1.0,
+        "window_end_s": 6.0,
         "licence": "CC",
         "gate": "open",
         "engine": "dlib",
@@ -96,6 +98,9 @@ def test_every_versioned_column_counts(column: str) -> None:
         {"cross_references": [{"clip_id": "z", "reference_index": 2}]},
         {"cross_references": []},
         {"refined_caption": None},
+        {"window_start_s": 1.25},
+        {"window_end_s": 6.25},
+        {"window_start_s": None, "window_end_s": None},
     ],
     ids=str,
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import polars as pl
 import pytest
@@ -30,6 +31,7 @@ SHOTS = ("turning", "still", "empty", "glimpse", "turning back")
 LENGTHS = {"glimpse": 6}
 POLICY = FacePolicy(sharpness_min=None)
 SETTINGS = {"scan_side_px": {"drawn": 80}, "rate_hz": 5.0, "split_hard_score": 1.5}
+FPS = 10
 PLACES = {"turning": lambda n: 10 + 5 * n, "still": lambda n: 60, "glimpse": lambda n: 20, "turning back": lambda n: 110 - 5 * n}
 
 
@@ -141,6 +143,53 @@ def test_pieces_end_as_the_same_shots_do_that_are_files(analyse: Any, searched_f
         for row in _decided(frames, change_policy(POLICY, {"shots_in_file_max": "1"}), clips).iter_rows(named=True)
     }
     assert (late[pieces["clip_id"][0]]["reason"], late["turning"]["keep"]) == ("cut", True)
+
+
+def _tear(path: Path, frames: range) -> None:
+    """Zero the bytes of these packets, in the order of the file."""
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for pos, size in packets[frames.start : frames.stop]:
+        content[pos : pos + size] = bytes(size)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("torn", [range(33, 36), range(78, 86), range(0, 3)], ids=["inside", "to the end", "at the beginning"])
+def test_a_part_that_cannot_be_decoded_costs_itself(analyse: Any, files: Path, torn: range) -> None:
+    """What lies before it and, from the next keyframe on, behind it ends as it does in the whole recording."""
+    (files / "torn").write_bytes((files / "recording").read_bytes())
+    _tear(files / "torn", torn)
+    whole, frames = (analyse(name, searched_from_s=0.0, scan=False) for name in ("recording", "torn"))
+    for table in TABLES:
+        assert table.violations(frames[table.name]) == []
+    pieces = frames["pieces"].sort("piece_index")
+    [lost] = pieces.filter(status="error").to_dicts()
+    assert lost["reason"] == "decode_failed"
+    assert lost["detail"].endswith("s on cannot be decoded: the file is damaged there")
+    first, last = (round(lost[name] * FPS) for name in ("start_s", "duration_s"))
+    assert first <= torn.start + 3, "with at most the frames that the decoder held back"
+    assert first >= torn.start - 3
+    assert first + last >= torn.stop - 1
+    ended = {row["clip_id"]: row for row in frames["face_clips"].iter_rows(named=True)}
+    assert (ended["torn"]["reason"], ended[lost["clip_id"]]["detail"]) == ("split", "raw_clips: decode_failed")
+    assert set(ended) == {"torn", *pieces["clip_id"]}
+    for name in pieces.filter(status="ok")["clip_id"]:
+        assert (ended[name]["status"], ended[name]["frames_decoded"]) == ("ok", ended[name]["frames_asked"])
+    same = ["first_pts", "last_pts"]
+    intact = whole["pieces"].join(pieces.filter(pl.col("status") != "error"), on=same)
+    untouched = [
+        n
+        for n, end in enumerate(np.cumsum([LENGTHS.get(name, 20) for name in SHOTS]))
+        if end <= torn.start or end - LENGTHS.get(SHOTS[n], 20) >= torn.stop
+    ]
+    assert sorted(intact["piece_index"]) == untouched
+    names = {piece["clip_id"]: piece["clip_id_right"] for piece in intact.iter_rows(named=True)}
+    for name, again in names.items():
+        before = whole["face_clips"].filter(clip_id=name)
+        assert before.select("status", "reason", "frames_decoded", "faces").row(0) == tuple(
+            ended[again][column] for column in ("status", "reason", "frames_decoded", "faces")
+        )
 
 
 def test_a_kill_between_two_pieces_costs_nothing_that_is_done(analyse: Any) -> None:

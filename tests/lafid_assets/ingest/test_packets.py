@@ -14,6 +14,7 @@ def _path(zoo: Any, kind: str) -> Any:
 def test_pieces_are_one_rising_clock(zoo: Any) -> None:
     index = read_index(_path(zoo, "restart"))
     assert (len(index.pts), len(set(index.pts)), index.runs) == (30, 30, 2)
+    assert index.restarts == (index.pts[10],)
     assert index.duration_s == pytest.approx(3.0, abs=0.01)
     assert [pts for pts in index.keyframe_pts if pts not in index.pts] == []
 
@@ -21,7 +22,7 @@ def test_pieces_are_one_rising_clock(zoo: Any) -> None:
 @pytest.mark.parametrize(("kind", "frames"), [("whole", 20), ("late", 10), ("b_frames", 20), ("zero_fps", 10), ("endless", 10)])
 def test_every_frame_has_its_timestamp(zoo: Any, kind: str, frames: int) -> None:
     index = read_index(_path(zoo, kind))
-    assert (len(set(index.pts)), index.runs) == (frames, 1)
+    assert (len(set(index.pts)), index.runs, index.restarts) == (frames, 1, ())
 
 
 @pytest.mark.parametrize(

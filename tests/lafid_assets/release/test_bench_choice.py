@@ -125,6 +125,16 @@ def test_what_a_clip_shows_is_told_alike_before_and_after_the_choice(painted: Pa
     }
 
 
+def test_a_case_is_of_the_clip_s_window(painted: Painted) -> None:
+    """Of that the caption tells; the turn before it is nothing that a case can ask for."""
+    world = painted(PaintedClip("a", 0, yaws=(40.0, 0.0, 10.0, 20.0, 30.0)))
+    times_s = [place["time_s"] for place in world.dataset["face_track"][0]]
+    cut = world.dataset.with_columns(window_start_s=pl.lit(times_s[1]), window_end_s=pl.lit(times_s[3]))
+    [whole], [case] = (choose_cases(dataset, world.faces, 1, 0) for dataset in (world.dataset, cut))
+    assert [moment.yaw_deg for moment in whole.moments] == [40.0, 0.0, 10.0, 20.0, 30.0]
+    assert [moment.yaw_deg for moment in case.moments] == [0.0, 10.0, 20.0]
+
+
 def test_a_reference_that_was_not_cut_is_no_picture(painted: Painted) -> None:
     world = painted(PaintedClip("a", 0, references=()), PaintedClip("b", 1, yaws=(0.0, 20.0)))
     rows = world.dataset.to_dicts()

@@ -34,9 +34,10 @@ def test_a_piece_holds_the_same_frames_as_the_file_between_its_ends(zoo: Any, ki
     path = zoo.root / zoo.exhibits[kind].path
     index, whole = read_index(path), _frames(path)
     rows = split_at_cuts(index, [_cut(index, 4, 5), _cut(index, 7, 8)], SCORES)
-    assert [row["frame_count"] for row in rows] == [5, 3, len(whole) - 8]
+    begins = (0, 5, 8, 10) if kind == "restart" else (0, 5, 8)
+    assert [row["frame_count"] for row in rows] == np.diff([*begins, len(whole)]).tolist()
     assert (rows[1]["keyframe_pts"] is None) == (kind == "restart"), "whose timestamps come twice"
-    for row, begin in zip(rows, (0, 5, 8), strict=True):
+    for row, begin in zip(rows, begins, strict=True):
         footage, own = footage_in(path, row), whole[begin : begin + row["frame_count"]]
         assert read_index(footage).pts == [frame.pts for frame in own]
         assert row["start_s"] == pytest.approx(own[0].time_since(whole[0].pts))
@@ -58,6 +59,15 @@ def test_only_a_score_above_its_kinds_threshold_splits_and_what_is_mixed_belongs
     assert [(row["first_pts"], row["last_pts"], row["keyframe_pts"]) for row in rows] == [(0, 30, 0), (60, 90, 60)]
     assert [(row["start_s"], row["duration_s"]) for row in rows] == [(0.0, 0.4), (0.6, 0.4)]
     assert split_at_cuts(index, boundaries[:1], SCORES) == []
+
+
+def test_a_clock_that_begins_anew_begins_a_piece() -> None:
+    index = FrameIndex(list(range(0, 100, 10)), [0, 50], Fraction(1, 100), runs=2, step=10, restarts=(50,))
+    ends = [[(0, 40), (50, 90)], [(0, 40), (50, 90)], [(0, 20), (60, 90)], [(0, 10), (20, 40), (50, 90)]]
+    crossed = [[], [_cut(index, 4, 5)], [_cut(index, 2, 6, kind=Kind.GRADUAL)], [_cut(index, 1, 2)]]
+    for boundaries, expected in zip(crossed, ends, strict=True):
+        rows = split_at_cuts(index, boundaries, SCORES)
+        assert [(row["first_pts"], row["last_pts"]) for row in rows] == expected
 
 
 def test_a_piece_is_named_by_content_and_interval() -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from lafid_assets.ingest.packets import read_index
 from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.shots.boundaries import CUT_SCORES
+from lafid_assets.shots.pieces import split_at_cuts
 from lafid_assets.speech.audio import SAMPLE_RATE_HZ, decode_audio
-from model.encoding.footage import Piece
+from model.encoding.footage import Piece, footage_in
 
 RATE_HZ = 16_000
 PICTURES = np.zeros((25, 64, 64, 3), np.uint8)
@@ -20,6 +22,22 @@ def click(at_s: float, duration_s: float = 2.0, rate_hz: int = RATE_HZ) -> np.nd
     samples = np.zeros(round(duration_s * rate_hz), np.float32)
     samples[round(at_s * rate_hz) : round((at_s + 0.01) * rate_hz)] = 0.9
     return samples
+
+
+def transport_stream(path: Path, bang_s: float) -> bytes:
+    """A second of black H.264 and of AAC that is silent but for 50 ms of noise."""
+    samples = np.zeros(RATE_HZ, np.float32)
+    samples[round(bang_s * RATE_HZ) :][:800] = np.random.default_rng(0).uniform(-0.9, 0.9, 800)
+    with av.open(str(path), "w", format="mpegts") as container:
+        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        video.height, video.width, video.pix_fmt = 64, 64, "yuv420p"
+        audio = container.add_stream("aac", rate=RATE_HZ, layout="mono")
+        for picture in PICTURES:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = RATE_HZ
+        container.mux([*video.encode(None), *audio.encode(frame), *audio.encode(None)])
+    return path.read_bytes()
 
 
 def onset_s(samples: np.ndarray) -> float:
@@ -84,6 +102,11 @@ def test_channels_of_opposite_phase_are_heard_and_others_are_mixed(tmp_path, wri
     voice = synthetic_voice(1.5)
     audio = decode_audio(write_clip(tmp_path / "clip", samples=voice, pictures=PICTURES, layout=layout, signs=signs))
     assert np.allclose(np.abs(audio.samples), share * np.abs(voice), atol=2e-4)
+
+
+def test_opposite_channels_beside_pictures_are_heard(zoo):
+    audio = decode_audio(zoo.root / zoo.exhibits["anti_phase"].path)
+    assert np.abs(audio.samples).max() == pytest.approx(8000 / 2**15, abs=0.01)
 
 
 @pytest.mark.parametrize("unknown", [1, 2])
@@ -161,7 +184,15 @@ def test_a_piece_is_heard_with_its_own_pictures_alone(tmp_path, write_clip, firs
         assert onset_s(audio.samples) == pytest.approx(expected_s, abs=0.002)
 
 
-def test_sound_of_a_part_of_a_file_whose_clock_begins_anew_is_not_guessed(tmp_path, write_clip):
-    path = write_clip(tmp_path / "clip", samples=click(1.0), pictures=PICTURES)
-    with pytest.raises(ClipError, match="begins anew"):
-        decode_audio(Piece(path, 0, 10, None))
+def test_each_run_of_a_clock_that_begins_anew_has_its_own_sound(tmp_path):
+    """Two transport streams one behind the other, a bang at 0.3 s of one and at 0.7 s of the other."""
+    path = tmp_path / "clip.ts"
+    path.write_bytes(b"".join(transport_stream(tmp_path / f"{at_s}.ts", at_s) for at_s in (0.3, 0.7)))
+    index = read_index(path)
+    first, second = split_at_cuts(index, [], CUT_SCORES)
+    for row, at_s in ((first, 0.3), (second, 0.7)):
+        audio = decode_audio(footage_in(path, row))
+        assert onset_s(audio.samples) == pytest.approx(at_s + 0.064, abs=0.02), "and what the encoder put before it"
+        assert audio.duration_s == pytest.approx(row["duration_s"], abs=0.1)
+    with pytest.raises(ClipError, match="the first picture of its part is not found"):
+        decode_audio(Piece(path, 7, 10, None))

@@ -42,3 +42,5 @@ def test_without_sound_no_voice_is_measured(row_of: RowOf) -> None:
     lines = explain_speech(row_of(SPEECH_INFO, has_audio=False, voice_spans=None, mouth_model=None), SpeechPolicy())
     assert lines[0].measured is None
     assert "mouth_range" not in {line.measure for line in lines}, "no mouth model, no threshold of one"
+    unmeasured = explain_speech(row_of(SPEECH_INFO, has_audio=True, voice_spans=[], mouth_model="2d106"), SpeechPolicy())
+    assert "mouth_range" not in {line.measure for line in unmeasured}

@@ -70,7 +70,7 @@ def test_spans_are_runs_of_their_own(tmp_path, write_clip, mouth_pictures, paint
 
 
 def test_nothing_seen_is_none_not_zero():
-    nothing = MouthTrack(*(np.empty(0) for _ in range(3)), np.empty(0, np.int64), np.empty(0, np.int64))
+    nothing = MouthTrack(*(np.empty(0) for _ in range(3)), np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
     assert nothing.measurable_share is None
     assert nothing.face_share is None
     assert nothing.several_faces_share is None
@@ -82,6 +82,18 @@ def test_voice_is_looked_at_up_to_the_budget():
     assert voiced_windows(voice, LipSettings(max_duration_s=4.0)) == [Span(0.0, 2.0), Span(3.0, 4.0), Span(5.0, 6.0)]
     assert voiced_windows(voice, LipSettings(max_duration_s=3.0)) == [Span(0.0, 2.0), Span(3.0, 4.0)]
     assert voiced_windows([], LipSettings()) == []
+
+
+def test_voice_is_looked_at_about_the_window_first():
+    voice = [Span(0.0, 2.0), Span(3.0, 4.0), Span(5.0, 9.0)]
+    near = voiced_windows(voice, LipSettings(max_duration_s=3.0), around_s=6.5)
+    assert near == [Span(5.0, 8.0)]
+    assert voiced_windows(voice, LipSettings(max_duration_s=5.0), around_s=4.5) == [
+        Span(1.0, 2.0),
+        Span(3.0, 4.0),
+        Span(5.0, 8.0),
+    ]
+    assert voiced_windows(voice, LipSettings(max_duration_s=7.0), around_s=100.0) == voice
 
 
 @pytest.mark.parametrize("duration_s", [0.5, 4.0, 4.1, 20.0])

@@ -97,13 +97,18 @@ def test_the_correlation_at_every_offset_is_stored(clip, painted_engine):
     assert len(row["lip_audio_correlations"]) == 10
     assert 2 <= len(row["lip_audio_chance"]) <= SECONDS - 1
     assert row["lip_audio_z"] > 3
+    assert row["lip_audio_correlation"] > 0.3
+    assert abs(row["lip_audio_offset_s"]) <= 0.12
+    assert measure_speech(clip("noise", "speaking"), painted_engine()).as_row()["lip_audio_z"] is None
 
 
-def test_the_correlation_is_known_where_a_voice_is(clip, painted_engine):
-    voiced = measure_speech(clip("voice", "speaking"), painted_engine())
-    assert voiced.sync.best.correlation > 0.3
-    assert abs(voiced.sync.best.offset_s) <= 0.12
-    assert measure_speech(clip("noise", "speaking"), painted_engine()).sync is None
+def test_what_was_seen_and_heard_is_kept_moment_by_moment(clip, painted_engine):
+    """A second face all along, and a hundred values of sound a second."""
+    row = measure_speech(clip("voice", "still", faces=2), painted_engine()).as_row()
+    assert len(row["mouth_yaw_deg"]) == len(row["mouth_runs"]) == len(row["mouth_times_s"])
+    assert set(row["face_counts"]) == {2}
+    assert row["searched_times_s"] == sorted(set(row["mouth_times_s"]) & set(row["searched_times_s"]))
+    assert len(row["sound_energy"]) == 100 * SECONDS
 
 
 def test_the_transcript_is_made_where_a_transcriber_is(clip, painted_engine):

@@ -35,7 +35,15 @@ CASES = [
     (DUBBED | {"mouth_range": 0.02}, "undecidable", "lips_barely_move"),
     ({"mouth_range": 0.02}, "on_screen", "lips_follow_voice"),
     (DUBBED | {"mouth_range": 0.010}, "off_screen", "lips_still_under_voice"),
-    ({"mouth_model": "2d106"} | DUBBED | {"mouth_range": 0.010}, "undecidable", "lips_barely_move"),
+    ({"window_lip_audio_z": 0.3}, "on_screen", "lips_follow_voice"),
+    (DUBBED | {"window_lip_audio_z": 4.0}, "undecidable", "not_in_sync"),
+    (STILL | {"lip_audio_z": 4.0, "window_lip_audio_z": 0.3}, "off_screen", "lips_still_under_voice"),
+    (STILL | {"lip_audio_z": 4.0, "window_lip_audio_z": None}, "off_screen", "lips_still_under_voice"),
+    (STILL | {"window_lip_audio_z": 4.0}, "undecidable", "lips_barely_move"),
+    ({"mouth_model": "2d106"}, "undecidable", "model_uncalibrated"),
+    ({"mouth_model": "2d106"} | STILL, "undecidable", "model_uncalibrated"),
+    ({"mouth_model": "2d106"} | NO_VOICE, "silent", "no_voice"),
+    ({"mouth_model": "2d106"} | NO_VOICE | UNSEEN, "silent", "no_voice"),
     (MESH | DUBBED | {"mouth_range": 0.026}, "undecidable", "not_in_sync"),
     (DUBBED | {"mouth_range": 0.026}, "undecidable", "lips_barely_move"),
     (STILL | {"mouth_yaw_abs_median_deg": 55.0}, "undecidable", "profile"),
@@ -78,6 +86,11 @@ def test_no_audio_needs_nothing_else():
 WIDE = dict.fromkeys(MOUTH_MODELS, 0.1)
 
 
+def test_thresholds_that_somebody_measured_for_a_model_count():
+    own = SpeechPolicy(still_max_range=WIDE, moving_min_range=WIDE)
+    assert decide(SPEAKING | {"mouth_model": "2d106"} | STILL, own).status is SpeakingStatus.OFF_SCREEN
+
+
 @pytest.mark.parametrize(
     ("policy", "status"),
     [
@@ -100,9 +113,10 @@ def test_a_threshold_moves_the_decision(policy, status):
         {"still_max_range": WIDE},
         {"still_max_range": {"dlib": 0.01}},
         {"moving_min_range": WIDE | {"another": 0.1}},
+        {"moving_min_range": {"face_mesh": 0.1}},
         {"still_max_range": WIDE | {"dlib": -0.1}},
     ],
 )
-def test_thresholds_out_of_order_or_not_of_every_mouth_model_are_refused(ranges):
+def test_thresholds_out_of_order_or_of_other_mouth_models_are_refused(ranges):
     with pytest.raises(ValidationError, match=next(iter(ranges))):
         SpeechPolicy(**ranges)

@@ -42,6 +42,8 @@ def _clips(paths: dict[str, bool], contents: dict[str, str] | None = None) -> pl
         content_sha256=pl.Series([(contents or {}).get(path, path) for path in paths]),
         recording_id=pl.lit(None, pl.String),
         start_s=pl.lit(None, pl.Float64),
+        window_start_s=pl.lit(None, pl.Float64),
+        window_end_s=pl.lit(None, pl.Float64),
     )
 
 

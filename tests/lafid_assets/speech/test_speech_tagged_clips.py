@@ -7,7 +7,16 @@ import polars as pl
 import pytest
 
 from lafid_assets.policy_settings import all_settings
-from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
+from lafid_assets.schemas import (
+    CLIP_CONTENTS,
+    CLIP_FILES,
+    CLIP_ROOTS,
+    CLIP_ROWS,
+    POSE_FILTERED_CLIPS,
+    RAW_CLIPS,
+    SPEECH_INFO,
+    SPEECH_TAGGED_CLIPS,
+)
 from lafid_assets.speech.speech_tagged_clips import (
     SpeechTaggedClipsConfig,
     captions_at_stake,
@@ -44,7 +53,8 @@ def run(tmp_path, settings, lake, row_of, write_video, lay_clips):
     raw = RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=clip, path=clip, caption=caption, **file) for clip, caption in clips.items())
     info = SPEECH_INFO.frame(row_of(SPEECH_INFO, clip_id=clip, shard=SHARD, **SPEAKING) for clip in clips)
     lay_clips(lake, raw, SHARD)
-    lake.put({SPEECH_INFO.name: info}, SHARD, "f")
+    posed = POSE_FILTERED_CLIPS.frame(row_of(POSE_FILTERED_CLIPS, clip_id=clip, shard=SHARD) for clip in clips)
+    lake.put({SPEECH_INFO.name: info, POSE_FILTERED_CLIPS.name: posed}, SHARD, "f")
     instance = dg.DagsterInstance.ephemeral()
     instance.add_dynamic_partitions(CLIP_SHARDS.name, [SHARD])
 

@@ -33,12 +33,12 @@ def segment(text, start_s=0.0, **changes):
 
 @pytest.fixture
 def tag(row_of):
-    def _tag(clips, captions, **arguments):
+    def _tag(clips, captions, window_s=(None, None), **arguments):
         rows = [row_of(SPEECH_INFO, clip_id=clip, **values) for clip, values in clips.items()]
         texts = pl.DataFrame(
             {"clip_id": list(captions), "caption": list(captions.values()), "caption_fault": None},
             schema_overrides={"caption": pl.String, "caption_fault": pl.String},
-        )
+        ).with_columns(window_start_s=pl.lit(window_s[0], pl.Float64), window_end_s=pl.lit(window_s[1], pl.Float64))
         frame = tag_clips(SPEECH_INFO.frame(rows), texts, SpeechPolicy(), TranscriptGates(), **arguments)
         assert SPEECH_TAGGED_CLIPS.violations(frame) == []
         return {row["clip_id"]: row for row in frame.to_dicts()}
@@ -67,6 +67,17 @@ def test_dropped_segments_are_kept_with_the_reason(tag):
     ]
     assert rows["a"]["speaking_sentence"] == "The person on screen is speaking French."
     assert (rows["b"]["transcript"], rows["b"]["dropped_segments"]) == (None, None)
+
+
+def test_the_caption_tells_of_the_window(tag):
+    """A narrator before it, and what is said there, are no part of what is trained on."""
+    looks = {"mouth_times_s": [0.5, 1.0], "mouth_openings": [0.1, 0.2], "mouth_yaw_deg": [0.0, 0.0], "mouth_runs": [1, 1]}
+    looks |= {"searched_times_s": [0.5], "face_counts": [1], "sound_energy": [0.0, 1.0]}
+    clip = SPEAKING | looks | {"segments": [segment("Bonjour a tous."), segment("Et voila.", 2.5)]}
+    whole, after = (tag({"a": clip}, {"a": CAPTION}, window_s=window)["a"] for window in ((None, None), (3.0, 8.0)))
+    assert (whole["speaking_status"], whole["transcript"]) == ("on_screen", "Bonjour a tous. Et voila.")
+    assert (after["speaking_status"], after["transcript"]) == ("silent", "Et voila.")
+    assert after["refined_caption"] == "A man in a blue coat is silent. No voice is heard."
 
 
 def test_clips_without_a_caption_take_one_from_frames(tag):

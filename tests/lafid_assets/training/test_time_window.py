@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lafid_assets.training.time_window import face_centre_xy_px, window_start_s
+from lafid_assets.training.time_window import face_centre_xy_px, training_start_s
 from model.clip_size import ClipSize
 
 SIZE = ClipSize(frames=9, height=64, width=64, fps=4.0)
@@ -15,13 +15,24 @@ def _place(time_s: float, yaw_deg: float | None = 0.0, x: float = 20.0) -> dict[
     return NOBODY | {"time_s": time_s} | box | (dict.fromkeys(("pitch_deg", "roll_deg"), 0.0) | {"yaw_deg": yaw_deg})
 
 
-def _start_s(*places: dict[str, Any], duration_s: float = 10.0) -> float:
-    return window_start_s({"face_track": list(places), "duration_s": duration_s, "height": 64, "width": 64}, SIZE)
+def _start_s(*places: dict[str, Any], duration_s: float = 10.0, window_s: tuple[float, float] | None = None) -> float:
+    begin_s, end_s = window_s or (None, None)
+    known = {"duration_s": duration_s, "height": 64, "width": 64, "window_start_s": begin_s, "window_end_s": end_s}
+    return training_start_s(known | {"face_track": list(places)}, SIZE)
 
 
 def test_the_turn_is_found_wherever_it_lies() -> None:
     yaws = [0.0, 2.0, 1.0, 0.0, 3.0, 40.0, 60.0, 58.0, 59.0, 60.0]
     assert _start_s(*(_place(float(second), yaw) for second, yaw in enumerate(yaws))) == 4.0
+
+
+def test_it_is_trained_within_the_window_that_its_caption_tells_of() -> None:
+    """A larger turn elsewhere does not count; a size longer than the window is laid around it."""
+    turn = [_place(float(second), yaw) for second, yaw in enumerate([0.0, 80.0, 0.0, 0.0, 0.0, 5.0, 25.0, 25.0, 25.0, 25.0])]
+    assert _start_s(*turn) == 0.0
+    assert _start_s(*turn, window_s=(4.0, 9.0)) == 4.0
+    assert _start_s(*turn, window_s=(6.0, 8.0)) == 6.0
+    assert _start_s(*turn, window_s=(2.0, 3.0)) == 1.0, "all of the second from 2 to 3, and as much turn as goes with it"
 
 
 def test_of_equal_windows_it_is_the_earliest() -> None:
