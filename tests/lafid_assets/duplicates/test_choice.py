@@ -10,6 +10,7 @@ from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.schemas import DUPLICATE_PAIRS
 
 SAME = {
+    "mirrored": False,
     "offset_s": 0.0,
     "shared_share": 1.0,
     "pose_distance_deg": 1.0,

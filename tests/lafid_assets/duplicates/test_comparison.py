@@ -16,7 +16,7 @@ def _track(begin_s: float, length_s: float, *, rate: float = 4.0, phase: float =
     yaw = 40 * np.sin(turns * film + phase) + 12 * np.sin(4.1 * film)
     rotations = np.stack([rotation_from_angles(angle, angle / 4, 0) for angle in yaw])
     hashes = np.int64(1) << (film * 2).astype(np.int64)
-    return Track(times, rotations, np.tile([1.0, 0.0], (len(times), 1)), hashes, hashes > 0, hashes[:, None], times)
+    return Track(times, rotations, np.tile([1.0, 0.0], (len(times), 1)), hashes, times, hashes[:, None], times)
 
 
 @pytest.mark.parametrize("begin_s", [0.0, 1.0, 1.13, 1.9])
@@ -67,7 +67,7 @@ def test_without_poses_faces_or_pictures_nothing_is_said() -> None:
     whole = _track(0, 5)
     blind = replace(whole, rotations=np.full_like(whole.rotations, np.nan))
     faceless = replace(whole, embeddings=np.full_like(whole.embeddings, np.nan))
-    flat = replace(whole, known=np.zeros_like(whole.known))
+    flat = replace(whole, hashes=whole.hashes[:0], picture_times_s=whole.picture_times_s[:0])
     assert compare(whole, blind) is None
     assert compare(blind, whole) is None
     assert compare(whole, faceless) is None
