@@ -56,8 +56,8 @@ class DuplicateClipsConfig(dg.Config, DuplicatePolicy):
 def duplicate_clips(
     context: dg.AssetExecutionContext, config: DuplicateClipsConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """Which clips show a shot that a better clip shows, too, over all shards: encoded anew, scaled, cropped, mirrored
-    or shortened.
+    """Which clips show a shot that a better clip shows, too, over all shards: encoded anew, scaled, cropped, mirrored or
+    shortened.
 
     The dataset keeps the best copy alone, so that no shot counts twice and none is in two splits.
     """

@@ -46,9 +46,7 @@ class Measured(Protocol):
         ...
 
 
-def find_duplicates(
-    clips: pl.DataFrame, policy: DuplicatePolicy, earlier: Frames, measured: Measured
-) -> dict[str, pl.DataFrame]:
+def find_duplicates(clips: pl.DataFrame, policy: DuplicatePolicy, earlier: Frames, measured: Measured) -> dict[str, pl.DataFrame]:
     """A row for every clip that all steps have passed, and the likeness of every pair that may be one shot.
 
     Args:
@@ -97,7 +95,7 @@ def _said(clip: str, row: Mapping[str, Any] | None) -> dict[str, Any]:
     best = row["duplicate_of"]
     offset = row["offset_s"] if best == row["clip_id_a"] else -row["offset_s"]
     where = f"from its second {offset:.2f} on" if offset >= 0 else f"which begins {-offset:.2f} s later"
-    like = " as in a mirror" if row["mirrored"] else ""
+    like = ", mirrored" if row["mirrored"] else ""
     detail = (
         f"the same shot as {best}{like}, {where}: pictures {row['picture_distance']:.0f} of 63 bits apart, poses "
         f"{row['pose_distance_deg']:.1f} degrees, faces alike by {row['face_similarity']:.3f}"

@@ -11,7 +11,7 @@ from lafid_assets.duplicates.comparison import LEAST_SHARED
 
 class DuplicatePolicy(BaseModel):
     """All must hold. The figures are ours, from copies of real clips that were scaled, cropped, shortened and encoded anew
-    (`benchmarks/duplicates.py`). A mirrored copy shows another face, and counts as another clip."""
+    (`benchmarks/duplicates.py`). They hold for mirrored copies, too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,7 +1,7 @@
 """By which moments a copy of a surveyed clip is known again.
 
-Belongs here: which pictures are hashed, as rows of `picture_hashes`. Not here: the hash (`pictures.picture_hash`), comparing clips
-by it (`duplicates`).
+Belongs here: which pictures are hashed, as rows of `picture_hashes`. Not here: the hash (`pictures.picture_hash`), comparing
+clips by it (`duplicates`).
 
 A copy may be any part of a clip. So pictures are hashed as densely in a clip of ten minutes as in one of ten seconds, whose
 sampled frames are enough.

@@ -1,7 +1,8 @@
 """The dense tier: every sampled frame through all models of the face engine.
 
-Belongs here: one clip -> rows of `face_frames`, `face_info`, `picture_hashes` and `shot_boundaries`. Not here: the few looks before it (`scan`),
-where shots end (`shots`), processes and deadlines (`workers`), thresholds on the scores (`constraints`, `identity`).
+Belongs here: one clip -> rows of `face_frames`, `face_info`, `picture_hashes` and `shot_boundaries`. Not here: the few looks
+before it (`scan`), where shots end (`shots`), processes and deadlines (`workers`), thresholds on the scores (`constraints`,
+`identity`).
 """
 
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,8 @@
 Belongs here: thumbnail -> hashes. Not here: comparing clips by them (`duplicates`).
 
 A perceptual hash: which of the lowest 8 x 8 frequencies of the luma (DCT, without the mean) are positive. A crop moves every
-frequency, and its hash lies as far away as another moment's; so the crops that a copy may be are hashed beside the whole. A mirror
-turns the sign of every second one: the hash of a mirrored picture is known without it.
+frequency, and its hash lies as far away as another moment's; so the crops that a copy may be are hashed beside the whole. A
+mirror turns the sign of every second one: the hash of a mirrored picture is known without it.
 """
 
 from functools import lru_cache

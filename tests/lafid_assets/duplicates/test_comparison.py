@@ -6,17 +6,25 @@ import numpy as np
 import pytest
 
 from lafid_assets.duplicates.comparison import Track, compare
+from lafid_assets.pictures.picture_hash import MIRROR
 from model.face_engine.rotations import rotation_from_angles
 
 
-def _track(begin_s: float, length_s: float, *, rate: float = 4.0, phase: float = 0.0, turns: float = 1.7) -> Track:
+PICTURES = np.bitwise_xor.accumulate(np.int64(1) << np.random.default_rng(0).integers(0, 63, 1000, dtype=np.int64))
+"""From each to the next one bit changes."""
+PICTURES_HZ = 2.0
+
+
+def _track(
+    begin_s: float, length_s: float, *, rate: float = 4.0, phase: float = 0.0, turns: float = 1.7, nods: float = 4.1
+) -> Track:
     """A head that turns by a formula of the film's time, sampled from `begin_s` on."""
-    times = np.arange(0, length_s, 1 / rate)
+    times, pictured = np.arange(0, length_s, 1 / rate), np.arange(0, length_s, 1 / PICTURES_HZ)
     film = begin_s + times
-    yaw = 40 * np.sin(turns * film + phase) + 12 * np.sin(4.1 * film)
+    yaw = 40 * np.sin(turns * film + phase) + 12 * np.sin(nods * film)
     rotations = np.stack([rotation_from_angles(angle, angle / 4, 0) for angle in yaw])
-    hashes = np.int64(1) << (film * 2).astype(np.int64)
-    return Track(times, rotations, np.tile([1.0, 0.0], (len(times), 1)), hashes, times, hashes[:, None], times)
+    hashes = PICTURES[((begin_s + pictured) * PICTURES_HZ).astype(int)]
+    return Track(times, rotations, np.tile([1.0, 0.0], (len(times), 1)), hashes, pictured, hashes[:, None], pictured)
 
 
 @pytest.mark.parametrize("begin_s", [0.0, 1.0, 1.13, 1.9])
@@ -61,6 +69,41 @@ def test_slow_samples_are_compared_at_their_own_moments_alone() -> None:
     assert found is not None
     assert (found.offset_s, found.pose_distance_deg) == (0.0, pytest.approx(0, abs=1e-3))
     assert found.pose_chance_deg > 10
+
+
+@pytest.mark.parametrize(("begin_s", "length_s", "rate"), [(97.3, 40, 4.0), (31.7, 150, 0.8)], ids=["dense", "sparse, too"])
+def test_a_piece_of_a_long_clip_is_found_although_its_frames_lie_seconds_apart(
+    begin_s: float, length_s: float, rate: float
+) -> None:
+    slow = {"turns": 0.31, "nods": 0.83}
+    whole, piece = _track(0, 240, rate=0.5, **slow), _track(begin_s, length_s, rate=rate, **slow)
+    for found, sign in ((compare(whole, piece), 1), (compare(piece, whole), -1)):
+        assert found is not None
+        assert found.offset_s == pytest.approx(sign * begin_s, abs=0.3)
+        assert found.pose_distance_deg < min(5, 0.3 * found.pose_chance_deg)
+        assert found.shared_share == pytest.approx(1, abs=0.05)
+        assert found.picture_distance <= 1
+
+
+def test_a_few_moments_of_a_long_clip_are_no_evidence() -> None:
+    """Of many offsets one fits, by chance: a piece that shows fewer than `SURE_FRAMES` sampled frames of the other is not said
+    to be alike anywhere."""
+    assert compare(_track(0, 240, rate=0.2), _track(100, 20)) is None
+
+
+def test_a_mirrored_head_turns_the_other_way() -> None:
+    whole = _track(0, 5)
+    opposite = replace(
+        whole,
+        rotations=np.stack([rotation_from_angles(-yaw, 10, -20) for yaw in range(len(whole.times_s))]),
+        hashes=whole.hashes ^ MIRROR,
+        crops=whole.crops ^ MIRROR,
+    )
+    turned = replace(whole, rotations=np.stack([rotation_from_angles(yaw, 10, 20) for yaw in range(len(whole.times_s))]))
+    assert np.allclose(turned.mirrored().rotations, opposite.rotations)
+    found = compare(opposite, turned.mirrored())
+    assert found is not None
+    assert (found.pose_distance_deg, found.picture_distance) == (pytest.approx(0, abs=1e-3), 0)
 
 
 def test_without_poses_faces_or_pictures_nothing_is_said() -> None:

@@ -67,9 +67,7 @@ def _gone(tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
     return dict(tables["duplicate_clips"].filter(~pl.col("keep")).select("clip_id", "duplicate_of").iter_rows())
 
 
-def test_copies_go_for_the_best_and_other_takes_and_persons_stay(
-    curated: Curated, surveyed: Mapping[str, Any]
-) -> None:
+def test_copies_go_for_the_best_and_other_takes_and_persons_stay(curated: Curated, surveyed: Mapping[str, Any]) -> None:
     found = curated.find(surveyed)
     assert _gone(found) == dict.fromkeys(COPIES, "a original")
     [row] = found["duplicate_clips"].filter(clip_id="e shortened").to_dicts()
