@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lafid_assets.duplicates.comparison import Track, compare
+from lafid_assets.duplicates.comparison import PERCENTILE, Track, _percentile, compare
 from lafid_assets.pictures.picture_hash import MIRROR
 from model.face_engine.rotations import rotation_from_angles
 
@@ -104,6 +104,15 @@ def test_a_mirrored_head_turns_the_other_way() -> None:
     found = compare(opposite, turned.mirrored())
     assert found is not None
     assert (found.pose_distance_deg, found.picture_distance) == (pytest.approx(0, abs=1e-3), 0)
+
+
+def test_the_percentile_is_that_of_the_moments_that_are_known() -> None:
+    values = np.random.default_rng(0).uniform(0, 180, (40, 12))
+    values[np.random.default_rng(1).uniform(size=values.shape) < 0.5] = np.nan
+    values[0] = np.nan
+    found = _percentile(values, np.isfinite(values).sum(axis=1))
+    assert np.isnan(found[0])
+    assert np.allclose(found[1:], np.nanpercentile(values[1:], PERCENTILE, axis=1))
 
 
 def test_without_poses_faces_or_pictures_nothing_is_said() -> None:
