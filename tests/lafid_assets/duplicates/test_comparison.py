@@ -9,7 +9,6 @@ from lafid_assets.duplicates.comparison import PERCENTILE, Track, _percentile, c
 from lafid_assets.pictures.picture_hash import MIRROR
 from model.face_engine.rotations import rotation_from_angles
 
-
 PICTURES = np.bitwise_xor.accumulate(np.int64(1) << np.random.default_rng(0).integers(0, 63, 1000, dtype=np.int64))
 """From each to the next one bit changes."""
 PICTURES_HZ = 2.0
