@@ -19,8 +19,11 @@ from lafid_assets.pictures.picture_hash import MIRROR
 
 STEP_S = 0.05
 OFFSETS_AT_A_TIME = 2000
-LEAST_SHARED = 0.5
-"""Share of the shorter clip that offsets are looked for in: less is no copy of it."""
+LEAST_SHARED = 0.75
+"""Share of the shorter clip that offsets are looked for in: less is no copy of it, and the less is compared, the more is alike by
+chance."""
+LEAST_KNOWN = 0.5
+"""Share of the moments that could be compared, of which some are not known: no pose was measured, or no frame is near."""
 NEAR_S = 0.3
 """From a moment to the nearest posed frame, picture or face; farther away nothing is known of it."""
 EXACT_S = 1e-3
@@ -126,7 +129,7 @@ def _best_offset(longer: Track, shorter: Track) -> tuple[float, float, float] | 
     offsets = np.unique(np.append(offsets, 0.0))  # a copy that was not cut begins where its original does
     blocks = [offsets[start : start + OFFSETS_AT_A_TIME] for start in range(0, len(offsets), OFFSETS_AT_A_TIME)]
     distances, counts = (np.concatenate(part) for part in zip(*(_apart(longer, shorter, block) for block in blocks), strict=True))
-    enough = counts >= max(LEAST_FRAMES, LEAST_SHARED * counts.max(), min(SURE_FRAMES, LEAST_SHARED * posed))
+    enough = counts >= max(LEAST_FRAMES, LEAST_KNOWN * counts.max(), min(SURE_FRAMES, LEAST_KNOWN * posed))
     if not enough.any():
         return None
     best = int(np.argmin(np.where(enough, distances, np.inf)))

@@ -28,5 +28,5 @@ class DuplicatePolicy(BaseModel):
         {"dlib": 0.94, "insightface": 0.6}, description="Engine to the median cosine of the faces of one moment"
     )
     shared_share_min: float = Field(
-        0.7, ge=LEAST_SHARED, le=1, description="Shared time / length of the shorter clip; clips that only overlap are two"
+        0.8, ge=LEAST_SHARED, le=1, description="Shared time / length of the shorter clip; clips that only overlap are two"
     )
