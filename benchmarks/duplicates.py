@@ -4,10 +4,10 @@ Of clips of ../shared/testdata that show a face, an original and copies are enco
 the first third, mirrored, and several of these; and where the clip goes on, another take: the same person in the same room. Long
 films, whose sampled frames lie seconds apart, are played to and fro from some of the clips, with copies of parts of them, and as
 other takes the same pictures in another order (beside short films of these pictures they count neither way). All are surveyed and
-compared as `duplicate_clips` does, under the default policy. Recall is that of pairs of copies of one original, by kind; any other
-pair that is taken for one shot counts against precision. Beside the recall over all stands that over the heads that turn as the
-policy `cofe` asks: no other clip comes so far in a curation. `--search N` measures the search for candidates alone, over N clips
-and twice as many whose pictures wander at random.
+compared as `duplicate_clips` does, under the default policy. Recall is that of pairs of copies of one original, by kind; any
+other pair that is taken for one shot counts against precision. Beside the recall over all stands that over the heads that turn as
+the policy `cofe` asks: no other clip comes so far in a curation. `--search N` measures the search for candidates alone, over N
+clips and twice as many whose pictures wander at random.
 Exit code 2 without the clips.
 """
 
