@@ -11,7 +11,7 @@ the whole pictures, of which there are fewer than of crops.
 import polars as pl
 
 from lafid_assets.pictures.picture_hash import MIRROR
-from resources.duckdb_extensions import duckdb_cursor
+from resources.lake.duckdb_extensions import duckdb_cursor
 
 PARTS, PART_BITS = 3, 21
 MOST_BITS_APART = 10

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.ingest.packets import open_clip
 from lafid_assets.lake import open_lake
-from lafid_assets.review.one_clip import ClipTables, ending_of
+from lafid_assets.review.clip_facts import ClipTables, ending_of
 from lafid_assets.schemas import DUPLICATE_CLIPS, LAFID_DATASET, PIECES, RAW_CLIPS
 from lafid_assets.speech.audio import SAMPLE_RATE_HZ, decode_audio
 from model.encoding.shown import shown_frames

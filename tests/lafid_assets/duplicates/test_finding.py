@@ -6,11 +6,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.contract import TableSchema
 from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, HASH_COLUMNS, NOTHING, find_duplicates
 from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.identity.clustering import MixedEngines
 from lafid_assets.schemas import DUPLICATE_CLIPS, DUPLICATE_PAIRS, FACE_FRAMES, FACES, PICTURE_HASHES
+from lafid_assets.steps.contract import TableSchema
 
 COPIES = ["b smaller", "c cropped", "d without its last lines", "e shortened", "h mirrored", "i mirrored, cropped and shortened"]
 SIDES = {"a original": 144, "b smaller": 86, "c cropped": 130, "d without its last lines": 128}
