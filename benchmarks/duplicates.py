@@ -1,11 +1,14 @@
 """Copies of real clips against what is found of them: `python -m benchmarks.duplicates [--json]`.
 
 Of clips of ../shared/testdata that show a face, an original and copies are encoded: half the size, cropped by a tenth, without
-the first third, and all three; and where the clip goes on, another take: the same person in the same room. All are surveyed and
+the first third, mirrored, and several of these; and where the clip goes on, another take: the same person in the same room. Long
+films, whose sampled frames lie seconds apart, are played to and fro from some of the clips, with copies of parts of them, and as
+other takes the same pictures in another order (beside short films of these pictures they count neither way). All are surveyed and
 compared as `duplicate_clips` does, under the default policy. Recall is that of pairs of copies of one original, by kind; any
 other pair that is taken for one shot counts against precision. Beside the recall over all stands that over the heads that turn as
 the policy `cofe` asks: no other clip comes so far in a curation. `--search N` measures the search for candidates alone, over N
-clips and twice as many whose pictures wander at random. Exit code 2 without the clips.
+clips and twice as many whose pictures wander at random.
+Exit code 2 without the clips.
 """
 
 import argparse
@@ -14,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
@@ -29,12 +32,12 @@ from lafid_assets.constraints import measures
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.duplicates.candidates import find_candidates
 from lafid_assets.duplicates.choice import same_shots
-from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, NOTHING, find_duplicates
+from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, HASH_COLUMNS, NOTHING, find_duplicates
 from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.faces.settings import AnalysisSettings
 from lafid_assets.faces.survey import TierRows, survey_clip
 from lafid_assets.ingest.packets import open_clip
-from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, FACES
+from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, FACES, PICTURE_HASHES
 from model.encoding.shown import shown_frames
 from resources.face_engine import ENGINES, EngineChoice, load_face_engine
 
@@ -58,12 +61,27 @@ def _shortened(film: Film) -> Film:
     return film[len(film) * 3 // 10 :]
 
 
+def _mirrored(film: Film) -> Film:
+    return [frame[:, ::-1] for frame in film]
+
+
 COPIES: dict[str, tuple[Callable[[Film], Film], int]] = {
     "original": (lambda film: film, 18),
     "smaller": (_smaller, 30),
     "cropped": (_cropped, 26),
     "shortened": (_shortened, 26),
     "all three": (lambda film: _smaller(_cropped(_shortened(film))), 28),
+    "mirrored": (_mirrored, 24),
+    "all four": (lambda film: _smaller(_mirrored(_cropped(_shortened(film)))), 28),
+}
+LONG_SOURCES = ("intel_gaze_demo", "liveportrait_d12", "liveportrait_src_s32")
+LONG_SIDE_PX, LONG_S, LONG_RATE = 400, 150, 10
+LONG = "long "
+LONG_COPIES: dict[str, tuple[Callable[[Film], Film], int]] = {
+    "original": (lambda film: film, 20),
+    "middle": (lambda film: film[len(film) // 3 : len(film) * 2 // 3], 28),
+    "cropped end": (lambda film: _cropped(film[len(film) // 3 :]), 26),
+    "mirrored middle": (lambda film: _mirrored(film[len(film) // 3 : len(film) * 2 // 3]), 26),
 }
 
 
@@ -72,6 +90,7 @@ def main() -> int:
     parser.add_argument("--clips", type=Path, default=CLIPS, help="a folder of clips; default ../shared/testdata/clips")
     parser.add_argument("--most", type=int, default=12, help="clips that are copied")
     parser.add_argument("--engine", choices=ENGINES, default="dlib")
+    parser.add_argument("--long", type=int, default=2, help="clips of which long films are made")
     parser.add_argument("--search", type=int, default=0, help="also search this many generated clips, and twice as many")
     parser.add_argument("--json", action="store_true", help="end with one object")
     arguments = parser.parse_args()
@@ -81,6 +100,8 @@ def main() -> int:
     sources = [path for path in sorted(arguments.clips.iterdir()) if not any(word in path.name for word in WITHOUT_ONE_FACE)]
     with tempfile.TemporaryDirectory() as folder:
         films = make_films(sources, arguments.most, Path(folder))
+        turning = [path for path in sources if path.stem in LONG_SOURCES]
+        films |= make_long_films(turning[: arguments.long], Path(folder))
         summary = judge(films, arguments.engine)
     if arguments.search:
         summary["search"] = {count: search(count) for count in (arguments.search, 2 * arguments.search)}
@@ -110,12 +131,35 @@ def make_films(sources: Sequence[Path], most: int, folder: Path) -> dict[tuple[s
     return films
 
 
-def _read(path: Path) -> tuple[Film, Fraction]:
+def make_long_films(sources: Sequence[Path], folder: Path) -> dict[tuple[str, str], Path]:
+    """(source, kind) to the file."""
+    films = {}
+    for source in sources:
+        frames, rate = _read(source, LONG_SIDE_PX)
+        for take, kinds in ((0, LONG_COPIES), (1, {ANOTHER_TAKE: LONG_COPIES["middle"]})):
+            film = _to_and_fro(frames, float(rate), take)
+            for kind, (make, crf) in kinds.items():
+                films[LONG + source.stem, kind] = path = folder / f"{LONG}{source.stem} {kind}.mp4"
+                _encode(path, make(film), Fraction(LONG_RATE), crf)
+    return films
+
+
+def _to_and_fro(frames: Film, rate: float, take: int) -> Film:
+    """The frames in an order that no other take repeats: forwards and backwards, at a pace that changes, without a jump."""
+    chance = np.random.default_rng(take)
+    place, film = 0.0, []
+    for pace in np.repeat(chance.uniform(-1.5, 1.5, LONG_S), LONG_RATE):
+        place = (place + pace * rate / LONG_RATE) % (2 * len(frames) - 2)
+        film.append(frames[round(len(frames) - 1 - abs(place - (len(frames) - 1)))])
+    return film
+
+
+def _read(path: Path, side_px: int = SIDE_PX) -> tuple[Film, Fraction]:
     with open_clip(path) as container:
         stream = container.streams.video[0]
         rate = Fraction(stream.average_rate or 25).limit_denominator(1000)
         wanted = 2 * round(SECONDS * float(rate))
-        return [shown.rgb(SIDE_PX) for _, shown in zip(range(wanted), shown_frames(container, stream), strict=False)], rate
+        return [shown.rgb(side_px) for _, shown in zip(range(wanted), shown_frames(container, stream), strict=False)], rate
 
 
 def _encode(path: Path, film: Film, rate: Fraction, crf: int) -> None:
@@ -134,21 +178,20 @@ def judge(films: dict[tuple[str, str], Path], engine_name: str) -> dict[str, Any
     begun = time.process_time()
     seen = {name: survey_clip(" ".join(name), "", path, settings, engine) for name, path in films.items()}
     surveyed_s = time.process_time() - begun
-    frames = _frame([row for rows in seen.values() for row in rows.frames], FRAME_COLUMNS, FACE_FRAMES.dtypes)
-    faces = _frame([row for rows in seen.values() for row in rows.faces], FACE_COLUMNS, FACES.dtypes)
     clips = pl.DataFrame({"clip_id": [" ".join(name) for name in films]}).with_columns(
         shard=pl.lit(""), shorter_side_px=pl.lit(1, pl.Int32), duration_s=pl.lit(SECONDS), search_digest=pl.lit("")
     )
     clips = clips.with_columns(engine=pl.lit(engine.info.name), engine_version=pl.lit(engine.info.version))
     begun = time.process_time()
-    tables = find_duplicates(clips, policy, NOTHING, lambda asked: _of(frames, asked), lambda asked: _of(faces, asked))
+    tables = find_duplicates(clips, policy, NOTHING, _Surveyed(seen.values()))
     found_s = time.process_time() - begun
     pairs = tables["duplicate_pairs"]
     same = {frozenset(pair) for pair in same_shots(pairs, policy, engine.info.name).select("clip_id_a", "clip_id_b").rows()}
     by_kind: dict[str, list[bool]] = defaultdict(list)
     for one, other in combinations(films, 2):
         if _is_copy(one, other):
-            by_kind[f"{one[1]} and {other[1]}"].append(frozenset((" ".join(one), " ".join(other))) in same)
+            kind = f"{LONG if one[0].startswith(LONG) else ''}{one[1]} and {other[1]}"
+            by_kind[kind].append(frozenset((" ".join(one), " ".join(other))) in same)
     hits = sum(map(sum, by_kind.values()))
     turning = _turning(seen)
     of_turning = [
@@ -157,20 +200,22 @@ def judge(films: dict[tuple[str, str], Path], engine_name: str) -> dict[str, Any
         if _is_copy(one, other) and one[0] in turning
     ]
     names = {" ".join(name): name for name in films}
+    pairs_found = [tuple(names[clip] for clip in pair) for pair in same]
+    wrong = sorted(" = ".join(sorted(map(" ".join, pair))) for pair in pairs_found if not _is_copy(*pair) and not _replays(*pair))
     return {
         "sources": len({name for name, _ in films}),
         "films": len(films),
         "other takes": sum(kind == ANOTHER_TAKE for _, kind in films),
         "recall": round(hits / max(1, sum(map(len, by_kind.values()))), 3),
         "turning": {"sources": len(turning), "found": f"{sum(of_turning)} of {len(of_turning)}"},
-        "precision": round(hits / max(1, len(same)), 3),
+        "precision": round(hits / max(1, hits + len(wrong)), 3),
         "found": {kind: f"{sum(found)} of {len(found)}" for kind, found in by_kind.items()},
         "missed": sorted(
             f"{one[0]}: {one[1]}, {other[1]}"
             for one, other in combinations(films, 2)
             if _is_copy(one, other) and frozenset((" ".join(one), " ".join(other))) not in same
         ),
-        "wrong": sorted(" = ".join(sorted(pair)) for pair in same if not _is_copy(*(names[clip] for clip in pair))),
+        "wrong": wrong,
         "candidates": pairs.height,
         "CPU seconds": {"survey": round(surveyed_s, 1), "duplicates": round(found_s, 2)},
     }
@@ -178,6 +223,11 @@ def judge(films: dict[tuple[str, str], Path], engine_name: str) -> dict[str, Any
 
 def _is_copy(one: tuple[str, str], other: tuple[str, str]) -> bool:
     return one[0] == other[0] and ANOTHER_TAKE not in (one[1], other[1])
+
+
+def _replays(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether a long film meets a short one of the frames that it plays: such a pair counts neither way."""
+    return one[0].removeprefix(LONG) == other[0].removeprefix(LONG) and one[0] != other[0]
 
 
 def _turning(seen: dict[tuple[str, str], TierRows]) -> set[str]:
@@ -199,8 +249,23 @@ def _frame(rows: list[dict[str, Any]], columns: Sequence[str], dtypes: dict[str,
     return pl.DataFrame([{name: row[name] for name in columns} for row in rows], schema={name: dtypes[name] for name in columns})
 
 
-def _of(rows: pl.DataFrame, clips: Any) -> pl.DataFrame:
-    return rows.filter(pl.col("clip_id").is_in(list(clips)))
+class _Surveyed:
+    """What the survey saw, as the lake would give it."""
+
+    def __init__(self, seen: Iterable[TierRows]) -> None:
+        rows = list(seen)
+        self._frames = _frame([row for one in rows for row in one.frames], FRAME_COLUMNS, FACE_FRAMES.dtypes)
+        self._faces = _frame([row for one in rows for row in one.faces], FACE_COLUMNS, FACES.dtypes)
+        self._hashes = _frame([row for one in rows for row in one.hashes], HASH_COLUMNS, PICTURE_HASHES.dtypes)
+
+    def frames(self, clips: Collection[str]) -> pl.DataFrame:
+        return self._frames.filter(pl.col("clip_id").is_in(list(clips)))
+
+    def faces(self, clips: Collection[str]) -> pl.DataFrame:
+        return self._faces.filter(pl.col("clip_id").is_in(list(clips)))
+
+    def hashes(self, clips: Collection[str]) -> pl.DataFrame:
+        return self._hashes.filter(pl.col("clip_id").is_in(list(clips)))
 
 
 def search(count: int) -> dict[str, float]:

@@ -46,7 +46,7 @@ PUBLISHED: Mapping[str, tuple[str, ...]] = {
     ID_CONSISTENT_CLIPS.name: ("centroid",),
     IDENTITY_CLUSTERS.name: (),
     IDENTITY_HISTORY.name: (),
-    DUPLICATE_CLIPS.name: ("looks",),
+    DUPLICATE_CLIPS.name: (),
     DUPLICATE_PAIRS.name: (),
     SPEECH_INFO.name: (
         "voice_spans",

@@ -5,22 +5,35 @@ Belongs here: two clips' tracks -> measures. Not here: which pairs are compared 
 How a head turns is as good as a signature: encoding, scaling and cropping do not change it, and no second take repeats it. The
 offset is the one at which the poses differ least; between two sampled frames they are taken to change evenly. A head that keeps
 still is alike at every offset: how far the poses lie apart at the others stands beside the distance.
+
+Frames of long clips lie seconds apart, and what a head does between them is not known. So the clip whose frames are denser is the
+one that is asked, at the moments of the other; and of those the ones near a frame of its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lafid_assets.pictures.picture_hash import MIRROR
+
 STEP_S = 0.05
-MOST_OFFSETS = 2000
-LEAST_SHARED = 0.5
-"""Share of the shorter clip that offsets are looked for in: less is no copy of it."""
-MOST_GAP_S = 0.6
-"""Between two posed frames; what lies between frames farther apart is not known."""
-LEAST_FRAMES = 3
+OFFSETS_AT_A_TIME = 2000
+LEAST_SHARED = 0.75
+"""Share of the shorter clip that offsets are looked for in: less is no copy of it, and the less is compared, the more is alike by
+chance."""
+LEAST_KNOWN = 0.5
+"""Share of the moments that could be compared, of which some are not known: no pose was measured, or no frame is near."""
+NEAR_S = 0.3
+"""From a moment to the nearest posed frame, picture or face; farther away nothing is known of it."""
+EXACT_S = 1e-3
+LEAST_FRAMES, SURE_FRAMES = 3, 8
+"""Moments that must be known at an offset: of clips with few posed frames, and of all others. Of many offsets, one at which a few
+moments are alike is nothing."""
 PERCENTILE = 80
 """Of the poses' distances: a few frames may be misread."""
+
+MIRROR_AXES = np.diag([-1.0, 1.0, 1.0])
 
 Numbers = NDArray[np.float64]
 
@@ -33,15 +46,15 @@ class Track:
         times_s: (F,), rising.
         rotations: (F, 3, 3), NaN where no pose was measured.
         embeddings: (F, D), NaN where there is none.
-        hashes: (F,) int64, and which of them are `known`.
-        crops: (M, C) int64, hashes of crops at `crop_times_s`.
+        hashes: (P,) int64, of the pictures at `picture_times_s`.
+        crops: (M, C) int64, of their crops at `crop_times_s`.
     """
 
     times_s: Numbers
     rotations: Numbers
     embeddings: Numbers
     hashes: NDArray[np.int64]
-    known: NDArray[np.bool_]
+    picture_times_s: Numbers
     crops: NDArray[np.int64]
     crop_times_s: Numbers
 
@@ -49,6 +62,21 @@ class Track:
     def length_s(self) -> float:
         """From the first sampled frame to the last."""
         return float(self.times_s[-1] - self.times_s[0])
+
+    @property
+    def gap_s(self) -> float:
+        """Between two sampled frames, on average."""
+        return self.length_s / max(1, len(self.times_s) - 1)
+
+    @property
+    def posed(self) -> NDArray[np.bool_]:
+        """Which frames have a pose."""
+        return np.asarray(np.isfinite(self.rotations).all(axis=(1, 2)))
+
+    def mirrored(self) -> "Track":
+        """As it looks in a mirror: the same head turns the other way."""
+        turned = MIRROR_AXES @ self.rotations @ MIRROR_AXES
+        return replace(self, rotations=turned, hashes=self.hashes ^ MIRROR, crops=self.crops ^ MIRROR)
 
 
 @dataclass(frozen=True)
@@ -92,33 +120,49 @@ def compare(first: Track, second: Track) -> Likeness | None:
 
 def _best_offset(longer: Track, shorter: Track) -> tuple[float, float, float] | None:
     """Seconds that the shorter clip begins behind the longer one, how far the poses then lie apart, and how far by chance."""
-    posed = np.isfinite(shorter.rotations).all(axis=(1, 2))
-    there = np.isfinite(longer.rotations).all(axis=(1, 2))
-    if posed.sum() < LEAST_FRAMES or there.sum() < 2:
+    posed = int(shorter.posed.sum())
+    if posed < LEAST_FRAMES or longer.posed.sum() < 2:
         return None
     slack = (1 - LEAST_SHARED) * shorter.length_s
     least, most = longer.times_s[0] - shorter.times_s[0] - slack, longer.times_s[-1] - shorter.times_s[-1] + slack
-    count = int(min(MOST_OFFSETS, np.ceil((most - least) / STEP_S) + 1))
-    offsets = np.unique(np.append(np.linspace(least, most, count), 0.0))  # a copy that was not cut begins where its original does
-    between, known = _interpolated(longer.times_s[there], longer.rotations[there], shorter.times_s[posed] + offsets[:, None])
-    chord = np.linalg.norm((between - shorter.rotations[posed]).reshape(*known.shape, 9), axis=2)
-    apart = np.where(known, np.rad2deg(2 * np.arcsin(np.clip(chord / np.sqrt(8), 0, 1))), np.nan)
-    enough = known.sum(axis=1) >= max(LEAST_FRAMES, LEAST_SHARED * posed.sum())
+    offsets = np.arange(least, most + STEP_S, STEP_S)
+    offsets = np.unique(np.append(offsets, 0.0))  # a copy that was not cut begins where its original does
+    blocks = [offsets[start : start + OFFSETS_AT_A_TIME] for start in range(0, len(offsets), OFFSETS_AT_A_TIME)]
+    distances, counts = (np.concatenate(part) for part in zip(*(_apart(longer, shorter, block) for block in blocks), strict=True))
+    enough = counts >= max(LEAST_FRAMES, LEAST_KNOWN * counts.max(), min(SURE_FRAMES, LEAST_KNOWN * posed))
     if not enough.any():
         return None
-    distance = np.nanpercentile(apart[enough], PERCENTILE, axis=1)
-    best = int(np.argmin(distance))
-    return float(offsets[enough][best]), float(distance[best]), float(np.median(distance))
+    best = int(np.argmin(np.where(enough, distances, np.inf)))
+    return float(offsets[best]), float(distances[best]), float(np.median(distances[enough]))
+
+
+def _apart(longer: Track, shorter: Track, offsets: Numbers) -> tuple[Numbers, NDArray[np.int64]]:
+    """How far the poses lie apart at every offset, NaN where no moment is known, and at how many moments they are compared."""
+    asked, moments, sign = (longer, shorter, 1) if longer.gap_s <= shorter.gap_s else (shorter, longer, -1)
+    wanted_s = moments.times_s[moments.posed] + sign * offsets[:, None]
+    between, known = _interpolated(asked.times_s[asked.posed], asked.rotations[asked.posed], wanted_s)
+    chord = np.linalg.norm((between - moments.rotations[moments.posed]).reshape(*known.shape, 9), axis=2)
+    apart = np.where(known, np.rad2deg(2 * np.arcsin(np.clip(chord / np.sqrt(8), 0, 1))), np.nan)
+    return _percentile(apart, known.sum(axis=1)), known.sum(axis=1)
+
+
+def _percentile(values: Numbers, counts: NDArray[np.int64]) -> Numbers:
+    """`PERCENTILE` of every row's numbers, of which there are so many, between the NaN: as `np.nanpercentile`, which goes through
+    the rows one by one and would take most of the time of a comparison."""
+    place = PERCENTILE / 100 * np.maximum(counts - 1, 0)
+    below = place.astype(int)
+    above = np.minimum(below + 1, np.maximum(counts - 1, 0))
+    ranked, row = np.sort(values, axis=1), np.arange(len(values))
+    return np.asarray(ranked[row, below] + (place - below) * (ranked[row, above] - ranked[row, below]), np.float64)
 
 
 def _interpolated(times_s: Numbers, rotations: Numbers, wanted_s: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
-    """Rotations at the wanted times, and where these lie between two that are near each other."""
+    """Rotations at the wanted times, and which of these lie near one that is given."""
     right = np.clip(np.searchsorted(times_s, wanted_s), 1, len(times_s) - 1)
-    gap = times_s[right] - times_s[right - 1]
-    share = (wanted_s - times_s[right - 1]) / gap
-    near_one = (np.abs(share) * gap <= 1e-3) | (np.abs(share - 1) * gap <= 1e-3)
-    known = ((share >= 0) & (share <= 1) & (gap <= MOST_GAP_S)) | near_one
-    weight = np.clip(share, 0, 1)[..., None, None]
+    before, behind = times_s[right - 1], times_s[right]
+    within = (wanted_s >= before - EXACT_S) & (wanted_s <= behind + EXACT_S)
+    known = within & (np.minimum(np.abs(wanted_s - before), np.abs(wanted_s - behind)) <= NEAR_S)
+    weight = np.clip((wanted_s - before) / (behind - before), 0, 1)[..., None, None]
     return (1 - weight) * rotations[right - 1] + weight * rotations[right], known
 
 
@@ -126,7 +170,7 @@ def _picture_distance(whole: Track, cropped: Track, offset: float) -> float:
     """Median over the moments of `cropped` at which its crops are known; infinite where `whole` shows none of them."""
     apart = []
     for time_s, crops in zip(cropped.crop_times_s + offset, cropped.crops, strict=True):
-        near = whole.known & (np.abs(whole.times_s - time_s) <= MOST_GAP_S / 2)
+        near = np.abs(whole.picture_times_s - time_s) <= NEAR_S
         if near.any():
             apart.append(int(np.bitwise_count(whole.hashes[near][:, None] ^ crops).min()))
     return float(np.median(apart)) if apart else np.inf
@@ -135,7 +179,7 @@ def _picture_distance(whole: Track, cropped: Track, offset: float) -> float:
 def _face_similarity(longer: Track, shorter: Track, offset: float) -> float:
     """Median cosine of the faces of nearest moments; NaN where there are none."""
     place = np.abs(longer.times_s[:, None] - (shorter.times_s + offset)).argmin(axis=0)
-    near = np.abs(longer.times_s[place] - shorter.times_s - offset) <= MOST_GAP_S / 2
+    near = np.abs(longer.times_s[place] - shorter.times_s - offset) <= NEAR_S
     cosine = np.einsum("fd,fd->f", longer.embeddings[place][near], shorter.embeddings[near])
     cosine = cosine[np.isfinite(cosine)]
     return float(np.median(cosine)) if len(cosine) else np.nan

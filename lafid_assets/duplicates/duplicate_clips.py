@@ -8,7 +8,7 @@ from collections.abc import Collection
 import dagster as dg
 import polars as pl
 
-from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, NOTHING, TABLES, find_duplicates
+from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, HASH_COLUMNS, NOTHING, TABLES, find_duplicates
 from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.schemas import (
     DUPLICATE_CLIPS,
@@ -19,6 +19,7 @@ from lafid_assets.schemas import (
     FACES,
     FOOTAGE,
     FOOTAGE_TABLES,
+    PICTURE_HASHES,
     POLICY_SETTINGS,
     SPEECH_TAGGED_CLIPS,
 )
@@ -30,9 +31,12 @@ from resources.lake.reader import Reader
 
 STEP = Step(
     writes=(*TABLES, POLICY_SETTINGS),
-    reads=(SPEECH_TAGGED_CLIPS.name, *FOOTAGE_TABLES, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name, FACE_EMBEDDINGS.name),
+    reads=(
+        *(SPEECH_TAGGED_CLIPS.name, *FOOTAGE_TABLES, FACE_CLIPS.name, FACE_FRAMES.name),
+        *(PICTURE_HASHES.name, FACE_INFO.name, FACE_EMBEDDINGS.name),
+    ),
     group="curation",
-    code_version="1",
+    code_version="2",
     kinds=frozenset({"duckdb", "numpy"}),
 )
 PASSED = f"""
@@ -52,7 +56,8 @@ class DuplicateClipsConfig(dg.Config, DuplicatePolicy):
 def duplicate_clips(
     context: dg.AssetExecutionContext, config: DuplicateClipsConfig, lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """Which clips show a shot that a better clip shows, too, over all shards: encoded anew, scaled, cropped or shortened.
+    """Which clips show a shot that a better clip shows, too, over all shards: encoded anew, scaled, cropped, mirrored or
+    shortened.
 
     The dataset keeps the best copy alone, so that no shot counts twice and none is in two splits.
     """
@@ -62,8 +67,7 @@ def duplicate_clips(
             names = [table.name for table in TABLES]
             earlier = {name: reader.read(name) for name in names} if len(reader.stamps(names)) == len(names) else NOTHING
             passed = reader.sql(PASSED)
-            of_clips = _OfClips(reader, passed)
-            return find_duplicates(passed, config, earlier, of_clips.frames, of_clips.faces)
+            return find_duplicates(passed, config, earlier, _OfClips(reader, passed))
 
     return STEP.materialize(context, config, lake, compute, metadata=lambda _, frames: _describe(frames))
 
@@ -82,6 +86,10 @@ class _OfClips:
     def faces(self, clips: Collection[str]) -> pl.DataFrame:
         """`FACE_COLUMNS`."""
         return self._read(FACES.name, FACE_COLUMNS, clips)
+
+    def hashes(self, clips: Collection[str]) -> pl.DataFrame:
+        """`HASH_COLUMNS`."""
+        return self._read(PICTURE_HASHES.name, HASH_COLUMNS, clips)
 
     def _read(self, table: str, columns: Collection[str], clips: Collection[str]) -> pl.DataFrame:
         shards = ", ".join(quoted(shard) for shard in sorted({self._shard_of[clip] for clip in clips})) or "NULL"

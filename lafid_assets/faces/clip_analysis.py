@@ -54,6 +54,7 @@ class AnalysedClip:
         boundaries: rows of `shot_boundaries`; None where the clip was neither searched for cuts nor surveyed.
         pieces: of a file that has cuts and is no clip, its shots as `split_at_cuts` gives them.
         motion: how much the pictures move, of the survey alone.
+        hashes: rows of `picture_hashes`, of the survey alone.
     """
 
     status: Status
@@ -68,6 +69,7 @@ class AnalysedClip:
     boundaries: list[dict[str, Any]] | None = None
     pieces: list[dict[str, Any]] = field(default_factory=list)
     motion: float | None = None
+    hashes: list[dict[str, Any]] = field(default_factory=list)
 
 
 def analyse_clip(task: ClipTask) -> AnalysedClip:
@@ -102,7 +104,7 @@ def analyse_clip(task: ClipTask) -> AnalysedClip:
     status, reason, detail_ = (Status.OK, None, None) if rows.fault is None else _fault(rows.fault)
     found = rows.frames, rows.faces, rows.boundaries
     ended = AnalysedClip(status, reason, detail_, SURVEY, verdict, audited, rows.frames_asked, *found)
-    return replace(ended, motion=rows.motion)
+    return replace(ended, motion=rows.motion, hashes=rows.hashes)
 
 
 def is_searched_first(duration_s: float | None, settings: AnalysisSettings) -> bool:

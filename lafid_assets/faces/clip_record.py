@@ -23,6 +23,7 @@ from lafid_assets.schemas import (
     FACE_EMBEDDINGS,
     FACE_FRAMES,
     FACE_INFO,
+    PICTURE_HASHES,
     PIECES,
     POLICY_SETTINGS,
     RECORDINGS,
@@ -35,7 +36,7 @@ from lafid_assets.workers.pool import Done, Ending
 from model.face_engine.interface import EngineInfo
 from resources.face_engine import EngineChoice
 
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 TRIES = 3
 OF_PICTURES = ("luminance_min", "luminance_max", "blur_min", "blur_max", "measured_motion")
 """Columns of `face_clips` that OpenHumanVid publishes and a folder lacks."""
@@ -127,6 +128,7 @@ def clip_frames(
             {name: face[name] for name in FACE_EMBEDDINGS.dtypes} for face in clip.faces if face["embedding"] is not None
         ),
         FACE_FRAMES.name: FACE_FRAMES.frame(frame | engine.columns for frame in clip.frames),
+        PICTURE_HASHES.name: PICTURE_HASHES.frame(clip.hashes),
         SHOT_BOUNDARIES.name: SHOT_BOUNDARIES.frame(clip.boundaries or []),
         FACE_CLIPS.name: FACE_CLIPS.frame([row]),
         **_recording_frames(task, clip),

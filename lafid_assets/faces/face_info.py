@@ -1,5 +1,5 @@
-"""`face_info`, written with `face_embeddings`, `face_frames`, `shot_boundaries`, `face_clips`, `recordings` and `pieces` in one
-transaction a shard.
+"""`face_info`, written with `face_embeddings`, `face_frames`, `picture_hashes`, `shot_boundaries`, `face_clips`, `recordings` and
+`pieces` in one transaction a shard.
 
 Belongs here: the asset. Not here: running a shard's clips (`shard_analysis`), looking at one (`clip_analysis`).
 """

@@ -54,8 +54,6 @@ def frame_row(place: FramePlace, image_rgb: NDArray[np.uint8], face_count: int) 
         "face_count": face_count,
         "luminance": float((image_rgb[::4, ::4] @ BT601).mean()),
         "blur": None,
-        "picture_hash": None,
-        "crop_hashes": None,
     }
 
 

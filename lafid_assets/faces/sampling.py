@@ -43,6 +43,11 @@ def plan_samples(index: FrameIndex, rate_hz: float, max_frames: int) -> list[int
     return sorted({index.pts[min(bisect_left(index.pts, stamp), last)] for stamp in wanted})
 
 
+def spread(planned: Sequence[int], count: int) -> set[int]:
+    """So many of the timestamps at most, at least two, evenly over all of them."""
+    return {planned[number * (len(planned) - 1) // (count - 1)] for number in range(count)}
+
+
 def decode_samples(
     footage: Footage, planned_pts: Sequence[int], watch: Callable[[ShownFrame], None] | None = None
 ) -> Iterator[SampledFrame]:

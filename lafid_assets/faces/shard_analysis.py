@@ -24,6 +24,7 @@ from lafid_assets.schemas import (
     FACE_EMBEDDINGS,
     FACE_FRAMES,
     FACE_INFO,
+    PICTURE_HASHES,
     PIECES,
     RECORDINGS,
     SHOT_BOUNDARIES,
@@ -38,7 +39,7 @@ from resources.lake.reader import Reader
 from resources.store.ledger import Ledger
 
 LOGGER = logging.getLogger("lafid.faces")
-TABLES = (FACE_INFO, FACE_EMBEDDINGS, FACE_FRAMES, SHOT_BOUNDARIES, FACE_CLIPS, RECORDINGS, PIECES)
+TABLES = (FACE_INFO, FACE_EMBEDDINGS, FACE_FRAMES, PICTURE_HASHES, SHOT_BOUNDARIES, FACE_CLIPS, RECORDINGS, PIECES)
 CLIP_COLUMNS = ("clip_id", "shard", "duration_s", "content_sha256", "status", "reason")
 """What is read of `clips`."""
 FAILED = (Status.ERROR, Status.TIMEOUT)

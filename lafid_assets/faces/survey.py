@@ -1,22 +1,23 @@
 """The dense tier: every sampled frame through all models of the face engine.
 
-Belongs here: one clip -> rows of `face_frames`, `face_info` and `shot_boundaries`. Not here: the few looks before it (`scan`),
-where shots end (`shots`), processes and deadlines (`workers`), thresholds on the scores (`constraints`, `identity`).
+Belongs here: one clip -> rows of `face_frames`, `face_info`, `picture_hashes` and `shot_boundaries`. Not here: the few looks
+before it (`scan`), where shots end (`shots`), processes and deadlines (`workers`), thresholds on the scores (`constraints`,
+`identity`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from lafid_assets.faces.picture_hashes import PictureHashes
 from lafid_assets.faces.rows import FramePlace, face_row, frame_row, sharpness
-from lafid_assets.faces.sampling import SampledFrame, decode_samples, plan_samples
+from lafid_assets.faces.sampling import SampledFrame, decode_samples, plan_samples, spread
 from lafid_assets.faces.settings import AnalysisSettings, family
 from lafid_assets.faces.tracks import TrackRules, track_faces
 from lafid_assets.ingest.packets import LEAST_KEPT_SHARE, FrameIndex, promised_s, read_index
 from lafid_assets.outcomes import ClipError, Reason
-from lafid_assets.pictures.grey import grey, thumbnail
+from lafid_assets.pictures.grey import grey
 from lafid_assets.pictures.motion import Motion
-from lafid_assets.pictures.picture_hash import crop_hashes, picture_hash
 from lafid_assets.pictures.sharp_edges import sharp_edge_share
 from lafid_assets.shots.pieces import split_at_cuts
 from lafid_assets.shots.search import ShotSearch
@@ -29,8 +30,6 @@ CHUNK_BYTES = 64 * 2**20
 """Decoded frames that wait for the engine: enough for a GPU's batch, little beside the models' own memory."""
 BLUR_LOOKS = 4
 """Frames of a clip whose sharp edges are counted."""
-CROP_LOOKS = 8
-"""Frames of a clip of which crops are known again, too."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class TierRows:
     boundaries: list[dict[str, Any]] = field(default_factory=list)
     pieces: list[dict[str, Any]] = field(default_factory=list)
     motion: float | None = None
+    hashes: list[dict[str, Any]] = field(default_factory=list)
     fault: ClipError | None = None
 
 
@@ -75,10 +75,11 @@ def survey_clip(
     fault: ClipError | None = None
     motion = Motion.of(index)
     search = ShotSearch(index) if boundaries is None else None
-    for_blur, for_crops = _spread(planned, BLUR_LOOKS), _spread(planned, CROP_LOOKS)
+    hashes, for_blur = PictureHashes(clip_id, shard, index, planned), spread(planned, BLUR_LOOKS)
 
     def watch(shown: ShownFrame) -> None:
         motion(shown)
+        hashes.watch(shown)
         if search is not None:
             search(shown)
 
@@ -90,15 +91,9 @@ def survey_clip(
                 place = FramePlace(
                     clip_id, shard, TIER, sample.frame_index, sample.pts, sample.time_base, sample.time_s, width, height
                 )
-                small = thumbnail(sample.image_rgb)
-                rows.frames.append(
-                    frame_row(place, sample.image_rgb, len(faces))
-                    | {
-                        "blur": sharp_edge_share(grey(sample.image_rgb)) if sample.pts in for_blur else None,
-                        "picture_hash": picture_hash(small),
-                        "crop_hashes": crop_hashes(small) if sample.pts in for_crops else None,
-                    }
-                )
+                hashes.add(sample)
+                blur = sharp_edge_share(grey(sample.image_rgb)) if sample.pts in for_blur else None
+                rows.frames.append(frame_row(place, sample.image_rgb, len(faces)) | {"blur": blur})
                 rows.faces.extend(
                     face_row(place, index, face, sharpness(sample.image_rgb, face.box_xyxy_px))
                     for index, face in enumerate(faces)
@@ -117,12 +112,7 @@ def survey_clip(
     if boundaries is None:
         boundaries = search.rows(clip_id, shard) if search else []
     pieces = [] if isinstance(footage, Piece) else split_at_cuts(index, boundaries, settings.cut_scores)
-    return TierRows(len(planned), rows.frames, tracked, boundaries, pieces, motion.mean(), fault)
-
-
-def _spread(planned: Sequence[int], count: int) -> set[int]:
-    """So many of the timestamps at most, evenly over all of them."""
-    return {planned[number * (len(planned) - 1) // (count - 1)] for number in range(count)}
+    return TierRows(len(planned), rows.frames, tracked, boundaries, pieces, motion.mean(), hashes.rows(), fault)
 
 
 def cut_short(index: FrameIndex, promised: float | None) -> ClipError | None:

@@ -2,8 +2,9 @@
 
 Belongs here: thumbnail -> hashes. Not here: comparing clips by them (`duplicates`).
 
-A perceptual hash: which of the lowest 8 x 8 frequencies of the luma (DCT, without the mean) lie above their median. A crop moves
-every frequency, and its hash lies as far away as another moment's; so the crops that a copy may be are hashed beside the whole.
+A perceptual hash: which of the lowest 8 x 8 frequencies of the luma (DCT, without the mean) are positive. A crop moves every
+frequency, and its hash lies as far away as another moment's; so the crops that a copy may be are hashed beside the whole. A
+mirror turns the sign of every second one: the hash of a mirrored picture is known without it.
 """
 
 from functools import lru_cache
@@ -48,12 +49,14 @@ def _hashes(thumbnail: NDArray[np.float32], spans: tuple[tuple[float, float], ..
     for rows in spans:
         for columns in spans:
             low = (_frequencies(height, *rows) @ thumbnail @ _frequencies(width, *columns).T).ravel()[1:]
-            bits = low > np.median(low)
-            found.append(int(bits @ _PLACES))
+            found.append(int((low > 0) @ _PLACES))
     return found
 
 
+_ODD_COLUMNS = np.tile(np.arange(FREQUENCIES) % 2, FREQUENCIES)[1:]
 _PLACES = 1 << np.arange(HASH_BITS, dtype=np.int64)
+MIRROR = int(_ODD_COLUMNS @ _PLACES)
+"""The bits by which the hashes of a picture and of its mirror image differ, and those of their crops in turn."""
 
 
 @lru_cache

@@ -9,7 +9,6 @@ from lafid_assets.schemas.columns import (
     F32,
     F64,
     I32,
-    I64,
     KEEP,
     OUTCOME,
     SHARD,
@@ -188,8 +187,6 @@ IDENTITY_HISTORY = TableSchema(
     partitioned=False,
 )
 
-LOOK = pl.Struct({"picture_hash": I64, "crop_hashes": pl.List(I64)})
-
 DUPLICATE_CLIPS = TableSchema(
     "duplicate_clips",
     "Which clips show a shot that a better clip shows, too: a row for every clip that all steps before have passed.",
@@ -201,7 +198,6 @@ DUPLICATE_CLIPS = TableSchema(
         Column("shorter_side_px", I32, "of the frames as stored", nullable=True, minimum=1),
         Column("duration_s", F64, "as in `clips`", nullable=True, minimum=0),
         Column("duplicate_of", STR, "the clip that stays in its place; NULL of a clip that stays", nullable=True),
-        Column("looks", pl.List(LOOK), "the hashes of its frames in `face_frames`, by which others are found"),
         Column("search_digest", STR, "hash of what the clip was measured from: what the stored pairs are valid for"),
         KEEP,
         *OUTCOME,
@@ -212,10 +208,11 @@ DUPLICATE_CLIPS = TableSchema(
 DUPLICATE_PAIRS = TableSchema(
     "duplicate_pairs",
     "Pairs of clips whose pictures are alike, and how alike they are where they agree best. Scores only, no decision.",
-    ("clip_id_a", "clip_id_b"),
+    ("clip_id_a", "clip_id_b", "mirrored"),
     (
         Column("clip_id_a", STR, "the smaller clip id"),
         Column("clip_id_b", STR, "the larger one"),
+        Column("mirrored", BOOL, "whether b is compared as it looks in a mirror"),
         Column("offset_s", F64, "where b begins in a, s since its first frame; negative where it begins before"),
         Column("shared_share", F64, "shared time / length of the shorter one", minimum=0, maximum=1),
         Column("pose_distance_deg", F64, "80th percentile of the angles between the poses of one moment", minimum=0, maximum=180),

@@ -134,19 +134,27 @@ FACE_FRAMES = TableSchema(
             minimum=0,
             maximum=1,
         ),
-        Column(
-            "picture_hash",
-            I64,
-            "perceptual hash, 63 bits, of a surveyed clip's frames; NULL of the others and of flat pictures",
-            nullable=True,
-        ),
+        *ENGINE,
+    ),
+)
+
+PICTURE_HASHES = TableSchema(
+    "picture_hashes",
+    "A row a moment by which a copy of a surveyed clip is known again: every sampled frame, of long clips further ones between "
+    "them; none of flat pictures.",
+    ("clip_id", "pts"),
+    (
+        CLIP_ID,
+        SHARD,
+        Column("pts", I64, "presentation timestamp, as in `face_frames`"),
+        Column("time_s", F64, "time since the first frame"),
+        Column("picture_hash", I64, "perceptual hash of the frame, 63 bits"),
         Column(
             "crop_hashes",
             pl.List(I64),
-            "of some of these frames: the same of crops of it that a copy may be, the whole first",
+            "the same of crops of it that a copy may be, the whole first; NULL of most moments",
             nullable=True,
         ),
-        *ENGINE,
     ),
 )
 

@@ -107,6 +107,7 @@ def test_tables_bear_the_names_that_users_were_promised() -> None:
         "face_embeddings",
         "faces",
         "face_frames",
+        "picture_hashes",
         "shot_boundaries",
         "face_clips",
         "picture_measures",

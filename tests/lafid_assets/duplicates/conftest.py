@@ -1,4 +1,4 @@
-"""Shots of a person in a room, and copies of them as people make them: encoded anew, scaled, cropped, shortened."""
+"""Shots of a person in a room, and copies of them as people make them: encoded anew, scaled, cropped, shortened, mirrored."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,18 +47,18 @@ class TintedFaceEngine:
         raise NotImplementedError
 
 
-def _take(take: int, person: int = 0) -> Pictures:
-    """A head that turns and wanders in one room, in every take otherwise."""
+def _take(take: int, person: int = 0, *, mirrored: bool = False) -> Pictures:
+    """A head that turns and wanders in one room, in every take otherwise; in a mirror it turns the other way."""
     room = np.random.default_rng(7).uniform(0, 160, (9, 16)).astype(np.float32)
     room = cv2.resize(room, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).clip(0, 160).astype(np.uint8)
     pace, start = ((1.3, 0.0), (2.1, 1.9))[take]
     pictures = []
     for time_s in np.arange(0, SECONDS, 1 / RATE):
         picture = np.repeat(room[..., None], 3, axis=2)
-        turn = np.sin(pace * time_s + start)
+        turn = np.sin(pace * time_s + start) * (-1 if mirrored else 1)
         middle = (int(WIDTH * (0.5 + 0.15 * np.sin(0.9 * pace * time_s - start))), int(HEIGHT * 0.5))
         cv2.ellipse(picture, middle, (22, 32), 0, 0, 360, (225, int(80 + 50 * turn), 100 if person else 20), -1)
-        pictures.append(picture)
+        pictures.append(picture[:, ::-1] if mirrored else picture)
     return np.stack(pictures)
 
 
@@ -81,9 +81,13 @@ FILMS: dict[str, tuple[Callable[[], Pictures], str]] = {
     "e shortened": (lambda: _take(0)[int(0.3 * RATE * SECONDS) :], "26"),
     "f another take": (lambda: _take(1), "18"),
     "g another person": (lambda: _take(0, person=1), "18"),
-    "h mirrored": (lambda: _take(0)[:, :, ::-1], "18"),
+    "h mirrored": (lambda: _take(0, mirrored=True), "18"),
+    "i mirrored, cropped and shortened": (
+        lambda: _cropped(_take(0, mirrored=True)[int(0.3 * RATE * SECONDS) :], 0.1, 0, 1, 1),
+        "26",
+    ),
 }
-"""The first five are one shot."""
+"""All but `f` and `g` are one shot."""
 
 
 @pytest.fixture(scope="session")

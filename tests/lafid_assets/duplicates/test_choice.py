@@ -10,6 +10,7 @@ from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.schemas import DUPLICATE_PAIRS
 
 SAME = {
+    "mirrored": False,
     "offset_s": 0.0,
     "shared_share": 1.0,
     "pose_distance_deg": 1.0,
@@ -53,7 +54,7 @@ def test_two_pieces_of_a_worse_recording_both_stay() -> None:
         ("pose_distance_deg", 8.0, 8.1),
         ("pose_chance_deg", 2.0, 1.9),
         ("face_similarity", 0.94, 0.93),
-        ("shared_share", 0.7, 0.69),
+        ("shared_share", 0.8, 0.79),
     ],
 )
 def test_every_measure_must_agree(measure: str, last: float, beyond: float) -> None:

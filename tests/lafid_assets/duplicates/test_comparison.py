@@ -5,18 +5,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lafid_assets.duplicates.comparison import Track, compare
+from lafid_assets.duplicates.comparison import PERCENTILE, Track, _percentile, compare
+from lafid_assets.pictures.picture_hash import MIRROR
 from model.face_engine.rotations import rotation_from_angles
 
+PICTURES = np.bitwise_xor.accumulate(np.int64(1) << np.random.default_rng(0).integers(0, 63, 1000, dtype=np.int64))
+"""From each to the next one bit changes."""
+PICTURES_HZ = 2.0
 
-def _track(begin_s: float, length_s: float, *, rate: float = 4.0, phase: float = 0.0, turns: float = 1.7) -> Track:
+
+def _track(
+    begin_s: float, length_s: float, *, rate: float = 4.0, phase: float = 0.0, turns: float = 1.7, nods: float = 4.1
+) -> Track:
     """A head that turns by a formula of the film's time, sampled from `begin_s` on."""
-    times = np.arange(0, length_s, 1 / rate)
+    times, pictured = np.arange(0, length_s, 1 / rate), np.arange(0, length_s, 1 / PICTURES_HZ)
     film = begin_s + times
-    yaw = 40 * np.sin(turns * film + phase) + 12 * np.sin(4.1 * film)
+    yaw = 40 * np.sin(turns * film + phase) + 12 * np.sin(nods * film)
     rotations = np.stack([rotation_from_angles(angle, angle / 4, 0) for angle in yaw])
-    hashes = np.int64(1) << (film * 2).astype(np.int64)
-    return Track(times, rotations, np.tile([1.0, 0.0], (len(times), 1)), hashes, hashes > 0, hashes[:, None], times)
+    hashes = PICTURES[((begin_s + pictured) * PICTURES_HZ).astype(int)]
+    return Track(times, rotations, np.tile([1.0, 0.0], (len(times), 1)), hashes, pictured, hashes[:, None], pictured)
 
 
 @pytest.mark.parametrize("begin_s", [0.0, 1.0, 1.13, 1.9])
@@ -34,10 +41,10 @@ def test_a_piece_is_found_where_it_was_cut_from(begin_s: float) -> None:
 
 
 def test_clips_that_overlap_say_by_how_much() -> None:
-    found = compare(_track(0, 5), _track(1.5, 5))
+    found = compare(_track(0, 5), _track(1.0, 5))
     assert found is not None
-    assert found.offset_s == pytest.approx(1.5, abs=0.06)
-    assert found.shared_share == pytest.approx(0.7, abs=0.05)
+    assert found.offset_s == pytest.approx(1.0, abs=0.06)
+    assert found.shared_share == pytest.approx(0.8, abs=0.05)
 
 
 def test_another_take_turns_otherwise() -> None:
@@ -63,11 +70,55 @@ def test_slow_samples_are_compared_at_their_own_moments_alone() -> None:
     assert found.pose_chance_deg > 10
 
 
+@pytest.mark.parametrize(("begin_s", "length_s", "rate"), [(97.3, 40, 4.0), (31.7, 150, 0.8)], ids=["dense", "sparse, too"])
+def test_a_piece_of_a_long_clip_is_found_although_its_frames_lie_seconds_apart(
+    begin_s: float, length_s: float, rate: float
+) -> None:
+    slow = {"turns": 0.31, "nods": 0.83}
+    whole, piece = _track(0, 240, rate=0.5, **slow), _track(begin_s, length_s, rate=rate, **slow)
+    for found, sign in ((compare(whole, piece), 1), (compare(piece, whole), -1)):
+        assert found is not None
+        assert found.offset_s == pytest.approx(sign * begin_s, abs=0.3)
+        assert found.pose_distance_deg < min(5, 0.3 * found.pose_chance_deg)
+        assert found.shared_share == pytest.approx(1, abs=0.05)
+        assert found.picture_distance <= 1
+
+
+def test_a_few_moments_of_a_long_clip_are_no_evidence() -> None:
+    """Of many offsets one fits, by chance: a piece that shows fewer than `SURE_FRAMES` sampled frames of the other is not said
+    to be alike anywhere."""
+    assert compare(_track(0, 240, rate=0.2), _track(100, 20)) is None
+
+
+def test_a_mirrored_head_turns_the_other_way() -> None:
+    whole = _track(0, 5)
+    opposite = replace(
+        whole,
+        rotations=np.stack([rotation_from_angles(-yaw, 10, -20) for yaw in range(len(whole.times_s))]),
+        hashes=whole.hashes ^ MIRROR,
+        crops=whole.crops ^ MIRROR,
+    )
+    turned = replace(whole, rotations=np.stack([rotation_from_angles(yaw, 10, 20) for yaw in range(len(whole.times_s))]))
+    assert np.allclose(turned.mirrored().rotations, opposite.rotations)
+    found = compare(opposite, turned.mirrored())
+    assert found is not None
+    assert (found.pose_distance_deg, found.picture_distance) == (pytest.approx(0, abs=1e-3), 0)
+
+
+def test_the_percentile_is_that_of_the_moments_that_are_known() -> None:
+    values = np.random.default_rng(0).uniform(0, 180, (40, 12))
+    values[np.random.default_rng(1).uniform(size=values.shape) < 0.5] = np.nan
+    values[0] = np.nan
+    found = _percentile(values, np.isfinite(values).sum(axis=1))
+    assert np.isnan(found[0])
+    assert np.allclose(found[1:], np.nanpercentile(values[1:], PERCENTILE, axis=1))
+
+
 def test_without_poses_faces_or_pictures_nothing_is_said() -> None:
     whole = _track(0, 5)
     blind = replace(whole, rotations=np.full_like(whole.rotations, np.nan))
     faceless = replace(whole, embeddings=np.full_like(whole.embeddings, np.nan))
-    flat = replace(whole, known=np.zeros_like(whole.known))
+    flat = replace(whole, hashes=whole.hashes[:0], picture_times_s=whole.picture_times_s[:0])
     assert compare(whole, blind) is None
     assert compare(blind, whole) is None
     assert compare(whole, faceless) is None

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from lafid_assets.duplicates.duplicate_clips import duplicate_clips
-from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, SPEECH_TAGGED_CLIPS
+from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, PICTURE_HASHES, SPEECH_TAGGED_CLIPS
 from resources.lake.lake import Lake
 from resources.settings import Settings
 
@@ -24,6 +24,7 @@ def test_copies_are_found_across_shards_and_only_of_clips_that_came_so_far(
             CLIPS: [row_of(CLIPS, **known, width=256, height=90 if film.startswith("b") else 144, duration_s=4.0)],
             FACE_CLIPS: [row_of(FACE_CLIPS, **known, **ENGINE, fingerprint="f", content_sha256=film)],
             FACE_FRAMES: [frame | known | ENGINE for frame in seen.frames],
+            PICTURE_HASHES: [row | known for row in seen.hashes],
             FACE_INFO: faces,
             FACE_EMBEDDINGS: embeddings,
             SPEECH_TAGGED_CLIPS: [row_of(SPEECH_TAGGED_CLIPS, **known, **tagged)],

@@ -1,34 +1,33 @@
 """Copies are found however they were made, other takes are not, and clips may come one by one."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 import pytest
 
-from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, NOTHING, find_duplicates
+from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, HASH_COLUMNS, NOTHING, find_duplicates
 from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.identity.clustering import MixedEngines
-from lafid_assets.schemas import DUPLICATE_CLIPS, DUPLICATE_PAIRS, FACE_FRAMES, FACES
+from lafid_assets.schemas import DUPLICATE_CLIPS, DUPLICATE_PAIRS, FACE_FRAMES, FACES, PICTURE_HASHES
+from lafid_assets.steps.contract import TableSchema
 
-COPIES = ["b smaller", "c cropped", "d without its last lines", "e shortened"]
+COPIES = ["b smaller", "c cropped", "d without its last lines", "e shortened", "h mirrored", "i mirrored, cropped and shortened"]
 SIDES = {"a original": 144, "b smaller": 86, "c cropped": 130, "d without its last lines": 128}
+
+
+def _table(rows: Iterable[Mapping[str, Any]], table: TableSchema, columns: Sequence[str]) -> pl.DataFrame:
+    schema = {name: table.dtypes[name] for name in columns}
+    return pl.DataFrame([{name: row[name] for name in columns} for row in rows], schema=schema)
 
 
 class Curated:
     """The clips of some films as the lake would give them, and which of them were read."""
 
     def __init__(self, surveyed: Mapping[str, Any]) -> None:
-        frames = [row for film in surveyed.values() for row in film.frames]
-        faces = [row for film in surveyed.values() for row in film.faces]
-        self._frames = pl.DataFrame(
-            [{name: row[name] for name in FRAME_COLUMNS} for row in frames],
-            schema={name: FACE_FRAMES.dtypes[name] for name in FRAME_COLUMNS},
-        )
-        self._faces = pl.DataFrame(
-            [{name: row[name] for name in FACE_COLUMNS} for row in faces],
-            schema={name: FACES.dtypes[name] for name in FACE_COLUMNS},
-        )
+        self._frames = _table((row for film in surveyed.values() for row in film.frames), FACE_FRAMES, FRAME_COLUMNS)
+        self._faces = _table((row for film in surveyed.values() for row in film.faces), FACES, FACE_COLUMNS)
+        self._hashes = _table((row for film in surveyed.values() for row in film.hashes), PICTURE_HASHES, HASH_COLUMNS)
         self.read: set[str] = set()
 
     def clips(self, names: Collection[str], measured: str = "m", engine: str = "dlib") -> pl.DataFrame:
@@ -47,10 +46,13 @@ class Curated:
         self.read |= set(clips)
         return self._faces.filter(pl.col("clip_id").is_in(list(clips)))
 
+    def hashes(self, clips: Collection[str]) -> pl.DataFrame:
+        return self._hashes.filter(pl.col("clip_id").is_in(list(clips)))
+
     def find(
         self, names: Collection[str], earlier: Mapping[str, pl.DataFrame] = NOTHING, policy: DuplicatePolicy | None = None
     ) -> dict[str, pl.DataFrame]:
-        found = find_duplicates(self.clips(names), policy or DuplicatePolicy(), earlier, self.frames, self.faces)
+        found = find_duplicates(self.clips(names), policy or DuplicatePolicy(), earlier, self)
         assert DUPLICATE_CLIPS.violations(found["duplicate_clips"]) == []
         assert DUPLICATE_PAIRS.violations(found["duplicate_pairs"]) == []
         return found
@@ -65,9 +67,7 @@ def _gone(tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
     return dict(tables["duplicate_clips"].filter(~pl.col("keep")).select("clip_id", "duplicate_of").iter_rows())
 
 
-def test_copies_go_for_the_best_and_other_takes_persons_and_mirrored_ones_stay(
-    curated: Curated, surveyed: Mapping[str, Any]
-) -> None:
+def test_copies_go_for_the_best_and_other_takes_and_persons_stay(curated: Curated, surveyed: Mapping[str, Any]) -> None:
     found = curated.find(surveyed)
     assert _gone(found) == dict.fromkeys(COPIES, "a original")
     [row] = found["duplicate_clips"].filter(clip_id="e shortened").to_dicts()
@@ -82,7 +82,7 @@ def test_one_by_one_in_any_order_is_as_all_at_once(curated: Curated, surveyed: M
     whole = curated.find(surveyed)
     names = list(surveyed)[::order]
     grown: Mapping[str, pl.DataFrame] = NOTHING
-    for count in range(2, len(names) + 1, 2):
+    for count in (*range(2, len(names), 2), len(names)):
         grown = curated.find(names[:count], grown)
     for name in ("duplicate_clips", "duplicate_pairs"):
         assert grown[name].equals(whole[name])
@@ -101,16 +101,16 @@ def test_work_follows_the_change(curated: Curated, surveyed: Mapping[str, Any]) 
     again = curated.clips(surveyed).with_columns(
         search_digest=pl.when(clip_id=pl.lit("f another take")).then(pl.lit("new")).otherwise("search_digest")
     )
-    find_duplicates(again, DuplicatePolicy(), found, curated.frames, curated.faces)
+    find_duplicates(again, DuplicatePolicy(), found, curated)
     assert "f another take" in curated.read
 
 
 def test_engines_are_never_mixed(curated: Curated) -> None:
     clips = pl.concat([curated.clips(["a original"]), curated.clips(["b smaller"], engine="insightface")])
     with pytest.raises(MixedEngines):
-        find_duplicates(clips, DuplicatePolicy(), NOTHING, curated.frames, curated.faces)
+        find_duplicates(clips, DuplicatePolicy(), NOTHING, curated)
 
 
 def test_no_clips_are_no_duplicates(curated: Curated) -> None:
-    nothing = find_duplicates(curated.clips(["a original"]).clear(), DuplicatePolicy(), NOTHING, curated.frames, curated.faces)
+    nothing = find_duplicates(curated.clips(["a original"]).clear(), DuplicatePolicy(), NOTHING, curated)
     assert nothing["duplicate_clips"].is_empty()

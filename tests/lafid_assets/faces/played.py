@@ -81,8 +81,7 @@ def _place(task: ClipTask, index: int) -> dict[str, Any]:
 
 def _frame(task: ClipTask, index: int, faces: int) -> dict[str, Any]:
     seen = {"time_s": index / 10, "width": 64, "height": 48, "face_count": faces, "luminance": 100.0}
-    seen |= dict.fromkeys(("blur", "picture_hash", "crop_hashes"))
-    return _place(task, index) | seen
+    return _place(task, index) | seen | {"blur": None}
 
 
 def _face(task: ClipTask, index: int, embedding: Sequence[float]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lafid_assets.pictures.grey import thumbnail
-from lafid_assets.pictures.picture_hash import SPANS, crop_hashes, picture_hash
+from lafid_assets.pictures.picture_hash import MIRROR, SPANS, crop_hashes, picture_hash
 
 
 def _picture(seed: int) -> np.ndarray:
@@ -39,6 +39,16 @@ def test_a_crop_is_among_the_crops_of_its_original(rows: tuple[float, float], co
     apart = [_apart(picture_hash(thumbnail(np.ascontiguousarray(cut))), crop) for crop in crops]
     assert apart.index(min(apart)) == SPANS.index(rows) * len(SPANS) + SPANS.index(columns)
     assert min(apart) <= 6
+
+
+def test_the_hash_of_a_mirrored_picture_is_known_without_it() -> None:
+    small = thumbnail(_picture(0))
+    mirrored = np.ascontiguousarray(small[:, ::-1])
+    assert picture_hash(mirrored) == (picture_hash(small) or 0) ^ MIRROR
+    crops, of_mirrored = crop_hashes(small), crop_hashes(mirrored)
+    assert crops is not None
+    assert of_mirrored is not None
+    assert min(_apart(of_mirrored[3], crop ^ MIRROR) for crop in crops) <= 1, "a crop of the one is one of the other"
 
 
 def test_a_flat_picture_has_no_hash() -> None:
