@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 FREQUENCIES = 8
 HASH_BITS = FREQUENCIES**2 - 1
@@ -59,6 +58,8 @@ _PLACES = 1 << np.arange(HASH_BITS, dtype=np.int64)
 @lru_cache
 def _frequencies(size: int, first: float, last: float) -> Numbers:
     """(8, size): the lowest frequencies of a row of so many pixels, cut to a share of it and stretched."""
+    from scipy.fft import dct  # every command loads this module, few hash a picture
+
     places = np.clip(size * (first + (last - first) * (np.arange(size) + 0.5) / size) - 0.5, 0, size - 1)
     left = np.minimum(places.astype(int), size - 2)
     stretched = np.zeros((size, size))
