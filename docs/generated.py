@@ -68,6 +68,13 @@ def commands() -> str:
     return re.sub(r"^```console\n\$ (.*)\n```$", r"`\1`", own, flags=re.MULTILINE).replace("**Usage**:\n\n", "")
 
 
+def rooms() -> str:
+    """Every room of the house: its size, and what it holds."""
+    import rooms as house
+
+    return house.table()
+
+
 def rules() -> str:
     """The face policy's rules in their order, with the thresholds of the shipped policies."""
     from lafid_assets.constraints.policies import POLICIES, RULES
@@ -125,6 +132,7 @@ WRITERS: dict[str, Callable[[], str]] = {
     "reasons": reasons,
     "rules": rules,
     "checks": checks,
+    "rooms": rooms,
 }
 """Name of a mark in a page to what writes its text."""
 
@@ -168,7 +176,7 @@ def _assets() -> Iterator[str]:
 
 def _dictionary() -> Iterator[str]:
     from lafid_assets.schemas import TABLES
-    from lafid_assets.step_registry import all_steps
+    from lafid_assets.steps.step_registry import all_steps
 
     writers: dict[str, list[str]] = {}
     readers: dict[str, list[str]] = {}
@@ -214,7 +222,7 @@ def _meaning(column: Any) -> str:
 
 
 def _settings() -> Iterator[str]:
-    from lafid_assets.settings_check import template
+    from lafid_assets.lafid_toml.settings_check import template
 
     for part in re.split(r"^\[", template(), flags=re.MULTILINE)[1:]:
         section = part[: part.index("]")]
@@ -227,8 +235,8 @@ def _settings() -> Iterator[str]:
 
 def _section(name: str) -> tuple[type[BaseModel], str]:
     """What a section's lines are fields of, and what it is about."""
-    from lafid_assets.settings_file import POLICY, POLICY_ASSET, SHARED, General
-    from lafid_assets.step_registry import all_steps
+    from lafid_assets.lafid_toml.settings_file import POLICY, POLICY_ASSET, SHARED, General
+    from lafid_assets.steps.step_registry import all_steps
 
     if name in General.model_fields:
         model = General.model_fields[name].annotation

@@ -11,12 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from lafid_assets.contract import TableSchema
-from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.faces.clip_analysis import AnalysisSettings, ClipTask, analyse_clip, is_searched_first
 from lafid_assets.faces.clip_record import Engine, Fingerprints, clip_frames, fingerprints, upstream_row
 from lafid_assets.faces.shard_limits import ShardLimits
-from lafid_assets.ingest.at_hand import map_footage
+from lafid_assets.ingest.clip_prefetch import map_footage
 from lafid_assets.ingest.tombstones import FORGOTTEN, Tombstones
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
@@ -30,12 +28,14 @@ from lafid_assets.schemas import (
     RECORDINGS,
     SHOT_BOUNDARIES,
 )
-from lafid_assets.workers import NotFetched
+from lafid_assets.steps.contract import TableSchema
+from lafid_assets.workers.exit_reasons import TRIED_AGAIN
+from lafid_assets.workers.pool import NotFetched
 from model.encoding.footage import Footage, Piece, file_of, footage_in, passed_s, source_of
-from resources.duckdb_extensions import literal
 from resources.face_engine import gpu_feeders
-from resources.lake_reader import Reader
-from resources.ledger import Ledger
+from resources.lake.duckdb_extensions import literal
+from resources.lake.reader import Reader
+from resources.store.ledger import Ledger
 
 LOGGER = logging.getLogger("lafid.faces")
 TABLES = (FACE_INFO, FACE_EMBEDDINGS, FACE_FRAMES, SHOT_BOUNDARIES, FACE_CLIPS, RECORDINGS, PIECES)
@@ -93,7 +93,7 @@ def analyse_shard(
     pieces = shard.gather(PIECES, files, shard.sources())
     forgotten: dict[str, Row] = {}
     if tombstones is not None:
-        pieces, split = tombstones.veil_pieces(pieces), set(pieces["recording_id"])
+        pieces, split = tombstones.hide_forgotten_pieces(pieces), set(pieces["recording_id"])
         whole = {name: row for name, row in files.items() if _passed(row) and name not in split}
         forgotten = {name: row | FORGOTTEN for name, row in whole.items() if tombstones.know_part_of(row)}
     shots = {row["clip_id"]: row for row in pieces.iter_rows(named=True)}

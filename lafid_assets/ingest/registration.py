@@ -16,8 +16,8 @@ import polars as pl
 from lafid_assets.ingest.sharding import into_shards
 from lafid_assets.ingest.tombstones import Tombstones
 from lafid_assets.schemas import CLIP_FILES, CLIP_ROOTS, CLIP_ROWS
-from resources.lake import Lake
-from resources.lake_writer import Writer
+from resources.lake.lake import Lake
+from resources.lake.writer import Writer
 
 DEFAULT_CLIPS_PER_SHARD = 500
 SHARDS_AT_ONCE = 100
@@ -67,7 +67,7 @@ def register(lake: Lake, listed: pl.DataFrame, clips_per_shard: int = DEFAULT_CL
     Args:
         listed: rows as `listing.list_files` gives them, of one root.
     """
-    files = Tombstones(lake.store).veil(_unique(listed))
+    files = Tombstones(lake.store).hide_forgotten(_unique(listed))
     return lake.commit(lambda writer: _register(writer, files, clips_per_shard), all_cores=True)
 
 
