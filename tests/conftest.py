@@ -33,6 +33,7 @@ pytest_plugins = (
     "tests.model_weights",
     "tests.postgres",
     "tests.registries",
+    "tests.revisions",
     "tests.zoo",
 )
 

@@ -11,7 +11,19 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("model", "resources", "lafid_assets", "sensors")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-HEAVY = ("torch", "diffusers", "mlflow", "insightface", "cv2", "sixdrepnet", "faster_whisper", "transformers", "dlib", "openai")
+HEAVY = (
+    "torch",
+    "diffusers",
+    "mlflow",
+    "insightface",
+    "cv2",
+    "sixdrepnet",
+    "faster_whisper",
+    "transformers",
+    "dlib",
+    "openai",
+    "scipy",
+)
 MOST_LINES = 400
 
 # Modules that are Dagster's by what they do; every other module of lafid_assets without an asset is a kernel.

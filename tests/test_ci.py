@@ -65,6 +65,17 @@ def test_whatever_fails_fails_the_run_and_the_rest_is_run(checkout: Path, target
     assert {"make lint", "make test", "make browser"} <= set((checkout / "told").read_text().splitlines())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is no root has run them as an ordinary user already")
+def test_what_fails_as_an_ordinary_user_fails_the_run(checkout: Path) -> None:
+    becomes = checkout / "bin" / "setpriv"
+    becomes.write_text('#!/bin/sh\ncase "$*" in *"import pytest"*) ;; *) echo "one failed"; exit 1 ;; esac\n')
+    becomes.chmod(0o755)
+    ended = _run(checkout)
+    assert ended.returncode == 1
+    assert "one failed" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "failed: tests as an ordinary user"
+
+
 CRASHING = """
 import os, signal, time
 import pytest

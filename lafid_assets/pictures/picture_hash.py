@@ -11,7 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 FREQUENCIES = 8
 HASH_BITS = FREQUENCIES**2 - 1
@@ -62,6 +61,8 @@ MIRROR = int(_ODD_COLUMNS @ _PLACES)
 @lru_cache
 def _frequencies(size: int, first: float, last: float) -> Numbers:
     """(8, size): the lowest frequencies of a row of so many pixels, cut to a share of it and stretched."""
+    from scipy.fft import dct  # every command loads this module, few hash a picture
+
     places = np.clip(size * (first + (last - first) * (np.arange(size) + 0.5) / size) - 0.5, 0, size - 1)
     left = np.minimum(places.astype(int), size - 2)
     stretched = np.zeros((size, size))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +115,10 @@ def _is_killed(chance: random.Random, home: Path, *arguments: str) -> bool:
 def _kill_over_faces(moment_s: float, home: Path, *arguments: str) -> None:
     """Kill the run a moment after `face_info` has children."""
     run = subprocess.Popen([sys.executable, "-c", PROGRAM, str(NEVER), *arguments], **_at(home))
-    children: list[int] = []
-    for _ in range(6000):
-        children = _children(run.pid) if _is_probed(home) else []
-        if children or run.poll() is not None:
-            break
-        time.sleep(0.02)
-    assert children, "face_info never had a child"
+    with closing(_lake(home)) as lake:  # opening it anew at every look takes a core from the run that is waited for
+        while not (_children(run.pid) and _is_probed(lake)):
+            assert run.poll() is None, "face_info never had a child"
+            time.sleep(0.05)
     time.sleep(moment_s)
     children = _children(run.pid)
     run.kill()
@@ -155,10 +152,10 @@ def _at(home: Path) -> dict[str, Any]:
     return nothing | {"cwd": PROJECT_ROOT, "env": os.environ | {"LAFID_HOME": str(home)}}
 
 
-def _is_probed(home: Path) -> bool:
+def _is_probed(lake: Lake) -> bool:
     """Whether the clips of all shards are known, so that children look at faces now."""
     with suppress(LakeUnusable):  # there are no tables yet
-        return len(_lake(home).stamps(["clips"])) == SHARDS
+        return len(lake.stamps(["clips"])) == SHARDS
     return False
 
 
