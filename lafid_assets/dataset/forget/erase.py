@@ -3,8 +3,8 @@
 Belongs here: which files of the home and the store are touched, in which order, and the search afterwards. Not here: who is meant
 (`subject`), one table or file (`scrub`), the models (`trained_models`).
 
-Order: tombstones, tables, pictures, pictures in MLflow, every other file, cached latents, the published DuckDB file, the catalog's
-copy anew. Every file is replaced whole or not at all, and doing any of it twice changes nothing.
+Order: tombstones, tables, pictures, pictures in MLflow, every other file, cached latents, the published DuckDB file, and the
+catalog's copy anew. Every file is replaced whole or not at all, and doing any of it twice changes nothing.
 """
 
 import io
@@ -273,8 +273,8 @@ class Eraser:
         return [needle.encode() for needle in self.subject.needles]
 
     def _copy_anew(self, done: Erased) -> None:
-        """The plain file of the decisions goes, for writing it costs what the dataset weighs: the next refresh does. The catalog's
-        copy must stay, without them."""
+        """The plain file of the decisions goes: writing it costs what the dataset weighs, and the next refresh does. The copy of
+        the catalog stays, without them."""
         published = self.settings.published_path
         for path in (published, published.with_name(f"{published.name}.wal")):
             if path.is_file():
