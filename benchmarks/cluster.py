@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lafid_assets.identity.impostor_pairs import Threshold, choose_threshold
 from lafid_assets.identity.merging import Groups, merge
 from lafid_assets.identity.neighbours import Pairs, mutual, nearest_pairs
 from lafid_assets.identity.policies import ClusterPolicy
-from lafid_assets.identity.strangers import Threshold, choose_threshold
 
 WIDTH = 512
 MOST_CLIPS_OF_A_PERSON = 500

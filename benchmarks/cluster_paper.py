@@ -15,7 +15,7 @@ from typing import Any
 
 from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD
 from lafid_assets.jobs import PER_SHARD
-from lafid_assets.partitions import shards_per_run
+from lafid_assets.steps.partitions import shards_per_run
 
 CLIPS = 13_200_000
 SECONDS_A_DAY = 86_400
@@ -30,11 +30,11 @@ class Measured:
         faces_cpu_s: a clip in `face_info`, of the mix of a raw set, most of which the scan drops early (`benchmarks.face_info`).
         kept_cpu_s: the same of a clip that is kept.
         other_cpu_s: a clip in the other steps: its file probed, its sound listened to, its crops cut. An estimate.
-        start_cpu_s: of a run before its first step begins its work (`lafid_assets.partitions`).
+        start_cpu_s: of a run before its first step begins its work (`lafid_assets.steps.partitions`).
         step_cpu_s: a shard's turn in one asset with nothing to measure: questions, one transaction (`benchmarks.scale`).
         gets_a_clip: that bring a clip from S3 to its node, for all steps together; 22 of 22 objects (walk).
         requests_a_kept_clip: crops, a request each: 184 of 12 clips (walk).
-        seconds_a_part: a run keeps what is half done as often (`resources.ledger`).
+        seconds_a_part: a run keeps what is half done as often (`resources.store.ledger`).
         requests_a_part: its 8 files are written once, and read two and a half times, of two requests each (walk).
         requests_a_commit: files of tables, written once, and read by later steps: 153 in 28 commits, most tables of which are so
             small that they lie in the catalog (walk); of shards of 500 clips about 10.

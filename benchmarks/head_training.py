@@ -26,7 +26,7 @@ from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import References
 from model.face_branch.trainable import LORA, FusedModel, unfreeze
 from model.presets import TrainConfig
-from model.training.draws import choose_told, hide_references
+from model.training.sampling import choose_told, hide_references
 
 _LEAST_PAIR_GAP_DEG = 20.0
 """Two views of a pair differ by at least so much in yaw."""

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.scale_operations import OPERATIONS, Cost
-from resources.lake_upkeep import EVERY
+from resources.lake.upkeep import EVERY
 
 ALL_SHARDS = 26_400
 BEFORE = {

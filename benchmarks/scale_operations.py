@@ -32,12 +32,12 @@ from lafid_assets.jobs import PER_SHARD
 from lafid_assets.lake import open_lake
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, FACE_INFO, LAFID_DATASET, POLICY_SETTINGS
-from lafid_assets.staleness import Chain, stale_shards
-from lafid_assets.step import Step
-from lafid_assets.steps import configured
-from resources import lake_upkeep
-from resources.lake import UNPARTITIONED, Lake
-from resources.lake_writer import Writer
+from lafid_assets.steps.curation_steps import configured
+from lafid_assets.steps.staleness import Chain, stale_shards
+from lafid_assets.steps.step import Step
+from resources.lake import upkeep
+from resources.lake.lake import UNPARTITIONED, Lake
+from resources.lake.writer import Writer
 from resources.settings import Settings
 
 SHARDS_AT_ONCE = 25
@@ -90,11 +90,11 @@ def lay(home: Path, shards: int) -> Cost:
     """
     lake = open_lake(_settings(home))
     steps = configured(PER_SHARD, CurationChoices().ops)
-    together = max(0, shards - lake_upkeep.EVERY // 2 // len(steps))
+    together = max(0, shards - upkeep.EVERY // 2 // len(steps))
     with measured() as cost:
         for first in range(0, together, SHARDS_AT_ONCE):
             _lay(lake, range(first, min(first + SHARDS_AT_ONCE, together)), steps)
-        lake_upkeep.compact(lake)
+        upkeep.compact(lake)
         for number in range(together, shards):
             _lay(lake, [number], steps, step_by_step=True)
     lake.close()
@@ -168,7 +168,7 @@ def _put_anew(home: Path, shards: int, assets: Sequence[str]) -> Cost:
 
     put_all(next(iter(frames)))  # the first of a process imports and attaches
     # Its share of a compaction is counted apart.
-    with lake.leases.held(lake_upkeep.LEASE), measured(len(frames) * len(assets)) as cost:
+    with lake.leases.held(upkeep.LEASE), measured(len(frames) * len(assets)) as cost:
         for shard in frames:
             put_all(shard)
     return cost()
@@ -179,7 +179,7 @@ def compact(home: Path, shards: int) -> Cost:
     lake = open_lake(_settings(home))
     lake.stamps()
     with measured() as cost:
-        lake_upkeep.compact(lake)
+        upkeep.compact(lake)
     return cost()
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lafid_assets.contract import TableSchema
 from lafid_assets.schemas import (
     CLIP_CONTENTS,
     CLIP_FILES,
@@ -35,6 +34,7 @@ from lafid_assets.schemas import (
     SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
 )
+from lafid_assets.steps.contract import TableSchema
 
 CLIPS_PER_SHARD = 500
 SURVEYED, KEPT = 0.07, 0.014

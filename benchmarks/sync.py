@@ -146,10 +146,10 @@ def summarise(speakers: Sequence[Speaker], mouth: str, policy: SpeechPolicy) -> 
 
 def film_speakers(folder: Path) -> list[Path]:
     """Speakers of the sample footage's studio: every person, `MADE_TAKES` times, nearly frontal."""
-    from lafid_assets.ingest.sample_footage.build import film, portrait_landmarks
-    from lafid_assets.ingest.sample_footage.persons import PERSONS
-    from lafid_assets.ingest.sample_footage.render import Studio
-    from lafid_assets.ingest.sample_footage.scenes import Appearance, Motion, Scene, Shot, Sound
+    from lafid_assets.sample_footage.build import film, portrait_landmarks
+    from lafid_assets.sample_footage.persons import PERSONS
+    from lafid_assets.sample_footage.render import Studio
+    from lafid_assets.sample_footage.scenes import Appearance, Motion, Scene, Shot, Sound
 
     studio, paths = Studio(portrait_landmarks()), []
     for person in PERSONS:

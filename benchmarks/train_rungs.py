@@ -26,13 +26,13 @@ from model.encoding.face_features import FaceViews
 from model.face_branch.references import References
 from model.face_branch.trainable import ADAPTER, FusedModel, assemble
 from model.presets import TEXT_ROWS, Injection, Preset
-from model.training.ahead import one_ahead
-from model.training.draws import draw_steps
+from model.training.batch_sampler import Order
 from model.training.execution import prepare
 from model.training.objective import backward
 from model.training.optimisation import clip_gradients, gradient_norms, rated_groups, set_rates
-from model.training.order import Order
 from model.training.parallel import Ranks
+from model.training.prefetch import one_ahead
+from model.training.sampling import draw_steps
 from model.training.train import never
 
 _CLIPS = 4

@@ -23,7 +23,7 @@ import dagster as dg
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.registration import register
 from lafid_assets.lake import open_lake
-from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.steps.partitions import CLIP_SHARDS
 from resources.settings import Settings
 from tests.ui.room import Room, browsing
 from tests.ui.serving import serving

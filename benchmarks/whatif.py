@@ -20,10 +20,10 @@ from rich.table import Table
 
 from benchmarks.decide import FACES_PER_CLIP, POLICY, decide_ours, generate
 from lafid_assets.constraints.decision import decide_clips
-from lafid_assets.contract import TableSchema
 from lafid_assets.lake import open_lake
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO, PICTURE_MEASURES, POLICY_SETTINGS, POSE_FILTERED_CLIPS
+from lafid_assets.steps.contract import TableSchema
 from resources.settings import Settings
 
 CLIPS_PER_SHARD = 500

@@ -168,7 +168,7 @@ def _assets() -> Iterator[str]:
 
 def _dictionary() -> Iterator[str]:
     from lafid_assets.schemas import TABLES
-    from lafid_assets.step_registry import all_steps
+    from lafid_assets.steps.step_registry import all_steps
 
     writers: dict[str, list[str]] = {}
     readers: dict[str, list[str]] = {}
@@ -214,7 +214,7 @@ def _meaning(column: Any) -> str:
 
 
 def _settings() -> Iterator[str]:
-    from lafid_assets.settings_check import template
+    from lafid_assets.lafid_toml.settings_check import template
 
     for part in re.split(r"^\[", template(), flags=re.MULTILINE)[1:]:
         section = part[: part.index("]")]
@@ -227,8 +227,8 @@ def _settings() -> Iterator[str]:
 
 def _section(name: str) -> tuple[type[BaseModel], str]:
     """What a section's lines are fields of, and what it is about."""
-    from lafid_assets.settings_file import POLICY, POLICY_ASSET, SHARED, General
-    from lafid_assets.step_registry import all_steps
+    from lafid_assets.lafid_toml.settings_file import POLICY, POLICY_ASSET, SHARED, General
+    from lafid_assets.steps.step_registry import all_steps
 
     if name in General.model_fields:
         model = General.model_fields[name].annotation

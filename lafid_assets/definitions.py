@@ -28,21 +28,21 @@ from lafid_assets.jobs import (
     refresh_dataset,
     train_and_register,
 )
+from lafid_assets.lafid_toml.settings_check import automation
+from lafid_assets.lafid_toml.settings_file import Automation, General, SettingsFile, SettingsUnusable
+from lafid_assets.lafid_toml.settings_place import FILE, SettingsPlace
 from lafid_assets.lake import open_lake
 from lafid_assets.release.lafid_bench import lafid_bench
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.registered_model import registered_model
-from lafid_assets.settings_check import automation
-from lafid_assets.settings_file import Automation, General, SettingsFile, SettingsUnusable
-from lafid_assets.settings_place import FILE, SettingsPlace
 from lafid_assets.speech.speech_info import speech_info
 from lafid_assets.speech.speech_tagged_clips import speech_tagged_clips
-from lafid_assets.step import as_told
+from lafid_assets.steps.step import as_told
 from lafid_assets.training.fusion_dit import fusion_dit
 from lafid_assets.training.training_latents import training_latents
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 from resources.tracking import Tracking
 from resources.trainer.client import TrainerClient
 from resources.trainer.launch import LaunchConfig

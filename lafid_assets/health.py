@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from lafid_assets.dataset import cutting, dataset_report
+from lafid_assets.dataset import dataset_report
+from lafid_assets.dataset.crops import FOLDER as CROPS_FOLDER
 from lafid_assets.jobs import PER_SHARD
+from lafid_assets.lafid_toml.settings_check import Ops
 from lafid_assets.release.promotion import known_models
 from lafid_assets.schemas import (
     CLIP_FILES,
@@ -19,15 +21,14 @@ from lafid_assets.schemas import (
     REGISTERED_MODEL,
     TRAINING_LATENTS,
 )
-from lafid_assets.settings_check import Ops
-from lafid_assets.staleness import stale_shards, unfinished_shards
-from lafid_assets.steps import configured
+from lafid_assets.steps.curation_steps import configured
+from lafid_assets.steps.staleness import stale_shards, unfinished_shards
 from lafid_assets.training.encoding import SHARDS_FOLDER
 from lafid_assets.wording import first_few
-from resources.catalog_losses import missing_files
-from resources.duckdb_extensions import quoted
-from resources.lake import Lake
-from resources.lake_tables import PARTITIONS
+from resources.lake.catalog_losses import missing_files
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.lake import Lake
+from resources.lake.tables import PARTITIONS
 from resources.tracking import Tracking, TrackingUnreachable
 
 PATIENCE = timedelta(days=1)
@@ -83,7 +84,7 @@ def _lost_files(lake: Lake) -> Iterator[str]:
     """Files that rows name."""
     crops, latents, checkpoints, pages = _crops(lake), _latents(lake), _checkpoints(lake), _pages(lake)
     asked: dict[str, tuple[pl.Series, Callable[[], Iterable[str]]]] = {
-        REFERENCE_CROPS.name: (crops, lambda: lake.store.list_tree(cutting.FOLDER)),
+        REFERENCE_CROPS.name: (crops, lambda: lake.store.list_tree(CROPS_FOLDER)),
         TRAINING_LATENTS.name: (latents, lambda: _below_latents(lake)),
         FUSION_DIT.name: (checkpoints, lambda: filter(lake.store.exists, checkpoints)),
         DATASET_REPORT.name: (pages, lambda: filter(lake.store.exists, pages)),

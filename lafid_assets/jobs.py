@@ -10,9 +10,9 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._utils.schedules import is_valid_cron_string
 
-from lafid_assets.partitions import CLIP_SHARDS
-from lafid_assets.run_failure import told_in_one_line
-from resources.lake import Lake
+from lafid_assets.runs.run_failure import told_in_one_line
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
 from resources.trainer.launch import LaunchConfig
@@ -121,10 +121,10 @@ def train_and_register(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
 @dg.op
 def compact(context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
     """Put the lake's small files together and drop those that no table needs any more."""
-    from resources import lake_upkeep
+    from resources.lake import upkeep
 
     with told_in_one_line(context):
-        context.log.info(str(lake_upkeep.compact(lake)))
+        context.log.info(str(upkeep.compact(lake)))
 
 
 @dg.job(description="Puts the lake's small files together and drops those that no table needs any more.")
@@ -142,8 +142,8 @@ def look_for_faults(
 ) -> None:
     """Fails with everything that fell through, the first of it first."""
     from lafid_assets import health
-    from lafid_assets.settings_check import ops_of
-    from lafid_assets.settings_file import SettingsFile
+    from lafid_assets.lafid_toml.settings_check import ops_of
+    from lafid_assets.lafid_toml.settings_file import SettingsFile
 
     with told_in_one_line(context):
         health.require_none(health.find_faults(lake, tracking, ops_of(SettingsFile.of(settings.home), {})))

@@ -1,13 +1,13 @@
 """The lake of an installation: the project's tables at its addresses.
 
-Belongs here: putting contracts and addresses together. Not here: what a lake is (`resources.lake`).
+Belongs here: putting contracts and addresses together. Not here: what a lake is (`resources.lake.lake`).
 """
 
 from lafid_assets.schemas import TABLES
-from resources.catalog import Catalog
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.catalog import Catalog
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 
 
 def open_lake(settings: Settings, *, read_only: bool = False) -> Lake:

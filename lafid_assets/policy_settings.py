@@ -13,8 +13,8 @@ import polars as pl
 from lafid_assets.schemas import POLICY_SETTINGS
 
 if TYPE_CHECKING:
-    from resources.lake import Lake
-    from resources.lake_reader import Reader
+    from resources.lake.lake import Lake
+    from resources.lake.reader import Reader
 
 
 def settings_row(settings: str) -> tuple[str, pl.DataFrame]:

@@ -2,7 +2,7 @@
 
 Belongs here: frames and a person -> cosine similarities; those of many videos -> one likeness, by yaw and by expression. Training
 judges its checkpoints by it, the release reports it. Not here: drawing (`training.held_out_videos`), which of two models is
-better (`training.kept_checkpoints`).
+better (`training.checkpoint_retention`).
 
 A frame without a face has no similarity. In the mean over all frames it counts 0, what two strangers have in ArcFace's space: a
 model must not gain by hiding the face where it would not be alike.

@@ -1,7 +1,7 @@
 """What a Postgres server says of itself: which database it is, what time it has, whether it takes writes.
 
 Belongs here: those questions, of the catalog's server and of Dagster's alike, and the words in which Postgres refuses a write.
-Not here: what lies in a database (`catalog`, `lease_table`, Dagster). SQLAlchemy is imported where it is used: it takes a while.
+Not here: what lies in a database (`catalog`, `table`, Dagster). SQLAlchemy is imported where it is used: it takes a while.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resources.secrets import hide, passwords_of, without_password
-from resources.transient import Transient
+from resources.transient_errors import Transient
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from model.model_store.location import lafid_home, models_folder
-from resources.s3_objects import is_address
 from resources.secrets import has_password, without_password
+from resources.store.s3_objects import is_address
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _PASSWORD_LINES = {"password", "secret_key", "secret", "token", "sas_token", "api_token"}

@@ -1,6 +1,7 @@
 """What of LaFID runs on this machine, so that two machines can tell whether they compute the same.
 
-Belongs here: version, code, packages, and where they lie. Not here: who compares (`lafid_assets.fitness`, `lafid_assets.doctor`).
+Belongs here: version, code, packages, and where they lie. Not here: who compares (`lafid_assets.runs.preflight`,
+`lafid_assets.doctor`).
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Runs that fail are told to a chat, each cause once, and when the same work gets done again. Off until somebody switches it on.
 
-Belongs here: what to tell, and posting it. Not here: why a run failed (`lafid_assets.run_failure`), looking for faults that fail
-no run (`lafid_assets.health`, whose own run fails).
+Belongs here: what to tell, and posting it. Not here: why a run failed (`lafid_assets.runs.run_failure`), looking for faults that
+fail no run (`lafid_assets.health`, whose own run fails).
 """
 
 import html
@@ -15,9 +15,9 @@ from http.client import HTTPException
 import dagster as dg
 
 from lafid_assets.jobs import ASSETS_OF, assets_of
-from lafid_assets.partitions import ends_of
-from lafid_assets.run_failure import MOST_CHARACTERS, why_failed
-from lafid_assets.settings_file import SettingsFile
+from lafid_assets.lafid_toml.settings_file import SettingsFile
+from lafid_assets.runs.run_failure import MOST_CHARACTERS, why_failed
+from lafid_assets.steps.partitions import ends_of
 from resources.settings import Settings
 from sensors.work import or_skip
 

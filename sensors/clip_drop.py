@@ -14,15 +14,15 @@ from lafid_assets.ingest.clip_root import ClipRoot, root_at
 from lafid_assets.ingest.provenance import SourceUnusable
 from lafid_assets.ingest.registration import register
 from lafid_assets.jobs import PER_SHARD, curate_shard
-from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.lafid_toml.settings_check import ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile, Sources
 from lafid_assets.schemas import CLIP_FILES, CLIP_ROWS
-from lafid_assets.settings_check import ops_of
-from lafid_assets.settings_file import SettingsFile, Sources
-from lafid_assets.staleness import stale_shards
-from lafid_assets.steps import configured
-from resources.lake import Lake
-from resources.s3_objects import BucketAway
+from lafid_assets.steps.curation_steps import configured
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from lafid_assets.steps.staleness import stale_shards
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.s3_objects import BucketAway
 from sensors.work import digest, or_skip
 
 LOOKS = "drop_looks.parquet"

@@ -11,10 +11,10 @@ from dagster._core.storage.tags import SYSTEM_TAG_PREFIX, WILL_RETRY_TAG
 from dagster._utils.tags import get_boolean_tag_value
 
 from lafid_assets.jobs import ACTIVE, assets_of
-from lafid_assets.partitions import ends_of, run_tags
-from lafid_assets.run_failure import FAILURE_TAG
-from lafid_assets.settings_check import automation
-from lafid_assets.settings_file import SettingsFile
+from lafid_assets.lafid_toml.settings_check import automation
+from lafid_assets.lafid_toml.settings_file import SettingsFile
+from lafid_assets.runs.run_failure import FAILURE_TAG
+from lafid_assets.steps.partitions import ends_of, run_tags
 from resources.settings import Settings
 from sensors.work import or_skip
 

@@ -1,7 +1,7 @@
 """Shards that were registered and never finished are curated by the clock. Off until somebody switches it on in the UI.
 
-Belongs here: which shards to ask for, and how often. Not here: what is current (`lafid_assets.staleness`), files that are new
-(`clip_drop`).
+Belongs here: which shards to ask for, and how often. Not here: what is current (`lafid_assets.steps.staleness`), files that are
+new (`clip_drop`).
 """
 
 import json
@@ -9,15 +9,15 @@ import json
 import dagster as dg
 
 from lafid_assets.jobs import PER_SHARD, curate_shard
-from lafid_assets.partitions import CLIP_SHARDS
-from lafid_assets.run_told import SETTINGS_TAG
+from lafid_assets.lafid_toml.settings_check import Ops, automation, deciding, deciding_sha256, ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile
+from lafid_assets.runs.run_settings import SETTINGS_TAG
 from lafid_assets.schemas import CLIP_FILES, CLIP_ROWS
-from lafid_assets.settings_check import Ops, automation, deciding, deciding_sha256, ops_of
-from lafid_assets.settings_file import SettingsFile
-from lafid_assets.staleness import stale_shards, unfinished_shards
-from lafid_assets.steps import configured
+from lafid_assets.steps.curation_steps import configured
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from lafid_assets.steps.staleness import stale_shards, unfinished_shards
 from lafid_assets.wording import first_few
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from sensors.work import TRY, at_work, digest, or_skip, tries, waiting_runs
 

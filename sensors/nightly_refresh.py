@@ -5,12 +5,12 @@ Belongs here: when to ask for it. Not here: what it may not lose (`lafid_assets.
 
 import dagster as dg
 
-from lafid_assets.instance import is_cluster
 from lafid_assets.jobs import DATASET, PER_SHARD, refresh_dataset
-from lafid_assets.settings_check import ops_of
-from lafid_assets.settings_file import SettingsFile
-from lafid_assets.steps import copy_is_current, dataset_is_current
-from resources.lake import Lake
+from lafid_assets.lafid_toml.settings_check import ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile
+from lafid_assets.runs.instance import is_cluster
+from lafid_assets.steps.curation_steps import copy_is_current, dataset_is_current
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from sensors.work import at_work, or_skip
 

@@ -11,8 +11,8 @@ import dagster as dg
 
 from lafid_assets.release.promotion import at_registry, known_models
 from lafid_assets.schemas import PROMOTIONS, REGISTERED_MODEL
-from resources.lake import Lake
-from resources.leases import StoreBusy
+from resources.lake.lake import Lake
+from resources.leases.leases import StoreBusy
 from resources.tracking import Tracking, TrackingUnreachable
 
 ASSET = dg.AssetKey(REGISTERED_MODEL.name)

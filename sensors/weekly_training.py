@@ -12,12 +12,12 @@ import dagster as dg
 
 from lafid_assets.dataset.versions import known_versions, standing_version
 from lafid_assets.jobs import PRECOMPUTE, RELEASE, precompute_and_train
-from lafid_assets.partitions import CLIP_SHARDS, run_tags
+from lafid_assets.lafid_toml.settings_check import automation, ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile
 from lafid_assets.schemas import FUSION_DIT
-from lafid_assets.settings_check import automation, ops_of
-from lafid_assets.settings_file import SettingsFile
+from lafid_assets.steps.partitions import CLIP_SHARDS, run_tags
 from lafid_assets.training.precompute import dataset_shards
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from sensors.work import TRY, at_work, digest, or_skip, tries, waiting_runs
 

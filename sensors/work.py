@@ -13,9 +13,9 @@ from typing import Any
 import dagster as dg
 
 from lafid_assets.jobs import ACTIVE, WAITING, assets_of
-from lafid_assets.settings_file import SettingsUnusable
+from lafid_assets.lafid_toml.settings_file import SettingsUnusable
 from lafid_assets.wording import first_few
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 TRY = "lafid/try"
 """Tag of a run that a schedule asked for: `<kind> <what> <number of the try>`. Dagster keeps it, whatever becomes of the tick."""

@@ -17,11 +17,11 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from lafid_assets.contract import TableSchema
 from lafid_assets.lake import open_lake
-from resources.file_store import FileStore
-from resources.lake import Lake
+from lafid_assets.steps.contract import TableSchema
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 
 pytest_plugins = (
     "tests.own_home",
@@ -29,6 +29,7 @@ pytest_plugins = (
     "tests.demo_home",
     "tests.drawer",
     "tests.imported",
+    "tests.lafid_assets.chat_server",
     "tests.model_weights",
     "tests.postgres",
     "tests.registries",

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lafid_assets.release import evaluation, evaluation_child, evaluation_page
 from lafid_assets.release.evaluation_tasks import Subject
-from lafid_assets.workers import Done, Failed
+from lafid_assets.workers.pool import Done, Failed
 from model.encoding.face_processor import FaceError
 from model.evaluation.bench import Bench, seal_bench, write_bench
 from model.face_engine.interface import EngineInfo, Face

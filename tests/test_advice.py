@@ -13,8 +13,8 @@ from mlflow.environment_variables import MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKI
 
 from lafid_assets.cli.main import app
 from lafid_assets.jobs import DATASET, PER_SHARD, PRECOMPUTE, RELEASE
-from lafid_assets.settings_file import SHARED, General
-from lafid_assets.step_registry import all_steps
+from lafid_assets.lafid_toml.settings_file import SHARED, General
+from lafid_assets.steps.step_registry import all_steps
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [path for package in ("model", "resources", "lafid_assets", "sensors") for path in (ROOT / package).rglob("*.py")]

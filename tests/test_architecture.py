@@ -16,16 +16,16 @@ MOST_LINES = 400
 
 # Modules that are Dagster's by what they do; every other module of lafid_assets without an asset is a kernel.
 ASSEMBLY = {
-    "lafid_assets/step.py",
-    "lafid_assets/step_run.py",
-    "lafid_assets/run_failure.py",
-    "lafid_assets/run_told.py",
-    "lafid_assets/partitions.py",
+    "lafid_assets/steps/step.py",
+    "lafid_assets/steps/step_run.py",
+    "lafid_assets/runs/run_failure.py",
+    "lafid_assets/runs/run_settings.py",
+    "lafid_assets/steps/partitions.py",
     "lafid_assets/jobs.py",
     "lafid_assets/definitions.py",
     "lafid_assets/checks/dataset_checks.py",
-    "lafid_assets/instance.py",
-    "lafid_assets/ray_launcher.py",
+    "lafid_assets/runs/instance.py",
+    "lafid_assets/runs/ray_launcher.py",
     "lafid_assets/cli/cluster.py",
     "lafid_assets/cli/materialize.py",
     "lafid_assets/cli/status.py",

@@ -11,7 +11,7 @@ from lafid_assets.checks.judged import Judged, nothing_to_judge
 from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, LAFID_DATASET
 from lafid_assets.schemas.measures import EXPRESSIONS
 from model.likeness import CHANGED_EXPRESSION, YAW_BINS, YAW_EDGES_DEG
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
 
 MEASURED_YAW = YAW_BINS[:-1]
 """Without the bin of faces whose pose is not known."""

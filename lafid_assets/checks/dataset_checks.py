@@ -21,13 +21,13 @@ from lafid_assets.checks.waiting import what_waits
 from lafid_assets.dataset.mixed_settings import mixed
 from lafid_assets.dataset.versions import Facts, funnel_of, known_versions, standing_version
 from lafid_assets.jobs import DATASET, PER_SHARD
+from lafid_assets.lafid_toml.settings_check import deciding, differing, ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import CLIP_FILES, LAFID_DATASET
-from lafid_assets.settings_check import deciding, differing, ops_of
-from lafid_assets.settings_file import SettingsFile
-from lafid_assets.steps import configured
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from lafid_assets.steps.curation_steps import configured
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 from resources.secrets import without_secrets
 from resources.settings import Settings
 

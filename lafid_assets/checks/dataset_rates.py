@@ -14,7 +14,7 @@ from lafid_assets.dataset.funnel import STEPS
 from lafid_assets.dataset.versions import funnel_of, standing_version
 from lafid_assets.outcomes import KEPT, Status
 from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, LAFID_DATASET, POSE_FILTERED_CLIPS
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
 
 
 class StepRates(NamedTuple):

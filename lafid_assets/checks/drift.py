@@ -14,7 +14,7 @@ from lafid_assets.checks.judged import Judged, nothing_to_judge
 from lafid_assets.dataset.versions import Facts
 from lafid_assets.outcomes import KEPT
 from lafid_assets.schemas import DATASET_OUTCOMES
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
 
 STANDARD_ERRORS = 3.0
 

@@ -8,12 +8,12 @@ from collections.abc import Collection
 
 import polars as pl
 
-from lafid_assets.staleness import Chain, is_current, stale_shards, unsettled_shards
-from lafid_assets.step import Step
-from resources.duckdb_extensions import quoted
-from resources.lake import UNPARTITIONED
-from resources.lake_reader import Reader
-from resources.lake_tables import PARTITIONS
+from lafid_assets.steps.staleness import Chain, is_current, stale_shards, unsettled_shards
+from lafid_assets.steps.step import Step
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.lake import UNPARTITIONED
+from resources.lake.reader import Reader
+from resources.lake.tables import PARTITIONS
 
 WAITING = {"asset": pl.String, "partition": pl.String, "hours": pl.Float64, "by_settings": pl.Boolean}
 

@@ -5,8 +5,8 @@ Belongs here: where it lies and what is said. Not here: checking it (`model.base
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.training.base import base_path, fetch_base, put_base
-from resources.file_store import FileStore
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 
 
 def run_adopt(settings: Settings, name: str, commit: str | None) -> None:

@@ -13,11 +13,11 @@ from rich.table import Table
 
 from lafid_assets.cli.display import CONSOLE
 from lafid_assets.cli.materialize import open_materializer
+from lafid_assets.lafid_toml.settings_check import ops_of
 from lafid_assets.outcomes import Status
 from lafid_assets.release.bench_folder import copy_bench, current_bench, stored_bench
 from lafid_assets.release.lafid_bench import NOBODY_TO_TEST
 from lafid_assets.schemas import LAFID_BENCH, LAFID_DATASET
-from lafid_assets.settings_check import ops_of
 from model.evaluation.bench import Bench, BenchError
 from resources.settings import Settings
 

@@ -20,7 +20,7 @@ from lafid_assets.review.marks import all_marks
 from lafid_assets.review.worklist import decisions_now
 from lafid_assets.schemas import FOOTAGE, PICTURE_MEASURES, POSE_FILTERED_CLIPS
 from model.files import whole_file
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
 from resources.settings import Settings
 
 SHOWN_ROWS = 12

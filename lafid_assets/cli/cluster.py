@@ -19,17 +19,17 @@ from dagster._utils.tags import get_boolean_tag_value
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.cli.webserver import Webserver
-from lafid_assets.failures import one_line
 from lafid_assets.jobs import ACTIVE, assets_of
-from lafid_assets.partitions import ends_of, run_tags, runs_of
-from lafid_assets.run_failure import AGAIN, raise_interrupt, why_failed
-from lafid_assets.run_told import SETTINGS_TAG
-from lafid_assets.settings_check import deciding_sha256
-from lafid_assets.staleness import is_current, stale_shards
-from lafid_assets.steps import configured
+from lafid_assets.lafid_toml.settings_check import deciding_sha256
+from lafid_assets.runs.failure_line import one_line
+from lafid_assets.runs.run_failure import AGAIN, raise_interrupt, why_failed
+from lafid_assets.runs.run_settings import SETTINGS_TAG
+from lafid_assets.steps.curation_steps import configured
+from lafid_assets.steps.partitions import ends_of, run_tags, runs_of
+from lafid_assets.steps.staleness import is_current, stale_shards
 from lafid_assets.wording import first_few
-from resources.lake import UNPARTITIONED, Lake
-from resources.transient import is_transient
+from resources.lake.lake import UNPARTITIONED, Lake
+from resources.transient_errors import is_transient
 
 LOGGER = logging.getLogger("lafid.cluster")
 

@@ -16,7 +16,7 @@ from lafid_assets.ingest.clip_list import restrict_to
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.registration import register
 from lafid_assets.jobs import PER_SHARD
-from lafid_assets.settings_check import engine_of, named_otherwise, ops_of, refuse_unusable
+from lafid_assets.lafid_toml.settings_check import engine_of, named_otherwise, ops_of, refuse_unusable
 from lafid_assets.speech.speech_tagged_clips import captions_at_stake
 from resources.face_engine import engine_reason, face_engine_info
 from resources.settings import Settings

@@ -23,7 +23,7 @@ from lafid_assets.schemas import EVALUATED_VIDEOS, FUSION_DIT, LAFID_DATASET, RE
 from lafid_assets.schemas.registry import PASSED
 from lafid_assets.training.training_latents import TrainingLatentsConfig
 from model.files import whole_file
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 
 CLIPS_PER_SHARD = 10
@@ -39,7 +39,7 @@ def run_demo(settings: Settings) -> None:
     begin = time.monotonic()
     footage = settings.home / "sample_footage"
     with working("building the sample footage"):
-        from lafid_assets.ingest.sample_footage import build_sample_footage
+        from lafid_assets.sample_footage import build_sample_footage
 
         build_sample_footage(footage)
     materializer = open_materializer(settings, here=True)  # no other machine has the footage

@@ -1,6 +1,6 @@
 """What a command says when it fails: one line on the screen, the traceback in a file.
 
-Belongs here: where they go. Not here: an error in words (`failures`), when a command fails (`main`).
+Belongs here: where they go. Not here: an error in words (`failure_line`), when a command fails (`main`).
 """
 
 import traceback

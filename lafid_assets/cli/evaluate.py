@@ -25,8 +25,8 @@ from lafid_assets.training.base import adopted_in
 from model.evaluation.bench import BenchError, verify_bench
 from model.files import whole_file
 from model.release.drawing_settings import DrawingSettings
-from resources.file_store import FileStore
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 from resources.tracking import Tracking
 
 PAGE = "index.html"

@@ -23,13 +23,13 @@ from lafid_assets.constraints.explanation import (
 )
 from lafid_assets.dataset.frame_strip import draw_strip
 from lafid_assets.faces.sampling import frame_at
-from lafid_assets.ingest.at_hand import at_hand
+from lafid_assets.ingest.clip_prefetch import at_hand
 from lafid_assets.ingest.locate import locate
 from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import KEPT, ClipError, Reason, Status
 from lafid_assets.policy_settings import all_settings
+from lafid_assets.review.clip_facts import ClipTables, Row, decision_of, ending_of, rules_of
 from lafid_assets.review.marks import marks_of
-from lafid_assets.review.one_clip import ClipTables, Row, decision_of, ending_of, rules_of
 from lafid_assets.schemas import (
     FACE_CLIPS,
     FACE_FRAMES,
@@ -46,9 +46,9 @@ from lafid_assets.schemas import (
 )
 from model.encoding.footage import Footage
 from model.files import whole_file
-from resources.lake_reader import Reader
-from resources.s3_objects import is_address
+from resources.lake.reader import Reader
 from resources.settings import Settings
+from resources.store.s3_objects import is_address
 
 LONGEST_LIST = 120
 RULES_WIDTH = 100

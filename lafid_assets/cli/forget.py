@@ -10,9 +10,9 @@ from lafid_assets.dataset.forget.raw_files import own_files
 from lafid_assets.dataset.forget.subject import INTENT, NobodyToForget, Subject, identify, read_intent, write_intent
 from lafid_assets.dataset.forget.trained_models import models_trained_on
 from lafid_assets.lake import open_lake
-from resources.lake import Lake
-from resources.s3_objects import SCHEME
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.s3_objects import SCHEME
 from resources.tracking import Tracking
 
 

@@ -6,7 +6,7 @@ from lafid_assets.dataset.funnel import as_object, count_outcomes
 from lafid_assets.dataset.report_data import shots_of_recordings, unjudged_rules
 from lafid_assets.lake import open_lake
 from lafid_assets.schemas import LAFID_DATASET
-from resources.lake_reader import TableMissing
+from resources.lake.reader import TableMissing
 from resources.settings import Settings
 
 

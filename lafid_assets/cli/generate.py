@@ -15,8 +15,8 @@ from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.cli.prompts import Prompt, drawn_before, mark_of, read_prompts, request_hash
 from lafid_assets.training.base import adopted_in
 from model.release.drawing_settings import DrawingSettings
-from resources.file_store import FileStore
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 from resources.tracking import Tracking
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from lafid_assets.cli import drawing, models, releasing, settings
 from lafid_assets.cli.display import CONSOLE, ERRORS, answer, show_funnel
 from lafid_assets.cli.errors import keep_traceback
 from lafid_assets.cli.options import AsJson, Home, settings_of
-from lafid_assets.failures import one_line
+from lafid_assets.runs.failure_line import one_line
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.splitlines()[0])
 app.add_typer(models.app, name="models")
@@ -75,10 +75,10 @@ def curate(
     as_json: AsJson = False,
 ) -> None:
     """Ingest a folder and materialize everything up to dataset_report. What is not named is as in lafid.toml."""
+    from lafid_assets.captions.chat_endpoint import endpoint_of
     from lafid_assets.cli.curate import run_curate, show_curated
     from lafid_assets.cli.materialize import CurationChoices
     from lafid_assets.constraints.policies import load_policy
-    from lafid_assets.speech.chat_endpoint import endpoint_of
 
     settings = settings_of(home)  # before anything can fail: the traceback goes to this home
     choices = CurationChoices(

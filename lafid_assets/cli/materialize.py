@@ -13,23 +13,23 @@ from typing import Any
 import dagster as dg
 from rich.text import Text
 
+from lafid_assets.captions.chat_endpoint import EndpointSettings
 from lafid_assets.cli.cluster import BY, BY_TAG, Cluster
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.cli.webserver import Webserver
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.dataset.published import publish
 from lafid_assets.definitions import build_defs
-from lafid_assets.instance import is_cluster
 from lafid_assets.jobs import DATASET, PER_SHARD
+from lafid_assets.lafid_toml.settings_check import in_full, ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile
 from lafid_assets.lake import open_lake
-from lafid_assets.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN, run_tags, runs_of, shards_per_run
-from lafid_assets.run_failure import why_failed
+from lafid_assets.runs.instance import is_cluster
+from lafid_assets.runs.run_failure import why_failed
 from lafid_assets.schemas import CLIP_FILES
-from lafid_assets.settings_check import in_full, ops_of
-from lafid_assets.settings_file import SettingsFile
-from lafid_assets.speech.chat_endpoint import EndpointSettings
-from lafid_assets.staleness import stale_shards
-from lafid_assets.steps import configured, copy_is_current, dataset_is_current
+from lafid_assets.steps.curation_steps import configured, copy_is_current, dataset_is_current
+from lafid_assets.steps.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN, run_tags, runs_of, shards_per_run
+from lafid_assets.steps.staleness import stale_shards
 from resources.settings import Settings
 
 ENDPOINTS = ("caption_llm_", "caption_frames_model_")

@@ -17,10 +17,10 @@ from lafid_assets.cli.options import AsJson, Home
 from model.model_store.registry import REGISTRY, TERMS, Licence, ModelEntry, find_entry
 from model.model_store.store import ModelStore
 from resources.face_engine import model_store
-from resources.file_store import FileStore
 from resources.settings import Settings
-from resources.shared_models import FOLDER as SHARED
-from resources.shared_models import push_models, take_model
+from resources.store.file_store import FileStore
+from resources.store.shared_models import FOLDER as SHARED
+from resources.store.shared_models import push_models, take_model
 
 if TYPE_CHECKING:
     from model.face_engine.interface import Box, FaceEngine, Image

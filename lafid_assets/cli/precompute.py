@@ -11,16 +11,16 @@ from datetime import timedelta
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.cli.materialize import Materializer, open_materializer
 from lafid_assets.jobs import PRECOMPUTE
+from lafid_assets.lafid_toml.settings_check import in_full, ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile
 from lafid_assets.lake import open_lake
-from lafid_assets.partitions import MOST_SHARDS_PER_RUN
 from lafid_assets.schemas import TRAINING_LATENTS
-from lafid_assets.settings_check import in_full, ops_of
-from lafid_assets.settings_file import SettingsFile
+from lafid_assets.steps.partitions import MOST_SHARDS_PER_RUN
 from lafid_assets.training.precompute import Rank, dataset_shards, encode_share, expected
 from lafid_assets.training.training_latents import TrainingLatentsConfig, encoding_of
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
-from resources.shared_models import take_models
+from resources.store.shared_models import take_models
 
 _LONGEST_WAIT = timedelta(days=30)
 """For the slowest of the processes: gloo gives up after 30 minutes unless told otherwise. One that dies ends all, by torchrun."""

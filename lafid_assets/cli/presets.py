@@ -1,6 +1,6 @@
 """`lafid presets`: what each preset costs, built on torch's meta device: no weights, no GPU; and how long it takes.
 
-Belongs here: the tables as text or JSON. Not here: the numbers (`model.training.preset_table`, `model.training.duration`).
+Belongs here: the tables as text or JSON. Not here: the numbers (`model.training.preset_table`, `model.training.time_estimate`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from rich.table import Table
 from lafid_assets.cli.display import CONSOLE, PlainConsole, working
 
 if TYPE_CHECKING:
-    from model.training.duration import RunDuration
+    from model.training.time_estimate import RunDuration
 
 _COLUMNS = {
     "preset": "\npreset",
@@ -52,10 +52,10 @@ def read_presets(name: str | None, wish: Wish) -> list[dict[str, Any]]:
     """
     with working("building on the meta device"):
         from model.presets import PRESETS, preset
-        from model.training.duration import ASSUMED_HFU, USUAL_CARDS, cards_at_hand, cards_named, run_duration
         from model.training.memory_table import memory_figures
         from model.training.preset_table import preset_table
         from model.training.schedule import in_steps
+        from model.training.time_estimate import ASSUMED_HFU, USUAL_CARDS, cards_at_hand, cards_named, run_duration
 
         cards = [cards_named(words) for words in wish.cards] or cards_at_hand() or [cards_named(words) for words in USUAL_CARDS]
         hfu = wish.hfu or ASSUMED_HFU
@@ -70,7 +70,7 @@ def read_presets(name: str | None, wish: Wish) -> list[dict[str, Any]]:
 
 def show_presets(rows: Sequence[Mapping[str, Any]], wish: Wish) -> None:
     """The same as two tables, and which of them take longer than was wished."""
-    from model.training.duration import RunDuration
+    from model.training.time_estimate import RunDuration
 
     # Whole numbers, even on a narrow terminal or in a pipe: lines wrap rather than lose digits.
     console = PlainConsole(width=max(CONSOLE.width, _WIDTH))

@@ -9,13 +9,13 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from lafid_assets.cli.display import CONSOLE
+from lafid_assets.lafid_toml.settings_file import SettingsFile
 from lafid_assets.lake import open_lake
 from lafid_assets.release.gates import Finding, in_words
 from lafid_assets.release.judgement import last_judgement
 from lafid_assets.release.promotion import LONGEST_WHY, PromotionRefused, Registry, at_registry
 from lafid_assets.schemas.registry import BY_COMMAND, PASSED
-from lafid_assets.settings_file import SettingsFile
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from resources.tracking import CHAMPION, CHECKPOINT_TAG, Tracking, VersionUnknown
 

@@ -25,8 +25,8 @@ def run_init(settings: "Settings") -> None:
     Raises:
         FileExistsError: there is one.
     """
-    from lafid_assets.settings_check import template
-    from lafid_assets.settings_place import SettingsPlace
+    from lafid_assets.lafid_toml.settings_check import template
+    from lafid_assets.lafid_toml.settings_place import SettingsPlace
 
     place = SettingsPlace.of(settings.home)
     place.write(template())
@@ -45,13 +45,13 @@ def read_diff(settings: "Settings") -> dict[str, Any]:
     shards), and `dataset_is_current`."""
     from lafid_assets.dataset.versions import standing_version
     from lafid_assets.jobs import PER_SHARD
+    from lafid_assets.lafid_toml.settings_check import deciding, differing, ops_of
+    from lafid_assets.lafid_toml.settings_file import SettingsFile
     from lafid_assets.lake import open_lake
     from lafid_assets.policy_settings import all_settings
     from lafid_assets.schemas import CLIP_FILES
-    from lafid_assets.settings_check import deciding, differing, ops_of
-    from lafid_assets.settings_file import SettingsFile
-    from lafid_assets.staleness import stale_shards
-    from lafid_assets.steps import configured, copy_is_current, dataset_is_current
+    from lafid_assets.steps.curation_steps import configured, copy_is_current, dataset_is_current
+    from lafid_assets.steps.staleness import stale_shards
 
     file, lake = SettingsFile.of(settings.home), open_lake(settings, read_only=True)
     told = ops_of(file, {})

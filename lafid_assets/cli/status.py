@@ -15,14 +15,14 @@ import dagster as dg
 from lafid_assets.cli.display import CONSOLE
 from lafid_assets.dataset.versions import standing_version
 from lafid_assets.jobs import ACTIVE, PER_SHARD
+from lafid_assets.lafid_toml.settings_check import ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile
 from lafid_assets.lake import open_lake
-from lafid_assets.run_failure import why_failed
+from lafid_assets.runs.run_failure import why_failed
 from lafid_assets.schemas import CLIP_FILES
-from lafid_assets.settings_check import ops_of
-from lafid_assets.settings_file import SettingsFile
-from lafid_assets.staleness import stale_shards
-from lafid_assets.steps import configured
-from resources.lake import Lake
+from lafid_assets.steps.curation_steps import configured
+from lafid_assets.steps.staleness import stale_shards
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from resources.tracking import CHAMPION, Tracking, TrackingUnreachable
 

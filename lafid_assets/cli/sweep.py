@@ -1,13 +1,13 @@
 """`lafid sweep`: the latents' cache without what nothing names any more. Needs no Dagster.
 
-Belongs here: what the command shows. Not here: what is still named (`training.sweep`).
+Belongs here: what the command shows. Not here: what is still named (`training.cache_sweep`).
 """
 
 from contextlib import nullcontext
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.lake import open_lake
-from lafid_assets.training.sweep import sweep
+from lafid_assets.training.cache_sweep import sweep
 from resources.settings import Settings
 
 

@@ -1,12 +1,12 @@
 """`lafid compact` and `lafid rebuild`: the lake's files put together, the catalog made anew. Need no Dagster.
 
-Belongs here: what the commands show. Not here: doing it (`resources.lake_upkeep`, `resources.catalog_copy`).
+Belongs here: what the commands show. Not here: doing it (`resources.lake.upkeep`, `resources.lake.catalog_copy`).
 """
 
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.lake import open_lake
-from resources import catalog_copy, lake_upkeep
-from resources.lake import LakeUnusable
+from resources.lake import catalog_copy, upkeep
+from resources.lake.lake import LakeUnusable
 from resources.settings import Settings
 
 
@@ -20,7 +20,7 @@ def run_compact(settings: Settings) -> None:
     if not lake.is_there():  # at a mistyped home nothing is made
         raise LakeUnusable(f"there are no tables in {settings.store_uri}: name the home with --home or LAFID_HOME")
     with working("putting small files together"):
-        done = lake_upkeep.compact(lake)
+        done = upkeep.compact(lake)
     before, after = done.before, done.after
     CONSOLE.print(
         f"data files: {before.files}, now {after.files}; {before.bytes / 1e6:.1f} MB, now {after.bytes / 1e6:.1f} MB; "

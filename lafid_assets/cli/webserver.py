@@ -14,7 +14,7 @@ from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 from requests.auth import HTTPBasicAuth
 
 from resources.secrets import without_password
-from resources.transient import chain
+from resources.transient_errors import chain
 
 ADDRESS = "LAFID_DAGSTER_URL"
 LOCATION, REPOSITORY = "lafid", "__repository__"

@@ -23,13 +23,13 @@ from lafid_assets.constraints.whatif import (
     with_ranges,
     with_several_faces,
 )
+from lafid_assets.lafid_toml.settings_file import SettingsFile
 from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import Status
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, FOOTAGE, PICTURE_MEASURES, POSE_FILTERED_CLIPS
-from lafid_assets.settings_file import SettingsFile
 from model.files import whole_file
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
 from resources.settings import Settings
 
 DROPPED = f"""

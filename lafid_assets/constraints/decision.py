@@ -12,7 +12,7 @@ from lafid_assets.constraints.policies import RULES, FacePolicy, Rule
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import PICTURE_MEASURES, POSE_FILTERED_CLIPS
-from resources.duckdb_extensions import quoted
+from resources.lake.duckdb_extensions import quoted
 
 TOLD_MEASURES = (
     *("luminance_min", "luminance_max", "blur_min"),

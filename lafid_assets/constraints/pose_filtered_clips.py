@@ -21,9 +21,9 @@ from lafid_assets.schemas import (
     POLICY_SETTINGS,
     POSE_FILTERED_CLIPS,
 )
-from lafid_assets.step import Step
-from lafid_assets.step_run import Finding, Frames
-from resources.lake import Lake
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Finding, Frames
+from resources.lake.lake import Lake
 
 MAX_FALSE_REJECTION_RATE = 0.05
 SCAN_COVERS_POLICY = dg.AssetCheckSpec(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lafid_assets.faces.sampling import sample_frames
-from lafid_assets.ingest.at_hand import at_hand
+from lafid_assets.ingest.clip_prefetch import at_hand
 from lafid_assets.outcomes import ClipError
 from model.encoding.footage import Footage
 

@@ -52,14 +52,14 @@ from lafid_assets.schemas import (
     SIMILARITY_BY_POSE_GAP,
 )
 from lafid_assets.schemas.products import OUTCOME_COUNT
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
 from model.encoding.footage import Footage
-from resources import catalog_copy
-from resources.file_store import FileStore
-from resources.lake import Lake
-from resources.lake_reader import Reader, TableMissing
+from resources.lake import catalog_copy
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader, TableMissing
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 
 LOGGER = logging.getLogger("lafid.dataset")
 EMPTY_VERSION = "empty"

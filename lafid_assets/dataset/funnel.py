@@ -17,8 +17,8 @@ import polars as pl
 
 from lafid_assets.outcomes import KEPT, Reason, Status
 from lafid_assets.schemas import BY_NAME, FOOTAGE, OUTCOME_TABLES
-from resources.duckdb_extensions import quoted
-from resources.lake_reader import Reader
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.reader import Reader
 
 RULES = ("policy", "policy_sha256", "fingerprint", "transcriber")
 """Columns of the outcome tables that name a policy, or a model with its settings."""

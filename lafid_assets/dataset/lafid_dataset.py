@@ -23,9 +23,10 @@ from lafid_assets.dataset.mixed_settings import refuse_mixed
 from lafid_assets.dataset.references import cross_references
 from lafid_assets.dataset.splits import split_identities
 from lafid_assets.dataset.versions import Version, dataset_version, keep_version, rules_of
+from lafid_assets.lafid_toml.settings_check import deciding
 from lafid_assets.outcomes import KEPT, Reason
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.run_told import told_to
+from lafid_assets.runs.run_settings import told_to
 from lafid_assets.schemas import (
     CLIP_CONTENTS,
     CLIP_FILES,
@@ -52,11 +53,10 @@ from lafid_assets.schemas import (
 )
 from lafid_assets.schemas.columns import ENGINE
 from lafid_assets.schemas.products import REFERENCE
-from lafid_assets.settings_check import deciding
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 from resources.settings import Settings
 
 LOGGER = logging.getLogger("lafid.dataset")

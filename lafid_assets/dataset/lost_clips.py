@@ -14,9 +14,9 @@ from lafid_assets.ingest.tombstones import Tombstones
 from lafid_assets.outcomes import DECIDED, KEPT, Status
 from lafid_assets.schemas import CLIP_CONTENTS, LAFID_DATASET
 from lafid_assets.wording import first_few
-from resources.duckdb_extensions import quoted
-from resources.file_store import FileStore
-from resources.lake_reader import Reader
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.reader import Reader
+from resources.store.file_store import FileStore
 
 _LOST = f"""
     WITH decided AS (

@@ -9,11 +9,11 @@ from typing import Any
 
 from lafid_assets.jobs import PER_SHARD
 from lafid_assets.policy_settings import all_settings
-from lafid_assets.step_registry import all_steps
+from lafid_assets.steps.step_registry import all_steps
 from lafid_assets.wording import first_few
-from resources.duckdb_extensions import quoted
-from resources.lake_reader import Reader
-from resources.lake_tables import PARTITIONS
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.reader import Reader
+from resources.lake.tables import PARTITIONS
 
 _SHOWN = 4
 

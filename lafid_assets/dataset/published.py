@@ -35,9 +35,9 @@ from lafid_assets.schemas import (
     TRAINING_LATENTS,
 )
 from model.files import whole_file
-from resources.duckdb_extensions import duckdb_cursor, quoted
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from resources.lake.duckdb_extensions import duckdb_cursor, quoted
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 
 PUBLISHED: Mapping[str, tuple[str, ...]] = {
     RAW_CLIPS.name: (),

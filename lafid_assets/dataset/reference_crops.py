@@ -1,6 +1,6 @@
 """`reference_crops`: the reference faces of every kept clip, cut out once.
 
-Belongs here: the asset. Not here: which faces (`references`), cutting (`cutting`).
+Belongs here: the asset. Not here: which faces (`references`), cutting (`crops`).
 """
 
 from typing import Any
@@ -9,9 +9,9 @@ import dagster as dg
 import polars as pl
 from pydantic import Field, field_validator
 
-from lafid_assets.dataset.cutting import FOLDER, are_there, cut_references
+from lafid_assets.dataset.crops import FOLDER, are_there, cut_references
 from lafid_assets.dataset.references import FACE_COLUMNS, SPREADS, choose_references
-from lafid_assets.ingest.at_hand import drop
+from lafid_assets.ingest.clip_prefetch import drop
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Status
 from lafid_assets.schemas import (
@@ -23,12 +23,12 @@ from lafid_assets.schemas import (
     REFERENCE_CROPS,
     SPEECH_TAGGED_CLIPS,
 )
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
 from model.encoding.head_mask import AUTO, MASKS, MaskChoice, choose_mask
 from resources.face_engine import model_store
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
+from resources.store.file_store import FileStore
 
 FOOTAGE_COLUMNS = ("clip_id", "content_sha256", "duration_s", "first_pts", "last_pts")
 

@@ -1,7 +1,7 @@
 """Reference faces of a clip: spread over poses, expressions and time, in an order whose first k are well spread.
 
 Belongs here: face scores -> which faces serve as references, of the clip itself and of other clips of its person. Not here:
-farthest-point sampling (`model.face_engine.view_spread`), cutting the faces out (`cutting`), how often training draws another
+farthest-point sampling (`model.face_engine.view_spread`), cutting the faces out (`crops`), how often training draws another
 clip's face (the trainer's config).
 
 Sources: FaithfulFaces (section 3.3) draws two crops of one clip and needs them at different poses; Mv2ID trains on further views

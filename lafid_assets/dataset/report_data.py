@@ -21,8 +21,8 @@ from lafid_assets.schemas import (
     SPEECH_TAGGED_CLIPS,
 )
 from lafid_assets.schemas.measures import EXPRESSIONS
-from resources.duckdb_extensions import quoted
-from resources.lake_reader import Reader
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.reader import Reader
 
 POSE_BIN_DEG = 10
 MOST_ANGLE_DEG = 90

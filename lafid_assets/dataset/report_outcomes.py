@@ -12,8 +12,8 @@ import polars as pl
 from lafid_assets.dataset.versions import Facts, endings_sql
 from lafid_assets.outcomes import DECIDED, KEPT, REASONS, Reason, Status
 from lafid_assets.schemas import FOOTAGE, OUTCOME_TABLES, RAW_CLIPS
-from resources.duckdb_extensions import quoted
-from resources.lake_reader import Reader
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.reader import Reader
 
 MOST_SHARDS = 500
 SHARDS_A_PAGE = 50

@@ -11,8 +11,8 @@ import polars as pl
 from lafid_assets.dataset.versions import VERSIONED, Facts, endings_at, find_version
 from lafid_assets.outcomes import KEPT, is_decision
 from lafid_assets.schemas import CLIP_CONTENTS, CLIPS, DATASET_VERSION_ROWS
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 
 ENTIRELY_NEW = "it did not come in before"
 NO_LONGER_IN = "it does not come in any more"

@@ -27,8 +27,8 @@ from lafid_assets.schemas import (
     REFERENCE_CROPS,
 )
 from lafid_assets.schemas.products import OUTCOME_COUNT
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 
 VERSIONED = (
     "content_sha256",

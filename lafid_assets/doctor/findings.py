@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lafid_assets.failures import one_line
-from lafid_assets.settings_check import Ops
-from lafid_assets.settings_file import SettingsFile
+from lafid_assets.lafid_toml.settings_check import Ops
+from lafid_assets.lafid_toml.settings_file import SettingsFile
+from lafid_assets.runs.failure_line import one_line
 from resources.settings import Settings
 from resources.trainer.launch import LaunchConfig
 
@@ -60,7 +60,7 @@ class Node:
         Raises:
             SettingsUnusable: a line of it does not fit.
         """
-        from lafid_assets.settings_check import ops_of
+        from lafid_assets.lafid_toml.settings_check import ops_of
 
         return ops_of(self.file(), {})
 

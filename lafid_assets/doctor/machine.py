@@ -59,7 +59,7 @@ def settings(node: Node) -> str:
 
 def models(node: Node) -> str:
     """What the assets of curation and dataset look with: engine, models, files, keys."""
-    from lafid_assets.settings_check import engine_of, refuse_unusable
+    from lafid_assets.lafid_toml.settings_check import engine_of, refuse_unusable
     from resources.face_engine import engine_reason, face_engine_info
 
     told = node.told()

@@ -9,7 +9,7 @@ are found, not of all pairs; DuckDB spills what does not fit into memory.
 
 import polars as pl
 
-from resources.duckdb_extensions import duckdb_cursor
+from resources.lake.duckdb_extensions import duckdb_cursor
 
 PARTS, PART_BITS = 3, 21
 MOST_BITS_APART = 10

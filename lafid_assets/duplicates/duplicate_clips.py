@@ -22,11 +22,11 @@ from lafid_assets.schemas import (
     POLICY_SETTINGS,
     SPEECH_TAGGED_CLIPS,
 )
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
-from resources.duckdb_extensions import quoted
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 
 STEP = Step(
     writes=(*TABLES, POLICY_SETTINGS),

@@ -12,7 +12,6 @@ from typing import Any
 
 import polars as pl
 
-from lafid_assets.endings import TRIED_AGAIN, fault_of
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
 from lafid_assets.faces.expressions import expression_measures
 from lafid_assets.faces.shard_limits import ShardLimits
@@ -31,7 +30,8 @@ from lafid_assets.schemas import (
 )
 from lafid_assets.shots.boundaries import Kind
 from lafid_assets.shots.pieces import piece_id
-from lafid_assets.workers import Done, Ending
+from lafid_assets.workers.exit_reasons import TRIED_AGAIN, fault_of
+from lafid_assets.workers.pool import Done, Ending
 from model.face_engine.interface import EngineInfo
 from resources.face_engine import EngineChoice
 

@@ -26,13 +26,13 @@ from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.ingest.locate import require_located
 from lafid_assets.ingest.tombstones import Tombstones
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, PIECES, POLICY_SETTINGS
-from lafid_assets.step import Step
-from lafid_assets.step_run import Finding, Frames
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Finding, Frames
 from resources.face_engine import chosen_engine, engine_reason, face_engine_info
-from resources.file_store import FileStore
-from resources.lake import Lake
-from resources.leases import Lease
-from resources.ledger import Ledger
+from resources.lake.lake import Lake
+from resources.leases.leases import Lease
+from resources.store.file_store import FileStore
+from resources.store.ledger import Ledger
 
 ERROR_BUDGET = dg.AssetCheckSpec(
     "error_budget",

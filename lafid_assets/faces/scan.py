@@ -1,7 +1,7 @@
 """The cheap tier: a few looks at a small picture, to drop clips that no policy could keep.
 
 Belongs here: looking, and the rows of what was seen. Not here: when a clip is hopeless (`scan_verdict`), which frames are
-looked at (`looks`).
+looked at (`scan_frames`).
 """
 
 import itertools
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lafid_assets.faces.looks import LookedAtFrame, look_into, plan_looks
 from lafid_assets.faces.rows import FramePlace, face_row, frame_row, frame_share
+from lafid_assets.faces.scan_frames import LookedAtFrame, look_into, plan_looks
 from lafid_assets.faces.scan_verdict import LOOK_ON, Course, Look, judge
 from lafid_assets.faces.settings import ScanMargins, family
 from lafid_assets.ingest.packets import FrameIndex, read_index

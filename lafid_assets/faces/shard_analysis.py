@@ -11,12 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from lafid_assets.contract import TableSchema
-from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.faces.clip_analysis import AnalysisSettings, ClipTask, analyse_clip, is_searched_first
 from lafid_assets.faces.clip_record import Engine, Fingerprints, clip_frames, fingerprints, upstream_row
 from lafid_assets.faces.shard_limits import ShardLimits
-from lafid_assets.ingest.at_hand import map_footage
+from lafid_assets.ingest.clip_prefetch import map_footage
 from lafid_assets.ingest.tombstones import FORGOTTEN, Tombstones
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
@@ -30,12 +28,14 @@ from lafid_assets.schemas import (
     RECORDINGS,
     SHOT_BOUNDARIES,
 )
-from lafid_assets.workers import NotFetched
+from lafid_assets.steps.contract import TableSchema
+from lafid_assets.workers.exit_reasons import TRIED_AGAIN
+from lafid_assets.workers.pool import NotFetched
 from model.encoding.footage import Footage, Piece, file_of, footage_in, passed_s, source_of
-from resources.duckdb_extensions import literal
 from resources.face_engine import gpu_feeders
-from resources.lake_reader import Reader
-from resources.ledger import Ledger
+from resources.lake.duckdb_extensions import literal
+from resources.lake.reader import Reader
+from resources.store.ledger import Ledger
 
 LOGGER = logging.getLogger("lafid.faces")
 TABLES = (FACE_INFO, FACE_EMBEDDINGS, FACE_FRAMES, SHOT_BOUNDARIES, FACE_CLIPS, RECORDINGS, PIECES)

@@ -5,7 +5,7 @@ Belongs here: the typed settings, none of which changes what is measured. Not he
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lafid_assets.workers import ChildLimits
+from lafid_assets.workers.pool import ChildLimits
 
 MIB = 1 << 20
 UNKNOWN_LENGTH_S = 30.0

@@ -1,7 +1,7 @@
 """Which clips show the same person.
 
 Belongs here: clips with centroids, and the last version -> the three tables of `identity_clusters`. Not here: the steps on the
-way (`neighbours`, `strangers`, `merging`, `naming`), judging a single clip (`consistency`).
+way (`neighbours`, `impostor_pairs`, `merging`, `naming`), judging a single clip (`consistency`).
 """
 
 import hashlib
@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lafid_assets.identity.impostor_pairs import choose_threshold
 from lafid_assets.identity.merging import VERDICTS, Groups, Verdict, merge
 from lafid_assets.identity.naming import Known, changes, name_groups
 from lafid_assets.identity.neighbours import Pairs, Vectors, mutual, nearest_pairs
 from lafid_assets.identity.policies import ClusterFigures, ClusterPolicy
-from lafid_assets.identity.strangers import choose_threshold
 from lafid_assets.schemas import IDENTITY_CLUSTERS, IDENTITY_EDGES, IDENTITY_HISTORY
 
 TABLES = (IDENTITY_CLUSTERS, IDENTITY_EDGES, IDENTITY_HISTORY)

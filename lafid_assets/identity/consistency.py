@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lafid_assets.identity.breaks import IdentityBreak, Sequence, tell_breaks
+from lafid_assets.identity.identity_changes import IdentityBreak, Sequence, tell_breaks
 from lafid_assets.identity.leading_face import leading_faces
 from lafid_assets.identity.policies import ConsistencyPolicy, figure_for
 from lafid_assets.identity.pose_gap import Array, PoseGapCurve, calibrate, gaps_deg

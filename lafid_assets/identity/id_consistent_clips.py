@@ -17,9 +17,9 @@ from lafid_assets.schemas import (
     POSE_FILTERED_CLIPS,
     SIMILARITY_BY_POSE_GAP,
 )
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
-from resources.lake import Lake
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
+from resources.lake.lake import Lake
 
 STEP = Step(
     writes=(ID_CONSISTENT_CLIPS, SIMILARITY_BY_POSE_GAP, POLICY_SETTINGS),

@@ -8,9 +8,9 @@ import dagster as dg
 from lafid_assets.identity.clustering import NOTHING, TABLES, cluster_clips
 from lafid_assets.identity.policies import ClusterPolicy
 from lafid_assets.schemas import FACE_CLIPS, ID_CONSISTENT_CLIPS, IDENTITY_CLUSTERS
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
-from resources.lake import Lake
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
+from resources.lake.lake import Lake
 
 STEP = Step(
     writes=TABLES,

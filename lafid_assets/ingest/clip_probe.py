@@ -7,10 +7,10 @@ the table (`raw_clips`). Dagster is not imported: every child would wait for it.
 from dataclasses import dataclass
 from pathlib import Path
 
-from lafid_assets.endings import fault_of
 from lafid_assets.ingest.media_probe import MediaFacts, content_sha256, probe, resolve
 from lafid_assets.outcomes import ClipError, Reason, Status
-from lafid_assets.workers import ChildLimits, Done, Ending, Failed, NotFetched
+from lafid_assets.workers.exit_reasons import fault_of
+from lafid_assets.workers.pool import ChildLimits, Done, Ending, Failed, NotFetched
 from model.encoding.footage import RemoteFile, file_of
 
 LIMITS = ChildLimits(memory_bytes=1 << 30, recycle_bytes=1 << 29, recycle_tasks=1000)

@@ -1,7 +1,7 @@
 """A place where clips lie, seen alike whether it is a folder or a prefix on S3.
 
 Belongs here: names, sizes and times below it, and its tables. Not here: walking a folder (`folder_walk`), requests to S3
-(`resources.s3_objects`), which files are clips (`listing`), opening one (`at_hand`).
+(`resources.store.s3_objects`), which files are clips (`listing`), opening one (`clip_prefetch`).
 """
 
 import logging
@@ -14,11 +14,11 @@ from typing import Protocol
 
 import polars as pl
 
-from lafid_assets.ingest.at_hand import object_at, scratch
+from lafid_assets.ingest.clip_prefetch import object_at, scratch
 from lafid_assets.ingest.folder_walk import walk
 from lafid_assets.ingest.provenance import SOURCE_FILE, SourceUnusable
 from lafid_assets.wording import first_few
-from resources.s3_objects import Listed, ObjectUnreadable, is_address, list_objects, read_object, split_address
+from resources.store.s3_objects import Listed, ObjectUnreadable, is_address, list_objects, read_object, split_address
 
 LOGGER = logging.getLogger("lafid.ingest")
 

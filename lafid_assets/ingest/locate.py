@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from lafid_assets.ingest.at_hand import object_at
+from lafid_assets.ingest.clip_prefetch import object_at
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError
 from model.encoding.footage import File, Footage, RemoteFile, footage_in
-from resources.lake import Lake
-from resources.s3_objects import is_address
+from resources.lake.lake import Lake
+from resources.store.s3_objects import is_address
 
 _FILES = """
 SELECT c.clip_id, k.clip_root, k.path, k.size_bytes, k.mtime_ns, k.etag, k.content_sha256,

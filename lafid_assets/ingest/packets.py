@@ -1,7 +1,7 @@
 """What a clip's packets tell without decoding: when its frames are shown, and how long the file says that they go on.
 
 Belongs here: one file's packets -> timestamps on a clock that only rises. Not here: the header's facts (`media_probe`), which
-frames are wanted (`faces.sampling`, `faces.looks`).
+frames are wanted (`faces.sampling`, `faces.scan_frames`).
 """
 
 import math

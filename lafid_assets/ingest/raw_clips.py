@@ -10,19 +10,19 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import polars as pl
 
-from lafid_assets.ingest.at_hand import map_footage, object_at
 from lafid_assets.ingest.clip_binding import Before, Elsewhere, Place, Row, bind, contents_of
+from lafid_assets.ingest.clip_prefetch import map_footage, object_at
 from lafid_assets.ingest.clip_probe import LIMITS, ProbedClip, ProbeTask, probe_clip, probed
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIPS, RAW_CLIPS
-from lafid_assets.step import Step
-from lafid_assets.step_run import COUNTS_ADD_UP, Finding, Frames
-from resources.lake import Lake
-from resources.lake_reader import Reader
-from resources.lake_writer import Writer
-from resources.s3_objects import is_address
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import COUNTS_ADD_UP, Finding, Frames
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
+from resources.lake.writer import Writer
+from resources.store.s3_objects import is_address
 
 LOOKED_FOR_AGAIN = (Reason.FILE_MISSING, Reason.UNREADABLE, Reason.NOT_FETCHED)
 EVERY_FILE = dg.AssetCheckSpec(

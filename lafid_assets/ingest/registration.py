@@ -16,8 +16,8 @@ import polars as pl
 from lafid_assets.ingest.sharding import into_shards
 from lafid_assets.ingest.tombstones import Tombstones
 from lafid_assets.schemas import CLIP_FILES, CLIP_ROOTS, CLIP_ROWS
-from resources.lake import Lake
-from resources.lake_writer import Writer
+from resources.lake.lake import Lake
+from resources.lake.writer import Writer
 
 DEFAULT_CLIPS_PER_SHARD = 500
 SHARDS_AT_ONCE = 100

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from lafid_assets.outcomes import Reason, Status
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 FOLDER = "forgotten"
 PSEUDONYM = "forgotten-"

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 
-from lafid_assets.dataset.cutting import DEADLINE_S_PER_S, LEAST_DEADLINE_S
-from lafid_assets.endings import Fault, fault_of
-from lafid_assets.ingest.at_hand import map_footage
+from lafid_assets.dataset.crops import DEADLINE_S_PER_S, LEAST_DEADLINE_S
+from lafid_assets.ingest.clip_prefetch import map_footage
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.release import bench_looks
@@ -31,11 +30,12 @@ from lafid_assets.release.bench_looks import FirstFrame, FirstFrameTask, Looks, 
 from lafid_assets.release.bench_records import Begun, Known, records_of
 from lafid_assets.schemas import LAFID_BENCH
 from lafid_assets.training.time_window import face_centre_xy_px
-from lafid_assets.workers import Done
+from lafid_assets.workers.exit_reasons import Fault, fault_of
+from lafid_assets.workers.pool import Done
 from model.encoding.footage import Footage, passed_s
 from model.evaluation.bench import Bench, seal_bench
 from model.face_engine.interface import Box, EngineInfo
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 LOGGER = logging.getLogger("lafid.release")
 S_PER_PICTURE = 10.0

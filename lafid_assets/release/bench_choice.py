@@ -1,7 +1,7 @@
 """Which clips of the test split a bench asks for, and which pictures of their persons come into question.
 
 Belongs here: rows of the dataset and what was measured of the faces -> what is to be looked at. Not here: looking
-(`bench_looks`), what is made of it (`bench_building`), the order among equals (`training.taking_turns`).
+(`bench_looks`), what is made of it (`bench_building`), the order among equals (`training.balanced_choice`).
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.dataset.references import ANGLES, LEAST_SCALES, NEARLY_FRONTAL_DEG, STEP
 from lafid_assets.schemas.measures import EXPRESSIONS
-from lafid_assets.training.taking_turns import Candidate, take_turns
+from lafid_assets.training.balanced_choice import Candidate, take_turns
 from model.face_engine.interface import Box
 from model.face_engine.rotations import rotation_from_angles
 from model.face_engine.view_spread import farthest_first, pose_gaps_deg

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from lafid_assets.schemas.bench import LAFID_BENCH
 from model.evaluation.bench import BENCH_FILE, Bench, BenchError, bench_files, parse_bench, write_bench
-from resources.file_store import FileStore
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
+from resources.store.file_store import FileStore
 
 FOLDER = "benches"
 

@@ -27,7 +27,7 @@ from model.face_engine.rotations import rotation_from_angles
 from model.face_engine.view_spread import expression_gaps, farthest_first, pose_gaps_deg
 from model.likeness import expression_shares, main_face
 from resources.face_engine import EngineChoice, load_face_engine
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 MOST_TRIED = 16
 """Frames of a clip that may have to be looked at until one can condition a model."""

@@ -11,7 +11,6 @@ from functools import partial
 
 import polars as pl
 
-from lafid_assets.endings import Fault, fault_of
 from lafid_assets.outcomes import Status
 from lafid_assets.progress import track
 from lafid_assets.release.evaluation_child import do
@@ -27,8 +26,9 @@ from lafid_assets.release.evaluation_tasks import (
     case_tasks,
     kept,
 )
-from lafid_assets.training.taking_turns import Candidate, take_turns
-from lafid_assets.workers import Done, map_isolated
+from lafid_assets.training.balanced_choice import Candidate, take_turns
+from lafid_assets.workers.exit_reasons import Fault, fault_of
+from lafid_assets.workers.pool import Done, map_isolated
 from model.evaluation.bench import Bench, Case
 from model.face_engine.onnx_session import cuda_devices
 from resources.cores import usable_cores

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from lafid_assets.endings import Fault
 from lafid_assets.release.evaluation_tasks import FID, CaseTask, Figure, Measured, Subject, video_path
 from lafid_assets.schemas.evaluation import EVALUATED_FRAMES, EVALUATED_VIDEOS, MEASURES, MODEL_EVALUATION
+from lafid_assets.workers.exit_reasons import Fault
 from model.clip_size import Bucket
 from model.evaluation.bench import Bench, Case
 from model.evaluation.similarity import FrameFace, VideoFaces, by_bins, faces_found_share, pose_binned

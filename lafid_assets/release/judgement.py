@@ -35,9 +35,9 @@ from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.evaluation.bench import Bench, BenchError
 from model.release import MANIFEST_FILE
 from model.release.drawing_settings import DrawingSettings
-from resources.file_store import FileStore, StoreUnusable
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
+from resources.store.file_store import FileStore, StoreUnusable
 from resources.tracking import RegisteredVersion
 
 

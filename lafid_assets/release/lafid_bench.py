@@ -13,18 +13,18 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.ingest.locate import locate
 from lafid_assets.release.bench_building import build_bench
 from lafid_assets.release.bench_choice import FACE_COLUMNS, stranger_names
 from lafid_assets.release.bench_folder import is_whole, put_bench, stored_bench
 from lafid_assets.release.bench_looks import engine_choice
 from lafid_assets.schemas import FACE_INFO, LAFID_BENCH, LAFID_DATASET
-from lafid_assets.step import Step
+from lafid_assets.steps.step import Step
+from lafid_assets.workers.exit_reasons import TRIED_AGAIN
 from model.encoding.footage import Footage
 from resources.face_engine import face_engine_info, gpu_feeders
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
+from resources.store.file_store import FileStore
 
 LOGGER = logging.getLogger("lafid.release")
 NOBODY_TO_TEST = "the dataset has no test split: it takes clips of two persons at least, so that one of them is never trained on"

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lafid_assets.identity.impostor_pairs import choose_threshold
 from lafid_assets.identity.policies import ClusterPolicy, EngineUncalibrated
-from lafid_assets.identity.strangers import choose_threshold
 from lafid_assets.schemas import DATASET_VERSION_ROWS
 from model.evaluation.bench import Bench
 from model.evaluation.leakage import Leak, TrainedClip, find_leaks
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
 
 COLUMNS = ("clip_id", "content_sha256", "recording_id", "identity_id", "engine", "identity_embedding")
 
@@ -25,7 +25,7 @@ class TrainingUnknown(LookupError):
 def leaks_of(reader: Reader, bench: Bench, dataset_version: str, policy: ClusterPolicy | None = None) -> list[Leak]:
     """What a model that was trained on `dataset_version` knows of the bench's persons: by file, recording, name or look.
 
-    Two persons look the same from the cosine on that made clips of that version one person (`identity.strangers`); an engine
+    Two persons look the same from the cosine on that made clips of that version one person (`identity.impostor_pairs`); an engine
     without figures has none, and likeness is not asked.
 
     Raises:

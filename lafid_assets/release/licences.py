@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from lafid_assets.schemas import DATASET_VERSION_ROWS
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
 
 UNSTATED = "unstated"
 _BASES = {"Wan-AI/": "Apache-2.0"}

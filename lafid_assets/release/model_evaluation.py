@@ -14,6 +14,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from lafid_assets.lafid_toml.settings_file import MODEL
 from lafid_assets.outcomes import Status
 from lafid_assets.pages import png_address
 from lafid_assets.release.bench_folder import current_bench
@@ -32,17 +33,16 @@ from lafid_assets.schemas import (
     MODEL_EVALUATION,
     TRAINING_LATENTS,
 )
-from lafid_assets.settings_file import MODEL
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
 from lafid_assets.training.base import adopted_in, fetch_base
 from lafid_assets.training.cached_clips import read_cached, write_list
 from lafid_assets.training.held_out import drawing_of
 from model.evaluation.bench import read_bench
 from model.presets import preset
 from model.release.drawing_settings import DrawingSettings
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
+from resources.store.file_store import FileStore
 from resources.tracking import Tracking, TrackingUnreachable
 
 LOGGER = logging.getLogger("lafid.release")

@@ -10,8 +10,8 @@ import polars as pl
 
 from lafid_assets.release.lineage import COMMIT_TAG, VERDICT_TAG, policies_of
 from lafid_assets.schemas import DATASET_VERSION_ROWS, DATASET_VERSIONS, JUDGEMENTS, PROMOTIONS
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 from resources.tracking import CHECKPOINT_TAG, DATASET_TAG, Tracking
 
 SHOWN_OF_JUDGEMENTS = (

@@ -22,8 +22,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lafid_assets.schemas.registry import BY_HAND, BY_REGISTRATION, BY_ROLLBACK, JUDGEMENTS, PROMOTIONS
-from resources.lake import Lake
-from resources.lake_writer import Writer
+from resources.lake.lake import Lake
+from resources.lake.writer import Writer
 from resources.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking
 
 ACT_TAG = "lafid.act"

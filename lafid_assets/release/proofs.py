@@ -10,8 +10,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from lafid_assets.endings import fault_of
-from lafid_assets.workers import ChildLimits, Done, map_isolated
+from lafid_assets.workers.exit_reasons import fault_of
+from lafid_assets.workers.pool import ChildLimits, Done, map_isolated
 from model.face_engine.interface import Box, EngineInfo, Face, Image
 from model.release.drawing_settings import DrawingSettings
 

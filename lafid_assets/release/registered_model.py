@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from lafid_assets.lafid_toml.settings_file import MODEL
 from lafid_assets.release.champion import Rival, rival_of
 from lafid_assets.release.gates import Finding, ReleaseGate, in_words
 from lafid_assets.release.judgement import Facts, judge, keep_judgement, last_judgement, read_facts
@@ -25,12 +26,11 @@ from lafid_assets.schemas import (
     REGISTERED_MODEL,
 )
 from lafid_assets.schemas.registry import BY_GATE, PASSED
-from lafid_assets.settings_file import MODEL
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
 from lafid_assets.training.base import fetch_base
 from model.release.drawing_settings import DrawingSettings
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.tracking import CANDIDATE, CHAMPION, RegisteredVersion, Tracking
 
 STEP = Step(

@@ -24,18 +24,18 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from lafid_assets.constraints.policies import first_fault
-from lafid_assets.ingest.at_hand import at_hand
+from lafid_assets.ingest.clip_prefetch import at_hand
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import REASONS, ClipError, Status
+from lafid_assets.review.clip_facts import Decision
 from lafid_assets.review.clip_page import ClipUnknown, read_clip
 from lafid_assets.review.guard import NotOwnPage, OwnNamesOnly, Token
 from lafid_assets.review.marks import DecidedAnew, MarkRefused, put_mark, take_back
-from lafid_assets.review.one_clip import Decision
 from lafid_assets.review.video import CannotPlay, EncodedClips, media_type
 from lafid_assets.review.worklist import MEASURES, Wanted, read_worklist
-from resources.lake import Lake, LakeUnusable
-from resources.lake_reader import TableMissing
-from resources.s3_objects import BucketAway
+from resources.lake.lake import Lake, LakeUnusable
+from resources.lake.reader import TableMissing
+from resources.store.s3_objects import BucketAway
 
 LOG = logging.getLogger("lafid.review")
 STATIC = Path(__file__).parent / "static"

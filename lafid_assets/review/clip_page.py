@@ -12,8 +12,8 @@ import polars as pl
 from lafid_assets.constraints.explanation import in_words
 from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.policy_settings import all_settings
+from lafid_assets.review.clip_facts import ClipTables, decision_of, ending_of, rules_of
 from lafid_assets.review.marks import marks_of
-from lafid_assets.review.one_clip import ClipTables, decision_of, ending_of, rules_of
 from lafid_assets.review.tracks import cuts, face_track, identity_track, speech_track
 from lafid_assets.schemas import (
     FACE_FRAMES,
@@ -27,7 +27,7 @@ from lafid_assets.schemas import (
     SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
 )
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
 
 
 class ClipUnknown(LookupError):

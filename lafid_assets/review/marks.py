@@ -16,13 +16,13 @@ import duckdb
 import polars as pl
 
 from lafid_assets.outcomes import REASONS, Status
-from lafid_assets.review.one_clip import ClipTables, Decision, decision_of
+from lafid_assets.review.clip_facts import ClipTables, Decision, decision_of
 from lafid_assets.schemas import MARKS
 from lafid_assets.schemas.review import DECIDED, RIGHT
-from resources.duckdb_extensions import quoted
-from resources.lake import Lake
-from resources.lake_reader import Reader
-from resources.lake_writer import Writer
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
+from resources.lake.writer import Writer
 
 Verdict = Literal["right", "wrong"]
 MOST_NOTE_CHARS = 1000

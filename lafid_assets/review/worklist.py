@@ -1,6 +1,6 @@
 """Which clips there are to look at: those that rules have decided, by how they ended, how narrowly, whose they are, and by marks.
 
-Belongs here: a person's filters -> SQL -> a few clips and counts. Not here: one clip (`one_clip`), the page.
+Belongs here: a person's filters -> SQL -> a few clips and counts. Not here: one clip (`clip_facts`), the page.
 
 Nothing is kept between two questions: the lake answers each as it is now, and gives no more clips than a page shows.
 """
@@ -11,8 +11,8 @@ from typing import Literal
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from lafid_assets.constraints.margins import spare_share, threshold_distance
 from lafid_assets.constraints.policies import RULES, FacePolicy
+from lafid_assets.constraints.threshold_margins import spare_share, threshold_distance
 from lafid_assets.dataset.report_data import face_policies, miss_share
 from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.outcomes import Reason, Status
@@ -26,8 +26,8 @@ from lafid_assets.schemas import (
     POSE_FILTERED_CLIPS,
 )
 from lafid_assets.schemas.review import DECIDED
-from resources.duckdb_extensions import literal, quoted
-from resources.lake_reader import Reader
+from resources.lake.duckdb_extensions import literal, quoted
+from resources.lake.reader import Reader
 
 PAGE_CLIPS = 200
 KEPT, REJECTED = DECIDED

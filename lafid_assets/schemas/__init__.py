@@ -4,7 +4,6 @@ Belongs here: the tables and their columns. Not here: what a contract can do (`c
 (the chapters).
 """
 
-from lafid_assets.contract import TableSchema
 from lafid_assets.schemas.bench import LAFID_BENCH
 from lafid_assets.schemas.clips import (
     CLIP_CONTENTS,
@@ -52,6 +51,7 @@ from lafid_assets.schemas.products import (
 )
 from lafid_assets.schemas.registry import JUDGEMENTS, PROMOTIONS, REGISTERED_MODEL
 from lafid_assets.schemas.review import MARKS
+from lafid_assets.steps.contract import TableSchema
 
 TABLES: tuple[TableSchema, ...] = (
     CLIP_ROOTS,

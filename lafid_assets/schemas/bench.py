@@ -1,7 +1,7 @@
 """The bench: what every model is asked to draw of persons that none was trained on."""
 
-from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import CLIP_ID, F64, I32, I64, OUTCOME, SPEAKING_STATUSES, STR
+from lafid_assets.steps.contract import Column, TableSchema
 from model.likeness import EXPRESSION_BINS, YAW_BINS
 
 LAFID_BENCH = TableSchema(

@@ -6,8 +6,8 @@ A file with cuts is a recording and goes no further; its pieces are clips as who
 
 from dataclasses import replace
 
-from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import BOOL, CLIP_ID, F64, GATE, I32, I64, OUTCOME, RELEASED, SHARD, STR
+from lafid_assets.steps.contract import Column, TableSchema
 
 _PLACE = (
     Column("clip_root", STR, "folder under which `path` lies, or `s3://bucket/prefix`"),

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from lafid_assets.contract import Column
 from lafid_assets.outcomes import Reason, Status
+from lafid_assets.steps.contract import Column
 
 I16, I32, I64, F32, F64, STR, BOOL = pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.String, pl.Boolean
 STATUSES = tuple(Status)

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import BOOL, CLIP_ID, ENGINE, F32, F64, I32, I64, KEEP, OUTCOME, SHARD, SPEAKING_STATUSES, STR
+from lafid_assets.steps.contract import Column, TableSchema
 
 POLICY_SETTINGS = TableSchema(
     "policy_settings",

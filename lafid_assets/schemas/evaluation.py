@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import CLIP_ID, F64, I16, I32, I64, OUTCOME, SPEAKING_STATUSES, SPLITS, STR
+from lafid_assets.steps.contract import Column, TableSchema
 from model.likeness import EXPRESSION_BINS, YAW_BINS
 
 CHECKPOINT = Column("checkpoint_sha256", STR, "hash over the checkpoint's parts")

@@ -2,7 +2,6 @@
 
 import polars as pl
 
-from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import (
     BOOL,
     BOUNDARY_KINDS,
@@ -19,6 +18,7 @@ from lafid_assets.schemas.columns import (
     TIER,
     TIERS,
 )
+from lafid_assets.steps.contract import Column, TableSchema
 
 _FACE_KEY = (
     Column("frame_index", I32, "ordinal of the frame in decoding order, from 0", minimum=0),

@@ -4,7 +4,6 @@ from typing import get_args
 
 import polars as pl
 
-from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import (
     BOOL,
     CLIP_ID,
@@ -22,6 +21,7 @@ from lafid_assets.schemas.columns import (
     STATUSES,
     STR,
 )
+from lafid_assets.steps.contract import Column, TableSchema
 from model.encoding.head_mask import MASKS
 from model.presets import Publish
 

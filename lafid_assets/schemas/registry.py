@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from lafid_assets.contract import Column, TableSchema
 from lafid_assets.schemas.columns import F64, STR
+from lafid_assets.steps.contract import Column, TableSchema
 
 PASSED, REFUSED, UNDECIDED, NOT_JUDGED = "passed", "refused", "undecided", "not judged"
 VERDICTS = (PASSED, REFUSED, UNDECIDED)

@@ -1,8 +1,8 @@
 """What persons said of decisions."""
 
-from lafid_assets.contract import Column, TableSchema
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas.columns import CLIP_ID, STR
+from lafid_assets.steps.contract import Column, TableSchema
 
 DECIDED = ("kept", str(Status.REJECTED))
 RIGHT, WRONG = "right", "wrong"

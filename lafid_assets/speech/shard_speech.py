@@ -14,8 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from lafid_assets.endings import TRIED_AGAIN, fault_of
-from lafid_assets.ingest.at_hand import map_footage
+from lafid_assets.ingest.clip_prefetch import map_footage
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import SPEECH_INFO
@@ -24,7 +23,8 @@ from lafid_assets.speech.transcript import GivenTranscript, Transcriber, Whisper
 from lafid_assets.speech.transcript_files import TranscriptFile, segments_within
 from lafid_assets.speech.voice import VoiceSettings
 from lafid_assets.speech.whisper_models import WhisperChoice
-from lafid_assets.workers import Done, NotFetched
+from lafid_assets.workers.exit_reasons import TRIED_AGAIN, fault_of
+from lafid_assets.workers.pool import Done, NotFetched
 from model.encoding.footage import Footage, file_of, passed_s
 from model.face_engine.interface import FaceEngine
 from resources.face_engine import EngineChoice, engine_reason, face_engine_info, load_face_engine

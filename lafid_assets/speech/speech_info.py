@@ -18,10 +18,10 @@ from lafid_assets.speech.shard_speech import CODE_VERSION, SpeechRecipe, measure
 from lafid_assets.speech.transcript_files import read_transcripts
 from lafid_assets.speech.voice import VoiceSettings
 from lafid_assets.speech.whisper_models import AUTO, choose_whisper
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
 from resources.face_engine import EngineChoice, chosen_engine, engine_reason, face_engine_info, model_store
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 CLIPS_OF_SHARD = f"""
     SELECT judged.clip_id, judged.shard, judged.keep, judged.reason, footage.duration_s, footage.content_sha256,

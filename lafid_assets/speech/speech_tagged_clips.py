@@ -10,24 +10,24 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from lafid_assets.captions.answer_cache import AnswerCache
+from lafid_assets.captions.caption_validation import RewriteLimits
+from lafid_assets.captions.chat_endpoint import ChatEndpoint, EndpointSettings
+from lafid_assets.captions.frame_captions import FrameCaption, FrameCaptionSettings, describe_all
+from lafid_assets.captions.llm_rewriter import BY_MODEL, UNANSWERED
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Status
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import CLIP_CONTENTS, CLIP_ROWS, POLICY_SETTINGS, RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
 from lafid_assets.schemas.clips import told_by_several
-from lafid_assets.speech.answer_cache import AnswerCache
-from lafid_assets.speech.caption_validation import RewriteLimits
-from lafid_assets.speech.chat_endpoint import ChatEndpoint, EndpointSettings
-from lafid_assets.speech.frame_captions import FrameCaption, FrameCaptionSettings, describe_all
-from lafid_assets.speech.llm_rewriter import BY_MODEL, UNANSWERED
 from lafid_assets.speech.speaking_status import SpeechPolicy
 from lafid_assets.speech.tagging import RELEASED, settings_json, tag_clips, without_caption
 from lafid_assets.speech.transcript_gates import TranscriptGates
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
-from resources.duckdb_extensions import quoted
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 from resources.settings import Settings
 
 NOT_BLANK = r"[^\s\p{Z}\x{0b}\x{1c}-\x{1f}\x{85}]"

@@ -11,14 +11,14 @@ from typing import Any
 
 import polars as pl
 
+from lafid_assets.captions.caption_validation import RewriteLimits
+from lafid_assets.captions.chat_endpoint import ChatEndpoint
+from lafid_assets.captions.frame_captions import FrameCaption
+from lafid_assets.captions.llm_rewriter import RewriteTask, rewrite_all
+from lafid_assets.captions.speech_caption import RefinedCaption, language_name, refine_caption
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import SPEECH_TAGGED_CLIPS
-from lafid_assets.speech.caption import RefinedCaption, language_name, refine_caption
-from lafid_assets.speech.caption_validation import RewriteLimits
-from lafid_assets.speech.chat_endpoint import ChatEndpoint
-from lafid_assets.speech.frame_captions import FrameCaption
-from lafid_assets.speech.llm_rewriter import RewriteTask, rewrite_all
 from lafid_assets.speech.speaking_status import Decision, SpeakingReason, SpeakingStatus, SpeechPolicy, decide
 from lafid_assets.speech.transcript import TranscriptSegment
 from lafid_assets.speech.transcript_gates import TranscriptGates, believed, dropped, language_of

@@ -2,7 +2,7 @@
 
 Belongs here: the transcript's types, and running faster-whisper where a speech model is at hand. Not here: which segments can be
 believed (`transcript_gates`), transcripts made elsewhere (`transcript_files`), finding the voice (`voice`), using the text
-(`caption`).
+(`speech_caption`).
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from model.bases.digests import DIGESTS, INFO_FILE, recorded_digest
 from model.presets import preset
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 FOLDER = "bases"
 

@@ -20,8 +20,8 @@ from lafid_assets.training.encoding import FOLDER, SHARDS_FOLDER
 from model.clip_size import Bucket
 from model.clips.clip_list import ClipEntry, ClipMeta, Place, write_clip_list
 from model.presets import Preset
-from resources.file_store import FileStore
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
+from resources.store.file_store import FileStore
 
 _ASKED = (
     "clip_id, shard, dataset_version, refined_caption, identity_id, engine, engine_version, "

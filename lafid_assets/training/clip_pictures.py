@@ -1,7 +1,7 @@
 """The pictures of one clip that encoders look at, out of its file, in a child process that may crash or hang with it.
 
 Belongs here: what a child is told, decoding, cutting and cropping. Not here: which pictures are needed (`shard_plan`), encoding
-them (`part_recipes`), children (`workers`). Loads no torch: every child pays for what it imports.
+them (`cache_parts`), children (`workers`). Loads no torch: every child pays for what it imports.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from model.clip_size import Bucket
 from model.encoding.footage import Footage, RemoteFile, file_of, footage_in
 from model.encoding.head_mask import MaskInfo
 from resources.face_engine import model_store
-from resources.s3_objects import is_address
+from resources.store.s3_objects import is_address
 
 FILE_COLUMNS = (
     "clip_id",

@@ -12,22 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lafid_assets.endings import Fault, fault_of
 from lafid_assets.faces.shard_limits import ShardLimits
-from lafid_assets.ingest.at_hand import map_footage
+from lafid_assets.ingest.clip_prefetch import map_footage
 from lafid_assets.outcomes import Status
 from lafid_assets.progress import track
+from lafid_assets.training.cache_parts import Recipe
 from lafid_assets.training.clip_pictures import Pictures, PictureTask, Refused, take_pictures
-from lafid_assets.training.part_recipes import Recipe
 from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, picture_task
-from lafid_assets.workers import Done, Ending
+from lafid_assets.workers.exit_reasons import Fault, fault_of
+from lafid_assets.workers.pool import Done, Ending
 from model.clip_size import ClipSize
 from model.clips.clip_list import SHARDS
 from model.encoding.footage import footage_in, passed_s
 from resources.cores import usable_cores
 from resources.face_engine import model_store
-from resources.file_store import FileStore
 from resources.gpu import processes_here
+from resources.store.file_store import FileStore
 
 if TYPE_CHECKING:
     from model.clips.latent_shards import Tensors

@@ -1,7 +1,7 @@
 """Which faces of a clip are encoded as its views: references that lie well apart, and last that of the window's first frame.
 
 Belongs here: a row of the dataset and what curation measured of its faces -> the views in order. Not here: which faces are
-references (`dataset.references`), where the window begins (`time_window`), cutting and encoding (`part_recipes`).
+references (`dataset.references`), where the window begins (`time_window`), cutting and encoding (`cache_parts`).
 """
 
 from collections.abc import Mapping

@@ -15,19 +15,19 @@ from lafid_assets.outcomes import ClipError, Status
 from lafid_assets.pages import png_address
 from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.schemas.products import PUBLISHED
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.cached_clips import read_cached, write_list
 from lafid_assets.training.figures import training_png
 from lafid_assets.training.held_out import choose_held_out, drawing_of, write_first_frame
-from lafid_assets.training.origin import origin_tags
+from lafid_assets.training.run_provenance import origin_tags
 from model.clip_size import ClipSize
 from model.presets import Preset, preset
 from model.release.drawing_settings import DrawingSettings
 from model.training.schedule import in_steps
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
+from resources.store.file_store import FileStore
 from resources.tracking import Tracking, TrackingUnreachable
 from resources.trainer.client import TrainerClient
 from resources.trainer.job import RUNS_FOLDER, Finished, HeldOutClip, KeptIn, TrainingJob

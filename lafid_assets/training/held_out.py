@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lafid_assets.ingest.at_hand import at_hand
+from lafid_assets.ingest.clip_prefetch import at_hand
 from lafid_assets.ingest.locate import file_at
 from lafid_assets.outcomes import ClipError, Reason, Status
-from lafid_assets.training.taking_turns import Candidate, take_turns
+from lafid_assets.training.balanced_choice import Candidate, take_turns
 from lafid_assets.training.time_window import cut_centre_xy_px
 from model.clip_size import Bucket, ClipSize
 from model.encoding.footage import footage_in
@@ -45,8 +45,8 @@ class HeldOut(NamedTuple):
 
 def choose_held_out(dataset: pl.DataFrame, latents: pl.DataFrame, split: str, most: int, size: ClipSize) -> list[HeldOut]:
     """Clips of a split in the order of their choice: persons take turns, and the pose is taken that was taken least so far
-    (`taking_turns`); of equals comes first the smaller id. A clip counts as it was when it was cached, and one that is not cached
-    is not drawn.
+    (`balanced_choice`); of equals comes first the smaller id. A clip counts as it was when it was cached, and one that is not
+    cached is not drawn.
 
     Args:
         dataset: rows of `lafid_dataset`.

@@ -1,8 +1,8 @@
 """Everything frozen about the dataset's clips, a shard at a time: encoded once, cached in parts, and the rows that say so.
 
 Belongs here: a shard's clips -> its rows of `training_latents`, and whether what they name is there. Not here: which parts a clip
-has (`shard_plan`, `part_recipes`), encoding (`encoding`), the list that training reads (`cached_clips`), removing parts
-(`sweep`).
+has (`shard_plan`, `cache_parts`), encoding (`encoding`), the list that training reads (`cached_clips`), removing parts
+(`cache_sweep`).
 """
 
 import logging
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training.encoding import SHARDS_FOLDER, Cache, encode_files, read_cache
-from lafid_assets.training.forecast import forecast
+from lafid_assets.training.precompute_estimate import forecast
 from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, ShardPlan, plan_shard
+from lafid_assets.workers.exit_reasons import TRIED_AGAIN
 from model.bases.digests import INFO_FILE, recorded_digest
 from model.clip_size import Bucket
 from model.model_store.vision import vision_name
 from model.presets import Preset
 from resources.face_engine import model_store
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 if TYPE_CHECKING:
     from model.encoding.encoders import ClipEncoders

@@ -15,12 +15,12 @@ import polars as pl
 
 from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training.encoding import SHARDS_FOLDER, encode_files, read_cache
-from lafid_assets.training.forecast import forecast, span
 from lafid_assets.training.latents import Encoding
+from lafid_assets.training.precompute_estimate import forecast, span
 from lafid_assets.training.shard_plan import PlannedFile, ShardPlan, plan_shard
 from lafid_assets.training.training_latents import read_shard
 from model.clip_size import Bucket, ClipSize
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 SHARDS_OF_A_RANK = 4
 """With so many shards for each process they are taken whole; fewer are shared out file by file."""

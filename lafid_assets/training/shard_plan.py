@@ -1,6 +1,6 @@
 """What a shard of clips needs cached, and which parts lie in one file: known from the tables alone, before anything is decoded.
 
-Belongs here: rows of the dataset -> parts by key, and files. Not here: what a part depends on (`part_recipes`), encoding
+Belongs here: rows of the dataset -> parts by key, and files. Not here: what a part depends on (`cache_parts`), encoding
 (`encoding`), rows of `training_latents` (`latents`).
 
 Who encodes, in how many processes, and how often they were killed, is nothing that a plan knows of: so equal clips make equal
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from lafid_assets.endings import Fault
 from lafid_assets.outcomes import ClipError, Reason, Status
+from lafid_assets.training.cache_parts import Recipe, Row, TextRecipe, mask_facts, recipes, text_recipes
 from lafid_assets.training.clip_pictures import FILE_COLUMNS, PictureTask
 from lafid_assets.training.face_views import ClipViews, MeasuredFaces, views_of
-from lafid_assets.training.part_recipes import Recipe, Row, TextRecipe, mask_facts, recipes, text_recipes
 from lafid_assets.training.time_window import cut_centre_xy_px, window_start_s
+from lafid_assets.workers.exit_reasons import Fault
 from model.clip_size import Bucket, ClipSize
 from model.clips.clip_bytes import part_bytes
 from model.encoding.head_mask import MaskInfo

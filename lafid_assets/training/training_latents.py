@@ -1,6 +1,6 @@
 """`training_latents`: everything frozen, precomputed once a clip, cached in parts; a partition a shard.
 
-Belongs here: the asset, and reading a shard's clips. Not here: keys and encoding (`latents`, `part_recipes`), all shards at once
+Belongs here: the asset, and reading a shard's clips. Not here: keys and encoding (`latents`, `cache_parts`), all shards at once
 (`precompute`), the encoders (`model.encoding.encoders`).
 """
 
@@ -13,8 +13,8 @@ import polars as pl
 from pydantic import Field
 
 from lafid_assets.schemas import FACE_EMBEDDINGS, FACE_INFO, LAFID_DATASET, TRAINING_LATENTS
-from lafid_assets.step import Step
-from lafid_assets.step_run import Frames
+from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Frames
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.encoding import SHARDS_FOLDER
 from lafid_assets.training.face_views import FACE_COLUMNS, FACE_KEY, asked_faces
@@ -31,9 +31,9 @@ from model.clip_size import ClipSize
 from model.model_store.vision import vision_folder, vision_name
 from model.presets import preset
 from resources.face_engine import model_store
-from resources.file_store import FileStore
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
+from resources.store.file_store import FileStore
 
 
 class TrainingLatentsConfig(dg.Config):

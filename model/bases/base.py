@@ -27,7 +27,7 @@ from model.bases.components import BaseError, Transformer, load_component, no_pr
 from model.bases.digests import COMPONENTS, INFO_FILE, base_digest, component_digests
 from model.bases.specs import Layout
 from model.files import whole_file
-from model.strangers import MOST_SIDE_PX, Untrustworthy, check_numbers, check_own, read_json
+from model.untrusted_files import MOST_SIDE_PX, Untrustworthy, check_numbers, check_own, read_json
 
 _PROVED = "revision_proved"
 """In that file alone: a base is the same one whether its commit was proved or not."""

@@ -19,7 +19,7 @@ from transformers import CLIPVisionModel, UMT5EncoderModel
 from transformers.utils import logging as transformers_logging
 
 from model.bases.codec import HaarCodec
-from model.strangers import Untrustworthy, check_config, read_json, stored_shapes
+from model.untrusted_files import Untrustworthy, check_config, read_json, stored_shapes
 
 Transformer: TypeAlias = WanTransformer3DModel | WanVACETransformer3DModel
 Network: TypeAlias = Transformer | HaarCodec | AutoencoderKLWan | UMT5EncoderModel | CLIPVisionModel

@@ -1,7 +1,7 @@
 """Cached clips as training reads them: batches out of memory-mapped shards.
 
 Belongs here: a run's clips, and batches of those that are named. Not here: files (`clip_list`, `latent_shards`), what a clip
-consists of (`clip_parts`), how the tensors come about (`encoding.encoders`), which clips a step sees (`training.order`).
+consists of (`clip_parts`), how the tensors come about (`encoding.encoders`), which clips a step sees (`training.batch_sampler`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
 """How the cached views of every clip of a run are turned: in memory, for a step may look at thousands of them.
 
 Belongs here: how many views a clip has, which is the most frontal, which lie apart. Not here: the views' tensors (`clip_set`),
-which of them a step draws (`training.draws`).
+which of them a step draws (`training.sampling`).
 """
 
 from collections.abc import Sequence

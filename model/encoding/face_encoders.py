@@ -32,7 +32,7 @@ from model.bases.codec import encode_moments
 from model.bases.components import made_up, named, no_progress_bars, own_memory
 from model.face_engine.interface import Image
 from model.files import sha256_file
-from model.strangers import MOST_SIDE_PX, check_config, check_numbers, check_own, read_json, stored_shapes
+from model.untrusted_files import MOST_SIDE_PX, check_config, check_numbers, check_own, read_json, stored_shapes
 
 # By the `model_type` of the folder's config (`model_store.registry.VISION_TYPES`).
 _VISION_CLASSES: dict[str, Any] = {

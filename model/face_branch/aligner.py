@@ -1,7 +1,7 @@
 """The pose-shared aligner: a face's tokens and its pose to what they say of the person in any pose.
 
 Belongs here: the module and its contrastive loss. Not here: where its output joins the video (`fusion`), which views make a
-pair (`training.draws`).
+pair (`training.sampling`).
 
 Source: FaithfulFaces (section 3.3). Confirmed there: tokens and Euler angles, a learned dictionary of 4096, correlation with
 it, max pooling over tokens, weighted sum; a symmetric CLIP-type loss over two crops a video with a learned temperature.

@@ -1,7 +1,7 @@
 """Multi-view references: clean latents of further views of the face, as tokens that the video's self-attention reads.
 
 Belongs here: their tokens, their rotary positions, and the mask that hides parts of them. Not here: their way through the blocks
-(`reference_stream`), the hooks that put them in (`attach`), which views of a clip are taken (`training.draws`).
+(`reference_stream`), the hooks that put them in (`attach`), which views of a clip are taken (`training.sampling`).
 
 Source: Mv2ID (arXiv 2603.21299). Confirmed or reported there: clean tokens that self-attention reads; all references at one
 temporal index, view i shifted by i grids in space; a random spatial mask of 60 % in training. Our choices where the paper is

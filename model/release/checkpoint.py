@@ -37,7 +37,7 @@ from model.files import sha256_folder, whole_folder
 from model.likeness import Likeness
 from model.presets import Preset
 from model.release import MANIFEST_FILE
-from model.strangers import MOST_SIDE_PX, Untrustworthy, check_config, check_folder, check_numbers, read_json, stored_shapes
+from model.untrusted_files import MOST_SIDE_PX, Untrustworthy, check_config, check_folder, check_numbers, read_json, stored_shapes
 
 FORMAT: Final = 4
 _WEIGHTS_FILE = "weights.safetensors"

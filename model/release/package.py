@@ -27,7 +27,7 @@ from model.release.checkpoint import Manifest, read_manifest
 from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 from model.release.pipeline import LafidPipeline, load
 from model.release.service import ServiceLimits
-from model.strangers import Untrustworthy, check_folder, inside
+from model.untrusted_files import Untrustworthy, check_folder, inside
 
 _CHECKPOINT, BASE = "checkpoint", "base"
 _BASE_DIR = "base_dir"

@@ -26,7 +26,7 @@ from model.release.card import model_card
 from model.release.checkpoint import Manifest, load_fusion, verify_checkpoint
 from model.release.comfyui import write_comfyui_lora
 from model.release.package import BASE
-from model.strangers import check_folder
+from model.untrusted_files import check_folder
 
 _PACKAGE = Path(__file__).parents[1]
 _NOISE = {(1, ""): "lafid", (2, ""): "lafid_high_noise", (2, "_2"): "lafid_low_noise"}

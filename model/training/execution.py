@@ -16,8 +16,8 @@ from model.bases.base import ENCODERS, TRANSFORMERS, Base, Transformer, load_bas
 from model.face_branch.trainable import FusedModel
 from model.presets import TrainConfig
 from model.training.parallel import Ranks
-from model.training.placement import blocks_of, place
 from model.training.throughput import checkpointed
+from model.training.weight_offload import blocks_of, place
 
 _BFLOAT16 = "bfloat16"
 
@@ -49,7 +49,8 @@ def prepare(model: FusedModel, config: TrainConfig, ranks: Ranks) -> None:
             _checkpoint_blocks(transformer, config)
         if config.compile_blocks:
             for block in blocks_of(transformer):
-                # Its forward, not the block: what fetches a block's weights (`placement`) is called outside of it, uncompiled.
+                # Its forward, not the block: what fetches a block's weights (`weight_offload`) is called outside of it,
+                # uncompiled.
                 block.forward = torch.compile(block.forward, fullgraph=True)
         place(transformer, config, ranks)
 

@@ -1,7 +1,7 @@
 """A model of which no process has all weights, while one of them draws with it: the others compute each of its forwards, too.
 
 Belongs here: how they come to know of these forwards. Not here: what is drawn (`held_out_videos`), the forwards of updates, which
-all processes count alike (`draws`).
+all processes count alike (`sampling`).
 
 One process leads: it holds encoders and VAE, runs the pipeline, measures. What it hands to a transformer goes to all others, who
 call theirs with the same, since a block's weights come together on all of them or on none.

@@ -16,7 +16,7 @@ from model.clips.clip_set import ClipSet
 from model.face_branch.references import References, region_mask
 from model.face_branch.trainable import FusedModel
 from model.presets import Preset
-from model.training.draws import fixed_views, latent_flow_shift
+from model.training.sampling import fixed_views, latent_flow_shift
 
 _TRIPLES_A_FORWARD = 8
 
@@ -26,8 +26,8 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, preset: Preset) -> float:
     """Mean flow loss over fixed (clip, noise, sigma) triples, with text, face, references and first frame given (the
     last not to a base that takes none).
 
-    The triples are a function of clips and preset alone, so two models are compared on the same ones. Clips take turns, the
-    views that condition them too (`draws.fixed_views`), whatever view conditioned in training; sigma runs through evenly spaced
+    The triples are a function of clips and preset alone, so two models are compared on the same ones. Clips take turns, the views
+    that condition them too (`sampling.fixed_views`), whatever view conditioned in training; sigma runs through evenly spaced
     quantiles of the training distribution in an order unrelated to theirs. A forward has no more clips than in training, whose
     memory is then enough here.
     """

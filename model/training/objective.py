@@ -1,7 +1,7 @@
 """What one update learns: the losses of what its step has drawn, and their gradients.
 
-Belongs here: one step's forwards and backwards. Not here: what is drawn (`draws`), the update itself (`optimisation`), the order
-of steps (`train`).
+Belongs here: one step's forwards and backwards. Not here: what is drawn (`sampling`), the update itself (`optimisation`), the
+order of steps (`train`).
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from model.bases.flow import add_noise, flow_loss
 from model.clips.clip_set import Batch
 from model.face_branch.trainable import FusedModel
 from model.presets import Preset
-from model.training.draws import ForwardDraws, PairShare, StepDraws, moved
 from model.training.execution import autocast
 from model.training.parallel import Ranks
+from model.training.sampling import ForwardDraws, PairShare, StepDraws, moved
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
     chosen = pick_device(device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    # accelerate's launcher may have joined them already. One alone needs nobody, unless its base is offloaded (`placement`).
+    # accelerate's launcher may have joined them already. One alone needs nobody, unless its base is offloaded (`weight_offload`).
     joined_here = not dist.is_initialized()
     if joined_here and world > 1:
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"

@@ -23,7 +23,7 @@ from model.face_branch.fusion import FaceFusion
 from model.face_branch.references import References, shown_tokens
 from model.face_branch.trainable import unfreeze
 from model.presets import CLIP_IMAGE_ROWS, PRESETS, TEXT_ROWS, Preset
-from model.training.placement import blocks_of, movable_weights
+from model.training.weight_offload import blocks_of, movable_weights
 
 _GIB = 2**30
 _BASE_BYTES = 2  # bfloat16

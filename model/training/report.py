@@ -60,7 +60,7 @@ class TrainResult:
     resumed_from: int
     """Updates that were done before this call; `steps` where the run was already finished."""
     best_checkpoint_dir: Path | None
-    """Of the finished one and those on the way, the best (`kept_checkpoints`); None: the preset judges none."""
+    """Of the finished one and those on the way, the best (`checkpoint_retention`); None: the preset judges none."""
     ema_checkpoint_dir: Path | None
     """The averaged tensors after the last update, as whole as the other; None: the preset averages none."""
     best_ema_checkpoint_dir: Path | None

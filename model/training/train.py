@@ -30,23 +30,23 @@ from model.clips.clip_set import ClipSet, DataError
 from model.face_branch.trainable import assemble
 from model.presets import Preset
 from model.release.checkpoint import read_manifest
-from model.training.agreement import check_equal
-from model.training.ahead import one_ahead
-from model.training.draws import draw_steps
+from model.training.batch_sampler import Order
+from model.training.checkpoint_retention import AVERAGED_CHECKPOINTS, CHECKPOINTS, best_of, checkpoints_in, sweep_torn
 from model.training.execution import evaluating, load_for_training, prepare, reproducible
 from model.training.heartbeat import EndedTogether
-from model.training.judge import Judge
-from model.training.judging import AVERAGED, LAST, STATES, Judging, Onlooker
-from model.training.keeper import Keeper
-from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, best_of, checkpoints_in, sweep_torn
 from model.training.memory_estimate import card_memory_gib, check_fits, what_to_lower
 from model.training.objective import StepLosses, UpdateDropped, backward
 from model.training.optimisation import MovingAverage, clip_gradients, gradient_norms, rated_groups, set_rates
-from model.training.order import Order
 from model.training.parallel import Ranks, join_ranks
+from model.training.prefetch import one_ahead
+from model.training.rank_agreement import check_equal
 from model.training.report import Meter, TrainReport, TrainResult
+from model.training.run_storage import Keeper
+from model.training.sampling import draw_steps
 from model.training.state import TrainState, restore_state
 from model.training.state_writer import StateWriter
+from model.training.validation import AVERAGED, LAST, STATES, Judging, Onlooker
+from model.training.validation_loss import Judge
 
 _LOGGER = logging.getLogger("lafid.training")
 

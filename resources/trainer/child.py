@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
 
-from resources.file_store import FileStore
 from resources.output import print_line_by_line
+from resources.store.file_store import FileStore
 from resources.tracking import Tracking
 from resources.trainer.job import INTERRUPTED_EXIT, Failed, Finished, Interrupted, TrainedCheckpoint, TrainingJob
 from resources.trainer.kept_runs import KeptRuns
@@ -91,7 +91,7 @@ def progress_line(state: "TrainReport") -> str:
 
 
 def _train(job: TrainingJob, stop: Callable[[], bool], mlflow: MlflowRun | None) -> Finished | Interrupted:
-    from model.training.kept_checkpoints import kept_in
+    from model.training.checkpoint_retention import kept_in
     from model.training.train import TrainingStopped, train
 
     last: dict[str, float] = {}

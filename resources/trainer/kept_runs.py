@@ -1,7 +1,7 @@
 """Runs of training in a remote store: what is whole there comes to the node that goes on, and what a node makes is put there.
 
-Belongs here: the `Keeper` that `model.training.train` takes. Not here: a store's copies on a node (`resources.file_store`), when
-a state is saved (`model.training.state_writer`).
+Belongs here: the `Keeper` that `model.training.train` takes. Not here: a store's copies on a node (`resources.store.file_store`),
+when a state is saved (`model.training.state_writer`).
 """
 
 import logging
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from resources.file_store import FileStore, StoreUnusable
+from resources.store.file_store import FileStore, StoreUnusable
 
 LOGGER = logging.getLogger("lafid.training")
 _WHOLE_BY = ("lafid.json", "state.json")

@@ -51,7 +51,7 @@ class Validation:
         Raises:
             DrawingStopped: SIGTERM came.
         """
-        from model.training.judging import DrawingStopped
+        from model.training.validation import DrawingStopped
 
         if not self.draws:
             return None
@@ -67,7 +67,7 @@ class Validation:
 
     def tell(self, manifest: "Manifest", run_dir: Path) -> None:
         """The judgement to log and MLflow, and to MLflow the checkpoints that are kept and the videos."""
-        from model.training.kept_checkpoints import kept_in
+        from model.training.checkpoint_retention import kept_in
 
         LOGGER.info("%s", judgement_line(manifest))
         self.mlflow.judged(manifest)
@@ -137,6 +137,6 @@ def _named(manifest: "Manifest") -> str:
 
 
 def _videos(manifest: "Manifest", run_dir: Path) -> Path:
-    from model.training.kept_checkpoints import name_of_step
+    from model.training.checkpoint_retention import name_of_step
 
     return run_dir / VIDEOS / f"{name_of_step(manifest.step)}{'-ema' if manifest.averaged else ''}"

@@ -9,7 +9,7 @@ import pytest
 from lafid_assets.cli.forget import run_forget
 from lafid_assets.cli.sweep import run_sweep
 from lafid_assets.lake import open_lake
-from resources.leases import StoreBusy
+from resources.leases.leases import StoreBusy
 from resources.settings import Settings
 
 COMMANDS = {

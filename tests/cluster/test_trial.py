@@ -51,8 +51,8 @@ def footage(tmp_path: Path, portrait: NDArray[np.uint8], write_video: Callable[.
     """A plain folder of so many clips, of which each eighth turns its head and is kept, and each eighth is no video."""
 
     def make(clips: int) -> Path:
-        from lafid_assets.ingest.sample_footage.build import build_sample_footage
-        from lafid_assets.ingest.sample_footage.screenplay import SCENES
+        from lafid_assets.sample_footage.build import build_sample_footage
+        from lafid_assets.sample_footage.screenplay import SCENES
 
         scene = min((scene for scene in SCENES if scene.reason is None), key=lambda scene: scene.duration_s)
         build_sample_footage(tmp_path / "made", scenes=(scene,), workers=1)

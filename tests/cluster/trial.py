@@ -27,7 +27,7 @@ import psutil
 
 from lafid_assets.lake import open_lake
 from lafid_assets.schemas import TABLES
-from resources.lake_writer import frame_digest
+from resources.lake.writer import frame_digest
 from resources.settings import PROJECT_ROOT, Settings
 from tests.cluster.cluster import CPUS, Cluster, nodes_alive, running
 from tests.cluster.space import Space, end_with_input

@@ -12,8 +12,8 @@ import pytest
 import typer
 
 from lafid_assets.cli.main import app, run
-from lafid_assets.settings_check import ops_of
-from lafid_assets.settings_file import SettingsFile
+from lafid_assets.lafid_toml.settings_check import ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile
 from resources.settings import PROJECT_ROOT
 from tests.demo_home import Demo, run_lafid
 from tests.docs.not_run import NOT_RUN, OTHERS_OPTIONS, TESTED_BY

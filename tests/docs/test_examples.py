@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lafid_assets.constraints.policies import FacePolicy, load_policy
+from lafid_assets.lafid_toml.settings_check import check
+from lafid_assets.lafid_toml.settings_file import SettingsFile
 from lafid_assets.schemas import LAFID_DATASET, REFERENCE_CROPS
-from lafid_assets.settings_check import check
-from lafid_assets.settings_file import SettingsFile
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from tests.docs.pages import block, blocks
 
 

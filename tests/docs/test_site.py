@@ -82,7 +82,7 @@ def test_every_table_and_column_is_in_the_dictionary(site: Path) -> None:
 
 
 def test_every_line_of_the_settings_is_there(site: Path) -> None:
-    from lafid_assets.settings_check import template
+    from lafid_assets.lafid_toml.settings_check import template
 
     page = _page(site, "settings")
     for part in re.split(r"^\[", template(), flags=re.MULTILINE)[1:]:

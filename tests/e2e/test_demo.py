@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lafid_assets.ingest.sample_footage.manifest import MANIFEST_NAME, SampleClip, SampleManifest
+from lafid_assets.sample_footage.manifest import MANIFEST_NAME, SampleClip, SampleManifest
 from model.encoding.video_io import fit_frames, read_frames
 from model.training.metrics import psnr
 from tests.demo_home import Demo, run_lafid

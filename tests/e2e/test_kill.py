@@ -17,13 +17,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lafid_assets.ingest.sample_footage.build import build_sample_footage
-from lafid_assets.ingest.sample_footage.screenplay import SCENES
 from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import Reason
+from lafid_assets.sample_footage.build import build_sample_footage
+from lafid_assets.sample_footage.screenplay import SCENES
 from lafid_assets.schemas import TABLES
-from resources.lake import Lake, LakeUnusable
-from resources.lake_writer import frame_digest
+from resources.lake.lake import Lake, LakeUnusable
+from resources.lake.writer import frame_digest
 from resources.settings import Settings
 from tests.demo_home import PROJECT_ROOT, run_lafid
 
@@ -36,7 +36,7 @@ NEVER = 10**6
 PROGRAM = """
 import os, signal, sys
 from lafid_assets.cli.main import main
-from resources.lake_connection import LakeConnection
+from resources.lake.connection import LakeConnection
 
 left, commit = int(sys.argv.pop(1)), LakeConnection.commit
 

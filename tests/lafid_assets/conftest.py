@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from lafid_assets import step as step_module
 from lafid_assets.dataset import dataset_report as report_module
 from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, CLIPS
-from resources.lake import Lake
+from lafid_assets.steps import step as step_module
+from resources.lake.lake import Lake
 from tests.lafid_assets.road import ONE, SOURCE, TABLES, THREE, TWO, Road, lake_of_road
 
 SEEN_AT = "2026-01-01T00:00:00+00:00"

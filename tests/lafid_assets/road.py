@@ -9,16 +9,16 @@ import dagster as dg
 import polars as pl
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from lafid_assets.contract import Column, TableSchema
 from lafid_assets.outcomes import Status
-from lafid_assets.partitions import CLIP_SHARDS
-from lafid_assets.run_failure import reported
+from lafid_assets.runs.run_failure import reported
 from lafid_assets.schemas import POLICY_SETTINGS
 from lafid_assets.schemas.columns import CLIP_ID, OUTCOME, SHARD
-from lafid_assets.step import Step
-from resources.catalog import Catalog
-from resources.file_store import FileStore
-from resources.lake import Lake
+from lafid_assets.steps.contract import Column, TableSchema
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from lafid_assets.steps.step import Step
+from resources.lake.catalog import Catalog
+from resources.lake.lake import Lake
+from resources.store.file_store import FileStore
 
 ONE, TWO, THREE = "shard-00000-aaaaaaaa", "shard-00001-bbbbbbbb", "shard-00002-cccccccc"
 SOURCE = TableSchema("source", "What comes in.", ("clip_id",), (CLIP_ID, SHARD))

@@ -13,12 +13,12 @@ from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 
 from lafid_assets.definitions import ASSETS, build_defs, defs
 from lafid_assets.jobs import ASSETS_OF, DATASET, PER_SHARD, PRECOMPUTE, RELEASE
+from lafid_assets.lafid_toml.settings_check import deciding, ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile, SettingsUnusable
 from lafid_assets.lake import open_lake
 from lafid_assets.schemas import BY_NAME
-from lafid_assets.settings_check import deciding, ops_of
-from lafid_assets.settings_file import SettingsFile, SettingsUnusable
-from resources.lake import Lake
-from resources.leases import StoreBusy
+from resources.lake.lake import Lake
+from resources.leases.leases import StoreBusy
 from resources.settings import Settings
 
 UPSTREAM = {

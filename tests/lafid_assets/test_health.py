@@ -13,7 +13,7 @@ from lafid_assets.jobs import check_health
 from lafid_assets.lake import open_lake
 from lafid_assets.release.promotion import at_registry
 from lafid_assets.schemas import CLIP_FILES, DATASET_REPORT, FUSION_DIT, REFERENCE_CROPS, REGISTERED_MODEL, TRAINING_LATENTS
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
 

@@ -6,14 +6,14 @@ import dagster as dg
 import pytest
 
 from lafid_assets.jobs import compact_lake
-from lafid_assets.run_failure import FAILURE_TAG, why_failed
-from resources import lake_upkeep
-from resources.lake import Lake
+from lafid_assets.runs.run_failure import FAILURE_TAG, why_failed
+from resources.lake import upkeep
+from resources.lake.lake import Lake
 
 
 def test_compaction_is_asked_of_the_runs_own_lake(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(lake_upkeep, "compact", asked.append)
+    monkeypatch.setattr(upkeep, "compact", asked.append)
     assert compact_lake.execute_in_process(resources={"lake": lake}).success
     assert asked == [lake]
 
@@ -22,7 +22,7 @@ def test_a_compaction_that_fails_says_so_in_its_first_line(lake: Lake, monkeypat
     def full(_: Lake) -> None:
         raise OSError(5, "the store does not answer")
 
-    monkeypatch.setattr(lake_upkeep, "compact", full)
+    monkeypatch.setattr(upkeep, "compact", full)
     with dg.DagsterInstance.ephemeral() as instance:
         run = compact_lake.execute_in_process(resources={"lake": lake}, instance=instance, raise_on_error=False)
         line = "[Errno 5] the store does not answer"

@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.contract import TableSchema
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import BY_NAME, FACE_EMBEDDINGS, FACE_INFO, OUTCOME_TABLES, TABLES
-from resources.lake import UNPARTITIONED, Lake
+from lafid_assets.steps.contract import TableSchema
+from resources.lake.lake import UNPARTITIONED, Lake
 
 every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 

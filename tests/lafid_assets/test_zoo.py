@@ -26,11 +26,11 @@ from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import REASONS, Status
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_FRAMES, FACE_INFO
 from model.face_engine.interface import Box, EngineInfo, Face, Image
-from resources.file_store import FileStore
-from resources.lake import Lake
-from resources.leases import Lease
-from resources.ledger import Ledger
+from resources.lake.lake import Lake
+from resources.leases.leases import Lease
 from resources.settings import Settings
+from resources.store.file_store import FileStore
+from resources.store.ledger import Ledger
 
 LIMITS = ShardLimits(memory_limit_mib=1000, most_deadline_s=90)
 KINDS = 50

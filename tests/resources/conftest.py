@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.contract import Column, TableSchema
-from resources.catalog import Catalog
-from resources.file_store import FileStore
-from resources.lake import Lake
+from lafid_assets.steps.contract import Column, TableSchema
+from resources.lake.catalog import Catalog
+from resources.lake.lake import Lake
+from resources.store.file_store import FileStore
 
 PART = pl.Struct({"name": pl.String, "at": pl.List(pl.Float32)})
 MEASURES = TableSchema(

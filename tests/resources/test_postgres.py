@@ -13,15 +13,15 @@ import polars as pl
 import psycopg2
 import pytest
 
-from lafid_assets.failures import one_line
 from lafid_assets.lake import open_lake
+from lafid_assets.runs.failure_line import one_line
 from lafid_assets.schemas import CLIP_FILES
 from resources import postgres
-from resources.catalog import Catalog, CatalogUnusable
-from resources.leases import Leases, LeasesUnusable
+from resources.lake.catalog import Catalog, CatalogUnusable
+from resources.leases.leases import Leases, LeasesUnusable
 from resources.postgres import PostgresAway, PostgresUnusable
 from resources.settings import Settings
-from resources.transient import is_transient
+from resources.transient_errors import is_transient
 
 HOUR_S = 3600.0
 

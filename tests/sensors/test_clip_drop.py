@@ -9,8 +9,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from lafid_assets.partitions import CLIP_SHARDS
-from resources.lake import Lake
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from sensors import clip_drop as module
 from sensors.clip_drop import clip_drop

@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import RETRY_NUMBER_TAG, WILL_RETRY_TAG
 
-from lafid_assets.partitions import run_tags
-from lafid_assets.run_failure import FAILURE_TAG
+from lafid_assets.runs.run_failure import FAILURE_TAG
+from lafid_assets.steps.partitions import run_tags
 from resources.settings import Settings
 from sensors.lost_runs import LOST_TAG, lost_runs
 from sensors.work import TRY

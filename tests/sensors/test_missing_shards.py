@@ -8,17 +8,17 @@ import dagster as dg
 import pytest
 
 from lafid_assets.jobs import PER_SHARD
+from lafid_assets.lafid_toml.settings_check import deciding_sha256, ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile
 from lafid_assets.lake import open_lake
-from lafid_assets.partitions import CLIP_SHARDS
-from lafid_assets.run_told import SETTINGS_TAG
+from lafid_assets.runs.run_settings import SETTINGS_TAG
 from lafid_assets.schemas import CLIP_FILES, CLIP_ROWS
-from lafid_assets.settings_check import deciding_sha256, ops_of
-from lafid_assets.settings_file import SettingsFile
-from lafid_assets.step_registry import all_steps
-from lafid_assets.steps import configured
-from resources.duckdb_extensions import literal
-from resources.lake import Lake
-from resources.lake_reader import Stamp
+from lafid_assets.steps.curation_steps import configured
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from lafid_assets.steps.step_registry import all_steps
+from resources.lake.duckdb_extensions import literal
+from resources.lake.lake import Lake
+from resources.lake.reader import Stamp
 from resources.settings import Settings
 from sensors.missing_shards import missing_shards
 from sensors.work import TRY

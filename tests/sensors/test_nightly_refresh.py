@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from lafid_assets.lake import open_lake
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from sensors import nightly_refresh as module
 from sensors.nightly_refresh import nightly_refresh

@@ -8,7 +8,7 @@ import pytest
 
 from lafid_assets.lake import open_lake
 from lafid_assets.release.promotion import at_registry, promotions_of
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
 from sensors import registry_watch as module

@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import DATASET_VERSIONS, FUSION_DIT, LAFID_DATASET
-from resources.lake import Lake
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from sensors.weekly_training import weekly_training
 

@@ -16,9 +16,9 @@ import pytest
 
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.registration import register
-from lafid_assets.ingest.sample_footage.build import TABLE_NAME, build_sample_footage
-from lafid_assets.ingest.sample_footage.screenplay import KEPT
 from lafid_assets.lake import open_lake
+from lafid_assets.sample_footage.build import TABLE_NAME, build_sample_footage
+from lafid_assets.sample_footage.screenplay import KEPT
 from resources.settings import Settings
 from tests.demo_home import Demo
 from tests.ui.graphql import Webserver, wait_for

@@ -19,7 +19,7 @@ from lafid_assets.dataset.versions import Facts
 from lafid_assets.progress import track
 from lafid_assets.schemas import DATASET_VERSION_ROWS
 from model.files import sha256_file, whole_file
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 MANIFEST = "lafid_export.json"
 WRITER_VERSION = 3

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lafid_assets.dataset.export.samples import FLAT, file_name, read_clip, read_pictures
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 TABLE_NAME = "lafid_dataset"
 CARD = "README.md"

@@ -15,13 +15,13 @@ import av
 import polars as pl
 
 from lafid_assets.dataset.export.cut_out import cut_out
-from lafid_assets.ingest.at_hand import at_hand
 from lafid_assets.ingest.clip_names import VIDEO_SUFFIXES
+from lafid_assets.ingest.clip_prefetch import at_hand
 from lafid_assets.ingest.locate import file_at
 from lafid_assets.ingest.media_probe import content_sha256_in_state
 from lafid_assets.outcomes import ClipError
 from model.encoding.footage import Piece, footage_in
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 FLAT = (
     "clip_id",

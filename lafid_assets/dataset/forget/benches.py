@@ -10,7 +10,7 @@ from typing import Any
 from lafid_assets.dataset.forget.subject import Subject
 from lafid_assets.release.bench_folder import FOLDER
 from model.evaluation.bench import BENCH_FILE
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 
 def benches_with(store: FileStore, subject: Subject) -> list[str]:

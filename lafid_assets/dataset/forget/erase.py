@@ -19,7 +19,8 @@ from urllib.request import url2pathname
 
 import polars as pl
 
-from lafid_assets.dataset.cutting import folder_of
+from lafid_assets.captions.answer_cache import AnswerCache
+from lafid_assets.dataset.crops import folder_of
 from lafid_assets.dataset.forget.benches import benches_with
 from lafid_assets.dataset.forget.logged_pictures import PICTURES, LoggedPictures, erase_logged_pictures
 from lafid_assets.dataset.forget.raw_files import delete_own_files
@@ -31,19 +32,18 @@ from lafid_assets.release.bench_folder import FOLDER as BENCHES
 from lafid_assets.release.evaluation_tasks import FOLDER as EVALUATIONS
 from lafid_assets.release.evaluation_tasks import plain_name
 from lafid_assets.review.video import FOLDER as ENCODED_CLIPS
-from lafid_assets.speech.answer_cache import AnswerCache
+from lafid_assets.training.cache_sweep import drop_unnamed
 from lafid_assets.training.encoding import FOLDER as LATENTS
 from lafid_assets.training.encoding import SHARDS_FOLDER
-from lafid_assets.training.sweep import drop_unnamed
 from model.files import whole_file
-from resources import catalog_copy
-from resources.catalog import SQLITE_FILE, TABLES_FOLDER
-from resources.file_store import CACHE, FileStore
-from resources.lake import Lake
-from resources.ledger import FOLDER as LEDGER_FOLDER
-from resources.s3_objects import is_address
-from resources.scratch import places_in, remove_place
+from resources.lake import catalog_copy
+from resources.lake.catalog import SQLITE_FILE, TABLES_FOLDER
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.file_store import CACHE, FileStore
+from resources.store.ledger import FOLDER as LEDGER_FOLDER
+from resources.store.s3_objects import is_address
+from resources.store.scratch import places_in, remove_place
 from resources.tracking import Tracking
 from resources.trainer.job import RUNS_FOLDER
 

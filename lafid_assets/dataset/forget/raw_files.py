@@ -9,7 +9,7 @@ from pathlib import Path
 from lafid_assets.dataset.forget.subject import RawFile, Subject
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError
-from resources.s3_objects import ObjectUnreadable, is_address, remove_object, size_of
+from resources.store.s3_objects import ObjectUnreadable, is_address, remove_object, size_of
 
 
 def own_files(subject: Subject) -> list[str]:

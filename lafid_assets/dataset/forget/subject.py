@@ -17,10 +17,10 @@ from lafid_assets.ingest.tombstones import Tombstones, pseudonym
 from lafid_assets.schemas import TABLES
 from model.files import whole_file
 from model.release import MANIFEST_FILE
-from resources.duckdb_extensions import quoted
-from resources.file_store import FileStore
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
+from resources.store.file_store import FileStore
 from resources.trainer.job import RUNS_FOLDER
 
 INTENT = "forget.json"

@@ -11,7 +11,6 @@ from typing import Any
 
 import polars as pl
 
-from lafid_assets.contract import TableSchema
 from lafid_assets.dataset.forget.scrub import holds_text, names_a_clip, replacements, scrub_files, scrub_frame
 from lafid_assets.dataset.forget.subject import Subject, listed, shards_of
 from lafid_assets.schemas import (
@@ -24,11 +23,12 @@ from lafid_assets.schemas import (
     DATASET_VERSIONS,
     TABLES,
 )
-from resources.duckdb_extensions import quoted
-from resources.lake import UNPARTITIONED, Lake
-from resources.lake_reader import Reader
-from resources.lake_upkeep import drop_all_history
-from resources.lake_writer import Writer
+from lafid_assets.steps.contract import TableSchema
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.lake import UNPARTITIONED, Lake
+from resources.lake.reader import Reader
+from resources.lake.upkeep import drop_all_history
+from resources.lake.writer import Writer
 
 OF_FILES = (CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS)
 HELD = [table for table in TABLES if table.view is None]

@@ -15,7 +15,7 @@ from lafid_assets.checks.coverage import (
     pose_coverage,
 )
 from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, LAFID_DATASET
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 SHARD = "shard-00000"
 RowOf = Callable[..., dict[str, Any]]

@@ -9,9 +9,9 @@ import pytest
 
 from lafid_assets.checks.dataset_checks import CHECKS
 from lafid_assets.definitions import build_defs
-from lafid_assets.settings_check import deciding, ops_of
-from lafid_assets.settings_file import SettingsFile
-from resources.lake import Lake
+from lafid_assets.lafid_toml.settings_check import deciding, ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from tests.lafid_assets.checks.versions import keep_version
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from lafid_assets.checks.dataset_rates import audit_rate, figures_in_all, step_rates, whole_rates
 from lafid_assets.schemas import FACE_CLIPS, POSE_FILTERED_CLIPS
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from tests.lafid_assets.checks.versions import keep_version
 
 ENDED = [

@@ -8,7 +8,7 @@ import polars as pl
 from lafid_assets.checks.bounds import CheckBounds
 from lafid_assets.checks.drift import NewClips, clips_new_in, keep_rate_drift
 from lafid_assets.checks.judged import Judged
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from tests.lafid_assets.checks.versions import keep_version
 
 NOTHING_NEW = NewClips(0, 0)

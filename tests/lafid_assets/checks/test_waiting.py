@@ -7,9 +7,9 @@ from pydantic import BaseModel
 
 from lafid_assets.checks.waiting import what_waits
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, LAFID_DATASET
-from lafid_assets.step import Step
-from resources.duckdb_extensions import literal
-from resources.lake import UNPARTITIONED, Lake
+from lafid_assets.steps.step import Step
+from resources.lake.duckdb_extensions import literal
+from resources.lake.lake import UNPARTITIONED, Lake
 
 ONE, TWO = "shard-00000-00000000", "shard-00001-00000000"
 

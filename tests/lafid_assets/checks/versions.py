@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lafid_assets.schemas import DATASET_OUTCOMES, DATASET_VERSIONS, LAFID_DATASET, POLICY_SETTINGS
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 
 def keep_version(

@@ -26,7 +26,7 @@ from lafid_assets.schemas import (
     RAW_CLIPS,
 )
 from model.release.drawing_settings import DrawingSettings
-from resources.lake import UNPARTITIONED, Lake
+from resources.lake.lake import UNPARTITIONED, Lake
 from tests.lafid_assets.cli.stand_in import StandIn
 from tests.once import built_once
 

@@ -8,8 +8,8 @@ import pytest
 
 from lafid_assets.schemas import FACE_INFO, LAFID_BENCH, LAFID_DATASET
 from model.evaluation.bench import verify_bench
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
+from resources.store.file_store import FileStore
 from tests.lafid_assets.release.painted import SHARD, PaintedClip, look_at_painted_faces, paint
 
 Lafid = Callable[..., Any]

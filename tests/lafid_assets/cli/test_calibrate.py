@@ -9,7 +9,7 @@ import pytest
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import DUPLICATE_CLIPS, MARKS, POLICY_SETTINGS, POSE_FILTERED_CLIPS, RAW_CLIPS
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 RowOf = Callable[..., dict[str, Any]]
 

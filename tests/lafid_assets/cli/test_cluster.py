@@ -19,10 +19,10 @@ from lafid_assets.ingest import raw_clips
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.registration import register
 from lafid_assets.jobs import PER_SHARD
-from lafid_assets.partitions import ends_of, run_tags
-from lafid_assets.run_told import SETTINGS_TAG
+from lafid_assets.runs.run_settings import SETTINGS_TAG
+from lafid_assets.steps.partitions import ends_of, run_tags
 from resources.settings import Settings
-from resources.transient import Transient
+from resources.transient_errors import Transient
 
 ORDER = list("abcdef")
 Status = dg.DagsterRunStatus

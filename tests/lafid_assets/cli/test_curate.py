@@ -9,17 +9,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from lafid_assets.captions.chat_endpoint import endpoint_of
 from lafid_assets.cli.materialize import CurationChoices, Materializer, RunFailed, open_materializer
 from lafid_assets.ingest import raw_clips as module
 from lafid_assets.ingest.clip_binding import Row
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.registration import register
 from lafid_assets.lake import open_lake
-from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import SPEECH_TAGGED_CLIPS
-from lafid_assets.speech.chat_endpoint import endpoint_of
 from lafid_assets.speech.speech_tagged_clips import SpeechTaggedClipsConfig
-from lafid_assets.step_run import Finding
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from lafid_assets.steps.step_run import Finding
 from resources.settings import Settings
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lafid_assets.dataset.forget import erase
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 CLIP, OTHER = "0" * 32, "1" * 32
 FORGOTTEN = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lafid_assets.schemas import BY_NAME, LAFID_DATASET, OUTCOME_TABLES
-from resources.lake import UNPARTITIONED, Lake
+from resources.lake.lake import UNPARTITIONED, Lake
 
 SKIPPED = {"status": "skipped", "reason": "upstream"}
 

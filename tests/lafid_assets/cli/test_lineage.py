@@ -12,7 +12,7 @@ from lafid_assets.release.licences import Licensed
 from lafid_assets.release.lineage import lineage_tags
 from lafid_assets.release.promotion import at_registry
 from lafid_assets.schemas import FUSION_DIT, JUDGEMENTS
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from resources.tracking import EXPERIMENT, Tracking
 

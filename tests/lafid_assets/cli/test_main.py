@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lafid_assets.failures import one_line
+from lafid_assets.runs.failure_line import one_line
 
 Lafid = Callable[..., "object"]
 

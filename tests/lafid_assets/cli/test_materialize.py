@@ -6,9 +6,9 @@ import pytest
 
 from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
 from lafid_assets.constraints.policies import POLICIES
-from lafid_assets.partitions import MOST_SHARDS_PER_RUN, runs_of, shards_per_run
-from lafid_assets.settings_check import deciding, ops_of
-from lafid_assets.settings_file import SettingsFile
+from lafid_assets.lafid_toml.settings_check import deciding, ops_of
+from lafid_assets.lafid_toml.settings_file import SettingsFile
+from lafid_assets.steps.partitions import MOST_SHARDS_PER_RUN, runs_of, shards_per_run
 from resources.settings import Settings
 
 ORDER = list("abcdefghijklmnop")

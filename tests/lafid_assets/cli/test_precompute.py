@@ -10,7 +10,7 @@ from lafid_assets.cli.materialize import Materializer, RunFailed, open_materiali
 from lafid_assets.cli.precompute import materialize_latents, run_precompute
 from lafid_assets.training.precompute import Rank
 from lafid_assets.training.training_latents import TrainingLatentsConfig
-from resources.leases import StoreBusy
+from resources.leases.leases import StoreBusy
 from resources.settings import Settings
 
 

@@ -11,7 +11,7 @@ import pytest
 from lafid_assets.release.promotion import LONGEST_WHY, at_registry, promotions_of
 from lafid_assets.schemas import JUDGEMENTS
 from resources import tracking as tracking_module
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.tracking import Tracking
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from lafid_assets.ingest.raw_clips import raw_clips
 from lafid_assets.lake import open_lake
-from lafid_assets.partitions import CLIP_SHARDS
-from resources.file_store import FileStore
+from lafid_assets.steps.partitions import CLIP_SHARDS
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 
 PLANTED = "planted"
 PASSWORD = "planted%40pass"

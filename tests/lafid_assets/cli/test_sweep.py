@@ -4,8 +4,8 @@ import pytest
 
 from lafid_assets.cli import sweep as module
 from lafid_assets.cli.sweep import run_sweep
-from resources.lake import Lake
-from resources.leases import StoreBusy
+from resources.lake.lake import Lake
+from resources.leases.leases import StoreBusy
 from resources.settings import Settings
 
 

@@ -9,11 +9,11 @@ import pytest
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.constraints.pose_filtered_clips import STEP, PoseFilteredClipsConfig, pose_filtered_clips
 from lafid_assets.faces.settings import ScanMargins
-from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.policy_settings import all_settings, settings_row
 from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS
-from lafid_assets.staleness import stale_shards
-from resources.lake import Lake
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from lafid_assets.steps.staleness import stale_shards
+from resources.lake.lake import Lake
 from resources.settings import Settings
 
 SHARD = "shard-00000"

@@ -38,8 +38,8 @@ from lafid_assets.schemas import (
     TABLES,
 )
 from model.face_engine.rotations import rotation_from_angles
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 
 Tables = dict[str, pl.DataFrame]
 REJECTED = {"keep": False, "status": "rejected", "reason": "no_face"}

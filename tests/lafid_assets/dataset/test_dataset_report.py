@@ -16,9 +16,9 @@ from lafid_assets.dataset.dataset_report import dataset_report
 from lafid_assets.dataset.lafid_dataset import Dataset
 from lafid_assets.dataset.published import NotPublished
 from lafid_assets.schemas import SIMILARITY_BY_POSE_GAP
-from resources.file_store import FileStore, StoreUnusable
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.file_store import FileStore, StoreUnusable
 
 PICTURES = ("contact_sheet", "expression", "funnel", "identities", "pose", "references", "similarity", "speech")
 FILES = sorted([*(f"{name}.png" for name in PICTURES), "report.html"])

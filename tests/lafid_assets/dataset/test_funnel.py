@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lafid_assets.dataset.funnel import STEPS, as_object, count_outcomes, read_outcomes
 from lafid_assets.outcomes import REASONS, Status
 from lafid_assets.schemas import BY_NAME, DATASET_REPORT, OUTCOME_TABLES
-from resources.lake import UNPARTITIONED, Lake
-from resources.lake_reader import Reader
+from resources.lake.lake import UNPARTITIONED, Lake
+from resources.lake.reader import Reader
 
 OK = ("ok", None)
 UPSTREAM = ("skipped", "upstream")

@@ -16,7 +16,7 @@ from lafid_assets.dataset.lafid_dataset import ClipsLost, lafid_dataset, one_spl
 from lafid_assets.dataset.reference_crops import ReferenceCropsConfig
 from lafid_assets.dataset.versions import find_version, known_versions
 from lafid_assets.policy_settings import all_settings, settings_row
-from lafid_assets.run_failure import MOST_CHARACTERS
+from lafid_assets.runs.run_failure import MOST_CHARACTERS
 from lafid_assets.schemas import (
     DATASET_OUTCOMES,
     DATASET_VERSION_ROWS,
@@ -28,9 +28,9 @@ from lafid_assets.schemas import (
 from lafid_assets.speech import speech_info, speech_tagged_clips
 from lafid_assets.speech.speech_info import SpeechInfoConfig, VoiceConfig
 from lafid_assets.speech.speech_tagged_clips import CaptionLlmConfig, SpeechTaggedClipsConfig
-from lafid_assets.step import Step
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from lafid_assets.steps.step import Step
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 from resources.settings import Settings
 
 Tables = dict[str, pl.DataFrame]

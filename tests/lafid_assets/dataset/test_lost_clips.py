@@ -11,8 +11,8 @@ from lafid_assets.dataset.funnel import read_outcomes
 from lafid_assets.dataset.lafid_dataset import NEEDED, put_together
 from lafid_assets.dataset.lost_clips import ClipsLost, refuse_lost
 from lafid_assets.ingest.tombstones import write_tombstones
-from resources.file_store import FileStore
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
+from resources.store.file_store import FileStore
 
 Tables = dict[str, pl.DataFrame]
 PERSONS = {"a": "p", "b": "p", "c": "q", "d": "r"}

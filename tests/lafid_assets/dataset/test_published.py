@@ -14,7 +14,7 @@ import pytest
 from lafid_assets.dataset.lafid_dataset import Dataset
 from lafid_assets.dataset.published import PUBLISHED, NotPublished, publish
 from lafid_assets.schemas import BY_NAME, LAFID_DATASET
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 ANALYST = (
     "import duckdb, sys; c = duckdb.connect(sys.argv[1]); c.execute('CREATE VIEW good AS SELECT * FROM lafid_dataset'); "

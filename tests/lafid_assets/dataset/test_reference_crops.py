@@ -11,13 +11,13 @@ import pytest
 from lafid_assets.dataset.reference_crops import ReferenceCropsConfig, reference_crops
 from lafid_assets.dataset.references import SPREADS
 from lafid_assets.ingest.media_probe import content_sha256
-from lafid_assets.partitions import CLIP_SHARDS
+from lafid_assets.steps.partitions import CLIP_SHARDS
 from model.model_store.install import install
 from model.model_store.registry import Kind
 from resources.face_engine import model_store
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 
 SHARD = "shard-00000"
 

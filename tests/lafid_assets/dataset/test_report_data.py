@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lafid_assets.constraints.margins import miss_shares
 from lafid_assets.constraints.policies import POLICIES, RULES, FacePolicy
+from lafid_assets.constraints.threshold_margins import miss_shares
 from lafid_assets.dataset import report_data
 from lafid_assets.dataset.contact_sheet import MOST_STRIPS
 from lafid_assets.schemas import (
@@ -22,7 +22,7 @@ from lafid_assets.schemas import (
     SIMILARITY_BY_POSE_GAP,
     SPEECH_TAGGED_CLIPS,
 )
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
 
 RowOf = Callable[..., dict[str, Any]]
 ReaderOf = Callable[[dict[str, pl.DataFrame]], Reader]

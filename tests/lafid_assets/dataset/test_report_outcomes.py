@@ -18,7 +18,7 @@ from lafid_assets.schemas import (
     DATASET_OUTCOMES,
     FACE_CLIPS,
 )
-from resources.lake_reader import Reader
+from resources.lake.reader import Reader
 
 TABLES = (CLIPS, CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS, FACE_CLIPS)
 VERSION = {"number": 2}

@@ -8,7 +8,7 @@ import pytest
 
 from lafid_assets.dataset.lafid_dataset import Dataset
 from lafid_assets.dataset.version_diff import as_object
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 Tables = dict[str, pl.DataFrame]
 

@@ -20,8 +20,8 @@ from lafid_assets.dataset.versions import (
     version_before,
 )
 from lafid_assets.schemas import DATASET_OUTCOMES, DATASET_VERSIONS
-from resources.lake import Lake
-from resources.lake_reader import Reader
+from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 
 Tables = dict[str, pl.DataFrame]
 Keep = Callable[[Tables], Dataset]

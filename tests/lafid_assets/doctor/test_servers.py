@@ -13,11 +13,11 @@ import pytest
 from lafid_assets.doctor import servers
 from lafid_assets.doctor.findings import Node, Remark
 from lafid_assets.doctor.servers import ServerUnusable
-from lafid_assets.fitness import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, carried
+from lafid_assets.runs.preflight import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, carried
 from resources import postgres
-from resources.catalog import Catalog, CatalogUnusable
-from resources.catalog_cluster import claim, cluster_of
-from resources.lake import Lake
+from resources.lake.catalog import Catalog, CatalogUnusable
+from resources.lake.catalog_cluster import claim, cluster_of
+from resources.lake.lake import Lake
 from resources.postgres import PostgresAway
 from resources.settings import Settings
 from resources.tracking import TrackingUnreachable

@@ -7,7 +7,7 @@ import dagster as dg
 
 from lafid_assets.duplicates.duplicate_clips import duplicate_clips
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_EMBEDDINGS, FACE_FRAMES, FACE_INFO, SPEECH_TAGGED_CLIPS
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 
 ENGINE = {"engine": "dlib", "engine_version": "1", "engine_licence": "none", "engine_reason": "asked for"}

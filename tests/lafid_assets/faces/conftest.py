@@ -15,7 +15,7 @@ from lafid_assets.schemas import CLIPS
 from model.face_engine.interface import Box, EngineInfo, Face, Image
 from model.face_engine.landmark_pose import load_landmark_pose
 from model.face_engine.rotations import rotation_from_angles
-from resources.ledger import Ledger
+from resources.store.ledger import Ledger
 from tests.lafid_assets.faces.played import SHARD, Folder, ledger_in, play, recipe, without_children
 
 WIDTH, HEIGHT = 160, 96

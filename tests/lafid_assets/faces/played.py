@@ -15,11 +15,11 @@ from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.ingest.locate import ClipsAway
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas.measures import EXPRESSIONS
-from lafid_assets.workers import Crashed, Done, Ending
+from lafid_assets.workers.pool import Crashed, Done, Ending
 from model.face_engine.interface import EngineInfo
-from resources.file_store import FileStore
-from resources.leases import Lease
-from resources.ledger import Ledger
+from resources.leases.leases import Lease
+from resources.store.file_store import FileStore
+from resources.store.ledger import Ledger
 
 SHARD = "shard-00000"
 INFO = EngineInfo("played", "1.0", 4, "CC0", "engine")

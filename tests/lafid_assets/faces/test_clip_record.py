@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from lafid_assets.endings import TRIED_AGAIN
 from lafid_assets.faces import clip_record
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
 from lafid_assets.faces.clip_record import Engine, Fingerprints, clip_frames, fingerprints
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import REASONS, Reason, Status
 from lafid_assets.schemas import FACE_CLIPS, SHOT_BOUNDARIES
-from lafid_assets.workers import Done
+from lafid_assets.workers.exit_reasons import TRIED_AGAIN
+from lafid_assets.workers.pool import Done
 from model.face_engine.interface import EngineInfo
 
 INFO = EngineInfo("played", "1.0", 4, "CC0", "weights")

@@ -10,7 +10,7 @@ from lafid_assets.faces.clip_record import Fingerprints
 from lafid_assets.faces.shard_analysis import over_budget, waiting_or_broken
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.schemas import CLIPS, FACE_CLIPS
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 SHARD = "shard-00000"
 

@@ -22,16 +22,16 @@ from lafid_assets.faces.face_info import FaceInfoConfig, face_info
 from lafid_assets.faces.shard_analysis import TABLES, ShardRecipe, analyse_shard
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.outcomes import Status
-from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import RAW_CLIPS
-from lafid_assets.staleness import stale_shards
-from lafid_assets.workers import Crashed, Done, Ending, Failed
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from lafid_assets.steps.staleness import stale_shards
+from lafid_assets.workers.pool import Crashed, Done, Ending, Failed
 from resources.face_engine import face_engine_info
-from resources.file_store import FileStore
-from resources.lake import Lake
-from resources.leases import Lease
-from resources.ledger import Ledger
+from resources.lake.lake import Lake
+from resources.leases.leases import Lease
 from resources.settings import Settings
+from resources.store.file_store import FileStore
+from resources.store.ledger import Ledger
 
 SHARD = "shard-00000"
 CONFIG = {"engine": "dlib", "rate_hz": 10.0, "max_frames": 3, "scan": False}

@@ -19,11 +19,11 @@ from lafid_assets.ingest.packets import read_index
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym, write_tombstones
 from lafid_assets.schemas import CLIPS
 from lafid_assets.shots.pieces import piece_id
-from lafid_assets.workers import Done, Ending
+from lafid_assets.workers.pool import Done, Ending
 from model.encoding.footage import Footage
-from resources.file_store import FileStore
-from resources.leases import Lease
-from resources.ledger import Ledger
+from resources.leases.leases import Lease
+from resources.store.file_store import FileStore
+from resources.store.ledger import Ledger
 
 SHARD = "shard-00000"
 SHOTS = ("turning", "still", "empty", "glimpse", "turning back")

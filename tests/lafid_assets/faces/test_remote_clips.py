@@ -9,11 +9,11 @@ import pytest
 from lafid_assets.faces import shard_analysis
 from lafid_assets.faces.clip_analysis import AnalysedClip, ClipTask
 from lafid_assets.faces.shard_analysis import analyse_shard
-from lafid_assets.ingest.at_hand import object_at
+from lafid_assets.ingest.clip_prefetch import object_at
 from lafid_assets.outcomes import Reason, Status
-from lafid_assets.workers import Ending, NotFetched
+from lafid_assets.workers.pool import Ending, NotFetched
 from model.encoding.footage import RemoteFile, file_of
-from resources import s3_objects
+from resources.store import s3_objects
 from tests.lafid_assets.faces.played import Folder, endings, recipe, without_children
 
 

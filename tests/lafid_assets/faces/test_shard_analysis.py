@@ -25,7 +25,7 @@ from lafid_assets.faces.shard_analysis import TABLES, analyse_shard, written_bef
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.ingest.locate import ClipsAway
 from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from tests.lafid_assets.faces.played import INFO, SHARD, Folder, endings, recipe, runs, same, without_children
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,8 +11,8 @@ import pytest
 from lafid_assets.faces.clip_record import TRIES
 from lafid_assets.faces.shard_analysis import Frames, ShardRecipe, analyse_shard, waiting_or_broken
 from lafid_assets.schemas import FACE_CLIPS
-from resources.lake import Lake
-from resources.ledger import Ledger
+from resources.lake.lake import Lake
+from resources.store.ledger import Ledger
 from tests.lafid_assets.faces.played import INFO, SHARD, Folder, endings, recipe, runs
 
 pytestmark = pytest.mark.usefixtures("bookkeeping")

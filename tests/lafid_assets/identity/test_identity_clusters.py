@@ -8,7 +8,7 @@ import pytest
 
 from lafid_assets.identity.identity_clusters import identity_clusters
 from lafid_assets.schemas import FACE_CLIPS, ID_CONSISTENT_CLIPS
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 
 A, B = [1.0, 0.0], [0.0, 1.0]

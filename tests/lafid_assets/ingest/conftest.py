@@ -8,7 +8,7 @@ import pytest
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.raw_clips import ShardFiles
 from lafid_assets.ingest.registration import Registered, register
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 
 @pytest.fixture

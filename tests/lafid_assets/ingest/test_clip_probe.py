@@ -9,7 +9,7 @@ import pytest
 from lafid_assets.ingest.clip_probe import LEAST_DEADLINE_S, ProbedClip, ProbeTask, probe_clip, probed
 from lafid_assets.ingest.media_probe import content_sha256
 from lafid_assets.outcomes import REASONS, Reason, Status
-from lafid_assets.workers import Crashed, Done, Failed, OutOfMemory, TimedOut
+from lafid_assets.workers.pool import Crashed, Done, Failed, OutOfMemory, TimedOut
 
 
 def _task(root: Path, path: str, **changed: Any) -> ProbeTask:

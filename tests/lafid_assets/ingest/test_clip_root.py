@@ -9,8 +9,8 @@ import pytest
 from lafid_assets.ingest.clip_root import root_at
 from lafid_assets.ingest.listing import LISTED, list_files
 from lafid_assets.ingest.provenance import SourceUnusable
-from resources import s3_objects
-from resources.s3_objects import BucketAway
+from resources.store import s3_objects
+from resources.store.s3_objects import BucketAway
 
 ID = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32

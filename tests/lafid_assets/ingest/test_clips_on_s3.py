@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from lafid_assets.ingest.at_hand import drop
+from lafid_assets.ingest.clip_prefetch import drop
 from lafid_assets.ingest.locate import locate, require_located
 from lafid_assets.ingest.raw_clips import STEP, RawClipsConfig
 from model.encoding.footage import RemoteFile
-from resources import s3_objects
-from resources.lake import Lake
-from resources.s3_objects import BucketAway, ObjectUnreadable
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store import s3_objects
+from resources.store.s3_objects import BucketAway, ObjectUnreadable
 
 Take = Callable[[Any], Any]
 Put = Callable[[str, Path], str]

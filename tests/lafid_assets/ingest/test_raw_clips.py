@@ -18,9 +18,9 @@ from lafid_assets.ingest.media_probe import content_sha256
 from lafid_assets.ingest.raw_clips import STEP, FolderAway, RawClipsConfig, raw_clips
 from lafid_assets.ingest.registration import Registered, register
 from lafid_assets.ingest.tombstones import PSEUDONYM, write_tombstones
-from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import CLIP_CONTENTS, CLIPS
-from resources.lake import Lake
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from resources.lake.lake import Lake
 from resources.settings import Settings
 
 TakeIn = Callable[[Path], tuple[Registered, list[str]]]

@@ -11,7 +11,7 @@ import pytest
 
 from lafid_assets.ingest.listing import LISTED, list_files
 from lafid_assets.ingest.registration import Registered, register
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 Register = Callable[..., Registered]
 TWO_MACHINES = """

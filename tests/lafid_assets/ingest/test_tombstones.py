@@ -4,7 +4,7 @@ import polars as pl
 
 from lafid_assets.ingest.listing import LISTED
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym, write_tombstones
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 CLIP, CONTENT = "0123456789abcdef0123456789abcdef", "f" * 64
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lafid_assets.release import bench_looks
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 from tests.lafid_assets.release.painted import PaintedClip, PaintedWorld, look_at_painted_faces, paint
 
 

@@ -17,14 +17,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lafid_assets.dataset.cutting import FACE_SCALE
+from lafid_assets.dataset.crops import FACE_SCALE
 from lafid_assets.release import bench_building, bench_looks, lafid_bench
 from lafid_assets.schemas import FACE_INFO, LAFID_DATASET, RAW_CLIPS
-from lafid_assets.workers import Done, Failed
+from lafid_assets.workers.pool import Done, Failed
 from model.face_engine.crops import square_crop
 from model.face_engine.interface import EngineInfo, Expression, Face
 from model.face_engine.rotations import rotation_from_angles
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 FPS = 10
 HEIGHT, WIDTH, SIDE = 96, 128, 32
@@ -167,7 +167,7 @@ def paint(
 
 
 def _cut(clip: PaintedClip, index: int, content: str, store: FileStore) -> dict[str, str]:
-    """As `cutting` does: the face alone, and on white with what is around it."""
+    """As `crops` does: the face alone, and on white with what is around it."""
     frame, box = _frame(clip, clip.yaws[index]), (LEFT, TOP, LEFT + SIDE, TOP + SIDE)
     face = square_crop(frame, box, FACE_SCALE)
     assert face is not None

@@ -12,7 +12,7 @@ from lafid_assets.release.bench_choice import stranger_names
 from lafid_assets.release.bench_looks import Looks
 from lafid_assets.release.bench_records import photos_of, placed_photos
 from model.evaluation.bench import Bench
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 from tests.lafid_assets.release.painted import LEFT, SIDE, TOP, PaintedClip, PaintedEngine, PaintedWorld
 
 Painted = Callable[..., PaintedWorld]

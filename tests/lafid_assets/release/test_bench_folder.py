@@ -6,7 +6,7 @@ import pytest
 
 from lafid_assets.release.bench_folder import copy_bench, folder_of, is_whole, put_bench, stored_bench
 from model.evaluation.bench import BENCH_FILE, seal_bench, verify_bench
-from resources.file_store import FileStore, StoreUnusable
+from resources.store.file_store import FileStore, StoreUnusable
 from tests.model.evaluation.benches import small_facts
 
 

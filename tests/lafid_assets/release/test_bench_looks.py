@@ -17,7 +17,7 @@ from lafid_assets.release.bench_looks import (
     gallery_order,
     look_at,
 )
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 from tests.lafid_assets.release.painted import MOST_PERSONS, PaintedClip, PaintedEngine, PaintedWorld
 
 Painted = Callable[..., PaintedWorld]

@@ -12,9 +12,9 @@ from lafid_assets.release.bench_folder import copy_bench, current_bench, is_whol
 from lafid_assets.release.lafid_bench import NOBODY_TO_TEST, lafid_bench
 from lafid_assets.schemas import FACE_INFO, LAFID_BENCH, LAFID_DATASET
 from model.evaluation.bench import BENCH_FILE, BenchError, verify_bench
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 from tests.lafid_assets.release.painted import SHARD, PaintedClip, PaintedWorld
 
 Run = Callable[..., dg.ExecuteInProcessResult]

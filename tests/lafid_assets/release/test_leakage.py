@@ -11,7 +11,7 @@ from lafid_assets.release.leakage import TrainingUnknown, leaks_of
 from lafid_assets.schemas import DATASET_VERSION_ROWS
 from model.evaluation.bench import Bench
 from model.evaluation.leakage import Leak
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from tests.model.evaluation.benches import ENGINE, WIDTH, direction, small_bench
 
 FIGURES = {"strangers_mean": 0.1, "strangers_spread": 0.01, "edge_floor": 0.4, "least_similarity": 0.2}

@@ -7,7 +7,7 @@ import pytest
 
 from lafid_assets.release.licences import Licensed, licensed_parts, objections
 from lafid_assets.schemas import DATASET_VERSION_ROWS
-from resources.lake import Lake
+from resources.lake.lake import Lake
 
 TINY = {"name": "tiny", "repository": None}
 

@@ -24,10 +24,10 @@ from lafid_assets.schemas import (
     TRAINING_LATENTS,
 )
 from model.evaluation.bench import seal_bench, write_bench
-from resources.catalog import Catalog
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.catalog import Catalog
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 from resources.tracking import RegisteredVersion, TrackingUnreachable
 from tests.model.evaluation.benches import small_facts
 

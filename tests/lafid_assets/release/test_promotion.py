@@ -13,8 +13,8 @@ from lafid_assets.lake import open_lake
 from lafid_assets.release import promotion
 from lafid_assets.release.promotion import ACT_TAG, PromotionRefused, Registry, at_registry, has_been, promotions_of
 from lafid_assets.schemas import PROMOTIONS
-from resources.lake import Lake
-from resources.leases import StoreBusy
+from resources.lake.lake import Lake
+from resources.leases.leases import StoreBusy
 from resources.settings import Settings
 from resources.tracking import Tracking
 

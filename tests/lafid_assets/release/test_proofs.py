@@ -89,7 +89,7 @@ def test_what_is_drawn_depends_on_the_weights(trained: Path, monkeypatch: pytest
 
 
 def test_processes_that_draw_differently_are_told_apart(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lafid_assets.workers import Crashed, Done
+    from lafid_assets.workers.pool import Crashed, Done
 
     task = Redrawing(trained, trained, AS_TRAINED)
     monkeypatch.setattr(proofs, "map_isolated", lambda *_, **__: iter([(0, Done("a")), (1, Done("b"))]))

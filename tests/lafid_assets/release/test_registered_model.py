@@ -24,7 +24,7 @@ from lafid_assets.schemas import (
     MODEL_EVALUATION,
 )
 from model.evaluation.bench import Bench, seal_bench
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from resources.tracking import CHECKPOINT_TAG, EXPERIMENT, RegisteredVersion, Tracking
 from tests.model.evaluation.benches import small_facts

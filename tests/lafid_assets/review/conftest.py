@@ -28,7 +28,7 @@ from lafid_assets.schemas import (
     SPEECH_INFO,
     SPEECH_TAGGED_CLIPS,
 )
-from resources.lake import UNPARTITIONED, Lake
+from resources.lake.lake import UNPARTITIONED, Lake
 from resources.settings import Settings
 from tests.lafid_assets.review.five_clips import BROKEN, CHANGES, FAR, KEPT, NARROW, POLICY, SETTINGS, SHARD
 

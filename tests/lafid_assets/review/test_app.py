@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from lafid_assets.ingest.at_hand import object_at
+from lafid_assets.ingest.clip_prefetch import object_at
 from lafid_assets.review import app
 from lafid_assets.review.app import Review
 from lafid_assets.review.video import EncodedClips
 from lafid_assets.schemas import MARKS
-from resources import s3_objects
-from resources.lake import Lake
-from resources.scratch import remove_place
+from resources.lake.lake import Lake
+from resources.store import s3_objects
+from resources.store.scratch import remove_place
 from tests.lafid_assets.review.five_clips import FAR, KEPT, NARROW, SHARD
 
 ADDRESS = "http://127.0.0.1:3300"

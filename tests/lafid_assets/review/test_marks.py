@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from lafid_assets.lake import open_lake
+from lafid_assets.review.clip_facts import ClipTables, Decision, decision_of
 from lafid_assets.review.marks import DecidedAnew, MarkRefused, all_marks, marks_of, put_mark, take_back
-from lafid_assets.review.one_clip import ClipTables, Decision, decision_of
 from lafid_assets.schemas import MARKS
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from tests.lafid_assets.review.five_clips import BROKEN, CHANGES, KEPT, NARROW, POLICY, SHARD
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from lafid_assets.review.clip_facts import ClipTables, decision_of
 from lafid_assets.review.marks import put_mark
-from lafid_assets.review.one_clip import ClipTables, decision_of
 from lafid_assets.review.worklist import Wanted, Worklist, decisions_now, read_worklist
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from tests.lafid_assets.review.five_clips import BROKEN, CHANGES, FAR, KEPT, NARROW, SHARD
 
 ALL = [NARROW, KEPT, FAR, CHANGES]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lafid_assets.faces.looks import look_into
 from lafid_assets.faces.sampling import frames_at, sample_frames
+from lafid_assets.faces.scan_frames import look_into
 from lafid_assets.ingest.packets import FrameIndex, open_clip, read_index
 from lafid_assets.shots.boundaries import Kind
 from lafid_assets.shots.pieces import piece_id, split_at_cuts

@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from lafid_assets.ingest.locate import ClipsAway
-from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import ID_CONSISTENT_CLIPS, RAW_CLIPS, SPEECH_INFO
 from lafid_assets.speech import shard_speech
 from lafid_assets.speech.measures import SpeechSettings
@@ -21,8 +20,9 @@ from lafid_assets.speech.transcript import TranscriptSegment
 from lafid_assets.speech.transcript_files import TranscriptFile
 from lafid_assets.speech.voice import VoiceSettings
 from lafid_assets.speech.whisper_models import WhisperChoice
-from lafid_assets.workers import Crashed, Done, Ending
-from resources.lake import Lake
+from lafid_assets.steps.partitions import CLIP_SHARDS
+from lafid_assets.workers.pool import Crashed, Done, Ending
+from resources.lake.lake import Lake
 from resources.settings import Settings
 
 WHISPER = Path(__file__).resolve().parents[4] / "shared/testdata/weights/whisper/random-tiny-ct2"

@@ -6,7 +6,6 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, RAW_CLIPS, SPEECH_INFO, SPEECH_TAGGED_CLIPS
 from lafid_assets.speech.speech_tagged_clips import (
@@ -16,6 +15,7 @@ from lafid_assets.speech.speech_tagged_clips import (
     speech_tagged_clips,
 )
 from lafid_assets.speech.tagging import read_settings
+from lafid_assets.steps.partitions import CLIP_SHARDS
 
 SHARD = "shard-00000"
 CAPTION = "A man in a blue coat smiles."

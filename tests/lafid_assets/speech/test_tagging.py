@@ -5,8 +5,8 @@ import json
 import polars as pl
 import pytest
 
+from lafid_assets.captions.frame_captions import FrameCaption
 from lafid_assets.schemas import SPEECH_INFO, SPEECH_TAGGED_CLIPS
-from lafid_assets.speech.frame_captions import FrameCaption
 from lafid_assets.speech.speaking_status import SpeechPolicy
 from lafid_assets.speech.tagging import tag_clips, without_caption
 from lafid_assets.speech.transcript_gates import TranscriptGates

@@ -11,7 +11,7 @@ import pytest
 
 from lafid_assets.schemas import FACE_EMBEDDINGS, FACE_INFO, LAFID_DATASET
 from lafid_assets.training import encoding as encoding_module
-from lafid_assets.workers import Done, Failed
+from lafid_assets.workers.pool import Done, Failed
 
 LANDMARKS = [28.0, 18.0, 36.0, 18.0, 32.0, 22.0, 29.0, 28.0, 35.0, 28.0]
 REFERENCE = {"frame_index": 2, "face_index": 0, "pts": 0, "yaw_deg": 0.0, "pitch_deg": 0.0, "roll_deg": 0.0, "sharpness": 50.0}

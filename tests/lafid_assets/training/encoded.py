@@ -7,7 +7,7 @@ import polars as pl
 from lafid_assets.training.cached_clips import write_list
 from lafid_assets.training.latents import encode_shard, load_encoding
 from model.presets import Preset
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 SHARD = "shard-00000"
 

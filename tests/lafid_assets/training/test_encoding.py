@@ -14,10 +14,10 @@ from lafid_assets.training import encoding as module
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.clip_pictures import Pictures, PictureTask, Refused, take_pictures
 from lafid_assets.training.latents import intact
-from lafid_assets.workers import Done, Failed, OutOfMemory, TimedOut
+from lafid_assets.workers.pool import Done, Failed, OutOfMemory, TimedOut
 from model.clip_size import ClipSize
 from model.presets import Preset, preset
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 from tests.lafid_assets.training.encoded import encode_clips
 
 SMALL = ClipSize(frames=9, height=16, width=16)

@@ -20,7 +20,7 @@ from model.clips.clip_set import ClipSet
 from model.face_engine.rotations import rotation_from_angles
 from model.face_engine.view_spread import pose_gaps_deg
 from model.presets import PRESETS, preset
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 from tests.lafid_assets.training.encoded import encode_clips, list_of
 
 RowOf = Callable[..., dict[str, Any]]

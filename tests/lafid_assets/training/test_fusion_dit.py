@@ -18,10 +18,10 @@ from lafid_assets.training.held_out import first_frame
 from model.clip_size import Bucket, ClipSize
 from model.likeness import MeasuredFace, MeasuredVideo, likeness_of
 from model.presets import preset
-from resources.catalog import Catalog
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.catalog import Catalog
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 from resources.tracking import Tracking
 from resources.trainer.job import Finished, KeptIn, TrainedCheckpoint, TrainingJob
 

@@ -23,7 +23,7 @@ from model.model_store.install import install
 from model.model_store.registry import Kind
 from model.presets import Preset, preset
 from resources.face_engine import model_store
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 from tests.lafid_assets.training.encoded import SHARD, encode_clips, list_of
 
 SIZE = ClipSize(frames=9, height=16, width=16)

@@ -22,7 +22,7 @@ from model.clips.latent_shards import read_index
 from model.encoding.condition_encoder import ConditionEncoder
 from model.encoding.video_io import read_frames
 from model.presets import preset
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 from tests.lafid_assets.training.encoded import encode_clips, list_of
 from tests.model.layouts import WITH_PICTURES
 

@@ -17,15 +17,15 @@ from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training import shard_plan
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.encoding import SHARDS_FOLDER, encode_files, read_cache
-from lafid_assets.training.forecast import Forecast, forecast
 from lafid_assets.training.latents import Encoding, load_encoding
 from lafid_assets.training.precompute import Rank, _share, _sizes, files_of
+from lafid_assets.training.precompute_estimate import Forecast, forecast
 from lafid_assets.training.shard_plan import ShardPlan, plan_shard
 from model.bases.base import read_base_info
 from model.clip_size import Bucket, ClipSize
 from model.clips.clip_bytes import part_bytes
 from model.presets import PRESETS, preset
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 from tests.lafid_assets.training.encoded import SHARD
 
 CLIPS = "abcd"

@@ -11,8 +11,8 @@ import torch
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
 import model.presets
-from lafid_assets.partitions import CLIP_SHARDS
 from lafid_assets.schemas import LAFID_DATASET, TRAINING_LATENTS
+from lafid_assets.steps.partitions import CLIP_SHARDS
 from lafid_assets.training.base import base_path
 from lafid_assets.training.cached_clips import NotPrecomputed, read_cached, write_list
 from lafid_assets.training.encoding import SHARDS_FOLDER
@@ -23,9 +23,9 @@ from model.clips.clip_set import ClipSet
 from model.model_store.install import install
 from model.model_store.store import ModelStore
 from model.presets import EncoderConfig, preset
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 
 Run = Callable[..., dict[str, Any]]
 SHARD, OTHER = "x", "y"

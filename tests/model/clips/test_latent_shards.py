@@ -17,7 +17,7 @@ from model.clips.latent_shards import (
     write_shard,
 )
 from model.clips.latent_shards import read_index as index_of
-from resources.file_store import FileStore
+from resources.store.file_store import FileStore
 
 
 def part(value: float, count: int = 4) -> dict[str, torch.Tensor]:

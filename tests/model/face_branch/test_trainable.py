@@ -16,8 +16,8 @@ from model.encoding.face_features import FaceFeatures
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel, assemble
 from model.presets import PRESETS, AlignerConfig, Preset
-from model.training.draws import choose_pairs, fixed_views
 from model.training.metrics import fixed_flow_loss
+from model.training.sampling import choose_pairs, fixed_views
 
 Fused = Callable[..., FusedModel]
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from model.presets import Preset
-from model.training.keeper import Keeper
 from model.training.parallel import Ranks
+from model.training.run_storage import Keeper
 from model.training.train import TrainReport, TrainResult, train
 
 CPU = torch.device("cpu")

@@ -20,8 +20,8 @@ from model.presets import Preset
 from model.release.checkpoint import Manifest, read_manifest
 from model.release.drawing_settings import DrawingSettings
 from model.release.pipeline import load
+from model.training.checkpoint_retention import AVERAGED_CHECKPOINTS, CHECKPOINTS, name_of_step
 from model.training.held_out_videos import SAMPLING_STEPS, Beginning, draw_held_out, live_pipeline, measure_held_out
-from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, name_of_step
 from model.training.train import TrainReport, train
 from tests.model.drawing import ON_CPU
 from tests.model.manifests import a_manifest

@@ -9,10 +9,10 @@ import model.training.objective
 from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel
 from model.presets import Preset
-from model.training.draws import draw_step
+from model.training.batch_sampler import Order
 from model.training.objective import StepLosses, backward
-from model.training.order import Order
 from model.training.parallel import Ranks
+from model.training.sampling import draw_step
 from model.training.train import never
 from tests.model.training.conftest import ALONE
 

@@ -18,10 +18,10 @@ from model.bases.specs import TINY, TINY_TWO_EXPERTS, BaseSpec
 from model.clips.clip_parts import write_clips
 from model.clips.clip_set import ClipSet
 from model.presets import Preset
-from model.training.draws import draw_step
+from model.training.batch_sampler import Order
 from model.training.heartbeat import RankLost
-from model.training.order import Order
 from model.training.parallel import Ranks, join_ranks
+from model.training.sampling import draw_step
 from model.training.train import TrainingError, train
 from tests.model.conftest import encode_clips
 from tests.model.layouts import TINY_VACE

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-import model.training.judging
 import model.training.optimisation
 import model.training.state
 import model.training.train
+import model.training.validation
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
 from model.bases.specs import TINY_TWO_EXPERTS
@@ -316,7 +316,7 @@ def test_a_full_disk_at_the_end_leaves_the_last_state(
 
     config = quick(steps=3, checkpoint_every=2, ema_decay=None)
     with monkeypatch.context() as patch:
-        patch.setattr(model.training.judging, "write_checkpoint", full)
+        patch.setattr(model.training.validation, "write_checkpoint", full)
         with pytest.raises(TrainStateError, match=r"checkpoint .*/checkpoint could not be written .*No space left"):
             run(config, tmp_path)
     assert run(config, tmp_path).resumed_from == 3, "nothing is trained again"

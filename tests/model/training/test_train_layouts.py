@@ -18,12 +18,12 @@ from model.face_branch.trainable import FusedModel, assemble
 from model.presets import Preset, Stage
 from model.release.checkpoint import read_manifest
 from model.release.pipeline import load
-from model.training.draws import draw_step
+from model.training.batch_sampler import Order
 from model.training.execution import prepare
 from model.training.metrics import fixed_flow_loss
 from model.training.objective import backward
-from model.training.order import Order
 from model.training.report import _tokens
+from model.training.sampling import draw_step
 from model.training.train import TrainingStopped, TrainReport, never, train
 from tests.model.conftest import encode_clips
 from tests.model.drawing import ON_CPU

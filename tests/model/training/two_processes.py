@@ -12,8 +12,8 @@ from model.face_branch.trainable import FusedModel
 from model.presets import Preset
 from model.release.checkpoint import Manifest
 from model.training.held_out_videos import Beginning, draw_held_out, live_pipeline
-from model.training.judging import DrawingStopped
 from model.training.train import TrainReport, train
+from model.training.validation import DrawingStopped
 from tests.model.conftest import StubEngine
 from tests.model.training.two_ranks import free_ports, run_two
 

@@ -22,9 +22,9 @@ from lafid_assets.schemas import FACES, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.training.base import base_folder
 from lafid_assets.training.latents import encode_shard, load_encoding
 from model.presets import preset
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import PROJECT_ROOT, Settings
+from resources.store.file_store import FileStore
 from tests.ui.graphql import Webserver, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from resources.file_store import FileStore, StoreUnusable
+from resources.store.file_store import FileStore, StoreUnusable
 from resources.trainer.job import RUNS_FOLDER
 from resources.trainer.kept_runs import KeptRuns
 

@@ -29,8 +29,8 @@ from model.likeness import Likeness, MeasuredFace, MeasuredVideo, likeness_of
 from model.presets import Preset, preset
 from model.release.checkpoint import EmbeddingSource, Manifest, write_checkpoint
 from model.release.drawing_settings import DrawingSettings
-from model.training.judging import DrawingStopped
-from model.training.kept_checkpoints import AVERAGED_CHECKPOINTS, CHECKPOINTS, name_of_step
+from model.training.checkpoint_retention import AVERAGED_CHECKPOINTS, CHECKPOINTS, name_of_step
+from model.training.validation import DrawingStopped
 from resources.tracking import CHECKPOINT_TAG, Tracking
 from resources.trainer.job import HeldOutClip, TrainingJob
 from resources.trainer.mlflow_run import MlflowRun

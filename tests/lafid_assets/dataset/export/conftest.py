@@ -9,8 +9,8 @@ import pytest
 from lafid_assets.dataset.lafid_dataset import Dataset
 from lafid_assets.dataset.versions import Facts, find_version
 from lafid_assets.ingest.media_probe import content_sha256
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
+from resources.store.file_store import FileStore
 
 
 @pytest.fixture

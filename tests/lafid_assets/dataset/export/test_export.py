@@ -26,8 +26,8 @@ from lafid_assets.dataset.export.samples import ClipGone, file_name, read_clip
 from lafid_assets.dataset.versions import Facts
 from lafid_assets.ingest.clip_root import root_at
 from lafid_assets.ingest.openhumanvid import read_table
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
+from resources.store.file_store import FileStore
 
 Version = Callable[..., Facts]
 PERSONS = {"a": "p", "b": "p", "c": "q", "d": None, "e": "r"}

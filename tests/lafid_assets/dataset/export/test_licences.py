@@ -13,7 +13,7 @@ from lafid_assets.dataset.export.licences import (
     split_by_licence,
 )
 from lafid_assets.ingest.provenance import OPENHUMANVID, UNSTATED
-from lafid_assets.ingest.sample_footage.build import PROVENANCE
+from lafid_assets.sample_footage.build import PROVENANCE
 from model.face_engine.dlib_weights import DlibWeights
 from model.model_store.registry import REGISTRY
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from lafid_assets.dataset.export.export import export_version
 from lafid_assets.dataset.versions import Facts
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake.lake import Lake
+from resources.store.file_store import FileStore
 
 Version = Callable[..., Facts]
 PERSONS = {"a": "p", "b": "p", "c": "q", "e": "r", "no-face": None, "f.with dots": "s"}

@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 import torch
 
-from lafid_assets.dataset.cutting import folder_of
+from lafid_assets.captions.answer_cache import Answer, AnswerCache
+from lafid_assets.dataset.crops import folder_of
 from lafid_assets.dataset.forget.erase import Erased, Eraser
 from lafid_assets.dataset.forget.subject import Subject, identify
 from lafid_assets.dataset.published import publish
@@ -28,15 +29,14 @@ from lafid_assets.schemas import (
     LAFID_BENCH,
     TRAINING_LATENTS,
 )
-from lafid_assets.speech.answer_cache import Answer, AnswerCache
 from model.clip_size import Bucket
 from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
 from model.clips.latent_shards import write_shard
 from model.evaluation.bench import seal_bench
-from resources import catalog_copy
-from resources.file_store import FileStore
-from resources.lake import Lake
+from resources.lake import catalog_copy
+from resources.lake.lake import Lake
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 from resources.tracking import Tracking
 from tests.model.evaluation.benches import small_facts
 from tests.once import built_once

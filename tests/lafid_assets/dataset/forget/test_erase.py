@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import torch
 
+from lafid_assets.captions.answer_cache import AnswerCache
 from lafid_assets.dataset.forget import erase as erase_module
 from lafid_assets.dataset.forget import tables as tables_module
 from lafid_assets.dataset.forget.erase import Eraser, ForgetIncomplete, folders_of_clips
@@ -23,10 +24,9 @@ from lafid_assets.ingest.registration import register
 from lafid_assets.ingest.tombstones import pseudonym
 from lafid_assets.release.bench_folder import folder_of
 from lafid_assets.schemas import BY_NAME, LAFID_BENCH, TABLES
-from lafid_assets.speech.answer_cache import AnswerCache
 from model.clips.clip_set import ClipSet
 from model.clips.latent_shards import read_index
-from resources import catalog_copy, lake_upkeep
+from resources.lake import catalog_copy, upkeep
 from resources.tracking import Tracking
 from tests.lafid_assets.dataset.forget.conftest import UNFINISHED
 
@@ -264,9 +264,9 @@ KILLED_AT = (
     (erase_module, "write_tombstones"),
     (tables_module, "_count_erased"),
     (tables_module, "drop_all_history"),
-    (lake_upkeep, "remove_unneeded_files"),
-    (lake_upkeep, "_measure_anew"),
-    (lake_upkeep, "_rebuild"),
+    (upkeep, "remove_unneeded_files"),
+    (upkeep, "_measure_anew"),
+    (upkeep, "_rebuild"),
     (erase_module, "scrub_sqlite"),
     (erase_module, "drop_unnamed"),
     (catalog_copy, "copy"),

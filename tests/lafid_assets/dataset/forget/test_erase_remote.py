@@ -16,9 +16,9 @@ from lafid_assets.dataset.forget.subject import identify
 from lafid_assets.lake import open_lake
 from lafid_assets.training.encoding import SHARDS_FOLDER
 from model.clips.latent_shards import read_index, shard_name, write_parts
-from resources import catalog_copy
-from resources.file_store import FileStore
+from resources.lake import catalog_copy
 from resources.settings import Settings
+from resources.store.file_store import FileStore
 
 
 def test_nothing_is_left_in_a_bucket_and_on_a_server(

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from lafid_assets.dataset.cutting import folder_of
+from lafid_assets.dataset.crops import folder_of
 from lafid_assets.dataset.forget.erase import Eraser
 from lafid_assets.dataset.forget.subject import NobodyToForget, identify
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
-from resources.lake import Lake
+from resources.lake.lake import Lake
 from resources.settings import Settings
 from resources.tracking import Tracking
 

@@ -8,7 +8,7 @@ import polars as pl
 from lafid_assets.dataset.forget.subject import identify
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
 from lafid_assets.schemas import MARKS
-from resources.duckdb_extensions import quoted
+from resources.lake.duckdb_extensions import quoted
 
 
 def test_only_what_holds_them_is_touched(installation: Any) -> None:

@@ -1,0 +1,1 @@
+"""`lafid.toml`: where it lies, what it says, and whether all of it fits together."""

@@ -1,0 +1,358 @@
+"""The lake's catalog: a SQLite file inside a local store, or a Postgres database that several homes share.
+
+Belongs here: its address, and that store and catalog belong together. Not here: tables (`lake`), leases (`leases`), the copy in
+the store (`catalog_copy`).
+"""
+
+import itertools
+import json
+import os
+import random
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from resources.lake.duckdb_extensions import duckdb_cursor, quoted
+from resources.postgres import refusal
+from resources.secrets import hide, passwords_of, without_password
+from resources.store.file_store import FileStore
+from resources.transient_errors import Transient, is_transient
+
+SQLITE_FILE = "catalog.sqlite"
+RECORD = "lake.json"
+TABLES_FOLDER = "tables"
+HOME_RECORD = "home.json"
+PATIENCE_S = 60.0  # how long plain tables of the catalog are tried again while others are at them
+# A server whose machine is gone is noticed well within a lease's time to live.
+POSTGRES_OPTIONS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+CONFLICTS = (
+    "conflict",
+    "database is locked",
+    "could not serialize",
+    "deadlock detected",
+    "duplicate key value",
+    "unique constraint",
+    # two processes that make the catalog at once
+    'ducklake_metadata" already exists',
+    "table ducklake_metadata already exists",
+    'lafid_catalog" already exists',
+    "table lafid_catalog already exists",
+    'lafid_cluster" already exists',
+    "table lafid_cluster already exists",
+)
+LOST_CONNECTIONS = (
+    "server closed the connection",
+    "terminating connection",
+    "connection to server",
+    "no connection to the server",
+    "connection not open",
+    "ssl connection has been closed",
+    "the database system is",
+    "could not receive data from server",
+    "could not send data to server",
+    'failed to execute query "rollback"',
+    'catalog "lake_',  # another thread found the server lost, and let go of it
+)
+DAMAGED = ("file is not a database", "malformed")
+_STATEMENTS = re.compile(r'Failed to execute query ".*": (?=ERROR|FATAL)')
+_numbers = itertools.count()
+
+
+class CatalogUnusable(OSError):
+    """The catalog is missing, another store's, or does not answer; the message names it and the remedy."""
+
+
+class CatalogBusy(CatalogUnusable, Transient):
+    """Others are at the catalog, and stay there for long."""
+
+
+class CatalogAway(CatalogUnusable, Transient):
+    """The catalog's server does not answer; it may come back."""
+
+
+class Name(NamedTuple):
+    """What a catalog says of itself.
+
+    Attributes:
+        store: where its store was when the catalog was made.
+    """
+
+    id: str
+    store: str
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Where the catalog is.
+
+    Attributes:
+        url: `sqlite:////path/catalog.sqlite` or `postgresql://user@host/database`.
+    """
+
+    url: str
+
+    @classmethod
+    def of(cls, store: FileStore, address: str | None) -> "Catalog":
+        """The catalog at `address`, or beside a local store's tables where there is none.
+
+        Raises:
+            CatalogUnusable: the store is remote and no address is given, or the address is not Postgres's, or cannot be read.
+        """
+        if address:
+            if not address.startswith(("postgresql://", "postgres://")):
+                raise CatalogUnusable(f"LAFID_CATALOG is {address.split(':')[0]}:...: set it to postgresql://user@host/database")
+            told = address.split("://", 1)[1]
+            if set("@/") & set(
+                told.split("?")[0].rpartition("@")[0]
+            ):  # Postgres would take the rest of the password for its host
+                raise CatalogUnusable("user or password in LAFID_CATALOG hold an @ or a /: write %40 or %2F in its place")
+            return cls("postgresql://" + told)
+        if not store.is_local:
+            raise CatalogUnusable(
+                f"the store {store.uri} is remote, and its tables need a catalog that every machine reaches: "
+                "set LAFID_CATALOG=postgresql://user@host/database"
+            )
+        return cls(f"sqlite:///{store.local_path(SQLITE_FILE)}")
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file, where it is one."""
+        return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:") else None
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """As SQLAlchemy takes it, the driver named."""
+        return self.url.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+    @property
+    def address(self) -> str:
+        """As DuckDB's ATTACH takes it: a path, or a URL with what it takes to notice a lost server."""
+        if self.sqlite_path is not None:
+            return str(self.sqlite_path)
+        options = "&".join(f"{name}={value}" for name, value in POSTGRES_OPTIONS.items() if f"{name}=" not in self.url)
+        return f"{self.url}{'&' if '?' in self.url else '?'}{options}"
+
+    @property
+    def kind(self) -> str:
+        """DuckDB's name of the database: `sqlite` or `postgres`."""
+        return "postgres" if self.sqlite_path is None else "sqlite"
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """What DuckDB needs for it."""
+        return ("ducklake", f"{self.kind}_scanner")
+
+    def __str__(self) -> str:
+        """The address without its password."""
+        return without_password(self.url)
+
+    def without_password(self, message: object) -> str:
+        """A message of a database as it may be shown, in one line: without the statements that it failed at, which are long."""
+        shown = _STATEMENTS.sub("", " ".join(str(message).split())).replace(self.address, str(self)).replace(self.url, str(self))
+        return hide(shown, passwords_of(self.url))
+
+    def refused(self, said: str) -> "CatalogUnusable | None":
+        """What it means that the catalog's server took no write; None where it says something else."""
+        why = refusal(said)
+        if why is None:
+            return None
+        return CatalogUnusable(f"the catalog {self} takes no writes, {why}; then run it again: what was written before is whole")
+
+    @contextmanager
+    def opened(self, *, writing: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A transaction on the catalog's database as it is: the lake's own tables, and plain ones beside them.
+
+        Everything goes through DuckDB, never through Python's own SQLite: two copies of SQLite in one process undo each other's
+        locks on a file and destroy it.
+
+        Raises:
+            CatalogUnusable: the database does not answer.
+            CatalogBusy: others are at it.
+        """
+        cursor, name = duckdb_cursor(self.extensions), f"catalog_{next(_numbers)}"
+        path = self.sqlite_path
+        options = [f"TYPE {self.kind}"]
+        if not writing:
+            options.append("READ_ONLY")
+        elif path is not None:
+            options.append("JOURNAL_MODE 'WAL'")  # readers and a writer at once; the mode stays with the file
+            _make_folder(path.parent)
+        try:
+            cursor.execute(f"ATTACH {quoted(self.address)} AS {name} ({', '.join(options)})")
+            cursor.execute(f"USE {name}")
+            cursor.execute("BEGIN")
+            yield cursor
+            cursor.execute("COMMIT")
+        except duckdb.Error as error:
+            raise self._unusable(error) from None  # not chained: the database's own words hold the password
+        finally:
+            for statement in ("ROLLBACK", "USE memory", f"DETACH {name}"):
+                with suppress(duckdb.Error):
+                    cursor.execute(statement)
+            cursor.close()
+
+    def _unusable(self, error: duckdb.Error) -> CatalogUnusable:
+        said = self.without_password(error)
+        if (refused := self.refused(said)) is not None:
+            return refused
+        if is_conflict(error):
+            return CatalogBusy(f"the catalog {self} stays busy ({said}): try again when other runs are done")
+        if any(sign in said for sign in DAMAGED):
+            return CatalogUnusable(
+                f"the catalog {self} is damaged ({said}): move it away and run `lafid rebuild`, which makes it anew "
+                "from the copy in the store"
+            )
+        kind = CatalogAway if is_transient(error) else CatalogUnusable
+        return kind(f"the catalog {self} does not answer ({said}): see that it is there and can be written")
+
+
+def is_conflict(error: duckdb.Error) -> bool:
+    """Whether another transaction was in the way, so that the same one may succeed later."""
+    said = str(error).lower()
+    return any(sign in said for sign in CONFLICTS)
+
+
+def is_lost_connection(error: duckdb.Error) -> bool:
+    """Whether the catalog's server went away; it may come back."""
+    said = str(error).lower()
+    return any(sign in said for sign in LOST_CONNECTIONS)
+
+
+def join(catalog: Catalog, store: FileStore, home: Path, *, writing: bool) -> bool:
+    """See that store and catalog belong together; both write down the catalog's id when the lake is made.
+
+    The catalog is the arbiter: whoever comes first names it, and everyone else compares.
+
+    Args:
+        home: the home that works on the store: a catalog in a file serves one home only.
+        writing: whether a lake may be made.
+
+    Returns:
+        whether there is a lake; never False when `writing`.
+
+    Raises:
+        CatalogUnusable: the catalog is missing, does not answer or is another store's, or the store is another home's.
+    """
+    recorded = read_record(store)
+    has_tables = recorded is not None or bool(store.list_tree(TABLES_FOLDER))  # before the catalog: another process may begin
+    named = read_name(catalog)
+    if named is None:
+        if has_tables:
+            raise CatalogUnusable(
+                f"the store {store.uri} holds tables, but their catalog {catalog} is missing or empty: put it back, or run "
+                "`lafid rebuild`, which makes it anew from the copy in the store"
+            )
+        if not writing:
+            return False
+        named = _name(catalog, store)
+    _require_same(catalog, named, store, recorded)
+    if catalog.sqlite_path is not None and recorded is not None and recorded["home"] != home_id(home, make=writing):
+        raise CatalogUnusable(
+            f"the store {store.uri} is another home's ({recorded['home'][:8]}) and has its catalog in a file, "
+            "which serves one home: set LAFID_CATALOG=postgresql://user@host/database for several, "
+            "or run `lafid rebuild` to take the store over"
+        )
+    if recorded is None and writing:
+        record(named.id, store, home)
+    return True
+
+
+def record(catalog_id: str, store: FileStore, home: Path) -> None:
+    """Write down in the store which catalog knows its tables, and which home works on it."""
+    store.write_bytes(RECORD, json.dumps({"catalog": catalog_id, "home": home_id(home, make=True)}).encode())
+
+
+def read_record(store: FileStore) -> dict[str, str] | None:
+    """What `record` wrote: the ids of `catalog` and `home`."""
+    if not store.exists(RECORD):
+        return None
+    found: dict[str, str] = json.loads(store.read_bytes(RECORD))
+    return found
+
+
+def read_name(catalog: Catalog) -> Name | None:
+    """What the catalog says of itself; None where there is none."""
+    if catalog.sqlite_path is not None and not catalog.sqlite_path.is_file():
+        return None
+    with catalog.opened() as cursor, suppress(duckdb.CatalogException):
+        found = cursor.execute("SELECT id, store FROM lafid_catalog").fetchone()
+        return None if found is None else Name(*found)
+    return None
+
+
+def write_name(cursor: duckdb.DuckDBPyConnection, store: FileStore) -> None:
+    """Give the catalog that `cursor` uses an id, unless it has one."""
+    cursor.execute("CREATE TABLE IF NOT EXISTS lafid_catalog (one INTEGER PRIMARY KEY, id TEXT NOT NULL, store TEXT NOT NULL)")
+    cursor.execute(
+        f"INSERT INTO lafid_catalog SELECT 1, {quoted(uuid.uuid4().hex)}, {quoted(_place(store))} "
+        "WHERE NOT EXISTS (FROM lafid_catalog)"
+    )
+
+
+def home_id(home: Path, *, make: bool) -> str:
+    """What tells this home from others, wherever it is moved; nothing of a home that has none, unless it is to be made."""
+    path = home / HOME_RECORD
+    if make and not path.is_file():
+        _make_folder(home)
+        mine = home / f".{uuid.uuid4().hex}.{HOME_RECORD}"
+        mine.write_text(json.dumps({"home": uuid.uuid4().hex}))
+        with suppress(FileExistsError):
+            os.link(mine, path)  # of two processes the first one's stands
+        mine.unlink()
+    return str(json.loads(path.read_text())["home"]) if path.is_file() else ""
+
+
+def _name(catalog: Catalog, store: FileStore) -> Name:
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with catalog.opened(writing=True) as cursor:
+                write_name(cursor, store)
+            if (named := read_name(catalog)) is not None:
+                return named
+        except CatalogBusy:
+            if time.monotonic() > give_up:
+                raise
+        time.sleep(random.uniform(0.02, 0.2))
+
+
+def _require_same(catalog: Catalog, named: Name, store: FileStore, recorded: dict[str, str] | None) -> None:
+    moved = named.store != _place(store)
+    # A catalog in a file lies in its store, so that both move together.
+    strange = moved and catalog.sqlite_path is None if recorded is None else recorded["catalog"] != named.id
+    if strange:
+        raise CatalogUnusable(
+            f"the catalog {catalog} belongs to the store {named.store}, not to {store.uri}: "
+            "set LAFID_CATALOG or LAFID_STORE so that they belong together"
+        )
+    if moved and catalog.sqlite_path is None and store.is_local:
+        first = Path(named.store) / RECORD
+        if first.is_file() and not first.samefile(store.local_path(RECORD)):
+            raise CatalogUnusable(
+                f"{store.uri} is a copy of the store {named.store}, and the catalog {catalog} belongs to that one: "
+                "set LAFID_STORE to it, or remove it when the copy shall take its place"
+            )
+
+
+def _place(store: FileStore) -> str:
+    return str(store.local_path("")) if store.is_local else store.uri
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CatalogUnusable(f"cannot make {folder} ({error.strerror}): make it writable, or choose another place") from error
