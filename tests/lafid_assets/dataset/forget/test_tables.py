@@ -57,17 +57,17 @@ def test_marks_go_with_their_clips(installation: Any, row_of: Callable[..., dict
 
 
 def test_texts_in_lists_go_whatever_their_quotation_marks(installation: Any) -> None:
-    lake, b, said = installation.lake, installation.clip("b"), 'it\'s "she", who turns'
+    lake, c, said = installation.lake, installation.clip("c"), 'it\'s "she", who turns'
     lake.commit(
         lambda writer: writer.cursor.execute(
-            f"UPDATE lafid_dataset SET model_licences = [{quoted(f'seen where {said}')}] WHERE clip_id = '{b}'"
+            f"UPDATE lafid_dataset SET model_licences = [{quoted(f'seen where {said}')}] WHERE clip_id = '{c}'"
         )
     )
     subject = identify(lake, [installation.clip("a")], [], delete_files=False)
     subject = subject.model_copy(update={"captions": (*subject.captions, said)})
     scrub_tables(lake, subject, dry_run=False)
     assert rows_left(lake, subject) == []
-    [listed] = lake.sql("SELECT model_licences FROM lafid_dataset WHERE clip_id = ?", [b])["model_licences"].to_list()
+    [listed] = lake.sql("SELECT model_licences FROM lafid_dataset WHERE clip_id = ?", [c])["model_licences"].to_list()
     assert listed == ["seen where [forgotten]"]
 
 
