@@ -68,6 +68,13 @@ def commands() -> str:
     return re.sub(r"^```console\n\$ (.*)\n```$", r"`\1`", own, flags=re.MULTILINE).replace("**Usage**:\n\n", "")
 
 
+def rooms() -> str:
+    """Every room of the house: its size, and what it holds."""
+    import rooms as house
+
+    return house.table()
+
+
 def rules() -> str:
     """The face policy's rules in their order, with the thresholds of the shipped policies."""
     from lafid_assets.constraints.policies import POLICIES, RULES
@@ -125,6 +132,7 @@ WRITERS: dict[str, Callable[[], str]] = {
     "reasons": reasons,
     "rules": rules,
     "checks": checks,
+    "rooms": rooms,
 }
 """Name of a mark in a page to what writes its text."""
 

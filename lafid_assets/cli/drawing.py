@@ -120,7 +120,7 @@ def inspect(
     semantic_encoder: SemanticEncoder = None,
     home: Home = None,
 ) -> None:
-    """Draw which face expert speaks in which layer and when, and which dictionary elements a pose wakes."""
+    """Draw the weight of each face expert by layer and time, and the dictionary elements that a pose activates."""
     from lafid_assets.cli.generate import VideoRequest
     from lafid_assets.cli.inspect import run_inspect
 

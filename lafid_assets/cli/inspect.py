@@ -26,7 +26,7 @@ _ELEMENTS = 64
 def run_inspect(
     settings: Settings, model: str, request: VideoRequest, out: Path, drawing: DrawingSettings, base_dir: Path | None
 ) -> None:
-    """Draw one video and write into the folder `out` what the gates said, and what the poses of the photos wake.
+    """Draw one video. Write into the folder `out` what the gates said, and which dictionary elements the photos' poses activate.
 
     Raises:
         PictureUnusable: a picture cannot be read.

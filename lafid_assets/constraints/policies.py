@@ -121,7 +121,7 @@ class Rule:
         bound: "min" is broken below the threshold, "max" above it, "above" at it and below.
         threshold: a field of `FacePolicy`, or a figure that is part of the rule.
         unless: the rule is not judged where this reason already applies: it would say the same again.
-        instead_of: the rule is judged only where one of this reason's is broken; it tells why, and speaks in its place.
+        instead_of: the rule is judged only where one of this reason's is broken; it is the reason that is given in its place.
     """
 
     reason: Reason

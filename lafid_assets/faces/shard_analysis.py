@@ -93,7 +93,7 @@ def analyse_shard(
     pieces = shard.gather(PIECES, files, shard.sources())
     forgotten: dict[str, Row] = {}
     if tombstones is not None:
-        pieces, split = tombstones.veil_pieces(pieces), set(pieces["recording_id"])
+        pieces, split = tombstones.hide_forgotten_pieces(pieces), set(pieces["recording_id"])
         whole = {name: row for name, row in files.items() if _passed(row) and name not in split}
         forgotten = {name: row | FORGOTTEN for name, row in whole.items() if tombstones.know_part_of(row)}
     shots = {row["clip_id"]: row for row in pieces.iter_rows(named=True)}

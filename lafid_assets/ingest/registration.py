@@ -67,7 +67,7 @@ def register(lake: Lake, listed: pl.DataFrame, clips_per_shard: int = DEFAULT_CL
     Args:
         listed: rows as `listing.list_files` gives them, of one root.
     """
-    files = Tombstones(lake.store).veil(_unique(listed))
+    files = Tombstones(lake.store).hide_forgotten(_unique(listed))
     return lake.commit(lambda writer: _register(writer, files, clips_per_shard), all_cores=True)
 
 

@@ -49,7 +49,7 @@ class Tombstones:
         """Whether a clip of this content was forgotten, under whatever id."""
         return _CONTENT + _hash(content_sha256) in self._names
 
-    def veil(self, files: pl.DataFrame) -> pl.DataFrame:
+    def hide_forgotten(self, files: pl.DataFrame) -> pl.DataFrame:
         """Listed files with nothing left of released clips that were forgotten but a name that counts them, and their terms."""
         ids = files["released_id"].drop_nulls()
         names = {clip: pseudonym(clip) for clip in ids if self.know_clip(clip)} if self._names else {}
@@ -64,7 +64,7 @@ class Tombstones:
         name = pl.col("released_id").replace(names)
         return files.with_columns(*emptied, released_id=name, path=pl.when(gone).then(name).otherwise("path"))
 
-    def veil_pieces(self, pieces: pl.DataFrame) -> pl.DataFrame:
+    def hide_forgotten_pieces(self, pieces: pl.DataFrame) -> pl.DataFrame:
         """Rows of `pieces` with nothing left of those that show a part of a forgotten one but a name that counts them."""
         gone = [row["clip_id"] for row in pieces.iter_rows(named=True) if self._know_piece(row)]
         return empty_pieces(pieces, gone)

@@ -1,4 +1,4 @@
-"""What a model does with a face, read out of runs: which expert speaks where and when, which dictionary elements a pose wakes.
+"""What a model does with a face, read out of runs: each expert's weight by block and time, the dictionary by pose.
 
 Belongs here: the numbers behind the gate heat maps and behind FaithfulFaces' figure 7. Not here: recording a forward
 (`face_branch.gate_trace`), drawing (the command line does).

@@ -31,14 +31,14 @@ def test_tombstones_know_clip_and_content_and_show_neither(store: FileStore) -> 
 
 def test_listed_files_of_forgotten_clips_are_empty_and_counted(store: FileStore) -> None:
     write_tombstones(store, [CLIP], [])
-    veiled = Tombstones(store).veil(_listed("a", CLIP))
-    assert veiled["released_id"].to_list() == ["a", pseudonym(CLIP)]
-    row = veiled.row(1, named=True)
+    hidden = Tombstones(store).hide_forgotten(_listed("a", CLIP))
+    assert hidden["released_id"].to_list() == ["a", pseudonym(CLIP)]
+    row = hidden.row(1, named=True)
     assert (row["path"], row["caption"], row["aesthetic"], row["size_bytes"]) == (pseudonym(CLIP), None, None, None)
     assert (row["in_table"], row["licence"]) == (False, "CC0-1.0")
-    assert veiled.row(0, named=True)["caption"] == "text"
+    assert hidden.row(0, named=True)["caption"] == "text"
 
 
 def test_without_tombstones_nothing_changes(store: FileStore) -> None:
     listed = _listed("a", CLIP)
-    assert Tombstones(store).veil(listed).equals(listed)
+    assert Tombstones(store).hide_forgotten(listed).equals(listed)
