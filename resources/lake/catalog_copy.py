@@ -32,6 +32,7 @@ from resources.lake.catalog import (
 from resources.lake.catalog_losses import Restored as Restored
 from resources.lake.catalog_losses import compared
 from resources.lake.duckdb_extensions import duckdb_cursor, quoted
+from resources.lake.tables import PARTITIONS
 from resources.store.file_store import FileStore
 
 if TYPE_CHECKING:
@@ -80,11 +81,13 @@ def restore(lake: "Lake") -> Restored:
             f"the store {lake.store.uri} holds no copy of its catalog ({COPY}), from which it could be made anew: "
             "set LAFID_STORE to a new folder and run `lafid curate DIR`"
         )
-    with lake.leases.alone("rebuild"):
-        if (named := read_name(lake.catalog)) is not None:
-            return _take_over(lake, named)
-        made_at = _make(lake)
-    return compared(lake, made_at)
+    with lake.leases.alone("rebuild") as lease:
+        named = read_name(lake.catalog)
+        done = compared(lake, _make(lake)) if named is None else _take_over(lake, named)
+        if PARTITIONS not in done.missing:
+            # The copy knows older tokens than the lost catalog did: who was thought dead since would pass.
+            lake.commit(lambda writer: writer.fence(lease.token))
+    return done
 
 
 def _take_over(lake: "Lake", named: Name) -> Restored:

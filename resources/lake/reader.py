@@ -84,16 +84,18 @@ class Reader:
             TableMissing: the partition, or any partition, has not been written yet.
         """
         contract = self.tables[table]
-        always_there = contract.appended or contract.view is not None
-        if not always_there and not self.stamps([table], () if partition is None else [partition]):
-            what = f"the table {table} is empty" if partition is None else f"the table {table} has no partition {partition}"
-            raise TableMissing(f"{what}: materialize the asset {table} first")
         conditions = ["shard = ?"] if partition is not None and contract.partitioned else []
         wanted = ", ".join(f'"{name}"' for name in columns or contract.dtypes)
         narrowed = " AND ".join([*conditions, *([f"({where})"] if where else [])])
         order = ", ".join(f'"{name}"' for name in contract.key)
         query = f"SELECT {wanted} FROM {table}{f' WHERE {narrowed}' if narrowed else ''} ORDER BY {order}"
-        return self.sql(query, [*([partition] if conditions else []), *parameters])
+        rows = self.sql(query, [*([partition] if conditions else []), *parameters])
+        always_there = contract.appended or contract.view is not None
+        # Asked only of what is empty: a step reads several tables, and each question to the catalog costs as much as the rows.
+        if rows.is_empty() and not always_there and not self.stamps([table], () if partition is None else [partition]):
+            what = f"the table {table} is empty" if partition is None else f"the table {table} has no partition {partition}"
+            raise TableMissing(f"{what}: materialize the asset {table} first")
+        return rows
 
     def sql(self, query: str, parameters: Sequence[Any] = (), **frames: pl.DataFrame) -> pl.DataFrame:
         """What a statement gives, as a frame.

@@ -5,7 +5,7 @@ Belongs here: replacing and adding rows, slots, stamps, fencing. Not here: the t
 
 import hashlib
 import io
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -102,13 +102,15 @@ class Writer(Reader):
             self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
             self.cursor.unregister("incoming")
 
-    def restamp(self, table: str, partition: str) -> None:
-        """Write down what a partition holds now, after some of its rows have changed; it still says what it was computed from."""
-        rows = self.read(table, partition)
-        self.cursor.execute(
-            f"UPDATE {PARTITIONS} SET digest = {quoted(frame_digest(rows))}, row_count = {rows.height} "
-            f"WHERE table_name = {quoted(table)} AND partition = {quoted(partition)}"
-        )
+    def restamp(self, slots: Iterable[tuple[str, str]]) -> None:
+        """Write down what partitions hold now, after some of their rows have changed; they still say what they were computed
+        from.
+
+        Args:
+            slots: (table, partition) of each.
+        """
+        held = [(*slot, frame_digest(rows), rows.height) for slot in slots for rows in [self.read(*slot)]]
+        self._change_stamps(held, ("table_name", "partition", "digest", "row_count"))
 
     def serialise(self) -> None:
         """Of two processes that both add what neither finds there yet, the second meets a conflict and begins again."""
@@ -161,17 +163,20 @@ class Writer(Reader):
                 stamps.append((table, partition, fingerprint, _digest(rows), rows.num_rows, *made))
         known = [stamp for stamp in stamps if stamp[:2] in slots]
         new = [stamp for stamp in stamps if stamp[:2] not in slots]
-        if known:
-            # One UPDATE costs half of a DELETE and an INSERT.
-            changed = _STAMPED[2:]
-            self.cursor.execute(
-                f"UPDATE {PARTITIONS} SET {', '.join(f'{name} = new.{name}' for name in changed)}, written_at = now() "
-                f"FROM (VALUES {_listed(known)}) new ({', '.join(_STAMPED)}) "
-                f"WHERE {PARTITIONS}.table_name = new.table_name AND {PARTITIONS}.partition = new.partition"
-            )
+        self._change_stamps(known, _STAMPED, ", written_at = now()")
         if new:
             rows = f"(VALUES {_listed(new)}) new ({', '.join(_STAMPED)})"
             self.cursor.execute(f"INSERT INTO {PARTITIONS} BY NAME SELECT *, now() AS written_at FROM {rows}")
+
+    def _change_stamps(self, stamps: Sequence[tuple[Any, ...]], columns: Sequence[str], further: str = "") -> None:
+        """Put stamps in place of those of the same table and partition, which come first in them: one UPDATE costs half of a
+        DELETE and an INSERT."""
+        if stamps:
+            changed = ", ".join(f"{name} = new.{name}" for name in columns[2:])
+            self.cursor.execute(
+                f"UPDATE {PARTITIONS} SET {changed}{further} FROM (VALUES {_listed(stamps)}) new ({', '.join(columns)}) "
+                f"WHERE {PARTITIONS}.table_name = new.table_name AND {PARTITIONS}.partition = new.partition"
+            )
 
 
 def _listed(rows: Iterable[tuple[Any, ...]]) -> str:

@@ -3,7 +3,7 @@
 Belongs here: which files of the home and the store are touched, in which order, and the search afterwards. Not here: who is meant
 (`subject`), one table or file (`scrub`), the models (`trained_models`).
 
-Order: tombstones, tables, pictures, pictures in MLflow, every other file, cached latents, the published DuckDB file and the
+Order: tombstones, tables, pictures, pictures in MLflow, every other file, cached latents, the published DuckDB file, and the
 catalog's copy anew. Every file is replaced whole or not at all, and doing any of it twice changes nothing.
 """
 
@@ -27,7 +27,6 @@ from lafid_assets.dataset.forget.raw_files import delete_own_files
 from lafid_assets.dataset.forget.scrub import SQLITE_MAGIC, scrub_frame, scrub_sqlite, scrub_text
 from lafid_assets.dataset.forget.subject import INTENT, RawFile, Subject
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
-from lafid_assets.dataset.published import publish
 from lafid_assets.ingest.tombstones import write_tombstones
 from lafid_assets.release.bench_folder import FOLDER as BENCHES
 from lafid_assets.release.evaluation_tasks import FOLDER as EVALUATIONS
@@ -111,7 +110,7 @@ class Eraser:
             self._erase_from_file(path, done)
         self._erase_latents(done)
         self._remove_copies_of_the_store(done)  # shards came here to be written anew
-        self._publish_anew(done)
+        self._copy_anew(done)
         if not self.dry_run:
             self._delete_raw_files(done)
             self.require_gone()
@@ -273,12 +272,15 @@ class Eraser:
     def _needles(self) -> list[bytes]:
         return [needle.encode() for needle in self.subject.needles]
 
-    def _publish_anew(self, done: Erased) -> None:
-        path = self.settings.published_path
-        if path.is_file():
-            done.rewritten.append(str(path))
-            if not self.dry_run:
-                publish(self.lake, path)
+    def _copy_anew(self, done: Erased) -> None:
+        """The plain file of the decisions goes: writing it costs what the dataset weighs, and the next refresh does. The copy of
+        the catalog stays, without them."""
+        published = self.settings.published_path
+        for path in (published, published.with_name(f"{published.name}.wal")):
+            if path.is_file():
+                done.removed.append(str(path))
+                if not self.dry_run:
+                    path.unlink()
         if self.store.exists(catalog_copy.COPY):
             done.rewritten.append(catalog_copy.COPY)
             if not self.dry_run:

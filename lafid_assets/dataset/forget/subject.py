@@ -148,10 +148,8 @@ def _identify(reader: Reader, store: FileStore, clips: Sequence[str], identities
     ids |= set(reader.sql(f"SELECT clip_id FROM ({_SHOTS}) WHERE recording_id IN ({listed(ids)})")["clip_id"])
     own = listed(ids)
     captions = reader.sql(f"SELECT DISTINCT caption FROM ({_SAID}) WHERE clip_id IN ({own}) AND caption IS NOT NULL")["caption"]
-    shared = reader.sql(
-        f"SELECT DISTINCT caption FROM ({_SAID}) JOIN theirs USING (caption) WHERE clip_id NOT IN ({own})",
-        theirs=captions.to_frame(),
-    )
+    others = f"SELECT DISTINCT caption FROM ({_SAID}) WHERE caption IN ({listed(captions)}) AND clip_id NOT IN ({own})"
+    shared = reader.sql(others)["caption"]
     shots = reader.sql(f"SELECT * FROM ({_SHOTS}) WHERE clip_id IN ({own}) AND recording_id NOT IN ({own})").drop_nulls()
     persons = reader.sql(_PERSONS)
     theirs = pl.col("clip_id").is_in(list(ids))
@@ -166,7 +164,7 @@ def _identify(reader: Reader, store: FileStore, clips: Sequence[str], identities
         contents=tuple(sorted(contents)),
         intervals=tuple(sorted(set(shots.select("content_sha256", "first_pts", "last_pts").iter_rows()))),
         recordings=tuple(reader.sql(_RECORDINGS.format(ids=listed(set(shots["recording_id"]))))["file"]),
-        captions=tuple(sorted(set(captions) - set(shared["caption"]))),
+        captions=tuple(sorted(set(captions) - set(shared))),
         identities=tuple(gone),
         shared_names=tuple(name for name in gone if any(other.startswith(name) for other in others_names)),
         renamed={name: new for name in sorted(others_names) if (new := _renamed(name, ids)) is not None},

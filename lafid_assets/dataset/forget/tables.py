@@ -43,7 +43,7 @@ def scrub_tables(lake: Lake, subject: Subject, *, dry_run: bool) -> list[str]:
     """
     if dry_run:
         with lake.snapshot() as reader:
-            return sorted({table.name for table, _, _ in _changes(reader, subject)})
+            return _that_change(reader, subject)
     changed = lake.commit(lambda writer: _scrub(writer, subject))
     # Also when nothing changed: an earlier request may have been interrupted before.
     drop_all_history(lake, {table.name: _were_theirs(table, subject) for table in HELD})
@@ -51,8 +51,14 @@ def scrub_tables(lake: Lake, subject: Subject, *, dry_run: bool) -> list[str]:
 
 
 def rows_left(lake: Lake, subject: Subject) -> list[str]:
-    """Tables in which a row is still about the clips or names them."""
-    return scrub_tables(lake, subject, dry_run=True)
+    """Tables in which a row is still about the clips or names them, in any shard."""
+    with lake.snapshot() as reader:
+        shards = {*subject.shards, *shards_of(reader, subject.clip_ids)}
+        return _that_change(reader, subject.model_copy(update={"shards": tuple(shards)}))
+
+
+def _that_change(reader: Reader, subject: Subject) -> list[str]:
+    return sorted({table.name for table, _, _ in _changes(reader, subject)})
 
 
 def _scrub(writer: Writer, subject: Subject) -> list[str]:
@@ -64,10 +70,7 @@ def _scrub(writer: Writer, subject: Subject) -> list[str]:
     if DATASET_VERSION_ROWS.name in touched:
         _count_erased(writer)
         touched[DATASET_VERSIONS.name] = {UNPARTITIONED}
-    for name, shards in touched.items():
-        if not BY_NAME[name].appended:
-            for shard in shards:
-                writer.restamp(name, shard)
+    writer.restamp((name, shard) for name, shards in touched.items() if not BY_NAME[name].appended for shard in shards)
     return sorted(touched)
 
 
@@ -83,21 +86,15 @@ def _replace(writer: Writer, table: TableSchema, shards: Iterable[str], before: 
 
 
 def _changes(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema, pl.DataFrame, pl.DataFrame]]:
-    """Table, rows that are to change, and what takes their place."""
-    for table, where in _conditions(reader, subject):
-        before = reader.sql(f"SELECT * FROM {table.name} WHERE {where}").select(list(table.dtypes))
+    """Table, rows that are to change, and what takes their place. Of a shard's table only shards are looked at that have rows of
+    theirs."""
+    for table in HELD:
+        own = f"shard IN ({listed(subject.shards)}) AND " if table.partitioned else ""
+        before = reader.sql(f"SELECT * FROM {table.name} WHERE {own}({_meant(table, subject)})").select(list(table.dtypes))
         scrubbed = scrub_files(before, subject) if table in OF_FILES else scrub_frame(before, table.name, subject)
         after = table.frame(scrubbed)
         if not after.equals(table.frame(before)):
             yield table, before, after
-
-
-def _conditions(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema, str]]:
-    """Where rows may be about the clips, by table. Of a shard's table only shards are looked at that have rows of theirs."""
-    shards = listed(shards_of(reader, subject.clip_ids))
-    for table in HELD:
-        own = f"shard IN ({shards}) AND " if table.partitioned else ""
-        yield table, f"{own}({_meant(table, subject)})"
 
 
 def _were_theirs(table: TableSchema, subject: Subject) -> str:
@@ -125,8 +122,21 @@ def _mention(table: TableSchema, subject: Subject) -> str:
         if name in NAMES_OF_PERSONS:
             found.append(f'"{name}" IN ({listed((*subject.names, *subject.clip_ids))})')
         if holds_text(dtype):
-            found += [f'contains("{name}"::VARCHAR, {quoted(needle)})' for needle in replacements(subject)]
+            said = _texts(f'"{name}"', dtype)
+            found += [f"contains({said}, {quoted(needle)})" for needle in replacements(subject)]
     return " OR ".join(found) or "false"
+
+
+def _texts(value: str, dtype: Any, depth: int = 0) -> str:
+    """SQL of all texts in a value of this type, however deep. As VARCHAR it would hold its numbers, which take a hundred times
+    as long to write, and its quotation marks otherwise."""
+    if isinstance(dtype, pl.List):
+        each = f"each_{depth}"
+        return f"array_to_string(list_transform({value}, lambda {each}: {_texts(each, dtype.inner, depth + 1)}), chr(10))"
+    if isinstance(dtype, pl.Struct):
+        fields = (_texts(f'{value}."{field.name}"', field.dtype, depth) for field in dtype.fields if holds_text(field.dtype))
+        return f"concat_ws(chr(10), {', '.join(fields)})"
+    return value
 
 
 def _lists_clips(dtype: Any) -> bool:

@@ -8,6 +8,7 @@ import polars as pl
 from lafid_assets.dataset.forget.subject import identify
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
 from lafid_assets.schemas import MARKS
+from resources.lake.duckdb_extensions import quoted
 
 
 def test_only_what_holds_them_is_touched(installation: Any) -> None:
@@ -53,3 +54,28 @@ def test_marks_go_with_their_clips(installation: Any, row_of: Callable[..., dict
     assert clip == b
     assert a not in note
     assert "hat" not in note
+
+
+def test_texts_in_lists_go_whatever_their_quotation_marks(installation: Any) -> None:
+    lake, c, said = installation.lake, installation.clip("c"), 'it\'s "she", who turns'
+    lake.commit(
+        lambda writer: writer.cursor.execute(
+            f"UPDATE lafid_dataset SET model_licences = [{quoted(f'seen where {said}')}] WHERE clip_id = '{c}'"
+        )
+    )
+    subject = identify(lake, [installation.clip("a")], [], delete_files=False)
+    subject = subject.model_copy(update={"captions": (*subject.captions, said)})
+    scrub_tables(lake, subject, dry_run=False)
+    assert rows_left(lake, subject) == []
+    [listed] = lake.sql("SELECT model_licences FROM lafid_dataset WHERE clip_id = ?", [c])["model_licences"].to_list()
+    assert listed == ["seen where [forgotten]"]
+
+
+def test_a_row_in_another_shard_is_found_afterwards(installation: Any) -> None:
+    lake = installation.lake
+    subject = identify(lake, [installation.clip("a")], [], delete_files=False)
+    scrub_tables(lake, subject, dry_run=False)
+    assert rows_left(lake, subject) == []
+    of_a = {"clip_id": pl.lit(installation.clip("a")), "shard": pl.lit("other")}
+    lake.put({"face_frames": lake.read("face_frames")[:1].with_columns(**of_a)}, "other", "f")
+    assert rows_left(lake, subject) == ["face_frames"]
