@@ -104,7 +104,7 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     address = log_checkpoint(
         root / "checkpoint", base_dir, name="tiny-12", tags={"git_commit": "abc"}, metrics={"flow_loss": 1.0}
     )
-    version = mlflow.register_model(address, "lafid", tags={"gate": "passed"}).version
+    version = str(mlflow.register_model(address, "lafid", tags={"gate": "passed"}).version)
     mlflow.MlflowClient().set_registered_model_alias("lafid", "champion", version)
     yield Registered(root, address, version, root / "photo.png", hashlib.sha256(drawn.tobytes()).hexdigest())
     mlflow.set_tracking_uri(before)
@@ -380,7 +380,9 @@ def test_a_base_is_the_named_one_or_the_adopted_one(base_dir: Path, tmp_path: Pa
         models=SimpleNamespace(Model=SimpleNamespace(load=lambda _folder: SimpleNamespace(flavors=flavors))),
     )
     registry.models.Model.load = lambda _folder: SimpleNamespace(flavors=flavors, model_id=None)
-    registry.MlflowClient = lambda: SimpleNamespace(get_model_version_by_alias=lambda *_: SimpleNamespace(tags={}))
+    registry.MlflowClient = lambda: SimpleNamespace(
+        get_model_version_by_alias=lambda *_: SimpleNamespace(source="models:/m-1", tags={})
+    )
     monkeypatch.setattr(package, "_mlflow", lambda: registry)
     monkeypatch.setattr(package, "load", lambda _checkpoint, chosen, *_: chosen)
     for given in ({}, {"adopted": bases.joinpath}):
