@@ -20,7 +20,7 @@ def _speaker(name: str, seed: int, *, dubbed: bool = False) -> sync.Speaker:
     times_s, steps = np.arange(200) / 25, np.convolve(rng.standard_normal(800), np.hanning(12), "same")
     envelope = np.convolve(np.random.default_rng(seed + 100).standard_normal(800), np.hanning(12), "same") if dubbed else steps
     openings = np.interp(times_s + 0.08, (np.arange(800) + 0.5) / 100, steps)
-    track = MouthTrack(times_s, openings, 0 * times_s, np.zeros(200, np.int64), np.ones(1, np.int64))
+    track = MouthTrack(times_s, openings, 0 * times_s, np.zeros(200, np.int64), times_s[:1], np.ones(1, np.int64))
     return sync.Speaker(name, track, Envelope(envelope), 0.05)
 
 

@@ -15,7 +15,9 @@ TIMES_S = np.arange(SECONDS * FPS) / FPS
 
 
 def track_of(openings, times_s=TIMES_S) -> MouthTrack:
-    return MouthTrack(times_s, np.asarray(openings, float), 0 * times_s, np.zeros(len(times_s), np.int64), np.ones(1, np.int64))
+    return MouthTrack(
+        times_s, np.asarray(openings, float), 0 * times_s, np.zeros(len(times_s), np.int64), times_s[:1], np.ones(1, np.int64)
+    )
 
 
 @pytest.fixture
