@@ -61,6 +61,7 @@ def generate(folder: Path, clips: int) -> None:
     main.select(
         "clip_id",
         "frame_index",
+        time_s=pl.col("frame_index") / 24,
         face_count=1 + pl.Series(second).cast(pl.Int16),
         width=pl.lit(WIDTH_PX, pl.Int32),
         height=pl.lit(HEIGHT_PX, pl.Int32),

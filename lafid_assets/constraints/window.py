@@ -11,9 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from lafid_assets.constraints.measures import ANGLES, spreads_deg
+from lafid_assets.constraints.measures import ANGLES
+from model.face_engine.rotations import quaternions_from_angles
 
 SAME_TIME_S = 1e-6
+PAIRS_AT_A_TIME = 1 << 22
 WINDOW_COLUMNS = ("window_start_s", "window_end_s")
 """Of `pose_filtered_clips` and what follows from it; NULL: the whole clip."""
 
@@ -21,33 +23,39 @@ Times = NDArray[np.float64]
 Seconds = tuple[float, float]
 
 
-def window_start_s(
+def window_starts_s(
     times_s: Times, seen: NDArray[np.bool_], angles_deg: NDArray[np.float64], length_s: float, near_s: Seconds | None = None
-) -> float | None:
-    """Where the window begins, one of `times_s`; None where these do not span it.
+) -> Times:
+    """Where each clip's window begins, one of its `times_s`; NaN where these do not span it.
 
     A window begins at an analysed frame and ends at another one or before, so that every frame of it exists. Of the windows that
     begin with a face, where there are any, it is the one with the largest rotation between two of its poses, times the share of
     its analysed frames that show the face; of equal ones the earliest.
 
     Args:
-        times_s: (N,) of the analysed frames, rising.
-        seen: (N,) whether a frame shows the face.
-        angles_deg: (N, 3) yaw, pitch and roll; NaN where the pose is not known.
+        times_s: (clips, N) of the analysed frames, rising.
+        seen: (clips, N) whether a frame shows the face.
+        angles_deg: (clips, N, 3) yaw, pitch and roll; NaN where the pose is not known.
         near_s: from when to when it should be: only windows that share as much with it as any can come into question.
+
+    Returns:
+        (clips,) seconds.
     """
-    fits = times_s + length_s <= times_s[-1] + SAME_TIME_S if len(times_s) else np.zeros(0, np.bool_)
-    if near_s is not None and fits.any():
+    if not times_s.shape[1]:
+        return np.full(len(times_s), np.nan)
+    fits = times_s + length_s <= times_s[:, -1:] + SAME_TIME_S
+    if near_s is not None:
         shared = np.minimum(times_s + length_s, near_s[1]) - np.maximum(times_s, near_s[0])
-        fits &= shared >= shared[fits].max() - SAME_TIME_S
-    starts = np.flatnonzero(fits & seen) if (fits & seen).any() else np.flatnonzero(fits)
-    if not len(starts):
-        return None
-    worth = []
-    for start in starts:
-        inside = within(times_s, times_s[start], length_s)
-        worth.append(round(_spread_deg(angles_deg[inside]) * float(seen[inside].mean()), 2))
-    return float(times_s[starts[int(np.argmax(worth))]])
+        most = np.where(fits, shared, -np.inf).max(axis=1, keepdims=True)
+        fits &= shared >= most - SAME_TIME_S
+    fits &= seen | ~(fits & seen).any(axis=1, keepdims=True)
+    ends = (times_s[:, None, :] <= times_s[:, :, None] + length_s + SAME_TIME_S).sum(axis=2) - 1  # (clips, N), inclusive
+    clips, starts = np.arange(len(times_s))[:, None], np.arange(times_s.shape[1])[None]
+    seen_before = np.pad(seen.cumsum(axis=1), ((0, 0), (1, 0)))
+    share = (seen_before[clips, ends + 1] - seen_before[clips, starts]) / (ends + 1 - starts)
+    worth = np.where(fits, np.round(_spreads_deg(angles_deg)[clips, starts, ends] * share, 1), -1.0)  # finer is noise
+    best = worth.argmax(axis=1)
+    return np.where(fits.any(axis=1), times_s[clips[:, 0], best], np.nan)
 
 
 def within(times_s: Times, start_s: float, length_s: float) -> NDArray[np.bool_]:
@@ -65,16 +73,37 @@ def clip_windows(faces: pl.DataFrame, frames: pl.DataFrame, length_s: float) -> 
     angles = [f"{angle}_deg" for angle in ANGLES]
     main = faces.filter(pl.col("face_index") == 0).select("clip_id", "frame_index", *angles, seen=pl.lit(True))
     places = frames.select("clip_id", "frame_index", "time_s").join(main, on=["clip_id", "frame_index"], how="left")
-    rows = []
-    for (clip_id,), clip in places.sort("clip_id", "time_s").group_by("clip_id", maintain_order=True):
-        seen, poses = clip["seen"].fill_null(False).to_numpy(), clip.select(angles).cast(pl.Float64).to_numpy()
-        start_s = window_start_s(clip["time_s"].to_numpy(), seen, poses, length_s)
-        if start_s is not None:
-            rows.append((clip_id, start_s, start_s + length_s))
-    return pl.DataFrame(rows, {"clip_id": pl.String} | dict.fromkeys(WINDOW_COLUMNS, pl.Float64), orient="row")
+    long = pl.col("time_s").max() - pl.col("time_s").min() >= length_s - SAME_TIME_S
+    clips = (
+        places.sort("clip_id", "time_s")
+        .group_by("clip_id", maintain_order=True)
+        .agg(
+            pl.len().alias("frames"),
+            "time_s",
+            pl.col("seen").fill_null(False),
+            *(pl.col(angle).cast(pl.Float64).fill_null(np.nan) for angle in angles),
+            long=long,
+        )
+        .filter("long")
+    )
+    found = [pl.DataFrame(schema={"clip_id": pl.String} | dict.fromkeys(WINDOW_COLUMNS, pl.Float64))]
+    for (count,), alike in clips.partition_by("frames", as_dict=True).items():
+        for part in alike.iter_slices(max(1, PAIRS_AT_A_TIME // count**2)):
+            times_s, seen, *sides = (np.stack(part[name].to_numpy()) for name in ("time_s", "seen", *angles))
+            starts_s = window_starts_s(times_s, seen, np.stack(sides, axis=-1), length_s)
+            found.append(part.select("clip_id", window_start_s=starts_s, window_end_s=starts_s + length_s))
+    return pl.concat(found).sort("clip_id")
 
 
-def _spread_deg(angles_deg: NDArray[np.float64]) -> float:
-    """Largest rotation between two of (N, 3) poses; 0 where there are no two."""
-    known = angles_deg[np.isfinite(angles_deg).all(axis=1)].astype(np.float32)
-    return float(spreads_deg(*known.T[:, None])[0]) if len(known) > 1 else 0.0
+def _spreads_deg(angles_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Largest rotation between two known poses from frame i to frame j, (clips, N, N) for i <= j; 0 where there are no two."""
+    known = np.isfinite(angles_deg).all(axis=2)
+    poses = quaternions_from_angles(*np.where(known[..., None], angles_deg, 0.0).astype(np.float32).transpose(2, 0, 1))
+    alike = np.abs(np.matmul(poses, poses.transpose(0, 2, 1)))  # |cos| of half the angle between
+    alike[~(known[:, :, None] & known[:, None, :])] = 1.0
+    frames = alike.shape[1]
+    for gap in range(1, frames):  # from i to j: the pair itself, or what lies within
+        first = np.arange(frames - gap)
+        last = first + gap
+        alike[:, first, last] = np.minimum.reduce([alike[:, first, last], alike[:, first, last - 1], alike[:, first + 1, last]])
+    return np.asarray(np.rad2deg(2 * np.arccos(np.minimum(alike, 1.0))), np.float64)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lafid_assets.constraints.window import SAME_TIME_S, window_start_s, within
+from lafid_assets.constraints.window import SAME_TIME_S, window_starts_s, within
 from lafid_assets.dataset.face_tracks import ANGLES, BOX
 from model.clip_size import ClipSize
 
@@ -31,7 +31,8 @@ def training_start_s(clip: Row, size: ClipSize) -> float:
     times_s, boxes, angles_deg = _columns(clip["face_track"])
     own = None if clip["window_start_s"] is None else (clip["window_start_s"], clip["window_end_s"])
     seen = np.asarray(np.isfinite(boxes).all(axis=1))
-    return window_start_s(times_s, seen, angles_deg, size.window_s(bucket), own) or 0.0
+    start_s = window_starts_s(times_s[None], seen[None], angles_deg[None], size.window_s(bucket), own)[0]
+    return 0.0 if np.isnan(start_s) else float(start_s)
 
 
 def first_place(track: Sequence[Row], start_s: float) -> Row | None:
