@@ -1,4 +1,4 @@
-# make demo | test | browser | soak | ui | docs: everything else follows from these. Needs python3 (3.11 to 3.13), make and the
+# make demo | test | browser | trial | soak | ui | docs: everything else follows from these. Needs python3 (3.11 to 3.13), make and the
 # package registries.
 # CUDA=1 beside any of them installs the CUDA build of onnxruntime in place of the CPU one.
 PYTHON ?= python3
@@ -23,18 +23,22 @@ ifneq ($(SYSTEM_CERTS),)
 export PIP_CERT ?= $(SYSTEM_CERTS)
 endif
 
-.PHONY: demo test browser soak cluster-test ui docs lint lock clean
+.PHONY: demo test browser trial soak cluster-test ui docs lint lock clean
 
 demo: $(STAMP)
 	@$(BIN)/lafid demo
 
 # worksteal: the tests of a worker that dies are done by another one. With loadfile they are done by none, and the run never ends.
 test: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m "not ui"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal -m "not ui and not cluster"
 
 # What the data team does in the UI, in Chromium; PICTURES=folder keeps the docs' pictures. One home and one server for all tests.
 browser: $(STAMP)
 	@OMP_NUM_THREADS=1 LAFID_PICTURES="$(PICTURES)" $(BIN)/python -m pytest -m ui tests/ui
+
+# A cluster in namespaces of which one node is killed and one freezes. It takes two minutes, with the machine to itself.
+trial: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster
 
 # The tests that find more the longer they run, and those that take minutes.
 soak: $(STAMP)

@@ -48,7 +48,7 @@ def test_the_environment_is_a_plain_machines(checkout: Path) -> None:
     ended = _run(checkout, PYTHONUNBUFFERED="1", LAFID_HOME="/x", PIP_FIND_LINKS="/wheels", OMP_NUM_THREADS="8", **given)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     told = (checkout / "told").read_text().splitlines()
-    assert {"make .venv/.installed", "make lint", "make test", "make browser"} <= set(told)
+    assert {"make .venv/.installed", "make lint", "make test", "make browser", "make trial"} <= set(told)
     seen = {line.split("=")[0] for line in told if not line.startswith("make ")}
     assert seen - SHELLS_OWN == {"HOME", "PATH", SHARED, *given}
     assert "SSL_CERT_FILE=/a file.pem" in told
@@ -56,13 +56,16 @@ def test_the_environment_is_a_plain_machines(checkout: Path) -> None:
     assert not Path(shared).parent.exists(), "what the test runs share is gone with them"
 
 
-@pytest.mark.parametrize(("target", "what"), [("lint", "linters"), ("test", "tests"), ("browser", "browser tests")])
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [("lint", "linters"), ("test", "tests"), ("browser", "browser tests"), ("trial", "the trial of a cluster")],
+)
 def test_whatever_fails_fails_the_run_and_the_rest_is_run(checkout: Path, target: str, what: str) -> None:
     (checkout / "broken").write_text(target)
     ended = _run(checkout)
     assert ended.returncode == 1
     assert ended.stdout.splitlines()[-1] == f"failed: {what}"
-    assert {"make lint", "make test", "make browser"} <= set((checkout / "told").read_text().splitlines())
+    assert {"make lint", "make test", "make browser", "make trial"} <= set((checkout / "told").read_text().splitlines())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="who is no root has run them as an ordinary user already")

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 from lafid_assets.doctor.findings import Node, Remark
@@ -29,7 +30,9 @@ def software(node: Node) -> str:
 
 
 def installed(node: Node) -> str | None:
-    """Packages that LaFID names, against the lock beside the code."""
+    """Packages that LaFID names, against the lock beside the code; and where they lie."""
+    if node.is_cluster and " " in sys.prefix:
+        raise Remark(f"a node of Ray does not start from {sys.prefix}, for it holds a space: install LaFID in another folder")
     found = packages(EXTRAS if node.is_cluster else CURATION)
     if missing := [name for name, version in found.items() if version is None]:
         raise ModuleNotFoundError(f"No module named {missing[0]!r}", name=missing[0])

@@ -38,7 +38,6 @@ from lafid_assets.schemas.measures import (
     PICTURE_HASHES,
     PICTURE_MEASURES,
     SHOT_BOUNDARIES,
-    SPEECH_INFO,
 )
 from lafid_assets.schemas.products import (
     DATASET_OUTCOMES,
@@ -52,6 +51,7 @@ from lafid_assets.schemas.products import (
 )
 from lafid_assets.schemas.registry import JUDGEMENTS, PROMOTIONS, REGISTERED_MODEL
 from lafid_assets.schemas.review import MARKS
+from lafid_assets.schemas.speech import SPEECH_INFO
 from lafid_assets.steps.contract import TableSchema
 
 TABLES: tuple[TableSchema, ...] = (

@@ -35,6 +35,7 @@ TESTED_BY = {
 
 NOT_RUN = {
     "make test": "it is the tests",
+    "make trial": MINUTES,
     "make cluster-test": MINUTES,
     "make lint": "`.ci/run` runs it beside the tests",
     "make browser": "`.ci/run` runs it beside the tests",

@@ -1,6 +1,7 @@
 """What the doctor sees of the machine alone."""
 
 import shutil
+import sys
 from collections import namedtuple
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -47,10 +48,20 @@ def test_packages_are_compared_with_the_lock_of_this_python(node: Node, monkeypa
     monkeypatch.setattr(machine, "packages", lambda extras: found)
     with pytest.raises(Remark, match=r"^av 1\.0, not \d+\.\d+\.\d+ as in .*/locks/all.txt: run `make .venv/.installed` in /"):
         machine.installed(node)
+    monkeypatch.setattr(sys, "prefix", "/opt/lafid")
     monkeypatch.setattr(machine, "packages", lambda extras: {"ray": None} if "cluster" in extras else {})
     machine.installed(node)
     [finding] = asked(_in_cluster(node), [("packages", machine.installed)])
     assert finding.said == "the package ray is not installed: install lafid with its extras, `pip install 'lafid[all]'`"
+
+
+def test_ray_starts_from_no_path_with_a_space(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", "/home/a user/lafid/.venv")
+    machine.installed(node)
+    with pytest.raises(
+        Remark, match=r"^a node of Ray does not start from /home/a user/lafid/.venv, for it holds a space: install"
+    ):
+        machine.installed(_in_cluster(node))
 
 
 def test_a_missing_model_is_named_with_the_command_that_brings_it(node: Node) -> None:
