@@ -1,4 +1,4 @@
-"""What is measured of a clip's pictures and faces. Scores only; sound is in `speech`, decisions in `decisions`, files in `clips`."""
+"""What is measured of a clip's pictures and faces. Scores only; sound is in `speech`, decisions in `decisions`."""
 
 import polars as pl
 

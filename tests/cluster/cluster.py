@@ -81,12 +81,14 @@ class Cluster:
     def add_node(self, name: str) -> None:
         """Also again, after it was killed."""
         number = FIRST_NODE + sorted({*self.nodes, name}).index(name)
-        told = ["ray", "start", "--block", f"--address={_address(HEAD)}:{GCS_PORT}", f"--num-cpus={CPUS}", "--num-gpus=0"]
+        told = [*RAY, "start", "--block", f"--address={_address(HEAD)}:{GCS_PORT}", f"--num-cpus={CPUS}", "--num-gpus=0"]
         command = [*KEPT_UP, *told, f"--node-ip-address={_address(number)}", *_COMMON, f"--temp-dir={self.folder}/r{number}"]
         self.nodes[name] = Space(name, number, command, self.at(name), self.folder / f"{name}.log")
 
 
-KEPT_UP = ("sh", "-c", 'while :; do "$@"; sleep 2; done', "ray")
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
+"""Not the script `ray`: its first line names the environment's true place, which may hold a space."""
+KEPT_UP = ("sh", "-c", 'while :; do "$@"; sleep 2; done', "sh")
 """What watches over Ray on a machine: one that hears that it was taken for dead ends, and joins anew."""
 _COMMON = ("--include-log-monitor=False", "--object-store-memory=80000000", "--disable-usage-stats")
 
@@ -96,7 +98,7 @@ def _address(number: int) -> str:
 
 
 def _head_command(folder: Path) -> list[str]:
-    told = ["ray", "start", "--block", "--head", "--no-monitor", f"--port={GCS_PORT}", "--num-cpus=0", "--num-gpus=0"]
+    told = [*RAY, "start", "--block", "--head", "--no-monitor", f"--port={GCS_PORT}", "--num-cpus=0", "--num-gpus=0"]
     listens = ["--dashboard-host=0.0.0.0", f"--dashboard-port={JOBS_PORT}", f"--node-ip-address={_address(HEAD)}"]
     return [*KEPT_UP, *told, *listens, *_COMMON, f"--temp-dir={folder}/r{HEAD}"]
 
