@@ -89,7 +89,7 @@ def clip_windows(faces: pl.DataFrame, frames: pl.DataFrame, length_s: float) -> 
     found = [pl.DataFrame(schema={"clip_id": pl.String} | dict.fromkeys(WINDOW_COLUMNS, pl.Float64))]
     for (count,), alike in clips.partition_by("frames", as_dict=True).items():
         for part in alike.iter_slices(max(1, PAIRS_AT_A_TIME // count**2)):
-            times_s, seen, *sides = (np.stack(part[name].to_numpy()) for name in ("time_s", "seen", *angles))
+            times_s, seen, *sides = (part[name].list.to_array(count).to_numpy() for name in ("time_s", "seen", *angles))
             starts_s = window_starts_s(times_s, seen, np.stack(sides, axis=-1), length_s)
             found.append(part.select("clip_id", window_start_s=starts_s, window_end_s=starts_s + length_s))
     return pl.concat(found).sort("clip_id")
@@ -97,7 +97,7 @@ def clip_windows(faces: pl.DataFrame, frames: pl.DataFrame, length_s: float) -> 
 
 def _spreads_deg(angles_deg: NDArray[np.float64]) -> NDArray[np.float64]:
     """Largest rotation between two known poses from frame i to frame j, (clips, N, N) for i <= j; 0 where there are no two."""
-    known = np.isfinite(angles_deg).all(axis=2)
+    known = np.asarray(np.isfinite(angles_deg).all(axis=2))
     poses = quaternions_from_angles(*np.where(known[..., None], angles_deg, 0.0).astype(np.float32).transpose(2, 0, 1))
     alike = np.abs(np.matmul(poses, poses.transpose(0, 2, 1)))  # |cos| of half the angle between
     alike[~(known[:, :, None] & known[:, None, :])] = 1.0
