@@ -31,7 +31,7 @@ from lafid_assets.schemas import (
 )
 from lafid_assets.steps.contract import TableSchema
 from lafid_assets.workers.exit_reasons import TRIED_AGAIN
-from lafid_assets.workers.pool import NotFetched
+from lafid_assets.workers.pool import Children, NotFetched
 from model.encoding.footage import Footage, Piece, file_of, footage_in, passed_s, source_of
 from resources.face_engine import gpu_feeders
 from resources.lake.duckdb_extensions import literal
@@ -245,14 +245,12 @@ def _run(left: Sequence[ClipTask], tries: Mapping[str, int], recipe: ShardRecipe
     """Give each clip to a child, once, and its rows to the ledger. A clip whose file went away meanwhile is returned instead."""
     limits = recipe.limits
     feeders = gpu_feeders(recipe.settings.engine_choice)
-    workers = limits.workers or len(feeders) or None
+    children = Children(limits.workers or len(feeders) or None, feeders, limits.of_child)
 
     def deadline_s(task: ClipTask) -> float:
         return limits.deadline_s(task.duration_s) + limits.search_s_per_s * task.only_decoded_s
 
-    endings = map_footage(
-        analyse_clip, left, deadline_s, workers, limits.of_child, feeders, footage_of=lambda task: task.footage, keep=True
-    )
+    endings = map_footage(analyse_clip, left, deadline_s, children, footage_of=lambda task: task.footage, keep=True)
     away = []
     with ledger.writing() as parts:
         for index, ending in track(endings, f"face_info {left[0].shard}", len(left)):

@@ -6,7 +6,7 @@ Belongs here: whose turn it is, and what becomes of a clip whose file cannot be 
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 
 from lafid_assets.lafid_toml.settings_file import SettingsFile
 from lafid_assets.outcomes import ClipError, Reason
-from lafid_assets.workers.pool import ChildLimits, Ending, NotFetched, map_isolated
+from lafid_assets.workers.pool import Children, Ending, NotFetched, map_isolated
 from model.encoding.footage import Footage, RemoteFile, file_of, source_of
 from resources.settings import Settings
 from resources.store.s3_objects import ObjectUnreadable
@@ -72,9 +72,7 @@ def map_footage(
     work: Callable[[Task], Result],
     tasks: Sequence[Task],
     deadline_s: Callable[[Task], float],
-    workers: int | None = None,
-    limits: ChildLimits | None = None,
-    environments: Sequence[Mapping[str, str]] = (),
+    children: Children | None = None,
     *,
     footage_of: Callable[[Task], Footage | None],
     keep: bool = False,
@@ -93,10 +91,10 @@ def map_footage(
     """
     sources = [None if footage is None else source_of(footage) for footage in map(footage_of, tasks)]
     if not any(isinstance(source, RemoteFile) for source in sources):
-        yield from map_isolated(work, tasks, deadline_s, workers, limits, environments)
+        yield from map_isolated(work, tasks, deadline_s, children)
         return
     with _Ahead(scratch(), sources, keep=keep) as ahead:
-        for index, ending in map_isolated(work, tasks, deadline_s, workers, limits, environments, ahead):
+        for index, ending in map_isolated(work, tasks, deadline_s, children, ahead):
             yield index, ending
             ahead.release(index)
             yield from ahead.refused()

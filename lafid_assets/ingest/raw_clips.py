@@ -19,6 +19,7 @@ from lafid_assets.progress import track
 from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIPS, RAW_CLIPS
 from lafid_assets.steps.step import Step
 from lafid_assets.steps.step_run import COUNTS_ADD_UP, Finding, Frames
+from lafid_assets.workers.pool import Children
 from resources.lake.lake import Lake
 from resources.lake.reader import Reader
 from resources.lake.writer import Writer
@@ -149,7 +150,7 @@ def probe_files(files: Sequence[Row], before: Before) -> dict[Place, ProbedClip]
         probe_clip,
         list(tasks.values()),
         lambda task: task.deadline_s,
-        limits=LIMITS,
+        Children(limits=LIMITS),
         footage_of=lambda task: task.object,
         keep=True,
     )

@@ -29,7 +29,7 @@ from lafid_assets.release.bench_looks import FirstFrame, FirstFrameTask, Looks, 
 from lafid_assets.schemas import LAFID_BENCH
 from lafid_assets.training.time_window import face_centre_xy_px
 from lafid_assets.workers.exit_reasons import Fault, fault_of
-from lafid_assets.workers.pool import Done
+from lafid_assets.workers.pool import Children, Done
 from model.encoding.footage import Footage, passed_s
 from model.evaluation.bench import Bench, BenchFacts, Case, GalleryFace, MeasuringEngine, Person, SourceClip, seal_bench
 from model.evaluation.bounds import bounds_of
@@ -218,7 +218,7 @@ def _look(
     tasks: Sequence[Task], work: Callable[[Task], Found], deadline_s: Callable[[Task], float], feeders: Feeders
 ) -> list[Found | Fault]:
     found: dict[int, Found | Fault] = {}
-    endings = map_footage(work, tasks, deadline_s, workers=len(feeders) or None, environments=feeders, footage_of=_footage_of)
+    endings = map_footage(work, tasks, deadline_s, Children(len(feeders) or None, feeders), footage_of=_footage_of)
     for index, ending in track(endings, "lafid_bench", len(tasks)):
         found[index] = ending.value if isinstance(ending, Done) else fault_of(ending)
     return [found[index] for index in range(len(tasks))]

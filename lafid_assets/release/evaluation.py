@@ -33,7 +33,7 @@ from lafid_assets.release.evaluation_tasks import (
 from lafid_assets.schemas.evaluation import EVALUATED_FRAMES, EVALUATED_VIDEOS, MEASURES, MODEL_EVALUATION
 from lafid_assets.training.balanced_choice import Candidate, take_turns
 from lafid_assets.workers.exit_reasons import Fault, fault_of
-from lafid_assets.workers.pool import Done, map_isolated
+from lafid_assets.workers.pool import Children, Done, map_isolated
 from model.clip_size import Bucket
 from model.evaluation.bench import Bench, Case
 from model.evaluation.similarity import by_bins, faces_found_share, pose_binned
@@ -173,9 +173,10 @@ def _results(
     missing = [index for index, result in enumerate(results) if result is None]
     if len(missing) < len(tasks):
         LOGGER.info("evaluation: %d of %d tasks were done before", len(tasks) - len(missing), len(tasks))
-    children = _environments(subject, processes)
+    environments = _environments(subject, processes)
+    children = Children(len(environments), environments)
     asked = [tasks[index] for index in missing]
-    endings = map_isolated(partial(do, subject), asked, lambda _: deadline_s, environments=children, workers=len(children))
+    endings = map_isolated(partial(do, subject), asked, lambda _: deadline_s, children)
     for number, ending in track(endings, "evaluation", len(missing)):
         results[missing[number]] = ending.value if isinstance(ending, Done) else fault_of(ending)
         keep()

@@ -11,7 +11,7 @@ from typing import NoReturn
 import numpy as np
 
 from lafid_assets.workers.exit_reasons import fault_of
-from lafid_assets.workers.pool import ChildLimits, Done, map_isolated
+from lafid_assets.workers.pool import ChildLimits, Children, Done, map_isolated
 from model.face_engine.interface import Box, EngineInfo, Face, Image
 from model.release.drawing_settings import DrawingSettings
 
@@ -66,8 +66,8 @@ def frames_of_fresh_processes(task: Redrawing, deadline_s: float) -> list[str]:
         CannotDraw: one of them could not.
     """
     drawn = []
-    once = ChildLimits(recycle_tasks=1)
-    for _, ending in map_isolated(frames_sha256, [task] * PROCESSES, lambda _: deadline_s, workers=1, limits=once):
+    one_by_one = Children(1, limits=ChildLimits(recycle_tasks=1))
+    for _, ending in map_isolated(frames_sha256, [task] * PROCESSES, lambda _: deadline_s, one_by_one):
         if not isinstance(ending, Done):
             raise CannotDraw(fault_of(ending).detail)
         drawn.append(ending.value)

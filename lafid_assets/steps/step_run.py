@@ -7,6 +7,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,7 @@ from lafid_assets.runs.run_failure import (
     record_shard_failure,
 )
 from lafid_assets.schemas import POLICY_SETTINGS
+from lafid_assets.workers.pool import kept_children
 from resources.lake.duckdb_extensions import quoted
 from resources.lake.lake import UNPARTITIONED, Lake
 from resources.lake.reader import Reader
@@ -144,6 +146,10 @@ class StepRun:
             CheckFailed: the one partition broke a blocking check.
             ShardsFailed: a shard of several failed, here or further up, and no asset of the run comes after this one.
         """
+        with kept_children() if self.step.opens_videos else nullcontext():
+            return self._bring_up_to_date(partitions)
+
+    def _bring_up_to_date(self, partitions: Sequence[str]) -> dg.MaterializeResult:
         memory = _memory(self.context.run_id)
         if len(partitions) == 1:
             result = self._one(partitions[0])

@@ -20,7 +20,7 @@ from lafid_assets.training.cache_parts import Recipe
 from lafid_assets.training.clip_pictures import Pictures, PictureTask, Refused, take_pictures
 from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, picture_task
 from lafid_assets.workers.exit_reasons import Fault, fault_of
-from lafid_assets.workers.pool import Done, Ending
+from lafid_assets.workers.pool import Children, Done, Ending
 from model.clip_size import ClipSize
 from model.clips.clip_list import SHARDS
 from model.encoding.footage import footage_in, passed_s
@@ -110,8 +110,8 @@ def encode_files(
     for file in opened:
         if not file.waits_for:
             _finish(file, encoders, cache)
-    workers = max(1, min(MOST_CHILDREN, usable_cores() // processes_here()))
-    endings = map_footage(take_pictures, tasks, _deadline_s, workers, LIMITS.of_child, footage_of=lambda task: task.object)
+    children = Children(max(1, min(MOST_CHILDREN, usable_cores() // processes_here())), limits=LIMITS.of_child)
+    endings = map_footage(take_pictures, tasks, _deadline_s, children, footage_of=lambda task: task.object)
     for index, ending in track(endings, label, len(tasks), lambda: f"{cache.written_bytes / 1e9:.2f} GB new"):
         file, clip = owners[index]
         shown = _shown(ending)

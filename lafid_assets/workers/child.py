@@ -7,7 +7,6 @@ pays for it.
 import ctypes
 import os
 import signal
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
@@ -23,17 +22,21 @@ PR_SET_PDEATHSIG = 1
 FIRST_TO_GO = "1000"
 
 
-def serve(work: Callable[[Any], Any], tasks: Connection, answers: Connection, parent: int) -> None:
-    """Run tasks until the parent closes the pipe; a child that was refused memory ends, because its engines may be half built."""
+def serve(tasks: Connection, answers: Connection, parent: int) -> None:
+    """Do the work that comes with each task until the parent closes the pipe.
+
+    A child that was refused memory ends, because its engines may be half built.
+    """
     _die_with(parent)
     print_line_by_line()  # children are killed, even those that have done their work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted parent ends its children itself
     while True:
         try:
-            task = tasks.recv()
+            received = tasks.recv_bytes()
         except EOFError:
             return
         try:
+            work, task = ForkingPickler.loads(received)
             answer = ForkingPickler.dumps((FINISHED, work(task)))
         except MemoryError:
             _send(answers, ForkingPickler.dumps((OUT_OF_MEMORY, None)))

@@ -1,7 +1,7 @@
 """One clip a child process at a time, within a deadline and a memory limit: a clip that crashes, hangs or swells costs itself and
 nobody else.
 
-Belongs here: starting, feeding, watching, recycling and replacing children. Not here: what a child computes (`child`
+Belongs here: starting, feeding, watching, recycling, keeping and replacing children. Not here: what a child computes (`child`
 is its side), when it is late (`deadlines`), what an ending means for a clip (`exit_reasons`).
 """
 
@@ -11,7 +11,8 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
@@ -47,6 +48,21 @@ class ChildLimits:
     memory_bytes: int | None = None
     recycle_bytes: int | None = None
     recycle_tasks: int | None = None
+
+
+@dataclass(frozen=True)
+class Children:
+    """The processes of one map.
+
+    Attributes:
+        count: how many at a time; as many as the run has cores when None.
+        environments: variables by their place among those alive, in turn: what each of them alone may use.
+        limits: memory and life of each.
+    """
+
+    count: int | None = None
+    environments: Sequence[Mapping[str, str]] = ()
+    limits: ChildLimits = field(default_factory=ChildLimits)
 
 
 @dataclass(frozen=True)
@@ -127,34 +143,35 @@ class _InOrder:
         return self._next - 1
 
 
-class _Child(Generic[Task, Result]):
-    def __init__(self, work: Callable[[Task], Result], limits: ChildLimits, place: int, environment: Mapping[str, str]) -> None:
+class _Child:
+    """One process: it does whatever work it is given."""
+
+    def __init__(self, environment: Mapping[str, str], limits: ChildLimits, place: int, *, knows_program: bool) -> None:
         context = mp.get_context("spawn")
         task_end, self.tasks = context.Pipe(duplex=False)
         self.answers, answer_end = context.Pipe(duplex=False)
-        self.process: BaseProcess = context.Process(target=serve, args=(work, task_end, answer_end, os.getpid()), daemon=True)
-        needs_program = getattr(work, "__module__", None) == "__main__"  # a script's own function
+        self.process: BaseProcess = context.Process(target=serve, args=(task_end, answer_end, os.getpid()), daemon=True)
         with (
             _environment(dict.fromkeys(THREAD_LIMITS, "1") | dict(environment)),
-            nullcontext() if needs_program else without_program(),
+            nullcontext() if knows_program else without_program(),
         ):
             self.process.start()
         task_end.close()
         answer_end.close()
         # Read piece by piece: a child that stops in the middle of an answer must not stop its parent.
         os.set_blocking(self.answers.fileno(), False)
-        self.limits = limits
-        self.place = place
+        self.environment, self.knows_program = dict(environment), knows_program
+        self.limits, self.place = limits, place
         self.task_index: int | None = None
         self.tasks_done = 0
         self.deadline = Deadline(0.0, 0.0, 0.0)
         self.received = bytearray()
 
-    def give(self, index: int, task: Task, deadline_s: float) -> None:
+    def give(self, index: int, work: Callable[[Any], Any], task: Any, deadline_s: float) -> None:
         self.task_index = index
         self.deadline = Deadline(deadline_s, monotonic(), cpu_seconds(self.process.pid))
         with suppress(BrokenPipeError, ConnectionResetError):  # `ending` tells of a child that is dead
-            self.tasks.send(task)
+            self.tasks.send((work, task))
 
     @property
     def spent(self) -> bool:
@@ -164,7 +181,7 @@ class _Child(Generic[Task, Result]):
         worn = self.limits.recycle_tasks is not None and self.tasks_done >= self.limits.recycle_tasks
         return worn or not self.process.is_alive() or (self.tasks_done > 0 and self._holds_more_than(self.limits.recycle_bytes))
 
-    def ending(self) -> Ending[Result] | None:
+    def ending(self) -> Ending[Any] | None:
         """How the current task ended, or None while it runs."""
         was_alive = self.process.is_alive()  # asked first: what a child sent before it died has then arrived
         self._receive()
@@ -193,7 +210,7 @@ class _Child(Generic[Task, Result]):
             while piece := os.read(self.answers.fileno(), BYTES_AT_ONCE):
                 self.received += piece
 
-    def _answer(self) -> Ending[Result] | None:
+    def _answer(self) -> Ending[Any] | None:
         length = int.from_bytes(self.received[:LENGTH_BYTES], "big")
         if len(self.received) < LENGTH_BYTES or len(self.received) < LENGTH_BYTES + length:
             return None
@@ -208,43 +225,56 @@ class _Child(Generic[Task, Result]):
         return Failed(value) if kind == RAISED else Done(value)
 
 
+_KEPT: ContextVar[list[_Child] | None] = ContextVar("kept children", default=None)
+
+
+@contextmanager
+def kept_children() -> Iterator[None]:
+    """Maps that run inside give each other their children: an engine is loaded once, not for every shard and pass."""
+    kept: list[_Child] = []
+    before = _KEPT.set(kept)
+    try:
+        yield
+    finally:
+        _KEPT.reset(before)
+        for child in kept:
+            child.stop()
+
+
 def map_isolated(
     work: Callable[[Task], Result],
     tasks: Sequence[Task],
     deadline_s: Callable[[Task], float],
-    workers: int | None = None,
-    limits: ChildLimits | None = None,
-    environments: Sequence[Mapping[str, str]] = (),
+    children: Children | None = None,
     supply: Supply | None = None,
 ) -> Iterator[tuple[int, Ending[Result]]]:
-    """Run `work` on every task in child processes, one a core, and yield (index of the task, how it ended) as they end.
+    """Run `work` on every task in child processes and yield (index of the task, how it ended) as they end.
 
     Children run one thread each and die with their parent, however it dies.
 
     Args:
         work: a module-level function; tasks and results cross the process border.
         deadline_s: how long a task may compute, or do nothing at all, the start of a new child included.
-        workers: children at a time; as many as the run has cores when None.
-        limits: memory and life of a child; none when None.
-        environments: variables for the children by their place among those alive, in turn: what each of them alone may use.
+        children: one a core, without limits, when None.
         supply: which task comes next; in their order when None.
     """
-    count = min(workers or usable_cores(), len(tasks))
+    chosen = children or Children()
+    count = min(chosen.count or usable_cores(), len(tasks))
     supply = supply or _InOrder(len(tasks))
-    children: list[_Child[Task, Result]] = []
+    knows_program = getattr(work, "__module__", None) == "__main__"  # a script's own function
+    alive: list[_Child] = []
     try:
-        while supply.left or any(child.task_index is not None for child in children):
-            for child in [child for child in children if child.spent]:
+        while supply.left or any(child.task_index is not None for child in alive):
+            for child in [child for child in alive if child.spent]:
                 child.stop()
-                children.remove(child)
-            while supply.left and len(children) < count:
-                place = min(set(range(count)) - {child.place for child in children})
-                environment = environments[place % len(environments)] if environments else {}
-                children.append(_Child(work, limits or ChildLimits(), place, environment))
-            for child in children:
+                alive.remove(child)
+            while supply.left and len(alive) < count:
+                place = min(set(range(count)) - {child.place for child in alive})
+                alive.append(_child(chosen, place, knows_program=knows_program))
+            for child in alive:
                 if child.task_index is None and (index := supply.next()) is not None:
-                    child.give(index, tasks[index], deadline_s(tasks[index]))
-            busy = [child for child in children if child.task_index is not None]
+                    child.give(index, work, tasks[index], deadline_s(tasks[index]))
+            busy = [child for child in alive if child.task_index is not None]
             handles: list[Any] = [handle for child in busy for handle in (child.answers, child.process.sentinel)]
             wait(handles, timeout=SECONDS_BETWEEN_LOOKS)
             for child in busy:
@@ -253,15 +283,32 @@ def map_isolated(
                     continue
                 if not isinstance(ending, Done | Failed):
                     child.stop()
-                    children.remove(child)
+                    alive.remove(child)
                 index, child.task_index = child.task_index, None
                 left_at = monotonic()
                 yield index, ending
-                for other in children:
+                for other in alive:
                     other.deadline.forgive(monotonic() - left_at)
     finally:
-        for child in children:
-            child.stop()
+        kept = _KEPT.get()
+        for child in alive:
+            if kept is None or child.task_index is not None:
+                child.stop()
+            else:
+                kept.append(child)
+
+
+def _child(chosen: Children, place: int, *, knows_program: bool) -> _Child:
+    """One that an earlier map has left, or a new one."""
+    environment = chosen.environments[place % len(chosen.environments)] if chosen.environments else {}
+    kept = _KEPT.get() or []
+    for child in [one for one in kept if (one.environment, one.knows_program) == (environment, knows_program)]:
+        kept.remove(child)
+        child.limits, child.place = chosen.limits, place
+        if not child.spent:
+            return child
+        child.stop()
+    return _Child(environment, chosen.limits, place, knows_program=knows_program)
 
 
 @contextmanager

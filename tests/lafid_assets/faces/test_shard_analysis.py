@@ -25,6 +25,7 @@ from lafid_assets.faces.shard_analysis import TABLES, analyse_shard, written_bef
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.ingest.locate import ClipsAway
 from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO
+from lafid_assets.workers.pool import Children
 from resources.lake.lake import Lake
 from tests.lafid_assets.faces.played import INFO, SHARD, Folder, endings, recipe, runs, same, without_children
 
@@ -235,10 +236,8 @@ def test_a_gpu_has_one_child_that_feeds_it(
 ) -> None:
     seen: list[Any] = []
 
-    def note(
-        work: Any, tasks: Sequence[ClipTask], deadline: Any, workers: int | None, limits: Any, feeders: list[Any], **_: Any
-    ) -> Any:
-        seen.append((workers, len(feeders)))
+    def note(work: Any, tasks: Sequence[ClipTask], deadline: Any, children: Children, **_: Any) -> Any:
+        seen.append((children.count, len(children.environments)))
         return without_children(work, tasks)
 
     monkeypatch.setattr(shard_analysis, "map_footage", note)

@@ -11,7 +11,7 @@ import pytest
 from lafid_assets.ingest import clip_prefetch as module
 from lafid_assets.ingest.clip_prefetch import at_hand, map_footage, object_at
 from lafid_assets.outcomes import ClipError, Reason
-from lafid_assets.workers.pool import Crashed, Done, NotFetched
+from lafid_assets.workers.pool import Children, Crashed, Done, NotFetched
 from model.encoding.footage import Footage, Piece, RemoteFile, file_of
 from resources.settings import Settings
 from resources.store import s3_objects
@@ -99,7 +99,9 @@ def test_large_files_that_do_not_fit_together_come_one_after_the_other(put: Any,
 def test_a_few_are_fetched_ahead_and_no_more(put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_AHEAD", 2)
     files = [put(f"{number}.mp4", str(number)) for number in range(10)]
-    endings = map_footage(read, [Task(file) for file in files], lambda _: LONG_S, 1, footage_of=lambda task: task.footage)
+    endings = map_footage(
+        read, [Task(file) for file in files], lambda _: LONG_S, Children(1), footage_of=lambda task: task.footage
+    )
     next(endings)
     time.sleep(0.5)
     assert 1 <= len(_there()) <= 4

@@ -105,7 +105,7 @@ def look_at_painted_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that looks at faces for a bench uses the engine of painted ones, in the test's own process."""
 
     def here(
-        work: Callable[[Any], Any], tasks: Sequence[Any], deadline_s: Callable[[Any], float], **_: Any
+        work: Callable[[Any], Any], tasks: Sequence[Any], deadline_s: Callable[[Any], float], *_: Any, **__: Any
     ) -> Iterator[tuple[int, Any]]:
         for index, task in enumerate(tasks):
             assert deadline_s(task) > 0

@@ -167,9 +167,9 @@ def test_an_engine_on_gpus_is_fed_by_a_child_each(painted: Painted, store: FileS
     world = painted(PaintedClip("a", 0))
     told: list[tuple[Any, Any]] = []
 
-    def spied(*args: Any, workers: Any, environments: Any, **rest: Any) -> Any:
-        told.append((workers, list(environments)))
-        return map_footage(*args, **rest)
+    def spied(work: Any, tasks: Any, deadline_s: Any, children: Any, **rest: Any) -> Any:
+        told.append((children.count, list(children.environments)))
+        return map_footage(work, tasks, deadline_s, **rest)
 
     map_footage = bench_building.map_footage
     monkeypatch.setattr(bench_building, "map_footage", spied)

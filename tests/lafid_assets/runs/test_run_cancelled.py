@@ -25,11 +25,11 @@ def look(name):
 if __name__ == "__main__":  # its children load no more than the lines above
     import dagster as dg
     from dagster._utils.interrupts import capture_interrupts
-    from lafid_assets.workers.pool import map_isolated
+    from lafid_assets.workers.pool import Children, map_isolated
 
     @dg.asset(pool="cpu")
     def analysed():
-        list(map_isolated(look, ["a", "b"], lambda _: 600.0, workers=2))
+        list(map_isolated(look, ["a", "b"], lambda _: 600.0, Children(2)))
 
     with dg.DagsterInstance.get() as instance, capture_interrupts():
         dg.materialize([analysed], instance=instance, raise_on_error=False)

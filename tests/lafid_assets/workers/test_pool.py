@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +16,18 @@ import pytest
 
 from lafid_assets.workers import pool
 from lafid_assets.workers.child import LENGTH_BYTES
-from lafid_assets.workers.pool import THREAD_LIMITS, ChildLimits, Crashed, Done, Failed, OutOfMemory, TimedOut, map_isolated
+from lafid_assets.workers.pool import (
+    THREAD_LIMITS,
+    ChildLimits,
+    Children,
+    Crashed,
+    Done,
+    Failed,
+    OutOfMemory,
+    TimedOut,
+    kept_children,
+    map_isolated,
+)
 
 LONG_S = 60.0
 
@@ -45,7 +56,7 @@ def _deadline_s(task: str) -> float:
 
 
 def _endings(tasks: list[str], workers: int) -> list[object]:
-    found = dict(map_isolated(_behave, tasks, _deadline_s, workers))
+    found = dict(map_isolated(_behave, tasks, _deadline_s, Children(workers)))
     assert sorted(found) == list(range(len(tasks)))
     return [found[index] for index in range(len(tasks))]
 
@@ -84,7 +95,7 @@ def test_a_parent_that_is_away_for_long_blames_no_child(monkeypatch: pytest.Monk
     monkeypatch.setattr(pool, "monotonic", lambda: clock_s[0])
     monkeypatch.setattr(pool, "cpu_seconds", lambda pid: 0.0)
     found = {}
-    for index, ending in map_isolated(_behave, ["quick", "slow"], lambda _: 6000.0, 2):
+    for index, ending in map_isolated(_behave, ["quick", "slow"], lambda _: 6000.0, Children(2)):
         found[index] = ending
         clock_s[0] += 7000.0
     assert found == {0: Done("quick done"), 1: Done("slow done")}
@@ -93,7 +104,9 @@ def test_a_parent_that_is_away_for_long_blames_no_child(monkeypatch: pytest.Monk
 def test_results_come_as_they_end_under_their_own_index(tmp_path: Path) -> None:
     """The first task ends when the result of another one has come."""
     order = []
-    for index, ending in map_isolated(_number_once, [(0, tmp_path / "come"), (1, None), (2, None)], lambda _: LONG_S, 2):
+    for index, ending in map_isolated(
+        _number_once, [(0, tmp_path / "come"), (1, None), (2, None)], lambda _: LONG_S, Children(2)
+    ):
         assert ending == Done(index)
         order.append(index)
         (tmp_path / "come").touch()
@@ -111,7 +124,7 @@ def _number_once(task: tuple[int, Path | None]) -> int:
 def test_child_that_dies_between_two_tasks_costs_no_task() -> None:
     """An engine can bring its process down after it has answered; the next clip is not to blame."""
     found = []
-    for _, ending in map_isolated(_behave, ["die later", "b", "c"], _deadline_s, 1):
+    for _, ending in map_isolated(_behave, ["die later", "b", "c"], _deadline_s, Children(1)):
         if not found:  # the caller is busy with the result while the child dies
             _wait_until(lambda pid=int(ending.value): not _runs(pid))
         found.append(ending)
@@ -134,7 +147,7 @@ def test_child_that_cannot_start_is_a_crash_of_its_task(tmp_path: Path, monkeypa
 
     monkeypatch.setenv("BROKEN", "1")
     big = ["x" * 1_000_000, "y"]
-    assert [ending for _, ending in map_isolated(fine_here_only.work, big, _deadline_s, 1)] == [Crashed(5), Crashed(5)]
+    assert [ending for _, ending in map_isolated(fine_here_only.work, big, _deadline_s, Children(1))] == [Crashed(5), Crashed(5)]
 
 
 @pytest.mark.parametrize(("behaviour", "ending"), [("die", Crashed(6)), ("stop", TimedOut(3.0))])
@@ -161,7 +174,7 @@ def test_what_a_child_printed_before_it_died_is_kept(capfd: pytest.CaptureFixtur
 
 
 def test_answer_that_cannot_cross_the_border_is_a_fault_of_its_task() -> None:
-    found = dict(map_isolated(_answer_oddly, ["lambda", "unreadable", "fine"], lambda _: LONG_S, 1))
+    found = dict(map_isolated(_answer_oddly, ["lambda", "unreadable", "fine"], lambda _: LONG_S, Children(1)))
     assert [type(found[index]) for index in range(3)] == [Failed, Failed, Done]
     assert "cannot be read" in found[1].message
 
@@ -187,7 +200,7 @@ def _swell(size_mib: int) -> int:
 
 def test_child_that_outgrows_its_memory_costs_its_task_only() -> None:
     limits = ChildLimits(memory_bytes=300 * MIB)
-    found = dict(map_isolated(_swell, [0, 400, 0], lambda _: LONG_S, 1, limits))
+    found = dict(map_isolated(_swell, [0, 400, 0], lambda _: LONG_S, Children(1, limits=limits)))
     assert [found[index] for index in range(3)] == [Done(0), OutOfMemory(300 * MIB), Done(0)]
 
 
@@ -198,13 +211,13 @@ def _refused(size: int) -> int:
 
 
 def test_child_that_is_refused_memory_costs_its_task_and_is_replaced() -> None:
-    found = dict(map_isolated(_refused, [0, 1, 0], lambda _: LONG_S, 1))
+    found = dict(map_isolated(_refused, [0, 1, 0], lambda _: LONG_S, Children(1)))
     assert found[1] == OutOfMemory(None)
     assert found[0].value != found[2].value
 
 
 def test_child_is_recycled_after_so_many_tasks() -> None:
-    endings = map_isolated(_own_pid, list(range(5)), lambda _: LONG_S, 1, ChildLimits(recycle_tasks=2))
+    endings = map_isolated(_own_pid, list(range(5)), lambda _: LONG_S, Children(1, limits=ChildLimits(recycle_tasks=2)))
     pids = [ending.value for _, ending in endings]
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
 
@@ -218,16 +231,16 @@ KEPT: list[bytearray] = []
 
 
 def test_child_that_keeps_memory_is_recycled_after_its_answer() -> None:
-    endings = map_isolated(_keep, [0, 300, 0], lambda _: LONG_S, 1, ChildLimits(recycle_bytes=250 * MIB))
+    endings = map_isolated(_keep, [0, 300, 0], lambda _: LONG_S, Children(1, limits=ChildLimits(recycle_bytes=250 * MIB)))
     pids = [ending.value for _, ending in endings]
     assert pids[0] == pids[1] != pids[2]
 
 
 PARENT = """
 import sys
-from tests.lafid_assets.workers.test_pool import map_isolated, _tell_pid_and_sleep
+from tests.lafid_assets.workers.test_pool import Children, map_isolated, _tell_pid_and_sleep
 if __name__ == "__main__":
-    list(map_isolated(_tell_pid_and_sleep, [sys.argv[1] + "/a", sys.argv[1] + "/b"], lambda _: 600.0, 2))
+    list(map_isolated(_tell_pid_and_sleep, [sys.argv[1] + "/a", sys.argv[1] + "/b"], lambda _: 600.0, Children(2)))
 """
 
 
@@ -304,14 +317,14 @@ def _own_pid(_: int) -> int:
 
 
 def test_children_are_reused_and_gone_at_the_end() -> None:
-    pids = {ending.value for _, ending in map_isolated(_own_pid, [0, 1, 2], lambda _: LONG_S, 1)}
+    pids = {ending.value for _, ending in map_isolated(_own_pid, [0, 1, 2], lambda _: LONG_S, Children(1))}
     assert len(pids) == 1
     with pytest.raises(ProcessLookupError):
         os.kill(pids.pop(), 0)
 
 
 def test_giving_up_early_ends_the_children() -> None:
-    endings = map_isolated(_own_pid, [0, 1, 2], lambda _: LONG_S, 1)
+    endings = map_isolated(_own_pid, [0, 1, 2], lambda _: LONG_S, Children(1))
     _, first = next(endings)
     endings.close()
     with pytest.raises(ProcessLookupError):
@@ -334,7 +347,7 @@ def test_each_child_has_the_environment_of_its_place_and_so_has_the_one_that_rep
     monkeypatch.setenv("DEVICE", "the parent's")
     environments = [{"DEVICE": "first"}, {"DEVICE": "second"}]
     tasks = [(name, tmp_path) for name in ("crash", "a", "b", "c", "d")]
-    found = dict(map_isolated(_device, tasks, lambda _: LONG_S, 2, None, environments))
+    found = dict(map_isolated(_device, tasks, lambda _: LONG_S, Children(2, environments)))
     assert found.pop(0) == Crashed(-signal.SIGKILL)
     assert {ending.value for ending in found.values()} == {"first", "second"}
     assert os.environ["DEVICE"] == "the parent's"
@@ -350,3 +363,62 @@ def test_there_are_as_many_children_as_the_run_was_given_cores(monkeypatch: pyte
 
 def _pid(_: str) -> int:
     return os.getpid()
+
+
+def _pids(count: int = 1, *, environments: Sequence[Mapping[str, str]] = ()) -> list[int]:
+    found = map_isolated(_own_pid, [0, 1], lambda _: LONG_S, Children(count, environments))
+    return [ending.value for _, ending in found if isinstance(ending, Done)]
+
+
+def test_maps_inside_a_block_of_kept_children_share_them_and_none_outlives_it() -> None:
+    with kept_children():
+        [first] = set(_pids())
+        [(_, ending)] = map_isolated(_behave, ["other work"], _deadline_s)
+        assert ending == Done("other work done")
+        assert set(_pids()) == {first}
+        assert _runs(first)
+    assert not _runs(first)
+    assert first not in _pids()
+
+
+def test_kept_child_that_died_is_not_taken_again() -> None:
+    with kept_children():
+        [died] = set(_pids())
+        os.kill(died, signal.SIGKILL)
+        _wait_until(lambda: not _runs(died))
+        assert died not in _pids()
+
+
+def test_of_a_map_that_is_left_early_those_children_are_kept_that_have_nothing_to_do(tmp_path: Path) -> None:
+    with kept_children():
+        left = map_isolated(_sleep_after_the_first, [None, tmp_path / "pid"], lambda _: LONG_S, Children(2))
+        _, idle = next(left)
+        _wait_until((tmp_path / "pid").exists)
+        left.close()
+        assert not _runs(int((tmp_path / "pid").read_text()))
+        assert set(_pids()) == {idle.value}
+
+
+def _sleep_after_the_first(path: Path | None) -> int:
+    if path is not None:
+        whole = path.with_suffix(".part")
+        whole.write_text(str(os.getpid()))
+        whole.rename(path)
+        time.sleep(600)
+    return os.getpid()
+
+
+def test_kept_child_goes_only_where_its_environment_is_asked_for() -> None:
+    with kept_children():
+        [plain] = set(_pids())
+        [feeder] = set(_pids(environments=[{"DEVICE": "0"}]))
+        assert plain != feeder
+        assert set(_pids(environments=[{"DEVICE": "0"}])) == {feeder}
+        assert set(_pids()) == {plain}
+
+
+def test_kept_child_is_held_to_the_limits_of_the_map_that_takes_it() -> None:
+    with kept_children():
+        [first] = set(_pids())
+        endings = map_isolated(_own_pid, [0], lambda _: LONG_S, Children(1, limits=ChildLimits(recycle_tasks=2)))
+        assert [ending.value for _, ending in endings] != [first]
