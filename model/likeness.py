@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
 
 from model.face_engine.interface import Face, FaceEngine, Image
+from model.strict import StrictModel
 
 YAW_EDGES_DEG = (20.0, 40.0, 60.0)
 YAW_BINS = ("yaw_0_20", "yaw_20_40", "yaw_40_60", "yaw_60_90", "yaw_unknown")
@@ -51,20 +51,16 @@ class MeasuredVideo:
     """Hash of whom it shall show, of the given picture and of the engine."""
 
 
-class Bin(BaseModel):
+class Bin(StrictModel):
     """Frames of some poses, or of some expressions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     frames: int
     similarity: float | None
     """Mean over them; None where there are none."""
 
 
-class Likeness(BaseModel):
+class Likeness(StrictModel):
     """Of all videos that a model drew of held-out persons. The frames of the bins and those without a face are all frames."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     frames: int
     """Drawn ones; a first frame that was given is none."""

@@ -4,12 +4,13 @@ Belongs here: the config that names an engine and its models, and where this ins
 `auto` takes (`model.face_engine.selection`), an engine (`model.face_engine`).
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model.face_engine.interface import EngineInfo, FaceEngine
 from model.face_engine.selection import AUTO, NONE, Parts, check_names, choose_parts, lacking
 from model.model_store.registry import ModelUnknown
 from model.model_store.store import ModelStore
+from model.strict import StrictModel
 from resources.gpu import gpu_environments
 from resources.settings import Settings
 
@@ -20,10 +21,8 @@ class EngineUnknown(ValueError):
     """No engine or model of that name; the message lists those that there are."""
 
 
-class EngineChoice(BaseModel):
+class EngineChoice(StrictModel):
     """Which engine looks at faces, and with which models of the model store (`lafid models list`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: str = Field(
         "auto",

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from lafid_assets.captions.answer_cache import Answer, AnswerCache
 from lafid_assets.constraints.policies import first_fault
+from model.strict import StrictModel
 from resources.secrets import has_password, without_password
 
 Message = Mapping[str, Any]
@@ -32,10 +33,8 @@ class NoAnswer(Exception):
     """One question stayed without an answer; the message says why, in words that go into a table."""
 
 
-class EndpointSettings(BaseModel):
+class EndpointSettings(StrictModel):
     """Which model answers, and how patiently and at which price it is asked."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base_url: str = Field(description="Address of the OpenAI-compatible endpoint, up to and including /v1.", min_length=1)
     model: str = Field(description="Name of the model at that endpoint.", min_length=1)

@@ -5,15 +5,15 @@ Belongs here: the bounds, with the reason of each default. Not here: the figures
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from model.strict import StrictModel
 
 Hours = Annotated[float, Field(ge=0.1)]
 
 
-class CheckBounds(BaseModel):
+class CheckBounds(StrictModel):
     """When a check warns. No bound ever stops a run or changes a table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     keep_rate_drift: float = Field(
         0.2,

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+
+from model.strict import StrictModel
 
 _MARK = "lafid request "
 _VERSION = 1
@@ -22,10 +24,8 @@ class PromptsUnusable(ValueError):
     """A file of prompts cannot be read; the message names the line and the remedy."""
 
 
-class Prompt(BaseModel):
+class Prompt(StrictModel):
     """One line; what is left out is as the command says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str = Field(min_length=1)
     negative_prompt: str | None = None

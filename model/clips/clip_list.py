@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model.clip_size import Bucket
 from model.encoding.head_mask import OVAL, MaskInfo
 from model.files import whole_file
+from model.strict import StrictModel
 
 SHARDS = "shards"
 """Folder of the shards, beside the clip list."""
@@ -34,10 +35,8 @@ class DataError(ValueError):
     """Cached clips are missing, torn, or do not belong together."""
 
 
-class ClipMeta(BaseModel):
+class ClipMeta(StrictModel):
     """What is known of a clip beside its tensors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     clip_id: str
     caption: str

@@ -18,9 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import ValidationError, field_validator
 
 from model.files import whole_file
+from model.strict import StrictModel
 
 PROMPTS_FILES: Final = ("Open-Domain_Eval.json", "Human-Domain_Eval.json", "SingleObject_Eval.json")
 ONE_PERSON: Final = ("singlehuman", "singleface", "humanobj", "faceobj")
@@ -53,10 +54,8 @@ class OpenS2VError(ValueError):
     """A file is none of OpenS2V-Eval's; the message names it, the entry and the remedy."""
 
 
-class Prompt(BaseModel):
+class Prompt(StrictModel):
     """One video that is asked for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     img_paths: tuple[str, ...]
     """Of the subjects, relative to the folder of the benchmark."""

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model.face_engine.dlib_weights import find_dlib_weights
 from model.face_engine.expression import expression_of
 from model.face_engine.interface import Box, EngineInfo, Face, Image
 from model.face_engine.landmark_pose import MIRROR, load_landmark_pose
 from model.face_engine.landmark_pose import WEIGHTS as POSE_WEIGHTS
+from model.strict import StrictModel
 
 CODE_VERSION = 2
 """Raised when the same weights and settings would give other faces."""
@@ -36,10 +37,8 @@ _LEFT_EYE, _RIGHT_EYE, _NOSE_TIP, _MOUTH_CORNERS = slice(36, 42), slice(42, 48),
 """Of the 68 points, those behind the five of a glance; left and right in the image."""
 
 
-class DlibSettings(BaseModel):
+class DlibSettings(StrictModel):
     """How `DlibEngine` looks for faces."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     detection_side_px: int = Field(
         default=640,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model.face_engine.expression import expression_of
 from model.face_engine.head_pose.loading import load_head_pose
@@ -30,6 +30,7 @@ from model.face_engine.selection import Parts
 from model.files import sha256_file
 from model.model_store.registry import Kind
 from model.model_store.store import InstalledModel
+from model.strict import StrictModel
 
 CODE_VERSION = 2
 """Raised when the same weights and settings would give other faces."""
@@ -42,10 +43,8 @@ _CROP_SIDE_PX = 112
 _NO_POINTS = np.empty((0, 2), np.float32)
 
 
-class InsightfaceSettings(BaseModel):
+class InsightfaceSettings(StrictModel):
     """How `InsightfaceEngine` looks for faces."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     detection_side_px: int = Field(
         default=640,

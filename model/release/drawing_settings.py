@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model.presets import Precision, TrainConfig
+from model.strict import StrictModel
 
 
-class DrawingSettings(BaseModel):
+class DrawingSettings(StrictModel):
     """Changes memory and speed, and of the frames no more than rounding."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     precision: Precision | None = Field(None, description="of transformers and text encoder; None: the training's")
     low_memory: bool = Field(False, description="parts wait on the CPU until it is their turn, the VAE works in tiles; slower")
