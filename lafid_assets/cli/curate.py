@@ -29,10 +29,6 @@ def run_curate(
 ) -> dict[str, Any]:
     """Ingest and curate; one object: the funnel, where the `report` lies, the `shards` that hold clips of the folder, and how
     many partitions of assets were `computed` and `up_to_date`.
-
-    Raises:
-        SourceUnusable: there is nothing to ingest.
-        RunFailed: a shard failed; the others are done.
     """
     materializer = open_materializer(settings)
     shards = curate_folder(materializer, folder, choices, clips_per_shard, only)

@@ -31,11 +31,7 @@ PROMPT = "The video features a person who turns their head and looks around."
 
 
 def run_demo(settings: Settings) -> None:
-    """Sample footage, dataset, model, registry, one generated video; a second demo finds everything done and says so.
-
-    Raises:
-        RunFailed: a step failed; what was done before it stays.
-    """
+    """Sample footage, dataset, model, registry, one generated video; a second demo finds everything done and says so."""
     begin = time.monotonic()
     footage = settings.home / "sample_footage"
     with working("building the sample footage"):

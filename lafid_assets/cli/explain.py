@@ -73,9 +73,6 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, An
         one object: `clip_id`, `shard`, `status`, `step` (where its way ended), `reason`, `said` (all that in words), of the
         dataset `identity_id` and `split`, `measures` (step to column to value, up to that step), `rules` (step to rules),
         `scan_margins`, `shots`, `frames`, and `picture`.
-
-    Raises:
-        ClipUnknown: no clip has that id or file, or several do.
     """
     lake = open_lake(settings, read_only=True)
     with lake.snapshot() as reader:

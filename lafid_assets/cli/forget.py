@@ -23,11 +23,6 @@ def run_forget(
 
     Returns:
         one object: `dry_run`, and `forgotten` with what was done for each: for the earlier run's clips, and for these.
-
-    Raises:
-        NobodyToForget: nothing was named, or something unknown.
-        ForgetIncomplete: a file could not be cleaned; the message names it.
-        StoreBusy: a run is at work in the store.
     """
     with closing(open_lake(settings, read_only=dry_run)) as lake, nullcontext() if dry_run else lake.alone("lafid forget"):
         done = list(_forget_these(settings, lake, clips, identities, dry_run=dry_run, delete_files=delete_files))

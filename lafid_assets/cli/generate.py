@@ -75,13 +75,6 @@ def run_generate(how: ModelOptions, model: str, request: VideoRequest, out: Path
     Args:
         out: the mp4; with `prompts` the folder of many.
         prompts: a file of them, each drawn as `request` says.
-
-    Raises:
-        NobodyToDraw: the request holds no picture.
-        PictureUnusable: one of its pictures cannot be read.
-        PromptsUnusable: the file of prompts cannot be read.
-        OutUnusable: no video can be written to `out`.
-        FaceError: no face in a picture, or several.
     """
     if request.image is None and not request.photos:
         raise NobodyToDraw("there is nobody to draw: name a first frame with --image, or photos of the person with --photo")
@@ -116,9 +109,6 @@ def draw(
 
     Args:
         picture, photos: the request's own, read.
-
-    Raises:
-        FaceError: no face in a picture, or several.
     """
     from model.encoding.video_io import write_mp4
 
@@ -174,11 +164,7 @@ def _tell_what_helps(pipeline: "LafidPipeline", photos: "Sequence[Image]", choos
 
 
 def face_choice(text: str) -> "FaceChoice":
-    """ "only", "largest" or a number from 0.
-
-    Raises:
-        ValueError: none of these.
-    """
+    """ "only", "largest" or a number from 0."""
     if text == "only":
         return "only"
     if text == "largest":
@@ -189,11 +175,7 @@ def face_choice(text: str) -> "FaceChoice":
 
 
 def pull_model(how: ModelOptions, model: str) -> "LafidPipeline":
-    """The model of that name, ready to draw.
-
-    Raises:
-        ModelMissing: no such model in the registry, or no registry.
-    """
+    """The model of that name, ready to draw."""
     settings = how.settings
     adopted = adopted_in(FileStore(settings.store_uri, settings.home))
     with working(f"pulling {model}"), in_registry(model, tracking_of(settings)):
@@ -203,11 +185,7 @@ def pull_model(how: ModelOptions, model: str) -> "LafidPipeline":
 
 
 def manifest_of(settings: Settings, model: str) -> "Manifest":
-    """What a model says of itself; its tensors are not loaded.
-
-    Raises:
-        ModelMissing: no such model in the registry, or no registry.
-    """
+    """What a model says of itself; its tensors are not loaded."""
     with in_registry(model, tracking_of(settings)):
         from model.release.checkpoint import read_manifest
         from model.release.package import fetch

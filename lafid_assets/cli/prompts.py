@@ -34,11 +34,7 @@ class Prompt(StrictModel):
 
 
 def read_prompts(path: Path) -> dict[str, Prompt]:
-    """The mp4's name to what it shows: a line a prompt; of a .jsonl file an object a line.
-
-    Raises:
-        PromptsUnusable: it is missing, empty, a line is no prompt, or two have one name.
-    """
+    """The mp4's name to what it shows: a line a prompt; of a .jsonl file an object a line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -25,9 +25,6 @@ def run_query(settings: Settings, sql: str, form: str) -> None:
 
     Args:
         form: "table" (at most 100 rows), "csv" or "json" (all of them).
-
-    Raises:
-        QueryFailed: DuckDB refuses the statement.
     """
     with open_lake(settings, read_only=True).snapshot() as reader:
         try:

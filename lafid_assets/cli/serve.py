@@ -32,9 +32,6 @@ def run_serve(how: ModelOptions, model: str, host: str, port: int, limits: dict[
 
     Args:
         limits: fields of `model.release.service.ServiceLimits`.
-
-    Raises:
-        PortBusy: before anything is loaded.
     """
     refuse_busy_port(host, port, "--port")
     import uvicorn

@@ -30,9 +30,6 @@ from resources.tracking import CHAMPION, Tracking, TrackingUnreachable
 def read_status(settings: Settings) -> dict[str, Any]:
     """One object: `home`, `home_is_there`, `store`, `shards`, `dataset`, `runs`, `champion`, `disk`; None where there is nothing
     of the kind.
-
-    Raises:
-        CatalogUnusable, LakeUnusable: the tables cannot be read.
     """
     file, lake = SettingsFile.of(settings.home), open_lake(settings, read_only=True)
     return {
