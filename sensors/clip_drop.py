@@ -41,9 +41,7 @@ MOST_REQUESTS = 50
 )
 @or_skip
 def clip_drop(
-    context: dg.SensorEvaluationContext,
-    lake: dg.ResourceParam[Lake],
-    settings: dg.ResourceParam[Settings],
+    context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> dg.SensorResult | dg.SkipReason:
     """Take in what has arrived; ask for a run of every stale shard of the folder, once for each content that it has.
 

@@ -42,9 +42,7 @@ class RewriteLimits(StrictModel):
     max_added_chars: int = Field(240, ge=0, description="Characters by which the caption may grow, speaking sentence included.")
     max_sentence_words: int = Field(40, ge=4, description="Longest speaking sentence.")
     max_sentence_new_words: int = Field(
-        3,
-        ge=0,
-        description="Content words of the speaking sentence that caption, transcript and subject do not explain.",
+        3, ge=0, description="Content words of the speaking sentence that caption, transcript and subject do not explain."
     )
 
 

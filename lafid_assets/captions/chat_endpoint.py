@@ -46,10 +46,7 @@ class EndpointSettings(StrictModel):
     max_tokens: int = Field(600, ge=1, description="Longest answer, in the model's tokens.")
     timeout_s: float = Field(60.0, gt=0, description="Longest wait for the endpoint to connect or to send more.")
     max_retries: int = Field(
-        4,
-        ge=0,
-        le=20,
-        description="Further tries after 408, 409, 429, 5xx, a lost connection or a timeout, ever later.",
+        4, ge=0, le=20, description="Further tries after 408, 409, 429, 5xx, a lost connection or a timeout, ever later."
     )
     requests_per_min: float = Field(60.0, gt=0, description="Requests sent at most, retries included.")
     concurrency: int = Field(4, ge=1, le=64, description="Questions that wait for an answer at the same time.")

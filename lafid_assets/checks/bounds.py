@@ -45,8 +45,7 @@ class CheckBounds(StrictModel):
         "budget that fails a shard, so that it warns before",
     )
     longest_wait_hours: Hours = Field(
-        36.0,
-        description="Hours that new content may wait for a table. One nightly refresh may fail before it warns",
+        36.0, description="Hours that new content may wait for a table. One nightly refresh may fail before it warns"
     )
     longest_wait_hours_of: dict[str, Hours] = Field(
         default_factory=dict, description="The same of single assets, such as { lafid_dataset = 12.0 }"

@@ -80,12 +80,7 @@ def _cut_face(lake: Lake, face: Path) -> None:
 
 
 def _show_end(
-    settings: Settings,
-    lake: Lake,
-    materializer: Materializer,
-    model: dict[str, Any],
-    video: Path,
-    seconds: float,
+    settings: Settings, lake: Lake, materializer: Materializer, model: dict[str, Any], video: Path, seconds: float
 ) -> None:
     counts = read_funnel(settings)
     show_funnel(counts)

@@ -15,14 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lafid_assets.cli.display import CONSOLE, PlainConsole
-from lafid_assets.constraints.explanation import (
-    TellingFrame,
-    frames_around,
-    in_words,
-    telling_frames,
-)
+from lafid_assets.constraints.explanation import TellingFrame, frames_around, in_words, telling_frames
 from lafid_assets.constraints.window import WINDOW_COLUMNS
-from lafid_assets.dataset.frame_strip import draw_strip
+from lafid_assets.dataset.contact_sheet import draw_strip
 from lafid_assets.faces.sampling import frame_at
 from lafid_assets.ingest.clip_prefetch import at_hand
 from lafid_assets.ingest.locate import locate

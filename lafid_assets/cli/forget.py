@@ -5,10 +5,9 @@ from contextlib import closing, nullcontext
 from typing import Any
 
 from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.dataset.forget.elsewhere import models_trained_on, own_files
 from lafid_assets.dataset.forget.erase import Eraser
-from lafid_assets.dataset.forget.raw_files import own_files
 from lafid_assets.dataset.forget.subject import INTENT, NobodyToForget, Subject, identify, read_intent, write_intent
-from lafid_assets.dataset.forget.trained_models import models_trained_on
 from lafid_assets.lake import open_lake
 from resources.lake.lake import Lake
 from resources.settings import Settings

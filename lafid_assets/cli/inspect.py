@@ -24,7 +24,7 @@ _ELEMENTS = 64
 
 
 def run_inspect(how: ModelOptions, model: str, request: VideoRequest, out: Path) -> None:
-    """Draw one video. Write into the folder `out` what the gates said, and which dictionary elements the photos' poses activate."""
+    """Draw one video. Write into `out` what the gates said, and which dictionary elements the photos' poses activate."""
     from model.encoding.picture import read_picture
 
     photos = [read_picture(path) for path in request.photos]

@@ -13,8 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from lafid_assets.cli import drawing, models, releasing, settings
-from lafid_assets.cli.display import CONSOLE, ERRORS, answer, show_funnel
-from lafid_assets.cli.errors import keep_traceback
+from lafid_assets.cli.display import CONSOLE, ERRORS, answer, keep_traceback, show_funnel
 from lafid_assets.cli.options import AsJson, Home, settings_of
 from lafid_assets.runs.failure_line import one_line
 

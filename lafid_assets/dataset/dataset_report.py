@@ -15,7 +15,7 @@ from lafid_assets.dataset.contact_sheet import (
     Strip,
     draw_contact_sheet,
     draw_strips,
-    jpeg_of,
+    encoded,
     kept_strips,
     rejected_strips,
     thumbnail_jpeg,
@@ -31,9 +31,8 @@ from lafid_assets.dataset.figures import (
 )
 from lafid_assets.dataset.funnel import as_object
 from lafid_assets.dataset.published import NotPublished, publish
-from lafid_assets.dataset.report_outcomes import count_shards, failed_clips, said_of
+from lafid_assets.dataset.report_outcomes import count_shards, decided_by, failed_clips, said_of
 from lafid_assets.dataset.report_page import Change, Report, render_page
-from lafid_assets.dataset.report_rules import decided_by
 from lafid_assets.dataset.version_diff import diff_versions, summarize
 from lafid_assets.dataset.versions import Facts, standing_version, version_before
 from lafid_assets.ingest.locate import locate
@@ -196,7 +195,7 @@ def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
         decided_by=decided,
         charts=dict(zip(CHARTS.values(), drawn, strict=True)),
         strips=strips,
-        pictures={clip: jpeg_of(picture) for clip, picture in pictures.items()},
+        pictures={clip: encoded(picture, "JPEG", quality=80) for clip, picture in pictures.items()},
         notes=_notes(dataset, shots),
     )
     store.write_bytes(report_path(version, PAGE), render_page(report).encode())

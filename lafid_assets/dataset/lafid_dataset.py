@@ -19,9 +19,8 @@ from lafid_assets.checks.dataset_rates import figures_in_all
 from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.dataset import face_tracks
 from lafid_assets.dataset.funnel import Outcomes, read_outcomes
-from lafid_assets.dataset.lost_clips import ClipsLost, refuse_lost
-from lafid_assets.dataset.mixed_settings import refuse_mixed
 from lafid_assets.dataset.references import cross_references
+from lafid_assets.dataset.refusals import ClipsLost, refuse_lost, refuse_mixed
 from lafid_assets.dataset.splits import split_identities
 from lafid_assets.dataset.versions import Version, dataset_version, keep_version, rules_of
 from lafid_assets.lafid_toml.settings_check import deciding

@@ -79,11 +79,7 @@ def find_duplicates(clips: pl.DataFrame, policy: DuplicatePolicy, earlier: Frame
         .with_columns(policy_sha256=pl.lit(sha256))
         .hstack(pl.DataFrame(said, schema={name: DUPLICATE_CLIPS.dtypes[name] for name in _SAID}))
     )
-    return {
-        DUPLICATE_CLIPS.name: DUPLICATE_CLIPS.frame(rows),
-        DUPLICATE_PAIRS.name: pairs,
-        POLICY_SETTINGS.name: settings,
-    }
+    return {DUPLICATE_CLIPS.name: DUPLICATE_CLIPS.frame(rows), DUPLICATE_PAIRS.name: pairs, POLICY_SETTINGS.name: settings}
 
 
 _SAID = ("duplicate_of", "keep", "status", "reason", "detail")

@@ -200,10 +200,9 @@ def _judge(faces: Sequence, engine: str, curve: PoseGapCurve | None, policy: Con
     if int(seen.sum()) < policy.min_embedded_frames:
         return measures | UNKNOWN
     measures["outlier_share"] = float(outlier.sum() / seen.sum())
-    keep = {
-        "mean": lambda: measures["similarity_mean"] >= figure,
-        "minimum": lambda: measures["similarity_min"] >= figure,
-    }.get(policy.name, lambda: measures["outlier_share"] <= policy.max_outlier_share)()
+    keep = {"mean": lambda: measures["similarity_mean"] >= figure, "minimum": lambda: measures["similarity_min"] >= figure}.get(
+        policy.name, lambda: measures["outlier_share"] <= policy.max_outlier_share
+    )()
     return measures | {
         "centroid": _centroid(faces, seen & ~outlier).tolist(),
         "keep": keep,

@@ -31,12 +31,7 @@ class ModelFiles:
 
 
 def find_model(
-    model: str,
-    tracking: Tracking,
-    downloads: Path,
-    *,
-    base_dir: Path | None = None,
-    adopted: Callable[[str], Path] | None = None,
+    model: str, tracking: Tracking, downloads: Path, *, base_dir: Path | None = None, adopted: Callable[[str], Path] | None = None
 ) -> ModelFiles:
     """Where a model's files lie.
 

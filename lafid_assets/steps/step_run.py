@@ -17,12 +17,7 @@ from pydantic import BaseModel
 from lafid_assets.checks.shard_rates import shard_rates
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.runs.failure_line import CheckFailed, ShardsFailed, in_one_line
-from lafid_assets.runs.run_failure import (
-    can_be_tried_again,
-    hide_secrets,
-    raise_interrupt,
-    record_shard_failure,
-)
+from lafid_assets.runs.run_failure import can_be_tried_again, hide_secrets, raise_interrupt, record_shard_failure
 from lafid_assets.schemas import POLICY_SETTINGS
 from resources.lake.duckdb_extensions import quoted
 from resources.lake.lake import UNPARTITIONED, Lake

@@ -194,10 +194,7 @@ def write_clips(folder: Path, clips: Iterable[ClipLatents], split: Callable[[Cli
         path,
         (
             ClipEntry(
-                clip.meta,
-                split(clip),
-                {part: Place(key, shard) for part, key in keys.items()},
-                clip.views.angles_deg.tolist(),
+                clip.meta, split(clip), {part: Place(key, shard) for part, key in keys.items()}, clip.views.angles_deg.tolist()
             )
             for clip, keys in entries
         ),

@@ -41,20 +41,14 @@ class DlibSettings(StrictModel):
     """How `DlibEngine` looks for faces."""
 
     detection_side_px: int = Field(
-        default=640,
-        ge=160,
-        le=2560,
-        description="Longer side of the frame in the detector; faces from 80 px there.",
+        default=640, ge=160, le=2560, description="Longer side of the frame in the detector; faces from 80 px there."
     )
     min_score: float = Field(default=0.0, description="Lowest HOG score of a face in the first pass (dlib's default).")
     retry_min_score: float = Field(
         default=0.25, description="Lowest score in the passes after an empty first one: enlarged textures reach 0.17."
     )
     pad_share: float = Field(
-        default=0.5,
-        gt=0,
-        le=1,
-        description="Border around a frame that a face fills, share of its longer side.",
+        default=0.5, gt=0, le=1, description="Border around a frame that a face fills, share of its longer side."
     )
     max_landmark_spread: float = Field(
         default=0.02,

@@ -45,10 +45,7 @@ def step_flop(wan: WanConfig, tokens: int, config: TrainConfig) -> StepFlop:
     linear += 2 * tokens * width**2 * (vace_blocks + min(vace_blocks, 1))
     attention = blocks * (4 * tokens**2 * width + 4 * tokens * rows * width)
     trained, again = int(config.trainable == "all"), checkpointed(config, blocks) / blocks
-    return StepFlop(
-        model=3.0 * (linear + attention),
-        hardware=(2.0 + trained + again) * linear + (3.5 + again) * attention,
-    )
+    return StepFlop(model=3.0 * (linear + attention), hardware=(2.0 + trained + again) * linear + (3.5 + again) * attention)
 
 
 def checkpointed(config: TrainConfig, blocks: int) -> int:

@@ -78,10 +78,7 @@ def quick() -> Callable[..., Preset]:
         tiny = preset("tiny")
         settings = {"steps": 4, "checkpoint_every": 2, "log_every": 1, "warmup_steps": 1, "fixed_triples": 8} | train
         return tiny.model_copy(
-            update={
-                "clip": ClipSize(frames=3, height=16, width=16),
-                "train": tiny.train.model_copy(update=settings),
-            }
+            update={"clip": ClipSize(frames=3, height=16, width=16), "train": tiny.train.model_copy(update=settings)}
         )
 
     return make

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.mlflow_home import _ADDRESSES, follow_moved_home
-from resources.tracking import EXPERIMENT, Tracking
+from resources.tracking import _ADDRESSES, EXPERIMENT, Tracking, follow_moved_home
 
 OLD, NEW = "old home é", "new home"
 FILE = "figures.json"

@@ -9,8 +9,8 @@ import pytest
 from lafid_assets.lake import open_lake
 from resources.lake.lake import Lake
 from resources.settings import Settings
-from sensors import nightly_refresh as module
-from sensors.nightly_refresh import nightly_refresh
+from sensors import schedules as module
+from sensors.schedules import nightly_refresh
 
 REFRESH = nightly_refresh("0 2 * * *")
 

@@ -182,11 +182,7 @@ def _make(part: Part, form: ExportFormat, destination: Path, lake: Lake, pages: 
     with whole_file(target) as temporary:
         form.write(pages, temporary, lake.store)
     return ExportedFile(
-        path=part.path,
-        made_of=made_of,
-        sha256=sha256_file(target),
-        file_size_bytes=target.stat().st_size,
-        clips=len(part.clips),
+        path=part.path, made_of=made_of, sha256=sha256_file(target), file_size_bytes=target.stat().st_size, clips=len(part.clips)
     )
 
 

@@ -1,7 +1,7 @@
 """Erasing, file by file, so that a kill at any moment and another run finish it.
 
 Belongs here: which files of the home and the store are touched, in which order, and the search afterwards. Not here: who is meant
-(`subject`), one table or file (`scrub`), the models (`trained_models`).
+(`subject`), one table or file (`scrub`), benches, models and the clips' own files (`elsewhere`).
 
 Order: tombstones, tables, pictures, pictures in MLflow, every other file, cached latents, the published DuckDB file, and the
 catalog's copy anew. Every file is replaced whole or not at all, and doing any of it twice changes nothing.
@@ -21,9 +21,7 @@ import polars as pl
 
 from lafid_assets.captions.answer_cache import AnswerCache
 from lafid_assets.dataset.crops import folder_of
-from lafid_assets.dataset.forget.benches import benches_with
-from lafid_assets.dataset.forget.logged_pictures import PICTURES, LoggedPictures, erase_logged_pictures
-from lafid_assets.dataset.forget.raw_files import delete_own_files
+from lafid_assets.dataset.forget.elsewhere import PICTURES, LoggedPictures, benches_with, delete_own_files, erase_logged_pictures
 from lafid_assets.dataset.forget.scrub import SQLITE_MAGIC, scrub_frame, scrub_sqlite, scrub_text
 from lafid_assets.dataset.forget.subject import INTENT, RawFile, Subject
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables

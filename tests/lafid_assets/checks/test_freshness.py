@@ -3,8 +3,7 @@
 import polars as pl
 
 from lafid_assets.checks.bounds import CheckBounds
-from lafid_assets.checks.freshness import freshness
-from lafid_assets.checks.waiting import WAITING
+from lafid_assets.checks.waiting import WAITING, freshness
 
 ASSETS = ("raw_clips", "face_info", "lafid_dataset")
 

@@ -2,8 +2,7 @@
 
 import polars as pl
 
-from lafid_assets.checks.settings_differ import settings_differ
-from lafid_assets.checks.waiting import WAITING
+from lafid_assets.checks.waiting import WAITING, settings_differ
 
 NOTHING = pl.DataFrame(schema=WAITING)
 

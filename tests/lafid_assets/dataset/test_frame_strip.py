@@ -5,16 +5,16 @@ import io
 import numpy as np
 from PIL import Image
 
-from lafid_assets.dataset.frame_strip import HEIGHT_PX, LINE_PX, draw_strip
+from lafid_assets.dataset.contact_sheet import LINE_PX, STRIP_PX, draw_strip
 
 
 def test_frames_stand_in_order_and_keep_their_proportions() -> None:
     red, blue = np.zeros((100, 50, 3), np.uint8), np.zeros((50, 100, 3), np.uint8)
     red[..., 0], blue[..., 2] = 255, 255
     strip = Image.open(io.BytesIO(draw_strip([(red, "first"), (blue, "second")])))
-    assert strip.size == (HEIGHT_PX // 2 + 4 + 2 * HEIGHT_PX + 4, HEIGHT_PX + LINE_PX)
-    assert strip.getpixel((HEIGHT_PX // 4, 100)) == (255, 0, 0)
-    assert strip.getpixel((HEIGHT_PX, 100)) == (0, 0, 255)
-    words = np.asarray(strip.convert("L"))[HEIGHT_PX:]
-    assert (words[:, : HEIGHT_PX // 2] < 128).any()
-    assert (words[:, HEIGHT_PX // 2 + 6 :] < 128).any()
+    assert strip.size == (STRIP_PX // 2 + 4 + 2 * STRIP_PX + 4, STRIP_PX + LINE_PX)
+    assert strip.getpixel((STRIP_PX // 4, 100)) == (255, 0, 0)
+    assert strip.getpixel((STRIP_PX, 100)) == (0, 0, 255)
+    words = np.asarray(strip.convert("L"))[STRIP_PX:]
+    assert (words[:, : STRIP_PX // 2] < 128).any()
+    assert (words[:, STRIP_PX // 2 + 6 :] < 128).any()

@@ -9,15 +9,7 @@ import pytest
 from lafid_assets.dataset import report_outcomes
 from lafid_assets.dataset.report_outcomes import GONE, MOST_EXAMPLES, count_shards, failed_clips
 from lafid_assets.outcomes import REASONS, Reason, Status, is_decision
-from lafid_assets.schemas import (
-    CLIP_CONTENTS,
-    CLIP_FILES,
-    CLIP_ROOTS,
-    CLIP_ROWS,
-    CLIPS,
-    DATASET_OUTCOMES,
-    FACE_CLIPS,
-)
+from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIP_ROOTS, CLIP_ROWS, CLIPS, DATASET_OUTCOMES, FACE_CLIPS
 from resources.lake.reader import Reader
 
 TABLES = (CLIPS, CLIP_FILES, CLIP_ROWS, CLIP_CONTENTS, FACE_CLIPS)

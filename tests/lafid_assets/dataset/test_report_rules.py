@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from lafid_assets.constraints.policies import POLICIES
-from lafid_assets.dataset.report_rules import decided_by
+from lafid_assets.dataset.report_outcomes import decided_by
 
 
 @pytest.mark.parametrize(("policy", "said"), [("cofe", False), ("faithfulfaces", True)])

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from lafid_assets.ingest.clip_list import restrict_to
+from lafid_assets.ingest.listing import restrict_to
 from lafid_assets.ingest.provenance import SourceUnusable
 
 RELEASED = pl.DataFrame({"released_id": ["a", "b", "c"], "path": ["x/a.mp4", "x/b", "x/c"]})

@@ -5,7 +5,7 @@ import itertools
 import polars as pl
 import pytest
 
-from lafid_assets.ingest.sharding import into_shards, shard_name
+from lafid_assets.ingest.registration import into_shards, shard_name
 
 
 def _files(*paths: str, root: str = "/r") -> pl.DataFrame:

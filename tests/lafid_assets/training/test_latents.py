@@ -221,12 +221,7 @@ def test_what_a_cut_keeps_in_view_costs_the_video(encode: Encode, dataset: pl.Da
     ],
 )
 def test_a_changed_encoder_costs_its_parts_and_a_changed_transformer_none(
-    encode: Encode,
-    dataset: pl.DataFrame,
-    computed: list,
-    monkeypatch: pytest.MonkeyPatch,
-    component: str,
-    parts: set[str],
+    encode: Encode, dataset: pl.DataFrame, computed: list, monkeypatch: pytest.MonkeyPatch, component: str, parts: set[str]
 ) -> None:
     import model.bases.base
 

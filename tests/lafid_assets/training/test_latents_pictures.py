@@ -27,11 +27,7 @@ from tests.lafid_assets.training.encoded import encode_clips, list_of
 from tests.model.layouts import WITH_PICTURES
 
 SIZE = ClipSize(frames=9, height=16, width=16)
-PARTS = {
-    "tiny-i2v": {"control", "image_embeds"},
-    "tiny-i2v-two-experts": {"control"},
-    "tiny-vace": {"control", "picture"},
-}
+PARTS = {"tiny-i2v": {"control", "image_embeds"}, "tiny-i2v-two-experts": {"control"}, "tiny-vace": {"control", "picture"}}
 Encode = Callable[..., pl.DataFrame]
 
 

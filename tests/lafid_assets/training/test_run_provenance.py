@@ -6,7 +6,7 @@ from typing import Any
 
 from lafid_assets.release.lineage import git_commit
 from lafid_assets.schemas import DATASET_VERSIONS
-from lafid_assets.training.run_provenance import origin_tags
+from lafid_assets.training.fusion_dit import origin_tags
 from model.presets import preset
 from resources.lake.lake import Lake
 

@@ -48,9 +48,7 @@ def test_alone_everything_is_as_it_is() -> None:
     ranks.wait()
 
 
-def test_a_gradient_that_another_process_has_is_summed_and_one_that_none_has_stays_away(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_gradient_that_another_process_has_is_summed_and_one_that_none_has_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other process has gradients of ones, of the second parameter and the third."""
     here, both, there, none = (nn.Parameter(torch.zeros(2)) for _ in range(4))
     here.grad, both.grad = torch.full((2,), 2.0), torch.full((2,), 3.0)

@@ -52,11 +52,9 @@ def configured(quick: Callable[..., Preset]) -> Callable[..., Preset]:
 def test_a_clip_holds_what_its_base_is_given_and_shares_what_says_nothing_of_it(prepared: tuple[str, Path, Path]) -> None:
     name, _, clip_list = prepared
     clips = ClipSet(clip_list)
-    parts = {
-        "tiny-i2v": {"control", "image_embeds"},
-        "tiny-i2v-two-experts": {"control"},
-        "tiny-vace": {"control", "picture"},
-    }[name]
+    parts = {"tiny-i2v": {"control", "image_embeds"}, "tiny-i2v-two-experts": {"control"}, "tiny-vace": {"control", "picture"}}[
+        name
+    ]
     keys = {part: {clips.entry(index).parts[part].key for index in range(len(clips))} for part in parts}
     assert all(not (set(clips.entry(index).parts) & {*CONDITION_TENSORS, "picture"}) - parts for index in range(len(clips)))
     # VACE's control says that nothing is known: one for all clips of a size.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lafid_assets.dataset.forget.benches import benches_with
+from lafid_assets.dataset.forget.elsewhere import benches_with
 from lafid_assets.dataset.forget.subject import identify
 from lafid_assets.release.bench_folder import folder_of
 from tests.lafid_assets.dataset.forget.conftest import UNFINISHED

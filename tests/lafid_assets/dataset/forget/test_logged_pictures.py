@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lafid_assets.dataset.forget.logged_pictures import erase_logged_pictures
+from lafid_assets.dataset.forget.elsewhere import erase_logged_pictures
 from lafid_assets.dataset.forget.subject import Subject
 from resources.tracking import EXPERIMENT, Tracking
 

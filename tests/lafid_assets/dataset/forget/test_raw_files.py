@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from lafid_assets.dataset.forget.elsewhere import delete_own_files, own_files
 from lafid_assets.dataset.forget.erase import ForgetIncomplete
-from lafid_assets.dataset.forget.raw_files import delete_own_files, own_files
 from lafid_assets.dataset.forget.subject import RawFile, Subject, identify
 from resources.store import s3_objects
 

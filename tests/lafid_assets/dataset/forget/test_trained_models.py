@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lafid_assets.dataset.forget.elsewhere import models_trained_on
 from lafid_assets.dataset.forget.subject import Subject
-from lafid_assets.dataset.forget.trained_models import models_trained_on
 from resources.tracking import Tracking
 
 

@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from model.evaluation.measures.faces_over_time import (
-    multi_view_similarity,
-    pose_range_deg,
-    temporal_consistency,
-    yaw_reached_deg,
-)
+from model.evaluation.measures.faces_over_time import multi_view_similarity, pose_range_deg, temporal_consistency, yaw_reached_deg
 from tests.model.evaluation.measures.invented import frame_face, person, taken, video
 
 X, Y, BETWEEN = (1.0, 0.0), (0.0, 1.0), (0.6, 0.8)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from model.evaluation.measures.lips import lip_activity, lip_agreement
+from model.evaluation.measures.faces_over_time import lip_activity, lip_agreement
 from tests.model.evaluation.measures.invented import frame_face, taken, video
 
 SPEAKING, STILL, BETWEEN = ([extent * (n % 2) for n in range(16)] for extent in (0.06, 0.005, 0.02))
