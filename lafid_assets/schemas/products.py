@@ -22,14 +22,15 @@ from lafid_assets.schemas.columns import (
     STR,
     TERMS,
     WINDOW,
+    DataType,
     maybe,
 )
 from lafid_assets.steps.contract import Column, TableSchema
 from model.encoding.head_mask import MASKS
 from model.presets import Publish
 
-_BOX_SIDES = dict.fromkeys((column.name for column in BOX), F32)
-_ANGLES = dict.fromkeys(("yaw_deg", "pitch_deg", "roll_deg"), F32)
+_BOX_SIDES: dict[str, DataType] = dict.fromkeys((column.name for column in BOX), F32)
+_ANGLES: dict[str, DataType] = dict.fromkeys(("yaw_deg", "pitch_deg", "roll_deg"), F32)
 REFERENCE = pl.Struct(
     {"frame_index": I32, "pts": I64}
     | _ANGLES

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import duckdb
 
 from resources.lake.duckdb_extensions import duckdb_cursor, quoted
-from resources.postgres import refusal
+from resources.postgres import NOTICING, refusal
 from resources.secrets import hide, passwords_of, without_password
 from resources.store.file_store import FileStore
 from resources.transient_errors import Transient, is_transient
@@ -30,14 +30,6 @@ RECORD = "lake.json"
 TABLES_FOLDER = "tables"
 HOME_RECORD = "home.json"
 PATIENCE_S = 60.0  # how long plain tables of the catalog are tried again while others are at them
-# A server whose machine is gone is noticed well within a lease's time to live.
-POSTGRES_OPTIONS = {
-    "connect_timeout": 10,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 15_000,
-}
 CONFLICTS = (
     "conflict",
     "database is locked",
@@ -142,7 +134,7 @@ class Catalog:
         """As DuckDB's ATTACH takes it: a path, or a URL with what it takes to notice a lost server."""
         if self.sqlite_path is not None:
             return str(self.sqlite_path)
-        options = "&".join(f"{name}={value}" for name, value in POSTGRES_OPTIONS.items() if f"{name}=" not in self.url)
+        options = "&".join(f"{name}={value}" for name, value in NOTICING.items() if f"{name}=" not in self.url)
         return f"{self.url}{'&' if '?' in self.url else '?'}{options}"
 
     @property
