@@ -70,7 +70,7 @@ class Trace:
 
 
 def trace(run: Run, kills: tuple[tuple[int, float], ...] = ()) -> Trace:
-    """Of a run that is killed after each of these steps, so many seconds after it reported it, and then left to finish.
+    """The trace of a run that is killed after each of these steps, so many seconds after it reported it, and then left to finish.
 
     Raises:
         AssertionError: a step that was computed again gave another loss, and the run is not a loose one.

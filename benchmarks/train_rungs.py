@@ -148,7 +148,7 @@ def open_rung(
 
 
 def _random_clips(preset: Preset) -> Iterator[ClipLatents]:
-    """Of the preset's own size."""
+    """Random clips of the preset's own size."""
     spec, clip, shapes = preset.base, preset.clip, preset.features
     frames = 1 + (clip.frames - 1) // spec.temporal_factor
     size = (spec.latent_channels, frames, clip.height // spec.spatial_factor, clip.width // spec.spatial_factor)

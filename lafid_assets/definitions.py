@@ -71,7 +71,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     """The resources of an installation. Nothing is opened before it is used."""
 
     def lake(_: dg.InitResourceContext) -> Iterator[Lake]:
-        """Of one run, which `lafid forget` and `lafid sweep` do not begin beside."""
+        """The lake of one run. `lafid forget` and `lafid sweep` do not begin beside it."""
         opened = open_lake(settings)
         with opened.leases.at_work("a Dagster run"):
             yield opened

@@ -118,7 +118,7 @@ class _EventLog(SqliteEventLogStorage):
             os.close(_signs.pop(run_id).descriptor)
 
     def _is_dead(self, run_id: str) -> bool:
-        """Of a run that gave no sign nothing is known: it counts as alive."""
+        """Whether a run is dead. One that gave no sign counts as alive."""
         with suppress(FileNotFoundError):
             descriptor = os.open(self._sign(run_id), os.O_RDWR)
             try:

@@ -74,7 +74,7 @@ class Tracking:
 
     @property
     def _database(self) -> Path | None:
-        """Of a local store; None: a server keeps it."""
+        """The file of a local store; None: a server keeps it."""
         return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
 
     def connect(self) -> Any:

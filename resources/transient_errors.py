@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class Transient(Exception):
-    """Beside another class of error: the same may succeed a little later, though nobody does anything about it."""
+    """Marks a class of errors: the same call may succeed a little later, though nobody does anything about it."""
 
 
 NETWORK_ERRNOS = frozenset(

@@ -151,7 +151,7 @@ def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
 
 
 def _shots(reader: Reader, tables: ClipTables, recording: str, shard: str) -> pl.DataFrame:
-    """Of a file with cuts its shots in order of time, with `ended`; no rows of a clip."""
+    """The shots of a file with cuts, in order of time, with `ended`; a clip has no rows."""
     shots = tables.rows_of(PIECES.name, "recording_id").sort("piece_index")
     ended = dict.fromkeys(shots["clip_id"], KEPT)
     for table in (PIECES.name, *list(OUTCOME_TABLES.values())[1:]):
@@ -216,7 +216,7 @@ def _show_shots(shots: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _show_margins(margins: Mapping[str, Any]) -> None:
-    """Of a clip that was dropped after a few looks no rule was judged; the scan's margins stand for them."""
+    """The scan's margins, which stand for the rules: none was judged of a clip that was dropped after a few looks."""
     scalars = {name: value for name, value in margins.items() if not isinstance(value, dict)}
     told = ", ".join(f"{name} {value}" for name, value in scalars.items())
     CONSOLE.print(f"the scan's margins: {told}; `--scan off` surveys every clip", soft_wrap=True)

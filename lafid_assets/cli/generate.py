@@ -61,7 +61,7 @@ class VideoRequest:
         return replace(self, **said)
 
     def hash_with(self, manifest: "Manifest", drawing: DrawingSettings) -> str:
-        """Of the request to this model, computing so."""
+        """Hash of the request to this model, with how it computes."""
         values = {name: value for name, value in asdict(self).items() if name not in ("image", "photos")}
         pictures = [*([] if self.image is None else [self.image]), *self.photos]
         computed = {"precision": drawing.precision_after(manifest.preset.train), "low_memory": drawing.low_memory}
@@ -133,7 +133,7 @@ def draw(
 
 
 def _require_writable(out: Path, *, many: bool) -> None:
-    """Asked before anything is drawn: it may take hours."""
+    """Refuse a place before anything is drawn, which may take hours."""
     if many and out.exists() and not out.is_dir():
         raise OutUnusable(f"{out} is no folder: of many prompts, name one with --out")
     if not many and (out.is_dir() or out.suffix.lower() != ".mp4"):

@@ -111,6 +111,6 @@ def _champion(settings: Settings, model: str) -> str | None:
 
 
 def _disk(settings: Settings) -> dict[str, float]:
-    """Of the home; of one that is not there the disk that it would be made on."""
+    """The home's disk, or the one that it would be made on."""
     usage = shutil.disk_usage(next(folder for folder in (settings.home, *settings.home.absolute().parents) if folder.exists()))
     return {"free_gb": usage.free / 1e9, "all_gb": usage.total / 1e9}

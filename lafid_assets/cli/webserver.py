@@ -27,7 +27,7 @@ class WebserverUnusable(OSError):
 
 
 class Webserver:
-    """Of the cluster's Dagster.
+    """The webserver of the cluster's Dagster.
 
     Args:
         url: `http://host:3000`, where a proxy asks who comes with user and password; shown without them.

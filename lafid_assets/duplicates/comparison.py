@@ -65,7 +65,7 @@ class Track:
 
     @property
     def gap_s(self) -> float:
-        """Between two sampled frames, on average."""
+        """Mean time between two sampled frames."""
         return self.length_s / max(1, len(self.times_s) - 1)
 
     @property

@@ -64,7 +64,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Of what a clip's rows depend on, besides the clip's content.
+    """Hashes of what a clip's rows depend on, besides the clip's content.
 
     Attributes:
         measures: code version, engine and settings; by which name the engine was asked for does not matter.

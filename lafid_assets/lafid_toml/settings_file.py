@@ -123,7 +123,7 @@ class SettingsFile:
 
     @property
     def model_name(self) -> str:
-        """Of the registered model that runs make versions of."""
+        """The registered model of which runs make versions."""
         return str(self.of_asset("registered_model").get("model_name", MODEL))
 
     def of_asset(self, asset: str) -> dict[str, Any]:

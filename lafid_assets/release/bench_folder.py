@@ -44,7 +44,7 @@ def is_whole(store: FileStore, version: str) -> bool:
 
 
 def stored_bench(store: FileStore, version: str) -> Bench:
-    """Out of the store.
+    """The bench, read from the store.
 
     Raises:
         StoreUnusable: it is not there.

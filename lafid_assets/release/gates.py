@@ -93,7 +93,7 @@ class Evidence:
 
     @property
     def sha256(self) -> str:
-        """Of the checkpoint."""
+        """Hash of the checkpoint."""
         return str(self.checkpoint["checkpoint_sha256"])
 
     @property

@@ -63,7 +63,7 @@ class Facts(Evidence):
 
 
 def read_facts(reader: Reader, store: FileStore) -> Facts:
-    """Of the one checkpoint of `fusion_dit`."""
+    """Facts about the one checkpoint of `fusion_dit`."""
     checkpoint = reader.read(FUSION_DIT.name).row(0, named=True)
     version = checkpoint["dataset_version"]
     base = json.loads(store.read_bytes(f"{checkpoint['checkpoint_path']}/{MANIFEST_FILE}"))["base"]

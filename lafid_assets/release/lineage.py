@@ -144,7 +144,7 @@ def git_commit() -> str:
 
 
 def _intervals(judgement: Mapping[str, Any], evaluation: pl.DataFrame) -> list[str]:
-    """Of the bench's measures that have one."""
+    """Intervals of those of the bench's measures that have one."""
     own = evaluation.filter(
         pl.col("checkpoint_sha256") == judgement["checkpoint_sha256"],
         pl.col("bench_version").eq_missing(pl.lit(judgement["bench_version"])),

@@ -75,7 +75,7 @@ def frames_of_fresh_processes(task: Redrawing, deadline_s: float) -> list[str]:
 
 
 def frames_sha256(task: Redrawing) -> str:
-    """Of a small video of a made-up person. Face engines are left out: what is asked is whether the weights draw the same."""
+    """Hash of a small video of a made-up person, without a face engine: the question is whether the weights draw the same."""
     import hashlib
     import math
 

@@ -232,8 +232,8 @@ class StepRun:
         return written[-1]
 
     def _is_unsettled(self, reader: Reader, partition: str) -> bool:
-        """Of several partitions only those are asked of that were unsettled when the run began: a question costs as much as one
-        of all of them."""
+        """Whether a partition is unsettled. Of several partitions only those are asked about that were so when the run began: one
+        question costs as much as one about all of them."""
         if self.unsettled is None or (self._asked_of is not None and partition not in self._asked_of):
             return False
         return not reader.sql(f"SELECT shard FROM ({self.unsettled}) WHERE shard = {quoted(partition)}").is_empty()

@@ -45,7 +45,7 @@ class Forecast:
 
 
 def forecast(sizes: Mapping[Bucket, int], chosen: Preset, encoders: "ClipEncoders") -> Forecast:
-    """Of so many clips of each size, at the pace of a black clip of the largest one, measured now; time goes with pixels.
+    """Time for so many clips of each size, at the pace of a black clip of the largest size, measured now. Time goes with pixels.
 
     Args:
         sizes: not empty.

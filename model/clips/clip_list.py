@@ -153,11 +153,11 @@ class ClipList:
         return None if found < 0 else found
 
     def buckets(self) -> list[Bucket]:
-        """Of every clip, in order."""
+        """Every clip's bucket, in order."""
         return [Bucket(*sizes) for sizes in zip(*(self._table.column(name).to_pylist() for name in _BUCKET), strict=True)]
 
     def view_angles_deg(self) -> list[NDArray[np.float32]]:
-        """Of every clip `ClipEntry.angles_deg`, in order; views of the column's own memory."""
+        """Every clip's `ClipEntry.angles_deg`, in order; views of the column's own memory."""
         column = self._table.column("angles_deg")
         flat = pc.list_flatten(pc.list_flatten(column)).to_numpy().reshape(-1, 3)
         ends = np.cumsum(pc.list_value_length(column).to_numpy())

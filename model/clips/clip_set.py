@@ -211,7 +211,7 @@ class ClipSet:
         return {person: tuple(indices) for person, indices in found.items()}
 
     def _condition(self, conditioning: Sequence[tuple[ClipEntry, int]]) -> Condition | None:
-        """Of clips and the views that condition them."""
+        """The condition of clips, from the views that condition them."""
         ids, found = [entry.meta.clip_id for entry, _ in conditioning], {}
         known: dict[str, list[torch.Tensor | None]] = {
             part: [self._read(entry, part, name) if part in entry.parts else None for entry, _ in conditioning]

@@ -205,7 +205,7 @@ def shown_frames(
 
 
 def _ignore(_: av.FFmpegError) -> None:
-    """Of a piece no packet that cannot be decoded counts."""
+    """Pass over a piece's packet that cannot be decoded."""
 
 
 def _decoded(

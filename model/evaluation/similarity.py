@@ -75,7 +75,7 @@ class FrameFace(MeasuredFace):
 
 @dataclass(frozen=True)
 class PoseBinned:
-    """Of one video."""
+    """The pose-binned similarity of one video."""
 
     value: float | None
     """Mean over `by_bin`; None where there are no frames or no bounds."""
@@ -161,12 +161,12 @@ def pose_binned(
 
 
 def _loss(scores: Sequence[float]) -> float:
-    """Of their mean, by one more score of 0."""
+    """What the scores' mean loses by one more score of 0."""
     return float(np.sum(scores)) / (len(scores) * (len(scores) + 1))
 
 
 def by_bins(videos: Sequence[VideoFaces], bounds: Mapping[str, BinBounds]) -> dict[str, BinFigures]:
-    """Of every yaw bin and every expression bin, by the frames that show it; frames without a face are in none."""
+    """Figures of every yaw bin and expression bin, by the frames that show it; frames without a face are in none."""
     return {name: _figures(name, videos, bounds.get(name)) for name in (*YAW_BINS, *EXPRESSION_BINS)}
 
 

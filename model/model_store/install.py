@@ -189,7 +189,7 @@ def _named(entry: ModelEntry, files: Sequence[Path], needed: Sequence[str]) -> d
 
 
 def _model_type(config: Path) -> str | None:
-    """What a config of transformers is of.
+    """Type of the model that a config of transformers describes.
 
     Raises:
         ModelUnfit: it is none.

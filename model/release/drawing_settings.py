@@ -24,7 +24,7 @@ class DrawingSettings(StrictModel):
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Self:
-        """Of a configuration that says nothing by an empty string, as MLflow's does.
+        """The settings in a configuration that says nothing by an empty string, as MLflow's does.
 
         Raises:
             ValidationError: a line is unknown, or a value impossible.
@@ -32,7 +32,7 @@ class DrawingSettings(StrictModel):
         return cls.model_validate({name: value for name, value in told.items() if value != ""})
 
     def precision_after(self, train: TrainConfig) -> Precision:
-        """Of a model that was trained so."""
+        """Precision of a model that was trained so."""
         return self.precision or train.precision
 
 

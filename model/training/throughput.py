@@ -38,7 +38,7 @@ class StepFlop(NamedTuple):
 
 
 def step_flop(wan: WanConfig, tokens: int, config: TrainConfig) -> StepFlop:
-    """Of one clip of `tokens` tokens; the face branch, under a percent, is left out."""
+    """Operations for one clip of `tokens` tokens; the face branch, under a percent, is left out."""
     width, vace_blocks = wan.width, len(wan.vace_layers or ())
     blocks, rows = wan.num_layers + vace_blocks, TEXT_ROWS + (CLIP_IMAGE_ROWS if wan.image_dim else 0)
     linear = blocks * (2 * tokens * (6 * width**2 + 2 * width * wan.ffn_dim) + 4 * rows * width**2)
@@ -54,7 +54,7 @@ def checkpointed(config: TrainConfig, blocks: int) -> int:
 
 
 def peak_flop_per_s(device: torch.device) -> float | None:
-    """Of the card, in dense bfloat16; None where it is not in the table."""
+    """Peak of the card in dense bfloat16; None where it is not in the table."""
     if device.type != "cuda":
         return None
     name = card_of(torch.cuda.get_device_name(device))

@@ -67,7 +67,7 @@ class Attached(NamedTuple):
 
 @dataclass
 class _Process:
-    """Of one process: a forked child finds its parent's locks taken for ever, and its connection dead."""
+    """What one process has open: a forked child finds its parent's locks taken for ever, and its connection dead."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     attached: Attached | None = None

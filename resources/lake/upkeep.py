@@ -346,7 +346,7 @@ def _was_lately(lake: "Lake") -> bool:
 
 
 def _catalog(reader: "Reader") -> str:
-    """Under which name DuckDB knows the lake's own tables."""
+    """The name under which DuckDB knows the lake's own tables."""
     return f"__ducklake_metadata_{reader.name}"
 
 

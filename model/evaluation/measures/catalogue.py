@@ -33,7 +33,7 @@ MEASURES: Mapping[str, Callable[[CaseVideo], float]] = {
 
 
 class VideoMeasures(NamedTuple):
-    """Of one video.
+    """The measures of one video.
 
     Attributes:
         values: by the names of `MEASURES`, finite.
