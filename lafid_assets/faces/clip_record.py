@@ -12,23 +12,13 @@ from typing import Any
 
 import polars as pl
 
+from lafid_assets import schemas
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
 from lafid_assets.faces.expressions import expression_measures
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.faces.survey import TIER as SURVEY
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.schemas import (
-    FACE_CLIPS,
-    FACE_EMBEDDINGS,
-    FACE_FRAMES,
-    FACE_INFO,
-    PICTURE_HASHES,
-    PIECES,
-    POLICY_SETTINGS,
-    RECORDINGS,
-    SHOT_BOUNDARIES,
-)
 from lafid_assets.shots.boundaries import Kind
 from lafid_assets.shots.pieces import piece_id
 from lafid_assets.workers.exit_reasons import TRIED_AGAIN, fault_of
@@ -123,14 +113,14 @@ def clip_frames(
         "detail": detail,
     }
     return {
-        FACE_INFO.name: FACE_INFO.frame(_without_embedding(face) | engine.columns for face in clip.faces),
-        FACE_EMBEDDINGS.name: FACE_EMBEDDINGS.frame(
-            {name: face[name] for name in FACE_EMBEDDINGS.dtypes} for face in clip.faces if face["embedding"] is not None
+        schemas.FACE_INFO.name: schemas.FACE_INFO.frame(_without_embedding(face) | engine.columns for face in clip.faces),
+        schemas.FACE_EMBEDDINGS.name: schemas.FACE_EMBEDDINGS.frame(
+            {name: face[name] for name in schemas.FACE_EMBEDDINGS.dtypes} for face in clip.faces if face["embedding"] is not None
         ),
-        FACE_FRAMES.name: FACE_FRAMES.frame(frame | engine.columns for frame in clip.frames),
-        PICTURE_HASHES.name: PICTURE_HASHES.frame(clip.hashes),
-        SHOT_BOUNDARIES.name: SHOT_BOUNDARIES.frame(clip.boundaries or []),
-        FACE_CLIPS.name: FACE_CLIPS.frame([row]),
+        schemas.FACE_FRAMES.name: schemas.FACE_FRAMES.frame(frame | engine.columns for frame in clip.frames),
+        schemas.PICTURE_HASHES.name: schemas.PICTURE_HASHES.frame(clip.hashes),
+        schemas.SHOT_BOUNDARIES.name: schemas.SHOT_BOUNDARIES.frame(clip.boundaries or []),
+        schemas.FACE_CLIPS.name: schemas.FACE_CLIPS.frame([row]),
         **_recording_frames(task, clip),
     }
 
@@ -161,7 +151,7 @@ def upstream_row(row: Row, settings: AnalysisSettings, engine: Engine, prints: F
 def _recording_frames(task: ClipTask, clip: AnalysedClip) -> dict[str, pl.DataFrame]:
     """The rows of `recordings` and `pieces` of a file with cuts; none of a clip."""
     if not clip.pieces or task.content_sha256 is None:
-        return {RECORDINGS.name: RECORDINGS.frame([]), PIECES.name: PIECES.frame([])}
+        return {schemas.RECORDINGS.name: schemas.RECORDINGS.frame([]), schemas.PIECES.name: schemas.PIECES.frame([])}
     own = {"shard": task.shard, "content_sha256": task.content_sha256}
     above = [row["kind"] for row in clip.boundaries or [] if row["score"] > task.settings.cut_scores[Kind(row["kind"])]]
     cuts = {f"{kind}_cuts": above.count(kind) for kind in Kind}
@@ -175,7 +165,7 @@ def _recording_frames(task: ClipTask, clip: AnalysedClip) -> dict[str, pl.DataFr
         | {"clip_id": piece_id(task.content_sha256, piece["first_pts"], piece["last_pts"])}
         for piece in clip.pieces
     ]
-    return {RECORDINGS.name: RECORDINGS.frame([recording]), PIECES.name: PIECES.frame(pieces)}
+    return {schemas.RECORDINGS.name: schemas.RECORDINGS.frame([recording]), schemas.PIECES.name: schemas.PIECES.frame(pieces)}
 
 
 def _outcome_of(piece: Row, settings: AnalysisSettings) -> dict[str, Any]:
@@ -191,7 +181,7 @@ def _outcome_of(piece: Row, settings: AnalysisSettings) -> dict[str, Any]:
 def margins_row(settings: AnalysisSettings) -> tuple[str | None, pl.DataFrame]:
     """The hash of the scan's margins and their row of `policy_settings`; None and no row where the scan is off."""
     margins = settings.scan_margins
-    return (None, POLICY_SETTINGS.frame([])) if margins is None else settings_row(margins.model_dump_json())
+    return (None, schemas.POLICY_SETTINGS.frame([])) if margins is None else settings_row(margins.model_dump_json())
 
 
 def _without_embedding(face: Row) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from lafid_assets import schemas
 from lafid_assets.identity.impostor_pairs import choose_threshold
 from lafid_assets.identity.policies import ClusterPolicy, EngineUncalibrated
 from lafid_assets.release import demands
@@ -23,15 +24,6 @@ from lafid_assets.release.champion import Rival
 from lafid_assets.release.gates import Evidence, Finding, ReleaseGate, figures_found, verdict_of
 from lafid_assets.release.licences import Licensed, licensed_parts
 from lafid_assets.release.proofs import CannotDraw, Redrawing, broken_weights, frames_of_fresh_processes
-from lafid_assets.schemas import (
-    DATASET_VERSION_ROWS,
-    DATASET_VERSIONS,
-    EVALUATED_VIDEOS,
-    FUSION_DIT,
-    JUDGEMENTS,
-    MODEL_EVALUATION,
-    TRAINING_LATENTS,
-)
 from lafid_assets.training.base import fetch_base
 from lafid_assets.training.held_out import drawing_of
 from model.evaluation.bench import Bench, BenchError, MeasuringEngine
@@ -64,10 +56,10 @@ class Facts(Evidence):
 
 def read_facts(reader: Reader, store: FileStore) -> Facts:
     """Facts about the one checkpoint of `fusion_dit`."""
-    checkpoint = reader.read(FUSION_DIT.name).row(0, named=True)
+    checkpoint = reader.read(schemas.FUSION_DIT.name).row(0, named=True)
     version = checkpoint["dataset_version"]
     base = json.loads(store.read_bytes(f"{checkpoint['checkpoint_path']}/{MANIFEST_FILE}"))["base"]
-    known = reader.sql(f"SELECT * FROM {DATASET_VERSIONS.name} WHERE dataset_version = ?", [version])
+    known = reader.sql(f"SELECT * FROM {schemas.DATASET_VERSIONS.name} WHERE dataset_version = ?", [version])
     bench, unknown = _bench(reader, store)
     leaks = None
     if bench is not None:
@@ -80,12 +72,14 @@ def read_facts(reader: Reader, store: FileStore) -> Facts:
         base=base,
         dataset=known.row(0, named=True) if known.height else None,
         parts=licensed_parts(reader, version, base),
-        evaluation=reader.read(MODEL_EVALUATION.name),
-        videos=reader.read(EVALUATED_VIDEOS.name),
+        evaluation=reader.read(schemas.MODEL_EVALUATION.name),
+        videos=reader.read(schemas.EVALUATED_VIDEOS.name),
         bench=bench,
         leaks=leaks,
         leaks_unknown=unknown,
-        semantic=reader.sql(f"SELECT semantic_encoder FROM {TRAINING_LATENTS.name} WHERE semantic_encoder IS NOT NULL LIMIT 1"),
+        semantic=reader.sql(
+            f"SELECT semantic_encoder FROM {schemas.TRAINING_LATENTS.name} WHERE semantic_encoder IS NOT NULL LIMIT 1"
+        ),
     )
 
 
@@ -124,17 +118,17 @@ def keep_judgement(
         "judged_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "dagster_run_id": run_id,
     }
-    frame = JUDGEMENTS.frame([row])
-    if violations := JUDGEMENTS.violations(frame):
-        raise ValueError(f"{JUDGEMENTS.name}: {violations[0]}")
-    lake.commit(lambda writer: writer.add(JUDGEMENTS.name, frame))
+    frame = schemas.JUDGEMENTS.frame([row])
+    if violations := schemas.JUDGEMENTS.violations(frame):
+        raise ValueError(f"{schemas.JUDGEMENTS.name}: {violations[0]}")
+    lake.commit(lambda writer: writer.add(schemas.JUDGEMENTS.name, frame))
     return row
 
 
 def last_judgement(lake: Lake | Reader, name: str, version: str, checkpoint_sha256: str) -> dict[str, Any] | None:
     """The newest judgement of a version; None: it was never judged."""
     sql = (
-        f"SELECT * FROM {JUDGEMENTS.name} WHERE model_name = ? AND model_version = ? AND checkpoint_sha256 = ? "
+        f"SELECT * FROM {schemas.JUDGEMENTS.name} WHERE model_name = ? AND model_version = ? AND checkpoint_sha256 = ? "
         "ORDER BY judged_at DESC LIMIT 1"
     )
     found = lake.sql(sql, [name, version, checkpoint_sha256])
@@ -176,7 +170,7 @@ def leaks_of(reader: Reader, bench: Bench, dataset_version: str, policy: Cluster
         TrainingUnknown: the lake has not kept that version.
     """
     trained = reader.sql(
-        f"SELECT {', '.join(COLUMNS)} FROM {DATASET_VERSION_ROWS.name} WHERE dataset_version = ? AND split = 'train' "
+        f"SELECT {', '.join(COLUMNS)} FROM {schemas.DATASET_VERSION_ROWS.name} WHERE dataset_version = ? AND split = 'train' "
         "ORDER BY clip_id",
         [dataset_version],
     )
