@@ -11,11 +11,11 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import duckdb
 
@@ -61,6 +61,7 @@ LOST_CONNECTIONS = (
 DAMAGED = ("file is not a database", "malformed")
 _STATEMENTS = re.compile(r'Failed to execute query ".*": (?=ERROR|FATAL)')
 _numbers = itertools.count()
+Found = TypeVar("Found")
 
 
 class CatalogUnusable(OSError):
@@ -223,6 +224,22 @@ def is_lost_connection(error: duckdb.Error) -> bool:
     return any(sign in said for sign in LOST_CONNECTIONS)
 
 
+def agreed(
+    catalog: Catalog, read: Callable[[Catalog], Found | None], write: Callable[[duckdb.DuckDBPyConnection], None]
+) -> Found:
+    """What the catalog says, written where it says nothing yet: of several who come at once, the first one's stands."""
+    give_up = time.monotonic() + PATIENCE_S
+    while (there := read(catalog)) is None:
+        try:
+            with catalog.opened(writing=True) as cursor:
+                write(cursor)
+        except CatalogBusy:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(random.uniform(0.02, 0.2))
+    return there
+
+
 def join(catalog: Catalog, store: FileStore, home: Path, *, writing: bool) -> bool:
     """See that store and catalog belong together; both write down the catalog's id when the lake is made.
 
@@ -249,7 +266,7 @@ def join(catalog: Catalog, store: FileStore, home: Path, *, writing: bool) -> bo
             )
         if not writing:
             return False
-        named = _name(catalog, store)
+        named = agreed(catalog, read_name, lambda cursor: write_name(cursor, store))
     _require_same(catalog, named, store, recorded)
     if catalog.sqlite_path is not None and recorded is not None and recorded["home"] != home_id(home, make=writing):
         raise CatalogUnusable(
@@ -305,20 +322,6 @@ def home_id(home: Path, *, make: bool) -> str:
             os.link(mine, path)  # of two processes the first one's stands
         mine.unlink()
     return str(json.loads(path.read_text())["home"]) if path.is_file() else ""
-
-
-def _name(catalog: Catalog, store: FileStore) -> Name:
-    give_up = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            with catalog.opened(writing=True) as cursor:
-                write_name(cursor, store)
-            if (named := read_name(catalog)) is not None:
-                return named
-        except CatalogBusy:
-            if time.monotonic() > give_up:
-                raise
-        time.sleep(random.uniform(0.02, 0.2))
 
 
 def _require_same(catalog: Catalog, named: Name, store: FileStore, recorded: dict[str, str] | None) -> None:
