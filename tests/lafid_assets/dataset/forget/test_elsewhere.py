@@ -1,4 +1,4 @@
-"""Benches, own files, models, logged pictures: what shows or names somebody forgotten goes or is named; the rest stays as it is."""
+"""Benches, own files, models, logged pictures: what shows or names somebody forgotten goes, or is named; the rest stays."""
 
 import fcntl
 import os
