@@ -35,7 +35,7 @@ LOGGER = logging.getLogger("lafid.cluster")
 
 BY_TAG, BY = "lafid/by", "command line"
 ASKED_TAG = "lafid/asked"
-"""Of the runs that one command asked for: under it they are found and cancelled together."""
+"""Tag of the runs that one command asked for: under it they are found and cancelled together."""
 ASKING = "runs are asked for"
 """The lease under which a command looks what is on its way, and asks for the rest."""
 SECONDS_BETWEEN_LOOKS = 2.0

@@ -27,7 +27,7 @@ _LONGEST_WAIT = timedelta(days=30)
 
 
 def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str | None) -> None:
-    """Encode what is missing, share by share; then the first process writes the rows. Of a cluster each run does both.
+    """Encode what is missing, share by share; then the first process writes the rows. In a cluster each run does both.
 
     Args:
         preset, semantic_encoder: None: as in `lafid.toml`.

@@ -27,9 +27,9 @@ CAPTION_PX = 16
 COLUMNS = 2
 STRIPS_A_PAGE = 20
 STRIP_PX, LINE_PX = 200, 18
-"""Of one clip's strip: its height, and that of the words."""
+"""Heights of one clip's strip and of its words."""
 MOST_STRIPS = 3 * STRIPS_A_PAGE
-"""Of kept clips, and of rejected ones: so many clips are decoded for a report, however many there are."""
+"""Most kept clips, and most rejected ones, that are decoded for a report, however many there are."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ MOST_ANGLE_DEG = 90
 CLIPS_A_PERSON = 4
 """Shown of a person while there are persons of whom none is shown."""
 SHARE_BIN = 0.02
-"""Of a face's height: the bins of expressions."""
+"""Width of the bins of expressions, as a share of a face's height."""
 
 
 def pose_histogram(reader: Reader) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Of the machine itself: what is installed, which models it has, its disk and its GPU.
+"""Checks of the machine itself: what is installed, which models it has, its disk and its GPU.
 
 Belongs here: what can be seen without asking anybody. Not here: servers (`servers`).
 """

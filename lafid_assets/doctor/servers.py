@@ -1,4 +1,4 @@
-"""Of what all nodes share: store, catalog, Dagster, Ray, MLflow, and the clocks of them.
+"""Checks of what all nodes share: store, catalog, Dagster, Ray, MLflow, and their clocks.
 
 Belongs here: one question each, with an end to the wait. Not here: the machine itself (`machine`).
 """

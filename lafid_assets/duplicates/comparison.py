@@ -31,7 +31,7 @@ LEAST_FRAMES, SURE_FRAMES = 3, 8
 """Moments that must be known at an offset: of clips with few posed frames, and of all others. Of many offsets, one at which a few
 moments are alike is nothing."""
 PERCENTILE = 80
-"""Of the poses' distances: a few frames may be misread."""
+"""Percentile of the poses' distances that counts: a few frames may be misread."""
 
 MIRROR_AXES = np.diag([-1.0, 1.0, 1.0])
 

@@ -22,7 +22,7 @@ COMMIT_TAG, JUDGEMENT_TAG, VERDICT_TAG = "lafid.git_commit", "lafid.judgement", 
 LONGEST_TAG = 5000
 """Characters. MLflow 3.17 takes 100,000 of a version's tag, 8000 of a run's and a LoggedModel's; Postgres 5000 of a model's."""
 LONGEST_DESCRIPTION = 5000
-"""Of the column in MLflow's database."""
+"""Length of the column in MLflow's database."""
 _CUT = " ..."
 
 

@@ -22,7 +22,7 @@ FOLDER = "review"
 """In the home."""
 SIDE_PX = 960
 MOST_BYTES = 2 << 30
-"""Of encoded clips; those that were not asked for longest go first."""
+"""Most bytes of encoded clips; those that were not asked for longest go first."""
 MOST_LATE_S = 0.02
 """A file whose first frame comes later plays on another clock than that of the measures."""
 _X264_OPTIONS = {"crf": "21", "preset": "veryfast", "threads": "2"}

@@ -34,7 +34,7 @@ MEASURES = tuple(
         ("yaw_reached_deg", "how far the drawn face turns to either side"),
     )
 )
-"""Of one video, each as `model.evaluation.measures` takes it."""
+"""Measures of one video, each as `model.evaluation.measures` takes it."""
 
 EVALUATED_VIDEOS = TableSchema(
     "evaluated_videos",

@@ -7,7 +7,7 @@ from lafid_assets.steps.contract import Column, TableSchema
 
 PASSED, REFUSED, UNDECIDED, NOT_JUDGED = "passed", "refused", "undecided", "not judged"
 VERDICTS = (PASSED, REFUSED, UNDECIDED)
-"""Of a judgement; a finding of it may be `not judged`, too, and then counts for nothing."""
+"""Verdicts of a judgement. A finding may also be `not judged`, and then counts for nothing."""
 PRETRAINED, TINY = "pretrained", "tiny"
 GATES_OF_BASES = (PRETRAINED, TINY)
 BY_GATE, BY_COMMAND, BY_ROLLBACK, BY_HAND, BY_REGISTRATION = "gate", "promote", "rollback", "by_hand", "registered"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("lafid.training")
 LIMITS = ShardLimits(memory_limit_mib=8192)
-"""Of a child, as curation has them, but for its memory: a window of 81 frames in 4K takes 4 GiB while it is put together."""
+"""A child's limits, as in curation but for its memory: a window of 81 frames in 4K takes 4 GiB while it is put together."""
 FOLDER = "latents"
 SHARDS_FOLDER = f"{FOLDER}/{SHARDS}"
 """In the store: below it the files of all shards lie, a folder a shard."""

@@ -25,7 +25,7 @@ from model.strict import StrictModel
 
 PROMPTS_FILES: Final = ("Open-Domain_Eval.json", "Human-Domain_Eval.json", "SingleObject_Eval.json")
 ONE_PERSON: Final = ("singlehuman", "singleface", "humanobj", "faceobj")
-"""Of a key's beginnings those whose video shows one person; the others are multihuman, multiface, singleobj and multiobject."""
+"""How keys begin whose video shows one person; the others are multihuman, multiface, singleobj and multiobject."""
 FOLDERS_OF_PERSONS: Final = ("man", "woman", "crop_man", "crop_woman")
 _NATURAL: Final = tuple(f"naturalscore_{number}.json" for number in (1, 2, 3))
 SCORE_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -58,7 +58,7 @@ class Prompt(StrictModel):
     """One video that is asked for."""
 
     img_paths: tuple[str, ...]
-    """Of the subjects, relative to the folder of the benchmark."""
+    """Pictures of the subjects, relative to the folder of the benchmark."""
     prompt: str
     class_label: tuple[str, ...]
     """What each of the pictures shows."""

@@ -63,14 +63,14 @@ class FrameFace(MeasuredFace):
 
     pitch_deg: float | None
     gallery_index: int
-    """Of the picture it was compared with."""
+    """Index of the picture that it was compared with."""
     pose_gap_deg: float | None
     """From that picture; None where one of the two poses is unknown."""
     score: float | None
     """None where the bench has no bounds of its yaw bin."""
     mouth_opening: float | None
     embedding: tuple[float, ...]
-    """Of unit length, by the bench's engine."""
+    """An embedding of unit length, by the bench's engine."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ _PATCH_MARGIN = 0.5
 GLANCE_MIN_SCORE = -0.2
 """Lowest HOG score of a face in the first pass of a glance; `detect` asks for 0."""
 _LEFT_EYE, _RIGHT_EYE, _NOSE_TIP, _MOUTH_CORNERS = slice(36, 42), slice(42, 48), 30, [48, 54]
-"""Of the 68 points, those behind the five of a glance; left and right in the image."""
+"""Those of the 68 points that lie behind the five of a glance; left and right in the image."""
 
 
 class DlibSettings(StrictModel):

@@ -47,7 +47,7 @@ PARTS: Final = frozenset(f"{part}{suffix}" for part in (ADAPTER, LORA, WEIGHTS) 
 _SUFFIXES: Final = (".json", ".safetensors")
 _LORA_KEY = re.compile(rf"transformer\.({LORA_TARGETS})\.lora_([AB])\.weight")
 _LORA_PREFIX = "transformer"
-"""Of the keys of every LoRA file, the second transformer's, too: what diffusers' pipelines look for."""
+"""How keys begin in every LoRA file, the second transformer's included: diffusers' pipelines look for it."""
 
 
 class CheckpointError(ValueError):

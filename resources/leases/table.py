@@ -90,7 +90,7 @@ class Rows:
 
 
 class LeaseTable:
-    """Runs changes of the table, each in a transaction and on a connection of its own. Of one process: not for forked children.
+    """Runs changes of the table, each in a transaction and on a connection of its own. Not for forked children.
 
     Args:
         url: of the catalog, as SQLAlchemy reads it. The table lies in that database; beside a catalog in SQLite, in a file of

@@ -19,7 +19,7 @@ from resources.transient_errors import Transient
 SCHEME = "s3://"
 CHUNK_BYTES = 1 << 20
 TRIES = 3
-"""Of one fetch that breaks off; boto tries each request that often as well."""
+"""Tries of one fetch that breaks off; boto tries each request that often as well."""
 PROBES = 3
 """Objects beside a refused one that are asked for, to tell whose fault it is."""
 _REFUSED = ("403", "AccessDenied")
