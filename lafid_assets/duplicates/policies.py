@@ -1,6 +1,6 @@
 """From which likeness on two clips are the same shot.
 
-Belongs here: thresholds. Not here: measuring (`comparison`), who stays (`choice`).
+Belongs here: thresholds. Not here: measuring (`comparison`), who stays (`finding`).
 """
 
 from pydantic import Field

@@ -1,29 +1,32 @@
 """How a clip's analysis ended, as rows of the face tables, and what such a row means for the next run.
 
-Belongs here: endings of children -> outcomes, attempts and quarantine, the fingerprints that say which rows still count.
-Not here: running children (`shard_analysis`), looking at frames (`clip_analysis`).
+Belongs here: endings of children -> outcomes, attempts and quarantine, the fingerprints that say which rows still count,
+how far a clip's expression changes. Not here: running children (`shard_analysis`), looking at frames (`clip_analysis`).
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from lafid_assets import schemas
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
-from lafid_assets.faces.expressions import expression_measures
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.faces.survey import TIER as SURVEY
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
+from lafid_assets.schemas.measures import EXPRESSIONS
 from lafid_assets.shots.boundaries import Kind
 from lafid_assets.shots.pieces import piece_id
 from lafid_assets.workers.exit_reasons import TRIED_AGAIN, fault_of
 from lafid_assets.workers.pool import Done, Ending
 from model.face_engine.interface import EngineInfo
+from model.face_engine.rotations import geodesic_deg
 from resources.face_engine import EngineChoice
 
 CODE_VERSION = "8"
@@ -223,3 +226,48 @@ def _quarantined(clip: AnalysedClip, attempt: int) -> str:
 
 def _hash(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+LEAST_FACES = 3
+"""Fewer faces have no range."""
+LIKE_POSE_DEG = 10.0
+"""Poses so near differ by no more than a head pose network errs; what their embeddings differ by is not the turn."""
+LOW, HIGH = 5, 95
+
+
+def expression_measures(faces: Sequence[Row]) -> dict[str, float | None]:
+    """The columns `<name>_range` of `EXPRESSIONS` and `expression_spread` of `face_clips`.
+
+    Args:
+        faces: rows of the clip's faces with `embedding`; the main one is the track that most often is its frame's largest face.
+    """
+    main = _main_track(faces)
+    ranges = {f"{name}_range": _range([row[name] for row in main if row[name] is not None]) for name in EXPRESSIONS}
+    return ranges | {"expression_spread": _spread_at_like_poses(main)}
+
+
+def _main_track(faces: Sequence[Row]) -> list[Row]:
+    led = Counter(row["track_id"] for row in faces if row["face_index"] == 0 and row["track_id"] is not None)
+    if not led:
+        return []
+    main = min(led, key=lambda track: (-led[track], track))
+    return [row for row in faces if row["track_id"] == main]
+
+
+def _range(values: Sequence[float]) -> float | None:
+    return float(np.subtract(*np.percentile(values, (HIGH, LOW)))) if len(values) >= LEAST_FACES else None
+
+
+def _spread_at_like_poses(main: Sequence[Row]) -> float | None:
+    """None where no two faces with embeddings have like poses."""
+    known = [row for row in main if row["embedding"] is not None and row["rotation"] is not None]
+    if len(known) < LEAST_FACES:
+        return None
+    rotations = np.array([row["rotation"] for row in known]).reshape(-1, 3, 3)
+    embeddings = np.array([row["embedding"] for row in known])
+    first, second = np.triu_indices(len(known), 1)
+    alike = geodesic_deg(rotations[first], rotations[second]) <= LIKE_POSE_DEG
+    if not alike.any():
+        return None
+    apart = 1 - (embeddings @ embeddings.T)[first, second]
+    return float(max(0.0, np.percentile(apart[alike], HIGH)))

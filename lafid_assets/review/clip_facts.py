@@ -14,7 +14,7 @@ from lafid_assets import schemas
 from lafid_assets.constraints.explanation import RuleLine, explain_rules
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.constraints.window import WINDOW_COLUMNS
-from lafid_assets.identity.explanation import explain_identity
+from lafid_assets.identity.consistency import explain_identity
 from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.outcomes import KEPT, Reason, Status
 from lafid_assets.speech.clip_window import measures_between

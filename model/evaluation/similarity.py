@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.evaluation.bench import BinBounds, GalleryFace, Person
-from model.evaluation.gallery import ABOUT_AS_NEAR_DEG, nearest_picture
+from model.evaluation.bounds import ABOUT_AS_NEAR_DEG, nearest_picture
 from model.evaluation.statistics import Interval, bootstrap_interval
 from model.face_engine.interface import Face, FaceEngine, Image
 from model.likeness import (
