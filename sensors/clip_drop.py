@@ -26,7 +26,7 @@ from resources.store.s3_objects import BucketAway
 from sensors.work import digest, or_skip
 
 LOOKS = "drop_looks.parquet"
-"""In the home: what the last look saw."""
+"""A file of the home: what the last look saw."""
 MOST_REQUESTS = 50
 """Runs that one tick asks for: Dagster makes each while the tick waits."""
 

@@ -35,7 +35,7 @@ class PlainConsole(Console):
         super().__init__(stderr=stderr, width=width, highlight=False, markup=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As rich does, without control characters in what is text."""
+        """Does what rich does, without control characters in what is text."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=legible(segment.text))
 
@@ -142,7 +142,7 @@ def show_missing(list_path: Path, found: int, missing: Sequence[str], report: Pa
 
 
 def show_unjudged(unjudged: Mapping[str, int]) -> None:
-    """Which rules kept clips were not judged by: rule to clips."""
+    """Rule to the kept clips that it did not judge."""
     if unjudged:
         listed = ", ".join(f"{rule} ({clips} clips)" for rule, clips in unjudged.items())
         CONSOLE.print(f"kept but not judged, for want of the measure: {listed}", style="yellow", soft_wrap=True)

@@ -23,7 +23,7 @@ from resources.settings import Settings
 from resources.store.shared_models import take_models
 
 _LONGEST_WAIT = timedelta(days=30)
-"""For the slowest of the processes: gloo gives up after 30 minutes unless told otherwise. One that dies ends all, by torchrun."""
+"""The wait for the slowest process: gloo gives up after 30 minutes unless told otherwise. If one dies, torchrun ends all."""
 
 
 def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str | None) -> None:

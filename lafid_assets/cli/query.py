@@ -42,7 +42,7 @@ def run_query(settings: Settings, sql: str, form: str) -> None:
 
 
 def _write(text: str) -> None:
-    """To the letter for programs; a terminal obeys nothing that a caption says."""
+    """Programs get the table to the letter; a terminal obeys nothing that a caption says."""
     sys.stdout.write(legible(text) if sys.stdout.isatty() else text)
 
 

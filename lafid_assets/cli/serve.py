@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from model.release.service import VideoRequest, VideoService
 
 _SPARE_CONNECTIONS = 32
-"""Beside those that draw or wait: for health, and for those that are told to come again."""
+"""Threads beside those that draw or wait: for health, and for callers that are told to come again."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

@@ -155,7 +155,7 @@ def _last_words(settings: Settings) -> str:
 
 
 def _stop(servers: list[subprocess.Popen[bytes]]) -> None:
-    """With all that they started, which may end after them; of a server that ended by itself, too."""
+    """Stop the servers and all that they started, which may outlive a server that ended by itself."""
     deadline = time.monotonic() + END_DEADLINE_S
     for server in servers:
         _signal_all(server, signal.SIGTERM)
@@ -168,7 +168,7 @@ def _stop(servers: list[subprocess.Popen[bytes]]) -> None:
 
 
 def _signal_all(server: subprocess.Popen[bytes], number: int) -> bool:
-    """To the server and what it started; whether anything was there."""
+    """Signal the server and what it started; whether anything was there."""
     try:
         os.killpg(server.pid, number)
     except ProcessLookupError:

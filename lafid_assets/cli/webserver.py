@@ -18,7 +18,7 @@ from resources.transient_errors import chain
 
 ADDRESS = "LAFID_DAGSTER_URL"
 LOCATION, REPOSITORY = "lafid", "__repository__"
-"""As workspace.yaml and Dagster name the code."""
+"""The code's name in workspace.yaml and in Dagster."""
 ANSWER_S = 120
 
 

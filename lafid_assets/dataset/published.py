@@ -94,7 +94,7 @@ def _write(lake: Lake, path: Path) -> None:
 
 
 def _copy(reader: Reader, database: str) -> None:
-    """In one transaction, which reads one moment of the lake and writes the file alone."""
+    """Writes in one transaction, which reads one moment of the lake and writes the file alone."""
     written = {table for table, _ in reader.stamps([*PUBLISHED, schemas.CLIPS.name])}
     for name, left_out in PUBLISHED.items():
         table = schemas.BY_NAME[name]

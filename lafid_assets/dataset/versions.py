@@ -200,7 +200,7 @@ def version_before(lake: Lake | Reader, version: Facts) -> Facts | None:
 
 
 def _keep_rows(reader: Reader, dataset: pl.DataFrame) -> None:
-    """In the order in which an export asks for them."""
+    """Keep the rows in the order in which an export asks for them."""
     reader.cursor.register("kept_rows", dataset)
     reader.cursor.execute(
         f"INSERT INTO {schemas.DATASET_VERSION_ROWS.name} BY NAME SELECT * FROM kept_rows ORDER BY split, clip_id"

@@ -29,7 +29,7 @@ from resources.tracking import Tracking
 ANSWER_S = 10.0
 DAGSTER_URL, RAY_URL = "LAFID_DAGSTER_URL", "RAY_JOB_ADDRESS"
 RAY_TOKEN, RAY_TOKEN_FILE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
-"""As Ray reads them."""
+"""Environment variables that Ray reads."""
 
 
 class ServerUnusable(OSError):

@@ -161,7 +161,7 @@ def _sequences(leading: pl.DataFrame, frames: pl.DataFrame) -> Iterator[tuple[st
 
 
 def _floats(values: pl.Series) -> Array:
-    """With NaN for NULL."""
+    """The values as an array, NaN for NULL."""
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 

@@ -22,7 +22,7 @@ def current_bench(reader: Reader) -> str | None:
 
 
 def folder_of(version: str) -> str:
-    """In the store."""
+    """The folder of a version in the store."""
     return f"{FOLDER}/{version}"
 
 

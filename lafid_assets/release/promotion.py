@@ -31,7 +31,7 @@ ACT_TAG = "lafid.act"
 LONGEST_WHY = 1000
 """Characters: the registry keeps 5000 of a tag."""
 CLOCKS_DIFFER = timedelta(hours=1)
-"""By which the registry's clock may be ahead of ours."""
+"""How far the registry's clock may be ahead of ours."""
 SOMEBODY = "somebody in the registry"
 
 

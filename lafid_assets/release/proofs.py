@@ -18,7 +18,7 @@ from model.release.drawing_settings import DrawingSettings
 PROCESSES = 2
 _PROMPT = "The video features a person who turns their head."
 _SIDE_PX = 64
-"""At least; the smallest that the base draws from there on."""
+"""Least side of a proof: the smallest from here on that the base draws is taken."""
 
 
 def broken_weights(folder: Path, checkpoint_sha256: str) -> str | None:

@@ -149,7 +149,7 @@ def _kept_back(champion: str | None, version: RegisteredVersion, rival: Rival | 
 
 
 def _commit(tracking: Tracking, checkpoint_sha256: str) -> str:
-    """That it was trained with; that of this checkout where nobody kept it."""
+    """The commit that the checkpoint was trained with; this checkout's where nobody kept it."""
     model_id = tracking.find_logged_model(checkpoint_sha256)
     tags = {} if model_id is None else tracking.connect().get_logged_model(model_id).tags
     return str(tags.get(COMMIT_TAG) or git_commit())

@@ -19,7 +19,7 @@ from model.encoding.shown import SQUARE_TOLERANCE, pixel_shape
 from model.files import whole_file
 
 FOLDER = "review"
-"""In the home."""
+"""A folder of the home."""
 SIDE_PX = 960
 MOST_BYTES = 2 << 30
 """Most bytes of encoded clips; those that were not asked for longest go first."""

@@ -35,7 +35,7 @@ KEPT, REJECTED = DECIDED
 OUTLIER_SHARE = "outlier_share"
 FACE_MEASURES = tuple(dict.fromkeys(rule.measure for rule in RULES if rule.measure in POSE_FILTERED_CLIPS.dtypes))
 MEASURES = (*FACE_MEASURES, OUTLIER_SHARE)
-"""By whose thresholds clips can be looked at: those that the tables of decisions hold."""
+"""Measures near whose thresholds clips can be looked at: those that the tables of decisions hold."""
 
 
 class Wanted(StrictModel):

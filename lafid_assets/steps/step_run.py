@@ -271,7 +271,7 @@ class StepRun:
         return dg.MaterializeResult(check_results=checks)
 
     def _log(self, whole: Sequence[Brought], checks: Sequence[dg.AssetCheckResult]) -> None:
-        """At once: what `context.log_event` takes is lost when the step fails."""
+        """Tell Dagster at once: what `context.log_event` takes is lost when the step fails."""
         step = self.context.get_step_execution_context()
         for result in whole:
             done = dg.AssetMaterialization(self.context.asset_key, partition=result.partition, metadata=dict(result.metadata))
@@ -284,7 +284,7 @@ class StepRun:
         return dg.MaterializeResult(metadata=dict(one.metadata), check_results=self._check_results([brought], fatal=True))
 
     def _with_row_count(self, brought: Sequence[Brought]) -> list[Brought]:
-        """With the rows of the whole table, which one question answers for all shards of the run."""
+        """Add the rows of the whole table, which one question answers for all shards of the run."""
         if not self.step.table.partitioned:
             return list(brought)
         rows = self.lake.row_count(self.step.table.name)

@@ -38,7 +38,7 @@ LIMITS = ShardLimits(memory_limit_mib=8192)
 """A child's limits, as in curation but for its memory: a window of 81 frames in 4K takes 4 GiB while it is put together."""
 FOLDER = "latents"
 SHARDS_FOLDER = f"{FOLDER}/{SHARDS}"
-"""In the store: below it the files of all shards lie, a folder a shard."""
+"""A folder of the store that holds the files of all shards, a folder a shard."""
 MOST_CHILDREN = 16
 """Several times as many as keep one GPU busy; each holds the frames of a clip."""
 

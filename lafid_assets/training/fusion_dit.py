@@ -34,7 +34,7 @@ from resources.trainer.job import RUNS_FOLDER, Finished, HeldOutClip, KeptIn, Tr
 
 LOGGER = logging.getLogger("lafid.training")
 FIRST_FRAMES = "held_out"
-"""Beside the runs: what their videos begin with."""
+"""A folder beside the runs: what their videos begin with."""
 CHANGES = ("steps", "seed", "trainable", "validate_every", "keep_checkpoints", "publish")
 CURVES = ("loss", "validation_loss", "likeness", "ema/likeness")
 SHOWN = (
@@ -235,7 +235,7 @@ def _describe_training(result: Finished, tracking: Tracking) -> dict[str, Any]:
 
 
 def _curves(result: Finished, tracking: Tracking) -> str | None:
-    """As an address that carries the picture. Training is over: that MLflow is away cannot undo it, and is told."""
+    """An address that carries the picture. Training is over: if MLflow is away, that is said and costs nothing."""
     from mlflow.exceptions import MlflowException
 
     if result.mlflow_run_id is None:

@@ -35,7 +35,7 @@ class Forecast:
     device: str
 
     def line(self, processes: int = 1) -> str:
-        """In words, for so many processes at a time."""
+        """The estimate in words, for so many processes at a time."""
         (frames, height, width), seconds = self.measured
         beside = "" if processes == 1 else f" by {processes} processes"
         return (

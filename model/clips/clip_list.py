@@ -57,7 +57,7 @@ class ClipMeta(StrictModel):
 
     @property
     def person(self) -> str:
-        """Who it is, as far as is known."""
+        """The person it shows, as far as is known."""
         return self.identity_id or f"clip {self.clip_id}"
 
 

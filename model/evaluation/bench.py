@@ -112,7 +112,7 @@ class Case(_Frozen):
     start_s: float = Field(ge=0)
     """Where the clip's part begins that the case is about, seconds since the clip's first frame."""
     centre_xy_px: tuple[float, float]
-    """Around what the first frame is cut to a model's size."""
+    """The point around which the first frame is cut to a model's size."""
     photos: tuple[PicturePath, ...]
     """Further pictures of the person that a model with references may use; of other clips where there are any."""
     width: int = Field(gt=0)
@@ -148,7 +148,7 @@ class BenchFacts(_Frozen):
 
     name: str
     dataset_version: str
-    """That it was first made from; another one of which the test split says the same has the same bench."""
+    """The version it was first made from; another one whose test split says the same has the same bench."""
     split: Literal["test"] = "test"
     engine: MeasuringEngine
     persons: tuple[Person, ...] = Field(min_length=1)
@@ -156,7 +156,7 @@ class BenchFacts(_Frozen):
     """Persons of whom nothing is drawn, and whom a model may know: a bench with few persons compares them with these, too."""
     cases: tuple[Case, ...] = Field(min_length=1)
     bounds: dict[str, BinBounds]
-    """By yaw bin and expression bin, as `model.likeness` names them."""
+    """Yaw bin or expression bin, as `model.likeness` names them -> its bounds."""
     licences: dict[str, str]
     """Whose data or weights -> licence."""
 
@@ -185,7 +185,7 @@ class BenchFacts(_Frozen):
         return self.persons + self.strangers
 
     def person(self, identity_id: str) -> Person:
-        """Whose gallery it is."""
+        """The person of that name."""
         return next(person for person in self.persons if person.identity_id == identity_id)
 
 

@@ -87,7 +87,7 @@ class DrawRequest(NamedTuple):
 
     @property
     def video_name(self) -> str:
-        """As its programs look for it."""
+        """The name that the benchmark's programs look for."""
         return f"{self.key}.mp4"
 
 

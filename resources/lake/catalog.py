@@ -127,12 +127,12 @@ class Catalog:
 
     @property
     def sqlalchemy_url(self) -> str:
-        """As SQLAlchemy takes it, the driver named."""
+        """The URL for SQLAlchemy, with its driver."""
         return self.url.replace("postgresql://", "postgresql+psycopg2://", 1)
 
     @property
     def address(self) -> str:
-        """As DuckDB's ATTACH takes it: a path, or a URL with what it takes to notice a lost server."""
+        """What DuckDB's ATTACH takes: a path, or a URL with what it takes to notice a lost server."""
         if self.sqlite_path is not None:
             return str(self.sqlite_path)
         options = "&".join(f"{name}={value}" for name, value in NOTICING.items() if f"{name}=" not in self.url)

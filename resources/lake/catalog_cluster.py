@@ -23,7 +23,7 @@ class Cluster(NamedTuple):
 
 
 def cluster_of(dagster_url: str) -> Cluster:
-    """That of the Dagster whose records lie there.
+    """The cluster of the Dagster whose records lie there.
 
     Raises:
         PostgresUnusable: the database cannot be asked.

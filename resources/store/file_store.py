@@ -299,7 +299,7 @@ def _is_copy(file: Path, info: pafs.FileInfo) -> bool:
 
 
 class _State(NamedTuple):
-    """By which two versions of an object are told apart.
+    """What tells two versions of an object apart.
 
     Attributes:
         mtime_s: whole seconds: S3 tells no more in some of its answers.

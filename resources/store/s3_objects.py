@@ -29,7 +29,7 @@ _SAID_OF_OBJECTS = {
     **dict.fromkeys(("412", "PreconditionFailed"), "has changed since it was listed: curate its prefix again"),
     "InvalidObjectState": "lies in an archive: restore it first",
 }
-"""By S3's own codes; whatever else it answers is a fault of the bucket."""
+"""S3's own code to what it means; whatever else it answers is a fault of the bucket."""
 
 
 class BucketAway(RuntimeError, Transient):

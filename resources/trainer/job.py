@@ -19,7 +19,7 @@ from model.release.drawing_settings import AS_TRAINED, DrawingSettings
 from model.strict import StrictModel
 
 RUNS_FOLDER = "training_runs"
-"""In the store: all that trainers leave, their states, checkpoints, videos and jobs, and the pictures that they were given."""
+"""A folder of the store: all that trainers leave (states, checkpoints, videos, jobs), and the pictures that they were given."""
 INTERRUPTED_EXIT = os.EX_TEMPFAIL
 """75, "temporary failure": the state is saved and the same job goes on from it."""
 

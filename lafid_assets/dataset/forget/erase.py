@@ -218,7 +218,7 @@ class Eraser:
         return any(path.is_relative_to(self.store.local_path(name)) for name in own)
 
     def _is_named(self, path: Path) -> bool:
-        """By an id that is too short to be searched for only where pictures bear clips' ids."""
+        """Whether the path holds an id. One too short to be searched for counts only where pictures bear clips' ids."""
         ours = [self.settings.home / STRIPS, self.settings.home / ENCODED_CLIPS]
         if self.store.is_local:
             ours += [self.store.local_path(folder) for folder in SHOWING_PERSONS]
