@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model.clip_size import Bucket
-from model.clips.clip_parts import part_bytes
+from model.clips.clip_bytes import part_bytes
 from model.presets import Preset
 
 if TYPE_CHECKING:

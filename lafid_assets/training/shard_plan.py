@@ -21,7 +21,7 @@ from lafid_assets.training.face_views import ClipViews, MeasuredFaces, views_of
 from lafid_assets.training.time_window import cut_centre_xy_px, training_start_s
 from lafid_assets.workers.exit_reasons import Fault
 from model.clip_size import Bucket, ClipSize
-from model.clips.clip_parts import part_bytes
+from model.clips.clip_bytes import part_bytes
 from model.encoding.head_mask import MaskInfo
 from model.presets import Preset
 

@@ -23,7 +23,7 @@ from lafid_assets.training.precompute_estimate import Forecast, forecast
 from lafid_assets.training.shard_plan import ShardPlan, plan_shard
 from model.bases.base import read_base_info
 from model.clip_size import Bucket, ClipSize
-from model.clips.clip_parts import part_bytes
+from model.clips.clip_bytes import part_bytes
 from model.presets import PRESETS, preset
 from resources.store.file_store import FileStore
 from tests.lafid_assets.training.encoded import SHARD

@@ -15,7 +15,6 @@ from torch import nn
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
 from model.bases.specs import TINY, TINY_TWO_EXPERTS, BaseSpec
-from model.clips.clip_parts import write_clips
 from model.clips.clip_set import ClipSet
 from model.presets import Preset
 from model.training.batch_sampler import Order
@@ -23,6 +22,7 @@ from model.training.heartbeat import RankLost
 from model.training.parallel import Ranks, join_ranks
 from model.training.sampling import draw_step
 from model.training.train import TrainingError, train
+from tests.model.cached_clips import write_clips
 from tests.model.conftest import encode_clips
 from tests.model.layouts import TINY_VACE
 from tests.model.training.two_processes import run_in_two, train_all, write_task
