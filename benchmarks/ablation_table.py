@@ -24,7 +24,7 @@ _SCALARS = ("similarity", "swap_photo", "swap_views", "swap_none", "hidden", "hi
 
 
 class Difference(NamedTuple):
-    """Of two rows, seed by seed."""
+    """The difference of two rows, seed by seed."""
 
     mean: float
     spread: float

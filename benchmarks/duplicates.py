@@ -31,8 +31,7 @@ from numpy.typing import NDArray
 from lafid_assets.constraints import measures
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.duplicates.candidates import find_candidates
-from lafid_assets.duplicates.choice import same_shots
-from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, HASH_COLUMNS, NOTHING, find_duplicates
+from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, HASH_COLUMNS, NOTHING, find_duplicates, same_shots
 from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.faces.settings import AnalysisSettings
 from lafid_assets.faces.survey import TierRows, survey_clip

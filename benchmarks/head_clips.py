@@ -19,16 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.head_identity import IdentityEncoder
 from benchmarks.head_judge import to_pixels
-from benchmarks.heads import (
-    EXPRESSION,
-    MAX_YAW_DEG,
-    SIDE_PX,
-    Array,
-    draw_expressions,
-    draw_identities,
-    draw_nuisances,
-    render,
-)
+from benchmarks.heads import EXPRESSION, MAX_YAW_DEG, SIDE_PX, Array, draw_expressions, draw_identities, draw_nuisances, render
 from model.encoding.face_features import FaceFeatures
 from model.face_engine.view_spread import farthest_first
 

@@ -70,7 +70,7 @@ class Trace:
 
 
 def trace(run: Run, kills: tuple[tuple[int, float], ...] = ()) -> Trace:
-    """Of a run that is killed after each of these steps, so many seconds after it reported it, and then left to finish.
+    """The trace of a run that is killed after each of these steps, so many seconds after it reported it, and then left to finish.
 
     Raises:
         AssertionError: a step that was computed again gave another loss, and the run is not a loose one.
@@ -142,9 +142,12 @@ def main() -> int:
     tiny = preset("tiny")
     train = {"steps": STEPS, "checkpoint_every": 2, "log_every": 1, "deterministic": not arguments.loose}
     chosen = tiny.model_copy(update={"clip": SIZE, "train": tiny.train.model_copy(update=train)})
+    # Loads torch, which the processes that begin here do not.
+    from tests.model.cached_clips import noise_clips
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        clip_list = _write_clips(folder)
+        clip_list = noise_clips(folder, SIZE, 5)
         undisturbed, killed = (
             trace(Run(chosen, clip_list, folder / "tiny", folder / kind, arguments.device, arguments.loose), ends)
             for kind, ends in (("undisturbed", ()), ("killed", kills))
@@ -154,41 +157,6 @@ def main() -> int:
     print(f"killed, resumed  {killed.digest}  (seed {seed}: SIGKILL {moments})")
     print("equal" if same else f"DIFFERENT: losses and norms by up to {killed.drift_from(undisturbed):.1e} of their size")
     return int(not same and not arguments.loose)
-
-
-def _write_clips(folder: Path) -> Path:
-    """The tiny base, and five clips of noise that it encoded."""
-    import numpy as np
-
-    from model.bases.base import load_base
-    from model.bases.build import build_tiny_base
-    from model.clips.clip_list import ClipMeta
-    from model.clips.clip_parts import encode_clip, write_clips
-    from model.encoding.encoders import ClipEncoders
-    from model.encoding.views import encode_views
-
-    build_tiny_base(folder / "tiny")
-    base = load_base(folder / "tiny", "cpu")
-    encoders = ClipEncoders(base)
-    clips = []
-    for number in range(5):
-        dice = np.random.default_rng(number)
-        frames = dice.integers(0, 256, (SIZE.frames, SIZE.height, SIZE.width, 3), np.uint8)
-        meta = ClipMeta(
-            clip_id=f"clip-{number}",
-            caption="noise",
-            bucket=SIZE.bucket,
-            fps=SIZE.fps,
-            face_engine="none",
-            face_engine_version="1",
-            base_sha256=base.info.sha256,
-            encoders_fingerprint=encoders.fingerprint,
-        )
-        embeddings = dice.standard_normal((SIZE.frames, 16)).astype(np.float32)
-        angles_deg = np.linspace(-40, 40, 3 * SIZE.frames).reshape(SIZE.frames, 3)
-        views = encode_views(encoders, list(frames), embeddings, angles_deg, SIZE.view_side, (SIZE.height, SIZE.width))
-        clips.append(encode_clip(encoders, frames, views, meta))
-    return write_clips(folder, clips)
 
 
 if __name__ == "__main__":

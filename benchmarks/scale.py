@@ -4,8 +4,6 @@ Shards of 500 generated clips (`scale_rows`) are laid through the project's own 
 operation of `scale_operations` runs in a process of its own on the same lake. CPU seconds and megabytes written are the
 operation's, peak memory is the process's. The exponent lies between the last two sizes; from it follows the projection to
 26,400 shards, all of OpenHumanVid.
-
-The figures beside ours are those of the design before the lake: Parquet files a shard, and a DuckDB file copied after every step.
 """
 
 import argparse
@@ -24,15 +22,6 @@ from benchmarks.scale_operations import OPERATIONS, Cost
 from resources.lake.upkeep import EVERY
 
 ALL_SHARDS = 26_400
-BEFORE = {
-    "put": "313 MB written",
-    "uptodate": "2,241 MB written",
-    "register_again": "18 CPU s",
-    "refresh": "25 CPU s, 2.3 GB (rebuild)",
-    "dataset": "7.6 CPU s, 0.47 GB",
-    "forget": "25 CPU s, 2.3 GB (rebuild)",
-}
-"""At 1,000 shards, measured on the design before (`gen.py` and `m.py` laid shards through its store)."""
 
 
 def measure(operation: str, home: Path, shards: int) -> Cost:
@@ -68,11 +57,11 @@ def main() -> None:
 
 
 def _show(sizes: Sequence[int], costs: dict[str, list[Cost]]) -> None:
-    table = Table("operation", *(f"N={size}" for size in sizes), "exponent", f"CPU s at {ALL_SHARDS:,}", "before, N=1000")
+    table = Table("operation", *(f"N={size}" for size in sizes), "exponent", f"CPU s at {ALL_SHARDS:,}")
     for name, found in costs.items():
         power = exponent(sizes, [cost.cpu_s for cost in found])
         projected = found[-1].cpu_s * (ALL_SHARDS / sizes[-1]) ** power
-        table.add_row(name, *map(str, found), f"{power:.2f}", f"{projected:,.3g}", BEFORE.get(name, ""))
+        table.add_row(name, *map(str, found), f"{power:.2f}", f"{projected:,.3g}")
     Console(width=180).print(table)
     for name, operation in OPERATIONS.items():
         print(f"{name}: {operation.__doc__}")

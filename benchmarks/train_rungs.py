@@ -20,7 +20,6 @@ from model.bases.base import Base, BaseInfo
 from model.bases.build import build_transformer
 from model.bases.flow import TIMESTEPS, token_timesteps
 from model.clips.clip_list import ClipMeta
-from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import Batch, ClipSet
 from model.encoding.face_features import FaceViews
 from model.face_branch.references import References
@@ -34,6 +33,7 @@ from model.training.parallel import Ranks
 from model.training.prefetch import one_ahead
 from model.training.sampling import draw_steps
 from model.training.train import never
+from tests.model.cached_clips import ClipLatents, write_clips
 
 _CLIPS = 4
 _VOCABULARY = 1000
@@ -148,7 +148,7 @@ def open_rung(
 
 
 def _random_clips(preset: Preset) -> Iterator[ClipLatents]:
-    """Of the preset's own size."""
+    """Random clips of the preset's own size."""
     spec, clip, shapes = preset.base, preset.clip, preset.features
     frames = 1 + (clip.frames - 1) // spec.temporal_factor
     size = (spec.latent_channels, frames, clip.height // spec.spatial_factor, clip.width // spec.spatial_factor)

@@ -50,7 +50,7 @@ def install(home: Path, shards: int) -> str:
 
 
 def location_cpu_s() -> float:
-    """Of a process of its own."""
+    """CPU seconds of a process of its own."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", LOAD], check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

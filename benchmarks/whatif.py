@@ -27,10 +27,7 @@ from lafid_assets.steps.contract import TableSchema
 from resources.settings import Settings
 
 CLIPS_PER_SHARD = 500
-QUESTIONS = {
-    "another threshold": ["--set", "pose_variation_min_deg=90"],
-    "another policy": ["--policy", "faithfulfaces"],
-}
+QUESTIONS = {"another threshold": ["--set", "pose_variation_min_deg=90"], "another policy": ["--policy", "faithfulfaces"]}
 
 
 def install(home: Path, clips: int) -> Path:

@@ -20,14 +20,7 @@ from lafid_assets.faces.face_info import face_info
 from lafid_assets.identity.id_consistent_clips import id_consistent_clips
 from lafid_assets.identity.identity_clusters import identity_clusters
 from lafid_assets.ingest.raw_clips import raw_clips
-from lafid_assets.jobs import (
-    check_health,
-    compact_lake,
-    curate_shard,
-    precompute,
-    refresh_dataset,
-    train_and_register,
-)
+from lafid_assets.jobs import check_health, compact_lake, curate_shard, precompute, refresh_dataset, train_and_register
 from lafid_assets.lafid_toml.settings_check import automation
 from lafid_assets.lafid_toml.settings_file import Automation, General, SettingsFile, SettingsUnusable
 from lafid_assets.lafid_toml.settings_place import FILE, SettingsPlace
@@ -49,11 +42,8 @@ from resources.trainer.launch import LaunchConfig
 from sensors.alerts import alerts
 from sensors.clip_drop import clip_drop
 from sensors.lost_runs import lost_runs
-from sensors.missing_shards import missing_shards
-from sensors.nightly_refresh import nightly_refresh
 from sensors.registry_watch import registry_watch
-from sensors.schedules import daily_checks, daily_compaction, daily_health
-from sensors.weekly_training import weekly_training
+from sensors.schedules import daily_checks, daily_compaction, daily_health, missing_shards, nightly_refresh, weekly_training
 
 LOGGER = logging.getLogger("lafid.definitions")
 
@@ -81,7 +71,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     """The resources of an installation. Nothing is opened before it is used."""
 
     def lake(_: dg.InitResourceContext) -> Iterator[Lake]:
-        """Of one run, which `lafid forget` and `lafid sweep` do not begin beside."""
+        """The lake of one run. `lafid forget` and `lafid sweep` do not begin beside it."""
         opened = open_lake(settings)
         with opened.leases.at_work("a Dagster run"):
             yield opened

@@ -13,14 +13,7 @@ from lafid_assets.dataset.crops import FOLDER as CROPS_FOLDER
 from lafid_assets.jobs import PER_SHARD
 from lafid_assets.lafid_toml.settings_check import Ops
 from lafid_assets.release.promotion import known_models
-from lafid_assets.schemas import (
-    CLIP_FILES,
-    DATASET_REPORT,
-    FUSION_DIT,
-    REFERENCE_CROPS,
-    REGISTERED_MODEL,
-    TRAINING_LATENTS,
-)
+from lafid_assets.schemas import CLIP_FILES, DATASET_REPORT, FUSION_DIT, REFERENCE_CROPS, REGISTERED_MODEL, TRAINING_LATENTS
 from lafid_assets.steps.curation_steps import configured
 from lafid_assets.steps.staleness import stale_shards, unfinished_shards
 from lafid_assets.training.encoding import SHARDS_FOLDER

@@ -129,7 +129,7 @@ def compact(context: dg.OpExecutionContext, lake: dg.ResourceParam[Lake]) -> Non
 
 @dg.job(description="Puts the lake's small files together and drops those that no table needs any more.")
 def compact_lake() -> None:
-    """Beside other runs, at any time."""
+    """It runs beside other runs, at any time."""
     compact()
 
 
@@ -155,5 +155,5 @@ def look_for_faults(
     "differs from the tables. Fails with what it found."
 )
 def check_health() -> None:
-    """Beside other runs, at any time."""
+    """It runs beside other runs, at any time."""
     look_for_faults()

@@ -60,5 +60,5 @@ def _moment(iso: str) -> str:
 
 
 def _policy_hash(text: str) -> str:
-    """As a Content-Security-Policy names the text of a style or script."""
+    """What a Content-Security-Policy calls the text of a style or script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

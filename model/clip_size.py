@@ -7,7 +7,9 @@ scaling footage (`encoding.video_io`).
 import math
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
+
+from model.strict import StrictModel
 
 
 class Bucket(NamedTuple):
@@ -18,10 +20,8 @@ class Bucket(NamedTuple):
     width: int
 
 
-class ClipSize(BaseModel):
+class ClipSize(StrictModel):
     """The tensors of one training clip, in pixels and frames: its video, and the views of its face beside it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     frames: PositiveInt = Field(9, description="frames of a clip")
     height: PositiveInt = Field(64, description="pixels; a multiple of the codec's factor times the patch")

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
 
 from model.face_engine.interface import Face, FaceEngine, Image
+from model.strict import StrictModel
 
 YAW_EDGES_DEG = (20.0, 40.0, 60.0)
 YAW_BINS = ("yaw_0_20", "yaw_20_40", "yaw_40_60", "yaw_60_90", "yaw_unknown")
@@ -51,20 +51,16 @@ class MeasuredVideo:
     """Hash of whom it shall show, of the given picture and of the engine."""
 
 
-class Bin(BaseModel):
+class Bin(StrictModel):
     """Frames of some poses, or of some expressions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     frames: int
     similarity: float | None
     """Mean over them; None where there are none."""
 
 
-class Likeness(BaseModel):
-    """Of all videos that a model drew of held-out persons. The frames of the bins and those without a face are all frames."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Likeness(StrictModel):
+    """Likeness over all videos that a model drew of held-out persons. The frames of the bins and those without a face are all."""
 
     frames: int
     """Drawn ones; a first frame that was given is none."""
@@ -77,7 +73,7 @@ class Likeness(BaseModel):
     """Hash of whom the videos shall show and of what measured them: only likenesses that agree in it are compared."""
 
     def figures(self) -> dict[str, float | None]:
-        """Under the names that tables and MLflow bear; what could not be measured is None."""
+        """The figures under the names in tables and MLflow; None where one could not be measured."""
         bins = {f"likeness_{name}": found.similarity for name, found in (self.by_yaw | self.by_expression).items()}
         shown = self.frames - self.frames_without_face
         return {"likeness": self.mean, "face_found_share": shown / self.frames if self.frames else None, **bins}
@@ -129,12 +125,12 @@ def _bins(faces: Sequence[MeasuredFace], names: Sequence[str], bin_of: Callable[
 
 
 def yaw_bin(yaw_deg: float | None) -> str:
-    """Of `YAW_BINS`, for a face that is turned so far to either side; None: nobody knows."""
+    """The one of `YAW_BINS` for a face that is turned so far to either side; None: nobody knows."""
     return YAW_BINS[-1] if yaw_deg is None else YAW_BINS[bisect_right(YAW_EDGES_DEG, abs(yaw_deg))]
 
 
 def expression_bin(change: float | None) -> str:
-    """Of `EXPRESSION_BINS`, for a face that differs so much from the given one; None: nobody knows."""
+    """The one of `EXPRESSION_BINS` for a face that differs so much from the given one; None: nobody knows."""
     kept, changed, unknown = EXPRESSION_BINS
     if change is None:
         return unknown
@@ -156,7 +152,7 @@ def expression_shares(face: Face) -> NDArray[np.float64] | None:
 
 
 def cosine(embedding: ArrayLike, reference: ArrayLike) -> float:
-    """Of two embeddings of one engine, in [-1, 1]."""
+    """Cosine of two embeddings of one engine, in [-1, 1]."""
     a, b = np.asarray(embedding, np.float64), np.asarray(reference, np.float64)
     return float(np.clip(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1))
 

@@ -6,7 +6,7 @@ that loads torch (Dagster's definitions read these types).
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from model.bases.specs import (
     FIRST_FRAME_LAYOUTS,
@@ -24,6 +24,7 @@ from model.bases.specs import (
     BaseSpec,
 )
 from model.clip_size import ClipSize
+from model.strict import StrictModel
 
 FusionKind = Literal["cofe", "mofe"]
 Injection = Literal["narrow", "full"]
@@ -42,11 +43,7 @@ CLIP_IMAGE_ROWS = 257
 """Rows that Wan2.1's image branch reads of the first frame: CLIP ViT-H/14 at 224 px."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class AlignerConfig(_Frozen):
+class AlignerConfig(StrictModel):
     """The pose-shared aligner (FaithfulFaces): what a face says of its person whatever its pose."""
 
     dictionary: PositiveInt = Field(4096, description="learned elements that all poses share (the paper's number)")
@@ -62,7 +59,7 @@ class AlignerConfig(_Frozen):
     loss_weight: float = Field(1.0, gt=0, description="of the contrastive loss beside the flow loss")
 
 
-class ReferenceConfig(_Frozen):
+class ReferenceConfig(StrictModel):
     """Further views of the face as clean tokens at the end of the sequence (Mv2ID).
 
     Mv2ID trains in pairs within a clip: references are views of the clip itself, masked so that they are not copied. Pairs
@@ -77,7 +74,7 @@ class ReferenceConfig(_Frozen):
     cross_share: float = Field(0.0, ge=0, le=1, description="of clips shown views of another clip of their person, if any")
 
 
-class FusionConfig(_Frozen):
+class FusionConfig(StrictModel):
     """The adapter: three experts, fused and read in every block, and the parts that join them."""
 
     kind: FusionKind = Field("cofe", description="cofe: a gate a block (paper v3); mofe: one gate for the network (v1)")
@@ -102,7 +99,7 @@ class FusionConfig(_Frozen):
         return self
 
 
-class FeatureShapes(_Frozen):
+class FeatureShapes(StrictModel):
     """What the frozen encoders give of one face; the table of presets counts with these, training with what it is given."""
 
     identity_width: PositiveInt = Field(512, description="ArcFace")
@@ -112,7 +109,7 @@ class FeatureShapes(_Frozen):
     detail_width: PositiveInt = Field(16, description="channels of the VAE")
 
 
-class EncoderConfig(_Frozen):
+class EncoderConfig(StrictModel):
     """Which frozen encoders speak for the semantic and the detail expert; identity is the face engine's embedding."""
 
     semantic: Literal["base", "folder"] = Field("base", description="the base's own CLIP, or a CLIP, SigLIP or DINOv2 given")
@@ -122,14 +119,14 @@ class EncoderConfig(_Frozen):
     detail_layer: int = Field(4, description="which hidden state, where detail is `vision`")
 
 
-class Stage(_Frozen):
+class Stage(StrictModel):
     """An early part of a run, on short clips: attention costs the square of their length."""
 
     until_step: PositiveInt = Field(description="the first update that it no longer holds for, counted from 0")
     frames: PositiveInt = Field(description="most frames of a clip; longer ones are cut in time")
 
 
-class TrainConfig(_Frozen):
+class TrainConfig(StrictModel):
     """One training run: optimiser, schedule, noise, dropout, what trains, how it computes and when it is saved."""
 
     steps: PositiveInt = Field(description="optimiser updates")
@@ -209,7 +206,7 @@ class TrainConfig(_Frozen):
         return next((stage.frames for stage in self.curriculum if step < stage.until_step), None)
 
 
-class Preset(_Frozen):
+class Preset(StrictModel):
     """All that fixes a run beside its data and its base's weights."""
 
     name: str = Field(description="the preset's own name; a changed copy keeps it")

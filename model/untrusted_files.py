@@ -23,7 +23,7 @@ from torch import nn
 MOST_JSON_BYTES = 8 << 20
 """The index of a base of 126 GB has 0.2 MB, a manifest a few kB."""
 MOST_SIDE_PX = 4096
-"""Of a picture that an encoder looks at."""
+"""Longest side of a picture that an encoder looks at."""
 _SPARE_NUMBERS = 1 << 24
 """What a network may hold beside stored tensors: tables of positions, of a few MB in the largest base."""
 _DEPTHS = re.compile(r"(num_\w*layers|num_res_blocks|blocks|resampler_layers)")

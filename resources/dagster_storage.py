@@ -28,7 +28,7 @@ SECONDS_BETWEEN_CLAIMS = 1.0
 
 @dataclass
 class _Sign:
-    """That a run lives: a locked file. The lock ends with the process, however it dies, and with all who inherited it.
+    """A locked file, the sign that a run lives. The lock ends with the process, however it dies, and with all who inherited it.
 
     Attributes:
         steps: of the run, that have or want a place.
@@ -84,7 +84,7 @@ class _EventLog(SqliteEventLogStorage):
                     self._take_sign_back(run_id)
 
     def get_concurrency_infos(self, concurrency_keys: Sequence[str]) -> Mapping[str, ConcurrencyKeyInfo]:
-        """As the daemon's queue and the UI see the pools: without the dead."""
+        """The pools as the daemon's queue and the UI see them: without the dead."""
         with self._alone():
             self._free_the_dead(concurrency_keys)
         return super().get_concurrency_infos(concurrency_keys)
@@ -118,7 +118,7 @@ class _EventLog(SqliteEventLogStorage):
             os.close(_signs.pop(run_id).descriptor)
 
     def _is_dead(self, run_id: str) -> bool:
-        """Of a run that gave no sign nothing is known: it counts as alive."""
+        """Whether a run is dead. One that gave no sign counts as alive."""
         with suppress(FileNotFoundError):
             descriptor = os.open(self._sign(run_id), os.O_RDWR)
             try:

@@ -2,14 +2,17 @@
 
 Belongs here: the config that names an engine and its models, and where this installation keeps models. Not here: which models
 `auto` takes (`model.face_engine.selection`), an engine (`model.face_engine`).
+
+Whatever takes a choice raises what `load_face_engine` does.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model.face_engine.interface import EngineInfo, FaceEngine
 from model.face_engine.selection import AUTO, NONE, Parts, check_names, choose_parts, lacking
 from model.model_store.registry import ModelUnknown
 from model.model_store.store import ModelStore
+from model.strict import StrictModel
 from resources.gpu import gpu_environments
 from resources.settings import Settings
 
@@ -20,10 +23,8 @@ class EngineUnknown(ValueError):
     """No engine or model of that name; the message lists those that there are."""
 
 
-class EngineChoice(BaseModel):
+class EngineChoice(StrictModel):
     """Which engine looks at faces, and with which models of the model store (`lafid models list`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: str = Field(
         "auto",
@@ -57,42 +58,27 @@ def load_face_engine(choice: EngineChoice | str) -> FaceEngine:
         ModelMissing: insightface was asked for and the store lacks a model.
         LicenceNotAccepted: the terms of a model were not accepted.
     """
-    choice = _checked(choice)
-    parts = _parts(choice)
+    choice, parts = _made_of(choice)
     if parts is None:
-        from model.face_engine.dlib_engine import DlibEngine, DlibSettings
-
-        return DlibEngine(DlibSettings(detection_side_px=choice.detection_side_px))
+        return _dlib(choice)
     from model.face_engine.insightface_engine import InsightfaceEngine, InsightfaceSettings
 
     return InsightfaceEngine(parts, InsightfaceSettings(detection_side_px=choice.detection_side_px))
 
 
 def face_engine_info(choice: EngineChoice | str) -> EngineInfo:
-    """What `load_face_engine` of that choice would record with its measurements; no network is loaded.
-
-    Raises:
-        EngineUnknown, ModelMissing, LicenceNotAccepted: as `load_face_engine`.
-    """
-    choice = _checked(choice)
-    parts = _parts(choice)
+    """What `load_face_engine` of that choice would record with its measurements; no network is loaded."""
+    choice, parts = _made_of(choice)
     if parts is None:
-        from model.face_engine.dlib_engine import DlibEngine, DlibSettings
-
-        return DlibEngine(DlibSettings(detection_side_px=choice.detection_side_px)).info
+        return _dlib(choice).info
     from model.face_engine.insightface_engine import InsightfaceSettings, describe
 
     return describe(parts, InsightfaceSettings(detection_side_px=choice.detection_side_px))
 
 
 def engine_reason(choice: EngineChoice | str) -> str:
-    """Why it is this engine, in words, for every row that it makes.
-
-    Raises:
-        EngineUnknown, ModelMissing, LicenceNotAccepted: as `load_face_engine`.
-    """
-    choice = _checked(choice)
-    parts = _parts(choice)
+    """Why it is this engine, in words, for every row that it makes."""
+    choice, parts = _made_of(choice)
     if choice.engine != AUTO:
         return f"asked for: {parts.summary}" if parts else "asked for"
     if parts is None:
@@ -102,35 +88,33 @@ def engine_reason(choice: EngineChoice | str) -> str:
 
 
 def chosen_engine(choice: EngineChoice) -> dict[str, str | None]:
-    """Lines of `EngineChoice` as they come out on this machine: whoever asks for `auto` here and by name there has the same.
-
-    Raises:
-        EngineUnknown, ModelMissing, LicenceNotAccepted: as `load_face_engine`.
-    """
+    """Lines of `EngineChoice` as they come out on this machine: whoever asks for `auto` here and by name there has the same."""
     info = face_engine_info(choice)
     return dict.fromkeys(_models(choice)) | {"engine": f"{info.name} {info.version}", "engine_fingerprint": info.fingerprint}
 
 
 def gpu_feeders(choice: EngineChoice | str) -> list[dict[str, str]]:
     """Environments of the children that feed the engine, one a GPU, which is all that its child sees; empty where the engine
-    runs on the CPU.
-
-    Raises:
-        EngineUnknown, ModelMissing, LicenceNotAccepted: as `load_face_engine`.
-    """
-    if _parts(_checked(choice)) is None:
+    runs on the CPU."""
+    if _made_of(choice)[1] is None:
         return []
     from model.face_engine.onnx_session import gpu_count
 
     return gpu_environments(gpu_count())
 
 
-def _parts(choice: EngineChoice) -> Parts | None:
-    """insightface's models; None where the engine is dlib. To name a model is to ask for insightface."""
-    store = model_store()
+def _dlib(choice: EngineChoice) -> FaceEngine:
+    from model.face_engine.dlib_engine import DlibEngine, DlibSettings
+
+    return DlibEngine(DlibSettings(detection_side_px=choice.detection_side_px))
+
+
+def _made_of(choice: EngineChoice | str) -> tuple[EngineChoice, Parts | None]:
+    """The choice, checked, and insightface's models; None where the engine is dlib. To name a model is to ask for insightface."""
+    choice, store = _checked(choice), model_store()
     if choice.engine == "dlib" or (choice.engine == AUTO and not _named(choice) and lacking(store)):
-        return None
-    return choose_parts(store, **_models(choice))
+        return choice, None
+    return choice, choose_parts(store, **_models(choice))
 
 
 def _models(choice: EngineChoice) -> dict[str, str]:

@@ -17,13 +17,13 @@ from resources.transient_errors import Transient
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-CONNECTION = {
+# Seconds, and milliseconds for the last: a server whose machine is gone is noticed well within a lease's time to live.
+NOTICING = {
     "connect_timeout": 10,
     "keepalives_idle": 5,
     "keepalives_interval": 5,
     "keepalives_count": 2,
     "tcp_user_timeout": 15_000,
-    "application_name": "lafid",
 }
 _REFUSALS = (
     # Paths as the server has them: they tell its disk from one of this machine.
@@ -119,7 +119,7 @@ def _asking(url: str) -> Iterator["sa.Connection"]:
         named = sa.make_url(url).set(drivername="postgresql+psycopg2")
     except sa.exc.ArgumentError:  # whose words may hold a piece of a password
         raise PostgresUnusable("an address of Postgres is no URL: write it as postgresql://user@host/database") from None
-    engine = sa.create_engine(named, poolclass=sa.NullPool, connect_args=CONNECTION)
+    engine = sa.create_engine(named, poolclass=sa.NullPool, connect_args={**NOTICING, "application_name": "lafid"})
     try:
         with engine.connect() as connection:
             yield connection

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from model.model_store.location import lafid_home, models_folder
+from model.strict import StrictModel
 from resources.secrets import has_password, without_password
 from resources.store.s3_objects import is_address
 
@@ -31,14 +31,12 @@ class PasswordInAddress(ValueError):
     """An address that is shown and kept in many places holds a password; the message names the variable and the remedy."""
 
 
-class Settings(BaseModel):
+class Settings(StrictModel):
     """The local home (Dagster's instance, MLflow, logs), the store (tables, crops, latents) and the catalog of its tables.
 
     Attributes:
         catalog_address: `postgresql://...`; None: a file in the store.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path
     store_uri: str

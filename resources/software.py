@@ -39,7 +39,7 @@ class Software:
 
     @classmethod
     def here(cls) -> "Software":
-        """That of this process."""
+        """The software of this process."""
         return _here()
 
     def __str__(self) -> str:

@@ -1,20 +1,21 @@
 """MLflow: where models are registered and pulled from. Imported only while it is used: it costs seconds.
 
-Belongs here: the registry's address and the few questions that we ask of it. Not here: packaging a checkpoint
-(`model.release.package`).
+Belongs here: the registry's address, the few questions that we ask of it, and a local store in a home that was moved. Not here:
+packaging a checkpoint (`model.release.package`).
 """
 
 import logging
 import os
+import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model.release import ADDRESS
-from resources.mlflow_home import follow_moved_home
 
 EXPERIMENT = "lafid"
 CHECKPOINT_TAG = "lafid.checkpoint_sha256"
@@ -73,7 +74,7 @@ class Tracking:
 
     @property
     def _database(self) -> Path | None:
-        """Of a local store; None: a server keeps it."""
+        """The file of a local store; None: a server keeps it."""
         return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
 
     def connect(self) -> Any:
@@ -238,3 +239,52 @@ def _see_that_it_answers(uri: str) -> None:
             f"MLflow at {uri} does not answer within {ANSWER_S:.0f} s ({getattr(error, 'reason', None) or error}): "
             "start the server, or set MLFLOW_TRACKING_URI to where it is"
         ) from error
+
+
+LOGGER = logging.getLogger("lafid.tracking")
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Tables and columns of MLflow 3 that hold where files lie."""
+
+
+def follow_moved_home(database: Path, artifacts: Path, experiment: str) -> bool:
+    """Makes every address below the experiment's recorded folder one below `artifacts`, where that lies beside the database.
+
+    A database and a folder that are configured apart do not move together, and stay as they are.
+
+    Returns:
+        Whether anything was changed.
+    """
+    if database.parent != artifacts.parent or not database.is_file():
+        return False
+    now = artifacts.as_uri()
+    with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
+        recorded = _recorded(connection, experiment)
+        if recorded in (None, now):
+            return False
+        connection.execute("BEGIN IMMEDIATE")
+        recorded = _recorded(connection, experiment)
+        if recorded in (None, now):
+            connection.execute("ROLLBACK")
+            return False
+        for table, column in _ADDRESSES:
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                (now, len(recorded) + 1, recorded, len(recorded) + 1, f"{recorded}/"),
+            )
+        connection.execute("COMMIT")
+    LOGGER.info("the home was moved: MLflow's addresses now begin with %s, no longer with %s", now, recorded)
+    return True
+
+
+def _recorded(connection: sqlite3.Connection, experiment: str) -> str | None:
+    """Where the experiment's artifacts are said to lie; None before MLflow has made its tables, or the experiment."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+        return None
+    row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
+    return None if row is None else str(row[0])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class Transient(Exception):
-    """Beside another class of error: the same may succeed a little later, though nobody does anything about it."""
+    """Marks a class of errors: the same call may succeed a little later, though nobody does anything about it."""
 
 
 NETWORK_ERRNOS = frozenset(
@@ -26,7 +26,7 @@ NETWORK_ERRNOS = frozenset(
     }
 )
 OTHERS_CLASSES = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError"})
-"""Of botocore and urllib3, which a run need not have loaded."""
+"""Classes of botocore and urllib3, which a run need not have loaded."""
 OTHERS_WORDS = re.compile(
     r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|REQUEST_TIMEOUT|INTERNAL_FAILURE|THROTTLING)"
     r"|database is locked|server closed the connection|terminating connection|the database system is (starting|shutting)"

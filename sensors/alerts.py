@@ -22,7 +22,7 @@ from resources.settings import Settings
 from sensors.work import or_skip
 
 MOST_RUNS = 50
-"""That one tick looks at; the next one goes on there."""
+"""Runs that one tick looks at; the next tick goes on there."""
 MOST_OPEN = 200
 """Causes that are remembered: of so many the oldest is told again when it comes again."""
 ANSWER_S = 10.0

@@ -26,7 +26,7 @@ from resources.store.s3_objects import BucketAway
 from sensors.work import digest, or_skip
 
 LOOKS = "drop_looks.parquet"
-"""In the home: what the last look saw."""
+"""A file of the home: what the last look saw."""
 MOST_REQUESTS = 50
 """Runs that one tick asks for: Dagster makes each while the tick waits."""
 
@@ -41,9 +41,7 @@ MOST_REQUESTS = 50
 )
 @or_skip
 def clip_drop(
-    context: dg.SensorEvaluationContext,
-    lake: dg.ResourceParam[Lake],
-    settings: dg.ResourceParam[Settings],
+    context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], settings: dg.ResourceParam[Settings]
 ) -> dg.SensorResult | dg.SkipReason:
     """Take in what has arrived; ask for a run of every stale shard of the folder, once for each content that it has.
 

@@ -1,7 +1,7 @@
 """Runs that were lost before they began are asked for again. Off until somebody switches it on in the UI.
 
 Belongs here: which runs those are, and how often to ask. Not here: runs lost at work, which Dagster begins anew by itself
-(`run_retries` in dagster.yaml), work that failed (`missing_shards`).
+(`run_retries` in dagster.yaml), work that failed (`schedules`).
 """
 
 from datetime import UTC, datetime, timedelta

@@ -28,7 +28,7 @@ def waiting_runs(instance: dg.DagsterInstance) -> int:
 
 
 def at_work(instance: dg.DagsterInstance, lake: Lake, assets: Collection[str]) -> str:
-    """In words, who works on these assets: runs of this home, begun or queued, and other homes of the store. Empty: nobody."""
+    """Who works on these assets, in words: runs of this home, begun or queued, and other homes of the store. Empty: nobody."""
     active = instance.get_runs(dg.RunsFilter(statuses=list(ACTIVE)), limit=MOST_RUNS)
     runs = [run.run_id[:8] for run in active if assets_of(run) & set(assets)]
     if runs:

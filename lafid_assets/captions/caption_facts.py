@@ -56,7 +56,7 @@ _FEMALE = _set("she her hers herself woman women girl girls female lady ladies m
 
 
 def _words(text: str) -> list[str]:
-    """In order. Words joined by a hyphen count apart (`navy-blue`), but for those about speech (`off-screen`)."""
+    """The words, in order. Words joined by a hyphen count apart (`navy-blue`), but for those about speech (`off-screen`)."""
     found = _WORD.findall(text.replace("\u2019", "'"))
     return [part for word in found for part in ([word] if word.lower() in _SPEECH else word.split("-")) if part]
 

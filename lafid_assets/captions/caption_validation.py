@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lafid_assets.captions.caption_facts import (
     AROUND_SPEECH,
@@ -29,12 +29,11 @@ from lafid_assets.captions.caption_facts import (
 from lafid_assets.captions.speech_caption import refine_caption
 from lafid_assets.captions.speech_phrases import SILENT_FACE, SILENT_SOUND, SPEAKING, Cut, cut
 from lafid_assets.speech.speaking_status import SpeakingStatus
+from model.strict import StrictModel
 
 
-class RewriteLimits(BaseModel):
+class RewriteLimits(StrictModel):
     """How far a rewritten caption may depart from the original. All defaults are ours."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_kept_share: float = Field(0.9, ge=0, le=1, description="Share of the original's content words that must be there.")
     max_added_share: float = Field(
@@ -43,9 +42,7 @@ class RewriteLimits(BaseModel):
     max_added_chars: int = Field(240, ge=0, description="Characters by which the caption may grow, speaking sentence included.")
     max_sentence_words: int = Field(40, ge=4, description="Longest speaking sentence.")
     max_sentence_new_words: int = Field(
-        3,
-        ge=0,
-        description="Content words of the speaking sentence that caption, transcript and subject do not explain.",
+        3, ge=0, description="Content words of the speaking sentence that caption, transcript and subject do not explain."
     )
 
 

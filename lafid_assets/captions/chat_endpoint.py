@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from lafid_assets.captions.answer_cache import Answer, AnswerCache
 from lafid_assets.constraints.policies import first_fault
+from model.strict import StrictModel
 from resources.secrets import has_password, without_password
 
 Message = Mapping[str, Any]
@@ -32,10 +33,8 @@ class NoAnswer(Exception):
     """One question stayed without an answer; the message says why, in words that go into a table."""
 
 
-class EndpointSettings(BaseModel):
+class EndpointSettings(StrictModel):
     """Which model answers, and how patiently and at which price it is asked."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base_url: str = Field(description="Address of the OpenAI-compatible endpoint, up to and including /v1.", min_length=1)
     model: str = Field(description="Name of the model at that endpoint.", min_length=1)
@@ -47,10 +46,7 @@ class EndpointSettings(BaseModel):
     max_tokens: int = Field(600, ge=1, description="Longest answer, in the model's tokens.")
     timeout_s: float = Field(60.0, gt=0, description="Longest wait for the endpoint to connect or to send more.")
     max_retries: int = Field(
-        4,
-        ge=0,
-        le=20,
-        description="Further tries after 408, 409, 429, 5xx, a lost connection or a timeout, ever later.",
+        4, ge=0, le=20, description="Further tries after 408, 409, 429, 5xx, a lost connection or a timeout, ever later."
     )
     requests_per_min: float = Field(60.0, gt=0, description="Requests sent at most, retries included.")
     concurrency: int = Field(4, ge=1, le=64, description="Questions that wait for an answer at the same time.")

@@ -67,11 +67,7 @@ class RefinedCaption:
 
 
 def refine_caption(
-    caption: str | None,
-    status: SpeakingStatus,
-    *,
-    lips_move: bool = False,
-    transcript_language: str | None = None,
+    caption: str | None, status: SpeakingStatus, *, lips_move: bool = False, transcript_language: str | None = None
 ) -> RefinedCaption:
     """The caption without what contradicts `status`, and with one sentence that states it.
 

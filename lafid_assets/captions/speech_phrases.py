@@ -106,10 +106,7 @@ SPEAKING: tuple[Cut, ...] = (
         _facing("faces", _shown("is ")),
     ),
     # "..., who is talking to X, ..."
-    (
-        _pattern(rf"(?P<lead>,?\s+who\s+(?:is|are)\s+){_ADVERBS}{_GERUND}{_COMPLEMENT}(?P<comma>,|(?=[.;!?]|$))"),
-        _relative,
-    ),
+    (_pattern(rf"(?P<lead>,?\s+who\s+(?:is|are)\s+){_ADVERBS}{_GERUND}{_COMPLEMENT}(?P<comma>,|(?=[.;!?]|$))"), _relative),
     # "is talking and gesturing": the other verb takes the auxiliary
     (_pattern(rf"{_BE}{_ADVERBS}{_GERUND}(?:\s+\w+ly\b)?\s+and\s+(?=\w+ing\b)"), lambda match: match["lead"]),
     # "is talking to X", "is seen speaking"
@@ -129,10 +126,7 @@ SPEAKING: tuple[Cut, ...] = (
     ),
     # "speaks and gestures": the other verb stands alone; "smiles and speaks": likewise
     (_pattern(rf"{_NOT_NEGATED}{_ADVERBS}(?:{_SINGULAR})(?:\s+\w+ly\b)?\s+and\s+(?=\w+s\b)"), ""),
-    (
-        _pattern(rf"(?P<lead>,?\s+and\s+(?:then\s+)?){_ADVERBS}{_SINGULAR}{_COMPLEMENT}"),
-        _facing("faces", _with_company),
-    ),
+    (_pattern(rf"(?P<lead>,?\s+and\s+(?:then\s+)?){_ADVERBS}{_SINGULAR}{_COMPLEMENT}"), _facing("faces", _with_company)),
     # the main verb
     (_pattern(rf"{_NOT_NEGATED}{_ADVERBS}{_SINGULAR}{_COMPLEMENT}"), _facing("faces", _shown("is "))),
     (_pattern(rf"{_NOT_NEGATED}{_ADVERBS}{_PAST}{_COMPLEMENT}"), _facing("faced", _shown("was "))),

@@ -5,15 +5,15 @@ Belongs here: the bounds, with the reason of each default. Not here: the figures
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from model.strict import StrictModel
 
 Hours = Annotated[float, Field(ge=0.1)]
 
 
-class CheckBounds(BaseModel):
+class CheckBounds(StrictModel):
     """When a check warns. No bound ever stops a run or changes a table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     keep_rate_drift: float = Field(
         0.2,
@@ -45,8 +45,7 @@ class CheckBounds(BaseModel):
         "budget that fails a shard, so that it warns before",
     )
     longest_wait_hours: Hours = Field(
-        36.0,
-        description="Hours that new content may wait for a table. One nightly refresh may fail before it warns",
+        36.0, description="Hours that new content may wait for a table. One nightly refresh may fail before it warns"
     )
     longest_wait_hours_of: dict[str, Hours] = Field(
         default_factory=dict, description="The same of single assets, such as { lafid_dataset = 12.0 }"

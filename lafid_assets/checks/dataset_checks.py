@@ -14,11 +14,9 @@ from lafid_assets.checks.bounds import CheckBounds
 from lafid_assets.checks.coverage import expression_coverage, kept_clips_by_yaw, kept_clips_that_change, pose_coverage
 from lafid_assets.checks.drift import clips_new_in, keep_rate_drift
 from lafid_assets.checks.errors import error_share
-from lafid_assets.checks.freshness import freshness
 from lafid_assets.checks.judged import Judged, nothing_to_judge
-from lafid_assets.checks.settings_differ import settings_differ
-from lafid_assets.checks.waiting import what_waits
-from lafid_assets.dataset.mixed_settings import mixed
+from lafid_assets.checks.waiting import freshness, settings_differ, what_waits
+from lafid_assets.dataset.refusals import mixed
 from lafid_assets.dataset.versions import Facts, funnel_of, known_versions, standing_version
 from lafid_assets.jobs import DATASET, PER_SHARD
 from lafid_assets.lafid_toml.settings_check import deciding, differing, ops_of

@@ -10,12 +10,7 @@ from resources.store.file_store import FileStore
 
 
 def run_adopt(settings: Settings, name: str, commit: str | None) -> None:
-    """Check the snapshot and write down which one it is.
-
-    Raises:
-        ValueError: there is no such preset.
-        BaseError: the snapshot is incomplete, torn or of another base; the message says how to fetch it.
-    """
+    """Check the snapshot and write down which one it is."""
     from model.bases.adopt import adopt_base
     from model.presets import preset
 

@@ -33,12 +33,6 @@ def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> No
 
     Args:
         named: lines of the asset's config; what is not named is as in `lafid.toml`.
-
-    Raises:
-        NoBench: there is no dataset, nobody in its test split, or no clip of theirs that gives a case.
-        BenchError: there is something at `out` already.
-        SettingsUnusable: a line of `lafid.toml` is wrong.
-        RunFailed: the asset failed.
     """
     if out is not None and out.exists():
         raise BenchError(f"{out} is there already: name a folder that is not")

@@ -33,9 +33,6 @@ def run_calibrate(settings: Settings, labels: Path | None, measure: str, out: Pa
     Args:
         labels: CSV with `clip_id` and `label`; the marks of the review page when None.
         out: the PNG to write; `calibrate-<measure>.png` in the home when None.
-
-    Raises:
-        LabelsUnusable: the labels do not serve, or the measure does not exist.
     """
     if measure not in MEASURES:
         raise LabelsUnusable(f"there is no measure {measure!r} to calibrate: choose one of {', '.join(MEASURES)}")

@@ -35,7 +35,7 @@ LOGGER = logging.getLogger("lafid.cluster")
 
 BY_TAG, BY = "lafid/by", "command line"
 ASKED_TAG = "lafid/asked"
-"""Of the runs that one command asked for: under it they are found and cancelled together."""
+"""Tag of the runs that one command asked for: under it they are found and cancelled together."""
 ASKING = "runs are asked for"
 """The lease under which a command looks what is on its way, and asks for the rest."""
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -256,7 +256,7 @@ class _Counting:
             return [*stale_shards(reader, self.steps, self.left)] if self.left else []
 
     def done(self) -> str:
-        """In words; nothing of what has no partitions."""
+        """What is done, in words; empty where there are no partitions."""
         if (now := time.monotonic()) >= self.next_at:
             self.left = self.stale()
             taken_s = time.monotonic() - now
@@ -264,7 +264,7 @@ class _Counting:
         return "" if self.left == [UNPARTITIONED] else f"{self.of - len(self.left)} of {self.of} shards done"
 
     def time_left(self) -> str:
-        """In words, once there is something to reckon by."""
+        """The time left in words, once there is something to reckon by."""
         done = self.of - len(self.left)
         if not done or not self.left:
             return ""

@@ -12,8 +12,7 @@ import polars as pl
 from lafid_assets.cli.display import CONSOLE, show_funnel, show_missing, working
 from lafid_assets.cli.funnel import read_funnel
 from lafid_assets.cli.materialize import CurationChoices, Materializer, open_materializer
-from lafid_assets.ingest.clip_list import restrict_to
-from lafid_assets.ingest.listing import list_files
+from lafid_assets.ingest.listing import list_files, restrict_to
 from lafid_assets.ingest.registration import register
 from lafid_assets.jobs import PER_SHARD
 from lafid_assets.lafid_toml.settings_check import engine_of, named_otherwise, ops_of, refuse_unusable
@@ -29,10 +28,6 @@ def run_curate(
 ) -> dict[str, Any]:
     """Ingest and curate; one object: the funnel, where the `report` lies, the `shards` that hold clips of the folder, and how
     many partitions of assets were `computed` and `up_to_date`.
-
-    Raises:
-        SourceUnusable: there is nothing to ingest.
-        RunFailed: a shard failed; the others are done.
     """
     materializer = open_materializer(settings)
     shards = curate_folder(materializer, folder, choices, clips_per_shard, only)

@@ -31,11 +31,7 @@ PROMPT = "The video features a person who turns their head and looks around."
 
 
 def run_demo(settings: Settings) -> None:
-    """Sample footage, dataset, model, registry, one generated video; a second demo finds everything done and says so.
-
-    Raises:
-        RunFailed: a step failed; what was done before it stays.
-    """
+    """Sample footage, dataset, model, registry, one generated video; a second demo finds everything done and says so."""
     begin = time.monotonic()
     footage = settings.home / "sample_footage"
     with working("building the sample footage"):
@@ -84,12 +80,7 @@ def _cut_face(lake: Lake, face: Path) -> None:
 
 
 def _show_end(
-    settings: Settings,
-    lake: Lake,
-    materializer: Materializer,
-    model: dict[str, Any],
-    video: Path,
-    seconds: float,
+    settings: Settings, lake: Lake, materializer: Materializer, model: dict[str, Any], video: Path, seconds: float
 ) -> None:
     counts = read_funnel(settings)
     show_funnel(counts)

@@ -13,11 +13,7 @@ from resources.settings import Settings
 
 
 def read_diff(settings: Settings, older: str, newer: str) -> dict[str, Any]:
-    """The difference as one object, as `version_diff.as_object` gives it.
-
-    Raises:
-        VersionUnknown: no version begins with one of the names.
-    """
+    """The difference as one object, as `version_diff.as_object` gives it."""
     return as_object(open_lake(settings, read_only=True), older, newer)
 
 

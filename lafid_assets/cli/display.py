@@ -1,12 +1,13 @@
 """What the terminal shows: progress while Dagster works, the funnel, one-line errors.
 
-Belongs here: rich. Not here: anything that computes.
+Belongs here: rich, and where a traceback goes. Not here: anything that computes, an error in words (`failure_line`).
 """
 
 import json
 import logging
 import re
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from rich.status import Status
 from rich.table import Table
 
 from model.files import whole_file
+from resources.secrets import without_secrets
+from resources.settings import Settings
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """What a terminal obeys instead of showing it, but tabs and ends of lines; and what turns the order of letters around."""
@@ -32,7 +35,7 @@ class PlainConsole(Console):
         super().__init__(stderr=stderr, width=width, highlight=False, markup=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As rich does, without control characters in what is text."""
+        """Does what rich does, without control characters in what is text."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=legible(segment.text))
 
@@ -139,7 +142,7 @@ def show_missing(list_path: Path, found: int, missing: Sequence[str], report: Pa
 
 
 def show_unjudged(unjudged: Mapping[str, int]) -> None:
-    """Which rules kept clips were not judged by: rule to clips."""
+    """Rule to the kept clips that it did not judge."""
     if unjudged:
         listed = ", ".join(f"{rule} ({clips} clips)" for rule, clips in unjudged.items())
         CONSOLE.print(f"kept but not judged, for want of the measure: {listed}", style="yellow", soft_wrap=True)
@@ -166,3 +169,17 @@ def show_funnel(funnel: Mapping[str, Any]) -> None:
     if funnel["recordings"]:
         CONSOLE.print(f"files with cuts: {funnel['recordings']}, whose {funnel['shots']} shots are clips of their own")
     show_unjudged(funnel["unjudged"])
+
+
+def keep_traceback() -> None:
+    """The error that is being handled, whole, in the home; its place goes to the screen."""
+    settings = Settings.from_environment()
+    if not settings.home.is_dir():  # a question at a mistyped home makes none
+        return
+    log = settings.logs / "last-error.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(without_secrets(traceback.format_exc()))
+    except OSError:
+        return  # the home itself is the trouble, and the line above says so
+    ERRORS.print(f"details: {log}", style="dim", soft_wrap=True)

@@ -38,11 +38,7 @@ STYLES = {State.OK: "green", State.WARNS: "yellow", State.BLOCKS: "red"}
 
 
 def read_doctor(settings: Settings) -> dict[str, Any]:
-    """One object: whether this node is `fit`, its `software` and `place`, and `findings` of `about`, `state` and `said`.
-
-    Raises:
-        OSError, ValueError: the instance's file cannot be read.
-    """
+    """One object: whether this node is `fit`, its `software` and `place`, and `findings` of `about`, `state` and `said`."""
     findings = [{"about": each.about, "state": each.state.value, "said": each.said} for each in asked(_node(settings), CHECKS)]
     fit = all(each["state"] != State.BLOCKS for each in findings)
     return {"fit": fit, "software": str(Software.here()), "place": place(), "findings": findings}

@@ -54,14 +54,7 @@ class Wish:
 
 
 def run_evaluate(how: ModelOptions, wish: Wish) -> None:
-    """Draw, measure, compare; tables as Parquet and the page into the folder. An interrupted run goes on with the next video.
-
-    Raises:
-        BenchError: there is no bench, or it came over incomplete.
-        ModelMissing: there is no such model, or its base is not here.
-        EvaluationFailed: every case failed.
-        NotADirectoryError: there is a file where the folder would be.
-    """
+    """Draw, measure, compare; tables as Parquet and the page into the folder. An interrupted run goes on with the next video."""
     if wish.out.exists() and not wish.out.is_dir():
         raise NotADirectoryError(f"{wish.out} is no folder: name another one with --out")
     bench_dir = wish.bench or _bench_of(how.settings)
@@ -109,11 +102,7 @@ def _bench_of(settings: Settings) -> Path:
 
 
 def _models(how: ModelOptions, wish: Wish) -> list[ModelFiles]:
-    """One or two.
-
-    Raises:
-        ValueError: the two are one.
-    """
+    """One or two."""
     settings = how.settings
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     adopted = adopted_in(FileStore(settings.store_uri, settings.home))

@@ -14,15 +14,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from lafid_assets import schemas
 from lafid_assets.cli.display import CONSOLE, PlainConsole
-from lafid_assets.constraints.explanation import (
-    TellingFrame,
-    frames_around,
-    in_words,
-    telling_frames,
-)
+from lafid_assets.constraints.explanation import TellingFrame, frames_around, in_words, telling_frames
 from lafid_assets.constraints.window import WINDOW_COLUMNS
-from lafid_assets.dataset.frame_strip import draw_strip
+from lafid_assets.dataset.contact_sheet import draw_strip
 from lafid_assets.faces.sampling import frame_at
 from lafid_assets.ingest.clip_prefetch import at_hand
 from lafid_assets.ingest.locate import locate
@@ -31,20 +27,6 @@ from lafid_assets.outcomes import KEPT, ClipError, Reason, Status
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.review.clip_facts import ClipTables, Row, decision_of, ending_of, rules_of
 from lafid_assets.review.marks import marks_of
-from lafid_assets.schemas import (
-    FACE_CLIPS,
-    FACE_FRAMES,
-    FACE_INFO,
-    FOOTAGE,
-    ID_CONSISTENT_CLIPS,
-    LAFID_DATASET,
-    OUTCOME_TABLES,
-    PICTURE_MEASURES,
-    PIECES,
-    POSE_FILTERED_CLIPS,
-    RAW_CLIPS,
-    SPEECH_TAGGED_CLIPS,
-)
 from model.encoding.footage import Footage
 from model.files import whole_file
 from resources.lake.reader import Reader
@@ -73,17 +55,14 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, An
         one object: `clip_id`, `shard`, `status`, `step` (where its way ended), `reason`, `said` (all that in words), of the
         dataset `identity_id` and `split`, `measures` (step to column to value, up to that step), `rules` (step to rules),
         `scan_margins`, `shots`, `frames`, and `picture`.
-
-    Raises:
-        ClipUnknown: no clip has that id or file, or several do.
     """
     lake = open_lake(settings, read_only=True)
     with lake.snapshot() as reader:
         clip_id, shard = _whole_id(reader, clip)
         tables = ClipTables(reader, clip_id, shard)
-        pictures = tables.row(PICTURE_MEASURES.name)
+        pictures = tables.row(schemas.PICTURE_MEASURES.name)
         rows = tables.outcomes()
-        dataset = tables.row(LAFID_DATASET.name)
+        dataset = tables.row(schemas.LAFID_DATASET.name)
         frames = _frames(tables, rows)
         shots = _shots(reader, tables, clip_id, shard)
         said_by = all_settings(reader)
@@ -143,12 +122,12 @@ def show_explanation(found: Mapping[str, Any]) -> None:
 
 def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
     """The clip's id and its shard."""
-    found = reader.sql(f"SELECT clip_id, shard FROM {FOOTAGE.name} WHERE starts_with(clip_id, ?)", [clip]).rows()
+    found = reader.sql(f"SELECT clip_id, shard FROM {schemas.FOOTAGE.name} WHERE starts_with(clip_id, ?)", [clip]).rows()
     several = "begin with"
     if not found:
         several = "have a file"
         found = reader.sql(
-            f"SELECT DISTINCT clip_id, shard FROM {RAW_CLIPS.name} WHERE recording_id IS NULL AND "
+            f"SELECT DISTINCT clip_id, shard FROM {schemas.RAW_CLIPS.name} WHERE recording_id IS NULL AND "
             "(path = ? OR ends_with(path, ?) OR clip_root || '/' || path = ?)",
             [clip, f"/{clip}", clip if is_address(clip) else str(Path(clip).absolute())],
         ).rows()
@@ -159,10 +138,10 @@ def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
 
 
 def _shots(reader: Reader, tables: ClipTables, recording: str, shard: str) -> pl.DataFrame:
-    """Of a file with cuts its shots in order of time, with `ended`; no rows of a clip."""
-    shots = tables.rows_of(PIECES.name, "recording_id").sort("piece_index")
+    """The shots of a file with cuts, in order of time, with `ended`; a clip has no rows."""
+    shots = tables.rows_of(schemas.PIECES.name, "recording_id").sort("piece_index")
     ended = dict.fromkeys(shots["clip_id"], KEPT)
-    for table in (PIECES.name, *list(OUTCOME_TABLES.values())[1:]):
+    for table in (schemas.PIECES.name, *list(schemas.OUTCOME_TABLES.values())[1:]):
         if shots.height and table in tables.written:
             ids = [clip_id for clip_id, how in ended.items() if how == KEPT]
             partition = shard if reader.tables[table].partitioned else None
@@ -173,24 +152,24 @@ def _shots(reader: Reader, tables: ClipTables, recording: str, shard: str) -> pl
 
 
 def _frames(tables: ClipTables, rows: dict[str, Row]) -> list[TellingFrame]:
-    faces, frames = (tables.rows(table.name) for table in (FACE_INFO, FACE_FRAMES))
-    identity = rows.get(ID_CONSISTENT_CLIPS.name, {})
+    faces, frames = (tables.rows(table.name) for table in (schemas.FACE_INFO, schemas.FACE_FRAMES))
+    identity = rows.get(schemas.ID_CONSISTENT_CLIPS.name, {})
     if identity.get("reason") == Reason.IDENTITY_CHANGE and identity["identity_break_frame"] is not None:
         return frames_around(faces, frames, identity["identity_break_frame"])
-    decided = rows.get(POSE_FILTERED_CLIPS.name, {})
-    dropped = rows.get(FACE_CLIPS.name, {}).get("scan_verdict")
+    decided = rows.get(schemas.POSE_FILTERED_CLIPS.name, {})
+    dropped = rows.get(schemas.FACE_CLIPS.name, {}).get("scan_verdict")
     return telling_frames(faces, frames, dropped if decided.get("reason") == Reason.UPSTREAM else decided.get("reason"))
 
 
 def _title(name: str, rows: Mapping[str, Row]) -> tuple[str, str, str]:
     """What stands above the rules of a step, and the words for met and missed."""
     row = rows[name]
-    if name == SPEECH_TAGGED_CLIPS.name:
-        start_s, end_s = (rows[POSE_FILTERED_CLIPS.name][name] for name in WINDOW_COLUMNS)
+    if name == schemas.SPEECH_TAGGED_CLIPS.name:
+        start_s, end_s = (rows[schemas.POSE_FILTERED_CLIPS.name][name] for name in WINDOW_COLUMNS)
         when = "" if start_s is None else f" from {start_s:.2f} to {end_s:.2f} s"
         said = f"{row['speaking_status']}, because {row['speaking_reason']}"
         return f"who speaks{when}, policy {row['policy']}: {said}", "yes", "no"
-    what = "face constraints" if name == POSE_FILTERED_CLIPS.name else "one person"
+    what = "face constraints" if name == schemas.POSE_FILTERED_CLIPS.name else "one person"
     return f"{what}, policy {row['policy']}, in their order", "met", "missed"
 
 
@@ -224,7 +203,7 @@ def _show_shots(shots: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _show_margins(margins: Mapping[str, Any]) -> None:
-    """Of a clip that was dropped after a few looks no rule was judged; the scan's margins stand for them."""
+    """The scan's margins, which stand for the rules: none was judged of a clip that was dropped after a few looks."""
     scalars = {name: value for name, value in margins.items() if not isinstance(value, dict)}
     told = ", ".join(f"{name} {value}" for name, value in scalars.items())
     CONSOLE.print(f"the scan's margins: {told}; `--scan off` surveys every clip", soft_wrap=True)

@@ -22,11 +22,7 @@ def run_export(
     skip_refused: bool,
     clips_per_shard: int,
 ) -> dict[str, Any]:
-    """Write and check; one object: the export's manifest, as it lies beside the files, and its `destination`.
-
-    Raises:
-        VersionUnknown, LicenceRefused, DestinationUnusable, ClipGone, ExportBroken: as their messages say.
-    """
+    """Write and check; one object: the export's manifest, as it lies beside the files, and its `destination`."""
     lake = open_lake(settings, read_only=True)
     kept = find_version(lake, version)
     with working(f"exporting version {kept['dataset_version']} as {format_name}"):

@@ -5,10 +5,9 @@ from contextlib import closing, nullcontext
 from typing import Any
 
 from lafid_assets.cli.display import CONSOLE, working
+from lafid_assets.dataset.forget.elsewhere import models_trained_on, own_files
 from lafid_assets.dataset.forget.erase import Eraser
-from lafid_assets.dataset.forget.raw_files import own_files
 from lafid_assets.dataset.forget.subject import INTENT, NobodyToForget, Subject, identify, read_intent, write_intent
-from lafid_assets.dataset.forget.trained_models import models_trained_on
 from lafid_assets.lake import open_lake
 from resources.lake.lake import Lake
 from resources.settings import Settings
@@ -23,11 +22,6 @@ def run_forget(
 
     Returns:
         one object: `dry_run`, and `forgotten` with what was done for each: for the earlier run's clips, and for these.
-
-    Raises:
-        NobodyToForget: nothing was named, or something unknown.
-        ForgetIncomplete: a file could not be cleaned; the message names it.
-        StoreBusy: a run is at work in the store.
     """
     with closing(open_lake(settings, read_only=dry_run)) as lake, nullcontext() if dry_run else lake.alone("lafid forget"):
         done = list(_forget_these(settings, lake, clips, identities, dry_run=dry_run, delete_files=delete_files))

@@ -11,11 +11,7 @@ from resources.settings import Settings
 
 
 def read_funnel(settings: Settings) -> dict[str, Any]:
-    """The funnel as one object, with `recordings`, `shots` and `unjudged`; `dataset_version` is None while there is no dataset.
-
-    Raises:
-        LakeUnusable, TableMissing: nothing has been curated yet.
-    """
+    """The funnel as one object, with `recordings`, `shots` and `unjudged`; `dataset_version` is None without a dataset."""
     with open_lake(settings, read_only=True).snapshot() as reader:
         counts, unjudged, shots = count_outcomes(reader), unjudged_rules(reader), shots_of_recordings(reader)
         versions = reader.sql(f"SELECT DISTINCT dataset_version FROM {LAFID_DATASET.name}")["dataset_version"]

@@ -61,7 +61,7 @@ class VideoRequest:
         return replace(self, **said)
 
     def hash_with(self, manifest: "Manifest", drawing: DrawingSettings) -> str:
-        """Of the request to this model, computing so."""
+        """Hash of the request to this model, with how it computes."""
         values = {name: value for name, value in asdict(self).items() if name not in ("image", "photos")}
         pictures = [*([] if self.image is None else [self.image]), *self.photos]
         computed = {"precision": drawing.precision_after(manifest.preset.train), "low_memory": drawing.low_memory}
@@ -75,13 +75,6 @@ def run_generate(how: ModelOptions, model: str, request: VideoRequest, out: Path
     Args:
         out: the mp4; with `prompts` the folder of many.
         prompts: a file of them, each drawn as `request` says.
-
-    Raises:
-        NobodyToDraw: the request holds no picture.
-        PictureUnusable: one of its pictures cannot be read.
-        PromptsUnusable: the file of prompts cannot be read.
-        OutUnusable: no video can be written to `out`.
-        FaceError: no face in a picture, or several.
     """
     if request.image is None and not request.photos:
         raise NobodyToDraw("there is nobody to draw: name a first frame with --image, or photos of the person with --photo")
@@ -116,9 +109,6 @@ def draw(
 
     Args:
         picture, photos: the request's own, read.
-
-    Raises:
-        FaceError: no face in a picture, or several.
     """
     from model.encoding.video_io import write_mp4
 
@@ -143,7 +133,7 @@ def draw(
 
 
 def _require_writable(out: Path, *, many: bool) -> None:
-    """Asked before anything is drawn: it may take hours."""
+    """Refuse a place before anything is drawn, which may take hours."""
     if many and out.exists() and not out.is_dir():
         raise OutUnusable(f"{out} is no folder: of many prompts, name one with --out")
     if not many and (out.is_dir() or out.suffix.lower() != ".mp4"):
@@ -174,11 +164,7 @@ def _tell_what_helps(pipeline: "LafidPipeline", photos: "Sequence[Image]", choos
 
 
 def face_choice(text: str) -> "FaceChoice":
-    """ "only", "largest" or a number from 0.
-
-    Raises:
-        ValueError: none of these.
-    """
+    """ "only", "largest" or a number from 0."""
     if text == "only":
         return "only"
     if text == "largest":
@@ -189,11 +175,7 @@ def face_choice(text: str) -> "FaceChoice":
 
 
 def pull_model(how: ModelOptions, model: str) -> "LafidPipeline":
-    """The model of that name, ready to draw.
-
-    Raises:
-        ModelMissing: no such model in the registry, or no registry.
-    """
+    """The model of that name, ready to draw."""
     settings = how.settings
     adopted = adopted_in(FileStore(settings.store_uri, settings.home))
     with working(f"pulling {model}"), in_registry(model, tracking_of(settings)):
@@ -203,11 +185,7 @@ def pull_model(how: ModelOptions, model: str) -> "LafidPipeline":
 
 
 def manifest_of(settings: Settings, model: str) -> "Manifest":
-    """What a model says of itself; its tensors are not loaded.
-
-    Raises:
-        ModelMissing: no such model in the registry, or no registry.
-    """
+    """What a model says of itself; its tensors are not loaded."""
     with in_registry(model, tracking_of(settings)):
         from model.release.checkpoint import read_manifest
         from model.release.package import fetch

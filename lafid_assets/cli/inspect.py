@@ -11,6 +11,7 @@ import numpy as np
 from lafid_assets.cli.display import CONSOLE, working
 from lafid_assets.cli.generate import VideoRequest, face_choice, pull_model
 from lafid_assets.cli.options import ModelOptions
+from lafid_assets.constraints.figures import chart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,12 +24,7 @@ _ELEMENTS = 64
 
 
 def run_inspect(how: ModelOptions, model: str, request: VideoRequest, out: Path) -> None:
-    """Draw one video. Write into the folder `out` what the gates said, and which dictionary elements the photos' poses activate.
-
-    Raises:
-        PictureUnusable: a picture cannot be read.
-        FaceError: no face in a picture, or several.
-    """
+    """Draw one video. Write into `out` what the gates said, and which dictionary elements the photos' poses activate."""
     from model.encoding.picture import read_picture
 
     photos = [read_picture(path) for path in request.photos]
@@ -71,11 +67,11 @@ def run_inspect(how: ModelOptions, model: str, request: VideoRequest, out: Path)
 
 def gate_figure(gates: "GateWeights", experts: tuple[str, ...]) -> "Figure":
     """Layer by expert over the run, and layer by step for each expert; one grey scale from 0 to 1."""
-    from matplotlib.figure import Figure
-
     steps, blocks, _ = gates.weights.shape
-    figure = Figure(figsize=(3 + 2.6 * len(experts), 1.6 + 0.16 * blocks), layout="constrained")
-    first, *others = figure.subplots(1, 1 + len(experts), width_ratios=(1, *(1.2 for _ in experts)))
+    columns = 1 + len(experts)
+    figure, (first, *others) = chart(
+        3 + 2.6 * len(experts), 1.6 + 0.16 * blocks, 1, columns, width_ratios=(1, *(1.2 for _ in experts))
+    )
     scale = {"cmap": "viridis", "vmin": 0.0, "vmax": 1.0, "aspect": "auto", "interpolation": "nearest"}
     image = first.imshow(gates.by_layer, **scale)
     first.set_xticks(range(len(experts)), experts, rotation=45, ha="right")
@@ -95,15 +91,12 @@ def gate_figure(gates: "GateWeights", experts: tuple[str, ...]) -> "Figure":
 
 def dictionary_figure(activations: "Activations", of: str) -> "Figure":
     """Faces by yaw against the elements whose activation differs most among them, each scaled to its own maximum."""
-    from matplotlib.figure import Figure
-
     posed = activations.sorted_by_yaw()
     chosen = np.argsort(-posed.weights.std(axis=0), kind="stable")[:_ELEMENTS]
     shown = posed.weights[:, chosen] / posed.weights[:, chosen].max(axis=0, keepdims=True)
     # Elements in the order of the yaw at which they are strongest: what clusters by pose shows as a diagonal.
     shown = shown[:, np.argsort(shown.argmax(axis=0), kind="stable")]
-    figure = Figure(figsize=(8, 1.8 + 0.2 * len(shown)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = chart(8, 1.8 + 0.2 * len(shown))
     image = axes.imshow(shown, cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     axes.set_yticks(range(len(shown)), [f"{yaw:+.0f}" for yaw in posed.angles_deg[:, 0]])
     axes.set_ylabel("yaw, degrees")

@@ -23,14 +23,7 @@ class NothingAsked(ValueError):
 
 
 def read_lineage(settings: Settings, model: str | None, clip: str | None) -> dict[str, Any]:
-    """As one object.
-
-    Raises:
-        NothingAsked: not one of the two is named.
-        VersionUnknown: the registry has no such model.
-        ClipUnknown: no dataset version holds the clip.
-        TrackingUnreachable: the registry does not answer.
-    """
+    """The answer as one object."""
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     with closing(open_lake(settings, read_only=True)) as lake:
         if model is not None and clip is None:

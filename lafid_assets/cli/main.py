@@ -12,9 +12,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from lafid_assets.cli import drawing, models, releasing, settings
-from lafid_assets.cli.display import CONSOLE, ERRORS, answer, show_funnel
-from lafid_assets.cli.errors import keep_traceback
+from lafid_assets.cli import drawing_commands, models, release_commands, settings
+from lafid_assets.cli.display import CONSOLE, ERRORS, answer, keep_traceback, show_funnel
 from lafid_assets.cli.options import AsJson, Home, settings_of
 from lafid_assets.runs.failure_line import one_line
 
@@ -234,16 +233,12 @@ def forget(
     answer(done, show_forgotten, as_json=as_json)
 
 
-app.command()(drawing.generate)
-app.command()(drawing.inspect)
-app.command()(drawing.opens2v)
-app.command()(releasing.evaluate)
-app.command()(releasing.bench)
-app.command()(releasing.promote)
-app.command()(releasing.rollback)
-app.command()(releasing.lineage)
-app.command()(drawing.pull)
-app.command()(drawing.serve)
+for command in (
+    *(drawing_commands.generate, drawing_commands.inspect, drawing_commands.opens2v),
+    *(release_commands.evaluate, release_commands.bench, release_commands.promote, release_commands.rollback),
+    *(release_commands.lineage, drawing_commands.pull, drawing_commands.serve),
+):
+    app.command()(command)
 
 
 @app.command()

@@ -28,9 +28,6 @@ def run_opens2v(how: ModelOptions, model: str, prompts: Path, out: Path, request
         prompts: the benchmark's file, beside whose folder `Images` its pictures lie.
         out: the folder for videos and score files.
         request: how each is drawn; its words and pictures are the prompts'.
-
-    Raises:
-        OpenS2VError: the file is none of the benchmark's, or asks for nothing that a model of one person can draw.
     """
     requests, absent = requests_of(read_prompts(prompts), prompts.parent)
     if not requests:

@@ -23,17 +23,14 @@ from resources.settings import Settings
 from resources.store.shared_models import take_models
 
 _LONGEST_WAIT = timedelta(days=30)
-"""For the slowest of the processes: gloo gives up after 30 minutes unless told otherwise. One that dies ends all, by torchrun."""
+"""The wait for the slowest process: gloo gives up after 30 minutes unless told otherwise. If one dies, torchrun ends all."""
 
 
 def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str | None) -> None:
-    """Encode what is missing, share by share; then the first process writes the rows. Of a cluster each run does both.
+    """Encode what is missing, share by share; then the first process writes the rows. In a cluster each run does both.
 
     Args:
         preset, semantic_encoder: None: as in `lafid.toml`.
-
-    Raises:
-        RunFailed: a shard failed; the others are done.
     """
     named = {"preset": preset, "semantic_encoder": semantic_encoder}
     told = SettingsFile.of(settings.home).of_asset(TRAINING_LATENTS.name)
@@ -56,9 +53,6 @@ def run_precompute(settings: Settings, preset: str | None, semantic_encoder: str
 def materialize_latents(materializer: Materializer, config: TrainingLatentsConfig) -> None:
     """Rows of all shards of the dataset, in as few Dagster runs as can be, for each loads the encoders; what is not cached yet is
     encoded.
-
-    Raises:
-        RunFailed: after everything that could be done was done.
     """
     shards = dataset_shards(materializer.lake)
     told = ops_of(materializer.file, {name: {"config": config.model_dump()} for name in PRECOMPUTE})

@@ -45,11 +45,7 @@ class Wish:
 
 
 def read_presets(name: str | None, wish: Wish) -> list[dict[str, Any]]:
-    """Build one preset, or all: an object each, with what it is and its `durations` on the cards.
-
-    Raises:
-        ValueError: there is no such preset, or no such card; the message lists those that exist.
-    """
+    """Build one preset, or all: an object each, with what it is and its `durations` on the cards."""
     with working("building on the meta device"):
         from model.presets import PRESETS, preset
         from model.training.memory_table import memory_figures

@@ -21,13 +21,7 @@ from resources.tracking import CHAMPION, CHECKPOINT_TAG, Tracking, VersionUnknow
 
 
 def run_promote(settings: Settings, model: str, why: str, *, force: bool) -> None:
-    """Make a registered version champion, if it passed its judgement against who is champion now, or by force.
-
-    Raises:
-        VersionUnknown: there is none.
-        PromotionRefused: its judgement does not allow it, or no reason is given where one is needed.
-        TrackingUnreachable: the registry does not answer.
-    """
+    """Make a registered version champion, if it passed its judgement against who is champion now, or by force."""
     _require_short(why)
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     version = tracking.resolve(model)
@@ -58,11 +52,6 @@ def run_rollback(settings: Settings, name: str | None, why: str) -> None:
 
     Args:
         name: of the registered model; None: as in `lafid.toml`.
-
-    Raises:
-        VersionUnknown: there is no such model.
-        PromotionRefused: it has not both.
-        TrackingUnreachable: the registry does not answer.
     """
     _require_short(why)
     name = SettingsFile.of(settings.home).model_name if name is None else name

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+
+from model.strict import StrictModel
 
 _MARK = "lafid request "
 _VERSION = 1
@@ -22,10 +24,8 @@ class PromptsUnusable(ValueError):
     """A file of prompts cannot be read; the message names the line and the remedy."""
 
 
-class Prompt(BaseModel):
+class Prompt(StrictModel):
     """One line; what is left out is as the command says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str = Field(min_length=1)
     negative_prompt: str | None = None
@@ -34,11 +34,7 @@ class Prompt(BaseModel):
 
 
 def read_prompts(path: Path) -> dict[str, Prompt]:
-    """The mp4's name to what it shows: a line a prompt; of a .jsonl file an object a line.
-
-    Raises:
-        PromptsUnusable: it is missing, empty, a line is no prompt, or two have one name.
-    """
+    """The mp4's name to what it shows: a line a prompt; of a .jsonl file an object a line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

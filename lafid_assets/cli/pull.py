@@ -13,13 +13,7 @@ from resources.settings import Settings
 
 
 def run_pull(settings: Settings, model: str, folder: Path) -> None:
-    """Write the folder.
-
-    Raises:
-        ModelMissing: no such model in the registry, or no registry.
-        FolderTaken: there is something in the folder.
-        CheckpointError: the model's files are not whole, or not to be trusted.
-    """
+    """Write the folder."""
     require_free(folder)
     with working(f"pulling {model}"), in_registry(model, tracking_of(settings)):
         from model.release.checkpoint import read_manifest

@@ -25,9 +25,6 @@ def run_query(settings: Settings, sql: str, form: str) -> None:
 
     Args:
         form: "table" (at most 100 rows), "csv" or "json" (all of them).
-
-    Raises:
-        QueryFailed: DuckDB refuses the statement.
     """
     with open_lake(settings, read_only=True).snapshot() as reader:
         try:
@@ -45,7 +42,7 @@ def run_query(settings: Settings, sql: str, form: str) -> None:
 
 
 def _write(text: str) -> None:
-    """To the letter for programs; a terminal obeys nothing that a caption says."""
+    """Programs get the table to the letter; a terminal obeys nothing that a caption says."""
     sys.stdout.write(legible(text) if sys.stdout.isatty() else text)
 
 

@@ -40,12 +40,6 @@ def run_review(
         marker: the name that marks bear; the user's name on this machine when None.
         read_only: whether nobody may mark.
         browser: whether to open the page.
-
-    Raises:
-        LakeUnusable: nothing was curated yet.
-        ShardUnknown: before anything is served.
-        PortBusy: nothing can listen there.
-        NameUnknown: no name is given, and the user has none.
     """
     import uvicorn
 

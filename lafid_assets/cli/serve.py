@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from model.release.service import VideoRequest, VideoService
 
 _SPARE_CONNECTIONS = 32
-"""Beside those that draw or wait: for health, and for those that are told to come again."""
+"""Threads beside those that draw or wait: for health, and for callers that are told to come again."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -32,9 +32,6 @@ def run_serve(how: ModelOptions, model: str, host: str, port: int, limits: dict[
 
     Args:
         limits: fields of `model.release.service.ServiceLimits`.
-
-    Raises:
-        PortBusy: before anything is loaded.
     """
     refuse_busy_port(host, port, "--port")
     import uvicorn

@@ -20,11 +20,7 @@ app = typer.Typer(no_args_is_help=True, help=__doc__.splitlines()[0])
 
 
 def run_init(settings: "Settings") -> None:
-    """Write the file, with every line commented out; one that is there stays as it is.
-
-    Raises:
-        FileExistsError: there is one.
-    """
+    """Write the file, with every line commented out; one that is there stays as it is."""
     from lafid_assets.lafid_toml.settings_check import template
     from lafid_assets.lafid_toml.settings_place import SettingsPlace
 

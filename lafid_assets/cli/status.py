@@ -30,9 +30,6 @@ from resources.tracking import CHAMPION, Tracking, TrackingUnreachable
 def read_status(settings: Settings) -> dict[str, Any]:
     """One object: `home`, `home_is_there`, `store`, `shards`, `dataset`, `runs`, `champion`, `disk`; None where there is nothing
     of the kind.
-
-    Raises:
-        CatalogUnusable, LakeUnusable: the tables cannot be read.
     """
     file, lake = SettingsFile.of(settings.home), open_lake(settings, read_only=True)
     return {
@@ -114,6 +111,6 @@ def _champion(settings: Settings, model: str) -> str | None:
 
 
 def _disk(settings: Settings) -> dict[str, float]:
-    """Of the home; of one that is not there the disk that it would be made on."""
+    """The home's disk, or the one that it would be made on."""
     usage = shutil.disk_usage(next(folder for folder in (settings.home, *settings.home.absolute().parents) if folder.exists()))
     return {"free_gb": usage.free / 1e9, "all_gb": usage.total / 1e9}

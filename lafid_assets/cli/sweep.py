@@ -12,12 +12,7 @@ from resources.settings import Settings
 
 
 def run_sweep(settings: Settings, *, dry_run: bool) -> None:
-    """Remove cached parts and clip lists that no row of `training_latents` names, and say how much that frees.
-
-    Raises:
-        TableMissing: `training_latents` was never materialized.
-        StoreBusy: a run is at work in the store, and what it has just cached is named by no row yet.
-    """
+    """Remove cached parts and clip lists that no row of `training_latents` names, and say how much that frees."""
     lake = open_lake(settings, read_only=dry_run)
     alone = nullcontext() if dry_run else lake.alone("lafid sweep")
     with alone, working("looking for latents that nothing names"):

@@ -41,11 +41,6 @@ def run_ui(settings: Settings, port: int | None, mlflow_port: int | None, *, rea
 
     Args:
         port, mlflow_port: None: the usual one, or any other where that is taken.
-
-    Raises:
-        PortBusy: before anything is started.
-        TrackingUnreachable: the team's MLflow does not answer.
-        ServerDied: a server ended by itself.
     """
     is_ours = settings.mlflow_uri.startswith("sqlite:") and not read_only
     dagster_port = _port(port, USUAL_PORT, "--port")
@@ -100,11 +95,7 @@ def refuse_busy_port(host: str, port: int, option: str) -> None:
 
 
 def _port(named: int | None, usual: int, option: str) -> int:
-    """The named one; of none the usual one, or any other where that is taken.
-
-    Raises:
-        PortBusy: another program listens at the named one.
-    """
+    """The named one; of none the usual one, or any other where that is taken."""
     try:
         refuse_busy_port(HOST, usual if named is None else named, option)
     except PortBusy:
@@ -164,7 +155,7 @@ def _last_words(settings: Settings) -> str:
 
 
 def _stop(servers: list[subprocess.Popen[bytes]]) -> None:
-    """With all that they started, which may end after them; of a server that ended by itself, too."""
+    """Stop the servers and all that they started, which may outlive a server that ended by itself."""
     deadline = time.monotonic() + END_DEADLINE_S
     for server in servers:
         _signal_all(server, signal.SIGTERM)
@@ -177,7 +168,7 @@ def _stop(servers: list[subprocess.Popen[bytes]]) -> None:
 
 
 def _signal_all(server: subprocess.Popen[bytes], number: int) -> bool:
-    """To the server and what it started; whether anything was there."""
+    """Signal the server and what it started; whether anything was there."""
     try:
         os.killpg(server.pid, number)
     except ProcessLookupError:

@@ -11,11 +11,7 @@ from resources.settings import Settings
 
 
 def run_compact(settings: Settings) -> None:
-    """Put small files together, drop what no table needs any more, and say what that did.
-
-    Raises:
-        LakeUnusable: there is nothing to put together.
-    """
+    """Put small files together, drop what no table needs any more, and say what that did."""
     lake = open_lake(settings)
     if not lake.is_there():  # at a mistyped home nothing is made
         raise LakeUnusable(f"there are no tables in {settings.store_uri}: name the home with --home or LAFID_HOME")

@@ -18,7 +18,7 @@ from resources.transient_errors import chain
 
 ADDRESS = "LAFID_DAGSTER_URL"
 LOCATION, REPOSITORY = "lafid", "__repository__"
-"""As workspace.yaml and Dagster name the code."""
+"""The code's name in workspace.yaml and in Dagster."""
 ANSWER_S = 120
 
 
@@ -27,7 +27,7 @@ class WebserverUnusable(OSError):
 
 
 class Webserver:
-    """Of the cluster's Dagster.
+    """The webserver of the cluster's Dagster.
 
     Args:
         url: `http://host:3000`, where a proxy asks who comes with user and password; shown without them.

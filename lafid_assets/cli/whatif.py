@@ -51,10 +51,6 @@ def run_whatif(settings: Settings, changes: list[str], policy: str | None, out: 
         one object: `policy`, `differing` (field to its values now and then), `judged`, `kept_now`, `kept_then`, `changed` (clips
         by `before` and `after`), `unjudged`, `unseen` (clips that the scan dropped and this policy might keep), and `measure`
         (its name, thresholds and histogram; None where no threshold moved).
-
-    Raises:
-        PolicyUnusable: a field, a value or a policy does not exist.
-        SettingsUnusable: the same of `lafid.toml`.
     """
     with open_lake(settings, read_only=True).snapshot() as reader:
         before = _standing_policy(reader)

@@ -52,10 +52,7 @@ def decide_clips(
         detail=pl.format("face_info: {}", pl.col("reason")),
     )
     rows = pl.concat([judge_clips(measured, policy), passed_over], how="diagonal")
-    kept = rows.filter("keep").select("clip_id")
-    windows = clip_windows(
-        faces.join(kept, on="clip_id", how="semi"), frames.join(kept, on="clip_id", how="semi"), policy.window_s
-    )
+    windows = clip_windows(rows.filter("keep"), faces, frames, policy.window_s)
     decided_by = {"policy": pl.lit(policy.name), "policy_sha256": pl.lit(policy_row(policy)[0])}
     rows = rows.join(windows, on="clip_id", how="left").with_columns(**decided_by)
     return POSE_FILTERED_CLIPS.frame(rows.select(*POSE_FILTERED_CLIPS.dtypes))

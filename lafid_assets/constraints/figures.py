@@ -5,7 +5,7 @@ Belongs here: frames -> PNG bytes, or lines for a terminal. Not here: the charts
 
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -20,10 +20,7 @@ LINES, BAR_CHARACTERS = 16, 40
 
 def calibration_png(calibration: Calibration, current: float | None) -> bytes:
     """Precision, recall and F1 over the threshold, with the best one and the one that counts now."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = chart(7, 3.4)
     for name, style in (("precision", "--"), ("recall", ":"), ("f1", "-")):
         axes.plot(calibration.curve["threshold"], calibration.curve[name], style, color="black", label=name)
     best = calibration.best["threshold"]
@@ -42,10 +39,7 @@ def measure_png(values: pl.Series, thresholds: Mapping[str, float | None]) -> by
     Args:
         thresholds: what each is called, and where it lies; None where the rule is off.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.0), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = chart(7, 3.0)
     axes.hist(values.drop_nulls().to_numpy(), bins=60, color="0.8", edgecolor="black", linewidth=0.4)
     for (name, threshold), style in zip(thresholds.items(), ("-", "--"), strict=True):
         if threshold is not None:
@@ -71,6 +65,14 @@ def histogram_lines(values: pl.Series, thresholds: Mapping[str, float | None]) -
         bar = "#" * round(BAR_CHARACTERS * count / counts.max())
         lines.append(f"{start:8.4g} to {end:8.4g} {bar:{BAR_CHARACTERS}} {count:7d}  {'  '.join(marks)}".rstrip())
     return lines
+
+
+def chart(width: float, height: float, rows: int = 1, columns: int = 1, **shared: Any) -> "tuple[Figure, Any]":
+    """A figure of that size, in inches, and its axes: one, or an array of them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **shared)
 
 
 def png_of(figure: "Figure") -> bytes:

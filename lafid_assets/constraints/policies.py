@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from lafid_assets.outcomes import Reason
 from lafid_assets.shots.boundaries import CUT_SCORES, Kind
+from model.strict import StrictModel
 
 
 class PolicyUnusable(ValueError):
     """A policy cannot be read; the message names it and the remedy."""
 
 
-class FacePolicy(BaseModel):
+class FacePolicy(StrictModel):
     """CoFE's three face constraints (arXiv 2508.09476, data figure of v3): one prominent face, face proportion, pose variation.
 
     A threshold of None switches its rule off. Beside the three, a clip is one shot in every policy: above 2.1 (hard) and 1.75
@@ -28,8 +29,6 @@ class FacePolicy(BaseModel):
     ranges over-counts, because nods and tilts at other times add to it, and near profile pitch and roll trade places: hence the
     angle between two poses, too.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field("cofe", description="Name of the policy, written into every row")
     hard_cut_score_max: float | None = Field(

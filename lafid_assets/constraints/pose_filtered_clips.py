@@ -7,20 +7,12 @@ from typing import Any
 
 import dagster as dg
 
+from lafid_assets import schemas
 from lafid_assets.constraints.decision import CLIP_MEASURES, CUT_MEASURES, decide_clips, policy_row, released_otherwise
 from lafid_assets.constraints.measures import FACE_COLUMNS, FRAME_COLUMNS
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.constraints.scan_limits import AuditFindings, UnseenClips, audit, unseen_by_policy
 from lafid_assets.policy_settings import all_settings
-from lafid_assets.schemas import (
-    FACE_CLIPS,
-    FACE_FRAMES,
-    FACE_INFO,
-    FOOTAGE_TABLES,
-    PICTURE_MEASURES,
-    POLICY_SETTINGS,
-    POSE_FILTERED_CLIPS,
-)
 from lafid_assets.steps.step import Step
 from lafid_assets.steps.step_run import Finding, Frames
 from resources.lake.lake import Lake
@@ -28,17 +20,17 @@ from resources.lake.lake import Lake
 MAX_FALSE_REJECTION_RATE = 0.05
 SCAN_COVERS_POLICY = dg.AssetCheckSpec(
     "scan_covers_policy",
-    asset=POSE_FILTERED_CLIPS.name,
+    asset=schemas.POSE_FILTERED_CLIPS.name,
     description="The policy is no looser than the scan's margins: no clip was dropped unseen that it might keep.",
 )
 SCAN_FALSE_REJECTIONS = dg.AssetCheckSpec(
     "scan_false_rejections",
-    asset=POSE_FILTERED_CLIPS.name,
+    asset=schemas.POSE_FILTERED_CLIPS.name,
     description=f"Of the audited clips the policy keeps at most {MAX_FALSE_REJECTION_RATE:.0%}: the scan drops what is hopeless.",
 )
 STEP = Step(
-    writes=(POSE_FILTERED_CLIPS, POLICY_SETTINGS),
-    reads=(*FOOTAGE_TABLES, FACE_CLIPS.name, FACE_FRAMES.name, FACE_INFO.name),
+    writes=(schemas.POSE_FILTERED_CLIPS, schemas.POLICY_SETTINGS),
+    reads=(*schemas.FOOTAGE_TABLES, schemas.FACE_CLIPS.name, schemas.FACE_FRAMES.name, schemas.FACE_INFO.name),
     group="curation",
     code_version="6",
     kinds=frozenset({"polars"}),
@@ -63,26 +55,26 @@ def pose_filtered_clips(
     def compute(shard: str) -> Frames:
         with lake.snapshot() as reader:
             decided = decide_clips(
-                reader.read(PICTURE_MEASURES.name, shard, ["clip_id", *CLIP_MEASURES]),
-                reader.read(FACE_CLIPS.name, shard, ["clip_id", "shard", "status", "reason", *CUT_MEASURES]),
-                reader.read(FACE_INFO.name, shard, FACE_COLUMNS),
-                reader.read(FACE_FRAMES.name, shard, FRAME_COLUMNS),
+                reader.read(schemas.PICTURE_MEASURES.name, shard, ["clip_id", *CLIP_MEASURES]),
+                reader.read(schemas.FACE_CLIPS.name, shard, ["clip_id", "shard", "status", "reason", *CUT_MEASURES]),
+                reader.read(schemas.FACE_INFO.name, shard, FACE_COLUMNS),
+                reader.read(schemas.FACE_FRAMES.name, shard, FRAME_COLUMNS),
                 config,
             )
-        return {POSE_FILTERED_CLIPS.name: decided, POLICY_SETTINGS.name: policy_row(config)[1]}
+        return {schemas.POSE_FILTERED_CLIPS.name: decided, schemas.POLICY_SETTINGS.name: policy_row(config)[1]}
 
     def of_scan(shard: str, frames: Frames) -> tuple[UnseenClips, AuditFindings]:
         with lake.snapshot() as reader:
             columns = ["clip_id", "status", "tier", "scan_verdict", "scan_margins_sha256", "audited"]
-            face_clips, settings = reader.read(FACE_CLIPS.name, shard, columns), all_settings(reader)
-        return unseen_by_policy(config, face_clips, settings), audit(face_clips, frames[POSE_FILTERED_CLIPS.name])
+            face_clips, settings = reader.read(schemas.FACE_CLIPS.name, shard, columns), all_settings(reader)
+        return unseen_by_policy(config, face_clips, settings), audit(face_clips, frames[schemas.POSE_FILTERED_CLIPS.name])
 
     return STEP.materialize(
         context,
         config,
         lake,
         compute,
-        clips_in=lambda shard: lake.read(FACE_CLIPS.name, shard, ["clip_id"])["clip_id"],
+        clips_in=lambda shard: lake.read(schemas.FACE_CLIPS.name, shard, ["clip_id"])["clip_id"],
         findings=lambda shard, frames: _findings(*of_scan(shard, frames)),
         metadata=lambda shard, frames: _metadata(*of_scan(shard, frames)),
     )

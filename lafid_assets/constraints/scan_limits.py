@@ -28,7 +28,7 @@ class UnseenClips:
 
     @property
     def count(self) -> int:
-        """Of all verdicts."""
+        """Clips of all verdicts."""
         return sum(self.by_verdict.values())
 
     def __str__(self) -> str:

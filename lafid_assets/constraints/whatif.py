@@ -94,7 +94,7 @@ def compare(decided: pl.DataFrame, policy: FacePolicy) -> WhatIf:
 
 
 def telling_rule(before: FacePolicy, after: FacePolicy, changed: pl.DataFrame) -> Rule | None:
-    """Of the rules whose threshold moved, the one whose reason most clips gain or lose; None where no threshold moved.
+    """The rule whose threshold moved and whose reason most clips gain or lose; None where no threshold moved.
 
     Args:
         changed: as `WhatIf` has it.

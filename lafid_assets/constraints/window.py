@@ -53,7 +53,7 @@ def window_starts_s(
     clips, starts = np.arange(len(times_s))[:, None], np.arange(times_s.shape[1])[None]
     seen_before = np.pad(seen.cumsum(axis=1), ((0, 0), (1, 0)))
     share = (seen_before[clips, ends + 1] - seen_before[clips, starts]) / (ends + 1 - starts)
-    worth = np.where(fits, np.round(_spreads_deg(angles_deg)[clips, starts, ends] * share, 1), -1.0)  # finer is noise
+    worth = np.where(fits, np.round(_spreads_deg(angles_deg, ends) * share, 1), -1.0)  # finer is noise
     best = worth.argmax(axis=1)
     return np.where(fits.any(axis=1), times_s[clips[:, 0], best], np.nan)
 
@@ -63,20 +63,28 @@ def within(times_s: Times, start_s: float, length_s: float) -> NDArray[np.bool_]
     return (times_s >= start_s - SAME_TIME_S) & (times_s <= start_s + length_s + SAME_TIME_S)
 
 
-def clip_windows(faces: pl.DataFrame, frames: pl.DataFrame, length_s: float) -> pl.DataFrame:
+def clip_windows(clips: pl.DataFrame, faces: pl.DataFrame, frames: pl.DataFrame, length_s: float) -> pl.DataFrame:
     """`clip_id` and `WINDOW_COLUMNS` of the clips that are longer than a window.
 
     Args:
+        clips: `clip_id` of the clips that are asked about.
         faces: `clip_id`, `frame_index`, `face_index` and angles of `face_info`; the main face of a frame is its largest.
         frames: `clip_id`, `frame_index` and `time_s` of `face_frames`.
     """
     angles = [f"{angle}_deg" for angle in ANGLES]
-    main = faces.filter(pl.col("face_index") == 0).select("clip_id", "frame_index", *angles, seen=pl.lit(True))
-    places = frames.select("clip_id", "frame_index", "time_s").join(main, on=["clip_id", "frame_index"], how="left")
+    numbered = clips.select("clip_id").with_row_index("clip")  # numbers are compared and sorted in less time than ids
+    main, looked_at = (
+        rows.join(numbered, on="clip_id").select("clip", "frame_index", *columns)
+        for rows, columns in (
+            (faces.filter(pl.col("face_index") == 0), [*angles, pl.lit(True).alias("seen")]),
+            (frames, ["time_s"]),
+        )
+    )
     long = pl.col("time_s").max() - pl.col("time_s").min() >= length_s - SAME_TIME_S
-    clips = (
-        places.sort("clip_id", "time_s")
-        .group_by("clip_id", maintain_order=True)
+    places = (
+        looked_at.join(main, on=["clip", "frame_index"], how="left")
+        .sort("clip", "time_s")
+        .group_by("clip", maintain_order=True)
         .agg(
             pl.len().alias("frames"),
             "time_s",
@@ -86,24 +94,24 @@ def clip_windows(faces: pl.DataFrame, frames: pl.DataFrame, length_s: float) -> 
         )
         .filter("long")
     )
-    found = [pl.DataFrame(schema={"clip_id": pl.String} | dict.fromkeys(WINDOW_COLUMNS, pl.Float64))]
-    for (count,), alike in clips.partition_by("frames", as_dict=True).items():
+    found = [pl.DataFrame(schema={"clip": pl.UInt32} | dict.fromkeys(WINDOW_COLUMNS, pl.Float64))]
+    for (count,), alike in places.partition_by("frames", as_dict=True).items():
         for part in alike.iter_slices(max(1, PAIRS_AT_A_TIME // count**2)):
             times_s, seen, *sides = (part[name].list.to_array(count).to_numpy() for name in ("time_s", "seen", *angles))
             starts_s = window_starts_s(times_s, seen, np.stack(sides, axis=-1), length_s)
-            found.append(part.select("clip_id", window_start_s=starts_s, window_end_s=starts_s + length_s))
-    return pl.concat(found).sort("clip_id")
+            found.append(part.select("clip", window_start_s=starts_s, window_end_s=starts_s + length_s))
+    return pl.concat(found).join(numbered, on="clip").select("clip_id", *WINDOW_COLUMNS).sort("clip_id")
 
 
-def _spreads_deg(angles_deg: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Largest rotation between two known poses from frame i to frame j, (clips, N, N) for i <= j; 0 where there are no two."""
+def _spreads_deg(angles_deg: NDArray[np.float64], ends: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Largest rotation between two known poses from frame i to frame `ends[:, i]`, (clips, N); 0 where there are no two."""
     known = np.asarray(np.isfinite(angles_deg).all(axis=2))
     poses = quaternions_from_angles(*np.where(known[..., None], angles_deg, 0.0).astype(np.float32).transpose(2, 0, 1))
     alike = np.abs(np.matmul(poses, poses.transpose(0, 2, 1)))  # |cos| of half the angle between
     alike[~(known[:, :, None] & known[:, None, :])] = 1.0
-    frames = alike.shape[1]
-    for gap in range(1, frames):  # from i to j: the pair itself, or what lies within
-        first = np.arange(frames - gap)
-        last = first + gap
-        alike[:, first, last] = np.minimum.reduce([alike[:, first, last], alike[:, first, last - 1], alike[:, first + 1, last]])
-    return np.asarray(np.rad2deg(2 * np.arccos(np.minimum(alike, 1.0))), np.float64)
+    least = alike.diagonal(0, 1, 2)
+    found, gaps = least.copy(), ends - np.arange(alike.shape[1])
+    for gap in range(1, gaps.max(initial=0) + 1):
+        least = np.minimum.reduce([alike.diagonal(gap, 1, 2), least[:, :-1], least[:, 1:]])  # from i to i + gap
+        found[:, :-gap] = np.where(gaps[:, :-gap] == gap, least, found[:, :-gap])
+    return np.asarray(np.rad2deg(2 * np.arccos(np.minimum(found, 1.0))), np.float64)

@@ -1,6 +1,7 @@
-"""The contact sheet: a strip of frames of every clip that is shown, kept or rejected.
+"""The contact sheet: a strip of frames of every clip that is shown, kept or rejected; and a strip of one clip, a line a frame.
 
-Belongs here: choosing, decoding and arranging the pictures. Not here: charts (`figures`), the page (`report_page`).
+Belongs here: choosing, decoding and arranging the pictures. Not here: charts (`figures`), the page (`report_page`), which frames
+of one clip decided (`constraints.explanation`).
 """
 
 import io
@@ -25,8 +26,10 @@ TILES = 6
 CAPTION_PX = 16
 COLUMNS = 2
 STRIPS_A_PAGE = 20
+STRIP_PX, LINE_PX = 200, 18
+"""Heights of one clip's strip and of its words."""
 MOST_STRIPS = 3 * STRIPS_A_PAGE
-"""Of kept clips, and of rejected ones: so many clips are decoded for a report, however many there are."""
+"""Most kept clips, and most rejected ones, that are decoded for a report, however many there are."""
 
 
 @dataclass(frozen=True)
@@ -119,26 +122,24 @@ def draw_contact_sheet(strips: Sequence[Strip], pictures: Mapping[str, Image.Ima
         pen.text((x + 4, y + 2), f"{strip.clip_id[:8]}  {strip.label}", fill="white" if strip.kept else "black")
         if strip.clip_id in pictures:
             sheet.paste(pictures[strip.clip_id], (x, y + CAPTION_PX))
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    return encoded(sheet, "PNG", optimize=True)
 
 
 def thumbnail_jpeg(sheet_png: bytes, most_bytes: int) -> bytes:
     """The sheet as a JPEG small enough for Dagster's metadata."""
     image = Image.open(io.BytesIO(sheet_png)).convert("L")
     for quality in (70, 50, 30, 15):
-        small = jpeg_of(image, quality)
+        small = encoded(image, "JPEG", quality=quality)
         if len(small) <= most_bytes:
             break
         image = image.resize((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.LANCZOS)
     return small
 
 
-def jpeg_of(image: Image.Image, quality: int = 80) -> bytes:
-    """The picture as a JPEG."""
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The picture's bytes as PNG or JPEG."""
     buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=quality)
+    image.save(buffer, format=kind, **options)
     return buffer.getvalue()
 
 
@@ -164,3 +165,20 @@ def _square(image_rgb: NDArray[np.uint8]) -> Image.Image:
     top, left = (height - side) // 2, (width - side) // 2
     cut = Image.fromarray(image_rgb[top : top + side, left : left + side])
     return cut.resize((TILE_PX, TILE_PX), Image.Resampling.LANCZOS)
+
+
+def draw_strip(pictures: Sequence[tuple[NDArray[np.uint8], str]]) -> bytes:
+    """PNG of the frames at one height, in their own proportions, words below.
+
+    Args:
+        pictures: ((H, W, 3) RGB, words) from left to right; at least one.
+    """
+    frames = [Image.fromarray(image).convert("RGB") for image, _ in pictures]
+    scaled = [frame.resize((max(1, round(frame.width * STRIP_PX / frame.height)), STRIP_PX)) for frame in frames]
+    strip = Image.new("RGB", (sum(frame.width + 4 for frame in scaled), STRIP_PX + LINE_PX), "white")
+    pen, x = ImageDraw.Draw(strip), 0
+    for frame, (_, words) in zip(scaled, pictures, strict=True):
+        strip.paste(frame, (x, 0))
+        pen.text((x + 2, STRIP_PX + 3), words, fill="black")
+        x += frame.width + 4
+    return encoded(strip, "PNG", optimize=True)

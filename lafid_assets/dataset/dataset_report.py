@@ -10,12 +10,13 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from lafid_assets import schemas
 from lafid_assets.dataset import report_data
 from lafid_assets.dataset.contact_sheet import (
     Strip,
     draw_contact_sheet,
     draw_strips,
-    jpeg_of,
+    encoded,
     kept_strips,
     rejected_strips,
     thumbnail_jpeg,
@@ -31,26 +32,13 @@ from lafid_assets.dataset.figures import (
 )
 from lafid_assets.dataset.funnel import as_object
 from lafid_assets.dataset.published import NotPublished, publish
-from lafid_assets.dataset.report_outcomes import count_shards, failed_clips, said_of
+from lafid_assets.dataset.report_outcomes import count_shards, decided_by, failed_clips, said_of
 from lafid_assets.dataset.report_page import Change, Report, render_page
-from lafid_assets.dataset.report_rules import decided_by
 from lafid_assets.dataset.version_diff import diff_versions, summarize
 from lafid_assets.dataset.versions import Facts, standing_version, version_before
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Reason
 from lafid_assets.pages import jpeg_address, png_address
-from lafid_assets.schemas import (
-    CLIP_CONTENTS,
-    CLIP_FILES,
-    CLIP_ROWS,
-    DATASET_REPORT,
-    FACE_INFO,
-    LAFID_DATASET,
-    OUTCOME_TABLES,
-    PIECES,
-    REFERENCE_CROPS,
-    SIMILARITY_BY_POSE_GAP,
-)
 from lafid_assets.schemas.products import OUTCOME_COUNT
 from lafid_assets.steps.step import Step
 from lafid_assets.steps.step_run import Frames
@@ -83,17 +71,17 @@ SHEET = "contact_sheet.png"
 FILES = (PAGE, SHEET, *CHARTS)
 
 STEP = Step(
-    writes=(DATASET_REPORT,),
+    writes=(schemas.DATASET_REPORT,),
     reads=(
-        *OUTCOME_TABLES.values(),
-        PIECES.name,
-        CLIP_FILES.name,
-        CLIP_ROWS.name,
-        CLIP_CONTENTS.name,
-        FACE_INFO.name,
-        SIMILARITY_BY_POSE_GAP.name,
-        REFERENCE_CROPS.name,
-        LAFID_DATASET.name,
+        *schemas.OUTCOME_TABLES.values(),
+        schemas.PIECES.name,
+        schemas.CLIP_FILES.name,
+        schemas.CLIP_ROWS.name,
+        schemas.CLIP_CONTENTS.name,
+        schemas.FACE_INFO.name,
+        schemas.SIMILARITY_BY_POSE_GAP.name,
+        schemas.REFERENCE_CROPS.name,
+        schemas.LAFID_DATASET.name,
     ),
     group="dataset",
     code_version="7",
@@ -121,8 +109,8 @@ def dataset_report(
         context,
         config,
         lake,
-        lambda _: {DATASET_REPORT.name: _write_report(lake, store)},
-        settled=lambda _, frames: _all_there(store, _version(frames[DATASET_REPORT.name])),
+        lambda _: {schemas.DATASET_REPORT.name: _write_report(lake, store)},
+        settled=lambda _, frames: _all_there(store, _version(frames[schemas.DATASET_REPORT.name])),
         metadata=lambda _, frames: _describe(store, frames),
     )
     later = {"published": _publish(lake, settings), "catalog_copy": _copy_catalog(lake)}
@@ -160,7 +148,7 @@ def _all_there(store: FileStore, version: str) -> bool:
 
 def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
     with lake.snapshot(all_cores=True) as reader:
-        dataset = reader.read(LAFID_DATASET.name, columns=DATASET_COLUMNS)
+        dataset = reader.read(schemas.LAFID_DATASET.name, columns=DATASET_COLUMNS)
         facts = standing_version(reader)
         if facts is None:
             raise TableMissing("there is no version of the dataset: materialize the asset lafid_dataset first")
@@ -196,7 +184,7 @@ def _write_report(lake: Lake, store: FileStore) -> pl.DataFrame:
         decided_by=decided,
         charts=dict(zip(CHARTS.values(), drawn, strict=True)),
         strips=strips,
-        pictures={clip: jpeg_of(picture) for clip, picture in pictures.items()},
+        pictures={clip: encoded(picture, "JPEG", quality=80) for clip, picture in pictures.items()},
         notes=_notes(dataset, shots),
     )
     store.write_bytes(report_path(version, PAGE), render_page(report).encode())
@@ -246,7 +234,7 @@ def _notes(dataset: pl.DataFrame, shots: Mapping[str, int]) -> list[str]:
 
 
 def _describe(store: FileStore, frames: Frames) -> dict[str, Any]:
-    counts = frames[DATASET_REPORT.name]
+    counts = frames[schemas.DATASET_REPORT.name]
     version = _version(counts)
     charts = {name: png_address(store.read_bytes(report_path(version, name))) for name in CHARTS}
     left = MOST_METADATA_CHARACTERS - sum(map(len, charts.values()))

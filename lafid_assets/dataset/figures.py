@@ -3,18 +3,19 @@
 Belongs here: frames -> PNG bytes. Not here: photographs (`contact_sheet`), the page around them (`report_page`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from lafid_assets.constraints.figures import png_of
+from lafid_assets.constraints.figures import chart, png_of
 from lafid_assets.dataset.report_data import POSE_BIN_DEG, SHARE_BIN
 from lafid_assets.outcomes import KEPT
 from lafid_assets.schemas.columns import SPEAKING_STATUSES
 from lafid_assets.schemas.measures import EXPRESSIONS
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 HATCHES = {"kept": "", "rejected": "///", "error": "xxx", "timeout": "...", "skipped": "\\\\\\"}
@@ -27,25 +28,13 @@ def funnel_png(counts: pl.DataFrame) -> bytes:
     Args:
         counts: rows of `dataset_report`.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     ways = counts.group_by("status", "reason").agg(pl.col("clips").sum())
-    bars = ways.sort(pl.col("status") != KEPT, "status", "clips", "reason", descending=[False, False, True, False])
-    names = [f"{row['status']}: {row['reason']}" if row["reason"] else row["status"] for row in bars.iter_rows(named=True)]
-    figure = Figure(figsize=(7, 0.9 + 0.32 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    for index, row in enumerate(bars.iter_rows(named=True)):
-        status = row["status"]
-        axes.barh(index, row["clips"], color=GREYS[status], hatch=HATCHES[status], edgecolor="black", linewidth=0.6)
-        axes.text(row["clips"], index, f" {row['clips']}", va="center")
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    axes.margins(x=0.12)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("clips")
-    axes.set_title(f"{int(bars['clips'].sum())} clips in")
-    return png_of(figure)
+    rows = ways.sort(pl.col("status") != KEPT, "status", "clips", "reason", descending=[False, False, True, False])
+    bars = [
+        (f"{status}: {reason}" if reason else status, clips, f" {clips}", {"color": GREYS[status], "hatch": HATCHES[status]})
+        for status, reason, clips in rows.iter_rows()
+    ]
+    return _bars_png(bars, 0.9 + 0.32 * len(bars), 0.12, f"{int(rows['clips'].sum())} clips in")
 
 
 def pose_png(histogram: pl.DataFrame) -> bytes:
@@ -78,12 +67,9 @@ def references_png(gaps: pl.DataFrame) -> bytes:
     Args:
         gaps: as `report_data.reference_gaps` gives it.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(7, 2.4), layout="constrained")
+    figure, panels = chart(7, 2.4, 1, 2)
     labels = {"pose_gap_deg": "pose, degrees", "expression_gap": "expression, 1 - cosine"}
-    for axes, (gap, label) in zip(figure.subplots(1, 2), labels.items(), strict=True):
+    for axes, (gap, label) in zip(panels, labels.items(), strict=True):
         of_gap = gaps.filter(gap=gap)
         index = of_gap["reference_index"].to_numpy()
         axes.fill_between(index, of_gap["low"].to_numpy(), of_gap["high"].to_numpy(), color="0.85", linewidth=0)
@@ -91,7 +77,7 @@ def references_png(gaps: pl.DataFrame) -> bytes:
         axes.set_ylim(bottom=0)
         axes.set_ylabel(label)
         axes.set_xlabel("reference")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _count_whole(axes.xaxis)
     return png_of(figure)
 
 
@@ -102,11 +88,9 @@ def _kept_of_all(histogram: pl.DataFrame, measures: Sequence[str], width: float)
         histogram: `measure`, `start` of the bin, `faces` and `kept`.
         width: of a bin.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 2.4), layout="constrained")
+    figure, panels = chart(7, 2.4, 1, len(measures), sharey=True)
     looks = (("faces", "0.85", "all clips"), ("kept", "0.35", "kept"))
-    for axes, measure in zip(figure.subplots(1, len(measures), sharey=True), measures, strict=True):
+    for axes, measure in zip(panels, measures, strict=True):
         counted = histogram.filter(measure=measure)
         for column, grey, label in looks:
             look: dict[str, Any] = {"align": "edge", "color": grey, "edgecolor": "black", "linewidth": 0.5, "label": label}
@@ -123,19 +107,15 @@ def identities_png(identity_ids: pl.Series) -> bytes:
     Args:
         identity_ids: the person of every kept clip.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     clips = identity_ids.value_counts()["count"]
     persons = clips.rename("clips").value_counts().sort("clips")
-    figure = Figure(figsize=(7, 2.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = chart(7, 2.6)
     sizes = [str(size) for size in persons["clips"]]
     axes.bar(sizes, persons["count"].to_list(), color="0.6", edgecolor="black", linewidth=0.6)
     axes.set_xlabel("clips of one person")
     axes.set_ylabel("persons")
     axes.set_title(f"{len(clips)} persons in {len(identity_ids)} clips")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    _count_whole(axes.yaxis)
     return png_of(figure)
 
 
@@ -145,25 +125,13 @@ def speech_png(evidence: pl.DataFrame) -> bytes:
     Args:
         evidence: as `report_data.speech_by_evidence` gives it.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     total = max(1, evidence["clips"].sum())
     bars: list[tuple[str, int]] = []
     for status in SPEAKING_STATUSES:
         found = evidence.filter(status=status)
         bars += [(f"{status}: {reason}", clips) for reason, clips in found.select("reason", "clips").iter_rows()] or [(status, 0)]
-    figure = Figure(figsize=(7, 0.6 + 0.28 * len(bars)), layout="constrained")
-    axes = figure.subplots()
-    for index, (_, clips) in enumerate(bars):
-        axes.barh(index, clips, color="0.8", edgecolor="black", linewidth=0.6)
-        axes.text(clips, index, f" {clips} ({clips / total:.0%})", va="center")
-    axes.set_yticks(range(len(bars)), [label for label, _ in bars])
-    axes.invert_yaxis()
-    axes.set_xlabel("clips")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.margins(x=0.25)
-    return png_of(figure)
+    said = [(label, clips, f" {clips} ({clips / total:.0%})", {"color": "0.8"}) for label, clips in bars]
+    return _bars_png(said, 0.6 + 0.28 * len(bars), 0.25)
 
 
 def similarity_png(curves: pl.DataFrame) -> bytes:
@@ -172,10 +140,7 @@ def similarity_png(curves: pl.DataFrame) -> bytes:
     Args:
         curves: as `report_data.similarity_curves` gives them.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.0), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = chart(7, 3.0)
     for (engine,), curve in curves.group_by("engine", maintain_order=True):
         gap = curve["gap"].to_numpy()
         low = (curve["expected"] - curve["spread"]).to_numpy()
@@ -188,3 +153,24 @@ def similarity_png(curves: pl.DataFrame) -> bytes:
     if curves.height:
         axes.legend(fontsize=8)
     return png_of(figure)
+
+
+def _bars_png(bars: Sequence[tuple[str, int, str, Mapping[str, str]]], height: float, margin: float, title: str = "") -> bytes:
+    """Horizontal bars, each with its label, its clips, the words beside it and its look."""
+    figure, axes = chart(7, height)
+    for index, (_, clips, said, look) in enumerate(bars):
+        axes.barh(index, clips, edgecolor="black", linewidth=0.6, **look)
+        axes.text(clips, index, said, va="center")
+    axes.set_yticks(range(len(bars)), [label for label, *_ in bars])
+    axes.invert_yaxis()
+    axes.margins(x=margin)
+    _count_whole(axes.xaxis)
+    axes.set_xlabel("clips")
+    axes.set_title(title)
+    return png_of(figure)
+
+
+def _count_whole(axis: "Axis") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))

@@ -15,43 +15,19 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from lafid_assets import schemas
 from lafid_assets.checks.dataset_rates import figures_in_all
 from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.dataset import face_tracks
 from lafid_assets.dataset.funnel import Outcomes, read_outcomes
-from lafid_assets.dataset.lost_clips import ClipsLost, refuse_lost
-from lafid_assets.dataset.mixed_settings import refuse_mixed
 from lafid_assets.dataset.references import cross_references
+from lafid_assets.dataset.refusals import ClipsLost, refuse_lost, refuse_mixed
 from lafid_assets.dataset.splits import split_identities
 from lafid_assets.dataset.versions import Version, dataset_version, keep_version, rules_of
 from lafid_assets.lafid_toml.settings_check import deciding
 from lafid_assets.outcomes import KEPT, Reason
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.runs.run_settings import told_to
-from lafid_assets.schemas import (
-    CLIP_CONTENTS,
-    CLIP_FILES,
-    CLIP_ROWS,
-    CLIPS,
-    DATASET_OUTCOMES,
-    DATASET_VERSION_ROWS,
-    DATASET_VERSIONS,
-    DUPLICATE_CLIPS,
-    FACE_CLIPS,
-    FACE_FRAMES,
-    FACE_INFO,
-    ID_CONSISTENT_CLIPS,
-    IDENTITY_CLUSTERS,
-    LAFID_DATASET,
-    OUTCOME_TABLES,
-    PIECES,
-    POLICY_SETTINGS,
-    POSE_FILTERED_CLIPS,
-    RAW_CLIPS,
-    REFERENCE_CROPS,
-    SPEECH_INFO,
-    SPEECH_TAGGED_CLIPS,
-)
 from lafid_assets.schemas.columns import ENGINE
 from lafid_assets.schemas.products import REFERENCE
 from lafid_assets.steps.step import Step
@@ -65,34 +41,51 @@ MODELS_BESIDE = ("has_audio", "lip_engine", "lip_engine_licence", "transcriber",
 VOICE_DETECTOR = "silero-vad: MIT"
 REFERENCE_FIELDS = tuple(field.name for field in REFERENCE.fields)
 NOT_OF_RAW_CLIPS = ("shard", "width", "height")
-CLIP_COLUMNS = tuple(name for name in LAFID_DATASET.dtypes if name in RAW_CLIPS.dtypes and name not in NOT_OF_RAW_CLIPS)
+CLIP_COLUMNS = tuple(
+    name for name in schemas.LAFID_DATASET.dtypes if name in schemas.RAW_CLIPS.dtypes and name not in NOT_OF_RAW_CLIPS
+)
 COLUMNS: dict[str, tuple[str, ...]] = {
-    FACE_CLIPS.name: ("clip_id", *(column.name for column in ENGINE)),
-    FACE_INFO.name: face_tracks.FACE_COLUMNS,
-    FACE_FRAMES.name: face_tracks.FRAME_COLUMNS,
-    POSE_FILTERED_CLIPS.name: ("clip_id", "pose_variation_deg", *WINDOW_COLUMNS),
-    ID_CONSISTENT_CLIPS.name: ("clip_id", "centroid"),
-    IDENTITY_CLUSTERS.name: ("clip_id", "identity_id", "split_key"),
-    SPEECH_INFO.name: ("clip_id", "has_audio", "engine", "engine_licence", "transcriber", "transcriber_licence"),
-    SPEECH_TAGGED_CLIPS.name: ("clip_id", "shard", "refined_caption", "speaking_status", "speaking_sentence"),
-    REFERENCE_CROPS.name: ("clip_id", "reference_index", *REFERENCE_FIELDS, "mask_licence"),
+    schemas.FACE_CLIPS.name: ("clip_id", *(column.name for column in ENGINE)),
+    schemas.FACE_INFO.name: face_tracks.FACE_COLUMNS,
+    schemas.FACE_FRAMES.name: face_tracks.FRAME_COLUMNS,
+    schemas.POSE_FILTERED_CLIPS.name: ("clip_id", "pose_variation_deg", *WINDOW_COLUMNS),
+    schemas.ID_CONSISTENT_CLIPS.name: ("clip_id", "centroid"),
+    schemas.IDENTITY_CLUSTERS.name: ("clip_id", "identity_id", "split_key"),
+    schemas.SPEECH_INFO.name: ("clip_id", "has_audio", "engine", "engine_licence", "transcriber", "transcriber_licence"),
+    schemas.SPEECH_TAGGED_CLIPS.name: ("clip_id", "shard", "refined_caption", "speaking_status", "speaking_sentence"),
+    schemas.REFERENCE_CROPS.name: ("clip_id", "reference_index", *REFERENCE_FIELDS, "mask_licence"),
 }
 """What is read of the kept clips, beside `raw_clips`."""
-NEEDED = (REFERENCE_CROPS.name, IDENTITY_CLUSTERS.name)
+NEEDED = (schemas.REFERENCE_CROPS.name, schemas.IDENTITY_CLUSTERS.name)
 """Others may curate while the dataset is made: what has passed all steps since its persons were looked for is not in these."""
 READS = tuple(
-    dict.fromkeys((*OUTCOME_TABLES.values(), PIECES.name, CLIP_FILES.name, CLIP_ROWS.name, CLIP_CONTENTS.name, *COLUMNS))
+    dict.fromkeys(
+        (
+            *schemas.OUTCOME_TABLES.values(),
+            schemas.PIECES.name,
+            schemas.CLIP_FILES.name,
+            schemas.CLIP_ROWS.name,
+            schemas.CLIP_CONTENTS.name,
+            *COLUMNS,
+        )
+    )
 )
 
 
 def one_split_each(frames: Frames) -> list[str]:
     """No person is in two splits."""
-    sides = frames[LAFID_DATASET.name].group_by("identity_id").agg(pl.col("split").n_unique())
+    sides = frames[schemas.LAFID_DATASET.name].group_by("identity_id").agg(pl.col("split").n_unique())
     return [f"{name} is in {count} splits" for name, count in sides.filter(pl.col("split") > 1).sort("identity_id").rows()]
 
 
 STEP = Step(
-    writes=(LAFID_DATASET, DATASET_VERSION_ROWS, DATASET_OUTCOMES, DATASET_VERSIONS, POLICY_SETTINGS),
+    writes=(
+        schemas.LAFID_DATASET,
+        schemas.DATASET_VERSION_ROWS,
+        schemas.DATASET_OUTCOMES,
+        schemas.DATASET_VERSIONS,
+        schemas.POLICY_SETTINGS,
+    ),
     reads=READS,
     group="dataset",
     code_version="10",
@@ -139,7 +132,7 @@ def lafid_dataset(
     settings_sha256, settings_frame = settings_row(told)
 
     def keep(reader: Reader, frames: Frames) -> Frames:
-        return {**frames, DATASET_VERSIONS.name: keep_version(reader, frames[LAFID_DATASET.name], made[-1])}
+        return {**frames, schemas.DATASET_VERSIONS.name: keep_version(reader, frames[schemas.LAFID_DATASET.name], made[-1])}
 
     with TemporaryDirectory(prefix="lafid-") as folder:
 
@@ -153,8 +146,8 @@ def lafid_dataset(
             made.append(replace(dataset.version, settings_sha256=settings_sha256))
             # What only grows is written in SQL, when the version turns out to be new.
             return {table.name: table.frame([]) for table in STEP.writes} | {
-                LAFID_DATASET.name: dataset.rows,
-                POLICY_SETTINGS.name: settings_frame,
+                schemas.LAFID_DATASET.name: dataset.rows,
+                schemas.POLICY_SETTINGS.name: settings_frame,
             }
 
         result = STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(frames))
@@ -183,19 +176,19 @@ def put_together(reader: Reader, folder: Path) -> Dataset:
         ClipsLost: a kept clip is not in all tables.
     """
     outcomes = read_outcomes(reader, folder, NEEDED)
-    is_late = pl.col("step").is_in((*NEEDED, DUPLICATE_CLIPS.name)) & (pl.col("reason") == Reason.NOT_PROCESSED)
+    is_late = pl.col("step").is_in((*NEEDED, schemas.DUPLICATE_CLIPS.name)) & (pl.col("reason") == Reason.NOT_PROCESSED)
     late = outcomes.counts.filter(is_late)["clips"].sum()
     if late:
         LOGGER.warning("%d clips came while the dataset was made: the next refresh takes them in", late)
     joined = _join(_read(reader, outcomes))
-    earlier = dict(reader.sql(f"SELECT DISTINCT split_key, split FROM {LAFID_DATASET.name}").iter_rows())
+    earlier = dict(reader.sql(f"SELECT DISTINCT split_key, split FROM {schemas.LAFID_DATASET.name}").iter_rows())
     splits = split_identities(joined["split_key"], earlier)
     split = joined["split_key"].replace_strict(splits, return_dtype=pl.String) if splits else joined["split_key"]
     rows = joined.with_columns(split=split)
     rules = rules_of(reader, outcomes)
     name = dataset_version(rows, outcomes.digest, rules)
     version = Version(name, outcomes, rules, reader.snapshot())
-    return Dataset(LAFID_DATASET.frame(rows.with_columns(dataset_version=pl.lit(name))), version)
+    return Dataset(schemas.LAFID_DATASET.frame(rows.with_columns(dataset_version=pl.lit(name))), version)
 
 
 def _read(reader: Reader, outcomes: Outcomes) -> dict[str, pl.DataFrame]:
@@ -206,28 +199,28 @@ def _read(reader: Reader, outcomes: Outcomes) -> dict[str, pl.DataFrame]:
         for name, columns in COLUMNS.items()
     }
     # The view over fewer rows: it would gather all files of all clips before any are left out.
-    recordings = f"SELECT recording_id FROM main.{PIECES.name} SEMI JOIN kept USING (clip_id)"
+    recordings = f"SELECT recording_id FROM main.{schemas.PIECES.name} SEMI JOIN kept USING (clip_id)"
     fewer = [
         f"{table.name} AS (SELECT * FROM main.{table.name} SEMI JOIN {those} USING (clip_id))"
-        for table, those in ((PIECES, "kept"), (CLIPS, "files"), (CLIP_CONTENTS, "files"))
+        for table, those in ((schemas.PIECES, "kept"), (schemas.CLIPS, "files"), (schemas.CLIP_CONTENTS, "files"))
     ]
     named = ", ".join([kept, f"files AS (SELECT clip_id FROM kept UNION {recordings})", *fewer])
-    clips = f"{named} SELECT {', '.join(CLIP_COLUMNS)} FROM ({RAW_CLIPS.view}) SEMI JOIN kept USING (clip_id)"
-    return tables | {RAW_CLIPS.name: reader.sql(clips)}
+    clips = f"{named} SELECT {', '.join(CLIP_COLUMNS)} FROM ({schemas.RAW_CLIPS.view}) SEMI JOIN kept USING (clip_id)"
+    return tables | {schemas.RAW_CLIPS.name: reader.sql(clips)}
 
 
 def _join(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    kept = tables[SPEECH_TAGGED_CLIPS.name]
-    crops = tables[REFERENCE_CROPS.name]
-    identities = tables[IDENTITY_CLUSTERS.name]
+    kept = tables[schemas.SPEECH_TAGGED_CLIPS.name]
+    crops = tables[schemas.REFERENCE_CROPS.name]
+    identities = tables[schemas.IDENTITY_CLUSTERS.name]
     joined = (
-        kept.join(tables[RAW_CLIPS.name], on="clip_id")
-        .join(tables[FACE_CLIPS.name], on="clip_id")
-        .join(tables[POSE_FILTERED_CLIPS.name], on="clip_id")
-        .join(tables[ID_CONSISTENT_CLIPS.name].rename({"centroid": "identity_embedding"}), on="clip_id")
+        kept.join(tables[schemas.RAW_CLIPS.name], on="clip_id")
+        .join(tables[schemas.FACE_CLIPS.name], on="clip_id")
+        .join(tables[schemas.POSE_FILTERED_CLIPS.name], on="clip_id")
+        .join(tables[schemas.ID_CONSISTENT_CLIPS.name].rename({"centroid": "identity_embedding"}), on="clip_id")
         .join(identities, on="clip_id")
         .join(_references(crops), on="clip_id")
-        .join(face_tracks.face_tracks(tables[FACE_INFO.name], tables[FACE_FRAMES.name]), on="clip_id")
+        .join(face_tracks.face_tracks(tables[schemas.FACE_INFO.name], tables[schemas.FACE_FRAMES.name]), on="clip_id")
         .join(cross_references(crops.select("clip_id", "reference_index"), identities), on="clip_id")
         .join(_models_beside(tables), on="clip_id")
     )
@@ -247,8 +240,8 @@ def _references(crops: pl.DataFrame) -> pl.DataFrame:
 
 def _models_beside(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """`clip_id` and `MODELS_BESIDE`: what measured a clip beside the face engine of `face_clips`."""
-    crops = tables[REFERENCE_CROPS.name].select("clip_id", "mask", "mask_licence").unique("clip_id")
-    speech = tables[SPEECH_INFO.name].rename({"engine": "lip_engine", "engine_licence": "lip_engine_licence"})
+    crops = tables[schemas.REFERENCE_CROPS.name].select("clip_id", "mask", "mask_licence").unique("clip_id")
+    speech = tables[schemas.SPEECH_INFO.name].rename({"engine": "lip_engine", "engine_licence": "lip_engine_licence"})
     return speech.join(crops, on="clip_id", how="left").select("clip_id", *MODELS_BESIDE)
 
 
@@ -259,7 +252,7 @@ def _model_licences() -> pl.Expr:
 
 
 def _describe(frames: Frames) -> dict[str, str | int]:
-    dataset = frames[LAFID_DATASET.name]
+    dataset = frames[schemas.LAFID_DATASET.name]
     splits = dict(dataset.group_by("split").len().iter_rows())
     return {
         "dataset_version": dataset["dataset_version"][0] if dataset.height else "empty",

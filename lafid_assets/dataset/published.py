@@ -11,44 +11,22 @@ from pathlib import Path
 
 import duckdb
 
-from lafid_assets.schemas import (
-    BY_NAME,
-    CLIPS,
-    DATASET_REPORT,
-    DATASET_VERSIONS,
-    DUPLICATE_CLIPS,
-    DUPLICATE_PAIRS,
-    FUSION_DIT,
-    ID_CONSISTENT_CLIPS,
-    IDENTITY_CLUSTERS,
-    IDENTITY_HISTORY,
-    LAFID_DATASET,
-    MODEL_EVALUATION,
-    POLICY_SETTINGS,
-    POSE_FILTERED_CLIPS,
-    RAW_CLIPS,
-    RECORDINGS,
-    REFERENCE_CROPS,
-    REGISTERED_MODEL,
-    SPEECH_INFO,
-    SPEECH_TAGGED_CLIPS,
-    TRAINING_LATENTS,
-)
+from lafid_assets import schemas
 from model.files import whole_file
 from resources.lake.duckdb_extensions import duckdb_cursor, quoted
 from resources.lake.lake import Lake
 from resources.lake.reader import Reader
 
 PUBLISHED: Mapping[str, tuple[str, ...]] = {
-    RAW_CLIPS.name: (),
-    RECORDINGS.name: (),
-    POSE_FILTERED_CLIPS.name: (),
-    ID_CONSISTENT_CLIPS.name: ("centroid",),
-    IDENTITY_CLUSTERS.name: (),
-    IDENTITY_HISTORY.name: (),
-    DUPLICATE_CLIPS.name: (),
-    DUPLICATE_PAIRS.name: (),
-    SPEECH_INFO.name: (
+    schemas.RAW_CLIPS.name: (),
+    schemas.RECORDINGS.name: (),
+    schemas.POSE_FILTERED_CLIPS.name: (),
+    schemas.ID_CONSISTENT_CLIPS.name: ("centroid",),
+    schemas.IDENTITY_CLUSTERS.name: (),
+    schemas.IDENTITY_HISTORY.name: (),
+    schemas.DUPLICATE_CLIPS.name: (),
+    schemas.DUPLICATE_PAIRS.name: (),
+    schemas.SPEECH_INFO.name: (
         "voice_spans",
         "segments",
         "mouth_times_s",
@@ -61,16 +39,16 @@ PUBLISHED: Mapping[str, tuple[str, ...]] = {
         "lip_audio_correlations",
         "lip_audio_chance",
     ),
-    SPEECH_TAGGED_CLIPS.name: (),
-    POLICY_SETTINGS.name: (),
-    REFERENCE_CROPS.name: (),
-    LAFID_DATASET.name: ("identity_embedding",),
-    DATASET_VERSIONS.name: (),
-    DATASET_REPORT.name: (),
-    TRAINING_LATENTS.name: (),
-    FUSION_DIT.name: (),
-    MODEL_EVALUATION.name: (),
-    REGISTERED_MODEL.name: (),
+    schemas.SPEECH_TAGGED_CLIPS.name: (),
+    schemas.POLICY_SETTINGS.name: (),
+    schemas.REFERENCE_CROPS.name: (),
+    schemas.LAFID_DATASET.name: ("identity_embedding",),
+    schemas.DATASET_VERSIONS.name: (),
+    schemas.DATASET_REPORT.name: (),
+    schemas.TRAINING_LATENTS.name: (),
+    schemas.FUSION_DIT.name: (),
+    schemas.MODEL_EVALUATION.name: (),
+    schemas.REGISTERED_MODEL.name: (),
 }
 """Table to the columns that stay behind: embeddings, and measures moment by moment."""
 _numbers = itertools.count()
@@ -116,11 +94,11 @@ def _write(lake: Lake, path: Path) -> None:
 
 
 def _copy(reader: Reader, database: str) -> None:
-    """In one transaction, which reads one moment of the lake and writes the file alone."""
-    written = {table for table, _ in reader.stamps([*PUBLISHED, CLIPS.name])}
+    """Writes in one transaction, which reads one moment of the lake and writes the file alone."""
+    written = {table for table, _ in reader.stamps([*PUBLISHED, schemas.CLIPS.name])}
     for name, left_out in PUBLISHED.items():
-        table = BY_NAME[name]
-        if not (table.appended or (CLIPS.name if table.view else name) in written):
+        table = schemas.BY_NAME[name]
+        if not (table.appended or (schemas.CLIPS.name if table.view else name) in written):
             continue
         columns = [column for column in table.dtypes if column not in left_out]
         listed = ", ".join(f'"{column}"' for column in columns)

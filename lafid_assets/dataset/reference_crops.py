@@ -9,23 +9,13 @@ import dagster as dg
 import polars as pl
 from pydantic import Field, field_validator
 
+from lafid_assets import schemas
 from lafid_assets.constraints.window import SAME_TIME_S
 from lafid_assets.dataset.crops import FOLDER, are_there, cut_references
 from lafid_assets.dataset.references import FACE_COLUMNS, SPREADS, choose_references
 from lafid_assets.ingest.clip_prefetch import drop
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Status
-from lafid_assets.schemas import (
-    FACE_EMBEDDINGS,
-    FACE_FRAMES,
-    FACE_INFO,
-    FACES,
-    FOOTAGE,
-    FOOTAGE_TABLES,
-    POSE_FILTERED_CLIPS,
-    REFERENCE_CROPS,
-    SPEECH_TAGGED_CLIPS,
-)
 from lafid_assets.steps.step import Step
 from lafid_assets.steps.step_run import Frames
 from model.encoding.head_mask import AUTO, MASKS, MaskChoice, choose_mask
@@ -35,7 +25,7 @@ from resources.store.file_store import FileStore
 
 FOOTAGE_COLUMNS = ("clip_id", "content_sha256", "duration_s", "first_pts", "last_pts")
 OUTSIDE_WINDOW = f"""
-    SELECT clip_id, frame_index FROM {FACE_FRAMES.name} JOIN {POSE_FILTERED_CLIPS.name} USING (shard, clip_id)
+    SELECT clip_id, frame_index FROM {schemas.FACE_FRAMES.name} JOIN {schemas.POSE_FILTERED_CLIPS.name} USING (shard, clip_id)
     WHERE shard = ? AND time_s NOT BETWEEN window_start_s - {SAME_TIME_S} AND window_end_s + {SAME_TIME_S}
 """
 """Frames that no window holds; the NULL window of a clip that is used whole rules none out."""
@@ -63,14 +53,14 @@ class ReferenceCropsConfig(dg.Config):
 
 
 STEP = Step(
-    writes=(REFERENCE_CROPS,),
+    writes=(schemas.REFERENCE_CROPS,),
     reads=(
-        *FOOTAGE_TABLES,
-        FACE_INFO.name,
-        FACE_EMBEDDINGS.name,
-        FACE_FRAMES.name,
-        POSE_FILTERED_CLIPS.name,
-        SPEECH_TAGGED_CLIPS.name,
+        *schemas.FOOTAGE_TABLES,
+        schemas.FACE_INFO.name,
+        schemas.FACE_EMBEDDINGS.name,
+        schemas.FACE_FRAMES.name,
+        schemas.POSE_FILTERED_CLIPS.name,
+        schemas.SPEECH_TAGGED_CLIPS.name,
     ),
     group="dataset",
     code_version="5",
@@ -97,18 +87,18 @@ def reference_crops(
         context,
         config,
         lake,
-        lambda shard: {REFERENCE_CROPS.name: _cut(lake, store, shard, config.spread, mask)},
-        settled=lambda _, frames: _all_there(frames[REFERENCE_CROPS.name], store),
+        lambda shard: {schemas.REFERENCE_CROPS.name: _cut(lake, store, shard, config.spread, mask)},
+        settled=lambda _, frames: _all_there(frames[schemas.REFERENCE_CROPS.name], store),
         metadata=lambda _, frames: _describe(frames, mask),
     )
 
 
 def _cut(lake: Lake, store: FileStore, shard: str, spread: str, mask: MaskChoice) -> pl.DataFrame:
-    kept = f"SELECT clip_id FROM {SPEECH_TAGGED_CLIPS.name} WHERE shard = ? AND status = '{Status.OK}'"
+    kept = f"SELECT clip_id FROM {schemas.SPEECH_TAGGED_CLIPS.name} WHERE shard = ? AND status = '{Status.OK}'"
     with lake.snapshot() as reader:
         faces, clips = (
             reader.sql(f"SELECT {', '.join(columns)} FROM {table} WHERE shard = ? AND clip_id IN ({kept})", [shard, shard])
-            for table, columns in ((FACES.name, FACE_COLUMNS), (FOOTAGE.name, FOOTAGE_COLUMNS))
+            for table, columns in ((schemas.FACES.name, FACE_COLUMNS), (schemas.FOOTAGE.name, FOOTAGE_COLUMNS))
         )
         outside = reader.sql(OUTSIDE_WINDOW, [shard])
     places = locate(lake, shard)
@@ -124,7 +114,7 @@ def _all_there(crops: pl.DataFrame, store: FileStore) -> bool:
 
 
 def _describe(frames: Frames, mask: MaskChoice) -> dict[str, int | str]:
-    crops = frames[REFERENCE_CROPS.name]
+    crops = frames[schemas.REFERENCE_CROPS.name]
     return {
         "clips": crops["clip_id"].n_unique(),
         "clips_without_pictures": crops.filter(pl.col("status") != Status.OK)["clip_id"].n_unique(),

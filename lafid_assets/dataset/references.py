@@ -30,11 +30,11 @@ SPREADS: dict[str, dict[str, float]] = {
 LEAST_SCALES = {"pose": 10.0, "expression": 0.02, "time": 1.0}
 """A gap counts as a share of the clip's greatest, or of this where that is less: degrees, 1 - cosine, seconds."""
 STEP = 0.05
-"""Of faces that are equally far from those before, to the step, the sharpest is taken; a nearer one shows nothing new."""
+"""The sharpest is taken among faces that are equally far from those before, to the step; a nearer one shows nothing new."""
 NEARLY_FRONTAL_DEG = 10.0
 """The order begins with the sharpest of the faces whose yaw is so near to the most frontal one's."""
 LEAST_SHARPNESS_SHARE = 0.5
-"""Of the clip's median: a blurred face lies far from all others and shows nothing."""
+"""Least share of the clip's median sharpness: a blurred face lies far from all others and shows nothing."""
 MOST_REFERENCES = 8
 GAPS = {"pose_gap_deg": "pose", "expression_gap": "expression"}
 """Columns that say what a reference adds, and what they are gaps of."""

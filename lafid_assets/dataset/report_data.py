@@ -5,21 +5,10 @@ Belongs here: SQL -> the few figures and clips that are drawn. Not here: drawing
 
 import polars as pl
 
+from lafid_assets import schemas
 from lafid_assets.constraints.policies import RULES, FacePolicy
 from lafid_assets.dataset.contact_sheet import MOST_STRIPS
 from lafid_assets.outcomes import Reason, Status
-from lafid_assets.schemas import (
-    FACE_CLIPS,
-    FACE_INFO,
-    FOOTAGE,
-    LAFID_DATASET,
-    OUTCOME_TABLES,
-    POLICY_SETTINGS,
-    POSE_FILTERED_CLIPS,
-    REFERENCE_CROPS,
-    SIMILARITY_BY_POSE_GAP,
-    SPEECH_TAGGED_CLIPS,
-)
 from lafid_assets.schemas.measures import EXPRESSIONS
 from resources.lake.duckdb_extensions import quoted
 from resources.lake.reader import Reader
@@ -29,7 +18,7 @@ MOST_ANGLE_DEG = 90
 CLIPS_A_PERSON = 4
 """Shown of a person while there are persons of whom none is shown."""
 SHARE_BIN = 0.02
-"""Of a face's height: the bins of expressions."""
+"""Width of the bins of expressions, as a share of a face's height."""
 
 
 def pose_histogram(reader: Reader) -> pl.DataFrame:
@@ -38,8 +27,8 @@ def pose_histogram(reader: Reader) -> pl.DataFrame:
     return reader.sql(
         f"""WITH main AS (
             SELECT yaw_deg AS yaw, pitch_deg AS pitch, roll_deg AS roll,
-                clip_id IN (SELECT clip_id FROM {LAFID_DATASET.name}) AS is_kept
-            FROM {FACE_INFO.name} WHERE face_index = 0 AND yaw_deg IS NOT NULL)
+                clip_id IN (SELECT clip_id FROM {schemas.LAFID_DATASET.name}) AS is_kept
+            FROM {schemas.FACE_INFO.name} WHERE face_index = 0 AND yaw_deg IS NOT NULL)
         SELECT angle, {POSE_BIN_DEG} * least(floor((deg + {MOST_ANGLE_DEG}) / {POSE_BIN_DEG}), {bins - 1}) - {MOST_ANGLE_DEG}
             AS from_deg,
             count(*) AS faces, count(*) FILTER (is_kept) AS kept
@@ -52,8 +41,8 @@ def expression_histogram(reader: Reader) -> pl.DataFrame:
     """`measure` (of `EXPRESSIONS`), `from_share`, and how many main faces of all clips (`faces`) and of kept ones (`kept`)."""
     return reader.sql(
         f"""WITH main AS (
-            SELECT {", ".join(EXPRESSIONS)}, clip_id IN (SELECT clip_id FROM {LAFID_DATASET.name}) AS is_kept
-            FROM {FACE_INFO.name} WHERE face_index = 0)
+            SELECT {", ".join(EXPRESSIONS)}, clip_id IN (SELECT clip_id FROM {schemas.LAFID_DATASET.name}) AS is_kept
+            FROM {schemas.FACE_INFO.name} WHERE face_index = 0)
         SELECT measure, {SHARE_BIN} * floor(share / {SHARE_BIN}) AS from_share,
             count(*) AS faces, count(*) FILTER (is_kept) AS kept
         FROM (UNPIVOT main ON {", ".join(EXPRESSIONS)} INTO NAME measure VALUE share) GROUP BY ALL ORDER BY ALL"""
@@ -66,7 +55,7 @@ def reference_gaps(reader: Reader) -> pl.DataFrame:
     return reader.sql(
         f"""SELECT gap, reference_index, quantile_cont(apart, 0.25) AS low, median(apart) AS median,
             quantile_cont(apart, 0.75) AS high
-        FROM (UNPIVOT (SELECT reference_index, pose_gap_deg, expression_gap FROM {REFERENCE_CROPS.name})
+        FROM (UNPIVOT (SELECT reference_index, pose_gap_deg, expression_gap FROM {schemas.REFERENCE_CROPS.name})
             ON pose_gap_deg, expression_gap INTO NAME gap VALUE apart)
         GROUP BY ALL ORDER BY ALL"""
     )
@@ -77,7 +66,7 @@ def similarity_curves(reader: Reader) -> pl.DataFrame:
     return reader.sql(
         f"""SELECT engine, (gap_from_deg + gap_to_deg) / 2 AS gap, avg(expected) AS expected, avg(spread) AS spread,
             max(strangers) AS strangers, sum(measured * pairs) / sum(pairs) FILTER (measured IS NOT NULL) AS measured
-        FROM {SIMILARITY_BY_POSE_GAP.name} GROUP BY ALL ORDER BY engine, gap"""
+        FROM {schemas.SIMILARITY_BY_POSE_GAP.name} GROUP BY ALL ORDER BY engine, gap"""
     )
 
 
@@ -85,7 +74,7 @@ def speech_by_evidence(reader: Reader) -> pl.DataFrame:
     """`status`, `reason` (the evidence that decided), `clips` of the kept clips."""
     return reader.sql(
         f"""SELECT tagged.speaking_status AS status, tagged.speaking_reason AS reason, count(*) AS clips
-        FROM {LAFID_DATASET.name} JOIN {SPEECH_TAGGED_CLIPS.name} tagged USING (shard, clip_id)
+        FROM {schemas.LAFID_DATASET.name} JOIN {schemas.SPEECH_TAGGED_CLIPS.name} tagged USING (shard, clip_id)
         GROUP BY ALL ORDER BY status, clips DESC, reason"""
     )
 
@@ -93,13 +82,13 @@ def speech_by_evidence(reader: Reader) -> pl.DataFrame:
 def shots_of_recordings(reader: Reader) -> dict[str, int]:
     """`recordings` (files with cuts), `shots` that they gave as clips, of these the `kept` ones and those `too_short` to be
     looked at, and `broken`, parts that cannot be decoded."""
-    kept = f"clip_id IN (SELECT clip_id FROM {LAFID_DATASET.name})"
+    kept = f"clip_id IN (SELECT clip_id FROM {schemas.LAFID_DATASET.name})"
     broken = f"status = '{Status.ERROR}'"
     counted = reader.sql(
         f"""SELECT count(DISTINCT recording_id) AS recordings, count(*) FILTER (NOT {broken}) AS shots,
             count(*) FILTER ({kept}) AS kept, count(*) FILTER (reason = '{Reason.TOO_SHORT}') AS too_short,
             count(*) FILTER ({broken}) AS broken
-        FROM {FOOTAGE.name} WHERE recording_id IS NOT NULL"""
+        FROM {schemas.FOOTAGE.name} WHERE recording_id IS NOT NULL"""
     )
     return counted.row(0, named=True)
 
@@ -109,7 +98,7 @@ def kept_to_show(reader: Reader) -> pl.DataFrame:
     return reader.sql(
         f"""SELECT clip_id, shard, duration_s, identity_id, speaking_status, path, source, refined_caption AS caption FROM (
             SELECT *, (row_number() OVER (PARTITION BY identity_id ORDER BY clip_id) - 1) // {CLIPS_A_PERSON} AS turn
-            FROM {LAFID_DATASET.name} ORDER BY turn, identity_id, clip_id LIMIT {MOST_STRIPS})
+            FROM {schemas.LAFID_DATASET.name} ORDER BY turn, identity_id, clip_id LIMIT {MOST_STRIPS})
         ORDER BY identity_id, clip_id"""
     )
 
@@ -121,9 +110,13 @@ def rejected_to_show(reader: Reader) -> pl.DataFrame:
         for sha, text, _ in face_policies(reader).iter_rows()
     )
     miss = f"CASE policy_sha256 {shares} END" if shares else "NULL"
-    found = [_narrowest(reader, POSE_FILTERED_CLIPS.name, miss)]
+    found = [_narrowest(reader, schemas.POSE_FILTERED_CLIPS.name, miss)]
     if found[0]["miss"].drop_nulls().len() < MOST_STRIPS:
-        found += [_narrowest(reader, table, "NULL") for table in OUTCOME_TABLES.values() if table != POSE_FILTERED_CLIPS.name]
+        found += [
+            _narrowest(reader, table, "NULL")
+            for table in schemas.OUTCOME_TABLES.values()
+            if table != schemas.POSE_FILTERED_CLIPS.name
+        ]
     rows = pl.concat(found).sort("miss", "reason", "clip_id", nulls_last=True)
     return rows.unique("clip_id", keep="first", maintain_order=True).head(MOST_STRIPS)
 
@@ -133,7 +126,7 @@ def miss_share(policy: FacePolicy) -> str:
     shares = []
     for rule in RULES:
         threshold = rule.threshold_in(policy)
-        if threshold is not None and rule.measure in POSE_FILTERED_CLIPS.dtypes:
+        if threshold is not None and rule.measure in schemas.POSE_FILTERED_CLIPS.dtypes:
             missed = f"({rule.measure} - {threshold})" if rule.bound == "max" else f"({threshold} - {rule.measure})"
             share = f"{missed} / {threshold}" if threshold else "1.0"
             shares.append(f"CASE WHEN list_contains(reasons, {quoted(rule.reason)}) AND {missed} >= 0 THEN {share} END")
@@ -144,15 +137,15 @@ def face_policies(reader: Reader) -> pl.DataFrame:
     """`policy_sha256`, `settings`, and the median of the `frames` that were judged by it."""
     return reader.sql(
         f"""SELECT policy_sha256, settings, frames
-        FROM (SELECT policy_sha256, median(frames) AS frames FROM {POSE_FILTERED_CLIPS.name} GROUP BY policy_sha256)
-        JOIN {POLICY_SETTINGS.name} USING (policy_sha256) ORDER BY settings"""
+        FROM (SELECT policy_sha256, median(frames) AS frames FROM {schemas.POSE_FILTERED_CLIPS.name} GROUP BY policy_sha256)
+        JOIN {schemas.POLICY_SETTINGS.name} USING (policy_sha256) ORDER BY settings"""
     )
 
 
 def unjudged_rules(reader: Reader) -> dict[str, int]:
     """Rule of the face constraints to how many of the clips that they keep lack all measures that it asks for."""
     counted = reader.sql(
-        f"""SELECT rule, count(*) FROM (SELECT unnest(unjudged) AS rule FROM {POSE_FILTERED_CLIPS.name} WHERE keep)
+        f"""SELECT rule, count(*) FROM (SELECT unnest(unjudged) AS rule FROM {schemas.POSE_FILTERED_CLIPS.name} WHERE keep)
         GROUP BY ALL ORDER BY ALL"""
     )
     return dict(counted.iter_rows())
@@ -160,12 +153,12 @@ def unjudged_rules(reader: Reader) -> dict[str, int]:
 
 def face_engines(reader: Reader) -> pl.DataFrame:
     """`what`, `licence`, `clips` of the face engines."""
-    return _counted(reader, FACE_CLIPS.name, "concat(engine, ' ', engine_version)", "engine_licence")
+    return _counted(reader, schemas.FACE_CLIPS.name, "concat(engine, ' ', engine_version)", "engine_licence")
 
 
 def kept_sources(reader: Reader) -> pl.DataFrame:
     """`what`, `licence`, `clips` of the datasets from which clips are kept."""
-    return _counted(reader, LAFID_DATASET.name, "source", "licence")
+    return _counted(reader, schemas.LAFID_DATASET.name, "source", "licence")
 
 
 def _narrowest(reader: Reader, table: str, miss: str) -> pl.DataFrame:
@@ -174,7 +167,7 @@ def _narrowest(reader: Reader, table: str, miss: str) -> pl.DataFrame:
         f"""WITH near AS (
             SELECT clip_id, shard, reason, ({miss})::DOUBLE AS miss FROM {table} WHERE status = '{Status.REJECTED}'
             ORDER BY miss NULLS LAST, reason, clip_id LIMIT {2 * MOST_STRIPS})
-        SELECT near.*, duration_s FROM near JOIN {FOOTAGE.name} USING (shard, clip_id) WHERE duration_s IS NOT NULL"""
+        SELECT near.*, duration_s FROM near JOIN {schemas.FOOTAGE.name} USING (shard, clip_id) WHERE duration_s IS NOT NULL"""
     )
 
 

@@ -49,8 +49,7 @@ def _spare(ranked: list[str], splits: dict[str, str], kept: Mapping[str, str]) -
     """The smallest hash that trains, unless it is the last one to train: then the smallest of a split that can do without it."""
     sizes = Counter(splits.values())
     return min(
-        (key for key in ranked if sizes[splits[key]] > 1),
-        key=lambda key: (key in kept, splits[key] != "train", _position(key)),
+        (key for key in ranked if sizes[splits[key]] > 1), key=lambda key: (key in kept, splits[key] != "train", _position(key))
     )
 
 

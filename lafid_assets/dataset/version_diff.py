@@ -104,7 +104,7 @@ def _differing(reader: Reader, one: Facts, other: Facts) -> dict[str, Mapping[st
 
 
 def _replaced(reader: Reader, version: Facts, gone: Collection[str]) -> set[str]:
-    """Of clips of a version that do not come in any more those whose file, or recording, is here, and gives other clips now."""
+    """Clips of a version that do not come in any more, although their file or recording is here: it gives other clips now."""
     if not gone:
         return set()
     rows = reader.sql(

@@ -15,18 +15,10 @@ from typing import Any
 
 import polars as pl
 
+from lafid_assets import schemas
 from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.dataset.funnel import RULES, STEPS, Outcomes
 from lafid_assets.outcomes import Status
-from lafid_assets.schemas import (
-    BY_NAME,
-    DATASET_OUTCOMES,
-    DATASET_VERSION_ROWS,
-    DATASET_VERSIONS,
-    LAFID_DATASET,
-    OUTCOME_TABLES,
-    REFERENCE_CROPS,
-)
 from lafid_assets.schemas.products import OUTCOME_COUNT
 from resources.lake.lake import Lake
 from resources.lake.reader import Reader
@@ -104,11 +96,11 @@ def rules_of(reader: Reader, outcomes: Outcomes) -> dict[str, dict[str, list[str
     named = reader.sql(f"SELECT DISTINCT step, {', '.join(RULES)} FROM {outcomes.came} WHERE {judged}")
     rules = {}
     for step, name in enumerate(STEPS):
-        table = OUTCOME_TABLES[name]
-        if columns := [column for column in RULES if column in BY_NAME[table].dtypes]:
+        table = schemas.OUTCOME_TABLES[name]
+        if columns := [column for column in RULES if column in schemas.BY_NAME[table].dtypes]:
             rules[table] = _occurring(named.filter(step=step), columns)
-    masks = reader.sql(f"SELECT DISTINCT {', '.join(MASK_RULES)} FROM {REFERENCE_CROPS.name} WHERE {judged}")
-    return rules | {REFERENCE_CROPS.name: _occurring(masks, MASK_RULES)}
+    masks = reader.sql(f"SELECT DISTINCT {', '.join(MASK_RULES)} FROM {schemas.REFERENCE_CROPS.name} WHERE {judged}")
+    return rules | {schemas.REFERENCE_CROPS.name: _occurring(masks, MASK_RULES)}
 
 
 def _occurring(named: pl.DataFrame, columns: Iterable[str]) -> dict[str, list[str]]:
@@ -127,7 +119,7 @@ def keep_version(reader: Reader, dataset: pl.DataFrame, version: Version) -> pl.
     """
     known = known_versions(reader)
     if version.name in set(known["dataset_version"]):
-        return DATASET_VERSIONS.frame([])
+        return schemas.DATASET_VERSIONS.frame([])
     number = int(known["number"].max() or 0) + 1  # type: ignore[arg-type]
     _keep_rows(reader, dataset)
     _keep_outcomes(reader, version.outcomes, number)
@@ -144,18 +136,18 @@ def keep_version(reader: Reader, dataset: pl.DataFrame, version: Version) -> pl.
         "settings_sha256": version.settings_sha256,
         "erased_clips": 0,
     }
-    return DATASET_VERSIONS.frame([row])
+    return schemas.DATASET_VERSIONS.frame([row])
 
 
 def known_versions(lake: Lake | Reader) -> pl.DataFrame:
     """Rows of `dataset_versions` in the order of their numbers; none before the first dataset."""
-    return lake.sql(f"SELECT * FROM {DATASET_VERSIONS.name} ORDER BY number")
+    return lake.sql(f"SELECT * FROM {schemas.DATASET_VERSIONS.name} ORDER BY number")
 
 
 def standing_version(lake: Lake | Reader) -> Facts | None:
     """The version that `lafid_dataset` holds, which may be one of earlier; where it has no rows the last that kept none."""
     known = known_versions(lake)
-    held = lake.sql(f"SELECT DISTINCT dataset_version FROM {LAFID_DATASET.name}")["dataset_version"]
+    held = lake.sql(f"SELECT DISTINCT dataset_version FROM {schemas.LAFID_DATASET.name}")["dataset_version"]
     holds_none = pl.col("clips") == pl.col("erased_clips")
     standing = known.filter(pl.col("dataset_version").is_in(held.implode()) if len(held) else holds_none)
     return standing.row(-1, named=True) if standing.height else None
@@ -191,7 +183,7 @@ def endings_sql(version: Facts, condition: str = "true") -> str:
     return f"""
         SELECT clip_id, last.status, last.step, last.reason FROM (
             SELECT clip_id, arg_max({{'status': status, 'step': step, 'reason': reason}}, since) AS last
-            FROM {DATASET_OUTCOMES.name} WHERE since <= {version["number"]} AND {condition} GROUP BY clip_id
+            FROM {schemas.DATASET_OUTCOMES.name} WHERE since <= {version["number"]} AND {condition} GROUP BY clip_id
         ) WHERE last.status IS NOT NULL"""
 
 
@@ -208,14 +200,16 @@ def version_before(lake: Lake | Reader, version: Facts) -> Facts | None:
 
 
 def _keep_rows(reader: Reader, dataset: pl.DataFrame) -> None:
-    """In the order in which an export asks for them."""
+    """Keep the rows in the order in which an export asks for them."""
     reader.cursor.register("kept_rows", dataset)
-    reader.cursor.execute(f"INSERT INTO {DATASET_VERSION_ROWS.name} BY NAME SELECT * FROM kept_rows ORDER BY split, clip_id")
+    reader.cursor.execute(
+        f"INSERT INTO {schemas.DATASET_VERSION_ROWS.name} BY NAME SELECT * FROM kept_rows ORDER BY split, clip_id"
+    )
     reader.cursor.unregister("kept_rows")
 
 
 def _keep_outcomes(reader: Reader, outcomes: Outcomes, number: int) -> None:
-    log = DATASET_OUTCOMES.name
+    log = schemas.DATASET_OUTCOMES.name
     reader.cursor.execute(
         f"""INSERT INTO {log} BY NAME
         WITH last AS (SELECT * FROM {log} SEMI JOIN (SELECT clip_id, max(since) AS since FROM {log} GROUP BY clip_id) newest

@@ -1,4 +1,4 @@
-"""Of the machine itself: what is installed, which models it has, its disk and its GPU.
+"""Checks of the machine itself: what is installed, which models it has, its disk and its GPU.
 
 Belongs here: what can be seen without asking anybody. Not here: servers (`servers`).
 """
@@ -17,7 +17,7 @@ from resources.settings import PROJECT_ROOT
 from resources.software import CURATION, Software, packages, place
 
 LEAST_FREE_GB, ENOUGH_FREE_GB = 1.0, 20.0
-"""On the home's disk: below the first nothing works; below the second crops and half-done shards may fill it."""
+"""Free bytes on the home's disk: below the first nothing works; below the second crops and half-done shards may fill it."""
 MOST_NAMED = 5
 EXTRAS = (*CURATION, "cluster")
 DRIVER = Path("/proc/driver/nvidia/version")

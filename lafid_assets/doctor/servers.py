@@ -1,4 +1,4 @@
-"""Of what all nodes share: store, catalog, Dagster, Ray, MLflow, and the clocks of them.
+"""Checks of what all nodes share: store, catalog, Dagster, Ray, MLflow, and their clocks.
 
 Belongs here: one question each, with an end to the wait. Not here: the machine itself (`machine`).
 """
@@ -29,7 +29,7 @@ from resources.tracking import Tracking
 ANSWER_S = 10.0
 DAGSTER_URL, RAY_URL = "LAFID_DAGSTER_URL", "RAY_JOB_ADDRESS"
 RAY_TOKEN, RAY_TOKEN_FILE = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
-"""As Ray reads them."""
+"""Environment variables that Ray reads."""
 
 
 class ServerUnusable(OSError):

@@ -17,7 +17,7 @@ PARTS, PART_BITS = 3, 21
 MOST_BITS_APART = 10
 """Of 63. Strangers' pictures of one moment lie 26 bits and more apart in nine of ten cases, copies seldom more than eight."""
 LEAST_MOMENTS = 2
-"""Of the moments at which a clip's crops are hashed: one alone may be a common picture, such as a studio."""
+"""Least moments, of those at which a clip's crops are hashed: one alone may be a common picture, such as a studio."""
 
 _PAIRS = f"""
     WITH whole AS MATERIALIZED (

@@ -25,13 +25,13 @@ chance."""
 LEAST_KNOWN = 0.5
 """Share of the moments that could be compared, of which some are not known: no pose was measured, or no frame is near."""
 NEAR_S = 0.3
-"""From a moment to the nearest posed frame, picture or face; farther away nothing is known of it."""
+"""Most seconds from a moment to the nearest posed frame, picture or face; farther away nothing is known of it."""
 EXACT_S = 1e-3
 LEAST_FRAMES, SURE_FRAMES = 3, 8
 """Moments that must be known at an offset: of clips with few posed frames, and of all others. Of many offsets, one at which a few
 moments are alike is nothing."""
 PERCENTILE = 80
-"""Of the poses' distances: a few frames may be misread."""
+"""Percentile of the poses' distances that counts: a few frames may be misread."""
 
 MIRROR_AXES = np.diag([-1.0, 1.0, 1.0])
 
@@ -60,12 +60,12 @@ class Track:
 
     @property
     def length_s(self) -> float:
-        """From the first sampled frame to the last."""
+        """Seconds from the first sampled frame to the last."""
         return float(self.times_s[-1] - self.times_s[0])
 
     @property
     def gap_s(self) -> float:
-        """Between two sampled frames, on average."""
+        """Mean time between two sampled frames."""
         return self.length_s / max(1, len(self.times_s) - 1)
 
     @property
@@ -74,7 +74,7 @@ class Track:
         return np.asarray(np.isfinite(self.rotations).all(axis=(1, 2)))
 
     def mirrored(self) -> "Track":
-        """As it looks in a mirror: the same head turns the other way."""
+        """The clip as it looks in a mirror: the same head turns the other way."""
         turned = MIRROR_AXES @ self.rotations @ MIRROR_AXES
         return replace(self, rotations=turned, hashes=self.hashes ^ MIRROR, crops=self.crops ^ MIRROR)
 

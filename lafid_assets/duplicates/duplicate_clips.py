@@ -8,21 +8,9 @@ from collections.abc import Collection
 import dagster as dg
 import polars as pl
 
+from lafid_assets import schemas
 from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, HASH_COLUMNS, NOTHING, TABLES, find_duplicates
 from lafid_assets.duplicates.policies import DuplicatePolicy
-from lafid_assets.schemas import (
-    DUPLICATE_CLIPS,
-    FACE_CLIPS,
-    FACE_EMBEDDINGS,
-    FACE_FRAMES,
-    FACE_INFO,
-    FACES,
-    FOOTAGE,
-    FOOTAGE_TABLES,
-    PICTURE_HASHES,
-    POLICY_SETTINGS,
-    SPEECH_TAGGED_CLIPS,
-)
 from lafid_assets.steps.step import Step
 from lafid_assets.steps.step_run import Frames
 from resources.lake.duckdb_extensions import quoted
@@ -30,10 +18,10 @@ from resources.lake.lake import Lake
 from resources.lake.reader import Reader
 
 STEP = Step(
-    writes=(*TABLES, POLICY_SETTINGS),
+    writes=(*TABLES, schemas.POLICY_SETTINGS),
     reads=(
-        *(SPEECH_TAGGED_CLIPS.name, *FOOTAGE_TABLES, FACE_CLIPS.name, FACE_FRAMES.name),
-        *(PICTURE_HASHES.name, FACE_INFO.name, FACE_EMBEDDINGS.name),
+        *(schemas.SPEECH_TAGGED_CLIPS.name, *schemas.FOOTAGE_TABLES, schemas.FACE_CLIPS.name, schemas.FACE_FRAMES.name),
+        *(schemas.PICTURE_HASHES.name, schemas.FACE_INFO.name, schemas.FACE_EMBEDDINGS.name),
     ),
     group="curation",
     code_version="2",
@@ -42,8 +30,8 @@ STEP = Step(
 PASSED = f"""
     SELECT clip_id, shard, duration_s, engine, engine_version, least(width, height) AS shorter_side_px,
         md5(concat_ws(' ', face_clips.fingerprint, face_clips.content_sha256)) AS search_digest
-    FROM {SPEECH_TAGGED_CLIPS.name} tagged JOIN {FACE_CLIPS.name} face_clips USING (shard, clip_id)
-    JOIN {FOOTAGE.name} footage USING (shard, clip_id)
+    FROM {schemas.SPEECH_TAGGED_CLIPS.name} tagged JOIN {schemas.FACE_CLIPS.name} face_clips USING (shard, clip_id)
+    JOIN {schemas.FOOTAGE.name} footage USING (shard, clip_id)
     WHERE tagged.status = 'ok' ORDER BY clip_id
 """
 
@@ -81,15 +69,15 @@ class _OfClips:
 
     def frames(self, clips: Collection[str]) -> pl.DataFrame:
         """`FRAME_COLUMNS`."""
-        return self._read(FACE_FRAMES.name, FRAME_COLUMNS, clips)
+        return self._read(schemas.FACE_FRAMES.name, FRAME_COLUMNS, clips)
 
     def faces(self, clips: Collection[str]) -> pl.DataFrame:
         """`FACE_COLUMNS`."""
-        return self._read(FACES.name, FACE_COLUMNS, clips)
+        return self._read(schemas.FACES.name, FACE_COLUMNS, clips)
 
     def hashes(self, clips: Collection[str]) -> pl.DataFrame:
         """`HASH_COLUMNS`."""
-        return self._read(PICTURE_HASHES.name, HASH_COLUMNS, clips)
+        return self._read(schemas.PICTURE_HASHES.name, HASH_COLUMNS, clips)
 
     def _read(self, table: str, columns: Collection[str], clips: Collection[str]) -> pl.DataFrame:
         shards = ", ".join(quoted(shard) for shard in sorted({self._shard_of[clip] for clip in clips})) or "NULL"
@@ -102,4 +90,4 @@ class _OfClips:
 
 
 def _describe(frames: Frames) -> dict[str, int]:
-    return {"duplicates": frames[DUPLICATE_CLIPS.name].filter(~pl.col("keep")).height}
+    return {"duplicates": frames[schemas.DUPLICATE_CLIPS.name].filter(~pl.col("keep")).height}

@@ -1,9 +1,10 @@
 """Duplicates over the whole dataset: only clips that are new or another are looked for among all.
 
-Belongs here: clips, their hashes and tracks, and the last version -> the tables of `duplicate_clips`. Not here: the steps on the
-way (`candidates`, `comparison`, `choice`), reading the lake (the asset).
+Belongs here: clips, their hashes and tracks, and the last version -> the tables of `duplicate_clips`; which copy stays. Not here:
+the steps on the way (`candidates`, `comparison`), reading the lake (the asset).
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
@@ -11,11 +12,11 @@ import numpy as np
 import polars as pl
 
 from lafid_assets.duplicates.candidates import find_candidates
-from lafid_assets.duplicates.choice import choose, same_shots
 from lafid_assets.duplicates.comparison import Track, compare
 from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.identity.clustering import one_engine
 from lafid_assets.identity.leading_face import leading_faces
+from lafid_assets.identity.policies import figure_for
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import DUPLICATE_CLIPS, DUPLICATE_PAIRS, POLICY_SETTINGS
@@ -79,11 +80,7 @@ def find_duplicates(clips: pl.DataFrame, policy: DuplicatePolicy, earlier: Frame
         .with_columns(policy_sha256=pl.lit(sha256))
         .hstack(pl.DataFrame(said, schema={name: DUPLICATE_CLIPS.dtypes[name] for name in _SAID}))
     )
-    return {
-        DUPLICATE_CLIPS.name: DUPLICATE_CLIPS.frame(rows),
-        DUPLICATE_PAIRS.name: pairs,
-        POLICY_SETTINGS.name: settings,
-    }
+    return {DUPLICATE_CLIPS.name: DUPLICATE_CLIPS.frame(rows), DUPLICATE_PAIRS.name: pairs, POLICY_SETTINGS.name: settings}
 
 
 _SAID = ("duplicate_of", "keep", "status", "reason", "detail")
@@ -160,3 +157,49 @@ def _track(rows: pl.DataFrame, pictures: pl.DataFrame) -> Track | None:
 def _filled(lists: pl.Series, width: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """(F, width), NaN where there is no list."""
     return np.array([[np.nan] * width if values is None else values for values in lists.to_list()], np.float64).reshape(-1, width)
+
+
+def same_shots(pairs: pl.DataFrame, policy: DuplicatePolicy, engine: str) -> pl.DataFrame:
+    """The pairs that are one shot.
+
+    Args:
+        pairs: rows of `duplicate_pairs`.
+
+    Raises:
+        EngineUncalibrated: the policy has no figure for the engine.
+    """
+    alike = figure_for(engine, policy.face_similarity_min, "face_similarity_min")
+    return pairs.filter(
+        (pl.col("picture_distance") <= policy.picture_distance_max)
+        & (pl.col("pose_distance_deg") <= policy.pose_distance_max_deg)
+        & (pl.col("pose_distance_deg") <= policy.pose_chance_share_max * pl.col("pose_chance_deg"))
+        & (pl.col("face_similarity") >= alike)
+        & (pl.col("shared_share") >= policy.shared_share_min)
+    )
+
+
+def choose(clips: pl.DataFrame, same: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """Clip id to the row of `same` that rejects it, with `duplicate_of`; clips that stay are not in it.
+
+    The best copy stays: the largest shorter side, then the longest, then the smallest id. A clip goes only for one that stays
+    itself: two pieces of a worse recording, which share nothing, both stay.
+
+    Args:
+        clips: `clip_id`, `shorter_side_px`, `duration_s`.
+        same: as `same_shots` gives it.
+    """
+    others: defaultdict[str, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
+    for row in same.iter_rows(named=True):
+        others[row["clip_id_a"]].append((row["clip_id_b"], row))
+        others[row["clip_id_b"]].append((row["clip_id_a"], row))
+    ranked = clips.filter(pl.col("clip_id").is_in(list(others))).sort(
+        -pl.col("shorter_side_px"), -pl.col("duration_s"), "clip_id", nulls_last=True
+    )
+    rank = {clip: place for place, clip in enumerate(ranked["clip_id"])}
+    gone: dict[str, dict[str, Any]] = {}
+    for clip in rank:
+        better = [found for found in others[clip] if rank[found[0]] < rank[clip] and found[0] not in gone]
+        if better:
+            best, likeness = min(better, key=lambda found: rank[found[0]])
+            gone[clip] = {**likeness, "duplicate_of": best}
+    return gone

@@ -1,19 +1,18 @@
 """From which likeness on two clips are the same shot.
 
-Belongs here: thresholds. Not here: measuring (`comparison`), who stays (`choice`).
+Belongs here: thresholds. Not here: measuring (`comparison`), who stays (`finding`).
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lafid_assets.duplicates.candidates import MOST_BITS_APART
 from lafid_assets.duplicates.comparison import LEAST_SHARED
+from model.strict import StrictModel
 
 
-class DuplicatePolicy(BaseModel):
+class DuplicatePolicy(StrictModel):
     """All must hold. The figures are ours, from copies of real clips that were scaled, cropped, shortened and encoded anew
     (`benchmarks/duplicates.py`). They hold for mirrored copies, too."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     picture_distance_max: float = Field(
         10.0, ge=0, le=MOST_BITS_APART, description="Median of the bits of 63 by which pictures of one moment may differ"

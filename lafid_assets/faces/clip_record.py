@@ -1,39 +1,32 @@
 """How a clip's analysis ended, as rows of the face tables, and what such a row means for the next run.
 
-Belongs here: endings of children -> outcomes, attempts and quarantine, the fingerprints that say which rows still count.
-Not here: running children (`shard_analysis`), looking at frames (`clip_analysis`).
+Belongs here: endings of children -> outcomes, attempts and quarantine, the fingerprints that say which rows still count,
+how far a clip's expression changes. Not here: running children (`shard_analysis`), looking at frames (`clip_analysis`).
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from lafid_assets import schemas
 from lafid_assets.faces.clip_analysis import AnalysedClip, AnalysisSettings, ClipTask
-from lafid_assets.faces.expressions import expression_measures
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.faces.survey import TIER as SURVEY
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.policy_settings import settings_row
-from lafid_assets.schemas import (
-    FACE_CLIPS,
-    FACE_EMBEDDINGS,
-    FACE_FRAMES,
-    FACE_INFO,
-    PICTURE_HASHES,
-    PIECES,
-    POLICY_SETTINGS,
-    RECORDINGS,
-    SHOT_BOUNDARIES,
-)
+from lafid_assets.schemas.measures import EXPRESSIONS
 from lafid_assets.shots.boundaries import Kind
 from lafid_assets.shots.pieces import piece_id
 from lafid_assets.workers.exit_reasons import TRIED_AGAIN, fault_of
 from lafid_assets.workers.pool import Done, Ending
 from model.face_engine.interface import EngineInfo
+from model.face_engine.rotations import geodesic_deg
 from resources.face_engine import EngineChoice
 
 CODE_VERSION = "8"
@@ -64,7 +57,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Of what a clip's rows depend on, besides the clip's content.
+    """Hashes of what a clip's rows depend on, besides the clip's content.
 
     Attributes:
         measures: code version, engine and settings; by which name the engine was asked for does not matter.
@@ -123,14 +116,14 @@ def clip_frames(
         "detail": detail,
     }
     return {
-        FACE_INFO.name: FACE_INFO.frame(_without_embedding(face) | engine.columns for face in clip.faces),
-        FACE_EMBEDDINGS.name: FACE_EMBEDDINGS.frame(
-            {name: face[name] for name in FACE_EMBEDDINGS.dtypes} for face in clip.faces if face["embedding"] is not None
+        schemas.FACE_INFO.name: schemas.FACE_INFO.frame(_without_embedding(face) | engine.columns for face in clip.faces),
+        schemas.FACE_EMBEDDINGS.name: schemas.FACE_EMBEDDINGS.frame(
+            {name: face[name] for name in schemas.FACE_EMBEDDINGS.dtypes} for face in clip.faces if face["embedding"] is not None
         ),
-        FACE_FRAMES.name: FACE_FRAMES.frame(frame | engine.columns for frame in clip.frames),
-        PICTURE_HASHES.name: PICTURE_HASHES.frame(clip.hashes),
-        SHOT_BOUNDARIES.name: SHOT_BOUNDARIES.frame(clip.boundaries or []),
-        FACE_CLIPS.name: FACE_CLIPS.frame([row]),
+        schemas.FACE_FRAMES.name: schemas.FACE_FRAMES.frame(frame | engine.columns for frame in clip.frames),
+        schemas.PICTURE_HASHES.name: schemas.PICTURE_HASHES.frame(clip.hashes),
+        schemas.SHOT_BOUNDARIES.name: schemas.SHOT_BOUNDARIES.frame(clip.boundaries or []),
+        schemas.FACE_CLIPS.name: schemas.FACE_CLIPS.frame([row]),
         **_recording_frames(task, clip),
     }
 
@@ -161,7 +154,7 @@ def upstream_row(row: Row, settings: AnalysisSettings, engine: Engine, prints: F
 def _recording_frames(task: ClipTask, clip: AnalysedClip) -> dict[str, pl.DataFrame]:
     """The rows of `recordings` and `pieces` of a file with cuts; none of a clip."""
     if not clip.pieces or task.content_sha256 is None:
-        return {RECORDINGS.name: RECORDINGS.frame([]), PIECES.name: PIECES.frame([])}
+        return {schemas.RECORDINGS.name: schemas.RECORDINGS.frame([]), schemas.PIECES.name: schemas.PIECES.frame([])}
     own = {"shard": task.shard, "content_sha256": task.content_sha256}
     above = [row["kind"] for row in clip.boundaries or [] if row["score"] > task.settings.cut_scores[Kind(row["kind"])]]
     cuts = {f"{kind}_cuts": above.count(kind) for kind in Kind}
@@ -175,7 +168,7 @@ def _recording_frames(task: ClipTask, clip: AnalysedClip) -> dict[str, pl.DataFr
         | {"clip_id": piece_id(task.content_sha256, piece["first_pts"], piece["last_pts"])}
         for piece in clip.pieces
     ]
-    return {RECORDINGS.name: RECORDINGS.frame([recording]), PIECES.name: PIECES.frame(pieces)}
+    return {schemas.RECORDINGS.name: schemas.RECORDINGS.frame([recording]), schemas.PIECES.name: schemas.PIECES.frame(pieces)}
 
 
 def _outcome_of(piece: Row, settings: AnalysisSettings) -> dict[str, Any]:
@@ -191,7 +184,7 @@ def _outcome_of(piece: Row, settings: AnalysisSettings) -> dict[str, Any]:
 def margins_row(settings: AnalysisSettings) -> tuple[str | None, pl.DataFrame]:
     """The hash of the scan's margins and their row of `policy_settings`; None and no row where the scan is off."""
     margins = settings.scan_margins
-    return (None, POLICY_SETTINGS.frame([])) if margins is None else settings_row(margins.model_dump_json())
+    return (None, schemas.POLICY_SETTINGS.frame([])) if margins is None else settings_row(margins.model_dump_json())
 
 
 def _without_embedding(face: Row) -> dict[str, Any]:
@@ -233,3 +226,48 @@ def _quarantined(clip: AnalysedClip, attempt: int) -> str:
 
 def _hash(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+LEAST_FACES = 3
+"""Fewer faces have no range."""
+LIKE_POSE_DEG = 10.0
+"""Poses so near differ by no more than a head pose network errs; what their embeddings differ by is not the turn."""
+LOW, HIGH = 5, 95
+
+
+def expression_measures(faces: Sequence[Row]) -> dict[str, float | None]:
+    """The columns `<name>_range` of `EXPRESSIONS` and `expression_spread` of `face_clips`.
+
+    Args:
+        faces: rows of the clip's faces with `embedding`; the main one is the track that most often is its frame's largest face.
+    """
+    main = _main_track(faces)
+    ranges = {f"{name}_range": _range([row[name] for row in main if row[name] is not None]) for name in EXPRESSIONS}
+    return ranges | {"expression_spread": _spread_at_like_poses(main)}
+
+
+def _main_track(faces: Sequence[Row]) -> list[Row]:
+    led = Counter(row["track_id"] for row in faces if row["face_index"] == 0 and row["track_id"] is not None)
+    if not led:
+        return []
+    main = min(led, key=lambda track: (-led[track], track))
+    return [row for row in faces if row["track_id"] == main]
+
+
+def _range(values: Sequence[float]) -> float | None:
+    return float(np.subtract(*np.percentile(values, (HIGH, LOW)))) if len(values) >= LEAST_FACES else None
+
+
+def _spread_at_like_poses(main: Sequence[Row]) -> float | None:
+    """None where no two faces with embeddings have like poses."""
+    known = [row for row in main if row["embedding"] is not None and row["rotation"] is not None]
+    if len(known) < LEAST_FACES:
+        return None
+    rotations = np.array([row["rotation"] for row in known]).reshape(-1, 3, 3)
+    embeddings = np.array([row["embedding"] for row in known])
+    first, second = np.triu_indices(len(known), 1)
+    alike = geodesic_deg(rotations[first], rotations[second]) <= LIKE_POSE_DEG
+    if not alike.any():
+        return None
+    apart = 1 - (embeddings @ embeddings.T)[first, second]
+    return float(max(0.0, np.percentile(apart[alike], HIGH)))

@@ -86,10 +86,7 @@ STEP = Step(
 
 @STEP.as_asset(deps=["raw_clips"], pool="cpu")
 def face_info(
-    context: dg.AssetExecutionContext,
-    config: FaceInfoConfig,
-    lake: dg.ResourceParam[Lake],
-    store: dg.ResourceParam[FileStore],
+    context: dg.AssetExecutionContext, config: FaceInfoConfig, lake: dg.ResourceParam[Lake], store: dg.ResourceParam[FileStore]
 ) -> dg.MaterializeResult:
     """Every face in every sampled frame: its box, landmarks, rotation and sharpness, as scores without any decision.
 

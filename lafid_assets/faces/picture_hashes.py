@@ -21,9 +21,9 @@ from lafid_assets.pictures.picture_hash import crop_hashes, picture_hash
 from model.encoding.shown import ShownFrame
 
 APART_S = 0.5
-"""Between two pictures at most."""
+"""Most seconds between two pictures."""
 CROPS_APART_S, LEAST_CROPPED = 2.0, 8
-"""Between two pictures of which crops are hashed too, at most; and how many there are of a short clip."""
+"""Most seconds between two pictures of which crops are hashed too; and how many there are of a short clip."""
 SIDE_PX = 160
 """Longer side of what a picture between two sampled frames is hashed from."""
 
@@ -56,7 +56,7 @@ class PictureHashes:
         self._hash(sample.pts, sample.time_s, sample.image_rgb)
 
     def rows(self) -> list[dict[str, Any]]:
-        """In order of time."""
+        """The rows in order of time."""
         return sorted(self._rows, key=lambda row: row["pts"])
 
     def _hash(self, pts: int, time_s: float, image_rgb: NDArray[np.uint8]) -> None:

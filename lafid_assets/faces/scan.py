@@ -103,15 +103,7 @@ def _look(
     scale = np.array((width / image.shape[1], height / image.shape[0]))
     faces = [_enlarged(face, scale) for face in engine.glance(image, side_px=side_px)]
     place = FramePlace(
-        clip_id,
-        shard,
-        TIER,
-        looked_at.frame_index,
-        looked_at.pts,
-        looked_at.time_base,
-        looked_at.time_s,
-        width,
-        height,
+        clip_id, shard, TIER, looked_at.frame_index, looked_at.pts, looked_at.time_base, looked_at.time_s, width, height
     )
     scores = tuple(face.score for face in faces if face.score is not None)
     scanned.frames.append(frame_row(place, image, len(faces)))

@@ -4,20 +4,19 @@ Belongs here: the typed settings of scan and survey. Not here: what they are use
 stored scores (`constraints`).
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lafid_assets.shots.boundaries import CUT_SCORES, Kind
+from model.strict import StrictModel
 from resources.face_engine import EngineChoice
 
 
-class ScanMargins(BaseModel):
+class ScanMargins(StrictModel):
     """How few looks a clip gets, and how far beyond a policy it must lie to be dropped after them.
 
     All figures are ours, and each is looser than that of the policy `cofe`. Other policies are not covered: `faithfulfaces` keeps
     two persons and faces of any size, which the scan drops. `constraints.scan_limits` counts what a policy cannot see.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     scan_looks: int = Field(6, ge=3, le=60, description="Frames that the scan looks at, evenly spaced over the clip")
     scan_early_looks: int = Field(

@@ -3,9 +3,10 @@
 Belongs here: the typed settings, none of which changes what is measured. Not here: what is measured (`settings`).
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lafid_assets.workers.pool import ChildLimits
+from model.strict import StrictModel
 
 MIB = 1 << 20
 UNKNOWN_LENGTH_S = 30.0
@@ -13,10 +14,8 @@ UNKNOWN_LENGTH_S = 30.0
 RECYCLED_AT_SHARE_OF_LIMIT = 0.5
 
 
-class ShardLimits(BaseModel):
+class ShardLimits(StrictModel):
     """How much time and memory clips get. Changing these measures nothing again, but tries failed clips again."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     workers: int | None = Field(
         None, ge=1, description="Children at a time; when not given one a usable core, or one a GPU where the engine runs on GPUs"

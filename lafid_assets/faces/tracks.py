@@ -25,8 +25,8 @@ def track_faces(frames: Sequence[Sequence[Face]], rules: TrackRules) -> list[lis
     """An id for every face of every frame, from 0 in order of appearance.
 
     A face joins the track whose last box it overlaps unless the embeddings speak against it (a cut between two shots puts
-    another person in the same place), or the one that it resembles closely (a face that was hidden or moved far). Of several
-    possibilities the best sum of overlap and cosine is taken first; a track has at most one face a frame.
+    another person in the same place), or the one that it resembles closely (a face that was hidden or moved far). The best sum of
+    overlap and cosine is taken first; a track has at most one face a frame.
     """
     last: list[Face] = []
     ids: list[list[int]] = []

@@ -56,9 +56,7 @@ def cluster_clips(clips: pl.DataFrame, policy: ClusterPolicy, earlier: Mapping[s
     groups = merge(vectors, pairs, is_mutual, threshold.cosine, figures.least_similarity)
     edges = _edges(clips["clip_id"], pairs, is_mutual, groups)
     clusters = _clusters(clips["clip_id"], groups, edges, before).with_columns(
-        threshold=threshold.cosine,
-        threshold_origin=pl.lit(threshold.origin),
-        search_digest=pl.Series(digests),
+        threshold=threshold.cosine, threshold_origin=pl.lit(threshold.origin), search_digest=pl.Series(digests)
     )
     return _tables(clusters, edges, earlier)
 

@@ -1,15 +1,17 @@
 """Identity over time within a clip.
 
-Belongs here: the leading face of each clip -> measures and decision. Not here: comparing clips (`clustering`).
+Belongs here: the leading face of each clip -> measures, decision, and the rule that decided. Not here: comparing clips
+(`clustering`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from lafid_assets.constraints.explanation import RuleLine
 from lafid_assets.identity.identity_changes import IdentityBreak, Sequence, tell_breaks
 from lafid_assets.identity.leading_face import leading_faces
 from lafid_assets.identity.policies import ConsistencyPolicy, figure_for
@@ -159,7 +161,7 @@ def _sequences(leading: pl.DataFrame, frames: pl.DataFrame) -> Iterator[tuple[st
 
 
 def _floats(values: pl.Series) -> Array:
-    """With NaN for NULL."""
+    """The values as an array, NaN for NULL."""
     return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
@@ -200,10 +202,9 @@ def _judge(faces: Sequence, engine: str, curve: PoseGapCurve | None, policy: Con
     if int(seen.sum()) < policy.min_embedded_frames:
         return measures | UNKNOWN
     measures["outlier_share"] = float(outlier.sum() / seen.sum())
-    keep = {
-        "mean": lambda: measures["similarity_mean"] >= figure,
-        "minimum": lambda: measures["similarity_min"] >= figure,
-    }.get(policy.name, lambda: measures["outlier_share"] <= policy.max_outlier_share)()
+    keep = {"mean": lambda: measures["similarity_mean"] >= figure, "minimum": lambda: measures["similarity_min"] >= figure}.get(
+        policy.name, lambda: measures["outlier_share"] <= policy.max_outlier_share
+    )()
     return measures | {
         "centroid": _centroid(faces, seen & ~outlier).tolist(),
         "keep": keep,
@@ -233,3 +234,23 @@ def _centroid(faces: Sequence, used: NDArray[np.bool_]) -> Array:
     frontal = np.clip(np.cos(np.deg2rad(np.nan_to_num(turned, nan=90.0))), LEAST_PROFILE_WEIGHT, None)
     centroid = (quality * frontal) @ faces.embeddings[used]
     return np.asarray(centroid / np.linalg.norm(centroid))
+
+
+def explain_identity(row: Mapping[str, Any], engine: str, policy: ConsistencyPolicy) -> list[RuleLine]:
+    """Both rules of the policy; none for a clip that was not judged.
+
+    Args:
+        row: of `id_consistent_clips`.
+        engine: whose embeddings were compared.
+    """
+    embedded = row["embedded_frames"]
+    if embedded is None:
+        return []
+    least = policy.min_embedded_frames
+    lines = [RuleLine(Reason.IDENTITY_UNKNOWN, "embedded_frames", embedded, f"at least {least}", embedded < least)]
+    if policy.name in ("mean", "minimum"):
+        measure = "similarity_mean" if policy.name == "mean" else "similarity_min"
+        demand = f"at least {figure_for(engine, policy.min_similarity, 'min_similarity'):g}"
+    else:
+        measure, demand = "outlier_share", f"at most {policy.max_outlier_share:g}"
+    return [*lines, RuleLine(Reason.IDENTITY_CHANGE, measure, row[measure], demand, row["reason"] == Reason.IDENTITY_CHANGE)]

@@ -47,16 +47,9 @@ def id_consistent_clips(
         with lake.snapshot() as reader:
             clips = reader.read(POSE_FILTERED_CLIPS.name, shard, ["clip_id", "shard", "keep", "reason"])
             return decide_clips(
-                clips,
-                reader.read(FACES.name, shard, FACE_COLUMNS),
-                reader.read(FACE_FRAMES.name, shard, FRAME_COLUMNS),
-                config,
+                clips, reader.read(FACES.name, shard, FACE_COLUMNS), reader.read(FACE_FRAMES.name, shard, FRAME_COLUMNS), config
             )
 
     return STEP.materialize(
-        context,
-        config,
-        lake,
-        compute,
-        clips_in=lambda shard: lake.read(POSE_FILTERED_CLIPS.name, shard, ["clip_id"])["clip_id"],
+        context, config, lake, compute, clips_in=lambda shard: lake.read(POSE_FILTERED_CLIPS.name, shard, ["clip_id"])["clip_id"]
     )

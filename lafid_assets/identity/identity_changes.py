@@ -19,7 +19,7 @@ SAME_PLACE_OVERLAP = 0.6
 POSE_JUMP_DEG = 20.0
 LUMINANCE_JUMP = 8.0
 SIGNS_OF_A_CUT = 2
-"""Of three: the box moves, the pose jumps, the picture's luminance jumps. All of these figures are ours."""
+"""Signs that must come together, of three: the box moves, the pose jumps, the picture's luminance jumps. All figures are ours."""
 
 
 class IdentityBreak(StrEnum):

@@ -39,7 +39,7 @@ class Before:
 
     @classmethod
     def of(cls, clips: pl.DataFrame, contents: pl.DataFrame) -> "Before":
-        """From the two tables."""
+        """What the two tables say."""
         return cls({row["clip_id"]: row for row in clips.to_dicts()}, {_place(row): row for row in contents.to_dicts()})
 
     def content_of(self, file: Row) -> str | None:

@@ -1,6 +1,6 @@
 """What the file of a clip may be called, and which file a path means that somebody wrote down.
 
-Belongs here: names alone. Not here: looking at a disk (`folder_walk`), reading tables and lists (`openhumanvid`, `clip_list`).
+Belongs here: names alone. Not here: looking at a disk (`folder_walk`), reading tables and lists (`openhumanvid`, `listing`).
 """
 
 import polars as pl

@@ -124,7 +124,7 @@ def _name(tags: type[ColorTrc] | type[ColorPrimaries], number: int) -> str | Non
 
 
 def _duration_s(path: Path, container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
-    """Until the last frame ends: by the packets where the header has one duration for all streams, or the clock may break."""
+    """When the last frame ends: by the packets where the header has one duration for all streams, or the clock may break."""
     if stream.duration and stream.time_base and not breaks_off(container):
         return float(stream.duration * stream.time_base)
     try:

@@ -1,7 +1,7 @@
 """OpenHumanVid's released layout: its tables, and its files by name.
 
 Belongs here: reading the tables, and joining rows and files both ways. Not here: plain folders (`listing`), opening a video
-(`media_probe`), shards (`sharding`).
+(`media_probe`), shards (`registration`).
 
 The released layout (facts: OpenHumanVid, arXiv 2412.00115, and its published table): `OpenHumanVid_part_NNN.csv` with the columns
 below; `clips/part_NNN/ab/cd/<clip_id>`, H.264 mp4, with or without the suffix. Ids are missing on both sides.

@@ -41,7 +41,7 @@ class FrameIndex:
 
     @property
     def duration_s(self) -> float:
-        """From the first frame to the end of the last one."""
+        """Seconds from the first frame to the end of the last one."""
         return float((self.pts[-1] - self.pts[0] + self.step) * self.time_base)
 
 

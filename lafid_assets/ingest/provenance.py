@@ -5,7 +5,9 @@ Belongs here: the file `lafid_source.json`. Not here: what a licence allows (the
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
+
+from model.strict import StrictModel
 
 SOURCE_FILE = "lafid_source.json"
 
@@ -14,10 +16,8 @@ class SourceUnusable(ValueError):
     """The folder or table cannot be ingested; the message names it and the remedy."""
 
 
-class Provenance(BaseModel):
+class Provenance(StrictModel):
     """`lafid_source.json`: the columns `source`, `licence` and `gate` of every clip of the folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str = Field(min_length=1, description="Name of the dataset")
     licence: str = Field(min_length=1, description="Its licence, by SPDX identifier where there is one")

@@ -1,19 +1,20 @@
 """Taking the files of a folder in: which are new, which changed, and which shard holds them. Decided once, and kept.
 
-Belongs here: listed files to `clip_files`, `clip_rows`, `clip_roots`. Not here: the listing (`listing`), contents (`raw_clips`),
-Dagster's partitions (`partitions`).
+Belongs here: listed files to `clip_files`, `clip_rows`, `clip_roots`; the division into shards, and their names. Not here: the
+listing (`listing`), contents (`raw_clips`), Dagster's partitions (`partitions`).
 
 A shard keeps its files for ever. A file that lies elsewhere now joins the shard that holds its like (same released id, or same
 path and size below another root), so that its content is looked for where it is known.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import polars as pl
 
-from lafid_assets.ingest.sharding import into_shards
 from lafid_assets.ingest.tombstones import Tombstones
 from lafid_assets.schemas import CLIP_FILES, CLIP_ROOTS, CLIP_ROWS
 from resources.lake.lake import Lake
@@ -174,3 +175,32 @@ def _see(writer: Writer, root: str) -> None:
     others = writer.sql(f"SELECT * FROM {CLIP_ROOTS.name} WHERE clip_root != ?", [root])
     rows = CLIP_ROOTS.frame([*others.to_dicts(), {"clip_root": root, "seen_at": now}])
     writer.put({CLIP_ROOTS.name: rows}, {"all": REGISTERED})
+
+
+def into_shards(files: pl.DataFrame, files_per_shard: int, known_shards: int) -> pl.DataFrame:
+    """New files, in their order, with the name of their shard in the column `shard`.
+
+    Args:
+        files: rows as `listing.list_files` gives them, those alone that no shard holds.
+        files_per_shard: the last shard may have fewer.
+        known_shards: how many shards there are; numbers go on from there.
+
+    Raises:
+        ValueError: `files_per_shard` is less than 1.
+    """
+    if files_per_shard < 1:
+        raise ValueError(f"a shard holds at least one file, not {files_per_shard}")
+    starts = range(0, files.height, files_per_shard)
+    names = [shard_name(known_shards + i, files.slice(start, files_per_shard)) for i, start in enumerate(starts)]
+    number = pl.int_range(files.height) // files_per_shard
+    return files.with_columns(shard=pl.lit(pl.Series(names, dtype=pl.String)).gather(number))
+
+
+def shard_name(number: int, members: pl.DataFrame) -> str:
+    """`shard-<number>-<8 hex digits of its members>`, whatever their order.
+
+    The same members have the same name on every machine, and two machines that give one number to different members do not
+    give them one name. Rows without file count by their released id, too: several may have no path at all.
+    """
+    place = sorted(members.select("clip_root", "path", pl.col("released_id").fill_null("")).rows())
+    return f"shard-{number:05d}-{hashlib.sha256(json.dumps(place).encode()).hexdigest()[:8]}"

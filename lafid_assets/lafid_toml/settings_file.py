@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from lafid_assets.checks.bounds import CheckBounds
 from lafid_assets.constraints.policies import POLICIES, FacePolicy, PolicyUnusable, first_fault, policy_of
 from lafid_assets.ingest.registration import DEFAULT_CLIPS_PER_SHARD
 from lafid_assets.lafid_toml.settings_place import FILE, SettingsPlace
 from lafid_assets.lafid_toml.settings_place import SettingsUnusable as SettingsUnusable
+from model.strict import StrictModel
 
 SHARED = {
     "engine": ("face_info", "speech_info"),
@@ -38,11 +39,7 @@ POLICY_ASSET, POLICY, NONE = "pose_filtered_clips", "policy", "none"
 """The face policy's section: its line `policy` names the one that its other lines change, and "none" switches a rule off."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Sources(_Section):
+class Sources(StrictModel):
     """How files become shards."""
 
     least_new_clips: int = Field(1, ge=1, description="Clips that the drop folder must hold before they become a shard")
@@ -53,7 +50,7 @@ class Sources(_Section):
     scratch_gb: float = Field(100.0, gt=0, description="What clips fetched from S3 may take in the home at most, GB")
 
 
-class Automation(_Section):
+class Automation(StrictModel):
     """When what is switched on in the UI runs by itself, and how much of it. Every `_cron` is a cron expression in UTC."""
 
     curate_cron: str = Field("*/15 * * * *", description="When `missing_shards` looks")
@@ -75,7 +72,7 @@ class Automation(_Section):
     )
 
 
-class General(_Section):
+class General(StrictModel):
     """What belongs to no asset."""
 
     version: Literal[1] = Field(1, description="Of this file's form")
@@ -126,7 +123,7 @@ class SettingsFile:
 
     @property
     def model_name(self) -> str:
-        """Of the registered model that runs make versions of."""
+        """The registered model of which runs make versions."""
         return str(self.of_asset("registered_model").get("model_name", MODEL))
 
     def of_asset(self, asset: str) -> dict[str, Any]:

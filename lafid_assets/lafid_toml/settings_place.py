@@ -33,7 +33,7 @@ class SettingsPlace:
 
     @classmethod
     def of(cls, home: Path) -> Self:
-        """Of an installation.
+        """The place of an installation's file.
 
         Raises:
             SettingsUnusable: `LAFID_SETTINGS` names no TOML file.

@@ -57,7 +57,7 @@ class Motion:
             self._seen[shown.pts] = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def mean(self) -> float | None:
-        """Over the pairs that were seen; None where there is none: the clip is too short, or shows too few frames a second."""
+        """Mean over the pairs that were seen; None without a pair: the clip is too short, or shows too few frames a second."""
         import cv2
 
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)

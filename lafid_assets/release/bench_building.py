@@ -179,7 +179,7 @@ def _looks(
     engine: EngineInfo,
     feeders: Feeders,
 ) -> dict[str, Looks | Fault]:
-    """Of everybody. A frame that a model is given is no picture that it is measured against, nor a photo beside it."""
+    """Everybody's gallery and photos. A frame that a model is given is in neither."""
     given = {(one.frame.clip_id, one.frame.moment.frame_index) for one in begun if isinstance(one, Begun)}
     tasks = []
     for person in persons:
@@ -327,7 +327,7 @@ def _case(number: int, one: Begun, photos: Sequence[tuple[str, str]], pictures: 
 
 
 def _licences(clips: Sequence[Row], engine: EngineInfo) -> dict[str, str]:
-    """Of the clips by their source, and of every model that measured them, wrote down their words or cut them out."""
+    """Licences of the clips by their source, and of every model that measured them, wrote down their words or cut them out."""
     found: dict[str, set[str]] = {engine.name: {engine.licence}}
     for clip in clips:
         named = [line.rpartition(": ") for line in clip["model_licences"]]

@@ -181,7 +181,7 @@ def _moments(seen: Mapping[tuple[Any, ...], pl.DataFrame], clip_id: str) -> tupl
 
 
 def _person(identity_id: str, clips: pl.DataFrame, most: int) -> WantedPerson:
-    """Of many pictures the first of each clip come before the second of any."""
+    """A person and its pictures: the first picture of each clip comes before the second of any."""
     ranked = clips.select("clip_id", rank=pl.int_ranges(pl.col("references").list.len()), reference="references")
     pictures = (
         ranked.explode("rank", "reference")

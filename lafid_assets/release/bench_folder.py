@@ -22,7 +22,7 @@ def current_bench(reader: Reader) -> str | None:
 
 
 def folder_of(version: str) -> str:
-    """In the store."""
+    """The folder of a version in the store."""
     return f"{FOLDER}/{version}"
 
 
@@ -44,7 +44,7 @@ def is_whole(store: FileStore, version: str) -> bool:
 
 
 def stored_bench(store: FileStore, version: str) -> Bench:
-    """Out of the store.
+    """The bench, read from the store.
 
     Raises:
         StoreUnusable: it is not there.

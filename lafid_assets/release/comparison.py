@@ -20,7 +20,7 @@ _CASE = ["case_id", "seed"]
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one measure, ours minus theirs."""
+    """The difference in one measure, ours minus theirs."""
 
     metric: str
     interval: Interval

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lafid_assets.outcomes import Status
 from lafid_assets.release.champion import Rival
@@ -21,6 +21,7 @@ from lafid_assets.schemas.registry import NOT_JUDGED, PASSED, PRETRAINED, REFUSE
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.evaluation.bench import Bench
 from model.evaluation.statistics import ENOUGH_PERSONS, paired_interval
+from model.strict import StrictModel
 
 FLOW_LOSS, PSNR, SIMILARITY = "flow_loss", "first_frame_psnr_db", "pose_binned_similarity"
 OF_NO_BENCH = ""
@@ -28,10 +29,8 @@ OF_NO_BENCH = ""
 CASE = ("case_id", "seed")
 
 
-class ReleaseGate(BaseModel):
+class ReleaseGate(StrictModel):
     """Bounds on measures, and what the model is for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     use: str = Field("research", pattern="^(research|commercial)$", description="What licences must allow: research, commercial")
     min_loss_fall: float = Field(
@@ -94,7 +93,7 @@ class Evidence:
 
     @property
     def sha256(self) -> str:
-        """Of the checkpoint."""
+        """Hash of the checkpoint."""
         return str(self.checkpoint["checkpoint_sha256"])
 
     @property

@@ -51,10 +51,7 @@ class LafidBenchConfig(dg.Config):
 
 @STEP.as_asset(deps=["lafid_dataset"])
 def lafid_bench(
-    context: dg.AssetExecutionContext,
-    config: LafidBenchConfig,
-    lake: dg.ResourceParam[Lake],
-    store: dg.ResourceParam[FileStore],
+    context: dg.AssetExecutionContext, config: LafidBenchConfig, lake: dg.ResourceParam[Lake], store: dg.ResourceParam[FileStore]
 ) -> dg.MaterializeResult:
     """What every model is asked to draw: first frames, galleries, prompts and target poses of persons in the test split.
 

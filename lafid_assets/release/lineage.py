@@ -22,7 +22,7 @@ COMMIT_TAG, JUDGEMENT_TAG, VERDICT_TAG = "lafid.git_commit", "lafid.judgement", 
 LONGEST_TAG = 5000
 """Characters. MLflow 3.17 takes 100,000 of a version's tag, 8000 of a run's and a LoggedModel's; Postgres 5000 of a model's."""
 LONGEST_DESCRIPTION = 5000
-"""Of the column in MLflow's database."""
+"""Length of the column in MLflow's database."""
 _CUT = " ..."
 
 
@@ -144,7 +144,7 @@ def git_commit() -> str:
 
 
 def _intervals(judgement: Mapping[str, Any], evaluation: pl.DataFrame) -> list[str]:
-    """Of the bench's measures that have one."""
+    """Intervals of those of the bench's measures that have one."""
     own = evaluation.filter(
         pl.col("checkpoint_sha256") == judgement["checkpoint_sha256"],
         pl.col("bench_version").eq_missing(pl.lit(judgement["bench_version"])),

@@ -31,12 +31,7 @@ class ModelFiles:
 
 
 def find_model(
-    model: str,
-    tracking: Tracking,
-    downloads: Path,
-    *,
-    base_dir: Path | None = None,
-    adopted: Callable[[str], Path] | None = None,
+    model: str, tracking: Tracking, downloads: Path, *, base_dir: Path | None = None, adopted: Callable[[str], Path] | None = None
 ) -> ModelFiles:
     """Where a model's files lie.
 
@@ -91,7 +86,7 @@ def in_registry(model: str, tracking: Tracking) -> Iterator[None]:
 
 
 def _sha256_of(folder: Path) -> str:
-    """Of the checkpoint, whatever `lafid pull` put beside it."""
+    """Hash of the checkpoint, whatever `lafid pull` put beside it."""
     from model.release.checkpoint import read_manifest
 
     return sha256_folder(folder, {MANIFEST_FILE, *read_manifest(folder).parts} if (folder / LOADER).is_file() else None)

@@ -15,7 +15,7 @@ from resources.lake.reader import Reader
 from resources.tracking import CHECKPOINT_TAG, DATASET_TAG, Tracking
 
 _BASE = {"name": "", "repository": "_repository", "revision": "_revision", "sha256": "_sha256"}
-"""Of the base, and how the tag that says it ends."""
+"""Facts about the base, and how the tag of each ends."""
 
 
 class ClipUnknown(LookupError):

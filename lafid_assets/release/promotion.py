@@ -19,9 +19,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from lafid_assets.schemas.registry import BY_HAND, BY_REGISTRATION, BY_ROLLBACK, JUDGEMENTS, PROMOTIONS
+from model.strict import StrictModel
 from resources.lake.lake import Lake
 from resources.lake.writer import Writer
 from resources.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking
@@ -30,7 +31,7 @@ ACT_TAG = "lafid.act"
 LONGEST_WHY = 1000
 """Characters: the registry keeps 5000 of a tag."""
 CLOCKS_DIFFER = timedelta(hours=1)
-"""By which the registry's clock may be ahead of ours."""
+"""How far the registry's clock may be ahead of ours."""
 SOMEBODY = "somebody in the registry"
 
 
@@ -38,11 +39,7 @@ class PromotionRefused(ValueError):
     """The alias stays where it is; the message says why and what to do."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Move(_Frozen):
+class Move(StrictModel):
     """An alias from one version to another; None: nowhere."""
 
     promotion_id: str = Field(default_factory=lambda: uuid.uuid4().hex)
@@ -51,7 +48,7 @@ class Move(_Frozen):
     to_version: str | None
 
 
-class Act(_Frozen):
+class Act(StrictModel):
     """Moves that belong together. The first decides whether it has begun."""
 
     moves: tuple[Move, ...]

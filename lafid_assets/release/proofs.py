@@ -18,7 +18,7 @@ from model.release.drawing_settings import DrawingSettings
 PROCESSES = 2
 _PROMPT = "The video features a person who turns their head."
 _SIDE_PX = 64
-"""At least; the smallest that the base draws from there on."""
+"""Least side of a proof: the smallest from here on that the base draws is taken."""
 
 
 def broken_weights(folder: Path, checkpoint_sha256: str) -> str | None:
@@ -75,7 +75,7 @@ def frames_of_fresh_processes(task: Redrawing, deadline_s: float) -> list[str]:
 
 
 def frames_sha256(task: Redrawing) -> str:
-    """Of a small video of a made-up person. Face engines are left out: what is asked is whether the weights draw the same."""
+    """Hash of a small video of a made-up person, without a face engine: the question is whether the weights draw the same."""
     import hashlib
     import math
 

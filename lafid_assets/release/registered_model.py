@@ -17,14 +17,7 @@ from lafid_assets.release.gates import Finding, ReleaseGate, in_words
 from lafid_assets.release.judgement import Facts, judge, keep_judgement, last_judgement, read_facts
 from lafid_assets.release.lineage import COMMIT_TAG, JUDGEMENT_TAG, description, git_commit, judgement_tags, lineage_tags
 from lafid_assets.release.promotion import at_registry, has_been
-from lafid_assets.schemas import (
-    EVALUATED_VIDEOS,
-    FUSION_DIT,
-    LAFID_BENCH,
-    LAFID_DATASET,
-    MODEL_EVALUATION,
-    REGISTERED_MODEL,
-)
+from lafid_assets.schemas import EVALUATED_VIDEOS, FUSION_DIT, LAFID_BENCH, LAFID_DATASET, MODEL_EVALUATION, REGISTERED_MODEL
 from lafid_assets.schemas.registry import BY_GATE, PASSED
 from lafid_assets.steps.step import Step
 from lafid_assets.steps.step_run import Frames
@@ -156,7 +149,7 @@ def _kept_back(champion: str | None, version: RegisteredVersion, rival: Rival | 
 
 
 def _commit(tracking: Tracking, checkpoint_sha256: str) -> str:
-    """That it was trained with; that of this checkout where nobody kept it."""
+    """The commit that the checkpoint was trained with; this checkout's where nobody kept it."""
     model_id = tracking.find_logged_model(checkpoint_sha256)
     tags = {} if model_id is None else tracking.connect().get_logged_model(model_id).tags
     return str(tags.get(COMMIT_TAG) or git_commit())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import duckdb
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
@@ -33,6 +33,7 @@ from lafid_assets.review.guard import NotOwnPage, OwnNamesOnly, Token
 from lafid_assets.review.marks import DecidedAnew, MarkRefused, put_mark, take_back
 from lafid_assets.review.video import CannotPlay, EncodedClips, media_type
 from lafid_assets.review.worklist import MEASURES, Wanted, read_worklist
+from model.strict import StrictModel
 from resources.lake.lake import Lake, LakeUnusable
 from resources.lake.reader import TableMissing
 from resources.store.s3_objects import BucketAway
@@ -43,10 +44,8 @@ MOST_BODY_BYTES = 16_384
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class MarkAsked(BaseModel):
+class MarkAsked(StrictModel):
     """Body of a mark."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     shard: str
     clip_id: str
@@ -56,10 +55,8 @@ class MarkAsked(BaseModel):
     note: str | None = None
 
 
-class TakenBack(BaseModel):
+class TakenBack(StrictModel):
     """Body of an undo."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     mark_id: str
 

@@ -10,21 +10,13 @@ from typing import Any
 
 import polars as pl
 
+from lafid_assets import schemas
 from lafid_assets.constraints.explanation import RuleLine, explain_rules
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.constraints.window import WINDOW_COLUMNS
-from lafid_assets.identity.explanation import explain_identity
+from lafid_assets.identity.consistency import explain_identity
 from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.outcomes import KEPT, Reason, Status
-from lafid_assets.schemas import (
-    FACE_CLIPS,
-    ID_CONSISTENT_CLIPS,
-    OUTCOME_TABLES,
-    POSE_FILTERED_CLIPS,
-    RAW_CLIPS,
-    SPEECH_INFO,
-    SPEECH_TAGGED_CLIPS,
-)
 from lafid_assets.speech.clip_window import measures_between
 from lafid_assets.speech.explanation import explain_speech
 from lafid_assets.speech.tagging import read_settings
@@ -88,7 +80,7 @@ class ClipTables:
 
     def outcomes(self) -> dict[str, Row]:
         """Step to the clip's row in its outcome table, of the steps that have seen the shard; empty where it has none."""
-        return {step: self.row(step) for step, table in OUTCOME_TABLES.items() if table in self.written}
+        return {step: self.row(step) for step, table in schemas.OUTCOME_TABLES.items() if table in self.written}
 
 
 def ending_of(rows: Mapping[str, Row]) -> Ending:
@@ -111,12 +103,12 @@ def decision_of(rows: Mapping[str, Row]) -> Decision | None:
         rows: as `ClipTables.outcomes` gives them.
     """
     ending = ending_of(rows)
-    came_through = ending.status == KEPT and list(rows) == list(OUTCOME_TABLES)
+    came_through = ending.status == KEPT and list(rows) == list(schemas.OUTCOME_TABLES)
     if not came_through and ending.status != Status.REJECTED:
         return None
-    judged = rows[POSE_FILTERED_CLIPS.name] if came_through else ending.row
+    judged = rows[schemas.POSE_FILTERED_CLIPS.name] if came_through else ending.row
     policy = judged.get("policy_sha256") or judged.get("scan_margins_sha256")
-    return Decision(ending.step, ending.status, ending.row.get("reason"), policy, rows[RAW_CLIPS.name]["content_sha256"])
+    return Decision(ending.step, ending.status, ending.row.get("reason"), policy, rows[schemas.RAW_CLIPS.name]["content_sha256"])
 
 
 def rules_of(rows: Mapping[str, Row], pictures: Row, said_by: Mapping[str, str]) -> dict[str, list[RuleLine]]:
@@ -128,16 +120,16 @@ def rules_of(rows: Mapping[str, Row], pictures: Row, said_by: Mapping[str, str])
         said_by: as `policy_settings.all_settings` gives it.
     """
     rules: dict[str, list[RuleLine]] = {}
-    decided = rows.get(POSE_FILTERED_CLIPS.name) or {}
+    decided = rows.get(schemas.POSE_FILTERED_CLIPS.name) or {}
     if decided and decided["reasons"] is not None:
         policy = FacePolicy.model_validate_json(said_by[decided["policy_sha256"]])
-        rules[POSE_FILTERED_CLIPS.name] = explain_rules(pictures | decided, decided["reasons"], policy)
-    identity = rows.get(ID_CONSISTENT_CLIPS.name) or {}
+        rules[schemas.POSE_FILTERED_CLIPS.name] = explain_rules(pictures | decided, decided["reasons"], policy)
+    identity = rows.get(schemas.ID_CONSISTENT_CLIPS.name) or {}
     if identity:
         one_person = ConsistencyPolicy.model_validate_json(said_by[identity["policy_sha256"]])
-        rules[ID_CONSISTENT_CLIPS.name] = explain_identity(identity, rows[FACE_CLIPS.name]["engine"], one_person)
-    tagged = rows.get(SPEECH_TAGGED_CLIPS.name) or {}
+        rules[schemas.ID_CONSISTENT_CLIPS.name] = explain_identity(identity, rows[schemas.FACE_CLIPS.name]["engine"], one_person)
+    tagged = rows.get(schemas.SPEECH_TAGGED_CLIPS.name) or {}
     if tagged and tagged["status"] == Status.OK:
-        heard = measures_between(rows[SPEECH_INFO.name], *(decided.get(name) for name in WINDOW_COLUMNS))
-        rules[SPEECH_TAGGED_CLIPS.name] = explain_speech(heard, read_settings(said_by[tagged["policy_sha256"]]))
+        heard = measures_between(rows[schemas.SPEECH_INFO.name], *(decided.get(name) for name in WINDOW_COLUMNS))
+        rules[schemas.SPEECH_TAGGED_CLIPS.name] = explain_speech(heard, read_settings(said_by[tagged["policy_sha256"]]))
     return rules

@@ -9,24 +9,13 @@ from typing import Any
 
 import polars as pl
 
+from lafid_assets import schemas
 from lafid_assets.constraints.explanation import in_words
 from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.review.clip_facts import ClipTables, decision_of, ending_of, rules_of
 from lafid_assets.review.marks import marks_of
 from lafid_assets.review.tracks import cuts, face_track, identity_track, speech_track
-from lafid_assets.schemas import (
-    FACE_FRAMES,
-    FACES,
-    ID_CONSISTENT_CLIPS,
-    IDENTITY_CLUSTERS,
-    PICTURE_MEASURES,
-    RAW_CLIPS,
-    SHOT_BOUNDARIES,
-    SIMILARITY_BY_POSE_GAP,
-    SPEECH_INFO,
-    SPEECH_TAGGED_CLIPS,
-)
 from resources.lake.reader import Reader
 
 
@@ -42,23 +31,23 @@ def read_clip(reader: Reader, shard: str, clip_id: str) -> dict[str, Any]:
     """
     tables = ClipTables(reader, clip_id, shard)
     rows = tables.outcomes()
-    raw = rows.get(RAW_CLIPS.name)
+    raw = rows.get(schemas.RAW_CLIPS.name)
     if not raw:
         raise ClipUnknown(f"there is no clip {clip_id!r} in {shard!r}")
     said_by = all_settings(reader)
-    rules = rules_of(rows, tables.row(PICTURE_MEASURES.name), said_by)
+    rules = rules_of(rows, tables.row(schemas.PICTURE_MEASURES.name), said_by)
     ending, decision = ending_of(rows), decision_of(rows)
-    faces, frames = tables.rows(FACES.name), tables.rows(FACE_FRAMES.name)
-    identity = rows.get(ID_CONSISTENT_CLIPS.name) or {}
+    faces, frames = tables.rows(schemas.FACES.name), tables.rows(schemas.FACE_FRAMES.name)
+    identity = rows.get(schemas.ID_CONSISTENT_CLIPS.name) or {}
     policy = ConsistencyPolicy.model_validate_json(said_by[identity["policy_sha256"]]) if identity else None
-    tagged = rows.get(SPEECH_TAGGED_CLIPS.name) or {}
+    tagged = rows.get(schemas.SPEECH_TAGGED_CLIPS.name) or {}
     return {
         "clip_id": clip_id,
         "shard": shard,
         "path": raw["path"],
         "source": raw["source"],
         "licence": raw["licence"],
-        "person": tables.row(IDENTITY_CLUSTERS.name).get("identity_id"),
+        "person": tables.row(schemas.IDENTITY_CLUSTERS.name).get("identity_id"),
         "duration_s": raw["duration_s"],
         "codec": raw["video_codec"],
         "caption": tagged.get("refined_caption") or raw["caption"],
@@ -75,16 +64,16 @@ def read_clip(reader: Reader, shard: str, clip_id: str) -> dict[str, Any]:
             "identity": identity_track(
                 faces, frames, _curve(reader, tables, shard, faces), policy, identity.get("identity_break_frame")
             ),
-            "speech": speech_track(rows.get(SPEECH_INFO.name) or {}),
-            "cuts": cuts(tables.rows(SHOT_BOUNDARIES.name)),
+            "speech": speech_track(rows.get(schemas.SPEECH_INFO.name) or {}),
+            "cuts": cuts(tables.rows(schemas.SHOT_BOUNDARIES.name)),
         },
         "marks": [asdict(mark) for mark in marks_of(reader, clip_id, decision)],
     }
 
 
 def _curve(reader: Reader, tables: ClipTables, shard: str, faces: pl.DataFrame) -> pl.DataFrame:
-    name = SIMILARITY_BY_POSE_GAP.name
+    name = schemas.SIMILARITY_BY_POSE_GAP.name
     if faces.is_empty() or name not in tables.written:
-        return pl.DataFrame(schema=SIMILARITY_BY_POSE_GAP.dtypes)
+        return pl.DataFrame(schema=schemas.SIMILARITY_BY_POSE_GAP.dtypes)
     engine = [faces["engine"][0], faces["engine_version"][0]]
     return reader.sql(f"SELECT * FROM {name} WHERE shard = ? AND engine = ? AND engine_version = ?", [shard, *engine])

@@ -19,17 +19,14 @@ from model.encoding.shown import SQUARE_TOLERANCE, pixel_shape
 from model.files import whole_file
 
 FOLDER = "review"
-"""In the home."""
+"""A folder of the home."""
 SIDE_PX = 960
 MOST_BYTES = 2 << 30
-"""Of encoded clips; those that were not asked for longest go first."""
+"""Most bytes of encoded clips; those that were not asked for longest go first."""
 MOST_LATE_S = 0.02
 """A file whose first frame comes later plays on another clock than that of the measures."""
 _X264_OPTIONS = {"crf": "21", "preset": "veryfast", "threads": "2"}
-_PLAYED = {
-    "mov": ("video/mp4", {"h264", "av1", "vp9"}),
-    "webm": ("video/webm", {"vp8", "vp9", "av1"}),
-}
+_PLAYED = {"mov": ("video/mp4", {"h264", "av1", "vp9"}), "webm": ("video/webm", {"vp8", "vp9", "av1"})}
 """What Chromium, Firefox and Safari can all be expected to play."""
 
 

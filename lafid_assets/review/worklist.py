@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from lafid_assets.constraints.policies import RULES, FacePolicy
 from lafid_assets.constraints.threshold_margins import spare_share, threshold_distance
@@ -26,6 +26,7 @@ from lafid_assets.schemas import (
     POSE_FILTERED_CLIPS,
 )
 from lafid_assets.schemas.review import DECIDED
+from model.strict import StrictModel
 from resources.lake.duckdb_extensions import literal, quoted
 from resources.lake.reader import Reader
 
@@ -34,13 +35,11 @@ KEPT, REJECTED = DECIDED
 OUTLIER_SHARE = "outlier_share"
 FACE_MEASURES = tuple(dict.fromkeys(rule.measure for rule in RULES if rule.measure in POSE_FILTERED_CLIPS.dtypes))
 MEASURES = (*FACE_MEASURES, OUTLIER_SHARE)
-"""By whose thresholds clips can be looked at: those that the tables of decisions hold."""
+"""Measures near whose thresholds clips can be looked at: those that the tables of decisions hold."""
 
 
-class Wanted(BaseModel):
+class Wanted(StrictModel):
     """What a person wants to see; None stands for all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     status: Literal["kept", "rejected"] | None = None
     reason: Reason | None = None

@@ -1,6 +1,6 @@
 """The bench: what every model is asked to draw of persons that none was trained on."""
 
-from lafid_assets.schemas.columns import CLIP_ID, F64, I32, I64, OUTCOME, SPEAKING_STATUSES, STR
+from lafid_assets.schemas.columns import CLIP_ID, F64, I32, I64, OUTCOME, SPEAKING_STATUSES, STR, TERMS, maybe
 from lafid_assets.steps.contract import Column, TableSchema
 from model.likeness import EXPRESSION_BINS, YAW_BINS
 
@@ -10,27 +10,25 @@ LAFID_BENCH = TableSchema(
     ("clip_id",),
     (
         CLIP_ID,
-        Column("bench_version", STR, "hash over what is drawn and measured; NULL where no clip gave a case", nullable=True),
-        Column("bench_path", STR, "its folder in the store; NULL where there is none", nullable=True),
+        maybe("bench_version", STR, "hash over what is drawn and measured; NULL where no clip gave a case"),
+        maybe("bench_path", STR, "its folder in the store; NULL where there is none"),
         Column("bench_name", STR, "as it was asked for"),
         Column("identity_id", STR, "the person"),
         Column("why", STR, "what gave the clip its place in the choice"),
         Column("seed", I64, "of the noise that every model draws from", minimum=0),
-        Column(
+        maybe(
             "begins",
             STR,
             "with a frame of the clip (window), or, where none can condition a model, with one that a picture of the person was "
             "cut from (gallery); NULL where nothing can be drawn",
-            nullable=True,
             one_of=("window", "gallery"),
         ),
-        Column("start_s", F64, "where its part begins that counts, s since the clip's first frame", nullable=True, minimum=0),
-        Column("duration_s", F64, "of the clip from there on", nullable=True, minimum=0),
-        Column(
+        maybe("start_s", F64, "where its part begins that counts, s since the clip's first frame", minimum=0),
+        maybe("duration_s", F64, "of the clip from there on", minimum=0),
+        maybe(
             "reached_yaw_deg",
             F64,
             "how far the face turns to either side from there on; NULL where no pose was measured",
-            nullable=True,
             minimum=0,
             maximum=180,
         ),
@@ -39,8 +37,7 @@ LAFID_BENCH = TableSchema(
         Column("speaking_status", STR, "who speaks", one_of=SPEAKING_STATUSES),
         Column("gallery_pictures", I32, "of the person", minimum=0),
         Column("photos", I32, "further pictures that a model may be given", minimum=0),
-        Column("source", STR, "the dataset that the clip comes from"),
-        Column("licence", STR, "the licence of that dataset"),
+        *TERMS[:2],
         Column("dataset_version", STR, "the version that was read"),
         *OUTCOME,
     ),

@@ -6,7 +6,7 @@ A file with cuts is a recording and goes no further; its pieces are clips as who
 
 from dataclasses import replace
 
-from lafid_assets.schemas.columns import BOOL, CLIP_ID, F64, GATE, I32, I64, OUTCOME, RELEASED, SHARD, STR
+from lafid_assets.schemas.columns import BOOL, CLIP_ID, F64, I32, I64, OUTCOME, RELEASED, SHARD, STR, TERMS, maybe
 from lafid_assets.steps.contract import Column, TableSchema
 
 _PLACE = (
@@ -14,41 +14,25 @@ _PLACE = (
     Column("path", STR, "path of the file relative to the clip root"),
 )
 _FILE_STATE = (
-    Column("size_bytes", I64, "size on disk; NULL where there is no file", nullable=True, minimum=0),
-    Column("mtime_ns", I64, "when the file last changed, ns since 1970; NULL where there is no file", nullable=True),
-    Column("etag", STR, "the state of an object on S3, as it names it; NULL of files", nullable=True),
+    maybe("size_bytes", I64, "size on disk; NULL where there is no file", minimum=0),
+    maybe("mtime_ns", I64, "when the file last changed, ns since 1970; NULL where there is no file"),
+    maybe("etag", STR, "the state of an object on S3, as it names it; NULL of files"),
 )
 _MEDIA = (
-    Column("fps", F64, "average frame rate of the video stream, 1/s", nullable=True, minimum=0),
-    Column("frame_count", I64, "frames that the container declares", nullable=True, minimum=0),
-    Column(
-        "width", I32, "px as stored, before turning and stretching; `face_frames` has the size as shown", nullable=True, minimum=1
-    ),
-    Column("height", I32, "px as stored", nullable=True, minimum=1),
-    Column("pixel_shape", F64, "width / height of a pixel as stored", nullable=True, minimum=0),
-    Column("transfer", STR, "transfer characteristic by FFmpeg's name; NULL where untagged", nullable=True),
-    Column("primaries", STR, "colour primaries by FFmpeg's name; NULL where untagged", nullable=True),
-    Column(
-        "duration_s",
-        F64,
-        "until the end of the last frame, as the container declares it or its packets tell",
-        nullable=True,
-        minimum=0,
-    ),
-    Column("video_codec", STR, "codec of the video stream", nullable=True),
-    Column("has_audio", BOOL, "whether there is an audio stream", nullable=True),
-    Column("file_size_bytes", I64, "size on disk", nullable=True, minimum=0),
-    Column("content_sha256", STR, "hash of the whole file: the clip's identity, with the interval of a piece", nullable=True),
+    maybe("fps", F64, "average frame rate of the video stream, 1/s", minimum=0),
+    maybe("frame_count", I64, "frames that the container declares", minimum=0),
+    maybe("width", I32, "px as stored, before turning and stretching; `face_frames` has the size as shown", minimum=1),
+    maybe("height", I32, "px as stored", minimum=1),
+    maybe("pixel_shape", F64, "width / height of a pixel as stored", minimum=0),
+    maybe("transfer", STR, "transfer characteristic by FFmpeg's name; NULL where untagged"),
+    maybe("primaries", STR, "colour primaries by FFmpeg's name; NULL where untagged"),
+    maybe("duration_s", F64, "until the end of the last frame, as the container declares it or its packets tell", minimum=0),
+    maybe("video_codec", STR, "codec of the video stream"),
+    maybe("has_audio", BOOL, "whether there is an audio stream"),
+    maybe("file_size_bytes", I64, "size on disk", minimum=0),
+    maybe("content_sha256", STR, "hash of the whole file: the clip's identity, with the interval of a piece"),
 )
-_SAID = (
-    Column("caption", STR, "the released caption, never changed", nullable=True),
-    *RELEASED,
-)
-_TERMS = (
-    Column("source", STR, "the dataset that the clip comes from"),
-    Column("licence", STR, "the licence of that dataset"),
-    GATE,
-)
+_SAID = (maybe("caption", STR, "the released caption, never changed"), *RELEASED)
 
 CLIP_ROOTS = TableSchema(
     "clip_roots",
@@ -70,9 +54,9 @@ CLIP_FILES = TableSchema(
         *_PLACE,
         *_FILE_STATE,
         Column("seen_at", STR, "when it was first seen in this state, ISO 8601, UTC"),
-        Column("released_id", STR, "the clip's id in the released table; NULL in a plain folder", nullable=True),
+        maybe("released_id", STR, "the clip's id in the released table; NULL in a plain folder"),
         Column("in_table", BOOL, "whether a table names it, or no table is to be expected"),
-        Column("fault", STR, "what is wrong with its name; NULL when nothing is", nullable=True),
+        maybe("fault", STR, "what is wrong with its name; NULL when nothing is"),
     ),
 )
 
@@ -80,7 +64,7 @@ CLIP_ROWS = TableSchema(
     "clip_rows",
     "What was said of a file: caption, released measures, source and terms.",
     ("clip_root", "path"),
-    (SHARD, *_PLACE, *_SAID, *_TERMS),
+    (SHARD, *_PLACE, *_SAID, *TERMS),
 )
 
 CLIP_CONTENTS = TableSchema(
@@ -91,7 +75,7 @@ CLIP_CONTENTS = TableSchema(
         SHARD,
         *_PLACE,
         *_FILE_STATE,
-        Column("content_sha256", STR, "hash of the whole file; NULL where it could not be read", nullable=True),
+        maybe("content_sha256", STR, "hash of the whole file; NULL where it could not be read"),
         CLIP_ID,
         Column("clip_shard", STR, "the shard of that clip: another one where the content was known there before"),
     ),
@@ -114,35 +98,17 @@ RECORDINGS = TableSchema(
         Column("content_sha256", STR, "hash of the whole file"),
         Column("hard_cuts", I32, "cuts between two frames at which it was split", minimum=0),
         Column("gradual_cuts", I32, "gradual transitions at which it was split", minimum=0),
-        Column(
-            "pieces",
-            I32,
-            "its pieces: shots, however short, and parts that cannot be decoded",
-            minimum=1,
-        ),
+        Column("pieces", I32, "its pieces: shots, however short, and parts that cannot be decoded", minimum=1),
     ),
 )
 _INTERVAL = (
-    Column("recording_id", STR, "the recording that the clip is a piece of; NULL: it is a whole file", nullable=True),
-    Column(
-        "shots_in_file",
-        I32,
-        "shots of that recording, of whole pictures; NULL: the clip is a whole file",
-        nullable=True,
-        minimum=1,
-    ),
-    Column("piece_index", I32, "which of its pieces in order of time, from 0", nullable=True, minimum=0),
-    Column("first_pts", I64, "first frame, timestamp on the file's rising clock; NULL: it is the whole file", nullable=True),
-    Column("last_pts", I64, "last frame; NULL: it is the whole file", nullable=True),
-    Column(
-        "keyframe_pts",
-        I64,
-        "where decoding may begin to reach the first frame; NULL: at the file's beginning",
-        nullable=True,
-    ),
-    Column(
-        "start_s", F64, "its first frame, s since the recording's first; NULL: it is the whole file", nullable=True, minimum=0
-    ),
+    maybe("recording_id", STR, "the recording that the clip is a piece of; NULL: it is a whole file"),
+    maybe("shots_in_file", I32, "shots of that recording, of whole pictures; NULL: the clip is a whole file", minimum=1),
+    maybe("piece_index", I32, "which of its pieces in order of time, from 0", minimum=0),
+    maybe("first_pts", I64, "first frame, timestamp on the file's rising clock; NULL: it is the whole file"),
+    maybe("last_pts", I64, "last frame; NULL: it is the whole file"),
+    maybe("keyframe_pts", I64, "where decoding may begin to reach the first frame; NULL: at the file's beginning"),
+    maybe("start_s", F64, "its first frame, s since the recording's first; NULL: it is the whole file", minimum=0),
 )
 _OF_THE_PIECE = ("duration_s", "frame_count")
 """What is another of a piece than of its file."""
@@ -155,9 +121,9 @@ PIECES = TableSchema(
         SHARD,
         replace(_INTERVAL[0], doc="the recording, by its id in `clips`", nullable=False),
         *_INTERVAL[1:],
-        Column("content_sha256", STR, "hash of the recording's file", nullable=True),
-        Column("duration_s", F64, "until the end of its last frame", nullable=True, minimum=0),
-        Column("frame_count", I64, "its frames", nullable=True, minimum=0),
+        maybe("content_sha256", STR, "hash of the recording's file"),
+        maybe("duration_s", F64, "until the end of its last frame", minimum=0),
+        maybe("frame_count", I64, "its frames", minimum=0),
         *OUTCOME,
     ),
 )
@@ -194,11 +160,11 @@ RAW_CLIPS = TableSchema(
     (
         CLIP_ID,
         SHARD,
-        *(Column(column.name, column.dtype, column.doc, nullable=True) for column in _PLACE),
+        *(maybe(column.name, column.dtype, column.doc) for column in _PLACE),
         *_SAID,
         *_MEDIA,
         *_INTERVAL,
-        *_TERMS,
+        *TERMS,
         *OUTCOME,
     ),
     view="""
@@ -216,8 +182,8 @@ RAW_CLIPS = TableSchema(
         said=", ".join(f"places.told.{column.name}" for column in _SAID),
         media=", ".join(f"footage.{column.name}" for column in (*_MEDIA, *_INTERVAL)),
         footage=_FOOTAGE,
-        terms=", ".join(f"places.told.{column.name}" for column in _TERMS),
-        packed=", ".join(f"'{column.name}': clip_rows.{column.name}" for column in (*_SAID, *_TERMS)),
+        terms=", ".join(f"places.told.{column.name}" for column in TERMS),
+        packed=", ".join(f"'{column.name}': clip_rows.{column.name}" for column in (*_SAID, *TERMS)),
         told_last=_TOLD_LAST,
         beside=_BESIDE_CONTENTS,
     ),

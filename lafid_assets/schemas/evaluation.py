@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from lafid_assets.schemas.columns import CLIP_ID, F64, I16, I32, I64, OUTCOME, SPEAKING_STATUSES, SPLITS, STR
+from lafid_assets.schemas.columns import CLIP_ID, F64, I16, I32, I64, OUTCOME, SPEAKING_STATUSES, SPLITS, STR, maybe, share
 from lafid_assets.steps.contract import Column, TableSchema
 from model.likeness import EXPRESSION_BINS, YAW_BINS
 
@@ -14,7 +14,7 @@ CASE = (
 )
 ABSENT = pl.Struct({"measure": STR, "reason": STR})
 MEASURES = tuple(
-    Column(name, F64, f"{doc}; NULL where it could not be taken, see `absent`", nullable=True)
+    maybe(name, F64, f"{doc}; NULL where it could not be taken, see `absent`")
     for name, doc in (
         ("consisid_facesim_arc", "similarity of 16 frames to the given picture in ArcFace's space, by ConsisID's rule"),
         ("consisid_facesim_cur", "the same in CurricularFace's space"),
@@ -34,7 +34,7 @@ MEASURES = tuple(
         ("yaw_reached_deg", "how far the drawn face turns to either side"),
     )
 )
-"""Of one video, each as `model.evaluation.measures` takes it."""
+"""Measures of one video, each as `model.evaluation.measures` takes it."""
 
 EVALUATED_VIDEOS = TableSchema(
     "evaluated_videos",
@@ -46,42 +46,37 @@ EVALUATED_VIDEOS = TableSchema(
         *CASE,
         CLIP_ID,
         Column("identity_id", STR, "the person"),
-        Column("frames", I32, "of the video, a first one that was given included; NULL where nothing was drawn", nullable=True),
-        Column("height", I32, "px", nullable=True, minimum=1),
-        Column("width", I32, "px", nullable=True, minimum=1),
-        Column("fps", F64, "frames a second", nullable=True, minimum=0),
+        maybe("frames", I32, "of the video, a first one that was given included; NULL where nothing was drawn"),
+        maybe("height", I32, "px", minimum=1),
+        maybe("width", I32, "px", minimum=1),
+        maybe("fps", F64, "frames a second", minimum=0),
         Column("steps", I32, "of denoising", minimum=1),
         Column("yaw_bin", STR, "how far the real clip's face turns", one_of=YAW_BINS),
         Column("expression_bin", STR, "whether the real clip's face changes its expression", one_of=EXPRESSION_BINS),
         Column("speaking_status", STR, "who speaks in the real clip", one_of=SPEAKING_STATUSES),
-        Column(
+        maybe(
             "first_frame_psnr_db",
             F64,
             "of the video's first frame to the given one, 99 where they are equal; NULL where none is given or nothing drawn",
-            nullable=True,
         ),
-        Column(
+        maybe(
             "pose_binned_similarity",
             F64,
             "mean over the yaw bins that the case demands of where the similarity lies between stranger (0) and person (1)",
-            nullable=True,
             maximum=1,
         ),
-        Column(
+        maybe(
             "likeness",
             F64,
             "mean cosine of the drawn faces to the gallery at their pose, a frame without a face counting 0; NULL where none "
             "shows a face",
-            nullable=True,
             minimum=-1,
             maximum=1,
         ),
-        Column("faces_found_share", F64, "share of the drawn frames that show a face", nullable=True, minimum=0, maximum=1),
+        share("faces_found_share", "share of the drawn frames that show a face"),
         *MEASURES,
         Column("absent", pl.List(ABSENT), "measures that could not be taken, and why"),
-        Column(
-            "video_path", STR, "the mp4, below the store or the command's folder; NULL where nothing was drawn", nullable=True
-        ),
+        maybe("video_path", STR, "the mp4, below the store or the command's folder; NULL where nothing was drawn"),
         *OUTCOME,
     ),
     partitioned=False,
@@ -96,19 +91,18 @@ EVALUATED_FRAMES = TableSchema(
         BENCH_VERSION,
         *CASE,
         Column("frame_index", I32, "in the video, from 0", minimum=0),
-        Column("yaw_deg", F64, "> 0: turned to the image's left; NULL where the engine tells no pose", nullable=True),
-        Column("pitch_deg", F64, "> 0: up", nullable=True),
-        Column("yaw_bin", STR, "of that yaw", nullable=True, one_of=YAW_BINS),
-        Column("expression_bin", STR, "against the given picture", nullable=True, one_of=EXPRESSION_BINS),
-        Column("similarity", F64, "cosine to the gallery's picture nearest in pose", nullable=True, minimum=-1, maximum=1),
-        Column(
+        maybe("yaw_deg", F64, "> 0: turned to the image's left; NULL where the engine tells no pose"),
+        maybe("pitch_deg", F64, "> 0: up"),
+        maybe("yaw_bin", STR, "of that yaw", one_of=YAW_BINS),
+        maybe("expression_bin", STR, "against the given picture", one_of=EXPRESSION_BINS),
+        maybe("similarity", F64, "cosine to the gallery's picture nearest in pose", minimum=-1, maximum=1),
+        maybe(
             "score",
             F64,
             "where it lies between stranger (0) and person (1) in its yaw bin; NULL where the bench has no bounds there",
-            nullable=True,
         ),
-        Column("gallery_index", I16, "which picture that is", nullable=True, minimum=0),
-        Column("pose_gap_deg", F64, "angle to that picture's pose", nullable=True, minimum=0, maximum=180),
+        maybe("gallery_index", I16, "which picture that is", minimum=0),
+        maybe("pose_gap_deg", F64, "angle to that picture's pose", minimum=0, maximum=180),
     ),
     partitioned=False,
 )
@@ -122,15 +116,13 @@ MODEL_EVALUATION = TableSchema(
         BENCH_VERSION,
         Column("split", STR, "which clips", one_of=SPLITS),
         Column("metric", STR, "name of the measure, with its unit"),
-        Column("value", F64, "mean over the videos that allowed it; NULL where none did", nullable=True),
-        Column("low", F64, "lower end of the 95 % interval by bootstrap over persons; NULL with too few persons", nullable=True),
-        Column("high", F64, "its upper end", nullable=True),
+        maybe("value", F64, "mean over the videos that allowed it; NULL where none did"),
+        maybe("low", F64, "lower end of the 95 % interval by bootstrap over persons; NULL with too few persons"),
+        maybe("high", F64, "its upper end"),
         Column("videos", I32, "videos that it was measured on; of the flow loss cached clips", minimum=0),
-        Column("persons", I32, "persons in them; NULL for the flow loss", nullable=True, minimum=0),
-        Column(
-            "frames", I32, "drawn frames that it was measured on; NULL where frames are not counted", nullable=True, minimum=0
-        ),
-        Column("absent", STR, "why there is no value: the first case and its cause; NULL where there is one", nullable=True),
+        maybe("persons", I32, "persons in them; NULL for the flow loss", minimum=0),
+        maybe("frames", I32, "drawn frames that it was measured on; NULL where frames are not counted", minimum=0),
+        maybe("absent", STR, "why there is no value: the first case and its cause; NULL where there is one"),
     ),
     partitioned=False,
 )

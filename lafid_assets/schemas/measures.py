@@ -5,6 +5,7 @@ import polars as pl
 from lafid_assets.schemas.columns import (
     BOOL,
     BOUNDARY_KINDS,
+    BOX,
     CLIP_ID,
     ENGINE,
     F32,
@@ -17,9 +18,16 @@ from lafid_assets.schemas.columns import (
     STR,
     TIER,
     TIERS,
+    maybe,
+    share,
 )
 from lafid_assets.steps.contract import Column, TableSchema
 
+_TIME_BASE = (
+    Column("time_base_num", I32, "numerator of the time base, s"),
+    Column("time_base_den", I32, "denominator of the time base", minimum=1),
+)
+_MOMENT = (Column("pts", I64, "presentation timestamp in units of the time base"), *_TIME_BASE)
 _FACE_KEY = (
     Column("frame_index", I32, "ordinal of the frame in decoding order, from 0", minimum=0),
     Column("face_index", I16, "faces of a frame from the largest box down, from 0", minimum=0),
@@ -35,54 +43,31 @@ FACE_INFO = TableSchema(
         CLIP_ID,
         SHARD,
         _FACE_KEY[0],
-        Column("pts", I64, "presentation timestamp in units of the time base"),
-        Column("time_base_num", I32, "numerator of the time base, s"),
-        Column("time_base_den", I32, "denominator of the time base", minimum=1),
+        *_MOMENT,
         _FACE_KEY[1],
         TIER,
-        Column("track_id", I16, "the same face through the clip, from 0; NULL in the scan", nullable=True, minimum=0),
-        Column("box_x1", F32, "left edge of the face box, px of the full-size frame"),
-        Column("box_y1", F32, "top edge, px"),
-        Column("box_x2", F32, "right edge, px"),
-        Column("box_y2", F32, "bottom edge, px"),
-        Column(
+        maybe("track_id", I16, "the same face through the clip, from 0; NULL in the scan", minimum=0),
+        *BOX,
+        maybe(
             "head_height_px",
             F32,
             "height from hairline to chin by eyes, nose and mouth, px: the same for every engine, as boxes are not; NULL where "
             "these do not span a face",
-            nullable=True,
             minimum=0,
         ),
         Column("score", F32, "detector score, the engine's own scale"),
         Column("landmarks_px", pl.List(F32), "x, y of every landmark in turn, px"),
-        Column(
-            "rotation",
-            pl.List(F32),
-            "R = Rz(roll) Ry(yaw) Rx(pitch), row by row; NULL when not measurable",
-            nullable=True,
-        ),
-        Column("yaw_deg", F32, "> 0: turned to the image's left", nullable=True, minimum=-180, maximum=180),
-        Column("pitch_deg", F32, "> 0: up", nullable=True, minimum=-180, maximum=180),
-        Column("roll_deg", F32, "> 0: clockwise in the image", nullable=True, minimum=-180, maximum=180),
-        Column(
-            "coarse_yaw_deg",
-            F32,
-            "yaw guessed from eyes, nose and mouth corners alone",
-            nullable=True,
-            minimum=-90,
-            maximum=90,
-        ),
-        Column("sharpness", F32, "variance of the Laplacian over the face at 112 px", nullable=True, minimum=0),
+        maybe("rotation", pl.List(F32), "R = Rz(roll) Ry(yaw) Rx(pitch), row by row; NULL when not measurable"),
+        maybe("yaw_deg", F32, "> 0: turned to the image's left", minimum=-180, maximum=180),
+        maybe("pitch_deg", F32, "> 0: up", minimum=-180, maximum=180),
+        maybe("roll_deg", F32, "> 0: clockwise in the image", minimum=-180, maximum=180),
+        maybe("coarse_yaw_deg", F32, "yaw guessed from eyes, nose and mouth corners alone", minimum=-90, maximum=90),
+        maybe("sharpness", F32, "variance of the Laplacian over the face at 112 px", minimum=0),
         Column("frame_share", F32, "area of the box / area of the frame", minimum=0),
-        Column(
-            "mouth_opening",
-            F32,
-            "inner-lip gap / face height, corrected for pose; below 0 where the lips overlap",
-            nullable=True,
-        ),
-        Column("eye_opening", F32, "gap of the lids / face height, mean of both eyes, corrected for pose", nullable=True),
-        Column("brow_height", F32, "height of the brows above the eyes / face height, corrected for pose", nullable=True),
-        Column("mouth_width", F32, "distance of the mouth's corners / face height, corrected for pose", nullable=True),
+        maybe("mouth_opening", F32, "inner-lip gap / face height, corrected for pose; below 0 where the lips overlap"),
+        maybe("eye_opening", F32, "gap of the lids / face height, mean of both eyes, corrected for pose"),
+        maybe("brow_height", F32, "height of the brows above the eyes / face height, corrected for pose"),
+        maybe("mouth_width", F32, "distance of the mouth's corners / face height, corrected for pose"),
         *ENGINE,
     ),
 )
@@ -91,19 +76,14 @@ FACE_EMBEDDINGS = TableSchema(
     "face_embeddings",
     "The identity embeddings of the faces in `face_info`: most of the bytes, and few questions need them.",
     ("clip_id", "frame_index", "face_index"),
-    (
-        CLIP_ID,
-        SHARD,
-        *_FACE_KEY,
-        Column("embedding", pl.List(F32), "unit length, the engine's width"),
-    ),
+    (CLIP_ID, SHARD, *_FACE_KEY, Column("embedding", pl.List(F32), "unit length, the engine's width")),
 )
 
 FACES = TableSchema(
     "faces",
     "`face_info` with its embeddings.",
     ("clip_id", "frame_index", "face_index"),
-    (*FACE_INFO.columns, Column("embedding", pl.List(F32), "identity embedding, unit length, the engine's width", nullable=True)),
+    (*FACE_INFO.columns, maybe("embedding", pl.List(F32), "identity embedding, unit length, the engine's width")),
     view="SELECT face_info.*, face_embeddings.embedding FROM face_info "
     "LEFT JOIN face_embeddings USING (shard, clip_id, frame_index, face_index)",
 )
@@ -116,21 +96,18 @@ FACE_FRAMES = TableSchema(
         CLIP_ID,
         SHARD,
         TIER,
-        Column("frame_index", I32, "ordinal of the frame in decoding order, from 0", minimum=0),
-        Column("pts", I64, "presentation timestamp in units of the time base"),
-        Column("time_base_num", I32, "numerator of the time base, s"),
-        Column("time_base_den", I32, "denominator of the time base", minimum=1),
+        _FACE_KEY[0],
+        *_MOMENT,
         Column("time_s", F64, "time since the first frame"),
         Column("width", I32, "px", minimum=1),
         Column("height", I32, "px", minimum=1),
         Column("face_count", I16, "faces found", minimum=0),
         Column("luminance", F32, "mean luma, 0-255", minimum=0, maximum=255),
-        Column(
+        maybe(
             "blur",
             F32,
             "share of sharp edges (CPBD), 0 blurred to 1 sharp, of some frames of a surveyed clip; NULL of the others and of "
             "smooth ones",
-            nullable=True,
             minimum=0,
             maximum=1,
         ),
@@ -149,12 +126,7 @@ PICTURE_HASHES = TableSchema(
         Column("pts", I64, "presentation timestamp, as in `face_frames`"),
         Column("time_s", F64, "time since the first frame"),
         Column("picture_hash", I64, "perceptual hash of the frame, 63 bits"),
-        Column(
-            "crop_hashes",
-            pl.List(I64),
-            "the same of crops of it that a copy may be, the whole first; NULL of most moments",
-            nullable=True,
-        ),
+        maybe("crop_hashes", pl.List(I64), "the same of crops of it that a copy may be, the whole first; NULL of most moments"),
     ),
 )
 
@@ -170,8 +142,7 @@ SHOT_BOUNDARIES = TableSchema(
         Column("kind", STR, "hard: between two frames; gradual: over several, which are mixtures", one_of=BOUNDARY_KINDS),
         Column("last_pts_before", I64, "last frame of the shot before, timestamp on the clip's rising clock"),
         Column("first_pts_behind", I64, "first frame of the shot behind"),
-        Column("time_base_num", I32, "numerator of the time base, s"),
-        Column("time_base_den", I32, "denominator of the time base", minimum=1),
+        *_TIME_BASE,
         Column("last_s_before", F64, "the same as `last_pts_before`, since the first frame", minimum=0),
         Column("first_s_behind", F64, "the same as `first_pts_behind`, since the first frame", minimum=0),
         Column("score", F64, "what changes across the moment / what changes around it; not below 1", minimum=1),
@@ -185,53 +156,42 @@ FACE_CLIPS = TableSchema(
     (
         CLIP_ID,
         SHARD,
-        Column("content_sha256", STR, "hash of the file that was analysed", nullable=True),
-        Column("tier", STR, "the deepest tier that the clip reached", nullable=True, one_of=TIERS),
-        Column("scan_verdict", STR, "why the scan found the clip hopeless; NULL when it did not", nullable=True),
+        maybe("content_sha256", STR, "hash of the file that was analysed"),
+        maybe("tier", STR, "the deepest tier that the clip reached", one_of=TIERS),
+        maybe("scan_verdict", STR, "why the scan found the clip hopeless; NULL when it did not"),
         Column("audited", BOOL, "surveyed although the scan found it hopeless, to measure the scan"),
-        Column(
-            "scan_margins_sha256", STR, "the margins of the scan, as in `policy_settings`; NULL when it was off", nullable=True
-        ),
-        Column("frames_asked", I32, "frames that the sampling plan asked for", nullable=True, minimum=0),
-        Column("frames_decoded", I32, "frames of the plan that were decoded and analysed", nullable=True, minimum=0),
-        Column("frames_with_face", I32, "of these, frames with at least one face", nullable=True, minimum=0),
-        Column("faces", I32, "faces in all frames", nullable=True, minimum=0),
-        Column(
+        maybe("scan_margins_sha256", STR, "the margins of the scan, as in `policy_settings`; NULL when it was off"),
+        maybe("frames_asked", I32, "frames that the sampling plan asked for", minimum=0),
+        maybe("frames_decoded", I32, "frames of the plan that were decoded and analysed", minimum=0),
+        maybe("frames_with_face", I32, "of these, frames with at least one face", minimum=0),
+        maybe("faces", I32, "faces in all frames", minimum=0),
+        maybe(
             "hard_cut_score",
             F64,
             "highest score of a hard cut in `shot_boundaries`, 0 without one; NULL where the clip was not searched",
-            nullable=True,
             minimum=0,
         ),
-        Column("gradual_cut_score", F64, "the same of a gradual transition", nullable=True, minimum=0),
-        Column("luminance_min", F64, "lowest `luminance` of a surveyed clip's frames", nullable=True, minimum=0, maximum=255),
-        Column("luminance_max", F64, "the highest", nullable=True, minimum=0, maximum=255),
-        Column("blur_min", F64, "lowest `blur` of its frames", nullable=True, minimum=0, maximum=1),
-        Column("blur_max", F64, "the highest", nullable=True, minimum=0, maximum=1),
-        Column(
+        maybe("gradual_cut_score", F64, "the same of a gradual transition", minimum=0),
+        maybe("luminance_min", F64, "lowest `luminance` of a surveyed clip's frames", minimum=0, maximum=255),
+        maybe("luminance_max", F64, "the highest", minimum=0, maximum=255),
+        share("blur_min", "lowest `blur` of its frames"),
+        share("blur_max", "the highest"),
+        maybe(
             "measured_motion",
             F64,
             "mean optical flow of a surveyed clip, px of a 576 x 320 picture over ten frames of 24 a second; NULL of clips "
             "too short or too slow to tell",
-            nullable=True,
             minimum=0,
         ),
         *(
-            Column(
-                f"{name}_range",
-                F32,
-                f"robust range of `{name}` of the main face, of one engine's scale",
-                nullable=True,
-                minimum=0,
-            )
+            maybe(f"{name}_range", F32, f"robust range of `{name}` of the main face, of one engine's scale", minimum=0)
             for name in EXPRESSIONS
         ),
-        Column(
+        maybe(
             "expression_spread",
             F32,
             "how far the main face's embeddings lie apart at like poses: 95th percentile of 1 - cosine over pairs within 10 "
             "degrees; the engine's own scale",
-            nullable=True,
             minimum=0,
             maximum=2,
         ),
@@ -256,22 +216,19 @@ PICTURE_MEASURES = TableSchema(
     (
         CLIP_ID,
         SHARD,
-        Column("duration_s", F64, "as in `footage`", nullable=True, minimum=0),
-        Column("shots_in_file", I32, "as in `footage`", nullable=True, minimum=1),
-        Column("luminance_min", F64, "lowest luminance of a frame, 0-255", nullable=True),
-        Column("luminance_max", F64, "highest luminance of a frame", nullable=True),
-        Column("luminance_origin", STR, _ORIGIN.format("the luminance"), nullable=True, one_of=ORIGINS),
-        Column("blur_min", F64, "lowest share of sharp edges of a frame (CPBD), 0-1", nullable=True),
-        Column("blur_max", F64, "the highest", nullable=True),
-        Column("blur_origin", STR, _ORIGIN.format("it"), nullable=True, one_of=ORIGINS),
-        Column("aesthetic", F64, "as released", nullable=True),
-        Column("technical_score", F64, "as released", nullable=True),
-        Column("global_motion", F64, "as released", nullable=True),
-        Column(
-            "measured_motion",
-            F64,
-            "as in `face_clips`, where no `global_motion` was released: another measure of the same thing",
-            nullable=True,
+        maybe("duration_s", F64, "as in `footage`", minimum=0),
+        maybe("shots_in_file", I32, "as in `footage`", minimum=1),
+        maybe("luminance_min", F64, "lowest luminance of a frame, 0-255"),
+        maybe("luminance_max", F64, "highest luminance of a frame"),
+        maybe("luminance_origin", STR, _ORIGIN.format("the luminance"), one_of=ORIGINS),
+        maybe("blur_min", F64, "lowest share of sharp edges of a frame (CPBD), 0-1"),
+        maybe("blur_max", F64, "the highest"),
+        maybe("blur_origin", STR, _ORIGIN.format("it"), one_of=ORIGINS),
+        maybe("aesthetic", F64, "as released"),
+        maybe("technical_score", F64, "as released"),
+        maybe("global_motion", F64, "as released"),
+        maybe(
+            "measured_motion", F64, "as in `face_clips`, where no `global_motion` was released: another measure of the same thing"
         ),
     ),
     view="SELECT told.clip_id, told.shard, told.duration_s, told.shots_in_file, "

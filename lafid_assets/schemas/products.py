@@ -6,11 +6,11 @@ import polars as pl
 
 from lafid_assets.schemas.columns import (
     BOOL,
+    BOX,
     CLIP_ID,
     ENGINE,
     F32,
     F64,
-    GATE,
     I16,
     I32,
     I64,
@@ -20,38 +20,25 @@ from lafid_assets.schemas.columns import (
     SPLITS,
     STATUSES,
     STR,
+    TERMS,
     WINDOW,
+    DataType,
+    maybe,
 )
 from lafid_assets.steps.contract import Column, TableSchema
 from model.encoding.head_mask import MASKS
 from model.presets import Publish
 
+_BOX_SIDES: dict[str, DataType] = dict.fromkeys((column.name for column in BOX), F32)
+_ANGLES: dict[str, DataType] = dict.fromkeys(("yaw_deg", "pitch_deg", "roll_deg"), F32)
 REFERENCE = pl.Struct(
-    {
-        "frame_index": I32,
-        "pts": I64,
-        "yaw_deg": F32,
-        "pitch_deg": F32,
-        "roll_deg": F32,
-        "box_x1": F32,
-        "box_y1": F32,
-        "box_x2": F32,
-        "box_y2": F32,
-        "sharpness": F32,
-        "face_index": I16,
-        "rotation": pl.List(F32),
-        "landmarks_px": pl.List(F32),
-        "face_path": STR,
-        "head_path": STR,
-        "mask": STR,
-        "mask_sha256": STR,
-    }
+    {"frame_index": I32, "pts": I64}
+    | _ANGLES
+    | _BOX_SIDES
+    | {"sharpness": F32, "face_index": I16, "rotation": pl.List(F32), "landmarks_px": pl.List(F32)}
+    | dict.fromkeys(("face_path", "head_path", "mask", "mask_sha256"), STR)
 )
-FACE_PLACE = pl.Struct(
-    {"time_s": F64, "frame_index": I32, "face_index": I16}
-    | dict.fromkeys(("box_x1", "box_y1", "box_x2", "box_y2"), F32)
-    | dict.fromkeys(("yaw_deg", "pitch_deg", "roll_deg"), F32)
-)
+FACE_PLACE = pl.Struct({"time_s": F64, "frame_index": I32, "face_index": I16} | _BOX_SIDES | _ANGLES)
 CACHED_PART = pl.Struct({"part": STR, "key": STR, "shard": STR})
 CROSS_REFERENCE = pl.Struct({"clip_id": STR, "reference_index": I16})
 OUTCOME_COUNT = pl.Struct({"status": STR, "step": STR, "reason": STR, "clips": I64})
@@ -71,19 +58,11 @@ REFERENCE_CROPS = TableSchema(
             "from 0, a sharp frontal face; each further one is as far as can be from all before it: the first k are well spread",
             minimum=0,
         ),
-        Column(
-            "pose_gap_deg",
-            F32,
-            "angle to the nearest reference before it; NULL of the first",
-            nullable=True,
-            minimum=0,
-            maximum=180,
-        ),
-        Column(
+        maybe("pose_gap_deg", F32, "angle to the nearest reference before it; NULL of the first", minimum=0, maximum=180),
+        maybe(
             "expression_gap",
             F32,
             "1 - cosine to the most similar reference before it, by the engine's embeddings; NULL of the first",
-            nullable=True,
             minimum=0,
             maximum=2,
         ),
@@ -93,20 +72,15 @@ REFERENCE_CROPS = TableSchema(
         Column("yaw_deg", F32, "> 0: turned to the image's left", minimum=-180, maximum=180),
         Column("pitch_deg", F32, "> 0: up", minimum=-180, maximum=180),
         Column("roll_deg", F32, "> 0: clockwise in the image", minimum=-180, maximum=180),
-        Column("rotation", pl.List(F32), "R = Rz(roll) Ry(yaw) Rx(pitch), row by row", nullable=True),
-        Column("box_x1", F32, "left edge of the face box, px of the full-size frame"),
-        Column("box_y1", F32, "top edge, px"),
-        Column("box_x2", F32, "right edge, px"),
-        Column("box_y2", F32, "bottom edge, px"),
+        maybe("rotation", pl.List(F32), "R = Rz(roll) Ry(yaw) Rx(pitch), row by row"),
+        *BOX,
         Column("sharpness", F32, "variance of the Laplacian over the face at 112 px", minimum=0),
         Column("landmarks_px", pl.List(F32), "x, y of every landmark in turn, px; none where the engine finds none"),
-        Column(
-            "face_path", STR, "PNG in the store: the face, a square 1.5 times the box; NULL where cutting failed", nullable=True
-        ),
-        Column("head_path", STR, "PNG in the store: head and shoulders on white; NULL where cutting failed", nullable=True),
+        maybe("face_path", STR, "PNG in the store: the face, a square 1.5 times the box; NULL where cutting failed"),
+        maybe("head_path", STR, "PNG in the store: head and shoulders on white; NULL where cutting failed"),
         Column("mask", STR, "what cut the head out: oval, or the name of a matting network", one_of=MASKS),
-        Column("mask_sha256", STR, "hash of that network's weights; NULL of the oval", nullable=True),
-        Column("mask_licence", STR, "their licence; NULL of the oval", nullable=True),
+        maybe("mask_sha256", STR, "hash of that network's weights; NULL of the oval"),
+        maybe("mask_licence", STR, "their licence; NULL of the oval"),
         *OUTCOME,
     ),
 )
@@ -121,25 +95,18 @@ LAFID_DATASET = TableSchema(
         Column("path", STR, "path of the file relative to the clip root"),
         Column("clip_root", STR, "folder under which `path` lies"),
         Column("content_sha256", STR, "hash of the file"),
-        Column("recording_id", STR, "the recording that the clip is a shot of; NULL: it is the whole file", nullable=True),
-        Column("first_pts", I64, "first frame, timestamp on the file's rising clock; NULL: it is the whole file", nullable=True),
-        Column("last_pts", I64, "last frame; NULL: it is the whole file", nullable=True),
-        Column("keyframe_pts", I64, "where decoding may begin to reach it; NULL: at the file's beginning", nullable=True),
-        Column("start_s", F64, "its first frame, s since the recording's first; NULL: it is the whole file", nullable=True),
+        maybe("recording_id", STR, "the recording that the clip is a shot of; NULL: it is the whole file"),
+        maybe("first_pts", I64, "first frame, timestamp on the file's rising clock; NULL: it is the whole file"),
+        maybe("last_pts", I64, "last frame; NULL: it is the whole file"),
+        maybe("keyframe_pts", I64, "where decoding may begin to reach it; NULL: at the file's beginning"),
+        maybe("start_s", F64, "its first frame, s since the recording's first; NULL: it is the whole file"),
         Column("duration_s", F64, "duration that the container declares; of a shot until the end of its last frame", minimum=0),
         Column("width", I32, "px, upright", minimum=1),
         Column("height", I32, "px, upright", minimum=1),
-        Column("caption", STR, "the released caption; of a shot that of the whole recording", nullable=True),
-        Column(
-            "refined_caption",
-            STR,
-            "the caption to train on; NULL when there is none and nothing can be said",
-            nullable=True,
-        ),
+        maybe("caption", STR, "the released caption; of a shot that of the whole recording"),
+        maybe("refined_caption", STR, "the caption to train on; NULL when there is none and nothing can be said"),
         Column("speaking_status", STR, "who speaks", one_of=SPEAKING_STATUSES),
-        Column(
-            "speaking_sentence", STR, "the sentence of the refined caption that says so; NULL: it says nothing", nullable=True
-        ),
+        maybe("speaking_sentence", STR, "the sentence of the refined caption that says so; NULL: it says nothing"),
         Column("identity_id", STR, "the person"),
         Column("split_key", STR, "what the split is drawn from, as in `identity_clusters`"),
         Column("split", STR, "train, validation or test: whole identities only", one_of=SPLITS),
@@ -159,9 +126,7 @@ LAFID_DATASET = TableSchema(
         ),
         Column("identity_embedding", pl.List(F32), "mean embedding of the clip's face, unit length"),
         *ENGINE,
-        Column("source", STR, "the dataset that the clip comes from"),
-        Column("licence", STR, "the licence of that dataset"),
-        GATE,
+        *TERMS,
         Column(
             "model_licences",
             pl.List(STR),
@@ -188,15 +153,9 @@ DATASET_OUTCOMES = TableSchema(
     (
         CLIP_ID,
         Column("since", I32, "the number of the version from which on it ended so", minimum=1),
-        Column(
-            "status",
-            STR,
-            "`kept`, or how it ended; NULL where it does not come in any more",
-            nullable=True,
-            one_of=("kept", *STATUSES),
-        ),
-        Column("step", STR, "the first step that it did not pass; empty for kept clips", nullable=True),
-        Column("reason", STR, "why; empty for kept clips", nullable=True),
+        maybe("status", STR, "`kept`, or how it ended; NULL where it does not come in any more", one_of=("kept", *STATUSES)),
+        maybe("step", STR, "the first step that it did not pass; empty for kept clips"),
+        maybe("reason", STR, "why; empty for kept clips"),
     ),
     partitioned=False,
     appended=True,
@@ -216,7 +175,7 @@ DATASET_VERSIONS = TableSchema(
         Column("clips_in", I64, "clips that came in", minimum=0),
         Column("funnel", pl.List(OUTCOME_COUNT), "how many clips ended how, as in `dataset_report`"),
         Column("decided_by", STR, "policies and measuring models, JSON: what the version depends on beside the clips"),
-        Column("settings_sha256", STR, "hash of what the run was told that decides tables, in `policy_settings`", nullable=True),
+        maybe("settings_sha256", STR, "hash of what the run was told that decides tables, in `policy_settings`"),
         Column("erased_clips", I64, "of its kept clips, those that `lafid forget` has taken out since", minimum=0),
     ),
     partitioned=False,
@@ -245,22 +204,20 @@ TRAINING_LATENTS = TableSchema(
         CLIP_ID,
         SHARD,
         Column("split", STR, "as in the dataset", one_of=SPLITS),
-        Column("frames", I32, "frames encoded; NULL where the clip is not cached", nullable=True, minimum=1),
-        Column("height", I32, "px", nullable=True, minimum=1),
-        Column("width", I32, "px", nullable=True, minimum=1),
-        Column(
+        maybe("frames", I32, "frames encoded; NULL where the clip is not cached", minimum=1),
+        maybe("height", I32, "px", minimum=1),
+        maybe("width", I32, "px", minimum=1),
+        maybe(
             "start_s",
             F64,
             "where the encoded window begins, s since the clip's first frame; NULL where the clip is not cached",
-            nullable=True,
             minimum=0,
         ),
-        Column(
+        maybe(
             "first_frame_measured",
             BOOL,
             "whether the face of the window's first frame was measured; where not, the view nearest in time stands for it; NULL "
             "where the clip is not cached",
-            nullable=True,
         ),
         Column(
             "angles_deg",
@@ -271,12 +228,7 @@ TRAINING_LATENTS = TableSchema(
         Column("parts", pl.List(CACHED_PART), "what is cached of it: the part, its key, and its file below latents/shards"),
         Column("base_sha256", STR, "hash of the base whose encoders were used"),
         Column("encoders_fingerprint", STR, "hash of the frozen encoders"),
-        Column(
-            "semantic_encoder",
-            STR,
-            "semantic encoder: its name in the model store, or its folder; NULL: the base's own",
-            nullable=True,
-        ),
+        maybe("semantic_encoder", STR, "semantic encoder: its name in the model store, or its folder; NULL: the base's own"),
         Column("dataset_version", STR, "the version that the clips come from"),
         *OUTCOME,
     ),
@@ -301,26 +253,17 @@ FUSION_DIT = TableSchema(
         Column("step", I32, "optimizer steps after which it was taken", minimum=0),
         Column("loss_before", F64, "loss on the fixed triples before training", minimum=0),
         Column("loss_after", F64, "loss on the same triples at this step", minimum=0),
-        Column(
-            "validation_loss", F64, "loss on fixed triples of `validated_on`; NULL: none was judged", nullable=True, minimum=0
-        ),
-        Column("validated_on", STR, "the split of that loss; train where validation is empty", nullable=True, one_of=SPLITS),
-        Column(
+        maybe("validation_loss", F64, "loss on fixed triples of `validated_on`; NULL: none was judged", minimum=0),
+        maybe("validated_on", STR, "the split of that loss; train where validation is empty", one_of=SPLITS),
+        maybe(
             "likeness",
             F64,
             "mean cosine of the faces that it drew of held-out persons to theirs, a frame without a face counting 0; NULL: no "
             "frame shows a face, or none was drawn",
-            nullable=True,
             minimum=-1,
             maximum=1,
         ),
-        Column(
-            "judged_by",
-            STR,
-            "what decided which checkpoint is best; NULL: none was judged",
-            nullable=True,
-            one_of=("likeness", "loss"),
-        ),
+        maybe("judged_by", STR, "what decided which checkpoint is best; NULL: none was judged", one_of=("likeness", "loss")),
         Column("train_clips", I32, "clips whose videos it was trained on: without those that filled no batch", minimum=1),
         Column("dataset_version", STR, "the version that it was trained on"),
         Column("mlflow_run_id", STR, "MLflow's run of the training: its curves, videos and LoggedModels"),

@@ -2,12 +2,12 @@
 
 import polars as pl
 
-from lafid_assets.schemas.columns import F64, STR
+from lafid_assets.schemas.columns import F64, STR, maybe
 from lafid_assets.steps.contract import Column, TableSchema
 
 PASSED, REFUSED, UNDECIDED, NOT_JUDGED = "passed", "refused", "undecided", "not judged"
 VERDICTS = (PASSED, REFUSED, UNDECIDED)
-"""Of a judgement; a finding of it may be `not judged`, too, and then counts for nothing."""
+"""Verdicts of a judgement. A finding may also be `not judged`, and then counts for nothing."""
 PRETRAINED, TINY = "pretrained", "tiny"
 GATES_OF_BASES = (PRETRAINED, TINY)
 BY_GATE, BY_COMMAND, BY_ROLLBACK, BY_HAND, BY_REGISTRATION = "gate", "promote", "rollback", "by_hand", "registered"
@@ -21,13 +21,13 @@ REGISTERED_MODEL = TableSchema(
     (
         Column("model_name", STR, "name in the registry"),
         Column("model_version", STR, "version in the registry"),
-        Column("alias", STR, "what the run made of it: champion, or candidate; NULL: neither", nullable=True),
+        maybe("alias", STR, "what the run made of it: champion, or candidate; NULL: neither"),
         Column("model_uri", STR, "what to pull"),
         Column("gate", STR, "`passed`, or the sentences of what kept it from that"),
         Column("checkpoint_sha256", STR, "hash over the checkpoint's parts"),
         Column("dataset_version", STR, "the version that it was trained on"),
-        Column("verdict", STR, "of its last judgement", nullable=True, one_of=VERDICTS),
-        Column("judgement_id", STR, "of `judgements`: the last of this version", nullable=True),
+        maybe("verdict", STR, "of its last judgement", one_of=VERDICTS),
+        maybe("judgement_id", STR, "of `judgements`: the last of this version"),
     ),
     partitioned=False,
 )
@@ -41,13 +41,13 @@ JUDGEMENTS = TableSchema(
         Column("model_name", STR, "name in the registry"),
         Column("model_version", STR, "the version that was judged"),
         Column("checkpoint_sha256", STR, "hash over its checkpoint's parts"),
-        Column("bench_name", STR, "the bench that it was evaluated on; NULL: none", nullable=True),
-        Column("bench_version", STR, "hash over that bench; NULL: none", nullable=True),
+        maybe("bench_name", STR, "the bench that it was evaluated on; NULL: none"),
+        maybe("bench_version", STR, "hash over that bench; NULL: none"),
         Column("gate", STR, "which rules: of a pretrained base, or of the tiny random one", one_of=GATES_OF_BASES),
         Column("verdict", STR, "undecided: nothing speaks against it, and not enough for it", one_of=VERDICTS),
         Column("findings", pl.List(FINDING), "rule by rule: verdict, figure, bound, and both in words"),
-        Column("against_version", STR, "the champion at that time; NULL: there was none", nullable=True),
-        Column("against_checkpoint_sha256", STR, "hash over the champion's checkpoint; NULL: none is known", nullable=True),
+        maybe("against_version", STR, "the champion at that time; NULL: there was none"),
+        maybe("against_checkpoint_sha256", STR, "hash over the champion's checkpoint; NULL: none is known"),
         Column("judged_at", STR, "ISO 8601, UTC"),
         Column("dagster_run_id", STR, "the run that judged"),
     ),
@@ -63,12 +63,12 @@ PROMOTIONS = TableSchema(
         Column("promotion_id", STR, "32 hex digits"),
         Column("model_name", STR, "name in the registry"),
         Column("alias", STR, "champion, previous, candidate, or one of a person's own"),
-        Column("from_version", STR, "where it pointed; NULL: nowhere", nullable=True),
-        Column("to_version", STR, "where it points since; NULL: it was deleted", nullable=True),
+        maybe("from_version", STR, "where it pointed; NULL: nowhere"),
+        maybe("to_version", STR, "where it points since; NULL: it was deleted"),
         Column("moved_at", STR, "when, ISO 8601, UTC; of a change by hand, when it was seen. Later rows of a model are later"),
         Column("moved_by", STR, "user@machine; of a change by hand nobody knows who"),
         Column("why", STR, "in words"),
-        Column("judgement_id", STR, "of `judgements`: what it stands on; NULL: on a person's word", nullable=True),
+        maybe("judgement_id", STR, "of `judgements`: what it stands on; NULL: on a person's word"),
         Column("how", STR, "registered, gate: by a run; promote, rollback: by command; by_hand: outside LaFID", one_of=WAYS),
     ),
     partitioned=False,

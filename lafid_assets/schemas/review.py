@@ -1,7 +1,7 @@
 """What persons said of decisions."""
 
 from lafid_assets.outcomes import Reason, Status
-from lafid_assets.schemas.columns import CLIP_ID, STR
+from lafid_assets.schemas.columns import CLIP_ID, STR, maybe
 from lafid_assets.steps.contract import Column, TableSchema
 
 DECIDED = ("kept", str(Status.REJECTED))
@@ -17,18 +17,17 @@ MARKS = TableSchema(
         CLIP_ID,
         Column("step", STR, "the step that had decided: the first one that the clip did not pass, the last one of a kept clip"),
         Column("status", STR, "what had been decided", one_of=DECIDED),
-        Column("reason", STR, "of the decision; NULL of a kept clip", nullable=True, one_of=tuple(Reason)),
-        Column("policy_sha256", STR, "the policy that had decided, as in `policy_settings`; NULL where none did", nullable=True),
-        Column("content_sha256", STR, "hash of the file that was looked at", nullable=True),
+        maybe("reason", STR, "of the decision; NULL of a kept clip", one_of=tuple(Reason)),
+        maybe("policy_sha256", STR, "the policy that had decided, as in `policy_settings`; NULL where none did"),
+        maybe("content_sha256", STR, "hash of the file that was looked at"),
         Column("verdict", STR, "whether that decision was right", one_of=(RIGHT, WRONG)),
-        Column(
+        maybe(
             "fault",
             STR,
             "of a clip that should not be kept: the reason that the marker sees; NULL where none was named",
-            nullable=True,
             one_of=tuple(Reason),
         ),
-        Column("note", STR, "what the marker added", nullable=True),
+        maybe("note", STR, "what the marker added"),
         Column("marker", STR, "who marked"),
         Column("marked_at", STR, "ISO 8601, UTC"),
     ),

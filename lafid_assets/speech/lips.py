@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lafid_assets.constraints.window import within
 from lafid_assets.speech.frames import Look, sample_frames
 from lafid_assets.speech.voice import Span, spans_within
 from model.encoding.footage import Footage
 from model.face_engine.interface import Box, Face, FaceEngine, Image
+from model.strict import StrictModel
 
 _SAME_FACE_IOU = 0.2
 """Heads move little in a fraction of a second: two boxes that overlap less are not one face followed."""
@@ -24,10 +25,8 @@ _CROP_MARGIN = 0.5
 """Room around the box, as a share of its side: landmarks reach beyond it."""
 
 
-class LipSettings(BaseModel):
+class LipSettings(StrictModel):
     """How densely and how long lips are looked at."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fps: float = Field(
         default=25.0, ge=5, le=60, description="Looks a second; with half as many lips and sound are told apart less well."

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lafid_assets.speech.audio import decode_audio
 from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, track_mouth, voiced_windows
@@ -18,12 +18,11 @@ from lafid_assets.speech.voice import Span, VoiceSettings, voice_share, voice_sp
 from model.encoding.footage import Footage
 from model.face_engine.interface import FaceEngine
 from model.face_engine.mouth.movement import opening_range
+from model.strict import StrictModel
 
 
-class SpeechSettings(BaseModel):
+class SpeechSettings(StrictModel):
     """How a clip is listened to and looked at."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     voice: VoiceSettings = Field(default_factory=VoiceSettings, description="When sound counts as voice.")
     lips: LipSettings = Field(default_factory=LipSettings, description="How densely and how long lips are looked at.")

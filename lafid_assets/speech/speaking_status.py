@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from model.face_engine.interface import MOUTH_MODELS
+from model.strict import StrictModel
 
 
 class SpeakingStatus(StrEnum):
@@ -47,7 +48,7 @@ class SpeakingReason(StrEnum):
     LIPS_BARELY_MOVE = "lips_barely_move"
 
 
-class SpeechPolicy(BaseModel):
+class SpeechPolicy(StrictModel):
     """When a clip counts as spoken on screen. All defaults are ours; amplitudes are by mouth model, for models differ in them.
 
     Amplitude tells a closed mouth, synchrony a speaker: lips that move under any voice may be dubbed, so only lips that follow
@@ -57,8 +58,6 @@ class SpeechPolicy(BaseModel):
     or sway (either model); the least of 27 speakers by 0.023 (dlib) and 0.018 (Face Mesh), the median by 0.065 and 0.056. Of
     2d106 no weights were at hand, and it has no thresholds: whatever it sees is undecidable until somebody measures both.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(default="cofe", min_length=1, description="Recorded with every decision.")
     min_voice_s: float = Field(default=0.5, ge=0, description="Less voice than this in the whole clip counts as none.")

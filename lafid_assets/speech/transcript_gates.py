@@ -13,18 +13,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lafid_assets.speech.stock_phrases import is_stock_phrase
 from lafid_assets.speech.transcript import TranscriptSegment
+from model.strict import StrictModel
 
 _GROUP_WORDS = 3
 
 
-class TranscriptGates(BaseModel):
+class TranscriptGates(StrictModel):
     """When a segment is believed. Log-probability, no-speech and compression limits are Whisper's, the others ours."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_avg_logprob: float = Field(default=-1.0, le=0, description="Below it the model guesses.")
     max_no_speech_prob: float = Field(

@@ -7,9 +7,10 @@ Not here: whose voice it is (`lips`, `speaking_status`) or what it says (`transc
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lafid_assets.speech.audio import Audio
+from model.strict import StrictModel
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,8 @@ class Span:
         return self.end_s - self.start_s
 
 
-class VoiceSettings(BaseModel):
+class VoiceSettings(StrictModel):
     """When sound counts as voice. Threshold and padding are Silero's own defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(default=0.5, gt=0, lt=1, description="Lowest probability of a voice in 32 ms of sound.")
     min_voice_s: float = Field(default=0.25, ge=0, description="Shorter bursts are no voice.")

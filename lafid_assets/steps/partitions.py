@@ -56,7 +56,7 @@ def shards_per_run(shards: int, clips: int, most: int) -> int:
 
 
 def run_tags(shards: Sequence[str]) -> dict[str, str]:
-    """By which Dagster knows the shards of a run, which follow each other in its order."""
+    """The tags by which Dagster knows the shards of a run, which follow each other in its order."""
     if len(shards) == 1:
         return {PARTITION_NAME_TAG: shards[0]}
     return {ASSET_PARTITION_RANGE_START_TAG: shards[0], ASSET_PARTITION_RANGE_END_TAG: shards[-1]}

@@ -40,8 +40,8 @@ def stale_shards(reader: Reader, steps: Chain, shards: Iterable[str]) -> dict[st
 
 
 def unfinished_shards(reader: Reader, steps: Chain, stale: Mapping[str, str]) -> set[str]:
-    """Of stale shards those that were never brought to their end, or hold something new since. The others were finished once, and
-    are stale because settings or code are others now.
+    """The stale shards that were never brought to their end, or hold something new since. The others were finished once, and are
+    stale because settings or code have changed.
 
     Args:
         steps: as of `stale_shards`. The first depends on files alone, so that a shard that is stale there is unfinished.

@@ -225,7 +225,7 @@ class Step:
         """The checks that come before writing, name to description."""
         docs: dict[str, str | None] = {
             CONTRACT: "Columns and types are the contract's, no key occurs twice, no NULL where none may be, values lie within "
-            "bounds and closed lists, reasons fit their status.",
+            "bounds and closed lists, reasons fit their status."
         }
         if self.counted_table is not None:
             docs[COUNTS_ADD_UP] = "Every clip that came in has exactly one row: none lost, none invented."

@@ -18,12 +18,7 @@ from pydantic import BaseModel
 from lafid_assets.checks.shard_rates import shard_rates
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.runs.failure_line import CheckFailed, ShardsFailed, in_one_line
-from lafid_assets.runs.run_failure import (
-    can_be_tried_again,
-    hide_secrets,
-    raise_interrupt,
-    record_shard_failure,
-)
+from lafid_assets.runs.run_failure import can_be_tried_again, hide_secrets, raise_interrupt, record_shard_failure
 from lafid_assets.schemas import POLICY_SETTINGS
 from lafid_assets.workers.pool import kept_children
 from resources.lake.duckdb_extensions import quoted
@@ -243,8 +238,8 @@ class StepRun:
         return written[-1]
 
     def _is_unsettled(self, reader: Reader, partition: str) -> bool:
-        """Of several partitions only those are asked of that were unsettled when the run began: a question costs as much as one
-        of all of them."""
+        """Whether a partition is unsettled. Of several partitions only those are asked about that were so when the run began: one
+        question costs as much as one about all of them."""
         if self.unsettled is None or (self._asked_of is not None and partition not in self._asked_of):
             return False
         return not reader.sql(f"SELECT shard FROM ({self.unsettled}) WHERE shard = {quoted(partition)}").is_empty()
@@ -282,7 +277,7 @@ class StepRun:
         return dg.MaterializeResult(check_results=checks)
 
     def _log(self, whole: Sequence[Brought], checks: Sequence[dg.AssetCheckResult]) -> None:
-        """At once: what `context.log_event` takes is lost when the step fails."""
+        """Tell Dagster at once: what `context.log_event` takes is lost when the step fails."""
         step = self.context.get_step_execution_context()
         for result in whole:
             done = dg.AssetMaterialization(self.context.asset_key, partition=result.partition, metadata=dict(result.metadata))
@@ -295,7 +290,7 @@ class StepRun:
         return dg.MaterializeResult(metadata=dict(one.metadata), check_results=self._check_results([brought], fatal=True))
 
     def _with_row_count(self, brought: Sequence[Brought]) -> list[Brought]:
-        """With the rows of the whole table, which one question answers for all shards of the run."""
+        """Add the rows of the whole table, which one question answers for all shards of the run."""
         if not self.step.table.partitioned:
             return list(brought)
         rows = self.lake.row_count(self.step.table.name)

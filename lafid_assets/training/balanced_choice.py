@@ -48,11 +48,7 @@ def take_turns(candidates: Iterable[Candidate], most: int) -> list[Chosen]:
         turn = min(given[person] for person in waiting)
         person, strata = min(
             ((person, strata) for person, clips in waiting.items() if given[person] == turn for strata in clips),
-            key=lambda one: (
-                *(taken[stratum] for stratum in enumerate(one[1])),
-                _FARTHER_FIRST.index(one[1][0]),
-                place[one[0]],
-            ),
+            key=lambda one: (*(taken[stratum] for stratum in enumerate(one[1])), _FARTHER_FIRST.index(one[1][0]), place[one[0]]),
         )
         told = ", ".join(f"{name} was taken {taken[index, name]} times" for index, name in enumerate(strata))
         chosen.append(Chosen(waiting[person][strata].pop(0), f"clip {turn + 1} of its person; before it {told}"))

@@ -138,7 +138,7 @@ def mask_facts(clip: Row) -> dict[str, Any]:
 def _condition_recipes(
     bucket: Bucket, first_frame: list[Any], crops: list[Any], encoders: "ClipEncoders", dtype: "torch.dtype"
 ) -> dict[str, Recipe]:
-    """Of what the base is given of pictures, where it takes some.
+    """Recipes of the pictures that the base is given, where it takes some.
 
     Args:
         first_frame: what tells it from others of its size.

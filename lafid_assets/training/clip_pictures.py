@@ -34,7 +34,7 @@ FILE_COLUMNS = (
     "start_s",
     "duration_s",
 )
-"""Of a row of `lafid_dataset`: what finds the file and tells whether it is still the same."""
+"""Columns of `lafid_dataset` that find the file and tell whether it is still the same."""
 
 Need = Literal["frames", "crops"]
 Picture = NDArray[np.uint8]

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("lafid.training")
 LIMITS = ShardLimits(memory_limit_mib=8192)
-"""Of a child, as curation has them, but for its memory: a window of 81 frames in 4K takes 4 GiB while it is put together."""
+"""A child's limits, as in curation but for its memory: a window of 81 frames in 4K takes 4 GiB while it is put together."""
 FOLDER = "latents"
 SHARDS_FOLDER = f"{FOLDER}/{SHARDS}"
-"""In the store: below it the files of all shards lie, a folder a shard."""
+"""A folder of the store that holds the files of all shards, a folder a shard."""
 MOST_CHILDREN = 16
 """Several times as many as keep one GPU busy; each holds the frames of a clip."""
 
@@ -125,7 +125,7 @@ def encode_files(
 
 
 def _compute(recipes: Iterable[Recipe], file: _Open, shown: Pictures) -> "dict[str, Tensors]":
-    """Of these parts those that the file still wants, by key; on the CPU."""
+    """Those of the parts that the file still wants, by key; on the CPU."""
     wanted = file.wanted - file.parts.keys()
     return {one.key: {name: tensor.cpu() for name, tensor in one.compute(shown).items()} for one in recipes if one.key in wanted}
 
@@ -165,7 +165,7 @@ def _deadline_s(task: PictureTask) -> float:
 
 
 def _require_masks(tasks: Sequence[PictureTask]) -> None:
-    """Asked once: a network that is missing is a fault of the installation, not one of every clip."""
+    """Refuse a missing network once: it is a fault of the installation, not one of every clip."""
     from model.encoding.head_mask import mask_of
 
     for mask in {task.mask for task in tasks if "crops" in task.needs}:

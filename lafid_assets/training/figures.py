@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lafid_assets.constraints.figures import png_of
+from lafid_assets.constraints.figures import chart, png_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,11 +31,9 @@ def training_png(
         likeness, averaged_likeness: of the judged checkpoints as trained, and of the moving average.
         best_step: of the best checkpoint as trained, which is marked on the curve that decided.
     """
-    from matplotlib.figure import Figure
-
     rows = 2 if likeness or averaged_likeness else 1
-    figure = Figure(figsize=(6, 2.8 * rows), layout="constrained")
-    axes, *below = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+    figure, panels = chart(6, 2.8 * rows, rows, sharex=True, squeeze=False)
+    axes, *below = panels[:, 0]
     if loss:
         steps, values = zip(*loss, strict=True)
         axes.plot(steps, values, ".", color="0.7", markersize=3, label="a batch")

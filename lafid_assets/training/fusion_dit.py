@@ -13,7 +13,8 @@ from pydantic import Field
 
 from lafid_assets.outcomes import ClipError, Status
 from lafid_assets.pages import png_address
-from lafid_assets.schemas import FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
+from lafid_assets.release.lineage import COMMIT_TAG, git_commit, policies_of
+from lafid_assets.schemas import DATASET_VERSIONS, FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.schemas.products import PUBLISHED
 from lafid_assets.steps.step import Step
 from lafid_assets.steps.step_run import Frames
@@ -21,20 +22,19 @@ from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.cached_clips import read_cached, write_list
 from lafid_assets.training.figures import training_png
 from lafid_assets.training.held_out import choose_held_out, drawing_of, write_first_frame
-from lafid_assets.training.run_provenance import origin_tags
 from model.clip_size import ClipSize
 from model.presets import Preset, preset
 from model.release.drawing_settings import DrawingSettings
 from model.training.schedule import in_steps
 from resources.lake.lake import Lake
 from resources.store.file_store import FileStore
-from resources.tracking import Tracking, TrackingUnreachable
+from resources.tracking import DATASET_TAG, Tracking, TrackingUnreachable
 from resources.trainer.client import TrainerClient
 from resources.trainer.job import RUNS_FOLDER, Finished, HeldOutClip, KeptIn, TrainingJob
 
 LOGGER = logging.getLogger("lafid.training")
 FIRST_FRAMES = "held_out"
-"""Beside the runs: what their videos begin with."""
+"""A folder beside the runs: what their videos begin with."""
 CHANGES = ("steps", "seed", "trainable", "validate_every", "keep_checkpoints", "publish")
 CURVES = ("loss", "validation_loss", "likeness", "ema/likeness")
 SHOWN = (
@@ -235,7 +235,7 @@ def _describe_training(result: Finished, tracking: Tracking) -> dict[str, Any]:
 
 
 def _curves(result: Finished, tracking: Tracking) -> str | None:
-    """As an address that carries the picture. Training is over: that MLflow is away cannot undo it, and is told."""
+    """An address that carries the picture. Training is over: if MLflow is away, that is said and costs nothing."""
     from mlflow.exceptions import MlflowException
 
     if result.mlflow_run_id is None:
@@ -253,3 +253,25 @@ def _named(video: Path) -> dict[str, Any]:
     """A video's step, weights and clip, by its place."""
     step, _, averaged = video.parent.name.removeprefix("step-").partition("-")
     return {"step": int(step), "averaged": bool(averaged), "clip_id": video.stem, "path": str(video)}
+
+
+def origin_tags(chosen: Preset, dataset_version: str, lake: Lake, run_id: str) -> dict[str, str]:
+    """Dataset version, policies that decided it, code, run, preset and seed; the base's own are added by the trainer.
+
+    Args:
+        run_id: Dagster's run.
+    """
+    return {
+        DATASET_TAG: dataset_version,
+        "lafid.policy": ", ".join(_policies(dataset_version, lake)) or "none recorded",
+        COMMIT_TAG: git_commit(),
+        "lafid.preset": chosen.name,
+        "lafid.seed": str(chosen.train.seed),
+        "dagster.run_id": run_id,
+    }
+
+
+def _policies(dataset_version: str, lake: Lake) -> list[str]:
+    """Names of the policies that decided which clips are in the version, sorted."""
+    sql = f"SELECT decided_by FROM {DATASET_VERSIONS.name} WHERE dataset_version = ?"
+    return policies_of(lake.sql(sql, [dataset_version])["decided_by"])

@@ -23,7 +23,7 @@ from model.clip_size import Bucket, ClipSize
 from resources.lake.lake import Lake
 
 SHARDS_OF_A_RANK = 4
-"""With so many shards for each process they are taken whole; fewer are shared out file by file."""
+"""Where each process has at least so many shards, it takes them whole; fewer are shared out file by file."""
 
 
 @dataclass(frozen=True)

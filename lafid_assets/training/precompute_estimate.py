@@ -35,7 +35,7 @@ class Forecast:
     device: str
 
     def line(self, processes: int = 1) -> str:
-        """In words, for so many processes at a time."""
+        """The estimate in words, for so many processes at a time."""
         (frames, height, width), seconds = self.measured
         beside = "" if processes == 1 else f" by {processes} processes"
         return (
@@ -45,7 +45,7 @@ class Forecast:
 
 
 def forecast(sizes: Mapping[Bucket, int], chosen: Preset, encoders: "ClipEncoders") -> Forecast:
-    """Of so many clips of each size, at the pace of a black clip of the largest one, measured now; time goes with pixels.
+    """Time for so many clips of each size, at the pace of a black clip of the largest size, measured now. Time goes with pixels.
 
     Args:
         sizes: not empty.

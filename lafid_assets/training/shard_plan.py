@@ -91,7 +91,7 @@ class ShardPlan:
 
     @cached_property
     def files(self) -> tuple[PlannedFile, ...]:
-        """In order. A part that several clips share is the first one's: it is encoded and stored once a shard."""
+        """The files in order. A part that several clips share is the first one's: it is encoded and stored once a shard."""
         groups: list[list[PlannedClip]] = []
         room = 0
         for clip in self.clips:

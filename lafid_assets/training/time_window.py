@@ -54,7 +54,7 @@ def face_centre_xy_px(track: Sequence[Row], start_s: float, window_s: float) -> 
 
 
 def cut_centre_xy_px(clip: Row, start_s: float, window_s: float) -> tuple[float, float]:
-    """Around what a clip is cut, in pixels of the footage: its face in the window, else where its first reference was seen.
+    """The point that a clip is cut around, in pixels of the footage: its face in the window, else where its first reference was.
 
     Args:
         clip: `face_track` and `references` of a row of `lafid_dataset`.

@@ -18,15 +18,7 @@ from lafid_assets.steps.step_run import Frames
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.encoding import SHARDS_FOLDER
 from lafid_assets.training.face_views import FACE_COLUMNS, FACE_KEY, asked_faces
-from lafid_assets.training.latents import (
-    Encoding,
-    count,
-    encode_shard,
-    encoded_with,
-    intact,
-    load_encoding,
-    without_first_face,
-)
+from lafid_assets.training.latents import Encoding, count, encode_shard, encoded_with, intact, load_encoding, without_first_face
 from model.clip_size import ClipSize
 from model.model_store.vision import vision_folder, vision_name
 from model.presets import preset

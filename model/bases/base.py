@@ -18,7 +18,7 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import AutoencoderKLWan, SchedulerMixin, WanImageToVideoPipeline
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from torch import nn
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPVisionModel, PreTrainedTokenizerBase, UMT5EncoderModel
 
@@ -27,6 +27,7 @@ from model.bases.components import BaseError, Transformer, load_component, no_pr
 from model.bases.digests import COMPONENTS, INFO_FILE, base_digest, component_digests
 from model.bases.specs import Layout
 from model.files import whole_file
+from model.strict import StrictModel
 from model.untrusted_files import MOST_SIDE_PX, Untrustworthy, check_numbers, check_own, read_json
 
 _PROVED = "revision_proved"
@@ -40,10 +41,8 @@ _MOST_TIMESTEPS = 100_000
 _PIPELINE_MULTIPLE_PX = 16  # diffusers checks it whatever the VAE
 
 
-class BaseInfo(BaseModel):
+class BaseInfo(StrictModel):
     """What names a base: checkpoints refuse any other."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^\w[\w.\- ]*$")
     layout: Layout

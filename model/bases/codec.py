@@ -17,12 +17,7 @@ _COLOURS = 3
 _CHANNELS = _COLOURS * _PATCH**2
 # Spread of the 4 x 4 Haar bands of photographs at 64 px a side (scikit-image's astronaut, chelsea, coffee and rocket;
 # pixels in [-1, 1]; rows and columns from coarse to fine, symmetrised). It only makes the channels alike in scale.
-_BAND_STD = (
-    (1.77, 0.42, 0.18, 0.18),
-    (0.42, 0.20, 0.10, 0.10),
-    (0.18, 0.10, 0.06, 0.06),
-    (0.18, 0.10, 0.06, 0.06),
-)
+_BAND_STD = ((1.77, 0.42, 0.18, 0.18), (0.42, 0.20, 0.10, 0.10), (0.18, 0.10, 0.06, 0.06), (0.18, 0.10, 0.06, 0.06))
 _LATENTS_STD = tuple(std for _ in range(_COLOURS) for row in _BAND_STD for std in row)
 
 

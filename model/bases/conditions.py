@@ -46,10 +46,7 @@ def image_to_video_inputs(noisy: torch.Tensor, condition: Condition, channels: i
     mask_channels = channels - noisy.shape[1] - control.shape[1]
     known = control.new_zeros(len(control), mask_channels, *control.shape[2:])
     known[:, :, 0] = 1
-    return {
-        "hidden_states": torch.cat([noisy, known, control], dim=1),
-        "encoder_hidden_states_image": condition.image_embeds,
-    }
+    return {"hidden_states": torch.cat([noisy, known, control], dim=1), "encoder_hidden_states_image": condition.image_embeds}
 
 
 def vace_inputs(noisy: torch.Tensor, condition: Condition, channels: int) -> dict[str, torch.Tensor | None]:

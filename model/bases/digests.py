@@ -20,16 +20,7 @@ from model.files import sha256_file, sha256_folder
 
 COMPONENTS = "components"
 """Folder of the components, in that of the base."""
-PARTS = (
-    "image_encoder",
-    "image_processor",
-    "scheduler",
-    "text_encoder",
-    "tokenizer",
-    "transformer",
-    "transformer_2",
-    "vae",
-)
+PARTS = ("image_encoder", "image_processor", "scheduler", "text_encoder", "tokenizer", "transformer", "transformer_2", "vae")
 INFO_FILE = "base.json"
 """What names the base, in its folder."""
 DIGESTS = "digests.json"

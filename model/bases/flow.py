@@ -47,11 +47,7 @@ def token_timesteps(
 
 
 def flow_loss(
-    velocity: torch.Tensor,
-    clean: torch.Tensor,
-    noise: torch.Tensor,
-    first_frame: bool = True,
-    weight: torch.Tensor | None = None,
+    velocity: torch.Tensor, clean: torch.Tensor, noise: torch.Tensor, first_frame: bool = True, weight: torch.Tensor | None = None
 ) -> torch.Tensor:
     """(B,): mean squared error of each clip's predicted velocity, without a first latent frame that is given.
 

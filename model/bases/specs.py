@@ -8,7 +8,9 @@ Configs: Wan-AI/*-Diffusers on Hugging Face, transformer/config.json.
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
+
+from model.strict import StrictModel
 
 Layout = Literal["t2v", "i2v", "ti2v", "vace"]
 """What the transformer is given beside noise: nothing; a first frame as further channels; a first frame as its clean first
@@ -17,11 +19,7 @@ FIRST_FRAME_LAYOUTS: frozenset[Layout] = frozenset({"i2v", "ti2v"})
 """Those that can be given a first frame; i2v always is."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class WanConfig(_Frozen):
+class WanConfig(StrictModel):
     """The arguments of diffusers' `WanTransformer3DModel` that differ between bases, by diffusers' own names."""
 
     num_attention_heads: PositiveInt
@@ -53,7 +51,7 @@ _MOST_PIXELS_OF_480P = 600_000
 """480 x 832 are 399,360 pixels, 704 x 1248 are 878,592."""
 
 
-class BaseSpec(_Frozen):
+class BaseSpec(StrictModel):
     """One base.
 
     `revision` is the commit that is fetched. It is None where the project has not been run against a fetched snapshot: the

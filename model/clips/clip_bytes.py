@@ -7,7 +7,7 @@ from model.clip_size import Bucket
 from model.presets import CLIP_IMAGE_ROWS, Preset
 
 USUAL_TEXT_ROWS = 150
-"""Of a refined caption of some 100 words; a part of text lies without its padding."""
+"""Text rows of a refined caption of some 100 words; a part of text lies without its padding."""
 
 
 def part_bytes(chosen: Preset, bucket: Bucket, views: int) -> dict[str, int]:

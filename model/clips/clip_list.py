@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model.clip_size import Bucket
 from model.encoding.head_mask import OVAL, MaskInfo
 from model.files import whole_file
+from model.strict import StrictModel
 
 SHARDS = "shards"
 """Folder of the shards, beside the clip list."""
@@ -34,10 +35,8 @@ class DataError(ValueError):
     """Cached clips are missing, torn, or do not belong together."""
 
 
-class ClipMeta(BaseModel):
+class ClipMeta(StrictModel):
     """What is known of a clip beside its tensors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     clip_id: str
     caption: str
@@ -58,7 +57,7 @@ class ClipMeta(BaseModel):
 
     @property
     def person(self) -> str:
-        """Who it is, as far as is known."""
+        """The person it shows, as far as is known."""
         return self.identity_id or f"clip {self.clip_id}"
 
 
@@ -154,11 +153,11 @@ class ClipList:
         return None if found < 0 else found
 
     def buckets(self) -> list[Bucket]:
-        """Of every clip, in order."""
+        """Every clip's bucket, in order."""
         return [Bucket(*sizes) for sizes in zip(*(self._table.column(name).to_pylist() for name in _BUCKET), strict=True)]
 
     def view_angles_deg(self) -> list[NDArray[np.float32]]:
-        """Of every clip `ClipEntry.angles_deg`, in order; views of the column's own memory."""
+        """Every clip's `ClipEntry.angles_deg`, in order; views of the column's own memory."""
         column = self._table.column("angles_deg")
         flat = pc.list_flatten(pc.list_flatten(column)).to_numpy().reshape(-1, 3)
         ends = np.cumsum(pc.list_value_length(column).to_numpy())

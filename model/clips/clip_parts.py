@@ -1,7 +1,7 @@
 """What is frozen of one clip, as parts that are cached apart: each changes when what it depends on does, and only then.
 
-Belongs here: the parts, their tensors' names and shapes, and a clip put together from them. Not here: how the tensors come
-about (`encoding.encoders`), under which key they lie (curation), the files (`latent_shards`, `clip_list`).
+Belongs here: the parts, their tensors' names and shapes. Not here: how the tensors come about (`encoding.encoders`), under which
+key they lie (curation), the files (`latent_shards`, `clip_list`), batches of them (`clip_set`).
 
 | part | tensors | depends on |
 |---|---|---|
@@ -23,42 +23,12 @@ their encoder's. Mean and picture are mixed with noise in float32 before, and st
 stands in the clip list, which is in memory: drawing views opens no shard.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from model.bases.conditions import Condition
-from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
-from model.clips.latent_shards import Tensors, write_shard
-from model.encoding.face_features import FaceViews
+from model.clips.latent_shards import Tensors
 
-if TYPE_CHECKING:
-    from model.encoding.encoders import ClipEncoders
-
-CLIP_LIST = "clips.parquet"
 CONDITION_TENSORS = {"control": "latents", "image_embeds": "rows"}
 """Parts of a condition that are the clip's own, which are its fields, and the name of the one tensor in each."""
-
-
-@dataclass(frozen=True, eq=False)
-class ClipLatents:
-    """One clip, everything frozen already run; float tensors on the CPU."""
-
-    meta: ClipMeta
-    latents: torch.Tensor  # (C, T', h, w)  normalised mean of the VAE's distribution
-    text: torch.Tensor  # (L, D)            real rows only, L <= 512
-    null_text: torch.Tensor  # (N, D)       the empty caption, for guidance
-    views: FaceViews  # at least one of the clip's own face, spread over pose and expression; last that of its first frame
-    spread: torch.Tensor | None = None  # (C, T', h, w)  normalised standard deviation; None: the codec has no spread
-    text_plain: torch.Tensor | None = None  # (M, D)     the caption without its speech sentence; None: it has none
-    face_boxes: torch.Tensor | None = None  # (T', 4)    x1 y1 x2 y2 in shares of the frame; NaN: the face was not seen
-    condition: Condition | None = None  # what the base is given of the clip, batch size 1; None: nothing. The picture is a view's
 
 
 def video_part(mean: torch.Tensor, spread: torch.Tensor | None) -> Tensors:
@@ -101,117 +71,5 @@ def condition_part(part: str, field: torch.Tensor, dtype: torch.dtype | None = N
     return {CONDITION_TENSORS[part]: field[0].to(dtype)}
 
 
-def parts_of(clip: ClipLatents) -> dict[str, Tensors]:
-    """All parts of a clip, by name; those that it lacks are missing."""
-    views = clip.views
-    parts = {
-        "video": video_part(clip.latents, clip.spread),
-        "text": text_part(clip.text),
-        "text_empty": text_part(clip.null_text),
-        "face": face_part(views.identity, clip.face_boxes),
-        "semantic": semantic_part(views.semantic),
-        "detail": detail_part(views.detail),
-        "views": views_part(views.latents),
-    }
-    if clip.text_plain is not None:
-        parts["text_plain"] = text_part(clip.text_plain)
-    if views.picture is not None:
-        parts["picture"] = picture_part(views.picture)
-    fields = {} if clip.condition is None else clip.condition._asdict()
-    return parts | {part: condition_part(part, field) for part, field in fields.items() if field is not None}
-
-
-def clip_from_parts(
-    meta: ClipMeta, angles_deg: torch.Tensor, parts: Iterable[str], read: Callable[[str, str], torch.Tensor | None]
-) -> ClipLatents:
-    """The clip whose parts `parts_of` gave.
-
-    Args:
-        angles_deg: (V, 3), how its views are turned.
-        parts: names of those that there are.
-        read: a part's name and a tensor's to that tensor, or None where the part has none of that name.
-    """
-
-    def there(part: str, name: str) -> torch.Tensor:
-        tensor = read(part, name)
-        assert tensor is not None, f"{part} has no {name}"
-        return tensor
-
-    known = set(parts)
-    condition = {part: there(part, name)[None] for part, name in CONDITION_TENSORS.items() if part in known}
-    return ClipLatents(
-        meta=meta,
-        latents=there("video", "mean"),
-        spread=read("video", "spread"),
-        text=there("text", "rows"),
-        text_plain=there("text_plain", "rows") if "text_plain" in known else None,
-        null_text=there("text_empty", "rows"),
-        views=FaceViews(
-            identity=there("face", "identity"),
-            semantic=there("semantic", "states"),
-            detail=there("detail", "tokens"),
-            angles_deg=angles_deg,
-            latents=there("views", "latents"),
-            picture=there("picture", "latents") if "picture" in known else None,
-        ),
-        face_boxes=read("face", "boxes"),
-        condition=Condition(**condition) if condition else None,
-    )
-
-
-def encode_clip(encoders: "ClipEncoders", frames: NDArray[np.uint8], views: FaceViews, meta: ClipMeta) -> ClipLatents:
-    """All that training reads of one clip, in memory; for tests and benchmarks.
-
-    Args:
-        frames: (T, H, W, 3) at the preset's size and rate.
-        views: of the clip's face, last that of its first frame.
-        meta: its caption is the one encoded.
-    """
-    moments = encoders.moments(frames)
-    return ClipLatents(
-        latents=moments.mean.cpu(),
-        spread=None if moments.spread is None else moments.spread.cpu(),
-        text=encoders.text(meta.caption).cpu(),
-        null_text=encoders.text("").cpu(),
-        views=views,
-        condition=encoders.condition(frames),
-        meta=meta,
-    )
-
-
-def write_clips(folder: Path, clips: Iterable[ClipLatents], split: Callable[[ClipLatents], str] = lambda _: "train") -> Path:
-    """Clips that are in memory as a shard and a clip list, keyed by the tensors themselves; gives the list's path."""
-    entries: list[tuple[ClipLatents, dict[str, str]]] = []
-    stored: dict[str, Tensors] = {}
-    for clip in clips:
-        parts = parts_of(clip)
-        keys = {part: _digest(tensors) for part, tensors in parts.items()}
-        stored |= {keys[part]: tensors for part, tensors in parts.items()}
-        entries.append((clip, keys))
-    shard = write_shard(folder / SHARDS, "", stored)
-    path = folder / CLIP_LIST
-    write_clip_list(
-        path,
-        (
-            ClipEntry(
-                clip.meta,
-                split(clip),
-                {part: Place(key, shard) for part, key in keys.items()},
-                clip.views.angles_deg.tolist(),
-            )
-            for clip, keys in entries
-        ),
-    )
-    return path
-
-
 def _present(**tensors: torch.Tensor | None) -> Tensors:
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
-
-
-def _digest(tensors: Tensors) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:32]

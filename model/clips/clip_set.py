@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from model.bases.conditions import Condition
 from model.clip_size import Bucket
 from model.clips.clip_list import SHARDS, ClipEntry, ClipList, ClipMeta, DataError
-from model.clips.clip_parts import CONDITION_TENSORS, ClipLatents, clip_from_parts
+from model.clips.clip_parts import CONDITION_TENSORS
 from model.clips.latent_shards import ShardReader, ShardTorn
 from model.clips.view_poses import ViewPoses
 from model.encoding.face_features import FaceFeatures
@@ -119,15 +119,13 @@ class ClipSet:
         """What the list says of one clip."""
         return self._list.entries([index])[0]
 
-    def clip(self, index: int) -> ClipLatents:
-        """Everything of one clip.
+    def identity(self, index: int) -> torch.Tensor:
+        """(V, E): who each view of a clip's face is.
 
         Raises:
-            DataError: its shards cannot be read.
+            DataError: its shard cannot be read.
         """
-        entry = self.entry(index)
-        angles_deg = torch.tensor(entry.angles_deg)
-        return clip_from_parts(entry.meta, angles_deg, entry.parts, lambda part, name: self._find(entry, part, name))
+        return self._read(self.entry(index), "face", "identity")
 
     def batch(
         self,
@@ -211,7 +209,7 @@ class ClipSet:
         return {person: tuple(indices) for person, indices in found.items()}
 
     def _condition(self, conditioning: Sequence[tuple[ClipEntry, int]]) -> Condition | None:
-        """Of clips and the views that condition them."""
+        """The condition of clips, from the views that condition them."""
         ids, found = [entry.meta.clip_id for entry, _ in conditioning], {}
         known: dict[str, list[torch.Tensor | None]] = {
             part: [self._read(entry, part, name) if part in entry.parts else None for entry, _ in conditioning]

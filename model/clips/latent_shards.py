@@ -116,7 +116,7 @@ def part_bytes_in(file: IO[bytes], size_bytes: int, name: str) -> dict[str, int]
 
 
 def shard_name(folder: str, parts: Mapping[str, Tensors]) -> str:
-    """Of a shard that holds these parts, in a folder below the root."""
+    """Name of a shard that holds these parts, in a folder below the root."""
     name = hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:32] + _SUFFIX
     return f"{folder}/{name}" if folder else name
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.face_engine.rotations import geodesic_deg, rotation_from_angles
 
 _DIGITS = 4
-"""Of an angle in degrees between two poses; what comes after them is how float32 rounds."""
+"""Decimals of an angle in degrees between two poses; what comes after them is how float32 rounds."""
 
 
 class ViewPoses:

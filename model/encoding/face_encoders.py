@@ -19,14 +19,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import ModelMixin
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    CLIPVisionModel,
-    Dinov2Model,
-    Siglip2VisionModel,
-    SiglipVisionModel,
-)
+from transformers import AutoConfig, AutoImageProcessor, CLIPVisionModel, Dinov2Model, Siglip2VisionModel, SiglipVisionModel
 
 from model.bases.codec import encode_moments
 from model.bases.components import made_up, named, no_progress_bars, own_memory

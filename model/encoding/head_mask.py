@@ -17,12 +17,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model.face_engine.interface import Box, Image
 from model.model_store.location import models_folder
 from model.model_store.registry import REGISTRY, Kind, ModelUnknown, find_entry
 from model.model_store.store import ModelMissing, ModelStore, StoreDamaged
+from model.strict import StrictModel
 
 AUTO, OVAL = "auto", "oval"
 MASKS = (OVAL, *(entry.name for entry in REGISTRY if entry.kind is Kind.MATTING))
@@ -42,10 +43,8 @@ class MaskUnusable(ValueError):
     """Heads cannot be cut out by the mask that is asked for; the message says what is missing and how to get it."""
 
 
-class MaskInfo(BaseModel):
+class MaskInfo(StrictModel):
     """Which mask it was: what rows, fingerprints and checkpoints say."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(OVAL, description="oval, or the name of a model in the registry")
     sha256: str | None = Field(None, description="over the network's weights; None of the oval, which has none")

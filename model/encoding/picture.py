@@ -84,7 +84,7 @@ def _opaque(picture: Image.Image) -> Image.Image:
 
 
 def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """By the profile that the picture carries: phones write Display P3, print shops CMYK. One that does not fit is left aside."""
+    """The picture in sRGB, by its own profile: phones write Display P3, print shops CMYK. One that does not fit is ignored."""
     if profile and picture.mode in ("RGB", "CMYK", "L"):
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

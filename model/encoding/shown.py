@@ -24,7 +24,7 @@ BELIEVABLE_PIXEL_SHAPES = (0.25, 4.0)
 SQUARE_TOLERANCE = 0.01
 """Pixels nearer to square than this are shown as they are: the difference cannot be seen, scaling costs sharpness."""
 HD_LONGER_PX, HD_SHORTER_PX = 1280, 577
-"""From either side's length on, untagged YUV is of BT.709, below of BT.601: what players take it for."""
+"""Untagged YUV with a side of at least this length is BT.709, smaller is BT.601: what players take it for."""
 UNTAGGED = 2
 AVFMT_TS_DISCONT = 0x0200
 BACKWARDS_S = 0.5
@@ -205,7 +205,7 @@ def shown_frames(
 
 
 def _ignore(_: av.FFmpegError) -> None:
-    """Of a piece no packet that cannot be decoded counts."""
+    """Pass over a piece's packet that cannot be decoded."""
 
 
 def _decoded(

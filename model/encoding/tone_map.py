@@ -22,11 +22,7 @@ SCREEN_GAMMA = 2.2
 # Linear RGB to linear RGB of BT.709, both with the white of D65 (DCI-P3's own white is taken as that, too).
 _BT2020 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32)
 _P3 = np.array([[1.2249, -0.2247, -0.0002], [-0.0420, 1.0419, 0.0001], [-0.0197, -0.0786, 1.0983]], np.float32)
-TO_BT709 = {
-    int(ColorPrimaries.BT2020): _BT2020,
-    int(ColorPrimaries.SMPTE431): _P3,
-    int(ColorPrimaries.SMPTE432): _P3,
-}
+TO_BT709 = {int(ColorPrimaries.BT2020): _BT2020, int(ColorPrimaries.SMPTE431): _P3, int(ColorPrimaries.SMPTE432): _P3}
 _HLG_SYSTEM_GAMMA = 1.2
 _LUMA_BT2020 = np.array([0.2627, 0.6780, 0.0593], np.float32)
 

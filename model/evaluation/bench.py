@@ -65,10 +65,10 @@ class GalleryFace(_Frozen):
     expression: tuple[float, float, float, float] | None
     """Eye opening, brow height, mouth width and mouth opening, shares of the face's height."""
     embedding: tuple[float, ...]
-    """Of unit length, by the bench's engine."""
+    """An embedding of unit length, by the bench's engine."""
     clip_id: str
     pts: int
-    """Of the frame, in units of the clip's time base."""
+    """Timestamp of the frame, in units of the clip's time base."""
 
 
 class SourceClip(_Frozen):
@@ -76,7 +76,7 @@ class SourceClip(_Frozen):
 
     clip_id: str
     content_sha256: str
-    """Of the clip's file; of a shot its recording's."""
+    """Hash of the clip's file; for a shot, of its recording's."""
     recording_id: str | None
     """The recording that it is a shot of; None: it is the whole file."""
     source: str
@@ -100,7 +100,7 @@ class Case(_Frozen):
     """The clip's id: whoever forgets a clip finds by it what was drawn of it."""
     clip_id: str
     content_sha256: str
-    """Of the clip's file."""
+    """Hash of the clip's file."""
     identity_id: str
     prompt: str
     seed: int = Field(ge=0)
@@ -112,14 +112,14 @@ class Case(_Frozen):
     start_s: float = Field(ge=0)
     """Where the clip's part begins that the case is about, seconds since the clip's first frame."""
     centre_xy_px: tuple[float, float]
-    """Around what the first frame is cut to a model's size."""
+    """The point around which the first frame is cut to a model's size."""
     photos: tuple[PicturePath, ...]
     """Further pictures of the person that a model with references may use; of other clips where there are any."""
     width: int = Field(gt=0)
     height: int = Field(gt=0)
-    """Of the first frame, px."""
+    """Side of the first frame, px."""
     duration_s: float = Field(ge=0)
-    """Of the clip from `start_s` on."""
+    """Length of the clip from `start_s` on."""
     target_yaw_deg: tuple[Yaw, ...]
     """Of the clip's face from `start_s` on, at even distances from beginning to end: where it turned. Empty where no pose was
     measured."""
@@ -148,15 +148,15 @@ class BenchFacts(_Frozen):
 
     name: str
     dataset_version: str
-    """That it was first made from; another one of which the test split says the same has the same bench."""
+    """The version it was first made from; another one whose test split says the same has the same bench."""
     split: Literal["test"] = "test"
     engine: MeasuringEngine
     persons: tuple[Person, ...] = Field(min_length=1)
     strangers: tuple[Person, ...] = ()
-    """Of whom nothing is drawn, and whom a model may know: where the bench has few persons, they are compared with these, too."""
+    """Persons of whom nothing is drawn, and whom a model may know: a bench with few persons compares them with these, too."""
     cases: tuple[Case, ...] = Field(min_length=1)
     bounds: dict[str, BinBounds]
-    """By yaw bin and expression bin, as `model.likeness` names them."""
+    """Yaw bin or expression bin, as `model.likeness` names them -> its bounds."""
     licences: dict[str, str]
     """Whose data or weights -> licence."""
 
@@ -185,7 +185,7 @@ class BenchFacts(_Frozen):
         return self.persons + self.strangers
 
     def person(self, identity_id: str) -> Person:
-        """Whose gallery it is."""
+        """The person of that name."""
         return next(person for person in self.persons if person.identity_id == identity_id)
 
 

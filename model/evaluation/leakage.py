@@ -1,7 +1,7 @@
 """Leakage: whether a model has seen what a bench asks it for.
 
 Belongs here: a bench and the clips of a training -> what they share, and why each counts. Not here: which clips a model was
-trained on, and from which cosine on two persons are one (`lafid_assets.release.leakage`).
+trained on, and from which cosine on two persons are one (`lafid_assets.release.judgement`).
 """
 
 from collections.abc import Sequence

@@ -18,13 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import ValidationError, field_validator
 
 from model.files import whole_file
+from model.strict import StrictModel
 
 PROMPTS_FILES: Final = ("Open-Domain_Eval.json", "Human-Domain_Eval.json", "SingleObject_Eval.json")
 ONE_PERSON: Final = ("singlehuman", "singleface", "humanobj", "faceobj")
-"""Of a key's beginnings those whose video shows one person; the others are multihuman, multiface, singleobj and multiobject."""
+"""How keys begin whose video shows one person; the others are multihuman, multiface, singleobj and multiobject."""
 FOLDERS_OF_PERSONS: Final = ("man", "woman", "crop_man", "crop_woman")
 _NATURAL: Final = tuple(f"naturalscore_{number}.json" for number in (1, 2, 3))
 SCORE_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -53,13 +54,11 @@ class OpenS2VError(ValueError):
     """A file is none of OpenS2V-Eval's; the message names it, the entry and the remedy."""
 
 
-class Prompt(BaseModel):
+class Prompt(StrictModel):
     """One video that is asked for."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     img_paths: tuple[str, ...]
-    """Of the subjects, relative to the folder of the benchmark."""
+    """Pictures of the subjects, relative to the folder of the benchmark."""
     prompt: str
     class_label: tuple[str, ...]
     """What each of the pictures shows."""
@@ -88,7 +87,7 @@ class DrawRequest(NamedTuple):
 
     @property
     def video_name(self) -> str:
-        """As its programs look for it."""
+        """The name that the benchmark's programs look for."""
         return f"{self.key}.mp4"
 
 

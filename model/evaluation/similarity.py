@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.evaluation.bench import BinBounds, GalleryFace, Person
-from model.evaluation.gallery import ABOUT_AS_NEAR_DEG, nearest_picture
+from model.evaluation.bounds import ABOUT_AS_NEAR_DEG, nearest_picture
 from model.evaluation.statistics import Interval, bootstrap_interval
 from model.face_engine.interface import Face, FaceEngine, Image
 from model.likeness import (
@@ -53,7 +53,7 @@ from model.likeness import (
 )
 
 LEAST_SPAN: Final = 0.05
-"""Between stranger and person; where an engine tells them apart by less, nothing is scored."""
+"""Least distance between stranger and person; where an engine tells them apart by less, nothing is scored."""
 _POSES: Final = YAW_BINS[:-1]
 
 
@@ -63,19 +63,19 @@ class FrameFace(MeasuredFace):
 
     pitch_deg: float | None
     gallery_index: int
-    """Of the picture it was compared with."""
+    """Index of the picture that it was compared with."""
     pose_gap_deg: float | None
-    """From that picture; None where one of the two poses is unknown."""
+    """Angle between its pose and that picture's; None where one of the two poses is unknown."""
     score: float | None
     """None where the bench has no bounds of its yaw bin."""
     mouth_opening: float | None
     embedding: tuple[float, ...]
-    """Of unit length, by the bench's engine."""
+    """An embedding of unit length, by the bench's engine."""
 
 
 @dataclass(frozen=True)
 class PoseBinned:
-    """Of one video."""
+    """The pose-binned similarity of one video."""
 
     value: float | None
     """Mean over `by_bin`; None where there are no frames or no bounds."""
@@ -95,7 +95,7 @@ class BinFigures:
     frames: int
     similarity: Interval
     score: Interval
-    """Between the bounds of this bin; without a value where the bench has none."""
+    """Scores between the bounds of this bin; without a value where the bench has none."""
 
 
 def measure_frames(
@@ -133,7 +133,7 @@ def score(similarity: float, bounds: BinBounds | None) -> float | None:
 def pose_binned(
     faces: Sequence[FrameFace | None], target_yaw_deg: Sequence[float], bounds: Mapping[str, BinBounds]
 ) -> PoseBinned:
-    """By the rule above; where nobody knows the yaws of the real clip's face, a frontal one is demanded."""
+    """Applies the rule above; where nobody knows the yaws of the real clip's face, a frontal one is demanded."""
     if not faces:
         return PoseBinned(None, {}, "no frame was drawn beside the given one")
     if all(score(0.0, bounds.get(name)) is None for name in YAW_BINS):
@@ -161,12 +161,12 @@ def pose_binned(
 
 
 def _loss(scores: Sequence[float]) -> float:
-    """Of their mean, by one more score of 0."""
+    """What the scores' mean loses by one more score of 0."""
     return float(np.sum(scores)) / (len(scores) * (len(scores) + 1))
 
 
 def by_bins(videos: Sequence[VideoFaces], bounds: Mapping[str, BinBounds]) -> dict[str, BinFigures]:
-    """Of every yaw bin and every expression bin, by the frames that show it; frames without a face are in none."""
+    """Figures of every yaw bin and expression bin, by the frames that show it; frames without a face are in none."""
     return {name: _figures(name, videos, bounds.get(name)) for name in (*YAW_BINS, *EXPRESSION_BINS)}
 
 
@@ -214,7 +214,7 @@ def _frame_face(face: Face, gallery: Sequence[GalleryFace], given: Face | None, 
 
 
 def _borrowed_score(similarity: float, own: str, bounds: Mapping[str, BinBounds]) -> float:
-    """By the bounds of its own bin, else of the next less turned one that has them, else of the next more turned one."""
+    """The score by the bounds of its own bin, else of the next less turned one that has them, else the next more turned one."""
     at = YAW_BINS.index(own)
     by_nearness = [*reversed(YAW_BINS[: at + 1]), *YAW_BINS[at + 1 :]]
     return next(found for name in by_nearness if (found := score(similarity, bounds.get(name))) is not None)

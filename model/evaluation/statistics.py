@@ -39,7 +39,7 @@ class Interval:
 def bootstrap_interval(
     values: Sequence[float], persons: Sequence[str], *, seed: int = 0, draws: int = 2000, level: float = 0.95
 ) -> Interval:
-    """Of one value a video. The order of the videos changes nothing.
+    """The mean of one value a video, and its interval. The order of the videos changes nothing.
 
     Args:
         values: finite; a video without a value is left out and counted by the caller.
@@ -68,7 +68,7 @@ def bootstrap_interval(
 
 
 def paired_interval(ours: Sequence[float], theirs: Sequence[float], persons: Sequence[str]) -> Interval:
-    """Of the difference ours - theirs, video by video: what both find hard drops out.
+    """The interval of the difference ours - theirs, video by video: what both find hard drops out.
 
     Args:
         ours: a value a video.

@@ -169,12 +169,7 @@ class FusedModel:
         given["encoder_hidden_states"] = inputs.text
         # As stock pipelines do: what encoders computed in one precision is read by a transformer in another.
         given = {name: None if value is None else value.to(transformer.dtype) for name, value in given.items()}
-        return transformer(
-            **given,
-            timestep=timestep,
-            attention_kwargs=ours,
-            return_dict=False,
-        )[0]
+        return transformer(**given, timestep=timestep, attention_kwargs=ours, return_dict=False)[0]
 
 
 def assemble(base: Base, features: FaceFeatures, fusion: FusionConfig, train: TrainConfig) -> FusedModel:

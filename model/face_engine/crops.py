@@ -1,10 +1,13 @@
 """Cutting faces out of frames, at the frame's own scale.
 
-Belongs here: crops that several networks share. Not here: alignment by five points (insightface's `norm_crop`).
+Belongs here: crops that several networks share.
 """
+
+import warnings
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from model.face_engine.interface import Box, Image
 
@@ -36,3 +39,13 @@ def clipped_crop(image: Image, box: Box, scale: float) -> Image | None:
     left, top = max(0, int(center_x - half_w)), max(0, int(center_y - half_h))
     right, bottom = min(image.shape[1], int(center_x + half_w)), min(image.shape[0], int(center_y + half_h))
     return image[top:bottom, left:right] if right > left and bottom > top else None
+
+
+def norm_crop(image_rgb: Image, points_px: NDArray[np.float32], side_px: int) -> Image:
+    """insightface's alignment by five points."""
+    from insightface.utils import face_align
+
+    with warnings.catch_warnings():
+        # Of insightface's use of scikit-image, which works until its version 2.2: nothing that a user could mend.
+        warnings.filterwarnings("ignore", message="`estimate` is deprecated", category=FutureWarning)
+        return np.asarray(face_align.norm_crop(image_rgb, points_px, side_px), np.uint8)

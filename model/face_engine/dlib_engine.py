@@ -9,20 +9,22 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model.face_engine.dlib_weights import find_dlib_weights
 from model.face_engine.expression import expression_of
-from model.face_engine.interface import Box, EngineInfo, Face, Image
+from model.face_engine.interface import Box, EngineInfo, Face, Image, checked_image
 from model.face_engine.landmark_pose import MIRROR, load_landmark_pose
 from model.face_engine.landmark_pose import WEIGHTS as POSE_WEIGHTS
+from model.files import sha256_file
+from model.strict import StrictModel
 
+_sha256 = lru_cache(sha256_file)
 CODE_VERSION = 2
 """Raised when the same weights and settings would give other faces."""
 
@@ -33,29 +35,21 @@ _PATCH_MARGIN = 0.5
 GLANCE_MIN_SCORE = -0.2
 """Lowest HOG score of a face in the first pass of a glance; `detect` asks for 0."""
 _LEFT_EYE, _RIGHT_EYE, _NOSE_TIP, _MOUTH_CORNERS = slice(36, 42), slice(42, 48), 30, [48, 54]
-"""Of the 68 points, those behind the five of a glance; left and right in the image."""
+"""Those of the 68 points that lie behind the five of a glance; left and right in the image."""
 
 
-class DlibSettings(BaseModel):
+class DlibSettings(StrictModel):
     """How `DlibEngine` looks for faces."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     detection_side_px: int = Field(
-        default=640,
-        ge=160,
-        le=2560,
-        description="Longer side of the frame in the detector; faces from 80 px there.",
+        default=640, ge=160, le=2560, description="Longer side of the frame in the detector; faces from 80 px there."
     )
     min_score: float = Field(default=0.0, description="Lowest HOG score of a face in the first pass (dlib's default).")
     retry_min_score: float = Field(
         default=0.25, description="Lowest score in the passes after an empty first one: enlarged textures reach 0.17."
     )
     pad_share: float = Field(
-        default=0.5,
-        gt=0,
-        le=1,
-        description="Border around a frame that a face fills, share of its longer side.",
+        default=0.5, gt=0, le=1, description="Border around a frame that a face fills, share of its longer side."
     )
     max_landmark_spread: float = Field(
         default=0.02,
@@ -98,45 +92,29 @@ class DlibEngine:
         )
 
     def detect(self, image_rgb: Image, *, embed: bool = True) -> list[Face]:
-        """All faces, largest box first (`FaceEngine.detect`).
-
-        Raises:
-            ValueError: the image is not (H, W, 3) uint8.
-        """
-        image = _checked(image_rgb)
+        """All faces, largest box first (`FaceEngine.detect`)."""
+        image = checked_image(image_rgb)
         return [self._face(image, box, score, embed=embed) for box, score in self._boxes(image)]
 
     def detect_many(self, images_rgb: Sequence[Image], *, embed: bool = True) -> list[list[Face]]:
-        """`detect` for each image in turn (`FaceEngine.detect_many`).
-
-        Raises:
-            ValueError: an image is not (H, W, 3) uint8.
-        """
+        """`detect` for each image in turn (`FaceEngine.detect_many`)."""
         return [self.detect(image, embed=embed) for image in images_rgb]
 
     def glance(self, image_rgb: Image, *, side_px: int) -> list[Face]:
         """Boxes, scores and five points of faces from 80 px at `side_px`, or from half of that where there are none
-        (`FaceEngine.glance`). The points are of one prediction, not of four.
-
-        Raises:
-            ValueError: the image is not (H, W, 3) uint8.
-        """
-        image = _checked(image_rgb)
+        (`FaceEngine.glance`). The points are of one prediction, not of four."""
+        image = checked_image(image_rgb)
         faces = []
         for box, score in self._boxes(image, side_px=side_px, min_score=GLANCE_MIN_SCORE):
             points = self._predict(image, box)
             eyes = points[_LEFT_EYE].mean(axis=0), points[_RIGHT_EYE].mean(axis=0)
             five = np.stack([*eyes, points[_NOSE_TIP], *points[_MOUTH_CORNERS]]).astype(np.float32)
-            faces.append(Face(box, score, five, rotation=None, embedding=None, mouth_opening=None))
+            faces.append(Face(box, score, five))
         return faces
 
     def landmarks(self, image_rgb: Image, box: Box | None = None) -> Face | None:
-        """Landmarks, pose and mouth of one face (`FaceEngine.landmarks`).
-
-        Raises:
-            ValueError: the image is not (H, W, 3) uint8, or the box lies outside it.
-        """
-        image = _checked(image_rgb)
+        """Landmarks, pose and mouth of one face (`FaceEngine.landmarks`)."""
+        image = checked_image(image_rgb)
         if box is not None:
             return self._face(image, box, None, embed=False)
         largest = self._boxes(image)[:1]
@@ -233,19 +211,7 @@ class DlibEngine:
         return dlib.face_recognition_model_v1(str(self._weights.embedding_128))
 
 
-def _checked(image_rgb: Image) -> Image:
-    if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
-        raise ValueError(f"an image is (H, W, 3) uint8 RGB, not {image_rgb.shape} {image_rgb.dtype}")
-    return np.ascontiguousarray(image_rgb)
-
-
 def _rectangle(box: Box) -> Any:
     import dlib
 
     return dlib.rectangle(*(round(edge) for edge in box))
-
-
-@lru_cache
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

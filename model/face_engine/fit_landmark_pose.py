@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy._core.multiarray import _reconstruct
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors.numpy import save
 
 from model.face_engine.landmark_pose import (
@@ -35,15 +35,14 @@ from model.face_engine.landmark_pose import (
 )
 from model.face_engine.rotations import stacked_angles
 from model.face_engine.synthetic_landmarks import sample_landmarks, symmetric_mean_shape
+from model.strict import StrictModel
 
 Array = NDArray[np.float64]
 Layers = tuple[tuple[Array, Array], ...]
 
 
-class FitSettings(BaseModel):
+class FitSettings(StrictModel):
     """How the networks are fitted; stored with the weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0, description="Seeds the synthetic faces, the initial weights and the batches.")
     faces: int = Field(default=80_000, ge=1, description="Synthetic faces.")

@@ -6,7 +6,6 @@ and landmarks (`head_pose`, `mouth`).
 
 import hashlib
 import math
-import warnings
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from importlib.metadata import packages_distributions, version
@@ -16,11 +15,12 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from model.face_engine.crops import norm_crop
 from model.face_engine.expression import expression_of
 from model.face_engine.head_pose.loading import load_head_pose
-from model.face_engine.interface import Box, EngineInfo, Face, Image
+from model.face_engine.interface import Box, EngineInfo, Face, Image, checked_image
 from model.face_engine.landmark_pose import MAX_YAW_DEG, load_landmark_pose
 from model.face_engine.landmark_pose import WEIGHTS as POSE_WEIGHTS
 from model.face_engine.mouth.landmark_networks import load_mouth
@@ -30,6 +30,7 @@ from model.face_engine.selection import Parts
 from model.files import sha256_file
 from model.model_store.registry import Kind
 from model.model_store.store import InstalledModel
+from model.strict import StrictModel
 
 CODE_VERSION = 2
 """Raised when the same weights and settings would give other faces."""
@@ -42,10 +43,8 @@ _CROP_SIDE_PX = 112
 _NO_POINTS = np.empty((0, 2), np.float32)
 
 
-class InsightfaceSettings(BaseModel):
+class InsightfaceSettings(StrictModel):
     """How `InsightfaceEngine` looks for faces."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     detection_side_px: int = Field(
         default=640,
@@ -86,20 +85,12 @@ class InsightfaceEngine:
         return describe(self.parts, self.settings)
 
     def detect(self, image_rgb: Image, *, embed: bool = True) -> list[Face]:
-        """All faces, largest box first (`FaceEngine.detect`); their landmarks are SCRFD's five points.
-
-        Raises:
-            ValueError: the image is not (H, W, 3) uint8.
-        """
+        """All faces, largest box first (`FaceEngine.detect`); their landmarks are SCRFD's five points."""
         return self.detect_many([image_rgb], embed=embed)[0]
 
     def detect_many(self, images_rgb: Sequence[Image], *, embed: bool = True) -> list[list[Face]]:
-        """`detect` for each image in turn (`FaceEngine.detect_many`).
-
-        Raises:
-            ValueError: an image is not (H, W, 3) uint8.
-        """
-        images = [_checked(image) for image in images_rgb]
+        """`detect` for each image in turn (`FaceEngine.detect_many`)."""
+        images = [checked_image(image) for image in images_rgb]
         found = [self._detected(image) for image in images]
         owners = [image for image, faces in zip(images, found, strict=True) for _ in faces]
         faces = [face for of_image in found for face in of_image]
@@ -124,32 +115,14 @@ class InsightfaceEngine:
 
     def glance(self, image_rgb: Image, *, side_px: int) -> list[Face]:
         """Boxes, scores and five points from a small input (`FaceEngine.glance`); `side_px` bounds its longer side, and does
-        nothing where the network's input is fixed.
-
-        Raises:
-            ValueError: the image is not (H, W, 3) uint8.
-        """
-        image = _checked(image_rgb)
-        return [
-            Face(
-                box_xyxy_px=face.box,
-                score=face.score,
-                landmarks_px=face.points,
-                rotation=None,
-                embedding=None,
-                mouth_opening=None,
-            )
-            for face in self._detected(image, side_px=side_px)
-        ]
+        nothing where the network's input is fixed."""
+        image = checked_image(image_rgb)
+        return [Face(face.box, face.score, face.points) for face in self._detected(image, side_px=side_px)]
 
     def landmarks(self, image_rgb: Image, box: Box | None = None) -> Face | None:
         """Landmarks, pose and mouth of one face (`FaceEngine.landmarks`): the 68 points of the mouth model, and the pose that
-        they show. Without a mouth model there are neither points nor mouth, and the pose is the head pose network's.
-
-        Raises:
-            ValueError: the image is not (H, W, 3) uint8.
-        """
-        image = _checked(image_rgb)
+        they show. Without a mouth model there are neither points nor mouth, and the pose is the head pose network's."""
+        image = checked_image(image_rgb)
         score = None
         if box is None:
             found = self._detected(image)
@@ -162,14 +135,8 @@ class InsightfaceEngine:
         else:
             rotation = self._landmark_pose.rotation(points)
             opening = None if rotation is None else self._landmark_pose.mouth_opening(points, rotation)
-        return Face(
-            box_xyxy_px=box,
-            score=score,
-            landmarks_px=_NO_POINTS if points is None else points,
-            rotation=rotation,
-            embedding=None,
-            mouth_opening=opening,
-        )
+        shown = _NO_POINTS if points is None else points
+        return Face(box, score, shown, rotation, embedding=None, mouth_opening=opening)
 
     def _detected(self, image: Image, *, side_px: int | None = None) -> list[_Detected]:
         """Boxes, scores and points, largest box first; of a glance where `side_px` is given."""
@@ -193,15 +160,10 @@ class InsightfaceEngine:
 
     def _embeddings(self, images: Sequence[Image], faces: Sequence[_Detected]) -> list[NDArray[np.float32]]:
         """Unit vectors, one a face, of crops aligned by the five points and cut from the full-size frames."""
-        from insightface.utils.face_align import norm_crop
-
-        with warnings.catch_warnings():
-            # insightface's use of scikit-image, which works until its version 2.2: nothing that a user could mend.
-            warnings.filterwarnings("ignore", message="`estimate` is deprecated", category=FutureWarning)
-            crops = [
-                cv2.cvtColor(norm_crop(image, face.points, _CROP_SIDE_PX), cv2.COLOR_RGB2BGR)
-                for image, face in zip(images, faces, strict=True)
-            ]
+        crops = [
+            cv2.cvtColor(norm_crop(image, face.points, _CROP_SIDE_PX), cv2.COLOR_RGB2BGR)
+            for image, face in zip(images, faces, strict=True)
+        ]
         batch = 1 if isinstance(self._embedder.input_shape[0], int) else crop_batch()
         vectors = [
             vector for start in range(0, len(crops), batch) for vector in self._embedder.get_feat(crops[start : start + batch])
@@ -275,9 +237,3 @@ def _shifted(face: _Detected, pad_px: int) -> _Detected:
     """Out of the padded frame's coordinates."""
     x1, y1, x2, y2 = (edge - pad_px for edge in face.box)
     return _Detected((x1, y1, x2, y2), face.score, face.points - pad_px)
-
-
-def _checked(image_rgb: Image) -> Image:
-    if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
-        raise ValueError(f"an image is (H, W, 3) uint8 RGB, not {image_rgb.shape} {image_rgb.dtype}")
-    return np.ascontiguousarray(image_rgb)

@@ -1,6 +1,6 @@
 """What every face engine gives: the records and the protocol.
 
-Belongs here: the types that the assets store and the model reads. Not here: any engine, weights or image operation.
+Belongs here: the types that the assets store and the model reads. Not here: any engine or weights.
 """
 
 from collections.abc import Sequence
@@ -54,9 +54,9 @@ class Face:
     box_xyxy_px: Box
     score: float | None
     landmarks_px: NDArray[np.float32]
-    rotation: NDArray[np.float32] | None
-    embedding: NDArray[np.float32] | None
-    mouth_opening: float | None
+    rotation: NDArray[np.float32] | None = None
+    embedding: NDArray[np.float32] | None = None
+    mouth_opening: float | None = None
     expression: Expression | None = None
 
     @property
@@ -93,7 +93,10 @@ class EngineInfo:
 
 
 class FaceEngine(Protocol):
-    """Detection, landmarks, head pose and identity. Deterministic; one instance serves one thread."""
+    """Detection, landmarks, head pose and identity. Deterministic; one instance serves one thread.
+
+    Every method raises a ValueError where an image is not (H, W, 3) uint8, or a box lies outside it.
+    """
 
     @property
     def info(self) -> EngineInfo: ...
@@ -137,3 +140,14 @@ class HeadPose(Protocol):
     def rotations(self, images_rgb: Sequence[Image], boxes: Sequence[Box]) -> list[NDArray[np.float32] | None]:
         """A (3, 3) rotation, as `rotations` defines it, for each (image, box) pair; None where there is nothing to measure."""
         ...
+
+
+def checked_image(image_rgb: Image) -> Image:
+    """The image, as engines take it.
+
+    Raises:
+        ValueError: it is not (H, W, 3) uint8.
+    """
+    if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
+        raise ValueError(f"an image is (H, W, 3) uint8 RGB, not {image_rgb.shape} {image_rgb.dtype}")
+    return np.ascontiguousarray(image_rgb)

@@ -176,9 +176,7 @@ def load_landmark_pose() -> LandmarkPose:
     """The shipped networks."""
     tensors = {name: tensor.astype(np.float64) for name, tensor in load_file(WEIGHTS).items()}
     return LandmarkPose(
-        mean_shape=tensors["mean_shape"],
-        all_points=_layers(tensors, "all_points"),
-        inner_points=_layers(tensors, "inner_points"),
+        mean_shape=tensors["mean_shape"], all_points=_layers(tensors, "all_points"), inner_points=_layers(tensors, "inner_points")
     )
 
 

@@ -14,7 +14,7 @@ DETECTORS = (*PACKS, "scrfd_2.5g", "scrfd_500m")
 EMBEDDERS = (*PACKS, "arcface_mobilefacenet_foamliu", "arcface_mobilefacenet_insightface")
 HEAD_POSES = ("6drepnet", "fsanet")
 MOUTHS = ("face_mesh", "2d106")
-"""In the order in which `auto` looks for them."""
+"""`auto` looks for them in this order."""
 AUTO, NONE = "auto", "none"
 
 

@@ -67,14 +67,10 @@ def install(store: ModelStore, name: str, sources: Sequence[Path]) -> Installati
     chosen: Mapping[str, Source]
     if entry.kind is Kind.PACK:
         chosen = _pack_members(entry, sources)
-    elif entry.kind is Kind.WHISPER:
-        chosen = _whisper_files(entry, [file for source in sources for file in _files_in(source)])
-    elif entry.kind is Kind.VISION:
-        chosen = _vision_files(entry, [file for source in sources for file in _files_in(source)])
-    elif entry.kind is Kind.CLIP:
-        chosen = _clip_files(entry, [file for source in sources for file in _files_in(source)])
     else:
-        chosen = _assigned(entry, [file for source in sources for file in _files_in(source)], remarks)
+        files = [file for source in sources for file in _files_in(source)]
+        by_name = {Kind.WHISPER: _whisper_files, Kind.VISION: _vision_files, Kind.CLIP: _clip_files}.get(entry.kind)
+        chosen = by_name(entry, files) if by_name else _assigned(entry, files, remarks)
     _refuse_others(entry, chosen)
     if store.present(name):
         return Installation(_unchanged(store, name, chosen), tuple(remarks))
@@ -139,14 +135,11 @@ def _assigned(entry: ModelEntry, files: Sequence[Path], remarks: list[str]) -> d
 
 def _whisper_files(entry: ModelEntry, files: Sequence[Path]) -> dict[str, Path]:
     """A converted Whisper model, one's own as well: its files by the names that faster-whisper opens."""
-    given = {path.name: path for path in files}
-    vocabularies = [name for name in _WHISPER_VOCABULARIES if name in given]
-    lacking = [name for name in _WHISPER_FILES if name not in given] or ([] if vocabularies else ["vocabulary.txt"])
-    if lacking:
-        raise ModelUnfit(
-            f"{entry.name} needs {lacking[0]}, which is not among {' '.join(map(str, files))}: give the model's folder"
-        )
-    return {name: given[name] for name in (*_WHISPER_FILES, *vocabularies)}
+    names = {path.name for path in files}
+    vocabularies = [name for name in _WHISPER_VOCABULARIES if name in names] or ["vocabulary.txt"]
+    needed = (*_WHISPER_FILES, *vocabularies)
+    given = _named(entry, files, needed)
+    return {name: given[name] for name in needed}
 
 
 def _vision_files(entry: ModelEntry, files: Sequence[Path]) -> dict[str, Path]:
@@ -189,7 +182,7 @@ def _named(entry: ModelEntry, files: Sequence[Path], needed: Sequence[str]) -> d
 
 
 def _model_type(config: Path) -> str | None:
-    """What a config of transformers is of.
+    """Type of the model that a config of transformers describes.
 
     Raises:
         ModelUnfit: it is none.
@@ -232,13 +225,11 @@ def _describe(entry: ModelEntry, folder: Path, chosen: Mapping[str, Source]) -> 
         weights = folder / entry.files[0].name
         exported = export_in_child(Path(str(chosen[weights.name])), folder / f"{sha256_file(weights)}.onnx")
         return (_stored(weights, None), _stored(exported, Kind.SIXDREPNET))
-    if entry.kind is Kind.WHISPER:
-        return tuple(_stored(path, Kind.WHISPER if path.name == "model.bin" else None) for path in sorted(folder.iterdir()))
-    if entry.kind is Kind.VISION:
-        return tuple(_stored(path, Kind.VISION if path.suffix == ".safetensors" else None) for path in sorted(folder.iterdir()))
     if entry.kind is Kind.CLIP:
         _require_loadable(folder, entry.kind, chosen["config.json"])
-        return tuple(_stored(path, Kind.CLIP if path.name in _CLIP_WEIGHTS else None) for path in sorted(folder.iterdir()))
+    if entry.kind in (Kind.WHISPER, Kind.VISION, Kind.CLIP):
+        weights_names = ("model.bin", *_CLIP_WEIGHTS)
+        return tuple(_stored(path, entry.kind if path.name in weights_names else None) for path in sorted(folder.iterdir()))
     if entry.kind in (Kind.CURRICULARFACE, Kind.INCEPTION):
         weights = folder / entry.files[0].name
         _require_loadable(weights, entry.kind, chosen[weights.name])

@@ -8,7 +8,9 @@ A sha256 stands here only where somebody here has computed it over the file; the
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from model.strict import StrictModel
 
 
 class Licence(StrEnum):
@@ -77,10 +79,8 @@ TASKS = {
 }
 
 
-class ModelFile(BaseModel):
+class ModelFile(StrictModel):
     """One file as its publisher names it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="File name in the store")
     url: str | None = Field(None, description="Where it is fetched from; None: no public address, `lafid models add` only")
@@ -88,10 +88,8 @@ class ModelFile(BaseModel):
     size_bytes: int | None = Field(None, ge=1, description="Size; None where unknown")
 
 
-class ModelEntry(BaseModel):
+class ModelEntry(StrictModel):
     """One model: a name under which config asks for it, and everything known about it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="Name in config and on the command line")
     kind: Kind = Field(description="What the network is")

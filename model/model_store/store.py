@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from model.files import sha256_file, whole_file
 from model.model_store.registry import TERMS, Kind, Licence, ModelEntry, find_entry
+from model.strict import StrictModel
 
 RECORD = "record.json"
 LICENCES = "accepted_licences.json"
@@ -32,10 +33,8 @@ class StoreDamaged(ValueError):
     """A file of the store cannot be read as what it should be; the message names it and the remedy."""
 
 
-class StoredFile(BaseModel):
+class StoredFile(StrictModel):
     """One file of a model, as it arrived."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="File name in the model's folder")
     sha256: str = Field(description="Hex digest at arrival")
@@ -44,19 +43,15 @@ class StoredFile(BaseModel):
     embedding_dim: int | None = Field(None, description="Width of the embedding, of an ArcFace network")
 
 
-class Record(BaseModel):
+class Record(StrictModel):
     """What the store knows of a model that is present."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     files: tuple[StoredFile, ...]
 
 
-class Licences(BaseModel):
+class Licences(StrictModel):
     """Which terms were accepted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     accepted: dict[Licence, datetime] = Field(default_factory=dict, description="Licence to the time of acceptance")
 

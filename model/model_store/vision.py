@@ -14,7 +14,7 @@ class VisionAmbiguous(LookupError):
 
 
 def vision_name(store: ModelStore, folder: Path) -> str:
-    """By what `named_vision` finds a folder again: one of the store's on any machine."""
+    """The name by which `named_vision` finds a folder again: one of the store's on any machine."""
     return folder.name if folder.parent == store.root else str(folder)
 
 

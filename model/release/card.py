@@ -12,7 +12,7 @@ from model.model_store.registry import ModelUnknown, find_entry
 from model.release.checkpoint import Manifest
 
 _LICENCES = "licence"
-"""In the names of the tags that tell of them: `lafid.licences`, `lafid.licences.clips`, ..."""
+"""Part of the names of the tags that hold licences: `lafid.licences`, `lafid.licences.clips`, ..."""
 
 _HELD_OUT = ("test_", "validation_")
 """How the names of measures begin that tell how good a model is; training logs many others."""

@@ -23,7 +23,7 @@ import torch
 from diffusers.loaders import PeftAdapterMixin
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY, LORA_WEIGHT_NAME_SAFE
 from peft.utils import get_peft_model_state_dict
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -37,6 +37,7 @@ from model.files import sha256_folder, whole_folder
 from model.likeness import Likeness
 from model.presets import Preset
 from model.release import MANIFEST_FILE
+from model.strict import StrictModel
 from model.untrusted_files import MOST_SIDE_PX, Untrustworthy, check_config, check_folder, check_numbers, read_json, stored_shapes
 
 FORMAT: Final = 4
@@ -46,18 +47,14 @@ PARTS: Final = frozenset(f"{part}{suffix}" for part in (ADAPTER, LORA, WEIGHTS) 
 _SUFFIXES: Final = (".json", ".safetensors")
 _LORA_KEY = re.compile(rf"transformer\.({LORA_TARGETS})\.lora_([AB])\.weight")
 _LORA_PREFIX = "transformer"
-"""Of the keys of every LoRA file, the second transformer's, too: what diffusers' pipelines look for."""
+"""How keys begin in every LoRA file, the second transformer's included: diffusers' pipelines look for it."""
 
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, torn, or belongs to something else; the message names the part."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class EmbeddingSource(_Frozen):
+class EmbeddingSource(StrictModel):
     """The face engine whose identity embeddings the adapter was trained on; another's mean nothing to it."""
 
     name: str
@@ -65,7 +62,7 @@ class EmbeddingSource(_Frozen):
     width: int
 
 
-class Manifest(_Frozen):
+class Manifest(StrictModel):
     """`lafid.json`."""
 
     format_version: Literal[4] = FORMAT

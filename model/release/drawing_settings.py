@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from model.presets import Precision, TrainConfig
+from model.strict import StrictModel
 
 
-class DrawingSettings(BaseModel):
+class DrawingSettings(StrictModel):
     """Changes memory and speed, and of the frames no more than rounding."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     precision: Precision | None = Field(None, description="of transformers and text encoder; None: the training's")
     low_memory: bool = Field(False, description="parts wait on the CPU until it is their turn, the VAE works in tiles; slower")
@@ -25,7 +24,7 @@ class DrawingSettings(BaseModel):
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Self:
-        """Of a configuration that says nothing by an empty string, as MLflow's does.
+        """The settings in a configuration that says nothing by an empty string, as MLflow's does.
 
         Raises:
             ValidationError: a line is unknown, or a value impossible.
@@ -33,7 +32,7 @@ class DrawingSettings(BaseModel):
         return cls.model_validate({name: value for name, value in told.items() if value != ""})
 
     def precision_after(self, train: TrainConfig) -> Precision:
-        """Of a model that was trained so."""
+        """Precision of a model that was trained so."""
         return self.precision or train.precision
 
 

@@ -61,13 +61,7 @@ class LafidPipeline:
         MaskUnusable: the model store lacks the network that cut the heads out when the checkpoint was trained.
     """
 
-    def __init__(
-        self,
-        model: FusedModel,
-        manifest: Manifest,
-        engine: FaceEngine,
-        drawing: DrawingSettings = AS_TRAINED,
-    ) -> None:
+    def __init__(self, model: FusedModel, manifest: Manifest, engine: FaceEngine, drawing: DrawingSettings = AS_TRAINED) -> None:
         self.model = model
         self.manifest = manifest
         self.engine = engine
@@ -276,10 +270,7 @@ class LafidPipeline:
 
 
 def load(
-    checkpoint_dir: Path,
-    base_dir: Path,
-    drawing: DrawingSettings = AS_TRAINED,
-    face_engine: FaceEngine | None = None,
+    checkpoint_dir: Path, base_dir: Path, drawing: DrawingSettings = AS_TRAINED, face_engine: FaceEngine | None = None
 ) -> LafidPipeline:
     """A checkpoint on its base, ready to draw.
 

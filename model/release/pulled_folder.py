@@ -12,19 +12,21 @@
 Belongs here: writing it, whole or not at all. Not here: getting the model (`package.fetch`), the words of the card (`card`).
 """
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
+from safetensors.torch import load_file, save_file
 
 from model.bases.digests import DIGESTS
 from model.face_branch.trainable import ADAPTER, LORA, SUFFIXES
-from model.files import require_free, whole_folder
+from model.files import require_free, whole_file, whole_folder
 from model.release import LOADER, MANIFEST_FILE
 from model.release.card import model_card
-from model.release.checkpoint import Manifest, load_fusion, verify_checkpoint
-from model.release.comfyui import write_comfyui_lora
+from model.release.checkpoint import Manifest, load_fusion, lora_scale, verify_checkpoint
 from model.release.package import BASE
 from model.untrusted_files import check_folder
 
@@ -76,3 +78,30 @@ def write_pulled_folder(
         (temporary / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements))
         (temporary / "README.md").write_text(model_card(manifest, tags, metrics))
     return manifest
+
+
+_KEY = re.compile(
+    r"transformer\.(?P<block>(?:vace_)?blocks\.\d+)\.attn(?P<kind>[12])\.to_(?P<layer>\w+(?:\.0)?)\.lora_(?P<half>[AB])\.weight"
+)
+_KIND = {"1": "self_attn", "2": "cross_attn"}
+_LAYER = {"q": "q", "k": "k", "v": "v", "out.0": "o"}
+_HALF = {"A": "lora_down", "B": "lora_up"}
+
+
+def write_comfyui_lora(lora: Path, path: Path) -> None:
+    """Writes a checkpoint's LoRA file once more, for ComfyUI.
+
+    Raises:
+        ValueError: it is no LoRA of a checkpoint.
+    """
+    _, alpha = lora_scale(lora)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, tensor in load_file(lora).items():
+        found = _KEY.fullmatch(name)
+        if found is None:
+            raise ValueError(f"{lora} holds {name}, which has no name in ComfyUI")
+        layer = f"diffusion_model.{found['block']}.{_KIND[found['kind']]}.{_LAYER[found['layer']]}"
+        tensors[f"{layer}.{_HALF[found['half']]}.weight"] = tensor
+        tensors[f"{layer}.alpha"] = torch.tensor(alpha)
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})

@@ -30,7 +30,7 @@ _LOGGER = logging.getLogger("lafid.training")
 
 
 def name_of_step(step: int) -> str:
-    """Of the checkpoint after that many updates."""
+    """Name of the checkpoint after that many updates."""
     return f"step-{step:07d}"
 
 

@@ -48,7 +48,7 @@ class Beginning:
 
     @classmethod
     def of(cls, whole: NDArray[np.uint8], bucket: Bucket, centre_xy_px: tuple[float, float]) -> Self:
-        """Of a clip that was placed into `bucket` and is cut around `centre_xy_px`."""
+        """A held-out clip that was placed into `bucket`, cut around `centre_xy_px`."""
         return cls(whole, fit_frames(whole[None], bucket.height, bucket.width, centre_xy_px)[0], bucket.frames)
 
 

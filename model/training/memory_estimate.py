@@ -151,5 +151,5 @@ def what_to_lower(preset: Preset) -> list[str]:
 
 
 def card_memory_gib(device: torch.device) -> float | None:
-    """Of the graphics card; None on a CPU, whose memory is not the trainer's alone."""
+    """Memory of the graphics card; None on a CPU, whose memory is not the trainer's alone."""
     return torch.cuda.get_device_properties(device).total_memory / _GIB if device.type == "cuda" else None

@@ -69,7 +69,7 @@ def backward(model: FusedModel, draws: StepDraws, preset: Preset, ranks: Ranks, 
 
 
 def _most_forwards(preset: Preset, ranks: Ranks) -> int:
-    """Of one process in an update."""
+    """The most forwards of one process in an update."""
     share = -(-preset.train.batch_size // ranks.world)
     return -(-share // (preset.train.forward_clips or share))
 

@@ -162,7 +162,7 @@ def memory_gib(device: torch.device) -> dict[str, float]:
 
 
 def _tokens(losses: StepLosses, model: FusedModel, preset: Preset) -> int:
-    """Of one clip of a step, whose clips are of one size: of all that is drawn, and of its references that are not hidden."""
+    """Tokens of one clip of a step, whose clips have one size: of what is drawn, and of references that are not hidden."""
     patch = model.base.transformer.config.patch_size
     frames, height, width = with_picture(losses.last.latents, losses.last.condition).shape[2:]
     tokens = (frames // patch[0]) * (height // patch[1]) * (width // patch[2])

@@ -38,17 +38,14 @@ class StepFlop(NamedTuple):
 
 
 def step_flop(wan: WanConfig, tokens: int, config: TrainConfig) -> StepFlop:
-    """Of one clip of `tokens` tokens; the face branch, under a percent, is left out."""
+    """Operations for one clip of `tokens` tokens; the face branch, under a percent, is left out."""
     width, vace_blocks = wan.width, len(wan.vace_layers or ())
     blocks, rows = wan.num_layers + vace_blocks, TEXT_ROWS + (CLIP_IMAGE_ROWS if wan.image_dim else 0)
     linear = blocks * (2 * tokens * (6 * width**2 + 2 * width * wan.ffn_dim) + 4 * rows * width**2)
     linear += 2 * tokens * width**2 * (vace_blocks + min(vace_blocks, 1))
     attention = blocks * (4 * tokens**2 * width + 4 * tokens * rows * width)
     trained, again = int(config.trainable == "all"), checkpointed(config, blocks) / blocks
-    return StepFlop(
-        model=3.0 * (linear + attention),
-        hardware=(2.0 + trained + again) * linear + (3.5 + again) * attention,
-    )
+    return StepFlop(model=3.0 * (linear + attention), hardware=(2.0 + trained + again) * linear + (3.5 + again) * attention)
 
 
 def checkpointed(config: TrainConfig, blocks: int) -> int:
@@ -57,7 +54,7 @@ def checkpointed(config: TrainConfig, blocks: int) -> int:
 
 
 def peak_flop_per_s(device: torch.device) -> float | None:
-    """Of the card, in dense bfloat16; None where it is not in the table."""
+    """Peak of the card in dense bfloat16; None where it is not in the table."""
     if device.type != "cuda":
         return None
     name = card_of(torch.cuda.get_device_name(device))

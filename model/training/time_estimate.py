@@ -38,7 +38,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class RunDuration:
-    """Of one run on some cards."""
+    """How long one run takes on some cards."""
 
     cards: str
     hfu: float

@@ -56,7 +56,7 @@ class Onlooker(Protocol):
 
 @dataclass(frozen=True)
 class Judging:
-    """Of one run.
+    """Validation in one run.
 
     Attributes:
         keep: called with a folder of checkpoints that has changed.

@@ -33,7 +33,7 @@ class Judge:
             return fixed_flow_loss(model, clips, self.preset)
 
     def manifest(self, model: FusedModel, step: int, loss_before: float, *, averaged: bool) -> Manifest:
-        """Of the model as it is after `step` updates, before it draws; its parts are named when they are written."""
+        """Manifest of the model after `step` updates, before it draws; its parts are named when they are written."""
         meta = self.clips.meta
         loss_after = self.loss(model, self.clips)
         judged = self.preset.train.validate_every is not None

@@ -11,16 +11,16 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import duckdb
 
 from resources.lake.duckdb_extensions import duckdb_cursor, quoted
-from resources.postgres import refusal
+from resources.postgres import NOTICING, refusal
 from resources.secrets import hide, passwords_of, without_password
 from resources.store.file_store import FileStore
 from resources.transient_errors import Transient, is_transient
@@ -30,14 +30,6 @@ RECORD = "lake.json"
 TABLES_FOLDER = "tables"
 HOME_RECORD = "home.json"
 PATIENCE_S = 60.0  # how long plain tables of the catalog are tried again while others are at them
-# A server whose machine is gone is noticed well within a lease's time to live.
-POSTGRES_OPTIONS = {
-    "connect_timeout": 10,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 15_000,
-}
 CONFLICTS = (
     "conflict",
     "database is locked",
@@ -69,6 +61,7 @@ LOST_CONNECTIONS = (
 DAMAGED = ("file is not a database", "malformed")
 _STATEMENTS = re.compile(r'Failed to execute query ".*": (?=ERROR|FATAL)')
 _numbers = itertools.count()
+Found = TypeVar("Found")
 
 
 class CatalogUnusable(OSError):
@@ -134,15 +127,15 @@ class Catalog:
 
     @property
     def sqlalchemy_url(self) -> str:
-        """As SQLAlchemy takes it, the driver named."""
+        """The URL for SQLAlchemy, with its driver."""
         return self.url.replace("postgresql://", "postgresql+psycopg2://", 1)
 
     @property
     def address(self) -> str:
-        """As DuckDB's ATTACH takes it: a path, or a URL with what it takes to notice a lost server."""
+        """What DuckDB's ATTACH takes: a path, or a URL with what it takes to notice a lost server."""
         if self.sqlite_path is not None:
             return str(self.sqlite_path)
-        options = "&".join(f"{name}={value}" for name, value in POSTGRES_OPTIONS.items() if f"{name}=" not in self.url)
+        options = "&".join(f"{name}={value}" for name, value in NOTICING.items() if f"{name}=" not in self.url)
         return f"{self.url}{'&' if '?' in self.url else '?'}{options}"
 
     @property
@@ -231,6 +224,22 @@ def is_lost_connection(error: duckdb.Error) -> bool:
     return any(sign in said for sign in LOST_CONNECTIONS)
 
 
+def agreed(
+    catalog: Catalog, read: Callable[[Catalog], Found | None], write: Callable[[duckdb.DuckDBPyConnection], None]
+) -> Found:
+    """What the catalog says, written where it says nothing yet: of several who come at once, the first one's stands."""
+    give_up = time.monotonic() + PATIENCE_S
+    while (there := read(catalog)) is None:
+        try:
+            with catalog.opened(writing=True) as cursor:
+                write(cursor)
+        except CatalogBusy:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(random.uniform(0.02, 0.2))
+    return there
+
+
 def join(catalog: Catalog, store: FileStore, home: Path, *, writing: bool) -> bool:
     """See that store and catalog belong together; both write down the catalog's id when the lake is made.
 
@@ -257,7 +266,7 @@ def join(catalog: Catalog, store: FileStore, home: Path, *, writing: bool) -> bo
             )
         if not writing:
             return False
-        named = _name(catalog, store)
+        named = agreed(catalog, read_name, lambda cursor: write_name(cursor, store))
     _require_same(catalog, named, store, recorded)
     if catalog.sqlite_path is not None and recorded is not None and recorded["home"] != home_id(home, make=writing):
         raise CatalogUnusable(
@@ -313,20 +322,6 @@ def home_id(home: Path, *, make: bool) -> str:
             os.link(mine, path)  # of two processes the first one's stands
         mine.unlink()
     return str(json.loads(path.read_text())["home"]) if path.is_file() else ""
-
-
-def _name(catalog: Catalog, store: FileStore) -> Name:
-    give_up = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            with catalog.opened(writing=True) as cursor:
-                write_name(cursor, store)
-            if (named := read_name(catalog)) is not None:
-                return named
-        except CatalogBusy:
-            if time.monotonic() > give_up:
-                raise
-        time.sleep(random.uniform(0.02, 0.2))
 
 
 def _require_same(catalog: Catalog, named: Name, store: FileStore, recorded: dict[str, str] | None) -> None:

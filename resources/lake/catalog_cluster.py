@@ -4,15 +4,13 @@ Belongs here: writing that down once, and comparing. Not here: a single home, wh
 catalog with others; what a database is called (`postgres`).
 """
 
-import random
-import time
 from contextlib import suppress
 from typing import NamedTuple
 
 import duckdb
 
 from resources import postgres
-from resources.lake.catalog import PATIENCE_S, Catalog, CatalogBusy, CatalogUnusable
+from resources.lake.catalog import Catalog, CatalogUnusable, agreed
 from resources.lake.duckdb_extensions import quoted
 from resources.secrets import without_password
 
@@ -25,7 +23,7 @@ class Cluster(NamedTuple):
 
 
 def cluster_of(dagster_url: str) -> Cluster:
-    """That of the Dagster whose records lie there.
+    """The cluster of the Dagster whose records lie there.
 
     Raises:
         PostgresUnusable: the database cannot be asked.
@@ -70,20 +68,13 @@ def require_same(catalog: Catalog, there: Cluster, cluster: Cluster) -> None:
 
 
 def _remember(catalog: Catalog, cluster: Cluster) -> Cluster:
-    give_up = time.monotonic() + PATIENCE_S
-    while (there := remembered(catalog)) is None:
-        try:
-            with catalog.opened(writing=True) as cursor:
-                cursor.execute(
-                    "CREATE TABLE IF NOT EXISTS lafid_cluster "
-                    "(one INTEGER PRIMARY KEY, identity TEXT NOT NULL, address TEXT NOT NULL)"
-                )
-                cursor.execute(
-                    f"INSERT INTO lafid_cluster SELECT 1, {quoted(cluster.identity)}, {quoted(cluster.address)} "
-                    "WHERE NOT EXISTS (FROM lafid_cluster)"
-                )
-        except CatalogBusy:  # another one was as quick
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(random.uniform(0.02, 0.2))
-    return there
+    def write(cursor: duckdb.DuckDBPyConnection) -> None:
+        cursor.execute(
+            "CREATE TABLE IF NOT EXISTS lafid_cluster (one INTEGER PRIMARY KEY, identity TEXT NOT NULL, address TEXT NOT NULL)"
+        )
+        cursor.execute(
+            f"INSERT INTO lafid_cluster SELECT 1, {quoted(cluster.identity)}, {quoted(cluster.address)} "
+            "WHERE NOT EXISTS (FROM lafid_cluster)"
+        )
+
+    return agreed(catalog, remembered, write)

@@ -180,5 +180,5 @@ def _attached(path: Path, options: str = "") -> Iterator[str]:
 
 
 def _tables(cursor: duckdb.DuckDBPyConnection) -> set[str]:
-    """Of the database that is in use: DuckLake's tables, and the catalog's name."""
+    """Tables of the database in use: DuckLake's, and the one with the catalog's name."""
     return {name for name, *_ in cursor.execute("SHOW TABLES").fetchall() if name.startswith("ducklake_") or name == _NAME}

@@ -64,11 +64,10 @@ def missing_files(lake: "Lake") -> dict[str, int]:
     """Table to the number of its files that the store does not hold. May be asked while others write: what is committed after
     the catalog was read is not asked for, and what it names is kept for longer than a listing takes."""
     with lake.snapshot() as reader:
-        catalog = f"__ducklake_metadata_{reader.name}"
         named = reader.cursor.execute(
             " UNION ALL ".join(
-                f"SELECT split_part(file.path, '/', -1), table_name FROM {catalog}.ducklake_{kind}_file file "
-                f"JOIN {catalog}.ducklake_table tables ON tables.table_id = file.table_id AND tables.end_snapshot IS NULL "
+                f"SELECT split_part(file.path, '/', -1), table_name FROM {reader.catalog}.ducklake_{kind}_file file "
+                f"JOIN {reader.catalog}.ducklake_table tables ON tables.table_id = file.table_id AND tables.end_snapshot IS NULL "
                 "WHERE file.end_snapshot IS NULL"
                 for kind in ("data", "delete")
             )
@@ -79,27 +78,20 @@ def missing_files(lake: "Lake") -> dict[str, int]:
 
 def compared(lake: "Lake", made_at: str) -> Restored:
     """What the catalog knows beside what the store holds."""
-    there = {path.rsplit("/", 1)[-1]: path for path in lake.store.list_tree(TABLES_FOLDER)}
     with lake.snapshot() as reader:
-        catalog = f"__ducklake_metadata_{reader.name}"
-        named = " UNION ALL ".join(
-            f"SELECT split_part(path, '/', -1), table_id, end_snapshot IS NULL FROM {catalog}.ducklake_{kind}_file"
-            for kind in ("data", "delete")
+        named = " UNION ".join(
+            f"SELECT split_part(path, '/', -1) FROM {reader.catalog}.ducklake_{kind}"
+            for kind in ("data_file", "delete_file", "files_scheduled_for_deletion")
         )
-        rows = reader.cursor.execute(
-            f"{named} UNION ALL SELECT split_part(path, '/', -1), NULL, false "
-            f"FROM {catalog}.ducklake_files_scheduled_for_deletion"
-        ).fetchall()
-        tables = dict(reader.cursor.execute(f"SELECT table_id, table_name FROM {catalog}.ducklake_table").fetchall())
+        known = {name for (name,) in reader.cursor.execute(named).fetchall()}
         snapshot = reader.snapshot()
-    gone = [tables[table] for name, table, needed in rows if needed and name not in there]
-    unknown = sorted(path for name, path in there.items() if name not in {row[0] for row in rows})
+    there = lake.store.list_tree(TABLES_FOLDER)
     lost: dict[str, set[str]] = {}
-    for path in unknown:
-        if (table := path.split("/")[-2]) != PARTITIONS:
+    for path in there:
+        if path.rpartition("/")[2] not in known and (table := path.split("/")[-2]) != PARTITIONS:
             lost.setdefault(table, set()).update(_shards(lake.store, path))
     told = {table: tuple(sorted(shards)) for table, shards in lost.items()}
-    return Restored(lake.store.uri, made_at, snapshot, told, {table: gone.count(table) for table in gone})
+    return Restored(lake.store.uri, made_at, snapshot, told, missing_files(lake))
 
 
 def _shards(store: FileStore, path: str) -> list[str]:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import duckdb
 
@@ -19,7 +20,6 @@ from resources.cores import usable_cores
 from resources.lake.catalog import TABLES_FOLDER, Catalog, is_conflict, is_lost_connection, join
 from resources.lake.catalog_lock import CatalogInUse, CatalogLock
 from resources.lake.duckdb_extensions import cores, duckdb_cursor, quoted
-from resources.lake.s3_secret import S3Access
 from resources.lake.tables import LakeTable, has_tables, prepare_tables
 from resources.store.file_store import FileStore
 from resources.transient_errors import Transient
@@ -67,12 +67,12 @@ class Attached(NamedTuple):
 
 @dataclass
 class _Process:
-    """Of one process: a forked child finds its parent's locks taken for ever, and its connection dead."""
+    """What one process has open: a forked child finds its parent's locks taken for ever, and its connection dead."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     attached: Attached | None = None
     joined: bool = False
-    access: S3Access | None = None
+    access: "S3Access | None" = None
 
 
 _numbers = itertools.count()
@@ -216,3 +216,35 @@ def _detach(attached: Attached) -> None:
         with suppress(duckdb.Error):  # it never came to be, or its server is gone
             attached.connection.execute(statement)
     attached.connection.close()
+
+
+class S3Access:
+    """Credentials as boto finds them (environment, profile, role); those of a role change every hour or so."""
+
+    def __init__(self) -> None:
+        from botocore.session import Session
+
+        session = Session()
+        self._credentials = session.get_credentials()
+        self._region = session.get_config_variable("region") or "us-east-1"
+        self._given = ""
+
+    def renew(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Tell DuckDB the credentials, if they are others than before."""
+        statement = self._statement()
+        if statement != self._given:
+            cursor.execute(statement)
+            self._given = statement
+
+    def _statement(self) -> str:
+        facts = {"TYPE": "s3", "REGION": self._region}
+        if self._credentials is not None:
+            frozen = self._credentials.get_frozen_credentials()
+            facts |= {"KEY_ID": frozen.access_key, "SECRET": frozen.secret_key}
+            facts |= {"SESSION_TOKEN": frozen.token} if frozen.token else {}
+        if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+            parts = urlsplit(endpoint)
+            facts |= {"ENDPOINT": parts.netloc + parts.path.rstrip("/"), "URL_STYLE": "path"}
+            facts |= {"USE_SSL": "false"} if parts.scheme == "http" else {}
+        told = ", ".join(f"{name} {value if name in ('TYPE', 'USE_SSL') else quoted(value)}" for name, value in facts.items())
+        return f"CREATE OR REPLACE SECRET lafid_store ({told})"

@@ -70,7 +70,7 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 
 @dataclass
 class _Cores:
-    """Of one process: the threads that its DuckDB has, and how many use them."""
+    """The threads of one process's DuckDB, and how many use them."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     count: int = 1

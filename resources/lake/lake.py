@@ -45,13 +45,7 @@ class Lake:
     """
 
     def __init__(
-        self,
-        store: FileStore,
-        catalog: Catalog,
-        home: Path,
-        tables: Sequence[LakeTable],
-        *,
-        read_only: bool = False,
+        self, store: FileStore, catalog: Catalog, home: Path, tables: Sequence[LakeTable], *, read_only: bool = False
     ) -> None:
         self.store, self.catalog, self.home, self.read_only = store, catalog, home, read_only
         self.tables = {table.name: table for table in tables}

@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 
 from resources.lake.duckdb_extensions import bound, quoted
-from resources.lake.tables import PARTITIONS, LakeTable
+from resources.lake.tables import PARTITIONS, LakeTable, metadata_of
 
 KEPT_S = 3600.0
 """How long a snapshot is kept after the transaction began that replaced it."""
@@ -51,10 +51,12 @@ class Reader:
 
     Attributes:
         name: under which DuckDB knows the lake, for its own functions; statements need no name.
+        catalog: under which it knows the lake's own tables.
     """
 
     def __init__(self, tables: Mapping[str, LakeTable], cursor: duckdb.DuckDBPyConnection, name: str) -> None:
         self.tables, self.cursor, self.name = tables, cursor, name
+        self.catalog = metadata_of(name)
         self._begun = time.monotonic()
 
     def require_young(self) -> None:

@@ -33,6 +33,11 @@ _SETTINGS = "settings_sha256"
 """The column that lakes of an earlier version lack."""
 
 
+def metadata_of(lake: str) -> str:
+    """The name under which DuckDB knows the own tables of a lake that is attached under a name."""
+    return f"__ducklake_metadata_{lake}"
+
+
 class LakeTable(Protocol):
     """What the lake must know of a table."""
 
@@ -89,13 +94,13 @@ def prepare_tables(connection: duckdb.DuckDBPyConnection, lake: str, tables: Seq
 
 def has_tables(connection: duckdb.DuckDBPyConnection, lake: str) -> bool:
     """Whether `prepare_tables` has made them; they come all at once."""
-    there = f"FROM __ducklake_metadata_{lake}.ducklake_table WHERE table_name = '{PARTITIONS}' AND end_snapshot IS NULL"
+    there = f"FROM {metadata_of(lake)}.ducklake_table WHERE table_name = '{PARTITIONS}' AND end_snapshot IS NULL"
     return connection.execute(f"SELECT 1 {there}").fetchone() is not None
 
 
 def _missing(connection: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[LakeTable]) -> Iterable[str]:
     # DuckDB's own lists, such as duckdb_columns(), ask every database that the process has open, also one whose server is gone.
-    catalog = f"__ducklake_metadata_{lake}"
+    catalog = metadata_of(lake)
     there = dict(
         connection.execute(
             f"SELECT name, value FROM (SELECT table_id AS id, table_name AS name FROM {catalog}.ducklake_table "

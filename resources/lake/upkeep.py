@@ -25,7 +25,6 @@ from resources.leases.leases import StoreBusy
 
 if TYPE_CHECKING:
     from resources.lake.lake import Lake
-    from resources.lake.reader import Reader
     from resources.lake.writer import Writer
 
 LOGGER = logging.getLogger("lafid.lake")
@@ -100,10 +99,10 @@ def held(lake: "Lake") -> Held:
     """What the lake holds now."""
     with lake.snapshot() as reader:
         files, size = reader.cursor.execute(
-            f"SELECT count(*), coalesce(sum(file_size_bytes), 0)::BIGINT FROM {_catalog(reader)}.ducklake_data_file "
+            f"SELECT count(*), coalesce(sum(file_size_bytes), 0)::BIGINT FROM {reader.catalog}.ducklake_data_file "
             "WHERE end_snapshot IS NULL"
         ).fetchall()[0]
-        [(snapshots,)] = reader.cursor.execute(f"SELECT count(*) FROM {_catalog(reader)}.ducklake_snapshot").fetchall()
+        [(snapshots,)] = reader.cursor.execute(f"SELECT count(*) FROM {reader.catalog}.ducklake_snapshot").fetchall()
     return Held(files, size, snapshots)
 
 
@@ -117,7 +116,7 @@ def expire(lake: "Lake", kept_s: float) -> None:
     def change(writer: "Writer") -> None:
         rows = writer.cursor.execute(
             "SELECT snapshot_id FROM (SELECT snapshot_id, lead(snapshot_time) OVER (ORDER BY snapshot_id) AS replaced "
-            f"FROM {_catalog(writer)}.ducklake_snapshot) WHERE replaced::TIMESTAMPTZ <= {_ago(kept_s)}"
+            f"FROM {writer.catalog}.ducklake_snapshot) WHERE replaced::TIMESTAMPTZ <= {_ago(kept_s)}"
         ).fetchall()
         if rows:
             # Named one by one: DuckLake compares times as text where the catalog is SQLite, and finds all of today too old.
@@ -132,7 +131,7 @@ def remove_unneeded_files(lake: "Lake", *, kept_s: float, orphan_s: float) -> in
     there = lake.store.ages(TABLES_FOLDER)  # before the catalog is asked: what is committed meanwhile is young
     with lake.snapshot() as reader:
         names = {
-            table: f"SELECT split_part(path, '/', -1) AS name, * FROM {_catalog(reader)}.ducklake_{table}"
+            table: f"SELECT split_part(path, '/', -1) AS name, * FROM {reader.catalog}.ducklake_{table}"
             for table in ("data_file", "delete_file", "files_scheduled_for_deletion")
         }
         old = reader.cursor.execute(
@@ -151,7 +150,7 @@ def remove_unneeded_files(lake: "Lake", *, kept_s: float, orphan_s: float) -> in
     if old:
         numbers = ", ".join(str(number) for number, _ in old)
         where = f"ducklake_files_scheduled_for_deletion WHERE data_file_id IN ({numbers})"
-        lake.commit(lambda writer: writer.cursor.execute(f"DELETE FROM {_catalog(writer)}.{where}"))
+        lake.commit(lambda writer: writer.cursor.execute(f"DELETE FROM {writer.catalog}.{where}"))
     return len(doomed)
 
 
@@ -206,7 +205,7 @@ def _measure_anew(writer: "Writer") -> None:
 
     A column without values has none; of any other it must be known, or DuckLake takes those of the next file for all.
     """
-    catalog = _catalog(writer)
+    catalog = writer.catalog
     # As numbers where they are numbers; 64 bits do not fit into a DOUBLE.
     kinds = {"float": "TRY_CAST({0} AS DOUBLE)", "whole": "TRY_CAST({0} AS HUGEINT)"}
     number = ", ".join(f"'{kind}': CASE WHEN column_type != 'varchar' THEN {cast} END" for kind, cast in kinds.items())
@@ -308,7 +307,7 @@ def _call(call: str, writer: "Writer") -> None:
 def _needed(lake: "Lake") -> list[tuple[str, str, str]]:
     """Table, function of DuckLake, its arguments: what is worth doing, in the order in which it is done."""
     with lake.snapshot() as reader:
-        catalog = _catalog(reader)
+        catalog = reader.catalog
         tables = f"SELECT table_id, table_name FROM {catalog}.ducklake_table WHERE end_snapshot IS NULL"
         files = f"SELECT * FROM {catalog}.ducklake_data_file WHERE end_snapshot IS NULL"
         deletes = f"SELECT data_file_id, delete_count FROM {catalog}.ducklake_delete_file WHERE end_snapshot IS NULL"
@@ -339,15 +338,10 @@ def _was_lately(lake: "Lake") -> bool:
     with lake.snapshot() as reader:
         done = " OR ".join(f"changes_made LIKE '%{what}%'" for what in ("merge_adjacent", "rewrite_delete", "inline_flush"))
         [(times,)] = reader.cursor.execute(
-            f"SELECT count(*) FROM {_catalog(reader)}.ducklake_snapshot_changes "
+            f"SELECT count(*) FROM {reader.catalog}.ducklake_snapshot_changes "
             f"WHERE snapshot_id > {reader.snapshot() - EVERY // 2} AND ({done})"
         ).fetchall()
     return bool(times)
-
-
-def _catalog(reader: "Reader") -> str:
-    """Under which name DuckDB knows the lake's own tables."""
-    return f"__ducklake_metadata_{reader.name}"
 
 
 def _ago(seconds: float) -> str:

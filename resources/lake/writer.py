@@ -113,12 +113,12 @@ class Writer(Reader):
         self._change_stamps(held, ("table_name", "partition", "digest", "row_count"))
 
     def serialise(self) -> None:
-        """Of two processes that both add what neither finds there yet, the second meets a conflict and begins again."""
+        """Make the second of two processes that add the same thing meet a conflict and begin again."""
         self.cursor.execute(f"UPDATE {PARTITIONS} SET token = token + 1 WHERE partition = {quoted(ANY)}")
 
     def fence(self, token: int) -> None:
-        """From here on whoever took a lease before this token writes no partition under it, be it a new one. What has been
-        written without a lease stays so."""
+        """Keep whoever took a lease before this token from writing a partition, a new one included. What was written without a
+        lease stays so."""
         self.cursor.execute(
             f"UPDATE {PARTITIONS} SET token = {token} WHERE token < {token} AND (token > 0 OR partition = {quoted(ANY)})"
         )

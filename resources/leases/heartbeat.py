@@ -34,7 +34,7 @@ class Hold:
 
 
 class Heart:
-    """Of one process and one table. The thread runs while there is something to say and ends with the process."""
+    """The heartbeat of one process on one table. The thread runs while there is something to say and ends with the process."""
 
     def __init__(self, table: LeaseTable, heartbeat_s: float, time_to_live_s: float) -> None:
         self._table, self._heartbeat_s, self._time_to_live_s = table, heartbeat_s, time_to_live_s

@@ -85,7 +85,7 @@ def described(text: str) -> str:
 
 
 def _started(pid: int) -> float | None:
-    """Seconds from boot to the start of a process; None when it has ended, be it not yet waited for."""
+    """Seconds from boot to the start of a process; None when it has ended, even if nobody has waited for it."""
     import psutil
 
     try:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from resources.leases.leases import LeasesUnusable
-from resources.postgres import refusal
+from resources.postgres import NOTICING, refusal
 
 Result = TypeVar("Result")
 LEASES = sa.Table(
@@ -30,15 +30,6 @@ LEASES = sa.Table(
 BUSY_S = 5.0  # how long one statement waits for another transaction
 PATIENCE_S = 30.0  # how long one change is tried again while the database is locked
 ADVISORY_LOCK = 0x1AF1D  # any number that is LaFID's own in the catalog's database
-# Seconds, and milliseconds for the last: a server whose machine is gone is noticed well within a lease's time to live.
-POSTGRES_CONNECTION = {
-    "connect_timeout": 10,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 15_000,
-    "application_name": "lafid leases",
-}
 
 
 @dataclass(frozen=True)
@@ -99,7 +90,7 @@ class Rows:
 
 
 class LeaseTable:
-    """Runs changes of the table, each in a transaction and on a connection of its own. Of one process: not for forked children.
+    """Runs changes of the table, each in a transaction and on a connection of its own. Not for forked children.
 
     Args:
         url: of the catalog, as SQLAlchemy reads it. The table lies in that database; beside a catalog in SQLite, in a file of
@@ -175,7 +166,8 @@ def leases_url(catalog: str) -> sa.URL:
 def _opened(catalog: str) -> sa.Engine:
     url = leases_url(catalog)
     if url.get_backend_name() == "postgresql":
-        engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="READ COMMITTED", connect_args=POSTGRES_CONNECTION)
+        named = {**NOTICING, "application_name": "lafid leases"}
+        engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="READ COMMITTED", connect_args=named)
         first: tuple[str, ...] = (
             # A client that dies in the middle of a transaction holds everybody up no longer than this.
             f"SET LOCAL idle_in_transaction_session_timeout = {1000 * BUSY_S:.0f}",

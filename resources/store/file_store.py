@@ -234,14 +234,14 @@ class FileStore:
         return {path: time.time() - info.mtime_ns / 1e9 for path, info in self._infos(folder).items()}
 
     def _infos(self, folder: str) -> dict[str, pafs.FileInfo]:
-        """Of all files below a folder, by their paths."""
+        """Facts about all files below a folder, by path."""
         with self._telling(f"cannot list {self.uri}/{folder}"):
             selector = pafs.FileSelector(self.full_path(folder), allow_not_found=True, recursive=True)
             found = self._fs.get_file_info(selector)
         return {info.path.removeprefix(f"{self._root}/"): info for info in found if info.type == pafs.FileType.File}
 
     def _objects(self, path: str) -> dict[str, pafs.FileInfo]:
-        """Of a remote store's files below `path`, or of the one at it."""
+        """Facts about a remote store's files below `path`, or the one at it."""
         below = self._infos(path)
         info = None if below else self._fs.get_file_info(self.full_path(path))
         return below if info is None or info.type != pafs.FileType.File else {path: info}
@@ -299,7 +299,7 @@ def _is_copy(file: Path, info: pafs.FileInfo) -> bool:
 
 
 class _State(NamedTuple):
-    """By which two versions of an object are told apart.
+    """What tells two versions of an object apart.
 
     Attributes:
         mtime_s: whole seconds: S3 tells no more in some of its answers.

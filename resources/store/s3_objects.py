@@ -19,7 +19,7 @@ from resources.transient_errors import Transient
 SCHEME = "s3://"
 CHUNK_BYTES = 1 << 20
 TRIES = 3
-"""Of one fetch that breaks off; boto tries each request that often as well."""
+"""Tries of one fetch that breaks off; boto tries each request that often as well."""
 PROBES = 3
 """Objects beside a refused one that are asked for, to tell whose fault it is."""
 _REFUSED = ("403", "AccessDenied")
@@ -29,7 +29,7 @@ _SAID_OF_OBJECTS = {
     **dict.fromkeys(("412", "PreconditionFailed"), "has changed since it was listed: curate its prefix again"),
     "InvalidObjectState": "lies in an archive: restore it first",
 }
-"""By S3's own codes; whatever else it answers is a fault of the bucket."""
+"""S3's own code to what it means; whatever else it answers is a fault of the bucket."""
 
 
 class BucketAway(RuntimeError, Transient):

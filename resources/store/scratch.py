@@ -30,7 +30,7 @@ SECONDS_BETWEEN_LOOKS = 0.1
 MOST_NAME_BYTES = 100
 SECONDS_BETWEEN_SEARCHES = 0.5
 SPARE_SHARE = 0.05
-"""Of the folder, made free at once."""
+"""Share of the folder that is made free at once."""
 MOST_NOTED_S = 600.0
 """How long what was free is believed."""
 MOST_IDLE_S = 24 * 3600.0

@@ -26,7 +26,7 @@ from resources.store.file_store import FileStore, StoreUnusable
 
 LOGGER = logging.getLogger("lafid.models")
 FOLDER = "models"
-"""In the store."""
+"""A folder of the store."""
 _CHUNK_BYTES = 8 << 20
 
 

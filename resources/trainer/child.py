@@ -72,7 +72,7 @@ def run(job: TrainingJob, stop: Callable[[], bool]) -> Finished | Interrupted | 
 
 
 def time_left(seconds: float) -> str:
-    """In the unit that one plans in."""
+    """The time in the unit that one plans in."""
     for unit, unit_s in (("days", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * unit_s:
             return f"{seconds / unit_s:.1f} {unit}"

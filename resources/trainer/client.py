@@ -127,7 +127,7 @@ def _signal_name(number: int) -> str:
 
 
 def _last_lines(log: Path, begin: int) -> str:
-    """Of what was added to `log` from byte `begin` on."""
+    """The last lines of what was added to `log` from byte `begin` on."""
     with log.open("rb") as stream:
         end = stream.seek(0, os.SEEK_END)
         stream.seek(max(begin, end - TAIL_BYTES))

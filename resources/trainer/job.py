@@ -9,25 +9,22 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from model.clip_size import Bucket
 from model.files import whole_file
 from model.likeness import Likeness
 from model.presets import Preset, Publish
 from model.release.drawing_settings import AS_TRAINED, DrawingSettings
+from model.strict import StrictModel
 
 RUNS_FOLDER = "training_runs"
-"""In the store: all that trainers leave, their states, checkpoints, videos and jobs, and the pictures that they were given."""
+"""A folder of the store: all that trainers leave (states, checkpoints, videos, jobs), and the pictures that they were given."""
 INTERRUPTED_EXIT = os.EX_TEMPFAIL
 """75, "temporary failure": the state is saved and the same job goes on from it."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class HeldOutClip(_Frozen):
+class HeldOutClip(StrictModel):
     """A clip of a person that is not trained on; every judged model draws it."""
 
     clip_id: str = Field(description="one of the cached clips of the validation split, which hold whom the video shall show")
@@ -37,14 +34,14 @@ class HeldOutClip(_Frozen):
     caption: str
 
 
-class KeptIn(_Frozen):
+class KeptIn(StrictModel):
     """A remote store, and the home whose cache has its copies."""
 
     store_uri: str
     home: Path
 
 
-class TrainingJob(_Frozen):
+class TrainingJob(StrictModel):
     """All that a trainer is told. Every rank of every node reads the same file."""
 
     preset: Preset
@@ -93,7 +90,7 @@ class TrainingJob(_Frozen):
         return path
 
 
-class TrainedCheckpoint(_Frozen):
+class TrainedCheckpoint(StrictModel):
     """One of a training's checkpoints, and how it was judged."""
 
     folder: Path
@@ -107,7 +104,7 @@ class TrainedCheckpoint(_Frozen):
     )
 
 
-class Finished(_Frozen):
+class Finished(StrictModel):
     """The checkpoints are there."""
 
     kind: Literal["finished"] = "finished"
@@ -122,14 +119,14 @@ class Finished(_Frozen):
     metrics: dict[str, float] = Field(description="of the last report; none where the checkpoint was there already")
 
 
-class Interrupted(_Frozen):
+class Interrupted(StrictModel):
     """SIGTERM came; the state after `step` updates is saved."""
 
     kind: Literal["interrupted"] = "interrupted"
     step: int
 
 
-class Failed(_Frozen):
+class Failed(StrictModel):
     """The trainer raised; the message says what and, where it knows, the remedy."""
 
     kind: Literal["failed"] = "failed"

@@ -22,7 +22,7 @@ _MANY = ("state", "checkpoints", "checkpoints_ema")
 
 @dataclass
 class KeptRuns:
-    """Of one store.
+    """Runs that are kept in one store.
 
     Attributes:
         seen: paths in the store that this process has brought here or put there, and may remove when they go here. What another

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from model.strict import StrictModel
 
 ENVIRONMENT = "LAFID_LAUNCH"
 TORCHRUN_GRACE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
@@ -47,10 +49,8 @@ class LaunchUnusable(ValueError):
     """The launch file cannot be read or says something impossible; the message names it and the remedy."""
 
 
-class LaunchConfig(BaseModel):
+class LaunchConfig(StrictModel):
     """What runs the trainer, how long it may take to save, and the tags that bring the run to its machine."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     launcher: tuple[str, ...] = Field(
         (sys.executable,),

@@ -118,7 +118,7 @@ class Validation:
         frames = draw_held_out(pipeline, beginning, clip.caption, on_step)
         write_mp4(path, frames, pipeline.fps)
         persons = self._persons
-        reference = persons.clip(persons.clip_ids.index(clip.clip_id)).views.identity.mean(dim=0).numpy()
+        reference = persons.identity(persons.clip_ids.index(clip.clip_id)).mean(dim=0).numpy()
         return measure_held_out(pipeline, frames, beginning, reference)
 
 

@@ -13,7 +13,6 @@ from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
 from model.clip_size import Bucket, ClipSize
 from model.clips.clip_list import ClipMeta
-from model.clips.clip_parts import ClipLatents, encode_clip, write_clips
 from model.clips.clip_set import ClipSet
 from model.encoding.encoders import ClipEncoders
 from model.encoding.face_features import FaceFeatures
@@ -22,6 +21,7 @@ from model.face_branch.fusion import FaceFusion
 from model.face_branch.trainable import FusedModel, assemble
 from model.face_engine.interface import EngineInfo, Face, Image
 from model.presets import Preset, preset
+from tests.model.cached_clips import ClipLatents, encode_clip, write_clips
 
 EMBEDDING_WIDTH = 16
 
@@ -78,10 +78,7 @@ def quick() -> Callable[..., Preset]:
         tiny = preset("tiny")
         settings = {"steps": 4, "checkpoint_every": 2, "log_every": 1, "warmup_steps": 1, "fixed_triples": 8} | train
         return tiny.model_copy(
-            update={
-                "clip": ClipSize(frames=3, height=16, width=16),
-                "train": tiny.train.model_copy(update=settings),
-            }
+            update={"clip": ClipSize(frames=3, height=16, width=16), "train": tiny.train.model_copy(update=settings)}
         )
 
     return make

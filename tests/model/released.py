@@ -20,15 +20,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
 from model.bases.build import build_transformer
-from model.bases.specs import (
-    WAN21_I2V_14B,
-    WAN21_T2V_1B,
-    WAN21_VACE_1B,
-    WAN22_I2V_A14B,
-    WAN22_T2V_A14B,
-    WAN22_TI2V_5B,
-    BaseSpec,
-)
+from model.bases.specs import WAN21_I2V_14B, WAN21_T2V_1B, WAN21_VACE_1B, WAN22_I2V_A14B, WAN22_T2V_A14B, WAN22_TI2V_5B, BaseSpec
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _HEADS, _HEAD_WIDTH, _TEXT_WIDTH, _CLIP_WIDTH = 2, 12, 32, 32

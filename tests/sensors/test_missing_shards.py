@@ -20,7 +20,7 @@ from resources.lake.duckdb_extensions import literal
 from resources.lake.lake import Lake
 from resources.lake.reader import Stamp
 from resources.settings import Settings
-from sensors.missing_shards import missing_shards
+from sensors.schedules import missing_shards
 from sensors.work import TRY
 
 SHARDS = tuple(f"shard-{number:05d}-00000000" for number in range(5))

@@ -12,7 +12,7 @@ from lafid_assets.schemas import DATASET_VERSIONS, FUSION_DIT, LAFID_DATASET
 from lafid_assets.steps.partitions import CLIP_SHARDS
 from resources.lake.lake import Lake
 from resources.settings import Settings
-from sensors.weekly_training import weekly_training
+from sensors.schedules import weekly_training
 
 TRAINING = weekly_training("0 3 * * 6", {"kind": "gpu"})
 

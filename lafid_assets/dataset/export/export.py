@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from lafid_assets.dataset.export.formats import CARD, FORMATS, ExportFormat, Page, Pages, Part, dataset_card, plan
 from lafid_assets.dataset.export.licences import DEFAULT_ALLOWED, DEFAULT_ALLOWED_MODELS, require_allowed, split_by_licence
@@ -19,6 +19,7 @@ from lafid_assets.dataset.versions import Facts
 from lafid_assets.progress import track
 from lafid_assets.schemas import DATASET_VERSION_ROWS
 from model.files import sha256_file, whole_file
+from model.strict import StrictModel
 from resources.lake.lake import Lake
 
 MANIFEST = "lafid_export.json"
@@ -36,10 +37,8 @@ class ExportBroken(RuntimeError):
     """What was written does not read back as it should; the message names the file and the remedy."""
 
 
-class ExportedFile(BaseModel):
+class ExportedFile(StrictModel):
     """One file of an export."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     made_of: str = Field(description="Hash of version, clips and writer: the same, and the file need not be made again")
@@ -48,10 +47,8 @@ class ExportedFile(BaseModel):
     clips: int
 
 
-class ExportManifest(BaseModel):
+class ExportManifest(StrictModel):
     """`lafid_export.json`: what an export is, and while it is being made, how far it has come."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str
     dataset_version: str
@@ -185,11 +182,7 @@ def _make(part: Part, form: ExportFormat, destination: Path, lake: Lake, pages: 
     with whole_file(target) as temporary:
         form.write(pages, temporary, lake.store)
     return ExportedFile(
-        path=part.path,
-        made_of=made_of,
-        sha256=sha256_file(target),
-        file_size_bytes=target.stat().st_size,
-        clips=len(part.clips),
+        path=part.path, made_of=made_of, sha256=sha256_file(target), file_size_bytes=target.stat().st_size, clips=len(part.clips)
     )
 
 

@@ -11,16 +11,7 @@ import polars as pl
 
 from model.model_store.registry import Licence
 
-DEFAULT_ALLOWED = (
-    "public-domain",
-    "PDDL-1.0",
-    "CC0-1.0",
-    "CC-PDDC",
-    "CC-BY-3.0",
-    "CC-BY-4.0",
-    "CC-BY-SA-3.0",
-    "CC-BY-SA-4.0",
-)
+DEFAULT_ALLOWED = ("public-domain", "PDDL-1.0", "CC0-1.0", "CC-PDDC", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0")
 """Licences that let anyone pass on cut-out and recaptioned clips. ND licences do not: a reference crop is a derivative."""
 
 DEFAULT_ALLOWED_MODELS = tuple(str(licence) for licence in Licence)

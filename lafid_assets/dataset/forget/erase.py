@@ -1,7 +1,7 @@
 """Erasing, file by file, so that a kill at any moment and another run finish it.
 
 Belongs here: which files of the home and the store are touched, in which order, and the search afterwards. Not here: who is meant
-(`subject`), one table or file (`scrub`), the models (`trained_models`).
+(`subject`), one table or file (`scrub`), benches, models and the clips' own files (`elsewhere`).
 
 Order: tombstones, tables, pictures, pictures in MLflow, every other file, cached latents, the published DuckDB file, and the
 catalog's copy anew. Every file is replaced whole or not at all, and doing any of it twice changes nothing.
@@ -11,8 +11,10 @@ import io
 import mmap
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -21,9 +23,7 @@ import polars as pl
 
 from lafid_assets.captions.answer_cache import AnswerCache
 from lafid_assets.dataset.crops import folder_of
-from lafid_assets.dataset.forget.benches import benches_with
-from lafid_assets.dataset.forget.logged_pictures import PICTURES, LoggedPictures, erase_logged_pictures
-from lafid_assets.dataset.forget.raw_files import delete_own_files
+from lafid_assets.dataset.forget.elsewhere import PICTURES, LoggedPictures, benches_with, delete_own_files, erase_logged_pictures
 from lafid_assets.dataset.forget.scrub import SQLITE_MAGIC, scrub_frame, scrub_sqlite, scrub_text
 from lafid_assets.dataset.forget.subject import INTENT, RawFile, Subject
 from lafid_assets.dataset.forget.tables import rows_left, scrub_tables
@@ -108,11 +108,12 @@ class Eraser:
         self._remove_copies(done)
         for path in self._files():
             self._erase_from_file(path, done)
-        self._erase_latents(done)
+        # Shards of latents hold no names, so that nothing there can be searched for: what no list of clips names any more goes.
+        done.rewritten += drop_unnamed(self.lake, self.subject.clip_ids, dry_run=self.dry_run)
         self._remove_copies_of_the_store(done)  # shards came here to be written anew
         self._copy_anew(done)
         if not self.dry_run:
-            self._delete_raw_files(done)
+            done.removed += delete_own_files(self.subject) if self.subject.delete_files else []
             self.require_gone()
         done.pictures_to_check += self._pictures_to_check(logged)
         return done
@@ -143,48 +144,57 @@ class Eraser:
         folders += [f"{REPORTS}/{version}" for version in (*self.subject.versions, "empty")]
         for folder in [*folders, *benches_with(self.store, self.subject)]:
             if self.store.list_tree(folder):
-                done.removed.append(folder)
-                if not self.dry_run:
-                    self.store.remove(folder)
+                self._act(done.removed, folder, partial(self.store.remove, folder))
+
+    def _act(self, listed: list[str], name: object, change: Callable[[], object]) -> None:
+        """List what changes, and change it, unless this is a dry run."""
+        listed.append(str(name))
+        if not self.dry_run:
+            change()
 
     def _erase_from_file(self, path: Path, done: Erased) -> None:
         """A file outside the tables: a part of a ledger, a list of cached clips, a database of Dagster or MLflow, a log, a
         picture."""
-        left_by_a_kill = self._was_left_by_a_kill(path)
-        if self._is_of_a_bench(path) and not left_by_a_kill:
+        left_by_a_kill = any(_UNFINISHED.fullmatch(part) for part in path.parts)  # half of what never came to be
+        if self.store.is_local and path.is_relative_to(self.store.local_path(BENCHES)) and not left_by_a_kill:
             return  # a bench stays, or has gone as a whole
         if left_by_a_kill or self._belongs_to_them(path):
-            done.removed.append(str(path))
-            if not self.dry_run:
-                path.unlink()
+            self._act(done.removed, path, path.unlink)
         elif path.suffix == ".parquet":
-            self._scrub_list(path, done)
+            if (rows := self._without_clips(path, path.stem)) is not None:
+                self._act(done.rewritten, path, lambda: _write_whole(path, rows.write_parquet))
         elif _begins_with(path, SQLITE_MAGIC):
             pictures = path.is_relative_to(self.settings.dagster_home)
             in_free_pages = _contains(path, self.subject)
             if scrub_sqlite(path, self.subject, with_pictures=pictures, rebuild=in_free_pages, dry_run=self.dry_run):
                 done.rewritten.append(str(path))
         elif path.stat().st_size <= MOST_TEXT_BYTES and _contains(path, self.subject):
-            self._rewrite_text(path, done)
+            with suppress(UnicodeDecodeError):  # `require_gone` names it
+                text = scrub_text(path.read_bytes().decode(), self.subject)
+                self._act(done.rewritten, path, lambda: _write_whole(path, lambda file: file.write_text(text)))
 
     def _erase_from_object(self, path: str, done: Erased) -> None:
         """A file of a remote store outside the tables: a part of a ledger, a list of cached clips, what a training or an
         evaluation left. What this machine has of it is gone already."""
         name = Path(path)
         if name.suffix == ".parquet":
-            if self._scrub_part(path):
-                done.rewritten.append(path)
+            if (rows := self._without_clips(self.store.read_bytes(path), name.stem)) is not None:
+                rows.write_parquet(buffer := io.BytesIO())
+                self._act(done.rewritten, path, lambda: self.store.write_bytes(path, buffer.getvalue()))
         elif path.startswith(SHOWING_PERSONS) and (self._names_one(name) or self._has_needle(name)):
-            done.removed.append(path)
-            if not self.dry_run:
-                self.store.remove(path)
+            self._act(done.removed, path, lambda: self.store.remove(path))
         elif name.suffix in TEXTS and any(needle in (content := self.store.read_bytes(path)) for needle in self._needles):
-            is_page = name.suffix == ".html"
-            (done.removed if is_page else done.rewritten).append(path)
-            if not self.dry_run and is_page:
-                self.store.remove(path)
-            elif not self.dry_run:
-                self.store.write_bytes(path, scrub_text(content.decode(), self.subject).encode())
+            if name.suffix == ".html":
+                self._act(done.removed, path, lambda: self.store.remove(path))
+            else:
+                text = scrub_text(content.decode(), self.subject).encode()
+                self._act(done.rewritten, path, lambda: self.store.write_bytes(path, text))
+
+    def _without_clips(self, content: Path | bytes, name: str) -> pl.DataFrame | None:
+        """The rows of a Parquet file that is no table, without the clips; None where nothing in it is about them."""
+        before = pl.read_parquet(content)
+        after = scrub_frame(before, name, self.subject)
+        return None if after.equals(before) else after
 
     def _remove_copies_of_the_store(self, done: Erased) -> None:
         """Whatever of a remote store lies on this machine: it can be fetched again."""
@@ -194,47 +204,11 @@ class Eraser:
             if not self.dry_run:
                 shutil.rmtree(copies)
 
-    def _erase_latents(self, done: Erased) -> None:
-        """Shards hold no names, so that nothing there can be searched for: what no list of clips names any more goes."""
-        done.rewritten += drop_unnamed(self.lake, self.subject.clip_ids, dry_run=self.dry_run)
-
-    def _rewrite_text(self, path: Path, done: Erased) -> None:
-        try:
-            text = path.read_bytes().decode()
-        except UnicodeDecodeError:
-            return  # `require_gone` names it
-        done.rewritten.append(str(path))
-        if not self.dry_run:
-            with whole_file(path) as temporary:
-                temporary.write_text(scrub_text(text, self.subject))
-
     def _belongs_to_them(self, path: Path) -> bool:
         """Whether the whole file is about the clips: named after one, an answer about one, the demo's, or a page of one."""
         if path.suffix == ".html" and self.store.is_local and path.is_relative_to(self.store.local_path(EVALUATIONS)):
             return _contains(path, self.subject)
         return self._is_named(path) or (path.is_relative_to(self.settings.home / DEMO) and self.subject.shown_in_demo)
-
-    def _scrub_part(self, path: str) -> bool:
-        """A part of a ledger in a remote store; whether anything in it was about the clips."""
-        before = pl.read_parquet(self.store.read_bytes(path))
-        after = scrub_frame(before, Path(path).stem, self.subject)
-        if after.equals(before):
-            return False
-        if not self.dry_run:
-            buffer = io.BytesIO()
-            after.write_parquet(buffer)
-            self.store.write_bytes(path, buffer.getvalue())
-        return True
-
-    def _scrub_list(self, path: Path, done: Erased) -> None:
-        """A Parquet file that is no table, such as a list of cached clips or a part of a ledger."""
-        before = pl.read_parquet(path)
-        after = scrub_frame(before, path.stem, self.subject)
-        if not after.equals(before):
-            done.rewritten.append(str(path))
-            if not self.dry_run:
-                with whole_file(path) as temporary:
-                    after.write_parquet(temporary)
 
     def _is_the_lakes(self, path: Path) -> bool:
         """Whether it is the catalog, its copy or a table's file."""
@@ -243,19 +217,8 @@ class Eraser:
         own = (SQLITE_FILE, catalog_copy.COPY, TABLES_FOLDER)
         return any(path.is_relative_to(self.store.local_path(name)) for name in own)
 
-    def _is_a_shard(self, path: Path) -> bool:
-        """Whether it holds latents, terabytes without a name: `_erase_latents` does what there is to do there."""
-        return self.store.is_local and path.is_relative_to(self.store.local_path(SHARDS_FOLDER))
-
-    def _is_of_a_bench(self, path: Path) -> bool:
-        return self.store.is_local and path.is_relative_to(self.store.local_path(BENCHES))
-
-    def _was_left_by_a_kill(self, path: Path) -> bool:
-        """Whether it is half of a file or folder that never came to be (`model.files`)."""
-        return any(_UNFINISHED.fullmatch(part) for part in path.parts)
-
     def _is_named(self, path: Path) -> bool:
-        """By an id that is too short to be searched for only where pictures bear clips' ids."""
+        """Whether the path holds an id. One too short to be searched for counts only where pictures bear clips' ids."""
         ours = [self.settings.home / STRIPS, self.settings.home / ENCODED_CLIPS]
         if self.store.is_local:
             ours += [self.store.local_path(folder) for folder in SHOWING_PERSONS]
@@ -278,13 +241,9 @@ class Eraser:
         published = self.settings.published_path
         for path in (published, published.with_name(f"{published.name}.wal")):
             if path.is_file():
-                done.removed.append(str(path))
-                if not self.dry_run:
-                    path.unlink()
+                self._act(done.removed, path, path.unlink)
         if self.store.exists(catalog_copy.COPY):
-            done.rewritten.append(catalog_copy.COPY)
-            if not self.dry_run:
-                catalog_copy.copy(self.lake)
+            self._act(done.rewritten, catalog_copy.COPY, lambda: catalog_copy.copy(self.lake))
 
     def _remove_copies(self, done: Erased) -> None:
         """All that was fetched, since tables are among it: nobody needs it now, and whoever does later fetches it again."""
@@ -293,11 +252,6 @@ class Eraser:
             if not remove_place(place):
                 raise ForgetIncomplete(f"another process reads {place}: end it, and run `lafid forget` again")
         done.removed += [str(self.settings.scratch)] if places else []
-
-    def _delete_raw_files(self, done: Erased) -> None:
-        if not self.subject.delete_files:
-            return
-        done.removed += delete_own_files(self.subject)
 
     def _objects_left(self) -> list[str]:
         """Objects of a remote store that are named after a clip, or whose text names one; pictures are known by their folders."""
@@ -330,7 +284,9 @@ class Eraser:
                 continue
             skipped = path.name == INTENT or path.is_symlink() or not path.is_file() or path in seen
             skipped = skipped or path.is_relative_to(self.settings.home / CACHE)  # which goes whole
-            if skipped or self._is_a_shard(path) or any(path.resolve().is_relative_to(root) for root in own):
+            # Terabytes of latents without a name: `drop_unnamed` does what there is to do there.
+            skipped = skipped or (self.store.is_local and path.is_relative_to(self.store.local_path(SHARDS_FOLDER)))
+            if skipped or any(path.resolve().is_relative_to(root) for root in own):
                 continue
             seen.add(path)
             aside = path.name.endswith(SQLITE_ASIDE) or self._is_the_lakes(path) or path == self.settings.published_path
@@ -353,6 +309,11 @@ def folders_of_clips(files: Iterable[RawFile], roots: Sequence[Path]) -> set[Pat
             folders = (recorded.resolve(), *(folder for folder in moved if (folder / raw.path).is_file()))
             found |= {folder for folder in folders if folder != root and folder.is_relative_to(root)}
     return found
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    with whole_file(path) as temporary:
+        write(temporary)
 
 
 def _local_address(address: str) -> str:

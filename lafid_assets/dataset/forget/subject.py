@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lafid_assets.identity.naming import NAME_CHARS, name_after
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
 from lafid_assets.schemas import TABLES
 from model.files import whole_file
 from model.release import MANIFEST_FILE
+from model.strict import StrictModel
 from resources.lake.duckdb_extensions import quoted
 from resources.lake.lake import Lake
 from resources.lake.reader import Reader
@@ -32,20 +33,16 @@ class NobodyToForget(LookupError):
     """No such clip or person; the message says what there is to do."""
 
 
-class RawFile(BaseModel):
+class RawFile(StrictModel):
     """Where a clip's own file lies. It is the user's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     clip_root: str
     path: str
     named_by: str | None = Field(None, description="The released id under which a table names it")
 
 
-class Subject(BaseModel):
+class Subject(StrictModel):
     """The clips to forget and all by which they can be recognised; also the form of the intent file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     clip_ids: tuple[str, ...]
     contents: tuple[str, ...] = Field(description="Their content hashes")

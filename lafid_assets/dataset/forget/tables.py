@@ -86,8 +86,8 @@ def _replace(writer: Writer, table: TableSchema, shards: Iterable[str], before: 
 
 
 def _changes(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema, pl.DataFrame, pl.DataFrame]]:
-    """Table, rows that are to change, and what takes their place. Of a shard's table only shards are looked at that have rows of
-    theirs."""
+    """Table, rows that are to change, and what takes their place. In a shard's table only shards with rows of theirs
+    are looked at."""
     for table in HELD:
         own = f"shard IN ({listed(subject.shards)}) AND " if table.partitioned else ""
         before = reader.sql(f"SELECT * FROM {table.name} WHERE {own}({_meant(table, subject)})").select(list(table.dtypes))

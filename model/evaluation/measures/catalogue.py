@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from model.evaluation.measures import clip, faces_over_time, facesim, lips, motion
+from model.evaluation.measures import clip, faces_over_time, facesim, motion
 from model.evaluation.measures.fid import Features, consisid_fid, face_features
 from model.evaluation.measures.record import Absent, CaseVideo
 
@@ -27,13 +27,13 @@ MEASURES: Mapping[str, Callable[[CaseVideo], float]] = {
     "yaw_reached_deg": faces_over_time.yaw_reached_deg,
     "motion_amplitude": motion.motion_amplitude,
     "motion_smoothness": motion.motion_smoothness,
-    "lip_activity": lips.lip_activity,
-    "lip_agreement": lips.lip_agreement,
+    "lip_activity": faces_over_time.lip_activity,
+    "lip_agreement": faces_over_time.lip_agreement,
 }
 
 
 class VideoMeasures(NamedTuple):
-    """Of one video.
+    """The measures of one video.
 
     Attributes:
         values: by the names of `MEASURES`, finite.

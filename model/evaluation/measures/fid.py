@@ -63,12 +63,12 @@ def consisid_fid(video: DrawnVideo) -> float:
 
 
 def face_features(video: DrawnVideo) -> Features:
-    """Of the faces that a video shows in 16 evenly spaced frames, a given first one left out; (0, 2048) where it shows none."""
+    """Features of the faces in 16 evenly spaced frames of a video, a given first one left out; (0, 2048) without a face."""
     return _features(aligned_of(video, CONSISID_FRAMES, without_given=True), video.networks)
 
 
 def picture_features(pictures: Sequence[Image], networks: Networks) -> Features:
-    """Of the main faces of real pictures; those that show none are left out."""
+    """Features of the main faces of real pictures; those that show none are left out."""
     return _features([aligned_face(picture, networks.faces) for picture in pictures], networks)
 
 

@@ -8,7 +8,6 @@ insightface's default pack (buffalo_l) at an input of 320 x 320; the largest box
 a quarter of each side in grey 128. The crop of 224 px is cut from the picture without that border.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.face_engine.crops import norm_crop
 from model.face_engine.interface import Box, Image
 
 DETECTION_SIDE_PX: Final = 320
@@ -93,16 +93,6 @@ def aligned_face(image_rgb: Image, finder: FaceFinder) -> AlignedFace | None:
     return AlignedFace(
         crop=norm_crop(image_rgb, face.points_px - shift, CROP_SIDE_PX), arcface=finder.embed(searched, face.points_px)
     )
-
-
-def norm_crop(image_rgb: Image, points_px: NDArray[np.float32], side_px: int) -> Image:
-    """insightface's alignment by five points."""
-    from insightface.utils import face_align
-
-    with warnings.catch_warnings():
-        # Of insightface's use of scikit-image, which works until its version 2.2: nothing that a user could mend.
-        warnings.filterwarnings("ignore", message="`estimate` is deprecated", category=FutureWarning)
-        return np.asarray(face_align.norm_crop(image_rgb, points_px, side_px), np.uint8)
 
 
 def _area(box: Box) -> float:

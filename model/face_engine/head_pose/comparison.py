@@ -14,7 +14,7 @@ from model.face_engine.rotations import Angles, stacked_angles
 
 MIN_FACES = 20
 MIN_CORRELATION = 0.5
-"""Below it, or with fewer faces, nothing is said about a sign."""
+"""With a lower correlation, or fewer faces, nothing is said about a sign."""
 
 
 @dataclass(frozen=True)

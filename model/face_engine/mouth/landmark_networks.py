@@ -33,7 +33,7 @@ _MESH_POINTS = (
     *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
     *(61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91, 78, 81, 13, 311, 308, 402, 14, 178),
 )
-"""Of the mesh's 468 points, those nearest to the 68 (Google's canonical face model)."""
+"""The mesh's points, of 468, that are nearest to the 68 (Google's canonical face model)."""
 _COORDINATE_POINTS = (
     *(1, 10, 12, 14, 16, 3, 5, 7, 0, 23, 21, 19, 32, 30, 28, 26, 17),
     *(43, 48, 49, 51, 50, 102, 103, 104, 105, 101),

@@ -11,7 +11,7 @@ _WINDOW_S = 1.0
 """Longer than a syllable, shorter than a turn of the head: what changes within it is articulation."""
 _FEWEST_LOOKS = 6
 _LEAST_SEEN_S = 0.4
-"""In less than a syllable or two a mouth does not show how far it moves."""
+"""A mouth seen for less than a syllable or two does not show how far it moves."""
 
 
 def opening_range(

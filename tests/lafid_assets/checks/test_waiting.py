@@ -1,11 +1,13 @@
-"""What is not current, and why: content that waits, or other settings."""
+"""What is not current, why, and when that is worth a look: content that waits, or other settings."""
 
 from typing import Any
 
+import polars as pl
 import pytest
 from pydantic import BaseModel
 
-from lafid_assets.checks.waiting import what_waits
+from lafid_assets.checks.bounds import CheckBounds
+from lafid_assets.checks.waiting import WAITING, freshness, settings_differ, what_waits
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, LAFID_DATASET
 from lafid_assets.steps.step import Step
 from resources.lake.duckdb_extensions import literal
@@ -106,3 +108,63 @@ def test_what_waits_for_a_file_to_come_back_is_neither(laid: Lake) -> None:
     for shard in (ONE, TWO):
         _stamp(laid, CLIPS.name, shard, TAKE_IN.fingerprint(stamps, shard, 7), hours_ago=9)
     assert _waits(laid, take_in=7) == {("clips", ONE): (None, False)}
+
+
+NOTHING = pl.DataFrame(schema=WAITING)
+
+
+def test_tables_under_one_setting_pass() -> None:
+    passed, said, figures = settings_differ([], [], NOTHING)
+    assert passed
+    assert said == "all tables are decided by what lafid.toml says"
+    assert set(figures.values()) == {0}
+
+
+def test_lines_that_differ_are_told_and_counted() -> None:
+    passed, said, figures = settings_differ([f"face_info.line{number}: 1 -> 2" for number in range(5)], [], NOTHING)
+    assert not passed
+    assert "face_info.line0: 1 -> 2" in said
+    assert said.endswith("and 2 more")
+    assert figures["lines_that_differ"] == 5
+
+
+def test_shards_under_different_settings_are_told() -> None:
+    passed, said, figures = settings_differ([], ["pose_filtered_clips of one and two by another policy_sha256"], NOTHING)
+    assert not passed
+    assert said == "the shards stand under different settings: pose_filtered_clips of one and two by another policy_sha256"
+    assert figures["tables_of_mixed_settings"] == 1
+
+
+def test_shards_that_were_decided_otherwise_since_are_counted_and_waiting_ones_are_not() -> None:
+    rows = [("face_info", "one", None, True), ("face_info", "two", 3.0, False), ("raw_clips", "three", None, False)]
+    passed, said, figures = settings_differ([], [], pl.DataFrame(rows, schema=WAITING, orient="row"))
+    assert not passed
+    assert said.startswith("1 tables would be decided otherwise now")
+    assert figures["decided_otherwise"] == 1
+
+
+ASSETS = ("raw_clips", "face_info", "lafid_dataset")
+
+
+def _waiting_rows(*rows: tuple[str, float | None]) -> pl.DataFrame:
+    listed = [(asset, f"shard-{number}", hours, hours is None) for number, (asset, hours) in enumerate(rows)]
+    return pl.DataFrame(listed, schema=WAITING, orient="row")
+
+
+def test_content_that_waits_too_long_is_named_with_its_hours() -> None:
+    waits = _waiting_rows(("face_info", 3.0), ("face_info", 40.0), ("raw_clips", 35.0), ("lafid_dataset", None))
+    passed, said, figures = freshness(waits, ASSETS, CheckBounds())
+    assert not passed
+    assert said == "new content waits too long: face_info for 40 h"
+    assert figures == {"hours_raw_clips_waits": 35.0, "hours_face_info_waits": 40.0, "hours_lafid_dataset_waits": 0.0}
+
+
+def test_an_asset_may_have_a_bound_of_its_own() -> None:
+    waits = _waiting_rows(("face_info", 40.0), ("lafid_dataset", 13.0))
+    judged = freshness(waits, ASSETS, CheckBounds(longest_wait_hours_of={"face_info": 50.0, "lafid_dataset": 12.0}))
+    assert judged.said == "new content waits too long: lafid_dataset for 13 h"
+
+
+def test_a_table_at_rest_is_fresh() -> None:
+    assert freshness(_waiting_rows(), ASSETS, CheckBounds()).passed
+    assert freshness(_waiting_rows(("face_info", None)), ASSETS, CheckBounds()).passed, "other settings are no new content"

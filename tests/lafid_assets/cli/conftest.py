@@ -17,14 +17,7 @@ import polars as pl
 import pytest
 
 from lafid_assets.cli.main import run
-from lafid_assets.schemas import (
-    BY_NAME,
-    DATASET_OUTCOMES,
-    DATASET_VERSION_ROWS,
-    DATASET_VERSIONS,
-    LAFID_DATASET,
-    RAW_CLIPS,
-)
+from lafid_assets.schemas import BY_NAME, DATASET_OUTCOMES, DATASET_VERSION_ROWS, DATASET_VERSIONS, LAFID_DATASET, RAW_CLIPS
 from model.release.drawing_settings import DrawingSettings
 from resources.lake.lake import UNPARTITIONED, Lake
 from tests.lafid_assets.cli.stand_in import StandIn

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lafid_assets.constraints.policies import FacePolicy
-from lafid_assets.dataset.frame_strip import draw_strip
+from lafid_assets.dataset.contact_sheet import draw_strip
 from lafid_assets.faces.settings import ScanMargins
 from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.ingest.packets import read_index
@@ -112,11 +112,7 @@ def test_marks_are_shown_and_those_on_another_decision_are_known(lafid: Any, pub
 def _kept(tables: dict[str, pl.DataFrame], row_of: RowOf) -> dict[str, pl.DataFrame]:
     """The clip as every step passed it on."""
     settings = {"policy_sha256": FACE_POLICY}
-    one = {
-        "embedded_frames": 10,
-        "outlier_share": 0.1,
-        "policy_sha256": ONE_PERSON,
-    }
+    one = {"embedded_frames": 10, "outlier_share": 0.1, "policy_sha256": ONE_PERSON}
     heard = {"has_audio": True, "voice_spans": [{"start_s": 0.0, "end_s": 2.0}], "mouth_range": 0.05}
     heard |= {"mouth_model": "dlib", "lip_audio_z": 3.5}
     spoken = {"speaking_status": "on_screen", "speaking_reason": "lips_follow_voice"}
@@ -206,10 +202,7 @@ def test_a_file_with_cuts_lists_its_shots_and_a_shot_is_explained_as_a_clip(
     listed = lafid("explain", "a.mp4").out
     assert listed.startswith(f"{CLIP}: skipped by face_clips: split (the file has cuts)")
     lines = [line.replace("│", " ").split() for line in listed.splitlines() if any(clip in line for clip in shots)]
-    assert lines == [
-        ["0", "0.00", "0.50", shots[0], "kept"],
-        ["1", "0.50", "0.50", shots[1], "rejected:", "no_face"],
-    ]
+    assert lines == [["0", "0.00", "0.50", shots[0], "kept"], ["1", "0.50", "0.50", shots[1], "rejected:", "no_face"]]
     told = lafid("explain", shots[1], "--out", home / "strip.png").out
     assert told.startswith(f"{shots[1]}: rejected by pose_filtered_clips: no_face")
     strip = np.asarray(Image.open(home / "strip.png").convert("L"))

@@ -16,14 +16,7 @@ ORDER = list("abcdefghijklmnop")
 
 @pytest.mark.parametrize(
     ("stale", "runs"),
-    [
-        ("", []),
-        ("c", ["c"]),
-        ("bc", ["bc"]),
-        ("abd", ["ab", "d"]),
-        ("ca", ["a", "c"]),
-        ("abcdefghij", ["abcdefgh", "ij"]),
-    ],
+    [("", []), ("c", ["c"]), ("bc", ["bc"]), ("abd", ["ab", "d"]), ("ca", ["a", "c"]), ("abcdefghij", ["abcdefgh", "ij"])],
 )
 def test_neighbours_share_a_run_as_many_as_fit(stale: str, runs: list[str]) -> None:
     assert MOST_SHARDS_PER_RUN == 8

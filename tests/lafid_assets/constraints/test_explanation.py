@@ -80,9 +80,7 @@ def test_frames_that_decided(
     assert (told[0].why, told[0].time_s) == (words, frames[0] / 4)
 
 
-def test_clip_without_faces_or_poses_has_no_telling_frames_that_are_not_there(
-    scores: tuple[pl.DataFrame, pl.DataFrame],
-) -> None:
+def test_clip_without_faces_or_poses_has_no_telling_frames_that_are_not_there(scores: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     faces, frames = scores
     assert telling_frames(faces.clear(), frames, "pose_variation_low") == []
     unposed = faces.with_columns(yaw_deg=pl.lit(None, pl.Float32))

@@ -9,6 +9,7 @@ from lafid_assets.constraints.window import clip_windows
 from lafid_assets.schemas import FACE_FRAMES, FACE_INFO
 
 RowOf = Callable[..., dict[str, Any]]
+CLIPS = pl.DataFrame({"clip_id": ["a"]})
 
 
 def _windows(row_of: RowOf, yaws: list[float | None], length_s: float) -> list[tuple[float, float]]:
@@ -21,7 +22,7 @@ def _windows(row_of: RowOf, yaws: list[float | None], length_s: float) -> list[t
         for index in (0, 1)
         if yaw is not None
     ]
-    found = clip_windows(FACE_INFO.frame(faces), FACE_FRAMES.frame(frames), length_s)
+    found = clip_windows(CLIPS, FACE_INFO.frame(faces), FACE_FRAMES.frame(frames), length_s)
     return found.select("window_start_s", "window_end_s").rows()
 
 
@@ -39,5 +40,5 @@ def test_a_clip_without_poses_has_the_first_seconds_with_a_face(row_of: RowOf) -
     """A policy may keep it."""
     frames = FACE_FRAMES.frame(row_of(FACE_FRAMES, clip_id="a", frame_index=n, time_s=float(n)) for n in range(5))
     faces = FACE_INFO.frame(row_of(FACE_INFO, clip_id="a", frame_index=n, face_index=0, yaw_deg=None) for n in range(1, 5))
-    assert clip_windows(faces, frames, 2.0).rows() == [("a", 1.0, 3.0)]
-    assert clip_windows(faces, frames.filter(pl.col("frame_index") < 0), 2.0).rows() == []
+    assert clip_windows(CLIPS, faces, frames, 2.0).rows() == [("a", 1.0, 3.0)]
+    assert clip_windows(CLIPS, faces, frames.filter(pl.col("frame_index") < 0), 2.0).rows() == []

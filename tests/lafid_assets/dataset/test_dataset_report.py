@@ -64,10 +64,7 @@ def test_report_is_table_page_and_pictures(report: Callable[..., Any], lake: Lak
     metadata = report({"a": "p", "b": "q", "c": "r", "d": None})
     version = metadata["dataset_version"]
     assert store.list_files(f"reports/{version}") == FILES
-    assert lake.read("dataset_report").select("status", "reason", "clips").rows() == [
-        ("kept", "", 3),
-        ("rejected", "no_face", 1),
-    ]
+    assert lake.read("dataset_report").select("status", "reason", "clips").rows() == [("kept", "", 3), ("rejected", "no_face", 1)]
     assert (metadata["clips_in"], metadata["clips_kept"]) == (4, 3)
     assert metadata["report"].endswith(f"reports/{version}/report.html")
     pictures = ["contact_sheet", "funnel", "identities", "pose", "similarity", "speech"]

@@ -115,10 +115,7 @@ def test_table_that_is_not_there_yet_processes_nothing() -> None:
 
 def test_step_computed_again_counts_before_the_later_ones_are() -> None:
     """Two clips change places in one step: the numbers that pass stay, and the clips do not."""
-    clips: Clips = {
-        "a": [OK, OK, NO_FACE, OK, OK, OK],
-        "b": [OK, OK, OK, UPSTREAM, UPSTREAM, UPSTREAM],
-    }
+    clips: Clips = {"a": [OK, OK, NO_FACE, OK, OK, OK], "b": [OK, OK, OK, UPSTREAM, UPSTREAM, UPSTREAM]}
     assert _rows(_reader(clips))[0] == [
         ("a", "rejected", "pose_filtered_clips", "no_face"),
         ("b", "skipped", "id_consistent_clips", "not_processed"),

@@ -73,10 +73,7 @@ def test_shots_of_a_recording_are_clips_of_their_own(curated: Curated, dataset_o
     assert dataset["clip_id"].to_list() == ["a", "b", "c", "e"]
     shots = dataset.filter(pl.col("recording_id") == "film")
     place = ("clip_id", "path", "content_sha256", "first_pts", "last_pts", "start_s", "duration_s")
-    assert shots.select(place).rows() == [
-        ("b", "film", "sha-film", 0, 9, 0.0, 1.0),
-        ("c", "film", "sha-film", 10, 19, 1.0, 1.0),
-    ]
+    assert shots.select(place).rows() == [("b", "film", "sha-film", 0, 9, 0.0, 1.0), ("c", "film", "sha-film", 10, 19, 1.0, 1.0)]
     whole = dataset.row(0, named=True)
     assert (whole["recording_id"], whole["first_pts"], whole["duration_s"]) == (None, None, 2.0)
 

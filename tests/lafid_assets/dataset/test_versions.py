@@ -70,16 +70,7 @@ def test_version_is_short_and_the_same_every_time() -> None:
     assert int(_version(), 16) >= 0
 
 
-VERSIONED = (
-    "content_sha256",
-    "refined_caption",
-    "speaking_status",
-    "split",
-    "licence",
-    "gate",
-    "engine",
-    "engine_version",
-)
+VERSIONED = ("content_sha256", "refined_caption", "speaking_status", "split", "licence", "gate", "engine", "engine_version")
 
 
 @pytest.mark.parametrize("column", VERSIONED)

@@ -28,12 +28,7 @@ SHARD = "shard-00000"
     ],
 )
 def test_budget_is_of_the_clips_that_were_tried(
-    failed: dict[str, int],
-    unread: int,
-    tried: int,
-    message: str | None,
-    row_of: Callable[..., dict[str, Any]],
-    lake: Lake,
+    failed: dict[str, int], unread: int, tried: int, message: str | None, row_of: Callable[..., dict[str, Any]], lake: Lake
 ) -> None:
     """The SQL that lists shards to be computed again agrees: a shard over its budget is not done."""
     statuses = {"deadline": "timeout", "quarantined": "skipped"}

@@ -54,8 +54,7 @@ def test_a_track_has_one_face_a_frame() -> None:
 
 
 @pytest.mark.parametrize(
-    ("b", "expected"),
-    [((0, 0, 10, 10), 1.0), ((5, 0, 15, 10), 1 / 3), ((10, 0, 20, 10), 0.0), ((2, 2, 4, 4), 0.04)],
+    ("b", "expected"), [((0, 0, 10, 10), 1.0), ((5, 0, 15, 10), 1 / 3), ((10, 0, 20, 10), 0.0), ((2, 2, 4, 4), 0.04)]
 )
 def test_overlap_is_intersection_over_union(b: Box, expected: float) -> None:
     assert overlap((0, 0, 10, 10), b) == pytest.approx(expected)

@@ -10,12 +10,7 @@ from lafid_assets.identity.impostor_pairs import FEWEST_CLIPS, choose_threshold
 from lafid_assets.identity.policies import ClusterFigures
 
 FIGURES = ClusterFigures(
-    strangers_mean=0.0,
-    strangers_spread=0.1,
-    threshold_floor=0.30,
-    threshold_ceiling=0.60,
-    edge_floor=0.30,
-    least_similarity=0.1,
+    strangers_mean=0.0, strangers_spread=0.1, threshold_floor=0.30, threshold_ceiling=0.60, edge_floor=0.30, least_similarity=0.1
 )
 
 

@@ -52,10 +52,7 @@ def test_the_template_changes_nothing_and_every_line_of_it_can_be_taken_in(tmp_p
     [
         ("[faces]\nx = 1", r"has a section \[faces\]: choose of .*face_info"),
         ("[face_info]\nrate = 1", r"\[face_info\]: rate"),
-        (
-            "[pose_filtered_clips]\nface_frame_share_min = 7.0",
-            r"\[pose_filtered_clips\]: face_frame_share_min.*less than or",
-        ),
+        ("[pose_filtered_clips]\nface_frame_share_min = 7.0", r"\[pose_filtered_clips\]: face_frame_share_min.*less than or"),
         ("[pose_filtered_clips]\npolicy = 'coffee'", r"\[pose_filtered_clips\]: there is no policy 'coffee'"),
         ("[automation]\nrefresh_cron = 'at two'", r"\[automation\]: refresh_cron: 'at two' is no cron expression"),
         ("[checks]\noverdue_hours = { faces = 9.0 }", r"\[checks\]: overdue_hours names faces, which is no asset"),

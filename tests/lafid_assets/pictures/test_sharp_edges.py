@@ -15,13 +15,7 @@ def _edge(*steps: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("steps", "sharp"),
-    [
-        ((70, 50), True),
-        ((20, 60, 40), True),
-        ((10, 60, 40, 10), False),
-        ((5, 8, 15, 9, 3), True),
-        ((3, 5, 15, 9, 5, 3), False),
-    ],
+    [((70, 50), True), ((20, 60, 40), True), ((10, 60, 40, 10), False), ((5, 8, 15, 9, 3), True), ((3, 5, 15, 9, 5, 3), False)],
 )
 def test_an_edge_is_sharp_up_to_the_width_that_is_just_noticeable(steps: tuple[int, ...], sharp: bool) -> None:
     """Three pixels, in blocks of little contrast five; falling edges as rising ones."""

@@ -122,11 +122,7 @@ def look_at_painted_faces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def paint(
-    clips: Sequence[PaintedClip],
-    footage: Path,
-    store: FileStore,
-    row_of: Callable[..., Row],
-    write_video: Callable[..., Path],
+    clips: Sequence[PaintedClip], footage: Path, store: FileStore, row_of: Callable[..., Row], write_video: Callable[..., Path]
 ) -> PaintedWorld:
     """Videos, crops and rows of these clips."""
     dataset, faces, raw = [], [], []

@@ -11,7 +11,6 @@ from lafid_assets.release.evaluation import evaluate
 from lafid_assets.release.evaluation_tasks import FOLDER, Subject
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
-from model.clips.clip_parts import write_clips
 from model.clips.clip_set import ClipSet
 from model.encoding.encoders import ClipEncoders
 from model.evaluation.bench import Bench, MeasuringEngine, png_of, seal_bench, write_bench
@@ -20,6 +19,7 @@ from model.files import sha256_folder
 from model.presets import preset
 from model.release.checkpoint import EmbeddingSource, write_checkpoint
 from model.release.drawing_settings import DrawingSettings
+from tests.model.cached_clips import write_clips
 from tests.model.conftest import encode_clips
 from tests.model.evaluation.benches import small_facts
 from tests.model.manifests import a_manifest

@@ -10,14 +10,7 @@ import pytest
 
 from lafid_assets.release import lineage
 from lafid_assets.release.licences import Licensed
-from lafid_assets.release.lineage import (
-    LONGEST_DESCRIPTION,
-    LONGEST_TAG,
-    description,
-    git_commit,
-    judgement_tags,
-    lineage_tags,
-)
+from lafid_assets.release.lineage import LONGEST_DESCRIPTION, LONGEST_TAG, description, git_commit, judgement_tags, lineage_tags
 from lafid_assets.schemas import DATASET_VERSIONS, FUSION_DIT, JUDGEMENTS, MODEL_EVALUATION
 
 BASE = {"name": "wan", "repository": "Wan-AI/Wan2.1", "revision": "c0ffee", "sha256": "9" * 64}
@@ -27,12 +20,7 @@ PARTS = [Licensed("clips OpenHumanVid", "CC-BY-NC-ND-4.0"), Licensed("base wan",
 @pytest.fixture
 def tags(row_of: Callable[..., dict[str, Any]]) -> dict[str, str]:
     checkpoint = row_of(
-        FUSION_DIT,
-        checkpoint_sha256="abc",
-        dataset_version="v1",
-        preset="tiny",
-        published="best_ema",
-        mlflow_run_id="m-1",
+        FUSION_DIT, checkpoint_sha256="abc", dataset_version="v1", preset="tiny", published="best_ema", mlflow_run_id="m-1"
     )
     funnel = [
         {"status": "kept", "step": "", "reason": "", "clips": 3},

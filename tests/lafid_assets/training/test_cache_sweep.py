@@ -18,6 +18,7 @@ from resources.lake.lake import Lake
 from resources.lake.reader import TableMissing
 from resources.store.file_store import FileStore
 from tests.lafid_assets.training.encoded import encode_clips, list_of
+from tests.model.cached_clips import read_clip
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_what_no_row_names_goes(lake: Lake, store: FileStore, encode: Callable[.
     assert set(read_index(store, SHARDS_FOLDER).places) == {part["key"] for parts in rows["parts"] for part in parts}
     assert intact(rows, store)
     assert not any(path.exists() for path in lists), "whoever trains writes it anew"
-    assert ClipSet(list_of(rows, dataset, store), "test").clip(0).latents.shape[1] == 5
+    assert read_clip(ClipSet(list_of(rows, dataset, store), "test"), 0).latents.shape[1] == 5
     shrunk = sum(before.values()) - sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     named = {path: size for path, size in freed.items() if path.endswith(".safetensors")}
     # Headers shrink too; what is told are the tensors.

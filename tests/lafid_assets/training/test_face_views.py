@@ -22,6 +22,7 @@ from model.face_engine.view_spread import pose_gaps_deg
 from model.presets import PRESETS, preset
 from resources.store.file_store import FileStore
 from tests.lafid_assets.training.encoded import encode_clips, list_of
+from tests.model.cached_clips import read_clip
 
 RowOf = Callable[..., dict[str, Any]]
 SIZE = ClipSize(frames=9, height=16, width=16)
@@ -71,7 +72,7 @@ def test_what_is_cached_is_spread_and_ends_with_the_first_frame(
     assert latents["first_frame_measured"].to_list() == [True, False]
     assert without_first_face(latents) == 1
     clips = ClipSet(list_of(latents, rows, store))
-    views, others = (clips.clip(index).views for index in (0, 1))
+    views, others = (read_clip(clips, index).views for index in (0, 1))
     assert views.angles_deg.tolist() == [[0, 0, 0], [30, -5, 2], [-20, 0, 0]]
     assert others.angles_deg.tolist() == [[0, 0, 0], [30, -5, 2], [0, 0, 0]]
     for one in (views.identity, views.semantic, views.detail, views.latents):

@@ -1,5 +1,7 @@
 """`fusion_dit`: the training loop itself is tested in `model`; here what the asset makes of it."""
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from lafid_assets.schemas import LAFID_DATASET, TABLES, TRAINING_LATENTS
+from lafid_assets.release.lineage import git_commit
+from lafid_assets.schemas import DATASET_VERSIONS, LAFID_DATASET, TABLES, TRAINING_LATENTS
 from lafid_assets.training import fusion_dit as module
-from lafid_assets.training.fusion_dit import FusionDitConfig, _curves, _held_out, fusion_dit
+from lafid_assets.training.fusion_dit import FusionDitConfig, _curves, _held_out, fusion_dit, origin_tags
 from lafid_assets.training.held_out import first_frame
 from model.clip_size import Bucket, ClipSize
 from model.likeness import MeasuredFace, MeasuredVideo, likeness_of
@@ -302,3 +305,25 @@ def test_a_curve_that_mlflow_does_not_give_does_not_undo_a_training(
     finished = MagicMock(mlflow_run_id="m-1", checkpoints={})
     assert _curves(finished, tracking) is None
     assert "the curves are not drawn, MLflow does not give them: the server is away" in caplog.text
+
+
+def test_policies_are_those_that_decided_the_version(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> None:
+    decided = {"pose_filtered_clips": {"policy": ["cofe"], "fingerprint": ["f"]}, "speech_info": {"transcriber": ["small"]}}
+    other = {"pose_filtered_clips": {"policy": ["faithfulfaces"]}}
+    rows = [
+        row_of(DATASET_VERSIONS, dataset_version=version, number=number, decided_by=json.dumps(tables))
+        for number, (version, tables) in enumerate((("v1", decided), ("v2", other)), 1)
+    ]
+    lake.put({DATASET_VERSIONS.name: DATASET_VERSIONS.frame(rows)}, "all", "f")
+    assert origin_tags(preset("tiny"), "v1", lake, "run-1") == {
+        "lafid.dataset_version": "v1",
+        "lafid.policy": "cofe",
+        "lafid.git_commit": git_commit(),
+        "lafid.preset": "tiny",
+        "lafid.seed": "0",
+        "dagster.run_id": "run-1",
+    }
+
+
+def test_version_that_nobody_kept_has_no_policy(lake: Lake) -> None:
+    assert origin_tags(preset("tiny"), "v9", lake, "run-1")["lafid.policy"] == "none recorded"

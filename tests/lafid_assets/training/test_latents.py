@@ -25,6 +25,7 @@ from model.presets import Preset, preset
 from resources.face_engine import model_store
 from resources.store.file_store import FileStore
 from tests.lafid_assets.training.encoded import SHARD, encode_clips, list_of
+from tests.model.cached_clips import read_clip
 
 SIZE = ClipSize(frames=9, height=16, width=16)
 PACE_TEXTS = ("black", "dark")
@@ -171,7 +172,7 @@ def test_heads_are_cut_out_by_the_mask_that_the_dataset_names(
     clips = ClipSet(list_of(encode(masked), masked, store))
     assert {part for _, part in computed} == {"semantic", "detail", "views"}
     assert clips.meta.head_mask == mask
-    white, other, _ = clips.clip(0).views.latents
+    white, other, _ = read_clip(clips, 0).views.latents
     assert torch.equal(white, other), "this network leaves nothing of a head but white"
 
 
@@ -221,12 +222,7 @@ def test_what_a_cut_keeps_in_view_costs_the_video(encode: Encode, dataset: pl.Da
     ],
 )
 def test_a_changed_encoder_costs_its_parts_and_a_changed_transformer_none(
-    encode: Encode,
-    dataset: pl.DataFrame,
-    computed: list,
-    monkeypatch: pytest.MonkeyPatch,
-    component: str,
-    parts: set[str],
+    encode: Encode, dataset: pl.DataFrame, computed: list, monkeypatch: pytest.MonkeyPatch, component: str, parts: set[str]
 ) -> None:
     import model.bases.base
 
@@ -252,7 +248,7 @@ def test_what_is_cached_is_what_training_reads(store: FileStore, encode: Encode,
     assert (row["frames"], row["height"], row["width"], row["split"], row["status"]) == (9, 16, 16, "train", "ok")
     clips = ClipSet(list_of(rows, dataset, store))
     assert clips.clip_ids == ("a",)
-    clip = clips.clip(0)
+    clip = read_clip(clips, 0)
     assert clip.meta.encoders_fingerprint == row["encoders_fingerprint"]
     assert clip.meta.caption == "Person a. No voice is heard."
     assert clips.persons == ("person-a",)
@@ -291,7 +287,7 @@ def test_faces_are_cropped_as_the_users_pipeline_crops_them(
     shown = frame_at(tmp_path / "footage" / "a", reference["frame_index"])
     crop = process_face(shown, Engine(), OvalMask()).crop
     encoders = ClipEncoders(load_base(base_dir))
-    clip = ClipSet(list_of(encode(dataset), dataset, store)).clip(0)
+    clip = read_clip(ClipSet(list_of(encode(dataset), dataset, store)), 0)
     assert clip.views.semantic[0].equal(encoders.semantic(crop)[0].bfloat16())
     assert clip.views.detail[0].equal(encoders.detail(crop)[0].bfloat16())
 
@@ -312,8 +308,8 @@ def test_every_clip_is_placed_by_size_and_the_counts_add_up(
     assert sum(count(several).values()) == dataset.height
     train = ClipSet(list_of(several, wide, store))
     assert {tuple(size): indices for size, indices in train.buckets.items()} == {(5, 16, 16): (1,), (9, 16, 16): (0,)}
-    assert train.clip(1).latents.shape == (48, 5, 4, 4)
-    assert train.clip(1).face_boxes.shape == (5, 4)
+    assert read_clip(train, 1).latents.shape == (48, 5, 4, 4)
+    assert read_clip(train, 1).face_boxes.shape == (5, 4)
 
 
 @pytest.mark.parametrize(

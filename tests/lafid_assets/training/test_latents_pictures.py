@@ -24,14 +24,11 @@ from model.encoding.video_io import read_frames
 from model.presets import preset
 from resources.store.file_store import FileStore
 from tests.lafid_assets.training.encoded import encode_clips, list_of
+from tests.model.cached_clips import read_clip
 from tests.model.layouts import WITH_PICTURES
 
 SIZE = ClipSize(frames=9, height=16, width=16)
-PARTS = {
-    "tiny-i2v": {"control", "image_embeds"},
-    "tiny-i2v-two-experts": {"control"},
-    "tiny-vace": {"control", "picture"},
-}
+PARTS = {"tiny-i2v": {"control", "image_embeds"}, "tiny-i2v-two-experts": {"control"}, "tiny-vace": {"control", "picture"}}
 Encode = Callable[..., pl.DataFrame]
 
 
@@ -64,7 +61,7 @@ def test_clips_hold_what_their_base_is_given(
 ) -> None:
     rows = encode(dataset)
     assert set(keys(rows)) & {*CONDITION_TENSORS, "picture"} == PARTS[name]
-    clip = ClipSet(list_of(rows, dataset, store)).clip(0)
+    clip = read_clip(ClipSet(list_of(rows, dataset, store)), 0)
     condition = clip.condition
     encoder = ConditionEncoder(load_base(base_dir, "cpu"))
     if name == "tiny-vace":
@@ -148,7 +145,7 @@ def test_what_the_transformer_alone_reads_lies_in_its_precision(
     chosen = tiny.model_copy(update={"clip": SIZE, "base": WITH_PICTURES["tiny-i2v"], "train": halved})
     one = dataset.filter(pl.col("clip_id") == "a")
     clips = ClipSet(list_of(encode_clips(one, faces, chosen, base_dir, store), one, store))
-    clip, batch = clips.clip(0), clips.batch([0], views=[[0, 1]])
+    clip, batch = read_clip(clips, 0), clips.batch([0], views=[[0, 1]])
     narrow = [clip.text, clip.null_text, clip.views.latents, clip.condition.control, clip.condition.image_embeds]
     assert {tensor.dtype for tensor in narrow} == {torch.bfloat16}
     assert {clip.latents.dtype, clip.views.identity.dtype} == {torch.float32}

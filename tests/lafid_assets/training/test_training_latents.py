@@ -135,10 +135,7 @@ def test_training_reads_all_shards_or_names_those_that_lack(
     lake.put({LAFID_DATASET.name: elsewhere.with_columns(dataset_version=pl.lit("v2"))}, "all", "g")
     lake.put({TRAINING_LATENTS.name: TRAINING_LATENTS.frame([])}, OTHER, "f")
     run()
-    with (
-        lake.snapshot() as reader,
-        pytest.raises(NotPrecomputed, match="1 of 3 .* of y: run `lafid precompute --preset tiny`"),
-    ):
+    with lake.snapshot() as reader, pytest.raises(NotPrecomputed, match="1 of 3 .* of y: run `lafid precompute --preset tiny`"):
         read_cached(reader, tiny)
     kept = elsewhere.filter(pl.col("clip_id") == "a").with_columns(dataset_version=pl.lit("v2"))
     lake.put({LAFID_DATASET.name: kept}, "all", "h")

@@ -10,8 +10,8 @@ import torch
 
 from model.clip_size import Bucket
 from model.clips.clip_list import SHARDS, write_clip_list
-from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet, DataError
+from tests.model.cached_clips import ClipLatents, read_clip, write_clips
 
 
 def same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
@@ -25,8 +25,9 @@ def test_a_clip_comes_back_bit_for_bit(cached: list[ClipLatents], clips: ClipSet
     assert clips.clip_ids == tuple(clip.meta.clip_id for clip in cached)
     assert clips.persons[3] == "person-3"
     for number, clip in enumerate(cached):
-        copy = clips.clip(number)
+        copy = read_clip(clips, number)
         assert copy.meta == clip.meta
+        assert same(clips.identity(number), clip.views.identity)
         for name in (field.name for field in fields(ClipLatents) if field.name not in ("meta", "views")):
             assert same(getattr(copy, name), getattr(clip, name)), name
         halved = clip.views._replace(semantic=clip.views.semantic.bfloat16(), detail=clip.views.detail.bfloat16())
@@ -36,20 +37,20 @@ def test_a_clip_comes_back_bit_for_bit(cached: list[ClipLatents], clips: ClipSet
 def test_a_batch_has_the_faces_and_the_views_asked_for(clips: ClipSet) -> None:
     batch = clips.batch([1, 3], views=[[2, 0], [1, 1]], faces=[0, 2])
     for row, (index, view) in enumerate(((1, 0), (3, 2))):
-        views = clips.clip(index).views
+        views = read_clip(clips, index).views
         for name in ("identity", "semantic", "detail", "angles_deg"):
             assert torch.equal(getattr(batch.face, name)[row], getattr(views, name)[view].float()), name
     assert batch.references.shape == (2, 2, 48, 4, 4)
-    assert torch.equal(batch.references[0, 0], clips.clip(1).views.latents[2])
-    assert torch.equal(batch.references[1, 1], clips.clip(3).views.latents[1])
+    assert torch.equal(batch.references[0, 0], read_clip(clips, 1).views.latents[2])
+    assert torch.equal(batch.references[1, 1], read_clip(clips, 3).views.latents[1])
     assert batch.face_boxes.shape == (2, 3, 4)
     assert batch.face_boxes[:, 2].isnan().all()
 
 
 def test_a_clip_is_told_its_caption_the_same_without_speech_or_nothing(clips: ClipSet) -> None:
     batch = clips.batch([0, 0, 0, 4], texts=["caption", "plain", "empty", "plain"])
-    clip = clips.clip(0)
-    for row, text in zip(batch.text, (clip.text, clip.text_plain, clip.null_text, clips.clip(4).text), strict=True):
+    clip = read_clip(clips, 0)
+    for row, text in zip(batch.text, (clip.text, clip.text_plain, clip.null_text, read_clip(clips, 4).text), strict=True):
         assert torch.equal(row[: len(text)], text)
         assert not row[len(text) :].any()
 
@@ -150,11 +151,11 @@ def test_the_digest_is_over_the_data_and_not_over_where_it_lies(
 
 def test_views_may_be_another_clips(clips: ClipSet) -> None:
     batch = clips.batch([1, 3], views=[[2, 0], [1, 1]], views_of=[1, 4])
-    assert torch.equal(batch.references[0, 0], clips.clip(1).views.latents[2])
-    assert torch.equal(batch.references[1, 0], clips.clip(4).views.latents[1])
+    assert torch.equal(batch.references[0, 0], read_clip(clips, 1).views.latents[2])
+    assert torch.equal(batch.references[1, 0], read_clip(clips, 4).views.latents[1])
     semantic, angles = clips.posed_views({4: [1, 2], 2: [2, 0]})
     for place, (index, chosen) in enumerate(((4, [1, 2]), (2, [2, 0]))):
-        views = clips.clip(index).views
+        views = read_clip(clips, index).views
         assert torch.equal(semantic[:, place], views.semantic[chosen].bfloat16())
         assert torch.equal(angles[:, place], views.angles_deg[chosen])
 

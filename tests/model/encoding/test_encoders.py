@@ -11,6 +11,7 @@ from model.bases.base import ENCODERS, Base, load_base
 from model.clips.clip_set import ClipSet
 from model.encoding import encoders as module
 from model.encoding.encoders import TEXTS_AT_ONCE, ClipEncoders
+from tests.model.cached_clips import read_clip
 
 
 def test_cached_text_padded_equals_the_pipelines_own(base: Base, clips: ClipSet) -> None:
@@ -96,7 +97,7 @@ def test_video_latents_are_one_frame_each(base: Base) -> None:
 
 
 def test_the_empty_caption_is_cached_with_every_clip(base: Base, clips: ClipSet) -> None:
-    assert torch.equal(clips.clip(0).null_text, ClipEncoders(base).text(""))
+    assert torch.equal(read_clip(clips, 0).null_text, ClipEncoders(base).text(""))
     dropped = clips.batch([0, 1], texts=["empty", "caption"])
-    assert torch.equal(dropped.text[0], F.pad(clips.clip(0).null_text, (0, 0, 0, 511)))
+    assert torch.equal(dropped.text[0], F.pad(read_clip(clips, 0).null_text, (0, 0, 0, 511)))
     assert torch.equal(dropped.text[1], clips.batch([1]).text[0])

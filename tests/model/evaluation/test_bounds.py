@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from model.evaluation.bench import BinBounds, GalleryFace, Person, SourceClip
-from model.evaluation.bounds import bounds_of
-from model.evaluation.gallery import nearest_picture
+from model.evaluation.bounds import bounds_of, nearest_picture
 from model.face_engine.rotations import rotation_from_angles
 from model.likeness import EXPRESSION_BINS, YAW_BINS
 

@@ -7,14 +7,7 @@ import numpy as np
 import pytest
 
 from model.evaluation.bench import BinBounds, GalleryFace, Person, SourceClip
-from model.evaluation.similarity import (
-    FrameFace,
-    by_bins,
-    faces_found_share,
-    measure_frames,
-    pose_binned,
-    score,
-)
+from model.evaluation.similarity import FrameFace, by_bins, faces_found_share, measure_frames, pose_binned, score
 from model.face_engine.interface import EngineInfo, Expression, Face, Image
 from model.face_engine.rotations import rotation_from_angles
 from model.likeness import YAW_BINS, MeasuredVideo, likeness_of

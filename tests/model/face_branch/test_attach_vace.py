@@ -60,10 +60,7 @@ def hear(fusion: FaceFusion) -> None:
 
 @torch.no_grad()
 def test_step_0_and_no_face_equal_the_base(
-    transformer: WanVACETransformer3DModel,
-    inputs: dict[str, Any],
-    features: FaceFeatures,
-    quick: Callable[..., Preset],
+    transformer: WanVACETransformer3DModel, inputs: dict[str, Any], features: FaceFeatures, quick: Callable[..., Preset]
 ) -> None:
     expected, keys = transformer(**inputs)[0], set(transformer.state_dict())
     fusion = FaceFusion.for_transformer(transformer, features, quick().fusion)

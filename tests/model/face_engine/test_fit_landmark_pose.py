@@ -9,14 +9,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load
 
-from model.face_engine.fit_landmark_pose import (
-    FitSettings,
-    fit,
-    mean_shape_path,
-    provenance_of,
-    read_mean_shape,
-    serialise,
-)
+from model.face_engine.fit_landmark_pose import FitSettings, fit, mean_shape_path, provenance_of, read_mean_shape, serialise
 from model.face_engine.landmark_pose import WEIGHTS, load_landmark_pose
 
 TINY = FitSettings(faces=600, steps=12, batch=64)

@@ -13,13 +13,7 @@ from PIL import Image as PilImage
 from model.encoding.video_io import read_frames
 from model.face_engine.dlib_engine import DlibEngine
 from model.face_engine.five_points import head_height_px
-from model.face_engine.insightface_engine import (
-    GLANCE_MIN_SCORE,
-    InsightfaceEngine,
-    InsightfaceSettings,
-    _fitted_input,
-    describe,
-)
+from model.face_engine.insightface_engine import GLANCE_MIN_SCORE, InsightfaceEngine, InsightfaceSettings, _fitted_input, describe
 from model.face_engine.interface import Image
 from model.face_engine.selection import choose_parts
 from model.model_store.store import ModelMissing, ModelStore

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from model.face_engine.rotations import (
-    angles_from_rotation,
-    geodesic_deg,
-    nearest_rotation,
-    rotation_from_angles,
-    stacked_angles,
-)
+from model.face_engine.rotations import angles_from_rotation, geodesic_deg, nearest_rotation, rotation_from_angles, stacked_angles
 
 NOSE, CROWN, LEFT_EAR = np.eye(3)[2], np.eye(3)[1], np.eye(3)[0]
 """Head axes on a frontal face: to the camera, up, to the image's right."""

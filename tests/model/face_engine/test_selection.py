@@ -111,8 +111,7 @@ def test_the_licence_is_the_strictest_of_the_parts(models: ModelStore, add: Call
 
 
 @pytest.mark.parametrize(
-    ("part", "name"),
-    [("detector", "fsanet"), ("embedder", "scrfd_2.5g"), ("head_pose", "none"), ("mouth", "dlib")],
+    ("part", "name"), [("detector", "fsanet"), ("embedder", "scrfd_2.5g"), ("head_pose", "none"), ("mouth", "dlib")]
 )
 def test_a_name_of_another_part_is_refused(part: str, name: str) -> None:
     with pytest.raises(ModelUnknown, match=f"there is no {part} '{name}': choose one of auto, "):

@@ -89,12 +89,7 @@ def _kinds(models: ModelStore, name: str) -> dict[str, Kind | None]:
     return {file.name: file.kind for file in models.record(name).files}
 
 
-PACK_KINDS = {
-    "det_10g.onnx": Kind.SCRFD,
-    "w600k_r50.onnx": Kind.ARCFACE,
-    "2d106det.onnx": Kind.LANDMARKS_106,
-    "other.onnx": None,
-}
+PACK_KINDS = {"det_10g.onnx": Kind.SCRFD, "w600k_r50.onnx": Kind.ARCFACE, "2d106det.onnx": Kind.LANDMARKS_106, "other.onnx": None}
 
 
 def test_a_pack_comes_as_a_folder(models: ModelStore, pack: Path) -> None:

@@ -83,8 +83,7 @@ def test_round_trip_in_a_fresh_process_is_bit_equal(
 
 
 @pytest.mark.parametrize(
-    ("trainable", "parts"),
-    [("adapter", {"adapter"}), ("adapter_and_lora", {"adapter", "lora"}), ("all", {"adapter", "weights"})],
+    ("trainable", "parts"), [("adapter", {"adapter"}), ("adapter_and_lora", {"adapter", "lora"}), ("all", {"adapter", "weights"})]
 )
 def test_only_what_trained_is_in_it(fused: Fused, manifest: Manifest, tmp_path: Path, trainable: str, parts: set[str]) -> None:
     written = write_checkpoint(tmp_path / "c", fused(trainable=trainable), manifest)

@@ -31,13 +31,7 @@ from model.face_branch.trainable import assemble
 from model.presets import preset
 from model.release import package
 from model.release.checkpoint import EmbeddingSource, read_manifest, write_checkpoint
-from model.release.package import (
-    PackageError,
-    fetch,
-    log_checkpoint,
-    pinned_requirements,
-    pull,
-)
+from model.release.package import PackageError, fetch, log_checkpoint, pinned_requirements, pull
 from model.release.pipeline import load
 from model.release.pulled_folder import write_pulled_folder
 from tests.model.manifests import a_manifest
@@ -80,10 +74,7 @@ def registered(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     photograph.crop((100, 0, 356, 256)).save(root / "photo.png")
     tiny = preset("tiny")
     tiny = tiny.model_copy(
-        update={
-            "clip": ClipSize(frames=2, height=16, width=16),
-            "train": tiny.train.model_copy(update={"trainable": "adapter"}),
-        }
+        update={"clip": ClipSize(frames=2, height=16, width=16), "train": tiny.train.model_copy(update={"trainable": "adapter"})}
     )
     features = FaceFeatures(torch.zeros(1, 128), torch.zeros(1, 65, 64), torch.zeros(1, 256, 48))
     model = assemble(load_base(base_dir, "cpu"), features, tiny.fusion, tiny.train)

@@ -13,7 +13,6 @@ import model.training.checkpoint_retention
 import model.training.train
 import model.training.validation_loss
 from model.bases.base import Base, load_base
-from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel
 from model.likeness import Likeness
@@ -24,6 +23,7 @@ from model.training.metrics import fixed_flow_loss
 from model.training.state import TrainStateError
 from model.training.train import TrainingStopped, TrainReport, TrainResult, train
 from model.training.validation import DrawingStopped
+from tests.model.cached_clips import ClipLatents, write_clips
 from tests.model.manifests import a_manifest
 
 Quick = Callable[..., Preset]

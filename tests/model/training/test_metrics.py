@@ -12,11 +12,11 @@ import torch
 
 from model.bases.base import load_base
 from model.clip_size import Bucket
-from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel, assemble
 from model.presets import Preset
 from model.training.metrics import fixed_flow_loss, psnr
+from tests.model.cached_clips import ClipLatents, write_clips
 from tests.model.conftest import hear
 
 

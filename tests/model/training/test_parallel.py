@@ -15,7 +15,6 @@ from torch import nn
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
 from model.bases.specs import TINY, TINY_TWO_EXPERTS, BaseSpec
-from model.clips.clip_parts import write_clips
 from model.clips.clip_set import ClipSet
 from model.presets import Preset
 from model.training.batch_sampler import Order
@@ -23,6 +22,7 @@ from model.training.heartbeat import RankLost
 from model.training.parallel import Ranks, join_ranks
 from model.training.sampling import draw_step
 from model.training.train import TrainingError, train
+from tests.model.cached_clips import write_clips
 from tests.model.conftest import encode_clips
 from tests.model.layouts import TINY_VACE
 from tests.model.training.two_processes import run_in_two, train_all, write_task
@@ -48,9 +48,7 @@ def test_alone_everything_is_as_it_is() -> None:
     ranks.wait()
 
 
-def test_a_gradient_that_another_process_has_is_summed_and_one_that_none_has_stays_away(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_gradient_that_another_process_has_is_summed_and_one_that_none_has_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other process has gradients of ones, of the second parameter and the third."""
     here, both, there, none = (nn.Parameter(torch.zeros(2)) for _ in range(4))
     here.grad, both.grad = torch.full((2,), 2.0), torch.full((2,), 3.0)

@@ -39,8 +39,7 @@ def test_a_cut_base_has_the_whole_ones_share(smallest: PresetRow) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "most"),
-    [(name, 0.015 if "1.3b" in name else 0.01) for name in PRESETS if "1.3b" in name or "14b" in name],
+    ("name", "most"), [(name, 0.015 if "1.3b" in name else 0.01) for name in PRESETS if "1.3b" in name or "14b" in name]
 )
 def test_the_narrow_branch_is_cheap(name: str, most: float) -> None:
     row = preset_row(shallow(name))

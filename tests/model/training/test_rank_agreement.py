@@ -49,13 +49,7 @@ def swap_two(held: Tensors) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        change_a_bit,
-        swap_two,
-        lambda held: held.update(half=held["half"].reshape(3, 5)),
-        lambda held: held.pop("half"),
-    ],
+    "change", [change_a_bit, swap_two, lambda held: held.update(half=held["half"].reshape(3, 5)), lambda held: held.pop("half")]
 )
 def test_rank_and_tensor_are_named(three: Callable, change: Callable[[Tensors], None]) -> None:
     other = tensors()

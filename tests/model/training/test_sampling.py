@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet, DataError
 from model.presets import AlignerConfig, Preset, ReferenceConfig, Stage
 from model.training.batch_sampler import Order
@@ -23,6 +22,7 @@ from model.training.sampling import (
     sample_latents,
     weigh_face,
 )
+from tests.model.cached_clips import ClipLatents, read_clip, write_clips
 from tests.model.training.conftest import ALONE, CPU
 
 Quick = Callable[..., Preset]
@@ -92,7 +92,7 @@ def test_a_pair_is_two_views_of_one_person(clips: ClipSet) -> None:
     owners = []
     for first, second in zip(*pairs.angles_deg, strict=True):
         holds = [
-            {int(number) for number in range(5) if (clips.clip(number).views.angles_deg == angles).all(dim=1).any()}
+            {int(number) for number in range(5) if (read_clip(clips, number).views.angles_deg == angles).all(dim=1).any()}
             for angles in (first, second)
         ]
         assert holds[0] == holds[1]
@@ -170,13 +170,14 @@ def test_texts_follow_their_rates(clips: ClipSet, quick: Quick) -> None:
         return dict(zip(drawn.batch.clip_ids, drawn.batch.text, strict=True))
 
     for clip_id, text in told(text_dropout=0.0, speech_dropout=1.0).items():
-        clip = clips.clip(clips.clip_ids.index(clip_id))
+        clip = read_clip(clips, clips.clip_ids.index(clip_id))
         rows = clip.text if clip.text_plain is None else clip.text_plain
         assert torch.equal(text[: len(rows)], rows)
         assert not text[len(rows) :].any()
     full = told(text_dropout=0.0, speech_dropout=0.0)
     assert all(
-        torch.equal(full[clip_id][: len(clips.clip(i).text)], clips.clip(i).text) for i, clip_id in enumerate(clips.clip_ids)
+        torch.equal(full[clip_id][: len(read_clip(clips, i).text)], read_clip(clips, i).text)
+        for i, clip_id in enumerate(clips.clip_ids)
     )
 
 

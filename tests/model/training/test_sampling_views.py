@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import ClipSet
 from model.presets import PRESETS, Preset, TrainConfig
 from model.training.batch_sampler import Order
 from model.training.sampling import choose_face, choose_told, choose_views, draw_step, fixed_views
+from tests.model.cached_clips import ClipLatents, write_clips
 from tests.model.training.conftest import ALONE
 
 POSITIONS = 4000

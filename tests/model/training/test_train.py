@@ -20,13 +20,13 @@ import model.training.validation
 from model.bases.base import load_base
 from model.bases.build import build_tiny_base
 from model.bases.specs import TINY_TWO_EXPERTS
-from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import DataError
 from model.presets import Preset
 from model.release.checkpoint import load_checkpoint, read_manifest
 from model.training.memory_estimate import PresetTooLarge
 from model.training.state import TrainStateError
 from model.training.train import TrainingError, TrainingStopped, TrainReport, TrainResult, train
+from tests.model.cached_clips import ClipLatents, write_clips
 from tests.model.training.conftest import Killed
 
 Quick = Callable[..., Preset]

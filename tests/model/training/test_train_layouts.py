@@ -12,7 +12,7 @@ from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
 from model.bases.conditions import with_picture
 from model.bases.flow import add_noise, flow_loss
-from model.clips.clip_parts import CONDITION_TENSORS, write_clips
+from model.clips.clip_parts import CONDITION_TENSORS
 from model.clips.clip_set import ClipSet
 from model.face_branch.trainable import FusedModel, assemble
 from model.presets import Preset, Stage
@@ -25,6 +25,7 @@ from model.training.objective import backward
 from model.training.report import _tokens
 from model.training.sampling import draw_step
 from model.training.train import TrainingStopped, TrainReport, never, train
+from tests.model.cached_clips import read_clip, write_clips
 from tests.model.conftest import encode_clips
 from tests.model.drawing import ON_CPU
 from tests.model.layouts import WITH_PICTURES
@@ -52,18 +53,16 @@ def configured(quick: Callable[..., Preset]) -> Callable[..., Preset]:
 def test_a_clip_holds_what_its_base_is_given_and_shares_what_says_nothing_of_it(prepared: tuple[str, Path, Path]) -> None:
     name, _, clip_list = prepared
     clips = ClipSet(clip_list)
-    parts = {
-        "tiny-i2v": {"control", "image_embeds"},
-        "tiny-i2v-two-experts": {"control"},
-        "tiny-vace": {"control", "picture"},
-    }[name]
+    parts = {"tiny-i2v": {"control", "image_embeds"}, "tiny-i2v-two-experts": {"control"}, "tiny-vace": {"control", "picture"}}[
+        name
+    ]
     keys = {part: {clips.entry(index).parts[part].key for index in range(len(clips))} for part in parts}
     assert all(not (set(clips.entry(index).parts) & {*CONDITION_TENSORS, "picture"}) - parts for index in range(len(clips)))
     # VACE's control says that nothing is known: one for all clips of a size.
     assert {part: len(found) for part, found in keys.items()} == {part: len(clips) for part in parts} | (
         {"control": 1} if name == "tiny-vace" else {}
     )
-    batch, clip = clips.batch([1, 3], faces=[0, 2]), clips.clip(3)
+    batch, clip = clips.batch([1, 3], faces=[0, 2]), read_clip(clips, 3)
     for part in parts:
         held = clip.views.picture[2:3] if part == "picture" else getattr(clip.condition, part)
         assert torch.equal(getattr(batch.condition, part)[1:], held)

@@ -11,12 +11,12 @@ import pytest
 import model.training.report
 import model.training.train
 from model.clip_size import Bucket
-from model.clips.clip_parts import ClipLatents, write_clips
 from model.clips.clip_set import Batch, ClipSet, DataError
 from model.presets import Preset, Stage
 from model.release.checkpoint import read_manifest
 from model.training.objective import StepLosses
 from model.training.train import TrainingStopped, TrainReport, train
+from tests.model.cached_clips import ClipLatents, write_clips
 from tests.model.training.conftest import Killed
 
 Quick = Callable[..., Preset]

@@ -71,10 +71,7 @@ def test_a_table_grows_by_columns_that_may_be_null(opened: Callable[..., Lake]) 
 
 @pytest.mark.parametrize(
     ("column", "match"),
-    [
-        (Column("n", pl.String, "a number"), "n is INTEGER, not VARCHAR"),
-        (Column("must", pl.String, "a must"), "must is missing"),
-    ],
+    [(Column("n", pl.String, "a number"), "n is INTEGER, not VARCHAR"), (Column("must", pl.String, "a must"), "must is missing")],
 )
 def test_other_columns_are_another_versions(opened: Callable[..., Lake], column: Column, match: str) -> None:
     lake = opened(BASE)

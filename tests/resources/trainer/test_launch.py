@@ -80,12 +80,7 @@ def test_ray_reads_what_the_shipped_file_asks_for(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(
     ("env_vars", "waits_s"),
-    [
-        ([], 3),
-        (["RAY_JOB_STOP_WAIT_TIME_S=129"], 129),
-        (["RAY_JOB_STOP_WAIT_TIME_S"], 60),
-        (["RAY_JOB_STOP_WAIT_TIME_S=x"], 0),
-    ],
+    [([], 3), (["RAY_JOB_STOP_WAIT_TIME_S=129"], 129), (["RAY_JOB_STOP_WAIT_TIME_S"], 60), (["RAY_JOB_STOP_WAIT_TIME_S=x"], 0)],
 )
 def test_a_ray_that_kills_before_the_state_is_saved_is_refused(
     env_vars: list[str], waits_s: int, monkeypatch: pytest.MonkeyPatch

@@ -7,20 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import pytest
 
-from model.bases.base import load_base
-from model.bases.build import build_tiny_base
-from model.clip_size import Bucket, ClipSize
-from model.clips.clip_list import ClipMeta
-from model.clips.clip_parts import encode_clip, write_clips
-from model.encoding.encoders import ClipEncoders
-from model.encoding.views import encode_views
+from model.clip_size import ClipSize
 from model.files import sha256_folder
 from model.presets import preset
 from resources.trainer.client import TrainerClient
 from resources.trainer.job import TrainingJob
+from tests.model.cached_clips import noise_clips
 
 pytestmark = pytest.mark.e2e
 STEPS = 20
@@ -31,11 +25,10 @@ def job(tmp_path: Path) -> TrainingJob:
     """Three clips of noise, 3 frames of 16 x 16 px; only SIGTERM saves a state."""
     tiny = preset("tiny")
     quick = {"steps": STEPS, "checkpoint_every": 1000, "log_every": 1, "warmup_steps": 1, "fixed_triples": 4}
+    size = ClipSize(frames=3, height=16, width=16, view_side=16)
     return TrainingJob(
-        preset=tiny.model_copy(
-            update={"clip": ClipSize(frames=3, height=16, width=16), "train": tiny.train.model_copy(update=quick)}
-        ),
-        clip_list=_write_clips(tmp_path),
+        preset=tiny.model_copy(update={"clip": size, "train": tiny.train.model_copy(update=quick)}),
+        clip_list=noise_clips(tmp_path, size, 3),
         base_dir=tmp_path / "tiny",
         out_dir=tmp_path / "runs",
         dataset_version="v1",
@@ -43,32 +36,6 @@ def job(tmp_path: Path) -> TrainingJob:
         tracking_artifacts=tmp_path / "artifacts",
         tags={},
     )
-
-
-def _write_clips(folder: Path) -> Path:
-    build_tiny_base(folder / "tiny")
-    base = load_base(folder / "tiny", "cpu")
-    encoders = ClipEncoders(base)
-    clips = []
-    for number in range(3):
-        rng = np.random.default_rng(number)
-        frames = rng.integers(0, 256, (3, 16, 16, 3), np.uint8)
-        embeddings = rng.standard_normal((3, 16)).astype(np.float32)
-        meta = ClipMeta(
-            clip_id=f"clip-{number}",
-            caption="noise",
-            bucket=Bucket(3, 16, 16),
-            fps=8.0,
-            identity_id=f"person-{number}",
-            face_engine="stub",
-            face_engine_version="1",
-            base_sha256=base.info.sha256,
-            encoders_fingerprint=encoders.fingerprint,
-        )
-        angles_deg = np.array([[0, 0, 0], [30, 0, 0], [0, 0, 0]], np.float32)
-        views = encode_views(encoders, list(frames), embeddings, angles_deg, 16, (16, 16))
-        clips.append(encode_clip(encoders, frames, views, meta))
-    return write_clips(folder / "latents", clips)
 
 
 @pytest.mark.long

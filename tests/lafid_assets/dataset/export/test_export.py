@@ -13,13 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lafid_assets.dataset.export import export as module
-from lafid_assets.dataset.export.export import (
-    DestinationUnusable,
-    ExportBroken,
-    ExportManifest,
-    check_export,
-    export_version,
-)
+from lafid_assets.dataset.export.export import DestinationUnusable, ExportBroken, ExportManifest, check_export, export_version
 from lafid_assets.dataset.export.formats import FORMATS
 from lafid_assets.dataset.export.licences import LicenceRefused
 from lafid_assets.dataset.export.samples import ClipGone, file_name, read_clip

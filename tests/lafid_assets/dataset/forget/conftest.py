@@ -22,13 +22,7 @@ from lafid_assets.dataset.forget.subject import Subject, identify
 from lafid_assets.dataset.published import publish
 from lafid_assets.lake import open_lake
 from lafid_assets.release.bench_folder import is_whole, put_bench
-from lafid_assets.schemas import (
-    BY_NAME,
-    FACE_EMBEDDINGS,
-    FUSION_DIT,
-    LAFID_BENCH,
-    TRAINING_LATENTS,
-)
+from lafid_assets.schemas import BY_NAME, FACE_EMBEDDINGS, FUSION_DIT, LAFID_BENCH, TRAINING_LATENTS
 from model.clip_size import Bucket
 from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
 from model.clips.latent_shards import write_shard

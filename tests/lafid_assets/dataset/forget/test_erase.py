@@ -47,7 +47,7 @@ def test_what_there_is_to_forget(installation: Any) -> None:
     traces = installation.traces("a", content=installation.content("a"))
     assert {path.split("/")[0] for path in traces} == {"lafid.duckdb", "dagster", "mlflow", "logs", "explain", "store"}
     assert {path.split("/")[1] for path in traces if path.startswith("store/")} == {
-        *("catalog", "catalog.sqlite", "tables", "crops", "ledger", "latents", "training_runs"),
+        *("catalog", "catalog.sqlite", "tables", "crops", "ledger", "latents", "training_runs")
     }
     assert {path.split("/")[1] for path in installation.rows_about("a")} == {"tables", "ledger", "latents"}
     assert installation.unknown_files()

@@ -12,9 +12,10 @@ from torch import nn
 
 from model.evaluation.bench import GalleryFace, Person, SourceClip
 from model.evaluation.measures.networks import Networks
-from model.evaluation.measures.published_faces import FoundFace, norm_crop
+from model.evaluation.measures.published_faces import FoundFace
 from model.evaluation.measures.record import Absent, CaseVideo
 from model.evaluation.similarity import FrameFace
+from model.face_engine.crops import norm_crop
 from model.face_engine.interface import Image
 from model.model_store.store import ModelStore
 

@@ -11,8 +11,9 @@ from torch import nn
 from model.evaluation.measures.curricular_face import CurricularVectors
 from model.evaluation.measures.facesim import consisid_arc, consisid_cur, evenly_spaced, opens2v_arc, opens2v_cur
 from model.evaluation.measures.networks import Networks
-from model.evaluation.measures.published_faces import aligned_face, norm_crop
+from model.evaluation.measures.published_faces import aligned_face
 from model.evaluation.measures.record import CaseVideo
+from model.face_engine.crops import norm_crop
 from model.face_engine.interface import Image
 from tests.model.evaluation.measures.invented import FrameFinder, face_picture, networks_of, taken, video
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lafid_assets.identity.policies import ClusterPolicy
-from lafid_assets.release.leakage import TrainingUnknown, leaks_of
+from lafid_assets.release.judgement import TrainingUnknown, leaks_of
 from lafid_assets.schemas import DATASET_VERSION_ROWS
 from model.evaluation.bench import Bench
 from model.evaluation.leakage import Leak

@@ -1,6 +1,7 @@
 """The commands about models and what they are judged by: `lafid bench`, `evaluate`, `promote`, `rollback`, `lineage`.
 
-Belongs here: their signatures. Not here: the work (modules of these names beside this one), the commands that draw (`drawing`).
+Belongs here: their signatures. Not here: the work (modules of these names beside this one), the commands that draw
+(`drawing_commands`).
 """
 
 from pathlib import Path

@@ -12,6 +12,12 @@ from lafid_assets.cli.options import Home, ModelOptions, settings_of, with_model
 
 Model = Annotated[str, typer.Option(help="models:/NAME@ALIAS, models:/NAME/VERSION, or the folder of a checkpoint.")]
 ModelToTake = Annotated[str, typer.Argument(metavar="MODEL", help="As for --model of `lafid generate`.")]
+FirstFrame = Annotated[
+    Path | None, typer.Option(help="The first frame, cut to the video's aspect; without photos, the face too.")
+]
+Steps = Annotated[int, typer.Option(min=1, help="Denoising steps.")]
+Guidance = Annotated[float, typer.Option(help="How strongly the text counts; 1 switches guidance off.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same frames.")]
 Face = Annotated[str, typer.Option(help="Which face of every picture: only, largest, or a number from 0 (the largest).")]
 
 
@@ -22,23 +28,21 @@ def generate(
     prompts: Annotated[
         Path | None, typer.Option(help="A file of many: a line each; as .jsonl with prompt, negative_prompt, seed, name.")
     ] = None,
-    image: Annotated[
-        Path | None, typer.Option(help="The first frame, cut to the video's aspect; without photos, the face too.")
-    ] = None,
+    image: FirstFrame = None,
     photo: Annotated[
         list[Path] | None, typer.Option(help="Of the person; repeatable. Without an image the first frame is drawn.")
     ] = None,
     model: Model = "models:/lafid@champion",
     negative_prompt: Annotated[str | None, typer.Option(help="What shall not be seen.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
+    steps: Steps = 20,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames; the model's own number when left out.")] = None,
     height: Annotated[
         int | None, typer.Option(min=1, help="Pixels; alone, the width follows. Of neither: the model's own area.")
     ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Pixels; alone, the height follows.")] = None,
-    guidance: Annotated[float, typer.Option(help="How strongly the text counts; 1 switches guidance off.")] = 3.0,
+    guidance: Guidance = 3.0,
     face_guidance: Annotated[float, typer.Option(help="How strongly the face counts; 1 is as trained.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
+    seed: Seed = 0,
     face: Face = "only",
     *,
     how: ModelOptions,
@@ -71,9 +75,9 @@ def opens2v(
     prompts: Annotated[Path, typer.Argument(help="Open-Domain_Eval.json or another of the benchmark, beside its Images.")],
     out: Annotated[Path, typer.Option(help="The folder for videos and score files.")],
     model: Model = "models:/lafid@champion",
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
-    guidance: Annotated[float, typer.Option(help="How strongly the text counts; 1 switches guidance off.")] = 3.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same frames.")] = 0,
+    steps: Steps = 20,
+    guidance: Guidance = 3.0,
+    seed: Seed = 0,
     *,
     how: ModelOptions,
 ) -> None:
@@ -87,14 +91,12 @@ def opens2v(
 
 @with_model_options
 def inspect(
-    image: Annotated[
-        Path | None, typer.Option(help="The first frame, cut to the video's aspect; without photos, the face too.")
-    ] = None,
+    image: FirstFrame = None,
     photo: Annotated[list[Path] | None, typer.Option(help="Of the person; several show the dictionary by pose.")] = None,
     prompt: Annotated[str, typer.Option(help="What happens in the video.")] = "",
     model: Model = "models:/lafid@champion",
     out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("inspection"),
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 20,
+    steps: Steps = 20,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     face: Face = "only",
     *,

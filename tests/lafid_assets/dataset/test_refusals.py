@@ -9,7 +9,7 @@ import pytest
 
 from lafid_assets.dataset.funnel import read_outcomes
 from lafid_assets.dataset.lafid_dataset import NEEDED, put_together
-from lafid_assets.dataset.lost_clips import ClipsLost, refuse_lost
+from lafid_assets.dataset.refusals import ClipsLost, refuse_lost
 from lafid_assets.ingest.tombstones import write_tombstones
 from resources.lake.reader import Reader
 from resources.store.file_store import FileStore
