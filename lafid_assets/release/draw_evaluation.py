@@ -63,8 +63,8 @@ def _draw(number: int, config: ModelEvaluationConfig, lake: Lake, tracking: Trac
     plan = Plan.of(checkpoint, config, lake).share(number, SHARES.get_num_partitions())
     if not plan.cases and not plan.cached:
         return
-    failed = plan.done(draw, plan.subject, lake.store)
-    LOGGER.info("%d cases drawn or found, %d tasks failed: model_evaluation tries them again", len(plan.cases), failed)
+    if failed := plan.done(draw, plan.subject, lake.store):
+        LOGGER.warning("%d of the share's tasks failed: model_evaluation tries them again", failed)
     try:
         rival = rival_of(checkpoint["checkpoint_sha256"], config.model_name, tracking) if plan.bench else None
         if rival is not None:
