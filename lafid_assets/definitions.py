@@ -25,6 +25,7 @@ from lafid_assets.lafid_toml.settings_check import automation
 from lafid_assets.lafid_toml.settings_file import Automation, General, SettingsFile, SettingsUnusable
 from lafid_assets.lafid_toml.settings_place import FILE, SettingsPlace
 from lafid_assets.lake import open_lake
+from lafid_assets.release.draw_evaluation import draw_evaluation
 from lafid_assets.release.lafid_bench import lafid_bench
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.registered_model import registered_model
@@ -103,6 +104,7 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
             refresh_dataset,
             precompute(launch.precompute_tags),
             train_and_register(launch.tags),
+            draw_evaluation(launch.precompute_tags),
             compact_lake,
             check_health,
             judge_dataset,

@@ -57,6 +57,7 @@ class _Round:
         going: run to its partitions.
         others: those of them that another asked for.
         failures: a line for each run that failed.
+        killed: line to partitions of runs that failed and left nobody to say why: what the lake holds decides of them.
         again: partitions of runs that another asked for, or that never began: to be asked for where they are not current then.
     """
 
@@ -64,6 +65,7 @@ class _Round:
     going: dict[str, list[str]]
     others: frozenset[str]
     failures: list[str] = field(default_factory=list)
+    killed: dict[str, list[str]] = field(default_factory=dict)
     again: set[str] = field(default_factory=set)
 
 
@@ -109,9 +111,10 @@ class Cluster:
             runs = self._ask(assets, what, ops, left, order, most)
             with self._left_alone(runs.going), working(f"{what} in the cluster"):
                 self._watch(runs, _Counting(self.lake, assets, ops, left))
-            failures += runs.failures
-            counting = _Counting(self.lake, assets, ops, sorted(runs.again))
-            if not (left := counting.stale()):
+            lost = {partition for partitions in runs.killed.values() for partition in partitions}
+            stale = set(_Counting(self.lake, assets, ops, sorted(runs.again | lost)).stale())
+            failures += [line for line, partitions in runs.killed.items() if stale & set(partitions)] + runs.failures
+            if not (left := sorted(runs.again & stale)):
                 return failures
             if number == ROUNDS - 1:
                 break
@@ -206,26 +209,34 @@ class Cluster:
         """Reads first: a look that fails in the middle is done again."""
         run, page = record.dagster_run, self.webserver.page(record.dagster_run.run_id)
         failed, partitions = run.status == dg.DagsterRunStatus.FAILURE, runs.going[run.run_id]
-        is_tried_again = failed and get_boolean_tag_value(run.tags.get(WILL_RETRY_TAG))
         successor = run.tags.get(AUTO_RETRY_RUN_ID_TAG)
-        if is_tried_again and not successor:
+        if failed and not successor and self._may_be_tried_again(run):
             return
         made = [
             entry.dagster_event for entry in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
         ]
         has_begun = record.start_time is not None
-        if is_tried_again and successor:
+        if failed and successor:
             runs.going[successor] = partitions
         elif run.status == dg.DagsterRunStatus.CANCELED:
             runs.failures.append(f"{_named(runs.what, partitions)}: the run was cancelled: {AGAIN} [{page}]")
         elif failed and has_begun:
-            runs.failures.append(f"{why_failed(self.instance, run.run_id)} [log: {page}]")
+            line = f"{why_failed(self.instance, run.run_id)} [log: {page}]"
+            if self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+                runs.failures.append(line)
+            else:
+                runs.killed[line] = partitions
         elif failed or run.run_id in runs.others:
             runs.again |= set(partitions)
         del runs.going[run.run_id]
         for event in made:
             if event is not None:
                 self.count(event.step_materialization_data.materialization)
+
+    def _may_be_tried_again(self, run: dg.DagsterRun) -> bool:
+        """Dagster first records that a run failed, and decides then; on a busy machine a look falls between the two."""
+        undecided = WILL_RETRY_TAG not in run.tags and self.instance.run_retries_enabled
+        return undecided or bool(get_boolean_tag_value(run.tags.get(WILL_RETRY_TAG)))
 
     def _how_far(self, runs: _Round, counting: "_Counting") -> str:
         begun = self.instance.get_runs_count(

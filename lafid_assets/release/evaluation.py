@@ -108,9 +108,8 @@ def evaluate(
         BenchError: the bench lacks a picture.
         EvaluationFailed: every case failed, or every loss where no case is drawn.
     """
-    run = partial(_results, subject, deadline_s=deadline_s, keep=keep)
     losses, tasks = _tasks(subject, bench, cases, cached)
-    results = run([*losses.values(), *tasks], processes=processes)
+    results = _results(subject, [*losses.values(), *tasks], deadline_s=deadline_s, processes=processes, keep=keep)
     _require_some(results[len(losses) :] or results)
     figures = dict(zip(losses, map(_figure, results), strict=False))
     unknown = Figure(key="", absent="no clip of the split is cached")
@@ -123,12 +122,36 @@ def evaluate(
         measured = [(task, end) for task, end in found if isinstance(end, Measured)]
         frames = [row for task, end in measured for row in _frames(subject, bench, task, end)]
         drawn = [(task, end) for task, end in measured if end.size is not None]
-        measures += _summary(subject, bench, videos, drawn, _fid(bench, drawn, partial(run, processes=1)))
+        fid = _fid(bench, drawn, partial(_results, subject, deadline_s=deadline_s, processes=1, keep=keep))
+        measures += _summary(subject, bench, videos, drawn, fid)
     return {
         MODEL_EVALUATION.name: MODEL_EVALUATION.frame(measures),
         EVALUATED_VIDEOS.name: EVALUATED_VIDEOS.frame(videos),
         EVALUATED_FRAMES.name: EVALUATED_FRAMES.frame(frames),
     }
+
+
+def draw(
+    subject: Subject,
+    bench: Bench | None,
+    cases: Sequence[Case],
+    cached: Mapping[str, int],
+    deadline_s: float,
+    processes: int | None = None,
+    *,
+    keep: Callable[[], None] = lambda: None,
+) -> int:
+    """The part of `evaluate` that takes long, and that several may share: videos and losses, which are kept.
+
+    Returns:
+        how many failed: `evaluate` tries them again.
+
+    Raises:
+        as `evaluate`.
+    """
+    losses, tasks = _tasks(subject, bench, cases, cached)
+    results = _results(subject, [*losses.values(), *tasks], deadline_s=deadline_s, processes=processes, keep=keep)
+    return _require_some(results)
 
 
 def is_kept(subject: Subject, bench: Bench, cases: Sequence[Case], cached: Mapping[str, int]) -> bool:
@@ -191,10 +214,12 @@ def _environments(subject: Subject, processes: int | None) -> list[dict[str, str
     return [child | {THREADS: threads} for child in children]
 
 
-def _require_some(results: Sequence[Result]) -> None:
+def _require_some(results: Sequence[Result]) -> int:
+    """How many failed."""
     failed = [result for result in results if not isinstance(result, Figure) and result.status in (Status.ERROR, Status.TIMEOUT)]
     if failed and len(failed) == len(results):
         raise EvaluationFailed(f"all {len(failed)} tasks failed, the first: {failed[0].detail}")
+    return len(failed)
 
 
 def _known(subject: Subject, bench: Bench, case: Case) -> Row:

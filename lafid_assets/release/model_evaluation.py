@@ -1,10 +1,10 @@
 """`model_evaluation`: what the checkpoint draws of the bench's persons, beside what the champion draws of them.
 
-Belongs here: the asset. Not here: measuring (`evaluation`), the page (`evaluation_page`), what is enough (`gates`).
+Belongs here: the asset. Not here: what is asked of whom (`evaluation_plan`), measuring (`evaluation`), the page
+(`evaluation_page`), what is enough (`gates`).
 """
 
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -12,18 +12,15 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-from pydantic import Field
 
-from lafid_assets.lafid_toml.settings_file import MODEL
 from lafid_assets.outcomes import Status
 from lafid_assets.pages import png_address
-from lafid_assets.release.bench_folder import current_bench, folder_of
 from lafid_assets.release.champion import Rival, rival_of
 from lafid_assets.release.comparison import compare
-from lafid_assets.release.evaluation import HELD_OUT, EvaluationFailed, choose_cases, evaluate, is_kept
+from lafid_assets.release.evaluation import EvaluationFailed, evaluate
 from lafid_assets.release.evaluation_page import Evaluated, page_path, write_page
-from lafid_assets.release.evaluation_tasks import FOLDER, Subject
-from lafid_assets.release.model_files import ModelMissing, find_model
+from lafid_assets.release.evaluation_plan import ModelEvaluationConfig, Plan
+from lafid_assets.release.model_files import ModelMissing
 from lafid_assets.schemas import (
     EVALUATED_FRAMES,
     EVALUATED_VIDEOS,
@@ -35,11 +32,6 @@ from lafid_assets.schemas import (
 )
 from lafid_assets.steps.step import Step
 from lafid_assets.steps.step_run import Frames
-from lafid_assets.training.base import adopted_in, fetch_base
-from lafid_assets.training.cached_clips import read_cached, write_list
-from lafid_assets.training.held_out import drawing_of
-from model.evaluation.bench import read_bench
-from model.presets import preset
 from model.release.drawing_settings import DrawingSettings
 from resources.lake.lake import Lake
 from resources.store.file_store import FileStore
@@ -55,8 +47,6 @@ STEP = Step(
     kinds=frozenset({"pytorch"}),
     require=lambda config: DrawingSettings.of(config.drawing),
 )
-DOWNLOADS = f"{FOLDER}/downloads"
-"""In the store: a champion whose registry is a server."""
 SHOWN = (
     "case_id",
     "identity_id",
@@ -69,24 +59,6 @@ SHOWN = (
     "detail",
     "video_path",
 )
-
-
-class ModelEvaluationConfig(dg.Config):
-    """How much is drawn, and how."""
-
-    cases: int | None = Field(
-        None, ge=0, description="Cases of the bench that are drawn: persons take turns, then poses; all of them when left out"
-    )
-    steps: int = Field(20, ge=1, description="Denoising steps of each video")
-    drawing: dict[str, Any] = Field(
-        {},
-        description="How they are computed: lines of DrawingSettings (precision, low_memory, device)",
-    )
-    processes: int | None = Field(
-        None, ge=1, description="Processes that draw at a time; one a GPU, or one where there is none, when left out"
-    )
-    deadline_s: float = Field(7200, gt=0, description="Seconds of computing that one video may take, with loading the model")
-    model_name: str = Field(MODEL, description="Name in the registry of the champion that is evaluated beside it")
 
 
 @STEP.as_asset(deps=["fusion_dit", "lafid_dataset", "lafid_bench"], pool="gpu")
@@ -140,76 +112,29 @@ def _ask(checkpoint_sha256: str, name: str, tracking: Tracking) -> tuple[Rival |
 def _evaluate(
     checkpoint: Mapping[str, Any], config: ModelEvaluationConfig, lake: Lake, tracking: Tracking, champion: _Champion
 ) -> Frames:
-    store, chosen = lake.store, preset(checkpoint["preset"])
-    with lake.snapshot() as reader:
-        latents, current = read_cached(reader, chosen), current_bench(reader)
-    bench_dir = None if current is None else store.fetch(folder_of(current))
-    bench = None if bench_dir is None else read_bench(bench_dir)
-    cases = [] if bench is None else choose_cases(bench, config.cases)
-    splits = [split for split in HELD_OUT if split in latents["split"]]
-    cached = latents.filter(pl.col("status") == Status.OK)["split"].to_list()
-    subject = Subject(
-        checkpoint["checkpoint_sha256"],
-        checkpoint_dir=store.fetch(checkpoint["checkpoint_path"]),
-        base_dir=fetch_base(checkpoint["base_path"], store),
-        root=store.here(""),
-        bench_dir=bench_dir,
-        clip_list=write_list(latents, store, HELD_OUT),
-        drawing=drawing_of(config.drawing, latents),
-        steps=config.steps,
-    )
-    how = (config.deadline_s, config.processes)
-    counted = {split: cached.count(split) for split in splits}
-    frames = _evaluated(subject, bench, cases, counted, *how, store=store)
-    if bench is None or bench_dir is None:
+    store, plan = lake.store, Plan.of(checkpoint, config, lake)
+    subject, bench = plan.subject, plan.bench
+    frames = plan.done(evaluate, subject, store)
+    if bench is None:
         return frames
     models = {f"{checkpoint['preset']} {subject.checkpoint_sha256[:8]}": subject.checkpoint_sha256}
     if champion.rival is not None:
-        its = replace(
-            subject,
-            checkpoint_sha256=champion.rival.checkpoint_sha256,
-            drawing=DrawingSettings.of(config.drawing),
-        )
         try:
-            store.fetch(its.folder)
-            if not is_kept(its, bench, cases, counted):
-                its = _found(its, champion.rival, lake, tracking)
-            theirs = _evaluated(its, bench, cases, counted, *how, store=store)
+            its = plan.rival(champion.rival, lake, tracking)
+            theirs = plan.done(evaluate, its, store)
         except (ModelMissing, EvaluationFailed, ValueError, OSError) as error:
             champion.told = f"{champion.told} could not be evaluated: {error}"
             LOGGER.warning("%s", champion.told)
         else:
             frames = {name: pl.concat([frames[name], theirs[name]]) for name in frames}
             models[champion.told] = its.checkpoint_sha256
-    shown = Evaluated(store.here(""), bench, bench_dir, models, frames, [f"Compared with: {champion.told}."])
+    assert subject.bench_dir is not None
+    shown = Evaluated(store.here(""), bench, subject.bench_dir, models, frames, [f"Compared with: {champion.told}."])
     page = PurePosixPath(page_path(subject.checkpoint_sha256, bench.version))
     write_page(store.here(str(page)), shown)
     store.put(str(page))
     store.write_bytes(str(page.with_suffix(".png")), shown.curves_png)
     return frames
-
-
-def _evaluated(subject: Subject, *what: Any, store: FileStore) -> Frames:
-    """Going on with what the store holds of it, whichever machine has made that."""
-    store.fetch(subject.folder)
-    return evaluate(subject, *what, keep=lambda: store.put(subject.folder))
-
-
-def _found(its: Subject, rival: Rival, lake: Lake, tracking: Tracking) -> Subject:
-    """With its files.
-
-    Raises:
-        ModelMissing: they are not to be had, or are another checkpoint's.
-    """
-    store = lake.store
-    downloads = store.here(DOWNLOADS)
-    found = find_model(rival.version.uri, tracking, downloads, adopted=adopted_in(store))
-    for other in downloads.iterdir() if downloads.is_dir() else ():
-        if not found.checkpoint_dir.is_relative_to(other):  # one at a time: they are large, and can be fetched again
-            shutil.rmtree(other, ignore_errors=True)
-    if found.checkpoint_sha256 != rival.checkpoint_sha256:
-        raise ModelMissing(f"{rival.version.uri} holds another checkpoint than its tag says")
-    return replace(its, checkpoint_dir=found.checkpoint_dir, base_dir=found.base_dir)
 
 
 def _is_whole(own: str, frames: Frames, champion: _Champion, store: FileStore) -> bool:

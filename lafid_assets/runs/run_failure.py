@@ -56,11 +56,7 @@ def reported(
         hide_secrets(error)
         if isinstance(error, CheckFailed):
             yield from error.results
-        if can_be_tried_again(context, error):
-            wait_s = WAITS_S[context.retry_number]
-            LOGGER.warning("%s: tried again in %.0f s", in_one_line(error, asset, shard), wait_s)
-            time.sleep(wait_s)
-            raise dg.RetryRequested(max_retries=len(WAITS_S)) from error
+        _try_again(context, error, in_one_line(error, asset, shard))
         line, more = _line(error, asset, shard)
         _tag(context, line)
         told = dict(error.metadata) if isinstance(error, dg.Failure) else _shards(error)
@@ -74,7 +70,7 @@ def told_in_one_line(context: dg.OpExecutionContext) -> Iterator[None]:
     """Where a job that is no asset works: its run fails as an asset's does, and is refused by a node that runs another LaFID.
 
     Raises:
-        RunFailed: for every error, which stays as its cause.
+        RunFailed, dg.RetryRequested: as `reported`.
     """
     try:
         refuse_other_software(context.run.tags)
@@ -83,6 +79,7 @@ def told_in_one_line(context: dg.OpExecutionContext) -> Iterator[None]:
         raise_interrupt(error)
         hide_secrets(error)
         line = one_line(error)
+        _try_again(context, error, line)
         _tag(context, line)
         raise RunFailed(line, allow_retries=False) from error
 
@@ -102,7 +99,7 @@ def raise_interrupt(error: Exception) -> None:
             raise cause
 
 
-def can_be_tried_again(context: dg.AssetExecutionContext, error: Exception) -> bool:
+def can_be_tried_again(context: dg.AssetExecutionContext | dg.OpExecutionContext, error: Exception) -> bool:
     """Whether that can help, and has not been done often enough."""
     passes = error.allow_retries if isinstance(error, dg.Failure) else is_transient(error)
     return passes and context.retry_number < len(WAITS_S)
@@ -135,6 +132,14 @@ def why_failed(instance: dg.DagsterInstance, run_id: str) -> str:
     return (
         events[-1].message if events and None not in of_run else None
     ) or f"its process was killed, or ran out of memory: {AGAIN}"
+
+
+def _try_again(context: dg.AssetExecutionContext | dg.OpExecutionContext, error: Exception, line: str) -> None:
+    if can_be_tried_again(context, error):
+        wait_s = WAITS_S[context.retry_number]
+        LOGGER.warning("%s: tried again in %.0f s", line, wait_s)
+        time.sleep(wait_s)
+        raise dg.RetryRequested(max_retries=len(WAITS_S)) from error
 
 
 def _line(error: Exception, asset: str, shard: str) -> tuple[str, list[str]]:

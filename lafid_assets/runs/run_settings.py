@@ -5,7 +5,7 @@ fits (`settings_check`), whether a node is fit (`preflight`), a step at work (`s
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import dagster as dg
@@ -26,10 +26,15 @@ _MOST_RUNS = 8
 """A command line runs one run after the other in its process."""
 
 
-def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
+def told_to(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext, settings: Settings, assets: Collection[str] | None = None
+) -> Ops:
     """What a run is told from beginning to end by `lafid.toml` and its own config, whatever becomes of the file meanwhile.
 
     The run's first step refuses what does not fit any of the assets, and tags the run with the hash of what decides tables.
+
+    Args:
+        assets: whose lines the run uses; None: those that it materializes.
 
     Raises:
         SettingsUnusable: a line of the file, or of the run's config, does not fit.
@@ -44,7 +49,7 @@ def told_to(context: dg.AssetExecutionContext, settings: Settings) -> Ops:
         named = _resolved(run.run_config.get("ops", {}))
         told = ops_of(SettingsFile.of(settings.home), named)
         take_models(settings)  # before anything is chosen by what is there
-        refuse_unusable(told, {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})
+        refuse_unusable(told, assets or {key.to_user_string() for key in context.job_def.asset_layer.selected_asset_keys})
         # A run that is executed again inherits its parent's tags.
         standing = {FAILURE_TAG: NO_FAILURE} if FAILURE_TAG in run.tags else {}
         context.instance.add_run_tags(run.run_id, {SETTINGS_TAG: deciding_sha256(told)[:16]} | standing)

@@ -63,7 +63,7 @@ class LaunchConfig(StrictModel):
         default_factory=dict, description="of the runs that train: what RayRunLauncher, K8sRunLauncher or EcsRunLauncher reads"
     )
     precompute_tags: dict[str, Any] = Field(
-        default_factory=dict, description="of the runs of precompute and model_evaluation, which take one GPU each"
+        default_factory=dict, description="of the runs of precompute and of evaluations, which take one GPU each"
     )
     curation_tags: dict[str, Any] = Field(default_factory=dict, description="of the runs that curate shards")
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,12 +50,14 @@ class Cluster:
     Attributes:
         folder: of all homes and logs.
         environment: what every process of it begins with, but for its home.
+        gpu_nodes: those that tell Ray of a GPU, which none of them has.
     """
 
     folder: Path
     postgres_url: str
     environment: dict[str, str]
     head: Space
+    gpu_nodes: Collection[str] = ()
     nodes: dict[str, Space] = field(default_factory=dict)
     services: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
 
@@ -81,7 +83,8 @@ class Cluster:
     def add_node(self, name: str) -> None:
         """Also again, after it was killed."""
         number = FIRST_NODE + sorted({*self.nodes, name}).index(name)
-        told = [*RAY, "start", "--block", f"--address={_address(HEAD)}:{GCS_PORT}", f"--num-cpus={CPUS}", "--num-gpus=0"]
+        told = [*RAY, "start", "--block", f"--address={_address(HEAD)}:{GCS_PORT}", f"--num-cpus={CPUS}"]
+        told += [f"--num-gpus={int(name in self.gpu_nodes)}"]
         command = [*KEPT_UP, *told, f"--node-ip-address={_address(number)}", *_COMMON, f"--temp-dir={self.folder}/r{number}"]
         self.nodes[name] = Space(name, number, command, self.at(name), self.folder / f"{name}.log")
 
@@ -104,13 +107,16 @@ def _head_command(folder: Path) -> list[str]:
 
 
 @contextmanager
-def running(folder: Path, nodes: int, most_runs: int) -> Iterator[Cluster]:
+def running(
+    folder: Path, nodes: int, most_runs: int, gpu_nodes: Collection[str] = (), launch: Path | None = None
+) -> Iterator[Cluster]:
     """A cluster in this site, which must be one of its own (`space.APART`): its processes end with the site.
 
     Args:
         folder: short, for the paths of Unix sockets are.
         nodes: how many.
         most_runs: at once, of all.
+        launch: the launch file.
     """
     build_site()
     programs = postgres.newest_programs()
@@ -120,7 +126,8 @@ def running(folder: Path, nodes: int, most_runs: int) -> Iterator[Cluster]:
     with postgres.serving(programs, data, SITE_ADDRESS) as url:
         for database in ("lake", "dagster"):
             postgres.execute(url, f"CREATE DATABASE {database}")
-        cluster = Cluster(folder, url, _environment(folder, url), head=None)  # type: ignore[arg-type]
+        cluster = Cluster(folder, url, _environment(folder, url), head=None, gpu_nodes=gpu_nodes)  # type: ignore[arg-type]
+        cluster.environment |= {} if launch is None else {"LAFID_LAUNCH": str(launch)}
         _write_dagster_yaml(folder / "dagster.yaml", most_runs)
         (folder / "token").write_text(secrets.token_hex(32))
         cluster.start_head()

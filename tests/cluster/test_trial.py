@@ -1,13 +1,9 @@
 """A cluster loses machines in mid-run, and makes what one machine makes: nothing is lost, done twice, or left behind."""
 
-import importlib.util
 import json
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from resources.settings import Settings
-from tests import postgres
-from tests.cluster.space import APART, why_not
+from tests.cluster.space import APART
 from tests.cluster.trial import digests
 from tests.demo_home import PROJECT_ROOT, run_lafid
 
@@ -28,23 +23,6 @@ CLIPS_OF = {"small": 4, "whole": 24}
 LONGEST_S = 900
 TURNING, BROKEN = 1, 3
 """Of eight clips the one that is kept, and the one that is none; the others are a portrait that stands still."""
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Short, for the paths of Unix sockets are, and open to Postgres' user."""
-    if reason := why_not():
-        pytest.skip(reason)
-    if os.geteuid() != 0:
-        pytest.skip("needs root: Postgres has a user of its own in there")
-    if postgres.newest_programs() is None:
-        pytest.skip(f"needs Postgres: there is no /{postgres.PROGRAMS}")
-    if importlib.util.find_spec("ray") is None or importlib.util.find_spec("dagster_ray") is None:
-        pytest.skip("needs Ray: pip install lafid[cluster]")
-    made = Path(tempfile.mkdtemp(prefix="lafid-trial-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture
@@ -97,7 +75,7 @@ def _check(form: str, footage: Callable[[int], Path], folder: Path, tmp_path: Pa
     clips = footage(CLIPS_OF[form])
     with ThreadPoolExecutor() as beside:
         one_machine = beside.submit(run_lafid, tmp_path / "alone", "curate", str(clips), "--clips-per-shard", "1")
-        said = _run(form, folder, clips)
+        said = in_a_site(folder, "trial", str(clips), "--form", form)
     assert one_machine.result().returncode == 0, one_machine.result().stderr
     assert (folder / "report.json").is_file(), said
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
@@ -113,10 +91,10 @@ def _check(form: str, footage: Callable[[int], Path], folder: Path, tmp_path: Pa
     return report
 
 
-def _run(form: str, folder: Path, clips: Path) -> str:
-    """The trial, in a site of its own that ends with this process. Ray does not start from a path with a space."""
+def in_a_site(folder: Path, trial: str, *told: str) -> str:
+    """What a trial says, in a site of its own that ends with this process. Ray does not start from a path with a space."""
     (folder / "python").symlink_to(sys.prefix)
-    program = [str(folder / "python" / "bin" / "python"), "-m", "tests.cluster.trial", str(folder), str(clips), "--form", form]
+    program = [str(folder / "python" / "bin" / "python"), "-m", f"tests.cluster.{trial}", str(folder), *told]
     with subprocess.Popen(
         [*APART, *program], cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as trial:

@@ -310,7 +310,7 @@ class Trial:
         lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
         return [line for line in lines if any(words in line for words in FENCED)]
 
-    def _ask(self, query: str, **variables: str) -> dict[str, Any]:
+    def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
         url = f"{self.cluster.environment['LAFID_DAGSTER_URL']}/graphql"
         with urllib.request.urlopen(

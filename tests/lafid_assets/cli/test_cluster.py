@@ -238,6 +238,47 @@ def test_a_run_whose_node_was_lost_is_followed_to_its_next_try(records: Records)
     assert records.webserver.asked == 1
 
 
+def test_a_run_of_which_dagster_has_not_decided_yet_is_not_settled(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its daemon, or a node, writes that a run failed and, a moment later, that it is tried again."""
+
+    def lose() -> None:
+        records.fail(records.ids()[0])
+        monkeypatch.setattr(dg.DagsterInstance, "run_retries_enabled", True)
+
+    def decide() -> None:
+        again = records.add(Status.NOT_STARTED, tags=run_tags(["a"]))
+        records.instance.add_run_tags(records.ids()[0], {WILL_RETRY_TAG: "true", AUTO_RETRY_RUN_ID_TAG: again})
+
+    records.then = [lose, lambda: None, decide, lambda: records.succeed(records.ids()[1])]
+    assert records.curate(["a"]) == []
+    assert records.webserver.asked == 1
+
+
+def test_a_sleeper_that_wakes_and_fails_once_more_hides_no_successor(records: Records) -> None:
+    """Dagster then takes back that the run is tried again, which it was long ago."""
+
+    def lose() -> None:
+        again = records.add(Status.NOT_STARTED, tags=run_tags(["a"]))
+        records.fail(records.ids()[0])
+        records.instance.add_run_tags(records.ids()[0], {WILL_RETRY_TAG: "false", AUTO_RETRY_RUN_ID_TAG: again})
+
+    records.then = [lose, lambda: records.succeed(records.ids()[1])]
+    assert records.curate(["a"]) == []
+
+
+def test_a_killed_run_whose_shards_another_has_written_is_no_failure(records: Records) -> None:
+    def kill() -> None:
+        first, second = records.ids()
+        records.fail(first)
+        records.fail(second)
+        records.stale -= set("abc")
+
+    records.then = [kill]
+    [failed] = records.curate()
+    assert failed.endswith(f"[log: http://dagster:3000/runs/{records.ids()[1]}]")
+    assert records.webserver.asked == 2
+
+
 def test_a_run_whose_records_somebody_deleted_is_asked_for_again(records: Records) -> None:
     def delete() -> None:
         records.instance.delete_run(records.ids()[0])

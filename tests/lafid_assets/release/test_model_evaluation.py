@@ -9,12 +9,15 @@ import dagster as dg
 import polars as pl
 import pytest
 
+import lafid_assets.release.draw_evaluation as share_module
+import lafid_assets.release.evaluation_plan as plan_module
 import lafid_assets.release.model_evaluation as asset_module
 from lafid_assets.release.bench_folder import folder_of
 from lafid_assets.release.champion import Rival
 from lafid_assets.release.model_evaluation import model_evaluation
 from lafid_assets.release.model_files import ModelFiles, ModelMissing
 from lafid_assets.schemas import (
+    EVALUATED_FRAMES,
     EVALUATED_VIDEOS,
     FUSION_DIT,
     LAFID_BENCH,
@@ -119,9 +122,10 @@ def champion(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
 
     def crown(checkpoint: str | None) -> None:
         rival = None if checkpoint is None else Rival(RegisteredVersion("lafid", "1"), "champion", checkpoint)
-        monkeypatch.setattr(asset_module, "rival_of", lambda *_: rival)
+        for module in (asset_module, share_module):
+            monkeypatch.setattr(module, "rival_of", lambda *_: rival)
         files = ModelFiles("models:/lafid/1", str(checkpoint), Path("checkpoint"), Path("base"))
-        monkeypatch.setattr(asset_module, "find_model", lambda *_, **__: files)
+        monkeypatch.setattr(plan_module, "find_model", lambda *_, **__: files)
 
     return crown
 
@@ -130,7 +134,7 @@ def test_the_champion_is_evaluated_beside_it_and_another_one_alone_anew(
     released: Lake, drawer: Any, champion: Callable[[str | None], None]
 ) -> None:
     champion("theirs")
-    fetched_before = released.store.local_path(f"{asset_module.DOWNLOADS}/m-before")
+    fetched_before = released.store.local_path(f"{plan_module.DOWNLOADS}/m-before")
     fetched_before.mkdir(parents=True)
     shown = _run(released)
     assert not fetched_before.exists(), "one at a time"
@@ -150,7 +154,7 @@ def test_the_champion_is_evaluated_beside_it_and_another_one_alone_anew(
 
     drawer.drawn.clear()
     champion("theirs")
-    asset_module.find_model = None  # type: ignore[assignment]  # nothing is asked of a model whose results are kept
+    plan_module.find_model = None  # type: ignore[assignment]  # nothing is asked of a model whose results are kept
     assert _run(released)["computed"] is True
     assert drawer.drawn == []
     champion(None)
@@ -167,7 +171,7 @@ def test_a_champion_that_cannot_be_had_costs_the_comparison_alone_and_is_tried_a
         raise ModelMissing("models:/lafid/1 needs its base wan: adopt it")
 
     with monkeypatch.context() as patch:
-        patch.setattr(asset_module, "find_model", missing)
+        patch.setattr(plan_module, "find_model", missing)
         shown = _run(released)
         assert shown["compared_with"] == (
             "models:/lafid/1 (champion) could not be evaluated: models:/lafid/1 needs its base wan: adopt it"
@@ -175,7 +179,7 @@ def test_a_champion_that_cannot_be_had_costs_the_comparison_alone_and_is_tried_a
         assert set(released.read(EVALUATED_VIDEOS.name)["checkpoint_sha256"]) == {"ours"}
         assert shown["test_faces_found_share"] == 0.5
         other = ModelFiles("models:/lafid/1", "somebody else", Path("checkpoint"), Path("base"))
-        patch.setattr(asset_module, "find_model", lambda *_, **__: other)
+        patch.setattr(plan_module, "find_model", lambda *_, **__: other)
         assert "holds another checkpoint than its tag says" in _run(released)["compared_with"]
     assert _run(released)["computed"] is True
     assert set(released.read(EVALUATED_VIDEOS.name)["checkpoint_sha256"]) == {"ours", "theirs"}
@@ -214,16 +218,17 @@ def test_clips_of_another_presets_sizes_are_refused(released: Lake) -> None:
         _run(released)
 
 
+def _node(bucket: str, folder: Path, name: str) -> Lake:
+    """The lake as a node sees it, all of which have one store and one catalog."""
+    catalog = Catalog.of(FileStore(str(folder)), None)
+    return Lake(FileStore(f"s3://{bucket}/lafid", folder / name), catalog, folder / "home", TABLES)
+
+
 def test_another_node_goes_on_with_what_one_has_drawn_into_a_store_on_s3(
     bucket: str, drawer: Any, row_of: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second node finds two videos of three; the third node finds all, and the page."""
-    catalog = Catalog.of(FileStore(str(tmp_path)), None)
-
-    def node(name: str) -> Lake:
-        return Lake(FileStore(f"s3://{bucket}/lafid", tmp_path / name), catalog, tmp_path / "home", TABLES)
-
-    one, two, three = node("one"), node("two"), node("three")
+    one, two, three = (_node(bucket, tmp_path, name) for name in ("one", "two", "three"))
     _release(one, row_of)
     generate = drawer.generate
 
@@ -246,3 +251,53 @@ def test_another_node_goes_on_with_what_one_has_drawn_into_a_store_on_s3(
     assert len(drawer.drawn) == 3
     for lake in (one, two, three):
         lake.close()
+
+
+def _share(lake: Lake, share: str, tracking: Any = NOBODY) -> bool:
+    resources = {"settings": Settings(home=lake.home, store_uri=lake.store.uri), "lake": lake, "tracking": tracking}
+    job = share_module.draw_evaluation({})
+    return job.execute_in_process(partition_key=share, resources=resources, raise_on_error=False).success
+
+
+def test_shares_of_two_nodes_and_what_a_third_draws_are_what_one_machine_makes(
+    released: Lake, bucket: str, drawer: Any, champion: Callable[[str | None], None], row_of: Rows, tmp_path: Path
+) -> None:
+    """The second case's share was never run."""
+    champion("theirs")
+    _run(released)
+    alone = {name: released.read(name) for name in (MODEL_EVALUATION.name, EVALUATED_VIDEOS.name, EVALUATED_FRAMES.name)}
+    drawn_alone, drawer.drawn[:] = list(drawer.drawn), []
+
+    one, two, three = (_node(bucket, tmp_path, name) for name in ("one", "two", "three"))
+    _release(one, row_of)
+    shares = share_module.SHARES.get_partition_keys()
+    for number, share in enumerate(shares):
+        assert share == "02" or _share((one, two)[number % 2], share)
+    assert sorted(one["prompt"] for one in drawer.drawn) == ["Person 0 turns the head."] * 2 + ["Person 2 turns the head."] * 2
+    assert _share(two, "01"), "a share that was drawn is drawn by nobody again"
+    assert len(drawer.drawn) == 4
+    assert _run(three)["compared_with"] == "models:/lafid/1 (champion)"
+    for name, rows in alone.items():
+        assert three.read(name).equals(rows), name
+    key = lambda drawn: sorted(map(str, drawn))  # noqa: E731
+    assert key(drawer.drawn) == key(drawn_alone), "nothing is drawn twice"
+    for video in alone[EVALUATED_VIDEOS.name]["video_path"]:
+        assert three.store.read_bytes(video) == released.store.read_bytes(video)
+    for lake in (one, two, three):
+        lake.close()
+
+
+def test_a_share_of_which_all_fails_fails_and_one_whose_champion_is_away_does_not(
+    released: Lake, drawer: Any, champion: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion("theirs")
+
+    def missing(*_: Any, **__: Any) -> ModelFiles:
+        raise ModelMissing("models:/lafid/1 needs its base wan: adopt it")
+
+    monkeypatch.setattr(plan_module, "find_model", missing)
+    assert _share(released, "01")
+    assert len(drawer.drawn) == 1
+    monkeypatch.setattr(drawer, "generate", lambda *_, **__: 1 / 0)
+    assert not _share(released, "03")
+    assert _share(released, "16"), "nothing falls to it"
