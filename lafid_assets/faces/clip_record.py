@@ -36,7 +36,7 @@ from lafid_assets.workers.pool import Done, Ending
 from model.face_engine.interface import EngineInfo
 from resources.face_engine import EngineChoice
 
-CODE_VERSION = "8"
+CODE_VERSION = "9"
 TRIES = 3
 OF_PICTURES = ("luminance_min", "luminance_max", "blur_min", "blur_max", "measured_motion")
 """Columns of `face_clips` that OpenHumanVid publishes and a folder lacks."""
