@@ -15,7 +15,8 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from numpy.typing import NDArray
 from benchmarks.speech import CASES, TESTDATA, engines_of, read_labels
 from lafid_assets.outcomes import ClipError
 from lafid_assets.speech.audio import decode_audio
-from lafid_assets.speech.lips import LipSettings, MouthTrack, track_mouth, voiced_windows
+from lafid_assets.speech.lips import LipSettings, MouthTrack, track_mouth, voice_reach_s
+from lafid_assets.speech.measures import lips_under_voice
 from lafid_assets.speech.speaking_status import SpeakingStatus, SpeechPolicy
 from lafid_assets.speech.synchrony import Envelope, Synchrony, envelope_of, lip_sync
-from lafid_assets.speech.voice import voice_spans
+from lafid_assets.speech.voice import Span, spans_within, voice_spans
 from model.face_engine.interface import FaceEngine
 from model.face_engine.mouth.movement import opening_range
 from model.files import sha256_file, whole_file
@@ -47,13 +49,24 @@ class Speaker:
     """One clip's lips and sound.
 
     Attributes:
+        lips: over all voice that may be looked at.
         extent: `mouth_range` of the lips; None where they were not seen for long enough.
     """
 
     name: str
     lips: MouthTrack
+    voice: Sequence[Span]
     sound: Envelope
     extent: float | None
+
+    def lips_under(self, sound: Envelope) -> MouthTrack:
+        """As much of the lips as curation looks at where that is their sound."""
+
+        def look(spans: Sequence[Span]) -> MouthTrack:
+            first, *others = (self.lips.between(span.start_s, span.end_s) for span in spans)
+            return reduce(MouthTrack.joined, others, first)
+
+        return lips_under_voice(look, self.voice, sound, LipSettings())
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,19 +95,21 @@ def read_speaker(path: Path, engine: FaceEngine, cache: Path) -> Speaker | None:
         voice = [] if audio is None else voice_spans(audio)
         if audio is None or not voice:
             return None
-        track = track_mouth(path, voiced_windows(voice, settings), engine, settings)
+        heard = spans_within(voice, 0.0, voice_reach_s(voice, settings.max_duration_s, 0.0))
+        track = track_mouth(path, heard, engine, settings)
         cache.mkdir(parents=True, exist_ok=True)
         with whole_file(kept) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, **vars(track), envelope=envelope_of(audio).values)
+            spans_s = np.array([(span.start_s, span.end_s) for span in heard])
+            np.savez(stream, **vars(track), envelope=envelope_of(audio).values, spans_s=spans_s)
     with np.load(kept) as arrays:
-        sound = Envelope(arrays["envelope"])
-        lips = MouthTrack(**{name: arrays[name] for name in arrays.files if name != "envelope"})
-    return Speaker(path.stem, lips, sound, opening_range(lips.times_s, lips.openings, lips.run))
+        sound, voice = Envelope(arrays["envelope"]), [Span(*span) for span in arrays["spans_s"].tolist()]
+        lips = MouthTrack(**{field.name: arrays[field.name] for field in fields(MouthTrack)})
+    return Speaker(path.stem, lips, voice, sound, opening_range(lips.times_s, lips.openings, lips.run))
 
 
 def score(speakers: Sequence[Speaker]) -> Scores:
     """Every speaker's lips under every speaker's sound."""
-    pairs = {(a.name, b.name): lip_sync(a.lips, b.sound) for a in speakers for b in speakers}
+    pairs = {(a.name, b.name): lip_sync(a.lips_under(b.sound), b.sound) for a in speakers for b in speakers}
     return Scores({names: sync for names, sync in pairs.items() if sync is not None})
 
 

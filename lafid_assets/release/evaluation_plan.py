@@ -104,7 +104,7 @@ class Plan:
         )
 
     def share(self, number: int, of: int) -> Self:
-        """Every so-manieth case and split, beginning with this one."""
+        """Cases and losses number, number + of, number + 2 of and so on."""
         splits = [*self.cached][number::of]
         return replace(self, cases=self.cases[number::of], cached={split: self.cached[split] for split in splits})
 

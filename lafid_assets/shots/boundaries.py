@@ -21,6 +21,11 @@ FLOOR, FLOOR_GRADUAL = 4.0, 8.0
 like a mixture at this size."""
 NEIGHBOURS = 3
 """Steps before and behind a cut that it is compared with; one of the six may be another cut."""
+NEAR_S = 0.25
+"""Farther steps are no neighbours."""
+REPEATED = 0.5
+"""Grey levels; a step of fewer shows the same picture again. Such steps are passed over: where 15 pictures a second are stored as
+60, every movement would look like a cut beside them."""
 TRANSITIONS_S = (0.25, 0.5, 1.0, 1.5)
 """Lengths of the stretches that gradual transitions are looked for in."""
 LEAST_STRETCH = 4
@@ -66,7 +71,8 @@ class BoundarySearch:
 
     def __init__(self, rate_hz: float) -> None:
         self._lengths = sorted({length for length_s in TRANSITIONS_S if (length := round(length_s * rate_hz)) >= LEAST_STRETCH})
-        self._around = 2 * max(self._lengths, default=0) + NEIGHBOURS + 2
+        self._near = max(NEIGHBOURS, round(NEAR_S * rate_hz))
+        self._around = 2 * max(self._lengths, default=0) + self._near + 2
         self._held: list[NDArray[np.uint8]] = []
         self._begin = self._searched = 0
         self._found: list[Boundary] = []
@@ -92,7 +98,7 @@ class BoundarySearch:
         """Take what begins before the place `until`, and keep the pictures that what comes will be compared with."""
         if len(self._held) > 1:
             shots = _Pictures(np.stack(self._held))
-            found = [*_hard(shots), *(one for length in self._lengths for one in _gradual(shots, length))]
+            found = [*_hard(shots, self._near), *(one for length in self._lengths for one in _gradual(shots, length))]
             placed = [replace(one, first=one.first + self._begin, last=one.last + self._begin) for one in found]
             self._found += [one for one in placed if self._searched <= one.first < until]
         self._searched = until
@@ -129,20 +135,30 @@ class _Pictures:
         return np.asarray(structure + colour, np.float32)
 
 
-def _hard(pictures: _Pictures) -> list[Boundary]:
-    count = pictures.count
-    behind = np.arange(1, count)
-    step = pictures.differences(behind - 1, behind)
-    # A flash is no cut: the pictures before and behind it are alike.
-    over = [
-        pictures.differences(np.maximum(behind - 2, 0), behind),
-        pictures.differences(behind - 1, np.minimum(behind + 1, count - 1)),
-    ]
-    across = np.minimum(step, np.minimum(*over))
+def _hard(pictures: _Pictures, near: int) -> list[Boundary]:
+    """Cuts, from what changes there and in the changes next to it, no more than `near` steps away."""
+    steps = np.arange(pictures.count - 1)
+    step = pictures.differences(steps, steps + 1)
+    changes = np.flatnonzero(step >= REPEATED)
+    if not len(changes):
+        return []
     places = np.arange(-NEIGHBOURS, NEIGHBOURS + 1)
-    around = np.pad(step, NEIGHBOURS, mode="reflect")[np.arange(count - 1)[:, None] + NEIGHBOURS + places[places != 0]]
+    neighbours = np.pad(changes, NEIGHBOURS, mode="reflect")[np.arange(len(changes))[:, None] + NEIGHBOURS + places[places != 0]]
+    away = np.abs(neighbours - changes[:, None])
+    is_other = (away > 0) | (len(changes) > NEIGHBOURS)  # so few are reflected onto themselves several times
+    around = np.where(is_other & (away <= near), step[neighbours], 0)
+    # A flash is no cut: the pictures before and behind it are alike.
+    nearest = np.diff(changes, prepend=-near - 1, append=pictures.count + near)
+    before = np.where(nearest[:-1] <= near, changes - nearest[:-1], changes - 1)
+    behind = np.where(nearest[1:] <= near, changes + nearest[1:], changes + 1)
+    over = [
+        pictures.differences(np.maximum(before, 0), changes + 1),
+        pictures.differences(changes, np.minimum(behind + 1, pictures.count - 1)),
+    ]
+    across = np.minimum(step[changes], np.minimum(*over))
     score = across / (np.sort(around, axis=1)[:, -2] + FLOOR)
-    return [Boundary(Kind.HARD, int(at), int(at) + 1, float(score[at])) for at in np.flatnonzero(score >= STORED_FROM)]
+    cuts = score >= STORED_FROM
+    return [Boundary(Kind.HARD, at, at + 1, of) for at, of in zip(changes[cuts].tolist(), score[cuts].tolist(), strict=True)]
 
 
 def _gradual(pictures: _Pictures, length: int) -> list[Boundary]:

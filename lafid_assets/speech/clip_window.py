@@ -44,13 +44,13 @@ def measures_between(row: Row, begin_s: float | None, end_s: float | None) -> Ro
     }
 
 
-def is_seen(row: Row, begin_s: float, end_s: float, fps: float) -> bool:
-    """Whether the mouth was looked at wherever a voice is heard between two moments.
+def is_seen(row: Row, window: Span, fps: float) -> bool:
+    """Whether the mouth was looked at wherever a voice is heard in the window.
 
     Args:
         fps: looks a second.
     """
-    voice, times_s = spans_within(_voice(row), begin_s, end_s), row["mouth_times_s"]
+    voice, times_s = spans_within(_voice(row), window.start_s, window.end_s), row["mouth_times_s"]
     if not voice or not times_s:
         return True
     return bool(times_s[0] <= voice[0].start_s + 2 / fps and voice[-1].end_s <= times_s[-1] + 2 / fps)

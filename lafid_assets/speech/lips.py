@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PilImage
 from pydantic import Field
 
 from lafid_assets.constraints.window import within
@@ -21,7 +20,12 @@ from model.strict import StrictModel
 
 _SAME_FACE_IOU = 0.2
 """Heads move little in a fraction of a second: two boxes that overlap less are not one face followed."""
-_CROP_MARGIN = 0.5
+_NEAR_IOU = 0.8
+"""Two boxes that overlap less are too far apart to be interpolated over more than a quarter of a second: landmarks of a head that
+turns fast are lost then."""
+_LOOKS_APART = 6
+"""Detections nearer to each other than that tell nothing further."""
+_CROP_MARGIN = 0.3
 """Room around the box, as a share of its side: landmarks reach beyond it."""
 
 
@@ -31,14 +35,27 @@ class LipSettings(StrictModel):
     fps: float = Field(
         default=25.0, ge=5, le=60, description="Looks a second; with half as many lips and sound are told apart less well."
     )
-    max_duration_s: float = Field(
-        default=30.0, ge=1, description="Longest time looked at: the voice nearest to the middle of the clip's window."
+    first_s: float = Field(
+        default=8.0,
+        ge=1,
+        description="Voice looked at first, nearest to the middle of the clip's window; of further voice only where these lips "
+        "leave open whose it is.",
+    )
+    max_duration_s: float = Field(default=30.0, ge=1, description="Longest time looked at, by the same order.")
+    chance_z: float = Field(
+        default=0.0, description="Lips that follow the voice no closer than this are another's, and are looked at no longer."
+    )
+    clear_z: float = Field(
+        default=2.5, description="Lips that follow the voice at least so closely are its speaker's, and are looked at no longer."
     )
     silent_windows: int = Field(
         default=4, ge=1, description="One-second windows, spread evenly, where there is sound but no voice."
     )
     detect_every: int = Field(
-        default=6, ge=1, description="Faces are detected in every n-th look, their box interpolated in between."
+        default=12,
+        ge=1,
+        description="Faces are detected in every n-th look, their box interpolated in between; more often where the face moves "
+        "fast or is lost.",
     )
     face_px: int = Field(
         default=256, ge=96, description="Side to which the face is scaled for its landmarks, which come in whole pixels."
@@ -77,6 +94,21 @@ class MouthTrack:
             self.face_counts[searched],
         )
 
+    def joined(self, later: "MouthTrack") -> "MouthTrack":
+        """What was seen in two passes over different moments, in order of time."""
+        order, searched = (
+            np.argsort(np.concatenate(pair)) for pair in ((self.times_s, later.times_s), (self.searched_s, later.searched_s))
+        )
+        runs = later.run + self.run.max(initial=0) + 1
+        return MouthTrack(
+            np.concatenate([self.times_s, later.times_s])[order],
+            np.concatenate([self.openings, later.openings])[order],
+            np.concatenate([self.yaw_deg, later.yaw_deg])[order],
+            np.concatenate([self.run, runs])[order],
+            np.concatenate([self.searched_s, later.searched_s])[searched],
+            np.concatenate([self.face_counts, later.face_counts])[searched],
+        )
+
     @property
     def measurable_share(self) -> float | None:
         """Share of the looks that gave an opening; None without a look."""
@@ -99,13 +131,12 @@ class MouthTrack:
         return float(np.median(known)) if len(known) else None
 
 
-def voiced_windows(voice: Sequence[Span], settings: LipSettings, around_s: float = 0.0) -> list[Span]:
-    """The `max_duration_s` of voice that lie nearest to `around_s`."""
+def voice_reach_s(voice: Sequence[Span], duration_s: float, around_s: float) -> float:
+    """How far from `around_s` the `duration_s` of voice reach that lie nearest to it; all of it where there is no more."""
     # What is heard no farther away than that grows along straight lines between the ends of the spans.
     far_s = sorted({0.0, *(abs(end - around_s) for span in voice for end in (span.start_s, span.end_s))})
     heard_s = [sum(one.duration_s for one in spans_within(voice, around_s - far, around_s + far)) for far in far_s]
-    reach_s = float(np.interp(settings.max_duration_s, heard_s, far_s))
-    return spans_within(voice, around_s - reach_s, around_s + reach_s)
+    return float(np.interp(duration_s, heard_s, far_s))
 
 
 def silent_windows(duration_s: float, settings: LipSettings) -> list[Span]:
@@ -122,7 +153,7 @@ def track_mouth(footage: Footage, windows: Sequence[Span], engine: FaceEngine, s
 
     The main face is the largest of the first picture with a face, then the one that overlaps it most; where none does,
     the largest begins a new run. Between two detections of one face its box is interpolated: the landmarks find the face
-    again from there.
+    again from there. Where the face moved far between them, or is seen in one of them alone, the look halfway is searched, too.
 
     Raises:
         ClipError: `decode_failed`, naming the file.
@@ -143,7 +174,7 @@ class _Detection:
 
 
 class _Follower:
-    """Detects in every n-th look and fills in those between two detections of the same face."""
+    """Detects in every n-th look, more often where it must, and fills in those between two detections of the same face."""
 
     def __init__(self, engine: FaceEngine, settings: LipSettings) -> None:
         self._engine = engine
@@ -174,13 +205,14 @@ class _Follower:
     def finish(self) -> MouthTrack:
         """Everything seen."""
         self._close_span()
+        in_order = np.argsort(self._searched_s)
         return MouthTrack(
             np.array(self._times_s, np.float64),
             np.array(self._openings, np.float64),
             np.array(self._yaw_deg, np.float64),
             np.array(self._runs, np.int64),
-            np.array(self._searched_s, np.float64),
-            np.array(self._face_counts, np.int64),
+            np.array(self._searched_s, np.float64)[in_order],
+            np.array(self._face_counts, np.int64)[in_order],
         )
 
     def _close_span(self) -> None:
@@ -191,19 +223,32 @@ class _Follower:
     def _detect(self) -> None:
         """Find the main face in the newest look and measure all that wait."""
         newest = self._waiting.pop()
-        faces = self._engine.detect(newest.image, embed=False)
-        self._searched_s.append(newest.time_s)
+        self._follow(self._waiting, newest, self._search(newest))
+        self._waiting = []
+
+    def _search(self, look: Look) -> list[Face]:
+        faces = self._engine.detect(look.image, embed=False)
+        self._searched_s.append(look.time_s)
         self._face_counts.append(len(faces))
+        return faces
+
+    def _follow(self, between: Sequence[Look], newest: Look, faces: Sequence[Face]) -> None:
+        """Measure the looks since the last detection, and the newest, in which these faces were found."""
         before, after = self._detected, self._main_face(newest, faces)
-        if before and after and _iou(before.box, after.box) >= _SAME_FACE_IOU:
-            for look in self._waiting:
+        overlap = _iou(before.box, after.box) if before and after else 0.0
+        if (before or after) and overlap < _NEAR_IOU and len(between) >= _LOOKS_APART:
+            half = len(between) // 2
+            self._follow(between[:half], between[half], self._search(between[half]))
+            self._follow(between[half + 1 :], newest, faces)
+            return
+        if before and after and overlap >= _SAME_FACE_IOU:
+            for look in between:
                 self._measure(look, _between(before, after, look.time_s))
         else:
             self._run += 1
-            for look in self._waiting:
+            for look in between:
                 self._measure(look, None)
         self._measure(newest, after.box if after else None)
-        self._waiting = []
         self._detected = after
 
     def _main_face(self, look: Look, faces: Sequence[Face]) -> _Detection | None:
@@ -229,6 +274,8 @@ class _Follower:
 
 def _face_within(engine: FaceEngine, image: Image, box: Box, face_px: int) -> Face | None:
     """The face of `box`, measured in a crop in which the box is `face_px` wide. Its coordinates are the crop's."""
+    import cv2
+
     x1, y1, x2, y2 = box
     margin = _CROP_MARGIN * max(x2 - x1, y2 - y1)
     left, top = max(0, round(x1 - margin)), max(0, round(y1 - margin))
@@ -237,9 +284,9 @@ def _face_within(engine: FaceEngine, image: Image, box: Box, face_px: int) -> Fa
         return None
     scale = face_px / max(x2 - x1, y2 - y1)
     size = (max(2, round((right - left) * scale)), max(2, round((bottom - top) * scale)))
-    crop = PilImage.fromarray(image[top:bottom, left:right]).resize(size, PilImage.Resampling.BILINEAR)
+    crop = cv2.resize(image[top:bottom, left:right], size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     moved = ((x1 - left) * scale, (y1 - top) * scale, (x2 - left) * scale, (y2 - top) * scale)
-    return engine.landmarks(np.asarray(crop), moved)
+    return engine.landmarks(np.asarray(crop, np.uint8), moved)
 
 
 def _between(before: _Detection, after: _Detection, time_s: float) -> Box:

@@ -3,7 +3,7 @@
 Belongs here: the order in which a clip is listened to and looked at. Not here: any decision (`speaking_status`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,14 +11,18 @@ import numpy as np
 from pydantic import Field
 
 from lafid_assets.speech.audio import decode_audio
-from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, track_mouth, voiced_windows
+from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, track_mouth, voice_reach_s
 from lafid_assets.speech.synchrony import Envelope, envelope_of, lip_sync
 from lafid_assets.speech.transcript import Transcriber, TranscriptSegment
-from lafid_assets.speech.voice import Span, VoiceSettings, voice_share, voice_spans
+from lafid_assets.speech.voice import Span, VoiceSettings, spans_within, voice_share, voice_spans
 from model.encoding.footage import Footage
 from model.face_engine.interface import FaceEngine
 from model.face_engine.mouth.movement import opening_range
 from model.strict import StrictModel
+
+_LEAST_FURTHER_S = 2.0
+"""For less voice a clip is not decoded a second time: all is looked at at once."""
+_NO_WINDOW = Span(0.0, 0.0)
 
 
 class SpeechSettings(StrictModel):
@@ -109,12 +113,12 @@ def measure_speech(
     engine: FaceEngine,
     settings: SpeechSettings | None = None,
     transcriber: Transcriber | None = None,
-    around_s: float = 0.0,
+    window: Span = _NO_WINDOW,
 ) -> SpeechMeasures:
     """Listen to a clip and look at its lips: where a voice is heard, or in a few windows of sound without voice.
 
     Args:
-        around_s: where to look first, in a clip with more voice than is looked at.
+        window: the seconds of which it has to be told who speaks, in a clip with more voice than is looked at.
 
     Raises:
         ClipError: `audio_unreadable` or `decode_failed`, naming the file.
@@ -124,7 +128,11 @@ def measure_speech(
     if audio is None:
         return SpeechMeasures(has_audio=False)
     voice = voice_spans(audio, settings.voice)
-    windows = voiced_windows(voice, settings.lips, around_s) if voice else silent_windows(audio.duration_s, settings.lips)
+    envelope = envelope_of(audio) if voice else None
+
+    def look(spans: Sequence[Span]) -> MouthTrack:
+        return track_mouth(footage, spans, engine, settings.lips)
+
     return SpeechMeasures(
         has_audio=True,
         audio_duration_s=audio.duration_s,
@@ -133,6 +141,35 @@ def measure_speech(
         transcript=None if transcriber is None else transcriber.transcribe(audio),
         transcriber=None if transcriber is None else transcriber.name,
         mouth_model=engine.info.mouth,
-        mouth=track_mouth(footage, windows, engine, settings.lips),
-        envelope=envelope_of(audio) if voice else None,
+        mouth=look(silent_windows(audio.duration_s, settings.lips))
+        if envelope is None
+        else lips_under_voice(look, voice, envelope, settings.lips, window),
+        envelope=envelope,
     )
+
+
+def lips_under_voice(
+    look: Callable[[Sequence[Span]], MouthTrack],
+    voice: Sequence[Span],
+    envelope: Envelope,
+    settings: LipSettings,
+    window: Span = _NO_WINDOW,
+) -> MouthTrack:
+    """The mouth over the voice in and about the window, and over farther voice only where that leaves open whose voice it is.
+
+    Args:
+        look: the mouth over some spans.
+        voice: at least one span.
+    """
+    around_s = (window.start_s + window.end_s) / 2
+    reach_s = voice_reach_s(voice, settings.max_duration_s, around_s)
+    near_s = max(voice_reach_s(voice, settings.first_s, around_s), window.duration_s / 2)
+    farther = spans_within(voice, around_s - reach_s, around_s - near_s) + spans_within(
+        voice, around_s + near_s, around_s + reach_s
+    )
+    if sum(span.duration_s for span in farther) < _LEAST_FURTHER_S:
+        return look(spans_within(voice, around_s - reach_s, around_s + reach_s))
+    near = look(spans_within(voice, around_s - near_s, around_s + near_s))
+    sync = lip_sync(near, envelope)
+    is_open = sync is None or sync.z is None or settings.chance_z < sync.z < settings.clear_z
+    return near.joined(look(farther)) if is_open else near

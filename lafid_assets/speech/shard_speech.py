@@ -22,7 +22,7 @@ from lafid_assets.speech.clip_window import is_seen
 from lafid_assets.speech.measures import SpeechSettings, measure_speech
 from lafid_assets.speech.transcript import GivenTranscript, Transcriber, WhisperTranscriber
 from lafid_assets.speech.transcript_files import TranscriptFile, segments_within
-from lafid_assets.speech.voice import VoiceSettings
+from lafid_assets.speech.voice import Span, VoiceSettings
 from lafid_assets.speech.whisper_models import WhisperChoice
 from lafid_assets.workers.exit_reasons import TRIED_AGAIN, fault_of
 from lafid_assets.workers.pool import Done, NotFetched
@@ -30,7 +30,7 @@ from model.encoding.footage import Footage, file_of, passed_s
 from model.face_engine.interface import FaceEngine
 from resources.face_engine import EngineChoice, engine_reason, face_engine_info, load_face_engine
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 LEAST_DEADLINE_S = 60.0
 DEADLINE_PER_CLIP_S = 20.0
 
@@ -91,7 +91,7 @@ class SpeechTask:
     whisper_dir: Path | None
     whisper_language: str | None
     settings: SpeechSettings
-    around_s: float
+    window: Span
 
 
 def measure_shard(clips: pl.DataFrame, recipe: SpeechRecipe, reach: Reach, before: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -124,7 +124,7 @@ def measure_shard(clips: pl.DataFrame, recipe: SpeechRecipe, reach: Reach, befor
 def measure_task(task: SpeechTask) -> dict[str, Any]:
     """Runs in a child: the measures as columns, or the clip's fault as its status."""
     try:
-        measures = measure_speech(task.footage, _engine(task.engine), task.settings, _transcriber(task), task.around_s)
+        measures = measure_speech(task.footage, _engine(task.engine), task.settings, _transcriber(task), task.window)
     except ClipError as error:
         return {"status": Status.ERROR, "reason": error.reason, "detail": error.detail}
     return measures.as_row() | {"status": Status.OK, "reason": None, "detail": None}
@@ -138,12 +138,12 @@ def _still_counting(before: pl.DataFrame, kept: Mapping[str, Row], settings: Spe
     again = pl.col("reason").is_in(list(TRIED_AGAIN)).fill_null(False)
     rows = (row for row in before.filter(~again).iter_rows(named=True) if row["clip_id"] in kept)
     as_now = {row["clip_id"]: row for row in rows if row["measured_from"] == kept[row["clip_id"]]["measured_from"]}
-    return {clip_id: row for clip_id, row in as_now.items() if is_seen(row, *_window(kept[clip_id]), settings.lips.fps)}
+    return {clip_id: row for clip_id, row in as_now.items() if is_seen(row, _window(kept[clip_id]), settings.lips.fps)}
 
 
-def _window(row: Row) -> tuple[float, float]:
+def _window(row: Row) -> Span:
     """The seconds of which it has to be told who speaks; of a whole clip none in particular."""
-    return (0.0, 0.0) if row["window_start_s"] is None else (row["window_start_s"], row["window_end_s"])
+    return Span(0.0, 0.0) if row["window_start_s"] is None else Span(row["window_start_s"], row["window_end_s"])
 
 
 def _run(left: Sequence[Row], places: Mapping[str, Footage], recipe: SpeechRecipe) -> dict[str, Row]:
@@ -157,7 +157,7 @@ def _run(left: Sequence[Row], places: Mapping[str, Footage], recipe: SpeechRecip
             recipe.whisper.folder,
             recipe.language,
             recipe.settings,
-            sum(_window(row)) / 2,
+            _window(row),
         )
         for row in left
     ]

@@ -8,7 +8,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -222,8 +222,11 @@ def _network_path(model: InstalledModel, kind: Kind) -> Path:
 
 @lru_cache(maxsize=1)
 def _onnxruntime() -> str:
-    """Name of the one onnxruntime distribution that is installed."""
-    return packages_distributions()["onnxruntime"][0]
+    """Name of the one onnxruntime distribution that is installed; to look for another than the usual one takes a while."""
+    try:
+        return str(metadata("onnxruntime")["Name"])
+    except PackageNotFoundError:
+        return packages_distributions()["onnxruntime"][0]
 
 
 def _fitted_input(image: Image, side_px: int) -> tuple[int, int]:

@@ -87,8 +87,8 @@ class LandmarkPose:
         if points.ndim != 3 or points.shape[1:] != (68, 2):
             raise ValueError(f"landmarks are (N, 68, 2), not {points.shape}")
         up = points * (1.0, -1.0)
-        mirrored = self._blended(up[:, MIRROR] * (-1.0, 1.0))
-        return nearest_rotation(self._blended(up) + _MIRROR_X @ mirrored @ _MIRROR_X)
+        as_seen, mirrored = np.split(self._blended(np.concatenate([up, up[:, MIRROR] * (-1.0, 1.0)])), 2)
+        return nearest_rotation(as_seen + _MIRROR_X @ mirrored @ _MIRROR_X)
 
     def _blended(self, up: Array) -> Array:
         """(N, 3, 3), not orthogonal: the network on all points, giving way to the other over `_BLEND_YAW_DEG`."""

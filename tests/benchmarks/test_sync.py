@@ -21,7 +21,7 @@ def _speaker(name: str, seed: int, *, dubbed: bool = False) -> sync.Speaker:
     envelope = np.convolve(np.random.default_rng(seed + 100).standard_normal(800), np.hanning(12), "same") if dubbed else steps
     openings = np.interp(times_s + 0.08, (np.arange(800) + 0.5) / 100, steps)
     track = MouthTrack(times_s, openings, 0 * times_s, np.zeros(200, np.int64), times_s[:1], np.ones(1, np.int64))
-    return sync.Speaker(name, track, Envelope(envelope), 0.05)
+    return sync.Speaker(name, track, [Span(0.0, 8.0)], Envelope(envelope), 0.05)
 
 
 def test_speakers_are_told_from_dubs_and_those_that_are_not_are_named() -> None:
@@ -67,3 +67,4 @@ def test_lips_are_read_once_a_clip_and_mouth_model(tmp_path: Path, monkeypatch: 
     assert other is not None
     np.testing.assert_array_equal(first.lips.openings, again.lips.openings)
     np.testing.assert_array_equal(first.sound.values, again.sound.values)
+    assert first.voice == again.voice == [Span(0.0, 2.0)]

@@ -76,6 +76,25 @@ def test_a_fade_through_black_is_found() -> None:
     assert {one.kind for one in _found(faded)} == {Kind.GRADUAL}
 
 
+@pytest.mark.parametrize("times", [2, 3, 4, 8])
+def test_pictures_that_are_stored_several_times_make_no_cuts(times: int) -> None:
+    """As where 15 pictures a second are stored as 60. The camera moves fast, and one cut is made."""
+    moved = np.concatenate([_shot(1, 20, drift=1.5), _shot(2, 20, drift=1.5)])
+    repeated = np.repeat(np.clip(np.round(moved), 0, 255).astype(np.uint8), times, axis=0)
+    once, often = (
+        [one for one in find_boundaries(pictures, 15.0 * rate) if one.kind == Kind.HARD]
+        for pictures, rate in ((repeated[::times], 1), (repeated, times))
+    )
+    assert [(one.first, one.last) for one in once] == [(19, 20)]
+    assert [(one.first, one.last, one.score) for one in often] == [(20 * times - 1, 20 * times, pytest.approx(once[0].score))]
+
+
+@pytest.mark.parametrize("shots", [2, 3, 4, 5])
+def test_stills_are_cut_where_they_change(shots: int) -> None:
+    found = _found(np.concatenate([np.repeat(_shot(seed, 1), 20, axis=0) for seed in range(shots)]))
+    assert [(one.first, one.last) for one in found] == [(20 * shot - 1, 20 * shot) for shot in range(1, shots)]
+
+
 def test_three_shots_in_a_second_have_two_cuts() -> None:
     found = _found(np.concatenate([_shot(1, 30), _shot(2, 8), _shot(3, 30)]))
     assert [(one.first, one.last) for one in found] == [(29, 30), (37, 38)]

@@ -7,6 +7,7 @@ from lafid_assets.schemas import SPEECH_INFO
 from lafid_assets.speech.clip_window import is_seen, measures_between
 from lafid_assets.speech.measures import measure_speech
 from lafid_assets.speech.speaking_status import decide
+from lafid_assets.speech.voice import Span
 
 FPS = 25
 HALF_S = 4
@@ -61,5 +62,5 @@ def test_without_a_voice_all_looks_stand_for_every_part(row):
 def test_a_window_is_seen_where_its_voice_was_looked_at(row):
     first_seconds = row | {"mouth_times_s": [time_s for time_s in row["mouth_times_s"] if time_s <= 4.0]}
     for span, seen in (((0.0, 3.9), True), ((2.0, 6.0), False), ((5.0, 7.0), False), ((8.3, 10.0), True), ((0.0, 0.0), True)):
-        assert is_seen(first_seconds, *span, FPS) is seen
-        assert is_seen(row, *span, FPS)
+        assert is_seen(first_seconds, Span(*span), FPS) is seen
+        assert is_seen(row, Span(*span), FPS)

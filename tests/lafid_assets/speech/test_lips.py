@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, track_mouth, voiced_windows
-from lafid_assets.speech.voice import Span
+from lafid_assets.speech.lips import LipSettings, MouthTrack, silent_windows, track_mouth, voice_reach_s
+from lafid_assets.speech.voice import Span, spans_within
 
 FPS = 25
 EVERY_PICTURE = LipSettings(fps=FPS)
@@ -34,6 +34,20 @@ def test_detection_runs_in_every_third_look_only(tmp_path, write_clip, mouth_pic
     track = track_mouth(path, [Span(0.0, 3.0)], engine, LipSettings(fps=FPS, detect_every=3))
     assert len(track.times_s) == 75
     assert engine.detections == len(track.face_counts) == 26
+
+
+@pytest.mark.parametrize(("speed_px", "detections"), [(0, 6), (1, 10)])
+def test_a_face_that_moves_fast_is_searched_more_often(
+    tmp_path, write_clip, mouth_pictures, painted_engine, speed_px, detections
+):
+    """By a sixth of its width in a quarter of a second."""
+    pictures = np.concatenate([mouth_pictures([0.1], left_px=speed_px * i // 2) for i in range(50)])
+    engine = painted_engine()
+    track = track_mouth(write_clip(tmp_path / "clip", pictures=pictures), [Span(0.0, 2.0)], engine, EVERY_PICTURE)
+    assert engine.detections == len(track.searched_s) == detections
+    assert (np.diff(track.searched_s) > 0).all()
+    assert track.measurable_share == 1.0
+    assert set(track.run) == {1}
 
 
 def test_looks_without_a_face_are_not_measured(tmp_path, write_clip, mouth_pictures, painted_engine):
@@ -77,23 +91,40 @@ def test_nothing_seen_is_none_not_zero():
     assert nothing.yaw_abs_median_deg is None
 
 
-def test_voice_is_looked_at_up_to_the_budget():
-    voice = [Span(0.0, 2.0), Span(3.0, 4.0), Span(5.0, 9.0)]
-    assert voiced_windows(voice, LipSettings(max_duration_s=4.0)) == [Span(0.0, 2.0), Span(3.0, 4.0), Span(5.0, 6.0)]
-    assert voiced_windows(voice, LipSettings(max_duration_s=3.0)) == [Span(0.0, 2.0), Span(3.0, 4.0)]
-    assert voiced_windows([], LipSettings()) == []
+VOICE = [Span(0.0, 2.0), Span(3.0, 4.0), Span(5.0, 9.0)]
 
 
-def test_voice_is_looked_at_about_the_window_first():
-    voice = [Span(0.0, 2.0), Span(3.0, 4.0), Span(5.0, 9.0)]
-    near = voiced_windows(voice, LipSettings(max_duration_s=3.0), around_s=6.5)
-    assert near == [Span(5.0, 8.0)]
-    assert voiced_windows(voice, LipSettings(max_duration_s=5.0), around_s=4.5) == [
-        Span(1.0, 2.0),
-        Span(3.0, 4.0),
-        Span(5.0, 8.0),
-    ]
-    assert voiced_windows(voice, LipSettings(max_duration_s=7.0), around_s=100.0) == voice
+@pytest.mark.parametrize(
+    ("duration_s", "around_s", "near"),
+    [
+        (4.0, 0.0, [Span(0.0, 2.0), Span(3.0, 4.0), Span(5.0, 6.0)]),
+        (3.0, 0.0, [Span(0.0, 2.0), Span(3.0, 4.0)]),
+        (3.0, 6.5, [Span(5.0, 8.0)]),
+        (5.0, 4.5, [Span(1.0, 2.0), Span(3.0, 4.0), Span(5.0, 8.0)]),
+        (7.0, 100.0, VOICE),
+        (30.0, 0.0, VOICE),
+    ],
+)
+def test_the_nearest_voice_reaches_as_far_as_it_lasts(duration_s, around_s, near):
+    reach_s = voice_reach_s(VOICE, duration_s, around_s)
+    assert spans_within(VOICE, around_s - reach_s, around_s + reach_s) == near
+
+
+def test_two_passes_are_one_track_in_order_of_time():
+    def track(begin_s, runs):
+        times_s = begin_s + np.arange(len(runs)) / FPS
+        return MouthTrack(times_s, times_s / 10, -times_s, np.array(runs), times_s[::2], np.arange(len(times_s[::2])))
+
+    middle, around = track(2.0, [0, 0, 1, 1]), track(0.0, [0] * 30 + [1] * 60)
+    around = around.between(0.0, 1.9).joined(around.between(2.2, 9.0))
+    joined = middle.joined(around)
+    assert len(joined.times_s) == len(middle.times_s) + len(around.times_s)
+    assert (np.diff(joined.times_s) > 0).all()
+    assert (np.diff(joined.searched_s) > 0).all()
+    np.testing.assert_array_equal(joined.openings, joined.times_s / 10)
+    of_middle = (joined.times_s >= 2.0) & (joined.times_s < 2.16)
+    assert not set(joined.run[of_middle]) & set(joined.run[~of_middle])
+    assert len(set(joined.run[of_middle])) == 2
 
 
 @pytest.mark.parametrize("duration_s", [0.5, 4.0, 4.1, 20.0])

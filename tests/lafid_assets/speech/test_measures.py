@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from lafid_assets.outcomes import ClipError
-from lafid_assets.speech.measures import SpeechSettings, measure_speech
+from lafid_assets.speech.lips import LipSettings, MouthTrack
+from lafid_assets.speech.measures import SpeechSettings, lips_under_voice, measure_speech
 from lafid_assets.speech.speaking_status import SpeakingReason, SpeakingStatus, decide
+from lafid_assets.speech.synchrony import Envelope
 from lafid_assets.speech.transcript import TranscriptSegment
+from lafid_assets.speech.voice import Span
 
 FPS = 25
 SECONDS = 4
@@ -54,6 +57,52 @@ EXPECTED = {
 def test_sound_and_mouth_together_tell_who_speaks(clip, painted_engine, sound, mouth):
     row = measure_speech(clip(sound, mouth), painted_engine()).as_row()
     assert decide(row) == EXPECTED[sound, mouth]
+
+
+class TwentySeconds:
+    """Lips and sound of a clip all of which is voice; notes what is looked at."""
+
+    voice = (Span(0.0, 20.0),)
+
+    def __init__(self, syllables, lips: str) -> None:
+        rng, times_s = np.random.default_rng(0), np.arange(20 * FPS) / FPS
+        said = 0.12 * syllables(times_s - 2)
+        another = 0.12 * np.convolve(rng.standard_normal(len(times_s) + 8), np.hanning(9), "valid")
+        self._openings = {"in time": said, "another's": -said, "half in time": said + another}[lips]
+        self._times_s = times_s
+        self.envelope = Envelope(np.interp((np.arange(2000) + 0.5) / 100, times_s, said))
+        self.looked: list[Span] = []
+
+    def look(self, spans):
+        self.looked += spans
+        seen = np.any([(self._times_s >= span.start_s) & (self._times_s <= span.end_s) for span in spans], axis=0)
+        times_s = self._times_s[seen]
+        return MouthTrack(
+            times_s, self._openings[seen], 0 * times_s, np.ones(len(times_s), int), times_s, np.ones(len(times_s), int)
+        )
+
+
+@pytest.mark.parametrize(
+    ("lips", "looked"),
+    [
+        ("in time", [Span(6.0, 14.0)]),
+        ("another's", [Span(6.0, 14.0)]),
+        ("half in time", [Span(6.0, 14.0), Span(0.0, 6.0), Span(14.0, 20.0)]),
+    ],
+)
+def test_farther_voice_is_looked_at_while_it_is_open_whose_it_is(syllables, lips, looked):
+    clip = TwentySeconds(syllables, lips)
+    track = lips_under_voice(clip.look, clip.voice, clip.envelope, LipSettings(), Span(7.5, 12.5))
+    assert clip.looked == looked
+    assert len(track.times_s) == pytest.approx(FPS * sum(span.duration_s for span in looked), abs=3)
+    assert (np.diff(track.times_s) >= 0).all()
+
+
+def test_the_whole_window_is_looked_at_and_no_clip_twice_for_little(syllables):
+    clip = TwentySeconds(syllables, "in time")
+    lips_under_voice(clip.look, clip.voice, clip.envelope, LipSettings(), Span(4.0, 14.0))
+    lips_under_voice(clip.look, clip.voice, clip.envelope, LipSettings(max_duration_s=9.9), Span(9.0, 11.0))
+    assert clip.looked == [Span(4.0, 14.0), Span(5.05, 14.95)]
 
 
 def test_the_row_is_plain_values_under_one_set_of_columns(clip, painted_engine):
