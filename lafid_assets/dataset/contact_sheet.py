@@ -96,12 +96,20 @@ def _missed(share: float | None) -> str:
 
 
 def draw_strips(strips: Sequence[Strip], places: Mapping[str, Footage]) -> dict[str, Image.Image]:
-    """Clip to its frames side by side, from its beginning to its end; one that cannot be decoded any more has a log line instead.
+    """Clip to its frames side by side, from its beginning to its end. One log line counts those that cannot be decoded any more.
 
     Args:
         places: clip to where it lies, of those that can be reached.
     """
-    return {strip.clip_id: picture for strip in strips if (picture := _frames(strip, places.get(strip.clip_id)))}
+    pictures, missing = {}, []
+    for strip in strips:
+        try:
+            pictures[strip.clip_id] = _frames(strip, places.get(strip.clip_id))
+        except (ClipError, OSError) as error:
+            missing.append(f"{strip.clip_id}: {error}")
+    if missing:
+        LOGGER.warning("no pictures of %d of %d clips, the first: %s", len(missing), len(strips), missing[0])
+    return pictures
 
 
 def draw_contact_sheet(strips: Sequence[Strip], pictures: Mapping[str, Image.Image]) -> bytes:
@@ -143,16 +151,12 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _frames(strip: Strip, footage: Footage | None) -> Image.Image | None:
-    try:
-        if footage is None:
-            raise FileNotFoundError("its file has disappeared")
-        rate_hz = TILES / max(strip.duration_s, 0.1)
-        with at_hand(footage):
-            tiles = [_square(sample.image_rgb) for sample in sample_frames(footage, rate_hz, TILES)]
-    except (ClipError, OSError) as error:
-        LOGGER.warning("no pictures of %s: %s", strip.clip_id, error)
-        return None
+def _frames(strip: Strip, footage: Footage | None) -> Image.Image:
+    if footage is None:
+        raise FileNotFoundError("its file has disappeared")
+    rate_hz = TILES / max(strip.duration_s, 0.1)
+    with at_hand(footage):
+        tiles = [_square(sample.image_rgb) for sample in sample_frames(footage, rate_hz, TILES)]
     picture = Image.new("RGB", (TILES * TILE_PX, TILE_PX), "white")
     for place, tile in enumerate(tiles):
         picture.paste(tile, (place * TILE_PX, 0))
