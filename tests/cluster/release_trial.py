@@ -246,7 +246,9 @@ class ReleaseTrial(Trial):
 
     def _trainer_logs(self) -> str:
         """Of all nodes, in the order in which their trainers began."""
-        logs = sorted(self.cluster.folder.glob("home-*/cache/*/training_runs/launches/*/trainer.log"), key=os.path.getmtime)
+        logs = sorted(
+            self.cluster.folder.glob("home-*/cache/*/copies/training_runs/launches/*/trainer.log"), key=os.path.getmtime
+        )
         return "\n".join(log.read_text(errors="replace") for log in logs)
 
     def _after_saved(self) -> int | None:
