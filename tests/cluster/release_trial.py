@@ -249,7 +249,7 @@ class ReleaseTrial(Trial):
         logs = sorted(
             self.cluster.folder.glob("home-*/cache/*/copies/training_runs/launches/*/trainer.log"), key=os.path.getmtime
         )
-        return "\n".join(log.read_text(errors="replace") for log in logs)
+        return "\n".join(log.read_text(errors="replace") for log in sorted(logs, key=os.path.getmtime))
 
     def _after_saved(self) -> int | None:
         """The first step that a trainer reports after the state was saved."""
