@@ -35,6 +35,7 @@ ASSEMBLY = {
     "lafid_assets/steps/partitions.py",
     "lafid_assets/jobs.py",
     "lafid_assets/definitions.py",
+    "lafid_assets/release/draw_evaluation.py",
     "lafid_assets/checks/dataset_checks.py",
     "lafid_assets/runs/instance.py",
     "lafid_assets/runs/ray_launcher.py",

@@ -12,7 +12,8 @@ import dagster as dg
 
 from lafid_assets.release.champion import rival_of
 from lafid_assets.release.evaluation import EvaluationFailed, draw
-from lafid_assets.release.evaluation_plan import ModelEvaluationConfig, Plan
+from lafid_assets.release.evaluation_plan import Plan
+from lafid_assets.release.model_evaluation import ModelEvaluationConfig
 from lafid_assets.release.model_files import ModelMissing
 from lafid_assets.runs.run_failure import told_in_one_line
 from lafid_assets.runs.run_settings import told_to

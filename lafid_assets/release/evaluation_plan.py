@@ -7,13 +7,10 @@ the rival is (`champion`).
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import dagster as dg
 import polars as pl
-from pydantic import Field
 
-from lafid_assets.lafid_toml.settings_file import MODEL
 from lafid_assets.outcomes import Status
 from lafid_assets.release.bench_folder import current_bench, folder_of
 from lafid_assets.release.champion import Rival
@@ -30,28 +27,13 @@ from resources.lake.lake import Lake
 from resources.store.file_store import FileStore
 from resources.tracking import Tracking
 
+if TYPE_CHECKING:
+    from lafid_assets.release.model_evaluation import ModelEvaluationConfig
+
 DOWNLOADS = f"{FOLDER}/downloads"
 """In the store: a champion whose registry is a server."""
 
 Result = TypeVar("Result")
-
-
-class ModelEvaluationConfig(dg.Config):
-    """How much is drawn, and how."""
-
-    cases: int | None = Field(
-        None, ge=0, description="Cases of the bench that are drawn: persons take turns, then poses; all of them when left out"
-    )
-    steps: int = Field(20, ge=1, description="Denoising steps of each video")
-    drawing: dict[str, Any] = Field(
-        {},
-        description="How they are computed: lines of DrawingSettings (precision, low_memory, device)",
-    )
-    processes: int | None = Field(
-        None, ge=1, description="Processes that draw at a time; one a GPU, or one where there is none, when left out"
-    )
-    deadline_s: float = Field(7200, gt=0, description="Seconds of computing that one video may take, with loading the model")
-    model_name: str = Field(MODEL, description="Name in the registry of the champion that is evaluated beside it")
 
 
 @dataclass(frozen=True)
@@ -64,14 +46,14 @@ class Plan:
         cached: split to how many of its clips are cached.
     """
 
-    config: ModelEvaluationConfig
+    config: "ModelEvaluationConfig"
     subject: Subject
     bench: Bench | None
     cases: Sequence[Case]
     cached: Mapping[str, int]
 
     @classmethod
-    def of(cls, checkpoint: Mapping[str, Any], config: ModelEvaluationConfig, lake: Lake) -> Self:
+    def of(cls, checkpoint: Mapping[str, Any], config: "ModelEvaluationConfig", lake: Lake) -> Self:
         """
         Args:
             checkpoint: row of `fusion_dit`.
@@ -104,7 +86,7 @@ class Plan:
         )
 
     def share(self, number: int, of: int) -> Self:
-        """Cases and losses number, number + of, number + 2 of and so on."""
+        """Case and split `number`, counted from 0, and every `of`-th after it."""
         splits = [*self.cached][number::of]
         return replace(self, cases=self.cases[number::of], cached={split: self.cached[split] for split in splits})
 

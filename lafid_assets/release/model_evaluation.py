@@ -12,14 +12,16 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
+from lafid_assets.lafid_toml.settings_file import MODEL
 from lafid_assets.outcomes import Status
 from lafid_assets.pages import png_address
 from lafid_assets.release.champion import Rival, rival_of
 from lafid_assets.release.comparison import compare
 from lafid_assets.release.evaluation import EvaluationFailed, evaluate
 from lafid_assets.release.evaluation_page import Evaluated, page_path, write_page
-from lafid_assets.release.evaluation_plan import ModelEvaluationConfig, Plan
+from lafid_assets.release.evaluation_plan import Plan
 from lafid_assets.release.model_files import ModelMissing
 from lafid_assets.schemas import (
     EVALUATED_FRAMES,
@@ -59,6 +61,24 @@ SHOWN = (
     "detail",
     "video_path",
 )
+
+
+class ModelEvaluationConfig(dg.Config):
+    """How much is drawn, and how."""
+
+    cases: int | None = Field(
+        None, ge=0, description="Cases of the bench that are drawn: persons take turns, then poses; all of them when left out"
+    )
+    steps: int = Field(20, ge=1, description="Denoising steps of each video")
+    drawing: dict[str, Any] = Field(
+        {},
+        description="How they are computed: lines of DrawingSettings (precision, low_memory, device)",
+    )
+    processes: int | None = Field(
+        None, ge=1, description="Processes that draw at a time; one a GPU, or one where there is none, when left out"
+    )
+    deadline_s: float = Field(7200, gt=0, description="Seconds of computing that one video may take, with loading the model")
+    model_name: str = Field(MODEL, description="Name in the registry of the champion that is evaluated beside it")
 
 
 @STEP.as_asset(deps=["fusion_dit", "lafid_dataset", "lafid_bench"], pool="gpu")

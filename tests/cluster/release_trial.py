@@ -1,7 +1,7 @@
 """The release on a cluster: an evaluation by two nodes with a GPU, a training that is cancelled and goes on, a run that is lost.
 
 Belongs here: what is asked for, which node is lost when, what is observed. Not here: the machines (`space`), what runs on them
-(`cluster`), what must hold in the end (`test_release`).
+(`cluster`), what must hold in the end (`test_release_on_ray`).
 
 python -m tests.cluster.release_trial FOLDER HOME; as `trial`. HOME is that of a demo: its dataset, latents, model and bench come
 into the cluster's store, its evaluation does not.
@@ -74,9 +74,10 @@ class Seen:
     Attributes:
         nodes: run to the machine that worked on it.
         shares: share to the ends of its runs.
-        videos: path to hash; one machine's first.
-        drawn_by_asset: videos that `model_evaluation` drew itself.
-        tables: evaluated tables that differ from one machine's.
+        videos: how many there are in the end; `videos_differ` are not one machine's, `drawn_by_asset` were drawn by no share.
+        tables_differ: tables of the evaluation that are not one machine's.
+        waited_for_gpu: how the third run with a GPU stood when one without, `not_held_up`, had ended.
+        cancelled, saved_step: the end of the first training, and the step of its state; the second one `went_on_from` there.
         lost: the ends of the lost run and of the one that the sensor asked for.
         timeline: seconds and what happened.
     """
@@ -84,19 +85,18 @@ class Seen:
     nodes: dict[str, str] = field(default_factory=dict)
     shares: dict[str, list[str]] = field(default_factory=dict)
     share_nodes: list[str] = field(default_factory=list)
-    videos_differ: list[str] = field(default_factory=list)
     videos: int = 0
+    videos_differ: list[str] = field(default_factory=list)
     drawn_by_asset: list[str] = field(default_factory=list)
     tables_differ: list[str] = field(default_factory=list)
     training_nodes: list[str] = field(default_factory=list)
+    waited_for_gpu: str = ""
+    not_held_up: str = ""
     cancelled: str = ""
     saved_step: int = 0
     state_in_store: list[str] = field(default_factory=list)
     went_on_from: int = 0
-    waited_for_gpu: str = ""
-    not_held_up: str = ""
     lost: list[str] = field(default_factory=list)
-    leases_left: list[str] = field(default_factory=list)
     timeline: list[tuple[float, str]] = field(default_factory=list)
 
 
@@ -246,8 +246,10 @@ class ReleaseTrial(Trial):
 
     def _trainer_logs(self) -> str:
         """Of all nodes, in the order in which their trainers began."""
-        logs = sorted(self.cluster.folder.glob("home-*/cache/*/training_runs/launches/*/trainer.log"), key=os.path.getmtime)
-        return "\n".join(log.read_text(errors="replace") for log in logs)
+        logs = sorted(
+            self.cluster.folder.glob("home-*/cache/*/copies/training_runs/launches/*/trainer.log"), key=os.path.getmtime
+        )
+        return "\n".join(log.read_text(errors="replace") for log in sorted(logs, key=os.path.getmtime))
 
     def _after_saved(self) -> int | None:
         """The first step that a trainer reports after the state was saved."""
