@@ -1,34 +1,24 @@
 """How narrowly a clip met or missed a rule: what a person should look at before moving a threshold.
 
-Belongs here: stored measures and policy -> one figure a clip. Not here: showing the clips.
+Belongs here: a policy -> SQL for one figure a clip, of its stored measures. Not here: showing the clips.
 """
 
-import polars as pl
-
 from lafid_assets.constraints.policies import RULES, FacePolicy
-from lafid_assets.outcomes import Status
 from lafid_assets.schemas import POSE_FILTERED_CLIPS
+from resources.lake.duckdb_extensions import quoted
 
 
-def miss_shares(measured: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
-    """`clip_id` and `miss`: the distance to the threshold as a share of it, of the rule that is missed by most.
-
-    Args:
-        measured: rows of `pose_filtered_clips` with the measures of the rules; only rejected ones are answered. A threshold
-            of 0 cannot be missed narrowly: its share is 1.
-    """
-    misses = []
+def miss_share(policy: FacePolicy) -> str:
+    """SQL over rejected rows of `pose_filtered_clips`: the distance to the threshold as a share of it, of the rule that is missed
+    by most. A threshold of 0 cannot be missed narrowly: its share is 1."""
+    shares = []
     for rule in RULES:
         threshold = rule.threshold_in(policy)
-        if threshold is None or rule.measure not in measured.columns:
-            continue
-        beyond = pl.col(rule.measure) - threshold
-        missed = beyond if rule.bound == "max" else -beyond
-        listed = pl.col("reasons").list.contains(str(rule.reason))
-        share = missed / threshold if threshold else pl.lit(1.0)
-        misses.append(pl.when(listed & (missed >= 0)).then(share))
-    rejected = measured.filter(pl.col("status") == Status.REJECTED)
-    return rejected.select("clip_id", miss=pl.max_horizontal(misses).cast(pl.Float64))
+        if threshold is not None and rule.measure in POSE_FILTERED_CLIPS.dtypes:
+            missed = f"({rule.measure} - {threshold})" if rule.bound == "max" else f"({threshold} - {rule.measure})"
+            share = f"{missed} / {threshold}" if threshold else "1.0"
+            shares.append(f"CASE WHEN list_contains(reasons, {quoted(rule.reason)}) AND {missed} >= 0 THEN {share} END")
+    return f"list_max([{', '.join(shares)}]::DOUBLE[])"
 
 
 def spare_share(policy: FacePolicy) -> str:

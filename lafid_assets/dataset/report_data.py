@@ -6,7 +6,8 @@ Belongs here: SQL -> the few figures and clips that are drawn. Not here: drawing
 import polars as pl
 
 from lafid_assets import schemas
-from lafid_assets.constraints.policies import RULES, FacePolicy
+from lafid_assets.constraints.policies import FacePolicy
+from lafid_assets.constraints.threshold_margins import miss_share
 from lafid_assets.dataset.contact_sheet import MOST_STRIPS
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas.measures import EXPRESSIONS
@@ -119,18 +120,6 @@ def rejected_to_show(reader: Reader) -> pl.DataFrame:
         ]
     rows = pl.concat(found).sort("miss", "reason", "clip_id", nulls_last=True)
     return rows.unique("clip_id", keep="first", maintain_order=True).head(MOST_STRIPS)
-
-
-def miss_share(policy: FacePolicy) -> str:
-    """`constraints.margins.miss_shares` in SQL."""
-    shares = []
-    for rule in RULES:
-        threshold = rule.threshold_in(policy)
-        if threshold is not None and rule.measure in schemas.POSE_FILTERED_CLIPS.dtypes:
-            missed = f"({rule.measure} - {threshold})" if rule.bound == "max" else f"({threshold} - {rule.measure})"
-            share = f"{missed} / {threshold}" if threshold else "1.0"
-            shares.append(f"CASE WHEN list_contains(reasons, {quoted(rule.reason)}) AND {missed} >= 0 THEN {share} END")
-    return f"list_max([{', '.join(shares)}]::DOUBLE[])"
 
 
 def face_policies(reader: Reader) -> pl.DataFrame:

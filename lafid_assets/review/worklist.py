@@ -12,8 +12,8 @@ import polars as pl
 from pydantic import BaseModel, Field
 
 from lafid_assets.constraints.policies import RULES, FacePolicy
-from lafid_assets.constraints.threshold_margins import spare_share, threshold_distance
-from lafid_assets.dataset.report_data import face_policies, miss_share
+from lafid_assets.constraints.threshold_margins import miss_share, spare_share, threshold_distance
+from lafid_assets.dataset.report_data import face_policies
 from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.review.marks import STANDING

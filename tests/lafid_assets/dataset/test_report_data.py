@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from lafid_assets.constraints.policies import POLICIES, RULES, FacePolicy
-from lafid_assets.constraints.threshold_margins import miss_shares
+from lafid_assets.constraints.threshold_margins import miss_share
 from lafid_assets.dataset import report_data
 from lafid_assets.dataset.contact_sheet import MOST_STRIPS
 from lafid_assets.schemas import (
@@ -99,8 +99,8 @@ def test_curves_of_all_shards_are_pooled_by_pairs(asked: Asked) -> None:
 
 
 @pytest.mark.parametrize("policy", [*POLICIES.values(), FacePolicy(name="two", pose_spread_min_deg=30.0)], ids=lambda p: p.name)
-def test_misses_are_those_of_the_constraints(asked: Asked, policy: FacePolicy) -> None:
-    """The same figures as `miss_shares` gives, which whoever moves a threshold sees."""
+def test_misses_are_those_of_the_rules(asked: Asked, policy: FacePolicy) -> None:
+    """The SQL gives what `_miss_shares` computes."""
     measures = {rule.measure for rule in RULES} & set(POSE_FILTERED_CLIPS.dtypes)
     rows = [
         {
@@ -117,10 +117,26 @@ def test_misses_are_those_of_the_constraints(asked: Asked, policy: FacePolicy) -
     settings = {"policy_sha256": "sha", "settings": policy.model_dump_json()}
     reader = asked((POSE_FILTERED_CLIPS, rows), (POLICY_SETTINGS, [settings]))
     decided = reader.sql("SELECT * FROM pose_filtered_clips")
-    found = reader.sql(f"SELECT clip_id, {report_data.miss_share(policy)} AS miss FROM pose_filtered_clips ORDER BY clip_id")
-    expected = miss_shares(decided, policy).sort("clip_id")
+    found = reader.sql(f"SELECT clip_id, {miss_share(policy)} AS miss FROM pose_filtered_clips ORDER BY clip_id")
+    expected = _miss_shares(decided, policy).sort("clip_id")
     assert found["clip_id"].to_list() == expected["clip_id"].to_list()
     assert found["miss"].to_list() == pytest.approx(expected["miss"].to_list())
+
+
+def _miss_shares(measured: pl.DataFrame, policy: FacePolicy) -> pl.DataFrame:
+    """`clip_id` and `miss`: the distance to the threshold as a share of it, of the rule that is missed by most."""
+    misses = []
+    for rule in RULES:
+        threshold = rule.threshold_in(policy)
+        if threshold is None or rule.measure not in measured.columns:
+            continue
+        beyond = pl.col(rule.measure) - threshold
+        missed = beyond if rule.bound == "max" else -beyond
+        listed = pl.col("reasons").list.contains(str(rule.reason))
+        share = missed / threshold if threshold else pl.lit(1.0)
+        misses.append(pl.when(listed & (missed >= 0)).then(share))
+    rejected = measured.filter(status="rejected")
+    return rejected.select("clip_id", miss=pl.max_horizontal(misses).cast(pl.Float64))
 
 
 def _rejected(clip: str, frame_share: float, policy: str = "cofe") -> dict[str, Any]:

@@ -77,12 +77,12 @@ def test_a_forward_shows_the_views_of_the_clip_chosen_and_the_face_of_its_own(cr
         owners = {
             owner
             for owner in range(5)
-            for view in crowd.clip(owner).views.latents
+            for view in read_clip(crowd, owner).views.latents
             if any(torch.equal(view, one) for one in views)
         }
         assert len(owners) == 1
         assert (index in owners) == (index > 2)
-        assert any(torch.equal(identity, own) for own in crowd.clip(index).views.identity)
+        assert any(torch.equal(identity, own) for own in read_clip(crowd, index).views.identity)
 
 
 def test_a_pair_is_two_views_of_one_person(clips: ClipSet) -> None:
@@ -107,7 +107,7 @@ def test_a_person_of_several_clips_is_in_a_contrastive_batch_once(crowd: ClipSet
     for step in range(20):
         pairs = choose_pairs(crowd, AlignerConfig(), 0, step).pairs
         owners = [
-            next(number for number in range(5) if (crowd.clip(number).views.angles_deg == angles).all(dim=1).any())
+            next(number for number in range(5) if (read_clip(crowd, number).views.angles_deg == angles).all(dim=1).any())
             for angles in pairs.angles_deg[0]
         ]
         assert sorted(crowd.persons[owner] for owner in owners) == ["clip clip-3", "clip clip-4", "one"]

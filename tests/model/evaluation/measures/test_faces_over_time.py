@@ -56,7 +56,7 @@ def test_without_a_face_there_is_nothing(faces: list[object]) -> None:
     assert [_measured(measure, faces) for measure in (pose_range_deg, yaw_reached_deg)] == ["the engine told no pose"] * 2
 
 
-SPEAKING, STILL, BETWEEN = ([extent * (n % 2) for n in range(16)] for extent in (0.06, 0.005, 0.02))
+SPEAKING, STILL, UNSURE = ([extent * (n % 2) for n in range(16)] for extent in (0.06, 0.005, 0.02))
 BORDERS = (0.012, 0.03)
 
 
@@ -88,7 +88,7 @@ def test_lips_do_what_the_caption_says_or_not(openings: list[float], status: str
     [
         (SPEAKING, "no_audio", BORDERS, "undecidable: the caption's speaking status is no_audio"),
         (SPEAKING, "undecidable", BORDERS, "undecidable: the caption's speaking status is undecidable"),
-        (BETWEEN, "silent", BORDERS, "undecidable: lips move by 0.020, between 0.012 (still) and 0.03 (speaking)"),
+        (UNSURE, "silent", BORDERS, "undecidable: lips move by 0.020, between 0.012 (still) and 0.03 (speaking)"),
         (SPEAKING, "on_screen", None, "the engine of the bench has no borders"),
         ([None] * 16, "on_screen", BORDERS, "no mouth was measured in any drawn frame"),
         (SPEAKING[:5], "on_screen", BORDERS, "no second has six frames with a measured mouth"),
