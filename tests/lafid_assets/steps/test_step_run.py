@@ -1,10 +1,12 @@
 """Several shards in one run, through Dagster: each is brought up to date by itself, and a failing one costs itself alone."""
 
+import os
 from dataclasses import replace
 
 import pytest
 
 from lafid_assets.steps.step_run import Finding
+from lafid_assets.workers.pool import Children, Done, map_isolated
 from resources.lake.reader import TableMissing
 from tests.lafid_assets.road import ENOUGH, JUDGE, ONE, THREE, TWO, Road, failure, materialized
 
@@ -86,3 +88,21 @@ def test_nothing_goes_on_where_every_shard_failed(three: Road) -> None:
     result = three.run(ONE, TWO, THREE, only=False)
     assert f"[3 of 3 shards failed, also {TWO}, {THREE}: re-execute" in failure(result, "judged")
     assert three.calls == [ONE, TWO, THREE]
+
+
+def test_shards_of_a_step_that_opens_videos_share_their_children(three: Road) -> None:
+    pids: list[int] = []
+
+    def look(_: str) -> None:
+        [(_, ending)] = map_isolated(_pid, [0], lambda _: 60.0, Children(1))
+        assert isinstance(ending, Done)
+        pids.append(ending.value)
+
+    three.judge, three.meanwhile = replace(JUDGE, opens_videos=True), look
+    assert three.run(ONE, TWO, THREE).success
+    assert len(pids) == 3
+    assert len(set(pids)) == 1
+
+
+def _pid(_: int) -> int:
+    return os.getpid()

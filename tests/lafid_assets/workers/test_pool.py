@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +25,6 @@ from lafid_assets.workers.pool import (
     Failed,
     OutOfMemory,
     TimedOut,
-    kept_children,
     map_isolated,
 )
 
@@ -126,7 +125,7 @@ def test_child_that_dies_between_two_tasks_costs_no_task() -> None:
     found = []
     for _, ending in map_isolated(_behave, ["die later", "b", "c"], _deadline_s, Children(1)):
         if not found:  # the caller is busy with the result while the child dies
-            _wait_until(lambda pid=int(ending.value): not _runs(pid))
+            wait_until(lambda pid=int(ending.value): not runs(pid))
         found.append(ending)
     assert found[1:] == [Done("b done"), Done("c done")]
 
@@ -217,7 +216,7 @@ def test_child_that_is_refused_memory_costs_its_task_and_is_replaced() -> None:
 
 
 def test_child_is_recycled_after_so_many_tasks() -> None:
-    endings = map_isolated(_own_pid, list(range(5)), lambda _: LONG_S, Children(1, limits=ChildLimits(recycle_tasks=2)))
+    endings = map_isolated(own_pid, list(range(5)), lambda _: LONG_S, Children(1, limits=ChildLimits(recycle_tasks=2)))
     pids = [ending.value for _, ending in endings]
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
 
@@ -256,17 +255,17 @@ def test_parent_that_is_killed_leaves_no_orphans(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, str(tmp_path / "parent.py"), str(tmp_path)], cwd=root, env=environment) as parent:
         pids = [_pid_in(tmp_path / name, parent) for name in "ab"]
         parent.kill()
-    _wait_until(lambda: not any(_runs(pid) for pid in pids))
+    wait_until(lambda: not any(runs(pid) for pid in pids))
     assert len(set(pids)) == 2
 
 
 def _pid_in(path: Path, parent: subprocess.Popen[bytes]) -> int:
-    _wait_until(lambda: parent.poll() is not None or (path.exists() and path.read_text() != ""))
+    wait_until(lambda: parent.poll() is not None or (path.exists() and path.read_text() != ""))
     assert parent.poll() is None, "the parent ended before its children told their pids"
     return int(path.read_text())
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
     """A killed orphan stays a zombie where nobody adopts it; it no longer runs."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
@@ -274,7 +273,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     for _ in range(1200):
         if condition():
             return
@@ -312,19 +311,19 @@ def test_no_tasks_start_no_child() -> None:
     assert list(map_isolated(_behave, [], _deadline_s)) == []
 
 
-def _own_pid(_: int) -> int:
+def own_pid(_: int) -> int:
     return os.getpid()
 
 
 def test_children_are_reused_and_gone_at_the_end() -> None:
-    pids = {ending.value for _, ending in map_isolated(_own_pid, [0, 1, 2], lambda _: LONG_S, Children(1))}
+    pids = {ending.value for _, ending in map_isolated(own_pid, [0, 1, 2], lambda _: LONG_S, Children(1))}
     assert len(pids) == 1
     with pytest.raises(ProcessLookupError):
         os.kill(pids.pop(), 0)
 
 
 def test_giving_up_early_ends_the_children() -> None:
-    endings = map_isolated(_own_pid, [0, 1, 2], lambda _: LONG_S, Children(1))
+    endings = map_isolated(own_pid, [0, 1, 2], lambda _: LONG_S, Children(1))
     _, first = next(endings)
     endings.close()
     with pytest.raises(ProcessLookupError):
@@ -337,7 +336,7 @@ def _device(task: tuple[str, Path]) -> str | None:
     if name == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
     (folder / str(os.environ.get("DEVICE"))).touch()
-    _wait_until(lambda: len(list(folder.iterdir())) == 2)
+    wait_until(lambda: len(list(folder.iterdir())) == 2)
     return os.environ.get("DEVICE")
 
 
@@ -363,62 +362,3 @@ def test_there_are_as_many_children_as_the_run_was_given_cores(monkeypatch: pyte
 
 def _pid(_: str) -> int:
     return os.getpid()
-
-
-def _pids(count: int = 1, *, environments: Sequence[Mapping[str, str]] = ()) -> list[int]:
-    found = map_isolated(_own_pid, [0, 1], lambda _: LONG_S, Children(count, environments))
-    return [ending.value for _, ending in found if isinstance(ending, Done)]
-
-
-def test_maps_inside_a_block_of_kept_children_share_them_and_none_outlives_it() -> None:
-    with kept_children():
-        [first] = set(_pids())
-        [(_, ending)] = map_isolated(_behave, ["other work"], _deadline_s)
-        assert ending == Done("other work done")
-        assert set(_pids()) == {first}
-        assert _runs(first)
-    assert not _runs(first)
-    assert first not in _pids()
-
-
-def test_kept_child_that_died_is_not_taken_again() -> None:
-    with kept_children():
-        [died] = set(_pids())
-        os.kill(died, signal.SIGKILL)
-        _wait_until(lambda: not _runs(died))
-        assert died not in _pids()
-
-
-def test_of_a_map_that_is_left_early_those_children_are_kept_that_have_nothing_to_do(tmp_path: Path) -> None:
-    with kept_children():
-        left = map_isolated(_sleep_after_the_first, [None, tmp_path / "pid"], lambda _: LONG_S, Children(2))
-        _, idle = next(left)
-        _wait_until((tmp_path / "pid").exists)
-        left.close()
-        assert not _runs(int((tmp_path / "pid").read_text()))
-        assert set(_pids()) == {idle.value}
-
-
-def _sleep_after_the_first(path: Path | None) -> int:
-    if path is not None:
-        whole = path.with_suffix(".part")
-        whole.write_text(str(os.getpid()))
-        whole.rename(path)
-        time.sleep(600)
-    return os.getpid()
-
-
-def test_kept_child_goes_only_where_its_environment_is_asked_for() -> None:
-    with kept_children():
-        [plain] = set(_pids())
-        [feeder] = set(_pids(environments=[{"DEVICE": "0"}]))
-        assert plain != feeder
-        assert set(_pids(environments=[{"DEVICE": "0"}])) == {feeder}
-        assert set(_pids()) == {plain}
-
-
-def test_kept_child_is_held_to_the_limits_of_the_map_that_takes_it() -> None:
-    with kept_children():
-        [first] = set(_pids())
-        endings = map_isolated(_own_pid, [0], lambda _: LONG_S, Children(1, limits=ChildLimits(recycle_tasks=2)))
-        assert [ending.value for _, ending in endings] != [first]
