@@ -68,6 +68,8 @@ def test_nothing_that_can_happen_to_machines_loses_anything(
     report = _check("whole", footage, folder, tmp_path)
     with capsys.disabled():
         print(_table(report))
+    [cancelled] = [fault["outcome"] for fault in report["faults"] if fault["what"] == "run cancelled"]
+    assert "CANCELED" in cancelled
 
 
 def _check(form: str, footage: Callable[[int], Path], folder: Path, tmp_path: Path) -> dict[str, Any]:

@@ -142,7 +142,9 @@ class Trial:
         fault = self._injected("run cancelled", f"{node.name}: {run[:8]}")
         answer = self._ask("mutation($run: String!) {terminateRun(runId: $run) {__typename}}", run=run)
         self._until(lambda: run not in self._runs_at(node), "the cancelled run ends")
-        ended = f"{answer['terminateRun']['__typename']}, gone after {self._now() - fault.at_s:.0f} s"
+        gone_s = self._now() - fault.at_s
+        self._until(lambda: self._status(run) not in ("STARTED", "CANCELING"), "its end is known")
+        ended = f"{answer['terminateRun']['__typename']}, gone after {gone_s:.0f} s, {self._status(run)}"
         fault.outcome = f"{ended}; the next command does its work"
 
     # ---- faults of machines
