@@ -193,6 +193,18 @@ def curated(folder: Path, home: Path, engine: str, models: ModelStore, starts: d
     return sorted(shots, key=lambda shot: shot.start_s)
 
 
+def _as_searched(clips: Sequence[Shot], shots: Sequence[Shot]) -> list[Shot]:
+    """The shots, but for those of a clip that the scan drops: nobody looks for cuts in that clip, and in a recording everywhere.
+    The clip stands for them where they are dropped, too."""
+    searched = list(shots)
+    for clip in clips:
+        frames = range(round(clip.start_s * RATE), round((clip.start_s + clip.duration_s) * RATE))
+        inside = [shot for shot in searched if round(shot.start_s * RATE) in frames]
+        if clip.ended[1] == "rejected" and len(inside) > 1 and all(shot.ended[1] in ("rejected", "skipped") for shot in inside):
+            searched = [shot for shot in searched if shot not in inside] + [clip]
+    return searched
+
+
 def compare(clips: Sequence[Shot], shots: Sequence[Shot], starts: dict[str, float]) -> list[str]:
     """What differs, a line each."""
 
@@ -200,6 +212,7 @@ def compare(clips: Sequence[Shot], shots: Sequence[Shot], starts: dict[str, floa
         film = max((film for film, begins in starts.items() if begins <= start_s + 1 / RATE), key=starts.__getitem__)
         return f"{film} from its second {start_s - starts[film]:.2f} on"
 
+    shots = _as_searched(clips, shots)
     of_clips, of_shots = ({round(shot.start_s * RATE): shot for shot in found} for found in (clips, shots))
     told = [f"{name(of_clips[at].start_s)}: no shot begins there" for at in sorted(of_clips.keys() - of_shots.keys())]
     told += [f"{name(of_shots[at].start_s)}: a shot that is none" for at in sorted(of_shots.keys() - of_clips.keys())]
