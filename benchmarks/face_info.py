@@ -268,7 +268,7 @@ def _kept(bench: Bench, on: Mapping[str, Any]) -> tuple[set[str], set[str], int]
     """Names that the policy keeps of all clips, and of those that the scan passed on; and how many were audited."""
     from lafid_assets.constraints.decision import decide_clips
     from lafid_assets.constraints.policies import FacePolicy
-    from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, RAW_CLIPS
+    from lafid_assets.schemas import FACE_CLIPS, FACE_FRAMES, FACE_INFO, PICTURE_MEASURES
 
     judges = Bench(bench.cache, bench.clips, bench.files)
     settings = {"settings": OURS | {"head_pose": "fsanet", "scan": False}}
@@ -282,7 +282,7 @@ def _kept(bench: Bench, on: Mapping[str, Any]) -> tuple[set[str], set[str], int]
 
     ids = [{"clip_id": name} for name in found]
     decided = decide_clips(
-        table(RAW_CLIPS, ids),
+        table(PICTURE_MEASURES, ids),
         table(FACE_CLIPS, ids),
         table(FACE_INFO, [face for clip in found.values() for face in clip["faces"]]),
         table(FACE_FRAMES, [frame for clip in found.values() for frame in clip["frames"]]),
