@@ -97,16 +97,21 @@ def _may_keep_small(policy: FacePolicy, margins: ScanMargins) -> bool:
     return policy.face_height_share_min is None or policy.face_height_share_min < margins.scan_min_face_height_share
 
 
-def _may_keep_unmoved(policy: FacePolicy, margins: ScanMargins) -> bool:
+def _may_keep_still(policy: FacePolicy, margins: ScanMargins) -> bool:
     """The angle between two poses is never greater than the sum of the ranges, so that either threshold will do."""
     asked = max(policy.pose_variation_min_deg or 0.0, policy.pose_spread_min_deg or 0.0)
     return asked < margins.scan_min_pose_variation_deg
+
+
+def _may_keep_unmoved(policy: FacePolicy, margins: ScanMargins) -> bool:
+    """A sum of ranges bounds no spread from below: near profile a few degrees are large ranges of pitch and roll."""
+    return _may_keep_still(policy, margins) or (policy.pose_spread_min_deg or 0.0) < margins.scan_min_pose_spread_deg
 
 
 _IS_LOOSER: dict[Reason, Callable[[FacePolicy, ScanMargins], bool]] = {
     Reason.NO_FACE: _may_keep_no_face,
     Reason.SEVERAL_FACES: _may_keep_several,
     Reason.FACE_TOO_SMALL: _may_keep_small,
-    Reason.STATIC: _may_keep_unmoved,
+    Reason.STATIC: _may_keep_still,
     Reason.POSE_VARIATION_LOW: _may_keep_unmoved,
 }

@@ -11,10 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lafid_assets.faces.sampling import SampledFrame, plan_samples, spread
+from lafid_assets.faces.sampling import plan_samples, spread
 from lafid_assets.ingest.packets import FrameIndex
 from lafid_assets.pictures.grey import thumbnail
 from lafid_assets.pictures.picture_hash import crop_hashes, picture_hash
@@ -25,43 +22,35 @@ APART_S = 0.5
 CROPS_APART_S, LEAST_CROPPED = 2.0, 8
 """Most seconds between two pictures of which crops are hashed too; and how many there are of a short clip."""
 SIDE_PX = 160
-"""Longer side of what a picture between two sampled frames is hashed from."""
+"""Longer side of what a picture is hashed from."""
 
 
 class PictureHashes:
-    """Hashes what it is shown of a clip.
+    """Hashes what it is shown of a clip: a watcher of `decode_samples`.
 
     Args:
         index: of the clip.
-        sampled: timestamps of the frames that are sampled, which come by `add`; `watch` takes those between them.
+        sampled: timestamps of the frames that are sampled.
     """
 
     def __init__(self, clip_id: str, shard: str, index: FrameIndex, sampled: Sequence[int]) -> None:
         self._clip = {"clip_id": clip_id, "shard": shard}
         even = plan_samples(index, 1 / APART_S, len(index.pts))
-        self._between = frozenset(even if len(even) > len(sampled) else ()).difference(sampled)
+        self._hashed = frozenset([*sampled, *(even if len(even) > len(sampled) else ())])
         wanted = math.ceil(float((index.pts[-1] - index.pts[0]) * index.time_base) / CROPS_APART_S) + 1
-        self._cropped = spread(sorted({*sampled, *self._between}), max(LEAST_CROPPED, wanted))
+        self._cropped = spread(sorted(self._hashed), max(LEAST_CROPPED, wanted))
         self._first_pts: int | None = None
-        self._rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []
+        """Of `picture_hashes`, in order of time."""
 
-    def watch(self, shown: ShownFrame) -> None:
+    def __call__(self, shown: ShownFrame) -> None:
         """Every decoded frame in turn."""
         self._first_pts = shown.pts if self._first_pts is None else self._first_pts
-        if shown.pts in self._between:
-            self._hash(shown.pts, shown.time_since(self._first_pts), shown.rgb(SIDE_PX))
-
-    def add(self, sample: SampledFrame) -> None:
-        """A sampled frame."""
-        self._hash(sample.pts, sample.time_s, sample.image_rgb)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows in order of time."""
-        return sorted(self._rows, key=lambda row: row["pts"])
-
-    def _hash(self, pts: int, time_s: float, image_rgb: NDArray[np.uint8]) -> None:
-        small = thumbnail(image_rgb)
+        if shown.pts not in self._hashed:
+            return
+        small = thumbnail(shown.rgb(SIDE_PX))
         whole = picture_hash(small)
         if whole is not None:
-            crops = crop_hashes(small) if pts in self._cropped else None
-            self._rows.append(self._clip | {"pts": pts, "time_s": time_s, "picture_hash": whole, "crop_hashes": crops})
+            crops = crop_hashes(small) if shown.pts in self._cropped else None
+            place = {"pts": shown.pts, "time_s": shown.time_since(self._first_pts)}
+            self.rows.append(self._clip | place | {"picture_hash": whole, "crop_hashes": crops})

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from lafid_assets.faces.settings import ScanMargins
 from lafid_assets.outcomes import Reason
-from model.face_engine.rotations import Angles
+from model.face_engine.rotations import Angles, rotation_from_angles
+from model.face_engine.view_spread import pose_gaps_deg
 
 LEAST_POSES = 3
 """Fewer poses say nothing about how a head turns."""
@@ -76,7 +77,7 @@ def judge(looks: Sequence[Look], planned: int, margins: ScanMargins) -> Verdict:
     for count, reason in ((small, Reason.FACE_TOO_SMALL), (crowded, Reason.SEVERAL_FACES)):
         if faced and ((early and count == len(looks)) or (not left and count >= margins.scan_agreement * len(faced))):
             return Verdict(Course.DROP, reason if sure else Reason.NO_FACE)
-    turns = _variation_deg(faced) >= margins.scan_min_pose_variation_deg
+    turns = _turns(faced, margins)
     if left:
         undecided = max(small, crowded) + left >= margins.scan_agreement * (len(faced) + left)
         return SURVEY if turns and not undecided else LOOK_ON
@@ -108,7 +109,11 @@ def _is_crowded(look: Look, margins: ScanMargins) -> bool:
     )
 
 
-def _variation_deg(looks: Sequence[Look]) -> float:
-    """Sum of the ranges of coarse yaw, pitch and roll; 0 where there are no two poses."""
+def _turns(looks: Sequence[Look], margins: ScanMargins) -> bool:
+    """Whether the coarse poses vary as far as a clip that is kept might; not where there are no two."""
     angles = np.asarray([look.angles for look in looks if look.angles is not None], np.float64)
-    return float(np.ptp(angles, axis=0).sum()) if len(angles) > 1 else 0.0
+    if len(angles) < 2:
+        return False
+    variation_deg = float(np.ptp(angles, axis=0).sum())
+    spread_deg = float(pose_gaps_deg(rotation_from_angles(*angles.T)).max())
+    return variation_deg >= margins.scan_min_pose_variation_deg and spread_deg >= margins.scan_min_pose_spread_deg

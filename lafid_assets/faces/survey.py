@@ -79,7 +79,7 @@ def survey_clip(
 
     def watch(shown: ShownFrame) -> None:
         motion(shown)
-        hashes.watch(shown)
+        hashes(shown)
         if search is not None:
             search(shown)
 
@@ -91,7 +91,6 @@ def survey_clip(
                 place = FramePlace(
                     clip_id, shard, TIER, sample.frame_index, sample.pts, sample.time_base, sample.time_s, width, height
                 )
-                hashes.add(sample)
                 blur = sharp_edge_share(grey(sample.image_rgb)) if sample.pts in for_blur else None
                 rows.frames.append(frame_row(place, sample.image_rgb, len(faces)) | {"blur": blur})
                 rows.faces.extend(
@@ -112,7 +111,7 @@ def survey_clip(
     if boundaries is None:
         boundaries = search.rows(clip_id, shard) if search else []
     pieces = [] if isinstance(footage, Piece) else split_at_cuts(index, boundaries, settings.cut_scores)
-    return TierRows(len(planned), rows.frames, tracked, boundaries, pieces, motion.mean(), hashes.rows(), fault)
+    return TierRows(len(planned), rows.frames, tracked, boundaries, pieces, motion.mean(), hashes.rows, fault)
 
 
 def cut_short(index: FrameIndex, promised: float | None) -> ClipError | None:

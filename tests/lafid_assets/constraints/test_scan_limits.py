@@ -36,6 +36,8 @@ def face_clips(row_of: Callable[..., dict[str, Any]]) -> pl.DataFrame:
         ({"pose_variation_min_deg": 10.0, "pose_spread_min_deg": 19.0}, {"pose_variation_low", "static"}),
         ({"pose_variation_min_deg": None, "pose_spread_min_deg": None}, {"pose_variation_low", "static"}),
         ({"pose_variation_min_deg": None, "pose_spread_min_deg": 20.0}, set()),
+        ({"pose_spread_min_deg": 14.0}, {"pose_variation_low"}),
+        ({"pose_spread_min_deg": None}, {"pose_variation_low"}),
         ({"face_height_share_min": 0.05}, {"face_too_small"}),
         ({"face_height_share_min": None}, {"face_too_small"}),
         ({"several_faces_share_max": 0.5}, {"several_faces"}),
@@ -56,7 +58,8 @@ def test_a_looser_policy_is_told_how_many_it_cannot_see(
 
 def test_the_sentence_names_number_and_remedy(face_clips: pl.DataFrame) -> None:
     told = str(unseen_by_policy(POLICIES["faithfulfaces"], face_clips, SETTINGS))
-    assert "6 clips were dropped by the scan that it might keep (face_too_small 3, no_face 1, several_faces 2)" in told
+    by_verdict = "face_too_small 3, no_face 1, pose_variation_low 5, several_faces 2"
+    assert f"11 clips were dropped by the scan that it might keep ({by_verdict})" in told
     assert "`scan: off`" in told
     assert "no clip was dropped" in str(unseen_by_policy(FacePolicy(), face_clips, SETTINGS))
 

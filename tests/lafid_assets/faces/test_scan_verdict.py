@@ -90,6 +90,13 @@ def test_pitch_and_roll_are_turns_too() -> None:
     assert judge([FRONTAL, nodding, tilting], 6, MARGINS) == SURVEY
 
 
+def test_small_turns_about_each_axis_at_other_times_are_none() -> None:
+    turns = [Angles(8.0, 0.0, 0.0), Angles(0.0, 8.0, 0.0), Angles(0.0, 0.0, 8.0)]
+    looks = [replace(_moving(FRONTAL), angles=angles) for angles in (*turns, *turns)]
+    assert judge(looks, 6, MARGINS) == _dropped(Reason.POSE_VARIATION_LOW)
+    assert judge(looks, 6, ScanMargins(scan_min_pose_spread_deg=11)) == SURVEY
+
+
 def test_still_is_what_nowhere_changes() -> None:
     still = [replace(FRONTAL, thumbnail=np.full((18, 32), 100, np.float32)) for _ in range(6)]
     assert judge(still, 6, MARGINS) == _dropped(Reason.STATIC)
@@ -117,7 +124,7 @@ def test_one_look_says_nothing_of_turning() -> None:
 
 
 def test_margins_are_what_decides() -> None:
-    wide = ScanMargins(scan_min_pose_variation_deg=10, scan_early_looks=6)
+    wide = ScanMargins(scan_min_pose_variation_deg=10, scan_min_pose_spread_deg=10, scan_early_looks=6)
     assert judge([PAIR] * 5, 6, wide) == LOOK_ON
     assert judge([_look(0.1, yaw=yaw) for yaw in (0, 12)], 2, wide) == SURVEY
 
