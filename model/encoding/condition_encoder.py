@@ -4,15 +4,18 @@ Belongs here: the calls of diffusers' pipelines that encode a first frame or a p
 is given (`bases.conditions`), text and face (`encoders`).
 """
 
+from contextlib import nullcontext
 from functools import lru_cache
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKLWan
 from numpy.typing import NDArray
 from PIL import Image
 
 from model.bases.base import Base
 from model.bases.stock_pipelines import stock_pipeline
+from model.encoding.still_frames import left_out_where_still
 
 _SIZES = 16
 """Sizes of clips whose empty control is kept."""
@@ -40,17 +43,19 @@ class ConditionEncoder:
         """(1, C, T, h, w), for an image-to-video base: of a clip of so many `frames`, the first of which (H, W, 3) is known."""
         height, width = first.shape[:2]
         pixels = self._pipeline.video_processor.preprocess(Image.fromarray(first), height=height, width=width)
-        _, given = self._pipeline.prepare_latents(
-            pixels.to(self._device, torch.float32),
-            batch_size=1,
-            num_channels_latents=self._channels,
-            height=height,
-            width=width,
-            num_frames=frames,
-            dtype=torch.float32,
-            device=self._device,
-            latents=torch.empty(0, device=self._device),  # else it draws some, and from torch's own generator
-        )
+        codec = self._base.codec
+        with left_out_where_still(codec.encoder) if isinstance(codec, AutoencoderKLWan) else nullcontext():
+            _, given = self._pipeline.prepare_latents(
+                pixels.to(self._device, torch.float32),
+                batch_size=1,
+                num_channels_latents=self._channels,
+                height=height,
+                width=width,
+                num_frames=frames,
+                dtype=torch.float32,
+                device=self._device,
+                latents=torch.empty(0, device=self._device),  # else it draws some, and from torch's own generator
+            )
         return given[:, -self._channels :]
 
     @torch.no_grad()
