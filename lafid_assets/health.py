@@ -42,11 +42,7 @@ def require_none(faults: Sequence[str]) -> None:
 
 
 def find_faults(lake: Lake, tracking: Tracking, told: Ops) -> list[str]:
-    """A sentence a fault; none in a store that nothing was written to.
-
-    Args:
-        told: what `lafid.toml` tells the assets.
-    """
+    """A sentence a fault; none in a store that nothing was written to. `told`: what `lafid.toml` tells the assets."""
     if not lake.is_there():
         return []
     if gone := missing_files(lake):

@@ -78,11 +78,7 @@ refresh_dataset = dg.define_asset_job(
 
 
 def precompute(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
-    """Everything frozen, a run a few shards.
-
-    Args:
-        tags: of its runs: what brings each to a machine with a GPU.
-    """
+    """Everything frozen, a run a few shards. `tags`: of its runs: what brings each to a machine with a GPU."""
     return dg.define_asset_job(
         "precompute",
         selection=list(PRECOMPUTE),
@@ -93,11 +89,7 @@ def precompute(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
 
 
 def precompute_and_train(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
-    """Both in one run, for a dataset that is new.
-
-    Args:
-        tags: of its runs, as those of `train_and_register`.
-    """
+    """Both in one run, for a dataset that is new. `tags`: of its runs, as those of `train_and_register`."""
     return dg.define_asset_job(
         "precompute_and_train",
         selection=[*PRECOMPUTE, *RELEASE],

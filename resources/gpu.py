@@ -53,11 +53,7 @@ def own_device() -> "torch.device":
 
 
 def gpu_environments(count: int) -> list[dict[str, str]]:
-    """Environments of children, one a GPU, which is all that its child sees.
-
-    Args:
-        count: GPUs that this process can use.
-    """
+    """Environments of children, one a GPU, which is all that its child sees. `count`: GPUs that this process can use."""
     visible = os.environ.get(VISIBLE_GPUS)
     names = visible.split(",") if visible else [str(number) for number in range(count)]
     return [{VISIBLE_GPUS: name} for name in names[:count]]

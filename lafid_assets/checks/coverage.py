@@ -18,11 +18,7 @@ MEASURED_YAW = YAW_BINS[:-1]
 
 
 def pose_coverage(clips_by_yaw: pl.DataFrame, bounds: CheckBounds) -> Judged:
-    """How many of the kept clips show the main face in each bin of yaw.
-
-    Args:
-        clips_by_yaw: as `kept_clips_by_yaw` gives it.
-    """
+    """How many of the kept clips show the main face in each bin of yaw. `clips_by_yaw`: as `kept_clips_by_yaw` gives it."""
     clips, measured = clips_by_yaw.select("clips", "measured").row(0)
     if not measured:
         return nothing_to_judge("no clip is kept" if not clips else f"no head pose was measured in the {clips} kept clips")
@@ -47,11 +43,7 @@ def kept_clips_by_yaw(reader: Reader) -> pl.DataFrame:
 
 
 def expression_coverage(changing: pl.DataFrame, bounds: CheckBounds) -> Judged:
-    """In how many of the kept clips the main face's expression changes.
-
-    Args:
-        changing: as `kept_clips_that_change` gives it.
-    """
+    """In how many of the kept clips the main face's expression changes. `changing`: as `kept_clips_that_change` gives it."""
     clips, measured = changing.select("clips", "measured").row(0)
     if not measured:
         return nothing_to_judge("no clip is kept" if not clips else f"no expression was measured in the {clips} kept clips")

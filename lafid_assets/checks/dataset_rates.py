@@ -54,11 +54,7 @@ def figures_in_all(reader: Reader) -> dict[str, dict[str, float | int]]:
 
 
 def step_rates(funnel: pl.DataFrame) -> Iterator[StepRates]:
-    """In the order of the steps.
-
-    Args:
-        funnel: `status`, `step`, `reason`, `clips`, as `dataset_versions` has it.
-    """
+    """In the order of the steps. `funnel`: `status`, `step`, `reason`, `clips`, as `dataset_versions` has it."""
     left = int(funnel["clips"].sum())
     for step in STEPS:
         ended = funnel.filter(step=step)

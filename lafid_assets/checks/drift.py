@@ -56,11 +56,7 @@ def keep_rate_drift(versions: pl.DataFrame, standing: Facts, new: NewClips, boun
 
 
 def clips_new_in(reader: Reader, number: int) -> NewClips:
-    """The clips whose first ending is that of a version.
-
-    Args:
-        number: of the version, as in `dataset_versions`.
-    """
+    """The clips whose first ending is that of a version. `number`: of the version, as in `dataset_versions`."""
     first = f"SELECT clip_id, min(since) AS since, arg_min(status, since) AS status FROM {DATASET_OUTCOMES.name} GROUP BY clip_id"
     counted = reader.sql(f"SELECT count(*), count(*) FILTER (status = '{KEPT}') FROM ({first}) WHERE since = {number}")
     return NewClips(*counted.row(0))

@@ -70,11 +70,7 @@ class _Round:
 
 
 class Cluster:
-    """The cluster behind a Dagster instance.
-
-    Args:
-        count: is told of every materialization.
-    """
+    """The cluster behind a Dagster instance. `count`: is told of every materialization."""
 
     def __init__(
         self, instance: dg.DagsterInstance, webserver: Webserver, lake: Lake, count: Callable[[dg.AssetMaterialization], None]

@@ -149,11 +149,7 @@ def show_unjudged(unjudged: Mapping[str, int]) -> None:
 
 
 def show_funnel(funnel: Mapping[str, Any]) -> None:
-    """The funnel as a table whose last line is the sum.
-
-    Args:
-        funnel: as `cli.funnel.read_funnel` gives it.
-    """
+    """The funnel as a table whose last line is the sum. `funnel`: as `cli.funnel.read_funnel` gives it."""
     table = Table(title=f"Funnel of dataset {funnel['dataset_version']}", show_footer=True)
     lines = [("kept", "", funnel["kept"])]
     for status in ("rejected", "error", "skipped"):

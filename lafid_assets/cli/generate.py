@@ -105,11 +105,7 @@ def draw(
     photos: "Sequence[Image]",
     drawing: DrawingSettings,
 ) -> None:
-    """One video, written whole, and said.
-
-    Args:
-        picture, photos: the request's own, read.
-    """
+    """One video, written whole, and said. `picture`, `photos`: the request's own, read."""
     from model.encoding.video_io import write_mp4
 
     with working(f"generating {path.name}"):

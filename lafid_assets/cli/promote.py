@@ -48,11 +48,7 @@ def run_promote(settings: Settings, model: str, why: str, *, force: bool) -> Non
 
 
 def run_rollback(settings: Settings, name: str | None, why: str) -> None:
-    """Swap champion and previous.
-
-    Args:
-        name: of the registered model; None: as in `lafid.toml`.
-    """
+    """Swap champion and previous. `name`: of the registered model; None: as in `lafid.toml`."""
     _require_short(why)
     name = SettingsFile.of(settings.home).model_name if name is None else name
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)

@@ -21,11 +21,7 @@ class QueryFailed(ValueError):
 
 
 def run_query(settings: Settings, sql: str, form: str) -> None:
-    """Run one statement read-only and show what it returns.
-
-    Args:
-        form: "table" (at most 100 rows), "csv" or "json" (all of them).
-    """
+    """Run one statement read-only and show what it returns. `form`: "table" (at most 100 rows), "csv" or "json" (all of them)."""
     with open_lake(settings, read_only=True).snapshot() as reader:
         try:
             rows = reader.cursor.execute(sql).pl()

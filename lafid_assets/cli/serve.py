@@ -28,11 +28,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def run_serve(how: ModelOptions, model: str, host: str, port: int, limits: dict[str, Any]) -> None:
-    """Serve until Ctrl-C or SIGTERM.
-
-    Args:
-        limits: fields of `model.release.service.ServiceLimits`.
-    """
+    """Serve until Ctrl-C or SIGTERM. `limits`: fields of `model.release.service.ServiceLimits`."""
     refuse_busy_port(host, port, "--port")
     import uvicorn
 

@@ -59,11 +59,7 @@ class Strip:
 
 
 def kept_strips(kept: pl.DataFrame) -> list[Strip]:
-    """Kept clips by person.
-
-    Args:
-        kept: as `report_data.kept_to_show` gives it.
-    """
+    """Kept clips by person. `kept`: as `report_data.kept_to_show` gives it."""
     return [
         _strip(row, row, f"{row['identity_id']}  {row['speaking_status']}", person=row["identity_id"])
         for row in kept.iter_rows(named=True)

@@ -54,11 +54,7 @@ class FaceSpot:
 
 @dataclass(frozen=True)
 class CutTask:
-    """One clip and its faces.
-
-    Attributes:
-        footage: where it lies; None where it cannot be reached.
-    """
+    """One clip and its faces. `footage`: where it lies; None where it cannot be reached."""
 
     clip_id: str
     footage: Footage | None

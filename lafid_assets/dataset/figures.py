@@ -23,11 +23,7 @@ GREYS = {"kept": "0.25", "rejected": "0.75", "error": "0.55", "timeout": "0.65",
 
 
 def funnel_png(counts: pl.DataFrame) -> bytes:
-    """A bar for every way in which clips ended.
-
-    Args:
-        counts: rows of `dataset_report`.
-    """
+    """A bar for every way in which clips ended. `counts`: rows of `dataset_report`."""
     ways = counts.group_by("status", "reason").agg(pl.col("clips").sum())
     rows = ways.sort(pl.col("status") != KEPT, "status", "clips", "reason", descending=[False, False, True, False])
     bars = [
@@ -102,11 +98,7 @@ def _kept_of_all(histogram: pl.DataFrame, measures: Sequence[str], width: float)
 
 
 def identities_png(identity_ids: pl.Series) -> bytes:
-    """How many persons are in how many clips.
-
-    Args:
-        identity_ids: the person of every kept clip.
-    """
+    """How many persons are in how many clips. `identity_ids`: the person of every kept clip."""
     clips = identity_ids.value_counts()["count"]
     persons = clips.rename("clips").value_counts().sort("clips")
     figure, axes = chart(7, 2.6)

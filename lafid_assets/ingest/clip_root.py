@@ -29,11 +29,7 @@ ROWS_AT_ONCE = 100_000
 
 
 class ClipRoot(Protocol):
-    """A folder or a prefix.
-
-    Attributes:
-        address: absolute; what `clip_root` says.
-    """
+    """A folder or a prefix. `address`: absolute; what `clip_root` says."""
 
     address: str
 

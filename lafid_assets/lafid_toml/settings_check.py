@@ -136,11 +136,7 @@ def deciding(told: Ops) -> dict[str, dict[str, Any]]:
 
 
 def differing(before: str, now: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """`asset.line: before -> now` for every line that is said otherwise.
-
-    Args:
-        before: JSON of what `deciding` gave then.
-    """
+    """`asset.line: before -> now` for every line that is said otherwise. `before`: JSON of what `deciding` gave then."""
     then = json.loads(before)
     return [
         f"{asset}.{name}: {_shown(then.get(asset, {}).get(name))} -> {_shown(value)}"

@@ -76,11 +76,7 @@ class WantedCase:
 
 
 class CandidatePicture(NamedTuple):
-    """A reference that was cut out of a clip.
-
-    Attributes:
-        face_path, head_path: in the store.
-    """
+    """A reference that was cut out of a clip. `face_path`, `head_path`: in the store."""
 
     clip_id: str
     pts: int

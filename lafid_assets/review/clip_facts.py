@@ -84,11 +84,7 @@ class ClipTables:
 
 
 def ending_of(rows: Mapping[str, Row]) -> Ending:
-    """How the clip ended.
-
-    Args:
-        rows: as `ClipTables.outcomes` gives them.
-    """
+    """How the clip ended. `rows`: as `ClipTables.outcomes` gives them."""
     step, row = next(iter(rows.items()))
     for step, row in rows.items():
         if not row or row["status"] != Status.OK:

@@ -141,11 +141,7 @@ def take_back(lake: Lake, mark_id: str, marker: str) -> bool:
 
 
 def marks_of(reader: Reader, clip_id: str, decision: Decision | None) -> list[Mark]:
-    """The marks of a clip that count, the newest first.
-
-    Args:
-        decision: the one that stands.
-    """
+    """The marks of a clip that count, the newest first. `decision`: the one that stands."""
     rows = _standing(reader, f"clip_id = {quoted(clip_id)}").sort("marked_at", "mark_id", descending=True)
     shown = ("mark_id", "clip_id", "verdict", "fault", "note", "marker", "marked_at", "status", "reason")
     return [
@@ -177,11 +173,7 @@ def why_outdated(row: dict[str, Any], decision: Decision | None) -> str | None:
 
 
 def says_keep(status: str, verdict: str) -> bool:
-    """Whether a mark says that the clip should be kept.
-
-    Args:
-        status: what had been decided, one of `DECIDED`.
-    """
+    """Whether a mark says that the clip should be kept. `status`: what had been decided, one of `DECIDED`."""
     return (status == DECIDED[0]) == (verdict == RIGHT)
 
 

@@ -79,11 +79,7 @@ def speech_track(speech: Mapping[str, Any]) -> Track:
 
 
 def cuts(boundaries: pl.DataFrame) -> list[Track]:
-    """`kind`, `score`, `start_s` and `end_s` of what looks like a cut.
-
-    Args:
-        boundaries: rows of `shot_boundaries` of one clip.
-    """
+    """`kind`, `score`, `start_s` and `end_s` of what looks like a cut. `boundaries`: rows of `shot_boundaries` of one clip."""
     spans = boundaries.select("kind", "score", start_s="last_s_before", end_s="first_s_behind")
     return spans.sort("start_s").to_dicts()
 

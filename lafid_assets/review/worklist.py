@@ -66,11 +66,7 @@ class Worklist(BaseModel):
 
 
 def read_worklist(reader: Reader, wanted: Wanted, marker: str) -> Worklist:
-    """The clips nearest to the threshold first.
-
-    Args:
-        marker: whose marks count as done.
-    """
+    """The clips nearest to the threshold first. `marker`: whose marks count as done."""
     listed = _listed(reader, wanted, marker)
     counted = reader.sql(f"SELECT count(*) AS total, count(verdict) AS marked FROM ({listed})").row(0, named=True)
     clips = reader.sql(

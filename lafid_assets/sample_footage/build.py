@@ -4,16 +4,14 @@ Belongs here: files, their order and their wholeness. Not here: what is filmed (
 `encode`).
 """
 
-import os
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from lafid_assets.ingest.provenance import SOURCE_FILE, Provenance
+from lafid_assets.progress import track
 from lafid_assets.sample_footage.encode import encode_mp4
 from lafid_assets.sample_footage.face_sheet import fit_landmarks
 from lafid_assets.sample_footage.manifest import MANIFEST_NAME, SampleClip, SampleManifest, recipe
@@ -24,31 +22,27 @@ from lafid_assets.sample_footage.scenes import Fault, Scene, Sound
 from lafid_assets.sample_footage.screenplay import SCENES
 from lafid_assets.sample_footage.table import table_csv
 from lafid_assets.sample_footage.voice import Speech, ambience, speak
-from lafid_assets.workers.pool import without_program
+from lafid_assets.workers.exit_reasons import fault_of
+from lafid_assets.workers.pool import Children, Done, map_isolated
 from model.files import sha256_file, whole_folder
 
 PROVENANCE = Provenance(source="LaFID sample footage", licence="public-domain")
 TABLE_NAME = "OpenHumanVid_part_001.csv"
 
-Progress = Callable[[int, int, str], None]
-"""Called with clips done, clips in all, and the name of the scene just done."""
-
 _TRUNCATED_SHARE = 0.6
 _NARRATOR_PITCH_HZ = 120.0
+_DEADLINE_S = 600.0
 
 
 class FolderOccupied(FileExistsError):
     """The folder holds something that is not sample footage; the message names it and the remedy."""
 
 
-def build_sample_footage(
-    folder: Path, progress: Progress | None = None, *, scenes: tuple[Scene, ...] = SCENES, workers: int | None = None
-) -> SampleManifest:
+def build_sample_footage(folder: Path, *, scenes: tuple[Scene, ...] = SCENES, workers: int | None = None) -> SampleManifest:
     """Write the footage to `folder`, or find it complete there: the same bytes every time.
 
     Args:
         folder: where table and clips go; it appears when everything is done, not before.
-        progress: told after every clip.
         scenes: what to film.
         workers: processes that film; one a core by default. Their number does not change the result.
 
@@ -61,7 +55,7 @@ def build_sample_footage(
     if folder.exists() and not (folder / MANIFEST_NAME).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise FolderOccupied(f"{folder} holds something else than sample footage: name another folder, or empty it")
     with whole_folder(folder) as temporary:
-        _film(temporary, scenes, progress, workers)
+        _film(temporary, scenes, workers)
         table = temporary / TABLE_NAME
         table.write_text(table_csv(scenes), encoding="utf-8", newline="")
         (temporary / SOURCE_FILE).write_text(PROVENANCE.model_dump_json(), encoding="utf-8")
@@ -100,38 +94,26 @@ def portrait_landmarks() -> Landmarks:
     return {name: fit_landmarks(portrait) for name, portrait in PORTRAITS.items()}
 
 
-def _film(folder: Path, scenes: tuple[Scene, ...], progress: Progress | None, workers: int | None) -> None:
+def _film(folder: Path, scenes: tuple[Scene, ...], workers: int | None) -> None:
     filmed = [scene for scene in scenes if scene.fault != Fault.NO_FILE]
     longest_first = sorted(filmed, key=lambda scene: -scene.duration_s)
-    # spawn: a forked child inherits locks of whatever threads the parent runs (dlib, OpenCV, Dagster).
-    with ProcessPoolExecutor(
-        workers or os.cpu_count(), get_context("spawn"), initializer=_open_studio, initargs=(portrait_landmarks(),)
-    ) as pool:
-        with without_program():
-            running = {pool.submit(_film_in_child, scene): scene for scene in longest_first}
-        for done, future in enumerate(as_completed(running), 1):
-            scene = running[future]
-            path = folder / scene.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(future.result())
-            if progress is not None:
-                progress(done, len(filmed), scene.name)
+    endings = map_isolated(partial(_film_in_child, portrait_landmarks()), longest_first, lambda _: _DEADLINE_S, Children(workers))
+    for index, ending in track(endings, "sample footage", len(filmed)):
+        scene = longest_first[index]
+        if not isinstance(ending, Done):
+            raise RuntimeError(f"the scene {scene.name!r} cannot be filmed: {fault_of(ending).detail}")
+        path = folder / scene.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(ending.value)
 
 
 _studio: Studio | None = None
 """The child's own studio; the parent has none."""
 
 
-def _open_studio(landmarks: Landmarks) -> None:
+def _film_in_child(landmarks: Landmarks, scene: Scene) -> bytes:
     global _studio
-    import cv2
-
-    cv2.setNumThreads(1)
-    _studio = Studio(landmarks)
-
-
-def _film_in_child(scene: Scene) -> bytes:
-    assert _studio is not None
+    _studio = _studio or Studio(landmarks)
     return film(scene, _studio)
 
 

@@ -73,11 +73,7 @@ class Finding(NamedTuple):
 
 
 class Brought(NamedTuple):
-    """One partition after its turn.
-
-    Attributes:
-        found: check to what it found.
-    """
+    """One partition after its turn. `found`: check to what it found."""
 
     partition: str
     metadata: Mapping[str, Any]

@@ -49,11 +49,7 @@ class ClipViews:
 
 
 class MeasuredFaces:
-    """Faces by clip.
-
-    Args:
-        faces: `FACE_COLUMNS`, without duplicates; one that is missing was not measured.
-    """
+    """Faces by clip. `faces`: `FACE_COLUMNS`, without duplicates; one that is missing was not measured."""
 
     def __init__(self, faces: pl.DataFrame) -> None:
         self._faces = faces.select(FACE_COLUMNS).sort(FACE_KEY)
@@ -68,11 +64,7 @@ class MeasuredFaces:
 
 
 def asked_faces(dataset: pl.DataFrame, size: ClipSize) -> pl.DataFrame:
-    """`FACE_KEY` of every face that may become a view.
-
-    Args:
-        dataset: rows of `lafid_dataset`.
-    """
+    """`FACE_KEY` of every face that may become a view. `dataset`: rows of `lafid_dataset`."""
     asked = []
     for clip in dataset.select("clip_id", "references", "face_track", "duration_s", "height", "width", *WINDOW_COLUMNS).iter_rows(
         named=True

@@ -72,11 +72,7 @@ def encode_share(lake: Lake, encoding: Encoding, rank: Rank) -> None:
 
 
 def files_of(plan: ShardPlan, number: int, rank: Rank) -> list[PlannedFile]:
-    """Those of a shard's files that are one rank's.
-
-    Args:
-        number: of the shard, so that not all shards begin with the same rank.
-    """
+    """Those of a shard's files that are one rank's. `number`: of the shard, so that not all shards begin with the same rank."""
     return [file for index, file in enumerate(plan.files, number) if index % rank.world == rank.number]
 
 

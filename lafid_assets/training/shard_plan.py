@@ -73,11 +73,7 @@ class PlannedFile:
     expected_bytes: int
 
     def missing(self, places: Collection[str]) -> frozenset[str]:
-        """Keys of its parts that are not there.
-
-        Args:
-            places: keys of the parts that are.
-        """
+        """Keys of its parts that are not there. `places`: keys of the parts that are."""
         return frozenset(key for key in self.owned if key not in places)
 
 

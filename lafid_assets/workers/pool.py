@@ -153,7 +153,7 @@ class _Child:
         self.process: BaseProcess = context.Process(target=serve, args=(task_end, answer_end, os.getpid()), daemon=True)
         with (
             _environment(dict.fromkeys(THREAD_LIMITS, "1") | dict(environment)),
-            nullcontext() if knows_program else without_program(),
+            nullcontext() if knows_program else _without_program(),
         ):
             self.process.start()
         task_end.close()
@@ -312,7 +312,7 @@ def _child(chosen: Children, place: int, *, knows_program: bool) -> _Child:
 
 
 @contextmanager
-def without_program() -> Iterator[None]:
+def _without_program() -> Iterator[None]:
     """A child that is started inside does not load the program that its parent was started by: of the `lafid` command that takes
     it longer than many a clip."""
     program, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")

@@ -138,11 +138,7 @@ class ModelStore:
             )
 
     def accept(self, licence: Licence, when: datetime | None = None) -> None:
-        """Record once that the terms are accepted; the first acceptance stands.
-
-        Args:
-            when: now, unless given.
-        """
+        """Record once that the terms are accepted; the first acceptance stands. `when`: now, unless given."""
         licences = self.licences
         if licence in licences.accepted:
             return

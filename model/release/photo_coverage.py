@@ -14,11 +14,7 @@ ANOTHER_VIEW_DEG = 20.0
 
 
 def what_photos_add(faces: Sequence[Face | None]) -> list[str]:
-    """A line a photo, in their order.
-
-    Args:
-        faces: the person's, one a photo; None where none was found.
-    """
+    """A line a photo, in their order. `faces`: the person's, one a photo; None where none was found."""
     return [f"photo {number + 1} {_what_it_adds(faces, number)}" for number in range(len(faces))]
 
 

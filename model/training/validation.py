@@ -56,11 +56,7 @@ class Onlooker(Protocol):
 
 @dataclass(frozen=True)
 class Judging:
-    """Validation in one run.
-
-    Attributes:
-        keep: called with a folder of checkpoints that has changed.
-    """
+    """Validation in one run. `keep`: called with a folder of checkpoints that has changed."""
 
     run_dir: Path
     judge: Judge

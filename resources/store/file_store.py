@@ -299,11 +299,7 @@ def _is_copy(file: Path, info: pafs.FileInfo) -> bool:
 
 
 class _State(NamedTuple):
-    """What tells two versions of an object apart.
-
-    Attributes:
-        mtime_s: whole seconds: S3 tells no more in some of its answers.
-    """
+    """What tells two versions of an object apart. `mtime_s`: whole seconds: S3 tells no more in some of its answers."""
 
     size_bytes: int
     mtime_s: int

@@ -34,11 +34,7 @@ class CacheBoundUnusable(ValueError):
 
 
 class StoreCache:
-    """The copies of one store.
-
-    Args:
-        folder: of this store alone.
-    """
+    """The copies of one store. `folder`: of this store alone."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

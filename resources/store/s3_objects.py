@@ -37,11 +37,7 @@ class BucketAway(RuntimeError, Transient):
 
 
 class ObjectUnreadable(OSError):
-    """One object cannot be had, and others can; the message names it and the remedy.
-
-    Args:
-        is_missing: there is no such object.
-    """
+    """One object cannot be had, and others can; the message names it and the remedy. `is_missing`: there is no such object."""
 
     def __init__(self, message: str, *, is_missing: bool = False) -> None:
         super().__init__(message)

@@ -123,11 +123,7 @@ class Scratch:
         return _lock(descriptor, fcntl.LOCK_SH) and _is(file.path.parent, descriptor) and file.path.is_file()
 
     def release(self, held: Held, *, keep: bool) -> None:
-        """Let go of a file.
-
-        Args:
-            keep: it will be asked for again; else it is removed, unless somebody else holds it.
-        """
+        """Let go of a file. `keep`: it will be asked for again; else it is removed, unless somebody else holds it."""
         if keep:
             os.utime(held.descriptor)
         os.close(held.descriptor)

@@ -73,11 +73,7 @@ class ExportFormat:
 
 
 def plan(form: ExportFormat, clips: pl.DataFrame, clips_per_shard: int) -> list[Part]:
-    """Which files the export consists of.
-
-    Args:
-        clips: `clip_id` and `split`, sorted by clip.
-    """
+    """Which files the export consists of. `clips`: `clip_id` and `split`, sorted by clip."""
     if not form.sharded:
         return [Part(f"{TABLE_NAME}{form.suffix}", None, clips["clip_id"])]
     parts = []

@@ -117,11 +117,7 @@ def _read(path: Path, row: Mapping[str, Any]) -> tuple[str, bytes]:
 
 
 def read_pictures(row: Mapping[str, Any], store: FileStore) -> Iterator[tuple[int, str, bytes]]:
-    """(reference index, `face` or `head`, PNG) of every reference picture that there is.
-
-    Args:
-        row: of `lafid_dataset`.
-    """
+    """(reference index, `face` or `head`, PNG) of every reference picture that there is. `row`: of `lafid_dataset`."""
     for index, reference in enumerate(row["references"]):
         for name in PICTURE_PATHS:
             if reference[name] is not None:

@@ -51,11 +51,7 @@ class Block(nn.Module):
 
 
 class CurricularFace(nn.Module):
-    """(N, 3, 112, 112) in [-1, 1] to (N, 512).
-
-    Args:
-        stages: width and blocks of each stage; four halvings make 7 x 7 of 112 px.
-    """
+    """(N, 3, 112, 112) in [-1, 1] to (N, 512). `stages`: width and blocks of each stage; four halvings make 7 x 7 of 112 px."""
 
     def __init__(self, stages: Sequence[tuple[int, int]] = _IR_101) -> None:
         super().__init__()

@@ -37,11 +37,7 @@ def load_inception(path: Path) -> nn.Module:
 
 
 class InceptionVectors:
-    """Features of aligned faces.
-
-    Args:
-        network: (N, 3, 299, 299) to (N, D), on `device`.
-    """
+    """Features of aligned faces. `network`: (N, 3, 299, 299) to (N, D), on `device`."""
 
     def __init__(self, network: nn.Module, device: torch.device | str) -> None:
         self._network = network.to(device)

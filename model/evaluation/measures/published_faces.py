@@ -29,11 +29,7 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """A detector's answer.
-
-    Attributes:
-        points_px: (5, 2) eyes, nose, mouth corners.
-    """
+    """A detector's answer. `points_px`: (5, 2) eyes, nose, mouth corners."""
 
     box_xyxy_px: Box
     points_px: NDArray[np.float32]
