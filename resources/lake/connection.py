@@ -20,7 +20,7 @@ from resources.cores import usable_cores
 from resources.lake.catalog import TABLES_FOLDER, Catalog, is_conflict, is_lost_connection, join
 from resources.lake.catalog_lock import CatalogInUse, CatalogLock
 from resources.lake.duckdb_extensions import cores, duckdb_cursor, quoted
-from resources.lake.tables import LakeTable, has_tables, prepare_tables
+from resources.lake.tables import LakeTable, begin_statistics, has_tables, prepare_tables
 from resources.store.file_store import FileStore
 from resources.transient_errors import Transient
 
@@ -194,6 +194,8 @@ class LakeConnection:
                 if not self._read_only:
                     with self._locked(alone=True):
                         prepare_tables(connection, name, self._tables)
+                        if self._catalog.sqlite_path is not None:  # on Postgres others may write the same at this moment
+                            begin_statistics(connection, name)
                 elif not has_tables(connection, name):
                     raise self._no_tables()
         except BaseException:

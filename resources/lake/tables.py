@@ -98,6 +98,40 @@ def has_tables(connection: duckdb.DuckDBPyConnection, lake: str) -> bool:
     return connection.execute(f"SELECT 1 {there}").fetchone() is not None
 
 
+def begin_statistics(connection: duckdb.DuckDBPyConnection, lake: str) -> None:
+    """Statistics of no rows for tables that have none yet, as DuckLake keeps them from a table's first rows on.
+
+    DuckLake remembers what it found, but not that it found nothing: of a table that was never written it asked the catalog for
+    each column in each statement, and half of what a small home computes was that. Nobody else may be at the catalog.
+
+    Args:
+        connection: uses the lake.
+        lake: the name under which the lake is attached.
+    """
+    catalog = metadata_of(lake)
+    without = (
+        f"SELECT table_id FROM {catalog}.ducklake_table WHERE end_snapshot IS NULL "
+        f"AND table_id NOT IN (SELECT table_id FROM {catalog}.ducklake_table_stats)"
+    )
+    ids = [number for (number,) in connection.execute(without).fetchall()]
+    if not ids:
+        return
+    of_them = f"table_id IN ({', '.join(map(str, ids))})"
+    # Of a list or a structure DuckLake counts the values inside.
+    connection.execute("BEGIN")
+    connection.execute(
+        f"INSERT INTO {catalog}.ducklake_table_column_stats BY NAME "
+        f"SELECT table_id, column_id, false AS contains_null, false AS contains_nan FROM {catalog}.ducklake_column one "
+        f"WHERE end_snapshot IS NULL AND {of_them} AND NOT EXISTS (SELECT 1 FROM {catalog}.ducklake_column inside "
+        "WHERE inside.table_id = one.table_id AND inside.parent_column = one.column_id AND inside.end_snapshot IS NULL)"
+    )
+    connection.execute(
+        f"INSERT INTO {catalog}.ducklake_table_stats BY NAME SELECT table_id, 0 AS record_count, 0 AS next_row_id, "
+        f"0 AS file_size_bytes FROM {catalog}.ducklake_table WHERE {of_them} AND end_snapshot IS NULL"
+    )
+    connection.execute("COMMIT")
+
+
 def _missing(connection: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[LakeTable]) -> Iterable[str]:
     # DuckDB's own lists, such as duckdb_columns(), ask every database that the process has open, also one whose server is gone.
     catalog = metadata_of(lake)
