@@ -28,17 +28,13 @@ PATIENCE = timedelta(days=1)
 """How old a shard's files must be to be complained of."""
 
 
-class FaultsFound(ValueError):
-    """Something fell through; the message has a sentence a fault."""
-
-
 def require_none(faults: Sequence[str]) -> None:
     """
     Raises:
-        FaultsFound: there are faults.
+        ValueError: there are faults.
     """
     if faults:
-        raise FaultsFound((f"{len(faults)} faults: " if len(faults) > 1 else "") + "; ".join(faults))
+        raise ValueError((f"{len(faults)} faults: " if len(faults) > 1 else "") + "; ".join(faults))
 
 
 def find_faults(lake: Lake, tracking: Tracking, told: Ops) -> list[str]:

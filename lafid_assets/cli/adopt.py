@@ -22,4 +22,4 @@ def run_adopt(settings: Settings, name: str, commit: str | None) -> None:
     proved = "as the download recorded it"
     if unproved:
         proved = f"which nothing proves: the download left no record of {len(unproved)} files, of {unproved[0]} for one"
-    CONSOLE.print(f"{info.name}: {info.repository}@{info.revision}, {proved}; sha256 {info.sha256}", soft_wrap=True)
+    CONSOLE.print(f"{info.name}: {info.repository}@{info.revision}, {proved}; sha256 {info.sha256}")

@@ -24,10 +24,6 @@ from resources.settings import Settings
 STRATA = ("yaw_bin", "expression_bin", "speaking_status", "begins")
 
 
-class NoBench(LookupError):
-    """The dataset gives no bench; the message says why and what helps."""
-
-
 def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> None:
     """Make it where it is not current, show it, and copy it to `out`.
 
@@ -38,7 +34,7 @@ def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> No
         raise BenchError(f"{out} is there already: name a folder that is not")
     materializer = open_materializer(settings)
     if not materializer.lake.stamps([LAFID_DATASET.name]):
-        raise NoBench("there is no dataset to make a bench of: run `lafid curate DIR` first")
+        raise LookupError("there is no dataset to make a bench of: run `lafid curate DIR` first")
     ops = {LAFID_BENCH.name: {"config": named}}
     ops_of(materializer.file, ops)  # a wrong line is refused before anything runs
     materializer.run([LAFID_BENCH.name], "making the bench", ops=ops)
@@ -47,9 +43,9 @@ def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> No
         rows, found = reader.read(LAFID_BENCH.name), current_bench(reader)
     for row in rows.filter(pl.col("status") != Status.OK).iter_rows(named=True):
         told = f"left out {row['clip_id']} ({row['reason']}): {row['detail']}"
-        CONSOLE.print(told, style="yellow", soft_wrap=True)
+        CONSOLE.print(told, style="yellow")
     if found is None:
-        raise NoBench("no clip of the test split gives a case: see above" if rows.height else NOBODY_TO_TEST)
+        raise LookupError("no clip of the test split gives a case: see above" if rows.height else NOBODY_TO_TEST)
     bench = stored_bench(lake.store, found)
     for table in _tables(bench):
         CONSOLE.print(table)
@@ -65,7 +61,7 @@ def run_bench(settings: Settings, named: dict[str, Any], out: Path | None) -> No
         copy_bench(lake.store, found, out)
         lines["copied to"] = str(out)
     for name, value in lines.items():
-        CONSOLE.print(f"{name + ':':10} {value}", soft_wrap=True)
+        CONSOLE.print(f"{name + ':':10} {value}")
 
 
 def _tables(bench: Bench) -> Iterator[Table]:

@@ -55,22 +55,17 @@ def run_calibrate(settings: Settings, labels: Path | None, measure: str, out: Pa
     best = result.best
     CONSOLE.print(
         f"best F1 {best['f1']:.2f} at {best['threshold']:.4g} (precision {best['precision']:.2f}, recall {best['recall']:.2f})"
-        + (f"; the policy has {current:g} now" if current is not None else "; the policy has this rule switched off"),
-        soft_wrap=True,
+        + (f"; the policy has {current:g} now" if current is not None else "; the policy has this rule switched off")
     )
     if marked is not None:
         _show_marks(marked, result, labelled.height - result.unmeasured - len(result.unknown))
     if result.unmeasured or result.unknown:
         first = f", the first {result.unknown[0]}" if result.unknown else ""
-        CONSOLE.print(
-            f"left out: {result.unmeasured} without the measure, {len(result.unknown)} unknown{first}",
-            style="yellow",
-            soft_wrap=True,
-        )
+        CONSOLE.print(f"left out: {result.unmeasured} without the measure, {len(result.unknown)} unknown{first}", style="yellow")
     target = out or settings.home / f"calibrate-{measure}.png"
     with whole_file(target) as temporary:
         temporary.write_bytes(calibration_png(result, current))
-    CONSOLE.print(f"drawn: {target}", soft_wrap=True)
+    CONSOLE.print(f"drawn: {target}")
 
 
 def _marked(reader: Reader, measure: str) -> MarkedClips:
@@ -91,8 +86,7 @@ def _show_marks(marked: MarkedClips, result: Calibration, used: int) -> None:
         f"{marked.agreeing} of {marked.decided} marked clips are decided today as they were marked{share}, by {marked.markers} "
         f"{'person' if marked.markers == 1 else 'persons'}\n"
         f"a threshold of {most['threshold']:.4g} on {result.measure} agrees with most: {round(most['accuracy'] * used)} of "
-        f"{used} clips whose marks tell about it",
-        soft_wrap=True,
+        f"{used} clips whose marks tell about it"
     )
     told = {
         "the decision has changed since (counted all the same)": marked.changed,
@@ -102,4 +96,4 @@ def _show_marks(marked: MarkedClips, result: Calibration, used: int) -> None:
         "the file has changed or is gone": marked.other_content,
     }
     if lines := [f"{count}: {why}" for why, count in told.items() if count]:
-        CONSOLE.print("of the marks " + "; ".join(lines), style="yellow", soft_wrap=True)
+        CONSOLE.print("of the marks " + "; ".join(lines), style="yellow")

@@ -135,7 +135,7 @@ class Cluster:
                     runs.going[self.webserver.ask(assets, ops, tags | between)] = batch
                     LOGGER.info("%d of %d", number, len(batches))
         joined = f", joined {len(others)} that were on their way" if others else ""
-        CONSOLE.print(f"{what}: asked for {len(batches)} runs{joined}", soft_wrap=True)
+        CONSOLE.print(f"{what}: asked for {len(batches)} runs{joined}")
         return runs
 
     def _on_the_way(
@@ -169,7 +169,6 @@ class Cluster:
                 CONSOLE.print(
                     f"{len(going)} runs go on in the cluster: the same command watches them again; cancel them at {where}",
                     style="yellow",
-                    soft_wrap=True,
                 )
             raise
 

@@ -40,7 +40,7 @@ def run_curate(
 def show_curated(found: Mapping[str, Any]) -> None:
     """The funnel, and where the report lies."""
     show_funnel(found)
-    CONSOLE.print(f"report: {found['report']}", soft_wrap=True)
+    CONSOLE.print(f"report: {found['report']}")
 
 
 def curate_folder(
@@ -54,21 +54,21 @@ def curate_folder(
     file = materializer.file
     told = ops_of(file, choices.ops)
     for line in named_otherwise(file, choices.ops):
-        CONSOLE.print(line, style="yellow", soft_wrap=True)
+        CONSOLE.print(line, style="yellow")
     engine = engine_of(told)
     refuse_unusable(told, PER_SHARD)
     info, reason = face_engine_info(engine), engine_reason(engine)
-    CONSOLE.print(f"face engine: {info.name} ({reason}); licence: {info.licence}", soft_wrap=True)
+    CONSOLE.print(f"face engine: {info.name} ({reason}); licence: {info.licence}")
     files = _look_through(folder, only, materializer.settings.home / MISSING_CLIPS)
     lake = materializer.lake
     with lake.leases.at_work("lafid curate"):
         registered = register(lake, files, clips_per_shard or file.general.sources.clips_per_shard)
-        CONSOLE.print(f"{folder}: {registered}", soft_wrap=True)
+        CONSOLE.print(f"{folder}: {registered}")
         shards = registered.shards
         asked = told.get("speech_tagged_clips", {}).get("config", {}).get("caption_llm")
         at_stake = "" if asked else captions_at_stake(lake, shards)
         if at_stake:
-            CONSOLE.print(f"note: {at_stake} (--caption-llm)", soft_wrap=True)
+            CONSOLE.print(f"note: {at_stake} (--caption-llm)")
         materializer.curate(shards, choices)
     return list(shards)
 

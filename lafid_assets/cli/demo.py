@@ -95,14 +95,12 @@ def _show_end(
         "database": f"{settings.published_path} (DuckDB, a copy of the decisions; `lafid query` asks all tables)",
     }
     for name, value in lines.items():
-        CONSOLE.print(f"{name + ':':18}{value}", soft_wrap=True)
+        CONSOLE.print(f"{name + ':':18}{value}")
     computed, found = len(materializer.tally.computed), len(materializer.tally.up_to_date)
     CONSOLE.print(f"{computed} asset partitions computed, {found} were up to date, {seconds:.0f} s.")
     if not computed:
         CONSOLE.print("Everything was done already; nothing was computed again.")
-    CONSOLE.print(
-        "Next: open the report and the video, then `make ui` for the asset graph and the model registry.", soft_wrap=True
-    )
+    CONSOLE.print("Next: open the report and the video, then `make ui` for the asset graph and the model registry.")
 
 
 def _evaluation(lake: Lake, checkpoint_sha256: str) -> str:

@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.segment import Segment
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from model.files import whole_file
 from resources.secrets import without_secrets
@@ -33,6 +34,11 @@ class PlainConsole(Console):
 
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
         super().__init__(stderr=stderr, width=width, highlight=False, markup=False)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Does what rich does; a line of text is broken by the terminal, if by anybody."""
+        is_text = all(isinstance(shown, str | Text) for shown in objects)
+        super().print(*objects, **{"soft_wrap": is_text} | options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Does what rich does, without control characters in what is text."""
@@ -102,7 +108,7 @@ def _on_plain_log(label: str) -> Iterator[_Shown]:
     def tell() -> None:
         told = True
         while told:
-            CONSOLE.print(f"{label}: {shown.newest}", soft_wrap=True)
+            CONSOLE.print(f"{label}: {shown.newest}")
             told = not ended.wait(SECONDS_BETWEEN_PLAIN_LINES)
 
     teller = threading.Thread(target=tell, name="plain log", daemon=True)
@@ -133,19 +139,19 @@ def working(label: str) -> Iterator[None]:
 
 def show_missing(list_path: Path, found: int, missing: Sequence[str], report: Path) -> None:
     """How many clips of a list are there; the others by name, a few on the screen and all in `report` (CSV)."""
-    CONSOLE.print(f"{list_path}: {found} clips are here, {len(missing)} are missing", soft_wrap=True)
+    CONSOLE.print(f"{list_path}: {found} clips are here, {len(missing)} are missing")
     with whole_file(report) as temporary:
         pl.DataFrame({"missing": missing}, schema={"missing": pl.String}).write_csv(temporary)
     if missing:
         some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        CONSOLE.print(f"missing: {some} (all of them: {report})", soft_wrap=True)
+        CONSOLE.print(f"missing: {some} (all of them: {report})")
 
 
 def show_unjudged(unjudged: Mapping[str, int]) -> None:
     """Rule to the kept clips that it did not judge."""
     if unjudged:
         listed = ", ".join(f"{rule} ({clips} clips)" for rule, clips in unjudged.items())
-        CONSOLE.print(f"kept but not judged, for want of the measure: {listed}", style="yellow", soft_wrap=True)
+        CONSOLE.print(f"kept but not judged, for want of the measure: {listed}", style="yellow")
 
 
 def show_funnel(funnel: Mapping[str, Any]) -> None:
@@ -178,4 +184,4 @@ def keep_traceback() -> None:
         log.write_text(without_secrets(traceback.format_exc()))
     except OSError:
         return  # the home itself is the trouble, and the line above says so
-    ERRORS.print(f"details: {log}", style="dim", soft_wrap=True)
+    ERRORS.print(f"details: {log}", style="dim")

@@ -48,7 +48,7 @@ def show_doctor(found: Mapping[str, Any]) -> None:
     """A line each, and what comes of it."""
     for each in found["findings"]:
         CONSOLE.print(f"{each['state']:7}", style=STYLES[State(each["state"])], end="")
-        CONSOLE.print(f"{each['about'] + ':':15} {each['said']}", soft_wrap=True)
+        CONSOLE.print(f"{each['about'] + ':':15} {each['said']}")
     CONSOLE.print("this node can work" if found["fit"] else "this node cannot work: mend what blocks")
 
 

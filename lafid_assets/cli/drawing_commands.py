@@ -49,10 +49,9 @@ def generate(
 ) -> None:
     """Pull a model from MLflow and generate a video of the person in the pictures, or one a prompt; goes on where it stopped."""
     from lafid_assets.cli.generate import VideoRequest, run_generate
-    from lafid_assets.cli.prompts import PromptsUnusable
 
     if (prompt is None) == (prompts is None):
-        raise PromptsUnusable("say what happens, either by --prompt or by --prompts, a file of many")
+        raise ValueError("say what happens, either by --prompt or by --prompts, a file of many")
     request = VideoRequest(
         prompt=prompt or "",
         image=image,

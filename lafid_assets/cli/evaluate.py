@@ -87,7 +87,7 @@ def run_evaluate(how: ModelOptions, wish: Wish) -> None:
     with working("writing the page"):
         write_page(wish.out / PAGE, Evaluated(wish.out, bench, bench_dir, shas, whole))
     _show(shas, whole)
-    CONSOLE.print(f"page: {wish.out / PAGE}; tables and videos beside it", soft_wrap=True)
+    CONSOLE.print(f"page: {wish.out / PAGE}; tables and videos beside it")
 
 
 def _bench_of(settings: Settings) -> Path:
@@ -132,4 +132,4 @@ def _show(models: Mapping[str, str], tables: Mapping[str, pl.DataFrame]) -> None
         return
     ours, theirs = models.values()
     for one in compare(tables[EVALUATED_VIDEOS.name], tables[EVALUATED_FRAMES.name], ours, theirs):
-        CONSOLE.print(f"{one.metric}: {one.told}, {one.verdict}", soft_wrap=True)
+        CONSOLE.print(f"{one.metric}: {one.told}, {one.verdict}")

@@ -39,10 +39,6 @@ RULES_WIDTH = 100
 NOT_SHOWN = ("clip_id", "shard", "policy_sha256", "scan_margins_sha256", "looks", "search_digest")
 
 
-class ClipUnknown(ValueError):
-    """No clip of that id; the message names it and the remedy."""
-
-
 def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, Any]:
     """Every measure, every rule with the threshold it met or missed, and the frames that decided.
 
@@ -100,7 +96,7 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, An
 def show_explanation(found: Mapping[str, Any]) -> None:
     """The same for a person."""
     person = f" as {found['identity_id']}, {found['split']}" if found["identity_id"] else ""
-    CONSOLE.print(f"{found['clip_id']}: {found['said']}{person}", style="bold", soft_wrap=True)
+    CONSOLE.print(f"{found['clip_id']}: {found['said']}{person}", style="bold")
     for name, row in found["measures"].items():
         _show_row(name, row)
         if name in found["rules"]:
@@ -110,11 +106,11 @@ def show_explanation(found: Mapping[str, Any]) -> None:
     if found["status"] != KEPT:
         CONSOLE.print("the steps after this one did not see the clip", style="dim")
     for mark in found["marks"]:
-        CONSOLE.print(mark["said"], soft_wrap=True)
+        CONSOLE.print(mark["said"])
     if found["shots"]:
         _show_shots(found["shots"])
     elif found["picture"] is not None:
-        CONSOLE.print(f"the frames that decided: {found['picture']}", soft_wrap=True)
+        CONSOLE.print(f"the frames that decided: {found['picture']}")
     else:
         for frame in found["frames"]:
             CONSOLE.print(f"frame {frame['frame_index']}, {frame['time_s']:.1f} s: {frame['why']}")
@@ -133,7 +129,7 @@ def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
         ).rows()
     if len(found) != 1:
         what = f"{len(found)} clips {several} {clip!r}" if found else f"there is no clip {clip!r}"
-        raise ClipUnknown(f"{what}: `lafid query 'SELECT clip_id, path FROM raw_clips'` lists them")
+        raise ValueError(f"{what}: `lafid query 'SELECT clip_id, path FROM raw_clips'` lists them")
     return found[0]
 
 
@@ -206,7 +202,7 @@ def _show_margins(margins: Mapping[str, Any]) -> None:
     """The scan's margins, which stand for the rules: none was judged of a clip that was dropped after a few looks."""
     scalars = {name: value for name, value in margins.items() if not isinstance(value, dict)}
     told = ", ".join(f"{name} {value}" for name, value in scalars.items())
-    CONSOLE.print(f"the scan's margins: {told}; `--scan off` surveys every clip", soft_wrap=True)
+    CONSOLE.print(f"the scan's margins: {told}; `--scan off` surveys every clip")
 
 
 def _short(value: Any) -> str:

@@ -45,8 +45,7 @@ def show_export(found: Mapping[str, Any]) -> None:
     erased = f", {found['erased_clips']} erased since" if found["erased_clips"] else ""
     CONSOLE.print(
         f"{found['destination']}: {found['clips']} clips of version {found['dataset_version']} in {len(found['files'])} files, "
-        f"checked{refused}{erased}",
-        soft_wrap=True,
+        f"checked{refused}{erased}"
     )
-    CONSOLE.print(f"licences: {', '.join(found['licences']) or 'none'}", soft_wrap=True)
-    CONSOLE.print(f"models that measured them: {'; '.join(found['model_licences']) or 'none'}", soft_wrap=True)
+    CONSOLE.print(f"licences: {', '.join(found['licences']) or 'none'}")
+    CONSOLE.print(f"models that measured them: {'; '.join(found['model_licences']) or 'none'}")

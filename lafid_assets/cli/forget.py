@@ -110,4 +110,4 @@ def _say(what: str, things: Sequence[str]) -> None:
     if things:
         CONSOLE.print(f"{what} ({len(things)}):")
         for thing in things:
-            CONSOLE.print(f"  {thing}", soft_wrap=True)
+            CONSOLE.print(f"  {thing}")

@@ -30,14 +30,6 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("lafid.generate")
 
 
-class NobodyToDraw(ValueError):
-    """Neither a first frame nor a photo was given."""
-
-
-class OutUnusable(ValueError):
-    """No video can be written where it shall be; the message names the place and the remedy."""
-
-
 @dataclass(frozen=True)
 class VideoRequest:
     """What is to be drawn; what is None is as the model was trained."""
@@ -77,7 +69,7 @@ def run_generate(how: ModelOptions, model: str, request: VideoRequest, out: Path
         prompts: a file of them, each drawn as `request` says.
     """
     if request.image is None and not request.photos:
-        raise NobodyToDraw("there is nobody to draw: name a first frame with --image, or photos of the person with --photo")
+        raise ValueError("there is nobody to draw: name a first frame with --image, or photos of the person with --photo")
     from model.encoding.picture import read_picture
 
     _require_writable(out, many=prompts is not None)
@@ -125,15 +117,15 @@ def draw(
             on_step=lambda done, steps: LOGGER.info("step %d of %d", done, steps),
         )
         write_mp4(path, video, fps=pipeline.fps, comment=mark_of(request.hash_with(pipeline.manifest, drawing)))
-    CONSOLE.print(f"{path}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}", soft_wrap=True)
+    CONSOLE.print(f"{path}: {len(video)} frames of {video.shape[2]}x{video.shape[1]}")
 
 
 def _require_writable(out: Path, *, many: bool) -> None:
     """Refuse a place before anything is drawn, which may take hours."""
     if many and out.exists() and not out.is_dir():
-        raise OutUnusable(f"{out} is no folder: of many prompts, name one with --out")
+        raise ValueError(f"{out} is no folder: of many prompts, name one with --out")
     if not many and (out.is_dir() or out.suffix.lower() != ".mp4"):
-        raise OutUnusable(f"{out} is no mp4 to write: name a file that ends in .mp4 with --out")
+        raise ValueError(f"{out} is no mp4 to write: name a file that ends in .mp4 with --out")
 
 
 def not_drawn_yet(how: ModelOptions, model: str, wanted: dict[Path, VideoRequest]) -> dict[Path, VideoRequest]:
@@ -144,7 +136,7 @@ def not_drawn_yet(how: ModelOptions, model: str, wanted: dict[Path, VideoRequest
     manifest = manifest_of(how.settings, model)
     done = {path for path, digest in there.items() if wanted[path].hash_with(manifest, how.drawing) == digest}
     for path in sorted(done):
-        CONSOLE.print(f"{path}: drawn before, for the same request", soft_wrap=True)
+        CONSOLE.print(f"{path}: drawn before, for the same request")
     return {path: request for path, request in wanted.items() if path not in done}
 
 
@@ -156,7 +148,7 @@ def _tell_what_helps(pipeline: "LafidPipeline", photos: "Sequence[Image]", choos
     number = choose if isinstance(choose, int) else 0
     found = [pipeline.engine.detect(np.asarray(photo), embed=False) for photo in photos]
     for line in what_photos_add([faces[number] if number < len(faces) else None for faces in found]):
-        CONSOLE.print(line, soft_wrap=True)
+        CONSOLE.print(line)
 
 
 def face_choice(text: str) -> "FaceChoice":

@@ -111,4 +111,4 @@ def _save(figure: "Figure", path: Path) -> None:
 
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=120)
-    CONSOLE.print(str(path), soft_wrap=True)
+    CONSOLE.print(str(path))

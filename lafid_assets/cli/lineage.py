@@ -18,10 +18,6 @@ from resources.tracking import Tracking
 MOST_CLIPS = 20
 
 
-class NothingAsked(ValueError):
-    """Neither a model nor a clip was named, or both."""
-
-
 def read_lineage(settings: Settings, model: str | None, clip: str | None) -> dict[str, Any]:
     """The answer as one object."""
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
@@ -30,7 +26,7 @@ def read_lineage(settings: Settings, model: str | None, clip: str | None) -> dic
             return lineage_of_model(lake, tracking, model)
         if clip is not None and model is None:
             return lineage_of_clip(lake, tracking, clip)
-    raise NothingAsked("name a model, such as models:/lafid@champion, or a clip with --clip")
+    raise ValueError("name a model, such as models:/lafid@champion, or a clip with --clip")
 
 
 def show_lineage(found: Mapping[str, Any]) -> None:
@@ -97,4 +93,4 @@ def _first_named(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _say(what: str, text: str | None) -> None:
-    CONSOLE.print(f"{what + ':' if what else '':12}{text or 'unknown'}", soft_wrap=True)
+    CONSOLE.print(f"{what + ':' if what else '':12}{text or 'unknown'}")

@@ -370,7 +370,7 @@ def run() -> int:
         return 130
     except Exception as error:
         ERRORS.print("error:", style="red", end=" ")
-        ERRORS.print(one_line(error), soft_wrap=True)
+        ERRORS.print(one_line(error))
         keep_traceback()
         return 1
     return 0

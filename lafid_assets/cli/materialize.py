@@ -240,7 +240,7 @@ class Materializer:
         (self.tally.computed if materialized.metadata["computed"].value else self.tally.up_to_date).append(name)
         bill = {key: value.value for key, value in materialized.metadata.items() if key.startswith(ENDPOINTS)}
         if bill:
-            CONSOLE.print("; ".join(f"{key} {value}" for key, value in bill.items()), soft_wrap=True)
+            CONSOLE.print("; ".join(f"{key} {value}" for key, value in bill.items()))
 
     def _leave(self, assets: Sequence[str], partitions: Sequence[str]) -> None:
         """Count what is current and starts no run."""

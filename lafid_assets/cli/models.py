@@ -35,10 +35,6 @@ _RATE_HZ, _FRAMES_A_CLIP, _SIDE_PX = 2.0, 12, 640
 """What `check` looks at."""
 
 
-class ModelsDamaged(ValueError):
-    """Files of the store are not as they arrived; the message names them."""
-
-
 @app.command("list")
 def list_models(home: Home = None, as_json: AsJson = False) -> None:
     """What there is, under which terms, from where, and whether it is here."""
@@ -62,15 +58,15 @@ def _entry(store: ModelStore, entry: ModelEntry) -> dict[str, Any]:
 
 
 def _show_models(found: dict[str, Any]) -> None:
-    CONSOLE.print(f"models in {found['folder']}", soft_wrap=True)
+    CONSOLE.print(f"models in {found['folder']}")
     for entry in found["models"]:
         size = "? MB" if entry["size_bytes"] is None else f"{entry['size_bytes'] / 1e6:.1f} MB"
         line = f"{entry['name']:34} {entry['task']:20} {size:>9}  {entry['licence']:24} {entry['is_here']}"
-        CONSOLE.print(line, soft_wrap=True)
+        CONSOLE.print(line)
         where = "lafid models fetch" if entry["fetchable"] else "no public address, lafid models add"
-        CONSOLE.print(f"    {entry['source']} ({where})", style="dim", soft_wrap=True)
+        CONSOLE.print(f"    {entry['source']} ({where})", style="dim")
         if entry["inference"]:
-            CONSOLE.print(f"    {entry['inference']}", style="dim", soft_wrap=True)
+            CONSOLE.print(f"    {entry['inference']}", style="dim")
 
 
 @app.command()
@@ -78,7 +74,7 @@ def accept(licence: Annotated[Licence, typer.Argument(help="The terms to accept.
     """Accept terms, once and for this store."""
     store = _store(home)
     store.accept(licence)
-    CONSOLE.print(f"{licence}: {TERMS[licence]} Accepted for {store.root}", soft_wrap=True)
+    CONSOLE.print(f"{licence}: {TERMS[licence]} Accepted for {store.root}")
 
 
 @app.command()
@@ -122,9 +118,9 @@ def push(
     pushed = push_models(store, files, names or ())
     for record in pushed:
         size_bytes = sum(file.size_bytes for file in record.files)
-        CONSOLE.print(f"{record.name}: {size_bytes / 1e6:.1f} MB in {files.uri}/{SHARED}/{record.name}", soft_wrap=True)
+        CONSOLE.print(f"{record.name}: {size_bytes / 1e6:.1f} MB in {files.uri}/{SHARED}/{record.name}")
     if not pushed:
-        CONSOLE.print(f"{store.root} holds no model: get one with `lafid models fetch NAME`", soft_wrap=True)
+        CONSOLE.print(f"{store.root} holds no model: get one with `lafid models fetch NAME`")
 
 
 @app.command()
@@ -136,10 +132,10 @@ def verify(
     names = [name] if name else [entry.name for entry in REGISTRY if store.present(entry.name)]
     problems = {model: store.verify(model) for model in names}
     for model, found in problems.items():
-        CONSOLE.print(f"{model}: {'as it arrived' if not found else 'DAMAGED'}", soft_wrap=True)
+        CONSOLE.print(f"{model}: {'as it arrived' if not found else 'DAMAGED'}")
     if any(problems.values()):
         told = "; ".join(problem for found in problems.values() for problem in found)
-        raise ModelsDamaged(f"{told}: delete the model's folder and add it again")
+        raise ValueError(f"{told}: delete the model's folder and add it again")
 
 
 @app.command()
@@ -160,7 +156,7 @@ def check(
     models = [load_head_pose(store.require(name)) for name in (first, second)]
     engine = load_face_engine("auto")
     found = compare(models[0], models[1], _faces(engine, folder))
-    CONSOLE.print(f"{first} and {second} on {found.faces} faces found by {engine.info.name}", soft_wrap=True)
+    CONSOLE.print(f"{first} and {second} on {found.faces} faces found by {engine.info.name}")
     table = Table("angle", "correlation", "mean difference", "signs")
     for agreement in found.angles:
         correlation = "-" if agreement.correlation is None else f"{agreement.correlation:.3f}"
@@ -172,7 +168,7 @@ def check(
 def _ready(name: str, licence: Licence | None, home: Path | None) -> ModelStore:
     """The store, with the given terms accepted after they were shown."""
     store, entry = _store(home), find_entry(name)
-    CONSOLE.print(f"{name}: {entry.licence}. {TERMS[entry.licence]} ({entry.source})", soft_wrap=True)
+    CONSOLE.print(f"{name}: {entry.licence}. {TERMS[entry.licence]} ({entry.source})")
     if licence:
         store.accept(licence)
     return store
@@ -180,9 +176,9 @@ def _ready(name: str, licence: Licence | None, home: Path | None) -> ModelStore:
 
 def _tell(store: ModelStore, installed: "Installation") -> None:
     for remark in installed.remarks:
-        CONSOLE.print(remark, style="yellow", soft_wrap=True)
+        CONSOLE.print(remark, style="yellow")
     for file in installed.record.files:
-        CONSOLE.print(f"{store.folder(installed.record.name) / file.name}  sha256 {file.sha256}", soft_wrap=True)
+        CONSOLE.print(f"{store.folder(installed.record.name) / file.name}  sha256 {file.sha256}")
 
 
 def _store(home: Path | None) -> ModelStore:
@@ -219,4 +215,4 @@ def _frames(folder: Path) -> "Iterator[Image]":
             elif not path.suffix or path.suffix.lower() in VIDEO_SUFFIXES:
                 yield from (frame.image_rgb for frame in sample_frames(path, _RATE_HZ, _FRAMES_A_CLIP))
         except (ClipError, OSError, PictureUnusable) as error:
-            CONSOLE.print(f"left out {path.name}: {error}", style="yellow", soft_wrap=True)
+            CONSOLE.print(f"left out {path.name}: {error}", style="yellow")

@@ -59,7 +59,7 @@ def _draw_all(how: ModelOptions, model: str, wanted: dict[Path, VideoRequest]) -
         except (FaceError, PictureUnusable) as error:
             failed[path.stem] = str(error)
             path.unlink(missing_ok=True)  # one that another model drew must not be scored for this one
-            CONSOLE.print(f"{path.stem}: {error}", style="yellow", soft_wrap=True)
+            CONSOLE.print(f"{path.stem}: {error}", style="yellow")
     return failed
 
 
@@ -82,8 +82,8 @@ def _score(settings: Settings, out: Path, drawn: list[DrawRequest], absent: dict
                     absent.setdefault(one.key, str(reason))
     write_scores(out, {SCORES: scores}, {SCORES: absent})
     for name, (mean, count) in means_of(read_scores(out)).items():
-        CONSOLE.print(f"{name} {mean:.4f} over {count} videos", soft_wrap=True)
-    CONSOLE.print(f"{len(drawn)} videos in {out}; absent.json says what is not scored, and why", soft_wrap=True)
+        CONSOLE.print(f"{name} {mean:.4f} over {count} videos")
+    CONSOLE.print(f"{len(drawn)} videos in {out}; absent.json says what is not scored, and why")
 
 
 def _video(path: Path, one: DrawRequest, networks: "Networks") -> "DrawnVideo":

@@ -64,7 +64,7 @@ def materialize_latents(materializer: Materializer, config: TrainingLatentsConfi
 def _encode(lake: Lake, config: TrainingLatentsConfig, rank: Rank) -> None:
     encoding = encoding_of(config, lake.store)
     if rank.number == 0:
-        CONSOLE.print(expected(lake, encoding, rank.world), soft_wrap=True)
+        CONSOLE.print(expected(lake, encoding, rank.world))
     with working("precomputing") if rank.number == 0 else nullcontext():
         encode_share(lake, encoding, rank)
 

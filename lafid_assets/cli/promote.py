@@ -90,4 +90,4 @@ def _require_short(why: str) -> None:
 
 def _tell(registry: Registry, champion: str | None, version: str) -> None:
     was = f"version {champion}" if champion else "nobody"
-    CONSOLE.print(f"{registry.name}: champion is version {version}, before it was {was}", soft_wrap=True)
+    CONSOLE.print(f"{registry.name}: champion is version {version}, before it was {was}")

@@ -20,10 +20,6 @@ _VERSION = 1
 _NAME = r"^\w[\w.\- ]{0,99}$"
 
 
-class PromptsUnusable(ValueError):
-    """A file of prompts cannot be read; the message names the line and the remedy."""
-
-
 class Prompt(StrictModel):
     """One line; what is left out is as the command says."""
 
@@ -38,7 +34,7 @@ def read_prompts(path: Path) -> dict[str, Prompt]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise PromptsUnusable(f"cannot read prompts from {path} ({error}): give a text file with a prompt a line") from error
+        raise ValueError(f"cannot read prompts from {path} ({error}): give a text file with a prompt a line") from error
     found: dict[str, Prompt] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -46,10 +42,10 @@ def read_prompts(path: Path) -> dict[str, Prompt]:
         prompt = _from_json(path, number, line) if path.suffix == ".jsonl" else Prompt(prompt=line.strip())
         name = f"{prompt.name or f'{number:04d}'}.mp4"
         if name in found:
-            raise PromptsUnusable(f"{path}, line {number}: another line is named {name} too")
+            raise ValueError(f"{path}, line {number}: another line is named {name} too")
         found[name] = prompt
     if not found:
-        raise PromptsUnusable(f"{path} holds no prompt: write one a line")
+        raise ValueError(f"{path} holds no prompt: write one a line")
     return found
 
 
@@ -90,7 +86,7 @@ def _from_json(path: Path, number: int, line: str) -> Prompt:
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, fault["loc"]))
-        raise PromptsUnusable(
+        raise ValueError(
             f'{path}, line {number}: {f"{place}: " if place else ""}{fault["msg"]}; write {{"prompt": "..."}}, beside it '
             "negative_prompt, seed, name as you wish"
         ) from None

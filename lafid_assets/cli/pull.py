@@ -23,5 +23,5 @@ def run_pull(settings: Settings, model: str, folder: Path) -> None:
         found = fetch(model, downloads_of(settings))
         requirements = pinned_requirements(read_manifest(found.checkpoint_dir))
         manifest = write_pulled_folder(found.checkpoint_dir, folder, requirements, found.tags, found.metrics, found.base_dir)
-    CONSOLE.print(f"{folder}: {', '.join(sorted(manifest.parts))} of {manifest.base}", soft_wrap=True)
+    CONSOLE.print(f"{folder}: {', '.join(sorted(manifest.parts))} of {manifest.base}")
     CONSOLE.print("README.md says how diffusers and ComfyUI use it.")

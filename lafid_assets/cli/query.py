@@ -16,17 +16,13 @@ MOST_SHOWN_ROWS = 100
 ANY_WIDTH = 10_000
 
 
-class QueryFailed(ValueError):
-    """The question cannot be answered; the message says why."""
-
-
 def run_query(settings: Settings, sql: str, form: str) -> None:
     """Run one statement read-only and show what it returns. `form`: "table" (at most 100 rows), "csv" or "json" (all of them)."""
     with open_lake(settings, read_only=True).snapshot() as reader:
         try:
             rows = reader.cursor.execute(sql).pl()
         except duckdb.Error as error:
-            raise QueryFailed(f"{error}; tables: {', '.join(sorted(reader.tables))}") from error
+            raise ValueError(f"{error}; tables: {', '.join(sorted(reader.tables))}") from error
     if form == "csv":
         _write(rows.write_csv())
     elif form == "json":

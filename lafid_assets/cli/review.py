@@ -20,14 +20,6 @@ USUAL_PORT = 3300
 LOOPBACK = (HOST, "localhost", "::1")
 
 
-class ShardUnknown(ValueError):
-    """There is no such shard; the message names those that there are."""
-
-
-class NameUnknown(ValueError):
-    """Nobody knows what the marker is called."""
-
-
 def run_review(
     settings: Settings, host: str, port: int | None, shard: str | None, marker: str | None, *, read_only: bool, browser: bool
 ) -> None:
@@ -46,7 +38,7 @@ def run_review(
     lake = open_lake(settings, read_only=True)
     shards = sorted({name for _, name in lake.stamps([FACE_CLIPS.name])})
     if shard is not None and shard not in shards:
-        raise ShardUnknown(f"there is no shard {shard!r} that was looked at: there are {', '.join(shards[:5]) or 'none'}")
+        raise ValueError(f"there is no shard {shard!r} that was looked at: there are {', '.join(shards[:5]) or 'none'}")
     if not read_only:
         lake.close()
         lake = open_lake(settings)
@@ -58,7 +50,7 @@ def run_review(
         ERRORS.print(f"whoever reaches {host} sees the clips and can mark them: there is no password here", style="yellow")
     with _listening(host, port) as listening:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        CONSOLE.print(f"Review page  {address}", soft_wrap=True)
+        CONSOLE.print(f"Review page  {address}")
         CONSOLE.print(f"Marks are {name}'s. Ctrl-C ends it." if name else "Nobody can mark. Ctrl-C ends it.")
         if browser:
             webbrowser.open(address)
@@ -71,7 +63,7 @@ def _own_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError) as error:  # such as a container's user, a number that has no name
-        raise NameUnknown("this machine knows no name of yours, which marks would bear: give one with --as") from error
+        raise ValueError("this machine knows no name of yours, which marks would bear: give one with --as") from error
 
 
 def _listening(host: str, port: int | None) -> socket.socket:

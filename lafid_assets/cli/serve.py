@@ -37,7 +37,7 @@ def run_serve(how: ModelOptions, model: str, host: str, port: int, limits: dict[
     service = VideoService(pull_model(how, model), ServiceLimits(**limits))
     if host not in _LOOPBACK:
         ERRORS.print(f"whoever reaches {host} can draw: there is no password here, put a gateway before it", style="yellow")
-    CONSOLE.print(f"{model}: POST http://{host}:{port}/invocations, GET /health. Ctrl-C ends it.", soft_wrap=True)
+    CONSOLE.print(f"{model}: POST http://{host}:{port}/invocations, GET /health. Ctrl-C ends it.")
     uvicorn.run(
         application(service),
         host=host,

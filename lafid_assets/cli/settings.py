@@ -26,7 +26,7 @@ def run_init(settings: "Settings") -> None:
 
     place = SettingsPlace.of(settings.home)
     place.write(template())
-    CONSOLE.print(f"{place.address}: take the # away from a line to change it", soft_wrap=True)
+    CONSOLE.print(f"{place.address}: take the # away from a line to change it")
 
 
 @app.command()
@@ -71,14 +71,14 @@ def read_diff(settings: "Settings") -> dict[str, Any]:
 def show_diff(found: Mapping[str, Any]) -> None:
     """The same for a person."""
     if not found["curated"]:
-        CONSOLE.print("nothing was curated yet: run `make demo` or `lafid curate DIR` first", soft_wrap=True)
+        CONSOLE.print("nothing was curated yet: run `make demo` or `lafid curate DIR` first")
         return
     CONSOLE.print(f"{found['file']}{'' if found['file_is_there'] else ' (there is none: all defaults)'}")
     if not found["compared"]:
         none = found["compared"] is None
         CONSOLE.print("no dataset was made yet" if none else "the dataset is of a time before lafid.toml")
     for line in found["differing"]:
-        CONSOLE.print(line, soft_wrap=True)
+        CONSOLE.print(line)
     table = Table("from this table on", "shards computed anew")
     for asset, shards in found["stale"].items():
         table.add_row(asset, f"{shards} of {found['shards']}")

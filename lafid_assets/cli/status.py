@@ -64,7 +64,7 @@ def show_status(status: Mapping[str, Any]) -> None:
         "disk": f"{disk['free_gb']:.0f} GB free of {disk['all_gb']:.0f}",
     }
     for name, line in lines.items():
-        CONSOLE.print(f"{name + ':':10} {line}", soft_wrap=True)
+        CONSOLE.print(f"{name + ':':10} {line}")
 
 
 def _named(stale: dict[str, int]) -> str:

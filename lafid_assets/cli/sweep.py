@@ -18,6 +18,6 @@ def run_sweep(settings: Settings, *, dry_run: bool) -> None:
     with alone, working("looking for latents that nothing names"):
         freed = sweep(lake, dry_run=dry_run)
     for path, size in freed.items():
-        CONSOLE.print(f"{path}  {size / 1e6:.2f} MB", soft_wrap=True)
+        CONSOLE.print(f"{path}  {size / 1e6:.2f} MB")
     would = "would be " if dry_run else ""
-    CONSOLE.print(f"{sum(freed.values()) / 1e9:.3f} GB {would}freed in {len(freed)} files", soft_wrap=True)
+    CONSOLE.print(f"{sum(freed.values()) / 1e9:.3f} GB {would}freed in {len(freed)} files")

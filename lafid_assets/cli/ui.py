@@ -28,10 +28,6 @@ class PortBusy(OSError):
     """Nothing can listen there; the message says why, and names the option."""
 
 
-class ServerDied(RuntimeError):
-    """A server ended before it answered; the message names its log."""
-
-
 def run_ui(settings: Settings, port: int | None, mlflow_port: int | None, *, read_only: bool = False) -> None:
     """Serve both until Ctrl-C, SIGTERM, the end of the terminal, or until one of them ends. A team's MLflow server is named and
     not served again.
@@ -62,14 +58,14 @@ def run_ui(settings: Settings, port: int | None, mlflow_port: int | None, *, rea
             for address, server in servers.items():
                 _wait_until_it_answers(address, server, settings)
         for name, address in zip(("Dagster UI", "MLflow UI "), addresses, strict=False):
-            CONSOLE.print(f"{name}  {address}", soft_wrap=True)
+            CONSOLE.print(f"{name}  {address}")
         if read_only:
             CONSOLE.print("To look at alone: nothing can be launched there. Ctrl-C ends it.")
         else:
             CONSOLE.print("Ctrl-C ends both." if is_ours else "Ctrl-C ends the first.")
         while all(server.poll() is None for server in servers.values()):
             time.sleep(0.5)
-        raise ServerDied(f"a server ended by itself{_last_words(settings)}")
+        raise RuntimeError(f"a server ended by itself{_last_words(settings)}")
     finally:
         _stop(list(servers.values()))
 
@@ -133,7 +129,7 @@ def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], settin
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise ServerDied(f"the server at {address} ended with code {server.returncode}{_last_words(settings)}")
+            raise RuntimeError(f"the server at {address} ended with code {server.returncode}{_last_words(settings)}")
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
@@ -141,7 +137,7 @@ def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], settin
             return
         except OSError:
             time.sleep(0.3)
-    raise ServerDied(f"{address} did not answer within {START_DEADLINE_S:.0f} s: read the logs in {settings.logs}")
+    raise RuntimeError(f"{address} did not answer within {START_DEADLINE_S:.0f} s: read the logs in {settings.logs}")
 
 
 def _last_words(settings: Settings) -> str:

@@ -20,8 +20,7 @@ def run_compact(settings: Settings) -> None:
     before, after = done.before, done.after
     CONSOLE.print(
         f"data files: {before.files}, now {after.files}; {before.bytes / 1e6:.1f} MB, now {after.bytes / 1e6:.1f} MB; "
-        f"snapshots: {before.snapshots}, now {after.snapshots}; {done.removed} files removed",
-        soft_wrap=True,
+        f"snapshots: {before.snapshots}, now {after.snapshots}; {done.removed} files removed"
     )
     if done.busy:
         CONSOLE.print(f"kept by other runs, for the next time: {', '.join(done.busy)}", style="yellow")
@@ -31,4 +30,4 @@ def run_rebuild(settings: Settings) -> None:
     """Make the catalog anew from the newest copy in the store, and say which."""
     with working("making the catalog anew"):
         done = catalog_copy.restore(open_lake(settings))
-    CONSOLE.print(str(done), soft_wrap=True)
+    CONSOLE.print(str(done))

@@ -132,8 +132,7 @@ def show_whatif(found: Mapping[str, Any]) -> None:
         CONSOLE.print(f"{name}: {_word(now)} -> {_word(then)}")
     CONSOLE.print(
         f"face constraints keep {found['kept_now']} of {found['judged']} judged clips now, "
-        f"{found['kept_then']} under {found['policy']}; no table was touched",
-        soft_wrap=True,
+        f"{found['kept_then']} under {found['policy']}; no table was touched"
     )
     if found["changed"]:
         table = Table("now", "then", "clips")
@@ -142,13 +141,13 @@ def show_whatif(found: Mapping[str, Any]) -> None:
         CONSOLE.print(table)
     show_unjudged(found["unjudged"])
     if found["unseen"]["clips"]:
-        CONSOLE.print(found["unseen"]["said"], style="yellow", soft_wrap=True)
+        CONSOLE.print(found["unseen"]["said"], style="yellow")
     if (measure := found["measure"]) is not None:
         CONSOLE.print(f"{measure['name']} over all judged clips:")
         for line in measure["histogram"]:
             CONSOLE.print(line, no_wrap=True, crop=False)
         if measure["picture"] is not None:
-            CONSOLE.print(f"drawn: {measure['picture']}", soft_wrap=True)
+            CONSOLE.print(f"drawn: {measure['picture']}")
 
 
 def _word(value: Any) -> str:

@@ -14,7 +14,7 @@ from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.constraints.scan_limits import AuditFindings, UnseenClips, audit, unseen_by_policy
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Finding, Frames
+from lafid_assets.steps.step_run import Finding, Frames, Work
 from resources.lake.lake import Lake
 
 MAX_FALSE_REJECTION_RATE = 0.05
@@ -69,15 +69,13 @@ def pose_filtered_clips(
             face_clips, settings = reader.read(schemas.FACE_CLIPS.name, shard, columns), all_settings(reader)
         return unseen_by_policy(config, face_clips, settings), audit(face_clips, frames[schemas.POSE_FILTERED_CLIPS.name])
 
-    return STEP.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         compute,
         clips_in=lambda shard: lake.read(schemas.FACE_CLIPS.name, shard, ["clip_id"])["clip_id"],
         findings=lambda shard, frames: _findings(*of_scan(shard, frames)),
         metadata=lambda shard, frames: _metadata(*of_scan(shard, frames)),
     )
+    return STEP.materialize(context, config, lake, work)
 
 
 def _findings(unseen: UnseenClips, audited: AuditFindings) -> dict[str, Finding]:

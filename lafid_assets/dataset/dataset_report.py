@@ -41,7 +41,7 @@ from lafid_assets.outcomes import Reason
 from lafid_assets.pages import jpeg_address, png_address
 from lafid_assets.schemas.products import OUTCOME_COUNT
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from model.encoding.footage import Footage
 from resources.lake import catalog_copy
 from resources.lake.lake import Lake
@@ -105,14 +105,12 @@ def dataset_report(
 
     Whoever must judge a dataset looks here first, and sends the page, one file, to those who have no Dagster.
     """
-    result = STEP.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         lambda _: {schemas.DATASET_REPORT.name: _write_report(lake, store)},
         settled=lambda _, frames: _all_there(store, _version(frames[schemas.DATASET_REPORT.name])),
         metadata=lambda _, frames: _describe(store, frames),
     )
+    result = STEP.materialize(context, config, lake, work)
     later = {"published": _publish(lake, settings), "catalog_copy": _copy_catalog(lake)}
     return dg.MaterializeResult(metadata=dict(result.metadata or {}) | later, check_results=result.check_results)
 

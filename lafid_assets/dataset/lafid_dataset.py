@@ -31,7 +31,7 @@ from lafid_assets.runs.run_settings import told_to
 from lafid_assets.schemas.columns import ENGINE
 from lafid_assets.schemas.products import REFERENCE
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from resources.lake.lake import Lake
 from resources.lake.reader import Reader
 from resources.settings import Settings
@@ -150,7 +150,7 @@ def lafid_dataset(
                 schemas.POLICY_SETTINGS.name: settings_frame,
             }
 
-        result = STEP.materialize(context, config, lake, compute, revise=keep, metadata=lambda _, frames: _describe(frames))
+        result = STEP.materialize(context, config, lake, Work(compute, revise=keep, metadata=lambda _, frames: _describe(frames)))
     with lake.snapshot(all_cores=True) as reader:
         in_all = figures_in_all(reader)
     for asset, figures in in_all.items():  # of the assets of shards, whose own events say nothing of all shards together

@@ -17,7 +17,7 @@ from lafid_assets.ingest.clip_prefetch import drop
 from lafid_assets.ingest.locate import locate
 from lafid_assets.outcomes import Status
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from model.encoding.head_mask import AUTO, MASKS, MaskChoice, choose_mask
 from resources.face_engine import model_store
 from resources.lake.lake import Lake
@@ -83,14 +83,12 @@ def reference_crops(
     Training shows them to the model as who the person is; exports and the contact sheet take their pictures from here.
     """
     mask = choose_mask(config.mask, model_store())
-    return STEP.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         lambda shard: {schemas.REFERENCE_CROPS.name: _cut(lake, store, shard, config.spread, mask)},
         settled=lambda _, frames: _all_there(frames[schemas.REFERENCE_CROPS.name], store),
         metadata=lambda _, frames: _describe(frames, mask),
     )
+    return STEP.materialize(context, config, lake, work)
 
 
 def _cut(lake: Lake, store: FileStore, shard: str, spread: str, mask: MaskChoice) -> pl.DataFrame:

@@ -75,10 +75,6 @@ def refuse_lost(reader: Reader, outcomes: Outcomes, store: FileStore) -> None:
 _SHOWN = 4
 
 
-class MixedSettings(ValueError):
-    """Shards were measured or decided under different settings; the message names tables, shards, lines and remedy."""
-
-
 def mixed(reader: Reader) -> list[str]:
     """A line for every step of a shard whose shards differ: the shards of each setting, and the lines that are said otherwise.
 
@@ -104,10 +100,10 @@ def refuse_mixed(reader: Reader) -> None:
     """Refuses a dataset whose tables are not all under one setting.
 
     Raises:
-        MixedSettings: a table has several.
+        ValueError: a table has several.
     """
     if told := mixed(reader):
-        raise MixedSettings(
+        raise ValueError(
             f"the shards stand under different settings ({', '.join(line.partition(' of ')[0] for line in told)}): materialize "
             "these tables for all shards under one (`lafid settings diff` counts them, `lafid curate` does it), or set "
             f"mixed_settings of lafid_dataset. They differ in {'. '.join(told)}."

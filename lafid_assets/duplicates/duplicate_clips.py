@@ -12,7 +12,7 @@ from lafid_assets import schemas
 from lafid_assets.duplicates.finding import FACE_COLUMNS, FRAME_COLUMNS, HASH_COLUMNS, NOTHING, TABLES, find_duplicates
 from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from resources.lake.duckdb_extensions import quoted
 from resources.lake.lake import Lake
 from resources.lake.reader import Reader
@@ -57,7 +57,7 @@ def duplicate_clips(
             passed = reader.sql(PASSED)
             return find_duplicates(passed, config, earlier, _OfClips(reader, passed))
 
-    return STEP.materialize(context, config, lake, compute, metadata=lambda _, frames: _describe(frames))
+    return STEP.materialize(context, config, lake, Work(compute, metadata=lambda _, frames: _describe(frames)))
 
 
 class _OfClips:

@@ -27,7 +27,7 @@ from lafid_assets.ingest.locate import require_located
 from lafid_assets.ingest.tombstones import Tombstones
 from lafid_assets.schemas import CLIPS, FACE_CLIPS, FACE_INFO, PIECES, POLICY_SETTINGS
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Finding, Frames
+from lafid_assets.steps.step_run import Finding, Frames, Work
 from resources.face_engine import chosen_engine, engine_reason, face_engine_info
 from resources.lake.lake import Lake
 from resources.leases.leases import Lease
@@ -114,13 +114,11 @@ def face_info(
         told = over_budget(frames[FACE_CLIPS.name], lake.read(CLIPS.name, shard, CLIP_COLUMNS), recipe.limits)
         return {ERROR_BUDGET.name: Finding(1, told) if told else Finding(0, "kept")}
 
-    return STEP.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         compute,
         clips_in=clips_of.__getitem__,
         findings=findings,
         metadata=lambda shard, frames: {"engine": f"{info.name} {info.version}", "engine_licence": info.licence},
         ledger=ledger,
     )
+    return STEP.materialize(context, config, lake, work)

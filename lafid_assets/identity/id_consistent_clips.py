@@ -18,7 +18,7 @@ from lafid_assets.schemas import (
     SIMILARITY_BY_POSE_GAP,
 )
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from resources.lake.lake import Lake
 
 STEP = Step(
@@ -50,6 +50,8 @@ def id_consistent_clips(
                 clips, reader.read(FACES.name, shard, FACE_COLUMNS), reader.read(FACE_FRAMES.name, shard, FRAME_COLUMNS), config
             )
 
-    return STEP.materialize(
-        context, config, lake, compute, clips_in=lambda shard: lake.read(POSE_FILTERED_CLIPS.name, shard, ["clip_id"])["clip_id"]
+    work = Work(
+        compute,
+        clips_in=lambda shard: lake.read(POSE_FILTERED_CLIPS.name, shard, ["clip_id"])["clip_id"],
     )
+    return STEP.materialize(context, config, lake, work)

@@ -9,7 +9,7 @@ from lafid_assets.identity.clustering import NOTHING, TABLES, cluster_clips
 from lafid_assets.identity.policies import ClusterPolicy
 from lafid_assets.schemas import FACE_CLIPS, ID_CONSISTENT_CLIPS, IDENTITY_CLUSTERS
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from resources.lake.lake import Lake
 
 STEP = Step(
@@ -45,7 +45,7 @@ def identity_clusters(
             kept = reader.sql(KEPT)
         return cluster_clips(kept, config, earlier)
 
-    return STEP.materialize(context, config, lake, compute, metadata=lambda _, frames: _describe(frames))
+    return STEP.materialize(context, config, lake, Work(compute, metadata=lambda _, frames: _describe(frames)))
 
 
 def _describe(frames: Frames) -> dict[str, int | float]:

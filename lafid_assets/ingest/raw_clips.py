@@ -18,7 +18,7 @@ from lafid_assets.outcomes import Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIPS, RAW_CLIPS
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import COUNTS_ADD_UP, Finding, Frames
+from lafid_assets.steps.step_run import COUNTS_ADD_UP, Finding, Frames, Work
 from lafid_assets.workers.pool import Children
 from resources.lake.lake import Lake
 from resources.lake.reader import Reader
@@ -76,14 +76,12 @@ def raw_clips(context: dg.AssetExecutionContext, config: RawClipsConfig, lake: d
     def at(shard: str) -> ShardFiles:
         return known.get(shard) or known.setdefault(shard, ShardFiles(lake, shard))
 
-    return STEP.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         lambda shard: at(shard).open_files().bound(lake),
         revise=lambda writer, frames: at(frames[CLIP_CONTENTS.name]["shard"][0]).claimed(writer),
         findings=lambda shard, frames: {EVERY_FILE.name: _without_clip(at(shard).files, frames)},
     )
+    return STEP.materialize(context, config, lake, work)
 
 
 class ShardFiles:

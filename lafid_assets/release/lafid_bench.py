@@ -20,6 +20,7 @@ from lafid_assets.release.bench_folder import is_whole, put_bench, stored_bench
 from lafid_assets.release.bench_looks import engine_choice
 from lafid_assets.schemas import FACE_INFO, LAFID_BENCH, LAFID_DATASET
 from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Work
 from lafid_assets.workers.exit_reasons import TRIED_AGAIN
 from model.encoding.footage import Footage
 from resources.face_engine import face_engine_info, gpu_feeders
@@ -57,14 +58,12 @@ def lafid_bench(
 
     Evaluation and the release gate need it, so that two models are compared on the same tasks.
     """
-    return STEP.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         lambda _: {LAFID_BENCH.name: _make(config, lake, store)},
         settled=lambda _, frames: _is_there(frames[LAFID_BENCH.name], store),
         metadata=lambda _, frames: _describe(frames[LAFID_BENCH.name], store),
     )
+    return STEP.materialize(context, config, lake, work)
 
 
 def _make(config: LafidBenchConfig, lake: Lake, store: FileStore) -> pl.DataFrame:

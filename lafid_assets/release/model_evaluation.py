@@ -33,7 +33,7 @@ from lafid_assets.schemas import (
     TRAINING_LATENTS,
 )
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from model.release.drawing_settings import DrawingSettings
 from resources.lake.lake import Lake
 from resources.store.file_store import FileStore
@@ -96,14 +96,12 @@ def model_evaluation(
     checkpoint = lake.read(FUSION_DIT.name).row(0, named=True)
     champion = _Champion(*_ask(checkpoint["checkpoint_sha256"], config.model_name, tracking))
     step = replace(STEP, facts=lambda config: config.model_dump() | {"compared_with": champion.checkpoint_sha256})
-    return step.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         lambda _: _evaluate(checkpoint, config, lake, tracking, champion),
         settled=lambda _, frames: _is_whole(checkpoint["checkpoint_sha256"], frames, champion, lake.store),
         metadata=lambda _, frames: _describe(checkpoint, frames, champion, lake),
     )
+    return step.materialize(context, config, lake, work)
 
 
 @dataclass

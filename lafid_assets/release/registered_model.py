@@ -20,7 +20,7 @@ from lafid_assets.release.promotion import at_registry, has_been
 from lafid_assets.schemas import EVALUATED_VIDEOS, FUSION_DIT, LAFID_BENCH, LAFID_DATASET, MODEL_EVALUATION, REGISTERED_MODEL
 from lafid_assets.schemas.registry import BY_GATE, PASSED
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from lafid_assets.training.base import fetch_base
 from model.release.drawing_settings import DrawingSettings
 from resources.lake.lake import Lake
@@ -73,14 +73,12 @@ def registered_model(
         told = {name: row[name] or "none" for name in ("model_uri", "alias", "gate", "verdict", "dataset_version")}
         return told | ({} if judgement is None else {"judgement": _table(judgement["findings"])})
 
-    result = STEP.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         lambda _: {REGISTERED_MODEL.name: REGISTERED_MODEL.frame([_release(context.run_id, config, lake, tracking)])},
         settled=lambda _, frames: _is_settled(frames, lake, tracking),
         metadata=describe,
     )
+    result = STEP.materialize(context, config, lake, work)
     checks = [*(result.check_results or ()), *map(_checked, judged)]
     return dg.MaterializeResult(metadata=result.metadata, check_results=checks)
 

@@ -19,7 +19,7 @@ from lafid_assets.speech.transcript_files import read_transcripts
 from lafid_assets.speech.voice import VoiceSettings
 from lafid_assets.speech.whisper_models import AUTO, choose_whisper
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from resources.face_engine import EngineChoice, chosen_engine, engine_reason, face_engine_info, model_store
 from resources.lake.lake import Lake
 
@@ -118,14 +118,12 @@ def speech_info(
             before = reader.read(SPEECH_INFO.name, shard) if reader.stamps([SPEECH_INFO.name], [shard]) else None
         return {SPEECH_INFO.name: measure_shard(clips, recipe, partial(require_located, lake, shard), before)}
 
-    return STEP.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         compute,
         clips_in=lambda shard: lake.read(ID_CONSISTENT_CLIPS.name, shard, ["clip_id"])["clip_id"],
         metadata=lambda shard, frames: _sources(frames, recipe),
     )
+    return STEP.materialize(context, config, lake, work)
 
 
 def _sources(frames: Frames, recipe: SpeechRecipe) -> dict[str, str | int]:

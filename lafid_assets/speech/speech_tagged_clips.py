@@ -33,7 +33,7 @@ from lafid_assets.speech.speaking_status import SpeechPolicy
 from lafid_assets.speech.tagging import RELEASED, settings_json, tag_clips, without_caption
 from lafid_assets.speech.transcript_gates import TranscriptGates
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from resources.lake.duckdb_extensions import quoted
 from resources.lake.lake import Lake
 from resources.lake.reader import Reader
@@ -139,14 +139,12 @@ def speech_tagged_clips(
             POLICY_SETTINGS.name: settings_row(settings_json(config, config.gates))[1]
         }
 
-    return STEP.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         compute,
         clips_in=lambda shard: lake.read(SPEECH_INFO.name, shard, ["clip_id"])["clip_id"],
         metadata=lambda shard, frames: _bills(rewriter, describer),
     )
+    return STEP.materialize(context, config, lake, work)
 
 
 def claimed_alone(clips: pl.DataFrame) -> pl.DataFrame:

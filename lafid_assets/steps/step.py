@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, cast
@@ -24,13 +24,10 @@ from lafid_assets.schemas import BY_NAME
 from lafid_assets.steps.contract import TableSchema
 from lafid_assets.steps.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN
 from lafid_assets.steps.step_registry import STEPS, UNDER
-from lafid_assets.steps.step_run import CONTRACT, COUNTS_ADD_UP, Finding, Frames, StepRun, Work
+from lafid_assets.steps.step_run import CONTRACT, COUNTS_ADD_UP, Frames, StepRun, Work
 from resources.lake.lake import UNPARTITIONED, Lake
 from resources.lake.reader import Stamps
-from resources.lake.writer import Writer
-from resources.leases.leases import Lease
 from resources.settings import Settings
-from resources.store.ledger import Ledger
 
 Check = Callable[[Frames], list[str]]
 
@@ -187,36 +184,13 @@ class Step:
         own = [stamps.get((table.name, partition)) for table in self.writes if not table.appended]
         return all(stamp is not None and stamp.fingerprint == fingerprint for stamp in own)
 
-    def materialize(
-        self,
-        context: dg.AssetExecutionContext,
-        config: BaseModel,
-        lake: Lake,
-        compute: Callable[[str], Frames],
-        *,
-        clips_in: Callable[[str], Iterable[str]] | None = None,
-        revise: Callable[[Writer, Frames], Frames] | None = None,
-        findings: Callable[[str, Frames], Mapping[str, Finding]] | None = None,
-        metadata: Callable[[str, Frames], Mapping[str, Any]] | None = None,
-        settled: Callable[[str, Frames], bool] | None = None,
-        ledger: Callable[[str, Lease], Ledger] | None = None,
-    ) -> dg.MaterializeResult:
+    def materialize(self, context: dg.AssetExecutionContext, config: BaseModel, lake: Lake, work: Work) -> dg.MaterializeResult:
         """Bring the run's partitions up to date: compute those that are not current, put them into the lake, report.
 
         A shard that fails costs itself: the others of the run are computed, and assets further down leave it out. The run's last
         asset then fails and names it.
-
-        Args:
-            compute: partition to its frames; not called where the stored ones are current.
-            clips_in: partition to the ids of the clips that came in; the per-clip table must have a row for each of them.
-            revise: changes the frames in the transaction that writes them.
-            findings: partition and written frames to what the `later_checks` found.
-            metadata: partition and written frames to what else the UI shows.
-            settled: whether files that the rows point to are still there; asked of partitions that are otherwise current.
-            ledger: partition and its lease to where `compute` keeps what is finished; asked before, cleared when all is written.
         """
         partitions = list(context.partition_keys) if self.table.partitioned else [UNPARTITIONED]
-        work = Work(compute, clips_in, revise, findings, metadata, settled, ledger)
         unsettled = self.unsettled(config) if self.unsettled else None
         return StepRun(self, context, lake, work, config, unsettled).bring_up_to_date(partitions)
 

@@ -82,15 +82,25 @@ class Brought(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """What an asset gives its step to work with; `Step.materialize` says what each is."""
+    """What an asset gives its step to work with.
+
+    Attributes:
+        compute: partition to its frames; not called where the stored ones are current.
+        clips_in: partition to the ids of the clips that came in; the per-clip table must have a row for each of them.
+        revise: changes the frames in the transaction that writes them.
+        findings: partition and written frames to what the `later_checks` found.
+        metadata: partition and written frames to what else the UI shows.
+        settled: whether files that the rows point to are still there; asked of partitions that are otherwise current.
+        ledger: partition and its lease to where `compute` keeps what is finished; asked before, cleared when all is written.
+    """
 
     compute: Callable[[str], Frames]
-    clips_in: Callable[[str], Iterable[str]] | None
-    revise: Callable[[Writer, Frames], Frames] | None
-    findings: Callable[[str, Frames], Mapping[str, Finding]] | None
-    metadata: Callable[[str, Frames], Mapping[str, Any]] | None
-    settled: Callable[[str, Frames], bool] | None
-    ledger: Callable[[str, Lease], Ledger] | None
+    clips_in: Callable[[str], Iterable[str]] | None = None
+    revise: Callable[[Writer, Frames], Frames] | None = None
+    findings: Callable[[str, Frames], Mapping[str, Finding]] | None = None
+    metadata: Callable[[str, Frames], Mapping[str, Any]] | None = None
+    settled: Callable[[str, Frames], bool] | None = None
+    ledger: Callable[[str, Lease], Ledger] | None = None
 
 
 class _Stored(Mapping[str, pl.DataFrame]):

@@ -17,7 +17,7 @@ from lafid_assets.release.lineage import COMMIT_TAG, git_commit, policies_of
 from lafid_assets.schemas import DATASET_VERSIONS, FUSION_DIT, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.schemas.products import PUBLISHED
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.cached_clips import read_cached, write_list
 from lafid_assets.training.figures import training_png
@@ -134,14 +134,12 @@ def fusion_dit(
         trained.append(trainer.train(context, job))
         return {FUSION_DIT.name: FUSION_DIT.frame([_row(job, trained[0], latents, store)])}
 
-    return STEP.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         compute,
         settled=lambda _, frames: all(store.exists(f"{path}/lafid.json") for path in frames[FUSION_DIT.name]["checkpoint_path"]),
         metadata=lambda _, frames: _describe(frames) | (_describe_training(trained[0], tracking) if trained else {}),
     )
+    return STEP.materialize(context, config, lake, work)
 
 
 def _job(

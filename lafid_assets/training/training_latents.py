@@ -14,7 +14,7 @@ from pydantic import Field
 
 from lafid_assets.schemas import FACE_EMBEDDINGS, FACE_INFO, LAFID_DATASET, TRAINING_LATENTS
 from lafid_assets.steps.step import Step
-from lafid_assets.steps.step_run import Frames
+from lafid_assets.steps.step_run import Frames, Work
 from lafid_assets.training.base import base_folder, base_path
 from lafid_assets.training.encoding import SHARDS_FOLDER
 from lafid_assets.training.face_views import FACE_COLUMNS, FACE_KEY, asked_faces
@@ -93,15 +93,13 @@ def training_latents(
             return {TRAINING_LATENTS.name: TRAINING_LATENTS.frame([])}
         return {TRAINING_LATENTS.name: encode_shard(shard, clips, faces, encoding(), store)}
 
-    return STEP.materialize(
-        context,
-        config,
-        lake,
+    work = Work(
         compute,
         clips_in=clips_of.__getitem__,
         settled=lambda _, frames: _is_settled(frames[TRAINING_LATENTS.name], config, store),
         metadata=lambda _, frames: _describe(frames, store),
     )
+    return STEP.materialize(context, config, lake, work)
 
 
 def encoding_of(config: TrainingLatentsConfig, store: FileStore) -> Encoding:

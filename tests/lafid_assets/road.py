@@ -16,6 +16,7 @@ from lafid_assets.schemas.columns import CLIP_ID, OUTCOME, SHARD
 from lafid_assets.steps.contract import Column, TableSchema
 from lafid_assets.steps.partitions import CLIP_SHARDS
 from lafid_assets.steps.step import Step
+from lafid_assets.steps.step_run import Work
 from resources.lake.catalog import Catalog
 from resources.lake.lake import Lake
 from resources.store.file_store import FileStore
@@ -103,8 +104,8 @@ class Road:
                 }
 
             clips_in = lambda shard: self.lake.read("source", shard)["clip_id"]  # noqa: E731
-            work = partial(self.judge.materialize, context, config, self.lake, compute, clips_in=clips_in, **self.options)
-            yield from reported(context, "judged", work)
+            work = Work(compute, clips_in=clips_in, **self.options)
+            yield from reported(context, "judged", partial(self.judge.materialize, context, config, self.lake, work))
 
         @dg.asset(**FOLLOW.arguments(deps=["judged"]))
         def after(context: dg.AssetExecutionContext, config: JudgeConfig) -> Iterator[Any]:
@@ -113,9 +114,8 @@ class Road:
                 return {"after": self.lake.read("judged", shard, ["clip_id", "shard"])}
 
             clips_in = lambda shard: self.lake.read("judged", shard)["clip_id"]  # noqa: E731
-            yield from reported(
-                context, "after", partial(FOLLOW.materialize, context, config, self.lake, compute, clips_in=clips_in)
-            )
+            work = Work(compute, clips_in=clips_in)
+            yield from reported(context, "after", partial(FOLLOW.materialize, context, config, self.lake, work))
 
         @dg.asset(**ADD.arguments(deps=["judged"]))
         def total(context: dg.AssetExecutionContext, config: JudgeConfig) -> dg.MaterializeResult:
@@ -123,7 +123,7 @@ class Road:
                 self.calls.append("total")
                 return {"total": TOTAL.frame([{"n": int(self.lake.read("judged")["n"].sum())}])}
 
-            return ADD.materialize(context, config, self.lake, compute)
+            return ADD.materialize(context, config, self.lake, Work(compute))
 
         return [judged, after, total]
 
