@@ -10,12 +10,11 @@ the whole pictures, of which there are fewer than of crops.
 
 import polars as pl
 
+from lafid_assets.duplicates.comparison import MOST_BITS_APART
 from lafid_assets.pictures.picture_hash import MIRROR
 from resources.lake.duckdb_extensions import duckdb_cursor
 
 PARTS, PART_BITS = 3, 21
-MOST_BITS_APART = 10
-"""Of 63. Strangers' pictures of one moment lie 26 bits and more apart in nine of ten cases, copies seldom more than eight."""
 LEAST_MOMENTS = 2
 """Least moments, of those at which a clip's crops are hashed: one alone may be a common picture, such as a studio."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lafid_assets.pictures.picture_hash import MIRROR
+from lafid_assets.pictures.picture_hash import HASH_BITS, MIRROR
 
 STEP_S = 0.05
 OFFSETS_AT_A_TIME = 2000
@@ -29,7 +29,11 @@ NEAR_S = 0.3
 EXACT_S = 1e-3
 LEAST_FRAMES, SURE_FRAMES = 3, 8
 """Moments that must be known at an offset: of clips with few posed frames, and of all others. Of many offsets, one at which a few
-moments are alike is nothing."""
+moments are alike is nothing, unless the pictures, which are hashed more densely than poses are measured, leave few offsets."""
+MOST_PINNED = 0.1
+"""Share of the offsets at which pictures may agree where few moments are enough."""
+MOST_BITS_APART = 10
+"""Of 63. Strangers' pictures of one moment lie 26 bits and more apart in nine of ten cases, copies seldom more than eight."""
 PERCENTILE = 80
 """Percentile of the poses' distances that counts: a few frames may be misread."""
 
@@ -130,10 +134,32 @@ def _best_offset(longer: Track, shorter: Track) -> tuple[float, float, float] | 
     blocks = [offsets[start : start + OFFSETS_AT_A_TIME] for start in range(0, len(offsets), OFFSETS_AT_A_TIME)]
     distances, counts = (np.concatenate(part) for part in zip(*(_apart(longer, shorter, block) for block in blocks), strict=True))
     enough = counts >= max(LEAST_FRAMES, LEAST_KNOWN * counts.max(), min(SURE_FRAMES, LEAST_KNOWN * posed))
+    among = enough
     if not enough.any():
-        return None
-    best = int(np.argmin(np.where(enough, distances, np.inf)))
+        enough = counts >= LEAST_FRAMES
+        among = enough & _pinned(longer, shorter, offsets)
+        if not among.any():
+            return None
+    best = int(np.argmin(np.where(among, distances, np.inf)))
     return float(offsets[best]), float(distances[best]), float(np.median(distances[enough]))
+
+
+def _pinned(longer: Track, shorter: Track, offsets: Numbers) -> NDArray[np.bool_]:
+    """At which offsets the pictures agree; nowhere, where they agree nearly everywhere: a camera that stands still shows the same
+    picture at all times, and says nothing of the offset."""
+    agree = _pictures_agree(longer, shorter, offsets) | _pictures_agree(shorter, longer, -offsets)
+    return agree if agree.mean() <= MOST_PINNED else np.zeros_like(agree)
+
+
+def _pictures_agree(whole: Track, cropped: Track, offsets: Numbers) -> NDArray[np.bool_]:
+    """Whether `whole` shows most of the moments of `cropped` whose crops are known, at every offset of the latter."""
+    seen = np.zeros(len(offsets), np.int64)
+    for time_s, crops in zip(cropped.crop_times_s, cropped.crops, strict=True):
+        alike = np.bitwise_count(whole.hashes[:, None] ^ crops).min(axis=1, initial=HASH_BITS) <= MOST_BITS_APART
+        at_s = np.append(whole.picture_times_s[alike] - time_s, np.inf)
+        place = np.searchsorted(at_s, offsets - NEAR_S)
+        seen += at_s[place] <= offsets + NEAR_S
+    return (seen > 0) & (2 * seen >= len(cropped.crops))
 
 
 def _apart(longer: Track, shorter: Track, offsets: Numbers) -> tuple[Numbers, NDArray[np.int64]]:

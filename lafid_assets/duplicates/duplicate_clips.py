@@ -24,7 +24,7 @@ STEP = Step(
         *(schemas.PICTURE_HASHES.name, schemas.FACE_INFO.name, schemas.FACE_EMBEDDINGS.name),
     ),
     group="curation",
-    code_version="2",
+    code_version="3",
     kinds=frozenset({"duckdb", "numpy"}),
 )
 PASSED = f"""

@@ -5,8 +5,7 @@ Belongs here: thresholds. Not here: measuring (`comparison`), who stays (`findin
 
 from pydantic import Field
 
-from lafid_assets.duplicates.candidates import MOST_BITS_APART
-from lafid_assets.duplicates.comparison import LEAST_SHARED
+from lafid_assets.duplicates.comparison import LEAST_SHARED, MOST_BITS_APART
 from model.strict import StrictModel
 
 

@@ -48,7 +48,9 @@ class ScanMargins(StrictModel):
         20.0, ge=0, description="Far below any turn: sum of the ranges of coarse yaw, pitch and roll over the looks"
     )
     scan_min_pose_spread_deg: float = Field(
-        15.0, ge=0, description="The same: largest angle between two coarse poses, as nods and tilts at other times sum up"
+        15.0,
+        ge=0,
+        description="The same: largest angle between two coarse poses",
     )
 
 

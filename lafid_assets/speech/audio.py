@@ -3,6 +3,7 @@
 Belongs here: decoding to 16 kHz mono and placing the samples in time. Not here: what the sound means (`voice`, `lips`).
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,15 +12,15 @@ import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from numpy.typing import NDArray
 
 from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.speech.sound_runs import GAP_S, sound_of_run, sound_packets
 from model.encoding.footage import Footage, Piece, file_of
-from model.encoding.shown import BACKWARDS_S, JUMP_S, RisingClock, breaks_off
+from model.encoding.shown import BACKWARDS_S, RisingClock
 
 SAMPLE_RATE_HZ = 16_000
-_GAP_S = 0.05
-"""Jumps of the time stamps below this are rounding or jitter of the muxer; above it, samples are missing."""
 _LONGEST_S = 4 * 3600.0
 """Time stamps that span more than this are broken or no clip; an hour of samples takes 230 MB."""
 _CANCELLED_SHARE = 0.1
@@ -62,7 +63,8 @@ def decode_audio(footage: Footage) -> Audio | None:
                 return None
             track = _decodable(container.streams.audio)
             if isinstance(footage, Piece):
-                return Audio(_with_its_pictures(container, track, footage))
+                line = _with_its_pictures(container, track, footage)
+                return None if line is None else Audio(line)
             pieces = list(_pieces(container.decode(track)))
         with av.open(str(path), metadata_errors="replace") as container:
             zero_s = first_picture_s(container)
@@ -86,52 +88,29 @@ def first_picture_s(container: InputContainer) -> float | None:
     return None
 
 
-def _with_its_pictures(container: InputContainer, track: AudioStream, piece: Piece) -> NDArray[np.float32]:
-    """The sound from the first picture of a piece to the end of its last one.
+def _with_its_pictures(container: InputContainer, track: AudioStream, piece: Piece) -> NDArray[np.float32] | None:
+    """The sound from the first picture of a piece to the end of its last one; None where its file has none for it.
 
     Raises:
-        ValueError: its first picture is not found.
+        ValueError: its first picture is not found, or it cannot be told which sound is its own.
     """
     stream = container.streams.video[0]
     assert stream.time_base is not None
-    step = RisingClock(container, stream).step
-    run, offset = (1, 0) if piece.keyframe_pts is not None else _run_of(piece)
+    step, offset = RisingClock(container, stream).step, 0
+    wanted: Iterator[Packet]
+    if piece.keyframe_pts is None:
+        own = sound_of_run(piece, track.index)
+        if not own.packets:
+            return None
+        offset = own.offset
+        wanted = (packet for number, packet in enumerate(sound_packets(container, track)) if number in own.packets)
+    else:
+        container.seek(round((float(piece.first_pts * stream.time_base) - _LEAD_IN_S) * av.time_base))
+        wanted = sound_packets(container, track)
     begin_s, end_s = (float((pts - offset) * stream.time_base) for pts in (piece.first_pts, piece.last_pts + step))
-    if piece.keyframe_pts is not None:
-        container.seek(round((begin_s - _LEAD_IN_S) * av.time_base))
-    frames = _of_run(container.decode(track), run, JUMP_S if breaks_off(container) else math.inf)
+    frames = (frame for packet in itertools.chain(wanted, [None]) for frame in track.codec_context.decode(packet))
     line = _laid_out(list(_pieces(frames, end_s)), begin_s)
     return line[: round((end_s - begin_s) * SAMPLE_RATE_HZ)]
-
-
-def _run_of(piece: Piece) -> tuple[int, int]:
-    """Which run of timestamps a piece lies in, from 1, and by how much the rising clock is ahead of its own there.
-
-    Raises:
-        ValueError: its first picture is not found.
-    """
-    with av.open(str(file_of(piece)), metadata_errors="replace") as container:
-        stream = container.streams.video[0]
-        clock = RisingClock(container, stream)
-        for packet in container.demux(stream):
-            pts = packet.dts if packet.pts is None else packet.pts
-            if packet.size and pts is not None and clock.rise(pts, packet.dts) == piece.first_pts:
-                return clock.runs, piece.first_pts - pts
-    raise ValueError("the first picture of its part is not found")
-
-
-def _of_run(frames: Iterator[av.AudioFrame], wanted: int, leap_s: float) -> Iterator[av.AudioFrame]:
-    """Sound of one run of timestamps: the sound's begin anew as often as the pictures'."""
-    run, last_s = 1, None
-    for frame in frames:
-        if frame.time is not None:
-            if last_s is not None and not -BACKWARDS_S <= frame.time - last_s <= leap_s:
-                run += 1
-            last_s = frame.time
-        if run > wanted:
-            return
-        if run == wanted:
-            yield frame
 
 
 def _decodable(tracks: Sequence[AudioStream]) -> AudioStream:
@@ -155,7 +134,7 @@ def _pieces(frames: Iterator[av.AudioFrame], until_s: float = math.inf) -> Itera
         frame_s = expected_s if frame.time is None else frame.time
         if frame_s >= until_s:
             break
-        if mixer is None or frame_kind != kind or abs(frame_s - expected_s) > _GAP_S:
+        if mixer is None or frame_kind != kind or abs(frame_s - expected_s) > GAP_S:
             if mixer is not None:
                 yield start_s, mixer.finish()
             mixer = _Mixer(frame.layout)
@@ -208,9 +187,16 @@ class _Mixer:
 
 
 def _laid_out(pieces: list[tuple[float, NDArray[np.float32]]], zero_s: float | None) -> NDArray[np.float32]:
-    """All pieces on one line that begins at `zero_s` (without pictures: at the first sample)."""
+    """All pieces on one line that begins at `zero_s` (without pictures: at the first sample).
+
+    Raises:
+        ValueError: they overlap, or span more than any clip.
+    """
     if not pieces:
         return np.empty(0, np.float32)
+    ends_s = [start_s + len(samples) / SAMPLE_RATE_HZ for start_s, samples in pieces]
+    if any(start_s < end_s - BACKWARDS_S for (start_s, _), end_s in zip(pieces[1:], ends_s, strict=False)):
+        raise ValueError("its sound begins anew where its pictures do not")
     zero = pieces[0][0] if zero_s is None else zero_s
     placed = [(round((start_s - zero) * SAMPLE_RATE_HZ), samples) for start_s, samples in pieces]
     length = max(0, max(start + len(samples) for start, samples in placed))

@@ -3,7 +3,8 @@
 import polars as pl
 import pytest
 
-from lafid_assets.duplicates.candidates import MOST_BITS_APART, PART_BITS, find_candidates
+from lafid_assets.duplicates.candidates import PART_BITS, find_candidates
+from lafid_assets.duplicates.comparison import MOST_BITS_APART
 from lafid_assets.pictures.picture_hash import MIRROR
 
 BASE = 0x5A5A5A5A5A5A5A5A & (2**63 - 1)

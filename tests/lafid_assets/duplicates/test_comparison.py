@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lafid_assets.duplicates.comparison import PERCENTILE, Track, _percentile, compare
-from lafid_assets.pictures.picture_hash import MIRROR
+from lafid_assets.pictures.picture_hash import HASH_BITS, MIRROR
 from model.face_engine.rotations import rotation_from_angles
 
 PICTURES = np.bitwise_xor.accumulate(np.int64(1) << np.random.default_rng(0).integers(0, 63, 1000, dtype=np.int64))
@@ -84,10 +84,24 @@ def test_a_piece_of_a_long_clip_is_found_although_its_frames_lie_seconds_apart(
         assert found.picture_distance <= 1
 
 
-def test_a_few_moments_of_a_long_clip_are_no_evidence() -> None:
-    """Of many offsets one fits, by chance: a piece that shows fewer than `SURE_FRAMES` sampled frames of the other is not said
-    to be alike anywhere."""
-    assert compare(_track(0, 240, rate=0.2), _track(100, 20)) is None
+def test_a_few_moments_of_a_long_clip_are_enough_where_the_pictures_leave_few_offsets() -> None:
+    """A piece that shows four sampled frames of a long clip, whose pictures are hashed twice a second."""
+    whole, piece = _track(0, 240, rate=0.2), _track(100.4, 20)
+    for found, sign in ((compare(whole, piece), 1), (compare(piece, whole), -1)):
+        assert found is not None
+        assert found.offset_s == pytest.approx(sign * 100.4, abs=0.1)
+        assert found.pose_distance_deg < min(5, 0.3 * found.pose_chance_deg)
+
+
+def test_a_few_moments_of_a_long_clip_are_no_evidence_alone() -> None:
+    """Of many offsets one fits, by chance: not where the pictures agree nowhere, and not where they agree everywhere, as those of
+    a camera that stands still do."""
+    whole, piece = _track(0, 240, rate=0.2), _track(100.4, 20)
+    every_bit = np.int64((1 << HASH_BITS) - 1)
+    elsewhere = replace(piece, hashes=piece.hashes ^ every_bit, crops=piece.crops ^ every_bit)
+    assert compare(whole, elsewhere) is None
+    still = [replace(one, hashes=np.zeros_like(one.hashes), crops=np.zeros_like(one.crops)) for one in (whole, piece)]
+    assert compare(*still) is None
 
 
 def test_a_mirrored_head_turns_the_other_way() -> None:

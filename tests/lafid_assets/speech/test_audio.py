@@ -1,5 +1,7 @@
 """The sound lies on the clock of the pictures, whatever the container does."""
 
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -24,19 +26,26 @@ def click(at_s: float, duration_s: float = 2.0, rate_hz: int = RATE_HZ) -> np.nd
     return samples
 
 
-def transport_stream(path: Path, bang_s: float) -> bytes:
-    """A second of black H.264 and of AAC that is silent but for 50 ms of noise."""
-    samples = np.zeros(RATE_HZ, np.float32)
-    samples[round(bang_s * RATE_HZ) :][:800] = np.random.default_rng(0).uniform(-0.9, 0.9, 800)
+def transport_stream(
+    path: Path, bang_s: float | None, sound_s: float = 1.0, pictures_s: float = 1.0, from_s: tuple[float, float] = (0.0, 0.0)
+) -> bytes:
+    """Black H.264, and AAC that is silent but for 50 ms of noise (None: no sound); `from_s`: where pictures and sound begin."""
     with av.open(str(path), "w", format="mpegts") as container:
         video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
         video.height, video.width, video.pix_fmt = 64, 64, "yuv420p"
-        audio = container.add_stream("aac", rate=RATE_HZ, layout="mono")
-        for picture in PICTURES:
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-        frame.sample_rate = RATE_HZ
-        container.mux([*video.encode(None), *audio.encode(frame), *audio.encode(None)])
+        audio = None if bang_s is None else container.add_stream("aac", rate=RATE_HZ, layout="mono")
+        packets = []
+        for number in range(round(25 * pictures_s)):
+            picture = av.VideoFrame.from_ndarray(PICTURES[0], format="rgb24")
+            picture.pts, picture.time_base = number + round(25 * from_s[0]), Fraction(1, 25)
+            packets += video.encode(picture)
+        if audio is not None:
+            samples = np.zeros(round(RATE_HZ * sound_s), np.float32)
+            samples[round(bang_s * RATE_HZ) :][:800] = np.random.default_rng(0).uniform(-0.9, 0.9, 800)
+            frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, round(RATE_HZ * from_s[1]), Fraction(1, RATE_HZ)
+            packets += [*audio.encode(frame), *audio.encode(None)]
+        container.mux([*packets, *video.encode(None)])
     return path.read_bytes()
 
 
@@ -184,15 +193,66 @@ def test_a_piece_is_heard_with_its_own_pictures_alone(tmp_path, write_clip, firs
         assert onset_s(audio.samples) == pytest.approx(expected_s, abs=0.002)
 
 
-def test_each_run_of_a_clock_that_begins_anew_has_its_own_sound(tmp_path):
-    """Two transport streams one behind the other, a bang at 0.3 s of one and at 0.7 s of the other."""
-    path = tmp_path / "clip.ts"
-    path.write_bytes(b"".join(transport_stream(tmp_path / f"{at_s}.ts", at_s) for at_s in (0.3, 0.7)))
-    index = read_index(path)
-    first, second = split_at_cuts(index, [], CUT_SCORES)
-    for row, at_s in ((first, 0.3), (second, 0.7)):
-        audio = decode_audio(footage_in(path, row))
-        assert onset_s(audio.samples) == pytest.approx(at_s + 0.064, abs=0.02), "and what the encoder put before it"
-        assert audio.duration_s == pytest.approx(row["duration_s"], abs=0.1)
+@pytest.fixture
+def joined(tmp_path: Path) -> Callable[..., tuple[Path, list[Piece]]]:
+    """Writes transport streams one behind the other; the file, and its pieces as curation cuts it where pictures begin anew."""
+
+    def join(*parts: dict[str, object]) -> tuple[Path, list[Piece]]:
+        path = tmp_path / "clip.ts"
+        path.write_bytes(b"".join(transport_stream(tmp_path / "part.ts", **part) for part in parts))
+        return path, [footage_in(path, row) for row in split_at_cuts(read_index(path), [], CUT_SCORES)]
+
+    return join
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [{"bang_s": 0.3}, {"bang_s": 0.7}],
+        [{"bang_s": None}, {"bang_s": 0.7}],
+        [{"bang_s": 0.3}, {"bang_s": None}],
+        [{"bang_s": 0.3}, {"bang_s": None}, {"bang_s": 0.7}],
+        [{"bang_s": 0.1, "sound_s": 0.3}, {"bang_s": 0.7}],
+        [{"bang_s": 0.3, "sound_s": 2.5}, {"bang_s": 0.7}],
+        [{"bang_s": 0.1, "sound_s": 0.4}, {"bang_s": 0.2, "from_s": (0.0, 0.5)}],
+    ],
+)
+def test_each_run_of_a_clock_that_begins_anew_has_its_own_sound_or_none(joined, parts):
+    """Sound begins anew as often as the pictures, less often, ends sooner, goes on longer, begins late."""
+    _, pieces = joined(*parts)
+    assert len(pieces) == len(parts)
+    for piece, part in zip(pieces, parts, strict=True):
+        audio = decode_audio(piece)
+        if part["bang_s"] is None:
+            assert audio is None
+        else:
+            at_s = part["bang_s"] + part.get("from_s", (0.0, 0.0))[1]
+            assert onset_s(audio.samples) == pytest.approx(at_s, abs=0.02)
+            assert audio.duration_s <= 1.1
+
+
+def test_sound_that_goes_on_where_pictures_begin_anew_is_nobodys(joined):
+    _, pieces = joined(
+        {"bang_s": 0.3, "sound_s": 3.0, "pictures_s": 3.0},
+        {"bang_s": 0.7, "sound_s": 3.0, "pictures_s": 3.0, "from_s": (0.0, 3.1)},
+    )
+    assert len(pieces) == 2
+    for piece in pieces:
+        with pytest.raises(ClipError, match=r"goes on where its pictures begin anew|not that of its pictures") as caught:
+            decode_audio(piece)
+        assert caught.value.reason == Reason.AUDIO_UNREADABLE
+
+
+def test_sound_that_begins_anew_under_pictures_that_go_on_is_refused(joined):
+    path, pieces = joined(
+        {"bang_s": 0.3, "sound_s": 2.0, "pictures_s": 2.0}, {"bang_s": 0.7, "sound_s": 2.0, "from_s": (2.0, 0.0)}
+    )
+    assert not pieces, "the pictures go on"
+    with pytest.raises(ClipError, match="its sound begins anew where its pictures do not"):
+        decode_audio(path)
+
+
+def test_a_piece_that_its_file_does_not_have_is_refused(joined):
+    path, _ = joined({"bang_s": 0.3}, {"bang_s": 0.7})
     with pytest.raises(ClipError, match="the first picture of its part is not found"):
         decode_audio(Piece(path, 7, 10, None))
