@@ -1,21 +1,24 @@
-"""Dagster's SQLite storage, with pools that let in as many runs as they say, and nobody who is dead.
+"""Pools that let in as many runs as they say, and nobody who is dead; and who waits for a place does only that.
 
-Belongs here: what Dagster's own SQLite storage does wrong for LaFID. Not here: the pools (`dagster.yaml`), storage on Postgres,
-which locks a pool's rows.
+Belongs here: what Dagster's own storages do wrong for LaFID. Not here: the pools (`dagster.yaml`).
 
 Dagster claims a place in a pool by a SELECT and an UPDATE. SQLite has no row locks, so that of two runs that ask within some
-milliseconds both get the one place: two trainers on one GPU. A run that waits for a place asks without a pause, which burns a
-core, and does not hear that it is cancelled. A killed run keeps its place until a daemon finds its end; without one, for ever.
+milliseconds both get the one place: two trainers on one GPU. A killed run keeps its place until a daemon finds its end; without
+one, for ever. Both is so on SQLite alone: Postgres locks a pool's rows, and a cluster has a daemon.
+
+On either a run that waits for a place asks without a pause, which burns a core, and does not hear that it is cancelled: the pause
+that Dagster means to make (`interval_to_next_pending_claim_check`) is never longer than none.
 """
 
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import dagster as dg
 from dagster._core.storage.event_log.base import ConcurrencyClaimStatus
@@ -23,6 +26,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._utils.concurrency import ConcurrencyKeyInfo
 
+Asked = ParamSpec("Asked")
 SECONDS_BETWEEN_CLAIMS = 1.0
 
 
@@ -47,6 +51,20 @@ def signs_of_life(run_id: str) -> tuple[int, ...]:
     return (_signs[run_id].descriptor,) if run_id in _signs else ()
 
 
+def pausing(claim: Callable[Asked, ConcurrencyClaimStatus]) -> Callable[Asked, ConcurrencyClaimStatus]:
+    """A storage's `claim_concurrency_slot`, which where it gets no place makes a pause in which the run may be cancelled."""
+
+    @wraps(claim)
+    def claim_or_pause(*given: Asked.args, **named: Asked.kwargs) -> ConcurrencyClaimStatus:
+        status = claim(*given, **named)
+        if not status.is_claimed:
+            with dg.raise_execution_interrupts():
+                time.sleep(SECONDS_BETWEEN_CLAIMS)
+        return status.with_sleep_interval(0.0)
+
+    return claim_or_pause
+
+
 class _EventLog(SqliteEventLogStorage):
     """Whoever claims or frees a place in a pool is alone at it."""
 
@@ -56,19 +74,16 @@ class _EventLog(SqliteEventLogStorage):
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    @pausing
     def claim_concurrency_slot(
         self, concurrency_key: str, run_id: str, step_key: str, priority: int | None = None
     ) -> ConcurrencyClaimStatus:
-        """A place, or a pause in which the run may be cancelled."""
         with self._alone():
             self._give_sign(run_id, step_key)
             status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
             if not status.is_claimed and self._free_the_dead([concurrency_key]):
                 status = super().claim_concurrency_slot(concurrency_key, run_id, step_key, priority)
-        if not status.is_claimed:
-            with dg.raise_execution_interrupts():
-                time.sleep(SECONDS_BETWEEN_CLAIMS)
-        return status.with_sleep_interval(0.0)
+        return status
 
     def free_concurrency_slots_for_run(self, run_id: str) -> None:
         with self._alone():

@@ -4,6 +4,7 @@ Belongs here: the words. Not here: where Dagster keeps them (`run_failure`), how
 faults pass by themselves (`resources.transient_errors`), how a clip ends (`outcomes`).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from resources.secrets import without_secrets
 from resources.settings import Settings
 
 DISK_FULL = ("No space left on device", "database or disk is full", "disk I/O error")
+SAYS_WHERE = re.compile(r"\bfree (some )?space (on that disk|there)")
+"""Of a full disk, in words of our own: it need not be the home's."""
 GPU_FULL = ("CUDA out of memory", "CUDA error: out of memory", "Failed to allocate memory for requested buffer")
 OWN = ("lafid_assets", "resources", "model", "sensors")
 TOLD_BY_HAND = (ValueError, OSError, RuntimeError, LookupError)
@@ -66,7 +69,7 @@ def one_line(error: BaseException) -> str:
     if not _is_told(error) and (why := refusal(text)) is not None:  # the catalog's errors say so themselves
         return f"Dagster's database (LAFID_DAGSTER_DB) takes no writes, {why}; then run it again"
     signs = [sign for sign in DISK_FULL if sign in text]  # wrapped by SQLAlchemy, DuckDB or Dagster, hence by their words
-    if signs:
+    if signs and not SAYS_WHERE.search(text):
         home = Settings.from_environment().home
         return f"the disk of the home {home} is full ({signs[0]}): free some space, or set LAFID_HOME to another disk"
     if any(sign in text for sign in GPU_FULL):

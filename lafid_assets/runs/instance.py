@@ -23,6 +23,7 @@ from dagster._utils.tags import normalize_tags
 
 from lafid_assets.steps.partitions import CLIP_SHARDS
 from resources.cores import limit_cores
+from resources.dagster_storage import pausing
 from resources.reconnecting_engine import wait_for_server
 from resources.settings import Settings
 from resources.trainer.launch import RAY_TAG, LaunchConfig
@@ -35,12 +36,15 @@ class Instance(dg.DagsterInstance):
     """Named in `dagster.yaml` as `instance_class`; holds for SQLite and Postgres storage."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        """As Dagster's, which gives a server of its records six seconds to come back: all that runs would fail."""
+        """As Dagster's, which gives a server of its records six seconds to come back: all that runs would fail. And who waits for
+        a place in a pool would burn a core."""
         super().__init__(*arguments, **named)
         storages: list[Any] = [self._run_storage, self._event_storage, self._schedule_storage]
         for storage in storages:
             if hasattr(storage, "postgres_url"):
                 wait_for_server(storage._engine)
+                if storage is self._event_storage:
+                    storage.claim_concurrency_slot = pausing(storage.claim_concurrency_slot)
 
     @classmethod
     def config_schema(cls) -> Mapping[str, Any]:

@@ -43,6 +43,10 @@ MOST_CHILDREN = 16
 """Several times as many as keep one GPU busy; each holds the frames of a clip."""
 
 
+class LatentsUnwritten(OSError):
+    """A disk does not take a file; the message names it and the remedy."""
+
+
 @dataclass
 class Cache:
     """What lies in a shard's folder, and which clips could not be encoded.
@@ -96,6 +100,7 @@ def encode_files(
 
     Raises:
         MaskUnusable: the network that cut the clips' heads out is not in the model store any more.
+        LatentsUnwritten: the disk is full, or does not take a file.
     """
     opened = [_Open(planned, wanted) for planned in files if (wanted := planned.missing(cache.places))]
     tasks: list[PictureTask] = []
@@ -131,7 +136,13 @@ def _compute(recipes: Iterable[Recipe], file: _Open, shown: Pictures) -> "dict[s
 
 
 def _finish(file: _Open, encoders: "ClipEncoders", cache: Cache) -> None:
-    """What needs no pictures, and the file. What a faulty clip lacks is missing in it."""
+    """What needs no pictures, and the file. What a faulty clip lacks is missing in it.
+
+    Raises:
+        LatentsUnwritten: it cannot be written.
+    """
+    from safetensors import SafetensorError
+
     from model.clips.clip_parts import text_part
     from model.clips.latent_shards import shard_name, write_parts
 
@@ -145,7 +156,13 @@ def _finish(file: _Open, encoders: "ClipEncoders", cache: Cache) -> None:
     if file.parts:
         name = shard_name(file.planned.shard, file.parts)
         with cache.store.writing(f"{SHARDS_FOLDER}/{name}") as path:
-            write_parts(path, file.parts)
+            try:
+                write_parts(path, file.parts)
+            except SafetensorError as error:
+                raise LatentsUnwritten(
+                    f"{path.parent} takes no more latents ({error}): free space on that disk and run it again; what is written "
+                    "is not made again"
+                ) from error
         cache.places |= dict.fromkeys(file.parts, name)
         cache.written_bytes += sum(tensor.nbytes for part in file.parts.values() for tensor in part.values())
         file.parts = {}

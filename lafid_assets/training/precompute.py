@@ -7,6 +7,7 @@ Processes share nothing but the store: each makes whole files that no other one 
 tables. So the result is that of one process, whoever is killed.
 """
 
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ def expected(lake: Lake, encoding: Encoding, world: int) -> str:
         raise ValueError("the dataset has no clips that are long enough for the preset: curate more, or loosen the policies")
     there = sum(lake.store.sizes(SHARDS_FOLDER).values())
     line = forecast(sizes, encoding.chosen, encoding.encoders).line(world)
+    if lake.store.is_local:
+        line += f"; the disk of {lake.store.uri} has {shutil.disk_usage(lake.store.uri).free / 1e9:,.1f} GB free"
     return line + (f"; {there / 1e9:,.1f} GB lie there and are not made again where they are still needed" if there else "")
 
 

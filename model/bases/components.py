@@ -85,7 +85,11 @@ def outline(part: Path) -> Network:
 
 def made_up(told: Mapping[str, Iterable[Any]]) -> list[str]:
     """The tensors that the files do not hold, or in another shape, of what `from_pretrained` tells of a loading."""
-    return sorted([*told["missing_keys"], *map(str, told["mismatched_keys"])])
+    return sorted([*told["missing_keys"], *(_mismatch(*one) for one in told["mismatched_keys"])])
+
+
+def _mismatch(name: str, stored: Sequence[int], wanted: Sequence[int]) -> str:
+    return f"{name} of shape {tuple(wanted)} ({tuple(stored)} is there)"
 
 
 def named(names: Sequence[str]) -> str:

@@ -69,26 +69,27 @@ def file_digests(folder: Path) -> dict[str, str]:
         if stream is not None:
             settled = {name: entry for name, entry in sorted(kept.items()) if int(entry[1]) < now_ns - _SETTLED_NS}
             if settled != known:
-                stream.seek(0)
-                stream.truncate()
-                json.dump(settled, stream, indent=1)
+                with suppress(OSError):  # on a full disk they are computed anew the next time
+                    stream.seek(0)
+                    stream.truncate()
+                    stream.write(json.dumps(settled, indent=1).encode())
     return {name: str(sha256) for name, (_, _, sha256) in kept.items()}
 
 
 @contextmanager
-def _kept(path: Path) -> Iterator[IO[str] | None]:
+def _kept(path: Path) -> Iterator[IO[bytes] | None]:
     """The file that keeps digests, for one process at a time; None where none can be written beside the base, or it cannot be
     locked, as on some clusters' file systems."""
     with ExitStack() as held:
         stream = None
         with suppress(OSError):
-            opened = held.enter_context(path.open("a+"))
+            opened = held.enter_context(path.open("ab+", buffering=0))
             fcntl.flock(opened, fcntl.LOCK_EX)
             stream = opened
         yield stream
 
 
-def _read(stream: IO[str] | None) -> dict[str, list[int | str]]:
+def _read(stream: IO[bytes] | None) -> dict[str, list[int | str]]:
     """Nothing where a process was killed over it."""
     if stream is None:
         return {}

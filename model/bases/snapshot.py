@@ -19,6 +19,7 @@ from model.bases.components import BaseError, named
 MODEL_INDEX = "model_index.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _RECORDS = Path(".cache", "huggingface", "download")
+_INDEX = ".safetensors.index.json"
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _STEMS = {"text_encoder": "model", "image_encoder": "model"}
 _NETWORKS = ("transformer", "transformer_2", "vae", "text_encoder", "image_encoder")
@@ -59,9 +60,9 @@ def check_whole(snapshot: Path, parts: Iterable[str], fetch: str) -> None:
             f"{snapshot} holds pointers of Git LFS in place of {_paths(pointers, snapshot)}: remove them, then {fetch}"
         )
     torn = [path for path in present if path.suffix == ".safetensors" and _names_in(path) is None]
-    torn += [path for path in (*present, snapshot / MODEL_INDEX) if path.suffix == ".json" and not _is_json(path)]
+    torn += [path for path in (*present, snapshot / MODEL_INDEX) if path.suffix == ".json" and not _is_whole_json(path)]
     if torn:
-        raise BaseError(f"{snapshot} holds only a part of {_paths(torn, snapshot)}: remove them, then {fetch}")
+        raise BaseError(f"{snapshot} holds only a part of {_paths(torn, snapshot)}, or something else: remove them, then {fetch}")
     for part in parts:
         for index in _indexes(snapshot / part):
             _check_index(index, fetch)
@@ -73,7 +74,7 @@ def recorded(snapshot: Path, paths: Iterable[str]) -> dict[str, Recorded]:
     for path in paths:
         record = snapshot / _RECORDS / f"{path}.metadata"
         if record.is_file():
-            commit, etag, *_ = [*record.read_text().split("\n"), "", ""]
+            commit, etag, *_ = [*record.read_text(errors="replace").split("\n"), "", ""]
             if COMMIT.fullmatch(commit):
                 found[path] = Recorded(commit, etag)
     return found
@@ -99,7 +100,7 @@ def _files_of(part: Path) -> Iterator[Path]:
     index = part / f"{whole.name}.index.json"
     if index.is_file():
         # Of an index that is torn itself nothing can be missing yet.
-        shards = _weight_map(index).values() if _is_json(index) else ()
+        shards = _weight_map(index).values() if _is_whole_json(index) else ()
         yield from (part / shard for shard in sorted(set(shards)))
     elif not whole.is_file() and any(part.glob(f"{whole.stem}-*.safetensors")):
         yield index
@@ -108,7 +109,7 @@ def _files_of(part: Path) -> Iterator[Path]:
 
 
 def _indexes(part: Path) -> list[Path]:
-    return sorted(part.glob("*.safetensors.index.json"))
+    return sorted(part.glob(f"*{_INDEX}"))
 
 
 def _check_index(index: Path, fetch: str) -> None:
@@ -141,11 +142,10 @@ def _names_in(path: Path) -> set[str] | None:
             return None
         try:
             header = json.loads(stream.read(length))
-            tensors = {name: entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"}
-        except (ValueError, AttributeError, KeyError, TypeError):
+            ends = {name: int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"}
+        except (ValueError, AttributeError, LookupError, TypeError):
             return None
-    end = max((int(last) for _, last in tensors.values()), default=0)
-    return set(tensors) if size == 8 + length + end else None
+    return set(ends) if size == 8 + length + max(ends.values(), default=0) else None
 
 
 def _is_pointer(path: Path) -> bool:
@@ -153,17 +153,20 @@ def _is_pointer(path: Path) -> bool:
         return stream.read(len(_POINTER)) == _POINTER
 
 
-def _is_json(path: Path) -> bool:
-    """Whether it is whole; an index without a map of its weights is not."""
+def _is_whole_json(path: Path) -> bool:
+    """Whether it is an object, as all of a snapshot's are; and an index names a file beside it for every tensor."""
     try:
         told = json.loads(path.read_text())
     except ValueError:
         return False
-    return "weight_map" in told if path.name.endswith(".safetensors.index.json") else True
+    if not isinstance(told, dict) or not path.name.endswith(_INDEX):
+        return isinstance(told, dict)
+    shards = told.get("weight_map")
+    return isinstance(shards, dict) and all(isinstance(name, str) and Path(name).name == name for name in shards.values())
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    """Tensor to the shard that holds it."""
+    """Tensor to the shard that holds it, of an index that is whole."""
     return dict(json.loads(index.read_text())["weight_map"])
 
 

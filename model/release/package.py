@@ -22,6 +22,7 @@ from model.bases.digests import INFO_FILE
 from model.encoding.head_mask import OVAL
 from model.face_engine.interface import FaceEngine
 from model.files import whole_folder
+from model.presets import Preset
 from model.release import ADDRESS, MANIFEST_FILE
 from model.release.checkpoint import Manifest, read_manifest
 from model.release.drawing_settings import AS_TRAINED, DrawingSettings
@@ -88,7 +89,7 @@ def log_checkpoint(
     manifest = read_manifest(checkpoint_dir)
     artifacts = {_CHECKPOINT: str(checkpoint_dir)} | ({} if manifest.base.repository else {BASE: str(base_dir)})
     all_tags = {**_tags(manifest), **tags}
-    all_params = {**_params(manifest), **(params or {})}
+    all_params = {**training_params(manifest.preset), **(params or {})}
     if run_id is None:
         nested = mlflow.active_run() is not None
         with mlflow.start_run(run_name=name, nested=nested, tags=all_tags) as run:
@@ -268,9 +269,17 @@ def _tags(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def _params(manifest: Manifest) -> dict[str, str]:
-    settings = {**manifest.preset.train.model_dump(), **manifest.preset.fusion.model_dump()}
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+def training_params(preset: Preset) -> dict[str, str]:
+    """Every setting that a training depends on, by its place in the preset: MLflow writes those of drawing beside them, whose
+    names may be the same (`train.precision` is not `precision`)."""
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in _flat(preset.of_training())}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for name, value in settings.items():
+        flat += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+    return flat
 
 
 def pinned_requirements(manifest: Manifest) -> list[str]:

@@ -4,13 +4,12 @@ Belongs here: reports -> metrics, a job -> parameters and tags, kept checkpoints
 holds (`model.release.package`), where the store is (`resources.tracking`).
 """
 
-import json
 import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from model.files import sha256_folder
 from model.presets import Preset
@@ -132,7 +131,9 @@ class MlflowRun:
     def _describe(self, preset: Preset, tags: Mapping[str, str]) -> None:
         from mlflow.entities import Param, RunTag
 
-        params = [Param(name, _text(value)) for name, value in _flat(preset.of_training())]
+        from model.release.package import training_params
+
+        params = [Param(name, value) for name, value in training_params(preset).items()]
         # A resumed training has the same parameters: they are part of its key.
         self._client.log_batch(self.run_id, params=params, tags=[RunTag(name, value) for name, value in tags.items()])
 
@@ -142,14 +143,3 @@ def _judgement(manifest: "Manifest") -> dict[str, float]:
     likeness = {} if manifest.likeness is None else manifest.likeness.figures()
     measures = {"validation_loss": manifest.validation_loss, **likeness}
     return {name: value for name, value in measures.items() if value is not None}
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
-    for name, value in settings.items():
-        flat += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
-    return flat
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+import yaml
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from resources import dagster_storage
@@ -174,20 +175,31 @@ def test_what_outlives_a_killed_run_keeps_its_place(
 def trained() -> None: ...
 
 
-def test_who_waits_for_a_place_asks_once_a_pause(instances: list[dg.DagsterInstance], naps: list[Callable[[], None]]) -> None:
-    log = instances[0].event_log_storage
-    log.set_concurrency_slots("gpu", 1)
-    assert log.claim_concurrency_slot("gpu", "other", "trained").is_claimed
+@pytest.fixture(params=["sqlite", "postgres"])
+def pool(request: pytest.FixtureRequest, settings: Settings, instances: list[dg.DagsterInstance]) -> Iterator[dg.DagsterInstance]:
+    """An installation whose pool's one place is another run's."""
+    with contextlib.ExitStack() as opened:
+        instance = instances[0]
+        if request.param == "postgres":
+            told = yaml.safe_load((settings.dagster_home / "dagster.yaml").read_text())
+            url = request.getfixturevalue("postgres_url").replace("postgresql:", "postgresql+psycopg2:")
+            told["storage"] = {"postgres": {"postgres_url": url}}
+            (settings.dagster_home / "dagster.yaml").write_text(yaml.safe_dump(told))
+            instance = opened.enter_context(dg.DagsterInstance.get())
+        instance.event_log_storage.set_concurrency_slots("gpu", 1)
+        assert instance.event_log_storage.claim_concurrency_slot("gpu", "other", "trained").is_claimed
+        yield instance
+
+
+def test_who_waits_for_a_place_asks_once_a_pause(pool: dg.DagsterInstance, naps: list[Callable[[], None]]) -> None:
+    log = pool.event_log_storage
     naps += [lambda: None, lambda: None, lambda: log.free_concurrency_slot_for_step("other", "trained")]
-    assert dg.materialize([trained], instance=instances[1]).success
+    assert dg.materialize([trained], instance=pool).success
     assert log.get_concurrency_info("gpu").claimed_slots == []
 
 
-def test_who_waits_for_a_place_can_be_cancelled(instances: list[dg.DagsterInstance], naps: list[Callable[[], None]]) -> None:
-    log = instances[0].event_log_storage
-    log.set_concurrency_slots("gpu", 1)
-    assert log.claim_concurrency_slot("gpu", "other", "trained").is_claimed
+def test_who_waits_for_a_place_can_be_cancelled(pool: dg.DagsterInstance, naps: list[Callable[[], None]]) -> None:
     naps += [lambda: None, lambda: os.kill(os.getpid(), signal.SIGTERM)]
     with pytest.raises(DagsterExecutionInterruptedError):
-        dg.materialize([trained], instance=instances[1])
-    assert [step.run_id for step in log.get_concurrency_info("gpu").pending_steps] == ["other"]
+        dg.materialize([trained], instance=pool)
+    assert [step.run_id for step in pool.event_log_storage.get_concurrency_info("gpu").pending_steps] == ["other"]

@@ -129,6 +129,8 @@ def test_full_disk_is_told_from_a_path_that_is_called_full() -> None:
     assert remedy in one_line(OSError(28, "No space left on device"))
     assert remedy in one_line(sqlite3.OperationalError("database or disk is full"))
     assert remedy not in one_line(FileNotFoundError("there is no /data/fullhd/clip.mp4"))
+    told = "state of step 4 in /big could not be written (No space left on device): free space on that disk and start again"
+    assert one_line(RuntimeError(told)) == told, "which disk it is, and where it goes on, is said already"
 
 
 def test_missing_package_names_the_extras() -> None:

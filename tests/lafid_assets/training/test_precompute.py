@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing as mp
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from lafid_assets.schemas import LAFID_DATASET
 from lafid_assets.training import shard_plan
 from lafid_assets.training.base import base_folder
-from lafid_assets.training.encoding import SHARDS_FOLDER, encode_files, read_cache
+from lafid_assets.training.encoding import SHARDS_FOLDER, LatentsUnwritten, encode_files, read_cache
 from lafid_assets.training.latents import Encoding, load_encoding
 from lafid_assets.training.precompute import Rank, _share, _sizes, files_of
 from lafid_assets.training.precompute_estimate import Forecast, forecast
@@ -105,6 +106,26 @@ def test_processes_that_are_killed_make_the_same_files_as_one(plan: ShardPlan, e
         ended = {process.exitcode for process in ranks}
         assert -signal.SIGKILL in ended if moments else ended == {0}
     assert _tree(root) == alone
+
+
+def test_a_full_disk_is_one_line_and_what_is_written_stays(plan: ShardPlan, encoding: Encoding, tmp_path: Path) -> None:
+    """The kernel refuses to let a file grow."""
+    root, size = tmp_path / "cache", encoding.chosen.clip
+    first, *_ = plan.files
+    encode_files([first], size, encoding.encoders, read_cache(FileStore(str(root)), SHARD))
+    written = _tree(root)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, before[1]))
+    try:
+        with pytest.raises(LatentsUnwritten, match=rf"{root}/{SHARDS_FOLDER}/{SHARD} takes no more .*: free space on that disk"):
+            _encode(plan, encoding, root, Rank(0, 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert _tree(root) == written
+    assert [path.name for path in root.rglob(".*")] == [], "and nothing half written"
+    _encode(plan, encoding, root, Rank(0, 1))
+    assert written.items() < _tree(root).items()
+    assert len(_tree(root)) == len(CLIPS)
 
 
 @pytest.mark.parametrize(("shards", "world"), [(3, 4), (40, 4)], ids=["file by file", "whole"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from diffusers import FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file, save_file
 
 from model.bases.adopt import adopt_base
@@ -115,6 +116,58 @@ def test_a_file_that_is_missing_a_pointer_or_torn_is_named_and_adopted_when_it_c
     path.write_bytes(whole)
     assert adopt_base(fetched.parent, T2V).unproved == ()
     load_base(fetched.parent, "cpu")
+
+
+def header(told: str) -> bytes:
+    """A file of safetensors that says this of itself."""
+    return len(told).to_bytes(8, "little") + told.encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (f"{TRANSFORMER}.safetensors.index.json", b"[]"),
+        (f"{TRANSFORMER}.safetensors.index.json", b'{"weight_map": null}'),
+        (f"{TRANSFORMER}.safetensors.index.json", b'{"weight_map": {"a": 3}}'),
+        (f"{TRANSFORMER}.safetensors.index.json", b'{"weight_map": {"a": "../vae/x.safetensors"}}'),
+        ("model_index.json", b"null"),
+        ("scheduler/scheduler_config.json", b"[]"),
+        ("vae/config.json", b"[1]"),
+        ("vae/diffusion_pytorch_model.safetensors", b""),
+        ("vae/diffusion_pytorch_model.safetensors", header("[]")),
+        ("vae/diffusion_pytorch_model.safetensors", header('{"a": {"data_offsets": [0]}}')),
+        ("vae/diffusion_pytorch_model.safetensors", header('{"a": {"data_offsets": ["x", "y"]}}')),
+    ],
+    ids=range(11),
+)
+def test_what_is_something_else_is_named_as_well(fetched: Path, path: str, content: bytes) -> None:
+    (fetched / path).write_bytes(content)
+    with pytest.raises(BaseError, match=f"holds only a part of {path}, or something else: remove them, then fetch it with `hf"):
+        adopt_base(fetched.parent, T2V)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"transformer": "Wan"}, "has transformer Wan, base"),
+        ({"transformer": ["diffusers"]}, r"has transformer \['diffusers'\], base"),
+        ({"boundary_ratio": [0.5]}, r"has boundary_ratio \[0.5\], base"),
+        ({"vae": None}, "has vae None, base"),
+    ],
+)
+def test_an_index_that_tells_something_odd_is_of_another_base(fetched: Path, changes: dict[str, object], message: str) -> None:
+    rewrite(fetched / "model_index.json", **changes)
+    with pytest.raises(BaseError, match=f"{message} .*: it is another base"):
+        adopt_base(fetched.parent, T2V)
+
+
+def test_a_record_that_is_none_proves_nothing_and_either_scheduler_of_flows_is_taken(fetched: Path) -> None:
+    (fetched / ".cache/huggingface/download/vae/config.json.metadata").write_bytes(b"\xff\xfe")
+    assert adopt_base(fetched.parent, T2V).unproved == ("vae/config.json",)
+    FlowMatchEulerDiscreteScheduler(shift=3.0).save_pretrained(fetched / "scheduler")
+    record_download(fetched, COMMIT)
+    assert adopt_base(fetched.parent, T2V).unproved == ()
+    assert isinstance(load_base(fetched.parent, "cpu").scheduler, FlowMatchEulerDiscreteScheduler)
 
 
 def test_nothing_of_it_fetched_yet_is_all_named(tmp_path: Path) -> None:

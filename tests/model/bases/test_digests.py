@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -92,6 +93,19 @@ def test_a_folder_that_cannot_be_written_is_hashed_all_the_same(folder: Path, re
     finally:
         folder.chmod(0o700)
     assert (folder / "digests.json").exists() == (os.geteuid() == 0)
+
+
+def test_on_a_full_disk_it_is_hashed_all_the_same(folder: Path, read: list[str]) -> None:
+    """The kernel refuses to let the record grow."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1]))
+    try:
+        whole = component_digests(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert component_digests(folder) == whole
+    assert component_digests(folder) == whole
+    assert len(read) == 6, "the second time what was not kept is read again, and kept"
 
 
 def test_where_nothing_can_be_locked_it_is_hashed_all_the_same(

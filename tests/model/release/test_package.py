@@ -278,7 +278,9 @@ def test_what_the_checkpoint_knows_is_tagged(registered: Registered) -> None:
     model = mlflow.get_logged_model(registered.address.removeprefix("models:/"))
     assert model.tags["dataset_version"] == "dataset-7"
     assert model.tags["git_commit"] == "abc"
-    assert model.params["steps"] == str(preset("tiny").train.steps)
+    assert model.params["train.steps"] == str(preset("tiny").train.steps)
+    told = mlflow.get_run(model.source_run_id).data.params
+    assert (told["train.precision"], told["precision"]) == ("float32", ""), "of training, and of drawing, which nobody decided"
     (metric,) = model.metrics
     assert (metric.key, metric.value, metric.step) == ("flow_loss", 1.0, 12)
     champion = mlflow.MlflowClient().get_model_version_by_alias("lafid", "champion")
