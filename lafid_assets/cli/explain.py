@@ -94,7 +94,7 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, An
 
 
 def show_explanation(found: Mapping[str, Any]) -> None:
-    """The same for a person."""
+    """Show the explanation to a person."""
     person = f" as {found['identity_id']}, {found['split']}" if found["identity_id"] else ""
     CONSOLE.print(f"{found['clip_id']}: {found['said']}{person}", style="bold")
     for name, row in found["measures"].items():

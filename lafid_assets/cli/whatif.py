@@ -126,7 +126,7 @@ def _measure(judged: pl.DataFrame, rule: Rule, before: FacePolicy, after: FacePo
 
 
 def show_whatif(found: Mapping[str, Any]) -> None:
-    """The same for a person."""
+    """Show the comparison to a person."""
     for name, (now, then) in found["differing"].items():
         CONSOLE.print(f"{name}: {_word(now)} -> {_word(then)}")
     CONSOLE.print(

@@ -66,7 +66,7 @@ class Evaluated:
     notes: Sequence[str] = ()
 
     def rows(self, table: TableSchema) -> pl.DataFrame:
-        """Of the bench."""
+        """The table's rows of this bench."""
         return self.tables[table.name].filter(bench_version=self.bench.version)
 
     @cached_property
@@ -79,7 +79,7 @@ class Evaluated:
 
     @cached_property
     def curves_png(self) -> bytes:
-        """Similarity by yaw bin."""
+        """The chart of similarity by yaw bin."""
         return by_yaw_png(self.rows(MODEL_EVALUATION), self.bench.bounds, self.models)
 
 

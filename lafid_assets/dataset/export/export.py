@@ -185,7 +185,7 @@ def _make(part: Part, form: ExportFormat, destination: Path, lake: Lake, pages: 
 
 
 def _finished(destination: Path, format_name: str, version: str) -> dict[str, ExportedFile]:
-    """What lies there of the same export."""
+    """The files that an earlier run of the same export has finished, by path."""
     path = destination / MANIFEST
     if not path.is_file():
         others = [entry.name for entry in destination.iterdir()] if destination.is_dir() else []
