@@ -20,7 +20,7 @@ from lafid_assets.faces.face_info import face_info
 from lafid_assets.identity.id_consistent_clips import id_consistent_clips
 from lafid_assets.identity.identity_clusters import identity_clusters
 from lafid_assets.ingest.raw_clips import raw_clips
-from lafid_assets.jobs import check_health, compact_lake, curate_shard, precompute, refresh_dataset, train_and_register
+from lafid_assets.jobs import check_health, compact_lake, curate_shard, on_gpus, refresh_dataset
 from lafid_assets.lafid_toml.settings_check import automation
 from lafid_assets.lafid_toml.settings_file import Automation, General, SettingsFile, SettingsUnusable
 from lafid_assets.lafid_toml.settings_place import FILE, SettingsPlace
@@ -102,8 +102,8 @@ def build_defs(settings: Settings, resource_overrides: dict[str, Any] | None = N
         jobs=[
             curate_shard,
             refresh_dataset,
-            precompute(launch.precompute_tags),
-            train_and_register(launch.tags),
+            on_gpus("precompute", launch.precompute_tags),
+            on_gpus("train_and_register", launch.tags),
             draw_evaluation(launch.precompute_tags),
             compact_lake,
             check_health,

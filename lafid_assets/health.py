@@ -66,7 +66,7 @@ def _unfinished(lake: Lake, told: Ops) -> Iterator[str]:
 
 
 def _lost_files(lake: Lake) -> Iterator[str]:
-    """Files that rows name."""
+    """Files that rows name and the store lacks."""
     crops, latents, checkpoints, pages = _crops(lake), _latents(lake), _checkpoints(lake), _pages(lake)
     asked: dict[str, tuple[pl.Series, Callable[[], Iterable[str]]]] = {
         REFERENCE_CROPS.name: (crops, lambda: lake.store.list_tree(CROPS_FOLDER)),

@@ -77,37 +77,24 @@ refresh_dataset = dg.define_asset_job(
 )
 
 
-def precompute(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
-    """Everything frozen, a run a few shards. `tags`: of its runs: what brings each to a machine with a GPU."""
-    return dg.define_asset_job(
-        "precompute",
-        selection=list(PRECOMPUTE),
-        partitions_def=CLIP_SHARDS,
-        description="Shards of the dataset through the frozen encoders.",
-        tags=tags,
-    )
+ON_GPUS = {
+    "precompute": "Shards of the dataset through the frozen encoders.",
+    "train_and_register": "Training, evaluation, registry.",
+    "precompute_and_train": "The dataset through the frozen encoders, then training, evaluation, registry; what "
+    "`weekly_training` runs.",
+}
+"""Jobs whose runs want a GPU, and what they are."""
 
 
-def precompute_and_train(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
-    """Both in one run, for a dataset that is new. `tags`: of its runs, as those of `train_and_register`."""
-    return dg.define_asset_job(
-        "precompute_and_train",
-        selection=[*PRECOMPUTE, *RELEASE],
-        partitions_def=CLIP_SHARDS,
-        description="The dataset through the frozen encoders, then training, evaluation, registry; what `weekly_training` runs.",
-        tags=tags,
-    )
-
-
-def train_and_register(tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
-    """Training, evaluation, registry.
+def on_gpus(job: str, tags: Mapping[str, Any]) -> UnresolvedAssetJobDefinition:
+    """One of `ON_GPUS`.
 
     Args:
-        tags: of its runs: what brings them to a machine with a GPU (`resources.trainer.launch`).
+        tags: of its runs: what brings each to a machine with a GPU (`resources.trainer.launch`).
     """
-    return dg.define_asset_job(
-        "train_and_register", selection=list(RELEASE), description="Training, evaluation, registry.", tags=tags
-    )
+    assets = ASSETS_OF[job]
+    shards = CLIP_SHARDS if set(PRECOMPUTE) <= set(assets) else None
+    return dg.define_asset_job(job, selection=list(assets), partitions_def=shards, description=ON_GPUS[job], tags=tags)
 
 
 @dg.op

@@ -26,17 +26,17 @@ def render(template: str, **shown: Any) -> str:
 
 
 def png_address(png: bytes) -> str:
-    """A picture as an address that carries it."""
+    """A PNG as a data address."""
     return _address("image/png", png)
 
 
 def jpeg_address(jpeg: bytes) -> str:
-    """The same of a JPEG."""
+    """A JPEG as a data address."""
     return _address("image/jpeg", jpeg)
 
 
 def mp4_address(mp4: bytes) -> str:
-    """The same of a video."""
+    """An mp4 as a data address."""
     return _address("video/mp4", mp4)
 
 

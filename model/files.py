@@ -54,6 +54,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     _sync(path.parent)
 
 
+def write_whole(path: Path, content: bytes | str) -> None:
+    """`path` with this content, or as it was; text in UTF-8."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Like `whole_file`, for a folder that must not exist yet."""

@@ -144,10 +144,6 @@ class Tracking:
         """The model of that name, with its aliases and tags; None: there is none."""
         return _there(lambda: self.connect().get_registered_model(name))
 
-    def registered_versions(self, name: str) -> list[Any]:
-        """All versions of a model, by their numbers, with their tags."""
-        return sorted(self.connect().search_model_versions(f"name = '{name}'"), key=lambda version: int(version.version))
-
     def tags_of(self, version: Any) -> dict[str, str]:
         """What a registered version says of itself, or its LoggedModel: who registers one in MLflow's UI gives it no tags."""
         own = dict(version.tags)

@@ -23,7 +23,7 @@ from lafid_assets.jobs import (
     check_health,
     compact_lake,
     curate_shard,
-    precompute_and_train,
+    on_gpus,
     refresh_dataset,
 )
 from lafid_assets.lafid_toml.settings_check import Ops, automation, deciding, deciding_sha256, ops_of
@@ -174,7 +174,7 @@ def weekly_training(cron: str, tags: Mapping[str, Any]) -> dg.ScheduleDefinition
 
     @dg.schedule(
         name="weekly_training",
-        job=precompute_and_train(tags),
+        job=on_gpus("precompute_and_train", tags),
         cron_schedule=cron,
         default_status=_OFF,
         description="Precomputes and trains when the dataset is newer than what was last trained on and no run waits; the gate "

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from model.files import whole_file
+from model.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ class AnswerCache:
 
     def put(self, clip_id: str, key: str, answer: Answer) -> None:
         """Keep an answer."""
-        with whole_file(self._file(clip_id, key)) as path:
-            path.write_text(json.dumps(asdict(answer)), encoding="utf-8")
+        write_whole(self._file(clip_id, key), json.dumps(asdict(answer)))
 
     def forget(self, clip_ids: Iterable[str]) -> int:
         """Remove all answers about these clips; how many clips had any."""

@@ -45,7 +45,7 @@ class Asked(NamedTuple):
 
     @property
     def bounds(self) -> CheckBounds:
-        """`[checks]` of the file."""
+        """When checks warn: `[checks]` of `lafid.toml`."""
         return self.file.general.checks
 
 

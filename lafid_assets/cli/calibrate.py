@@ -19,7 +19,7 @@ from lafid_assets.review.labels import MarkedClips, labels_of_marks
 from lafid_assets.review.marks import all_marks
 from lafid_assets.review.worklist import decisions_now
 from lafid_assets.schemas import FOOTAGE, PICTURE_MEASURES, POSE_FILTERED_CLIPS
-from model.files import whole_file
+from model.files import write_whole
 from resources.lake.reader import Reader
 from resources.settings import Settings
 
@@ -63,8 +63,7 @@ def run_calibrate(settings: Settings, labels: Path | None, measure: str, out: Pa
         first = f", the first {result.unknown[0]}" if result.unknown else ""
         CONSOLE.print(f"left out: {result.unmeasured} without the measure, {len(result.unknown)} unknown{first}", style="yellow")
     target = out or settings.home / f"calibrate-{measure}.png"
-    with whole_file(target) as temporary:
-        temporary.write_bytes(calibration_png(result, current))
+    write_whole(target, calibration_png(result, current))
     CONSOLE.print(f"drawn: {target}")
 
 

@@ -255,7 +255,7 @@ class _Counting:
         self.next_at = self.begun + SECONDS_BETWEEN_COUNTS
 
     def stale(self) -> list[str]:
-        """Those that are not current."""
+        """The partitions that are not current."""
         with self.lake.snapshot() as reader:
             if self.left == [UNPARTITIONED]:
                 return [] if all(is_current(reader, step, config) for step, config in self.steps) else self.left

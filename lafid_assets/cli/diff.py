@@ -18,7 +18,7 @@ def read_diff(settings: Settings, older: str, newer: str) -> dict[str, Any]:
 
 
 def show_diff(diff: Mapping[str, Any]) -> None:
-    """The same as a table, a line a clip."""
+    """Show the difference as a table, a line a clip."""
     older, newer = diff["versions"]
     CONSOLE.print(f"From version {older} to {newer}")
     table = Table()

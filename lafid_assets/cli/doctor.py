@@ -45,7 +45,7 @@ def read_doctor(settings: Settings) -> dict[str, Any]:
 
 
 def show_doctor(found: Mapping[str, Any]) -> None:
-    """A line each, and what comes of it."""
+    """Show a line for each check, and whether this node can work."""
     for each in found["findings"]:
         CONSOLE.print(f"{each['state']:7}", style=STYLES[State(each["state"])], end="")
         CONSOLE.print(f"{each['about'] + ':':15} {each['said']}")

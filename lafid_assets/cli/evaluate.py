@@ -102,7 +102,7 @@ def _bench_of(settings: Settings) -> Path:
 
 
 def _models(how: ModelOptions, wish: Wish) -> list[ModelFiles]:
-    """One or two."""
+    """The files of the model, and of the one that it is compared with."""
     settings = how.settings
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     adopted = adopted_in(FileStore(settings.store_uri, settings.home))

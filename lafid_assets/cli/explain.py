@@ -28,7 +28,7 @@ from lafid_assets.policy_settings import all_settings
 from lafid_assets.review.clip_facts import ClipTables, Row, decision_of, ending_of, rules_of
 from lafid_assets.review.marks import marks_of
 from model.encoding.footage import Footage
-from model.files import whole_file
+from model.files import write_whole
 from resources.lake.reader import Reader
 from resources.settings import Settings
 from resources.store.s3_objects import is_address
@@ -94,7 +94,7 @@ def run_explain(settings: Settings, clip: str, out: Path | None) -> dict[str, An
 
 
 def show_explanation(found: Mapping[str, Any]) -> None:
-    """The same for a person."""
+    """Show the explanation to a person."""
     person = f" as {found['identity_id']}, {found['split']}" if found["identity_id"] else ""
     CONSOLE.print(f"{found['clip_id']}: {found['said']}{person}", style="bold")
     for name, row in found["measures"].items():
@@ -221,6 +221,5 @@ def _write_strip(footage: Footage | None, frames: list[TellingFrame], out: Path)
     except ClipError as error:
         CONSOLE.print(f"no pictures: {error}")
         return None
-    with whole_file(out) as temporary:
-        temporary.write_bytes(draw_strip(pictures))
+    write_whole(out, draw_strip(pictures))
     return str(out)

@@ -40,7 +40,7 @@ def run_export(
 
 
 def show_export(found: Mapping[str, Any]) -> None:
-    """What went where."""
+    """Show where the export lies, what it holds and under which licences."""
     refused = f", {found['refused_clips']} left out for their licence" if found["refused_clips"] else ""
     erased = f", {found['erased_clips']} erased since" if found["erased_clips"] else ""
     CONSOLE.print(

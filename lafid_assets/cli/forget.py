@@ -70,7 +70,7 @@ def _forget(settings: Settings, lake: Lake, subject: Subject, *, dry_run: bool) 
 
 
 def _elsewhere(settings: Settings, subject: Subject) -> list[str]:
-    """What lies on other machines."""
+    """Places on other machines that `lafid forget` cannot reach, and where a person must look."""
     found = [] if settings.mlflow_uri.startswith("sqlite:") else [f"{settings.mlflow_uri}: texts of its runs"]
     if "://" in settings.store_uri:
         found.append(f"{settings.store_uri}: earlier versions of objects, where the bucket keeps them")
@@ -82,7 +82,7 @@ def _elsewhere(settings: Settings, subject: Subject) -> list[str]:
 
 
 def show_forgotten(found: Mapping[str, Any]) -> None:
-    """What was done, or would be."""
+    """Show what was done, or in a dry run would be."""
     for done in found["forgotten"]:
         _show(done, dry_run=found["dry_run"])
 

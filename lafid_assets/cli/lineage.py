@@ -19,7 +19,7 @@ MOST_CLIPS = 20
 
 
 def read_lineage(settings: Settings, model: str | None, clip: str | None) -> dict[str, Any]:
-    """The answer as one object."""
+    """The lineage of a model or of a clip as one object."""
     tracking = Tracking(settings.mlflow_uri, settings.mlflow_artifacts)
     with closing(open_lake(settings, read_only=True)) as lake:
         if model is not None and clip is None:
@@ -30,7 +30,7 @@ def read_lineage(settings: Settings, model: str | None, clip: str | None) -> dic
 
 
 def show_lineage(found: Mapping[str, Any]) -> None:
-    """The same for a person; of many clips some."""
+    """Show the lineage to a person; of many clips the first."""
     if "clip_id" in found:
         _show_clip(found)
     else:

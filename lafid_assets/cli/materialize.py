@@ -74,7 +74,7 @@ class CurationChoices:
 
     @property
     def ops(self) -> dict[str, Any]:
-        """What is named, as Dagster's run config."""
+        """The choices as Dagster's run config."""
         engine = _named(engine=self.engine, head_pose=self.head_pose)
         budget = _named(error_budget=self.error_budget)
         lines = {
@@ -115,7 +115,7 @@ class Materializer:
 
     @cached_property
     def job(self) -> dg.JobDefinition:
-        """All assets."""
+        """The job of all assets."""
         return build_defs(self.settings).resolve_implicit_global_asset_job_def()
 
     def know(self) -> list[str]:
@@ -243,7 +243,7 @@ class Materializer:
             CONSOLE.print("; ".join(f"{key} {value}" for key, value in bill.items()))
 
     def _leave(self, assets: Sequence[str], partitions: Sequence[str]) -> None:
-        """Count what is current and starts no run."""
+        """Count partitions that are current and start no run."""
         self.tally.up_to_date += [_name(asset, partition) for partition in partitions for asset in assets]
 
 

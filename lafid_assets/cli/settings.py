@@ -69,7 +69,7 @@ def read_diff(settings: "Settings") -> dict[str, Any]:
 
 
 def show_diff(found: Mapping[str, Any]) -> None:
-    """The same for a person."""
+    """Show the difference to a person."""
     if not found["curated"]:
         CONSOLE.print("nothing was curated yet: run `make demo` or `lafid curate DIR` first")
         return

@@ -44,7 +44,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
 
 
 def show_status(status: Mapping[str, Any]) -> None:
-    """The same in lines."""
+    """Show the status in lines."""
     shards, dataset, runs, disk = (status[name] for name in ("shards", "dataset", "runs", "disk"))
     lines = {
         "home": status["home"] + ("" if status["home_is_there"] else ", which is not there yet: see LAFID_HOME"),

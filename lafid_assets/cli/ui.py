@@ -71,7 +71,7 @@ def run_ui(settings: Settings, port: int | None, mlflow_port: int | None, *, rea
 
 
 def _leave_at(number: signal.Signals) -> None:
-    """So that `finally` ends the servers."""
+    """Exit at this signal, so that `finally` ends the servers."""
     signal.signal(number, lambda *_: sys.exit(128 + number))
 
 

@@ -28,7 +28,7 @@ from lafid_assets.lake import open_lake
 from lafid_assets.outcomes import Status
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import FACE_CLIPS, FACE_INFO, FOOTAGE, PICTURE_MEASURES, POSE_FILTERED_CLIPS
-from model.files import whole_file
+from model.files import write_whole
 from resources.lake.reader import Reader
 from resources.settings import Settings
 
@@ -120,14 +120,13 @@ def _measure(judged: pl.DataFrame, rule: Rule, before: FacePolicy, after: FacePo
     values = judged[rule.measure]
     thresholds = {"now": rule.threshold_in(before), "then": rule.threshold_in(after)}
     if out is not None:
-        with whole_file(out) as temporary:
-            temporary.write_bytes(measure_png(values, thresholds))
+        write_whole(out, measure_png(values, thresholds))
     drawn = None if out is None else str(out)
     return {"name": rule.measure, **thresholds, "histogram": histogram_lines(values, thresholds), "picture": drawn}
 
 
 def show_whatif(found: Mapping[str, Any]) -> None:
-    """The same for a person."""
+    """Show the comparison to a person."""
     for name, (now, then) in found["differing"].items():
         CONSOLE.print(f"{name}: {_word(now)} -> {_word(then)}")
     CONSOLE.print(

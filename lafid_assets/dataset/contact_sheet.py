@@ -54,7 +54,7 @@ class Strip:
 
     @property
     def kept(self) -> bool:
-        """Whether the dataset has it."""
+        """Whether the clip is kept."""
         return not self.reason
 
 

@@ -63,7 +63,7 @@ class Shards:
 
     @property
     def pages(self) -> list[list[dict[str, Any]]]:
-        """The same, some at a time."""
+        """The shown shards, page by page."""
         return [self.shown[start : start + SHARDS_A_PAGE] for start in range(0, len(self.shown), SHARDS_A_PAGE)]
 
 

@@ -128,7 +128,7 @@ def _came(ended_before: tuple[str, str, str] | None) -> str:
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What differs, and how."""
+    """What differs between two rows of a clip, in words."""
     changes = [(name, f"{before[name]} -> {after[name]}") for name in COMPARED if before[name] != after[name]]
     for name in LISTED:
         old, new = ({tuple(part) for part in row[name]} for row in (before, after))

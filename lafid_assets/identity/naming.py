@@ -24,7 +24,7 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Named:
-    """The names of G groups."""
+    """The names and split keys of G groups."""
 
     identity_ids: tuple[str, ...]
     split_keys: tuple[str, ...]

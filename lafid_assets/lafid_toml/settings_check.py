@@ -34,7 +34,7 @@ Ops = Mapping[str, Any]
 
 
 def check(file: SettingsFile) -> None:
-    """Every line of the file.
+    """Check every line of the file.
 
     Raises:
         SettingsUnusable: a section or a line is unknown, or a value impossible; the message names it.

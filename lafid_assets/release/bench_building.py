@@ -203,7 +203,7 @@ def _with_gallery(one: Begun | Fault, looks: Looks | Fault) -> Begun | Fault:
 
 
 def _known(people: Sequence[WantedPerson], looks: Mapping[str, Looks | Fault]) -> list[Looks]:
-    """Those who have a gallery."""
+    """The persons who have a gallery."""
     known = []
     for name in (person.identity_id for person in people):
         shown = looks[name]

@@ -215,7 +215,7 @@ def _environments(subject: Subject, processes: int | None) -> list[dict[str, str
 
 
 def _require_some(results: Sequence[Result]) -> int:
-    """How many failed."""
+    """Refuse results that all failed; how many failed."""
     failed = [result for result in results if not isinstance(result, Figure) and result.status in (Status.ERROR, Status.TIMEOUT)]
     if failed and len(failed) == len(results):
         raise EvaluationFailed(f"all {len(failed)} tasks failed, the first: {failed[0].detail}")

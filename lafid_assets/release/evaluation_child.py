@@ -32,7 +32,7 @@ from model.evaluation.bench import BenchError, Case
 from model.evaluation.measures.networks import Networks
 from model.evaluation.measures.record import Absent, CaseVideo
 from model.evaluation.similarity import measure_frames
-from model.files import whole_file
+from model.files import whole_file, write_whole
 from model.model_store.location import models_folder
 from model.model_store.store import ModelStore
 
@@ -59,8 +59,7 @@ def do(subject: Subject, task: Task) -> Figure | Measured:
         assert isinstance(task, FidTask)
         result = _fid(subject, task)
     if not (isinstance(result, Measured) and result.status == Status.ERROR):
-        with whole_file(measures_path(subject, task)) as temporary:
-            temporary.write_text(result.model_dump_json())
+        write_whole(measures_path(subject, task), result.model_dump_json())
     return result
 
 

@@ -18,14 +18,14 @@ from urllib.parse import quote
 import polars as pl
 
 from lafid_assets import pages
-from lafid_assets.constraints.figures import png_of
+from lafid_assets.constraints.figures import chart, png_of
 from lafid_assets.release.comparison import OVERALL, Difference, compare
 from lafid_assets.release.evaluation import target_yaws_deg
 from lafid_assets.release.evaluation_tasks import FOLDER
 from lafid_assets.schemas import EVALUATED_FRAMES, EVALUATED_VIDEOS, MODEL_EVALUATION
 from lafid_assets.steps.contract import TableSchema
 from model.evaluation.bench import Bench, BinBounds, Case, read_bench_picture
-from model.files import whole_file
+from model.files import write_whole
 from model.likeness import YAW_BINS
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Evaluated:
     notes: Sequence[str] = ()
 
     def rows(self, table: TableSchema) -> pl.DataFrame:
-        """Of the bench."""
+        """The table's rows of this bench."""
         return self.tables[table.name].filter(bench_version=self.bench.version)
 
     @cached_property
@@ -79,7 +79,7 @@ class Evaluated:
 
     @cached_property
     def curves_png(self) -> bytes:
-        """Similarity by yaw bin."""
+        """The chart of similarity by yaw bin."""
         return by_yaw_png(self.rows(MODEL_EVALUATION), self.bench.bounds, self.models)
 
 
@@ -94,8 +94,7 @@ def write_page(page: Path, evaluated: Evaluated) -> None:
     Raises:
         BenchError: a first frame cannot be read.
     """
-    with whole_file(page) as temporary:
-        temporary.write_text(render_page(evaluated, page.parent), encoding="utf-8")
+    write_whole(page, render_page(evaluated, page.parent))
 
 
 def render_page(evaluated: Evaluated, folder: Path) -> str:
@@ -238,10 +237,7 @@ def by_yaw_png(measures: pl.DataFrame, bounds: Mapping[str, BinBounds], models: 
     Args:
         models: name to hash of the checkpoint, the model itself first.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = chart(7, 3.4)
     places = range(len(_BINS))
     floors, ceilings = ([getattr(bounds.get(name), side, None) for name in _BINS] for side in _SIDES)
     _step(axes, ceilings, ":", "the person (ceiling)")
@@ -269,10 +265,7 @@ def by_yaw_png(measures: pl.DataFrame, bounds: Mapping[str, BinBounds], models: 
 
 def frames_png(frames: pl.DataFrame, models: Mapping[str, str], target_yaw_deg: Sequence[float]) -> bytes:
     """One case, frame by frame: similarity above, yaw below with that of the real clip over the time of the video."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 2.8), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True)
+    figure, (above, below) = chart(5, 2.8, 2, sharex=True)
     for index, (name, checkpoint) in enumerate(models.items()):
         track = frames.filter(checkpoint_sha256=checkpoint).sort("frame_index")
         for axes, column in ((above, "similarity"), (below, "yaw_deg")):

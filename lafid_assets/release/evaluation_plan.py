@@ -111,7 +111,7 @@ class Plan:
 
 
 def _found(its: Subject, rival: Rival, lake: Lake, tracking: Tracking) -> Subject:
-    """With its files.
+    """The rival as a subject with its files on this machine.
 
     Raises:
         ModelMissing: they are not to be had, or are another checkpoint's.

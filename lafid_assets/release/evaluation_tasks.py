@@ -59,17 +59,17 @@ class Subject:
 
     @property
     def folder(self) -> str:
-        """Of what is kept, below the root."""
+        """Folder, below the root, of what is kept of this subject."""
         settings = self.drawing.model_dump(mode="json", exclude={"device", "semantic_dir"})
         return f"{FOLDER}/{self.checkpoint_sha256[:16]}-{_digest([settings, self.steps])[:8]}"
 
     @property
     def bench(self) -> Bench:
-        """The bench."""
+        """The bench, read from its folder."""
         return _bench(self._bench_dir)
 
     def picture(self, path: str) -> Image:
-        """One of the bench's."""
+        """One of the bench's pictures."""
         return read_bench_picture(self._bench_dir, path)
 
     @property
@@ -121,7 +121,7 @@ class _Kept(BaseModel):
 
 
 class Figure(_Kept):
-    """Of a `LossTask` or a `FidTask`."""
+    """The result of a `LossTask` or a `FidTask`."""
 
     value: float | None = None
     absent: str | None = None
@@ -204,12 +204,12 @@ def video_path(subject: Subject, task: CaseTask) -> Path:
 
 
 def measures_path(subject: Subject, task: Task) -> Path:
-    """What was measured of a task."""
+    """The file of a task's measures."""
     return subject.root / subject.folder / f"{task.name}.json"
 
 
 def features_path(subject: Subject, task: CaseTask) -> Path:
-    """What measures of all videos together read of this one."""
+    """The file of the features that measures over all videos read."""
     return subject.root / subject.folder / f"{task.name}.npy"
 
 

@@ -98,12 +98,12 @@ class Evidence:
 
     @property
     def gate(self) -> str:
-        """Which rules it is judged by."""
+        """Which rules the checkpoint is judged by."""
         return TINY if self.base["repository"] is None else PRETRAINED
 
     @property
     def bench_version(self) -> str:
-        """Empty: there is no bench."""
+        """The bench's version; empty where there is no bench."""
         return OF_NO_BENCH if self.bench is None else self.bench.version
 
 

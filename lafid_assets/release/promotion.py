@@ -131,7 +131,7 @@ class Registry:
         self._tracking.connect().delete_registered_model_tag(self.name, ACT_TAG)
 
     def _finish(self, tag: str) -> None:
-        """An act that somebody left in the registry."""
+        """Finish, or drop, an act that an interrupted run left in the registry."""
         try:
             act = Act.model_validate_json(tag)
         except ValidationError:

@@ -62,7 +62,7 @@ class Mark:
 
     @property
     def in_words(self) -> str:
-        """One line."""
+        """The mark in one line."""
         decided = f"{self.status} ({self.reason})" if self.reason else self.status
         parts = [f"marked {self.verdict} as {decided} by {self.marker}, {self.marked_at[:19]}"]
         parts += [f"should be {self.fault}"] if self.fault and self.fault != self.reason else []

@@ -16,7 +16,7 @@ from lafid_assets.outcomes import ClipError
 from lafid_assets.release.evaluation_tasks import plain_name
 from model.encoding.footage import Footage, Piece, file_of
 from model.encoding.shown import SQUARE_TOLERANCE, pixel_shape
-from model.files import whole_file
+from model.files import write_whole
 
 FOLDER = "review"
 """A folder of the home."""
@@ -88,8 +88,7 @@ class EncodedClips:
                 raise CannotPlay(f"the clip cannot be decoded: {error}") from error
             if not encoded:
                 raise CannotPlay("the clip has no picture that could be decoded")
-            with whole_file(path) as temporary:
-                temporary.write_bytes(encoded)
+            write_whole(path, encoded)
             self._make_room(path)
         return path
 

@@ -60,6 +60,11 @@ class Person(BaseModel):
     tone: Tone = Tone()
 
 
+def _proportions(*figures: float) -> Proportions:
+    """By all of the fields, in their order: eyes, brows, nose, mouth, jaw, chin, face."""
+    return Proportions(**dict(zip(Proportions.model_fields, figures, strict=True)))
+
+
 PERSONS: dict[str, Person] = {
     person.name: person
     for person in (
@@ -69,22 +74,8 @@ PERSONS: dict[str, Person] = {
             name="vega",
             portrait=COLLINS,
             voice_pitch_hz=205,
-            proportions=Proportions(
-                eye_spacing=-0.08,
-                eye_size=-0.03,
-                eye_tilt=-0.03,
-                eye_height=-0.02,
-                brow_height=0.07,
-                brow_tilt=-0.08,
-                nose_width=0.03,
-                nose_length=-0.22,
-                mouth_width=-0.08,
-                lips=-0.36,
-                mouth_height=0.03,
-                jaw_width=0.07,
-                chin_width=0.01,
-                chin_length=0.01,
-                face_width=0.01,
+            proportions=_proportions(
+                -0.08, -0.03, -0.03, -0.02, 0.07, -0.08, 0.03, -0.22, -0.08, -0.36, 0.03, 0.07, 0.01, 0.01, 0.01
             ),
             tone=Tone(skin_depth=0.39, skin_warmth=4.1, hair_depth=1.79, clothes_hue_deg=160.0),
         ),
@@ -92,22 +83,8 @@ PERSONS: dict[str, Person] = {
             name="lyra",
             portrait=COLLINS,
             voice_pitch_hz=225,
-            proportions=Proportions(
-                eye_spacing=-0.03,
-                eye_size=-0.15,
-                eye_tilt=0.08,
-                eye_height=-0.02,
-                brow_height=0.02,
-                brow_tilt=0.09,
-                nose_width=0.26,
-                nose_length=0.14,
-                mouth_width=-0.13,
-                lips=0.08,
-                mouth_height=-0.01,
-                jaw_width=0.14,
-                chin_width=0.06,
-                chin_length=0.17,
-                face_width=-0.01,
+            proportions=_proportions(
+                -0.03, -0.15, 0.08, -0.02, 0.02, 0.09, 0.26, 0.14, -0.13, 0.08, -0.01, 0.14, 0.06, 0.17, -0.01
             ),
             tone=Tone(brow_depth=0.43, hair_depth=0.63, clothes_hue_deg=-110.0),
         ),
@@ -115,22 +92,8 @@ PERSONS: dict[str, Person] = {
             name="rigel",
             portrait=HOPPER,
             voice_pitch_hz=120,
-            proportions=Proportions(
-                eye_size=-0.18,
-                eye_tilt=0.12,
-                eye_height=0.08,
-                brow_height=-0.05,
-                brow_tilt=-0.1,
-                nose_width=-0.24,
-                nose_length=-0.22,
-                mouth_width=0.24,
-                lips=-0.05,
-                mouth_height=0.06,
-                jaw_width=0.16,
-                chin_width=0.09,
-                chin_length=0.22,
-                eye_spacing=0.03,
-                face_width=0.03,
+            proportions=_proportions(
+                0.03, -0.18, 0.12, 0.08, -0.05, -0.1, -0.24, -0.22, 0.24, -0.05, 0.06, 0.16, 0.09, 0.22, 0.03
             ),
             tone=Tone(hair_depth=-0.3, skin_depth=0.35),
         ),
@@ -138,21 +101,8 @@ PERSONS: dict[str, Person] = {
             name="mira",
             portrait=HOPPER,
             voice_pitch_hz=190,
-            proportions=Proportions(
-                eye_spacing=-0.08,
-                eye_size=0.01,
-                eye_tilt=-0.03,
-                eye_height=-0.02,
-                brow_height=-0.01,
-                brow_tilt=-0.02,
-                nose_width=-0.3,
-                nose_length=0.16,
-                mouth_width=-0.17,
-                lips=0.4,
-                mouth_height=-0.08,
-                jaw_width=0.05,
-                chin_length=-0.02,
-                face_width=-0.07,
+            proportions=_proportions(
+                -0.08, 0.01, -0.03, -0.02, -0.01, -0.02, -0.3, 0.16, -0.17, 0.4, -0.08, 0.05, 0, -0.02, -0.07
             ),
             tone=Tone(skin_depth=0.2, skin_warmth=0.4, hair_depth=1.59, brow_depth=0.2, skin_smoothing=30),
         ),

@@ -101,7 +101,7 @@ class Scene(BaseModel):
 
     @property
     def duration_s(self) -> float:
-        """Of the whole clip."""
+        """Length of the whole clip."""
         return sum(shot.duration_s for shot in self.shots)
 
     @property

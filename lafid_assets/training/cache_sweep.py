@@ -66,6 +66,6 @@ def _keys(rows: pl.DataFrame) -> set[str]:
 
 
 def _lists(store: FileStore) -> dict[str, int]:
-    """Paths to bytes."""
+    """Clip lists in the store, path to bytes."""
     names = [name for name in store.list_files(FOLDER) if name.endswith(".parquet")]
     return {f"{FOLDER}/{name}": store.size(f"{FOLDER}/{name}") for name in names}

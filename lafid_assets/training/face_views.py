@@ -58,7 +58,7 @@ class MeasuredFaces:
         self._places = dict(zip(lengths["value"], zip(starts, lengths["len"], strict=True), strict=True))
 
     def of(self, clip_id: str) -> dict[tuple[int, int], Row]:
-        """(frame, face) to what was measured of it."""
+        """(frame, face) to what was measured of it, for one clip."""
         rows = self._faces.slice(*self._places.get(clip_id, (0, 0))).iter_rows(named=True)
         return {(row["frame_index"], row["face_index"]): row for row in rows}
 

@@ -91,5 +91,5 @@ def _size(count: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time in the unit that fits."""
+    """A time in the unit that suits it."""
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -26,7 +26,7 @@ from model.bases.codec import HaarCodec
 from model.bases.components import BaseError, Transformer, load_component, no_progress_bars, outline, own_memory
 from model.bases.digests import COMPONENTS, INFO_FILE, base_digest, component_digests
 from model.bases.specs import Layout
-from model.files import whole_file
+from model.files import write_whole
 from model.strict import StrictModel
 from model.untrusted_files import MOST_SIDE_PX, Untrustworthy, check_numbers, check_own, read_json
 
@@ -142,8 +142,7 @@ def write_base_info(folder: Path, info: BaseInfo, *, revision_proved: bool | Non
         revision_proved: whether every file is as the download of `info.revision` recorded it; None: there is no revision.
     """
     told = info.model_dump() | ({} if revision_proved is None else {_PROVED: revision_proved})
-    with whole_file(folder / INFO_FILE) as temporary:
-        temporary.write_text(json.dumps(told, indent=2) + "\n")
+    write_whole(folder / INFO_FILE, json.dumps(told, indent=2) + "\n")
 
 
 def load_base(

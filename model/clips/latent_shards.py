@@ -21,8 +21,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from model.files import whole_file
-
 _OPEN_SHARDS = 64
 _HEADER_BYTES = 256 << 10
 """Are read at once: of most shards the whole header."""
@@ -127,14 +125,6 @@ def write_parts(path: Path, parts: Mapping[str, Tensors]) -> None:
         f"{key}/{name}": tensor.detach().cpu().contiguous() for key, part in parts.items() for name, tensor in part.items()
     }
     save_file(tensors, path)
-
-
-def write_shard(root: Path, folder: str, parts: Mapping[str, Tensors]) -> str:
-    """Parts by key as one shard in a folder of `root` on this disk, whole or not at all; its name."""
-    name = shard_name(folder, parts)
-    with whole_file(root / name) as temporary:
-        write_parts(temporary, parts)
-    return name
 
 
 class ShardReader:

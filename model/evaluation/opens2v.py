@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError, field_validator
 
-from model.files import whole_file
+from model.files import write_whole
 from model.strict import StrictModel
 
 PROMPTS_FILES: Final = ("Open-Domain_Eval.json", "Human-Domain_Eval.json", "SingleObject_Eval.json")
@@ -208,5 +208,4 @@ def _number(value: Any) -> float | None:
 
 
 def _write(path: Path, told: Mapping[str, Any]) -> None:
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(told, indent=4) + "\n")
+    write_whole(path, json.dumps(told, indent=4) + "\n")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from model.files import sha256_file, whole_file
+from model.files import sha256_file, write_whole
 from model.model_store.registry import TERMS, Kind, Licence, ModelEntry, find_entry
 from model.strict import StrictModel
 
@@ -143,8 +143,7 @@ class ModelStore:
         if licence in licences.accepted:
             return
         book = Licences(accepted={**licences.accepted, licence: when or datetime.now(UTC).replace(microsecond=0)})
-        with whole_file(self.root / LICENCES) as path:
-            path.write_text(book.model_dump_json(indent=2) + "\n")
+        write_whole(self.root / LICENCES, book.model_dump_json(indent=2) + "\n")
 
     def verify(self, name: str) -> list[str]:
         """What is wrong with the model's files, one line each; none where every byte is as it arrived.

@@ -21,7 +21,7 @@ from typing import IO, NamedTuple, cast
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from model.files import whole_file
+from model.files import whole_file, write_whole
 from model.model_store.location import lafid_home
 from resources.store.node_cache import CacheFull, StoreCache
 from resources.transient_errors import Transient
@@ -183,8 +183,7 @@ class FileStore:
         target = self.full_path(path)
         try:
             if self.is_local:
-                with whole_file(Path(target)) as temporary:
-                    temporary.write_bytes(content)
+                write_whole(Path(target), content)
             else:
                 with self._fs.open_output_stream(target) as handle:
                     handle.write(content)

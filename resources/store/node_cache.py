@@ -101,7 +101,7 @@ class StoreCache:
         self._locks[unit] = lock
 
     def _remove_unused(self, unit: Path) -> int:
-        """Bytes that this frees."""
+        """Remove a unit's copies unless a process uses them; the bytes that this frees."""
         lock = os.open(unit, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

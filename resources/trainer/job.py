@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 
 from model.clip_size import Bucket
-from model.files import whole_file
+from model.files import write_whole
 from model.likeness import Likeness
 from model.presets import Preset, Publish
 from model.release.drawing_settings import AS_TRAINED, DrawingSettings
@@ -85,8 +85,7 @@ class TrainingJob(StrictModel):
     def write(self) -> Path:
         """Puts the job into its folder; an earlier one of the same key is replaced."""
         path = self.folder / "job.json"
-        with whole_file(path) as temporary:
-            temporary.write_text(self.model_dump_json(indent=2) + "\n")
+        write_whole(path, self.model_dump_json(indent=2) + "\n")
         return path
 
 

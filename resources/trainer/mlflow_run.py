@@ -139,7 +139,7 @@ class MlflowRun:
 
 
 def _judgement(manifest: "Manifest") -> dict[str, float]:
-    """Without what could not be measured."""
+    """The figures of a judgement that could be measured."""
     likeness = {} if manifest.likeness is None else manifest.likeness.figures()
     measures = {"validation_loss": manifest.validation_loss, **likeness}
     return {name: value for name, value in measures.items() if value is not None}

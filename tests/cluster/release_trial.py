@@ -11,10 +11,8 @@ import argparse
 import json
 import os
 import re
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,7 +38,7 @@ from resources.lake.writer import frame_digest
 from resources.settings import Settings
 from sensors.lost_runs import LOST_TAG
 from tests.cluster.cluster import CPUS, Cluster, running
-from tests.cluster.space import end_with_input
+from tests.cluster.space import site_ending_with_trial
 from tests.cluster.trial import OUTAGE_S, Trial
 
 GPU_NODES = ("node2", "node3")
@@ -269,26 +267,20 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("home", type=Path)
     told = parser.parse_args()
-    threading.Thread(target=end_with_input, args=[told.folder], daemon=True).start()
     launch = told.folder / "launch.toml"
     launch.write_text(LAUNCH)
-    ended = 1  # what still runs in this site ends with this process
-    try:
-        with running(told.folder, NODES, (NODES - 1) * CPUS, GPU_NODES, launch) as cluster:
-            trial = ReleaseTrial(cluster, told.home)
-            try:
-                trial.seed()
-                trial.evaluate()
-                trial.train()
-                trial.lose_a_run()
-                ended = 0
-            finally:
-                (told.folder / "report.json").write_text(json.dumps(asdict(trial.seen), indent=1))
-    except Exception:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(ended)
+    with (
+        site_ending_with_trial(told.folder),
+        running(told.folder, NODES, (NODES - 1) * CPUS, GPU_NODES, launch) as cluster,
+    ):
+        trial = ReleaseTrial(cluster, told.home)
+        try:
+            trial.seed()
+            trial.evaluate()
+            trial.train()
+            trial.lose_a_run()
+        finally:
+            (told.folder / "report.json").write_text(json.dumps(asdict(trial.seen), indent=1))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -46,6 +48,22 @@ def end_with_input(folder: Path) -> None:
             pass
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
+
+
+@contextmanager
+def site_ending_with_trial(folder: Path) -> Iterator[None]:
+    """A trial's block, with which its process and whatever still runs in the site end: with 1 where it raised, or when the input
+    ends (`end_with_input`)."""
+    threading.Thread(target=end_with_input, args=[folder], daemon=True).start()
+    code = 1
+    try:
+        yield
+        code = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def build_site() -> None:

@@ -9,12 +9,10 @@ ends, and all with it, when its standard input does. What was observed lies in F
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import threading
 import time
-import traceback
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,7 +28,7 @@ from lafid_assets.schemas import TABLES
 from resources.lake.writer import frame_digest
 from resources.settings import PROJECT_ROOT, Settings
 from tests.cluster.cluster import CPUS, Cluster, nodes_alive, running
-from tests.cluster.space import Space, end_with_input
+from tests.cluster.space import Space, site_ending_with_trial
 
 WAIT_S = 600.0
 OUTAGE_S = 10.0
@@ -367,29 +365,20 @@ def main() -> None:
     parser.add_argument("footage", type=Path)
     parser.add_argument("--form", choices=FORMS, required=True)
     told = parser.parse_args()
-    threading.Thread(target=end_with_input, args=[told.folder], daemon=True).start()
     shards_per_run, faults = FORMS[told.form]
     begun = time.monotonic()
-    ended = 1  # what still runs in this site ends with this process
-    try:
-        with running(told.folder, NODES, most_runs=(NODES - 1) * CPUS) as cluster:
-            trial = Trial(cluster, told.footage, shards_per_run)
-            trial.report.up_s = round(time.monotonic() - begun, 1)
-            print(f"up after {trial.report.up_s} s", flush=True)
-            try:
-                trial.curate(faults)
-                if trial.report.commands[-1]["code"] != 0:
-                    trial.curate()
-                trial.inspect()
-                ended = 0
-            finally:
-                trial.report.whole_s = round(time.monotonic() - begun, 1)
-                (told.folder / "report.json").write_text(json.dumps(asdict(trial.report), indent=1))
-    except Exception:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(ended)
+    with site_ending_with_trial(told.folder), running(told.folder, NODES, most_runs=(NODES - 1) * CPUS) as cluster:
+        trial = Trial(cluster, told.footage, shards_per_run)
+        trial.report.up_s = round(time.monotonic() - begun, 1)
+        print(f"up after {trial.report.up_s} s", flush=True)
+        try:
+            trial.curate(faults)
+            if trial.report.commands[-1]["code"] != 0:
+                trial.curate()
+            trial.inspect()
+        finally:
+            trial.report.whole_s = round(time.monotonic() - begun, 1)
+            (told.folder / "report.json").write_text(json.dumps(asdict(trial.report), indent=1))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Belongs here: what no product code needs, for training reads batches alone (`mod
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +29,19 @@ from model.clips.clip_parts import (
     views_part,
 )
 from model.clips.clip_set import ClipSet
-from model.clips.latent_shards import Tensors, write_shard
+from model.clips.latent_shards import Tensors, shard_name, write_parts
 from model.encoding.encoders import ClipEncoders
 from model.encoding.face_features import FaceViews
 from model.encoding.views import encode_views
+from model.files import whole_file
+
+
+def write_shard(root: Path, folder: str, parts: Mapping[str, Tensors]) -> str:
+    """Parts by key as one shard in a folder of `root` on this disk, whole or not at all; its name."""
+    name = shard_name(folder, parts)
+    with whole_file(root / name) as temporary:
+        write_parts(temporary, parts)
+    return name
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from lafid_assets.dataset.export.samples import to_release
 from lafid_assets.dataset.versions import Facts
 from lafid_assets.progress import track
 from lafid_assets.schemas import DATASET_VERSION_ROWS
-from model.files import sha256_file, whole_file
+from model.files import sha256_file, whole_file, write_whole
 from model.strict import StrictModel
 from resources.lake.lake import Lake
 
@@ -66,8 +66,7 @@ class ExportManifest(StrictModel):
 
     def write(self, folder: Path) -> None:
         """Put it into the export's folder, whole or not at all."""
-        with whole_file(folder / MANIFEST) as temporary:
-            temporary.write_text(self.model_dump_json(indent=1))
+        write_whole(folder / MANIFEST, self.model_dump_json(indent=1))
 
 
 def export_version(
@@ -120,8 +119,7 @@ def export_version(
         manifest = manifest.model_copy(update={"files": (*manifest.files, made)})
         manifest.write(destination)
     if format_name == "hf":
-        with whole_file(destination / CARD) as temporary:
-            temporary.write_text(dataset_card(parts, manifest.licences, manifest.model_licences, manifest.dataset_version))
+        write_whole(destination / CARD, dataset_card(parts, manifest.licences, manifest.model_licences, manifest.dataset_version))
     _remove_stale(destination, known, manifest)
     check_export(destination, manifest)
     manifest = manifest.model_copy(update={"complete": True})
@@ -187,7 +185,7 @@ def _make(part: Part, form: ExportFormat, destination: Path, lake: Lake, pages: 
 
 
 def _finished(destination: Path, format_name: str, version: str) -> dict[str, ExportedFile]:
-    """What lies there of the same export."""
+    """The files that an earlier run of the same export has finished, by path."""
     path = destination / MANIFEST
     if not path.is_file():
         others = [entry.name for entry in destination.iterdir()] if destination.is_dir() else []

@@ -13,6 +13,7 @@ from lafid_assets.schemas import JUDGEMENTS
 from resources import tracking as tracking_module
 from resources.lake.lake import Lake
 from resources.tracking import Tracking
+from tests.lafid_assets.release.installation import versions_of
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_promote_and_roll_back(judged: Any, lafid: Any, lake: Lake, tracking: Tr
     assert (said.code, said.out) == (0, "lafid: champion is version 2, before it was version 1\n")
     row = promotions_of(lake, "lafid").filter(alias="champion").row(-1, named=True)
     assert (row["how"], row["why"], row["judgement_id"]) == ("promote", "the team likes it", "j2")
-    logged = tracking.registered_versions("lafid")[1].source
+    logged = versions_of(tracking)[1].source
     for address in ("models:/lafid@champion", logged):
         assert lafid("promote", address).out == "lafid version 2 is champion already\n"
 
@@ -65,7 +66,7 @@ def test_promote_and_roll_back(judged: Any, lafid: Any, lake: Lake, tracking: Tr
         (None, "was never judged: materialize registered_model"),
     ):
         judged(verdict, "1")
-        number = tracking.registered_versions("lafid")[-1].version
+        number = versions_of(tracking)[-1].version
         refused = lafid("promote", f"models:/lafid/{number}")
         assert f"lafid version {number} {objection}" in refused.error
         assert "--force needs a reason" in lafid("promote", f"models:/lafid/{number}", "--force").error

@@ -144,6 +144,14 @@ def test_nothing_is_drawn_twice_and_only_what_changed_is_done_anew(
     assert len(drawer.drawn) == 2, "another way of drawing has its own videos"
 
 
+def test_another_seed_is_another_video_and_another_measure(bench_of: Make, evaluation_subject: Subject) -> None:
+    bench = bench_of(persons=2)
+    cases = [bench.cases[0], bench.cases[0].model_copy(update={"seed": bench.cases[0].seed + 1})]
+    one, other = case_tasks(bench, evaluation_subject.bench_dir, cases)  # type: ignore[arg-type]
+    assert one.video_name != other.video_name
+    assert one.key != other.key
+
+
 def test_a_kill_while_drawing_leaves_nothing_and_while_measuring_the_video(
     drawer: Any, bench_of: Make, evaluation_subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

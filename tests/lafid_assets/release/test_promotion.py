@@ -220,6 +220,19 @@ def test_a_hand_that_came_between_a_killed_act_and_its_record_has_the_last_word(
     assert ("champion", "1", "3", "by_hand") in world.recorded
 
 
+def test_an_alias_that_a_hand_moved_before_a_killed_act_came_to_it_stays_there(
+    world: World, monkeypatch: pytest.MonkeyPatch, register_version: Callable[..., str]
+) -> None:
+    register_version("three")
+    with monkeypatch.context() as patch, pytest.raises(Killed), world.registry() as registry:  # noqa: PT012
+        _killing(patch, world.tracking.connect(), world.lake, 2)
+        registry.promote("2", how="gate", why="passed", judgement_id="j2")
+    world.client.set_registered_model_alias("lafid", "previous", "3")
+    world.settled()
+    assert world.aliases == {"champion": "2", "previous": "3"}
+    assert world.recorded[-1] == ("previous", "1", "3", "by_hand")
+
+
 def test_an_act_that_nobody_understands_is_dropped(world: World) -> None:
     empty = '{"moves": [], "moved_by": "", "why": "", "judgement_id": null, "how": "gate"}'
     for tag in ("no json", '{"moves": []}', empty):

@@ -14,10 +14,10 @@ from model.clips.latent_shards import (
     part_bytes_in,
     shard_name,
     write_parts,
-    write_shard,
 )
 from model.clips.latent_shards import read_index as index_of
 from resources.store.file_store import FileStore
+from tests.model.cached_clips import write_shard
 
 
 def part(value: float, count: int = 4) -> dict[str, torch.Tensor]:

@@ -355,10 +355,12 @@ def test_a_model_that_is_not_ours_is_refused(registered: Registered, tmp_path: P
         "import mlflow\nclass F(mlflow.pyfunc.PythonModel):\n    def predict(self, model_input: list[str]) -> list[str]:\n"
         "        return model_input\nmlflow.models.set_model(F())\n"
     )
-    with mlflow.start_run():
-        info = mlflow.pyfunc.log_model(name="foreign", python_model=str(tmp_path / "foreign.py"), pip_requirements=[])
-    with pytest.raises(PackageError, match="no LaFID model"):
-        pull(info.model_uri)
+    code = str(tmp_path / "foreign.py")
+    for artifacts, held in ((None, "no artifacts"), ({"lookup": code}, "lookup")):
+        with mlflow.start_run():
+            info = mlflow.pyfunc.log_model(name="foreign", python_model=code, artifacts=artifacts, pip_requirements=[])
+        with pytest.raises(PackageError, match=f"no LaFID model: it holds {held}$"):
+            pull(info.model_uri)
 
 
 def test_a_base_is_the_named_one_or_the_adopted_one(base_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -12,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from resources.leases.leases import ALONE, Lease, LeaseLost, Leases, LeasesUnusable, StoreBusy
+from resources.leases.leases import ALONE, Lease, LeaseLost, Leases, StoreBusy
 from resources.leases.owner import Owner
 from resources.leases.table import LeaseTable, Row
+from tests.resources.leases.patience import HOUR_S, LONG_S, row_of, until
 
 ROOT = Path(__file__).parents[3]
-HOUR_S = 3600.0
-LONG_S = 60.0
 
 HOLD = """
 import sys
@@ -54,24 +52,6 @@ with leases.held("shard") as lease:
 """
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgres":
-        return request.getfixturevalue("postgres_url")
-    return f"sqlite:///{tmp_path}/store/catalog.sqlite"
-
-
-@pytest.fixture
-def table(url: str) -> LeaseTable:
-    return LeaseTable(url)
-
-
-@pytest.fixture
-def leases(url: str) -> Leases:
-    """Nobody dies of silence here, as far as a test lasts."""
-    return Leases(url, heartbeat_s=HOUR_S, time_to_live_s=HOUR_S, poll_s=0.01)
-
-
 @pytest.fixture
 def started(url: str) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     """Starts a process that gets the url and some words, and holds what it holds until its standard input is closed."""
@@ -93,10 +73,6 @@ def _token(process: "subprocess.Popen[str]") -> int:
     return int(process.stdout.readline())
 
 
-def _row(table: LeaseTable, name: str) -> Row | None:
-    return table.run(lambda rows: rows.get(name))
-
-
 def _elsewhere(table: LeaseTable, name: str, silent_s: float = 0.0) -> Row:
     """Written by an owner on another machine, who was last heard of some seconds ago."""
     owner = replace(Owner.here("lafid curate"), host="elsewhere", machine="another boot")
@@ -105,20 +81,13 @@ def _elsewhere(table: LeaseTable, name: str, silent_s: float = 0.0) -> Row:
     return row
 
 
-def _until(true: Callable[[], object]) -> None:
-    give_up = time.monotonic() + LONG_S
-    while not true():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-
-
 @contextmanager
 def _waiting(work: Callable[[], None], caplog: pytest.LogCaptureFixture) -> Iterator[threading.Thread]:
     """Some work in a thread that has to wait for a lease first, as it says; it is done at the end of the block."""
     thread = threading.Thread(target=work)
     with caplog.at_level(logging.WARNING, "lafid.leases"):
         thread.start()
-        _until(lambda: "waiting for it" in caplog.text or not thread.is_alive())
+        until(lambda: "waiting for it" in caplog.text or not thread.is_alive())
         assert thread.is_alive()
         yield thread
         thread.join(LONG_S)
@@ -194,9 +163,9 @@ def test_what_is_held_is_said_every_few_seconds_by_one_thread(url: str, table: L
     with leases.at_work("lafid curate"), leases.held("shard-0"), leases.held("shard-1"):
         first = beats()
         assert len(first) == 3
-        _until(lambda: all(now > before for now, before in zip(beats(), first, strict=True)))
+        until(lambda: all(now > before for now, before in zip(beats(), first, strict=True)))
         assert threads() == 1
-    _until(lambda: not threads())
+    until(lambda: not threads())
 
 
 def test_what_living_owners_hold_is_named(leases: Leases, table: LeaseTable) -> None:
@@ -237,13 +206,13 @@ def test_a_lease_that_was_taken_over_is_lost_and_left_to_its_new_owner(leases: L
         for _ in range(2):
             with pytest.raises(LeaseLost, match=told):
                 lease.require()
-    assert _row(table, "shard") == after
+    assert row_of(table, "shard") == after
 
 
 def test_the_heartbeat_notices_that_a_lease_is_lost(url: str, table: LeaseTable, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "lafid.leases"), Leases(url, heartbeat_s=0.02).held("shard") as lease:
         table.run(lambda rows: rows.drop("shard"))
-        _until(lambda: "gone from the table" in caplog.text)
+        until(lambda: "gone from the table" in caplog.text)
         with pytest.raises(LeaseLost):
             lease.require()
     assert caplog.text.count("gone from the table") == 1
@@ -324,7 +293,7 @@ def test_a_run_that_was_taken_for_dead_says_again_that_it_is_at_work(url: str, t
     with Leases(url, heartbeat_s=0.02).at_work("a run"):
         [row] = table.run(lambda rows: rows.below("work/"))
         table.run(lambda rows: rows.drop(row.name))
-        _until(lambda: _row(table, row.name))
+        until(lambda: row_of(table, row.name))
     assert table.run(lambda rows: rows.below("work/")) == []
 
 
@@ -340,57 +309,6 @@ def test_a_run_that_slept_while_another_was_alone_loses_what_it_held(leases: Lea
             lease.require()
         with leases.held("another") as later:
             later.require()
-
-
-class Outage(threading.Event):
-    """While it is set, the database does not answer."""
-
-    unanswered = 0
-
-
-@pytest.fixture
-def outage(monkeypatch: pytest.MonkeyPatch) -> Outage:
-    silent, answering = Outage(), LeaseTable.run
-
-    def run(self: LeaseTable, change: Callable[..., object]) -> object:
-        if silent.is_set():
-            silent.unanswered += 1
-            raise LeasesUnusable("no answer")
-        return answering(self, change)
-
-    monkeypatch.setattr(LeaseTable, "run", run)
-    return silent
-
-
-def test_a_short_outage_costs_nothing(url: str, table: LeaseTable, outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
-    with Leases(url, heartbeat_s=0.02).held("shard") as lease:
-        outage.set()
-        _until(lambda: outage.unanswered > 3)
-        lease.require()
-        outage.clear()
-        before = _row(table, "shard")
-        _until(lambda: _row(table, "shard") != before)
-        lease.require()
-    assert caplog.text.count("leases are not renewed") == 1
-
-
-def test_a_lease_that_could_have_been_taken_over_unseen_is_not_relied_on(leases: Leases, outage: Outage, url: str) -> None:
-    with Leases(url, heartbeat_s=HOUR_S, time_to_live_s=0.0).held("shard") as lease:
-        outage.set()
-        with pytest.raises(LeaseLost, match="could not be renewed .* no answer"):
-            lease.require()
-        outage.clear()
-        lease.require()
-
-
-def test_what_ends_in_an_outage_is_given_back_after_it(url: str, table: LeaseTable, outage: Outage) -> None:
-    leases = Leases(url, heartbeat_s=0.02)
-    with leases.at_work("a run"), leases.held("shard") as before:
-        outage.set()
-    outage.clear()
-    _until(lambda: not table.run(lambda rows: rows.below("work/")))
-    with leases.held("shard") as after:
-        assert after.token > before.token
 
 
 def test_a_forked_child_gives_nothing_back(url: str) -> None:

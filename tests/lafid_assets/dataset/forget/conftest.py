@@ -25,13 +25,13 @@ from lafid_assets.release.bench_folder import is_whole, put_bench
 from lafid_assets.schemas import BY_NAME, FACE_EMBEDDINGS, FUSION_DIT, LAFID_BENCH, TRAINING_LATENTS
 from model.clip_size import Bucket
 from model.clips.clip_list import SHARDS, ClipEntry, ClipMeta, Place, write_clip_list
-from model.clips.latent_shards import write_shard
 from model.evaluation.bench import seal_bench
 from resources.lake import catalog_copy
 from resources.lake.lake import Lake
 from resources.settings import Settings
 from resources.store.file_store import FileStore
 from resources.tracking import Tracking
+from tests.model.cached_clips import write_shard
 from tests.model.evaluation.benches import small_facts
 from tests.once import built_once
 
