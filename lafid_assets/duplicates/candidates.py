@@ -12,6 +12,7 @@ import polars as pl
 
 from lafid_assets.pictures.picture_hash import MIRROR
 from resources.lake.duckdb_extensions import duckdb_cursor
+from resources.lake.frames import lent
 
 PARTS, PART_BITS = 3, 21
 MOST_BITS_APART = 10
@@ -51,8 +52,7 @@ def find_candidates(looks: pl.DataFrame) -> pl.DataFrame:
     """
     cursor = duckdb_cursor(())
     try:
-        cursor.register("looks", looks)
-        return cursor.execute(_PAIRS).pl()
+        with lent(cursor, looks=looks):
+            return cursor.execute(_PAIRS).pl()
     finally:
-        cursor.unregister("looks")
         cursor.close()

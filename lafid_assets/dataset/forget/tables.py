@@ -25,6 +25,7 @@ from lafid_assets.schemas import (
 )
 from lafid_assets.steps.contract import TableSchema
 from resources.lake.duckdb_extensions import quoted
+from resources.lake.frames import lent
 from resources.lake.lake import UNPARTITIONED, Lake
 from resources.lake.reader import Reader
 from resources.lake.upkeep import drop_all_history
@@ -79,9 +80,8 @@ def _replace(writer: Writer, table: TableSchema, shards: Iterable[str], before: 
     time."""
     keys = ", ".join(table.key)
     where = f"shard IN ({listed(shards)}) AND " if table.partitioned else ""
-    writer.cursor.register("replaced", before.select(table.key))
-    writer.cursor.execute(f"DELETE FROM {table.name} WHERE {where}({keys}) IN (SELECT ({keys}) FROM replaced)")
-    writer.cursor.unregister("replaced")
+    with lent(writer.cursor, replaced=before.select(table.key)):
+        writer.cursor.execute(f"DELETE FROM {table.name} WHERE {where}({keys}) IN (SELECT ({keys}) FROM replaced)")
     writer.insert(table.name, after)
 
 
