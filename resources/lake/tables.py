@@ -74,8 +74,8 @@ class TableDiffers(OSError):
 def file_bytes(table: LakeTable | None) -> int:
     """How large the files of a table, or of `partitions`, may grow.
 
-    Who is forgotten costs a whole file of each table, and it is the rows of a file that cost, more than its bytes: where they hold
-    no lists of numbers, a hundred times as many take the same place.
+    Who is forgotten costs a whole file of each table, and its rows cost more than its bytes: where they hold no lists of numbers,
+    a hundred times as many take the same place.
     """
     lists = [dtype.inner for dtype in table.dtypes.values() if isinstance(dtype, pl.List)] if table is not None else []
     return WIDE_BYTES if any(inner.is_numeric() for inner in lists) else NARROW_BYTES
