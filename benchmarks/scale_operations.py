@@ -78,7 +78,8 @@ def _spent() -> tuple[float, float]:
     """CPU s and MB written so far, of this process and the children it has waited for."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     io = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
-    # SQLite makes its index anew, in memory, whenever it is opened: what is gone before it was on the disk does not count.
+    # SQLite makes the index of its log anew whenever it is opened, in a file of 32 KB that goes when it is closed: what is gone
+    # before it was on the disk does not count, and a disk that is busy may take a page of it.
     written = int(io["write_bytes"]) - int(io["cancelled_write_bytes"])
     return sum(one.ru_utime + one.ru_stime for one in usage), written / 1e6
 
@@ -188,6 +189,8 @@ def uptodate(home: Path, shards: int) -> Cost:
     lake = open_lake(_settings(home))
     steps = configured(PER_SHARD, CurationChoices().ops)
     lake.stamps([FACE_INFO.name])
+    for step, config in steps:  # imports engines; a checkout that is new has their bytecode written
+        step.facts(config)
     with measured() as cost, lake.snapshot() as reader:
         stale = stale_shards(reader, steps, [shard_name(number) for number in range(shards)])
     if stale:

@@ -20,6 +20,7 @@ from lafid_assets.constraints.window import WINDOW_COLUMNS
 from lafid_assets.dataset.funnel import RULES, STEPS, Outcomes
 from lafid_assets.outcomes import Status
 from lafid_assets.schemas.products import OUTCOME_COUNT
+from resources.lake.frames import lent
 from resources.lake.lake import Lake
 from resources.lake.reader import Reader
 
@@ -201,11 +202,10 @@ def version_before(lake: Lake | Reader, version: Facts) -> Facts | None:
 
 def _keep_rows(reader: Reader, dataset: pl.DataFrame) -> None:
     """Keep the rows in the order in which an export asks for them."""
-    reader.cursor.register("kept_rows", dataset)
-    reader.cursor.execute(
-        f"INSERT INTO {schemas.DATASET_VERSION_ROWS.name} BY NAME SELECT * FROM kept_rows ORDER BY split, clip_id"
-    )
-    reader.cursor.unregister("kept_rows")
+    with lent(reader.cursor, kept_rows=dataset):
+        reader.cursor.execute(
+            f"INSERT INTO {schemas.DATASET_VERSION_ROWS.name} BY NAME SELECT * FROM kept_rows ORDER BY split, clip_id"
+        )
 
 
 def _keep_outcomes(reader: Reader, outcomes: Outcomes, number: int) -> None:

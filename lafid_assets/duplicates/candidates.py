@@ -13,6 +13,7 @@ import polars as pl
 from lafid_assets.duplicates.comparison import MOST_BITS_APART
 from lafid_assets.pictures.picture_hash import MIRROR
 from resources.lake.duckdb_extensions import duckdb_cursor
+from resources.lake.frames import lent
 
 PARTS, PART_BITS = 3, 21
 LEAST_MOMENTS = 2
@@ -50,8 +51,7 @@ def find_candidates(looks: pl.DataFrame) -> pl.DataFrame:
     """
     cursor = duckdb_cursor(())
     try:
-        cursor.register("looks", looks)
-        return cursor.execute(_PAIRS).pl()
+        with lent(cursor, looks=looks):
+            return cursor.execute(_PAIRS).pl()
     finally:
-        cursor.unregister("looks")
         cursor.close()

@@ -81,12 +81,10 @@ class _OfClips:
 
     def _read(self, table: str, columns: Collection[str], clips: Collection[str]) -> pl.DataFrame:
         shards = ", ".join(quoted(shard) for shard in sorted({self._shard_of[clip] for clip in clips})) or "NULL"
-        self._reader.cursor.register("asked", pl.DataFrame({"clip_id": list(clips)}, schema={"clip_id": pl.String}))
-        found = self._reader.sql(
-            f"SELECT {', '.join(columns)} FROM {table} SEMI JOIN asked USING (clip_id) WHERE shard IN ({shards})"
+        return self._reader.sql(
+            f"SELECT {', '.join(columns)} FROM {table} SEMI JOIN asked USING (clip_id) WHERE shard IN ({shards})",
+            asked=pl.DataFrame({"clip_id": list(clips)}, schema={"clip_id": pl.String}),
         )
-        self._reader.cursor.unregister("asked")
-        return found
 
 
 def _describe(frames: Frames) -> dict[str, int]:

@@ -12,6 +12,7 @@ import duckdb
 import polars as pl
 
 from resources.lake.duckdb_extensions import bound, quoted
+from resources.lake.frames import lent
 from resources.lake.tables import PARTITIONS, LakeTable, metadata_of
 
 KEPT_S = 3600.0
@@ -106,13 +107,8 @@ class Reader:
             frames: further tables that the statement may name.
         """
         self.require_young()
-        for name, frame in frames.items():
-            self.cursor.register(name, frame)
-        try:
+        with lent(self.cursor, **frames):
             return self.cursor.execute(bound(query, parameters)).pl()
-        finally:
-            for name in frames:
-                self.cursor.unregister(name)
 
     def stamps(self, tables: Iterable[str] = (), partitions: Iterable[str] = ()) -> dict[tuple[str, str], Stamp]:
         """(table, partition) to what the lake says of it, of all that have been written; one question for all of them.

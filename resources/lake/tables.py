@@ -25,9 +25,15 @@ _SQL_TYPES: Mapping[Any, str] = {
     pl.Float64: "DOUBLE",
 }
 MOST_TRIES = 20
+NARROW_BYTES, WIDE_BYTES = 2 << 20, 8 << 20
 _PARTITIONS_DDL = (
     f"CREATE TABLE {PARTITIONS} (table_name VARCHAR NOT NULL, partition VARCHAR NOT NULL, fingerprint VARCHAR, digest VARCHAR, "
     "row_count BIGINT NOT NULL, token BIGINT NOT NULL, written_at TIMESTAMPTZ, settings_sha256 VARCHAR)"
+)
+_SIZE = "target_file_size"
+_SIZED = (
+    "SELECT table_name FROM {catalog}.ducklake_table JOIN {catalog}.ducklake_metadata ON scope = 'table' AND scope_id = table_id "
+    f"WHERE key = '{_SIZE}' AND end_snapshot IS NULL"
 )
 _SETTINGS = "settings_sha256"
 """The column that lakes of an earlier version lack."""
@@ -63,6 +69,16 @@ class LakeTable(Protocol):
 
 class TableDiffers(OSError):
     """A table was made under another contract, by another version of LaFID."""
+
+
+def file_bytes(table: LakeTable | None) -> int:
+    """How large the files of a table, or of `partitions`, may grow.
+
+    Who is forgotten costs a whole file of each table, and its rows cost more than its bytes: where they hold no lists of numbers,
+    a hundred times as many take the same place.
+    """
+    lists = [dtype.inner for dtype in table.dtypes.values() if isinstance(dtype, pl.List)] if table is not None else []
+    return WIDE_BYTES if any(inner.is_numeric() for inner in lists) else NARROW_BYTES
 
 
 def prepare_tables(connection: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[LakeTable]) -> None:
@@ -145,8 +161,7 @@ def _missing(connection: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[
     )
     if PARTITIONS not in there:
         yield f"CALL {lake}.set_option('parquet_compression', 'zstd')"
-        # Who is forgotten costs a whole file of each table, and so does merging in memory.
-        yield f"CALL {lake}.set_option('target_file_size', '16MB')"
+        yield f"CALL {lake}.set_option('{_SIZE}', '{NARROW_BYTES >> 20}MiB')"
         yield _PARTITIONS_DDL
         yield f"INSERT INTO {PARTITIONS} VALUES ('', '{ANY}', NULL, NULL, 0, 0, NULL, NULL)"
     elif not connection.execute(
@@ -154,8 +169,12 @@ def _missing(connection: duckdb.DuckDBPyConnection, lake: str, tables: Sequence[
         f"'{PARTITIONS}' AND column_name = '{_SETTINGS}' AND ducklake_column.end_snapshot IS NULL"
     ).fetchall():  # to the end: a half-read answer keeps the catalog in use
         yield f"ALTER TABLE {PARTITIONS} ADD COLUMN {_SETTINGS} VARCHAR"
+    sized = {name for (name,) in connection.execute(_SIZED.format(catalog=catalog)).fetchall()}
     for table in sorted(tables, key=lambda table: table.view is not None):  # views show tables
         mark = _mark(table)
+        # Not in the transaction that makes the table.
+        if table.view is None and table.name in there and table.name not in sized and file_bytes(table) != NARROW_BYTES:
+            yield f"CALL {lake}.set_option('{_SIZE}', '{file_bytes(table) >> 20}MiB', table_name => '{table.name}')"
         if there.get(table.name) == mark:
             continue
         if table.view is not None:

@@ -11,6 +11,7 @@ rows. Only `drop_all_history` wants to be alone.
 import logging
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from resources.lake.catalog import TABLES_FOLDER, Catalog
 from resources.lake.connection import LakeUnusable
 from resources.lake.duckdb_extensions import literal, quoted
 from resources.lake.reader import KEPT_S
+from resources.lake.tables import file_bytes
 from resources.leases.leases import StoreBusy
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ EVERY = 300
 """Commits of all processes between two compactions."""
 ORPHAN_S = 86_400.0
 """How old a file must be that no snapshot names, to be one that a killed writer left."""
-SMALL_BYTES = 8 << 20
-"""Smaller files are merged, again and again; larger ones are let be."""
+SMALL_SHARE = 0.5
+"""Files that are smaller than this share of what they may grow to are merged, again and again; larger ones are let be."""
 DELETED_SHARE = 0.3
 """A file is written anew when so many of its rows are deleted."""
 BUSY_S = 60
@@ -185,7 +187,14 @@ def _write_anew(gone: Mapping[str, str], writer: "Writer") -> list[str]:
     # A deletion of a few rows would go into the catalog, and its file would stay.
     writer.cursor.execute("SET ducklake_default_data_inlining_row_limit = 0")
     emptied = set()
+    holed = writer.cursor.execute(
+        f"SELECT DISTINCT table_name FROM {writer.catalog}.ducklake_table tables "
+        f"JOIN {writer.catalog}.ducklake_delete_file deletes USING (table_id) "
+        "WHERE tables.end_snapshot IS NULL AND deletes.end_snapshot IS NULL"
+    ).fetchall()
     for table, where in gone.items():
+        if (table,) not in holed:
+            continue
         listed = writer.cursor.execute(
             f"SELECT data_file FROM ducklake_list_files('{writer.name}', {quoted(table)}) WHERE delete_file IS NOT NULL"
         ).fetchall()
@@ -323,14 +332,16 @@ def _needed(lake: "Lake") -> list[tuple[str, str, str]]:
             f"SELECT DISTINCT table_name FROM ({files}) JOIN ({deletes}) USING (data_file_id) "
             f"JOIN ({tables}) USING (table_id) WHERE delete_count >= {DELETED_SHARE} * record_count"
         ).fetchall()
-        small = reader.cursor.execute(
-            f"SELECT table_name FROM ({files}) JOIN ({tables}) USING (table_id) WHERE file_size_bytes < {SMALL_BYTES} "
-            "GROUP BY table_name HAVING count(*) > 1"
+        sizes = reader.cursor.execute(
+            f"SELECT table_name, file_size_bytes FROM ({files}) JOIN ({tables}) USING (table_id) ORDER BY table_name"
         ).fetchall()
+    limits = {table: int(SMALL_SHARE * file_bytes(lake.tables.get(table))) for table, _ in sizes}
+    counts = Counter(table for table, size in sizes if size < limits[table])
+    small = {table: limits[table] for table, count in counts.items() if count > 1}
     return [
         *((table, "flush_inlined_data", "table_name => {}") for table in sorted(set(inlined))),
         *((table, "rewrite_data_files", f"{{}}, delete_threshold => {DELETED_SHARE}") for (table,) in deleted),
-        *((table, "merge_adjacent_files", f"{{}}, max_file_size => {SMALL_BYTES}") for (table,) in small),
+        *((table, "merge_adjacent_files", f"{{}}, max_file_size => {limit}") for table, limit in small.items()),
     ]
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.lake.duckdb_extensions import literal, quoted
+from resources.lake.frames import lent
 from resources.lake.reader import Reader
 from resources.lake.tables import ANY, PARTITIONS
 from resources.transient_errors import Transient
@@ -88,19 +89,17 @@ class Writer(Reader):
         if frame.is_empty() or not self.tables[table].appended:
             self.insert(table, frame)
             return
-        self.cursor.register("incoming", frame)
         unknown = f"FROM incoming ANTI JOIN {table} USING ({', '.join(self.tables[table].key)})"
-        if self.cursor.execute(f"SELECT 1 {unknown} LIMIT 1").fetchone():
-            self.serialise()
-            self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * {unknown}")
-        self.cursor.unregister("incoming")
+        with lent(self.cursor, incoming=frame):
+            if self.cursor.execute(f"SELECT 1 {unknown} LIMIT 1").fetchone():
+                self.serialise()
+                self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * {unknown}")
 
     def insert(self, table: str, frame: pl.DataFrame) -> None:
         """Add rows, whatever is there."""
         if not frame.is_empty():
-            self.cursor.register("incoming", frame)
-            self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
-            self.cursor.unregister("incoming")
+            with lent(self.cursor, incoming=frame):
+                self.cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
 
     def restamp(self, slots: Iterable[tuple[str, str]]) -> None:
         """Write down what partitions hold now, after some of their rows have changed; they still say what they were computed

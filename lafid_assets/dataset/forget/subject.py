@@ -68,9 +68,13 @@ class Subject(StrictModel):
 
     @property
     def needles(self) -> tuple[str, ...]:
-        """What to search files for: long enough not to occur by chance."""
+        """What to search files for: too long to occur by chance. Of texts that hold another of them, that one is enough."""
         texts = (*self.clip_ids, *self.contents, *self.captions, *self.own_names, *self.persons_named_after)
-        return tuple(text for text in texts if len(text) >= SHORTEST_NEEDLE)
+        found: list[str] = []
+        for text in sorted({text for text in texts if len(text) >= SHORTEST_NEEDLE}, key=lambda text: (len(text), text)):
+            if not any(shorter in text for shorter in found):
+                found.append(text)
+        return tuple(found)
 
     @property
     def persons_named_after(self) -> dict[str, str]:
@@ -89,9 +93,9 @@ class Subject(StrictModel):
 
 
 _SAID = """
-SELECT k.clip_id, r.caption FROM clip_contents k JOIN clip_rows r USING (shard, clip_root, path)
-UNION ALL SELECT f.released_id, r.caption FROM clip_files f JOIN clip_rows r USING (shard, clip_root, path)
-UNION ALL SELECT clip_id, refined_caption FROM speech_tagged_clips
+SELECT k.clip_id, r.caption FROM clip_contents k JOIN clip_rows r USING (shard, clip_root, path) WHERE {in_shards}
+UNION ALL SELECT f.released_id, r.caption FROM clip_files f JOIN clip_rows r USING (shard, clip_root, path) WHERE {in_shards}
+UNION ALL SELECT clip_id, refined_caption FROM speech_tagged_clips WHERE {in_shards}
 UNION ALL SELECT clip_id, refined_caption FROM lafid_dataset
 UNION ALL SELECT clip_id, refined_caption FROM dataset_version_rows
 """
@@ -116,7 +120,7 @@ SELECT DISTINCT clip_root || '/' || path AS file FROM clip_contents WHERE clip_i
 """
 _FILES = """
 SELECT f.clip_root, f.path, f.released_id FROM clip_files f LEFT JOIN clip_contents k USING (shard, clip_root, path)
-WHERE k.clip_id IN ({ids}) OR f.released_id IN ({ids}) ORDER BY f.path, f.clip_root
+WHERE {in_shards} AND (k.clip_id IN ({ids}) OR f.released_id IN ({ids})) ORDER BY f.path, f.clip_root
 """
 _CAME_IN = """
 SELECT v.dataset_version FROM dataset_versions v JOIN dataset_outcomes o ON o.since <= v.number
@@ -143,10 +147,12 @@ def _identify(reader: Reader, store: FileStore, clips: Sequence[str], identities
     copies = reader.sql(f"SELECT clip_id FROM ({_CONTENTS}) WHERE content_sha256 IN ({listed(contents)})")
     ids = wanted | set(copies["clip_id"])
     ids |= set(reader.sql(f"SELECT clip_id FROM ({_SHOTS}) WHERE recording_id IN ({listed(ids)})")["clip_id"])
-    own = listed(ids)
-    captions = reader.sql(f"SELECT DISTINCT caption FROM ({_SAID}) WHERE clip_id IN ({own}) AND caption IS NOT NULL")["caption"]
-    others = f"SELECT DISTINCT caption FROM ({_SAID}) WHERE caption IN ({listed(captions)}) AND clip_id NOT IN ({own})"
-    shared = reader.sql(others)["caption"]
+    own, shards = listed(ids), shards_of(reader, ids)
+    in_shards = f"shard IN ({listed(shards)})"
+    said = _SAID.format(in_shards=in_shards)
+    captions = reader.sql(f"SELECT DISTINCT caption FROM ({said}) WHERE clip_id IN ({own}) AND caption IS NOT NULL")["caption"]
+    others = f"({_SAID.format(in_shards=True)}) WHERE caption IN ({listed(captions)}) AND clip_id NOT IN ({own})"
+    shared = reader.sql(f"SELECT DISTINCT caption FROM {others}")["caption"]
     shots = reader.sql(f"SELECT * FROM ({_SHOTS}) WHERE clip_id IN ({own}) AND recording_id NOT IN ({own})").drop_nulls()
     persons = reader.sql(_PERSONS)
     theirs = pl.col("clip_id").is_in(list(ids))
@@ -166,9 +172,10 @@ def _identify(reader: Reader, store: FileStore, clips: Sequence[str], identities
         shared_names=tuple(name for name in gone if any(other.startswith(name) for other in others_names)),
         renamed={name: new for name in sorted(others_names) if (new := _renamed(name, ids)) is not None},
         raw_files=tuple(
-            RawFile(clip_root=root, path=path, named_by=name) for root, path, name in reader.sql(_FILES.format(ids=own)).rows()
+            RawFile(clip_root=root, path=path, named_by=name)
+            for root, path, name in reader.sql(_FILES.format(ids=own, in_shards=in_shards)).rows()
         ),
-        shards=tuple(shards_of(reader, ids)),
+        shards=tuple(shards),
         versions=tuple(dict.fromkeys(reader.sql(_CAME_IN.format(ids=own))["dataset_version"])),
         trained_versions=tuple(trained),
         checkpoints=tuple(_checkpoints(reader, store, trained)),

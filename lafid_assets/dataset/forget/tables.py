@@ -25,6 +25,7 @@ from lafid_assets.schemas import (
 )
 from lafid_assets.steps.contract import TableSchema
 from resources.lake.duckdb_extensions import quoted
+from resources.lake.frames import lent
 from resources.lake.lake import UNPARTITIONED, Lake
 from resources.lake.reader import Reader
 from resources.lake.upkeep import drop_all_history
@@ -79,22 +80,30 @@ def _replace(writer: Writer, table: TableSchema, shards: Iterable[str], before: 
     time."""
     keys = ", ".join(table.key)
     where = f"shard IN ({listed(shards)}) AND " if table.partitioned else ""
-    writer.cursor.register("replaced", before.select(table.key))
-    writer.cursor.execute(f"DELETE FROM {table.name} WHERE {where}({keys}) IN (SELECT ({keys}) FROM replaced)")
-    writer.cursor.unregister("replaced")
+    with lent(writer.cursor, replaced=before.select(table.key)):
+        writer.cursor.execute(f"DELETE FROM {table.name} WHERE {where}({keys}) IN (SELECT ({keys}) FROM replaced)")
     writer.insert(table.name, after)
 
 
 def _changes(reader: Reader, subject: Subject) -> Iterable[tuple[TableSchema, pl.DataFrame, pl.DataFrame]]:
     """Table, rows that are to change, and what takes their place. In a shard's table only shards with rows of theirs
     are looked at."""
-    for table in HELD:
+    for table in _that_ever_held_rows(reader):
         own = f"shard IN ({listed(subject.shards)}) AND " if table.partitioned else ""
         before = reader.sql(f"SELECT * FROM {table.name} WHERE {own}({_meant(table, subject)})").select(list(table.dtypes))
         scrubbed = scrub_files(before, subject) if table in OF_FILES else scrub_frame(before, table.name, subject)
         after = table.frame(scrubbed)
         if not after.equals(table.frame(before)):
             yield table, before, after
+
+
+def _that_ever_held_rows(reader: Reader) -> list[TableSchema]:
+    """Each other one costs a statement that takes longer to plan than to answer."""
+    rows = reader.cursor.execute(
+        f"SELECT table_name FROM {reader.catalog}.ducklake_table JOIN {reader.catalog}.ducklake_table_stats USING (table_id) "
+        "WHERE end_snapshot IS NULL AND next_row_id > 0"
+    ).fetchall()
+    return [table for table in HELD if (table.name,) in rows]
 
 
 def _were_theirs(table: TableSchema, subject: Subject) -> str:
