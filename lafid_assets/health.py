@@ -17,7 +17,7 @@ from lafid_assets.schemas import CLIP_FILES, DATASET_REPORT, FUSION_DIT, REFEREN
 from lafid_assets.steps.curation_steps import configured
 from lafid_assets.steps.staleness import stale_shards, unfinished_shards
 from lafid_assets.training.encoding import SHARDS_FOLDER
-from lafid_assets.wording import first_few
+from model.wording import first_few
 from resources.lake.catalog_losses import missing_files
 from resources.lake.duckdb_extensions import quoted
 from resources.lake.lake import Lake

@@ -3,6 +3,7 @@
 Belongs here: what every part of the model half that writes to a local disk shares. Not here: any format.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -74,6 +75,15 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _sync(folder.parent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """No other process is inside a block of the same file, which is made where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def require_free(folder: Path) -> None:

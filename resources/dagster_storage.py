@@ -13,8 +13,8 @@ that Dagster means to make (`interval_to_next_pending_claim_check`) is never lon
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -25,6 +25,8 @@ from dagster._core.storage.event_log.base import ConcurrencyClaimStatus
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._utils.concurrency import ConcurrencyKeyInfo
+
+from model.files import locked
 
 Asked = ParamSpec("Asked")
 SECONDS_BETWEEN_CLAIMS = 1.0
@@ -68,11 +70,8 @@ def pausing(claim: Callable[Asked, ConcurrencyClaimStatus]) -> Callable[Asked, C
 class _EventLog(SqliteEventLogStorage):
     """Whoever claims or frees a place in a pool is alone at it."""
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with (Path(self._base_dir) / "pools.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _alone(self) -> AbstractContextManager[None]:
+        return locked(Path(self._base_dir) / "pools.lock")
 
     @pausing
     def claim_concurrency_slot(

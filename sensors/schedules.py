@@ -35,7 +35,7 @@ from lafid_assets.steps.curation_steps import configured, copy_is_current, datas
 from lafid_assets.steps.partitions import CLIP_SHARDS, run_tags
 from lafid_assets.steps.staleness import stale_shards, unfinished_shards
 from lafid_assets.training.precompute import dataset_shards
-from lafid_assets.wording import first_few
+from model.wording import first_few
 from resources.lake.lake import Lake
 from resources.settings import Settings
 from sensors.work import TRY, at_work, digest, or_skip, tries, waiting_runs

@@ -14,7 +14,7 @@ import dagster as dg
 
 from lafid_assets.jobs import ACTIVE, WAITING, assets_of
 from lafid_assets.lafid_toml.settings_file import SettingsUnusable
-from lafid_assets.wording import first_few
+from model.wording import first_few
 from resources.lake.lake import Lake
 
 TRY = "lafid/try"

@@ -27,7 +27,7 @@ from lafid_assets.runs.run_settings import SETTINGS_TAG
 from lafid_assets.steps.curation_steps import configured
 from lafid_assets.steps.partitions import ends_of, run_tags, runs_of
 from lafid_assets.steps.staleness import is_current, stale_shards
-from lafid_assets.wording import first_few
+from model.wording import first_few
 from resources.lake.lake import UNPARTITIONED, Lake
 from resources.transient_errors import is_transient
 

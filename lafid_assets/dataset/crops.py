@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from lafid_assets.faces.sampling import frames_at
 from lafid_assets.ingest.clip_prefetch import map_footage
-from lafid_assets.ingest.media_probe import content_sha256_in_state
+from lafid_assets.ingest.media_probe import unchanged
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.progress import track
 from lafid_assets.schemas import REFERENCE_CROPS
-from lafid_assets.workers.exit_reasons import fault_of
-from lafid_assets.workers.pool import Done, Ending
-from model.encoding.footage import Footage, file_of, passed_s
+from lafid_assets.workers.exit_reasons import Fault, fault_of
+from lafid_assets.workers.pool import Done
+from model.encoding.footage import Footage, passed_s
 from model.encoding.head_mask import MaskChoice, MaskInfo
 from resources.store.file_store import FileStore
 
@@ -62,16 +62,6 @@ class CutTask:
     duration_s: float
     faces: tuple[FaceSpot, ...]
     mask: MaskChoice
-
-
-@dataclass(frozen=True)
-class CutClip:
-    """The pictures of a clip's faces, (face, head) PNG each in the order of the task; none when it could not be cut."""
-
-    pictures: tuple[tuple[bytes, bytes], ...]
-    status: Status = Status.OK
-    reason: Reason | None = None
-    detail: str | None = None
 
 
 def folder_of(content_sha256: str, interval: tuple[int, int] | None = None) -> str:
@@ -114,33 +104,30 @@ def cut_references(
         for clip, rows in chosen.items()
         if not _all_there(by_clip[clip], rows, store, mask.info)
     ]
-    cut: dict[str, CutClip] = {}
+    faults: dict[str, Fault] = {}
     endings = map_footage(cut_clip, tasks, _deadline_s, footage_of=lambda task: task.footage)
     for index, ending in track(endings, "reference_crops", len(tasks)):
-        made, task = _cut(ending), tasks[index]
-        cut[task.clip_id] = CutClip((), made.status, made.reason, made.detail)
-        for row, pictures in zip(chosen[task.clip_id], made.pictures, strict=made.status == Status.OK):
-            for path, png in zip(_paths(by_clip[task.clip_id], row, mask.info), pictures, strict=True):
+        made, clip_id = ending.value if isinstance(ending, Done) else fault_of(ending), tasks[index].clip_id
+        if isinstance(made, Fault):
+            faults[clip_id] = made
+            continue
+        for row, pictures in zip(chosen[clip_id], made, strict=True):
+            for path, png in zip(_paths(by_clip[clip_id], row, mask.info), pictures, strict=True):
                 store.write_bytes(path, png)
     return REFERENCE_CROPS.frame(
-        _row(row, by_clip[clip], cut.get(clip, CutClip(())), mask) for clip, rows in chosen.items() for row in rows
+        _row(row, by_clip[clip], faults.get(clip), mask) for clip, rows in chosen.items() for row in rows
     )
 
 
-def cut_clip(task: CutTask) -> CutClip:
-    """Both pictures of every face of one clip, decoded once; faults of the clip come back as its status."""
+def cut_clip(task: CutTask) -> list[tuple[bytes, bytes]] | Fault:
+    """(face, head) PNG of every face of one clip, in the order of the task, decoded once; a fault of the clip comes back."""
     try:
-        if task.footage is None:
-            raise ClipError(Reason.UNREADABLE, "its file has disappeared: put it back")
-        path = file_of(task.footage)
-        if content_sha256_in_state(path) != task.content_sha256:
-            raise ClipError(Reason.UNREADABLE, f"{path.name} has changed since raw_clips: materialize raw_clips again")
-        frames = frames_at(task.footage, {spot.frame_index for spot in task.faces})
-        return CutClip(tuple(_pictures(frames[spot.frame_index], spot, task.mask) for spot in task.faces))
+        frames = frames_at(unchanged(task.footage, task.content_sha256), {spot.frame_index for spot in task.faces})
+        return [_pictures(frames[spot.frame_index], spot, task.mask) for spot in task.faces]
     except ClipError as error:
-        return CutClip((), Status.ERROR, error.reason, error.detail)
+        return Fault(Status.ERROR, error.reason, error.detail)
     except OSError as error:
-        return CutClip((), Status.ERROR, Reason.UNREADABLE, f"the file cannot be read: {error.strerror}")
+        return Fault(Status.ERROR, Reason.UNREADABLE, f"the file cannot be read: {error.strerror}")
 
 
 def _pictures(frame: NDArray[np.uint8], spot: FaceSpot, mask: MaskChoice) -> tuple[bytes, bytes]:
@@ -175,10 +162,6 @@ def _deadline_s(task: CutTask) -> float:
     return LEAST_DEADLINE_S + DEADLINE_S_PER_S * decoded_s
 
 
-def _cut(ending: Ending[CutClip]) -> CutClip:
-    return ending.value if isinstance(ending, Done) else CutClip((), *fault_of(ending))
-
-
 def _box(row: Row) -> tuple[float, float, float, float]:
     return row["box_x1"], row["box_y1"], row["box_x2"], row["box_y2"]
 
@@ -196,9 +179,9 @@ def _all_there(clip: Row, rows: list[Row], store: FileStore, mask: MaskInfo) -> 
     return are_there([path for row in rows for path in _paths(clip, row, mask)], store)
 
 
-def _row(row: Row, clip: Row, cut: CutClip, mask: MaskChoice) -> dict[str, Any]:
+def _row(row: Row, clip: Row, fault: Fault | None, mask: MaskChoice) -> dict[str, Any]:
     known = {column.name: row[column.name] for column in REFERENCE_CROPS.columns if column.name in row}
-    face, head = _paths(clip, row, mask.info) if cut.status == Status.OK else (None, None)
-    outcome = {"status": cut.status, "reason": cut.reason, "detail": cut.detail}
+    face, head = _paths(clip, row, mask.info) if fault is None else (None, None)
+    outcome = {"status": Status.OK, "reason": None, "detail": None} if fault is None else fault._asdict()
     cut_by = {"mask": mask.info.name, "mask_sha256": mask.info.sha256, "mask_licence": mask.licence}
     return known | outcome | cut_by | {"face_path": face, "head_path": head}

@@ -19,7 +19,7 @@ from lafid_assets.outcomes import DECIDED, KEPT, Status
 from lafid_assets.policy_settings import all_settings
 from lafid_assets.schemas import CLIP_CONTENTS, LAFID_DATASET
 from lafid_assets.steps.step_registry import all_steps
-from lafid_assets.wording import first_few
+from model.wording import first_few
 from resources.lake.duckdb_extensions import quoted
 from resources.lake.reader import Reader
 from resources.lake.tables import PARTITIONS

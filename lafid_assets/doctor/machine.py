@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lafid_assets.doctor.findings import Node, Remark
 from lafid_assets.jobs import DATASET, PER_SHARD
+from model.wording import first_few
 from resources.settings import PROJECT_ROOT
 from resources.software import CURATION, Software, packages, place
 
@@ -47,9 +48,8 @@ def installed(node: Node) -> str | None:
         if version != pinned.get(_pin(name, build), version)
     ]
     if others:
-        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         command = "make .venv/.installed" + (" CUDA=1" if build == "cuda" else "")
-        raise Remark(f"{', '.join(others[:MOST_NAMED])}{more} as in {lock}: run `{command}` in {PROJECT_ROOT}")
+        raise Remark(f"{first_few(others, MOST_NAMED)} as in {lock}: run `{command}` in {PROJECT_ROOT}")
     return f"{len(found)} packages are as in {lock}"
 
 

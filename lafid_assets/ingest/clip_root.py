@@ -17,7 +17,7 @@ import polars as pl
 from lafid_assets.ingest.clip_prefetch import object_at, scratch
 from lafid_assets.ingest.folder_walk import walk
 from lafid_assets.ingest.provenance import SOURCE_FILE, SourceUnusable
-from lafid_assets.wording import first_few
+from model.wording import first_few
 from resources.store.s3_objects import Listed, ObjectUnreadable, is_address, list_objects, read_object, split_address
 
 LOGGER = logging.getLogger("lafid.ingest")

@@ -17,6 +17,7 @@ from av.video.reformatter import ColorPrimaries, ColorTrc
 from lafid_assets.ingest.folder_walk import linked_folders
 from lafid_assets.ingest.packets import open_clip, read_index
 from lafid_assets.outcomes import ClipError, Reason
+from model.encoding.footage import Footage, file_of
 from model.encoding.shown import breaks_off, pixel_shape
 
 
@@ -78,6 +79,20 @@ def content_sha256_in_state(path: Path) -> str:
     file of hundreds of clips."""
     state = path.stat()
     return _content_in_state(path, state.st_size, state.st_mtime_ns)
+
+
+def unchanged(footage: Footage | None, content_sha256: str) -> Footage:
+    """Footage whose file holds what it held when raw_clips read it; None: it cannot be reached.
+
+    Raises:
+        ClipError: it cannot be reached, or holds something else now.
+    """
+    if footage is None:
+        raise ClipError(Reason.UNREADABLE, "its file has disappeared: put it back")
+    path = file_of(footage)
+    if content_sha256_in_state(path) != content_sha256:
+        raise ClipError(Reason.UNREADABLE, f"{path.name} has changed since raw_clips: materialize raw_clips again")
+    return footage
 
 
 @lru_cache(maxsize=256)

@@ -16,11 +16,11 @@ from PIL import Image as PilImage
 
 from lafid_assets.dataset.references import LEAST_SCALES, STEP
 from lafid_assets.faces.sampling import frames_at
-from lafid_assets.ingest.media_probe import content_sha256_in_state
+from lafid_assets.ingest.media_probe import unchanged
 from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.release.bench_choice import CandidatePicture, Expression, Moment, WantedPerson, sharpest_frontal
 from lafid_assets.workers.exit_reasons import Fault
-from model.encoding.footage import Footage, file_of
+from model.encoding.footage import Footage
 from model.encoding.head_mask import OvalMask
 from model.evaluation.bench import png_of
 from model.face_engine.interface import Box, FaceEngine, Image
@@ -103,13 +103,9 @@ def find_first_frame(task: FirstFrameTask) -> FirstFrame | Fault | None:
     """
     engine = _engine(task.engine)
     try:
-        if task.footage is None:
-            raise ClipError(Reason.UNREADABLE, "its file has disappeared: put it back")
-        path = file_of(task.footage)
-        if content_sha256_in_state(path) != task.content_sha256:
-            raise ClipError(Reason.UNREADABLE, f"{path.name} has changed since raw_clips: materialize raw_clips again")
+        footage = unchanged(task.footage, task.content_sha256)
         for batch in _batches(task.moments[:MOST_TRIED]):
-            frames = frames_at(task.footage, {moment.frame_index for moment in batch})
+            frames = frames_at(footage, {moment.frame_index for moment in batch})
             for moment in batch:
                 frame = frames[moment.frame_index]
                 if conditions(frame, moment.box, engine):

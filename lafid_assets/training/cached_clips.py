@@ -20,6 +20,7 @@ from lafid_assets.training.encoding import FOLDER, SHARDS_FOLDER
 from model.clip_size import Bucket
 from model.clips.clip_list import ClipEntry, ClipMeta, Place, write_clip_list
 from model.presets import Preset
+from model.wording import first_few
 from resources.lake.reader import Reader
 from resources.store.file_store import FileStore
 
@@ -97,8 +98,7 @@ def _require_sizes(cached: pl.DataFrame, chosen: Preset) -> None:
 
 
 def _named(clips: pl.DataFrame) -> str:
-    shards = sorted(clips["shard"].unique())
-    return ", ".join(shards[:_NAMED]) + (f" and {len(shards) - _NAMED} more" if len(shards) > _NAMED else "")
+    return first_few(sorted(clips["shard"].unique()), _NAMED)
 
 
 def _entry(row: Mapping[str, Any]) -> ClipEntry:

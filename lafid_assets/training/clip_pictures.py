@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from lafid_assets.faces.sampling import frames_at
 from lafid_assets.ingest.locate import file_at
 from lafid_assets.ingest.media_probe import content_sha256_in_state
-from lafid_assets.outcomes import ClipError, Reason
+from lafid_assets.outcomes import ClipError, Reason, Status
 from lafid_assets.training.face_views import FaceView
+from lafid_assets.workers.exit_reasons import Fault
 from model.clip_size import Bucket
 from model.encoding.footage import Footage, RemoteFile, file_of, footage_in
 from model.encoding.head_mask import MaskInfo
@@ -75,15 +76,7 @@ class Pictures:
     crops: Sequence[Picture]  # (H, W, 3) each, of any sizes: head and shoulders of every view
 
 
-@dataclass(frozen=True)
-class Refused:
-    """The clip cannot be encoded: a fault of its file."""
-
-    reason: Reason
-    detail: str
-
-
-def take_pictures(task: PictureTask) -> Pictures | Refused:
+def take_pictures(task: PictureTask) -> Pictures | Fault:
     """What the task asks for.
 
     Raises:
@@ -94,7 +87,7 @@ def take_pictures(task: PictureTask) -> Pictures | Refused:
         frames = _frames(footage, task) if "frames" in task.needs else None
         return Pictures(frames, _crops(footage, task) if "crops" in task.needs else [])
     except ClipError as error:
-        return Refused(error.reason, error.detail)
+        return Fault(Status.ERROR, error.reason, error.detail)
 
 
 def _frames(footage: Footage, task: PictureTask) -> Picture:

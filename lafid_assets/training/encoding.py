@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from lafid_assets.faces.shard_limits import ShardLimits
 from lafid_assets.ingest.clip_prefetch import map_footage
-from lafid_assets.outcomes import Status
 from lafid_assets.progress import track
 from lafid_assets.training.cache_parts import Recipe
-from lafid_assets.training.clip_pictures import Pictures, PictureTask, Refused, take_pictures
+from lafid_assets.training.clip_pictures import Pictures, PictureTask, take_pictures
 from lafid_assets.training.shard_plan import PlannedClip, PlannedFile, picture_task
 from lafid_assets.workers.exit_reasons import Fault, fault_of
-from lafid_assets.workers.pool import Children, Done, Ending
+from lafid_assets.workers.pool import Children, Done
 from model.clip_size import ClipSize
 from model.clips.clip_list import SHARDS
 from model.encoding.footage import footage_in, passed_s
@@ -119,7 +118,7 @@ def encode_files(
     endings = map_footage(take_pictures, tasks, _deadline_s, children, footage_of=lambda task: task.object)
     for index, ending in track(endings, label, len(tasks), lambda: f"{cache.written_bytes / 1e9:.2f} GB new"):
         file, clip = owners[index]
-        shown = _shown(ending)
+        shown = ending.value if isinstance(ending, Done) else fault_of(ending)
         if isinstance(shown, Fault):
             cache.faults[clip.row["clip_id"]] = shown
         else:
@@ -166,14 +165,6 @@ def _finish(file: _Open, encoders: "ClipEncoders", cache: Cache) -> None:
         cache.places |= dict.fromkeys(file.parts, name)
         cache.written_bytes += sum(tensor.nbytes for part in file.parts.values() for tensor in part.values())
         file.parts = {}
-
-
-def _shown(ending: Ending[Pictures | Refused]) -> Pictures | Fault:
-    if not isinstance(ending, Done):
-        return fault_of(ending)
-    if isinstance(ending.value, Refused):
-        return Fault(Status.ERROR, ending.value.reason, ending.value.detail)
-    return ending.value
 
 
 def _deadline_s(task: PictureTask) -> float:

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from model.bases.codec import HaarCodec
 from model.untrusted_files import Untrustworthy, check_config, read_json, stored_shapes
+from model.wording import first_few
 
 Transformer: TypeAlias = WanTransformer3DModel | WanVACETransformer3DModel
 Network: TypeAlias = Transformer | HaarCodec | AutoencoderKLWan | UMT5EncoderModel | CLIPVisionModel
@@ -92,12 +93,6 @@ def _mismatch(name: str, stored: Sequence[int], wanted: Sequence[int]) -> str:
     return f"{name} of shape {tuple(wanted)} ({tuple(stored)} is there)"
 
 
-def named(names: Sequence[str]) -> str:
-    """The first few, and how many more."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
 def own_memory(module: nn.Module) -> None:
     """Gives every tensor of `module` memory of its own, aligned as torch allocates it.
 
@@ -137,7 +132,7 @@ def _kind(part: Path) -> Any:
 def _check_whole(part: Path, told: Mapping[str, Iterable[Any]]) -> None:
     """What the library made up or left unread is an error here, not a warning."""
     faults = {"lacks": made_up(told), "holds, which its class does not have,": sorted(told["unexpected_keys"])}
-    said = [f"{fault} {named(names)}" for fault, names in faults.items() if names]
+    said = [f"{fault} {first_few(names, _NAMED)}" for fault, names in faults.items() if names]
     if said:
         raise BaseError(f"{part} {'; '.join(said)}: fetch the base again, and `lafid adopt` it")
 

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from model.bases.components import BaseError, named
+from model.bases.components import BaseError
+from model.wording import first_few
 
 MODEL_INDEX = "model_index.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -171,4 +172,4 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def _paths(paths: Iterable[Path], snapshot: Path) -> str:
-    return named([path.relative_to(snapshot).as_posix() for path in paths])
+    return first_few((path.relative_to(snapshot).as_posix() for path in paths), 5)

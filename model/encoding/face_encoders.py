@@ -22,10 +22,11 @@ from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, CLIPVisionModel, Dinov2Model, Siglip2VisionModel, SiglipVisionModel
 
 from model.bases.codec import encode_moments
-from model.bases.components import made_up, named, no_progress_bars, own_memory
+from model.bases.components import made_up, no_progress_bars, own_memory
 from model.face_engine.interface import Image
 from model.files import sha256_file
 from model.untrusted_files import MOST_SIDE_PX, check_config, check_numbers, check_own, read_json, stored_shapes
+from model.wording import first_few
 
 # By the `model_type` of the folder's config (`model_store.registry.VISION_TYPES`).
 _VISION_CLASSES: dict[str, Any] = {
@@ -107,7 +108,7 @@ class VisionEncoder:
         except (OSError, ValueError, RuntimeError) as error:
             raise EncoderError(f"{folder} cannot be loaded: {error}") from error
         if lacking := made_up(loading):
-            raise EncoderError(f"{folder} lacks {named(lacking)}: fetch it again")
+            raise EncoderError(f"{folder} lacks {first_few(lacking, 5)}: fetch it again")
         own_memory(network)
         return cls(network.to(device).eval().requires_grad_(False), processor, layer, _digest_of(folder))
 

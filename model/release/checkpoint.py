@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from model.bases.base import Base, BaseInfo
-from model.bases.components import Transformer, made_up, named, own_memory
+from model.bases.components import Transformer, made_up, own_memory
 from model.encoding.head_mask import MaskInfo
 from model.face_branch.attach import attach
 from model.face_branch.fusion import FaceFusion
@@ -39,6 +39,7 @@ from model.presets import Preset
 from model.release import MANIFEST_FILE
 from model.strict import StrictModel
 from model.untrusted_files import MOST_SIDE_PX, Untrustworthy, check_config, check_folder, check_numbers, read_json, stored_shapes
+from model.wording import first_few
 
 FORMAT: Final = 4
 _WEIGHTS_FILE = "weights.safetensors"
@@ -211,7 +212,7 @@ def load_fusion(part: Path) -> FaceFusion:
     check_config(told, stored, lambda: FaceFusion.from_config(told), config)
     fusion, loading = FaceFusion.from_pretrained(part, output_loading_info=True, use_safetensors=True, local_files_only=True)
     if lacking := made_up(loading):
-        raise ValueError(f"it lacks {named(lacking)}")
+        raise ValueError(f"it lacks {first_few(lacking, 5)}")
     own_memory(fusion)
     finite(fusion.state_dict())
     return fusion

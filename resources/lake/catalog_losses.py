@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from model.wording import first_few
 from resources.lake.catalog import TABLES_FOLDER
 from resources.lake.duckdb_extensions import duckdb_cursor, quoted
 from resources.lake.tables import PARTITIONS
@@ -49,7 +50,9 @@ class Restored:
             "what was written later counts as not current: `lafid curate` computes it again"
         ]
         if self.lost:
-            told = (f"{table} ({_listed(shards)})" if shards else table for table, shards in sorted(self.lost.items()))
+            told = (
+                f"{table} ({first_few(shards, MOST_NAMED)})" if shards else table for table, shards in sorted(self.lost.items())
+            )
             lines.append(f"files that the copy does not know, whose rows are lost: {', '.join(told)}")
         if self.missing:
             told = (f"{table} ({count})" for table, count in sorted(self.missing.items()))
@@ -101,8 +104,3 @@ def _shards(store: FileStore, path: str) -> list[str]:
         found = duckdb_cursor(()).execute(f"SELECT DISTINCT shard FROM read_parquet({quoted(where)})").fetchall()
         return [str(shard) for (shard,) in found]
     return []
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more

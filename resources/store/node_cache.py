@@ -20,6 +20,8 @@ from pathlib import Path, PurePosixPath
 
 import psutil
 
+from model.files import locked
+
 BOUND = "LAFID_CACHE_GB"
 MOST_GB = 200.0
 """Unless `BOUND` says otherwise."""
@@ -49,14 +51,9 @@ class StoreCache:
     @contextmanager
     def filling(self, path: str) -> Iterator[Path]:
         """The same place of a unit or of something in it, and no other process brings anything of that unit here meanwhile."""
-        place, filling = self.place(path), self.folder / "used" / f"{_unit(path)}.filling"
-        filling.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(filling, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        place = self.place(path)
+        with locked(self.folder / "used" / f"{_unit(path)}.filling"):
             yield place
-        finally:
-            os.close(lock)
 
     def make_room(self, size_bytes: int, what: str) -> None:
         """Remove units that no process uses, those first that have not been used for longest, until so much more fits.

@@ -8,17 +8,15 @@ Belongs here: bringing a model into the store, and from there to a node, checked
     models/accepted_licences.json       which terms were accepted for all nodes
 """
 
-import fcntl
 import hashlib
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from model.files import whole_folder
+from model.files import locked, whole_folder
 from model.model_store.registry import REGISTRY, ModelFile, find_entry
 from model.model_store.store import LICENCES, RECORD, Licences, ModelStore, Record
 from resources.settings import Settings
@@ -100,7 +98,7 @@ def take_model(models: ModelStore, store: FileStore, name: str) -> Record | None
     entry, record = find_entry(name), _record(store, name)
     if record is None:
         return None
-    with _alone(models.root):
+    with locked(models.root / ".taking"):  # no other process of this node brings models here meanwhile
         if not models.present(name):
             with whole_folder(models.folder(name)) as folder:
                 for file in record.files:
@@ -113,15 +111,6 @@ def take_model(models: ModelStore, store: FileStore, name: str) -> Record | None
         if not models.accepted(entry.licence) and (when := _licences(store).accepted.get(entry.licence)):
             models.accept(entry.licence, when)
     return record
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """No other process of this node brings models here meanwhile."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".taking").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _copy(store: FileStore, path: str, target: Path, sha256: str) -> None:

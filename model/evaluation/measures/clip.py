@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from transformers import CLIPModel, CLIPProcessor
 
-from model.bases.components import made_up, named, no_progress_bars
+from model.bases.components import made_up, no_progress_bars
 from model.evaluation.measures.curricular_face import WeightsUnfit
 from model.evaluation.measures.record import Absent, DrawnVideo
+from model.wording import first_few
 
 FRAMES: Final = 16
 _BATCH: Final = 32
@@ -47,7 +48,7 @@ class TransformersClip:
         except Exception as error:
             raise WeightsUnfit(f"{folder} does not hold a CLIP: {str(error).splitlines()[0]}") from error
         if lacking := made_up(told):
-            raise WeightsUnfit(f"{folder} does not hold a whole CLIP: {named(lacking)} lacking")
+            raise WeightsUnfit(f"{folder} does not hold a whole CLIP: {first_few(lacking, 5)} lacking")
         return cls(network.eval().requires_grad_(False), processor, device)
 
     def logits(self, prompt: str, frames_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

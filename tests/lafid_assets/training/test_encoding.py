@@ -12,8 +12,9 @@ from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import TRAINING_LATENTS
 from lafid_assets.training import encoding as module
 from lafid_assets.training.base import base_folder
-from lafid_assets.training.clip_pictures import Pictures, PictureTask, Refused, take_pictures
+from lafid_assets.training.clip_pictures import Pictures, PictureTask, take_pictures
 from lafid_assets.training.latents import intact
+from lafid_assets.workers.exit_reasons import Fault
 from lafid_assets.workers.pool import Done, Failed, OutOfMemory, TimedOut
 from model.clip_size import ClipSize
 from model.presets import Preset, preset
@@ -23,7 +24,7 @@ from tests.lafid_assets.training.encoded import encode_clips
 SMALL = ClipSize(frames=9, height=16, width=16)
 
 
-def crashing(task: PictureTask) -> Pictures | Refused:
+def crashing(task: PictureTask) -> Pictures | Fault:
     """As `take_pictures`, with a decoder that brings its process down at the first clip."""
     if task.file["clip_id"] == "a":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -42,7 +43,7 @@ def encode(store: FileStore, faces: pl.DataFrame) -> Callable[[pl.DataFrame], pl
         (Failed("no"), Status.ERROR, Reason.ENGINE_FAILED),
         (TimedOut(60.0), Status.TIMEOUT, Reason.DEADLINE),
         (OutOfMemory(1 << 32), Status.ERROR, Reason.MEMORY_LIMIT),
-        (Done(Refused(Reason.DECODE_FAILED, "broken")), Status.ERROR, Reason.DECODE_FAILED),
+        (Done(Fault(Status.ERROR, Reason.DECODE_FAILED, "broken")), Status.ERROR, Reason.DECODE_FAILED),
     ],
 )
 def test_how_a_child_ends_is_how_its_clip_ends(ending: Any, status: Status, reason: Reason) -> None:
@@ -58,7 +59,7 @@ def test_a_lost_clip_is_tried_again_where_that_may_help(
     reason: Reason,
 ) -> None:
     """What a decoder says of a file stays as it is."""
-    lost = TimedOut(60.0) if reason == Reason.DEADLINE else Done(Refused(reason, "broken"))
+    lost = TimedOut(60.0) if reason == Reason.DEADLINE else Done(Fault(Status.ERROR, reason, "broken"))
 
     def lose_a(work: Callable[[Any], Any], tasks: Sequence[PictureTask], *_: Any, **__: Any) -> Iterator[tuple[int, Any]]:
         for index, task in enumerate(tasks):
