@@ -32,6 +32,10 @@ _MEETING = timedelta(minutes=10)
 """How long they wait for the last to begin: until all have met, nobody hears of one that failed."""
 
 
+class TooFewGpus(RuntimeError):
+    """More processes are started on a machine than it has GPUs; the message has both numbers."""
+
+
 class Turn(NamedTuple):
     """One forward of one process."""
 
@@ -151,11 +155,17 @@ def join_ranks(device: torch.device | str | None) -> Iterator[Ranks]:
         device: what this process computes on; the GPU of its LOCAL_RANK where there is one, unless named.
 
     Raises:
+        TooFewGpus: not every process of this machine has one.
         RankLost: another process is gone, or did not begin.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if device is None and torch.cuda.is_available():
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        # Of all alike, so that the first, which speaks for all, does not wait for those that have none.
+        here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", local + 1)), torch.cuda.device_count()
+        if here > gpus:
+            raise TooFewGpus(f"{here} processes are started on a machine with {gpus} GPUs: start {gpus} (--nproc-per-node)")
+        device = f"cuda:{local}"
     chosen = pick_device(device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)

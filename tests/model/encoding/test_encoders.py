@@ -42,6 +42,23 @@ def test_a_text_has_the_same_bits_whatever_texts_are_beside_it(base_dir: Path, d
     assert encoders.texts([]) == []
 
 
+def test_on_a_gpu_every_forward_has_as_many_texts(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whose number it chooses its kernels."""
+    asked: list[list[str]] = []
+
+    class Pipeline:
+        def encode_prompt(self, prompts: list[str], **_: object) -> tuple[torch.Tensor, None]:
+            asked.append(prompts)
+            return torch.ones(len(prompts), 3, 2), None
+
+    encoders = ClipEncoders(base)
+    monkeypatch.setattr(encoders, "_pipeline", Pipeline())
+    monkeypatch.setattr(ClipEncoders, "_device", torch.device("cuda"))
+    prompts = [str(number) for number in range(TEXTS_AT_ONCE + 1)]
+    assert len(encoders._encode(prompts)) == len(prompts)
+    assert asked == [prompts[:-1], [prompts[-1], *[""] * (TEXTS_AT_ONCE - 1)]]
+
+
 def test_a_text_that_comes_again_is_encoded_once(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TEXTS_KEPT", 2)
     encoders = ClipEncoders(base)

@@ -19,7 +19,7 @@ from model.clips.clip_set import ClipSet
 from model.presets import Preset
 from model.training.batch_sampler import Order
 from model.training.heartbeat import RankLost
-from model.training.parallel import Ranks, join_ranks
+from model.training.parallel import Ranks, TooFewGpus, join_ranks
 from model.training.sampling import draw_step
 from model.training.train import TrainingError, train
 from tests.model.cached_clips import write_clips
@@ -87,6 +87,15 @@ def test_processes_talk_over_what_their_device_needs_and_wait_for_videos(
     [(name, patience_s)] = joined
     assert name == backend
     assert patience_s >= 3600
+
+
+def test_more_processes_than_gpus_are_refused_by_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in {"WORLD_SIZE": "8", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TooFewGpus, match=r"^4 processes are started on a machine with 2 GPUs: start 2 "), join_ranks(None):
+        raise AssertionError("two of them have none")
 
 
 def test_a_process_that_does_not_begin_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
