@@ -1,7 +1,7 @@
 """A plugin of the tests: what collecting them imports lives to the end, and the garbage collector never looks through it.
 
-Millions of objects of libraries: looking for garbage among them took a fifth of what collecting costs, and seconds more when pytest
-and the interpreter end, in each test process.
+Millions of objects of libraries: looking for garbage among them took a fifth of what collecting costs, and seconds more when
+pytest and the interpreter end, in each test process.
 """
 
 import atexit
