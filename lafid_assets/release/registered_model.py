@@ -177,10 +177,12 @@ def _logged_model(facts: Facts, tags: dict[str, str], name: str, lake: Lake, tra
 def _describe_version(
     tracking: Tracking, version: RegisteredVersion, tags: Mapping[str, str], judgement: Mapping[str, Any]
 ) -> None:
-    """The tag that names the judgement comes last: who finds it there finds the others, too."""
+    """The tag that names the judgement comes last: who finds it there finds the others, too. Most are there since it was
+    registered; each that is set asks the registry several times."""
     client = tracking.connect()
     client.update_model_version(version.name, version.version, description(tags, judgement))
-    for name in sorted(tags, key=lambda name: name == JUDGEMENT_TAG):
+    there = client.get_model_version(version.name, version.version).tags
+    for name in sorted((name for name in tags if there.get(name) != tags[name]), key=lambda name: name == JUDGEMENT_TAG):
         client.set_model_version_tag(version.name, version.version, name, tags[name])
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from lafid_assets.schemas import TABLES
 from lafid_assets.steps.contract import Column, TableSchema
 from resources.lake.lake import Lake
-from resources.lake.tables import TableDiffers
+from resources.lake.tables import PARTITIONS, TableDiffers
 
 BASE = TableSchema(
     "clips",
@@ -92,6 +93,36 @@ def test_a_lake_of_before_settings_were_kept_takes_them(opened: Callable[..., La
     kept = lake.sql("SELECT partition, settings_sha256 FROM partitions WHERE fingerprint IS NOT NULL ORDER BY ALL")
     assert kept.rows() == [("s", None), ("t", "sha")]
     lake.close()
+
+
+def test_statistics_that_are_begun_before_the_rows_come_to_the_same(
+    open_lake_at: Callable[..., Lake], rows_of: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every table has some from the beginning, or DuckLake asks for them again and again."""
+
+    def told(home: str) -> dict[str, list[Any]]:
+        lake = open_lake_at(tmp_path / home)
+        lake.put(rows_of("s", 3, count=2), "s", "f")
+        measures, ends = rows_of("t", -2).values()
+        lake.put({"measures": measures.with_columns(value=pl.lit(0.5)), "ends": ends}, "t", "f")
+        with lake.snapshot() as reader:
+            rows = reader.cursor.execute(
+                f"SELECT table_name, column_id, record_count, next_row_id, contains_null, contains_nan, min_value, max_value "
+                f"FROM {reader.catalog}.ducklake_table_stats LEFT JOIN {reader.catalog}.ducklake_table_column_stats "
+                f"USING (table_id) JOIN {reader.catalog}.ducklake_table USING (table_id) ORDER BY ALL"
+            ).fetchall()
+        found: dict[str, list[Any]] = {}
+        for table, *facts in rows:
+            found.setdefault(table, []).append(facts)
+        return found
+
+    begun = told("begun")
+    monkeypatch.setattr("resources.lake.connection.begin_statistics", lambda *_: None)
+    later = told("later")
+    written = {PARTITIONS, "measures", "ends"}
+    assert later.keys() == written
+    assert begun.keys() == written | {"totals", "said"}
+    assert [begun[table] for table in ("measures", "ends")] == [later[table] for table in ("measures", "ends")]
 
 
 def test_opening_again_makes_no_snapshot(opened: Callable[..., Lake]) -> None:
