@@ -77,11 +77,11 @@ def judge(looks: Sequence[Look], planned: int, margins: ScanMargins) -> Verdict:
     for count, reason in ((small, Reason.FACE_TOO_SMALL), (crowded, Reason.SEVERAL_FACES)):
         if faced and ((early and count == len(looks)) or (not left and count >= margins.scan_agreement * len(faced))):
             return Verdict(Course.DROP, reason if sure else Reason.NO_FACE)
-    turns = _turns(faced, margins)
+    turns = sure and _turns(faced, margins)
     if left:
         undecided = max(small, crowded) + left >= margins.scan_agreement * (len(faced) + left)
         return SURVEY if turns and not undecided else LOOK_ON
-    if not faced:
+    if not sure:
         return Verdict(Course.DROP, Reason.NO_FACE)
     if is_still(looks, margins):
         return Verdict(Course.DROP, Reason.STATIC)

@@ -133,5 +133,10 @@ def test_margins_are_what_decides() -> None:
 def test_what_no_survey_would_take_for_a_face_is_none_and_not_a_small_one(doubtful: Look) -> None:
     assert judge([doubtful] * 5, 6, MARGINS) == LOOK_ON
     assert judge([doubtful] * 6, 6, MARGINS) == _dropped(Reason.NO_FACE)
+    turning = [
+        replace(doubtful, areas=(0.1,), scores=(0.4,), height_share=0.4, angles=Angles(yaw, 0.0, 0.0)) for yaw in (0.0, 40.0)
+    ]
+    assert judge(turning * 2, 6, MARGINS) == LOOK_ON, "what is no face does not turn"
+    assert judge(turning * 3, 6, MARGINS) == _dropped(Reason.NO_FACE)
     certain = replace(doubtful, sure=True)
     assert judge([doubtful] * 2 + [certain], 6, MARGINS) == judge([certain] * 3, 6, MARGINS)
