@@ -1,10 +1,11 @@
 """Files and folders appear whole or not at all."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
 
-from model.files import FolderTaken, require_free, sha256_folder, whole_file, whole_folder
+from model.files import FolderTaken, locked, require_free, sha256_folder, whole_file, whole_folder, write_whole
 
 
 def write_half_and_fail(path: Path) -> None:
@@ -53,3 +54,19 @@ def test_a_folder_is_free_where_nothing_is(tmp_path: Path) -> None:
     for taken in (tmp_path, tmp_path / "file"):
         with pytest.raises(FolderTaken, match="is there already: name a folder that is not, or an empty one"):
             require_free(taken)
+
+
+def test_text_and_bytes_take_the_place_of_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "new folder" / "words.txt"
+    for content in ("größer", b"\x00"):
+        write_whole(target, content)
+        assert target.read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert [path.name for path in target.parent.iterdir()] == ["words.txt"]
+
+
+def test_nobody_else_is_at_a_locked_file(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "lock"
+    with locked(path), path.open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
