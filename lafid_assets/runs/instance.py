@@ -39,12 +39,13 @@ class Instance(dg.DagsterInstance):
         """As Dagster's, which gives a server of its records six seconds to come back: all that runs would fail. And who waits for
         a place in a pool would burn a core."""
         super().__init__(*arguments, **named)
-        storages: list[Any] = [self._run_storage, self._event_storage, self._schedule_storage]
+        events: Any = self._event_storage
+        storages: list[Any] = [self._run_storage, events, self._schedule_storage]
         for storage in storages:
             if hasattr(storage, "postgres_url"):
                 wait_for_server(storage._engine)
-                if storage is self._event_storage:
-                    storage.claim_concurrency_slot = pausing(storage.claim_concurrency_slot)
+        if hasattr(events, "postgres_url"):
+            events.claim_concurrency_slot = pausing(events.claim_concurrency_slot)
 
     @classmethod
     def config_schema(cls) -> Mapping[str, Any]:

@@ -58,7 +58,9 @@ class LaunchConfig(StrictModel):
         description="what runs `-m resources.trainer.child JOB`: this Python, or [torchrun, --nproc-per-node, 8]. It must pass "
         "SIGTERM on to the ranks, as torchrun does, and wait for them",
     )
-    grace_s: float = Field(120.0, gt=0, le=3600, description="seconds between SIGTERM and SIGKILL, in which the state is saved")
+    grace_s: float = Field(
+        120.0, gt=0, le=3600, strict=True, description="seconds between SIGTERM and SIGKILL, in which the state is saved"
+    )
     tags: dict[str, Any] = Field(
         default_factory=dict, description="of the runs that train: what RayRunLauncher, K8sRunLauncher or EcsRunLauncher reads"
     )
@@ -172,9 +174,10 @@ def _ray_waits_s(env_vars: Sequence[str]) -> float:
     told = dict(one.partition("=")[::2] for one in env_vars)
     value = told.get(RAY_WAIT) or (os.environ.get(RAY_WAIT) if RAY_WAIT in told else None)
     try:
-        return float(value or RAY_WAITS_S)
+        waits_s = float(value or RAY_WAITS_S)
     except ValueError:
         return 0.0
+    return waits_s if math.isfinite(waits_s) else 0.0
 
 
 def _too_short(waits_s: float, needed_s: float) -> str:
@@ -192,8 +195,10 @@ def _check_k8s(where: str, value: Any, needed_s: float) -> None:
             f"{where}: {K8S_TAG} has no {', '.join(sorted(unknown))}: its sections are {', '.join(sorted(K8S_SECTIONS))}"
         )
     pod = value.get("pod_spec_config", {})
+    if not isinstance(pod, dict):
+        raise ValueError(f"{where}: pod_spec_config of {K8S_TAG} must be a table")
     given = next((pod[name] for name in K8S_GRACE if name in pod), 30)
-    if not isinstance(given, int) or given < needed_s:
+    if isinstance(given, bool) or not isinstance(given, int) or given < needed_s:
         raise ValueError(
             f"{where}: Kubernetes kills the pod after {given} s, before the trainer's state is saved: set pod_spec_config."
             f"{K8S_GRACE[0]} to at least {needed_s:.0f} (grace_s and {SECONDS_AFTER_GRACE:.0f} s more), or lower grace_s"

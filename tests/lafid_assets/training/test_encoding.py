@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -71,6 +72,24 @@ def test_a_lost_clip_is_tried_again_where_that_may_help(
     assert rows["reason"].to_list() == [reason, None, "too_short"]
     assert rows["parts"].list.len().to_list()[::2] == [0, 0]
     assert intact(rows, store) == (reason == Reason.DECODE_FAILED)
+
+
+def test_a_decoder_has_time_by_what_it_has_to_read(
+    encode: Callable[[pl.DataFrame], pl.DataFrame], dataset: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a piece that can only be reached from the file's beginning also what lies before it."""
+    told: dict[str, list[float]] = {}
+
+    def noting(work: Callable[[Any], Any], tasks: Sequence[PictureTask], deadline_s: Any, *_: Any, **__: Any) -> Iterator[Any]:
+        for index, task in enumerate(tasks):
+            piece = {"first_pts": 1, "last_pts": 2, "keyframe_pts": None, "start_s": 100.0}
+            told[task.file["clip_id"]] = [deadline_s(task), deadline_s(replace(task, file=task.file | piece))]
+            yield index, Done(work(task))
+
+    monkeypatch.setattr(module, "map_footage", noting)
+    encode(dataset)
+    least_s = module.LIMITS.deadline_s(1.2)
+    assert told == dict.fromkeys("ab", pytest.approx([least_s, least_s + 100 * module.LIMITS.search_s_per_s]))
 
 
 def test_a_decoder_that_crashes_costs_its_clip(
