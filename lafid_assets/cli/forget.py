@@ -95,6 +95,8 @@ def _show(done: Mapping[str, Any], *, dry_run: bool) -> None:
         CONSOLE.print(f"{len(done['clips'])} clips are forgotten; a search of all files finds nothing of them")
     _say(f"{would}rewritten", done["rewritten"])
     _say(f"{would}removed", done["removed"])
+    if any(path.endswith("/lafid.duckdb") for path in done["removed"]):
+        CONSOLE.print(f"lafid.duckdb {'would be' if dry_run else 'is'} gone until the next refresh: `lafid curate` ends with one")
     renamed = [f"{old} is {new}" for old, new in done["renamed"].items()]
     _say(f"persons who stay and {are}renamed, for their names began like a clip's id", renamed)
     fate = "would be deleted" if done["delete_files"] else "which stay (--delete-file deletes them)"

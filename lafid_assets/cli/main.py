@@ -331,7 +331,7 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
 def sweep(
     home: Home = None, dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")] = False
 ) -> None:
-    """Remove cached latents that no row of training_latents names; not while a run is at work."""
+    """Remove cached latents that no row of training_latents names, and earlier benches; not while a run is at work."""
     from lafid_assets.cli.sweep import run_sweep
 
     run_sweep(settings_of(home), dry_run=dry_run)

@@ -1,7 +1,7 @@
 """Where benches lie in the store, and which of them is the dataset's.
 
-Belongs here: paths, writing a bench into the store, reading it out. Not here: what is in it (`model.evaluation.bench`), making it
-(`bench_building`).
+Belongs here: paths, writing a bench into the store, reading it out, removing earlier ones. Not here: what is in it
+(`model.evaluation.bench`), making it (`bench_building`).
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lafid_assets.schemas.bench import LAFID_BENCH
 from model.evaluation.bench import BENCH_FILE, Bench, BenchError, bench_files, parse_bench, write_bench
+from resources.lake.lake import Lake
 from resources.lake.reader import Reader
 from resources.store.file_store import FileStore
 
@@ -52,6 +53,24 @@ def stored_bench(store: FileStore, version: str) -> Bench:
     """
     path = f"{folder_of(version)}/{BENCH_FILE}"
     return parse_bench(store.read_bytes(path), f"{store.uri}/{path}")
+
+
+def drop_superseded(lake: Lake, *, dry_run: bool = False) -> dict[str, int]:
+    """Remove the benches that are not the dataset's, on which nothing is judged any more; none where the dataset has none.
+
+    Returns:
+        folder below the store to the bytes that this frees there.
+    """
+    with lake.snapshot() as reader:
+        current = current_bench(reader)
+    freed: dict[str, int] = {}
+    for path, size in lake.store.sizes(FOLDER).items() if current is not None else ():
+        version = path.split("/")[1]
+        if version != current:
+            freed[folder_of(version)] = freed.get(folder_of(version), 0) + size
+    for folder in () if dry_run else freed:
+        lake.store.remove(folder)
+    return freed
 
 
 def copy_bench(store: FileStore, version: str, to: Path) -> Bench:

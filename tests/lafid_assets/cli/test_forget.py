@@ -29,6 +29,7 @@ def known(home: Path, lake: Lake, keep_dataset: Callable[..., None]) -> None:
     lake.close()
     (home / "logs").mkdir()
     (home / "logs" / "last-error.log").write_text(f"trouble with {CLIP}")
+    (home / "lafid.duckdb").write_text(f"decisions about {CLIP}")
 
 
 @pytest.mark.usefixtures("known")
@@ -45,6 +46,7 @@ def test_dry_run_then_for_good_but_not_under_a_run_and_an_interrupted_one_is_fin
     assert (would["clips"], would["models"], would["delete_files"]) == ([CLIP], [], False)
     assert set(would) == FORGOTTEN
     assert "would be rewritten" in dry.out
+    assert "lafid.duckdb would be gone until the next refresh" in dry.out
     assert not (home / "forget.json").exists()
     assert _there(home)
 
@@ -59,6 +61,7 @@ def test_dry_run_then_for_good_but_not_under_a_run_and_an_interrupted_one_is_fin
     assert ended.code == 0, ended.err
     assert "an earlier `lafid forget` was interrupted: finishing it first" in ended.out
     assert "1 clips are forgotten; a search of all files finds nothing of them" in ended.out
+    assert "lafid.duckdb is gone until the next refresh" in ended.out
     assert not _there(home)
     assert not (home / "forget.json").exists()
     assert "version aa11 is marked erased: 1 clips" in lafid("diff", "aa", "bb").out

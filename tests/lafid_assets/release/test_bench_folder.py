@@ -1,11 +1,15 @@
 """A bench in a store: the same files locally and in a bucket, and never half of one."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lafid_assets.release.bench_folder import copy_bench, folder_of, is_whole, put_bench, stored_bench
+from lafid_assets.release.bench_folder import copy_bench, drop_superseded, folder_of, is_whole, put_bench, stored_bench
+from lafid_assets.schemas import LAFID_BENCH
 from model.evaluation.bench import BENCH_FILE, seal_bench, verify_bench
+from resources.lake.lake import Lake
 from resources.store.file_store import FileStore, StoreUnusable
 from tests.model.evaluation.benches import small_facts
 
@@ -52,3 +56,16 @@ def test_a_bench_is_whole_only_when_everything_is_there(
     with pytest.raises(StoreUnusable):
         copy_bench(store, bench.version, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
+
+
+def test_earlier_benches_go_and_the_datasets_own_stays(lake: Lake, row_of: Callable[..., dict[str, Any]]) -> None:
+    """All stay while the dataset has none: nobody knows then which of them will be made again."""
+    for path in ("0123/bench.json", "0123/photos/a.png", "4567/bench.json"):
+        lake.store.write_bytes(f"benches/{path}", b"1234")
+    lake.put({LAFID_BENCH.name: LAFID_BENCH.frame([])}, "all", "f")
+    assert drop_superseded(lake) == {}
+    lake.put({LAFID_BENCH.name: LAFID_BENCH.frame([row_of(LAFID_BENCH, bench_version="4567")])}, "all", "g")
+    assert drop_superseded(lake, dry_run=True) == {"benches/0123": 8}
+    assert len(lake.store.list_tree("benches")) == 3
+    assert drop_superseded(lake) == {"benches/0123": 8}
+    assert lake.store.list_tree("benches") == ["benches/4567/bench.json"]

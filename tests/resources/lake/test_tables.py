@@ -11,7 +11,11 @@ import pytest
 from lafid_assets.schemas import TABLES
 from lafid_assets.steps.contract import Column, TableSchema
 from resources.lake.lake import Lake
+<<<<<<< HEAD
 from resources.lake.tables import PARTITIONS, TableDiffers
+=======
+from resources.lake.tables import NARROW_BYTES, WIDE_BYTES, TableDiffers
+>>>>>>> lake11
 
 BASE = TableSchema(
     "clips",
@@ -54,6 +58,16 @@ def test_a_view_shows_tables_and_follows_its_contract(opened: Callable[..., Lake
     assert other.read("shown")["n"].to_list() == [2]
     for one in (lake, other):
         one.close()
+
+
+def test_files_of_a_table_with_lists_of_numbers_may_grow_larger(opened: Callable[..., Lake]) -> None:
+    """Also where the table is older than the list."""
+    for table, sizes in ((BASE, [NARROW_BYTES]), (GROWN, [NARROW_BYTES, WIDE_BYTES])):
+        with opened(table).snapshot() as reader:
+            told = (
+                f"SELECT value FROM {reader.catalog}.ducklake_metadata WHERE key = 'target_file_size' ORDER BY scope NULLS FIRST"
+            )
+            assert reader.sql(told)["value"].to_list() == list(map(str, sizes))
 
 
 def test_a_table_grows_by_columns_that_may_be_null(opened: Callable[..., Lake]) -> None:
