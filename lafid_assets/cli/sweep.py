@@ -22,8 +22,4 @@ def run_sweep(settings: Settings, *, dry_run: bool) -> None:
     for path, size in freed.items():
         CONSOLE.print(f"{path}  {size / 1e6:.2f} MB")
     would = "would be " if dry_run else ""
-<<<<<<< HEAD
-    CONSOLE.print(f"{sum(freed.values()) / 1e9:.3f} GB {would}freed in {len(freed)} files")
-=======
-    CONSOLE.print(f"{sum(freed.values()) / 1e9:.3f} GB {would}freed in {len(freed)} files and folders", soft_wrap=True)
->>>>>>> lake11
+    CONSOLE.print(f"{sum(freed.values()) / 1e9:.3f} GB {would}freed in {len(freed)} files and folders")

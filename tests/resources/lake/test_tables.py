@@ -11,11 +11,7 @@ import pytest
 from lafid_assets.schemas import TABLES
 from lafid_assets.steps.contract import Column, TableSchema
 from resources.lake.lake import Lake
-<<<<<<< HEAD
-from resources.lake.tables import PARTITIONS, TableDiffers
-=======
-from resources.lake.tables import NARROW_BYTES, WIDE_BYTES, TableDiffers
->>>>>>> lake11
+from resources.lake.tables import NARROW_BYTES, PARTITIONS, WIDE_BYTES, TableDiffers
 
 BASE = TableSchema(
     "clips",
