@@ -110,6 +110,7 @@ def _for_viewers(root: Path, outside: Path, whole: Path, write: Callable[..., Pa
     grey = np.full((48, 64, 3), 1, np.uint16)
     _encode(root / "hdr_pq.mp4", "libx264", "yuv420p10le", picture=round(0.4161 * 65535) * grey, tags=wide | {"color_trc": 16})
     _encode(root / "hdr_hlg.mp4", "libx264", "yuv420p10le", picture=round(0.4466 * 65535) * grey, tags=wide | {"color_trc": 18})
+    _with_a_preview_before_it(whole, root / "preview_first.mp4")
     full = {"color_range": 2}
     _encode(root / "full_range.mp4", "libx264", "yuv420p", picture=np.full((48, 64, 3), 120, np.uint8), tags=full)
     return {
@@ -118,6 +119,9 @@ def _for_viewers(root: Path, outside: Path, whole: Path, write: Callable[..., Pa
         "mirrored": Exhibit("mirrored.mp4", OK, said={"pixel_shape": 1.0, "size_px": (64, 48)}),
         "hdr_pq": Exhibit("hdr_pq.mp4", OK, said={"transfer": "smpte2084", "primaries": "bt2020", "luminance": 120}),
         "hdr_hlg": Exhibit("hdr_hlg.mp4", OK, said={"transfer": "arib_std_b67", "primaries": "bt2020", "luminance": 120}),
+        "preview_first": Exhibit(
+            "preview_first.mp4", OK, said={"width": 64, "duration_s": 2.0, "sampled": 8, "size_px": (64, 48)}
+        ),
         "full_range": Exhibit("full_range.mp4", OK, said={"transfer": None, "primaries": None, "luminance": 120}),
     }
 
@@ -295,6 +299,21 @@ def _encode(
             in_range = (tags or {}).get("color_range")
             container.mux(stream.encode(frame.reformat(format=layout, dst_color_range=in_range)))
         container.mux(stream.encode(None))
+
+
+def _with_a_preview_before_it(film: Path, target: Path) -> None:
+    """Another, smaller video stream of three frames as the first one."""
+    with av.open(str(film)) as source, av.open(str(target), "w", format="mp4") as container:
+        preview: Any = container.add_stream("libx264", rate=10)
+        preview.width, preview.height, preview.pix_fmt = 32, 24, "yuv420p"
+        copy = container.add_stream_from_template(source.streams.video[0])
+        pictures = [av.VideoFrame.from_ndarray(np.full((24, 32, 3), 200, np.uint8), format="rgb24") for _ in range(3)]
+        packets = [packet for picture in pictures for packet in preview.encode(picture)]
+        container.mux([*packets, *preview.encode(None)])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = copy
+                container.mux(packet)
 
 
 def _with_opposite_channels(pictures: Path, path: Path) -> None:

@@ -18,7 +18,7 @@ from lafid_assets.ingest.packets import FrameIndex, open_clip, promised_s, read_
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.shots.pieces import split_at_cuts
 from lafid_assets.shots.search import ShotSearch
-from model.encoding.shown import ShownFrame, shown_frames
+from model.encoding.shown import ShownFrame, main_video, shown_frames
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -73,7 +73,7 @@ def _intact(path: Path, index: FrameIndex) -> tuple[list[ShotSearch], list[tuple
 
     try:
         with open_clip(path) as container:
-            stream = container.streams.video[0]
+            stream = main_video(container)
             stream.thread_count = 1
 
             def tear(error: av.FFmpegError) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lafid_assets.ingest.packets import FrameIndex, open_clip, read_index
 from lafid_assets.outcomes import ClipError, Reason
 from model.encoding.footage import Footage, file_of
-from model.encoding.shown import ShownFrame, shown_frames
+from model.encoding.shown import ShownFrame, main_video, shown_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ def decode_samples(
     """
     try:
         with open_clip(file_of(footage)) as container:
-            stream = container.streams.video[0]
+            stream = main_video(container)
             stream.thread_count = 1
             first_pts: int | None = None
             taken = 0
@@ -109,7 +109,7 @@ def frames_at(footage: Footage, wanted: Set[int]) -> dict[int, NDArray[np.uint8]
     frames: dict[int, NDArray[np.uint8]] = {}
     try:
         with open_clip(file_of(footage)) as container:
-            for shown in shown_frames(container, container.streams.video[0], footage):
+            for shown in shown_frames(container, main_video(container), footage):
                 if shown.index in wanted:
                     frames[shown.index] = shown.rgb()
                 if len(frames) == len(wanted):

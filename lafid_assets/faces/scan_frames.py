@@ -14,7 +14,7 @@ import av
 from lafid_assets.ingest.packets import FrameIndex, open_clip
 from lafid_assets.outcomes import ClipError, Reason
 from model.encoding.footage import Footage, file_of
-from model.encoding.shown import ShownFrame, shown_frames
+from model.encoding.shown import ShownFrame, main_video, shown_frames
 
 KEYFRAME_SNAP = 0.25
 """A look moves to a keyframe that is nearer than this share of the distance between two looks."""
@@ -60,7 +60,7 @@ def look_into(footage: Footage, index: FrameIndex, planned_pts: list[int]) -> It
     """
     try:
         with open_clip(file_of(footage)) as container:
-            stream = container.streams.video[0]
+            stream = main_video(container)
             stream.thread_count = 1
             stream.codec_context.skip_frame = "NONREF"
             stream.codec_context.options = {"skip_loop_filter": "all"}

@@ -18,7 +18,7 @@ from lafid_assets.ingest.folder_walk import linked_folders
 from lafid_assets.ingest.packets import open_clip, read_index
 from lafid_assets.outcomes import ClipError, Reason
 from model.encoding.footage import Footage, file_of
-from model.encoding.shown import breaks_off, pixel_shape
+from model.encoding.shown import breaks_off, main_video, pixel_shape
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def probe(path: Path) -> MediaFacts:
         with open_clip(path) as container:
             if not container.streams.video:
                 raise ClipError(Reason.NO_VIDEO_STREAM, "the file has no video stream")
-            stream = container.streams.video[0]
+            stream = main_video(container)
             if stream.disposition & Disposition.attached_pic:
                 raise ClipError(Reason.NO_VIDEO_STREAM, "the file holds sound and a cover picture, no video")
             if stream.codec_context is None or not (stream.codec_context.width and stream.codec_context.height):

@@ -13,7 +13,7 @@ import av
 
 from lafid_assets.outcomes import ClipError, Reason
 from model.encoding.footage import Footage, Piece, file_of
-from model.encoding.shown import RisingClock, breaks_off
+from model.encoding.shown import RisingClock, breaks_off, main_video
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg,asf,nut,mxf,wav,mp3,aac,flac"
 """Demuxers that read one file and nothing else; sound alone gets its own reason. Playlists (hls, dash, concat) would open what
@@ -66,7 +66,7 @@ def read_index(footage: Footage) -> FrameIndex:
     can_seek = isinstance(footage, Piece) and footage.keyframe_pts is not None
     try:
         with open_clip(file_of(footage)) as container:
-            stream = container.streams.video[0]
+            stream = main_video(container)
             clock = RisingClock(container, stream)
             if isinstance(footage, Piece) and footage.keyframe_pts is not None:
                 container.seek(footage.keyframe_pts, stream=stream)
@@ -107,7 +107,7 @@ def promised_s(path: Path) -> float | None:
     """
     try:
         with open_clip(path) as container:
-            stream = container.streams.video[0]
+            stream = main_video(container)
             if breaks_off(container):  # no header names a length there: FFmpeg guesses it from the timestamps
                 return None
             if stream.duration and stream.time_base:

@@ -15,7 +15,7 @@ from lafid_assets.ingest.packets import open_clip, read_index
 from lafid_assets.outcomes import ClipError
 from lafid_assets.release.evaluation_tasks import plain_name
 from model.encoding.footage import Footage, Piece, file_of
-from model.encoding.shown import SQUARE_TOLERANCE, pixel_shape
+from model.encoding.shown import SQUARE_TOLERANCE, main_video, pixel_shape
 from model.files import write_whole
 
 FOLDER = "review"
@@ -43,7 +43,7 @@ def media_type(footage: Footage) -> str | None:
     family = "webm" if path.suffix.lower() == ".webm" else "mov"
     try:
         with open_clip(path) as container:
-            stream = container.streams.video[0]
+            stream = main_video(container)
             kind, codecs = _PLAYED[family]
             late_s = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
             plays = (

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.speech.sound_runs import GAP_S, sound_of_run, sound_packets
 from model.encoding.footage import Footage, Piece, file_of
-from model.encoding.shown import BACKWARDS_S, RisingClock
+from model.encoding.shown import BACKWARDS_S, RisingClock, main_video
 
 SAMPLE_RATE_HZ = 16_000
 _LONGEST_S = 4 * 3600.0
@@ -82,7 +82,7 @@ def first_picture_s(container: InputContainer) -> float | None:
     """
     if not container.streams.video:
         return None
-    for frame in container.decode(container.streams.video[0]):
+    for frame in container.decode(main_video(container)):
         if frame.time is not None:
             return frame.time
     return None
@@ -94,7 +94,7 @@ def _with_its_pictures(container: InputContainer, track: AudioStream, piece: Pie
     Raises:
         ValueError: its first picture is not found, or it cannot be told which sound is its own.
     """
-    stream = container.streams.video[0]
+    stream = main_video(container)
     assert stream.time_base is not None
     step, offset = RisingClock(container, stream).step, 0
     wanted: Iterator[Packet]

@@ -14,7 +14,7 @@ from lafid_assets.ingest.packets import open_clip
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.speech.voice import Span
 from model.encoding.footage import Footage, file_of
-from model.encoding.shown import ShownFrame, shown_frames
+from model.encoding.shown import ShownFrame, main_video, shown_frames
 
 _TIME_TOLERANCE_S = 1e-3
 """Time stamps are rounded to the stream's time base."""
@@ -51,7 +51,7 @@ def sample_frames(footage: Footage, spans: Sequence[Span], fps: float) -> Iterat
         with open_clip(path) as container:
             if not container.streams.video:
                 return
-            stream = container.streams.video[0]
+            stream = main_video(container)
             stream.thread_type = "NONE"
             yield from _within(shown_frames(container, stream, footage), spans, fps)
     except (av.FFmpegError, OSError) as error:  # its own text would repeat the path, and this machine's folders with it

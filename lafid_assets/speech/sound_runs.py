@@ -17,7 +17,7 @@ from av.container import InputContainer
 from av.packet import Packet
 
 from model.encoding.footage import Piece, file_of
-from model.encoding.shown import RisingClock
+from model.encoding.shown import RisingClock, main_video
 
 GAP_S = 0.05
 """Jumps of the time stamps below this are rounding or jitter of the muxer; above it, samples are missing."""
@@ -81,7 +81,7 @@ def sound_of_run(piece: Piece, track_index: int) -> RunSound:
     shown_s: dict[int, tuple[float, float]] = {}
     sounding: list[_Sounding] = []
     with av.open(str(file_of(piece)), metadata_errors="replace") as container:
-        stream, track = container.streams.video[0], container.streams[track_index]
+        stream, track = main_video(container), container.streams[track_index]
         clock = RisingClock(container, stream)
         for packet in container.demux(stream, track):
             pts = packet.dts if packet.pts is None else packet.pts

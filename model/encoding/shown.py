@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 from av.sidedata.sidedata import Type
+from av.stream import Disposition
 from av.video.reformatter import Colorspace, Interpolation
 from numpy.typing import NDArray
 
@@ -39,6 +40,20 @@ def pixel_shape(stream: av.VideoStream) -> float:
     shape = float(told) if told else 1.0
     least, most = BELIEVABLE_PIXEL_SHAPES
     return shape if least <= shape <= most else 1.0
+
+
+def main_video(container: av.container.InputContainer) -> av.VideoStream:
+    """The stream that a player shows: of those that are no cover picture the one of the most pixels, the first of several.
+
+    Covers come before the film in some files, and so do previews.
+    """
+    films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    return max(films or container.streams.video, key=_pixels)
+
+
+def _pixels(stream: av.VideoStream) -> int:
+    context = stream.codec_context
+    return 0 if context is None else context.width * context.height
 
 
 def breaks_off(container: av.container.InputContainer) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.encoding.footage import Footage, file_of
-from model.encoding.shown import ShownFrame, shown_frames
+from model.encoding.shown import ShownFrame, main_video, shown_frames
 from model.files import whole_file
 
 Frames = NDArray[np.uint8]
@@ -130,7 +130,7 @@ def _decode_at(
     container: av.container.InputContainer, footage: Footage, times_s: Sequence[float], shown: list[NDArray[np.uint8]]
 ) -> None:
     """Appends to `shown` the frame on screen at each time; fewer where the video ends before."""
-    stream = container.streams.video[0]
+    stream = main_video(container)
     first_pts: int | None = None
     current: ShownFrame | None = None
     for frame in shown_frames(container, stream, footage):

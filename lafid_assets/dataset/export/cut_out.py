@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lafid_assets.ingest.packets import open_clip
 from model.encoding.footage import Piece, file_of
-from model.encoding.shown import RisingClock, shown_frames
+from model.encoding.shown import RisingClock, main_video, shown_frames
 from model.encoding.video_io import bt709_frame, tag_bt709
 
 _CLOCK = Fraction(1, 90_000)
@@ -41,7 +41,7 @@ def cut_out(piece: Piece, side_px: int | None = None, options: Mapping[str, str]
     """
     buffer = io.BytesIO()
     with open_clip(file_of(piece)) as source, av.open(buffer, "w", format="mp4") as target:
-        stream = source.streams.video[0]
+        stream = main_video(source)
         stream.thread_count = 1
         rate = stream.average_rate or 25
         step, base = RisingClock(source, stream).step, stream.time_base or _CLOCK

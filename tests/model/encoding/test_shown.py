@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from numpy.typing import NDArray
 
-from model.encoding.shown import RisingClock, ShownFrame, pixel_shape, shown_frames
+from model.encoding.shown import RisingClock, ShownFrame, main_video, pixel_shape, shown_frames
 
 MATRICES = {
     "as it is": ((1, 0, 0, 1), lambda x: x),
@@ -158,3 +160,24 @@ def test_packets_out_of_order_are_no_new_piece() -> None:
     """B frames: the timestamps of showing go to and fro, by more than a muxer's rounding, those of decoding do not."""
     packets = [(4, 0), (20, 2), (12, 4), (28, 6), (4, 0), (20, 2), (12, 4)]
     assert _risen(packets) == ([4, 20, 12, 28, 30, 46, 38], 2)
+
+
+@pytest.mark.parametrize(
+    ("streams", "shown"),
+    [
+        ([(64, 48, False)], 0),
+        ([(600, 600, True), (64, 48, False)], 1),
+        ([(32, 24, False), (64, 48, False), (64, 48, False)], 1),
+        ([(600, 600, True)], 0),
+    ],
+)
+def test_a_player_shows_the_largest_film_and_no_cover(streams: list[tuple[int, int, bool]], shown: int) -> None:
+    videos = [
+        SimpleNamespace(
+            disposition=Disposition.attached_pic if is_cover else Disposition.default,
+            codec_context=SimpleNamespace(width=width, height=height),
+        )
+        for width, height, is_cover in streams
+    ]
+    container: Any = SimpleNamespace(streams=SimpleNamespace(video=videos))
+    assert main_video(container) is videos[shown]
