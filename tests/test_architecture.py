@@ -75,7 +75,7 @@ def _has_asset(path: Path) -> bool:
         ("model", {"resources", "lafid_assets", "sensors", "dagster", "dagster_pipes", "dagster_aws"}),
         ("resources", {"lafid_assets", "sensors", "dagster_aws"}),
         ("lafid_assets", {"dagster_pipes"}),
-        ("sensors", {"model"}),
+        ("sensors", {"dagster_pipes", "torch", "diffusers"}),
     ],
 )
 def test_imports_point_one_way(package: str, forbidden: set[str]) -> None:
