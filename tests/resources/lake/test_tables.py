@@ -59,11 +59,13 @@ def test_a_view_shows_tables_and_follows_its_contract(opened: Callable[..., Lake
 def test_files_of_a_table_with_lists_of_numbers_may_grow_larger(opened: Callable[..., Lake]) -> None:
     """Also where the table is older than the list."""
     for table, sizes in ((BASE, [NARROW_BYTES]), (GROWN, [NARROW_BYTES, WIDE_BYTES])):
-        with opened(table).snapshot() as reader:
+        lake = opened(table)
+        with lake.snapshot() as reader:
             told = (
                 f"SELECT value FROM {reader.catalog}.ducklake_metadata WHERE key = 'target_file_size' ORDER BY scope NULLS FIRST"
             )
             assert reader.sql(told)["value"].to_list() == list(map(str, sizes))
+        lake.close()
 
 
 def test_a_table_grows_by_columns_that_may_be_null(opened: Callable[..., Lake]) -> None:
