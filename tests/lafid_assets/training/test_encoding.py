@@ -16,7 +16,7 @@ from lafid_assets.training.base import base_folder
 from lafid_assets.training.clip_pictures import Pictures, PictureTask, take_pictures
 from lafid_assets.training.latents import intact
 from lafid_assets.workers.exit_reasons import Fault
-from lafid_assets.workers.pool import Done, Failed, OutOfMemory, TimedOut
+from lafid_assets.workers.pool import Done, TimedOut
 from model.clip_size import ClipSize
 from model.presets import Preset, preset
 from resources.store.file_store import FileStore
@@ -36,19 +36,6 @@ def crashing(task: PictureTask) -> Pictures | Fault:
 def encode(store: FileStore, faces: pl.DataFrame) -> Callable[[pl.DataFrame], pl.DataFrame]:
     chosen: Preset = preset("tiny").model_copy(update={"clip": SMALL})
     return lambda dataset: encode_clips(dataset, faces, chosen, base_folder("tiny", store), store)
-
-
-@pytest.mark.parametrize(
-    ("ending", "status", "reason"),
-    [
-        (Failed("no"), Status.ERROR, Reason.ENGINE_FAILED),
-        (TimedOut(60.0), Status.TIMEOUT, Reason.DEADLINE),
-        (OutOfMemory(1 << 32), Status.ERROR, Reason.MEMORY_LIMIT),
-        (Done(Fault(Status.ERROR, Reason.DECODE_FAILED, "broken")), Status.ERROR, Reason.DECODE_FAILED),
-    ],
-)
-def test_how_a_child_ends_is_how_its_clip_ends(ending: Any, status: Status, reason: Reason) -> None:
-    assert module._shown(ending)[:2] == (status, reason)
 
 
 @pytest.mark.parametrize("reason", [Reason.DEADLINE, Reason.DECODE_FAILED])
