@@ -24,12 +24,14 @@ class Forecast:
     """What is to be encoded, and at what pace.
 
     Attributes:
+        view_bytes: of `bytes`, what one view of each clip's face takes: `ClipSize.views` is the choice that makes a clip smaller.
         seconds: of one process, on a device like this one; reading the clips goes on beside it.
         measured: the size of clip of which the pace was measured, and the seconds that one took.
     """
 
     clips: int
     bytes: int
+    view_bytes: int
     seconds: float
     measured: tuple[Bucket, float]
     device: str
@@ -39,8 +41,9 @@ class Forecast:
         (frames, height, width), seconds = self.measured
         beside = "" if processes == 1 else f" by {processes} processes"
         return (
-            f"{self.clips:,} clips to encode, about {_size(self.bytes)}, about {span(self.seconds / processes)} on "
-            f"{self.device}{beside} (a black clip of {frames} x {height} x {width} took {seconds:.2f} s)"
+            f"{self.clips:,} clips to encode, about {_size(self.bytes)} (each view less of a face saves "
+            f"{_size(self.view_bytes)}), about {span(self.seconds / processes)} on {self.device}{beside} "
+            f"(a black clip of {frames} x {height} x {width} took {seconds:.2f} s)"
         )
 
 
@@ -58,10 +61,15 @@ def forecast(sizes: Mapping[Bucket, int], chosen: Preset, encoders: "ClipEncoder
     _encode_black(chosen, largest, encoders)
     took_s = time.perf_counter() - begin
     device = encoders.base.codec.device
+
+    def all_bytes(views: int) -> int:
+        return sum(count * sum(part_bytes(chosen, size, views).values()) for size, count in sizes.items())
+
     views = chosen.clip.views + 1
     return Forecast(
         clips=sum(sizes.values()),
-        bytes=sum(count * sum(part_bytes(chosen, size, views).values()) for size, count in sizes.items()),
+        bytes=all_bytes(views),
+        view_bytes=all_bytes(views) - all_bytes(views - 1),
         seconds=took_s * sum(count * math.prod(size) for size, count in sizes.items()) / math.prod(largest),
         measured=(largest, took_s),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU",
