@@ -41,7 +41,7 @@ class Forecast:
         (frames, height, width), seconds = self.measured
         beside = "" if processes == 1 else f" by {processes} processes"
         return (
-            f"{self.clips:,} clips to encode, about {_size(self.bytes)} (each view less of a face saves "
+            f"{self.clips:,} clips to encode, about {_size(self.bytes)} (one view less of each face saves "
             f"{_size(self.view_bytes)}), about {span(self.seconds / processes)} on {self.device}{beside} "
             f"(a black clip of {frames} x {height} x {width} took {seconds:.2f} s)"
         )
