@@ -13,11 +13,11 @@ from resources.settings import Settings
 from tests.once import built_once
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-DEMO_S = 1200
+DEMO_S = 3600
 """How long a test may take that makes the demo, or waits for it."""
 
 
-def run_lafid(home: Path, *arguments: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
+def run_lafid(home: Path, *arguments: str, timeout_s: float = 1800) -> subprocess.CompletedProcess[str]:
     """Run the installed command in a process of its own, with nothing of the caller's LaFID environment."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("LAFID_", "DAGSTER_", "MLFLOW_"))}
     return subprocess.run(

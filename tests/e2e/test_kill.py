@@ -27,7 +27,7 @@ from resources.lake.writer import frame_digest
 from resources.settings import Settings
 from tests.demo_home import PROJECT_ROOT, run_lafid
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.e2e
 SHARDS = 2
 OVER_FACES_S = (0.2, 2.0)
 """Seconds after `face_info` has children."""
@@ -104,7 +104,7 @@ def _is_killed(chance: random.Random, home: Path, *arguments: str) -> bool:
     commits = chance.randint(1, 5) if by_commit else NEVER
     with subprocess.Popen([sys.executable, "-c", PROGRAM, str(commits), *arguments], **_at(home)) as run:
         try:
-            run.wait(timeout=300 if by_commit else chance.uniform(*AFTER_START_S))
+            run.wait(timeout=1200 if by_commit else chance.uniform(*AFTER_START_S))
         except subprocess.TimeoutExpired:
             os.killpg(run.pid, signal.SIGKILL)
             run.wait()

@@ -16,7 +16,7 @@ from lafid_assets.jobs import RELEASE
 from resources.settings import Settings
 from tests.demo_home import Demo
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.e2e
 WORSE = {"steps": 2, "trainable": "adapter_and_lora", "train": {"lora_rank": 4, "lora_alpha": 64}}
 """Two steps lower no loss; its LoRA is what others load."""
 ELSEWHERE = """

@@ -52,7 +52,7 @@ def test_different_shards_and_then_the_same_give_what_one_machine_gives(
     for at_once in (("a", "b"), ("c", "c"), ("a", "b")):
         runs = [_curate(home, folders / name, shared) for home, name in zip(homes, at_once, strict=True)]
         for run in runs:
-            _, said = run.communicate(timeout=300)
+            _, said = run.communicate(timeout=1200)
             assert run.returncode == 0, said
     settings = Settings(home=homes[0], store_uri=shared["LAFID_STORE"], catalog_address=postgres_url)
     ours, theirs = _tables(settings), _tables(alone)

@@ -15,8 +15,9 @@ from typing import Any
 
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
+from tests.ui.graphql import PATIENCE_S
+
 CHROMIUM = shutil.which("chromium")
-PATIENCE_MS = 90_000
 VIEWPORT: ViewportSize = {"width": 1500, "height": 940}
 PICTURES = os.environ.get("LAFID_PICTURES")
 """The folder that the docs' pictures go to; `make browser PICTURES=folder`."""
@@ -68,7 +69,7 @@ class Room:
     def ending(self) -> str:
         """Of the run whose page this is."""
         status = self.page.get_by_text(_ENDINGS).first
-        status.wait_for(timeout=3 * PATIENCE_MS)
+        status.wait_for()
         return status.inner_text()
 
     def launchpad(self, asset: str, config: str) -> None:
@@ -99,7 +100,7 @@ def browsing(address: str) -> Iterator[Room]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport=VIEWPORT)
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(1000 * PATIENCE_S)
         room = Room(page, address)
 
         def console(message: Any) -> None:

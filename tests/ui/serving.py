@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.demo_home import PROJECT_ROOT
-from tests.ui.graphql import Webserver, wait_for
+from tests.ui.graphql import PATIENCE_S, Webserver, wait_for
 
 
 @contextmanager
@@ -26,11 +26,11 @@ def serving(home: Path) -> Iterator[tuple[Webserver, str]]:
             assert process.poll() is None, (home / "ui.log").read_text()
             return True if "Ctrl-C ends both" in (home / "ui.log").read_text() else None
 
-        wait_for(announced, 240, "`lafid ui` announcing its addresses")
+        wait_for(announced, "`lafid ui` announcing its addresses")
         yield Webserver(f"http://127.0.0.1:{port}"), f"http://127.0.0.1:{mlflow_port}"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE_S)
 
 
 def _free_port() -> int:

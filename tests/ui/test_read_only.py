@@ -36,7 +36,7 @@ def test_it_shows_and_launches_nothing_and_listens_on_localhost(tmp_path: Path) 
             told = [line.split()[-1] for line in log.read_text().splitlines() if line.startswith("Dagster UI")]
             return told[0] if told else None
 
-        dagster = Webserver(wait_for(address, 240, "`lafid ui --read-only` announcing its address"))
+        dagster = Webserver(wait_for(address, "`lafid ui --read-only` announcing its address"))
         assert dagster.ask("{ version }")["version"]
         assert dagster.ask(LAUNCH)["launchRun"]["__typename"] == "UnauthorizedError"
         assert listening(ui.pid) == {"127.0.0.1"}

@@ -17,7 +17,7 @@ from lafid_assets.review.worklist import decisions_now
 from lafid_assets.schemas import MARKS
 from resources.settings import Settings
 from tests.demo_home import PROJECT_ROOT, Demo, run_lafid
-from tests.ui.graphql import wait_for
+from tests.ui.graphql import PATIENCE_S, wait_for
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.ui, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium")]
@@ -44,10 +44,10 @@ def address(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         return found and found[0]
 
     try:
-        yield wait_for(printed, 60, "the page's address")
+        yield wait_for(printed, "the page's address")
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE_S)
 
 
 @pytest.fixture
@@ -70,15 +70,15 @@ def page(address: str) -> Iterator[Any]:
 def test_clips_are_watched_marked_by_keyboard_and_calibrated(page: Any, home: Path) -> None:
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=30_000)
+    expect.set_options(timeout=1000 * PATIENCE_S)
     # It plays, and the cursor moves along; a click on a track seeks.
     current = page.locator("#list li[aria-current]")
-    expect(page.locator("#waiting")).to_be_hidden(timeout=30_000)
+    expect(page.locator("#waiting")).to_be_hidden(timeout=1000 * PATIENCE_S)
     page.evaluate("document.querySelector('#video').muted = true")
     if page.evaluate("document.querySelector('#video').paused"):
         page.keyboard.press("Space")
     began_s = _time(page)
-    wait_for(lambda: True if _time(page) != began_s else None, 30, "the video's playing")
+    wait_for(lambda: True if _time(page) != began_s else None, "the video's playing")
     page.keyboard.press("Space")
     for line in ("yaw", "similarity", "mouth"):
         expect(page.locator(f"#tracks .plot path.{line}")).to_have_count(1)

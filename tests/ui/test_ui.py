@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.demo_home import Demo
-from tests.ui.graphql import Webserver, wait_for
+from tests.ui.graphql import PATIENCE_S, Webserver, wait_for
 from tests.ui.serving import serving
 
 pytestmark = pytest.mark.e2e
@@ -42,16 +42,16 @@ def test_threshold_changed_in_the_launchpad_and_the_schedule_refreshes(servers: 
     kept = "SELECT count(*) FROM pose_filtered_clips WHERE keep AND pose_variation_deg < 80"
     assert lake.rows(kept) != [(0,)]
     run_id = dagster.materialize("pose_filtered_clips", (first, last), config)
-    assert wait_for(lambda: dagster.finished_status(run_id), 120, "the run's end") == "SUCCESS"
+    assert wait_for(lambda: dagster.finished_status(run_id), "the run's end") == "SUCCESS"
     assert lake.rows(kept) == [(0,)]
     assert lake.rows(faces) == before
     dagster.start_schedule("nightly_refresh")
-    tick = wait_for(lambda: dagster.last_schedule_tick("nightly_refresh"), 150, "a tick of nightly_refresh")
+    tick = wait_for(lambda: dagster.last_schedule_tick("nightly_refresh"), "a tick of nightly_refresh")
     assert tick["status"] == "SUCCESS", tick
     (run_id,) = tick["runIds"]
-    assert wait_for(lambda: dagster.finished_status(run_id), 180, "the refresh") == "SUCCESS"
+    assert wait_for(lambda: dagster.finished_status(run_id), "the refresh") == "SUCCESS"
 
 
 def test_mlflow_ui_answers(servers: tuple[Webserver, str]) -> None:
-    with urllib.request.urlopen(servers[1], timeout=30) as response:
+    with urllib.request.urlopen(servers[1], timeout=PATIENCE_S) as response:
         assert b"MLflow" in response.read()

@@ -25,7 +25,7 @@ from model.presets import preset
 from resources.lake.lake import Lake
 from resources.settings import PROJECT_ROOT, Settings
 from resources.store.file_store import FileStore
-from tests.ui.graphql import Webserver, wait_for
+from tests.ui.graphql import PATIENCE_S, Webserver, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 CONFIG = {"steps": 12, "validate_every": 4, "validation_clips": 1, "publish": "best"}
@@ -125,12 +125,12 @@ def dagster(home: Path) -> Iterator[Webserver]:
         return bool(found["repositoriesOrError"].get("nodes")) or None
 
     try:
-        wait_for(answers, 120, "Dagster answering")
+        wait_for(answers, "Dagster answering")
         yield webserver
     finally:
         server.send_signal(signal.SIGTERM)
         try:
-            server.wait(timeout=60)
+            server.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
@@ -139,16 +139,16 @@ def dagster(home: Path) -> Iterator[Webserver]:
 def test_cancelled_training_leaves_no_process_and_the_next_run_goes_on(dagster: Webserver, home: Path) -> None:
     run_config = {"ops": {"fusion_dit": {"config": CONFIG}}}
     cancelled = dagster.materialize("fusion_dit", None, run_config)
-    wait_for(lambda: _line(home, "step 4 of 12:"), 240, "step 4")
+    wait_for(lambda: _line(home, "step 4 of 12:"), "step 4")
     assert _trainers(home)
     dagster.terminate(cancelled)
-    assert wait_for(lambda: dagster.finished_status(cancelled), 120, "the end of the run") == "CANCELED"
+    assert wait_for(lambda: dagster.finished_status(cancelled), "the end of the run") == "CANCELED"
     # Dagster's word is not enough: no supervisor, trainer or rank of this installation is left.
-    assert wait_for(lambda: not _trainers(home) or None, 60, "the end of the trainer")
+    assert wait_for(lambda: not _trainers(home) or None, "the end of the trainer")
     assert _line(home, "SIGTERM: the state after step ")
 
     again = dagster.materialize("fusion_dit", None, run_config)
-    status = wait_for(lambda: dagster.finished_status(again), 240, "the end of the second run")
+    status = wait_for(lambda: dagster.finished_status(again), "the end of the second run")
     assert status == "SUCCESS", (home / "store/training_runs").rglob("trainer.log").__next__().read_text()[-3000:]
     with dg.DagsterInstance.get() as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey("fusion_dit"))
