@@ -156,8 +156,8 @@ def test_what_is_ahead_is_told_in_one_line(encoding: Encoding, dataset: pl.DataF
     assert told.seconds == pytest.approx(2 * told.measured[1])
     slow = Forecast(14_400, 10**12, 10**10, 6 * 3600.0, (Bucket(9, 16, 16), 1.5), "the CPU")
     assert slow.line(2).startswith(
-        "14,400 clips to encode, about 1,000.0 GB (one view less of each face saves 10.0 GB), about 3.0 h on the CPU by 2 processes "
-        "(a black clip"
+        "14,400 clips to encode, about 1,000.0 GB (one view less of each face saves 10.0 GB), about 3.0 h on the CPU by 2 "
+        "processes (a black clip"
     )
 
 
