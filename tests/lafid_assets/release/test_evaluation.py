@@ -18,6 +18,7 @@ from model.clips.clip_list import DataError
 from model.evaluation.bench import Bench, BenchError, read_bench, seal_bench, write_bench
 from model.presets import preset
 from model.release.drawing_settings import AS_TRAINED
+from tests.kills import Killed, killed_at
 from tests.model.evaluation.benches import small_facts
 
 CACHED = {"validation": 0, "test": 2}
@@ -153,20 +154,11 @@ def test_another_seed_is_another_video_and_another_measure(bench_of: Make, evalu
 
 
 def test_a_kill_while_drawing_leaves_nothing_and_while_measuring_the_video(
-    drawer: Any, bench_of: Make, evaluation_subject: Subject, monkeypatch: pytest.MonkeyPatch
+    drawer: Any, bench_of: Make, evaluation_subject: Subject
 ) -> None:
     bench = bench_of(persons=1)
-
-    class Killed(BaseException):
-        pass
-
-    def killed(*_: Any, **__: Any) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(evaluation_child, "measure_frames", killed)
-        with pytest.raises(Killed):
-            _evaluate(evaluation_subject, bench)
+    with killed_at(0, (evaluation_child, "measure_frames")), pytest.raises(Killed):
+        _evaluate(evaluation_subject, bench)
     assert [path.suffix for path in sorted((evaluation_subject.root / evaluation_subject.folder).iterdir())] == [".mp4"]
     frames = _evaluate(evaluation_subject, bench)
     assert len(drawer.drawn) == 1

@@ -1,6 +1,5 @@
 """Aliases with a real registry and a real lake: who moved what, whatever was killed when."""
 
-import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,12 +16,9 @@ from resources.lake.lake import Lake
 from resources.leases.leases import StoreBusy
 from resources.settings import Settings
 from resources.tracking import Tracking
+from tests.kills import Killed, killed_at
 
 MOVED = ("alias", "from_version", "to_version", "how")
-
-
-class Killed(BaseException):
-    """As a kill: nothing catches it."""
 
 
 class World:
@@ -160,22 +156,17 @@ def test_a_version_is_remembered_as_champion_though_it_is_no_more(world: World) 
 CALLS = ("set_registered_model_tag", "set_registered_model_alias", "delete_registered_model_alias", "delete_registered_model_tag")
 
 
-def _killing(monkeypatch: pytest.MonkeyPatch, client: Any, lake: Lake, at: int) -> None:
-    """Dies in place of the call number `at` of those that write."""
-    count = itertools.count()
+def _promote_killed(world: World, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Version 2 is promoted by a process that dies in place of write number `at`."""
+    client = world.tracking.connect()
+    writes = [*((client, name) for name in CALLS), (world.lake, "commit")]
+    with monkeypatch.context() as patch, pytest.raises(Killed), world.registry() as registry, killed_at(at, *writes):  # noqa: PT012
+        patch.setattr(Tracking, "connect", lambda self: client)
+        _promote(registry)
 
-    def wrapped(write: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **more: Any) -> Any:
-            if next(count) == at:
-                raise Killed
-            return write(*arguments, **more)
 
-        return call
-
-    for name in CALLS:
-        monkeypatch.setattr(client, name, wrapped(getattr(client, name)))
-    monkeypatch.setattr(lake, "commit", wrapped(lake.commit))
-    monkeypatch.setattr(Tracking, "connect", lambda self: client)
+def _promote(registry: Registry) -> None:
+    registry.promote("2", how="gate", why="passed", judgement_id="j2")
 
 
 def test_killed_at_any_write_the_next_ends_as_if_it_had_not_been(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,16 +179,14 @@ def test_killed_at_any_write_the_next_ends_as_if_it_had_not_been(world: World, m
         with world.registry() as registry:
             registry.make_candidate("2")
         before = world.recorded
-        with monkeypatch.context() as patch, pytest.raises(Killed), world.registry() as registry:  # noqa: PT012
-            _killing(patch, world.tracking.connect(), world.lake, at)
-            registry.promote("2", how="gate", why="passed", judgement_id="j2")
+        _promote_killed(world, monkeypatch, at)
         world.settled()
         assert not [row for row in world.recorded[len(before) :] if row[3] == "by_hand"], "nobody's hand was in it"
         begun = at > 1
         assert world.aliases["champion"] == ("2" if begun else "1"), at
         assert (world.recorded != before) == begun, at
         with world.registry() as registry:  # the run is repeated
-            registry.promote("2", how="gate", why="passed", judgement_id="j2")
+            _promote(registry)
         world.settled()
         assert world.aliases == {"champion": "2", "previous": "1"}
         assert sorted(world.recorded[len(before) :], key=str) == [
@@ -211,9 +200,7 @@ def test_a_hand_that_came_between_a_killed_act_and_its_record_has_the_last_word(
     world: World, monkeypatch: pytest.MonkeyPatch, register_version: Callable[..., str]
 ) -> None:
     register_version("three")
-    with monkeypatch.context() as patch, pytest.raises(Killed), world.registry() as registry:  # noqa: PT012
-        _killing(patch, world.tracking.connect(), world.lake, 3)
-        registry.promote("2", how="gate", why="passed", judgement_id="j2")
+    _promote_killed(world, monkeypatch, 3)
     world.client.set_registered_model_alias("lafid", "champion", "3")
     world.settled()
     assert world.aliases["champion"] == "3"
@@ -224,9 +211,7 @@ def test_an_alias_that_a_hand_moved_before_a_killed_act_came_to_it_stays_there(
     world: World, monkeypatch: pytest.MonkeyPatch, register_version: Callable[..., str]
 ) -> None:
     register_version("three")
-    with monkeypatch.context() as patch, pytest.raises(Killed), world.registry() as registry:  # noqa: PT012
-        _killing(patch, world.tracking.connect(), world.lake, 2)
-        registry.promote("2", how="gate", why="passed", judgement_id="j2")
+    _promote_killed(world, monkeypatch, 2)
     world.client.set_registered_model_alias("lafid", "previous", "3")
     world.settled()
     assert world.aliases == {"champion": "2", "previous": "3"}

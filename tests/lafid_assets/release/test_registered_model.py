@@ -10,6 +10,7 @@ from lafid_assets.release import judgement
 from lafid_assets.release.promotion import promotions_of
 from resources.lake.lake import Lake
 from resources.tracking import CHECKPOINT_TAG, EXPERIMENT, RegisteredVersion, Tracking
+from tests.kills import killed_at
 from tests.lafid_assets.release.installation import TINY, Release
 
 
@@ -210,15 +211,9 @@ def test_what_is_no_figure_keeps_the_gate_shut(release: Release, proven: dict[st
     assert "1 clips of dataset version v1 were forgotten since: train it anew" in gate_of("five")
 
 
-def test_killed_between_any_two_steps_the_next_run_ends_the_same(release: Release, logged: Any, monkeypatch: Any) -> None:
+def test_killed_between_any_two_steps_the_next_run_ends_the_same(release: Release, logged: Any) -> None:
     from lafid_assets.release import registered_model as module
     from lafid_assets.release.promotion import Registry
-
-    class Killed(RuntimeError):
-        pass
-
-    def killed(*_: Any, **__: Any) -> None:
-        raise Killed
 
     release.train("good", 0.9)
     for owner, name in (
@@ -228,12 +223,10 @@ def test_killed_between_any_two_steps_the_next_run_ends_the_same(release: Releas
         (module, "_describe_version"),
         (Registry, "promote"),
     ):
-        with monkeypatch.context() as patch:
-            patch.setattr(owner, name, killed)
+        with killed_at(0, (owner, name)):
             assert not release.attempt().success
         assert "champion" not in release.aliases
-    with monkeypatch.context() as patch:
-        patch.setattr(release.lake, "put", killed)  # after the promotion
+    with killed_at(0, (release.lake, "put")):  # after the promotion
         assert not release.attempt().success
     assert release.aliases == {"champion": "1"}
     assert release.run()["alias"] == "champion"

@@ -14,6 +14,7 @@ from resources.lake.lake import Lake
 from resources.lake.upkeep import compact
 from resources.lake.writer import Fenced
 from resources.store.file_store import FileStore
+from tests.kills import Killed, killed_at
 
 Open = Callable[..., Lake]
 Rows = Callable[..., dict[str, pl.DataFrame]]
@@ -192,21 +193,14 @@ def test_database_with_tables_and_copy_of_another_kind_are_refused(
         catalog_copy.restore(other)
 
 
-def test_copy_that_fails_leaves_the_last_one(
-    tmp_path: Path, open_lake_at: Open, rows_of: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copy_that_fails_leaves_the_last_one(tmp_path: Path, open_lake_at: Open, rows_of: Rows) -> None:
     lake = open_lake_at(tmp_path / "home")
     lake.put(rows_of("s0", 1), "s0", "1")
     catalog_copy.copy(lake)
     lake.put(rows_of("s0", 2), "s0", "2")
 
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(FileStore, "write_bytes", killed)
-        with pytest.raises(KeyboardInterrupt):
-            catalog_copy.copy(lake)
+    with killed_at(0, (FileStore, "write_bytes")), pytest.raises(Killed):
+        catalog_copy.copy(lake)
     assert lake.store.list_tree("catalog") == [catalog_copy.COPY]
     _lose(lake)
     catalog_copy.restore(lake)

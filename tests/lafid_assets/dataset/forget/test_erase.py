@@ -28,6 +28,7 @@ from model.clips.clip_set import ClipSet
 from model.clips.latent_shards import read_index
 from resources.lake import catalog_copy, upkeep
 from resources.tracking import Tracking
+from tests.kills import Killed, killed_at
 from tests.lafid_assets.dataset.forget.conftest import UNFINISHED
 
 SHARD = "shard-00000"
@@ -274,9 +275,7 @@ KILLED_AT = (
 
 
 @pytest.mark.soak
-def test_killed_anywhere_and_run_again_it_is_complete(
-    installation: Any, erase: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, soak: bool
-) -> None:
+def test_killed_anywhere_and_run_again_it_is_complete(installation: Any, erase: Callable[..., Any], soak: bool) -> None:
     """The intent, written before, holds all that later runs need, although the tables know the clip no more; each of them is
     killed where the one before had not come.
 
@@ -294,14 +293,9 @@ def test_killed_anywhere_and_run_again_it_is_complete(
     before = lake.sql(of_b.format("lafid_dataset"))
     subject = identify(lake, [a], [], delete_files=False)
 
-    def killed(*_: Any, **__: Any) -> Any:
-        raise KeyboardInterrupt
-
-    for module, step in KILLED_AT if soak else KILLED_AT[::4]:
-        with monkeypatch.context() as patched:
-            patched.setattr(module, step, killed)
-            with pytest.raises(KeyboardInterrupt):
-                erase(installation, subject)
+    for step in KILLED_AT if soak else KILLED_AT[::4]:
+        with killed_at(0, step), pytest.raises(Killed):
+            erase(installation, subject)
     assert installation.traces("a", content=installation.content("a"))
     erase(installation, Subject.model_validate_json(subject.model_dump_json()))
     assert installation.traces("a", content=installation.content("a")) == []
