@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lafid_assets.cli.demo import PROMPT
 from lafid_assets.sample_footage.manifest import MANIFEST_NAME, SampleClip, SampleManifest
 from model.encoding.video_io import fit_frames, read_frames
 from model.training.metrics import psnr
@@ -97,15 +98,14 @@ def test_second_demo_computes_nothing(demo: Demo) -> None:
 
 
 def test_alias_pulls_and_the_same_seed_gives_the_same_frames(demo: Demo, tmp_path: Path) -> None:
-    frames = []
-    for name in ("a.mp4", "b.mp4"):
-        done = run_lafid(
-            demo.home, "generate", "--image", str(demo.home / "demo" / "face.png"), "--prompt", "A person turns.",
-            "--out", str(tmp_path / name), "--steps", "3",
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        frames.append(read_frames(tmp_path / name, [0.0, 0.5]))
-    assert np.array_equal(*frames)
+    """The champion is the version that the demo drew with, by its number."""
+    again = tmp_path / "again.mp4"
+    done = run_lafid(
+        demo.home, "generate", "--image", str(demo.home / "demo" / "face.png"), "--prompt", PROMPT, "--out", str(again)
+    )
+    assert done.returncode == 0, done.stderr
+    (before,) = (demo.home / "demo").glob("*.mp4")
+    assert np.array_equal(*(read_frames(video, [0.0, 0.5]) for video in (before, again)))
 
 
 def _screenplay(demo: Demo) -> dict[str, SampleClip]:
