@@ -50,10 +50,18 @@ def test_the_environment_is_a_plain_machines(checkout: Path) -> None:
     told = (checkout / "told").read_text().splitlines()
     assert {"make .venv/.installed", "make lint", "make test", "make browser", "make trial"} <= set(told)
     seen = {line.split("=")[0] for line in told if not line.startswith("make ")}
-    assert seen - SHELLS_OWN == {"HOME", "PATH", SHARED, *given}
+    assert seen - SHELLS_OWN - {"TMPDIR"} == {"HOME", "PATH", SHARED, *given}
     assert "SSL_CERT_FILE=/a file.pem" in told
     [shared] = {line.split("=")[1] for line in told if line.startswith(SHARED)}
     assert not Path(shared).parent.exists(), "what the test runs share is gone with them"
+
+
+@pytest.mark.parametrize(("room_gb", "folders"), [("20G", {"TMPDIR=/dev/shm"}), ("1G", set()), ("", set())])
+def test_where_memory_has_room_no_test_waits_for_the_disk(checkout: Path, room_gb: str, folders: set[str]) -> None:
+    (checkout / "bin" / "df").write_text(f"#!/bin/sh\necho Avail\necho ' {room_gb}'\n")
+    (checkout / "bin" / "df").chmod(0o755)
+    assert _run(checkout).returncode == 0
+    assert {line for line in (checkout / "told").read_text().splitlines() if line.startswith("TMPDIR=")} == folders
 
 
 @pytest.mark.parametrize(
@@ -103,7 +111,7 @@ def test_a_worker_that_dies_or_hangs_costs_one_test_and_ends_nothing_else(tmp_pa
     quick = {"timeout": "1", "faulthandler_timeout": "2", "faulthandler_exit_on_timeout": "true"}
     given = [word for name, value in quick.items() for word in ("-o", f"{name}={value}")]
     command = [sys.executable, "-m", "pytest", *shlex.split(options), *given, "-q"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert ended.returncode == 1
     crashed = re.findall(r"worker '\w+' crashed while running '.*\[(\d)\]'", ended.stdout)
     assert sorted(crashed) == ["1", "3"]
