@@ -56,10 +56,14 @@ def test_the_environment_is_a_plain_machines(checkout: Path) -> None:
     assert not Path(shared).parent.exists(), "what the test runs share is gone with them"
 
 
-@pytest.mark.parametrize(("room_gb", "folders"), [("20G", {"TMPDIR=/dev/shm"}), ("1G", set()), ("", set())])
-def test_where_memory_has_room_no_test_waits_for_the_disk(checkout: Path, room_gb: str, folders: set[str]) -> None:
-    (checkout / "bin" / "df").write_text(f"#!/bin/sh\necho Avail\necho ' {room_gb}'\n")
-    (checkout / "bin" / "df").chmod(0o755)
+@pytest.mark.parametrize(
+    ("room", "memory", "folders"),
+    [("20G", "20", {"TMPDIR=/dev/shm"}), ("1G", "20", set()), ("20G", "8", set()), ("", "", set())],
+)
+def test_where_memory_has_room_no_test_waits_for_the_disk(checkout: Path, room: str, memory: str, folders: set[str]) -> None:
+    for command, said in {"df": f"Avail\n {room}", "awk": memory}.items():
+        (checkout / "bin" / command).write_text(f"#!/bin/sh\necho '{said}'\n")
+        (checkout / "bin" / command).chmod(0o755)
     assert _run(checkout).returncode == 0
     assert {line for line in (checkout / "told").read_text().splitlines() if line.startswith("TMPDIR=")} == folders
 
