@@ -29,7 +29,6 @@ AWKWARD = ["", "NULL", "it's", 'a "b", [c] {d: e}\\', "line\nline", "\ttab", "Ä
 
 @pytest.fixture
 def sqlite_lake(tmp_path: Path, open_lake_at: Callable[..., Lake]) -> Lake:
-    """Of what is DuckDB's alone, whatever the catalog."""
     return open_lake_at(tmp_path / "home", "")
 
 
