@@ -68,6 +68,25 @@ def _own_addresses(monkeypatch: pytest.MonkeyPatch, _counter: Iterator[int]) -> 
     monkeypatch.setenv("LAFID_HOME", str(Path.home() / f"lafid {os.getpid()} {next(_counter)}"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_read_once() -> Iterator[None]:
+    """Dagster and MLflow read all their migrations for every database that they make or open, to learn which is the last: three
+    quarters of what a Dagster instance in memory costs."""
+    from alembic.script import ScriptDirectory
+
+    read, kept = ScriptDirectory.from_config, {}
+
+    def once(config: Any) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        if place not in kept:
+            kept[place] = read(config)
+        return kept[place]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ScriptDirectory, "from_config", once)
+        yield
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     home = tmp_path / "home"

@@ -110,8 +110,9 @@ class LakeConnection:
             begun.cores.enter_context(cores(begun.cursor, usable_cores() if all_cores else 1))
             if (access := self._process.access) is not None:
                 access.renew(begun.cursor)
-            begun.cursor.execute(f"USE {attached.name}")
+            # In the transaction: before it, DuckLake would begin one for this alone, and ask the catalog twice where it stands.
             begun.cursor.execute("BEGIN")
+            begun.cursor.execute(f"USE {attached.name}")
             # The first question fixes the moment, and finds out whether the server is still there.
             [(number,)] = begun.cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{attached.name}')").fetchall()
         except BaseException:

@@ -92,7 +92,13 @@ def prepare_tables(connection: duckdb.DuckDBPyConnection, lake: str, tables: Seq
         TableDiffers: a table has other columns, and only another version of LaFID can use it.
     """
     for attempt in range(MOST_TRIES):
-        statements = list(_missing(connection, lake, tables))
+        # In one transaction: DuckDB opens a catalog in SQLite anew for each.
+        connection.execute("BEGIN")
+        try:
+            statements = list(_missing(connection, lake, tables))
+        finally:
+            with suppress(duckdb.Error):  # its server is gone
+                connection.execute("ROLLBACK")
         if not statements:
             return
         connection.execute("BEGIN")

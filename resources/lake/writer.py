@@ -124,12 +124,15 @@ class Writer(Reader):
 
     def _claim(self, kept: Mapping[str, pl.DataFrame], partitions: Mapping[str, str], token: int) -> dict[tuple[str, str], int]:
         """(table, partition) to its rows, of those that have a slot; whoever makes the others meanwhile is in the way."""
-        slots = self.slots(list(kept), list(partitions))
+        if not kept:
+            return {}
+        # The row of `ANY` comes with them: another question would cost as much as this one.
+        slots = self.slots([*kept, ""], [*partitions, ANY])
+        _, fenced = slots.pop(("", ANY))
         missing = [(table, partition) for table in kept for partition in partitions if (table, partition) not in slots]
         if missing:
             self.serialise()
-            [(fenced,)] = self.cursor.execute(f"SELECT token FROM {PARTITIONS} WHERE partition = {quoted(ANY)}").fetchall()
-            if 0 < token < fenced:
+            if 0 < token <= fenced:
                 raise Fenced(
                     f"{' '.join(missing[0])} is not written: this run was thought dead, and another command has been alone in "
                     "the store since"

@@ -76,6 +76,7 @@ def going_out(settings: Settings, instance: dg.DagsterInstance, monkeypatch: pyt
     return opened
 
 
+@pytest.mark.usefixtures("quick_charts")
 def test_a_cluster_curates_as_one_machine_does(
     going_out: Materializer, settings: Settings, bad_files: Path, instance: dg.DagsterInstance, curated: tuple[Path, str]
 ) -> None:

@@ -241,6 +241,7 @@ def test_transcripts_that_cannot_be_read_are_named(lafid: Any, bad_files: Path) 
     assert "no such .csv or .json file" in lafid("curate", bad_files, "--transcripts", "nowhere.csv").error
 
 
+@pytest.mark.usefixtures("quick_charts")
 def test_captions_of_a_model_are_not_rewritten_by_rules_without_a_word(
     lafid: Any, curated_home: Path, settings: Settings, bad_files: Path, row_of: Callable[..., dict[str, Any]]
 ) -> None:

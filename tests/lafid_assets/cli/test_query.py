@@ -1,22 +1,38 @@
 """`lafid query`."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lafid_assets.lake import open_lake
 from lafid_assets.schemas import RAW_CLIPS
+from resources.settings import Settings
 
 RowOf = Callable[..., dict[str, Any]]
 
 
+@pytest.fixture(scope="module")
+def _curated_home(_empty_home: Path, lay_clips: Any, row_of: RowOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copying it is cheaper than putting its rows."""
+    home = tmp_path_factory.mktemp("asked") / "home"
+    shutil.copytree(_empty_home, home)
+    rows = [row_of(RAW_CLIPS, clip_id=f"{n:03}", caption=f"clip {n}", path=f"{n:03}", clip_root="/x") for n in range(150)]
+    with closing(open_lake(Settings(home=home, store_uri=str(home / "store")))) as lake:
+        lay_clips(lake, RAW_CLIPS.frame(rows), "x")
+    return home
+
+
 @pytest.fixture
-def curated(publish: Any, row_of: RowOf) -> None:
-    publish({"raw_clips": RAW_CLIPS.frame(row_of(RAW_CLIPS, clip_id=f"{n:03}", caption=f"clip {n}") for n in range(150))})
+def curated(_curated_home: Path, home: Path) -> None:
+    """150 clips in `home`."""
+    shutil.copytree(_curated_home, home)
 
 
 def test_table_shows_the_first_rows_and_says_so(lafid: Any, curated: None) -> None:

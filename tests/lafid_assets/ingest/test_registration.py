@@ -22,12 +22,13 @@ from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.registration import register
 from lafid_assets.lake import open_lake
 from resources.settings import Settings
-folder, home, store, catalog = sys.argv[1:]
+home, store, catalog, *folders = sys.argv[1:]
 settings = Settings(home=Path(home), store_uri=store, catalog_address=catalog or None)
 lake = open_lake(settings)
 print("ready", flush=True)
 sys.stdin.readline()
-register(lake, list_files(Path(folder)), 10)
+for folder in folders:
+    register(lake, list_files(Path(folder)), 10)
 """
 
 
@@ -134,7 +135,7 @@ def test_a_folder_that_holds_other_clips_is_left_alone(lake: Lake, folder: Path,
 def test_two_processes_at_once_lose_nothing(
     catalog: str, lake: Lake, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Each registers a folder of its own and one that both have; with Postgres each has a home of its own, too."""
+    """Each registers one that both have and a folder of its own; with Postgres each has a home of its own, too."""
     address = request.getfixturevalue("postgres_url") if catalog else ""
     store = str(tmp_path / "shared") if catalog else lake.store.uri
     machines = []
@@ -145,15 +146,18 @@ def test_two_processes_at_once_lose_nothing(
             for clip in range(20):
                 (place / f"{clip}.mp4").write_bytes(f"{name}{number if name == 'own' else ''}-{clip}".encode() * (clip + 1))
         home = str(tmp_path / f"home{number}") if catalog else str(lake.home)
-        for place in (tmp_path / f"own{number}", tmp_path / "both"):
-            arguments = [sys.executable, "-c", TWO_MACHINES, str(place), home, store, address]
-            machines.append(subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path.cwd()))
+        folders = [str(tmp_path / name) for name in ("both", f"own{number}")]
+        arguments = [sys.executable, "-c", TWO_MACHINES, home, store, address, *folders]
+        machines.append(subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path.cwd()))
     for machine in machines:
         assert machine.stdout is not None
         assert machine.stdout.readline() == b"ready\n"
     for machine in machines:
-        machine.communicate(b"\n", timeout=120)
-    assert [machine.returncode for machine in machines] == [0] * 4
+        machine.stdin.write(b"\n")  # type: ignore[union-attr]
+        machine.stdin.flush()  # type: ignore[union-attr]
+    for machine in machines:
+        machine.communicate(timeout=120)
+    assert [machine.returncode for machine in machines] == [0] * 2
 
     from lafid_assets.lake import open_lake
     from resources.settings import Settings

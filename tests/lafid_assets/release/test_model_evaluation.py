@@ -270,7 +270,7 @@ def test_shares_of_two_nodes_and_what_a_third_draws_are_what_one_machine_makes(
 
     one, two, three = (_node(bucket, tmp_path, name) for name in ("one", "two", "three"))
     _release(one, row_of)
-    shares = share_module.SHARES.get_partition_keys()
+    shares = share_module.SHARES.get_partition_keys()[:4]  # of three cases, and one to which nothing falls
     for number, share in enumerate(shares):
         assert share == "02" or _share((one, two)[number % 2], share)
     assert sorted(one["prompt"] for one in drawer.drawn) == ["Person 0 turns the head."] * 2 + ["Person 2 turns the head."] * 2

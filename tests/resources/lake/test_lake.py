@@ -27,6 +27,11 @@ from resources.lake.writer import Fenced, frame_digest
 AWKWARD = ["", "NULL", "it's", 'a "b", [c] {d: e}\\', "line\nline", "\ttab", "ÄÖ 漢字 🎬", " x "]
 
 
+@pytest.fixture
+def sqlite_lake(tmp_path: Path, open_lake_at: Callable[..., Lake]) -> Lake:
+    return open_lake_at(tmp_path / "home", "")
+
+
 def _require_whole(lake: Lake, shards: list[str], count: int = 50) -> dict[str, int]:
     """Every shard has one version, the same in both tables, and the stamps say so; that version."""
     with lake.snapshot() as reader:
@@ -79,20 +84,20 @@ def test_replacing_a_partition_leaves_the_others(small_lake: Lake, rows_of: Call
     assert small_lake.stamps(["ends"])["ends", "s0"].rows == 0
 
 
-def test_what_was_never_written_is_named(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
+def test_what_was_never_written_is_named(sqlite_lake: Lake, rows_of: Callable[..., Any]) -> None:
     with pytest.raises(TableMissing, match="the table ends is empty: materialize the asset ends first"):
-        small_lake.read("ends")
-    small_lake.put(rows_of("s0", 1), "s0", "1")
+        sqlite_lake.read("ends")
+    sqlite_lake.put(rows_of("s0", 1), "s0", "1")
     with pytest.raises(TableMissing, match="the table ends has no partition s1"):
-        small_lake.read("ends", "s1")
-    assert small_lake.read("said").is_empty()
+        sqlite_lake.read("ends", "s1")
+    assert sqlite_lake.read("said").is_empty()
 
 
-def test_rows_of_another_shard_are_refused(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
+def test_rows_of_another_shard_are_refused(sqlite_lake: Lake, rows_of: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="measures has rows of s1, which is not among s0"):
-        small_lake.put(rows_of("s1", 1), "s0", "1")
+        sqlite_lake.put(rows_of("s1", 1), "s0", "1")
     with pytest.raises(TableMissing):
-        small_lake.read("ends")
+        sqlite_lake.read("ends")
 
 
 def test_a_reader_sees_one_moment(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
@@ -108,18 +113,13 @@ def test_a_reader_sees_one_moment(small_lake: Lake, rows_of: Callable[..., Any])
     assert small_lake.read("ends")["n"].unique().to_list() == [2]
 
 
-def test_a_step_has_one_core_and_whole_tables_all(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
-    small_lake.put(rows_of("s0", 1), "s0", "1")
+def test_a_step_has_one_core_and_whole_tables_all(sqlite_lake: Lake, rows_of: Callable[..., Any]) -> None:
+    sqlite_lake.put(rows_of("s0", 1), "s0", "1")
     threads = "SELECT current_setting('threads')::INTEGER AS n"
-    assert small_lake.sql(threads)["n"].item() == 1
-    with small_lake.snapshot(all_cores=True) as reader:
+    assert sqlite_lake.sql(threads)["n"].item() == 1
+    with sqlite_lake.snapshot(all_cores=True) as reader:
         assert reader.sql(threads)["n"].item() == len(os.sched_getaffinity(0))
-    assert small_lake.commit(lambda writer: writer.sql(threads)["n"].item()) == 1
-
-
-@pytest.fixture
-def sqlite_lake(tmp_path: Path, open_lake_at: Callable[..., Lake]) -> Lake:
-    return open_lake_at(tmp_path / "home", "")
+    assert sqlite_lake.commit(lambda writer: writer.sql(threads)["n"].item()) == 1
 
 
 def test_a_writer_does_not_wait_for_its_own_reader(sqlite_lake: Lake, rows_of: Callable[..., Any]) -> None:

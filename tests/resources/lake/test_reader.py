@@ -10,6 +10,7 @@ import pytest
 from resources.lake.lake import Lake
 
 
+@pytest.mark.parametrize("address", ["sqlite"], indirect=True)
 def test_rows_come_in_the_order_of_the_key(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
     for shard in ("s1", "s0"):
         small_lake.put({"ends": rows_of(shard, 1, 300)["ends"].reverse()}, shard, "f")
@@ -18,6 +19,7 @@ def test_rows_come_in_the_order_of_the_key(small_lake: Lake, rows_of: Callable[.
     assert small_lake.read("ends", "s1", ["n", "shard"]).unique().rows() == [(1, "s1")]
 
 
+@pytest.mark.parametrize("address", ["sqlite"], indirect=True)
 def test_conditions_take_values(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
     small_lake.put(rows_of("it's", 1), "it's", "f")
     with small_lake.snapshot() as reader:
@@ -25,6 +27,7 @@ def test_conditions_take_values(small_lake: Lake, rows_of: Callable[..., Any]) -
     assert found["clip_id"].to_list() == ["it's-3"]
 
 
+@pytest.mark.parametrize("address", ["sqlite"], indirect=True)
 def test_frames_may_be_named_in_a_statement(small_lake: Lake, rows_of: Callable[..., Any]) -> None:
     small_lake.put(rows_of("s", 1), "s", "f")
     wanted = pl.DataFrame({"clip_id": ["s-1", "s-2"]})
@@ -69,6 +72,7 @@ def test_reading_imports_no_pandas(small_lake: Lake, rows_of: Callable[..., Any]
     assert reader.returncode == 0, said
 
 
+@pytest.mark.parametrize("address", ["sqlite"], indirect=True)
 def test_a_mistake_in_sql_is_told_as_duckdb_tells_it(small_lake: Lake) -> None:
     with pytest.raises(duckdb.CatalogException, match="nonsense"):
         small_lake.sql("FROM nonsense")

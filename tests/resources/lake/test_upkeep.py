@@ -71,6 +71,7 @@ def test_rows_in_the_catalog_become_files(small_lake: Lake, rows_of: Rows, monke
     assert {stamp.fingerprint for stamp in small_lake.stamps(["ends"]).values()} == {"1", "2"}
 
 
+@pytest.mark.parametrize("address", ["sqlite"], indirect=True)
 def test_functions_of_ducklake_have_one_core(small_lake: Lake, rows_of: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     """With more, flushing inlined rows crashed one process in forty under load."""
     cores, call = [], module._call
@@ -144,6 +145,7 @@ def test_a_reader_of_an_older_snapshot_reads_on(
     assert lake.read("measures")["n"].unique().to_list() == [2]
 
 
+@pytest.mark.parametrize("address", ["sqlite"], indirect=True)
 def test_a_transaction_that_takes_too_long_is_given_up(small_lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_module, "LONGEST_S", 0.0)
     with small_lake.snapshot() as reader, pytest.raises(TooSlow, match="longer than 0 s: run the command again"):

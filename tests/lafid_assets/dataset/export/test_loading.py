@@ -11,21 +11,17 @@ import pytest
 from PIL import Image
 
 from lafid_assets.dataset.export.export import export_version
-from lafid_assets.dataset.versions import Facts
-from resources.lake.lake import Lake
-from resources.store.file_store import FileStore
 
-Version = Callable[..., Facts]
 PERSONS = {"a": "p", "b": "p", "c": "q", "e": "r", "no-face": None, "f.with dots": "s"}
 KEPT = sorted(clip for clip, person in PERSONS.items() if person)
 
 
 @pytest.fixture
-def kept(version: Version, store: FileStore) -> Facts:
+def kept(own_version: Callable[..., Any]) -> Any:
     """A version whose reference pictures are real ones."""
-    made = version(PERSONS)
+    made = own_version(PERSONS)
     for clip in KEPT:
-        store.write_bytes(f"crops/{clip}.png", _picture(clip))
+        made.lake.store.write_bytes(f"crops/{clip}.png", _picture(clip))
     return made
 
 
@@ -35,13 +31,13 @@ def _picture(clip: str) -> bytes:
     return buffer.getvalue()
 
 
-def test_datasets_loads_the_hf_folder(kept: Facts, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_loads_the_hf_folder(kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import datasets
 
-    export_version(lake, kept, "hf", tmp_path / "hf", clips_per_shard=2)
+    export_version(*kept, "hf", tmp_path / "hf", clips_per_shard=2)
     loaded = datasets.load_dataset(str(tmp_path / "hf"), cache_dir=str(tmp_path / "cache"))
-    kept_rows = lake.read("dataset_version_rows")
+    kept_rows = kept.lake.read("dataset_version_rows")
     by_clip = {row["clip_id"]: row for row in kept_rows.iter_rows(named=True)}
     assert {split: sorted(rows["clip_id"]) for split, rows in loaded.items()} == {
         split: sorted(rows["clip_id"]) for (split,), rows in kept_rows.group_by("split")
@@ -58,10 +54,10 @@ def test_datasets_loads_the_hf_folder(kept: Facts, lake: Lake, tmp_path: Path, m
     assert split.cast_column("video", datasets.Video(decode=False))[0]["video"]["bytes"] == split[0]["video"]["bytes"]
 
 
-def test_webdataset_reads_the_shards(kept: Facts, lake: Lake, tmp_path: Path) -> None:
+def test_webdataset_reads_the_shards(kept: Any, tmp_path: Path) -> None:
     import webdataset
 
-    manifest = export_version(lake, kept, "webdataset", tmp_path / "shards", clips_per_shard=2)
+    manifest = export_version(*kept, "webdataset", tmp_path / "shards", clips_per_shard=2)
     urls = [str(tmp_path / "shards" / file.path) for file in manifest.files]
     samples: list[dict[str, Any]] = list(webdataset.WebDataset(urls, shardshuffle=False).decode("rgb8"))
     assert sorted(sample["json"]["clip_id"] for sample in samples) == KEPT
