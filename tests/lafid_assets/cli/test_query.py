@@ -111,7 +111,7 @@ home = Path(sys.argv[1])
 def change(writer):
     writer.cursor.execute("DELETE FROM clips")
     print("writing", flush=True)
-    time.sleep(600)
+    time.sleep(3600)
 
 open_lake(Settings(home=home, store_uri=str(home / "store"))).commit(change)
 """

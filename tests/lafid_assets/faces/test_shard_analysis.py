@@ -204,7 +204,7 @@ def test_run_killed_at_random_points_ends_like_an_undisturbed_one(
     done = {clip_id for part in ledger().read() for clip_id in part["face_clips"]["clip_id"]}
     before = runs(tmp_path)
     with _start(tmp_path, seconds_per_part) as last:
-        assert last.wait(timeout=120) == 0
+        assert last.wait(timeout=900) == 0
     assert same({table.name: pl.read_parquet(tmp_path / f"{table.name}.parquet") for table in TABLES}, undisturbed)
     assert done.isdisjoint(runs(tmp_path)[len(before) :])
     assert set(runs(tmp_path)) == set(names)

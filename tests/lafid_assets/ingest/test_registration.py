@@ -156,7 +156,7 @@ def test_two_processes_at_once_lose_nothing(
         machine.stdin.write(b"\n")  # type: ignore[union-attr]
         machine.stdin.flush()  # type: ignore[union-attr]
     for machine in machines:
-        machine.communicate(timeout=120)
+        machine.communicate(timeout=900)
     assert [machine.returncode for machine in machines] == [0] * 2
 
     from lafid_assets.lake import open_lake

@@ -20,7 +20,7 @@ from pathlib import Path
 
 def look(name):
     Path(sys.argv[1], name).touch()
-    time.sleep(600)
+    time.sleep(3600)
 
 if __name__ == "__main__":  # its children load no more than the lines above
     import dagster as dg
@@ -69,7 +69,7 @@ def test_its_children_end_and_its_place_is_free(worker: Callable[[], "subprocess
         [run] = instance.get_runs()
         assert [slot.run_id for slot in instance.event_log_storage.get_concurrency_info("cpu").claimed_slots] == [run.run_id]
         process.send_signal(sent)
-        process.wait(60)
+        process.wait(900)
         while any(map(_runs, children)):  # a test has four minutes
             time.sleep(0.05)
         info = instance.event_log_storage.get_concurrency_info("cpu")

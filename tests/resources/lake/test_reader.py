@@ -68,7 +68,7 @@ def test_rows_of_a_table_are_counted_from_its_stamps(small_lake: Lake, rows_of: 
 def test_reading_imports_no_pandas(small_lake: Lake, rows_of: Callable[..., Any], elsewhere: Callable[..., Any]) -> None:
     small_lake.put(rows_of("s", 1), "s", "f")
     reader = elsewhere(READ)
-    _, said = reader.communicate(timeout=300)
+    _, said = reader.communicate(timeout=900)
     assert reader.returncode == 0, said
 
 

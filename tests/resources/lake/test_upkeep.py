@@ -272,7 +272,7 @@ def test_killed_compactions_lose_nothing(small_lake: Lake, rows_of: Rows, elsewh
     before = small_lake.read("measures")
     for moment_s in [5.0 + number % 7 / 3 for number in range(20)] if soak else [1.5]:
         killed = elsewhere(COMPACT_AND_DIE, moment_s)
-        killed.communicate(timeout=300)
+        killed.communicate(timeout=900)
         assert killed.returncode == -signal.SIGKILL
         assert small_lake.read("measures").equals(before)
     done = compact(small_lake, kept_s=0, orphan_s=0)

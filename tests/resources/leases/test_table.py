@@ -61,9 +61,9 @@ def test_a_locked_database_is_waited_for(locked: tuple[LeaseTable, Callable], mo
     reading = threading.Thread(target=lambda: found.append(table.run(lambda rows: rows.get("shard"))))
     with lock():
         reading.start()
-        assert turned_away.wait(60)
+        assert turned_away.wait(900)
         assert not found
-    reading.join(60)
+    reading.join(900)
     assert found == [ROW]
 
 

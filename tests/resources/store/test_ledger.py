@@ -139,7 +139,7 @@ def test_other_fingerprints_and_partitions_are_not_seen(ledger: Callable[..., Le
 def test_part_of_a_killed_run_does_not_count_and_is_swept_by_the_next(last: str, tmp_path: Path) -> None:
     """Killed just before it wrote the file."""
     root, files = Path(__file__).parents[3], FileStore(str(tmp_path))
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), last], cwd=root, timeout=60)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), last], cwd=root, timeout=900)
     assert killed.returncode == -9
     assert files.list_tree("ledger")
     with Ledger(files, "face_info", "shard-00000", "f", Lease("", 2)).writing() as parts:

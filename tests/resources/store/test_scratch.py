@@ -149,7 +149,7 @@ def slowly(address, target, *rest):
     if slow == "slow":
         Path(target).write_bytes(b"ha")
         Path(told).write_text("fetching")
-        time.sleep(600)
+        time.sleep(3600)
     Path(told + str(os.getpid())).write_text("fetched")
     time.sleep(0.5)
     fetch(address, target, *rest)
@@ -168,7 +168,7 @@ def _start(file: RemoteFile, folder: Path, told: Path, how: str) -> "subprocess.
 def test_two_processes_that_want_one_file_fetch_it_once(put: Any, folder: Path, tmp_path: Path) -> None:
     file = put("a.mp4", b"four")
     both = [_start(file, folder, tmp_path / "told ", "quick") for _ in range(2)]
-    assert [process.communicate(timeout=60)[0] for process in both] == ["four\n"] * 2
+    assert [process.communicate(timeout=900)[0] for process in both] == ["four\n"] * 2
     assert len(list(tmp_path.glob("told *"))) == 1
 
 

@@ -30,12 +30,12 @@ if behaviour != "polite":
     signal.signal(signal.SIGTERM, on_sigterm)
 if behaviour == "stubborn":
     # As torchrun starts its ranks: in sessions of their own.
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(3600)"
     rank = subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True, stdout=subprocess.PIPE)
     rank.stdout.readline()
     note("rank", str(rank.pid))
 if behaviour == "leaves":
-    rank = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    rank = subprocess.Popen(["sleep", "3600"], start_new_session=True)
     note("rank", str(rank.pid))
 note("trainer", str(os.getpid()))
 if behaviour == "leaves":
@@ -136,4 +136,4 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
         if (tmp_path / name).exists() and runs(int((tmp_path / name).read_text())):
             os.kill(int((tmp_path / name).read_text()), signal.SIGKILL)
     for process in found.started:
-        process.communicate(timeout=30)
+        process.communicate(timeout=900)

@@ -153,7 +153,7 @@ def test_cancelled_run_ends_its_trainer_before_it_ends_itself(processes: Any, in
     [run] = instance.get_runs()
     instance.report_run_canceling(run)
     worker.send_signal(signal.SIGINT)
-    worker.communicate(timeout=60)
+    worker.communicate(timeout=900)
     assert (processes.folder / "sigterm").exists()
     assert not processes.runs(trainer)
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
@@ -188,5 +188,5 @@ def test_pool_keeps_two_trainers_apart(processes: Any, instance: Any) -> None:
     processes.until(one_waits, "nobody waits for the one place")
     done.touch()
     for worker in workers:
-        worker.communicate(timeout=120)
+        worker.communicate(timeout=900)
     assert journal.read_text().split() == ["begins", "ends", "begins", "ends"]

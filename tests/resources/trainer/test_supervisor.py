@@ -41,7 +41,7 @@ def test_trainer_is_asked_first_and_its_exit_code_kept(processes: Any, supervise
         os.close(held)
     if cause == "sigterm":
         supervisor.terminate()
-    output, _ = supervisor.communicate(timeout=60)
+    output, _ = supervisor.communicate(timeout=900)
     reason = "it was told to" if cause == "sigterm" else "its worker is gone"
     assert f"ending the trainer because {reason}" in output
     if cause != "parent changes":
@@ -54,7 +54,7 @@ def test_whoever_ignores_sigterm_is_killed_with_its_children(processes: Any, sup
     supervisor, held = supervise(processes.trainer("stubborn"), grace_s=0.5)
     trainer, rank = processes.pid("trainer"), processes.pid("rank")
     os.close(held)
-    output, _ = supervisor.communicate(timeout=60)
+    output, _ = supervisor.communicate(timeout=900)
     assert (processes.folder / "sigterm").exists()
     assert supervisor.returncode == 128 + signal.SIGKILL
     assert "did not end in time" in output
@@ -73,7 +73,7 @@ def test_time_to_save_is_given(processes: Any, supervise: Any) -> None:
 
 def test_trainer_that_ends_leaves_no_child(processes: Any, supervise: Any) -> None:
     supervisor, _ = supervise(processes.trainer("leaves"))
-    supervisor.communicate(timeout=60)
+    supervisor.communicate(timeout=900)
     assert supervisor.returncode == 3
     processes.until_gone(processes.pid("rank"))
 
@@ -89,12 +89,12 @@ def test_trainer_dies_with_a_killed_supervisor(processes: Any, supervise: Any) -
 
 def test_signal_that_ended_the_trainer_is_told_as_a_shell_does(processes: Any, supervise: Any) -> None:
     supervisor, _ = supervise(processes.trainer("dies"))
-    supervisor.communicate(timeout=60)
+    supervisor.communicate(timeout=900)
     assert supervisor.returncode == 128 + signal.SIGKILL
 
 
 def test_command_that_is_not_there(supervise: Any) -> None:
     supervisor, _ = supervise(["no-such-torchrun"])
-    output, _ = supervisor.communicate(timeout=60)
+    output, _ = supervisor.communicate(timeout=900)
     assert output.strip() == "supervisor: cannot start no-such-torchrun: No such file or directory"
     assert supervisor.returncode == os.EX_UNAVAILABLE
