@@ -76,7 +76,7 @@ def quick() -> Callable[..., Preset]:
 
     def make(**train: object) -> Preset:
         tiny = preset("tiny")
-        settings = {"steps": 4, "checkpoint_every": 2, "log_every": 1, "warmup_steps": 1, "fixed_triples": 8} | train
+        settings = {"steps": 4, "checkpoint_every": 2, "log_every": 1, "warmup_steps": 1, "fixed_triples": 2} | train
         return tiny.model_copy(
             update={"clip": ClipSize(frames=3, height=16, width=16), "train": tiny.train.model_copy(update=settings)}
         )

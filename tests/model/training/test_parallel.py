@@ -22,6 +22,7 @@ from model.training.heartbeat import RankLost
 from model.training.parallel import Ranks, TooFewGpus, join_ranks
 from model.training.sampling import draw_step
 from model.training.train import TrainingError, train
+from tests.forked import Fresh
 from tests.model.cached_clips import write_clips
 from tests.model.conftest import encode_clips
 from tests.model.layouts import TINY_VACE
@@ -111,7 +112,7 @@ def test_a_process_that_does_not_begin_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_two_processes_train_and_draw_what_one_does(
-    quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path
+    fresh_processes: Fresh, quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path
 ) -> None:
     """An uneven batch in uneven parts; then with shared weights: of two transformers, with a process left over, and drawing; of a
     base with side blocks in bfloat16, each process's part in host memory."""
@@ -135,7 +136,7 @@ def test_two_processes_train_and_draw_what_one_does(
     }
     task = write_task(tmp_path, presets)
     whole = train_all(task)
-    leader, follower = run_in_two(task)
+    leader, follower = run_in_two(fresh_processes, task)
     for alone, led, silent in zip(whole, leader, follower, strict=True):
         preset = presets[alone["name"]][0]
         assert silent["heard"] == silent["drawn"] == []
