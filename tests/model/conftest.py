@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
+from model.bases.specs import BaseSpec
 from model.clip_size import Bucket, ClipSize
 from model.clips.clip_list import ClipMeta
 from model.clips.clip_set import ClipSet
@@ -70,7 +72,7 @@ def base(base_dir: Path) -> Base:
     return load_base(base_dir, "cpu")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def quick() -> Callable[..., Preset]:
     """The tiny preset for clips of 3 frames of 16 x 16 px and a few steps; keywords change its training."""
 
@@ -130,6 +132,25 @@ def encode_clips(base: Base) -> list[ClipLatents]:
 def clip_list(cached: list[ClipLatents], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same clips on disk, all in the train split."""
     return write_clips(tmp_path_factory.mktemp("latents"), cached)
+
+
+@pytest.fixture(scope="session")
+def clips_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[BaseSpec], tuple[Path, Path]]:
+    """The folder of a tiny base of that spec, and the list of such clips of its own."""
+
+    @cache
+    def build(name: str) -> tuple[Path, Path]:
+        folder = tmp_path_factory.mktemp(name)
+        build_tiny_base(folder / "base", spec=specs[name])
+        return folder / "base", write_clips(folder / "clips", encode_clips(load_base(folder / "base", "cpu")))
+
+    specs: dict[str, BaseSpec] = {}
+
+    def make(spec: BaseSpec) -> tuple[Path, Path]:
+        assert specs.setdefault(spec.name, spec) == spec
+        return build(spec.name)
+
+    return make
 
 
 @pytest.fixture
