@@ -1,6 +1,7 @@
 """What the tests of the model half share: a tiny base, a few cached clips, an engine that finds faces where it is told."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -66,10 +67,15 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def base(base_dir: Path) -> Base:
-    """Freshly loaded: tests attach to it and train it."""
+@pytest.fixture(scope="session")
+def _loaded(base_dir: Path) -> Base:
     return load_base(base_dir, "cpu")
+
+
+@pytest.fixture
+def base(_loaded: Base) -> Base:
+    """As freshly loaded: tests attach to it and train it."""
+    return deepcopy(_loaded)
 
 
 @pytest.fixture(scope="session")
@@ -87,9 +93,9 @@ def quick() -> Callable[..., Preset]:
 
 
 @pytest.fixture(scope="session")
-def cached(base_dir: Path) -> list[ClipLatents]:
+def cached(_loaded: Base) -> list[ClipLatents]:
     """Of the tiny base."""
-    return encode_clips(load_base(base_dir, "cpu"))
+    return encode_clips(_loaded)
 
 
 def encode_clips(base: Base) -> list[ClipLatents]:

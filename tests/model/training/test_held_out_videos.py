@@ -12,7 +12,6 @@ import torch
 from accelerate.hooks import ModelHook, add_hook_to_module
 from numpy.typing import NDArray
 
-import model.training.held_out_videos
 from model.clip_size import Bucket
 from model.encoding.head_mask import MaskInfo
 from model.encoding.video_io import fit_frames
@@ -42,11 +41,8 @@ def beginning(picture: NDArray[np.uint8]) -> Beginning:
 
 
 @pytest.fixture
-def go(
-    clip_list: Path, base_dir: Path, stub_engine: Callable, beginning: Beginning, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Any]:
+def go(clip_list: Path, base_dir: Path, stub_engine: Callable, beginning: Beginning) -> Callable[..., Any]:
     """Trains; gives every report's figures and torch's generator, the last checkpoint's parts, and what each step drew."""
-    monkeypatch.setattr(model.training.held_out_videos, "SAMPLING_STEPS", 2)
 
     def run(config: Preset, out_dir: Path, draws: bool) -> SimpleNamespace:
         figures: list[tuple[float, float, bytes]] = []
@@ -61,7 +57,7 @@ def go(
             def draw(self, fused: FusedModel, manifest: Manifest, run_dir: Path) -> None:
                 torch.rand(3)  # whatever is drawn from torch's own generator
                 with live_pipeline(fused, manifest, stub_engine()) as pipeline:
-                    drawn[manifest.step, manifest.averaged] = draw_held_out(pipeline, beginning, "a smile")
+                    drawn[manifest.step, manifest.averaged] = draw_held_out(pipeline, beginning, "a smile", steps=2)
 
             def tell(self, manifest: Manifest, run_dir: Path) -> None: ...
 
@@ -127,7 +123,7 @@ def test_it_draws_what_users_will_see(
     for step, averaged in ((1, False), (2, False), (2, True)):
         checkpoint = trained.run_dir / (AVERAGED_CHECKPOINTS if averaged else CHECKPOINTS) / name_of_step(step)
         pipeline = load(checkpoint, base_dir, ON_CPU, stub_engine())
-        assert np.array_equal(draw_held_out(pipeline, beginning, "a smile"), trained.drawn[step, averaged])
+        assert np.array_equal(draw_held_out(pipeline, beginning, "a smile", steps=2), trained.drawn[step, averaged])
     assert not np.array_equal(trained.drawn[1, False], trained.drawn[2, False])
     assert not np.array_equal(trained.drawn[2, True], trained.drawn[2, False])
 
@@ -183,7 +179,7 @@ def test_parts_that_took_turns_do_so_no_more(
 
     monkeypatch.setattr("diffusers.DiffusionPipeline.enable_model_cpu_offload", take_turns)
     with live_pipeline(fresh, manifest, stub_engine(), DrawingSettings(low_memory=True, device="cuda:7")) as pipeline:
-        draw_held_out(pipeline, beginning, "a smile")
+        draw_held_out(pipeline, beginning, "a smile", steps=2)
         assert hasattr(part, "_hf_hook")
     assert asked == ["cpu"], "the model's device"
     assert not hasattr(part, "_hf_hook")

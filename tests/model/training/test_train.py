@@ -193,7 +193,7 @@ def test_the_average_is_a_checkpoint_of_its_own(run: Callable, quick: Quick, bas
 def test_it_resumes_exactly_however_it_computes(run: Callable, quick: Quick, tmp_path: Path) -> None:
     """All at once: a part that was not exact would show in the whole."""
     how = {"precision": "bfloat16", "gradient_checkpointing": True, "deterministic": True}
-    config = quick(steps=2, checkpoint_every=1, trainable="adapter_and_lora", **how)
+    config = quick(steps=2, checkpoint_every=1, batch_size=1, trainable="adapter_and_lora", **how)
     whole = read_manifest(run(config, tmp_path / "whole").checkpoint_dir)
     with pytest.raises(Killed):
         run(config, tmp_path / "cut", until=2)
