@@ -1,4 +1,4 @@
-"""Tiny bases of the released layouts, with Wan's VAE at Wan's channel numbers where they are given pictures; released ones cut short."""
+"""Tiny bases of the released layouts, with Wan's VAE at its channel numbers where pictures are given; released ones cut short."""
 
 from dataclasses import replace
 
