@@ -7,6 +7,7 @@ Belongs here: imports -> rooms, their order, the picture and the table. Not here
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from html import escape
 from itertools import pairwise
 from pathlib import Path
@@ -101,12 +102,15 @@ def _imports_of(room: Room, paths: list[Path]) -> Iterator[tuple[Room, Room]]:
                 yield room, into
 
 
-def _imported(path: Path) -> Iterator[str]:
+@cache
+def _imported(path: Path) -> tuple[str, ...]:
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
 
 
 def _first_sentence(room: Room) -> str:

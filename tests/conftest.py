@@ -28,6 +28,7 @@ pytest_plugins = (
     "tests.soaks",
     "tests.demo_home",
     "tests.drawer",
+    "tests.forked",
     "tests.imported",
     "tests.lafid_assets.chat_server",
     "tests.model_weights",

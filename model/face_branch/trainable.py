@@ -168,7 +168,8 @@ class FusedModel:
             ours[REFERENCES] = inputs.references
         given["encoder_hidden_states"] = inputs.text
         # As stock pipelines do: what encoders computed in one precision is read by a transformer in another.
-        given = {name: None if value is None else value.to(transformer.dtype) for name, value in given.items()}
+        dtype = transformer.dtype  # which looks through all modules
+        given = {name: None if value is None else value.to(dtype) for name, value in given.items()}
         return transformer(**given, timestep=timestep, attention_kwargs=ours, return_dict=False)[0]
 
 

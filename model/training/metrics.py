@@ -36,6 +36,7 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, preset: Preset) -> float:
     wanted = model.fusion.config.references
     first_frame = model.base.info.layout in FIRST_FRAME_LAYOUTS
     held = model.holds_first_frame(first_frame)
+    device = model.device  # which looks through all modules
     losses = []
     for chosen in _forwards(clips, triples, min(preset.train.forward_clips or _TRIPLES_A_FORWARD, _TRIPLES_A_FORWARD)):
         indices = [triple % len(clips) for triple in chosen]
@@ -43,9 +44,9 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, preset: Preset) -> float:
         batch = clips.batch(indices, views=fixed.references if wanted else None, faces=fixed.faces)
         clean = with_picture(batch.latents, batch.condition)
         noise = [torch.randn(clean.shape[1:], generator=generator(seed, "fixed-noise", triple)) for triple in chosen]
-        sigma = shift_sigma(quantiles[chosen], latent_flow_shift(batch.latents, preset.base)).to(model.device)
-        drawn = torch.stack(noise).to(model.device)
-        batch, clean = batch.to(model.device), clean.to(model.device)
+        sigma = shift_sigma(quantiles[chosen], latent_flow_shift(batch.latents, preset.base)).to(device)
+        drawn = torch.stack(noise).to(device)
+        batch, clean = batch.to(device), clean.to(device)
         references = None
         if batch.references is not None:
             patch, share = model.base.transformer.config.patch_size, wanted["masked_share"]
@@ -53,7 +54,7 @@ def fixed_flow_loss(model: FusedModel, clips: ClipSet, preset: Preset) -> float:
                 region_mask(views, patch, share, generator(seed, "fixed-mask", triple))
                 for views, triple in zip(batch.references.split(1), chosen, strict=True)
             ]
-            references = References(batch.references, torch.cat(masks).to(model.device))
+            references = References(batch.references, torch.cat(masks).to(device))
         noisy = add_noise(clean, drawn, sigma, held)
         velocity = model.velocity(noisy, sigma, batch, references=references, first_frame=first_frame)
         losses.append(flow_loss(velocity, clean, drawn, held))

@@ -1,9 +1,7 @@
 """The site as `make docs` builds it: without a warning, without the network, and with everything that there is."""
 
-import os
 import re
 import shlex
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from lafid_assets.outcomes import Reason
 from lafid_assets.schemas import TABLES
 from resources.settings import PROJECT_ROOT, Settings
 from tests.docs.pages import PAGES
+from tests.forked import Fresh
 from tests.once import built_once
 
 LOADED = {"src", "href", "srcset", "poster", "data"}
@@ -23,14 +22,13 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    [line] = re.findall(r"^\t@\$\(BIN\)/(python -m sphinx .*) docs docs/_build$", (PROJECT_ROOT / "Makefile").read_text(), re.M)
+def site(fresh_processes: Fresh, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    [line] = re.findall(r"^\t@\$\(BIN\)/python -m sphinx (.*) docs docs/_build$", (PROJECT_ROOT / "Makefile").read_text(), re.M)
 
     def build(folder: Path) -> None:
-        program, *options = shlex.split(line)
-        environment = os.environ | {"http_proxy": NOWHERE, "https_proxy": NOWHERE}
-        command = [str(PROJECT_ROOT / ".venv" / "bin" / program), *options, "docs", str(folder)]
-        done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
+        script = "import runpy; runpy.run_module('sphinx', run_name='__main__')"
+        offline = {"http_proxy": NOWHERE, "https_proxy": NOWHERE}
+        [done] = fresh_processes(script, *shlex.split(line), "docs", folder, environments=[offline], cwd=PROJECT_ROOT)
         assert done.returncode == 0, done.stderr
 
     return built_once(tmp_path_factory, "site", build)

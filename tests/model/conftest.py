@@ -1,7 +1,9 @@
 """What the tests of the model half share: a tiny base, a few cached clips, an engine that finds faces where it is told."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from model.bases.base import Base, load_base
 from model.bases.build import build_tiny_base
+from model.bases.specs import BaseSpec
 from model.clip_size import Bucket, ClipSize
 from model.clips.clip_list import ClipMeta
 from model.clips.clip_set import ClipSet
@@ -64,19 +67,24 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def base(base_dir: Path) -> Base:
-    """Freshly loaded: tests attach to it and train it."""
+@pytest.fixture(scope="session")
+def _loaded(base_dir: Path) -> Base:
     return load_base(base_dir, "cpu")
 
 
 @pytest.fixture
+def base(_loaded: Base) -> Base:
+    """As freshly loaded: tests attach to it and train it."""
+    return deepcopy(_loaded)
+
+
+@pytest.fixture(scope="session")
 def quick() -> Callable[..., Preset]:
     """The tiny preset for clips of 3 frames of 16 x 16 px and a few steps; keywords change its training."""
 
     def make(**train: object) -> Preset:
         tiny = preset("tiny")
-        settings = {"steps": 4, "checkpoint_every": 2, "log_every": 1, "warmup_steps": 1, "fixed_triples": 8} | train
+        settings = {"steps": 4, "checkpoint_every": 2, "log_every": 1, "warmup_steps": 1, "fixed_triples": 2} | train
         return tiny.model_copy(
             update={"clip": ClipSize(frames=3, height=16, width=16), "train": tiny.train.model_copy(update=settings)}
         )
@@ -85,9 +93,9 @@ def quick() -> Callable[..., Preset]:
 
 
 @pytest.fixture(scope="session")
-def cached(base_dir: Path) -> list[ClipLatents]:
+def cached(_loaded: Base) -> list[ClipLatents]:
     """Of the tiny base."""
-    return encode_clips(load_base(base_dir, "cpu"))
+    return encode_clips(_loaded)
 
 
 def encode_clips(base: Base) -> list[ClipLatents]:
@@ -130,6 +138,25 @@ def encode_clips(base: Base) -> list[ClipLatents]:
 def clip_list(cached: list[ClipLatents], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same clips on disk, all in the train split."""
     return write_clips(tmp_path_factory.mktemp("latents"), cached)
+
+
+@pytest.fixture(scope="session")
+def clips_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[BaseSpec], tuple[Path, Path]]:
+    """The folder of a tiny base of that spec, and the list of such clips of its own."""
+
+    @cache
+    def build(name: str) -> tuple[Path, Path]:
+        folder = tmp_path_factory.mktemp(name)
+        build_tiny_base(folder / "base", spec=specs[name])
+        return folder / "base", write_clips(folder / "clips", encode_clips(load_base(folder / "base", "cpu")))
+
+    specs: dict[str, BaseSpec] = {}
+
+    def make(spec: BaseSpec) -> tuple[Path, Path]:
+        assert specs.setdefault(spec.name, spec) == spec
+        return build(spec.name)
+
+    return make
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Tiny bases of the released layouts; those that are given pictures also with Wan's VAE at Wan's channel numbers."""
+"""Tiny bases of the released layouts, with Wan's VAE at its channel numbers where pictures are given; released ones cut short."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ from diffusers import AutoencoderKLWan
 from model.bases.base import Base
 from model.bases.build import build_transformer
 from model.bases.specs import TINY, TINY_TWO_EXPERTS, BaseSpec
+from model.presets import PRESETS, Preset
 
 
 def _of(spec: BaseSpec, name: str, layout: str, **transformer: object) -> BaseSpec:
@@ -23,6 +24,15 @@ TINY_T2V_TWO_EXPERTS = _of(TINY_TWO_EXPERTS, "tiny-t2v-two-experts", "t2v")
 TINY_VACE = _of(TINY, "tiny-vace", "vace", vace_layers=(0,), vace_in_channels=112)
 
 WITH_PICTURES = {spec.name: spec for spec in (TINY_I2V, TINY_I2V_TWO_EXPERTS, TINY_VACE)}
+
+
+def shallow(name: str, blocks: int = 2) -> Preset:
+    """The preset on a base of fewer blocks: every share of a block's work is the same, and counting takes less time."""
+    whole = PRESETS[name]
+    wan = whole.base.transformer
+    layers = None if wan.vace_layers is None else tuple(layer for layer in wan.vace_layers if layer < blocks)
+    cut = wan.model_copy(update={"num_layers": blocks, "vace_layers": layers})
+    return whole.model_copy(update={"base": whole.base.model_copy(update={"transformer": cut})})
 
 
 def with_wan_vae(base: Base, spec: BaseSpec) -> Base:

@@ -28,6 +28,12 @@ def portraits() -> dict[str, Image]:
         return {"eileen_collins": skimage_data.astronaut(), "grace_hopper": np.asarray(hopper.convert("RGB"))}
 
 
+@pytest.fixture(scope="module")
+def faces(engine: DlibEngine, portraits: dict[str, Image]) -> dict[str, Face]:
+    """Of the portraits as they are."""
+    return {name: only_face(engine, portraits[name]) for name in PORTRAITS}
+
+
 def only_face(engine: FaceEngine, image: Image) -> Face:
     faces = engine.detect(image)
     assert len(faces) == 1
@@ -35,8 +41,8 @@ def only_face(engine: FaceEngine, image: Image) -> Face:
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-def test_a_portrait_gives_every_measure(engine: DlibEngine, portraits: dict[str, Image], name: str) -> None:
-    face = only_face(engine, portraits[name])
+def test_a_portrait_gives_every_measure(engine: DlibEngine, faces: dict[str, Face], name: str) -> None:
+    face = faces[name]
     x1, y1, x2, y2 = face.box_xyxy_px
     assert face.landmarks_px.shape == (68, 2)
     assert face.landmarks_px.dtype == np.float32
@@ -53,8 +59,8 @@ def test_a_portrait_gives_every_measure(engine: DlibEngine, portraits: dict[str,
     assert 0 <= face.mouth_opening < 0.2
 
 
-def test_eileen_collins_smiles_with_open_lips_and_grace_hopper_does_not(engine: DlibEngine, portraits: dict[str, Image]) -> None:
-    collins, hopper = (only_face(engine, portraits[name]) for name in PORTRAITS)
+def test_eileen_collins_smiles_with_open_lips_and_grace_hopper_does_not(faces: dict[str, Face]) -> None:
+    collins, hopper = (faces[name] for name in PORTRAITS)
     assert collins.mouth_opening is not None
     assert hopper.mouth_opening is not None
     assert collins.mouth_opening > hopper.mouth_opening + 0.03
@@ -66,9 +72,10 @@ def test_eileen_collins_smiles_with_open_lips_and_grace_hopper_does_not(engine: 
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-def test_a_mirrored_face_has_mirrored_landmarks_and_angles(engine: DlibEngine, portraits: dict[str, Image], name: str) -> None:
-    image = portraits[name]
-    face = only_face(engine, image)
+def test_a_mirrored_face_has_mirrored_landmarks_and_angles(
+    engine: DlibEngine, portraits: dict[str, Image], faces: dict[str, Face], name: str
+) -> None:
+    image, face = portraits[name], faces[name]
     last_x = image.shape[1] - 1
     x1, y1, x2, y2 = (round(edge) for edge in face.box_xyxy_px)
     seen = engine.landmarks(image, (x1, y1, x2, y2))
@@ -93,8 +100,10 @@ def test_roll_follows_the_image_and_its_mirror(engine: DlibEngine, portraits: di
     assert mirrored.roll_deg == pytest.approx(-tilted.roll_deg, abs=3)
 
 
-def test_embeddings_tell_the_two_apart_and_know_a_changed_picture(engine: DlibEngine, portraits: dict[str, Image]) -> None:
-    collins, hopper = (only_face(engine, portraits[name]).embedding for name in PORTRAITS)
+def test_embeddings_tell_the_two_apart_and_know_a_changed_picture(
+    engine: DlibEngine, portraits: dict[str, Image], faces: dict[str, Face]
+) -> None:
+    collins, hopper = (faces[name].embedding for name in PORTRAITS)
     darker = only_face(engine, (portraits["eileen_collins"][:, ::-1] * 0.7).astype(np.uint8)).embedding
     assert collins is not None
     assert hopper is not None
@@ -104,8 +113,10 @@ def test_embeddings_tell_the_two_apart_and_know_a_changed_picture(engine: DlibEn
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-def test_a_face_that_fills_the_frame_is_found_by_padding(engine: DlibEngine, portraits: dict[str, Image], name: str) -> None:
-    points = only_face(engine, portraits[name]).landmarks_px
+def test_a_face_that_fills_the_frame_is_found_by_padding(
+    engine: DlibEngine, portraits: dict[str, Image], faces: dict[str, Face], name: str
+) -> None:
+    points = faces[name].landmarks_px
     (x1, y1), (x2, y2) = points.min(axis=0).astype(int), points.max(axis=0).astype(int)
     y1 += round(0.15 * (x2 - x1))
     crop = portraits[name][y1:y2, x1:x2]
@@ -146,9 +157,10 @@ def test_two_faces_come_largest_first(engine: DlibEngine, portraits: dict[str, I
     assert first.landmarks_px[30, 0] > 250 > second.landmarks_px[30, 0]
 
 
-def test_the_cheap_paths_measure_the_same_without_embedding(engine: DlibEngine, portraits: dict[str, Image]) -> None:
-    image = portraits["grace_hopper"]
-    full = only_face(engine, image)
+def test_the_cheap_paths_measure_the_same_without_embedding(
+    engine: DlibEngine, portraits: dict[str, Image], faces: dict[str, Face]
+) -> None:
+    image, full = portraits["grace_hopper"], faces["grace_hopper"]
     (cheap,) = engine.detect(image, embed=False)
     detected, tracked = engine.landmarks(image), engine.landmarks(image, full.box_xyxy_px)
     assert detected is not None
@@ -171,8 +183,8 @@ def test_a_box_without_a_face_gives_no_pose(engine: DlibEngine) -> None:
     assert face.mouth_opening is face.expression is None
 
 
-def test_the_same_image_gives_the_same_numbers(portraits: dict[str, Image]) -> None:
-    first, second = (only_face(DlibEngine(), portraits["eileen_collins"]) for _ in range(2))
+def test_the_same_image_gives_the_same_numbers(portraits: dict[str, Image], faces: dict[str, Face]) -> None:
+    first, second = faces["eileen_collins"], only_face(DlibEngine(), portraits["eileen_collins"])
     np.testing.assert_array_equal(first.embedding, second.embedding)
     np.testing.assert_array_equal(first.rotation, second.rotation)
 
@@ -202,8 +214,10 @@ def test_the_fingerprint_follows_the_settings(engine: DlibEngine) -> None:
 
 
 @pytest.mark.parametrize("name", PORTRAITS)
-def test_a_glance_gives_box_score_and_five_points(engine: DlibEngine, portraits: dict[str, Image], name: str) -> None:
-    full = only_face(engine, portraits[name])
+def test_a_glance_gives_box_score_and_five_points(
+    engine: DlibEngine, portraits: dict[str, Image], faces: dict[str, Face], name: str
+) -> None:
+    full = faces[name]
     face = max(engine.glance(portraits[name], side_px=400), key=lambda seen: seen.score or 0.0)
     assert face.landmarks_px.shape == (5, 2)
     assert (face.rotation, face.embedding, face.mouth_opening) == (None, None, None)

@@ -1,8 +1,6 @@
 """A checkpoint comes back bit for bit in a fresh process, and refuses by name what does not fit."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel, assemble
 from model.presets import Preset
 from model.release.checkpoint import CheckpointError, Manifest, load_checkpoint, read_manifest, write_checkpoint
+from tests.forked import Fresh
 from tests.model.manifests import a_manifest
 
 Fused = Callable[..., FusedModel]
@@ -64,7 +63,14 @@ def velocity(model: FusedModel, batch: Batch) -> torch.Tensor:
 
 
 def test_round_trip_in_a_fresh_process_is_bit_equal(
-    base_dir: Path, clip_list: Path, clips: ClipSet, manifest: Manifest, quick, features, tmp_path: Path
+    fresh_processes: Fresh,
+    base_dir: Path,
+    clip_list: Path,
+    clips: ClipSet,
+    manifest: Manifest,
+    quick,
+    features,
+    tmp_path: Path,
 ) -> None:
     expected, folders = [], []
     for trainable in ("adapter", "adapter_and_cross_attention", "adapter_and_lora", "all"):
@@ -78,8 +84,9 @@ def test_round_trip_in_a_fresh_process_is_bit_equal(
         write_checkpoint(folders[-1], model, manifest)
         expected.append(velocity(model, clips.batch([0], views=[[0, 1]])).numpy().tobytes().hex())
     assert len(set(expected)) == 4
-    command = [sys.executable, "-c", _VELOCITY, str(base_dir), str(clip_list), *map(str, folders)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == expected
+    [ended] = fresh_processes(_VELOCITY, base_dir, clip_list, *folders)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == expected
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,8 @@ import io
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +30,7 @@ from model.release.package import PackageError, fetch, log_checkpoint, pinned_re
 from model.release.pipeline import load
 from model.release.pulled_folder import write_pulled_folder
 from tests.model.manifests import a_manifest
+from tests.model.release.mlflow_server import TIMEOUT_S, Server, answers, served
 
 PROJECT = Path(__file__).parents[3]
 
@@ -121,67 +117,17 @@ def test_pulled_by_alias_in_a_fresh_process_it_draws_the_same_frames(registered:
     assert done.stdout.strip().splitlines()[-1] == registered.frames_sha256
 
 
-@dataclass(frozen=True)
-class Server:
-    """`mlflow models serve` of the champion."""
-
-    address: str
-    request: dict[str, Any]
-    """A good one, as the checkpoint drew it."""
-
-    def post(self, body: object, timeout_s: float = 120) -> tuple[int, str]:
-        """Status and text of the answer."""
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        asked = urllib.request.Request(f"{self.address}/invocations", data, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(asked, timeout=timeout_s) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def digest(self, **fields: object) -> str:
-        """Of the frames of a good request."""
-        status, text = self.post({"inputs": [self.request | fields]})
-        assert status == 200, text[:500]
-        (answer,) = json.loads(text)["predictions"]
-        return str(answer["frames_sha256"])
-
-
-TIMEOUT_S = 6
+SLOW = pytest.mark.timeout(1200)
+"""Whichever is first waits until the server has imported everything."""
 
 
 @pytest.fixture(scope="module")
 def server(registered: Registered, environment: dict[str, str]) -> Iterator[Server]:
-    """Where this project cannot be imported: the code that travels along is what runs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    programs = str(Path(sys.executable).parent)
-    command = [f"{programs}/mlflow", "models", "serve", "-m", "models:/lafid@champion", "--env-manager", "local"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--timeout", "60"]
-    settings = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": ""}  # MLflow looks for uvicorn on the path
-    settings |= {"SERVING_MODEL_CONFIG": json.dumps({"device": "cpu", "queue": 3, "timeout_s": TIMEOUT_S})}
-    with open(registered.root / "server.log", "wb") as log:
-        process = subprocess.Popen(
-            command, cwd=registered.root, env=environment | settings, stdout=log, stderr=log, start_new_session=True
-        )
-    image = base64.b64encode(registered.photo.read_bytes()).decode()
-    found = Server(f"http://127.0.0.1:{port}", {"image": image, "prompt": "a smile", "steps": 1, "face": "largest"})
-    try:
-        deadline = time.monotonic() + 120
-        while not _answers(f"{found.address}/ping"):
-            assert process.poll() is None, (registered.root / "server.log").read_text()[-3000:]
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        while found.post({"inputs": [found.request]})[0] != 200:  # the first one loads the face engine's weights
-            assert time.monotonic() < deadline
+    with served(registered.root, registered.photo, environment) as found:
         yield found
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
 
 
+@SLOW
 def test_served_by_mlflow_it_draws_the_same_frames_and_four_at_once_are_each_as_alone(
     registered: Registered, server: Server
 ) -> None:
@@ -193,18 +139,21 @@ def test_served_by_mlflow_it_draws_the_same_frames_and_four_at_once_are_each_as_
     assert found == [registered.frames_sha256, other] * 2
 
 
+@SLOW
 def test_served_by_mlflow_one_that_takes_too_long_ends_and_the_next_is_drawn(registered: Registered, server: Server) -> None:
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(server.post, {"inputs": [server.request | {"steps": 1000, "frames": 9, "height": 64, "width": 64}]})
-        begun = time.monotonic()
-        assert _answers(f"{server.address}/ping"), "it is healthy while it draws"
-        assert time.monotonic() - begun < 2
+        assert answers(f"{server.address}/ping"), "it is healthy while it draws"
+        assert not slow.done()
+        server.quickly.touch()
         status, text = slow.result()
+    server.quickly.unlink()
     assert status == 504
     assert json.loads(text)["message"].startswith(f"the video took longer than {TIMEOUT_S} s")
     assert server.digest() == registered.frames_sha256
 
 
+@SLOW
 def test_what_mlflows_server_tells_of_a_bad_request_repeats_nothing_of_it(registered: Registered, server: Server) -> None:
     image = server.request["image"]
     wrong: dict[str, dict[str, object]] = {
@@ -227,14 +176,6 @@ def test_what_mlflows_server_tells_of_a_bad_request_repeats_nothing_of_it(regist
         assert image[:30] not in text
         assert "Traceback" not in text
         assert str(registered.root) not in text
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from PIL import Image
 
 from model.bases.base import load_base
 from model.bases.sizes import SizeError
+from model.clips.clip_set import ClipSet
 from model.encoding.encoders import ClipEncoders
 from model.encoding.face_processor import FaceError
 from model.encoding.head_mask import MaskInfo, MaskUnusable
 from model.encoding.video_io import fit_frames, read_frames, write_mp4
-from model.face_branch.trainable import FusedModel
+from model.face_branch.trainable import assemble
 from model.files import sha256_file
 from model.model_store.install import install
 from model.model_store.registry import Kind
@@ -28,16 +30,26 @@ from model.release.checkpoint import CheckpointError, read_manifest, write_check
 from model.release.drawing_settings import DrawingSettings
 from model.release.pipeline import InputError, LafidPipeline, load
 from model.training.metrics import psnr
+from tests.model.conftest import hear
 from tests.model.drawing import ON_CPU
 from tests.model.manifests import a_manifest
 
 
+@pytest.fixture(scope="module")
+def _checkpoint(base_dir: Path, clip_list: Path, quick: Callable[..., Preset], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base, chosen = load_base(base_dir, "cpu"), quick(trainable="adapter")
+    model = assemble(base, ClipSet(clip_list).batch([0, 1]).face, chosen.fusion, chosen.train)
+    hear(model.fusion)
+    manifest = a_manifest(quick(), base.info, encoders_fingerprint=ClipEncoders(base).fingerprint)
+    folder = tmp_path_factory.mktemp("checkpoint") / "checkpoint"
+    write_checkpoint(folder, model, manifest)
+    return folder
+
+
 @pytest.fixture
-def checkpoint_dir(fused: Callable[..., FusedModel], quick: Callable[..., Preset], tmp_path: Path) -> Path:
-    model = fused(heard=True)
-    manifest = a_manifest(quick(), model.base.info, encoders_fingerprint=ClipEncoders(model.base).fingerprint)
-    write_checkpoint(tmp_path / "checkpoint", model, manifest)
-    return tmp_path / "checkpoint"
+def checkpoint_dir(_checkpoint: Path, tmp_path: Path) -> Path:
+    """Of a model that hears its face; the test's own."""
+    return shutil.copytree(_checkpoint, tmp_path / "checkpoint")
 
 
 @pytest.fixture

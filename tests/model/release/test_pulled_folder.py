@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,6 +38,7 @@ from model.release.stock import FaceBranch
 from tests.model.conftest import hear
 from tests.model.manifests import a_manifest
 from tests.model.released import RELEASED, write_snapshot, write_vision_encoder
+from tests.once import built_once
 
 HALF = {"default": torch.float32, **dict.fromkeys(("transformer", "transformer_2", "text_encoder"), torch.bfloat16)}
 SIDE, FRAMES, STEPS = 32, 5, 2
@@ -94,12 +96,18 @@ PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE,
 PHOTOS = [Image.fromarray(np.random.default_rng(seed).integers(0, 256, (60, 50, 3), np.uint8)) for seed in (1, 2)]
 
 
-@pytest.fixture
-def pull(quick: Callable[..., Preset], tmp_path: Path) -> Callable[..., Pulled]:
-    """Makes a model of a base that hears its face, its LoRA twice as strong as its rank, and pulls it."""
+@pytest.fixture(scope="session")
+def pull(quick: Callable[..., Preset], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pulled]:
+    """Makes a model of a base that hears its face, its LoRA twice as strong as its rank, and pulls it. Tests read it only."""
 
     def make(name: str, trainable: str = "adapter_and_lora", engine: str = "stub", width: int = 16) -> Pulled:
-        spec, found = RELEASED[name], tmp_path / name
+        found = built_once(
+            tmp_path_factory, f"pulled {name} {trainable} {engine}", lambda found: build(found, name, trainable, engine, width)
+        )
+        return Pulled(found / "base", found / "clip", found / "checkpoint", found / "pulled")
+
+    def build(found: Path, name: str, trainable: str, engine: str, width: int) -> None:
+        spec = RELEASED[name]
         write_snapshot(found / "base" / "components", spec)
         adopt_base(found / "base", spec)
         semantic_dir = write_vision_encoder(found / "clip")
@@ -136,9 +144,7 @@ def pull(quick: Callable[..., Preset], tmp_path: Path) -> Callable[..., Pulled]:
         )
         write_checkpoint(found / "checkpoint", model, manifest)
         tags = {"lafid.licences": "clips: CC-BY-4.0 | <b>![x](y)</b>; engine: MIT", "lafid.git_commit": "abc\n# Forged"}
-        folder = found / "pulled"
-        write_pulled_folder(found / "checkpoint", folder, ["torch==9"], tags, {"test_flow_loss": 0.125})
-        return Pulled(found / "base", semantic_dir, found / "checkpoint", folder)
+        write_pulled_folder(found / "checkpoint", found / "pulled", ["torch==9"], tags, {"test_flow_loss": 0.125})
 
     return make
 
@@ -267,11 +273,12 @@ def test_it_is_whole_or_not_there(pull: Callable[..., Pulled], tmp_path: Path) -
     pulled = pull("wan2.2-ti2v-5b")
     with pytest.raises(FolderTaken, match="is there already: name a folder that is not"):
         write_pulled_folder(pulled.checkpoint, pulled.folder, [], {}, {})
-    lafid = json.loads((pulled.checkpoint / "lafid.json").read_text())
+    checkpoint = shutil.copytree(pulled.checkpoint, tmp_path / "checkpoint")
+    lafid = json.loads((checkpoint / "lafid.json").read_text())
     lafid["parts"]["lora"] = "0" * 64
-    (pulled.checkpoint / "lafid.json").write_text(json.dumps(lafid))
+    (checkpoint / "lafid.json").write_text(json.dumps(lafid))
     with pytest.raises(CheckpointError, match="part lora of .* is torn or changed"):
-        write_pulled_folder(pulled.checkpoint, tmp_path / "other", [], {}, {})
+        write_pulled_folder(checkpoint, tmp_path / "other", [], {}, {})
     assert not (tmp_path / "other").exists()
 
 

@@ -22,7 +22,7 @@ from model.training.checkpoint_retention import CHECKPOINTS, best_of, checkpoint
 from model.training.metrics import fixed_flow_loss
 from model.training.state import TrainStateError
 from model.training.train import TrainingStopped, TrainReport, TrainResult, train
-from model.training.validation import DrawingStopped
+from model.training.validation import LAST, DrawingStopped
 from tests.model.cached_clips import ClipLatents, write_clips
 from tests.model.manifests import a_manifest
 
@@ -156,7 +156,7 @@ def test_a_kill_while_one_is_removed_leaves_no_half(keep: Callable[..., Path], m
 Go = Callable[..., TrainResult]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def go(split_list: Path, base_dir: Path) -> Go:
     def run(config: Preset, out_dir: Path, clips: Path | None = None, until: int | None = None, **more: object) -> TrainResult:
         def report(progress: TrainReport) -> None:
@@ -171,10 +171,10 @@ def go(split_list: Path, base_dir: Path) -> Go:
 def test_held_out_clips_judge_a_checkpoint_that_loads(
     go: Go, quick: Quick, split_list: Path, base_dir: Path, tmp_path: Path
 ) -> None:
-    config = quick(steps=5, validate_every=2, keep_checkpoints=5, trainable="adapter_and_lora")
+    config = quick(steps=3, validate_every=2, keep_checkpoints=5, trainable="adapter_and_lora", ema_decay=None)
     result = go(config, tmp_path)
     on_the_way = checkpoints_in(result.checkpoint_dir.parent / CHECKPOINTS)
-    assert steps(on_the_way[0].parent) == [2, 4]
+    assert steps(on_the_way[0].parent) == [2]
     held_out = ClipSet(split_list, "validation")
     for folder in (*on_the_way, result.checkpoint_dir):
         manifest = read_manifest(folder)
@@ -189,13 +189,13 @@ def test_held_out_clips_judge_a_checkpoint_that_loads(
 def test_where_nobody_is_held_out_the_clips_of_training_judge_and_it_says_so(
     go: Go, quick: Quick, clip_list: Path, tmp_path: Path
 ) -> None:
-    result = go(quick(steps=3, validate_every=2), tmp_path, clip_list)
+    result = go(quick(steps=1, validate_every=2), tmp_path, clip_list)
     manifest = read_manifest(result.checkpoint_dir)
     assert (manifest.validated_on, manifest.validation_loss) == ("train", manifest.loss_after)
 
 
 def test_unless_asked_nothing_is_judged(go: Go, quick: Quick, tmp_path: Path) -> None:
-    result = go(quick(steps=2), tmp_path, onlooker=Looking("draw", 1))
+    result = go(quick(steps=1), tmp_path, onlooker=Looking("draw", 1))
     manifest = read_manifest(result.checkpoint_dir)
     assert (manifest.validated_on, manifest.validation_loss, manifest.judged_by) == (None, None, None)
     assert result.best_checkpoint_dir is result.best_ema_checkpoint_dir is None
@@ -203,8 +203,8 @@ def test_unless_asked_nothing_is_judged(go: Go, quick: Quick, tmp_path: Path) ->
 
 
 def test_judging_changes_nothing_of_what_is_trained_or_averaged(go: Go, quick: Quick, tmp_path: Path) -> None:
-    with_it = go(quick(steps=4, validate_every=2), tmp_path)
-    without = go(quick(steps=4), tmp_path)
+    with_it = go(quick(steps=3, validate_every=2), tmp_path)
+    without = go(quick(steps=3), tmp_path)
     assert read_manifest(with_it.checkpoint_dir).parts == read_manifest(without.checkpoint_dir).parts
     assert read_manifest(with_it.ema_checkpoint_dir).parts == read_manifest(without.ema_checkpoint_dir).parts
 
@@ -270,6 +270,10 @@ def go_until_killed(go: Go, config: Preset, folder: Path, how: str, at: int, mon
         go(config, folder, until=at if how == "report" else None, stop=stop, onlooker=looking)
 
 
+SHORT = (("report", 1), ("judge", 1), ("write", 1), ("draw", 2), ("tell", 3), ("sigterm", 2), ("stop", 2))
+"""Ends of one run after the other, each at which chance of its kind."""
+
+
 @pytest.mark.soak
 def test_whatever_kills_it_the_same_checkpoints_are_kept_and_the_same_is_best(
     go: Go, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soak: bool
@@ -294,9 +298,14 @@ def test_whatever_kills_it_the_same_checkpoints_are_kept_and_the_same_is_best(
     ]
     assert sorted(whole) == sorted(["best", "best_ema", "checkpoint", "checkpoint_ema", *on_the_way])
     assert (whole["best"].step, whole["best_ema"].step) == (4, 2)
+    for how, at in SHORT:
+        go_until_killed(go, config, tmp_path / "short", how, at, monkeypatch)
+    assert kept(go(config, tmp_path / "short", onlooker=Looking())) == whole
+    if not soak:
+        return
     runs = iter(range(1000))
 
-    @settings(max_examples=60 if soak else 3, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
     @given(st.lists(st.tuples(st.sampled_from(KILLS), st.integers(1, 6)), min_size=1, max_size=3))
     def check(ends: list[tuple[str, int]]) -> None:
         folder = tmp_path / str(next(runs))
@@ -307,23 +316,32 @@ def test_whatever_kills_it_the_same_checkpoints_are_kept_and_the_same_is_best(
     check()
 
 
+@pytest.fixture(scope="module")
+def judged(quick: Quick) -> Preset:
+    """After steps 2 and 4 and at the end, all of which is kept."""
+    return quick(steps=5, checkpoint_every=100, validate_every=2, keep_checkpoints=9, ema_decay=None)
+
+
+@pytest.fixture(scope="module")
+def whole(go: Go, judged: Preset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of that run, which nothing ended."""
+    return go(judged, tmp_path_factory.mktemp("whole"), onlooker=Looking()).checkpoint_dir.parent
+
+
 def test_a_torn_checkpoint_is_written_anew_where_the_run_passes_again(
-    go: Go, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    go: Go, judged: Preset, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = quick(steps=5, checkpoint_every=100, validate_every=2, keep_checkpoints=9, ema_decay=None)
-    whole = go(config, tmp_path / "whole", onlooker=Looking()).checkpoint_dir.parent
-    go_until_killed(go, config, tmp_path / "cut", "write", 2, monkeypatch)
+    go_until_killed(go, judged, tmp_path / "cut", "write", 2, monkeypatch)
     torn = next((tmp_path / "cut").glob("*/checkpoints/step-0000004"))
     (torn / "lafid.json").unlink()
-    again = go(config, tmp_path / "cut", onlooker=Looking()).checkpoint_dir.parent
+    again = go(judged, tmp_path / "cut", onlooker=Looking()).checkpoint_dir.parent
     for name in ("step-0000002", "step-0000004"):
         assert verify_checkpoint(again / CHECKPOINTS / name) == verify_checkpoint(whole / CHECKPOINTS / name)
 
 
 def test_a_full_disk_leaves_the_states_and_the_checkpoints_before(
-    go: Go, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    go: Go, judged: Preset, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = quick(steps=6, checkpoint_every=3, validate_every=2, keep_checkpoints=9, ema_decay=None)
     write = model.training.checkpoint_retention.write_checkpoint
 
     def full(folder: Path, *arguments: object) -> object:
@@ -335,8 +353,8 @@ def test_a_full_disk_leaves_the_states_and_the_checkpoints_before(
         patch.setattr(model.training.checkpoint_retention, "write_checkpoint", full)
         message = r"the checkpoint of step 4 in .*checkpoints could not be written .*No space left.* goes on from step 4"
         with pytest.raises(TrainStateError, match=message):
-            go(config, tmp_path)
+            go(judged, tmp_path, onlooker=Looking())
     assert [path.name for path in tmp_path.glob("*/checkpoints/*")] == ["step-0000002"]
-    result = go(config, tmp_path)
+    result = go(judged, tmp_path, onlooker=Looking())
     assert result.resumed_from == 4
-    assert read_manifest(result.checkpoint_dir) == read_manifest(go(config, tmp_path / "whole").checkpoint_dir)
+    assert read_manifest(result.checkpoint_dir) == read_manifest(whole / LAST)

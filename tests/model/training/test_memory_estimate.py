@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import model.training.memory_estimate
+import model.training.memory_table
 from model.bases.build import build_transformer
 from model.bases.specs import WanConfig
 from model.clip_size import ClipSize
@@ -15,9 +17,25 @@ from model.face_branch.trainable import unfreeze
 from model.presets import TEXT_ROWS, AlignerConfig, FusionConfig, Preset, preset
 from model.training.memory_estimate import PresetTooLarge, check_fits, estimate_memory, what_to_lower
 from model.training.memory_table import fits, memory_by_mode, memory_row
-from model.training.preset_table import preset_size
+from model.training.preset_table import PresetSize, preset_size
 
 LARGE = "wan2.1-t2v-1.3b"
+
+
+@pytest.fixture(autouse=True)
+def _counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parameters of a preset do not depend on the precision; counting those of one with many blocks takes a second."""
+    for module in (model.training.memory_estimate, model.training.memory_table):
+        monkeypatch.setattr(module, "preset_size", size_of)
+
+
+def size_of(chosen: Preset) -> PresetSize:
+    plain = chosen.model_copy(update={"train": chosen.train.model_copy(update={"precision": "float32"})})
+    told = plain.model_dump_json()
+    return SIZES[told] if told in SIZES else SIZES.setdefault(told, preset_size(plain))
+
+
+SIZES: dict[str, PresetSize] = {}
 
 
 def changed(name: str = "tiny", **train: object) -> Preset:
@@ -60,7 +78,7 @@ def test_what_saves_memory_lowers_the_estimate() -> None:
 def test_each_mode_holds_what_it_has_to() -> None:
     """Of 14 billion parameters; the blocks' frozen weights are 26 GiB of 27, a block is 0.65."""
     large = preset("wan2.1-t2v-14b")
-    modes = memory_by_mode(large, preset_size(large))
+    modes = memory_by_mode(large, size_of(large))
     plain = modes["plain"].weights
     assert 25.5 < modes["offload"].host < 26.5
     assert modes["shared, offload"].host == pytest.approx(modes["offload"].host / 8)

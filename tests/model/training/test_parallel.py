@@ -12,8 +12,6 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import nn
 
-from model.bases.base import load_base
-from model.bases.build import build_tiny_base
 from model.bases.specs import TINY, TINY_TWO_EXPERTS, BaseSpec
 from model.clips.clip_set import ClipSet
 from model.presets import Preset
@@ -22,8 +20,7 @@ from model.training.heartbeat import RankLost
 from model.training.parallel import Ranks, TooFewGpus, join_ranks
 from model.training.sampling import draw_step
 from model.training.train import TrainingError, train
-from tests.model.cached_clips import write_clips
-from tests.model.conftest import encode_clips
+from tests.forked import Fresh
 from tests.model.layouts import TINY_VACE
 from tests.model.training.two_processes import run_in_two, train_all, write_task
 
@@ -111,7 +108,12 @@ def test_a_process_that_does_not_begin_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_two_processes_train_and_draw_what_one_does(
-    quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path
+    fresh_processes: Fresh,
+    quick: Callable[..., Preset],
+    clip_list: Path,
+    base_dir: Path,
+    clips_of: Callable[[BaseSpec], tuple[Path, Path]],
+    tmp_path: Path,
 ) -> None:
     """An uneven batch in uneven parts; then with shared weights: of two transformers, with a process left over, and drawing; of a
     base with side blocks in bfloat16, each process's part in host memory."""
@@ -121,21 +123,17 @@ def test_two_processes_train_and_draw_what_one_does(
         chosen = quick(**usual | train)
         return Preset(**chosen.model_dump() | {"base": spec.model_dump()})
 
-    places = {}
-    for spec in (TINY_TWO_EXPERTS, TINY_VACE):
-        build_tiny_base(tmp_path / spec.name, spec=spec)
-        clips = write_clips(tmp_path / f"{spec.name} clips", encode_clips(load_base(tmp_path / spec.name, "cpu")))
-        places[spec.name] = clips, tmp_path / spec.name
-    shared = {"shard_base": True, "gradient_checkpointing": 0.5, "fixed_triples": 4}
+    places = {spec.name: clips_of(spec)[::-1] for spec in (TINY_TWO_EXPERTS, TINY_VACE)}
+    shared = {"shard_base": True, "gradient_checkpointing": 0.5}
     rounded = {"precision": "bfloat16", "offload_base": True, "ema_decay": None, "validate_every": None}
     presets = {
-        "plain": (make(steps=3, batch_size=5, forward_clips=2), clip_list, base_dir, False),
+        "plain": (make(batch_size=3, forward_clips=1), clip_list, base_dir, False),
         "two": (make(TINY_TWO_EXPERTS, batch_size=3, forward_clips=1, **shared), *places["tiny-two-experts"], True),
         "vace": (make(TINY_VACE, first_frame_dropout=1.0, **rounded, **shared), *places["tiny-vace"], False),
     }
     task = write_task(tmp_path, presets)
     whole = train_all(task)
-    leader, follower = run_in_two(task)
+    leader, follower = run_in_two(fresh_processes, task)
     for alone, led, silent in zip(whole, leader, follower, strict=True):
         preset = presets[alone["name"]][0]
         assert silent["heard"] == silent["drawn"] == []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from model.presets import Preset
+from tests.forked import Fresh
 from tests.model.training.two_ranks import free_ports, run_two
 
 WORKER = """
@@ -47,7 +48,7 @@ go("dies", at(2, lambda: os.kill(os.getpid(), signal.SIGKILL)))
 
 
 def test_two_processes_stop_together_at_any_forward_and_name_who_differs_or_dies(
-    quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path
+    fresh_processes: Fresh, quick: Callable[..., Preset], clip_list: Path, base_dir: Path, tmp_path: Path
 ) -> None:
     """The first computes 2 clips of 5, the second 3, two a forward: it is the second that is asked, and the first agrees."""
     preset = quick(steps=2, batch_size=5, forward_clips=2, checkpoint_every=100, trainable="adapter_and_lora", fixed_triples=1)
@@ -56,9 +57,11 @@ def test_two_processes_stop_together_at_any_forward_and_name_who_differs_or_dies
     task = tmp_path / "task.json"
     ports = free_ports(len(stops) + 4)
     task.write_text(json.dumps({"preset": preset.model_dump(), "ports": ports, "stops": stops} | places))
-    (code, leader, trace), (killed, follower, _) = run_two(WORKER, task)
-    assert code == 0, trace[-3000:]
-    told, others = ([json.loads(line) for line in printed.splitlines() if line.startswith("{")] for printed in (leader, follower))
+    leader, follower = run_two(fresh_processes, WORKER, task)
+    assert leader.returncode == 0, leader.stderr[-3000:]
+    told, others = (
+        [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")] for ended in (leader, follower)
+    )
     whole, *stopped, finished, differs, dies = told
     assert [end["step"] for end in stopped] == [end["step"] for end in others[1:4]] == [0, 1, 1]
     assert finished["resumed_from"] == 1
@@ -66,6 +69,6 @@ def test_two_processes_stop_together_at_any_forward_and_name_who_differs_or_dies
 
     assert differs["error"] == others[-1]["error"]
     assert differs["error"].startswith("RanksDiffer: rank 1 holds another weights/proj_out.bias than rank 0: let all")
-    assert killed == -signal.SIGKILL
+    assert follower.returncode == -signal.SIGKILL
     assert "RankLost: rank 1 (" in dies["error"]
     assert f"process {others[0]['process']}) has given no sign of life" in dies["error"]

@@ -24,7 +24,7 @@ def node(bucket: str, tmp_path: Path) -> Callable[[str], KeptRuns]:
 def test_another_machine_goes_on_and_ends_with_the_same_bits(
     node: Callable[[str], KeptRuns], run: Callable[..., TrainResult], quick: Callable[..., Preset], tmp_path: Path
 ) -> None:
-    config = quick(steps=5, checkpoint_every=2, validate_every=2, keep_checkpoints=1, ema_decay=0.9)
+    config = quick(steps=3, checkpoint_every=2, validate_every=1, keep_checkpoints=1, ema_decay=0.9)
     whole = run(config, tmp_path / "whole")
     one, two, three = node("one"), node("two"), node("three")
 
@@ -32,9 +32,9 @@ def test_another_machine_goes_on_and_ends_with_the_same_bits(
         return {"out_dir": kept.store.here(RUNS_FOLDER), "keeper": kept}
 
     with pytest.raises(Killed):
-        run(config, until=5, **of(one))
+        run(config, until=3, **of(one))
     resumed = run(config, **of(two))
-    assert resumed.resumed_from == 4
+    assert resumed.resumed_from == 2
     for name in ("checkpoint_dir", "ema_checkpoint_dir", "best_checkpoint_dir", "best_ema_checkpoint_dir"):
         assert read_manifest(getattr(resumed, name)) == read_manifest(getattr(whole, name)), name
     finished = run(config, **of(three))

@@ -55,7 +55,7 @@ def test_clips_of_several_sizes_train_together_and_those_of_a_rare_size_are_name
 
 
 def test_reading_ahead_changes_no_bit(run: Callable, quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = quick(steps=3, batch_size=3, forward_clips=2)
+    config = quick(steps=2, batch_size=3, forward_clips=2)
     ahead = read_manifest(run(config, tmp_path / "ahead").checkpoint_dir)
     monkeypatch.setattr(model.training.train, "one_ahead", lambda items, _reader: ((item, 0.0) for item in items))
     assert read_manifest(run(config, tmp_path / "plain").checkpoint_dir) == ahead
@@ -74,7 +74,7 @@ def test_a_clip_that_cannot_be_read_any_more_is_named_and_no_thread_stays(
         return batch(clips, *arguments, **more)
 
     main, before = threading.current_thread(), threading.active_count()
-    config = quick(steps=6, checkpoint_every=1)
+    config = quick(steps=6, checkpoint_every=1, batch_size=1, ema_decay=None)
     with monkeypatch.context() as patch:
         patch.setattr(ClipSet, "batch", gone)
         with pytest.raises(DataError, match="clip clip-2: shard abc"):
@@ -97,12 +97,14 @@ def test_whatever_ends_a_run_ends_its_reader(quick: Quick, clip_list: Path, base
 
 def test_a_run_on_short_clips_first_resumes_to_the_same_bits(run: Callable, quick: Quick, tmp_path: Path) -> None:
     config = quick(
-        steps=4, checkpoint_every=1, curriculum=(Stage(until_step=2, frames=2),), face_loss_weight=3.0, speech_dropout=0.5
+        steps=3, checkpoint_every=1, curriculum=(Stage(until_step=2, frames=2),), face_loss_weight=3.0, speech_dropout=0.5
     )
     whole = read_manifest(run(config, tmp_path / "whole").checkpoint_dir)
-    for step in (2, 3):
+    for step in (2, 3):  # goes on among the short clips, and where they end
         with pytest.raises(Killed):
-            run(config, tmp_path / str(step), until=step)
-        assert read_manifest(run(config, tmp_path / str(step)).checkpoint_dir) == whole
-    plain = read_manifest(run(quick(steps=4, checkpoint_every=1), tmp_path / "plain").checkpoint_dir)
+            run(config, tmp_path / "cut", until=step)
+    resumed = run(config, tmp_path / "cut")
+    assert resumed.resumed_from == 2
+    assert read_manifest(resumed.checkpoint_dir) == whole
+    plain = read_manifest(run(quick(steps=3, checkpoint_every=1), tmp_path / "plain").checkpoint_dir)
     assert plain.parts != whole.parts

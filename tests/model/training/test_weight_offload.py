@@ -63,7 +63,8 @@ def test_a_base_that_waits_in_host_memory_learns_the_same_bits(
     compile_forward, found = torch.compile, []
     monkeypatch.setattr(torch, "compile", lambda forward, **how: compile_forward(forward, backend="eager", **how))
     for offload in (False, True):
-        preset = quick(trainable="adapter_and_lora", offload_base=offload, **how)
+        # Compiled or not, by torch's own kernels it learns the same bits.
+        preset = quick(trainable="adapter_and_lora", **how | ({"offload_base": True} if offload else {"compile_blocks": False}))
         model = assemble(
             load_for_training(base_dir, preset.train, draws=False), clips.batch([0]).face, preset.fusion, preset.train
         )

@@ -14,6 +14,7 @@ from model.release.checkpoint import Manifest
 from model.training.held_out_videos import Beginning, draw_held_out, live_pipeline
 from model.training.train import TrainReport, train
 from model.training.validation import DrawingStopped
+from tests.forked import Fresh
 from tests.model.conftest import StubEngine
 from tests.model.training.two_ranks import free_ports, run_two
 
@@ -39,7 +40,7 @@ class Drawing:
 
     def draw(self, model: FusedModel, manifest: Manifest, run_dir: Path) -> None:
         with live_pipeline(model, manifest, StubEngine()) as pipeline:
-            self.frames.append(draw_held_out(pipeline, BEGINNING, "a smile").tolist())
+            self.frames.append(draw_held_out(pipeline, BEGINNING, "a smile", steps=2).tolist())
         if len(self.frames) == 1:
             raise DrawingStopped
 
@@ -82,10 +83,10 @@ def write_task(folder: Path, trainings: dict[str, tuple[Preset, Path, Path, bool
     return task
 
 
-def run_in_two(task: Path) -> list[list[dict[str, Any]]]:
+def run_in_two(fresh_processes: Fresh, task: Path) -> list[list[dict[str, Any]]]:
     """`train_all` in two processes, over gloo."""
     printed = []
-    for code, out, error in run_two(_SCRIPT, task):
-        assert code == 0, error[-3000:]
-        printed.append(json.loads(out.splitlines()[-1]))
+    for ended in run_two(fresh_processes, _SCRIPT, task):
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        printed.append(json.loads(ended.stdout.splitlines()[-1]))
     return printed

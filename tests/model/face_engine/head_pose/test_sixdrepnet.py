@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,14 @@ from model.face_engine.rotations import stacked_angles
 from model.model_store.install import install
 from model.model_store.registry import Kind
 from model.model_store.store import ModelStore
+from tests.forked import Fresh
 
 BOXES = ((180.0, 60.0, 270.0, 190.0), (100.0, 30.0, 380.0, 330.0), (-20.0, -30.0, 200.0, 160.0), (300.0, 300.0, 360.0, 350.0))
 PACKAGE = """
 import sys, numpy as np
 from importlib.util import find_spec
+for name in [name for name in sys.modules if name.split(".")[0] == "model"]:
+    del sys.modules[name]
 sys.path[:0] = find_spec("sixdrepnet").submodule_search_locations  # before ours: it wants its own `model`
 from sixdrepnet import SixDRepNet
 detector = SixDRepNet(gpu_id=-1, dict_path=sys.argv[1])
@@ -42,12 +44,13 @@ def network(store_6drepnet: ModelStore) -> SixDRepNet:
 
 
 @pytest.fixture(scope="module")
-def by_package(random_6drepnet: Path, portrait: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+def by_package(
+    fresh_processes: Fresh, random_6drepnet: Path, portrait: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> np.ndarray:
     """(4, 3) pitch, yaw, roll of `SixDRepNet.predict`, in a process of its own: it takes the name of our package."""
     folder = tmp_path_factory.mktemp("package")
     np.savez(folder / "crops.npz", **{str(k): face_crop(portrait, box) for k, box in enumerate(BOXES)})
-    command = [sys.executable, "-c", PACKAGE, str(random_6drepnet), str(folder / "crops.npz"), str(folder / "angles.npy")]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    [ended] = fresh_processes(PACKAGE, random_6drepnet, folder / "crops.npz", folder / "angles.npy", cwd=folder)
     assert ended.returncode == 0, ended.stderr
     return np.load(folder / "angles.npy")
 
