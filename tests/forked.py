@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-_PATIENCE_S = 400
+_PATIENCE_S = 1500
 _server = pytest.StashKey["_Server"]()
 
 
