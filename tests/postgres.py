@@ -3,6 +3,7 @@
 import itertools
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from resources.lake.duckdb_extensions import duckdb_cursor
 
 PROGRAMS = "usr/lib/postgresql/*/bin"
 USER = "lafid"
@@ -29,7 +32,19 @@ def postgres_url(_postgres_server: str) -> Iterator[str]:
     name = f"lafid_{next(_NUMBERS)}"
     execute(_postgres_server, f"CREATE DATABASE {name}")
     yield f"{_postgres_server}/{name}"
+    left = _left_open(name)
     execute(_postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    assert not left, f"{left}: close() the lake: later tests would ask a database that is gone"
+
+
+def _left_open(name: str) -> list[str]:
+    """What this process's DuckDB still holds of a database; it lets go of that."""
+    cursor = duckdb_cursor([])
+    attached = cursor.execute("SELECT database_name, path FROM duckdb_databases() WHERE NOT internal").fetchall()
+    left = [lake for lake, path in attached if path and re.search(rf"\b{name}\b", path)]
+    for lake in left:
+        cursor.execute(f"DETACH {lake}")
+    return left
 
 
 _NUMBERS = itertools.count()
