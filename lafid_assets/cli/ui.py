@@ -20,7 +20,7 @@ from resources.tracking import Tracking
 
 HOST = "127.0.0.1"
 USUAL_PORT, USUAL_MLFLOW_PORT = 3000, 5000
-START_DEADLINE_S = 180.0
+START_DEADLINE_S = 600.0
 END_DEADLINE_S = 20.0
 
 
@@ -118,7 +118,9 @@ def _beside_python(name: str) -> str:
 
 
 def _start(name: str, command: list[str], settings: Settings) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    # On a busy machine the code server takes longer than Dagster's 60 s, and the run that waits for it would be marked as failed.
+    environment = {"DAGSTER_GRPC_TIMEOUT_SECONDS": "600"} | os.environ
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with open(settings.logs / f"{name}.log", "wb") as log:
         return subprocess.Popen(
             command, cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
