@@ -29,11 +29,23 @@ START_S = 60
 @pytest.fixture
 def postgres_url(_postgres_server: str) -> Iterator[str]:
     """A fresh database of its own: `postgresql://user@host:port/name`."""
-    name = f"lafid_{next(_NUMBERS)}"
-    execute(_postgres_server, f"CREATE DATABASE {name}")
-    yield f"{_postgres_server}/{name}"
-    left = _left_open(name)
-    execute(_postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    with fresh_database(_postgres_server, f"lafid_{next(_NUMBERS)}") as address:
+        yield address
+
+
+@contextmanager
+def fresh_database(server: str, name: str, tablespace: str = "pg_default") -> Iterator[str]:
+    """A database that goes at the end, however that is: `postgresql://user@host:port/name`.
+
+    Raises:
+        AssertionError: this process still has a lake open whose catalog it is.
+    """
+    execute(server, f"CREATE DATABASE {name} TABLESPACE {tablespace}")
+    try:
+        yield f"{server}/{name}"
+    finally:
+        left = _left_open(name)
+        execute(server, f"DROP DATABASE {name} WITH (FORCE)")
     assert not left, f"{left}: close() the lake: later tests would ask a database that is gone"
 
 

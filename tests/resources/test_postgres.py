@@ -22,6 +22,7 @@ from resources.leases.leases import Leases, LeasesUnusable
 from resources.postgres import PostgresAway, PostgresUnusable
 from resources.settings import Settings
 from resources.transient_errors import is_transient
+from tests.postgres import execute, fresh_database
 
 HOUR_S = 3600.0
 
@@ -94,11 +95,10 @@ def small_postgres_url(_postgres_server: str, tmp_path: Path) -> Iterator[str]:
     try:
         if os.geteuid() == 0:
             subprocess.run(["chown", "nobody", str(disk)], check=True)
-        _execute(f"{_postgres_server}/postgres", f"CREATE TABLESPACE small LOCATION '{disk}'")
-        _execute(f"{_postgres_server}/postgres", "CREATE DATABASE small TABLESPACE small")
-        yield f"{_postgres_server}/small"
-        _execute(f"{_postgres_server}/postgres", "DROP DATABASE small WITH (FORCE)")
-        _execute(f"{_postgres_server}/postgres", "DROP TABLESPACE small")
+        execute(_postgres_server, f"CREATE TABLESPACE small LOCATION '{disk}'")
+        with fresh_database(_postgres_server, "small", tablespace="small") as address:
+            yield address
+        execute(_postgres_server, "DROP TABLESPACE small")
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
         disk.rmdir()
@@ -118,6 +118,8 @@ def test_a_full_disk_of_the_server_is_one_line_and_costs_nothing_that_was_writte
     put("one")
     frees = psycopg2.connect(small_postgres_url)  # a new connection may want to write, which a full disk refuses
     frees.autocommit = True
+    with frees.cursor() as cursor:  # a page that has its place on the disk can be written out when that is full
+        cursor.execute("CHECKPOINT")
     _execute(small_postgres_url, "CREATE TABLE filler (t TEXT) WITH (autovacuum_enabled = off)")
     with pytest.raises(psycopg2.errors.DiskFull) as full:
         _fill(small_postgres_url)

@@ -85,8 +85,12 @@ def test_on_a_cluster_an_engine_that_each_node_chooses_by_itself_is_odd(node: No
 def test_a_disk_that_is_full_blocks_and_one_that_fills_warns(
     node: Node, monkeypatch: pytest.MonkeyPatch, free: float, error: type[Exception]
 ) -> None:
-    assert "GB are free for the home" in machine.home(node)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1e12, 1e12 - free, free))
+    def frees(space: float) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1e12, 1e12 - space, space))
+
+    frees(21e9)
+    assert machine.home(node).startswith("21.0 GB are free for the home")
+    frees(free)
     with pytest.raises(error, match=rf"only {free / 1e9:.1f} GB are free for the home .*LAFID_HOME"):
         machine.home(node)
     assert not node.settings.home.exists()
