@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import duckdb
+
 from resources.lake import catalog_copy
 from resources.lake.catalog import TABLES_FOLDER, Catalog
 from resources.lake.connection import LakeUnusable
 from resources.lake.duckdb_extensions import literal, quoted
-from resources.lake.reader import KEPT_S
+from resources.lake.reader import KEPT_S, TooSlow
 from resources.lake.tables import file_bytes
 from resources.leases.leases import StoreBusy
 
@@ -86,14 +88,17 @@ def compact(lake: "Lake", *, kept_s: float = KEPT_S, orphan_s: float = ORPHAN_S)
 
 
 def compact_by_the_way(lake: "Lake") -> None:
-    """Compact unless another process is at it or was lately; a failure costs nothing but the compaction."""
+    """Compact unless another process is at it or was lately; a failure costs nothing but the compaction.
+
+    The caller's own commit has succeeded: what the compaction lacks, such as memory or time, is no fault of it.
+    """
     try:
         with lake.leases.held(LEASE, wait=False):
             if not _was_lately(lake):
                 _compact(lake, KEPT_S, ORPHAN_S)
     except StoreBusy:
         return
-    except OSError as error:
+    except (OSError, MemoryError, duckdb.Error, TooSlow) as error:
         LOGGER.warning("the lake is not compacted this time: %s", error)
 
 

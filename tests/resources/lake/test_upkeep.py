@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import duckdb
 import pytest
 
 from resources.lake import lake as lake_module
@@ -304,6 +305,23 @@ def test_only_one_compacts_and_a_writer_does_not_wait_for_it(
     _put(small_lake, rows_of, 3, n=2)
     compact_by_the_way(small_lake)
     assert held(small_lake).files > 2, "it was done lately"
+
+
+@pytest.mark.parametrize("address", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "error", [duckdb.OutOfMemoryException("could not allocate"), TooSlow("longer than 0 s"), MemoryError(), OSError("no space")]
+)
+def test_a_compaction_by_the_way_that_fails_costs_the_commit_nothing(
+    small_lake: Lake, rows_of: Rows, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "_compact", fail)
+    monkeypatch.setattr(lake_module, "EVERY", 1)
+    _put(small_lake, rows_of, 2)
+    assert small_lake.read("ends")["shard"].n_unique() == 2
+    assert f"the lake is not compacted this time: {error}" in caplog.text
 
 
 def test_tables_in_a_bucket_are_compacted(
