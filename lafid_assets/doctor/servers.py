@@ -19,8 +19,9 @@ from urllib.parse import unquote, urlsplit
 from lafid_assets.doctor.findings import Node, Remark
 from lafid_assets.runs.preflight import PLACE_TAG, SOFTWARE_TAG, NodeUnfit, differences, refuse_wrong_clock
 from resources import postgres
-from resources.lake.catalog import Catalog, join
+from resources.lake.catalog import Catalog
 from resources.lake.catalog_cluster import cluster_of, remembered, require_same
+from resources.lake.ownership import join
 from resources.secrets import without_password
 from resources.software import place
 from resources.store.file_store import FileStore

@@ -1,21 +1,18 @@
 """The lake's catalog: a SQLite file inside a local store, or a Postgres database that several homes share.
 
-Belongs here: its address, and that store and catalog belong together. Not here: tables (`lake`), leases (`leases`), the copy in
-the store (`catalog_copy`).
+Belongs here: its address, and opening it. Not here: that store and catalog belong together (`ownership`), tables (`lake`), leases
+(`leases`), the copy in the store (`catalog_copy`).
 """
 
 import itertools
-import json
-import os
 import random
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import duckdb
 
@@ -26,9 +23,7 @@ from resources.store.file_store import FileStore
 from resources.transient_errors import Transient, is_transient
 
 SQLITE_FILE = "catalog.sqlite"
-RECORD = "lake.json"
 TABLES_FOLDER = "tables"
-HOME_RECORD = "home.json"
 PATIENCE_S = 60.0  # how long plain tables of the catalog are tried again while others are at them
 CONFLICTS = (
     "conflict",
@@ -74,17 +69,6 @@ class CatalogBusy(CatalogUnusable, Transient):
 
 class CatalogAway(CatalogUnusable, Transient):
     """The catalog's server does not answer; it may come back."""
-
-
-class Name(NamedTuple):
-    """What a catalog says of itself.
-
-    Attributes:
-        store: where its store was when the catalog was made.
-    """
-
-    id: str
-    store: str
 
 
 @dataclass(frozen=True)
@@ -182,7 +166,7 @@ class Catalog:
             options.append("READ_ONLY")
         elif path is not None:
             options.append("JOURNAL_MODE 'WAL'")  # readers and a writer at once; the mode stays with the file
-            _make_folder(path.parent)
+            make_folder(path.parent)
         try:
             cursor.execute(f"ATTACH {quoted(self.address)} AS {name} ({', '.join(options)})")
             cursor.execute(f"USE {name}")
@@ -196,6 +180,14 @@ class Catalog:
                 with suppress(duckdb.Error):
                     cursor.execute(statement)
             cursor.close()
+
+    def holds_tables(self) -> bool:
+        """Whether a lake's tables have been made in it; they come all at once."""
+        if self.sqlite_path is not None and not self.sqlite_path.is_file():
+            return False
+        with self.opened() as cursor, suppress(duckdb.CatalogException):
+            return bool(cursor.execute("SELECT 1 FROM ducklake_table LIMIT 1").fetchall())
+        return False
 
     def _unusable(self, error: duckdb.Error) -> CatalogUnusable:
         said = self.without_password(error)
@@ -240,113 +232,12 @@ def agreed(
     return there
 
 
-def join(catalog: Catalog, store: FileStore, home: Path, *, writing: bool) -> bool:
-    """See that store and catalog belong together; both write down the catalog's id when the lake is made.
-
-    The catalog is the arbiter: whoever comes first names it, and everyone else compares.
-
-    Args:
-        home: the home that works on the store: a catalog in a file serves one home only.
-        writing: whether a lake may be made.
-
-    Returns:
-        whether there is a lake; never False when `writing`.
+def make_folder(folder: Path) -> None:
+    """Make the folder of a record or of a catalog in a file.
 
     Raises:
-        CatalogUnusable: the catalog is missing, does not answer or is another store's, or the store is another home's.
+        CatalogUnusable: it cannot be made.
     """
-    recorded = read_record(store)
-    has_tables = recorded is not None or bool(store.list_tree(TABLES_FOLDER))  # before the catalog: another process may begin
-    named = read_name(catalog)
-    if named is None:
-        if has_tables:
-            raise CatalogUnusable(
-                f"the store {store.uri} holds tables, but their catalog {catalog} is missing or empty: put it back, or run "
-                "`lafid rebuild`, which makes it anew from the copy in the store"
-            )
-        if not writing:
-            return False
-        named = agreed(catalog, read_name, lambda cursor: write_name(cursor, store))
-    _require_same(catalog, named, store, recorded)
-    if catalog.sqlite_path is not None and recorded is not None and recorded["home"] != home_id(home, make=writing):
-        raise CatalogUnusable(
-            f"the store {store.uri} is another home's ({recorded['home'][:8]}) and has its catalog in a file, "
-            "which serves one home: set LAFID_CATALOG=postgresql://user@host/database for several, "
-            "or run `lafid rebuild` to take the store over"
-        )
-    if recorded is None and writing:
-        record(named.id, store, home)
-    return True
-
-
-def record(catalog_id: str, store: FileStore, home: Path) -> None:
-    """Write down in the store which catalog knows its tables, and which home works on it."""
-    store.write_bytes(RECORD, json.dumps({"catalog": catalog_id, "home": home_id(home, make=True)}).encode())
-
-
-def read_record(store: FileStore) -> dict[str, str] | None:
-    """What `record` wrote: the ids of `catalog` and `home`."""
-    if not store.exists(RECORD):
-        return None
-    found: dict[str, str] = json.loads(store.read_bytes(RECORD))
-    return found
-
-
-def read_name(catalog: Catalog) -> Name | None:
-    """What the catalog says of itself; None where there is none."""
-    if catalog.sqlite_path is not None and not catalog.sqlite_path.is_file():
-        return None
-    with catalog.opened() as cursor, suppress(duckdb.CatalogException):
-        found = cursor.execute("SELECT id, store FROM lafid_catalog").fetchone()
-        return None if found is None else Name(*found)
-    return None
-
-
-def write_name(cursor: duckdb.DuckDBPyConnection, store: FileStore) -> None:
-    """Give the catalog that `cursor` uses an id, unless it has one."""
-    cursor.execute("CREATE TABLE IF NOT EXISTS lafid_catalog (one INTEGER PRIMARY KEY, id TEXT NOT NULL, store TEXT NOT NULL)")
-    cursor.execute(
-        f"INSERT INTO lafid_catalog SELECT 1, {quoted(uuid.uuid4().hex)}, {quoted(_place(store))} "
-        "WHERE NOT EXISTS (FROM lafid_catalog)"
-    )
-
-
-def home_id(home: Path, *, make: bool) -> str:
-    """What tells this home from others, wherever it is moved; nothing of a home that has none, unless it is to be made."""
-    path = home / HOME_RECORD
-    if make and not path.is_file():
-        _make_folder(home)
-        mine = home / f".{uuid.uuid4().hex}.{HOME_RECORD}"
-        mine.write_text(json.dumps({"home": uuid.uuid4().hex}))
-        with suppress(FileExistsError):
-            os.link(mine, path)  # of two processes the first one's stands
-        mine.unlink()
-    return str(json.loads(path.read_text())["home"]) if path.is_file() else ""
-
-
-def _require_same(catalog: Catalog, named: Name, store: FileStore, recorded: dict[str, str] | None) -> None:
-    moved = named.store != _place(store)
-    # A catalog in a file lies in its store, so that both move together.
-    strange = moved and catalog.sqlite_path is None if recorded is None else recorded["catalog"] != named.id
-    if strange:
-        raise CatalogUnusable(
-            f"the catalog {catalog} belongs to the store {named.store}, not to {store.uri}: "
-            "set LAFID_CATALOG or LAFID_STORE so that they belong together"
-        )
-    if moved and catalog.sqlite_path is None and store.is_local:
-        first = Path(named.store) / RECORD
-        if first.is_file() and not first.samefile(store.local_path(RECORD)):
-            raise CatalogUnusable(
-                f"{store.uri} is a copy of the store {named.store}, and the catalog {catalog} belongs to that one: "
-                "set LAFID_STORE to it, or remove it when the copy shall take its place"
-            )
-
-
-def _place(store: FileStore) -> str:
-    return str(store.local_path("")) if store.is_local else store.uri
-
-
-def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

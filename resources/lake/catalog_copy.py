@@ -17,21 +17,11 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from resources.lake.catalog import (
-    SQLITE_FILE,
-    Catalog,
-    CatalogUnusable,
-    Name,
-    home_id,
-    join,
-    read_name,
-    read_record,
-    record,
-    write_name,
-)
+from resources.lake.catalog import SQLITE_FILE, Catalog, CatalogUnusable
 from resources.lake.catalog_losses import Restored as Restored
 from resources.lake.catalog_losses import compared
 from resources.lake.duckdb_extensions import duckdb_cursor, quoted
+from resources.lake.ownership import Name, home_id, join, read_name, read_record, record, write_name
 from resources.lake.tables import PARTITIONS
 from resources.store.file_store import FileStore
 

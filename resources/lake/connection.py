@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 import duckdb
 
 from resources.cores import usable_cores
-from resources.lake.catalog import TABLES_FOLDER, Catalog, is_conflict, is_lost_connection, join
+from resources.lake.catalog import TABLES_FOLDER, Catalog, is_conflict, is_lost_connection
 from resources.lake.catalog_lock import CatalogInUse, CatalogLock
 from resources.lake.duckdb_extensions import cores, duckdb_cursor, quoted
+from resources.lake.ownership import join
 from resources.lake.tables import LakeTable, begin_statistics, has_tables, prepare_tables
 from resources.store.file_store import FileStore
 from resources.transient_errors import Transient

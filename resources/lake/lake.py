@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 import duckdb
 import polars as pl
 
-from resources.lake.catalog import Catalog, CatalogBusy, is_conflict, is_lost_connection, join
+from resources.lake.catalog import Catalog, CatalogBusy, is_conflict, is_lost_connection
 from resources.lake.connection import LakeConnection
 from resources.lake.connection import LakeUnusable as LakeUnusable
+from resources.lake.ownership import join
 from resources.lake.reader import Reader, Stamp
 from resources.lake.tables import LakeTable
 from resources.lake.upkeep import EVERY, compact_by_the_way

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 
 from resources.lake import catalog_copy
-from resources.lake.catalog import CatalogUnusable, read_record
+from resources.lake.catalog import CatalogUnusable
 from resources.lake.duckdb_extensions import duckdb_cursor, quoted
 from resources.lake.lake import Lake
+from resources.lake.ownership import read_record
 from resources.lake.upkeep import compact
 from resources.lake.writer import Fenced
 from resources.store.file_store import FileStore

@@ -19,8 +19,9 @@ import pytest
 
 from resources.lake import catalog_copy, catalog_lock
 from resources.lake import lake as module
-from resources.lake.catalog import CatalogUnusable, write_name
+from resources.lake.catalog import CatalogUnusable
 from resources.lake.lake import Lake, LakeUnusable
+from resources.lake.ownership import write_name
 from resources.lake.reader import Reader, TableMissing
 from resources.lake.writer import Fenced, frame_digest
 
