@@ -28,6 +28,8 @@ from resources.lake.tables import file_bytes
 from resources.leases.leases import StoreBusy
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from resources.lake.lake import Lake
     from resources.lake.writer import Writer
 
@@ -289,11 +291,36 @@ def _rebuild_postgres(catalog: Catalog) -> None:
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql(f"SET lock_timeout = '{BUSY_S}s'")
-            listed = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND starts_with(tablename, 'ducklake_')"
-            for (table,) in connection.exec_driver_sql(listed).fetchall():
-                connection.exec_driver_sql(f'VACUUM FULL "{table}"')
+            for table, columns in connection.exec_driver_sql(_DUCKLAKES_TABLES).fetchall():
+                # Of an empty table ANALYZE lets the old statistics be.
+                connection.exec_driver_sql(f"ALTER TABLE {table} {columns}")
+                _write_anew_on_server(connection, table)
+            _write_anew_on_server(connection, "pg_statistic")
     except DBAPIError as error:
         raise OSError(str(error.orig)) from None
+
+
+_DUCKLAKES_TABLES = """
+    SELECT attrelid::regclass::text,
+        string_agg(concat('ALTER COLUMN ', quote_ident(attname), ' TYPE ', format_type(atttypid, atttypmod)), ', ')
+    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    WHERE relkind = 'r' AND relnamespace = current_schema()::text::regnamespace AND starts_with(relname, 'ducklake_')
+        AND attnum > 0 AND NOT attisdropped
+    GROUP BY attrelid
+"""
+"""Each with what drops the statistics of all its columns, the commonest values among them."""
+
+
+def _write_anew_on_server(connection: "Connection", table: str) -> None:
+    """
+    Raises:
+        OSError: the server has left it as it is, of which it only warns.
+    """
+    file = f"SELECT pg_relation_filenode('{table}')"
+    before = connection.exec_driver_sql(file).scalar_one()
+    connection.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {table}")
+    if connection.exec_driver_sql(file).scalar_one() == before:
+        raise OSError(f"its user may not write {table} anew: make the user the database's owner")
 
 
 def _compact(lake: "Lake", kept_s: float, orphan_s: float) -> Compacted:

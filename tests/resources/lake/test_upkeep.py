@@ -4,16 +4,20 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import duckdb
+import psycopg2
 import pytest
 
 from resources.lake import lake as lake_module
 from resources.lake import reader as reader_module
 from resources.lake import upkeep as module
+from resources.lake.catalog import Catalog
+from resources.lake.connection import LakeUnusable
 from resources.lake.lake import Lake
 from resources.lake.reader import TooSlow
 from resources.lake.upkeep import compact, compact_by_the_way, held
@@ -204,6 +208,58 @@ def test_nothing_is_left_of_what_was_removed(
         for table in ("ends", "measures"):
             counts = [lake.sql(f"SELECT count(*) AS n FROM {table} WHERE n = {n}")["n"].item() for n in (-5, 9, 10, 11, 100, 500)]
             assert counts == [0, 49, 50, 1, 2, 0]
+
+
+def test_a_server_keeps_no_values_in_its_own_statistics(
+    tmp_path: Path, postgres_url: str, open_lake_at: Callable[..., Lake], rows_of: Rows
+) -> None:
+    """Postgres notes the commonest values of each column whenever it looks at a table, as it does by itself."""
+    held = (
+        "SELECT count(*) FROM pg_stats WHERE starts_with(tablename, 'ducklake_') "
+        "AND concat(most_common_vals, histogram_bounds) LIKE '%gone-%'"
+    )
+    file = "SELECT position('gone-'::bytea IN pg_read_binary_file(pg_relation_filepath('pg_statistic')))"
+    lake = open_lake_at(tmp_path / "home", postgres_url)
+    for shard in ("gone", "kept"):
+        lake.put(rows_of(shard, 1), shard, "f")
+        lake.put(rows_of(f"{shard}-few", 1, 2), f"{shard}-few", "f")  # in the catalog itself, which is emptied
+    with closing(psycopg2.connect(postgres_url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+
+        def found(question: str) -> int:
+            cursor.execute(f"CHECKPOINT; {question}")
+            return int(cursor.fetchall()[0][0])
+
+        cursor.execute("ANALYZE")
+        assert found(file)
+        assert found(held)
+        gone = dict.fromkeys(("ends", "measures"), "shard LIKE 'gone%'")
+        lake.commit(lambda writer: [writer.cursor.execute(f"DELETE FROM {table} WHERE {where}") for table, where in gone.items()])
+        module.drop_all_history(lake, gone)
+        assert (found(held), found(file)) == (0, 0)
+        assert found("SELECT count(*) FROM pg_stats WHERE starts_with(tablename, 'ducklake_')")
+
+
+def test_a_server_that_leaves_a_table_as_it_is_is_told_of(
+    tmp_path: Path, postgres_url: str, open_lake_at: Callable[..., Lake], rows_of: Rows
+) -> None:
+    """Whoever owns the tables, and not the database, gets a mere warning of it."""
+    lake = open_lake_at(tmp_path / "home", postgres_url)
+    lake.put(rows_of("s0", 1), "s0", "f")
+    lake.close()
+    with closing(psycopg2.connect(postgres_url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        cursor.execute(
+            "CREATE ROLE guest LOGIN; " + ";".join(f'ALTER TABLE "{name}" OWNER TO guest' for (name,) in cursor.fetchall())
+        )
+        try:
+            with pytest.raises(
+                LakeUnusable, match="its user may not write pg_statistic anew: make the user the database's owner"
+            ):
+                module._rebuild(Catalog(postgres_url.replace("lafid@", "guest@")))
+        finally:
+            cursor.execute("DROP OWNED BY guest; DROP ROLE guest")
 
 
 def test_a_table_that_was_emptied_takes_rows_again(small_lake: Lake, rows_of: Rows) -> None:

@@ -36,6 +36,7 @@ def test_nothing_is_left_in_a_bucket_and_on_a_server(
     there = dataclasses.replace(there, first_version=versions[0], second_version=versions[1])
     catalog_copy.copy(lake)
     a, c, remote = there.clip("a"), there.clip("c"), there.store
+    _analyse(postgres_url)
     assert _on_server(postgres_url, there.needles("a")[:-1])
     subject = identify(lake, [a], [], delete_files=False)
     named = {f"exports/{a}.txt": b"somebody's own", "exports/list.csv": f"clip_id\n{a}\n".encode()}
@@ -82,11 +83,16 @@ def _leave_what_nodes_make(store: FileStore, *clips: str) -> None:
         pl.DataFrame(rows).write_parquet(path)
 
 
+def _analyse(url: str) -> None:
+    """As the server does by itself: it keeps the commonest values of each column."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("ANALYZE")
+
+
 def _on_server(url: str, needles: list[bytes]) -> list[bytes]:
-    """Those of the needles that the files of the catalog's tables hold, free pages included."""
-    files = (
-        "SELECT pg_read_binary_file(pg_relation_filepath(oid)) FROM pg_class WHERE relname LIKE 'ducklake_%' AND relkind = 'r'"
-    )
+    """Those of the needles that the files of the database hold, free pages, indexes and Postgres's own tables included."""
+    files = "SELECT pg_read_binary_file(pg_relation_filepath(oid)) FROM pg_class WHERE pg_relation_filepath(oid) IS NOT NULL"
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute("CHECKPOINT")
