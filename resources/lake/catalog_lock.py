@@ -17,6 +17,8 @@ from pathlib import Path
 
 PATIENCE_S = 120.0
 POLL_S = 0.005
+CLOSED_S, OPEN_S = 2.0, 0.1
+"""How long the gate is closed at once, longer than nearly any read takes; and open, for those who wait before it."""
 
 
 class CatalogInUse(Exception):
@@ -58,24 +60,47 @@ class CatalogLock:
 
 
 def _take(catalog: Path, *, alone: bool) -> tuple[int, ...]:
-    # Whoever wants to be alone closes the gate, so that those who come later wait.
     gate, room = (os.open(catalog.with_suffix(suffix), os.O_RDWR | os.O_CREAT, 0o666) for suffix in (".gate", ".lock"))
     try:
-        fcntl.flock(gate, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        if not alone:
+        if alone:
+            _wait_alone(gate, room)
+        else:
+            fcntl.flock(gate, fcntl.LOCK_SH)
             fcntl.flock(room, fcntl.LOCK_SH)
             fcntl.flock(gate, fcntl.LOCK_UN)
-            return gate, room
-        give_up = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                fcntl.flock(room, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return gate, room
-            except BlockingIOError:
-                if time.monotonic() > give_up:
-                    raise CatalogInUse from None
-            time.sleep(POLL_S)
+        return gate, room
     except BaseException:
         for handle in (gate, room):
             os.close(handle)
         raise
+
+
+def _wait_alone(gate: int, room: int) -> None:
+    """Whoever wants to be alone closes the gate, so that those who come later wait; and opens it now and then, so that these do
+    not wait for a reader that never ends.
+
+    Raises:
+        CatalogInUse: others do not end.
+    """
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        open_gate = time.monotonic() + CLOSED_S
+        while not _is_taken(room):
+            if time.monotonic() > give_up:
+                raise CatalogInUse
+            if time.monotonic() > open_gate:
+                break
+            time.sleep(POLL_S)
+        else:
+            return
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        time.sleep(OPEN_S)
+
+
+def _is_taken(room: int) -> bool:
+    try:
+        fcntl.flock(room, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
