@@ -1,7 +1,7 @@
 """The catalog's copy in the store, from which a lost catalog is made anew.
 
-Belongs here: making the copy, making a catalog from it. Not here: when a copy is made (refresh, compaction), what is lost since
-(`catalog_losses`), what a catalog is (`catalog`).
+Belongs here: making the copy, making a catalog from it, which of the two is newer. Not here: when a copy is made (refresh,
+compaction), what is lost since (`catalog_losses`), what a catalog is (`catalog`).
 
 The copy is one DuckDB file with the rows of all tables of DuckLake, as they were at one moment. A new catalog gets its tables
 from DuckLake itself, because writers that meet are told apart by primary keys, and then the copy's rows.
@@ -10,7 +10,7 @@ from DuckLake itself, because writers that meet are told apart by primary keys, 
 import itertools
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,11 +38,12 @@ def copy(lake: "Lake") -> None:
     """Write the catalog as it is at this moment into the store, whole or not at all; nothing where there is no lake yet.
 
     Raises:
-        CatalogUnusable: the catalog cannot be read, or is another store's.
+        CatalogUnusable: the catalog cannot be read, is another store's, or is older than the last copy.
         StoreUnusable: the copy cannot be written; the last one is still there.
     """
     if not lake.is_there():
         return
+    require_newest(lake)
     # One after the other, so that an older copy never takes a newer one's place.
     with lake.leases.held("catalog copy"), tempfile.TemporaryDirectory(prefix="lafid-") as folder:
         path = Path(folder) / "copy.duckdb"
@@ -58,8 +59,35 @@ def copy(lake: "Lake") -> None:
         lake.store.write_bytes(COPY, path.read_bytes())
 
 
+def require_newest(lake: "Lake") -> None:
+    """See that the catalog knows all files: to one from an old backup those that were written since are no table's.
+
+    Raises:
+        CatalogUnusable: it is older than the copy.
+    """
+    if _is_outdated(lake):
+        raise CatalogUnusable(
+            f"the catalog {lake.catalog} is older than its copy in the store, as one from an old backup is: run `lafid rebuild`, "
+            "which brings it up to the copy"
+        )
+
+
+def _is_outdated(lake: "Lake") -> bool:
+    named = read_name(lake.catalog)
+    if named is None or not lake.store.exists(COPY):
+        return False
+    with lake.snapshot() as reader:
+        ours = reader.snapshot()
+    with suppress(duckdb.Error), _opened(lake.store) as copied:  # from one that is damaged nothing can be made
+        newest = f"SELECT max(snapshot_id) FROM {copied}.ducklake_snapshot, {copied}.{_NAME} WHERE id = {quoted(named.id)}"
+        [(theirs,)] = duckdb_cursor(()).execute(newest).fetchall()
+        return theirs is not None and theirs > ours
+    return False
+
+
 def restore(lake: "Lake") -> Restored:
-    """Make a lost catalog anew from the copy; where it is whole and the store another home's, take the store over.
+    """Make a lost catalog anew from the copy, or one that is older than it; where it is whole and the store another home's, take
+    the store over.
 
     Raises:
         CatalogUnusable: the catalog is whole and this home's, or damaged, or holds other tables; or there is no copy of its kind.
@@ -73,7 +101,11 @@ def restore(lake: "Lake") -> Restored:
         )
     with lake.leases.alone("rebuild") as lease:
         named = read_name(lake.catalog)
-        done = compared(lake, _make(lake)) if named is None else _take_over(lake, named)
+        if named is None:
+            _require_no_tables(lake.catalog)
+            done = compared(lake, _make(lake))
+        else:
+            done = _take_over(lake, named)
         if PARTITIONS not in done.missing:
             # The copy knows older tokens than the lost catalog did: who was thought dead since would pass.
             lake.commit(lambda writer: writer.fence(lease.token))
@@ -84,25 +116,28 @@ def _take_over(lake: "Lake", named: Name) -> Restored:
     recorded = read_record(lake.store)
     held = recorded or {"catalog": "", "home": ""}
     alone = lake.catalog.sqlite_path is not None and held["catalog"] == named.id
-    if alone and held["home"] != home_id(lake.home, make=True):
+    anothers = alone and held["home"] != home_id(lake.home, make=True)
+    if anothers:
         record(named.id, lake.store, lake.home)
-        return Restored(lake.store.uri)
     join(lake.catalog, lake.store, lake.home, writing=False)
+    if _is_outdated(lake):
+        lake.close()
+        return compared(lake, _make(lake))
+    if anothers:
+        return Restored(lake.store.uri)
     raise CatalogUnusable(
         f"the catalog {lake.catalog} is whole and belongs to the store {lake.store.uri}: there is nothing to do"
     )
 
 
 def _make(lake: "Lake") -> str:
-    """Make the catalog; gives the time of the copy."""
+    """Make the catalog, in the place of whatever is there; gives the time of the copy."""
     catalog, store = lake.catalog, lake.store
-    _require_no_tables(catalog)
     with tempfile.TemporaryDirectory(prefix="lafid-") as folder:
-        path, file = Path(folder) / "copy.duckdb", Path(folder) / SQLITE_FILE
-        path.write_bytes(store.read_bytes(COPY))
+        file = Path(folder) / SQLITE_FILE
         made = catalog if catalog.sqlite_path is None else Catalog(f"sqlite:///{file}")
         try:
-            with _attached(path, "(READ_ONLY)") as copied:
+            with _opened(store) as copied:
                 found = f"SELECT kind, made_at, id FROM {copied}.{_FACTS}, {copied}.{_NAME}"
                 [(kind, made_at, identity)] = duckdb_cursor(()).execute(found).fetchall()
                 if kind != catalog.kind:
@@ -121,15 +156,12 @@ def _make(lake: "Lake") -> str:
 
 
 def _require_no_tables(catalog: Catalog) -> None:
-    if catalog.sqlite_path is not None and not catalog.sqlite_path.is_file():
-        return
-    with catalog.opened() as cursor:
-        # A restoration that was killed leaves DuckLake's tables behind, without rows.
-        if "ducklake_table" in _tables(cursor) and cursor.execute("SELECT 1 FROM ducklake_table LIMIT 1").fetchone():
-            raise CatalogUnusable(
-                f"the catalog {catalog} holds tables, but does not say of which store: move it away, or set LAFID_CATALOG to an "
-                "empty database, and run `lafid rebuild` again"
-            )
+    # A restoration that was killed leaves DuckLake's tables behind, without rows.
+    if catalog.holds_tables():
+        raise CatalogUnusable(
+            f"the catalog {catalog} holds tables, but does not say of which store: move it away, or set LAFID_CATALOG to an "
+            "empty database, and run `lafid rebuild` again"
+        )
 
 
 def _begin(catalog: Catalog, folder: str) -> None:
@@ -145,8 +177,10 @@ def _fill(catalog: Catalog, copied: str, store: FileStore, identity: str) -> Non
         duckdb_cursor(()).execute(f"SELECT table_name FROM duckdb_tables() WHERE database_name = {quoted(copied)}").fetchall()
     )
     with catalog.opened(writing=True) as cursor:
-        there = _tables(cursor)
-        for table in sorted({name for (name,) in listed} - {_NAME, _FACTS}):
+        there, wanted = _tables(cursor), {name for (name,) in listed} - {_NAME, _FACTS}
+        for table in sorted(there - wanted - {_NAME}):
+            cursor.execute(f"DROP TABLE {table}")
+        for table in sorted(wanted):
             if table in there:
                 cursor.execute(f"DELETE FROM {table}")
                 cursor.execute(f"INSERT INTO {table} BY NAME FROM {copied}.{table}")
@@ -154,6 +188,16 @@ def _fill(catalog: Catalog, copied: str, store: FileStore, identity: str) -> Non
                 cursor.execute(f"CREATE TABLE {table} AS FROM {copied}.{table}")
         write_name(cursor, store)
         cursor.execute(f"UPDATE {_NAME} SET id = {quoted(identity)}")
+
+
+@contextmanager
+def _opened(store: FileStore) -> Iterator[str]:
+    """The name under which DuckDB knows the store's copy, until the end."""
+    with tempfile.TemporaryDirectory(prefix="lafid-") as folder:
+        path = Path(folder) / "copy.duckdb"
+        path.write_bytes(store.read_bytes(COPY))
+        with _attached(path, "(READ_ONLY)") as copied:
+            yield copied
 
 
 @contextmanager

@@ -174,7 +174,9 @@ def drop_all_history(lake: "Lake", gone: Mapping[str, str]) -> None:
 
     Raises:
         LakeUnusable: the lake cannot be read or written.
+        CatalogUnusable: the catalog is older than its copy.
     """
+    catalog_copy.require_newest(lake)
     lake.commit(partial(_call, "CALL ducklake_flush_inlined_data('{}')"))
     for table in lake.commit(partial(_write_anew, gone), all_cores=True):
         lake.commit(partial(_call, f"CALL ducklake_rewrite_data_files('{{}}', {quoted(table)}, delete_threshold => 1.0)"))

@@ -1,5 +1,6 @@
 """A lost catalog comes back from its copy in the store, or the user learns why not and what is lost."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from resources.lake.catalog import CatalogUnusable
 from resources.lake.duckdb_extensions import duckdb_cursor, quoted
 from resources.lake.lake import Lake
 from resources.lake.ownership import read_record
-from resources.lake.upkeep import compact
+from resources.lake.upkeep import compact, drop_all_history
 from resources.lake.writer import Fenced
 from resources.store.file_store import FileStore
 from tests.kills import Killed, killed_at
+from tests.postgres import execute
 
 Open = Callable[..., Lake]
 Rows = Callable[..., dict[str, pl.DataFrame]]
@@ -150,6 +152,67 @@ def test_whole_catalog_is_refused(small_lake: Lake, rows_of: Rows) -> None:
     with pytest.raises(CatalogUnusable, match="is whole and belongs to the store .*: there is nothing to do"):
         catalog_copy.restore(small_lake)
     assert small_lake.read("ends")["n"].unique().to_list() == [2]
+
+
+def test_a_catalog_from_an_old_backup_is_brought_up_to_the_copy(
+    tmp_path: Path, address: str, small_lake: Lake, open_lake_at: Open, rows_of: Rows
+) -> None:
+    """It names files that are gone, and takes those for orphans that it does not know."""
+    small_lake.put(rows_of("s0", 1), "s0", "1")
+    small_lake.close()
+    back = _backed_up(small_lake, tmp_path)
+    small_lake.put(rows_of("s0", 2), "s0", "2")
+    small_lake.put(rows_of("s1", 1), "s1", "1")
+    small_lake.put(rows_of("few", 1, 3), "few", "1")
+    compact(small_lake, kept_s=0)
+    held = _held(small_lake)
+    small_lake.close()
+    lake, files = open_lake_at(tmp_path / "home", back()), small_lake.store.list_tree("tables")
+    with pytest.raises(OSError, match="cannot read or write the tables"):
+        lake.read("ends")
+    for act in (catalog_copy.copy, compact, lambda lake: drop_all_history(lake, {"ends": "false"})):
+        with pytest.raises(CatalogUnusable, match="is older than its copy in the store, .*: run `lafid rebuild`"):
+            act(lake)
+    lake.put(rows_of("s2", 1), "s2", "1")
+    done = catalog_copy.restore(lake)
+    assert (done.lost, done.missing) == ({"ends": ("s2",), "measures": ("s2",)}, {})
+    assert _same(_held(lake), held)
+    assert set(files) <= set(lake.store.list_tree("tables"))
+    lake.put(rows_of("s0", 3), "s0", "3")
+    catalog_copy.copy(lake)
+    with pytest.raises(CatalogUnusable, match="there is nothing to do"):
+        catalog_copy.restore(lake)
+
+
+def _backed_up(lake: Lake, folder: Path) -> Callable[[], str]:
+    """Keeps the catalog as it is; gives what brings it back, and tells its address."""
+    if (path := lake.catalog.sqlite_path) is not None:
+        kept = shutil.copy(path, folder)
+
+        def bring_back() -> str:
+            for left in path.parent.glob(f"{path.name}*"):
+                left.unlink()
+            shutil.copy(kept, path)
+            return ""
+
+        return bring_back
+    server, _, name = lake.catalog.url.rpartition("/")
+    execute(server, f"CREATE DATABASE {name}_kept TEMPLATE {name}")
+
+    def bring_database_back() -> str:
+        execute(server, f"DROP DATABASE {name}")
+        execute(server, f"ALTER DATABASE {name}_kept RENAME TO {name}")
+        return lake.catalog.url
+
+    return bring_database_back
+
+
+def test_a_damaged_copy_is_made_anew(small_lake: Lake, rows_of: Rows) -> None:
+    small_lake.put(rows_of("s0", 1), "s0", "1")
+    small_lake.store.write_bytes(catalog_copy.COPY, b"half")
+    catalog_copy.copy(small_lake)
+    _lose(small_lake)
+    assert catalog_copy.restore(small_lake).lost == {}
 
 
 def test_another_home_takes_the_store_over(tmp_path: Path, open_lake_at: Open, rows_of: Rows) -> None:
