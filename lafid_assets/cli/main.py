@@ -347,7 +347,7 @@ def compact(home: Home = None) -> None:
 
 @app.command()
 def rebuild(home: Home = None) -> None:
-    """Make the catalog anew from its copy in the store, where it is lost or the store was moved."""
+    """Make the catalog anew from its copy in the store, where it is lost, of an old backup, or the store was moved."""
     from lafid_assets.cli.upkeep import run_rebuild
 
     run_rebuild(settings_of(home))
