@@ -31,7 +31,7 @@ def expression_gaps(embeddings: ArrayLike) -> Array:
 
 
 def others_first(order: Sequence[int], face: int | None, views: int) -> list[int]:
-    """So many views for a model's references: in their order, behind all others the one that conditions, then again from the first.
+    """The views that are a model's references: in their order, the one that conditions last, and again where there are too few.
 
     Args:
         order: numbers of the views, at least one.

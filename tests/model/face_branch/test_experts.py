@@ -47,10 +47,8 @@ def test_queries_say_different_things(resampler: Callable[..., Resampler]) -> No
 
 @torch.no_grad()
 @pytest.mark.parametrize(("side", "mark", "width"), [(16, 1, WIDTH), (64, 2, 256)])
-def test_a_mark_of_a_few_pixels_reaches_the_tokens(
-    resampler: Callable[..., Resampler], side: int, mark: int, width: int
-) -> None:
-    """A mark of 8 px on a crop of 128 px, or of 16 px on one of 512 px, changes at least a fiftieth of what another face would."""
+def test_a_mark_of_a_few_pixels_reaches_the_tokens(resampler: Callable[..., Resampler], side: int, mark: int, width: int) -> None:
+    """A mark of 8 px on 128 px, or of 16 px on 512 px, changes at least a fiftieth of what another face would."""
     fresh, picture = resampler(16, side, width), smooth(4, 16, 0, side)
     marked = picture.unflatten(1, (side, side)).clone()
     place = slice(side // 3, side // 3 + mark)
