@@ -63,6 +63,7 @@ class Resampler(nn.Module):
         """Have the fresh queries cover as few tokens of a picture of so many as of a small one."""
         sharpness = math.sqrt(2 * max(0.0, math.log(tokens / _LOOKED_AT)))
         for look in self.layers:
+            assert isinstance(look, _Look)
             nn.init.constant_(look.attention.norm_query.weight, max(_LEAST_SHARPNESS, sharpness))
 
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
