@@ -69,7 +69,7 @@ def look_into(footage: Footage, index: FrameIndex, planned_pts: list[int]) -> It
             for wanted in planned_pts:
                 governing = index.keyframe_pts[bisect_right(index.keyframe_pts, wanted) - 1]
                 if governing > position and index.runs == 1:
-                    frames = frames_from(container, stream, governing)
+                    frames = frames_from(container, stream, governing, wanted)
                 shown = next((shown for shown in frames if shown.pts >= wanted), None)
                 if shown is None:
                     return

@@ -26,6 +26,9 @@ _LONGEST_S = 4 * 3600.0
 """Time stamps that span more than this are broken or no clip; an hour of samples takes 230 MB."""
 _CANCELLED_SHARE = 0.1
 """A mix that is softer than this share of its loudest channel has cancelled: in 7.1, the least weight of a channel is 0.11."""
+_OPPOSED_SHARE = 0.7
+"""Two channels have cancelled where their mix is softer than this share of what channels with nothing in common give. One alone
+gives all of that; a voice in opposite phase is kept where it is 5 dB louder than what is in phase."""
 _LEAD_IN_S = 0.5
 """How much is decoded before the sound of a piece begins, and cut off: decoders need some to be right."""
 _JUDGED_S = 1.0
@@ -147,7 +150,8 @@ def _stretches(frames: Iterable[av.AudioFrame | None]) -> Iterator[tuple[float, 
 class _Mixer:
     """Frames of one kind to mono at 16 kHz: their mix, or the loudest channel where the mix cancels.
 
-    Two channels of opposite phase sum to nothing, and a microphone wired the wrong way round records just that.
+    Two channels of opposite phase sum to nothing, and a microphone wired the wrong way round records just that. Music or noise
+    that is in phase is left of the mix then, and hides that a voice is gone.
     """
 
     def __init__(self, layout: av.AudioLayout) -> None:
@@ -177,7 +181,8 @@ class _Mixer:
     def _judge(self) -> None:
         channels, sound = np.concatenate(self._channels), np.concatenate(self._mixed)
         levels = np.sqrt((channels.astype(np.float32) ** 2).mean(axis=0))
-        if np.sqrt((sound.astype(np.float32) ** 2).mean()) < _CANCELLED_SHARE * levels.max():
+        least = _OPPOSED_SHARE * np.hypot(*levels) / 2 if len(levels) == 2 else _CANCELLED_SHARE * levels.max()
+        if np.sqrt((sound.astype(np.float32) ** 2).mean()) < least:
             sound = channels[:, levels.argmax()]
         self._blocks.append((sound / 32768).astype(np.float32))
         self._channels, self._mixed, self._held = [], [], 0

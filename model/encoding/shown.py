@@ -197,7 +197,10 @@ def shown_frames(
     if not isinstance(footage, Piece):
         yield from _decoded(container, stream, container.demux(stream), passed_over)
         return
-    frames = _piece_frames(container, stream, footage)
+    if footage.keyframe_pts is None:
+        frames = _decoded(container, stream, container.demux(stream), _ignore)
+    else:
+        frames = frames_from(container, stream, footage.keyframe_pts, footage.first_pts, _ignore)
     before: int | None = None
     for shown in frames:
         if shown.pts > footage.last_pts:
@@ -207,33 +210,32 @@ def shown_frames(
             yield replace(shown, index=shown.index - before)
 
 
-def frames_from(container: av.container.InputContainer, stream: av.VideoStream, keyframe_pts: int) -> Iterator[ShownFrame]:
-    """Decode from that keyframe on.
+def frames_from(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    keyframe_pts: int,
+    first_pts: int,
+    passed_over: Callable[[av.FFmpegError], None] | None = None,
+) -> Iterator[ShownFrame]:
+    """Decode from that keyframe on, or from further back where the frame of `first_pts` needs more: pictures that are refreshed
+    little by little have no whole keyframe.
 
     Raises:
         av.FFmpegError: a packet cannot be decoded; frames yielded before stay valid.
     """
-    return _decoded(container, stream, packets_from(container, stream, keyframe_pts), None)
+    frames = _decoded(container, stream, packets_from(container, stream, keyframe_pts), passed_over)
+    first = next(frames, None)
+    if first is None or first.pts > first_pts:
+        for _ in landings(container, stream, keyframe_pts):
+            frames = _decoded(container, stream, container.demux(stream), passed_over)
+            first = next(frames, None)
+            if first is not None and first.pts <= first_pts:
+                break
+    return frames if first is None else itertools.chain([first], frames)
 
 
 def _ignore(_: av.FFmpegError) -> None:
     """Pass over a piece's packet that cannot be decoded."""
-
-
-def _piece_frames(container: av.container.InputContainer, stream: av.VideoStream, piece: Piece) -> Iterator[ShownFrame]:
-    """From the keyframe of a piece on, or from further back where its first frame needs more: pictures that are refreshed little
-    by little have no whole keyframe."""
-    if piece.keyframe_pts is None:
-        return _decoded(container, stream, container.demux(stream), _ignore)
-    frames = _decoded(container, stream, packets_from(container, stream, piece.keyframe_pts), _ignore)
-    first = next(frames, None)
-    if first is None or first.pts > piece.first_pts:
-        for _ in landings(container, stream, piece.keyframe_pts):
-            frames = _decoded(container, stream, container.demux(stream), _ignore)
-            first = next(frames, None)
-            if first is not None and first.pts <= piece.first_pts:
-                break
-    return frames if first is None else itertools.chain([first], frames)
 
 
 def _decoded(

@@ -76,8 +76,10 @@ def _sound_of(piece: Piece, begin_s: float, end_s: float) -> tuple[Sound, int, s
         return None
 
     def read(source: InputContainer, track: AudioStream) -> tuple[Sound, int, str]:
-        rate, layout = track.rate, track.layout.name
-        line = np.zeros((len(track.layout.channels), round((end_s - begin_s) * rate)), np.float32)
+        rate, layout, channels = track.rate, track.layout.name, track.layout.nb_channels
+        if layout == f"{channels} channels":  # PCM often does not say where they stand
+            layout = av.AudioLayout(f"{channels}c").name
+        line = np.zeros((channels, round((end_s - begin_s) * rate)), np.float32)
         resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
         packets = sound_from(source, track, main_video(source), begin_s - _LEAD_IN_S)
         for frame in heard_frames(track, itertools.takewhile(lambda packet: not time_s(packet) >= end_s, packets)):
