@@ -58,6 +58,8 @@ def open_clip(path: Path) -> av.container.InputContainer:
 def read_index(footage: Footage) -> FrameIndex:
     """Read every packet of the pictures, decode none; of a piece, the packets from its keyframe to its last frame.
 
+    MPEG streams count from their first keyframe on: what lies before it cannot be decoded.
+
     Raises:
         ClipError: the container cannot be read, or its frames carry no timestamps.
     """
@@ -69,11 +71,12 @@ def read_index(footage: Footage) -> FrameIndex:
         with open_clip(file_of(footage)) as container:
             stream = main_video(container)
             clock = RisingClock(container, stream)
-            packets = container.demux(stream)
+            packets, has_begun = container.demux(stream), not breaks_off(container)
             if isinstance(footage, Piece) and footage.keyframe_pts is not None:
                 packets = packets_from(container, stream, footage.keyframe_pts)
             for packet in packets:
-                if not packet.size or packet.is_discard:
+                has_begun = has_begun or packet.is_keyframe  # television is recorded from any picture on
+                if not packet.size or packet.is_discard or not has_begun:
                     continue
                 pts = packet.dts if packet.pts is None else packet.pts
                 if pts is None:
