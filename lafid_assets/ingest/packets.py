@@ -5,7 +5,7 @@ frames are wanted (`faces.sampling`, `faces.scan_frames`).
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import av
 
 from lafid_assets.outcomes import ClipError, Reason
 from model.encoding.footage import Footage, Piece, file_of
-from model.encoding.shown import RisingClock, breaks_off, main_video
+from model.encoding.seeking import breaks_off, packets_from
+from model.encoding.shown import RisingClock, main_video
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg,asf,nut,mxf,wav,mp3,aac,flac"
 """Demuxers that read one file and nothing else; sound alone gets its own reason. Playlists (hls, dash, concat) would open what
@@ -57,6 +58,8 @@ def open_clip(path: Path) -> av.container.InputContainer:
 def read_index(footage: Footage) -> FrameIndex:
     """Read every packet of the pictures, decode none; of a piece, the packets from its keyframe to its last frame.
 
+    MPEG streams count from their first keyframe on: what lies before it cannot be decoded.
+
     Raises:
         ClipError: the container cannot be read, or its frames carry no timestamps.
     """
@@ -68,10 +71,12 @@ def read_index(footage: Footage) -> FrameIndex:
         with open_clip(file_of(footage)) as container:
             stream = main_video(container)
             clock = RisingClock(container, stream)
+            packets, has_begun = container.demux(stream), not breaks_off(container)
             if isinstance(footage, Piece) and footage.keyframe_pts is not None:
-                container.seek(footage.keyframe_pts, stream=stream)
-            for packet in container.demux(stream):
-                if not packet.size or packet.is_discard:
+                packets = packets_from(container, stream, footage.keyframe_pts)
+            for packet in packets:
+                has_begun = has_begun or packet.is_keyframe  # television is recorded from any picture on
+                if not packet.size or packet.is_discard or not has_begun:
                     continue
                 pts = packet.dts if packet.pts is None else packet.pts
                 if pts is None:
@@ -89,8 +94,6 @@ def read_index(footage: Footage) -> FrameIndex:
             time_base = stream.time_base
     except av.FFmpegError as error:
         raise ClipError(Reason.DECODE_FAILED, f"reading packets stopped: {error.strerror}") from error
-    if isinstance(footage, Piece) and can_seek and (not stamps or min(stamps) > first):  # some demuxers land behind the keyframe
-        return read_index(replace(footage, keyframe_pts=None))
     if not stamps or without or time_base is None:
         raise ClipError(Reason.DECODE_FAILED, f"{without} of {without + len(stamps)} packets have no timestamp")
     runs, restarts = (1, ()) if can_seek else (clock.runs, tuple(sorted(begins.values())[1:]))

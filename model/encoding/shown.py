@@ -12,12 +12,14 @@ from typing import Any
 
 import av
 import numpy as np
+from av.packet import Packet
 from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.reformatter import Colorspace, Interpolation
 from numpy.typing import NDArray
 
 from model.encoding.footage import Footage, Piece
+from model.encoding.seeking import breaks_off, landings, packets_from
 from model.encoding.tone_map import needs_mapping, to_sdr
 
 BELIEVABLE_PIXEL_SHAPES = (0.25, 4.0)
@@ -27,7 +29,6 @@ SQUARE_TOLERANCE = 0.01
 HD_LONGER_PX, HD_SHORTER_PX = 1280, 577
 """Untagged YUV with a side of at least this length is BT.709, smaller is BT.601: what players take it for."""
 UNTAGGED = 2
-AVFMT_TS_DISCONT = 0x0200
 BACKWARDS_S = 0.5
 """A timestamp that falls by more begins a new run; less is a muxer's rounding."""
 JUMP_S = 10.0
@@ -54,11 +55,6 @@ def main_video(container: av.container.InputContainer) -> av.VideoStream:
 def _pixels(stream: av.VideoStream) -> int:
     context = stream.codec_context
     return 0 if context is None else context.width * context.height
-
-
-def breaks_off(container: av.container.InputContainer) -> bool:
-    """Whether the container's kind is one whose clock may break off and begin anew (MPEG streams)."""
-    return bool(container.format.flags & AVFMT_TS_DISCONT)
 
 
 class RisingClock:
@@ -199,17 +195,12 @@ def shown_frames(
         av.FFmpegError: a packet cannot be decoded; frames yielded before stay valid.
     """
     if not isinstance(footage, Piece):
-        yield from _decoded(container, stream, passed_over)
+        yield from _decoded(container, stream, container.demux(stream), passed_over)
         return
-    frames = _decoded(container, stream, _ignore)
-    if footage.keyframe_pts is not None:
-        container.seek(footage.keyframe_pts, stream=stream)
-        first = next(frames, None)
-        if first is None or first.pts > footage.first_pts:  # some demuxers land behind the keyframe
-            container.seek(stream.start_time or 0, stream=stream)
-            frames = _decoded(container, stream, _ignore)
-        else:
-            frames = itertools.chain([first], frames)
+    if footage.keyframe_pts is None:
+        frames = _decoded(container, stream, container.demux(stream), _ignore)
+    else:
+        frames = frames_from(container, stream, footage.keyframe_pts, footage.first_pts, _ignore)
     before: int | None = None
     for shown in frames:
         if shown.pts > footage.last_pts:
@@ -219,23 +210,48 @@ def shown_frames(
             yield replace(shown, index=shown.index - before)
 
 
+def frames_from(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    keyframe_pts: int,
+    first_pts: int,
+    passed_over: Callable[[av.FFmpegError], None] | None = None,
+) -> Iterator[ShownFrame]:
+    """Decode from that keyframe on, or from further back where the frame of `first_pts` needs more: pictures that are refreshed
+    little by little have no whole keyframe.
+
+    Raises:
+        av.FFmpegError: a packet cannot be decoded; frames yielded before stay valid.
+    """
+    frames = _decoded(container, stream, packets_from(container, stream, keyframe_pts), passed_over)
+    first = next(frames, None)
+    if first is None or first.pts > first_pts:
+        for _ in landings(container, stream, keyframe_pts):
+            frames = _decoded(container, stream, container.demux(stream), passed_over)
+            first = next(frames, None)
+            if first is not None and first.pts <= first_pts:
+                break
+    return frames if first is None else itertools.chain([first], frames)
+
+
 def _ignore(_: av.FFmpegError) -> None:
     """Pass over a piece's packet that cannot be decoded."""
 
 
 def _decoded(
-    container: av.container.InputContainer, stream: av.VideoStream, passed_over: Callable[[av.FFmpegError], None] | None
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    packets: Iterator[Packet],
+    passed_over: Callable[[av.FFmpegError], None] | None,
 ) -> Iterator[ShownFrame]:
     clock, shape = RisingClock(container, stream), pixel_shape(stream)
-    for index, frame in enumerate(_frames(container, stream, passed_over)):
+    for index, frame in enumerate(_frames(packets, passed_over)):
         if frame.pts is not None and frame.time_base is not None:
             yield ShownFrame(index, clock.rise(frame.pts), frame.time_base, frame, shape)
 
 
-def _frames(
-    container: av.container.InputContainer, stream: av.VideoStream, passed_over: Callable[[av.FFmpegError], None] | None
-) -> Iterator[av.VideoFrame]:
-    for packet in container.demux(stream):
+def _frames(packets: Iterator[Packet], passed_over: Callable[[av.FFmpegError], None] | None) -> Iterator[av.VideoFrame]:
+    for packet in packets:
         try:
             yield from packet.decode()
         except av.FFmpegError as error:

@@ -1,10 +1,14 @@
 """Timestamps without decoding, and what a header promises."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
-from lafid_assets.ingest.packets import promised_s, read_index
+from lafid_assets.ingest.packets import open_clip, promised_s, read_index
+from model.encoding.shown import shown_frames
 
 
 def _path(zoo: Any, kind: str) -> Any:
@@ -37,3 +41,17 @@ def test_a_promise_is_one_of_pictures(zoo: Any, kind: str, promised: float | Non
 def test_a_file_that_is_cut_short_promises_more_than_it_holds(zoo: Any, kind: str) -> None:
     path = _path(zoo, kind)
     assert promised_s(path) > 1.5 * read_index(path).duration_s
+
+
+def test_television_recorded_from_any_picture_on_begins_with_its_first_keyframe(
+    tmp_path: Path, write_video: Callable[..., Path]
+) -> None:
+    path = write_video(tmp_path / "whole.ts", seconds=3, form="mpegts", options={"g": "10"})
+    with av.open(str(path)) as container:
+        fifth = [packet.pos for packet in container.demux(video=0) if packet.size][4]
+    content = path.read_bytes()
+    (tmp_path / "late.ts").write_bytes(content[: 3 * 188] + content[fifth:])
+    index = read_index(tmp_path / "late.ts")
+    assert len(index.pts) == 20
+    with open_clip(tmp_path / "late.ts") as container:
+        assert [frame.pts for frame in shown_frames(container, container.streams.video[0])] == index.pts
