@@ -79,17 +79,18 @@ class RisingClock:
         self._end: int | None = None
         self.runs = 1
 
-    def rise(self, pts: int, order: int | None = None) -> int:
+    def rise(self, pts: int, order: int | None) -> int:
         """The timestamp on the rising clock.
 
         Args:
-            order: the decoding timestamp of a packet, by which packets are in order; frames are in that of `pts`.
+            order: by which it is in order: of a packet its decoding timestamp, of a frame `pts` itself. None: a packet without
+                one, as Matroska's first ones, whose `pts` go to and fro; it begins no run.
         """
-        order = pts if order is None else order
-        if self._last is not None and self._end is not None and not -self._fall <= order - self._last <= self._leap:
-            self._offset = self._end + self.step - pts
-            self.runs += 1
-        self._last = order
+        if order is not None:
+            if self._last is not None and self._end is not None and not -self._fall <= order - self._last <= self._leap:
+                self._offset = self._end + self.step - pts
+                self.runs += 1
+            self._last = order
         risen = pts + self._offset
         self._end = risen if self._end is None else max(self._end, risen)
         return risen
@@ -115,6 +116,11 @@ class ShownFrame:
         """Width and height as shown."""
         width, height = self._square()
         return (height, width) if self._is_on_its_side else (width, height)
+
+    @property
+    def held_s(self) -> float:
+        """How long its container says that it is shown; 0 where it does not say."""
+        return float((self.frame.duration or 0) * self.time_base)
 
     def time_since(self, first_pts: int) -> float:
         """Seconds since the frame of that timestamp."""
@@ -229,7 +235,7 @@ def _decoded(
     clock, shape = RisingClock(container, stream), pixel_shape(stream)
     for index, frame in enumerate(_frames(container, stream, passed_over)):
         if frame.pts is not None and frame.time_base is not None:
-            yield ShownFrame(index, clock.rise(frame.pts), frame.time_base, frame, shape)
+            yield ShownFrame(index, clock.rise(frame.pts, frame.pts), frame.time_base, frame, shape)
 
 
 def _frames(

@@ -144,6 +144,6 @@ def _decode_at(
     if current is None or first_pts is None:
         return
     rate = stream.average_rate
-    end_s = current.time_since(first_pts) + (float(1 / rate) if rate else 0.0)
+    end_s = current.time_since(first_pts) + max(current.held_s, float(1 / rate) if rate else 0.0)
     while len(shown) < len(times_s) and times_s[len(shown)] < end_s:
         shown.append(current.rgb())

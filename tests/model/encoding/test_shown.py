@@ -138,9 +138,9 @@ class _Stream:
     time_base, average_rate = Fraction(1, 10), 5
 
 
-def _risen(stamps: Sequence[int | tuple[int, int]], flags: int = 0) -> tuple[list[int], int]:
+def _risen(stamps: Sequence[int | tuple[int, int | None]], flags: int = 0) -> tuple[list[int], int]:
     clock = RisingClock(_Container(flags), _Stream())  # type: ignore[arg-type]
-    return [clock.rise(*((stamp,) if isinstance(stamp, int) else stamp)) for stamp in stamps], clock.runs
+    return [clock.rise(*((stamp, stamp) if isinstance(stamp, int) else stamp)) for stamp in stamps], clock.runs
 
 
 def test_timestamps_that_begin_anew_go_on_where_the_last_ones_ended() -> None:
@@ -160,6 +160,12 @@ def test_packets_out_of_order_are_no_new_piece() -> None:
     """B frames: the timestamps of showing go to and fro, by more than a muxer's rounding, those of decoding do not."""
     packets = [(4, 0), (20, 2), (12, 4), (28, 6), (4, 0), (20, 2), (12, 4)]
     assert _risen(packets) == ([4, 20, 12, 28, 30, 46, 38], 2)
+
+
+def test_packets_without_a_decoding_timestamp_are_no_new_piece() -> None:
+    """Matroska's first ones; the first that has one lies far before them."""
+    packets: list[tuple[int, int | None]] = [(0, None), (40, None), (20, 0), (10, 10), (30, 20), (0, 0)]
+    assert _risen(packets) == ([0, 40, 20, 10, 30, 42], 2)
 
 
 @pytest.mark.parametrize(
