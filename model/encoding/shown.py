@@ -27,6 +27,7 @@ SQUARE_TOLERANCE = 0.01
 HD_LONGER_PX, HD_SHORTER_PX = 1280, 577
 """Untagged YUV with a side of at least this length is BT.709, smaller is BT.601: what players take it for."""
 UNTAGGED = 2
+_COLOURS = ("color_trc", "color_primaries", "colorspace")
 AVFMT_TS_DISCONT = 0x0200
 BACKWARDS_S = 0.5
 """A timestamp that falls by more begins a new run; less is a muxer's rounding."""
@@ -232,10 +233,28 @@ def _ignore(_: av.FFmpegError) -> None:
 def _decoded(
     container: av.container.InputContainer, stream: av.VideoStream, passed_over: Callable[[av.FFmpegError], None] | None
 ) -> Iterator[ShownFrame]:
-    clock, shape = RisingClock(container, stream), pixel_shape(stream)
+    clock, shape, told = RisingClock(container, stream), pixel_shape(stream), _told_colours(stream)
     for index, frame in enumerate(_frames(container, stream, passed_over)):
+        _tag(frame, stream, told)
         if frame.pts is not None and frame.time_base is not None:
             yield ShownFrame(index, clock.rise(frame.pts, frame.pts), frame.time_base, frame, shape)
+
+
+def _told_colours(stream: av.VideoStream) -> dict[str, int]:
+    """What the container says of colours, by attributes of frames and codec contexts."""
+    tags = {name: getattr(stream.codec_context, name) for name in _COLOURS}
+    return {name: tag for name, tag in tags.items() if tag != UNTAGGED}
+
+
+def _tag(frame: av.VideoFrame, stream: av.VideoStream, told: dict[str, int]) -> None:
+    """Have a frame without tags say what the container says.
+
+    Decoders of HEVC and ProRes forget it: the context, too, is told again, for whoever goes on decoding.
+    """
+    for name, tag in told.items():
+        if getattr(frame, name) == UNTAGGED:
+            setattr(frame, name, tag)
+            setattr(stream.codec_context, name, tag)
 
 
 def _frames(

@@ -1,5 +1,6 @@
 """A decoded frame is turned, mirrored, stretched and coloured as a viewer sees it, on a clock that only rises."""
 
+import io
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -127,6 +128,41 @@ def test_hdr_is_mapped_at_any_size(tmp_path: Path, transfer: int) -> None:
     frame = _shown(tmp_path / "a.mp4", np.full((48, 64, 3), 120, np.uint8), "yuv420p10le", **tags)
     assert np.abs(frame.rgb().astype(int) - 120).min() > 4
     assert frame.rgb().mean() == pytest.approx(frame.rgb(16).mean(), abs=1)
+
+
+@pytest.mark.parametrize(("codec", "layout", "form"), [("libx265", "yuv420p10le", "matroska"), ("prores_ks", "yuv422p10le", "mov")])
+def test_colours_that_only_the_container_tells_are_believed(tmp_path: Path, codec: str, layout: str, form: str) -> None:
+    """Decoders of HEVC and ProRes forget them with the first picture."""
+    tags = {"color_trc": 16, "color_primaries": 9, "colorspace": 9}
+    picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), (30_000, 24_000, 20_000), np.uint16), format="rgb48le")
+    picture = picture.reformat(format=layout, dst_colorspace=9)
+    expected = ShownFrame(0, 0, Fraction(1), _tagged(picture, **tags), 1.0).rgb()
+    buffer, path = io.BytesIO(), tmp_path / "film"
+    with av.open(buffer, "w", format=form) as container:
+        quiet = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+        stream: Any = container.add_stream(codec, rate=10, options=quiet)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, layout
+        untagged = _tagged(picture, **dict.fromkeys(tags, 2))
+        container.mux([*stream.encode(untagged), *stream.encode(None)])
+    buffer.seek(0)
+    with av.open(buffer) as source, av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        _tagged(stream.codec_context, **tags)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    with av.open(str(path)) as container:
+        for _ in ("from its beginning", "again, after a seek"):
+            frame = next(shown_frames(container, container.streams.video[0]))
+            assert np.abs(frame.rgb().astype(int) - expected).max() <= 3
+            container.seek(0)
+
+
+def _tagged(target: Any, **tags: int) -> Any:
+    for name, tag in tags.items():
+        setattr(target, name, tag)
+    return target
 
 
 class _Container:
