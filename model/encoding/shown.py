@@ -28,6 +28,8 @@ HD_LONGER_PX, HD_SHORTER_PX = 1280, 577
 """Untagged YUV with a side of at least this length is BT.709, smaller is BT.601: what players take it for."""
 UNTAGGED = 2
 _COLOURS = ("color_trc", "color_primaries", "colorspace")
+_FREELY_REORDERED = ("h264", "hevc")
+"""Codecs of which FFmpeg cannot tell when frames are shown where the container, AVI, does not say it."""
 AVFMT_TS_DISCONT = 0x0200
 BACKWARDS_S = 0.5
 """A timestamp that falls by more begins a new run; less is a muxer's rounding."""
@@ -35,9 +37,9 @@ JUMP_S = 10.0
 """The same for a leap forward, in containers whose clock may break off (MPEG streams)."""
 
 
-def pixel_shape(stream: av.VideoStream) -> float:
-    """Width / height of a pixel of the stream, before turning."""
-    told = stream.sample_aspect_ratio
+def pixel_shape(told_by: av.VideoStream | av.VideoCodecContext) -> float:
+    """Width / height of a pixel before turning: of the stream, or where its decoder has got to."""
+    told = told_by.sample_aspect_ratio
     shape = float(told) if told else 1.0
     least, most = BELIEVABLE_PIXEL_SHAPES
     return shape if least <= shape <= most else 1.0
@@ -234,15 +236,35 @@ def _decoded(
     container: av.container.InputContainer, stream: av.VideoStream, passed_over: Callable[[av.FFmpegError], None] | None
 ) -> Iterator[ShownFrame]:
     clock, shape, told = RisingClock(container, stream), pixel_shape(stream), _told_colours(stream)
-    for index, frame in enumerate(_frames(container, stream, passed_over)):
+    frames = _frames(container, stream, passed_over)
+    if container.format.name == "avi" and stream.codec_context and stream.codec_context.name in _FREELY_REORDERED:
+        frames = _timed_by_decoder(frames, clock.step)
+    for index, frame in enumerate(frames):
         _tag(frame, stream, told)
+        if frame.key_frame and breaks_off(container):  # television changes it between programmes
+            shape = pixel_shape(stream.codec_context)
         if frame.pts is not None and frame.time_base is not None:
             yield ShownFrame(index, clock.rise(frame.pts, frame.pts), frame.time_base, frame, shape)
 
 
+def _timed_by_decoder(frames: Iterator[av.VideoFrame], step: int) -> Iterator[av.VideoFrame]:
+    """Frames whose packets tell in which order they are decoded alone: each is shown when the decoder hands it out, counted from
+    the first one. What it hands out in the end, without a packet, follows at steps."""
+    late = 0
+    last: int | None = None
+    for frame in frames:
+        if frame.pts is not None:
+            if last is None:
+                late = 0 if frame.dts is None else frame.dts - frame.pts
+            else:
+                frame.pts = last + step if frame.dts is None else frame.dts - late
+            last = frame.pts
+        yield frame
+
+
 def _told_colours(stream: av.VideoStream) -> dict[str, int]:
-    """What the container says of colours, by attributes of frames and codec contexts."""
-    tags = {name: getattr(stream.codec_context, name) for name in _COLOURS}
+    """What the container says of colours, by attributes of frames and codec contexts; nothing where no decoder will be asked."""
+    tags = {name: getattr(stream.codec_context, name, UNTAGGED) for name in _COLOURS}
     return {name: tag for name, tag in tags.items() if tag != UNTAGGED}
 
 

@@ -66,7 +66,7 @@ def test_a_slow_film_in_matroska_is_one_run(
     """The first packets have no decoding timestamp, and lie seconds apart."""
     path = write_video(tmp_path / "slow.mkv", fps=fps, pictures=_moving(24), options=options, form="matroska")
     with av.open(str(path)) as container:
-        assert [packet.dts for packet in container.demux(video=0)][0] is None
+        assert next(packet.dts for packet in container.demux(video=0)) is None
         container.seek(0)
         shown = [frame.pts for frame in container.decode(video=0)]
     index = read_index(path)

@@ -130,7 +130,9 @@ def test_hdr_is_mapped_at_any_size(tmp_path: Path, transfer: int) -> None:
     assert frame.rgb().mean() == pytest.approx(frame.rgb(16).mean(), abs=1)
 
 
-@pytest.mark.parametrize(("codec", "layout", "form"), [("libx265", "yuv420p10le", "matroska"), ("prores_ks", "yuv422p10le", "mov")])
+@pytest.mark.parametrize(
+    ("codec", "layout", "form"), [("libx265", "yuv420p10le", "matroska"), ("prores_ks", "yuv422p10le", "mov")]
+)
 def test_colours_that_only_the_container_tells_are_believed(tmp_path: Path, codec: str, layout: str, form: str) -> None:
     """Decoders of HEVC and ProRes forget them with the first picture."""
     tags = {"color_trc": 16, "color_primaries": 9, "colorspace": 9}
@@ -163,6 +165,52 @@ def _tagged(target: Any, **tags: int) -> Any:
     for name, tag in tags.items():
         setattr(target, name, tag)
     return target
+
+
+def _moving(number: int, width: int = 64, height: int = 48) -> av.VideoFrame:
+    """A soft spot on its way to the right, which an encoder makes B-frames of."""
+    x, y = np.arange(width)[None] - 10 - 0.7 * number, np.arange(height)[:, None] - 24
+    spot = (40 + 180 * np.exp(-(x**2 + y**2) / 120)).astype(np.uint8)
+    return av.VideoFrame.from_ndarray(np.repeat(spot[..., None], 3, axis=2), format="rgb24")
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_the_shape_of_pixels_changes_where_television_changes_it(tmp_path: Path, codec: str) -> None:
+    """From 4:3 to 16:9 between two programmes; the decoder knows before it has handed out the last pictures of the first one."""
+    path = tmp_path / "two_programmes.ts"
+    with path.open("wb") as film:
+        for number, shape in enumerate((Fraction(1), Fraction(4, 3))):
+            programme = io.BytesIO()
+            with av.open(programme, "w", format="mpegts", options={"mpegts_copyts": "1"}) as container:
+                stream: Any = container.add_stream(codec, rate=25, options={"g": "250"})
+                stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+                stream.codec_context.sample_aspect_ratio, stream.codec_context.max_b_frames = shape, 2
+                for place in range(25 * number, 25 * number + 25):
+                    frame = _moving(place)
+                    frame.pts, frame.time_base = place, Fraction(1, 25)
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode(None))
+            film.write(programme.getvalue())
+    with av.open(str(path)) as container:
+        sizes = [shown.size_px for shown in shown_frames(container, container.streams.video[0])]
+    assert sizes == [(64, 48)] * 25 + [(85, 48)] * 25
+
+
+@pytest.mark.parametrize(("codec", "options"), [("libx264", {"g": "12"}), ("libx264", {"bf": "0"}), ("mpeg4", {})])
+def test_pictures_in_avi_are_shown_in_order(tmp_path: Path, codec: str, options: dict[str, str]) -> None:
+    """It does not say when; of H.264's B-frames FFmpeg cannot tell it either."""
+    path = tmp_path / "film.avi"
+    with av.open(str(path), "w", format="avi") as container:
+        stream: Any = container.add_stream(codec, rate=5, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux([packet for number in range(30) for packet in stream.encode(_moving(number))])
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        stamps = [shown.pts for shown in shown_frames(container, container.streams.video[0])]
+        container.seek(stamps[12], stream=container.streams.video[0])
+        again = [shown.pts for shown in shown_frames(container, container.streams.video[0])]
+    assert stamps == list(range(stamps[0], stamps[0] + 30))
+    assert again == stamps[-len(again) :]
 
 
 class _Container:
