@@ -30,7 +30,8 @@ class FrameIndex:
     Attributes:
         runs: how often timestamps begin, on the file's own clock: more than once, and no timestamp can be sought.
         restarts: the first frame of each run but the first one.
-        step: how long a frame is shown, in units of `time_base`: what the last one adds to the clip's length.
+        step: how long a frame is shown on average, in units of `time_base`: what the last one adds to a piece's length.
+        held: how long the last one is shown: `step`, or longer where the file says so (a screen that stands still in the end).
     """
 
     pts: list[int]
@@ -39,11 +40,12 @@ class FrameIndex:
     runs: int = 1
     step: int = 0
     restarts: tuple[int, ...] = ()
+    held: int = 0
 
     @property
     def duration_s(self) -> float:
         """Seconds from the first frame to the end of the last one."""
-        return float((self.pts[-1] - self.pts[0] + self.step) * self.time_base)
+        return float((self.pts[-1] - self.pts[0] + self.held) * self.time_base)
 
 
 def open_clip(path: Path) -> av.container.InputContainer:
@@ -63,7 +65,8 @@ def read_index(footage: Footage) -> FrameIndex:
     Raises:
         ClipError: the container cannot be read, or its frames carry no timestamps.
     """
-    stamps, keyframes, without = [], [], 0
+    stamps, keyframes, without, held = [], [], 0, 0
+    latest = -math.inf
     begins: dict[int, int] = {}
     first, last = (footage.first_pts, footage.last_pts) if isinstance(footage, Piece) else (-math.inf, math.inf)
     can_seek = isinstance(footage, Piece) and footage.keyframe_pts is not None
@@ -88,6 +91,8 @@ def read_index(footage: Footage) -> FrameIndex:
                 if not first <= risen <= last:
                     continue
                 stamps.append(risen)
+                if risen > latest:
+                    latest, held = risen, max(packet.duration or 0, clock.step)
                 begins[clock.runs] = min(risen, begins.get(clock.runs, risen))
                 if packet.is_keyframe:
                     keyframes.append(risen)
@@ -97,7 +102,7 @@ def read_index(footage: Footage) -> FrameIndex:
     if not stamps or without or time_base is None:
         raise ClipError(Reason.DECODE_FAILED, f"{without} of {without + len(stamps)} packets have no timestamp")
     runs, restarts = (1, ()) if can_seek else (clock.runs, tuple(sorted(begins.values())[1:]))
-    return FrameIndex(sorted(stamps), sorted({min(stamps), *keyframes}), time_base, runs, clock.step, restarts)
+    return FrameIndex(sorted(stamps), sorted({min(stamps), *keyframes}), time_base, runs, clock.step, restarts, held)
 
 
 def promised_s(path: Path) -> float | None:

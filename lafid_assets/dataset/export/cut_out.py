@@ -18,11 +18,11 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-from lafid_assets.ingest.packets import open_clip
+from lafid_assets.ingest.packets import open_clip, read_index
 from model.encoding.footage import Piece, file_of
 from model.encoding.heard import TrackUndecodable, heard_frames, of_first_track
 from model.encoding.seeking import sound_from, time_s
-from model.encoding.shown import RisingClock, main_video, shown_frames
+from model.encoding.shown import main_video, shown_frames
 from model.encoding.video_io import bt709_frame, tag_bt709
 
 _CLOCK = Fraction(1, 90_000)
@@ -42,15 +42,15 @@ def cut_out(piece: Piece, side_px: int | None = None, options: Mapping[str, str]
         options: the encoder's.
 
     Raises:
-        av.FFmpegError: it cannot be decoded.
+        av.FFmpegError, ClipError: it cannot be decoded.
     """
-    buffer = io.BytesIO()
+    buffer, index = io.BytesIO(), read_index(piece)
+    end = piece.last_pts + index.held
     with open_clip(file_of(piece)) as source, av.open(buffer, "w", format="mp4") as target:
         stream = main_video(source)
         stream.thread_count = 1
         rate = stream.average_rate or 25
-        step, base = RisingClock(source, stream).step, stream.time_base or _CLOCK
-        sound = _sound_of(piece, float(piece.first_pts * base), float((piece.last_pts + step) * base))
+        sound = _sound_of(piece, float(piece.first_pts * index.time_base), float(end * index.time_base))
         video: Any = None
         for shown in shown_frames(source, stream, piece):
             image = shown.rgb(side_px)
@@ -61,13 +61,19 @@ def cut_out(piece: Piece, side_px: int | None = None, options: Mapping[str, str]
                 video.codec_context.time_base = _CLOCK
                 tag_bt709(video.codec_context)
                 audio = _add_sound(target, sound)
-            frame = bt709_frame(image)
-            frame.time_base, frame.pts = _CLOCK, round(shown.time_since(piece.first_pts) / _CLOCK)
-            target.mux(video.encode(frame))
+            target.mux(video.encode(_at(shown.pts - piece.first_pts, index.time_base, image)))
         if video is not None:
+            if index.held >= 2 * index.step:  # no encoder is told for how long: it is shown once more, in the end
+                target.mux(video.encode(_at(end - index.step - piece.first_pts, index.time_base, image)))
             target.mux(video.encode(None))
             _write_sound(target, audio, sound)
     return buffer.getvalue()
+
+
+def _at(stamp: int, time_base: Fraction, image: NDArray[np.uint8]) -> av.VideoFrame:
+    frame = bt709_frame(image)
+    frame.time_base, frame.pts = _CLOCK, round(stamp * time_base / _CLOCK)
+    return frame
 
 
 def _sound_of(piece: Piece, begin_s: float, end_s: float) -> tuple[Sound, int, str] | None:

@@ -44,6 +44,7 @@ FILMS = {
     "vob of mp2": ("vob", "mpeg2video", "mp2", MPEG),
     "mpg": ("mpeg", "mpeg1video", "mp2", MPEG),
     "avi": ("avi", "mpeg4", "libmp3lame", {}),
+    "avi of h264": ("avi", "libx264", "libmp3lame", {}),
     "avi of pcm": ("avi", "mjpeg", "pcm_s16le", {}),
     "flv": ("flv", "libx264", "aac", {}),
     "asf": ("asf", "wmv2", "libmp3lame", {}),
