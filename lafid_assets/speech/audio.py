@@ -14,12 +14,13 @@ from av.container import InputContainer
 from av.packet import Packet
 from numpy.typing import NDArray
 
+from lafid_assets.ingest.packets import read_index
 from lafid_assets.outcomes import ClipError, Reason
 from lafid_assets.speech.sound_runs import GAP_S, sound_of_run
 from model.encoding.footage import Footage, Piece, file_of
 from model.encoding.heard import heard_frames, of_first_track
 from model.encoding.seeking import sound_from, sound_packets, time_s
-from model.encoding.shown import BACKWARDS_S, RisingClock, main_video
+from model.encoding.shown import BACKWARDS_S, main_video
 
 SAMPLE_RATE_HZ = 16_000
 _LONGEST_S = 4 * 3600.0
@@ -99,21 +100,19 @@ def _with_its_pictures(container: InputContainer, track: AudioStream, piece: Pie
     """The sound from the first picture of a piece to the end of its last one; None where its file has none for it.
 
     Raises:
+        ClipError: it has no pictures.
         ValueError: its first picture is not found, or it cannot be told which sound is its own.
     """
-    stream = main_video(container)
-    assert stream.time_base is not None
-    step = RisingClock(container, stream).step
-    begin_s, end_s = (float(pts * stream.time_base) for pts in (piece.first_pts, piece.last_pts + step))
+    own = sound_of_run(piece, track.index) if piece.keyframe_pts is None else None
+    if own is not None and not own.packets:
+        return None
+    index, offset = read_index(piece), 0 if own is None else own.offset
+    begin_s, end_s = (float((pts - offset) * index.time_base) for pts in (piece.first_pts, piece.last_pts + index.held))
     packets: Iterable[Packet]
-    if piece.keyframe_pts is None:
-        own = sound_of_run(piece, track.index)
-        if not own.packets:
-            return None
-        begin_s, end_s = (at_s - float(own.offset * stream.time_base) for at_s in (begin_s, end_s))
-        packets = (packet for number, packet in enumerate(sound_packets(container, track)) if number in own.packets)
+    if own is None:
+        packets = sound_from(container, track, main_video(container), begin_s - _LEAD_IN_S)
     else:
-        packets = sound_from(container, track, stream, begin_s - _LEAD_IN_S)
+        packets = (packet for number, packet in enumerate(sound_packets(container, track)) if number in own.packets)
     packets = itertools.takewhile(lambda packet: not time_s(packet) >= end_s, packets)
     line = _laid_out(list(_stretches(heard_frames(track, packets))), begin_s)
     return line[: round((end_s - begin_s) * SAMPLE_RATE_HZ)]
