@@ -54,6 +54,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     def run(folder: Path) -> None:
         done = run_lafid(folder / "home", "demo", timeout_s=DEMO_S - 30)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "leaked" not in done.stderr, done.stderr
         (folder / "demo.txt").write_text(done.stdout)
 
     folder = built_once(tmp_path_factory, "demo", run)

@@ -63,7 +63,7 @@ STEP = Step(
         schemas.SPEECH_TAGGED_CLIPS.name,
     ),
     group="dataset",
-    code_version="5",
+    code_version="6",
     kinds=frozenset({"polars"}),
     facts=ReferenceCropsConfig.facts,
     opens_videos=True,

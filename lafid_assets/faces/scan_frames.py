@@ -14,7 +14,7 @@ import av
 from lafid_assets.ingest.packets import FrameIndex, open_clip
 from lafid_assets.outcomes import ClipError, Reason
 from model.encoding.footage import Footage, file_of
-from model.encoding.shown import ShownFrame, main_video, shown_frames
+from model.encoding.shown import ShownFrame, frames_from, main_video, shown_frames
 
 KEYFRAME_SNAP = 0.25
 """A look moves to a keyframe that is nearer than this share of the distance between two looks."""
@@ -69,8 +69,7 @@ def look_into(footage: Footage, index: FrameIndex, planned_pts: list[int]) -> It
             for wanted in planned_pts:
                 governing = index.keyframe_pts[bisect_right(index.keyframe_pts, wanted) - 1]
                 if governing > position and index.runs == 1:
-                    container.seek(governing, stream=stream)
-                    frames = shown_frames(container, stream)
+                    frames = frames_from(container, stream, governing, wanted)
                 shown = next((shown for shown in frames if shown.pts >= wanted), None)
                 if shown is None:
                     return

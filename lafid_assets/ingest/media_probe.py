@@ -18,7 +18,8 @@ from lafid_assets.ingest.folder_walk import linked_folders
 from lafid_assets.ingest.packets import open_clip, read_index
 from lafid_assets.outcomes import ClipError, Reason
 from model.encoding.footage import Footage, file_of
-from model.encoding.shown import breaks_off, main_video, pixel_shape
+from model.encoding.seeking import breaks_off
+from model.encoding.shown import main_video, pixel_shape
 
 
 @dataclass(frozen=True)

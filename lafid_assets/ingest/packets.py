@@ -5,7 +5,7 @@ frames are wanted (`faces.sampling`, `faces.scan_frames`).
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import av
 
 from lafid_assets.outcomes import ClipError, Reason
 from model.encoding.footage import Footage, Piece, file_of
-from model.encoding.shown import RisingClock, breaks_off, main_video
+from model.encoding.seeking import breaks_off, packets_from
+from model.encoding.shown import RisingClock, main_video
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,gif,ogg,asf,nut,mxf,wav,mp3,aac,flac"
 """Demuxers that read one file and nothing else; sound alone gets its own reason. Playlists (hls, dash, concat) would open what
@@ -29,7 +30,8 @@ class FrameIndex:
     Attributes:
         runs: how often timestamps begin, on the file's own clock: more than once, and no timestamp can be sought.
         restarts: the first frame of each run but the first one.
-        step: how long a frame is shown, in units of `time_base`: what the last one adds to the clip's length.
+        step: how long a frame is shown on average, in units of `time_base`: what the last one adds to a piece's length.
+        held: how long the last one is shown: `step`, or longer where the file says so (a screen that stands still in the end).
     """
 
     pts: list[int]
@@ -38,11 +40,12 @@ class FrameIndex:
     runs: int = 1
     step: int = 0
     restarts: tuple[int, ...] = ()
+    held: int = 0
 
     @property
     def duration_s(self) -> float:
         """Seconds from the first frame to the end of the last one."""
-        return float((self.pts[-1] - self.pts[0] + self.step) * self.time_base)
+        return float((self.pts[-1] - self.pts[0] + self.held) * self.time_base)
 
 
 def open_clip(path: Path) -> av.container.InputContainer:
@@ -57,10 +60,13 @@ def open_clip(path: Path) -> av.container.InputContainer:
 def read_index(footage: Footage) -> FrameIndex:
     """Read every packet of the pictures, decode none; of a piece, the packets from its keyframe to its last frame.
 
+    MPEG streams count from their first keyframe on: what lies before it cannot be decoded.
+
     Raises:
         ClipError: the container cannot be read, or its frames carry no timestamps.
     """
-    stamps, keyframes, without = [], [], 0
+    stamps, keyframes, without, held = [], [], 0, 0
+    latest = -math.inf
     begins: dict[int, int] = {}
     first, last = (footage.first_pts, footage.last_pts) if isinstance(footage, Piece) else (-math.inf, math.inf)
     can_seek = isinstance(footage, Piece) and footage.keyframe_pts is not None
@@ -68,10 +74,12 @@ def read_index(footage: Footage) -> FrameIndex:
         with open_clip(file_of(footage)) as container:
             stream = main_video(container)
             clock = RisingClock(container, stream)
+            packets, has_begun = container.demux(stream), not breaks_off(container)
             if isinstance(footage, Piece) and footage.keyframe_pts is not None:
-                container.seek(footage.keyframe_pts, stream=stream)
-            for packet in container.demux(stream):
-                if not packet.size or packet.is_discard:
+                packets = packets_from(container, stream, footage.keyframe_pts)
+            for packet in packets:
+                has_begun = has_begun or packet.is_keyframe  # television is recorded from any picture on
+                if not packet.size or packet.is_discard or not has_begun:
                     continue
                 pts = packet.dts if packet.pts is None else packet.pts
                 if pts is None:
@@ -83,18 +91,18 @@ def read_index(footage: Footage) -> FrameIndex:
                 if not first <= risen <= last:
                     continue
                 stamps.append(risen)
+                if risen > latest:
+                    latest, held = risen, max(packet.duration or 0, clock.step)
                 begins[clock.runs] = min(risen, begins.get(clock.runs, risen))
                 if packet.is_keyframe:
                     keyframes.append(risen)
             time_base = stream.time_base
     except av.FFmpegError as error:
         raise ClipError(Reason.DECODE_FAILED, f"reading packets stopped: {error.strerror}") from error
-    if isinstance(footage, Piece) and can_seek and (not stamps or min(stamps) > first):  # some demuxers land behind the keyframe
-        return read_index(replace(footage, keyframe_pts=None))
     if not stamps or without or time_base is None:
         raise ClipError(Reason.DECODE_FAILED, f"{without} of {without + len(stamps)} packets have no timestamp")
     runs, restarts = (1, ()) if can_seek else (clock.runs, tuple(sorted(begins.values())[1:]))
-    return FrameIndex(sorted(stamps), sorted({min(stamps), *keyframes}), time_base, runs, clock.step, restarts)
+    return FrameIndex(sorted(stamps), sorted({min(stamps), *keyframes}), time_base, runs, clock.step, restarts, held)
 
 
 def promised_s(path: Path) -> float | None:

@@ -26,6 +26,7 @@ from lafid_assets.release.evaluation_tasks import (
     video_path,
 )
 from lafid_assets.speech.speaking_status import SpeechPolicy
+from lafid_assets.workers.child import leave_no_semaphore
 from model.bases.specs import FIRST_FRAME_LAYOUTS
 from model.clip_size import Bucket
 from model.evaluation.bench import BenchError, Case
@@ -194,11 +195,9 @@ def _networks(subject: Subject) -> Networks:
 
 @cache
 def _pipeline(subject: Subject) -> "LafidPipeline":
-    from tqdm.std import TqdmDefaultWriteLock
-
     from model.release.pipeline import load
 
-    TqdmDefaultWriteLock.mp_lock = None  # a semaphore: children are killed, and Python would tell the user that it is left
+    leave_no_semaphore()
     return load(subject.checkpoint_dir, subject.base_dir, subject.drawing)
 
 

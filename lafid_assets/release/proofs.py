@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from lafid_assets.workers.child import leave_no_semaphore
 from lafid_assets.workers.exit_reasons import fault_of
 from lafid_assets.workers.pool import ChildLimits, Children, Done, map_isolated
 from model.face_engine.interface import Box, EngineInfo, Face, Image
@@ -86,6 +87,7 @@ def frames_sha256(task: Redrawing) -> str:
     from model.release.checkpoint import read_manifest
     from model.release.pipeline import load
 
+    leave_no_semaphore()
     torch.use_deterministic_algorithms(True, warn_only=True)
     manifest = read_manifest(task.checkpoint_dir)
     engine = _OneFace(EngineInfo(manifest.face_engine.name, "", manifest.face_engine.width, "none", ""))

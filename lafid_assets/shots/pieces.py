@@ -52,12 +52,13 @@ def piece_id(content_sha256: str, first_pts: int, last_pts: int) -> str:
 
 def _piece(index: FrameIndex, number: int, first_pts: int, last_pts: int) -> dict[str, Any]:
     governing = index.keyframe_pts[bisect_right(index.keyframe_pts, first_pts) - 1]
+    held = index.held if last_pts == index.pts[-1] else index.step
     return {
         "piece_index": number,
         "first_pts": first_pts,
         "last_pts": last_pts,
         "keyframe_pts": governing if index.runs == 1 else None,
         "start_s": float((first_pts - index.pts[0]) * index.time_base),
-        "duration_s": float((last_pts - first_pts + index.step) * index.time_base),
+        "duration_s": float((last_pts - first_pts + held) * index.time_base),
         "frame_count": bisect_right(index.pts, last_pts) - bisect_left(index.pts, first_pts),
     }

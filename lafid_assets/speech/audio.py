@@ -4,8 +4,7 @@ Belongs here: decoding to 16 kHz mono and placing the samples in time. Not here:
 """
 
 import itertools
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import av
@@ -15,16 +14,22 @@ from av.container import InputContainer
 from av.packet import Packet
 from numpy.typing import NDArray
 
+from lafid_assets.ingest.packets import read_index
 from lafid_assets.outcomes import ClipError, Reason
-from lafid_assets.speech.sound_runs import GAP_S, sound_of_run, sound_packets
+from lafid_assets.speech.sound_runs import GAP_S, sound_of_run
 from model.encoding.footage import Footage, Piece, file_of
-from model.encoding.shown import BACKWARDS_S, RisingClock, main_video
+from model.encoding.heard import heard_frames, of_first_track
+from model.encoding.seeking import sound_from, sound_packets, time_s
+from model.encoding.shown import BACKWARDS_S, main_video
 
 SAMPLE_RATE_HZ = 16_000
 _LONGEST_S = 4 * 3600.0
 """Time stamps that span more than this are broken or no clip; an hour of samples takes 230 MB."""
 _CANCELLED_SHARE = 0.1
 """A mix that is softer than this share of its loudest channel has cancelled: in 7.1, the least weight of a channel is 0.11."""
+_OPPOSED_SHARE = 0.7
+"""Two channels have cancelled where their mix is softer than this share of what channels with nothing in common give. One alone
+gives all of that; a voice in opposite phase is kept where it is 5 dB louder than what is in phase."""
 _LEAD_IN_S = 0.5
 """How much is decoded before the sound of a piece begins, and cut off: decoders need some to be right."""
 _JUDGED_S = 1.0
@@ -57,18 +62,21 @@ def decode_audio(footage: Footage) -> Audio | None:
         ClipError: `audio_unreadable`, naming the file, when it cannot be opened or decoded, or no track has a decoder.
     """
     path = file_of(footage)
+
+    def opened() -> InputContainer:
+        return av.open(str(path), metadata_errors="replace")
+
+    def line(container: InputContainer, track: AudioStream) -> NDArray[np.float32] | None:
+        if isinstance(footage, Piece):
+            return _with_its_pictures(container, track, footage)
+        stretches = list(_stretches(heard_frames(track, sound_packets(container, track))))
+        with opened() as again:
+            zero_s = first_picture_s(again)
+        return _laid_out(stretches, zero_s)
+
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            if not container.streams.audio:
-                return None
-            track = _decodable(container.streams.audio)
-            if isinstance(footage, Piece):
-                line = _with_its_pictures(container, track, footage)
-                return None if line is None else Audio(line)
-            pieces = list(_pieces(container.decode(track)))
-        with av.open(str(path), metadata_errors="replace") as container:
-            zero_s = first_picture_s(container)
-        return Audio(_laid_out(pieces, zero_s))
+        samples = of_first_track(opened, line)
+        return None if samples is None else Audio(samples)
     except (av.FFmpegError, OSError) as error:  # its own text would repeat the path, and this machine's folders with it
         raise ClipError(Reason.AUDIO_UNREADABLE, f"{path.name}: {error.strerror}") from error
     except ValueError as error:
@@ -92,55 +100,46 @@ def _with_its_pictures(container: InputContainer, track: AudioStream, piece: Pie
     """The sound from the first picture of a piece to the end of its last one; None where its file has none for it.
 
     Raises:
+        ClipError: it has no pictures.
         ValueError: its first picture is not found, or it cannot be told which sound is its own.
     """
-    stream = main_video(container)
-    assert stream.time_base is not None
-    step, offset = RisingClock(container, stream).step, 0
-    wanted: Iterator[Packet]
-    if piece.keyframe_pts is None:
-        own = sound_of_run(piece, track.index)
-        if not own.packets:
-            return None
-        offset = own.offset
-        wanted = (packet for number, packet in enumerate(sound_packets(container, track)) if number in own.packets)
+    own = sound_of_run(piece, track.index) if piece.keyframe_pts is None else None
+    if own is not None and not own.packets:
+        return None
+    index, offset = read_index(piece), 0 if own is None else own.offset
+    begin_s, end_s = (float((pts - offset) * index.time_base) for pts in (piece.first_pts, piece.last_pts + index.held))
+    packets: Iterable[Packet]
+    if own is None:
+        packets = sound_from(container, track, main_video(container), begin_s - _LEAD_IN_S)
     else:
-        container.seek(round((float(piece.first_pts * stream.time_base) - _LEAD_IN_S) * av.time_base))
-        wanted = sound_packets(container, track)
-    begin_s, end_s = (float((pts - offset) * stream.time_base) for pts in (piece.first_pts, piece.last_pts + step))
-    frames = (frame for packet in itertools.chain(wanted, [None]) for frame in track.codec_context.decode(packet))
-    line = _laid_out(list(_pieces(frames, end_s)), begin_s)
+        packets = (packet for number, packet in enumerate(sound_packets(container, track)) if number in own.packets)
+    packets = itertools.takewhile(lambda packet: not time_s(packet) >= end_s, packets)
+    line = _laid_out(list(_stretches(heard_frames(track, packets))), begin_s)
     return line[: round((end_s - begin_s) * SAMPLE_RATE_HZ)]
 
 
-def _decodable(tracks: Sequence[AudioStream]) -> AudioStream:
-    """The first track with a decoder: a phone's first one can be in a format that only its maker reads."""
-    for track in tracks:
-        if track.codec_context is not None:
-            return track
-    raise ValueError("no audio track has a decoder here")
-
-
-def _pieces(frames: Iterator[av.AudioFrame], until_s: float = math.inf) -> Iterator[tuple[float, NDArray[np.float32]]]:
+def _stretches(frames: Iterable[av.AudioFrame | None]) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Stretches without gap: time stamp of the first sample in seconds, and (N,) samples at 16 kHz.
 
-    A stream can change its layout, rate or sample format on the way, so the mixer follows each frame's own.
+    A stream can change its layout, rate or sample format on the way, so the mixer follows each frame's own. Behind a packet that
+    is lost (None) a stretch begins, however short the gap is: many short ones would add up.
     """
     mixer = kind = None
     start_s = expected_s = 0.0
     heard = 0
     for frame in frames:
+        if frame is None:
+            kind = None
+            continue
         frame_kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         frame_s = expected_s if frame.time is None else frame.time
-        if frame_s >= until_s:
-            break
         if mixer is None or frame_kind != kind or abs(frame_s - expected_s) > GAP_S:
             if mixer is not None:
                 yield start_s, mixer.finish()
             mixer = _Mixer(frame.layout)
             kind, start_s, heard = frame_kind, frame_s, 0
         heard += frame.samples
-        expected_s = start_s + heard / frame.sample_rate  # counted from the piece's start, so that a slow drift adds up
+        expected_s = start_s + heard / frame.sample_rate  # counted from the stretch's start, so that a slow drift adds up
         frame.pts = None  # the resampler would refuse time stamps that run backwards
         mixer.take(frame)
     if mixer is not None:
@@ -150,7 +149,8 @@ def _pieces(frames: Iterator[av.AudioFrame], until_s: float = math.inf) -> Itera
 class _Mixer:
     """Frames of one kind to mono at 16 kHz: their mix, or the loudest channel where the mix cancels.
 
-    Two channels of opposite phase sum to nothing, and a microphone wired the wrong way round records just that.
+    Two channels of opposite phase sum to nothing, and a microphone wired the wrong way round records just that. Music or noise
+    that is in phase is left of the mix then, and hides that a voice is gone.
     """
 
     def __init__(self, layout: av.AudioLayout) -> None:
@@ -180,25 +180,26 @@ class _Mixer:
     def _judge(self) -> None:
         channels, sound = np.concatenate(self._channels), np.concatenate(self._mixed)
         levels = np.sqrt((channels.astype(np.float32) ** 2).mean(axis=0))
-        if np.sqrt((sound.astype(np.float32) ** 2).mean()) < _CANCELLED_SHARE * levels.max():
+        least = _OPPOSED_SHARE * np.hypot(*levels) / 2 if len(levels) == 2 else _CANCELLED_SHARE * levels.max()
+        if np.sqrt((sound.astype(np.float32) ** 2).mean()) < least:
             sound = channels[:, levels.argmax()]
         self._blocks.append((sound / 32768).astype(np.float32))
         self._channels, self._mixed, self._held = [], [], 0
 
 
-def _laid_out(pieces: list[tuple[float, NDArray[np.float32]]], zero_s: float | None) -> NDArray[np.float32]:
-    """All pieces on one line that begins at `zero_s` (without pictures: at the first sample).
+def _laid_out(stretches: list[tuple[float, NDArray[np.float32]]], zero_s: float | None) -> NDArray[np.float32]:
+    """All stretches on one line that begins at `zero_s` (without pictures: at the first sample).
 
     Raises:
         ValueError: they overlap, or span more than any clip.
     """
-    if not pieces:
+    if not stretches:
         return np.empty(0, np.float32)
-    ends_s = [start_s + len(samples) / SAMPLE_RATE_HZ for start_s, samples in pieces]
-    if any(start_s < end_s - BACKWARDS_S for (start_s, _), end_s in zip(pieces[1:], ends_s, strict=False)):
+    ends_s = [start_s + len(samples) / SAMPLE_RATE_HZ for start_s, samples in stretches]
+    if any(start_s < end_s - BACKWARDS_S for (start_s, _), end_s in zip(stretches[1:], ends_s, strict=False)):
         raise ValueError("its sound begins anew where its pictures do not")
-    zero = pieces[0][0] if zero_s is None else zero_s
-    placed = [(round((start_s - zero) * SAMPLE_RATE_HZ), samples) for start_s, samples in pieces]
+    zero = stretches[0][0] if zero_s is None else zero_s
+    placed = [(round((start_s - zero) * SAMPLE_RATE_HZ), samples) for start_s, samples in stretches]
     length = max(0, max(start + len(samples) for start, samples in placed))
     if length > _LONGEST_S * SAMPLE_RATE_HZ:
         raise ValueError(f"the audio's time stamps run over {length / SAMPLE_RATE_HZ:.0f} s: remux the file")

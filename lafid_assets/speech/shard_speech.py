@@ -30,7 +30,7 @@ from model.encoding.footage import Footage, file_of, passed_s
 from model.face_engine.interface import FaceEngine
 from resources.face_engine import EngineChoice, engine_reason, face_engine_info, load_face_engine
 
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 LEAST_DEADLINE_S = 60.0
 DEADLINE_PER_CLIP_S = 20.0
 

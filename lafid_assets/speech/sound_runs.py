@@ -8,13 +8,10 @@ themselves. So what belongs together is told by where it lies in the file, and b
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import av
-from av.audio.stream import AudioStream
-from av.container import InputContainer
-from av.packet import Packet
 
 from model.encoding.footage import Piece, file_of
 from model.encoding.shown import RisingClock, main_video
@@ -33,7 +30,7 @@ class RunSound:
 
     Attributes:
         offset: by how much the rising clock of the pictures is ahead of the run's own, in units of their time base.
-        packets: places of its packets among `sound_packets`; none where the run has no sound.
+        packets: places of its packets among `seeking.sound_packets`; none where the run has no sound.
     """
 
     offset: int
@@ -64,11 +61,6 @@ class _Stretch:
         run = max(self.during, key=lambda one: self.during[one])
         others_s = sum(self.during.values()) - self.during[run]
         return run if others_s <= min(LATE_S, self.during[run]) else None
-
-
-def sound_packets(container: InputContainer, track: AudioStream) -> Iterator[Packet]:
-    """The packets of a track that hold sound."""
-    return (packet for packet in container.demux(track) if packet.size)
 
 
 def sound_of_run(piece: Piece, track_index: int) -> RunSound:

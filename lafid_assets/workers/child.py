@@ -46,6 +46,13 @@ def serve(tasks: Connection, answers: Connection, parent: int) -> None:
         _send(answers, answer)
 
 
+def leave_no_semaphore() -> None:
+    """Progress bars of this child do without one: children are killed, and Python would tell the user that it is left."""
+    from tqdm.std import TqdmDefaultWriteLock
+
+    TqdmDefaultWriteLock.mp_lock = None
+
+
 def _send(answers: Connection, answer: Any) -> None:
     with open(answers.fileno(), "wb", closefd=False) as stream:
         stream.write(len(answer).to_bytes(LENGTH_BYTES, "big"))

@@ -12,12 +12,14 @@ from typing import Any
 
 import av
 import numpy as np
+from av.packet import Packet
 from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.reformatter import Colorspace, Interpolation
 from numpy.typing import NDArray
 
 from model.encoding.footage import Footage, Piece
+from model.encoding.seeking import breaks_off, landings, packets_from
 from model.encoding.tone_map import needs_mapping, to_sdr
 
 BELIEVABLE_PIXEL_SHAPES = (0.25, 4.0)
@@ -27,16 +29,18 @@ SQUARE_TOLERANCE = 0.01
 HD_LONGER_PX, HD_SHORTER_PX = 1280, 577
 """Untagged YUV with a side of at least this length is BT.709, smaller is BT.601: what players take it for."""
 UNTAGGED = 2
-AVFMT_TS_DISCONT = 0x0200
+_COLOURS = ("color_trc", "color_primaries", "colorspace")
+_FREELY_REORDERED = ("h264", "hevc")
+"""Codecs of which FFmpeg cannot tell when frames are shown where the container, AVI, does not say it."""
 BACKWARDS_S = 0.5
 """A timestamp that falls by more begins a new run; less is a muxer's rounding."""
 JUMP_S = 10.0
 """The same for a leap forward, in containers whose clock may break off (MPEG streams)."""
 
 
-def pixel_shape(stream: av.VideoStream) -> float:
-    """Width / height of a pixel of the stream, before turning."""
-    told = stream.sample_aspect_ratio
+def pixel_shape(told_by: av.VideoStream | av.VideoCodecContext) -> float:
+    """Width / height of a pixel before turning: of the stream, or where its decoder has got to."""
+    told = told_by.sample_aspect_ratio
     shape = float(told) if told else 1.0
     least, most = BELIEVABLE_PIXEL_SHAPES
     return shape if least <= shape <= most else 1.0
@@ -54,11 +58,6 @@ def main_video(container: av.container.InputContainer) -> av.VideoStream:
 def _pixels(stream: av.VideoStream) -> int:
     context = stream.codec_context
     return 0 if context is None else context.width * context.height
-
-
-def breaks_off(container: av.container.InputContainer) -> bool:
-    """Whether the container's kind is one whose clock may break off and begin anew (MPEG streams)."""
-    return bool(container.format.flags & AVFMT_TS_DISCONT)
 
 
 class RisingClock:
@@ -79,17 +78,18 @@ class RisingClock:
         self._end: int | None = None
         self.runs = 1
 
-    def rise(self, pts: int, order: int | None = None) -> int:
+    def rise(self, pts: int, order: int | None) -> int:
         """The timestamp on the rising clock.
 
         Args:
-            order: the decoding timestamp of a packet, by which packets are in order; frames are in that of `pts`.
+            order: by which it is in order: of a packet its decoding timestamp, of a frame `pts` itself. None: a packet without
+                one, as Matroska's first ones, whose `pts` go to and fro; it begins no run.
         """
-        order = pts if order is None else order
-        if self._last is not None and self._end is not None and not -self._fall <= order - self._last <= self._leap:
-            self._offset = self._end + self.step - pts
-            self.runs += 1
-        self._last = order
+        if order is not None:
+            if self._last is not None and self._end is not None and not -self._fall <= order - self._last <= self._leap:
+                self._offset = self._end + self.step - pts
+                self.runs += 1
+            self._last = order
         risen = pts + self._offset
         self._end = risen if self._end is None else max(self._end, risen)
         return risen
@@ -115,6 +115,11 @@ class ShownFrame:
         """Width and height as shown."""
         width, height = self._square()
         return (height, width) if self._is_on_its_side else (width, height)
+
+    @property
+    def held_s(self) -> float:
+        """How long its container says that it is shown; 0 where it does not say."""
+        return float((self.frame.duration or 0) * self.time_base)
 
     def time_since(self, first_pts: int) -> float:
         """Seconds since the frame of that timestamp."""
@@ -199,17 +204,12 @@ def shown_frames(
         av.FFmpegError: a packet cannot be decoded; frames yielded before stay valid.
     """
     if not isinstance(footage, Piece):
-        yield from _decoded(container, stream, passed_over)
+        yield from _decoded(container, stream, container.demux(stream), passed_over)
         return
-    frames = _decoded(container, stream, _ignore)
-    if footage.keyframe_pts is not None:
-        container.seek(footage.keyframe_pts, stream=stream)
-        first = next(frames, None)
-        if first is None or first.pts > footage.first_pts:  # some demuxers land behind the keyframe
-            container.seek(stream.start_time or 0, stream=stream)
-            frames = _decoded(container, stream, _ignore)
-        else:
-            frames = itertools.chain([first], frames)
+    if footage.keyframe_pts is None:
+        frames = _decoded(container, stream, container.demux(stream), _ignore)
+    else:
+        frames = frames_from(container, stream, footage.keyframe_pts, footage.first_pts, _ignore)
     before: int | None = None
     for shown in frames:
         if shown.pts > footage.last_pts:
@@ -219,23 +219,86 @@ def shown_frames(
             yield replace(shown, index=shown.index - before)
 
 
+def frames_from(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    keyframe_pts: int,
+    first_pts: int,
+    passed_over: Callable[[av.FFmpegError], None] | None = None,
+) -> Iterator[ShownFrame]:
+    """Decode from that keyframe on, or from further back where the frame of `first_pts` needs more: pictures that are refreshed
+    little by little have no whole keyframe.
+
+    Raises:
+        av.FFmpegError: a packet cannot be decoded; frames yielded before stay valid.
+    """
+    frames = _decoded(container, stream, packets_from(container, stream, keyframe_pts), passed_over)
+    first = next(frames, None)
+    if first is None or first.pts > first_pts:
+        for _ in landings(container, stream, keyframe_pts):
+            frames = _decoded(container, stream, container.demux(stream), passed_over)
+            first = next(frames, None)
+            if first is not None and first.pts <= first_pts:
+                break
+    return frames if first is None else itertools.chain([first], frames)
+
+
 def _ignore(_: av.FFmpegError) -> None:
     """Pass over a piece's packet that cannot be decoded."""
 
 
 def _decoded(
-    container: av.container.InputContainer, stream: av.VideoStream, passed_over: Callable[[av.FFmpegError], None] | None
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    packets: Iterator[Packet],
+    passed_over: Callable[[av.FFmpegError], None] | None,
 ) -> Iterator[ShownFrame]:
-    clock, shape = RisingClock(container, stream), pixel_shape(stream)
-    for index, frame in enumerate(_frames(container, stream, passed_over)):
+    clock, shape, told = RisingClock(container, stream), pixel_shape(stream), _told_colours(stream)
+    frames = _frames(packets, passed_over)
+    if container.format.name == "avi" and stream.codec_context and stream.codec_context.name in _FREELY_REORDERED:
+        frames = _timed_by_decoder(frames, clock.step)
+    for index, frame in enumerate(frames):
+        _tag(frame, stream, told)
+        if frame.key_frame and breaks_off(container):  # television changes it between programmes
+            shape = pixel_shape(stream.codec_context)
         if frame.pts is not None and frame.time_base is not None:
-            yield ShownFrame(index, clock.rise(frame.pts), frame.time_base, frame, shape)
+            yield ShownFrame(index, clock.rise(frame.pts, frame.pts), frame.time_base, frame, shape)
 
 
-def _frames(
-    container: av.container.InputContainer, stream: av.VideoStream, passed_over: Callable[[av.FFmpegError], None] | None
-) -> Iterator[av.VideoFrame]:
-    for packet in container.demux(stream):
+def _timed_by_decoder(frames: Iterator[av.VideoFrame], step: int) -> Iterator[av.VideoFrame]:
+    """Frames whose packets tell in which order they are decoded alone: each is shown when the decoder hands it out, counted from
+    the first one. What it hands out in the end, without a packet, follows at steps."""
+    late = 0
+    last: int | None = None
+    for frame in frames:
+        if frame.pts is not None:
+            if last is None:
+                late = 0 if frame.dts is None else frame.dts - frame.pts
+            else:
+                frame.pts = last + step if frame.dts is None else frame.dts - late
+            last = frame.pts
+        yield frame
+
+
+def _told_colours(stream: av.VideoStream) -> dict[str, int]:
+    """What the container says of colours, by attributes of frames and codec contexts; nothing where no decoder will be asked."""
+    tags = {name: getattr(stream.codec_context, name, UNTAGGED) for name in _COLOURS}
+    return {name: tag for name, tag in tags.items() if tag != UNTAGGED}
+
+
+def _tag(frame: av.VideoFrame, stream: av.VideoStream, told: dict[str, int]) -> None:
+    """Have a frame without tags say what the container says.
+
+    Decoders of HEVC and ProRes forget it: the context, too, is told again, for whoever goes on decoding.
+    """
+    for name, tag in told.items():
+        if getattr(frame, name) == UNTAGGED:
+            setattr(frame, name, tag)
+            setattr(stream.codec_context, name, tag)
+
+
+def _frames(packets: Iterator[Packet], passed_over: Callable[[av.FFmpegError], None] | None) -> Iterator[av.VideoFrame]:
+    for packet in packets:
         try:
             yield from packet.decode()
         except av.FFmpegError as error:

@@ -42,7 +42,7 @@ def read_frames(footage: Footage, times_s: Sequence[float]) -> Frames:
     """The frame on screen at each of `times_s` (ascending seconds from the first frame), whatever the file's own rate.
 
     Raises:
-        VideoError: the file holds no video, breaks off, or is too short.
+        VideoError: the file holds no video, breaks off, is too short, or its pictures change their size between these times.
     """
     shown: list[NDArray[np.uint8]] = []
     path = file_of(footage)
@@ -55,6 +55,11 @@ def read_frames(footage: Footage, times_s: Sequence[float]) -> Frames:
         raise VideoError(f"{path} cannot be decoded: {error}") from error
     if len(shown) < len(times_s):
         raise VideoError(f"{path} is too short: nothing is shown at {times_s[len(shown)]:.2f} s")
+    for frame, time_s in zip(shown, times_s, strict=True):
+        if frame.shape != shown[0].shape:
+            (height, width, _), (first_height, first_width, _) = frame.shape, shown[0].shape
+            told = f"{width} x {height} px at {time_s:.2f} s, {first_width} x {first_height} px at {times_s[0]:.2f} s"
+            raise VideoError(f"{path} changes its size: {told}")
     return np.stack(shown)
 
 
@@ -144,6 +149,6 @@ def _decode_at(
     if current is None or first_pts is None:
         return
     rate = stream.average_rate
-    end_s = current.time_since(first_pts) + (float(1 / rate) if rate else 0.0)
+    end_s = current.time_since(first_pts) + max(current.held_s, float(1 / rate) if rate else 0.0)
     while len(shown) < len(times_s) and times_s[len(shown)] < end_s:
         shown.append(current.rgb())

@@ -20,8 +20,9 @@ from model.face_branch.cross_attention import CrossAttention
 
 EXPERTS = ("identity", "semantic", "detail")
 
-_SHARPNESS = 2.0
-"""Spread of a fresh resampler's logits. A query's weights then cover exp(-2^2 / 2), a seventh, of the tokens; at 1 six tenths."""
+_LOOKED_AT = 36
+"""Tokens that a fresh query covers, of however many: the weights of normal logits with spread s cover exp(-s^2 / 2) of them."""
+_LEAST_SHARPNESS = 2.0
 
 
 class VectorProjection(nn.Module):
@@ -58,6 +59,13 @@ class Resampler(nn.Module):
         self.layers = nn.ModuleList(_Look(width, width // heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
+    def sharpen(self, tokens: int) -> None:
+        """Have the fresh queries cover as few tokens of a picture of so many as of a small one."""
+        sharpness = math.sqrt(2 * max(0.0, math.log(tokens / _LOOKED_AT)))
+        for look in self.layers:
+            assert isinstance(look, _Look)
+            nn.init.constant_(look.attention.norm_query.weight, max(_LEAST_SHARPNESS, sharpness))
+
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
         keys = self.project(picture)
         keys = keys + places(picture.shape[1], keys.shape[2], keys.device).to(keys.dtype)
@@ -75,7 +83,6 @@ class _Look(nn.Module):
         self.norm_tokens = nn.LayerNorm(width)
         self.norm_keys = nn.LayerNorm(width)
         self.attention = CrossAttention(width, width, width, head_width)
-        nn.init.constant_(self.attention.norm_query.weight, _SHARPNESS)
         self.mlp = ExpertMLP(width)
 
     def forward(self, tokens: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:

@@ -132,7 +132,7 @@ class FaceFusion(ModelMixin, ConfigMixin):
         sizes = config.model_dump(exclude={"injection"})
         if config.injection == "full":
             sizes |= {"attention_width": block_width, "head_width": wan.attention_head_dim}
-        return cls(
+        fusion = cls(
             block_width=block_width,
             blocks=wan.num_layers,
             identity_width=features.identity.shape[-1],
@@ -140,6 +140,11 @@ class FaceFusion(ModelMixin, ConfigMixin):
             detail_width=features.detail.shape[-1],
             **sizes,
         )
+        for name in ("semantic", "detail"):
+            resampler = fusion.projections[name]
+            assert isinstance(resampler, Resampler)
+            resampler.sharpen(getattr(features, name).shape[1])
+        return fusion
 
     def forward(self, features: FaceFeatures, keep: torch.Tensor | None = None) -> FaceTokens:
         """Tokens of a batch of faces; where `keep` (B,) is False the null tokens stand in for all of them.

@@ -7,8 +7,8 @@ Source: Mv2ID (arXiv 2603.21299). Confirmed or reported there: clean tokens that
 temporal index, view i shifted by i grids in space; a random spatial mask of 60 % in training. Our choices where the paper is
 silent: the temporal index lies past the last frame with one left free, the first view begins where the video's grid ends, and
 hidden tokens are left out (as in MAE), equally many of every view, so that no view is ever hidden whole. Ours against the
-paper: in drawing as many tokens are hidden as in training, other ones at every step, so that attention never meets more of them
-than it was trained with.
+paper: in drawing there are as many views as in training and as many tokens of them are hidden, other ones at every step, so that
+attention meets as many of them as it was trained with.
 """
 
 from typing import NamedTuple

@@ -30,6 +30,17 @@ def expression_gaps(embeddings: ArrayLike) -> Array:
     return np.clip(1 - units @ units.T, 0, 2)
 
 
+def others_first(order: Sequence[int], face: int | None, views: int) -> list[int]:
+    """The views that are a model's references: in their order, the one that conditions last, and again where there are too few.
+
+    Args:
+        order: numbers of the views, at least one.
+        face: number of the view that conditions; None: no one of them does.
+    """
+    behind = sorted(order, key=lambda view: view == face)
+    return [behind[slot % len(behind)] for slot in range(views)]
+
+
 def farthest_first(
     gaps: Array, begun: Sequence[int], most: int, quality: ArrayLike, step: float, among: NDArray[np.bool_] | None = None
 ) -> list[int]:

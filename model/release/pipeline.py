@@ -30,6 +30,7 @@ from model.face_branch.guidance import FaceGuidance
 from model.face_branch.references import References
 from model.face_branch.trainable import FusedModel
 from model.face_engine.interface import FaceEngine
+from model.face_engine.view_spread import others_first
 from model.model_store.location import models_folder
 from model.model_store.store import ModelStore
 from model.model_store.vision import vision_folder
@@ -99,8 +100,8 @@ class LafidPipeline:
         Args:
             image: the first frame; None draws it too.
             photos: of the person. The first one's crop conditions the video (a VACE base is given it as its reference picture
-                too), and all of them are its reference views, where the model was trained with some; identity is the mean of
-                theirs. Without photos the face is that of `image`.
+                too); of a model with reference views the next ones are these, as many as it was trained with; identity is the
+                mean of all. Without photos the face is that of `image`.
             negative_prompt: what shall not be seen; it counts where `guidance` is above 1.
             height, width: pixels; of one alone the other follows in the aspect of `image`, or the trained one without it; of
                 neither the trained area in that aspect. The first frame is cut to their aspect around its face, as training cuts
@@ -220,7 +221,9 @@ class LafidPipeline:
         dtype = self.model.fusion.dtype
         wanted, references = self.manifest.preset.fusion.references, None
         if wanted is not None:
-            crops, side_px = [face.crop for face in faces], self.manifest.preset.clip.view_side
+            # As many as training showed: attention was not trained with more of them, nor with fewer.
+            shown = others_first(range(len(faces)), 0, wanted.views)
+            crops, side_px = [faces[view].crop for view in shown], self.manifest.preset.clip.view_side
             references = References(view_latents(self.encoders, crops, side_px)[None]).to(self._device)
         return [
             FaceGuidance(

@@ -23,6 +23,7 @@ from model.bases.specs import BaseSpec
 from model.clips.clip_set import Batch, ClipSet, DataError, Text
 from model.face_branch.aligner import FacePairs
 from model.face_branch.references import References, region_mask
+from model.face_engine.view_spread import others_first
 from model.presets import AlignerConfig, ConditionView, Preset, ReferenceConfig, TrainConfig
 from model.training.batch_sampler import Order
 from model.training.parallel import Ranks, Turn
@@ -176,7 +177,7 @@ def choose_views(clips: ClipSet, index: int, views: int, face: int | None, seed:
         face: the view that conditions; None where another clip is conditioned.
     """
     order = torch.randperm(clips.poses.count(index), generator=generator(seed, "views", position)).tolist()
-    return _others_first(order, face, views)
+    return others_first(order, face, views)
 
 
 class FixedViews(NamedTuple):
@@ -198,13 +199,8 @@ def fixed_views(clips: ClipSet, triples: Sequence[int], references: int) -> Fixe
         count = clips.poses.count(index)
         face = (index + turn) % count
         found.faces.append(face)
-        found.references.append(_others_first([(face + step) % count for step in range(count)], face, references))
+        found.references.append(others_first([(face + step) % count for step in range(count)], face, references))
     return found
-
-
-def _others_first(order: list[int], face: int | None, views: int) -> list[int]:
-    behind = sorted(order, key=lambda view: view == face)
-    return [behind[slot % len(behind)] for slot in range(views)]
 
 
 def hide_references(

@@ -7,17 +7,22 @@ its own rate and layout. The same piece gives the same bytes.
 """
 
 import io
+import itertools
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
 from numpy.typing import NDArray
 
-from lafid_assets.ingest.packets import open_clip
+from lafid_assets.ingest.packets import open_clip, read_index
 from model.encoding.footage import Piece, file_of
-from model.encoding.shown import RisingClock, main_video, shown_frames
+from model.encoding.heard import TrackUndecodable, heard_frames, of_first_track
+from model.encoding.seeking import sound_from, time_s
+from model.encoding.shown import main_video, shown_frames
 from model.encoding.video_io import bt709_frame, tag_bt709
 
 _CLOCK = Fraction(1, 90_000)
@@ -37,15 +42,15 @@ def cut_out(piece: Piece, side_px: int | None = None, options: Mapping[str, str]
         options: the encoder's.
 
     Raises:
-        av.FFmpegError: it cannot be decoded.
+        av.FFmpegError, ClipError: it cannot be decoded.
     """
-    buffer = io.BytesIO()
+    buffer, index = io.BytesIO(), read_index(piece)
+    end = piece.last_pts + index.held
     with open_clip(file_of(piece)) as source, av.open(buffer, "w", format="mp4") as target:
         stream = main_video(source)
         stream.thread_count = 1
         rate = stream.average_rate or 25
-        step, base = RisingClock(source, stream).step, stream.time_base or _CLOCK
-        sound = _sound_of(piece, float(piece.first_pts * base), float((piece.last_pts + step) * base))
+        sound = _sound_of(piece, float(piece.first_pts * index.time_base), float(end * index.time_base))
         video: Any = None
         for shown in shown_frames(source, stream, piece):
             image = shown.rgb(side_px)
@@ -56,30 +61,36 @@ def cut_out(piece: Piece, side_px: int | None = None, options: Mapping[str, str]
                 video.codec_context.time_base = _CLOCK
                 tag_bt709(video.codec_context)
                 audio = _add_sound(target, sound)
-            frame = bt709_frame(image)
-            frame.time_base, frame.pts = _CLOCK, round(shown.time_since(piece.first_pts) / _CLOCK)
-            target.mux(video.encode(frame))
+            target.mux(video.encode(_at(shown.pts - piece.first_pts, index.time_base, image)))
         if video is not None:
+            if index.held >= 2 * index.step:  # no encoder is told for how long: it is shown once more, in the end
+                target.mux(video.encode(_at(end - index.step - piece.first_pts, index.time_base, image)))
             target.mux(video.encode(None))
             _write_sound(target, audio, sound)
     return buffer.getvalue()
 
 
+def _at(stamp: int, time_base: Fraction, image: NDArray[np.uint8]) -> av.VideoFrame:
+    frame = bt709_frame(image)
+    frame.time_base, frame.pts = _CLOCK, round(stamp * time_base / _CLOCK)
+    return frame
+
+
 def _sound_of(piece: Piece, begin_s: float, end_s: float) -> tuple[Sound, int, str] | None:
-    """The sound of the piece, its rate and its layout; None without any, or where the file's clock begins anew on the way."""
+    """The sound of the piece, its rate and its layout; None without any that can be decoded, or where the clock begins anew."""
     if piece.keyframe_pts is None:
         return None
-    with open_clip(file_of(piece)) as source:
-        track = next((one for one in source.streams.audio if one.codec_context is not None), None)
-        if track is None:
-            return None
-        source.seek(round((begin_s - _LEAD_IN_S) * av.time_base))
-        rate, layout = track.rate, track.layout.name
-        line = np.zeros((len(track.layout.channels), round((end_s - begin_s) * rate)), np.float32)
+
+    def read(source: InputContainer, track: AudioStream) -> tuple[Sound, int, str]:
+        rate, layout, channels = track.rate, track.layout.name, track.layout.nb_channels
+        if layout == f"{channels} channels":  # PCM often does not say where they stand
+            layout = av.AudioLayout(f"{channels}c").name
+        line = np.zeros((channels, round((end_s - begin_s) * rate)), np.float32)
         resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-        for frame in source.decode(track):
-            if frame.time is None or frame.time >= end_s:
-                break
+        packets = sound_from(source, track, main_video(source), begin_s - _LEAD_IN_S)
+        for frame in heard_frames(track, itertools.takewhile(lambda packet: not time_s(packet) >= end_s, packets)):
+            if frame is None or frame.time is None:
+                continue
             at = round((frame.time - begin_s) * rate)
             frame.pts = None
             for part in resampler.resample(frame):
@@ -88,7 +99,12 @@ def _sound_of(piece: Piece, begin_s: float, end_s: float) -> tuple[Sound, int, s
                 samples = samples[:, : max(0, line.shape[1] - place)]
                 line[:, place : place + samples.shape[1]] = samples
                 at += part.samples
-    return line, rate, layout
+        return line, rate, layout
+
+    try:
+        return of_first_track(lambda: open_clip(file_of(piece)), read)
+    except TrackUndecodable:
+        return None
 
 
 def _add_sound(target: av.container.OutputContainer, sound: tuple[Sound, int, str] | None) -> Any:

@@ -53,16 +53,16 @@ def test_a_piece_holds_the_same_frames_as_the_file_between_its_ends(zoo: Any, ki
 
 
 def test_only_a_score_above_its_kinds_threshold_splits_and_what_is_mixed_belongs_to_nobody() -> None:
-    index = FrameIndex(list(range(0, 100, 10)), [0, 60], Fraction(1, 100), step=10)
+    index = FrameIndex(list(range(0, 100, 10)), [0, 60], Fraction(1, 100), step=10, held=70)
     boundaries = [_cut(index, 1, 2, 2.0), _cut(index, 3, 6, 1.6, Kind.GRADUAL)]
     rows = split_at_cuts(index, boundaries, SCORES)
     assert [(row["first_pts"], row["last_pts"], row["keyframe_pts"]) for row in rows] == [(0, 30, 0), (60, 90, 60)]
-    assert [(row["start_s"], row["duration_s"]) for row in rows] == [(0.0, 0.4), (0.6, 0.4)]
+    assert [(row["start_s"], row["duration_s"]) for row in rows] == [(0.0, 0.4), (0.6, 1.0)], "the last picture is held"
     assert split_at_cuts(index, boundaries[:1], SCORES) == []
 
 
 def test_a_clock_that_begins_anew_begins_a_piece() -> None:
-    index = FrameIndex(list(range(0, 100, 10)), [0, 50], Fraction(1, 100), runs=2, step=10, restarts=(50,))
+    index = FrameIndex(list(range(0, 100, 10)), [0, 50], Fraction(1, 100), runs=2, step=10, restarts=(50,), held=10)
     ends = [[(0, 40), (50, 90)], [(0, 40), (50, 90)], [(0, 20), (60, 90)], [(0, 10), (20, 40), (50, 90)]]
     crossed = [[], [_cut(index, 4, 5)], [_cut(index, 2, 6, kind=Kind.GRADUAL)], [_cut(index, 1, 2)]]
     for boundaries, expected in zip(crossed, ends, strict=True):

@@ -85,6 +85,7 @@ def _write_clip(
     """A clip in Matroska, which keeps time stamps and raw samples as they are given.
 
     Args:
+        samples: (N,) of all channels, or (N, channels).
         pictures: (T, H, W, 3).
         signs: what each channel of `layout` has of the samples; all of them the samples themselves by default.
         gap_s: after how much sound, and for how long, no samples come.
@@ -105,7 +106,7 @@ def _write_clip(
         for start in range(0, 0 if samples is None else len(samples), 1024):
             part = samples[start : start + 1024]
             weights = np.ones(av.AudioLayout(layout).nb_channels) if signs is None else np.asarray(signs)
-            spread = (part[:, None] * weights).astype(np.float32).reshape(1, -1)
+            spread = (part.reshape(len(part), -1) * weights).astype(np.float32).reshape(1, -1)
             frame = av.AudioFrame.from_ndarray(spread, format="flt", layout=layout)
             frame.sample_rate = rate_hz
             frame.time_base = Fraction(1, rate_hz)

@@ -1,8 +1,9 @@
 """The sound lies on the clock of the pictures, whatever the container does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -113,6 +114,23 @@ def test_channels_of_opposite_phase_are_heard_and_others_are_mixed(tmp_path, wri
     assert np.allclose(np.abs(audio.samples), share * np.abs(voice), atol=2e-4)
 
 
+@pytest.mark.parametrize("under_db", [30, 18, 12, 6])
+def test_a_voice_of_opposite_phase_is_heard_over_what_is_in_phase(tmp_path, write_clip, synthetic_voice, noise, under_db):
+    voice, hum = synthetic_voice(2.0), noise(2.0)
+    hum *= 10 ** (-under_db / 20) * np.sqrt((voice**2).mean() / (hum**2).mean())
+    path = write_clip(tmp_path / "clip", samples=np.stack([hum + voice, hum - voice], axis=1), pictures=PICTURES, layout="stereo")
+    seconds = [one.reshape(2, -1) for one in (decode_audio(path).samples, voice)]
+    assert all(abs(np.corrcoef(heard, said)[0, 1]) > 0.85 for heard, said in zip(*seconds, strict=True)), "through either channel"
+
+
+@pytest.mark.parametrize("second", [0.0, 0.3, 1.0])
+def test_channels_with_nothing_in_common_are_mixed(tmp_path, write_clip, noise, second):
+    """Two microphones, or one of them: what either hears is kept."""
+    left, right = noise(2.0, 1), second * noise(2.0, 2)
+    path = write_clip(tmp_path / "clip", samples=np.stack([left, right], axis=1), pictures=PICTURES, layout="stereo")
+    assert np.allclose(decode_audio(path).samples, (left + right) / 2, atol=2e-4)
+
+
 def test_opposite_channels_beside_pictures_are_heard(zoo):
     audio = decode_audio(zoo.root / zoo.exhibits["anti_phase"].path)
     assert np.abs(audio.samples).max() == pytest.approx(8000 / 2**15, abs=0.01)
@@ -134,6 +152,66 @@ def test_the_first_track_with_a_decoder_is_heard(tmp_path, unknown):
             decode_audio(path)
     else:
         assert onset_s(decode_audio(path).samples) == pytest.approx(0.7, abs=0.002)
+
+
+Spans = Sequence[tuple[float, float]]
+ALL = [(0.0, 5.0)]
+
+
+def damaged_track(container: Any, codec: str, clicks_s: Sequence[float], lost_s: Spans, fill: bytes) -> list[av.Packet]:
+    """Clicks in four seconds of sound, whose packets within some seconds hold nothing but `fill`."""
+    track = container.add_stream(codec, rate=48_000, layout="mono")
+    kind, size = track.codec_context.format.name, track.codec_context.frame_size or 1024
+    sound = np.max([click(at_s, 4.0, 48_000) for at_s in clicks_s], axis=0)
+    packets = []
+    for start in range(0, len(sound), size):
+        part = sound[start : start + size]
+        samples = (part * (2**15 - 1)).astype(np.int16) if kind.startswith("s16") else part
+        frame = av.AudioFrame.from_ndarray(samples[None], format=kind, layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, start, Fraction(1, 48_000)
+        packets += track.encode(frame)
+    packets += track.encode(None)
+    for number, whole in enumerate(packets):
+        at_s = float(whole.pts * whole.time_base)
+        if any(from_s <= at_s < until_s for from_s, until_s in lost_s):
+            packets[number] = av.Packet((fill * whole.size)[: whole.size])
+            for name in ("stream", "pts", "dts", "time_base", "duration"):
+                setattr(packets[number], name, getattr(whole, name))
+    return packets
+
+
+@pytest.mark.parametrize(
+    ("form", "codec"),
+    [("mp4", "aac"), ("matroska", "aac"), ("matroska", "mp2"), ("matroska", "flac"), ("mpegts", "ac3"), ("avi", "mp2")],
+)
+@pytest.mark.parametrize("fill", [b"\0", b"\x93\x1c\xf7"])
+def test_a_damaged_packet_costs_itself(tmp_path, form, codec, fill):
+    """Clicks before and between them stay where they are, but for less than a packet."""
+    path = tmp_path / "clip"
+    with av.open(str(path), "w", format=form) as container:
+        container.mux(damaged_track(container, codec, (0.2, 1.5, 3.0), [(0.5, 0.8), (2.0, 2.1)], fill))
+    heard = decode_audio(path).samples
+    for after_s, at_s in ((0.0, 0.2), (1.0, 1.5), (2.5, 3.0)):
+        assert after_s + onset_s(heard[round(after_s * SAMPLE_RATE_HZ) :]) == pytest.approx(at_s, abs=0.03)
+
+
+@pytest.mark.parametrize("lost_s", [ALL, [(0.3, 5.0)]], ids=["all of it", "most of it"])
+@pytest.mark.parametrize("also_lost_s", [[], ALL], ids=["whole", "damaged, too"])
+def test_a_damaged_track_gives_way_to_the_next_one(tmp_path, lost_s, also_lost_s):
+    path = tmp_path / "clip"
+    with av.open(str(path), "w", format="matroska") as container:
+        tracks = [
+            damaged_track(container, "aac", (0.1,), lost_s, b"\0"),
+            damaged_track(container, "aac", (1.5,), also_lost_s, b"\0"),
+        ]
+        for packets in zip(*tracks, strict=True):
+            container.mux(packets)
+    if also_lost_s:
+        with pytest.raises(ClipError, match=r"of \d+ packets of its sound cannot be decoded") as caught:
+            decode_audio(path)
+        assert caught.value.reason == Reason.AUDIO_UNREADABLE
+    else:
+        assert onset_s(decode_audio(path).samples) == pytest.approx(1.5, abs=0.002)
 
 
 def test_other_rates_keep_their_time(tmp_path, write_clip):

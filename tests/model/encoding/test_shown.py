@@ -1,5 +1,6 @@
 """A decoded frame is turned, mirrored, stretched and coloured as a viewer sees it, on a clock that only rises."""
 
+import io
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -129,6 +130,89 @@ def test_hdr_is_mapped_at_any_size(tmp_path: Path, transfer: int) -> None:
     assert frame.rgb().mean() == pytest.approx(frame.rgb(16).mean(), abs=1)
 
 
+@pytest.mark.parametrize(
+    ("codec", "layout", "form"), [("libx265", "yuv420p10le", "matroska"), ("prores_ks", "yuv422p10le", "mov")]
+)
+def test_colours_that_only_the_container_tells_are_believed(tmp_path: Path, codec: str, layout: str, form: str) -> None:
+    """Decoders of HEVC and ProRes forget them with the first picture."""
+    tags = {"color_trc": 16, "color_primaries": 9, "colorspace": 9}
+    picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), (30_000, 24_000, 20_000), np.uint16), format="rgb48le")
+    picture = picture.reformat(format=layout, dst_colorspace=9)
+    expected = ShownFrame(0, 0, Fraction(1), _tagged(picture, **tags), 1.0).rgb()
+    buffer, path = io.BytesIO(), tmp_path / "film"
+    with av.open(buffer, "w", format=form) as container:
+        quiet = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+        stream: Any = container.add_stream(codec, rate=10, options=quiet)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, layout
+        untagged = _tagged(picture, **dict.fromkeys(tags, 2))
+        container.mux([*stream.encode(untagged), *stream.encode(None)])
+    buffer.seek(0)
+    with av.open(buffer) as source, av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        _tagged(stream.codec_context, **tags)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    with av.open(str(path)) as container:
+        for _ in ("from its beginning", "again, after a seek"):
+            frame = next(shown_frames(container, container.streams.video[0]))
+            assert np.abs(frame.rgb().astype(int) - expected).max() <= 3
+            container.seek(0)
+
+
+def _tagged(target: Any, **tags: int) -> Any:
+    for name, tag in tags.items():
+        setattr(target, name, tag)
+    return target
+
+
+def _moving(number: int, width: int = 64, height: int = 48) -> av.VideoFrame:
+    """A soft spot on its way to the right, which an encoder makes B-frames of."""
+    x, y = np.arange(width)[None] - 10 - 0.7 * number, np.arange(height)[:, None] - 24
+    spot = (40 + 180 * np.exp(-(x**2 + y**2) / 120)).astype(np.uint8)
+    return av.VideoFrame.from_ndarray(np.repeat(spot[..., None], 3, axis=2), format="rgb24")
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_the_shape_of_pixels_changes_where_television_changes_it(tmp_path: Path, codec: str) -> None:
+    """From 4:3 to 16:9 between two programmes; the decoder knows before it has handed out the last pictures of the first one."""
+    path = tmp_path / "two_programmes.ts"
+    with path.open("wb") as film:
+        for number, shape in enumerate((Fraction(1), Fraction(4, 3))):
+            programme = io.BytesIO()
+            with av.open(programme, "w", format="mpegts", options={"mpegts_copyts": "1"}) as container:
+                stream: Any = container.add_stream(codec, rate=25, options={"g": "250"})
+                stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+                stream.codec_context.sample_aspect_ratio, stream.codec_context.max_b_frames = shape, 2
+                for place in range(25 * number, 25 * number + 25):
+                    frame = _moving(place)
+                    frame.pts, frame.time_base = place, Fraction(1, 25)
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode(None))
+            film.write(programme.getvalue())
+    with av.open(str(path)) as container:
+        sizes = [shown.size_px for shown in shown_frames(container, container.streams.video[0])]
+    assert sizes == [(64, 48)] * 25 + [(85, 48)] * 25
+
+
+@pytest.mark.parametrize(("codec", "options"), [("libx264", {"g": "12"}), ("libx264", {"bf": "0"}), ("mpeg4", {})])
+def test_pictures_in_avi_are_shown_in_order(tmp_path: Path, codec: str, options: dict[str, str]) -> None:
+    """It does not say when; of H.264's B-frames FFmpeg cannot tell it either."""
+    path = tmp_path / "film.avi"
+    with av.open(str(path), "w", format="avi") as container:
+        stream: Any = container.add_stream(codec, rate=5, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux([packet for number in range(30) for packet in stream.encode(_moving(number))])
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        stamps = [shown.pts for shown in shown_frames(container, container.streams.video[0])]
+        container.seek(stamps[12], stream=container.streams.video[0])
+        again = [shown.pts for shown in shown_frames(container, container.streams.video[0])]
+    assert stamps == list(range(stamps[0], stamps[0] + 30))
+    assert again == stamps[-len(again) :]
+
+
 class _Container:
     def __init__(self, flags: int) -> None:
         self.format = type("Format", (), {"flags": flags})
@@ -138,9 +222,9 @@ class _Stream:
     time_base, average_rate = Fraction(1, 10), 5
 
 
-def _risen(stamps: Sequence[int | tuple[int, int]], flags: int = 0) -> tuple[list[int], int]:
+def _risen(stamps: Sequence[int | tuple[int, int | None]], flags: int = 0) -> tuple[list[int], int]:
     clock = RisingClock(_Container(flags), _Stream())  # type: ignore[arg-type]
-    return [clock.rise(*((stamp,) if isinstance(stamp, int) else stamp)) for stamp in stamps], clock.runs
+    return [clock.rise(*((stamp, stamp) if isinstance(stamp, int) else stamp)) for stamp in stamps], clock.runs
 
 
 def test_timestamps_that_begin_anew_go_on_where_the_last_ones_ended() -> None:
@@ -160,6 +244,12 @@ def test_packets_out_of_order_are_no_new_piece() -> None:
     """B frames: the timestamps of showing go to and fro, by more than a muxer's rounding, those of decoding do not."""
     packets = [(4, 0), (20, 2), (12, 4), (28, 6), (4, 0), (20, 2), (12, 4)]
     assert _risen(packets) == ([4, 20, 12, 28, 30, 46, 38], 2)
+
+
+def test_packets_without_a_decoding_timestamp_are_no_new_piece() -> None:
+    """Matroska's first ones; the first that has one lies far before them."""
+    packets: list[tuple[int, int | None]] = [(0, None), (40, None), (20, 0), (10, 10), (30, 20), (0, 0)]
+    assert _risen(packets) == ([0, 40, 20, 10, 30, 42], 2)
 
 
 @pytest.mark.parametrize(

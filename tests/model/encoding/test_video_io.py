@@ -1,6 +1,9 @@
 """Frames by time, and mp4 that keeps the picture."""
 
+import io
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -34,10 +37,37 @@ def test_too_short_names_the_second(counting: Path) -> None:
         read_frames(counting, [0.0, 2.5])
 
 
+def test_pictures_that_change_their_size_are_refused_where_both_are_asked_for(tmp_path: Path) -> None:
+    """As conference recorders and television do."""
+    path = tmp_path / "two_sizes.ts"
+    with path.open("wb") as film:
+        for number, (width, height) in enumerate(((64, 48), (32, 24))):
+            part = io.BytesIO()
+            with av.open(part, "w", format="mpegts", options={"mpegts_copyts": "1"}) as container:
+                stream: Any = container.add_stream("libx264", rate=10)
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                for place in range(10 * number, 10 * number + 10):
+                    frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format="rgb24")
+                    frame.pts, frame.time_base = place, Fraction(1, 10)
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode(None))
+            film.write(part.getvalue())
+    assert read_frames(path, [0.0, 0.5]).shape == (2, 48, 64, 3)
+    assert read_frames(path, [1.5]).shape == (1, 24, 32, 3)
+    with pytest.raises(VideoError, match=r"two_sizes\.ts changes its size: 32 x 24 px at 1\.50 s, 64 x 48 px at 0\.50 s"):
+        read_frames(path, [0.5, 1.5])
+
+
 def test_no_video_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(VideoError, match=r"text\.mp4"):
         read_frames(tmp_path / "text.mp4", [0.0])
+
+
+def test_a_codec_without_a_decoder_names_the_file(counting: Path) -> None:
+    counting.write_bytes(counting.read_bytes().replace(b"avc1", b"zzz1"))
+    with pytest.raises(VideoError, match=r"counting\.mp4 cannot be decoded"):
+        read_frames(counting, [0.0])
 
 
 def test_it_is_h264_yuv420p(counting: Path) -> None:

@@ -13,17 +13,19 @@ SIDE, WIDTH = 16, 64
 
 @pytest.fixture
 def resampler() -> Callable[..., Resampler]:
-    def make(channels: int) -> Resampler:
+    def make(channels: int, side: int = SIDE, width: int = WIDTH) -> Resampler:
         torch.manual_seed(0)
-        return Resampler(channels, tokens=32, width=WIDTH, layers=2, heads=4).eval()
+        fresh = Resampler(channels, tokens=32, width=width, layers=2, heads=width // 16).eval()
+        fresh.sharpen(side**2)
+        return fresh
 
     return make
 
 
-def smooth(rows: int, channels: int, seed: int) -> torch.Tensor:
-    """(rows, 256, channels): neighbours are alike, as in the latents of a picture."""
+def smooth(rows: int, channels: int, seed: int, side: int = SIDE) -> torch.Tensor:
+    """(rows, side x side, channels): neighbours are alike, as in the latents of a picture."""
     coarse = torch.randn(rows, channels, 4, 4, generator=torch.Generator().manual_seed(seed))
-    return F.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic").flatten(2).transpose(1, 2)
+    return F.interpolate(coarse, size=(side, side), mode="bicubic").flatten(2).transpose(1, 2)
 
 
 @torch.no_grad()
@@ -44,13 +46,15 @@ def test_queries_say_different_things(resampler: Callable[..., Resampler]) -> No
 
 
 @torch.no_grad()
-def test_a_mark_of_a_few_pixels_reaches_the_tokens(resampler: Callable[..., Resampler]) -> None:
-    """One of 256 places, 8 x 8 px of a crop, changes: at least a fiftieth of what another face would."""
-    fresh, picture = resampler(16), smooth(8, 16, 0)
-    marked = picture.clone()
-    marked[:, 100] += 2
+@pytest.mark.parametrize(("side", "mark", "width"), [(16, 1, WIDTH), (64, 2, 256)])
+def test_a_mark_of_a_few_pixels_reaches_the_tokens(resampler: Callable[..., Resampler], side: int, mark: int, width: int) -> None:
+    """A mark of 8 px on 128 px, or of 16 px on 512 px, changes at least a fiftieth of what another face would."""
+    fresh, picture = resampler(16, side, width), smooth(4, 16, 0, side)
+    marked = picture.unflatten(1, (side, side)).clone()
+    place = slice(side // 3, side // 3 + mark)
+    marked[:, place, place] += 2
     said = fresh(picture)
-    assert (fresh(marked) - said).norm() > 0.02 * (said - said.roll(1, 0)).norm()
+    assert (fresh(marked.flatten(1, 2)) - said).norm() > 0.02 * (said - said.roll(1, 0)).norm()
 
 
 @pytest.mark.parametrize(("tokens", "extra"), [(256, 0), (257, 1), (261, 5)])

@@ -1,7 +1,9 @@
 """Generation with bases of the released layouts: what was trained with is what a live request gives."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from model.clips.clip_set import ClipSet
 from model.encoding.condition_encoder import ConditionEncoder
 from model.encoding.encoders import ClipEncoders
 from model.face_branch.trainable import assemble
-from model.presets import Preset
+from model.presets import Preset, ReferenceConfig
 from model.release.pipeline import InputError, LafidPipeline
 from tests.model.conftest import hear
 from tests.model.layouts import TINY_T2V_TWO_EXPERTS, WITH_PICTURES
@@ -136,3 +138,28 @@ def test_two_experts_draw_from_photos_alone_as_noise_falls(pipeline_on: Callable
         changed = pipeline.generate(None, "x", photos=[image], steps=4, guidance=1.0)
         assert not np.array_equal(frames, changed), "each expert reads the references"
         frames = changed
+
+
+@pytest.mark.parametrize(("photos", "shown"), [(1, [0, 0, 0]), (2, [1, 0, 1]), (5, [1, 2, 3])])
+def test_a_model_draws_with_as_many_views_as_it_was_trained_with(
+    pipeline_on: Callable, monkeypatch: pytest.MonkeyPatch, photos: int, shown: list[int]
+) -> None:
+    """Others than the photo that conditions first, and that one again where there are too few."""
+    pipeline = pipeline_on("tiny-t2v-two-experts")
+    preset = pipeline.manifest.preset
+    fusion = preset.fusion.model_copy(update={"references": ReferenceConfig(views=3, masked_share=0.5)})
+    pipeline.manifest = pipeline.manifest.model_copy(update={"preset": preset.model_copy(update={"fusion": fusion})})
+    given: list[list[int]] = []
+
+    def remember(_encoders: object, crops: list[Any], _side_px: int) -> torch.Tensor:
+        given.append([int(crop[0, 0, 0]) for crop in crops])
+        return torch.zeros(len(crops), 4, 2, 2)
+
+    monkeypatch.setattr("model.release.pipeline.view_latents", remember)
+    faces = [replace(pipeline.face(_plain(0), "only"), crop=np.array(_plain(number))) for number in range(photos)]
+    pipeline.denoisers(faces, 1.0)
+    assert given == [shown]
+
+
+def _plain(grey: int) -> Image.Image:
+    return Image.fromarray(np.full((40, 40, 3), grey, np.uint8))

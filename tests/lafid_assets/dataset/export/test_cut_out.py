@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 
 from lafid_assets.dataset.export.cut_out import cut_out
 from lafid_assets.ingest.packets import read_index
@@ -36,3 +37,27 @@ def test_a_shot_is_cut_out_as_it_is_seen_and_heard(tmp_path: Path, write_video: 
     pts = read_index(silent).pts
     target.write_bytes(cut_out(Piece(silent, pts[2], pts[5], pts[0])))
     assert decode_audio(target) is None
+
+
+def test_a_last_picture_that_is_held_is_held_in_the_file_too(tmp_path: Path, write_video: Callable[..., Path]) -> None:
+    """Whoever records a screen talks on while it stands still."""
+    path = tmp_path / "screen.mkv"
+    moves = write_video(tmp_path / "moves.mkv", sound_s=3.0, options={"bf": "0"}, form="matroska")
+    with av.open(str(moves)) as source, av.open(str(path), "w", format="matroska") as container:
+        pictures, sound = (container.add_stream_from_template(stream) for stream in source.streams)
+        for packet in source.demux():
+            if packet.size:
+                is_last = packet.stream.type == "video" and packet.pts == 900
+                packet.stream = pictures if packet.stream.type == "video" else sound
+                packet.duration = round(2.1 / packet.time_base) if is_last else packet.duration
+                container.mux(packet)
+    pts = read_index(path).pts
+    target = tmp_path / "shot.mp4"
+    piece = Piece(path, pts[5], pts[-1], pts[0], 0.5)
+    target.write_bytes(cut_out(piece))
+    assert read_index(target).duration_s == pytest.approx(2.5, abs=0.1)
+    before, held, last = read_frames(target, [0.35, 0.45, 2.4]).astype(int).mean(axis=(1, 2, 3))
+    assert before + 5 < held == pytest.approx(last, abs=1)
+    for heard in (decode_audio(target), decode_audio(piece)):
+        assert heard is not None
+        assert heard.duration_s == pytest.approx(2.5, abs=0.1)
