@@ -23,6 +23,8 @@ NEIGHBOURS = 3
 """Steps before and behind a cut that it is compared with; one of the six may be another cut."""
 NEAR_S = 0.25
 """Farther steps are no neighbours."""
+FLASH_S = 0.25
+"""What is seen no longer than this, with the same pictures before and behind it, is a flash and no shot."""
 REPEATED = 0.5
 """Grey levels; a step of fewer shows the same picture again. Such steps are passed over: where 15 pictures a second are stored as
 60, every movement would look like a cut beside them."""
@@ -72,6 +74,7 @@ class BoundarySearch:
     def __init__(self, rate_hz: float) -> None:
         self._lengths = sorted({length for length_s in TRANSITIONS_S if (length := round(length_s * rate_hz)) >= LEAST_STRETCH})
         self._near = max(NEIGHBOURS, round(NEAR_S * rate_hz))
+        self._flash = max(1, int(FLASH_S * rate_hz))
         self._around = 2 * max(self._lengths, default=0) + self._near + 2
         self._held: list[NDArray[np.uint8]] = []
         self._begin = self._searched = 0
@@ -98,7 +101,10 @@ class BoundarySearch:
         """Take what begins before the place `until`, and keep the pictures that what comes will be compared with."""
         if len(self._held) > 1:
             shots = _Pictures(np.stack(self._held))
-            found = [*_hard(shots, self._near), *(one for length in self._lengths for one in _gradual(shots, length))]
+            found = [
+                *_hard(shots, self._near, self._flash),
+                *(one for length in self._lengths for one in _gradual(shots, length)),
+            ]
             placed = [replace(one, first=one.first + self._begin, last=one.last + self._begin) for one in found]
             self._found += [one for one in placed if self._searched <= one.first < until]
         self._searched = until
@@ -135,8 +141,9 @@ class _Pictures:
         return np.asarray(structure + colour, np.float32)
 
 
-def _hard(pictures: _Pictures, near: int) -> list[Boundary]:
-    """Cuts, from what changes there and in the changes next to it, no more than `near` steps away."""
+def _hard(pictures: _Pictures, near: int, flash: int) -> list[Boundary]:
+    """Cuts, from what changes there and in the changes next to it, no more than `near` steps away, where no flash of up to `flash`
+    pictures is seen."""
     steps = np.arange(pictures.count - 1)
     step = pictures.differences(steps, steps + 1)
     changes = np.flatnonzero(step >= REPEATED)
@@ -147,18 +154,24 @@ def _hard(pictures: _Pictures, near: int) -> list[Boundary]:
     away = np.abs(neighbours - changes[:, None])
     is_other = (away > 0) | (len(changes) > NEIGHBOURS)  # so few are reflected onto themselves several times
     around = np.where(is_other & (away <= near), step[neighbours], 0)
-    # A flash is no cut: the pictures before and behind it are alike.
-    nearest = np.diff(changes, prepend=-near - 1, append=pictures.count + near)
-    before = np.where(nearest[:-1] <= near, changes - nearest[:-1], changes - 1)
-    behind = np.where(nearest[1:] <= near, changes + nearest[1:], changes + 1)
-    over = [
-        pictures.differences(np.maximum(before, 0), changes + 1),
-        pictures.differences(changes, np.minimum(behind + 1, pictures.count - 1)),
-    ]
-    across = np.minimum(step[changes], np.minimum(*over))
-    score = across / (np.sort(around, axis=1)[:, -2] + FLOOR)
-    cuts = score >= STORED_FROM
-    return [Boundary(Kind.HARD, at, at + 1, of) for at, of in zip(changes[cuts].tolist(), score[cuts].tolist(), strict=True)]
+    usual = np.sort(around, axis=1)[:, -2] + FLOOR
+    cuts = step[changes] / usual >= STORED_FROM
+    changes, usual = changes[cuts], usual[cuts]
+    score = _across(pictures, changes, flash) / usual
+    found = zip(changes.tolist(), score.tolist(), strict=True)
+    return [Boundary(Kind.HARD, at, at + 1, of) for at, of in found if of >= STORED_FROM]
+
+
+def _across(pictures: _Pictures, steps: NDArray[np.int64], flash: int) -> NDArray[np.float32]:
+    """Grey levels by which what is before each step differs from what is behind it: the least of all pairs of pictures with no more
+    than `flash` between them."""
+    least = np.full(len(steps), np.inf, np.float32)
+    for back in range(flash + 1 if len(steps) else 0):
+        before = np.maximum(steps - back, 0)
+        for on in range(flash + 1 - back):
+            behind = np.minimum(steps + 1 + on, pictures.count - 1)
+            least = np.minimum(least, pictures.differences(before, behind))
+    return least
 
 
 def _gradual(pictures: _Pictures, length: int) -> list[Boundary]:

@@ -104,6 +104,13 @@ def _flash(pictures: Pictures) -> Pictures:
     return np.concatenate([pictures[:30], pictures[30:31] * 0 + 235, pictures[31:]])
 
 
+def _overexposed(pictures: Pictures, count: int) -> Pictures:
+    """As many pictures are brighter, and white where that is too much."""
+    lit = pictures[30 : 30 + count]
+    lit = np.concatenate([np.clip(lit[:, :1] * 1.6 + 60, 0, 235), 128 + (lit[:, 1:] - 128) / 2], axis=1)
+    return np.concatenate([pictures[:30], lit, pictures[30 + count :]])
+
+
 def _lamp(pictures: Pictures) -> Pictures:
     return np.concatenate([pictures[:30], np.concatenate([pictures[30:, :1] * 0.6, pictures[30:, 1:]], axis=1)])
 
@@ -121,12 +128,24 @@ def _dimmed(pictures: Pictures) -> Pictures:
         _shot(3, 80, 2.0),
         np.repeat(_shot(3, 40, 1.0), 2, axis=0),
         _flash(_shot(3, 80)),
+        *(_overexposed(_shot(seed, 80), count) for seed in (3, 4) for count in (2, 3, 5)),
         _lamp(_shot(3, 80)),
         _dimmed(_shot(3, 80)),
         np.concatenate([_shot(3, 1)] * 80),
         np.zeros((80, 3, HEIGHT, WIDTH)),
     ],
-    ids=["still", "pan", "fast pan", "every frame twice", "flash", "lamp", "dimmed", "frozen", "black"],
+    ids=[
+        "still",
+        "pan",
+        "fast pan",
+        "every frame twice",
+        "flash",
+        *["longer flash"] * 6,
+        "lamp",
+        "dimmed",
+        "frozen",
+        "black",
+    ],
 )
 def test_what_only_looks_like_one_is_none(pictures: Pictures) -> None:
     assert _found(pictures) == []
