@@ -29,7 +29,7 @@ from model.face_engine.interface import EngineInfo
 from model.face_engine.rotations import geodesic_deg
 from resources.face_engine import EngineChoice
 
-CODE_VERSION = "10"
+CODE_VERSION = "11"
 TRIES = 3
 OF_PICTURES = ("luminance_min", "luminance_max", "blur_min", "blur_max", "measured_motion")
 """Columns of `face_clips` that OpenHumanVid publishes and a folder lacks."""
