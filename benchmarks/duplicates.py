@@ -1,9 +1,10 @@
 """Copies of real clips against what is found of them: `python -m benchmarks.duplicates [--json]`.
 
-Of clips of ../shared/testdata that show a face, an original and copies are encoded: half the size, cropped by a tenth, without
-the first third, mirrored, and several of these; and where the clip goes on, another take: the same person in the same room. Long
-films, whose sampled frames lie seconds apart, are played to and fro from some of the clips, with copies of parts of them, and as
-other takes the same pictures in another order (beside short films of these pictures they count neither way). All are surveyed and
+Of clips of ../shared/testdata that show a face, an original and copies are encoded: half the size, cropped by a tenth, by a
+quarter of the width, to a square, put between bars, without the first third, mirrored, and several of these; and where the clip
+goes on, another take: the same person in the same room. Long films, whose sampled frames lie seconds apart, are played to and fro
+from some of the clips, with copies of parts of them, and as other takes the same pictures in another order (beside short films of
+these pictures they count neither way). All are surveyed and
 compared as `duplicate_clips` does, under the default policy. Recall is that of pairs of copies of one original, by kind; any
 other pair that is taken for one shot counts against precision. Beside the recall over all stands that over the heads that turn as
 the policy `cofe` asks: no other clip comes so far in a curation. `--search N` measures the search for candidates alone, over N
@@ -36,6 +37,7 @@ from lafid_assets.duplicates.policies import DuplicatePolicy
 from lafid_assets.faces.settings import AnalysisSettings
 from lafid_assets.faces.survey import TierRows, survey_clip
 from lafid_assets.ingest.packets import open_clip
+from lafid_assets.pictures.picture_hash import CROPS
 from lafid_assets.schemas import FACE_FRAMES, FACE_INFO, FACES, PICTURE_HASHES
 from model.encoding.shown import shown_frames
 from resources.face_engine import ENGINES, EngineChoice, load_face_engine
@@ -56,6 +58,22 @@ def _cropped(film: Film) -> Film:
     return [frame[height // 20 : height - height // 20, width // 20 : width - width // 20] for frame in film]
 
 
+def _narrower(film: Film, share: float = 0.125) -> Film:
+    """Without so much of the width on either side: at an eighth, 16:9 becomes 4:3."""
+    off = round(share * film[0].shape[1])
+    return [frame[:, off : frame.shape[1] - off] for frame in film]
+
+
+def _square(film: Film) -> Film:
+    height, width = sorted(film[0].shape[:2])
+    return _narrower(film, (1 - height / width) / 2) if film[0].shape[1] > film[0].shape[0] else film
+
+
+def _barred(film: Film) -> Film:
+    bar = film[0].shape[0] // 6
+    return [np.pad(frame, ((bar, bar), (0, 0), (0, 0))) for frame in film]
+
+
 def _shortened(film: Film) -> Film:
     return film[len(film) * 3 // 10 :]
 
@@ -68,6 +86,9 @@ COPIES: dict[str, tuple[Callable[[Film], Film], int]] = {
     "original": (lambda film: film, 18),
     "smaller": (_smaller, 30),
     "cropped": (_cropped, 26),
+    "narrower": (_narrower, 26),
+    "square": (_square, 26),
+    "barred": (_barred, 26),
     "shortened": (_shortened, 26),
     "all three": (lambda film: _smaller(_cropped(_shortened(film))), 28),
     "mirrored": (_mirrored, 24),
@@ -273,11 +294,11 @@ def search(count: int) -> dict[str, float]:
     first = chance.integers(0, 2**63, (count, 1), dtype=np.int64)
     flips = np.int64(1) << chance.integers(0, 63, (count, 20), dtype=np.int64)
     hashes = first ^ np.bitwise_xor.accumulate(flips, axis=1)
-    crops = hashes[:, :16, None] ^ (np.int64(1) << chance.integers(0, 63, (count, 16, 16), dtype=np.int64))
+    crops = hashes[:, :16, None] ^ (np.int64(1) << chance.integers(0, 63, (count, 16, len(CROPS)), dtype=np.int64))
     rows = pl.DataFrame({"clip": np.repeat(np.arange(count), 20), "picture_hash": hashes.ravel()}).with_columns(
         moment=pl.int_range(pl.len()).over("clip"), is_new=pl.lit(True)
     )
-    listed = pl.Series(crops[:, ::2].reshape(-1, 16), dtype=pl.Array(pl.Int64, 16)).cast(pl.List(pl.Int64))
+    listed = pl.Series(crops[:, ::2].reshape(-1, len(CROPS)), dtype=pl.Array(pl.Int64, len(CROPS))).cast(pl.List(pl.Int64))
     sparse = rows.filter((pl.col("moment") % 2 == 0) & (pl.col("moment") < 16)).select("clip", "moment")
     looks = rows.join(sparse.with_columns(crop_hashes=listed), on=["clip", "moment"], how="left")
     begun = time.perf_counter()

@@ -38,7 +38,14 @@ HAVE_CUTS = ("facerec_short_hamilton", "derived_", "latentsync_demo3", "cosmos_s
 """Clips that have cuts, jumps or fades of their own (looked at), and derived ones, which show others' pictures again."""
 RATE_HZ, WIDTH, HEIGHT = 25, 320, 192
 SHOT_FRAMES, TOLERANCE = 50, 2
-MADE = {"hard": 0, "dissolve 0.25 s": 6, "dissolve 0.5 s": 12, "dissolve 1 s": 25, "fade through black 1 s": 25}
+MADE = {
+    "hard": 0,
+    "dissolve 0.25 s": 6,
+    "dissolve 0.5 s": 12,
+    "dissolve 1 s": 25,
+    "fade through black 0.4 s": 10,
+    "fade through black 1 s": 25,
+}
 
 Span = tuple[int, int]
 """The last frame of the shot before and the first one of the shot behind."""
@@ -81,9 +88,11 @@ def make_films(sources: Sequence[Path], pairs: int, folder: Path) -> list[Film]:
     films = []
     for number in range(pairs):
         first, second = chance.choice(len(shots), 2, replace=False)
-        flashed = shots[first].copy()
-        flashed[len(flashed) // 2] = 240
-        uncut: dict[str, tuple[Frames, Span | None]] = {"no cut": (shots[first], None), "a flash": (flashed, None)}
+        uncut: dict[str, tuple[Frames, Span | None]] = {
+            "no cut": (shots[first], None),
+            "a flash": (flashed(shots[first], 1, 240), None),
+            "a flash of 4 frames": (flashed(shots[first], 4, 90), None),
+        }
         made = {kind: join(shots[first], shots[second], length, "black" in kind) for kind, length in MADE.items()}
         for kind, (frames, span) in (uncut | made).items():
             path = folder / f"{kind} {number}.mp4"
@@ -110,6 +119,12 @@ def read_shot(path: Path) -> Frames:
         return np.concatenate(
             [fit_frames(shown.rgb(2 * WIDTH)[None], HEIGHT, WIDTH) for _, shown in zip(range(wanted), frames, strict=False)]
         )
+
+
+def flashed(shot: Frames, length: int, light: int) -> Frames:
+    """A shot of which `length` frames are brighter, and white where that is too much."""
+    lit = slice(len(shot) // 2, len(shot) // 2 + length)
+    return np.concatenate([shot[: lit.start], np.clip(shot[lit] * 1.6 + light, 0, 255).astype(np.uint8), shot[lit.stop :]])
 
 
 def join(before: Frames, behind: Frames, length: int, by_black: bool) -> tuple[Frames, Span]:

@@ -14,6 +14,8 @@ from functools import lru_cache
 
 from lafid_assets.captions.speech_phrases import (
     NOBODY_SPEAKS,
+    PAUSES,
+    SENTENCE_END,
     SENTENCE_ENDS,
     SILENT_FACE,
     SILENT_SOUND,
@@ -24,7 +26,7 @@ from lafid_assets.captions.speech_phrases import (
 )
 from lafid_assets.speech.speaking_status import SpeakingStatus
 
-REWRITER = "rules-3"
+REWRITER = "rules-4"
 """Recorded with every caption; the number rises when the same input would give another text."""
 
 _SENTENCES: dict[SpeakingStatus, str] = {
@@ -36,15 +38,15 @@ _SENTENCES: dict[SpeakingStatus, str] = {
 _LANGUAGE_SENTENCE = "The person on screen is speaking {language}."
 _ANY_LANGUAGE = re.escape(_LANGUAGE_SENTENCE).replace(r"\{language\}", r"[A-Z][\w ]{1,30}")
 _OWN = re.compile("|".join([*map(re.escape, _SENTENCES.values()), _ANY_LANGUAGE]))
-_QUOTE = "[\"'\\u201d\\u2019)\\u300d\\u300f\\uff09\\u00bb]"
-_BETWEEN_SENTENCES = re.compile(rf"(?:(?<=[{SENTENCE_ENDS}])|(?<=[{SENTENCE_ENDS}]{_QUOTE}))(\s+)(?=[\"'\u201c\u2018(]?[A-Z0-9])")
-_SENTENCE_END = re.compile(rf"[{SENTENCE_ENDS}]{_QUOTE}?$")
+_BETWEEN_SENTENCES = re.compile(rf"(?:{'|'.join(f'(?<={end})' for end in SENTENCE_ENDS)})(\s+)(?=[\"'\u201c\u2018(]?[A-Z0-9])")
 _FULL_STOPS = {
     **dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "BOPOMOFO"), "\u3002"),
     **dict.fromkeys(("DEVANAGARI", "BENGALI", "GURMUKHI", "ORIYA"), "\u0964"),
     **{"ARMENIAN": "\u0589", "ETHIOPIC": "\u1362", "MYANMAR": "\u104b", "KHMER": "\u17d4", "TIBETAN": "\u0f0d"},
 }
 """What ends a statement, by the first word of the Unicode name of its last letter; a full stop in every other script."""
+_URDU = re.compile("[\u0679\u0688\u0691\u06ba\u06c1\u06d2]")
+"""Letters that Arabic and Persian lack. Their sentences end with a full stop, those of Urdu do not."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,19 @@ def refine_caption(
     while taken:  # a cut can lay bare another claim; each takes words out, so this ends
         kept, taken = _pass(kept, status, lips_move)
         removed = removed + taken
-    between = f"{_missing_end(kept)} " if sentence and kept else ""
-    return RefinedCaption((kept + between + (sentence or "")) or None, sentence, removed, kept)
+    said = [kept] if sentence is None else [_ended(kept), sentence]
+    return RefinedCaption(" ".join(filter(None, said)) or None, sentence, removed, kept)
 
 
-def _missing_end(text: str) -> str:
-    """What its script puts at the end of a statement, where `text` has nothing of the kind."""
-    if _SENTENCE_END.search(text):
-        return ""
+def _ended(text: str) -> str:
+    """`text` as a statement that has come to its end, as its script marks it; empty where nothing is said in it."""
+    if SENTENCE_END.search(text):
+        return text
+    text = text.rstrip(PAUSES)
     last = next((char for char in reversed(text) if char.isalpha()), "a")
-    return _FULL_STOPS.get(unicodedata.name(last, "").partition(" ")[0], ".")
+    script = unicodedata.name(last, "").partition(" ")[0]
+    stop = "\u06d4" if script == "ARABIC" and _URDU.search(text) else _FULL_STOPS.get(script, ".")
+    return text and text + stop
 
 
 def _pass(text: str, status: SpeakingStatus, lips_move: bool) -> tuple[str, list[str]]:

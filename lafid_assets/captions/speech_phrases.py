@@ -11,8 +11,18 @@ few phrase forms reaches most of it. A cut keeps every other fact of its sentenc
 import re
 from collections.abc import Callable, Sequence
 
-SENTENCE_ENDS = ".!?\u2026\u3002\uff0e\uff61\uff01\uff1f\u061f\u06d4\u0964\u0965\u0589\u1362\u1367\u104b\u17d4\u17d5\u0f0d"
+_MARKS = ".!?\u2026\u3002\uff0e\uff61\uff01\uff1f\u061f\u06d4\u0964\u0965\u0589\u1362\u1367\u104b\u17d4\u17d5\u0f0d"
 """What ends a sentence: Latin, Chinese and Japanese, Arabic and Urdu, Indic, Armenian, Ethiopic, Burmese, Khmer, Tibetan."""
+_CLOSER = (
+    "[\"'*_)}\\]\u00bb\u00ab\u203a\u2039\u201d\u201c\u2019\u2018"
+    "\u300d\u300f\u3011\u3015\u3017\u3019\u300b\u3009\uff09\uff3d\uff5d]"
+)
+"""What may stand behind it: closing quotation marks, brackets and emphasis. German closes with what opens elsewhere."""
+SENTENCE_ENDS = [f"[{_MARKS}]{behind}" for behind in ("", _CLOSER, _CLOSER * 2, _CLOSER * 3, rf"\s{_CLOSER}")]
+"""Patterns of how a sentence ends. Each is of one width, so that it can be looked for behind a place."""
+SENTENCE_END = re.compile(f"(?:{'|'.join(SENTENCE_ENDS)})$")
+PAUSES = " ,;:\u2013\u2014-\u3001\uff0c\uff1b\uff1a\u060c\u061b"
+"""What stands between the parts of a sentence and ends none."""
 
 _EVENT = r"(?:an?\s+|the\s+)?(?:\w+\s+)?(?:speech|talk|lecture|interview|conversation|discussion|dialogue|chat)\b"
 _GERUND = (
@@ -228,7 +238,8 @@ def cut(sentence: str, claims: Sequence[Cut]) -> tuple[str | None, list[str]]:
     """
     removed: list[str] = []
     rest = " ".join(sentence.split())  # patterns that begin with a run of spaces would try it from each of them
-    end = rest[-1] if rest and rest[-1] in SENTENCE_ENDS else ""
+    ends = SENTENCE_END.search(rest)
+    end = ends.group() if ends else ""
     rest = rest[: len(rest) - len(end)]
     for pattern, replacement in claims:
         found = [match.group().strip(" ,") for match in pattern.finditer(rest)]
@@ -238,7 +249,7 @@ def cut(sentence: str, claims: Sequence[Cut]) -> tuple[str | None, list[str]]:
     if not removed:
         return sentence, []
     rest = re.sub(r"\s+([,.;!?])", r"\1", " ".join(rest.split()))
-    rest = re.sub(r",(?:\s*,)+", ",", rest).strip(" ,;")
+    rest = re.sub(r",(?:\s*,)+", ",", rest).strip(PAUSES)
     if _EMPTY.match(rest):
         return None, [sentence.strip()]
     return rest[0].upper() + rest[1:] + (end or "."), removed

@@ -119,17 +119,18 @@ def show_explanation(found: Mapping[str, Any]) -> None:
 def _whole_id(reader: Reader, clip: str) -> tuple[str, str]:
     """The clip's id and its shard."""
     found = reader.sql(f"SELECT clip_id, shard FROM {schemas.FOOTAGE.name} WHERE starts_with(clip_id, ?)", [clip]).rows()
-    several = "begin with"
+    several, listed_in = "begin with", schemas.RAW_CLIPS.name
     if not found:
-        several = "have a file"
+        # Of all files with its content; `raw_clips` shows one of them.
+        several, listed_in = "have a file", schemas.CLIP_CONTENTS.name
         found = reader.sql(
-            f"SELECT DISTINCT clip_id, shard FROM {schemas.RAW_CLIPS.name} WHERE recording_id IS NULL AND "
-            "(path = ? OR ends_with(path, ?) OR clip_root || '/' || path = ?)",
+            f"SELECT DISTINCT clip_id, clip_shard FROM {listed_in} WHERE "
+            "path = ? OR ends_with(path, ?) OR clip_root || '/' || path = ?",
             [clip, f"/{clip}", clip if is_address(clip) else str(Path(clip).absolute())],
         ).rows()
     if len(found) != 1:
         what = f"{len(found)} clips {several} {clip!r}" if found else f"there is no clip {clip!r}"
-        raise ValueError(f"{what}: `lafid query 'SELECT clip_id, path FROM raw_clips'` lists them")
+        raise ValueError(f"{what}: `lafid query 'SELECT clip_id, path FROM {listed_in}'` lists them")
     return found[0]
 
 

@@ -14,12 +14,20 @@ from numpy.typing import NDArray
 
 FREQUENCIES = 8
 HASH_BITS = FREQUENCIES**2 - 1
-SPANS = ((0.0, 1.0), (0.05, 0.95), (0.0, 0.9), (0.1, 1.0))
-"""What is left of a side: all, or all but a tenth. Every span of the rows goes with every one of the columns."""
+WHOLE, INNER = (0.0, 1.0), (0.125, 0.875)
+_SPANS = (WHOLE, (0.05, 0.95), (0.0, 0.9), (0.1, 1.0))
+CROPS = (
+    *((rows, columns) for rows in _SPANS for columns in _SPANS),
+    *((WHOLE, INNER), (INNER, WHOLE), (INNER, INNER)),
+    *((WHOLE, (0.22, 0.78)), (WHOLE, (0.34, 0.66))),
+)
+"""What is left of rows and columns: all, or all but a tenth of either; the middle, as where 16:9 becomes 4:3 or is put between
+bars; and the square and the upright picture in the middle of a wide one."""
 LEAST_CONTRAST = 4.0
 """Standard deviation in grey levels; flatter pictures (black, fog) all look alike."""
 
 Numbers = NDArray[np.float64]
+Span = tuple[float, float]
 
 
 def picture_hash(thumbnail: NDArray[np.float32]) -> int | None:
@@ -31,24 +39,23 @@ def picture_hash(thumbnail: NDArray[np.float32]) -> int | None:
     Returns:
         None of a picture that is too flat to be known again.
     """
-    hashes = _hashes(thumbnail, SPANS[:1])
+    hashes = _hashes(thumbnail, CROPS[:1])
     return hashes[0] if hashes else None
 
 
 def crop_hashes(thumbnail: NDArray[np.float32]) -> list[int] | None:
-    """The hashes of all crops by `SPANS`, the whole picture first; None as for `picture_hash`."""
-    return _hashes(thumbnail, SPANS) or None
+    """The hashes of all `CROPS`, the whole picture first; None as for `picture_hash`."""
+    return _hashes(thumbnail, CROPS) or None
 
 
-def _hashes(thumbnail: NDArray[np.float32], spans: tuple[tuple[float, float], ...]) -> list[int]:
+def _hashes(thumbnail: NDArray[np.float32], crops: tuple[tuple[Span, Span], ...]) -> list[int]:
     if thumbnail.std() < LEAST_CONTRAST:
         return []
     height, width = thumbnail.shape
     found = []
-    for rows in spans:
-        for columns in spans:
-            low = (_frequencies(height, *rows) @ thumbnail @ _frequencies(width, *columns).T).ravel()[1:]
-            found.append(int((low > 0) @ _PLACES))
+    for rows, columns in crops:
+        low = (_frequencies(height, *rows) @ thumbnail @ _frequencies(width, *columns).T).ravel()[1:]
+        found.append(int((low > 0) @ _PLACES))
     return found
 
 

@@ -4,9 +4,9 @@ Belongs here: small pictures -> boundaries with scores, without any input or out
 score on a clip is cut (`pieces`, the face policy).
 
 Two pictures differ by what is left of one's luma when the other's, made brighter or darker and of more or less contrast, is
-taken away, and by their colours: a lamp that is switched on is no cut. A score is a ratio without unit: the difference across the
-moment over that around it. In a film that is full of motion a cut must be the larger, in a quiet one noise is not enough
-(`FLOOR`).
+taken away, and by their colours: a lamp that is switched on is no cut. A flash is none, because the pictures on its sides are
+alike; a fade through black is one where they are not. A score is a ratio without unit: the difference across the moment over
+that around it. In a film that is full of motion a cut must be the larger, in a quiet one noise is not enough (`FLOOR`).
 """
 
 from bisect import bisect_left
@@ -23,11 +23,21 @@ NEIGHBOURS = 3
 """Steps before and behind a cut that it is compared with; one of the six may be another cut."""
 NEAR_S = 0.25
 """Farther steps are no neighbours."""
+FLASH_S = 0.25
+"""What is seen no longer than this, with the same pictures before and behind it, is a flash and no shot."""
 REPEATED = 0.5
 """Grey levels; a step of fewer shows the same picture again. Such steps are passed over: where 15 pictures a second are stored as
 60, every movement would look like a cut beside them."""
 TRANSITIONS_S = (0.25, 0.5, 1.0, 1.5)
 """Lengths of the stretches that gradual transitions are looked for in."""
+FADE_S = 4.0
+"""A fade out and the fade in behind it take no longer, what is shown in between included."""
+DIP_S = 1.0
+"""A fade that takes no longer and leads back to the same pictures is no cut, nor is half of it."""
+EMPTY = 10.0
+"""Grey levels, root mean square; a picture of less contrast may be what is left of one in a fade."""
+FADED = 0.25
+"""In a fade contrast falls below this share of what it is on either side."""
 LEAST_STRETCH = 4
 """Frames; a shorter stretch is one of the hard cuts."""
 PICTURES_AT_A_TIME = 2048
@@ -72,10 +82,13 @@ class BoundarySearch:
     def __init__(self, rate_hz: float) -> None:
         self._lengths = sorted({length for length_s in TRANSITIONS_S if (length := round(length_s * rate_hz)) >= LEAST_STRETCH})
         self._near = max(NEIGHBOURS, round(NEAR_S * rate_hz))
-        self._around = 2 * max(self._lengths, default=0) + self._near + 2
+        self._flash = max(1, int(FLASH_S * rate_hz))
+        self._fade = round(FADE_S * rate_hz)
+        self._dip = round(DIP_S * rate_hz)
+        self._around = 2 * self._fade + self._near + 2
         self._held: list[NDArray[np.uint8]] = []
         self._begin = self._searched = 0
-        self._found: list[Boundary] = []
+        self._found: list[tuple[int, Boundary]] = []
 
     def add(self, picture: NDArray[np.uint8]) -> None:
         """Take the next picture, (3, H, W): luma and colour differences."""
@@ -84,27 +97,36 @@ class BoundarySearch:
             self._search(self._begin + len(self._held) - self._around)
 
     def finish(self) -> list[Boundary]:
-        """All boundaries with a score of `STORED_FROM` and more, in order of time; of several that overlap, hard ones come first,
-        and then the higher score."""
+        """All boundaries with a score of `STORED_FROM` and more, in order of time. Of several that overlap, cuts between two
+        frames come first, then fades, what is nearly such a cut, and mixtures; of one rank the higher score."""
         self._search(self._begin + len(self._held))
         chosen: list[Boundary] = []
-        for found in sorted(self._found, key=lambda one: (one.kind != Kind.HARD, -one.score, one.first)):
+        for _, found in sorted(self._found, key=lambda ranked: (ranked[0], -ranked[1].score, ranked[1].first)):
             behind = bisect_left(chosen, found.last, key=lambda one: one.first)
             if behind == 0 or chosen[behind - 1].last <= found.first:
                 chosen.insert(behind, found)
-        return chosen
+        return [one for one in chosen if one.score >= STORED_FROM]
 
     def _search(self, until: int) -> None:
         """Take what begins before the place `until`, and keep the pictures that what comes will be compared with."""
         if len(self._held) > 1:
             shots = _Pictures(np.stack(self._held))
-            found = [*_hard(shots, self._near), *(one for length in self._lengths for one in _gradual(shots, length))]
-            placed = [replace(one, first=one.first + self._begin, last=one.last + self._begin) for one in found]
-            self._found += [one for one in placed if self._searched <= one.first < until]
+            fades = _faded(shots, self._fade, self._near)
+            ranked = [
+                *((0 if _is_cut(one) else 2, one) for one in _hard(shots, self._near, self._flash)),
+                *((1 if _is_cut(one) or one.last - one.first <= self._dip else 3, one) for one in fades),
+                *((3, one) for length in self._lengths for one in _mixed(shots, length)),
+            ]
+            placed = [(rank, replace(one, first=one.first + self._begin, last=one.last + self._begin)) for rank, one in ranked]
+            self._found += [(rank, one) for rank, one in placed if self._searched <= one.first < until]
         self._searched = until
         gone = max(0, until - self._around - self._begin)
         del self._held[:gone]
         self._begin += gone
+
+
+def _is_cut(found: Boundary) -> bool:
+    return found.score > CUT_SCORES[found.kind]
 
 
 def find_boundaries(pictures: NDArray[np.uint8], rate_hz: float) -> list[Boundary]:
@@ -135,8 +157,9 @@ class _Pictures:
         return np.asarray(structure + colour, np.float32)
 
 
-def _hard(pictures: _Pictures, near: int) -> list[Boundary]:
-    """Cuts, from what changes there and in the changes next to it, no more than `near` steps away."""
+def _hard(pictures: _Pictures, near: int, flash: int) -> list[Boundary]:
+    """Cuts, from what changes there and in the changes next to it, no more than `near` steps away. A flash of up to `flash`
+    pictures has none."""
     steps = np.arange(pictures.count - 1)
     step = pictures.differences(steps, steps + 1)
     changes = np.flatnonzero(step >= REPEATED)
@@ -147,21 +170,27 @@ def _hard(pictures: _Pictures, near: int) -> list[Boundary]:
     away = np.abs(neighbours - changes[:, None])
     is_other = (away > 0) | (len(changes) > NEIGHBOURS)  # so few are reflected onto themselves several times
     around = np.where(is_other & (away <= near), step[neighbours], 0)
-    # A flash is no cut: the pictures before and behind it are alike.
-    nearest = np.diff(changes, prepend=-near - 1, append=pictures.count + near)
-    before = np.where(nearest[:-1] <= near, changes - nearest[:-1], changes - 1)
-    behind = np.where(nearest[1:] <= near, changes + nearest[1:], changes + 1)
-    over = [
-        pictures.differences(np.maximum(before, 0), changes + 1),
-        pictures.differences(changes, np.minimum(behind + 1, pictures.count - 1)),
-    ]
-    across = np.minimum(step[changes], np.minimum(*over))
-    score = across / (np.sort(around, axis=1)[:, -2] + FLOOR)
-    cuts = score >= STORED_FROM
-    return [Boundary(Kind.HARD, at, at + 1, of) for at, of in zip(changes[cuts].tolist(), score[cuts].tolist(), strict=True)]
+    usual = np.sort(around, axis=1)[:, -2] + FLOOR
+    cuts = step[changes] / usual >= STORED_FROM
+    changes, usual = changes[cuts], usual[cuts]
+    score = _across(pictures, changes, flash) / usual
+    found = zip(changes.tolist(), score.tolist(), strict=True)
+    return [Boundary(Kind.HARD, at, at + 1, of) for at, of in found if of >= STORED_FROM]
 
 
-def _gradual(pictures: _Pictures, length: int) -> list[Boundary]:
+def _across(pictures: _Pictures, steps: NDArray[np.int64], flash: int) -> NDArray[np.float32]:
+    """Grey levels by which what is before each step differs from what is behind it: the least of all pairs of pictures with
+    no more than `flash` between them."""
+    least = np.full(len(steps), np.inf, np.float32)
+    for back in range(flash + 1 if len(steps) else 0):
+        before = np.maximum(steps - back, 0)
+        for on in range(flash + 1 - back):
+            behind = np.minimum(steps + 1 + on, pictures.count - 1)
+            least = np.minimum(least, pictures.differences(before, behind))
+    return least
+
+
+def _mixed(pictures: _Pictures, length: int) -> list[Boundary]:
     """Transitions within a stretch of `length` frames: the pictures in it are mixtures of its ends, and on either side, over as
     many frames, little changes."""
     first = np.arange(1, pictures.count - length - 1)
@@ -181,6 +210,35 @@ def _gradual(pictures: _Pictures, length: int) -> list[Boundary]:
             ends = int(first[at] + np.flatnonzero(share >= 0.95)[0])
             found.append(Boundary(Kind.GRADUAL, min(begins, ends - 1), ends, strict))
     return found
+
+
+def _faded(pictures: _Pictures, fade: int, near: int) -> list[Boundary]:
+    """Fades out and in again within `fade` frames, whatever their score: by how the pictures before and behind differ, and what
+    changes in `near` frames there."""
+    contrast = np.sqrt(pictures.energy)
+    shown = np.flatnonzero(contrast >= EMPTY)
+    gaps = np.flatnonzero(np.diff(shown) > 1)
+    found = []
+    for out, into in zip(shown[gaps].tolist(), shown[gaps + 1].tolist(), strict=True):
+        first, last = _whole(contrast, out, -1, near, fade), _whole(contrast, into, 1, near, fade)
+        if last - first > fade or contrast[out:into].min() > FADED * min(contrast[first], contrast[last]):
+            continue
+        around = [(max(first - near, 0), first), (last, min(last + near, pictures.count - 1))]
+        across, before, behind = pictures.differences(*np.array([(first, last), *around]).T).tolist()
+        found.append(Boundary(Kind.GRADUAL, first, last, across / (max(before, behind) + FLOOR)))
+    return found
+
+
+def _whole(contrast: NDArray[np.float32], at: int, way: int, near: int, fade: int) -> int:
+    """The picture that a fade leads from or to: from `at` on, as long as contrast grows within `near` pictures, and so fast that
+    it would double in `fade`."""
+    best = at
+    place = at + way
+    while 0 <= place < len(contrast) and abs(place - best) <= near:
+        if contrast[place] > (1 + abs(place - best) / fade) * contrast[best]:
+            best = place
+        place += way
+    return best
 
 
 def _as_mixtures(pictures: _Pictures, first: int, last: int) -> tuple[float, NDArray[np.float32]]:

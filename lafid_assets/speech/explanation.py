@@ -14,10 +14,11 @@ def explain_speech(row: Mapping[str, Any], policy: SpeechPolicy) -> list[RuleLin
     """The questions that `speaking_status.decide` asks, in its order; a line is broken where the answer is no.
 
     Args:
-        row: of `speech_info`.
+        row: of `speech_info`, or its window's (`clip_window.measures_between`).
     """
     mouth = row["mouth_model"]
-    asked: list[tuple[str, str, float | None, Literal["at least", "at most", "more than"], float]] = [
+    here = "window_lip_audio_z" if "window_lip_audio_z" in row else "lip_audio_z"
+    asked: list[tuple[str, str, float | None, Literal["at least", "at most", "more than", "less than"], float]] = [
         ("a voice is heard", "voice_s", voice_s(row) if row["has_audio"] else None, "at least", policy.min_voice_s),
         ("a face is seen", "face_share", row["face_share"], "more than", 0.0),
         ("not in profile", "mouth_yaw_abs_median_deg", row["mouth_yaw_abs_median_deg"], "at most", policy.max_yaw_abs_deg),
@@ -29,6 +30,7 @@ def explain_speech(row: Mapping[str, Any], policy: SpeechPolicy) -> list[RuleLin
         asked += [
             ("lips move", "mouth_range", row["mouth_range"], "at least", policy.moving_min_range[mouth]),
             ("lips are still", "mouth_range", row["mouth_range"], "at most", policy.still_max_range[mouth]),
+            ("lips do not follow", here, row[here], "less than", policy.still_max_sync_z),
         ]
     return [
         RuleLine(rule, measure, measured, f"{words} {threshold:g}", measured is not None and _fails(measured, words, threshold))
@@ -37,4 +39,9 @@ def explain_speech(row: Mapping[str, Any], policy: SpeechPolicy) -> list[RuleLin
 
 
 def _fails(measured: float, words: str, threshold: float) -> bool:
-    return {"at least": measured < threshold, "at most": measured > threshold, "more than": measured <= threshold}[words]
+    return {
+        "at least": measured < threshold,
+        "at most": measured > threshold,
+        "more than": measured <= threshold,
+        "less than": measured >= threshold,
+    }[words]

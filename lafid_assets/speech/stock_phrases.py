@@ -14,6 +14,8 @@ from functools import lru_cache
 
 _ANY = "*"
 """In a phrase: up to 40 characters, as of a name."""
+_SPELLINGS = str.maketrans({"\u2019": "'", "\u0131": "i", "\u0640": None})
+"""Apostrophes; Turkish capitals, whose dots case folding does not know; and the stroke that makes Arabic words wider."""
 
 _PHRASES: dict[str, tuple[str, ...]] = {
     "en": (
@@ -21,11 +23,16 @@ _PHRASES: dict[str, tuple[str, ...]] = {
         *("thanks for watching", "thank you for watching", "thank you so much for watching", "thank you very much for watching"),
         *("thanks for listening", "thank you for listening", "thanks for viewing", "thank you for viewing"),
         *("thanks for watching and see you next time", "thanks for watching and i'll see you in the next video"),
+        *("thank you all", "thank you everyone", "thank you all for watching", "thank you everyone for watching"),
+        *("thanks everyone for watching", "thank you guys for watching", "thanks guys for watching", "thank you all so much"),
+        *("thank you for watching this video", "thanks for watching this video", "thank you for watching my video"),
         *("subscribe", "please subscribe", "like and subscribe", "please like and subscribe", "like share and subscribe"),
         *("please like comment and subscribe", "like comment and subscribe", "don't forget to like and subscribe"),
         *("please subscribe to my channel", "please subscribe to our channel", "please subscribe to the channel"),
         *("subscribe to my channel", "subscribe to our channel", "subscribe to the channel", "don't forget to subscribe"),
         *("see you next time", "see you next week", "see you next video", "see you in the next video", "i'll see you next time"),
+        *("i'll see you in the next video", "i will see you in the next video", "see you guys in the next video"),
+        *("i'll see you in the next one", "see you in the next one", "i'll see you guys in the next video"),
         *("subtitles by *", "subtitles made by *", "captions by *", "captioned by *", "captioning by *", "subtitled by *"),
         *("transcription by *", "transcribed by *", "transcript by *", "translated by *", "translation by *", "amara org *"),
         *("copyright", "copyright c 20*", "copyright c 19*", "copyright 19*", "copyright 20*", "all rights reserved"),
@@ -173,6 +180,7 @@ _PHRASES: dict[str, tuple[str, ...]] = {
     "vi": (
         *("cảm ơn", "cảm ơn các bạn đã theo dõi", "cảm ơn các bạn đã theo dõi và hẹn gặp lại", "hẹn gặp lại", "cảm ơn đã xem"),
         *("hãy subscribe cho kênh *", "hãy đăng ký kênh *", "đừng quên đăng ký kênh *", "ghiền mì gõ *"),
+        *("hãy subscribe cho kênh * để không bỏ lỡ những video hấp dẫn", "để không bỏ lỡ những video hấp dẫn"),
     ),
     "id": (
         *("terima kasih", "terima kasih telah menonton", "terima kasih sudah menonton", "terima kasih kerana menonton"),
@@ -188,13 +196,36 @@ _PHRASES: dict[str, tuple[str, ...]] = {
         "undertexter av *",
         "undertextning *",
     ),
-    "da": ("tak", "tak fordi i så med", "tak for at se med", "danske tekster af *", "undertekster af *"),
+    "da": (
+        *("tak", "tak fordi i så med", "tak fordi du så med", "tak for at i så med", "tak for at se med", "danske tekster af *"),
+        "undertekster af *",
+    ),
+    "no": (
+        *("takk", "tusen takk", "takk for at du så på", "takk for at dere så på", "takk for at du så med", "takk for meg"),
+        *("takk for at dere så med", "takk for oppmerksomheten", "teksting av *", "tekstet av *", "undertekster av *"),
+    ),
     "fi": ("kiitos", "kiitos katsomisesta", "kiitos kun katsoit", "tekstitys"),
     "cs": ("děkuji", "děkuji za pozornost", "děkuji za sledování", "titulky vytvořil *"),
+    "sk": ("ďakujem", "ďakujem za pozornosť", "ďakujem za sledovanie", "titulky vytvoril *"),
+    "hr": (
+        *("hvala", "hvala vam", "hvala lijepa", "hvala lepo", "hvala na gledanju", "hvala vam na gledanju", "hvala na pažnji"),
+        *("hvala što gledate", "hvala što ste gledali", "hvala što pratite", "hvala što pratite kanal", "doviđenja"),
+        *("хвала", "хвала на гледању", "хвала на пажњи"),
+    ),
+    "sl": ("hvala za ogled", "hvala za pozornost"),
+    "bg": (
+        *("благодаря", "благодаря ви", "благодаря за гледането", "благодаря ви за гледането", "благодаря ви че гледахте"),
+        *("благодаря за вниманието", "благодаря ви за вниманието", "абонирайте се за канала", "довиждане"),
+    ),
     "el": ("ευχαριστώ", "ευχαριστώ που παρακολουθήσατε", "υπότιτλοι authorwave", "υπότιτλοι"),
     "hu": ("köszönöm", "köszönöm a figyelmet", "köszönöm hogy megnézted", "feliratozta *"),
     "ro": ("mulțumesc", "vă mulțumesc pentru vizionare", "mulțumim pentru vizionare", "subtitrare"),
     "he": ("תודה", "תודה רבה", "תודה על הצפייה", "כתוביות"),
+    "fa": (
+        *("ممنون", "ممنونم", "متشکرم", "مرسی", "سپاس", "خداحافظ", "موسیقی", "از توجه شما متشکرم", "ممنون از توجه شما"),
+        *("ممنون که تماشا کردید", "ممنون از تماشای شما", "با تشکر از تماشای شما", "از تماشای شما متشکرم", "زیرنویس از *"),
+    ),
+    "ur": ("شکریہ", "دیکھنے کا شکریہ", "دیکھنے کے لیے شکریہ"),
 }
 _EVERYWHERE = ("*amara org*",)
 """Credits of a community whose address no one says aloud."""
@@ -214,7 +245,9 @@ def _pattern() -> re.Pattern[str]:
 
 
 def _plain(text: str) -> str:
-    """Without case, punctuation, symbols and accents that case folding leaves behind; one space between words."""
-    folded = unicodedata.normalize("NFKC", text).casefold().replace("\u0307", "").replace("\u2019", "'")
-    marks = (" " if unicodedata.category(char)[0] in "PSZC" and char != "'" else char for char in folded)
-    return " ".join("".join(marks).split())
+    """Without case, punctuation, symbols and marks that are no part of a letter, which writers of Arabic set or leave out; one
+    space between words."""
+    folded = unicodedata.normalize("NFKC", text).casefold().translate(_SPELLINGS)
+    kinds = ((char, unicodedata.category(char)) for char in folded)
+    kept = (" " if kind[0] in "PSZC" and char != "'" else char for char, kind in kinds if kind != "Mn")
+    return " ".join("".join(kept).split())

@@ -55,6 +55,10 @@ class TranscriptFile:
         return _told(self.faults) if self.faults else ""
 
 
+class _NoRow(ValueError):
+    """Why a place in a file holds no row at all."""
+
+
 class _Row(BaseModel):
     """One segment as it stands in a file."""
 
@@ -91,7 +95,7 @@ def read_transcripts(path: Path) -> TranscriptFile:
         segments, faults = _by_clip(path, rows)
     except UnicodeDecodeError as error:
         raise TranscriptsUnusable(f"transcripts {path.name}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    except (csv.Error, json.JSONDecodeError) as error:
+    except json.JSONDecodeError as error:
         raise TranscriptsUnusable(f"transcripts {path.name}: {error}") from error
     return TranscriptFile(path.name, digest, segments, faults)
 
@@ -109,12 +113,15 @@ def _by_clip(path: Path, rows: Iterable[tuple[str, Any]]) -> tuple[dict[str, tup
     """Checked segments by clip id, and the rows that are none, in words.
 
     Args:
-        rows: where each row stands, in words, and its values.
+        rows: where each row stands, in words, and its values, or why it has none.
     """
     faults: list[str] = []
     well_formed = False
     found: dict[str, list[TranscriptSegment]] = {}
     for place, values in rows:
+        if isinstance(values, _NoRow):
+            faults.append(f"{place}: {values}")
+            continue
         try:
             row = _Row.model_validate(values)
         except ValidationError as error:
@@ -141,13 +148,38 @@ def _in_words(error: ValidationError) -> str:
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, Any]]:
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, strict=True)
-        missing = {"clip_id", "start_s", "end_s", "text"} - set(reader.fieldnames or ())
-        if missing:
-            raise TranscriptsUnusable(f"transcripts {path.name}: column {', '.join(sorted(missing))} is missing")
-        for row in reader:
-            known = {name: value for name, value in row.items() if value not in ("", None)}
-            yield f"line {reader.line_num}", known | {"text": row["text"] or ""}
+        records = _csv_records(stream.readlines())
+    _, header = next(records, (1, []))
+    if isinstance(header, _NoRow):
+        raise TranscriptsUnusable(f"transcripts {path.name}: line 1: {header}")
+    missing = {"clip_id", "start_s", "end_s", "text"} - set(header)
+    if missing:
+        raise TranscriptsUnusable(f"transcripts {path.name}: column {', '.join(sorted(missing))} is missing")
+    for line, cells in records:
+        place = f"line {line}"
+        if isinstance(cells, _NoRow):
+            yield place, cells
+        elif len(cells) > len(header):
+            yield place, _NoRow(f"{len(cells)} values in {len(header)} columns: a text with a comma stands in quotation marks")
+        elif cells:
+            known = {name: value for name, value in zip(header, cells, strict=False) if value}
+            yield place, {"text": ""} | known
+
+
+def _csv_records(lines: Sequence[str]) -> Iterator[tuple[int, list[str] | _NoRow]]:
+    """The number of the line at which each record begins, and its cells. Where quotation marks do not match, that line is none,
+    and the next one begins anew: an open mark would take in all that follows."""
+    begin = 0
+    while begin < len(lines):
+        skipped = begin
+        reader = csv.reader((lines[at] for at in range(skipped, len(lines))), strict=True)
+        try:
+            for cells in reader:
+                yield begin + 1, cells
+                begin = skipped + reader.line_num
+        except csv.Error as error:
+            yield begin + 1, _NoRow(f"{error}: a quotation mark within a quoted text is written twice")
+            begin += 1
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:

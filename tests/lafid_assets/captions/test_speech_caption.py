@@ -126,12 +126,45 @@ def test_another_status_replaces_the_sentence():
         ("امرأة تبتسم", "امرأة تبتسم."),
         ("여자가 웃는다", "여자가 웃는다."),
         ("Eine Frau lächelt …", "Eine Frau lächelt …"),
+        ("ایک عورت مسکرا رہی ہے", "ایک عورت مسکرا رہی ہے۔"),
+        ("زنی لبخند می‌زند", "زنی لبخند می‌زند."),
+        ("她举着一块牌子【你好。】", "她举着一块牌子【你好。】"),
+        ("她在读《再见。》", "她在读《再见。》"),
+        ("她说『他说「好。」』", "她说『他说「好。」』"),
+        ("**A woman smiles.**", "**A woman smiles.**"),
+        ('A sign reads "(Do not enter.)"', 'A sign reads "(Do not enter.)"'),
+        ("Auf dem Schild steht „Halt.“", "Auf dem Schild steht „Halt.“"),
+        ("Elle lit « Merci. »", "Elle lit « Merci. »"),
+        ('A sign reads "open"', 'A sign reads "open".'),
+        ("A woman smiles:", "A woman smiles."),
+        ("A woman smiles , ", "A woman smiles."),
+        ("A woman smiles -", "A woman smiles."),
+        ("一个女人正在微笑，", "一个女人正在微笑。"),
+        ("彼女は笑っている、", "彼女は笑っている。"),
+        ("امرأة تبتسم،", "امرأة تبتسم."),
     ],
 )
 def test_a_sentence_ends_as_its_script_does(caption, ended):
     refined = refine_caption(caption, ON)
     assert refined.text == f"{ended} {SENTENCES[ON]}"
     assert refine_caption(refined.text, SILENT).text == f"{ended} {SENTENCES[SILENT]}"
+
+
+@pytest.mark.parametrize(
+    ("caption", "kept"),
+    [
+        ('A sign reads "he is talking."', 'A sign reads "he is shown."'),
+        ("**A man talks to the camera.** He wears a tie.", "**A man faces the camera.** He wears a tie."),
+        ("A man is talking to her:", "A man is shown with her."),
+    ],
+)
+def test_a_sentence_that_loses_a_claim_keeps_its_end(caption, kept):
+    assert refine_caption(caption, SILENT).text == f"{kept} No voice is heard."
+
+
+def test_marks_alone_are_no_statement():
+    assert refine_caption(" , ", SILENT).text == "No voice is heard."
+    assert refine_caption("A man smiles,", UNDECIDABLE).text == "A man smiles,"
 
 
 @pytest.mark.parametrize("space", [" ", "\n", "\u3000"])

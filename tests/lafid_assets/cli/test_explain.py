@@ -17,6 +17,7 @@ from lafid_assets.identity.policies import ConsistencyPolicy
 from lafid_assets.ingest.packets import read_index
 from lafid_assets.policy_settings import settings_row
 from lafid_assets.schemas import (
+    CLIP_CONTENTS,
     DUPLICATE_CLIPS,
     FACE_CLIPS,
     FACE_FRAMES,
@@ -33,6 +34,7 @@ from lafid_assets.schemas import (
 from lafid_assets.speech.speaking_status import SpeechPolicy
 from lafid_assets.speech.tagging import settings_json
 from lafid_assets.speech.transcript_gates import TranscriptGates
+from resources.lake.lake import Lake
 
 RowOf = Callable[..., dict[str, Any]]
 CLIP = "ab" * 16
@@ -84,6 +86,24 @@ def test_rules_with_thresholds_and_the_frames_that_decided(lafid: Any, publish: 
     assert "there is no clip 'b.mp4'" in lafid("explain", "b.mp4").error
     strip = Image.open(io.BytesIO((home / "strip.png").read_bytes()))
     assert strip.width > strip.height, "two frames side by side: the least and the most turned one"
+
+
+def test_any_of_the_files_with_the_same_content_names_the_clip(
+    lafid: Any, publish: Any, tables: Any, row_of: RowOf, lake: Lake
+) -> None:
+    """A copy of other name lies in the same folder and one in another folder; a third file holds something else."""
+    publish(tables)
+    contents = lake.read(CLIP_CONTENTS.name)
+    of_clip = contents.row(by_predicate=pl.col("clip_id") == CLIP, named=True)
+    copies = [of_clip | {"path": "part/copy.mp4"}, of_clip | {"clip_root": "/elsewhere", "path": "b.mp4"}]
+    other = of_clip | {"clip_root": "/elsewhere", "path": "a.mp4", "clip_id": "a0" * 16}
+    lake.put({CLIP_CONTENTS.name: pl.concat([contents, CLIP_CONTENTS.frame([*copies, other])])}, "x")
+    for name in ("part/a.mp4", "copy.mp4", "part/copy.mp4", "b.mp4", "/elsewhere/b.mp4"):
+        ended = lafid("explain", name)
+        assert (ended.err, ended.out[: len(CLIP)]) == ("", CLIP), name
+    error = lafid("explain", "a.mp4").error
+    assert "2 clips have a file 'a.mp4'" in error
+    assert "FROM clip_contents" in error, "where both are listed by that name"
 
 
 def test_captions_are_shown_whole_and_to_the_letter(lafid: Any, publish: Any, tables: Any, row_of: RowOf) -> None:

@@ -54,10 +54,11 @@ def test_a_cut_is_between_the_two_frames_where_it_was_made(seed: int) -> None:
 
 def test_a_long_recording_is_compared_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = _dissolved(np.concatenate([_shot(1, 140), _shot(2, 140), _shot(3, 140, 0.02)]), _shot(4, 140, 0.02), 12)
+    pictures = _faded(_faded(pictures, _shot(5, 280, 0.02), 8, 20), _shot(6, 140, 0.02), 25, 5)
     at_once = _found(pictures)
     monkeypatch.setattr(boundaries, "PICTURES_AT_A_TIME", 7)
     assert _found(pictures) == at_once
-    assert len(at_once) == 3
+    assert len(at_once) == 5
 
 
 @pytest.mark.parametrize("length", [6, 12, 25])
@@ -69,11 +70,26 @@ def test_a_dissolve_covers_the_frames_that_are_mixed(seed: int, length: int) -> 
     assert found.last == pytest.approx(50, abs=2 + length / 6)
 
 
-def test_a_fade_through_black_is_found() -> None:
-    black = np.full((10, 3, HEIGHT, WIDTH), 128.0)
-    black[:, 0] = 16
-    faded = _dissolved(_dissolved(_shot(1, 50, 0.02), black, 8), _shot(2, 50, 0.02), 8)
-    assert {one.kind for one in _found(faded)} == {Kind.GRADUAL}
+def _faded(before: Pictures, behind: Pictures, length: int, hold: int, light: float = 16) -> Pictures:
+    """So many pictures of the one fade out, so many are empty, so many of the other fade in."""
+    empty = np.full((1, 3, HEIGHT, WIDTH), 128.0)
+    empty[:, 0] = light
+    share = (np.arange(1, length + 1) / (length + 1))[:, None, None, None]
+    out, into = before[-length:] * (1 - share) + empty * share, behind[:length] * share + empty * (1 - share)
+    return np.concatenate([before[:-length], out, np.repeat(empty, hold, axis=0), into, behind[length:]])
+
+
+@pytest.mark.parametrize("light", [16, 235])
+@pytest.mark.parametrize("drift", [0.02, 0.1])
+@pytest.mark.parametrize("hold", [0, 5, 40])
+@pytest.mark.parametrize("length", [4, 8, 25])
+def test_a_fade_out_and_in_is_one_boundary(length: int, hold: int, drift: float, light: float) -> None:
+    """Through black or white, under a still camera and one that turns."""
+    for seed in range(3):
+        [found] = _found(_faded(_shot(seed, 70, drift), _shot(100 + seed, 70, drift), length, hold, light))
+        assert found.kind == Kind.GRADUAL
+        assert found.first == pytest.approx(69 - length, abs=2 + length / 6)
+        assert found.last == pytest.approx(70 + hold + length, abs=2 + length / 6)
 
 
 @pytest.mark.parametrize("times", [2, 3, 4, 8])
@@ -104,6 +120,18 @@ def _flash(pictures: Pictures) -> Pictures:
     return np.concatenate([pictures[:30], pictures[30:31] * 0 + 235, pictures[31:]])
 
 
+def _overexposed(pictures: Pictures, count: int) -> Pictures:
+    """As many pictures are brighter, and white where that is too much."""
+    lit = pictures[30 : 30 + count]
+    lit = np.concatenate([np.clip(lit[:, :1] * 1.6 + 60, 0, 235), 128 + (lit[:, 1:] - 128) / 2], axis=1)
+    return np.concatenate([pictures[:30], lit, pictures[30 + count :]])
+
+
+def _dip(pictures: Pictures, length: int, hold: int) -> Pictures:
+    """The shot fades out and, going on meanwhile, in again."""
+    return _faded(pictures[: 30 + length], pictures[30 + length + hold :], length, hold)
+
+
 def _lamp(pictures: Pictures) -> Pictures:
     return np.concatenate([pictures[:30], np.concatenate([pictures[30:, :1] * 0.6, pictures[30:, 1:]], axis=1)])
 
@@ -121,12 +149,26 @@ def _dimmed(pictures: Pictures) -> Pictures:
         _shot(3, 80, 2.0),
         np.repeat(_shot(3, 40, 1.0), 2, axis=0),
         _flash(_shot(3, 80)),
+        *(_overexposed(_shot(seed, 80), count) for seed in (3, 4) for count in (2, 3, 5)),
+        *(_dip(_shot(seed, 80), length, hold) for seed in (3, 4) for length, hold in ((4, 5), (8, 5))),
         _lamp(_shot(3, 80)),
         _dimmed(_shot(3, 80)),
         np.concatenate([_shot(3, 1)] * 80),
         np.zeros((80, 3, HEIGHT, WIDTH)),
     ],
-    ids=["still", "pan", "fast pan", "every frame twice", "flash", "lamp", "dimmed", "frozen", "black"],
+    ids=[
+        "still",
+        "pan",
+        "fast pan",
+        "every frame twice",
+        "flash",
+        *["longer flash"] * 6,
+        *["dip"] * 4,
+        "lamp",
+        "dimmed",
+        "frozen",
+        "black",
+    ],
 )
 def test_what_only_looks_like_one_is_none(pictures: Pictures) -> None:
     assert _found(pictures) == []

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from lafid_assets.schemas import SPEECH_INFO
 from lafid_assets.speech.explanation import explain_speech
 from lafid_assets.speech.speaking_status import SpeechPolicy
@@ -33,9 +35,18 @@ def test_each_threshold_with_its_answer(row_of: RowOf) -> None:
         ("lip_audio_z", "at least 1.4", False),
         ("mouth_range", "at least 0.025", True),
         ("mouth_range", "at most 0.012", True),
+        ("lip_audio_z", "less than 3", False),
     ]
     assert lines[0].measured == 0.9
     assert lines[5].measured is None
+
+
+@pytest.mark.parametrize(("z", "broken"), [(2.9, False), (3.0, True)])
+def test_a_still_mouth_that_follows_the_voice_is_seen_to_be_no_listener(row_of: RowOf, z: float, broken: bool) -> None:
+    """In its window, not in the clip."""
+    seen = row_of(SPEECH_INFO, has_audio=True, voice_spans=[], mouth_model="dlib", mouth_range=0.01, lip_audio_z=0.0)
+    line = explain_speech(seen | {"window_lip_audio_z": z}, SpeechPolicy())[-1]
+    assert (line.measure, line.measured, line.broken) == ("window_lip_audio_z", z, broken)
 
 
 def test_without_sound_no_voice_is_measured(row_of: RowOf) -> None:

@@ -53,7 +53,7 @@ def test_measured_clips_are_decided_and_the_others_skipped(tag):
     )
     assert rows["a"]["refined_caption"] == "A man in a blue coat is shown. The person on screen is speaking."
     assert (rows["a"]["source_caption"], rows["a"]["caption_source"], rows["a"]["caption_reason"]) == (CAPTION, "released", None)
-    assert (rows["a"]["rewriter"], rows["a"]["rewriter_reason"]) == ("rules-3", "no language model is configured")
+    assert (rows["a"]["rewriter"], rows["a"]["rewriter_reason"]) == ("rules-4", "no language model is configured")
     assert (rows["b"]["status"], rows["b"]["detail"]) == ("skipped", "speech_info: audio_unreadable")
 
 
@@ -105,7 +105,7 @@ def test_the_model_is_asked_where_there_is_something_to_say(tag, chat_server, ch
     assert rows["a"]["removed_sentences"] == ["is silent"]
     assert rows["b"]["rewriter_reason"] == "undecidable: nothing to say about speech"
     assert rows["c"]["rewriter_reason"] == "nothing but the speaking sentence to refine"
-    assert rows["b"]["rewriter"] == rows["c"]["rewriter"] == "rules-3"
+    assert rows["b"]["rewriter"] == rows["c"]["rewriter"] == "rules-4"
     assert len(chat_server.requests) == 1
 
 

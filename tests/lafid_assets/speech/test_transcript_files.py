@@ -78,6 +78,30 @@ def test_a_bad_segment_is_left_out_and_told_and_the_file_stays(tmp_path):
     assert "\n" not in read.told_faults
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_comma_or_quotation_mark_that_is_not_escaped_costs_its_row_alone_and_is_told(tmp_path, ending):
+    rows = [
+        "clip_id,start_s,end_s,text",
+        "aa,0,1,fine",
+        "aa,1,2,Hello, you.",
+        'aa,2,3,"She said "no" to him"',
+        'aa,3,4,"never closed',
+        'bb,0,1,"one',
+        'and another line, of ""one"" row"',
+        "",
+        'cc,0,1,a 5" screen',
+        'cc,1,2,"open to the end',
+        "cc,2,3,last",
+    ]
+    path = tmp_path / "speech.csv"
+    path.write_bytes(ending.join([*rows, ""]).encode())
+    read = read_transcripts(path)
+    told = {clip: [one.text.replace("\r", "") for one in segments] for clip, segments in read.segments.items()}
+    assert told == {"aa": ["fine"], "bb": ['one\nand another line, of "one" row'], "cc": ['a 5" screen', "last"]}
+    assert [fault.partition(":")[0] for fault in read.faults] == ["line 3", "line 4", "line 5", "line 10"]
+    assert "line 3: 5 values in 4 columns: a text with a comma stands in quotation marks" in read.told_faults
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -102,6 +126,8 @@ def test_a_file_of_bad_segments_alone_still_has_the_right_form(tmp_path, name, c
     [
         ("a.csv", "clip_id,text\naa,x\n", "column end_s, start_s is missing"),
         ("a.csv", "", "column clip_id, end_s, start_s, text is missing"),
+        ("a.csv", '"clip_id,start_s,end_s,text\naa,0,1,x\n', "line 1: unexpected end of data"),
+        ("a.csv", "clip_id,start_s,end_s,text\naa,0,1,Hello, you.\n", "1 bad rows: line 2: 5 values in 4 columns"),
         ("a.json", "{", "a.json: Expecting"),
         ("a.json", '{"aa": [], "aa": []}', "aa is there twice in one object"),
         ("a.json", "3", "neither a list of rows nor an object"),
