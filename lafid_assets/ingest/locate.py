@@ -22,7 +22,7 @@ FROM clip_contents k
 JOIN footage c ON c.shard = k.clip_shard AND coalesce(c.recording_id, c.clip_id) = k.clip_id
     AND c.content_sha256 = k.content_sha256
 JOIN clip_roots r ON r.clip_root = k.clip_root
-WHERE k.clip_shard = ?
+WHERE k.clip_shard = ? AND k.size_bytes IS NOT NULL
 ORDER BY c.clip_id, r.seen_at DESC, k.clip_root, k.path
 """
 
@@ -35,7 +35,8 @@ def locate(lake: Lake, shard: str, clip_ids: Collection[str] | None = None) -> d
     """Clip to a file that holds its content, and where in it, of those that can be reached: of several the one whose folder was
     seen last, and a file of a folder before an object on S3.
 
-    A file that has changed since its content was hashed counts as gone; of an object that is seen when it is fetched.
+    A file that has changed since its content was hashed counts as gone; of an object that is seen when it is fetched, or where it
+    was listed anew and could not be read.
 
     Args:
         clip_ids: only these; None for all clips of the shard.
