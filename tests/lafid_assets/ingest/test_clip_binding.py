@@ -121,3 +121,10 @@ def test_a_clip_goes_with_the_last_of_its_files_though_another_shard_has_that(
     written = f"SELECT table_name, written_at FROM {PARTITIONS} WHERE partition = '{first}'"
     assert max(lake.sql(written).iter_rows(), key=lambda row: row[1])[0] == "clips", "the shard is not finished"
     assert lake.read("clips", second).is_empty()
+
+
+def test_a_file_of_the_far_future_is_a_clip_as_others_are(lake: Lake, folder: Path, take_in: TakeIn) -> None:
+    os.utime(folder / "two.mp4", (0, 10_500_000_000))
+    [shard] = take_in(folder)[0].shards
+    assert locate(lake, shard).keys() == {_clip(folder / "one.mp4"), _clip(folder / "two.mp4")}
+    assert take_in(folder)[1] == []
