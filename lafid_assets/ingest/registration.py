@@ -76,7 +76,8 @@ def register(lake: Lake, listed: pl.DataFrame, clips_per_shard: int = DEFAULT_CL
 
     def change(writer: Writer) -> Registered:
         # Read in the transaction: what is forgotten before it begins does not come back.
-        return _register(writer, Tombstones(lake.store).hide_forgotten(files), clips_per_shard)
+        hidden = Tombstones(lake.store).hide_forgotten(files)
+        return _register(writer, hidden.with_row_index("number"), clips_per_shard)
 
     return lake.commit(change, all_cores=True)
 
@@ -107,14 +108,14 @@ def _register(writer: Writer, files: pl.DataFrame, clips_per_shard: int) -> Regi
 
 
 def _unique(listed: pl.DataFrame) -> pl.DataFrame:
-    """One row a place, numbered; a row that names no file stands under its id. Of several rows of one file the first counts, and
+    """One row a place; a row that names no file stands under its id. Of several rows of one file the first counts, and
     the others are told: whatever is said of a file, nobody could tell which of them a clip is."""
     named = listed.with_columns(path=pl.when(pl.col("path") != "").then("path").otherwise("released_id"))
     again = named.filter(~pl.struct("clip_root", "path").is_first_distinct())
     if again.height:
         rows = first_few(f"{row['released_id']} of {row['path']}" for row in again.iter_rows(named=True))
         LOGGER.warning("%d rows name a file that a row before them names, and are left out: %s", again.height, rows)
-    return named.unique(["clip_root", "path"], keep="first", maintain_order=True).with_row_index("number")
+    return named.unique(["clip_root", "path"], keep="first", maintain_order=True)
 
 
 def _known(writer: Writer, files: pl.DataFrame, root: str) -> pl.DataFrame:

@@ -220,6 +220,8 @@ def test_a_clip_that_is_forgotten_while_its_folder_is_looked_through_stays_away(
     [shard] = take_in(_released(tmp_path / "released", "h,clips/h,words")).shards
     assert lake.read("clip_files", shard).select("path", "released_id").rows() == [(pseudonym("h"), pseudonym("h"))]
     assert lake.read("clip_rows", shard)["caption"].to_list() == [None]
+    again = register(lake, list_files(tmp_path / "released"))
+    assert (again.shards, again.new, again.changed, again.retold) == ((shard,), 0, 0, 0)
 
 
 def _files(*paths: str, root: str = "/r") -> pl.DataFrame:
