@@ -78,7 +78,8 @@ def _taken_in(context: dg.SensorEvaluationContext, lake: Lake, root: ClipRoot, l
     for fault in arrived.faults:
         context.log.error(fault)
     if not arrived.listed.is_empty():
-        register(lake, arrived.listed, sources.clips_per_shard)
+        with lake.leases.at_work("clip_drop"):
+            register(lake, arrived.listed, sources.clips_per_shard)
     still = [f"{arrived.settling} files still change"] * bool(arrived.settling)
     company_for = [f"{arrived.waiting} clips wait for more"] * bool(arrived.waiting)
     return [*arrived.faults, *still, *company_for]

@@ -20,6 +20,7 @@ from lafid_assets.cli.webserver import Webserver
 from lafid_assets.constraints.policies import FacePolicy
 from lafid_assets.dataset.published import publish
 from lafid_assets.definitions import build_defs
+from lafid_assets.ingest.locate import home_shards, shards_with_clips_away
 from lafid_assets.jobs import DATASET, PER_SHARD
 from lafid_assets.lafid_toml.settings_check import in_full, ops_of
 from lafid_assets.lafid_toml.settings_file import SettingsFile
@@ -30,6 +31,7 @@ from lafid_assets.schemas import CLIP_FILES
 from lafid_assets.steps.curation_steps import configured, copy_is_current, dataset_is_current
 from lafid_assets.steps.partitions import CLIP_SHARDS, MOST_SHARDS_PER_RUN, run_tags, runs_of, shards_per_run
 from lafid_assets.steps.staleness import stale_shards
+from model.wording import first_few
 from resources.settings import Settings
 
 ENDPOINTS = ("caption_llm_", "caption_frames_model_")
@@ -134,7 +136,8 @@ class Materializer:
         return [*known, *new]
 
     def curate(self, shards: Sequence[str], choices: CurationChoices) -> None:
-        """Shards that are not current through the per-clip assets, then the dataset. A failing shard does not stop the others.
+        """Shards that are not current through the per-clip assets, and other shards that have clips of their files, then the
+        dataset. A failing shard does not stop the others.
 
         Raises:
             SettingsUnusable: `lafid.toml` or a choice does not fit.
@@ -143,14 +146,39 @@ class Materializer:
         told = in_full(ops_of(self.file, choices.ops))  # the same for all runs, should the file change meanwhile
         with self.lake.snapshot() as reader:
             stale = stale_shards(reader, configured(PER_SHARD, told), shards)
+            homes = home_shards(reader, shards)
         self._leave(PER_SHARD, [shard for shard in shards if shard not in stale])
-        if stale:
-            self.run_all(PER_SHARD, "curating", told, [*stale], most=MOST_SHARDS_PER_RUN)
-        else:
-            self.know()
+        failures = self._failures(PER_SHARD, "curating", told, [*stale], MOST_SHARDS_PER_RUN) if stale else []
+        if others := self._stale_homes(shards, homes, told):
+            failures += self._failures(PER_SHARD, "curating", told, others, MOST_SHARDS_PER_RUN)
+        if failures:
+            raise RunFailed("; ".join(failures))
+        self.know()
         self.refresh(told)
         if not self.tally.computed:
             CONSOLE.print(f"{len(shards)} shards are current; nothing to do")
+
+    def _stale_homes(self, shards: Sequence[str], before: set[str], told: dict[str, Any]) -> list[str]:
+        """The shards, not current, that have clips of these shards' files, or had before these were read; those that would open
+        clips in a folder that is not there are told, and left alone.
+
+        Args:
+            before: what had them.
+        """
+        chain = configured(PER_SHARD, told)
+        opens_videos = {step.asset for step, _ in chain if step.opens_videos}
+        with self.lake.snapshot() as reader:
+            if not (homes := before | home_shards(reader, shards)):
+                return []
+            stale = stale_shards(reader, chain, sorted(homes))
+            away = shards_with_clips_away(reader, stale)
+        left = [shard for shard, asset in stale.items() if shard in away and asset in opens_videos]
+        if left:
+            CONSOLE.print(
+                f"{first_few(left)} have clips of these files, and others in a folder that is not there: left alone",
+                style="yellow",
+            )
+        return [shard for shard in stale if shard not in left]
 
     def refresh(self, told: dict[str, Any] | None = None) -> None:
         """The dataset over all shards of the store.
@@ -183,14 +211,16 @@ class Materializer:
             RunFailed: after everything that could be done was done.
             WebserverUnusable: the cluster takes no run.
         """
-        order = self.know() if shards else []
-        if self.cluster is not None:
-            clips = sum(stamp.rows for stamp in self.lake.stamps([CLIP_FILES.name], shards).values())
-            failures = self.cluster.bring(assets, what, ops, shards, order, shards_per_run(len(shards), clips, most))
-        else:
-            failures = self._run_here(assets, what, ops, shards, order, most)
-        if failures:
+        if failures := self._failures(assets, what, ops, shards, most):
             raise RunFailed("; ".join(failures))
+
+    def _failures(self, assets: Sequence[str], what: str, ops: Mapping[str, Any], shards: Sequence[str], most: int) -> list[str]:
+        """The same; a line for each run that failed."""
+        order = self.know() if shards else []
+        if self.cluster is None:
+            return self._run_here(assets, what, ops, shards, order, most)
+        clips = sum(stamp.rows for stamp in self.lake.stamps([CLIP_FILES.name], shards).values())
+        return self.cluster.bring(assets, what, ops, shards, order, shards_per_run(len(shards), clips, most))
 
     def _run_here(
         self, assets: Sequence[str], what: str, ops: Mapping[str, Any], shards: Sequence[str], order: Sequence[str], most: int

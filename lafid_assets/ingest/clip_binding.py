@@ -4,8 +4,9 @@ Belongs here: the rules by which content becomes a clip. Not here: hashing and p
 
 A clip is its content. The shard whose file shows a content first has the clip; every other file of that content is one more place
 where it lies. What was measured stays as long as any file is known to hold it, whether or not the file can be reached now. A file
-whose content was replaced shows another clip, and the earlier one goes when no other file holds it. A released id names what its
-newest file holds; where that is another clip's content already, the id is a duplicate.
+whose content was replaced shows another clip, and the earlier one goes when no other file holds it, in whatever shard. A file in
+another state that cannot be read holds what it held, in no known state, until it is read. A released id names what its newest
+file holds; where that is another clip's content already, the id is a duplicate.
 """
 
 import hashlib
@@ -20,10 +21,13 @@ from lafid_assets.ingest.media_probe import MediaFacts
 from lafid_assets.ingest.tombstones import FORGOTTEN, PSEUDONYM, Tombstones, pseudonym
 from lafid_assets.outcomes import Reason, Status
 from lafid_assets.schemas import CLIP_CONTENTS, CLIPS
+from lafid_assets.workers.exit_reasons import TRIED_AGAIN
 
 ID_DIGITS = 32
 STATE = ("size_bytes", "mtime_ns", "etag")
 """Columns that tell whether a file is as it was."""
+NOT_READ = TRIED_AGAIN | {Reason.FILE_MISSING}
+"""How a look at a file ends that says nothing of its content: it is looked at again, and what was measured waits."""
 
 Row = Mapping[str, Any]
 Place = tuple[str, str]
@@ -103,7 +107,8 @@ def bind(
             sha = sha or twins.get((file["path"], file["size_bytes"]))
             clip, home = owner[sha] if sha else (_named_by_place(file), shard)
         shown = content[place] if content[place] not in forgotten else None
-        rows.append({**file, "content_sha256": shown, "clip_id": clip, "clip_shard": home})
+        state = dict.fromkeys(STATE) if waits_to_be_read(file, probed.get(place), before) else {}
+        rows.append({**file, **state, "content_sha256": shown, "clip_id": clip, "clip_shard": home})
         if home == shard and (clip not in clips or (file["in_table"] and clips[clip]["reason"] == Reason.NO_ROW)):
             its_owner = owner.get(sha or "", (clip, shard))
             clips[clip] = _clip((clip, shard), its_owner, sha, probed.get(place), measured, forgotten)
@@ -119,11 +124,14 @@ def contents_of(files: Sequence[Row], probed: Mapping[Place, ProbedClip], before
     return sorted(sha for sha in found if sha is not None)
 
 
+def waits_to_be_read(file: Row, clip: ProbedClip | None, before: Before) -> bool:
+    """Whether a look at the file told nothing of its content, so that it holds what it held before."""
+    was_read = clip is None or clip.content_sha256 is not None or clip.reason not in NOT_READ
+    return not was_read and before.content_of(file) is not None
+
+
 def _content(file: Row, clip: ProbedClip | None, before: Before) -> str | None:
-    """What was measured waits for its file: a file that is gone holds what it held."""
-    if clip is None or (clip.content_sha256 is None and clip.reason == Reason.FILE_MISSING):
-        return before.content_of(file)
-    return clip.content_sha256
+    return before.content_of(file) if clip is None or waits_to_be_read(file, clip, before) else clip.content_sha256
 
 
 def _released_contents(files: Iterable[Row], content: Mapping[Place, str | None]) -> dict[str, str]:

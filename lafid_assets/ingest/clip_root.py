@@ -15,7 +15,7 @@ from typing import Protocol
 import polars as pl
 
 from lafid_assets.ingest.clip_prefetch import object_at, scratch
-from lafid_assets.ingest.folder_walk import walk
+from lafid_assets.ingest.folder_walk import is_utf8, readable, time_ns, walk
 from lafid_assets.ingest.provenance import SOURCE_FILE, SourceUnusable
 from model.wording import first_few
 from resources.store.s3_objects import Listed, ObjectUnreadable, is_address, list_objects, read_object, split_address
@@ -41,7 +41,11 @@ class ClipRoot(Protocol):
         """
 
     def tables(self) -> pl.DataFrame:
-        """OpenHumanVid's tables by name, with the columns of `STATE`."""
+        """OpenHumanVid's tables by name, with the columns of `STATE`. One whose name is not UTF-8 is told and left out.
+
+        Raises:
+            SourceUnusable: that is so of all.
+        """
 
     def files(self, wanted: Callable[[str], bool], folders: Collection[str] | None = None) -> pl.DataFrame:
         """Frame with the columns of `FILES`: the files whose name is wanted, as `folder_walk.walk` gives them."""
@@ -66,20 +70,26 @@ class _Folder:
     def __init__(self, folder: Path) -> None:
         self._folder = Path(os.path.abspath(folder))
         self.address = str(self._folder)
-        try:
-            self.address.encode()
-        except UnicodeEncodeError as error:
-            raise SourceUnusable(f"the name of the folder {self.address!r} is not UTF-8: rename it") from error
+        if not is_utf8(self.address):
+            raise SourceUnusable(f"the name of the folder {self.address!r} is not UTF-8: rename it")
 
     def require(self) -> None:
         if not self._folder.is_dir():
             raise SourceUnusable(f"there is no folder {self._folder}: mount it or name another folder")
 
     def tables(self) -> pl.DataFrame:
-        found = []
+        found, faulty = [], list[str]()
         for path in sorted(self._folder.glob(TABLE_PATTERN)):
+            if not is_utf8(path.name):
+                faulty.append(readable(path.name))
+                continue
             with suppress(OSError):  # it went, or is a link to nowhere
-                found.append((path.name, (state := path.stat()).st_size, state.st_mtime_ns, None))
+                found.append((path.name, (state := path.stat()).st_size, time_ns(state), None))
+        if faulty:
+            told = f"the name of a table in {self._folder} is not UTF-8: rename {first_few(faulty)}"
+            if not found:  # without any table its clips would be taken for those of a plain folder
+                raise SourceUnusable(told)
+            LOGGER.warning("%s; its rows are left out", told)
         return pl.DataFrame(found, schema=STATE, orient="row")
 
     def files(self, wanted: Callable[[str], bool], folders: Collection[str] | None = None) -> pl.DataFrame:

@@ -16,6 +16,8 @@ LOGGER = logging.getLogger("lafid.ingest")
 
 FILES = {"path": pl.String, "size_bytes": pl.Int64, "mtime_ns": pl.Int64, "fault": pl.String}
 NAME_NOT_UTF8 = "name_not_utf8"
+LAST_TIME_NS = (1 << 63) - 1
+"""In the year 2262: what a table holds of a time. Some disks and archives have later ones."""
 _NAMED_LINKS = 5
 _CHUNK = 100_000
 
@@ -45,8 +47,8 @@ def walk(root: Path, wanted: Callable[[str], bool], folders: Collection[str] | N
             found.follow(link)
     if found.left:
         more = f" and {len(found.left) - _NAMED_LINKS} more" if len(found.left) > _NAMED_LINKS else ""
-        named = ", ".join(_readable(text) for text in found.left[:_NAMED_LINKS])
-        LOGGER.warning("not read below %s: %s%s", _readable(str(root)), named, more)
+        named = ", ".join(readable(text) for text in found.left[:_NAMED_LINKS])
+        LOGGER.warning("not read below %s: %s%s", readable(str(root)), named, more)
     return found.files()
 
 
@@ -77,6 +79,11 @@ def linked_folders(root: Path, path: str) -> list[Path]:
                 break
             reached.append(link.resolve())
     return reached
+
+
+def time_ns(facts: os.stat_result) -> int:
+    """When a file last changed, as tables hold it."""
+    return max(-LAST_TIME_NS, min(facts.st_mtime_ns, LAST_TIME_NS))
 
 
 class _Walk:
@@ -174,23 +181,24 @@ class _Walk:
     def _add(self, path: str, facts: os.stat_result | None) -> None:
         self._paths.append(path)
         self._sizes.append(facts.st_size if facts else -1)
-        self._times.append(facts.st_mtime_ns if facts else -1)
+        self._times.append(time_ns(facts) if facts else -1)
         if len(self._paths) >= _CHUNK:
             self._flush()
 
     def _flush(self) -> None:
         """Python's strings become a frame while they are few: a million of them would take five times the room."""
         paths, faults = self._paths, list[str | None]([None]) * len(self._paths)
-        if not _is_utf8("".join(paths)):
-            paths = [_readable(path) for path in self._paths]
-            faults = [None if _is_utf8(path) else NAME_NOT_UTF8 for path in self._paths]
+        if not is_utf8("".join(paths)):
+            paths = [readable(path) for path in self._paths]
+            faults = [None if is_utf8(path) else NAME_NOT_UTF8 for path in self._paths]
         frame = pl.DataFrame({"path": paths, "size_bytes": self._sizes, "mtime_ns": self._times, "fault": faults}, schema=FILES)
         is_there = pl.col("size_bytes") >= 0
         self._frames.append(frame.with_columns(pl.when(is_there).then(name).alias(name) for name in ("size_bytes", "mtime_ns")))
         self._paths, self._sizes, self._times = [], array("q"), array("q")
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Whether a table can hold a name."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -198,5 +206,6 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _readable(path: str) -> str:
+def readable(path: str) -> str:
+    """A name that may be no UTF-8, spelled so that it can be shown."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

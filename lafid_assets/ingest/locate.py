@@ -1,18 +1,23 @@
 """Where the content of a clip can be read now.
 
-Belongs here: clips -> files that exist on this machine. Not here: which file holds which content (`raw_clips`).
+Belongs here: clips -> files that exist on this machine, files -> the shards that have their clips. Not here: which file holds
+which content (`raw_clips`).
 """
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from lafid_assets.ingest.clip_prefetch import object_at
+from lafid_assets.ingest.folder_walk import time_ns
 from lafid_assets.ingest.media_probe import resolve
 from lafid_assets.outcomes import ClipError
 from model.encoding.footage import File, Footage, RemoteFile, footage_in
 from resources.lake.lake import Lake
+from resources.lake.reader import Reader
 from resources.store.s3_objects import is_address
 
 _FILES = """
@@ -22,7 +27,7 @@ FROM clip_contents k
 JOIN footage c ON c.shard = k.clip_shard AND coalesce(c.recording_id, c.clip_id) = k.clip_id
     AND c.content_sha256 = k.content_sha256
 JOIN clip_roots r ON r.clip_root = k.clip_root
-WHERE k.clip_shard = ?
+WHERE k.clip_shard = ? AND k.size_bytes IS NOT NULL
 ORDER BY c.clip_id, r.seen_at DESC, k.clip_root, k.path
 """
 
@@ -35,7 +40,8 @@ def locate(lake: Lake, shard: str, clip_ids: Collection[str] | None = None) -> d
     """Clip to a file that holds its content, and where in it, of those that can be reached: of several the one whose folder was
     seen last, and a file of a folder before an object on S3.
 
-    A file that has changed since its content was hashed counts as gone; of an object that is seen when it is fetched.
+    A file that has changed since its content was hashed counts as gone; of an object that is seen when it is fetched, or where it
+    was listed anew and could not be read.
 
     Args:
         clip_ids: only these; None for all clips of the shard.
@@ -94,6 +100,32 @@ def require_located(lake: Lake, shard: str, clip_ids: Collection[str]) -> dict[s
     return found
 
 
+def home_shards(reader: Reader, shards: Iterable[str]) -> set[str]:
+    """Other shards that have clips which files of these shards hold: a file that was moved or copied shows a clip of the shard
+    that knew its content before."""
+    return set(
+        reader.sql(
+            "SELECT DISTINCT clip_shard FROM clip_contents SEMI JOIN asked USING (shard) "
+            "WHERE clip_shard <> shard AND clip_shard NOT IN (SELECT shard FROM asked)",
+            asked=pl.DataFrame({"shard": list(shards)}, schema={"shard": pl.String}),
+        )["clip_shard"]
+    )
+
+
+def shards_with_clips_away(reader: Reader, shards: Iterable[str]) -> set[str]:
+    """Those of the shards with a clip that lies in folders alone that are not there."""
+    roots = reader.sql("SELECT clip_root FROM clip_roots")["clip_root"]
+    away = [root for root in roots if not is_address(root) and not os.path.isdir(root)]
+    return set(
+        reader.sql(
+            "SELECT DISTINCT clip_shard FROM (SELECT clip_shard, clip_id FROM clip_contents SEMI JOIN asked USING (clip_shard) "
+            "GROUP BY ALL HAVING bool_and(list_contains(?, clip_root)))",
+            [away],
+            asked=pl.DataFrame({"clip_shard": list(shards)}, schema={"clip_shard": pl.String}),
+        )["clip_shard"]
+    )
+
+
 def _reached(row: Mapping[str, Any]) -> File | None:
     """The file of a row of `clip_contents`, where it can be reached as it was."""
     root, path = row["clip_root"], row["path"]
@@ -104,4 +136,4 @@ def _reached(row: Mapping[str, Any]) -> File | None:
         state = None if file is None else os.stat(file)
     except (ClipError, OSError):  # a path that leads out of its folder is nobody's to read
         return None
-    return file if state and (state.st_size, state.st_mtime_ns) == (row["size_bytes"], row["mtime_ns"]) else None
+    return file if state and (state.st_size, time_ns(state)) == (row["size_bytes"], row["mtime_ns"]) else None

@@ -4,13 +4,14 @@ Belongs here: the asset, and which files are opened. Not here: which files there
 what makes a clip (`clip_binding`).
 """
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import dagster as dg
 import polars as pl
 
-from lafid_assets.ingest.clip_binding import Before, Elsewhere, Place, Row, bind, contents_of
+from lafid_assets.ingest.clip_binding import NOT_READ, Before, Elsewhere, Place, Row, bind, contents_of, waits_to_be_read
 from lafid_assets.ingest.clip_prefetch import map_footage, object_at
 from lafid_assets.ingest.clip_probe import LIMITS, ProbedClip, ProbeTask, probe_clip, probed
 from lafid_assets.ingest.tombstones import Tombstones, pseudonym
@@ -20,12 +21,16 @@ from lafid_assets.schemas import CLIP_CONTENTS, CLIP_FILES, CLIPS, RAW_CLIPS
 from lafid_assets.steps.step import Step
 from lafid_assets.steps.step_run import COUNTS_ADD_UP, Finding, Frames, Work
 from lafid_assets.workers.pool import Children
+from model.wording import first_few
+from resources.lake.duckdb_extensions import quoted
+from resources.lake.frames import lent
 from resources.lake.lake import Lake
 from resources.lake.reader import Reader
+from resources.lake.tables import PARTITIONS
 from resources.lake.writer import Writer
 from resources.store.s3_objects import is_address
 
-LOOKED_FOR_AGAIN = (Reason.FILE_MISSING, Reason.UNREADABLE, Reason.NOT_FETCHED)
+LOGGER = logging.getLogger("lafid.ingest")
 EVERY_FILE = dg.AssetCheckSpec(
     COUNTS_ADD_UP,
     asset=RAW_CLIPS.name,
@@ -43,12 +48,13 @@ class RawClipsConfig(dg.Config):
 
 
 def _waiting(_: RawClipsConfig) -> str:
-    """Shards with a file that was registered and could not be read: it may be back."""
-    reasons = ", ".join(f"'{reason}'" for reason in LOOKED_FOR_AGAIN)
+    """Shards with a file that was registered and could not be read as it is now: another try may read it."""
+    reasons = ", ".join(map(quoted, sorted(NOT_READ)))
+    unread = f"SELECT * FROM {CLIP_CONTENTS.name} WHERE content_sha256 IS NULL OR size_bytes IS NULL"  # few, found quickly
     return (
-        "SELECT DISTINCT f.shard FROM clip_contents k JOIN clip_files f USING (shard, clip_root, path) "
-        "JOIN clips c ON c.shard = k.clip_shard AND c.clip_id = k.clip_id "
-        f"WHERE k.content_sha256 IS NULL AND f.size_bytes IS NOT NULL AND c.reason IN ({reasons})"
+        f"SELECT DISTINCT f.shard FROM ({unread}) k JOIN {CLIP_FILES.name} f USING (shard, clip_root, path) "
+        f"JOIN {CLIPS.name} c ON c.shard = k.clip_shard AND c.clip_id = k.clip_id "
+        f"WHERE f.size_bytes IS NOT NULL AND (k.content_sha256 IS NOT NULL OR c.reason IN ({reasons}))"
     )
 
 
@@ -105,6 +111,20 @@ class ShardFiles:
             FolderAway: files that were never read lie in a folder that is not there.
         """
         self.probed = probe_files(self.files, self.before)
+        places = [((file["clip_root"], file["path"]), file) for file in self.files if file["size_bytes"] is not None]
+        unread = [
+            f"{'/'.join(place)} ({self.probed[place].reason})"
+            for place, file in places
+            if waits_to_be_read(file, self.probed.get(place), self.before)
+        ]
+        if unread:
+            LOGGER.warning(
+                "%s: %d files were written anew and cannot be read, %s: what was measured of them before waits, and the next "
+                "curation tries again",
+                self.shard,
+                len(unread),
+                first_few(unread),
+            )
         return self
 
     def bound(self, lake: Lake) -> Frames:
@@ -115,7 +135,10 @@ class ShardFiles:
     def claimed(self, writer: Writer) -> Frames:
         """The same in the transaction that writes them: two shards that find one content at once do not both have it."""
         writer.serialise()
-        return self._bound(writer)
+        frames = self._bound(writer)
+        held = _clips_of_others(self.shard, self.before.contents.values())
+        _drop_unheld(writer, self.shard, held - _clips_of_others(self.shard, frames[CLIP_CONTENTS.name].iter_rows(named=True)))
+        return frames
 
     def _bound(self, reader: Reader) -> Frames:
         asked = contents_of(self.files, self.probed, self.before)
@@ -188,6 +211,29 @@ def _elsewhere(reader: Reader, shard: str, contents: Sequence[str]) -> Elsewhere
         {row["content_sha256"] or row["clip_id"]: (row["clip_id"], row["shard"]) for row in owners.iter_rows(named=True)},
         frozenset(bound["clip_id"]),
     )
+
+
+def _clips_of_others(shard: str, contents: Iterable[Row]) -> set[tuple[str, str]]:
+    """Shard and id of the clips of other shards that these files hold."""
+    return {(row["clip_shard"], row["clip_id"]) for row in contents if row["clip_shard"] != shard}
+
+
+def _drop_unheld(writer: Writer, shard: str, left: Collection[tuple[str, str]]) -> None:
+    """Clips of other shards that files of this one held go, where no file holds them any more: these shards read no file that
+    has changed, and would never know."""
+    if not left:
+        return
+    held = f"SELECT clip_shard AS shard, clip_id FROM {CLIP_CONTENTS.name} WHERE shard <> {quoted(shard)}"
+    with lent(writer.cursor, let_go=pl.DataFrame(sorted(left), schema=["shard", "clip_id"], orient="row")):
+        unheld = f"SELECT shard, clip_id FROM let_go ANTI JOIN ({held}) USING (shard, clip_id)"
+        shards = writer.sql(f"SELECT DISTINCT shard FROM ({unheld})")["shard"].to_list()
+        writer.cursor.execute(f"DELETE FROM {CLIPS.name} WHERE (shard, clip_id) IN ({unheld})")
+    if shards:
+        writer.restamp((CLIPS.name, name) for name in shards)
+        writer.cursor.execute(
+            f"UPDATE {PARTITIONS} SET written_at = now() WHERE table_name = {quoted(CLIPS.name)} "
+            f"AND partition IN ({', '.join(map(quoted, shards))})"
+        )
 
 
 def _without_clip(files: Sequence[Row], frames: Frames) -> Finding:

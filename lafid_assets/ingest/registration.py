@@ -9,6 +9,7 @@ path and size below another root), so that its content is looked for where it is
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,9 +18,11 @@ import polars as pl
 
 from lafid_assets.ingest.tombstones import Tombstones
 from lafid_assets.schemas import CLIP_FILES, CLIP_ROOTS, CLIP_ROWS
+from model.wording import first_few
 from resources.lake.lake import Lake
 from resources.lake.writer import Writer
 
+LOGGER = logging.getLogger("lafid.ingest")
 DEFAULT_CLIPS_PER_SHARD = 500
 SHARDS_AT_ONCE = 100
 REGISTERED = "registered"
@@ -63,13 +66,20 @@ class Registered:
 def register(lake: Lake, listed: pl.DataFrame, clips_per_shard: int = DEFAULT_CLIPS_PER_SHARD) -> Registered:
     """Put files that no shard holds into shards, and take up what has changed of the others. Nothing is written when nothing has.
 
-    Of a forgotten clip only its pseudonym is taken up, so that it is still counted.
+    Of a forgotten clip only its pseudonym is taken up, so that it is still counted. To be called at work in the store
+    (`Leases.at_work`), or a clip could be forgotten meanwhile.
 
     Args:
         listed: rows as `listing.list_files` gives them, of one root.
     """
-    files = Tombstones(lake.store).hide_forgotten(_unique(listed))
-    return lake.commit(lambda writer: _register(writer, files, clips_per_shard), all_cores=True)
+    files = _unique(listed)
+
+    def change(writer: Writer) -> Registered:
+        # Read in the transaction: what is forgotten before it begins does not come back.
+        hidden = Tombstones(lake.store).hide_forgotten(files)
+        return _register(writer, hidden.with_row_index("number"), clips_per_shard)
+
+    return lake.commit(change, all_cores=True)
 
 
 def _register(writer: Writer, files: pl.DataFrame, clips_per_shard: int) -> Registered:
@@ -98,9 +108,14 @@ def _register(writer: Writer, files: pl.DataFrame, clips_per_shard: int) -> Regi
 
 
 def _unique(listed: pl.DataFrame) -> pl.DataFrame:
-    """One row a place, numbered; a row that names no file stands under its id."""
+    """One row a place; a row that names no file stands under its id. Of several rows of one file the first counts, and
+    the others are told: whatever is said of a file, nobody could tell which of them a clip is."""
     named = listed.with_columns(path=pl.when(pl.col("path") != "").then("path").otherwise("released_id"))
-    return named.unique(["clip_root", "path"], keep="first", maintain_order=True).with_row_index("number")
+    again = named.filter(~pl.struct("clip_root", "path").is_first_distinct())
+    if again.height:
+        rows = first_few(f"{row['released_id']} of {row['path']}" for row in again.iter_rows(named=True))
+        LOGGER.warning("%d rows name a file that a row before them names, and are left out: %s", again.height, rows)
+    return named.unique(["clip_root", "path"], keep="first", maintain_order=True)
 
 
 def _known(writer: Writer, files: pl.DataFrame, root: str) -> pl.DataFrame:

@@ -69,7 +69,8 @@ CLIP_ROWS = TableSchema(
 
 CLIP_CONTENTS = TableSchema(
     "clip_contents",
-    "Which content each file was found to hold, and whose clip that is.",
+    "Which content each file was found to hold, and whose clip that is. A file that is another one now and could not be read yet "
+    "has its earlier content, and no size and time.",
     ("clip_root", "path"),
     (
         SHARD,

@@ -11,6 +11,7 @@ import pytest
 
 from lafid_assets.steps.partitions import CLIP_SHARDS
 from resources.lake.lake import Lake
+from resources.leases.leases import StoreBusy
 from resources.settings import Settings
 from sensors import clip_drop as module
 from sensors.clip_drop import clip_drop
@@ -313,3 +314,16 @@ def test_the_tables_of_a_drop_on_s3_settle_too(tick: Tick, lake: Lake, on_s3: Ca
 def test_a_drop_on_s3_that_cannot_be_listed_is_said(tick: Tick, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAFID_DROP", "s3://no-such-bucket")
     _skipped(tick(), "cannot read s3://no-such-bucket/")
+
+
+def test_nobody_forgets_a_clip_while_files_are_taken_in(
+    tick: Tick, settings: Settings, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: object) -> None:
+        with pytest.raises(StoreBusy, match="clip_drop"), lake.leases.alone("lafid forget"):
+            pass
+
+    monkeypatch.setattr(module, "register", look)
+    _drop(settings, "a.mp4", b"whole")
+    tick()
+    tick()

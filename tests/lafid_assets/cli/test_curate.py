@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import dagster as dg
 import pytest
 
 from lafid_assets.captions.chat_endpoint import endpoint_of
+from lafid_assets.cli import materialize
 from lafid_assets.cli.materialize import CurationChoices, Materializer, RunFailed, open_materializer
 from lafid_assets.ingest import raw_clips as module
 from lafid_assets.ingest.clip_binding import Row
@@ -113,6 +115,43 @@ def test_shards_without_a_clip_in_the_folder_are_left_alone(lafid: Any, curated_
         {"shards": 2, "policy": "cofe"},
         {"shards": 1, "policy": "faithfulfaces"},
     ]
+
+
+@pytest.mark.usefixtures("no_dataset")
+def test_a_shard_is_finished_though_its_files_are_known_by_another_shard_now(
+    lafid: Any, home: Path, bad_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, policy = tmp_path / "clips", "SELECT DISTINCT policy FROM pose_filtered_clips"
+    shutil.copytree(bad_files, folder / "moved")
+    for path in (folder / "moved").iterdir():
+        path.rename(folder / path.name)
+    assert lafid("curate", folder, "--error-budget", 1).code == 0
+    for path in folder.glob("*.mp4"):
+        path.rename(folder / "moved" / path.name)
+    (home / "lafid.toml").write_text("[pose_filtered_clips]\npose_variation_min_deg = 60.0\n")
+    moved = lafid("curate", folder, "--error-budget", 1)
+    assert moved.code == 0, moved.err
+    assert "files: 2 new; 1 shards, 1 of them new" in moved.out
+    assert json.loads(lafid("query", policy, "--json").out) == [{"policy": "cofe+"}]
+    assert "1 shards are current; nothing to do" in lafid("curate", folder, "--error-budget", 1).out
+
+    shutil.copytree(folder / "moved", tmp_path / "copies")
+    (tmp_path / "copies" / "text.mp4").unlink()
+    (tmp_path / "copies" / "empty.mp4").rename(tmp_path / "copies" / "copy.mp4")
+    folder.rename(tmp_path / "unmounted")
+    (home / "lafid.toml").write_text("")
+    assert lafid("curate", tmp_path / "copies", "--error-budget", 1).code == 0
+    assert json.loads(lafid("query", policy, "--json").out) == [{"policy": "cofe"}], "no clip has to be opened for that"
+    [first] = json.loads(lafid("query", "SELECT DISTINCT shard FROM clips", "--json").out)
+    stale = materialize.stale_shards
+
+    def to_be_opened(reader: Any, chain: Any, shards: Sequence[str]) -> dict[str, str]:
+        return {first["shard"]: "face_info"} if first["shard"] in shards else stale(reader, chain, shards)
+
+    monkeypatch.setattr(materialize, "stale_shards", to_be_opened)
+    left = lafid("curate", tmp_path / "copies", "--error-budget", 1)
+    assert left.code == 0
+    assert f"{first['shard']} have clips of these files, and others in a folder that is not there: left alone" in left.out
 
 
 @pytest.mark.usefixtures("no_dataset")

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from lafid_assets.ingest.clip_prefetch import drop
+from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.locate import locate, require_located
+from lafid_assets.ingest.media_probe import content_sha256
 from lafid_assets.ingest.raw_clips import STEP, RawClipsConfig
+from lafid_assets.ingest.registration import register
 from model.encoding.footage import RemoteFile
 from resources.lake.lake import Lake
 from resources.settings import Settings
@@ -173,3 +176,20 @@ def test_an_object_that_went_keeps_what_was_measured(lake: Lake, films: list[Pat
     _remove(address, "2.mp4")
     take_in(address)
     assert lake.read("clips").equals(before)
+
+
+def test_an_object_that_was_put_anew_and_is_missing_for_a_moment_is_read_when_it_is_back(
+    lake: Lake, films: list[Path], put: Put, take_in: Take, bring_up: Any
+) -> None:
+    address = put("1.mp4", films[0])
+    [shard] = take_in(address)[0].shards
+    before = lake.read("clips")
+    put("1.mp4", films[1])
+    register(lake, list_files(address))
+    _remove(address, "1.mp4")
+    bring_up(shard)
+    assert lake.read("clips").equals(before)
+    assert locate(lake, shard) == {}, "what is there now was never read"
+    put("1.mp4", films[1])
+    assert bring_up(shard) == ["1.mp4"]
+    assert lake.read("clips")["content_sha256"].to_list() == [content_sha256(films[1])]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lafid_assets.ingest import folder_walk
-from lafid_assets.ingest.folder_walk import FILES, NAME_NOT_UTF8, linked_folders, refusal, walk
+from lafid_assets.ingest.folder_walk import FILES, LAST_TIME_NS, NAME_NOT_UTF8, linked_folders, refusal, time_ns, walk
 
 
 def _write(root: Path, *paths: str) -> None:
@@ -211,3 +211,11 @@ def test_a_way_through_links_ends_at_the_first_that_is_not_followed(root: Path, 
     assert linked_folders(root, "in/a.mp4") == [tmp_path / "disk"]
     assert linked_folders(root, "in/on/b.mp4") == [tmp_path / "disk", tmp_path / "far"]
     assert linked_folders(root, "up/door/b.mp4") == []
+
+
+def test_a_time_that_no_table_can_hold_costs_nobody_anything(root: Path) -> None:
+    _write(root, "a.mp4", "late.mp4")
+    os.utime(root / "late.mp4", (0, 10_500_000_000))
+    times = dict(walk(root, lambda name: True).select("path", "mtime_ns").rows())
+    assert times["late.mp4"] == LAST_TIME_NS == time_ns(os.stat(root / "late.mp4"))
+    assert times["a.mp4"] == os.stat(root / "a.mp4").st_mtime_ns

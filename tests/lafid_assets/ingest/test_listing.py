@@ -315,3 +315,14 @@ def test_unusable_lists_are_named(tmp_path: Path) -> None:
         _restrict(tmp_path, "clip_id\nz\n")
     with pytest.raises(SourceUnusable, match=r"cannot read the list .*nowhere.csv"):
         restrict_to(RELEASED, tmp_path / "nowhere.csv")
+
+
+def test_a_table_whose_name_is_not_utf8_costs_its_own_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bad = tmp_path / os.fsdecode(b"OpenHumanVid_part_\xff.csv")
+    bad.write_text("clip_id,path,caption\nb,clips/b,text\n")
+    _write(tmp_path, "clips/a.mp4", "clips/b.mp4")
+    with pytest.raises(SourceUnusable, match=r"the name of a table in .* is not UTF-8: rename OpenHumanVid_part_\\xff.csv"):
+        list_files(tmp_path)
+    _part(tmp_path, "a,clips/a,text,5")
+    assert dict(list_files(tmp_path).select("path", "in_table").rows()) == {"clips/a.mp4": True, "clips/b.mp4": False}
+    assert r"is not UTF-8: rename OpenHumanVid_part_\xff.csv; its rows are left out" in caplog.text

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 
 from lafid_assets.definitions import build_defs
 from lafid_assets.ingest import media_probe
-from lafid_assets.ingest import raw_clips as module
 from lafid_assets.ingest.listing import list_files
 from lafid_assets.ingest.locate import locate
 from lafid_assets.ingest.media_probe import content_sha256
@@ -21,42 +20,11 @@ from lafid_assets.ingest.registration import Registered, register
 from lafid_assets.ingest.tombstones import PSEUDONYM, write_tombstones
 from lafid_assets.schemas import CLIP_CONTENTS, CLIPS
 from lafid_assets.steps.partitions import CLIP_SHARDS
-from lafid_assets.workers.pool import Done
 from resources.lake.lake import Lake
 from resources.settings import Settings
 
 TakeIn = Callable[[Path], tuple[Registered, list[str]]]
 HEADER = "clip_id,path,caption,aesthetic\n"
-
-
-@pytest.fixture(scope="module")
-def _three_films(tmp_path_factory: pytest.TempPathFactory, write_video: Callable[..., Path]) -> Path:
-    folder = tmp_path_factory.mktemp("films")
-    for number, name in enumerate(("one", "two", "three"), 1):
-        write_video(folder / f"{name}.mp4", seconds=number / 2)
-    return folder
-
-
-@pytest.fixture
-def films(_three_films: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three small videos of different lengths, and so of different contents, to be copied. They harm nobody: they are opened in
-    this process, for children cost most of such a test; `released` has them opened in children."""
-
-    def here(work: Callable[[Any], Any], tasks: Sequence[Any], *_: object, **__: object) -> Iterator[tuple[int, Done[Any]]]:
-        yield from ((index, Done(work(task))) for index, task in enumerate(tasks))
-
-    monkeypatch.setattr(module, "map_footage", here)
-    return _three_films
-
-
-@pytest.fixture
-def folder(films: Path, tmp_path: Path) -> Path:
-    """A plain folder with two of them."""
-    folder = tmp_path / "plain"
-    folder.mkdir()
-    for name in ("one", "two"):
-        shutil.copy2(films / f"{name}.mp4", folder)
-    return folder
 
 
 @pytest.fixture

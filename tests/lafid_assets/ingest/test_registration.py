@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from lafid_assets.ingest.listing import LISTED, list_files
 from lafid_assets.ingest.registration import Registered, into_shards, register, shard_name
+from lafid_assets.ingest.tombstones import pseudonym, write_tombstones
 from resources.lake.lake import Lake
 
 Register = Callable[..., Registered]
@@ -188,6 +190,38 @@ def test_rows_without_path_stand_under_their_id(lake: Lake, tmp_path: Path) -> N
     )
     [shard] = register(lake, rows, 5).shards
     assert lake.read("clip_files", shard)["path"].to_list() == ["a", "b"]
+
+
+def _released(root: Path, *rows: str) -> Path:
+    (root / "clips").mkdir(parents=True)
+    (root / "clips" / "h").write_bytes(b"h")
+    (root / "OpenHumanVid_part_001.csv").write_text("\n".join(["clip_id,path,caption", *rows]))
+    return root
+
+
+def test_of_two_rows_of_one_file_the_first_counts_and_the_other_is_told(
+    lake: Lake, tmp_path: Path, take_in: Register, caplog: pytest.LogCaptureFixture
+) -> None:
+    [shard] = take_in(_released(tmp_path / "released", "g,clips/h,words", "h,clips\\h,others")).shards
+    assert lake.read("clip_files", shard)["released_id"].to_list() == ["g"]
+    assert "1 rows name a file that a row before them names, and are left out: h of clips/h" in caplog.text
+
+
+def test_a_clip_that_is_forgotten_while_its_folder_is_looked_through_stays_away(
+    lake: Lake, tmp_path: Path, take_in: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = Lake.commit
+
+    def after_another(lake: Lake, *change: Any, **how: Any) -> Any:
+        write_tombstones(lake.store, ["h"], [])
+        return commit(lake, *change, **how)
+
+    monkeypatch.setattr(Lake, "commit", after_another)
+    [shard] = take_in(_released(tmp_path / "released", "h,clips/h,words")).shards
+    assert lake.read("clip_files", shard).select("path", "released_id").rows() == [(pseudonym("h"), pseudonym("h"))]
+    assert lake.read("clip_rows", shard)["caption"].to_list() == [None]
+    again = register(lake, list_files(tmp_path / "released"))
+    assert (again.shards, again.new, again.changed, again.retold) == ((shard,), 0, 0, 0)
 
 
 def _files(*paths: str, root: str = "/r") -> pl.DataFrame:
