@@ -42,7 +42,8 @@ def load_component(part: Path, dtype: torch.dtype | None = None, *, names_only: 
 
     Args:
         part: folder of the component, by whose name it is told what it is.
-        dtype: of transformers and text encoder, unless as the library has it; what must stay in float32 does.
+        dtype: of transformers and text encoder, unless as the library has it; what must stay in float32 does, and VAE and CLIP are
+            in float32 however they are stored.
         names_only: names and shapes of the files' tensors are held against the class's, and no weight is kept.
 
     Raises:
@@ -61,6 +62,8 @@ def load_component(part: Path, dtype: torch.dtype | None = None, *, names_only: 
         settings["dtype"] = dtype or "auto"
     elif kind in (WanTransformer3DModel, WanVACETransformer3DModel):
         settings["dtype"] = dtype
+    elif kind is CLIPVisionModel:
+        settings["dtype"] = torch.float32  # transformers would compute in the format of the files; Wan's is float32, as the VAE's
     try:
         check_config(read_json(part / "config.json"), stored_shapes(part), lambda: outline(part), part / "config.json")
         with _quiet():

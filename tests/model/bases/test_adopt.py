@@ -118,6 +118,15 @@ def test_a_file_that_is_missing_a_pointer_or_torn_is_named_and_adopted_when_it_c
     load_base(fetched.parent, "cpu")
 
 
+def test_the_links_of_hugging_faces_cache_are_named_with_what_takes_their_place(
+    fetched: Path, snapshots: Callable[[str], Path]
+) -> None:
+    shutil.rmtree(fetched / "transformer")
+    shutil.copytree(snapshots(T2V.name) / "transformer", fetched / "transformer", copy_function=lambda a, b: Path(b).symlink_to(a))
+    with pytest.raises(BaseError, match="holds links in place of transformer/config.json, .*: remove them, then fetch it with `hf"):
+        adopt_base(fetched.parent, T2V)
+
+
 def header(told: str) -> bytes:
     """A file of safetensors that says this of itself."""
     return len(told).to_bytes(8, "little") + told.encode()
