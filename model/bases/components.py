@@ -42,8 +42,8 @@ def load_component(part: Path, dtype: torch.dtype | None = None, *, names_only: 
 
     Args:
         part: folder of the component, by whose name it is told what it is.
-        dtype: of transformers and text encoder, unless as the library has it; what must stay in float32 does, and VAE and CLIP are
-            in float32 however they are stored.
+        dtype: of transformers and text encoder, unless as the library has it; what must stay in float32 does, VAE and CLIP wholly,
+            however they are stored.
         names_only: names and shapes of the files' tensors are held against the class's, and no weight is kept.
 
     Raises:
@@ -137,7 +137,7 @@ def _check_whole(part: Path, told: Mapping[str, Iterable[Any]]) -> None:
     faults = {"lacks": made_up(told), "holds, which its class does not have,": sorted(told["unexpected_keys"])}
     said = [f"{fault} {first_few(names, _NAMED)}" for fault, names in faults.items() if names]
     if said:
-        raise BaseError(f"{part} {'; '.join(said)}: fetch the base again, and `lafid adopt` it")
+        raise BaseError(f"{part} {'; '.join(said)}")
 
 
 @contextmanager

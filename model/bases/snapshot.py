@@ -47,7 +47,8 @@ def check_whole(snapshot: Path, parts: Iterable[str], fetch: str) -> None:
         fetch: the commands that bring what is missing, for the message.
 
     Raises:
-        BaseError: a file is missing, a link or a Git LFS pointer in its place, torn, or another than its index says; all such are named.
+        BaseError: a file is missing, a link or a Git LFS pointer in its place, torn, or another than its index says; all such are
+            named.
     """
     parts = list(parts)
     files = [snapshot / MODEL_INDEX, *(path for part in parts for path in _files_of(snapshot / part))]
@@ -129,6 +130,8 @@ def _check_index(index: Path, fetch: str) -> None:
     shards: dict[str, set[str]] = {}
     for name, shard in _weight_map(index).items():
         shards.setdefault(shard, set()).add(name)
+    if lacking := [shard for shard in sorted(shards) if not (index.parent / shard).is_file()]:
+        raise BaseError(f"{index} names {first_few(lacking)}, which is not there: remove that index, then {fetch}")
     for shard, promised in sorted(shards.items()):
         held = _names_in(index.parent / shard) or set()
         if held != promised:
