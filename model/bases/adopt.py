@@ -178,8 +178,8 @@ def _commit(records: dict[str, Recorded], revision: str | None, spec: BaseSpec, 
         )
     if others := [path for path, record in records.items() if record.commit != wanted]:
         raise BaseError(
-            f"the download recorded commit {records[others[0]].commit} of {first_few(others, 5)}, not {wanted}: name that commit, "
-            f"or {fetch}; what is named again then is no part of the commit, and hf removes nothing: remove it"
+            f"the download recorded commit {records[others[0]].commit} of {first_few(others, 5)}, not {wanted}: name that "
+            f"commit, or {fetch}; what is named again then is no part of the commit, and hf removes nothing: remove it"
         )
     return wanted
 

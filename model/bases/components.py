@@ -42,8 +42,8 @@ def load_component(part: Path, dtype: torch.dtype | None = None, *, names_only: 
 
     Args:
         part: folder of the component, by whose name it is told what it is.
-        dtype: of transformers and text encoder, unless as the library has it; what must stay in float32 does, VAE and CLIP wholly,
-            however they are stored.
+        dtype: of transformers and text encoder, unless as the library has it; what must stay in float32 does, VAE and CLIP
+            wholly, however they are stored.
         names_only: names and shapes of the files' tensors are held against the class's, and no weight is kept.
 
     Raises:
